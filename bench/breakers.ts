@@ -1,0 +1,303 @@
+/**
+ * What a protected call costs, beside the bare effect and beside other breakers, in one run on one no-op.
+ *
+ *     npm run bench             a table, and bench/results/breakers.json
+ *     npm run bench -- --json   the same as JSON on the standard output
+ *     npm run bench -- --quick  a tenth of the calls, to see that it works
+ */
+import { execFileSync } from "node:child_process"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { cpus } from "node:os"
+import { parseArgs } from "node:util"
+import * as Cockatiel from "cockatiel"
+import { Effect, Layer, Logger, ManagedRuntime, Scope } from "effect"
+import { CircuitBreaker as EffectOwn } from "effect/persistence"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import Opossum from "opossum"
+import { bytesEach, type Case, type Figure, measure } from "./measure.ts"
+
+const { values: flags } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } })
+const quick = flags.quick === true
+const rounds = quick ? 3 : 15
+const calls = quick ? 20_000 : 200_000
+
+const silent = Logger.layer([])
+const policies = BreakerPolicy.layer({
+  default: { cooldown: "10 minutes" },
+  breakers: {
+    streak: { trip: Trip.consecutive(5) },
+    rate: { trip: Trip.failureRate({ threshold: 0.5, minimumCalls: 100, over: 100 }) }
+  }
+})
+const ours = ManagedRuntime.make(
+  Layer.mergeAll(BreakerStore.layerMemoryWith({ maxCircuits: 200_000 }), policies, silent)
+)
+const bare = ManagedRuntime.make(silent)
+const theirs = ManagedRuntime.make(
+  EffectOwn.layer({ tripPolicy: EffectOwn.consecutive(5), openDuration: "10 minutes" }).pipe(
+    Layer.provideMerge(EffectOwn.layerStoreMemory()),
+    Layer.merge(silent),
+    Layer.merge(Layer.effect(Scope.Scope, Effect.scope))
+  )
+)
+
+const noop = Effect.succeed(1)
+const withOnExit = Effect.onExit(noop, () => Effect.void)
+const down: Effect.Effect<number, string> = Effect.fail("down")
+
+/** Runs an effect n times in a row on one fiber. */
+const loop =
+  <R>(runtime: ManagedRuntime.ManagedRuntime<R, unknown>, effect: (i: number) => Effect.Effect<unknown, unknown, R>) =>
+  (n: number) => {
+    let i = 0
+    return runtime.runPromise(Effect.whileLoop({ while: () => i < n, body: () => effect(i++), step: () => {} }))
+  }
+
+const closed = (name: string) => {
+  const effect = CircuitBreaker.protect(noop, name)
+  return loop(ours, () => effect)
+}
+
+/** The same for an effect that fails; what is measured includes catching the error. */
+const failing = <R>(runtime: ManagedRuntime.ManagedRuntime<R, unknown>, effect: Effect.Effect<unknown, unknown, R>) => {
+  const caught = Effect.catch(effect, () => Effect.void)
+  return loop(runtime, () => caught)
+}
+
+/** The same for functions that return promises. */
+const turns = (f: () => Promise<unknown>) => async (n: number) => {
+  for (let i = 0; i < n; i++) {
+    try {
+      await f()
+    } catch {}
+  }
+}
+
+const theirBreaker = await theirs.runPromise(EffectOwn.CircuitBreaker)
+const theirRate = await theirs.runPromise(
+  EffectOwn.make({
+    tripPolicy: EffectOwn.rate({ threshold: 0.5, size: 100, minimumCalls: 100 }),
+    openDuration: "10 minutes"
+  })
+)
+
+const keys = Array.from({ length: 100_000 }, (_, i) => `customer-${i}`)
+const protectedByKey = keys.map((key) => CircuitBreaker.protect(noop, "keyed", { key }))
+
+const asyncNoop = async () => 1
+const asyncDown = async () => {
+  throw "down"
+}
+const cockatiel = () =>
+  Cockatiel.circuitBreaker(Cockatiel.handleAll, {
+    halfOpenAfter: 600_000,
+    breaker: new Cockatiel.ConsecutiveBreaker(5)
+  })
+const opossum = (f: () => Promise<unknown>) =>
+  new Opossum(f, { timeout: false, volumeThreshold: 5, errorThresholdPercentage: 50, resetTimeout: 600_000 })
+
+const closedCockatiel = cockatiel()
+const openCockatiel = cockatiel()
+const closedOpossum = opossum(asyncNoop)
+const openOpossum = opossum(asyncDown)
+
+const cases: ReadonlyArray<Case> = [
+  { name: "bare effect", calls, run: loop(bare, () => noop) },
+  { name: "Effect.onExit", calls, run: loop(bare, () => withOnExit) },
+  { name: "effect-fuse, closed", calls, run: closed("api") },
+  {
+    name: "effect-fuse, closed, written in the loop",
+    calls,
+    run: loop(ours, () => CircuitBreaker.protect(noop, "api"))
+  },
+  { name: "effect-fuse, closed, failures in a row only", calls, run: closed("streak") },
+  { name: "effect-fuse, closed, rate over 100 calls", calls, run: closed("rate") },
+  { name: "effect-fuse, closed, 100,000 keys", calls, run: loop(ours, (i) => protectedByKey[i % keys.length] ?? noop) },
+  {
+    name: "Effect's own, closed",
+    calls: calls / 10,
+    run: loop(
+      theirs,
+      (
+        (p) => () =>
+          p
+      )(theirBreaker.execute(noop, { key: "api" }))
+    )
+  },
+  {
+    name: "Effect's own, closed, rate over 100 calls",
+    calls: calls / 10,
+    run: loop(
+      theirs,
+      (
+        (p) => () =>
+          p
+      )(theirRate.execute(noop, { key: "rate" }))
+    )
+  },
+  { name: "effect-fuse, open", calls, run: failing(ours, CircuitBreaker.protect(down, "broken")) },
+  {
+    name: "Effect's own, open",
+    calls: calls / 10,
+    run: failing(theirs, theirBreaker.execute(down, { key: "broken" }))
+  },
+  { name: "bare async function", calls, run: turns(asyncNoop) },
+  { name: "cockatiel, closed", calls, run: turns(() => closedCockatiel.execute(asyncNoop)) },
+  { name: "opossum, closed", calls, run: turns(() => closedOpossum.fire()) },
+  { name: "cockatiel, open", calls: calls / 10, run: turns(() => openCockatiel.execute(asyncDown)) },
+  { name: "opossum, open", calls: calls / 10, run: turns(() => openOpossum.fire()) }
+]
+
+const figures = new Map((await measure(cases, rounds)).map((figure) => [figure.name, figure]))
+
+const states = {
+  closed: await ours.runPromise(CircuitBreaker.state("api")),
+  open: await ours.runPromise(CircuitBreaker.state("broken")),
+  theirs: (await theirs.runPromise(theirBreaker.state("broken")))._tag,
+  cockatiel: Cockatiel.CircuitState[openCockatiel.state],
+  opossum: openOpossum.opened ? "Open" : "Closed"
+}
+// A benchmark of the wrong state would measure nothing.
+for (const [what, expected] of [
+  ["closed", "Closed"],
+  ["open", "Open"],
+  ["theirs", "Open"],
+  ["cockatiel", "Open"],
+  ["opossum", "Open"]
+] as const) {
+  if (states[what] !== expected) throw new Error(`the ${what} case is ${states[what]}, not ${expected}`)
+}
+
+const circuits = quick ? 10_000 : 100_000
+const memory = (policy: BreakerPolicy.Input, callsEach: number) =>
+  bytesEach(circuits, async () => {
+    const runtime = ManagedRuntime.make(
+      Layer.mergeAll(BreakerStore.layerMemoryWith({ maxCircuits: circuits }), BreakerPolicy.layer({ default: policy }))
+    )
+    await runtime.runPromise(
+      Effect.forEach(
+        Array.from({ length: circuits }, (_, i) => i),
+        (i) =>
+          Effect.forEach(
+            Array.from({ length: callsEach }),
+            () => CircuitBreaker.protect(noop, "memory", { key: `key-${i}` }),
+            { discard: true }
+          ),
+        { discard: true }
+      )
+    )
+    return runtime
+  })
+const bytes = {
+  "one call each, default policy": await memory({}, 1),
+  "ten calls each, failures in a row only": await memory({ trip: Trip.consecutive(5) }, 10)
+}
+
+/** Whole processes that import and stop, less one that imports nothing: the median of several. */
+const importMillis = (modules: ReadonlyArray<string>): number => {
+  const code = `const t = performance.now(); ${modules.map((m) => `await import(${JSON.stringify(m)})`).join(";")}; console.log(performance.now() - t)`
+  const times = Array.from({ length: quick ? 3 : 9 }, () =>
+    Number(execFileSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" }))
+  ).sort((a, b) => a - b)
+  return times[Math.floor(times.length / 2)] ?? Number.NaN
+}
+const needed = [
+  "Cause",
+  "Clock",
+  "Config",
+  "ConfigProvider",
+  "Context",
+  "Data",
+  "Duration",
+  "Effect",
+  "Effectable",
+  "Equal",
+  "Exit",
+  "FiberSet",
+  "Layer",
+  "PubSub",
+  "Result",
+  "Schedule",
+  "Schema",
+  "SchemaIssue",
+  "SchemaTransformation",
+  "Stream",
+  "TxRef"
+].map((name) => `effect/${name}`)
+const imports = { needed: importMillis(needed), root: importMillis(["effect-fuse"]) }
+
+const get = (name: string): Figure => {
+  const figure = figures.get(name)
+  if (figure === undefined) throw new Error(`no case is called ${name}`)
+  return figure
+}
+const ratio = (a: string, b: string) => get(a).nanos / get(b).nanos
+const bars = [
+  {
+    bar: "a protected call costs at most 2 times Effect.onExit",
+    value: ratio("effect-fuse, closed", "Effect.onExit"),
+    limit: 2,
+    most: true
+  },
+  {
+    bar: "a protected call is at least 10 times as fast as Effect's own",
+    value: ratio("Effect's own, closed", "effect-fuse, closed"),
+    limit: 10,
+    most: false
+  },
+  {
+    bar: "a rejection is at least 15 times as fast as Effect's own",
+    value: ratio("Effect's own, open", "effect-fuse, open"),
+    limit: 15,
+    most: false
+  },
+  {
+    bar: "an idle circuit with the default policy takes at most 1,024 bytes",
+    value: bytes["one call each, default policy"],
+    limit: 1024,
+    most: true
+  },
+  {
+    bar: "importing it takes at most 1.3 times what importing its Effect modules takes",
+    value: imports.root / imports.needed,
+    limit: 1.3,
+    most: true
+  }
+].map((one) => ({ ...one, met: one.most ? one.value <= one.limit : one.value >= one.limit }))
+
+const result = {
+  node: process.version,
+  cpu: cpus()[0]?.model ?? "unknown",
+  cores: cpus().length,
+  rounds,
+  nanosPerCall: Object.fromEntries(
+    [...figures].map(([name, { highest, lowest, nanos }]) => [name, { median: nanos, lowest, highest }])
+  ),
+  bytesPerCircuit: bytes,
+  importMillis: imports,
+  bars
+}
+
+if (flags.json === true) console.log(JSON.stringify(result, null, 2))
+else {
+  console.log(`${result.cpu}, ${result.cores} cores, Node ${result.node}; medians of ${rounds} rounds, in turns\n`)
+  const base = get("Effect.onExit").nanos
+  for (const { highest, lowest, name, nanos } of figures.values()) {
+    console.log(
+      `${name.padEnd(46)} ${nanos.toFixed(0).padStart(7)} ns  ${(nanos / base).toFixed(2).padStart(7)} x onExit   ${lowest.toFixed(0)} to ${highest.toFixed(0)}`
+    )
+  }
+  for (const [name, value] of Object.entries(bytes)) console.log(`\nbytes a circuit, ${name}: ${value.toFixed(0)}`)
+  console.log(`\nimport: ${imports.root.toFixed(0)} ms, the Effect modules it needs ${imports.needed.toFixed(0)} ms\n`)
+  for (const { bar, met, value } of bars)
+    console.log(`${met ? "met   " : "MISSED"}  ${value.toFixed(2).padStart(8)}  ${bar}`)
+}
+
+if (!quick) {
+  mkdirSync(new URL("results", import.meta.url), { recursive: true })
+  writeFileSync(new URL("results/breakers.json", import.meta.url), `${JSON.stringify(result, null, 2)}\n`)
+}
+
+closedOpossum.shutdown()
+openOpossum.shutdown()
+await Promise.all([ours.dispose(), bare.dispose(), theirs.dispose()])

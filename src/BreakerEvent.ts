@@ -1,0 +1,91 @@
+/**
+ * What happened to circuits, for people, logs and audits. Calls and rejections are not events: they are counted.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import type * as Circuit from "./Circuit.ts"
+
+const State = Schema.Literals(["Closed", "Open", "HalfOpen", "Isolated", "Disabled"])
+
+const whys = [
+  "Tripped",
+  "CooldownOver",
+  "ProbeFailed",
+  "ProbeTimedOut",
+  "Recovered",
+  "HealthCheckPassed",
+  "OpenedByHand",
+  "ClosedByHand",
+  "Reset",
+  "Isolated",
+  "Disabled",
+  "Released",
+  "Expired"
+] as const satisfies ReadonlyArray<Circuit.Why>
+
+/**
+ * A circuit moved, or somebody acted on it.
+ *
+ * - `at`: wall clock, milliseconds since 1970.
+ * - `era`: the era the move began.
+ * - `retryAfterMillis`: how long calls are now rejected, if they are; `null` when that has no end.
+ * - `detail`: the figures that made it trip, or the reason somebody gave.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Transition = Schema.TaggedStruct("Transition", {
+  circuit: Schema.String,
+  key: Schema.optionalKey(Schema.String),
+  from: State,
+  to: State,
+  why: Schema.Literals(whys),
+  at: Schema.Number,
+  era: Schema.Number,
+  openings: Schema.Number,
+  retryAfterMillis: Schema.NullOr(Schema.Number),
+  detail: Schema.optionalKey(Schema.String),
+  actor: Schema.optionalKey(Schema.String),
+  scope: Schema.Literals(["local", "fleet"]),
+  mode: Schema.Literals(["enforce", "observe"])
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Transition = typeof Transition.Type
+
+/**
+ * Ten probes in a row told nothing: they were interrupted, or classified as Ignored. The circuit stays HalfOpen; it may
+ * never close if nothing that reaches the dependency counts as a success.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ProbesIgnored = Schema.TaggedStruct("ProbesIgnored", {
+  circuit: Schema.String,
+  key: Schema.optionalKey(Schema.String),
+  at: Schema.Number,
+  era: Schema.Number,
+  probes: Schema.Number
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type ProbesIgnored = typeof ProbesIgnored.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const BreakerEvent = Schema.Union([Transition, ProbesIgnored])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type BreakerEvent = typeof BreakerEvent.Type

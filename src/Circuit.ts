@@ -1,0 +1,479 @@
+/**
+ * The pure state machine of one circuit: what is admitted, what an outcome changes, what people may force.
+ *
+ * Nothing here reads a clock, counts calls or publishes anything. Time is an argument, in milliseconds of a monotonic
+ * clock, and the next state is the result. Every move gets a new `era`, a fencing token: an outcome that was admitted
+ * under another era changes nothing.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * Why a circuit moved.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Why =
+  /** The policy's trip said so. */
+  | "Tripped"
+  /** The cooldown is over and a first probe was admitted. */
+  | "CooldownOver"
+  | "ProbeFailed"
+  | "ProbeTimedOut"
+  /** Enough probes succeeded. */
+  | "Recovered"
+  /** The policy's own health check succeeded. */
+  | "HealthCheckPassed"
+  | "OpenedByHand"
+  | "ClosedByHand"
+  | "Reset"
+  | "Isolated"
+  | "Disabled"
+  | "Released"
+  /** An override reached its expiry. */
+  | "Expired"
+
+/**
+ * Why it opened: the reason, a sentence with the figures, and who did it when somebody did.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Cause {
+  readonly why: Why
+  readonly detail: string
+  readonly actor: string | undefined
+}
+
+/**
+ * Calls pass and are counted. `openings` and `openFor` are the memory of the last opening: they are forgotten once the
+ * circuit has stayed closed for `openFor`. Until `rampUntil` only a growing share of calls passes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Closed {
+  readonly _tag: "Closed"
+  readonly era: number
+  readonly since: number
+  readonly openings: number
+  readonly openFor: number
+  readonly rampUntil: number
+}
+
+/**
+ * Calls are rejected until `until`; the first one after that is a probe.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Open {
+  readonly _tag: "Open"
+  readonly era: number
+  readonly since: number
+  readonly until: number
+  readonly openings: number
+  readonly openFor: number
+  readonly cause: Cause
+}
+
+/**
+ * The place of one probe. It lapses at `until`, so that a probe that is never heard of again does not hold it for ever.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lease {
+  readonly id: number
+  readonly until: number
+}
+
+/**
+ * A few probes decide.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HalfOpen {
+  readonly _tag: "HalfOpen"
+  readonly era: number
+  readonly since: number
+  readonly openings: number
+  readonly openFor: number
+  readonly cause: Cause
+  readonly successes: number
+  /** Ignored probes in a row. */
+  readonly ignored: number
+  readonly leases: ReadonlyArray<Lease>
+  readonly nextLease: number
+}
+
+/**
+ * Forced by a person, with what would hold without it. `until` is `Infinity` when it does not expire.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Forced<Tag extends "Isolated" | "Disabled"> {
+  readonly _tag: Tag
+  readonly era: number
+  readonly since: number
+  readonly until: number
+  readonly reason: string
+  readonly actor: string | undefined
+  readonly under: Closed | Open
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Isolated = Forced<"Isolated">
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Disabled = Forced<"Disabled">
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Circuit = Closed | Open | HalfOpen | Isolated | Disabled
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type State = Circuit["_tag"]
+
+/**
+ * The part of a policy that the machine reads; durations in milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rules {
+  /** How many probes may run at once. */
+  readonly probes: number
+  /** How many probes must succeed, without a failure in between, to close. */
+  readonly successesToClose: number
+  readonly probeTimeoutMillis: number
+  /** How long a growing share of calls is admitted after a close; 0 for no ramp. */
+  readonly rampMillis: number
+}
+
+/**
+ * The moves that exist, and why each may happen. Everything else is a bug.
+ *
+ * @category tables
+ * @since 0.1.0
+ */
+export const edges: Readonly<Record<State, Readonly<Partial<Record<State, ReadonlyArray<Why>>>>>> = {
+  Closed: {
+    Closed: ["Reset"],
+    Open: ["Tripped", "OpenedByHand"],
+    Isolated: ["Isolated"],
+    Disabled: ["Disabled"]
+  },
+  Open: {
+    Closed: ["HealthCheckPassed", "ClosedByHand", "Reset"],
+    Open: ["OpenedByHand"],
+    HalfOpen: ["CooldownOver"],
+    Isolated: ["Isolated"],
+    Disabled: ["Disabled"]
+  },
+  HalfOpen: {
+    Closed: ["Recovered", "HealthCheckPassed", "ClosedByHand", "Reset"],
+    Open: ["ProbeFailed", "ProbeTimedOut", "OpenedByHand"],
+    Isolated: ["Isolated"],
+    Disabled: ["Disabled"]
+  },
+  Isolated: {
+    Closed: ["Released", "Expired", "Reset"],
+    Open: ["Released", "Expired"],
+    Isolated: ["Isolated", "OpenedByHand", "ClosedByHand"],
+    Disabled: ["Disabled"]
+  },
+  Disabled: {
+    Closed: ["Released", "Expired", "Reset"],
+    Open: ["Released", "Expired"],
+    Isolated: ["Isolated"],
+    Disabled: ["Disabled", "OpenedByHand", "ClosedByHand"]
+  }
+}
+
+/**
+ * @category tables
+ * @since 0.1.0
+ */
+export const isLegal = (from: State, to: State, why: Why): boolean => edges[from][to]?.includes(why) ?? false
+
+/**
+ * A circuit that nothing has happened to.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const initial: Closed = { _tag: "Closed", era: 0, since: 0, openings: 0, openFor: 0, rampUntil: 0 }
+
+/**
+ * What becomes of a call that arrives now.
+ *
+ * - `Normal`: runs, and its outcome is counted.
+ * - `Ramp`: the circuit has just closed; a growing share of calls runs as `Normal`, see {@link rampShare}.
+ * - `Probe`: takes a place with {@link probe} and runs under its lease.
+ * - `Pass`: runs, and tells nobody anything (Disabled).
+ * - `Reject`: see {@link retryAfter}.
+ * - `Expired`: an override has run out; {@link expire} it and ask again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Admission = "Normal" | "Ramp" | "Probe" | "Pass" | "Reject" | "Expired"
+
+/**
+ * @category admission
+ * @since 0.1.0
+ */
+export const admission = (circuit: Circuit, now: number, rules: Rules): Admission => {
+  switch (circuit._tag) {
+    case "Closed":
+      return now < circuit.rampUntil ? "Ramp" : "Normal"
+    case "Open":
+      return now >= circuit.until ? "Probe" : "Reject"
+    case "HalfOpen":
+      return liveLeases(circuit.leases, now).length < rules.probes ? "Probe" : "Reject"
+    case "Isolated":
+      return now >= circuit.until ? "Expired" : "Reject"
+    case "Disabled":
+      return now >= circuit.until ? "Expired" : "Pass"
+  }
+}
+
+/**
+ * Milliseconds until a rejected call may succeed: the rest of an opening or an override. While probes hold every place
+ * their verdict is near, so it is a second at most. `Infinity` for an override without expiry.
+ *
+ * @category admission
+ * @since 0.1.0
+ */
+export const retryAfter = (circuit: Circuit, now: number): number => {
+  switch (circuit._tag) {
+    case "Closed":
+      return Math.max(0, circuit.rampUntil - now)
+    case "Open":
+    case "Isolated":
+      return Math.max(0, circuit.until - now)
+    case "Disabled":
+      return 0
+    case "HalfOpen": {
+      const live = liveLeases(circuit.leases, now)
+      return live.length === 0 ? 0 : Math.min(1000, ...live.map((lease) => lease.until - now))
+    }
+  }
+}
+
+/**
+ * The share of calls that a ramp lets through: from a tenth, right after the close, to all.
+ *
+ * @category admission
+ * @since 0.1.0
+ */
+export const rampShare = (circuit: Closed, now: number): number => {
+  const length = circuit.rampUntil - circuit.since
+  return length <= 0 ? 1 : Math.min(1, 0.1 + (0.9 * (now - circuit.since)) / length)
+}
+
+/**
+ * Takes a place for a probe. Only where {@link admission} said `Probe`; the lease's `id` is what settles it.
+ *
+ * @category admission
+ * @since 0.1.0
+ */
+export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): HalfOpen => {
+  const until = now + rules.probeTimeoutMillis
+  if (circuit._tag === "HalfOpen") {
+    const lease = { id: circuit.nextLease, until }
+    return { ...circuit, leases: [...liveLeases(circuit.leases, now), lease], nextLease: lease.id + 1 }
+  }
+  const { cause, era, openFor, openings } = circuit
+  const leases = [{ id: 0, until }]
+  return {
+    _tag: "HalfOpen",
+    era: era + 1,
+    since: now,
+    openings,
+    openFor,
+    cause,
+    successes: 0,
+    ignored: 0,
+    leases,
+    nextLease: 1
+  }
+}
+
+const liveLeases = (leases: ReadonlyArray<Lease>, now: number): ReadonlyArray<Lease> =>
+  leases.every((lease) => now < lease.until) ? leases : leases.filter((lease) => now < lease.until)
+
+/**
+ * What a probe found. A failure brings the opening that follows from it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict =
+  | { readonly _tag: "Success" }
+  | { readonly _tag: "Ignored" }
+  | { readonly _tag: "Failure"; readonly openFor: number; readonly cause: Cause }
+
+/**
+ * What a probe that ends changes. Its lease is given back; if it had lapsed, the verdict changes nothing. One failure
+ * opens again, as no number of successes can still close.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export const settleProbe = (
+  circuit: HalfOpen,
+  lease: number,
+  verdict: Verdict,
+  now: number,
+  rules: Rules
+): Closed | Open | HalfOpen => {
+  const live = liveLeases(circuit.leases, now)
+  if (!live.some((one) => one.id === lease)) return circuit
+  if (verdict._tag === "Failure") return open(circuit, now, verdict)
+  const leases = live.filter((one) => one.id !== lease)
+  if (verdict._tag === "Ignored") return { ...circuit, leases, ignored: circuit.ignored + 1 }
+  const successes = circuit.successes + 1
+  if (successes >= rules.successesToClose) return close(circuit, now, rules)
+  return { ...circuit, leases, successes, ignored: 0 }
+}
+
+/**
+ * How many openings count at `now`: those of a circuit that has stayed closed as long as it was last open are forgotten.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const openings = (circuit: Circuit, now: number): number => {
+  switch (circuit._tag) {
+    case "Closed":
+      return now - circuit.since >= circuit.openFor ? 0 : circuit.openings
+    case "Isolated":
+    case "Disabled":
+      return openings(circuit.under, now)
+    default:
+      return circuit.openings
+  }
+}
+
+/**
+ * Opens, for `openFor` milliseconds. Opening an Open circuit moves its end and counts no further opening.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const open = (
+  circuit: Closed | Open | HalfOpen,
+  now: number,
+  options: { readonly openFor: number; readonly cause: Cause }
+): Open => ({
+  _tag: "Open",
+  era: circuit.era + 1,
+  since: circuit._tag === "Open" ? circuit.since : now,
+  until: now + options.openFor,
+  openings: circuit._tag === "Open" ? circuit.openings : openings(circuit, now) + 1,
+  openFor: options.openFor,
+  cause: options.cause
+})
+
+/**
+ * Closes, with the policy's ramp, and remembers how long it was last open. A Closed circuit stays what it is.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rules): Closed =>
+  circuit._tag === "Closed"
+    ? circuit
+    : {
+        _tag: "Closed",
+        era: circuit.era + 1,
+        since: now,
+        openings: circuit.openings,
+        openFor: circuit.openFor,
+        rampUntil: rules.rampMillis > 0 ? now + rules.rampMillis : 0
+      }
+
+/**
+ * As new, but for the era: calls admitted before it change nothing after it.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, era: circuit.era + 1, since: now })
+
+/**
+ * Forces a state, over what would hold without it. Probes in flight lose their say: an override over HalfOpen has an
+ * opening under it whose cooldown is over.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const force = (
+  circuit: Circuit,
+  tag: "Isolated" | "Disabled",
+  now: number,
+  options: { readonly until: number; readonly reason: string; readonly actor: string | undefined }
+): Isolated | Disabled => ({ _tag: tag, era: circuit.era + 1, since: now, ...options, under: beneath(circuit, now) })
+
+/**
+ * Lifts an override; a circuit without one stays what it is.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const release = (circuit: Circuit): Circuit =>
+  isForced(circuit) ? { ...circuit.under, era: circuit.era + 1 } : circuit
+
+/**
+ * {@link release}, if the override has run out.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const expire = (circuit: Circuit, now: number): Circuit =>
+  isForced(circuit) && now >= circuit.until ? release(circuit) : circuit
+
+/**
+ * @category guards
+ * @since 0.1.0
+ */
+export const isForced = (circuit: Circuit): circuit is Isolated | Disabled =>
+  circuit._tag === "Isolated" || circuit._tag === "Disabled"
+
+/**
+ * Applies {@link open} or {@link close} beneath an override, which stays.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const moveUnder = (
+  circuit: Circuit,
+  move: (under: Closed | Open | HalfOpen) => Closed | Open
+): Closed | Open | Isolated | Disabled => {
+  if (!isForced(circuit)) return move(circuit)
+  const under = move(circuit.under)
+  return under === circuit.under ? circuit : { ...circuit, era: circuit.era + 1, under }
+}
+
+const beneath = (circuit: Circuit, now: number): Closed | Open => {
+  if (isForced(circuit)) return circuit.under
+  if (circuit._tag !== "HalfOpen") return circuit
+  const { cause, era, openFor, openings, since } = circuit
+  return { _tag: "Open", era, since, until: now, openings, openFor, cause }
+}

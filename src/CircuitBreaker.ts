@@ -1,0 +1,286 @@
+/**
+ * Circuit breakers for effects: stop calling what is down, notice when it is back.
+ *
+ * ```ts
+ * import { Effect, pipe } from "effect"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ *
+ * const program = pipe(
+ *   Effect.succeed("hello"),
+ *   CircuitBreaker.protect("api"),
+ *   Effect.catchTag("CircuitOpen", (open) => Effect.succeed(`try again in ${open.retryAfter}`))
+ * )
+ *
+ * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => "hello"
+ * ```
+ *
+ * @since 0.1.0
+ */
+
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import type { BreakerEvent } from "./BreakerEvent.ts"
+import type * as BreakerPolicy from "./BreakerPolicy.ts"
+import { BreakerStore } from "./BreakerStore.ts"
+import type * as Circuit from "./Circuit.ts"
+import type { CircuitOpen } from "./CircuitOpen.ts"
+import type { Call } from "./internal/call.ts"
+import * as control from "./internal/control.ts"
+import type { Inspection } from "./internal/inspection.ts"
+import { admit as admitCall, guard, subject } from "./internal/protect.ts"
+import type * as Outcome from "./Outcome.ts"
+
+export type {
+  /**
+   * Everything about one circuit at one moment: its state and why, its counts and rates, its last failures.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Inspection
+} from "./internal/inspection.ts"
+
+/**
+ * Which circuit: the one of the name alone, or the one of a key.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Target {
+  /** Same policy, own state: a host, a region, a customer. Any text; the empty one is a key too. */
+  readonly key?: string | undefined
+}
+
+/**
+ * How the end of a call is read. By default a success is a Success, errors and defects are Failures, the `CircuitOpen` of
+ * another circuit is Ignored. Whatever is said here, a call that was only interrupted is Ignored.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Reading<in A, in E, out R = never> {
+  /** Reads the whole exit, at once or with an effect. It runs uninterruptibly: keep it short. Not with the other two. */
+  readonly classify?:
+    | ((exit: Exit.Exit<A, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
+    | undefined
+  /** Which errors are failures; others are answers, and count as Success. Defects are always failures. */
+  readonly isFailure?: ((error: E) => boolean) | undefined
+  /** Which errors tell nothing of the dependency. Asked before `isFailure`. */
+  readonly isIgnored?: ((error: E) => boolean) | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ProtectOptions<in A, in E, out R = never> extends Target, Reading<A, E, R> {
+  /**
+   * What differs from the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a name has one
+   * policy in a store, and a second one that differs is a defect.
+   */
+  readonly policy?: BreakerPolicy.Input | undefined
+}
+
+/**
+ * Lets calls through while the circuit allows it, and learns from how they end.
+ *
+ * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. Options that are
+ * wrong throw here, a `PolicyError` or a `RangeError` that names the field, before anything runs.
+ *
+ * A probe, the call that finds out whether the dependency is back, is interrupted at the policy's `probeTimeout`. Put
+ * `Effect.timeout` inside `protect`: outside it a timeout is an interruption, which says nothing of the dependency.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const protect: {
+  (name: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
+  <A, E, R2 = never>(
+    name: string,
+    options: ProtectOptions<A, E, R2>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
+  <A, E, R>(self: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
+  <A, E, R, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    name: string,
+    options: ProtectOptions<A, E, R2>
+  ): Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked once, on application
+} = (...args: ReadonlyArray<any>): any => {
+  if (Effect.isEffect(args[0])) return guard(args[0], subject("protect", args[1], args[2]))
+  const checked = subject("protect", args[0], args[1])
+  return (self: Effect.Effect<unknown, unknown>) => guard(self, checked)
+}
+
+/**
+ * What an admitted call holds until it is settled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Permit {
+  readonly [PermitTypeId]: Call
+}
+
+const PermitTypeId: unique symbol = Symbol.for("effect-fuse/CircuitBreaker/Permit")
+
+/**
+ * The first of two steps, for callers that cannot wrap an effect: asks whether a call may be made now.
+ *
+ * Whoever gets the permit must {@link settle} it, once. One that is never settled lapses, as Ignored: a probe's after the
+ * policy's `probeTimeout`, any other after `lease` (default 10 minutes).
+ *
+ * @category two steps
+ * @since 0.1.0
+ */
+export const admit = (
+  name: string,
+  options?: Target & {
+    readonly policy?: BreakerPolicy.Input | undefined
+    readonly lease?: Duration.Input | undefined
+  }
+): Effect.Effect<Permit, CircuitOpen, BreakerStore> =>
+  Effect.map(admitCall(name, options), (call): Permit => ({ [PermitTypeId]: call }))
+
+/**
+ * The second step: says how the call ended, as an outcome or as an exit, which is read as {@link protect} does by default.
+ * The second time, or after the permit has lapsed, nothing happens.
+ *
+ * @category two steps
+ * @since 0.1.0
+ */
+export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const call = permit[PermitTypeId]
+    return (Exit.isExit(end) ? call.settle(end) : call.settleAs(end)) ?? Effect.void
+  })
+
+/**
+ * The state of a circuit; `Closed` if it was never used. Looking changes nothing: a circuit whose cooldown is over stays
+ * Open until a call probes it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const state = (name: string, options?: Target): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.state(name, options?.key)
+
+/**
+ * Everything about a circuit.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const inspect = (name: string, options?: Target): Effect.Effect<Inspection, never, BreakerStore> =>
+  control.inspection(name, options?.key)
+
+/**
+ * Everything about every circuit of the store.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = control.list
+
+/**
+ * Waits until a circuit lets calls through: until it is Closed, or Disabled.
+ *
+ * Somebody else has to probe it (a caller, or the policy's `probe`), so bound it with `Effect.timeout`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const awaitClosed = (name: string, options?: Target): Effect.Effect<void, never, BreakerStore> =>
+  control.awaitClosed(name, options?.key)
+
+/**
+ * What happens to all circuits of the store, from now on. A subscriber that falls 4,096 events behind loses the oldest.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.unwrap(
+  BreakerStore.useSync((registry) => Stream.fromPubSub(registry.events))
+)
+
+/**
+ * Who steers a circuit by hand, and why: both are kept, logged and announced.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHand extends Target {
+  readonly reason?: string | undefined
+  readonly actor?: string | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHandFor extends ByHand {
+  /** A duration above 0. */
+  readonly for?: Duration.Input | undefined
+}
+
+/**
+ * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says. Without a key it
+ * holds for all keys of the name. What was going on beneath goes on after it: an opening keeps its end.
+ *
+ * Answers the state that then holds, as all of these do.
+ *
+ * @category by hand
+ * @since 0.1.0
+ */
+export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.force("isolate", name, options)
+
+/**
+ * Lets every call through, uncounted, until {@link release}, or for as long as `for` says. Without a key it holds for all
+ * keys of the name.
+ *
+ * @category by hand
+ * @since 0.1.0
+ */
+export const disable = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.force("disable", name, options)
+
+/**
+ * Ends {@link isolate} and {@link disable}.
+ *
+ * @category by hand
+ * @since 0.1.0
+ */
+export const release = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.release(name, options)
+
+/**
+ * Opens a circuit as a trip would: it cools down (for the policy's cooldown, or `for`), probes and closes by itself. An
+ * Open one gets a new end. Beneath an override it changes what holds afterwards.
+ *
+ * @category by hand
+ * @since 0.1.0
+ */
+export const open = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.open(name, options)
+
+/**
+ * Closes a circuit, with its ramp if it has one. Beneath an override it changes what holds afterwards.
+ *
+ * @category by hand
+ * @since 0.1.0
+ */
+export const close = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.close(name, options)
+
+/**
+ * Makes a circuit as new: Closed, nothing counted, no memory of openings, no override. Calls in flight change nothing
+ * when they end.
+ *
+ * @category by hand
+ * @since 0.1.0
+ */
+export const reset = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  control.reset(name, options)

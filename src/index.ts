@@ -1,0 +1,15 @@
+/**
+ * A circuit breaker and resilience library for Effect.
+ *
+ * @since 0.1.0
+ */
+export * as BreakerEvent from "./BreakerEvent.ts"
+export * as BreakerPolicy from "./BreakerPolicy.ts"
+export * as BreakerStore from "./BreakerStore.ts"
+export * as Circuit from "./Circuit.ts"
+export * as CircuitBreaker from "./CircuitBreaker.ts"
+export * as CircuitOpen from "./CircuitOpen.ts"
+export * as Outcome from "./Outcome.ts"
+export * as Tenant from "./Tenant.ts"
+export * as Trip from "./Trip.ts"
+export * as Window from "./Window.ts"

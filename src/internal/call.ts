@@ -1,0 +1,415 @@
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import type * as Exit from "effect/Exit"
+import * as Circuit from "../Circuit.ts"
+import * as CircuitOpen from "../CircuitOpen.ts"
+import * as Outcome from "../Outcome.ts"
+import * as Trip from "../Trip.ts"
+import type { InFlight, LiveCircuit } from "./liveCircuit.ts"
+import { printable } from "./logEvent.ts"
+import type { Moved, Registry } from "./registry.ts"
+
+/** What one exit says, or an effect that finds out. */
+export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+
+/** So many Ignored probes in a row are worth a word. */
+const ignoredProbes = 10
+
+const maxErrorLength = 300
+
+type Kind = "Waiting" | "Normal" | "Probe" | "Pass" | "Settled"
+
+/**
+ * One call from its admission to its outcome: the permit, and the effect that admits it and goes on with the call.
+ *
+ * It must be run inside an `onExit` that calls {@link settle}. That is registered before anything is taken, so that no
+ * interruption, wherever it comes, can leave a place taken.
+ */
+export class Call extends Effectable.Class<unknown, unknown> implements InFlight {
+  start = 0
+  private kind: Kind = "Waiting"
+  private era = 0
+  private lease = 0
+  private readonly registry: Registry
+  private readonly circuit: LiveCircuit
+  private readonly self: Effect.Effect<unknown, unknown>
+  private readonly classify: Classify | undefined
+  private readonly tenant: string | undefined
+  /** How long the permit of a caller that settles by itself lasts; 0 for a call whose end is always seen. */
+  private readonly permitMillis: number
+
+  constructor(
+    registry: Registry,
+    circuit: LiveCircuit,
+    self: Effect.Effect<unknown, unknown>,
+    classify: Classify | undefined,
+    tenant: string | undefined,
+    permitMillis: number
+  ) {
+    super()
+    this.registry = registry
+    this.circuit = circuit
+    this.self = self
+    this.classify = classify
+    this.tenant = tenant
+    this.permitMillis = permitMillis
+  }
+
+  override asEffect(): Effect.Effect<unknown, unknown> {
+    const { circuit } = this
+    const control = circuit.control.value
+    if (control._tag === "Closed" && circuit.plain && !circuit.group.forced) {
+      const now = this.registry.time.now()
+      if (now >= control.rampUntil) return this.begin("Normal", control.era, now)
+    }
+    const { enabled } = circuit.policy
+    if (enabled === false) return this.pass()
+    if (enabled === true) return this.decide()
+    // A flag that cannot be read protects.
+    const flag = Effect.catchCause(enabled, (cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : Effect.succeed(true)
+    )
+    return Effect.flatMap(flag, (on) => (on ? this.decide() : this.pass()))
+  }
+
+  /** Who says no first: an override, a dependency, the circuit itself. */
+  private decide(): Effect.Effect<unknown, unknown> {
+    const { circuit, registry } = this
+    const { policy } = circuit
+    const now = registry.time.now()
+    const above = circuit.group.forced ? circuit.group.single : undefined
+    const forced = Circuit.isForced(circuit.control.value) ? circuit : above
+    if (forced !== undefined) {
+      const control = forced.control.value
+      switch (Circuit.admission(control, now, policy)) {
+        case "Expired":
+          return Effect.flatMap(
+            registry.move(forced, "Expired", (current) => Circuit.expire(current, registry.time.now())),
+            () => this.decide()
+          )
+        case "Pass":
+          return this.pass()
+        default:
+          return this.reject(control, now, "Isolated")
+      }
+    }
+    if (policy.dependsOn.length > 0) {
+      const blocker = registry.blocking(circuit, now)
+      if (blocker !== undefined) return this.reject(blocker.control.value, now, "Dependency", blocker.group.name)
+    }
+    const control = circuit.control.value
+    switch (Circuit.admission(control, now, policy)) {
+      case "Normal":
+        return this.arrive(control.era, now)
+      case "Ramp": {
+        circuit.rampCredit += control._tag === "Closed" ? Circuit.rampShare(control, now) : 1
+        if (circuit.rampCredit < 1) return this.reject(control, now, "Ramping")
+        circuit.rampCredit -= 1
+        return this.arrive(control.era, now)
+      }
+      case "Probe":
+        return this.probe()
+      default:
+        return this.reject(control, now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
+    }
+  }
+
+  /** While everything hangs nothing is settled: calls that are stuck are looked for when another one comes. */
+  private arrive(era: number, now: number): Effect.Effect<unknown, unknown> {
+    const { circuit } = this
+    if (circuit.runningSince === undefined) return this.begin("Normal", era, now)
+    circuit.lapse(now)
+    const opening = this.judge(era, now)
+    return opening === undefined ? this.begin("Normal", era, now) : Effect.flatMap(opening, () => this.decide())
+  }
+
+  private begin(kind: "Normal" | "Probe", era: number, now: number): Effect.Effect<unknown, unknown> {
+    const { circuit } = this
+    this.kind = kind
+    this.era = era
+    this.start = now
+    circuit.inFlight++
+    circuit.calls++
+    if (circuit.runningSince !== undefined) circuit.runningSince.set(this, now)
+    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).calls++
+    if (this.permitMillis > 0) {
+      circuit.lapse(now)
+      circuit.permits ??= new Map()
+      circuit.permits.set(this, now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis))
+    }
+    return this.self
+  }
+
+  private pass(): Effect.Effect<unknown, unknown> {
+    this.kind = "Pass"
+    this.circuit.passed++
+    return this.self
+  }
+
+  private reject(
+    control: Circuit.Circuit,
+    now: number,
+    reason: CircuitOpen.Reason,
+    dependency?: string
+  ): Effect.Effect<unknown, unknown> {
+    const { circuit } = this
+    if (circuit.policy.mode === "observe") {
+      circuit.wouldReject++
+      return this.pass()
+    }
+    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
+    return Effect.fail(rejection(circuit, control, now, reason, dependency))
+  }
+
+  private probe(): Effect.Effect<unknown, unknown> {
+    const { circuit, registry } = this
+    const { policy } = circuit
+    let taken = false
+    const take = (current: Circuit.Circuit): Circuit.Circuit => {
+      const now = registry.time.now()
+      taken =
+        (current._tag === "Open" || current._tag === "HalfOpen") &&
+        Circuit.admission(current, now, policy) === "Probe" &&
+        (policy.dependsOn.length === 0 || registry.blocking(circuit, now) === undefined)
+      return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
+    }
+    const reads = policy.dependsOn.length === 0 ? [] : registry.dependencyRefs(circuit)
+    // The lease is noted in the same breath as it is taken, or an interruption in between would lose it.
+    const admitted = Effect.uninterruptible(
+      Effect.map(registry.move(circuit, "CooldownOver", take, {}, reads), (moved) => {
+        if (!taken || moved?.to._tag !== "HalfOpen") return false
+        this.lease = moved.to.nextLease - 1
+        this.begin("Probe", moved.to.era, registry.time.now())
+        return true
+      })
+    )
+    return Effect.flatMap(admitted, (admitted) => {
+      if (!admitted) return this.decide()
+      // Who observes interrupts nobody, and who settles by himself has nothing here that could be: their leases lapse.
+      if (policy.mode === "observe" || this.permitMillis > 0) return this.self
+      return Effect.timeoutOrElse(this.self, {
+        duration: policy.probeTimeoutMillis,
+        orElse: () => this.probeTimedOut()
+      })
+    })
+  }
+
+  private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
+    const { circuit, registry } = this
+    const after = Duration.format(Duration.millis(circuit.policy.probeTimeoutMillis))
+    const detail = `a probe did not end within ${after}`
+    const settle = Effect.suspend(() => {
+      this.end()
+      circuit.failures++
+      circuit.noteFailure(registry.time.wall(), detail)
+      return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
+    })
+    return Effect.flatMap(Effect.uninterruptible(settle), () =>
+      Effect.fail(rejection(circuit, circuit.control.value, registry.time.now(), "ProbeTimedOut"))
+    )
+  }
+
+  /** Whether it still holds what it was admitted with, which it then no longer does. */
+  private end(): boolean {
+    const { circuit, kind } = this
+    this.kind = "Settled"
+    if (kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
+    if (this.permitMillis > 0 && circuit.permits?.delete(this) !== true) return false
+    circuit.inFlight--
+    if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
+    return true
+  }
+
+  /** What the end of the call changes. The second time, and for a call that was rejected or passed, nothing. */
+  settle(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
+    const probe = this.kind === "Probe"
+    if (!this.end()) return undefined
+    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) return this.record(probe, Outcome.ignored, exit)
+    if (this.classify === undefined) {
+      return this.record(probe, exit._tag === "Success" ? Outcome.success : defaultFailure(exit.cause), exit)
+    }
+    const ignoreAnd = (cause: Cause.Cause<never>): Effect.Effect<never> =>
+      Effect.andThen(this.record(probe, Outcome.ignored, exit) ?? Effect.void, Effect.failCause(cause))
+    let outcome: Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+    try {
+      outcome = this.classify(exit)
+    } catch (defect) {
+      return ignoreAnd(Cause.die(defect))
+    }
+    if (!Effect.isEffect(outcome)) return this.record(probe, outcome, exit)
+    return Effect.matchCauseEffect(outcome, {
+      onFailure: ignoreAnd,
+      onSuccess: (outcome) => this.record(probe, outcome, exit) ?? Effect.void
+    })
+  }
+
+  /** The same for a caller that says the outcome itself. */
+  settleAs(outcome: Outcome.Outcome): Effect.Effect<void> | undefined {
+    const probe = this.kind === "Probe"
+    return this.end() ? this.record(probe, outcome, undefined) : undefined
+  }
+
+  private record(
+    probe: boolean,
+    outcome: Outcome.Outcome,
+    exit: Exit.Exit<unknown, unknown> | undefined
+  ): Effect.Effect<void> | undefined {
+    const { circuit, registry } = this
+    if (outcome._tag === "Ignored") {
+      circuit.ignored++
+      return probe ? this.settleProbe(outcome) : undefined
+    }
+    const now = registry.time.now()
+    const slow = now - this.start >= circuit.policy.slowCallMillis
+    if (slow) circuit.slow++
+    if (outcome._tag === "Success") {
+      circuit.successes++
+      if (probe) return this.settleProbe(outcome)
+      if (circuit.control.value.era !== this.era) return undefined
+      circuit.evidence.recordSuccess(now, slow)
+      return slow ? this.judge(this.era, now) : undefined
+    }
+    circuit.failures++
+    const detail = failureText(exit)
+    circuit.noteFailure(registry.time.wall(), detail)
+    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).failures++
+    const hint = outcome.retryAfter === undefined ? 0 : Duration.toMillis(outcome.retryAfter)
+    if (circuit.control.value.era !== this.era) return undefined
+    if (probe) {
+      circuit.evidence.hintUntil = now + hint
+      return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail })
+    }
+    circuit.evidence.recordFailure(now, slow, outcome.weight, hint)
+    return this.judge(this.era, now)
+  }
+
+  /** Asks the trip, and opens if it says so. */
+  private judge(era: number, now: number): Effect.Effect<unknown> | undefined {
+    const { circuit, registry } = this
+    const seen = circuit.seen(now, registry.time.wall())
+    let tripped: Trip.Trip | undefined
+    try {
+      tripped = Trip.tripped(circuit.policy.trip, seen)
+    } catch (error) {
+      if (circuit.tripReported) return undefined
+      circuit.tripReported = true
+      return Effect.logError(
+        `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip`,
+        error
+      )
+    }
+    if (tripped === undefined) return undefined
+    const cause: Circuit.Cause = { why: "Tripped", detail: Trip.describe(tripped, seen), actor: undefined }
+    return registry.open(circuit, era, cause, (current, now, options) =>
+      current._tag === "Closed" ? Circuit.open(current, now, options) : current
+    )
+  }
+
+  private settleProbe(
+    found:
+      | { readonly _tag: "Success" | "Ignored" }
+      | { readonly _tag: "Failure"; readonly why: "ProbeFailed" | "ProbeTimedOut"; readonly detail: string }
+  ): Effect.Effect<void> {
+    const { circuit, era, lease, registry } = this
+    if (found._tag === "Failure") {
+      const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
+      const opened = registry.open(circuit, era, cause, (current, now, options) =>
+        current._tag === "HalfOpen"
+          ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
+          : current
+      )
+      return Effect.asVoid(opened)
+    }
+    const verdict: Circuit.Verdict = { _tag: found._tag }
+    const settled = registry.move(circuit, "Recovered", (current) =>
+      current._tag === "HalfOpen" && current.era === era
+        ? Circuit.settleProbe(current, lease, verdict, registry.time.now(), circuit.policy)
+        : current
+    )
+    return Effect.flatMap(settled, (moved) => this.reportIgnored(moved))
+  }
+
+  private reportIgnored(moved: Moved | undefined): Effect.Effect<void> {
+    const { circuit, registry } = this
+    const to = moved?.to
+    if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
+    return registry.announce({
+      _tag: "ProbesIgnored",
+      circuit: circuit.group.name,
+      ...(circuit.key === undefined ? {} : { key: circuit.key }),
+      at: registry.time.wall(),
+      era: to.era,
+      probes: to.ignored
+    })
+  }
+}
+
+/** Counts a rejection and makes its error. */
+export const rejection = (
+  circuit: LiveCircuit,
+  control: Circuit.Circuit,
+  now: number,
+  reason: CircuitOpen.Reason,
+  dependency?: string
+): CircuitOpen.CircuitOpen => {
+  circuit.rejected++
+  const own = circuit.control.value
+  return CircuitOpen.make({
+    circuit: circuit.group.name,
+    key: circuit.key,
+    state: reason === "Isolated" ? "Isolated" : own._tag,
+    reason,
+    retryAfter: Duration.millis(Circuit.retryAfter(control, now)),
+    openings: Circuit.openings(own, now),
+    dependency,
+    detail: detailOf(control)
+  })
+}
+
+const detailOf = (control: Circuit.Circuit): string | undefined => {
+  switch (control._tag) {
+    case "Open":
+    case "HalfOpen":
+      return control.cause.detail
+    case "Isolated":
+      return control.reason
+    default:
+      return undefined
+  }
+}
+
+/** A defect or an error is a failure; the rejection of another circuit says nothing of what this one calls. */
+export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
+  let rejected = false
+  for (const reason of cause.reasons) {
+    if (reason._tag === "Die") return plainFailure
+    if (reason._tag === "Fail") {
+      if (!CircuitOpen.isCircuitOpen(reason.error)) return plainFailure
+      rejected = true
+    }
+  }
+  return rejected ? Outcome.ignored : plainFailure
+}
+
+const plainFailure = Outcome.failure()
+
+const failureText = (exit: Exit.Exit<unknown, unknown> | undefined): string => {
+  if (exit === undefined) return "reported as a failure"
+  if (exit._tag === "Success") return "classified as a failure"
+  const error = Cause.squash(exit.cause)
+  let text: string
+  try {
+    text =
+      error instanceof Error
+        ? `${error.name}: ${error.message}`
+        : typeof error === "string"
+          ? error
+          : JSON.stringify(error)
+  } catch {
+    text = "an error that cannot be printed"
+  }
+  const short = (text ?? String(error)).slice(0, maxErrorLength)
+  return printable(short)
+}

@@ -1,0 +1,36 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
+import type { Policy } from "./policy.ts"
+
+/** After this many openings in a row a schedule is not asked any further: its delay then stays what it is. */
+const maxSteps = 1_000
+
+/**
+ * How many milliseconds the `opening`-th opening in a row lasts: what the policy says, or the dependency's own hint if
+ * that is longer, but never more than `maxCooldown`.
+ *
+ * A schedule is played from its beginning against a clock that advances by its own delays, so that `upTo` and `during`
+ * measure time spent open. Where it ends, its last delay holds.
+ */
+export const openFor = (policy: Policy, opening: number, hintMillis: number): Effect.Effect<number> => {
+  const { cooldown, maxCooldownMillis } = policy
+  const bounded = (millis: number) => Math.min(maxCooldownMillis, Math.max(millis, hintMillis))
+  if (typeof cooldown === "number") return Effect.succeed(bounded(cooldown))
+  return Effect.map(nthDelay(cooldown, Math.min(opening, maxSteps)), bounded)
+}
+
+const nthDelay = Effect.fnUntraced(function* (schedule: Schedule.Schedule<unknown, number>, n: number) {
+  const step = yield* Schedule.toStep(schedule)
+  let now = yield* Clock.currentTimeMillis
+  let millis = 0
+  for (let opening = 1; opening <= n; opening++) {
+    const next = yield* Effect.exit(step(now, opening))
+    if (Exit.isFailure(next)) break
+    millis = Duration.toMillis(next.value[1])
+    now += millis
+  }
+  return millis
+})

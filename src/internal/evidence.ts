@@ -1,0 +1,122 @@
+import type * as Trip from "../Trip.ts"
+import * as Window from "../Window.ts"
+
+/** A circuit that nobody called for this long remembers nothing of its streak and its windows over calls. */
+export const forgetAfterMillis = 3_600_000
+
+/** Calls in flight, oldest first, with the time each started. */
+export type Running = ReadonlyMap<unknown, number>
+
+/**
+ * What one circuit saw of its calls in the current era: the streak of failures and the windows that its trip reads.
+ * Mutable, owned by one circuit; time is an argument.
+ */
+export class Evidence {
+  streak = 0
+  /** When the dependency's latest `retryAfter` ends; 0 when there is none. */
+  hintUntil = 0
+  private windows: ReadonlyArray<Window.Window>
+  private lastAt = 0
+
+  constructor(overs: ReadonlyArray<Window.Over>) {
+    this.windows = overs.map(Window.make)
+  }
+
+  recordSuccess(now: number, slow: boolean): void {
+    this.age(now)
+    this.lastAt = now
+    this.streak = 0
+    this.hintUntil = 0
+    for (let i = 0; i < this.windows.length; i++) this.windows[i]?.record(now, false, slow, 0)
+  }
+
+  recordFailure(now: number, slow: boolean, weight: number, retryAfterMillis: number): void {
+    this.age(now)
+    this.lastAt = now
+    this.streak++
+    if (retryAfterMillis > 0) this.hintUntil = Math.max(this.hintUntil, now + retryAfterMillis)
+    for (let i = 0; i < this.windows.length; i++) this.windows[i]?.record(now, true, slow, weight)
+  }
+
+  clear(): void {
+    this.streak = 0
+    this.hintUntil = 0
+    for (const window of this.windows) window.clear()
+  }
+
+  /** Takes on the windows of another trip, keeping what they can hold. */
+  resize(overs: ReadonlyArray<Window.Over>, now: number): void {
+    const old = this.windows
+    this.windows = overs.map((over) => {
+      const same = old.find((window) => Window.sameOver(window.over, over))
+      const alike = same ?? old.find((window) => window.over._tag === over._tag)
+      return alike === undefined ? Window.make(over) : Window.resize(alike, over, now)
+    })
+  }
+
+  /** Whether there is anything in it that would be missed: a failure or a slow call that still counts. */
+  isQuiet(now: number): boolean {
+    this.age(now)
+    if (this.streak > 0) return false
+    for (const window of this.windows) {
+      const { failures, slow } = window.counts(now)
+      if (failures > 0 || slow > 0) return false
+    }
+    return true
+  }
+
+  streakAt(now: number): number {
+    this.age(now)
+    return this.streak
+  }
+
+  /** A copy of what each window holds at `now`. */
+  counts(now: number): ReadonlyArray<{ readonly over: Window.Over; readonly counts: Window.Counts }> {
+    this.age(now)
+    return this.windows.map((window) => ({ over: window.over, counts: window.counts(now) }))
+  }
+
+  /** The view that a trip is evaluated on. */
+  at(
+    now: number,
+    more: {
+      readonly running: number
+      readonly runningSince: Running | undefined
+      readonly openings: number
+      readonly time: number
+    }
+  ): Trip.Evidence {
+    this.age(now)
+    return {
+      streak: this.streak,
+      running: more.running,
+      openings: more.openings,
+      time: more.time,
+      counts: (over) => {
+        for (const window of this.windows) if (Window.sameOver(window.over, over)) return window.counts(now)
+        return nothing
+      },
+      stuck: (millis, enough) => {
+        let found = 0
+        if (more.runningSince === undefined) return found
+        for (const start of more.runningSince.values()) {
+          // Oldest first: the first call that is young enough ends the count.
+          if (now - start < millis || found >= enough) break
+          found++
+        }
+        return found
+      }
+    }
+  }
+
+  /** Windows over time forget by themselves; what only calls push out would otherwise last for ever. */
+  private age(now: number): void {
+    if (now - this.lastAt < forgetAfterMillis) return
+    this.lastAt = now
+    this.streak = 0
+    this.hintUntil = 0
+    for (const window of this.windows) if (window.over._tag === "Calls") window.clear()
+  }
+}
+
+const nothing: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }

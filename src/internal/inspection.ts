@@ -1,0 +1,114 @@
+import * as Duration from "effect/Duration"
+import * as Circuit from "../Circuit.ts"
+import type * as Window from "../Window.ts"
+import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
+import type { Registry } from "./registry.ts"
+
+/** What a window of a circuit's trip holds now. */
+export interface WindowView extends Window.Counts {
+  /** A number of calls, or a duration. */
+  readonly over: number | Duration.Duration
+  readonly failureRate: number
+  readonly slowRate: number
+}
+
+/** Everything about one circuit, at one moment. */
+export interface Inspection {
+  readonly circuit: string
+  readonly key: string | undefined
+  readonly state: Circuit.State
+  /** Whose state it is: this process's own, or the fleet's. */
+  readonly scope: "local" | "fleet"
+  readonly mode: "enforce" | "observe"
+  readonly era: number
+  /** Why it opened, while it is Open or HalfOpen; who forced it and why, while it is Isolated or Disabled. */
+  readonly cause: { readonly why: Circuit.Why; readonly detail: string; readonly actor: string | undefined } | undefined
+  /** Wall clock of the latest move, milliseconds since 1970; 0 if there was none. */
+  readonly since: number
+  /** How long until a call may pass; zero if it may now; infinite while isolated without expiry. */
+  readonly retryAfter: Duration.Duration
+  readonly openings: number
+  /** Failures in a row. */
+  readonly streak: number
+  readonly inFlight: number
+  /** Calls that hold a probe's place. */
+  readonly probing: number
+  readonly windows: ReadonlyArray<WindowView>
+  /** Since the circuit was made. `calls` were admitted and counted; `passed` ran uncounted; `rejected` did not run. */
+  readonly totals: {
+    readonly calls: number
+    readonly successes: number
+    readonly failures: number
+    readonly ignored: number
+    readonly slow: number
+    readonly rejected: number
+    readonly passed: number
+    /** What `enforce` would have rejected; part of `passed`. */
+    readonly wouldReject: number
+  }
+  /** The latest few, oldest first. */
+  readonly lastFailures: ReadonlyArray<LastFailure>
+  /** By tenant, where the policy counts a shared circuit's tenants. */
+  readonly tenants: Readonly<Record<string, Readonly<TenantCounts>>>
+}
+
+/** The state that counts now: an override that has run out no longer does, and one on the name holds for its keys. */
+export const effective = (circuit: LiveCircuit, now: number): Circuit.Circuit => {
+  const own = Circuit.expire(circuit.control.value, now)
+  const { forced, single } = circuit.group
+  if (Circuit.isForced(own) || !forced || single === undefined) return own
+  const above = Circuit.expire(single.control.value, now)
+  return Circuit.isForced(above) ? above : own
+}
+
+const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
+  switch (control._tag) {
+    case "Closed":
+      return undefined
+    case "Open":
+    case "HalfOpen":
+      return control.cause
+    default:
+      return { why: control._tag, detail: control.reason, actor: control.actor }
+  }
+}
+
+/** Reads a circuit; nothing in it changes but what time has made obsolete. */
+export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection => {
+  const now = registry.time.now()
+  circuit.lapse(now)
+  const control = effective(circuit, now)
+  return {
+    circuit: circuit.group.name,
+    key: circuit.key,
+    state: control._tag,
+    scope: "local",
+    mode: circuit.policy.mode,
+    era: control.era,
+    cause: causeOf(control),
+    since: circuit.movedAt,
+    retryAfter: Duration.millis(Circuit.retryAfter(control, now)),
+    openings: Circuit.openings(control, now),
+    streak: circuit.evidence.streakAt(now),
+    inFlight: circuit.inFlight,
+    probing: control._tag === "HalfOpen" ? control.leases.filter((lease) => now < lease.until).length : 0,
+    windows: circuit.evidence.counts(now).map(({ counts, over }) => ({
+      over: over._tag === "Calls" ? over.calls : Duration.millis(over.millis),
+      ...counts,
+      failureRate: counts.calls === 0 ? 0 : counts.failures / counts.calls,
+      slowRate: counts.calls === 0 ? 0 : counts.slow / counts.calls
+    })),
+    totals: {
+      calls: circuit.calls,
+      successes: circuit.successes,
+      failures: circuit.failures,
+      ignored: circuit.ignored,
+      slow: circuit.slow,
+      rejected: circuit.rejected,
+      passed: circuit.passed,
+      wouldReject: circuit.wouldReject
+    },
+    lastFailures: circuit.lastFailures === undefined ? [] : [...circuit.lastFailures],
+    tenants: Object.fromEntries([...(circuit.tenants ?? [])].map(([id, counts]) => [id, { ...counts }]))
+  }
+}

@@ -1,0 +1,162 @@
+import * as TxRef from "effect/TxRef"
+import * as Circuit from "../Circuit.ts"
+import * as Trip from "../Trip.ts"
+import { Evidence } from "./evidence.ts"
+import type { Policy } from "./policy.ts"
+
+/** A call in flight, as far as its circuit must know it. */
+export interface InFlight {
+  readonly start: number
+}
+
+/** One of the last failures, kept as text so that no error object outlives its call. */
+export interface LastFailure {
+  /** Wall clock, milliseconds since 1970. */
+  readonly at: number
+  readonly error: string
+}
+
+/** The calls of one tenant on a circuit that all tenants share. */
+export interface TenantCounts {
+  calls: number
+  failures: number
+  rejected: number
+}
+
+const maxLastFailures = 5
+const maxTenants = 1_000
+
+/** All circuits of one name: one policy, and a circuit for each key. */
+export interface Group {
+  readonly name: string
+  policy: Policy
+  /** The circuit without a key; an override on it holds for all keys. */
+  single: LiveCircuit | undefined
+  keyed: Map<string, LiveCircuit> | undefined
+  /** Shared by the keys for which there was no room. */
+  overflow: LiveCircuit | undefined
+  /** Whether `single` is Isolated or Disabled. */
+  forced: boolean
+}
+
+/**
+ * One circuit of this process. Its control state is a `TxRef`, changed only by transactions that check the era; its
+ * counts are plain fields, changed only by the call that is being settled.
+ */
+export class LiveCircuit {
+  readonly group: Group
+  readonly key: string | undefined
+  readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)
+  readonly evidence: Evidence
+  policy: Policy
+  /** Nothing but its own state decides: not a flag, not an observation, not a dependency, not the calls in flight. */
+  plain = true
+  /** Calls in flight, oldest first; kept only for a trip that asks how long they have been running. */
+  runningSince: Map<InFlight, number> | undefined = undefined
+  /** Permits of callers that admit and settle by themselves, with the time at which they lapse. */
+  permits: Map<InFlight, number> | undefined = undefined
+  tenants: Map<string, TenantCounts> | undefined = undefined
+  lastFailures: Array<LastFailure> | undefined = undefined
+  /** Stops the policy's health check, while one runs. */
+  stopProbe: (() => void) | undefined = undefined
+  rampCredit = 0
+  inFlight = 0
+  calls = 0
+  successes = 0
+  failures = 0
+  ignored = 0
+  slow = 0
+  rejected = 0
+  /** Calls that ran uncounted: disabled, switched off, or let through by `observe`. */
+  passed = 0
+  /** Of these, the ones that `enforce` would have rejected. */
+  wouldReject = 0
+  /** A custom trip that threw has been reported. */
+  tripReported = false
+  /** Wall clock of the latest move; 0 before the first. */
+  movedAt = 0
+
+  // Its place among the circuits that may be evicted.
+  next: LiveCircuit | undefined = undefined
+  previous: LiveCircuit | undefined = undefined
+  callsWhenPassed = -1
+
+  constructor(group: Group, key: string | undefined) {
+    this.group = group
+    this.key = key
+    this.policy = group.policy
+    this.evidence = new Evidence(Trip.windows(group.policy.trip))
+    this.adopt(group.policy)
+  }
+
+  /** Takes on a policy. The state stays, and of the windows what the new trip can use. */
+  change(policy: Policy, now: number): void {
+    this.evidence.resize(Trip.windows(policy.trip), now)
+    this.adopt(policy)
+  }
+
+  private adopt(policy: Policy): void {
+    this.policy = policy
+    const watches = Trip.watchesRunning(policy.trip)
+    if (!watches) this.runningSince = undefined
+    else this.runningSince ??= new Map()
+    this.plain =
+      policy.enabled === true &&
+      policy.mode === "enforce" &&
+      policy.dependsOn.length === 0 &&
+      policy.tenants !== "counted" &&
+      !watches
+  }
+
+  noteFailure(at: number, error: string): void {
+    this.lastFailures ??= []
+    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
+    this.lastFailures.push({ at, error })
+  }
+
+  /** The counts of a tenant; those beyond a thousand are counted together. */
+  tenant(id: string): TenantCounts {
+    this.tenants ??= new Map()
+    const known = this.tenants.get(id)
+    if (known !== undefined) return known
+    const name = this.tenants.size < maxTenants ? id : "(others)"
+    const counts = this.tenants.get(name) ?? { calls: 0, failures: 0, rejected: 0 }
+    this.tenants.set(name, counts)
+    return counts
+  }
+
+  /** Forgets the permits that lapsed: their callers are not heard of again. */
+  lapse(now: number): void {
+    if (this.permits === undefined) return
+    for (const [permit, until] of this.permits) {
+      if (now < until) continue
+      this.permits.delete(permit)
+      this.runningSince?.delete(permit)
+      this.inFlight--
+      this.ignored++
+    }
+  }
+
+  /** Whether forgetting it would lose nothing but counts. */
+  isIdle(now: number): boolean {
+    this.lapse(now)
+    const control = this.control.value
+    return (
+      control._tag === "Closed" &&
+      now >= control.rampUntil &&
+      Circuit.openings(control, now) === 0 &&
+      this.inFlight === 0 &&
+      this.evidence.isQuiet(now)
+    )
+  }
+
+  /** What a trip is evaluated on. */
+  seen(now: number, wall: number): Trip.Evidence {
+    return this.evidence.at(now, {
+      running: this.inFlight,
+      runningSince: this.runningSince,
+      openings: Circuit.openings(this.control.value, now),
+      time: wall
+    })
+  }
+}

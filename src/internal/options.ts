@@ -1,0 +1,32 @@
+import { toMillis } from "./policySchema.ts"
+
+const show = (value: unknown): string => {
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value)
+  return text.length > 80 ? `${text.slice(0, 80)}...` : text
+}
+
+/** The name of a circuit, or a `RangeError` that says what was given. */
+export const circuitName = (operation: string, name: unknown): string => {
+  if (typeof name === "string" && name !== "") return name
+  throw new RangeError(`CircuitBreaker.${operation}: name must be a text that is not empty, got ${show(name)}`)
+}
+
+export const optionalText = (operation: string, field: string, value: unknown): string | undefined => {
+  if (value === undefined || typeof value === "string") return value
+  throw new RangeError(`CircuitBreaker.${operation}: ${field} must be a text, got ${show(value)}`)
+}
+
+export const optionalFunction = <F>(operation: string, field: string, value: F | undefined): F | undefined => {
+  if (value === undefined || typeof value === "function") return value
+  throw new RangeError(`CircuitBreaker.${operation}: ${field} must be a function, got ${show(value)}`)
+}
+
+/** Milliseconds of a duration above 0, or nothing where none is given. */
+export const optionalMillis = (operation: string, field: string, value: unknown): number | undefined => {
+  if (value === undefined) return undefined
+  const millis = toMillis(value)
+  if (millis !== undefined && millis > 0) return millis
+  throw new RangeError(
+    `CircuitBreaker.${operation}: ${field} must be a duration above 0 such as "10 minutes", got ${show(value)}`
+  )
+}

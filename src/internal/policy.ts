@@ -1,0 +1,107 @@
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import type * as Circuit from "../Circuit.ts"
+import type * as Trip from "../Trip.ts"
+
+/**
+ * A policy as written. Every field may be left out; `BreakerPolicy.defaults` says what then holds.
+ *
+ * @category inputs
+ * @since 0.1.0
+ */
+export interface Input {
+  /** When a Closed circuit opens. Default: 5 failures in a row, or half of at least 20 calls within 10 seconds. */
+  readonly trip?: Trip.Input | undefined
+  /** A call that takes at least this long is slow: `Trip.slowRate` counts these. Default 2 seconds. */
+  readonly slowCall?: Duration.Input | undefined
+  /**
+   * How long it stays Open. The n-th delay of a `Schedule` is for the n-th opening; when the schedule ends, its last
+   * delay holds. 0 makes the next call a probe. Configuration, which cannot hold a `Schedule`, writes
+   * `{ exponential: "1 second", factor: 2, jittered: true }`. Default 30 seconds.
+   */
+  readonly cooldown?:
+    | Duration.Input
+    | Schedule.Schedule<unknown, number>
+    | { readonly exponential: Duration.Input; readonly factor?: number; readonly jittered?: boolean }
+    | undefined
+  /** No opening is longer, whatever a schedule or a `retryAfter` says. Default 10 minutes. */
+  readonly maxCooldown?: Duration.Input | undefined
+  /** How many probes may run at once while HalfOpen. Default 1. */
+  readonly probes?: number | undefined
+  /** How many probes must succeed, without a failure in between, to close. Default 1. */
+  readonly successesToClose?: number | undefined
+  /** A probe that takes longer is interrupted, and its failure opens again. Default 30 seconds. */
+  readonly probeTimeout?: Duration.Input | undefined
+  /** For this long after a close, only a growing share of calls passes: from a tenth to all. Default none. */
+  readonly ramp?: Duration.Input | undefined
+  /**
+   * A health check of your own. While the circuit is Open or HalfOpen it runs on `schedule` (its first delay first), and
+   * its first success closes the circuit without spending a user's call. It gets `probeTimeout` to answer. Default none.
+   */
+  readonly probe?:
+    | {
+        readonly check: Effect.Effect<unknown, unknown>
+        readonly schedule: Schedule.Schedule<unknown> | Duration.Input
+      }
+    | undefined
+  /** Names of circuits without which this one cannot work: while one of them is open, calls are rejected. */
+  readonly dependsOn?: ReadonlyArray<string> | undefined
+  /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
+  readonly mode?: "enforce" | "observe" | undefined
+  /** `false`, or an effect of `false`, passes calls through uncounted: a feature flag. Default `true`. */
+  readonly enabled?: boolean | Effect.Effect<boolean> | undefined
+  /**
+   * What `Tenant.within` does to this circuit: `separate` gives each tenant a circuit of its own, `shared` keeps one for
+   * all, `counted` keeps one for all and counts the calls of each. Default `separate`.
+   */
+  readonly tenants?: "separate" | "shared" | "counted" | undefined
+}
+
+/**
+ * A policy as circuits use it: complete, checked, durations in milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Policy extends Circuit.Rules {
+  readonly trip: Trip.Trip
+  readonly slowCallMillis: number
+  readonly cooldown: number | Schedule.Schedule<unknown, number>
+  readonly maxCooldownMillis: number
+  readonly probe:
+    | { readonly check: Effect.Effect<unknown, unknown>; readonly schedule: Schedule.Schedule<unknown> }
+    | undefined
+  readonly dependsOn: ReadonlyArray<string>
+  readonly mode: "enforce" | "observe"
+  readonly enabled: boolean | Effect.Effect<boolean>
+  readonly tenants: "separate" | "shared" | "counted"
+}
+
+/**
+ * The policy of every circuit of which nothing is said.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const defaults: Policy = {
+  trip: {
+    _tag: "Any",
+    trips: [
+      { _tag: "Consecutive", failures: 5 },
+      { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, over: { _tag: "Time", millis: 10_000 } }
+    ]
+  },
+  slowCallMillis: 2_000,
+  cooldown: 30_000,
+  maxCooldownMillis: 600_000,
+  probes: 1,
+  successesToClose: 1,
+  probeTimeoutMillis: 30_000,
+  rampMillis: 0,
+  probe: undefined,
+  dependsOn: [],
+  mode: "enforce",
+  enabled: true,
+  tenants: "separate"
+}

@@ -1,0 +1,173 @@
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Trip from "../Trip.ts"
+import type { Input } from "./policy.ts"
+import { type Problem, toMillis } from "./policySchema.ts"
+
+const prefix = ["CIRCUIT", "BREAKER"]
+
+/** Each returns the value, or throws what was expected. */
+const parsers = {
+  count: (text: string) =>
+    /^\d+$/.test(text) && Number(text) >= 1 ? Number(text) : expected("a whole number of 1 or more"),
+  share: (text: string) =>
+    text.trim() !== "" && Number(text) > 0 && Number(text) <= 1
+      ? Number(text)
+      : expected("a number above 0 and at most 1"),
+  duration: (text: string) => {
+    const millis = toMillisOf(text)
+    return millis >= 0 && millis < Infinity
+      ? millis
+      : expected(`seconds such as "30", or a duration such as "30 seconds"`)
+  },
+  positiveDuration: (text: string) => {
+    const millis = toMillisOf(text)
+    return millis > 0 && millis < Infinity
+      ? millis
+      : expected(`seconds above 0 such as "30", or a duration such as "30 seconds"`)
+  },
+  mode: (text: string) => (text === "enforce" || text === "observe" ? text : expected(`"enforce" or "observe"`)),
+  flag: (text: string) => (text === "true" ? true : text === "false" ? false : expected(`"true" or "false"`))
+}
+
+const toMillisOf = (text: string): number =>
+  text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : (toMillis(text) ?? Number.NaN)
+
+class Expected {
+  readonly what: string
+  constructor(what: string) {
+    this.what = what
+  }
+}
+
+const expected = (what: string): never => {
+  throw new Expected(what)
+}
+
+const fields = {
+  THRESHOLD: parsers.count,
+  FAILURE_RATE: parsers.share,
+  MINIMUM_CALLS: parsers.count,
+  WINDOW: parsers.positiveDuration,
+  COOLDOWN: parsers.duration,
+  MAX_COOLDOWN: parsers.positiveDuration,
+  PROBE_TIMEOUT: parsers.positiveDuration,
+  SLOW_CALL: parsers.positiveDuration,
+  RAMP: parsers.duration,
+  PROBES: parsers.count,
+  SUCCESSES_TO_CLOSE: parsers.count,
+  MODE: parsers.mode,
+  ENABLED: parsers.flag
+}
+
+type Field = keyof typeof fields
+type Values = { -readonly [K in Field]?: ReturnType<(typeof fields)[K]> }
+
+/** Longest first, so that MAX_COOLDOWN is not read as the COOLDOWN of a circuit called max. */
+const fieldNames = (Object.keys(fields) as Array<Field>).sort((a, b) => b.length - a.length)
+
+/** How a circuit's name is written in a variable. */
+export const variableName = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]+/g, "_")
+
+/** What the environment says, and what of it makes no sense. */
+export interface Environment {
+  readonly default: Input
+  /** For names whose spelling is known. */
+  readonly byName: ReadonlyMap<string, Input>
+  /** For the others, by the name as the variable writes it. */
+  readonly byVariable: ReadonlyMap<string, Input>
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/**
+ * Reads every variable that begins with the prefix. The names of circuits that exist (if they are known) tell which
+ * variables are misspelt; `declared` ones get their own spelling back.
+ */
+export const environment: Effect.Effect<
+  (known: ReadonlyArray<string> | undefined, declared: ReadonlyArray<string>) => Environment
+> = Effect.map(
+  Effect.flatMap(ConfigProvider.ConfigProvider, (provider) => walk(provider, prefix)),
+  (variables) => (known, declared) => {
+    const spelling = new Map([...(known ?? []), ...declared].map((name) => [variableName(name), name]))
+    const problems: Array<Problem> = []
+    const base: Values = {}
+    const named = new Map<string, Values>()
+    const written = new Map<string, Values>()
+    const into = (from: Map<string, Values>, name: string): Values => {
+      const found = from.get(name) ?? {}
+      from.set(name, found)
+      return found
+    }
+    for (const [variable, text] of variables) {
+      const rest = variable.slice(prefix.join("_").length + 1)
+      const field = fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`))
+      if (field === undefined) {
+        problems.push({ path: variable, message: `unknown setting; expected one of ${Object.keys(fields).join(", ")}` })
+        continue
+      }
+      const suffix = rest === field ? undefined : rest.slice(0, -field.length - 1)
+      const name = suffix === undefined ? undefined : spelling.get(suffix)
+      if (suffix !== undefined && name === undefined && known !== undefined) {
+        problems.push({
+          path: variable,
+          message: `unknown breaker "${suffix}"; expected one of ${known.map(variableName).join(", ")}`
+        })
+        continue
+      }
+      const target = suffix === undefined ? base : name === undefined ? into(written, suffix) : into(named, name)
+      try {
+        Object.assign(target, { [field]: fields[field](text) })
+      } catch (error) {
+        if (!(error instanceof Expected)) throw error
+        problems.push({ path: variable, message: `expected ${error.what}, got ${JSON.stringify(text)}` })
+      }
+    }
+    const inputs = (values: ReadonlyMap<string, Values>) =>
+      new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
+    return { default: toInput(base), byName: inputs(named), byVariable: inputs(written), problems }
+  }
+)
+
+/** The fields of the trip belong together: one circuit may give a part of it and take the rest from the default. */
+const toInput = (given: Values, base: Values = {}): Input => {
+  const touchesTrip = given.THRESHOLD ?? given.FAILURE_RATE ?? given.MINIMUM_CALLS ?? given.WINDOW
+  const { FAILURE_RATE, MINIMUM_CALLS, THRESHOLD, WINDOW } = { ...base, ...given }
+  const rules: Array<Trip.Input> = []
+  if (THRESHOLD !== undefined) rules.push(Trip.consecutive(THRESHOLD))
+  if (FAILURE_RATE !== undefined || MINIMUM_CALLS !== undefined || WINDOW !== undefined) {
+    const over = `${WINDOW ?? 10_000} millis` as const
+    rules.push(Trip.failureRate({ threshold: FAILURE_RATE ?? 0.5, minimumCalls: MINIMUM_CALLS ?? 20, over }))
+  }
+  const input: { -readonly [K in keyof Input]: Input[K] } = {}
+  if (touchesTrip !== undefined) input.trip = Trip.any(...rules)
+  if (given.COOLDOWN !== undefined) input.cooldown = given.COOLDOWN
+  if (given.MAX_COOLDOWN !== undefined) input.maxCooldown = given.MAX_COOLDOWN
+  if (given.PROBE_TIMEOUT !== undefined) input.probeTimeout = given.PROBE_TIMEOUT
+  if (given.SLOW_CALL !== undefined) input.slowCall = given.SLOW_CALL
+  if (given.RAMP !== undefined) input.ramp = given.RAMP
+  if (given.PROBES !== undefined) input.probes = given.PROBES
+  if (given.SUCCESSES_TO_CLOSE !== undefined) input.successesToClose = given.SUCCESSES_TO_CLOSE
+  if (given.MODE !== undefined) input.mode = given.MODE
+  if (given.ENABLED !== undefined) input.enabled = given.ENABLED
+  return input
+}
+
+/** All variables beneath a path, by their whole name. A source that cannot be read is a defect. */
+const walk = (
+  provider: ConfigProvider.ConfigProvider,
+  path: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<readonly [name: string, value: string]>> =>
+  Effect.flatMap(Effect.orDie(provider.load(path)), (node) => {
+    if (node === undefined) return Effect.succeed([])
+    const own = node.value === undefined ? [] : [[path.join("_"), node.value] as const]
+    const children =
+      node._tag === "Record"
+        ? [...node.keys]
+        : node._tag === "Array"
+          ? Array.from({ length: node.length }, (_, index) => String(index))
+          : []
+    return Effect.map(
+      Effect.forEach(children, (child) => walk(provider, [...path, child])),
+      (found) => [...own, ...found.flat()]
+    )
+  })

@@ -1,0 +1,92 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as BreakerPolicy from "../BreakerPolicy.ts"
+import { BreakerStore } from "../BreakerStore.ts"
+import type * as CircuitOpen from "../CircuitOpen.ts"
+import { Call, type Classify, rejection } from "./call.ts"
+import { type ReadingOptions, toClassify } from "./classify.ts"
+import { CurrentTenant } from "./currentTenant.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import { circuitName, optionalMillis, optionalText } from "./options.ts"
+import type { Policy } from "./policy.ts"
+import type { Registry } from "./registry.ts"
+
+/** What is protected and how, its options checked once. */
+export interface Subject {
+  readonly name: string
+  readonly key: string | undefined
+  readonly classify: Classify | undefined
+  readonly inline: Partial<Policy> | undefined
+}
+
+export interface SubjectOptions extends ReadingOptions {
+  readonly key?: string | undefined
+  readonly policy?: BreakerPolicy.Input | undefined
+}
+
+/** Throws where an option is wrong, before anything runs. */
+export const subject = (operation: string, name: string, options: SubjectOptions | undefined): Subject => ({
+  name: circuitName(operation, name),
+  key: optionalText(operation, "key", options?.key),
+  classify: options === undefined ? undefined : toClassify(operation, options),
+  inline: options?.policy === undefined ? undefined : Result.getOrThrow(BreakerPolicy.decodeFields(options.policy))
+})
+
+/** The circuit that a fiber means, found with its store, its policies and its tenant. */
+export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, subject: Subject): LiveCircuit =>
+  registry.find(
+    subject.name,
+    subject.key,
+    Context.get(fiber.context, CurrentTenant),
+    Context.get(fiber.context, BreakerPolicy.Policies),
+    subject.inline
+  )
+
+export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
+  Context.getUnsafe(fiber.context, BreakerStore)
+
+/** The hot path: no generator, no span, no transaction while the circuit is Closed or Open. */
+export const guard = (
+  self: Effect.Effect<unknown, unknown, unknown>,
+  subject: Subject
+): Effect.Effect<unknown, unknown> =>
+  Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const circuit = locate(fiber, registry, subject)
+    const control = circuit.control.value
+    if (control._tag === "Open" && circuit.plain && !circuit.group.forced) {
+      const now = registry.time.now()
+      if (now < control.until) return Effect.fail(rejection(circuit, control, now, "Cooldown"))
+    }
+    // The services of `self` are those of this fiber, as it runs on it.
+    const effect = self as Effect.Effect<unknown, unknown>
+    const call = new Call(registry, circuit, effect, subject.classify, tenantOf(fiber, circuit), 0)
+    return Effect.onExitPrimitive(call, (exit) => call.settle(exit))
+  })
+
+const tenantOf = (fiber: Fiber.Fiber<unknown, unknown>, circuit: LiveCircuit): string | undefined =>
+  circuit.policy.tenants === "counted" ? Context.get(fiber.context, CurrentTenant) : undefined
+
+const defaultPermitMillis = 600_000
+
+/** Admits without running anything; whoever gets the permit settles it. */
+export const admit = (
+  name: string,
+  options: (SubjectOptions & { readonly lease?: unknown }) | undefined
+): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> => {
+  const target = subject("admit", name, options)
+  const lease = optionalMillis("admit", "lease", options?.lease) ?? defaultPermitMillis
+  return Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const circuit = locate(fiber, registry, target)
+    const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(fiber, circuit), lease)
+    const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
+    // Interrupted before the permit reaches its owner, it is given back.
+    return Effect.as(
+      Effect.onExitPrimitive(admitted, (exit) => (exit._tag === "Failure" ? call.settle(exit) : undefined)),
+      call
+    )
+  })
+}
