@@ -9,16 +9,16 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
+import * as internal from "./internal/policies.ts"
 import { defaults, type Input, type Policy } from "./internal/policy.ts"
-import { type Environment, environment, variableName } from "./internal/policyConfig.ts"
-import { type CustomTrip, decodeCustomTrips, decodePartial, type Problem } from "./internal/policySchema.ts"
+import { type Environment, environment } from "./internal/policyConfig.ts"
+import { decodePolicy, type Problem } from "./internal/policySchema.ts"
 import type * as Trip from "./Trip.ts"
 
 export {
@@ -44,6 +44,16 @@ export {
    */
   type Policy
 } from "./internal/policy.ts"
+
+export type {
+  /**
+   * One thing that is wrong: where, and what was expected.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  Problem
+} from "./internal/policySchema.ts"
 
 /**
  * The policies of a program.
@@ -80,20 +90,21 @@ export class PolicyError extends Data.TaggedError("PolicyError")<{ readonly prob
  * @category models
  * @since 0.1.0
  */
-export interface Policies {
-  readonly version: number
-  readonly get: (name: string) => Policy
-}
+export type Policies = internal.Policies
 
-const toPolicies = (
+const fromSettings = (
+  settings: unknown,
   version: number,
-  base: Policy,
-  byName: ReadonlyMap<string, Policy>,
-  byVariable: ReadonlyMap<string, Policy> = new Map()
-): Policies => ({
-  version,
-  get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base
-})
+  environment?: Environment
+): Effect.Effect<Policies, PolicyError> =>
+  Effect.suspend(() =>
+    Effect.fromResult(
+      Result.mapError(
+        internal.decodeSettings(settings, version, environment),
+        (problems) => new PolicyError({ problems })
+      )
+    )
+  )
 
 /**
  * The policies that circuits read, {@link defaults} for all unless a layer says otherwise.
@@ -102,7 +113,7 @@ const toPolicies = (
  * @since 0.1.0
  */
 export const Policies: Context.Reference<Policies> = Context.Reference<Policies>("effect-fuse/BreakerPolicy/Policies", {
-  defaultValue: () => toPolicies(0, defaults, new Map())
+  defaultValue: () => internal.none
 })
 
 /**
@@ -121,10 +132,7 @@ export const Policies: Context.Reference<Policies> = Context.Reference<Policies>
  * @since 0.1.0
  */
 export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
-  Layer.effect(
-    Policies,
-    Effect.suspend(() => Effect.fromResult(decodeSettings(settings, 0)))
-  )
+  Layer.effect(Policies, fromSettings(settings, 0))
 
 /**
  * Policies from the environment (any `ConfigProvider` with flat names), over those written in code.
@@ -141,8 +149,12 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
  * | `MODE` | `enforce` or `observe` |
  * | `ENABLED` | `true` or `false` |
  *
- * A variable that begins with `CIRCUIT_BREAKER_` and is none of these is an error, as is a name outside `names` and
- * `breakers` where either is given.
+ * What is more specific wins: a field that code sets for one circuit stands against a variable for all, and falls to a
+ * variable for that circuit. `THRESHOLD` and the rate fields together are the whole trip: where only `THRESHOLD` is set,
+ * only failures in a row open.
+ *
+ * A variable that begins with `CIRCUIT_BREAKER_` and is none of these is an error, as is a name that code does not have,
+ * in `names` or else in `breakers`, where either is given.
  *
  * @category layers
  * @since 0.1.0
@@ -150,18 +162,16 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
 export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyError> =>
   Layer.effect(
     Policies,
-    Effect.flatMap(environment, (variables) => {
-      const known = settings.names ?? (settings.breakers === undefined ? undefined : Object.keys(settings.breakers))
-      const read = variables(known, Object.keys(settings.breakers ?? {}))
-      if (read.problems.length > 0) return Effect.fail(new PolicyError({ problems: read.problems }))
-      return Effect.fromResult(
-        decodeSettings({ ...settings, default: { ...settings.default, ...read.default } }, 0, read)
-      )
-    })
+    Effect.flatMap(environment(settings), (read) =>
+      read.problems.length > 0
+        ? Effect.fail(new PolicyError({ problems: read.problems }))
+        : fromSettings(settings, 0, read)
+    )
   )
 
 /**
- * Policies that may change while the program runs: `load` is run at the start and then on `schedule`.
+ * Policies that may change while the program runs: `load` gives {@link Settings}, as values or as the JSON of a file or a
+ * database, and is run at the start and then on `schedule`.
  *
  * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
  * succeed. After that, one that fails or does not decode is reported as an error in the log, and the last good policies
@@ -171,14 +181,13 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
  * @since 0.1.0
  */
 export const layerReloading = <E, R, Output>(
-  load: Effect.Effect<Settings, E, R>,
+  load: Effect.Effect<unknown, E, R>,
   schedule: Schedule.Schedule<Output>
 ): Layer.Layer<never, PolicyError | E, R> =>
   Layer.effect(
     Policies,
     Effect.gen(function* () {
-      const decode = (version: number) =>
-        Effect.flatMap(load, (settings) => Effect.fromResult(decodeSettings(settings, version)))
+      const decode = (version: number) => Effect.flatMap(load, (settings) => fromSettings(settings, version))
       let current = yield* decode(0)
       const reload = Effect.suspend(() => decode(current.version + 1)).pipe(
         Effect.andThen((next) =>
@@ -187,9 +196,7 @@ export const layerReloading = <E, R, Output>(
           })
         ),
         Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause)
-            ? Effect.failCause(cause as Cause.Cause<never>)
-            : Effect.logError("Circuit breaker policies could not be reloaded, the last good ones stay in force", cause)
+          Effect.logError("Circuit breaker policies could not be reloaded, the last good ones stay in force", cause)
         )
       )
       yield* Effect.forkScoped(Effect.schedule(reload, schedule))
@@ -210,90 +217,7 @@ export const layerReloading = <E, R, Output>(
  * @since 0.1.0
  */
 export const decode = (input: Input): Result.Result<Policy, PolicyError> =>
-  Result.map(decodeOver(input, "", new Map()), (given) => ({ ...defaults, ...given }))
-
-/**
- * The fields that an input gives, checked, or what is wrong with them.
- *
- * @category decoding
- * @since 0.1.0
- */
-export const decodeFields = (input: Input): Result.Result<Partial<Policy>, PolicyError> =>
-  decodeOver(input, "", new Map())
-
-const decodeOver = (
-  input: Input,
-  path: string,
-  custom: ReadonlyMap<string, CustomTrip>
-): Result.Result<Partial<Policy>, PolicyError> =>
-  Result.mapError(decodePartial(input, path, custom), (problems) => new PolicyError({ problems }))
-
-const settingsKeys = ["default", "breakers", "trips", "names"]
-
-const decodeSettings = (
-  settings: Settings,
-  version: number,
-  over?: Environment
-): Result.Result<Policies, PolicyError> => {
-  const problems: Array<Problem> = []
-  const take = <A>(result: Result.Result<A, ReadonlyArray<Problem>>, otherwise: A): A => {
-    if (Result.isSuccess(result)) return result.success
-    problems.push(...result.failure)
-    return otherwise
-  }
-  const fields: unknown = settings
-  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
-    return Result.fail(
-      new PolicyError({ problems: [{ path: "", message: `expected an object with ${settingsKeys.join(", ")}` }] })
-    )
-  }
-  for (const key of Object.keys(fields)) {
-    if (!settingsKeys.includes(key))
-      problems.push({ path: key, message: `unknown field; expected one of ${settingsKeys.join(", ")}` })
-  }
-  const custom = take(decodeCustomTrips(settings.trips ?? []), new Map<string, CustomTrip>())
-  const base: Policy = { ...defaults, ...take(decodePartial(settings.default ?? {}, "default", custom), {}) }
-  const inputs = new Map<string, Input>(Object.entries(settings.breakers ?? {}))
-  for (const [name, input] of over?.byName ?? []) inputs.set(name, { ...inputs.get(name), ...input })
-  const byName = new Map<string, Policy>()
-  for (const [name, input] of inputs) {
-    byName.set(name, { ...base, ...take(decodePartial(input, `breakers.${name}`, custom), {}) })
-  }
-  const byVariable = new Map<string, Policy>()
-  for (const [name, input] of over?.byVariable ?? []) {
-    byVariable.set(name, { ...base, ...take(decodePartial(input, `breakers.${name}`, custom), {}) })
-  }
-  if (settings.names !== undefined) {
-    const names = settings.names
-    const check = (name: string, path: string) => {
-      if (!names.includes(name))
-        problems.push({ path, message: `unknown breaker "${name}"; expected one of ${names.join(", ")}` })
-    }
-    for (const name of byName.keys()) check(name, `breakers.${name}`)
-    for (const [name, policy] of byName)
-      for (const other of policy.dependsOn) check(other, `breakers.${name}.dependsOn`)
-    for (const other of base.dependsOn) check(other, "default.dependsOn")
-  }
-  for (const name of byName.keys()) {
-    const cycle = findCycle(name, byName)
-    if (cycle !== undefined) {
-      problems.push({ path: `breakers.${name}.dependsOn`, message: `expected no circle, got ${cycle.join(" -> ")}` })
-    }
-  }
-  return problems.length > 0
-    ? Result.fail(new PolicyError({ problems }))
-    : Result.succeed(toPolicies(version, base, byName, byVariable))
-}
-
-const findCycle = (start: string, policies: ReadonlyMap<string, Policy>): ReadonlyArray<string> | undefined => {
-  const walk = (name: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
-    for (const next of policies.get(name)?.dependsOn ?? []) {
-      if (next === start) return [...path, next]
-      if (path.includes(next)) continue
-      const found = walk(next, [...path, next])
-      if (found !== undefined) return found
-    }
-    return undefined
-  }
-  return walk(start, [start])
-}
+  Result.mapBoth(decodePolicy(input, "", new Map()), {
+    onSuccess: (given) => ({ ...defaults, ...given }),
+    onFailure: (problems) => new PolicyError({ problems })
+  })

@@ -14,9 +14,13 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { PolicyError } from "./BreakerPolicy.ts"
+import { count, decodeFields } from "./internal/policySchema.ts"
 import { Registry } from "./internal/registry.ts"
+import type { Runtime } from "./internal/runtime.ts"
 import { fromClock } from "./internal/time.ts"
 
 /**
@@ -34,9 +38,9 @@ export class BreakerStore extends Context.Service<BreakerStore, Registry>()("eff
 export interface Options {
   /**
    * How many circuits with a key are kept; each takes up to about a kilobyte. When there are more, idle ones are forgotten:
-   * Closed, with no failure and no slow call that still counts, and no call in flight. Keys for which none can be
-   * forgotten share one circuit for each name, so that no flood of made-up keys can exhaust the memory or erase what is
-   * known of a failing one. Default 100,000.
+   * Closed, with no failure and no slow call that still counts, and no call in flight. Keys share one circuit for each
+   * name while none of the next 256 is idle, so that no flood of made-up keys can exhaust the memory or erase what is
+   * known of a failing one. Default 100,000. Names are not counted: they are written in code, and keys come from outside.
    */
   readonly maxCircuits?: number | undefined
 }
@@ -44,19 +48,19 @@ export interface Options {
 /** A subscriber that falls this far behind loses the oldest events. */
 const eventCapacity = 4_096
 
+const optionFields = { maxCircuits: Schema.optional(count) }
+
 const make = (options: Options) =>
   Effect.gen(function* () {
-    const maxCircuits = options.maxCircuits ?? 100_000
-    if (!Number.isInteger(maxCircuits) || maxCircuits < 1) {
-      const message = `expected a whole number of 1 or more, got ${maxCircuits}`
-      return yield* Effect.fail(new PolicyError({ problems: [{ path: "maxCircuits", message }] }))
-    }
-    return new Registry({
+    const decoded = decodeFields(optionFields, options, "")
+    if (Result.isFailure(decoded)) return yield* Effect.fail(new PolicyError({ problems: decoded.failure }))
+    const runtime: Runtime = {
       time: fromClock(yield* Clock.Clock),
-      events: yield* PubSub.sliding<BreakerEvent>(eventCapacity),
-      background: yield* FiberSet.makeRuntime(),
-      maxCircuits
-    })
+      // Shut down with the store, so that who listens hears the end.
+      events: yield* Effect.acquireRelease(PubSub.sliding<BreakerEvent>(eventCapacity), PubSub.shutdown),
+      background: yield* FiberSet.makeRuntime()
+    }
+    return new Registry(runtime, decoded.success.maxCircuits ?? 100_000)
   })
 
 /**

@@ -63,7 +63,7 @@ export interface Closed {
 }
 
 /**
- * Calls are rejected until `until`; the first one after that is a probe.
+ * Calls are rejected from `since` until `until`; the first one after that is a probe.
  *
  * @category models
  * @since 0.1.0
@@ -74,12 +74,12 @@ export interface Open {
   readonly since: number
   readonly until: number
   readonly openings: number
-  readonly openFor: number
   readonly cause: Cause
 }
 
 /**
- * The place of one probe. It lapses at `until`, so that a probe that is never heard of again does not hold it for ever.
+ * The place of one probe. From `until` on it may be given to another, so that a probe that is never heard of again does not
+ * hold it for ever.
  *
  * @category models
  * @since 0.1.0
@@ -90,7 +90,7 @@ export interface Lease {
 }
 
 /**
- * A few probes decide.
+ * A few probes decide. `openFor` is how long calls were rejected before.
  *
  * @category models
  * @since 0.1.0
@@ -254,24 +254,26 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
 }
 
 /**
- * Milliseconds until a rejected call may succeed: the rest of an opening or an override. While probes hold every place
- * their verdict is near, so it is a second at most. `Infinity` for an override without expiry.
+ * Milliseconds until a call may pass, 0 if one may now: the rest of an opening or of an override and what is beneath it.
+ * While probes hold every place their verdict is near, so it is a second at most. `Infinity` for an override without
+ * expiry.
  *
  * @category admission
  * @since 0.1.0
  */
-export const retryAfter = (circuit: Circuit, now: number): number => {
+export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number => {
   switch (circuit._tag) {
     case "Closed":
       return Math.max(0, circuit.rampUntil - now)
     case "Open":
-    case "Isolated":
       return Math.max(0, circuit.until - now)
+    case "Isolated":
+      return Math.max(0, circuit.until - now, retryAfter(circuit.under, now, rules))
     case "Disabled":
       return 0
     case "HalfOpen": {
       const live = liveLeases(circuit.leases, now)
-      return live.length === 0 ? 0 : Math.min(1000, ...live.map((lease) => lease.until - now))
+      return live.length < rules.probes ? 0 : Math.min(1000, ...live.map((lease) => lease.until - now))
     }
   }
 }
@@ -299,7 +301,8 @@ export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): Half
     const lease = { id: circuit.nextLease, until }
     return { ...circuit, leases: [...liveLeases(circuit.leases, now), lease], nextLease: lease.id + 1 }
   }
-  const { cause, era, openFor, openings } = circuit
+  const { cause, era, openings } = circuit
+  const openFor = circuit.until - circuit.since
   const leases = [{ id: 0, until }]
   return {
     _tag: "HalfOpen",
@@ -330,8 +333,10 @@ export type Verdict =
   | { readonly _tag: "Failure"; readonly openFor: number; readonly cause: Cause }
 
 /**
- * What a probe that ends changes. Its lease is given back; if it had lapsed, the verdict changes nothing. One failure
- * opens again, as no number of successes can still close.
+ * What a probe that ends changes. Its lease is given back; if that had lapsed and was given to another, the verdict changes
+ * nothing. One failure opens again, as no number of successes can still close.
+ *
+ * Leases are numbered anew in each HalfOpen: ask only where the era is still the one of the permit.
  *
  * @category settling
  * @since 0.1.0
@@ -343,10 +348,9 @@ export const settleProbe = (
   now: number,
   rules: Rules
 ): Closed | Open | HalfOpen => {
-  const live = liveLeases(circuit.leases, now)
-  if (!live.some((one) => one.id === lease)) return circuit
+  if (!circuit.leases.some((one) => one.id === lease)) return circuit
   if (verdict._tag === "Failure") return open(circuit, now, verdict)
-  const leases = live.filter((one) => one.id !== lease)
+  const leases = circuit.leases.filter((one) => one.id !== lease)
   if (verdict._tag === "Ignored") return { ...circuit, leases, ignored: circuit.ignored + 1 }
   const successes = circuit.successes + 1
   if (successes >= rules.successesToClose) return close(circuit, now, rules)
@@ -365,10 +369,21 @@ export const openings = (circuit: Circuit, now: number): number => {
       return now - circuit.since >= circuit.openFor ? 0 : circuit.openings
     case "Isolated":
     case "Disabled":
-      return openings(circuit.under, now)
+      return openings(circuit.under, circuit.since)
     default:
       return circuit.openings
   }
+}
+
+/**
+ * The number that an opening now would have. Opening an Open circuit again counts no further one.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const nextOpening = (circuit: Circuit, now: number): number => {
+  if (isForced(circuit)) return nextOpening(circuit.under, now)
+  return openings(circuit, now) + (circuit._tag === "Open" ? 0 : 1)
 }
 
 /**
@@ -386,28 +401,27 @@ export const open = (
   era: circuit.era + 1,
   since: circuit._tag === "Open" ? circuit.since : now,
   until: now + options.openFor,
-  openings: circuit._tag === "Open" ? circuit.openings : openings(circuit, now) + 1,
-  openFor: options.openFor,
+  openings: nextOpening(circuit, now),
   cause: options.cause
 })
 
 /**
- * Closes, with the policy's ramp, and remembers how long it was last open. A Closed circuit stays what it is.
+ * Closes, with the policy's ramp, and remembers how long calls were rejected. A Closed circuit stays what it is.
  *
  * @category moves
  * @since 0.1.0
  */
-export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rules): Closed =>
-  circuit._tag === "Closed"
-    ? circuit
-    : {
-        _tag: "Closed",
-        era: circuit.era + 1,
-        since: now,
-        openings: circuit.openings,
-        openFor: circuit.openFor,
-        rampUntil: rules.rampMillis > 0 ? now + rules.rampMillis : 0
-      }
+export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rules): Closed => {
+  if (circuit._tag === "Closed") return circuit
+  return {
+    _tag: "Closed",
+    era: circuit.era + 1,
+    since: now,
+    openings: circuit.openings,
+    openFor: circuit._tag === "Open" ? Math.min(now, circuit.until) - circuit.since : circuit.openFor,
+    rampUntil: rules.rampMillis > 0 ? now + rules.rampMillis : 0
+  }
+}
 
 /**
  * As new, but for the era: calls admitted before it change nothing after it.
@@ -432,13 +446,18 @@ export const force = (
 ): Isolated | Disabled => ({ _tag: tag, era: circuit.era + 1, since: now, ...options, under: beneath(circuit, now) })
 
 /**
- * Lifts an override; a circuit without one stays what it is.
+ * Lifts an override; a circuit without one stays what it is. An opening beneath keeps its end. A circuit that was Closed
+ * goes on from where it was: the time under the override does not count as time in which it stayed closed.
  *
  * @category moves
  * @since 0.1.0
  */
-export const release = (circuit: Circuit): Circuit =>
-  isForced(circuit) ? { ...circuit.under, era: circuit.era + 1 } : circuit
+export const release = (circuit: Circuit, now: number): Circuit => {
+  if (!isForced(circuit)) return circuit
+  const { era, since, under } = circuit
+  if (under._tag === "Open") return { ...under, era: era + 1 }
+  return { ...under, era: era + 1, since: under.since + (now - since), rampUntil: under.rampUntil + (now - since) }
+}
 
 /**
  * {@link release}, if the override has run out.
@@ -447,7 +466,7 @@ export const release = (circuit: Circuit): Circuit =>
  * @since 0.1.0
  */
 export const expire = (circuit: Circuit, now: number): Circuit =>
-  isForced(circuit) && now >= circuit.until ? release(circuit) : circuit
+  isForced(circuit) && now >= circuit.until ? release(circuit, now) : circuit
 
 /**
  * @category guards
@@ -474,6 +493,6 @@ export const moveUnder = (
 const beneath = (circuit: Circuit, now: number): Closed | Open => {
   if (isForced(circuit)) return circuit.under
   if (circuit._tag !== "HalfOpen") return circuit
-  const { cause, era, openFor, openings, since } = circuit
-  return { _tag: "Open", era, since, until: now, openings, openFor, cause }
+  const { cause, era, openFor, openings } = circuit
+  return { _tag: "Open", era, since: now - openFor, until: now, openings, cause }
 }

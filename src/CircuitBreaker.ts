@@ -202,7 +202,7 @@ export const awaitClosed = (name: string, options?: Target): Effect.Effect<void,
  * @since 0.1.0
  */
 export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.unwrap(
-  BreakerStore.useSync((registry) => Stream.fromPubSub(registry.events))
+  BreakerStore.useSync((registry) => Stream.fromPubSub(registry.runtime.events))
 )
 
 /**
@@ -226,8 +226,9 @@ export interface ByHandFor extends ByHand {
 }
 
 /**
- * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says. Without a key it
- * holds for all keys of the name. What was going on beneath goes on after it: an opening keeps its end.
+ * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says (but none where the
+ * policy's mode is `observe`). Without a key it holds for all keys of the name, also for those that are Disabled. What was
+ * going on beneath goes on after it: an opening keeps its end.
  *
  * Answers the state that then holds, as all of these do.
  *
@@ -239,7 +240,7 @@ export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circui
 
 /**
  * Lets every call through, uncounted, until {@link release}, or for as long as `for` says. Without a key it holds for all
- * keys of the name.
+ * keys of the name but those that are Isolated.
  *
  * @category by hand
  * @since 0.1.0

@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { printable } from "./internal/printable.ts"
 
 /**
  * Why a call was rejected.
@@ -50,8 +51,8 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
  * - `openings`: how often in a row the circuit has opened.
  * - `detail`: why it opened, in words: `5 failures in a row (limit 5)`.
  *
- * It captures no stack trace, so that a rejection stays cheap while everything is rejected. It is a Schema: encode it to
- * send it elsewhere.
+ * Circuits make it without a stack trace, with {@link make}: a rejection stays cheap while everything is rejected. It is a
+ * Schema: encode it to send it elsewhere.
  *
  * ```ts
  * import { Duration, Schema } from "effect"
@@ -81,7 +82,7 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
     const why = this.dependency === undefined ? this.reason : `${this.reason} ${JSON.stringify(this.dependency)}`
     const detail = this.detail === undefined ? "" : `: ${this.detail}`
     const until = Duration.isFinite(this.retryAfter) ? `, retry after ${Duration.format(this.retryAfter)}` : ""
-    return `Circuit ${JSON.stringify(this.circuit)}${key} is ${this.state} (${why}${detail})${until}`
+    return printable(`Circuit ${JSON.stringify(this.circuit)}${key} is ${this.state} (${why}${detail})${until}`)
   }
 }
 

@@ -69,8 +69,8 @@ const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefine
 /**
  * A failure, with a weight above 0 (default 1) and a hint of how long to stay away (default none).
  *
- * Throws a `RangeError` that names the option when `weight` is not a finite number above 0 or `retryAfter` is not a
- * duration of 0 or more.
+ * Throws a `RangeError` that names the option when `weight` is not a number above 0 and at most a million, or `retryAfter`
+ * not a duration of 0 or more.
  *
  * ```ts
  * import { Outcome } from "effect-fuse"
@@ -88,12 +88,12 @@ export const failure = (options?: {
 }): Failure => {
   if (options === undefined) return plainFailure
   const weight = options.weight ?? 1
-  if (!(Number.isFinite(weight) && weight > 0)) {
-    throw new RangeError(`Outcome.failure: weight must be a finite number above 0, got ${weight}`)
+  if (!(weight > 0 && weight <= 1e6)) {
+    throw new RangeError(`Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${weight}`)
   }
   if (options.retryAfter === undefined) return { _tag: "Failure", weight, retryAfter: undefined }
   const retryAfter = Duration.fromInput(options.retryAfter)
-  if (retryAfter._tag === "None" || !(Duration.toMillis(retryAfter.value) >= 0)) {
+  if (retryAfter._tag === "None" || Number.isNaN(options.retryAfter) || !(Duration.toMillis(retryAfter.value) >= 0)) {
     throw new RangeError(`Outcome.failure: retryAfter must be a duration of 0 or more, got ${options.retryAfter}`)
   }
   return { _tag: "Failure", weight, retryAfter: retryAfter.value }

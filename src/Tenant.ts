@@ -13,6 +13,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import { CurrentTenant } from "./internal/currentTenant.ts"
+import { show } from "./internal/printable.ts"
 
 /** Identifiers come from outside, and become keys. */
 const maxLength = 256
@@ -49,9 +50,7 @@ export const within: {
   <A, E, R>(self: Effect.Effect<A, E, R>, tenant: string): Effect.Effect<A, E, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, tenant: string): Effect.Effect<A, E, R> => {
   if (typeof tenant !== "string" || tenant === "" || tenant.length > maxLength) {
-    throw new RangeError(
-      `Tenant.within: tenant must be a text of 1 to ${maxLength} characters, got ${JSON.stringify(tenant)?.slice(0, 60)}`
-    )
+    throw new RangeError(`Tenant.within: tenant must be a text of 1 to ${maxLength} characters, got ${show(tenant)}`)
   }
   return Effect.provideService(self, CurrentTenant, tenant)
 })

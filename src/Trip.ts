@@ -309,7 +309,7 @@ const seen = (evidence: Evidence, over: Window.Over): Seen => {
 export const describe = (trip: Trip, evidence: Evidence): string => {
   switch (trip._tag) {
     case "Consecutive":
-      return `${evidence.streak} failures in a row (limit ${trip.failures})`
+      return `${failed(evidence.streak)} in a row (limit ${trip.failures})`
     case "FailureRate": {
       const { calls, failures } = evidence.counts(trip.over)
       return `${failures} of ${calls} calls failed ${within(trip.over)} (limit ${percent(trip.threshold)})`
@@ -319,20 +319,27 @@ export const describe = (trip: Trip, evidence: Evidence): string => {
       return `${slow} of ${calls} calls were slow ${within(trip.over)} (limit ${percent(trip.threshold)})`
     }
     case "Failures":
-      return `${evidence.counts(trip.over).failures} failures ${within(trip.over)} (limit ${trip.atLeast})`
+      return `${failed(evidence.counts(trip.over).failures)} ${within(trip.over)} (limit ${trip.atLeast})`
     case "Weighted":
-      return `failures weighing ${evidence.counts(trip.over).weight} ${within(trip.over)} (limit ${trip.atLeast})`
+      return `failures weighing ${round(evidence.counts(trip.over).weight)} ${within(trip.over)} (limit ${trip.atLeast})`
     case "Stuck":
-      return `${trip.calls} calls running for ${Duration.format(Duration.millis(trip.olderThanMillis))} or longer`
+      return `${trip.calls} or more calls running for ${Duration.format(Duration.millis(trip.olderThanMillis))} or longer`
     case "Any":
-    case "All":
-      return trip.trips.map((one) => describe(one, evidence)).join(trip._tag === "Any" ? " or " : " and ")
+    case "All": {
+      const words = trip.trips.map((one) => describe(one, evidence)).join(trip._tag === "Any" ? ", or " : ", and ")
+      return `(${words})`
+    }
     case "Custom":
       return `custom trip "${trip.name}"`
   }
 }
 
+const failed = (n: number): string => (n === 1 ? "1 failure" : `${n} failures`)
+
 const within = (over: Window.Over): string =>
   over._tag === "Calls" ? `in the last ${over.calls} calls` : `in ${Duration.format(Duration.millis(over.millis))}`
 
-const percent = (share: number): string => `${Math.round(share * 1000) / 10}%`
+const percent = (share: number): string => `${round(share * 100)}%`
+
+/** Three digits that matter, as many as a person reads. */
+const round = (n: number): number => Number(n.toPrecision(3))

@@ -7,9 +7,12 @@ import * as Circuit from "../Circuit.ts"
 import * as CircuitOpen from "../CircuitOpen.ts"
 import * as Outcome from "../Outcome.ts"
 import * as Trip from "../Trip.ts"
+import { blocking, statesRead } from "./dependencies.ts"
+import { effective } from "./inspection.ts"
 import type { InFlight, LiveCircuit } from "./liveCircuit.ts"
-import { printable } from "./logEvent.ts"
-import type { Moved, Registry } from "./registry.ts"
+import { announce, type Moved, move, type Next, open } from "./move.ts"
+import { printable, show } from "./printable.ts"
+import type { Registry } from "./registry.ts"
 
 /** What one exit says, or an effect that finds out. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
@@ -61,7 +64,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { circuit } = this
     const control = circuit.control.value
     if (control._tag === "Closed" && circuit.plain && !circuit.group.forced) {
-      const now = this.registry.time.now()
+      const now = this.registry.runtime.time.now()
       if (now >= control.rampUntil) return this.begin("Normal", control.era, now)
     }
     const { enabled } = circuit.policy
@@ -77,27 +80,21 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   /** Who says no first: an override, a dependency, the circuit itself. */
   private decide(): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
+    const { runtime } = registry
     const { policy } = circuit
-    const now = registry.time.now()
-    const above = circuit.group.forced ? circuit.group.single : undefined
-    const forced = Circuit.isForced(circuit.control.value) ? circuit : above
-    if (forced !== undefined) {
-      const control = forced.control.value
-      switch (Circuit.admission(control, now, policy)) {
-        case "Expired":
-          return Effect.flatMap(
-            registry.move(forced, "Expired", (current) => Circuit.expire(current, registry.time.now())),
-            () => this.decide()
-          )
-        case "Pass":
-          return this.pass()
-        default:
-          return this.reject(control, now, "Isolated")
-      }
+    const now = runtime.time.now()
+    const expired = this.expired(now)
+    if (expired !== undefined) {
+      return Effect.flatMap(move(runtime, expired, "Expired", Circuit.expire), () => this.decide())
     }
+    const holds = effective(circuit, now)
+    if (holds._tag === "Isolated") return this.reject(holds, now, "Isolated")
+    if (holds._tag === "Disabled") return this.pass()
     if (policy.dependsOn.length > 0) {
-      const blocker = registry.blocking(circuit, now)
-      if (blocker !== undefined) return this.reject(blocker.control.value, now, "Dependency", blocker.group.name)
+      const blocker = blocking(registry, circuit, now)
+      if (blocker !== undefined) {
+        return this.reject(effective(blocker, now), now, "Dependency", blocker.group.name)
+      }
     }
     const control = circuit.control.value
     switch (Circuit.admission(control, now, policy)) {
@@ -114,6 +111,15 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       default:
         return this.reject(control, now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
     }
+  }
+
+  /** The circuit whose override has run out and is to end before anything else is decided. */
+  private expired(now: number): LiveCircuit | undefined {
+    const { circuit } = this
+    const { single } = circuit.group
+    return [circuit, single].find(
+      (one) => one !== undefined && Circuit.expire(one.control.value, now) !== one.control.value
+    )
   }
 
   /** While everything hangs nothing is settled: calls that are stuck are looked for when another one comes. */
@@ -159,29 +165,30 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       circuit.wouldReject++
       return this.pass()
     }
+    circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
     return Effect.fail(rejection(circuit, control, now, reason, dependency))
   }
 
   private probe(): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
+    const { runtime } = registry
     const { policy } = circuit
     let taken = false
-    const take = (current: Circuit.Circuit): Circuit.Circuit => {
-      const now = registry.time.now()
+    const take: Next = (current, now) => {
       taken =
         (current._tag === "Open" || current._tag === "HalfOpen") &&
         Circuit.admission(current, now, policy) === "Probe" &&
-        (policy.dependsOn.length === 0 || registry.blocking(circuit, now) === undefined)
+        (policy.dependsOn.length === 0 || blocking(registry, circuit, now) === undefined)
       return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
     }
-    const reads = policy.dependsOn.length === 0 ? [] : registry.dependencyRefs(circuit)
+    const reads = policy.dependsOn.length === 0 ? [] : statesRead(registry, circuit)
     // The lease is noted in the same breath as it is taken, or an interruption in between would lose it.
     const admitted = Effect.uninterruptible(
-      Effect.map(registry.move(circuit, "CooldownOver", take, {}, reads), (moved) => {
+      Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
         if (!taken || moved?.to._tag !== "HalfOpen") return false
         this.lease = moved.to.nextLease - 1
-        this.begin("Probe", moved.to.era, registry.time.now())
+        this.begin("Probe", moved.to.era, moved.now)
         return true
       })
     )
@@ -197,18 +204,20 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   }
 
   private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
-    const { circuit, registry } = this
+    const { circuit } = this
+    const { runtime } = this.registry
     const after = Duration.format(Duration.millis(circuit.policy.probeTimeoutMillis))
     const detail = `a probe did not end within ${after}`
     const settle = Effect.suspend(() => {
       this.end()
-      circuit.failures++
-      circuit.noteFailure(registry.time.wall(), detail)
-      return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
+      this.isSlow(runtime.time.now())
+      this.countFailure(detail)
+      return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
     })
-    return Effect.flatMap(Effect.uninterruptible(settle), () =>
-      Effect.fail(rejection(circuit, circuit.control.value, registry.time.now(), "ProbeTimedOut"))
-    )
+    return Effect.flatMap(Effect.uninterruptible(settle), () => {
+      const now = runtime.time.now()
+      return Effect.fail(rejection(circuit, effective(circuit, now), now, "ProbeTimedOut"))
+    })
   }
 
   /** Whether it still holds what it was admitted with, which it then no longer does. */
@@ -216,7 +225,10 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { circuit, kind } = this
     this.kind = "Settled"
     if (kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
-    if (this.permitMillis > 0 && circuit.permits?.delete(this) !== true) return false
+    if (this.permitMillis > 0) {
+      circuit.lapse(this.registry.runtime.time.now())
+      if (circuit.permits?.delete(this) !== true) return false
+    }
     circuit.inFlight--
     if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
     return true
@@ -238,10 +250,14 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     } catch (defect) {
       return ignoreAnd(Cause.die(defect))
     }
-    if (!Effect.isEffect(outcome)) return this.record(probe, outcome, exit)
+    const found = (outcome: Outcome.Outcome): Effect.Effect<void> | undefined =>
+      isOutcome(outcome)
+        ? this.record(probe, outcome, exit)
+        : ignoreAnd(Cause.die(new TypeError(`CircuitBreaker: classify must give an Outcome, got ${show(outcome)}`)))
+    if (!Effect.isEffect(outcome)) return found(outcome)
     return Effect.matchCauseEffect(outcome, {
       onFailure: ignoreAnd,
-      onSuccess: (outcome) => this.record(probe, outcome, exit) ?? Effect.void
+      onSuccess: (outcome) => found(outcome) ?? Effect.void
     })
   }
 
@@ -256,39 +272,51 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     outcome: Outcome.Outcome,
     exit: Exit.Exit<unknown, unknown> | undefined
   ): Effect.Effect<void> | undefined {
-    const { circuit, registry } = this
+    const { circuit } = this
+    const { runtime } = this.registry
     if (outcome._tag === "Ignored") {
       circuit.ignored++
       return probe ? this.settleProbe(outcome) : undefined
     }
-    const now = registry.time.now()
-    const slow = now - this.start >= circuit.policy.slowCallMillis
-    if (slow) circuit.slow++
+    const now = runtime.time.now()
+    const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
       if (probe) return this.settleProbe(outcome)
       if (circuit.control.value.era !== this.era) return undefined
-      circuit.evidence.recordSuccess(now, slow)
+      circuit.seenIn(this.era).recordSuccess(now, slow)
       return slow ? this.judge(this.era, now) : undefined
     }
-    circuit.failures++
     const detail = failureText(exit)
-    circuit.noteFailure(registry.time.wall(), detail)
-    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).failures++
+    this.countFailure(detail)
     const hint = outcome.retryAfter === undefined ? 0 : Duration.toMillis(outcome.retryAfter)
     if (circuit.control.value.era !== this.era) return undefined
     if (probe) {
-      circuit.evidence.hintUntil = now + hint
-      return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail })
+      return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail, hintUntil: now + hint })
     }
-    circuit.evidence.recordFailure(now, slow, outcome.weight, hint)
+    circuit.seenIn(this.era).recordFailure(now, slow, outcome.weight, hint)
     return this.judge(this.era, now)
+  }
+
+  /** Whether it took too long, which is counted. */
+  private isSlow(now: number): boolean {
+    const slow = now - this.start >= this.circuit.policy.slowCallMillis
+    if (slow) this.circuit.slow++
+    return slow
+  }
+
+  private countFailure(detail: string): void {
+    const { circuit } = this
+    circuit.failures++
+    circuit.noteFailure(this.registry.runtime.time.wall(), detail)
+    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).failures++
   }
 
   /** Asks the trip, and opens if it says so. */
   private judge(era: number, now: number): Effect.Effect<unknown> | undefined {
-    const { circuit, registry } = this
-    const seen = circuit.seen(now, registry.time.wall())
+    const { circuit } = this
+    const { runtime } = this.registry
+    const seen = circuit.trips(now, runtime.time.wall())
     let tripped: Trip.Trip | undefined
     try {
       tripped = Trip.tripped(circuit.policy.trip, seen)
@@ -302,7 +330,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     }
     if (tripped === undefined) return undefined
     const cause: Circuit.Cause = { why: "Tripped", detail: Trip.describe(tripped, seen), actor: undefined }
-    return registry.open(circuit, era, cause, (current, now, options) =>
+    return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, options) =>
       current._tag === "Closed" ? Circuit.open(current, now, options) : current
     )
   }
@@ -310,12 +338,18 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private settleProbe(
     found:
       | { readonly _tag: "Success" | "Ignored" }
-      | { readonly _tag: "Failure"; readonly why: "ProbeFailed" | "ProbeTimedOut"; readonly detail: string }
+      | {
+          readonly _tag: "Failure"
+          readonly why: "ProbeFailed" | "ProbeTimedOut"
+          readonly detail: string
+          readonly hintUntil: number
+        }
   ): Effect.Effect<void> {
-    const { circuit, era, lease, registry } = this
+    const { circuit, era, lease } = this
+    const { runtime } = this.registry
     if (found._tag === "Failure") {
       const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
-      const opened = registry.open(circuit, era, cause, (current, now, options) =>
+      const opened = open(runtime, circuit, era, cause, found.hintUntil, (current, now, options) =>
         current._tag === "HalfOpen"
           ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
           : current
@@ -323,30 +357,31 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       return Effect.asVoid(opened)
     }
     const verdict: Circuit.Verdict = { _tag: found._tag }
-    const settled = registry.move(circuit, "Recovered", (current) =>
+    const settled = move(runtime, circuit, "Recovered", (current, now) =>
       current._tag === "HalfOpen" && current.era === era
-        ? Circuit.settleProbe(current, lease, verdict, registry.time.now(), circuit.policy)
+        ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
         : current
     )
     return Effect.flatMap(settled, (moved) => this.reportIgnored(moved))
   }
 
   private reportIgnored(moved: Moved | undefined): Effect.Effect<void> {
-    const { circuit, registry } = this
+    const { circuit } = this
+    const { runtime } = this.registry
     const to = moved?.to
     if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
-    return registry.announce({
+    return announce(runtime, {
       _tag: "ProbesIgnored",
       circuit: circuit.group.name,
       ...(circuit.key === undefined ? {} : { key: circuit.key }),
-      at: registry.time.wall(),
+      at: runtime.time.wall(),
       era: to.era,
       probes: to.ignored
     })
   }
 }
 
-/** Counts a rejection and makes its error. */
+/** The error of a rejection. */
 export const rejection = (
   circuit: LiveCircuit,
   control: Circuit.Circuit,
@@ -354,14 +389,14 @@ export const rejection = (
   reason: CircuitOpen.Reason,
   dependency?: string
 ): CircuitOpen.CircuitOpen => {
-  circuit.rejected++
   const own = circuit.control.value
   return CircuitOpen.make({
     circuit: circuit.group.name,
     key: circuit.key,
-    state: reason === "Isolated" ? "Isolated" : own._tag,
+    state: dependency === undefined ? control._tag : own._tag,
     reason,
-    retryAfter: Duration.millis(Circuit.retryAfter(control, now)),
+    // Up to the next whole millisecond: timers know no smaller ones, and who comes back then must not be early.
+    retryAfter: Duration.millis(Math.ceil(Circuit.retryAfter(control, now, circuit.policy))),
     openings: Circuit.openings(own, now),
     dependency,
     detail: detailOf(control)
@@ -395,21 +430,21 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 
 const plainFailure = Outcome.failure()
 
+const isOutcome = (value: unknown): value is Outcome.Outcome =>
+  typeof value === "object" &&
+  value !== null &&
+  "_tag" in value &&
+  (value._tag === "Success" || value._tag === "Failure" || value._tag === "Ignored")
+
 const failureText = (exit: Exit.Exit<unknown, unknown> | undefined): string => {
   if (exit === undefined) return "reported as a failure"
   if (exit._tag === "Success") return "classified as a failure"
   const error = Cause.squash(exit.cause)
-  let text: string
   try {
-    text =
-      error instanceof Error
-        ? `${error.name}: ${error.message}`
-        : typeof error === "string"
-          ? error
-          : JSON.stringify(error)
+    const text =
+      error instanceof Error ? `${error.name}: ${error.message}` : typeof error === "string" ? error : show(error)
+    return printable(text.slice(0, maxErrorLength))
   } catch {
-    text = "an error that cannot be printed"
+    return "an error that cannot be printed"
   }
-  const short = (text ?? String(error)).slice(0, maxErrorLength)
-  return printable(short)
 }

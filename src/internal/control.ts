@@ -7,9 +7,11 @@ import * as Circuit from "../Circuit.ts"
 import { CurrentTenant } from "./currentTenant.ts"
 import { effective, type Inspection, inspect } from "./inspection.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { circuitName, optionalMillis, optionalText } from "./options.ts"
+import { move, type Next, nextCooldown } from "./move.ts"
+import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
+import { printable } from "./printable.ts"
 import { registryOf } from "./protect.ts"
-import type { Registry } from "./registry.ts"
+import type { Runtime } from "./runtime.ts"
 
 /** What somebody says who steers a circuit by hand. */
 export interface ByHand {
@@ -19,8 +21,10 @@ export interface ByHand {
 }
 
 interface Found {
-  readonly registry: Registry
+  readonly runtime: Runtime
   readonly circuit: LiveCircuit
+  /** The circuit of the name alone, whose overrides hold for all keys; made only where it is asked for. */
+  readonly above: () => LiveCircuit
 }
 
 /** Runs `f` on the circuit that the fiber means, which is made if it is not there yet. */
@@ -31,17 +35,15 @@ const on = <A>(
   f: (found: Found) => Effect.Effect<A>
 ): Effect.Effect<A, never, BreakerStore> => {
   const circuit = circuitName(operation, name)
-  const known = optionalText(operation, "key", key)
+  const known = keyByHand(operation, key)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
+    const tenant = Context.get(fiber.context, CurrentTenant)
+    const policies = Context.get(fiber.context, BreakerPolicy.Policies)
     return f({
-      registry,
-      circuit: registry.reach(
-        circuit,
-        known,
-        Context.get(fiber.context, CurrentTenant),
-        Context.get(fiber.context, BreakerPolicy.Policies)
-      )
+      runtime: registry.runtime,
+      circuit: registry.reach(circuit, known, tenant, policies),
+      above: () => registry.reach(circuit, undefined, undefined, policies)
     })
   })
 }
@@ -52,20 +54,28 @@ const act = (
   name: string,
   options: ByHand | undefined,
   why: Circuit.Why,
-  next: (found: Found) => Effect.Effect<(current: Circuit.Circuit) => Circuit.Circuit>
+  next: (found: Found) => Next | Effect.Effect<Next>
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
   const detail = optionalText(operation, "reason", options?.reason)
   const actor = optionalText(operation, "actor", options?.actor)
   return on(operation, name, options?.key, (found) => {
-    const { circuit, registry } = found
-    return Effect.flatMap(next(found), (change) =>
-      Effect.map(
-        registry.move(circuit, why, change, { detail, actor }),
-        () => effective(circuit, registry.time.now())._tag
+    const { circuit, runtime } = found
+    const change = next(found)
+    // What has run out is over before anything else begins.
+    return Effect.andThen(
+      move(runtime, circuit, "Expired", Circuit.expire),
+      Effect.flatMap(Effect.isEffect(change) ? change : Effect.succeed(change), (change) =>
+        Effect.map(
+          move(runtime, circuit, why, change, { detail, actor }),
+          () => effective(circuit, runtime.time.now())._tag
+        )
       )
     )
   })
 }
+
+const reasonOf = (operation: string, options: ByHand | undefined, otherwise: string): string =>
+  printable(optionalText(operation, "reason", options?.reason) ?? otherwise)
 
 export const force = (
   operation: "isolate" | "disable",
@@ -74,31 +84,31 @@ export const force = (
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
   const tag = operation === "isolate" ? "Isolated" : "Disabled"
   const millis = optionalMillis(operation, "for", options?.for) ?? Infinity
-  return act(operation, name, options, tag, ({ registry }) =>
-    Effect.succeed((current) => {
-      const now = registry.time.now()
-      return Circuit.force(current, tag, now, {
-        until: now + millis,
-        reason: options?.reason ?? `${tag} by hand`,
-        actor: options?.actor
-      })
-    })
+  const reason = reasonOf(operation, options, `${tag} by hand`)
+  return act(
+    operation,
+    name,
+    options,
+    tag,
+    () => (current, now) => Circuit.force(current, tag, now, { until: now + millis, reason, actor: options?.actor })
   )
 }
 
 export const release = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  act("release", name, options, "Released", () => Effect.succeed(Circuit.release))
+  act("release", name, options, "Released", () => Circuit.release)
 
 export const reset = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  act("reset", name, options, "Reset", ({ registry }) =>
-    Effect.succeed((current) => Circuit.reset(current, registry.time.now()))
-  )
+  act("reset", name, options, "Reset", () => Circuit.reset)
 
 export const close = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  act("close", name, options, "ClosedByHand", ({ circuit, registry }) =>
-    Effect.succeed((current) =>
-      Circuit.moveUnder(current, (under) => Circuit.close(under, registry.time.now(), circuit.policy))
-    )
+  act(
+    "close",
+    name,
+    options,
+    "ClosedByHand",
+    ({ circuit }) =>
+      (current, now) =>
+        Circuit.moveUnder(current, (under) => Circuit.close(under, now, circuit.policy))
   )
 
 export const open = (
@@ -106,16 +116,14 @@ export const open = (
   options: (ByHand & { readonly for?: unknown }) | undefined
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
   const millis = optionalMillis("open", "for", options?.for)
-  const cause: Circuit.Cause = {
-    why: "OpenedByHand",
-    detail: options?.reason ?? "opened by hand",
-    actor: options?.actor
-  }
-  return act("open", name, options, "OpenedByHand", ({ circuit, registry }) =>
+  const detail = reasonOf("open", options, "opened by hand")
+  const cause: Circuit.Cause = { why: "OpenedByHand", detail, actor: options?.actor }
+  return act("open", name, options, "OpenedByHand", ({ circuit, runtime }) =>
     Effect.map(
-      millis === undefined ? registry.cooldown(circuit) : Effect.succeed(millis),
-      (openFor) => (current: Circuit.Circuit) =>
-        Circuit.moveUnder(current, (under) => Circuit.open(under, registry.time.now(), { openFor, cause }))
+      millis === undefined ? nextCooldown(runtime, circuit, circuit.seen().hintUntil) : Effect.succeed(millis),
+      (openFor): Next =>
+        (current, now) =>
+          Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))
     )
   )
 }
@@ -125,45 +133,50 @@ const read = <A>(
   operation: string,
   name: string,
   key: string | undefined,
-  f: (registry: Registry, circuit: LiveCircuit) => A
+  f: (runtime: Runtime, circuit: LiveCircuit) => A
 ) => {
   const circuit = circuitName(operation, name)
   const known = optionalText(operation, "key", key)
   return Effect.withFiber<A, never, BreakerStore>((fiber) => {
     const registry = registryOf(fiber)
+    const tenant = Context.get(fiber.context, CurrentTenant)
     const policies = Context.get(fiber.context, BreakerPolicy.Policies)
-    const own = registry.keyOf(circuit, known, Context.get(fiber.context, CurrentTenant), policies)
-    return Effect.succeed(f(registry, registry.peek(circuit, own) ?? registry.blank(circuit, own, policies)))
+    return Effect.succeed(f(registry.runtime, registry.view(circuit, known, tenant, policies)))
   })
 }
 
 export const state = (name: string, key: string | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  read("state", name, key, (registry, circuit) => effective(circuit, registry.time.now())._tag)
+  read("state", name, key, (runtime, circuit) => effective(circuit, runtime.time.now())._tag)
 
 export const inspection = (name: string, key: string | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
   read("inspect", name, key, inspect)
 
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = BreakerStore.useSync((registry) =>
-  Array.from(registry.all(), (circuit) => inspect(registry, circuit))
+  Array.from(registry.all(), (circuit) => inspect(registry.runtime, circuit))
 )
 
 /** Waits, in a transaction, until calls pass; an override that will run out is waited for with the clock. */
 export const awaitClosed = (name: string, key: string | undefined): Effect.Effect<void, never, BreakerStore> =>
-  on("awaitClosed", name, key, ({ circuit, registry }) => waitFor(registry, circuit))
+  on("awaitClosed", name, key, ({ above, circuit, runtime }) => waitFor(runtime, circuit, above()))
 
-const waitFor = (registry: Registry, circuit: LiveCircuit): Effect.Effect<void> =>
+const waitFor = (runtime: Runtime, circuit: LiveCircuit, above: LiveCircuit): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { single } = circuit.group
-    const refs = single === undefined || single === circuit ? [circuit.control] : [circuit.control, single.control]
+    const refs = [circuit.control, above.control]
+    // The first override to run out; the others are looked at again then.
+    const expiry = () => {
+      const now = runtime.time.now()
+      const ends = refs.map(({ value }) => (Circuit.isForced(value) && now < value.until ? value.until : Infinity))
+      return Math.min(...ends)
+    }
+    const armed = expiry()
     const passes = Effect.tx(
       Effect.flatMap(Effect.forEach(refs, TxRef.get), () => {
-        const now = effective(circuit, registry.time.now())
-        return now._tag === "Closed" || now._tag === "Disabled" ? Effect.succeed(true) : Effect.txRetry
+        const { _tag } = effective(circuit, runtime.time.now())
+        if (_tag === "Closed" || _tag === "Disabled") return Effect.succeed(true)
+        return expiry() === armed ? Effect.txRetry : Effect.succeed(false)
       })
     )
-    const now = registry.time.now()
-    const expiry = Math.min(...refs.map((ref) => (Circuit.isForced(ref.value) ? ref.value.until : Infinity)))
-    const again =
-      expiry === Infinity ? passes : Effect.raceFirst(passes, Effect.as(Effect.sleep(Math.max(0, expiry - now)), false))
-    return Effect.flatMap(again, (passed) => (passed ? Effect.void : waitFor(registry, circuit)))
+    const rest = Effect.as(Effect.sleep(armed - runtime.time.now()), false)
+    const waited = armed === Infinity ? passes : Effect.raceFirst(passes, rest)
+    return Effect.flatMap(waited, (passed) => (passed ? Effect.void : waitFor(runtime, circuit, above)))
   })

@@ -1,7 +1,9 @@
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type { Policy } from "./policy.ts"
 
@@ -19,7 +21,13 @@ export const openFor = (policy: Policy, opening: number, hintMillis: number): Ef
   const { cooldown, maxCooldownMillis } = policy
   const bounded = (millis: number) => Math.min(maxCooldownMillis, Math.max(millis, hintMillis))
   if (typeof cooldown === "number") return Effect.succeed(bounded(cooldown))
-  return Effect.map(nthDelay(cooldown, Math.min(opening, maxSteps)), bounded)
+  return Effect.map(nthDelay(toSchedule(cooldown), Math.min(opening, maxSteps)), bounded)
+}
+
+const toSchedule = (cooldown: Exclude<Policy["cooldown"], number>): Schedule.Schedule<unknown, number> => {
+  if (Schedule.isSchedule(cooldown)) return cooldown
+  const growing = Schedule.exponential(cooldown.exponential, cooldown.factor)
+  return cooldown.jittered ? Schedule.jittered(growing) : growing
 }
 
 const nthDelay = Effect.fnUntraced(function* (schedule: Schedule.Schedule<unknown, number>, n: number) {
@@ -28,7 +36,10 @@ const nthDelay = Effect.fnUntraced(function* (schedule: Schedule.Schedule<unknow
   let millis = 0
   for (let opening = 1; opening <= n; opening++) {
     const next = yield* Effect.exit(step(now, opening))
-    if (Exit.isFailure(next)) break
+    if (Exit.isFailure(next)) {
+      if (Pull.isDoneCause(next.cause)) break
+      return yield* Effect.failCause(next.cause as Cause.Cause<never>)
+    }
     millis = Duration.toMillis(next.value[1])
     now += millis
   }

@@ -49,8 +49,9 @@ export class Evidence {
     const old = this.windows
     this.windows = overs.map((over) => {
       const same = old.find((window) => Window.sameOver(window.over, over))
-      const alike = same ?? old.find((window) => window.over._tag === over._tag)
-      return alike === undefined ? Window.make(over) : Window.resize(alike, over, now)
+      const alike = old.filter((window) => window.over._tag === over._tag).sort((a, b) => reach(b) - reach(a))[0]
+      const from = same ?? alike
+      return from === undefined ? Window.make(over) : Window.resize(from, over, now)
     })
   }
 
@@ -118,5 +119,8 @@ export class Evidence {
     for (const window of this.windows) if (window.over._tag === "Calls") window.clear()
   }
 }
+
+/** How far a window looks back, among those of its kind. */
+const reach = ({ over }: Window.Window): number => (over._tag === "Calls" ? over.calls : over.millis)
 
 const nothing: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }

@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Circuit from "../Circuit.ts"
 import type * as Window from "../Window.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
-import type { Registry } from "./registry.ts"
+import type { Runtime } from "./runtime.ts"
 
 /** What a window of a circuit's trip holds now. */
 export interface WindowView extends Window.Counts {
@@ -52,13 +52,17 @@ export interface Inspection {
   readonly tenants: Readonly<Record<string, Readonly<TenantCounts>>>
 }
 
-/** The state that counts now: an override that has run out no longer does, and one on the name holds for its keys. */
+/**
+ * The state that counts now. An override that has run out no longer does. One on the name holds for its keys; where both
+ * are forced, the one that rejects wins.
+ */
 export const effective = (circuit: LiveCircuit, now: number): Circuit.Circuit => {
   const own = Circuit.expire(circuit.control.value, now)
   const { forced, single } = circuit.group
-  if (Circuit.isForced(own) || !forced || single === undefined) return own
+  if (!forced || single === undefined || single === circuit) return own
   const above = Circuit.expire(single.control.value, now)
-  return Circuit.isForced(above) ? above : own
+  if (!Circuit.isForced(above)) return own
+  return own._tag === "Isolated" ? own : above
 }
 
 const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
@@ -74,30 +78,35 @@ const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
 }
 
 /** Reads a circuit; nothing in it changes but what time has made obsolete. */
-export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection => {
-  const now = registry.time.now()
+export const inspect = (runtime: Runtime, circuit: LiveCircuit): Inspection => {
+  const now = runtime.time.now()
   circuit.lapse(now)
   const control = effective(circuit, now)
+  // What an override on the name hides is still this circuit's own.
+  const own = Circuit.expire(circuit.control.value, now)
   return {
     circuit: circuit.group.name,
     key: circuit.key,
     state: control._tag,
     scope: "local",
     mode: circuit.policy.mode,
-    era: control.era,
+    era: own.era,
     cause: causeOf(control),
     since: circuit.movedAt,
-    retryAfter: Duration.millis(Circuit.retryAfter(control, now)),
-    openings: Circuit.openings(control, now),
-    streak: circuit.evidence.streakAt(now),
+    retryAfter: Duration.millis(Math.ceil(Circuit.retryAfter(control, now, circuit.policy))),
+    openings: Circuit.openings(own, now),
+    streak: circuit.seen().streakAt(now),
     inFlight: circuit.inFlight,
-    probing: control._tag === "HalfOpen" ? control.leases.filter((lease) => now < lease.until).length : 0,
-    windows: circuit.evidence.counts(now).map(({ counts, over }) => ({
-      over: over._tag === "Calls" ? over.calls : Duration.millis(over.millis),
-      ...counts,
-      failureRate: counts.calls === 0 ? 0 : counts.failures / counts.calls,
-      slowRate: counts.calls === 0 ? 0 : counts.slow / counts.calls
-    })),
+    probing: own._tag === "HalfOpen" ? own.leases.filter((lease) => now < lease.until).length : 0,
+    windows: circuit
+      .seen()
+      .counts(now)
+      .map(({ counts, over }) => ({
+        over: over._tag === "Calls" ? over.calls : Duration.millis(over.millis),
+        ...counts,
+        failureRate: counts.calls === 0 ? 0 : counts.failures / counts.calls,
+        slowRate: counts.calls === 0 ? 0 : counts.slow / counts.calls
+      })),
     totals: {
       calls: circuit.calls,
       successes: circuit.successes,

@@ -47,7 +47,8 @@ export class LiveCircuit {
   readonly group: Group
   readonly key: string | undefined
   readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)
-  readonly evidence: Evidence
+  private readonly evidence: Evidence
+  private evidenceEra = 0
   policy: Policy
   /** Nothing but its own state decides: not a flag, not an observation, not a dependency, not the calls in flight. */
   plain = true
@@ -57,8 +58,8 @@ export class LiveCircuit {
   permits: Map<InFlight, number> | undefined = undefined
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
-  /** Stops the policy's health check, while one runs. */
-  stopProbe: (() => void) | undefined = undefined
+  /** The policy's health check, while it runs. */
+  watching: { readonly probe: Policy["probe"]; readonly stop: () => void } | undefined = undefined
   rampCredit = 0
   inFlight = 0
   calls = 0
@@ -108,6 +109,20 @@ export class LiveCircuit {
       !watches
   }
 
+  /** What was seen in an era. What belongs to another is forgotten: a window never spans a transition. */
+  seenIn(era: number): Evidence {
+    if (this.evidenceEra !== era) {
+      this.evidence.clear()
+      this.evidenceEra = era
+    }
+    return this.evidence
+  }
+
+  /** What was seen in the current era. */
+  seen(): Evidence {
+    return this.seenIn(this.control.value.era)
+  }
+
   noteFailure(at: number, error: string): void {
     this.lastFailures ??= []
     if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
@@ -146,13 +161,13 @@ export class LiveCircuit {
       now >= control.rampUntil &&
       Circuit.openings(control, now) === 0 &&
       this.inFlight === 0 &&
-      this.evidence.isQuiet(now)
+      this.seen().isQuiet(now)
     )
   }
 
   /** What a trip is evaluated on. */
-  seen(now: number, wall: number): Trip.Evidence {
-    return this.evidence.at(now, {
+  trips(now: number, wall: number): Trip.Evidence {
+    return this.seen().at(now, {
       running: this.inFlight,
       runningSince: this.runningSince,
       openings: Circuit.openings(this.control.value, now),

@@ -1,13 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { BreakerEvent, Transition } from "../BreakerEvent.ts"
-
-/** Keys and reasons come from outside: none of them may end a log line or colour a terminal. */
-export const printable = (text: string): string =>
-  text.replaceAll(
-    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
-    (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
-  )
+import { printable } from "./printable.ts"
 
 const verbs = {
   Closed: "closed",

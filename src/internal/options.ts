@@ -1,14 +1,22 @@
 import { toMillis } from "./policySchema.ts"
-
-const show = (value: unknown): string => {
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value)
-  return text.length > 80 ? `${text.slice(0, 80)}...` : text
-}
+import { show } from "./printable.ts"
 
 /** The name of a circuit, or a `RangeError` that says what was given. */
 export const circuitName = (operation: string, name: unknown): string => {
   if (typeof name === "string" && name !== "") return name
   throw new RangeError(`CircuitBreaker.${operation}: name must be a text that is not empty, got ${show(name)}`)
+}
+
+/** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
+export const maxKeyLength = 512
+
+/** The key of a circuit that is steered by hand: one that is shared must not be, by accident. */
+export const keyByHand = (operation: string, value: unknown): string | undefined => {
+  const key = optionalText(operation, "key", value)
+  if (key === undefined || key.length <= maxKeyLength) return key
+  throw new RangeError(
+    `CircuitBreaker.${operation}: key must have at most ${maxKeyLength} characters, got ${key.length}`
+  )
 }
 
 export const optionalText = (operation: string, field: string, value: unknown): string | undefined => {

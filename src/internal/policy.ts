@@ -49,7 +49,10 @@ export interface Input {
   readonly dependsOn?: ReadonlyArray<string> | undefined
   /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
-  /** `false`, or an effect of `false`, passes calls through uncounted: a feature flag. Default `true`. */
+  /**
+   * `false`, or an effect of `false`, passes calls through uncounted: a feature flag. An effect is run for each call, which
+   * waits for it; one that dies counts as `true`. Default `true`.
+   */
   readonly enabled?: boolean | Effect.Effect<boolean> | undefined
   /**
    * What `Tenant.within` does to this circuit: `separate` gives each tenant a circuit of its own, `shared` keeps one for
@@ -67,10 +70,14 @@ export interface Input {
 export interface Policy extends Circuit.Rules {
   readonly trip: Trip.Trip
   readonly slowCallMillis: number
-  readonly cooldown: number | Schedule.Schedule<unknown, number>
+  /** Milliseconds, a schedule, or the data of one: kept as data, so that two policies that say the same are equal. */
+  readonly cooldown:
+    | number
+    | Schedule.Schedule<unknown, number>
+    | { readonly exponential: number; readonly factor: number; readonly jittered: boolean }
   readonly maxCooldownMillis: number
   readonly probe:
-    | { readonly check: Effect.Effect<unknown, unknown>; readonly schedule: Schedule.Schedule<unknown> }
+    | { readonly check: Effect.Effect<unknown, unknown>; readonly schedule: number | Schedule.Schedule<unknown> }
     | undefined
   readonly dependsOn: ReadonlyArray<string>
   readonly mode: "enforce" | "observe"

@@ -1,4 +1,5 @@
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Trip from "../Trip.ts"
 import type { Input } from "./policy.ts"
@@ -9,7 +10,9 @@ const prefix = ["CIRCUIT", "BREAKER"]
 /** Each returns the value, or throws what was expected. */
 const parsers = {
   count: (text: string) =>
-    /^\d+$/.test(text) && Number(text) >= 1 ? Number(text) : expected("a whole number of 1 or more"),
+    /^\d+$/.test(text) && Number(text) >= 1 && Number.isSafeInteger(Number(text))
+      ? Number(text)
+      : expected("a whole number of 1 or more"),
   share: (text: string) =>
     text.trim() !== "" && Number(text) > 0 && Number(text) <= 1
       ? Number(text)
@@ -79,54 +82,74 @@ export interface Environment {
   readonly problems: ReadonlyArray<Problem>
 }
 
-/**
- * Reads every variable that begins with the prefix. The names of circuits that exist (if they are known) tell which
- * variables are misspelt; `declared` ones get their own spelling back.
- */
-export const environment: Effect.Effect<
-  (known: ReadonlyArray<string> | undefined, declared: ReadonlyArray<string>) => Environment
-> = Effect.map(
-  Effect.flatMap(ConfigProvider.ConfigProvider, (provider) => walk(provider, prefix)),
-  (variables) => (known, declared) => {
-    const spelling = new Map([...(known ?? []), ...declared].map((name) => [variableName(name), name]))
-    const problems: Array<Problem> = []
-    const base: Values = {}
-    const named = new Map<string, Values>()
-    const written = new Map<string, Values>()
-    const into = (from: Map<string, Values>, name: string): Values => {
-      const found = from.get(name) ?? {}
-      from.set(name, found)
-      return found
+/** What code says of names; whether it is right is looked at elsewhere. */
+interface Names {
+  readonly names?: unknown
+  readonly breakers?: unknown
+}
+
+/** Names in `names`, or else in `breakers`, are all there are; without either any name may be meant. */
+const namesIn = (settings: Names | null | undefined) => {
+  const { breakers, names } = settings ?? {}
+  const declared = typeof breakers === "object" && breakers !== null ? Object.keys(breakers) : undefined
+  const known = Array.isArray(names) ? names.filter((name) => typeof name === "string") : declared
+  return { known, all: [...new Set([...(known ?? []), ...(declared ?? [])])] }
+}
+
+/** Reads every variable that begins with the prefix. */
+export const environment = (settings: Names | null | undefined): Effect.Effect<Environment> =>
+  Effect.map(
+    Effect.flatMap(ConfigProvider.ConfigProvider, (provider) => walk(provider, prefix)),
+    (variables) => {
+      const { all: names, known } = namesIn(settings)
+      const spelling = new Map(names.map((name) => [variableName(name), name]))
+      const problems: Array<Problem> = []
+      const base: Values = {}
+      const named = new Map<string, Values>()
+      const written = new Map<string, Values>()
+      const into = (from: Map<string, Values>, name: string): Values => {
+        const found = from.get(name) ?? {}
+        from.set(name, found)
+        return found
+      }
+      for (const [variable, text] of variables) {
+        const rest = variable.slice(prefix.join("_").length + 1)
+        const field = fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`))
+        if (field === undefined) {
+          problems.push({
+            path: variable,
+            message: `unknown setting; expected one of ${Object.keys(fields).join(", ")}`
+          })
+          continue
+        }
+        const suffix = rest === field ? undefined : rest.slice(0, -field.length - 1)
+        const name = suffix === undefined ? undefined : spelling.get(suffix)
+        if (suffix !== undefined && name === undefined && known !== undefined) {
+          problems.push({
+            path: variable,
+            message: `unknown breaker "${suffix}"; expected one of ${known.map(variableName).join(", ")}`
+          })
+          continue
+        }
+        const alike = names.filter((one) => variableName(one) === suffix)
+        if (alike.length > 1) {
+          const message = `ambiguous; ${alike.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`
+          problems.push({ path: variable, message })
+          continue
+        }
+        const target = suffix === undefined ? base : name === undefined ? into(written, suffix) : into(named, name)
+        try {
+          Object.assign(target, { [field]: fields[field](text) })
+        } catch (error) {
+          if (!(error instanceof Expected)) throw error
+          problems.push({ path: variable, message: `expected ${error.what}, got ${JSON.stringify(text)}` })
+        }
+      }
+      const inputs = (values: ReadonlyMap<string, Values>) =>
+        new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
+      return { default: toInput(base), byName: inputs(named), byVariable: inputs(written), problems }
     }
-    for (const [variable, text] of variables) {
-      const rest = variable.slice(prefix.join("_").length + 1)
-      const field = fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`))
-      if (field === undefined) {
-        problems.push({ path: variable, message: `unknown setting; expected one of ${Object.keys(fields).join(", ")}` })
-        continue
-      }
-      const suffix = rest === field ? undefined : rest.slice(0, -field.length - 1)
-      const name = suffix === undefined ? undefined : spelling.get(suffix)
-      if (suffix !== undefined && name === undefined && known !== undefined) {
-        problems.push({
-          path: variable,
-          message: `unknown breaker "${suffix}"; expected one of ${known.map(variableName).join(", ")}`
-        })
-        continue
-      }
-      const target = suffix === undefined ? base : name === undefined ? into(written, suffix) : into(named, name)
-      try {
-        Object.assign(target, { [field]: fields[field](text) })
-      } catch (error) {
-        if (!(error instanceof Expected)) throw error
-        problems.push({ path: variable, message: `expected ${error.what}, got ${JSON.stringify(text)}` })
-      }
-    }
-    const inputs = (values: ReadonlyMap<string, Values>) =>
-      new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
-    return { default: toInput(base), byName: inputs(named), byVariable: inputs(written), problems }
-  }
-)
+  )
 
 /** The fields of the trip belong together: one circuit may give a part of it and take the rest from the default. */
 const toInput = (given: Values, base: Values = {}): Input => {
@@ -135,7 +158,7 @@ const toInput = (given: Values, base: Values = {}): Input => {
   const rules: Array<Trip.Input> = []
   if (THRESHOLD !== undefined) rules.push(Trip.consecutive(THRESHOLD))
   if (FAILURE_RATE !== undefined || MINIMUM_CALLS !== undefined || WINDOW !== undefined) {
-    const over = `${WINDOW ?? 10_000} millis` as const
+    const over = Duration.millis(WINDOW ?? 10_000)
     rules.push(Trip.failureRate({ threshold: FAILURE_RATE ?? 0.5, minimumCalls: MINIMUM_CALLS ?? 20, over }))
   }
   const input: { -readonly [K in keyof Input]: Input[K] } = {}
@@ -152,6 +175,9 @@ const toInput = (given: Values, base: Values = {}): Input => {
   return input
 }
 
+/** Names may hold numbers; a source tells of those only how far they go. */
+const maxNumber = 1_000
+
 /** All variables beneath a path, by their whole name. A source that cannot be read is a defect. */
 const walk = (
   provider: ConfigProvider.ConfigProvider,
@@ -159,7 +185,10 @@ const walk = (
 ): Effect.Effect<ReadonlyArray<readonly [name: string, value: string]>> =>
   Effect.flatMap(Effect.orDie(provider.load(path)), (node) => {
     if (node === undefined) return Effect.succeed([])
-    const own = node.value === undefined ? [] : [[path.join("_"), node.value] as const]
+    const own = node.value === undefined || path.length === prefix.length ? [] : [[path.join("_"), node.value] as const]
+    if (node._tag === "Array" && node.length > maxNumber) {
+      return Effect.succeed([...own, [[...path, "<number>"].join("_"), ""] as const])
+    }
     const children =
       node._tag === "Record"
         ? [...node.keys]

@@ -8,6 +8,7 @@ import * as SchemaTransformation from "effect/SchemaTransformation"
 import type * as Trip from "../Trip.ts"
 import type * as Window from "../Window.ts"
 import type { Policy } from "./policy.ts"
+import { show } from "./printable.ts"
 
 /** One thing that is wrong with a policy, an option or a variable. */
 export interface Problem {
@@ -15,18 +16,30 @@ export interface Problem {
   readonly message: string
 }
 
+type Problems = ReadonlyArray<Problem>
+
 /** A window over calls keeps one number a call; more than this is a mistake. */
 const maxWindowCalls = 10_000
 const maxTripDepth = 8
 
-const show = (value: unknown): string => {
-  if (typeof value === "function") return "a function"
-  if (typeof value === "bigint") return `${value}n`
-  try {
-    return JSON.stringify(value) ?? String(value)
-  } catch {
-    return String(value)
+// ---- Values -------------------------------------------------------------------------------------------------------
+
+const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
+
+/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object for one of zero. */
+export const toMillis = (input: unknown): number | undefined => {
+  if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
+    const fields = Object.entries(input)
+    const sound = Array.isArray(input)
+      ? fields.length === 2
+      : fields.length > 0 && fields.every(([name]) => durationFields.includes(name))
+    if (!sound || !fields.every(([, value]) => typeof value === "number")) return undefined
   }
+  if (Number.isNaN(input)) return undefined
+  const duration = Duration.fromInput(input as Duration.Input)
+  if (duration._tag === "None") return undefined
+  const millis = Duration.toMillis(duration.value)
+  return Number.isNaN(millis) ? undefined : millis
 }
 
 /** A field whose decoding is a plain function: a value, or what was expected. */
@@ -45,14 +58,6 @@ const field = <A>(expected: string, decode: (input: unknown) => A | undefined) =
       })
     )
   )
-
-/** Milliseconds of anything that is a duration, or nothing. */
-export const toMillis = (input: unknown): number | undefined => {
-  const duration = Duration.fromInput(input as Duration.Input)
-  if (duration._tag === "None") return undefined
-  const millis = Duration.toMillis(duration.value)
-  return Number.isNaN(millis) ? undefined : millis
-}
 
 const millisWhere = (ok: (millis: number) => boolean) => (input: unknown) => {
   const millis = toMillis(input)
@@ -73,258 +78,326 @@ const slowMillis = field(
   millisWhere((n) => n > 0)
 )
 
-const isCount = (input: unknown): input is number => Number.isInteger(input) && (input as number) >= 1
-const count = field("a whole number of 1 or more", (input) => (isCount(input) ? input : undefined))
-const share = field("a number above 0 and at most 1", (input) =>
-  typeof input === "number" && input > 0 && input <= 1 ? input : undefined
+const numberWhere = (ok: (n: number) => boolean) => (input: unknown) =>
+  typeof input === "number" && ok(input) ? input : undefined
+const isCount = (n: number) => Number.isSafeInteger(n) && n >= 1
+export const count = field("a whole number of 1 or more", numberWhere(isCount))
+const share = field(
+  "a number above 0 and at most 1",
+  numberWhere((n) => n > 0 && n <= 1)
 )
-const positive = field("a finite number above 0", (input) =>
-  typeof input === "number" && input > 0 && input < Infinity ? input : undefined
+const positive = field(
+  "a finite number above 0",
+  numberWhere((n) => n > 0 && n < Infinity)
 )
+const factor = field(
+  "a finite number of 1 or more",
+  numberWhere((n) => n >= 1 && n < Infinity)
+)
+const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
 const text = field("a text that is not empty", (input) =>
   typeof input === "string" && input !== "" ? input : undefined
 )
+const names = Schema.Array(text)
+
+/** One of some words. */
+const word = <const Words extends ReadonlyArray<string>>(...words: Words) =>
+  field<Words[number]>(
+    words
+      .map((one) => `"${one}"`)
+      .join(", ")
+      .replace(/, ([^,]*)$/, " or $1"),
+    (input) => words.find((one) => one === input)
+  )
 
 const over = field<Window.Over>(
   `a number of calls from 1 to ${maxWindowCalls}, or a duration above 0 such as "10 seconds"`,
   (input) => {
-    if (typeof input === "number")
+    if (typeof input === "number") {
       return isCount(input) && input <= maxWindowCalls ? { _tag: "Calls", calls: input } : undefined
+    }
     const millis = toMillis(input)
     return millis !== undefined && millis > 0 && millis < Infinity ? { _tag: "Time", millis } : undefined
   }
 )
 
-const atMostWindow = (name: "atLeast" | "minimumCalls", value: number, over: Window.Over) =>
-  over._tag === "Calls" && value > over.calls
-    ? { path: [name], issue: `expected at most the ${over.calls} calls of the window, got ${value}` }
-    : undefined
+const predicate = field<Trip.Predicate>("a function", (input) =>
+  typeof input === "function" ? (input as Trip.Predicate) : undefined
+)
 
-const rate = <Tag extends "FailureRate" | "SlowRate">(tag: Tag) =>
-  Schema.TaggedStruct(tag, { threshold: share, minimumCalls: count, over }).check(
-    Schema.makeFilter((self) => atMostWindow("minimumCalls", self.minimumCalls, self.over))
-  )
+const check = field<Effect.Effect<unknown, unknown>>("an effect that needs no services", (input) =>
+  Effect.isEffect(input) ? (input as Effect.Effect<unknown, unknown>) : undefined
+)
 
-const tripTags = ["Consecutive", "Failures", "FailureRate", "SlowRate", "Weighted", "Stuck", "Any", "All", "Custom"]
+const enabled = field<Policy["enabled"]>("true, false, or an effect of one", (input) =>
+  typeof input === "boolean" ? input : Effect.isEffect(input) ? (input as Effect.Effect<boolean>) : undefined
+)
 
-/** Decodes trips; `custom` finds the predicate of a trip that is only named. */
-const tripSchema = (custom: ReadonlyMap<string, CustomTrip>) => {
-  const options = { errors: "all", reportInput: true, onExcessProperty: "error" } as const
-  const leaves = {
-    Consecutive: Schema.TaggedStruct("Consecutive", { failures: count }),
-    FailureRate: rate("FailureRate"),
-    SlowRate: rate("SlowRate"),
-    Failures: Schema.TaggedStruct("Failures", { atLeast: count, of: over }).check(
-      Schema.makeFilter((self) => atMostWindow("atLeast", self.atLeast, self.of))
-    ),
-    Weighted: Schema.TaggedStruct("Weighted", { atLeast: positive, over }),
-    Stuck: Schema.TaggedStruct("Stuck", { calls: count, olderThan: positiveMillis }),
-    Custom: Schema.TaggedStruct("Custom", {
-      name: text,
-      predicate: Schema.optionalKey(
-        field<Trip.Predicate>("a function", (input) =>
-          typeof input === "function" ? (input as Trip.Predicate) : undefined
-        )
-      ),
-      over: Schema.optionalKey(over)
-    }).check(
-      Schema.makeFilter((self) =>
-        self.predicate !== undefined || custom.has(self.name)
-          ? undefined
-          : {
-              path: ["name"],
-              issue: `expected the name of a custom trip (${list([...custom.keys()])}), got ${show(self.name)}`
-            }
-      )
-    )
-  }
+const interval = field<number | Schedule.Schedule<unknown>>(`a Schedule, or a duration above 0 ${example}`, (input) =>
+  Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown>) : millisWhere((n) => n > 0 && n < Infinity)(input)
+)
 
-  const leaf = (input: { readonly _tag: string }): Result.Result<Trip.Trip, SchemaIssue.Issue> => {
-    const decode = <A>(schema: Schema.Codec<A, unknown>, f: (a: A) => Trip.Trip) =>
-      Schema.decodeUnknownResult(
-        schema,
-        options
-      )(input).pipe(Result.mapBoth({ onSuccess: f, onFailure: (error) => error.issue }))
-    switch (input._tag) {
-      case "Consecutive":
-        return decode(leaves.Consecutive, (a) => a)
-      case "FailureRate":
-        return decode(leaves.FailureRate, (a) => a)
-      case "SlowRate":
-        return decode(leaves.SlowRate, (a) => a)
-      case "Failures":
-        return decode(leaves.Failures, (a) => ({ _tag: "Failures", atLeast: a.atLeast, over: a.of }))
-      case "Weighted":
-        return decode(leaves.Weighted, (a) => a)
-      case "Stuck":
-        return decode(leaves.Stuck, (a) => ({ _tag: "Stuck", calls: a.calls, olderThanMillis: a.olderThan }))
-      default:
-        return decode(leaves.Custom, ({ name, predicate, over }) => {
-          const known = custom.get(name)
-          return {
-            _tag: "Custom",
-            name,
-            predicate: predicate ?? known?.predicate ?? never,
-            over: over ?? known?.over ?? { _tag: "Calls", calls: 100 }
-          }
-        })
-    }
-  }
+// ---- Structures ---------------------------------------------------------------------------------------------------
 
-  const fail = (message: string): Result.Result<never, SchemaIssue.Issue> =>
-    Result.fail(new SchemaIssue.InvalidValue({ message }))
+const isRecord = (input: unknown): input is Readonly<Record<string, unknown>> =>
+  typeof input === "object" && input !== null && !Array.isArray(input)
 
-  const at = (path: ReadonlyArray<PropertyKey>) =>
-    Result.mapError((issue: SchemaIssue.Issue) => new SchemaIssue.Pointer(path, issue))
+const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
 
-  const decodeTrip = (input: unknown, depth: number): Result.Result<Trip.Trip, SchemaIssue.Issue> => {
-    const tag = typeof input === "object" && input !== null && "_tag" in input ? input._tag : undefined
-    if (typeof tag !== "string" || !tripTags.includes(tag)) {
-      return fail(`expected a trip such as Trip.consecutive(5) (_tag: ${list(tripTags)}), got ${show(input)}`)
-    }
-    if (tag !== "Any" && tag !== "All") return leaf(input as { readonly _tag: string })
-    const trips = (input as { readonly trips?: unknown }).trips
-    if (!Array.isArray(trips) || trips.length === 0) {
-      return at(["trips"])(fail(`expected a list of one trip or more, got ${show(trips)}`))
-    }
-    if (depth >= maxTripDepth) return at(["trips"])(fail(`expected trips nested at most ${maxTripDepth} deep`))
-    return Result.map(
-      Result.all(trips.map((trip, index) => at(["trips", index])(decodeTrip(trip, depth + 1)))),
-      (trips): Trip.Trip => ({ _tag: tag, trips })
-    )
-  }
+const wrong = (path: string, message: string): Result.Result<never, Problems> => Result.fail([{ path, message }])
 
-  return Schema.Unknown.pipe(
-    Schema.decodeTo(
-      Schema.declare((_: unknown): _ is Trip.Trip => true),
-      SchemaTransformation.transformEffect<Trip.Trip, unknown>({
-        decode: (input) => Effect.fromResult(decodeTrip(input, 0)),
-        encode: Effect.succeed
-      })
-    )
-  )
+/** Decodes an object with these fields and no others; everything that is wrong with it is said at once. */
+export const decodeFields = <Fields extends Schema.Struct.Fields>(
+  fields: Fields,
+  input: unknown,
+  path: string
+): Result.Result<Schema.Struct<Fields>["Type"], Problems> => {
+  const known = Object.keys(fields)
+  if (!isRecord(input)) return wrong(path, `expected an object with ${known.join(", ")}, got ${show(input)}`)
+  const unknown = Object.keys(input)
+    .filter((name) => !known.includes(name))
+    .map((name) => ({ path: at(path, name), message: `unknown field; expected one of ${known.join(", ")}` }))
+  // These fields have neither services nor an encoding that matters here.
+  const schema = Schema.Struct(fields) as unknown as Schema.Codec<Schema.Struct<Fields>["Type"], unknown>
+  const decoded = Schema.decodeUnknownResult(schema, { errors: "all", reportInput: true })(input)
+  const problems = [...unknown, ...(Result.isFailure(decoded) ? problemsOf(decoded.failure.issue, path) : [])]
+  return Result.isSuccess(decoded) && problems.length === 0 ? Result.succeed(decoded.success) : Result.fail(problems)
 }
 
-const never: Trip.Predicate = () => false
+const format = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const list = (names: ReadonlyArray<string>): string => (names.length === 0 ? "none is registered" : names.join(", "))
+const problemsOf = (issue: SchemaIssue.Issue, path: string): Problems =>
+  format(issue).issues.map((one) => ({
+    path: (one.path ?? []).reduce<string>(
+      (above, part) => at(above, String(typeof part === "object" ? part.key : part)),
+      path
+    ),
+    message: one.message === "Missing key" ? "expected a value, got nothing" : one.message
+  }))
+
+const problemsIn = (result: Result.Result<unknown, Problems> | undefined): Problems =>
+  result !== undefined && Result.isFailure(result) ? result.failure : []
+
+/** Decodes each of a list; everything that is wrong with any is said at once. */
+const decodeAll = <A>(
+  inputs: ReadonlyArray<unknown>,
+  decode: (input: unknown, index: number) => Result.Result<A, Problems>
+): Result.Result<ReadonlyArray<A>, Problems> => {
+  const results = inputs.map(decode)
+  const problems = results.flatMap(problemsIn)
+  return problems.length > 0
+    ? Result.fail(problems)
+    : Result.succeed(results.flatMap((result) => (Result.isSuccess(result) ? [result.success] : [])))
+}
+
+// ---- Trips --------------------------------------------------------------------------------------------------------
 
 export type CustomTrip = Trip.Trip & { readonly _tag: "Custom" }
 
-/** A cooldown that grows, as data: for configuration, which cannot hold a `Schedule`. */
-const exponential = Schema.Struct({
-  exponential: positiveMillis,
-  factor: Schema.optionalKey(
-    field("a finite number of 1 or more", (n) => (typeof n === "number" && n >= 1 && n < Infinity ? n : undefined))
-  ),
-  jittered: Schema.optionalKey(Schema.Boolean)
-})
+const tag = Schema.String
+const rate = { _tag: tag, threshold: share, minimumCalls: count, over }
+const tripFields = {
+  Consecutive: { _tag: tag, failures: count },
+  FailureRate: rate,
+  SlowRate: rate,
+  Failures: { _tag: tag, atLeast: count, of: over },
+  Weighted: { _tag: tag, atLeast: positive, over },
+  Stuck: { _tag: tag, calls: count, olderThan: positiveMillis },
+  Any: { _tag: tag, trips: Schema.Unknown },
+  All: { _tag: tag, trips: Schema.Unknown },
+  Custom: { _tag: tag, name: text, predicate: Schema.optionalKey(predicate), over: Schema.optionalKey(over) }
+}
 
-const cooldown = field<Policy["cooldown"]>(
-  `a duration of 0 or more ${example}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`,
-  (input) => {
-    if (Schedule.isSchedule(input)) return input as Policy["cooldown"]
-    const millis = toMillis(input)
-    if (millis !== undefined) return millis >= 0 && millis < Infinity ? millis : undefined
-    const data = Schema.decodeUnknownResult(exponential, { onExcessProperty: "error" })(input)
-    if (Result.isFailure(data)) return undefined
-    const growing = Schedule.exponential(data.success.exponential, data.success.factor)
-    return data.success.jittered === true ? Schedule.jittered(growing) : growing
-  }
-)
+const isTripTag = (input: unknown): input is Trip.Trip["_tag"] =>
+  typeof input === "string" && Object.hasOwn(tripFields, input)
 
-const isEffect = (input: unknown): input is Effect.Effect<never> => Effect.isEffect(input)
+const list = (words: ReadonlyArray<string>): string => (words.length === 0 ? "none is registered" : words.join(", "))
 
-const probe = Schema.Struct({
-  check: field<Effect.Effect<unknown, unknown>>("an effect that needs no services", (input) =>
-    isEffect(input) ? input : undefined
-  ),
-  schedule: field<Schedule.Schedule<unknown>>(`a Schedule, or a duration above 0 ${example}`, (input) => {
-    if (Schedule.isSchedule(input)) return input as Schedule.Schedule<unknown>
-    const millis = toMillis(input)
-    return millis !== undefined && millis > 0 && millis < Infinity ? Schedule.spaced(millis) : undefined
-  })
-})
+/** A window over calls never holds more than its length. */
+const fits = <A extends Trip.Trip>(trip: A, name: string, value: number, over: Window.Over, path: string) =>
+  over._tag === "Calls" && value > over.calls
+    ? wrong(at(path, name), `expected at most the ${over.calls} calls of the window, got ${value}`)
+    : Result.succeed(trip)
 
-const partialPolicy = (custom: ReadonlyMap<string, CustomTrip>) =>
-  Schema.Struct({
-    trip: Schema.optional(tripSchema(custom)),
-    slowCall: Schema.optional(slowMillis),
-    cooldown: Schema.optional(cooldown),
-    maxCooldown: Schema.optional(positiveMillis),
-    probes: Schema.optional(count),
-    successesToClose: Schema.optional(count),
-    probeTimeout: Schema.optional(positiveMillis),
-    ramp: Schema.optional(anyMillis),
-    probe: Schema.optional(probe),
-    dependsOn: Schema.optional(Schema.Array(text)),
-    mode: Schema.optional(field('"enforce" or "observe"', (m) => (m === "enforce" || m === "observe" ? m : undefined))),
-    enabled: Schema.optional(
-      field<Policy["enabled"]>("true, false, or an effect of one", (input) =>
-        typeof input === "boolean" ? input : isEffect(input) ? input : undefined
-      )
-    ),
-    tenants: Schema.optional(
-      field(`"separate", "shared" or "counted"`, (t) =>
-        t === "separate" || t === "shared" || t === "counted" ? t : undefined
-      )
+/** Decodes a trip. `custom` has the predicates of those that are only named. */
+const decodeTrip = (
+  input: unknown,
+  path: string,
+  custom: ReadonlyMap<string, CustomTrip>,
+  depth = 0
+): Result.Result<Trip.Trip, Problems> => {
+  const _tag = isRecord(input) ? input["_tag"] : undefined
+  if (!isTripTag(_tag)) {
+    return wrong(
+      path,
+      `expected a trip such as Trip.consecutive(5) (_tag: ${list(Object.keys(tripFields))}), got ${show(input)}`
     )
-  })
+  }
+  switch (_tag) {
+    case "Consecutive":
+      return Result.map(decodeFields(tripFields.Consecutive, input, path), ({ failures }) => ({ _tag, failures }))
+    case "FailureRate":
+    case "SlowRate":
+      return Result.flatMap(decodeFields(tripFields[_tag], input, path), ({ minimumCalls, over, threshold }) =>
+        fits({ _tag, threshold, minimumCalls, over }, "minimumCalls", minimumCalls, over, path)
+      )
+    case "Failures":
+      return Result.flatMap(decodeFields(tripFields.Failures, input, path), ({ atLeast, of }) =>
+        fits({ _tag, atLeast, over: of }, "atLeast", atLeast, of, path)
+      )
+    case "Weighted":
+      return Result.map(decodeFields(tripFields.Weighted, input, path), ({ atLeast, over }) => ({
+        _tag,
+        atLeast,
+        over
+      }))
+    case "Stuck":
+      return Result.map(decodeFields(tripFields.Stuck, input, path), ({ calls, olderThan }) => ({
+        _tag,
+        calls,
+        olderThanMillis: olderThan
+      }))
+    case "Any":
+    case "All":
+      return Result.flatMap(decodeFields(tripFields[_tag], input, path), ({ trips }) => {
+        const inside = at(path, "trips")
+        if (!Array.isArray(trips) || trips.length === 0) {
+          return wrong(inside, `expected a list of one trip or more, got ${show(trips)}`)
+        }
+        if (depth >= maxTripDepth) return wrong(inside, `expected trips nested at most ${maxTripDepth} deep`)
+        return Result.map(
+          decodeAll(trips, (trip, index) => decodeTrip(trip, at(inside, index), custom, depth + 1)),
+          (trips) => ({ _tag, trips })
+        )
+      })
+    case "Custom":
+      return Result.flatMap(decodeFields(tripFields.Custom, input, path), ({ name, over, predicate }) => {
+        const known = custom.get(name)
+        const decides = predicate ?? known?.predicate
+        return decides === undefined
+          ? wrong(
+              at(path, "name"),
+              `expected the name of a custom trip (${list([...custom.keys()])}), got ${show(name)}`
+            )
+          : Result.succeed({
+              _tag,
+              name,
+              predicate: decides,
+              over: over ?? known?.over ?? { _tag: "Calls", calls: 100 }
+            })
+      })
+  }
+}
+
+/** Decodes the custom trips that configuration may name. */
+export const decodeCustomTrips = (
+  input: unknown,
+  path: string
+): Result.Result<ReadonlyMap<string, CustomTrip>, Problems> => {
+  if (!Array.isArray(input)) return wrong(path, `expected a list of custom trips, got ${show(input)}`)
+  const found = new Map<string, CustomTrip>()
+  return Result.map(
+    decodeAll(input, (trip, index) =>
+      Result.flatMap(decodeTrip(trip, at(path, index), found), (trip) => {
+        if (trip._tag !== "Custom") return wrong(at(path, index), `expected a custom trip, got ${trip._tag}`)
+        if (found.has(trip.name)) {
+          return wrong(at(at(path, index), "name"), `expected a name that is not taken, got ${show(trip.name)}`)
+        }
+        found.set(trip.name, trip)
+        return Result.succeed(trip)
+      })
+    ),
+    () => found
+  )
+}
+
+// ---- Policies -----------------------------------------------------------------------------------------------------
+
+const cooldownFields = { exponential: positiveMillis, factor: Schema.optional(factor), jittered: Schema.optional(flag) }
+
+const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["cooldown"], Problems> => {
+  if (Schedule.isSchedule(input)) return Result.succeed(input as Schedule.Schedule<unknown, number>)
+  const millis = toMillis(input)
+  if (millis !== undefined && millis >= 0 && millis < Infinity) return Result.succeed(millis)
+  if (isRecord(input) && "exponential" in input) {
+    return Result.map(decodeFields(cooldownFields, input, path), ({ exponential, factor, jittered }) => ({
+      exponential,
+      factor: factor ?? 2,
+      jittered: jittered ?? false
+    }))
+  }
+  const expected = `a duration of 0 or more ${example}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
+  return wrong(path, `expected ${expected}, got ${show(input)}`)
+}
+
+const policyFields = {
+  trip: Schema.optional(Schema.Unknown),
+  slowCall: Schema.optional(slowMillis),
+  cooldown: Schema.optional(Schema.Unknown),
+  maxCooldown: Schema.optional(positiveMillis),
+  probes: Schema.optional(count),
+  successesToClose: Schema.optional(count),
+  probeTimeout: Schema.optional(positiveMillis),
+  ramp: Schema.optional(anyMillis),
+  probe: Schema.optional(Schema.Unknown),
+  dependsOn: Schema.optional(names),
+  mode: Schema.optional(word("enforce", "observe")),
+  enabled: Schema.optional(enabled),
+  tenants: Schema.optional(word("separate", "shared", "counted"))
+}
 
 /** Decodes the fields of a policy that are given, or says what is wrong with each. */
-export const decodePartial = (
+export const decodePolicy = (
   input: unknown,
   path: string,
   custom: ReadonlyMap<string, CustomTrip>
-): Result.Result<Partial<Policy>, ReadonlyArray<Problem>> => {
-  const decoded = Schema.decodeUnknownResult(partialPolicy(custom), {
-    errors: "all",
-    reportInput: true,
-    onExcessProperty: "error"
-  })(input)
-  if (Result.isFailure(decoded)) return Result.fail(problems(decoded.failure.issue, path))
-  const { slowCall, maxCooldown, probeTimeout, ramp, ...rest } = decoded.success
+): Result.Result<Partial<Policy>, Problems> => {
+  const flat = decodeFields(policyFields, input, path)
+  const given = isRecord(input) ? input : {}
+  const part = <A>(name: string, decode: (input: unknown, path: string) => Result.Result<A, Problems>) =>
+    given[name] === undefined ? undefined : decode(given[name], at(path, name))
+  const trip = part("trip", (input, path) => decodeTrip(input, path, custom))
+  const cooldown = part("cooldown", decodeCooldown)
+  const probe = part("probe", (input, path) => decodeFields({ check, schedule: interval }, input, path))
+  const problems = [problemsIn(flat), problemsIn(trip), problemsIn(cooldown), problemsIn(probe)].flat()
+  if (Result.isFailure(flat) || problems.length > 0) return Result.fail(problems)
+  const { slowCall, maxCooldown, probeTimeout, ramp, ...rest } = flat.success
   const all = {
     ...rest,
+    trip: trip && Result.getOrUndefined(trip),
+    cooldown: cooldown && Result.getOrUndefined(cooldown),
+    probe: probe && Result.getOrUndefined(probe),
     slowCallMillis: slowCall,
     maxCooldownMillis: maxCooldown,
     probeTimeoutMillis: probeTimeout,
     rampMillis: ramp
   }
   // A field that is given as undefined is a field that is not given: it must not hide the default beneath.
-  return Result.succeed(
-    Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Partial<Policy>
-  )
+  return Result.succeed(Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)))
 }
 
-const format = SchemaIssue.makeFormatterStandardSchemaV1()
+// ---- Settings -----------------------------------------------------------------------------------------------------
 
-const problems = (issue: SchemaIssue.Issue, path: string): ReadonlyArray<Problem> =>
-  format(issue).issues.map((one) => ({
-    path: [path, ...(one.path ?? []).map((part) => String(typeof part === "object" ? part.key : part))]
-      .filter((part) => part !== "")
-      .join("."),
-    message: one.message
-  }))
+const settingsFields = {
+  default: Schema.optional(Schema.Unknown),
+  breakers: Schema.optional(Schema.Unknown),
+  trips: Schema.optional(Schema.Unknown),
+  names: Schema.optional(names)
+}
 
-/** Decodes the custom trips that configuration may name. */
-export const decodeCustomTrips = (
-  trips: ReadonlyArray<Trip.Input>
-): Result.Result<ReadonlyMap<string, CustomTrip>, ReadonlyArray<Problem>> => {
-  const found = new Map<string, CustomTrip>()
-  const wrong: Array<Problem> = []
-  const schema = tripSchema(new Map())
-  trips.forEach((trip, index) => {
-    const decoded = Schema.decodeUnknownResult(schema)(trip)
-    if (Result.isFailure(decoded)) wrong.push(...problems(decoded.failure.issue, `trips.${index}`))
-    else if (decoded.success._tag !== "Custom") {
-      wrong.push({ path: `trips.${index}`, message: `expected a custom trip, got ${decoded.success._tag}` })
-    } else if (found.has(decoded.success.name)) {
-      wrong.push({
-        path: `trips.${index}.name`,
-        message: `expected a name that is not taken, got ${show(decoded.success.name)}`
-      })
-    } else found.set(decoded.success.name, decoded.success)
-  })
-  return wrong.length > 0 ? Result.fail(wrong) : Result.succeed(found)
+/** Settings whose policies are not decoded yet. What is sound of them is there even where something else is wrong. */
+export const decodeSettingsShape = (input: unknown) => {
+  const flat = decodeFields(settingsFields, input, "")
+  const given = isRecord(input) ? input : {}
+  const problems: Array<Problem> = [...problemsIn(flat)]
+  let breakers: Readonly<Record<string, unknown>> = {}
+  if (isRecord(given["breakers"])) breakers = given["breakers"]
+  else if (given["breakers"] !== undefined) {
+    problems.push({
+      path: "breakers",
+      message: `expected an object of policies by name, got ${show(given["breakers"])}`
+    })
+  }
+  const known = Result.isSuccess(flat) ? flat.success.names : undefined
+  return { default: given["default"] ?? {}, breakers, trips: given["trips"] ?? [], names: known, problems }
 }

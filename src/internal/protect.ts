@@ -11,6 +11,7 @@ import { CurrentTenant } from "./currentTenant.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { circuitName, optionalMillis, optionalText } from "./options.ts"
 import type { Policy } from "./policy.ts"
+import { decodePolicy } from "./policySchema.ts"
 import type { Registry } from "./registry.ts"
 
 /** What is protected and how, its options checked once. */
@@ -31,8 +32,14 @@ export const subject = (operation: string, name: string, options: SubjectOptions
   name: circuitName(operation, name),
   key: optionalText(operation, "key", options?.key),
   classify: options === undefined ? undefined : toClassify(operation, options),
-  inline: options?.policy === undefined ? undefined : Result.getOrThrow(BreakerPolicy.decodeFields(options.policy))
+  inline: options?.policy === undefined ? undefined : inlinePolicy(options.policy)
 })
+
+const inlinePolicy = (input: BreakerPolicy.Input): Partial<Policy> =>
+  Result.getOrThrowWith(
+    decodePolicy(input, "policy", new Map()),
+    (problems) => new BreakerPolicy.PolicyError({ problems })
+  )
 
 /** The circuit that a fiber means, found with its store, its policies and its tenant. */
 export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, subject: Subject): LiveCircuit =>
@@ -57,8 +64,11 @@ export const guard = (
     const circuit = locate(fiber, registry, subject)
     const control = circuit.control.value
     if (control._tag === "Open" && circuit.plain && !circuit.group.forced) {
-      const now = registry.time.now()
-      if (now < control.until) return Effect.fail(rejection(circuit, control, now, "Cooldown"))
+      const now = registry.runtime.time.now()
+      if (now < control.until) {
+        circuit.rejected++
+        return Effect.fail(rejection(circuit, control, now, "Cooldown"))
+      }
     }
     // The services of `self` are those of this fiber, as it runs on it.
     const effect = self as Effect.Effect<unknown, unknown>

@@ -1,0 +1,83 @@
+import * as Equal from "effect/Equal"
+import type { Group, LiveCircuit } from "./liveCircuit.ts"
+import type { Policies } from "./policies.ts"
+import type { Policy } from "./policy.ts"
+
+type Inline = Partial<Policy> | undefined
+
+/** Policies, and what a call says beside them, that were found to mean the policy of a group. */
+interface Agreed {
+  readonly policies: Policies
+  readonly version: number
+  readonly inline: Inline
+}
+
+/** So many different places may declare the policy of one name before each call compares it again. */
+const maxAgreed = 8
+
+/** The circuits of one name, and the one policy that all who call it must mean. */
+export class NamedGroup implements Group {
+  readonly name: string
+  policy: Policy
+  single: LiveCircuit | undefined = undefined
+  keyed: Map<string, LiveCircuit> | undefined = undefined
+  overflow: LiveCircuit | undefined = undefined
+  forced = false
+  /** Who said first what the policy is; nobody yet, if it was only steered by hand. */
+  private declared: Agreed | undefined = undefined
+  /** The latest first. */
+  private agreed: Array<Agreed> = []
+
+  constructor(name: string, policies: Policies) {
+    this.name = name
+    this.policy = policies.get(name)
+  }
+
+  /** Whether the latest call said the same. */
+  isLatest(policies: Policies, inline: Inline): boolean {
+    const latest = this.agreed[0]
+    return (
+      latest !== undefined &&
+      latest.policies === policies &&
+      latest.inline === inline &&
+      latest.version === policies.version
+    )
+  }
+
+  /**
+   * Takes what a call says for the policy of this name, or dies: two policies for one name are a mistake. A reload is
+   * none: what the first caller's policies now say holds for all.
+   */
+  agree(policies: Policies, inline: Inline): void {
+    if (this.declared === undefined) {
+      this.declared = { policies, version: policies.version, inline }
+      this.policy = merge(policies.get(this.name), inline)
+    } else this.refresh()
+    const said = merge(policies.get(this.name), inline)
+    const differing = differingFields(this.policy, said)
+    if (differing.length > 0) {
+      throw new Error(
+        `Two policies for the circuit "${this.name}" in one store: they differ in ${differing.join(", ")}. ` +
+          "Give it one policy, in BreakerPolicy.layer or as one shared constant, or use another name."
+      )
+    }
+    const others = this.agreed.filter((one) => one.policies !== policies || one.inline !== inline)
+    this.agreed = [{ policies, version: policies.version, inline }, ...others].slice(0, maxAgreed)
+  }
+
+  /** Takes on what a reload has changed. */
+  refresh(): void {
+    if (this.declared === undefined || this.declared.version === this.declared.policies.version) return
+    const { inline, policies } = this.declared
+    const next = merge(policies.get(this.name), inline)
+    // The same object for the same policy: circuits compare it by identity.
+    if (!Equal.equals(this.policy, next)) this.policy = next
+    this.declared = { policies, version: policies.version, inline }
+  }
+}
+
+const merge = (configured: Policy, inline: Inline): Policy =>
+  inline === undefined ? configured : { ...configured, ...inline }
+
+const differingFields = (a: Policy, b: Policy): ReadonlyArray<string> =>
+  (Object.keys(a) as Array<keyof Policy>).filter((field) => !Equal.equals(a[field], b[field]))

@@ -1,0 +1,178 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Schedule from "effect/Schedule"
+import * as TxRef from "effect/TxRef"
+import type { BreakerEvent } from "../BreakerEvent.ts"
+import * as Circuit from "../Circuit.ts"
+import { openFor } from "./cooldown.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import { logEvent } from "./logEvent.ts"
+import type { Runtime } from "./runtime.ts"
+
+/** What a move did. */
+export interface Moved {
+  readonly from: Circuit.Circuit
+  readonly to: Circuit.Circuit
+  /** When, by the monotonic clock. */
+  readonly now: number
+}
+
+/** What becomes of a state at a time. It may be asked more than once. */
+export type Next = (current: Circuit.Circuit, now: number) => Circuit.Circuit
+
+/** What a move is announced with: the figures or the reason, and who it was. */
+export interface About {
+  readonly detail?: string | undefined
+  readonly actor?: string | undefined
+}
+
+type Ref = TxRef.TxRef<Circuit.Circuit>
+
+/**
+ * Moves a circuit, in a transaction, to what `next` makes of its state; nothing happens if that is the same state. A new
+ * era is announced and logged, and starts or stops the health check. `reads` are states of other circuits on which `next`
+ * rests: it is asked again if one of them changes meanwhile.
+ */
+export const move = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  why: Circuit.Why,
+  next: Next,
+  about: About = {},
+  reads: ReadonlyArray<Ref> = []
+): Effect.Effect<Moved | undefined> => {
+  const modify = TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
+    const now = runtime.time.now()
+    const to = next(from, now)
+    return [to === from ? undefined : { from, to, now }, to]
+  })
+  const transaction =
+    reads.length === 0 ? modify : Effect.tx(Effect.andThen(Effect.forEach(reads, TxRef.get, { discard: true }), modify))
+  // Nothing may come between the commit and what follows from it.
+  return Effect.uninterruptible(
+    Effect.flatMap(outsideTransactions(transaction), (moved) =>
+      moved === undefined || moved.from.era === moved.to.era
+        ? Effect.succeed(moved)
+        : Effect.as(follow(runtime, circuit, moved, why, about), moved)
+    )
+  )
+}
+
+/** What a circuit learns stays learnt: a caller's own transaction that is undone or run again does not undo it. */
+const outsideTransactions: <A>(effect: Effect.Effect<A>) => Effect.Effect<A> = Effect.updateContext(
+  Context.omit(Effect.Transaction)
+)
+
+const follow = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  { from, now, to }: Moved,
+  why: Circuit.Why,
+  about: About
+): Effect.Effect<void> => {
+  if (!Circuit.isLegal(from._tag, to._tag, why)) {
+    return Effect.die(
+      new Error(`effect-fuse: illegal move of "${circuit.group.name}" from ${from._tag} to ${to._tag} (${why})`)
+    )
+  }
+  const at = runtime.time.wall()
+  circuit.movedAt = at
+  // The first call after a close passes, whatever the ramp's share.
+  circuit.rampCredit = 1
+  if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(to)
+  watch(runtime, circuit)
+  const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, circuit.policy) : 0
+  return announce(runtime, {
+    _tag: "Transition",
+    circuit: circuit.group.name,
+    ...(circuit.key === undefined ? {} : { key: circuit.key }),
+    from: from._tag,
+    to: to._tag,
+    why,
+    at,
+    era: to.era,
+    openings: Circuit.openings(to, now),
+    retryAfterMillis: wait === Infinity ? null : Math.round(wait),
+    ...(about.detail === undefined ? {} : { detail: about.detail }),
+    ...(about.actor === undefined ? {} : { actor: about.actor }),
+    scope: "local",
+    mode: circuit.policy.mode
+  })
+}
+
+export const announce = (runtime: Runtime, event: BreakerEvent): Effect.Effect<void> =>
+  Effect.andThen(PubSub.publish(runtime.events, event), logEvent(event))
+
+/** An opening whose length is known, for the moves of `Circuit`. */
+export interface Opening {
+  readonly openFor: number
+  readonly cause: Circuit.Cause
+}
+
+/** Opens a circuit that is still in the era in which that was decided, for as long as its policy or a hint says. */
+export const open = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  era: number,
+  cause: Circuit.Cause,
+  hintUntil: number,
+  next: (current: Circuit.Circuit, now: number, opening: Opening) => Circuit.Circuit
+): Effect.Effect<Moved | undefined> =>
+  Effect.flatMap(nextCooldown(runtime, circuit, hintUntil), (millis) =>
+    move(
+      runtime,
+      circuit,
+      cause.why,
+      (current, now) => (current.era === era ? next(current, now, { openFor: millis, cause }) : current),
+      cause
+    )
+  )
+
+/** How long the next opening of a circuit lasts. A schedule that dies costs no caller his call. */
+export const nextCooldown = (runtime: Runtime, circuit: LiveCircuit, hintUntil: number): Effect.Effect<number> => {
+  const now = runtime.time.now()
+  const opening = Circuit.nextOpening(circuit.control.value, now)
+  return Effect.catchCause(openFor(circuit.policy, opening, Math.max(0, hintUntil - now)), (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause)
+      : Effect.as(
+          Effect.logError("The cooldown schedule of a circuit failed; maxCooldown is used", cause),
+          circuit.policy.maxCooldownMillis
+        )
+  )
+}
+
+/** Runs the policy's health check while the circuit is Open or HalfOpen, and only then. */
+export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
+  const { probe, probeTimeoutMillis } = circuit.policy
+  const wanted = isDown(circuit.control.value) ? probe : undefined
+  if (circuit.watching?.probe === wanted) return
+  circuit.watching?.stop()
+  circuit.watching = undefined
+  if (wanted === undefined) return
+  const check = Effect.suspend(() => {
+    const { era } = circuit.control.value
+    return Effect.flatMap(Effect.exit(Effect.timeout(wanted.check, probeTimeoutMillis)), (exit) =>
+      exit._tag === "Failure"
+        ? Effect.void
+        : move(runtime, circuit, "HealthCheckPassed", (current) =>
+            current.era === era && isDown(current)
+              ? Circuit.close(current, runtime.time.now(), circuit.policy)
+              : current
+          )
+    )
+  })
+  const schedule = typeof wanted.schedule === "number" ? Schedule.spaced(wanted.schedule) : wanted.schedule
+  // A schedule that ends leaves the next opening to begin it anew.
+  const ended = Effect.sync(() => {
+    if (circuit.watching === watching) circuit.watching = undefined
+  })
+  const fiber = runtime.background(Effect.ensuring(Effect.schedule(check, schedule), ended))
+  const watching = { probe: wanted, stop: () => fiber.interruptUnsafe() }
+  circuit.watching = watching
+}
+
+const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
+  control._tag === "Open" || control._tag === "HalfOpen"

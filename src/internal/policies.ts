@@ -1,0 +1,99 @@
+import * as Result from "effect/Result"
+import { defaults, type Policy } from "./policy.ts"
+import { type Environment, variableName } from "./policyConfig.ts"
+import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape, type Problem } from "./policySchema.ts"
+
+/** The policies in force. */
+export interface Policies {
+  readonly version: number
+  readonly get: (name: string) => Policy
+}
+
+/** What holds for every circuit of which nothing is said. */
+export const none: Policies = { version: 0, get: () => defaults }
+
+/**
+ * Decodes settings and what the environment says beside them. What is more specific wins; of what is equally specific, the
+ * environment. Everything that is wrong is said at once.
+ */
+export const decodeSettings = (
+  input: unknown,
+  version: number,
+  environment?: Environment
+): Result.Result<Policies, ReadonlyArray<Problem>> => {
+  const settings = decodeSettingsShape(input)
+  const problems: Array<Problem> = [...settings.problems]
+  const take = <A>(result: Result.Result<A, ReadonlyArray<Problem>>, otherwise: A): A => {
+    if (Result.isSuccess(result)) return result.success
+    problems.push(...result.failure)
+    return otherwise
+  }
+  const custom = take(decodeCustomTrips(settings.trips, "trips"), new Map<string, CustomTrip>())
+  const partial = (input: unknown, path: string) => take(decodePolicy(input, path, custom), {})
+
+  const base: Policy = {
+    ...defaults,
+    ...partial(settings.default, "default"),
+    ...partial(environment?.default ?? {}, "environment")
+  }
+  const byName = new Map<string, Policy>()
+  for (const [name, input] of Object.entries(settings.breakers)) {
+    byName.set(name, { ...base, ...partial(input, `breakers.${name}`) })
+  }
+  for (const [name, input] of environment?.byName ?? []) {
+    byName.set(name, { ...(byName.get(name) ?? base), ...partial(input, `environment.${name}`) })
+  }
+  const byVariable = new Map<string, Policy>()
+  for (const [name, input] of environment?.byVariable ?? []) {
+    byVariable.set(name, { ...base, ...partial(input, `environment.${name}`) })
+  }
+
+  if (settings.names !== undefined) problems.push(...unknownNames(settings.names, base, byName))
+  problems.push(...circles(base, byName))
+  if (problems.length > 0) return Result.fail(problems)
+  return Result.succeed({ version, get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base })
+}
+
+const unknownNames = (
+  names: ReadonlyArray<string>,
+  base: Policy,
+  byName: ReadonlyMap<string, Policy>
+): ReadonlyArray<Problem> => {
+  const used: Array<readonly [name: string, path: string]> = base.dependsOn.map((name) => [name, "default.dependsOn"])
+  for (const [name, policy] of byName) {
+    used.push([name, `breakers.${name}`])
+    if (policy.dependsOn === base.dependsOn) continue
+    for (const other of policy.dependsOn) used.push([other, `breakers.${name}.dependsOn`])
+  }
+  return used
+    .filter(([name]) => !names.includes(name))
+    .map(([name, path]) => ({ path, message: `unknown breaker "${name}"; expected one of ${names.join(", ")}` }))
+}
+
+/** Circuits that depend on one another in a circle would keep one another closed to all calls. */
+const circles = (base: Policy, byName: ReadonlyMap<string, Policy>): ReadonlyArray<Problem> => {
+  // What all depend on by default does not depend on itself.
+  const next = (name: string): ReadonlyArray<string> => {
+    const policy = byName.get(name) ?? base
+    return policy.dependsOn === base.dependsOn ? base.dependsOn.filter((other) => other !== name) : policy.dependsOn
+  }
+  const done = new Set<string>()
+  const find = (name: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
+    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name]
+    if (done.has(name)) return undefined
+    for (const other of next(name)) {
+      const circle = find(other, [...path, name])
+      if (circle !== undefined) return circle
+    }
+    done.add(name)
+    return undefined
+  }
+  for (const name of [...byName.keys(), ...base.dependsOn]) {
+    const circle = find(name, [])
+    if (circle === undefined) continue
+    const from = circle.find((one) => byName.has(one))
+    const path = from === undefined ? "default.dependsOn" : `breakers.${from}.dependsOn`
+    return [{ path, message: `expected no circle, got ${circle.join(" -> ")}` }]
+  }
+  return []
+}

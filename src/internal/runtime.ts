@@ -1,0 +1,13 @@
+import type * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as PubSub from "effect/PubSub"
+import type { BreakerEvent } from "../BreakerEvent.ts"
+import type { Time } from "./time.ts"
+
+/** What the circuits of one store share. */
+export interface Runtime {
+  readonly time: Time
+  readonly events: PubSub.PubSub<BreakerEvent>
+  /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
+  readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
+}

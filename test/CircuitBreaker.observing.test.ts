@@ -1,0 +1,364 @@
+import { assert, describe } from "@effect/vitest"
+import { Effect, Exit, Logger, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import { BreakerEvent, type BreakerPolicy, CircuitBreaker, Outcome, Trip } from "effect-fuse"
+import {
+  call,
+  capture,
+  expectState,
+  fail,
+  hang,
+  inspect,
+  type Line,
+  pass,
+  play,
+  quick,
+  recordEvents,
+  reject,
+  scenario,
+  succeed,
+  times
+} from "./support/verbs.ts"
+
+/** A life of a circuit: it trips, probes in vain, recovers, and is steered by hand. */
+const life = Effect.gen(function* () {
+  yield* fail()
+  yield* TestClock.adjust("10 seconds")
+  yield* fail()
+  yield* times(3, reject())
+  yield* TestClock.adjust("10 seconds")
+  yield* pass()
+  yield* times(3, pass())
+  yield* CircuitBreaker.isolate("api", { reason: "drill", actor: "ann", for: "5 seconds" })
+  yield* TestClock.adjust("5 seconds")
+  yield* pass()
+  yield* CircuitBreaker.disable("api", { actor: "bob" })
+  yield* CircuitBreaker.release("api")
+  yield* CircuitBreaker.open("api", { reason: "deploy" })
+  yield* CircuitBreaker.close("api", { reason: "deployed" })
+  yield* CircuitBreaker.reset("api")
+})
+
+describe("events", () => {
+  scenario("there is one for each transition, in order, with eras that grow", quick, function* () {
+    const events = yield* recordEvents
+    yield* life
+    const seen = (yield* events).filter((event) => event._tag === "Transition")
+    assert.deepStrictEqual(
+      seen.map(({ at, from, retryAfterMillis, to, why }) => [from, to, why, at / 1000, retryAfterMillis]),
+      [
+        ["Closed", "Open", "Tripped", 0, 10_000],
+        ["Open", "HalfOpen", "CooldownOver", 10, 0],
+        ["HalfOpen", "Open", "ProbeFailed", 10, 10_000],
+        ["Open", "HalfOpen", "CooldownOver", 20, 0],
+        ["HalfOpen", "Closed", "Recovered", 20, 0],
+        ["Closed", "Isolated", "Isolated", 20, 5_000],
+        ["Isolated", "Closed", "Expired", 25, 0],
+        ["Closed", "Disabled", "Disabled", 25, 0],
+        ["Disabled", "Closed", "Released", 25, 0],
+        ["Closed", "Open", "OpenedByHand", 25, 10_000],
+        ["Open", "Closed", "ClosedByHand", 25, 0],
+        ["Closed", "Closed", "Reset", 25, 0]
+      ]
+    )
+    assert.deepStrictEqual(
+      seen.map((event) => event.era),
+      seen.map((_, index) => index + 1)
+    )
+    assert.deepStrictEqual(
+      seen.slice(0, 5).map((event) => event.openings),
+      [1, 1, 2, 2, 2]
+    )
+    const [tripped] = seen
+    const [, , , , , isolated, , disabled, , , closed] = seen
+    assert.deepStrictEqual(
+      [tripped?.detail, isolated?.detail, isolated?.actor, disabled?.actor, closed?.detail],
+      ["1 failure in a row (limit 1)", "drill", "ann", "bob", "deployed"]
+    )
+    for (const event of seen) {
+      assert.deepStrictEqual(
+        Schema.decodeUnknownSync(BreakerEvent.BreakerEvent)(JSON.parse(JSON.stringify(event))),
+        event
+      )
+    }
+  })
+
+  scenario("each circuit has its own eras, and every subscriber sees all of them", quick, function* () {
+    const all = [yield* recordEvents, yield* recordEvents]
+    yield* fail({ key: "a" })
+    yield* fail({ key: "b" })
+    yield* fail({ name: "other" })
+    for (const events of all) {
+      assert.deepStrictEqual(
+        (yield* events).map((event) => [event.circuit, event.key, event.era]),
+        [
+          ["api", "a", 1],
+          ["api", "b", 1],
+          ["other", undefined, 1]
+        ]
+      )
+    }
+  })
+
+  scenario("a subscriber that falls 4,096 behind loses the oldest, and holds nobody up", quick, function* () {
+    const events = yield* recordEvents
+    const resets = Effect.forEach(Array.from({ length: 5_000 }), () => CircuitBreaker.reset("api"), { discard: true })
+    yield* resets
+    const seen = (yield* events).map((event) => event.era)
+    assert.strictEqual(seen.at(-1), 5_000)
+    assert.isAtLeast(seen.length, 4_096)
+    assert.isTrue(seen.every((era, index) => index === 0 || era > (seen[index - 1] ?? 0)))
+  })
+
+  scenario("1,000 failures at once are one event", quick, function* () {
+    const events = yield* recordEvents
+    const calls = yield* times(1_000, hang())
+    yield* Effect.forEach(calls, (one) => one.end(Exit.fail("boom")), { concurrency: "unbounded" })
+    assert.strictEqual((yield* events).length, 1)
+  })
+})
+
+describe("log lines", () => {
+  scenario("there is one for each transition, at the level that it deserves", quick, function* () {
+    const lines: Array<Line> = []
+    yield* capture(lines, life)
+    assert.deepStrictEqual(
+      lines.map(({ level, message }) => `${level} ${message}`),
+      [
+        'Warn Circuit "api" opened: 1 failure in a row (limit 1)',
+        'Debug Circuit "api" is probing',
+        'Warn Circuit "api" opened: boom',
+        'Debug Circuit "api" is probing',
+        'Info Circuit "api" closed',
+        'Warn Circuit "api" was isolated: drill',
+        'Info Circuit "api" closed',
+        'Warn Circuit "api" was disabled',
+        'Info Circuit "api" closed',
+        'Warn Circuit "api" opened: deploy',
+        'Info Circuit "api" closed: deployed',
+        'Info Circuit "api" closed'
+      ]
+    )
+    assert.deepStrictEqual(lines[0]?.annotations, {
+      circuit: "api",
+      from: "Closed",
+      to: "Open",
+      why: "Tripped",
+      openings: 1,
+      retryAfter: "10s"
+    })
+    assert.strictEqual(lines[5]?.annotations["actor"], "ann")
+  })
+
+  const hostile = "a\nb\r\u001b[31mc\u2028d\u202ee\u009bf\0"
+  scenario("nothing from outside ends a line or colours it", quick, function* () {
+    const lines: Array<Line> = []
+    const where = { name: hostile, key: hostile }
+    const steer = { key: hostile, reason: hostile, actor: hostile }
+    yield* capture(
+      lines,
+      Effect.gen(function* () {
+        yield* fail(where)
+        yield* TestClock.adjust("10 seconds")
+        yield* Effect.exit(call(Effect.fail(new Error(hostile)), where))
+        yield* CircuitBreaker.isolate(hostile, steer)
+        yield* CircuitBreaker.close(hostile, steer)
+        yield* CircuitBreaker.reset(hostile, steer)
+        yield* CircuitBreaker.open(hostile, steer)
+        yield* TestClock.adjust("10 seconds")
+        const probe = CircuitBreaker.protect(Effect.void, hostile, { key: hostile, classify: () => Outcome.ignored })
+        yield* times(10, probe)
+      })
+    )
+    assert.isAtLeast(lines.length, 7)
+    for (const line of lines)
+      assert.notMatch(
+        line.message + JSON.stringify(Object.values(line.annotations).map(String)),
+        /[\p{Cc}\p{Cf}\u2028\u2029]|\\[nrb]/u
+      )
+    yield* CircuitBreaker.isolate("plain", { reason: hostile })
+    assert.notMatch((yield* reject({ name: "plain" })).message, /\p{Cc}/u)
+    // Only what is printed is escaped: the key is still the key.
+    assert.strictEqual((yield* CircuitBreaker.list)[0]?.key, hostile)
+    for (const one of (yield* inspect(where)).lastFailures) assert.notMatch(one.error, /\p{Cc}/u)
+  })
+
+  scenario("a logger that throws fails no call", quick, function* () {
+    const broken = Logger.make(() => assert.fail("the disk is full"))
+    const exit = yield* fail().pipe(Effect.withLogger(broken))
+    assert.deepStrictEqual(exit, Exit.fail("boom"))
+    yield* expectState("Open")
+  })
+
+  const throwing: BreakerPolicy.Input = { trip: Trip.custom("odd", () => assert.fail("odd")) }
+  scenario("a custom trip that throws does not trip, and is reported once", throwing, function* () {
+    const lines: Array<Line> = []
+    yield* capture(lines, play("FFFFFF"))
+    yield* expectState("Closed")
+    assert.deepStrictEqual(
+      lines.map((line) => line.level),
+      ["Error"]
+    )
+    assert.match(lines[0]?.message ?? "", /custom trip of the circuit "api" threw/)
+    assert.strictEqual((yield* inspect()).totals.failures, 6)
+  })
+})
+
+describe("inspect and list", () => {
+  scenario(
+    "tell everything",
+    { ...quick, trip: Trip.any(Trip.consecutive(3), Trip.failureRate({ threshold: 0.9, minimumCalls: 9, over: 10 })) },
+    function* () {
+      yield* TestClock.setTime(1_000_000)
+      yield* play("SFSFF")
+      const running = yield* hang()
+      const closed = yield* inspect()
+      assert.deepInclude(closed, {
+        circuit: "api",
+        key: undefined,
+        state: "Closed",
+        scope: "local",
+        mode: "enforce",
+        era: 0,
+        since: 0,
+        openings: 0,
+        streak: 2,
+        inFlight: 1,
+        probing: 0
+      })
+      assert.isUndefined(closed.cause)
+      assert.deepStrictEqual(closed.windows, [
+        { over: 10, calls: 5, failures: 3, slow: 0, weight: 3, failureRate: 0.6, slowRate: 0 }
+      ])
+      yield* fail()
+      yield* reject()
+      const open = yield* inspect()
+      assert.deepInclude(open, { state: "Open", era: 1, since: 1_000_000, openings: 1 })
+      assert.deepStrictEqual(open.cause, { why: "Tripped", detail: "3 failures in a row (limit 3)", actor: undefined })
+      assert.deepStrictEqual(open.totals, {
+        calls: 7,
+        successes: 2,
+        failures: 4,
+        ignored: 0,
+        slow: 0,
+        rejected: 1,
+        passed: 0,
+        wouldReject: 0
+      })
+      yield* running.interrupt
+    }
+  )
+
+  scenario(
+    "keep the last five failures, oldest first, cut and printable",
+    { trip: Trip.consecutive(100) },
+    function* () {
+      const errors: ReadonlyArray<readonly [unknown, string]> = [
+        ["gone", ""],
+        ["text", "text"],
+        [new TypeError("wrong"), "TypeError: wrong"],
+        [{ code: 503 }, '{"code":503}'],
+        ["x".repeat(1_000), "x".repeat(300)],
+        [undefined, "undefined"]
+      ]
+      for (const [error] of errors) yield* Effect.exit(call(Effect.fail(error)))
+      assert.deepStrictEqual(
+        (yield* inspect()).lastFailures.map((one) => one.error),
+        errors.slice(1).map(([, text]) => text)
+      )
+    }
+  )
+
+  scenario("are copies: what is done to them changes nothing", quick, function* () {
+    yield* fail()
+    const before = yield* inspect()
+    ;(before.lastFailures as Array<unknown>).length = 0
+    ;(before.totals as { calls: number }).calls = 99
+    const after = yield* inspect()
+    assert.deepStrictEqual([after.lastFailures.length, after.totals.calls], [1, 1])
+  })
+
+  scenario("list has every circuit once, keys and all", quick, function* () {
+    yield* pass()
+    yield* fail({ key: "k" })
+    yield* times(2, pass({ name: "other", key: "k" }))
+    assert.deepStrictEqual(
+      (yield* CircuitBreaker.list).map((one) => [one.circuit, one.key, one.state]),
+      [
+        ["api", undefined, "Closed"],
+        ["api", "k", "Open"],
+        ["other", "k", "Closed"]
+      ]
+    )
+  })
+})
+
+describe("observe", () => {
+  scenario("decides, counts and reports, and rejects nobody", { ...quick, mode: "observe" }, function* () {
+    const lines: Array<Line> = []
+    const events = yield* recordEvents
+    yield* capture(lines, fail())
+    assert.strictEqual(
+      lines[0]?.message,
+      'Circuit "api" opened (observing: nothing is rejected): 1 failure in a row (limit 1)'
+    )
+    yield* times(3, pass())
+    const { mode, state, totals } = yield* inspect()
+    assert.deepStrictEqual(
+      [mode, state, totals.calls, totals.passed, totals.wouldReject, totals.rejected],
+      ["observe", "Open", 1, 3, 3, 0]
+    )
+    // It probes, recovers and trips again as it would if it enforced.
+    yield* TestClock.adjust("10 seconds")
+    yield* pass()
+    yield* fail()
+    assert.deepStrictEqual(
+      (yield* events).map((event) => event._tag === "Transition" && [event.why, event.mode]),
+      [
+        ["Tripped", "observe"],
+        ["CooldownOver", "observe"],
+        ["Recovered", "observe"],
+        ["Tripped", "observe"]
+      ]
+    )
+  })
+})
+
+describe("enabled", () => {
+  let asked = 0
+  let flag = true
+  const reading = Effect.sync(() => {
+    asked++
+    return flag
+  })
+  const cases: ReadonlyArray<readonly [what: string, enabled: boolean | Effect.Effect<boolean>, protects: boolean]> = [
+    ["true", true, true],
+    ["false", false, false],
+    ["an effect of true", Effect.as(Effect.yieldNow, true), true],
+    ["an effect of false", Effect.as(Effect.yieldNow, false), false],
+    ["an effect that dies protects", Effect.die(new Error("the flag service is down")), true],
+    ["an effect that throws protects", Effect.sync(() => assert.fail("broken")), true]
+  ]
+  for (const [what, enabled, protects] of cases) {
+    scenario(what, { ...quick, enabled }, function* () {
+      assert.deepStrictEqual(yield* fail(), Exit.fail("boom"))
+      yield* expectState(protects ? "Open" : "Closed")
+      assert.strictEqual(Exit.isFailure(yield* succeed()), protects)
+      const { totals } = yield* inspect()
+      assert.deepStrictEqual([totals.calls, totals.passed], protects ? [1, 0] : [0, 2])
+    })
+  }
+
+  scenario(
+    "is asked for each call, and what it says counts for that call",
+    { ...quick, enabled: reading },
+    function* () {
+      yield* fail()
+      flag = false
+      yield* pass()
+      flag = true
+      yield* reject()
+      assert.strictEqual(asked, 3)
+    }
+  )
+})

@@ -1,0 +1,437 @@
+import { assert, describe } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Schedule } from "effect"
+import { TestClock } from "effect/testing"
+import { type BreakerPolicy, CircuitBreaker, Outcome, Trip } from "effect-fuse"
+import {
+  call,
+  capture,
+  expectState,
+  fail,
+  hang,
+  inspect,
+  type Line,
+  pass,
+  play,
+  quick,
+  recordEvents,
+  reject,
+  rejectionIn,
+  scenario,
+  times
+} from "./support/verbs.ts"
+
+/** Fails, and answers how many seconds the opening lasts. */
+const opensFor = Effect.gen(function* () {
+  yield* fail()
+  yield* expectState("Open")
+  return Duration.toSeconds((yield* inspect()).retryAfter)
+})
+
+const cooldownOver = Effect.gen(function* () {
+  yield* TestClock.adjust((yield* inspect()).retryAfter)
+})
+
+describe("The n-th opening in a row lasts the n-th delay of the cooldown", () => {
+  const cases: ReadonlyArray<
+    readonly [what: string, cooldown: BreakerPolicy.Input["cooldown"], seconds: ReadonlyArray<number>]
+  > = [
+    ["a duration", "3 seconds", [3, 3, 3]],
+    ["exponential, capped by maxCooldown", Schedule.exponential("1 second"), [1, 2, 4, 8, 16, 20, 20]],
+    [
+      "one that ends: its last delay holds",
+      Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(3)]),
+      [1, 2, 4, 4, 4]
+    ],
+    ["exponential as data", { exponential: "1 second", factor: 3 }, [1, 3, 9, 20]],
+    ["fibonacci", Schedule.fibonacci("1 second"), [1, 1, 2, 3, 5]],
+    [
+      "one delay after another",
+      Schedule.concat(Schedule.duration("2 seconds"), Schedule.spaced("5 seconds")),
+      [2, 5, 5]
+    ],
+    [
+      "one that counts the time spent open",
+      Schedule.upTo(Schedule.exponential("1 second"), { duration: "6 seconds" }),
+      [1, 2, 4, 4]
+    ]
+  ]
+  for (const [what, cooldown, seconds] of cases) {
+    scenario(what, { ...quick, cooldown, maxCooldown: "20 seconds" }, function* () {
+      for (const expected of seconds) {
+        assert.strictEqual(yield* opensFor, expected)
+        yield* cooldownOver
+      }
+    })
+  }
+
+  const jittered = Schedule.jittered(Schedule.exponential("10 seconds"))
+  scenario("jitter stays within its bounds", { ...quick, cooldown: jittered }, function* () {
+    const lengths: Array<number> = []
+    for (let i = 0; i < 50; i++) {
+      lengths.push(yield* opensFor)
+      yield* CircuitBreaker.reset("api")
+    }
+    assert.isTrue(
+      lengths.every((seconds) => seconds >= 8 && seconds <= 12),
+      String(lengths)
+    )
+    assert.isAbove(new Set(lengths).size, 1)
+  })
+
+  scenario(
+    "a schedule that is asked for its delay is asked, and not waited for",
+    { ...quick, cooldown: Schedule.spaced("1 hour"), maxCooldown: "2 hours" },
+    function* () {
+      assert.strictEqual(yield* opensFor, 3600)
+      yield* TestClock.adjust("1 hour")
+      yield* pass()
+    }
+  )
+
+  const dying = Schedule.modifyDelay(Schedule.exponential("1 second"), () => Effect.die(new Error("broken")))
+  scenario(
+    "a schedule that dies protects for maxCooldown, and is reported",
+    { ...quick, cooldown: dying },
+    function* () {
+      const lines: Array<Line> = []
+      assert.strictEqual(yield* capture(lines, opensFor), 600)
+      assert.deepStrictEqual(
+        lines.map((line) => line.level),
+        ["Error", "Warn"]
+      )
+    }
+  )
+
+  scenario("a cap on a fixed cooldown holds too", { ...quick, cooldown: "1 hour" }, function* () {
+    assert.strictEqual(yield* opensFor, 600)
+  })
+})
+
+describe("While HalfOpen", () => {
+  for (const probes of [1, 2, 4]) {
+    scenario(
+      `${probes} may probe at once, and a place given back is free for exactly one`,
+      { ...quick, probes },
+      function* () {
+        yield* fail()
+        yield* TestClock.adjust("10 seconds")
+        const running = yield* times(probes, hang())
+        yield* times(3, reject())
+        assert.strictEqual((yield* inspect()).probing, probes)
+        yield* running[0]?.interrupt ?? Effect.void
+        const another = yield* hang()
+        yield* reject()
+        yield* Effect.forEach([another, ...running], (probe) => probe.interrupt)
+        const { inFlight, probing } = yield* inspect()
+        assert.deepStrictEqual([inFlight, probing], [0, 0])
+      }
+    )
+  }
+
+  scenario("all places are free again in the next HalfOpen", { ...quick, probes: 2 }, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* hang()
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* times(2, hang())
+    yield* reject()
+  })
+
+  scenario("it closes after successesToClose, and not before", { ...quick, successesToClose: 3 }, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* play("SS")
+    yield* expectState("HalfOpen")
+    yield* play("S")
+    yield* expectState("Closed")
+  })
+
+  scenario(
+    "a failure opens at once, whatever the trip asks for, and successes before it are forgotten",
+    { trip: Trip.failures({ atLeast: 3, of: 100 }), cooldown: "10 seconds", successesToClose: 2 },
+    function* () {
+      yield* play("FFF")
+      yield* TestClock.adjust("10 seconds")
+      yield* play("SF")
+      yield* expectState("Open")
+      yield* TestClock.adjust("10 seconds")
+      yield* play("S")
+      yield* expectState("HalfOpen")
+      yield* play("S")
+      yield* expectState("Closed")
+      // What was seen before the close is not held against it.
+      assert.deepInclude((yield* inspect()).windows[0], { calls: 0, failures: 0 })
+      yield* play("FF")
+      yield* expectState("Closed")
+    }
+  )
+
+  scenario(
+    "10,000 callers at once run exactly the probes, and all others are rejected",
+    { ...quick, probes: 3, successesToClose: 3 },
+    function* () {
+      yield* fail()
+      yield* TestClock.adjust("10 seconds")
+      const gate = yield* Deferred.make<void>()
+      let runs = 0
+      const self = Effect.andThen(
+        Effect.sync(() => runs++),
+        Deferred.await(gate)
+      )
+      const fibers = yield* Effect.forEach(Array.from({ length: 10_000 }), () => Effect.forkChild(call(self)))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual([runs, (yield* inspect()).probing], [3, 3])
+      yield* Deferred.succeed(gate, undefined)
+      const exits = yield* Effect.forEach(fibers, Fiber.await)
+      assert.strictEqual(exits.filter(Exit.isSuccess).length, 3)
+      assert.isTrue(exits.filter(Exit.isFailure).every((exit) => rejectionIn(exit).reason === "ProbesBusy"))
+      const { inFlight, openings, state, totals } = yield* inspect()
+      assert.deepStrictEqual([state, inFlight, openings, totals.calls, totals.rejected], ["Closed", 0, 1, 4, 9_997])
+    }
+  )
+})
+
+describe("An interrupted or Ignored probe frees its place; ten in a row are reported", () => {
+  const ignored = Effect.exit(CircuitBreaker.protect(Effect.void, "api", { classify: () => Outcome.ignored }))
+  scenario("they are reported at the tenth and the twentieth, and the last decides nothing", quick, function* () {
+    const events = yield* recordEvents
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    for (let i = 1; i <= 25; i++) {
+      if (i % 2 === 0) yield* ignored
+      else yield* Effect.flatMap(hang(), (probe) => probe.interrupt)
+      const { probing, retryAfter, state } = yield* inspect()
+      assert.deepStrictEqual([state, probing, Duration.toMillis(retryAfter)], ["HalfOpen", 0, 0])
+    }
+    const reports = (yield* events).filter((event) => event._tag === "ProbesIgnored")
+    assert.deepStrictEqual(
+      reports.map((event) => event.probes),
+      [10, 20]
+    )
+    yield* pass()
+    yield* expectState("Closed")
+  })
+
+  scenario("a probe that succeeds begins the count anew", { ...quick, successesToClose: 2 }, function* () {
+    const events = yield* recordEvents
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* times(9, ignored)
+    yield* pass()
+    yield* times(9, ignored)
+    assert.isFalse((yield* events).some((event) => event._tag === "ProbesIgnored"))
+  })
+})
+
+describe("HalfOpen ends early when its verdict is certain; excess callers are rejected, never queued", () => {
+  scenario(
+    "one failure opens at once, while other probes still run",
+    { ...quick, probes: 3, successesToClose: 3 },
+    function* () {
+      yield* fail()
+      yield* TestClock.adjust("10 seconds")
+      const [first, second, third] = [yield* hang(), yield* hang(), yield* hang()]
+      yield* first.end(Exit.succeed("ok"))
+      yield* second.end(Exit.fail("boom"))
+      yield* expectState("Open")
+      yield* third.end(Exit.succeed("ok"))
+      yield* expectState("Open")
+    }
+  )
+
+  scenario(
+    "callers beyond the probes are rejected with a retryAfter",
+    { ...quick, probes: 2, probeTimeout: "400 millis" },
+    function* () {
+      yield* fail()
+      yield* TestClock.adjust("10 seconds")
+      const first = yield* hang()
+      yield* TestClock.adjust("100 millis")
+      const second = yield* hang()
+      const { detail, reason, retryAfter, state } = yield* reject()
+      assert.deepStrictEqual([state, reason, Duration.toMillis(retryAfter)], ["HalfOpen", "ProbesBusy", 300])
+      // What opened it is still told.
+      assert.strictEqual(detail, "1 failure in a row (limit 1)")
+      yield* first.interrupt
+      const third = yield* hang()
+      yield* reject()
+      yield* Effect.forEach([second, third], (probe) => probe.interrupt)
+    }
+  )
+})
+
+describe("A probe that hangs", () => {
+  const policy = { ...quick, probeTimeout: "5 seconds" } as const
+
+  scenario("is interrupted at probeTimeout, and its caller is told so", policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    const probe = yield* hang()
+    yield* TestClock.adjust(4_999)
+    assert.strictEqual(probe.fiber.pollUnsafe(), undefined)
+    yield* TestClock.adjust(1)
+    assert.strictEqual(rejectionIn(yield* Fiber.await(probe.fiber)).reason, "ProbeTimedOut")
+    const { inFlight, lastFailures, openings, probing, state, totals } = yield* inspect()
+    assert.deepStrictEqual([state, openings, inFlight, probing, totals.failures], ["Open", 2, 0, 0, 2])
+    assert.strictEqual(lastFailures.at(-1)?.error, "a probe did not end within 5s")
+  })
+
+  for (const late of [Exit.succeed("late"), Exit.fail("late")]) {
+    scenario(
+      `and cannot be interrupted frees its place in bounded time; its late ${late._tag} changes nothing`,
+      policy,
+      function* () {
+        yield* fail()
+        yield* TestClock.adjust("10 seconds")
+        const stuck = yield* hang({}, { uninterruptible: true })
+        yield* reject()
+        yield* TestClock.adjust("30 seconds")
+        yield* pass()
+        yield* expectState("Closed")
+        const { era, windows } = yield* inspect()
+        assert.strictEqual(rejectionIn(yield* stuck.end(late)).reason, "ProbeTimedOut")
+        const after = yield* inspect()
+        assert.deepStrictEqual([after.era, after.state, after.windows, after.inFlight], [era, "Closed", windows, 0])
+      }
+    )
+  }
+
+  scenario("is not interrupted where nobody is rejected", { ...policy, mode: "observe" }, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    const probe = yield* hang()
+    yield* TestClock.adjust("1 minute")
+    assert.strictEqual((yield* inspect()).probing, 0)
+    assert.deepStrictEqual(yield* probe.end(Exit.succeed("slow")), Exit.succeed("slow"))
+  })
+})
+
+describe("After a close, a ramp lets a growing share through", () => {
+  const ramping = { ...quick, ramp: "10 seconds" } as const
+  const shareOf = (n: number) =>
+    Effect.map(times(n, Effect.exit(call(Effect.void))), (exits) => exits.filter(Exit.isSuccess).length / n)
+
+  scenario("from a tenth to all; the first call passes", ramping, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* pass()
+    yield* expectState("Closed")
+    yield* pass()
+    const { reason, retryAfter, state } = yield* reject()
+    assert.deepStrictEqual([reason, state, Duration.toSeconds(retryAfter)], ["Ramping", "Closed", 10])
+    const shares: Array<number> = []
+    for (let second = 0; second <= 10; second++) {
+      shares.push(yield* shareOf(200))
+      yield* TestClock.adjust("1 second")
+    }
+    shares.forEach((share, second) => {
+      assert.closeTo(share, Math.min(1, 0.1 + 0.09 * second), 0.011)
+    })
+    assert.strictEqual(shares[10], 1)
+  })
+
+  scenario("a failure opens as it would without", ramping, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* pass()
+    yield* fail()
+    yield* expectState("Open")
+  })
+
+  scenario("a close by hand ramps too, a reset does not", ramping, function* () {
+    yield* CircuitBreaker.open("api")
+    yield* CircuitBreaker.close("api")
+    assert.isBelow(yield* shareOf(50), 0.2)
+    yield* CircuitBreaker.reset("api")
+    assert.strictEqual(yield* shareOf(50), 1)
+  })
+})
+
+describe("The policy's own probe checks while Open and HalfOpen", () => {
+  const checking = (answers: ReadonlyArray<Effect.Effect<unknown, unknown>>, schedule: "3 seconds" = "3 seconds") => {
+    const asked: Array<number> = []
+    const check = Effect.clockWith((clock) => {
+      asked.push(clock.currentTimeMillisUnsafe() / 1000)
+      return answers[asked.length - 1] ?? Effect.fail("down")
+    })
+    return { asked, policy: { ...quick, probeTimeout: "2 seconds", probe: { check, schedule } } as const }
+  }
+
+  const up = checking([Effect.fail("down"), Effect.die("bug"), Effect.succeed("up"), Effect.succeed("up")])
+  scenario("its first success closes, without spending a call; then it rests", up.policy, function* () {
+    const events = yield* recordEvents
+    yield* pass()
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(up.asked, [])
+    yield* fail()
+    yield* TestClock.adjust("8 seconds")
+    yield* expectState("Open")
+    yield* TestClock.adjust("1 second")
+    yield* expectState("Closed")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(up.asked, [63, 66, 69])
+    assert.deepStrictEqual(
+      (yield* events).map((event) => event._tag === "Transition" && event.why),
+      ["Tripped", "HealthCheckPassed"]
+    )
+    assert.strictEqual((yield* inspect()).totals.calls, 2)
+  })
+
+  const hanging = checking([Effect.never, Effect.succeed("up")])
+  scenario("a check that hangs ends at probeTimeout, and is asked again", hanging.policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("8 seconds")
+    assert.deepStrictEqual(hanging.asked, [3, 8])
+    yield* expectState("Closed")
+  })
+
+  const late = checking([Effect.delay(Effect.succeed("up"), "1 second")])
+  scenario("an answer to a question of an older era changes nothing", late.policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("3 seconds")
+    yield* CircuitBreaker.open("api")
+    yield* TestClock.adjust("1 second")
+    yield* expectState("Open")
+  })
+
+  const resting = checking([])
+  scenario("it rests while somebody forces the circuit, and goes on after", resting.policy, function* () {
+    yield* fail()
+    yield* CircuitBreaker.isolate("api")
+    yield* TestClock.adjust("30 seconds")
+    assert.deepStrictEqual(resting.asked, [])
+    yield* CircuitBreaker.release("api")
+    yield* TestClock.adjust("3 seconds")
+    assert.deepStrictEqual(resting.asked, [33])
+    yield* CircuitBreaker.reset("api")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(resting.asked, [33])
+  })
+})
+
+scenario("A hint of a success before it is forgotten", { ...quick, trip: Trip.consecutive(2) }, function* () {
+  const busy = Effect.exit(
+    CircuitBreaker.protect(Effect.fail("busy"), "api", { classify: () => Outcome.failure({ retryAfter: "1 minute" }) })
+  )
+  yield* busy
+  yield* pass()
+  yield* play("FF")
+  assert.strictEqual(Duration.toSeconds((yield* inspect()).retryAfter), 10)
+})
+
+scenario(
+  "The longest hint of a streak counts, less the time since",
+  { ...quick, trip: Trip.consecutive(3) },
+  function* () {
+    const busy = (retryAfter: Duration.Input) =>
+      Effect.exit(
+        CircuitBreaker.protect(Effect.fail("busy"), "api", { classify: () => Outcome.failure({ retryAfter }) })
+      )
+    yield* busy("1 minute")
+    yield* TestClock.adjust("20 seconds")
+    yield* busy("30 seconds")
+    yield* fail()
+    assert.strictEqual(Duration.toSeconds((yield* inspect()).retryAfter), 40)
+  }
+)

@@ -1,0 +1,186 @@
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, expect, it } from "@effect/vitest"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const src = join(root, "src")
+
+/**
+ * The floors of the house, lowest first, and on each floor the files in their order: a file imports only from floors
+ * below its own and from files before it on its own floor. With that there can be no circles.
+ */
+const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string>]> = [
+  ["pure", ["Outcome", "Window", "Trip", "Circuit", "internal/evidence"]],
+  [
+    "shapes",
+    [
+      "internal/printable",
+      "CircuitOpen",
+      "BreakerEvent",
+      "internal/policy",
+      "internal/policySchema",
+      "internal/policyConfig",
+      "internal/policies",
+      "BreakerPolicy",
+      "internal/currentTenant"
+    ]
+  ],
+  [
+    "engine",
+    [
+      "internal/time",
+      "internal/cooldown",
+      "internal/logEvent",
+      "internal/options",
+      "internal/liveCircuit",
+      "internal/group",
+      "internal/runtime",
+      "internal/move",
+      "internal/registry",
+      "internal/inspection",
+      "internal/dependencies",
+      "internal/call",
+      "BreakerStore"
+    ]
+  ],
+  [
+    "services",
+    ["Tenant", "internal/classify", "internal/protect", "internal/control", "CircuitBreaker"]
+  ],
+  ["root", ["index"]]
+]
+
+const order = floors.flatMap(([, files]) => files)
+const floorOf = (file: string) => floors.findIndex(([, files]) => files.includes(file))
+
+const withoutComments = (text: string) => text.replaceAll(/\/\*\*[\s\S]*?\*\//g, "")
+
+const sources = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".ts"))
+  .map((path) => ({ name: path.slice(0, -3), text: readFileSync(join(src, path), "utf8") }))
+
+/** Every module that a file names, whether for its values or for its types. */
+const importsOf = (text: string): ReadonlyArray<string> =>
+  Array.from(
+    withoutComments(text).matchAll(/^(?:import|export)\s[^"']*?from\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm),
+    (m) => m[1] ?? m[2] ?? ""
+  )
+
+const local = (file: string, specifier: string) =>
+  relative(src, join(src, dirname(file), specifier)).replace(/\.ts$/, "")
+
+const publicModules = sources.filter(({ name }) => !name.startsWith("internal/") && name !== "index")
+
+describe("the house", () => {
+  it("every file stands on a floor, and every place has its file", () => {
+    assert.deepStrictEqual([...order].sort(), sources.map(({ name }) => name).sort())
+  })
+
+  it.each(sources)("$name imports only from below, types included", ({ name, text }) => {
+    for (const specifier of importsOf(text).filter((one) => one.startsWith("."))) {
+      const target = local(name, specifier)
+      assert.include(order, target, `${name} imports ${specifier}`)
+      assert.isBelow(
+        order.indexOf(target),
+        order.indexOf(name),
+        `${name} (${floors[floorOf(name)]?.[0]}) imports ${target}`
+      )
+    }
+  })
+
+  it("the pure floor knows nothing of Effect but durations", () => {
+    for (const { name, text } of sources.filter(({ name }) => floorOf(name) === 0)) {
+      const outside = importsOf(text).filter((one) => !one.startsWith("."))
+      assert.deepStrictEqual(
+        outside.filter((one) => one !== "effect/Duration"),
+        [],
+        name
+      )
+      assert.notMatch(text, /\b(Date\.now|performance\.now|Math\.random|setTimeout)\b/, name)
+    }
+  })
+
+  it("only stable modules of Effect are imported, each by itself and not through the barrel", () => {
+    for (const { name, text } of sources) {
+      for (const one of importsOf(text).filter((one) => !one.startsWith("."))) {
+        assert.match(one, /^effect\/[A-Z][A-Za-z]+$/, `${name} imports ${one}`)
+        const module = readFileSync(join(root, "node_modules/effect/src", `${one.slice("effect/".length)}.ts`), "utf8")
+        assert.include(module, "@stability stable", `${name} imports ${one}`)
+      }
+    }
+  })
+
+  it("no file is longer than 450 lines, but for comments", () => {
+    for (const { name, text } of sources) {
+      const code = withoutComments(text)
+        .split("\n")
+        .filter((line) => line.trim() !== "")
+      assert.isAtMost(code.length, 450, name)
+      assert.isAtMost(text.split("\n").length, 500, name)
+    }
+  })
+})
+
+describe("the public surface", () => {
+  it("every public module is a namespace of the root", () => {
+    const index = sources.find(({ name }) => name === "index")?.text ?? ""
+    const namespaces = Array.from(index.matchAll(/export \* as (\w+) from "\.\/(\w+)\.ts"/g), ([, name, file]) => [
+      name,
+      file
+    ])
+    assert.deepStrictEqual(namespaces, publicModules.map(({ name }) => [name, name]).sort())
+  })
+
+  it.each(publicModules)(
+    "$name and everything it exports is documented, with the version it came with",
+    ({ name, text }) => {
+      assert.match(text, /^\/\*\*\n \* [^\n]+\n/, `${name} begins with what it is for`)
+      const lines = text.split("\n")
+      lines.forEach((line, index) => {
+        if (!/^export (const|class|interface|type|function) \w/.test(line)) return
+        const above = lines.slice(0, index).join("\n")
+        const comment = above.slice(above.lastIndexOf("/**"))
+        assert.match(comment, /\*\/\s*$/, `${name}: ${line}`)
+        assert.match(comment, /@category /, `${name}: ${line}`)
+        assert.match(comment, /@since \d/, `${name}: ${line}`)
+      })
+    }
+  )
+
+  it("internal modules cannot be imported, and every other path leads to a file", () => {
+    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    assert.strictEqual(exports["./internal/*"], null)
+    assert.strictEqual(exports["."]["@effect-fuse/source"], "./src/index.ts")
+    assert.strictEqual(exports["."].default, "./dist/index.js")
+  })
+
+  // A change of the surface shows in review as a change of that file; `npx vitest run architecture -u` writes it.
+  it("is what test/public-surface.txt says", async () => {
+    const out = mkdtempSync(join(tmpdir(), "surface-"))
+    try {
+      const tsc = join(root, "node_modules/typescript/bin/tsc")
+      const args = [
+        "-p",
+        "tsconfig.build.json",
+        "--outDir",
+        out,
+        "--emitDeclarationOnly",
+        "--declarationMap",
+        "false",
+        "--removeComments"
+      ]
+      execFileSync(process.execPath, [tsc, ...args], { cwd: root })
+      // Types that public modules export from an internal one belong to the surface too.
+      const surface = [...publicModules, { name: "internal/policy" }, { name: "internal/inspection" }]
+        .map(({ name }) => `// ${name}\n\n${readFileSync(join(out, `${name}.d.ts`), "utf8")}`)
+        .sort()
+        .join("\n")
+      await expect(surface).toMatchFileSnapshot("public-surface.txt")
+    } finally {
+      rmSync(out, { recursive: true, force: true })
+    }
+  })
+})

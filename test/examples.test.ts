@@ -1,0 +1,97 @@
+import { execFile } from "node:child_process"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const run = promisify(execFile)
+const conditions = "--conditions=@effect-fuse/source"
+
+describe("npm start", () => {
+  it("shows a real server fail, the circuit open, cool down, probe and close", async () => {
+    const { stderr, stdout } = await run(process.execPath, [conditions, "examples/quickstart.ts", "--json"], {
+      cwd: root
+    })
+    const facts = JSON.parse(stdout)
+    assert.strictEqual(stderr, "")
+    const moves = facts.transitions.map(({ from, to, why }: Record<string, string>) => `${from} ${to} ${why}`)
+    assert.deepStrictEqual(moves.slice(0, 2), ["Closed Open Tripped", "Open HalfOpen CooldownOver"])
+    assert.include(moves, "HalfOpen Open ProbeFailed")
+    assert.strictEqual(moves.at(-1), "HalfOpen Closed Recovered")
+    assert.isAbove(facts.spared, facts.reachedWhileDown)
+    assert.isAbove(facts.customersSaw.ok, 0)
+    assert.strictEqual(facts.customersSaw.rejected, facts.spared)
+  }, 60_000)
+
+  it("is plain where the output is not a terminal", async () => {
+    const script =
+      "import { painter } from './examples/quickstart/timeline.ts'; process.stdout.write(painter(false)('red', 'x'))"
+    const { stdout } = await run(process.execPath, [conditions, "--input-type=module", "-e", script], { cwd: root })
+    assert.strictEqual(stdout, "x")
+  })
+})
+
+interface Example {
+  readonly where: string
+  readonly code: string
+}
+
+/** The TypeScript blocks of a page, or of the comments of a source file. */
+const examplesOf = (path: string): ReadonlyArray<Example> => {
+  const text = readFileSync(join(root, path), "utf8")
+  const lines = path.endsWith(".ts") ? text.replaceAll(/^ *\* ?/gm, "") : text
+  return Array.from(lines.matchAll(/^```ts\n([\s\S]*?)^```/gm), (match, index) => ({
+    where: `${path} example ${index + 1}`,
+    code: match[1] ?? ""
+  }))
+}
+
+/** A line `expression // => value` becomes an assertion, and everything else stays what it is. */
+const toProgram = (code: string): string =>
+  `import { deepStrictEqual as assertEqual } from "node:assert"\n${code.replaceAll(
+    /^(?!\s*\/\/)(?!\s*(?:const|import|export)\b)(\S.*?)\s+\/\/ => (.+)$/gm,
+    (_, expression, value) => `assertEqual(${expression}, ${value})`
+  )}\nexport {}\n`
+
+const documents = [
+  "README.md",
+  ...readdirSync(join(root, "src"))
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => `src/${name}`)
+]
+const examples = documents.flatMap(examplesOf)
+
+describe("every example in the README and in the comments", () => {
+  it("compiles under the project's own flags, and says what it says it does", async () => {
+    mkdirSync(join(root, ".tmp"), { recursive: true })
+    const folder = mkdtempSync(join(root, ".tmp", "examples-"))
+    try {
+      assert.isAbove(examples.length, 5)
+      const files = examples.map(({ code, where }, index) => {
+        const file = join(folder, `${index}.ts`)
+        writeFileSync(file, `// ${where}\n${toProgram(code)}`)
+        return file
+      })
+      writeFileSync(
+        join(folder, "tsconfig.json"),
+        JSON.stringify({
+          extends: "../../tsconfig.json",
+          compilerOptions: { noUnusedLocals: false },
+          include: ["*.ts"]
+        })
+      )
+      const tsc = join(root, "node_modules/typescript/bin/tsc")
+      const compiled = await run(process.execPath, [tsc, "-p", folder], { cwd: root }).catch((error) => error)
+      assert.strictEqual(compiled.stdout, "", "the examples compile")
+      writeFileSync(join(folder, "all.ts"), files.map((_, index) => `await import("./${index}.ts")`).join("\n"))
+      const ran = await run(process.execPath, [conditions, join(folder, "all.ts")], { cwd: root }).catch(
+        (error) => error
+      )
+      assert.notInstanceOf(ran, Error, String(ran.stderr))
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }, 60_000)
+})
