@@ -15,10 +15,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
-import * as internal from "./internal/policies.ts"
-import { defaults, type Input, type Policy } from "./internal/policy.ts"
-import { type Environment, environment } from "./internal/policyConfig.ts"
-import { decodePolicy, type Problem } from "./internal/policySchema.ts"
+import { type Environment, environment } from "./internal/policy/environment.ts"
+import { defaults, type Input, type Policy } from "./internal/policy/policy.ts"
+import { decodePolicy, type Problem } from "./internal/policy/schema.ts"
+import * as internal from "./internal/policy/settings.ts"
 import type * as Trip from "./Trip.ts"
 
 export {
@@ -43,7 +43,7 @@ export {
    * @since 0.1.0
    */
   type Policy
-} from "./internal/policy.ts"
+} from "./internal/policy/policy.ts"
 
 export type {
   /**
@@ -53,7 +53,7 @@ export type {
    * @since 0.1.0
    */
   Problem
-} from "./internal/policySchema.ts"
+} from "./internal/policy/schema.ts"
 
 /**
  * The policies of a program.
@@ -162,11 +162,7 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
 export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyError> =>
   Layer.effect(
     Policies,
-    Effect.flatMap(environment(settings), (read) =>
-      read.problems.length > 0
-        ? Effect.fail(new PolicyError({ problems: read.problems }))
-        : fromSettings(settings, 0, read)
-    )
+    Effect.flatMap(environment(settings), (read) => fromSettings(settings, 0, read))
   )
 
 /**

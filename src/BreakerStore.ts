@@ -18,10 +18,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { PolicyError } from "./BreakerPolicy.ts"
-import { count, decodeFields } from "./internal/policySchema.ts"
-import { Registry } from "./internal/registry.ts"
-import type { Runtime } from "./internal/runtime.ts"
-import { fromClock } from "./internal/time.ts"
+import { Registry } from "./internal/engine/registry.ts"
+import type { Runtime } from "./internal/engine/runtime.ts"
+import { fromClock } from "./internal/engine/time.ts"
+import { count, decodeFields } from "./internal/policy/schema.ts"
 
 /**
  * The circuits of this process. What it holds is reached through `CircuitBreaker`; its own members are not public.

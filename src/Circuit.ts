@@ -256,7 +256,7 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
 /**
  * Milliseconds until a call may pass, 0 if one may now: the rest of an opening or of an override and what is beneath it.
  * While probes hold every place their verdict is near, so it is a second at most. `Infinity` for an override without
- * expiry.
+ * expiry. Ask after {@link expire}.
  *
  * @category admission
  * @since 0.1.0
@@ -369,7 +369,7 @@ export const openings = (circuit: Circuit, now: number): number => {
       return now - circuit.since >= circuit.openFor ? 0 : circuit.openings
     case "Isolated":
     case "Disabled":
-      return openings(circuit.under, circuit.since)
+      return openings(circuit.under, now)
     default:
       return circuit.openings
   }
@@ -446,18 +446,13 @@ export const force = (
 ): Isolated | Disabled => ({ _tag: tag, era: circuit.era + 1, since: now, ...options, under: beneath(circuit, now) })
 
 /**
- * Lifts an override; a circuit without one stays what it is. An opening beneath keeps its end. A circuit that was Closed
- * goes on from where it was: the time under the override does not count as time in which it stayed closed.
+ * Lifts an override; a circuit without one stays what it is. Time went on beneath it: an opening keeps its end.
  *
  * @category moves
  * @since 0.1.0
  */
-export const release = (circuit: Circuit, now: number): Circuit => {
-  if (!isForced(circuit)) return circuit
-  const { era, since, under } = circuit
-  if (under._tag === "Open") return { ...under, era: era + 1 }
-  return { ...under, era: era + 1, since: under.since + (now - since), rampUntil: under.rampUntil + (now - since) }
-}
+export const release = (circuit: Circuit): Circuit =>
+  isForced(circuit) ? { ...circuit.under, era: circuit.era + 1 } : circuit
 
 /**
  * {@link release}, if the override has run out.
@@ -466,7 +461,7 @@ export const release = (circuit: Circuit, now: number): Circuit => {
  * @since 0.1.0
  */
 export const expire = (circuit: Circuit, now: number): Circuit =>
-  isForced(circuit) && now >= circuit.until ? release(circuit, now) : circuit
+  isForced(circuit) && now >= circuit.until ? release(circuit) : circuit
 
 /**
  * @category guards

@@ -26,10 +26,10 @@ import type * as BreakerPolicy from "./BreakerPolicy.ts"
 import { BreakerStore } from "./BreakerStore.ts"
 import type * as Circuit from "./Circuit.ts"
 import type { CircuitOpen } from "./CircuitOpen.ts"
-import type { Call } from "./internal/call.ts"
-import * as control from "./internal/control.ts"
-import type { Inspection } from "./internal/inspection.ts"
-import { admit as admitCall, guard, subject } from "./internal/protect.ts"
+import type { Call } from "./internal/engine/call.ts"
+import type { Inspection } from "./internal/engine/inspection.ts"
+import * as control from "./internal/service/control.ts"
+import { admit as admitCall, guard, subject } from "./internal/service/protect.ts"
 import type * as Outcome from "./Outcome.ts"
 
 export type {
@@ -40,7 +40,7 @@ export type {
    * @since 0.1.0
    */
   Inspection
-} from "./internal/inspection.ts"
+} from "./internal/engine/inspection.ts"
 
 /**
  * Which circuit: the one of the name alone, or the one of a key.

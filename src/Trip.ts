@@ -341,5 +341,5 @@ const within = (over: Window.Over): string =>
 
 const percent = (share: number): string => `${round(share * 100)}%`
 
-/** Three digits that matter, as many as a person reads. */
-const round = (n: number): number => Number(n.toPrecision(3))
+/** As many digits as a person reads, and never so few that a figure looks to be on the other side of its limit. */
+const round = (n: number): number => Number(n >= 0.01 ? n.toFixed(2) : n.toPrecision(1))

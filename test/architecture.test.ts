@@ -18,37 +18,45 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "shapes",
     [
       "internal/printable",
+      "internal/currentTenant",
       "CircuitOpen",
       "BreakerEvent",
-      "internal/policy",
-      "internal/policySchema",
-      "internal/policyConfig",
-      "internal/policies",
-      "BreakerPolicy",
-      "internal/currentTenant"
+      "internal/policy/policy",
+      "internal/policy/schema",
+      "internal/policy/environment",
+      "internal/policy/settings",
+      "BreakerPolicy"
     ]
   ],
   [
     "engine",
     [
-      "internal/time",
-      "internal/cooldown",
-      "internal/logEvent",
-      "internal/options",
-      "internal/liveCircuit",
-      "internal/group",
-      "internal/runtime",
-      "internal/move",
-      "internal/registry",
-      "internal/inspection",
-      "internal/dependencies",
-      "internal/call",
+      "internal/engine/time",
+      "internal/engine/cooldown",
+      "internal/engine/logEvent",
+      "internal/engine/liveCircuit",
+      "internal/engine/group",
+      "internal/engine/runtime",
+      "internal/engine/move",
+      "internal/engine/registry",
+      "internal/engine/inspection",
+      "internal/engine/dependencies",
+      "internal/engine/reading",
+      "internal/engine/rejection",
+      "internal/engine/call",
       "BreakerStore"
     ]
   ],
   [
     "services",
-    ["Tenant", "internal/classify", "internal/protect", "internal/control", "CircuitBreaker"]
+    [
+      "Tenant",
+      "internal/service/options",
+      "internal/service/classify",
+      "internal/service/protect",
+      "internal/service/control",
+      "CircuitBreaker"
+    ]
   ],
   ["root", ["index"]]
 ]
@@ -174,7 +182,7 @@ describe("the public surface", () => {
       ]
       execFileSync(process.execPath, [tsc, ...args], { cwd: root })
       // Types that public modules export from an internal one belong to the surface too.
-      const surface = [...publicModules, { name: "internal/policy" }, { name: "internal/inspection" }]
+      const surface = [...publicModules, { name: "internal/policy/policy" }, { name: "internal/engine/inspection" }]
         .map(({ name }) => `// ${name}\n\n${readFileSync(join(out, `${name}.d.ts`), "utf8")}`)
         .sort()
         .join("\n")

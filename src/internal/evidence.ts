@@ -49,8 +49,7 @@ export class Evidence {
     const old = this.windows
     this.windows = overs.map((over) => {
       const same = old.find((window) => Window.sameOver(window.over, over))
-      const alike = old.filter((window) => window.over._tag === over._tag).sort((a, b) => reach(b) - reach(a))[0]
-      const from = same ?? alike
+      const from = same ?? bestSource(old, over)
       return from === undefined ? Window.make(over) : Window.resize(from, over, now)
     })
   }
@@ -120,7 +119,12 @@ export class Evidence {
   }
 }
 
-/** How far a window looks back, among those of its kind. */
-const reach = ({ over }: Window.Window): number => (over._tag === "Calls" ? over.calls : over.millis)
+const reach = (over: Window.Over): number => (over._tag === "Calls" ? over.calls : over.millis)
+
+/** Of the windows of the same kind the narrowest that holds all that is wanted, or else the widest. */
+const bestSource = (windows: ReadonlyArray<Window.Window>, over: Window.Over): Window.Window | undefined => {
+  const alike = windows.filter((window) => window.over._tag === over._tag).sort((a, b) => reach(a.over) - reach(b.over))
+  return alike.find((window) => reach(window.over) >= reach(over)) ?? alike.at(-1)
+}
 
 const nothing: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }

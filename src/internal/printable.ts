@@ -10,12 +10,19 @@ export const show = (value: unknown): string => {
   if (typeof value === "number") return String(value)
   if (typeof value === "bigint") return `${value}n`
   if (typeof value === "function") return "a function"
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch {
-    // Circular, or with a bigint inside.
-  }
-  const line = printable(text ?? String(value))
+  const line = printable(toText(value))
   return line.length > 120 ? `${line.slice(0, 120)}...` : line
+}
+
+/** Some values can be turned into text in no way but this last one. */
+const toText = (value: unknown): string => {
+  for (const write of [JSON.stringify, String]) {
+    try {
+      const text: string | undefined = write(value)
+      if (text !== undefined) return text
+    } catch {
+      // Circular, with a bigint inside, without a prototype, or with a method that throws.
+    }
+  }
+  return Object.prototype.toString.call(value)
 }

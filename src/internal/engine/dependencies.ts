@@ -1,5 +1,5 @@
 import type * as TxRef from "effect/TxRef"
-import type * as Circuit from "../Circuit.ts"
+import type * as Circuit from "../../Circuit.ts"
 import { effective } from "./inspection.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"

@@ -1,9 +1,9 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Trip from "../Trip.ts"
+import * as Trip from "../../Trip.ts"
 import type { Input } from "./policy.ts"
-import { type Problem, toMillis } from "./policySchema.ts"
+import { type Problem, toMillis } from "./schema.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]
 
@@ -34,7 +34,7 @@ const parsers = {
 }
 
 const toMillisOf = (text: string): number =>
-  text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : (toMillis(text) ?? Number.NaN)
+  toMillis(text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : text) ?? Number.NaN
 
 class Expected {
   readonly what: string
@@ -124,11 +124,13 @@ export const environment = (settings: Names | null | undefined): Effect.Effect<E
         }
         const suffix = rest === field ? undefined : rest.slice(0, -field.length - 1)
         const name = suffix === undefined ? undefined : spelling.get(suffix)
+        if (suffix !== undefined && variableName(suffix) !== suffix) {
+          problems.push({ path: variable, message: `expected the name in capitals, as ${variableName(suffix)}` })
+          continue
+        }
         if (suffix !== undefined && name === undefined && known !== undefined) {
-          problems.push({
-            path: variable,
-            message: `unknown breaker "${suffix}"; expected one of ${known.map(variableName).join(", ")}`
-          })
+          const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
+          problems.push({ path: variable, message: `unknown breaker "${suffix}"; ${names}` })
           continue
         }
         const alike = names.filter((one) => variableName(one) === suffix)
@@ -176,7 +178,7 @@ const toInput = (given: Values, base: Values = {}): Input => {
 }
 
 /** Names may hold numbers; a source tells of those only how far they go. */
-const maxNumber = 1_000
+const maxNumber = 65_535
 
 /** All variables beneath a path, by their whole name. A source that cannot be read is a defect. */
 const walk = (
@@ -186,7 +188,7 @@ const walk = (
   Effect.flatMap(Effect.orDie(provider.load(path)), (node) => {
     if (node === undefined) return Effect.succeed([])
     const own = node.value === undefined || path.length === prefix.length ? [] : [[path.join("_"), node.value] as const]
-    if (node._tag === "Array" && node.length > maxNumber) {
+    if (node._tag === "Array" && node.length > maxNumber + 1) {
       return Effect.succeed([...own, [[...path, "<number>"].join("_"), ""] as const])
     }
     const children =

@@ -1,7 +1,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as PubSub from "effect/PubSub"
-import type { BreakerEvent } from "../BreakerEvent.ts"
+import type { BreakerEvent } from "../../BreakerEvent.ts"
 import type { Time } from "./time.ts"
 
 /** What the circuits of one store share. */

@@ -1,7 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { BreakerEvent, Transition } from "../BreakerEvent.ts"
-import { printable } from "./printable.ts"
+import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
+import { printable } from "../printable.ts"
 
 const verbs = {
   Closed: "closed",

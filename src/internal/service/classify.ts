@@ -1,9 +1,9 @@
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as CircuitOpen from "../CircuitOpen.ts"
-import * as Outcome from "../Outcome.ts"
-import { type Classify, defaultFailure } from "./call.ts"
+import * as CircuitOpen from "../../CircuitOpen.ts"
+import * as Outcome from "../../Outcome.ts"
+import { type Classify, defaultFailure } from "../engine/reading.ts"
 import { optionalFunction } from "./options.ts"
 
 /** Options that say how an exit is read. Their types are those of the effect that is protected, whatever they are. */

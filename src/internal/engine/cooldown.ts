@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
-import type { Policy } from "./policy.ts"
+import type { Policy } from "../policy/policy.ts"
 
 /** After this many openings in a row a schedule is not asked any further: its delay then stays what it is. */
 const maxSteps = 1_000

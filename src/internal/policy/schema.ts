@@ -5,10 +5,10 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import type * as Trip from "../Trip.ts"
-import type * as Window from "../Window.ts"
+import type * as Trip from "../../Trip.ts"
+import type * as Window from "../../Window.ts"
+import { show } from "../printable.ts"
 import type { Policy } from "./policy.ts"
-import { show } from "./printable.ts"
 
 /** One thing that is wrong with a policy, an option or a variable. */
 export interface Problem {
@@ -399,5 +399,6 @@ export const decodeSettingsShape = (input: unknown) => {
     })
   }
   const known = Result.isSuccess(flat) ? flat.success.names : undefined
-  return { default: given["default"] ?? {}, breakers, trips: given["trips"] ?? [], names: known, problems }
+  const { default: base = {}, trips = [] } = given
+  return { default: base, breakers, trips, names: known, problems }
 }

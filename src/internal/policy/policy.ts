@@ -1,8 +1,8 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import type * as Circuit from "../Circuit.ts"
-import type * as Trip from "../Trip.ts"
+import type * as Circuit from "../../Circuit.ts"
+import type * as Trip from "../../Trip.ts"
 
 /**
  * A policy as written. Every field may be left out; `BreakerPolicy.defaults` says what then holds.

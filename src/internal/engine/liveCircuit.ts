@@ -1,8 +1,8 @@
 import * as TxRef from "effect/TxRef"
-import * as Circuit from "../Circuit.ts"
-import * as Trip from "../Trip.ts"
-import { Evidence } from "./evidence.ts"
-import type { Policy } from "./policy.ts"
+import * as Circuit from "../../Circuit.ts"
+import * as Trip from "../../Trip.ts"
+import { Evidence } from "../evidence.ts"
+import type { Policy } from "../policy/policy.ts"
 
 /** A call in flight, as far as its circuit must know it. */
 export interface InFlight {

@@ -1,17 +1,19 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as TxRef from "effect/TxRef"
-import * as BreakerPolicy from "../BreakerPolicy.ts"
-import { BreakerStore } from "../BreakerStore.ts"
-import * as Circuit from "../Circuit.ts"
-import { CurrentTenant } from "./currentTenant.ts"
-import { effective, type Inspection, inspect } from "./inspection.ts"
-import type { LiveCircuit } from "./liveCircuit.ts"
-import { move, type Next, nextCooldown } from "./move.ts"
+import * as BreakerPolicy from "../../BreakerPolicy.ts"
+import { BreakerStore } from "../../BreakerStore.ts"
+import * as Circuit from "../../Circuit.ts"
+import { CurrentTenant } from "../currentTenant.ts"
+import { effective, type Inspection, inspect } from "../engine/inspection.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { move, type Next, nextCooldown } from "../engine/move.ts"
+import type { Registry } from "../engine/registry.ts"
+import type { Runtime } from "../engine/runtime.ts"
+import type { Policies } from "../policy/settings.ts"
+import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
-import { printable } from "./printable.ts"
 import { registryOf } from "./protect.ts"
-import type { Runtime } from "./runtime.ts"
 
 /** What somebody says who steers a circuit by hand. */
 export interface ByHand {
@@ -23,30 +25,35 @@ export interface ByHand {
 interface Found {
   readonly runtime: Runtime
   readonly circuit: LiveCircuit
-  /** The circuit of the name alone, whose overrides hold for all keys; made only where it is asked for. */
-  readonly above: () => LiveCircuit
 }
 
-/** Runs `f` on the circuit that the fiber means, which is made if it is not there yet. */
-const on = <A>(
-  operation: string,
+type Find = (
+  registry: Registry,
   name: string,
   key: string | undefined,
+  tenant: string | undefined,
+  policies: Policies
+) => LiveCircuit
+
+/** Runs `f` on the circuit that the fiber means, as `find` finds it. */
+const on = <A>(
+  name: string,
+  key: string | undefined,
+  find: Find,
   f: (found: Found) => Effect.Effect<A>
-): Effect.Effect<A, never, BreakerStore> => {
-  const circuit = circuitName(operation, name)
-  const known = keyByHand(operation, key)
-  return Effect.withFiber((fiber) => {
+): Effect.Effect<A, never, BreakerStore> =>
+  Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const tenant = Context.get(fiber.context, CurrentTenant)
     const policies = Context.get(fiber.context, BreakerPolicy.Policies)
-    return f({
-      runtime: registry.runtime,
-      circuit: registry.reach(circuit, known, tenant, policies),
-      above: () => registry.reach(circuit, undefined, undefined, policies)
-    })
+    return f({ runtime: registry.runtime, circuit: find(registry, name, key, tenant, policies) })
   })
-}
+
+/** For who steers: makes the circuit if it is not there yet. */
+const reach: Find = (registry, ...which) => registry.reach(...which)
+
+/** For who looks: makes none. A name that was never used is Closed and has counted nothing. */
+const view: Find = (registry, ...which) => registry.view(...which)
 
 /** Moves the circuit and answers the state that then holds. */
 const act = (
@@ -58,7 +65,7 @@ const act = (
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
   const detail = optionalText(operation, "reason", options?.reason)
   const actor = optionalText(operation, "actor", options?.actor)
-  return on(operation, name, options?.key, (found) => {
+  return on(circuitName(operation, name), keyByHand(operation, options?.key), reach, (found) => {
     const { circuit, runtime } = found
     const change = next(found)
     // What has run out is over before anything else begins.
@@ -128,41 +135,41 @@ export const open = (
   )
 }
 
-/** Reads a circuit without making one: a name that was never used is Closed and has counted nothing. */
 const read = <A>(
   operation: string,
   name: string,
   key: string | undefined,
-  f: (runtime: Runtime, circuit: LiveCircuit) => A
-) => {
-  const circuit = circuitName(operation, name)
-  const known = optionalText(operation, "key", key)
-  return Effect.withFiber<A, never, BreakerStore>((fiber) => {
-    const registry = registryOf(fiber)
-    const tenant = Context.get(fiber.context, CurrentTenant)
-    const policies = Context.get(fiber.context, BreakerPolicy.Policies)
-    return Effect.succeed(f(registry.runtime, registry.view(circuit, known, tenant, policies)))
-  })
-}
+  f: (found: Found) => Effect.Effect<A>
+): Effect.Effect<A, never, BreakerStore> =>
+  on(circuitName(operation, name), optionalText(operation, "key", key), view, f)
 
 export const state = (name: string, key: string | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  read("state", name, key, (runtime, circuit) => effective(circuit, runtime.time.now())._tag)
+  read("state", name, key, ({ circuit, runtime }) => Effect.succeed(effective(circuit, runtime.time.now())._tag))
 
 export const inspection = (name: string, key: string | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
-  read("inspect", name, key, inspect)
+  read("inspect", name, key, ({ circuit, runtime }) => Effect.succeed(inspect(runtime, circuit)))
 
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = BreakerStore.useSync((registry) =>
-  Array.from(registry.all(), (circuit) => inspect(registry.runtime, circuit))
+  registry.all().map((circuit) => inspect(registry.runtime, circuit))
 )
 
 /** Waits, in a transaction, until calls pass; an override that will run out is waited for with the clock. */
-export const awaitClosed = (name: string, key: string | undefined): Effect.Effect<void, never, BreakerStore> =>
-  on("awaitClosed", name, key, ({ above, circuit, runtime }) => waitFor(runtime, circuit, above()))
+export const awaitClosed = (name: string, key: string | undefined): Effect.Effect<void, never, BreakerStore> => {
+  // Looked up again each time: the circuit of the key or of the name may have been made meanwhile.
+  const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
+    read("awaitClosed", name, key, ({ circuit, runtime }) => mayHavePassed(runtime, circuit)),
+    (passes) => (passes ? Effect.void : wait)
+  )
+  return wait
+}
 
-const waitFor = (runtime: Runtime, circuit: LiveCircuit, above: LiveCircuit): Effect.Effect<void> =>
+/** Waits until the circuit lets calls through, or until what there is to wait for is no longer the same. */
+const mayHavePassed = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<boolean> =>
   Effect.suspend(() => {
-    const refs = [circuit.control, above.control]
-    // The first override to run out; the others are looked at again then.
+    const { group } = circuit
+    const { single } = group
+    const refs = single === undefined || single === circuit ? [circuit.control] : [circuit.control, single.control]
+    /** The first override to run out. */
     const expiry = () => {
       const now = runtime.time.now()
       const ends = refs.map(({ value }) => (Circuit.isForced(value) && now < value.until ? value.until : Infinity))
@@ -173,10 +180,9 @@ const waitFor = (runtime: Runtime, circuit: LiveCircuit, above: LiveCircuit): Ef
       Effect.flatMap(Effect.forEach(refs, TxRef.get), () => {
         const { _tag } = effective(circuit, runtime.time.now())
         if (_tag === "Closed" || _tag === "Disabled") return Effect.succeed(true)
-        return expiry() === armed ? Effect.txRetry : Effect.succeed(false)
+        return group.single === single && expiry() === armed ? Effect.txRetry : Effect.succeed(false)
       })
     )
-    const rest = Effect.as(Effect.sleep(armed - runtime.time.now()), false)
-    const waited = armed === Infinity ? passes : Effect.raceFirst(passes, rest)
-    return Effect.flatMap(waited, (passed) => (passed ? Effect.void : waitFor(runtime, circuit, above)))
+    if (armed === Infinity) return passes
+    return Effect.raceFirst(passes, Effect.as(Effect.sleep(armed - runtime.time.now()), false))
   })

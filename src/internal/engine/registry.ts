@@ -1,10 +1,12 @@
+import type { Policy } from "../policy/policy.ts"
+import type { Policies } from "../policy/settings.ts"
 import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
 import { watch } from "./move.ts"
-import { maxKeyLength } from "./options.ts"
-import type { Policies } from "./policies.ts"
-import type { Policy } from "./policy.ts"
 import type { Runtime } from "./runtime.ts"
+
+/** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
+export const maxKeyLength = 512
 
 /** How many circuits are looked at to find one to evict; the next search goes on from there. */
 const evictionSteps = 256
@@ -59,10 +61,16 @@ export class Registry {
   /** The circuit that somebody looks at: the one that calls would use, or one that nobody has called, kept nowhere. */
   view(name: string, key: string | undefined, tenant: string | undefined, policies: Policies): LiveCircuit {
     const group = this.groups.get(name)
-    group?.refresh()
-    const own = keyFor(group?.policy ?? policies.get(name), key, tenant)
-    const shared = own !== undefined && own.length > maxKeyLength ? group?.overflow : undefined
-    return this.peek(name, own) ?? shared ?? new LiveCircuit(group ?? new NamedGroup(name, policies), own)
+    if (group === undefined) {
+      const unused = new NamedGroup(name, policies)
+      return new LiveCircuit(unused, keyFor(unused.policy, key, tenant))
+    }
+    group.refresh()
+    const own = keyFor(group.policy, key, tenant)
+    const noRoom = own !== undefined && (own.length > maxKeyLength || this.size >= this.maxCircuits)
+    const circuit = this.peek(name, own) ?? (noRoom ? group.overflow : undefined) ?? new LiveCircuit(group, own)
+    if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+    return circuit
   }
 
   /** The circuit of a name and key, if there is one. */
@@ -71,12 +79,18 @@ export class Registry {
     return key === undefined ? group?.single : group?.keyed?.get(key)
   }
 
-  *all(): Generator<LiveCircuit> {
+  /** All circuits, under the policies that hold now. */
+  all(): ReadonlyArray<LiveCircuit> {
+    const found: Array<LiveCircuit> = []
     for (const group of this.groups.values()) {
-      if (group.single !== undefined) yield group.single
-      if (group.keyed !== undefined) yield* group.keyed.values()
-      if (group.overflow !== undefined) yield group.overflow
+      group.refresh()
+      for (const circuit of [group.single, ...(group.keyed?.values() ?? []), group.overflow]) {
+        if (circuit === undefined) continue
+        if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+        found.push(circuit)
+      }
     }
+    return found
   }
 
   /** How many circuits there are. */
@@ -102,7 +116,7 @@ export class Registry {
 
   private make(group: NamedGroup, key: string | undefined): LiveCircuit {
     if (key === undefined) return makeSingle(group)
-    if (key.length <= maxKeyLength && (this.size < this.maxCircuits || this.evict())) return this.keep(group, key)
+    if (key.length <= maxKeyLength && this.hasRoom()) return this.keep(group, key)
     this.overflowed++
     group.overflow ??= new LiveCircuit(group, overflowKey)
     return group.overflow
@@ -121,6 +135,12 @@ export class Registry {
     next.previous = circuit
     this.hand = next
     return circuit
+  }
+
+  /** Room for one more, made if need be; and what was made beyond it by hand is given back, one at a time. */
+  private hasRoom(): boolean {
+    if (this.size > this.maxCircuits) this.evict()
+    return this.size < this.maxCircuits || this.evict()
   }
 
   /**

@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
-import * as Circuit from "../Circuit.ts"
-import type * as Window from "../Window.ts"
+import * as Circuit from "../../Circuit.ts"
+import type * as Window from "../../Window.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 

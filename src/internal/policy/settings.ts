@@ -1,7 +1,7 @@
 import * as Result from "effect/Result"
+import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
-import { type Environment, variableName } from "./policyConfig.ts"
-import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape, type Problem } from "./policySchema.ts"
+import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape, type Problem } from "./schema.ts"
 
 /** The policies in force. */
 export interface Policies {
@@ -48,7 +48,13 @@ export const decodeSettings = (
     byVariable.set(name, { ...base, ...partial(input, `environment.${name}`) })
   }
 
+  problems.push(...(environment?.problems ?? []))
   if (settings.names !== undefined) problems.push(...unknownNames(settings.names, base, byName))
+  // What all depend on by default would else depend on itself.
+  for (const name of base.dependsOn) {
+    const policy = byName.get(name) ?? base
+    if (policy.dependsOn === base.dependsOn) byName.set(name, { ...policy, dependsOn: [] })
+  }
   problems.push(...circles(base, byName))
   if (problems.length > 0) return Result.fail(problems)
   return Result.succeed({ version, get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base })
@@ -72,11 +78,7 @@ const unknownNames = (
 
 /** Circuits that depend on one another in a circle would keep one another closed to all calls. */
 const circles = (base: Policy, byName: ReadonlyMap<string, Policy>): ReadonlyArray<Problem> => {
-  // What all depend on by default does not depend on itself.
-  const next = (name: string): ReadonlyArray<string> => {
-    const policy = byName.get(name) ?? base
-    return policy.dependsOn === base.dependsOn ? base.dependsOn.filter((other) => other !== name) : policy.dependsOn
-  }
+  const next = (name: string) => (byName.get(name) ?? base).dependsOn
   const done = new Set<string>()
   const find = (name: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
     if (path.includes(name)) return [...path.slice(path.indexOf(name)), name]
@@ -88,7 +90,7 @@ const circles = (base: Policy, byName: ReadonlyMap<string, Policy>): ReadonlyArr
     done.add(name)
     return undefined
   }
-  for (const name of [...byName.keys(), ...base.dependsOn]) {
+  for (const name of byName.keys()) {
     const circle = find(name, [])
     if (circle === undefined) continue
     const from = circle.find((one) => byName.has(one))

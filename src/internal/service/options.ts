@@ -1,14 +1,12 @@
-import { toMillis } from "./policySchema.ts"
-import { show } from "./printable.ts"
+import { maxKeyLength } from "../engine/registry.ts"
+import { toMillis } from "../policy/schema.ts"
+import { show } from "../printable.ts"
 
 /** The name of a circuit, or a `RangeError` that says what was given. */
 export const circuitName = (operation: string, name: unknown): string => {
   if (typeof name === "string" && name !== "") return name
   throw new RangeError(`CircuitBreaker.${operation}: name must be a text that is not empty, got ${show(name)}`)
 }
-
-/** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
-export const maxKeyLength = 512
 
 /** The key of a circuit that is steered by hand: one that is shared must not be, by accident. */
 export const keyByHand = (operation: string, value: unknown): string | undefined => {

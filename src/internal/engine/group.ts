@@ -1,7 +1,7 @@
 import * as Equal from "effect/Equal"
+import type { Policy } from "../policy/policy.ts"
+import type { Policies } from "../policy/settings.ts"
 import type { Group, LiveCircuit } from "./liveCircuit.ts"
-import type { Policies } from "./policies.ts"
-import type { Policy } from "./policy.ts"
 
 type Inline = Partial<Policy> | undefined
 
@@ -23,14 +23,17 @@ export class NamedGroup implements Group {
   keyed: Map<string, LiveCircuit> | undefined = undefined
   overflow: LiveCircuit | undefined = undefined
   forced = false
-  /** Who said first what the policy is; nobody yet, if it was only steered by hand. */
-  private declared: Agreed | undefined = undefined
+  /** Who said what the policy is: whoever came first, until the first call does. */
+  private source: Agreed
+  /** Whether a call has; who steers by hand has no policy to declare. */
+  private declared = false
   /** The latest first. */
   private agreed: Array<Agreed> = []
 
   constructor(name: string, policies: Policies) {
     this.name = name
     this.policy = policies.get(name)
+    this.source = { policies, version: policies.version, inline: undefined }
   }
 
   /** Whether the latest call said the same. */
@@ -49,10 +52,9 @@ export class NamedGroup implements Group {
    * none: what the first caller's policies now say holds for all.
    */
   agree(policies: Policies, inline: Inline): void {
-    if (this.declared === undefined) {
-      this.declared = { policies, version: policies.version, inline }
-      this.policy = merge(policies.get(this.name), inline)
-    } else this.refresh()
+    if (this.declared) this.refresh()
+    else this.follow(policies, inline)
+    this.declared = true
     const said = merge(policies.get(this.name), inline)
     const differing = differingFields(this.policy, said)
     if (differing.length > 0) {
@@ -67,12 +69,15 @@ export class NamedGroup implements Group {
 
   /** Takes on what a reload has changed. */
   refresh(): void {
-    if (this.declared === undefined || this.declared.version === this.declared.policies.version) return
-    const { inline, policies } = this.declared
+    const { inline, policies, version } = this.source
+    if (version !== policies.version) this.follow(policies, inline)
+  }
+
+  private follow(policies: Policies, inline: Inline): void {
     const next = merge(policies.get(this.name), inline)
     // The same object for the same policy: circuits compare it by identity.
     if (!Equal.equals(this.policy, next)) this.policy = next
-    this.declared = { policies, version: policies.version, inline }
+    this.source = { policies, version: policies.version, inline }
   }
 }
 

@@ -3,24 +3,21 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type * as Exit from "effect/Exit"
-import * as Circuit from "../Circuit.ts"
-import * as CircuitOpen from "../CircuitOpen.ts"
-import * as Outcome from "../Outcome.ts"
-import * as Trip from "../Trip.ts"
+import * as Circuit from "../../Circuit.ts"
+import type * as CircuitOpen from "../../CircuitOpen.ts"
+import * as Outcome from "../../Outcome.ts"
+import * as Trip from "../../Trip.ts"
+import { printable, show } from "../printable.ts"
 import { blocking, statesRead } from "./dependencies.ts"
 import { effective } from "./inspection.ts"
 import type { InFlight, LiveCircuit } from "./liveCircuit.ts"
 import { announce, type Moved, move, type Next, open } from "./move.ts"
-import { printable, show } from "./printable.ts"
+import { type Classify, defaultFailure, failureText, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
-
-/** What one exit says, or an effect that finds out. */
-export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+import { rejection } from "./rejection.ts"
 
 /** So many Ignored probes in a row are worth a word. */
 const ignoredProbes = 10
-
-const maxErrorLength = 300
 
 type Kind = "Waiting" | "Normal" | "Probe" | "Pass" | "Settled"
 
@@ -378,73 +375,5 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       era: to.era,
       probes: to.ignored
     })
-  }
-}
-
-/** The error of a rejection. */
-export const rejection = (
-  circuit: LiveCircuit,
-  control: Circuit.Circuit,
-  now: number,
-  reason: CircuitOpen.Reason,
-  dependency?: string
-): CircuitOpen.CircuitOpen => {
-  const own = circuit.control.value
-  return CircuitOpen.make({
-    circuit: circuit.group.name,
-    key: circuit.key,
-    state: dependency === undefined ? control._tag : own._tag,
-    reason,
-    // Up to the next whole millisecond: timers know no smaller ones, and who comes back then must not be early.
-    retryAfter: Duration.millis(Math.ceil(Circuit.retryAfter(control, now, circuit.policy))),
-    openings: Circuit.openings(own, now),
-    dependency,
-    detail: detailOf(control)
-  })
-}
-
-const detailOf = (control: Circuit.Circuit): string | undefined => {
-  switch (control._tag) {
-    case "Open":
-    case "HalfOpen":
-      return control.cause.detail
-    case "Isolated":
-      return control.reason
-    default:
-      return undefined
-  }
-}
-
-/** A defect or an error is a failure; the rejection of another circuit says nothing of what this one calls. */
-export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
-  let rejected = false
-  for (const reason of cause.reasons) {
-    if (reason._tag === "Die") return plainFailure
-    if (reason._tag === "Fail") {
-      if (!CircuitOpen.isCircuitOpen(reason.error)) return plainFailure
-      rejected = true
-    }
-  }
-  return rejected ? Outcome.ignored : plainFailure
-}
-
-const plainFailure = Outcome.failure()
-
-const isOutcome = (value: unknown): value is Outcome.Outcome =>
-  typeof value === "object" &&
-  value !== null &&
-  "_tag" in value &&
-  (value._tag === "Success" || value._tag === "Failure" || value._tag === "Ignored")
-
-const failureText = (exit: Exit.Exit<unknown, unknown> | undefined): string => {
-  if (exit === undefined) return "reported as a failure"
-  if (exit._tag === "Success") return "classified as a failure"
-  const error = Cause.squash(exit.cause)
-  try {
-    const text =
-      error instanceof Error ? `${error.name}: ${error.message}` : typeof error === "string" ? error : show(error)
-    return printable(text.slice(0, maxErrorLength))
-  } catch {
-    return "an error that cannot be printed"
   }
 }

@@ -1,0 +1,136 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Schema, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+
+const roundTrip = (event: BreakerEvent.BreakerEvent): BreakerEvent.BreakerEvent => {
+  const wire = JSON.stringify(Schema.encodeSync(BreakerEvent.BreakerEvent)(event))
+  return Schema.decodeUnknownSync(BreakerEvent.BreakerEvent)(JSON.parse(wire))
+}
+
+const transition: BreakerEvent.Transition = {
+  _tag: "Transition",
+  circuit: "api",
+  from: "Closed",
+  to: "Open",
+  why: "Tripped",
+  at: 1_700_000_000_000,
+  era: 1,
+  openings: 1,
+  retryAfterMillis: 30_000,
+  scope: "local",
+  mode: "enforce"
+}
+
+const whole = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 50 }))
+
+/** The events there are, with the numbers that there can be. */
+const events = Schema.Union([
+  Schema.Struct({
+    ...BreakerEvent.Transition.fields,
+    at: whole,
+    era: whole,
+    openings: whole,
+    retryAfterMillis: Schema.NullOr(whole)
+  }),
+  Schema.Struct({ ...BreakerEvent.ProbesIgnored.fields, at: whole, era: whole, probes: whole })
+])
+
+describe("an event", () => {
+  it.prop("loses nothing through JSON", [events], ([event]) => {
+    assert.deepStrictEqual(roundTrip(event), event)
+  })
+
+  it("keeps what it does not have out of JSON", () => {
+    assert.deepStrictEqual(Schema.encodeSync(BreakerEvent.BreakerEvent)(transition), { ...transition })
+    assert.deepStrictEqual(roundTrip({ ...transition, key: "", detail: "x", actor: "me", retryAfterMillis: null }), {
+      ...transition,
+      key: "",
+      detail: "x",
+      actor: "me",
+      retryAfterMillis: null
+    })
+  })
+
+  it.each([
+    [{ why: "Boredom" }, "why"],
+    [{ to: "Ajar" }, "to"],
+    [{ at: "now" }, "at"],
+    [{ key: 5 }, "key"],
+    [{ scope: "world" }, "scope"],
+    [{ _tag: "Call" }, "_tag"]
+  ])("is refused with %o", (wrong, field) => {
+    assert.throws(() => Schema.decodeUnknownSync(BreakerEvent.BreakerEvent)({ ...transition, ...wrong }), field)
+  })
+})
+
+describe("what circuits do", () => {
+  const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "1 second" }
+
+  it.effect("is told in events that go through JSON unchanged, each with its reason and an era of its own", () =>
+    Effect.gen(function* () {
+      const seen: Array<BreakerEvent.BreakerEvent> = []
+      const listener = yield* Effect.forkChild(
+        Stream.runForEach(CircuitBreaker.events, (event) => Effect.sync(() => seen.push(event)))
+      )
+      yield* Effect.yieldNow
+      const fail = Effect.exit(CircuitBreaker.protect(Effect.fail("down"), "api", { key: "k" }))
+      const succeed = CircuitBreaker.protect(Effect.void, "api", { key: "k" })
+      const target = { key: "k", reason: "maintenance", actor: "ann" }
+      yield* fail
+      yield* TestClock.adjust("1 second")
+      yield* fail
+      yield* TestClock.adjust("1 second")
+      yield* succeed
+      yield* CircuitBreaker.isolate("api", target)
+      yield* CircuitBreaker.disable("api", { ...target, for: "1 second" })
+      yield* CircuitBreaker.release("api", target)
+      yield* CircuitBreaker.open("api", target)
+      yield* CircuitBreaker.close("api", target)
+      yield* CircuitBreaker.reset("api", target)
+      yield* TestClock.adjust(0)
+      yield* Fiber.interrupt(listener)
+      const whys =
+        "Tripped CooldownOver ProbeFailed CooldownOver Recovered Isolated Disabled Released OpenedByHand ClosedByHand Reset"
+      assert.deepStrictEqual(
+        seen.map((event) => (event._tag === "Transition" ? event.why : event._tag)),
+        whys.split(" ")
+      )
+      for (const event of seen) {
+        assert.deepStrictEqual(roundTrip(event), event)
+        assert.strictEqual(event.key, "k")
+      }
+      const eras = seen.map((event) => event.era)
+      assert.deepStrictEqual(
+        eras,
+        [...new Set(eras)].toSorted((a, b) => a - b)
+      )
+      const byHand = seen.slice(5)
+      for (const event of byHand) assert.deepInclude(event, { detail: "maintenance", actor: "ann" })
+      assert.deepInclude(seen[0], { from: "Closed", to: "Open", at: 0, openings: 1, retryAfterMillis: 1_000 })
+      assert.deepInclude(seen[2], { from: "HalfOpen", to: "Open", at: 1_000, openings: 2 })
+      assert.deepInclude(seen[5], { to: "Isolated", retryAfterMillis: null })
+    }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: policy })))
+  )
+
+  it.effect("is told of ten probes in a row that told nothing", () =>
+    Effect.gen(function* () {
+      const listener = yield* CircuitBreaker.events.pipe(
+        Stream.filter((event) => event._tag === "ProbesIgnored"),
+        Stream.take(1),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* Effect.yieldNow
+      yield* Effect.exit(CircuitBreaker.protect(Effect.fail("down"), "api"))
+      yield* TestClock.adjust("1 second")
+      const ignored = CircuitBreaker.protect(Effect.fail("?"), "api", { isIgnored: () => true })
+      const exits = yield* Effect.replicateEffect(Effect.exit(ignored), 10)
+      assert.isTrue(exits.every(Exit.isFailure))
+      const [event] = yield* Fiber.join(listener)
+      assert.deepStrictEqual(event, { _tag: "ProbesIgnored", circuit: "api", at: 1_000, era: 2, probes: 10 })
+      assert(event !== undefined)
+      assert.deepStrictEqual(roundTrip(event), event)
+    }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: policy })))
+  )
+})

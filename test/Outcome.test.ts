@@ -1,0 +1,66 @@
+import { assert, it } from "@effect/vitest"
+import { Duration } from "effect"
+import { Outcome } from "effect-fuse"
+
+it("a success and an ignored call carry nothing but their names", () => {
+  assert.deepStrictEqual(Outcome.success, { _tag: "Success" })
+  assert.deepStrictEqual(Outcome.ignored, { _tag: "Ignored" })
+})
+
+it("a failure weighs 1 and hints at nothing unless it is told to", () => {
+  const plain: Outcome.Failure = { _tag: "Failure", weight: 1, retryAfter: undefined }
+  assert.deepStrictEqual(Outcome.failure(), plain)
+  assert.deepStrictEqual(Outcome.failure({}), plain)
+  assert.deepStrictEqual(Outcome.failure({ weight: undefined, retryAfter: undefined }), plain)
+})
+
+it("a plain failure is made once, so that a failing dependency costs no garbage", () => {
+  assert.strictEqual(Outcome.failure(), Outcome.failure())
+})
+
+it.each([0.25, 1, 3, 1e6, Number.MIN_VALUE])("a failure may weigh %d", (weight) => {
+  assert.strictEqual(Outcome.failure({ weight }).weight, weight)
+})
+
+it.each([0, -0, -1, 1_000_000.01, 1e21, Number.NaN, Infinity, -Infinity])(
+  "a weight of %d is refused by name",
+  (weight) => {
+    const message = `Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${weight}`
+    assert.throws(() => Outcome.failure({ weight }), RangeError, message)
+  }
+)
+
+const hints: ReadonlyArray<readonly [Duration.Input, number]> = [
+  [0, 0],
+  [1500, 1500],
+  ["1 minute", 60_000],
+  [Duration.seconds(2), 2000],
+  [{ seconds: 3 }, 3000],
+  [5_000_000n, 5],
+  [Duration.infinity, Infinity]
+]
+
+it.each(hints)("a hint of %o is kept", (retryAfter, millis) => {
+  const failure = Outcome.failure({ retryAfter })
+  assert.strictEqual(failure.weight, 1)
+  assert.strictEqual(failure.retryAfter && Duration.toMillis(failure.retryAfter), millis)
+})
+
+it("a weight and a hint go together", () => {
+  assert.deepStrictEqual(Outcome.failure({ weight: 3, retryAfter: "1 minute" }), {
+    _tag: "Failure",
+    weight: 3,
+    retryAfter: Duration.minutes(1)
+  })
+})
+
+it.each([-1, Number.NaN, "-1 seconds", -Infinity, Duration.seconds(-1), "soon", "", "5", [1]])(
+  "a hint of %o is refused by name",
+  (retryAfter) => {
+    assert.throws(
+      () => Outcome.failure({ retryAfter: retryAfter as Duration.Input }),
+      RangeError,
+      `Outcome.failure: retryAfter must be a duration of 0 or more, got ${retryAfter}`
+    )
+  }
+)
