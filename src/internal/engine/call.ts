@@ -85,13 +85,11 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       return Effect.flatMap(move(runtime, expired, "Expired", Circuit.expire), () => this.decide())
     }
     const holds = effective(circuit, now)
-    if (holds._tag === "Isolated") return this.reject(holds, now, "Isolated")
+    if (holds._tag === "Isolated") return this.reject(now, "Isolated")
     if (holds._tag === "Disabled") return this.pass()
     if (policy.dependsOn.length > 0) {
       const blocker = blocking(registry, circuit, now)
-      if (blocker !== undefined) {
-        return this.reject(effective(blocker, now), now, "Dependency", blocker.group.name)
-      }
+      if (blocker !== undefined) return this.reject(now, "Dependency", blocker)
     }
     const control = circuit.control.value
     switch (Circuit.admission(control, now, policy)) {
@@ -99,14 +97,14 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
         return this.arrive(control.era, now)
       case "Ramp": {
         circuit.rampCredit += control._tag === "Closed" ? Circuit.rampShare(control, now) : 1
-        if (circuit.rampCredit < 1) return this.reject(control, now, "Ramping")
+        if (circuit.rampCredit < 1) return this.reject(now, "Ramping")
         circuit.rampCredit -= 1
         return this.arrive(control.era, now)
       }
       case "Probe":
         return this.probe()
       default:
-        return this.reject(control, now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
+        return this.reject(now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
     }
   }
 
@@ -151,12 +149,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     return this.self
   }
 
-  private reject(
-    control: Circuit.Circuit,
-    now: number,
-    reason: CircuitOpen.Reason,
-    dependency?: string
-  ): Effect.Effect<unknown, unknown> {
+  private reject(now: number, reason: CircuitOpen.Reason, blocker?: LiveCircuit): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     if (circuit.policy.mode === "observe") {
       circuit.wouldReject++
@@ -164,7 +157,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     }
     circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
-    return Effect.fail(rejection(circuit, control, now, reason, dependency))
+    return Effect.fail(rejection(circuit, now, reason, blocker))
   }
 
   private probe(): Effect.Effect<unknown, unknown> {
@@ -211,10 +204,9 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       this.countFailure(detail)
       return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
     })
-    return Effect.flatMap(Effect.uninterruptible(settle), () => {
-      const now = runtime.time.now()
-      return Effect.fail(rejection(circuit, effective(circuit, now), now, "ProbeTimedOut"))
-    })
+    return Effect.flatMap(Effect.uninterruptible(settle), () =>
+      Effect.fail(rejection(circuit, runtime.time.now(), "ProbeTimedOut"))
+    )
   }
 
   /** Whether it still holds what it was admitted with, which it then no longer does. */

@@ -25,7 +25,10 @@ export interface Inspection {
   readonly cause: { readonly why: Circuit.Why; readonly detail: string; readonly actor: string | undefined } | undefined
   /** Wall clock of the latest move, milliseconds since 1970; 0 if there was none. */
   readonly since: number
-  /** How long until a call may pass; zero if it may now; infinite while isolated without expiry. */
+  /**
+   * How long until a call may pass; zero if it may now; infinite while isolated without expiry. During a ramp, how long
+   * until every call passes.
+   */
   readonly retryAfter: Duration.Duration
   readonly openings: number
   /** Failures in a row. */
@@ -52,17 +55,31 @@ export interface Inspection {
   readonly tenants: Readonly<Record<string, Readonly<TenantCounts>>>
 }
 
+/** The override on the name of a circuit that has a key, while it lasts. */
+const above = (circuit: LiveCircuit, now: number): Circuit.Isolated | Circuit.Disabled | undefined => {
+  const { forced, single } = circuit.group
+  if (!forced || single === undefined || single === circuit) return undefined
+  const control = Circuit.expire(single.control.value, now)
+  return Circuit.isForced(control) ? control : undefined
+}
+
 /**
  * The state that counts now. An override that has run out no longer does. One on the name holds for its keys; where both
  * are forced, the one that rejects wins.
  */
 export const effective = (circuit: LiveCircuit, now: number): Circuit.Circuit => {
   const own = Circuit.expire(circuit.control.value, now)
-  const { forced, single } = circuit.group
-  if (!forced || single === undefined || single === circuit) return own
-  const above = Circuit.expire(single.control.value, now)
-  if (!Circuit.isForced(above)) return own
-  return own._tag === "Isolated" ? own : above
+  return own._tag === "Isolated" ? own : (above(circuit, now) ?? own)
+}
+
+/** Milliseconds until a call may pass, for all that its own state and the override on its name say. */
+export const waitOf = (circuit: LiveCircuit, now: number): number => {
+  const own = Circuit.expire(circuit.control.value, now)
+  const override = above(circuit, now)
+  if (override?._tag === "Disabled" && own._tag !== "Isolated") return 0
+  const ofName = override?._tag === "Isolated" ? override.until - now : 0
+  // Up to the next whole one: timers know no smaller ones, and who comes back then must not be early.
+  return Math.ceil(Math.max(ofName, Circuit.retryAfter(own, now, circuit.policy)))
 }
 
 const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
@@ -93,7 +110,7 @@ export const inspect = (runtime: Runtime, circuit: LiveCircuit): Inspection => {
     era: own.era,
     cause: causeOf(control),
     since: circuit.movedAt,
-    retryAfter: Duration.millis(Math.ceil(Circuit.retryAfter(control, now, circuit.policy))),
+    retryAfter: Duration.millis(waitOf(circuit, now)),
     openings: Circuit.openings(own, now),
     streak: circuit.seen().streakAt(now),
     inFlight: circuit.inFlight,

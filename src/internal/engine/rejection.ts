@@ -1,27 +1,26 @@
 import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import * as CircuitOpen from "../../CircuitOpen.ts"
+import { effective, waitOf } from "./inspection.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 
-/** The error of a rejection. */
+/** The error of a rejection; `blocker` is the circuit that rejects, where it is one that this one depends on. */
 export const rejection = (
   circuit: LiveCircuit,
-  control: Circuit.Circuit,
   now: number,
   reason: CircuitOpen.Reason,
-  dependency?: string
+  blocker?: LiveCircuit
 ): CircuitOpen.CircuitOpen => {
-  const own = circuit.control.value
+  const holds = effective(circuit, now)
   return CircuitOpen.make({
     circuit: circuit.group.name,
     key: circuit.key,
-    state: dependency === undefined ? control._tag : own._tag,
+    state: holds._tag,
     reason,
-    // Up to the next whole millisecond: timers know no smaller ones, and who comes back then must not be early.
-    retryAfter: Duration.millis(Math.ceil(Circuit.retryAfter(control, now, circuit.policy))),
-    openings: Circuit.openings(own, now),
-    dependency,
-    detail: detailOf(control)
+    retryAfter: Duration.millis(waitOf(blocker ?? circuit, now)),
+    openings: Circuit.openings(circuit.control.value, now),
+    dependency: blocker?.group.name,
+    detail: detailOf(blocker === undefined ? holds : effective(blocker, now))
   })
 }
 

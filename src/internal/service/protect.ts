@@ -69,7 +69,7 @@ export const guard = (
       const now = registry.runtime.time.now()
       if (now < control.until) {
         circuit.rejected++
-        return Effect.fail(rejection(circuit, control, now, "Cooldown"))
+        return Effect.fail(rejection(circuit, now, "Cooldown"))
       }
     }
     // The services of `self` are those of this fiber, as it runs on it.

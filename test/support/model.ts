@@ -1,0 +1,435 @@
+/**
+ * A naive circuit breaker, written from the promises alone: lists of what happened, loops over all of it, time as a plain
+ * number. It is slow and obvious on purpose, so that the real one can be compared with it.
+ */
+
+import type { Circuit, CircuitOpen } from "effect-fuse"
+import {
+  bucketsOf,
+  type Event,
+  failuresInARow,
+  type Look,
+  type Outcome,
+  type Recorded,
+  type Rejection,
+  type Rules,
+  type Total,
+  trips,
+  windowsOf
+} from "./modelTrip.ts"
+
+/** Who makes a call: an effect, one that nobody can interrupt, or a caller that settles by itself within a lease. */
+export type Caller = "effect" | "stubborn" | { readonly lease: number }
+
+export interface ModelCall {
+  readonly number: number
+  readonly circuit: ModelCircuit
+  readonly kind: "Normal" | "Probe" | "Pass"
+  readonly caller: Caller
+  readonly start: number
+  /** The stay in one state during which it was admitted. */
+  readonly stay: number
+  /** When it is given up if it has not ended: a probe is interrupted, a permit lapses. */
+  readonly deadline: number
+  /** Whether its place as a probe was given to another, once its time was over. */
+  replaced: boolean
+}
+
+interface ModelCircuit {
+  readonly key: string | undefined
+  beneath: "Closed" | "Open" | "HalfOpen"
+  override: { readonly tag: "Isolated" | "Disabled"; readonly until: number } | undefined
+  stay: number
+  movedAt: number
+  closedAt: number
+  /** How long the close at `closedAt` lets only a share of calls through. */
+  ramp: number
+  credit: number
+  openedAt: number
+  openUntil: number
+  openWhy: Circuit.Why | undefined
+  openings: number
+  openedFor: number
+  successes: number
+  ignoredInARow: number
+  recorded: Array<Recorded>
+  running: Array<ModelCall>
+  failedAt: Array<number>
+  totals: Record<Total, number>
+}
+
+/** All circuits of one name. */
+export class Model {
+  now: number
+  readonly events: Array<Event> = []
+  private readonly rules: Rules
+  private calls = 0
+  private readonly circuits = new Map<string | undefined, ModelCircuit>()
+
+  constructor(rules: Rules, now: number) {
+    this.rules = rules
+    this.now = now
+  }
+
+  private at(key: string | undefined): ModelCircuit {
+    const known = this.circuits.get(key)
+    if (known !== undefined) return known
+    const made: ModelCircuit = {
+      key,
+      beneath: "Closed",
+      override: undefined,
+      stay: 0,
+      movedAt: 0,
+      closedAt: this.now,
+      ramp: 0,
+      credit: 1,
+      openedAt: 0,
+      openUntil: 0,
+      openWhy: undefined,
+      openings: 0,
+      openedFor: 0,
+      successes: 0,
+      ignoredInARow: 0,
+      recorded: [],
+      running: [],
+      failedAt: [],
+      totals: { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0, wouldReject: 0 }
+    }
+    this.circuits.set(key, made)
+    return made
+  }
+
+  private openingsOf(circuit: ModelCircuit): number {
+    const forgotten = circuit.beneath === "Closed" && this.now - circuit.closedAt >= circuit.openedFor
+    return forgotten ? 0 : circuit.openings
+  }
+
+  private probesOf(circuit: ModelCircuit): ReadonlyArray<ModelCall> {
+    if (circuit.beneath !== "HalfOpen") return []
+    return circuit.running.filter((c) => c.kind === "Probe" && c.stay === circuit.stay && this.now < c.deadline)
+  }
+
+  /** The circuit whose override holds for one: its own or that of the name, and of both one that rejects. */
+  private forcedBy(circuit: ModelCircuit): ModelCircuit | undefined {
+    const forced = [circuit, this.at(undefined)].filter((one) => this.now < (one.override?.until ?? 0))
+    return forced.find((one) => one.override?.tag === "Isolated") ?? forced[0]
+  }
+
+  look(key: string | undefined): Look {
+    const circuit = this.at(key)
+    const forced = this.forcedBy(circuit)
+    return {
+      state: forced?.override?.tag ?? circuit.beneath,
+      why: forced?.override?.tag ?? (circuit.beneath === "Closed" ? undefined : circuit.openWhy),
+      since: circuit.movedAt,
+      openings: this.openingsOf(circuit),
+      retryAfter: this.waitOf(circuit),
+      inFlight: circuit.running.filter((one) => one.kind !== "Pass").length,
+      probing: this.probesOf(circuit).length,
+      streak: failuresInARow(circuit.recorded, this.now).length,
+      windows: windowsOf(circuit.recorded, this.rules.trip, this.now),
+      totals: { ...circuit.totals },
+      failedAt: circuit.failedAt.slice(-5)
+    }
+  }
+
+  /** How long until a call may pass: what the override on the name says, and what the circuit itself does. */
+  private waitOf(circuit: ModelCircuit): number {
+    if (this.forcedBy(circuit)?.override?.tag === "Disabled") return 0
+    const name = this.at(undefined).override
+    const ofName = name?.tag === "Isolated" ? Math.max(0, name.until - this.now) : 0
+    return Math.max(ofName, this.wait(circuit))
+  }
+
+  /** How long until a call may pass, for all that is known of this one circuit. */
+  private wait(circuit: ModelCircuit): number {
+    const override = circuit.override
+    if (override === undefined || this.now >= override.until) return this.waitBeneath(circuit)
+    return override.tag === "Disabled" ? 0 : Math.max(override.until - this.now, this.waitBeneath(circuit))
+  }
+
+  private waitBeneath(circuit: ModelCircuit): number {
+    if (circuit.beneath === "Closed") return Math.max(0, circuit.closedAt + circuit.ramp - this.now)
+    if (circuit.beneath === "Open") return Math.max(0, circuit.openUntil - this.now)
+    // While probes hold every place, their verdict is a second away at most.
+    const probes = this.probesOf(circuit)
+    return probes.length < this.rules.probes ? 0 : Math.min(1000, ...probes.map((one) => one.deadline - this.now))
+  }
+
+  // Moves.
+
+  private move(circuit: ModelCircuit, why: Circuit.Why, change: () => void): void {
+    const from = circuit.override?.tag ?? circuit.beneath
+    change()
+    circuit.stay++
+    circuit.credit = 1
+    circuit.recorded = []
+    circuit.movedAt = this.now
+    const to = circuit.override?.tag ?? circuit.beneath
+    const wait = to === "Open" || to === "Isolated" ? this.wait(circuit) : 0
+    this.events.push({
+      _tag: "Transition",
+      key: circuit.key,
+      from,
+      to,
+      why,
+      at: this.now,
+      openings: this.openingsOf(circuit),
+      retryAfterMillis: wait === Number.POSITIVE_INFINITY ? null : wait
+    })
+  }
+
+  private moveToOpen(circuit: ModelCircuit, why: Circuit.Why, hint: number, given?: number): void {
+    const { cooldown, maxCooldown } = this.rules
+    const again = circuit.beneath === "Open"
+    const opening = this.openingsOf(circuit) + (again ? 0 : 1)
+    const planned = cooldown.first * cooldown.factor ** (opening - 1) * (cooldown.as === "jittered" ? 0.8 : 1)
+    const length = given ?? Math.min(maxCooldown, Math.max(planned, hint))
+    this.move(circuit, why, () => {
+      circuit.beneath = "Open"
+      circuit.openings = opening
+      if (!again) circuit.openedAt = this.now
+      circuit.openUntil = this.now + length
+      circuit.openWhy = why
+    })
+  }
+
+  private moveToClosed(circuit: ModelCircuit, why: Circuit.Why): void {
+    this.move(circuit, why, () => {
+      if (circuit.beneath === "Open") circuit.openedFor = Math.min(this.now, circuit.openUntil) - circuit.openedAt
+      circuit.beneath = "Closed"
+      circuit.closedAt = this.now
+      circuit.ramp = this.rules.ramp
+    })
+  }
+
+  private hintOf(circuit: ModelCircuit): number {
+    return Math.max(0, ...failuresInARow(circuit.recorded, this.now).map((one) => one.hintUntil - this.now))
+  }
+
+  private lift(circuit: ModelCircuit, why: Circuit.Why): void {
+    this.move(circuit, why, () => {
+      circuit.override = undefined
+    })
+  }
+
+  private liftExpired(circuit: ModelCircuit): void {
+    if (circuit.override !== undefined && this.now >= circuit.override.until) this.lift(circuit, "Expired")
+  }
+
+  // By hand.
+
+  private byHand(key: string | undefined): ModelCircuit {
+    const circuit = this.at(key)
+    this.liftExpired(circuit)
+    return circuit
+  }
+
+  open(key: string | undefined, millis: number | undefined): void {
+    const circuit = this.byHand(key)
+    this.moveToOpen(circuit, "OpenedByHand", this.hintOf(circuit), millis)
+  }
+
+  close(key: string | undefined): void {
+    const circuit = this.byHand(key)
+    if (circuit.beneath !== "Closed") this.moveToClosed(circuit, "ClosedByHand")
+  }
+
+  reset(key: string | undefined): void {
+    const circuit = this.byHand(key)
+    this.move(circuit, "Reset", () => {
+      circuit.override = undefined
+      circuit.beneath = "Closed"
+      circuit.closedAt = this.now
+      circuit.ramp = 0
+      circuit.openings = 0
+      circuit.openedFor = 0
+    })
+  }
+
+  force(key: string | undefined, tag: "Isolated" | "Disabled", millis: number | undefined): void {
+    const circuit = this.byHand(key)
+    this.move(circuit, tag, () => {
+      // Probes in flight have lost their say: what is left is an opening whose cooldown is over.
+      if (circuit.beneath === "HalfOpen") {
+        circuit.beneath = "Open"
+        circuit.openedAt = this.now - circuit.openedFor
+        circuit.openUntil = this.now
+      }
+      circuit.override = { tag, until: millis === undefined ? Number.POSITIVE_INFINITY : this.now + millis }
+    })
+  }
+
+  release(key: string | undefined): void {
+    const circuit = this.byHand(key)
+    if (circuit.override !== undefined) this.lift(circuit, "Released")
+  }
+
+  // Calls.
+
+  begin(key: string | undefined, caller: Caller): ModelCall | Rejection {
+    const circuit = this.at(key)
+    this.liftExpired(circuit)
+    this.liftExpired(this.at(undefined))
+    const override = this.forcedBy(circuit)?.override
+    if (override?.tag === "Disabled") {
+      circuit.totals.passed++
+      return this.start(circuit, "Pass", caller)
+    }
+    if (override !== undefined) return this.reject(circuit, "Isolated", caller)
+    if (circuit.beneath === "Closed") {
+      const stayed = this.now - circuit.closedAt
+      if (stayed >= circuit.ramp) return this.start(circuit, "Normal", caller)
+      circuit.credit += 0.1 + (0.9 * stayed) / circuit.ramp
+      if (circuit.credit < 1) return this.reject(circuit, "Ramping", caller)
+      circuit.credit--
+      return this.start(circuit, "Normal", caller)
+    }
+    if (circuit.beneath === "Open") {
+      if (this.now < circuit.openUntil) return this.reject(circuit, "Cooldown", caller)
+      this.move(circuit, "CooldownOver", () => {
+        circuit.beneath = "HalfOpen"
+        circuit.openedFor = circuit.openUntil - circuit.openedAt
+        circuit.successes = 0
+        circuit.ignoredInARow = 0
+      })
+    }
+    if (this.probesOf(circuit).length >= this.rules.probes) return this.reject(circuit, "ProbesBusy", caller)
+    for (const one of circuit.running) if (one.kind === "Probe" && this.now >= one.deadline) one.replaced = true
+    return this.start(circuit, "Probe", caller)
+  }
+
+  private start(circuit: ModelCircuit, kind: ModelCall["kind"], caller: Caller): ModelCall {
+    const { now: start } = this
+    let deadline = Number.POSITIVE_INFINITY
+    if (kind === "Probe") deadline = start + this.rules.probeTimeout
+    if (kind === "Normal" && typeof caller === "object") deadline = start + caller.lease
+    const number = this.calls++
+    const call: ModelCall = { number, circuit, kind, caller, start, stay: circuit.stay, deadline, replaced: false }
+    circuit.running.push(call)
+    if (kind !== "Pass") circuit.totals.calls++
+    return call
+  }
+
+  private reject(circuit: ModelCircuit, reason: CircuitOpen.Reason, caller: Caller): ModelCall | Rejection {
+    if (this.rules.mode === "observe") {
+      circuit.totals.wouldReject++
+      circuit.totals.passed++
+      return this.start(circuit, "Pass", caller)
+    }
+    circuit.totals.rejected++
+    return this.rejection(circuit, reason)
+  }
+
+  private rejection(circuit: ModelCircuit, reason: CircuitOpen.Reason): Rejection {
+    const { openings, retryAfter, state } = this.look(circuit.key)
+    return { state, reason, retryAfter, openings }
+  }
+
+  /** Whether what it finds no longer matters. */
+  isStale(call: ModelCall): boolean {
+    return call.stay !== call.circuit.stay || call.replaced
+  }
+
+  /** Whether it is interrupted at its deadline. Who observes interrupts nobody. */
+  private isTimed({ caller, kind }: ModelCall): boolean {
+    return kind === "Probe" && typeof caller === "string" && this.rules.mode === "enforce"
+  }
+
+  /** Answers what the caller gets in place of its own end. */
+  end(call: ModelCall, outcome: Outcome): Rejection | undefined {
+    const { circuit } = call
+    if (!circuit.running.includes(call)) return undefined
+    circuit.running = circuit.running.filter((one) => one !== call)
+    if (this.isTimed(call) && this.now >= call.deadline) return this.timeOut(call)
+    this.settle(call, outcome)
+    return undefined
+  }
+
+  private timeOut(call: ModelCall): Rejection {
+    const { circuit } = call
+    circuit.totals.failures++
+    if (this.now - call.start >= this.rules.slowCall) circuit.totals.slow++
+    circuit.failedAt.push(this.now)
+    if (!this.isStale(call)) this.moveToOpen(circuit, "ProbeTimedOut", 0)
+    return this.rejection(circuit, "ProbeTimedOut")
+  }
+
+  private settle(call: ModelCall, outcome: Outcome): void {
+    const { circuit, kind } = call
+    if (kind === "Pass") return
+    const current = !this.isStale(call)
+    if (outcome._tag === "Ignored") {
+      circuit.totals.ignored++
+      if (kind !== "Probe" || !current) return
+      circuit.ignoredInARow++
+      const { ignoredInARow: probes, key } = circuit
+      if (probes % 10 === 0) this.events.push({ _tag: "ProbesIgnored", key, at: this.now, probes })
+      return
+    }
+    const slow = this.now - call.start >= this.rules.slowCall
+    if (slow) circuit.totals.slow++
+    const failed = outcome._tag === "Failure"
+    if (failed) {
+      circuit.totals.failures++
+      circuit.failedAt.push(this.now)
+    } else circuit.totals.successes++
+    if (!current) return
+    if (kind === "Probe") {
+      if (failed) {
+        this.moveToOpen(circuit, "ProbeFailed", outcome.retryAfter)
+        return
+      }
+      circuit.successes++
+      circuit.ignoredInARow = 0
+      if (circuit.successes >= this.rules.successesToClose) this.moveToClosed(circuit, "Recovered")
+      return
+    }
+    const weight = failed ? outcome.weight : 0
+    const hintUntil = failed ? this.now + outcome.retryAfter : this.now
+    circuit.recorded.push({ at: this.now, failed, slow, weight, hintUntil })
+    if ((failed || slow) && trips(circuit.recorded, this.rules.trip, this.now)) {
+      this.moveToOpen(circuit, "Tripped", this.hintOf(circuit))
+    }
+  }
+
+  /** Moves the time, and answers the probes that were interrupted on the way. */
+  advance(millis: number): ReadonlyMap<ModelCall, Rejection> {
+    const target = this.now + millis
+    const interrupted = new Map<ModelCall, Rejection>()
+    const due = [...this.circuits.values()]
+      .flatMap((circuit) => circuit.running)
+      .filter((call) => call.deadline <= target && (typeof call.caller === "object" || this.isInterrupted(call)))
+      .sort((a, b) => a.deadline - b.deadline || a.number - b.number)
+    for (const call of due) {
+      const { circuit } = call
+      this.now = call.deadline
+      circuit.running = circuit.running.filter((one) => one !== call)
+      if (typeof call.caller === "object") circuit.totals.ignored++
+      else interrupted.set(call, this.timeOut(call))
+    }
+    this.now = target
+    return interrupted
+  }
+
+  private isInterrupted(call: ModelCall): boolean {
+    return this.isTimed(call) && call.caller !== "stubborn"
+  }
+
+  /** Moments still to come at which something changes by itself, and how long what is remembered lasts. */
+  boundaries(): ReadonlyArray<number> {
+    const found: Array<number> = []
+    for (const circuit of this.circuits.values()) {
+      const { closedAt, openedFor, openUntil, override, ramp } = circuit
+      found.push(openUntil, override?.until ?? 0, closedAt + openedFor, closedAt + ramp)
+      for (const call of circuit.running) found.push(call.deadline, call.start + this.rules.slowCall)
+      for (const one of circuit.recorded)
+        for (const width of bucketsOf(this.rules.trip)) {
+          found.push((Math.floor(one.at / width) + 10) * width)
+        }
+    }
+    return found.filter((at) => at > this.now && at < Number.POSITIVE_INFINITY)
+  }
+}
+
+export const isRejection = (found: ModelCall | Rejection): found is Rejection => "reason" in found
