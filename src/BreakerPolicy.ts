@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -85,26 +86,21 @@ export class PolicyError extends Data.TaggedError("PolicyError")<{ readonly prob
 }
 
 /**
- * The policies in force. `version` grows when they change.
+ * The policies in force. `version` grows each time they change.
  *
  * @category models
  * @since 0.1.0
  */
 export type Policies = internal.Policies
 
-const fromSettings = (
-  settings: unknown,
-  version: number,
-  environment?: Environment
-): Effect.Effect<Policies, PolicyError> =>
+const decodeSettings = (settings: unknown, environment?: Environment): Effect.Effect<internal.Decoded, PolicyError> =>
   Effect.suspend(() =>
     Effect.fromResult(
-      Result.mapError(
-        internal.decodeSettings(settings, version, environment),
-        (problems) => new PolicyError({ problems })
-      )
+      Result.mapError(internal.decodeSettings(settings, environment), (problems) => new PolicyError({ problems }))
     )
   )
+
+const fixed = (decoded: internal.Decoded): Policies => internal.toPolicies(decoded, 0)
 
 /**
  * The policies that circuits read, {@link defaults} for all unless a layer says otherwise.
@@ -132,7 +128,7 @@ export const Policies: Context.Reference<Policies> = Context.Reference<Policies>
  * @since 0.1.0
  */
 export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
-  Layer.effect(Policies, fromSettings(settings, 0))
+  Layer.effect(Policies, Effect.map(decodeSettings(settings), fixed))
 
 /**
  * Policies from the environment (any `ConfigProvider` with flat names), over those written in code.
@@ -162,7 +158,10 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
 export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyError> =>
   Layer.effect(
     Policies,
-    Effect.flatMap(environment(settings), (read) => fromSettings(settings, 0, read))
+    Effect.map(
+      Effect.flatMap(environment(settings), (read) => decodeSettings(settings, read)),
+      fixed
+    )
   )
 
 /**
@@ -170,8 +169,9 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
  * database, and is run at the start and then on `schedule`.
  *
  * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
- * succeed. After that, one that fails or does not decode is reported as an error in the log, and the last good policies
- * stay in force.
+ * succeed; none of them may hang, as no other begins while one runs. Effects and schedules in it must be constants: a new
+ * one is a new policy. After that, one that fails or does not decode is reported as an error in the log, once while it stays the same,
+ * and the last good policies stay in force.
  *
  * @category layers
  * @since 0.1.0
@@ -183,18 +183,28 @@ export const layerReloading = <E, R, Output>(
   Layer.effect(
     Policies,
     Effect.gen(function* () {
-      const decode = (version: number) => Effect.flatMap(load, (settings) => fromSettings(settings, version))
-      let current = yield* decode(0)
-      const reload = Effect.suspend(() => decode(current.version + 1)).pipe(
-        Effect.andThen((next) =>
-          Effect.sync(() => {
-            current = next
-          })
-        ),
-        Effect.catchCause((cause) =>
-          Effect.logError("Circuit breaker policies could not be reloaded, the last good ones stay in force", cause)
+      const next = Effect.flatMap(load, (settings) => decodeSettings(settings))
+      let decoded = yield* next
+      let current = fixed(decoded)
+      let reported: string | undefined
+      const adopt = (loaded: internal.Decoded): Effect.Effect<void> => {
+        reported = undefined
+        if (internal.same(decoded, loaded)) return Effect.void
+        decoded = loaded
+        current = internal.toPolicies(loaded, current.version + 1)
+        return Effect.logInfo("Circuit breaker policies were reloaded")
+      }
+      // The same trouble again is no news.
+      const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+        const trouble = Cause.pretty(cause)
+        if (trouble === reported) return Effect.void
+        reported = trouble
+        return Effect.logError(
+          "Circuit breaker policies could not be reloaded, the last good ones stay in force",
+          cause
         )
-      )
+      }
+      const reload = Effect.catchCause(Effect.flatMap(next, adopt), report)
       yield* Effect.forkScoped(Effect.schedule(reload, schedule))
       const policies: Policies = {
         get version() {

@@ -3,8 +3,9 @@
  *
  * **When to use**
  *
- * Provide {@link layerMemory} once, at the top of your program. Circuits that must not meet (a test each, or a critical
- * group beside a general one) get a store each.
+ * Provide {@link layerMemory} once, at the top of your program: each store has circuits of its own, and one that is made for
+ * each request never sees enough to trip. Where circuits must not meet, give each part its own store with
+ * {@link layerMemoryWith} or `Layer.fresh`; {@link layerMemory} itself, provided twice within one program, is one store.
  *
  * @since 0.1.0
  */

@@ -253,10 +253,13 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
   }
 }
 
+/** Who is rejected while it is not known for how long may come back this soon. */
+const soon = 1000
+
 /**
  * Milliseconds until a call may pass, 0 if one may now: the rest of an opening or of an override and what is beneath it.
- * While probes hold every place their verdict is near, so it is a second at most. `Infinity` for an override without
- * expiry. Ask after {@link expire}.
+ * While probes hold every place their verdict is near, and during a ramp some call may pass at any time: a second at most.
+ * `Infinity` for an override without expiry. Ask after {@link expire}.
  *
  * @category admission
  * @since 0.1.0
@@ -264,7 +267,7 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
 export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number => {
   switch (circuit._tag) {
     case "Closed":
-      return Math.max(0, circuit.rampUntil - now)
+      return Math.min(soon, Math.max(0, circuit.rampUntil - now))
     case "Open":
       return Math.max(0, circuit.until - now)
     case "Isolated":
@@ -273,7 +276,7 @@ export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number 
       return 0
     case "HalfOpen": {
       const live = liveLeases(circuit.leases, now)
-      return live.length < rules.probes ? 0 : Math.min(1000, ...live.map((lease) => lease.until - now))
+      return live.length < rules.probes ? 0 : Math.min(soon, ...live.map((lease) => lease.until - now))
     }
   }
 }

@@ -28,6 +28,7 @@ import type * as Circuit from "./Circuit.ts"
 import type { CircuitOpen } from "./CircuitOpen.ts"
 import type { Call } from "./internal/engine/call.ts"
 import type { Inspection } from "./internal/engine/inspection.ts"
+import { isOutcome } from "./internal/engine/reading.ts"
 import * as control from "./internal/service/control.ts"
 import { admit as admitCall, guard, subject } from "./internal/service/protect.ts"
 import type * as Outcome from "./Outcome.ts"
@@ -39,7 +40,14 @@ export type {
    * @category models
    * @since 0.1.0
    */
-  Inspection
+  Inspection,
+  /**
+   * What a window of a circuit's trip holds.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  WindowView
 } from "./internal/engine/inspection.ts"
 
 /**
@@ -61,7 +69,10 @@ export interface Target {
  * @since 0.1.0
  */
 export interface Reading<in A, in E, out R = never> {
-  /** Reads the whole exit, at once or with an effect. It runs uninterruptibly: keep it short. Not with the other two. */
+  /**
+   * Reads the whole exit, at once or with an effect. It runs uninterruptibly: keep it short. Not with the other two. One that
+   * throws or dies changes nothing for the caller: it is reported, once, and the exit is read as by default.
+   */
   readonly classify?:
     | ((exit: Exit.Exit<A, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
@@ -72,10 +83,12 @@ export interface Reading<in A, in E, out R = never> {
 }
 
 /**
+ * Which circuit, under which policy.
+ *
  * @category options
  * @since 0.1.0
  */
-export interface ProtectOptions<in A, in E, out R = never> extends Target, Reading<A, E, R> {
+export interface CircuitOptions extends Target {
   /**
    * What differs from the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a name has one
    * policy in a store, and a second one that differs is a defect.
@@ -84,10 +97,18 @@ export interface ProtectOptions<in A, in E, out R = never> extends Target, Readi
 }
 
 /**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ProtectOptions<in A, in E, out R = never> extends CircuitOptions, Reading<A, E, R> {}
+
+/**
  * Lets calls through while the circuit allows it, and learns from how they end.
  *
  * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. Options that are
  * wrong throw here, a `PolicyError` or a `RangeError` that names the field, before anything runs.
+ *
+ * Do not protect a call twice under one name: the outer one would hold the probe's place that the inner one needs.
  *
  * A probe, the call that finds out whether the dependency is back, is interrupted at the policy's `probeTimeout`. Put
  * `Effect.timeout` inside `protect`: outside it a timeout is an interruption, which says nothing of the dependency.
@@ -96,12 +117,19 @@ export interface ProtectOptions<in A, in E, out R = never> extends Target, Readi
  * @since 0.1.0
  */
 export const protect: {
-  (name: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
+  (
+    name: string,
+    options?: CircuitOptions
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
   <A, E, R2 = never>(
     name: string,
     options: ProtectOptions<A, E, R2>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
-  <A, E, R>(self: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    name: string,
+    options?: CircuitOptions
+  ): Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
   <A, E, R, R2 = never>(
     self: Effect.Effect<A, E, R>,
     name: string,
@@ -130,17 +158,15 @@ const PermitTypeId: unique symbol = Symbol.for("effect-fuse/CircuitBreaker/Permi
  * The first of two steps, for callers that cannot wrap an effect: asks whether a call may be made now.
  *
  * Whoever gets the permit must {@link settle} it, once. One that is never settled lapses, as Ignored: a probe's after the
- * policy's `probeTimeout`, any other after `lease` (default 10 minutes).
+ * policy's `probeTimeout`, any other after `lease` (default 10 minutes). Where the fiber may be interrupted in between, use
+ * `Effect.acquireUseRelease(admit, use, settle)`.
  *
  * @category two steps
  * @since 0.1.0
  */
 export const admit = (
   name: string,
-  options?: Target & {
-    readonly policy?: BreakerPolicy.Input | undefined
-    readonly lease?: Duration.Input | undefined
-  }
+  options?: CircuitOptions & { readonly lease?: Duration.Input | undefined }
 ): Effect.Effect<Permit, CircuitOpen, BreakerStore> =>
   Effect.map(admitCall(name, options), (call): Permit => ({ [PermitTypeId]: call }))
 
@@ -154,6 +180,9 @@ export const admit = (
 export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const call = permit[PermitTypeId]
+    if (!Exit.isExit(end) && !isOutcome(end)) {
+      return Effect.die(new TypeError("CircuitBreaker.settle: expected an Outcome or an Exit"))
+    }
     return (Exit.isExit(end) ? call.settle(end) : call.settleAs(end)) ?? Effect.void
   })
 
@@ -185,9 +214,11 @@ export const inspect = (name: string, options?: Target): Effect.Effect<Inspectio
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = control.list
 
 /**
- * Waits until a circuit lets calls through: until it is Closed, or Disabled.
+ * Waits until a circuit lets calls through: until it is Closed and nothing that it depends on blocks it, or until it is
+ * Disabled.
  *
- * Somebody else has to probe it (a caller, or the policy's `probe`), so bound it with `Effect.timeout`.
+ * Somebody else has to probe it (a caller, or the policy's `probe`), so bound it with `Effect.timeout`. Where the policy only
+ * observes or is switched off there is nothing to wait for.
  *
  * @category getters
  * @since 0.1.0
@@ -227,7 +258,7 @@ export interface ByHandFor extends ByHand {
 
 /**
  * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says (but none where the
- * policy's mode is `observe`). Without a key it holds for all keys of the name, also for those that are Disabled. What was
+ * policy only observes or is switched off). Without a key it holds for all keys of the name, also for those that are Disabled. What was
  * going on beneath goes on after it: an opening keeps its end.
  *
  * Answers the state that then holds, as all of these do.
@@ -277,8 +308,8 @@ export const close = (name: string, options?: ByHand): Effect.Effect<Circuit.Sta
   control.close(name, options)
 
 /**
- * Makes a circuit as new: Closed, nothing counted, no memory of openings, no override. Calls in flight change nothing
- * when they end.
+ * Makes a circuit as new: Closed, nothing in its windows, no memory of openings, no override. Calls in flight change
+ * nothing when they end. Its totals go on.
  *
  * @category by hand
  * @since 0.1.0

@@ -59,7 +59,7 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
  * import { CircuitOpen } from "effect-fuse"
  *
  * const error = CircuitOpen.make({ circuit: "api", state: "Open", reason: "Cooldown", retryAfter: Duration.seconds(3), openings: 1 })
- * error.message // => "Circuit \"api\" is Open (Cooldown), retry after 3s"
+ * error.message // => "Circuit \"api\" is open, retry after 3s"
  * Schema.encodeSync(CircuitOpen.CircuitOpen)(error).retryAfter // => 3000
  * ```
  *
@@ -79,10 +79,26 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
 }) {
   override get message(): string {
     const key = this.key === undefined ? "" : ` [${JSON.stringify(this.key)}]`
-    const why = this.dependency === undefined ? this.reason : `${this.reason} ${JSON.stringify(this.dependency)}`
-    const detail = this.detail === undefined ? "" : `: ${this.detail}`
+    const detail = this.detail === undefined ? "" : ` (${this.detail})`
     const until = Duration.isFinite(this.retryAfter) ? `, retry after ${Duration.format(this.retryAfter)}` : ""
-    return printable(`Circuit ${JSON.stringify(this.circuit)}${key} is ${this.state} (${why}${detail})${until}`)
+    return printable(`Circuit ${JSON.stringify(this.circuit)}${key} ${says(this)}${detail}${until}`)
+  }
+}
+
+const says = ({ dependency, reason }: CircuitOpen): string => {
+  switch (reason) {
+    case "Cooldown":
+      return "is open"
+    case "ProbesBusy":
+      return "is being probed"
+    case "ProbeTimedOut":
+      return "gave up a probe"
+    case "Ramping":
+      return "has just closed and lets only a share of calls through"
+    case "Dependency":
+      return `depends on ${JSON.stringify(dependency)}, which lets no calls through`
+    case "Isolated":
+      return "is isolated"
   }
 }
 
@@ -104,6 +120,9 @@ export interface Fields {
   readonly detail?: string | undefined
 }
 
+/** Frozen intrinsics do not let it be changed; an error then costs its stack. */
+const canLimitStack = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")?.writable === true
+
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
 /**
@@ -114,10 +133,10 @@ type Mutable<A> = { -readonly [K in keyof A]: A[K] }
  */
 export const make = (fields: Fields): CircuitOpen => {
   const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
+  if (canLimitStack) Error.stackTraceLimit = 0
   // The plain error constructor with this class as its target: a real error and a real instance, less the validation.
   const error = Reflect.construct(Data.Error, [], CircuitOpen) as Mutable<CircuitOpen>
-  Error.stackTraceLimit = limit
+  if (canLimitStack) Error.stackTraceLimit = limit
   error._tag = "CircuitOpen"
   error.circuit = fields.circuit
   if (fields.key !== undefined) error.key = fields.key

@@ -25,7 +25,8 @@ export interface Success {
  *
  * - `weight` counts only in `Trip.weighted`; everywhere else a failure is one failure. Default 1.
  * - `retryAfter` is how long the dependency asked to be left alone. If the circuit opens, it stays open at least that
- *   long (never longer than the policy's `maxCooldown`).
+ *   long (never longer than the policy's `maxCooldown`). It opens nothing by itself.
+ * - `detail` is what `inspect` shows of it; the error's own message if there is none.
  *
  * @category models
  * @since 0.1.0
@@ -34,6 +35,7 @@ export interface Failure {
   readonly _tag: "Failure"
   readonly weight: number
   readonly retryAfter: Duration.Duration | undefined
+  readonly detail: string | undefined
 }
 
 /**
@@ -64,7 +66,7 @@ export const success: Outcome = { _tag: "Success" }
  */
 export const ignored: Outcome = { _tag: "Ignored" }
 
-const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefined }
+const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
 
 /**
  * A failure, with a weight above 0 (default 1) and a hint of how long to stay away (default none).
@@ -85,16 +87,18 @@ const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefine
 export const failure = (options?: {
   readonly weight?: number | undefined
   readonly retryAfter?: Duration.Input | undefined
+  readonly detail?: string | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
   const weight = options.weight ?? 1
-  if (!(weight > 0 && weight <= 1e6)) {
+  if (!(typeof weight === "number" && weight > 0 && weight <= 1e6)) {
     throw new RangeError(`Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${weight}`)
   }
-  if (options.retryAfter === undefined) return { _tag: "Failure", weight, retryAfter: undefined }
+  const { detail } = options
+  if (options.retryAfter === undefined) return { _tag: "Failure", weight, retryAfter: undefined, detail }
   const retryAfter = Duration.fromInput(options.retryAfter)
   if (retryAfter._tag === "None" || Number.isNaN(options.retryAfter) || !(Duration.toMillis(retryAfter.value) >= 0)) {
     throw new RangeError(`Outcome.failure: retryAfter must be a duration of 0 or more, got ${options.retryAfter}`)
   }
-  return { _tag: "Failure", weight, retryAfter: retryAfter.value }
+  return { _tag: "Failure", weight, retryAfter: retryAfter.value, detail }
 }

@@ -29,7 +29,8 @@ export const Current: Context.Reference<string | undefined> = CurrentTenant
 /**
  * Runs an effect for a tenant. Throws a `RangeError` unless the tenant is a text of 1 to 256 characters.
  *
- * The circuit of tenant `acme` has the key `acme`; with a key of its own inside, `acme/key`.
+ * The circuit of tenant `acme` has the key `acme`; with a key of its own inside, `acme/key`. By these keys it is looked at
+ * and steered from outside, so do not use keys that callers choose beside tenants under one name.
  *
  * ```ts
  * import { Effect } from "effect"

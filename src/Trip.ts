@@ -244,6 +244,21 @@ export const watchesRunning = (trip: Trip): boolean => {
   return found
 }
 
+/**
+ * The part of a trip that calls in flight may set off by themselves, when another call arrives: nothing else happens while
+ * everything hangs. The other rules wait for a failure.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const onArrival = (trip: Trip): Trip | undefined => {
+  if (trip._tag === "Stuck") return trip
+  if (trip._tag === "All") return watchesRunning(trip) ? trip : undefined
+  if (trip._tag !== "Any") return undefined
+  const trips = trip.trips.flatMap((one) => onArrival(one) ?? [])
+  return trips.length === 0 ? undefined : { _tag: "Any", trips }
+}
+
 const visit = (trip: Trip, f: (leaf: Trip) => void): void => {
   if (trip._tag === "Any" || trip._tag === "All") for (const one of trip.trips) visit(one, f)
   else f(trip)

@@ -300,7 +300,10 @@ describe("a load", () => {
           yield* reload
           assert.strictEqual(yield* probes, 3)
           const { version } = policies
-          assert.deepStrictEqual(lines, [])
+          assert.deepStrictEqual(
+            lines.splice(0).map(({ level }) => level),
+            ["Info"]
+          )
           yield* reload
           assert.strictEqual(lines.length, 1)
           assert.strictEqual(lines[0]?.level, "Error")
@@ -308,15 +311,46 @@ describe("a load", () => {
           assert.include(lines[0]?.text, said)
           assert.strictEqual(yield* probes, 3)
           assert.strictEqual(policies.version, version)
+          // The same trouble again is no news.
           yield* reload
-          assert.strictEqual(lines.length, 2)
+          assert.strictEqual(lines.length, 1)
           yield* reload
           assert.strictEqual(yield* probes, 4)
           assert.isAbove(policies.version, version)
-          assert.strictEqual(lines.length, 2)
+          assert.deepStrictEqual(
+            lines.map(({ level }) => level),
+            ["Error", "Info"]
+          )
           assert.strictEqual(source.count, 5)
         }).pipe(Effect.provide(BreakerPolicy.layerReloading(source.load, everyMinute)), Effect.provide(layer))
       })
+  )
+
+  it.effect("is no news where nothing changed, and is again where a new trouble comes", () =>
+    Effect.gen(function* () {
+      const { layer, lines } = capture()
+      const settings = (): BreakerPolicy.Settings => ({
+        default: { probes: 2 },
+        breakers: { api: { ramp: "1 second" } }
+      })
+      const source = loads<string>(
+        settings(),
+        settings(),
+        Effect.fail("one"),
+        Effect.fail("two"),
+        settings(),
+        settings()
+      )
+      yield* Effect.gen(function* () {
+        const policies = yield* BreakerPolicy.Policies
+        for (let i = 0; i < 5; i++) yield* reload
+        assert.strictEqual(policies.version, 0)
+        assert.deepStrictEqual(
+          lines.map(({ level }) => level),
+          ["Error", "Error"]
+        )
+      }).pipe(Effect.provide(BreakerPolicy.layerReloading(source.load, everyMinute)), Effect.provide(layer))
+    })
   )
 
   it.effect("may give what a file or a database holds", () =>

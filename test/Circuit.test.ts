@@ -75,7 +75,7 @@ describe("a call that arrives", () => {
 describe("a rejected call is told to come again", () => {
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, number, number]> = [
     ["at once by a Closed circuit", closed, 1000, 0],
-    ["when the ramp is over", ramping, 1000, 2000],
+    ["soon while it ramps, as a call may pass at any time", ramping, 1000, 1000],
     ["at once after the ramp", ramping, 5000, 0],
     ["when the cooldown is over", open, 1100, 400],
     ["at once at the end of the cooldown", open, 1500, 0],

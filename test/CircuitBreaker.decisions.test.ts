@@ -5,10 +5,12 @@ import { BreakerPolicy, BreakerStore, CircuitBreaker, type CircuitOpen, Outcome,
 import { broken, type Case, type Down, exits, type Missing, readings } from "./support/exits.ts"
 import {
   call,
+  capture,
   expectState,
   fail,
   hang,
   inspect,
+  type Line,
   pass,
   play,
   quick,
@@ -116,24 +118,20 @@ describe("A success is a Success, errors and defects are Failures, interrupts on
   }
 
   for (const [what, reading] of broken) {
-    scenario(
-      `${what} frees the permit, counts nothing, and its defect comes out beside the error`,
-      quick,
-      function* () {
-        const broke = Effect.exit(CircuitBreaker.protect(Effect.fail("boom"), "api", reading))
-        const exit = yield* broke
-        // Typed errors become defects beside a defect.
-        assert.isTrue(Exit.isFailure(exit) && Exit.hasDies(exit) && exit.cause.reasons.length === 2, String(exit))
-        yield* expectState("Closed")
-        yield* fail()
-        yield* TestClock.adjust("10 seconds")
-        yield* broke
-        const { inFlight, probing, state, totals } = yield* inspect()
-        assert.deepStrictEqual([state, inFlight, probing, totals.ignored, totals.failures], ["HalfOpen", 0, 0, 2, 1])
-        yield* pass()
-        yield* expectState("Closed")
-      }
-    )
+    scenario(`${what} costs the caller nothing, is reported once, and is read as by default`, quick, function* () {
+      const lines: Array<Line> = []
+      const broke = Effect.exit(CircuitBreaker.protect(Effect.fail("boom"), "api", reading))
+      assert.deepStrictEqual(yield* capture(lines, broke), Exit.fail("boom"))
+      yield* expectState("Open")
+      yield* TestClock.adjust("10 seconds")
+      yield* capture(lines, broke)
+      const { inFlight, probing, totals } = yield* inspect()
+      assert.deepStrictEqual([inFlight, probing, totals.ignored, totals.failures], [0, 0, 0, 2])
+      assert.deepStrictEqual(
+        lines.filter(({ level }) => level === "Error").map(({ message }) => message.split(";")[0]),
+        ['A classifier of the circuit "api" failed']
+      )
+    })
   }
 
   scenario("a breaker within a breaker: the inner rejection tells the outer nothing", quick, function* () {

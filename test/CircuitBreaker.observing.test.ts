@@ -131,12 +131,12 @@ describe("log lines", () => {
         'Debug Circuit "api" is probing',
         'Info Circuit "api" closed',
         'Warn Circuit "api" was isolated: drill',
-        'Info Circuit "api" closed',
+        'Info Circuit "api" is no longer forced: the time is over',
         'Warn Circuit "api" was disabled',
-        'Info Circuit "api" closed',
+        'Info Circuit "api" was released',
         'Warn Circuit "api" opened: deploy',
         'Info Circuit "api" closed: deployed',
-        'Info Circuit "api" closed'
+        'Info Circuit "api" was reset'
       ]
     )
     assert.deepStrictEqual(lines[0]?.annotations, {
@@ -257,7 +257,7 @@ describe("inspect and list", () => {
         ["gone", ""],
         ["text", "text"],
         [new TypeError("wrong"), "TypeError: wrong"],
-        [{ code: 503 }, '{"code":503}'],
+        [{ code: 503 }, "503"],
         ["x".repeat(1_000), "x".repeat(300)],
         [undefined, "undefined"]
       ]

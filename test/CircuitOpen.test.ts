@@ -47,17 +47,25 @@ const fields: Arbitrary.Arbitrary<CircuitOpen.Fields> = Arbitrary.map(
 
 describe("the message", () => {
   it.each([
-    [{}, 'Circuit "api" is Open (Cooldown), retry after 3s'],
-    [{ key: "a" }, 'Circuit "api" ["a"] is Open (Cooldown), retry after 3s'],
-    [{ key: "" }, 'Circuit "api" [""] is Open (Cooldown), retry after 3s'],
-    [{ detail: "5 in a row" }, 'Circuit "api" is Open (Cooldown: 5 in a row), retry after 3s'],
-    [{ reason: "Dependency", dependency: "db" }, 'Circuit "api" is Open (Dependency "db"), retry after 3s'],
-    [{ state: "Isolated", reason: "Isolated", retryAfter: Duration.infinity }, 'Circuit "api" is Isolated (Isolated)'],
+    [{}, 'Circuit "api" is open, retry after 3s'],
+    [{ key: "a" }, 'Circuit "api" ["a"] is open, retry after 3s'],
+    [{ key: "" }, 'Circuit "api" [""] is open, retry after 3s'],
+    [{ detail: "5 in a row" }, 'Circuit "api" is open (5 in a row), retry after 3s'],
+    [
+      { reason: "Dependency", dependency: "db" },
+      'Circuit "api" depends on "db", which lets no calls through, retry after 3s'
+    ],
+    [{ state: "Isolated", reason: "Isolated", retryAfter: Duration.infinity }, 'Circuit "api" is isolated'],
     [
       { state: "HalfOpen", reason: "ProbesBusy", retryAfter: Duration.zero },
-      'Circuit "api" is HalfOpen (ProbesBusy), retry after 0'
+      'Circuit "api" is being probed, retry after 0'
     ],
-    [{ retryAfter: Duration.millis(90_500) }, 'Circuit "api" is Open (Cooldown), retry after 1m 30s 500ms']
+    [{ reason: "ProbeTimedOut", detail: "too slow" }, 'Circuit "api" gave up a probe (too slow), retry after 3s'],
+    [
+      { state: "Closed", reason: "Ramping" },
+      'Circuit "api" has just closed and lets only a share of calls through, retry after 3s'
+    ],
+    [{ retryAfter: Duration.millis(90_500) }, 'Circuit "api" is open, retry after 1m 30s 500ms']
   ] as ReadonlyArray<[Partial<CircuitOpen.Fields>, string]>)("of %o is %s", (given, message) => {
     const error = make(given)
     assert.strictEqual(error.message, message)
@@ -73,7 +81,7 @@ describe("the message", () => {
       assert.notMatch(error.message, /[\p{Cc}\u2028\u2029]/u)
       assert.notMatch(build({ ...plain, detail: outside, key: outside }).message, /[\p{Cc}\u2028\u2029]/u)
       // What it replaces it still shows: a before it and b behind it.
-      assert.match(error.message, /: a.+b"\), retry after 3s$/)
+      assert.match(error.message, / \(a.+b"\), retry after 3s$/)
       assert.strictEqual(error.detail, outside)
     }
   )

@@ -8,7 +8,7 @@ it("a success and an ignored call carry nothing but their names", () => {
 })
 
 it("a failure weighs 1 and hints at nothing unless it is told to", () => {
-  const plain: Outcome.Failure = { _tag: "Failure", weight: 1, retryAfter: undefined }
+  const plain: Outcome.Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
   assert.deepStrictEqual(Outcome.failure(), plain)
   assert.deepStrictEqual(Outcome.failure({}), plain)
   assert.deepStrictEqual(Outcome.failure({ weight: undefined, retryAfter: undefined }), plain)
@@ -46,11 +46,12 @@ it.each(hints)("a hint of %o is kept", (retryAfter, millis) => {
   assert.strictEqual(failure.retryAfter && Duration.toMillis(failure.retryAfter), millis)
 })
 
-it("a weight and a hint go together", () => {
-  assert.deepStrictEqual(Outcome.failure({ weight: 3, retryAfter: "1 minute" }), {
+it("a weight, a hint and a detail go together", () => {
+  assert.deepStrictEqual(Outcome.failure({ weight: 3, retryAfter: "1 minute", detail: "429" }), {
     _tag: "Failure",
     weight: 3,
-    retryAfter: Duration.minutes(1)
+    retryAfter: Duration.minutes(1),
+    detail: "429"
   })
 })
 

@@ -149,7 +149,7 @@ export class Model {
   }
 
   private waitBeneath(circuit: ModelCircuit): number {
-    if (circuit.beneath === "Closed") return Math.max(0, circuit.closedAt + circuit.ramp - this.now)
+    if (circuit.beneath === "Closed") return Math.min(1000, Math.max(0, circuit.closedAt + circuit.ramp - this.now))
     if (circuit.beneath === "Open") return Math.max(0, circuit.openUntil - this.now)
     // While probes hold every place, their verdict is a second away at most.
     const probes = this.probesOf(circuit)
@@ -184,7 +184,10 @@ export class Model {
     const again = circuit.beneath === "Open"
     const opening = this.openingsOf(circuit) + (again ? 0 : 1)
     const planned = cooldown.first * cooldown.factor ** (opening - 1) * (cooldown.as === "jittered" ? 0.8 : 1)
-    const length = given ?? Math.min(maxCooldown, Math.max(planned, hint))
+    // A cooldown that never grows is a fixed one, which no cap shortens.
+    const fixed = cooldown.first === 0 || (cooldown.factor === 1 && cooldown.as !== "jittered")
+    const capped = fixed ? planned : Math.min(maxCooldown, planned)
+    const length = given ?? Math.max(capped, Math.min(maxCooldown, hint))
     this.move(circuit, why, () => {
       circuit.beneath = "Open"
       circuit.openings = opening

@@ -8,13 +8,14 @@ import type * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
 import * as Trip from "../../Trip.ts"
 import { printable, show } from "../printable.ts"
-import { blocking, statesRead } from "./dependencies.ts"
-import { effective } from "./inspection.ts"
+import { blocking, dependencies } from "./dependencies.ts"
 import type { InFlight, LiveCircuit } from "./liveCircuit.ts"
+import { quietly } from "./logEvent.ts"
 import { announce, type Moved, move, type Next, open } from "./move.ts"
-import { type Classify, defaultFailure, failureText, isOutcome } from "./reading.ts"
+import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
+import { effective } from "./standing.ts"
 
 /** So many Ignored probes in a row are worth a word. */
 const ignoredProbes = 10
@@ -29,6 +30,8 @@ type Kind = "Waiting" | "Normal" | "Probe" | "Pass" | "Settled"
  */
 export class Call extends Effectable.Class<unknown, unknown> implements InFlight {
   start = 0
+  /** When the call itself ended; reading its exit may take longer. */
+  private ended = 0
   private kind: Kind = "Waiting"
   private era = 0
   private lease = 0
@@ -67,9 +70,14 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { enabled } = circuit.policy
     if (enabled === false) return this.pass()
     if (enabled === true) return this.decide()
-    // A flag that cannot be read protects.
-    const flag = Effect.catchCause(enabled, (cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : Effect.succeed(true)
+    // A flag that cannot be read protects. Who waits for it keeps the circuit from being forgotten.
+    circuit.pending++
+    const flag = Effect.onExit(
+      Effect.catchCause(enabled, () => Effect.succeed(true)),
+      () =>
+        Effect.sync(() => {
+          circuit.pending--
+        })
     )
     return Effect.flatMap(flag, (on) => (on ? this.decide() : this.pass()))
   }
@@ -122,7 +130,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { circuit } = this
     if (circuit.runningSince === undefined) return this.begin("Normal", era, now)
     circuit.lapse(now)
-    const opening = this.judge(era, now)
+    const opening = circuit.arrivalTrip === undefined ? undefined : this.judge(era, now, circuit.arrivalTrip)
     return opening === undefined ? this.begin("Normal", era, now) : Effect.flatMap(opening, () => this.decide())
   }
 
@@ -138,7 +146,9 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     if (this.permitMillis > 0) {
       circuit.lapse(now)
       circuit.permits ??= new Map()
-      circuit.permits.set(this, now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis))
+      const until = now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis)
+      circuit.permits.set(this, until)
+      circuit.firstLapse = Math.min(circuit.firstLapse, until)
     }
     return this.self
   }
@@ -172,7 +182,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
         (policy.dependsOn.length === 0 || blocking(registry, circuit, now) === undefined)
       return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
     }
-    const reads = policy.dependsOn.length === 0 ? [] : statesRead(registry, circuit)
+    const reads = dependencies(registry, circuit).map((other) => other.control)
     // The lease is noted in the same breath as it is taken, or an interruption in between would lose it.
     const admitted = Effect.uninterruptible(
       Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
@@ -186,10 +196,17 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       if (!admitted) return this.decide()
       // Who observes interrupts nobody, and who settles by himself has nothing here that could be: their leases lapse.
       if (policy.mode === "observe" || this.permitMillis > 0) return this.self
-      return Effect.timeoutOrElse(this.self, {
-        duration: policy.probeTimeoutMillis,
-        orElse: () => this.probeTimedOut()
-      })
+      // Where the caller cannot be interrupted the probe must not be either, though a race would: its lease lapses, too.
+      return Effect.uninterruptibleMask((restore) =>
+        restore(this.self) === this.self
+          ? this.self
+          : restore(
+              Effect.timeoutOrElse(this.self, {
+                duration: policy.probeTimeoutMillis,
+                orElse: () => this.probeTimedOut()
+              })
+            )
+      )
     })
   }
 
@@ -227,33 +244,43 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   settle(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
+    this.ended = this.registry.runtime.time.now()
     if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) return this.record(probe, Outcome.ignored, exit)
-    if (this.classify === undefined) {
-      return this.record(probe, exit._tag === "Success" ? Outcome.success : defaultFailure(exit.cause), exit)
-    }
-    const ignoreAnd = (cause: Cause.Cause<never>): Effect.Effect<never> =>
-      Effect.andThen(this.record(probe, Outcome.ignored, exit) ?? Effect.void, Effect.failCause(cause))
+    if (this.classify === undefined) return this.record(probe, defaultOutcome(exit), exit)
     let outcome: Outcome.Outcome | Effect.Effect<Outcome.Outcome>
     try {
       outcome = this.classify(exit)
     } catch (defect) {
-      return ignoreAnd(Cause.die(defect))
+      return this.misread(probe, exit, Cause.die(defect))
     }
-    const found = (outcome: Outcome.Outcome): Effect.Effect<void> | undefined =>
-      isOutcome(outcome)
-        ? this.record(probe, outcome, exit)
-        : ignoreAnd(Cause.die(new TypeError(`CircuitBreaker: classify must give an Outcome, got ${show(outcome)}`)))
-    if (!Effect.isEffect(outcome)) return found(outcome)
+    if (!Effect.isEffect(outcome)) return this.read(probe, exit, outcome)
     return Effect.matchCauseEffect(outcome, {
-      onFailure: ignoreAnd,
-      onSuccess: (outcome) => found(outcome) ?? Effect.void
+      onFailure: (cause) => this.misread(probe, exit, cause),
+      onSuccess: (outcome) => this.read(probe, exit, outcome) ?? Effect.void
     })
+  }
+
+  private read(probe: boolean, exit: Exit.Exit<unknown, unknown>, outcome: unknown): Effect.Effect<void> | undefined {
+    if (isOutcome(outcome)) return this.record(probe, outcome, exit)
+    return this.misread(probe, exit, Cause.die(new TypeError(`classify must give an Outcome, got ${show(outcome)}`)))
+  }
+
+  /** A classifier that fails must not cost the caller the result of his call: it is reported once, and not heard. */
+  private misread(probe: boolean, exit: Exit.Exit<unknown, unknown>, cause: Cause.Cause<never>): Effect.Effect<void> {
+    const { circuit } = this
+    const settled = this.record(probe, defaultOutcome(exit), exit) ?? Effect.void
+    if (circuit.classifyReported) return settled
+    circuit.classifyReported = true
+    const message = `A classifier of the circuit "${printable(circuit.group.name)}" failed; exits are read as by default`
+    return Effect.andThen(settled, quietly(Effect.logError(message, cause)))
   }
 
   /** The same for a caller that says the outcome itself. */
   settleAs(outcome: Outcome.Outcome): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
-    return this.end() ? this.record(probe, outcome, undefined) : undefined
+    if (!this.end()) return undefined
+    this.ended = this.registry.runtime.time.now()
+    return this.record(probe, outcome, undefined)
   }
 
   private record(
@@ -262,12 +289,11 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     exit: Exit.Exit<unknown, unknown> | undefined
   ): Effect.Effect<void> | undefined {
     const { circuit } = this
-    const { runtime } = this.registry
     if (outcome._tag === "Ignored") {
       circuit.ignored++
       return probe ? this.settleProbe(outcome) : undefined
     }
-    const now = runtime.time.now()
+    const now = this.ended
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
@@ -276,7 +302,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       circuit.seenIn(this.era).recordSuccess(now, slow)
       return slow ? this.judge(this.era, now) : undefined
     }
-    const detail = failureText(exit)
+    const detail = failureText(outcome.detail, exit)
     this.countFailure(detail)
     const hint = outcome.retryAfter === undefined ? 0 : Duration.toMillis(outcome.retryAfter)
     if (circuit.control.value.era !== this.era) return undefined
@@ -302,19 +328,21 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   }
 
   /** Asks the trip, and opens if it says so. */
-  private judge(era: number, now: number): Effect.Effect<unknown> | undefined {
+  private judge(era: number, now: number, trip = this.circuit.policy.trip): Effect.Effect<unknown> | undefined {
     const { circuit } = this
     const { runtime } = this.registry
     const seen = circuit.trips(now, runtime.time.wall())
     let tripped: Trip.Trip | undefined
     try {
-      tripped = Trip.tripped(circuit.policy.trip, seen)
+      tripped = Trip.tripped(trip, seen)
     } catch (error) {
       if (circuit.tripReported) return undefined
       circuit.tripReported = true
-      return Effect.logError(
-        `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip`,
-        error
+      return quietly(
+        Effect.logError(
+          `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip`,
+          error
+        )
       )
     }
     if (tripped === undefined) return undefined

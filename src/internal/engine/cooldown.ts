@@ -12,16 +12,18 @@ const maxSteps = 1_000
 
 /**
  * How many milliseconds the `opening`-th opening in a row lasts: what the policy says, or the dependency's own hint if
- * that is longer, but never more than `maxCooldown`.
+ * that is longer. Schedules and hints are cut to `maxCooldown`.
  *
  * A schedule is played from its beginning against a clock that advances by its own delays, so that `upTo` and `during`
  * measure time spent open. Where it ends, its last delay holds.
  */
 export const openFor = (policy: Policy, opening: number, hintMillis: number): Effect.Effect<number> => {
   const { cooldown, maxCooldownMillis } = policy
-  const bounded = (millis: number) => Math.min(maxCooldownMillis, Math.max(millis, hintMillis))
-  if (typeof cooldown === "number") return Effect.succeed(bounded(cooldown))
-  return Effect.map(nthDelay(toSchedule(cooldown), Math.min(opening, maxSteps)), bounded)
+  const hint = Math.min(maxCooldownMillis, hintMillis)
+  if (typeof cooldown === "number") return Effect.succeed(Math.max(cooldown, hint))
+  return Effect.map(nthDelay(toSchedule(cooldown), Math.min(opening, maxSteps)), (millis) =>
+    Math.max(Math.min(maxCooldownMillis, millis), hint)
+  )
 }
 
 const toSchedule = (cooldown: Exclude<Policy["cooldown"], number>): Schedule.Schedule<unknown, number> => {

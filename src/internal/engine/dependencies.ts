@@ -1,8 +1,6 @@
-import type * as TxRef from "effect/TxRef"
-import type * as Circuit from "../../Circuit.ts"
-import { effective } from "./inspection.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
+import { effective } from "./standing.ts"
 
 /** The circuits that a name in `dependsOn` means: the one of the name, and the one of the same key. */
 const named = (registry: Registry, name: string, key: string | undefined): ReadonlyArray<LiveCircuit> =>
@@ -35,14 +33,14 @@ export const blocking = (
   return undefined
 }
 
-/** The states that {@link blocking} may read, for a transaction. */
-export const statesRead = (
+/** The circuits that {@link blocking} may look at. */
+export const dependencies = (
   registry: Registry,
   circuit: LiveCircuit,
   seen: Set<string> = new Set([circuit.group.name])
-): ReadonlyArray<TxRef.TxRef<Circuit.Circuit>> =>
+): ReadonlyArray<LiveCircuit> =>
   circuit.policy.dependsOn.flatMap((name) => {
     if (seen.has(name)) return []
     seen.add(name)
-    return named(registry, name, circuit.key).flatMap((other) => [other.control, ...statesRead(registry, other, seen)])
+    return named(registry, name, circuit.key).flatMap((other) => [other, ...dependencies(registry, other, seen)])
   })

@@ -36,15 +36,12 @@ export class NamedGroup implements Group {
     this.source = { policies, version: policies.version, inline: undefined }
   }
 
-  /** Whether the latest call said the same. */
-  isLatest(policies: Policies, inline: Inline): boolean {
-    const latest = this.agreed[0]
-    return (
-      latest !== undefined &&
-      latest.policies === policies &&
-      latest.inline === inline &&
-      latest.version === policies.version
-    )
+  /** Whether a call that said this was found to mean the policy of this name. */
+  hasAgreed(policies: Policies, inline: Inline): boolean {
+    for (const one of this.agreed) {
+      if (one.policies === policies && one.inline === inline) return one.version === policies.version
+    }
+    return false
   }
 
   /**

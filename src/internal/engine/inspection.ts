@@ -1,8 +1,10 @@
 import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import type * as Window from "../../Window.ts"
+import { blocking } from "./dependencies.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
-import type { Runtime } from "./runtime.ts"
+import type { Registry } from "./registry.ts"
+import { effective, waitOf } from "./standing.ts"
 
 /** What a window of a circuit's trip holds now. */
 export interface WindowView extends Window.Counts {
@@ -20,14 +22,18 @@ export interface Inspection {
   /** Whose state it is: this process's own, or the fleet's. */
   readonly scope: "local" | "fleet"
   readonly mode: "enforce" | "observe"
+  /** `false` where the policy switches it off: every call passes, whatever the state. An effect counts as `true`. */
+  readonly enabled: boolean
+  /** The name of a circuit that this one depends on and that lets no calls through now. */
+  readonly blockedBy: string | undefined
   readonly era: number
   /** Why it opened, while it is Open or HalfOpen; who forced it and why, while it is Isolated or Disabled. */
   readonly cause: { readonly why: Circuit.Why; readonly detail: string; readonly actor: string | undefined } | undefined
   /** Wall clock of the latest move, milliseconds since 1970; 0 if there was none. */
   readonly since: number
   /**
-   * How long until a call may pass; zero if it may now; infinite while isolated without expiry. During a ramp, how long
-   * until every call passes.
+   * How long until a call may pass, zero if it may now, infinite while isolated without expiry. A second at most while
+   * probes or a ramp decide: a call may pass before.
    */
   readonly retryAfter: Duration.Duration
   readonly openings: number
@@ -55,33 +61,6 @@ export interface Inspection {
   readonly tenants: Readonly<Record<string, Readonly<TenantCounts>>>
 }
 
-/** The override on the name of a circuit that has a key, while it lasts. */
-const above = (circuit: LiveCircuit, now: number): Circuit.Isolated | Circuit.Disabled | undefined => {
-  const { forced, single } = circuit.group
-  if (!forced || single === undefined || single === circuit) return undefined
-  const control = Circuit.expire(single.control.value, now)
-  return Circuit.isForced(control) ? control : undefined
-}
-
-/**
- * The state that counts now. An override that has run out no longer does. One on the name holds for its keys; where both
- * are forced, the one that rejects wins.
- */
-export const effective = (circuit: LiveCircuit, now: number): Circuit.Circuit => {
-  const own = Circuit.expire(circuit.control.value, now)
-  return own._tag === "Isolated" ? own : (above(circuit, now) ?? own)
-}
-
-/** Milliseconds until a call may pass, for all that its own state and the override on its name say. */
-export const waitOf = (circuit: LiveCircuit, now: number): number => {
-  const own = Circuit.expire(circuit.control.value, now)
-  const override = above(circuit, now)
-  if (override?._tag === "Disabled" && own._tag !== "Isolated") return 0
-  const ofName = override?._tag === "Isolated" ? override.until - now : 0
-  // Up to the next whole one: timers know no smaller ones, and who comes back then must not be early.
-  return Math.ceil(Math.max(ofName, Circuit.retryAfter(own, now, circuit.policy)))
-}
-
 const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
   switch (control._tag) {
     case "Closed":
@@ -95,10 +74,11 @@ const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
 }
 
 /** Reads a circuit; nothing in it changes but what time has made obsolete. */
-export const inspect = (runtime: Runtime, circuit: LiveCircuit): Inspection => {
-  const now = runtime.time.now()
+export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection => {
+  const now = registry.runtime.time.now()
   circuit.lapse(now)
   const control = effective(circuit, now)
+  const blocker = control._tag === "Disabled" ? undefined : blocking(registry, circuit, now)
   // What an override on the name hides is still this circuit's own.
   const own = Circuit.expire(circuit.control.value, now)
   return {
@@ -107,10 +87,12 @@ export const inspect = (runtime: Runtime, circuit: LiveCircuit): Inspection => {
     state: control._tag,
     scope: "local",
     mode: circuit.policy.mode,
+    enabled: circuit.policy.enabled !== false,
+    blockedBy: blocker?.group.name,
     era: own.era,
     cause: causeOf(control),
     since: circuit.movedAt,
-    retryAfter: Duration.millis(waitOf(circuit, now)),
+    retryAfter: Duration.millis(Math.max(waitOf(circuit, now), blocker === undefined ? 0 : waitOf(blocker, now))),
     openings: Circuit.openings(own, now),
     streak: circuit.seen().streakAt(now),
     inFlight: circuit.inFlight,

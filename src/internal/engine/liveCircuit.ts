@@ -56,10 +56,16 @@ export class LiveCircuit {
   runningSince: Map<InFlight, number> | undefined = undefined
   /** Permits of callers that admit and settle by themselves, with the time at which they lapse. */
   permits: Map<InFlight, number> | undefined = undefined
+  /** No permit lapses before this. */
+  firstLapse = Infinity
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
   /** The policy's health check, while it runs. */
   watching: { readonly probe: Policy["probe"]; readonly stop: () => void } | undefined = undefined
+  /** The part of the trip that calls in flight alone may set off. */
+  arrivalTrip: Trip.Trip | undefined = undefined
+  /** Calls that wait for the policy's flag. */
+  pending = 0
   rampCredit = 0
   inFlight = 0
   calls = 0
@@ -74,6 +80,8 @@ export class LiveCircuit {
   wouldReject = 0
   /** A custom trip that threw has been reported. */
   tripReported = false
+  /** A classifier that failed has been reported. */
+  classifyReported = false
   /** Wall clock of the latest move; 0 before the first. */
   movedAt = 0
 
@@ -99,6 +107,7 @@ export class LiveCircuit {
   private adopt(policy: Policy): void {
     this.policy = policy
     const watches = Trip.watchesRunning(policy.trip)
+    this.arrivalTrip = watches ? Trip.onArrival(policy.trip) : undefined
     if (!watches) this.runningSince = undefined
     else this.runningSince ??= new Map()
     this.plain =
@@ -113,6 +122,8 @@ export class LiveCircuit {
   seenIn(era: number): Evidence {
     if (this.evidenceEra !== era) {
       this.evidence.clear()
+      // Calls of an older era change nothing: not even by hanging.
+      this.runningSince?.clear()
       this.evidenceEra = era
     }
     return this.evidence
@@ -142,9 +153,13 @@ export class LiveCircuit {
 
   /** Forgets the permits that lapsed: their callers are not heard of again. */
   lapse(now: number): void {
-    if (this.permits === undefined) return
+    if (this.permits === undefined || now < this.firstLapse) return
+    this.firstLapse = Infinity
     for (const [permit, until] of this.permits) {
-      if (now < until) continue
+      if (now < until) {
+        this.firstLapse = Math.min(this.firstLapse, until)
+        continue
+      }
       this.permits.delete(permit)
       this.runningSince?.delete(permit)
       this.inFlight--
@@ -161,6 +176,7 @@ export class LiveCircuit {
       now >= control.rampUntil &&
       Circuit.openings(control, now) === 0 &&
       this.inFlight === 0 &&
+      this.pending === 0 &&
       this.seen().isQuiet(now)
     )
   }

@@ -11,15 +11,23 @@ const verbs = {
   Disabled: "was disabled"
 } as const
 
+/** Moves that are better told by what happened than by the state they lead to. */
+const deeds: { readonly [Why in Transition["why"]]?: string } = {
+  Released: "was released",
+  Expired: "is no longer forced: the time is over",
+  Reset: "was reset"
+}
+
 const levels = { Closed: "Info", Open: "Warn", HalfOpen: "Debug", Isolated: "Warn", Disabled: "Warn" } as const
 
 const sentence = (event: Transition): string => {
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
-  return `Circuit "${printable(event.circuit)}" ${verbs[event.to]}${observing}${why}`
+  const key = event.key === undefined ? "" : ` ["${printable(event.key)}"]`
+  return `Circuit "${printable(event.circuit)}"${key} ${deeds[event.why] ?? verbs[event.to]}${observing}${why}`
 }
 
-/** One line for one event, with its fields as annotations. A logger that fails must not fail the call it logs for. */
+/** One line for one event, with its fields as annotations. */
 export const logEvent = (event: BreakerEvent): Effect.Effect<void> => {
   const subject = {
     circuit: printable(event.circuit),
@@ -44,5 +52,8 @@ export const logEvent = (event: BreakerEvent): Effect.Effect<void> => {
           ),
           subject
         )
-  return Effect.catchCause(line, () => Effect.void)
+  return quietly(line)
 }
+
+/** Logs in a finalizer: a logger that fails there would take the caller's result with it. */
+export const quietly = (log: Effect.Effect<void>): Effect.Effect<void> => Effect.catchCause(log, () => Effect.void)

@@ -1,14 +1,15 @@
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
 import * as TxRef from "effect/TxRef"
 import type { BreakerEvent } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
+import type { Policy } from "../policy/policy.ts"
 import { openFor } from "./cooldown.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { logEvent } from "./logEvent.ts"
+import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** What a move did. */
@@ -81,7 +82,8 @@ const follow = (
   circuit.movedAt = at
   // The first call after a close passes, whatever the ramp's share.
   circuit.rampCredit = 1
-  if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(to)
+  // Another move may have come in between: what holds now counts, and not what this one did.
+  if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
   watch(runtime, circuit)
   const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, circuit.policy) : 0
   return announce(runtime, {
@@ -135,12 +137,10 @@ export const nextCooldown = (runtime: Runtime, circuit: LiveCircuit, hintUntil: 
   const now = runtime.time.now()
   const opening = Circuit.nextOpening(circuit.control.value, now)
   return Effect.catchCause(openFor(circuit.policy, opening, Math.max(0, hintUntil - now)), (cause) =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.failCause(cause)
-      : Effect.as(
-          Effect.logError("The cooldown schedule of a circuit failed; maxCooldown is used", cause),
-          circuit.policy.maxCooldownMillis
-        )
+    Effect.as(
+      quietly(Effect.logError("The cooldown schedule of a circuit failed; maxCooldown is used", cause)),
+      circuit.policy.maxCooldownMillis
+    )
   )
 }
 
@@ -148,7 +148,7 @@ export const nextCooldown = (runtime: Runtime, circuit: LiveCircuit, hintUntil: 
 export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
   const { probe, probeTimeoutMillis } = circuit.policy
   const wanted = isDown(circuit.control.value) ? probe : undefined
-  if (circuit.watching?.probe === wanted) return
+  if (sameProbe(circuit.watching?.probe, wanted)) return
   circuit.watching?.stop()
   circuit.watching = undefined
   if (wanted === undefined) return
@@ -169,10 +169,16 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
   const ended = Effect.sync(() => {
     if (circuit.watching === watching) circuit.watching = undefined
   })
-  const fiber = runtime.background(Effect.ensuring(Effect.schedule(check, schedule), ended))
+  const checks = Effect.catchCause(Effect.schedule(check, schedule), (cause) =>
+    quietly(Effect.logError("The schedule of a circuit's health check failed; it runs no more in this opening", cause))
+  )
+  const fiber = runtime.background(Effect.ensuring(checks, ended))
   const watching = { probe: wanted, stop: () => fiber.interruptUnsafe() }
   circuit.watching = watching
 }
+
+const sameProbe = (a: Policy["probe"], b: Policy["probe"]): boolean =>
+  a === b || (a !== undefined && b !== undefined && a.check === b.check && Equal.equals(a.schedule, b.schedule))
 
 const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
   control._tag === "Open" || control._tag === "HalfOpen"

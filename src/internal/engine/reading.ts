@@ -3,7 +3,7 @@ import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
-import { printable, show } from "../printable.ts"
+import { printable } from "../printable.ts"
 
 /** What one exit says, or an effect that finds out. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
@@ -25,21 +25,37 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 
 const plainFailure = Outcome.failure()
 
+/** What an exit says where nothing else is said. */
+export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome =>
+  exit._tag === "Success" ? Outcome.success : defaultFailure(exit.cause)
+
 export const isOutcome = (value: unknown): value is Outcome.Outcome =>
   typeof value === "object" &&
   value !== null &&
   "_tag" in value &&
-  (value._tag === "Success" || value._tag === "Failure" || value._tag === "Ignored")
+  (value._tag === "Success" ||
+    value._tag === "Ignored" ||
+    (value._tag === "Failure" && "weight" in value && typeof value.weight === "number" && value.weight > 0))
 
-/** An error in a few words, whatever it is. */
-export const failureText = (exit: Exit.Exit<unknown, unknown> | undefined): string => {
+/** What names an error. Never the whole of it: it may hold a body or a password, and be large. */
+const summary = (error: unknown): string => {
+  if (error instanceof Error) return `${error.name}: ${error.message}`
+  if (typeof error !== "object" || error === null) return String(error)
+  const words = ["_tag", "name", "code", "status", "message"].flatMap((field) => {
+    const value: unknown = Reflect.get(error, field)
+    return typeof value === "string" || typeof value === "number" ? [String(value).slice(0, maxErrorLength)] : []
+  })
+  return words.length === 0 ? "an object" : words.join(" ")
+}
+
+/** A failure in a few words, whatever it is. */
+export const failureText = (detail: unknown, exit: Exit.Exit<unknown, unknown> | undefined): string => {
+  if (typeof detail === "string") return printable(detail.slice(0, maxErrorLength))
   if (exit === undefined) return "reported as a failure"
   if (exit._tag === "Success") return "classified as a failure"
   const error = Cause.squash(exit.cause)
   try {
-    const text =
-      error instanceof Error ? `${error.name}: ${error.message}` : typeof error === "string" ? error : show(error)
-    return printable(text.slice(0, maxErrorLength))
+    return printable(summary(error).slice(0, maxErrorLength))
   } catch {
     return "an error that cannot be printed"
   }

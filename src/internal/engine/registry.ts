@@ -37,7 +37,7 @@ export class Registry {
     inline: Partial<Policy> | undefined
   ): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    if (!group.isLatest(policies, inline)) group.agree(policies, inline)
+    if (!group.hasAgreed(policies, inline)) group.agree(policies, inline)
     const own = tenant === undefined ? key : keyFor(group.policy, key, tenant)
     const known = own === undefined ? group.single : group.keyed?.get(own)
     const circuit = known ?? this.make(group, own)
@@ -53,9 +53,7 @@ export class Registry {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
     group.refresh()
     const own = keyFor(group.policy, key, tenant)
-    const circuit = this.peek(name, own) ?? (own === undefined ? makeSingle(group) : this.keep(group, own))
-    if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
-    return circuit
+    return this.peek(name, own) ?? (own === undefined ? makeSingle(group) : this.keep(group, own))
   }
 
   /** The circuit that somebody looks at: the one that calls would use, or one that nobody has called, kept nowhere. */
@@ -76,7 +74,11 @@ export class Registry {
   /** The circuit of a name and key, if there is one. */
   peek(name: string, key: string | undefined): LiveCircuit | undefined {
     const group = this.groups.get(name)
-    return key === undefined ? group?.single : group?.keyed?.get(key)
+    if (group === undefined) return undefined
+    group.refresh()
+    const circuit = key === undefined ? group.single : key === overflowKey ? group.overflow : group.keyed?.get(key)
+    if (circuit !== undefined && circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+    return circuit
   }
 
   /** All circuits, under the policies that hold now. */
@@ -116,7 +118,7 @@ export class Registry {
 
   private make(group: NamedGroup, key: string | undefined): LiveCircuit {
     if (key === undefined) return makeSingle(group)
-    if (key.length <= maxKeyLength && this.hasRoom()) return this.keep(group, key)
+    if (key !== overflowKey && key.length <= maxKeyLength && this.hasRoom()) return this.keep(group, key)
     this.overflowed++
     group.overflow ??= new LiveCircuit(group, overflowKey)
     return group.overflow
@@ -184,7 +186,7 @@ const makeSingle = (group: NamedGroup): LiveCircuit => {
   return group.single
 }
 
-/** What the circuit that many keys share is called. */
+/** The key by which the circuit that many keys share is looked at and steered. */
 const overflowKey = "(overflow)"
 
 /** The key under which a circuit is kept. The first slash is the border between tenant and key: no two pairs meet. */

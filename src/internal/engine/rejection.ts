@@ -1,8 +1,8 @@
 import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import * as CircuitOpen from "../../CircuitOpen.ts"
-import { effective, waitOf } from "./inspection.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
+import { effective, waitOf } from "./standing.ts"
 
 /** The error of a rejection; `blocker` is the circuit that rejects, where it is one that this one depends on. */
 export const rejection = (

@@ -18,20 +18,24 @@ export interface Input {
   /**
    * How long it stays Open. The n-th delay of a `Schedule` is for the n-th opening; when the schedule ends, its last
    * delay holds. 0 makes the next call a probe. Configuration, which cannot hold a `Schedule`, writes
-   * `{ exponential: "1 second", factor: 2, jittered: true }`. Default 30 seconds.
+   * `{ exponential: "1 second", factor: 2, jittered: true }`. A schedule's delays must not wait for anything: the call that
+   * opens waits for them. Default 30 seconds.
    */
   readonly cooldown?:
     | Duration.Input
     | Schedule.Schedule<unknown, number>
     | { readonly exponential: Duration.Input; readonly factor?: number; readonly jittered?: boolean }
     | undefined
-  /** No opening is longer, whatever a schedule or a `retryAfter` says. Default 10 minutes. */
+  /** What a schedule or a `retryAfter` says is cut to this; a fixed `cooldown` is what it says. Default 10 minutes. */
   readonly maxCooldown?: Duration.Input | undefined
   /** How many probes may run at once while HalfOpen. Default 1. */
   readonly probes?: number | undefined
   /** How many probes must succeed, without a failure in between, to close. Default 1. */
   readonly successesToClose?: number | undefined
-  /** A probe that takes longer is interrupted, and its failure opens again. Default 30 seconds. */
+  /**
+   * A probe that takes longer is interrupted, with the fibers it has forked as its children, and its failure opens again.
+   * One that cannot be interrupted loses its place to another. Default 30 seconds.
+   */
   readonly probeTimeout?: Duration.Input | undefined
   /** For this long after a close, only a growing share of calls passes: from a tenth to all. Default none. */
   readonly ramp?: Duration.Input | undefined
@@ -45,7 +49,10 @@ export interface Input {
         readonly schedule: Schedule.Schedule<unknown> | Duration.Input
       }
     | undefined
-  /** Names of circuits without which this one cannot work: while one of them is open, calls are rejected. */
+  /**
+   * Names of circuits without which this one cannot work: while one of them is open, calls are rejected. Meant are the
+   * circuit of the name alone and the one of the same key.
+   */
   readonly dependsOn?: ReadonlyArray<string> | undefined
   /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined

@@ -1,3 +1,4 @@
+import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
@@ -9,8 +10,26 @@ export interface Policies {
   readonly get: (name: string) => Policy
 }
 
+/** What settings come to: one policy for all, and those of some by their name or as a variable writes it. */
+export interface Decoded {
+  readonly base: Policy
+  readonly byName: ReadonlyMap<string, Policy>
+  readonly byVariable: ReadonlyMap<string, Policy>
+}
+
 /** What holds for every circuit of which nothing is said. */
 export const none: Policies = { version: 0, get: () => defaults }
+
+export const toPolicies = ({ base, byName, byVariable }: Decoded, version: number): Policies => ({
+  version,
+  get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base
+})
+
+/** Whether two settings come to the same. */
+export const same = (a: Decoded, b: Decoded): boolean =>
+  Equal.equals(a.base, b.base) &&
+  a.byName.size === b.byName.size &&
+  [...a.byName].every(([name, policy]) => Equal.equals(policy, b.byName.get(name)))
 
 /**
  * Decodes settings and what the environment says beside them. What is more specific wins; of what is equally specific, the
@@ -18,9 +37,8 @@ export const none: Policies = { version: 0, get: () => defaults }
  */
 export const decodeSettings = (
   input: unknown,
-  version: number,
   environment?: Environment
-): Result.Result<Policies, ReadonlyArray<Problem>> => {
+): Result.Result<Decoded, ReadonlyArray<Problem>> => {
   const settings = decodeSettingsShape(input)
   const problems: Array<Problem> = [...settings.problems]
   const take = <A>(result: Result.Result<A, ReadonlyArray<Problem>>, otherwise: A): A => {
@@ -57,7 +75,7 @@ export const decodeSettings = (
   }
   problems.push(...circles(base, byName))
   if (problems.length > 0) return Result.fail(problems)
-  return Result.succeed({ version, get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base })
+  return Result.succeed({ base, byName, byVariable })
 }
 
 const unknownNames = (

@@ -5,11 +5,13 @@ import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import { BreakerStore } from "../../BreakerStore.ts"
 import * as Circuit from "../../Circuit.ts"
 import { CurrentTenant } from "../currentTenant.ts"
-import { effective, type Inspection, inspect } from "../engine/inspection.ts"
+import { blocking, dependencies } from "../engine/dependencies.ts"
+import { type Inspection, inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { move, type Next, nextCooldown } from "../engine/move.ts"
 import type { Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
+import { effective } from "../engine/standing.ts"
 import type { Policies } from "../policy/settings.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
@@ -23,6 +25,7 @@ export interface ByHand {
 }
 
 interface Found {
+  readonly registry: Registry
   readonly runtime: Runtime
   readonly circuit: LiveCircuit
 }
@@ -46,7 +49,7 @@ const on = <A>(
     const registry = registryOf(fiber)
     const tenant = Context.get(fiber.context, CurrentTenant)
     const policies = Context.get(fiber.context, BreakerPolicy.Policies)
-    return f({ runtime: registry.runtime, circuit: find(registry, name, key, tenant, policies) })
+    return f({ registry, runtime: registry.runtime, circuit: find(registry, name, key, tenant, policies) })
   })
 
 /** For who steers: makes the circuit if it is not there yet. */
@@ -147,42 +150,57 @@ export const state = (name: string, key: string | undefined): Effect.Effect<Circ
   read("state", name, key, ({ circuit, runtime }) => Effect.succeed(effective(circuit, runtime.time.now())._tag))
 
 export const inspection = (name: string, key: string | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
-  read("inspect", name, key, ({ circuit, runtime }) => Effect.succeed(inspect(runtime, circuit)))
+  read("inspect", name, key, ({ circuit, registry }) => Effect.succeed(inspect(registry, circuit)))
 
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = BreakerStore.useSync((registry) =>
-  registry.all().map((circuit) => inspect(registry.runtime, circuit))
+  registry.all().map((circuit) => inspect(registry, circuit))
 )
 
-/** Waits, in a transaction, until calls pass; an override that will run out is waited for with the clock. */
+/** Waits, in a transaction, until calls pass; what ends by itself (an override, a cooldown) is waited for with the clock. */
 export const awaitClosed = (name: string, key: string | undefined): Effect.Effect<void, never, BreakerStore> => {
-  // Looked up again each time: the circuit of the key or of the name may have been made meanwhile.
+  // Looked up again each time: the circuits that matter may have been made meanwhile.
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
-    read("awaitClosed", name, key, ({ circuit, runtime }) => mayHavePassed(runtime, circuit)),
+    read("awaitClosed", name, key, ({ circuit, registry }) => mayHavePassed(registry, circuit)),
     (passes) => (passes ? Effect.void : wait)
   )
   return wait
 }
 
 /** Waits until the circuit lets calls through, or until what there is to wait for is no longer the same. */
-const mayHavePassed = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<boolean> =>
+const mayHavePassed = (registry: Registry, circuit: LiveCircuit): Effect.Effect<boolean> =>
   Effect.suspend(() => {
-    const { group } = circuit
-    const { single } = group
-    const refs = single === undefined || single === circuit ? [circuit.control] : [circuit.control, single.control]
-    /** The first override to run out. */
-    const expiry = () => {
-      const now = runtime.time.now()
-      const ends = refs.map(({ value }) => (Circuit.isForced(value) && now < value.until ? value.until : Infinity))
-      return Math.min(...ends)
-    }
-    const armed = expiry()
+    const { time } = registry.runtime
+    const circuits = () =>
+      [circuit, circuit.group.single, ...dependencies(registry, circuit)].filter((one) => one !== undefined)
+    const watched = circuits()
+    /** When the first of what ends by itself does so. */
+    const nextEnd = () => Math.min(...watched.map((one) => endOf(one, circuit, time.now())))
+    const armed = nextEnd()
+    const { enabled, mode } = circuit.policy
+    if (mode === "observe" || enabled === false) return Effect.succeed(true)
+    // What was seen after a wait is looked at again from the beginning, with the circuits that there are then.
+    let waited = false
     const passes = Effect.tx(
-      Effect.flatMap(Effect.forEach(refs, TxRef.get), () => {
-        const { _tag } = effective(circuit, runtime.time.now())
-        if (_tag === "Closed" || _tag === "Disabled") return Effect.succeed(true)
-        return group.single === single && expiry() === armed ? Effect.txRetry : Effect.succeed(false)
-      })
+      Effect.flatMap(
+        Effect.forEach(watched, (one) => TxRef.get(one.control)),
+        () => {
+          const now = time.now()
+          const { _tag } = effective(circuit, now)
+          const closed = _tag === "Closed" && blocking(registry, circuit, now) === undefined
+          if (closed || _tag === "Disabled" || waited) return Effect.succeed(!waited)
+          waited = true
+          return Effect.txRetry
+        }
+      )
     )
     if (armed === Infinity) return passes
-    return Effect.raceFirst(passes, Effect.as(Effect.sleep(armed - runtime.time.now()), false))
+    return Effect.raceFirst(passes, Effect.as(Effect.sleep(armed - time.now()), false))
   })
+
+/** An override ends at its expiry; that a dependency blocks ends with its cooldown. */
+const endOf = (one: LiveCircuit, waiting: LiveCircuit, now: number): number => {
+  const control = one.control.value
+  const until =
+    Circuit.isForced(control) || (control._tag === "Open" && one.group !== waiting.group) ? control.until : 0
+  return now < until ? until : Infinity
+}

@@ -95,7 +95,7 @@ export const admit = (
     const circuit = locate(fiber, registry, target)
     const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(fiber, circuit), lease)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
-    // Interrupted before the permit reaches its owner, it is given back.
+    // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.
     return Effect.as(
       Effect.onExitPrimitive(admitted, (exit) => (exit._tag === "Failure" ? call.settle(exit) : undefined)),
       call
