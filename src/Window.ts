@@ -127,7 +127,11 @@ class Trouble {
   readonly failures: Array<number> = zeros()
   readonly slow: Array<number> = zeros()
   readonly weight: Array<number> = zeros()
+  /** The sums of these. */
+  readonly total = { failures: 0, slow: 0, weight: 0 }
 }
+
+const none = { failures: 0, slow: 0, weight: 0 }
 
 const zeros = (): Array<number> => new Array<number>(buckets).fill(0)
 
@@ -142,9 +146,6 @@ class TimeWindow implements Window {
   private perBucket: Array<number> | undefined = undefined
   private trouble: Trouble | undefined = undefined
   private calls = 0
-  private failures = 0
-  private slow = 0
-  private weight = 0
 
   constructor(over: Over & { readonly _tag: "Time" }) {
     this.over = over
@@ -159,16 +160,14 @@ class TimeWindow implements Window {
 
   counts(now: number): Counts {
     this.forget(bucketOf(now, this.over))
-    return { calls: this.calls, failures: this.failures, slow: this.slow, weight: this.weight }
+    const { failures, slow, weight } = this.trouble?.total ?? none
+    return { calls: this.calls, failures, slow, weight }
   }
 
   clear(): void {
     this.perBucket = undefined
     this.trouble = undefined
     this.calls = 0
-    this.failures = 0
-    this.slow = 0
-    this.weight = 0
   }
 
   /** Adds the buckets of another window, each at its own time, as far as they are not too old for this one. */
@@ -201,9 +200,9 @@ class TimeWindow implements Window {
     trouble.failures[at] = (trouble.failures[at] ?? 0) + failures
     trouble.slow[at] = (trouble.slow[at] ?? 0) + slow
     trouble.weight[at] = (trouble.weight[at] ?? 0) + weight
-    this.failures += failures
-    this.slow += slow
-    this.weight += weight
+    trouble.total.failures += failures
+    trouble.total.slow += slow
+    trouble.total.weight += weight
   }
 
   /** Moves on to `bucket` and subtracts the buckets that are now out of sight. */
@@ -218,13 +217,13 @@ class TimeWindow implements Window {
         this.calls -= perBucket[at] ?? 0
         perBucket[at] = 0
         if (trouble === undefined) continue
-        this.failures -= trouble.failures[at] ?? 0
-        this.slow -= trouble.slow[at] ?? 0
-        this.weight -= trouble.weight[at] ?? 0
+        trouble.total.failures -= trouble.failures[at] ?? 0
+        trouble.total.slow -= trouble.slow[at] ?? 0
+        trouble.total.weight -= trouble.weight[at] ?? 0
         trouble.failures[at] = trouble.slow[at] = trouble.weight[at] = 0
       }
       // Subtracting fractions leaves crumbs; a window without failures weighs exactly nothing.
-      if (this.failures === 0) this.weight = 0
+      if (trouble?.total.failures === 0) trouble.total.weight = 0
     }
     this.newest = bucket
   }

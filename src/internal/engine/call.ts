@@ -9,7 +9,7 @@ import * as Outcome from "../../Outcome.ts"
 import * as Trip from "../../Trip.ts"
 import { printable, show } from "../printable.ts"
 import { blocking, dependencies } from "./dependencies.ts"
-import type { InFlight, LiveCircuit } from "./liveCircuit.ts"
+import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { announce, type Moved, move, type Next, open } from "./move.ts"
 import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
@@ -30,8 +30,6 @@ type Kind = "Waiting" | "Normal" | "Probe" | "Pass" | "Settled"
  */
 export class Call extends Effectable.Class<unknown, unknown> implements InFlight {
   start = 0
-  /** When the call itself ended; reading its exit may take longer. */
-  private ended = 0
   private kind: Kind = "Waiting"
   private era = 0
   private lease = 0
@@ -130,7 +128,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { circuit } = this
     if (circuit.runningSince === undefined) return this.begin("Normal", era, now)
     circuit.lapse(now)
-    const opening = circuit.arrivalTrip === undefined ? undefined : this.judge(era, now, circuit.arrivalTrip)
+    const opening = this.judge(era, now, Trip.onArrival(circuit.policy.trip))
     return opening === undefined ? this.begin("Normal", era, now) : Effect.flatMap(opening, () => this.decide())
   }
 
@@ -145,10 +143,8 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).calls++
     if (this.permitMillis > 0) {
       circuit.lapse(now)
-      circuit.permits ??= new Map()
-      const until = now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis)
-      circuit.permits.set(this, until)
-      circuit.firstLapse = Math.min(circuit.firstLapse, until)
+      circuit.permits ??= new Permits()
+      circuit.permits.add(this, now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis))
     }
     return this.self
   }
@@ -244,33 +240,49 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   settle(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
-    this.ended = this.registry.runtime.time.now()
-    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) return this.record(probe, Outcome.ignored, exit)
-    if (this.classify === undefined) return this.record(probe, defaultOutcome(exit), exit)
+    // When the call itself ended: reading its exit may take longer.
+    const now = this.registry.runtime.time.now()
+    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause))
+      return this.record(probe, Outcome.ignored, exit, now)
+    if (this.classify === undefined) return this.record(probe, defaultOutcome(exit), exit, now)
     let outcome: Outcome.Outcome | Effect.Effect<Outcome.Outcome>
     try {
       outcome = this.classify(exit)
     } catch (defect) {
-      return this.misread(probe, exit, Cause.die(defect))
+      return this.misread(probe, exit, now, Cause.die(defect))
     }
-    if (!Effect.isEffect(outcome)) return this.read(probe, exit, outcome)
+    if (!Effect.isEffect(outcome)) return this.read(probe, exit, now, outcome)
     return Effect.matchCauseEffect(outcome, {
-      onFailure: (cause) => this.misread(probe, exit, cause),
-      onSuccess: (outcome) => this.read(probe, exit, outcome) ?? Effect.void
+      onFailure: (cause) => this.misread(probe, exit, now, cause),
+      onSuccess: (outcome) => this.read(probe, exit, now, outcome) ?? Effect.void
     })
   }
 
-  private read(probe: boolean, exit: Exit.Exit<unknown, unknown>, outcome: unknown): Effect.Effect<void> | undefined {
-    if (isOutcome(outcome)) return this.record(probe, outcome, exit)
-    return this.misread(probe, exit, Cause.die(new TypeError(`classify must give an Outcome, got ${show(outcome)}`)))
+  private read(
+    probe: boolean,
+    exit: Exit.Exit<unknown, unknown>,
+    now: number,
+    outcome: unknown
+  ): Effect.Effect<void> | undefined {
+    if (isOutcome(outcome)) return this.record(probe, outcome, exit, now)
+    return this.misread(
+      probe,
+      exit,
+      now,
+      Cause.die(new TypeError(`classify must give an Outcome, got ${show(outcome)}`))
+    )
   }
 
   /** A classifier that fails must not cost the caller the result of his call: it is reported once, and not heard. */
-  private misread(probe: boolean, exit: Exit.Exit<unknown, unknown>, cause: Cause.Cause<never>): Effect.Effect<void> {
+  private misread(
+    probe: boolean,
+    exit: Exit.Exit<unknown, unknown>,
+    now: number,
+    cause: Cause.Cause<never>
+  ): Effect.Effect<void> {
     const { circuit } = this
-    const settled = this.record(probe, defaultOutcome(exit), exit) ?? Effect.void
-    if (circuit.classifyReported) return settled
-    circuit.classifyReported = true
+    const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
+    if (!circuit.reportsFirst("classify")) return settled
     const message = `A classifier of the circuit "${printable(circuit.group.name)}" failed; exits are read as by default`
     return Effect.andThen(settled, quietly(Effect.logError(message, cause)))
   }
@@ -279,28 +291,27 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   settleAs(outcome: Outcome.Outcome): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
-    this.ended = this.registry.runtime.time.now()
-    return this.record(probe, outcome, undefined)
+    return this.record(probe, outcome, undefined, this.registry.runtime.time.now())
   }
 
   private record(
     probe: boolean,
     outcome: Outcome.Outcome,
-    exit: Exit.Exit<unknown, unknown> | undefined
+    exit: Exit.Exit<unknown, unknown> | undefined,
+    now: number
   ): Effect.Effect<void> | undefined {
     const { circuit } = this
     if (outcome._tag === "Ignored") {
       circuit.ignored++
       return probe ? this.settleProbe(outcome) : undefined
     }
-    const now = this.ended
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
       if (probe) return this.settleProbe(outcome)
       if (circuit.control.value.era !== this.era) return undefined
       circuit.seenIn(this.era).recordSuccess(now, slow)
-      return slow ? this.judge(this.era, now) : undefined
+      return slow ? this.judge(this.era, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
     this.countFailure(detail)
@@ -310,7 +321,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail, hintUntil: now + hint })
     }
     circuit.seenIn(this.era).recordFailure(now, slow, outcome.weight, hint)
-    return this.judge(this.era, now)
+    return this.judge(this.era, now, circuit.policy.trip)
   }
 
   /** Whether it took too long, which is counted. */
@@ -328,16 +339,15 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   }
 
   /** Asks the trip, and opens if it says so. */
-  private judge(era: number, now: number, trip = this.circuit.policy.trip): Effect.Effect<unknown> | undefined {
+  private judge(era: number, now: number, trip: Trip.Trip | undefined): Effect.Effect<unknown> | undefined {
     const { circuit } = this
     const { runtime } = this.registry
     const seen = circuit.trips(now, runtime.time.wall())
     let tripped: Trip.Trip | undefined
     try {
-      tripped = Trip.tripped(trip, seen)
+      tripped = trip === undefined ? undefined : Trip.tripped(trip, seen)
     } catch (error) {
-      if (circuit.tripReported) return undefined
-      circuit.tripReported = true
+      if (!circuit.reportsFirst("trip")) return undefined
       return quietly(
         Effect.logError(
           `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip`,

@@ -38,8 +38,9 @@ export class NamedGroup implements Group {
 
   /** Whether a call that said this was found to mean the policy of this name. */
   hasAgreed(policies: Policies, inline: Inline): boolean {
-    for (const one of this.agreed) {
-      if (one.policies === policies && one.inline === inline) return one.version === policies.version
+    for (let i = 0; i < this.agreed.length; i++) {
+      const one = this.agreed[i]
+      if (one?.policies === policies && one.inline === inline) return one.version === policies.version
     }
     return false
   }

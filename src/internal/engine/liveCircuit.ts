@@ -23,6 +23,36 @@ export interface TenantCounts {
   rejected: number
 }
 
+/** Permits and when each lapses. */
+export class Permits {
+  private readonly untils = new Map<InFlight, number>()
+  /** None lapses before this, so that none is looked at before. */
+  private first = Infinity
+
+  add(permit: InFlight, until: number): void {
+    this.untils.set(permit, until)
+    this.first = Math.min(this.first, until)
+  }
+
+  /** Whether it was still there. */
+  delete(permit: InFlight): boolean {
+    return this.untils.delete(permit)
+  }
+
+  /** Takes out those that have lapsed. */
+  lapsed(now: number): ReadonlyArray<InFlight> {
+    if (now < this.first) return []
+    const found: Array<InFlight> = []
+    this.first = Infinity
+    for (const [permit, until] of this.untils) {
+      if (now < until) this.first = Math.min(this.first, until)
+      else found.push(permit)
+    }
+    for (const permit of found) this.untils.delete(permit)
+    return found
+  }
+}
+
 const maxLastFailures = 5
 const maxTenants = 1_000
 
@@ -54,16 +84,12 @@ export class LiveCircuit {
   plain = true
   /** Calls in flight, oldest first; kept only for a trip that asks how long they have been running. */
   runningSince: Map<InFlight, number> | undefined = undefined
-  /** Permits of callers that admit and settle by themselves, with the time at which they lapse. */
-  permits: Map<InFlight, number> | undefined = undefined
-  /** No permit lapses before this. */
-  firstLapse = Infinity
+  /** The permits of callers that admit and settle by themselves. */
+  permits: Permits | undefined = undefined
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
   /** The policy's health check, while it runs. */
   watching: { readonly probe: Policy["probe"]; readonly stop: () => void } | undefined = undefined
-  /** The part of the trip that calls in flight alone may set off. */
-  arrivalTrip: Trip.Trip | undefined = undefined
   /** Calls that wait for the policy's flag. */
   pending = 0
   rampCredit = 0
@@ -78,10 +104,8 @@ export class LiveCircuit {
   passed = 0
   /** Of these, the ones that `enforce` would have rejected. */
   wouldReject = 0
-  /** A custom trip that threw has been reported. */
-  tripReported = false
-  /** A classifier that failed has been reported. */
-  classifyReported = false
+  /** What has been reported once and is not again. */
+  reported: Set<"trip" | "classify"> | undefined = undefined
   /** Wall clock of the latest move; 0 before the first. */
   movedAt = 0
 
@@ -107,7 +131,6 @@ export class LiveCircuit {
   private adopt(policy: Policy): void {
     this.policy = policy
     const watches = Trip.watchesRunning(policy.trip)
-    this.arrivalTrip = watches ? Trip.onArrival(policy.trip) : undefined
     if (!watches) this.runningSince = undefined
     else this.runningSince ??= new Map()
     this.plain =
@@ -151,16 +174,17 @@ export class LiveCircuit {
     return counts
   }
 
+  /** Says something once; whether it was not said before. */
+  reportsFirst(what: "trip" | "classify"): boolean {
+    this.reported ??= new Set()
+    if (this.reported.has(what)) return false
+    this.reported.add(what)
+    return true
+  }
+
   /** Forgets the permits that lapsed: their callers are not heard of again. */
   lapse(now: number): void {
-    if (this.permits === undefined || now < this.firstLapse) return
-    this.firstLapse = Infinity
-    for (const [permit, until] of this.permits) {
-      if (now < until) {
-        this.firstLapse = Math.min(this.firstLapse, until)
-        continue
-      }
-      this.permits.delete(permit)
+    for (const permit of this.permits?.lapsed(now) ?? []) {
       this.runningSince?.delete(permit)
       this.inFlight--
       this.ignored++
