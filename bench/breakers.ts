@@ -16,8 +16,15 @@ import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import Opossum from "opossum"
 import { bytesEach, type Case, type Figure, measure } from "./measure.ts"
 
-const { values: flags } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } })
-const quick = flags.quick === true
+const { values: flags } = parseArgs({
+  options: { json: { type: "boolean" }, quick: { type: "boolean" }, help: { type: "boolean" } },
+  strict: false
+})
+if (flags["help"] === true) {
+  console.log("npm run bench -- [--json] [--quick]")
+  process.exit(0)
+}
+const quick = flags["quick"] === true
 const rounds = quick ? 3 : 15
 const calls = quick ? 20_000 : 200_000
 
@@ -106,7 +113,7 @@ const cases: ReadonlyArray<Case> = [
   { name: "Effect.onExit", calls, run: loop(bare, () => withOnExit) },
   { name: "effect-fuse, closed", calls, run: closed("api") },
   {
-    name: "effect-fuse, closed, written in the loop",
+    name: "effect-fuse, closed, protect called anew each time",
     calls,
     run: loop(ours, () => CircuitBreaker.protect(noop, "api"))
   },
@@ -174,18 +181,8 @@ const memory = (policy: BreakerPolicy.Input, callsEach: number) =>
     const runtime = ManagedRuntime.make(
       Layer.mergeAll(BreakerStore.layerMemoryWith({ maxCircuits: circuits }), BreakerPolicy.layer({ default: policy }))
     )
-    await runtime.runPromise(
-      Effect.forEach(
-        Array.from({ length: circuits }, (_, i) => i),
-        (i) =>
-          Effect.forEach(
-            Array.from({ length: callsEach }),
-            () => CircuitBreaker.protect(noop, "memory", { key: `key-${i}` }),
-            { discard: true }
-          ),
-        { discard: true }
-      )
-    )
+    const call = (i: number) => CircuitBreaker.protect(noop, "memory", { key: `key-${Math.floor(i / callsEach)}` })
+    await loop(runtime, call)(circuits * callsEach)
     return runtime
   })
 const bytes = {
@@ -278,19 +275,28 @@ const result = {
   bars
 }
 
-if (flags.json === true) console.log(JSON.stringify(result, null, 2))
+if (flags["json"] === true) console.log(JSON.stringify(result, null, 2))
 else {
-  console.log(`${result.cpu}, ${result.cores} cores, Node ${result.node}; medians of ${rounds} rounds, in turns\n`)
+  console.log(
+    `${result.cpu}, ${result.cores} cores, Node ${result.node}; ${rounds} rounds in which all cases take turns\n`
+  )
+  console.log(`${"one call".padEnd(52)}   median  beside Effect.onExit   lowest to highest`)
   const base = get("Effect.onExit").nanos
   for (const { highest, lowest, name, nanos } of figures.values()) {
     console.log(
-      `${name.padEnd(46)} ${nanos.toFixed(0).padStart(7)} ns  ${(nanos / base).toFixed(2).padStart(7)} x onExit   ${lowest.toFixed(0)} to ${highest.toFixed(0)}`
+      `${name.padEnd(52)} ${nanos.toFixed(0).padStart(5)} ns  ${(nanos / base).toFixed(2).padStart(18)} x   ${lowest.toFixed(0)} to ${highest.toFixed(0)} ns`
     )
   }
-  for (const [name, value] of Object.entries(bytes)) console.log(`\nbytes a circuit, ${name}: ${value.toFixed(0)}`)
-  console.log(`\nimport: ${imports.root.toFixed(0)} ms, the Effect modules it needs ${imports.needed.toFixed(0)} ms\n`)
-  for (const { bar, met, value } of bars)
-    console.log(`${met ? "met   " : "MISSED"}  ${value.toFixed(2).padStart(8)}  ${bar}`)
+  console.log("")
+  for (const [name, value] of Object.entries(bytes))
+    console.log(`memory of a circuit, ${name}: ${value.toFixed(0)} bytes`)
+  console.log(
+    `import "effect-fuse": ${imports.root.toFixed(0)} ms; importing only the Effect modules that it needs: ${imports.needed.toFixed(0)} ms\n`
+  )
+  if (quick) console.log("a quick run is too short to judge by")
+  else
+    for (const { bar, met, value } of bars)
+      console.log(`${met ? "met   " : "MISSED"} ${value.toFixed(2).padStart(8)}  ${bar}`)
 }
 
 if (!quick) {

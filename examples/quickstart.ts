@@ -1,12 +1,12 @@
 /**
  * A shop that works, fails, hangs and recovers, called over HTTP through a circuit breaker.
  *
- *     npm start             a timeline
- *     npm start -- --json   the same facts for a machine
+ *     npm start                a timeline
+ *     npm start -s -- --json   the same facts for a machine
  */
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Duration, Effect, Layer, Logger, pipe, Schedule, Stream } from "effect"
+import { Console, Duration, Effect, Exit, Layer, Logger, pipe, Schedule, Stream } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { type BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker } from "effect-fuse"
 import { openShop, type Shop } from "./quickstart/shop.ts"
@@ -18,15 +18,16 @@ const policies = BreakerPolicy.layer({
   breakers: { shop: { cooldown: Schedule.exponential("1 second") } }
 })
 
-const callShop = Effect.fnUntraced(function* (url: string) {
-  const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
-  return yield* pipe(
-    client.get(url),
-    Effect.timeout("300 millis"),
-    CircuitBreaker.protect("shop"),
-    Effect.retry({ times: 2, schedule: Schedule.spaced("50 millis"), while: (error) => error._tag !== "CircuitOpen" })
+const callShop = (url: string, witness: Witness) =>
+  Effect.flatMap(HttpClient.HttpClient, (client) =>
+    pipe(
+      HttpClient.filterStatusOk(client).get(url),
+      Effect.timeout("300 millis"),
+      CircuitBreaker.protect("shop"),
+      witness, // only for the show: it writes down how each attempt ended
+      Effect.retry({ times: 2, schedule: Schedule.spaced("50 millis"), while: (error) => error._tag !== "CircuitOpen" })
+    )
   )
-})
 
 const services = Layer.mergeAll(BreakerStore.layerMemory, policies, FetchHttpClient.layer)
 
@@ -42,41 +43,46 @@ const seconds = () => (performance.now() - begin) / 1000
 
 interface Diary {
   ends: Array<End>
-  readonly totals: Record<End, number>
+  readonly attempts: Record<End, number>
   readonly moves: Array<BreakerEvent.Transition & { readonly seconds: number }>
   firstRejection: number | undefined
 }
 
-const customer = (shop: Shop, diary: Diary) =>
-  pipe(
-    callShop(shop.url),
-    Effect.match({
-      onSuccess: (): End => "ok",
-      onFailure: (error): End =>
-        error._tag === "CircuitOpen" ? "rejected" : error._tag === "TimeoutError" ? "timeout" : "error"
-    }),
-    Effect.tap((end) =>
+type Witness = <A, E extends { readonly _tag: string }, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const witnessFor =
+  (diary: Diary): Witness =>
+  (self) =>
+    Effect.onExit(self, (exit) =>
       Effect.sync(() => {
+        const error = Exit.isFailure(exit)
+          ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+          : undefined
+        if (Exit.isFailure(exit) && error === undefined) return
+        const tag = error?._tag
+        const end: End =
+          tag === undefined ? "ok" : tag === "CircuitOpen" ? "rejected" : tag === "TimeoutError" ? "timeout" : "error"
         diary.ends.push(end)
-        diary.totals[end]++
+        diary.attempts[end]++
         if (end === "rejected") diary.firstRejection ??= seconds()
       })
-    ),
-    Effect.repeat(Schedule.spaced("100 millis"))
-  )
+    )
 
+const customer = (shop: Shop, diary: Diary) =>
+  pipe(callShop(shop.url, witnessFor(diary)), Effect.ignore, Effect.repeat(Schedule.spaced("100 millis")))
+
+/** A row for each half second, with the mood in which it began. */
 const watch = (shop: Shop, diary: Diary) =>
   Effect.gen(function* () {
+    const mood = shop.mood()
+    yield* Effect.sleep("500 millis")
     const { retryAfter, state } = yield* CircuitBreaker.inspect("shop")
     const { ends } = diary
     diary.ends = []
     yield* print(
-      row(
-        { seconds: seconds(), mood: shop.mood(), state, retryAfterSeconds: Duration.toSeconds(retryAfter), ends },
-        paint
-      )
+      row({ seconds: seconds(), mood, state, retryAfterSeconds: Duration.toSeconds(retryAfter), ends }, paint)
     )
-  }).pipe(Effect.repeat(Schedule.spaced("500 millis")))
+  }).pipe(Effect.forever)
 
 const note = (diary: Diary) =>
   Stream.runForEach(CircuitBreaker.events, (event) => {
@@ -89,7 +95,7 @@ const program = Effect.gen(function* () {
   const shop = yield* openShop
   const diary: Diary = {
     ends: [],
-    totals: { ok: 0, error: 0, timeout: 0, rejected: 0 },
+    attempts: { ok: 0, error: 0, timeout: 0, rejected: 0 },
     moves: [],
     firstRejection: undefined
   }
@@ -115,7 +121,7 @@ const program = Effect.gen(function* () {
     spared: totals.rejected,
     reachedWhileDown: shop.requests.fails + shop.requests.hangs,
     reached: shop.requests,
-    customersSaw: diary.totals,
+    attempts: diary.attempts,
     secondsToFirstRejection: (diary.firstRejection ?? Number.NaN) - failedAt,
     secondsToRecover: closedAt - recoveredAt,
     transitions: diary.moves.map(({ at, from, seconds, to, why }) => ({ seconds, at, from, to, why }))

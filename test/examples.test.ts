@@ -21,8 +21,10 @@ describe("npm start", () => {
     assert.include(moves, "HalfOpen Open ProbeFailed")
     assert.strictEqual(moves.at(-1), "HalfOpen Closed Recovered")
     assert.isAbove(facts.spared, facts.reachedWhileDown)
-    assert.isAbove(facts.customersSaw.ok, 0)
-    assert.strictEqual(facts.customersSaw.rejected, facts.spared)
+    assert.isAbove(facts.attempts.ok, 0)
+    assert.isAbove(facts.attempts.error, 0)
+    assert.isAbove(facts.attempts.timeout, 0)
+    assert.strictEqual(facts.attempts.rejected, facts.spared)
   }, 60_000)
 
   it("is plain where the output is not a terminal", async () => {

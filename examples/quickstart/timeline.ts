@@ -1,7 +1,7 @@
 import type { BreakerEvent, Circuit } from "effect-fuse"
 import type { Mood } from "./shop.ts"
 
-/** How one call ended, as its caller saw it. */
+/** How one attempt ended. */
 export type End = "ok" | "error" | "timeout" | "rejected"
 
 export interface Row {
@@ -27,7 +27,7 @@ const moodColours = { works: "green", fails: "red", hangs: "red", recovered: "gr
 const signs = { ok: ["green", "+"], error: ["red", "x"], timeout: ["yellow", "t"], rejected: ["dim", "."] } as const
 
 export const legend = (paint: Paint): string =>
-  `one sign a call:  ${paint("green", "+")} answered   ${paint("red", "x")} failed   ${paint("yellow", "t")} timed out   ${paint("dim", ".")} rejected by the circuit, not sent\n\n` +
+  `one sign an attempt:  ${paint("green", "+")} answered   ${paint("red", "x")} failed   ${paint("yellow", "t")} timed out   ${paint("dim", ".")} rejected by the circuit, not sent\n\n` +
   paint("dim", "   time  the shop    circuit    calls")
 
 export const row = ({ ends, mood, retryAfterSeconds, seconds, state }: Row, paint: Paint): string => {

@@ -1,5 +1,8 @@
+import * as Context from "effect/Context"
+import { Policies } from "../../BreakerPolicy.ts"
+import { CurrentTenant } from "../currentTenant.ts"
 import type { Policy } from "../policy/policy.ts"
-import type { Policies } from "../policy/settings.ts"
+import { none } from "../policy/settings.ts"
 import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
 import { watch } from "./move.ts"
@@ -10,6 +13,12 @@ export const maxKeyLength = 512
 
 /** How many circuits are looked at to find one to evict; the next search goes on from there. */
 const evictionSteps = 256
+
+/** What the services of a fiber say of a call. */
+export interface Caller {
+  readonly policies: Policies
+  readonly tenant: string | undefined
+}
 
 /** All circuits of one store in this process. */
 export class Registry {
@@ -23,17 +32,28 @@ export class Registry {
   /** Where the next search for a circuit to evict begins, in a ring of all that have a key, oldest first. */
   private hand: LiveCircuit | undefined = undefined
 
+  /** The latest context and what it said: calls of one fiber come with the same one, time after time. */
+  private context: Context.Context<never> | undefined = undefined
+  private caller: Caller = { policies: none, tenant: undefined }
+
   constructor(runtime: Runtime, maxCircuits: number) {
     this.runtime = runtime
     this.maxCircuits = maxCircuits
+  }
+
+  callerOf(context: Context.Context<never>): Caller {
+    if (context !== this.context) {
+      this.caller = { policies: Context.get(context, Policies), tenant: Context.get(context, CurrentTenant) }
+      this.context = context
+    }
+    return this.caller
   }
 
   /** The circuit that a call means, made if there is none. Dies if its policy is not that of the name. */
   find(
     name: string,
     key: string | undefined,
-    tenant: string | undefined,
-    policies: Policies,
+    { policies, tenant }: Caller,
     inline: Partial<Policy> | undefined
   ): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
@@ -49,7 +69,7 @@ export class Registry {
    * The same for somebody who steers it by hand. He has no policy to declare: the first call will. What he means is made
    * even where there is no room left, or he might steer a circuit that others share.
    */
-  reach(name: string, key: string | undefined, tenant: string | undefined, policies: Policies): LiveCircuit {
+  reach(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
     group.refresh()
     const own = keyFor(group.policy, key, tenant)
@@ -57,7 +77,7 @@ export class Registry {
   }
 
   /** The circuit that somebody looks at: the one that calls would use, or one that nobody has called, kept nowhere. */
-  view(name: string, key: string | undefined, tenant: string | undefined, policies: Policies): LiveCircuit {
+  view(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name)
     if (group === undefined) {
       const unused = new NamedGroup(name, policies)

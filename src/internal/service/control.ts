@@ -1,18 +1,14 @@
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as TxRef from "effect/TxRef"
-import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import { BreakerStore } from "../../BreakerStore.ts"
 import * as Circuit from "../../Circuit.ts"
-import { CurrentTenant } from "../currentTenant.ts"
 import { blocking, dependencies } from "../engine/dependencies.ts"
 import { type Inspection, inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { move, type Next, nextCooldown } from "../engine/move.ts"
-import type { Registry } from "../engine/registry.ts"
+import type { Caller, Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
 import { effective } from "../engine/standing.ts"
-import type { Policies } from "../policy/settings.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
 import { registryOf } from "./protect.ts"
@@ -30,13 +26,7 @@ interface Found {
   readonly circuit: LiveCircuit
 }
 
-type Find = (
-  registry: Registry,
-  name: string,
-  key: string | undefined,
-  tenant: string | undefined,
-  policies: Policies
-) => LiveCircuit
+type Find = (registry: Registry, name: string, key: string | undefined, caller: Caller) => LiveCircuit
 
 /** Runs `f` on the circuit that the fiber means, as `find` finds it. */
 const on = <A>(
@@ -47,9 +37,11 @@ const on = <A>(
 ): Effect.Effect<A, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
-    const tenant = Context.get(fiber.context, CurrentTenant)
-    const policies = Context.get(fiber.context, BreakerPolicy.Policies)
-    return f({ registry, runtime: registry.runtime, circuit: find(registry, name, key, tenant, policies) })
+    return f({
+      registry,
+      runtime: registry.runtime,
+      circuit: find(registry, name, key, registry.callerOf(fiber.context))
+    })
   })
 
 /** For who steers: makes the circuit if it is not there yet. */

@@ -5,7 +5,6 @@ import * as Result from "effect/Result"
 import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import { BreakerStore } from "../../BreakerStore.ts"
 import type * as CircuitOpen from "../../CircuitOpen.ts"
-import { CurrentTenant } from "../currentTenant.ts"
 import { Call } from "../engine/call.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Classify } from "../engine/reading.ts"
@@ -45,13 +44,7 @@ const inlinePolicy = (input: BreakerPolicy.Input): Partial<Policy> =>
 
 /** The circuit that a fiber means, found with its store, its policies and its tenant. */
 export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, subject: Subject): LiveCircuit =>
-  registry.find(
-    subject.name,
-    subject.key,
-    Context.get(fiber.context, CurrentTenant),
-    Context.get(fiber.context, BreakerPolicy.Policies),
-    subject.inline
-  )
+  registry.find(subject.name, subject.key, registry.callerOf(fiber.context), subject.inline)
 
 export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
   Context.getUnsafe(fiber.context, BreakerStore)
@@ -74,12 +67,15 @@ export const guard = (
     }
     // The services of `self` are those of this fiber, as it runs on it.
     const effect = self as Effect.Effect<unknown, unknown>
-    const call = new Call(registry, circuit, effect, subject.classify, tenantOf(fiber, circuit), 0)
+    const call = new Call(registry, circuit, effect, subject.classify, tenantOf(fiber, registry, circuit), 0)
     return Effect.onExitPrimitive(call, (exit) => call.settle(exit))
   })
 
-const tenantOf = (fiber: Fiber.Fiber<unknown, unknown>, circuit: LiveCircuit): string | undefined =>
-  circuit.policy.tenants === "counted" ? Context.get(fiber.context, CurrentTenant) : undefined
+const tenantOf = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  registry: Registry,
+  circuit: LiveCircuit
+): string | undefined => (circuit.policy.tenants === "counted" ? registry.callerOf(fiber.context).tenant : undefined)
 
 const defaultPermitMillis = 600_000
 
@@ -93,7 +89,7 @@ export const admit = (
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, target)
-    const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(fiber, circuit), lease)
+    const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(fiber, registry, circuit), lease)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
     // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.
     return Effect.as(
