@@ -38,9 +38,6 @@ export const measure = async (cases: ReadonlyArray<Case>, rounds: number): Promi
   })
 }
 
-/** What was measured is never given back, or the next measurement would count it against its own. */
-const kept: Array<unknown> = []
-
 /** Bytes of heap that `make` leaves behind for each of `n` things, kept alive until it is measured. */
 export const bytesEach = async (n: number, make: () => Promise<unknown>): Promise<number> => {
   const collect = globalThis.gc
@@ -53,6 +50,8 @@ export const bytesEach = async (n: number, make: () => Promise<unknown>): Promis
     return process.memoryUsage().heapUsed
   }
   const before = await settle()
-  kept.push(await make())
-  return ((await settle()) - before) / n
+  const kept = await make()
+  const after = await settle()
+  if (kept === undefined) throw new Error("nothing was kept")
+  return (after - before) / n
 }

@@ -102,6 +102,14 @@ export interface CircuitOptions extends Target {
  */
 export interface ProtectOptions<in A, in E, out R = never> extends CircuitOptions, Reading<A, E, R> {}
 
+/** Options that read exits are for effects of certain types, others for all: told apart by what is given. */
+type Reads = { readonly classify: unknown }
+type ReadsErrors<E> = Omit<Reading<never, E>, "classify"> & { readonly classify?: undefined } & (
+    | { readonly isFailure: unknown }
+    | { readonly isIgnored: unknown }
+  )
+type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
+
 /**
  * Lets calls through while the circuit allows it, and learns from how they end.
  *
@@ -117,23 +125,26 @@ export interface ProtectOptions<in A, in E, out R = never> extends CircuitOption
  * @since 0.1.0
  */
 export const protect: {
+  <E>(
+    name: string,
+    options: CircuitOptions & ReadsErrors<E>
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
+  <A, E, R2 = never>(
+    name: string,
+    options: ProtectOptions<A, E, R2> & Reads
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
   (
     name: string,
-    options?: CircuitOptions
+    options?: CircuitOptions & ReadsNot
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
   <A, E, R2 = never>(
     name: string,
     options: ProtectOptions<A, E, R2>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    name: string,
-    options?: CircuitOptions
-  ): Effect.Effect<A, E | CircuitOpen, R | BreakerStore>
   <A, E, R, R2 = never>(
     self: Effect.Effect<A, E, R>,
     name: string,
-    options: ProtectOptions<A, E, R2>
+    options?: ProtectOptions<A, E, R2>
   ): Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked once, on application
 } = (...args: ReadonlyArray<any>): any => {

@@ -170,3 +170,21 @@ it("wrong options do not compile, and throw where they are written", () => {
   // @ts-expect-error close takes no time
   CircuitBreaker.close("api", { for: "1 minute" })
 })
+
+it("a guard that is made apart from its effect keeps the types of whatever it guards, unless it reads exits", () => {
+  const effect = Effect.succeed("x") as Effect.Effect<string, Error>
+  type Guarded = Effect.Effect<string, Error | CircuitOpen.CircuitOpen, BreakerStore.BreakerStore>
+  const guard = CircuitBreaker.protect("api", { key: "eu" })
+  const byKey = (key: string) => CircuitBreaker.protect("api", { key, policy: { probes: 2 } })
+  expectTypeOf(pipe(effect, guard)).toEqualTypeOf<Guarded>()
+  expectTypeOf(pipe(effect, byKey("a"))).toEqualTypeOf<Guarded>()
+  const reading = CircuitBreaker.protect("api", { key: "eu", isFailure: (error: Error) => error.message !== "" })
+  expectTypeOf(pipe(effect, reading)).toEqualTypeOf<Guarded>()
+  // @ts-expect-error a guard that reads errors is for effects with such errors
+  pipe(Effect.succeed("x") as Effect.Effect<string, string>, reading)
+  const options: CircuitBreaker.ProtectOptions<string, Error, "service"> = {}
+  expectTypeOf(CircuitBreaker.protect("api", options)(effect)).toEqualTypeOf<
+    Effect.Effect<string, Error | CircuitOpen.CircuitOpen, "service" | BreakerStore.BreakerStore>
+  >()
+  assert.isFunction(guard)
+})
