@@ -5,8 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import type * as Circuit from "./Circuit.ts"
-
-const State = Schema.Literals(["Closed", "Open", "HalfOpen", "Isolated", "Disabled"])
+import { Scope, State } from "./internal/states.ts"
 
 const whys = [
   "Tripped",
@@ -47,7 +46,7 @@ export const Transition = Schema.TaggedStruct("Transition", {
   retryAfterMillis: Schema.NullOr(Schema.Number),
   detail: Schema.optionalKey(Schema.String),
   actor: Schema.optionalKey(Schema.String),
-  scope: Schema.Literals(["local", "fleet"]),
+  scope: Scope,
   mode: Schema.Literals(["enforce", "observe"])
 })
 

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { printable } from "./internal/printable.ts"
+import { Scope, State } from "./internal/states.ts"
 
 /**
  * Why a call was rejected.
@@ -69,8 +70,8 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
 export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen", {
   circuit: Schema.String,
   key: Schema.optional(Schema.String),
-  state: Schema.Literals(["Closed", "Open", "HalfOpen", "Isolated", "Disabled"]),
-  scope: Schema.Literals(["local", "fleet"]),
+  state: State,
+  scope: Scope,
   reason: Reason,
   retryAfter: RetryAfter,
   openings: Schema.Number,

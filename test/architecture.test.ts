@@ -18,6 +18,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "shapes",
     [
       "internal/printable",
+      "internal/states",
       "internal/currentTenant",
       "CircuitOpen",
       "BreakerEvent",
