@@ -1,7 +1,7 @@
-import { assert } from "@effect/vitest"
-import { Duration, Effect, Schedule, Scheduler } from "effect"
+import { assert, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Fiber, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, type BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import {
   call,
   expectState,
@@ -225,3 +225,21 @@ scenario("an isolation at any operation of a release still holds for every key",
   }
   assert.isAbove(isolated, 3)
 })
+
+it.effect("a circuit whose call waits for the policy's flag is not forgotten, nor once that was interrupted kept", () =>
+  Effect.gen(function* () {
+    const latch = yield* Deferred.make<boolean>()
+    const flagged = { trip: Trip.consecutive(1), enabled: Deferred.await(latch) }
+    const protect = (key: string) => CircuitBreaker.protect(Effect.fail("down"), "api", { key, policy: flagged })
+    const gone = yield* Effect.forkChild(protect("gone"), { startImmediately: true })
+    yield* Fiber.interrupt(gone)
+    const waits = yield* Effect.forkChild(Effect.exit(protect("kept")), { startImmediately: true })
+    assert.strictEqual((yield* BreakerStore.stats).evicted, 1)
+    const late = yield* Effect.forkChild(Effect.exit(protect("late")), { startImmediately: true })
+    assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 2, evicted: 1, overflowed: 1 })
+    yield* Deferred.succeed(latch, true)
+    yield* Fiber.join(waits)
+    yield* Fiber.join(late)
+    assert.strictEqual(yield* CircuitBreaker.state("api", { key: "kept" }), "Open")
+  }).pipe(Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 1 })))
+)

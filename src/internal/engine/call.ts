@@ -20,7 +20,7 @@ import { effective } from "./standing.ts"
 /** So many Ignored probes in a row are worth a word. */
 const ignoredProbes = 10
 
-type Kind = "Waiting" | "Normal" | "Probe" | "Pass" | "Settled"
+type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
 /**
  * One call from its admission to its outcome: the permit, and the effect that admits it and goes on with the call.
@@ -69,15 +69,16 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     if (enabled === false) return this.pass()
     if (enabled === true) return this.decide()
     // A flag that cannot be read protects. Who waits for it keeps the circuit from being forgotten.
+    this.kind = "Asking"
     circuit.pending++
-    const flag = Effect.onExit(
+    return Effect.flatMap(
       Effect.catchCause(enabled, () => Effect.succeed(true)),
-      () =>
-        Effect.sync(() => {
-          circuit.pending--
-        })
+      (on) => {
+        this.kind = "Waiting"
+        circuit.pending--
+        return on ? this.decide() : this.pass()
+      }
     )
-    return Effect.flatMap(flag, (on) => (on ? this.decide() : this.pass()))
   }
 
   /** Who says no first: an override, a dependency, the circuit itself. */
@@ -226,7 +227,8 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private end(): boolean {
     const { circuit, kind } = this
     this.kind = "Settled"
-    if (kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
+    if (kind === "Asking") circuit.pending--
+    if (kind === "Asking" || kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
     if (this.permitMillis > 0) {
       circuit.lapse(this.registry.runtime.time.now())
       if (circuit.permits?.delete(this) !== true) return false
