@@ -170,8 +170,8 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
  *
  * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
  * succeed; none of them may hang, as no other begins while one runs. Effects and schedules in it must be constants: a new
- * one is a new policy. After that, one that fails or does not decode is reported as an error in the log, once while it stays the same,
- * and the last good policies stay in force.
+ * one is a new policy. After that, one that fails or does not decode is reported as an error in the log, once while it
+ * stays the same, and the last good policies stay in force.
  *
  * @category layers
  * @since 0.1.0

@@ -97,6 +97,8 @@ export interface CircuitOptions extends Target {
 }
 
 /**
+ * Which circuit, under which policy, and how the ends of its calls are read.
+ *
  * @category options
  * @since 0.1.0
  */
@@ -146,7 +148,7 @@ export const protect: {
     name: string,
     options?: ProtectOptions<A, E, R2>
   ): Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
-  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked once, on application
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked when it is applied
 } = (...args: ReadonlyArray<any>): any => {
   if (Effect.isEffect(args[0])) return guard(args[0], subject("protect", args[1], args[2]))
   const checked = subject("protect", args[0], args[1])
@@ -183,7 +185,7 @@ export const admit = (
 
 /**
  * The second step: says how the call ended, as an outcome or as an exit, which is read as {@link protect} does by default.
- * The second time, or after the permit has lapsed, nothing happens.
+ * The second time, or after the permit has lapsed, nothing happens. Anything else as the end is a `TypeError`, a defect.
  *
  * @category two steps
  * @since 0.1.0
@@ -259,6 +261,8 @@ export interface ByHand extends Target {
 }
 
 /**
+ * Who steers a circuit by hand, why, and for how long.
+ *
  * @category options
  * @since 0.1.0
  */
@@ -269,8 +273,8 @@ export interface ByHandFor extends ByHand {
 
 /**
  * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says (but none where the
- * policy only observes or is switched off). Without a key it holds for all keys of the name, also for those that are Disabled. What was
- * going on beneath goes on after it: an opening keeps its end.
+ * policy only observes or is switched off). Without a key it holds for all keys of the name, also for those that are
+ * Disabled. What was going on beneath goes on after it: an opening keeps its end.
  *
  * Answers the state that then holds, as all of these do.
  *

@@ -157,10 +157,8 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
     return Effect.flatMap(Effect.exit(Effect.timeout(wanted.check, probeTimeoutMillis)), (exit) =>
       exit._tag === "Failure"
         ? Effect.void
-        : move(runtime, circuit, "HealthCheckPassed", (current) =>
-            current.era === era && isDown(current)
-              ? Circuit.close(current, runtime.time.now(), circuit.policy)
-              : current
+        : move(runtime, circuit, "HealthCheckPassed", (current, now) =>
+            current.era === era && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
           )
     )
   })

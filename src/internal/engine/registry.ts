@@ -41,6 +41,7 @@ export class Registry {
     this.maxCircuits = maxCircuits
   }
 
+  /** Who calls, and under which policies. */
   callerOf(context: Context.Context<never>): Caller {
     if (context !== this.context) {
       this.caller = { policies: Context.get(context, Policies), tenant: Context.get(context, CurrentTenant) }

@@ -7,44 +7,47 @@ import { type Problem, toMillis } from "./schema.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]
 
-/** Each returns the value, or throws what was expected. */
+/** What is wrong with one variable. */
+class Wrong {
+  readonly message: string
+  constructor(message: string) {
+    this.message = message
+  }
+}
+
+const wrong = (message: string): never => {
+  throw new Wrong(message)
+}
+
+const expected = (what: string, text: string): never => wrong(`expected ${what}, got ${JSON.stringify(text)}`)
+
+const toMillisOf = (text: string): number =>
+  toMillis(text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : text) ?? Number.NaN
+
+/** Each returns the value, or throws what is wrong with it. */
 const parsers = {
   count: (text: string) =>
     /^\d+$/.test(text) && Number(text) >= 1 && Number.isSafeInteger(Number(text))
       ? Number(text)
-      : expected("a whole number of 1 or more"),
+      : expected("a whole number of 1 or more", text),
   share: (text: string) =>
     text.trim() !== "" && Number(text) > 0 && Number(text) <= 1
       ? Number(text)
-      : expected("a number above 0 and at most 1"),
+      : expected("a number above 0 and at most 1", text),
   duration: (text: string) => {
     const millis = toMillisOf(text)
     return millis >= 0 && millis < Infinity
       ? millis
-      : expected(`seconds such as "30", or a duration such as "30 seconds"`)
+      : expected(`seconds such as "30", or a duration such as "30 seconds"`, text)
   },
   positiveDuration: (text: string) => {
     const millis = toMillisOf(text)
     return millis > 0 && millis < Infinity
       ? millis
-      : expected(`seconds above 0 such as "30", or a duration such as "30 seconds"`)
+      : expected(`seconds above 0 such as "30", or a duration such as "30 seconds"`, text)
   },
-  mode: (text: string) => (text === "enforce" || text === "observe" ? text : expected(`"enforce" or "observe"`)),
-  flag: (text: string) => (text === "true" ? true : text === "false" ? false : expected(`"true" or "false"`))
-}
-
-const toMillisOf = (text: string): number =>
-  toMillis(text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : text) ?? Number.NaN
-
-class Expected {
-  readonly what: string
-  constructor(what: string) {
-    this.what = what
-  }
-}
-
-const expected = (what: string): never => {
-  throw new Expected(what)
+  mode: (text: string) => (text === "enforce" || text === "observe" ? text : expected(`"enforce" or "observe"`, text)),
+  flag: (text: string) => (text === "true" ? true : text === "false" ? false : expected(`"true" or "false"`, text))
 }
 
 const fields = {
@@ -88,8 +91,15 @@ interface Names {
   readonly breakers?: unknown
 }
 
+interface KnownNames {
+  /** All there are; nothing where any name may be meant. */
+  readonly known: ReadonlyArray<string> | undefined
+  /** Every name that code spells. */
+  readonly all: ReadonlyArray<string>
+}
+
 /** Names in `names`, or else in `breakers`, are all there are; without either any name may be meant. */
-const namesIn = (settings: Names | null | undefined) => {
+const namesIn = (settings: Names | null | undefined): KnownNames => {
   const { breakers, names } = settings ?? {}
   const declared = typeof breakers === "object" && breakers !== null ? Object.keys(breakers) : undefined
   const known = Array.isArray(names) ? names.filter((name) => typeof name === "string") : declared
@@ -100,58 +110,51 @@ const namesIn = (settings: Names | null | undefined) => {
 export const environment = (settings: Names | null | undefined): Effect.Effect<Environment> =>
   Effect.map(
     Effect.flatMap(ConfigProvider.ConfigProvider, (provider) => walk(provider, prefix)),
-    (variables) => {
-      const { all: names, known } = namesIn(settings)
-      const spelling = new Map(names.map((name) => [variableName(name), name]))
-      const problems: Array<Problem> = []
-      const base: Values = {}
-      const named = new Map<string, Values>()
-      const written = new Map<string, Values>()
-      const into = (from: Map<string, Values>, name: string): Values => {
-        const found = from.get(name) ?? {}
-        from.set(name, found)
-        return found
-      }
-      for (const [variable, text] of variables) {
-        const rest = variable.slice(prefix.join("_").length + 1)
-        const field = fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`))
-        if (field === undefined) {
-          problems.push({
-            path: variable,
-            message: `unknown setting; expected one of ${Object.keys(fields).join(", ")}`
-          })
-          continue
-        }
-        const suffix = rest === field ? undefined : rest.slice(0, -field.length - 1)
-        const name = suffix === undefined ? undefined : spelling.get(suffix)
-        if (suffix !== undefined && variableName(suffix) !== suffix) {
-          problems.push({ path: variable, message: `expected the name in capitals, as ${variableName(suffix)}` })
-          continue
-        }
-        if (suffix !== undefined && name === undefined && known !== undefined) {
-          const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
-          problems.push({ path: variable, message: `unknown breaker "${suffix}"; ${names}` })
-          continue
-        }
-        const alike = names.filter((one) => variableName(one) === suffix)
-        if (alike.length > 1) {
-          const message = `ambiguous; ${alike.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`
-          problems.push({ path: variable, message })
-          continue
-        }
-        const target = suffix === undefined ? base : name === undefined ? into(written, suffix) : into(named, name)
-        try {
-          Object.assign(target, { [field]: fields[field](text) })
-        } catch (error) {
-          if (!(error instanceof Expected)) throw error
-          problems.push({ path: variable, message: `expected ${error.what}, got ${JSON.stringify(text)}` })
-        }
-      }
-      const inputs = (values: ReadonlyMap<string, Values>) =>
-        new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
-      return { default: toInput(base), byName: inputs(named), byVariable: inputs(written), problems }
-    }
+    (variables) => gather(variables, namesIn(settings))
   )
+
+/** A variable's name and its text. */
+type Variable = readonly [name: string, text: string]
+
+const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environment => {
+  const problems: Array<Problem> = []
+  const base: Values = {}
+  const byName = new Map<string, Values>()
+  const byVariable = new Map<string, Values>()
+  for (const [variable, text] of variables) {
+    try {
+      const { field, name, suffix } = meant(variable, names)
+      const given = { [field]: fields[field](text) }
+      if (suffix === undefined) Object.assign(base, given)
+      else if (name === undefined) byVariable.set(suffix, { ...byVariable.get(suffix), ...given })
+      else byName.set(name, { ...byName.get(name), ...given })
+    } catch (error) {
+      if (!(error instanceof Wrong)) throw error
+      problems.push({ path: variable, message: error.message })
+    }
+  }
+  const inputs = (values: ReadonlyMap<string, Values>) =>
+    new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
+  return { default: toInput(base), byName: inputs(byName), byVariable: inputs(byVariable), problems }
+}
+
+/** Which setting a variable means, and of whom: a circuit as the variable writes it, and as code does if it is known. */
+const meant = (variable: string, { all, known }: KnownNames) => {
+  const rest = variable.slice(prefix.join("_").length + 1)
+  const field =
+    fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`)) ??
+    wrong(`unknown setting; expected one of ${Object.keys(fields).join(", ")}`)
+  if (rest === field) return { field, suffix: undefined, name: undefined }
+  const suffix = rest.slice(0, -field.length - 1)
+  if (variableName(suffix) !== suffix) wrong(`expected the name in capitals, as ${variableName(suffix)}`)
+  const alike = all.filter((one) => variableName(one) === suffix)
+  if (alike.length === 0 && known !== undefined) {
+    const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
+    wrong(`unknown breaker "${suffix}"; ${names}`)
+  }
+  if (alike.length > 1) wrong(`ambiguous; ${alike.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)
+  return { field, suffix, name: alike[0] }
+}
 
 /** The fields of the trip belong together: one circuit may give a part of it and take the rest from the default. */
 const toInput = (given: Values, base: Values = {}): Input => {
@@ -184,7 +187,7 @@ const maxNumber = 65_535
 const walk = (
   provider: ConfigProvider.ConfigProvider,
   path: ReadonlyArray<string>
-): Effect.Effect<ReadonlyArray<readonly [name: string, value: string]>> =>
+): Effect.Effect<ReadonlyArray<Variable>> =>
   Effect.flatMap(Effect.orDie(provider.load(path)), (node) => {
     if (node === undefined) return Effect.succeed([])
     const own = node.value === undefined || path.length === prefix.length ? [] : [[path.join("_"), node.value] as const]
