@@ -4,24 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import type * as Circuit from "./Circuit.ts"
-import { Scope, State } from "./internal/states.ts"
-
-const whys = [
-  "Tripped",
-  "CooldownOver",
-  "ProbeFailed",
-  "ProbeTimedOut",
-  "Recovered",
-  "HealthCheckPassed",
-  "OpenedByHand",
-  "ClosedByHand",
-  "Reset",
-  "Isolated",
-  "Disabled",
-  "Released",
-  "Expired"
-] as const satisfies ReadonlyArray<Circuit.Why>
+import { Scope, State, Why } from "./internal/states.ts"
 
 /**
  * A circuit moved, or somebody acted on it.
@@ -30,6 +13,8 @@ const whys = [
  * - `era`: the era the move began.
  * - `retryAfterMillis`: how long calls are now rejected, if they are; `null` when that has no end.
  * - `detail`: the figures that made it trip, or the reason somebody gave.
+ * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
+ * - `process`: which process made a move that all share.
  *
  * @category models
  * @since 0.1.0
@@ -39,13 +24,14 @@ export const Transition = Schema.TaggedStruct("Transition", {
   key: Schema.optionalKey(Schema.String),
   from: State,
   to: State,
-  why: Schema.Literals(whys),
+  why: Why,
   at: Schema.Number,
   era: Schema.Number,
   openings: Schema.Number,
   retryAfterMillis: Schema.NullOr(Schema.Number),
   detail: Schema.optionalKey(Schema.String),
   actor: Schema.optionalKey(Schema.String),
+  process: Schema.optionalKey(Schema.String),
   scope: Scope,
   mode: Schema.Literals(["enforce", "observe"])
 })

@@ -11,18 +11,22 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { BreakerEvent } from "./BreakerEvent.ts"
-import { PolicyError } from "./BreakerPolicy.ts"
+import { Policies, PolicyError } from "./BreakerPolicy.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
-import { count, decodeFields } from "./internal/policy/schema.ts"
+import { count, decodeFields, positiveMillis, text } from "./internal/policy/schema.ts"
+import { share } from "./internal/replica/replica.ts"
+import type { SharedStore } from "./SharedStore.ts"
 
 /**
  * The circuits of this process. What it holds is reached through `CircuitBreaker`; its own members are not public.
@@ -50,19 +54,25 @@ export interface Options {
 const eventCapacity = 4_096
 
 const optionFields = { maxCircuits: Schema.optional(count) }
+const sharedFields = { ...optionFields, syncInterval: Schema.optional(positiveMillis), process: Schema.optional(text) }
 
-const make = (options: Options) =>
+const decodeOptions = <Fields extends Schema.Struct.Fields>(fields: Fields, options: unknown) =>
+  Effect.fromResult(Result.mapError(decodeFields(fields, options, ""), (problems) => new PolicyError({ problems })))
+
+const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
-    const decoded = decodeFields(optionFields, options, "")
-    if (Result.isFailure(decoded)) return yield* Effect.fail(new PolicyError({ problems: decoded.failure }))
     const runtime: Runtime = {
       time: fromClock(yield* Clock.Clock),
       // Shut down with the store, so that who listens hears the end.
       events: yield* Effect.acquireRelease(PubSub.sliding<BreakerEvent>(eventCapacity), PubSub.shutdown),
-      background: yield* FiberSet.makeRuntime()
+      background: yield* FiberSet.makeRuntime(),
+      sharing: undefined
     }
-    return new Registry(runtime, decoded.success.maxCircuits ?? 100_000)
+    return new Registry(runtime, maxCircuits)
   })
+
+const make = (options: Options) =>
+  Effect.flatMap(decodeOptions(optionFields, options), ({ maxCircuits }) => makeRegistry(maxCircuits))
 
 /**
  * Circuits in the memory of this process.
@@ -83,6 +93,47 @@ export const layerMemory: Layer.Layer<BreakerStore> = Layer.effect(BreakerStore,
  */
 export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore, PolicyError> =>
   Layer.effect(BreakerStore, make(options))
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface SharedOptions extends Options {
+  /**
+   * How often the store is asked for all that is not Closed, which repairs what was announced and not heard, and tells it
+   * that this process lives. Default 5 seconds. Healthy circuits cost the store nothing else.
+   */
+  readonly syncInterval?: Duration.Input | undefined
+  /** How this process is called in events; something unique is added. Default `process`. */
+  readonly process?: string | undefined
+}
+
+/**
+ * Circuits that all processes with the same {@link SharedStore} have together. Each decides alone and in memory, and is
+ * protected by itself whatever becomes of the store; together they open a circuit when most of those that call it agree,
+ * send one probe and close it for all. What people force in one holds in all.
+ *
+ * Building it waits until it is known which circuits are open, for 200 milliseconds at most.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerShared = (store: SharedStore, options: SharedOptions = {}): Layer.Layer<BreakerStore, PolicyError> =>
+  Layer.effect(
+    BreakerStore,
+    Effect.gen(function* () {
+      const { maxCircuits, process = "process", syncInterval } = yield* decodeOptions(sharedFields, options)
+      const registry = yield* makeRegistry(maxCircuits)
+      const random = yield* Random.Random
+      yield* share(registry, store, {
+        voice: `${process}~${Math.floor(random.nextDoubleUnsafe() * 36 ** 8).toString(36)}`,
+        policies: yield* Policies,
+        random: () => random.nextDoubleUnsafe(),
+        syncMillis: syncInterval ?? 5_000
+      })
+      return registry
+    })
+  )
 
 /**
  * How full a store is.

@@ -33,6 +33,8 @@ export type Why =
   | "Released"
   /** An override reached its expiry. */
   | "Expired"
+  /** It was brought in from another store. */
+  | "Imported"
 
 /**
  * Why it opened: the reason, a sentence with the figures, and who did it when somebody did.

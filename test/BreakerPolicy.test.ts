@@ -46,7 +46,8 @@ describe("the default policy", () => {
       dependsOn: [],
       mode: "enforce",
       enabled: true,
-      tenants: "separate"
+      tenants: "separate",
+      fleet: { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
     })
     assert.deepStrictEqual(BreakerPolicy.defaults, decoded({}))
   })
@@ -274,7 +275,7 @@ describe("decode", () => {
   ])("refuses %j as a policy, and says what a policy has", (input, got) => {
     const { message } = refused(input)
     assert.isTrue(message.startsWith("expected an object with trip, slowCall, cooldown, "), message)
-    assert.isTrue(message.endsWith(`, tenants, got ${got}`), message)
+    assert.isTrue(message.endsWith(`, tenants, fleet, got ${got}`), message)
   })
 
   const circular: Array<unknown> = []

@@ -13,13 +13,14 @@ const src = join(root, "src")
  * below its own and from files before it on its own floor. With that there can be no circles.
  */
 const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string>]> = [
-  ["pure", ["Outcome", "Window", "Trip", "Circuit", "internal/evidence"]],
+  ["pure", ["Outcome", "Window", "Trip", "Circuit", "Fleet", "internal/evidence"]],
   [
     "shapes",
     [
       "internal/printable",
       "internal/states",
       "internal/currentTenant",
+      "internal/codec",
       "CircuitOpen",
       "BreakerEvent",
       "internal/policy/policy",
@@ -29,13 +30,16 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "BreakerPolicy"
     ]
   ],
+  ["contract", ["SharedStore"]],
   [
     "engine",
     [
       "internal/engine/time",
       "internal/engine/cooldown",
       "internal/engine/logEvent",
+      "internal/engine/share",
       "internal/engine/liveCircuit",
+      "internal/engine/sharing",
       "internal/engine/group",
       "internal/engine/runtime",
       "internal/engine/move",
@@ -46,6 +50,11 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/reading",
       "internal/engine/rejection",
       "internal/engine/call",
+      "internal/replica/link",
+      "internal/replica/ground",
+      "internal/replica/records",
+      "internal/replica/ballots",
+      "internal/replica/replica",
       "BreakerStore"
     ]
   ],

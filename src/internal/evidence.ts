@@ -16,7 +16,8 @@ export class Evidence {
   /** When the dependency's latest `retryAfter` ends; 0 when there is none. */
   hintUntil = 0
   private windows: ReadonlyArray<Window.Window>
-  private lastAt = 0
+  /** When the latest call that counts ended. */
+  lastAt = Number.NEGATIVE_INFINITY
 
   constructor(overs: ReadonlyArray<Window.Over>) {
     this.windows = overs.map(Window.make)
@@ -112,7 +113,6 @@ export class Evidence {
   /** Windows over time forget by themselves; what only calls push out would otherwise last for ever. */
   private age(now: number): void {
     if (now - this.lastAt < forgetAfterMillis) return
-    this.lastAt = now
     this.streak = 0
     this.hintUntil = 0
     for (const window of this.windows) if (window.over._tag === "Calls") window.clear()

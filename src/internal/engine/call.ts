@@ -11,10 +11,11 @@ import { printable, show } from "../printable.ts"
 import { blocking, dependencies } from "./dependencies.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
-import { announce, type Moved, move, type Next, open } from "./move.ts"
+import { announce, expire, type Moved, move, type Next, open } from "./move.ts"
 import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
+import type { Sharing } from "./sharing.ts"
 import { effective } from "./standing.ts"
 
 /** So many Ignored probes in a row are worth a word. */
@@ -33,6 +34,8 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private kind: Kind = "Waiting"
   private era = 0
   private lease = 0
+  /** Whether the lease is one of the fleet's. */
+  private shared = false
   private readonly registry: Registry
   private readonly circuit: LiveCircuit
   private readonly self: Effect.Effect<unknown, unknown>
@@ -89,7 +92,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const now = runtime.time.now()
     const expired = this.expired(now)
     if (expired !== undefined) {
-      return Effect.flatMap(move(runtime, expired, "Expired", Circuit.expire), () => this.decide())
+      return Effect.flatMap(expire(runtime, expired), () => this.decide())
     }
     const holds = effective(circuit, now)
     if (holds._tag === "Isolated") return this.reject(now, "Isolated")
@@ -109,7 +112,9 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
         return this.arrive(control.era, now)
       }
       case "Probe":
-        return this.probe()
+        return runtime.sharing !== undefined && circuit.share?.isFleets(control) === true
+          ? this.sharedProbe(runtime.sharing)
+          : this.probe()
       default:
         return this.reject(now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
     }
@@ -189,22 +194,41 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
         return true
       })
     )
-    return Effect.flatMap(admitted, (admitted) => {
-      if (!admitted) return this.decide()
-      // Who observes interrupts nobody, and who settles by himself has nothing here that could be: their leases lapse.
-      if (policy.mode === "observe" || this.permitMillis > 0) return this.self
-      // Where the caller cannot be interrupted the probe must not be either, though a race would: its lease lapses, too.
-      return Effect.uninterruptibleMask((restore) =>
-        restore(this.self) === this.self
-          ? this.self
-          : restore(
-              Effect.timeoutOrElse(this.self, {
-                duration: policy.probeTimeoutMillis,
-                orElse: () => this.probeTimedOut()
-              })
-            )
-      )
+    return Effect.flatMap(admitted, (admitted) => (admitted ? this.run(policy.probeTimeoutMillis) : this.decide()))
+  }
+
+  /** A probe for all processes: its place is asked for, which is the one time that a call waits for a store. */
+  private sharedProbe(sharing: Sharing): Effect.Effect<unknown, unknown> {
+    const { circuit } = this
+    const { time } = this.registry.runtime
+    const asked = Effect.uninterruptibleMask((restore) =>
+      Effect.map(sharing.place(circuit, restore), (place) => {
+        if (place._tag !== "Granted") return place
+        this.lease = place.lease
+        this.shared = true
+        this.begin("Probe", place.era, time.now())
+        return place
+      })
+    )
+    return Effect.flatMap(asked, (place) => {
+      const now = time.now()
+      if (place._tag === "Granted") return this.run(Math.max(0, place.until - now))
+      const stillOpen =
+        place._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
+      return stillOpen ? this.reject(now, "ProbesBusy") : this.decide()
     })
+  }
+
+  /** Runs a probe, at most this long. */
+  private run(millis: number): Effect.Effect<unknown, unknown> {
+    // Who observes interrupts nobody, and who settles by himself has nothing here that could be: their leases lapse.
+    if (this.circuit.policy.mode === "observe" || this.permitMillis > 0) return this.self
+    // Where the caller cannot be interrupted the probe must not be either, though a race would: its lease lapses, too.
+    return Effect.uninterruptibleMask((restore) =>
+      restore(this.self) === this.self
+        ? this.self
+        : restore(Effect.timeoutOrElse(this.self, { duration: millis, orElse: () => this.probeTimedOut() }))
+    )
   }
 
   private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
@@ -313,6 +337,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       if (probe) return this.settleProbe(outcome)
       if (circuit.control.value.era !== this.era) return undefined
       circuit.seenIn(this.era).recordSuccess(now, slow)
+      if (circuit.share !== undefined) this.registry.runtime.sharing?.succeeded(circuit, now)
       return slow ? this.judge(this.era, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
@@ -323,7 +348,9 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail, hintUntil: now + hint })
     }
     circuit.seenIn(this.era).recordFailure(now, slow, outcome.weight, hint)
-    return this.judge(this.era, now, circuit.policy.trip)
+    const opening = this.judge(this.era, now, circuit.policy.trip)
+    if (opening === undefined) this.registry.runtime.sharing?.failed(circuit, now)
+    return opening
   }
 
   /** Whether it took too long, which is counted. */
@@ -358,6 +385,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       )
     }
     if (tripped === undefined) return undefined
+    runtime.sharing?.opening(circuit, now)
     const cause: Circuit.Cause = { why: "Tripped", detail: Trip.describe(tripped, seen), actor: undefined }
     return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, options) =>
       current._tag === "Closed" ? Circuit.open(current, now, options) : current
@@ -376,22 +404,41 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   ): Effect.Effect<void> {
     const { circuit, era, lease } = this
     const { runtime } = this.registry
+    const sharing = this.shared ? runtime.sharing : undefined
     if (found._tag === "Failure") {
       const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
-      const opened = open(runtime, circuit, era, cause, found.hintUntil, (current, now, options) =>
-        current._tag === "HalfOpen"
-          ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
-          : current
+      const opened = open(
+        runtime,
+        circuit,
+        era,
+        cause,
+        found.hintUntil,
+        (current, now, options) =>
+          current._tag === "HalfOpen"
+            ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
+            : current,
+        sharing?.process
       )
-      return Effect.asVoid(opened)
+      return Effect.map(opened, (moved) => {
+        if (moved?.to._tag !== "Open") return
+        sharing?.settled(circuit, lease, { _tag: "Failure", openFor: moved.to.until - moved.now, cause })
+      })
     }
     const verdict: Circuit.Verdict = { _tag: found._tag }
-    const settled = move(runtime, circuit, "Recovered", (current, now) =>
-      current._tag === "HalfOpen" && current.era === era
-        ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
-        : current
+    const settled = move(
+      runtime,
+      circuit,
+      "Recovered",
+      (current, now) =>
+        current._tag === "HalfOpen" && current.era === era
+          ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
+          : current,
+      { process: sharing?.process }
     )
-    return Effect.flatMap(settled, (moved) => this.reportIgnored(moved))
+    return Effect.flatMap(settled, (moved) => {
+      if (moved !== undefined) sharing?.settled(circuit, lease, verdict)
+      return this.reportIgnored(moved)
+    })
   }
 
   private reportIgnored(moved: Moved | undefined): Effect.Effect<void> {

@@ -26,7 +26,7 @@ export class NamedGroup implements Group {
   /** Who said what the policy is: whoever came first, until the first call does. */
   private source: Agreed
   /** Whether a call has; who steers by hand has no policy to declare. */
-  private declared = false
+  declared = false
   /** The latest first. */
   private agreed: Array<Agreed> = []
 

@@ -4,7 +4,7 @@ import type * as Window from "../../Window.ts"
 import { blocking } from "./dependencies.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
-import { effective, waitOf } from "./standing.ts"
+import { effective, scopeOf, waitOf } from "./standing.ts"
 
 /** What a window of a circuit's trip holds now. */
 export interface WindowView extends Window.Counts {
@@ -85,7 +85,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     circuit: circuit.group.name,
     key: circuit.key,
     state: control._tag,
-    scope: "local",
+    scope: scopeOf(circuit, now),
     mode: circuit.policy.mode,
     enabled: circuit.policy.enabled !== false,
     blockedBy: blocker?.group.name,

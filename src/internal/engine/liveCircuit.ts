@@ -3,6 +3,7 @@ import * as Circuit from "../../Circuit.ts"
 import * as Trip from "../../Trip.ts"
 import { Evidence } from "../evidence.ts"
 import type { Policy } from "../policy/policy.ts"
+import type { Share } from "./share.ts"
 
 /** A call in flight, as far as its circuit must know it. */
 export interface InFlight {
@@ -67,6 +68,8 @@ export interface Group {
   overflow: LiveCircuit | undefined
   /** Whether `single` is Isolated or Disabled. */
   forced: boolean
+  /** Whether a call has said what the policy is. */
+  readonly declared: boolean
 }
 
 /**
@@ -108,6 +111,8 @@ export class LiveCircuit {
   reported: Set<"trip" | "classify"> | undefined = undefined
   /** Wall clock of the latest move; 0 before the first. */
   movedAt = 0
+  /** What it has with the fleet; nothing while all is well. */
+  share: Share | undefined = undefined
 
   // Its place among the circuits that may be evicted.
   next: LiveCircuit | undefined = undefined
@@ -201,6 +206,7 @@ export class LiveCircuit {
       Circuit.openings(control, now) === 0 &&
       this.inFlight === 0 &&
       this.pending === 0 &&
+      this.share === undefined &&
       this.seen().isQuiet(now)
     )
   }

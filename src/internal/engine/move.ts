@@ -27,6 +27,8 @@ export type Next = (current: Circuit.Circuit, now: number) => Circuit.Circuit
 export interface About {
   readonly detail?: string | undefined
   readonly actor?: string | undefined
+  /** Set for a move that is the fleet's: which process made it. */
+  readonly process?: string | undefined
 }
 
 type Ref = TxRef.TxRef<Circuit.Circuit>
@@ -47,6 +49,7 @@ export const move = (
   const modify = TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
     const now = runtime.time.now()
     const to = next(from, now)
+    if (about.process !== undefined && circuit.share !== undefined) circuit.share.adopted = to.era
     return [to === from ? undefined : { from, to, now }, to]
   })
   const transaction =
@@ -61,6 +64,16 @@ export const move = (
   )
 }
 
+/** Ends an override that has run out. One that was the fleet's leaves what is the fleet's. */
+export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<unknown> =>
+  Effect.suspend(() => {
+    const { share } = circuit
+    const fleets = share?.isFleets(circuit.control.value) === true
+    return move(runtime, circuit, "Expired", Circuit.expire, {
+      process: fleets ? share.known?.about?.process : undefined
+    })
+  })
+
 /** What a circuit learns stays learnt: a caller's own transaction that is undone or run again does not undo it. */
 const outsideTransactions: <A>(effect: Effect.Effect<A>) => Effect.Effect<A> = Effect.updateContext(
   Context.omit(Effect.Transaction)
@@ -73,7 +86,9 @@ const follow = (
   why: Circuit.Why,
   about: About
 ): Effect.Effect<void> => {
-  if (!Circuit.isLegal(from._tag, to._tag, why)) {
+  const { process } = about
+  // What others did in between was not seen: the fleet's moves may come from anywhere.
+  if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(
       new Error(`effect-fuse: illegal move of "${circuit.group.name}" from ${from._tag} to ${to._tag} (${why})`)
     )
@@ -85,6 +100,7 @@ const follow = (
   // Another move may have come in between: what holds now counts, and not what this one did.
   if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
   watch(runtime, circuit)
+  if (process === undefined) runtime.sharing?.moved(circuit, from, to, why)
   const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, circuit.policy) : 0
   return announce(runtime, {
     _tag: "Transition",
@@ -99,7 +115,8 @@ const follow = (
     retryAfterMillis: wait === Infinity ? null : Math.round(wait),
     ...(about.detail === undefined ? {} : { detail: about.detail }),
     ...(about.actor === undefined ? {} : { actor: about.actor }),
-    scope: "local",
+    ...(process === undefined ? {} : { process }),
+    scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode
   })
 }
@@ -120,26 +137,32 @@ export const open = (
   era: number,
   cause: Circuit.Cause,
   hintUntil: number,
-  next: (current: Circuit.Circuit, now: number, opening: Opening) => Circuit.Circuit
+  next: (current: Circuit.Circuit, now: number, opening: Opening) => Circuit.Circuit,
+  process?: string
 ): Effect.Effect<Moved | undefined> =>
-  Effect.flatMap(nextCooldown(runtime, circuit, hintUntil), (millis) =>
+  Effect.flatMap(nextCooldown(runtime, circuit, circuit.control.value, hintUntil), (millis) =>
     move(
       runtime,
       circuit,
       cause.why,
       (current, now) => (current.era === era ? next(current, now, { openFor: millis, cause }) : current),
-      cause
+      { ...cause, process }
     )
   )
 
 /** How long the next opening of a circuit lasts. A schedule that dies costs no caller his call. */
-export const nextCooldown = (runtime: Runtime, circuit: LiveCircuit, hintUntil: number): Effect.Effect<number> => {
+export const nextCooldown = (
+  runtime: Runtime,
+  { policy }: LiveCircuit,
+  current: Circuit.Circuit,
+  hintUntil: number
+): Effect.Effect<number> => {
   const now = runtime.time.now()
-  const opening = Circuit.nextOpening(circuit.control.value, now)
-  return Effect.catchCause(openFor(circuit.policy, opening, Math.max(0, hintUntil - now)), (cause) =>
+  const opening = Circuit.nextOpening(current, now)
+  return Effect.catchCause(openFor(policy, opening, Math.max(0, hintUntil - now)), (cause) =>
     Effect.as(
       quietly(Effect.logError("The cooldown schedule of a circuit failed; maxCooldown is used", cause)),
-      circuit.policy.maxCooldownMillis
+      policy.maxCooldownMillis
     )
   )
 }

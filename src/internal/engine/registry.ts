@@ -102,6 +102,15 @@ export class Registry {
     return circuit
   }
 
+  /** The circuit of a name and a whole key, made if there is none and there is room. */
+  own(name: string, key: string | undefined, policies: Policies): LiveCircuit | undefined {
+    const known = this.peek(name, key)
+    if (known !== undefined) return known
+    const group = this.groups.get(name) ?? this.makeGroup(name, policies)
+    if (key === undefined) return makeSingle(group)
+    return key !== overflowKey && key.length <= maxKeyLength && this.hasRoom() ? this.keep(group, key) : undefined
+  }
+
   /** All circuits, under the policies that hold now. */
   all(): ReadonlyArray<LiveCircuit> {
     const found: Array<LiveCircuit> = []
@@ -197,6 +206,7 @@ export class Registry {
       next.previous = previous
     }
     if (circuit.key !== undefined) circuit.group.keyed?.delete(circuit.key)
+    this.runtime.sharing?.forgotten(circuit)
     this.size--
     this.evicted++
   }
@@ -208,7 +218,7 @@ const makeSingle = (group: NamedGroup): LiveCircuit => {
 }
 
 /** The key by which the circuit that many keys share is looked at and steered. */
-const overflowKey = "(overflow)"
+export const overflowKey = "(overflow)"
 
 /** The key under which a circuit is kept. The first slash is the border between tenant and key: no two pairs meet. */
 const keyFor = (policy: Policy, key: string | undefined, tenant: string | undefined): string | undefined => {

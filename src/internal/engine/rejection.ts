@@ -2,7 +2,10 @@ import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import * as CircuitOpen from "../../CircuitOpen.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { effective, waitOf } from "./standing.ts"
+import { effective, scopeOf, waitOf } from "./standing.ts"
+
+/** Somebody else is asking for the place of a probe: it is not known yet whether it is given. */
+const askedAgainMillis = 50
 
 /** The error of a rejection; `blocker` is the circuit that rejects, where it is one that this one depends on. */
 export const rejection = (
@@ -12,12 +15,14 @@ export const rejection = (
   blocker?: LiveCircuit
 ): CircuitOpen.CircuitOpen => {
   const holds = effective(circuit, now)
+  const wait = waitOf(blocker ?? circuit, now)
   return CircuitOpen.make({
     circuit: circuit.group.name,
     key: circuit.key,
     state: holds._tag,
+    scope: scopeOf(blocker ?? circuit, now),
     reason,
-    retryAfter: Duration.millis(waitOf(blocker ?? circuit, now)),
+    retryAfter: Duration.millis(reason === "ProbesBusy" && wait === 0 ? askedAgainMillis : wait),
     openings: Circuit.openings(circuit.control.value, now),
     dependency: blocker?.group.name,
     detail: detailOf(blocker === undefined ? holds : effective(blocker, now))

@@ -2,6 +2,7 @@ import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as PubSub from "effect/PubSub"
 import type { BreakerEvent } from "../../BreakerEvent.ts"
+import type { Sharing } from "./sharing.ts"
 import type { Time } from "./time.ts"
 
 /** What the circuits of one store share. */
@@ -10,4 +11,6 @@ export interface Runtime {
   readonly events: PubSub.PubSub<BreakerEvent>
   /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
+  /** The other processes, where there are any. */
+  sharing: Sharing | undefined
 }

@@ -18,6 +18,15 @@ export const effective = (circuit: LiveCircuit, now: number): Circuit.Circuit =>
   return own._tag === "Isolated" ? own : (above(circuit, now) ?? own)
 }
 
+/** Whose word the state that counts is. */
+export const scopeOf = (circuit: LiveCircuit, now: number): "local" | "fleet" => {
+  const own = Circuit.expire(circuit.control.value, now)
+  const { single } = circuit.group
+  const decides =
+    own._tag !== "Isolated" && single !== undefined && above(circuit, now) !== undefined ? single : circuit
+  return decides.share?.isFleets(decides.control.value) === true ? "fleet" : "local"
+}
+
 /** Milliseconds until a call may pass, for all that its own state and the override on its name say. */
 export const waitOf = (circuit: LiveCircuit, now: number): number => {
   const own = Circuit.expire(circuit.control.value, now)

@@ -2,6 +2,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type * as Circuit from "../../Circuit.ts"
+import * as Fleet from "../../Fleet.ts"
 import type * as Trip from "../../Trip.ts"
 
 /**
@@ -66,6 +67,21 @@ export interface Input {
    * all, `counted` keeps one for all and counts the calls of each. Default `separate`.
    */
   readonly tenants?: "separate" | "shared" | "counted" | undefined
+  /**
+   * How processes agree, where the store is shared: a process asks the others after `suspectAfter` failures in a row
+   * (default 2) and gives them `hold` to answer (default 75 milliseconds); who completed a call within `observation`
+   * (default 30 seconds) has a say; more than `quorum` of them must agree (default 0.5). `false` keeps the circuit to each
+   * process.
+   */
+  readonly fleet?:
+    | false
+    | {
+        readonly suspectAfter?: number | undefined
+        readonly quorum?: number | undefined
+        readonly hold?: Duration.Input | undefined
+        readonly observation?: Duration.Input | undefined
+      }
+    | undefined
 }
 
 /**
@@ -90,6 +106,7 @@ export interface Policy extends Circuit.Rules {
   readonly mode: "enforce" | "observe"
   readonly enabled: boolean | Effect.Effect<boolean>
   readonly tenants: "separate" | "shared" | "counted"
+  readonly fleet: Fleet.Rules | false
 }
 
 /**
@@ -117,5 +134,6 @@ export const defaults: Policy = {
   dependsOn: [],
   mode: "enforce",
   enabled: true,
-  tenants: "separate"
+  tenants: "separate",
+  fleet: Fleet.defaults
 }

@@ -5,6 +5,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as Fleet from "../../Fleet.ts"
 import type * as Trip from "../../Trip.ts"
 import type * as Window from "../../Window.ts"
 import { show } from "../printable.ts"
@@ -65,7 +66,7 @@ const millisWhere = (ok: (millis: number) => boolean) => (input: unknown) => {
 }
 
 const example = `such as "30 seconds"`
-const positiveMillis = field(
+export const positiveMillis = field(
   `a duration above 0 ${example}`,
   millisWhere((n) => n > 0 && n < Infinity)
 )
@@ -95,7 +96,7 @@ const factor = field(
   numberWhere((n) => n >= 1 && n < Infinity)
 )
 const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
-const text = field("a text that is not empty", (input) =>
+export const text = field("a text that is not empty", (input) =>
   typeof input === "string" && input !== "" ? input : undefined
 )
 const names = Schema.Array(text)
@@ -330,6 +331,28 @@ const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["coo
   return wrong(path, `expected ${expected}, got ${show(input)}`)
 }
 
+const quorum = field(
+  "a number of 0 or more and below 1",
+  numberWhere((n) => n >= 0 && n < 1)
+)
+const fleetFields = {
+  suspectAfter: Schema.optional(count),
+  quorum: Schema.optional(quorum),
+  hold: Schema.optional(anyMillis),
+  observation: Schema.optional(positiveMillis)
+}
+
+const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"], Problems> => {
+  if (input === false) return Result.succeed(false)
+  if (!isRecord(input)) return wrong(path, `expected false, or an object, got ${show(input)}`)
+  return Result.map(decodeFields(fleetFields, input, path), ({ hold, observation, quorum, suspectAfter }) => ({
+    suspectAfter: suspectAfter ?? Fleet.defaults.suspectAfter,
+    quorum: quorum ?? Fleet.defaults.quorum,
+    holdMillis: hold ?? Fleet.defaults.holdMillis,
+    observationMillis: observation ?? Fleet.defaults.observationMillis
+  }))
+}
+
 const policyFields = {
   trip: Schema.optional(Schema.Unknown),
   slowCall: Schema.optional(slowMillis),
@@ -343,7 +366,8 @@ const policyFields = {
   dependsOn: Schema.optional(names),
   mode: Schema.optional(word("enforce", "observe")),
   enabled: Schema.optional(enabled),
-  tenants: Schema.optional(word("separate", "shared", "counted"))
+  tenants: Schema.optional(word("separate", "shared", "counted")),
+  fleet: Schema.optional(Schema.Unknown)
 }
 
 /** Decodes the fields of a policy that are given, or says what is wrong with each. */
@@ -359,7 +383,8 @@ export const decodePolicy = (
   const trip = part("trip", (input, path) => decodeTrip(input, path, custom))
   const cooldown = part("cooldown", decodeCooldown)
   const probe = part("probe", (input, path) => decodeFields({ check, schedule: interval }, input, path))
-  const problems = [problemsIn(flat), problemsIn(trip), problemsIn(cooldown), problemsIn(probe)].flat()
+  const fleet = part("fleet", decodeFleet)
+  const problems = [flat, trip, cooldown, probe, fleet].flatMap(problemsIn)
   if (Result.isFailure(flat) || problems.length > 0) return Result.fail(problems)
   const { slowCall, maxCooldown, probeTimeout, ramp, ...rest } = flat.success
   const all = {
@@ -367,6 +392,7 @@ export const decodePolicy = (
     trip: trip && Result.getOrUndefined(trip),
     cooldown: cooldown && Result.getOrUndefined(cooldown),
     probe: probe && Result.getOrUndefined(probe),
+    fleet: fleet && Result.getOrUndefined(fleet),
     slowCallMillis: slowCall,
     maxCooldownMillis: maxCooldown,
     probeTimeoutMillis: probeTimeout,

@@ -5,9 +5,10 @@ import * as Circuit from "../../Circuit.ts"
 import { blocking, dependencies } from "../engine/dependencies.ts"
 import { type Inspection, inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { move, type Next, nextCooldown } from "../engine/move.ts"
+import { expire, move, type Next, nextCooldown } from "../engine/move.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
+import type { Unheard } from "../engine/share.ts"
 import { effective } from "../engine/standing.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
@@ -65,15 +66,21 @@ const act = (
     const change = next(found)
     // What has run out is over before anything else begins.
     return Effect.andThen(
-      move(runtime, circuit, "Expired", Circuit.expire),
+      expire(runtime, circuit),
       Effect.flatMap(Effect.isEffect(change) ? change : Effect.succeed(change), (change) =>
         Effect.map(
-          move(runtime, circuit, why, change, { detail, actor }),
+          steer(runtime, circuit, { next: change, why, detail, actor }),
           () => effective(circuit, runtime.time.now())._tag
         )
       )
     )
   })
+}
+
+/** Moves it here at once; then, where there are others, tells them. */
+const steer = (runtime: Runtime, circuit: LiveCircuit, deed: Unheard): Effect.Effect<unknown> => {
+  const here = move(runtime, circuit, deed.why, deed.next, { ...deed, process: runtime.sharing?.speaksFor(circuit) })
+  return runtime.sharing === undefined ? here : Effect.andThen(here, runtime.sharing.steer(circuit, deed))
 }
 
 const reasonOf = (operation: string, options: ByHand | undefined, otherwise: string): string =>
@@ -122,7 +129,9 @@ export const open = (
   const cause: Circuit.Cause = { why: "OpenedByHand", detail, actor: options?.actor }
   return act("open", name, options, "OpenedByHand", ({ circuit, runtime }) =>
     Effect.map(
-      millis === undefined ? nextCooldown(runtime, circuit, circuit.seen().hintUntil) : Effect.succeed(millis),
+      millis === undefined
+        ? nextCooldown(runtime, circuit, circuit.control.value, circuit.seen().hintUntil)
+        : Effect.succeed(millis),
       (openFor): Next =>
         (current, now) =>
           Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))

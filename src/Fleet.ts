@@ -1,0 +1,280 @@
+/**
+ * How many processes agree on one circuit: what each says (its ballot), what that adds up to (the tally), and when the
+ * circuit opens for all of them.
+ *
+ * Pure, as `Circuit` is: no clock, no store. A store only keeps records and adds up numbers; what they mean is
+ * said here, once, for every store.
+ *
+ * @since 0.1.0
+ */
+import * as Circuit from "./Circuit.ts"
+import * as Trip from "./Trip.ts"
+import * as Window from "./Window.ts"
+
+/**
+ * When the fleet takes a suspicion seriously; durations in milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rules {
+  /** So many failures in a row make a process ask the others. */
+  readonly suspectAfter: number
+  /** The convictions must add up to more than this share of those who are asked. */
+  readonly quorum: number
+  /** How long the others have to answer before those who did are taken for all. */
+  readonly holdMillis: number
+  /** Only who completed a call within this time has a say. */
+  readonly observationMillis: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const defaults: Rules = { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
+
+/**
+ * What one process last saw of a circuit. It is cumulative: said twice, late or out of turn, it does no harm.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Ballot {
+  /** From 0, its last call succeeded, to 1, so many failed in a row that it is sure, or it has opened by itself. */
+  readonly conviction: number
+  /** Whether its own circuit is open. */
+  readonly open: boolean
+  /** Its failures in a row. */
+  readonly streak: number
+  /** What the windows of its policy hold, in the order of `Trip.windows`. */
+  readonly counts: ReadonlyArray<Window.Counts>
+}
+
+/**
+ * How sure a process is that has seen this many failures in a row.
+ *
+ * @category ballots
+ * @since 0.1.0
+ */
+export const conviction = (streak: number, rules: Rules): number => Math.min(1, streak / rules.suspectAfter)
+
+/** Shares and weights are kept as whole thousandths: stores add them up without crumbs. */
+const whole = 1000
+
+const head = 4
+const perWindow = 4
+
+/**
+ * A ballot as a store keeps it: whole numbers, added up place by place.
+ *
+ * @category ballots
+ * @since 0.1.0
+ */
+export const toNumbers = (ballot: Ballot): ReadonlyArray<number> => [
+  Math.round(ballot.conviction * whole),
+  ballot.conviction > 0 ? 1 : 0,
+  ballot.open ? 1 : 0,
+  ballot.streak,
+  ...ballot.counts.flatMap(({ calls, failures, slow, weight }) => [calls, failures, slow, Math.round(weight * whole)])
+]
+
+/**
+ * The sum of the ballots of all who spoke.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tally {
+  /** How many spoke. */
+  readonly voices: number
+  /** How many processes live, whether they spoke or not. */
+  readonly live: number
+  /** Milliseconds since the others were asked; `undefined` if they were not. */
+  readonly asked: number | undefined
+  readonly convictions: number
+  /** How many are convinced at all. */
+  readonly failing: number
+  /** How many have opened by themselves. */
+  readonly open: number
+  readonly streak: number
+  readonly counts: ReadonlyArray<Window.Counts>
+}
+
+/**
+ * Reads what a store has added up.
+ *
+ * @category ballots
+ * @since 0.1.0
+ */
+export const fromSums = (
+  sums: ReadonlyArray<number>,
+  said: { readonly voices: number; readonly live: number; readonly asked: number | undefined }
+): Tally => {
+  const at = (index: number): number => sums[index] ?? 0
+  const counts: Array<Window.Counts> = []
+  for (let i = head; i + perWindow <= sums.length; i += perWindow) {
+    counts.push({ calls: at(i), failures: at(i + 1), slow: at(i + 2), weight: at(i + 3) / whole })
+  }
+  return { ...said, convictions: at(0) / whole, failing: at(1), open: at(2), streak: at(3), counts }
+}
+
+/**
+ * What a trip is evaluated on when a fleet asks: streaks and counts added up. A window over the last n calls of each
+ * process becomes n calls with the shares that all of them saw together.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const pooled = (
+  tally: Tally,
+  trip: Trip.Trip,
+  more: { readonly openings: number; readonly time: number }
+): Trip.Evidence => {
+  const overs = Trip.windows(trip)
+  return {
+    streak: tally.streak,
+    running: 0,
+    openings: more.openings,
+    time: more.time,
+    counts: (over) => {
+      const found = tally.counts[overs.findIndex((one) => Window.sameOver(one, over))]
+      if (found === undefined) return { calls: 0, failures: 0, slow: 0, weight: 0 }
+      if (over._tag === "Time" || found.calls <= over.calls) return found
+      const share = over.calls / found.calls
+      return {
+        calls: over.calls,
+        failures: found.failures * share,
+        slow: found.slow * share,
+        weight: found.weight * share
+      }
+    },
+    // Calls that hang are each process's own matter: one that opens over them is heard as open.
+    stuck: () => 0
+  }
+}
+
+/**
+ * What a tally comes to: the circuit opens for all; or it may yet, and is worth asking again; or it will not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict =
+  | { readonly _tag: "Open"; readonly detail: string }
+  | { readonly _tag: "Wait" }
+  | { readonly _tag: "Lost" }
+
+const wait: Verdict = { _tag: "Wait" }
+const lost: Verdict = { _tag: "Lost" }
+
+/**
+ * Opens for all when three things hold. Most agree: the convictions are more than the quorum of all who live, or, once the
+ * others had `holdMillis` to answer, of all who spoke. It is not one alone, unless only one lives. And the policy says so:
+ * its trip does on what they saw together, or most of them have opened by themselves.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const judge = (
+  tally: Tally,
+  trip: Trip.Trip,
+  rules: Rules,
+  more: { readonly openings: number; readonly time: number }
+): Verdict => {
+  const { asked, convictions, failing, live, open, voices } = tally
+  const answered = asked !== undefined && asked >= rules.holdMillis
+  const agreed = convictions > rules.quorum * live || (answered && convictions > rules.quorum * voices)
+  if (!agreed) return answered && convictions < (rules.quorum * voices) / 2 ? lost : wait
+  if (failing < Math.min(2, Math.max(1, live))) return wait
+  const seen = pooled(tally, trip, more)
+  const tripped = Trip.tripped(trip, seen)
+  if (tripped !== undefined) {
+    return { _tag: "Open", detail: `${Trip.describe(tripped, seen)} ${among(failing, voices)}` }
+  }
+  if (open > rules.quorum * voices) return { _tag: "Open", detail: `${open} of ${voices} processes opened` }
+  return wait
+}
+
+const among = (failing: number, voices: number): string =>
+  voices === 1 ? "in the only process" : `in ${failing} of ${voices} processes together`
+
+/**
+ * Moves all times of a state: from one clock to another, or to "so many milliseconds from now".
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export const shift = <C extends Circuit.Circuit>(circuit: C, by: number): C => shifted(circuit, by) as C
+
+const shifted = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
+  const since = circuit.since + by
+  switch (circuit._tag) {
+    case "Closed":
+      return { ...circuit, since, rampUntil: circuit.rampUntil === 0 ? 0 : circuit.rampUntil + by }
+    case "Open":
+      return { ...circuit, since, until: circuit.until + by }
+    case "HalfOpen":
+      return { ...circuit, since, leases: circuit.leases.map(({ id, until }) => ({ id, until: until + by })) }
+    default:
+      return { ...circuit, since, until: circuit.until + by, under: shift(circuit.under, by) }
+  }
+}
+
+/**
+ * A place for a probe under a token that no other place has, in any process.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export const lease = (
+  circuit: Circuit.Open | Circuit.HalfOpen,
+  token: number,
+  now: number,
+  rules: Circuit.Rules
+): Circuit.HalfOpen => {
+  const taken = Circuit.probe(circuit, now, rules)
+  return { ...taken, leases: taken.leases.map((one) => (one.id === taken.nextLease - 1 ? { ...one, id: token } : one)) }
+}
+
+/** What a store keeps longer than it must: a process may have been away for a while. */
+const marginMillis = 60_000
+/** That an override was lifted is remembered this long, so that nobody who was away brings it back. */
+const liftedMillis = 86_400_000
+
+/**
+ * How long a store has to keep a record from now on; `undefined` for as long as it lives.
+ *
+ * An opening is kept beyond its end by as long as it lasted, so that it is probed and not forgotten, and a Closed circuit
+ * until its openings no longer count.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export const keptFor = (circuit: Circuit.Circuit, now: number, lifted = false): number | undefined => {
+  switch (circuit._tag) {
+    case "Closed":
+      return Math.max(circuit.openFor, circuit.rampUntil - now, lifted ? liftedMillis : 0) + marginMillis
+    case "Open": {
+      const rest = Math.max(0, circuit.until - now)
+      return rest + (circuit.until - circuit.since) + Math.max(marginMillis, lifted ? liftedMillis : 0)
+    }
+    case "HalfOpen": {
+      const rest = Math.max(0, ...circuit.leases.map(({ until }) => until - now))
+      return rest + circuit.openFor + marginMillis
+    }
+    default: {
+      if (circuit.until === Infinity) return undefined
+      return circuit.until - now + (keptFor(circuit.under, now) ?? 0)
+    }
+  }
+}
+
+/**
+ * Whether it is worth knowing for a process that has just come: anything but Closed, and a ramp while it lasts.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export const isListed = (circuit: Circuit.Circuit, now: number): boolean =>
+  circuit._tag !== "Closed" || now < circuit.rampUntil

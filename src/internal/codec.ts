@@ -1,0 +1,133 @@
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import type * as Circuit from "../Circuit.ts"
+import * as Fleet from "../Fleet.ts"
+import { Why } from "./states.ts"
+
+// ---- Names --------------------------------------------------------------------------------------------------------
+
+/** Any text as letters, digits, `.`, `_`, `-` and `%`: no two become the same, and none leaves its place. */
+const escape = (text: string): string =>
+  text.replaceAll(/[^A-Za-z0-9._-]/g, (char) => `%${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
+const unescape = (text: string): string =>
+  text.replaceAll(/%([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+
+/** How a store names a circuit. The empty key is a key, too. */
+export const circuitId = (name: string, key: string | undefined): string =>
+  key === undefined ? escape(name) : `${escape(name)}/${escape(key)}`
+
+/** The name and key of a circuit in a store; `undefined` for what {@link circuitId} never made. */
+export const fromCircuitId = (id: string): { readonly name: string; readonly key: string | undefined } | undefined => {
+  const [name = "", key] = id.split("/").map(unescape)
+  return name === "" || circuitId(name, key) !== id ? undefined : { name, key }
+}
+
+// ---- States -------------------------------------------------------------------------------------------------------
+
+/** What JSON has no word for is `null`. */
+const orNull = <A, const B>(schema: Schema.Codec<A>, nothing: B) =>
+  Schema.NullOr(schema).pipe(
+    Schema.decodeTo(
+      Schema.declare((_: unknown): _ is A | B => true),
+      SchemaTransformation.transform<A | B, A | null>({
+        decode: (value) => (value === null ? nothing : value),
+        encode: (value) => (value === nothing ? null : (value as A))
+      })
+    )
+  )
+
+const Millis = Schema.Finite
+const Count = Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
+const Until = orNull(Millis, Infinity)
+const Actor = orNull(Schema.String, undefined)
+const Cause = Schema.Struct({ why: Why, detail: Schema.String, actor: Actor })
+
+const closed = { since: Millis, openings: Count, openFor: Millis, rampUntil: Millis }
+const open = { since: Millis, until: Millis, openings: Count, cause: Cause }
+const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
+const forced = { since: Millis, until: Until, reason: Schema.String, actor: Actor, under }
+
+/** A state with times relative to the moment it was written at. Eras are each process's and each store's own. */
+const State = Schema.Union([
+  Schema.TaggedStruct("Closed", closed),
+  Schema.TaggedStruct("Open", open),
+  Schema.TaggedStruct("HalfOpen", {
+    since: Millis,
+    openings: Count,
+    openFor: Millis,
+    cause: Cause,
+    successes: Count,
+    ignored: Count,
+    leases: Schema.Array(Schema.Struct({ id: Count, until: Millis }))
+  }),
+  Schema.TaggedStruct("Isolated", forced),
+  Schema.TaggedStruct("Disabled", forced)
+])
+
+type State = typeof State.Type
+
+const toCircuit = (state: State): Circuit.Circuit => {
+  switch (state._tag) {
+    case "Closed":
+    case "Open":
+      return { ...state, era: 0 }
+    case "HalfOpen":
+      return { ...state, era: 0, nextLease: 0 }
+    default:
+      return { ...state, era: 0, under: { ...state.under, era: 0 } }
+  }
+}
+
+/** A circuit's state, as long as it is written somewhere: times are milliseconds from the moment of writing. */
+export const Written: Schema.Codec<Circuit.Circuit, typeof State.Encoded> = State.pipe(
+  Schema.decodeTo(
+    Schema.declare((_: unknown): _ is Circuit.Circuit => true),
+    SchemaTransformation.transform<Circuit.Circuit, State>({ decode: toCircuit, encode: (circuit) => circuit })
+  )
+)
+
+// ---- Records ------------------------------------------------------------------------------------------------------
+
+/** What a store's record says beside the state. */
+export interface About {
+  /** Why the state was entered, in which words, and who did it, if a person. */
+  readonly why: Circuit.Why
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  /** The fingerprint of the policy that decided; `undefined` where a person did. */
+  readonly policy: string | undefined
+  /** The process that wrote it. */
+  readonly process: string
+}
+
+const Body = Schema.fromJsonString(
+  Schema.Struct({
+    /** The version of this format. */
+    v: Schema.Literal(1),
+    state: Written,
+    why: Why,
+    detail: Actor,
+    actor: Actor,
+    policy: Actor,
+    process: Schema.String
+  })
+)
+
+const decode = Schema.decodeUnknownOption(Body)
+const encode = Schema.encodeSync(Body)
+
+/** The text of a record, written at `now`. */
+export const toBody = (circuit: Circuit.Circuit, now: number, about: About): string =>
+  encode({ v: 1, state: Fleet.shift(circuit, -now), ...about })
+
+/** What a record says, with the times of a clock at which it was written at `at`; `undefined` for anything else. */
+export const fromBody = (
+  body: string,
+  at: number
+): { readonly circuit: Circuit.Circuit; readonly about: About } | undefined => {
+  const decoded = decode(body)
+  if (decoded._tag === "None") return undefined
+  const { state, v: _, ...about } = decoded.value
+  return { circuit: Fleet.shift(state, at), about }
+}

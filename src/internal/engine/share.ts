@@ -1,0 +1,73 @@
+import type * as Circuit from "../../Circuit.ts"
+import type * as Window from "../../Window.ts"
+import type { About } from "../codec.ts"
+
+/** The fleet's word on a circuit, as this process last heard it, with times of this process's clock. */
+export interface Known {
+  /** As the store numbers it; 0 where it has no record. */
+  readonly era: number
+  readonly circuit: Circuit.Circuit
+  readonly about: About | undefined
+  /** When it was learnt. */
+  readonly at: number
+}
+
+/** What this process last said of a circuit. */
+export interface Said {
+  readonly conviction: number
+  readonly at: number
+}
+
+/** What the streak and the windows held at one moment. */
+export interface Snapshot {
+  readonly at: number
+  readonly streak: number
+  readonly counts: ReadonlyArray<Window.Counts>
+}
+
+/** What a circuit has with the fleet, from the first thing that goes wrong until all is well again. */
+export class Share {
+  known: Known | undefined = undefined
+  /** The local era whose state is the fleet's; another era is this process's own. */
+  adopted = -1
+  said: Said | undefined = undefined
+  /** What it saw when it opened by itself, while it is open. */
+  opened: (Snapshot & { readonly doubted: boolean }) | undefined = undefined
+  /** What it had seen when the store came back, which nobody is told. */
+  unsaid: Snapshot | undefined = undefined
+
+  /** The others are being asked until then; no new inquiry before `quietUntil`. */
+  inquiryUntil = Number.NEGATIVE_INFINITY
+  quietUntil = Number.NEGATIVE_INFINITY
+  /** Inquiries in a row that came to nothing. */
+  fruitless = 0
+  trippedAt = Number.NEGATIVE_INFINITY
+
+  /** One ballot is on its way at a time; `again` if there is more to say after it. */
+  casting = false
+  again = false
+  /** When the next ballot is due by the rate that is allowed. */
+  allowance = Number.NEGATIVE_INFINITY
+  waiting = false
+
+  /** A record is on its way. */
+  committing = false
+  /** A place for a probe is being asked for. */
+  asking = false
+  /** What a person did that the store has not heard of. */
+  unheard: Unheard | undefined = undefined
+  warned = false
+
+  /** Whether this state is the fleet's, and not this process's own. */
+  isFleets(control: Circuit.Circuit): boolean {
+    return control._tag !== "Closed" && control.era === this.adopted
+  }
+}
+
+/** A move by hand, to be made on whatever state the fleet is in. */
+export interface Unheard {
+  readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
+  readonly why: Circuit.Why
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+}

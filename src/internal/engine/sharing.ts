@@ -1,0 +1,39 @@
+import type * as Effect from "effect/Effect"
+import type * as Circuit from "../../Circuit.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import type { Unheard } from "./share.ts"
+
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** The place of a probe that the fleet gave, or why there is none. */
+export type Place =
+  | { readonly _tag: "Granted"; readonly lease: number; readonly era: number; readonly until: number }
+  /** Another has it, or nobody answered in time. */
+  | { readonly _tag: "Denied" }
+  /** There is no fleet to ask: this process is on its own. */
+  | { readonly _tag: "Alone" }
+
+/**
+ * What the circuits of a process tell those of the others. None of these waits for a store but {@link Sharing.place}, for a
+ * bounded time, and {@link Sharing.steer}, which no call waits for.
+ */
+export interface Sharing {
+  /** How this process is called among the others. */
+  readonly process: string
+  /** A call failed, and its circuit did not open by that. */
+  readonly failed: (circuit: LiveCircuit, now: number) => void
+  readonly succeeded: (circuit: LiveCircuit, now: number) => void
+  /** It is about to open by itself: what it saw is forgotten then. */
+  readonly opening: (circuit: LiveCircuit, now: number) => void
+  /** It moved, by something that happened in this process. */
+  readonly moved: (circuit: LiveCircuit, from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why) => void
+  /** Asks for the place of a probe. To be run where nothing interrupts it but at the wait, inside `restore`. */
+  readonly place: (circuit: LiveCircuit, restore: Restore) => Effect.Effect<Place>
+  /** What the probe in a place found. */
+  readonly settled: (circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict) => void
+  /** The name of this process, if what a person does to this circuit in it is for all. */
+  readonly speaksFor: (circuit: LiveCircuit) => string | undefined
+  readonly steer: (circuit: LiveCircuit, deed: Unheard) => Effect.Effect<void>
+  /** It is no longer kept. */
+  readonly forgotten: (circuit: LiveCircuit) => void
+}
