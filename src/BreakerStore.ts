@@ -11,6 +11,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -24,6 +25,7 @@ import { Policies, PolicyError } from "./BreakerPolicy.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
+import { exportAll as exportRegistry, importAll as importRegistry } from "./internal/engine/transfer.ts"
 import { count, decodeFields, positiveMillis, text } from "./internal/policy/schema.ts"
 import { share } from "./internal/replica/replica.ts"
 import type { SharedStore } from "./SharedStore.ts"
@@ -134,6 +136,39 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
       return registry
     })
   )
+
+/**
+ * A text that cannot be imported, and why.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ImportError extends Data.TaggedError("ImportError")<{ readonly message: string }> {}
+
+/**
+ * All circuits of which something is to be said, as JSON: what is open, forced, or still remembers its openings. Of a fleet
+ * those that it has together, as this process knows them.
+ *
+ * @category transfer
+ * @since 0.1.0
+ */
+export const exportAll: Effect.Effect<string, never, BreakerStore> = BreakerStore.useSync(exportRegistry)
+
+/**
+ * Takes on what {@link exportAll} gave, from this store or another, and answers how many circuits that were. Where the store
+ * is shared it holds in all processes. Time went on meanwhile: an opening keeps its end. A circuit that already is
+ * something else becomes what the text says. A text that cannot be read changes nothing.
+ *
+ * @category transfer
+ * @since 0.1.0
+ */
+export const importAll = (json: string): Effect.Effect<number, ImportError, BreakerStore> =>
+  Effect.flatMap(Effect.all([BreakerStore, Policies]), ([registry, policies]) => {
+    const brought = importRegistry(registry, policies, json)
+    return Result.isSuccess(brought)
+      ? brought.success
+      : Effect.fail(new ImportError({ message: `importAll: ${brought.failure}` }))
+  })
 
 /**
  * How full a store is.

@@ -23,7 +23,7 @@ export type Why =
   | "ProbeTimedOut"
   /** Enough probes succeeded. */
   | "Recovered"
-  /** The policy's own health check succeeded. */
+  /** The policy's own health check succeeded, or a process that was cut off found out by itself. */
   | "HealthCheckPassed"
   | "OpenedByHand"
   | "ClosedByHand"
@@ -168,7 +168,7 @@ export interface Rules {
 }
 
 /**
- * The moves that exist, and why each may happen. Everything else is a bug.
+ * The moves that exist, and why each may happen; what is imported may be anything. Everything else is a bug.
  *
  * @category tables
  * @since 0.1.0
@@ -211,7 +211,8 @@ export const edges: Readonly<Record<State, Readonly<Partial<Record<State, Readon
  * @category tables
  * @since 0.1.0
  */
-export const isLegal = (from: State, to: State, why: Why): boolean => edges[from][to]?.includes(why) ?? false
+export const isLegal = (from: State, to: State, why: Why): boolean =>
+  why === "Imported" || (edges[from][to]?.includes(why) ?? false)
 
 /**
  * A circuit that nothing has happened to.

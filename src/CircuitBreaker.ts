@@ -210,6 +210,16 @@ export const state = (name: string, options?: Target): Effect.Effect<Circuit.Sta
   control.state(name, options?.key)
 
 /**
+ * Whose word the state of a circuit is: `fleet` if all processes with the same store have agreed on it, or somebody forced
+ * it; `local` if it is this process's own, as everything is where the store is not shared, and every Closed circuit.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const scope = (name: string, options?: Target): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
+  control.scope(name, options?.key)
+
+/**
  * Everything about a circuit.
  *
  * @category getters

@@ -51,13 +51,26 @@ export interface Ballot {
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
+/** What counts as usual where little is known: so many calls, of which this share fails. */
+const prior = { calls: 50, share: 0.02 }
+
 /**
- * How sure a process is that has seen this many failures in a row.
+ * How sure a process is that has seen this many failures in a row: 1 at `suspectAfter` of them, where failures are rare.
+ * Where they are usual, by what its windows held before, it takes as many as are as unlikely.
  *
  * @category ballots
  * @since 0.1.0
  */
-export const conviction = (streak: number, rules: Rules): number => Math.min(1, streak / rules.suspectAfter)
+export const conviction = (streak: number, counts: ReadonlyArray<Window.Counts>, rules: Rules): number => {
+  if (streak === 0) return 0
+  let widest = { calls: 0, failures: 0 }
+  for (const one of counts) if (one.calls > widest.calls) widest = one
+  // The streak itself is what is to be judged: usual is what was before it.
+  const calls = Math.max(0, widest.calls - streak) + prior.calls
+  const failures = Math.max(0, widest.failures - streak) + prior.calls * prior.share
+  const usual = Math.min(0.5, Math.max(prior.share, failures / calls))
+  return Math.min(1, (streak / rules.suspectAfter) * (Math.log(usual) / Math.log(prior.share)))
+}
 
 /** Shares and weights are kept as whole thousandths: stores add them up without crumbs. */
 const whole = 1000
@@ -120,8 +133,9 @@ export const fromSums = (
 }
 
 /**
- * What a trip is evaluated on when a fleet asks: streaks and counts added up. A window over the last n calls of each
- * process becomes n calls with the shares that all of them saw together.
+ * What a trip is evaluated on when a fleet asks: streaks and counts added up. A process that is not convinced interrupts the
+ * streaks of the others, by one. A window over the last n calls of each process becomes n calls with the shares that all of
+ * them saw together.
  *
  * @category judging
  * @since 0.1.0
@@ -133,7 +147,7 @@ export const pooled = (
 ): Trip.Evidence => {
   const overs = Trip.windows(trip)
   return {
-    streak: tally.streak,
+    streak: Math.max(0, tally.streak - (tally.voices - tally.failing)),
     running: 0,
     openings: more.openings,
     time: more.time,
@@ -162,10 +176,12 @@ export const pooled = (
  */
 export type Verdict =
   | { readonly _tag: "Open"; readonly detail: string }
-  | { readonly _tag: "Wait" }
+  /** `agreed`: most are convinced, and more of the same would do. */
+  | { readonly _tag: "Wait"; readonly agreed: boolean }
   | { readonly _tag: "Lost" }
 
-const wait: Verdict = { _tag: "Wait" }
+const wait: Verdict = { _tag: "Wait", agreed: false }
+const agreed: Verdict = { _tag: "Wait", agreed: true }
 const lost: Verdict = { _tag: "Lost" }
 
 /**
@@ -184,8 +200,8 @@ export const judge = (
 ): Verdict => {
   const { asked, convictions, failing, live, open, voices } = tally
   const answered = asked !== undefined && asked >= rules.holdMillis
-  const agreed = convictions > rules.quorum * live || (answered && convictions > rules.quorum * voices)
-  if (!agreed) return answered && convictions < (rules.quorum * voices) / 2 ? lost : wait
+  const most = convictions > rules.quorum * live || (answered && convictions > rules.quorum * voices)
+  if (!most) return answered && convictions < (rules.quorum * voices) / 2 ? lost : wait
   if (failing < Math.min(2, Math.max(1, live))) return wait
   const seen = pooled(tally, trip, more)
   const tripped = Trip.tripped(trip, seen)
@@ -193,7 +209,7 @@ export const judge = (
     return { _tag: "Open", detail: `${Trip.describe(tripped, seen)} ${among(failing, voices)}` }
   }
   if (open > rules.quorum * voices) return { _tag: "Open", detail: `${open} of ${voices} processes opened` }
-  return wait
+  return agreed
 }
 
 const among = (failing: number, voices: number): string =>
@@ -252,21 +268,21 @@ const liftedMillis = 86_400_000
  * @since 0.1.0
  */
 export const keptFor = (circuit: Circuit.Circuit, now: number, lifted = false): number | undefined => {
+  const millis = kept(circuit, now, lifted ? liftedMillis : 0)
+  return millis === Infinity ? undefined : millis
+}
+
+const kept = (circuit: Circuit.Circuit, now: number, atLeast: number): number => {
+  const rest = (until: number): number => Math.max(0, until - now)
   switch (circuit._tag) {
     case "Closed":
-      return Math.max(circuit.openFor, circuit.rampUntil - now, lifted ? liftedMillis : 0) + marginMillis
-    case "Open": {
-      const rest = Math.max(0, circuit.until - now)
-      return rest + (circuit.until - circuit.since) + Math.max(marginMillis, lifted ? liftedMillis : 0)
-    }
-    case "HalfOpen": {
-      const rest = Math.max(0, ...circuit.leases.map(({ until }) => until - now))
-      return rest + circuit.openFor + marginMillis
-    }
-    default: {
-      if (circuit.until === Infinity) return undefined
-      return circuit.until - now + (keptFor(circuit.under, now) ?? 0)
-    }
+      return Math.max(circuit.openFor, rest(circuit.rampUntil), atLeast) + marginMillis
+    case "Open":
+      return rest(circuit.until) + (circuit.until - circuit.since) + Math.max(marginMillis, atLeast)
+    case "HalfOpen":
+      return rest(Math.max(now, ...circuit.leases.map(({ until }) => until))) + circuit.openFor + marginMillis
+    default:
+      return rest(circuit.until) + kept(circuit.under, now, atLeast)
   }
 }
 

@@ -59,6 +59,7 @@ const toProgram = (code: string): string =>
 
 const documents = [
   "README.md",
+  ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
   ...readdirSync(join(root, "src"))
     .filter((name) => name.endsWith(".ts"))
     .map((name) => `src/${name}`)

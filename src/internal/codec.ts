@@ -43,8 +43,8 @@ const Until = orNull(Millis, Infinity)
 const Actor = orNull(Schema.String, undefined)
 const Cause = Schema.Struct({ why: Why, detail: Schema.String, actor: Actor })
 
-const closed = { since: Millis, openings: Count, openFor: Millis, rampUntil: Millis }
-const open = { since: Millis, until: Millis, openings: Count, cause: Cause }
+const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
+const open = { since: Millis, until: Until, openings: Count, cause: Cause }
 const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
 const forced = { since: Millis, until: Until, reason: Schema.String, actor: Actor, under }
 
@@ -55,7 +55,7 @@ const State = Schema.Union([
   Schema.TaggedStruct("HalfOpen", {
     since: Millis,
     openings: Count,
-    openFor: Millis,
+    openFor: Until,
     cause: Cause,
     successes: Count,
     ignored: Count,

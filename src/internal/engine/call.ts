@@ -15,6 +15,7 @@ import { announce, expire, type Moved, move, type Next, open } from "./move.ts"
 import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
+import type { Granted } from "./share.ts"
 import type { Sharing } from "./sharing.ts"
 import { effective } from "./standing.ts"
 
@@ -102,6 +103,10 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       if (blocker !== undefined) return this.reject(now, "Dependency", blocker)
     }
     const control = circuit.control.value
+    if (circuit.share?.spare !== undefined) {
+      const place = runtime.sharing?.spare(circuit)
+      if (place !== undefined) return this.take(place)
+    }
     switch (Circuit.admission(control, now, policy)) {
       case "Normal":
         return this.arrive(control.era, now)
@@ -203,20 +208,28 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { time } = this.registry.runtime
     const asked = Effect.uninterruptibleMask((restore) =>
       Effect.map(sharing.place(circuit, restore), (place) => {
-        if (place._tag !== "Granted") return place
-        this.lease = place.lease
-        this.shared = true
-        this.begin("Probe", place.era, time.now())
-        return place
+        if (place._tag !== "Granted") return { run: undefined, place }
+        if (circuit.control.value.era === place.era) return { run: this.take(place), place }
+        sharing.settled(circuit, place.lease, { _tag: "Ignored" })
+        return { run: undefined, place: { _tag: "Denied" } as const }
       })
     )
-    return Effect.flatMap(asked, (place) => {
+    return Effect.flatMap(asked, ({ place, run }) => {
+      if (run !== undefined) return run
       const now = time.now()
-      if (place._tag === "Granted") return this.run(Math.max(0, place.until - now))
       const stillOpen =
         place._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
       return stillOpen ? this.reject(now, "ProbesBusy") : this.decide()
     })
+  }
+
+  /** Begins as a probe in a place of the fleet's. */
+  private take(place: Granted): Effect.Effect<unknown, unknown> {
+    const now = this.registry.runtime.time.now()
+    this.lease = place.lease
+    this.shared = true
+    this.begin("Probe", place.era, now)
+    return this.run(Math.max(0, place.until - now))
   }
 
   /** Runs a probe, at most this long. */

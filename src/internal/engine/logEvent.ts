@@ -21,10 +21,11 @@ const deeds: { readonly [Why in Transition["why"]]?: string } = {
 const levels = { Closed: "Info", Open: "Warn", HalfOpen: "Debug", Isolated: "Warn", Disabled: "Warn" } as const
 
 const sentence = (event: Transition): string => {
+  const all = event.scope === "fleet" ? " for all processes" : ""
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
   const key = event.key === undefined ? "" : ` ["${printable(event.key)}"]`
-  return `Circuit "${printable(event.circuit)}"${key} ${deeds[event.why] ?? verbs[event.to]}${observing}${why}`
+  return `Circuit "${printable(event.circuit)}"${key} ${deeds[event.why] ?? verbs[event.to]}${all}${observing}${why}`
 }
 
 /** One line for one event, with its fields as annotations. */
@@ -44,7 +45,8 @@ export const logEvent = (event: BreakerEvent): Effect.Effect<void> => {
           ...(event.retryAfterMillis === null || event.retryAfterMillis === 0
             ? {}
             : { retryAfter: Duration.format(Duration.millis(Math.round(event.retryAfterMillis))) }),
-          ...(event.actor === undefined ? {} : { actor: printable(event.actor) })
+          ...(event.actor === undefined ? {} : { actor: printable(event.actor) }),
+          ...(event.process === undefined ? {} : { process: printable(event.process) })
         })
       : Effect.annotateLogs(
           Effect.logWarning(

@@ -1,3 +1,4 @@
+import * as Semaphore from "effect/Semaphore"
 import type * as Circuit from "../../Circuit.ts"
 import type * as Window from "../../Window.ts"
 import type { About } from "../codec.ts"
@@ -25,6 +26,14 @@ export interface Snapshot {
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
+/** The place of a probe that the fleet gave: in which local era, and how long it lasts. */
+export interface Granted {
+  readonly _tag: "Granted"
+  readonly lease: number
+  readonly era: number
+  readonly until: number
+}
+
 /** What a circuit has with the fleet, from the first thing that goes wrong until all is well again. */
 export class Share {
   known: Known | undefined = undefined
@@ -34,7 +43,7 @@ export class Share {
   /** What it saw when it opened by itself, while it is open. */
   opened: (Snapshot & { readonly doubted: boolean }) | undefined = undefined
   /** What it had seen when the store came back, which nobody is told. */
-  unsaid: Snapshot | undefined = undefined
+  unsaid: (Snapshot & { readonly era: number; readonly calls: number }) | undefined = undefined
 
   /** The others are being asked until then; no new inquiry before `quietUntil`. */
   inquiryUntil = Number.NEGATIVE_INFINITY
@@ -43,6 +52,8 @@ export class Share {
   fruitless = 0
   trippedAt = Number.NEGATIVE_INFINITY
 
+  /** Whether most agreed when it last asked, and the policy did not yet. */
+  agreed = false
   /** One ballot is on its way at a time; `again` if there is more to say after it. */
   casting = false
   again = false
@@ -50,8 +61,14 @@ export class Share {
   allowance = Number.NEGATIVE_INFINITY
   waiting = false
 
-  /** A record is on its way. */
-  committing = false
+  /** The moves of the fleet's that this process makes are made one after the other. */
+  readonly turn = Semaphore.makeUnsafe(1)
+  /** Records of this process that are on their way. */
+  committing = 0
+  /** Moves that this process has made already and the store has not: until it has, this process knows better. */
+  ahead = 0
+  /** A place for a probe that came too late for who asked for it. */
+  spare: Granted | undefined = undefined
   /** A place for a probe is being asked for. */
   asking = false
   /** What a person did that the store has not heard of. */

@@ -1,13 +1,13 @@
 import type * as Effect from "effect/Effect"
 import type * as Circuit from "../../Circuit.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import type { Unheard } from "./share.ts"
+import type { Granted, Unheard } from "./share.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** The place of a probe that the fleet gave, or why there is none. */
+/** A place, or why there is none. */
 export type Place =
-  | { readonly _tag: "Granted"; readonly lease: number; readonly era: number; readonly until: number }
+  | Granted
   /** Another has it, or nobody answered in time. */
   | { readonly _tag: "Denied" }
   /** There is no fleet to ask: this process is on its own. */
@@ -29,6 +29,8 @@ export interface Sharing {
   readonly moved: (circuit: LiveCircuit, from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why) => void
   /** Asks for the place of a probe. To be run where nothing interrupts it but at the wait, inside `restore`. */
   readonly place: (circuit: LiveCircuit, restore: Restore) => Effect.Effect<Place>
+  /** A place that is there already: it came too late for the call before. */
+  readonly spare: (circuit: LiveCircuit) => Granted | undefined
   /** What the probe in a place found. */
   readonly settled: (circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict) => void
   /** The name of this process, if what a person does to this circuit in it is for all. */

@@ -95,10 +95,13 @@ const factor = field(
   "a finite number of 1 or more",
   numberWhere((n) => n >= 1 && n < Infinity)
 )
-const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
+export const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
 export const text = field("a text that is not empty", (input) =>
   typeof input === "string" && input !== "" ? input : undefined
 )
+/** A text of a certain form. */
+export const textLike = (expected: string, form: RegExp) =>
+  field(expected, (input) => (typeof input === "string" && form.test(input) ? input : undefined))
 const names = Schema.Array(text)
 
 /** One of some words. */

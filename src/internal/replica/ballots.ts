@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import * as Fleet from "../../Fleet.ts"
+import * as Trip from "../../Trip.ts"
 import type * as Window from "../../Window.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { nextCooldown } from "../engine/move.ts"
@@ -41,12 +42,13 @@ export class Ballots {
   failed(circuit: LiveCircuit, now: number): void {
     const { fleet } = circuit.policy
     if (fleet === false) return
-    const { streak } = circuit.seen()
-    const suspects = streak >= fleet.suspectAfter
     const asked = circuit.share !== undefined && this.isAsked(circuit.share, now)
-    if ((!suspects && !asked) || !this.ground.isShareable(circuit)) return
+    const mayAsk = circuit.seen().streak >= fleet.suspectAfter && now >= (circuit.share?.quietUntil ?? now)
+    if ((!mayAsk && !asked) || !this.ground.isShareable(circuit)) return
     const share = this.ground.shareOf(circuit)
-    if (suspects && now >= share.quietUntil) this.inquire(circuit, share, now)
+    if (mayAsk && this.ballot(circuit, share)?.conviction === 1) this.inquire(circuit, share, now)
+    // Where most agree already, each further failure may be what the policy waits for.
+    else if (asked && share.agreed) this.say(circuit, share)
     else if (asked) this.update(circuit, share)
   }
 
@@ -62,7 +64,7 @@ export class Ballots {
   opening(circuit: LiveCircuit, now: number): void {
     if (!this.ground.isShareable(circuit)) return
     const share = this.ground.shareOf(circuit)
-    share.opened = { ...without(this.seen(circuit, now), share.unsaid), doubted: false }
+    share.opened = { ...this.told(circuit, share, now), doubted: false }
   }
 
   /** It has opened by itself: the others are asked at once. */
@@ -94,21 +96,28 @@ export class Ballots {
     if (fleet === false || now - circuit.seen().lastAt > fleet.observationMillis) return
     const share = this.ground.shareOf(circuit)
     if (now >= share.inquiryUntil) this.begin(share, now)
-    const { said } = share
-    if (said === undefined || now - said.at > ttlMillis / 2) this.say(circuit, share)
-    else this.update(circuit, share)
+    if (isFresh(share, now)) this.update(circuit, share)
+    else this.say(circuit, share)
   }
 
   /** What was seen up to now is not told: there was nobody to tell. */
   keepToItself(circuit: LiveCircuit): void {
     const now = this.ground.now()
     if (!this.ground.isShareable(circuit) || circuit.seen().isQuiet(now)) return
-    this.ground.shareOf(circuit).unsaid = this.seen(circuit, now)
+    const { era } = circuit.control.value
+    this.ground.shareOf(circuit).unsaid = { ...this.seen(circuit, now), era, calls: callsOf(circuit) }
   }
 
-  /** Says again what holds still: ballots expire. */
+  /** Says again what still holds before it expires. */
   renew(circuit: LiveCircuit, share: Share): void {
-    if (share.opened !== undefined) this.say(circuit, share)
+    if (share.opened !== undefined && !isFresh(share, this.ground.now())) this.say(circuit, share)
+  }
+
+  /** Whether there is nothing that it has said, or is about to. */
+  isSilent(share: Share, now: number): boolean {
+    return (
+      !share.casting && !share.waiting && now >= share.quietUntil && (!isFresh(share, now) || share.said === undefined)
+    )
   }
 
   /** Whether somebody holds a ballot of this process that says failing, or asks for one. */
@@ -137,6 +146,27 @@ export class Ballots {
     return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
   }
 
+  /** What it has seen, less what it keeps to itself as long as that is still part of it. */
+  private told(circuit: LiveCircuit, share: Share, now: number): Snapshot {
+    const seen = this.seen(circuit, now)
+    const { unsaid } = share
+    if (unsaid === undefined) return seen
+    if (unsaid.era !== circuit.control.value.era) {
+      share.unsaid = undefined
+      return seen
+    }
+    const since = callsOf(circuit) - unsaid.calls
+    const counts = Trip.windows(circuit.policy.trip).map((over, place) => {
+      const gone = over._tag === "Calls" ? since >= over.calls : now - unsaid.at >= over.millis
+      return gone ? undefined : unsaid.counts[place]
+    })
+    return {
+      at: seen.at,
+      streak: Math.max(0, seen.streak - unsaid.streak),
+      counts: seen.counts.map((one, place) => less(one, counts[place]))
+    }
+  }
+
   /** What this process has to say now; nothing where it has seen nothing lately, or is no longer believed. */
   private ballot(circuit: LiveCircuit, share: Share): Fleet.Ballot | undefined {
     const { fleet } = circuit.policy
@@ -145,8 +175,8 @@ export class Ballots {
     const now = this.ground.now()
     if (control._tag === "Closed") {
       if (now - circuit.seen().lastAt > fleet.observationMillis) return undefined
-      const seen = without(this.seen(circuit, now), share.unsaid)
-      return { ...seen, conviction: Fleet.conviction(seen.streak, fleet), open: false }
+      const seen = this.told(circuit, share, now)
+      return { ...seen, conviction: Fleet.conviction(seen.streak, seen.counts, fleet), open: false }
     }
     const { opened } = share
     // What was seen while nobody could be told is not told afterwards: it may have had the same cause.
@@ -171,9 +201,10 @@ export class Ballots {
     }
     share.allowance = Math.max(now, share.allowance) + hold
     share.casting = true
+    // After what the call that brought this about still has to do.
     runtime.background(
       Effect.ensuring(
-        this.cast(circuit, share, ask),
+        Effect.andThen(Effect.yieldNow, this.cast(circuit, share, ask)),
         Effect.sync(() => {
           share.casting = false
           if (!share.again) return
@@ -192,7 +223,8 @@ export class Ballots {
       share.waiting = false
       if (this.isAsked(share, this.ground.now())) this.say(circuit, share)
     })
-    this.ground.runtime.background(Effect.andThen(Effect.sleep(millis), then))
+    // A whole millisecond at least: less may be no time at all for a clock, and would come round for ever.
+    this.ground.runtime.background(Effect.andThen(Effect.sleep(Math.ceil(Math.max(1, millis))), then))
   }
 
   /** Takes back what was said. */
@@ -201,7 +233,7 @@ export class Ballots {
     if (share?.said === undefined) return Effect.void
     share.opened = undefined
     return Effect.asVoid(
-      this.ground.link.run(this.ground.store.cast({ ...this.box(circuit, share), ballot: undefined, inquire: 0 }))
+      this.ground.link.run(() => this.ground.store.cast({ ...this.box(circuit, share), ballot: undefined, inquire: 0 }))
     )
   }
 
@@ -224,16 +256,17 @@ export class Ballots {
       const at = ground.now()
       const box = this.box(circuit, share)
       const numbers = ballot === undefined ? undefined : Fleet.toNumbers(ballot)
-      const cast = ground.store.cast({ ...box, ballot: numbers, inquire })
+      const cast = () => ground.store.cast({ ...box, ballot: numbers, inquire })
       return Effect.flatMap(ground.link.run(cast), (reply) => {
         if (reply === undefined) return Effect.void
         const { live, record, tally } = reply.answer
         const alive = ground.countLive(live)
         if (tally === undefined) {
-          // The ballot was about another era: what it says holds for the one that is, if that is Closed.
           share.said = undefined
-          share.again = true
-          return this.records.learn(circuit, record, at)
+          return Effect.map(this.records.learn(circuit, record, at), () => {
+            // The ballot was about another era: if there is one to say about the one that holds, it is said now.
+            if ((share.known?.era ?? 0) !== box.era) share.again = true
+          })
         }
         share.said = ballot === undefined ? undefined : { conviction: ballot.conviction, at }
         if (ballot === undefined || ballot.conviction === 0) return Effect.void
@@ -249,19 +282,16 @@ export class Ballots {
     const { policy } = circuit
     const { fleet, trip } = policy
     const now = ground.now()
-    const current = Circuit.expire(share.known?.circuit ?? Circuit.initial, now)
+    const current = this.records.current(circuit, now)
     if (fleet === false || (share.known?.era ?? 0) !== era || !mayOpen(current, now)) return Effect.void
     this.doubt(circuit, share, tally, now)
     const more = { openings: Circuit.openings(current, now), time: ground.runtime.time.wall() }
     const verdict = judge(tally, trip, fleet, more)
+    share.agreed = verdict._tag === "Wait" && verdict.agreed
     if (verdict._tag === "Open") return this.open(circuit, current, verdict.detail)
     if (verdict._tag === "Wait" && now < share.inquiryUntil && tally.asked !== undefined) {
       // Others answer after this one has: the sum is asked for again when all have had their time.
-      this.later(
-        circuit,
-        share,
-        1 + (tally.asked < fleet.holdMillis ? fleet.holdMillis - tally.asked : fleet.holdMillis)
-      )
+      this.later(circuit, share, tally.asked < fleet.holdMillis ? fleet.holdMillis - tally.asked + 1 : fleet.holdMillis)
     }
     return Effect.void
   }
@@ -292,6 +322,9 @@ export class Ballots {
   }
 }
 
+/** Whether what was said counts for some time to come. */
+const isFresh = ({ said }: Share, now: number): boolean => said !== undefined && now - said.at < ttlMillis * 0.8
+
 /** A fleet that is open, or that somebody probes, has decided; one whose opening nobody probes may decide again. */
 const mayOpen = (circuit: Circuit.Circuit, now: number): circuit is Circuit.Closed | Circuit.Open =>
   circuit._tag === "Closed" || (circuit._tag === "Open" && now >= circuit.until)
@@ -301,18 +334,11 @@ const judge: typeof Fleet.judge = (...args) => {
   try {
     return Fleet.judge(...args)
   } catch {
-    return { _tag: "Wait" }
+    return { _tag: "Wait", agreed: false }
   }
 }
 
-const without = (seen: Snapshot, unsaid: Snapshot | undefined): Snapshot => {
-  if (unsaid === undefined) return seen
-  return {
-    at: seen.at,
-    streak: Math.max(0, seen.streak - unsaid.streak),
-    counts: seen.counts.map((counts, place) => less(counts, unsaid.counts[place]))
-  }
-}
+const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
 
 const less = (counts: Window.Counts, of: Window.Counts | undefined): Window.Counts => ({
   calls: Math.max(0, counts.calls - (of?.calls ?? 0)),

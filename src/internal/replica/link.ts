@@ -7,9 +7,9 @@ const deadlineMillis = 250
 
 /** The way to the store: every operation has a deadline, and nobody is told of a failure but by this. */
 export class Link {
-  /** Whether the last operation failed. */
-  down = false
-  /** When the store was last heard of again. */
+  /** Operations that failed in a row. */
+  misses = 0
+  /** When the store was last heard of again, after it had been down. */
   connectedAt = Number.NEGATIVE_INFINITY
   /** What failed last, in words. */
   trouble = ""
@@ -21,18 +21,25 @@ export class Link {
     this.onReturn = onReturn
   }
 
+  /** Whether to do without the store. One command that got lost is no reason. */
+  get down(): boolean {
+    return this.misses > 1
+  }
+
   /** The answer, or nothing. */
-  run<A>(operation: Effect.Effect<A, StoreError>): Effect.Effect<{ readonly answer: A } | undefined> {
-    return Effect.matchCause(Effect.timeout(operation, deadlineMillis), {
+  run<A>(operation: () => Effect.Effect<A, StoreError>): Effect.Effect<{ readonly answer: A } | undefined> {
+    // A store of somebody's own may throw before there is an effect.
+    return Effect.matchCause(Effect.timeout(Effect.suspend(operation), deadlineMillis), {
       onFailure: (cause) => {
-        this.down = true
+        this.misses++
         const error = cause.reasons.find((reason) => reason._tag !== "Interrupt")
         this.trouble = error === undefined ? "interrupted" : String(error._tag === "Fail" ? error.error : error.defect)
         return undefined
       },
       onSuccess: (answer) => {
-        if (this.down) {
-          this.down = false
+        const { down } = this
+        this.misses = 0
+        if (down) {
           this.connectedAt = this.time.now()
           this.onReturn()
         }

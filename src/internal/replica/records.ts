@@ -16,8 +16,11 @@ const attempts = 5
 /** Processes do not all ask for the first probe at once: each waits up to a tenth of the opening more, at most this long. */
 const maxJitterMillis = 1_000
 
-/** How a move of the fleet's ended: made; nothing to do; another came first; or the store did not answer. */
-export type Committed = "Made" | "Same" | "Lost" | "Failed"
+/**
+ * How a move of the fleet's ended: made; made, and another came after it already; nothing to do; another came first; or the
+ * store did not answer.
+ */
+export type Committed = "Made" | "Overtaken" | "Same" | "Lost" | "Failed"
 
 /** The fleet's records, as they come in and as this process writes them. */
 export class Records {
@@ -33,6 +36,7 @@ export class Records {
    */
   learn(circuit: LiveCircuit, stored: Stored | undefined, askedAt: number): Effect.Effect<void> {
     const { ground } = this
+    if (!ground.isShareable(circuit)) return Effect.void
     const known = circuit.share?.known
     if (known?.era === stored?.era || (known !== undefined && known.at >= askedAt && isOlder(stored, known))) {
       return Effect.void
@@ -54,24 +58,30 @@ export class Records {
   /** Makes the fleet's state this circuit's own. `expected` where this process has already made the move. */
   private adopt(circuit: LiveCircuit, share: Share, known: Known, expected: boolean): Effect.Effect<void> {
     const { about } = known
-    if (about === undefined) return Effect.void
-    if (this.isForeign(circuit, known)) return this.report(circuit, share, "another policy")
+    // Where this process is ahead, the move that it has yet to tell decides what comes of this.
+    if (about === undefined || share.ahead > 0 || (share.unheard !== undefined && !expected)) return Effect.void
+    if (this.isForeign(circuit, known)) {
+      return Effect.andThen(this.lift(circuit, share, about), this.report(circuit, share, "another policy"))
+    }
+    const byAnother = this.isOfAnother(circuit, known)
     share.said = undefined
     share.opened = undefined
     share.fruitless = 0
     const jitter = this.jitter(known.circuit)
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
-      const there: Circuit.Circuit = state._tag === "Open" ? { ...state, until: state.until + jitter } : state
-      const same =
-        from._tag === there._tag &&
-        (expected ||
-          (there._tag === "Closed" && about.why !== "Reset") ||
-          (there._tag === "HalfOpen" && share.isFleets(from)))
-      return { ...there, era: same ? from.era : from.era + 1 }
+      // Beneath what people forced is what this process's own policy says.
+      const forced = byAnother && Circuit.isForced(state)
+      const there = forced ? Circuit.force(from, state._tag, state.since, state) : later(state, from, jitter, about.why)
+      return merge(from, there, share, about.why, expected)
     }
     const { actor, detail, process, why } = about
     return Effect.asVoid(move(this.ground.runtime, circuit, why, next, { detail, actor, process }))
+  }
+
+  /** What the fleet says counts again, after it was not listened to. */
+  retake(circuit: LiveCircuit, share: Share): Effect.Effect<void> {
+    return share.known === undefined ? Effect.void : this.adopt(circuit, share, share.known, true)
   }
 
   private jitter(state: Circuit.Circuit): number {
@@ -79,13 +89,30 @@ export class Records {
     return this.ground.random() * Math.min(maxJitterMillis, (state.until - state.since) / 10)
   }
 
+  /** The fleet's state, as far as it is one for this process. */
+  current(circuit: LiveCircuit, now: number): Circuit.Circuit {
+    const known = circuit.share?.known
+    return known === undefined || this.isForeign(circuit, known) ? Circuit.initial : Circuit.expire(known.circuit, now)
+  }
+
   /** What a process under another policy decided is not for this one; what people force is for all. */
-  private isForeign(circuit: LiveCircuit, { about, circuit: state }: Known): boolean {
+  isForeign(circuit: LiveCircuit, known: Known): boolean {
+    return !Circuit.isForced(known.circuit) && this.isOfAnother(circuit, known)
+  }
+
+  private isOfAnother(circuit: LiveCircuit, { about }: Known): boolean {
     return (
-      about?.policy !== undefined &&
-      circuit.group.declared &&
-      !Circuit.isForced(state) &&
-      about.policy !== this.ground.fingerprint(circuit.policy)
+      about?.policy !== undefined && circuit.group.declared && about.policy !== this.ground.fingerprint(circuit.policy)
+    )
+  }
+
+  /** An override that was for all is lifted for all; beneath it is what is this process's own. */
+  private lift(circuit: LiveCircuit, share: Share, { actor, detail, process, why }: About): Effect.Effect<unknown> {
+    const lift: Next = (from) => (share.isFleets(from) ? Circuit.release(from) : from)
+    return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process }), (moved) =>
+      Effect.sync(() => {
+        if (moved !== undefined) share.adopted = -1
+      })
     )
   }
 
@@ -99,42 +126,100 @@ export class Records {
     about: Omit<About, "process" | "policy">,
     how: { readonly fenced?: boolean; readonly expected?: boolean } = {}
   ): Effect.Effect<Committed> {
+    const { fenced = false, expected = false } = how
+    return Effect.suspend(() => {
+      const share = this.ground.shareOf(circuit)
+      if (expected) share.ahead++
+      const turn = share.turn.withPermit(this.attempt(circuit, share, next, about, fenced, attempts))
+      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, share, made, false))
+      return Effect.flatMap(
+        Effect.ensuring(
+          turn,
+          Effect.sync(() => {
+            share.ahead--
+          })
+        ),
+        (made) => this.settle(circuit, share, made, true)
+      )
+    })
+  }
+
+  /** What a move that was made, or not, leaves this process with. */
+  private settle(
+    circuit: LiveCircuit,
+    share: Share,
+    committed: Committed,
+    expected: boolean
+  ): Effect.Effect<Committed> {
+    const { known } = share
+    if (known === undefined) return Effect.succeed(committed)
+    const made = committed === "Made"
+    const control = circuit.control.value
+    // Something may have been learnt while it was on its way, which was left for the end of it.
+    const behind = share.isFleets(control) && control._tag !== known.circuit._tag
+    const takes = made || behind || (expected && committed !== "Failed")
+    return Effect.as(takes ? this.adopt(circuit, share, known, made && expected) : Effect.void, committed)
+  }
+
+  private attempt(
+    circuit: LiveCircuit,
+    share: Share,
+    next: Next,
+    about: Omit<About, "process" | "policy">,
+    fenced: boolean,
+    left: number
+  ): Effect.Effect<Committed> {
     const { ground } = this
-    const attempt = (left: number): Effect.Effect<Committed> =>
-      Effect.suspend(() => {
-        const share = ground.shareOf(circuit)
-        const base = share.known
-        const now = ground.now()
-        const current = Circuit.expire(base?.circuit ?? Circuit.initial, now)
-        const state = next(current, now)
-        if (state === current) return Effect.succeed("Same")
-        const written: About = { ...about, policy: this.policyOf(circuit, base, about.why), process: ground.voice }
-        const lifted = about.why === "Released" || about.why === "Reset"
-        const swap = ground.store.swap({
-          circuit: ground.idOf(circuit),
-          expectedEra: base?.era ?? 0,
-          body: toBody(state, now, written),
-          ttl: Fleet.keptFor(state, now, lifted),
-          listed: Fleet.isListed(state, now)
+    return Effect.suspend(() => {
+      const base = share.known
+      const now = ground.now()
+      const current = byPeople.has(about.why)
+        ? Circuit.expire(base?.circuit ?? Circuit.initial, now)
+        : this.current(circuit, now)
+      const state = next(current, now)
+      if (state === current) return Effect.succeed<Committed>("Same")
+      const written: About = { ...about, policy: this.policyOf(circuit, base, about.why), process: ground.voice }
+      const lifted = about.why === "Released" || about.why === "Reset"
+      const swap = {
+        circuit: ground.idOf(circuit),
+        expectedEra: base?.era ?? 0,
+        body: toBody(state, now, written),
+        ttl: Fleet.keptFor(state, now, lifted),
+        listed: Fleet.isListed(state, now)
+      }
+      share.committing++
+      const swapped = Effect.ensuring(
+        ground.link.run(() => ground.store.swap(swap)),
+        Effect.sync(() => {
+          share.committing--
         })
-        share.committing = true
-        return Effect.flatMap(ground.link.run(swap), (reply) => {
-          share.committing = false
-          if (reply === undefined) return Effect.succeed("Failed")
-          const { record, swapped } = reply.answer
-          if (swapped && record !== undefined) {
-            share.known = { era: record.era, circuit: state, about: written, at: ground.now() }
-            return Effect.as(this.adopt(circuit, share, share.known, how.expected === true), "Made")
+      )
+      return Effect.flatMap(swapped, (reply): Effect.Effect<Committed> => {
+        if (reply === undefined) return Effect.succeed("Failed")
+        const { record, swapped } = reply.answer
+        if (swapped && record !== undefined) {
+          // Its announcement, or what another built on it, may have come before the answer.
+          if (share.known !== base && share.known !== undefined && share.known.era > record.era) {
+            return Effect.succeed("Overtaken")
           }
-          const again = how.fenced === true || left <= 1 ? Effect.succeed<Committed>("Lost") : attempt(left - 1)
-          return Effect.andThen(this.learn(circuit, record, now), again)
-        })
+          share.known = { era: record.era, circuit: state, about: written, at: ground.now() }
+          return Effect.succeed("Made")
+        }
+        const again =
+          fenced || left <= 1
+            ? Effect.succeed<Committed>("Lost")
+            : this.attempt(circuit, share, next, about, fenced, left - 1)
+        return Effect.andThen(this.learn(circuit, record, now), again)
       })
-    return attempt(attempts)
+    })
   }
 
   private policyOf(circuit: LiveCircuit, base: Known | undefined, why: Circuit.Why): string | undefined {
-    return why === "Tripped" ? this.ground.fingerprint(circuit.policy) : base?.about?.policy
+    if (why === "Tripped") return this.ground.fingerprint(circuit.policy)
+    // What is beneath an override stays whose it was; what people say of the state itself is for all.
+    if (byOverride.has(why)) return base?.about?.policy
+    if (byPeople.has(why)) return undefined
+    return base === undefined || this.isForeign(circuit, base) ? undefined : base.about?.policy
   }
 
   /** Says once for a circuit that the fleet has something that this process does not share. */
@@ -147,6 +232,40 @@ export class Records {
       Effect.logWarning(`Other processes have ${what} for the circuit ${which}: they and this one decide apart`)
     )
   }
+}
+
+/** What only people do: to force a state or lift that, and to the state itself. */
+const byOverride: ReadonlySet<Circuit.Why> = new Set(["Isolated", "Disabled", "Released"])
+const byPeople: ReadonlySet<Circuit.Why> = new Set([
+  ...byOverride,
+  "Reset",
+  "OpenedByHand",
+  "ClosedByHand",
+  "Imported"
+] as const)
+
+/** This process waits a little longer than the fleet, and never less than it knew that it would. */
+const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
+  if (state._tag !== "Open") return state
+  const until = state.until + jitter
+  return { ...state, until: from._tag === "Open" && !byPeople.has(why) ? Math.max(from.until, until) : until }
+}
+
+/** The fleet's state as this process's own: in a new era, unless it is the one that it is in already. */
+const merge = (
+  from: Circuit.Circuit,
+  there: Circuit.Circuit,
+  share: Share,
+  why: Circuit.Why,
+  expected: boolean
+): Circuit.Circuit => {
+  const fleets = share.isFleets(from)
+  // Who probes alone, as the store did not answer, finds out by himself.
+  if (from._tag === "HalfOpen" && there._tag === "HalfOpen" && !fleets) return from
+  const same =
+    from._tag === there._tag &&
+    (there._tag === "Closed" ? expected || why !== "Reset" : fleets && (expected || there._tag === "HalfOpen"))
+  return { ...there, era: same ? from.era : from.era + 1 }
 }
 
 const isOlder = (stored: Stored | undefined, known: Known): boolean => stored === undefined || stored.era < known.era

@@ -12,12 +12,12 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import type { Next } from "../engine/move.ts"
 import type { Registry } from "../engine/registry.ts"
-import type { Share, Unheard } from "../engine/share.ts"
+import type { Granted, Share, Unheard } from "../engine/share.ts"
 import type { Place, Restore, Sharing } from "../engine/sharing.ts"
 import { Ballots } from "./ballots.ts"
 import { Ground } from "./ground.ts"
 import { Link } from "./link.ts"
-import { Records } from "./records.ts"
+import { type Committed, Records } from "./records.ts"
 
 /** A call that asks to be a probe waits this long at most. */
 const placeMillis = 50
@@ -40,8 +40,14 @@ const tokens = { from: 2 ** 32, count: 2 ** 52 }
 /** One place that was asked for. */
 interface Ticket {
   place: Place
-  /** Nobody waits for it any more. */
-  abandoned: boolean
+  /** Nobody waits for it any more: it came too late, or who waited is gone. */
+  abandoned: false | "Late" | "Gone"
+}
+
+/** A place for a probe, and what the probe found, as long as the store has not heard of that. */
+interface Held {
+  readonly circuit: LiveCircuit
+  verdict: Circuit.Verdict
 }
 
 /** This process among the others: its ballots, its records, and the loop that repairs what was not heard. */
@@ -51,7 +57,9 @@ export class Replica implements Sharing {
   private readonly records: Records
   private readonly ballots: Ballots
   /** The places that its calls hold. */
-  private readonly held = new Map<number, LiveCircuit>()
+  private readonly held = new Map<number, Held>()
+  /** Places that were asked for and not heard of: a store may have given them all the same. */
+  private readonly lost = new Map<number, { readonly circuit: LiveCircuit; readonly until: number }>()
   private reported = false
 
   constructor(ground: Ground) {
@@ -76,17 +84,19 @@ export class Replica implements Sharing {
   }
 
   moved(circuit: LiveCircuit, from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why): void {
-    if (why === "HealthCheckPassed" && from.era === circuit.share?.adopted) this.healthy(circuit)
+    if (why === "HealthCheckPassed" && from.era === circuit.share?.adopted) {
+      this.ground.runtime.background(this.closeFleets(circuit))
+    }
     if (to._tag === "Open" && why !== "OpenedByHand") this.ballots.opened(circuit)
     else if (to._tag === "Closed") this.ballots.closed(circuit)
   }
 
-  /** A health check of this process's own closes the fleet's circuit, too. */
-  private healthy(circuit: LiveCircuit): void {
+  /** What this process found out for itself closes the fleet's circuit, too. */
+  private closeFleets(circuit: LiveCircuit): Effect.Effect<unknown> {
     const close: Next = (current, now) =>
       current._tag === "Open" || current._tag === "HalfOpen" ? Circuit.close(current, now, circuit.policy) : current
     const about = { why: "HealthCheckPassed", detail: undefined, actor: undefined } as const
-    this.ground.runtime.background(this.records.commit(circuit, close, about, { expected: true }))
+    return this.records.commit(circuit, close, about, { expected: true })
   }
 
   // ---- Probes -------------------------------------------------------------------------------------------------------
@@ -96,7 +106,10 @@ export class Replica implements Sharing {
       const { ground } = this
       const share = ground.shareOf(circuit)
       if (share.asking) return Effect.succeed(denied)
-      if (ground.link.down || share.known === undefined) return Effect.succeed(this.alone(share))
+      const { known } = share
+      if (ground.link.down || known === undefined || this.records.isForeign(circuit, known)) {
+        return Effect.succeed(this.alone(share))
+      }
       share.asking = true
       const ticket: Ticket = { place: denied, abandoned: false }
       const answered = Deferred.makeUnsafe<void>()
@@ -113,14 +126,36 @@ export class Replica implements Sharing {
       return Effect.flatMap(wait, (exit) => {
         if (exit._tag === "Success") {
           if (exit.value._tag === "Some") return Effect.succeed(ticket.place)
-          ticket.abandoned = true
+          ticket.abandoned = "Late"
           return Effect.succeed(denied)
         }
-        ticket.abandoned = true
+        ticket.abandoned = "Gone"
         if (ticket.place._tag === "Granted") this.settled(circuit, ticket.place.lease, { _tag: "Ignored" })
         return Effect.failCause(exit.cause)
       })
     })
+  }
+
+  /** A place that came too late for who asked for it is kept for the next: a slow store would never give one else. */
+  private keep(circuit: LiveCircuit, share: Share, place: Granted): void {
+    share.spare = place
+    const giveBack = Effect.sync(() => {
+      if (share.spare !== place) return
+      share.spare = undefined
+      this.settled(circuit, place.lease, { _tag: "Ignored" })
+    })
+    const wait = Effect.sleep(circuit.policy.probeTimeoutMillis / 2)
+    this.ground.runtime.background(Effect.andThen(wait, giveBack))
+  }
+
+  spare(circuit: LiveCircuit): Granted | undefined {
+    const { share } = circuit
+    const place = share?.spare
+    if (share === undefined || place === undefined) return undefined
+    share.spare = undefined
+    if (place.era === circuit.control.value.era) return place
+    this.settled(circuit, place.lease, { _tag: "Ignored" })
+    return undefined
   }
 
   /** There is no fleet to ask: what was the fleet's is this process's own from here on. */
@@ -143,13 +178,23 @@ export class Replica implements Sharing {
       { why: "CooldownOver", detail: undefined, actor: undefined }
     )
     return Effect.map(taken, (committed) => {
-      if (committed === "Failed") ticket.place = this.alone(share)
+      if (committed === "Failed") {
+        ticket.place = this.alone(share)
+        this.lost.set(token, { circuit, until: ground.now() + policy.probeTimeoutMillis })
+      }
+      if (committed === "Overtaken") this.settled(circuit, token, { _tag: "Ignored" })
       if (committed !== "Made") return
-      this.held.set(token, circuit)
+      this.held.set(token, { circuit, verdict: { _tag: "Ignored" } })
+      const control = circuit.control.value
+      // Meanwhile another probe of this process may have found out.
+      if (ticket.abandoned === "Gone" || control._tag !== "HalfOpen" || !share.isFleets(control)) {
+        this.settled(circuit, token, { _tag: "Ignored" })
+        return
+      }
       // Its end is counted from when it was asked for: rather too early than too late.
-      const { era } = circuit.control.value
-      ticket.place = { _tag: "Granted", lease: token, era, until: asked + policy.probeTimeoutMillis }
-      if (ticket.abandoned) this.settled(circuit, token, { _tag: "Ignored" })
+      const until = asked + policy.probeTimeoutMillis
+      ticket.place = { _tag: "Granted", lease: token, era: control.era, until }
+      if (ticket.abandoned === "Late") this.keep(circuit, share, ticket.place)
     })
   }
 
@@ -157,16 +202,37 @@ export class Replica implements Sharing {
     this.ground.runtime.background(this.settle(circuit, lease, verdict))
   }
 
-  private settle(circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict): Effect.Effect<unknown> {
-    this.held.delete(lease)
+  private settle(circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict): Effect.Effect<Committed> {
+    const held = this.held.get(lease)
+    if (held !== undefined) held.verdict = verdict
     const failed = verdict._tag === "Failure" ? verdict.cause : undefined
-    return this.records.commit(
+    const committed = this.records.commit(
       circuit,
       (current, now) =>
         current._tag === "HalfOpen" ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy) : current,
       { why: failed?.why ?? "Recovered", detail: failed?.detail, actor: undefined },
       { expected: true }
     )
+    return Effect.tap(committed, () => Effect.sync(() => this.held.delete(lease)))
+  }
+
+  /** Gives back the places that the store gave and could not say. */
+  private get giveBack(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const now = this.ground.now()
+      return Effect.forEach(
+        [...this.lost],
+        ([lease, { circuit, until }]) => {
+          if (now >= until) this.lost.delete(lease)
+          const known = circuit.share?.known?.circuit
+          if (known?._tag !== "HalfOpen" || !known.leases.some(({ id }) => id === lease)) return Effect.void
+          return Effect.map(this.settle(circuit, lease, { _tag: "Ignored" }), (committed) => {
+            if (committed !== "Failed") this.lost.delete(lease)
+          })
+        },
+        { discard: true }
+      )
+    })
   }
 
   // ---- People -------------------------------------------------------------------------------------------------------
@@ -181,23 +247,28 @@ export class Replica implements Sharing {
     if (!this.ground.isShareable(circuit)) return Effect.void
     return Effect.suspend(() => {
       const share = this.ground.shareOf(circuit)
-      this.ballots.closed(circuit)
-      return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true }), (committed) => {
-        if (committed !== "Failed") {
-          share.unheard = undefined
-          return Effect.void
-        }
-        // It is this process's own until then.
-        share.adopted = -1
-        const first = share.unheard === undefined
-        share.unheard = deed
-        const { trouble } = this.ground.link
-        return first
-          ? quietly(
-              Effect.logWarning(`${deed.why} holds in this process only until the store can be told (${trouble})`)
-            )
-          : Effect.void
-      })
+      const before = share.unheard
+      // Noted before it is told: who does it may not wait for the answer. What was not told yet comes first.
+      share.unheard =
+        before === undefined ? deed : { ...deed, next: (current, now) => deed.next(before.next(current, now), now) }
+      return this.tell(circuit, share, share.unheard, before === undefined)
+    })
+  }
+
+  /** Tells the others what a person did here. */
+  private tell(circuit: LiveCircuit, share: Share, deed: Unheard, first: boolean): Effect.Effect<void> {
+    this.ballots.closed(circuit)
+    return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true }), (committed) => {
+      if (committed !== "Failed" && committed !== "Lost") {
+        if (share.unheard === deed) share.unheard = undefined
+        return committed === "Same" ? this.records.retake(circuit, share) : Effect.void
+      }
+      // It is this process's own until then.
+      share.adopted = -1
+      const { trouble } = this.ground.link
+      return first
+        ? quietly(Effect.logWarning(`${deed.why} holds in this process only until the store can be told (${trouble})`))
+        : Effect.void
     })
   }
 
@@ -211,7 +282,8 @@ export class Replica implements Sharing {
     let synced = ground.now()
     const repair = Effect.suspend(() => {
       const now = ground.now()
-      if (!ground.link.down && now - synced < ground.syncMillis - tick / 2) return Effect.void
+      for (const circuit of ground.shared) if (circuit.share !== undefined) this.ballots.renew(circuit, circuit.share)
+      if (ground.link.misses === 0 && now - synced < ground.syncMillis - tick / 2) return Effect.void
       synced = now
       return this.sync
     })
@@ -236,7 +308,8 @@ export class Replica implements Sharing {
       const now = ground.now()
       const read = fromBody(change.body, now)
       // What this process writes it learns from the answer, which is on its way.
-      if (circuit?.share?.committing === true && read?.about.process === ground.voice) return Effect.void
+      if (circuit?.share !== undefined && circuit.share.committing > 0 && read?.about.process === ground.voice)
+        return Effect.void
       const matters = read !== undefined && Fleet.isListed(read.circuit, now)
       const found = circuit ?? (matters ? ground.registry.own(which.name, which.key, ground.policies) : undefined)
       if (found === undefined || (!matters && found.share === undefined)) return Effect.void
@@ -252,15 +325,19 @@ export class Replica implements Sharing {
     }
     const known = circuit.share?.known?.era ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
-    return known >= change.era ? asked : Effect.andThen(this.load(circuit), asked)
+    // What is announced meanwhile must not wait for this.
+    return known >= change.era
+      ? asked
+      : Effect.sync(() => ground.runtime.background(Effect.andThen(this.load(circuit), asked)))
   }
 
   private load(circuit: LiveCircuit): Effect.Effect<void> {
     const { ground, records } = this
     return Effect.suspend(() => {
       const at = ground.now()
-      return Effect.flatMap(ground.link.run(ground.store.load(ground.idOf(circuit))), (reply) =>
-        reply === undefined ? Effect.void : records.learn(circuit, reply.answer, at)
+      return Effect.flatMap(
+        ground.link.run(() => ground.store.load(ground.idOf(circuit))),
+        (reply) => (reply === undefined ? Effect.void : records.learn(circuit, reply.answer, at))
       )
     })
   }
@@ -270,11 +347,14 @@ export class Replica implements Sharing {
     const { ground } = this
     return Effect.suspend(() => {
       const at = ground.now()
-      return Effect.flatMap(ground.link.run(ground.store.list(ground.voice, ground.liveMillis)), (reply) => {
-        if (reply === undefined) return this.reportDown
-        ground.countLive(reply.answer.live)
-        return Effect.andThen(this.takeOn(reply.answer.records, at), this.tidy(at))
-      })
+      return Effect.flatMap(
+        ground.link.run(() => ground.store.list(ground.voice, ground.liveMillis)),
+        (reply) => {
+          if (reply === undefined) return ground.link.down ? this.reportDown : Effect.void
+          ground.countLive(reply.answer.live)
+          return Effect.andThen(this.takeOn(reply.answer.records, at), Effect.andThen(this.giveBack, this.tidy(at)))
+        }
+      )
     })
   }
 
@@ -305,14 +385,39 @@ export class Replica implements Sharing {
       (circuit) => {
         const { share } = circuit
         if (share === undefined) return Effect.void
-        if (share.unheard !== undefined) return this.steer(circuit, share.unheard)
-        if (share.opened !== undefined) return Effect.sync(() => this.ballots.renew(circuit, share))
+        if (share.unheard !== undefined) return this.tell(circuit, share, share.unheard, false)
+        if (this.isBehind(circuit, share, at)) return this.closeFleets(circuit)
         if (isLostOverride(share)) return this.restore(circuit, share)
         return Effect.sync(() => {
-          if (isOver(circuit, share, at)) ground.forget(circuit)
+          if (this.isOver(circuit, share, at)) ground.forget(circuit)
         })
       },
       { discard: true }
+    )
+  }
+
+  /** Whether there is nothing left that the fleet and this circuit have with one another. */
+  private isOver(circuit: LiveCircuit, share: Share, now: number): boolean {
+    return (
+      circuit.control.value._tag === "Closed" &&
+      (share.known === undefined || share.known.circuit._tag === "Closed") &&
+      !share.asking &&
+      share.committing === 0 &&
+      this.ballots.isSilent(share, now) &&
+      circuit.seen().isQuiet(now)
+    )
+  }
+
+  /**
+   * Whether the fleet's opening is over and nobody has closed it, though this process has found out, while it was on its
+   * own, that it may be.
+   */
+  private isBehind(circuit: LiveCircuit, { known }: Share, now: number): boolean {
+    return (
+      circuit.control.value._tag === "Closed" &&
+      known !== undefined &&
+      !this.records.isForeign(circuit, known) &&
+      Circuit.admission(Circuit.expire(known.circuit, now), now, circuit.policy) === "Probe"
     )
   }
 
@@ -342,9 +447,9 @@ export class Replica implements Sharing {
     const { ground } = this
     return Effect.suspend(() => {
       if (ground.link.down) return Effect.void
-      const places = [...this.held].map(([lease, circuit]) => this.settle(circuit, lease, { _tag: "Ignored" }))
+      const places = [...this.held].map(([lease, { circuit, verdict }]) => this.settle(circuit, lease, verdict))
       const ballots = [...ground.shared].map((circuit) => this.ballots.takeBack(circuit))
-      const goodbye = ground.link.run(ground.store.list(ground.voice, 0))
+      const goodbye = ground.link.run(() => ground.store.list(ground.voice, 0))
       return Effect.all([...places, ...ballots, goodbye], { concurrency: 32, discard: true })
     })
   }
@@ -355,17 +460,6 @@ const denied: Place = { _tag: "Denied" }
 /** The store has lost a record that only people may change. */
 const isLostOverride = ({ known }: Share): boolean =>
   known !== undefined && known.era === 0 && Circuit.isForced(known.circuit)
-
-/** Whether there is nothing left that the fleet and this circuit have with one another. */
-const isOver = (circuit: LiveCircuit, share: Share, now: number): boolean =>
-  circuit.control.value._tag === "Closed" &&
-  (share.known === undefined || share.known.circuit._tag === "Closed") &&
-  share.said === undefined &&
-  !share.casting &&
-  !share.asking &&
-  !share.committing &&
-  now >= share.quietUntil &&
-  circuit.seen().isQuiet(now)
 
 /** Makes the circuits of a process part of a fleet, as long as the scope is open. */
 export const share = (

@@ -5,11 +5,11 @@ import * as Circuit from "../../Circuit.ts"
 import { blocking, dependencies } from "../engine/dependencies.ts"
 import { type Inspection, inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { expire, move, type Next, nextCooldown } from "../engine/move.ts"
+import { expire, type Next, nextCooldown } from "../engine/move.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
-import type { Unheard } from "../engine/share.ts"
-import { effective } from "../engine/standing.ts"
+import { effective, scopeOf } from "../engine/standing.ts"
+import { steer } from "../engine/steer.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
 import { registryOf } from "./protect.ts"
@@ -75,12 +75,6 @@ const act = (
       )
     )
   })
-}
-
-/** Moves it here at once; then, where there are others, tells them. */
-const steer = (runtime: Runtime, circuit: LiveCircuit, deed: Unheard): Effect.Effect<unknown> => {
-  const here = move(runtime, circuit, deed.why, deed.next, { ...deed, process: runtime.sharing?.speaksFor(circuit) })
-  return runtime.sharing === undefined ? here : Effect.andThen(here, runtime.sharing.steer(circuit, deed))
 }
 
 const reasonOf = (operation: string, options: ByHand | undefined, otherwise: string): string =>
@@ -149,6 +143,9 @@ const read = <A>(
 
 export const state = (name: string, key: string | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
   read("state", name, key, ({ circuit, runtime }) => Effect.succeed(effective(circuit, runtime.time.now())._tag))
+
+export const scope = (name: string, key: string | undefined): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
+  read("scope", name, key, ({ circuit, runtime }) => Effect.succeed(scopeOf(circuit, runtime.time.now())))
 
 export const inspection = (name: string, key: string | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
   read("inspect", name, key, ({ circuit, registry }) => Effect.succeed(inspect(registry, circuit)))

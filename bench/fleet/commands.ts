@@ -1,0 +1,183 @@
+import { Effect } from "effect"
+import { CircuitBreaker, type SharedStore } from "effect-fuse"
+import { sleep } from "./figures.ts"
+import { type Admin, oursOnRedis, theirsOnRedis } from "./stores.ts"
+
+/** What a client can have sent; everything else in the server's statistics was run within a script. */
+const sentByClients = /^(evalsha|eval|script\|.*|p?subscribe|unsubscribe|ping|hello|client\|.*|select|quit)$/
+
+export interface Counted {
+  readonly calls: number
+  /** Commands that clients sent. */
+  readonly sent: number
+  /** Commands that scripts ran on behalf of those. */
+  readonly inner: number
+}
+
+export interface CommandsAtRate {
+  /** Calls a second; `undefined` as fast as it goes. */
+  readonly rate: number | undefined
+  readonly millis: number
+  readonly ours: Counted & { readonly lists: number }
+  readonly theirs: Counted
+}
+
+export interface CommandsIdle {
+  readonly circuits: number
+  readonly syncMillis: number
+  readonly millis: number
+  readonly sent: number
+  readonly operations: Operations
+}
+
+type Operations = Record<"cast" | "swap" | "load" | "list", number>
+
+const noop = Effect.succeed(1)
+
+/** Counts what the engine asks of its store. */
+class Counter {
+  readonly operations: Operations = { cast: 0, swap: 0, load: 0, list: 0 }
+  private running = 0
+
+  readonly around = (store: SharedStore.SharedStore): SharedStore.SharedStore => ({
+    ...store,
+    cast: (cast) => this.count("cast", store.cast(cast)),
+    swap: (swap) => this.count("swap", store.swap(swap)),
+    load: (circuit) => this.count("load", store.load(circuit)),
+    list: (voice, ttl) => this.count("list", store.list(voice, ttl))
+  })
+
+  private count<A, E>(name: keyof Operations, operation: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      this.operations[name]++
+      this.running++
+      return Effect.ensuring(
+        operation,
+        Effect.sync(() => {
+          this.running--
+        })
+      )
+    })
+  }
+
+  private get total(): number {
+    const { cast, list, load, swap } = this.operations
+    return cast + swap + load + list
+  }
+
+  /** What was asked and what the server has seen, at a moment at which nothing is on its way. */
+  async now(server: Admin): Promise<{ readonly asked: Operations; readonly seen: ReadonlyMap<string, number> }> {
+    for (;;) {
+      const { running, total } = this
+      const seen = await server.commands()
+      if (running === 0 && this.total === total) return { asked: { ...this.operations }, seen }
+      await sleep(10)
+    }
+  }
+}
+
+const difference = (before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>) => {
+  let [sent, inner] = [0, 0]
+  for (const [name, calls] of after) {
+    const more = calls - (before.get(name) ?? 0)
+    // The bench's own.
+    if (name === "info") continue
+    if (sentByClients.test(name)) sent += more
+    else inner += more
+  }
+  return { sent, inner }
+}
+
+/** One caller at a rate, or as fast as it goes, for a while; how many calls it made. */
+const callFor = async (
+  run: (calls: number) => Promise<unknown>,
+  rate: number | undefined,
+  millis: number
+): Promise<number> => {
+  const start = performance.now()
+  let calls = 0
+  while (performance.now() - start < millis) {
+    if (rate === undefined) {
+      await run(100)
+      calls += 100
+      // Timers and sockets have their turn, as in a service.
+      await sleep(0)
+    } else {
+      await run(1)
+      calls++
+      await sleep(Math.max(0, start + (calls * 1000) / rate - performance.now()))
+    }
+  }
+  return calls
+}
+
+const repeated = (effect: Effect.Effect<unknown, unknown>) => (calls: number) =>
+  Effect.runPromise(Effect.forEach(Array.from({ length: calls }), () => effect, { discard: true }))
+
+export const syncMillis = 1_000
+
+export const commandsAtRates = async (url: string, server: Admin, quick: boolean) => {
+  const rows: Array<CommandsAtRate> = []
+  for (const rate of [undefined, 50, 5, 1]) {
+    const millis = quick ? 700 : rate === undefined ? 2_000 : 3_000
+    const counter = new Counter()
+    const ours = await oursOnRedis(url, { prefix: "rates", syncInterval: syncMillis, around: counter.around })
+    const context = await ours.context()
+    const protectedNoop = Effect.provideContext(CircuitBreaker.protect(noop, "api"), context)
+    const theirs = await theirsOnRedis(url)
+    const executed = theirs.breaker.execute(noop, { key: "api" })
+    // Scripts are loaded, and nothing of the start is on its way any more.
+    await repeated(protectedNoop)(1)
+    await repeated(executed)(1)
+    await sleep(100)
+    const first = await counter.now(server)
+    const ourCalls = await callFor(repeated(protectedNoop), rate, millis)
+    const second = await counter.now(server)
+    await ours.dispose()
+    const third = await server.commands()
+    const theirCalls = await callFor(repeated(executed), rate, millis)
+    const fourth = await server.commands()
+    await theirs.runtime.dispose()
+    rows.push({
+      rate,
+      millis,
+      ours: {
+        calls: ourCalls,
+        lists: second.asked.list - first.asked.list,
+        ...difference(first.seen, second.seen)
+      },
+      theirs: { calls: theirCalls, ...difference(third, fourth) }
+    })
+  }
+  return rows
+}
+
+/** Healthy circuits that are called now and then, over several sync intervals. */
+export const commandsIdle = async (url: string, server: Admin, quick: boolean): Promise<CommandsIdle> => {
+  const circuits = quick ? 2_000 : 10_000
+  const millis = quick ? 2_500 : 8_000
+  const counter = new Counter()
+  const runtime = await oursOnRedis(url, { prefix: "idle", syncInterval: syncMillis, around: counter.around })
+  const calls = Array.from({ length: circuits }, (_, i) =>
+    CircuitBreaker.protect(noop, "many", { key: `customer-${i}` })
+  )
+  const callAll = () => runtime.runPromise(Effect.forEach(calls, (call) => call, { discard: true }))
+  await callAll()
+  await sleep(100)
+  const before = await counter.now(server)
+  const start = performance.now()
+  while (performance.now() - start < millis) {
+    await callAll()
+    await sleep(200)
+  }
+  const after = await counter.now(server)
+  const took = performance.now() - start
+  await runtime.dispose()
+  const operations: Operations = {
+    cast: after.asked.cast - before.asked.cast,
+    swap: after.asked.swap - before.asked.swap,
+    load: after.asked.load - before.asked.load,
+    list: after.asked.list - before.asked.list
+  }
+  return { circuits, syncMillis, millis: took, sent: difference(before.seen, after.seen).sent, operations }
+}

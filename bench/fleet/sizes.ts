@@ -1,0 +1,114 @@
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
+import { Effect } from "effect"
+import { CircuitBreaker } from "effect-fuse"
+import * as RedisStore from "effect-fuse/RedisStore"
+import { bytesEach } from "../measure.ts"
+import { type Admin, type Ours, oursInMemory, oursOnRedis, theirsOnRedis } from "./stores.ts"
+
+export interface Sizes {
+  /** Bytes in Redis for one circuit, by MEMORY USAGE of its keys. */
+  readonly redis: {
+    readonly healthy: number
+    readonly open: number
+    readonly ballotsOf3: number
+    readonly ballotsOf100: number
+    readonly theirsHealthy: number
+    readonly theirsOpen: number
+  }
+  readonly circuits: number
+  /** Bytes of heap in the process for an idle circuit that was called once. */
+  readonly idle: { readonly memory: number; readonly redis: number }
+}
+
+const noop = Effect.succeed(1)
+/** So many circuits share what is kept once for all. */
+const sample = 50
+
+const usage = async (server: Admin, pattern: string): Promise<number> => {
+  const keys = await server.send<ReadonlyArray<string>>("KEYS", pattern)
+  let bytes = 0
+  for (const key of keys) bytes += Number(await server.send("MEMORY", "USAGE", key, "SAMPLES", "0"))
+  return bytes
+}
+
+const callAll = (runtime: Ours, circuits: number) => {
+  let i = 0
+  return runtime.runPromise(
+    Effect.whileLoop({
+      while: () => i < circuits,
+      body: () => CircuitBreaker.protect(noop, "memory", { key: `key-${i++}` }),
+      step: () => {}
+    })
+  )
+}
+
+/** What the ballot of a process under the default policy looks like: one window, three failures of forty calls. */
+const ballot = [1_000, 1, 0, 3, 40, 3, 0, 3_000]
+
+const ballotBytes = async (url: string, server: Admin, voices: number): Promise<number> => {
+  const prefix = `ballots-${voices}`
+  const cast = Effect.flatMap(RedisStore.make({ prefix, subscribe: false }), (store) =>
+    Effect.forEach(
+      Array.from({ length: voices }, (_, i) => `process~${(i * 7_919 + 36 ** 7).toString(36)}`),
+      (voice) =>
+        store.cast({ circuit: "payments/acme", era: 0, box: "1a2b3c4", voice, ballot, ttl: 60_000, inquire: 300 }),
+      { discard: true }
+    )
+  )
+  await Effect.runPromise(Effect.provide(cast, NodeRedis.layer({ url })))
+  return usage(server, `{${prefix}}:*`)
+}
+
+export const sizes = async (url: string, server: Admin, quick: boolean): Promise<Sizes> => {
+  const ours = await oursOnRedis(url, { prefix: "sizes", streak: true })
+  const theirs = await theirsOnRedis(url)
+  const context = await ours.context()
+  const keys = Array.from({ length: sample }, (_, i) => `customer-${i}`)
+  const each = (f: (key: string) => Effect.Effect<unknown>) => Effect.runPromise(Effect.forEach(keys, f))
+  const protect = (key: string, effect: Effect.Effect<unknown, unknown>) =>
+    Effect.ignore(Effect.provideContext(CircuitBreaker.protect(effect, "payments", { key }), context))
+  const execute = (key: string, effect: Effect.Effect<unknown, unknown>) =>
+    Effect.ignore(theirs.breaker.execute(effect, { key: `payments:${key}` }))
+  await each((key) => protect(key, noop))
+  await each((key) => execute(key, noop))
+  const of = async (pattern: string) => (await usage(server, pattern)) / sample
+  const healthy = (await usage(server, "{sizes}:record*")) + (await usage(server, "{sizes}:ballots*"))
+  const theirsHealthy = await of("theirs-false:payments:*")
+  for (let i = 0; i < 5; i++) {
+    await each((key) => protect(key, Effect.fail("down")))
+    await each((key) => execute(key, Effect.fail("down")))
+  }
+  // The fleet, of one, opens in the background.
+  await Effect.runPromise(Effect.sleep("1 second"))
+  const open = (await of("{sizes}:record*")) + (await of("{sizes}:listed"))
+  if (open === 0) throw new Error("no record was found: is a key called otherwise?")
+  const theirsOpen = await of("theirs-false:payments:*")
+  await ours.dispose()
+  await theirs.runtime.dispose()
+
+  const circuits = quick ? 5_000 : 50_000
+  const memory = await bytesEach(circuits, async () => {
+    const runtime = oursInMemory({ maxCircuits: circuits })
+    await callAll(runtime, circuits)
+    return runtime
+  })
+  let shared: Ours | undefined
+  const redis = await bytesEach(circuits, async () => {
+    shared = await oursOnRedis(url, { prefix: "memory", maxCircuits: circuits })
+    await callAll(shared, circuits)
+    return shared
+  })
+  await shared?.dispose()
+  return {
+    redis: {
+      healthy: healthy / sample,
+      open,
+      ballotsOf3: await ballotBytes(url, server, 3),
+      ballotsOf100: await ballotBytes(url, server, 100),
+      theirsHealthy,
+      theirsOpen
+    },
+    circuits,
+    idle: { memory, redis }
+  }
+}

@@ -1,0 +1,108 @@
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
+import { Effect, Layer, Logger, ManagedRuntime } from "effect"
+import { CircuitBreaker as EffectOwn, Redis } from "effect/persistence"
+import { BreakerPolicy, BreakerStore, type SharedStore } from "effect-fuse"
+import * as RedisStore from "effect-fuse/RedisStore"
+
+const silent = Logger.layer([])
+
+export type Ours = ManagedRuntime.ManagedRuntime<BreakerStore.BreakerStore, unknown>
+
+/** A runtime with the breaker of Effect's own: its documented form, five failures in a row. */
+export interface Theirs {
+  readonly runtime: ManagedRuntime.ManagedRuntime<EffectOwn.CircuitBreaker, unknown>
+  readonly breaker: EffectOwn.CircuitBreaker
+}
+
+/** No probe comes while something is measured. */
+const cooldown = "10 minutes"
+
+interface OursOptions extends RedisStore.Options {
+  /** Five failures in a row only, as Effect's own is set; else the default policy. */
+  readonly streak?: boolean
+  /** Something that looks on. */
+  readonly around?: (store: SharedStore.SharedStore) => SharedStore.SharedStore
+}
+
+const policies = (streak: boolean | undefined) =>
+  BreakerPolicy.layer({
+    default: streak === true ? { cooldown, trip: { _tag: "Consecutive", failures: 5 } } : { cooldown }
+  })
+
+export const bare = () => ManagedRuntime.make(silent)
+
+export const oursInMemory = (options: BreakerStore.Options & { readonly streak?: boolean } = {}): Ours => {
+  const { streak, ...rest } = options
+  const store = BreakerStore.layerMemoryWith(rest)
+  return ManagedRuntime.make(store.pipe(Layer.provideMerge(policies(streak)), Layer.provideMerge(silent)))
+}
+
+/** `RedisStore.layer`, taken apart only where something looks on. */
+export const oursOnRedis = async (url: string, options: OursOptions = {}): Promise<Ours> => {
+  const { around, prefix, streak, ...rest } = options
+  const store =
+    around === undefined
+      ? RedisStore.layer({ prefix, ...rest })
+      : Layer.unwrap(Effect.map(RedisStore.make({ prefix }), (store) => BreakerStore.layerShared(around(store), rest)))
+  const runtime = ManagedRuntime.make(
+    store.pipe(
+      Layer.provide(NodeRedis.layer({ url, disableOfflineQueue: true })),
+      Layer.provideMerge(policies(streak)),
+      Layer.provideMerge(silent)
+    )
+  )
+  await runtime.context()
+  return runtime
+}
+
+const theirs = async (store: Layer.Layer<EffectOwn.CircuitBreakerStore, unknown>): Promise<Theirs> => {
+  const runtime = ManagedRuntime.make(
+    EffectOwn.layer({ tripPolicy: EffectOwn.consecutive(5), openDuration: cooldown }).pipe(
+      Layer.provide(store),
+      Layer.provideMerge(silent)
+    )
+  )
+  return { runtime, breaker: await runtime.runPromise(EffectOwn.CircuitBreaker) }
+}
+
+export const theirsInMemory = () => theirs(EffectOwn.layerStoreMemory())
+
+/** As its documentation shows; `disableOfflineQueue` is its best practice, not its default. */
+export const theirsOnRedis = (url: string, options: { readonly disableOfflineQueue?: boolean } = {}) =>
+  theirs(
+    EffectOwn.layerStoreRedis({ prefix: `theirs-${options.disableOfflineQueue === true}:` }).pipe(
+      Layer.provide(NodeRedis.layer({ url, ...options })),
+      Layer.provide(silent)
+    )
+  )
+
+export interface Admin {
+  readonly send: <A>(command: string, ...args: ReadonlyArray<string>) => Promise<A>
+  readonly version: string
+  /** How often each command was run since the server started, by clients or within scripts. */
+  readonly commands: () => Promise<ReadonlyMap<string, number>>
+  readonly close: () => Promise<void>
+}
+
+/** Effect's Redis service and nothing else. */
+export const plain = (url: string) =>
+  ManagedRuntime.make(NodeRedis.layer({ url, RESP: 2 }).pipe(Layer.provideMerge(silent)))
+
+/** A connection of the bench's own. */
+export const admin = async (url: string): Promise<Admin> => {
+  const runtime = plain(url)
+  const send = <A>(command: string, ...args: ReadonlyArray<string>) =>
+    runtime.runPromise(Effect.flatMap(Redis.Redis, (redis) => redis.send<A>(command, ...args)))
+  const server = String(await send("INFO", "server"))
+  return {
+    send,
+    version: /redis_version:(\S+)/.exec(server)?.[1] ?? "unknown",
+    commands: async () =>
+      new Map(
+        [...String(await send("INFO", "commandstats")).matchAll(/cmdstat_([^:]+):calls=(\d+)/g)].map(
+          ([, name = "", calls]) => [name.toLowerCase(), Number(calls)] as const
+        )
+      ),
+    close: () => runtime.dispose()
+  }
+}

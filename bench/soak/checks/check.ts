@@ -1,0 +1,10 @@
+/** A promise, and how to find where it was broken. */
+import type { History } from "../history.ts"
+
+export interface Check {
+  readonly name: string
+  /** What was broken, each in a line: none if the promise was kept. */
+  readonly find: (history: History) => ReadonlyArray<string>
+}
+
+export const at = (t: number): string => `${t.toFixed(1)}`

@@ -1,0 +1,64 @@
+/** What an operator isolates stays isolated, in all processes, until somebody releases it. */
+import { type History, losses, meets, type Span, storeTrouble, type Told } from "../history.ts"
+import type { Name } from "../lines.ts"
+import { syncMillis } from "../policies.ts"
+import { at, type Check } from "./check.ts"
+
+interface Isolation extends Span {
+  readonly c: Name
+  readonly by: string
+}
+
+/** From when the store knew of it until somebody began to release it. */
+const isolations = ({ lives }: History): ReadonlyArray<Isolation> => {
+  const deeds = lives.flatMap(({ life, of }) => of("deed").map((deed) => ({ ...deed, by: life.voice })))
+  return deeds
+    .filter(({ deed, scope, state }) => deed === "isolate" && scope === "fleet" && state === "Isolated")
+    .map(({ by, c, t }) => {
+      const releases = deeds.filter((other) => other.deed === "release" && other.c === c && other.t > t)
+      return { c, by, from: t, to: Math.min(...releases.map(({ began }) => began), Infinity) }
+    })
+}
+
+/** To connect again, to ask, and for one who knows to write again what a store forgot. */
+const hearingMillis = 2 * syncMillis + 1_000
+const reconnectMillis = 3_500
+
+/** When a process has had an undisturbed while in which to hear of it; never, if there was none. */
+const heardBy = (history: History, { life, of }: Told, isolation: Isolation): number => {
+  const up = of("up")[0]?.t
+  if (up === undefined) return Infinity
+  const trouble = [...storeTrouble(history, life.who, reconnectMillis), ...losses(history)]
+  let since = Math.max(up, isolation.from)
+  for (const span of [...trouble].sort((a, b) => a.from - b.from)) {
+    if (span.from > since + hearingMillis) break
+    since = Math.max(since, span.to)
+  }
+  return since + hearingMillis
+}
+
+/** While the store has lost it and those who know of it cannot say so, who starts anew cannot know. */
+const isLost = (history: History, isolation: Isolation, { life }: Told): boolean => {
+  const lost = losses(history).filter(({ from, to }) => to > isolation.from && from < isolation.to)
+  return lost.some(({ to }) => life.from > isolation.from && meets(storeTrouble(history, "any", 4_000), to, life.from))
+}
+
+export const isolation: Check = {
+  name: "once the store knows of an isolation, nobody is admitted until it is lifted",
+  find: (history) =>
+    isolations(history).flatMap((isolation) =>
+      history.lives.flatMap((told) => {
+        const { life, of } = told
+        if (life.to < isolation.from || life.from > isolation.to || isLost(history, isolation, told)) return []
+        const from = heardBy(history, told, isolation)
+        return of("call")
+          .filter(({ admitted = 0, c }) => c === isolation.c && admitted > from && admitted < isolation.to)
+          .slice(0, 1)
+          .map(
+            (call) =>
+              `${isolation.c} isolated by ${isolation.by} from ${at(isolation.from)} to ${at(isolation.to)}: ` +
+              `${life.voice} should know since ${at(from)}, but admitted ${JSON.stringify(call)}`
+          )
+      })
+    )
+}

@@ -1,0 +1,79 @@
+/** The moves of each process by itself: along legal edges, in turn, and never before the end of an opening. */
+import { type BreakerEvent, Circuit } from "effect-fuse"
+import type { History, Told } from "../history.ts"
+import { circuits } from "../lines.ts"
+import { at, type Check } from "./check.ts"
+
+type Move = BreakerEvent.Transition
+
+/** The moves of a circuit in one life, in turn, with the one before. */
+const pairs = (told: Told): ReadonlyArray<readonly [before: Move | undefined, move: Move]> =>
+  circuits.flatMap((c) => {
+    const moves = told.of("move").flatMap(({ event }) => (event.circuit === c ? [event] : []))
+    return moves.map((move, i) => [moves[i - 1], move] as const)
+  })
+
+const show = (told: Told, { wallToMonotonic }: History, ...moves: ReadonlyArray<Move | undefined>) =>
+  `${told.life.voice} ${moves
+    .flatMap((move) => (move === undefined ? [] : [`${at(move.at + wallToMonotonic)} ${JSON.stringify(move)}`]))
+    .join("\n      ")}`
+
+const finder =
+  (broken: (move: Move, before: Move | undefined) => boolean): Check["find"] =>
+  (history) =>
+    history.lives.flatMap((told) =>
+      pairs(told)
+        .filter(([before, move]) => broken(move, before))
+        .map(([before, move]) => show(told, history, before, move))
+    )
+
+export const edges: Check = {
+  name: "each process moves along legal edges, one era at a time",
+  find: finder((move, before) => {
+    // What it took on while it started, nobody was there to hear.
+    const follows = before === undefined || (move.from === before.to && move.era === before.era + 1)
+    return !follows || (move.scope === "local" && !Circuit.isLegal(move.from, move.to, move.why))
+  })
+}
+
+/** A step of the wall clock is a millisecond. */
+const tolerance = 2
+
+const byOthers: ReadonlyArray<Circuit.Why> = ["ClosedByHand", "Reset", "Isolated", "Disabled", "OpenedByHand"]
+
+const endOf = (move: Move): number => move.at + (move.retryAfterMillis ?? 0)
+
+export const openings: Check = {
+  name: "no process relaxes an opening of its own before its end",
+  find: finder(
+    (move, before) =>
+      before?.to === "Open" &&
+      (move.to === "HalfOpen" || move.to === "Closed") &&
+      move.scope === "local" &&
+      !byOthers.includes(move.why) &&
+      move.at < endOf(before) - tolerance
+  )
+}
+
+/** The end of the fleet's opening is a little later in each process, by chance: up to a tenth of its length. */
+const jitter = (move: Move): number => (move.retryAfterMillis ?? 0) / 10
+
+export const shortened: Check = {
+  name: "what a process learns does not shorten the opening that it is in",
+  find: finder(
+    (move, before) =>
+      before?.to === "Open" &&
+      move.to === "Open" &&
+      endOf(move) < endOf(before) - tolerance - jitter(before) &&
+      move.why !== "OpenedByHand"
+  )
+}
+
+export const counted: Check = {
+  name: "each process counts each opening of its own once",
+  find: finder((move, before) => {
+    if (move.to !== "Open" || move.scope !== "local" || before === undefined) return false
+    if (move.from === "HalfOpen") return move.openings !== before.openings + 1
+    return move.from === "Closed" && move.openings !== before.openings + 1 && move.openings !== 1
+  })
+}

@@ -1,0 +1,78 @@
+/** Who probes: not more at once than the policy says. */
+import { type History, meets, type Span, storeTrouble } from "../history.ts"
+import { circuits, type Name } from "../lines.ts"
+import { probes as places, probeTimeoutMillis } from "../policies.ts"
+import { at, type Check } from "./check.ts"
+
+interface Probe extends Span {
+  readonly voice: string
+  readonly id: number
+  readonly scope: string
+  readonly era: number | undefined
+}
+
+/**
+ * Probes of a circuit that ended; one whose process was killed is not counted. At its deadline a probe is interrupted:
+ * where the machine is too busy for that to happen in time, its place is free all the same.
+ */
+const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
+  lives.flatMap(({ life, of }) =>
+    of("call").flatMap(({ admitted, c: circuit, done, ended, era, id, scope, state }) =>
+      circuit === c && state === "HalfOpen" && admitted !== undefined
+        ? [
+            {
+              voice: life.voice,
+              id,
+              scope: scope ?? "",
+              era,
+              from: admitted,
+              to: Math.min(ended ?? done ?? admitted, admitted + probeTimeoutMillis[c] - 1)
+            }
+          ]
+        : []
+    )
+  )
+
+/** Groups of more than `most` that were in flight at once, as seen when the last of them began. */
+const crowds = (probes: ReadonlyArray<Probe>, most: number): ReadonlyArray<ReadonlyArray<Probe>> =>
+  probes
+    .map((one) => probes.filter((other) => other.from <= one.from && one.from < other.to))
+    .filter((together) => together.length > most)
+
+const show = (c: Name, together: ReadonlyArray<Probe>) => {
+  const said = together.map(
+    ({ era, from, id, scope, to, voice }) => `${voice}#${id} ${scope} era ${era} ${at(from)}..${at(to)}`
+  )
+  return `${c}: ${said.join(", ")}`
+}
+
+/** After a fault a process may be on its own until it has connected and asked. */
+const settleMillis = 6_000
+
+export const fleet: Check = {
+  name: "with a store that is well, the fleet has no more probes in flight than places",
+  find: (history) => {
+    const trouble = storeTrouble(history, "any", settleMillis)
+    return circuits.flatMap((c) => {
+      const shared = probesOf(history, c).filter(
+        ({ from, scope, to }) => scope === "fleet" && !meets(trouble, from, to)
+      )
+      return crowds(shared, places[c]).map((together) => show(c, together))
+    })
+  }
+}
+
+export const own: Check = {
+  name: "no process ever has more probes in flight than places",
+  find: (history) =>
+    circuits.flatMap((c) => {
+      const all = probesOf(history, c)
+      const voices = [...new Set(all.map(({ voice }) => voice))]
+      return voices.flatMap((voice) =>
+        crowds(
+          all.filter((probe) => probe.voice === voice),
+          places[c]
+        ).map((together) => show(c, together))
+      )
+    })
+}

@@ -1,0 +1,65 @@
+/** The fleet's records, as the observer heard them: a chain for each circuit, as long as the store forgets nothing. */
+import { Circuit } from "effect-fuse"
+import { type History, losses, meets, storeTrouble } from "../history.ts"
+import { circuits } from "../lines.ts"
+import type { Record } from "../observer.ts"
+import { at, type Check } from "./check.ts"
+
+/** The observer needs a while to be back on a server that was killed. */
+const absentMillis = 3_000
+
+/** What follows what, where nothing in between was lost or not heard. */
+const pairs = (history: History): ReadonlyArray<readonly [before: Record, next: Record]> => {
+  const gaps = losses(history).map(({ from, to }) => ({ from: from - 100, to: to + absentMillis }))
+  return circuits.flatMap((c) => {
+    const chain = history.records.filter((record) => record.c === c)
+    return chain.flatMap((next, i) => {
+      const before = chain[i - 1]
+      return before === undefined || meets(gaps, before.at, next.at) ? [] : [[before, next] as const]
+    })
+  })
+}
+
+const show = (record: Record) => `${at(record.at)} ${JSON.stringify(record)}`
+
+const finder =
+  (broken: (next: Record, before: Record, history: History) => boolean): Check["find"] =>
+  (history) =>
+    pairs(history)
+      .filter(([before, next]) => broken(next, before, history))
+      .map(([before, next]) => `${show(before)}\n      ${show(next)}`)
+
+const openingsOf = ({ state }: Record): number => state.openings ?? state.under?.openings ?? 0
+
+export const chain: Check = {
+  name: "eras of the store grow, and its records follow one another along legal edges",
+  find: finder((next, before) => {
+    if (next.era <= before.era) return true
+    const [from, to] = [before.state._tag, next.state._tag]
+    const same = from === to && (to === "HalfOpen" || to === "Open" || to === "Isolated")
+    return !same && !Circuit.isLegal(from, to, next.why)
+  })
+}
+
+export const counted: Check = {
+  name: "each opening of the fleet is counted once",
+  find: finder((next, before) => {
+    if (next.state._tag !== "Open") return openingsOf(next) > openingsOf(before)
+    if (before.state._tag === "Isolated") return false
+    const more = openingsOf(next) - openingsOf(before)
+    return before.state._tag === "Open" ? more !== 0 : more !== 1 && openingsOf(next) !== 1
+  })
+}
+
+/** A record may be on its way for so long, and its times are those of when it was written. */
+const transit = (from: number, to: number, history: History): number =>
+  meets(storeTrouble(history, "any", 1_000), from, to) ? 1_000 : 60
+
+export const kept: Check = {
+  name: "no opening of the fleet is relaxed before its end, but by hand",
+  find: finder((next, before, history) => {
+    if (before.state._tag !== "Open" || (next.state._tag !== "HalfOpen" && next.state._tag !== "Closed")) return false
+    if (next.why === "ClosedByHand" || next.why === "Reset") return false
+    return next.at < before.at + (before.state.until ?? 0) - transit(before.at, next.at, history)
+  })
+}

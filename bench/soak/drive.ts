@@ -1,0 +1,133 @@
+/** Makes the faults of a plan happen, each at its time, and notes when it began and ended. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { Effect } from "effect"
+import type { RedisServer } from "../../test/support/redisServer.ts"
+import type { Worker } from "./fleet.ts"
+import { circuits, type Mood, now } from "./lines.ts"
+import { commanding, observerName } from "./observer.ts"
+import type { Fault, Planned, StoreFault } from "./plan.ts"
+import type { Way } from "./proxy.ts"
+
+/** A fault that happened. */
+export interface Happened {
+  readonly fault: Fault
+  readonly from: number
+  to: number
+}
+
+export interface Field {
+  readonly redis: RedisServer
+  readonly prefix: string
+  readonly workers: ReadonlyArray<Worker>
+  readonly happened: Array<Happened>
+  /** Whether it still goes on: whoever stops it wants nothing started any more. */
+  readonly running: () => boolean
+}
+
+const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
+
+const ways = (who: number | "all", { workers }: Field, way: Way): void => {
+  for (const { proxy } of workers.filter((worker) => who === "all" || worker.who === who)) proxy.set(way)
+}
+
+/** Only those of the workers: the observer goes on hearing. */
+const killPubsub = (url: string) =>
+  commanding(url, (send) =>
+    Effect.gen(function* () {
+      const clients = String(yield* send("CLIENT", "LIST", "TYPE", "pubsub"))
+      const ids = Array.from(clients.matchAll(/^id=(\d+) .*?name=(\S*)/gm), ([, id = "", name]) =>
+        name === observerName ? [] : [id]
+      ).flat()
+      for (const id of ids) yield* send("CLIENT", "KILL", "ID", id)
+    })
+  )
+
+const storeFault = async (kind: StoreFault, who: number | "all", millis: number, lasts: number, field: Field) => {
+  const { redis } = field
+  switch (kind) {
+    case "proxy delay":
+    case "proxy cut":
+    case "proxy hang":
+      ways(
+        who,
+        field,
+        kind === "proxy delay" ? { _tag: "Delay", millis } : { _tag: kind === "proxy cut" ? "Cut" : "Hang" }
+      )
+      await sleep(lasts)
+      return ways(who, field, { _tag: "Pass" })
+    case "redis stopped":
+      await run(redis.pause)
+      await sleep(lasts)
+      return run(redis.resume)
+    case "redis killed":
+      await run(redis.kill)
+      await sleep(lasts)
+      return field.running() ? run(redis.start) : undefined
+    case "flushall":
+      return run(Effect.asVoid(commanding(redis.url, (send) => send("FLUSHALL"))))
+    case "script flush":
+      return run(Effect.asVoid(commanding(redis.url, (send) => send("SCRIPT", "FLUSH"))))
+    case "kill pubsub":
+      return run(killPubsub(redis.url))
+  }
+}
+
+const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { workers }: Field): void => {
+  for (const worker of workers.filter(({ who }) => fault.who === "all" || fault.who === who)) {
+    for (const c of fault.c) worker.tell({ _tag: "Mood", c, mood })
+  }
+}
+
+/** Who is alive, beginning with a certain one: there may be nobody to tell. */
+const someone = (who: number, { workers }: Field): Worker | undefined =>
+  [...workers.slice(who), ...workers.slice(0, who)].find(({ alive }) => alive)
+
+const happen = async ({ fault, lasts }: Planned, field: Field): Promise<void> => {
+  switch (fault.kind) {
+    case "dependency":
+      setMood(fault, fault.mood, field)
+      await sleep(lasts)
+      return setMood(fault, "works", field)
+    case "worker killed":
+    case "worker restarted": {
+      const worker = field.workers[fault.who]
+      await worker?.end(fault.kind === "worker killed" ? "SIGKILL" : "SIGTERM")
+      await sleep(lasts)
+      if (field.running()) worker?.start(field.prefix)
+      return worker?.untilUp()
+    }
+    case "isolate":
+      someone(fault.who, field)?.tell({ _tag: "Deed", c: fault.c, deed: "isolate" })
+      await sleep(lasts)
+      return someone(fault.releasedBy, field)?.tell({ _tag: "Deed", c: fault.c, deed: "release" })
+    default:
+      return storeFault(fault.kind, fault.who, fault.millis, lasts, field)
+  }
+}
+
+/** All lanes side by side; ends when the last fault has. */
+export const drive = async (plan: ReadonlyArray<Planned>, field: Field): Promise<void> => {
+  const begin = now()
+  await Promise.all(
+    plan.map(async (planned) => {
+      await sleep(Math.max(0, begin + planned.at - now()))
+      if (!field.running()) return
+      const one: Happened = { fault: planned.fault, from: now(), to: Infinity }
+      field.happened.push(one)
+      await happen(planned, field)
+      one.to = now()
+    })
+  )
+}
+
+/** What holds after all faults: everything is well, and nobody keeps anything closed by hand. */
+export const heal = async (field: Field): Promise<void> => {
+  ways("all", field, { _tag: "Pass" })
+  for (const worker of field.workers) {
+    for (const c of circuits) worker.tell({ _tag: "Mood", c, mood: "works" })
+  }
+  await sleep(4_000)
+  for (const worker of field.workers) {
+    for (const c of circuits) worker.tell({ _tag: "Deed", c, deed: "release" })
+  }
+}

@@ -1,0 +1,63 @@
+/** What a worker writes down: one JSON text a line, with times of CLOCK_MONOTONIC in milliseconds, the same in all. */
+import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
+
+export const circuits = ["orders", "search"] as const
+export type Name = (typeof circuits)[number]
+
+/** How the dependency behaves. */
+export type Mood = "works" | "down" | "flapping" | "partly" | "slow" | "hanging"
+
+export type Deed = "isolate" | "release"
+
+/** A call from its beginning to its end; what belongs to an admission is there only if it was admitted. */
+export interface CallLine {
+  readonly k: "call"
+  readonly id: number
+  readonly c: Name
+  readonly began: number
+  /** The caller's own patience; 0 for one that waits. */
+  readonly patience: number
+  admitted?: number
+  state?: Circuit.State
+  scope?: "local" | "fleet"
+  era?: number
+  /** When the protected effect ended, and how; `ended` is missing where it never began. */
+  ended?: number
+  inner?: string
+  done?: number
+  outer?: string
+  rejection?: { readonly reason: CircuitOpen.Reason; readonly state: Circuit.State; readonly scope: string }
+}
+
+export type Line =
+  | { readonly k: "up"; readonly t: number; readonly voice: string }
+  | CallLine
+  /** A probe, as it is admitted: its `call` line may never be written. */
+  | { readonly k: "probe"; readonly t: number; readonly id: number; readonly c: Name; readonly scope: string }
+  | { readonly k: "stuck"; readonly t: number; readonly call: CallLine }
+  | { readonly k: "move"; readonly t: number; readonly event: BreakerEvent.Transition }
+  | {
+      readonly k: "deed"
+      readonly t: number
+      readonly began: number
+      readonly deed: Deed
+      readonly c: Name
+      readonly scope: string
+      readonly state: Circuit.State
+    }
+  | { readonly k: "lag"; readonly t: number; readonly millis: number }
+  | { readonly k: "heap"; readonly t: number; readonly bytes: number }
+  | { readonly k: "trouble"; readonly t: number; readonly text: string }
+
+/** What the parent asks of a worker. */
+export type Order =
+  | { readonly _tag: "Mood"; readonly c: Name; readonly mood: Mood }
+  | { readonly _tag: "Deed"; readonly c: Name; readonly deed: Deed }
+  | { readonly _tag: "States" }
+
+export type Answer =
+  | { readonly _tag: "Up" }
+  | { readonly _tag: "States"; readonly states: Readonly<Record<Name, Circuit.State>> }
+
+/** CLOCK_MONOTONIC. */
+export const now = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_000

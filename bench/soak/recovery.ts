@@ -1,0 +1,62 @@
+/** Waits until everything is well after the last fault, and says what is not. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { Effect } from "effect"
+import type { Field } from "./drive.ts"
+import { circuits, now } from "./lines.ts"
+import { commanding } from "./observer.ts"
+import { longestOpeningMillis } from "./policies.ts"
+
+/** The longest opening, with its jitter; a probe, and whoever hears of it last. */
+const closedWithin = longestOpeningMillis * 1.25 + 5_000
+
+/** Ballots last 10 s, and a voice 2.5 sync intervals. */
+const forgottenWithin = 15_000
+
+const notClosed = async ({ workers }: Field): Promise<ReadonlyArray<string>> => {
+  const found = await Promise.all(
+    workers.map(async (worker) => {
+      const states = await worker.states()
+      if (states === undefined) return [`${worker.voice} does not answer`]
+      return circuits.flatMap((c) => (states[c] === "Closed" ? [] : [`${c} is ${states[c]} in ${worker.voice}`]))
+    })
+  )
+  return found.flat()
+}
+
+const ghosts = ({ prefix, redis, workers }: Field): Promise<ReadonlyArray<string>> => {
+  const known = new Set(workers.map(({ voice }) => voice))
+  const isGhost = (voice: string) => !known.has(voice.split("~")[0] ?? "")
+  return Effect.runPromise(
+    commanding(redis.url, (send) =>
+      Effect.gen(function* () {
+        const live = (yield* send("ZRANGE", `{${prefix}}:live`, "0", "-1")) as ReadonlyArray<string>
+        const boxes = (yield* send("KEYS", `{${prefix}}:ballots:*~until`)) as ReadonlyArray<string>
+        const voices: Array<string> = []
+        for (const box of boxes) {
+          const inside = (yield* send("ZRANGE", box, "0", "-1")) as ReadonlyArray<string>
+          voices.push(...inside.filter(isGhost).map((voice) => `${voice} still has a ballot in ${box}`))
+        }
+        const missing = [...known].filter((voice) => !live.some((one) => one.startsWith(`${voice}~`)))
+        return [
+          ...live.filter(isGhost).map((voice) => `${voice} is said to live`),
+          ...missing.map((voice) => `${voice} is not said to live`),
+          ...voices
+        ]
+      })
+    )
+  )
+}
+
+const within = async (millis: number, look: () => Promise<ReadonlyArray<string>>): Promise<ReadonlyArray<string>> => {
+  const end = now() + millis
+  for (;;) {
+    const found = await look()
+    if (found.length === 0 || now() > end) return found
+    await sleep(200)
+  }
+}
+
+export const notWell = async (field: Field): Promise<ReadonlyArray<string>> => {
+  const open = await within(closedWithin, () => notClosed(field))
+  return [...open, ...(await within(forgottenWithin, () => ghosts(field)))]
+}

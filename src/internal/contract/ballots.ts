@@ -1,0 +1,300 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { type Bench, equal, expect, long, short, type Trial, trial, written } from "./bench.ts"
+
+const many = { concurrency: "unbounded" } as const
+
+/** A few numbers that look random, and are the same each time. */
+const dice = (seed: number) => {
+  let state = seed
+  return (sides: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * sides)
+  }
+}
+
+/** A circuit whose record is in the era it comes with. */
+const recorded = (bench: Bench) => {
+  const circuit = bench.name("circuit")
+  return Effect.map(bench.write(circuit), ({ era }) => ({ circuit, era }))
+}
+
+export const ballots: ReadonlyArray<Trial> = [
+  trial("a tally adds up the ballots of all voices, place by place", function* (bench) {
+    const { circuit, era } = yield* recorded(bench)
+    const said = [
+      [1, 0, 7],
+      [0, 0, 5],
+      [3, 0, 1_000],
+      [0, 0, 0]
+    ]
+    for (let voices = 1; voices <= said.length; voices++) {
+      const tally = yield* bench.vote(circuit, { era, voice: `voice-${voices}`, ballot: said[voices - 1] })
+      yield* bench.holds(tally, said.slice(0, voices), `with ${voices} voices`)
+    }
+  }),
+
+  trial("a voice's ballot takes the place of its last, and said twice counts once", function* (bench) {
+    const { circuit, era } = yield* recorded(bench)
+    yield* bench.vote(circuit, { era, voice: "other", ballot: [10, 10] })
+    for (const ballot of [
+      [1, 5],
+      [1, 5],
+      [1, 5],
+      [4, 0],
+      [0, 0],
+      [2, 9],
+      [2, 9]
+    ]) {
+      const tally = yield* bench.vote(circuit, { era, voice: "voice", ballot })
+      yield* bench.holds(tally, [[10, 10], ballot], "after a ballot in the place of another")
+    }
+  }),
+
+  trial(
+    "a ballot that is taken back no longer counts, and taking back what is not there does nothing",
+    function* (bench) {
+      const { circuit, era } = yield* recorded(bench)
+      const back = (voice: string) => bench.vote(circuit, { era, voice, ballot: undefined })
+      yield* bench.holds(yield* back("a"), [], "in a box that nobody used")
+      yield* bench.vote(circuit, { era, voice: "a", ballot: [1, 2] })
+      yield* bench.vote(circuit, { era, voice: "b", ballot: [10, 20] })
+      yield* bench.holds(
+        yield* back("c"),
+        [
+          [1, 2],
+          [10, 20]
+        ],
+        "after a voice that said nothing took it back"
+      )
+      yield* bench.holds(yield* back("a"), [[10, 20]], "after one of two took it back")
+      yield* bench.holds(yield* back("a"), [[10, 20]], "after the same took it back again")
+      yield* bench.holds(yield* back("b"), [], "after all took it back")
+      yield* bench.holds(
+        yield* bench.vote(circuit, { era, voice: "a", ballot: [3, 4] }),
+        [[3, 4]],
+        "after one came back"
+      )
+    }
+  ),
+
+  trial("a ballot no longer counts once its ttl is over, though others are cast in its box", function* (bench) {
+    const { circuit, era } = yield* recorded(bench)
+    yield* bench.vote(circuit, { era, voice: "brief", ballot: [1, 2], ttl: short })
+    const cast = bench.vote(circuit, { era, voice: "other", ballot: [10, 20] })
+    yield* bench.until(cast, ({ voices }) => voices === 1, `1 voice after the other's ttl of ${short} ms`)
+    yield* bench.holds(yield* cast, [[10, 20]], "after the ttl of another")
+    yield* bench.vote(circuit, { era, voice: "brief", ballot: [5, 6], ttl: short })
+    const read = bench.tally(circuit, era)
+    yield* bench.until(read, ({ voices }) => voices === 1, "1 voice, too, by a cast that puts no ballot,")
+    yield* bench.holds(yield* read, [[10, 20]], "after the ttl of another, by a cast that puts none")
+    yield* bench.vote(circuit, { era, voice: "other", ballot: [7], ttl: short })
+    yield* bench.until(read, ({ voices }) => voices === 0, "no voice after the ttl of all")
+    yield* bench.holds(yield* read, [], "after the ttl of all")
+  }),
+
+  trial("a ballot counts for its ttl, and each cast says anew for how long", function* (bench) {
+    const { circuit, era } = yield* recorded(bench)
+    yield* bench.vote(circuit, { era, voice: "lasting", ballot: [1] })
+    yield* bench.vote(circuit, { era, voice: "renewed", ballot: [10], ttl: 200 })
+    yield* bench.vote(circuit, { era, voice: "renewed", ballot: [10] })
+    yield* Effect.sleep(350)
+    yield* bench.holds(yield* bench.tally(circuit, era), [[1], [10]], "after 350 ms, of ttls of a minute")
+    yield* bench.vote(circuit, { era, voice: "renewed", ballot: [10], ttl: short })
+    const read = bench.tally(circuit, era)
+    yield* bench.until(read, ({ voices }) => voices === 1, "1 voice after a ttl that was made shorter")
+    yield* bench.holds(yield* read, [[1]], "after a ttl that was made shorter")
+  }),
+
+  trial("a cast of another era changes nothing, and answers the record and no tally", function* (bench) {
+    const { circuit, era: old } = yield* recorded(bench)
+    const now = yield* bench.write(circuit, { expectedEra: old, body: "now" })
+    yield* bench.vote(circuit, { era: now.era, voice: "a", ballot: [1, 2] })
+    for (const era of [0, old, now.era + 1, now.era + 1_000, 2 ** 53 - 1]) {
+      for (const ballot of [[100, 100], undefined]) {
+        const { record, tally } = yield* bench.cast(circuit, { era, voice: "a", ballot, inquire: 1 })
+        yield* equal(tally, undefined, `the tally for era ${era}, where ${now.era} is`)
+        yield* equal(written(record), written(now), "the record that is answered with it")
+      }
+    }
+    const tally = yield* bench.tally(circuit, now.era)
+    yield* bench.holds(tally, [[1, 2]], "after casts of other eras")
+    yield* equal(tally.asked, undefined, "when an inquiry began, as those of other eras begin none")
+    const nowhere = bench.name("circuit")
+    const answer = yield* bench.cast(nowhere, { era: 7 })
+    yield* equal([answer.record, answer.tally], [undefined, undefined], "record and tally for era 7 where none is")
+    yield* bench.holds(yield* bench.tally(nowhere), [], "of era 0, after a cast of era 7")
+    yield* equal(yield* bench.load(nowhere), undefined, "the record of a circuit that was only cast on")
+  }),
+
+  trial("era 0 is the box of a circuit that has no record", function* (bench) {
+    const circuit = bench.name("circuit")
+    yield* bench.vote(circuit, { voice: "a", ballot: [1, 2] })
+    const { record, tally } = yield* bench.cast(circuit, { voice: "b", ballot: [10, 20] })
+    yield* equal(record, undefined, "the record that is answered")
+    if (tally !== undefined)
+      yield* bench.holds(
+        tally,
+        [
+          [1, 2],
+          [10, 20]
+        ],
+        "of era 0"
+      )
+    yield* expect(tally !== undefined, "a tally of era 0", tally)
+    yield* equal(yield* bench.listed(circuit), [], "what list has of a circuit that was only cast on")
+  }),
+
+  trial(
+    "a swap empties every box of the circuit and ends its inquiries; one of another era empties none",
+    function* (bench) {
+      const circuit = bench.name("circuit")
+      let era = 0
+      for (const round of ["first", "second", "third"]) {
+        for (const box of ["x", "y"]) yield* bench.vote(circuit, { era, box, ballot: [1, 2], inquire: long })
+        yield* bench.swap(circuit, { expectedEra: era + 1 })
+        for (const box of ["x", "y"]) {
+          yield* bench.holds(yield* bench.tally(circuit, era, box), [[1, 2]], "after a swap of another era")
+        }
+        era = (yield* bench.write(circuit, { expectedEra: era })).era
+        for (const box of ["x", "y"]) {
+          const tally = yield* bench.vote(circuit, { era, box, voice: "other", ballot: [5, 5] })
+          yield* bench.holds(tally, [[5, 5]], `after the ${round} swap`)
+          yield* equal(tally.asked, undefined, `when an inquiry began, after the ${round} swap`)
+          yield* bench.vote(circuit, { era, box, voice: "other", ballot: undefined })
+        }
+      }
+    }
+  ),
+
+  trial("the ballots of a record that was forgotten do not come back, nor those from before it", function* (bench) {
+    const circuit = bench.name("circuit")
+    // Nobody casts in the quiet box between.
+    const boxes = ["box", "quiet"]
+    for (const box of boxes) yield* bench.vote(circuit, { box, voice: "before", ballot: [1] })
+    const { era } = yield* bench.write(circuit, { ttl: 300 })
+    yield* bench.vote(circuit, { era, voice: "during", ballot: [10] })
+    yield* bench.forgotten(circuit)
+    for (const box of boxes) {
+      yield* bench.holds(yield* bench.tally(circuit, 0, box), [], "of era 0, once the record is forgotten")
+      const tally = yield* bench.vote(circuit, { box, voice: "after", ballot: [100] })
+      yield* bench.holds(tally, [[100]], "of era 0 from then on")
+    }
+    const again = yield* bench.write(circuit)
+    yield* bench.holds(yield* bench.tally(circuit, again.era), [], "of the next era")
+  }),
+
+  trial("boxes are apart, and so are circuits", function* (bench) {
+    const [one, two] = [yield* recorded(bench), yield* recorded(bench)]
+    const places = [one, two].flatMap((of) => ["x", "y"].map((box) => ({ ...of, box })))
+    const ballots = [[1], [10, 0, 3], [100, 7], [0, 0, 0, 9]]
+    for (const [index, place] of places.entries()) {
+      yield* bench.vote(place.circuit, { ...place, ballot: ballots[index], inquire: index === 0 ? long : 0 })
+    }
+    for (const [index, { box, circuit, era }] of places.entries()) {
+      const tally = yield* bench.tally(circuit, era, box)
+      yield* bench.holds(tally, [ballots[index] ?? []], `in box ${box} of circuit ${index < 2 ? 1 : 2}`)
+      yield* equal(tally.asked !== undefined, index === 0, "whether there was an inquiry, as in the first alone")
+    }
+    yield* bench.vote(one.circuit, { era: one.era, box: "x", ballot: undefined })
+    yield* bench.holds(yield* bench.tally(one.circuit, one.era, "y"), [[10, 0, 3]], "after a ballot left another box")
+  }),
+
+  trial(
+    "an inquiry is joined by all who inquire before it is as old as they say, and then begins anew",
+    function* (bench) {
+      const { circuit, era } = yield* recorded(bench)
+      const first = yield* bench.vote(circuit, { era, voice: "a" })
+      yield* equal(first.asked, undefined, "when an inquiry began, before anybody inquired")
+      const start = yield* Clock.currentTimeMillis
+      yield* bench.aged((yield* bench.vote(circuit, { era, voice: "a", inquire: long })).asked, start, 0, "asked")
+      yield* Effect.sleep(120)
+      const joined = yield* bench.vote(circuit, { era, voice: "b", inquire: long })
+      yield* bench.aged(joined.asked, start, 120, "an inquiry of 120 ms ago joined: asked")
+      yield* bench.aged((yield* bench.vote(circuit, { era, voice: "c" })).asked, start, 120, "read by others: asked")
+      const again = yield* Clock.currentTimeMillis
+      const anew = yield* bench.vote(circuit, { era, voice: "b", inquire: 50 })
+      yield* bench.aged(anew.asked, again, 0, "an inquiry of more than 50 ms ago begun anew: asked")
+    }
+  ),
+
+  trial("two hundred voices with forty large numbers each are added up without a crumb", function* (bench) {
+    const { circuit, era } = yield* recorded(bench)
+    const roll = dice(1)
+    const said = Array.from({ length: 200 }, () =>
+      Array.from({ length: 40 }, (_, n) => 2 ** 31 - roll(n < 20 ? 9 : 2 ** 31))
+    )
+    yield* Effect.forEach(said, (ballot, n) => bench.vote(circuit, { era, voice: `voice-${n}`, ballot }), {
+      concurrency: 20
+    })
+    yield* bench.holds(yield* bench.tally(circuit, era), said, "of 200 voices")
+    const half = said.filter((_, n) => n % 2 === 1)
+    yield* Effect.forEach(
+      said.filter((_, n) => n % 2 === 0),
+      (_, n) => bench.vote(circuit, { era, voice: `voice-${n * 2}`, ballot: undefined }),
+      { concurrency: 20 }
+    )
+    yield* bench.holds(yield* bench.tally(circuit, era), half, "after half of them took it back")
+  }),
+
+  trial("casts at once are all counted, and no tally has a ballot in part", function* (bench) {
+    const { circuit, era } = yield* recorded(bench)
+    const numbers = Array.from({ length: 50 }, (_, n) => n)
+    const tallies = yield* Effect.forEach(
+      numbers,
+      (n) => bench.vote(circuit, { era, voice: `voice-${n}`, ballot: [1, 2, 3] }),
+      many
+    )
+    for (const tally of tallies)
+      yield* bench.holds(tally, Array(tally.voices).fill([1, 2, 3]), "while others were cast")
+    yield* bench.holds(
+      yield* bench.tally(circuit, era),
+      numbers.map(() => [1, 2, 3]),
+      "of 50 casts at once"
+    )
+    yield* Effect.forEach(numbers, (n) => bench.vote(circuit, { era, voice: "voice-0", ballot: [n, n, 0] }), many)
+    const { sums, voices } = yield* bench.tally(circuit, era)
+    yield* equal(
+      [voices, (sums[0] ?? 0) - 49, sums[2]],
+      [50, (sums[1] ?? 0) - 98, 147],
+      "after 50 casts of one voice at once"
+    )
+  }),
+
+  trial("casts and a swap at once leave no ballot of the old era in the new", function* (bench) {
+    for (let round = 0; round < 5; round++) {
+      const { circuit, era } = yield* recorded(bench)
+      const casts = Array.from({ length: 20 }, (_, n) =>
+        Effect.asVoid(bench.cast(circuit, { era, voice: `voice-${n}` }))
+      )
+      const swap = Effect.asVoid(bench.write(circuit, { expectedEra: era }))
+      yield* Effect.all([...casts.slice(0, 10), swap, ...casts.slice(10)], { ...many, discard: true })
+      const now = (yield* bench.load(circuit))?.era ?? 0
+      yield* bench.holds(yield* bench.tally(circuit, now), [], "of the new era, in which nobody cast")
+      const { tally } = yield* bench.cast(circuit, { era })
+      yield* equal(tally, undefined, "the tally of the old era")
+    }
+  }),
+
+  trial("what five voices say and take back in random order adds up as on paper", function* (bench) {
+    const circuit = bench.name("circuit")
+    const roll = dice(7)
+    const paper = new Map<string, Map<string, ReadonlyArray<number>>>()
+    let era = 0
+    for (let step = 0; step < 150; step++) {
+      const [box, voice] = [`box-${roll(2)}`, `voice-${roll(5)}`]
+      if (roll(25) === 0) {
+        era = (yield* bench.write(circuit, { expectedEra: era })).era
+        paper.clear()
+      }
+      if (roll(10) === 0) yield* bench.cast(circuit, { era: era + 1, box, voice, ballot: [9, 9, 9] })
+      const ballot = roll(4) === 0 ? undefined : [roll(3), roll(1_000), roll(2)]
+      const inBox = paper.get(box) ?? new Map<string, ReadonlyArray<number>>()
+      if (ballot === undefined) inBox.delete(voice)
+      else inBox.set(voice, ballot)
+      paper.set(box, inBox)
+      const tally = yield* bench.vote(circuit, { era, box, voice, ballot })
+      yield* bench.holds(tally, [...inBox.values()], `after step ${step}`)
+    }
+  })
+]

@@ -1,0 +1,310 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type Cause, Duration, Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import type { BreakerPolicy, CircuitOpen } from "effect-fuse"
+import { CircuitBreaker, Outcome } from "effect-fuse"
+import { cooldownOver, expectAll, fleet, openTogether, type Process, pause } from "./support/fleet.ts"
+import { rejectionIn, times } from "./support/verbs.ts"
+
+/** Processes whose circuit the fleet has opened, and whose cooldown is over. */
+const recovering = (size: number, policy: BreakerPolicy.Input = {}) =>
+  Effect.gen(function* () {
+    const made = yield* fleet(size, { policy })
+    yield* openTogether(made.processes)
+    yield* cooldownOver(made.processes)
+    for (const process of made.processes) process.reached = 0
+    return made
+  })
+
+type Running = Fiber.Fiber<unknown, unknown>
+
+/** Begins a call of a process, and lets it come as far as it does at once. */
+const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
+  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))
+
+const endOf = (fiber: Running): Exit.Exit<unknown, unknown> =>
+  fiber.pollUnsafe() ?? assert.fail("the call has not ended")
+
+const reaching = (processes: ReadonlyArray<Process>): number =>
+  processes.reduce((sum, process) => sum + process.reached, 0)
+
+describe("One probe for all processes", () => {
+  it.effect("goes through, and its success closes all", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(5)
+      const probe = yield* begin(at(3), Effect.sleep("1 second"))
+      for (const process of processes) {
+        const lost = rejectionIn(yield* process.succeed)
+        assert.deepStrictEqual([lost.reason, lost.state, lost.scope], ["ProbesBusy", "HalfOpen", "fleet"])
+        assert.isTrue(Duration.isGreaterThan(lost.retryAfter, Duration.zero))
+      }
+      assert.strictEqual(reaching(processes), 1)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isSuccess(endOf(probe)))
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+
+  it.effect("is found among callers of all processes that come at the same moment", () =>
+    Effect.gen(function* () {
+      const { all, processes } = yield* recovering(5)
+      const callers = yield* all((process) =>
+        times(4, Effect.forkChild(process.protect(Effect.sleep("1 second")), { startImmediately: true }))
+      )
+      yield* pause(100)
+      assert.strictEqual(reaching(processes), 1)
+      const losers = callers.flat().filter((fiber) => fiber.pollUnsafe() !== undefined)
+      assert.strictEqual(losers.length, 19)
+      for (const loser of losers) {
+        const { reason, retryAfter } = rejectionIn(endOf(loser))
+        assert.strictEqual(reason, "ProbesBusy")
+        assert.isTrue(Duration.isGreaterThan(retryAfter, Duration.zero))
+      }
+      yield* TestClock.adjust("1 second")
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+
+  it.effect("fails for all, with one more opening", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(3)
+      yield* at(1).fail
+      yield* pause()
+      for (const process of processes) {
+        const { cause, openings, scope, state } = yield* process.inspect
+        assert.deepStrictEqual([state, scope, openings, cause?.why], ["Open", "fleet", 2, "ProbeFailed"])
+      }
+    })
+  )
+
+  it.effect("that is a slow one, and fails late, opens from then on", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(3)
+      yield* begin(at(1), Effect.delay(Effect.fail("late"), "20 seconds"))
+      yield* TestClock.adjust("20 seconds")
+      yield* expectAll(processes, "Open fleet")
+      yield* TestClock.adjust("25 seconds")
+      for (const process of processes) assert.strictEqual(rejectionIn(yield* process.succeed).reason, "Cooldown")
+    })
+  )
+})
+
+describe("A place that nobody uses any more", () => {
+  const ends: ReadonlyArray<readonly [string, (process: Process) => Effect.Effect<unknown>]> = [
+    [
+      "whose probe told nothing",
+      (process) =>
+        Effect.exit(process.run(CircuitBreaker.protect(Effect.void, "api", { classify: () => Outcome.ignored })))
+    ],
+    ["whose probe was interrupted", (process) => Effect.flatMap(begin(process, Effect.never), Fiber.interrupt)],
+    [
+      "whose process was stopped",
+      (process) => Effect.andThen(Effect.andThen(begin(process, Effect.never), process.stop), pause())
+    ],
+    [
+      "whose two steps told nothing",
+      (process) =>
+        Effect.orDie(
+          Effect.flatMap(process.run(CircuitBreaker.admit("api")), (permit) =>
+            CircuitBreaker.settle(permit, Outcome.ignored)
+          )
+        )
+    ]
+  ]
+  for (const [what, end] of ends) {
+    it.effect(`${what} is free at once for another process`, () =>
+      Effect.gen(function* () {
+        const { at } = yield* recovering(3)
+        yield* end(at(0))
+        yield* pause()
+        assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
+        yield* pause()
+        yield* expectAll([at(1), at(2)], "Closed local")
+      })
+    )
+  }
+
+  it.effect("whose process crashed is free after probeTimeout", () =>
+    Effect.gen(function* () {
+      const { at } = yield* recovering(3, { probeTimeout: "5 seconds" })
+      yield* begin(at(0), Effect.never)
+      yield* at(0).crash
+      yield* TestClock.adjust("4900 millis")
+      assert.strictEqual(rejectionIn(yield* at(1).succeed).reason, "ProbesBusy")
+      yield* TestClock.adjust("200 millis")
+      assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
+      yield* pause()
+      yield* expectAll([at(1), at(2)], "Closed local")
+    })
+  )
+
+  it.effect("whose permit was never settled is free after probeTimeout", () =>
+    Effect.gen(function* () {
+      const { at } = yield* recovering(2, { probeTimeout: "5 seconds" })
+      yield* at(0).run(CircuitBreaker.admit("api"))
+      assert.strictEqual(rejectionIn(yield* at(1).succeed).reason, "ProbesBusy")
+      yield* TestClock.adjust("5100 millis")
+      assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
+    })
+  )
+
+  it.effect("because its probe hangs: it is interrupted at its deadline, and opens again for all", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(3, { probeTimeout: "5 seconds" })
+      let interrupted = false
+      const hanging = Effect.onInterrupt(Effect.never, () =>
+        Effect.sync(() => {
+          interrupted = true
+        })
+      )
+      const probe = yield* begin(at(0), hanging)
+      yield* TestClock.adjust("5 seconds")
+      assert.isTrue(interrupted)
+      assert.strictEqual(rejectionIn(endOf(probe)).reason, "ProbeTimedOut")
+      for (const process of processes) {
+        const { cause, openings, state } = yield* process.inspect
+        assert.deepStrictEqual([state, openings, cause?.why], ["Open", 2, "ProbeTimedOut"])
+      }
+      yield* cooldownOver(processes)
+      assert.isTrue(Exit.isSuccess(yield* at(2).succeed))
+    })
+  )
+})
+
+describe("probes: 3, successesToClose: 2", () => {
+  const policy = { probes: 3, successesToClose: 2 }
+
+  it.effect("three at once in all processes together, and two successes close", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(4, policy)
+      const running: Array<Running> = []
+      for (const i of [0, 1, 2]) running.push(yield* begin(at(i), Effect.sleep(`${i + 1} seconds`)))
+      assert.strictEqual(rejectionIn(yield* at(3).succeed).reason, "ProbesBusy")
+      assert.strictEqual(rejectionIn(yield* at(0).succeed).reason, "ProbesBusy")
+      for (const process of processes) assert.strictEqual((yield* process.inspect).probing, 3)
+      yield* TestClock.adjust("1 second")
+      yield* expectAll(processes, "HalfOpen fleet")
+      yield* TestClock.adjust("1 second")
+      yield* expectAll(processes, "Closed local")
+      yield* TestClock.adjust("2 seconds")
+      yield* expectAll(processes, "Closed local")
+      assert.isTrue(running.every((fiber) => Exit.isSuccess(endOf(fiber))))
+    })
+  )
+
+  it.effect("all three end at the same moment: they close", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(4, policy)
+      for (const i of [0, 1, 2])
+        yield* Effect.forkChild(at(i).protect(Effect.sleep(1_000 - i)), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+
+  it.effect("one failure among successes opens for all, and what ends later changes nothing", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(4, policy)
+      yield* begin(at(0), Effect.sleep("1 second"))
+      yield* begin(at(1), Effect.delay(Effect.fail("down"), "2 seconds"))
+      yield* begin(at(2), Effect.sleep("3 seconds"))
+      yield* TestClock.adjust("2 seconds")
+      yield* expectAll(processes, "Open fleet")
+      yield* TestClock.adjust("2 seconds")
+      yield* expectAll(processes, "Open fleet")
+      for (const process of processes) assert.strictEqual((yield* process.inspect).openings, 2)
+    })
+  )
+
+  it.effect("one process may send all", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(2, policy)
+      assert.isTrue(Exit.isSuccess(yield* at(0).succeed))
+      yield* pause()
+      yield* expectAll(processes, "HalfOpen fleet")
+      assert.isTrue(Exit.isSuccess(yield* at(0).succeed))
+      yield* pause()
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+})
+
+describe("A caller that asks for a place", () => {
+  const modes: ReadonlyArray<readonly [string, (self: Effect.Effect<string, CircuitOpen.CircuitOpen>) => typeof self]> =
+    [
+      ["a caller", (self) => self],
+      ["an uninterruptible caller", Effect.uninterruptible]
+    ]
+  for (const [who, as] of modes) {
+    it.effect(`of a store that hangs: ${who} waits 50 ms, and is rejected`, () =>
+      Effect.gen(function* () {
+        const { at } = yield* recovering(2)
+        at(0).trouble.now = "hang"
+        const caller = yield* Effect.forkChild(as(at(0).protect(Effect.succeed("ok"))), { startImmediately: true })
+        yield* TestClock.adjust("49 millis")
+        assert.isUndefined(caller.pollUnsafe())
+        yield* TestClock.adjust("1 millis")
+        const { reason, retryAfter } = rejectionIn(endOf(caller))
+        assert.strictEqual(reason, "ProbesBusy")
+        assert.isTrue(Duration.isGreaterThan(retryAfter, Duration.zero))
+      })
+    )
+  }
+
+  it.effect("and is interrupted meanwhile ends at once, and keeps no place", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovering(2)
+      at(0).trouble.slow = 40
+      const caller = yield* Effect.forkChild(at(0).protect(Effect.never), { startImmediately: true })
+      yield* pause(30)
+      yield* Fiber.interrupt(caller)
+      const exit: Exit.Exit<never, CircuitOpen.CircuitOpen> = yield* Fiber.await(caller)
+      assert.isTrue(
+        Exit.isFailure(exit) && exit.cause.reasons.every((reason: Cause.Reason<unknown>) => reason._tag === "Interrupt")
+      )
+      yield* pause(100)
+      assert.strictEqual(at(0).reached, 0)
+      assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
+      yield* pause()
+      yield* expectAll(processes, "Closed local")
+      assert.strictEqual((yield* at(0).inspect).inFlight, 0)
+    })
+  )
+
+  for (const millis of [60, 100, 200]) {
+    it.effect(`of a store that takes ${millis} ms for each answer gets one, if not at once`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* recovering(2)
+        for (const process of processes) process.trouble.slow = millis
+        for (let i = 0; i < 10; i++) {
+          yield* Effect.forkChild(at(0).succeed, { startImmediately: true })
+          yield* TestClock.adjust("1 second")
+        }
+        assert.isAbove(at(0).reached, 0)
+        yield* expectAll(processes, "Closed local")
+      })
+    )
+  }
+
+  for (const now of ["hang", "fail", "die", "throw"] as const) {
+    it.effect(`while the store is away (${now}): probes alone, closes alone, and is one of the fleet again later`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* recovering(3)
+        at(0).trouble.now = now
+        at(0).trouble.deaf = true
+        yield* TestClock.adjust("6 seconds")
+        yield* begin(at(0), Effect.sleep("1 second"))
+        yield* expectAll([at(0)], "HalfOpen local")
+        yield* TestClock.adjust("1 second")
+        yield* expectAll([at(0)], "Closed local")
+        yield* expectAll([at(1), at(2)], "Open fleet")
+        Object.assign(at(0).trouble, { now: "none", deaf: false })
+        yield* TestClock.adjust("6 seconds")
+        assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
+        yield* pause()
+        yield* expectAll(processes, "Closed local")
+        yield* openTogether(processes)
+      })
+    )
+  }
+})

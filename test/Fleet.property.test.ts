@@ -1,0 +1,319 @@
+import { assert, it } from "@effect/vitest"
+import { Arbitrary, Schema } from "effect"
+import { Circuit, Fleet, Trip, type Window } from "effect-fuse"
+
+const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
+  Arbitrary.schema(Schema.Literals(of))
+const runs = (seed: string) => ({ arbitrary: { runs: 500, size: 40, seed } })
+
+// ---- Ballots ------------------------------------------------------------------------------------------------------
+
+const overs: ReadonlyArray<Window.Over> = [
+  { _tag: "Time", millis: 10_000 },
+  { _tag: "Calls", calls: 10 }
+]
+const trips: Readonly<Record<string, Trip.Trip>> = {
+  streak: { _tag: "Consecutive", failures: 5 },
+  rate: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, over: overs[0] ?? { _tag: "Calls", calls: 1 } },
+  lastTen: { _tag: "Failures", atLeast: 5, over: overs[1] ?? { _tag: "Calls", calls: 1 } }
+}
+const both: Trip.Trip = { _tag: "Any", trips: Object.values(trips) }
+
+const counts = Arbitrary.map(
+  Arbitrary.all({ calls: pick(0, 1, 3, 10, 50), failing: pick(0, 0.5, 1), slow: pick(0, 1), weight: pick(0.5, 1, 7) }),
+  ({ calls, failing, slow, weight }): Window.Counts => {
+    const failures = Math.floor(calls * failing)
+    return { calls, failures, slow: calls * slow, weight: failures * weight }
+  }
+)
+const ballot = Arbitrary.map(
+  Arbitrary.all({ streak: pick(0, 0, 1, 2, 3, 5), open: pick(false, false, true), time: counts, calls: counts }),
+  ({ calls, open, streak, time }): Fleet.Ballot => ({
+    conviction: open ? 1 : Fleet.conviction(streak, [time, calls], Fleet.defaults),
+    open,
+    streak,
+    counts: [time, calls]
+  })
+)
+const ballots = Arbitrary.array(ballot, { maxLength: 12 })
+const seen = Arbitrary.all({
+  ballots,
+  /** How many live and say nothing. */
+  silent: pick(0, 0, 1, 2, 20),
+  asked: Arbitrary.schema(Schema.UndefinedOr(Schema.Literals([0, 74, 75, 76, 10_000]))),
+  quorum: pick(0.25, 0.5, 0.9),
+  trip: pick("streak", "rate", "lastTen", "both")
+})
+
+/** What any store does: places added up, in the order that they come. */
+const addUp = (ballots: ReadonlyArray<Fleet.Ballot>): ReadonlyArray<number> =>
+  ballots.map(Fleet.toNumbers).reduce<Array<number>>((sums, one) => one.map((n, place) => n + (sums[place] ?? 0)), [])
+
+const tallyOf = (ballots: ReadonlyArray<Fleet.Ballot>, live: number, asked?: number): Fleet.Tally =>
+  Fleet.fromSums(addUp(ballots), { voices: ballots.length, live, asked })
+
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
+const more = { openings: 1, time: 5 }
+
+it.prop(
+  "the tally of ballots is what they add up to, in whatever order they were cast",
+  { ballots, rotate: pick(0, 1, 5) },
+  ({ ballots, rotate }) => {
+    const tally = tallyOf(ballots, 99, 7)
+    const none = { calls: 0, failures: 0, slow: 0, weight: 0 }
+    const total = (place: number): Window.Counts =>
+      ballots
+        .map((one) => one.counts[place] ?? none)
+        .reduce(
+          (all, one) => ({
+            calls: all.calls + one.calls,
+            failures: all.failures + one.failures,
+            slow: all.slow + one.slow,
+            weight: all.weight + one.weight
+          }),
+          none
+        )
+    assert.deepStrictEqual(tally, {
+      voices: ballots.length,
+      live: 99,
+      asked: 7,
+      convictions: sum(ballots.map((one) => Math.round(one.conviction * 1000))) / 1000,
+      failing: ballots.filter((one) => one.conviction > 0).length,
+      open: ballots.filter((one) => one.open).length,
+      streak: sum(ballots.map((one) => one.streak)),
+      counts: ballots.length === 0 ? [] : [total(0), total(1)]
+    })
+    const turned = [...ballots.slice(rotate), ...ballots.slice(0, rotate)].reverse()
+    assert.deepStrictEqual(addUp(turned), addUp(ballots))
+  },
+  runs("sums")
+)
+
+it.prop(
+  "a ballot is whole numbers of 0 or more, from which nothing but a thousandth can be lost",
+  {
+    conviction: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
+    weight: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1e9 })),
+    streak: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 31 })),
+    open: Schema.Boolean
+  },
+  ({ conviction, open, streak, weight }) => {
+    const said = { conviction, open, streak, counts: [{ calls: 9, failures: 8, slow: 7, weight }] }
+    const numbers = Fleet.toNumbers(said)
+    assert.isTrue(numbers.every((n) => Number.isSafeInteger(n) && n >= 0))
+    const tally = Fleet.fromSums(numbers, { voices: 1, live: 1, asked: undefined })
+    assert.closeTo(tally.convictions, conviction, 0.0005)
+    assert.strictEqual(tally.failing, conviction > 0 ? 1 : 0, "who is convinced at all is counted")
+    assert.deepStrictEqual([tally.open, tally.streak], [open ? 1 : 0, streak])
+    assert.closeTo(tally.counts[0]?.weight ?? -1, weight, 0.0006)
+    assert.deepStrictEqual({ ...tally.counts[0], weight: 0 }, { calls: 9, failures: 8, slow: 7, weight: 0 })
+  },
+  runs("whole")
+)
+
+it.prop(
+  "what all saw of a window is added up, and of the last calls of each as the shares that they saw together",
+  { ballots },
+  ({ ballots }) => {
+    const tally = tallyOf(ballots, ballots.length)
+    const pooled = Fleet.pooled(tally, both, more)
+    const healthy = ballots.filter((one) => one.conviction === 0).length
+    assert.strictEqual(pooled.streak, Math.max(0, sum(ballots.map((one) => one.streak)) - healthy))
+    overs.forEach((over, place) => {
+      const all = tally.counts[place] ?? { calls: 0, failures: 0, slow: 0, weight: 0 }
+      const found = pooled.counts({ ...over })
+      if (over._tag === "Time") assert.deepStrictEqual(found, all)
+      else {
+        assert.strictEqual(found.calls, Math.min(over.calls, all.calls))
+        for (const field of ["failures", "slow", "weight"] as const) {
+          assert.closeTo(found[field] * all.calls, all[field] * found.calls, 1e-6, field)
+          assert.isAtMost(found[field], all[field])
+        }
+      }
+    })
+  },
+  runs("pooled")
+)
+
+// ---- Judging ------------------------------------------------------------------------------------------------------
+
+it.prop(
+  "a fleet opens if and only if most agree, not one alone, and its policy or most of its circuits say so",
+  { seen },
+  ({ seen: { asked, ballots, quorum, silent, trip } }) => {
+    const rule = trips[trip] ?? both
+    const rules = { ...Fleet.defaults, quorum }
+    const live = ballots.length + silent
+    const tally = tallyOf(ballots, live, asked)
+    const verdict = Fleet.judge(tally, rule, rules, more)
+
+    const convinced = sum(ballots.map((one) => one.conviction))
+    const answered = asked !== undefined && asked >= 75
+    const mostAgree = convinced > quorum * live || (answered && convinced > quorum * ballots.length)
+    const notAlone = ballots.filter((one) => one.conviction > 0).length >= 2 || live <= 1
+    const policySays = Trip.tripped(rule, Fleet.pooled(tally, rule, more)) !== undefined
+    const mostOpened = ballots.filter((one) => one.open).length > quorum * ballots.length
+    assert.strictEqual(verdict._tag === "Open", mostAgree && notAlone && (policySays || mostOpened))
+    const hopeless = answered && convinced < (quorum * ballots.length) / 2
+    assert.strictEqual(verdict._tag === "Lost", !mostAgree && hopeless)
+  },
+  runs("judge")
+)
+
+it.prop(
+  "what opens a fleet still opens it when the others had longer to answer, or another process fails as well",
+  { seen, extra: ballot },
+  ({ extra, seen: { ballots, quorum, silent } }) => {
+    const rules = { ...Fleet.defaults, quorum }
+    const live = ballots.length + silent
+    const judge = (tally: Fleet.Tally) => Fleet.judge(tally, trips["streak"] ?? both, rules, more)._tag
+    for (const asked of [undefined, 0, 100]) {
+      if (judge(tallyOf(ballots, live, asked)) !== "Open") continue
+      for (const later of [75, 1e6]) assert.strictEqual(judge(tallyOf(ballots, live, later)), "Open")
+      const failing = { ...extra, conviction: 1, streak: Math.max(2, extra.streak), open: true }
+      assert.strictEqual(judge(tallyOf([...ballots, failing], live + 1, asked)), "Open")
+    }
+  },
+  runs("monotone")
+)
+
+// ---- Records ------------------------------------------------------------------------------------------------------
+
+const cause: Circuit.Cause = { why: "Tripped", detail: "it failed", actor: undefined }
+const millis = pick(0, 1, 5, 10, 100, 60_000, 0.25, 86_400_000)
+const leases = Arbitrary.array(Arbitrary.all({ id: pick(1e6, 2e6, 3e6), until: millis }), { maxLength: 3 })
+const circuit = Arbitrary.map(
+  Arbitrary.all({
+    tag: pick("Closed", "Open", "HalfOpen", "Isolated", "Disabled"),
+    era: pick(0, 1, 9),
+    since: millis,
+    lasts: millis,
+    under: pick("Closed", "Open"),
+    underLasts: millis,
+    ramps: pick(false, true),
+    endless: pick(false, false, true),
+    leases
+  }),
+  ({ endless, era, lasts, leases, ramps, since, tag, under, underLasts }): Circuit.Circuit => {
+    const rampUntil = ramps ? since + lasts + 1 : 0
+    const closed: Circuit.Closed = { _tag: "Closed", era, since, openings: 2, openFor: underLasts, rampUntil }
+    const opened: Circuit.Open = { _tag: "Open", era, since, until: since + underLasts, openings: 2, cause }
+    const own = leases.filter(({ id }, place) => leases.findIndex((one) => one.id === id) === place)
+    switch (tag) {
+      case "Closed":
+        return closed
+      case "Open":
+        return opened
+      case "HalfOpen": {
+        const taken = own.map(({ id, until }) => ({ id, until: since + until }))
+        const of = { era, since, openings: 2, openFor: underLasts, cause, successes: 1, ignored: 3 }
+        return { _tag: "HalfOpen", ...of, leases: taken, nextLease: 0 }
+      }
+      default: {
+        const until = endless ? Infinity : since + lasts
+        const forced = { era, since, until, reason: "drill", actor: "ann", under: under === "Open" ? opened : closed }
+        return { _tag: tag, ...forced }
+      }
+    }
+  }
+)
+const rules = Arbitrary.all({
+  probes: pick(1, 2, 3),
+  successesToClose: pick(1, 2),
+  probeTimeoutMillis: pick(1, 100, 30_000),
+  rampMillis: pick(0, 100)
+})
+const shifts = pick(1, 2.5, 1000, 1e9)
+
+/** From when on a state that is not written to is forgotten harmlessly. */
+const deadline = (circuit: Circuit.Circuit): number => {
+  switch (circuit._tag) {
+    case "Closed":
+      return Math.max(circuit.rampUntil, circuit.since + circuit.openFor)
+    case "Open":
+      return circuit.until
+    case "HalfOpen":
+      return Math.max(circuit.since, ...circuit.leases.map(({ until }) => until))
+    default:
+      return Math.max(circuit.until, deadline(circuit.under))
+  }
+}
+
+it.prop(
+  "times that are moved and moved back are what they were",
+  { circuit, by: shifts },
+  ({ by, circuit }) => {
+    const moved = Fleet.shift(circuit, by)
+    assert.strictEqual(moved.since, circuit.since + by)
+    assert.strictEqual(deadline(moved), deadline(circuit) + by)
+    assert.deepStrictEqual(Fleet.shift(moved, -by), circuit)
+    assert.deepStrictEqual(Fleet.shift(circuit, 0), circuit)
+    assert.deepStrictEqual(Fleet.shift(Fleet.shift(circuit, by), by), Fleet.shift(circuit, 2 * by))
+  },
+  runs("shift")
+)
+
+it.prop(
+  "a call is told the same by a state whose times were moved, at a time that was moved as far",
+  { circuit, by: shifts, rules, after: millis },
+  ({ after, by, circuit, rules }) => {
+    const moved = Fleet.shift(circuit, by)
+    for (const now of [circuit.since, circuit.since + after, deadline(circuit), 1e12]) {
+      if (now === Infinity) continue
+      const then = now + by
+      assert.strictEqual(Circuit.admission(moved, then, rules), Circuit.admission(circuit, now, rules))
+      assert.strictEqual(Circuit.retryAfter(moved, then, rules), Circuit.retryAfter(circuit, now, rules))
+      assert.strictEqual(Fleet.isListed(moved, then), Fleet.isListed(circuit, now))
+      assert.strictEqual(Fleet.keptFor(moved, then), Fleet.keptFor(circuit, now))
+      if (circuit._tag === "Closed" && moved._tag === "Closed" && circuit.rampUntil > 0) {
+        assert.strictEqual(Circuit.rampShare(moved, then), Circuit.rampShare(circuit, now))
+      }
+    }
+  },
+  runs("commute")
+)
+
+it.prop(
+  "a lease is a probe's place under its token, and leaves the others theirs",
+  { circuit, rules, token: pick(2 ** 32, 2 ** 52), after: millis },
+  ({ after, circuit, rules, token }) => {
+    if (circuit._tag !== "Open" && circuit._tag !== "HalfOpen") return
+    const now = circuit.since + after
+    const plain = Circuit.probe(circuit, now, rules)
+    const leased = Fleet.lease(circuit, token, now, rules)
+    const others = circuit._tag === "Open" ? [] : circuit.leases.filter(({ until }) => now < until)
+    const own = { id: token, until: now + rules.probeTimeoutMillis }
+    assert.deepStrictEqual(leased, { ...plain, leases: [...others, own] })
+    const settled = Circuit.settleProbe(leased, token, { _tag: "Ignored" }, now, { ...rules, successesToClose: 9 })
+    assert.deepStrictEqual(settled._tag === "HalfOpen" ? settled.leases : undefined, others)
+  },
+  runs("lease")
+)
+
+it.prop(
+  "a store keeps a record to its deadline and beyond, and what is without end for good",
+  { circuit, after: millis, lifted: Schema.Boolean },
+  ({ after, circuit, lifted }) => {
+    const now = circuit.since + after
+    // An override that is over is expired before it is written again.
+    if (Circuit.expire(circuit, now) !== circuit) return
+    const kept = Fleet.keptFor(circuit, now, lifted)
+    if (deadline(circuit) === Infinity) return assert.isUndefined(kept)
+    assert.isAtLeast(kept ?? Infinity, deadline(circuit) - now + (circuit._tag === "Closed" ? 0 : 1_000))
+    assert.isAtLeast(kept ?? 0, 60_000)
+    assert.isBelow(kept ?? 0, Infinity)
+    if (lifted && (circuit._tag === "Closed" || circuit._tag === "Open")) assert.isAtLeast(kept ?? 0, 86_400_000)
+  },
+  runs("kept")
+)
+
+it.prop(
+  "only what calls pass through unhindered is not worth listing",
+  { circuit, after: millis, rules },
+  ({ after, circuit, rules }) => {
+    const now = circuit.since + after
+    const plain = circuit._tag === "Closed" && Circuit.admission(circuit, now, rules) === "Normal"
+    assert.strictEqual(Fleet.isListed(circuit, now), !plain)
+  },
+  runs("listed")
+)

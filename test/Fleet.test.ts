@@ -1,0 +1,273 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Circuit, Fleet, type Trip, type Window } from "effect-fuse"
+
+const rules = Fleet.defaults
+const more = { openings: 0, time: 0 }
+const fiveInARow: Trip.Trip = { _tag: "Consecutive", failures: 5 }
+const overTime = { _tag: "Time", millis: 10_000 } as const
+const overCalls = { _tag: "Calls", calls: 10 } as const
+const halfFailed = (over: Window.Over): Trip.Trip => ({ _tag: "FailureRate", threshold: 0.5, minimumCalls: 10, over })
+const counts = (calls: number, failures = 0, slow = 0, weight = failures): Window.Counts => ({
+  calls,
+  failures,
+  slow,
+  weight
+})
+
+/** Three processes that all failed twice, and nobody was asked. */
+const tally: Fleet.Tally = {
+  voices: 3,
+  live: 3,
+  asked: undefined,
+  convictions: 3,
+  failing: 3,
+  open: 0,
+  streak: 6,
+  counts: []
+}
+
+describe("a process is convinced", () => {
+  it.each([
+    [0, 2, 0],
+    [1, 2, 0.5],
+    [2, 2, 1],
+    [7, 2, 1],
+    [1, 1, 1],
+    [0, 1, 0],
+    [1, 4, 0.25],
+    [3, 4, 0.75]
+  ])("by %d failures in a row, where %d are enough, to %d", (streak, suspectAfter, expected) => {
+    assert.strictEqual(Fleet.conviction(streak, [], { ...rules, suspectAfter }), expected)
+  })
+
+  const seen = (calls: number, failures: number): Window.Counts => ({ calls, failures, slow: 0, weight: failures })
+  it.each([
+    ["as much where it knows of no other failure", 2, [seen(500, 2)], 1],
+    ["less where failures are usual", 2, [seen(500, 100)], 0.44],
+    ["as much by more of them", 5, [seen(500, 100)], 1],
+    ["less by the window with the most calls", 2, [seen(10, 2), seen(500, 100)], 0.44],
+    ["never less than if every other call failed", 2, [seen(500, 500)], 0.18]
+  ])("%s", (_, streak, counts, expected) => {
+    assert.approximately(Fleet.conviction(streak, counts, rules), expected, 0.02)
+  })
+})
+
+describe("a fleet", () => {
+  interface Under {
+    readonly trip?: Trip.Trip
+    readonly quorum?: number
+    readonly holdMillis?: number
+  }
+  type Row = readonly [sentence: string, seen: Partial<Fleet.Tally>, expected: Fleet.Verdict["_tag"], under?: Under]
+  const table: ReadonlyArray<Row> = [
+    ["opens when all are convinced and failed often enough together", {}, "Open"],
+    ["opens without having asked when most of all who live are convinced", { convictions: 2, failing: 2 }, "Open"],
+    ["waits when half of those who live are convinced", { live: 4, convictions: 2, failing: 2 }, "Wait"],
+    ["waits when just half are, each a little", { voices: 4, live: 4, convictions: 2, failing: 4 }, "Wait"],
+    ["opens when a crumb more than half are", { voices: 4, live: 4, convictions: 2.001, failing: 4 }, "Open"],
+    ["waits for the many who live and were not asked", { live: 100 }, "Wait"],
+    ["waits for the many who live and have time to answer", { live: 100, asked: 74.9 }, "Wait"],
+    ["takes those who spoke for all, once the others had time to answer", { live: 100, asked: 75 }, "Open"],
+    ["gives them as long as its rules say", { live: 100, asked: 75 }, "Wait", { holdMillis: 76 }],
+    ["waits when half of those who spoke are convinced", { voices: 6, live: 100, asked: 1_000 }, "Wait"],
+    ["opens when more than half of those who spoke are", { voices: 5, live: 100, asked: 1_000, streak: 7 }, "Open"],
+    ["hears those who spoke and are not convinced: each takes one from the streaks", { voices: 5, live: 5 }, "Wait"],
+    ["is not convinced by one alone", { voices: 1, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
+    ["is not convinced by one of two", { voices: 2, live: 2, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
+    [
+      "is not convinced by one of two that are healthy and convinced by half",
+      { voices: 2, live: 2, convictions: 1.5, failing: 1 },
+      "Wait"
+    ],
+    ["of one process is convinced by it", { voices: 1, live: 1, convictions: 1, failing: 1 }, "Open"],
+    ["that nobody is known to live in is convinced by one", { voices: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
+    ["is not convinced by a policy that says no", { streak: 4 }, "Wait"],
+    ["is convinced by a policy that just says yes", { streak: 5 }, "Open"],
+    ["waits where nobody is convinced and nobody was asked", { convictions: 0, failing: 0 }, "Wait"],
+    ["gives up an inquiry that found less than half of what it needs", tenVoices(2.499), "Lost"],
+    ["goes on with an inquiry that found half of what it needs", tenVoices(2.5), "Wait"],
+    ["does not give up while the others may still answer", { ...tenVoices(0), asked: 74 }, "Wait"],
+    ["does not give up what it has not asked", { ...tenVoices(0), asked: undefined }, "Wait"],
+    ["waits for more than nine tenths where that is its quorum", { convictions: 2.7 }, "Wait", { quorum: 0.9 }],
+    ["opens at more than nine tenths where that is its quorum", { convictions: 2.71 }, "Open", { quorum: 0.9 }],
+    ["opens at a tenth where that is its quorum", { live: 19, convictions: 2, failing: 2 }, "Open", { quorum: 0.1 }],
+    ["opens when most have opened by themselves, whatever its policy says", { streak: 0, open: 2 }, "Open"],
+    ["waits when half have opened by themselves", { voices: 4, live: 4, streak: 0, open: 2 }, "Wait"],
+    ["waits when most opened and few are convinced any more", { convictions: 1, streak: 0, open: 3 }, "Wait"],
+    ["asks its policy of what all saw", { counts: [counts(20, 10)] }, "Open", { trip: halfFailed(overTime) }],
+    [
+      "opens over no share that all saw and is too low",
+      { counts: [counts(20, 9)] },
+      "Wait",
+      { trip: halfFailed(overTime) }
+    ],
+    ["opens over no share of too few calls", { counts: [counts(9, 9)] }, "Wait", { trip: halfFailed(overTime) }],
+    ["reads the last calls of each as shares", { counts: [counts(30, 15)] }, "Open", { trip: halfFailed(overCalls) }],
+    [
+      "does not count failures among the last calls of each as one process's",
+      { counts: [counts(30, 8)] },
+      "Wait",
+      { trip: { _tag: "Failures", atLeast: 5, over: overCalls } }
+    ]
+  ]
+  function tenVoices(convictions: number): Partial<Fleet.Tally> {
+    return { voices: 10, live: 10, convictions, failing: Math.ceil(convictions), asked: 100 }
+  }
+
+  it.each(table.map(([sentence, seen, expected, under = {}]) => ({ sentence, seen, expected, under })))(
+    "$sentence",
+    ({ expected, seen, under: { holdMillis = 75, quorum = 0.5, trip = fiveInARow } }) => {
+      const verdict = Fleet.judge({ ...tally, ...seen }, trip, { ...rules, quorum, holdMillis }, more)
+      assert.strictEqual(verdict._tag, expected)
+    }
+  )
+
+  const details: ReadonlyArray<readonly [Partial<Fleet.Tally>, Trip.Trip, string]> = [
+    [{}, fiveInARow, "6 failures in a row (limit 5) in 3 of 3 processes together"],
+    [{ convictions: 2, failing: 2 }, fiveInARow, "5 failures in a row (limit 5) in 2 of 3 processes together"],
+    [{ voices: 1, live: 1, failing: 1 }, fiveInARow, "6 failures in a row (limit 5) in the only process"],
+    [
+      { voices: 2, live: 1, convictions: 1, failing: 1 },
+      fiveInARow,
+      "5 failures in a row (limit 5) in 1 of 2 processes together"
+    ],
+    [{ streak: 0, open: 2 }, fiveInARow, "2 of 3 processes opened"],
+    [
+      { counts: [counts(40, 30)] },
+      { _tag: "Any", trips: [{ _tag: "Consecutive", failures: 9 }, halfFailed(overTime)] },
+      "30 of 40 calls failed in 10s (limit 50%) in 3 of 3 processes together"
+    ]
+  ]
+  it.each(details)("says why: %j %j", (seen, trip, detail) => {
+    assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail })
+  })
+})
+
+describe("a custom trip of a fleet", () => {
+  it("sees what all saw together, how often the circuit opened, and the time", () => {
+    const seen: Array<Trip.Seen> = []
+    const predicate = (one: Trip.Seen) => seen.push(one) > 0
+    const trip: Trip.Trip = { _tag: "Custom", name: "own", over: overTime, predicate }
+    const verdict = Fleet.judge({ ...tally, counts: [counts(20, 5, 4)] }, trip, rules, { openings: 3, time: 99 })
+    assert.deepStrictEqual(verdict, { _tag: "Open", detail: 'custom trip "own" in 3 of 3 processes together' })
+    assert.deepStrictEqual(seen, [
+      { ...counts(20, 5, 4), streak: 6, failureRate: 0.25, slowRate: 0.2, running: 0, openings: 3, time: 99 }
+    ])
+  })
+})
+
+describe("the evidence of a fleet", () => {
+  const trip: Trip.Trip = {
+    _tag: "All",
+    trips: [halfFailed(overTime), { _tag: "Any", trips: [halfFailed(overCalls)] }]
+  }
+  const pooled = Fleet.pooled({ ...tally, counts: [counts(40, 8, 4, 6), counts(40, 8, 4, 6)] }, trip, {
+    openings: 3,
+    time: 99
+  })
+
+  it("has the streaks of all, and what it is told beside them", () => {
+    assert.deepStrictEqual([pooled.streak, pooled.openings, pooled.time], [6, 3, 99])
+  })
+
+  it("has no calls in flight: those are each process's own matter", () => {
+    assert.deepStrictEqual([pooled.running, pooled.stuck(0, 10)], [0, 0])
+  })
+
+  it("has all calls of a window over time, and of a window over calls so many, with the shares of all", () => {
+    assert.deepStrictEqual(pooled.counts(overTime), counts(40, 8, 4, 6))
+    assert.deepStrictEqual(pooled.counts(overCalls), counts(10, 2, 1, 1.5))
+    assert.deepStrictEqual(pooled.counts({ ...overCalls }), counts(10, 2, 1, 1.5))
+  })
+
+  it("has nothing of a window that the trip does not read, or that nobody sent", () => {
+    assert.deepStrictEqual(pooled.counts({ _tag: "Calls", calls: 11 }), counts(0))
+    assert.deepStrictEqual(Fleet.pooled(tally, trip, more).counts(overTime), counts(0))
+  })
+})
+
+const cause: Circuit.Cause = { why: "Tripped", detail: "5 failures in a row (limit 5)", actor: undefined }
+const closed: Circuit.Closed = { _tag: "Closed", era: 7, since: 1000, openings: 2, openFor: 500, rampUntil: 0 }
+const open: Circuit.Open = { _tag: "Open", era: 7, since: 1000, until: 1500, openings: 2, cause }
+const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => ({
+  ...Circuit.probe(open, 1500, { probes: 1, successesToClose: 1, probeTimeoutMillis: 100, rampMillis: 0 }),
+  leases,
+  nextLease: 0
+})
+const forced = (until: number, under: Circuit.Closed | Circuit.Open = closed): Circuit.Isolated => ({
+  _tag: "Isolated",
+  era: 9,
+  since: 1000,
+  until,
+  reason: "maintenance",
+  actor: "ann",
+  under
+})
+
+describe("the times of a state are moved", () => {
+  const table: ReadonlyArray<readonly [string, Circuit.Circuit, Circuit.Circuit]> = [
+    ["of a Closed circuit, which has no ramp after that either", closed, { ...closed, since: 900 }],
+    ["of a ramp", { ...closed, rampUntil: 1700 }, { ...closed, since: 900, rampUntil: 1600 }],
+    ["of an opening", open, { ...open, since: 900, until: 1400 }],
+    [
+      "of a HalfOpen circuit and its leases",
+      halfOpen({ id: 4, until: 1600 }, { id: 9, until: 1700 }),
+      { ...halfOpen({ id: 4, until: 1500 }, { id: 9, until: 1600 }), since: 1400 }
+    ],
+    [
+      "of an override and what is beneath it",
+      forced(2000, open),
+      { ...forced(1900, { ...open, since: 900, until: 1400 }), since: 900 }
+    ],
+    [
+      "of an override without end, which still has none",
+      forced(Infinity),
+      { ...forced(Infinity, { ...closed, since: 900 }), since: 900 }
+    ]
+  ]
+  it.each(table)("%s", (_, circuit, expected) => {
+    assert.deepStrictEqual(Fleet.shift(circuit, -100), expected)
+  })
+})
+
+describe("a store keeps", () => {
+  const minute = 60_000
+  const day = 86_400_000
+  const table: ReadonlyArray<readonly [string, Circuit.Circuit, boolean, number | undefined]> = [
+    ["a Closed circuit as long as its openings count, and a minute", closed, false, 500 + minute],
+    ["a ramp to its end, and a minute", { ...closed, rampUntil: 9_100 }, false, 8_000 + minute],
+    ["a Closed circuit that an override left a day and a minute", closed, true, day + minute],
+    ["an opening for its rest, as long again as it lasts, and a minute", open, false, 400 + 500 + minute],
+    ["an opening that is over as long as it lasted, and a minute", { ...open, until: 1050 }, false, 50 + minute],
+    ["an opening that an override left as long, and a day", open, true, 400 + 500 + day],
+    ["a HalfOpen circuit without probes as long as it was open, and a minute", halfOpen(), false, 500 + minute],
+    [
+      "a HalfOpen circuit to the end of its last lease",
+      halfOpen({ id: 1, until: 1200 }, { id: 2, until: 1400 }, { id: 3, until: 900 }),
+      false,
+      300 + 500 + minute
+    ],
+    ["an override to its end, and what is beneath it from then", forced(2100), false, 1000 + 500 + minute],
+    ["an override without end for good", forced(Infinity, open), false, undefined]
+  ]
+  it.each(table)("%s", (_, circuit, lifted, expected) => {
+    assert.strictEqual(Fleet.keptFor(circuit, 1100, lifted), expected)
+  })
+})
+
+describe("worth knowing for a process that has just come", () => {
+  const table: ReadonlyArray<readonly [string, Circuit.Circuit, number, boolean]> = [
+    ["is no Closed circuit", closed, 1000, false],
+    ["is no new one", Circuit.initial, 0, false],
+    ["is a ramp", { ...closed, rampUntil: 1700 }, 1699.9, true],
+    ["is no ramp that is over", { ...closed, rampUntil: 1700 }, 1700, false],
+    ["is an opening", open, 1100, true],
+    ["is an opening that is over, as nobody has probed it yet", open, 1e9, true],
+    ["is a HalfOpen circuit", halfOpen(), 1600, true],
+    ["is an override", forced(2000), 1100, true],
+    ["is an override that lets all through", { ...forced(2000), _tag: "Disabled" }, 1100, true]
+  ]
+  it.each(table)("%s", (_, circuit, now, expected) => {
+    assert.strictEqual(Fleet.isListed(circuit, now), expected)
+  })
+})

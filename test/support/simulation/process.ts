@@ -1,0 +1,292 @@
+/** One process: its breaker store over the network, its calls, its lives. It starts, ends, crashes and starts again. */
+import { Clock, Context, Effect, Exit, Layer, Random, Scheduler, Scope, Stream } from "effect"
+import { BreakerStore, CircuitBreaker, type CircuitOpen, Outcome } from "effect-fuse"
+import type { Dependency } from "./dependency.ts"
+import type { History, Kind } from "./history.ts"
+import type { Network } from "./network.ts"
+import type { Chance } from "./random.ts"
+import { type Life, scheduler, type Timeline, VirtualClock } from "./timeline.ts"
+
+/** How the calls of a simulation are protected. */
+export type Protection =
+  /** By `BreakerStore.layerShared`. */
+  | "fleet"
+  /** By `BreakerStore.layerMemory`, each process for itself. */
+  | "local"
+  /** By one store that every call asks before and tells afterwards, a round trip each. */
+  | "exact"
+
+/** What all processes of a simulation have in common. */
+export interface World {
+  readonly timeline: Timeline
+  readonly history: History
+  readonly dependency: Dependency
+  /** The name of the circuit. */
+  readonly circuit: string
+  readonly protection: Protection
+  /** By `protect`, or by `admit` and `settle`. */
+  readonly via: "protect" | "admit"
+  readonly syncInterval: number
+  /** Loggers and policies. */
+  readonly services: Context.Context<never>
+  /** The one store of `exact`. */
+  readonly exact: Context.Context<BreakerStore.BreakerStore> | undefined
+}
+
+type Services = Context.Context<BreakerStore.BreakerStore>
+
+/** One life of a process: what is left of it once it is over does nothing. */
+interface Run extends Life {
+  readonly number: number
+  readonly scope: Scope.Closeable
+  readonly clock: VirtualClock
+  services: Services | undefined
+  ending: boolean
+}
+
+const hanging: Effect.Effect<never> = Effect.never
+
+export class Process {
+  readonly index: number
+  readonly network: Network
+  /** Calls that were rejected, in all its lives. */
+  rejections = 0
+  private readonly world: World
+  private readonly chance: Chance
+  private readonly protect: <A, E>(
+    effect: Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | CircuitOpen.CircuitOpen, BreakerStore.BreakerStore>
+  private run: Run | undefined
+  private lives = 0
+  private wallOffset = 0
+  private calls = 0
+
+  constructor(index: number, world: World, network: Network, chance: Chance) {
+    this.index = index
+    this.world = world
+    this.network = network
+    this.chance = chance
+    this.protect = CircuitBreaker.protect(world.circuit)
+  }
+
+  /** Whether its calls are admitted or rejected, and not dropped. */
+  get up(): boolean {
+    return this.run?.services !== undefined && !this.run.ending
+  }
+
+  /** Its wall clock jumps; its monotonic clock does not. */
+  jump(millis: number): void {
+    this.wallOffset += millis
+    if (this.run !== undefined) this.run.clock.wallOffset = this.wallOffset
+  }
+
+  /** Begins a life: builds the layer, which takes a while, and is up then. */
+  start(): void {
+    if (this.run?.alive === true) return
+    const { timeline } = this.world
+    const life: Life = { alive: true }
+    const clock = new VirtualClock(timeline, life, -Math.floor(this.chance.next() * 1e9) / 1000, this.wallOffset)
+    const run: Run = Object.assign(life, {
+      number: ++this.lives,
+      scope: Scope.makeUnsafe(),
+      clock,
+      services: undefined,
+      ending: false
+    })
+    this.run = run
+    this.note("Started", run)
+    const base = this.world.services.pipe(
+      Context.add(Clock.Clock, clock),
+      Context.add(Scheduler.Scheduler, scheduler(timeline, run)),
+      Context.add(Random.Random, this.chance.fork().service)
+    )
+    const up = Effect.map(this.build(run), (built): void => {
+      const services = Context.merge(base, built)
+      run.services = services
+      this.note("Up", run)
+      Effect.runForkWith(services)(
+        Stream.runForEach(CircuitBreaker.events, (event) =>
+          Effect.sync(() => this.world.history.add({ _tag: "Event", ...this.at(run), event }))
+        )
+      )
+    })
+    Effect.runForkWith(base)(up)
+    timeline.drain()
+  }
+
+  private build(run: Run): Effect.Effect<Services> {
+    const { exact, protection, syncInterval } = this.world
+    if (exact !== undefined) return Effect.succeed(exact)
+    const layer =
+      protection === "local"
+        ? BreakerStore.layerMemory
+        : BreakerStore.layerShared(this.network.store(run, run.number), { syncInterval, process: `p${this.index}` })
+    return Effect.orDie(Layer.buildWithScope(Layer.fresh(layer), run.scope))
+  }
+
+  /** Nothing of it goes on, and nobody is told. */
+  crash(): void {
+    const { run } = this
+    if (run?.alive !== true) return
+    run.alive = false
+    run.services = undefined
+    this.note("Crashed", run)
+  }
+
+  /** Ends in good order: admits nothing more, and tells the store. */
+  end(): void {
+    const { run } = this
+    const services = run?.services
+    if (run === undefined || services === undefined || run.ending) return
+    run.ending = true
+    this.note("Ending", run)
+    const ended = Effect.map(Scope.close(run.scope, Exit.void), () => {
+      run.alive = false
+      run.services = undefined
+      this.note("Ended", run)
+    })
+    Effect.runForkWith(services)(ended)
+    this.world.timeline.drain()
+  }
+
+  /** Makes a call, if it is up; answers its number. */
+  call(): number | undefined {
+    const { run } = this
+    const services = run?.services
+    if (run === undefined || services === undefined || run.ending) return undefined
+    const number = ++this.calls
+    if (this.world.protection === "exact") this.callExactly(run, services, number)
+    else if (this.world.via === "admit") this.callInTwoSteps(run, services, number)
+    else this.observe(run, number, Effect.runForkWith(services)(this.protect(this.request(run, services, number))))
+    this.world.timeline.drain()
+    return number
+  }
+
+  /** Runs an effect in this process; it does not begin if the process is not up. */
+  do<A, E>(effect: Effect.Effect<A, E, BreakerStore.BreakerStore>, then?: (exit: Exit.Exit<A, E>) => void): void {
+    const services = this.run?.services
+    if (services === undefined || this.run?.ending === true) return
+    const fiber = Effect.runForkWith(services)(effect)
+    if (then !== undefined) fiber.addObserver(then)
+    this.world.timeline.drain()
+  }
+
+  /** What its circuit looks like now; nothing while it is not up. */
+  look(): CircuitBreaker.Inspection | undefined {
+    const services = this.run?.services
+    if (services === undefined) return undefined
+    return Effect.runSyncWith(services)(CircuitBreaker.inspect(this.world.circuit))
+  }
+
+  // ---- Calls --------------------------------------------------------------------------------------------------------
+
+  /** The call itself, which begins when it is admitted. */
+  private request(run: Run, services: Services, call: number): Effect.Effect<void, string> {
+    return Effect.suspend(() => {
+      const { history, timeline } = this.world
+      const kind = this.admitted(run, services, call)
+      const { latency, ok } = this.arrive()
+      const outcome = ok ? "Success" : "Failure"
+      const settled = (outcome: "Success" | "Failure" | "Interrupted"): void => {
+        this.world.dependency.running--
+        if (history.detail === "all") history.add({ _tag: "Settled", ...this.at(run), call, kind, outcome })
+      }
+      if (latency <= 0) {
+        settled(outcome)
+        return ok ? Effect.void : failed
+      }
+      const interrupted = Effect.sync(() => settled("Interrupted"))
+      if (latency === Infinity) return Effect.onInterrupt(hanging, () => interrupted)
+      return Effect.callback<void, string>((resume) => {
+        const planned = timeline.after(latency, () => {
+          if (!run.alive) {
+            this.world.dependency.running--
+            return
+          }
+          settled(outcome)
+          resume(ok ? Effect.void : failed)
+        })
+        return Effect.andThen(
+          Effect.sync(() => timeline.cancel(planned)),
+          interrupted
+        )
+      })
+    })
+  }
+
+  private arrive() {
+    const { dependency, timeline } = this.world
+    dependency.running++
+    return dependency.answer(timeline.now, this.index)
+  }
+
+  /** The kind is read from the state that holds just after it was admitted. */
+  private admitted(run: Run, services: Services, call: number): Kind {
+    const { circuit, history } = this.world
+    if (history.detail !== "all") return "normal"
+    const state = Effect.runSyncWith(services)(CircuitBreaker.state(circuit))
+    const kind = state === "HalfOpen" ? "probe" : state === "Closed" ? "normal" : "pass"
+    history.add({ _tag: "Admitted", ...this.at(run), call, kind })
+    return kind
+  }
+
+  private callInTwoSteps(run: Run, services: Services, call: number, answerDelay = 0): void {
+    const { circuit, history, timeline } = this.world
+    const fork = Effect.runForkWith(services)
+    fork(CircuitBreaker.admit(circuit)).addObserver((exit) => {
+      if (Exit.isFailure(exit)) {
+        this.rejected(run, call, exit)
+        return
+      }
+      const kind = this.admitted(run, services, call)
+      const { latency, ok } = this.arrive()
+      const outcome = ok ? "Success" : "Failure"
+      if (latency === Infinity) return
+      timeline.after(latency, () => {
+        this.world.dependency.running--
+        if (!run.alive) return
+        if (history.detail === "all") history.add({ _tag: "Settled", ...this.at(run), call, kind, outcome })
+        timeline.after(answerDelay, () =>
+          fork(CircuitBreaker.settle(exit.value, ok ? Outcome.success : Outcome.failure()))
+        )
+      })
+    })
+  }
+
+  private callExactly(run: Run, services: Services, call: number): void {
+    const { timeline } = this.world
+    const { delay } = this.network.conditions
+    const trip = () => delay(this.chance) + delay(this.chance)
+    timeline.after(trip(), () => this.callInTwoSteps(run, services, call, trip()))
+  }
+
+  private observe(
+    run: Run,
+    call: number,
+    fiber: ReturnType<typeof Effect.runFork<void, string | CircuitOpen.CircuitOpen>>
+  ): void {
+    fiber.addObserver((exit) => {
+      if (Exit.isFailure(exit)) this.rejected(run, call, exit)
+    })
+  }
+
+  private rejected(run: Run, call: number, exit: Exit.Failure<unknown, string | CircuitOpen.CircuitOpen>): void {
+    const { history } = this.world
+    for (const reason of exit.cause.reasons) {
+      if (reason._tag === "Die") history.add({ _tag: "Defect", ...this.at(run), call, cause: reason.defect })
+      if (reason._tag !== "Fail" || typeof reason.error === "string") continue
+      this.rejections++
+      if (history.detail === "all") history.add({ _tag: "Rejected", ...this.at(run), call, error: reason.error })
+    }
+  }
+
+  private at(run: Run) {
+    return { at: this.world.timeline.now, process: this.index, life: run.number }
+  }
+
+  private note(_tag: "Started" | "Up" | "Crashed" | "Ending" | "Ended", run: Run): void {
+    this.world.history.add({ _tag, ...this.at(run) })
+  }
+}
+
+const failed = Effect.fail("down")

@@ -1,0 +1,170 @@
+/** What must hold of a fleet at every moment, whatever goes wrong; and in the end, once nothing does any more. */
+import { Duration } from "effect"
+import { Circuit } from "effect-fuse"
+import type { Entry } from "./history.ts"
+import type { Scenario } from "./scenario.ts"
+import type { Look } from "./simulation.ts"
+
+/** A promise that was broken, and how to see it again. */
+export class Broken extends Error {
+  readonly promise: string
+
+  constructor(promise: string, seed: number, at: number, detail: string) {
+    super(`"${promise}" does not hold with seed ${seed} at ${at.toFixed(1)} ms: ${detail}`)
+    this.promise = promise
+  }
+}
+
+type Swapped = Extract<Entry, { readonly _tag: "Swapped" }>
+/** A process may wait this much longer than the fleet before it probes, and be told in time. */
+const jitterMillis = 350
+
+type Fail = (promise: string, detail: string) => void
+
+/** Reasons with which people, and only they, change what people forced. */
+const byPeople: ReadonlyArray<Circuit.Why> = [
+  "Isolated",
+  "Disabled",
+  "Released",
+  "Reset",
+  "OpenedByHand",
+  "ClosedByHand",
+  "Imported"
+]
+
+/** The chain of records: each follows from the one that it replaced. */
+const records = (probes: number, fail: Fail) => {
+  const replaced = new Set<number>()
+  const written = new Set<number>()
+  let last: Swapped | undefined
+  return {
+    /** What is next follows from nothing that is known here: the store was wiped, or lives in another time. */
+    forget: () => {
+      last = undefined
+    },
+    swapped: (entry: Swapped) => {
+      const { about, at, before, era, state } = entry
+      if (before !== 0 && replaced.has(before)) fail("one transition per era", `era ${before} was replaced twice`)
+      if (written.has(era)) fail("no era is given twice", `era ${era}`)
+      replaced.add(before)
+      written.add(era)
+      if (last !== undefined && before === last.era) follows(last, entry)
+      if (state._tag === "HalfOpen" && state.leases.filter(({ until }) => until > at).length > probes) {
+        fail("at most so many valid leases as there may be probes", JSON.stringify(state.leases))
+      }
+      if (about.why === "Tripped" && about.policy === undefined) fail("a trip says under which policy", `era ${era}`)
+      last = entry
+    }
+  }
+
+  function follows(previous: Swapped, { about, at, state }: Swapped): void {
+    const from = Circuit.expire(previous.state, at)
+    const isProbing = from._tag === "HalfOpen" && state._tag === "HalfOpen"
+    const again = from._tag === "Open" && state._tag === "Open" && about.why === "Tripped" && at >= from.until
+    // What people did one after the other may be told at once.
+    if (!isProbing && !again && !byPeople.includes(about.why) && !Circuit.isLegal(from._tag, state._tag, about.why)) {
+      fail("only legal moves", `${from._tag} to ${state._tag} (${about.why})`)
+    }
+    if (Circuit.isForced(from) && !byPeople.includes(about.why)) {
+      fail("forced states are changed only by people", `${from._tag} to ${state._tag} (${about.why})`)
+    }
+    const opens = about.why === "Tripped" || about.why === "ProbeFailed" || about.why === "ProbeTimedOut"
+    if (opens && state._tag === "Open") {
+      // One more, or the first again; an Open one that opens again is still the same.
+      const before = Circuit.openings(from, from.since)
+      if (![1, before + (from._tag === "Open" ? 0 : 1)].includes(state.openings)) {
+        fail("each opening is counted once", `${state.openings} after ${before}`)
+      }
+    }
+    if (about.why === "CooldownOver" && from._tag === "Open" && at < from.until - 1_000) {
+      fail("no probe before the opening is over", `${from.until - at} ms too early`)
+    }
+  }
+}
+
+/** The end of the record that holds: nothing but a new one, or the store's own clock, moves it. */
+const deadlines = (fail: Fail) => {
+  let last: { readonly era: number; readonly until: number } | undefined
+  let excused = -1
+  return {
+    /** The store's clock may have stepped back: what it keeps then gets older more slowly, by as much. */
+    jumped: () => {
+      excused = last?.era ?? -1
+    },
+    look: ({ record }: Look) => {
+      const until = record === undefined || !("until" in record.state) ? undefined : record.state.until
+      if (
+        record !== undefined &&
+        until !== undefined &&
+        last?.era === record.era &&
+        until > last.until + 2 &&
+        last.era !== excused
+      ) {
+        fail("a denied request extends nothing", `era ${record.era} ends ${until - last.until} ms later`)
+      }
+      last = record === undefined || until === undefined ? undefined : { era: record.era, until }
+    }
+  }
+}
+
+/** What each process does: by what it knew just before. */
+const callers = (fail: Fail) => {
+  let before: Look | undefined
+  return {
+    look: (look: Look) => {
+      before = look
+    },
+    admitted: (entry: Extract<Entry, { readonly _tag: "Admitted" }>) => {
+      const known = before?.processes[entry.process]
+      if (known === undefined || before === undefined) return
+      const left = Duration.toMillis(known.retryAfter)
+      if (known.state === "Open" && before.now + left > entry.at + jitterMillis) {
+        fail("nothing is admitted before the end of an opening that a process knows of", `${left} ms were left`)
+      }
+      if (known.state === "Isolated") fail("nothing is admitted while isolated", `by process ${entry.process}`)
+    }
+  }
+}
+
+/** Plays a scenario and checks at every step; throws the first promise that is broken. */
+export const check = (seed: number, { calmAt, endsAt, probes, simulation }: Scenario): void => {
+  const fail: Fail = (promise, detail) => {
+    throw new Broken(promise, seed, simulation.now, detail)
+  }
+  const ofRecords = records(probes, fail)
+  const ofDeadlines = deadlines(fail)
+  const ofCallers = callers(fail)
+  let broken: unknown
+  simulation.history.onEntry((entry) => {
+    // What throws here would end in a fiber of the engine.
+    try {
+      if (entry._tag === "Swapped") ofRecords.swapped(entry)
+      else if (entry._tag === "Admitted") ofCallers.admitted(entry)
+      else if (entry._tag === "Defect") fail("no call dies of the engine", String(entry.cause))
+      else if (entry._tag === "Wiped") ofRecords.forget()
+      else if (entry._tag === "Jumped") {
+        ofRecords.forget()
+        ofDeadlines.jumped()
+      }
+    } catch (error) {
+      broken ??= error
+    }
+  })
+  simulation.onStep(() => {
+    if (broken !== undefined) throw broken
+    const look = simulation.look()
+    ofDeadlines.look(look)
+    ofCallers.look(look)
+  })
+  simulation.runUntil(endsAt)
+  if (broken !== undefined) throw broken
+
+  const { processes, record } = simulation.look()
+  processes.forEach((process, index) => {
+    if (process?.state !== "Closed") {
+      const since = simulation.now - calmAt
+      fail("all recovers", `process ${index} is ${process?.state} (${process?.scope}) ${since} ms after the last fault`)
+    }
+  })
+  if (record !== undefined && record.state._tag !== "Closed") fail("all recovers", `the record is ${record.state._tag}`)
+}
