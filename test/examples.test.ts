@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import { program } from "./support/redisServer.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const run = promisify(execFile)
@@ -33,6 +34,18 @@ describe("npm start", () => {
     const { stdout } = await run(process.execPath, [conditions, "--input-type=module", "-e", script], { cwd: root })
     assert.strictEqual(stdout, "x")
   })
+})
+
+describe("npm run demo:fleet", () => {
+  it("shows three processes with one Redis, and finds all that it claims", async () => {
+    // The demo is for those who have a Redis; here one is installed where that is possible.
+    const path = `${dirname(program())}${delimiter}${process.env["PATH"]}`
+    const env = { ...process.env, PATH: path, REDIS_URL: "" }
+    const { stdout } = await run(process.execPath, [conditions, "examples/fleet.ts"], { cwd: root, env })
+    const [, checked = ""] = stdout.split("What was checked\n")
+    assert.strictEqual(checked.match(/^ok /gm)?.length, 6, stdout)
+    assert.notMatch(checked, /^(?!ok | {3})/m)
+  }, 240_000)
 })
 
 interface Example {

@@ -51,7 +51,7 @@ const install = (): void => {
 let found: string | undefined
 
 /** The server's program, installed where that is possible; or an error that says what to do. */
-const program = (): string => {
+export const program = (): string => {
   found ??= onPath()
   if (found !== undefined) return found
   try {
@@ -164,6 +164,12 @@ export const redisServer: Effect.Effect<RedisServer, never, Scope.Scope> = Effec
     pause: Effect.sync(() => void child?.kill("SIGSTOP")),
     resume: Effect.sync(() => void child?.kill("SIGCONT"))
   }
+})
+
+/** The server that `REDIS_URL` names, for tests that leave it as they found it, or one of the test's own. */
+export const redisUrl: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => {
+  const url = process.env["REDIS_URL"]
+  return url === undefined || url === "" ? Effect.map(redisServer, (server) => server.url) : Effect.succeed(url)
 })
 
 /** Effect's Redis service on a server, as the README says to make it. */
