@@ -3,8 +3,8 @@
  *
  * **When to use**
  *
- * Provide {@link layer} in place of `BreakerStore.layerMemory`, and any layer of Effect's `Redis` service beneath it:
- * `NodeRedis`, `BunRedis` or Deno's. With `NodeRedis` say `disableOfflineQueue: true`, or commands that nobody waits for any
+ * Provide {@link layerConnect} in place of `BreakerStore.layerMemory`, with any layer of Effect's `Redis` service: `NodeRedis`,
+ * `BunRedis` or Deno's; or {@link layer}, where you have that service already. With `NodeRedis` say `disableOfflineQueue: true`, or commands that nobody waits for any
  * more pile up while Redis is away.
  *
  * **What it costs**
@@ -16,13 +16,17 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -64,13 +68,19 @@ const optionFields = {
  * @since 0.1.0
  */
 export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, PolicyError, Redis.Redis> =>
-  Effect.gen(function* () {
-    const decoded = decodeFields(optionFields, options, "")
-    if (Result.isFailure(decoded)) return yield* Effect.fail(new PolicyError({ problems: decoded.failure }))
-    const { prefix = "effect-fuse", subscribe = true } = decoded.success
-    const redis = yield* Redis.Redis
-    return fromRedis(redis, prefix, subscribe)
-  })
+  Effect.flatMap(decodeOptions(options), (checked) => Effect.map(Redis.Redis, (redis) => fromRedis(redis, checked)))
+
+const decodeOptions = ({ prefix, subscribe }: RedisOptions): Effect.Effect<Checked, PolicyError> => {
+  const decoded = decodeFields(optionFields, { prefix, subscribe }, "")
+  if (Result.isFailure(decoded)) return Effect.fail(new PolicyError({ problems: decoded.failure }))
+  const { prefix: begins = "effect-fuse", subscribe: hears = true } = decoded.success
+  return Effect.succeed({ prefix: begins, subscribe: hears })
+}
+
+interface Checked {
+  readonly prefix: string
+  readonly subscribe: boolean
+}
 
 /**
  * Circuits that all processes with this Redis and this prefix share. Fails with a `PolicyError` that names the option that
@@ -95,6 +105,31 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
 }
 
 /**
+ * {@link layer} that connects by itself, in the background: a program starts and is protected whether Redis is there or
+ * not, and shares its circuits from when it is. A client that cannot connect is built again, after a tenth of a second at
+ * first and ten seconds at most, which is logged once. Whoever builds this waits for it 200 milliseconds at most.
+ *
+ * ```ts
+ * import { NodeRedis } from "@effect/platform-node"
+ * import * as RedisStore from "effect-fuse/RedisStore"
+ *
+ * const redis = NodeRedis.layer({ url: "redis://localhost:6379", disableOfflineQueue: true })
+ * const Store = RedisStore.layerConnect(redis, { prefix: "shop" })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConnect = <E, R>(
+  redis: Layer.Layer<Redis.Redis, E, R>,
+  options: Options = {}
+): Layer.Layer<BreakerStore.BreakerStore, PolicyError, R> => {
+  const { prefix, subscribe, ...rest } = options
+  const store = Effect.flatMap(decodeOptions({ prefix, subscribe }), (checked) => connecting(redis, checked))
+  return Layer.unwrap(Effect.map(store, (store) => BreakerStore.layerShared(store, rest)))
+}
+
+/**
  * {@link layer} with options from the environment, or any `ConfigProvider`.
  *
  * @category layers
@@ -107,7 +142,64 @@ export const layerConfig = (
 
 type Service = Redis.Redis["Service"]
 
-const fromRedis = (redis: Service, prefix: string, subscribe: boolean): SharedStore => {
+/** A client that could not connect is built again, later each time. */
+const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
+
+/** A client may wait for a server that hangs when it is closed: nobody waits for that for long. */
+const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
+  Effect.flatMap(Effect.forkDetach(Scope.close(scope, Exit.void)), (closing) =>
+    Effect.timeoutOption(Fiber.await(closing), "500 millis")
+  )
+
+/** A store on a client that is still to connect: until it has, what is asked of it waits. */
+const connecting = <E, R>(
+  redis: Layer.Layer<Redis.Redis, E, R>,
+  checked: Checked
+): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
+  Effect.gen(function* () {
+    const connected = yield* Deferred.make<SharedStore>()
+    let reported = false
+    let own = yield* Scope.make()
+    const attempt = Effect.gen(function* () {
+      const service = yield* Layer.buildWithScope(Layer.fresh(redis), own)
+      yield* Deferred.succeed(connected, fromRedis(Context.get(service, Redis.Redis), checked))
+    })
+    // What a client that failed leaves behind must not stay until the program ends.
+    const renew = Effect.gen(function* () {
+      const failed = own
+      own = yield* Scope.make()
+      yield* close(failed)
+    })
+    const report = (cause: Cause.Cause<E>) => {
+      const first = !reported
+      reported = true
+      return first
+        ? Effect.logWarning("Redis is not there yet; circuits are each process's own until it is", cause)
+        : Effect.void
+    }
+    const trying = yield* Effect.forkDetach(
+      Effect.retry(
+        Effect.tapCause(attempt, (cause) => Effect.andThen(report(cause), renew)),
+        reconnect
+      )
+    )
+    // Connecting cannot be interrupted, either.
+    yield* Effect.addFinalizer(() => {
+      trying.interruptUnsafe()
+      return close(own)
+    })
+    const then = <A, E2>(f: (store: SharedStore) => Effect.Effect<A, E2>) =>
+      Effect.flatMap(Deferred.await(connected), f)
+    return {
+      cast: (request) => then((store) => store.cast(request)),
+      swap: (request) => then((store) => store.swap(request)),
+      load: (circuit) => then((store) => store.load(circuit)),
+      list: (voice, ttl) => then((store) => store.list(voice, ttl)),
+      changes: Stream.unwrap(Effect.map(Deferred.await(connected), (store) => store.changes))
+    }
+  })
+
+const fromRedis = (redis: Service, { prefix, subscribe }: Checked): SharedStore => {
   const key = (name: string): string => `{${prefix}}:${name}`
   const keys = { live: key("live"), listed: key("listed"), era: key("era") }
   const channel = key("changes")
