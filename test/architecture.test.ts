@@ -56,6 +56,9 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/replica/ground",
       "internal/replica/records",
       "internal/replica/ballots",
+      "internal/replica/places",
+      "internal/replica/deeds",
+      "internal/replica/repair",
       "internal/replica/replica",
       "BreakerStore"
     ]

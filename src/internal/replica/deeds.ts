@@ -1,0 +1,65 @@
+import * as Effect from "effect/Effect"
+import * as Circuit from "../../Circuit.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { quietly } from "../engine/logEvent.ts"
+import type { Next } from "../engine/move.ts"
+import type { Share, Unheard } from "../engine/share.ts"
+import type { Ballots } from "./ballots.ts"
+import type { Ground } from "./ground.ts"
+import type { Records } from "./records.ts"
+
+/** What people do to circuits, and what this process found out by itself: told to the others, now or later. */
+export class Deeds {
+  private readonly ground: Ground
+  private readonly records: Records
+  private readonly ballots: Ballots
+
+  constructor(ground: Ground, records: Records, ballots: Ballots) {
+    this.ground = ground
+    this.records = records
+    this.ballots = ballots
+  }
+
+  speaksFor(circuit: LiveCircuit): string | undefined {
+    if (!this.ground.isShareable(circuit)) return undefined
+    this.ground.shareOf(circuit)
+    return this.ground.voice
+  }
+
+  steer(circuit: LiveCircuit, deed: Unheard): Effect.Effect<void> {
+    if (!this.ground.isShareable(circuit)) return Effect.void
+    return Effect.suspend(() => {
+      const share = this.ground.shareOf(circuit)
+      const before = share.unheard
+      // Noted before it is told: who does it may not wait for the answer. What was not told yet comes first.
+      share.unheard =
+        before === undefined ? deed : { ...deed, next: (current, now) => deed.next(before.next(current, now), now) }
+      return this.tell(circuit, share, share.unheard, before === undefined)
+    })
+  }
+
+  /** Tells the others what a person did here. */
+  tell(circuit: LiveCircuit, share: Share, deed: Unheard, first: boolean): Effect.Effect<void> {
+    this.ballots.closed(circuit)
+    return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true }), (committed) => {
+      if (committed !== "Failed" && committed !== "Lost") {
+        if (share.unheard === deed) share.unheard = undefined
+        return committed === "Same" ? this.records.retake(circuit, share) : Effect.void
+      }
+      // It is this process's own until then.
+      share.adopted = -1
+      const { trouble } = this.ground.link
+      return first
+        ? quietly(Effect.logWarning(`${deed.why} holds in this process only until the store can be told (${trouble})`))
+        : Effect.void
+    })
+  }
+
+  /** What this process found out for itself closes the fleet's circuit, too. */
+  close(circuit: LiveCircuit): Effect.Effect<unknown> {
+    const close: Next = (current, now) =>
+      current._tag === "Open" || current._tag === "HalfOpen" ? Circuit.close(current, now, circuit.policy) : current
+    const about = { why: "HealthCheckPassed", detail: undefined, actor: undefined } as const
+    return this.records.commit(circuit, close, about, { expected: true })
+  }
+}

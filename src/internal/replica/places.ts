@@ -1,0 +1,189 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Circuit from "../../Circuit.ts"
+import * as Fleet from "../../Fleet.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import type { Granted, Share } from "../engine/share.ts"
+import type { Place, Restore } from "../engine/sharing.ts"
+import type { Ground } from "./ground.ts"
+import type { Committed, Records } from "./records.ts"
+
+/** A call that asks to be a probe waits this long at most. */
+const placeMillis = 50
+
+/** Tokens of leases: too many to meet, and above all that a process gives on its own. */
+const tokens = { from: 2 ** 32, count: 2 ** 52 }
+
+/** One place that was asked for. */
+interface Ticket {
+  place: Place
+  /** Nobody waits for it any more: it came too late, or who waited is gone. */
+  abandoned: false | "Late" | "Gone"
+}
+
+/** A place for a probe, and what the probe found, as long as the store has not heard of that. */
+interface Held {
+  readonly circuit: LiveCircuit
+  verdict: Circuit.Verdict
+}
+
+const denied: Place = { _tag: "Denied" }
+
+/** The places of the fleet's probes: asked for, held, settled and given back. */
+export class Places {
+  private readonly ground: Ground
+  private readonly records: Records
+  /** Those that calls of this process hold. */
+  private readonly held = new Map<number, Held>()
+  /** Those that were asked for and not heard of: a store may have given them all the same. */
+  private readonly lost = new Map<number, { readonly circuit: LiveCircuit; readonly until: number }>()
+
+  constructor(ground: Ground, records: Records) {
+    this.ground = ground
+    this.records = records
+  }
+
+  place(circuit: LiveCircuit, restore: Restore): Effect.Effect<Place> {
+    return Effect.suspend(() => {
+      const { ground } = this
+      const share = ground.shareOf(circuit)
+      if (share.asking) return Effect.succeed(denied)
+      const { known } = share
+      if (ground.link.down || known === undefined || this.records.isForeign(circuit, known)) {
+        return Effect.succeed(this.alone(share))
+      }
+      share.asking = true
+      const ticket: Ticket = { place: denied, abandoned: false }
+      const answered = Deferred.makeUnsafe<void>()
+      const asked = Effect.andThen(this.ask(circuit, share, ticket), Deferred.succeed(answered, undefined))
+      ground.runtime.background(
+        Effect.ensuring(
+          asked,
+          Effect.sync(() => {
+            share.asking = false
+          })
+        )
+      )
+      const wait = Effect.exit(restore(Effect.timeoutOption(Deferred.await(answered), placeMillis)))
+      return Effect.flatMap(wait, (exit) => {
+        if (exit._tag === "Success") {
+          if (exit.value._tag === "Some") return Effect.succeed(ticket.place)
+          ticket.abandoned = "Late"
+          return Effect.succeed(denied)
+        }
+        ticket.abandoned = "Gone"
+        if (ticket.place._tag === "Granted") this.settled(circuit, ticket.place.lease, { _tag: "Ignored" })
+        return Effect.failCause(exit.cause)
+      })
+    })
+  }
+
+  /** A place that came too late for who asked for it is kept for the next: a slow store would never give one else. */
+  private keep(circuit: LiveCircuit, share: Share, place: Granted): void {
+    share.spare = place
+    const giveBack = Effect.sync(() => {
+      if (share.spare !== place) return
+      share.spare = undefined
+      this.settled(circuit, place.lease, { _tag: "Ignored" })
+    })
+    const wait = Effect.sleep(circuit.policy.probeTimeoutMillis / 2)
+    this.ground.runtime.background(Effect.andThen(wait, giveBack))
+  }
+
+  spare(circuit: LiveCircuit): Granted | undefined {
+    const { share } = circuit
+    const place = share?.spare
+    if (share === undefined || place === undefined) return undefined
+    share.spare = undefined
+    if (place.era === circuit.control.value.era) return place
+    this.settled(circuit, place.lease, { _tag: "Ignored" })
+    return undefined
+  }
+
+  /** There is no fleet to ask: what was the fleet's is this process's own from here on. */
+  private alone(share: Share): Place {
+    share.adopted = -1
+    return { _tag: "Alone" }
+  }
+
+  private ask(circuit: LiveCircuit, share: Share, ticket: Ticket): Effect.Effect<void> {
+    const { ground } = this
+    const { policy } = circuit
+    const token = tokens.from + Math.floor(ground.random() * tokens.count)
+    const asked = ground.now()
+    const taken = this.records.commit(
+      circuit,
+      (current, now) =>
+        (current._tag === "Open" || current._tag === "HalfOpen") && Circuit.admission(current, now, policy) === "Probe"
+          ? Fleet.lease(current, token, now, policy)
+          : current,
+      { why: "CooldownOver", detail: undefined, actor: undefined }
+    )
+    return Effect.map(taken, (committed) => {
+      if (committed === "Failed") {
+        ticket.place = this.alone(share)
+        this.lost.set(token, { circuit, until: ground.now() + policy.probeTimeoutMillis })
+      }
+      if (committed === "Overtaken") this.settled(circuit, token, { _tag: "Ignored" })
+      if (committed !== "Made") return
+      this.held.set(token, { circuit, verdict: { _tag: "Ignored" } })
+      const control = circuit.control.value
+      // Meanwhile another probe of this process may have found out.
+      if (ticket.abandoned === "Gone" || control._tag !== "HalfOpen" || !share.isFleets(control)) {
+        this.settled(circuit, token, { _tag: "Ignored" })
+        return
+      }
+      // Its end is counted from when it was asked for: rather too early than too late.
+      const until = asked + policy.probeTimeoutMillis
+      ticket.place = { _tag: "Granted", lease: token, era: control.era, until }
+      if (ticket.abandoned === "Late") this.keep(circuit, share, ticket.place)
+    })
+  }
+
+  settled(circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict): void {
+    this.ground.runtime.background(this.settle(circuit, lease, verdict))
+  }
+
+  private settle(circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict): Effect.Effect<Committed> {
+    const held = this.held.get(lease)
+    if (held !== undefined) held.verdict = verdict
+    const failed = verdict._tag === "Failure" ? verdict.cause : undefined
+    const committed = this.records.commit(
+      circuit,
+      (current, now) =>
+        current._tag === "HalfOpen" ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy) : current,
+      { why: failed?.why ?? "Recovered", detail: failed?.detail, actor: undefined },
+      { expected: true }
+    )
+    return Effect.tap(committed, () => Effect.sync(() => this.held.delete(lease)))
+  }
+
+  /** Gives back those that the store gave and could not say. */
+  get giveBack(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const now = this.ground.now()
+      return Effect.forEach(
+        [...this.lost],
+        ([lease, { circuit, until }]) => {
+          if (now >= until) this.lost.delete(lease)
+          const known = circuit.share?.known?.circuit
+          if (known?._tag !== "HalfOpen" || !known.leases.some(({ id }) => id === lease)) return Effect.void
+          return Effect.map(this.settle(circuit, lease, { _tag: "Ignored" }), (committed) => {
+            if (committed !== "Failed") this.lost.delete(lease)
+          })
+        },
+        { discard: true }
+      )
+    })
+  }
+
+  /** Tells what the probes found whose end was not told yet; those that have not ended are given back. */
+  get leave(): Effect.Effect<unknown> {
+    return Effect.suspend(() =>
+      Effect.all(
+        [...this.held].map(([lease, { circuit, verdict }]) => this.settle(circuit, lease, verdict)),
+        { concurrency: 32, discard: true }
+      )
+    )
+  }
+}
