@@ -26,7 +26,7 @@ import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "./internal/engine/transfer.ts"
-import { count, decodeFields, positiveMillis, text } from "./internal/policy/schema.ts"
+import { count, decodeFields, positiveMillis, textLike } from "./internal/policy/schema.ts"
 import { share } from "./internal/replica/replica.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
@@ -56,7 +56,8 @@ export interface Options {
 const eventCapacity = 4_096
 
 const optionFields = { maxCircuits: Schema.optional(count) }
-const sharedFields = { ...optionFields, syncInterval: Schema.optional(positiveMillis), process: Schema.optional(text) }
+const voice = textLike("at most 100 letters, digits, ., _ and -", /^[A-Za-z0-9._-]{1,100}$/)
+const sharedFields = { ...optionFields, syncInterval: Schema.optional(positiveMillis), process: Schema.optional(voice) }
 
 const decodeOptions = <Fields extends Schema.Struct.Fields>(fields: Fields, options: unknown) =>
   Effect.fromResult(Result.mapError(decodeFields(fields, options, ""), (problems) => new PolicyError({ problems })))
@@ -106,7 +107,7 @@ export interface SharedOptions extends Options {
    * that this process lives. Default 5 seconds. Healthy circuits cost the store nothing else.
    */
   readonly syncInterval?: Duration.Input | undefined
-  /** How this process is called in events; something unique is added. Default `process`. */
+  /** How this process is called in events: letters, digits, `.`, `_`, `-`. Something unique is added. Default `process`. */
   readonly process?: string | undefined
 }
 

@@ -40,13 +40,13 @@ const orNull = <A, const B>(schema: Schema.Codec<A>, nothing: B) =>
 const Millis = Schema.Finite
 const Count = Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 const Until = orNull(Millis, Infinity)
-const Actor = orNull(Schema.String, undefined)
-const Cause = Schema.Struct({ why: Why, detail: Schema.String, actor: Actor })
+const OptionalText = orNull(Schema.String, undefined)
+const Cause = Schema.Struct({ why: Why, detail: Schema.String, actor: OptionalText })
 
 const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
 const open = { since: Millis, until: Until, openings: Count, cause: Cause }
 const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
-const forced = { since: Millis, until: Until, reason: Schema.String, actor: Actor, under }
+const forced = { since: Millis, until: Until, reason: Schema.String, actor: OptionalText, under }
 
 /** A state with times relative to the moment it was written at. Eras are each process's and each store's own. */
 const State = Schema.Union([
@@ -107,9 +107,9 @@ const Body = Schema.fromJsonString(
     v: Schema.Literal(1),
     state: Written,
     why: Why,
-    detail: Actor,
-    actor: Actor,
-    policy: Actor,
+    detail: OptionalText,
+    actor: OptionalText,
+    policy: OptionalText,
     process: Schema.String
   })
 )

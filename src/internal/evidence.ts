@@ -40,6 +40,7 @@ export class Evidence {
   }
 
   clear(): void {
+    this.lastAt = Number.NEGATIVE_INFINITY
     this.streak = 0
     this.hintUntil = 0
     for (const window of this.windows) window.clear()

@@ -198,13 +198,17 @@ export class Quorum {
           if (kept !== undefined) eras.set(record.circuit, [...(eras.get(record.circuit) ?? []), kept])
         }
       }
-      const found = Effect.forEach(eras, ([circuit, kept]) => {
-        const agreed = kept.length === answers.length && kept.every(({ era }) => era === kept[0]?.era)
-        // Where they differ, or one does not list it, all are asked for this one, and are then made to agree.
-        return Effect.map(agreed ? Effect.succeed(toStored(kept[0])) : this.load(circuit), (record) =>
-          record === undefined ? [] : [{ ...record, circuit }]
-        )
-      })
+      const found = Effect.forEach(
+        eras,
+        ([circuit, kept]) => {
+          const agreed = kept.length === answers.length && kept.every(({ era }) => era === kept[0]?.era)
+          // Where they differ, or one does not list it, all are asked for this one, and are then made to agree.
+          return Effect.map(agreed ? Effect.succeed(toStored(kept[0])) : this.load(circuit), (record) =>
+            record === undefined ? [] : [{ ...record, circuit }]
+          )
+        },
+        { concurrency: 32 }
+      )
       return Effect.map(found, (records) => ({
         records: records.flat(),
         live: median(answers.map((answer) => answer.live))
@@ -215,7 +219,7 @@ export class Quorum {
   /** One who listens to all stores: answers with what is worth hearing of what one of them announces. */
   listener(): (place: number, change: Change) => Stream.Stream<Change, StoreError> {
     /** Which stores have announced the latest record of a circuit. */
-    const records = new Map<string, { readonly era: number; readonly places: Set<number> }>()
+    const records = new Map<string, { readonly era: number; readonly places: Set<number>; readonly said: boolean }>()
     /** How many inquiries each store has announced of a box, and how many were heard. */
     const inquiries = new Map<string, { readonly of: Array<number>; heard: number }>()
 
@@ -229,6 +233,11 @@ export class Quorum {
         // All stores announce each: the first that does is heard.
         if (announced <= counted.heard) return Stream.empty
         counted.heard = announced
+        // Who was not heard meanwhile is one behind at most: when the others fail it is the first.
+        this.regions.forEach((_, other) => {
+          counted.of[other] = Math.max(counted.of[other] ?? 0, announced - 1)
+        })
+        counted.of[place] = announced
         return this.inquiry(place, change)
       }
       const { body, circuit, era: own } = change
@@ -238,14 +247,13 @@ export class Quorum {
       const latest = records.get(circuit)
       if (latest !== undefined && kept.era < latest.era) return Stream.empty
       const places = latest?.era === kept.era ? latest.places : new Set<number>()
-      if (places.has(place)) return Stream.empty
+      const said = latest?.era === kept.era && latest.said
       places.add(place)
-      bounded(records).set(circuit, { era: kept.era, places })
       // What one says is worth hearing when most of those that can be reached have said it.
       const most = Math.floor(this.regions.filter((region) => region.reachable).length / 2) + 1
-      return places.size === most
-        ? Stream.succeed({ _tag: "Record", circuit, era: kept.era, body: kept.body })
-        : Stream.empty
+      const says = !said && places.size >= most
+      bounded(records).set(circuit, { era: kept.era, places, said: said || says })
+      return says ? Stream.succeed({ _tag: "Record", circuit, era: kept.era, body: kept.body }) : Stream.empty
     }
   }
 
@@ -305,7 +313,7 @@ export class Quorum {
 
 const bounded = <K, V>(map: Map<K, V>): Map<K, V> => {
   const [first] = map.keys()
-  if (map.size >= maxRemembered && first !== undefined) map.delete(first)
+  if (map.size > maxRemembered && first !== undefined) map.delete(first)
   return map
 }
 

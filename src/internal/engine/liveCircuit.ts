@@ -108,7 +108,7 @@ export class LiveCircuit {
   /** Of these, the ones that `enforce` would have rejected. */
   wouldReject = 0
   /** What has been reported once and is not again. */
-  reported: Set<"trip" | "classify"> | undefined = undefined
+  reported: Set<"trip" | "classify" | "fleet"> | undefined = undefined
   /** Wall clock of the latest move; 0 before the first. */
   movedAt = 0
   /** What it has with the fleet; nothing while all is well. */
@@ -180,7 +180,7 @@ export class LiveCircuit {
   }
 
   /** Says something once; whether it was not said before. */
-  reportsFirst(what: "trip" | "classify"): boolean {
+  reportsFirst(what: "trip" | "classify" | "fleet"): boolean {
     this.reported ??= new Set()
     if (this.reported.has(what)) return false
     this.reported.add(what)

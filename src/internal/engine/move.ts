@@ -49,7 +49,7 @@ export const move = (
   const modify = TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
     const now = runtime.time.now()
     const to = next(from, now)
-    if (about.process !== undefined && circuit.share !== undefined) circuit.share.adopted = to.era
+    if (to !== from && about.process !== undefined && circuit.share !== undefined) circuit.share.adopted = to.era
     return [to === from ? undefined : { from, to, now }, to]
   })
   const transaction =
@@ -68,7 +68,7 @@ export const move = (
 export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<unknown> =>
   Effect.suspend(() => {
     const { share } = circuit
-    const fleets = share?.isFleets(circuit.control.value) === true
+    const fleets = share?.isFleets(circuit.control.value) === true && !share.ownBeneath
     return move(runtime, circuit, "Expired", Circuit.expire, {
       process: fleets ? share.known?.about?.process : undefined
     })

@@ -197,6 +197,13 @@ export class Registry {
     return true
   }
 
+  /** Keeps a circuit with a key no longer, if no call is in it. */
+  drop(circuit: LiveCircuit): void {
+    if (circuit.next === undefined || circuit.inFlight > 0 || circuit.pending > 0) return
+    this.forget(circuit)
+    this.evicted--
+  }
+
   private forget(circuit: LiveCircuit): void {
     const { next, previous } = circuit
     // The search goes on behind what it found, with what it has seen on the way there.

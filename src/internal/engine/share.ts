@@ -40,6 +40,8 @@ export class Share {
   /** The local era whose state is the fleet's; another era is this process's own. */
   adopted = -1
   said: Said | undefined = undefined
+  /** Whether beneath what people forced is this process's own state, and not the fleet's. */
+  ownBeneath = false
   /** What it saw when it opened by itself, while it is open. */
   opened: (Snapshot & { readonly doubted: boolean }) | undefined = undefined
   /** What it had seen when the store came back, which nobody is told. */
@@ -73,7 +75,6 @@ export class Share {
   asking = false
   /** What a person did that the store has not heard of. */
   unheard: Unheard | undefined = undefined
-  warned = false
 
   /** Whether this state is the fleet's, and not this process's own. */
   isFleets(control: Circuit.Circuit): boolean {
@@ -83,6 +84,8 @@ export class Share {
 
 /** A move by hand, to be made on whatever state the fleet is in. */
 export interface Unheard {
+  /** Where it is several, one after the other: each of them. */
+  readonly steps?: ReadonlyArray<Unheard["next"]>
   readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
   readonly why: Circuit.Why
   readonly detail: string | undefined

@@ -96,7 +96,7 @@ const factor = field(
   numberWhere((n) => n >= 1 && n < Infinity)
 )
 export const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
-export const text = field("a text that is not empty", (input) =>
+const text = field("a text that is not empty", (input) =>
   typeof input === "string" && input !== "" ? input : undefined
 )
 /** A text of a certain form. */

@@ -75,7 +75,7 @@ local voices = tonumber(redis.call('HGET', ballots, box .. 'voices') or '0')
 if voices == 0 then return { live, there, 0, '', -1 } end
 
 local asked = redis.call('HGET', ballots, box .. 'asked')
-if inquire > 0 and (not asked or now - asked >= inquire) then
+if inquire > 0 and (not asked or now - asked >= inquire or now < tonumber(asked)) then
   asked = now
   redis.call('HSET', ballots, box .. 'asked', full(now))
   announce(ARGV[7], ARGV[8], era)

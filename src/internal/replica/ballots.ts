@@ -57,7 +57,7 @@ export class Ballots {
     const { share } = circuit
     if (share === undefined) return
     if (share.unsaid !== undefined) share.unsaid = { ...share.unsaid, streak: 0 }
-    if (this.isAsked(share, now)) this.update(circuit, share)
+    if (!this.ground.link.down && this.isAsked(share, now)) this.update(circuit, share)
   }
 
   /** It is about to open by itself, and to forget what it saw. */
@@ -93,7 +93,9 @@ export class Ballots {
   asked(circuit: LiveCircuit): void {
     const { fleet } = circuit.policy
     const now = this.ground.now()
-    if (fleet === false || now - circuit.seen().lastAt > fleet.observationMillis) return
+    if (fleet === false) return
+    // Who has opened by himself has not called it since, and has his say.
+    if (circuit.share?.opened === undefined && now - circuit.seen().lastAt > fleet.observationMillis) return
     const share = this.ground.shareOf(circuit)
     if (now >= share.inquiryUntil) this.begin(share, now)
     if (isFresh(share, now)) this.update(circuit, share)
@@ -288,7 +290,7 @@ export class Ballots {
     const more = { openings: Circuit.openings(current, now), time: ground.runtime.time.wall() }
     const verdict = judge(tally, trip, fleet, more)
     share.agreed = verdict._tag === "Wait" && verdict.agreed
-    if (verdict._tag === "Open") return this.open(circuit, current, verdict.detail)
+    if (verdict._tag === "Open") return this.open(circuit, era, current, verdict.detail)
     if (verdict._tag === "Wait" && now < share.inquiryUntil && tally.asked !== undefined) {
       // Others answer after this one has: the sum is asked for again when all have had their time.
       this.later(circuit, share, tally.asked < fleet.holdMillis ? fleet.holdMillis - tally.asked + 1 : fleet.holdMillis)
@@ -304,7 +306,7 @@ export class Ballots {
     this.say(circuit, share)
   }
 
-  private open(circuit: LiveCircuit, current: Circuit.Circuit, detail: string): Effect.Effect<void> {
+  private open(circuit: LiveCircuit, era: number, current: Circuit.Circuit, detail: string): Effect.Effect<void> {
     const { runtime } = this.ground
     const own = circuit.control.value
     const hint = Math.max(circuit.seen().hintUntil, own._tag === "Open" ? own.until : 0)
@@ -315,7 +317,7 @@ export class Ballots {
           circuit,
           (state, now) => (mayOpen(state, now) ? Circuit.open(state, now, { openFor, cause }) : state),
           cause,
-          { fenced: true }
+          { fenced: era }
         )
       )
     })

@@ -8,6 +8,15 @@ import type { Ballots } from "./ballots.ts"
 import type { Ground } from "./ground.ts"
 import type { Records } from "./records.ts"
 
+const isForce = ({ why }: Unheard): boolean => why === "Isolated" || why === "Disabled"
+
+/** One deed after others that were not told yet. Of two that force the second is enough. */
+const after = (before: Unheard, deed: Unheard): Unheard => {
+  const told = before.steps ?? [before.next]
+  const steps = [...(isForce(before) && isForce(deed) ? told.slice(0, -1) : told), deed.next]
+  return { ...deed, steps, next: (current, now) => steps.reduce((state, next) => next(state, now), current) }
+}
+
 /** What people do to circuits, and what this process found out by itself: told to the others, now or later. */
 export class Deeds {
   private readonly ground: Ground
@@ -31,9 +40,13 @@ export class Deeds {
     return Effect.suspend(() => {
       const share = this.ground.shareOf(circuit)
       const before = share.unheard
+      const now = this.ground.now()
+      const state = Circuit.expire(share.known?.circuit ?? Circuit.initial, now)
+      // What changes nothing, here or there, is nothing to tell.
+      const { value } = circuit.control
+      if (before === undefined && deed.next(value, now) === value && deed.next(state, now) === state) return Effect.void
       // Noted before it is told: who does it may not wait for the answer. What was not told yet comes first.
-      share.unheard =
-        before === undefined ? deed : { ...deed, next: (current, now) => deed.next(before.next(current, now), now) }
+      share.unheard = before === undefined ? deed : after(before, deed)
       return this.tell(circuit, share, share.unheard, before === undefined)
     })
   }

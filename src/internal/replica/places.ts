@@ -24,6 +24,8 @@ interface Ticket {
 /** A place for a probe, and what the probe found, as long as the store has not heard of that. */
 interface Held {
   readonly circuit: LiveCircuit
+  /** From then on it is another's, whether its probe was heard of or not. */
+  readonly until: number
   verdict: Circuit.Verdict
 }
 
@@ -49,7 +51,12 @@ export class Places {
       const share = ground.shareOf(circuit)
       if (share.asking) return Effect.succeed(denied)
       const { known } = share
-      if (ground.link.down || known === undefined || this.records.isForeign(circuit, known)) {
+      if (
+        ground.link.down ||
+        known === undefined ||
+        !ground.isShareable(circuit) ||
+        this.records.isForeign(circuit, known)
+      ) {
         return Effect.succeed(this.alone(share))
       }
       share.asking = true
@@ -67,7 +74,7 @@ export class Places {
       const wait = Effect.exit(restore(Effect.timeoutOption(Deferred.await(answered), placeMillis)))
       return Effect.flatMap(wait, (exit) => {
         if (exit._tag === "Success") {
-          if (exit.value._tag === "Some") return Effect.succeed(ticket.place)
+          if (exit.value._tag === "Some" || ticket.place !== denied) return Effect.succeed(ticket.place)
           ticket.abandoned = "Late"
           return Effect.succeed(denied)
         }
@@ -126,15 +133,15 @@ export class Places {
       }
       if (committed === "Overtaken") this.settled(circuit, token, { _tag: "Ignored" })
       if (committed !== "Made") return
-      this.held.set(token, { circuit, verdict: { _tag: "Ignored" } })
+      // Its end is counted from when it was asked for: rather too early than too late.
+      const until = asked + policy.probeTimeoutMillis
+      this.held.set(token, { circuit, until, verdict: { _tag: "Ignored" } })
       const control = circuit.control.value
       // Meanwhile another probe of this process may have found out.
       if (ticket.abandoned === "Gone" || control._tag !== "HalfOpen" || !share.isFleets(control)) {
         this.settled(circuit, token, { _tag: "Ignored" })
         return
       }
-      // Its end is counted from when it was asked for: rather too early than too late.
-      const until = asked + policy.probeTimeoutMillis
       ticket.place = { _tag: "Granted", lease: token, era: control.era, until }
       if (ticket.abandoned === "Late") this.keep(circuit, share, ticket.place)
     })
@@ -162,6 +169,7 @@ export class Places {
   get giveBack(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = this.ground.now()
+      for (const [lease, { until }] of this.held) if (now >= until) this.held.delete(lease)
       return Effect.forEach(
         [...this.lost],
         ([lease, { circuit, until }]) => {

@@ -44,13 +44,19 @@ export class Records {
     const share = ground.shareOf(circuit)
     if (stored === undefined) {
       // The store has lost or forgotten it. That is no sign of health: what is not over lasts to its own end.
-      share.known = known === undefined || known.circuit._tag === "Closed" ? undefined : { ...known, era: 0 }
+      const over = known === undefined || Circuit.expire(known.circuit, ground.now())._tag === "Closed"
+      share.known = over ? undefined : { ...known, era: 0 }
       share.said = undefined
       return Effect.void
     }
     const now = ground.now()
     const read = fromBody(stored.body, now - stored.age)
-    if (read === undefined) return this.report(circuit, share, "a record that this version cannot read")
+    if (read === undefined) {
+      // What the fleet decides from here on this process cannot follow: what it knows is its own.
+      share.known = undefined
+      share.adopted = -1
+      return this.report(circuit, "a record that this version cannot read")
+    }
     share.known = { era: stored.era, circuit: read.circuit, about: read.about, at: now }
     return this.adopt(circuit, share, share.known, false)
   }
@@ -61,9 +67,12 @@ export class Records {
     // Where this process is ahead, the move that it has yet to tell decides what comes of this.
     if (about === undefined || share.ahead > 0 || (share.unheard !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
-      return Effect.andThen(this.lift(circuit, share, about), this.report(circuit, share, "another policy"))
+      return Effect.andThen(this.lift(circuit, share, about), this.report(circuit, "another policy"))
     }
+    // Who has opened by himself since then knows better.
+    if (isOutlived(circuit.control.value, share, known)) return Effect.void
     const byAnother = this.isOfAnother(circuit, known)
+    share.ownBeneath = byAnother
     share.said = undefined
     share.opened = undefined
     share.fruitless = 0
@@ -118,20 +127,21 @@ export class Records {
 
   /**
    * Moves the fleet's circuit to what `next` makes of its state. Where another process came first it is asked again, on what
-   * that one wrote, unless the move is `fenced`: meant for one era only. `expected` where this process moved already.
+   * that one wrote, unless the move is `fenced`: meant for this era only. `expected` where this process moved already.
    */
   commit(
     circuit: LiveCircuit,
     next: Next,
     about: Omit<About, "process" | "policy">,
-    how: { readonly fenced?: boolean; readonly expected?: boolean } = {}
+    how: { readonly fenced?: number; readonly expected?: boolean } = {}
   ): Effect.Effect<Committed> {
-    const { fenced = false, expected = false } = how
+    const { fenced, expected = false } = how
     return Effect.suspend(() => {
       const share = this.ground.shareOf(circuit)
+      const before = share.known
       if (expected) share.ahead++
       const turn = share.turn.withPermit(this.attempt(circuit, share, next, about, fenced, attempts))
-      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, share, made, false))
+      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, share, made, before, false))
       return Effect.flatMap(
         Effect.ensuring(
           turn,
@@ -139,7 +149,7 @@ export class Records {
             share.ahead--
           })
         ),
-        (made) => this.settle(circuit, share, made, true)
+        (made) => this.settle(circuit, share, made, before, true)
       )
     })
   }
@@ -149,6 +159,7 @@ export class Records {
     circuit: LiveCircuit,
     share: Share,
     committed: Committed,
+    before: Known | undefined,
     expected: boolean
   ): Effect.Effect<Committed> {
     const { known } = share
@@ -157,7 +168,7 @@ export class Records {
     const control = circuit.control.value
     // Something may have been learnt while it was on its way, which was left for the end of it.
     const behind = share.isFleets(control) && control._tag !== known.circuit._tag
-    const takes = made || behind || (expected && committed !== "Failed")
+    const takes = made || (expected ? committed !== "Failed" || known !== before : behind)
     return Effect.as(takes ? this.adopt(circuit, share, known, made && expected) : Effect.void, committed)
   }
 
@@ -166,19 +177,23 @@ export class Records {
     share: Share,
     next: Next,
     about: Omit<About, "process" | "policy">,
-    fenced: boolean,
+    fenced: number | undefined,
     left: number
   ): Effect.Effect<Committed> {
     const { ground } = this
     return Effect.suspend(() => {
       const base = share.known
+      if (fenced !== undefined && (base?.era ?? 0) !== fenced) return Effect.succeed<Committed>("Lost")
+      if (ground.link.down) return Effect.succeed<Committed>("Failed")
       const now = ground.now()
       const current = byPeople.has(about.why)
         ? Circuit.expire(base?.circuit ?? Circuit.initial, now)
         : this.current(circuit, now)
       const state = next(current, now)
       if (state === current) return Effect.succeed<Committed>("Same")
-      const written: About = { ...about, policy: this.policyOf(circuit, base, about.why), process: ground.voice }
+      // A place that was taken or given back is no recovery yet.
+      const why = about.why === "Recovered" && state._tag === "HalfOpen" ? "CooldownOver" : about.why
+      const written: About = { ...about, why, policy: this.policyOf(circuit, base, about.why), process: ground.voice }
       const lifted = about.why === "Released" || about.why === "Reset"
       const swap = {
         circuit: ground.idOf(circuit),
@@ -206,7 +221,7 @@ export class Records {
           return Effect.succeed("Made")
         }
         const again =
-          fenced || left <= 1
+          fenced !== undefined || left <= 1
             ? Effect.succeed<Committed>("Lost")
             : this.attempt(circuit, share, next, about, fenced, left - 1)
         return Effect.andThen(this.learn(circuit, record, now), again)
@@ -223,9 +238,8 @@ export class Records {
   }
 
   /** Says once for a circuit that the fleet has something that this process does not share. */
-  report(circuit: LiveCircuit, share: Share, what: string): Effect.Effect<void> {
-    if (share.warned) return Effect.void
-    share.warned = true
+  report(circuit: LiveCircuit, what: string): Effect.Effect<void> {
+    if (!circuit.reportsFirst("fleet")) return Effect.void
     const key = circuit.key === undefined ? "" : ` ["${printable(circuit.key)}"]`
     const which = `"${printable(circuit.group.name)}"${key}`
     return quietly(
@@ -267,5 +281,14 @@ const merge = (
     (there._tag === "Closed" ? expected || why !== "Reset" : fleets && (expected || there._tag === "HalfOpen"))
   return { ...there, era: same ? from.era : from.era + 1 }
 }
+
+/** Whether the fleet's close is older than what this process opened by itself for. */
+const isOutlived = (own: Circuit.Circuit, share: Share, { about, circuit }: Known): boolean =>
+  circuit._tag === "Closed" &&
+  own._tag === "Open" &&
+  !share.isFleets(own) &&
+  own.since > circuit.since &&
+  about !== undefined &&
+  !byPeople.has(about.why)
 
 const isOlder = (stored: Stored | undefined, known: Known): boolean => stored === undefined || stored.era < known.era

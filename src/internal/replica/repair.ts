@@ -95,7 +95,7 @@ export class Repair {
     const { ground, records } = this
     if (!ground.isShareable(circuit) || !circuit.group.declared) return Effect.void
     if (change.box !== ground.fingerprint(circuit.policy)) {
-      return records.report(circuit, ground.shareOf(circuit), "another policy")
+      return records.report(circuit, "another policy")
     }
     const known = circuit.share?.known?.era ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
@@ -148,9 +148,12 @@ export class Repair {
       const there = new Set(listed)
       const gone = [...this.ground.shared].filter(
         (circuit) =>
-          !there.has(circuit) && circuit.share?.known !== undefined && circuit.share.known.circuit._tag !== "Closed"
+          !there.has(circuit) &&
+          circuit.share?.known !== undefined &&
+          circuit.share.known.era > 0 &&
+          circuit.share.known.circuit._tag !== "Closed"
       )
-      return Effect.forEach(gone, (circuit) => this.load(circuit), { discard: true })
+      return Effect.forEach(gone, (circuit) => this.load(circuit), { concurrency: 32, discard: true })
     })
   }
 
@@ -162,11 +165,14 @@ export class Repair {
       (circuit) => {
         const { share } = circuit
         if (share === undefined) return Effect.void
+        // Since a reload it is each process's own.
+        if (!ground.isShareable(circuit)) return Effect.sync(() => ground.forget(circuit))
         if (share.unheard !== undefined) return this.deeds.tell(circuit, share, share.unheard, false)
         if (this.isBehind(circuit, share, at)) return this.deeds.close(circuit)
-        if (isLostOverride(share)) return this.restore(circuit, share)
+        if (isLostOverride(share, at)) return this.restore(circuit, share)
         return Effect.sync(() => {
-          if (this.isOver(circuit, share, at)) ground.forget(circuit)
+          if (this.isForgotten(circuit, share, at)) ground.registry.drop(circuit)
+          else if (this.isOver(circuit, share, at)) ground.forget(circuit)
         })
       },
       { discard: true }
@@ -185,6 +191,11 @@ export class Repair {
     )
   }
 
+  /** Whether it is an opening of others that is over, that the store has forgotten, and that nobody here ever called. */
+  private isForgotten(circuit: LiveCircuit, { known }: Share, now: number): boolean {
+    return known?.era === 0 && known.circuit._tag === "Open" && now >= known.circuit.until && circuit.calls === 0
+  }
+
   /**
    * Whether the fleet's opening is over and nobody has closed it, though this process has found out, while it was on its
    * own, that it may be.
@@ -201,7 +212,12 @@ export class Repair {
   /** What a person forced is not over because a store forgot it. */
   private restore(circuit: LiveCircuit, { known }: Share): Effect.Effect<unknown> {
     const { actor, detail, why = "Isolated" } = known?.about ?? {}
-    return this.records.commit(circuit, (current) => ({ ...current }), { why, detail, actor }, { expected: true })
+    return this.records.commit(
+      circuit,
+      (current) => ({ ...current }),
+      { why, detail, actor },
+      { expected: true, fenced: 0 }
+    )
   }
 
   private get reportDown(): Effect.Effect<void> {
@@ -228,5 +244,5 @@ export class Repair {
 }
 
 /** The store has lost a record that only people may change. */
-const isLostOverride = ({ known }: Share): boolean =>
-  known !== undefined && known.era === 0 && Circuit.isForced(known.circuit)
+const isLostOverride = ({ known }: Share, now: number): boolean =>
+  known !== undefined && known.era === 0 && Circuit.isForced(Circuit.expire(known.circuit, now))
