@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
 import { cooldownOver, expectAll, openTogether, pause, start, Trouble, troubled, wipeable } from "./support/fleet.ts"
+import { times } from "./support/verbs.ts"
 
 const three = Effect.all([SharedStore.makeMemory, SharedStore.makeMemory, SharedStore.makeMemory])
 
@@ -254,4 +255,55 @@ describe("Swaps at the same moment", () => {
       })
     )
   }
+})
+
+describe("A list", () => {
+  it.effect("after a region was away for hundreds of records is not kept waiting by making them agree", () =>
+    Effect.gen(function* () {
+      const stores = yield* three
+      const troubles = stores.map(() => new Trouble())
+      const quorum = yield* QuorumStore.make(stores.map((store, i) => troubled(store, troubles[i] ?? assert.fail())))
+      const away = troubles[2] ?? assert.fail("no region")
+      away.now = "fail"
+      const record = { expectedEra: 0, body: "x", ttl: 600_000, listed: true }
+      for (let i = 0; i < 500; i++) yield* quorum.swap({ ...record, circuit: `circuit ${i}` })
+      away.now = "none"
+      for (const trouble of troubles) trouble.slow = 2
+      yield* TestClock.adjust("5 seconds")
+      const list = yield* Effect.forkChild(quorum.list("voice", 10_000), { startImmediately: true })
+      yield* TestClock.adjust("250 millis")
+      const { records } = yield* list.pollUnsafe() ?? assert.fail("not answered")
+      assert.strictEqual(records.length, 500)
+      for (const trouble of troubles) trouble.slow = 0
+      assert.strictEqual((yield* stores[2]?.list("voice", 10_000) ?? assert.fail("no store")).records.length, 500)
+    })
+  )
+})
+
+describe("Inquiries", () => {
+  it.effect("are heard of the regions that are left, though they were not heard for a while before", () =>
+    Effect.gen(function* () {
+      const stores = yield* three
+      const troubles = stores.map(() => new Trouble())
+      const quorum = yield* QuorumStore.make(stores.map((store, i) => troubled(store, troubles[i] ?? assert.fail())))
+      let heard = 0
+      const listen = Stream.runForEach(quorum.changes, () => Effect.sync(() => heard++))
+      yield* Effect.forkChild(listen, { startImmediately: true })
+      // It takes a few turns until all three are listened to.
+      yield* times(5, pause(1))
+      const ballot = { circuit: "api", era: 0, box: "box", voice: "voice", ballot: [1], ttl: 10_000, inquire: 300 }
+      const inquire = Effect.andThen(quorum.cast(ballot), TestClock.adjust("2 seconds"))
+      const set = (places: ReadonlyArray<number>, trouble: Partial<Trouble>) => {
+        for (const place of places) Object.assign(troubles[place] ?? {}, trouble)
+      }
+      set([1, 2], { deaf: true })
+      yield* times(20, inquire)
+      assert.strictEqual(heard, 20)
+      set([1, 2], { deaf: false })
+      set([0], { now: "fail", deaf: true })
+      yield* times(20, inquire)
+      // The first may as well be the last of before, announced late by another region: it is not heard twice.
+      assert.strictEqual(heard, 20 + 19)
+    })
+  )
 })

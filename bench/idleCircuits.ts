@@ -1,0 +1,16 @@
+/** Prints how many bytes each of so many circuits takes that were called once and are idle, under the default policy. */
+import { Effect, ManagedRuntime } from "effect"
+import { BreakerStore, CircuitBreaker } from "effect-fuse"
+import { bytesEach } from "./measure.ts"
+
+const circuits = Number(process.argv[2] ?? 100_000)
+
+const bytes = await bytesEach(circuits, async () => {
+  const runtime = ManagedRuntime.make(BreakerStore.layerMemoryWith({ maxCircuits: circuits }))
+  let i = 0
+  const call = () => CircuitBreaker.protect(Effect.succeed(1), "memory", { key: `key-${i++}` })
+  await runtime.runPromise(Effect.whileLoop({ while: () => i < circuits, body: call, step: () => {} }))
+  return runtime
+})
+console.log(bytes)
+process.exit(0)

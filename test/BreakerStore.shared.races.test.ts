@@ -1,0 +1,450 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Layer, Schedule, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import {
+  cooldownOver,
+  expectAll,
+  failing,
+  fleet,
+  openTogether,
+  type Process,
+  pause,
+  standings,
+  start,
+  transitions
+} from "./support/fleet.ts"
+import { capture, type Line, times } from "./support/verbs.ts"
+
+/** Begins a call of a process, and lets it come as far as it does at once. */
+const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
+  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))
+
+/** What became of a process since it was listened to: `Closed > Open, Tripped local`. */
+const told = (seen: Effect.Success<ReturnType<typeof transitions>>) =>
+  seen().map(({ from, scope, to, why }) => `${from} > ${to}, ${why} ${scope}`)
+
+const swapsOf = (processes: ReadonlyArray<Process>): number =>
+  processes.flatMap(({ trouble }) => trouble.asked).filter((operation) => operation === "swap").length
+
+/** The first fails until it has opened by itself, while all others succeed. */
+const openAlone = ([one, ...others]: ReadonlyArray<Process>) =>
+  Effect.gen(function* () {
+    const first = one ?? assert.fail("there is no process")
+    for (let n = 0; n < 5; n++) {
+      yield* first.fail
+      yield* Effect.forEach(others, (process) => process.succeed)
+      yield* pause(5)
+    }
+    yield* expectAll([first], "Open local")
+  })
+
+/** Its cooldown over, it tries again by itself: one call reaches the dependency, and fails. */
+const expectOwnProbe = (process: Process) =>
+  Effect.gen(function* () {
+    const seen = yield* transitions(process)
+    const { reached } = process
+    yield* process.fail
+    yield* pause()
+    assert.deepStrictEqual(told(seen), ["Open > HalfOpen, CooldownOver local", "HalfOpen > Open, ProbeFailed local"])
+    assert.strictEqual(process.reached, reached + 1)
+  })
+
+/** Processes that have opened and closed their circuit together. */
+const recovered = (...args: Parameters<typeof fleet>) =>
+  Effect.gen(function* () {
+    const made = yield* fleet(...args)
+    yield* openTogether(made.processes)
+    yield* cooldownOver(made.processes)
+    yield* made.at(0).succeed
+    yield* pause()
+    yield* expectAll(made.processes, "Closed local")
+    return made
+  })
+
+const older = { policy: { trip: Trip.consecutive(5) } }
+const newer = { policy: { trip: Trip.consecutive(6) } }
+
+describe("An opening of its own stays its own", () => {
+  it.effect("though the store tells only now that the fleet closed long before", () =>
+    Effect.gen(function* () {
+      const { at } = yield* recovered(2)
+      // What they had with the fleet is forgotten, and asked for again.
+      yield* TestClock.adjust("20 seconds")
+      const seen = yield* transitions(at(0))
+      at(0).trouble.slow = 2
+      const down = at(0).protect(Effect.delay(Effect.fail("down"), 3))
+      yield* times(5, Effect.forkChild(down, { startImmediately: true }))
+      yield* pause(3)
+      yield* pause(20)
+      assert.deepStrictEqual(told(seen), ["Closed > Open, Tripped local"])
+      yield* expectAll([at(0)], "Open local")
+    })
+  )
+
+  const befores: ReadonlyArray<readonly [string, typeof fleet | typeof recovered]> = [
+    ["the fleet never opened", fleet],
+    ["the fleet has recovered", recovered]
+  ]
+  for (const [what, make] of befores) {
+    it.effect(`though somebody releases it, where nothing was forced and ${what}`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* make(3)
+        yield* openAlone(processes)
+        yield* at(0).run(CircuitBreaker.release("api"))
+        yield* pause()
+        yield* expectAll([at(0)], "Open local")
+      })
+    )
+  }
+
+  it.effect("while processes with another policy open theirs", () =>
+    Effect.gen(function* () {
+      const { all, at, processes } = yield* fleet(3, (i) => (i < 2 ? older : newer))
+      yield* all((process) => process.succeed)
+      yield* failing([at(2)], 6)
+      yield* pause(500)
+      yield* expectAll([at(2)], "Open local")
+      yield* failing([at(0), at(1)], 4)
+      yield* pause(500)
+      assert.deepStrictEqual(yield* standings(processes), ["Open fleet", "Open fleet", "Open local"])
+    })
+  )
+
+  it.effect("when a probe for the fleet ends that began before it", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      yield* openTogether(processes)
+      yield* cooldownOver(processes)
+      const probe = yield* begin(at(0), Effect.sleep("5 seconds"))
+      yield* at(1).run(CircuitBreaker.close("api"))
+      yield* pause()
+      yield* openAlone(processes)
+      yield* TestClock.adjust("5 seconds")
+      assert.isTrue(Exit.isSuccess(yield* Fiber.await(probe)))
+      yield* expectAll([at(0)], "Open local")
+      yield* TestClock.adjust("30 seconds")
+      yield* expectOwnProbe(at(0))
+    })
+  )
+
+  it.effect("when what processes with another policy forced over it has run out", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(4, (i) => (i < 2 ? older : newer))
+      yield* Effect.forEach(processes, (process) => process.succeed)
+      yield* openTogether([at(0), at(1)])
+      yield* cooldownOver([at(0)])
+      yield* at(0).succeed
+      yield* pause()
+      yield* failing([at(2)], 6)
+      const before = ["Closed local", "Closed local", "Open local", "Closed local"]
+      assert.sameOrderedMembers<string>(yield* standings(processes), before)
+      yield* at(0).run(CircuitBreaker.isolate("api", { for: "10 seconds" }))
+      yield* pause()
+      yield* expectAll(processes, "Isolated fleet")
+      yield* TestClock.adjust("11 seconds")
+      yield* at(2).succeed
+      assert.sameOrderedMembers<string>(yield* standings(processes), before)
+      yield* TestClock.adjust("25 seconds")
+      yield* expectOwnProbe(at(2))
+    })
+  )
+
+  it.effect("also where it was the fleet's, once the fleet goes on in words of a version to come", () =>
+    Effect.gen(function* () {
+      const { at, processes, store } = yield* fleet(2)
+      yield* openTogether(processes)
+      const { era } = (yield* store.load("api")) ?? assert.fail("there is no record")
+      yield* store.swap({ circuit: "api", expectedEra: era, body: `{"v":2}`, ttl: undefined, listed: true })
+      yield* pause()
+      yield* expectAll(processes, "Open local")
+      yield* cooldownOver(processes)
+      yield* TestClock.adjust("5 seconds")
+      const { reached } = at(0)
+      yield* times(3, at(0).succeed)
+      assert.strictEqual(at(0).reached, reached + 3)
+      yield* expectAll([at(0)], "Closed local")
+    })
+  )
+})
+
+describe("What was seen", () => {
+  it.effect("before somebody reset it does not open it, though the cooldown took that long to find out", () =>
+    Effect.gen(function* () {
+      let slow = false
+      const find = Effect.suspend(() => Effect.as(slow ? Effect.sleep("3 seconds") : Effect.void, Duration.seconds(1)))
+      const cooldown = Schedule.modifyDelay(Schedule.spaced("1 second"), () => find)
+      const { all, at, processes } = yield* fleet(2, { policy: { cooldown } })
+      yield* all((process) => process.succeed)
+      slow = true
+      yield* failing(processes, 3)
+      yield* pause(300)
+      yield* expectAll(processes, "Closed local")
+      yield* at(0).run(CircuitBreaker.reset("api"))
+      yield* pause()
+      yield* TestClock.adjust("2750 millis")
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+
+  it.effect("before the fleet recovered gives no say after it: who has not called since is not counted", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* recovered(4, { policy: { cooldown: "1 second" } })
+      yield* TestClock.adjust("1 second")
+      yield* failing([at(0), at(1)], 5)
+      yield* pause(500)
+      yield* expectAll(processes, "Open fleet")
+    })
+  )
+})
+
+describe("A probe for the fleet", () => {
+  it.effect("that failed while the store was away opens for its whole cooldown, also when the store is back", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2, { policy: { probes: 2 } })
+      yield* openTogether(processes)
+      yield* cooldownOver(processes)
+      const probe = yield* begin(at(0), Effect.delay(Effect.fail("down"), 100))
+      Object.assign(at(0).trouble, { now: "fail", only: ["swap"] })
+      yield* pause(100)
+      yield* Fiber.await(probe)
+      yield* pause()
+      at(0).trouble.now = "none"
+      const { reached } = at(0)
+      yield* at(0).succeed
+      assert.strictEqual(at(0).reached, reached)
+      assert.strictEqual(yield* at(0).state, "Open")
+    })
+  )
+
+  it.effect("that told nothing gives its place back, and that is not announced as a recovery", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      yield* openTogether(processes)
+      yield* cooldownOver(processes)
+      at(1).trouble.deaf = true
+      const probe = yield* begin(at(0), Effect.never)
+      yield* pause()
+      at(1).trouble.deaf = false
+      const seen = yield* transitions(at(1))
+      yield* Fiber.interrupt(probe)
+      yield* pause()
+      assert.deepStrictEqual(told(seen), ["Open > HalfOpen, CooldownOver fleet"])
+    })
+  )
+
+  for (const millis of [49.999, 50, 50.001]) {
+    it.effect(`whose place comes ${millis} ms after it was asked for is this call or the next`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* fleet(2)
+        yield* openTogether(processes)
+        yield* cooldownOver(processes)
+        at(0).trouble.slow = millis
+        const first = yield* begin(at(0), Effect.succeed("ok"))
+        yield* TestClock.adjust("200 millis")
+        at(0).trouble.slow = 0
+        const exits = [yield* Fiber.await(first), yield* at(0).succeed]
+        assert.isTrue(exits.some(Exit.isSuccess))
+        yield* pause()
+        yield* expectAll(processes, "Closed local")
+      })
+    )
+  }
+})
+
+type Deed = "isolate" | "disable" | "open" | "close" | "release" | "reset"
+
+describe("Many things that somebody does while the store is away", () => {
+  const orders: ReadonlyArray<readonly [deeds: ReadonlyArray<Deed>, holds: string, released: string]> = [
+    [["open", "isolate", "disable"], "Disabled fleet", "Open fleet"],
+    [["disable", "isolate"], "Isolated fleet", "Closed local"],
+    [["close", "open", "isolate"], "Isolated fleet", "Open fleet"],
+    [["open", "close", "isolate"], "Isolated fleet", "Closed local"],
+    [["isolate", "release", "open"], "Open fleet", "Open fleet"],
+    [["isolate", "open", "disable", "release", "isolate"], "Isolated fleet", "Open fleet"],
+    [["isolate", "open", "reset", "disable"], "Disabled fleet", "Closed local"]
+  ]
+  for (const [deeds, holds, released] of orders) {
+    it.effect(`are told in order: after ${deeds.join(", ")} it is ${holds}, released ${released}`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* fleet(2)
+        at(0).trouble.now = "fail"
+        for (const deed of deeds) {
+          const lasting = deed === "open" ? { for: "10 minutes" as const } : {}
+          yield* at(0).run(CircuitBreaker[deed]("api", lasting))
+          yield* pause()
+        }
+        at(0).trouble.now = "none"
+        yield* TestClock.adjust("6 seconds")
+        yield* expectAll(processes, holds)
+        yield* at(1).run(CircuitBreaker.release("api"))
+        yield* pause()
+        yield* expectAll(processes, released)
+      })
+    )
+  }
+
+  const many: ReadonlyArray<readonly [string, ReadonlyArray<Deed>]> = [
+    ["the same each time", ["isolate"]],
+    ["by turns", ["open", "close"]],
+    ["forced and released", ["isolate", "release"]]
+  ]
+  for (const [what, deeds] of many) {
+    it.effect(`are thousands, ${what}: none is too many, and one write tells them all`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* fleet(2)
+        at(0).trouble.now = "fail"
+        for (let i = 0; i < 12_000; i++) yield* at(0).run(CircuitBreaker[deeds[i % deeds.length] ?? "open"]("api"))
+        yield* at(0).run(CircuitBreaker.disable("api", { reason: "the last" }))
+        yield* expectAll([at(0)], "Disabled local")
+        const before = swapsOf(processes)
+        at(0).trouble.now = "none"
+        yield* TestClock.adjust("10 seconds")
+        yield* expectAll(processes, "Disabled fleet")
+        assert.strictEqual((yield* at(1).inspect).cause?.detail, "the last")
+        assert.strictEqual(swapsOf(processes) - before, 1)
+        at(0).trouble.asked = []
+        yield* TestClock.adjust("1 minute")
+        assert.isTrue(at(0).trouble.asked.every((operation) => operation === "list"))
+      })
+    )
+  }
+})
+
+describe("What a process forced", () => {
+  it.effect("has run out in all without a word to the store, and without an event before the next call", () =>
+    Effect.gen(function* () {
+      const { all, at, processes } = yield* fleet(3)
+      yield* all((process) => process.succeed)
+      const seen = yield* transitions(at(1))
+      yield* at(0).run(CircuitBreaker.isolate("api", { for: "10 seconds" }))
+      const before = swapsOf(processes)
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(swapsOf(processes), before)
+      assert.deepStrictEqual(told(seen), ["Closed > Isolated, Isolated fleet"])
+      yield* all((process) => process.succeed)
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+
+  it.effect("is written again once by ten who find out that the store has lost it, and hear of nothing", () =>
+    Effect.gen(function* () {
+      const { all, at, processes, store, wipe } = yield* fleet(10)
+      yield* all((process) => process.succeed)
+      yield* at(0).run(CircuitBreaker.isolate("api"))
+      yield* pause()
+      yield* wipe
+      let written = 0
+      const count = Stream.runForEach(store.changes, () => Effect.sync(() => written++))
+      yield* Effect.forkChild(count, { startImmediately: true })
+      for (const process of processes) Object.assign(process.trouble, { slow: 200, deaf: true })
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(written, 1)
+      yield* expectAll(processes, "Isolated fleet")
+    })
+  )
+})
+
+describe("Openings with keys that the store has forgotten", () => {
+  const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`)
+  const keysOf = (process: Process) =>
+    Effect.map(process.run(CircuitBreaker.list), (all) => all.flatMap(({ key }) => key ?? []))
+
+  it.effect("are dropped where nobody called them, and nothing is asked about them any more", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      for (const key of keys) yield* at(0).run(CircuitBreaker.open("api", { key }))
+      yield* pause()
+      for (const process of processes) assert.sameMembers(yield* keysOf(process), keys)
+      yield* TestClock.adjust("1 hour")
+      for (const process of processes) {
+        assert.deepStrictEqual(yield* keysOf(process), [])
+        assert.deepStrictEqual(yield* process.run(BreakerStore.stats), { circuits: 0, evicted: 0, overflowed: 0 })
+        process.trouble.asked = []
+      }
+      yield* TestClock.adjust("1 minute")
+      for (const { trouble } of processes) assert.isTrue(trouble.asked.every((operation) => operation === "list"))
+    })
+  )
+
+  it.effect("are kept where somebody called them, and nothing is asked about them either", () =>
+    Effect.gen(function* () {
+      const { at } = yield* fleet(2)
+      for (const key of keys) {
+        yield* at(1).run(CircuitBreaker.protect(Effect.void, "api", { key }))
+        yield* at(0).run(CircuitBreaker.open("api", { key }))
+      }
+      yield* TestClock.adjust("1 hour")
+      assert.sameMembers(yield* keysOf(at(1)), keys)
+      at(1).trouble.asked = []
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue(at(1).trouble.asked.every((operation) => operation === "list"))
+    })
+  )
+
+  it.effect("are asked for many at a time, so that a slow store is listed all the same", () =>
+    Effect.gen(function* () {
+      const { at, wipe } = yield* fleet(2)
+      for (let i = 0; i < 300; i++) yield* at(0).run(CircuitBreaker.open("api", { key: `key ${i}` }))
+      yield* TestClock.adjust("6 seconds")
+      yield* wipe
+      Object.assign(at(1).trouble, { asked: [], slow: 100 })
+      yield* TestClock.adjust("30 seconds")
+      const asked = (operation: string) => at(1).trouble.asked.filter((one) => one === operation).length
+      assert.strictEqual(asked("load"), 300)
+      assert.isAtLeast(asked("list"), 5)
+    })
+  )
+})
+
+describe("A process", () => {
+  it.effect("that got an answer which is none goes on with its repair", () =>
+    Effect.gen(function* () {
+      const inner = yield* SharedStore.makeMemory
+      let bad = false
+      const store: SharedStore.SharedStore = {
+        ...inner,
+        list: (voice, ttl) =>
+          bad ? Effect.succeed(JSON.parse('{"live":1,"records":[{"era":1}]}')) : inner.list(voice, ttl)
+      }
+      const one = yield* start(store)
+      yield* TestClock.adjust("6 seconds")
+      bad = true
+      yield* TestClock.adjust("6 seconds")
+      bad = false
+      one.trouble.asked = []
+      yield* TestClock.adjust("1 minute")
+      assert.isAtLeast(one.trouble.asked.length, 10)
+      assert.isTrue(one.trouble.asked.every((operation) => operation === "list"))
+    })
+  )
+
+  it.effect("says once that another has another policy, however often it had nothing to do with the fleet since", () =>
+    Effect.gen(function* () {
+      const lines: Array<Line> = []
+      const often = Effect.gen(function* () {
+        const { all, at } = yield* fleet(2, (i) => (i < 1 ? older : newer))
+        yield* all((process) => process.succeed)
+        for (let n = 0; n < 5; n++) {
+          yield* failing([at(0)], 3)
+          yield* at(0).succeed
+          yield* TestClock.adjust("5 minutes")
+          yield* all((process) => process.succeed)
+        }
+      })
+      yield* capture(lines, often)
+      assert.strictEqual(lines.filter(({ message }) => /another policy/.test(message)).length, 1)
+    })
+  )
+
+  for (const process of ["café", "a b", "a|b", "a,b", "", "a".repeat(101)]) {
+    it.effect(`cannot be called ${JSON.stringify(process).slice(0, 20)}`, () =>
+      Effect.gen(function* () {
+        const store = yield* SharedStore.makeMemory
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(BreakerStore.layerShared(store, { process }))))
+        assert.isTrue(error instanceof BreakerPolicy.PolicyError)
+        assert.match(error.message, /^process: expected at most 100 letters, /)
+      })
+    )
+  }
+})
