@@ -19,15 +19,14 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type { BreakerEvent } from "./BreakerEvent.ts"
-import { Policies, PolicyError } from "./BreakerPolicy.ts"
+import { Policies, type PolicyError } from "./BreakerPolicy.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "./internal/engine/transfer.ts"
-import { count, decodeFields, positiveMillis, textLike } from "./internal/policy/schema.ts"
 import { share } from "./internal/replica/replica.ts"
+import { decodeOptions, ofMemory, ofShared } from "./internal/storeOptions.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
 /**
@@ -55,13 +54,6 @@ export interface Options {
 /** A subscriber that falls this far behind loses the oldest events. */
 const eventCapacity = 4_096
 
-const optionFields = { maxCircuits: Schema.optional(count) }
-const voice = textLike("at most 100 letters, digits, ., _ and -", /^[A-Za-z0-9._-]{1,100}$/)
-const sharedFields = { ...optionFields, syncInterval: Schema.optional(positiveMillis), process: Schema.optional(voice) }
-
-const decodeOptions = <Fields extends Schema.Struct.Fields>(fields: Fields, options: unknown) =>
-  Effect.fromResult(Result.mapError(decodeFields(fields, options, ""), (problems) => new PolicyError({ problems })))
-
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const runtime: Runtime = {
@@ -75,7 +67,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
   })
 
 const make = (options: Options) =>
-  Effect.flatMap(decodeOptions(optionFields, options), ({ maxCircuits }) => makeRegistry(maxCircuits))
+  Effect.flatMap(decodeOptions(ofMemory, options), ({ maxCircuits }) => makeRegistry(maxCircuits))
 
 /**
  * Circuits in the memory of this process.
@@ -125,7 +117,7 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
   Layer.effect(
     BreakerStore,
     Effect.gen(function* () {
-      const { maxCircuits, process = "process", syncInterval } = yield* decodeOptions(sharedFields, options)
+      const { maxCircuits, process = "process", syncInterval } = yield* decodeOptions(ofShared, options)
       const registry = yield* makeRegistry(maxCircuits)
       const random = yield* Random.Random
       yield* share(registry, store, {

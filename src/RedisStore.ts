@@ -25,15 +25,13 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { PolicyError } from "./BreakerPolicy.ts"
+import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
-import { decodeFields, flag, textLike } from "./internal/policy/schema.ts"
 import { announced, cast, list, load, type RecordReply, swap } from "./internal/redis/scripts.ts"
+import { decodeOptions, ofRedis } from "./internal/storeOptions.ts"
 import { type Change, type SharedStore, type Stored, StoreError, type Tally } from "./SharedStore.ts"
 
 /**
@@ -56,11 +54,6 @@ export interface RedisOptions {
  */
 export interface Options extends BreakerStore.SharedOptions, RedisOptions {}
 
-const optionFields = {
-  prefix: Schema.optional(textLike("at most 100 letters, digits, ., _, - and :", /^[A-Za-z0-9._:-]{1,100}$/)),
-  subscribe: Schema.optional(flag)
-}
-
 /**
  * What the engine needs of a store, on Redis: to combine it with others, as in `QuorumStore`.
  *
@@ -68,19 +61,36 @@ const optionFields = {
  * @since 0.1.0
  */
 export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, PolicyError, Redis.Redis> =>
-  Effect.flatMap(decodeOptions(options), (checked) => Effect.map(Redis.Redis, (redis) => fromRedis(redis, checked)))
+  Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
+    Effect.map(Redis.Redis, (redis) => fromRedis(redis, checked))
+  )
 
-const decodeOptions = ({ prefix, subscribe }: RedisOptions): Effect.Effect<Checked, PolicyError> => {
-  const decoded = decodeFields(optionFields, { prefix, subscribe }, "")
-  if (Result.isFailure(decoded)) return Effect.fail(new PolicyError({ problems: decoded.failure }))
-  const { prefix: begins = "effect-fuse", subscribe: hears = true } = decoded.success
-  return Effect.succeed({ prefix: begins, subscribe: hears })
-}
-
-interface Checked {
-  readonly prefix: string
-  readonly subscribe: boolean
-}
+/**
+ * {@link make} that connects by itself, in the background, again and again until it can: what is asked of it before waits.
+ * To combine stores of several regions, of which one may be away when the program starts.
+ *
+ * ```ts
+ * import { NodeRedis } from "@effect/platform-node"
+ * import { Effect, Layer } from "effect"
+ * import { BreakerStore, QuorumStore } from "effect-fuse"
+ * import * as RedisStore from "effect-fuse/RedisStore"
+ *
+ * const regions = ["eu", "us", "asia"].map((region) =>
+ *   RedisStore.connect(NodeRedis.layer({ url: `redis://${region}.example:6379`, disableOfflineQueue: true }))
+ * )
+ * const Store = Layer.unwrap(
+ *   Effect.map(Effect.flatMap(Effect.all(regions), QuorumStore.make), (store) => BreakerStore.layerShared(store))
+ * )
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const connect = <E, R>(
+  redis: Layer.Layer<Redis.Redis, E, R>,
+  options: RedisOptions = {}
+): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
+  Effect.flatMap(decodeOptions(ofRedis, options), (checked) => connecting(redis, checked))
 
 /**
  * Circuits that all processes with this Redis and this prefix share. Fails with a `PolicyError` that names the option that
@@ -100,8 +110,8 @@ interface Checked {
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, PolicyError, Redis.Redis> => {
-  const { prefix, subscribe, ...rest } = options
-  return Layer.unwrap(Effect.map(make({ prefix, subscribe }), (store) => BreakerStore.layerShared(store, rest)))
+  const { prefix: _, subscribe: __, ...rest } = options
+  return Layer.unwrap(Effect.map(make(options), (store) => BreakerStore.layerShared(store, rest)))
 }
 
 /**
@@ -124,13 +134,22 @@ export const layerConnect = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
   options: Options = {}
 ): Layer.Layer<BreakerStore.BreakerStore, PolicyError, R> => {
-  const { prefix, subscribe, ...rest } = options
-  const store = Effect.flatMap(decodeOptions({ prefix, subscribe }), (checked) => connecting(redis, checked))
-  return Layer.unwrap(Effect.map(store, (store) => BreakerStore.layerShared(store, rest)))
+  const { prefix: _, subscribe: __, ...rest } = options
+  return Layer.unwrap(Effect.map(connect(redis, options), (store) => BreakerStore.layerShared(store, rest)))
 }
 
 /**
  * {@link layer} with options from the environment, or any `ConfigProvider`.
+ *
+ * ```ts
+ * import { Config } from "effect"
+ * import * as RedisStore from "effect-fuse/RedisStore"
+ *
+ * const Store = RedisStore.layerConfig({
+ *   prefix: Config.String("BREAKER_PREFIX"),
+ *   syncInterval: Config.Duration("BREAKER_SYNC_INTERVAL")
+ * })
+ * ```
  *
  * @category layers
  * @since 0.1.0
@@ -154,7 +173,7 @@ const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
 /** A store on a client that is still to connect: until it has, what is asked of it waits. */
 const connecting = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
-  checked: Checked
+  checked: RedisOptions
 ): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
   Effect.gen(function* () {
     const connected = yield* Deferred.make<SharedStore>()
@@ -199,7 +218,7 @@ const connecting = <E, R>(
     }
   })
 
-const fromRedis = (redis: Service, { prefix, subscribe }: Checked): SharedStore => {
+const fromRedis = (redis: Service, { prefix = "effect-fuse", subscribe = true }: RedisOptions): SharedStore => {
   const key = (name: string): string => `{${prefix}}:${name}`
   const keys = { live: key("live"), listed: key("listed"), era: key("era") }
   const channel = key("changes")

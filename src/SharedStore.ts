@@ -10,7 +10,7 @@
  *
  * For each circuit a *record* and a *ballot box*, and for all of them who is *live*. A record is a text that the store
  * never reads, with an `era`: a number that it gives anew at each swap, greater than any that it gave this circuit before,
- * even if it has forgotten it meanwhile. A box has one ballot of each voice; ballots are lists of whole numbers, which the store adds
+ * even if it has forgotten it meanwhile. With a record go its ballots. A box has one ballot of each voice; ballots are lists of whole numbers, which the store adds
  * up place by place. It needs one clock, its own: answers say how long ago something was, never when.
  *
  * **What it may rely on**

@@ -28,7 +28,7 @@ describe("While two releases have different policies for a name", () => {
       yield* openTogether(old)
       yield* TestClock.adjust("12 seconds")
       yield* expectAll(young, "Closed local")
-      const warnings = lines.filter((line) => /another policy/.test(line.message))
+      const warnings = lines.filter((line) => /another trip, slowCall, fleet or mode/.test(line.message))
       assert.deepStrictEqual(
         warnings.map((line) => line.level),
         ["Warn", "Warn"]

@@ -433,7 +433,7 @@ describe("A process", () => {
         }
       })
       yield* capture(lines, often)
-      assert.strictEqual(lines.filter(({ message }) => /another policy/.test(message)).length, 1)
+      assert.strictEqual(lines.filter(({ message }) => /another trip, slowCall, fleet or mode/.test(message)).length, 1)
     })
   )
 

@@ -27,7 +27,8 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/policy/schema",
       "internal/policy/environment",
       "internal/policy/settings",
-      "BreakerPolicy"
+      "BreakerPolicy",
+      "internal/storeOptions"
     ]
   ],
   ["contract", ["SharedStore", "internal/quorum", "QuorumStore"]],

@@ -20,23 +20,31 @@ const deeds: { readonly [Why in Transition["why"]]?: string } = {
 
 const levels = { Closed: "Info", Open: "Warn", HalfOpen: "Debug", Isolated: "Warn", Disabled: "Warn" } as const
 
-const sentence = (event: Transition): string => {
-  const all = event.scope === "fleet" ? " for all processes" : ""
+/** Who is told: of what this process did itself the others hear later, of what it did before it started long ago. */
+export interface Told {
+  /** How this process is called. */
+  readonly own: string | undefined
+  /** Whether it is what this process found when it started. */
+  readonly found: boolean
+}
+
+const sentence = (event: Transition, { found, own }: Told): string => {
+  const all = event.scope === "fleet" && (found || event.process !== own) ? " for all processes" : ""
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
   const key = event.key === undefined ? "" : ` ["${printable(event.key)}"]`
-  return `Circuit "${printable(event.circuit)}"${key} ${deeds[event.why] ?? verbs[event.to]}${all}${observing}${why}`
+  return `Circuit "${printable(event.circuit)}"${key} ${found ? `is ${event.to} already` : (deeds[event.why] ?? verbs[event.to])}${all}${observing}${why}`
 }
 
 /** One line for one event, with its fields as annotations. */
-export const logEvent = (event: BreakerEvent): Effect.Effect<void> => {
+export const logEvent = (event: BreakerEvent, told: Told): Effect.Effect<void> => {
   const subject = {
     circuit: printable(event.circuit),
     ...(event.key === undefined ? {} : { key: printable(event.key) })
   }
   const line =
     event._tag === "Transition"
-      ? Effect.annotateLogs(Effect.logWithLevel(levels[event.to])(sentence(event)), {
+      ? Effect.annotateLogs(Effect.logWithLevel(told.found ? "Info" : levels[event.to])(sentence(event, told)), {
           ...subject,
           from: event.from,
           to: event.to,

@@ -29,6 +29,8 @@ export interface About {
   readonly actor?: string | undefined
   /** Set for a move that is the fleet's: which process made it. */
   readonly process?: string | undefined
+  /** Set for what this process finds when it starts: it is no news. */
+  readonly found?: boolean | undefined
 }
 
 type Ref = TxRef.TxRef<Circuit.Circuit>
@@ -102,7 +104,7 @@ const follow = (
   watch(runtime, circuit)
   if (process === undefined) runtime.sharing?.moved(circuit, from, to, why)
   const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, circuit.policy) : 0
-  return announce(runtime, {
+  const event: BreakerEvent = {
     _tag: "Transition",
     circuit: circuit.group.name,
     ...(circuit.key === undefined ? {} : { key: circuit.key }),
@@ -118,11 +120,12 @@ const follow = (
     ...(process === undefined ? {} : { process }),
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode
-  })
+  }
+  return announce(runtime, event, about.found)
 }
 
-export const announce = (runtime: Runtime, event: BreakerEvent): Effect.Effect<void> =>
-  Effect.andThen(PubSub.publish(runtime.events, event), logEvent(event))
+export const announce = (runtime: Runtime, event: BreakerEvent, found = false): Effect.Effect<void> =>
+  Effect.andThen(PubSub.publish(runtime.events, event), logEvent(event, { found, own: runtime.sharing?.process }))
 
 /** An opening whose length is known, for the moves of `Circuit`. */
 export interface Opening {

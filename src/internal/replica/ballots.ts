@@ -12,7 +12,7 @@ import type { Records } from "./records.ts"
 /** A ballot that is not renewed for this long counts no more. */
 const ttlMillis = 10_000
 
-/** The others are asked for this long; who has not answered by then does not. */
+/** The others are asked for this long, or for four times `hold`; who has not answered by then does not. */
 const inquiryMillis = 300
 
 /** After an inquiry that came to nothing the next waits, twice as long each time, within these. */
@@ -97,7 +97,7 @@ export class Ballots {
     // Who has opened by himself has not called it since, and has his say.
     if (circuit.share?.opened === undefined && now - circuit.seen().lastAt > fleet.observationMillis) return
     const share = this.ground.shareOf(circuit)
-    if (now >= share.inquiryUntil) this.begin(share, now)
+    if (now >= share.inquiryUntil) this.begin(share, now, inquiryOf(circuit))
     if (isFresh(share, now)) this.update(circuit, share)
     else this.say(circuit, share)
   }
@@ -127,15 +127,16 @@ export class Ballots {
     return now < share.inquiryUntil || (share.said !== undefined && share.said.conviction > 0)
   }
 
-  private begin(share: Share, now: number): void {
+  private begin(share: Share, now: number, lasts: number): void {
     share.fruitless = now - share.quietUntil > lastQuietMillis ? 0 : share.fruitless + 1
-    share.inquiryUntil = now + inquiryMillis
+    share.inquiryUntil = now + lasts
     share.quietUntil = share.inquiryUntil + Math.min(lastQuietMillis, firstQuietMillis * 2 ** share.fruitless)
   }
 
   private inquire(circuit: LiveCircuit, share: Share, now: number): void {
-    this.begin(share, now)
-    this.say(circuit, share, inquiryMillis)
+    const lasts = inquiryOf(circuit)
+    this.begin(share, now, lasts)
+    this.say(circuit, share, lasts)
   }
 
   /** Casts a ballot if it says something else than the last. */
@@ -323,6 +324,9 @@ export class Ballots {
     })
   }
 }
+
+const inquiryOf = ({ policy: { fleet } }: LiveCircuit): number =>
+  Math.max(inquiryMillis, fleet === false ? 0 : 4 * fleet.holdMillis)
 
 /** Whether what was said counts for some time to come. */
 const isFresh = ({ said }: Share, now: number): boolean => said !== undefined && now - said.at < ttlMillis * 0.8

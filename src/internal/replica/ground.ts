@@ -23,6 +23,8 @@ export class Ground {
   readonly policies: Policies
   readonly random: () => number
   readonly syncMillis: number
+  /** Until it has been heard what is open. */
+  starting = true
   /** The circuits that have something with the fleet. */
   readonly shared = new Set<LiveCircuit>()
   private readonly fingerprints = new WeakMap<Policy, string>()

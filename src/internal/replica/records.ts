@@ -67,7 +67,10 @@ export class Records {
     // Where this process is ahead, the move that it has yet to tell decides what comes of this.
     if (about === undefined || share.ahead > 0 || (share.unheard !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
-      return Effect.andThen(this.lift(circuit, share, about), this.report(circuit, "another policy"))
+      return Effect.andThen(
+        this.lift(circuit, share, about),
+        this.report(circuit, "another trip, slowCall, fleet or mode in the policy")
+      )
     }
     // Who has opened by himself since then knows better.
     if (isOutlived(circuit.control.value, share, known)) return Effect.void
@@ -85,7 +88,9 @@ export class Records {
       return merge(from, there, share, about.why, expected)
     }
     const { actor, detail, process, why } = about
-    return Effect.asVoid(move(this.ground.runtime, circuit, why, next, { detail, actor, process }))
+    return Effect.asVoid(
+      move(this.ground.runtime, circuit, why, next, { detail, actor, process, found: this.ground.starting })
+    )
   }
 
   /** What the fleet says counts again, after it was not listened to. */

@@ -66,7 +66,10 @@ export class Repair {
       yield* Effect.addFinalizer(() => Effect.timeoutOption(this.leave, endMillis))
       // A stream that ends is as deaf as one that fails.
       yield* Effect.forkScoped(Effect.repeat(Effect.ignoreCause(listen), listenAgain))
-      const first = yield* Effect.forkScoped(this.sync)
+      const started = Effect.sync(() => {
+        ground.starting = false
+      })
+      const first = yield* Effect.forkScoped(Effect.ensuring(this.sync, started))
       yield* Effect.timeoutOption(Fiber.await(first), startMillis)
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(later, repair)))
     })
@@ -95,7 +98,7 @@ export class Repair {
     const { ground, records } = this
     if (!ground.isShareable(circuit) || !circuit.group.declared) return Effect.void
     if (change.box !== ground.fingerprint(circuit.policy)) {
-      return records.report(circuit, "another policy")
+      return records.report(circuit, "another trip, slowCall, fleet or mode in the policy")
     }
     const known = circuit.share?.known?.era ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
@@ -228,7 +231,10 @@ export class Repair {
 
   /** The store answers again: what was seen meanwhile stays untold. */
   returned(): void {
-    this.reported = false
+    if (this.reported) {
+      this.reported = false
+      this.ground.runtime.background(quietly(Effect.logInfo("The store of the circuits answers again")))
+    }
     for (const circuit of this.ground.registry.all()) this.ballots.keepToItself(circuit)
   }
 
