@@ -110,13 +110,18 @@ const deadlines = (fail: Fail) => {
 /** What each process does: by what it knew just before. */
 const callers = (fail: Fail) => {
   let before: Look | undefined
+  let excusedUntil = 0
   return {
+    /** Who writes just then may write what it knew before: a place may be given twice. */
+    wiped: (at: number) => {
+      excusedUntil = at + 1_000
+    },
     look: (look: Look) => {
       before = look
     },
     admitted: (entry: Extract<Entry, { readonly _tag: "Admitted" }>) => {
       const known = before?.processes[entry.process]
-      if (known === undefined || before === undefined) return
+      if (known === undefined || before === undefined || entry.at < excusedUntil) return
       const left = Duration.toMillis(known.retryAfter)
       if (known.state === "Open" && before.now + left > entry.at + jitterMillis) {
         fail("nothing is admitted before the end of an opening that a process knows of", `${left} ms were left`)
@@ -141,8 +146,10 @@ export const check = (seed: number, { calmAt, endsAt, probes, simulation }: Scen
       if (entry._tag === "Swapped") ofRecords.swapped(entry)
       else if (entry._tag === "Admitted") ofCallers.admitted(entry)
       else if (entry._tag === "Defect") fail("no call dies of the engine", String(entry.cause))
-      else if (entry._tag === "Wiped") ofRecords.forget()
-      else if (entry._tag === "Jumped") {
+      else if (entry._tag === "Wiped") {
+        ofRecords.forget()
+        ofCallers.wiped(entry.at)
+      } else if (entry._tag === "Jumped") {
         ofRecords.forget()
         ofDeadlines.jumped()
       }
