@@ -4,8 +4,8 @@
  * **When to use**
  *
  * Provide {@link layerConnect} in place of `BreakerStore.layerMemory`, with any layer of Effect's `Redis` service: `NodeRedis`,
- * `BunRedis` or Deno's; or {@link layer}, where you have that service already. With `NodeRedis` say `disableOfflineQueue: true`, or commands that nobody waits for any
- * more pile up while Redis is away.
+ * `BunRedis` or Deno's; or {@link layer}, where you have that service already. With `NodeRedis` say
+ * `disableOfflineQueue: true`, or commands that nobody waits for any more pile up while Redis is away.
  *
  * **What it costs**
  *

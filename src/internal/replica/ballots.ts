@@ -98,6 +98,8 @@ export class Ballots {
     if (circuit.share?.opened === undefined && now - circuit.seen().lastAt > fleet.observationMillis) return
     const share = this.ground.shareOf(circuit)
     if (now >= share.inquiryUntil) this.begin(share, now, inquiryOf(circuit))
+    // What is on its way is an answer: to an inquiry of its own, for one.
+    if (share.casting) return
     if (isFresh(share, now)) this.update(circuit, share)
     else this.say(circuit, share)
   }
@@ -117,9 +119,7 @@ export class Ballots {
 
   /** Whether there is nothing that it has said, or is about to. */
   isSilent(share: Share, now: number): boolean {
-    return (
-      !share.casting && !share.waiting && now >= share.quietUntil && (!isFresh(share, now) || share.said === undefined)
-    )
+    return !share.casting && !share.waiting && now >= share.quietUntil && !isFresh(share, now)
   }
 
   /** Whether somebody holds a ballot of this process that says failing, or asks for one. */

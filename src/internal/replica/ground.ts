@@ -68,7 +68,7 @@ export class Ground {
       this.most = said
       this.mostAt = now
     }
-    return Math.max(1, this.most)
+    return this.live
   }
 
   /** How many processes were last said to live. */

@@ -1,0 +1,54 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Logger } from "effect"
+import { TestClock } from "effect/testing"
+import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+
+/** Two processes on one store, and what the first of them says to it: its convictions, in thousandths. */
+const twoProcesses = Effect.gen(function* () {
+  const store = yield* SharedStore.makeMemory
+  const said: Array<number | "nothing"> = []
+  const heard: SharedStore.SharedStore = {
+    ...store,
+    cast: (cast) => {
+      said.push(cast.ballot?.[0] ?? "nothing")
+      return store.cast(cast)
+    }
+  }
+  const one = yield* Layer.build(BreakerStore.layerShared(heard))
+  const other = yield* Layer.build(BreakerStore.layerShared(store))
+  const call = (context: typeof one, ends: Effect.Effect<string, string>) =>
+    Effect.ignore(Effect.provideContext(CircuitBreaker.protect(ends, "api"), context))
+  const works = Effect.succeed("ok")
+  const fails = Effect.fail("down")
+  yield* call(one, works)
+  yield* call(other, works)
+  return { said, works: call(one, works), fails: call(one, fails) }
+}).pipe(Effect.provide(Logger.layer([])))
+
+describe("A process", () => {
+  it.effect("that said that it fails says that it has recovered, long after anybody asked", () =>
+    Effect.gen(function* () {
+      const { fails, said, works } = yield* twoProcesses
+      yield* fails
+      yield* fails
+      yield* TestClock.adjust("1 second")
+      assert.include(said, 1000)
+      said.length = 0
+      yield* works
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual([...new Set(said)], [0])
+    })
+  )
+
+  it.effect("says nothing of single failures, nor of successes", () =>
+    Effect.gen(function* () {
+      const { fails, said, works } = yield* twoProcesses
+      for (let i = 0; i < 9; i++) {
+        yield* fails
+        yield* works
+        yield* TestClock.adjust("100 millis")
+      }
+      assert.deepStrictEqual(said, [])
+    })
+  )
+})
