@@ -98,8 +98,7 @@ export class Ballots {
     if (circuit.share?.opened === undefined && now - circuit.seen().lastAt > fleet.observationMillis) return
     const share = this.ground.shareOf(circuit)
     if (now >= share.inquiryUntil) this.begin(share, now, inquiryOf(circuit))
-    // What is on its way is an answer: to an inquiry of its own, for one.
-    if (share.casting) return
+    // To an inquiry of its own, too: what the others answered meanwhile is heard the sooner.
     if (isFresh(share, now)) this.update(circuit, share)
     else this.say(circuit, share)
   }
