@@ -16,12 +16,22 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
+import { describeProblems, type Problem } from "./internal/fields.ts"
 import { type Environment, environment } from "./internal/policy/environment.ts"
 import { defaults, type Input, type Policy } from "./internal/policy/policy.ts"
-import { decodePolicy, type Problem } from "./internal/policy/schema.ts"
+import { decodePolicy } from "./internal/policy/schema.ts"
 import * as internal from "./internal/policy/settings.ts"
 import type * as Trip from "./Trip.ts"
 
+export type {
+  /**
+   * One thing that is wrong: where, and what was expected.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  Problem
+} from "./internal/fields.ts"
 export {
   /**
    * The policy of every circuit of which nothing is said.
@@ -45,16 +55,6 @@ export {
    */
   type Policy
 } from "./internal/policy/policy.ts"
-
-export type {
-  /**
-   * One thing that is wrong: where, and what was expected.
-   *
-   * @category errors
-   * @since 0.1.0
-   */
-  Problem
-} from "./internal/policy/schema.ts"
 
 /**
  * The policies of a program.
@@ -81,7 +81,7 @@ export interface Settings {
  */
 export class PolicyError extends Data.TaggedError("PolicyError")<{ readonly problems: ReadonlyArray<Problem> }> {
   override get message(): string {
-    return this.problems.map(({ message, path }) => (path === "" ? message : `${path}: ${message}`)).join("\n")
+    return describeProblems(this.problems)
   }
 }
 

@@ -62,8 +62,8 @@ export interface Target {
 }
 
 /**
- * How the end of a call is read. By default a success is a Success, errors and defects are Failures, the `CircuitOpen` of
- * another circuit is Ignored. Whatever is said here, a call that was only interrupted is Ignored.
+ * How the end of a call is read. By default a success is a Success, errors and defects are Failures, and what another
+ * policy rejected is Ignored: `CircuitOpen`, `BulkheadFull`, `RateLimiterError`. Whatever is said here, a call that was only interrupted is Ignored.
  *
  * @category options
  * @since 0.1.0
@@ -150,8 +150,8 @@ export const protect: {
   ): Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked when it is applied
 } = (...args: ReadonlyArray<any>): any => {
-  if (Effect.isEffect(args[0])) return guard(args[0], subject("protect", args[1], args[2]))
-  const checked = subject("protect", args[0], args[1])
+  if (Effect.isEffect(args[0])) return guard(args[0], subject("CircuitBreaker.protect", args[1], args[2]))
+  const checked = subject("CircuitBreaker.protect", args[0], args[1])
   return (self: Effect.Effect<unknown, unknown>) => guard(self, checked)
 }
 

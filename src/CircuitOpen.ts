@@ -3,11 +3,12 @@
  *
  * @since 0.1.0
  */
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { bareError } from "./internal/bareError.ts"
 import { printable } from "./internal/printable.ts"
+import { Rejection } from "./internal/rejections.ts"
 import { Scope, State } from "./internal/states.ts"
 
 /**
@@ -78,6 +79,11 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
   dependency: Schema.optional(Schema.String),
   detail: Schema.optional(Schema.String)
 }) {
+  /** @internal */
+  get [Rejection](): true {
+    return true
+  }
+
   override get message(): string {
     const key = this.key === undefined ? "" : ` [${JSON.stringify(this.key)}]`
     const detail = this.detail === undefined ? "" : ` (${this.detail})`
@@ -121,11 +127,6 @@ export interface Fields {
   readonly detail?: string | undefined
 }
 
-/** Frozen intrinsics do not let it be changed; an error then costs its stack. */
-const canLimitStack = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")?.writable === true
-
-type Mutable<A> = { -readonly [K in keyof A]: A[K] }
-
 /**
  * Makes the error without checking its fields and without a stack trace: about a fifth of the cost of `new CircuitOpen`.
  *
@@ -133,11 +134,7 @@ type Mutable<A> = { -readonly [K in keyof A]: A[K] }
  * @since 0.1.0
  */
 export const make = (fields: Fields): CircuitOpen => {
-  const limit = Error.stackTraceLimit
-  if (canLimitStack) Error.stackTraceLimit = 0
-  // The plain error constructor with this class as its target: a real error and a real instance, less the validation.
-  const error = Reflect.construct(Data.Error, [], CircuitOpen) as Mutable<CircuitOpen>
-  if (canLimitStack) Error.stackTraceLimit = limit
+  const error = bareError(CircuitOpen)
   error._tag = "CircuitOpen"
   error.circuit = fields.circuit
   if (fields.key !== undefined) error.key = fields.key

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { PolicyError } from "../BreakerPolicy.ts"
-import { count, decodeFields, flag, positiveMillis, textLike } from "./policy/schema.ts"
+import { count, decodeFields, flag, positiveMillis, textLike } from "./fields.ts"
 
 /** The options of every store. */
 export const ofMemory = { maxCircuits: Schema.optional(count) }

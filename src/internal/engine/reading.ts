@@ -1,22 +1,22 @@
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
 import { printable } from "../printable.ts"
+import { isRejection } from "../rejections.ts"
 
 /** What one exit says, or an effect that finds out. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
 
 const maxErrorLength = 300
 
-/** A defect or an error is a failure; the rejection of another circuit says nothing of what this one calls. */
+/** A defect or an error is a failure; that another policy rejected the call says nothing of what this one calls. */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
   let rejected = false
   for (const reason of cause.reasons) {
     if (reason._tag === "Die") return plainFailure
     if (reason._tag === "Fail") {
-      if (!CircuitOpen.isCircuitOpen(reason.error)) return plainFailure
+      if (!isRejection(reason.error)) return plainFailure
       rejected = true
     }
   }

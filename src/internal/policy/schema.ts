@@ -1,23 +1,35 @@
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
-import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Fleet from "../../Fleet.ts"
 import type * as Trip from "../../Trip.ts"
 import type * as Window from "../../Window.ts"
+import {
+  anyMillis,
+  at,
+  count,
+  decodeAll,
+  decodeFields,
+  example,
+  field,
+  flag,
+  isCount,
+  isRecord,
+  millisWhere,
+  numberWhere,
+  type Problem,
+  type Problems,
+  positiveMillis,
+  problemsIn,
+  share,
+  text,
+  toMillis,
+  word,
+  wrong
+} from "../fields.ts"
 import { show } from "../printable.ts"
 import type { Policy } from "./policy.ts"
-
-/** One thing that is wrong with a policy, an option or a variable. */
-export interface Problem {
-  readonly path: string
-  readonly message: string
-}
-
-type Problems = ReadonlyArray<Problem>
 
 /** A window over calls keeps one number a call; more than this is a mistake. */
 const maxWindowCalls = 10_000
@@ -25,68 +37,11 @@ const maxTripDepth = 8
 
 // ---- Values -------------------------------------------------------------------------------------------------------
 
-const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
-
-/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object for one of zero. */
-export const toMillis = (input: unknown): number | undefined => {
-  if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
-    const fields = Object.entries(input)
-    const sound = Array.isArray(input)
-      ? fields.length === 2
-      : fields.length > 0 && fields.every(([name]) => durationFields.includes(name))
-    if (!sound || !fields.every(([, value]) => typeof value === "number")) return undefined
-  }
-  if (Number.isNaN(input)) return undefined
-  const duration = Duration.fromInput(input as Duration.Input)
-  if (duration._tag === "None") return undefined
-  const millis = Duration.toMillis(duration.value)
-  return Number.isNaN(millis) ? undefined : millis
-}
-
-/** A field whose decoding is a plain function: a value, or what was expected. */
-const field = <A>(expected: string, decode: (input: unknown) => A | undefined) =>
-  Schema.Unknown.pipe(
-    Schema.decodeTo(
-      Schema.declare((_: unknown): _ is A => true),
-      SchemaTransformation.transformEffect<A, unknown>({
-        decode: (input) => {
-          const value = decode(input)
-          return value === undefined
-            ? Effect.fail(new SchemaIssue.InvalidValue({ message: `expected ${expected}, got ${show(input)}` }))
-            : Effect.succeed(value)
-        },
-        encode: Effect.succeed
-      })
-    )
-  )
-
-const millisWhere = (ok: (millis: number) => boolean) => (input: unknown) => {
-  const millis = toMillis(input)
-  return millis !== undefined && ok(millis) ? millis : undefined
-}
-
-const example = `such as "30 seconds"`
-export const positiveMillis = field(
-  `a duration above 0 ${example}`,
-  millisWhere((n) => n > 0 && n < Infinity)
-)
-const anyMillis = field(
-  `a duration of 0 or more ${example}`,
-  millisWhere((n) => n >= 0 && n < Infinity)
-)
 const slowMillis = field(
   `a duration above 0 ${example}, or "Infinity"`,
   millisWhere((n) => n > 0)
 )
 
-const numberWhere = (ok: (n: number) => boolean) => (input: unknown) =>
-  typeof input === "number" && ok(input) ? input : undefined
-const isCount = (n: number) => Number.isSafeInteger(n) && n >= 1
-export const count = field("a whole number of 1 or more", numberWhere(isCount))
-const share = field(
-  "a number above 0 and at most 1",
-  numberWhere((n) => n > 0 && n <= 1)
-)
 const positive = field(
   "a finite number above 0",
   numberWhere((n) => n > 0 && n < Infinity)
@@ -95,24 +50,7 @@ const factor = field(
   "a finite number of 1 or more",
   numberWhere((n) => n >= 1 && n < Infinity)
 )
-export const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
-const text = field("a text that is not empty", (input) =>
-  typeof input === "string" && input !== "" ? input : undefined
-)
-/** A text of a certain form. */
-export const textLike = (expected: string, form: RegExp) =>
-  field(expected, (input) => (typeof input === "string" && form.test(input) ? input : undefined))
 const names = Schema.Array(text)
-
-/** One of some words. */
-const word = <const Words extends ReadonlyArray<string>>(...words: Words) =>
-  field<Words[number]>(
-    words
-      .map((one) => `"${one}"`)
-      .join(", ")
-      .replace(/, ([^,]*)$/, " or $1"),
-    (input) => words.find((one) => one === input)
-  )
 
 const over = field<Window.Over>(
   `a number of calls from 1 to ${maxWindowCalls}, or a duration above 0 such as "10 seconds"`,
@@ -140,59 +78,6 @@ const enabled = field<Policy["enabled"]>("true, false, or an effect of one", (in
 const interval = field<number | Schedule.Schedule<unknown>>(`a Schedule, or a duration above 0 ${example}`, (input) =>
   Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown>) : millisWhere((n) => n > 0 && n < Infinity)(input)
 )
-
-// ---- Structures ---------------------------------------------------------------------------------------------------
-
-const isRecord = (input: unknown): input is Readonly<Record<string, unknown>> =>
-  typeof input === "object" && input !== null && !Array.isArray(input)
-
-const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
-
-const wrong = (path: string, message: string): Result.Result<never, Problems> => Result.fail([{ path, message }])
-
-/** Decodes an object with these fields and no others; everything that is wrong with it is said at once. */
-export const decodeFields = <Fields extends Schema.Struct.Fields>(
-  fields: Fields,
-  input: unknown,
-  path: string
-): Result.Result<Schema.Struct<Fields>["Type"], Problems> => {
-  const known = Object.keys(fields)
-  if (!isRecord(input)) return wrong(path, `expected an object with ${known.join(", ")}, got ${show(input)}`)
-  const unknown = Object.keys(input)
-    .filter((name) => !known.includes(name))
-    .map((name) => ({ path: at(path, name), message: `unknown field; expected one of ${known.join(", ")}` }))
-  // These fields have neither services nor an encoding that matters here.
-  const schema = Schema.Struct(fields) as unknown as Schema.Codec<Schema.Struct<Fields>["Type"], unknown>
-  const decoded = Schema.decodeUnknownResult(schema, { errors: "all", reportInput: true })(input)
-  const problems = [...unknown, ...(Result.isFailure(decoded) ? problemsOf(decoded.failure.issue, path) : [])]
-  return Result.isSuccess(decoded) && problems.length === 0 ? Result.succeed(decoded.success) : Result.fail(problems)
-}
-
-const format = SchemaIssue.makeFormatterStandardSchemaV1()
-
-const problemsOf = (issue: SchemaIssue.Issue, path: string): Problems =>
-  format(issue).issues.map((one) => ({
-    path: (one.path ?? []).reduce<string>(
-      (above, part) => at(above, String(typeof part === "object" ? part.key : part)),
-      path
-    ),
-    message: one.message === "Missing key" ? "expected a value, got nothing" : one.message
-  }))
-
-const problemsIn = (result: Result.Result<unknown, Problems> | undefined): Problems =>
-  result !== undefined && Result.isFailure(result) ? result.failure : []
-
-/** Decodes each of a list; everything that is wrong with any is said at once. */
-const decodeAll = <A>(
-  inputs: ReadonlyArray<unknown>,
-  decode: (input: unknown, index: number) => Result.Result<A, Problems>
-): Result.Result<ReadonlyArray<A>, Problems> => {
-  const results = inputs.map(decode)
-  const problems = results.flatMap(problemsIn)
-  return problems.length > 0
-    ? Result.fail(problems)
-    : Result.succeed(results.flatMap((result) => (Result.isSuccess(result) ? [result.success] : [])))
-}
 
 // ---- Trips --------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
+import type { Problem } from "../fields.ts"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
-import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape, type Problem } from "./schema.ts"
+import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape } from "./schema.ts"
 
 /** The policies in force. */
 export interface Policies {

@@ -1,9 +1,9 @@
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
 import { type Classify, defaultFailure } from "../engine/reading.ts"
+import { isRejection } from "../rejections.ts"
 import { optionalFunction } from "./options.ts"
 
 /** Options that say how an exit is read. Their types are those of the effect that is protected, whatever they are. */
@@ -26,15 +26,13 @@ export const toClassify = (operation: string, options: ReadingOptions): Classify
     | undefined
   if (isFailure === undefined && isIgnored === undefined) return classify
   if (classify !== undefined) {
-    throw new RangeError(
-      `CircuitBreaker.${operation}: classify reads the whole exit; isFailure and isIgnored cannot be given with it`
-    )
+    throw new RangeError(`${operation}: classify reads the whole exit; isFailure and isIgnored cannot be given with it`)
   }
   return (exit) => {
     if (exit._tag === "Success") return Outcome.success
     const error = Cause.findErrorOption(exit.cause)
     if (error._tag === "None" || Cause.hasDies(exit.cause)) return defaultFailure(exit.cause)
-    if (CircuitOpen.isCircuitOpen(error.value)) return Outcome.ignored
+    if (isRejection(error.value)) return Outcome.ignored
     if (isIgnored?.(error.value) === true) return Outcome.ignored
     return isFailure === undefined || isFailure(error.value) ? Outcome.failure() : Outcome.success
   }

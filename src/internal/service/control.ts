@@ -81,11 +81,12 @@ const reasonOf = (operation: string, options: ByHand | undefined, otherwise: str
   printable(optionalText(operation, "reason", options?.reason) ?? otherwise)
 
 export const force = (
-  operation: "isolate" | "disable",
+  verb: "isolate" | "disable",
   name: string,
   options: (ByHand & { readonly for?: unknown }) | undefined
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
-  const tag = operation === "isolate" ? "Isolated" : "Disabled"
+  const operation = `CircuitBreaker.${verb}`
+  const tag = verb === "isolate" ? "Isolated" : "Disabled"
   const millis = optionalMillis(operation, "for", options?.for) ?? Infinity
   const reason = reasonOf(operation, options, `${tag} by hand`)
   return act(
@@ -98,14 +99,14 @@ export const force = (
 }
 
 export const release = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  act("release", name, options, "Released", () => Circuit.release)
+  act("CircuitBreaker.release", name, options, "Released", () => Circuit.release)
 
 export const reset = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  act("reset", name, options, "Reset", () => Circuit.reset)
+  act("CircuitBreaker.reset", name, options, "Reset", () => Circuit.reset)
 
 export const close = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
   act(
-    "close",
+    "CircuitBreaker.close",
     name,
     options,
     "ClosedByHand",
@@ -118,10 +119,10 @@ export const open = (
   name: string,
   options: (ByHand & { readonly for?: unknown }) | undefined
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
-  const millis = optionalMillis("open", "for", options?.for)
-  const detail = reasonOf("open", options, "opened by hand")
+  const millis = optionalMillis("CircuitBreaker.open", "for", options?.for)
+  const detail = reasonOf("CircuitBreaker.open", options, "opened by hand")
   const cause: Circuit.Cause = { why: "OpenedByHand", detail, actor: options?.actor }
-  return act("open", name, options, "OpenedByHand", ({ circuit, runtime }) =>
+  return act("CircuitBreaker.open", name, options, "OpenedByHand", ({ circuit, runtime }) =>
     Effect.map(
       millis === undefined
         ? nextCooldown(runtime, circuit, circuit.control.value, circuit.seen().hintUntil)
@@ -142,13 +143,17 @@ const read = <A>(
   on(circuitName(operation, name), optionalText(operation, "key", key), view, f)
 
 export const state = (name: string, key: string | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  read("state", name, key, ({ circuit, runtime }) => Effect.succeed(effective(circuit, runtime.time.now())._tag))
+  read("CircuitBreaker.state", name, key, ({ circuit, runtime }) =>
+    Effect.succeed(effective(circuit, runtime.time.now())._tag)
+  )
 
 export const scope = (name: string, key: string | undefined): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
-  read("scope", name, key, ({ circuit, runtime }) => Effect.succeed(scopeOf(circuit, runtime.time.now())))
+  read("CircuitBreaker.scope", name, key, ({ circuit, runtime }) =>
+    Effect.succeed(scopeOf(circuit, runtime.time.now()))
+  )
 
 export const inspection = (name: string, key: string | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
-  read("inspect", name, key, ({ circuit, registry }) => Effect.succeed(inspect(registry, circuit)))
+  read("CircuitBreaker.inspect", name, key, ({ circuit, registry }) => Effect.succeed(inspect(registry, circuit)))
 
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = BreakerStore.useSync((registry) =>
   registry.all().map((circuit) => inspect(registry, circuit))
@@ -158,7 +163,7 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
 export const awaitClosed = (name: string, key: string | undefined): Effect.Effect<void, never, BreakerStore> => {
   // Looked up again each time: the circuits that matter may have been made meanwhile.
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
-    read("awaitClosed", name, key, ({ circuit, registry }) => mayHavePassed(registry, circuit)),
+    read("CircuitBreaker.awaitClosed", name, key, ({ circuit, registry }) => mayHavePassed(registry, circuit)),
     (passes) => (passes ? Effect.void : wait)
   )
   return wait

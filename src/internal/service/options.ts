@@ -1,30 +1,28 @@
 import { maxKeyLength } from "../engine/registry.ts"
-import { toMillis } from "../policy/schema.ts"
+import { toMillis } from "../fields.ts"
 import { show } from "../printable.ts"
 
 /** The name of a circuit, or a `RangeError` that says what was given. */
 export const circuitName = (operation: string, name: unknown): string => {
   if (typeof name === "string" && name !== "") return name
-  throw new RangeError(`CircuitBreaker.${operation}: name must be a text that is not empty, got ${show(name)}`)
+  throw new RangeError(`${operation}: name must be a text that is not empty, got ${show(name)}`)
 }
 
 /** The key of a circuit that is steered by hand: one that is shared must not be, by accident. */
 export const keyByHand = (operation: string, value: unknown): string | undefined => {
   const key = optionalText(operation, "key", value)
   if (key === undefined || key.length <= maxKeyLength) return key
-  throw new RangeError(
-    `CircuitBreaker.${operation}: key must have at most ${maxKeyLength} characters, got ${key.length}`
-  )
+  throw new RangeError(`${operation}: key must have at most ${maxKeyLength} characters, got ${key.length}`)
 }
 
 export const optionalText = (operation: string, field: string, value: unknown): string | undefined => {
   if (value === undefined || typeof value === "string") return value
-  throw new RangeError(`CircuitBreaker.${operation}: ${field} must be a text, got ${show(value)}`)
+  throw new RangeError(`${operation}: ${field} must be a text, got ${show(value)}`)
 }
 
 export const optionalFunction = <F>(operation: string, field: string, value: F | undefined): F | undefined => {
   if (value === undefined || typeof value === "function") return value
-  throw new RangeError(`CircuitBreaker.${operation}: ${field} must be a function, got ${show(value)}`)
+  throw new RangeError(`${operation}: ${field} must be a function, got ${show(value)}`)
 }
 
 /** Milliseconds of a duration above 0, or nothing where none is given. */
@@ -32,7 +30,5 @@ export const optionalMillis = (operation: string, field: string, value: unknown)
   if (value === undefined) return undefined
   const millis = toMillis(value)
   if (millis !== undefined && millis > 0) return millis
-  throw new RangeError(
-    `CircuitBreaker.${operation}: ${field} must be a duration above 0 such as "10 minutes", got ${show(value)}`
-  )
+  throw new RangeError(`${operation}: ${field} must be a duration above 0 such as "10 minutes", got ${show(value)}`)
 }

@@ -84,8 +84,8 @@ export const admit = (
   name: string,
   options: (SubjectOptions & { readonly lease?: unknown }) | undefined
 ): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> => {
-  const target = subject("admit", name, options)
-  const lease = optionalMillis("admit", "lease", options?.lease) ?? defaultPermitMillis
+  const target = subject("CircuitBreaker.admit", name, options)
+  const lease = optionalMillis("CircuitBreaker.admit", "lease", options?.lease) ?? defaultPermitMillis
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, target)

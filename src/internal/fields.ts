@@ -1,0 +1,172 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { show } from "./printable.ts"
+
+/** One thing that is wrong with a policy, an option or a variable. */
+export interface Problem {
+  readonly path: string
+  readonly message: string
+}
+
+export type Problems = ReadonlyArray<Problem>
+
+// ---- Values -------------------------------------------------------------------------------------------------------
+
+const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
+
+/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object for one of zero. */
+export const toMillis = (input: unknown): number | undefined => {
+  if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
+    const fields = Object.entries(input)
+    const sound = Array.isArray(input)
+      ? fields.length === 2
+      : fields.length > 0 && fields.every(([name]) => durationFields.includes(name))
+    if (!sound || !fields.every(([, value]) => typeof value === "number")) return undefined
+  }
+  if (Number.isNaN(input)) return undefined
+  const duration = Duration.fromInput(input as Duration.Input)
+  if (duration._tag === "None") return undefined
+  const millis = Duration.toMillis(duration.value)
+  return Number.isNaN(millis) ? undefined : millis
+}
+
+/** A field whose decoding is a plain function: a value, or what was expected. */
+export const field = <A>(expected: string, decode: (input: unknown) => A | undefined) =>
+  Schema.Unknown.pipe(
+    Schema.decodeTo(
+      Schema.declare((_: unknown): _ is A => true),
+      SchemaTransformation.transformEffect<A, unknown>({
+        decode: (input) => {
+          const value = decode(input)
+          return value === undefined
+            ? Effect.fail(new SchemaIssue.InvalidValue({ message: `expected ${expected}, got ${show(input)}` }))
+            : Effect.succeed(value)
+        },
+        encode: Effect.succeed
+      })
+    )
+  )
+
+export const millisWhere = (ok: (millis: number) => boolean) => (input: unknown) => {
+  const millis = toMillis(input)
+  return millis !== undefined && ok(millis) ? millis : undefined
+}
+
+export const example = `such as "30 seconds"`
+export const positiveMillis = field(
+  `a duration above 0 ${example}`,
+  millisWhere((n) => n > 0 && n < Infinity)
+)
+export const anyMillis = field(
+  `a duration of 0 or more ${example}`,
+  millisWhere((n) => n >= 0 && n < Infinity)
+)
+
+export const numberWhere = (ok: (n: number) => boolean) => (input: unknown) =>
+  typeof input === "number" && ok(input) ? input : undefined
+export const isCount = (n: number) => Number.isSafeInteger(n) && n >= 1
+export const count = field("a whole number of 1 or more", numberWhere(isCount))
+export const countOrZero = field(
+  "a whole number of 0 or more",
+  numberWhere((n) => Number.isSafeInteger(n) && n >= 0)
+)
+export const share = field(
+  "a number above 0 and at most 1",
+  numberWhere((n) => n > 0 && n <= 1)
+)
+export const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
+export const text = field("a text that is not empty", (input) =>
+  typeof input === "string" && input !== "" ? input : undefined
+)
+
+/** A text of a certain form. */
+export const textLike = (expected: string, form: RegExp) =>
+  field(expected, (input) => (typeof input === "string" && form.test(input) ? input : undefined))
+
+/** A function, of which no more can be known before it is called. */
+// biome-ignore lint/suspicious/noExplicitAny: whoever decodes it knows its type
+export const functionField = field<any>("a function", (input) => (typeof input === "function" ? input : undefined))
+
+/** One of some words. */
+export const word = <const Words extends ReadonlyArray<string>>(...words: Words) =>
+  field<Words[number]>(
+    words
+      .map((one) => `"${one}"`)
+      .join(", ")
+      .replace(/, ([^,]*)$/, " or $1"),
+    (input) => words.find((one) => one === input)
+  )
+
+// ---- Structures ---------------------------------------------------------------------------------------------------
+
+export const isRecord = (input: unknown): input is Readonly<Record<string, unknown>> =>
+  typeof input === "object" && input !== null && !Array.isArray(input)
+
+export const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
+
+export const wrong = (path: string, message: string): Result.Result<never, Problems> => Result.fail([{ path, message }])
+
+/** Decodes an object with these fields and no others; everything that is wrong with it is said at once. */
+export const decodeFields = <Fields extends Schema.Struct.Fields>(
+  fields: Fields,
+  input: unknown,
+  path: string
+): Result.Result<Schema.Struct<Fields>["Type"], Problems> => {
+  const known = Object.keys(fields)
+  if (!isRecord(input)) return wrong(path, `expected an object with ${known.join(", ")}, got ${show(input)}`)
+  const unknown = Object.keys(input)
+    .filter((name) => !known.includes(name))
+    .map((name) => ({ path: at(path, name), message: `unknown field; expected one of ${known.join(", ")}` }))
+  // These fields have neither services nor an encoding that matters here.
+  const schema = Schema.Struct(fields) as unknown as Schema.Codec<Schema.Struct<Fields>["Type"], unknown>
+  const decoded = Schema.decodeUnknownResult(schema, { errors: "all", reportInput: true })(input)
+  const problems = [...unknown, ...(Result.isFailure(decoded) ? problemsOf(decoded.failure.issue, path) : [])]
+  return Result.isSuccess(decoded) && problems.length === 0 ? Result.succeed(decoded.success) : Result.fail(problems)
+}
+
+const format = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const problemsOf = (issue: SchemaIssue.Issue, path: string): Problems =>
+  format(issue).issues.map((one) => ({
+    path: (one.path ?? []).reduce<string>(
+      (above, part) => at(above, String(typeof part === "object" ? part.key : part)),
+      path
+    ),
+    message: one.message === "Missing key" ? "expected a value, got nothing" : one.message
+  }))
+
+export const problemsIn = (result: Result.Result<unknown, Problems> | undefined): Problems =>
+  result !== undefined && Result.isFailure(result) ? result.failure : []
+
+/** Decodes each of a list; everything that is wrong with any is said at once. */
+export const decodeAll = <A>(
+  inputs: ReadonlyArray<unknown>,
+  decode: (input: unknown, index: number) => Result.Result<A, Problems>
+): Result.Result<ReadonlyArray<A>, Problems> => {
+  const results = inputs.map(decode)
+  const problems = results.flatMap(problemsIn)
+  return problems.length > 0
+    ? Result.fail(problems)
+    : Result.succeed(results.flatMap((result) => (Result.isSuccess(result) ? [result.success] : [])))
+}
+
+/** What is wrong, each with its field, as a message says it. */
+export const describeProblems = (problems: Problems): string =>
+  problems.map(({ message, path }) => (path === "" ? message : `${path}: ${message}`)).join("\n")
+
+/** Options that are what they should be, or a `RangeError` that names the operation and each field that is not. */
+export const decodeOrThrow = <Fields extends Schema.Struct.Fields>(
+  operation: string,
+  fields: Fields,
+  options: unknown
+): Schema.Struct<Fields>["Type"] => orThrow(operation, decodeFields(fields, options, ""))
+
+export const orThrow = <A>(operation: string, decoded: Result.Result<A, Problems>): A =>
+  Result.getOrThrowWith(
+    decoded,
+    (problems) => new RangeError(`${operation}: ${describeProblems(problems).replaceAll("\n", "; ")}`)
+  )

@@ -1,0 +1,12 @@
+/** Marks errors with which a policy rejects a call: it was not made, so they say nothing of what it would have called. */
+export const Rejection: unique symbol = Symbol.for("effect-fuse/Rejection")
+
+/** Those of Effect, which its limiter and its breaker make. They are known by these names, which need no import. */
+const effects = [
+  "~effect/persistence/RateLimiter/RateLimiterError",
+  "~effect/persistence/CircuitBreaker/CircuitBreakerError"
+]
+
+/** Whether an error is the rejection of a call by some policy, ours or one of Effect's. */
+export const isRejection = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && (Rejection in error || effects.some((id) => id in error))
