@@ -10,9 +10,9 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
 import * as Cockatiel from "cockatiel"
-import { Effect, Layer, Logger, ManagedRuntime, Scope } from "effect"
+import { Effect, Layer, Logger, ManagedRuntime, Schedule, Scope, Semaphore } from "effect"
 import { CircuitBreaker as EffectOwn } from "effect/persistence"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, Bulkhead, CircuitBreaker, Resilience, Trip } from "effect-fuse"
 import Opossum from "opossum"
 import { type Case, type Figure, measure } from "./measure.ts"
 
@@ -108,6 +108,15 @@ const openCockatiel = cockatiel()
 const closedOpossum = opossum(asyncNoop)
 const openOpossum = opossum(asyncDown)
 
+const byHand = noop.pipe(
+  Effect.timeout("10 seconds"),
+  CircuitBreaker.protect("by hand"),
+  Effect.retry({ times: 2, schedule: Schedule.exponential("100 millis") })
+)
+const standard = Resilience.standard("standard")(noop)
+const withPermit = Semaphore.makeUnsafe(10).withPermit(noop)
+const limited = Bulkhead.limit(noop, Bulkhead.makeUnsafe({ concurrency: 10 }))
+
 const cases: ReadonlyArray<Case> = [
   { name: "bare effect", calls, run: loop(bare, () => noop) },
   { name: "Effect.onExit", calls, run: loop(bare, () => withOnExit) },
@@ -148,6 +157,10 @@ const cases: ReadonlyArray<Case> = [
     calls: calls / 10,
     run: failing(theirs, theirBreaker.execute(down, { key: "broken" }))
   },
+  { name: "Effect.timeout, protect, Effect.retry by hand", calls, run: loop(ours, () => byHand) },
+  { name: "Resilience.standard", calls, run: loop(ours, () => standard) },
+  { name: "Effect's Semaphore.withPermit", calls, run: loop(ours, () => withPermit) },
+  { name: "Bulkhead.limit", calls, run: loop(ours, () => limited) },
   { name: "bare async function", calls, run: turns(asyncNoop) },
   { name: "cockatiel, closed", calls, run: turns(() => closedCockatiel.execute(asyncNoop)) },
   { name: "opossum, closed", calls, run: turns(() => closedOpossum.fire()) },
@@ -208,10 +221,12 @@ const needed = [
   "Layer",
   "PubSub",
   "Result",
+  "Random",
   "Schedule",
   "Schema",
   "SchemaIssue",
   "SchemaTransformation",
+  "Semaphore",
   "Stream",
   "TxRef"
 ].map((name) => `effect/${name}`)
@@ -241,6 +256,12 @@ const bars = [
     value: ratio("Effect's own, open", "effect-fuse, open"),
     limit: 15,
     most: false
+  },
+  {
+    bar: "the standard pipeline costs at most as much as timeout, protect and Effect.retry by hand",
+    value: ratio("Resilience.standard", "Effect.timeout, protect, Effect.retry by hand"),
+    limit: 1,
+    most: true
   },
   {
     bar: "an idle circuit with the default policy takes at most 1,024 bytes",

@@ -29,7 +29,10 @@ import type { CircuitOpen } from "./CircuitOpen.ts"
 import type { Call } from "./internal/engine/call.ts"
 import type { Inspection } from "./internal/engine/inspection.ts"
 import { isOutcome } from "./internal/engine/reading.ts"
+import { show } from "./internal/printable.ts"
+import { runBatch } from "./internal/service/batch.ts"
 import * as control from "./internal/service/control.ts"
+import { concurrency, optionalFunction } from "./internal/service/options.ts"
 import { admit as admitCall, guard, subject } from "./internal/service/protect.ts"
 import type * as Outcome from "./Outcome.ts"
 
@@ -153,6 +156,76 @@ export const protect: {
   if (Effect.isEffect(args[0])) return guard(args[0], subject("CircuitBreaker.protect", args[1], args[2]))
   const checked = subject("CircuitBreaker.protect", args[0], args[1])
   return (self: Effect.Effect<unknown, unknown>) => guard(self, checked)
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ForEachOptions<in I, in B, in E, out R2 = never> extends ProtectOptions<B, E, R2> {
+  /** The name of the circuit. */
+  readonly name: string
+  /** How many items are called for at once: a number of 1 or more (default 1), or `unbounded`. */
+  readonly concurrency?: number | "unbounded" | undefined
+  /** Takes the place of the result of an item that was not called for. Default: the item's error is `CircuitOpen`. */
+  readonly onOpen?:
+    | ((item: I, open: CircuitOpen, index: number) => Effect.Effect<unknown, unknown, unknown>)
+    | undefined
+}
+
+/**
+ * Calls for each of many items under one circuit, and gives each its end, in their order: what the call gave, the error or
+ * defect with which it failed, or, where the circuit let no call through, what `onOpen` makes of that. One item's failure stops no other.
+ *
+ * An open circuit is asked once, and not for each item; when it opens midway, what has begun ends, and no other item is
+ * called for. Of a circuit that recovers, one item after the other is a probe, until it is Closed.
+ *
+ * ```ts
+ * import { Effect, Exit } from "effect"
+ * import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+ *
+ * const save = (n: number) => (n < 3 ? Effect.succeed(`saved ${n}`) : Effect.fail("disk full"))
+ *
+ * const program = CircuitBreaker.forEach([1, 2, 3, 4, 5], save, {
+ *   name: "disk",
+ *   policy: { trip: Trip.consecutive(1) },
+ *   onOpen: (n) => Effect.succeed(`kept ${n} for later`)
+ * })
+ * const ends = await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory))
+ * ends.map((end) => (Exit.isSuccess(end) ? end.value : "failed")) // => ["saved 1", "saved 2", "failed", "kept 4 for later", "kept 5 for later"]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const forEach: {
+  <I, B, E, R, C, E2, R3, R2 = never>(
+    items: Iterable<I>,
+    f: (item: I, index: number) => Effect.Effect<B, E, R>,
+    options: ForEachOptions<I, B, E, R2> & {
+      readonly onOpen: (item: I, open: CircuitOpen, index: number) => Effect.Effect<C, E2, R3>
+    }
+  ): Effect.Effect<ReadonlyArray<Exit.Exit<B | C, E | E2>>, never, R | R2 | R3 | BreakerStore>
+  <I, B, E, R, R2 = never>(
+    items: Iterable<I>,
+    f: (item: I, index: number) => Effect.Effect<B, E, R>,
+    options: ForEachOptions<I, B, E, R2> & { readonly onOpen?: undefined }
+  ): Effect.Effect<ReadonlyArray<Exit.Exit<B, E | CircuitOpen>>, never, R | R2 | BreakerStore>
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked when it is applied
+} = (items: Iterable<any>, f: (item: any, index: number) => any, options: ForEachOptions<any, any, any, any>): any => {
+  const operation = "CircuitBreaker.forEach"
+  if (typeof items?.[Symbol.iterator] !== "function") {
+    throw new RangeError(`${operation}: items must be iterable, got ${show(items)}`)
+  }
+  if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
+  const batch = {
+    subject: subject(operation, options?.name, options),
+    concurrency: concurrency(operation, options?.concurrency),
+    run: f,
+    // biome-ignore lint/suspicious/noExplicitAny: as above
+    onOpen: optionalFunction(operation, "onOpen", options?.onOpen) as any
+  }
+  return Effect.suspend(() => runBatch(Array.from(items), batch))
 }
 
 /**

@@ -25,6 +25,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/bareError",
       "internal/fields",
       "CircuitOpen",
+      "BulkheadFull",
       "BreakerEvent",
       "internal/policy/policy",
       "internal/policy/schema",
@@ -42,6 +43,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/cooldown",
       "internal/engine/logEvent",
       "internal/engine/share",
+      "internal/engine/budget",
       "internal/engine/liveCircuit",
       "internal/engine/sharing",
       "internal/engine/group",
@@ -75,7 +77,15 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/service/classify",
       "internal/service/protect",
       "internal/service/control",
-      "CircuitBreaker"
+      "internal/service/batch",
+      "CircuitBreaker",
+      "Backoff",
+      "Bulkhead",
+      "internal/service/waiting",
+      "internal/service/retry",
+      "internal/service/hedge",
+      "internal/service/pipeline",
+      "Resilience"
     ]
   ],
   [
@@ -83,6 +93,10 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     [
       "internal/redis/scripts",
       "RedisStore",
+      "EffectCircuitBreaker",
+      "http/RetryAfter",
+      "http/HttpClientBreaker",
+      "http",
       "internal/contract/bench",
       "internal/contract/records",
       "internal/contract/ballots",
@@ -95,11 +109,20 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
 ]
 
 /** Public modules that are sub-paths of their own and not in the root. */
-const edges: ReadonlyArray<string> = ["RedisStore", "testing", "testing/SharedStoreContract"]
+const edges: ReadonlyArray<string> = [
+  "RedisStore",
+  "EffectCircuitBreaker",
+  "http",
+  "http/HttpClientBreaker",
+  "http/RetryAfter",
+  "testing",
+  "testing/SharedStoreContract"
+]
 
 /** What is not marked stable in Effect, and who may use it: files behind a sub-path. */
 const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<string>]> = [
-  ["effect/persistence/", ["internal/redis/scripts", "RedisStore"]]
+  ["effect/persistence/", ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker"]],
+  ["effect/http/", ["http/HttpClientBreaker"]]
 ]
 
 const order = floors.flatMap(([, files]) => files)

@@ -73,8 +73,8 @@ const toProgram = (code: string): string =>
 const documents = [
   "README.md",
   ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
-  ...readdirSync(join(root, "src"))
-    .filter((name) => name.endsWith(".ts"))
+  ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts") && !/^(internal|testing)\//.test(name)) // the suites need a test runner
     .map((name) => `src/${name}`)
 ]
 const examples = documents.flatMap(examplesOf)

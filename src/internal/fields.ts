@@ -78,10 +78,20 @@ export const share = field(
   "a number above 0 and at most 1",
   numberWhere((n) => n > 0 && n <= 1)
 )
+export const shareOrZero = field(
+  "a number from 0 to 1",
+  numberWhere((n) => n >= 0 && n <= 1)
+)
+export const factor = field(
+  "a finite number of 1 or more",
+  numberWhere((n) => n >= 1 && n < Infinity)
+)
 export const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
 export const text = field("a text that is not empty", (input) =>
   typeof input === "string" && input !== "" ? input : undefined
 )
+
+export const textOrEmpty = field("a text", (input) => (typeof input === "string" ? input : undefined))
 
 /** A text of a certain form. */
 export const textLike = (expected: string, form: RegExp) =>

@@ -1,6 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import type * as Window from "../../Window.ts"
+import type { BudgetView } from "./budget.ts"
 import { blocking } from "./dependencies.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
@@ -55,6 +56,8 @@ export interface Inspection {
     /** What `enforce` would have rejected; part of `passed`. */
     readonly wouldReject: number
   }
+  /** What its retry budget has counted lately, and refused since it was made; nothing where it has none. */
+  readonly retries: BudgetView | undefined
   /** The latest few, oldest first. */
   readonly lastFailures: ReadonlyArray<LastFailure>
   /** By tenant, where the policy counts a shared circuit's tenants. */
@@ -116,6 +119,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
       passed: circuit.passed,
       wouldReject: circuit.wouldReject
     },
+    retries: circuit.budget?.view(now),
     lastFailures: circuit.lastFailures === undefined ? [] : [...circuit.lastFailures],
     tenants: Object.fromEntries([...(circuit.tenants ?? [])].map(([id, counts]) => [id, { ...counts }]))
   }

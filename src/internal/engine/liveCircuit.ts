@@ -3,6 +3,7 @@ import * as Circuit from "../../Circuit.ts"
 import * as Trip from "../../Trip.ts"
 import { Evidence } from "../evidence.ts"
 import type { Policy } from "../policy/policy.ts"
+import type { Budget } from "./budget.ts"
 import type { Share } from "./share.ts"
 
 /** A call in flight, as far as its circuit must know it. */
@@ -111,6 +112,8 @@ export class LiveCircuit {
   reported: Set<"trip" | "classify" | "fleet"> | undefined = undefined
   /** Wall clock of the latest move; 0 before the first. */
   movedAt = 0
+  /** What its callers may spend on calling again, where somebody asked for that to be bounded. */
+  budget: Budget | undefined = undefined
   /** What it has with the fleet; nothing while all is well. */
   share: Share | undefined = undefined
 

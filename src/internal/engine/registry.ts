@@ -77,6 +77,17 @@ export class Registry {
     return this.peek(name, own) ?? (own === undefined ? makeSingle(group) : this.keep(group, own))
   }
 
+  /** The circuit that a call would use, for something beside the call that has no policy to declare. */
+  beside(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
+    const group = this.groups.get(name) ?? this.makeGroup(name, policies)
+    group.refresh()
+    const own = keyFor(group.policy, key, tenant)
+    const circuit = this.own(name, own, policies)
+    if (circuit !== undefined) return circuit
+    group.overflow ??= new LiveCircuit(group, overflowKey)
+    return group.overflow
+  }
+
   /** The circuit that somebody looks at: the one that calls would use, or one that nobody has called, kept nowhere. */
   view(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name)

@@ -12,6 +12,7 @@ import {
   decodeAll,
   decodeFields,
   example,
+  factor,
   field,
   flag,
   isCount,
@@ -45,10 +46,6 @@ const slowMillis = field(
 const positive = field(
   "a finite number above 0",
   numberWhere((n) => n > 0 && n < Infinity)
-)
-const factor = field(
-  "a finite number of 1 or more",
-  numberWhere((n) => n >= 1 && n < Infinity)
 )
 const names = Schema.Array(text)
 

@@ -6,10 +6,13 @@ import { type Classify, defaultFailure } from "../engine/reading.ts"
 import { isRejection } from "../rejections.ts"
 import { optionalFunction } from "./options.ts"
 
-/** Options that say how an exit is read. Their types are those of the effect that is protected, whatever they are. */
+/**
+ * Options that say how an exit is read. Their types are those of the effect that is protected, whatever they are; what a
+ * classifier needs is among the services of the fiber, by the types of who protects.
+ */
 export interface ReadingOptions {
   readonly classify?:
-    | ((exit: Exit.Exit<never, never>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, never>)
+    | ((exit: Exit.Exit<never, never>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, unknown>)
     | undefined
   readonly isFailure?: ((error: never) => boolean) | undefined
   readonly isIgnored?: ((error: never) => boolean) | undefined

@@ -32,3 +32,12 @@ export const optionalMillis = (operation: string, field: string, value: unknown)
   if (millis !== undefined && millis > 0) return millis
   throw new RangeError(`${operation}: ${field} must be a duration above 0 such as "10 minutes", got ${show(value)}`)
 }
+
+/** How many at once: one, unless something else is said. */
+export const concurrency = (operation: string, value: unknown): number | "unbounded" => {
+  if (value === undefined) return 1
+  if (value === "unbounded" || (typeof value === "number" && Number.isSafeInteger(value) && value >= 1)) return value
+  throw new RangeError(
+    `${operation}: concurrency must be a whole number of 1 or more, or "unbounded", got ${show(value)}`
+  )
+}

@@ -4,7 +4,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import { BreakerStore } from "../../BreakerStore.ts"
-import type * as CircuitOpen from "../../CircuitOpen.ts"
+import * as CircuitOpen from "../../CircuitOpen.ts"
 import { Call } from "../engine/call.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Classify } from "../engine/reading.ts"
@@ -69,6 +69,26 @@ export const guard = (
     const effect = self as Effect.Effect<unknown, unknown>
     const call = new Call(registry, circuit, effect, subject.classify, tenantOf(fiber, registry, circuit), 0)
     return Effect.onExitPrimitive(call, (exit) => call.settle(exit))
+  })
+
+/**
+ * {@link guard}, with something else in place of the call where this circuit does not let it begin. The `CircuitOpen` of
+ * another circuit, from within the call, is an error like others.
+ */
+export const guardOrElse = (
+  self: Effect.Effect<unknown, unknown>,
+  subject: Subject,
+  orElse: (open: CircuitOpen.CircuitOpen) => Effect.Effect<unknown, unknown>
+): Effect.Effect<unknown, unknown> =>
+  Effect.suspend(() => {
+    let began = false
+    const call = Effect.suspend(() => {
+      began = true
+      return self
+    })
+    return Effect.catch(guard(call, subject), (error) =>
+      !began && CircuitOpen.isCircuitOpen(error) ? orElse(error) : Effect.fail(error)
+    )
   })
 
 const tenantOf = (

@@ -1,0 +1,58 @@
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+
+/**
+ * Runs an effect, and again beside it when it takes too long, up to `more` times. The first success is the result; what
+ * still runs then is interrupted. What fails is not run again, and is the result only when nothing else runs: then the
+ * failure of the earliest is.
+ */
+export const hedged = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  afterMillis: number,
+  more: number,
+  allowed: Effect.Effect<boolean, never, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((parent) => {
+    const run = Effect.runForkWith(parent.context as Context.Context<R>)
+    return Effect.callback<A, E>((resume) => {
+      const running = new Set<Fiber.Fiber<unknown, unknown>>()
+      let failure: { readonly copy: number; readonly exit: Exit.Exit<A, E> } | undefined
+      let copies = 0
+      let timer: Fiber.Fiber<unknown, unknown> | undefined
+      let done = false
+
+      const all = () => Fiber.interruptAll(timer === undefined ? running : [...running, timer])
+      const end = (exit: Exit.Exit<A, E>) => {
+        done = true
+        resume(Effect.andThen(all(), exit))
+      }
+      const start = () => {
+        const copy = copies++
+        const fiber = run(self)
+        running.add(fiber)
+        fiber.addObserver((exit) => {
+          running.delete(fiber)
+          if (done) return
+          if (exit._tag === "Success") return end(exit)
+          if (failure === undefined || copy < failure.copy) failure = { copy, exit }
+          if (running.size === 0) end(failure.exit)
+        })
+        if (!done && copies <= more) wait()
+      }
+      const wait = () => {
+        const fiber = run(Effect.andThen(Effect.sleep(afterMillis), allowed))
+        timer = fiber
+        fiber.addObserver((exit) => {
+          timer = undefined
+          if (!done && exit._tag === "Success" && exit.value) start()
+        })
+      }
+      start()
+      return Effect.suspend(() => {
+        done = true
+        return all()
+      })
+    })
+  })

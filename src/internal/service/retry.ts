@@ -1,0 +1,142 @@
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Backoff from "../../Backoff.ts"
+import { isCircuitOpen } from "../../CircuitOpen.ts"
+import { type Allowance, Budget } from "../engine/budget.ts"
+import {
+  countOrZero,
+  decodeFields,
+  decodeOrThrow,
+  field,
+  functionField,
+  orThrow,
+  positiveMillis,
+  share,
+  text,
+  textOrEmpty
+} from "../fields.ts"
+import { isRejection } from "../rejections.ts"
+import { locate, registryOf, type Subject } from "./protect.ts"
+import { whileRejected } from "./waiting.ts"
+
+type AnyEffect = Effect.Effect<unknown, unknown>
+
+/** What bounds the retries of a circuit's callers, checked. */
+export interface BudgetOf extends Allowance {
+  readonly name: string
+  readonly key: string | undefined
+  readonly overMillis: number
+  /** What the call itself declares of the circuit, where that is known. */
+  readonly subject?: Subject | undefined
+}
+
+const budgetFields = {
+  name: text,
+  key: Schema.optional(textOrEmpty),
+  share: Schema.optional(share),
+  floor: Schema.optional(countOrZero),
+  over: Schema.optional(positiveMillis)
+}
+
+const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
+
+/** A name alone means the defaults; nothing, or `false`, that there is none. */
+export const budgetOf = (operation: string, input: unknown): BudgetOf | undefined => {
+  if (input === undefined || input === false) return undefined
+  const options = typeof input === "string" ? { name: input } : input
+  const decoded = orThrow(operation, decodeFields(budgetFields, options, "budget"))
+  const {
+    floor = defaultBudget.floor,
+    key,
+    name,
+    over = defaultBudget.overMillis,
+    share = defaultBudget.share
+  } = decoded
+  return { name, key, share, floor, overMillis: over }
+}
+
+/** Does something with the budget of the circuit that the fiber means. */
+const withBudget = <A>(of: BudgetOf, f: (budget: Budget, now: number) => A): Effect.Effect<A> =>
+  Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const circuit =
+      of.subject === undefined
+        ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
+        : locate(fiber, registry, of.subject)
+    circuit.budget ??= new Budget(of.overMillis)
+    return Effect.succeed(f(circuit.budget, registry.runtime.time.now()))
+  })
+
+/** Counts a call that may be made again. */
+export const spend = (of: BudgetOf): Effect.Effect<void> => withBudget(of, (budget, now) => budget.call(now))
+
+/** Asks whether a call may be made again, which is then counted. */
+export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
+  withBudget(of, (budget, now) => budget.retry(now, of))
+
+const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input) =>
+  Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
+)
+
+const fields = {
+  times: Schema.optional(countOrZero),
+  schedule: Schema.optional(schedule),
+  while: Schema.optional(functionField),
+  budget: Schema.optional(Schema.Unknown),
+  waitForCircuit: Schema.optional(positiveMillis)
+}
+
+export const defaultTimes = 2
+const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })
+
+/** What a policy rejected is not tried again, unless somebody says so; and a Circuit's rejection not even then. */
+const mayRetry =
+  (again: ((error: unknown) => boolean | Effect.Effect<boolean>) | undefined) =>
+  (error: unknown): boolean | Effect.Effect<boolean> =>
+    !isCircuitOpen(error) && (again === undefined ? !isRejection(error) : again(error))
+
+/**
+ * A function that makes a call again when it fails, as these options say; they are checked here, once. Around `subject` it
+ * has the budget of that circuit, if nothing else is said.
+ */
+export const retrying = (operation: string, options: unknown, subject?: Subject): ((self: AnyEffect) => AnyEffect) => {
+  const decoded = decodeOrThrow(operation, fields, options)
+  const budget =
+    subject !== undefined && decoded.budget === undefined
+      ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
+      : budgetOf(operation, decoded.budget)
+  const { waitForCircuit } = decoded
+  const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)
+  const retryable = mayRetry(decoded.while)
+  // The budget is asked last: what is not made again for another reason must not be paid for.
+  const policy = (decoded.schedule ?? defaultBackoff).pipe(
+    Schedule.while(({ attempt }) => Effect.succeed(attempt <= times)),
+    Schedule.while(({ input }) => {
+      const may = retryable(input)
+      const asked = Effect.isEffect(may) ? may : Effect.succeed(may)
+      return budget === undefined
+        ? asked
+        : Effect.flatMap(asked, (may) => (may ? mayRepeat(budget) : Effect.succeed(false)))
+    })
+  )
+  const counted = budget === undefined ? undefined : spend(budget)
+  /** A call that succeeds at once pays for no schedule. */
+  const retried = (call: AnyEffect): AnyEffect =>
+    Effect.catch(call, (error) => {
+      let first = true
+      const again = Effect.suspend(() => {
+        if (!first) return call
+        first = false
+        return Effect.fail(error)
+      })
+      return Effect.retry(again, policy)
+    })
+  return (self) => {
+    const all =
+      waitForCircuit === undefined
+        ? retried(self)
+        : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
+    return counted === undefined ? all : Effect.andThen(counted, all)
+  }
+}
