@@ -48,6 +48,40 @@ describe("npm run demo:fleet", () => {
   }, 240_000)
 })
 
+describe("the small examples", () => {
+  const says: Readonly<Record<string, ReadonlyArray<string>>> = {
+    pipeline: [
+      "timeout inside bulkhead inside breaker inside retry",
+      "third time lucky",
+      "as usual after a timeout",
+      'CircuitOpen: Circuit "api" is isolated (maintenance)',
+      "5 calls, 3 failed, 1 rejected, 3 retries"
+    ],
+    httpClient: [
+      "the bad one: answered 503",
+      "the bad one: answered 503",
+      "the bad one: not asked, for 2 minutes",
+      "the good one: hello"
+    ]
+  }
+
+  it("are all here", () => {
+    const files = readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts"))
+    const larger = ["fleet.ts", "quickstart.ts"]
+    assert.deepStrictEqual(
+      files.filter((name) => !larger.includes(name)).sort(),
+      Object.keys(says)
+        .map((name) => `${name}.ts`)
+        .sort()
+    )
+  })
+
+  it.each(Object.entries(says))("%s says what it should", async (name, lines) => {
+    const { stderr, stdout } = await run(process.execPath, [conditions, `examples/${name}.ts`], { cwd: root })
+    assert.deepStrictEqual([stdout.trimEnd().split("\n"), stderr], [lines, ""])
+  })
+})
+
 interface Example {
   readonly where: string
   readonly code: string

@@ -210,6 +210,8 @@ export class LiveCircuit {
       this.inFlight === 0 &&
       this.pending === 0 &&
       this.share === undefined &&
+      // Forgetting what was spent would give it out again.
+      (this.budget === undefined || this.budget.view(now).retries === 0) &&
       this.seen().isQuiet(now)
     )
   }
