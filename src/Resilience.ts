@@ -463,7 +463,7 @@ type Call<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
  * @category policies
  * @since 0.1.0
  */
-export const cascade = <const Ways extends readonly [Way, ...ReadonlyArray<Way>]>(
+export const cascade = <const Ways extends ReadonlyArray<Way>>(
   ways: Ways,
   options?: { readonly while?: ((error: Effect.Error<Call<Ways>>) => boolean) | undefined }
 ): Effect.Effect<

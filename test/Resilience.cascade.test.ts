@@ -351,3 +351,11 @@ describe("Effect's ExecutionPlan", () => {
     }
   )
 })
+
+it.effect("ways may be a list made elsewhere", () =>
+  Effect.gen(function* () {
+    const regions = ["eu", "us", "ap"]
+    const ways = regions.map((name) => ({ name, call: name === "us" ? Effect.succeed(name) : Effect.fail("down") }))
+    assert.strictEqual(yield* Resilience.cascade(ways), "us")
+  }).pipe(Effect.provide(BreakerStore.layerMemory))
+)
