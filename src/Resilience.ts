@@ -69,7 +69,8 @@ export interface Pipeline<out E = never, out R = never, out B = never, in In = u
 
 /**
  * Several policies as one value, the innermost first, as in a pipe: what `pipe(effect, a, b, c)` does, `pipeline(a, b, c)`
- * does to any effect. More than five are pipelines of pipelines. A policy that could not handle the errors of those inside it is a type error.
+ * does to any effect. More than five are pipelines of pipelines. A policy that could not handle the errors of those
+ * inside it is a type error.
  *
  * @category combinators
  * @since 0.1.0
@@ -81,13 +82,18 @@ export const pipeline: Compose = (...parts: ReadonlyArray<Any>) => {
       `Resilience.pipeline: ${wrong < 0 ? "parts" : `parts.${wrong}`}: expected a policy, got ${show(parts[wrong])}`
     )
   }
-  const names = parts.flatMap((part) => part.parts)
-  return makePipeline(names, (self) => {
-    let outer = self
-    for (const part of parts) outer = part(outer) as Effect.Effect<unknown, unknown>
-    return outer
-  })
+  return compose(parts)
 }
+
+const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
+  makePipeline(
+    parts.flatMap((part) => part.parts),
+    (self) => {
+      let outer = self
+      for (const part of parts) outer = part(outer) as Effect.Effect<unknown, unknown>
+      return outer
+    }
+  )
 
 /**
  * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
@@ -126,9 +132,8 @@ export interface BreakerOptions<in E = unknown, out R = never> extends CircuitOp
 export const breaker = <E = unknown, R = never>(
   name: string,
   options?: BreakerOptions<E, R>
-): Pipeline<CircuitOpen, BreakerStore | R, never, E> => {
-  return around(subject("Resilience.breaker", name, breakerOptions("Resilience.breaker", options)))
-}
+): Pipeline<CircuitOpen, BreakerStore | R, never, E> =>
+  around(subject("Resilience.breaker", name, breakerOptions("Resilience.breaker", options)))
 
 const around = <P extends Any>(of: Subject): P => makePipeline(["breaker"], (self) => guard(self, of))
 
@@ -410,9 +415,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
     again !== false && makePipeline<Pipeline>(["retry"], retrying("Resilience.standard: retry", again, of)),
     orElse !== undefined && fallback(orElse)
   ]
-  const [first, ...rest] = parts.filter((part) => part !== false)
-  // At least the breaker is there.
-  return rest.reduce((inner, part) => pipeline(inner, part), first as Any) as unknown as Standard<O>
+  return compose(parts.filter((part) => part !== false))
 }
 
 /** The options of {@link standard}: that their functions can handle what comes is seen to by its type. */
@@ -435,7 +438,7 @@ const standardFields = Object.fromEntries(
  * @category options
  * @since 0.1.0
  */
-export interface Way<out A = unknown, out E = unknown, out R = unknown> extends BreakerOptions<never, unknown> {
+export interface Way<out A = unknown, out E = unknown, out R = unknown> extends BreakerOptions<never> {
   /** The name of the circuit. */
   readonly name: string
   readonly call: Effect.Effect<A, E, R>
@@ -477,17 +480,11 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
   }
   const calls = ways.map((way: Way | undefined, index) => {
     const { call, name, ...rest } = way ?? {}
+    const operation = `Resilience.cascade: ways.${index}`
     if (!Effect.isEffect(call)) {
-      throw new RangeError(`Resilience.cascade: ways.${index}.call: expected an effect, got ${show(call)}`)
+      throw new RangeError(`${operation}.call: expected an effect, got ${show(call)}`)
     }
-    return guard(
-      call,
-      subject(
-        `Resilience.cascade: ways.${index}`,
-        name as string,
-        breakerOptions(`Resilience.cascade: ways.${index}`, rest)
-      )
-    )
+    return guard(call, subject(operation, name as string, breakerOptions(operation, rest)))
   })
   const after = (error: unknown) => isCircuitOpen(error) || goesOn === undefined || goesOn(error)
   return calls.reduceRight((next, call) =>

@@ -147,15 +147,8 @@ export const protect: {
     const { key, policy } = options
     const read = optionalFunction(operation, "classify", options.classify) ?? classify
     const named = subject(operation, name, { policy, classify: read })
-    const keyOf =
-      typeof key === "function"
-        ? key
-        : key === undefined
-          ? originOf
-          : (
-              (text) => () =>
-                text
-            )(optionalText(operation, "key", key))
+    const text = typeof key === "function" ? undefined : optionalText(operation, "key", key)
+    const keyOf = typeof key === "function" ? key : text === undefined ? originOf : () => text
     return HttpClient.transform(self, (effect, request) =>
       Effect.suspend(() => guard(effect, { ...named, key: keyOf(request) }) as typeof effect)
     )

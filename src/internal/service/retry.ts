@@ -87,13 +87,13 @@ const fields = {
   waitForCircuit: Schema.optional(positiveMillis)
 }
 
-export const defaultTimes = 2
+const defaultTimes = 2
 const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })
 
-/** What a policy rejected is not tried again, unless somebody says so; and a Circuit's rejection not even then. */
+/** What a policy rejected is not tried again, unless somebody says so; and a circuit's rejection not even then. */
 const mayRetry =
-  (again: ((error: unknown) => boolean | Effect.Effect<boolean>) | undefined) =>
-  (error: unknown): boolean | Effect.Effect<boolean> =>
+  (again: ((error: unknown) => boolean) | undefined) =>
+  (error: unknown): boolean =>
     !isCircuitOpen(error) && (again === undefined ? !isRejection(error) : again(error))
 
 /**
@@ -114,10 +114,7 @@ export const retrying = (operation: string, options: unknown, subject?: Subject)
     Schedule.while(({ attempt }) => Effect.succeed(attempt <= times)),
     Schedule.while(({ input }) => {
       const may = retryable(input)
-      const asked = Effect.isEffect(may) ? may : Effect.succeed(may)
-      return budget === undefined
-        ? asked
-        : Effect.flatMap(asked, (may) => (may ? mayRepeat(budget) : Effect.succeed(false)))
+      return may && budget !== undefined ? mayRepeat(budget) : Effect.succeed(may)
     })
   )
   const counted = budget === undefined ? undefined : spend(budget)
