@@ -35,6 +35,20 @@ export interface About {
 
 type Ref = TxRef.TxRef<Circuit.Circuit>
 
+/** The part of a move that is done in a transaction, which may do it again. */
+const step = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  next: Next,
+  { process }: About
+): Effect.Effect<Moved | undefined> =>
+  TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
+    const now = runtime.time.now()
+    const to = next(from, now)
+    if (to !== from && process !== undefined && circuit.share !== undefined) circuit.share.adopted = to.era
+    return [to === from ? undefined : { from, to, now }, to]
+  })
+
 /**
  * Moves a circuit, in a transaction, to what `next` makes of its state; nothing happens if that is the same state. A new
  * era is announced and logged, and starts or stops the health check. `reads` are states of other circuits on which `next`
@@ -48,20 +62,34 @@ export const move = (
   about: About = {},
   reads: ReadonlyArray<Ref> = []
 ): Effect.Effect<Moved | undefined> => {
-  const modify = TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
-    const now = runtime.time.now()
-    const to = next(from, now)
-    if (to !== from && about.process !== undefined && circuit.share !== undefined) circuit.share.adopted = to.era
-    return [to === from ? undefined : { from, to, now }, to]
-  })
+  const modify = step(runtime, circuit, next, about)
   const transaction =
     reads.length === 0 ? modify : Effect.tx(Effect.andThen(Effect.forEach(reads, TxRef.get, { discard: true }), modify))
   // Nothing may come between the commit and what follows from it.
   return Effect.uninterruptible(
     Effect.flatMap(outsideTransactions(transaction), (moved) =>
-      moved === undefined || moved.from.era === moved.to.era
-        ? Effect.succeed(moved)
-        : Effect.as(follow(runtime, circuit, moved, why, about), moved)
+      Effect.as(follow(runtime, circuit, moved, why, about), moved)
+    )
+  )
+}
+
+/** One of several circuits that are moved together. */
+export interface Move {
+  readonly circuit: LiveCircuit
+  readonly next: Next
+  readonly about: About
+}
+
+/** Moves several circuits in one transaction: nobody sees one of them moved and another not. */
+export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: Circuit.Why): Effect.Effect<void> => {
+  const transaction = Effect.tx(
+    Effect.forEach(moves, ({ about, circuit, next }) => step(runtime, circuit, next, about))
+  )
+  return Effect.uninterruptible(
+    Effect.flatMap(outsideTransactions(transaction), (moved) =>
+      Effect.forEach(moves, ({ about, circuit }, i) => follow(runtime, circuit, moved[i], why, about), {
+        discard: true
+      })
     )
   )
 }
@@ -81,13 +109,16 @@ const outsideTransactions: <A>(effect: Effect.Effect<A>) => Effect.Effect<A> = E
   Context.omit(Effect.Transaction)
 )
 
+/** What a move brings with it once it is done, if it began a new era. */
 const follow = (
   runtime: Runtime,
   circuit: LiveCircuit,
-  { from, now, to }: Moved,
+  moved: Moved | undefined,
   why: Circuit.Why,
   about: About
 ): Effect.Effect<void> => {
+  if (moved === undefined || moved.from.era === moved.to.era) return Effect.void
+  const { from, now, to } = moved
   const { process } = about
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {

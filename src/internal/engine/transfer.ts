@@ -55,7 +55,7 @@ export const importAll = (
         const circuit = registry.own(name, key, policies)
         if (circuit === undefined) return Effect.succeed(0)
         const next = (from: Circuit.Circuit): Circuit.Circuit => ({ ...Fleet.shift(state, written), era: from.era + 1 })
-        return Effect.as(steer(runtime, circuit, { next, why: "Imported", detail: "imported", actor: undefined }), 1)
+        return Effect.as(steer(runtime, [circuit], { next, why: "Imported", detail: "imported", actor: undefined }), 1)
       })
       return Effect.map(brought, (counts) => counts.reduce((sum, one) => sum + one, 0))
     }

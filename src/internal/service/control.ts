@@ -69,7 +69,7 @@ const act = (
       expire(runtime, circuit),
       Effect.flatMap(Effect.isEffect(change) ? change : Effect.succeed(change), (change) =>
         Effect.map(
-          steer(runtime, circuit, { next: change, why, detail, actor }),
+          steer(runtime, [circuit], { next: change, why, detail, actor }),
           () => effective(circuit, runtime.time.now())._tag
         )
       )
@@ -103,6 +103,27 @@ export const release = (name: string, options: ByHand | undefined): Effect.Effec
 
 export const reset = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
   act("CircuitBreaker.reset", name, options, "Reset", () => Circuit.reset)
+
+/** {@link reset} of several circuits of a name, all in one transaction. */
+export const resetAll = (
+  operation: string,
+  name: string,
+  keys: ReadonlyArray<string>,
+  by: Omit<ByHand, "key"> | undefined
+): Effect.Effect<void, never, BreakerStore> => {
+  const detail = optionalText(operation, "reason", by?.reason)
+  const actor = optionalText(operation, "actor", by?.actor)
+  return Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const caller = registry.callerOf(fiber.context)
+    const circuits = keys.map((key) => registry.reach(name, key, caller))
+    // What has run out is over before anything else begins.
+    return Effect.andThen(
+      Effect.forEach(circuits, (circuit) => expire(registry.runtime, circuit), { discard: true }),
+      Effect.asVoid(steer(registry.runtime, circuits, { next: Circuit.reset, why: "Reset", detail, actor }))
+    )
+  })
+}
 
 export const close = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
   act(

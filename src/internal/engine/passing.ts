@@ -1,0 +1,18 @@
+import * as Circuit from "../../Circuit.ts"
+import { blocking } from "./dependencies.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import type { Registry } from "./registry.ts"
+import { effective } from "./standing.ts"
+
+/**
+ * Whether a call that came now would be let through, as far as this process knows without asking anybody: a flag that is an
+ * effect counts as on, a ramp as open, and a place for a probe may still go to another.
+ */
+export const passes = (registry: Registry, circuit: LiveCircuit, now: number): boolean => {
+  const { enabled, mode } = circuit.policy
+  if (mode === "observe" || enabled === false) return true
+  const holds = effective(circuit, now)
+  if (holds._tag === "Disabled") return true
+  if (holds._tag === "Isolated" || blocking(registry, circuit, now) !== undefined) return false
+  return Circuit.admission(holds, now, circuit.policy) !== "Reject"
+}
