@@ -44,8 +44,8 @@ import { registryOf, subject } from "./internal/service/protect.ts"
  * @since 0.1.0
  */
 export interface Options<out A> {
-  /** By name, what a call is given to make it with: a host, a client. Or a list of names, which are given themselves. */
-  readonly members: { readonly [name: string]: A } | ReadonlyArray<A & string>
+  /** By name, what a call is given to make it with: a host, a client. A list of names stands for the names themselves. */
+  readonly members: { readonly [name: string]: A }
   /**
    * Which of the members that let calls through is called: the one whose turn it is (`roundRobin`, the default), the first
    * (`inOrder`: the others stand by), or the one with the fewest calls in flight in this process (`leastBusy`).
@@ -80,16 +80,17 @@ export interface CircuitPool<out A> {
 export const isCircuitPool = (value: unknown): value is CircuitPool<unknown> =>
   typeof value === "object" && value !== null && TypeId in value
 
-type Members = Readonly<Record<string, unknown>>
+type Members = ReadonlyArray<readonly [name: string, value: unknown]>
 
 const members = field<Members>("one name or more, each with what its calls are given, or a list of names", (input) => {
-  const found: unknown = Array.isArray(input) ? Object.fromEntries(input.map((name) => [name, name])) : input
-  if (!isRecord(found)) return undefined
-  const names = Object.keys(found)
-  const sound =
-    !Array.isArray(input) || (names.length === input.length && input.every((one) => typeof one === "string"))
-  const named = names.length > 0 && names.every((name) => name !== "" && name.length <= maxKeyLength)
-  return named && sound ? found : undefined
+  const found = Array.isArray(input)
+    ? input.map((name) => [name, name] as const)
+    : isRecord(input)
+      ? Object.entries(input)
+      : []
+  const names = found.map(([name]) => name)
+  const sound = names.every((name) => typeof name === "string" && name !== "" && name.length <= maxKeyLength)
+  return names.length > 0 && sound && new Set(names).size === names.length ? found : undefined
 })
 
 const checked = (operation: string, pool: CircuitPool<unknown>): CircuitPool<unknown> => {
@@ -109,14 +110,20 @@ const fields = {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>(name: string, options: Options<A>): CircuitPool<A> => {
+export const make: {
+  (
+    name: string,
+    options: Omit<Options<string>, "members"> & { readonly members: ReadonlyArray<string> }
+  ): CircuitPool<string>
+  <A>(name: string, options: Options<A>): CircuitPool<A>
+} = <A>(name: string, options: { readonly policy?: BreakerPolicy.Input | undefined }): CircuitPool<A> => {
   const operation = "CircuitPool.make"
   const { choose = "roundRobin", members } = decodeOrThrow(operation, fields, options)
   const { inline } = subject(operation, circuitName(operation, name), { policy: options.policy })
   return {
     name,
-    members: Object.keys(members),
-    [TypeId]: { values: Object.values(members) as ReadonlyArray<A>, choose, policy: inline, turn: { next: 0 } }
+    members: members.map(([name]) => name),
+    [TypeId]: { values: members.map(([, value]) => value as A), choose, policy: inline, turn: { next: 0 } }
   }
 }
 

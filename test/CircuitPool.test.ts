@@ -37,6 +37,12 @@ describe("whom a pool calls", () => {
     assert.strictEqual(yield* called(inOrder), "c")
   })
 
+  scenario("in the order of the list, whatever the names", quick, function* () {
+    const pool = CircuitPool.make("api", { members: ["10", "9", "b", "1"], choose: "inOrder" })
+    assert.strictEqual(yield* called(pool), "10")
+    assert.deepStrictEqual(pool.members, ["10", "9", "b", "1"])
+  })
+
   scenario("a member whose cooldown is over is probed, and closes", quick, function* () {
     yield* down("a")
     yield* TestClock.adjust("10 seconds")
