@@ -99,6 +99,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "RedisStore",
       "EffectCircuitBreaker",
       "http/RetryAfter",
+      "internal/http/countedBody",
       "http/HttpClientBreaker",
       "http",
       "internal/contract/bench",
@@ -126,7 +127,7 @@ const edges: ReadonlyArray<string> = [
 /** What is not marked stable in Effect, and who may use it: files behind a sub-path. */
 const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<string>]> = [
   ["effect/persistence/", ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker"]],
-  ["effect/http/", ["http/HttpClientBreaker"]]
+  ["effect/http/", ["http/HttpClientBreaker", "internal/http/countedBody"]]
 ]
 
 const order = floors.flatMap(([, files]) => files)

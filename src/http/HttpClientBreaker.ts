@@ -21,7 +21,7 @@
  * ```
  *
  * Put it on the client before what retries (`HttpClient.retryTransient` after it in the pipe), so that each attempt is counted and
- * an open circuit ends the attempts. It sees the response's headers: a body that breaks off later is not counted.
+ * an open circuit ends the attempts. It sees the response's headers; with `body: true` also a body that breaks off later.
  *
  * @since 0.1.0
  */
@@ -39,9 +39,11 @@ import * as Option from "effect/Option"
 import type * as BreakerPolicy from "../BreakerPolicy.ts"
 import type { BreakerStore } from "../BreakerStore.ts"
 import type { CircuitOpen } from "../CircuitOpen.ts"
+import type { Call } from "../internal/engine/call.ts"
 import { defaultOutcome } from "../internal/engine/reading.ts"
-import { optionalFunction, optionalText } from "../internal/service/options.ts"
-import { guard, subject } from "../internal/service/protect.ts"
+import { counted, hasBody } from "../internal/http/countedBody.ts"
+import { optionalFlag, optionalFunction, optionalText } from "../internal/service/options.ts"
+import { guard, guardBeyond, leaseOf, type Subject, subject } from "../internal/service/protect.ts"
 import * as Outcome from "../Outcome.ts"
 import * as RetryAfter from "./RetryAfter.ts"
 
@@ -63,6 +65,14 @@ export interface Options<in E, out R = never> {
         exit: Exit.Exit<HttpClientResponse.HttpClientResponse, E>
       ) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
+  /**
+   * Whether the call goes on until its body has been read, so that a stream that dies after its headers is a Failure. For
+   * clients whose callers read the bodies of all responses of status 2xx: a call whose body nobody reads is Ignored in the
+   * end, and a probe recovers nothing. Default `false`.
+   */
+  readonly body?: boolean | undefined
+  /** How long a call may take whose body counts, until it is Ignored. Default 10 minutes. */
+  readonly lease?: Duration.Input | undefined
 }
 
 /** Too many requests and a timeout are the server's word that it cannot; all other 4xx are answers. */
@@ -113,6 +123,11 @@ const originOf = (request: HttpClientRequest.HttpClientRequest): string | undefi
   return url === undefined || url.origin === "null" ? undefined : url.origin
 }
 
+type Request = Effect.Effect<HttpClientResponse.HttpClientResponse, unknown>
+
+const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call) =>
+  hasBody(response) ? counted(response, (end) => permit.settle(end)) : undefined
+
 /**
  * A client whose requests pass the circuits of a name. Its requests keep their errors and gain one, `CircuitOpen`.
  *
@@ -149,8 +164,12 @@ export const protect: {
     const named = subject(operation, name, { policy, classify: read })
     const text = typeof key === "function" ? undefined : optionalText(operation, "key", key)
     const keyOf = typeof key === "function" ? key : text === undefined ? originOf : () => text
+    const lease = leaseOf(operation, options.lease)
+    const guarded = optionalFlag(operation, "body", options.body)
+      ? (effect: Request, of: Subject) => guardBeyond(effect, of, lease, withBody)
+      : guard
     return HttpClient.transform(self, (effect, request) =>
-      Effect.suspend(() => guard(effect, { ...named, key: keyOf(request) }) as typeof effect)
+      Effect.suspend(() => guarded(effect, { ...named, key: keyOf(request) }) as typeof effect)
     )
   }
 )

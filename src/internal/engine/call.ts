@@ -234,8 +234,8 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
 
   /** Runs a probe, at most this long. */
   private run(millis: number): Effect.Effect<unknown, unknown> {
-    // Who observes interrupts nobody, and who settles by himself has nothing here that could be: their leases lapse.
-    if (this.circuit.policy.mode === "observe" || this.permitMillis > 0) return this.self
+    // Who observes interrupts nobody, and a permit alone has nothing that could be: their leases lapse.
+    if (this.circuit.policy.mode === "observe" || this.self === Effect.void) return this.self
     // Where the caller cannot be interrupted the probe must not be either, though a race would: its lease lapses, too.
     return Effect.uninterruptibleMask((restore) =>
       restore(this.self) === this.self
@@ -250,7 +250,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const after = Duration.format(Duration.millis(circuit.policy.probeTimeoutMillis))
     const detail = `a probe did not end within ${after}`
     const settle = Effect.suspend(() => {
-      this.end()
+      this.end(true)
       this.isSlow(runtime.time.now())
       this.countFailure(detail)
       return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
@@ -260,14 +260,14 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     )
   }
 
-  /** Whether it still holds what it was admitted with, which it then no longer does. */
-  private end(): boolean {
+  /** Whether it still holds what it was admitted with, which it then no longer does; `due`: its time ends just now. */
+  private end(due = false): boolean {
     const { circuit, kind } = this
     this.kind = "Settled"
     if (kind === "Asking") circuit.pending--
     if (kind === "Asking" || kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
     if (this.permitMillis > 0) {
-      circuit.lapse(this.registry.runtime.time.now())
+      if (!due) circuit.lapse(this.registry.runtime.time.now())
       if (circuit.permits?.delete(this) !== true) return false
     }
     circuit.inFlight--

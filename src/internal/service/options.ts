@@ -20,6 +20,12 @@ export const optionalText = (operation: string, field: string, value: unknown): 
   throw new RangeError(`${operation}: ${field} must be a text, got ${show(value)}`)
 }
 
+/** Whether an option is on: it is off, unless something else is said. */
+export const optionalFlag = (operation: string, field: string, value: unknown): boolean => {
+  if (value === undefined || typeof value === "boolean") return value === true
+  throw new RangeError(`${operation}: ${field} must be true or false, got ${show(value)}`)
+}
+
 export const optionalFunction = <F>(operation: string, field: string, value: F | undefined): F | undefined => {
   if (value === undefined || typeof value === "function") return value
   throw new RangeError(`${operation}: ${field} must be a function, got ${show(value)}`)

@@ -91,13 +91,41 @@ export const guardOrElse = (
     )
   })
 
+/**
+ * {@link guard} for a call that may go on after its effect has ended. `goesOn` looks at what it answered, and gives the
+ * caller something in its place, which it has handed the permit to: that settles it then, or it lapses. Where it gives
+ * nothing the call has ended.
+ */
+export const guardBeyond = <A>(
+  self: Effect.Effect<A, unknown>,
+  subject: Subject,
+  leaseMillis: number,
+  goesOn: (answer: A, permit: Call) => A | undefined
+): Effect.Effect<A, unknown> =>
+  Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const circuit = locate(fiber, registry, subject)
+    let held = false
+    const watched = Effect.map(self, (answer) => {
+      const given = goesOn(answer, call)
+      held = given !== undefined
+      return given ?? answer
+    })
+    const call = new Call(registry, circuit, watched, subject.classify, tenantOf(fiber, registry, circuit), leaseMillis)
+    return Effect.onExitPrimitive(call as Effect.Effect<A, unknown>, (exit) =>
+      held && exit._tag === "Success" ? undefined : call.settle(exit)
+    )
+  })
+
 const tenantOf = (
   fiber: Fiber.Fiber<unknown, unknown>,
   registry: Registry,
   circuit: LiveCircuit
 ): string | undefined => (circuit.policy.tenants === "counted" ? registry.callerOf(fiber.context).tenant : undefined)
 
-const defaultPermitMillis = 600_000
+/** How long a permit lasts whose holder settles it by himself, if nothing else is said. */
+export const leaseOf = (operation: string, lease: unknown): number =>
+  optionalMillis(operation, "lease", lease) ?? 600_000
 
 /** Admits without running anything; whoever gets the permit settles it. */
 export const admit = (
@@ -105,7 +133,7 @@ export const admit = (
   options: (SubjectOptions & { readonly lease?: unknown }) | undefined
 ): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> => {
   const target = subject("CircuitBreaker.admit", name, options)
-  const lease = optionalMillis("CircuitBreaker.admit", "lease", options?.lease) ?? defaultPermitMillis
+  const lease = leaseOf("CircuitBreaker.admit", options?.lease)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, target)
