@@ -15,8 +15,13 @@ import { dual } from "effect/Function"
 import { CurrentTenant } from "./internal/currentTenant.ts"
 import { show } from "./internal/printable.ts"
 
-/** Identifiers come from outside, and become keys. */
-const maxLength = 256
+/**
+ * How many characters a tenant has at most: tenants come from outside, and become keys.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxLength = 256
 
 /**
  * The tenant of the current fiber, or `undefined`.

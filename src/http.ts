@@ -1,10 +1,12 @@
 /**
- * Breakers where HTTP is spoken: around Effect's `HttpClient`.
+ * Breakers where HTTP is spoken: around Effect's `HttpClient`, and around what a server does.
  *
  * - `HttpClientBreaker`: a circuit for each origin that a client calls.
+ * - `HttpServerBreaker`: a circuit around handlers and routes, which answers 503 while it is open.
  * - `RetryAfter`: what the header says.
  *
  * @since 0.1.0
  */
 export * as HttpClientBreaker from "./http/HttpClientBreaker.ts"
+export * as HttpServerBreaker from "./http/HttpServerBreaker.ts"
 export * as RetryAfter from "./http/RetryAfter.ts"

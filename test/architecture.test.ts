@@ -99,8 +99,11 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "RedisStore",
       "EffectCircuitBreaker",
       "http/RetryAfter",
+      "internal/http/failureOf",
       "internal/http/countedBody",
+      "internal/http/tenantHeader",
       "http/HttpClientBreaker",
+      "http/HttpServerBreaker",
       "http",
       "internal/contract/bench",
       "internal/contract/records",
@@ -119,6 +122,7 @@ const edges: ReadonlyArray<string> = [
   "EffectCircuitBreaker",
   "http",
   "http/HttpClientBreaker",
+  "http/HttpServerBreaker",
   "http/RetryAfter",
   "testing",
   "testing/SharedStoreContract"
@@ -127,7 +131,10 @@ const edges: ReadonlyArray<string> = [
 /** What is not marked stable in Effect, and who may use it: files behind a sub-path. */
 const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<string>]> = [
   ["effect/persistence/", ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker"]],
-  ["effect/http/", ["http/HttpClientBreaker", "internal/http/countedBody"]]
+  [
+    "effect/http/",
+    ["internal/http/countedBody", "internal/http/tenantHeader", "http/HttpClientBreaker", "http/HttpServerBreaker"]
+  ]
 ]
 
 const order = floors.flatMap(([, files]) => files)

@@ -26,8 +26,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -42,10 +41,10 @@ import type { CircuitOpen } from "../CircuitOpen.ts"
 import type { Call } from "../internal/engine/call.ts"
 import { defaultOutcome } from "../internal/engine/reading.ts"
 import { counted, hasBody } from "../internal/http/countedBody.ts"
+import { failureOf } from "../internal/http/failureOf.ts"
 import { optionalFlag, optionalFunction, optionalText } from "../internal/service/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../internal/service/protect.ts"
 import * as Outcome from "../Outcome.ts"
-import * as RetryAfter from "./RetryAfter.ts"
 
 /**
  * @category options
@@ -78,17 +77,11 @@ export interface Options<in E, out R = never> {
 /** Too many requests and a timeout are the server's word that it cannot; all other 4xx are answers. */
 const isFailure = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
-const ofResponse = (
-  response: HttpClientResponse.HttpClientResponse
-): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
-  if (!isFailure(response.status)) return Outcome.success
-  const detail = `HTTP ${response.status}`
-  if (response.headers["retry-after"] === undefined) return Outcome.failure({ detail })
-  return Effect.map(Clock.currentTimeMillis, (now) => {
-    const millis = RetryAfter.parse(response.headers, now)
-    return Outcome.failure({ detail, ...(millis === undefined ? {} : { retryAfter: Duration.millis(millis) }) })
-  })
-}
+const ofResponse = ({
+  headers,
+  status
+}: HttpClientResponse.HttpClientResponse): Outcome.Outcome | Effect.Effect<Outcome.Outcome> =>
+  isFailure(status) ? failureOf(status, headers) : Outcome.success
 
 /**
  * What the end of a request says of the server:

@@ -1,0 +1,329 @@
+/**
+ * Circuits around what an HTTP server does: while one is open, requests are answered with 503 and `Retry-After`, and the
+ * handler does not run.
+ *
+ * ```ts
+ * import { Effect, Layer, pipe } from "effect"
+ * import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ * import { HttpServerBreaker } from "effect-fuse/http"
+ *
+ * const report = pipe(Effect.succeed(HttpServerResponse.text("all is well")), HttpServerBreaker.protect("reports"))
+ *
+ * const Routes = Layer.mergeAll(
+ *   HttpRouter.add("GET", "/report", report),
+ *   HttpRouter.add("POST", "/stop", Effect.as(CircuitBreaker.isolate("reports", { for: "1 minute" }), HttpServerResponse.empty()))
+ * )
+ * const App = Layer.provide(Routes, HttpServer.layerServices)
+ * const { dispose, handler } = HttpRouter.toWebHandler(Layer.provideMerge(App, BreakerStore.layerMemory), { disableLogger: true })
+ *
+ * const get = async () => (await handler(new Request("http://local/report"))).text()
+ * await get() // => "all is well"
+ * await handler(new Request("http://local/stop", { method: "POST" }))
+ * await get() // => "{\"error\":\"circuit_open\",\"service\":\"reports\",\"tenant_id\":null,\"retry_after\":60}"
+ * await dispose()
+ * ```
+ *
+ * What a handler does for one tenant, named by the request's `X-Tenant-ID`, has circuits of its own, its calls of other services
+ * included. Who can set that header as he likes can go around an open circuit: let your gateway set it, or say `tenant: false`.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerError from "effect/http/HttpServerError"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as ProblemDetails from "effect/http/ProblemDetails"
+import type { unhandled } from "effect/Types"
+import { type Input, Policies } from "../BreakerPolicy.ts"
+import { BreakerStore } from "../BreakerStore.ts"
+import { type BulkheadFull, isBulkheadFull } from "../BulkheadFull.ts"
+import { type CircuitOpen, isCircuitOpen } from "../CircuitOpen.ts"
+import { defaultOutcome } from "../internal/engine/reading.ts"
+import { failureOf } from "../internal/http/failureOf.ts"
+import { tenantHeader } from "../internal/http/tenantHeader.ts"
+import { show } from "../internal/printable.ts"
+import { optionalFunction, optionalText } from "../internal/service/options.ts"
+import { guard, subject } from "../internal/service/protect.ts"
+import * as Outcome from "../Outcome.ts"
+import * as Tenant from "../Tenant.ts"
+
+type Response = HttpServerResponse.HttpServerResponse
+
+/**
+ * How the tenant of a request is found. A request whose header is none of what is expected is answered with 400.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TenantOptions {
+  /** The name of the header. Default `x-tenant-id`. */
+  readonly header?: string | undefined
+  /** Of how many characters at most, up to 256, which is the default. */
+  readonly maxLength?: number | undefined
+  /** What it must look like. Default: visible ASCII characters, no spaces. */
+  readonly pattern?: RegExp | undefined
+  /** Whether a request must have one. Default `false`. */
+  readonly required?: boolean | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options<in E, out R = never> {
+  /**
+   * Which circuit of the name: a text for all requests, or a function of the request and of the path of its route, as the
+   * router has it (`/users/:id`). Default: one circuit for all. Around the whole application the route is not known.
+   */
+  readonly key?:
+    | string
+    | ((request: HttpServerRequest.HttpServerRequest, route: string | undefined) => string | undefined)
+    | undefined
+  /** What differs from the policy that `BreakerPolicy` has for this name. */
+  readonly policy?: Input | undefined
+  /** Reads how a request ended. Default {@link classify}, to which it may leave the rest. */
+  readonly classify?:
+    | ((exit: Exit.Exit<Response, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
+    | undefined
+  /** Whose request it is; `false` takes nothing from it. Default the header `x-tenant-id`, where there is one. */
+  readonly tenant?: false | TenantOptions | undefined
+  /**
+   * How a rejection is answered: as JSON `{ error, service, tenant_id, retry_after }`, which is the default, with the same
+   * fields as `application/problem+json`, or as a function says.
+   */
+  readonly respond?: Respond | undefined
+}
+
+/**
+ * How a rejection is answered.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type Respond =
+  | "json"
+  | "problem"
+  | ((rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => Response)
+
+// ---- What the end of a request says ---------------------------------------------------------------------------------
+
+const ofResponse = ({ headers, status }: Response): Outcome.Outcome | Effect.Effect<Outcome.Outcome> =>
+  status < 500 ? Outcome.success : failureOf(status, headers)
+
+const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
+  Effect.flatMap(HttpServerError.causeResponse(cause), ([response]) => {
+    const outcome = ofResponse(response)
+    return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
+  })
+
+/**
+ * What the end of a request says of its handler:
+ *
+ * - Failure: status 5xx, whether it answered or failed with it, with what `Retry-After` says; a defect.
+ * - Success: every other status, 404 and 429 as well.
+ * - Ignored: an interruption, as by a client that went away; what another circuit or a bulkhead rejected.
+ *
+ * @category classifiers
+ * @since 0.1.0
+ */
+export const classify = (exit: Exit.Exit<Response, unknown>): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
+  if (exit._tag === "Success") return ofResponse(exit.value)
+  const outcome = defaultOutcome(exit)
+  return outcome._tag === "Ignored" ? outcome : ofCause(exit.cause)
+}
+
+// ---- What is answered -----------------------------------------------------------------------------------------------
+
+interface Answer {
+  readonly status: number
+  readonly error: string
+  readonly title: string
+  readonly fields: Readonly<Record<string, unknown>>
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const write = (how: "json" | "problem", { error, fields, headers = {}, status, title }: Answer): Response =>
+  HttpServerResponse.setHeaders(
+    how === "json"
+      ? HttpServerResponse.jsonUnsafe({ error, ...fields }, { status })
+      : ProblemDetails.toResponse({ type: "about:blank", title, status, error, ...fields }),
+    { "cache-control": "no-store", ...headers }
+  )
+
+/** Whole seconds, at least one; nothing where nobody knows. */
+const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined =>
+  isCircuitOpen(rejection) && Duration.isFinite(rejection.retryAfter)
+    ? Math.max(1, Math.ceil(Duration.toSeconds(rejection.retryAfter)))
+    : undefined
+
+/**
+ * The answer to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` where that is known.
+ *
+ * @category responses
+ * @since 0.1.0
+ */
+export const toResponse = (
+  rejection: CircuitOpen | BulkheadFull,
+  options: { readonly tenant?: string | undefined; readonly format?: "json" | "problem" | undefined } = {}
+): Response => {
+  const seconds = secondsUntil(rejection)
+  const open = isCircuitOpen(rejection)
+  return write(options.format ?? "json", {
+    status: 503,
+    error: open ? "circuit_open" : "bulkhead_full",
+    title: "Service Unavailable",
+    fields: {
+      service: open ? rejection.circuit : rejection.bulkhead,
+      tenant_id: options.tenant ?? null,
+      retry_after: seconds ?? null
+    },
+    headers: seconds === undefined ? {} : { "retry-after": String(seconds) }
+  })
+}
+
+type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => Response
+
+const answering = (operation: string, respond: Respond | undefined): Answering => {
+  if (typeof respond === "function") return respond
+  if (respond === undefined || respond === "json" || respond === "problem") {
+    return (rejection, tenant) => toResponse(rejection, { tenant, format: respond })
+  }
+  throw new RangeError(`${operation}: respond must be "json", "problem" or a function, got ${show(respond)}`)
+}
+
+/** Not what came: it may be anything. */
+const invalidTenant = (header: string, how: "json" | "problem"): Response =>
+  write(how, {
+    status: 400,
+    error: "invalid_tenant",
+    title: "Bad Request",
+    fields: { detail: `The header ${header} does not name a tenant` }
+  })
+
+// ---- Middleware -----------------------------------------------------------------------------------------------------
+
+type Handler = Effect.Effect<Response, unknown, unknown>
+
+const around = (operation: string, name: string, options: Options<never, unknown>): ((app: Handler) => Handler) => {
+  const { key, policy, tenant } = options
+  const read = optionalFunction(operation, "classify", options.classify) ?? classify
+  const named = subject(operation, name, { policy, classify: read })
+  const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
+  const keyOf = typeof key === "function" ? key : () => fixed
+  const answer = answering(operation, options.respond)
+  const tenants = tenant === false ? undefined : tenantHeader(operation, tenant)
+  const format = options.respond === "problem" ? "problem" : "json"
+
+  return (app) => {
+    const run = Effect.withFiber((fiber) => {
+      const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+      const route = Context.getOrUndefined(fiber.context, HttpRouter.RouteContext)?.route.path
+      const guarded = guard(app, { ...named, key: keyOf(request, route) }) as typeof app
+      return Effect.catch(guarded, (error) =>
+        isCircuitOpen(error) || isBulkheadFull(error)
+          ? Effect.map(Tenant.Current, (tenant) => answer(error, tenant))
+          : Effect.fail(error)
+      )
+    })
+    if (tenants === undefined) return run
+    return Effect.withFiber((fiber) => {
+      const found = tenants.read(Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest))
+      if (found._tag === "Invalid") return Effect.succeed(invalidTenant(tenants.header, format))
+      return found._tag === "None" ? run : Tenant.within(run, found.tenant)
+    })
+  }
+}
+
+/** What a circuit adds to a handler: its rejections, and those that the handler fails with, become responses. */
+type Protected = <E, R>(
+  app: Effect.Effect<Response, E, R>
+) => Effect.Effect<
+  Response,
+  Exclude<E, CircuitOpen | BulkheadFull>,
+  R | BreakerStore | HttpServerRequest.HttpServerRequest
+>
+
+/**
+ * A handler, or a whole application, under a circuit. While it is open the answer is 503, and nothing runs. The
+ * `CircuitOpen` and `BulkheadFull` with which the handler fails, from calls that it makes, are answered so as well, and
+ * count as Ignored.
+ *
+ * It is a middleware: for `HttpRouter.serve(routes, { middleware })`, for `HttpRouter.middleware`, or around one handler.
+ * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const protect: {
+  <E, R2 = never>(
+    name: string,
+    options: Options<E, R2> & { readonly classify: unknown }
+  ): <R>(
+    app: Effect.Effect<Response, E, R>
+  ) => Effect.Effect<
+    Response,
+    Exclude<E, CircuitOpen | BulkheadFull>,
+    R | R2 | BreakerStore | HttpServerRequest.HttpServerRequest
+  >
+  (name: string, options?: Options<never> & { readonly classify?: undefined }): Protected
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+} = (name: string, options: Options<never, unknown> = {}): any => around("HttpServerBreaker.protect", name, options)
+
+const provide = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  store: BreakerStore["Service"],
+  policies: Policies
+): Effect.Effect<A, E, Exclude<R, BreakerStore>> =>
+  Effect.provideService(Effect.provideService(self, BreakerStore, store), Policies, policies)
+
+/**
+ * {@link protect} with the store and the policies that are there where the router is built, so that they need not be among
+ * the services of each request. A handler keeps those that it has.
+ */
+const built = (operation: string, name: string, options: Options<unknown> = {}) => {
+  const protecting = around(operation, name, options)
+  return Effect.map(Effect.all([BreakerStore, Policies]), ([store, policies]) => {
+    return (app: Effect.Effect<Response, unhandled>) =>
+      Effect.withFiber<Response, unhandled, HttpServerRequest.HttpServerRequest>((fiber) => {
+        const kept = Context.getOrUndefined(fiber.context, BreakerStore)
+        const handler = kept === undefined ? app : provide(app, kept, Context.get(fiber.context, Policies))
+        return provide(protecting(handler), store, policies) as typeof app
+      })
+  })
+}
+
+/**
+ * {@link protect} for the routes of a router: provide its `layer` to those that it is for.
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { HttpRouter, HttpServerResponse } from "effect/http"
+ * import { HttpServerBreaker } from "effect-fuse/http"
+ *
+ * const Reports = Layer.mergeAll(
+ *   HttpRouter.add("GET", "/reports", HttpServerResponse.text("all")),
+ *   HttpRouter.add("GET", "/reports/:id", HttpServerResponse.text("one"))
+ * ).pipe(Layer.provide(HttpServerBreaker.middleware("reports", { key: (_, route) => route }).layer))
+ * ```
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const middleware = (name: string, options?: Options<unknown>) =>
+  HttpRouter.middleware(built("HttpServerBreaker.middleware", name, options))
+
+/**
+ * {@link protect} for all routes of a router, as a layer beside them: one circuit, unless a key of the request says otherwise.
+ * A request for which there is no route is an answer.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const layer = (name: string, options?: Options<unknown>) =>
+  HttpRouter.middleware(built("HttpServerBreaker.layer", name, options), { global: true })

@@ -1,0 +1,48 @@
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Schema from "effect/Schema"
+import * as Tenant from "../../Tenant.ts"
+import { count, decodeFields, field, flag, orThrow, textLike } from "../fields.ts"
+
+const tenantFields = {
+  header: Schema.optional(textLike("the name of a header", /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)),
+  maxLength: Schema.optional(count),
+  pattern: Schema.optional(
+    field<RegExp>("a regular expression", (input) => (input instanceof RegExp ? input : undefined))
+  ),
+  required: Schema.optional(flag)
+}
+
+/** The tenant of a request: none, a text, or one that must not be. */
+type Found =
+  | { readonly _tag: "None" }
+  | { readonly _tag: "Some"; readonly tenant: string }
+  | { readonly _tag: "Invalid" }
+
+/** Where the tenant of a request is written. */
+export interface TenantHeader {
+  readonly header: string
+  readonly read: (request: HttpServerRequest.HttpServerRequest) => Found
+}
+
+const none: Found = { _tag: "None" }
+const invalid: Found = { _tag: "Invalid" }
+
+/** Throws where an option is wrong. */
+export const tenantHeader = (operation: string, options: unknown = {}): TenantHeader => {
+  const decoded = orThrow(operation, decodeFields(tenantFields, options, "tenant"))
+  const { header = "x-tenant-id", maxLength = Tenant.maxLength, pattern = /^[\x21-\x7e]+$/, required = false } = decoded
+  if (maxLength > Tenant.maxLength) {
+    throw new RangeError(`${operation}: tenant.maxLength: expected at most ${Tenant.maxLength}, got ${maxLength}`)
+  }
+  // One that remembers where it stopped would say something else the second time.
+  const form = new RegExp(pattern.source, pattern.flags.replaceAll(/[gy]/g, ""))
+  const name = header.toLowerCase()
+  return {
+    header: name,
+    read: ({ headers }) => {
+      const tenant = headers[name]
+      if (tenant === undefined) return required ? invalid : none
+      return tenant !== "" && tenant.length <= maxLength && form.test(tenant) ? { _tag: "Some", tenant } : invalid
+    }
+  }
+}
