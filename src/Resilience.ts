@@ -37,7 +37,7 @@ import * as Bulkhead_ from "./Bulkhead.ts"
 import type { BulkheadFull } from "./BulkheadFull.ts"
 import type { CircuitOptions } from "./CircuitBreaker.ts"
 import { type CircuitOpen, isCircuitOpen } from "./CircuitOpen.ts"
-import { count, decodeOrThrow, functionField, positiveMillis, text, word } from "./internal/fields.ts"
+import { count, decodeOrThrow, functionField, onlyFields, positiveMillis, text, word } from "./internal/fields.ts"
 import { show } from "./internal/printable.ts"
 import { hedged } from "./internal/service/hedge.ts"
 import {
@@ -137,15 +137,10 @@ export const breaker = <E = unknown, R = never>(
 
 const around = <P extends Any>(of: Subject): P => makePipeline(["breaker"], (self) => guard(self, of))
 
-const breakerFields = Object.fromEntries(
-  ["key", "policy", "classify", "isFailure", "isIgnored"].map((field) => [field, Schema.optional(Schema.Unknown)])
-)
+const breakerFields = ["key", "policy", "classify", "isFailure", "isIgnored"]
 
-/** That there are no others; what is in each is seen to where it is used. */
-const breakerOptions = <O>(operation: string, options: O | undefined): O | undefined => {
-  if (options !== undefined) decodeOrThrow(operation, breakerFields, options)
-  return options
-}
+const breakerOptions = <O>(operation: string, options: O | undefined): O | undefined =>
+  options === undefined ? undefined : onlyFields(operation, breakerFields, options)
 
 /**
  * `Bulkhead.limit` as a part, in a bulkhead that is given or one of its own, which all effects in this pipeline share.
@@ -399,7 +394,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   name: string,
   options?: O
 ): Standard<O> => {
-  const given = decodeOrThrow("Resilience.standard", standardFields, options ?? {}) as Unchecked
+  const given = onlyFields("Resilience.standard", standardFields, options ?? {}) as Unchecked
   const {
     breaker: circuit,
     bulkhead: places,
@@ -428,9 +423,7 @@ type Unchecked = Pick<StandardOptions, "timeout" | "bulkhead"> & {
 const withName = (name: string, options: Bulkhead_.Options | Bulkhead_.Bulkhead) =>
   Bulkhead_.isBulkhead(options) ? options : { name, ...options }
 
-const standardFields = Object.fromEntries(
-  ["timeout", "bulkhead", "breaker", "retry", "fallback"].map((field) => [field, Schema.optional(Schema.Unknown)])
-)
+const standardFields = ["timeout", "bulkhead", "breaker", "retry", "fallback"]
 
 /**
  * One of the ways of {@link cascade}: a call and its circuit, with the options of `CircuitBreaker.protect`.

@@ -105,6 +105,9 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "http/HttpClientBreaker",
       "http/HttpServerBreaker",
       "http",
+      "queue/JobBreaker",
+      "queue/StreamBreaker",
+      "queue",
       "internal/contract/bench",
       "internal/contract/records",
       "internal/contract/ballots",
@@ -124,13 +127,16 @@ const edges: ReadonlyArray<string> = [
   "http/HttpClientBreaker",
   "http/HttpServerBreaker",
   "http/RetryAfter",
+  "queue",
+  "queue/JobBreaker",
+  "queue/StreamBreaker",
   "testing",
   "testing/SharedStoreContract"
 ]
 
 /** What is not marked stable in Effect, and who may use it: files behind a sub-path. */
 const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<string>]> = [
-  ["effect/persistence/", ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker"]],
+  ["effect/persistence/", ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker", "queue/JobBreaker"]],
   [
     "effect/http/",
     ["internal/http/countedBody", "internal/http/tenantHeader", "http/HttpClientBreaker", "http/HttpServerBreaker"]

@@ -175,6 +175,12 @@ export const decodeOrThrow = <Fields extends Schema.Struct.Fields>(
   options: unknown
 ): Schema.Struct<Fields>["Type"] => orThrow(operation, decodeFields(fields, options, ""))
 
+/** Options that have no fields but these; what is in each is seen to where it is used. */
+export const onlyFields = <O>(operation: string, names: ReadonlyArray<string>, options: O): O => {
+  decodeOrThrow(operation, Object.fromEntries(names.map((name) => [name, Schema.optional(Schema.Unknown)])), options)
+  return options
+}
+
 export const orThrow = <A>(operation: string, decoded: Result.Result<A, Problems>): A =>
   Result.getOrThrowWith(
     decoded,

@@ -6,14 +6,20 @@ import { BreakerStore } from "../../BreakerStore.ts"
 import * as CircuitOpen from "../../CircuitOpen.ts"
 import { CurrentTenant } from "../currentTenant.ts"
 import { blocking } from "../engine/dependencies.ts"
+import { passes } from "../engine/passing.ts"
+import { rejection } from "../engine/rejection.ts"
 import { effective } from "../engine/standing.ts"
 import { awaitClosed } from "./control.ts"
+import { locate, registryOf, type Subject } from "./protect.ts"
 
 /** Who is told to come back at once does not: others are probing, or a ramp lets only some through. */
 const shortestWaitMillis = 50
 
+/** Who waits for ever looks again this often: he may have been told of a circuit of which nothing is heard here. */
+const longestWaitMillis = 60_000
+
 /** Until the circuit that rejected may let calls through: until its time is over, or it closes before. */
-const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): Effect.Effect<unknown> =>
+export const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const rest = millis - shortestWaitMillis
@@ -41,21 +47,42 @@ const rejectsIn = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitO
   return (_tag !== "Closed" && _tag !== "Disabled") || blocking(registry, circuit, now) !== undefined
 }
 
+/** Until the circuit of a call may let it through, for as long as it takes. */
+export const untilPasses = (subject: Subject): Effect.Effect<void, never, BreakerStore> =>
+  Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const circuit = locate(fiber, registry, subject)
+    const now = registry.runtime.time.now()
+    if (passes(registry, circuit, now)) return Effect.void
+    const open = rejection(circuit, now, "Cooldown", blocking(registry, circuit, now))
+    return Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
+  })
+
+/** How long to wait after a rejection before the circuit is asked again. */
+export const waitMillis = (open: CircuitOpen.CircuitOpen): number =>
+  Math.max(shortestWaitMillis, Math.min(longestWaitMillis, Duration.toMillis(open.retryAfter)))
+
 const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
 /** How much longer a call may wait for circuits, over all its attempts. */
 export interface Patience {
   millis: number
+  /** Whether a call that had been started is made again: a probe that took too long. */
+  readonly again?: boolean
 }
 
 /**
  * While a circuit rejects the call, waits and calls again, as long as there is patience: what would take longer fails with
- * the rejection at once. A call that had been started is not made again.
+ * the rejection at once.
  */
 export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: Patience): Effect.Effect<A, E, R> =>
   Effect.catch(self, (error) => {
-    if (!CircuitOpen.isCircuitOpen(error) || error.reason === "ProbeTimedOut") return Effect.fail(error)
-    const wait = Math.max(shortestWaitMillis, Duration.toMillis(error.retryAfter))
+    if (!CircuitOpen.isCircuitOpen(error)) return Effect.fail(error)
+    if (error.reason === "ProbeTimedOut" && patience.again !== true) return Effect.fail(error)
+    const wait =
+      patience.millis === Infinity
+        ? waitMillis(error)
+        : Math.max(shortestWaitMillis, Duration.toMillis(error.retryAfter))
     if (wait > patience.millis) return Effect.fail(error)
     return Effect.flatMap(now, (began) =>
       Effect.andThen(

@@ -1,0 +1,305 @@
+/**
+ * Workers under a breaker: a job whose circuit is open is handed back, with the delay to wait, and costs it no attempt.
+ *
+ * ```ts
+ * import { Duration, Effect, pipe } from "effect"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ * import { JobBreaker } from "effect-fuse/queue"
+ *
+ * const work = pipe(
+ *   Effect.succeed("sent"),
+ *   JobBreaker.protect("mail", {
+ *     // What your queue calls it: change the visibility, nack with a delay, set `run_at`.
+ *     release: (delay) => Effect.succeed(`back in ${Duration.format(delay)}`),
+ *     jitter: 0
+ *   })
+ * )
+ * const program = Effect.gen(function* () {
+ *   const first = yield* work
+ *   yield* CircuitBreaker.isolate("mail", { for: "30 seconds" })
+ *   return [first, yield* work]
+ * })
+ * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => ["sent", "back in 30s"]
+ * ```
+ *
+ * A job is handed back whole, and run again from its beginning: what it did before an inner circuit rejected it, it does
+ * again. That is what queues that deliver at least once ask of jobs anyway.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type * as PersistedQueue from "effect/persistence/PersistedQueue"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import type { BreakerStore } from "../BreakerStore.ts"
+import type { ProtectOptions } from "../CircuitBreaker.ts"
+import { type CircuitOpen, isCircuitOpen } from "../CircuitOpen.ts"
+import { decodeOrThrow, functionField, positiveMillis, shareOrZero } from "../internal/fields.ts"
+import { show } from "../internal/printable.ts"
+import { optionalText } from "../internal/service/options.ts"
+import { guard, type Subject, subject } from "../internal/service/protect.ts"
+import { untilItMayPass, untilPasses, waitMillis } from "../internal/service/waiting.ts"
+
+/**
+ * How long a job stays away that is handed back: as long as the circuit says, within bounds.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Delays {
+  /** At least so long. Default 1 second. */
+  readonly minDelay?: Duration.Input | undefined
+  /** No longer than this, before `jitter`, however long the circuit stays open. Default 5 minutes. */
+  readonly maxDelay?: Duration.Input | undefined
+  /** By up to which share longer, from 0 to 1, so that not all come back at once. Default 0.2. */
+  readonly jitter?: number | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface HandBackOptions<out A, out E = never, out R = never> extends Delays {
+  /** Hands the job back, to be delivered again after `delay`, which is always finite. Its answer is the answer. */
+  readonly release: (delay: Duration.Duration, rejection: CircuitOpen) => Effect.Effect<A, E, R>
+}
+
+const delayFields = {
+  minDelay: Schema.optional(positiveMillis),
+  maxDelay: Schema.optional(positiveMillis),
+  jitter: Schema.optional(shareOrZero)
+}
+
+type DelayOf = (rejection: CircuitOpen) => Effect.Effect<Duration.Duration>
+
+const delaying = (operation: string, delays: Delays): DelayOf => {
+  const decoded = decodeOrThrow(operation, delayFields, delays)
+  const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = decoded
+  if (max < min) throw new RangeError(`${operation}: maxDelay: expected at least minDelay (${min} ms), got ${max} ms`)
+  return ({ retryAfter }) => {
+    const millis = Math.max(min, Math.min(max, Duration.toMillis(retryAfter)))
+    return Effect.map(Random.next, (random) => Duration.millis(Math.ceil(millis * (1 + jitter * random))))
+  }
+}
+
+/** Whether the call that was rejected was not made; a probe that took too long was. */
+const wasNotMade = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason !== "ProbeTimedOut"
+
+type AnyEffect = Effect.Effect<unknown, unknown>
+type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
+
+const handingBack = (operation: string, options: HandBackOptions<unknown, unknown, unknown>) => {
+  const { release, ...delays } = options ?? {}
+  const { release: checked } = decodeOrThrow(operation, { release: functionField }, { release })
+  const delayOf = delaying(operation, delays)
+  return (self: AnyEffect): AnyEffect =>
+    Effect.catch(self, (error) =>
+      wasNotMade(error)
+        ? Effect.flatMap(delayOf(error), (delay) => (checked as Release)(delay, error))
+        : Effect.fail(error)
+    )
+}
+
+/**
+ * Hands a job back when any circuit that it passes rejects it.
+ *
+ * The one `CircuitOpen` that is left is that of a probe that took longer than its policy allows: that job had been
+ * started, and it failed.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const handBack: {
+  <A2, E2, R2>(
+    options: HandBackOptions<A2, E2, R2>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | A2, E | E2, R | R2>
+  <A, E, R, A2, E2, R2>(
+    self: Effect.Effect<A, E, R>,
+    options: HandBackOptions<A2, E2, R2>
+  ): Effect.Effect<A | A2, E | E2, R | R2>
+} = dual(
+  2,
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+  (self: AnyEffect, options: HandBackOptions<unknown, unknown>): any =>
+    handingBack("JobBreaker.handBack", options)(self)
+)
+
+/**
+ * How a job is protected and handed back.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out R3 = never>
+  extends ProtectOptions<A, E, R3>,
+    HandBackOptions<A2, E2, R2> {}
+
+/**
+ * Runs a job under a circuit, and hands it back when that, or another that it passes, rejects it. See {@link handBack}.
+ *
+ * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const protect: {
+  <A, E, A2, E2, R2, R3 = never>(
+    name: string,
+    options: Options<A, E, A2, E2, R2, R3>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | A2, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
+  <A, E, R, A2, E2, R2, R3 = never>(
+    self: Effect.Effect<A, E, R>,
+    name: string,
+    options: Options<A, E, A2, E2, R2, R3>
+  ): Effect.Effect<A | A2, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+  (self: AnyEffect, name: string, options: Options<never, never, unknown, unknown, unknown>): any => {
+    const operation = "JobBreaker.protect"
+    const { classify, isFailure, isIgnored, key, policy, ...handBack } = options ?? {}
+    const of = subject(operation, name, { classify, isFailure, isIgnored, key, policy })
+    return handingBack(operation, handBack)(guard(self, of))
+  }
+)
+
+// ---- Effect's persisted queue ---------------------------------------------------------------------------------------
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface TakeOptions<in Job, in A, in E, out R = never> extends Omit<ProtectOptions<A, E, R>, "key">, Delays {
+  /** Which circuit of the name: a text for all jobs, or a function of the job, where jobs are for many. */
+  readonly key?: string | ((job: Job) => string | undefined) | undefined
+}
+
+type Queue = PersistedQueue.PersistedQueue<unknown, unknown>
+type Handler = (job: unknown, metadata: { readonly id: string; readonly attempts: number }) => AnyEffect
+
+interface Taking {
+  readonly of: Subject
+  readonly delayOf: DelayOf
+  readonly f: Handler
+}
+
+/**
+ * One circuit for all jobs: none is claimed while it is open, and one that it rejects after all is given back as it was, by an
+ * interruption, which the queue counts as no attempt.
+ */
+const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
+  const taken = Effect.suspend(() => {
+    let rejected: CircuitOpen | undefined
+    const job = queue.take((value, metadata) =>
+      Effect.catch(
+        guard(
+          Effect.suspend(() => f(value, metadata)),
+          of
+        ),
+        (error) => {
+          if (!wasNotMade(error)) return Effect.fail(error)
+          rejected = error
+          return Effect.interrupt
+        }
+      )
+    )
+    return Effect.catchCause(job as AnyEffect, (cause) =>
+      rejected !== undefined && Cause.hasInterruptsOnly(cause)
+        ? Effect.andThen(untilItMayPass(rejected, waitMillis(rejected)), next)
+        : Effect.failCause(cause)
+    )
+  })
+  const next: AnyEffect = Effect.andThen(untilPasses(of) as Effect.Effect<void>, taken)
+  return next
+}
+
+const postponed = Symbol("postponed")
+
+/**
+ * A circuit for each job: which, is known only when it has been claimed. One that its circuit rejects is offered again with the
+ * delay, and done with, so that the others get their turn; where it cannot be offered it is given back as it was.
+ */
+const takeKeyed = (
+  queue: Queue,
+  { delayOf, f, of }: Taking,
+  keyOf: (job: unknown) => string | undefined
+): AnyEffect => {
+  const taken = Effect.suspend(() => {
+    let givenBack: CircuitOpen | undefined
+    const job = queue.take((value, metadata) =>
+      Effect.catch(
+        Effect.suspend(() => guard(f(value, metadata), { ...of, key: keyOf(value) })),
+        (error) => {
+          if (!wasNotMade(error)) return Effect.fail(error)
+          const again = Effect.flatMap(delayOf(error), (delay) => queue.offer(value, { delay }) as AnyEffect)
+          return Effect.catch(Effect.as(again, postponed), () => {
+            givenBack = error
+            return Effect.interrupt
+          })
+        }
+      )
+    )
+    return Effect.matchCauseEffect(job as AnyEffect, {
+      onSuccess: (answer) => (answer === postponed ? taken : Effect.succeed(answer)),
+      onFailure: (cause) =>
+        givenBack !== undefined && Cause.hasInterruptsOnly(cause)
+          ? Effect.andThen(untilItMayPass(givenBack, waitMillis(givenBack)), taken)
+          : Effect.failCause(cause)
+    })
+  }) as AnyEffect
+  return taken
+}
+
+/**
+ * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and answers when one has been run. No attempt is
+ * counted for a job that a circuit rejects.
+ *
+ * - With one circuit for all jobs, none is taken from the queue while it is open: workers wait, all of them. A job that is
+ *   rejected after all, as when the circuit opens at that moment, or by another circuit that it passes, is given back as it
+ *   was.
+ * - With a `key` that is a function of the job, the jobs of other circuits go on. One that is rejected is offered again with
+ *   its delay and counts as done: it comes back under a new id, and its attempts begin anew.
+ *
+ * ```ts
+ * import { Effect, Layer, Schema } from "effect"
+ * import { PersistedQueue } from "effect/persistence"
+ * import { BreakerStore } from "effect-fuse"
+ * import { JobBreaker } from "effect-fuse/queue"
+ *
+ * const program = Effect.gen(function* () {
+ *   const mails = yield* PersistedQueue.make({ name: "mails", schema: Schema.String })
+ *   yield* mails.offer("hello")
+ *   return yield* JobBreaker.take(mails, "smtp", (mail) => Effect.succeed(`sent ${mail}`)) // a worker: Effect.forever
+ * })
+ * const Queues = Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
+ * await Effect.runPromise(Effect.provide(program, Layer.merge(BreakerStore.layerMemory, Queues))) // => "sent hello"
+ * ```
+ *
+ * @category workers
+ * @since 0.1.0
+ */
+export const take = <Job, RQ, A, E, R, R2 = never>(
+  queue: PersistedQueue.PersistedQueue<Job, RQ>,
+  name: string,
+  f: (job: Job, metadata: { readonly id: string; readonly attempts: number }) => Effect.Effect<A, E, R>,
+  options: TakeOptions<Job, A, E, R2> = {}
+): Effect.Effect<A, E | CircuitOpen | PersistedQueue.PersistedQueueError, RQ | R | R2 | BreakerStore> => {
+  const operation = "JobBreaker.take"
+  const { classify, isFailure, isIgnored, key, policy, ...delays } = options
+  if (typeof queue?.take !== "function") {
+    throw new RangeError(`${operation}: expected a PersistedQueue, got ${show(queue)}`)
+  }
+  if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
+  const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
+  const of = subject(operation, name, { classify, isFailure, isIgnored, key: fixed, policy })
+  const taking: Taking = { of, delayOf: delaying(operation, delays), f: f as Handler }
+  const jobs = queue as unknown as Queue
+  return (
+    typeof key === "function"
+      ? takeKeyed(jobs, taking, key as (job: unknown) => string | undefined)
+      : takeOne(jobs, taking)
+  ) as Effect.Effect<A, E>
+}
