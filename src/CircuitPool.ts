@@ -36,19 +36,22 @@ import { show } from "./internal/printable.ts"
 import * as control from "./internal/service/control.ts"
 import { type Health as HealthOf, healthOf } from "./internal/service/health.ts"
 import { circuitName } from "./internal/service/options.ts"
-import { type Choose, callOne, type Turn } from "./internal/service/pool.ts"
+import { type Choose, callOne, type Places } from "./internal/service/pool.ts"
 import { registryOf, subject } from "./internal/service/protect.ts"
 
 /**
  * @category options
  * @since 0.1.0
  */
-export interface Options<out A> {
-  /** By name, what a call is given to make it with: a host, a client. A list of names stands for the names themselves. */
-  readonly members: { readonly [name: string]: A }
+export interface Options<out Members> {
+  /**
+   * By name, what a call is given to make it with: a host, a client. Or a list of names, which are given themselves, and whose
+   * order counts even where names are numbers.
+   */
+  readonly members: Members
   /**
    * Which of the members that let calls through is called: the one whose turn it is (`roundRobin`, the default), the first
-   * (`inOrder`: the others stand by), or the one with the fewest calls in flight in this process (`leastBusy`).
+   * (`inOrder`: the others stand by), or the one with the fewest calls of this pool in flight (`leastBusy`).
    */
   readonly choose?: "roundRobin" | "inOrder" | "leastBusy" | undefined
   /** What differs from the policy that `BreakerPolicy` has for this name: one for all members. */
@@ -69,7 +72,7 @@ export interface CircuitPool<out A> {
     readonly values: ReadonlyArray<A>
     readonly choose: Choose
     readonly policy: Partial<BreakerPolicy.Policy> | undefined
-    readonly turn: Turn
+    readonly places: Places
   }
 }
 
@@ -105,25 +108,35 @@ const fields = {
 }
 
 /**
+ * What the calls of a pool with these members are given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
+
+/**
  * A pool: made once, as a constant. Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make: {
-  (
-    name: string,
-    options: Omit<Options<string>, "members"> & { readonly members: ReadonlyArray<string> }
-  ): CircuitPool<string>
-  <A>(name: string, options: Options<A>): CircuitPool<A>
-} = <A>(name: string, options: { readonly policy?: BreakerPolicy.Input | undefined }): CircuitPool<A> => {
+export const make = <M extends object>(
+  name: string,
+  options: Options<M> & (M extends ReadonlyArray<unknown> ? { readonly members: ReadonlyArray<string> } : unknown)
+): CircuitPool<Member<M>> => {
   const operation = "CircuitPool.make"
   const { choose = "roundRobin", members } = decodeOrThrow(operation, fields, options)
   const { inline } = subject(operation, circuitName(operation, name), { policy: options.policy })
   return {
     name,
     members: members.map(([name]) => name),
-    [TypeId]: { values: members.map(([, value]) => value as A), choose, policy: inline, turn: { next: 0 } }
+    [TypeId]: {
+      values: members.map(([, value]) => value as Member<M>),
+      choose,
+      policy: inline,
+      places: { last: -1, busy: [] }
+    }
   }
 }
 
@@ -156,15 +169,15 @@ export const call: {
   ): any => {
     const operation = "CircuitPool.call"
     if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
-    const { choose, policy, turn, values } = checked(operation, pool)[TypeId]
+    const { choose, places, policy, values } = checked(operation, pool)[TypeId]
     const subjects = pool.members.map((key) => ({ ...subject(operation, pool.name, options), key, inline: policy }))
-    return callOne(subjects, choose, turn, (place) => f(values[place], pool.members[place] as string))
+    return callOne(subjects, choose, places, (place) => f(values[place], pool.members[place] as string))
   }
 )
 
 /**
  * Makes all members' circuits as new, in one transaction: nobody sees one that is reset and another that is not yet. Other
- * processes with the same store hear of each by itself.
+ * processes with the same store hear of each by itself. Within a tenant these are the tenant's.
  *
  * @category by hand
  * @since 0.1.0
@@ -190,10 +203,12 @@ export interface Health extends HealthOf {}
  * @since 0.1.0
  */
 export const health = (pool: CircuitPool<unknown>): Effect.Effect<Health, never, BreakerStore> => {
-  const { members, name } = checked("CircuitPool.health", pool)
+  const { members, name, [TypeId]: its } = checked("CircuitPool.health", pool)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)
-    return Effect.succeed(healthOf(members.map((key) => inspect(registry, registry.view(name, key, caller)))))
+    return Effect.succeed(
+      healthOf(members.map((key) => inspect(registry, registry.view(name, key, caller, its.policy))))
+    )
   })
 }

@@ -16,20 +16,18 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
+import { connecting } from "./internal/redis/connecting.ts"
 import { announced, cast, list, load, type RecordReply, swap } from "./internal/redis/scripts.ts"
 import { decodeOptions, ofRedis } from "./internal/storeOptions.ts"
 import { type Change, type SharedStore, type Stored, StoreError, type Tally } from "./SharedStore.ts"
@@ -90,7 +88,15 @@ export const connect = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
   options: RedisOptions = {}
 ): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
-  Effect.flatMap(decodeOptions(ofRedis, options), (checked) => connecting(redis, checked))
+  Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
+    connecting(
+      Effect.map(Layer.build(Layer.fresh(redis)), (services) => ({
+        store: fromRedis(Context.get(services, Redis.Redis), checked),
+        // A client that has connected once connects again by itself.
+        ended: Effect.never
+      }))
+    )
+  )
 
 /**
  * Circuits that all processes with this Redis and this prefix share. Fails with a `PolicyError` that names the option that
@@ -160,63 +166,6 @@ export const layerConfig = (
   Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 type Service = Redis.Redis["Service"]
-
-/** A client that could not connect is built again, later each time. */
-const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
-
-/** A client may wait for a server that hangs when it is closed: nobody waits for that for long. */
-const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
-  Effect.flatMap(Effect.forkDetach(Scope.close(scope, Exit.void)), (closing) =>
-    Effect.timeoutOption(Fiber.await(closing), "500 millis")
-  )
-
-/** A store on a client that is still to connect: until it has, what is asked of it waits. */
-const connecting = <E, R>(
-  redis: Layer.Layer<Redis.Redis, E, R>,
-  checked: RedisOptions
-): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
-  Effect.gen(function* () {
-    const connected = yield* Deferred.make<SharedStore>()
-    let reported = false
-    let own = yield* Scope.make()
-    const attempt = Effect.gen(function* () {
-      const service = yield* Layer.buildWithScope(Layer.fresh(redis), own)
-      yield* Deferred.succeed(connected, fromRedis(Context.get(service, Redis.Redis), checked))
-    })
-    // What a client that failed leaves behind must not stay until the program ends.
-    const renew = Effect.gen(function* () {
-      const failed = own
-      own = yield* Scope.make()
-      yield* close(failed)
-    })
-    const report = (cause: Cause.Cause<E>) => {
-      const first = !reported
-      reported = true
-      return first
-        ? Effect.logWarning("Redis is not there yet; circuits are each process's own until it is", cause)
-        : Effect.void
-    }
-    const trying = yield* Effect.forkDetach(
-      Effect.retry(
-        Effect.tapCause(attempt, (cause) => Effect.andThen(report(cause), renew)),
-        reconnect
-      )
-    )
-    // Connecting cannot be interrupted, either.
-    yield* Effect.addFinalizer(() => {
-      trying.interruptUnsafe()
-      return close(own)
-    })
-    const then = <A, E2>(f: (store: SharedStore) => Effect.Effect<A, E2>) =>
-      Effect.flatMap(Deferred.await(connected), f)
-    return {
-      cast: (request) => then((store) => store.cast(request)),
-      swap: (request) => then((store) => store.swap(request)),
-      load: (circuit) => then((store) => store.load(circuit)),
-      list: (voice, ttl) => then((store) => store.list(voice, ttl)),
-      changes: Stream.unwrap(Effect.map(Deferred.await(connected), (store) => store.changes))
-    }
-  })
 
 const fromRedis = (redis: Service, { prefix = "effect-fuse", subscribe = true }: RedisOptions): SharedStore => {
   const key = (name: string): string => `{${prefix}}:${name}`

@@ -77,6 +77,54 @@ describe("whom a pool calls", () => {
     yield* Effect.forEach(fibers, Fiber.join)
   })
 
+  for (const [what, input, out] of [
+    ["disabled", quick, CircuitBreaker.disable("api", { key: "a" })],
+    ["switched off", { ...quick, enabled: false }, Effect.void]
+  ] as const) {
+    scenario(`the one with the fewest calls, those of one that is ${what} as well`, input, function* () {
+      const pool = CircuitPool.make("api", { members: ["a", "b"], choose: "leastBusy" })
+      yield* out
+      const names: Array<string> = []
+      const fibers = yield* Effect.forEach(Array.from({ length: 10 }), () =>
+        Effect.forkChild(
+          CircuitPool.call(pool, (name) => {
+            names.push(name)
+            return Effect.never
+          }),
+          { startImmediately: true }
+        )
+      )
+      assert.strictEqual(names.filter((name) => name === "a").length, 5)
+      // Those of one that end are in flight no more.
+      yield* Effect.forEach(fibers, (fiber, i) => (names[i] === "b" ? Fiber.interrupt(fiber) : Effect.void))
+      assert.deepStrictEqual(yield* times(3, called(pool)), ["b", "b", "b"])
+    })
+  }
+
+  scenario(
+    "one whose circuit only observes, and would be open, when there is no other",
+    {
+      ...quick,
+      mode: "observe"
+    },
+    function* () {
+      yield* down("a")
+      assert.deepStrictEqual(yield* times(2, called(inOrder)), ["b", "b"])
+      yield* down("b", "c")
+      assert.strictEqual(yield* called(inOrder), "a")
+    }
+  )
+
+  scenario("all that are left as often as each other, whoever is out", quick, function* () {
+    const pool = CircuitPool.make("api", { members: ["a", "b", "c", "d", "e"] })
+    yield* down("b", "c")
+    const names = yield* times(300, called(pool))
+    assert.deepStrictEqual(
+      ["a", "d", "e"].map((name) => names.filter((one) => one === name).length),
+      [100, 100, 100]
+    )
+  })
+
   scenario("what its calls are given is what its members have", quick, function* () {
     const pool = CircuitPool.make("api", { members: { eu: { port: 1 }, us: { port: 2 } } })
     const seen = yield* times(
@@ -195,6 +243,12 @@ describe("a call of a pool", () => {
       CircuitPool.make("api", { members: ["a", "b"] })
     )
     expectTypeOf(later).toEqualTypeOf<Effect.Effect<number, CircuitOpen.CircuitOpen, BreakerStore.BreakerStore>>()
+    interface Hosts {
+      readonly eu: string
+      readonly us: string
+    }
+    const hosts: Hosts = { eu: "a", us: "b" }
+    expectTypeOf(CircuitPool.make("api", { members: hosts })).toEqualTypeOf<CircuitPool.CircuitPool<string>>()
     // @ts-expect-error A pool of numbers must say what its members are called.
     assert.throws(() => CircuitPool.make("api", { members: [1, 2] }), /members/)
   })
@@ -230,6 +284,16 @@ describe("all of a pool", () => {
       ["c", "Closed", "Closed", "Reset", "new hosts", "ann"]
     ])
   })
+
+  it.effect("shows the policy of its pool, also before the first call", () =>
+    Effect.gen(function* () {
+      const pool = CircuitPool.make("other", { members: ["a"], policy: { mode: "observe" } })
+      const mode = Effect.map(CircuitPool.health(pool), ({ circuits }) => circuits[0]?.mode)
+      assert.strictEqual(yield* mode, "observe")
+      yield* called(pool)
+      assert.strictEqual(yield* mode, "observe")
+    }).pipe(Effect.provide(BreakerStore.layerMemory))
+  )
 
   scenario("loses its overrides with that", quick, function* () {
     yield* CircuitBreaker.isolate("api", { key: "a" })

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
-import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpClientResponse, HttpIncomingMessage } from "effect/http"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
@@ -105,6 +105,7 @@ const cases: ReadonlyArray<
     "successes"
   ],
   ["that is not the JSON that was hoped for", "/no-json", ({ json }) => json, "successes"],
+  ["that is no form, read as one", "/whole", ({ formData }) => formData, "successes"],
   ["that nobody has read yet", "/whole", () => Effect.void, "inFlight"],
   ["that is none, of 204", "/none", () => Effect.void, "successes"],
   ["that is none, of length 0", "/empty", () => Effect.void, "successes"],
@@ -228,6 +229,17 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("that is longer than its reader takes is an answer", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* server
+      const guarded = HttpClientBreaker.protect(yield* HttpClient.HttpClient, "http", { body: true, key: "one" })
+      const { text } = yield* guarded.get(`${origin}/whole`)
+      const error = yield* Effect.flip(Effect.provideService(text, HttpIncomingMessage.MaxBodySize, 2n as never))
+      assert.include(String(error.reason._tag === "DecodeError" && error.reason.cause), "maxBytes")
+      assert.deepStrictEqual(yield* totals, only("successes"))
+    }).pipe(Effect.scoped, Effect.provide([services, NodeHttpClient.layerNodeHttp]))
+  )
+
   it.effect("does not change the response", () =>
     Effect.gen(function* () {
       const response = yield* counted(chunks("a")).get("https://a.test?b=1")
@@ -245,6 +257,7 @@ describe("a body that counts", () => {
   it("names the options that are wrong", () => {
     const client = chunks()
     assert.throws(() => counted(client, { body: "yes" as never }), /body must be true or false/)
+    assert.throws(() => counted(client, { bodies: true } as never), /HttpClientBreaker.protect: bodies: unknown field/)
     assert.throws(() => counted(client, { lease: 0 }), /lease must be a duration above 0/)
   })
 })

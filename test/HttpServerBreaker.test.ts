@@ -31,16 +31,11 @@ const status = (status: number, headers: Record<string, string> = {}) =>
   Effect.succeed(HttpServerResponse.empty({ status, headers }))
 
 /** What these routes answer to a client, over a socket. */
-const serving = <A, E, R>(
-  routes: Layer.Layer<A, E, R>,
-  // biome-ignore lint/suspicious/noExplicitAny: a middleware of any application
-  middleware?: (app: Effect.Effect<HttpServerResponse.HttpServerResponse, any, any>) => Effect.Effect<any, any, any>
-) =>
+const serving = <A, E, R>(routes: Layer.Layer<A, E, R>, under: Layer.Layer<BreakerStore.BreakerStore> = services) =>
   HttpRouter.serve(routes as Layer.Layer<A, E, HttpRouter.HttpRouter>, {
     disableLogger: true,
-    disableListenLog: true,
-    ...(middleware === undefined ? {} : { middleware })
-  }).pipe(Layer.provideMerge(NodeHttpServer.layerTest), Layer.provideMerge(services)) as Layer.Layer<
+    disableListenLog: true
+  }).pipe(Layer.provideMerge(NodeHttpServer.layerTest), Layer.provideMerge(under)) as Layer.Layer<
     HttpClient.HttpClient | BreakerStore.BreakerStore
   >
 
@@ -221,7 +216,9 @@ describe("the end of a handler", () => {
     ["a defect that is a response", Exit.die(HttpServerResponse.empty({ status: 404 })), "Success"],
     ["an error that answers 418", Exit.fail(new Teapot()), "Success"],
     ["an error that answers 503", Exit.fail(new Overloaded()), "Failure"],
-    ["an interruption", Exit.interrupt(1), "Failure"],
+    ["an interruption", Exit.interrupt(1), "Ignored"],
+    ["a client that closed its request", Exit.succeed(HttpServerResponse.empty({ status: 499 })), "Ignored"],
+    ["the answer to a rejection", Exit.succeed(HttpServerBreaker.toResponse(rejected)), "Ignored"],
     ["an open circuit", Exit.fail(rejected), "Ignored"],
     ["a full bulkhead", Exit.fail(BulkheadFull.make({ bulkhead: "b", concurrency: 1, queue: 0 })), "Ignored"],
     ["an open circuit beside a defect", Exit.failCause(Cause.combine(Cause.fail(rejected), Cause.die("x"))), "Failure"]
@@ -343,7 +340,9 @@ describe("the tenant of a request", () => {
     ["longer than 256 characters", "x".repeat(257)],
     ["with a space", "a b"],
     ["of two headers", "a, b"],
-    ["not ASCII", "caf\u00e9"]
+    ["not ASCII", "caf\u00e9"],
+    ["with a slash, which is for keys", "a/b"],
+    ["with a per cent sign", "a%2Fb"]
   ] as const)("%s is answered with 400, and not with what came", ([, tenant]) =>
     Effect.gen(function* () {
       const { body, status } = yield* seen("/who", { "x-tenant-id": tenant })
@@ -366,11 +365,18 @@ describe("the tenant of a request", () => {
     Effect.gen(function* () {
       const status = (tenant: string) => Effect.map(get("/who", { org: tenant }), ({ status }) => status)
       assert.deepStrictEqual(
-        yield* Effect.all([status("t-1"), status("t-1"), status("t-123"), status("x-1")]),
-        [200, 200, 400, 400]
+        yield* Effect.all([
+          status("t-1"),
+          status("t-1"),
+          status("t-123"),
+          status("x-1"),
+          status("t-1x"),
+          status("xt-1")
+        ]),
+        [200, 200, 400, 400, 400, 400]
       )
       assert.strictEqual((yield* get("/who")).status, 400)
-    }).pipe(Effect.provide(route({ header: "Org", maxLength: 4, pattern: /^t-\d+$/g, required: true })))
+    }).pipe(Effect.provide(route({ header: "Org", maxLength: 4, pattern: /t-\d+/gy, required: true })))
   )
 
   it.live("is nobody where requests are not asked", () =>
@@ -428,16 +434,77 @@ describe("where it stands", () => {
     }).pipe(Effect.provide(serving(Layer.mergeAll(failing, fine, HttpServerBreaker.layer("app")))))
   )
 
-  it.live("around the application", () =>
+  it.live("beside all routes, with a circuit for whatever the request says", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 2; i++) yield* get(`/fails/${i}`)
       assert.strictEqual(yield* state("app", "GET"), "Open")
+      assert.strictEqual(yield* state("app"), "Closed")
     }).pipe(
       Effect.provide(
-        serving(Layer.merge(failing, fine), HttpServerBreaker.protect("app", { key: ({ method }) => method }))
+        serving(Layer.mergeAll(failing, fine, HttpServerBreaker.layer("app", { key: ({ method }) => method })))
       )
     )
   )
+
+  it.live("around both: a route whose circuit is open says nothing of the application", () =>
+    Effect.gen(function* () {
+      yield* CircuitBreaker.isolate("one")
+      yield* CircuitBreaker.isolate("other")
+      for (const path of ["/one", "/other", "/one", "/other"]) assert.isAtLeast((yield* get(path)).status, 503)
+      const { state, totals } = yield* CircuitBreaker.inspect("app")
+      assert.deepStrictEqual([state, totals.ignored], ["Closed", 4])
+    }).pipe(
+      Effect.provide(
+        serving(
+          Layer.mergeAll(
+            HttpRouter.add("GET", "/one", pipe(ok, HttpServerBreaker.protect("one"))),
+            HttpRouter.add("GET", "/other", ok).pipe(
+              Layer.provide(
+                HttpServerBreaker.middleware("other", { respond: () => HttpServerResponse.empty({ status: 529 }) })
+                  .layer
+              )
+            ),
+            HttpServerBreaker.layer("app")
+          )
+        )
+      )
+    )
+  )
+
+  for (const [what, app, answered] of [
+    ["a handler", HttpRouter.add("GET", "/hang", pipe(Effect.never, HttpServerBreaker.protect("app"))), true],
+    [
+      "a route",
+      HttpRouter.add("GET", "/hang", Effect.never).pipe(Layer.provide(HttpServerBreaker.middleware("app").layer)),
+      true
+    ],
+    ["all routes", Layer.merge(HttpRouter.add("GET", "/hang", Effect.never), HttpServerBreaker.layer("app")), false]
+  ] as const) {
+    it.live(`a probe that hangs fails when its time is over: around ${what}`, () =>
+      Effect.gen(function* () {
+        yield* CircuitBreaker.open("app", { for: "10 millis" })
+        yield* Effect.sleep("30 millis")
+        const probe = yield* Effect.forkChild(get("/hang"))
+        const why = Effect.map(CircuitBreaker.inspect("app"), ({ cause, state }) => [state, cause?.why])
+        yield* Effect.retry(
+          Effect.filterOrFail(why, ([state, why]) => state === "Open" && why === "ProbeTimedOut"),
+          { times: 500, schedule: Schedule.spaced("10 millis") }
+        )
+        if (answered) assert.strictEqual((yield* Fiber.join(probe)).status, 503)
+        else yield* Fiber.interrupt(probe)
+      }).pipe(
+        Effect.provide(
+          serving(
+            app as never,
+            Layer.merge(
+              BreakerStore.layerMemory,
+              Layer.orDie(BreakerPolicy.layer({ default: { probeTimeout: "100 millis" } }))
+            )
+          )
+        )
+      )
+    )
+  }
 
   it("adds to the types of a handler what it needs, and takes what it answers", () => {
     const handler: Effect.Effect<
@@ -454,10 +521,29 @@ describe("where it stands", () => {
     >()
   })
 
+  it("takes options that were written elsewhere, and keeps the errors of a handler", () => {
+    const shared: HttpServerBreaker.Options<unknown> = { tenant: { required: true } }
+    const failing: Effect.Effect<HttpServerResponse.HttpServerResponse, "no"> = Effect.fail("no")
+    type App = Effect.Effect<
+      HttpServerResponse.HttpServerResponse,
+      "no",
+      BreakerStore.BreakerStore | HttpServerRequest.HttpServerRequest
+    >
+    expectTypeOf(pipe(failing, HttpServerBreaker.protect("a", shared))).toEqualTypeOf<App>()
+    expectTypeOf(
+      pipe(failing, HttpServerBreaker.protect("a", { classify: HttpServerBreaker.classify }))
+    ).toEqualTypeOf<App>()
+    // @ts-expect-error A classifier of other errors.
+    pipe(failing, HttpServerBreaker.protect("a", { classify: (_: Exit.Exit<unknown, "other">) => Outcome.success }))
+  })
+
   it("names the options that are wrong", () => {
     const protect = HttpServerBreaker.protect as (name: unknown, options?: unknown) => unknown
     assert.throws(() => protect(""), /HttpServerBreaker.protect: name must be a text/)
     assert.throws(() => protect("a", { key: 1 }), /key must be a text/)
+    assert.throws(() => protect("a", { tennant: false }), /HttpServerBreaker.protect: tennant: unknown field/)
+    assert.throws(() => protect("a", null), /HttpServerBreaker.protect: expected an object/)
+    assert.throws(() => HttpServerBreaker.layer("a", { tennant: 1 } as never), /HttpServerBreaker.layer: tennant/)
     assert.throws(() => protect("a", { classify: 1 }), /classify must be a function/)
     assert.throws(() => protect("a", { respond: "xml" }), /respond must be "json", "problem" or a function, got "xml"/)
     assert.throws(() => protect("a", { policy: { cooldown: "soon" } }), /cooldown/)

@@ -96,6 +96,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "edges",
     [
       "internal/redis/scripts",
+      "internal/redis/connecting",
       "RedisStore",
       "EffectCircuitBreaker",
       "http/RetryAfter",

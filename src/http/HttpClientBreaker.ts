@@ -40,6 +40,7 @@ import type { BreakerStore } from "../BreakerStore.ts"
 import type { CircuitOpen } from "../CircuitOpen.ts"
 import type { Call } from "../internal/engine/call.ts"
 import { defaultOutcome } from "../internal/engine/reading.ts"
+import { onlyFields } from "../internal/fields.ts"
 import { counted, hasBody } from "../internal/http/countedBody.ts"
 import { failureOf } from "../internal/http/failureOf.ts"
 import { optionalFlag, optionalFunction, optionalText } from "../internal/service/options.ts"
@@ -58,19 +59,23 @@ export interface Options<in E, out R = never> {
   readonly key?: string | ((request: HttpClientRequest.HttpClientRequest) => string | undefined) | undefined
   /** What differs from the policy that `BreakerPolicy` has for this name. */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** Reads the end of a request. Default {@link classify}, to which it may leave the rest. */
+  /** Reads the end of a request, or of its body where that counts. Default {@link classify}, to which it may leave the rest. */
   readonly classify?:
     | ((
-        exit: Exit.Exit<HttpClientResponse.HttpClientResponse, E>
+        exit: Exit.Exit<HttpClientResponse.HttpClientResponse, E | HttpClientError.HttpClientError>
       ) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
   /**
    * Whether the call goes on until its body has been read, so that a stream that dies after its headers is a Failure. For
-   * clients whose callers read the bodies of all responses of status 2xx: a call whose body nobody reads is Ignored in the
-   * end, and a probe recovers nothing. Default `false`.
+   * clients whose callers read the bodies of all responses of status 2xx: a call whose body nobody reads is in flight until
+   * its `lease` is over, and then Ignored. One that stalls, and is given up by its reader, is Ignored as well: put a timeout
+   * on each pull of the stream if silence is a failure. Default `false`.
    */
   readonly body?: boolean | undefined
-  /** How long a call may take whose body counts, until it is Ignored. Default 10 minutes. */
+  /**
+   * How long a call may take whose body counts, until it is Ignored. Default 10 minutes. A probe has its policy's
+   * `probeTimeout` for headers and body: let that be as long as bodies take.
+   */
   readonly lease?: Duration.Input | undefined
 }
 
@@ -130,14 +135,16 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
  * @since 0.1.0
  */
 export const protect: {
-  <E, R2 = never>(
-    name: string,
-    options: Options<E, R2> & { readonly classify: unknown }
-  ): <R>(self: HttpClient.HttpClient.With<E, R>) => HttpClient.HttpClient.With<E | CircuitOpen, R | R2 | BreakerStore>
   (
     name: string,
     options?: Options<never> & { readonly classify?: undefined }
   ): <E, R>(self: HttpClient.HttpClient.With<E, R>) => HttpClient.HttpClient.With<E | CircuitOpen, R | BreakerStore>
+  <E0, R2 = never>(
+    name: string,
+    options: Options<E0, R2>
+  ): <E extends E0, R>(
+    self: HttpClient.HttpClient.With<E, R>
+  ) => HttpClient.HttpClient.With<E | CircuitOpen, R | R2 | BreakerStore>
   <E, R, R2 = never>(
     self: HttpClient.HttpClient.With<E, R>,
     name: string,
@@ -152,7 +159,7 @@ export const protect: {
     // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   ): any => {
     const operation = "HttpClientBreaker.protect"
-    const { key, policy } = options
+    const { key, policy } = onlyFields(operation, ["key", "policy", "classify", "body", "lease"], options)
     const read = optionalFunction(operation, "classify", options.classify) ?? classify
     const named = subject(operation, name, { policy, classify: read })
     const text = typeof key === "function" ? undefined : optionalText(operation, "key", key)

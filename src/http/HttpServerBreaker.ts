@@ -45,6 +45,7 @@ import { BreakerStore } from "../BreakerStore.ts"
 import { type BulkheadFull, isBulkheadFull } from "../BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../CircuitOpen.ts"
 import { defaultOutcome } from "../internal/engine/reading.ts"
+import { onlyFields } from "../internal/fields.ts"
 import { failureOf } from "../internal/http/failureOf.ts"
 import { tenantHeader } from "../internal/http/tenantHeader.ts"
 import { show } from "../internal/printable.ts"
@@ -66,7 +67,7 @@ export interface TenantOptions {
   readonly header?: string | undefined
   /** Of how many characters at most, up to 256, which is the default. */
   readonly maxLength?: number | undefined
-  /** What it must look like. Default: visible ASCII characters, no spaces. */
+  /** What it must look like, from its beginning to its end. Default: visible ASCII characters but `/` and `%`. */
   readonly pattern?: RegExp | undefined
   /** Whether a request must have one. Default `false`. */
   readonly required?: boolean | undefined
@@ -79,7 +80,7 @@ export interface TenantOptions {
 export interface Options<in E, out R = never> {
   /**
    * Which circuit of the name: a text for all requests, or a function of the request and of the path of its route, as the
-   * router has it (`/users/:id`). Default: one circuit for all. Around the whole application the route is not known.
+   * router has it, with its prefix (`/v1/users/:id`). Default: one circuit for all. In {@link layer} the route is not known.
    */
   readonly key?:
     | string
@@ -91,7 +92,10 @@ export interface Options<in E, out R = never> {
   readonly classify?:
     | ((exit: Exit.Exit<Response, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
-  /** Whose request it is; `false` takes nothing from it. Default the header `x-tenant-id`, where there is one. */
+  /**
+   * Whose request it is; `false` takes nothing from it. Default the header `x-tenant-id`, where there is one: who can set that as
+   * he likes can go around an open circuit.
+   */
   readonly tenant?: false | TenantOptions | undefined
   /**
    * How a rejection is answered: as JSON `{ error, service, tenant_id, retry_after }`, which is the default, with the same
@@ -113,8 +117,17 @@ export type Respond =
 
 // ---- What the end of a request says ---------------------------------------------------------------------------------
 
-const ofResponse = ({ headers, status }: Response): Outcome.Outcome | Effect.Effect<Outcome.Outcome> =>
-  status < 500 ? Outcome.success : failureOf(status, headers)
+/** Responses that say that something was rejected: of who wrote them they say nothing. */
+const rejections = new WeakSet<Response>()
+
+/** Effect's own, for a client that went away. */
+const clientClosedRequest = 499
+
+const ofResponse = (response: Response): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
+  const { headers, status } = response
+  if (status === clientClosedRequest || rejections.has(response)) return Outcome.ignored
+  return status < 500 ? Outcome.success : failureOf(status, headers)
+}
 
 const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
   Effect.flatMap(HttpServerError.causeResponse(cause), ([response]) => {
@@ -127,7 +140,10 @@ const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
  *
  * - Failure: status 5xx, whether it answered or failed with it, with what `Retry-After` says; a defect.
  * - Success: every other status, 404 and 429 as well.
- * - Ignored: an interruption, as by a client that went away; what another circuit or a bulkhead rejected.
+ * - Ignored: an interruption, as by a client that went away; what another circuit or a bulkhead rejected, also where that is
+ *   answered already.
+ *
+ * It sees the response before it is sent: a stream that breaks off later is not counted.
  *
  * @category classifiers
  * @since 0.1.0
@@ -174,7 +190,7 @@ export const toResponse = (
 ): Response => {
   const seconds = secondsUntil(rejection)
   const open = isCircuitOpen(rejection)
-  return write(options.format ?? "json", {
+  const response = write(options.format ?? "json", {
     status: 503,
     error: open ? "circuit_open" : "bulkhead_full",
     title: "Service Unavailable",
@@ -185,12 +201,20 @@ export const toResponse = (
     },
     headers: seconds === undefined ? {} : { "retry-after": String(seconds) }
   })
+  rejections.add(response)
+  return response
 }
 
 type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => Response
 
 const answering = (operation: string, respond: Respond | undefined): Answering => {
-  if (typeof respond === "function") return respond
+  if (typeof respond === "function") {
+    return (rejection, tenant) => {
+      const response = respond(rejection, tenant)
+      rejections.add(response)
+      return response
+    }
+  }
   if (respond === undefined || respond === "json" || respond === "problem") {
     return (rejection, tenant) => toResponse(rejection, { tenant, format: respond })
   }
@@ -211,7 +235,7 @@ const invalidTenant = (header: string, how: "json" | "problem"): Response =>
 type Handler = Effect.Effect<Response, unknown, unknown>
 
 const around = (operation: string, name: string, options: Options<never, unknown>): ((app: Handler) => Handler) => {
-  const { key, policy, tenant } = options
+  const { key, policy, tenant } = onlyFields(operation, ["key", "policy", "classify", "tenant", "respond"], options)
   const read = optionalFunction(operation, "classify", options.classify) ?? classify
   const named = subject(operation, name, { policy, classify: read })
   const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
@@ -250,28 +274,28 @@ type Protected = <E, R>(
 >
 
 /**
- * A handler, or a whole application, under a circuit. While it is open the answer is 503, and nothing runs. The
- * `CircuitOpen` and `BulkheadFull` with which the handler fails, from calls that it makes, are answered so as well, and
- * count as Ignored.
+ * A handler under a circuit. While it is open the answer is 503, and nothing runs. The `CircuitOpen` and `BulkheadFull` with
+ * which the handler fails, from calls that it makes, are answered so as well, with the name of that circuit, and count as
+ * Ignored.
  *
- * It is a middleware: for `HttpRouter.serve(routes, { middleware })`, for `HttpRouter.middleware`, or around one handler.
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * It is no middleware for `HttpRouter.serve`: that one stands behind the sending of the response, where no error is to be seen
+ * any more. Use {@link layer} there. Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
  *
  * @category middleware
  * @since 0.1.0
  */
 export const protect: {
-  <E, R2 = never>(
+  (name: string, options?: Options<never> & { readonly classify?: undefined }): Protected
+  <E0, R2 = never>(
     name: string,
-    options: Options<E, R2> & { readonly classify: unknown }
-  ): <R>(
+    options: Options<E0, R2>
+  ): <E extends E0, R>(
     app: Effect.Effect<Response, E, R>
   ) => Effect.Effect<
     Response,
     Exclude<E, CircuitOpen | BulkheadFull>,
     R | R2 | BreakerStore | HttpServerRequest.HttpServerRequest
   >
-  (name: string, options?: Options<never> & { readonly classify?: undefined }): Protected
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
 } = (name: string, options: Options<never, unknown> = {}): any => around("HttpServerBreaker.protect", name, options)
 
@@ -319,8 +343,9 @@ export const middleware = (name: string, options?: Options<unknown>) =>
   HttpRouter.middleware(built("HttpServerBreaker.middleware", name, options))
 
 /**
- * {@link protect} for all routes of a router, as a layer beside them: one circuit, unless a key of the request says otherwise.
- * A request for which there is no route is an answer.
+ * {@link protect} for all routes of a router, as a layer beside them: one circuit, unless a key of the request says otherwise;
+ * which route that is, is not known yet. A request for which there is no route is an answer. A probe that hangs fails when its
+ * time is over, but is not interrupted.
  *
  * @category middleware
  * @since 0.1.0

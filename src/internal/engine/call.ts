@@ -236,27 +236,42 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private run(millis: number): Effect.Effect<unknown, unknown> {
     // Who observes interrupts nobody, and a permit alone has nothing that could be: their leases lapse.
     if (this.circuit.policy.mode === "observe" || this.self === Effect.void) return this.self
-    // Where the caller cannot be interrupted the probe must not be either, though a race would: its lease lapses, too.
     return Effect.uninterruptibleMask((restore) =>
       restore(this.self) === this.self
-        ? this.self
+        ? this.untilDue(millis)
         : restore(Effect.timeoutOrElse(this.self, { duration: millis, orElse: () => this.probeTimedOut() }))
     )
   }
 
+  /** Where the caller cannot be interrupted the probe must not be either, though a race would: it goes on, and has failed. */
+  private untilDue(millis: number): Effect.Effect<unknown, unknown> {
+    const due = this.registry.runtime.background(Effect.andThen(Effect.sleep(millis), this.timedOut))
+    return Effect.onExitPrimitive(this.self, () => {
+      due.interruptUnsafe()
+      return undefined
+    })
+  }
+
   private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
+    const { circuit, registry } = this
+    return Effect.flatMap(this.timedOut, () =>
+      Effect.fail(rejection(circuit, registry.runtime.time.now(), "ProbeTimedOut"))
+    )
+  }
+
+  /** Settles a probe whose time is over, if it has not ended just now. */
+  private get timedOut(): Effect.Effect<void> {
     const { circuit } = this
-    const { runtime } = this.registry
     const after = Duration.format(Duration.millis(circuit.policy.probeTimeoutMillis))
     const detail = `a probe did not end within ${after}`
-    const settle = Effect.suspend(() => {
-      this.end(true)
-      this.isSlow(runtime.time.now())
-      this.countFailure(detail)
-      return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
-    })
-    return Effect.flatMap(Effect.uninterruptible(settle), () =>
-      Effect.fail(rejection(circuit, runtime.time.now(), "ProbeTimedOut"))
+    return Effect.uninterruptible(
+      Effect.suspend(() => {
+        if (this.kind !== "Probe") return Effect.void
+        this.end(true)
+        this.isSlow(this.registry.runtime.time.now())
+        this.countFailure(detail)
+        return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
+      })
     )
   }
 

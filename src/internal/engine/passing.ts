@@ -8,9 +8,11 @@ import { effective } from "./standing.ts"
  * Whether a call that came now would be let through, as far as this process knows without asking anybody: a flag that is an
  * effect counts as on, a ramp as open, and a place for a probe may still go to another.
  */
-export const passes = (registry: Registry, circuit: LiveCircuit, now: number): boolean => {
-  const { enabled, mode } = circuit.policy
-  if (mode === "observe" || enabled === false) return true
+export const passes = (registry: Registry, circuit: LiveCircuit, now: number): boolean =>
+  circuit.policy.mode === "observe" || circuit.policy.enabled === false || admits(registry, circuit, now)
+
+/** The same, by its state alone: as if it were there to reject calls. */
+export const admits = (registry: Registry, circuit: LiveCircuit, now: number): boolean => {
   const holds = effective(circuit, now)
   if (holds._tag === "Disabled") return true
   if (holds._tag === "Isolated" || blocking(registry, circuit, now) !== undefined) return false

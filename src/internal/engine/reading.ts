@@ -10,17 +10,17 @@ export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | 
 
 const maxErrorLength = 300
 
-/** A defect or an error is a failure; that another policy rejected the call says nothing of what this one calls. */
+/** A defect or an error is a failure; an interruption, or that another policy rejected the call, says nothing of what it calls. */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
-  let rejected = false
+  let silent = false
   for (const reason of cause.reasons) {
     if (reason._tag === "Die") return plainFailure
     if (reason._tag === "Fail") {
       if (!isRejection(reason.error)) return plainFailure
-      rejected = true
     }
+    silent = true
   }
-  return rejected ? Outcome.ignored : plainFailure
+  return silent ? Outcome.ignored : plainFailure
 }
 
 const plainFailure = Outcome.failure()

@@ -89,10 +89,11 @@ export class Registry {
   }
 
   /** The circuit that somebody looks at: the one that calls would use, or one that nobody has called, kept nowhere. */
-  view(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
+  view(name: string, key: string | undefined, { policies, tenant }: Caller, inline?: Partial<Policy>): LiveCircuit {
     const group = this.groups.get(name)
     if (group === undefined) {
       const unused = new NamedGroup(name, policies)
+      if (inline !== undefined) unused.agree(policies, inline)
       return new LiveCircuit(unused, keyFor(unused.policy, key, tenant))
     }
     group.refresh()

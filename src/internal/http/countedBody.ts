@@ -21,14 +21,20 @@ export const hasBody = ({ headers, request, status }: Response): boolean =>
 /** Of an end that its reader made, and not the body: he had enough of it, unless he was interrupted. */
 const ofReader = (end: End): End => (end._tag === "Failure" && !Cause.hasInterruptsOnly(end.cause) ? Exit.void : end)
 
-/** A body that came, but is empty or not the JSON that somebody hoped for, is an answer. */
+/** A body that came, but is empty, longer than its reader takes, or not the JSON that he hoped for, is an answer. */
 const arrived = (end: End): boolean => {
   if (end._tag === "Success") return true
   const error = Option.getOrUndefined(Cause.findErrorOption(end.cause))
   if (!HttpClientError.isHttpClientError(error)) return false
   const { reason } = error
-  return reason._tag === "EmptyBodyError" || (reason._tag === "DecodeError" && reason.cause instanceof SyntaxError)
+  if (reason._tag !== "DecodeError") return reason._tag === "EmptyBodyError"
+  const { cause } = reason
+  return cause instanceof SyntaxError || (cause instanceof Error && "_tag" in cause && cause._tag === "MaxBytesError")
 }
+
+/** Whether what is read as a form is one: else it fails whatever comes. */
+const isForm = ({ headers }: Response): boolean =>
+  /^(multipart\/form-data|application\/x-www-form-urlencoded)/i.test(headers["content-type"] ?? "")
 
 const bodies: ReadonlySet<PropertyKey> = new Set(["text", "json", "arrayBuffer", "urlParamsBody", "formData"])
 
@@ -53,6 +59,9 @@ export const counted = (response: Response, settle: (end: End) => Effect.Effect<
     get: (target, name) => {
       const value = Reflect.get(target, name, target)
       if (name === "stream") return watched(value as Response["stream"])
+      if (name === "formData" && !isForm(response)) {
+        return Effect.onExit(value as Response["formData"], (end) => ended(ofReader(end)))
+      }
       return bodies.has(name) ? Effect.onExit(value as Response["text"], ended) : value
     }
   })

@@ -30,12 +30,12 @@ const invalid: Found = { _tag: "Invalid" }
 /** Throws where an option is wrong. */
 export const tenantHeader = (operation: string, options: unknown = {}): TenantHeader => {
   const decoded = orThrow(operation, decodeFields(tenantFields, options, "tenant"))
-  const { header = "x-tenant-id", maxLength = Tenant.maxLength, pattern = /^[\x21-\x7e]+$/, required = false } = decoded
+  const { header = "x-tenant-id", maxLength = Tenant.maxLength, pattern = /[!-$&-.0-~]+/, required = false } = decoded
   if (maxLength > Tenant.maxLength) {
     throw new RangeError(`${operation}: tenant.maxLength: expected at most ${Tenant.maxLength}, got ${maxLength}`)
   }
-  // One that remembers where it stopped would say something else the second time.
-  const form = new RegExp(pattern.source, pattern.flags.replaceAll(/[gy]/g, ""))
+  // The whole of it: half a match is somebody else. And one that remembers where it stopped would say another thing next time.
+  const form = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replaceAll(/[gmy]/g, ""))
   const name = header.toLowerCase()
   return {
     header: name,

@@ -118,10 +118,11 @@ export const resetAll = (
     const caller = registry.callerOf(fiber.context)
     const circuits = keys.map((key) => registry.reach(name, key, caller))
     // What has run out is over before anything else begins.
-    return Effect.andThen(
+    const reset = Effect.andThen(
       Effect.forEach(circuits, (circuit) => expire(registry.runtime, circuit), { discard: true }),
-      Effect.asVoid(steer(registry.runtime, circuits, { next: Circuit.reset, why: "Reset", detail, actor }))
+      Effect.suspend(() => steer(registry.runtime, circuits, { next: Circuit.reset, why: "Reset", detail, actor }))
     )
+    return Effect.asVoid(reset)
   })
 }
 

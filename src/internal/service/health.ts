@@ -2,10 +2,13 @@ import type { Inspection } from "../engine/inspection.ts"
 
 /** Several circuits as one answer. */
 export interface Health {
-  /** Of how many calls pass: Closed or Disabled, with nothing that they depend on in the way. */
+  /** How many are Closed or Disabled, with nothing that they depend on in the way. One that only observes counts like others. */
   readonly healthy: number
   readonly total: number
-  /** The mean of what share of the calls in its longest window failed, over the circuits that have counted calls; 0 if none has. */
+  /**
+   * What share of the calls failed in each circuit's window (the one that has seen most), and of that the mean; 0 where no
+   * window has seen a call. A trip that counts only failures in a row has no window.
+   */
   readonly failureRate: number
   readonly circuits: ReadonlyArray<Inspection>
 }
@@ -14,7 +17,7 @@ const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
   state === "Disabled" || (state === "Closed" && blockedBy === undefined)
 
 /** The share of failures in the window that has seen most, or nothing where none has seen a call. */
-const failureRateOf = ({ windows }: Inspection): number | undefined =>
+export const failureRateOf = ({ windows }: Inspection): number | undefined =>
   windows.reduce<{ calls: number; failureRate: number | undefined }>(
     (most, one) => (one.calls > most.calls ? one : most),
     {

@@ -2,45 +2,42 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { CircuitOpen } from "../../CircuitOpen.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { passes } from "../engine/passing.ts"
+import { admits, passes } from "../engine/passing.ts"
 import type { Registry } from "../engine/registry.ts"
 import { waitOf } from "../engine/standing.ts"
 import { guardOrElse, locate, registryOf, type Subject } from "./protect.ts"
 
 export type Choose = "roundRobin" | "inOrder" | "leastBusy"
 
-/** Whose turn it is, of members that are all as good. */
-export interface Turn {
-  next: number
-}
-
-interface Candidate {
-  readonly place: number
-  readonly circuit: LiveCircuit
+/** What a pool knows of its members, by their places. */
+export interface Places {
+  /** Who was called last. */
+  last: number
+  /** How many calls are in flight with each, whether its circuit counts them or not. */
+  readonly busy: Array<number>
 }
 
 /**
  * The places of all members in the order in which they are to be tried: those whose circuits let calls through as `choose`
- * says, and of the others, in case none does, the one that will first. All are looked at in one breath, so that none can
- * change in between.
+ * says, and of the others, in case none does, the one that will first. A circuit that would reject if it were allowed to comes
+ * after those that would not. All are looked at in one breath, so that none can change in between.
  */
 const inOrder = (
   registry: Registry,
   circuits: ReadonlyArray<LiveCircuit>,
   choose: Choose,
-  turn: Turn
+  { busy, last }: Places
 ): ReadonlyArray<number> => {
   const now = registry.runtime.time.now()
-  const start = choose === "inOrder" ? 0 : turn.next++ % circuits.length
-  const rotated = circuits.map((_, i): Candidate => {
-    const place = (start + i) % circuits.length
-    return { place, circuit: circuits[place] as LiveCircuit }
-  })
-  const open = rotated.filter(({ circuit }) => passes(registry, circuit, now))
-  if (choose === "leastBusy") open.sort((a, b) => a.circuit.inFlight - b.circuit.inFlight)
-  if (open.length > 0) return open.map(({ place }) => place)
-  const soonest = rotated.reduce((best, one) => (waitOf(one.circuit, now) < waitOf(best.circuit, now) ? one : best))
-  return [soonest.place]
+  const start = choose === "inOrder" ? 0 : last + 1
+  const places = circuits.map((_, i) => (start + i) % circuits.length)
+  const at = (place: number) => circuits[place] as LiveCircuit
+  const load = (place: number) => busy[place] ?? 0
+  const sound = places.filter((place) => admits(registry, at(place), now))
+  if (choose === "leastBusy") sound.sort((a, b) => load(a) - load(b))
+  const others = places.filter((place) => !sound.includes(place) && passes(registry, at(place), now))
+  if (sound.length + others.length > 0) return [...sound, ...others]
+  return [places.reduce((best, one) => (waitOf(at(one), now) < waitOf(at(best), now) ? one : best))]
 }
 
 const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
@@ -50,21 +47,28 @@ const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
 export const callOne = (
   subjects: ReadonlyArray<Subject>,
   choose: Choose,
-  turn: Turn,
+  places: Places,
   f: (place: number) => Effect.Effect<unknown, unknown>
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuits = subjects.map((subject) => locate(fiber, registry, subject))
-    const places = inOrder(registry, circuits, choose, turn)
+    const order = inOrder(registry, circuits, choose, places)
     const from = (i: number, rejected: CircuitOpen | undefined): Effect.Effect<unknown, unknown> => {
-      const place = places[i]
+      const place = order[i]
       if (place === undefined) return Effect.fail(rejected)
-      return guardOrElse(
-        Effect.suspend(() => f(place)),
-        subjects[place] as Subject,
-        (open) => from(i + 1, sooner(rejected, open))
-      )
+      let began = false
+      const called = Effect.suspend(() => {
+        began = true
+        places.last = place
+        places.busy[place] = (places.busy[place] ?? 0) + 1
+        return f(place)
+      })
+      const call = Effect.onExitPrimitive(called, () => {
+        if (began) places.busy[place] = (places.busy[place] ?? 1) - 1
+        return undefined
+      })
+      return guardOrElse(call, subjects[place] as Subject, (open) => from(i + 1, sooner(rejected, open)))
     }
     return from(0, undefined)
   })
