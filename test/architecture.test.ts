@@ -109,6 +109,14 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "queue/JobBreaker",
       "queue/StreamBreaker",
       "queue",
+      "internal/promise/types",
+      "internal/promise/errors",
+      "internal/promise/clock",
+      "internal/promise/redis",
+      "internal/promise/home",
+      "internal/promise/options",
+      "internal/promise/manager",
+      "promise",
       "internal/contract/bench",
       "internal/contract/records",
       "internal/contract/ballots",
@@ -128,6 +136,7 @@ const edges: ReadonlyArray<string> = [
   "http/HttpClientBreaker",
   "http/HttpServerBreaker",
   "http/RetryAfter",
+  "promise",
   "queue",
   "queue/JobBreaker",
   "queue/StreamBreaker",
@@ -137,11 +146,19 @@ const edges: ReadonlyArray<string> = [
 
 /** What is not marked stable in Effect, and who may use it: files behind a sub-path. */
 const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<string>]> = [
-  ["effect/persistence/", ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker", "queue/JobBreaker"]],
+  [
+    "effect/persistence/",
+    ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker", "queue/JobBreaker", "internal/promise/redis"]
+  ],
   [
     "effect/http/",
     ["internal/http/countedBody", "internal/http/tenantHeader", "http/HttpClientBreaker", "http/HttpServerBreaker"]
   ]
+]
+
+/** Packages that users may have, loaded only where one asks for them. */
+const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
+  ["@effect/platform-node/NodeRedis", "internal/promise/redis"]
 ]
 
 const order = floors.flatMap(([, files]) => files)
@@ -198,7 +215,8 @@ describe("the house", () => {
     for (const { name, text } of sources) {
       const folders = unstable.flatMap(([folder, files]) => (files.includes(name) ? [folder] : []))
       const allowed = (one: string) =>
-        folders.some((folder) => one.startsWith(folder) && /^[A-Z]\w+$/.test(one.slice(folder.length)))
+        folders.some((folder) => one.startsWith(folder) && /^[A-Z]\w+$/.test(one.slice(folder.length))) ||
+        optional.some(([specifier, file]) => one === specifier && name === file)
       for (const one of importsOf(text).filter((one) => !one.startsWith(".") && !allowed(one))) {
         assert.match(one, /^effect\/[A-Z][A-Za-z]+$/, `${name} imports ${one}`)
         const module = readFileSync(join(root, "node_modules/effect/src", `${one.slice("effect/".length)}.ts`), "utf8")
@@ -287,6 +305,15 @@ describe("the public surface", () => {
         .sort()
         .join("\n")
       await expect(surface).toMatchFileSnapshot("public-surface.txt")
+      // Who has no Effect sees none: what the declarations of `promise` name, they and theirs.
+      const named = new Set(["promise"])
+      for (const file of named) {
+        for (const one of importsOf(readFileSync(join(out, `${file}.d.ts`), "utf8"))) {
+          assert.match(one, /^\./, `${file}.d.ts imports ${one}`)
+          named.add(local(file, one))
+        }
+      }
+      assert.include([...named], "internal/promise/types")
     } finally {
       rmSync(out, { recursive: true, force: true })
     }

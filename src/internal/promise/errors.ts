@@ -1,0 +1,179 @@
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import { type BulkheadFull, isBulkheadFull } from "../../BulkheadFull.ts"
+import { type CircuitOpen, isCircuitOpen } from "../../CircuitOpen.ts"
+import { withoutStack } from "../bareError.ts"
+import { Rejection } from "../rejections.ts"
+import type { Scope, State } from "./types.ts"
+
+/**
+ * What a breaker itself rejects a call with. Tell them apart by their class, or by `code`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export abstract class BreakerError extends Error {
+  abstract readonly code: "CIRCUIT_OPEN" | "BULKHEAD_FULL" | "TIMEOUT" | "SHUT_DOWN" | "INVALID_OPTIONS"
+  override get name(): string {
+    return this.constructor.name
+  }
+}
+
+/**
+ * The call was not made: its circuit is open, or lets only some calls through. (With the reason `ProbeTimedOut` it had been
+ * made, and took too long for a probe.)
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CircuitOpenError extends BreakerError {
+  readonly code = "CIRCUIT_OPEN"
+  readonly circuit: string
+  readonly key: string | undefined
+  readonly state: State
+  /** Whose state it is: this process's own, or that of all that share the store. */
+  readonly scope: Scope
+  readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
+  /** Milliseconds until a call may succeed; `Infinity` while it is isolated without an end. */
+  readonly retryAfter: number
+  /** How often in a row the circuit has opened. */
+  readonly openings: number
+  /** The circuit that this one depends on, where that is why. */
+  readonly dependency: string | undefined
+  /** Why it opened, in words. */
+  readonly detail: string | undefined
+
+  constructor(open: CircuitOpenFields) {
+    super(open.message)
+    this.circuit = open.circuit
+    this.key = open.key
+    this.state = open.state
+    this.scope = open.scope
+    this.reason = open.reason
+    this.retryAfter = open.retryAfter
+    this.openings = open.openings
+    this.dependency = open.dependency
+    this.detail = open.detail
+  }
+
+  /** @internal */
+  get [Rejection](): true {
+    return true
+  }
+}
+
+/** The fields of {@link CircuitOpenError}. */
+export interface CircuitOpenFields {
+  readonly message: string
+  readonly circuit: string
+  readonly key?: string | undefined
+  readonly state: State
+  readonly scope: Scope
+  readonly reason: CircuitOpenError["reason"]
+  readonly retryAfter: number
+  readonly openings: number
+  readonly dependency?: string | undefined
+  readonly detail?: string | undefined
+}
+
+/**
+ * The call was not made: as many run and wait as may.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class BulkheadFullError extends BreakerError {
+  readonly code = "BULKHEAD_FULL"
+  readonly bulkhead: string
+
+  constructor(bulkhead: string, message: string) {
+    super(message)
+    this.bulkhead = bulkhead
+  }
+
+  /** @internal */
+  get [Rejection](): true {
+    return true
+  }
+}
+
+/**
+ * The call took longer than `timeout`, and its signal was aborted.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TimeoutError extends BreakerError {
+  readonly code = "TIMEOUT"
+  readonly circuit: string
+  /** Milliseconds. */
+  readonly timeout: number
+
+  constructor(circuit: string, timeout: number) {
+    super(`A call of "${circuit}" took longer than ${timeout} ms`)
+    this.circuit = circuit
+    this.timeout = timeout
+  }
+}
+
+/**
+ * The breaker, or its manager, was shut down.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ShutdownError extends BreakerError {
+  readonly code = "SHUT_DOWN"
+}
+
+/**
+ * Options that cannot be used, each named by the message; or a package that they need and that is not installed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ConfigurationError extends BreakerError {
+  readonly code = "INVALID_OPTIONS"
+}
+
+const ofCircuitOpen = (open: CircuitOpen): CircuitOpenError => {
+  const { circuit, dependency, detail, key, message, openings, reason, retryAfter, scope, state } = open
+  const millis = Duration.toMillis(retryAfter)
+  return withoutStack(
+    () =>
+      new CircuitOpenError({
+        message,
+        circuit,
+        key,
+        state,
+        scope,
+        reason,
+        retryAfter: millis,
+        openings,
+        dependency,
+        detail
+      })
+  )
+}
+
+const ofBulkheadFull = ({ bulkhead, message }: BulkheadFull): BulkheadFullError =>
+  withoutStack(() => new BulkheadFullError(bulkhead, message))
+
+/** What somebody without Effect gets for an error: his own as it is. */
+export const toPlain = (error: unknown, circuit: string, timeoutMillis: number): unknown => {
+  if (isCircuitOpen(error)) return ofCircuitOpen(error)
+  if (isBulkheadFull(error)) return ofBulkheadFull(error)
+  return Cause.isTimeoutError(error) ? new TimeoutError(circuit, timeoutMillis) : error
+}
+
+/** What is wrong with options, as an error of this face. */
+export const asConfigurationError = <A>(check: () => A): A => {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof RangeError || (error instanceof Error && error.name === "PolicyError")) {
+      throw new ConfigurationError(error.message)
+    }
+    throw error
+  }
+}

@@ -1,0 +1,162 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as BreakerStore from "../../BreakerStore.ts"
+import * as CircuitBreaker from "../../CircuitBreaker.ts"
+import { background } from "./clock.ts"
+import type { RedisOptions } from "./redis.ts"
+import type { BreakerEvent, EventName } from "./types.ts"
+
+type Store = BreakerStore.BreakerStore
+type Services = Context.Context<Store>
+
+export interface HomeOptions {
+  readonly redis: RedisOptions | undefined
+  readonly maxCircuits: number | undefined
+  readonly log: ((level: string, message: string) => void) | undefined
+}
+
+type Listener = (event: BreakerEvent) => void
+
+const names: Readonly<Record<BreakerEvent["to"], EventName>> = {
+  Open: "open",
+  HalfOpen: "halfOpen",
+  Closed: "close",
+  Isolated: "isolate",
+  Disabled: "disable"
+}
+
+const logging = (log: HomeOptions["log"]): Layer.Layer<never> =>
+  Logger.layer(
+    log === undefined
+      ? []
+      : [
+          Logger.make(({ logLevel, message }) => {
+            const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
+            log(logLevel.toLowerCase(), parts.map(String).join(" "))
+          })
+        ]
+  )
+
+/** A breaker that is asked how long it takes to shut down answers within this. */
+const shutdownMillis = 2_000
+
+/** Where the circuits of promise code live: a store, its background work, and who listens. */
+export class Home {
+  /** Whether there is a store: at once in memory, a little later where it is to be connected. */
+  private services: Services | undefined = undefined
+  private building: Promise<Services>
+  private readonly scope = Scope.makeUnsafe()
+  private ended: Promise<void> | undefined = undefined
+  private readonly listeners = new Map<EventName, Set<Listener>>()
+
+  constructor({ log, maxCircuits, redis }: HomeOptions) {
+    const build = (store: Layer.Layer<Store, unknown>) =>
+      Effect.tap(
+        Layer.buildWithScope(
+          Layer.provideMerge(store, Layer.merge(logging(log), Layer.succeed(Clock.Clock, background))),
+          this.scope
+        ),
+        (services) => this.listen(services)
+      )
+    if (redis === undefined) {
+      this.services = withoutClock(
+        Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
+      )
+      this.building = Promise.resolve(this.services)
+      return
+    }
+    this.building = import("./redis.ts")
+      .then(({ layerRedis }) => layerRedis(redis, maxCircuits))
+      .then((layer) => Effect.runPromise(build(layer)))
+      .then((services) => {
+        this.services = withoutClock(services)
+        return this.services
+      })
+    // Who calls hears of it; who does not must not be ended by it.
+    this.building.catch(() => {})
+  }
+
+  private listen(services: Services): Effect.Effect<unknown> {
+    const heard = Stream.runForEach(CircuitBreaker.events, (event) =>
+      Effect.sync(() => {
+        if (event._tag !== "Transition") return
+        const { actor, at, circuit, detail, from, key, retryAfterMillis, scope, to, why } = event
+        this.emit({
+          name: circuit,
+          key,
+          from,
+          to,
+          why,
+          detail,
+          actor,
+          at,
+          retryAfter: retryAfterMillis ?? Infinity,
+          scope
+        })
+      })
+    )
+    return Effect.forkIn(Effect.provideContext(heard, services), this.scope, { startImmediately: true })
+  }
+
+  private emit(event: BreakerEvent): void {
+    const about = [...(this.listeners.get(names[event.to]) ?? []), ...(this.listeners.get("transition") ?? [])]
+    for (const listener of about) {
+      try {
+        listener(event)
+      } catch (error) {
+        // It is the listener's, and not this circuit's: reported as any error that nobody catches.
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+
+  on(name: EventName, listener: Listener): () => void {
+    const all = this.listeners.get(name) ?? new Set()
+    this.listeners.set(name, all)
+    // The same function twice is two listeners.
+    const own: Listener = (event) => listener(event)
+    all.add(own)
+    return () => void all.delete(own)
+  }
+
+  get isShutDown(): boolean {
+    return this.ended !== undefined
+  }
+
+  /** When the store is there, if it can be. */
+  get ready(): Promise<unknown> {
+    return this.building
+  }
+
+  async run<A>(
+    effect: Effect.Effect<A, unknown, Store>,
+    signal: AbortSignal | undefined
+  ): Promise<Exit.Exit<A, unknown>> {
+    const services = this.services ?? (await this.building)
+    return Effect.runPromiseExitWith(services)(effect, signal === undefined ? {} : { signal })
+  }
+
+  /** What can be said now: nothing before there is a store. */
+  look<A>(effect: Effect.Effect<A, never, Store>): A | undefined {
+    return this.services === undefined ? undefined : Effect.runSyncWith(this.services)(effect)
+  }
+
+  shutdown(): Promise<void> {
+    this.ended ??= this.building
+      .catch(() => {})
+      .then(() => Effect.runPromise(Effect.timeoutOption(Scope.close(this.scope, Exit.void), shutdownMillis)))
+      .then(() => {})
+    return this.ended
+  }
+}
+
+/** Calls have timers that keep the process alive: somebody waits for them. */
+const withoutClock = (services: Services): Services => Context.omit(Clock.Clock)(services) as Services

@@ -1,0 +1,296 @@
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { BreakerStore } from "../../BreakerStore.ts"
+import * as CircuitBreaker from "../../CircuitBreaker.ts"
+import type { Inspection } from "../engine/inspection.ts"
+import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../fields.ts"
+import { show } from "../printable.ts"
+import { failureRateOf, healthOf } from "../service/health.ts"
+import { asConfigurationError, ConfigurationError, ShutdownError, toPlain } from "./errors.ts"
+import { Home } from "./home.ts"
+import { type Checked, check } from "./options.ts"
+import type {
+  AggregateMetrics,
+  BreakerEvent,
+  ByHand,
+  CallContext,
+  CallOptions,
+  EventName,
+  Metrics,
+  State,
+  Time
+} from "./types.ts"
+
+// biome-ignore lint/suspicious/noExplicitAny: a function of somebody's, with his own types
+type AnyFunction = (this: any, ...args: any) => unknown
+
+const toMetrics = (seen: Inspection): Metrics => {
+  const { circuit, inFlight, key, lastFailures, openings, retryAfter, scope, state, streak, totals } = seen
+  const { calls, failures, ignored, passed, rejected, slow, successes } = totals
+  return {
+    name: circuit,
+    key,
+    state,
+    scope,
+    calls,
+    successes,
+    failures,
+    ignored,
+    slow,
+    rejected,
+    passed,
+    inFlight,
+    streak,
+    failureRate: failureRateOf(seen) ?? 0,
+    openings,
+    retryAfter: Duration.toMillis(retryAfter),
+    lastFailures: lastFailures.map(({ at, error }) => ({ at, error }))
+  }
+}
+
+/** Before there is a store. */
+const unused = (name: string, key: string | undefined): Metrics => ({
+  name,
+  key,
+  state: "Closed",
+  scope: "local",
+  calls: 0,
+  successes: 0,
+  failures: 0,
+  ignored: 0,
+  slow: 0,
+  rejected: 0,
+  passed: 0,
+  inFlight: 0,
+  streak: 0,
+  failureRate: 0,
+  openings: 0,
+  retryAfter: 0,
+  lastFailures: []
+})
+
+const signalField = field<AbortSignal>("an AbortSignal", (input) => (input instanceof AbortSignal ? input : undefined))
+const keyField = field<string>("a text", (input) => (typeof input === "string" ? input : undefined))
+const callFields = { key: Schema.optional(keyField), signal: Schema.optional(signalField) }
+
+const events: ReadonlyArray<EventName> = ["open", "halfOpen", "close", "isolate", "disable", "transition"]
+
+/** The circuits of one name and the function that they protect. */
+export class PlainBreaker {
+  readonly name: string
+  private readonly home: Home
+  private readonly checked: Checked
+  private readonly fn: AnyFunction
+
+  constructor(home: Home, checked: Checked, fn: AnyFunction) {
+    this.home = home
+    this.checked = checked
+    this.fn = fn
+    this.name = checked.name
+  }
+
+  readonly execute = (...args: ReadonlyArray<unknown>): Promise<unknown> =>
+    this.call({}, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
+
+  readonly with = (options: CallOptions) => {
+    const checked = asConfigurationError(() => decodeOrThrow("with", callFields, options))
+    return {
+      execute: (...args: ReadonlyArray<unknown>) =>
+        this.call(checked, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
+    }
+  }
+
+  readonly run = <B>(call: (context: CallContext) => B | PromiseLike<B>, options: CallOptions = {}): Promise<B> => {
+    const checked = asConfigurationError(() => {
+      decodeOrThrow("run", { call: functionField }, { call })
+      return decodeOrThrow("run", callFields, options)
+    })
+    return this.call(checked, undefined, (signal) => call({ signal })) as Promise<B>
+  }
+
+  /** Calls the function as a method of somebody's. */
+  bound(self: unknown, args: ReadonlyArray<unknown>): Promise<unknown> {
+    return this.call({}, args, () => this.fn.apply(self, [...args]))
+  }
+
+  /** `args` are for the fallback: without them there is none. */
+  private async call(
+    { key, signal }: CallOptions,
+    args: ReadonlyArray<unknown> | undefined,
+    call: (signal: AbortSignal) => unknown
+  ): Promise<unknown> {
+    const { around, fallback, name, timeoutMillis } = this.checked
+    if (this.home.isShutDown) throw new ShutdownError(`The breaker "${name}" was shut down`)
+    signal?.throwIfAborted()
+    const effect = around(
+      Effect.tryPromise({ try: async (inner) => call(inner), catch: (error) => error }),
+      key
+    ) as Effect.Effect<unknown, unknown, BreakerStore>
+    const exit = await this.home.run(effect, signal)
+    if (exit._tag === "Success") return exit.value
+    if (signal?.aborted === true && Cause.hasInterruptsOnly(exit.cause)) throw signal.reason
+    const failed = Cause.findErrorOption(exit.cause)
+    const error = failed._tag === "Some" ? toPlain(failed.value, name, timeoutMillis) : Cause.squash(exit.cause)
+    if (fallback === undefined || args === undefined) throw error
+    return fallback(error, ...args)
+  }
+
+  get state(): State {
+    return this.home.look(CircuitBreaker.state(this.name)) ?? "Closed"
+  }
+
+  get metrics(): Metrics {
+    return this.inspect()
+  }
+
+  readonly inspect = (key?: string): Metrics => {
+    const found = asConfigurationError(() => this.home.look(CircuitBreaker.inspect(this.name, { key })))
+    return found === undefined ? unused(this.name, key) : toMetrics(found)
+  }
+
+  readonly on = (event: EventName, listener: (event: BreakerEvent) => void): (() => void) =>
+    listen(
+      this.home,
+      event,
+      (seen) => {
+        if (seen.name === this.name) listener(seen)
+      },
+      listener
+    )
+
+  readonly reset = (options?: ByHand) => this.steer((target) => CircuitBreaker.reset(this.name, target), options)
+  readonly open = (options?: ByHand & { readonly for?: Time }) =>
+    this.steer((target) => CircuitBreaker.open(this.name, target), options)
+  readonly close = (options?: ByHand) => this.steer((target) => CircuitBreaker.close(this.name, target), options)
+  readonly isolate = (options?: ByHand & { readonly for?: Time }) =>
+    this.steer((target) => CircuitBreaker.isolate(this.name, target), options)
+  readonly disable = (options?: ByHand & { readonly for?: Time }) =>
+    this.steer((target) => CircuitBreaker.disable(this.name, target), options)
+  readonly release = (options?: ByHand) => this.steer((target) => CircuitBreaker.release(this.name, target), options)
+
+  private async steer(
+    act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<State, never, BreakerStore>,
+    options: (ByHand & { readonly for?: Time }) | undefined
+  ): Promise<void> {
+    if (this.home.isShutDown) throw new ShutdownError(`The breaker "${this.name}" was shut down`)
+    const acted = asConfigurationError(() => act(options as CircuitBreaker.ByHandFor | undefined))
+    const exit = await this.home.run(acted, undefined)
+    if (exit._tag === "Failure") throw Cause.squash(exit.cause)
+  }
+}
+
+const listen = (
+  home: Home,
+  event: EventName,
+  listener: (event: BreakerEvent) => void,
+  given: unknown
+): (() => void) => {
+  if (!events.includes(event)) {
+    throw new ConfigurationError(`on: event must be one of ${events.join(", ")}, got ${show(event)}`)
+  }
+  if (typeof given !== "function") throw new ConfigurationError(`on: listener must be a function, got ${show(given)}`)
+  return home.on(event, listener)
+}
+
+/** Which options are for a manager. */
+export const managerFields = ["redis", "maxCircuits", "log", "defaults"]
+
+/** A URL may hold a password: it is not shown. */
+const isRedisUrl = (input: unknown): input is string =>
+  typeof input === "string" && /^rediss?:\/\//.test(input) && URL.canParse(input)
+
+const homeOf = (operation: string, options: object): Home => {
+  const { log, maxCircuits, redis } = decodeOrThrow(
+    operation,
+    {
+      redis: Schema.optional(Schema.Unknown),
+      maxCircuits: Schema.optional(count),
+      log: Schema.optional(functionField)
+    },
+    options
+  )
+  if (redis === undefined) return new Home({ redis, maxCircuits, log })
+  const { url, ...rest } = isRecord(redis) ? redis : { url: redis }
+  if (!isRedisUrl(url)) throw new RangeError(`${operation}: redis: expected a URL such as redis://localhost:6379`)
+  const checked = decodeOrThrow(
+    `${operation}: redis`,
+    { prefix: Schema.optional(text), process: Schema.optional(text) },
+    rest
+  )
+  return new Home({ redis: { url, ...checked }, maxCircuits, log })
+}
+
+/** Several breakers with one store. */
+export class PlainManager {
+  private readonly home: Home
+  private readonly breakers = new Map<string, PlainBreaker>()
+  private readonly defaults: object
+
+  constructor(operation: string, options: unknown) {
+    const { defaults = {}, ...rest } = onlyFields(operation, managerFields, options) as {
+      readonly defaults?: object
+    }
+    if (!isRecord(defaults)) throw new RangeError(`${operation}: defaults: expected an object, got ${show(defaults)}`)
+    // What is wrong with them is said here, and not by the first breaker.
+    check(`${operation}: defaults`, "defaults", defaults, [])
+    this.defaults = defaults
+    this.home = homeOf(operation, rest)
+  }
+
+  /** `more` are options that its caller has seen to. */
+  add(operation: string, name: unknown, fn: unknown, options: object, more: ReadonlyArray<string> = []): PlainBreaker {
+    if (typeof fn !== "function") throw new RangeError(`${operation}: expected a function, got ${show(fn)}`)
+    const checked = check(operation, name, { ...this.defaults, ...options }, more)
+    if (this.breakers.has(checked.name)) {
+      throw new RangeError(`${operation}: name: there is a breaker ${JSON.stringify(checked.name)} already`)
+    }
+    const breaker = new PlainBreaker(this.home, checked, fn as AnyFunction)
+    this.breakers.set(checked.name, breaker)
+    return breaker
+  }
+
+  readonly register = (name: string, fn: unknown, options: object = {}): PlainBreaker =>
+    asConfigurationError(() => this.add("register", name, fn, options))
+
+  readonly get = (name: string): PlainBreaker | undefined => this.breakers.get(name)
+
+  get names(): ReadonlyArray<string> {
+    return [...this.breakers.keys()]
+  }
+
+  readonly aggregateMetrics = (): AggregateMetrics => {
+    const used = this.home.look(CircuitBreaker.list) ?? []
+    const { failureRate, healthy } = healthOf(used)
+    const idle = this.names.filter((name) => !used.some(({ circuit }) => circuit === name))
+    const breakers = [...used.map(toMetrics), ...idle.map((name) => unused(name, undefined))]
+    const sum = (of: (one: Metrics) => number) => breakers.reduce((all, one) => all + of(one), 0)
+    return {
+      circuits: breakers.length,
+      healthy: healthy + idle.length,
+      open: sum(({ state }) => (state === "Open" ? 1 : 0)),
+      calls: sum(({ calls }) => calls),
+      successes: sum(({ successes }) => successes),
+      failures: sum(({ failures }) => failures),
+      ignored: sum(({ ignored }) => ignored),
+      slow: sum(({ slow }) => slow),
+      rejected: sum(({ rejected }) => rejected),
+      passed: sum(({ passed }) => passed),
+      inFlight: sum(({ inFlight }) => inFlight),
+      failureRate,
+      breakers
+    }
+  }
+
+  readonly on = (event: EventName, listener: (event: BreakerEvent) => void): (() => void) =>
+    listen(this.home, event, listener, listener)
+
+  readonly ready = async (): Promise<void> => {
+    await this.home.ready
+  }
+
+  readonly shutdown = (): Promise<void> => this.home.shutdown()
+
+  readonly [Symbol.asyncDispose] = (): Promise<void> => this.home.shutdown()
+}

@@ -1,0 +1,163 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Backoff from "../../Backoff.ts"
+import * as BreakerPolicy from "../../BreakerPolicy.ts"
+import * as Bulkhead from "../../Bulkhead.ts"
+import * as Resilience from "../../Resilience.ts"
+import {
+  countOrZero,
+  decodeOrThrow,
+  functionField,
+  isRecord,
+  onlyFields,
+  positiveMillis,
+  shareOrZero
+} from "../fields.ts"
+import { show } from "../printable.ts"
+import { circuitName } from "../service/options.ts"
+import { guard, type Subject, subject } from "../service/protect.ts"
+import { retrying } from "../service/retry.ts"
+import { toPlain } from "./errors.ts"
+import type { Policy, Protection, RetryOptions } from "./types.ts"
+
+type AnyEffect = Effect.Effect<unknown, unknown>
+
+const policyFields = [
+  "trip",
+  "slowCall",
+  "cooldown",
+  "maxCooldown",
+  "probes",
+  "successesToClose",
+  "probeTimeout",
+  "ramp",
+  "probe",
+  "dependsOn",
+  "mode",
+  "enabled",
+  "fleet"
+] as const satisfies ReadonlyArray<keyof Policy>
+
+const callFields = ["timeout", "retry", "bulkhead", "fallback", "isFailure", "isIgnored"] as const
+
+const picked = (options: object, names: ReadonlyArray<string>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
+
+/** A policy as Effect code writes it: what is a promise there is an effect here. */
+const toPolicy = (options: Policy): BreakerPolicy.Input => {
+  const { enabled, probe, ...rest } = picked(options, policyFields) as Policy
+  const input: Record<string, unknown> = { ...rest }
+  if (enabled !== undefined) {
+    input["enabled"] = typeof enabled === "function" ? Effect.promise(async () => (await enabled()) !== false) : enabled
+  }
+  if (isRecord(probe)) {
+    const { check, every, ...unknown } = probe as NonNullable<Policy["probe"]>
+    const checked = decodeOrThrow(
+      "probe",
+      { check: functionField, every: positiveMillis },
+      { check, every, ...unknown }
+    )
+    input["probe"] = {
+      check: Effect.tryPromise(async (signal) => {
+        if ((await checked.check(signal)) === false) throw new Error("the check answered false")
+      }),
+      schedule: Duration.millis(checked.every)
+    }
+  } else if (probe !== undefined) input["probe"] = probe
+  Result.getOrThrow(BreakerPolicy.decode(input))
+  return input
+}
+
+const retryFields = {
+  times: Schema.optional(countOrZero),
+  minDelay: Schema.optional(positiveMillis),
+  maxDelay: Schema.optional(positiveMillis),
+  jitter: Schema.optional(shareOrZero),
+  while: Schema.optional(functionField),
+  waitForCircuit: Schema.optional(positiveMillis)
+}
+
+/** The options of `Resilience.retry`, or nothing where nothing is to be made again. */
+const toRetry = (
+  operation: string,
+  retry: number | RetryOptions | false | undefined,
+  plain: (error: unknown) => unknown
+) => {
+  if (retry === undefined || retry === false) return undefined
+  const {
+    jitter = 0.5,
+    maxDelay,
+    minDelay,
+    while: again,
+    ...rest
+  } = decodeOrThrow(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
+  const max = maxDelay ?? Math.max(10_000, minDelay ?? 0)
+  return {
+    times: 2,
+    ...rest,
+    schedule: Backoff.exponential({ min: minDelay ?? Math.min(100, max), max, jitter }),
+    ...(again === undefined ? {} : { while: (error: unknown) => again(plain(error)) === true })
+  }
+}
+
+/** What is done with each call, its options checked. */
+export interface Checked {
+  readonly name: string
+  readonly timeoutMillis: number
+  readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
+  /** The call with all that is around it, under the circuit of a key. */
+  readonly around: (call: AnyEffect, key: string | undefined) => AnyEffect
+  readonly subject: Subject
+}
+
+/** The options of a breaker. Throws where one is wrong, before anything is called. */
+export const check = (operation: string, name: unknown, options: unknown, more: ReadonlyArray<string>): Checked => {
+  const given = onlyFields(operation, [...more, ...callFields, ...policyFields], options) as Protection<never, unknown>
+  const circuit = circuitName(operation, name)
+  const { fallback, isFailure, isIgnored } = decodeOrThrow(
+    operation,
+    {
+      fallback: Schema.optional(functionField),
+      isFailure: Schema.optional(functionField),
+      isIgnored: Schema.optional(functionField)
+    },
+    picked(given, ["fallback", "isFailure", "isIgnored"])
+  )
+  const { timeout = 10_000 } = given
+  const timeoutMillis =
+    timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
+  const plain = (error: unknown) => toPlain(error, circuit, timeoutMillis)
+  const of = subject(operation, circuit, {
+    policy: toPolicy(given),
+    ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(plain(error)) === true }),
+    ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(plain(error)) === true })
+  })
+  if (given.bulkhead !== undefined && !isRecord(given.bulkhead)) {
+    throw new RangeError(
+      `${operation}: bulkhead: expected an object with concurrency, queue, got ${show(given.bulkhead)}`
+    )
+  }
+  const limited =
+    given.bulkhead === undefined
+      ? (call: AnyEffect) => call
+      : Resilience.bulkhead(Bulkhead.makeUnsafe({ name: circuit, ...given.bulkhead }))
+  const timed = timeoutMillis === Infinity ? (call: AnyEffect) => call : Resilience.timeout(timeoutMillis)
+  const retry = toRetry(operation, given.retry, plain)
+  const again = (target: Subject) =>
+    retry === undefined ? (call: AnyEffect) => call : retrying(`${operation}: retry`, retry, target)
+  const unkeyed = again(of)
+  return {
+    name: circuit,
+    timeoutMillis,
+    fallback,
+    subject: of,
+    around: (call, key) => {
+      const inside = limited(timed(call)) as AnyEffect
+      if (key === undefined) return unkeyed(guard(inside, of))
+      const target = { ...of, key }
+      return again(target)(guard(inside, target))
+    }
+  }
+}

@@ -1,0 +1,258 @@
+// What promise code sees: nothing here, and nothing that it imports, knows of Effect.
+
+/**
+ * Milliseconds, or a text such as `"30 seconds"`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Time = number | string
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type State = "Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled"
+
+/** Whose state it is: this process's own, or that of all that share the store. */
+export type Scope = "local" | "fleet"
+
+/**
+ * When a circuit opens: made by `trip`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Trip {
+  readonly _tag: string
+}
+
+/**
+ * What a custom trip sees.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Seen {
+  /** Calls in its window, and how many of these failed or were slow. */
+  readonly calls: number
+  readonly failures: number
+  readonly slow: number
+  /** The sum of the failures' weights. */
+  readonly weight: number
+  readonly failureRate: number
+  readonly slowRate: number
+  /** Failures in a row, up to now. */
+  readonly streak: number
+  /** Calls in flight. */
+  readonly running: number
+  readonly openings: number
+  /** Wall clock, milliseconds since 1970. */
+  readonly time: number
+}
+
+/**
+ * How a circuit trips, cools down and recovers. Every field may be left out.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Policy {
+  /** When it opens. Default: 5 failures in a row, or half of at least 20 calls within 10 seconds. */
+  readonly trip?: Trip | undefined
+  /** A call that takes at least this long is slow: `trip.slowRate` counts these. Default 2 seconds. */
+  readonly slowCall?: Time | undefined
+  /** How long it stays open, at each opening the same or `factor` (2) times longer. Default 30 seconds. */
+  readonly cooldown?:
+    | Time
+    | { readonly exponential: Time; readonly factor?: number; readonly jittered?: boolean }
+    | undefined
+  /** Bounds a cooldown that grows. Default 10 minutes. */
+  readonly maxCooldown?: Time | undefined
+  /** How many probes may run at once. Default 1. */
+  readonly probes?: number | undefined
+  /** How many probes must succeed in a row to close it. Default 1. */
+  readonly successesToClose?: number | undefined
+  /** A probe that takes longer is given up, and its failure opens the circuit again. Default 30 seconds. */
+  readonly probeTimeout?: Time | undefined
+  /** For this long after a close only a growing share of calls passes. Default none. */
+  readonly ramp?: Time | undefined
+  /** A health check that runs `every` so often while the circuit is open; its first success closes it. Default none. */
+  readonly probe?: { readonly check: (signal: AbortSignal) => unknown; readonly every: Time } | undefined
+  /** Names of circuits without which this one cannot work. */
+  readonly dependsOn?: ReadonlyArray<string> | undefined
+  /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
+  readonly mode?: "enforce" | "observe" | undefined
+  /** `false`, or a function that says so, lets calls through uncounted. One that fails counts as `true`. Default `true`. */
+  readonly enabled?: boolean | (() => boolean | PromiseLike<boolean>) | undefined
+  /** How the processes that share a store agree; `false` keeps the circuit to each process. */
+  readonly fleet?:
+    | false
+    | {
+        readonly suspectAfter?: number | undefined
+        readonly quorum?: number | undefined
+        readonly hold?: Time | undefined
+        readonly observation?: Time | undefined
+      }
+    | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface RetryOptions {
+  /** How often a call is made again. Default 2. */
+  readonly times?: number | undefined
+  /** The first delay, doubled each time, up to `maxDelay`. Default 100 milliseconds. */
+  readonly minDelay?: Time | undefined
+  /** Default 10 seconds. */
+  readonly maxDelay?: Time | undefined
+  /** By which share a delay may be shorter or longer, from 0 to 1. Default 0.5. */
+  readonly jitter?: number | undefined
+  /** Which errors are worth another attempt. Default all; an open circuit never is. */
+  readonly while?: ((error: unknown) => boolean) | undefined
+  /** Waits while the circuit is open, for no longer than this in all. Default: it does not. */
+  readonly waitForCircuit?: Time | undefined
+}
+
+/**
+ * What a breaker does with the calls of one function. `Args` are its arguments, `A` is what it answers.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Policy {
+  /** Bounds each attempt; `false` does not. Default 10 seconds. */
+  readonly timeout?: Time | false | undefined
+  /** Makes failed calls again, within a budget: a number of times, or more to say. Default: it does not. */
+  readonly retry?: number | RetryOptions | false | undefined
+  /** How many calls run at once, and how many more may wait. Default: no bound. */
+  readonly bulkhead?: { readonly concurrency: number; readonly queue?: number | undefined } | undefined
+  /** Answers in place of a call that was rejected or has failed. It is not asked when the caller has aborted. */
+  readonly fallback?: ((error: unknown, ...args: Args) => A | PromiseLike<A>) | undefined
+  /** Which errors are failures; others are answers. Default all. */
+  readonly isFailure?: ((error: unknown) => boolean) | undefined
+  /** Which errors tell nothing of what is called. Default none. */
+  readonly isIgnored?: ((error: unknown) => boolean) | undefined
+}
+
+/**
+ * What `this` is in the function of a breaker, and what `run` gives to its call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CallContext {
+  /** Aborted when nobody waits for the call any more: its caller has gone, or it took too long. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface CallOptions {
+  /** Which circuit of the breaker: a host, a customer. Each has a state of its own. Default: the one without a key. */
+  readonly key?: string | undefined
+  /** Gives up the call when it is aborted. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Everything about one circuit at one moment. Counts are since it was made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Metrics {
+  readonly name: string
+  readonly key: string | undefined
+  readonly state: State
+  readonly scope: Scope
+  readonly calls: number
+  readonly successes: number
+  readonly failures: number
+  readonly ignored: number
+  readonly slow: number
+  readonly rejected: number
+  /** Calls that ran uncounted: it is disabled, switched off or only observes. */
+  readonly passed: number
+  readonly inFlight: number
+  /** Failures in a row. */
+  readonly streak: number
+  /** The share of calls that failed, of those that the trip looks at now. */
+  readonly failureRate: number
+  readonly openings: number
+  /** Milliseconds until a call may pass, 0 if one may now. */
+  readonly retryAfter: number
+  /** The latest few, oldest first, with their wall clock. */
+  readonly lastFailures: ReadonlyArray<{ readonly at: number; readonly error: string }>
+}
+
+/**
+ * All circuits of a manager as one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AggregateMetrics {
+  readonly circuits: number
+  /** Of how many calls pass. */
+  readonly healthy: number
+  readonly open: number
+  readonly calls: number
+  readonly successes: number
+  readonly failures: number
+  readonly ignored: number
+  readonly slow: number
+  readonly rejected: number
+  readonly passed: number
+  readonly inFlight: number
+  /** The mean over the circuits that have counted calls. */
+  readonly failureRate: number
+  readonly breakers: ReadonlyArray<Metrics>
+}
+
+/**
+ * What may be listened to: each state that is entered, or all as `transition`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EventName = "open" | "halfOpen" | "close" | "isolate" | "disable" | "transition"
+
+/**
+ * A circuit moved, or somebody acted on it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BreakerEvent {
+  readonly name: string
+  readonly key: string | undefined
+  readonly from: State
+  readonly to: State
+  /** What made it move: `Tripped`, `CooldownOver`, `Recovered`, `Isolated`, ... */
+  readonly why: string
+  /** The figures that made it trip, or the reason somebody gave. */
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  /** Wall clock, milliseconds since 1970. */
+  readonly at: number
+  /** Milliseconds for which calls are now rejected; `Infinity` where that has no end. */
+  readonly retryAfter: number
+  readonly scope: Scope
+}
+
+/**
+ * Who steers a circuit by hand, and why.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHand {
+  readonly key?: string | undefined
+  readonly reason?: string | undefined
+  readonly actor?: string | undefined
+}

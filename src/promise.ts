@@ -1,0 +1,469 @@
+/**
+ * Circuit breakers for code without Effect: functions that return promises, in and out.
+ *
+ * ```ts
+ * import { CircuitOpenError, createBreaker, trip } from "effect-fuse/promise"
+ *
+ * let down = true
+ * const getUser = async (id: number) => {
+ *   if (down) throw new Error("connection refused")
+ *   return { id, name: "Ann" }
+ * }
+ *
+ * const users = createBreaker(getUser, { name: "users", trip: trip.consecutive(2), cooldown: "50 millis" })
+ *
+ * const outcomes: Array<string> = []
+ * for (let i = 0; i < 3; i++) {
+ *   await users.execute(7).catch((error) => outcomes.push(error instanceof CircuitOpenError ? error.code : error.message))
+ * }
+ * outcomes // => ["connection refused", "connection refused", "CIRCUIT_OPEN"]
+ *
+ * down = false
+ * await new Promise((resolve) => setTimeout(resolve, 60))
+ * await users.execute(7) // => { id: 7, name: "Ann" }
+ * users.state // => "Closed"
+ * await users.shutdown()
+ * ```
+ *
+ * **When to use**
+ *
+ * {@link createBreaker} for one function; {@link createManager} for several that share a store and are looked at as one.
+ * Circuits are in the memory of the process, or shared through Redis by its URL. In code with Effect use `CircuitBreaker` and
+ * `Resilience`.
+ *
+ * Nothing here keeps a process alive: it ends when nothing else is to be done, whether anything was shut down or not.
+ *
+ * @since 0.1.0
+ */
+
+import { isRecord } from "./internal/fields.ts"
+import { show } from "./internal/printable.ts"
+import { asConfigurationError } from "./internal/promise/errors.ts"
+import { managerFields, type PlainBreaker, PlainManager } from "./internal/promise/manager.ts"
+import type {
+  AggregateMetrics,
+  BreakerEvent,
+  ByHand,
+  CallContext,
+  CallOptions,
+  EventName,
+  Metrics,
+  Protection,
+  Seen,
+  State,
+  Time,
+  Trip
+} from "./internal/promise/types.ts"
+import * as Trips from "./Trip.ts"
+
+export {
+  /**
+   * What a breaker itself rejects a call with. Tell them apart by their class, or by `code`.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  BreakerError,
+  /**
+   * The call was not made: as many run and wait as may. `code`: `BULKHEAD_FULL`.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  BulkheadFullError,
+  /**
+   * The call was not made: its circuit is open, or lets only some calls through. `code`: `CIRCUIT_OPEN`; `retryAfter` in
+   * milliseconds.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  CircuitOpenError,
+  /**
+   * Options that cannot be used, each named by the message. `code`: `INVALID_OPTIONS`.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  ConfigurationError,
+  /**
+   * The breaker, or its manager, was shut down. `code`: `SHUT_DOWN`.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  ShutdownError,
+  /**
+   * The call took longer than `timeout`, and its signal was aborted. `code`: `TIMEOUT`.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  TimeoutError
+} from "./internal/promise/errors.ts"
+export type {
+  /**
+   * All circuits of a manager as one.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  AggregateMetrics,
+  /**
+   * A circuit moved, or somebody acted on it.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  BreakerEvent,
+  /**
+   * Who steers a circuit by hand, and why.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  ByHand,
+  /**
+   * What `this` is in the function of a breaker, and what `run` gives to its call: the signal of the call.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  CallContext,
+  /**
+   * Which circuit a call is for, and what gives it up.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  CallOptions,
+  /**
+   * What may be listened to.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  EventName,
+  /**
+   * Everything about one circuit at one moment.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Metrics,
+  /**
+   * How a circuit trips, cools down and recovers. Every field may be left out.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  Policy,
+  /**
+   * A policy, and what else is done with the calls of a function.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  Protection,
+  /**
+   * How failed calls are made again.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  RetryOptions,
+  /**
+   * What a custom trip sees.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Seen,
+  /**
+   * @category models
+   * @since 0.1.0
+   */
+  State,
+  /**
+   * Milliseconds, or a text such as `"30 seconds"`.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Time,
+  /**
+   * When a circuit opens: made by {@link trip}.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  Trip
+} from "./internal/promise/types.ts"
+
+/**
+ * A function under a circuit.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
+  readonly name: string
+  /**
+   * Calls the function. Rejects with what that rejects with, or with a `BreakerError`; or answers what its `fallback` does.
+   */
+  readonly execute: (...args: Args) => Promise<A>
+  /** The same for the circuit of a key, or with a signal: when that is aborted the call is given up, and rejects with its reason. */
+  readonly with: (options: CallOptions) => { readonly execute: (...args: Args) => Promise<A> }
+  /** Makes any call under the same circuit. It has no fallback. */
+  readonly run: <B>(call: (context: CallContext) => B | PromiseLike<B>, options?: CallOptions) => Promise<B>
+  /** Of the circuit without a key, now. A circuit whose cooldown is over stays `Open` until a call probes it. */
+  readonly state: State
+  /** Of the circuit without a key, now. */
+  readonly metrics: Metrics
+  /** The metrics of the circuit of a key. */
+  readonly inspect: (key?: string) => Metrics
+  /** Listens to the circuits of this breaker, until the function that it answers is called. */
+  readonly on: (event: EventName, listener: (event: BreakerEvent) => void) => () => void
+  /** Makes the circuit as new. */
+  readonly reset: (options?: ByHand) => Promise<void>
+  /** Opens the circuit as a trip would. */
+  readonly open: (options?: ByHand & { readonly for?: Time }) => Promise<void>
+  readonly close: (options?: ByHand) => Promise<void>
+  /** Rejects every call until `release`, or for a while. Without a key it holds for all keys. */
+  readonly isolate: (options?: ByHand & { readonly for?: Time }) => Promise<void>
+  /** Lets every call through, uncounted, until `release`, or for a while. */
+  readonly disable: (options?: ByHand & { readonly for?: Time }) => Promise<void>
+  readonly release: (options?: ByHand) => Promise<void>
+}
+
+/**
+ * What has a store of its own, which may be shut down.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Owner extends AsyncDisposable {
+  /** Waits until the store is there: at once in memory, for a fifth of a second at most with Redis, whether that answers or not. */
+  readonly ready: () => Promise<void>
+  /** Gives back what it holds: connections, health checks. Calls that run go on; new ones are rejected. */
+  readonly shutdown: () => Promise<void>
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface StoreOptions {
+  /**
+   * The URL of a Redis through which processes share their circuits. It needs the packages `@effect/platform-node` and `redis`.
+   * Whatever becomes of Redis, calls are protected in this process. Default: circuits are this process's own.
+   */
+  readonly redis?: string | { readonly url: string; readonly prefix?: string; readonly process?: string } | undefined
+  /** How many circuits with keys are kept. Default 100,000. */
+  readonly maxCircuits?: number | undefined
+  /** Gets what is logged: circuits that open, a Redis that is away. Default: nothing is. */
+  readonly log?: ((level: string, message: string) => void) | undefined
+}
+
+/**
+ * Several breakers that share a store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Manager extends Owner {
+  /** Makes a breaker. A name can be registered once. */
+  readonly register: <Args extends ReadonlyArray<unknown>, A>(
+    name: string,
+    fn: (this: CallContext, ...args: Args) => A | PromiseLike<A>,
+    options?: Protection<Args, A>
+  ) => Breaker<Args, A>
+  /** The breaker of a name, if there is one. Say its types, or none are known. */
+  // biome-ignore lint/suspicious/noExplicitAny: who asks knows what he registered
+  readonly get: <Args extends ReadonlyArray<unknown> = ReadonlyArray<any>, A = any>(
+    name: string
+  ) => Breaker<Args, A> | undefined
+  readonly names: ReadonlyArray<string>
+  readonly aggregateMetrics: () => AggregateMetrics
+  /** Listens to all circuits. */
+  readonly on: (event: EventName, listener: (event: BreakerEvent) => void) => () => void
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ManagerOptions extends StoreOptions {
+  /** What holds for each breaker that says nothing else. */
+  readonly defaults?: Omit<Protection<ReadonlyArray<never>, never>, "fallback"> | undefined
+}
+
+/**
+ * Makes a manager. Throws a `ConfigurationError` that names the option that is wrong.
+ *
+ * ```ts
+ * import { createManager } from "effect-fuse/promise"
+ *
+ * const manager = createManager({ defaults: { timeout: "2 seconds" } })
+ * const users = manager.register("users", async (id: number) => `user ${id}`)
+ * const orders = manager.register("orders", async () => ["order 1"], { bulkhead: { concurrency: 10 } })
+ *
+ * await users.execute(1) // => "user 1"
+ * await orders.execute() // => ["order 1"]
+ * const { calls, healthy } = manager.aggregateMetrics()
+ * ;[calls, healthy] // => [2, 2]
+ * await manager.shutdown()
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const createManager = (options: ManagerOptions = {}): Manager =>
+  asConfigurationError(() => new PlainManager("createManager", options)) as unknown as Manager
+
+/**
+ * Which breaker: its name, and where its circuits are.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface CreateOptions<Args extends ReadonlyArray<unknown>, A> extends Protection<Args, A>, StoreOptions {
+  /** Default the name of the function. */
+  readonly name?: string | undefined
+}
+
+const alone = (operation: string, fn: unknown, options: object): readonly [PlainManager, PlainBreaker] =>
+  asConfigurationError(() => {
+    if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
+    const given: { readonly name?: unknown } = options
+    const fallbackName = typeof fn === "function" && fn.name !== "" ? fn.name : "breaker"
+    const of = (ours: boolean) =>
+      Object.fromEntries(
+        Object.entries(given).filter(([name]) => storeFields.includes(name) === ours && name !== "name")
+      )
+    const manager = new PlainManager(operation, of(true))
+    return [manager, manager.add(operation, given.name ?? fallbackName, fn, of(false))]
+  })
+
+const storeFields: ReadonlyArray<string> = managerFields.filter((name) => name !== "defaults")
+
+/**
+ * Puts a function under a circuit of its own. In the function `this` is {@link CallContext}: its `signal` is aborted when nobody
+ * waits for the call any more (an arrow function has none: give that to `run`).
+ *
+ * Throws a `ConfigurationError` that names the option that is wrong.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
+  fn: (this: CallContext, ...args: Args) => A | PromiseLike<A>,
+  options: CreateOptions<Args, A> = {}
+): Breaker<Args, A> & Owner => {
+  const [manager, breaker] = alone("createBreaker", fn, options)
+  return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
+}
+
+const owned = (breaker: PlainBreaker, { ready, shutdown }: PlainManager) =>
+  Object.assign(breaker, { ready, shutdown, [Symbol.asyncDispose]: shutdown })
+
+/**
+ * A function like the one that is given, `this` included, whose calls pass a circuit. What {@link createBreaker} would make is
+ * its `breaker`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const wrap = <This, Args extends ReadonlyArray<unknown>, A>(
+  fn: (this: This, ...args: Args) => A | PromiseLike<A>,
+  options: CreateOptions<Args, A> = {}
+): ((this: This, ...args: Args) => Promise<A>) & { readonly breaker: Breaker<Args, A> & Owner } => {
+  const [manager, plain] = alone("wrap", fn, options)
+  const breaker = owned(plain, manager) as unknown as Breaker<Args, A> & Owner
+  return Object.assign(
+    function (this: This, ...args: Args) {
+      return plain.bound(this, args) as Promise<A>
+    },
+    { breaker }
+  )
+}
+
+/**
+ * {@link wrap} as a decorator of methods (those of the standard, without a flag). All instances of the class share the circuit.
+ *
+ *     class Users {
+ *       \@protect({ timeout: "2 seconds" })
+ *       async find(id: number) { ... }
+ *     }
+ *
+ * With a manager the circuit is one of its: `protect({ manager, name: "users.find" })`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const protect =
+  <Args extends ReadonlyArray<unknown>, A>(
+    options: CreateOptions<Args, A> & { readonly manager?: Manager | undefined } = {}
+  ) =>
+  <This>(
+    method: (this: This, ...args: Args) => A | PromiseLike<A>,
+    context: { readonly kind: "method"; readonly name: string | symbol }
+  ): ((this: This, ...args: Args) => Promise<A>) => {
+    const { manager, ...rest } = options
+    const named = { name: String(context.name), ...rest }
+    if (manager === undefined) return wrap(method, named)
+    return inManager(manager, method, named)
+  }
+
+const inManager = <This, Args extends ReadonlyArray<unknown>, A>(
+  manager: Manager,
+  method: (this: This, ...args: Args) => A | PromiseLike<A>,
+  { name, ...options }: CreateOptions<Args, A>
+): ((this: This, ...args: Args) => Promise<A>) => {
+  const plain = asConfigurationError(() => {
+    if (!(manager instanceof PlainManager)) throw new RangeError("protect: manager: expected one of createManager")
+    return manager.add("protect", name, method, options)
+  })
+  return function (this: This, ...args: Args) {
+    return plain.bound(this, args) as Promise<A>
+  }
+}
+
+/**
+ * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10 seconds"`.
+ *
+ * @category trips
+ * @since 0.1.0
+ */
+export const trip: {
+  /** So many failures in a row. */
+  readonly consecutive: (failures: number) => Trip
+  /** So many failures of the last calls: `{ atLeast: 2, of: 5 }`. */
+  readonly failures: (options: { readonly atLeast: number; readonly of: number | string }) => Trip
+  /** A share of failures, from 0 to 1, from so many calls on. */
+  readonly failureRate: (options: TripRate) => Trip
+  /** A share of slow calls, from 0 to 1, from so many calls on. */
+  readonly slowRate: (options: TripRate) => Trip
+  /** So many calls that have been running for longer than that. */
+  readonly stuck: (options: { readonly calls: number; readonly olderThan: Time }) => Trip
+  /** The first that does. */
+  readonly any: (...trips: ReadonlyArray<Trip>) => Trip
+  /** When all of them do. */
+  readonly all: (...trips: ReadonlyArray<Trip>) => Trip
+  /** A rule of your own, under a name. */
+  readonly custom: (
+    name: string,
+    predicate: (seen: Seen) => boolean,
+    options?: { readonly over?: number | string }
+  ) => Trip
+} = Trips as never
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface TripRate {
+  readonly threshold: number
+  readonly minimumCalls: number
+  readonly over: number | string
+}
