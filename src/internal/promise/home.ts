@@ -133,14 +133,14 @@ export class Home {
 
   /** When the store is there, if it can be. */
   get ready(): Promise<unknown> {
-    return this.building
+    return waitedFor(this.building)
   }
 
   async run<A>(
     effect: Effect.Effect<A, unknown, Store>,
     signal: AbortSignal | undefined
   ): Promise<Exit.Exit<A, unknown>> {
-    const services = this.services ?? (await this.building)
+    const services = this.services ?? (await waitedFor(this.building))
     return Effect.runPromiseExitWith(services)(effect, signal === undefined ? {} : { signal })
   }
 
@@ -154,7 +154,17 @@ export class Home {
       .catch(() => {})
       .then(() => Effect.runPromise(Effect.timeoutOption(Scope.close(this.scope, Exit.void), shutdownMillis)))
       .then(() => {})
-    return this.ended
+    return waitedFor(this.ended)
+  }
+}
+
+/** What somebody waits for keeps the process alive, though what is done for it in the background does not. */
+const waitedFor = async <A>(promise: Promise<A>): Promise<A> => {
+  const timer = setInterval(() => {}, 2 ** 31 - 1)
+  try {
+    return await promise
+  } finally {
+    clearInterval(timer)
   }
 }
 

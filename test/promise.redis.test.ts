@@ -1,0 +1,254 @@
+import { spawn } from "node:child_process"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { assert, describe } from "@effect/vitest"
+import { Effect } from "effect"
+import { createManager, type Manager, type Metrics, trip } from "effect-fuse/promise"
+import { connection, send } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+import { redisServer } from "./support/redisServer.ts"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** A program of its own, which may be told to go on, and ends by itself. */
+const program = (code: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const script = `
+        import { createInterface } from "node:readline"
+        import { createBreaker, createManager, trip } from "effect-fuse/promise"
+        const say = (line) => console.log(line)
+        const goOn = () => new Promise((resolve) => {
+          process.stdin.ref?.()
+          const lines = createInterface({ input: process.stdin })
+          lines.once("line", () => { lines.close(); process.stdin.unref?.(); resolve() })
+        })
+        ${code}`
+      const args = ["--conditions=@effect-fuse/source", "--disable-warning=ExperimentalWarning", "--input-type=module"]
+      const child = spawn(process.execPath, [...args, "--eval", script], { cwd: root, stdio: ["pipe", "pipe", "pipe"] })
+      const lines: Array<string> = []
+      let errors = ""
+      createInterface({ input: child.stdout }).on("line", (line) => lines.push(line))
+      child.stderr.on("data", (data) => {
+        errors += data
+      })
+      const exited = new Promise<number | string>((resolve) =>
+        child.once("close", (code, signal) => resolve(code ?? signal ?? "?"))
+      )
+      return {
+        child,
+        lines,
+        said: (line: string) =>
+          Effect.promise(async () => {
+            for (let i = 0; i < 2_000 && !lines.includes(line); i++)
+              await new Promise((resolve) => setTimeout(resolve, 10))
+            assert.include(lines, line, errors)
+          }),
+        goOn: Effect.sync(() => void child.stdin.write("\n")),
+        ends: Effect.promise(async () => {
+          const code = await Promise.race([
+            exited,
+            new Promise<string>((resolve) => setTimeout(() => resolve("still alive"), 20_000))
+          ])
+          assert.strictEqual(code, 0, errors)
+        })
+      }
+    }),
+    ({ child }) => Effect.sync(() => void child.kill("SIGKILL"))
+  )
+
+const redisBreaker = (url: string) => `
+  const breaker = createBreaker(async () => "ok", {
+    name: "api", redis: ${JSON.stringify(url)}, cooldown: "1 hour", trip: trip.consecutive(1)
+  })
+  await breaker.ready()`
+
+describe("a program that ends", () => {
+  live(
+    "is not kept alive by circuits in memory, open ones and health checks included",
+    Effect.gen(function* () {
+      const { ends, lines } = yield* program(`
+        const breaker = createBreaker(async () => { throw new Error("down") }, {
+          trip: trip.consecutive(1), cooldown: "1 hour",
+          probe: { check: () => false, every: "10 millis" }
+        })
+        breaker.on("open", () => say("open"))
+        await breaker.execute().catch(() => {})
+        say(breaker.state)`)
+      yield* ends
+      assert.sameMembers(lines, ["open", "Open"])
+    }),
+    60_000
+  )
+
+  live(
+    "waits for its calls: their timers are not those of the background",
+    Effect.gen(function* () {
+      const { ends, lines } = yield* program(`
+        let calls = 0
+        const breaker = createBreaker(async () => { if (++calls < 3) throw new Error("down"); return calls }, {
+          retry: { times: 2, minDelay: 200, jitter: 0 }
+        })
+        say(await breaker.execute())
+        const slow = createBreaker(() => new Promise(() => {}), { timeout: 300 })
+        say(await slow.execute().catch((error) => error.code))`)
+      yield* ends
+      assert.deepStrictEqual(lines, ["3", "TIMEOUT"])
+    }),
+    60_000
+  )
+
+  for (const [what, away] of [
+    ["that is there", "stays"],
+    ["that was killed", "kill"],
+    ["that hangs", "pause"]
+  ] as const) {
+    live(
+      `is not kept alive by a Redis ${what}`,
+      Effect.gen(function* () {
+        const server = yield* redisServer
+        const { ends, goOn, lines, said } = yield* program(`${redisBreaker(server.url)}
+          say(await breaker.execute())
+          await goOn()
+          say(await breaker.execute())
+          say(breaker.state)`)
+        yield* said("ok")
+        if (away === "kill") yield* server.kill
+        if (away === "pause") yield* server.pause
+        yield* goOn
+        yield* ends
+        assert.deepStrictEqual(lines, ["ok", "ok", "Closed"])
+        if (away === "pause") yield* server.resume
+      }),
+      60_000
+    )
+  }
+
+  live(
+    "is not kept alive by a Redis that never was there, and is protected all the same",
+    Effect.gen(function* () {
+      const { ends, lines } = yield* program(`
+        const logged = []
+        const breaker = createBreaker(async () => { throw new Error("down") }, {
+          redis: "redis://127.0.0.1:1", trip: trip.consecutive(1), log: (level, message) => logged.push([level, message])
+        })
+        await breaker.ready()
+        await breaker.execute().catch((error) => say(error.message))
+        await breaker.execute().catch((error) => say(error.code))
+        say(logged.some(([level, message]) => level === "warn" && message.includes("Redis is not there yet")))`)
+      yield* ends
+      assert.deepStrictEqual(lines, ["down", "CIRCUIT_OPEN", "true"])
+    }),
+    60_000
+  )
+
+  live(
+    "after a shutdown holds no connection",
+    Effect.gen(function* () {
+      const server = yield* redisServer
+      const redis = yield* connection(server.url)
+      const clients = Effect.map(send<string>(redis, "CLIENT", "LIST"), (text) => text.trim().split("\n").length)
+      const before = yield* clients
+      const { ends, goOn, said } = yield* program(`${redisBreaker(server.url)}
+        await breaker.execute()
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        say("connected")
+        await goOn()
+        await breaker.shutdown()
+        say("shut down")
+        await goOn()`)
+      yield* said("connected")
+      assert.isAbove(yield* clients, before)
+      yield* goOn
+      yield* said("shut down")
+      assert.strictEqual(yield* clients, before)
+      yield* goOn
+      yield* ends
+    }),
+    60_000
+  )
+})
+
+const until = (what: string, fact: () => boolean) =>
+  Effect.promise(async () => {
+    for (let i = 0; i < 3_000 && !fact(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+    assert.isTrue(fact(), what)
+  })
+
+const managers = (url: string, n: number) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const all = Array.from({ length: n }, (_, i) =>
+        createManager({ redis: { url, prefix: "shop", process: `p${i}` } })
+      )
+      await Promise.all(all.map((one) => one.ready()))
+      return all
+    }),
+    (all: ReadonlyArray<Manager>) => Effect.promise(() => Promise.all(all.map((one) => one.shutdown())))
+  )
+
+describe("managers with one Redis", () => {
+  live(
+    "share what is forced, what they agree on, and its end",
+    Effect.gen(function* () {
+      const { url } = yield* redisServer
+      const all = yield* managers(url, 3)
+      let down = false
+      const breakers = all.map((manager) =>
+        manager.register(
+          "api",
+          async () => {
+            if (down) throw new Error("down")
+            return "ok"
+          },
+          { trip: trip.consecutive(2), cooldown: "1 second" }
+        )
+      )
+      const states = () => breakers.map(({ state }) => state)
+      const all3 = (state: Metrics["state"]) => () => states().every((one) => one === state)
+      const [first] = breakers
+      assert(first !== undefined)
+      yield* Effect.promise(() => Promise.all(breakers.map((one) => one.execute())))
+      yield* Effect.promise(() => first.isolate({ reason: "migration" }))
+      yield* until("isolated everywhere", all3("Isolated"))
+      yield* Effect.promise(() => first.release())
+      yield* until("released everywhere", all3("Closed"))
+      // All three see it fail: it opens for the fleet.
+      down = true
+      yield* Effect.promise(() =>
+        Promise.all(breakers.flatMap((one) => [one, one, one].map((each) => each.execute().catch(() => {}))))
+      )
+      yield* until("open everywhere", () => breakers.every((one) => one.metrics.scope === "fleet"))
+      down = false
+      yield* Effect.promise(async () => {
+        for (let i = 0; i < 100 && !all3("Closed")(); i++) {
+          await Promise.all(breakers.map((one) => one.execute().catch(() => {})))
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        }
+      })
+      assert.deepStrictEqual(states(), ["Closed", "Closed", "Closed"])
+    }),
+    60_000
+  )
+
+  live(
+    "share again when Redis is back",
+    Effect.gen(function* () {
+      const server = yield* redisServer
+      const all = yield* managers(server.url, 2)
+      const [a, b] = all.map((manager) => manager.register("api", async () => "ok"))
+      assert(a !== undefined && b !== undefined)
+      yield* Effect.promise(() => a.isolate())
+      yield* until("isolated in both", () => b.state === "Isolated")
+      yield* server.kill
+      assert.strictEqual(yield* Effect.promise(() => a.execute().catch((error) => error.code)), "CIRCUIT_OPEN")
+      yield* Effect.sleep("1 second")
+      yield* server.start
+      yield* Effect.promise(() => a.release())
+      yield* until("released in both", () => a.state === "Closed" && b.state === "Closed")
+      yield* Effect.promise(() => b.isolate())
+      yield* until("isolated in both, again", () => a.state === "Isolated")
+    }),
+    60_000
+  )
+})
