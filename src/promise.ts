@@ -311,7 +311,8 @@ export interface ManagerOptions extends StoreOptions {
  * await users.execute(1) // => "user 1"
  * await orders.execute() // => ["order 1"]
  * const { calls, healthy } = manager.aggregateMetrics()
- * ;[calls, healthy] // => [2, 2]
+ * calls // => 2
+ * healthy // => 2
  * await manager.shutdown()
  * ```
  *
@@ -391,10 +392,7 @@ export const wrap = <This, Args extends ReadonlyArray<unknown>, A>(
 /**
  * {@link wrap} as a decorator of methods (those of the standard, without a flag). All instances of the class share the circuit.
  *
- *     class Users {
- *       \@protect({ timeout: "2 seconds" })
- *       async find(id: number) { ... }
- *     }
+ * `class Users { @protect({ timeout: "2 seconds" }) async find(id: number) { ... } }`
  *
  * With a manager the circuit is one of its: `protect({ manager, name: "users.find" })`.
  *

@@ -62,6 +62,57 @@ describe("the small examples", () => {
       "the bad one: answered 503",
       "the bad one: not asked, for 2 minutes",
       "the good one: hello"
+    ],
+    httpServer: [
+      "acme: 502",
+      "acme: 502",
+      "acme: 503, retry after 60 s",
+      '{"error":"circuit_open","service":"reports","tenant_id":"acme","retry_after":60}',
+      "globex: 200",
+      "for globex",
+      "two words: 400",
+      "the handler ran 3 times"
+    ],
+    effectBreaker: ["answered 503", "answered 503", "Circuit open", "http api: Open, 2 calls"],
+    pool: [
+      "answered by eu.db.example",
+      "us.db.example is down",
+      "answered by asia.db.example",
+      "answered by eu.db.example",
+      "answered by asia.db.example",
+      "2 of 3 healthy: eu Closed, us Open, asia Closed",
+      "3 of 3 healthy: eu Closed, us Closed, asia Closed"
+    ],
+    batch: [
+      "a: wrote a",
+      "b: wrote b",
+      "c: disk full",
+      "d: disk full",
+      "e: kept 1",
+      "f: kept 2",
+      "4 calls, for later: e f"
+    ],
+    jobs: ["sent hello, attempt 1", "no connection", "Open", "claimed meanwhile: nothing", "sent more news, attempt 1"],
+    stream: [
+      "saved 1 (1 pulled)",
+      "saved 2 (2 pulled)",
+      "saved 3 (3 pulled)",
+      "saved 4 (4 pulled)",
+      "saved 5 (5 pulled)",
+      "8 calls"
+    ],
+    promises: [
+      "user 1",
+      "failed: connection refused",
+      "users: Closed -> Open",
+      "failed: connection refused",
+      "not now (CIRCUIT_OPEN)",
+      "users: Open -> HalfOpen",
+      "users: HalfOpen -> Closed",
+      "user 3",
+      "initials of 4",
+      "the user left",
+      "2 circuits, 4 calls, 2 failed, 2 rejected"
     ]
   }
 
