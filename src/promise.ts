@@ -138,6 +138,13 @@ export type {
    */
   CallOptions,
   /**
+   * What was counted since a circuit was made.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Counts,
+  /**
    * What may be listened to.
    *
    * @category models

@@ -17,6 +17,7 @@ import type {
   ByHand,
   CallContext,
   CallOptions,
+  Counts,
   EventName,
   Metrics,
   State,
@@ -26,21 +27,19 @@ import type {
 // biome-ignore lint/suspicious/noExplicitAny: a function of somebody's, with his own types
 type AnyFunction = (this: any, ...args: any) => unknown
 
+const counted = ["calls", "successes", "failures", "ignored", "slow", "rejected", "passed"] as const
+
+const countsOf = (of: (name: (typeof counted)[number]) => number): Counts =>
+  Object.fromEntries(counted.map((name) => [name, of(name)])) as unknown as Counts
+
 const toMetrics = (seen: Inspection): Metrics => {
   const { circuit, inFlight, key, lastFailures, openings, retryAfter, scope, state, streak, totals } = seen
-  const { calls, failures, ignored, passed, rejected, slow, successes } = totals
   return {
     name: circuit,
     key,
     state,
     scope,
-    calls,
-    successes,
-    failures,
-    ignored,
-    slow,
-    rejected,
-    passed,
+    ...countsOf((name) => totals[name]),
     inFlight,
     streak,
     failureRate: failureRateOf(seen) ?? 0,
@@ -56,13 +55,7 @@ const unused = (name: string, key: string | undefined): Metrics => ({
   key,
   state: "Closed",
   scope: "local",
-  calls: 0,
-  successes: 0,
-  failures: 0,
-  ignored: 0,
-  slow: 0,
-  rejected: 0,
-  passed: 0,
+  ...countsOf(() => 0),
   inFlight: 0,
   streak: 0,
   failureRate: 0,
@@ -270,13 +263,7 @@ export class PlainManager {
       circuits: breakers.length,
       healthy: healthy + idle.length,
       open: sum(({ state }) => (state === "Open" ? 1 : 0)),
-      calls: sum(({ calls }) => calls),
-      successes: sum(({ successes }) => successes),
-      failures: sum(({ failures }) => failures),
-      ignored: sum(({ ignored }) => ignored),
-      slow: sum(({ slow }) => slow),
-      rejected: sum(({ rejected }) => rejected),
-      passed: sum(({ passed }) => passed),
+      ...countsOf((name) => sum((one) => one[name])),
       inFlight: sum(({ inFlight }) => inFlight),
       failureRate,
       breakers

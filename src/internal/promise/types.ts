@@ -160,16 +160,12 @@ export interface CallOptions {
 }
 
 /**
- * Everything about one circuit at one moment. Counts are since it was made.
+ * What was counted since a circuit was made.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Metrics {
-  readonly name: string
-  readonly key: string | undefined
-  readonly state: State
-  readonly scope: Scope
+export interface Counts {
   readonly calls: number
   readonly successes: number
   readonly failures: number
@@ -178,6 +174,19 @@ export interface Metrics {
   readonly rejected: number
   /** Calls that ran uncounted: it is disabled, switched off or only observes. */
   readonly passed: number
+}
+
+/**
+ * Everything about one circuit at one moment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Metrics extends Counts {
+  readonly name: string
+  readonly key: string | undefined
+  readonly state: State
+  readonly scope: Scope
   readonly inFlight: number
   /** Failures in a row. */
   readonly streak: number
@@ -191,23 +200,16 @@ export interface Metrics {
 }
 
 /**
- * All circuits of a manager as one.
+ * All circuits of a manager as one, their counts added up.
  *
  * @category models
  * @since 0.1.0
  */
-export interface AggregateMetrics {
+export interface AggregateMetrics extends Counts {
   readonly circuits: number
   /** Of how many calls pass. */
   readonly healthy: number
   readonly open: number
-  readonly calls: number
-  readonly successes: number
-  readonly failures: number
-  readonly ignored: number
-  readonly slow: number
-  readonly rejected: number
-  readonly passed: number
   readonly inFlight: number
   /** The mean over the circuits that have counted calls. */
   readonly failureRate: number
