@@ -49,12 +49,9 @@ import type {
   EventName,
   Metrics,
   Protection,
-  Seen,
   State,
-  Time,
-  Trip
+  Time
 } from "./internal/promise/types.ts"
-import * as Trips from "./Trip.ts"
 
 export {
   /**
@@ -101,6 +98,20 @@ export {
    */
   TimeoutError
 } from "./internal/promise/errors.ts"
+export {
+  /**
+   * @category options
+   * @since 0.1.0
+   */
+  type TripRate,
+  /**
+   * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10 seconds"`.
+   *
+   * @category trips
+   * @since 0.1.0
+   */
+  trip
+} from "./internal/promise/trips.ts"
 export type {
   /**
    * All circuits of a manager as one.
@@ -234,12 +245,12 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   /** Makes the circuit as new. */
   readonly reset: (options?: ByHand) => Promise<void>
   /** Opens the circuit as a trip would. */
-  readonly open: (options?: ByHand & { readonly for?: Time }) => Promise<void>
+  readonly open: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   readonly close: (options?: ByHand) => Promise<void>
   /** Rejects every call until `release`, or for a while. Without a key it holds for all keys. */
-  readonly isolate: (options?: ByHand & { readonly for?: Time }) => Promise<void>
+  readonly isolate: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   /** Lets every call through, uncounted, until `release`, or for a while. */
-  readonly disable: (options?: ByHand & { readonly for?: Time }) => Promise<void>
+  readonly disable: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   readonly release: (options?: ByHand) => Promise<void>
 }
 
@@ -262,10 +273,17 @@ export interface Owner extends AsyncDisposable {
  */
 export interface StoreOptions {
   /**
-   * The URL of a Redis through which processes share their circuits. It needs the packages `@effect/platform-node` and `redis`.
+   * The URL of a Redis through which processes share their circuits. It needs the package `redis`.
    * Whatever becomes of Redis, calls are protected in this process. Default: circuits are this process's own.
    */
-  readonly redis?: string | { readonly url: string; readonly prefix?: string; readonly process?: string } | undefined
+  readonly redis?:
+    | string
+    | {
+        readonly url: string
+        readonly prefix?: string | undefined
+        readonly process?: string | undefined
+      }
+    | undefined
   /** How many circuits with keys are kept. Default 100,000. */
   readonly maxCircuits?: number | undefined
   /** Gets what is logged: circuits that open, a Redis that is away. Default: nothing is. */
@@ -340,10 +358,15 @@ export interface CreateOptions<Args extends ReadonlyArray<unknown>, A> extends P
   readonly name?: string | undefined
 }
 
+const onlyRecord = (operation: string, options: unknown): object =>
+  asConfigurationError(() => {
+    if (isRecord(options)) return options
+    throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
+  })
+
 const alone = (operation: string, fn: unknown, options: object): readonly [PlainManager, PlainBreaker] =>
   asConfigurationError(() => {
-    if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
-    const given: { readonly name?: unknown } = options
+    const given: { readonly name?: unknown } = onlyRecord(operation, options)
     const fallbackName = typeof fn === "function" && fn.name !== "" ? fn.name : "breaker"
     const of = (ours: boolean) =>
       Object.fromEntries(
@@ -375,25 +398,53 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
 const owned = (breaker: PlainBreaker, { ready, shutdown }: PlainManager) =>
   Object.assign(breaker, { ready, shutdown, [Symbol.asyncDispose]: shutdown })
 
+// biome-ignore lint/suspicious/noExplicitAny: any function of promises, whatever its types
+type AsyncFunction = (this: any, ...args: any) => Promise<any>
+
 /**
- * A function like the one that is given, `this` included, whose calls pass a circuit. What {@link createBreaker} would make is
- * its `breaker`.
+ * A function like the one that is given, `this` and generic types included, whose calls pass a circuit. What
+ * {@link createBreaker} would make is its `breaker`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const wrap = <This, Args extends ReadonlyArray<unknown>, A>(
-  fn: (this: This, ...args: Args) => A | PromiseLike<A>,
-  options: CreateOptions<Args, A> = {}
-): ((this: This, ...args: Args) => Promise<A>) & { readonly breaker: Breaker<Args, A> & Owner } => {
+export const wrap: {
+  <F extends AsyncFunction>(
+    fn: F,
+    options?: CreateOptions<Parameters<F>, Awaited<ReturnType<F>>>
+  ): F & { readonly breaker: Breaker<Parameters<F>, Awaited<ReturnType<F>>> & Owner }
+  <This, Args extends ReadonlyArray<unknown>, A>(
+    fn: (this: This, ...args: Args) => A,
+    options?: CreateOptions<Args, A>
+  ): ((this: This, ...args: Args) => Promise<A>) & { readonly breaker: Breaker<Args, A> & Owner }
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+} = (fn: unknown, options: object = {}): any => {
   const [manager, plain] = alone("wrap", fn, options)
-  const breaker = owned(plain, manager) as unknown as Breaker<Args, A> & Owner
-  return Object.assign(
-    function (this: This, ...args: Args) {
-      return plain.bound(this, args) as Promise<A>
+  return Object.assign(called(plain), { breaker: owned(plain, manager) })
+}
+
+/** A function that calls the one of a breaker, and has its name. */
+const called = (plain: PlainBreaker) =>
+  Object.defineProperty(
+    function (this: unknown, ...args: ReadonlyArray<unknown>) {
+      return plain.bound(this, args)
     },
-    { breaker }
+    "name",
+    { value: plain.name, configurable: true }
   )
+
+/**
+ * How methods are protected: the options of {@link createBreaker}, or of a manager's.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface MethodOptions extends Omit<CreateOptions<ReadonlyArray<never>, never>, "fallback"> {
+  /** Answers in place of a call that was rejected or has failed. It gets the method's arguments. */
+  // biome-ignore lint/suspicious/noExplicitAny: they are not known before there is a method
+  readonly fallback?: ((error: unknown, ...args: any) => unknown) | undefined
+  /** Registers the circuit with a manager. Default: it has a store of its own. */
+  readonly manager?: Manager | undefined
 }
 
 /**
@@ -401,74 +452,22 @@ export const wrap = <This, Args extends ReadonlyArray<unknown>, A>(
  *
  * `class Users { @protect({ timeout: "2 seconds" }) async find(id: number) { ... } }`
  *
- * With a manager the circuit is one of its: `protect({ manager, name: "users.find" })`.
+ * With a manager the circuit is one of its: `protect({ manager, name: "users.find" })`. Its default name is the method's.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const protect =
-  <Args extends ReadonlyArray<unknown>, A>(
-    options: CreateOptions<Args, A> & { readonly manager?: Manager | undefined } = {}
-  ) =>
-  <This>(
-    method: (this: This, ...args: Args) => A | PromiseLike<A>,
+export const protect = (options: MethodOptions = {}) => {
+  const { manager, ...rest } = onlyRecord("protect", options) as MethodOptions
+  return <F extends AsyncFunction>(
+    method: F,
     context: { readonly kind: "method"; readonly name: string | symbol }
-  ): ((this: This, ...args: Args) => Promise<A>) => {
-    const { manager, ...rest } = options
-    const named = { name: String(context.name), ...rest }
-    if (manager === undefined) return wrap(method, named)
-    return inManager(manager, method, named)
+  ): F => {
+    const { name, ...others } = { name: String(context.name), ...rest }
+    if (manager === undefined) return called(alone("protect", method, { name, ...others })[1]) as unknown as F
+    return asConfigurationError(() => {
+      if (!(manager instanceof PlainManager)) throw new RangeError("protect: manager: expected one of createManager")
+      return called(manager.add("protect", name, method, others)) as unknown as F
+    })
   }
-
-const inManager = <This, Args extends ReadonlyArray<unknown>, A>(
-  manager: Manager,
-  method: (this: This, ...args: Args) => A | PromiseLike<A>,
-  { name, ...options }: CreateOptions<Args, A>
-): ((this: This, ...args: Args) => Promise<A>) => {
-  const plain = asConfigurationError(() => {
-    if (!(manager instanceof PlainManager)) throw new RangeError("protect: manager: expected one of createManager")
-    return manager.add("protect", name, method, options)
-  })
-  return function (this: This, ...args: Args) {
-    return plain.bound(this, args) as Promise<A>
-  }
-}
-
-/**
- * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10 seconds"`.
- *
- * @category trips
- * @since 0.1.0
- */
-export const trip: {
-  /** So many failures in a row. */
-  readonly consecutive: (failures: number) => Trip
-  /** So many failures of the last calls: `{ atLeast: 2, of: 5 }`. */
-  readonly failures: (options: { readonly atLeast: number; readonly of: number | string }) => Trip
-  /** A share of failures, from 0 to 1, from so many calls on. */
-  readonly failureRate: (options: TripRate) => Trip
-  /** A share of slow calls, from 0 to 1, from so many calls on. */
-  readonly slowRate: (options: TripRate) => Trip
-  /** So many calls that have been running for longer than that. */
-  readonly stuck: (options: { readonly calls: number; readonly olderThan: Time }) => Trip
-  /** The first that does. */
-  readonly any: (...trips: ReadonlyArray<Trip>) => Trip
-  /** When all of them do. */
-  readonly all: (...trips: ReadonlyArray<Trip>) => Trip
-  /** A rule of your own, under a name. */
-  readonly custom: (
-    name: string,
-    predicate: (seen: Seen) => boolean,
-    options?: { readonly over?: number | string }
-  ) => Trip
-} = Trips as never
-
-/**
- * @category options
- * @since 0.1.0
- */
-export interface TripRate {
-  readonly threshold: number
-  readonly minimumCalls: number
-  readonly over: number | string
 }

@@ -127,6 +127,16 @@ describe("an HttpClient with a breaker", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.effect("dies of a key that is no text, and names it", () =>
+    Effect.gen(function* () {
+      const client = HttpClientBreaker.protect(responding(200), "http", { key: () => 7 as never })
+      assert.include(
+        String(yield* Effect.exit(client.execute(request))),
+        "HttpClientBreaker.protect: key must be a text, got 7"
+      )
+    }).pipe(Effect.provide(services))
+  )
+
   it("adds CircuitOpen and BreakerStore to its types, and names what is wrong", () => {
     const guarded = HttpClientBreaker.protect(responding(200), "http")
     type Guarded = HttpClient.HttpClient.With<

@@ -312,6 +312,149 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.effect("with a circuit for each job does not even begin one whose circuit is open", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* offerAll(queue, "a")
+      yield* CircuitBreaker.isolate("host", { key: "a" })
+      let begun = 0
+      const worker = yield* Effect.forkChild(
+        JobBreaker.take(
+          queue,
+          "host",
+          () => {
+            begun++
+            return Effect.void
+          },
+          { key: ({ to }) => to }
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("20 minutes")
+      yield* Fiber.interrupt(worker)
+      assert.strictEqual(begun, 0)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("with a circuit for each job counts a function that throws", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* offerAll(queue, "a")
+      const throwing = (): Effect.Effect<void> => {
+        throw new Error("boom")
+      }
+      yield* Effect.exit(JobBreaker.take(queue, "host", throwing, { key: ({ to }) => to }))
+      assert.strictEqual((yield* CircuitBreaker.inspect("host", { key: "a" })).totals.failures, 1)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("with a circuit for each job lets none be tried more often than the queue allows", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* offerAll(queue, "a")
+      const attempts: Array<number> = []
+      const poison = JobBreaker.take(
+        queue,
+        "host",
+        (_, metadata) =>
+          Effect.suspend(() => {
+            attempts.push(metadata.attempts)
+            return Effect.fail("boom")
+          }),
+        { key: ({ to }) => to }
+      )
+      const worker = yield* Effect.forkChild(Effect.forever(Effect.ignore(poison)), { startImmediately: true })
+      for (let i = 0; i < 240; i++) yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(attempts, [1, 2, 3])
+      yield* Fiber.interrupt(worker)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("with a circuit for each job offers one less and less often, under ids that say how often", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* queue.offer({ to: "a", n: 0 }, { id: "job" })
+      yield* CircuitBreaker.isolate("host", { key: "a" })
+      const offers: Array<readonly [id: string | undefined, seconds: number]> = []
+      const watched: typeof queue = {
+        ...queue,
+        offer: (job, options) => {
+          offers.push([options?.id, Duration.toSeconds(Duration.fromInputUnsafe(options?.delay ?? 0))])
+          return queue.offer(job, options)
+        }
+      }
+      const { handle, ids } = handling()
+      const worker = yield* Effect.forkChild(
+        JobBreaker.take(watched, "host", handle, {
+          key: ({ to }) => to,
+          minDelay: "1 minute",
+          maxDelay: "5 minutes",
+          jitter: 0
+        }),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 minute")
+      yield* TestClock.adjust("2 minutes")
+      yield* TestClock.adjust("4 minutes")
+      assert.deepStrictEqual(offers, [
+        ["job~1", 300],
+        ["job~2", 300]
+      ])
+      yield* CircuitBreaker.release("host", { key: "a" })
+      yield* CircuitBreaker.open("host", { key: "a", for: "10 seconds" })
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* Fiber.join(worker), 0)
+      assert.deepStrictEqual(ids, ["job~2"])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("with a circuit for each job writes few rows while one probes for long", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* offerAll(queue, ...Array.from({ length: 100 }, () => "a"))
+      yield* CircuitBreaker.open("host", { key: "a" })
+      yield* TestClock.adjust("10 seconds")
+      let offers = 0
+      const watched: typeof queue = {
+        ...queue,
+        offer: (job, options) => {
+          offers++
+          return queue.offer(job, options)
+        }
+      }
+      const worker = JobBreaker.take(watched, "host", () => Effect.sleep("29 seconds"), { key: ({ to }) => to })
+      const workers = yield* Effect.forEach([1, 2, 3, 4], () =>
+        Effect.forkChild(Effect.forever(worker), { startImmediately: true })
+      )
+      for (let i = 0; i < 28; i++) yield* TestClock.adjust("1 second")
+      // Each after 1, 2, 4, 8 and 16 seconds, and once at first.
+      assert.isAtMost(offers, 100 * 6)
+      yield* Effect.forEach(workers, Fiber.interrupt)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("with a circuit for each job dies of a key that is no text, and names it", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* offerAll(queue, "a")
+      const exit = yield* Effect.exit(
+        JobBreaker.take(queue, "host", () => Effect.void, { key: (({ n }: Job) => n) as never })
+      )
+      assert.include(String(exit), "JobBreaker.take: key must be a text, got 0")
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("goes on when it is switched off by a flag, whatever the state", () =>
+    Effect.gen(function* () {
+      const queue = yield* jobs
+      yield* offerAll(queue, "a")
+      const policy = { enabled: Effect.succeed(false) }
+      yield* CircuitBreaker.protect(Effect.void, "flagged", { policy })
+      yield* CircuitBreaker.isolate("flagged")
+      assert.strictEqual(yield* JobBreaker.take(queue, "flagged", handling().handle, { policy }), 0)
+    }).pipe(Effect.provide(services))
+  )
+
   it.effect("gives a job back as it was where it cannot be offered again", () =>
     Effect.gen(function* () {
       const queue = yield* jobs

@@ -41,7 +41,7 @@ describe("a stream under a circuit", () => {
     assert.deepStrictEqual(yield* Stream.runCollect(StreamBreaker.mapEffect(stream, "api", save)), tens(5))
   })
 
-  scenario("pulls nothing while the circuit is open, and goes on by itself", quick, function* () {
+  scenario("pulls no more than it has in hand while the circuit is open, and goes on by itself", quick, function* () {
     const { pulled, stream } = source(5)
     const { calls, save } = dependency()
     yield* CircuitBreaker.open("api")
@@ -49,7 +49,7 @@ describe("a stream under a circuit", () => {
       startImmediately: true
     })
     yield* TestClock.adjust("9999 millis")
-    assert.deepStrictEqual([pulled, calls], [[], []])
+    assert.deepStrictEqual([pulled, calls], [[1], []])
     yield* TestClock.adjust("1 second")
     assert.deepStrictEqual(yield* Fiber.join(fiber), tens(5))
     assert.deepStrictEqual(calls, [1, 2, 3, 4, 5])
@@ -78,6 +78,26 @@ describe("a stream under a circuit", () => {
     assert.deepStrictEqual(calls, [1, 2, 3, 4])
     yield* Fiber.interrupt(fiber)
   })
+
+  scenario("ends with its source, though the circuit is open", quick, function* () {
+    const isolating = (n: number) => (n === 2 ? Effect.as(CircuitBreaker.isolate("api"), n) : Effect.succeed(n))
+    const ran = Stream.runCollect(StreamBreaker.mapEffect(Stream.make(1, 2), "api", isolating))
+    assert.deepStrictEqual(yield* ran, [1, 2])
+  })
+
+  scenario(
+    "goes on when it is switched off by a flag, whatever the state",
+    {
+      ...quick,
+      enabled: Effect.succeed(false)
+    },
+    function* () {
+      yield* CircuitBreaker.protect(Effect.void, "api")
+      yield* CircuitBreaker.isolate("api")
+      const { save } = dependency()
+      assert.deepStrictEqual(yield* Stream.runCollect(StreamBreaker.mapEffect(source(2).stream, "api", save)), tens(2))
+    }
+  )
 
   scenario("wakes when the circuit is closed by hand, however long it was open", quick, function* () {
     yield* CircuitBreaker.isolate("api")

@@ -110,6 +110,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "queue/StreamBreaker",
       "queue",
       "internal/promise/types",
+      "internal/promise/trips",
       "internal/promise/errors",
       "internal/promise/clock",
       "internal/promise/redis",
@@ -157,9 +158,7 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
 ]
 
 /** Packages that users may have, loaded only where one asks for them. */
-const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
-  ["@effect/platform-node/NodeRedis", "internal/promise/redis"]
-]
+const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [["redis", "internal/promise/redis"]]
 
 const order = floors.flatMap(([, files]) => files)
 const floorOf = (file: string) => floors.findIndex(([, files]) => files.includes(file))

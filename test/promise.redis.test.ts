@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process"
+import { type AddressInfo, createServer, type Server } from "node:net"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { assert, describe } from "@effect/vitest"
@@ -138,6 +139,51 @@ describe("a program that ends", () => {
         say(logged.some(([level, message]) => level === "warn" && message.includes("Redis is not there yet")))`)
       yield* ends
       assert.deepStrictEqual(lines, ["down", "CIRCUIT_OPEN", "true"])
+    }),
+    60_000
+  )
+
+  for (const shutdown of [false, true]) {
+    live(
+      `is not kept alive by a server that takes connections and never answers${shutdown ? ", nor after a shutdown" : ""}`,
+      Effect.gen(function* () {
+        const silent = yield* Effect.acquireRelease(
+          Effect.promise(
+            () =>
+              new Promise<Server>((resolve) => {
+                const server = createServer(() => {})
+                server.listen(0, "127.0.0.1", () => resolve(server))
+              })
+          ),
+          (server) => Effect.sync(() => void server.close())
+        )
+        const { port } = silent.address() as AddressInfo
+        const { ends, lines } = yield* program(`
+          const breaker = createBreaker(async () => "ok", { name: "api", redis: "redis://127.0.0.1:${port}" })
+          say(await breaker.execute())
+          ${shutdown ? "await breaker.shutdown()" : ""}`)
+        yield* ends
+        assert.deepStrictEqual(lines, ["ok"])
+      }),
+      60_000
+    )
+  }
+
+  live(
+    "waits for what is done by hand, and told to Redis",
+    Effect.gen(function* () {
+      const server = yield* redisServer
+      const { ends, lines } = yield* program(`
+        const breaker = createBreaker(async () => "ok", { name: "api", redis: ${JSON.stringify(server.url)}, timeout: false })
+        await breaker.execute()
+        await new Promise((resolve) => setTimeout(resolve, 500))
+        await breaker.open({ for: 300 })
+        await new Promise((resolve) => setTimeout(resolve, 400))
+        say(await breaker.execute())
+        await breaker.isolate()
+        say(breaker.state)`)
+      yield* ends
+      assert.deepStrictEqual(lines, ["ok", "Isolated"])
     }),
     60_000
   )

@@ -309,6 +309,14 @@ describe("a breaker of a function", () => {
     await end(flagged.execute(3))
     assert.strictEqual(await end(flagged.execute(4)), "CIRCUIT_OPEN")
 
+    const hanging = createBreaker(api.get, {
+      ...one,
+      cooldown: "1 hour",
+      enabled: () => new Promise<boolean>(() => {})
+    })
+    assert.strictEqual(await end(hanging.execute(9)), "down 9")
+    assert.strictEqual(await end(hanging.execute(9)), "CIRCUIT_OPEN")
+
     let well = false
     const checked = createBreaker(api.get, {
       ...one,
@@ -505,6 +513,12 @@ describe("a manager", () => {
     assert.strictEqual(manager.get("nobody"), undefined)
   })
 
+  it("has defaults for what is not said, or said to be nothing", async () => {
+    const manager = createManager({ defaults: { timeout: 20 } })
+    const breaker = manager.register("a", () => new Promise(() => {}), { timeout: undefined })
+    assert.strictEqual(await end(breaker.execute()), "TIMEOUT")
+  })
+
   it("hears all circuits, and shuts all down", async () => {
     const manager = createManager()
     const seen: Array<string> = []
@@ -565,7 +579,7 @@ describe("methods", () => {
 
   it("are decorated: all instances share the circuit", async () => {
     const manager = createManager()
-    const decorate = protect<[id: number], string>({ manager, name: "users.find", ...one })
+    const decorate = protect({ manager, name: "users.find", ...one })
     const decorated = decorate(Users.prototype.find, { kind: "method", name: "find" })
     const [a, b] = [new Users("a"), new Users("b")]
     assert.deepStrictEqual([await decorated.call(a, 1), await decorated.call(b, 2)], ["a1", "b2"])
@@ -573,7 +587,7 @@ describe("methods", () => {
     assert.strictEqual(await end(decorated.call(b, 1)), "CIRCUIT_OPEN")
     assert.strictEqual(manager.get("users.find")?.metrics.calls, 3)
     // By itself it has the name of the method.
-    const named = protect<[id: number], string>(one)(Users.prototype.find, { kind: "method", name: "find" })
+    const named = protect(one)(Users.prototype.find, { kind: "method", name: "find" })
     await end(named.call(a, -1))
     const open = await named.call(a, 1).catch((error) => error)
     assert.strictEqual(open.circuit, "find")
@@ -593,6 +607,30 @@ describe("the types", () => {
     // @ts-expect-error Not its answer.
     createBreaker(fn, { fallback: () => 1 })
     expectTypeOf(breaker.run(() => "x")).toEqualTypeOf<Promise<string>>()
+    const generic = wrap(async <T>(x: T): Promise<T> => x)
+    expectTypeOf(generic(5)).toEqualTypeOf<Promise<number>>()
+    function over(a: string): Promise<string>
+    function over(a: number): Promise<number>
+    async function over(a: unknown): Promise<unknown> {
+      return a
+    }
+    expectTypeOf(wrap(over)("a")).toEqualTypeOf<Promise<string>>()
+    const sync = wrap((n: number) => n + 1, { fallback: (_, n) => n })
+    expectTypeOf(sync).returns.toEqualTypeOf<Promise<number>>()
+    assert.strictEqual(wrap(over, { name: "named" }).name, "named")
+    const maybe = undefined as string | undefined
+    void breaker.isolate({ for: maybe })
+    createBreaker(fn, { cooldown: { exponential: "1 second", factor: undefined } })
+    // As the compiler would apply it to a method.
+    class Repo<T> {
+      readonly items: Array<T> = []
+      async by<K extends keyof T>(key: K): Promise<Array<T[K]>> {
+        return this.items.map((item) => item[key])
+      }
+    }
+    const context = { kind: "method", name: "by" } as const
+    const by: typeof Repo.prototype.by = protect({ fallback: () => [] })(Repo.prototype.by, context)
+    assert.strictEqual(by.name, "by")
   })
 })
 
@@ -610,22 +648,30 @@ describe("what cannot be", () => {
       /trip.threshold/
     ],
     [() => createBreaker(fn, { retry: -1 }), /retry: times/],
-    [() => createBreaker(fn, { retry: { minDelay: 10, maxDelay: 5 } }), /max/],
+    [
+      () => createBreaker(fn, { retry: { minDelay: 10, maxDelay: 5 } }),
+      /createBreaker: retry: maxDelay: expected at least/
+    ],
     [() => createBreaker(fn, { retry: { tries: 1 } as never }), /tries: unknown field/],
-    [() => createBreaker(fn, { bulkhead: { concurrency: 0 } }), /concurrency/],
+    [() => createBreaker(fn, { bulkhead: { concurrency: 0 } }), /createBreaker: bulkhead: concurrency/],
+    [() => createBreaker(fn, { bulkhead: { concurrency: 1, name: "a" } as never }), /bulkhead: name: unknown field/],
     [() => createBreaker(fn, { bulkhead: 5 as never }), /bulkhead: expected an object/],
     [() => createBreaker(fn, { fallback: 1 as never }), /fallback: expected a function/],
     [() => createBreaker(fn, { isFailure: 1 as never }), /isFailure: expected a function/],
     [() => createBreaker(fn, { probe: { check: 1 as never, every: 1 } }), /probe: check: expected a function/],
     [() => createBreaker(fn, { probe: { check: fn, every: 0 } }), /probe: every/],
-    [() => createBreaker(fn, { enabled: 1 as never }), /enabled/],
+    [() => createBreaker(fn, { enabled: 1 as never }), /createBreaker: enabled: expected true, false or a function/],
+    [() => createBreaker(fn, { probe: 5 as never }), /createBreaker: probe: expected an object with check, every/],
     [() => createBreaker(fn, { redis: "localhost" }), /redis: expected a URL such as redis/],
     [() => createBreaker(fn, { redis: { url: "redis://localhost", prefix: "" } }), /redis: prefix/],
     [() => createBreaker(fn, { redis: { host: "a" } as never }), /redis: expected a URL/],
     [() => createBreaker(fn, { log: true as never }), /log: expected a function/],
     [() => createBreaker(fn, null as never), /createBreaker/],
     [() => createManager({ default: {} } as never), /createManager: default: unknown field/],
-    [() => createManager({ defaults: { cooldown: -1 } }), /cooldown/],
+    [() => createManager({ defaults: { cooldown: -1 } }), /createManager: defaults: cooldown/],
+    [() => createManager().register("a", fn, null as never), /register: options: expected an object/],
+    [() => createManager().register("a", fn, "abc" as never), /register: options: expected an object/],
+    [() => protect(null as never), /protect: options: expected an object/],
     [() => createManager({ defaults: 1 as never }), /defaults: expected an object/],
     [() => createManager({ maxCircuits: 0 }), /maxCircuits/],
     [() => createManager().register("", fn), /register: name/],
@@ -642,8 +688,7 @@ describe("what cannot be", () => {
     [() => createBreaker(fn).on("open", 1 as never), /on: listener must be a function/],
     [() => createBreaker(fn).with({ key: 1 } as never), /with: key: expected a text/],
     [() => createBreaker(fn).with({ signal: {} } as never), /with: signal: expected an AbortSignal/],
-    [() => createBreaker(fn).run(1 as never), /run: call: expected a function/],
-    [() => createBreaker(fn).inspect(1 as never), /key must be a text/],
+    [() => createBreaker(fn).inspect(1 as never), /^inspect: key: expected a text/],
     [() => protect({ manager: {} as never })(fn, { kind: "method", name: "m" }), /protect: manager/]
   ] as const)("is named: %s", (make, says) => {
     try {
@@ -660,6 +705,12 @@ describe("what cannot be", () => {
   it("is named where a circuit is steered", async () => {
     assert.strictEqual(await end(createBreaker(fn).isolate({ for: 0 })), "INVALID_OPTIONS")
     assert.strictEqual(await end(createBreaker(fn).reset({ reason: 1 as never })), "INVALID_OPTIONS")
+    const breaker = createBreaker(fn)
+    assert.strictEqual(await end(breaker.isolate({ form: "1 minute" } as object)), "INVALID_OPTIONS")
+    assert.strictEqual(breaker.state, "Closed")
+    const error = await breaker.isolate({ for: "abc" }).catch((caught) => caught)
+    assert.match(error.message, /^isolate: for must be a duration/)
+    assert.strictEqual(await end(breaker.run(1 as never)), "INVALID_OPTIONS")
   })
 
   it("shows no password of a URL", () => {

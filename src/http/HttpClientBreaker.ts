@@ -169,7 +169,9 @@ export const protect: {
       ? (effect: Request, of: Subject) => guardBeyond(effect, of, lease, withBody)
       : guard
     return HttpClient.transform(self, (effect, request) =>
-      Effect.suspend(() => guarded(effect, { ...named, key: keyOf(request) }) as typeof effect)
+      Effect.suspend(
+        () => guarded(effect, { ...named, key: optionalText(operation, "key", keyOf(request)) }) as typeof effect
+      )
     )
   }
 )

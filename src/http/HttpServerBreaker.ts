@@ -248,7 +248,7 @@ const around = (operation: string, name: string, options: Options<never, unknown
     const run = Effect.withFiber((fiber) => {
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
       const route = Context.getOrUndefined(fiber.context, HttpRouter.RouteContext)?.route.path
-      const guarded = guard(app, { ...named, key: keyOf(request, route) }) as typeof app
+      const guarded = guard(app, { ...named, key: optionalText(operation, "key", keyOf(request, route)) }) as typeof app
       return Effect.catch(guarded, (error) =>
         isCircuitOpen(error) || isBulkheadFull(error)
           ? Effect.map(Tenant.Current, (tenant) => answer(error, tenant))

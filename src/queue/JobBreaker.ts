@@ -73,14 +73,15 @@ const delayFields = {
   jitter: Schema.optional(shareOrZero)
 }
 
-type DelayOf = (rejection: CircuitOpen) => Effect.Effect<Duration.Duration>
+/** Longer, each time twice, for a job that was handed back so many `times` before, where that is known. */
+type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
 const delaying = (operation: string, delays: Delays): DelayOf => {
   const decoded = decodeOrThrow(operation, delayFields, delays)
   const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = decoded
   if (max < min) throw new RangeError(`${operation}: maxDelay: expected at least minDelay (${min} ms), got ${max} ms`)
-  return ({ retryAfter }) => {
-    const millis = Math.max(min, Math.min(max, Duration.toMillis(retryAfter)))
+  return ({ retryAfter }, times = 0) => {
+    const millis = Math.min(max, Math.max(min * 2 ** times, Duration.toMillis(retryAfter)))
     return Effect.map(Random.next, (random) => Duration.millis(Math.ceil(millis * (1 + jitter * random))))
   }
 }
@@ -218,27 +219,49 @@ const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
 
 const postponed = Symbol("postponed")
 
+/** How often a job was offered again is the end of its id. */
+const again = /~(\d+)$/
+
+/** Its next id: said twice, as after an interruption between the offer and the end of what was claimed, it is there once. */
+const nextId = (id: string): { readonly id: string; readonly times: number } => {
+  const times = Number(again.exec(id)?.[1] ?? 0)
+  return { id: `${id.replace(again, "")}~${times + 1}`, times }
+}
+
 /**
- * A circuit for each job: which, is known only when it has been claimed. One that its circuit rejects is offered again with the
- * delay, and done with, so that the others get their turn; where it cannot be offered it is given back as it was.
+ * A circuit for each job: which, is known only when it has been claimed. One that its circuit rejects is offered again with a
+ * delay, and done with, so that the others get their turn. One that has failed before keeps its attempts: it is given back as it
+ * was, as is one that cannot be offered.
  */
-const takeKeyed = (
-  queue: Queue,
-  { delayOf, f, of }: Taking,
-  keyOf: (job: unknown) => string | undefined
-): AnyEffect => {
+const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknown) => unknown): AnyEffect => {
+  const offerAgain = (value: unknown, id: string, open: CircuitOpen): AnyEffect => {
+    const next = nextId(id)
+    return Effect.flatMap(delayOf(open, next.times), (delay) =>
+      Effect.as(queue.offer(value, { id: next.id, delay }) as AnyEffect, postponed)
+    )
+  }
   const taken = Effect.suspend(() => {
     let givenBack: CircuitOpen | undefined
+    const giveBack = (open: CircuitOpen) =>
+      Effect.suspend(() => {
+        givenBack = open
+        return Effect.interrupt
+      })
     const job = queue.take((value, metadata) =>
       Effect.catch(
-        Effect.suspend(() => guard(f(value, metadata), { ...of, key: keyOf(value) })),
+        Effect.suspend(() => {
+          const key = optionalText("JobBreaker.take", "key", keyOf(value))
+          return guard(
+            Effect.suspend(() => f(value, metadata)),
+            { ...of, key }
+          )
+        }),
         (error) => {
           if (!wasNotMade(error)) return Effect.fail(error)
-          const again = Effect.flatMap(delayOf(error), (delay) => queue.offer(value, { delay }) as AnyEffect)
-          return Effect.catch(Effect.as(again, postponed), () => {
-            givenBack = error
-            return Effect.interrupt
-          })
+          if (metadata.attempts > 1) return giveBack(error)
+          return Effect.catchCause(offerAgain(value, metadata.id, error), (cause) =>
+            Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : giveBack(error)
+          )
         }
       )
     )
@@ -246,12 +269,15 @@ const takeKeyed = (
       onSuccess: (answer) => (answer === postponed ? taken : Effect.succeed(answer)),
       onFailure: (cause) =>
         givenBack !== undefined && Cause.hasInterruptsOnly(cause)
-          ? Effect.andThen(untilItMayPass(givenBack, waitMillis(givenBack)), taken)
+          ? Effect.andThen(untilItMayPass(givenBack, Math.min(givenBackMillis, waitMillis(givenBack))), taken)
           : Effect.failCause(cause)
     })
   }) as AnyEffect
   return taken
 }
+
+/** A worker that gives back one job of many circuits waits no longer than this before he claims the next. */
+const givenBackMillis = 1_000
 
 /**
  * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and answers when one has been run. No attempt is
@@ -260,8 +286,10 @@ const takeKeyed = (
  * - With one circuit for all jobs, none is taken from the queue while it is open: workers wait, all of them. A job that is
  *   rejected after all, as when the circuit opens at that moment, or by another circuit that it passes, is given back as it
  *   was.
- * - With a `key` that is a function of the job, the jobs of other circuits go on. One that is rejected is offered again with
- *   its delay and counts as done: it comes back under a new id, and its attempts begin anew.
+ * - With a `key` that is a function of the job, the jobs of other circuits go on. One that is rejected at its first attempt is
+ *   offered again with a delay (its id ends with how often: `~1`; each time it stays away twice as long, up to `maxDelay`) and
+ *   the claimed one is done with. One that has failed before keeps its attempts, and is given back as it was. A `key` that throws, or
+ *   answers no text, is a defect, which costs the job an attempt.
  *
  * ```ts
  * import { Effect, Layer, Schema } from "effect"
@@ -288,7 +316,7 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   options: TakeOptions<Job, A, E, R2> = {}
 ): Effect.Effect<A, E | CircuitOpen | PersistedQueue.PersistedQueueError, RQ | R | R2 | BreakerStore> => {
   const operation = "JobBreaker.take"
-  const { classify, isFailure, isIgnored, key, policy, ...delays } = options
+  const { classify, isFailure, isIgnored, key, policy, ...delays } = options ?? {}
   if (typeof queue?.take !== "function") {
     throw new RangeError(`${operation}: expected a PersistedQueue, got ${show(queue)}`)
   }

@@ -1,5 +1,5 @@
 /**
- * Streams under a breaker: while the circuit is open nothing is pulled from the source, the element in hand is kept, and the
+ * Streams under a breaker: while the circuit is open the element in hand is kept, no other is pulled from the source, and the
  * stream goes on by itself when the circuit lets calls through.
  *
  * @since 0.1.0
@@ -15,7 +15,7 @@ import { show } from "../internal/printable.ts"
 import { concurrency, optionalFlag } from "../internal/service/options.ts"
 import { guard, subject } from "../internal/service/protect.ts"
 import { retrying } from "../internal/service/retry.ts"
-import { untilPasses, whileRejected } from "../internal/service/waiting.ts"
+import { whileRejected } from "../internal/service/waiting.ts"
 import type { RetryOptions } from "../Resilience.ts"
 
 /**
@@ -36,7 +36,7 @@ export interface Options<in A, in E, out R = never> extends ProtectOptions<A, E,
 
 /**
  * `Stream.mapEffect` under a circuit. An element that the circuit, or another that it passes, rejects waits and is tried again,
- * for as long as it takes, and meanwhile no more are pulled than are worked on at once.
+ * for as long as it takes, and meanwhile no more are pulled than are worked on at once. A source that ends meanwhile is heard.
  *
  * ```ts
  * import { Effect, pipe, Stream } from "effect"
@@ -101,8 +101,7 @@ export const mapEffect: {
       const kept = whileRejected(guarded, { millis: Infinity, again: again !== undefined })
       return again === undefined ? kept : again(kept)
     }
-    const gated = Stream.transformPull(self, (pull) => Effect.succeed(Effect.andThen(untilPasses(of), pull)))
-    return Stream.mapEffect(gated, call, {
+    return Stream.mapEffect(self, call, {
       concurrency: concurrency(operation, many),
       unordered: optionalFlag(operation, "unordered", unordered)
     })

@@ -12,6 +12,7 @@ import { blocking, dependencies } from "./dependencies.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { announce, expire, type Moved, move, type Next, open } from "./move.ts"
+import { switchedOn } from "./passing.ts"
 import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
@@ -72,17 +73,14 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const { enabled } = circuit.policy
     if (enabled === false) return this.pass()
     if (enabled === true) return this.decide()
-    // A flag that cannot be read protects. Who waits for it keeps the circuit from being forgotten.
+    // Who waits for it keeps the circuit from being forgotten.
     this.kind = "Asking"
     circuit.pending++
-    return Effect.flatMap(
-      Effect.catchCause(enabled, () => Effect.succeed(true)),
-      (on) => {
-        this.kind = "Waiting"
-        circuit.pending--
-        return on ? this.decide() : this.pass()
-      }
-    )
+    return Effect.flatMap(switchedOn(enabled), (on) => {
+      this.kind = "Waiting"
+      circuit.pending--
+      return on ? this.decide() : this.pass()
+    })
   }
 
   /** Who says no first: an override, a dependency, the circuit itself. */

@@ -1,8 +1,13 @@
+import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import { blocking } from "./dependencies.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 import { effective } from "./standing.ts"
+
+/** What a flag says. One that cannot be read protects. */
+export const switchedOn = (flag: Effect.Effect<boolean>): Effect.Effect<boolean> =>
+  Effect.catchCause(flag, () => Effect.succeed(true))
 
 /**
  * Whether a call that came now would be let through, as far as this process knows without asking anybody: a flag that is an

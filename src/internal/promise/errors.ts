@@ -166,13 +166,13 @@ export const toPlain = (error: unknown, circuit: string, timeoutMillis: number):
   return Cause.isTimeoutError(error) ? new TimeoutError(circuit, timeoutMillis) : error
 }
 
-/** What is wrong with options, as an error of this face. */
-export const asConfigurationError = <A>(check: () => A): A => {
+/** What is wrong with options, as an error of this face; `inner` is what it is called within. */
+export const asConfigurationError = <A>(check: () => A, inner = ""): A => {
   try {
     return check()
   } catch (error) {
     if (error instanceof RangeError || (error instanceof Error && error.name === "PolicyError")) {
-      throw new ConfigurationError(error.message)
+      throw new ConfigurationError(error.message.slice(error.message.startsWith(inner) ? inner.length : 0))
     }
     throw error
   }

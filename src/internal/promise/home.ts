@@ -52,6 +52,8 @@ export class Home {
   private services: Services | undefined = undefined
   private building: Promise<Services>
   private readonly scope = Scope.makeUnsafe()
+  private readonly awake: Awake = new Awake()
+  private readonly connected: boolean
   private ended: Promise<void> | undefined = undefined
   private readonly listeners = new Map<EventName, Set<Listener>>()
 
@@ -64,6 +66,7 @@ export class Home {
         ),
         (services) => this.listen(services)
       )
+    this.connected = redis !== undefined
     if (redis === undefined) {
       this.services = withoutClock(
         Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
@@ -133,15 +136,16 @@ export class Home {
 
   /** When the store is there, if it can be. */
   get ready(): Promise<unknown> {
-    return waitedFor(this.building)
+    return this.awake.while(this.building)
   }
 
   async run<A>(
     effect: Effect.Effect<A, unknown, Store>,
     signal: AbortSignal | undefined
   ): Promise<Exit.Exit<A, unknown>> {
-    const services = this.services ?? (await waitedFor(this.building))
-    return Effect.runPromiseExitWith(services)(effect, signal === undefined ? {} : { signal })
+    const services = this.services ?? (await this.awake.while(this.building))
+    const run = Effect.runPromiseExitWith(services)(effect, signal === undefined ? {} : { signal })
+    return this.connected ? this.awake.while(run) : run
   }
 
   /** What can be said now: nothing before there is a store. */
@@ -154,17 +158,22 @@ export class Home {
       .catch(() => {})
       .then(() => Effect.runPromise(Effect.timeoutOption(Scope.close(this.scope, Exit.void), shutdownMillis)))
       .then(() => {})
-    return waitedFor(this.ended)
+    return this.awake.while(this.ended)
   }
 }
 
-/** What somebody waits for keeps the process alive, though what is done for it in the background does not. */
-const waitedFor = async <A>(promise: Promise<A>): Promise<A> => {
-  const timer = setInterval(() => {}, 2 ** 31 - 1)
-  try {
-    return await promise
-  } finally {
-    clearInterval(timer)
+/** What somebody waits for keeps the process alive, though the store that is asked for it does not. */
+class Awake {
+  private waiting = 0
+  private timer: ReturnType<typeof setInterval> | undefined = undefined
+
+  async while<A>(promise: Promise<A>): Promise<A> {
+    if (this.waiting++ === 0) this.timer = setInterval(() => {}, 2 ** 31 - 1)
+    try {
+      return await promise
+    } finally {
+      if (--this.waiting === 0) clearInterval(this.timer)
+    }
   }
 }
 

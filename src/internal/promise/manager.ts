@@ -68,6 +68,12 @@ const signalField = field<AbortSignal>("an AbortSignal", (input) => (input insta
 const keyField = field<string>("a text", (input) => (typeof input === "string" ? input : undefined))
 const callFields = { key: Schema.optional(keyField), signal: Schema.optional(signalField) }
 
+const checkedCall = (call: unknown, options: unknown): CallOptions =>
+  asConfigurationError(() => {
+    decodeOrThrow("run", { call: functionField }, { call })
+    return decodeOrThrow("run", callFields, options)
+  })
+
 const events: ReadonlyArray<EventName> = ["open", "halfOpen", "close", "isolate", "disable", "transition"]
 
 /** The circuits of one name and the function that they protect. */
@@ -95,12 +101,11 @@ export class PlainBreaker {
     }
   }
 
-  readonly run = <B>(call: (context: CallContext) => B | PromiseLike<B>, options: CallOptions = {}): Promise<B> => {
-    const checked = asConfigurationError(() => {
-      decodeOrThrow("run", { call: functionField }, { call })
-      return decodeOrThrow("run", callFields, options)
-    })
-    return this.call(checked, undefined, (signal) => call({ signal })) as Promise<B>
+  readonly run = async <B>(
+    call: (context: CallContext) => B | PromiseLike<B>,
+    options: CallOptions = {}
+  ): Promise<B> => {
+    return this.call(checkedCall(call, options), undefined, (signal) => call({ signal })) as Promise<B>
   }
 
   /** Calls the function as a method of somebody's. */
@@ -139,7 +144,8 @@ export class PlainBreaker {
   }
 
   readonly inspect = (key?: string): Metrics => {
-    const found = asConfigurationError(() => this.home.look(CircuitBreaker.inspect(this.name, { key })))
+    asConfigurationError(() => decodeOrThrow("inspect", { key: Schema.optional(keyField) }, { key }))
+    const found = this.home.look(CircuitBreaker.inspect(this.name, { key }))
     return found === undefined ? unused(this.name, key) : toMetrics(found)
   }
 
@@ -168,7 +174,7 @@ export class PlainBreaker {
     options: (ByHand & { readonly for?: Time }) | undefined
   ): Promise<void> {
     if (this.home.isShutDown) throw new ShutdownError(`The breaker "${this.name}" was shut down`)
-    const acted = asConfigurationError(() => act(options as CircuitBreaker.ByHandFor | undefined))
+    const acted = asConfigurationError(() => act(options as CircuitBreaker.ByHandFor | undefined), "CircuitBreaker.")
     const exit = await this.home.run(acted, undefined)
     if (exit._tag === "Failure") throw Cause.squash(exit.cause)
   }
@@ -215,6 +221,10 @@ const homeOf = (operation: string, options: object): Home => {
   return new Home({ redis: { url, ...checked }, maxCircuits, log })
 }
 
+/** What says nothing leaves what holds for all. */
+const given = (options: object): object =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+
 /** Several breakers with one store. */
 export class PlainManager {
   private readonly home: Home
@@ -235,7 +245,8 @@ export class PlainManager {
   /** `more` are options that its caller has seen to. */
   add(operation: string, name: unknown, fn: unknown, options: object, more: ReadonlyArray<string> = []): PlainBreaker {
     if (typeof fn !== "function") throw new RangeError(`${operation}: expected a function, got ${show(fn)}`)
-    const checked = check(operation, name, { ...this.defaults, ...options }, more)
+    if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
+    const checked = check(operation, name, { ...this.defaults, ...given(options) }, more)
     if (this.breakers.has(checked.name)) {
       throw new RangeError(`${operation}: name: there is a breaker ${JSON.stringify(checked.name)} already`)
     }

@@ -6,15 +6,7 @@ import * as Backoff from "../../Backoff.ts"
 import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Bulkhead from "../../Bulkhead.ts"
 import * as Resilience from "../../Resilience.ts"
-import {
-  countOrZero,
-  decodeOrThrow,
-  functionField,
-  isRecord,
-  onlyFields,
-  positiveMillis,
-  shareOrZero
-} from "../fields.ts"
+import { count, countOrZero, decodeOrThrow, functionField, onlyFields, positiveMillis, shareOrZero } from "../fields.ts"
 import { show } from "../printable.ts"
 import { circuitName } from "../service/options.ts"
 import { guard, type Subject, subject } from "../service/protect.ts"
@@ -45,28 +37,36 @@ const callFields = ["timeout", "retry", "bulkhead", "fallback", "isFailure", "is
 const picked = (options: object, names: ReadonlyArray<string>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
 
+/** A flag that takes longer counts as on: nobody waits for it for ever. */
+const flagMillis = 1_000
+
+const toFlag = (operation: string, enabled: unknown): boolean | Effect.Effect<boolean> => {
+  if (typeof enabled === "boolean") return enabled
+  if (typeof enabled !== "function") {
+    throw new RangeError(`${operation}: enabled: expected true, false or a function, got ${show(enabled)}`)
+  }
+  const read = Effect.tryPromise(async () => (await (enabled as () => unknown)()) !== false)
+  return Effect.orElseSucceed(Effect.timeout(read, flagMillis), () => true)
+}
+
 /** A policy as Effect code writes it: what is a promise there is an effect here. */
-const toPolicy = (options: Policy): BreakerPolicy.Input => {
+const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
   const { enabled, probe, ...rest } = picked(options, policyFields) as Policy
   const input: Record<string, unknown> = { ...rest }
-  if (enabled !== undefined) {
-    input["enabled"] = typeof enabled === "function" ? Effect.promise(async () => (await enabled()) !== false) : enabled
-  }
-  if (isRecord(probe)) {
-    const { check, every, ...unknown } = probe as NonNullable<Policy["probe"]>
-    const checked = decodeOrThrow(
-      "probe",
-      { check: functionField, every: positiveMillis },
-      { check, every, ...unknown }
-    )
+  if (enabled !== undefined) input["enabled"] = toFlag(operation, enabled)
+  if (probe !== undefined) {
+    const checked = decodeOrThrow(`${operation}: probe`, { check: functionField, every: positiveMillis }, probe)
     input["probe"] = {
       check: Effect.tryPromise(async (signal) => {
         if ((await checked.check(signal)) === false) throw new Error("the check answered false")
       }),
       schedule: Duration.millis(checked.every)
     }
-  } else if (probe !== undefined) input["probe"] = probe
-  Result.getOrThrow(BreakerPolicy.decode(input))
+  }
+  Result.getOrThrowWith(
+    BreakerPolicy.decode(input),
+    ({ message }) => new RangeError(`${operation}: ${message.replaceAll("\n", "; ")}`)
+  )
   return input
 }
 
@@ -94,6 +94,9 @@ const toRetry = (
     ...rest
   } = decodeOrThrow(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
   const max = maxDelay ?? Math.max(10_000, minDelay ?? 0)
+  if (max < (minDelay ?? 0)) {
+    throw new RangeError(`${operation}: retry: maxDelay: expected at least minDelay (${minDelay} ms), got ${max} ms`)
+  }
   return {
     times: 2,
     ...rest,
@@ -130,19 +133,22 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
   const plain = (error: unknown) => toPlain(error, circuit, timeoutMillis)
   const of = subject(operation, circuit, {
-    policy: toPolicy(given),
+    policy: toPolicy(operation, given),
     ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(plain(error)) === true }),
     ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(plain(error)) === true })
   })
-  if (given.bulkhead !== undefined && !isRecord(given.bulkhead)) {
-    throw new RangeError(
-      `${operation}: bulkhead: expected an object with concurrency, queue, got ${show(given.bulkhead)}`
-    )
-  }
-  const limited =
+  const places =
     given.bulkhead === undefined
+      ? undefined
+      : decodeOrThrow(
+          `${operation}: bulkhead`,
+          { concurrency: count, queue: Schema.optional(countOrZero) },
+          given.bulkhead
+        )
+  const limited =
+    places === undefined
       ? (call: AnyEffect) => call
-      : Resilience.bulkhead(Bulkhead.makeUnsafe({ name: circuit, ...given.bulkhead }))
+      : Resilience.bulkhead(Bulkhead.makeUnsafe({ name: circuit, ...places }))
   const timed = timeoutMillis === Infinity ? (call: AnyEffect) => call : Resilience.timeout(timeoutMillis)
   const retry = toRetry(operation, given.retry, plain)
   const again = (target: Subject) =>

@@ -1,10 +1,12 @@
-import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
+import type * as Scope from "effect/Scope"
 import { layerShared } from "../../BreakerStore.ts"
 import * as RedisStore from "../../RedisStore.ts"
-import { connecting } from "../redis/connecting.ts"
+import { connecting, type Session } from "../redis/connecting.ts"
 import { ConfigurationError } from "./errors.ts"
 
 export interface RedisOptions {
@@ -15,54 +17,91 @@ export interface RedisOptions {
 
 const load = async () => {
   try {
-    return await import("@effect/platform-node/NodeRedis")
+    return await import("redis")
   } catch (cause) {
-    const error = new ConfigurationError(
-      "redis: it needs the packages @effect/platform-node and redis, which are not installed"
-    )
+    const error = new ConfigurationError("redis: it needs the package redis, which is not installed")
     error.cause = cause
     throw error
   }
 }
 
-/**
- * A connection that keeps no process alive: its sockets do not, and it is built again when it ends, by timers that do not
- * either. The client's own way to come back has timers that do.
- */
-const session = (NodeRedis: Awaited<ReturnType<typeof load>>, { prefix, url }: RedisOptions) =>
-  Effect.gen(function* () {
-    const services = yield* Layer.build(
-      Layer.fresh(NodeRedis.layer({ url, disableOfflineQueue: true, socket: { reconnectStrategy: false } }))
+type Client = ReturnType<Awaited<ReturnType<typeof load>>["createClient"]>
+
+/** A server that takes a connection and says nothing is no server. */
+const connectMillis = 5_000
+
+const failed = (cause: unknown) => new Redis.RedisError({ cause })
+
+/** Runs until it ends, and is gone with the scope, whatever it was doing. */
+const open = (make: () => Client): Effect.Effect<Client, Redis.RedisError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const client = make()
+      // Before it connects: its sockets keep no process alive, not even while they wait for a greeting.
+      client.unref()
+      // Whoever waits for it hears of it elsewhere; an event that nobody hears would end the process.
+      client.on("error", () => {})
+      return client
+    }),
+    (client) => Effect.sync(() => client.isOpen && client.destroy())
+  ).pipe(
+    Effect.tap((client) =>
+      Effect.tryPromise({ try: () => client.connect(), catch: failed }).pipe(
+        Effect.timeoutOrElse({
+          duration: connectMillis,
+          orElse: () => Effect.fail(failed(new Error(`no answer within ${connectMillis} ms`)))
+        })
+      )
     )
-    const { client } = Context.get(services, NodeRedis.NodeRedis)
-    client.unref()
-    // The one that subscribes is made of this one.
-    const duplicate = client.duplicate.bind(client)
-    client.duplicate = ((...args: Parameters<typeof duplicate>) => {
-      const copy = duplicate(...args)
-      copy.unref()
-      return copy
-    }) as typeof client.duplicate
-    const ended = Effect.callback<void>((resume) => {
-      const end = () => resume(Effect.void)
-      client.once("end", end)
-      client.once("error", end)
-      if (!client.isOpen) end()
+  )
+
+const whenEnded = (client: Client, then: () => void): void => {
+  client.once("end", then)
+  client.once("error", then)
+  if (!client.isOpen) then()
+}
+
+/**
+ * A connection that keeps no process alive: its sockets do not, and it does not come back by itself, as the timers for that
+ * would. It is built again when it ends.
+ */
+const session = (
+  { createClient }: Awaited<ReturnType<typeof load>>,
+  { prefix, url }: RedisOptions
+): Effect.Effect<Session, unknown, Scope.Scope> =>
+  Effect.gen(function* () {
+    const client = yield* open(() =>
+      createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: false } })
+    )
+    const redis = yield* Redis.make({
+      send: <A>(command: string, ...args: ReadonlyArray<string>) =>
+        Effect.tryPromise({ try: () => client.sendCommand([command, ...args]) as Promise<A>, catch: failed }),
+      // No command of a store needs a connection for itself.
+      connect: Effect.fail(failed(new Error("there is one connection"))),
+      subscribe: (channel, onMessage) =>
+        Effect.gen(function* () {
+          const subscriber = yield* open(() => client.duplicate())
+          const over = yield* Deferred.make<void, Redis.RedisError>()
+          whenEnded(subscriber, () => Deferred.doneUnsafe(over, Exit.fail(failed(new Error("it was disconnected")))))
+          const heard = (message: string, channel: string) => onMessage({ channel, message })
+          yield* Effect.tryPromise({ try: () => subscriber.subscribe(channel, heard), catch: failed })
+          return Deferred.await(over)
+        })
     })
     const store = yield* Effect.provideService(
       RedisStore.make(prefix === undefined ? {} : { prefix }),
       Redis.Redis,
-      Context.get(services, Redis.Redis)
+      redis
     )
-    return { store, ended }
+    return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 
 /** The circuits of all processes with this Redis. */
 export const layerRedis = async (options: RedisOptions, maxCircuits: number | undefined) => {
-  const NodeRedis = await load()
+  const client = await load()
   const { process } = options
   return Layer.unwrap(
-    Effect.map(connecting(session(NodeRedis, options)), (store) =>
+    Effect.map(connecting(session(client, options)), (store) =>
       layerShared(store, {
         ...(process === undefined ? {} : { process }),
         ...(maxCircuits === undefined ? {} : { maxCircuits })

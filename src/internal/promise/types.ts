@@ -65,7 +65,7 @@ export interface Policy {
   /** How long it stays open, at each opening the same or `factor` (2) times longer. Default 30 seconds. */
   readonly cooldown?:
     | Time
-    | { readonly exponential: Time; readonly factor?: number; readonly jittered?: boolean }
+    | { readonly exponential: Time; readonly factor?: number | undefined; readonly jittered?: boolean | undefined }
     | undefined
   /** Bounds a cooldown that grows. Default 10 minutes. */
   readonly maxCooldown?: Time | undefined
@@ -83,7 +83,10 @@ export interface Policy {
   readonly dependsOn?: ReadonlyArray<string> | undefined
   /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
-  /** `false`, or a function that says so, lets calls through uncounted. One that fails counts as `true`. Default `true`. */
+  /**
+   * `false`, or a function that says so, lets calls through uncounted. One that fails, or takes longer than a second, counts as
+   * `true`. Default `true`.
+   */
   readonly enabled?: boolean | (() => boolean | PromiseLike<boolean>) | undefined
   /** How the processes that share a store agree; `false` keeps the circuit to each process. */
   readonly fleet?:
@@ -127,7 +130,10 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
   readonly timeout?: Time | false | undefined
   /** Makes failed calls again, within a budget: a number of times, or more to say. Default: it does not. */
   readonly retry?: number | RetryOptions | false | undefined
-  /** How many calls run at once, and how many more may wait. Default: no bound. */
+  /**
+   * How many calls run at once, and how many more may wait. A function that goes on after its signal was aborted runs beside
+   * them. Default: no bound.
+   */
   readonly bulkhead?: { readonly concurrency: number; readonly queue?: number | undefined } | undefined
   /** Answers in place of a call that was rejected or has failed. It is not asked when the caller has aborted. */
   readonly fallback?: ((error: unknown, ...args: Args) => A | PromiseLike<A>) | undefined

@@ -10,6 +10,7 @@ import type { Caller, Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
 import { effective, scopeOf } from "../engine/standing.ts"
 import { steer } from "../engine/steer.ts"
+import { onlyFields } from "../fields.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
 import { registryOf } from "./protect.ts"
@@ -19,6 +20,12 @@ export interface ByHand {
   readonly key?: string | undefined
   readonly reason?: string | undefined
   readonly actor?: string | undefined
+}
+
+/** Nobody means for ever who says `form: "1 minute"`. */
+const decodeByHand = (operation: string, options: ByHand | undefined): ByHand => {
+  const { actor, reason } = onlyFields(operation, ["key", "reason", "actor", "for"], options ?? {})
+  return { actor: optionalText(operation, "actor", actor), reason: optionalText(operation, "reason", reason) }
 }
 
 interface Found {
@@ -59,8 +66,7 @@ const act = (
   why: Circuit.Why,
   next: (found: Found) => Next | Effect.Effect<Next>
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
-  const detail = optionalText(operation, "reason", options?.reason)
-  const actor = optionalText(operation, "actor", options?.actor)
+  const { actor, reason: detail } = decodeByHand(operation, options)
   return on(circuitName(operation, name), keyByHand(operation, options?.key), reach, (found) => {
     const { circuit, runtime } = found
     const change = next(found)
@@ -111,8 +117,7 @@ export const resetAll = (
   keys: ReadonlyArray<string>,
   by: Omit<ByHand, "key"> | undefined
 ): Effect.Effect<void, never, BreakerStore> => {
-  const detail = optionalText(operation, "reason", by?.reason)
-  const actor = optionalText(operation, "actor", by?.actor)
+  const { actor, reason: detail } = decodeByHand(operation, by)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)

@@ -6,7 +6,7 @@ import { BreakerStore } from "../../BreakerStore.ts"
 import * as CircuitOpen from "../../CircuitOpen.ts"
 import { CurrentTenant } from "../currentTenant.ts"
 import { blocking } from "../engine/dependencies.ts"
-import { passes } from "../engine/passing.ts"
+import { passes, switchedOn } from "../engine/passing.ts"
 import { rejection } from "../engine/rejection.ts"
 import { effective } from "../engine/standing.ts"
 import { awaitClosed } from "./control.ts"
@@ -55,7 +55,10 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     const now = registry.runtime.time.now()
     if (passes(registry, circuit, now)) return Effect.void
     const open = rejection(circuit, now, "Cooldown", blocking(registry, circuit, now))
-    return Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
+    const wait = Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
+    const { enabled } = circuit.policy
+    // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.
+    return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(enabled), (on) => (on ? wait : Effect.void))
   })
 
 /** How long to wait after a rejection before the circuit is asked again. */
