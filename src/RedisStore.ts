@@ -27,7 +27,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
-import { connecting } from "./internal/redis/connecting.ts"
+import { connecting } from "./internal/connecting.ts"
 import { announced, cast, list, load, type RecordReply, swap } from "./internal/redis/scripts.ts"
 import { decodeOptions, ofRedis } from "./internal/storeOptions.ts"
 import { type Change, type SharedStore, type Stored, StoreError, type Tally } from "./SharedStore.ts"
@@ -90,6 +90,7 @@ export const connect = <E, R>(
 ): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
     connecting(
+      "Redis",
       Effect.map(Layer.build(Layer.fresh(redis)), (services) => ({
         store: fromRedis(Context.get(services, Redis.Redis), checked),
         // A client that has connected once connects again by itself.

@@ -95,9 +95,13 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
   [
     "edges",
     [
+      "internal/connecting",
       "internal/redis/scripts",
-      "internal/redis/connecting",
       "RedisStore",
+      "internal/sql/database",
+      "internal/sql/migrations",
+      "internal/sql/store",
+      "SqlStore",
       "EffectCircuitBreaker",
       "http/RetryAfter",
       "internal/http/failureOf",
@@ -132,6 +136,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
 /** Public modules that are sub-paths of their own and not in the root. */
 const edges: ReadonlyArray<string> = [
   "RedisStore",
+  "SqlStore",
   "EffectCircuitBreaker",
   "http",
   "http/HttpClientBreaker",
@@ -151,6 +156,7 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
     "effect/persistence/",
     ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker", "queue/JobBreaker", "internal/promise/redis"]
   ],
+  ["effect/sql/", ["internal/sql/database", "internal/sql/migrations", "internal/sql/store", "SqlStore"]],
   [
     "effect/http/",
     ["internal/http/countedBody", "internal/http/tenantHeader", "http/HttpClientBreaker", "http/HttpServerBreaker"]

@@ -6,7 +6,7 @@ import * as Redis from "effect/persistence/Redis"
 import type * as Scope from "effect/Scope"
 import { layerShared } from "../../BreakerStore.ts"
 import * as RedisStore from "../../RedisStore.ts"
-import { connecting, type Session } from "../redis/connecting.ts"
+import { connecting, type Session } from "../connecting.ts"
 import { ConfigurationError } from "./errors.ts"
 
 export interface RedisOptions {
@@ -101,7 +101,7 @@ export const layerRedis = async (options: RedisOptions, maxCircuits: number | un
   const client = await load()
   const { process } = options
   return Layer.unwrap(
-    Effect.map(connecting(session(client, options)), (store) =>
+    Effect.map(connecting("Redis", session(client, options)), (store) =>
       layerShared(store, {
         ...(process === undefined ? {} : { process }),
         ...(maxCircuits === undefined ? {} : { maxCircuits })

@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { SharedStore } from "../../SharedStore.ts"
+import type { SharedStore } from "../SharedStore.ts"
 
 /** A client that could not connect is built again, later each time. */
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
@@ -25,9 +25,10 @@ export interface Session {
 
 /**
  * A store on a client that connects in the background, again and again until it can: until it has, what is asked of the
- * store waits.
+ * store waits. `what` is what the log calls it.
  */
 export const connecting = <E, R>(
+  what: string,
   open: Effect.Effect<Session, E, R>
 ): Effect.Effect<SharedStore, never, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
@@ -44,7 +45,7 @@ export const connecting = <E, R>(
       const first = !reported
       reported = true
       return first
-        ? Effect.logWarning("Redis is not there yet; circuits are each process's own until it is", cause)
+        ? Effect.logWarning(`${what} is not there yet; circuits are each process's own until it is`, cause)
         : Effect.void
     }
     const attempt = Effect.tapCause(

@@ -1,0 +1,142 @@
+/**
+ * Circuits that processes share through a database: PostgreSQL, MySQL or MariaDB, SQLite.
+ *
+ * **When to use**
+ *
+ * Provide {@link layer} in place of `BreakerStore.layerMemory`, with the `SqlClient` that you have: for those who run a database
+ * and no Redis. Give it a client of its own where transactions of your program may hold all connections for long.
+ *
+ * **What it costs**
+ *
+ * A call costs no statement. Each process asks once per `syncInterval` for all that is not Closed; everything else is said only
+ * when calls fail: two statements for a ballot, six in one short transaction for a move of the fleet's. On PostgreSQL the others
+ * hear of it by LISTEN and NOTIFY, which takes one connection; elsewhere they look every `pollInterval`. The clock is the
+ * database's. Everything ends by itself but what people forced without an end.
+ *
+ * **What it needs**
+ *
+ * Its tables, which it makes when it starts ({@link migrate}), from however many processes at once. Whatever is wrong with the
+ * database, circuits are then each process's own, and the log says why; nothing that is not of these tables is touched.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { MigrationError } from "effect/sql/Migrator"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { PolicyError } from "./BreakerPolicy.ts"
+import * as BreakerStore from "./BreakerStore.ts"
+import { connecting } from "./internal/connecting.ts"
+import { flag, positiveMillis, textLike } from "./internal/fields.ts"
+import { database, type Place } from "./internal/sql/database.ts"
+import * as migrations from "./internal/sql/migrations.ts"
+import { Store } from "./internal/sql/store.ts"
+import { decodeOptions, ofShared } from "./internal/storeOptions.ts"
+import type { SharedStore } from "./SharedStore.ts"
+
+/**
+ * Where the tables are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TableOptions {
+  /**
+   * Begins the names of the tables: `circuit_breakers`, `circuit_breaker_ballots`, `circuit_breaker_events` and so on. Letters,
+   * digits and `_`. Processes with the same one are one fleet. Default `circuit_breaker`.
+   */
+  readonly prefix?: string | undefined
+  /** The schema (of PostgreSQL) or the database (of MySQL) that they are in. Default: the connection's own. */
+  readonly schema?: string | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface SqlOptions extends TableOptions {
+  /** Whether to make the tables that are missing. `false` where the program may not: use {@link migrate}. Default `true`. */
+  readonly migrate?: boolean | undefined
+  /** How often to look for what others did, where the database cannot say. Default 1 second. */
+  readonly pollInterval?: Duration.Input | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
+
+const name = textLike("at most 40 letters, digits and _, not beginning with a digit", /^[A-Za-z_][A-Za-z0-9_]{0,39}$/)
+const tableFields = { prefix: Schema.optional(name), schema: Schema.optional(name) }
+const sqlFields = { ...tableFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
+
+const placeOf = ({ prefix = "circuit_breaker", schema }: TableOptions): Place => ({ prefix, schema })
+
+/**
+ * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
+ * `MigrationError` where a table of one of these names is something else, or where the program has no right to make one.
+ *
+ * @category migrations
+ * @since 0.1.0
+ */
+export const migrate = (
+  options: TableOptions = {}
+): Effect.Effect<void, PolicyError | MigrationError | SqlError, SqlClient> =>
+  Effect.flatMap(decodeOptions(tableFields, options), (checked) =>
+    Effect.flatMap(database(placeOf(checked)), migrations.migrate)
+  )
+
+/**
+ * What the engine needs of a store, on a database: to combine it with others, as in `QuorumStore`. It makes its tables in the
+ * background, again and again until it can: what is asked of it before waits.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, PolicyError, SqlClient | Scope.Scope> =>
+  Effect.flatMap(
+    Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]),
+    ([{ migrate = true, pollInterval = 1_000, ...place }, context]) =>
+      Effect.flatMap(database(placeOf(place)), (found) => {
+        const ready = migrate ? migrations.migrate(found) : migrations.check(found)
+        const store = new Store(found, pollInterval)
+        const open = Effect.as(found.apart(ready), { store, ended: Effect.never })
+        return connecting("The tables of circuits", Effect.provideContext(open, context))
+      })
+  )
+
+/**
+ * Circuits that all processes with this database and this prefix share. Fails with a `PolicyError` that names the option that is
+ * wrong. A program starts and is protected whether the database is there or not, and shares its circuits from when it is.
+ *
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Layer, Redacted } from "effect"
+ * import * as SqlStore from "effect-fuse/SqlStore"
+ *
+ * const Store = SqlStore.layer({ prefix: "shop" }).pipe(
+ *   Layer.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/shop") }))
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, PolicyError, SqlClient> => {
+  const { migrate, pollInterval, prefix, schema, ...shared } = options
+  return Layer.unwrap(
+    Effect.map(
+      Effect.andThen(
+        decodeOptions({ ...sqlFields, ...ofShared }, options),
+        make({ migrate, pollInterval, prefix, schema })
+      ),
+      (store) => BreakerStore.layerShared(store, shared)
+    )
+  )
+}

@@ -1,0 +1,116 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlError from "effect/sql/SqlError"
+import type { Fragment, Identifier, Statement } from "effect/sql/Statement"
+
+/** What a table is called, beginning with the prefix of all. */
+export type Table = "s" | "_ballots" | "_inquiries" | "_voices" | "_eras" | "_events" | "_snapshots" | "_migrations"
+
+/** Where the tables are. */
+export interface Place {
+  /** Begins the name of each table. */
+  readonly prefix: string
+  /** The schema that they are in, where that is not the connection's own. */
+  readonly schema: string | undefined
+}
+
+export type Dialect = "pg" | "mysql" | "sqlite"
+
+/** A client that can announce and hear what others announce: that of PostgreSQL. */
+interface Announcing {
+  readonly listen: (
+    channel: string
+  ) => Effect.Effect<Queue.Dequeue<{ readonly payload: string }, SqlError.SqlError>, SqlError.SqlError, Scope.Scope>
+}
+
+const isAnnouncing = (sql: object): sql is Announcing => "listen" in sql && typeof sql.listen === "function"
+
+type Row = Readonly<Record<string, unknown>>
+
+/** A database with the tables of a place: what differs between the kinds of databases is here. */
+export class Database {
+  readonly sql: SqlClient.SqlClient
+  readonly dialect: Dialect
+  /** Milliseconds since 1970 by the clock of the database, also within a transaction. */
+  readonly now: Fragment
+  /** The channel of what is announced, where there is one. */
+  readonly channel: string
+  private readonly place: Place
+
+  constructor(sql: SqlClient.SqlClient, place: Place, dialect: Dialect) {
+    this.sql = sql
+    this.place = place
+    this.dialect = dialect
+    this.now = sql.literal(clocks[dialect])
+    this.channel = place.schema === undefined ? place.prefix : `${place.schema}_${place.prefix}`
+  }
+
+  table(name: Table): Identifier {
+    return this.sql(this.tableName(name))
+  }
+
+  tableName(name: Table): string {
+    const { prefix, schema } = this.place
+    return `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
+  }
+
+  /** The rows of a statement, their columns named as they are in it. */
+  rows(statement: Statement<object>): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
+    return statement.withoutTransform as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+  }
+
+  run(statement: Statement<object>): Effect.Effect<void, SqlError.SqlError> {
+    return Effect.asVoid(statement.withoutTransform)
+  }
+
+  /** Writes a row, or takes the place of the one with the same key: `columns` get what was to be inserted. */
+  onConflict(key: ReadonlyArray<string>, columns: ReadonlyArray<string>): Fragment {
+    const { sql } = this
+    const one = (column: string) =>
+      this.dialect === "mysql"
+        ? sql`${sql(column)} = VALUES(${sql(column)})`
+        : sql`${sql(column)} = excluded.${sql(column)}`
+    return this.dialect === "mysql"
+      ? sql`ON DUPLICATE KEY UPDATE ${sql.csv(columns.map(one))}`
+      : sql`ON CONFLICT (${sql.csv(key.map((column) => sql`${sql(column)}`))}) DO UPDATE SET ${sql.csv(columns.map(one))}`
+  }
+
+  /** The client's listener, if it has one. */
+  get announcing(): Announcing | undefined {
+    return this.dialect === "pg" && isAnnouncing(this.sql) ? this.sql : undefined
+  }
+
+  /** Not in the transaction of whoever happens to call: what is shared holds whether that is rolled back or not. */
+  apart<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.updateContext(
+      effect,
+      (context: Context.Context<R>) => Context.omit(this.sql.transactionService)(context) as Context.Context<R>
+    )
+  }
+}
+
+/** By what each says that the time is now, and not when the transaction began. */
+const clocks: Readonly<Record<Dialect, string>> = {
+  pg: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+  mysql: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)",
+  sqlite: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+}
+
+/** Whole numbers come as numbers, as texts or as bigints. */
+export const toNumber = (value: unknown): number => Number(value)
+
+/** The database of the client that is there; it dies if that is of a kind that is not known. */
+export const database = (place: Place): Effect.Effect<Database, never, SqlClient.SqlClient> =>
+  Effect.map(SqlClient.SqlClient, (sql) => {
+    const dialect = sql.onDialectOrElse({
+      pg: (): Dialect | undefined => "pg",
+      mysql: (): Dialect | undefined => "mysql",
+      sqlite: (): Dialect | undefined => "sqlite",
+      orElse: (): Dialect | undefined => undefined
+    })
+    if (dialect === undefined) throw new Error("SqlStore knows PostgreSQL, MySQL, MariaDB and SQLite")
+    return new Database(sql, place, dialect)
+  })
