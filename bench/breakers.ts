@@ -12,7 +12,8 @@ import { parseArgs } from "node:util"
 import * as Cockatiel from "cockatiel"
 import { Effect, Layer, Logger, ManagedRuntime, Schedule, Scope, Semaphore } from "effect"
 import { CircuitBreaker as EffectOwn } from "effect/persistence"
-import { BreakerPolicy, BreakerStore, Bulkhead, CircuitBreaker, Resilience, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, Bulkhead, CircuitBreaker, CircuitPool, Resilience, Trip } from "effect-fuse"
+import { createBreaker, trip } from "effect-fuse/promise"
 import Opossum from "opossum"
 import { type Case, type Figure, measure } from "./measure.ts"
 
@@ -117,6 +118,12 @@ const standard = Resilience.standard("standard")(noop)
 const withPermit = Semaphore.makeUnsafe(10).withPermit(noop)
 const limited = Bulkhead.limit(noop, Bulkhead.makeUnsafe({ concurrency: 10 }))
 
+const pooled = CircuitPool.call(CircuitPool.make("pool", { members: ["a", "b", "c"] }), () => noop)
+
+const closedPromise = createBreaker(asyncNoop, { timeout: false })
+const openPromise = createBreaker(asyncDown, { timeout: false, trip: trip.consecutive(1), cooldown: "1 hour" })
+await openPromise.execute().catch(() => {})
+
 const cases: ReadonlyArray<Case> = [
   { name: "bare effect", calls, run: loop(bare, () => noop) },
   { name: "Effect.onExit", calls, run: loop(bare, () => withOnExit) },
@@ -161,11 +168,14 @@ const cases: ReadonlyArray<Case> = [
   { name: "Resilience.standard", calls, run: loop(ours, () => standard) },
   { name: "Effect's Semaphore.withPermit", calls, run: loop(ours, () => withPermit) },
   { name: "Bulkhead.limit", calls, run: loop(ours, () => limited) },
+  { name: "CircuitPool.call, 3 members", calls, run: loop(ours, () => pooled) },
   { name: "bare async function", calls, run: turns(asyncNoop) },
+  { name: "effect-fuse/promise, closed", calls: calls / 10, run: turns(() => closedPromise.execute()) },
   { name: "cockatiel, closed", calls, run: turns(() => closedCockatiel.execute(asyncNoop)) },
   { name: "opossum, closed", calls, run: turns(() => closedOpossum.fire()) },
   { name: "cockatiel, open", calls: calls / 10, run: turns(() => openCockatiel.execute(asyncDown)) },
-  { name: "opossum, open", calls: calls / 10, run: turns(() => openOpossum.fire()) }
+  { name: "opossum, open", calls: calls / 10, run: turns(() => openOpossum.fire()) },
+  { name: "effect-fuse/promise, open", calls: calls / 10, run: turns(() => openPromise.execute()) }
 ]
 
 const figures = new Map((await measure(cases, rounds)).map((figure) => [figure.name, figure]))
