@@ -3,10 +3,12 @@
  *
  * - `HttpClientBreaker`: a circuit for each origin that a client calls.
  * - `HttpServerBreaker`: a circuit around handlers and routes, which answers 503 while it is open.
+ * - `BreakerRoutes`: `/health` and `/breakers`, as JSON.
  * - `RetryAfter`: what the header says.
  *
  * @since 0.1.0
  */
+export * as BreakerRoutes from "./http/BreakerRoutes.ts"
 export * as HttpClientBreaker from "./http/HttpClientBreaker.ts"
 export * as HttpServerBreaker from "./http/HttpServerBreaker.ts"
 export * as RetryAfter from "./http/RetryAfter.ts"

@@ -5,6 +5,8 @@
  */
 export * as Backoff from "./Backoff.ts"
 export * as BreakerEvent from "./BreakerEvent.ts"
+export * as BreakerHealth from "./BreakerHealth.ts"
+export * as BreakerMetrics from "./BreakerMetrics.ts"
 export * as BreakerPolicy from "./BreakerPolicy.ts"
 export * as BreakerStore from "./BreakerStore.ts"
 export * as Bulkhead from "./Bulkhead.ts"

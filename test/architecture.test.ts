@@ -44,6 +44,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/logEvent",
       "internal/engine/share",
       "internal/engine/budget",
+      "internal/engine/durations",
       "internal/engine/liveCircuit",
       "internal/engine/sharing",
       "internal/engine/group",
@@ -81,6 +82,9 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/service/batch",
       "CircuitBreaker",
       "internal/service/health",
+      "BreakerHealth",
+      "internal/service/metrics",
+      "BreakerMetrics",
       "internal/service/pool",
       "CircuitPool",
       "Backoff",
@@ -109,6 +113,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/http/tenantHeader",
       "http/HttpClientBreaker",
       "http/HttpServerBreaker",
+      "http/BreakerRoutes",
       "http",
       "queue/JobBreaker",
       "queue/StreamBreaker",
@@ -139,6 +144,7 @@ const edges: ReadonlyArray<string> = [
   "SqlStore",
   "EffectCircuitBreaker",
   "http",
+  "http/BreakerRoutes",
   "http/HttpClientBreaker",
   "http/HttpServerBreaker",
   "http/RetryAfter",
@@ -159,7 +165,13 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
   ["effect/sql/", ["internal/sql/database", "internal/sql/migrations", "internal/sql/store", "SqlStore"]],
   [
     "effect/http/",
-    ["internal/http/countedBody", "internal/http/tenantHeader", "http/HttpClientBreaker", "http/HttpServerBreaker"]
+    [
+      "internal/http/countedBody",
+      "internal/http/tenantHeader",
+      "http/HttpClientBreaker",
+      "http/HttpServerBreaker",
+      "http/BreakerRoutes"
+    ]
   ]
 ]
 

@@ -381,8 +381,11 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
 
   /** Whether it took too long, which is counted. */
   private isSlow(now: number): boolean {
-    const slow = now - this.start >= this.circuit.policy.slowCallMillis
-    if (slow) this.circuit.slow++
+    const { circuit } = this
+    const took = now - this.start
+    circuit.group.durations?.record(took)
+    const slow = took >= circuit.policy.slowCallMillis
+    if (slow) circuit.slow++
     return slow
   }
 

@@ -1,7 +1,8 @@
 import * as Equal from "effect/Equal"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
-import type { Group, LiveCircuit } from "./liveCircuit.ts"
+import type { Durations } from "./durations.ts"
+import type { Group, LiveCircuit, Totals } from "./liveCircuit.ts"
 
 type Inline = Partial<Policy> | undefined
 
@@ -10,6 +11,12 @@ interface Agreed {
   readonly policies: Policies
   readonly version: number
   readonly inline: Inline
+}
+
+const nothing: Readonly<Totals> = { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
+
+const add = (sum: Totals, one: Readonly<Totals>): void => {
+  for (const name of Object.keys(nothing) as Array<keyof Totals>) sum[name] += one[name]
 }
 
 /** So many different places may declare the policy of one name before each call compares it again. */
@@ -23,6 +30,10 @@ export class NamedGroup implements Group {
   keyed: Map<string, LiveCircuit> | undefined = undefined
   overflow: LiveCircuit | undefined = undefined
   forced = false
+  readonly moves = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
+  durations: Durations | undefined = undefined
+  /** What circuits had counted that are kept no longer; nothing while there are none. */
+  gone: Totals | undefined = undefined
   /** Who said what the policy is: whoever came first, until the first call does. */
   private source: Agreed
   /** Whether a call has; who steers by hand has no policy to declare. */
@@ -63,6 +74,25 @@ export class NamedGroup implements Group {
     }
     const others = this.agreed.filter((one) => one.policies !== policies || one.inline !== inline)
     this.agreed = [{ policies, version: policies.version, inline }, ...others].slice(0, maxAgreed)
+  }
+
+  /** All circuits of the name. */
+  circuits(): ReadonlyArray<LiveCircuit> {
+    return [this.single, ...(this.keyed?.values() ?? []), this.overflow].filter((one) => one !== undefined)
+  }
+
+  /** What all circuits of the name have counted, those that are kept no longer included: it never becomes less. */
+  totals(): Totals {
+    const sum = { ...(this.gone ?? nothing) }
+    for (const one of this.circuits()) add(sum, one)
+    return sum
+  }
+
+  /** What a circuit has counted goes on being known. */
+  forget(circuit: LiveCircuit): void {
+    this.gone ??= { ...nothing }
+    add(this.gone, circuit)
+    if (circuit.key !== undefined) this.keyed?.delete(circuit.key)
   }
 
   /** Takes on what a reload has changed. */

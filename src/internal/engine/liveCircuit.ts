@@ -4,6 +4,7 @@ import * as Trip from "../../Trip.ts"
 import { Evidence } from "../evidence.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Budget } from "./budget.ts"
+import type { Durations } from "./durations.ts"
 import type { Share } from "./share.ts"
 
 /** A call in flight, as far as its circuit must know it. */
@@ -71,13 +72,28 @@ export interface Group {
   forced: boolean
   /** Whether a call has said what the policy is. */
   readonly declared: boolean
+  /** How often one of them came into a state. */
+  readonly moves: Record<Circuit.State, number>
+  /** How long their calls took, where somebody wants to know. */
+  durations: Durations | undefined
+}
+
+/** What a circuit counts for as long as it is kept. */
+export interface Totals {
+  calls: number
+  successes: number
+  failures: number
+  ignored: number
+  slow: number
+  rejected: number
+  passed: number
 }
 
 /**
  * One circuit of this process. Its control state is a `TxRef`, changed only by transactions that check the era; its
  * counts are plain fields, changed only by the call that is being settled.
  */
-export class LiveCircuit {
+export class LiveCircuit implements Totals {
   readonly group: Group
   readonly key: string | undefined
   readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)

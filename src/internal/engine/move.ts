@@ -120,6 +120,7 @@ const follow = (
   if (moved === undefined || moved.from.era === moved.to.era) return Effect.void
   const { from, now, to } = moved
   const { process } = about
+  circuit.group.moves[to._tag]++
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(

@@ -3,6 +3,7 @@ import { Policies } from "../../BreakerPolicy.ts"
 import { CurrentTenant } from "../currentTenant.ts"
 import type { Policy } from "../policy/policy.ts"
 import { none } from "../policy/settings.ts"
+import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
 import { watch } from "./move.ts"
@@ -29,6 +30,7 @@ export class Registry {
   private readonly maxCircuits: number
   private readonly groups = new Map<string, NamedGroup>()
   private size = 0
+  private bounds: ReadonlyArray<number> | undefined = undefined
   /** Where the next search for a circuit to evict begins, in a ring of all that have a key, oldest first. */
   private hand: LiveCircuit | undefined = undefined
 
@@ -128,13 +130,26 @@ export class Registry {
     const found: Array<LiveCircuit> = []
     for (const group of this.groups.values()) {
       group.refresh()
-      for (const circuit of [group.single, ...(group.keyed?.values() ?? []), group.overflow]) {
-        if (circuit === undefined) continue
+      for (const circuit of group.circuits()) {
         if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
         found.push(circuit)
       }
     }
     return found
+  }
+
+  /** The circuits of each name, under the policies that hold now. */
+  *named(): Generator<NamedGroup> {
+    for (const group of this.groups.values()) {
+      group.refresh()
+      yield group
+    }
+  }
+
+  /** From now on it is known how long calls take, up to these bounds in milliseconds. */
+  measure(bounds: ReadonlyArray<number>): void {
+    this.bounds = bounds
+    for (const group of this.groups.values()) group.durations ??= new Durations(bounds)
   }
 
   /** How many circuits there are. */
@@ -149,6 +164,7 @@ export class Registry {
 
   private makeGroup(name: string, policies: Policies): NamedGroup {
     const group = new NamedGroup(name, policies)
+    if (this.bounds !== undefined) group.durations = new Durations(this.bounds)
     this.groups.set(name, group)
     return group
   }
@@ -224,7 +240,7 @@ export class Registry {
       previous.next = next
       next.previous = previous
     }
-    if (circuit.key !== undefined) circuit.group.keyed?.delete(circuit.key)
+    this.groups.get(circuit.group.name)?.forget(circuit)
     this.runtime.sharing?.forgotten(circuit)
     this.size--
     this.evicted++

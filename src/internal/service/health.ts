@@ -13,7 +13,7 @@ export interface Health {
   readonly circuits: ReadonlyArray<Inspection>
 }
 
-const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
+export const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
   state === "Disabled" || (state === "Closed" && blockedBy === undefined)
 
 /** The share of failures in the window that has seen most, or nothing where none has seen a call. */

@@ -30,6 +30,9 @@ const toStored = (row: Row | undefined): Stored | undefined =>
     ? undefined
     : { era: toNumber(row["era"]), body: String(row["body"]), age: Math.max(0, toNumber(row["age"])) }
 
+const isConflict = ({ reason }: SqlError): boolean =>
+  reason._tag === "DeadlockError" || reason._tag === "SerializationError"
+
 const noTally: Tally = { voices: 0, sums: [], asked: undefined }
 
 const tallyOf = (rows: ReadonlyArray<Row>): Tally => {
@@ -95,7 +98,7 @@ export class Store implements SharedStore {
     const { now, sql } = database
     return database.run(sql`INSERT INTO ${database.table("_ballots")} (circuit, box, voice, era, numbers, ends_at)
       SELECT ${this.text(circuit)}, ${this.text(box)}, ${this.text(voice)}, ${this.big(era)}, ${this.text(ballot.join(","))}, ${now} + ${this.big(Math.ceil(ttl))}
-      WHERE ${this.isOf(circuit, era)}
+      ${sql.literal(database.dialect === "mysql" ? "FROM DUAL" : "")} WHERE ${this.isOf(circuit, era)}
       ${database.onConflict(["circuit", "box", "voice"], ["era", "numbers", "ends_at"])}`)
   }
 
@@ -332,7 +335,9 @@ export class Store implements SharedStore {
   }
 
   private run<A>(operation: StoreError["operation"], effect: Effect.Effect<A, SqlError>): Effect.Effect<A, StoreError> {
-    return Effect.mapError(this.database.apart(effect), (cause) => new StoreError({ operation, cause }))
+    // Two that got in each other's way: all of these may be said again.
+    const again = Effect.retry(effect, { times: 3, while: isConflict })
+    return Effect.mapError(this.database.apart(again), (cause) => new StoreError({ operation, cause }))
   }
 
   /** What a parameter is where nothing else says so. */

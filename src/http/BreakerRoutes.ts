@@ -1,0 +1,165 @@
+/**
+ * Circuits as JSON, for Effect's `HttpRouter`: `/health` for what asks whether this process can work, `/breakers` for who wants to
+ * know why not.
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { HttpRouter, HttpServer } from "effect/http"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ * import { BreakerRoutes } from "effect-fuse/http"
+ *
+ * const App = BreakerRoutes.layer({ critical: ["database"] }).pipe(
+ *   Layer.provideMerge(BreakerStore.layerMemory),
+ *   Layer.provide(HttpServer.layerServices)
+ * )
+ * const { dispose, handler } = HttpRouter.toWebHandler(App, { disableLogger: true })
+ * const response = await handler(new Request("http://local/health"))
+ * response.status // => 200
+ * await response.json() // => { status: "up", healthy: 0, total: 0, failure_rate: 0, unhealthy: [] }
+ * await dispose()
+ * ```
+ *
+ * They say the names of circuits, and nothing of keys unless asked: keys may be customers. Whoever may not know the names must not
+ * reach them.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as BreakerHealth from "../BreakerHealth.ts"
+import { BreakerStore } from "../BreakerStore.ts"
+import type { Inspection } from "../CircuitBreaker.ts"
+import { decodeOrThrow, flag, text, textLike } from "../internal/fields.ts"
+import { failureRateOf, isHealthy } from "../internal/service/health.ts"
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The path of the short answer. Default `/health`. */
+  readonly health?: `/${string}` | undefined
+  /** The path of the long answer. Default `/breakers`. */
+  readonly breakers?: `/${string}` | undefined
+  /**
+   * Circuits without which this process can do nothing: while one of them is not healthy, `/health` answers 503. Default none: an
+   * open circuit means that something else is down, and taking this process out helps nobody.
+   */
+  readonly critical?: ReadonlyArray<string> | undefined
+  /** Whether keys are said, and each circuit by itself. Default `false`: all circuits of a name are one. */
+  readonly keys?: boolean | undefined
+}
+
+const path = textLike("a path that begins with /", /^\/[!-~]*$/)
+const fields = {
+  health: Schema.optional(path),
+  breakers: Schema.optional(path),
+  critical: Schema.optional(Schema.Array(text)),
+  keys: Schema.optional(flag)
+}
+
+/** Milliseconds; what has no end is `null`. */
+const millis = (duration: Duration.Duration): number | null =>
+  Duration.isFinite(duration) ? Math.round(Duration.toMillis(duration)) : null
+
+/** One circuit, or all circuits of a name. */
+interface Entry {
+  readonly name: string
+  readonly circuits: ReadonlyArray<Inspection>
+}
+
+const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyArray<Entry> => {
+  if (keys) return circuits.map((one) => ({ name: one.circuit, circuits: [one] }))
+  const named = new Map<string, Array<Inspection>>()
+  for (const one of circuits) {
+    const same = named.get(one.circuit)
+    if (same === undefined) named.set(one.circuit, [one])
+    else same.push(one)
+  }
+  return [...named].map(([name, circuits]) => ({ name, circuits }))
+}
+
+/** The worst of them, which is what one has to know. */
+const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined => {
+  const rank = ({ state }: Inspection) => ["Disabled", "Closed", "HalfOpen", "Open", "Isolated"].indexOf(state)
+  return circuits.reduce<Inspection | undefined>(
+    (bad, one) => (bad === undefined || rank(one) > rank(bad) ? one : bad),
+    undefined
+  )
+}
+
+const brief = ({ circuits, name }: Entry, keys: boolean) => {
+  const one = worst(circuits)
+  return {
+    name,
+    ...(keys ? { key: one?.key ?? null } : { circuits: circuits.length }),
+    state: one?.state,
+    scope: one?.scope,
+    since: one?.since === 0 ? null : new Date(one?.since ?? 0).toISOString(),
+    retry_after_ms: one === undefined ? 0 : millis(one.retryAfter),
+    detail: one?.cause?.detail ?? (one?.blockedBy === undefined ? null : `depends on ${one.blockedBy}`)
+  }
+}
+
+const full = (entry: Entry, keys: boolean) => {
+  const sum = (of: (one: Inspection) => number) => entry.circuits.reduce((all, one) => all + of(one), 0)
+  const rates = entry.circuits.map(failureRateOf).filter((rate) => rate !== undefined)
+  return {
+    ...brief(entry, keys),
+    healthy: entry.circuits.every(isHealthy),
+    failure_rate: rates.length === 0 ? 0 : rates.reduce((all, one) => all + one, 0) / rates.length,
+    in_flight: sum(({ inFlight }) => inFlight),
+    openings: Math.max(...entry.circuits.map(({ openings }) => openings)),
+    calls: sum(({ totals }) => totals.calls),
+    successes: sum(({ totals }) => totals.successes),
+    failures: sum(({ totals }) => totals.failures),
+    ignored: sum(({ totals }) => totals.ignored),
+    slow: sum(({ totals }) => totals.slow),
+    rejected: sum(({ totals }) => totals.rejected),
+    passed: sum(({ totals }) => totals.passed)
+  }
+}
+
+const json = (body: unknown, status = 200) =>
+  HttpServerResponse.setHeader(HttpServerResponse.jsonUnsafe(body, { status }), "cache-control", "no-store")
+
+/**
+ * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy }`: `status` is `up`, `degraded` while some
+ * circuit is not healthy, or `down`, with 503, while a critical one is not. `/breakers` answers a list of all, with what they have
+ * counted. Throws a `RangeError` that names the option that is wrong.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRouter.HttpRouter | BreakerStore> => {
+  const decoded = decodeOrThrow("BreakerRoutes.layer", fields, options)
+  const { breakers = "/breakers", critical = [], health = "/health", keys = false } = decoded
+  return Layer.unwrap(
+    BreakerStore.useSync((store) => {
+      const check = Effect.provideService(BreakerHealth.check, BreakerStore, store)
+      const short = Effect.map(check, ({ circuits, failureRate, healthy, total }) => {
+        const ill = circuits.filter((one) => !isHealthy(one))
+        const down = ill.some(({ circuit }) => critical.includes(circuit))
+        return json(
+          {
+            status: down ? "down" : ill.length > 0 ? "degraded" : "up",
+            healthy,
+            total,
+            failure_rate: failureRate,
+            unhealthy: entries(ill, keys).map((entry) => brief(entry, keys))
+          },
+          down ? 503 : 200
+        )
+      })
+      const long = Effect.map(check, ({ circuits }) => json(entries(circuits, keys).map((entry) => full(entry, keys))))
+      return Layer.mergeAll(
+        HttpRouter.add("GET", health as `/${string}`, short),
+        HttpRouter.add("GET", breakers as `/${string}`, long)
+      )
+    })
+  )
+}

@@ -1,0 +1,268 @@
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import type * as Circuit from "../../Circuit.ts"
+import type { Durations } from "../engine/durations.ts"
+import type { NamedGroup } from "../engine/group.ts"
+import type { LiveCircuit, Totals } from "../engine/liveCircuit.ts"
+import type { Registry } from "../engine/registry.ts"
+import { effective } from "../engine/standing.ts"
+
+/** What is shown of circuits, checked. */
+export interface Shown {
+  readonly prefix: string
+  readonly keys: boolean
+  readonly maxSeries: number
+}
+
+const states: ReadonlyArray<Circuit.State> = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"]
+
+/** So many circuits are looked at for each series by itself. */
+const manyCircuits = 100
+
+/** Those for which there is no room are shown together. */
+export const others = "(others)"
+
+/** What one label stands for: the circuits of some names, or a single one. */
+interface Subject {
+  readonly groups: () => ReadonlyArray<NamedGroup>
+  readonly circuits: () => ReadonlyArray<LiveCircuit>
+  readonly totals: () => Totals
+}
+
+/** What was read of a subject. */
+interface Reading {
+  readonly totals: Totals
+  readonly inFlight: number
+  readonly states: Readonly<Record<Circuit.State, number>>
+}
+
+const sumOf = (all: ReadonlyArray<Totals>): Totals =>
+  all.reduce(
+    (sum, one) => ({
+      calls: sum.calls + one.calls,
+      successes: sum.successes + one.successes,
+      failures: sum.failures + one.failures,
+      ignored: sum.ignored + one.ignored,
+      slow: sum.slow + one.slow,
+      rejected: sum.rejected + one.rejected,
+      passed: sum.passed + one.passed
+    }),
+    { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
+  )
+
+const noHooks = { update: () => {}, modify: () => {} }
+
+type Labels = Readonly<Record<string, string>>
+
+/** Effect's metrics of the circuits of a store: each is read when somebody looks, and calls know nothing of it. */
+export class Series {
+  private readonly registry: Registry
+  private readonly context: Context.Context<never>
+  private readonly shown: Shown
+  /** What takes each subject's series away again. */
+  private readonly subjects = new Map<string, ReadonlyArray<Metric.Registration>>()
+  private readonly own: Array<Metric.Registration> = []
+
+  constructor(registry: Registry, context: Context.Context<never>, shown: Shown) {
+    this.registry = registry
+    this.context = context
+    this.shown = shown
+    this.ofStore()
+    this.discover()
+  }
+
+  /** Series for what is there since it was last looked, and none for what is there no longer. */
+  discover(): void {
+    const there = new Set<string>()
+    for (const group of this.registry.named()) {
+      there.add(group.name)
+      this.add(group.name, () => this.ofGroup(group))
+      if (!this.shown.keys) continue
+      for (const circuit of group.circuits()) {
+        const id = `${group.name}\n${circuit.key ?? ""}`
+        there.add(id)
+        this.add(id, () => this.ofCircuit(circuit))
+      }
+    }
+    for (const [id, series] of this.subjects) {
+      if (there.has(id) || id === others) continue
+      for (const one of series) one.remove()
+      this.subjects.delete(id)
+    }
+  }
+
+  remove(): void {
+    for (const one of [...this.own, ...[...this.subjects.values()].flat()]) one.remove()
+    this.subjects.clear()
+  }
+
+  private add(id: string, make: () => ReadonlyArray<Metric.Registration>): void {
+    if (this.subjects.has(id)) return
+    if (this.subjects.size < this.shown.maxSeries) this.subjects.set(id, make())
+    else if (!this.subjects.has(others)) this.subjects.set(others, this.ofOthers())
+  }
+
+  private ofGroup(group: NamedGroup): ReadonlyArray<Metric.Registration> {
+    const labels = { name: group.name }
+    const subject: Subject = {
+      groups: () => [group],
+      circuits: () => group.circuits(),
+      totals: () => group.totals()
+    }
+    const counted = this.shown.keys ? [] : this.counted(labels, subject)
+    return [...counted, ...this.named(labels, subject)]
+  }
+
+  private ofCircuit(circuit: LiveCircuit): ReadonlyArray<Metric.Registration> {
+    return this.counted(
+      { name: circuit.group.name, key: circuit.key ?? "" },
+      { groups: () => [], circuits: () => [circuit], totals: () => circuit }
+    )
+  }
+
+  private ofOthers(): ReadonlyArray<Metric.Registration> {
+    const groups = () => [...this.registry.named()].filter(({ name }) => !this.subjects.has(name))
+    const subject: Subject = {
+      groups,
+      circuits: () => groups().flatMap((group) => group.circuits()),
+      totals: () => sumOf(groups().map((group) => group.totals()))
+    }
+    const labels = { name: others }
+    return [...this.counted(labels, subject), ...this.named(labels, subject)]
+  }
+
+  /** What is known of each circuit. */
+  private counted(labels: Labels, subject: Subject): ReadonlyArray<Metric.Registration> {
+    let last: Reading | undefined
+    const read = (): Reading => {
+      if (last !== undefined) return last
+      const circuits = subject.circuits()
+      const reading = this.read(circuits, subject.totals())
+      if (circuits.length > manyCircuits) {
+        // To look at many takes its time: good for what is read in the same breath, and no longer.
+        last = reading
+        queueMicrotask(() => {
+          last = undefined
+        })
+      }
+      return reading
+    }
+    const outcome = (name: string, of: (totals: Totals) => number) =>
+      this.counter(
+        "calls_total",
+        "Calls that were admitted and have ended, by outcome",
+        { ...labels, outcome: name },
+        () => of(read().totals)
+      )
+    return [
+      outcome("success", ({ successes }) => successes),
+      outcome("failure", ({ failures }) => failures),
+      outcome("ignored", ({ ignored }) => ignored),
+      this.counter("slow_calls_total", "Calls that took as long as slowCall", labels, () => read().totals.slow),
+      this.counter("rejections_total", "Calls that were not made", labels, () => read().totals.rejected),
+      this.counter("passed_total", "Calls that ran uncounted", labels, () => read().totals.passed),
+      this.gauge("in_flight", "Calls that run now", labels, () => read().inFlight),
+      ...states.map((state) =>
+        this.gauge(
+          "circuits",
+          "Circuits by the state that counts now",
+          { ...labels, state },
+          () => read().states[state]
+        )
+      )
+    ]
+  }
+
+  /** What is known of each name. */
+  private named(labels: Labels, subject: Subject): ReadonlyArray<Metric.Registration> {
+    const moves = (state: Circuit.State) => () => subject.groups().reduce((sum, group) => sum + group.moves[state], 0)
+    const measured = subject.groups()[0]?.durations
+    return [
+      ...states.map((to) =>
+        this.counter("transitions_total", "Moves, by the state that was entered", { ...labels, to }, moves(to))
+      ),
+      this.counter("openings_total", "How often circuits have opened", labels, moves("Open")),
+      ...(measured === undefined
+        ? []
+        : [
+            this.histogram(labels, measured.bounds, () =>
+              subject
+                .groups()
+                .map((group) => group.durations)
+                .filter((one) => one !== undefined)
+            )
+          ])
+    ]
+  }
+
+  private ofStore(): void {
+    const { registry } = this
+    this.own.push(
+      this.gauge("known", "Circuits in memory", {}, () => {
+        // Whoever reads finds at the next reading what is new.
+        this.discover()
+        return registry.count()
+      }),
+      this.counter("evictions_total", "Idle circuits forgotten to make room", {}, () => registry.evicted),
+      this.counter("overflows_total", "Calls whose key found no room", {}, () => registry.overflowed)
+    )
+    const { sharing } = registry.runtime
+    if (sharing === undefined) return
+    this.own.push(this.gauge("store_up", "1 while the shared store answers", {}, () => (sharing.isCutOff() ? 0 : 1)))
+  }
+
+  private read(circuits: ReadonlyArray<LiveCircuit>, totals: Totals): Reading {
+    const now = this.registry.runtime.time.now()
+    const found: Record<Circuit.State, number> = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
+    let inFlight = 0
+    for (const circuit of circuits) {
+      circuit.lapse(now)
+      found[effective(circuit, now)._tag]++
+      inFlight += circuit.inFlight
+    }
+    return { totals, inFlight, states: found }
+  }
+
+  private counter(name: string, description: string, attributes: Labels, count: () => number): Metric.Registration {
+    const metric = Metric.counter(`${this.shown.prefix}_${name}`, { description, attributes, incremental: true })
+    return Metric.registerUnsafe(metric, this.context, {
+      ...noHooks,
+      get: () => ({ count: count(), incremental: true })
+    })
+  }
+
+  private gauge(name: string, description: string, attributes: Labels, value: () => number): Metric.Registration {
+    const metric = Metric.gauge(`${this.shown.prefix}_${name}`, { description, attributes })
+    return Metric.registerUnsafe(metric, this.context, { ...noHooks, get: () => ({ value: value() }) })
+  }
+
+  private histogram(
+    attributes: Labels,
+    bounds: ReadonlyArray<number>,
+    read: () => ReadonlyArray<Durations>
+  ): Metric.Registration {
+    const boundaries = bounds.map((millis) => millis / 1_000)
+    const metric = Metric.histogram(`${this.shown.prefix}_call_duration_seconds`, {
+      description: "How long calls took that told something",
+      attributes,
+      boundaries
+    })
+    const get = (): Metric.HistogramState => {
+      const all = read()
+      let count = 0
+      const buckets = boundaries.map((boundary, place): [number, number] => {
+        count += all.reduce((sum, one) => sum + (one.counts[place] ?? 0), 0)
+        return [boundary, count]
+      })
+      count += all.reduce((sum, one) => sum + (one.counts[boundaries.length] ?? 0), 0)
+      return {
+        buckets,
+        count,
+        min: count === 0 ? 0 : Math.min(...all.map((one) => one.min)) / 1_000,
+        max: Math.max(0, ...all.map((one) => one.max)) / 1_000,
+        sum: all.reduce((sum, one) => sum + one.sum, 0) / 1_000
+      }
+    }
+    return Metric.registerUnsafe(metric, this.context, { ...noHooks, get })
+  }
+}

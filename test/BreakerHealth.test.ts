@@ -1,0 +1,166 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { HttpClient, HttpRouter } from "effect/http"
+import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerRoutes } from "effect-fuse/http"
+import { fail, play, scenario, succeed, times } from "./support/verbs.ts"
+
+const quick: BreakerPolicy.Input = { trip: Trip.failures({ atLeast: 3, of: 10 }), cooldown: "1 minute" }
+
+describe("the health of all circuits", () => {
+  scenario("is that of none, where there are none", quick, function* () {
+    assert.deepStrictEqual(yield* BreakerHealth.check, { healthy: 0, total: 0, failureRate: 0, circuits: [] })
+  })
+
+  scenario("says how many let calls through, and the mean of what fails", quick, function* () {
+    yield* play("SF")
+    yield* succeed({ name: "other" })
+    yield* CircuitBreaker.isolate("gone")
+    yield* CircuitBreaker.disable("off")
+    yield* times(3, fail({ name: "down", key: "a" }))
+    const { circuits, failureRate, healthy, total } = yield* BreakerHealth.check
+    assert.deepStrictEqual([healthy, total, failureRate], [3, 5, 0.25])
+    assert.strictEqual(circuits.length, 5)
+    const some = yield* BreakerHealth.checkOnly(["down", "other", "nobody"])
+    assert.deepStrictEqual([some.healthy, some.total], [1, 2])
+  })
+
+  scenario(
+    "counts a circuit whose dependency is open as ill",
+    {
+      breakers: { api: { dependsOn: ["database"] } }
+    },
+    function* () {
+      yield* succeed()
+      yield* CircuitBreaker.isolate("database")
+      const { healthy, total } = yield* BreakerHealth.check
+      assert.deepStrictEqual([healthy, total], [0, 2])
+    }
+  )
+})
+
+const serving = (options?: BreakerRoutes.Options) =>
+  HttpRouter.serve(BreakerRoutes.layer(options), { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(NodeHttpServer.layerTest),
+    Layer.provideMerge(BreakerStore.layerMemory),
+    Layer.provideMerge(Layer.orDie(BreakerPolicy.layer({ default: quick })))
+  )
+
+const get = (path: string) =>
+  Effect.gen(function* () {
+    const response = yield* (yield* HttpClient.HttpClient).get(path)
+    return { status: response.status, cache: response.headers["cache-control"], body: (yield* response.json) as never }
+  })
+
+const isTime = (value: unknown) => typeof value === "string" && !Number.isNaN(Date.parse(value))
+
+describe("over HTTP", () => {
+  it.live("/health is up, or degraded with the names of what is not, and 200 either way", () =>
+    Effect.gen(function* () {
+      yield* succeed()
+      assert.deepStrictEqual(yield* get("/health"), {
+        status: 200,
+        cache: "no-store",
+        body: { status: "up", healthy: 1, total: 1, failure_rate: 0, unhealthy: [] } as never
+      })
+      yield* CircuitBreaker.isolate("mail", { reason: "migration" })
+      yield* times(3, fail({ key: "acme" }))
+      const { body, status } = yield* get("/health")
+      const { unhealthy, ...rest } = body as { readonly unhealthy: ReadonlyArray<Record<string, unknown>> }
+      assert.strictEqual(status, 200)
+      assert.deepInclude(rest, { status: "degraded", healthy: 1, total: 3 })
+      assert.deepStrictEqual(
+        unhealthy.map(({ retry_after_ms, since, ...one }) => {
+          assert.isTrue(isTime(since))
+          return { ...one, waits: retry_after_ms === null ? "for ever" : Number(retry_after_ms) > 50_000 }
+        }),
+        [
+          {
+            name: "mail",
+            circuits: 1,
+            state: "Isolated",
+            scope: "local",
+            detail: "migration",
+            waits: "for ever"
+          },
+          {
+            name: "api",
+            circuits: 1,
+            state: "Open",
+            scope: "local",
+            detail: "3 failures in the last 10 calls (limit 3)",
+            waits: true
+          }
+        ].reverse()
+      )
+      assert.notInclude(JSON.stringify(body), "acme")
+    }).pipe(Effect.provide(serving()))
+  )
+
+  it.live("/health is down, and 503, while a critical circuit is not healthy", () =>
+    Effect.gen(function* () {
+      yield* CircuitBreaker.isolate("mail")
+      assert.strictEqual((yield* get("/health")).status, 200)
+      yield* CircuitBreaker.isolate("database")
+      const { body, status } = yield* get("/health")
+      assert.deepStrictEqual([status, (body as { status: string }).status], [503, "down"])
+    }).pipe(Effect.provide(serving({ critical: ["database"] })))
+  )
+
+  it.live("/breakers says what each name has counted, its keys together", () =>
+    Effect.gen(function* () {
+      yield* play("SSF", { key: "a" })
+      yield* play("S", { key: "b" })
+      yield* play("S", { name: "other" })
+      const body = (yield* get("/breakers")).body as ReadonlyArray<Record<string, unknown>>
+      assert.deepStrictEqual(
+        body.map(({ calls, circuits, failures, healthy, name, state }) => [
+          name,
+          circuits,
+          state,
+          healthy,
+          calls,
+          failures
+        ]),
+        [
+          ["api", 2, "Closed", true, 4, 1],
+          ["other", 1, "Closed", true, 1, 0]
+        ]
+      )
+      assert.deepInclude(body[1], {
+        since: null,
+        retry_after_ms: 0,
+        detail: null,
+        rejected: 0,
+        in_flight: 0,
+        openings: 0
+      })
+    }).pipe(Effect.provide(serving()))
+  )
+
+  it.live("keys are said where they are asked for, at the paths that are asked for", () =>
+    Effect.gen(function* () {
+      yield* succeed({ key: "a" })
+      yield* succeed({ key: "b" })
+      const body = (yield* get("/status/all")).body as ReadonlyArray<Record<string, unknown>>
+      assert.deepStrictEqual(
+        body.map(({ key, name }) => [name, key]),
+        [
+          ["api", "a"],
+          ["api", "b"]
+        ]
+      )
+      assert.strictEqual((yield* get("/status")).status, 200)
+      assert.strictEqual((yield* get("/breakers")).status, 404)
+    }).pipe(Effect.provide(serving({ keys: true, health: "/status", breakers: "/status/all" })))
+  )
+
+  it("names the option that is wrong", () => {
+    const layer = BreakerRoutes.layer as (options: unknown) => unknown
+    assert.throws(() => layer({ health: "health" }), /BreakerRoutes.layer: health: expected a path/)
+    assert.throws(() => layer({ critical: [""] }), /critical/)
+    assert.throws(() => layer({ keys: "yes" }), /keys/)
+    assert.throws(() => layer({ ready: "/ready" }), /ready: unknown field/)
+  })
+})

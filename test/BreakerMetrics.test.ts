@@ -1,0 +1,253 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Metric } from "effect"
+import { FetchHttpClient } from "effect/http"
+import { Otlp, PrometheusMetrics } from "effect/observability"
+import { TestClock } from "effect/testing"
+import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { fail, hang, play, reject, succeed, times } from "./support/verbs.ts"
+
+const quick: BreakerPolicy.Input = { trip: Trip.consecutive(3), cooldown: "10 seconds" }
+
+/** A program with metrics of its own. */
+const metered = (
+  options: BreakerMetrics.Options = {},
+  store: Layer.Layer<BreakerStore.BreakerStore> = BreakerStore.layerMemory
+) =>
+  BreakerMetrics.layer(options).pipe(
+    Layer.provideMerge(store),
+    Layer.provideMerge(Layer.orDie(BreakerPolicy.layer({ default: quick }))),
+    Layer.provideMerge(Layer.succeed(Metric.MetricRegistry, new Map()))
+  )
+
+/** What Prometheus would be given: the second reading knows what the first one found. */
+const scrape = Effect.andThen(PrometheusMetrics.format(), PrometheusMetrics.format())
+
+/** The value of a series, or nothing where there is no such series. */
+const valueOf = (page: string, series: string): number | undefined => {
+  const line = page.split("\n").find((one) => one.startsWith(`${series} `))
+  return line === undefined ? undefined : Number(line.slice(series.length + 1))
+}
+
+const labelled = (name: string, labels: Readonly<Record<string, string>>) =>
+  `circuit_breaker_${name}{${Object.entries(labels)
+    .map(([key, value]) => `${key}="${value}"`)
+    .join(",")}}`
+
+const read = (name: string, labels: Readonly<Record<string, string>>) =>
+  Effect.map(scrape, (page) => {
+    // The order of labels means nothing.
+    const orders = [labels, Object.fromEntries(Object.entries(labels).reverse())]
+    return orders.map((one) => valueOf(page, labelled(name, one))).find((value) => value !== undefined)
+  })
+
+describe("what Prometheus is given", () => {
+  it.effect("counts calls by their outcome, rejections, openings and moves", () =>
+    Effect.gen(function* () {
+      yield* play("SSFS")
+      yield* play("FFF")
+      yield* times(2, reject())
+      const hanging = yield* hang({ name: "other" })
+      yield* hanging.interrupt
+      assert.strictEqual(yield* read("calls_total", { name: "api", outcome: "success" }), 3)
+      assert.strictEqual(yield* read("calls_total", { name: "api", outcome: "failure" }), 4)
+      assert.strictEqual(yield* read("calls_total", { name: "other", outcome: "ignored" }), 1)
+      assert.strictEqual(yield* read("rejections_total", { name: "api" }), 2)
+      assert.strictEqual(yield* read("openings_total", { name: "api" }), 1)
+      assert.strictEqual(yield* read("transitions_total", { name: "api", to: "Open" }), 1)
+      assert.strictEqual(yield* read("transitions_total", { name: "api", to: "Closed" }), 0)
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("says how many circuits of a name are in which state, and how many calls run", () =>
+    Effect.gen(function* () {
+      yield* succeed({ key: "a" })
+      yield* succeed({ key: "b" })
+      yield* CircuitBreaker.isolate("api", { key: "c" })
+      yield* times(3, fail({ key: "d" }))
+      const hanging = yield* hang({ key: "a" })
+      const of = (state: string) => read("circuits", { name: "api", state })
+      assert.deepStrictEqual(
+        yield* Effect.all(["Closed", "Open", "HalfOpen", "Isolated", "Disabled"].map(of)),
+        [2, 1, 0, 1, 0]
+      )
+      assert.strictEqual(yield* read("in_flight", { name: "api" }), 1)
+      yield* hanging.interrupt
+      assert.strictEqual(yield* read("in_flight", { name: "api" }), 0)
+      assert.strictEqual(valueOf(yield* scrape, "circuit_breaker_known"), 4)
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("says how long calls took", () =>
+    Effect.gen(function* () {
+      for (const millis of [1, 40, 40, 3_000]) {
+        const call = yield* Effect.forkChild(CircuitBreaker.protect(Effect.sleep(millis), "api"), {
+          startImmediately: true
+        })
+        yield* TestClock.adjust(millis)
+        yield* Fiber.join(call)
+      }
+      const page = yield* scrape
+      const bucket = (le: string) =>
+        valueOf(page, `circuit_breaker_call_duration_seconds_bucket{name="api",le="${le}"}`)
+      assert.deepStrictEqual(["0.005", "0.025", "0.05", "2.5", "5", "+Inf"].map(bucket), [1, 1, 3, 3, 4, 4])
+      assert.strictEqual(valueOf(page, 'circuit_breaker_call_duration_seconds_count{name="api"}'), 4)
+      assert.closeTo(valueOf(page, 'circuit_breaker_call_duration_seconds_sum{name="api"}') ?? 0, 3.081, 0.001)
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("is of the form that Prometheus reads", () =>
+    Effect.gen(function* () {
+      yield* succeed({ name: 'a "quoted"\nname' })
+      const page = yield* scrape
+      for (const line of page.split("\n").filter((one) => one !== "")) {
+        assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{([a-z]+="([^"\\]|\\.)*",?)*\})? -?[0-9.e+]+)$/)
+      }
+      assert.include(page, "# TYPE circuit_breaker_calls_total counter")
+      assert.include(page, "# TYPE circuit_breaker_call_duration_seconds histogram")
+      assert.include(page, 'name="a \\"quoted\\"\\nname"')
+    }).pipe(Effect.provide(metered()))
+  )
+})
+
+describe("series", () => {
+  it.effect("never become less, though circuits are forgotten", () =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 50; i++) yield* succeed({ key: `k${i}` })
+      assert.isAbove((yield* BreakerStore.stats).evicted, 30)
+      assert.strictEqual(yield* read("calls_total", { name: "api", outcome: "success" }), 50)
+      assert.isAbove(valueOf(yield* scrape, "circuit_breaker_evictions_total") ?? 0, 30)
+    }).pipe(Effect.provide(metered({}, Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 10 })))))
+  )
+
+  it.effect("have no key unless asked, and then one for each, which ends with its circuit", () =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 5; i++) yield* succeed({ key: `k${i}` })
+      assert.strictEqual(yield* read("calls_total", { name: "api", key: "k4", outcome: "success" }), 1)
+      const page = yield* scrape
+      assert.notInclude(page, 'circuit_breaker_calls_total{name="api",outcome="success"}')
+      const keyed = new Set(Array.from(page.matchAll(/circuit_breaker_in_flight\{[^}]*key="(k\d)"/g), ([, key]) => key))
+      assert.strictEqual(keyed.size, 3)
+      assert.strictEqual(yield* read("transitions_total", { name: "api", to: "Open" }), 0)
+    }).pipe(Effect.provide(metered({ keys: true }, Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 3 })))))
+  )
+
+  it.effect("are bounded in number: the others are shown together", () =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 10; i++) yield* succeed({ name: `n${i}` })
+      const page = yield* scrape
+      const names = new Set(Array.from(page.matchAll(/circuit_breaker_in_flight\{name="([^"]*)"/g), ([, name]) => name))
+      assert.deepStrictEqual([...names], ["n0", "n1", "n2", "(others)"])
+      assert.strictEqual(valueOf(page, labelled("calls_total", { name: "(others)", outcome: "success" })), 7)
+    }).pipe(Effect.provide(metered({ maxSeries: 3 })))
+  )
+
+  it.effect("are found by themselves when nobody looks", () =>
+    Effect.gen(function* () {
+      yield* succeed()
+      yield* TestClock.adjust("10 seconds")
+      const first = yield* PrometheusMetrics.format()
+      assert.include(first, 'name="api"')
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("end with their layer", () =>
+    Effect.gen(function* () {
+      const registry = new Map()
+      yield* Effect.gen(function* () {
+        yield* succeed()
+        yield* Metric.snapshot
+        assert.isAbove(registry.size, 10)
+      }).pipe(
+        Effect.provide(Layer.provideMerge(BreakerMetrics.layer(), BreakerStore.layerMemory)),
+        Effect.provideService(Metric.MetricRegistry, registry)
+      )
+      assert.strictEqual(registry.size, 0)
+    })
+  )
+
+  it.effect("measure no durations where they are not to", () =>
+    Effect.gen(function* () {
+      yield* succeed()
+      assert.notInclude(yield* scrape, "duration")
+    }).pipe(Effect.provide(metered({ durations: false })))
+  )
+
+  it.effect("say whether the shared store answers", () =>
+    Effect.gen(function* () {
+      const memory = yield* SharedStore.makeMemory
+      let away = false
+      const broken = () => Effect.fail(new SharedStore.StoreError({ operation: "list", cause: "away" }))
+      const store: SharedStore.SharedStore = { ...memory, list: (...args) => (away ? broken() : memory.list(...args)) }
+      const shared = Layer.orDie(BreakerStore.layerShared(store))
+      yield* Effect.gen(function* () {
+        assert.strictEqual(valueOf(yield* scrape, "circuit_breaker_store_up"), 1)
+        away = true
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(valueOf(yield* scrape, "circuit_breaker_store_up"), 0)
+        away = false
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(valueOf(yield* scrape, "circuit_breaker_store_up"), 1)
+      }).pipe(Effect.provide(metered({}, shared)))
+    })
+  )
+
+  it("name the option that is wrong", () => {
+    const layer = BreakerMetrics.layer as (options: unknown) => unknown
+    assert.throws(() => layer({ prefix: "a b" }), /BreakerMetrics.layer: prefix/)
+    assert.throws(() => layer({ keys: 1 }), /keys/)
+    assert.throws(() => layer({ maxSeries: 0 }), /maxSeries/)
+    assert.throws(() => layer({ durations: [] }), /durations/)
+    assert.throws(() => layer({ durations: ["1 second", "1 second"] }), /durations/)
+    assert.throws(() => layer({ interval: 0 }), /interval/)
+    assert.throws(() => layer({ labels: {} }), /labels: unknown field/)
+  })
+})
+
+describe("what OpenTelemetry is sent", () => {
+  it.live(
+    "has the same metrics, as sums, gauges and histograms",
+    () =>
+      Effect.gen(function* () {
+        const bodies: Array<string> = []
+        const collector = yield* Effect.acquireRelease(
+          Effect.callback<ReturnType<typeof createServer>>((resume) => {
+            const server = createServer((request, answer) => {
+              let body = ""
+              request.on("data", (data) => {
+                body += data
+              })
+              request.on("end", () => {
+                if (request.url === "/v1/metrics") bodies.push(body)
+                answer.writeHead(200, { "content-type": "application/json" }).end("{}")
+              })
+            })
+            server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+          }),
+          (server) => Effect.sync(() => void server.close())
+        )
+        const { port } = collector.address() as AddressInfo
+        const exporter = Otlp.layerJson({
+          baseUrl: `http://127.0.0.1:${port}`,
+          resource: { serviceName: "shop" },
+          metricsExportInterval: "100 millis"
+        }).pipe(Layer.provide(FetchHttpClient.layer))
+        const sent = yield* Deferred.make<void>()
+        yield* Effect.gen(function* () {
+          yield* succeed()
+          for (let i = 0; i < 500 && !bodies.some((body) => body.includes("circuit_breaker_calls_total")); i++) {
+            yield* Effect.sleep("20 millis")
+          }
+          yield* Deferred.succeed(sent, undefined)
+        }).pipe(Effect.provide(Layer.provideMerge(exporter, metered())))
+        const last = JSON.parse(bodies.findLast((body) => body.includes("circuit_breaker_calls_total")) ?? "{}")
+        const metrics: ReadonlyArray<Record<string, never>> = last.resourceMetrics[0].scopeMetrics[0].metrics
+        const kindOf = (name: string) => Object.keys(metrics.find((one) => one["name"] === name) ?? {})
+        assert.include(kindOf("circuit_breaker_calls_total"), "sum")
+        assert.include(kindOf("circuit_breaker_circuits"), "gauge")
+        assert.include(kindOf("circuit_breaker_call_duration_seconds"), "histogram")
+      }).pipe(Effect.scoped),
+    30_000
+  )
+})
