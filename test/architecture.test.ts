@@ -40,6 +40,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "engine",
     [
       "internal/engine/time",
+      "internal/engine/spans",
       "internal/engine/cooldown",
       "internal/engine/logEvent",
       "internal/engine/share",

@@ -18,6 +18,7 @@ import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import type { Granted } from "./share.ts"
 import type { Sharing } from "./sharing.ts"
+import { noteRejection } from "./spans.ts"
 import { effective } from "./standing.ts"
 
 /** So many Ignored probes in a row are worth a word. */
@@ -172,7 +173,14 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     }
     circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
-    return Effect.fail(rejection(circuit, now, reason, blocker))
+    return this.rejected(rejection(circuit, now, reason, blocker))
+  }
+
+  private rejected(open: CircuitOpen.CircuitOpen): Effect.Effect<never, CircuitOpen.CircuitOpen> {
+    return Effect.withFiber((fiber) => {
+      noteRejection(fiber, this.registry.runtime.time, open)
+      return Effect.fail(open)
+    })
   }
 
   private probe(): Effect.Effect<unknown, unknown> {
@@ -253,7 +261,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
     const { circuit, registry } = this
     return Effect.flatMap(this.timedOut, () =>
-      Effect.fail(rejection(circuit, registry.runtime.time.now(), "ProbeTimedOut"))
+      this.rejected(rejection(circuit, registry.runtime.time.now(), "ProbeTimedOut"))
     )
   }
 

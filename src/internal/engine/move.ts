@@ -4,13 +4,14 @@ import * as Equal from "effect/Equal"
 import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
 import * as TxRef from "effect/TxRef"
-import type { BreakerEvent } from "../../BreakerEvent.ts"
+import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
 import type { Policy } from "../policy/policy.ts"
 import { openFor } from "./cooldown.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
+import { noteTransition } from "./spans.ts"
 
 /** What a move did. */
 export interface Moved {
@@ -136,7 +137,7 @@ const follow = (
   watch(runtime, circuit)
   if (process === undefined) runtime.sharing?.moved(circuit, from, to, why)
   const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, circuit.policy) : 0
-  const event: BreakerEvent = {
+  const event: Transition = {
     _tag: "Transition",
     circuit: circuit.group.name,
     ...(circuit.key === undefined ? {} : { key: circuit.key }),
@@ -153,7 +154,10 @@ const follow = (
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode
   }
-  return announce(runtime, event, about.found)
+  return Effect.withFiber((fiber) => {
+    noteTransition(fiber, runtime.time, event)
+    return announce(runtime, event, about.found)
+  })
 }
 
 export const announce = (runtime: Runtime, event: BreakerEvent, found = false): Effect.Effect<void> =>

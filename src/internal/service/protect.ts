@@ -10,6 +10,7 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Classify } from "../engine/reading.ts"
 import type { Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
+import { noteRejection } from "../engine/spans.ts"
 import type { Policy } from "../policy/policy.ts"
 import { decodePolicy } from "../policy/schema.ts"
 import { type ReadingOptions, toClassify } from "./classify.ts"
@@ -62,7 +63,9 @@ export const guard = (
       const now = registry.runtime.time.now()
       if (now < control.until) {
         circuit.rejected++
-        return Effect.fail(rejection(circuit, now, "Cooldown"))
+        const open = rejection(circuit, now, "Cooldown")
+        noteRejection(fiber, registry.runtime.time, open)
+        return Effect.fail(open)
       }
     }
     // The services of `self` are those of this fiber, as it runs on it.
