@@ -15,6 +15,9 @@ import { Scope, State, Why } from "./internal/states.ts"
  * - `detail`: the figures that made it trip, or the reason somebody gave.
  * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
  * - `process`: which process made a move that all share.
+ * - `lastedMillis`: how long the state before lasted, where that is known.
+ * - `counts`: what this process had seen in the window of the state that ended (of several the one with most calls), and
+ *   the failures in a row; nothing where it had seen nothing.
  *
  * @category models
  * @since 0.1.0
@@ -33,7 +36,11 @@ export const Transition = Schema.TaggedStruct("Transition", {
   actor: Schema.optionalKey(Schema.String),
   process: Schema.optionalKey(Schema.String),
   scope: Scope,
-  mode: Schema.Literals(["enforce", "observe"])
+  mode: Schema.Literals(["enforce", "observe"]),
+  lastedMillis: Schema.optionalKey(Schema.Number),
+  counts: Schema.optionalKey(
+    Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number, streak: Schema.Number })
+  )
 })
 
 /**

@@ -60,6 +60,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
       time: fromClock(yield* Clock.Clock),
       // Shut down with the store, so that who listens hears the end.
       events: yield* Effect.acquireRelease(PubSub.sliding<BreakerEvent>(eventCapacity), PubSub.shutdown),
+      observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
       sharing: undefined
     }

@@ -32,9 +32,10 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
 import { connecting } from "./internal/connecting.ts"
-import { flag, positiveMillis, textLike } from "./internal/fields.ts"
-import { database, type Place } from "./internal/sql/database.ts"
+import { flag, positiveMillis } from "./internal/fields.ts"
+import { database } from "./internal/sql/database.ts"
 import * as migrations from "./internal/sql/migrations.ts"
+import { placeFields, placeOf } from "./internal/sql/place.ts"
 import { Store } from "./internal/sql/store.ts"
 import { decodeOptions, ofShared } from "./internal/storeOptions.ts"
 import type { SharedStore } from "./SharedStore.ts"
@@ -72,11 +73,7 @@ export interface SqlOptions extends TableOptions {
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
-const name = textLike("at most 40 letters, digits and _, not beginning with a digit", /^[A-Za-z_][A-Za-z0-9_]{0,39}$/)
-const tableFields = { prefix: Schema.optional(name), schema: Schema.optional(name) }
-const sqlFields = { ...tableFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
-
-const placeOf = ({ prefix = "circuit_breaker", schema }: TableOptions): Place => ({ prefix, schema })
+const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
 
 /**
  * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
@@ -88,7 +85,7 @@ const placeOf = ({ prefix = "circuit_breaker", schema }: TableOptions): Place =>
 export const migrate = (
   options: TableOptions = {}
 ): Effect.Effect<void, PolicyError | MigrationError | SqlError, SqlClient> =>
-  Effect.flatMap(decodeOptions(tableFields, options), (checked) =>
+  Effect.flatMap(decodeOptions(placeFields, options), (checked) =>
     Effect.flatMap(database(placeOf(checked)), migrations.migrate)
   )
 

@@ -104,9 +104,14 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/redis/scripts",
       "RedisStore",
       "internal/sql/database",
+      "internal/sql/place",
       "internal/sql/migrations",
       "internal/sql/store",
       "SqlStore",
+      "internal/sql/trail",
+      "internal/sql/questions",
+      "audit/AuditTrail",
+      "audit",
       "EffectCircuitBreaker",
       "http/RetryAfter",
       "internal/http/failureOf",
@@ -143,6 +148,8 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
 const edges: ReadonlyArray<string> = [
   "RedisStore",
   "SqlStore",
+  "audit",
+  "audit/AuditTrail",
   "EffectCircuitBreaker",
   "http",
   "http/BreakerRoutes",
@@ -163,7 +170,18 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
     "effect/persistence/",
     ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker", "queue/JobBreaker", "internal/promise/redis"]
   ],
-  ["effect/sql/", ["internal/sql/database", "internal/sql/migrations", "internal/sql/store", "SqlStore"]],
+  [
+    "effect/sql/",
+    [
+      "internal/sql/database",
+      "internal/sql/migrations",
+      "internal/sql/store",
+      "SqlStore",
+      "internal/sql/trail",
+      "internal/sql/questions",
+      "audit/AuditTrail"
+    ]
+  ],
   [
     "effect/http/",
     [

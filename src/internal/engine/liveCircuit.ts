@@ -1,6 +1,8 @@
 import * as TxRef from "effect/TxRef"
+import type { Transition } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
 import * as Trip from "../../Trip.ts"
+import type * as Window from "../../Window.ts"
 import { Evidence } from "../evidence.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Budget } from "./budget.ts"
@@ -55,6 +57,8 @@ export class Permits {
     return found
   }
 }
+
+const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
 
 const maxLastFailures = 5
 const maxTenants = 1_000
@@ -179,6 +183,15 @@ export class LiveCircuit implements Totals {
   /** What was seen in the current era. */
   seen(): Evidence {
     return this.seenIn(this.control.value.era)
+  }
+
+  /** What was seen in an era that has just ended, and is not forgotten yet; nothing where that was nothing. */
+  lastSeen(era: number, now: number): Transition["counts"] {
+    if (this.evidenceEra !== era) return undefined
+    const { streak } = this.evidence
+    const all = this.evidence.counts(now).map(({ counts }) => counts)
+    const { calls, failures, slow } = all.reduce((most, one) => (one.calls > most.calls ? one : most), all[0] ?? none)
+    return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }
   }
 
   noteFailure(at: number, error: string): void {

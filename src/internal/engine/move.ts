@@ -129,6 +129,7 @@ const follow = (
     )
   }
   const at = runtime.time.wall()
+  const counts = circuit.lastSeen(from.era, now)
   circuit.movedAt = at
   // The first call after a close passes, whatever the ramp's share.
   circuit.rampCredit = 1
@@ -152,7 +153,9 @@ const follow = (
     ...(about.actor === undefined ? {} : { actor: about.actor }),
     ...(process === undefined ? {} : { process }),
     scope: process === undefined ? "local" : "fleet",
-    mode: circuit.policy.mode
+    mode: circuit.policy.mode,
+    ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),
+    ...(counts === undefined ? {} : { counts })
   }
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
@@ -160,8 +163,13 @@ const follow = (
   })
 }
 
-export const announce = (runtime: Runtime, event: BreakerEvent, found = false): Effect.Effect<void> =>
-  Effect.andThen(PubSub.publish(runtime.events, event), logEvent(event, { found, own: runtime.sharing?.process }))
+export const announce = (runtime: Runtime, event: BreakerEvent, found = false): Effect.Effect<void> => {
+  for (const observe of runtime.observers) observe(event)
+  return Effect.andThen(
+    PubSub.publish(runtime.events, event),
+    logEvent(event, { found, own: runtime.sharing?.process })
+  )
+}
 
 /** An opening whose length is known, for the moves of `Circuit`. */
 export interface Opening {

@@ -9,6 +9,8 @@ import type { Time } from "./time.ts"
 export interface Runtime {
   readonly time: Time
   readonly events: PubSub.PubSub<BreakerEvent>
+  /** Who must miss nothing is told in the same breath, and keeps nobody waiting. */
+  readonly observers: Set<(event: BreakerEvent) => void>
   /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
   /** The other processes, where there are any. */

@@ -7,7 +7,16 @@ import type * as SqlError from "effect/sql/SqlError"
 import type { Fragment, Identifier, Statement } from "effect/sql/Statement"
 
 /** What a table is called, beginning with the prefix of all. */
-export type Table = "s" | "_ballots" | "_inquiries" | "_voices" | "_eras" | "_events" | "_snapshots" | "_migrations"
+export type Table =
+  | "s"
+  | "_ballots"
+  | "_inquiries"
+  | "_voices"
+  | "_eras"
+  | "_events"
+  | "_states"
+  | "_snapshots"
+  | "_migrations"
 
 /** Where the tables are. */
 export interface Place {
@@ -76,6 +85,16 @@ export class Database {
     return this.dialect === "mysql"
       ? sql`ON DUPLICATE KEY UPDATE ${sql.csv(columns.map(one))}`
       : sql`ON CONFLICT (${sql.csv(key.map((column) => sql`${sql(column)}`))}) DO UPDATE SET ${sql.csv(columns.map(one))}`
+  }
+
+  /** A parameter, where nothing else says what it is. */
+  text(value: string): Fragment {
+    return this.dialect === "pg" ? this.sql`CAST(${value} AS TEXT)` : this.sql`${value}`
+  }
+
+  /** The same for a whole number. */
+  big(value: number): Fragment {
+    return this.dialect === "pg" ? this.sql`CAST(${value} AS BIGINT)` : this.sql`${value}`
   }
 
   /** The client's listener, if it has one. */

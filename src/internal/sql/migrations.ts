@@ -11,19 +11,13 @@ const types = ({ dialect }: Database) => ({
   text: dialect === "mysql" ? "LONGTEXT" : "TEXT",
   big: dialect === "sqlite" ? "INTEGER" : "BIGINT",
   small: dialect === "sqlite" ? "INTEGER" : "SMALLINT",
-  real: dialect === "sqlite" ? "REAL" : "DOUBLE PRECISION",
-  counted:
-    dialect === "pg"
-      ? "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
-      : dialect === "mysql"
-        ? "BIGINT AUTO_INCREMENT PRIMARY KEY"
-        : "INTEGER PRIMARY KEY AUTOINCREMENT"
+  real: dialect === "sqlite" ? "REAL" : "DOUBLE PRECISION"
 })
 
 /** Milliseconds since 1970 are whole numbers everywhere: a time zone cannot change them. */
 const steps = (database: Database) => {
   const { sql } = database
-  const { big, id, small, text } = types(database)
+  const { big, id, real, small, text } = types(database)
   const make = (table: Parameters<Database["table"]>[0], columns: string) =>
     database.run(sql`CREATE TABLE ${database.table(table)} (${sql.literal(columns)})`)
   const index = (table: Parameters<Database["table"]>[0], name: string, columns: string) =>
@@ -56,6 +50,39 @@ const steps = (database: Database) => {
       // One row: the last era of all, so that none comes again, whatever was forgotten.
       yield* make("_eras", `id ${small} NOT NULL PRIMARY KEY, era ${big} NOT NULL`)
       yield* database.run(sql`INSERT INTO ${database.table("_eras")} (id, era) VALUES (1, 0)`)
+    }),
+    "0002_events": Effect.gen(function* () {
+      yield* make(
+        "_events",
+        `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit_id ${id(1500)} NOT NULL, circuit ${text} NOT NULL,
+         circuit_key ${text}, from_state ${id(10)} NOT NULL, to_state ${id(10)} NOT NULL, why ${id(30)} NOT NULL,
+         detail ${text}, actor ${text}, scope ${id(10)} NOT NULL, process ${text} NOT NULL, mode ${id(10)} NOT NULL,
+         era ${big} NOT NULL, openings ${big} NOT NULL, retry_after ${big}, lasted ${big}, down_for ${big},
+         calls ${big}, failures ${big}, slow ${big}, streak ${big}, metadata ${text}`
+      )
+      yield* index("_events", "circuit", "circuit_id, at")
+      yield* index("_events", "at", "at")
+      yield* index("_events", "to", "to_state, at")
+      yield* index("_events", "down", "down_for")
+      // What each owner last said of a circuit: the fleet, or a process of its own.
+      yield* make(
+        "_states",
+        `circuit_id ${id(1500)} NOT NULL, owner ${id(120)} NOT NULL, circuit ${text} NOT NULL, circuit_key ${text},
+         state ${id(10)} NOT NULL, since ${big} NOT NULL, why ${id(30)} NOT NULL, detail ${text}, actor ${text},
+         openings ${big} NOT NULL, ends_at ${big}, PRIMARY KEY (circuit_id, owner)`
+      )
+      yield* index("_states", "state", "state, since")
+    }),
+    "0003_snapshots": Effect.gen(function* () {
+      yield* make(
+        "_snapshots",
+        `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit ${text} NOT NULL, circuit_name ${id(500)} NOT NULL,
+         process ${text} NOT NULL, state ${id(10)} NOT NULL, circuits ${big} NOT NULL, healthy ${big} NOT NULL,
+         calls ${big} NOT NULL, successes ${big} NOT NULL, failures ${big} NOT NULL, ignored ${big} NOT NULL,
+         slow ${big} NOT NULL, rejected ${big} NOT NULL, in_flight ${big} NOT NULL, failure_rate ${real} NOT NULL`
+      )
+      yield* index("_snapshots", "name", "circuit_name, at")
+      yield* index("_snapshots", "at", "at")
     })
   }
 }

@@ -97,7 +97,7 @@ export class Store implements SharedStore {
     const { database } = this
     const { now, sql } = database
     return database.run(sql`INSERT INTO ${database.table("_ballots")} (circuit, box, voice, era, numbers, ends_at)
-      SELECT ${this.text(circuit)}, ${this.text(box)}, ${this.text(voice)}, ${this.big(era)}, ${this.text(ballot.join(","))}, ${now} + ${this.big(Math.ceil(ttl))}
+      SELECT ${this.database.text(circuit)}, ${this.database.text(box)}, ${this.database.text(voice)}, ${this.database.big(era)}, ${this.database.text(ballot.join(","))}, ${now} + ${this.database.big(Math.ceil(ttl))}
       ${sql.literal(database.dialect === "mysql" ? "FROM DUAL" : "")} WHERE ${this.isOf(circuit, era)}
       ${database.onConflict(["circuit", "box", "voice"], ["era", "numbers", "ends_at"])}`)
   }
@@ -135,10 +135,10 @@ export class Store implements SharedStore {
     const { database } = this
     const { now, sql } = database
     const table = database.table("_inquiries")
-    const values = sql`(${circuit}, ${box}, ${era}, ${now}, ${now} + ${this.big(Math.ceil(ttl))})`
+    const values = sql`(${circuit}, ${box}, ${era}, ${now}, ${now} + ${this.database.big(Math.ceil(ttl))})`
     const insert = sql`INSERT INTO ${table} (circuit, box, era, asked_at, ends_at) VALUES ${values}`
     const due = (asked: Fragment, of: Fragment) =>
-      sql`(${of} <> ${this.big(era)} OR ${asked} > ${now} OR ${asked} <= ${now} - ${this.big(inquire)})`
+      sql`(${of} <> ${this.database.big(era)} OR ${asked} > ${now} OR ${asked} <= ${now} - ${this.database.big(inquire)})`
     if (database.dialect !== "mysql") {
       return Effect.map(
         database.rows(sql`${insert}
@@ -199,7 +199,7 @@ export class Store implements SharedStore {
   private write({ body, circuit, listed, ttl }: Swap, era: number): Effect.Effect<SwapAnswer, SqlError> {
     const { database } = this
     const { now, sql } = database
-    const ends = ttl === undefined ? sql`NULL` : sql`${now} + ${this.big(Math.max(1, Math.ceil(ttl)))}`
+    const ends = ttl === undefined ? sql`NULL` : sql`${now} + ${this.database.big(Math.max(1, Math.ceil(ttl)))}`
     return database
       .run(
         sql`INSERT INTO ${database.table("s")} (circuit, era, body, listed, written_at, ends_at)
@@ -233,7 +233,7 @@ export class Store implements SharedStore {
     const voices = database.table("_voices")
     const lives =
       ttl > 0
-        ? database.run(sql`INSERT INTO ${voices} (voice, ends_at) VALUES (${voice}, ${now} + ${this.big(Math.ceil(ttl))})
+        ? database.run(sql`INSERT INTO ${voices} (voice, ends_at) VALUES (${voice}, ${now} + ${this.database.big(Math.ceil(ttl))})
             ${database.onConflict(["voice"], ["ends_at"])}`)
         : database.run(sql`DELETE FROM ${voices} WHERE voice = ${voice}`)
     const found = database.rows(sql`
@@ -338,14 +338,5 @@ export class Store implements SharedStore {
     // Two that got in each other's way: all of these may be said again.
     const again = Effect.retry(effect, { times: 3, while: isConflict })
     return Effect.mapError(this.database.apart(again), (cause) => new StoreError({ operation, cause }))
-  }
-
-  /** What a parameter is where nothing else says so. */
-  private text(value: string): Fragment {
-    return this.database.dialect === "pg" ? this.database.sql`CAST(${value} AS TEXT)` : this.database.sql`${value}`
-  }
-
-  private big(value: number): Fragment {
-    return this.database.dialect === "pg" ? this.database.sql`CAST(${value} AS BIGINT)` : this.database.sql`${value}`
   }
 }

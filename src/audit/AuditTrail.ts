@@ -1,0 +1,455 @@
+/**
+ * What circuits did, written down in a database: every transition and every override, what it was, why, by whom, and what was
+ * counted at that moment; and the questions that such a trail answers.
+ *
+ * **When to use**
+ *
+ * Beside any store: circuits in Redis and their trail in PostgreSQL go together. Provide {@link layer} in every process: each writes
+ * what it did itself, once.
+ *
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Effect, Layer, Redacted } from "effect"
+ * import { BreakerStore } from "effect-fuse"
+ * import { AuditTrail } from "effect-fuse/audit"
+ *
+ * const Database = PgClient.layer({ url: Redacted.make("postgres://localhost/shop") })
+ * const Audited = AuditTrail.layer({ process: "checkout", metadata: { version: "1.2.3" } }).pipe(
+ *   Layer.provideMerge(BreakerStore.layerMemory),
+ *   Layer.provide(Database)
+ * )
+ * const report = Effect.gen(function* () {
+ *   const down = yield* AuditTrail.openNow
+ *   const { meanMillis } = yield* AuditTrail.timeToRecover({ within: "30 days" })
+ *   return `${down.length} open, back after ${meanMillis ?? 0} ms on average`
+ * }).pipe(Effect.provide(Audited))
+ * ```
+ *
+ * **What it costs**
+ *
+ * A call waits for nothing. Events are kept in memory and written in batches, a tenth of a second later; while the database is away
+ * they wait, up to `maxPending`, and are written when it is back, each exactly once. Who crashes loses what was not written yet.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type { MigrationError } from "effect/sql/Migrator"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { PolicyError } from "../BreakerPolicy.ts"
+import { BreakerStore } from "../BreakerStore.ts"
+import { quietly } from "../internal/engine/logEvent.ts"
+import { anyMillis, count, decodeOrThrow, field, flag, positiveMillis, text } from "../internal/fields.ts"
+import { show } from "../internal/printable.ts"
+import { type Database, database } from "../internal/sql/database.ts"
+import * as migrations from "../internal/sql/migrations.ts"
+import { placeFields, placeOf } from "../internal/sql/place.ts"
+import * as questions from "../internal/sql/questions.ts"
+import { runOf, Trail } from "../internal/sql/trail.ts"
+import { decodeOptions } from "../internal/storeOptions.ts"
+import type { TableOptions } from "../SqlStore.ts"
+
+export type {
+  /**
+   * One line of the trail. Times are milliseconds since 1970 by the clock of the process that wrote it.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Entry,
+  /**
+   * How often a circuit opened.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Opened,
+  /**
+   * How many transitions there were on a day, by the state that was entered.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  PerDay,
+  /**
+   * What was last said of a circuit: by the fleet, or by a process of its own.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Standing
+} from "../internal/sql/questions.ts"
+
+/**
+ * A trail: what the questions below are asked of.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class AuditTrail extends Context.Service<
+  AuditTrail,
+  {
+    readonly [Inside]: {
+      readonly database: Database
+      readonly trail: Trail | undefined
+      /** When the tables are there. */
+      readonly ready: Effect.Effect<void>
+    }
+  }
+>()("effect-fuse/audit/AuditTrail") {}
+
+const Inside: unique symbol = Symbol.for("effect-fuse/audit/AuditTrail/Inside")
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ReaderOptions extends TableOptions {
+  /** Whether to make the tables that are missing. `false` where the program may not: use `SqlStore.migrate`. Default `true`. */
+  readonly migrate?: boolean | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options extends ReaderOptions {
+  /** How this process is called in its lines. Default `process`. */
+  readonly process?: string | undefined
+  /** What is written with every line, as JSON: a version, a region. */
+  readonly metadata?: unknown
+  /** How long to wait for more before a batch is written. Default 100 milliseconds. */
+  readonly flushInterval?: Duration.Input | undefined
+  /** How many events wait at most while the database is away; then the oldest are dropped, and counted. Default 100,000. */
+  readonly maxPending?: number | undefined
+}
+
+const json = field<string>("a value that JSON can hold", (input) => {
+  try {
+    return JSON.stringify(input)
+  } catch {
+    return undefined
+  }
+})
+const readerFields = { ...placeFields, migrate: Schema.optional(flag) }
+const optionFields = {
+  ...readerFields,
+  process: Schema.optional(text),
+  metadata: Schema.optional(json),
+  flushInterval: Schema.optional(anyMillis),
+  maxPending: Schema.optional(count)
+}
+
+/** The tables, made if need be. While the database is away whoever asks a question hears of it. */
+const prepared = (found: Database, migrate: boolean) => (migrate ? migrations.migrate(found) : migrations.check(found))
+
+const readyMillis = 5_000
+
+/** How long the last events may take to be written when the program ends. */
+const endMillis = 2_000
+
+/**
+ * Writes down what the circuits of the store do. Building it waits for nothing: tables are made, and events written, in the
+ * background, again and again until that succeeds, which the log says once. Fails with a `PolicyError` that names the option that is
+ * wrong.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyError, BreakerStore | SqlClient> =>
+  Layer.effect(
+    AuditTrail,
+    Effect.gen(function* () {
+      const decoded = yield* decodeOptions(optionFields, options)
+      const {
+        flushInterval = 100,
+        maxPending = 100_000,
+        metadata,
+        migrate = true,
+        process = "process",
+        ...place
+      } = decoded
+      const registry = yield* BreakerStore
+      const context = yield* Effect.context<SqlClient>()
+      const found = yield* database(placeOf(place))
+      const trail = new Trail(found, {
+        run: yield* runOf(process),
+        process,
+        metadata: metadata ?? null,
+        flushMillis: flushInterval,
+        maxPending
+      })
+      const { observers } = registry.runtime
+      const observe = (event: Parameters<Trail["note"]>[0]) => trail.note(event, registry.runtime.sharing?.process)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => void observers.add(observe)),
+        () =>
+          Effect.andThen(
+            Effect.sync(() => void observers.delete(observe)),
+            Effect.ignoreCause(Effect.timeout(trail.leave, endMillis))
+          )
+      )
+      let said = false
+      const ready = Effect.provideContext(found.apart(prepared(found, migrate)), context).pipe(
+        Effect.tapCause((cause) =>
+          Effect.suspend(() => {
+            if (said) return Effect.void
+            said = true
+            return quietly(
+              Effect.logWarning("The tables of the audit trail are not there yet; it is kept until they are", cause)
+            )
+          })
+        ),
+        Effect.retry(Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")]))
+      )
+      const there = yield* Deferred.make<void>()
+      const begin = Effect.andThen(ready, Deferred.succeed(there, undefined))
+      yield* Effect.forkScoped(Effect.andThen(begin, trail.run))
+      return { [Inside]: { database: found, trail, ready: Deferred.await(there) } }
+    })
+  )
+
+/**
+ * For a program that only asks: writes nothing. Fails with the error of the database where that is not there.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerReader = (
+  options: ReaderOptions = {}
+): Layer.Layer<AuditTrail, PolicyError | SqlError | MigrationError, SqlClient> =>
+  Layer.effect(
+    AuditTrail,
+    Effect.gen(function* () {
+      const { migrate = true, ...place } = yield* decodeOptions(readerFields, options)
+      const found = yield* database(placeOf(place))
+      yield* prepared(found, migrate)
+      return { [Inside]: { database: found, trail: undefined, ready: Effect.void } }
+    })
+  )
+
+/**
+ * How many events were written since the layer was built, wait to be, and found no room.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const stats: Effect.Effect<
+  { readonly written: number; readonly pending: number; readonly dropped: number },
+  never,
+  AuditTrail
+> = AuditTrail.useSync((service) => service[Inside].trail?.stats ?? { written: 0, pending: 0, dropped: 0 })
+
+/**
+ * Writes what waits to be written, now.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((service) => {
+  const { ready, trail } = service[Inside]
+  return trail === undefined ? Effect.void : Effect.andThen(Effect.timeoutOption(ready, readyMillis), trail.flush)
+})
+
+// ---- Questions ------------------------------------------------------------------------------------------------------
+
+/** Who asks just after the start waits for the tables; later he hears what the database says. */
+const ask = <A>(question: (database: Database) => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError, AuditTrail> =>
+  AuditTrail.use((service) => {
+    const { database, ready } = service[Inside]
+    return Effect.andThen(Effect.timeoutOption(ready, readyMillis), question(database))
+  })
+
+/**
+ * The circuits that are Open, those that have been so for longest first.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const openNow: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = ask((database) =>
+  questions.standing(database, ["Open"])
+)
+
+/**
+ * The circuits whose dependencies have not recovered: Open or HalfOpen.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const failing: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = ask((database) =>
+  questions.standing(database, ["Open", "HalfOpen"])
+)
+
+/**
+ * The circuits that somebody forced, and who: Isolated or Disabled.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const forced: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = ask((database) =>
+  questions.standing(database, ["Isolated", "Disabled"])
+)
+
+/**
+ * Of how long ago, and of which circuits.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Within {
+  /** As far back as this. Default 24 hours. */
+  readonly within?: Duration.Input | undefined
+  /** How many answers at most. Default 100. */
+  readonly limit?: number | undefined
+}
+
+const withinFields = { within: Schema.optional(positiveMillis), limit: Schema.optional(count) }
+
+const decodeWithin = (operation: string, options: Within | undefined) => {
+  const { limit = 100, within = 86_400_000 } = decodeOrThrow(operation, withinFields, options ?? {})
+  return { limit, within }
+}
+
+/**
+ * The circuits that have opened lately, how often and when last, those that did most often first.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const openedWithin = (
+  options?: Within
+): Effect.Effect<ReadonlyArray<questions.Opened>, SqlError, AuditTrail> => {
+  const checked = decodeWithin("AuditTrail.openedWithin", options)
+  return ask((database) => questions.opened(database, checked))
+}
+
+/**
+ * What one circuit did, the latest first.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const history = (
+  name: string,
+  options?: {
+    readonly key?: string | undefined
+    readonly limit?: number | undefined
+    readonly before?: number | undefined
+  }
+): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
+  const {
+    before,
+    key,
+    limit = 100
+  } = decodeOrThrow(
+    "AuditTrail.history",
+    {
+      key: Schema.optional(Schema.String),
+      limit: Schema.optional(count),
+      before: Schema.optional(Schema.Finite)
+    },
+    options ?? {}
+  )
+  if (typeof name !== "string" || name === "") {
+    throw new RangeError(`AuditTrail.history: name must be a text that is not empty, got ${show(name)}`)
+  }
+  return ask((database) => questions.history(database, { name, key, limit, before }))
+}
+
+/**
+ * How many transitions there were each day (of UTC), by the state that was entered, the latest day first.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const transitionsPerDay = (
+  options?: Pick<Within, "within">
+): Effect.Effect<ReadonlyArray<questions.PerDay>, SqlError, AuditTrail> => {
+  const { within } = decodeWithin("AuditTrail.transitionsPerDay", { within: "30 days", ...options })
+  return ask((database) => questions.perDay(database, within))
+}
+
+/**
+ * The recoveries that took longest, the longest first: `downMillis` says for how long calls did not pass.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const longestOpenings = (
+  options?: Within
+): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
+  const checked = decodeWithin("AuditTrail.longestOpenings", { within: "30 days", limit: 10, ...options })
+  return ask((database) => questions.longest(database, checked))
+}
+
+/**
+ * How long it took on average until calls passed again, over all recoveries of that time, and how many these were.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const timeToRecover = (
+  options?: Pick<Within, "within"> & { readonly name?: string | undefined }
+): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError, AuditTrail> => {
+  const { name, within = 86_400_000 * 30 } = decodeOrThrow(
+    "AuditTrail.timeToRecover",
+    { within: Schema.optional(positiveMillis), name: Schema.optional(text) },
+    options ?? {}
+  )
+  return ask((database) => questions.recovery(database, within, name))
+}
+
+// ---- Pruning --------------------------------------------------------------------------------------------------------
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface PruneOptions {
+  /** Lines and snapshots that are older are deleted. */
+  readonly olderThan: Duration.Input
+  /** Circuits that have been Closed for longer are no longer among those that the questions know. Default as `olderThan`. */
+  readonly closedFor?: Duration.Input | undefined
+  /** How many rows one statement deletes, so that nobody waits for it for long. Default 1,000. */
+  readonly batch?: number | undefined
+}
+
+const pruneFields = {
+  olderThan: positiveMillis,
+  closedFor: Schema.optional(positiveMillis),
+  batch: Schema.optional(count)
+}
+
+/**
+ * Deletes what is old, in batches, and answers how many rows that were. Throws a `RangeError` that names the option that is wrong.
+ *
+ * @category pruning
+ * @since 0.1.0
+ */
+export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, AuditTrail> => {
+  const { batch = 1_000, closedFor, olderThan } = decodeOrThrow("AuditTrail.prune", pruneFields, options)
+  return ask((database) => questions.prune(database, { olderThan, closedFor: closedFor ?? olderThan, batch }))
+}
+
+/**
+ * {@link prune} again and again, every hour unless `every` says otherwise. What fails is logged, and tried again the next time.
+ *
+ * @category pruning
+ * @since 0.1.0
+ */
+export const layerPrune = (
+  options: PruneOptions & { readonly every?: Duration.Input | undefined }
+): Layer.Layer<never, never, AuditTrail> => {
+  const { every = "1 hour", ...rest } = options ?? {}
+  const { every: millis } = decodeOrThrow("AuditTrail.layerPrune", { every: positiveMillis }, { every })
+  const once = prune(rest as PruneOptions).pipe(
+    Effect.catchCause((cause) => quietly(Effect.logWarning("The audit trail could not be pruned", cause)))
+  )
+  return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(millis)))))
+}

@@ -1,0 +1,262 @@
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import { circuitId } from "../codec.ts"
+import { type Database, toNumber } from "./database.ts"
+
+type Row = Readonly<Record<string, unknown>>
+type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
+
+const optionalNumber = (value: unknown): number | undefined =>
+  value === null || value === undefined ? undefined : toNumber(value)
+const optionalText = (value: unknown): string | undefined =>
+  value === null || value === undefined ? undefined : String(value)
+
+/** One line of the trail. */
+export interface Entry {
+  readonly id: string
+  readonly at: number
+  readonly circuit: string
+  readonly key: string | undefined
+  readonly from: string
+  readonly to: string
+  readonly why: string
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  readonly scope: string
+  readonly process: string
+  readonly mode: string
+  readonly era: number
+  readonly openings: number
+  /** For how long calls were then rejected; nothing where that had no end. */
+  readonly retryAfterMillis: number | undefined
+  /** How long the state before lasted, where that is known. */
+  readonly lastedMillis: number | undefined
+  /** Of a recovery: for how long calls had not passed, where that is known. */
+  readonly downMillis: number | undefined
+  /** What had been counted at that moment; nothing where that was nothing. */
+  readonly counts:
+    | { readonly calls: number; readonly failures: number; readonly slow: number; readonly streak: number }
+    | undefined
+  readonly metadata: unknown
+}
+
+/** Written by somebody else, it may be anything. */
+const parse = (text: string | undefined): unknown => {
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+const toEntry = (row: Row): Entry => ({
+  id: String(row["id"]),
+  at: toNumber(row["at"]),
+  circuit: String(row["circuit"]),
+  key: optionalText(row["circuit_key"]),
+  from: String(row["from_state"]),
+  to: String(row["to_state"]),
+  why: String(row["why"]),
+  detail: optionalText(row["detail"]),
+  actor: optionalText(row["actor"]),
+  scope: String(row["scope"]),
+  process: String(row["process"]),
+  mode: String(row["mode"]),
+  era: toNumber(row["era"]),
+  openings: toNumber(row["openings"]),
+  retryAfterMillis: optionalNumber(row["retry_after"]),
+  lastedMillis: optionalNumber(row["lasted"]),
+  downMillis: optionalNumber(row["down_for"]),
+  counts:
+    row["calls"] === null || row["calls"] === undefined
+      ? undefined
+      : {
+          calls: toNumber(row["calls"]),
+          failures: toNumber(row["failures"]),
+          slow: toNumber(row["slow"]),
+          streak: toNumber(row["streak"])
+        },
+  metadata: parse(optionalText(row["metadata"]))
+})
+
+/** What was last said of a circuit. */
+export interface Standing {
+  readonly circuit: string
+  readonly key: string | undefined
+  readonly state: string
+  /** Which run of which process has it to itself; nothing for what is the fleet's. */
+  readonly owner: string | undefined
+  /** Milliseconds since 1970. */
+  readonly since: number
+  readonly why: string
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  readonly openings: number
+  /** Until when calls are rejected, as it was said; nothing where that has no end. */
+  readonly endsAt: number | undefined
+}
+
+const toStanding = (row: Row): Standing => ({
+  circuit: String(row["circuit"]),
+  key: optionalText(row["circuit_key"]),
+  state: String(row["state"]),
+  owner: row["owner"] === "" ? undefined : optionalText(row["owner"]),
+  since: toNumber(row["since"]),
+  why: String(row["why"]),
+  detail: optionalText(row["detail"]),
+  actor: optionalText(row["actor"]),
+  openings: toNumber(row["openings"]),
+  endsAt: optionalNumber(row["ends_at"])
+})
+
+export const standing = (database: Database, states: ReadonlyArray<string>): Asked<Standing> => {
+  const { sql } = database
+  return Effect.map(
+    database.rows(
+      sql`SELECT * FROM ${database.table("_states")} WHERE ${sql.in("state", states)} ORDER BY since, circuit_id`
+    ),
+    (rows) => rows.map(toStanding)
+  )
+}
+
+/** How often a circuit opened. */
+export interface Opened {
+  readonly circuit: string
+  readonly key: string | undefined
+  readonly times: number
+  /** Milliseconds since 1970. */
+  readonly last: number
+}
+
+interface Window {
+  readonly within: number
+  readonly limit: number
+}
+
+export const opened = (database: Database, { limit, within }: Window): Asked<Opened> => {
+  const { now, sql } = database
+  return Effect.map(
+    database.rows(sql`SELECT MIN(circuit) AS circuit, MIN(circuit_key) AS circuit_key, COUNT(*) AS times, MAX(at) AS last
+      FROM ${database.table("_events")} WHERE to_state = 'Open' AND at >= ${now} - ${database.big(within)}
+      GROUP BY circuit_id ORDER BY times DESC, last DESC LIMIT ${sql.literal(String(limit))}`),
+    (rows) =>
+      rows.map((row) => ({
+        circuit: String(row["circuit"]),
+        key: optionalText(row["circuit_key"]),
+        times: toNumber(row["times"]),
+        last: toNumber(row["last"])
+      }))
+  )
+}
+
+export const history = (
+  database: Database,
+  of: {
+    readonly name: string
+    readonly key: string | undefined
+    readonly limit: number
+    readonly before: number | undefined
+  }
+): Asked<Entry> => {
+  const { sql } = database
+  const before = of.before === undefined ? sql`` : sql`AND at < ${database.big(Math.floor(of.before))}`
+  return Effect.map(
+    database.rows(sql`SELECT * FROM ${database.table("_events")}
+      WHERE circuit_id = ${circuitId(of.name, of.key)} ${before}
+      ORDER BY at DESC, id DESC LIMIT ${sql.literal(String(of.limit))}`),
+    (rows) => rows.map(toEntry)
+  )
+}
+
+/** How many transitions there were on a day. */
+export interface PerDay {
+  /** `2026-11-21`, of UTC. */
+  readonly day: string
+  readonly to: string
+  readonly transitions: number
+}
+
+const dayMillis = 86_400_000
+
+export const perDay = (database: Database, within: number): Asked<PerDay> => {
+  const { now, sql } = database
+  const day = sql.literal(`FLOOR(at / ${dayMillis}.0)`)
+  return Effect.map(
+    database.rows(sql`SELECT ${day} AS day, to_state, COUNT(*) AS transitions FROM ${database.table("_events")}
+      WHERE at >= ${now} - ${database.big(within)} GROUP BY ${day}, to_state ORDER BY day DESC, to_state`),
+    (rows) =>
+      rows.map((row) => ({
+        day: new Date(toNumber(row["day"]) * dayMillis).toISOString().slice(0, 10),
+        to: String(row["to_state"]),
+        transitions: toNumber(row["transitions"])
+      }))
+  )
+}
+
+export const longest = (database: Database, { limit, within }: Window): Asked<Entry> => {
+  const { now, sql } = database
+  return Effect.map(
+    database.rows(sql`SELECT * FROM ${database.table("_events")}
+      WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)}
+      ORDER BY down_for DESC LIMIT ${sql.literal(String(limit))}`),
+    (rows) => rows.map(toEntry)
+  )
+}
+
+export const recovery = (
+  database: Database,
+  within: number,
+  name: string | undefined
+): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError> => {
+  const { now, sql } = database
+  const named = name === undefined ? sql`` : sql`AND circuit = ${name}`
+  return Effect.map(
+    database.rows(sql`SELECT AVG(down_for) AS mean, COUNT(*) AS recoveries FROM ${database.table("_events")}
+      WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)} ${named}`),
+    ([row]) => ({ meanMillis: optionalNumber(row?.["mean"]), recoveries: toNumber(row?.["recoveries"] ?? 0) })
+  )
+}
+
+/** Deletes so many rows at a time, until none is left. */
+export const prune = (
+  database: Database,
+  { batch, closedFor, olderThan }: { readonly batch: number; readonly closedFor: number; readonly olderThan: number }
+): Effect.Effect<number, SqlError> => {
+  const { now, sql } = database
+  const size = sql.literal(String(batch))
+  const old = (table: "_events" | "_snapshots"): Effect.Effect<number, SqlError> => {
+    const name = database.table(table)
+    const ids = database.rows(
+      sql`SELECT id FROM ${name} WHERE at < ${now} - ${database.big(olderThan)} ORDER BY at LIMIT ${size}`
+    )
+    return Effect.flatMap(ids, (rows) => {
+      if (rows.length === 0) return Effect.succeed(0)
+      const gone = database.run(
+        sql`DELETE FROM ${name} WHERE ${sql.in(
+          "id",
+          rows.map((row) => String(row["id"]))
+        )}`
+      )
+      const rest = rows.length < batch ? Effect.succeed(0) : old(table)
+      return Effect.andThen(
+        gone,
+        Effect.map(rest, (more) => rows.length + more)
+      )
+    })
+  }
+  const states = database.table("_states")
+  const closed = Effect.flatMap(
+    database.rows(
+      sql`SELECT COUNT(*) AS n FROM ${states} WHERE state = 'Closed' AND since < ${now} - ${database.big(closedFor)}`
+    ),
+    ([row]) =>
+      Effect.as(
+        database.run(sql`DELETE FROM ${states} WHERE state = 'Closed' AND since < ${now} - ${database.big(closedFor)}`),
+        toNumber(row?.["n"] ?? 0)
+      )
+  )
+  return Effect.map(Effect.all([old("_events"), old("_snapshots"), closed]), (all) =>
+    all.reduce((sum, n) => sum + n, 0)
+  )
+}
