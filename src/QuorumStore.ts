@@ -54,7 +54,9 @@ export const make = (stores: ReadonlyArray<SharedStore>): Effect.Effect<SharedSt
       () => clock.currentTimeMillisUnsafe(),
       () => random.nextDoubleUnsafe()
     )
+    const longest = stores.map((store) => store.longestCircuit).filter((length) => length !== undefined)
     return {
+      longestCircuit: longest.length === 0 ? undefined : Math.min(...longest),
       cast: (request) => quorum.cast(request),
       swap: (request) => quorum.swap(request),
       load: (circuit) => quorum.load(circuit),

@@ -162,6 +162,8 @@ export type Change =
  * @since 0.1.0
  */
 export interface SharedStore {
+  /** How long the text of a circuit may be, where that has a limit: one that is longer is not shared, and each process's own. */
+  readonly longestCircuit?: number | undefined
   /**
    * Puts, renews or takes back one voice's ballot, if the circuit's record is of this era, and answers what the box then
    * adds up to. The ballots of another era are gone. Takes no longer with many voices than with few.

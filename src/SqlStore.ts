@@ -73,6 +73,9 @@ export interface SqlOptions extends TableOptions {
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
+/** What databases find by an index may not be longer. */
+const longestCircuit = 2_000
+
 const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
 
 /**
@@ -101,10 +104,13 @@ export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, Polic
     Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]),
     ([{ migrate = true, pollInterval = 1_000, ...place }, context]) =>
       Effect.flatMap(database(placeOf(place)), (found) => {
-        const ready = migrate ? migrations.migrate(found) : migrations.check(found)
-        const store = new Store(found, pollInterval)
-        const open = Effect.as(found.apart(ready), { store, ended: Effect.never })
-        return connecting("The tables of circuits", Effect.provideContext(open, context))
+        const ready = migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofStore)
+        // Tables that are gone later are made again.
+        const open = Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
+          const store = new Store(found, pollInterval)
+          return { store, ended: store.ended }
+        })
+        return connecting("The tables of circuits", Effect.provideContext(open, context), longestCircuit)
       })
   )
 

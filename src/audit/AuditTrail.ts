@@ -147,7 +147,8 @@ const optionFields = {
 }
 
 /** The tables, made if need be. While the database is away whoever asks a question hears of it. */
-const prepared = (found: Database, migrate: boolean) => (migrate ? migrations.migrate(found) : migrations.check(found))
+const prepared = (found: Database, migrate: boolean) =>
+  migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofTrail)
 
 const readyMillis = 5_000
 

@@ -29,7 +29,8 @@ export interface Session {
  */
 export const connecting = <E, R>(
   what: string,
-  open: Effect.Effect<Session, E, R>
+  open: Effect.Effect<Session, E, R>,
+  longestCircuit?: number
 ): Effect.Effect<SharedStore, never, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
     let connected = Deferred.makeUnsafe<SharedStore>()
@@ -72,6 +73,7 @@ export const connecting = <E, R>(
         f
       )
     return {
+      longestCircuit,
       cast: (request) => then((store) => store.cast(request)),
       swap: (request) => then((store) => store.swap(request)),
       load: (circuit) => then((store) => store.load(circuit)),

@@ -77,7 +77,9 @@ export class Ground {
   }
 
   isShareable(circuit: LiveCircuit): boolean {
-    return circuit.policy.fleet !== false && circuit.key !== overflowKey
+    if (circuit.policy.fleet === false || circuit.key === overflowKey) return false
+    const { longestCircuit } = this.store
+    return longestCircuit === undefined || circuitId(circuit.group.name, circuit.key).length <= longestCircuit
   }
 
   shareOf(circuit: LiveCircuit): Share {

@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
@@ -16,7 +17,7 @@ export type Table =
   | "_events"
   | "_states"
   | "_snapshots"
-  | "_migrations"
+  | "_versions"
 
 /** Where the tables are. */
 export interface Place {
@@ -43,10 +44,10 @@ type Row = Readonly<Record<string, unknown>>
 export class Database {
   readonly sql: SqlClient.SqlClient
   readonly dialect: Dialect
-  /** Milliseconds since 1970 by the clock of the database, also within a transaction. */
+  /** Milliseconds since 1970 by the clock of the database, new with each statement of a transaction. */
   readonly now: Fragment
-  /** The channel of what is announced, where there is one. */
-  readonly channel: string
+  /** The channel of what is announced, where there is one: of these very tables, whatever other database or schema has the same. */
+  channel = ""
   private readonly place: Place
 
   constructor(sql: SqlClient.SqlClient, place: Place, dialect: Dialect) {
@@ -54,7 +55,6 @@ export class Database {
     this.place = place
     this.dialect = dialect
     this.now = sql.literal(clocks[dialect])
-    this.channel = place.schema === undefined ? place.prefix : `${place.schema}_${place.prefix}`
   }
 
   table(name: Table): Identifier {
@@ -102,19 +102,37 @@ export class Database {
     return this.dialect === "pg" && isAnnouncing(this.sql) ? this.sql : undefined
   }
 
-  /** Not in the transaction of whoever happens to call: what is shared holds whether that is rolled back or not. */
+  /**
+   * Not in the transaction of whoever happens to call: what is shared holds whether that is rolled back or not. And on a fiber
+   * of its own: a driver may take its time to give up a statement, and who gives up waiting does not wait for that.
+   */
   apart<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.updateContext(
+    const outside = Effect.updateContext(
       effect,
       (context: Context.Context<R>) => Context.omit(this.sql.transactionService)(context) as Context.Context<R>
     )
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.forkDetach(Effect.interruptible(outside), { startImmediately: true }), (fiber) =>
+        Effect.onInterrupt(restore(Fiber.join(fiber)), () => Effect.sync(() => fiber.interruptUnsafe()))
+      )
+    )
+  }
+
+  /** Finds out what these tables are called among all that the server has. */
+  get named(): Effect.Effect<void, SqlError.SqlError> {
+    if (this.dialect !== "pg") return Effect.void
+    const [quoted] = this.sql`${this.table("s")}`.compile(true)
+    return Effect.map(this.rows(this.sql`SELECT CAST(CAST(to_regclass(${quoted}) AS oid) AS TEXT) AS oid`), ([row]) => {
+      // Channels are of one database: the number of the table is enough.
+      this.channel = `circuit_breakers_${String(row?.["oid"])}`
+    })
   }
 }
 
-/** By what each says that the time is now, and not when the transaction began. */
+/** When the statement came, and not when the transaction began: one time for all rows, which indexes can be asked for. */
 const clocks: Readonly<Record<Dialect, string>> = {
-  pg: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-  mysql: "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)",
+  pg: "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
+  mysql: "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
   sqlite: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 }
 

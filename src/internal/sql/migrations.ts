@@ -61,9 +61,9 @@ const steps = (database: Database) => {
          calls ${big}, failures ${big}, slow ${big}, streak ${big}, metadata ${text}`
       )
       yield* index("_events", "circuit", "circuit_id, at")
-      yield* index("_events", "at", "at")
+      yield* index("_events", "at", "at, to_state")
       yield* index("_events", "to", "to_state, at")
-      yield* index("_events", "down", "down_for")
+      yield* index("_events", "down", "down_for, at")
       // What each owner last said of a circuit: the fleet, or a process of its own.
       yield* make(
         "_states",
@@ -94,17 +94,36 @@ const steps = (database: Database) => {
 export const migrate = (
   database: Database
 ): Effect.Effect<void, Migrator.MigrationError | SqlError, SqlClient.SqlClient> =>
-  Effect.asVoid(
+  Effect.andThen(
     Migrator.make({})({
       loader: Migrator.fromRecord(steps(database)),
-      table: database.tableName("_migrations")
-    })
+      table: database.tableName("_versions")
+    }),
+    check(database, { ...ofStore, ...ofTrail })
   )
 
-/** That all tables are there, for a program that may not make them. */
-export const check = (database: Database): Effect.Effect<void, SqlError> =>
+/** What a store reads and writes, and what a trail does. */
+export const ofStore = {
+  s: "circuit, era, body, listed, written_at, ends_at",
+  _ballots: "circuit, box, voice, era, numbers, ends_at",
+  _inquiries: "circuit, box, era, asked_at, ends_at",
+  _voices: "voice, ends_at",
+  _eras: "id, era"
+}
+export const ofTrail = {
+  _events: "id, at, circuit_id, to_state, down_for, metadata",
+  _states: "circuit_id, owner, state, since, ends_at",
+  _snapshots: "id, at, circuit_name, failure_rate"
+}
+
+/** That tables are there, and are these: for a program that may not make them, and after they were made. */
+export const check = (
+  database: Database,
+  tables: Partial<Record<Parameters<Database["table"]>[0], string>>
+): Effect.Effect<void, SqlError> =>
   Effect.forEach(
-    ["s", "_ballots", "_inquiries", "_voices", "_eras"] as const,
-    (table) => database.run(database.sql`SELECT 1 AS one FROM ${database.table(table)} WHERE 1 = 0`),
+    Object.entries(tables) as ReadonlyArray<[Parameters<Database["table"]>[0], string]>,
+    ([table, columns]) =>
+      database.run(database.sql`SELECT ${database.sql.literal(columns)} FROM ${database.table(table)} WHERE 1 = 0`),
     { discard: true }
   )

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { circuitId } from "../codec.ts"
 import { type Database, toNumber } from "./database.ts"
+import { shortId } from "./trail.ts"
 
 type Row = Readonly<Record<string, unknown>>
 type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
@@ -163,7 +164,7 @@ export const history = (
   const before = of.before === undefined ? sql`` : sql`AND at < ${database.big(Math.floor(of.before))}`
   return Effect.map(
     database.rows(sql`SELECT * FROM ${database.table("_events")}
-      WHERE circuit_id = ${circuitId(of.name, of.key)} ${before}
+      WHERE circuit_id = ${shortId(circuitId(of.name, of.key))} ${before}
       ORDER BY at DESC, id DESC LIMIT ${sql.literal(String(of.limit))}`),
     (rows) => rows.map(toEntry)
   )

@@ -1,6 +1,10 @@
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
@@ -23,12 +27,20 @@ type Row = Readonly<Record<string, unknown>>
 /** What has ended is deleted this often by each process; until then it is only not looked at. */
 const sweepMillis = 60_000
 /** PostgreSQL announces no more than 8,000 bytes; who gets no body asks for it. */
-const longestBody = 7_000
+const longestText = 7_900
 
 const toStored = (row: Row | undefined): Stored | undefined =>
   row === undefined
     ? undefined
     : { era: toNumber(row["era"]), body: String(row["body"]), age: Math.max(0, toNumber(row["age"])) }
+
+/** 0 is the era of no record, and never that of one. */
+const isOfEra = (record: Stored | undefined, era: number): boolean =>
+  record === undefined ? era === 0 : era !== 0 && record.era === era
+
+/** A table or a column that is not there: databases call it an error of syntax, or, as SQLite does, any error. */
+const makesNoSense = ({ reason }: SqlError): boolean =>
+  reason._tag === "SqlSyntaxError" || /no such (table|column)/.test(String(reason.cause))
 
 const isConflict = ({ reason }: SqlError): boolean =>
   reason._tag === "DeadlockError" || reason._tag === "SerializationError"
@@ -53,15 +65,31 @@ const tallyOf = (rows: ReadonlyArray<Row>): Tally => {
   }
 }
 
+/** What takes its time to end, as a connection to a server that hangs does, ends by itself: nobody waits for that. */
+const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.gen(function* () {
+    const own = yield* Scope.make()
+    const opening = yield* Effect.forkDetach(Scope.provide(open, own))
+    const close = Effect.andThen(Fiber.await(opening), Scope.close(own, Exit.void))
+    yield* Effect.addFinalizer(() => Effect.forkDetach(close))
+    return yield* Fiber.join(opening)
+  })
+
 /** The contract in SQL: short statements, of which none waits for another process but those of a swap. */
 export class Store implements SharedStore {
   private readonly database: Database
   private readonly pollMillis: number
   private sweptAt = Number.NEGATIVE_INFINITY
+  private readonly broken = Deferred.makeUnsafe<void>()
 
   constructor(database: Database, pollMillis: number) {
     this.database = database
     this.pollMillis = pollMillis
+  }
+
+  /** When what is asked of the tables makes no sense to the database: they are gone, or are others. */
+  get ended(): Effect.Effect<void> {
+    return Deferred.await(this.broken)
   }
 
   readonly cast = (request: Cast): Effect.Effect<CastAnswer, StoreError> => {
@@ -124,7 +152,7 @@ export class Store implements SharedStore {
       const record = toStored(rows.find((row) => row["kind"] === "record"))
       return {
         record,
-        tally: (record?.era ?? 0) === era ? tallyOf(rows) : undefined,
+        tally: isOfEra(record, era) ? tallyOf(rows) : undefined,
         live: toNumber(rows.find((row) => row["kind"] === "live")?.["era"] ?? 0)
       }
     })
@@ -171,7 +199,7 @@ export class Store implements SharedStore {
     const locked = database.sql.withTransaction(
       Effect.flatMap(this.nextEra, (era) =>
         Effect.flatMap(this.one(circuit), (current) =>
-          (current?.era ?? 0) === expectedEra ? this.write(request, era) : Effect.succeed(denied(current))
+          isOfEra(current, expectedEra) ? this.write(request, era) : Effect.succeed(denied(current))
         )
       )
     )
@@ -179,7 +207,7 @@ export class Store implements SharedStore {
     return this.run(
       "swap",
       Effect.flatMap(this.one(circuit), (current) =>
-        (current?.era ?? 0) === expectedEra ? locked : Effect.succeed(denied(current))
+        isOfEra(current, expectedEra) ? locked : Effect.succeed(denied(current))
       )
     )
   }
@@ -189,7 +217,13 @@ export class Store implements SharedStore {
     const { database } = this
     const { dialect, now, sql } = database
     const greatest = sql.literal(dialect === "sqlite" ? "MAX" : "GREATEST")
-    const next = sql`UPDATE ${database.table("_eras")} SET era = ${greatest}(era + 1, ${now} * 1000) WHERE id = 1`
+    const insert = sql`INSERT INTO ${database.table("_eras")}`
+    // Where somebody emptied the table, the time goes on.
+    const next =
+      dialect === "mysql"
+        ? sql`${insert} (id, era) VALUES (1, ${now} * 1000) ON DUPLICATE KEY UPDATE era = GREATEST(era + 1, VALUES(era))`
+        : sql`${insert} AS last (id, era) VALUES (1, ${now} * 1000)
+            ON CONFLICT (id) DO UPDATE SET era = ${greatest}(last.era + 1, excluded.era)`
     return Effect.map(
       Effect.andThen(database.run(next), database.rows(sql`SELECT era FROM ${database.table("_eras")} WHERE id = 1`)),
       ([row]) => toNumber(row?.["era"])
@@ -273,7 +307,8 @@ export class Store implements SharedStore {
   private announce(tag: "R" | "I", circuit: string, era: number, rest: string): Effect.Effect<void, SqlError> {
     const { database } = this
     if (database.dialect !== "pg") return Effect.void
-    const text = `${tag} ${era} ${circuit} ${new TextEncoder().encode(rest).length > longestBody ? "" : rest}`
+    const begin = `${tag} ${era} ${circuit} `
+    const text = begin + (new TextEncoder().encode(begin + rest).length > longestText ? "" : rest)
     return database.run(database.sql`SELECT pg_notify(${database.channel}, ${text})`)
   }
 
@@ -282,9 +317,9 @@ export class Store implements SharedStore {
     const heard =
       announcing === undefined
         ? this.polled
-        : Stream.unwrap(Effect.map(announcing.listen(this.database.channel), (queue) => Stream.fromQueue(queue))).pipe(
-            Stream.mapEffect(({ payload }) => this.toChange(payload))
-          )
+        : Stream.unwrap(
+            Effect.map(letGo(announcing.listen(this.database.channel)), (queue) => Stream.fromQueue(queue))
+          ).pipe(Stream.mapEffect(({ payload }) => this.toChange(payload)))
     return Stream.mapError(
       Stream.filter(heard, (change) => change !== undefined),
       (cause) => new StoreError({ operation: "changes", cause })
@@ -336,7 +371,9 @@ export class Store implements SharedStore {
 
   private run<A>(operation: StoreError["operation"], effect: Effect.Effect<A, SqlError>): Effect.Effect<A, StoreError> {
     // Two that got in each other's way: all of these may be said again.
-    const again = Effect.retry(effect, { times: 3, while: isConflict })
+    const again = Effect.retry(effect, { times: 3, while: isConflict }).pipe(
+      Effect.tapError((error) => (makesNoSense(error) ? Deferred.succeed(this.broken, undefined) : Effect.void))
+    )
     return Effect.mapError(this.database.apart(again), (cause) => new StoreError({ operation, cause }))
   }
 }

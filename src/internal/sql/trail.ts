@@ -31,6 +31,20 @@ type NonEmpty = readonly [Record<string, unknown>, ...Array<Record<string, unkno
 
 const whole = (n: number | undefined): number | null => (n === undefined ? null : Math.round(n))
 
+const longestId = 1_400
+
+/** A text for an index, which takes no long ones: of these the beginning, and a number made of the whole. */
+export const shortId = (id: string): string => {
+  if (id.length <= longestId) return id
+  const sums = [0x811c9dc5, 0x1b873593, 0x9e3779b1, 0x85ebca6b]
+  for (let i = 0; i < id.length; i++) {
+    const place = i % sums.length
+    sums[place] = Math.imul((sums[place] as number) ^ id.charCodeAt(i), 0x01000193)
+  }
+  const mixed = sums.map((one, i) => (Math.imul(one ^ (sums[(i + 1) % 4] as number), 0x01000193) >>> 0).toString(36))
+  return `${id.slice(0, longestId)}~${mixed.join("")}`
+}
+
 /** What happened, kept until it is written: each once, whatever becomes of the database. */
 export class Trail {
   private readonly database: Database
@@ -68,7 +82,7 @@ export class Trail {
 
   private toRow(event: Transition): Row {
     const { actor, at, circuit, counts, detail, era, from, key, lastedMillis, mode, openings, scope, to, why } = event
-    const id = circuitId(circuit, key)
+    const id = shortId(circuitId(circuit, key))
     const since = this.downSince.get(id)
     const isDown = to === "Open" || to === "HalfOpen" || to === "Isolated"
     if (isDown && since === undefined) this.downSince.set(id, at)

@@ -1,0 +1,299 @@
+import { assert, describe } from "@effect/vitest"
+import { type Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Migrator } from "effect/sql"
+import { CircuitBreaker } from "effect-fuse"
+import * as SqlStore from "effect-fuse/SqlStore"
+import { afterAll, beforeAll } from "vitest"
+import { postgresServer } from "./support/postgresServer.ts"
+import { fails, standing, standsAt, trip, until, works } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+import { redisProxy } from "./support/redisProxy.ts"
+import {
+  ask,
+  type Connection,
+  connect,
+  listening,
+  living,
+  onPostgres,
+  onSqlite,
+  replica,
+  say
+} from "./support/sqlFleet.ts"
+
+const scope = Effect.runSync(Scope.make())
+let url = ""
+beforeAll(async () => {
+  url = (await Effect.runPromise(Scope.provide(postgresServer, scope))).url
+}, 180_000)
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+const postgres = Effect.suspend(() => onPostgres(url))
+const places = { PostgreSQL: postgres, SQLite: onSqlite }
+
+const areLive = (sql: Connection, n: number) =>
+  until(
+    `${n} live`,
+    Effect.map(living(sql), (seen) => seen === n)
+  )
+
+const listen = (sql: Connection, n: number) =>
+  until(
+    `${n} listen`,
+    Effect.map(listening(sql), (seen) => seen === n)
+  )
+
+const never = { syncInterval: "5 minutes" } as const
+
+/** A database, a way to it, and a wire to it that can be slow, silent or cut. */
+const wired = Effect.gen(function* () {
+  const { open, url } = yield* postgres
+  const port = Number(new URL(url).port)
+  const wire = yield* redisProxy(port)
+  const through = new URL(wire.url).port
+  const client = connect(url.replace(`:${port}/`, `:${through}/`))
+  // Clients say goodbye when they are closed.
+  const opened = Effect.tap(client, () => Effect.addFinalizer(() => Effect.andThen(wire.mend, wire.cut)))
+  return { admin: yield* open, open: opened, wire }
+})
+
+/** Waits for a second, whatever it is that cannot be interrupted. */
+const impatient = <A, E>(self: Effect.Effect<A, E>, duration: Duration.Input = "1 second") =>
+  Effect.flatMap(Effect.forkDetach(self), (fiber) =>
+    Effect.timeoutOrElse(Fiber.join(fiber), { duration, orElse: () => Effect.succeed("late" as const) })
+  )
+
+describe("fleets on one PostgreSQL", () => {
+  for (const [what, one, other] of [
+    [
+      "schemas and prefixes that read the same in a row",
+      { schema: "a", prefix: "b_c" },
+      { schema: "a_b", prefix: "c" }
+    ],
+    ["a schema, and a prefix that begins like it", { schema: "a", prefix: "c" }, { prefix: "a_c" }]
+  ] as const) {
+    live(
+      `of ${what} never meet`,
+      Effect.gen(function* () {
+        const { open } = yield* postgres
+        const sql = yield* open
+        for (const schema of ["a", "a_b"]) yield* say(sql, `CREATE SCHEMA ${schema}`)
+        const a = yield* replica(yield* open, { ...never, ...one })
+        const second = yield* replica(yield* open, { ...never, ...one })
+        const b = yield* replica(yield* open, { ...never, ...other })
+        yield* listen(sql, 3)
+        yield* a.run(CircuitBreaker.isolate("api"))
+        yield* standsAt([second], "Isolated (fleet)")
+        yield* Effect.sleep(200)
+        assert.strictEqual(yield* works(b), "ok")
+      })
+    )
+  }
+
+  live(
+    "of two default schemas never meet",
+    Effect.gen(function* () {
+      const { open, url } = yield* postgres
+      const sql = yield* open
+      for (const name of ["one", "two"]) {
+        yield* say(sql, `CREATE SCHEMA ${name}`)
+        const role = url.replace(/.*\//, `${name}_`)
+        yield* Effect.acquireRelease(say(sql, `CREATE ROLE ${role} LOGIN SUPERUSER`), () =>
+          Effect.andThen(say(sql, `DROP OWNED BY ${role} CASCADE`), say(sql, `DROP ROLE ${role}`))
+        )
+        yield* say(sql, `ALTER ROLE ${role} SET search_path TO ${name}`)
+      }
+      const as = (name: string) => connect(url.replace("postgres@", `${url.replace(/.*\//, `${name}_`)}@`))
+      const a = yield* replica(yield* as("one"), never)
+      const second = yield* replica(yield* as("one"), never)
+      const b = yield* replica(yield* as("two"), never)
+      yield* listen(sql, 3)
+      yield* a.run(CircuitBreaker.isolate("api"))
+      yield* standsAt([second], "Isolated (fleet)")
+      yield* Effect.sleep(200)
+      assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM two.circuit_breakers"), 0)
+      assert.strictEqual(yield* works(b), "ok")
+    })
+  )
+
+  live(
+    "of the longest schema and prefix that are allowed are fleets",
+    Effect.gen(function* () {
+      const { open } = yield* postgres
+      const sql = yield* open
+      const place = { schema: "s".repeat(40), prefix: "p".repeat(40) }
+      yield* say(sql, `CREATE SCHEMA ${place.schema}`)
+      const [a, b] = [yield* replica(yield* open, place), yield* replica(yield* open, place)]
+      yield* a.run(CircuitBreaker.isolate("api"))
+      yield* standsAt([b], "Isolated (fleet)")
+    })
+  )
+})
+
+describe("circuits on PostgreSQL", () => {
+  const unicode = (from: number) =>
+    Array.from({ length: 500 }, (_, i) => String.fromCharCode(from + ((i * 7919) % 20_000))).join("")
+
+  live(
+    "that are too long to be found by an index are each process's own, and the others are shared all the same",
+    Effect.gen(function* () {
+      const { open } = yield* postgres
+      const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
+      const call = { circuit: unicode(0x4e00), key: unicode(0x4f00) }
+      yield* a.run(CircuitBreaker.isolate(call.circuit, { key: call.key }))
+      assert.strictEqual(yield* standing(a, call), "Isolated (local)")
+      for (let i = 0; i < 3; i++) yield* fails(b, call)
+      yield* a.run(CircuitBreaker.isolate("short"))
+      yield* standsAt([b], "Isolated (fleet)", { circuit: "short" })
+      assert.strictEqual(yield* standing(b, call), "Closed (local)")
+    })
+  )
+
+  live(
+    "may have a long name and a long reason",
+    Effect.gen(function* () {
+      const { open } = yield* postgres
+      const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
+      const circuit = "é".repeat(400)
+      yield* a.run(CircuitBreaker.isolate(circuit, { reason: "x".repeat(6_500) }))
+      yield* standsAt([b], "Isolated (fleet)", { circuit })
+    })
+  )
+})
+
+describe("PostgreSQL that hangs", () => {
+  live(
+    "lets the program end",
+    Effect.gen(function* () {
+      const { admin, open, wire } = yield* wired
+      const a = yield* replica(yield* open)
+      yield* areLive(admin, 1)
+      for (let i = 0; i < 3; i++) yield* fails(a)
+      yield* wire.hang
+      const b = yield* replica(yield* open)
+      const seen = [yield* impatient(Effect.as(a.end, "ended"), "3 seconds")]
+      seen.push(yield* impatient(Effect.as(b.end, "ended"), "3 seconds"))
+      yield* Effect.andThen(wire.mend, wire.cut)
+      assert.deepStrictEqual(seen, ["ended", "ended"])
+    })
+  )
+
+  for (let i = 0; i < 3; i++) {
+    live(
+      `lets people force a circuit at once, right after it began to (${i})`,
+      Effect.gen(function* () {
+        const { admin, open, wire } = yield* wired
+        const a = yield* replica(yield* open)
+        yield* areLive(admin, 1)
+        yield* Effect.sleep(100 * i)
+        yield* wire.hang
+        const forced = Effect.as(a.run(CircuitBreaker.isolate("api")), "forced")
+        const seen = yield* impatient(forced)
+        yield* Effect.andThen(wire.mend, wire.cut)
+        assert.strictEqual(seen, "forced")
+      })
+    )
+
+    live(
+      `lets a call through, or tells it no at once, when a probe is due (${i})`,
+      Effect.gen(function* () {
+        const { admin, open, wire } = yield* wired
+        const a = yield* replica(yield* open, { syncInterval: "5 minutes" })
+        yield* areLive(admin, 1)
+        yield* a.run(CircuitBreaker.open("api", { for: 300 }))
+        yield* until(
+          "the cooldown is over",
+          Effect.map(a.run(CircuitBreaker.inspect("api")), ({ retryAfter }) => String(retryAfter) === "0 millis")
+        )
+        yield* wire.hang
+        const seen = new Set<string>()
+        for (let n = 0; n < 5; n++) {
+          seen.add(yield* impatient(works(a)))
+          yield* Effect.sleep(100)
+        }
+        yield* Effect.andThen(wire.mend, wire.cut)
+        for (const one of seen) assert.include(["ok", "ProbesBusy (fleet)"], one)
+      })
+    )
+  }
+})
+
+describe.each(["PostgreSQL", "SQLite"] as const)("tables in %s", (database) => {
+  const place = places[database]
+
+  live(
+    "that are emptied by hand, all of them, are used again",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      const [a, b] = [yield* replica(sql), yield* replica(yield* open)]
+      yield* areLive(sql, 2)
+      for (const table of ["s", "_ballots", "_inquiries", "_voices", "_eras"])
+        yield* say(sql, `DELETE FROM circuit_breaker${table}`)
+      for (const one of [a, b]) yield* works(one)
+      yield* trip([a, b])
+    })
+  )
+
+  live(
+    "that are lost are made again",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      const [a, b] = [yield* replica(sql), yield* replica(yield* open)]
+      yield* areLive(sql, 2)
+      for (const table of [
+        "s",
+        "_ballots",
+        "_inquiries",
+        "_voices",
+        "_eras",
+        "_events",
+        "_states",
+        "_snapshots",
+        "_versions"
+      ])
+        yield* say(sql, `DROP TABLE circuit_breaker${table}`)
+      for (const one of [a, b]) yield* works(one)
+      yield* trip([a, b])
+    })
+  )
+
+  for (const [what, ran] of [
+    ["that nothing was run of yet", false],
+    ["with migrations of its own", true]
+  ] as const) {
+    live(
+      `are not entered in a table of migrations that is the program's own, ${what}`,
+      Effect.gen(function* () {
+        const { open } = yield* place
+        const sql = yield* open
+        const steps = ran ? { "0001_orders": say(sql, "CREATE TABLE orders (id INTEGER)") } : {}
+        const own = Migrator.make({})({ loader: Migrator.fromRecord(steps), table: "shop_migrations" })
+        yield* Effect.provideContext(own, sql)
+        const exit = yield* Effect.exit(Effect.provideContext(SqlStore.migrate({ prefix: "shop" }), sql))
+        const rows = yield* say(sql, "SELECT name FROM shop_migrations")
+        assert.deepStrictEqual(
+          rows.map(({ name }) => name),
+          ran ? ["orders"] : []
+        )
+        const made = yield* ask(sql, "SELECT COUNT(*) FROM shop_eras")
+        assert.isTrue(made === 1 || Exit.isFailure(exit), "it says that all is well, and there are no tables")
+      })
+    )
+  }
+
+  live(
+    "have a record of era 0 that nobody overwrites who cannot read it",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      const a = yield* replica(sql)
+      yield* areLive(sql, 1)
+      yield* say(sql, "INSERT INTO circuit_breakers VALUES ('api', 0, 'garbage', 1, 1, NULL)")
+      for (let i = 0; i < 5; i++) yield* fails(a)
+      yield* a.run(CircuitBreaker.isolate("api"))
+      const [row] = yield* say(sql, "SELECT body FROM circuit_breakers WHERE circuit = 'api'")
+      assert.strictEqual(row?.["body"], "garbage")
+    })
+  )
+})

@@ -1,0 +1,434 @@
+import { DatabaseSync } from "node:sqlite"
+import { assert, describe } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
+import * as SqlStore from "effect-fuse/SqlStore"
+import { afterAll, beforeAll, vi } from "vitest"
+import { postgresServer } from "./support/postgresServer.ts"
+import { fails, hangs, type Replica, standing, standsAt, trip, until, works } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+import { ask, type Connection, listening, living, onPostgres, onSqlite, replica, say } from "./support/sqlFleet.ts"
+
+const scope = Effect.runSync(Scope.make())
+let url = ""
+beforeAll(async () => {
+  url = (await Effect.runPromise(Scope.provide(postgresServer, scope))).url
+}, 180_000)
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+const postgres = Effect.suspend(() => onPostgres(url))
+const places = { PostgreSQL: postgres, SQLite: onSqlite }
+
+const problems = <A, R>(effect: Effect.Effect<A, unknown, R>) =>
+  Effect.map(Effect.flip(effect), (error) =>
+    error instanceof BreakerPolicy.PolicyError ? error.problems.map(({ path }) => path) : String(error)
+  )
+
+const allLive = (sql: Connection, n: number) =>
+  until(
+    `${n} live`,
+    Effect.map(living(sql), (seen) => seen === n)
+  )
+
+const listen = (sql: Connection, n: number) =>
+  until(
+    `${n} listen`,
+    Effect.map(listening(sql), (seen) => seen === n)
+  )
+
+/** Thousands of calls of a hundred keys. */
+const manyCalls = (one: Replica) =>
+  Effect.gen(function* () {
+    for (let round = 0; round < 60; round++) {
+      for (let key = 0; key < 100; key++) {
+        // One failure alone is no suspicion.
+        if (round < 2) yield* fails(one, { key: `customer ${key}` })
+        yield* works(one, { key: `customer ${key}` })
+      }
+      yield* Effect.sleep(5)
+    }
+    return 6_000
+  })
+
+describe.each(["PostgreSQL", "SQLite"] as const)("circuits on %s", (database) => {
+  const place = places[database]
+
+  live(
+    "open together on fewer failures than each would need, and close together after one probe",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const policy = { trip: { _tag: "Consecutive", failures: 8 }, cooldown: "1 second" } as const
+      const replicas = yield* Effect.all([0, 1, 2].map(() => Effect.flatMap(open, (sql) => replica(sql, { policy }))))
+      yield* allLive(yield* open, 3)
+      for (const one of replicas) assert.strictEqual(yield* works(one), "ok")
+      yield* trip(replicas)
+      for (const one of replicas) {
+        const { cause, openings, totals } = yield* one.run(CircuitBreaker.inspect("api"))
+        assert.match(cause?.detail ?? "", /in [23] of 3 processes together$/)
+        assert.isBelow(totals.failures, 8)
+        assert.strictEqual(openings, 1)
+      }
+      const [first] = replicas
+      assert(first !== undefined)
+      yield* until(
+        "a probe found it well",
+        Effect.map(works(first), (seen) => seen === "ok")
+      )
+      yield* standsAt(replicas, "Closed (local)")
+    })
+  )
+
+  live(
+    "that people force are so in all processes and in those that start later, until they are released",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
+      yield* a.run(CircuitBreaker.isolate("isolated", { key: "k", reason: "drill", actor: "ann" }))
+      yield* b.run(CircuitBreaker.disable("disabled", { for: "1 hour" }))
+      const fresh = yield* replica(yield* open)
+      yield* standsAt([a, b, fresh], "Isolated (fleet)", { circuit: "isolated", key: "k" })
+      yield* standsAt([a, b, fresh], "Disabled (fleet)", { circuit: "disabled" })
+      const { cause } = yield* fresh.run(CircuitBreaker.inspect("isolated", { key: "k" }))
+      assert.deepStrictEqual([cause?.detail, cause?.actor], ["drill", "ann"])
+      for (let i = 0; i < 10; i++) assert.strictEqual(yield* fails(b, { circuit: "disabled" }), "down")
+      for (const one of [a, b, fresh]) yield* one.end
+      const next = yield* replica(yield* open)
+      yield* standsAt([next], "Isolated (fleet)", { circuit: "isolated", key: "k" })
+      assert.strictEqual(yield* works(next, { circuit: "isolated" }), "ok")
+      const other = yield* replica(yield* open)
+      yield* next.run(CircuitBreaker.release("isolated", { key: "k" }))
+      yield* standsAt([next, other], "Closed (local)", { circuit: "isolated", key: "k" })
+    })
+  )
+
+  live(
+    "of two prefixes never meet",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      const [a, b] = [yield* replica(sql, { prefix: "a" }), yield* replica(sql, { prefix: "A_b" })]
+      const second = yield* replica(yield* open, { prefix: "a" })
+      yield* a.run(CircuitBreaker.isolate("api", { reason: "drill" }))
+      yield* standsAt([second], "Isolated (fleet)")
+      const fresh = yield* replica(yield* open, { prefix: "A_b" })
+      assert.strictEqual(yield* works(b), "ok")
+      assert.strictEqual(yield* works(fresh), "ok")
+      yield* b.run(CircuitBreaker.isolate("other"))
+      yield* standsAt([fresh], "Isolated (fleet)", { circuit: "other" })
+      assert.strictEqual(yield* works(a, { circuit: "other" }), "ok")
+      assert.deepStrictEqual([yield* living(sql, "a"), yield* living(sql, '"A_b_voices" UNION SELECT 2 --')], [2, 2])
+    })
+  )
+
+  live(
+    "may have any name and key",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      const a = yield* replica(sql)
+      const texts = [
+        "'; DROP TABLE circuit_breakers; --",
+        '"',
+        "\\",
+        "$1 ? %s :a",
+        "a b/c|d~e",
+        "%002f",
+        "line\nbreak\r\n",
+        "tab\tand\u0000nothing",
+        "ключ 🔑",
+        "\ud800",
+        "x".repeat(500),
+        "é".repeat(390)
+      ]
+      const calls = [
+        ...texts.map((key) => ({ circuit: "api", key })),
+        { circuit: "api", key: "" },
+        ...texts.map((circuit) => ({ circuit, key: undefined }))
+      ]
+      for (const { circuit, key } of calls) {
+        const actor = `${key ?? circuit}`
+        yield* a.run(CircuitBreaker.open(circuit, { key, for: "1 minute", reason: `of ${circuit} ${key}`, actor }))
+      }
+      assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM circuit_breakers"), calls.length)
+      const fresh = yield* replica(yield* open)
+      yield* until(
+        "all are known",
+        Effect.map(fresh.run(CircuitBreaker.list), (all) => all.filter(({ state }) => state === "Open").length === 25)
+      )
+      for (const { circuit, key } of calls) {
+        assert.strictEqual(yield* works(fresh, { circuit, key }), "Cooldown (fleet)")
+        const here = yield* a.run(CircuitBreaker.inspect(circuit, { key }))
+        assert.deepStrictEqual((yield* fresh.run(CircuitBreaker.inspect(circuit, { key }))).cause, here.cause)
+      }
+      assert.strictEqual(yield* works(fresh, { key: "another" }), "ok")
+    })
+  )
+
+  live(
+    "hold what was decided within a transaction of the caller's that is rolled back",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      const policy = { cooldown: 200 }
+      // SQLite's clients would wait for one another, and the whole program with them.
+      const another = database === "SQLite" ? sql : yield* open
+      const [a, b] = [yield* replica(sql, { policy }), yield* replica(another, { policy })]
+      yield* allLive(sql, 2)
+      yield* say(sql, "CREATE TABLE orders (id INTEGER)")
+      const rolledBack = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.exit(
+          Context.get(sql, SqlClient.SqlClient).withTransaction(
+            Effect.andThen(Effect.andThen(say(sql, "INSERT INTO orders VALUES (1)"), effect), (seen) =>
+              Effect.fail(seen)
+            )
+          )
+        )
+      // Others have it before the transaction ends, but where there is one connection for all.
+      const written = ask(another, "SELECT COUNT(*) FROM circuit_breakers WHERE circuit = 'forced'")
+      const during = yield* rolledBack(Effect.andThen(a.run(CircuitBreaker.isolate("forced")), written))
+      if (database === "PostgreSQL") assert.deepStrictEqual(during, Exit.fail(1))
+      yield* standsAt([a, b], "Isolated (fleet)", { circuit: "forced" })
+      yield* a.run(CircuitBreaker.open("api", { for: 300 }))
+      yield* standsAt([b], "Open (fleet)")
+      yield* until(
+        "the cooldown is over",
+        Effect.map(a.run(CircuitBreaker.inspect("api")), ({ retryAfter }) => String(retryAfter) === "0 millis")
+      )
+      yield* until(
+        "a probe found it well",
+        Effect.map(rolledBack(works(a)), (exit) => Exit.isFailure(exit) && String(exit.cause).includes("ok"))
+      )
+      yield* standsAt([a, b], "Closed (local)")
+      const fresh = yield* replica(yield* open)
+      yield* standsAt([fresh], "Isolated (fleet)", { circuit: "forced" })
+      assert.strictEqual(yield* works(fresh), "ok")
+      assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM orders"), 0)
+    })
+  )
+
+  live(
+    "leave nothing behind that has ended",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      yield* (yield* replica(sql)).run(CircuitBreaker.isolate("forced"))
+      const past = Date.now() - 1_000
+      const later = Date.now() + 600_000
+      yield* say(
+        sql,
+        `INSERT INTO circuit_breakers VALUES ('old', 1, '{}', 1, 1, ${past}), ('new', 2, '{}', 0, 1, ${later})`
+      )
+      yield* say(sql, `INSERT INTO circuit_breaker_ballots VALUES ('old', 'b', 'v', 0, '1', ${past})`)
+      yield* say(sql, `INSERT INTO circuit_breaker_inquiries VALUES ('old', 'b', 0, 1, ${past})`)
+      yield* say(sql, `INSERT INTO circuit_breaker_voices VALUES ('old', ${past})`)
+      // Each process begins by sweeping.
+      yield* replica(yield* open)
+      yield* until(
+        "all of it is gone",
+        Effect.map(
+          ask(
+            sql,
+            `SELECT (SELECT COUNT(*) FROM circuit_breakers WHERE circuit = 'old')
+              + (SELECT COUNT(*) FROM circuit_breaker_ballots) + (SELECT COUNT(*) FROM circuit_breaker_inquiries)
+              + (SELECT COUNT(*) FROM circuit_breaker_voices WHERE voice = 'old')`
+          ),
+          (n) => n === 0
+        )
+      )
+      const left = yield* say(sql, "SELECT circuit FROM circuit_breakers ORDER BY circuit")
+      assert.deepStrictEqual(
+        left.map(({ circuit }) => circuit),
+        ["forced", "new"]
+      )
+    })
+  )
+})
+
+describe("circuits on PostgreSQL", () => {
+  live(
+    "of two schemas never meet",
+    Effect.gen(function* () {
+      const { open } = yield* postgres
+      const sql = yield* open
+      yield* say(sql, "CREATE SCHEMA one")
+      yield* say(sql, 'CREATE SCHEMA "Two"')
+      const of = (schema: string | undefined) => Effect.flatMap(open, (sql) => replica(sql, { schema }))
+      const [a, b, c] = [yield* of("one"), yield* of("Two"), yield* of(undefined)]
+      const second = yield* of("one")
+      yield* a.run(CircuitBreaker.isolate("api"))
+      yield* standsAt([second], "Isolated (fleet)")
+      yield* b.run(CircuitBreaker.isolate("other"))
+      for (const one of [b, c, yield* of("Two"), yield* of(undefined)]) assert.strictEqual(yield* works(one), "ok")
+      yield* standsAt([yield* of("Two")], "Isolated (fleet)", { circuit: "other" })
+      assert.strictEqual(yield* works(c, { circuit: "other" }), "ok")
+      assert.deepStrictEqual([yield* living(sql, "one.circuit_breaker"), yield* living(sql)], [2, 2])
+    })
+  )
+
+  live(
+    "cost a list an interval while they are healthy, and not a transaction a call",
+    Effect.gen(function* () {
+      const { open, url: own } = yield* postgres
+      const outside = yield* (yield* postgres).open
+      const name = own.replace(/.*\//, "")
+      const calls = yield* Effect.scoped(
+        Effect.flatMap(open, (sql) => Effect.flatMap(replica(sql, { syncInterval: 100 }), manyCalls))
+      )
+      yield* until(
+        "nobody is connected, and all is counted",
+        Effect.map(ask(outside, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = '${name}'`), (n) => n === 0)
+      )
+      const transactions = yield* ask(
+        outside,
+        `SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = '${name}'`
+      )
+      assert.isAtLeast(transactions, 5)
+      assert.isBelow(transactions, calls / 10)
+    })
+  )
+
+  for (const [what, reason] of [
+    ["at once", "drill"],
+    ["at once, also where it is longer than a notification may be", "ж".repeat(12_000)]
+  ] as const) {
+    live(
+      `are heard of ${what}`,
+      Effect.gen(function* () {
+        const { open } = yield* postgres
+        const options = { syncInterval: "5 minutes", pollInterval: "5 minutes" } as const
+        const [a, b] = [yield* replica(yield* open, options), yield* replica(yield* open, options)]
+        yield* listen(yield* open, 2)
+        yield* a.run(CircuitBreaker.isolate("api", { reason, actor: "ann" }))
+        yield* standsAt([b], "Isolated (fleet)")
+        const { cause } = yield* b.run(CircuitBreaker.inspect("api"))
+        assert.strictEqual(cause?.detail, (yield* a.run(CircuitBreaker.inspect("api"))).cause?.detail)
+        yield* a.run(CircuitBreaker.release("api"))
+        yield* standsAt([b], "Closed (local)")
+        // Who is asked for a ballot hears of that, too: one of two alone decides nothing.
+        yield* works(a)
+        yield* works(b)
+        yield* trip([a, b])
+      })
+    )
+  }
+
+  live(
+    "give a place for a probe to one of many",
+    Effect.gen(function* () {
+      const { open } = yield* postgres
+      const replicas = yield* Effect.all([0, 1, 2, 3].map(() => Effect.flatMap(open, replica)))
+      const [first] = replicas
+      assert(first !== undefined)
+      yield* allLive(yield* open, 4)
+      yield* first.run(CircuitBreaker.open("api", { for: 300 }))
+      yield* standsAt(replicas, "Open (fleet)")
+      let probes = 0
+      yield* Effect.forEach(
+        replicas,
+        (one) => Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(20), hangs(one)))),
+        { discard: true }
+      )
+      yield* until(
+        "one probes",
+        Effect.gen(function* () {
+          const seen = yield* Effect.forEach(replicas, (one) => one.run(CircuitBreaker.inspect("api")))
+          probes = Math.max(probes, seen.filter(({ inFlight }) => inFlight > 0).length)
+          return probes > 0 && seen.every(({ state }) => state === "HalfOpen")
+        })
+      )
+      for (let i = 0; i < 20; i++) {
+        const seen = yield* Effect.forEach(replicas, (one) => one.run(CircuitBreaker.inspect("api")))
+        probes = Math.max(probes, seen.filter(({ inFlight }) => inFlight > 0).length)
+        yield* Effect.sleep(20)
+      }
+      assert.strictEqual(probes, 1)
+    })
+  )
+})
+
+describe("circuits on SQLite", () => {
+  live(
+    "cost nothing but the lists and looking for what is new while they are healthy",
+    Effect.gen(function* () {
+      const { open } = yield* onSqlite
+      const one = yield* replica(yield* open, { syncInterval: 100 })
+      yield* until(
+        "it began",
+        Effect.map(standing(one), (seen) => seen === "Closed (local)")
+      )
+      yield* Effect.sleep(300)
+      const prepare = yield* Effect.acquireRelease(
+        Effect.sync(() => vi.spyOn(DatabaseSync.prototype, "prepare")),
+        (spy) => Effect.sync(() => spy.mockRestore())
+      )
+      const calls = yield* manyCalls(one)
+      const seen = prepare.mock.calls.map(([text]) => text.trim().replaceAll(/\s+/g, " "))
+      assert.isAtLeast(seen.length, 3)
+      assert.isBelow(seen.length, calls / 10)
+      for (const text of seen) {
+        assert.match(text, /^INSERT INTO "circuit_breaker_voices"|^SELECT 'record' AS kind, circuit|^SELECT 'R' AS tag/)
+      }
+    })
+  )
+
+  live(
+    "are heard of when the others look, long before they list",
+    Effect.gen(function* () {
+      const { open } = yield* onSqlite
+      const options = { syncInterval: "5 minutes", pollInterval: 50 } as const
+      const [a, b] = [yield* replica(yield* open, options), yield* replica(yield* open, options)]
+      yield* Effect.sleep(200)
+      yield* a.run(CircuitBreaker.isolate("forced"))
+      yield* standsAt([b], "Isolated (fleet)", { circuit: "forced" })
+      yield* works(a)
+      yield* works(b)
+      yield* trip([a, b])
+    })
+  )
+})
+
+describe("options", () => {
+  const wrong = [
+    [{ prefix: "" }, ["prefix"]],
+    [{ prefix: "a-b" }, ["prefix"]],
+    [{ prefix: "1a" }, ["prefix"]],
+    [{ prefix: "x".repeat(41) }, ["prefix"]],
+    [{ prefix: 7 as never }, ["prefix"]],
+    [{ schema: "a.b" }, ["schema"]],
+    [{ migrate: "yes" as never }, ["migrate"]],
+    [{ pollInterval: 0 }, ["pollInterval"]],
+    [{ pollInterval: "soon" as never }, ["pollInterval"]],
+    [{ prefix: 'a"', schema: "" }, ["prefix", "schema"]]
+  ] as const
+  const wrongForLayer = [
+    [{ syncInterval: "0 seconds" }, ["syncInterval"]],
+    [{ maxCircuits: 0 }, ["maxCircuits"]],
+    [{ process: "" }, ["process"]],
+    [{ process: "a b", prefix: "a b" }, ["prefix", "process"]]
+  ] as const
+
+  live(
+    "that are wrong are named, and nothing is made",
+    Effect.gen(function* () {
+      const sql = yield* (yield* onSqlite).open
+      const provided = Layer.succeedContext(sql)
+      const layer = (options: SqlStore.Options) =>
+        problems(Layer.build(Layer.provide(SqlStore.layer(options), provided)))
+      for (const [options, paths] of wrong) {
+        assert.deepStrictEqual(yield* problems(Effect.provide(SqlStore.make(options), provided)), [...paths])
+        assert.deepStrictEqual(yield* layer(options), [...paths])
+        if (paths.every((path) => path === "prefix" || path === "schema"))
+          assert.deepStrictEqual(
+            yield* problems(Effect.provide(SqlStore.migrate(options as SqlStore.TableOptions), provided)),
+            [...paths]
+          )
+      }
+      for (const [options, paths] of wrongForLayer) {
+        const seen = yield* layer(options)
+        assert.deepStrictEqual([...seen].sort(), [...paths])
+      }
+      assert.deepStrictEqual(yield* say(sql, "SELECT name FROM sqlite_master"), [])
+    })
+  )
+})
