@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Scope } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
-import { AuditTrail } from "effect-fuse/audit"
+import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { afterAll, beforeAll } from "vitest"
 import { client, postgresServer, postgresUrl } from "./support/postgresServer.ts"
@@ -202,6 +202,53 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
       assert.strictEqual((yield* AuditTrail.history("young")).length, 1)
       assert.strictEqual((yield* AuditTrail.forced).length, 26, "what is forced is known, however old")
       assert.strictEqual(yield* AuditTrail.prune({ olderThan: "1 hour" }), 0)
+    })
+  )
+
+  live(
+    "has what was counted, over time",
+    Effect.gen(function* () {
+      yield* play("SSF", { key: "a" })
+      yield* succeed({ key: "b" })
+      yield* Snapshots.take({ process: "checkout" })
+      yield* play("F", { key: "a" })
+      yield* CircuitBreaker.isolate("o'ther\n\ud800")
+      yield* Effect.sleep(5)
+      yield* Snapshots.take({ process: "checkout" })
+      const series = yield* Snapshots.series("api", { within: "1 hour" })
+      assert.deepStrictEqual(
+        series.map(({ calls, circuits, failures, healthy, process, state, successes }) => [
+          calls,
+          successes,
+          failures,
+          circuits,
+          healthy,
+          state,
+          process
+        ]),
+        [
+          [4, 3, 1, 2, 2, "Closed", "checkout"],
+          [5, 3, 2, 2, 1, "Open", "checkout"]
+        ]
+      )
+      assert.strictEqual((yield* Snapshots.series("o'ther\n\ud800")).length, 1)
+      yield* Effect.sleep(20)
+      assert.isAtLeast(yield* AuditTrail.prune({ olderThan: "10 millis" }), 3)
+      assert.deepStrictEqual(yield* Snapshots.series("api"), [])
+    })
+  )
+
+  live(
+    "has it again and again, where a layer says so",
+    Effect.gen(function* () {
+      yield* succeed()
+      yield* until(
+        "three snapshots",
+        Effect.map(Snapshots.series("api"), (series) => series.length >= 3)
+      ).pipe(Effect.provide(Snapshots.layer({ every: "20 millis" })))
+      const { length } = yield* Snapshots.series("api")
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual((yield* Snapshots.series("api")).length, length, "it ends with its layer")
     })
   )
 
@@ -433,5 +480,7 @@ describe("a trail", () => {
     assert.throws(() => AuditTrail.openedWithin({ within: 0 }), /AuditTrail.openedWithin: within/)
     assert.throws(() => AuditTrail.prune({} as never), /AuditTrail.prune: olderThan/)
     assert.throws(() => AuditTrail.prune({ olderThan: "1 day", batch: 0 }), /batch/)
+    assert.throws(() => Snapshots.layer({ every: 0 }), /Snapshots.layer: every/)
+    assert.throws(() => Snapshots.series(""), /Snapshots.series: name/)
   })
 })

@@ -110,7 +110,10 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "SqlStore",
       "internal/sql/trail",
       "internal/sql/questions",
+      "internal/sql/snapshots",
+      "internal/sql/auditService",
       "audit/AuditTrail",
+      "audit/Snapshots",
       "audit",
       "EffectCircuitBreaker",
       "http/RetryAfter",
@@ -150,6 +153,7 @@ const edges: ReadonlyArray<string> = [
   "SqlStore",
   "audit",
   "audit/AuditTrail",
+  "audit/Snapshots",
   "EffectCircuitBreaker",
   "http",
   "http/BreakerRoutes",
@@ -179,7 +183,10 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
       "SqlStore",
       "internal/sql/trail",
       "internal/sql/questions",
-      "audit/AuditTrail"
+      "internal/sql/snapshots",
+      "internal/sql/auditService",
+      "audit/AuditTrail",
+      "audit/Snapshots"
     ]
   ],
   [

@@ -32,7 +32,6 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -47,6 +46,7 @@ import { BreakerStore } from "../BreakerStore.ts"
 import { quietly } from "../internal/engine/logEvent.ts"
 import { anyMillis, count, decodeOrThrow, field, flag, positiveMillis, text } from "../internal/fields.ts"
 import { show } from "../internal/printable.ts"
+import { AuditTrail, Inside, readyMillis, use } from "../internal/sql/auditService.ts"
 import { type Database, database } from "../internal/sql/database.ts"
 import * as migrations from "../internal/sql/migrations.ts"
 import { placeFields, placeOf } from "../internal/sql/place.ts"
@@ -55,6 +55,15 @@ import { runOf, Trail } from "../internal/sql/trail.ts"
 import { decodeOptions } from "../internal/storeOptions.ts"
 import type { TableOptions } from "../SqlStore.ts"
 
+export {
+  /**
+   * A trail: what the questions below are asked of.
+   *
+   * @category services
+   * @since 0.1.0
+   */
+  AuditTrail
+} from "../internal/sql/auditService.ts"
 export type {
   /**
    * One line of the trail. Times are milliseconds since 1970 by the clock of the process that wrote it.
@@ -85,26 +94,6 @@ export type {
    */
   Standing
 } from "../internal/sql/questions.ts"
-
-/**
- * A trail: what the questions below are asked of.
- *
- * @category services
- * @since 0.1.0
- */
-export class AuditTrail extends Context.Service<
-  AuditTrail,
-  {
-    readonly [Inside]: {
-      readonly database: Database
-      readonly trail: Trail | undefined
-      /** When the tables are there. */
-      readonly ready: Effect.Effect<void>
-    }
-  }
->()("effect-fuse/audit/AuditTrail") {}
-
-const Inside: unique symbol = Symbol.for("effect-fuse/audit/AuditTrail/Inside")
 
 /**
  * @category options
@@ -149,8 +138,6 @@ const optionFields = {
 /** The tables, made if need be. While the database is away whoever asks a question hears of it. */
 const prepared = (found: Database, migrate: boolean) =>
   migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofTrail)
-
-const readyMillis = 5_000
 
 /** How long the last events may take to be written when the program ends. */
 const endMillis = 2_000
@@ -260,20 +247,13 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
 
 // ---- Questions ------------------------------------------------------------------------------------------------------
 
-/** Who asks just after the start waits for the tables; later he hears what the database says. */
-const ask = <A>(question: (database: Database) => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError, AuditTrail> =>
-  AuditTrail.use((service) => {
-    const { database, ready } = service[Inside]
-    return Effect.andThen(Effect.timeoutOption(ready, readyMillis), question(database))
-  })
-
 /**
  * The circuits that are Open, those that have been so for longest first.
  *
  * @category questions
  * @since 0.1.0
  */
-export const openNow: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = ask((database) =>
+export const openNow: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = use((database) =>
   questions.standing(database, ["Open"])
 )
 
@@ -283,7 +263,7 @@ export const openNow: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError,
  * @category questions
  * @since 0.1.0
  */
-export const failing: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = ask((database) =>
+export const failing: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = use((database) =>
   questions.standing(database, ["Open", "HalfOpen"])
 )
 
@@ -293,7 +273,7 @@ export const failing: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError,
  * @category questions
  * @since 0.1.0
  */
-export const forced: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = ask((database) =>
+export const forced: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = use((database) =>
   questions.standing(database, ["Isolated", "Disabled"])
 )
 
@@ -327,7 +307,7 @@ export const openedWithin = (
   options?: Within
 ): Effect.Effect<ReadonlyArray<questions.Opened>, SqlError, AuditTrail> => {
   const checked = decodeWithin("AuditTrail.openedWithin", options)
-  return ask((database) => questions.opened(database, checked))
+  return use((database) => questions.opened(database, checked))
 }
 
 /**
@@ -360,7 +340,7 @@ export const history = (
   if (typeof name !== "string" || name === "") {
     throw new RangeError(`AuditTrail.history: name must be a text that is not empty, got ${show(name)}`)
   }
-  return ask((database) => questions.history(database, { name, key, limit, before }))
+  return use((database) => questions.history(database, { name, key, limit, before }))
 }
 
 /**
@@ -373,7 +353,7 @@ export const transitionsPerDay = (
   options?: Pick<Within, "within">
 ): Effect.Effect<ReadonlyArray<questions.PerDay>, SqlError, AuditTrail> => {
   const { within } = decodeWithin("AuditTrail.transitionsPerDay", { within: "30 days", ...options })
-  return ask((database) => questions.perDay(database, within))
+  return use((database) => questions.perDay(database, within))
 }
 
 /**
@@ -386,7 +366,7 @@ export const longestOpenings = (
   options?: Within
 ): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
   const checked = decodeWithin("AuditTrail.longestOpenings", { within: "30 days", limit: 10, ...options })
-  return ask((database) => questions.longest(database, checked))
+  return use((database) => questions.longest(database, checked))
 }
 
 /**
@@ -403,7 +383,7 @@ export const timeToRecover = (
     { within: Schema.optional(positiveMillis), name: Schema.optional(text) },
     options ?? {}
   )
-  return ask((database) => questions.recovery(database, within, name))
+  return use((database) => questions.recovery(database, within, name))
 }
 
 // ---- Pruning --------------------------------------------------------------------------------------------------------
@@ -435,7 +415,7 @@ const pruneFields = {
  */
 export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, AuditTrail> => {
   const { batch = 1_000, closedFor, olderThan } = decodeOrThrow("AuditTrail.prune", pruneFields, options)
-  return ask((database) => questions.prune(database, { olderThan, closedFor: closedFor ?? olderThan, batch }))
+  return use((database) => questions.prune(database, { olderThan, closedFor: closedFor ?? olderThan, batch }))
 }
 
 /**

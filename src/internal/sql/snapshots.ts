@@ -1,0 +1,115 @@
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import { circuitId } from "../codec.ts"
+import { inspect } from "../engine/inspection.ts"
+import type { Registry } from "../engine/registry.ts"
+import { healthOf } from "../service/health.ts"
+import { type Database, toNumber } from "./database.ts"
+import { shortId } from "./trail.ts"
+
+/** What the circuits of a name had counted at one moment. */
+export interface Snapshot {
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly name: string
+  readonly process: string
+  /** The worst state among them. */
+  readonly state: string
+  readonly circuits: number
+  readonly healthy: number
+  readonly calls: number
+  readonly successes: number
+  readonly failures: number
+  readonly ignored: number
+  readonly slow: number
+  readonly rejected: number
+  readonly inFlight: number
+  readonly failureRate: number
+}
+
+const worst = ["Isolated", "Open", "HalfOpen", "Disabled", "Closed"]
+
+/** All names of a store. */
+export const read = (registry: Registry, at: number, process: string): ReadonlyArray<Snapshot> =>
+  [...registry.named()].map((group) => {
+    const seen = group.circuits().map((circuit) => inspect(registry, circuit))
+    const { failureRate, healthy, total } = healthOf(seen)
+    const { calls, failures, ignored, rejected, slow, successes } = group.totals()
+    return {
+      at: Math.round(at),
+      name: group.name,
+      process,
+      state: worst.find((state) => seen.some((one) => one.state === state)) ?? "Closed",
+      circuits: total,
+      healthy,
+      calls,
+      successes,
+      failures,
+      ignored,
+      slow,
+      rejected,
+      inFlight: seen.reduce((sum, { inFlight }) => sum + inFlight, 0),
+      failureRate
+    }
+  })
+
+/** So many rows are written by one statement. */
+const batchSize = 500
+
+export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): Effect.Effect<void, SqlError> => {
+  const { sql } = database
+  const rows = snapshots.map(({ at, failureRate, inFlight, name, ...counted }) => ({
+    id: globalThis.crypto.randomUUID(),
+    at,
+    circuit: name,
+    circuit_name: nameOf(name),
+    ...counted,
+    in_flight: inFlight,
+    failure_rate: failureRate
+  }))
+  const batches = Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, i) =>
+    rows.slice(i * batchSize, (i + 1) * batchSize)
+  )
+  return Effect.forEach(
+    batches,
+    (batch) =>
+      database.run(
+        sql`INSERT INTO ${database.table("_snapshots")} ${sql.insert(batch as unknown as readonly [Record<string, unknown>])}`
+      ),
+    { discard: true }
+  )
+}
+
+/** A name for an index, which takes no long ones. */
+const nameOf = (name: string): string => shortId(circuitId(name, undefined)).slice(-480)
+
+export const series = (
+  database: Database,
+  { limit, name, within }: { readonly name: string; readonly within: number; readonly limit: number }
+): Effect.Effect<ReadonlyArray<Snapshot>, SqlError> => {
+  const { now, sql } = database
+  return Effect.map(
+    database.rows(sql`SELECT * FROM ${database.table("_snapshots")}
+      WHERE circuit_name = ${nameOf(name)} AND at >= ${now} - ${database.big(within)}
+      ORDER BY at DESC LIMIT ${sql.literal(String(limit))}`),
+    (rows) =>
+      rows
+        .map((row) => ({
+          at: toNumber(row["at"]),
+          name: String(row["circuit"]),
+          process: String(row["process"]),
+          state: String(row["state"]),
+          circuits: toNumber(row["circuits"]),
+          healthy: toNumber(row["healthy"]),
+          calls: toNumber(row["calls"]),
+          successes: toNumber(row["successes"]),
+          failures: toNumber(row["failures"]),
+          ignored: toNumber(row["ignored"]),
+          slow: toNumber(row["slow"]),
+          rejected: toNumber(row["rejected"]),
+          inFlight: toNumber(row["in_flight"]),
+          failureRate: toNumber(row["failure_rate"])
+        }))
+        .reverse()
+  )
+}
