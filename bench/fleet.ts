@@ -5,12 +5,13 @@
  *     npm run bench:fleet -- --json   the same as JSON on the standard output
  *     npm run bench:fleet -- --quick  in half a minute, to see that it works
  *
- * It starts a `redis-server` of its own on a free port, and three processes that call one dependency.
+ * It starts a `redis-server` and a PostgreSQL of its own on free ports, and three processes that call one dependency.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
 import { parseArgs } from "node:util"
 import { Effect, Exit, Scope } from "effect"
+import { postgresServer } from "../test/support/postgresServer.ts"
 import { redisServer } from "../test/support/redisServer.ts"
 import { commandsAtRates, commandsIdle } from "./fleet/commands.ts"
 import { latency } from "./fleet/latency.ts"
@@ -42,7 +43,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 try {
   const onServer = await admin(server.url)
   tell("throughput")
-  const speeds = await throughput(server.url, quick)
+  const database = await Effect.runPromise(Scope.provide(postgresServer, scope))
+  const speeds = await throughput(server.url, database.url, quick)
   tell("commands")
   const rates = await commandsAtRates(server.url, onServer, quick)
   const idle = await commandsIdle(server.url, onServer, quick)

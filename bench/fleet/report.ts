@@ -53,6 +53,7 @@ const unchanged = { times: 1.5, millis: 0.001 }
 export const judge = (result: Measured): ReadonlyArray<Judged> => {
   const at = (callers: number, who: Contestant) => speed(result, callers, who)
   const beside = at(1, "ours, memory") / at(1, "ours, Redis")
+  const besideSql = at(1, "ours, memory") / at(1, "ours, PostgreSQL")
   const extra = result.commands.rates.reduce((sum, { ours }) => sum + Math.abs(ours.sent - ours.lists), 0)
   const calls = result.commands.rates.reduce((sum, { ours }) => sum + ours.calls, 0)
   const { idle } = result.commands
@@ -70,6 +71,11 @@ export const judge = (result: Measured): ReadonlyArray<Judged> => {
       bar: "a protected call with Redis costs within 10 % of one with the memory store",
       value: `${beside.toFixed(2)} x`,
       met: beside <= 1.1
+    },
+    {
+      bar: "the same with PostgreSQL",
+      value: `${besideSql.toFixed(2)} x`,
+      met: besideSql <= 1.1
     },
     {
       bar: "0 store commands per call: what is sent is list() once per sync interval",

@@ -1,8 +1,10 @@
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
-import { Effect, Layer, Logger, ManagedRuntime } from "effect"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { Effect, Layer, Logger, ManagedRuntime, Redacted } from "effect"
 import { CircuitBreaker as EffectOwn, Redis } from "effect/persistence"
 import { BreakerPolicy, BreakerStore, type SharedStore } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
+import * as SqlStore from "effect-fuse/SqlStore"
 
 const silent = Logger.layer([])
 
@@ -48,6 +50,19 @@ export const oursOnRedis = async (url: string, options: OursOptions = {}): Promi
     store.pipe(
       Layer.provide(NodeRedis.layer({ url, disableOfflineQueue: true })),
       Layer.provideMerge(policies(streak)),
+      Layer.provideMerge(silent)
+    )
+  )
+  await runtime.context()
+  return runtime
+}
+
+/** `SqlStore.layer` on PostgreSQL. */
+export const oursOnPostgres = async (url: string): Promise<Ours> => {
+  const runtime = ManagedRuntime.make(
+    SqlStore.layer().pipe(
+      Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
+      Layer.provideMerge(policies(undefined)),
       Layer.provideMerge(silent)
     )
   )

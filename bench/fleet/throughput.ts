@@ -1,12 +1,13 @@
 import { Effect, type ManagedRuntime } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import { type Case, measure } from "../measure.ts"
-import { bare, oursInMemory, oursOnRedis, theirsInMemory, theirsOnRedis } from "./stores.ts"
+import { bare, oursInMemory, oursOnPostgres, oursOnRedis, theirsInMemory, theirsOnRedis } from "./stores.ts"
 
 export const contestants = [
   "bare effect",
   "ours, memory",
   "ours, Redis",
+  "ours, PostgreSQL",
   "Effect's, memory",
   "Effect's, Redis"
 ] as const
@@ -42,10 +43,11 @@ const callers =
     return runtime.runPromise(Effect.forEach(all, (one) => one, { concurrency: "unbounded", discard: true }))
   }
 
-export const throughput = async (url: string, quick: boolean): Promise<ReadonlyArray<Throughput>> => {
+export const throughput = async (url: string, database: string, quick: boolean): Promise<ReadonlyArray<Throughput>> => {
   const nothing = bare()
   const inMemory = oursInMemory()
   const onRedis = await oursOnRedis(url, { prefix: "throughput" })
+  const onPostgres = await oursOnPostgres(database)
   const theirMemory = await theirsInMemory()
   const theirRedis = await theirsOnRedis(url)
   const ours = CircuitBreaker.protect(noop, "api")
@@ -56,6 +58,7 @@ export const throughput = async (url: string, quick: boolean): Promise<ReadonlyA
       { name: "bare effect", calls: 400_000 * scale, run: callers(nothing, noop, count) },
       { name: "ours, memory", calls: 200_000 * scale, run: callers(inMemory, ours, count) },
       { name: "ours, Redis", calls: 200_000 * scale, run: callers(onRedis, ours, count) },
+      { name: "ours, PostgreSQL", calls: 200_000 * scale, run: callers(onPostgres, ours, count) },
       {
         name: "Effect's, memory",
         calls: 25_000 * scale,
@@ -76,6 +79,8 @@ export const throughput = async (url: string, quick: boolean): Promise<ReadonlyA
     ) as Throughput["perSecond"]
     found.push({ callers: count, perSecond })
   }
-  await Promise.all([nothing, inMemory, onRedis, theirMemory.runtime, theirRedis.runtime].map((one) => one.dispose()))
+  await Promise.all(
+    [nothing, inMemory, onRedis, onPostgres, theirMemory.runtime, theirRedis.runtime].map((one) => one.dispose())
+  )
   return found
 }
