@@ -35,7 +35,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/storeOptions"
     ]
   ],
-  ["contract", ["SharedStore", "internal/quorum", "QuorumStore"]],
+  ["contract", ["SharedStore", "internal/record", "internal/quorum", "QuorumStore"]],
   [
     "engine",
     [
@@ -100,6 +100,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
   [
     "edges",
     [
+      "Operator",
       "internal/connecting",
       "internal/redis/scripts",
       "RedisStore",
@@ -149,6 +150,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
 
 /** Public modules that are sub-paths of their own and not in the root. */
 const edges: ReadonlyArray<string> = [
+  "Operator",
   "RedisStore",
   "SqlStore",
   "audit",

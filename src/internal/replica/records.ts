@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
-import * as Fleet from "../../Fleet.ts"
 import type { Stored } from "../../SharedStore.ts"
-import { type About, fromBody, toBody } from "../codec.ts"
+import { type About, fromBody } from "../codec.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { move, type Next } from "../engine/move.ts"
 import type { Known, Share } from "../engine/share.ts"
 import { printable } from "../printable.ts"
+import { isByPeople, policyAfter, toSwap } from "../record.ts"
 import type { Ground } from "./ground.ts"
 
 /** So often a move is made anew on what another process wrote meanwhile. */
@@ -191,7 +191,7 @@ export class Records {
       if (fenced !== undefined && (base?.era ?? 0) !== fenced) return Effect.succeed<Committed>("Lost")
       if (ground.link.down) return Effect.succeed<Committed>("Failed")
       const now = ground.now()
-      const current = byPeople.has(about.why)
+      const current = isByPeople(about.why)
         ? Circuit.expire(base?.circuit ?? Circuit.initial, now)
         : this.current(circuit, now)
       const state = next(current, now)
@@ -199,14 +199,7 @@ export class Records {
       // A place that was taken or given back is no recovery yet.
       const why = about.why === "Recovered" && state._tag === "HalfOpen" ? "CooldownOver" : about.why
       const written: About = { ...about, why, policy: this.policyOf(circuit, base, about.why), process: ground.voice }
-      const lifted = about.why === "Released" || about.why === "Reset"
-      const swap = {
-        circuit: ground.idOf(circuit),
-        expectedEra: base?.era ?? 0,
-        body: toBody(state, now, written),
-        ttl: Fleet.keptFor(state, now, lifted),
-        listed: Fleet.isListed(state, now)
-      }
+      const swap = toSwap(ground.idOf(circuit), base?.era ?? 0, state, now, written)
       share.committing++
       const swapped = Effect.ensuring(
         ground.link.run(() => ground.store.swap(swap)),
@@ -236,9 +229,7 @@ export class Records {
 
   private policyOf(circuit: LiveCircuit, base: Known | undefined, why: Circuit.Why): string | undefined {
     if (why === "Tripped") return this.ground.fingerprint(circuit.policy)
-    // What is beneath an override stays whose it was; what people say of the state itself is for all.
-    if (byOverride.has(why)) return base?.about?.policy
-    if (byPeople.has(why)) return undefined
+    if (isByPeople(why)) return policyAfter(why, base?.about)
     return base === undefined || this.isForeign(circuit, base) ? undefined : base.about?.policy
   }
 
@@ -253,21 +244,11 @@ export class Records {
   }
 }
 
-/** What only people do: to force a state or lift that, and to the state itself. */
-const byOverride: ReadonlySet<Circuit.Why> = new Set(["Isolated", "Disabled", "Released"])
-const byPeople: ReadonlySet<Circuit.Why> = new Set([
-  ...byOverride,
-  "Reset",
-  "OpenedByHand",
-  "ClosedByHand",
-  "Imported"
-] as const)
-
 /** This process waits a little longer than the fleet, and never less than it knew that it would. */
 const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
   if (state._tag !== "Open") return state
   const until = state.until + jitter
-  return { ...state, until: from._tag === "Open" && !byPeople.has(why) ? Math.max(from.until, until) : until }
+  return { ...state, until: from._tag === "Open" && !isByPeople(why) ? Math.max(from.until, until) : until }
 }
 
 /** The fleet's state as this process's own: in a new era, unless it is the one that it is in already. */
@@ -294,6 +275,6 @@ const isOutlived = (own: Circuit.Circuit, share: Share, { about, circuit }: Know
   !share.isFleets(own) &&
   own.since > circuit.since &&
   about !== undefined &&
-  !byPeople.has(about.why)
+  !isByPeople(about.why)
 
 const isOlder = (stored: Stored | undefined, known: Known): boolean => stored === undefined || stored.era < known.era

@@ -1,0 +1,385 @@
+/**
+ * The fleet's circuits, seen and steered from outside: by a script, an admin page, a job, which are no process of the fleet.
+ *
+ * **When to use**
+ *
+ * Where nobody calls what the circuits protect. A `BreakerStore` layer makes its program a member of the fleet, with a vote
+ * in what is decided; who only looks and steers must have none, or one process that sees an outage would be one of two.
+ * These functions work on the store itself, and fail where it does: what they answer has happened.
+ *
+ * ```ts
+ * import { NodeRedis } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import * as Operator from "effect-fuse/Operator"
+ * import * as RedisStore from "effect-fuse/RedisStore"
+ *
+ * const maintenance = Effect.gen(function* () {
+ *   const store = yield* RedisStore.make({ prefix: "shop" })
+ *   yield* Operator.isolate(store, "payments", { reason: "maintenance", actor: "ann", for: "30 minutes" })
+ *   return yield* Operator.list(store)
+ * }).pipe(Effect.provide(NodeRedis.layer({ url: "redis://localhost:6379" })))
+ * Effect.isEffect(maintenance) // => true
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Circuit from "./Circuit.ts"
+import { type About, circuitId, fromBody, fromCircuitId } from "./internal/codec.ts"
+import { onlyFields } from "./internal/fields.ts"
+import { printable } from "./internal/printable.ts"
+import { policyAfter, toSwap } from "./internal/record.ts"
+import { circuitName, keyByHand, optionalMillis, optionalText } from "./internal/service/options.ts"
+import { type SharedStore, type Stored, StoreError } from "./SharedStore.ts"
+
+/**
+ * What the store has of a circuit. Times are milliseconds since 1970 by this process's clock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Known {
+  readonly _tag: "Known"
+  readonly name: string
+  readonly key: string | undefined
+  /** The store's era of the record: each write has a higher one. */
+  readonly era: number
+  readonly state: Circuit.State
+  readonly since: number
+  /** When an opening's cooldown or an override is over; `undefined` for what does not end by itself. */
+  readonly until: number | undefined
+  /** What goes on beneath an override. */
+  readonly beneath: "Closed" | "Open" | undefined
+  /** How many openings count. */
+  readonly openings: number
+  /** Why the state was entered: in a word, and in the words of who did it. */
+  readonly why: Circuit.Why
+  readonly reason: string | undefined
+  readonly actor: string | undefined
+  /** The process that wrote it. */
+  readonly process: string
+}
+
+/**
+ * A record that this version cannot read: a newer one wrote it, or something else did.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unreadable {
+  readonly _tag: "Unreadable"
+  /** As the store has it, where it is not the name of a circuit. */
+  readonly name: string
+  readonly key: string | undefined
+  readonly era: number
+  readonly body: string
+}
+
+/**
+ * Fails {@link isolate} and the others: a record that cannot be read is not overwritten.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
+  readonly name: string
+  readonly key: string | undefined
+  readonly body: string
+}> {
+  override get message(): string {
+    return `The store has a record of ${which(this.name, this.key)} that this version cannot read; it was left as it is`
+  }
+}
+
+/**
+ * Which circuit of a name; without a key, the one for all keys.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Target {
+  readonly key?: string | undefined
+}
+
+/**
+ * Who does it, and why: both are kept, announced and logged by every process of the fleet.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHand extends Target {
+  readonly reason?: string | undefined
+  readonly actor?: string | undefined
+  /** What the fleet's events call this program; `operator` if nothing is said. */
+  readonly process?: string | undefined
+}
+
+/**
+ * Who does it, why, and for how long.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHandFor extends ByHand {
+  /** A duration above 0. */
+  readonly for?: Duration.Input | undefined
+}
+
+/** Who looks is no voice: the one that is said not to live. */
+const nobody = "operator"
+
+/** So often a move is made anew on what somebody else wrote meanwhile. */
+const attempts = 20
+
+const which = (name: string, key: string | undefined): string =>
+  `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+
+const untilOf = (circuit: Circuit.Circuit): number | undefined =>
+  "until" in circuit && circuit.until !== Infinity ? circuit.until : undefined
+
+const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, about: About, now: number): Known => {
+  const shown = Circuit.expire(circuit, now)
+  const forced = Circuit.isForced(shown)
+  return {
+    _tag: "Known",
+    ...id,
+    era,
+    state: shown._tag,
+    since: shown.since,
+    until: untilOf(shown),
+    beneath: forced ? shown.under._tag : undefined,
+    openings: Circuit.openings(shown, now),
+    why: shown === circuit ? about.why : "Expired",
+    reason: forced ? shown.reason : about.detail,
+    actor: about.actor,
+    process: about.process
+  }
+}
+
+interface Identity {
+  readonly name: string
+  readonly key: string | undefined
+}
+
+const read = (circuit: string, { age, body, era }: Stored, now: number): Known | Unreadable => {
+  const id = fromCircuitId(circuit)
+  const record = fromBody(body, now - age)
+  return id === undefined || record === undefined
+    ? { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body }
+    : toKnown(id, era, record.circuit, record.about, now)
+}
+
+/**
+ * All circuits of the fleet that are not simply Closed, by name and key; and how many processes live. A healthy circuit is
+ * not in the store: there may be any number of them.
+ *
+ * @category looking
+ * @since 0.1.0
+ */
+export const list = (
+  store: SharedStore
+): Effect.Effect<{ readonly circuits: ReadonlyArray<Known | Unreadable>; readonly processes: number }, StoreError> =>
+  Effect.map(Effect.all([store.list(nobody, 0), Clock.currentTimeMillis]), ([{ live, records }, now]) => ({
+    circuits: records.map(({ circuit, ...stored }) => read(circuit, stored, now)).sort(byName),
+    processes: live
+  }))
+
+const byName = (a: Known | Unreadable, b: Known | Unreadable): number =>
+  compare(a.name, b.name) || compare(a.key ?? "", b.key ?? "")
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/**
+ * What the store has of one circuit; `undefined` if nothing: then it is Closed, for all that the fleet knows.
+ *
+ * @category looking
+ * @since 0.1.0
+ */
+export const inspect = (
+  store: SharedStore,
+  name: string,
+  options?: Target
+): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
+  const id = identify(store, "Operator.inspect", name, onlyFields("Operator.inspect", ["key"], options ?? {}))
+  return Effect.map(Effect.all([store.load(id), Clock.currentTimeMillis]), ([stored, now]) =>
+    stored === undefined ? undefined : read(id, stored, now)
+  )
+}
+
+/** What the store calls the circuit, or a `RangeError` where it is not shared. */
+const identify = (store: SharedStore, operation: string, name: string, { key }: Target): string => {
+  const id = circuitId(circuitName(operation, name), keyByHand(operation, key))
+  const { longestCircuit = Infinity } = store
+  if (id.length <= longestCircuit) return id
+  throw new RangeError(
+    `${operation}: name and key must have at most ${longestCircuit} characters as the store writes them, got ${id.length}; longer ones are not shared`
+  )
+}
+
+interface Deed {
+  readonly why: Circuit.Why
+  readonly reason?: string | undefined
+  readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
+}
+
+/** What may be said of every deed; and which of them last for as long as somebody says. */
+const said = ["key", "reason", "actor", "process"]
+const lasting: ReadonlySet<string> = new Set(["Operator.isolate", "Operator.disable", "Operator.open"])
+
+/** Moves the fleet's circuit to what `next` makes of it, also where somebody else comes in between. */
+const steer = (
+  store: SharedStore,
+  operation: string,
+  name: string,
+  options: ByHandFor | undefined,
+  deed: (by: {
+    readonly reason: string | undefined
+    readonly actor: string | undefined
+    readonly millis: number | undefined
+  }) => Deed
+): Effect.Effect<Known, StoreError | UnreadableRecord> => {
+  const given = onlyFields(operation, lasting.has(operation) ? [...said, "for"] : said, options ?? {})
+  const key = keyByHand(operation, given.key)
+  const circuit = identify(store, operation, name, given)
+  const actor = optionalText(operation, "actor", given.actor)
+  const words = optionalText(operation, "reason", given.reason)
+  const { next, reason, why } = deed({ reason: words, actor, millis: optionalMillis(operation, "for", given.for) })
+  const process = optionalText(operation, "process", given.process) ?? nobody
+
+  const attempt = (stored: Stored | undefined, left: number): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const record = stored && fromBody(stored.body, now - stored.age)
+      if (stored !== undefined && record === undefined) {
+        return Effect.fail(new UnreadableRecord({ name, key, body: stored.body }))
+      }
+      const era = stored?.era ?? 0
+      const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
+      const state = next(current, now)
+      const about: About = { why, detail: reason ?? words, actor, policy: policyAfter(why, record?.about), process }
+      const answer = (era: number) => toKnown({ name, key }, era, state, about, now)
+      if (state === current) {
+        return Effect.succeed(
+          record === undefined ? answer(era) : toKnown({ name, key }, era, record.circuit, record.about, now)
+        )
+      }
+      return Effect.flatMap(store.swap(toSwap(circuit, era, state, now, about)), (swap) => {
+        if (swap.swapped) return Effect.succeed(answer(swap.record?.era ?? era + 1))
+        if (left > 1) return attempt(swap.record, left - 1)
+        const cause = new Error(`another process came first, ${attempts} times in a row`)
+        return Effect.fail(new StoreError({ operation: "swap", cause }))
+      })
+    })
+  return Effect.flatMap(store.load(circuit), (stored) => attempt(stored, attempts))
+}
+
+const force = (
+  verb: "isolate" | "disable",
+  tag: "Isolated" | "Disabled",
+  store: SharedStore,
+  name: string,
+  options: ByHandFor | undefined
+) =>
+  steer(store, `Operator.${verb}`, name, options, ({ actor, millis = Infinity, reason: said }) => {
+    const reason = printable(said ?? `${tag} by hand`)
+    return {
+      why: tag,
+      reason,
+      next: (current, now) => Circuit.force(current, tag, now, { until: now + millis, reason, actor })
+    }
+  })
+
+/**
+ * Forces a circuit open in all processes, those that start later too, until {@link release} or for as long as `for` says.
+ * Without a key it holds for all keys of the name.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const isolate = (
+  store: SharedStore,
+  name: string,
+  options?: ByHandFor
+): Effect.Effect<Known, StoreError | UnreadableRecord> => force("isolate", "Isolated", store, name, options)
+
+/**
+ * Lets every call through, uncounted, in all processes, until {@link release} or for as long as `for` says.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const disable = (
+  store: SharedStore,
+  name: string,
+  options?: ByHandFor
+): Effect.Effect<Known, StoreError | UnreadableRecord> => force("disable", "Disabled", store, name, options)
+
+/**
+ * Ends {@link isolate} and {@link disable}. What went on beneath goes on.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const release = (
+  store: SharedStore,
+  name: string,
+  options?: ByHand
+): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.release", name, options, () => ({ why: "Released", next: Circuit.release }))
+
+/**
+ * Opens a circuit as a trip would: it cools down for as long as `for` says, 30 seconds if nothing is said (the policy is not
+ * known here), probes and closes by itself.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const open = (
+  store: SharedStore,
+  name: string,
+  options?: ByHandFor
+): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.open", name, options, ({ actor, millis: openFor = 30_000, reason: said }) => {
+    const reason = printable(said ?? "opened by hand")
+    const cause: Circuit.Cause = { why: "OpenedByHand", detail: reason, actor }
+    return {
+      why: "OpenedByHand",
+      reason,
+      next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))
+    }
+  })
+
+/** The policy is each process's own: a close from outside has no ramp. */
+const noRamp: Circuit.Rules = { probes: 1, successesToClose: 1, probeTimeoutMillis: 0, rampMillis: 0 }
+
+/**
+ * Closes a circuit that the fleet has opened, without a ramp. A process that has opened for itself stays open:
+ * {@link reset} closes there, too.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const close = (
+  store: SharedStore,
+  name: string,
+  options?: ByHand
+): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.close", name, options, () => ({
+    why: "ClosedByHand",
+    next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.close(under, now, noRamp))
+  }))
+
+/**
+ * Makes a circuit as new in all processes: Closed, no memory of openings, no override.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const reset = (
+  store: SharedStore,
+  name: string,
+  options?: ByHand
+): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.reset", name, options, () => ({ why: "Reset", next: Circuit.reset }))

@@ -1,0 +1,38 @@
+import type * as Circuit from "../Circuit.ts"
+import * as Fleet from "../Fleet.ts"
+import type { Swap } from "../SharedStore.ts"
+import { type About, toBody } from "./codec.ts"
+
+/** What only people do: to force a state or lift that, and to the state itself. */
+const byOverride: ReadonlySet<Circuit.Why> = new Set(["Isolated", "Disabled", "Released"])
+const byPeople: ReadonlySet<Circuit.Why> = new Set([
+  ...byOverride,
+  "Reset",
+  "OpenedByHand",
+  "ClosedByHand",
+  "Imported"
+] as const)
+
+export const isByPeople = (why: Circuit.Why): boolean => byPeople.has(why)
+
+/**
+ * Whose policy a state rests on after what somebody did. What is beneath an override stays whose it was; what people say of
+ * the state itself is for all.
+ */
+export const policyAfter = (why: Circuit.Why, before: About | undefined): string | undefined =>
+  byOverride.has(why) ? before?.policy : undefined
+
+/** Writes a state over the record of an era, for as long as it has to be known. */
+export const toSwap = (
+  circuit: string,
+  expectedEra: number,
+  state: Circuit.Circuit,
+  now: number,
+  about: About
+): Swap => ({
+  circuit,
+  expectedEra,
+  body: toBody(state, now, about),
+  ttl: Fleet.keptFor(state, now, about.why === "Released" || about.why === "Reset"),
+  listed: Fleet.isListed(state, now)
+})

@@ -1,0 +1,215 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { CircuitBreaker, SharedStore } from "effect-fuse"
+import * as Operator from "effect-fuse/Operator"
+import { expectAll, fleet, openTogether, pause, Trouble, transitions, troubled } from "./support/fleet.ts"
+
+const { close, disable, isolate, open, release, reset } = Operator
+const deeds = { close, disable, isolate, open, release, reset }
+const by = { reason: "maintenance", actor: "ann", process: "console" }
+
+describe("An operator's word", () => {
+  const forcing: ReadonlyArray<readonly ["isolate" | "disable" | "open", string]> = [
+    ["isolate", "Isolated"],
+    ["disable", "Disabled"],
+    ["open", "Open"]
+  ]
+  for (const [deed, state] of forcing) {
+    it.effect(`${deed}: holds in all processes, with who and why, and ends in all`, () =>
+      Effect.gen(function* () {
+        const { at, join, processes, store } = yield* fleet(3)
+        yield* at(0).succeed
+        const seen = yield* transitions(at(0))
+        const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+        const answer = yield* deeds[deed](store, "api", { ...by, for: "10 minutes" })
+        assert.deepStrictEqual([answer.state, answer.until, answer.reason], [state, now + 600_000, "maintenance"])
+        yield* pause()
+        const all = [...processes, yield* join()]
+        yield* expectAll(all, `${state} fleet`)
+        for (const process of all) {
+          const { cause } = yield* process.inspect
+          assert.deepStrictEqual([cause?.detail, cause?.actor], ["maintenance", "ann"])
+        }
+        const [event] = seen()
+        assert.deepStrictEqual(
+          [event?.to, event?.actor, event?.process, event?.scope],
+          [state, "ann", "console", "fleet"]
+        )
+        yield* TestClock.adjust("10 minutes")
+        yield* TestClock.adjust("2 seconds")
+        for (const process of all) assert.isTrue(Exit.isSuccess(yield* Effect.tap(process.succeed, () => pause())))
+        yield* expectAll(all, "Closed local")
+      })
+    )
+  }
+
+  const undoing: ReadonlyArray<
+    readonly [before: "isolate" | "disable" | "open", after: "release" | "reset" | "close"]
+  > = [
+    ["isolate", "release"],
+    ["disable", "release"],
+    ["isolate", "reset"],
+    ["open", "reset"],
+    ["open", "close"]
+  ]
+  for (const [before, after] of undoing) {
+    it.effect(`${after} ends ${before} in all, whoever said it first`, () =>
+      Effect.gen(function* () {
+        const { at, processes, store } = yield* fleet(2)
+        yield* at(0).run(CircuitBreaker[before]("api"))
+        yield* pause()
+        assert.strictEqual((yield* deeds[after](store, "api", by)).state, "Closed")
+        yield* pause()
+        yield* expectAll(processes, "Closed local")
+        assert.deepStrictEqual((yield* Operator.list(store)).circuits, [])
+      })
+    )
+  }
+
+  it.effect("reset closes what a process has opened for itself, too", () =>
+    Effect.gen(function* () {
+      const { at, store } = yield* fleet(2)
+      yield* at(1).succeed
+      for (let i = 0; i < 6; i++) yield* Effect.andThen(at(0).fail, pause(50))
+      assert.strictEqual(yield* at(0).state, "Open")
+      yield* Operator.reset(store, "api")
+      yield* pause()
+      assert.strictEqual(yield* at(0).state, "Closed")
+    })
+  )
+
+  it.effect("changes nothing where there is nothing to change", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      yield* Operator.release(store, "api")
+      yield* Operator.close(store, "api")
+      assert.isUndefined(yield* Operator.inspect(store, "api"))
+      const { era } = yield* Operator.isolate(store, "api")
+      assert.strictEqual((yield* Operator.close(store, "api")).era, era)
+      assert.strictEqual((yield* Operator.inspect(store, "api"))?.era, era)
+      const brief = yield* Operator.disable(store, "api", { for: "1 minute" })
+      yield* TestClock.adjust("1 minute")
+      const over = yield* Operator.release(store, "api")
+      assert.deepStrictEqual([over.era, over.state, over.why], [brief.era, "Closed", "Expired"])
+    })
+  )
+
+  it.effect("keeps what goes on beneath: an opening keeps its end", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      const { until } = yield* Operator.open(store, "api", { for: "10 minutes" })
+      yield* TestClock.adjust("1 minute")
+      const forced = yield* Operator.isolate(store, "api", { for: "2 minutes" })
+      assert.deepStrictEqual([forced.beneath, forced.openings], ["Open", 1])
+      yield* TestClock.adjust("2 minutes")
+      const after = yield* Operator.inspect(store, "api")
+      assert(after?._tag === "Known")
+      assert.deepStrictEqual(
+        [after.state, after.until, after.why, after.beneath],
+        ["Open", until, "Expired", undefined]
+      )
+    })
+  )
+})
+
+describe("An operator", () => {
+  it.effect("has no voice: one process that lives alone still opens for itself and the fleet", () =>
+    Effect.gen(function* () {
+      const { processes, store } = yield* fleet(1)
+      for (let i = 0; i < 5; i++) {
+        assert.strictEqual((yield* Operator.list(store)).processes, 1)
+        yield* pause(1_000)
+      }
+      yield* openTogether(processes, 6)
+      assert.strictEqual((yield* Operator.list(store)).processes, 1)
+    })
+  )
+
+  it.effect("sees all that is not simply closed, in order, with a key or without", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+      yield* Operator.open(store, "b", { key: "k/%2", for: "1 minute" })
+      yield* Operator.isolate(store, "b", by)
+      yield* Operator.disable(store, "a")
+      yield* Operator.reset(store, "c")
+      yield* TestClock.adjust("1 second")
+      const { circuits } = yield* Operator.list(store)
+      assert.deepStrictEqual(
+        circuits.map((one) => one._tag === "Known" && [one.name, one.key, one.state, one.since, one.until, one.reason]),
+        [
+          ["a", undefined, "Disabled", now, undefined, "Disabled by hand"],
+          ["b", undefined, "Isolated", now, undefined, "maintenance"],
+          ["b", "k/%2", "Open", now, now + 60_000, "opened by hand"]
+        ]
+      )
+      assert.deepStrictEqual(yield* Operator.inspect(store, "b", { key: "k/%2" }), circuits[2])
+    })
+  )
+
+  it.effect("changes no record that it cannot read", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      const body = `{"v":2,"state":"Molten"}`
+      yield* store.swap({ circuit: "api", expectedEra: 0, body, ttl: undefined, listed: true })
+      for (const deed of Object.values(deeds)) {
+        const error = yield* Effect.flip(deed(store, "api"))
+        assert.strictEqual(error._tag, "UnreadableRecord")
+        assert.include(error.message, `"api"`)
+      }
+      assert.deepInclude(yield* Operator.inspect(store, "api"), { _tag: "Unreadable", name: "api", era: 1, body })
+      assert.strictEqual((yield* Operator.list(store)).circuits[0]?._tag, "Unreadable")
+    })
+  )
+
+  it.effect("fails where the store fails, instead of saying that it is done", () =>
+    Effect.gen(function* () {
+      const trouble = new Trouble()
+      const store = troubled(yield* SharedStore.makeMemory, trouble)
+      trouble.now = "fail"
+      const all = [Operator.list(store), Operator.inspect(store, "api"), Operator.isolate(store, "api")]
+      for (const one of all)
+        assert.strictEqual((yield* Effect.flip(one as Effect.Effect<unknown, Error>)).name, "StoreError")
+      trouble.only = ["swap"]
+      assert.include((yield* Effect.flip(Operator.reset(store, "api"))).message, "refused")
+    })
+  )
+
+  it.effect("is not lost among many: each of ten words at once is said, one after the other", () =>
+    Effect.gen(function* () {
+      const memory = yield* SharedStore.makeMemory
+      // Others come in between where an operation takes a while.
+      const store = { ...memory, swap: (swap: SharedStore.Swap) => Effect.andThen(Effect.yieldNow, memory.swap(swap)) }
+      const heard: Array<string> = []
+      const listening = Stream.runForEach(store.changes, (change) => Effect.sync(() => heard.push(change._tag)))
+      yield* Effect.forkChild(listening, { startImmediately: true })
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 10 }, (_, i) => i),
+        (i) => Operator.isolate(store, "api", { reason: `${i}` }),
+        { concurrency: "unbounded" }
+      )
+      const eras = answers.map(({ era }) => era).sort((a, b) => a - b)
+      assert.deepStrictEqual(
+        eras,
+        Array.from({ length: 10 }, (_, i) => i + 1)
+      )
+      yield* Effect.yieldNow
+      assert.strictEqual(heard.length, 10)
+    })
+  )
+
+  it("says what is wrong with what it is given", () => {
+    const store = { longestCircuit: 10 } as SharedStore.SharedStore
+    const wrong: ReadonlyArray<readonly [() => unknown, RegExp]> = [
+      [() => Operator.isolate(store, ""), /Operator\.isolate: name/],
+      [() => Operator.isolate(store, "api", { for: "soon" as never }), /Operator\.isolate: for must be a duration/],
+      [() => Operator.isolate(store, "api", { form: "1 minute" } as never), /form/],
+      [() => Operator.release(store, "api", { for: "1 minute" } as never), /for/],
+      [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason must be a text/],
+      [() => Operator.inspect(store, "api", { key: 7 as never }), /Operator\.inspect: key must be a text/],
+      [() => Operator.close(store, "12345678901"), /at most 10 characters .* got 11; longer ones are not shared/]
+    ]
+    for (const [run, message] of wrong) assert.throws(run, RangeError, message as never)
+  })
+})
