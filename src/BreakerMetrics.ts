@@ -9,7 +9,6 @@
  *
  * const program = Effect.gen(function* () {
  *   yield* Effect.succeed("hello").pipe(CircuitBreaker.protect("api"))
- *   yield* Metric.snapshot // what is new is found when somebody looks
  *   const seen = yield* Metric.snapshot
  *   return seen.filter(({ attributes, id }) => id === "circuit_breaker_calls_total" && attributes?.outcome === "success").map(({ state }) => state)
  * })
@@ -65,7 +64,10 @@ export interface Options {
   readonly maxSeries?: number | undefined
   /** Up to how long calls take that are counted together, or `false` to measure none. Default from 5 milliseconds to 30 seconds. */
   readonly durations?: ReadonlyArray<Duration.Input> | false | undefined
-  /** How often circuits are looked for that are new, if nobody reads metrics meanwhile. Default 10 seconds. */
+  /**
+   * How often it is seen to which keys are new, and which names are gone, if nobody reads metrics meanwhile. Names have their series
+   * from their first call on. Default 10 seconds.
+   */
   readonly interval?: Duration.Input | undefined
 }
 

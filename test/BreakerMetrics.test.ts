@@ -21,8 +21,8 @@ const metered = (
     Layer.provideMerge(Layer.succeed(Metric.MetricRegistry, new Map()))
   )
 
-/** What Prometheus would be given: the second reading knows what the first one found. */
-const scrape = Effect.andThen(PrometheusMetrics.format(), PrometheusMetrics.format())
+/** What Prometheus would be given. */
+const scrape = PrometheusMetrics.format()
 
 /** The value of a series, or nothing where there is no such series. */
 const valueOf = (page: string, series: string): number | undefined => {
@@ -124,6 +124,7 @@ describe("series", () => {
   it.effect("have no key unless asked, and then one for each, which ends with its circuit", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 5; i++) yield* succeed({ key: `k${i}` })
+      yield* scrape // keys are met at a look
       assert.strictEqual(yield* read("calls_total", { name: "api", key: "k4", outcome: "success" }), 1)
       const page = yield* scrape
       assert.notInclude(page, 'circuit_breaker_calls_total{name="api",outcome="success"}')
@@ -143,13 +144,17 @@ describe("series", () => {
     }).pipe(Effect.provide(metered({ maxSeries: 3 })))
   )
 
-  it.effect("are found by themselves when nobody looks", () =>
+  it.effect("are there from the first call on, and for a key after a while or a look", () =>
     Effect.gen(function* () {
-      yield* succeed()
+      yield* succeed({ key: "a" })
+      const first = yield* scrape
+      assert.include(first, 'circuit_breaker_openings_total{name="api"}')
+      assert.notInclude(first, 'key="a"')
+      assert.include(yield* scrape, 'key="a"')
+      yield* succeed({ key: "b" })
       yield* TestClock.adjust("10 seconds")
-      const first = yield* PrometheusMetrics.format()
-      assert.include(first, 'name="api"')
-    }).pipe(Effect.provide(metered()))
+      assert.include(yield* scrape, 'key="b"')
+    }).pipe(Effect.provide(metered({ keys: true })))
   )
 
   it.effect("end with their layer", () =>

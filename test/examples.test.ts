@@ -101,6 +101,27 @@ describe("the small examples", () => {
       "saved 5 (5 pulled)",
       "8 calls"
     ],
+    operator: [
+      "paid, paid",
+      "2 processes; nothing but Closed",
+      "not now: the bank is closed (fleet)",
+      "not now: the bank is closed (fleet)",
+      "2 processes; payments Isolated: the bank is closed",
+      "paid, paid"
+    ],
+    metrics: [
+      'circuit_breaker_calls_total{name="payments",outcome="success"} 0',
+      'circuit_breaker_calls_total{name="payments",outcome="failure"} 2',
+      'circuit_breaker_calls_total{name="payments",outcome="ignored"} 0',
+      'circuit_breaker_rejections_total{name="payments"} 1',
+      'circuit_breaker_openings_total{name="payments"} 1',
+      "1 of 2 circuits are healthy",
+      "circuit_breaker.name: payments",
+      "circuit_breaker.state: Open",
+      "circuit_breaker.scope: local",
+      "circuit_breaker.reason: Cooldown",
+      "circuit_breaker.detail: 2 failures in a row (limit 2)"
+    ],
     promises: [
       "user 1",
       "failed: connection refused",

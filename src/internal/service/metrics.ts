@@ -69,14 +69,17 @@ export class Series {
     this.shown = shown
     this.ofStore()
     this.discover()
+    registry.meeting.add(this.meet)
   }
 
-  /** Series for what is there since it was last looked, and none for what is there no longer. */
+  private readonly meet = (group: NamedGroup): void => this.add(group.name, () => this.ofGroup(group))
+
+  /** Series for what is there since it was last looked, and none for what is there no longer. Names are met when they come. */
   discover(): void {
     const there = new Set<string>()
     for (const group of this.registry.named()) {
       there.add(group.name)
-      this.add(group.name, () => this.ofGroup(group))
+      this.meet(group)
       if (!this.shown.keys) continue
       for (const circuit of group.circuits()) {
         const id = `${group.name}\n${circuit.key ?? ""}`
@@ -92,6 +95,7 @@ export class Series {
   }
 
   remove(): void {
+    this.registry.meeting.delete(this.meet)
     for (const one of [...this.own, ...[...this.subjects.values()].flat()]) one.remove()
     this.subjects.clear()
   }
@@ -199,7 +203,7 @@ export class Series {
     const { registry } = this
     this.own.push(
       this.gauge("known", "Circuits in memory", {}, () => {
-        // Whoever reads finds at the next reading what is new.
+        // Whoever reads finds at the next reading which keys are new, and for which names there is room.
         this.discover()
         return registry.count()
       }),
