@@ -25,9 +25,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Circuit from "./Circuit.ts"
+import type * as CircuitBreaker from "./CircuitBreaker.ts"
 import { type About, circuitId, fromBody, fromCircuitId } from "./internal/codec.ts"
 import { onlyFields } from "./internal/fields.ts"
 import { printable } from "./internal/printable.ts"
@@ -95,24 +95,12 @@ export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
 }
 
 /**
- * Which circuit of a name; without a key, the one for all keys.
- *
- * @category options
- * @since 0.1.0
- */
-export interface Target {
-  readonly key?: string | undefined
-}
-
-/**
  * Who does it, and why: both are kept, announced and logged by every process of the fleet.
  *
  * @category options
  * @since 0.1.0
  */
-export interface ByHand extends Target {
-  readonly reason?: string | undefined
-  readonly actor?: string | undefined
+export interface ByHand extends CircuitBreaker.ByHand {
   /** What the fleet's events call this program; `operator` if nothing is said. */
   readonly process?: string | undefined
 }
@@ -123,10 +111,7 @@ export interface ByHand extends Target {
  * @category options
  * @since 0.1.0
  */
-export interface ByHandFor extends ByHand {
-  /** A duration above 0. */
-  readonly for?: Duration.Input | undefined
-}
+export interface ByHandFor extends ByHand, CircuitBreaker.ByHandFor {}
 
 /** Who looks is no voice: the one that is said not to live. */
 const nobody = "operator"
@@ -201,7 +186,7 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 export const inspect = (
   store: SharedStore,
   name: string,
-  options?: Target
+  options?: CircuitBreaker.Target
 ): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
   const id = identify(store, "Operator.inspect", name, onlyFields("Operator.inspect", ["key"], options ?? {}))
   return Effect.map(Effect.all([store.load(id), Clock.currentTimeMillis]), ([stored, now]) =>
@@ -210,7 +195,7 @@ export const inspect = (
 }
 
 /** What the store calls the circuit, or a `RangeError` where it is not shared. */
-const identify = (store: SharedStore, operation: string, name: string, { key }: Target): string => {
+const identify = (store: SharedStore, operation: string, name: string, { key }: CircuitBreaker.Target): string => {
   const id = circuitId(circuitName(operation, name), keyByHand(operation, key))
   const { longestCircuit = Infinity } = store
   if (id.length <= longestCircuit) return id
@@ -225,14 +210,15 @@ interface Deed {
   readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
 }
 
-/** What may be said of every deed; and which of them last for as long as somebody says. */
-const said = ["key", "reason", "actor", "process"]
-const lasting: ReadonlySet<string> = new Set(["Operator.isolate", "Operator.disable", "Operator.open"])
+/** What may be said of every deed; and of one that lasts. */
+const fields = ["key", "reason", "actor", "process"]
+const lasting = [...fields, "for"]
 
 /** Moves the fleet's circuit to what `next` makes of it, also where somebody else comes in between. */
 const steer = (
   store: SharedStore,
   operation: string,
+  allowed: ReadonlyArray<string>,
   name: string,
   options: ByHandFor | undefined,
   deed: (by: {
@@ -241,7 +227,7 @@ const steer = (
     readonly millis: number | undefined
   }) => Deed
 ): Effect.Effect<Known, StoreError | UnreadableRecord> => {
-  const given = onlyFields(operation, lasting.has(operation) ? [...said, "for"] : said, options ?? {})
+  const given = onlyFields(operation, allowed, options ?? {})
   const key = keyByHand(operation, given.key)
   const circuit = identify(store, operation, name, given)
   const actor = optionalText(operation, "actor", given.actor)
@@ -282,7 +268,7 @@ const force = (
   name: string,
   options: ByHandFor | undefined
 ) =>
-  steer(store, `Operator.${verb}`, name, options, ({ actor, millis = Infinity, reason: said }) => {
+  steer(store, `Operator.${verb}`, lasting, name, options, ({ actor, millis = Infinity, reason: said }) => {
     const reason = printable(said ?? `${tag} by hand`)
     return {
       why: tag,
@@ -327,7 +313,7 @@ export const release = (
   name: string,
   options?: ByHand
 ): Effect.Effect<Known, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.release", name, options, () => ({ why: "Released", next: Circuit.release }))
+  steer(store, "Operator.release", fields, name, options, () => ({ why: "Released", next: Circuit.release }))
 
 /**
  * Opens a circuit as a trip would: it cools down for as long as `for` says, 30 seconds if nothing is said (the policy is not
@@ -341,7 +327,7 @@ export const open = (
   name: string,
   options?: ByHandFor
 ): Effect.Effect<Known, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.open", name, options, ({ actor, millis: openFor = 30_000, reason: said }) => {
+  steer(store, "Operator.open", lasting, name, options, ({ actor, millis: openFor = 30_000, reason: said }) => {
     const reason = printable(said ?? "opened by hand")
     const cause: Circuit.Cause = { why: "OpenedByHand", detail: reason, actor }
     return {
@@ -366,7 +352,7 @@ export const close = (
   name: string,
   options?: ByHand
 ): Effect.Effect<Known, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.close", name, options, () => ({
+  steer(store, "Operator.close", fields, name, options, () => ({
     why: "ClosedByHand",
     next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.close(under, now, noRamp))
   }))
@@ -382,4 +368,4 @@ export const reset = (
   name: string,
   options?: ByHand
 ): Effect.Effect<Known, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.reset", name, options, () => ({ why: "Reset", next: Circuit.reset }))
+  steer(store, "Operator.reset", fields, name, options, () => ({ why: "Reset", next: Circuit.reset }))

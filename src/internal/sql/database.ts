@@ -38,7 +38,10 @@ interface Announcing {
 
 const isAnnouncing = (sql: object): sql is Announcing => "listen" in sql && typeof sql.listen === "function"
 
-type Row = Readonly<Record<string, unknown>>
+export type Row = Readonly<Record<string, unknown>>
+
+/** So many rows are written by one statement: databases take no more than some ten thousand parameters. */
+export const batchSize = 500
 
 /** A database with the tables of a place: what differs between the kinds of databases is here. */
 export class Database {
@@ -73,6 +76,13 @@ export class Database {
 
   run(statement: Statement<object>): Effect.Effect<void, SqlError.SqlError> {
     return Effect.asVoid(statement.withoutTransform)
+  }
+
+  /** Writes rows, of which there is at least one. */
+  insert(table: Table, rows: ReadonlyArray<Row>): Statement<object> {
+    const { sql } = this
+    // The type wants it to be seen that there is one.
+    return sql`INSERT INTO ${this.table(table)} ${sql.insert(rows as unknown as readonly [Record<string, unknown>])}`
   }
 
   /** Writes a row, or takes the place of the one with the same key: `columns` get what was to be inserted. */

@@ -1,10 +1,9 @@
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { circuitId } from "../codec.ts"
-import { type Database, toNumber } from "./database.ts"
+import { type Database, type Row, toNumber } from "./database.ts"
 import { shortId } from "./trail.ts"
 
-type Row = Readonly<Record<string, unknown>>
 type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
 
 const optionalNumber = (value: unknown): number | undefined =>

@@ -4,7 +4,7 @@ import { circuitId } from "../codec.ts"
 import { inspect } from "../engine/inspection.ts"
 import type { Registry } from "../engine/registry.ts"
 import { healthOf } from "../service/health.ts"
-import { type Database, toNumber } from "./database.ts"
+import { batchSize, type Database, toNumber } from "./database.ts"
 import { shortId } from "./trail.ts"
 
 /** What the circuits of a name had counted at one moment. */
@@ -53,11 +53,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
     }
   })
 
-/** So many rows are written by one statement. */
-const batchSize = 500
-
 export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): Effect.Effect<void, SqlError> => {
-  const { sql } = database
   const rows = snapshots.map(({ at, failureRate, inFlight, name, ...counted }) => ({
     id: globalThis.crypto.randomUUID(),
     at,
@@ -70,14 +66,7 @@ export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): E
   const batches = Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, i) =>
     rows.slice(i * batchSize, (i + 1) * batchSize)
   )
-  return Effect.forEach(
-    batches,
-    (batch) =>
-      database.run(
-        sql`INSERT INTO ${database.table("_snapshots")} ${sql.insert(batch as unknown as readonly [Record<string, unknown>])}`
-      ),
-    { discard: true }
-  )
+  return Effect.forEach(batches, (batch) => database.run(database.insert("_snapshots", batch)), { discard: true })
 }
 
 /** A name for an index, which takes no long ones. */

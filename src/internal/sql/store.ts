@@ -20,9 +20,7 @@ import {
   type SwapAnswer,
   type Tally
 } from "../../SharedStore.ts"
-import { type Database, toNumber } from "./database.ts"
-
-type Row = Readonly<Record<string, unknown>>
+import { type Database, type Row, toNumber } from "./database.ts"
 
 /** What has ended is deleted this often by each process; until then it is only not looked at. */
 const sweepMillis = 60_000

@@ -3,12 +3,13 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as MutableList from "effect/MutableList"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import { circuitId } from "../codec.ts"
 import { quietly } from "../engine/logEvent.ts"
-import type { Database } from "./database.ts"
+import { batchSize, type Database } from "./database.ts"
 
 /** What a trail is written with, checked. */
 export interface Writing {
@@ -21,13 +22,9 @@ export interface Writing {
   readonly maxPending: number
 }
 
-/** So many rows are written by one statement: databases take no more than some ten thousand parameters. */
-const batchSize = 500
 const longestPauseMillis = 30_000
 
-type Row = Readonly<Record<string, string | number | null>>
-
-type NonEmpty = readonly [Record<string, unknown>, ...Array<Record<string, unknown>>]
+type Line = Readonly<Record<string, string | number | null>>
 
 const whole = (n: number | undefined): number | null => (n === undefined ? null : Math.round(n))
 
@@ -49,7 +46,7 @@ export const shortId = (id: string): string => {
 export class Trail {
   private readonly database: Database
   private readonly writing: Writing
-  private pending: Array<Row> = []
+  private readonly pending = MutableList.make<Line>()
   private written = 0
   private dropped = 0
   private serial = 0
@@ -73,14 +70,14 @@ export class Trail {
   note(event: BreakerEvent, own: string | undefined): void {
     if (event._tag !== "Transition" || (event.process !== undefined && event.process !== own)) return
     if (this.pending.length >= this.writing.maxPending) {
-      this.pending.shift()
+      MutableList.take(this.pending)
       this.dropped++
     }
-    this.pending.push(this.toRow(event))
+    MutableList.append(this.pending, this.toRow(event))
     Deferred.doneUnsafe(this.arrived, Exit.void)
   }
 
-  private toRow(event: Transition): Row {
+  private toRow(event: Transition): Line {
     const { actor, at, circuit, counts, detail, era, from, key, lastedMillis, mode, openings, scope, to, why } = event
     const id = shortId(circuitId(circuit, key))
     const since = this.downSince.get(id)
@@ -144,33 +141,32 @@ export class Trail {
 
   private get batches(): Effect.Effect<void, SqlError> {
     return Effect.suspend(() => {
-      const batch = this.pending.slice(0, batchSize)
+      const batch = MutableList.toArrayN(this.pending, batchSize)
+      const { dropped } = this
       if (batch.length === 0) {
         this.arrived = Deferred.makeUnsafe<void>()
         return Effect.void
       }
       return Effect.flatMap(this.database.apart(this.write(batch)), () => {
         // What found no room meanwhile was taken from the front.
-        const last = batch.at(-1)
-        const done = last === undefined ? 0 : this.pending.indexOf(last) + 1
-        this.pending.splice(0, done)
+        MutableList.takeNVoid(this.pending, batch.length - (this.dropped - dropped))
         this.written += batch.length
         return this.batches
       })
     })
   }
 
-  private write(batch: ReadonlyArray<Row>): Effect.Effect<void, SqlError> {
+  private write(batch: ReadonlyArray<Line>): Effect.Effect<void, SqlError> {
     const { database } = this
     const { sql } = database
-    const insert = sql`INSERT INTO ${database.table("_events")} ${sql.insert(batch as NonEmpty)}`
+    const insert = database.insert("_events", batch)
     // Said twice, as after an answer that was lost, it is there once.
     const ignoring =
       database.dialect === "mysql" ? sql`ON DUPLICATE KEY UPDATE id = id` : sql`ON CONFLICT (id) DO NOTHING`
-    const states = new Map<string, Row>()
+    const states = new Map<string, Line>()
     for (const row of batch) {
       const owner = row["scope"] === "fleet" ? "" : this.writing.run
-      const state: Row = {
+      const state: Line = {
         circuit_id: row["circuit_id"] ?? "",
         owner,
         circuit: row["circuit"] ?? "",
@@ -191,12 +187,12 @@ export class Trail {
   }
 
   /** The latest of each; one that is older than what is there changes nothing. */
-  private writeStates(states: ReadonlyArray<Row>): Effect.Effect<void, SqlError> {
+  private writeStates(states: ReadonlyArray<Line>): Effect.Effect<void, SqlError> {
     const { database } = this
     const { sql } = database
     const columns = ["state", "since", "why", "detail", "actor", "openings", "ends_at"]
     const table = database.table("_states")
-    const insert = sql`INSERT INTO ${table} ${sql.insert(states as NonEmpty)}`
+    const insert = database.insert("_states", states)
     if (database.dialect === "mysql") {
       // `since` last: the others look at the one that was there.
       const newer = (column: string) =>
