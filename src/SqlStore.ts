@@ -9,7 +9,7 @@
  * **What it costs**
  *
  * A call costs no statement. Each process asks once per `syncInterval` for all that is not Closed; everything else is said only
- * when calls fail: two statements for a ballot, a look and a transaction of six (and the announcement) for a move of the fleet's. On PostgreSQL the others
+ * when calls fail: two statements for a ballot, a look and a transaction of six (eight on PostgreSQL) for a move of the fleet's. On PostgreSQL the others
  * hear of it by LISTEN and NOTIFY, which takes one connection; elsewhere they look every `pollInterval`. The clock is the
  * database's. Everything ends by itself but what people forced without an end.
  *

@@ -195,7 +195,7 @@ export class Store implements SharedStore {
     const { database } = this
     const denied = (record: Stored | undefined): SwapAnswer => ({ swapped: false, record })
     const locked = database.sql.withTransaction(
-      Effect.flatMap(this.nextEra, (era) =>
+      Effect.flatMap(Effect.andThen(this.readCommitted, this.nextEra), (era) =>
         Effect.flatMap(this.one(circuit), (current) =>
           isOfEra(current, expectedEra) ? this.write(request, era) : Effect.succeed(denied(current))
         )
@@ -208,6 +208,15 @@ export class Store implements SharedStore {
         isOfEra(current, expectedEra) ? locked : Effect.succeed(denied(current))
       )
     )
+  }
+
+  /**
+   * The lock is what orders swaps. Where the database's default is stricter, all who wait for it would fail when it is given up,
+   * and no number of attempts would be enough for many.
+   */
+  private get readCommitted(): Effect.Effect<void, SqlError> {
+    const { dialect, sql } = this.database
+    return dialect === "pg" ? this.database.run(sql`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`) : Effect.void
   }
 
   /** Greater than any before. Who has it holds the lock of all swaps until his transaction ends. */
