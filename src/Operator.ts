@@ -26,13 +26,16 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { ImportError } from "./BreakerStore.ts"
 import * as Circuit from "./Circuit.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
 import { type About, circuitId, fromBody, fromCircuitId } from "./internal/codec.ts"
+import * as exported from "./internal/exported.ts"
 import { onlyFields } from "./internal/fields.ts"
 import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
-import { circuitName, keyByHand, optionalMillis, optionalText } from "./internal/service/options.ts"
+import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
 import { type SharedStore, type Stored, StoreError } from "./SharedStore.ts"
 
 /**
@@ -144,7 +147,11 @@ const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, about: Abo
   }
 }
 
-interface Identity {
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Identity {
   readonly name: string
   readonly key: string | undefined
 }
@@ -172,8 +179,7 @@ export const list = (
     processes: live
   }))
 
-const byName = (a: Known | Unreadable, b: Known | Unreadable): number =>
-  compare(a.name, b.name) || compare(a.key ?? "", b.key ?? "")
+const byName = (a: Identity, b: Identity): number => compare(a.name, b.name) || compare(a.key ?? "", b.key ?? "")
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
@@ -369,3 +375,93 @@ export const reset = (
   options?: ByHand
 ): Effect.Effect<Known, StoreError | UnreadableRecord> =>
   steer(store, "Operator.reset", fields, name, options, () => ({ why: "Reset", next: Circuit.reset }))
+
+// ---- Moving ---------------------------------------------------------------------------------------------------------
+
+/**
+ * All circuits that {@link list} has, as JSON, in the form of `BreakerStore.exportAll`: for {@link importAll}, and for
+ * `BreakerStore.importAll`. What this version cannot read is not in it, and said.
+ *
+ * @category moving
+ * @since 0.1.0
+ */
+export const exportAll = (
+  store: SharedStore
+): Effect.Effect<
+  { readonly json: string; readonly circuits: number; readonly unreadable: ReadonlyArray<Unreadable> },
+  StoreError
+> =>
+  Effect.map(Effect.all([store.list(nobody, 0), Clock.currentTimeMillis]), ([{ records }, now]) => {
+    const circuits: Array<exported.Moved> = []
+    const unreadable: Array<Unreadable> = []
+    for (const { age, body, circuit, era } of records) {
+      const id = fromCircuitId(circuit)
+      const record = fromBody(body, now - age)
+      if (id === undefined || record === undefined) {
+        unreadable.push({ _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body })
+        continue
+      }
+      const state = Circuit.expire(record.circuit, now)
+      if (exported.isWorthMoving(state, now)) circuits.push({ ...id, state })
+    }
+    circuits.sort(byName)
+    return { json: exported.write(circuits, now, now), circuits: circuits.length, unreadable: unreadable.sort(byName) }
+  })
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ImportOptions extends Omit<ByHand, "key"> {
+  /** Is called after each circuit, with how many are done. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/**
+ * Makes circuits what the text says that `exportAll` gave, of this store or of another, in all processes, and answers how many
+ * that were. Time went on meanwhile: an opening keeps its end. Circuits that are not in the text stay as they are. Records
+ * that cannot be read are not overwritten, and said. A text that cannot be read changes nothing, and fails with an `ImportError`.
+ *
+ * @category moving
+ * @since 0.1.0
+ */
+export const importAll = (
+  store: SharedStore,
+  json: string,
+  options?: ImportOptions
+): Effect.Effect<
+  { readonly circuits: number; readonly unreadable: ReadonlyArray<Identity> },
+  StoreError | ImportError
+> => {
+  const operation = "Operator.importAll"
+  const { onProgress, ...by } = onlyFields(operation, ["reason", "actor", "process", "onProgress"], options ?? {})
+  const progress = optionalFunction(operation, "onProgress", onProgress)
+  for (const [field, value] of Object.entries(by)) optionalText(operation, field, value)
+  const taking = ({ key, name, state }: exported.Moved) =>
+    steer(store, operation, fields, name, { ...by, key }, ({ reason = "imported" }) => ({
+      why: "Imported",
+      reason,
+      next: exported.takeOn(state)
+    }))
+  return Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const read = exported.read(json, now, now)
+    // A name or a key that is too long is found before anything is changed.
+    const all = Result.flatMap(read, (circuits) =>
+      Result.try({ try: () => circuits.map(taking), catch: (error) => String(error) })
+    )
+    if (Result.isFailure(all)) return yield* new ImportError({ message: `importAll: ${all.failure}` })
+    let done = 0
+    const refused = yield* Effect.forEach(
+      all.success,
+      (one) =>
+        Effect.as(one, undefined).pipe(
+          Effect.catchTag("UnreadableRecord", ({ key, name }) => Effect.succeed({ name, key })),
+          Effect.tap(() => Effect.sync(() => progress?.(++done, all.success.length)))
+        ),
+      { concurrency: 8 }
+    )
+    const unreadable = refused.filter((id) => id !== undefined)
+    return { circuits: refused.length - unreadable.length, unreadable }
+  })
+}

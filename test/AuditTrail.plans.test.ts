@@ -42,6 +42,8 @@ const questions: Readonly<Record<string, Effect.Effect<unknown, unknown, AuditTr
   "what opened within a day": AuditTrail.openedWithin(),
   "the history of one": AuditTrail.history("c7"),
   "its next page": AuditTrail.history("c7", { before: Date.now() - 30 * 86_400_000 }),
+  "the history of all": AuditTrail.latest(),
+  "its page before a line": AuditTrail.latest({ before: { at: Date.now() - 30 * 86_400_000, id: "x" } }),
   "transitions per day, of a month": AuditTrail.transitionsPerDay(),
   "the longest openings of a month": AuditTrail.longestOpenings(),
   "the time to recover, of a week": AuditTrail.timeToRecover({ within: "7 days" }),

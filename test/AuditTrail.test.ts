@@ -187,6 +187,30 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
   )
 
   live(
+    "goes back line by line, without loss, where many are of one moment, of one circuit and of all",
+    Effect.gen(function* () {
+      for (let i = 0; i < 20; i++) yield* CircuitBreaker.isolate(i % 2 === 0 ? "even" : "odd", { reason: `${i}` })
+      yield* written(20)
+      const all = (page: (options: AuditTrail.Page) => ReturnType<typeof AuditTrail.latest>) =>
+        Effect.gen(function* () {
+          const lines: Array<string | undefined> = []
+          let before: AuditTrail.Page["before"]
+          for (;;) {
+            const some = yield* page({ limit: 3, before })
+            lines.push(...some.map(({ detail }) => detail))
+            before = some.at(-1)
+            if (before === undefined) return lines.map(Number).sort((a, b) => a - b)
+          }
+        })
+      assert.deepStrictEqual(yield* all(AuditTrail.latest), [...Array(20).keys()])
+      assert.deepStrictEqual(
+        yield* all((page) => AuditTrail.history("even", page)),
+        [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+      )
+    })
+  )
+
+  live(
     "is pruned in batches, and keeps what is not old",
     Effect.gen(function* () {
       for (let i = 0; i < 25; i++) yield* CircuitBreaker.isolate("api", { key: `${i}` })

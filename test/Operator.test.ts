@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import { expectAll, fleet, openTogether, pause, Trouble, transitions, troubled } from "./support/fleet.ts"
 
@@ -212,4 +212,110 @@ describe("An operator", () => {
     ]
     for (const [run, message] of wrong) assert.throws(run, RangeError, message as never)
   })
+})
+
+describe("Circuits moved from store to store by an operator", () => {
+  const various = Effect.gen(function* () {
+    const store = yield* SharedStore.makeMemory
+    yield* isolate(store, "a", { ...by, for: "1 hour" })
+    yield* disable(store, "b", { key: "k/1" })
+    yield* open(store, "c", { for: "10 minutes" })
+    return store
+  })
+  const told = (store: SharedStore.SharedStore) =>
+    Effect.map(Operator.list(store), ({ circuits }) =>
+      circuits.map((one) => (one._tag === "Known" ? [one.name, one.key, one.state, one.until, one.openings] : one))
+    )
+
+  it.effect("are what they were, with their ends, though time went on", () =>
+    Effect.gen(function* () {
+      const from = yield* various
+      const before = yield* told(from)
+      const { circuits, json, unreadable } = yield* Operator.exportAll(from)
+      assert.deepStrictEqual([circuits, unreadable], [3, []])
+      yield* TestClock.adjust("1 minute")
+      const to = yield* SharedStore.makeMemory
+      const progress: Array<readonly [number, number]> = []
+      const brought = yield* Operator.importAll(to, json, {
+        ...by,
+        onProgress: (done, total) => progress.push([done, total])
+      })
+      assert.deepStrictEqual(brought, { circuits: 3, unreadable: [] })
+      assert.deepStrictEqual(progress, [
+        [1, 3],
+        [2, 3],
+        [3, 3]
+      ])
+      assert.deepStrictEqual(yield* told(to), before)
+      const known = yield* Operator.inspect(to, "a")
+      assert(known?._tag === "Known")
+      assert.deepStrictEqual([known.why, known.actor, known.process], ["Imported", "ann", "console"])
+    })
+  )
+
+  it.effect("hold in a fleet that is already something else", () =>
+    Effect.gen(function* () {
+      const { json } = yield* Operator.exportAll(yield* various)
+      const { at, processes, store } = yield* fleet(2)
+      for (const process of processes) yield* process.run(CircuitBreaker.disable("a", { reason: "other" }))
+      yield* pause()
+      yield* Operator.importAll(store, json)
+      yield* pause()
+      for (const process of processes) assert.strictEqual(yield* process.run(CircuitBreaker.state("a")), "Isolated")
+      assert.strictEqual(yield* at(0).run(CircuitBreaker.state("b", { key: "k/1" })), "Disabled")
+      assert.strictEqual(yield* at(1).run(CircuitBreaker.state("c")), "Open")
+    })
+  )
+
+  it.effect("go to a process, too, by the same text", () =>
+    Effect.gen(function* () {
+      const { json } = yield* Operator.exportAll(yield* various)
+      const state = Effect.andThen(BreakerStore.importAll(json), CircuitBreaker.state("a"))
+      assert.strictEqual(yield* Effect.provide(state, BreakerStore.layerMemory), "Isolated")
+    })
+  )
+
+  it.effect("leave a record alone that this version cannot read, and say so", () =>
+    Effect.gen(function* () {
+      const from = yield* various
+      const { json } = yield* Operator.exportAll(from)
+      const to = yield* SharedStore.makeMemory
+      const newer = { circuit: "a", expectedEra: 0, body: '{"v":2}', ttl: undefined, listed: true }
+      yield* to.swap(newer)
+      assert.deepStrictEqual(yield* Operator.importAll(to, json), {
+        circuits: 2,
+        unreadable: [{ name: "a", key: undefined }]
+      })
+      assert.strictEqual((yield* to.load("a"))?.body, '{"v":2}')
+      const again = yield* Operator.exportAll(to)
+      assert.deepStrictEqual([again.circuits, again.unreadable.map(({ body }) => body)], [2, ['{"v":2}']])
+    })
+  )
+
+  const wrong: ReadonlyArray<readonly [text: string, says: RegExp]> = [
+    ["", /JSON/],
+    ["{}", /version/],
+    ['{"version":2,"at":0,"circuits":[]}', /version/],
+    ['{"version":1,"at":0,"circuits":[{"circuit":"a","state":{"_tag":"Ajar"}}]}', /state/]
+  ]
+  it.effect.each(wrong)("are not moved by %s", ([text, says]) =>
+    Effect.gen(function* () {
+      const store = yield* various
+      const before = yield* told(store)
+      const error = yield* Effect.flip(Operator.importAll(store, text))
+      assert.strictEqual(error._tag, "ImportError")
+      assert.match(error.message, says)
+      assert.deepStrictEqual(yield* told(store), before)
+    })
+  )
+
+  it.effect("are none where one of them has a key that is too long", () =>
+    Effect.gen(function* () {
+      const { json } = yield* Operator.exportAll(yield* various)
+      const to = yield* SharedStore.makeMemory
+      const error = yield* Effect.flip(Operator.importAll(to, json.replace("k/1", "k".repeat(10_000))))
+      assert.match(error.message, /key must have at most/)
+      assert.deepStrictEqual(yield* told(to), [])
+    })
+  )
 })

@@ -35,7 +35,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/storeOptions"
     ]
   ],
-  ["contract", ["SharedStore", "internal/record", "internal/quorum", "QuorumStore"]],
+  ["contract", ["SharedStore", "internal/record", "internal/exported", "internal/quorum", "QuorumStore"]],
   [
     "engine",
     [

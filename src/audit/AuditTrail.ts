@@ -311,6 +311,35 @@ export const openedWithin = (
 }
 
 /**
+ * Which lines, of those that there are.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Page {
+  /** How many lines at most. Default 100. */
+  readonly limit?: number | undefined
+  /** Only what was before: the last line of the page before this one, or a time in milliseconds since 1970. */
+  readonly before?: number | Pick<questions.Entry, "at" | "id"> | undefined
+}
+
+const pageFields = {
+  limit: Schema.optional(count),
+  before: Schema.optional(Schema.Union([Schema.Finite, Schema.Struct({ at: Schema.Finite, id: Schema.String })]))
+}
+
+/**
+ * What all circuits did, the latest first.
+ *
+ * @category questions
+ * @since 0.1.0
+ */
+export const latest = (options?: Page): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
+  const { before, limit = 100 } = decodeOrThrow("AuditTrail.latest", pageFields, options ?? {})
+  return use((database) => questions.history(database, { circuit: undefined, limit, before }))
+}
+
+/**
  * What one circuit did, the latest first.
  *
  * @category questions
@@ -318,29 +347,17 @@ export const openedWithin = (
  */
 export const history = (
   name: string,
-  options?: {
-    readonly key?: string | undefined
-    readonly limit?: number | undefined
-    readonly before?: number | undefined
-  }
+  options?: Page & { readonly key?: string | undefined }
 ): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
   const {
     before,
     key,
     limit = 100
-  } = decodeOrThrow(
-    "AuditTrail.history",
-    {
-      key: Schema.optional(Schema.String),
-      limit: Schema.optional(count),
-      before: Schema.optional(Schema.Finite)
-    },
-    options ?? {}
-  )
+  } = decodeOrThrow("AuditTrail.history", { ...pageFields, key: Schema.optional(Schema.String) }, options ?? {})
   if (typeof name !== "string" || name === "") {
     throw new RangeError(`AuditTrail.history: name must be a text that is not empty, got ${show(name)}`)
   }
-  return use((database) => questions.history(database, { name, key, limit, before }))
+  return use((database) => questions.history(database, { circuit: { name, key }, limit, before }))
 }
 
 /**

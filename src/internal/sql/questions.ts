@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import { circuitId } from "../codec.ts"
-import { type Database, type Row, toNumber } from "./database.ts"
+import { type Database, type Row, type Table, toNumber } from "./database.ts"
 import { shortId } from "./trail.ts"
 
 type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
@@ -150,21 +151,31 @@ export const opened = (database: Database, { limit, within }: Window): Asked<Ope
   )
 }
 
+/** Where a page ends and the next one begins: all lines of that time, or this line. */
+export type Before = number | Pick<Entry, "at" | "id">
+
 export const history = (
   database: Database,
   of: {
-    readonly name: string
-    readonly key: string | undefined
+    /** Of which circuit; of all if nothing. */
+    readonly circuit: { readonly name: string; readonly key: string | undefined } | undefined
     readonly limit: number
-    readonly before: number | undefined
+    readonly before: Before | undefined
   }
 ): Asked<Entry> => {
   const { sql } = database
-  const before = of.before === undefined ? sql`` : sql`AND at < ${database.big(Math.floor(of.before))}`
+  const { before, circuit, limit } = of
+  const whose = circuit === undefined ? sql`1 = 1` : sql`circuit_id = ${shortId(circuitId(circuit.name, circuit.key))}`
+  const at = database.big(Math.floor(typeof before === "object" ? before.at : (before ?? 0)))
+  const when =
+    before === undefined
+      ? sql``
+      : typeof before === "number"
+        ? sql`AND at < ${at}`
+        : sql`AND at <= ${at} AND (at < ${at} OR id < ${before.id})`
   return Effect.map(
-    database.rows(sql`SELECT * FROM ${database.table("_events")}
-      WHERE circuit_id = ${shortId(circuitId(of.name, of.key))} ${before}
-      ORDER BY at DESC, id DESC LIMIT ${sql.literal(String(of.limit))}`),
+    database.rows(sql`SELECT * FROM ${database.table("_events")} WHERE ${whose} ${when}
+      ORDER BY at DESC, id DESC LIMIT ${sql.literal(String(limit))}`),
     (rows) => rows.map(toEntry)
   )
 }
@@ -218,45 +229,69 @@ export const recovery = (
   )
 }
 
-/** Deletes so many rows at a time, until none is left. */
+interface Pruning {
+  readonly batch: number
+  readonly closedFor: number
+  readonly olderThan: number
+}
+
+/** Deletes so many rows at a time, until none is left, and says after each batch how many that were until then. */
 export const prune = (
   database: Database,
-  { batch, closedFor, olderThan }: { readonly batch: number; readonly closedFor: number; readonly olderThan: number }
+  { batch, closedFor, olderThan }: Pruning,
+  progress: (deleted: number) => void = () => {}
 ): Effect.Effect<number, SqlError> => {
   const { now, sql } = database
   const size = sql.literal(String(batch))
-  const old = (table: "_events" | "_snapshots"): Effect.Effect<number, SqlError> => {
+  let deleted = 0
+  const inBatches = (
+    table: Table,
+    {
+      condition,
+      key,
+      of,
+      time
+    }: {
+      readonly key: string
+      readonly time: string
+      readonly condition: Fragment
+      readonly of: (rows: ReadonlyArray<Row>) => Fragment
+    }
+  ) => {
     const name = database.table(table)
-    const ids = database.rows(
-      sql`SELECT id FROM ${name} WHERE at < ${now} - ${database.big(olderThan)} ORDER BY at LIMIT ${size}`
+    // In order of time, or some databases read all of it.
+    const found = database.rows(
+      sql`SELECT ${sql.literal(key)} FROM ${name} WHERE ${condition} ORDER BY ${sql.literal(time)} LIMIT ${size}`
     )
-    return Effect.flatMap(ids, (rows) => {
-      if (rows.length === 0) return Effect.succeed(0)
-      const gone = database.run(
-        sql`DELETE FROM ${name} WHERE ${sql.in(
-          "id",
-          rows.map((row) => String(row["id"]))
-        )}`
-      )
-      const rest = rows.length < batch ? Effect.succeed(0) : old(table)
-      return Effect.andThen(
-        gone,
-        Effect.map(rest, (more) => rows.length + more)
-      )
+    const all: Effect.Effect<void, SqlError> = Effect.flatMap(found, (rows) => {
+      if (rows.length === 0) return Effect.void
+      // What became young again in between stays.
+      const gone = database.run(sql`DELETE FROM ${name} WHERE ${of(rows)} AND ${condition}`)
+      return Effect.andThen(gone, () => {
+        deleted += rows.length
+        progress(deleted)
+        return rows.length < batch ? Effect.void : all
+      })
     })
+    return all
   }
-  const states = database.table("_states")
-  const closed = Effect.flatMap(
-    database.rows(
-      sql`SELECT COUNT(*) AS n FROM ${states} WHERE state = 'Closed' AND since < ${now} - ${database.big(closedFor)}`
-    ),
-    ([row]) =>
-      Effect.as(
-        database.run(sql`DELETE FROM ${states} WHERE state = 'Closed' AND since < ${now} - ${database.big(closedFor)}`),
-        toNumber(row?.["n"] ?? 0)
-      )
-  )
-  return Effect.map(Effect.all([old("_events"), old("_snapshots"), closed]), (all) =>
-    all.reduce((sum, n) => sum + n, 0)
+  const old = {
+    key: "id",
+    time: "at",
+    condition: sql`at < ${now} - ${database.big(olderThan)}`,
+    of: (rows: ReadonlyArray<Row>) => {
+      const ids = rows.map((row) => String(row["id"]))
+      return sql`${sql.in("id", ids)}`
+    }
+  }
+  const closed = {
+    key: "circuit_id, owner",
+    time: "since",
+    condition: sql`state = 'Closed' AND since < ${now} - ${database.big(closedFor)}`,
+    of: (rows: ReadonlyArray<Row>) =>
+      sql`(circuit_id, owner) IN (${sql.csv(rows.map((row) => sql`(${row["circuit_id"]}, ${row["owner"]})`))})`
+  }
+  return Effect.all([inBatches("_events", old), inBatches("_snapshots", old), inBatches("_states", closed)]).pipe(
+    Effect.map(() => deleted)
   )
 }

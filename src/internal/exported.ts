@@ -1,0 +1,67 @@
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Circuit from "../Circuit.ts"
+import * as Fleet from "../Fleet.ts"
+import { Written } from "./codec.ts"
+
+/** The circuits of a store, as text. */
+const Exported = Schema.fromJsonString(
+  Schema.Struct({
+    /** The version of this format. */
+    version: Schema.Literal(1),
+    /** Wall clock, milliseconds since 1970. */
+    at: Schema.Finite,
+    circuits: Schema.Array(
+      Schema.Struct({ circuit: Schema.NonEmptyString, key: Schema.optionalKey(Schema.String), state: Written })
+    )
+  })
+)
+
+/** A circuit on its way from a store to another. */
+export interface Moved {
+  readonly name: string
+  readonly key: string | undefined
+  readonly state: Circuit.Circuit
+}
+
+/** A place for a probe cannot be moved: an opening whose cooldown is over stands for it. */
+const portable = (circuit: Circuit.Circuit, now: number): Circuit.Circuit =>
+  circuit._tag === "HalfOpen"
+    ? Circuit.force(circuit, "Isolated", now, { until: now, reason: "", actor: undefined }).under
+    : circuit
+
+/** What has no memory is as good as nothing. */
+export const isWorthMoving = (circuit: Circuit.Circuit, now: number): boolean =>
+  circuit._tag !== "Closed" || Circuit.openings(circuit, now) > 0
+
+/** The text of circuits, whose times are those of a clock that says `now` when the wall clock says `at`. */
+export const write = (circuits: ReadonlyArray<Moved>, now: number, at: number): string =>
+  Schema.encodeSync(Exported)({
+    version: 1,
+    at,
+    circuits: circuits.map(({ key, name, state }) => ({
+      circuit: name,
+      ...(key === undefined ? {} : { key }),
+      state: Fleet.shift(portable(state, now), -now)
+    }))
+  })
+
+/** The circuits of a text, by a clock that says `now` when the wall clock says `at`; or what is wrong with the text. */
+export const read = (text: unknown, now: number, at: number): Result.Result<ReadonlyArray<Moved>, string> =>
+  Result.mapBoth(Schema.decodeUnknownResult(Exported)(text), {
+    onFailure: (error) => String(error),
+    onSuccess: (exported) => {
+      // On the way time went on.
+      const written = now - Math.max(0, at - exported.at)
+      return exported.circuits.map(({ circuit: name, key, state }) => ({
+        name,
+        key,
+        state: Fleet.shift(state, written)
+      }))
+    }
+  })
+
+/** What a circuit becomes that takes a state on. */
+export const takeOn =
+  (state: Circuit.Circuit) =>
+  (from: Circuit.Circuit): Circuit.Circuit => ({ ...state, era: from.era + 1 })
