@@ -102,6 +102,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     [
       "Operator",
       "internal/connecting",
+      "internal/redis/client",
       "internal/redis/scripts",
       "RedisStore",
       "internal/sql/database",
@@ -174,7 +175,14 @@ const edges: ReadonlyArray<string> = [
 const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<string>]> = [
   [
     "effect/persistence/",
-    ["internal/redis/scripts", "RedisStore", "EffectCircuitBreaker", "queue/JobBreaker", "internal/promise/redis"]
+    [
+      "internal/redis/client",
+      "internal/redis/scripts",
+      "RedisStore",
+      "EffectCircuitBreaker",
+      "queue/JobBreaker",
+      "internal/promise/redis"
+    ]
   ],
   [
     "effect/sql/",
@@ -204,7 +212,7 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
 ]
 
 /** Packages that users may have, loaded only where one asks for them. */
-const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [["redis", "internal/promise/redis"]]
+const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [["redis", "internal/redis/client"]]
 
 const order = floors.flatMap(([, files]) => files)
 const floorOf = (file: string) => floors.findIndex(([, files]) => files.includes(file))

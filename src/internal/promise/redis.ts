@@ -1,12 +1,11 @@
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
 import type * as Scope from "effect/Scope"
 import { layerShared } from "../../BreakerStore.ts"
 import * as RedisStore from "../../RedisStore.ts"
 import { connecting, type Session } from "../connecting.ts"
+import { connect, load, type Package, whenEnded } from "../redis/client.ts"
 import { ConfigurationError } from "./errors.ts"
 
 export interface RedisOptions {
@@ -15,9 +14,9 @@ export interface RedisOptions {
   readonly process?: string | undefined
 }
 
-const load = async () => {
+const loaded = async (): Promise<Package> => {
   try {
-    return await import("redis")
+    return await load()
   } catch (cause) {
     const error = new ConfigurationError("redis: it needs the package redis, which is not installed")
     error.cause = cause
@@ -25,69 +24,10 @@ const load = async () => {
   }
 }
 
-type Client = ReturnType<Awaited<ReturnType<typeof load>>["createClient"]>
-
-/** A server that takes a connection and says nothing is no server. */
-const connectMillis = 5_000
-
-const failed = (cause: unknown) => new Redis.RedisError({ cause })
-
-/** Runs until it ends, and is gone with the scope, whatever it was doing. */
-const open = (make: () => Client): Effect.Effect<Client, Redis.RedisError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const client = make()
-      // Before it connects: its sockets keep no process alive, not even while they wait for a greeting.
-      client.unref()
-      // Whoever waits for it hears of it elsewhere; an event that nobody hears would end the process.
-      client.on("error", () => {})
-      return client
-    }),
-    (client) => Effect.sync(() => client.isOpen && client.destroy())
-  ).pipe(
-    Effect.tap((client) =>
-      Effect.tryPromise({ try: () => client.connect(), catch: failed }).pipe(
-        Effect.timeoutOrElse({
-          duration: connectMillis,
-          orElse: () => Effect.fail(failed(new Error(`no answer within ${connectMillis} ms`)))
-        })
-      )
-    )
-  )
-
-const whenEnded = (client: Client, then: () => void): void => {
-  client.once("end", then)
-  client.once("error", then)
-  if (!client.isOpen) then()
-}
-
-/**
- * A connection that keeps no process alive: its sockets do not, and it does not come back by itself, as the timers for that
- * would. It is built again when it ends.
- */
-const session = (
-  { createClient }: Awaited<ReturnType<typeof load>>,
-  { prefix, url }: RedisOptions
-): Effect.Effect<Session, unknown, Scope.Scope> =>
+/** A connection that is built again when it ends. */
+const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    const client = yield* open(() =>
-      createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: false } })
-    )
-    const redis = yield* Redis.make({
-      send: <A>(command: string, ...args: ReadonlyArray<string>) =>
-        Effect.tryPromise({ try: () => client.sendCommand([command, ...args]) as Promise<A>, catch: failed }),
-      // No command of a store needs a connection for itself.
-      connect: Effect.fail(failed(new Error("there is one connection"))),
-      subscribe: (channel, onMessage) =>
-        Effect.gen(function* () {
-          const subscriber = yield* open(() => client.duplicate())
-          const over = yield* Deferred.make<void, Redis.RedisError>()
-          whenEnded(subscriber, () => Deferred.doneUnsafe(over, Exit.fail(failed(new Error("it was disconnected")))))
-          const heard = (message: string, channel: string) => onMessage({ channel, message })
-          yield* Effect.tryPromise({ try: () => subscriber.subscribe(channel, heard), catch: failed })
-          return Deferred.await(over)
-        })
-    })
+    const { client, redis } = yield* connect(found, url)
     const store = yield* Effect.provideService(
       RedisStore.make(prefix === undefined ? {} : { prefix }),
       Redis.Redis,
@@ -98,10 +38,10 @@ const session = (
 
 /** The circuits of all processes with this Redis. */
 export const layerRedis = async (options: RedisOptions, maxCircuits: number | undefined) => {
-  const client = await load()
+  const found = await loaded()
   const { process } = options
   return Layer.unwrap(
-    Effect.map(connecting("Redis", session(client, options)), (store) =>
+    Effect.map(connecting("Redis", session(found, options)), (store) =>
       layerShared(store, {
         ...(process === undefined ? {} : { process }),
         ...(maxCircuits === undefined ? {} : { maxCircuits })

@@ -1,0 +1,76 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redis from "effect/persistence/Redis"
+import type * as Scope from "effect/Scope"
+
+/** The package `redis`, for those who give a URL and no client: who has not installed it learns of it here. */
+export const load = () => import("redis")
+
+export type Package = Awaited<ReturnType<typeof load>>
+export type Client = ReturnType<Package["createClient"]>
+
+/** A server that takes a connection and says nothing is no server. */
+const connectMillis = 5_000
+
+const failed = (cause: unknown) => new Redis.RedisError({ cause })
+
+/** Runs until it ends, and is gone with the scope, whatever it was doing. */
+const open = (make: () => Client): Effect.Effect<Client, Redis.RedisError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const client = make()
+      // Before it connects: its sockets keep no process alive, not even while they wait for a greeting.
+      client.unref()
+      // Whoever waits for it hears of it elsewhere; an event that nobody hears would end the process.
+      client.on("error", () => {})
+      return client
+    }),
+    (client) => Effect.sync(() => client.isOpen && client.destroy())
+  ).pipe(
+    Effect.tap((client) =>
+      Effect.tryPromise({ try: () => client.connect(), catch: failed }).pipe(
+        Effect.timeoutOrElse({
+          duration: connectMillis,
+          orElse: () => Effect.fail(failed(new Error(`no answer within ${connectMillis} ms`)))
+        })
+      )
+    )
+  )
+
+/** Calls this when a client ends, which does not come back by itself. */
+export const whenEnded = (client: Client, then: () => void): void => {
+  client.once("end", then)
+  client.once("error", then)
+  if (!client.isOpen) then()
+}
+
+/**
+ * Effect's service on a connection that keeps no process alive: its sockets do not, and it does not come back by itself, as
+ * the timers for that would.
+ */
+export const connect = (
+  { createClient }: Package,
+  url: string
+): Effect.Effect<{ readonly client: Client; readonly redis: Redis.Redis["Service"] }, Redis.RedisError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const client = yield* open(() =>
+      createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: false } })
+    )
+    const redis = yield* Redis.make({
+      send: <A>(command: string, ...args: ReadonlyArray<string>) =>
+        Effect.tryPromise({ try: () => client.sendCommand([command, ...args]) as Promise<A>, catch: failed }),
+      // No command of a store needs a connection for itself.
+      connect: Effect.fail(failed(new Error("there is one connection"))),
+      subscribe: (channel, onMessage) =>
+        Effect.gen(function* () {
+          const subscriber = yield* open(() => client.duplicate())
+          const over = yield* Deferred.make<void, Redis.RedisError>()
+          whenEnded(subscriber, () => Deferred.doneUnsafe(over, Exit.fail(failed(new Error("it was disconnected")))))
+          const heard = (message: string, channel: string) => onMessage({ channel, message })
+          yield* Effect.tryPromise({ try: () => subscriber.subscribe(channel, heard), catch: failed })
+          return Deferred.await(over)
+        })
+    })
+    return { client, redis }
+  })
