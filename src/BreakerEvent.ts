@@ -15,6 +15,7 @@ import { Scope, State, Why } from "./internal/states.ts"
  * - `detail`: the figures that made it trip, or the reason somebody gave.
  * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
  * - `process`: which process made a move that all share.
+ * - `deed`: what names an act from outside of the fleet, as `Operator`'s: all processes see the same one, and each says it.
  * - `lastedMillis`: how long the state before lasted, where that is known.
  * - `counts`: what this process had seen in the window of the state that ended (of several the one with most calls), and
  *   the failures in a row; nothing where it had seen nothing.
@@ -35,6 +36,7 @@ export const Transition = Schema.TaggedStruct("Transition", {
   detail: Schema.optionalKey(Schema.String),
   actor: Schema.optionalKey(Schema.String),
   process: Schema.optionalKey(Schema.String),
+  deed: Schema.optionalKey(Schema.String),
   scope: Scope,
   mode: Schema.Literals(["enforce", "observe"]),
   lastedMillis: Schema.optionalKey(Schema.Number),

@@ -227,7 +227,7 @@ const steer = (
   allowed: ReadonlyArray<string>,
   name: string,
   options: ByHandFor | undefined,
-  deed: (by: {
+  what: (by: {
     readonly reason: string | undefined
     readonly actor: string | undefined
     readonly millis: number | undefined
@@ -238,8 +238,9 @@ const steer = (
   const circuit = identify(store, operation, name, given)
   const actor = optionalText(operation, "actor", given.actor)
   const words = optionalText(operation, "reason", given.reason)
-  const { next, reason, why } = deed({ reason: words, actor, millis: optionalMillis(operation, "for", given.for) })
+  const { next, reason, why } = what({ reason: words, actor, millis: optionalMillis(operation, "for", given.for) })
   const process = optionalText(operation, "process", given.process) ?? nobody
+  const deed = globalThis.crypto.randomUUID()
 
   const attempt = (stored: Stored | undefined, left: number): Effect.Effect<Known, StoreError | UnreadableRecord> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -250,7 +251,14 @@ const steer = (
       const era = stored?.era ?? 0
       const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
       const state = next(current, now)
-      const about: About = { why, detail: reason ?? words, actor, policy: policyAfter(why, record?.about), process }
+      const about: About = {
+        why,
+        detail: reason ?? words,
+        actor,
+        policy: policyAfter(why, record?.about),
+        process,
+        deed
+      }
       const answer = (era: number) => toKnown({ name, key }, era, state, about, now)
       if (state === current) {
         return Effect.succeed(

@@ -6,6 +6,7 @@ import { Effect, Exit, Layer, Logger, Scope } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
+import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { afterAll, beforeAll } from "vitest"
 import { client, postgresServer, postgresUrl } from "./support/postgresServer.ts"
@@ -49,6 +50,30 @@ const until = <E, R>(what: string, fact: Effect.Effect<boolean, E, R>) =>
     }
     assert.fail(`in vain: ${what}`)
   })
+
+/** Three processes that share circuits and have one trail. */
+const fleet = (sql: Layer.Layer<SqlClient.SqlClient>) =>
+  Effect.gen(function* () {
+    const shared = yield* SharedStore.makeMemory
+    const options = { prefix: prefix() }
+    const store = (process: string) =>
+      Layer.orDie(BreakerStore.layerShared(shared, { process, syncInterval: "100 millis" }))
+    const processes = yield* Effect.forEach(["a", "b", "c"], (process) => {
+      const circuits = Layer.mergeAll(store(process), policies, Logger.layer([]))
+      return Layer.build(Layer.fresh(Layer.provideMerge(audited({ ...options, process }, circuits as never), sql)))
+    })
+    return { shared, processes }
+  })
+
+type Process = Effect.Success<ReturnType<typeof fleet>>["processes"][number]
+
+const allAre = (processes: ReadonlyArray<Process>, state: string) =>
+  Effect.forEach(processes, (one) =>
+    until(
+      state,
+      Effect.map(Effect.provideContext(CircuitBreaker.state("api"), one), (now) => now === state)
+    )
+  )
 
 const written = (n: number) =>
   until(
@@ -407,38 +432,13 @@ describe("a trail", () => {
     () =>
       onPostgres((sql) =>
         Effect.gen(function* () {
-          const shared = yield* SharedStore.makeMemory
-          const options = { prefix: prefix() }
-          const processes = yield* Effect.forEach(["a", "b", "c"], (process) =>
-            Layer.build(
-              Layer.fresh(
-                audited(
-                  { ...options, process },
-                  Layer.mergeAll(
-                    Layer.orDie(BreakerStore.layerShared(shared, { process, syncInterval: "100 millis" })),
-                    policies,
-                    Logger.layer([])
-                  ) as never
-                ).pipe(Layer.provideMerge(sql))
-              )
-            )
-          )
+          const { processes } = yield* fleet(sql)
           const [a, b] = processes
           assert(a !== undefined && b !== undefined)
           yield* Effect.provideContext(CircuitBreaker.isolate("api", { actor: "ann" }), a)
-          for (const one of processes) {
-            yield* until(
-              "isolated",
-              Effect.map(Effect.provideContext(CircuitBreaker.state("api"), one), (state) => state === "Isolated")
-            )
-          }
+          yield* allAre(processes, "Isolated")
           yield* Effect.provideContext(CircuitBreaker.release("api", { actor: "bob" }), b)
-          for (const one of processes) {
-            yield* until(
-              "released",
-              Effect.map(Effect.provideContext(CircuitBreaker.state("api"), one), (state) => state === "Closed")
-            )
-          }
+          yield* allAre(processes, "Closed")
           for (const one of processes) yield* Effect.provideContext(AuditTrail.flush, one)
           const entries = yield* Effect.provideContext(AuditTrail.history("api"), a)
           assert.deepStrictEqual(
@@ -449,6 +449,40 @@ describe("a trail", () => {
             ]
           )
           assert.deepStrictEqual(yield* Effect.provideContext(AuditTrail.forced, a), [])
+        })
+      ),
+    60_000
+  )
+
+  it.live(
+    "has once what an operator did from outside of the fleet, and how it ended, and who it was",
+    () =>
+      onPostgres((sql) =>
+        Effect.gen(function* () {
+          const { processes, shared } = yield* fleet(sql)
+          const [a] = processes
+          assert(a !== undefined)
+          for (const one of processes) yield* Effect.provideContext(succeed(), one)
+          const by = { actor: "ann", process: "console" }
+          yield* Operator.isolate(shared, "api", { ...by, reason: "drill", for: "300 millis" })
+          yield* allAre(processes, "Isolated")
+          yield* allAre(processes, "Closed")
+          for (const one of processes) yield* Effect.provideContext(succeed(), one)
+          yield* Operator.open(shared, "api", { ...by, for: "1 hour" })
+          yield* allAre(processes, "Open")
+          yield* Operator.reset(shared, "api", by)
+          yield* allAre(processes, "Closed")
+          for (const one of processes) yield* Effect.provideContext(AuditTrail.flush, one)
+          const entries = yield* Effect.provideContext(AuditTrail.history("api"), a)
+          assert.deepStrictEqual(
+            entries.map(({ actor, process, to, why }) => [to, why, actor, process]),
+            [
+              ["Closed", "Reset", "ann", "console"],
+              ["Open", "OpenedByHand", "ann", "console"],
+              ["Closed", "Expired", undefined, "console"],
+              ["Isolated", "Isolated", "ann", "console"]
+            ]
+          )
         })
       ),
     60_000

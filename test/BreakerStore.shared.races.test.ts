@@ -311,6 +311,131 @@ describe("Many things that somebody does while the store is away", () => {
   }
 })
 
+describe("What somebody does, which the store is slow to take, and the processes compare what they have meanwhile", () => {
+  /** Two processes, of which one has a store that is slow to take what it is told, and may refuse to. */
+  const slow = Effect.gen(function* () {
+    const inner = yield* SharedStore.makeMemory
+    const wire = { slow: 200, refuses: false, asked: 0 }
+    const refused = Effect.fail(new SharedStore.StoreError({ operation: "swap", cause: new Error("conflict") }))
+    const store: SharedStore.SharedStore = {
+      ...inner,
+      swap: (request) => {
+        wire.asked++
+        const wait = Effect.sleep(wire.slow / 2)
+        return Effect.andThen(wait, Effect.ensuring(wire.refuses ? refused : inner.swap(request), wait))
+      }
+    }
+    const [a, b] = [yield* start(store, { syncInterval: 100 }), yield* start(inner, { syncInterval: 100 })]
+    yield* TestClock.adjust("1 second")
+    const by = (deed: Deed) => Effect.forkChild(a.run(CircuitBreaker[deed]("api")), { startImmediately: true })
+    return { a, b, by, wire }
+  })
+
+  const deeds: ReadonlyArray<readonly [before: Deed | undefined, deed: Deed, what: string]> = [
+    [undefined, "isolate", "Closed > Isolated, Isolated fleet"],
+    [undefined, "disable", "Closed > Disabled, Disabled fleet"],
+    [undefined, "open", "Closed > Open, OpenedByHand fleet"],
+    ["open", "close", "Open > Closed, ClosedByHand fleet"],
+    ["isolate", "release", "Isolated > Closed, Released fleet"],
+    ["open", "reset", "Open > Closed, Reset fleet"]
+  ]
+  for (const [before, deed, what] of deeds) {
+    it.effect(`is told once: ${deed}`, () =>
+      Effect.gen(function* () {
+        const { a, b, by, wire } = yield* slow
+        if (before !== undefined) yield* b.run(CircuitBreaker[before]("api"))
+        yield* pause()
+        const seen = yield* transitions(b)
+        yield* by(deed)
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(told(seen), [what])
+        assert.strictEqual(wire.asked, 1)
+        assert.deepStrictEqual(yield* standings([a]), yield* standings([b]))
+      })
+    )
+  }
+
+  it.effect("is the fleet's, though the store refuses all that comes after it", () =>
+    Effect.gen(function* () {
+      const { a, b, by, wire } = yield* slow
+      yield* by("isolate")
+      yield* pause(1)
+      wire.refuses = true
+      yield* TestClock.adjust("1 second")
+      yield* expectAll([a, b], "Isolated fleet")
+    })
+  )
+
+  it.effect("is told again, and once, when the store takes it, whatever was refused before", () =>
+    Effect.gen(function* () {
+      const { a, b, by, wire } = yield* slow
+      wire.refuses = true
+      const seen = yield* transitions(b)
+      yield* by("open")
+      yield* pause(100)
+      yield* by("isolate")
+      yield* TestClock.adjust("10 seconds")
+      yield* expectAll([a], "Isolated local")
+      wire.refuses = false
+      yield* TestClock.adjust("2 seconds")
+      yield* expectAll([a, b], "Isolated fleet")
+      assert.deepStrictEqual(told(seen), ["Closed > Isolated, Isolated fleet"])
+    })
+  )
+
+  // The answer comes after 200 milliseconds, the others hear of it after 100.
+  for (const millis of [101, 199, 201]) {
+    it.effect(`is what another undid ${millis} ms after it began: that holds in all, and is announced`, () =>
+      Effect.gen(function* () {
+        const { a, b, by } = yield* slow
+        const seen = yield* transitions(a)
+        yield* by("isolate")
+        yield* pause(millis)
+        yield* b.run(CircuitBreaker.release("api"))
+        yield* TestClock.adjust("1 minute")
+        yield* expectAll([a, b], "Closed local")
+        assert.deepStrictEqual(told(seen), ["Closed > Isolated, Isolated fleet", "Isolated > Closed, Released fleet"])
+      })
+    )
+  }
+
+  it.effect("is what another said as well: with the word of the last, which is announced", () =>
+    Effect.gen(function* () {
+      const { a, b, by } = yield* slow
+      const seen = yield* transitions(a)
+      yield* by("isolate")
+      yield* pause(150)
+      yield* b.run(CircuitBreaker.isolate("api", { reason: "the last" }))
+      yield* TestClock.adjust("1 minute")
+      yield* expectAll([a, b], "Isolated fleet")
+      for (const process of [a, b]) assert.strictEqual((yield* process.inspect).cause?.detail, "the last")
+      assert.deepStrictEqual(told(seen), ["Closed > Isolated, Isolated fleet", "Isolated > Isolated, Isolated fleet"])
+    })
+  )
+})
+
+describe("What somebody does to several circuits, of which the store takes some and never others", () => {
+  it.effect("is told of those that it takes", () =>
+    Effect.gen(function* () {
+      const inner = yield* SharedStore.makeMemory
+      const refused = Effect.fail(new SharedStore.StoreError({ operation: "swap", cause: new Error("conflict") }))
+      const store: SharedStore.SharedStore = {
+        ...inner,
+        swap: (request) => (/^refused/.test(request.circuit) ? refused : inner.swap(request))
+      }
+      const a = yield* start(store, { syncInterval: 100 })
+      for (const name of ["refused1", "refused2", "refused3"]) yield* a.run(CircuitBreaker.isolate(name))
+      yield* a.run(CircuitBreaker.isolate("taken"))
+      yield* TestClock.adjust("1 minute")
+      const { records } = yield* inner.list("nobody", 0)
+      assert.deepStrictEqual(
+        records.map(({ circuit }) => circuit),
+        ["taken"]
+      )
+    })
+  )
+})
+
 describe("What a process forced", () => {
   it.effect("has run out in all without a word to the store, and without an event before the next call", () =>
     Effect.gen(function* () {

@@ -99,6 +99,8 @@ export interface About {
   readonly policy: string | undefined
   /** The process that wrote it. */
   readonly process: string
+  /** What names the act, where no process of the fleet did it. */
+  readonly deed?: string | undefined
 }
 
 const Body = Schema.fromJsonString(
@@ -110,7 +112,8 @@ const Body = Schema.fromJsonString(
     detail: OptionalText,
     actor: OptionalText,
     policy: OptionalText,
-    process: Schema.String
+    process: Schema.String,
+    deed: Schema.optional(Schema.String)
   })
 )
 

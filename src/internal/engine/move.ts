@@ -30,6 +30,8 @@ export interface About {
   readonly actor?: string | undefined
   /** Set for a move that is the fleet's: which process made it. */
   readonly process?: string | undefined
+  /** Set for what somebody outside of the fleet did: what names that act. */
+  readonly deed?: string | undefined
   /** Set for what this process finds when it starts: it is no news. */
   readonly found?: boolean | undefined
 }
@@ -100,9 +102,8 @@ export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<un
   Effect.suspend(() => {
     const { share } = circuit
     const fleets = share?.isFleets(circuit.control.value) === true && !share.ownBeneath
-    return move(runtime, circuit, "Expired", Circuit.expire, {
-      process: fleets ? share.known?.about?.process : undefined
-    })
+    const { deed, process } = (fleets ? share.known?.about : undefined) ?? {}
+    return move(runtime, circuit, "Expired", Circuit.expire, { process, deed })
   })
 
 /** What a circuit learns stays learnt: a caller's own transaction that is undone or run again does not undo it. */
@@ -152,6 +153,7 @@ const follow = (
     ...(about.detail === undefined ? {} : { detail: about.detail }),
     ...(about.actor === undefined ? {} : { actor: about.actor }),
     ...(process === undefined ? {} : { process }),
+    ...(about.deed === undefined ? {} : { deed: about.deed }),
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode,
     ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),

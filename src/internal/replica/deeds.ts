@@ -57,10 +57,12 @@ export class Deeds {
     return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true }), (committed) => {
       if (committed !== "Failed" && committed !== "Lost") {
         if (share.unheard === deed) share.unheard = undefined
-        return committed === "Same" ? this.records.retake(circuit, share) : Effect.void
+        // What another said after it was left for the end of it, too.
+        return committed === "Made" ? Effect.void : this.records.retake(circuit, share, committed === "Same")
       }
-      // It is this process's own until then.
-      share.adopted = -1
+      // It is this process's own until then. What came after it speaks for itself.
+      if (share.unheard === deed) share.adopted = -1
+      this.ground.putLast(circuit)
       const { trouble } = this.ground.link
       return first
         ? quietly(Effect.logWarning(`${deed.why} holds in this process only until the store can be told (${trouble})`))

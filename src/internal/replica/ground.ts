@@ -95,6 +95,11 @@ export class Ground {
     this.shared.delete(circuit)
   }
 
+  /** What the store does not take must not keep others from being told: they come first the next time. */
+  putLast(circuit: LiveCircuit): void {
+    if (this.shared.delete(circuit)) this.shared.add(circuit)
+  }
+
   idOf(circuit: LiveCircuit): string {
     return circuitId(circuit.group.name, circuit.key)
   }

@@ -87,15 +87,15 @@ export class Records {
       const there = forced ? Circuit.force(from, state._tag, state.since, state) : later(state, from, jitter, about.why)
       return merge(from, there, share, about.why, expected)
     }
-    const { actor, detail, process, why } = about
+    const { actor, deed, detail, process, why } = about
     return Effect.asVoid(
-      move(this.ground.runtime, circuit, why, next, { detail, actor, process, found: this.ground.starting })
+      move(this.ground.runtime, circuit, why, next, { detail, actor, process, deed, found: this.ground.starting })
     )
   }
 
-  /** What the fleet says counts again, after it was not listened to. */
-  retake(circuit: LiveCircuit, share: Share): Effect.Effect<void> {
-    return share.known === undefined ? Effect.void : this.adopt(circuit, share, share.known, true)
+  /** What the fleet says counts again, after it was not listened to. `expected` where this process has said the same. */
+  retake(circuit: LiveCircuit, share: Share, expected: boolean): Effect.Effect<void> {
+    return share.known === undefined ? Effect.void : this.adopt(circuit, share, share.known, expected)
   }
 
   private jitter(state: Circuit.Circuit): number {
@@ -121,9 +121,10 @@ export class Records {
   }
 
   /** An override that was for all is lifted for all; beneath it is what is this process's own. */
-  private lift(circuit: LiveCircuit, share: Share, { actor, detail, process, why }: About): Effect.Effect<unknown> {
+  private lift(circuit: LiveCircuit, share: Share, about: About): Effect.Effect<unknown> {
     const lift: Next = (from) => (share.isFleets(from) ? Circuit.release(from) : from)
-    return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process }), (moved) =>
+    const { actor, deed, detail, process, why } = about
+    return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process, deed }), (moved) =>
       Effect.sync(() => {
         if (moved !== undefined) share.adopted = -1
       })

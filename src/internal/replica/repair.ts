@@ -170,7 +170,12 @@ export class Repair {
         if (share === undefined) return Effect.void
         // Since a reload it is each process's own.
         if (!ground.isShareable(circuit)) return Effect.sync(() => ground.forget(circuit))
-        if (share.unheard !== undefined) return this.deeds.tell(circuit, share, share.unheard, false)
+        if (share.unheard !== undefined) {
+          // What is on its way is not said a second time: others may have undone it before that. Who is down hears nothing.
+          return share.ahead > 0 || ground.link.down
+            ? Effect.void
+            : this.deeds.tell(circuit, share, share.unheard, false)
+        }
         if (this.isBehind(circuit, share, at)) return this.deeds.close(circuit)
         if (isLostOverride(share, at)) return this.restore(circuit, share)
         return Effect.sync(() => {

@@ -66,9 +66,14 @@ export class Trail {
     return { written: this.written, pending: this.pending.length, dropped: this.dropped }
   }
 
-  /** What a circuit does is the fleet's when this process did it; what others did they write themselves. */
+  /**
+   * What a circuit does is the fleet's when this process did it; what others did they write themselves. Who is none of them
+   * does not: then each does, under one id.
+   */
   note(event: BreakerEvent, own: string | undefined): void {
-    if (event._tag !== "Transition" || (event.process !== undefined && event.process !== own)) return
+    if (event._tag !== "Transition") return
+    const isAnothers = event.process !== undefined && event.process !== own
+    if (isAnothers && event.deed === undefined) return
     if (this.pending.length >= this.writing.maxPending) {
       MutableList.take(this.pending)
       this.dropped++
@@ -78,7 +83,8 @@ export class Trail {
   }
 
   private toRow(event: Transition): Line {
-    const { actor, at, circuit, counts, detail, era, from, key, lastedMillis, mode, openings, scope, to, why } = event
+    const { actor, at, circuit, counts, deed, detail, era, from, key, lastedMillis, mode, openings, scope, to, why } =
+      event
     const id = shortId(circuitId(circuit, key))
     const since = this.downSince.get(id)
     const isDown = to === "Open" || to === "HalfOpen" || to === "Isolated"
@@ -86,7 +92,7 @@ export class Trail {
     if (!isDown) this.downSince.delete(id)
     const { metadata, process, run } = this.writing
     return {
-      id: `${run}-${(++this.serial).toString(36).padStart(8, "0")}`,
+      id: deed === undefined ? `${run}-${(++this.serial).toString(36).padStart(8, "0")}` : `${deed}-${why}`,
       at: Math.round(at),
       circuit_id: id,
       circuit,
