@@ -12,7 +12,7 @@ import type { SharedStore } from "../SharedStore.ts"
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 
 /** A client may wait for a server that hangs when it is closed: nobody waits for that for long. */
-const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
+export const closeSoon = (scope: Scope.Closeable): Effect.Effect<unknown> =>
   Effect.flatMap(Effect.forkDetach(Scope.close(scope, Exit.void)), (closing) =>
     Effect.timeoutOption(Fiber.await(closing), "500 millis")
   )
@@ -40,7 +40,7 @@ export const connecting = <E, R>(
     const renew = Effect.gen(function* () {
       const over = own
       own = yield* Scope.make()
-      yield* close(over)
+      yield* closeSoon(over)
     })
     const report = (cause: Cause.Cause<E>) => {
       const first = !reported
@@ -65,7 +65,7 @@ export const connecting = <E, R>(
     // Connecting cannot be interrupted, either.
     yield* Effect.addFinalizer(() => {
       living.interruptUnsafe()
-      return close(own)
+      return closeSoon(own)
     })
     const then = <A, E2>(f: (store: SharedStore) => Effect.Effect<A, E2>) =>
       Effect.flatMap(

@@ -1,0 +1,300 @@
+import * as Command from "effect/cli/Command"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Circuit from "../../Circuit.ts"
+import * as Operator from "../../Operator.ts"
+import type { SharedStore } from "../../SharedStore.ts"
+import { circuitId, toBody } from "../codec.ts"
+import { toNumber } from "../sql/database.ts"
+import * as migrations from "../sql/migrations.ts"
+import { asked, now } from "./circuits.ts"
+import { checkTables, type Opened, type Server, storeOn, whereTrail, withDatabase, withServer } from "./place.ts"
+import { handle, type Settings } from "./settings.ts"
+import { processName } from "./steering.ts"
+import { answer, Failure, lasting, plural } from "./words.ts"
+
+/** What one check found: `warn` is worth a thought, `fail` has to be mended. */
+interface Finding {
+  readonly check: string
+  readonly status: "ok" | "warn" | "fail"
+  readonly said: string
+  readonly advice?: string
+}
+
+const ok = (check: string, said: string): Finding => ({ check, status: "ok", said })
+const warn = (check: string, said: string, advice: string): Finding => ({ check, status: "warn", said, advice })
+const fail = (check: string, said: string, advice: string): Finding => ({ check, status: "fail", said, advice })
+
+/** What cannot be asked is not a reason to stop. */
+const orElse = <R>(
+  check: string,
+  asking: Effect.Effect<Finding, unknown, R>,
+  otherwise: (failure: Failure) => Finding,
+  { failed }: Opened
+): Effect.Effect<Finding, never, R> =>
+  Effect.catch(asking, (error) => Effect.succeed(otherwise(error instanceof Failure ? error : failed(error)))).pipe(
+    Effect.map((found) => ({ ...found, check }))
+  )
+
+// ---- The server -----------------------------------------------------------------------------------------------------
+
+const oldest = { Redis: 5, PostgreSQL: 12, SQLite: 3.35 } as const
+
+const infoOf = (text: string, field: string): string | undefined =>
+  new RegExp(`^${field}:(.*)$`, "m").exec(text)?.[1]?.trim()
+
+const versionOf = (server: Server): Effect.Effect<string, unknown> => {
+  if (server.kind === "Redis") {
+    return Effect.map(server.redis.send<string>("INFO", "server"), (info) => {
+      const valkey = infoOf(info, "valkey_version")
+      return valkey === undefined ? (infoOf(info, "redis_version") ?? "") : `${valkey} (Valkey)`
+    })
+  }
+  const { database } = server
+  const { sql } = database
+  const asking =
+    database.dialect === "pg" ? sql`SELECT current_setting('server_version') AS v` : sql`SELECT sqlite_version() AS v`
+  return Effect.map(database.rows(asking), ([row]) => String(row?.["v"] ?? ""))
+}
+
+const version = (opened: Opened) => {
+  const { kind } = opened.server
+  const asking = Effect.map(opened.inTime(versionOf(opened.server)), (text) => {
+    const isOld = Number.parseFloat(text) < oldest[kind]
+    return isOld
+      ? fail("version", `${kind} ${text}`, `It is tested with ${kind} ${oldest[kind]} and later: use a newer one.`)
+      : ok("version", `${kind} ${text}`)
+  })
+  return orElse(
+    "version",
+    asking,
+    ({ message }) => warn("version", `it does not say: ${message}`, "Nothing, if all else is well."),
+    opened
+  )
+}
+
+/** The time of the server, in milliseconds since 1970. */
+const clockOf = (server: Server): Effect.Effect<number, unknown> => {
+  if (server.kind === "Redis") {
+    return Effect.map(
+      server.redis.send<ReadonlyArray<string>>("TIME"),
+      ([seconds, micros]) => Number(seconds) * 1_000 + Number(micros) / 1_000
+    )
+  }
+  const { database } = server
+  return Effect.map(database.rows(database.sql`SELECT ${database.now} AS t`), ([row]) => toNumber(row?.["t"]))
+}
+
+/** Nothing depends on it but what people read. */
+const tolerableMillis = 2_000
+
+const clock = (opened: Opened) => {
+  const asking = Effect.gen(function* () {
+    const before = yield* now
+    const theirs = yield* opened.inTime(clockOf(opened.server))
+    const after = yield* now
+    const off = theirs < before ? before - theirs : Math.max(0, theirs - after)
+    return off <= tolerableMillis
+      ? ok("clock", `as here, within ${lasting(Math.max(1, off + after - before))}`)
+      : warn(
+          "clock",
+          `${lasting(off)} ${theirs < before ? "behind" : "before"} this machine's`,
+          "Circuits do not mind: the store counts by its own. Times in logs and in the trail will not match: set up time synchronisation."
+        )
+  })
+  return orElse("clock", asking, ({ message }) => warn("clock", message, "Nothing, if all else is well."), opened)
+}
+
+// ---- The store ------------------------------------------------------------------------------------------------------
+
+const rounds = 20
+/** A process waits this long for a store; slower ones are no help when calls fail. */
+const slowMillis = 100
+
+const latency = (store: SharedStore, opened: Opened, circuit: string) => {
+  const one = Effect.gen(function* () {
+    const before = performance.now()
+    yield* asked(opened, () => store.load(circuit))
+    return performance.now() - before
+  })
+  const asking = Effect.map(Effect.replicateEffect(one, rounds), (all) => {
+    const sorted = [...all].sort((a, b) => a - b)
+    const median = sorted[Math.floor(rounds / 2)] ?? 0
+    const said = `${median.toFixed(1)} ms, at most ${(sorted.at(-1) ?? 0).toFixed(1)} ms of ${rounds}`
+    return median <= slowMillis
+      ? ok("latency", said)
+      : warn("latency", said, "Calls do not wait for it, but processes agree later: use a store that is nearer.")
+  })
+  return orElse(
+    "latency",
+    asking,
+    ({ message }) => fail("latency", message, "See what keeps it from answering."),
+    opened
+  )
+}
+
+/** Writes and reads a record that nobody minds, as a process of the fleet would. */
+const writing = (store: SharedStore, opened: Opened, circuit: string) => {
+  const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
+  const asking = Effect.gen(function* () {
+    const at = yield* now
+    const body = toBody({ ...Circuit.initial, since: at }, at, about)
+    const heard = yield* Deferred.make<void>()
+    const listening = Stream.runForEach(store.changes, (change) =>
+      change.circuit === circuit ? Deferred.succeed(heard, undefined) : Effect.void
+    )
+    const there = yield* asked(opened, () => store.load(circuit))
+    const hearing = yield* Effect.forkChild(Effect.ignoreCause(listening))
+    // Who has just begun to listen may miss it: it is said until it was heard.
+    let era = there?.era ?? 0
+    const say = Effect.flatMap(
+      asked(opened, () => store.swap({ circuit, expectedEra: era, body, ttl: 10_000, listed: false })),
+      ({ record, swapped }) => {
+        era = record?.era ?? era
+        return Effect.succeed(swapped)
+      }
+    )
+    const wrote = yield* say
+    const ballot = yield* asked(opened, () =>
+      store.cast({ circuit, era, box: "doctor", voice: "doctor", ballot: [1], ttl: 1_000, inquire: 0 })
+    )
+    const again = Effect.andThen(Effect.sleep("200 millis"), say)
+    const known = yield* Effect.raceFirst(
+      Effect.as(Deferred.await(heard), true),
+      Effect.as(Effect.replicateEffect(again, 15, { discard: true }), false)
+    )
+    return { known, sound: wrote && ballot.tally?.voices === 1, hearing }
+  })
+  return Effect.map(Effect.result(Effect.scoped(asking)), (result): ReadonlyArray<Finding> => {
+    if (result._tag === "Failure") {
+      return [fail("records", result.failure.message, rights[opened.server.kind])]
+    }
+    const { known, sound } = result.success
+    return [
+      sound
+        ? ok("records", "a record and a ballot were written and read")
+        : fail(
+            "records",
+            "what was written was not what was read",
+            "Something else writes these keys: use a --prefix of your own."
+          ),
+      known
+        ? ok("announcements", "heard")
+        : warn(
+            "announcements",
+            "what was written was not heard of within 3s",
+            "Processes hear of it at their next look: let them subscribe (Redis) or LISTEN (PostgreSQL) for less."
+          )
+    ]
+  })
+}
+
+const rights = {
+  Redis: "The user needs EVAL, EVALSHA and SCRIPT, and read and write access to the keys that begin with the prefix.",
+  PostgreSQL: "The user needs SELECT, INSERT, UPDATE and DELETE on the tables.",
+  SQLite: "The file and its folder must be writable."
+} as const
+
+const circuits = (store: SharedStore, opened: Opened) => {
+  const asking = Effect.map(
+    asked(opened, () => Operator.list(store)),
+    ({ circuits, processes }): Finding => {
+      const unreadable = circuits.filter((one) => one._tag === "Unreadable").length
+      const said = `${plural(circuits.length, "circuit")} not closed, ${plural(processes, "process", "processes")} alive`
+      if (unreadable > 0) {
+        return warn(
+          "circuits",
+          `${said}; ${plural(unreadable, "record")} that this version cannot read`,
+          "They are left alone. A newer version wrote them, or something else did: use that version, or a --prefix of your own."
+        )
+      }
+      return processes === 0
+        ? warn("circuits", said, "If processes should be there, they have another store or another --prefix.")
+        : ok("circuits", said)
+    }
+  )
+  return orElse("circuits", asking, ({ message }) => fail("circuits", message, rights[opened.server.kind]), opened)
+}
+
+/** What Redis does when its memory is full: records must not be what it throws away. */
+const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
+  const { server } = opened
+  if (server.kind !== "Redis") return Effect.succeed([])
+  const asking = Effect.map(opened.inTime(server.redis.send<string>("INFO", "memory")), (info) => {
+    const policy = infoOf(info, "maxmemory_policy") ?? "unknown"
+    const limited = infoOf(info, "maxmemory") !== "0"
+    return limited && policy.startsWith("allkeys")
+      ? warn(
+          "memory",
+          `${policy} of ${infoOf(info, "maxmemory_human") ?? "?"}`,
+          "When it is full it forgets circuits, too: use noeviction, or a Redis of their own."
+        )
+      : ok("memory", limited ? policy : "no limit")
+  })
+  return Effect.map(
+    orElse("memory", asking, ({ message }) => warn("memory", message, "Nothing, if all else is well."), opened),
+    (one) => [one]
+  )
+}
+
+const trail = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
+  withDatabase(settings, (opened) => Effect.as(checkTables(opened, migrations.ofTrail), opened.server.label)).pipe(
+    Effect.match({
+      onSuccess: (label) => [ok("trail", `its tables are there: ${label}`)],
+      onFailure: ({ advice, message }) => [fail("trail", message, advice ?? "See what keeps it from answering.")]
+    })
+  )
+
+/** Everything, in the order in which one thing rests on another. */
+const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Failure> =>
+  withServer(settings, (opened) =>
+    Effect.gen(function* () {
+      const found: Array<Finding> = [ok("server", `${opened.server.label} answers`)]
+      found.push(yield* version(opened), yield* clock(opened), ...(yield* memory(opened)))
+      const made = yield* Effect.result(storeOn(opened, settings))
+      if (made._tag === "Failure") {
+        found.push(fail("store", made.failure.message, made.failure.advice ?? "See what keeps it from answering."))
+        return found
+      }
+      const store = made.success
+      const circuit = circuitId("effect-fuse doctor", undefined)
+      found.push(yield* latency(store, opened, circuit), ...(yield* writing(store, opened, circuit)))
+      found.push(yield* circuits(store, opened))
+      const other = yield* whereTrail(settings)
+      const isOther = other !== undefined && other.label !== opened.server.label
+      return isOther || (opened.server.kind !== "Redis" && Option.isSome(settings.database))
+        ? [...found, ...(yield* trail(settings))]
+        : found
+    })
+  )
+
+const marks = { ok: "ok  ", warn: "WARN", fail: "FAIL" } as const
+
+const toText = (found: ReadonlyArray<Finding>): string =>
+  found
+    .flatMap(({ advice, check, said, status }) => [
+      `${marks[status]}  ${check.padEnd(13)}  ${said}`,
+      ...(advice === undefined ? [] : [`                     ${advice}`])
+    ])
+    .join("\n")
+
+export const doctor = Command.make(
+  "doctor",
+  {},
+  handle((_, settings) =>
+    Effect.gen(function* () {
+      const found = yield* examine(settings)
+      const failures = found.filter(({ status }) => status === "fail")
+      yield* answer(settings.json, { ok: failures.length === 0, checks: found }, toText(found))
+      if (failures.length > 0) {
+        yield* new Failure({ code: 3, message: `Not well: ${failures.map(({ check }) => check).join(", ")}` })
+      }
+    })
+  )
+).pipe(
+  Command.withDescription(
+    "Checks the store: that it answers, its version, clock, latency, scripts or tables, announcements, and what is in it. Writes a record that it forgets after 10 seconds"
+  )
+)

@@ -1,0 +1,309 @@
+import { existsSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import * as Config from "effect/Config"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redis from "effect/persistence/Redis"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { PolicyError } from "../../BreakerPolicy.ts"
+import * as RedisStore from "../../RedisStore.ts"
+import { type SharedStore, StoreError } from "../../SharedStore.ts"
+import { closeSoon } from "../connecting.ts"
+import { connect, load } from "../redis/client.ts"
+import { type Database, database } from "../sql/database.ts"
+import * as migrations from "../sql/migrations.ts"
+import { placeFields, placeOf } from "../sql/place.ts"
+import { Store } from "../sql/store.ts"
+import { decodeOptions } from "../storeOptions.ts"
+import type { Settings } from "./settings.ts"
+import { sqlite } from "./sqlite.ts"
+import { Failure, lasting } from "./words.ts"
+
+/** A URL that somebody gave, where, and what of it may be said. */
+interface Given {
+  readonly from: string
+  readonly url: URL
+  readonly text: string
+  readonly label: string
+}
+
+/** A Redis that answers. */
+export interface OnRedis {
+  readonly kind: "Redis"
+  readonly label: string
+  readonly redis: Redis.Redis["Service"]
+}
+
+/** A database that answers. */
+export interface OnSql {
+  readonly kind: "PostgreSQL" | "SQLite"
+  readonly label: string
+  readonly database: Database
+  readonly client: Context.Context<SqlClient.SqlClient>
+}
+
+export type Server = OnRedis | OnSql
+
+// ---- URLs -----------------------------------------------------------------------------------------------------------
+
+const labelOf = (url: URL): string =>
+  url.host === ""
+    ? `${url.protocol}${url.pathname}`
+    : `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`
+
+/** What was given, or nothing; an error about it must not say it, as there may be a password in it. */
+const given = (
+  from: string,
+  secret: Option.Option<Redacted.Redacted<string>>,
+  protocols: ReadonlyArray<string>,
+  example: string
+): Effect.Effect<Given | undefined, Failure> => {
+  const text = Option.isNone(secret) ? "" : Redacted.value(secret.value).trim()
+  if (text === "") return Effect.undefined
+  const url = URL.parse(text)
+  const expected = `${from}: expected a URL such as ${example}`
+  if (url === null) return Effect.fail(new Failure({ code: 1, message: `${expected}, got what is no URL` }))
+  if (/^(mysql|mariadb):$/.test(url.protocol)) {
+    return Effect.fail(
+      new Failure({
+        code: 1,
+        message: `${from}: this command line has no client for MySQL and MariaDB`,
+        advice: "effect-fuse/Operator does the same on SqlStore.make with a SqlClient of yours."
+      })
+    )
+  }
+  return protocols.includes(url.protocol)
+    ? Effect.succeed({ from, url, text, label: labelOf(url) })
+    : Effect.fail(new Failure({ code: 1, message: `${expected}, got one that begins with ${url.protocol}` }))
+}
+
+const fromEnvironment = (name: string) =>
+  Effect.orElseSucceed(Config.option(Config.Redacted(name)), () => Option.none<Redacted.Redacted<string>>())
+
+const redisUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
+  given(from, secret, ["redis:", "rediss:"], "redis://localhost:6379")
+
+const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
+  given(from, secret, ["postgres:", "postgresql:", "sqlite:", "file:"], "postgres://localhost/shop or sqlite:./shop.db")
+
+/** Where the circuits are: what is said comes before what is around. */
+const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
+  Effect.gen(function* () {
+    const found =
+      (yield* redisUrl("--redis", settings.redis)) ??
+      (yield* databaseUrl("--database", settings.database)) ??
+      (yield* redisUrl("REDIS_URL", yield* fromEnvironment("REDIS_URL"))) ??
+      (yield* databaseUrl("DATABASE_URL", yield* fromEnvironment("DATABASE_URL")))
+    if (found !== undefined) return found
+    return yield* new Failure({
+      code: 1,
+      message: "Where are the circuits? Say --redis URL or --database URL, or set REDIS_URL or DATABASE_URL."
+    })
+  })
+
+/** Where the trail is; nothing if nobody said it. */
+export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined, Failure> =>
+  Effect.gen(function* () {
+    const said = yield* databaseUrl("--database", settings.database)
+    return said ?? (yield* databaseUrl("DATABASE_URL", yield* fromEnvironment("DATABASE_URL")))
+  })
+
+// ---- Errors ---------------------------------------------------------------------------------------------------------
+
+/** All that an error and its causes say, once. */
+const sayings = (error: unknown): ReadonlyArray<string> => {
+  const said: Array<string> = []
+  for (let one = error, depth = 0; one !== undefined && one !== null && depth < 5; depth++) {
+    const { cause, code, errors, message, reason } = one as Record<string, unknown>
+    const text = typeof one === "string" ? one : typeof message === "string" && message !== "" ? message : code
+    if (typeof text === "string" && !said.some((other) => other.includes(text))) said.push(text)
+    one = cause ?? (reason === error ? undefined : reason) ?? (Array.isArray(errors) ? errors[0] : undefined)
+  }
+  return said
+}
+
+/** What went wrong, without the URL and what is secret in it. */
+const hidden = (error: unknown, { label, text, url }: Given): string => {
+  const passwords = [url.password, decodeURIComponent(url.password), url.searchParams.get("password") ?? ""]
+  const said = [text, url.href].reduce((said, whole) => said.replaceAll(whole, label), sayings(error).join(": "))
+  return passwords.filter((one) => one !== "").reduce((said, secret) => said.replaceAll(secret, "***"), said)
+}
+
+const failed = (where: Given, error: unknown, advice?: string): Failure =>
+  new Failure({ code: 2, message: `${where.label}: ${hidden(error, where) || "it failed"}`, advice })
+
+const noAnswer = ({ label }: Given, millis: number): Failure =>
+  new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
+
+const inTime = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  where: Given,
+  millis: number
+): Effect.Effect<A, E | Failure, R> =>
+  Effect.timeoutOrElse(effect, { duration: millis, orElse: () => Effect.fail(noAnswer(where, millis)) })
+
+const packageMissing = (name: string): Failure =>
+  new Failure({
+    code: 1,
+    message: `The package ${name} is not installed.`,
+    advice: `Install it beside effect-fuse: npm install ${name}`
+  })
+
+/** A package that users have if they need it. */
+const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Failure> =>
+  Effect.tryPromise({ try: load, catch: () => packageMissing(name) })
+
+// ---- Servers --------------------------------------------------------------------------------------------------------
+
+const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const found = yield* optional("redis", load)
+    const { redis } = yield* connect(found, where.text)
+      .pipe((opening) => inTime(opening, where, millis))
+      .pipe(Effect.mapError((error) => (error._tag === "Failure" ? error : failed(where, error.cause))))
+    return { kind: "Redis", label: where.label, redis }
+  })
+
+/** The file of a URL: `sqlite:shop.db`, `sqlite:///var/shop.db`, `file:///var/shop.db`. */
+const fileOf = ({ url }: Given): string =>
+  url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)
+
+const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
+  if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
+    const file = fileOf(where)
+    // SQLite would make one.
+    return existsSync(file)
+      ? Effect.succeed(sqlite(file))
+      : Effect.fail(new Failure({ code: 2, message: `${where.label}: there is no such file` }))
+  }
+  return Effect.map(
+    optional("@effect/sql-pg", () => import("@effect/sql-pg")),
+    ({ PgClient }) =>
+      PgClient.layer({ url: Redacted.make(where.text), maxConnections: 2, applicationName: "effect-fuse" })
+  )
+}
+
+const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effect<OnSql, Failure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const options = { prefix: Option.getOrUndefined(prefix), schema: Option.getOrUndefined(schema) }
+    const place = placeOf(yield* Effect.mapError(decodeOptions(placeFields, options), wrongOption))
+    const layer = yield* clientLayer(where)
+    const opened = Effect.gen(function* () {
+      const client = yield* Layer.build(layer)
+      const found = yield* Effect.provideContext(database(place), client)
+      yield* found.run(found.sql`SELECT 1`)
+      return {
+        kind: found.dialect === "pg" ? "PostgreSQL" : "SQLite",
+        label: where.label,
+        database: found,
+        client
+      } as const
+    })
+    return yield* Effect.mapError(inTime(opened, where, timeout), (error) =>
+      error._tag === "Failure" ? error : failed(where, error)
+    )
+  })
+
+const wrongOption = ({ problems }: PolicyError): Failure =>
+  new Failure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
+
+/** What is opened is closed again, but nobody waits long for a server that hangs. */
+const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+  Effect.acquireUseRelease(Scope.make(), (scope) => Scope.provide(body, scope), closeSoon)
+
+export interface Opened<S extends Server = Server> {
+  readonly server: S
+  /** What went wrong with it, in words. */
+  readonly failed: (error: unknown, advice?: string) => Failure
+  /** Waits no longer for an answer than it was said to. */
+  readonly inTime: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Failure, R>
+}
+
+const opened = <S extends Server>(server: S, where: Given, { timeout }: Settings): Opened<S> => ({
+  server,
+  failed: (error, advice) => failed(where, error, advice),
+  inTime: (effect) => inTime(effect, where, timeout)
+})
+
+/** The server that has the circuits. */
+export const withServer = <A, R>(settings: Settings, body: (opened: Opened) => Effect.Effect<A, Failure, R>) =>
+  use(
+    Effect.flatMap(whereCircuits(settings), (where) =>
+      Effect.flatMap(
+        (where.url.protocol.startsWith("redis")
+          ? onRedis(where, settings.timeout)
+          : onSql(where, settings)) as Effect.Effect<Server, Failure, Scope.Scope>,
+        (server) => body(opened(server, where, settings))
+      )
+    )
+  )
+
+/** The database that has the trail. */
+export const withDatabase = <A, R>(settings: Settings, body: (opened: Opened<OnSql>) => Effect.Effect<A, Failure, R>) =>
+  use(
+    Effect.gen(function* () {
+      const where = yield* whereTrail(settings)
+      if (where === undefined) {
+        return yield* new Failure({
+          code: 1,
+          message: "Where is the database with the trail? Say --database URL, or set DATABASE_URL."
+        })
+      }
+      return yield* body(opened(yield* onSql(where, settings), where, settings))
+    })
+  )
+
+const noTables =
+  "If the tables were never made, effect-fuse migrate makes them; --prefix and --schema say where they are."
+
+/** That the tables are there and are these; they are not made by looking. */
+export const checkTables = (
+  { failed, inTime, server }: Opened<OnSql>,
+  tables: Parameters<typeof migrations.check>[1]
+): Effect.Effect<void, Failure> =>
+  Effect.mapError(inTime(migrations.check(server.database, tables)), (error) =>
+    error._tag === "Failure" ? error : failed(error, noTables)
+  )
+
+/** The store on a server. */
+export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedStore, Failure> => {
+  const { server } = of
+  if (server.kind === "Redis") {
+    const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
+    const made = Effect.mapError(RedisStore.make(options), wrongOption)
+    return Effect.map(Effect.provideService(made, Redis.Redis, server.redis), (store) => patient(store, of))
+  }
+  const { database } = server
+  const found = Effect.andThen(
+    checkTables({ ...of, server }, migrations.ofStore),
+    Effect.mapError(database.named, of.failed)
+  )
+  return Effect.map(found, () => patient(new Store(database, 1_000), of))
+}
+
+/** A store that is waited for no longer than was said. */
+const patient = (store: SharedStore, { inTime }: Opened): SharedStore => {
+  const within = <A>(operation: StoreError["operation"], effect: Effect.Effect<A, StoreError>) =>
+    Effect.mapError(inTime(effect), (error) =>
+      error._tag === "Failure" ? new StoreError({ operation, cause: new Error(error.message) }) : error
+    )
+  return {
+    ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),
+    cast: (request) => within("cast", store.cast(request)),
+    swap: (request) => within("swap", store.swap(request)),
+    load: (circuit) => within("load", store.load(circuit)),
+    list: (voice, ttl) => within("list", store.list(voice, ttl)),
+    changes: store.changes
+  }
+}
+
+/** The store that has the circuits, and what went wrong in words. */
+export const withStore = <A, R>(
+  settings: Settings,
+  body: (store: SharedStore, opened: Opened) => Effect.Effect<A, Failure, R>
+) => withServer(settings, (opened) => Effect.flatMap(storeOn(opened, settings), (store) => body(store, opened)))

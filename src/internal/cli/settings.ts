@@ -1,0 +1,110 @@
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { toMillis } from "../fields.ts"
+import { type Failure, report } from "./words.ts"
+
+const units: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000
+}
+
+/** `90s`, `1h30m`, `7d`, and whatever Effect takes for a duration: `30 seconds`. */
+const parseMillis = (text: string): number | undefined => {
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])\s*/gy)]
+  const whole = parts.length > 0 && parts.map(([part]) => part).join("") === text
+  const millis = whole
+    ? parts.reduce((sum, [, n, unit = ""]) => sum + Number(n) * (units[unit] ?? 0), 0)
+    : toMillis(text)
+  return millis !== undefined && millis > 0 && millis < Infinity ? millis : undefined
+}
+
+/** A flag that is a duration above 0, in milliseconds. */
+export const durationFlag = (name: string, description: string): Flag.Flag<number> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("DURATION"),
+    Flag.withDescription(description),
+    Flag.filterMap(
+      (text) => Option.fromUndefinedOr(parseMillis(text)),
+      () => "a duration above 0 such as 90s, 30m or 7d"
+    )
+  )
+
+export const countFlag = (name: string, description: string): Flag.Flag<number> =>
+  Flag.Int(name).pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription(description),
+    Flag.filter(
+      (n) => Number.isSafeInteger(n) && n >= 1,
+      () => "a whole number of 1 or more"
+    )
+  )
+
+export const nameArgument = Argument.String("name").pipe(Argument.withDescription("The name of the circuit"))
+
+export const keyFlag = Flag.String("key").pipe(
+  Flag.withMetavar("KEY"),
+  Flag.withDescription("The circuit of this key alone, as of one tenant"),
+  Flag.optional
+)
+
+export const yesFlag = Flag.Boolean("yes").pipe(
+  Flag.withAlias("y"),
+  Flag.withDescription("Do not ask"),
+  Flag.withDefault(false)
+)
+
+/** What every command takes. */
+export const root = Command.make("effect-fuse").pipe(
+  Command.withSharedFlags({
+    redis: Flag.Redacted("redis").pipe(
+      Flag.withMetavar("URL"),
+      Flag.withDescription(
+        "The Redis that has the circuits: redis://host:6379. Else REDIS_URL, where there is no --database"
+      ),
+      Flag.optional
+    ),
+    database: Flag.Redacted("database").pipe(
+      Flag.withMetavar("URL"),
+      Flag.withDescription(
+        "The database that has the circuits, where there is no --redis, and the trail: postgres://host/name, sqlite:file. Else DATABASE_URL"
+      ),
+      Flag.optional
+    ),
+    prefix: Flag.String("prefix").pipe(
+      Flag.withMetavar("TEXT"),
+      Flag.withDescription("What begins the keys of Redis (effect-fuse) or the names of tables (circuit_breaker)"),
+      Flag.optional
+    ),
+    schema: Flag.String("schema").pipe(
+      Flag.withMetavar("NAME"),
+      Flag.withDescription("The schema that the tables are in"),
+      Flag.optional
+    ),
+    timeout: durationFlag("timeout", "How long to wait for an answer (5s)").pipe(
+      Flag.withDefault(Duration.toMillis("5 seconds"))
+    ),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("Answer in JSON, and say errors in JSON"),
+      Flag.withDefault(false)
+    )
+  }),
+  Command.withDescription("Looks at the circuits of a fleet, and steers them.")
+)
+
+export type Settings = Effect.Success<typeof root>
+
+/** A command that knows the settings, and says why it failed. */
+export const handle =
+  <Input, R>(run: (input: Input, settings: Settings) => Effect.Effect<void, Failure, R>) =>
+  (input: Input) =>
+    Effect.flatMap(root, (settings) =>
+      Effect.tapError(run(input, settings), (failure) => report(failure, settings.json))
+    )

@@ -1,0 +1,67 @@
+import { DatabaseSync, type SQLInputValue } from "node:sqlite"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlConnection from "effect/sql/SqlConnection"
+import * as SqlError from "effect/sql/SqlError"
+import * as Statement from "effect/sql/Statement"
+
+/** Databases say what is wrong by exceptions. */
+const attempt = <A>(evaluate: () => A): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.try({
+    try: evaluate,
+    catch: (error) => {
+      const cause = error as Error & { readonly errcode?: number }
+      const reason = SqlError.classifySqliteError(Object.assign(cause, { errno: cause.errcode }), {
+        message: cause.message
+      })
+      return new SqlError.SqlError({ reason })
+    }
+  })
+
+/** A client for a file of SQLite, of which Effect 4.1 has none: as small as one can be. Who opens it says `first`. */
+export const sqlite = (file: string, first = ""): Layer.Layer<SqlClient.SqlClient> =>
+  Layer.effect(
+    SqlClient.SqlClient,
+    Effect.gen(function* () {
+      const db = yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const opened = new DatabaseSync(file, { timeout: 5_000 })
+          opened.exec(first)
+          return opened
+        }),
+        (opened) => Effect.sync(() => opened.close())
+      )
+      const run = (sql: string, params: ReadonlyArray<unknown>, arrays = false) =>
+        attempt(() => {
+          const statement = db.prepare(sql)
+          statement.setReturnArrays(arrays)
+          return statement.all(...(params as Array<SQLInputValue>)) as unknown as Array<never>
+        })
+      const rows: SqlConnection.Connection["execute"] = (sql, params, f) =>
+        f ? Effect.map(run(sql, params), f) : run(sql, params)
+      const connection: SqlConnection.Connection = {
+        execute: rows,
+        executeUnprepared: rows,
+        executeRaw: run,
+        executeValues: (sql, params) => run(sql, params, true),
+        executeValuesUnprepared: (sql, params) => run(sql, params, true),
+        executeStream: (sql, params) => Stream.fromIterableEffect(run(sql, params))
+      }
+      const acquirers = SqlClient.makeSqliteAcquirers({
+        connection: Effect.succeed(connection),
+        semaphore: yield* Semaphore.make(1),
+        isTransaction: () => db.isTransaction
+      })
+      return yield* SqlClient.make({
+        ...acquirers,
+        compiler: Statement.makeCompilerSqlite(),
+        driver: "sqlite",
+        spanAttributes: [],
+        beginTransaction: "BEGIN IMMEDIATE"
+      })
+    })
+  ).pipe(Layer.provide(Reactivity.layer))

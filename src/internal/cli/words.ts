@@ -1,0 +1,64 @@
+import * as Console from "effect/Console"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+
+/**
+ * What ends a command that could not do what it was asked, and with which code: 1 it was asked wrongly, 2 the store or the
+ * database could not be reached or failed, 3 the answer is no.
+ */
+export class Failure extends Data.TaggedError("Failure")<{
+  readonly code: 1 | 2 | 3
+  readonly message: string
+  /** What to do now. */
+  readonly advice?: string | undefined
+}> {
+  override readonly [Runtime.errorExitCode] = this.code
+  override readonly [Runtime.errorReported] = false
+}
+
+/** Says why a command failed, where that is not mixed up with its answer. */
+export const report = ({ advice, code, message }: Failure, json: boolean): Effect.Effect<void> =>
+  Console.error(
+    json
+      ? toJson({ error: { code, message, advice: advice ?? null } })
+      : [message, ...(advice ? [advice] : [])].join("\n")
+  )
+
+// ---- Answers --------------------------------------------------------------------------------------------------------
+
+/** What has no value is `null`: a script can rely on its being there. */
+export const toJson = (value: unknown, space?: number): string =>
+  JSON.stringify(value, (_, one) => (one === undefined ? null : one), space)
+
+/** The answer of a command: for people, or for programs. */
+export const answer = (json: boolean, value: unknown, text: string): Effect.Effect<void> =>
+  Console.log(json ? toJson(value, 2) : text)
+
+/** Rows under their heads, in columns; a column that is empty everywhere is left out. */
+export const table = (heads: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const used = heads.map((_, column) => rows.some((row) => row[column] !== ""))
+  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => (row[column] ?? "").length)))
+  return [heads, ...rows]
+    .map((row) =>
+      row
+        .flatMap((cell, column) => (used[column] ? [cell.padEnd(widths[column] ?? 0)] : []))
+        .join("  ")
+        .trimEnd()
+    )
+    .join("\n")
+}
+
+export const iso = (millis: number | undefined): string | null =>
+  millis === undefined ? null : new Date(millis).toISOString()
+
+/** A duration in its two largest units: `2h 10m`. */
+export const lasting = (millis: number): string => {
+  if (millis === Infinity) return "for ever"
+  const rounded = millis < 1_000 ? Math.max(0, Math.round(millis)) : Math.round(millis / 1_000) * 1_000
+  const [first = "0ms", second] = Duration.format(Duration.millis(rounded)).split(" ")
+  return second === undefined ? first : `${first} ${second}`
+}
+
+export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
