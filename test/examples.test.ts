@@ -4,6 +4,8 @@ import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { postgresUrl } from "./support/postgresServer.ts"
 import { program } from "./support/redisServer.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -46,6 +48,30 @@ describe("npm run demo:fleet", () => {
     assert.strictEqual(checked.match(/^ok /gm)?.length, 6, stdout)
     assert.notMatch(checked.trimEnd(), /^(?!ok | {3})/m)
   }, 240_000)
+})
+
+describe("examples/audit.ts", () => {
+  it("shows an outage in two processes that share a database, and what the trail has of it", async () => {
+    const scope = Effect.runSync(Scope.make())
+    try {
+      const url = await Effect.runPromise(Scope.provide(postgresUrl, scope))
+      const env = { ...process.env, DATABASE_URL: url }
+      const { stderr, stdout } = await run(process.execPath, [conditions, "examples/audit.ts"], { cwd: root, env })
+      const [rejected, paid, ...trail] = stdout.trimEnd().split("\n")
+      assert.deepStrictEqual(
+        [rejected, paid, stderr],
+        ["rejected, by the word of the fleet; rejected, by the word of the fleet", "paid; paid", ""]
+      )
+      assert.includeMembers(trail, [
+        "Open -> HalfOpen  CooldownOver, fleet",
+        "HalfOpen -> Closed  Recovered, fleet",
+        "Closed -> Isolated  Isolated by ann (maintenance), fleet",
+        "Isolated -> Closed  Reset by ann, fleet"
+      ])
+    } finally {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }
+  }, 120_000)
 })
 
 describe("the small examples", () => {
@@ -139,7 +165,7 @@ describe("the small examples", () => {
 
   it("are all here", () => {
     const files = readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts"))
-    const larger = ["fleet.ts", "quickstart.ts"]
+    const larger = ["audit.ts", "fleet.ts", "quickstart.ts"]
     assert.deepStrictEqual(
       files.filter((name) => !larger.includes(name)).sort(),
       Object.keys(says)
