@@ -143,6 +143,10 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/contract/ballots",
       "internal/contract/changes",
       "testing/SharedStoreContract",
+      "internal/testing/trouble",
+      "testing/CircuitTest",
+      "testing/Dependency",
+      "testing/TestFleet",
       "testing"
     ]
   ],
@@ -185,7 +189,10 @@ const edges: ReadonlyArray<string> = [
   "queue/JobBreaker",
   "queue/StreamBreaker",
   "testing",
-  "testing/SharedStoreContract"
+  "testing/CircuitTest",
+  "testing/Dependency",
+  "testing/SharedStoreContract",
+  "testing/TestFleet"
 ]
 
 /** What is not marked stable in Effect, and who may use it: files behind a sub-path. */
@@ -203,6 +210,7 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
     ]
   ],
   ["effect/reactivity/", ["internal/cli/sqlite"]],
+  ["effect/testing/", ["testing/TestFleet"]],
   [
     "effect/sql/",
     [

@@ -1,0 +1,93 @@
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+import { type Change, makeMemory, type SharedStore, StoreError } from "../../SharedStore.ts"
+
+export type Operation = "cast" | "swap" | "load" | "list"
+
+/** What is wrong with a process's way to the store: set a field, and from then on it is. */
+export class Trouble {
+  /** What becomes of operations; `lost`: carried out, and never answered; `twice`: carried out a second time later. */
+  now: "none" | "hang" | "fail" | "die" | "throw" | "lost" | "twice" = "none"
+  /** Which operations it is about; all if none is named. */
+  only: ReadonlyArray<Operation> = []
+  /** Milliseconds that each operation takes, half of them on the way there. */
+  slow = 0
+  /** Whether announcements are dropped. */
+  deaf = false
+  /** Milliseconds by which announcements are late. */
+  late = 0
+  /** What was asked of the store, however that ended. */
+  asked: Array<Operation> = []
+}
+
+/** A store as it looks from behind some trouble. */
+export const troubled = (store: SharedStore, trouble: Trouble): SharedStore => {
+  const operate = <A>(operation: Operation, run: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> => {
+    trouble.asked.push(operation)
+    const { only } = trouble
+    const now = only.length > 0 && !only.includes(operation) ? "none" : trouble.now
+    if (now === "throw") throw new Error("thrown")
+    const wait = Effect.sleep(trouble.slow / 2)
+    const slow = trouble.slow > 0 ? Effect.andThen(wait, Effect.ensuring(run, wait)) : run
+    switch (now) {
+      case "hang":
+        return Effect.never
+      case "fail":
+        return Effect.fail(new StoreError({ operation, cause: new Error("refused") }))
+      case "die":
+        return Effect.die(new Error("died"))
+      case "lost":
+        return Effect.andThen(slow, Effect.never)
+      case "twice":
+        return Effect.tap(slow, () => Effect.forkDetach(Effect.delay(Effect.ignore(run), 20)))
+      default:
+        return slow
+    }
+  }
+  return {
+    cast: (request) => operate("cast", store.cast(request)),
+    swap: (request) => operate("swap", store.swap(request)),
+    load: (circuit) => operate("load", store.load(circuit)),
+    list: (voice, ttl) => operate("list", store.list(voice, ttl)),
+    changes: store.changes.pipe(
+      Stream.filter(() => !trouble.deaf),
+      Stream.mapEffect(
+        (change) => (trouble.late > 0 ? Effect.delay(Effect.succeed(change), trouble.late) : Effect.succeed(change)),
+        { concurrency: "unbounded", unordered: true }
+      )
+    )
+  }
+}
+
+/** A store in memory that may lose all it has. Its eras go on, as the contract demands. */
+export const wipeable = Effect.gen(function* () {
+  const hub = yield* PubSub.unbounded<Change>()
+  let lastEra = 0
+  const open = Effect.gen(function* () {
+    const store = yield* makeMemory
+    for (let i = 0; i <= lastEra; i++) {
+      yield* Effect.orDie(store.swap({ circuit: `past${i}`, expectedEra: 0, body: "", ttl: 1, listed: false }))
+    }
+    const forward = Stream.runForEach(store.changes, (change) => PubSub.publish(hub, change))
+    yield* Effect.forkScoped(forward, { startImmediately: true })
+    return store
+  })
+  let store = yield* open
+  const through: SharedStore = {
+    cast: (request) => store.cast(request),
+    swap: (request) =>
+      Effect.tap(store.swap(request), ({ record }) =>
+        Effect.sync(() => {
+          lastEra = Math.max(lastEra, record?.era ?? 0)
+        })
+      ),
+    load: (circuit) => store.load(circuit),
+    list: (voice, ttl) => store.list(voice, ttl),
+    changes: Stream.fromPubSub(hub)
+  }
+  const wipe = Effect.map(open, (next) => {
+    store = next
+  })
+  return { store: through, wipe, announce: (change: Change) => PubSub.publish(hub, change) }
+})

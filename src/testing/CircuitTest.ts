@@ -1,0 +1,153 @@
+/**
+ * What tests want to know of circuits: whether they are what they should be, and what they did.
+ *
+ * ```ts
+ * import { Effect, pipe } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ * import { CircuitTest, Dependency } from "effect-fuse/testing"
+ *
+ * const test = Effect.gen(function* () {
+ *   const recording = yield* CircuitTest.record
+ *   const bank = yield* Dependency.make({ answer: "paid", error: "down", steps: ["fail", "fail", "fail", "fail", "fail"] })
+ *   const pay = pipe(bank.call, CircuitBreaker.protect("bank"), Effect.ignore)
+ *   yield* Effect.repeat(pay, { times: 5 })
+ *   yield* CircuitTest.expectState("bank", "Open")
+ *   yield* TestClock.adjust("30 seconds")
+ *   yield* pay
+ *   return recording.transitions("bank")
+ * }).pipe(Effect.scoped, Effect.provide(BreakerStore.layerMemory), Effect.provide(TestClock.layer()))
+ *
+ * await Effect.runPromise(test) // => ["Closed -> Open: Tripped", "Open -> HalfOpen: CooldownOver", "HalfOpen -> Closed: Recovered"]
+ * ```
+ *
+ * What is not what it should be is a defect with `actual` and `expected`, which test runners show, and with all that is known of the
+ * circuit. To force a circuit, use `CircuitBreaker.open` and `close`, or `isolate` and `disable` for one that must stay so.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { BreakerEvent, Transition } from "../BreakerEvent.ts"
+import { BreakerStore } from "../BreakerStore.ts"
+import type * as Circuit from "../Circuit.ts"
+import * as CircuitBreaker from "../CircuitBreaker.ts"
+import { printable } from "../internal/printable.ts"
+
+/**
+ * A circuit is not what a test expected, or did something else.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unexpected extends Error {
+  override readonly name = "Unexpected"
+  readonly actual: unknown
+  readonly expected: unknown
+  constructor(message: string, found: { readonly actual: unknown; readonly expected: unknown }) {
+    super(message)
+    this.actual = found.actual
+    this.expected = found.expected
+  }
+}
+
+const which = ({ circuit, key }: { readonly circuit: string; readonly key?: string | undefined }): string =>
+  `Circuit "${printable(circuit)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+
+/** What is known of a circuit, for who wonders why it is what it is. */
+const describe = ({
+  cause,
+  inFlight,
+  openings,
+  retryAfter,
+  scope,
+  streak,
+  totals
+}: CircuitBreaker.Inspection): string => {
+  const { calls, failures, rejected, successes } = totals
+  return [
+    `${calls} calls: ${successes} succeeded, ${failures} failed, ${streak} in a row; ${inFlight} running; ${rejected} rejected`,
+    `${openings} openings; retry after ${Duration.format(retryAfter)}; by the word of the ${scope === "local" ? "process" : "fleet"}`,
+    ...(cause === undefined ? [] : [`${cause.why}: ${cause.detail}`])
+  ]
+    .map((line) => `  ${line}`)
+    .join("\n")
+}
+
+/**
+ * Dies with what is known of the circuit if it is in another state.
+ *
+ * @category assertions
+ * @since 0.1.0
+ */
+export const expectState = (
+  name: string,
+  state: Circuit.State,
+  options?: CircuitBreaker.Target
+): Effect.Effect<void, never, BreakerStore> =>
+  Effect.flatMap(CircuitBreaker.inspect(name, options), (seen) =>
+    seen.state === state
+      ? Effect.void
+      : Effect.die(
+          new Unexpected(`${which(seen)} should be ${state} and is ${seen.state}\n${describe(seen)}`, {
+            actual: seen.state,
+            expected: state
+          })
+        )
+  )
+
+/**
+ * What happened since {@link record}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recording {
+  /** All events, of all circuits. */
+  readonly events: () => ReadonlyArray<BreakerEvent>
+  /** The transitions of a circuit as `from -> to: why`. */
+  readonly transitions: (name: string, options?: CircuitBreaker.Target) => ReadonlyArray<string>
+  /** Dies if these are not all transitions of the circuit until now. */
+  readonly expectTransitions: (
+    name: string,
+    transitions: ReadonlyArray<string>,
+    options?: CircuitBreaker.Target
+  ) => Effect.Effect<void>
+}
+
+const line = ({ from, to, why }: Transition): string => `${from} -> ${to}: ${why}`
+
+/**
+ * Records what the circuits of the store do, until the scope ends.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const record: Effect.Effect<Recording, never, BreakerStore | Scope.Scope> = BreakerStore.use((registry) => {
+  const events: Array<BreakerEvent> = []
+  const { observers } = registry.runtime
+  const observe = (event: BreakerEvent): void => void events.push(event)
+  const transitions: Recording["transitions"] = (name, options) =>
+    events.flatMap((event) =>
+      event._tag === "Transition" && event.circuit === name && event.key === options?.key ? [line(event)] : []
+    )
+  const recording: Recording = {
+    events: () => [...events],
+    transitions,
+    expectTransitions: (name, expected, options) =>
+      Effect.suspend(() => {
+        const actual = transitions(name, options)
+        if (actual.length === expected.length && actual.every((one, i) => one === expected[i])) return Effect.void
+        const said = `${which({ circuit: name, key: options?.key })} did something else than expected`
+        return Effect.die(new Unexpected(said, { actual, expected }))
+      })
+  }
+  return Effect.as(
+    Effect.acquireRelease(
+      Effect.sync(() => void observers.add(observe)),
+      () => Effect.sync(() => void observers.delete(observe))
+    ),
+    recording
+  )
+})
