@@ -1,8 +1,8 @@
 /**
- * Processes that share circuits through one Redis, and everything that can go wrong for a while; then what was promised
+ * Processes that share circuits through one store, and everything that can go wrong for a while; then what was promised
  * is checked on all that they wrote down.
  *
- *     npm run soak -- [--minutes 1] [--processes 4] [--seed n] [--keep]
+ *     npm run soak -- [--minutes 1] [--processes 4] [--seed n] [--store redis|postgres] [--keep]
  *     npm run soak -- --again <folder>     checks what was kept once more
  *
  * The same seed draws the same faults; when they meet which call is another matter. Ends with 1 if a promise was
@@ -14,7 +14,6 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect } from "effect"
-import { redisServer } from "../test/support/redisServer.ts"
 import * as calls from "./soak/checks/calls.ts"
 import type { Check } from "./soak/checks/check.ts"
 import * as ending from "./soak/checks/ending.ts"
@@ -26,12 +25,15 @@ import { drive, type Field, heal } from "./soak/drive.ts"
 import { Worker } from "./soak/fleet.ts"
 import { type History, load, read, save } from "./soak/history.ts"
 import { now } from "./soak/lines.ts"
-import { observe, type Record } from "./soak/observer.ts"
-import { draw } from "./soak/plan.ts"
+import type { Record as Heard } from "./soak/observer.ts"
+import { draw, type StoreFault } from "./soak/plan.ts"
+import { postgres } from "./soak/postgres.ts"
 import { makeProxy } from "./soak/proxy.ts"
 import { fromSeed } from "./soak/random.ts"
 import { notWell } from "./soak/recovery.ts"
+import { redis } from "./soak/redis.ts"
 import { table, verdict } from "./soak/report.ts"
+import type { MakeServer, Server } from "./soak/server.ts"
 
 const checks: ReadonlyArray<Check> = [
   calls.results,
@@ -57,6 +59,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "1" },
     processes: { type: "string", default: "4" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 1_000_000)) },
+    store: { type: "string", default: "redis" },
     keep: { type: "boolean", default: false },
     again: { type: "string" }
   }
@@ -65,14 +68,18 @@ const [minutes, processes, seed] = [Number(values.minutes), Number(values.proces
 
 const prefix = "soak"
 
-const makeWorkers = (port: number, folder: string) =>
+const stores: Readonly<Record<string, MakeServer>> = { redis, postgres }
+const makeServer = stores[values.store]
+if (makeServer === undefined) throw new Error(`there is no store ${values.store}: ${Object.keys(stores).join(", ")}`)
+
+const makeWorkers = ({ port, urlBy }: Server, folder: string) =>
   Effect.forEach(
     Array.from({ length: processes }, (_, who) => who),
     (who) =>
       Effect.acquireRelease(
         Effect.map(
           Effect.promise(() => makeProxy(port)),
-          (proxy) => new Worker(who, proxy, folder)
+          (proxy) => new Worker(who, proxy, urlBy(proxy.port), folder)
         ),
         (worker) => Effect.promise(() => worker.end("SIGKILL").then(() => worker.proxy.close()))
       )
@@ -80,12 +87,12 @@ const makeWorkers = (port: number, folder: string) =>
 
 const run = (folder: string) =>
   Effect.gen(function* () {
-    const redis = yield* redisServer
-    const heard: Array<Record> = []
-    yield* Effect.forkScoped(observe(redis.url, prefix, heard))
-    const workers = yield* makeWorkers(redis.port, folder)
+    const server = yield* makeServer(prefix)
+    const heard: Array<Heard> = []
+    yield* Effect.forkScoped(server.observe(heard))
+    const workers = yield* makeWorkers(server, folder)
     let running = true
-    const field: Field = { redis, prefix, workers, happened: [], running: () => running }
+    const field: Field = { server, prefix, workers, happened: [], running: () => running }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         running = false
@@ -94,7 +101,7 @@ const run = (folder: string) =>
     yield* Effect.promise(async () => {
       for (const worker of workers) worker.start(prefix)
       await Promise.all(workers.map((worker) => worker.untilUp()))
-      await drive(draw(fromSeed(seed), minutes, processes), field)
+      await drive(draw(fromSeed(seed), minutes, processes, Object.keys(server.faults) as Array<StoreFault>), field)
       await heal(field)
     })
     const left = yield* Effect.promise(() => notWell(field))
@@ -124,7 +131,7 @@ const soak = Effect.gen(function* () {
     Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-fuse-soak-"))),
     (folder) => Effect.sync(() => keep || rmSync(folder, { recursive: true, force: true }))
   )
-  yield* Console.log(`${processes} processes for ${minutes} min, seed ${seed}`)
+  yield* Console.log(`${processes} processes for ${minutes} min on ${values.store}, seed ${seed}`)
   const history = yield* Effect.scoped(run(folder))
   const held = yield* report(history)
   keep = values.keep || !held
@@ -133,7 +140,9 @@ const soak = Effect.gen(function* () {
     yield* Console.log(`kept in ${folder}`)
   }
   if (!held)
-    yield* Console.log(`again with: npm run soak -- --minutes ${minutes} --processes ${processes} --seed ${seed}`)
+    yield* Console.log(
+      `again with: npm run soak -- --minutes ${minutes} --processes ${processes} --store ${values.store} --seed ${seed}`
+    )
   return held
 })
 

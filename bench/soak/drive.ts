@@ -1,12 +1,10 @@
 /** Makes the faults of a plan happen, each at its time, and notes when it began and ended. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { Effect } from "effect"
-import type { RedisServer } from "../../test/support/redisServer.ts"
 import type { Worker } from "./fleet.ts"
 import { circuits, type Mood, now } from "./lines.ts"
-import { commanding, observerName } from "./observer.ts"
-import type { Fault, Planned, StoreFault } from "./plan.ts"
+import type { Fault, Planned, WayFault } from "./plan.ts"
 import type { Way } from "./proxy.ts"
+import type { Server } from "./server.ts"
 
 /** A fault that happened. */
 export interface Happened {
@@ -16,7 +14,7 @@ export interface Happened {
 }
 
 export interface Field {
-  readonly redis: RedisServer
+  readonly server: Server
   readonly prefix: string
   readonly workers: ReadonlyArray<Worker>
   readonly happened: Array<Happened>
@@ -24,52 +22,14 @@ export interface Field {
   readonly running: () => boolean
 }
 
-const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
-
 const ways = (who: number | "all", { workers }: Field, way: Way): void => {
   for (const { proxy } of workers.filter((worker) => who === "all" || worker.who === who)) proxy.set(way)
 }
 
-/** Only those of the workers: the observer goes on hearing. */
-const killPubsub = (url: string) =>
-  commanding(url, (send) =>
-    Effect.gen(function* () {
-      const clients = String(yield* send("CLIENT", "LIST", "TYPE", "pubsub"))
-      const ids = Array.from(clients.matchAll(/^id=(\d+) .*?name=(\S*)/gm), ([, id = "", name]) =>
-        name === observerName ? [] : [id]
-      ).flat()
-      for (const id of ids) yield* send("CLIENT", "KILL", "ID", id)
-    })
-  )
-
-const storeFault = async (kind: StoreFault, who: number | "all", millis: number, lasts: number, field: Field) => {
-  const { redis } = field
-  switch (kind) {
-    case "proxy delay":
-    case "proxy cut":
-    case "proxy hang":
-      ways(
-        who,
-        field,
-        kind === "proxy delay" ? { _tag: "Delay", millis } : { _tag: kind === "proxy cut" ? "Cut" : "Hang" }
-      )
-      await sleep(lasts)
-      return ways(who, field, { _tag: "Pass" })
-    case "redis stopped":
-      await run(redis.pause)
-      await sleep(lasts)
-      return run(redis.resume)
-    case "redis killed":
-      await run(redis.kill)
-      await sleep(lasts)
-      return field.running() ? run(redis.start) : undefined
-    case "flushall":
-      return run(Effect.asVoid(commanding(redis.url, (send) => send("FLUSHALL"))))
-    case "script flush":
-      return run(Effect.asVoid(commanding(redis.url, (send) => send("SCRIPT", "FLUSH"))))
-    case "kill pubsub":
-      return run(killPubsub(redis.url))
-  }
+const wayFault = async (kind: WayFault, who: number | "all", millis: number, lasts: number, field: Field) => {
+  ways(who, field, kind === "proxy delay" ? { _tag: "Delay", millis } : { _tag: kind === "proxy cut" ? "Cut" : "Hang" })
+  await sleep(lasts)
+  ways(who, field, { _tag: "Pass" })
 }
 
 const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { workers }: Field): void => {
@@ -100,8 +60,12 @@ const happen = async ({ fault, lasts }: Planned, field: Field): Promise<void> =>
       someone(fault.who, field)?.tell({ _tag: "Deed", c: fault.c, deed: "isolate" })
       await sleep(lasts)
       return someone(fault.releasedBy, field)?.tell({ _tag: "Deed", c: fault.c, deed: "release" })
+    case "proxy delay":
+    case "proxy cut":
+    case "proxy hang":
+      return wayFault(fault.kind, fault.who, fault.millis, lasts, field)
     default:
-      return storeFault(fault.kind, fault.who, fault.millis, lasts, field)
+      return field.server.faults[fault.kind]?.(lasts, field.running)
   }
 }
 

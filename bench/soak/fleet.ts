@@ -28,10 +28,12 @@ export class Worker {
   private child: ChildProcess | undefined
   private up: Promise<void> = Promise.resolve()
   private readonly folder: string
+  private readonly url: string
 
-  constructor(who: number, proxy: Proxy, folder: string) {
+  constructor(who: number, proxy: Proxy, url: string, folder: string) {
     this.who = who
     this.proxy = proxy
+    this.url = url
     this.folder = folder
   }
 
@@ -55,7 +57,7 @@ export class Worker {
     }
     this.lives.push(life)
     const out = openSync(life.journal, "a")
-    const child = fork(file, [voice, `redis://127.0.0.1:${this.proxy.port}`, prefix], {
+    const child = fork(file, [voice, this.url, prefix], {
       stdio: ["ignore", out, "inherit", "ipc"],
       execArgv: [...process.execArgv, "--expose-gc"]
     })

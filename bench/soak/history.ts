@@ -5,6 +5,7 @@ import type { Happened } from "./drive.ts"
 import type { Life } from "./fleet.ts"
 import type { Line } from "./lines.ts"
 import type { Record } from "./observer.ts"
+import { forgetting } from "./plan.ts"
 
 export type Of<K extends Line["k"]> = Extract<Line, { readonly k: K }>
 
@@ -62,8 +63,6 @@ export interface Span {
 
 export const meets = (spans: ReadonlyArray<Span>, from: number, to: number): boolean =>
   spans.some((span) => span.from <= to && from <= span.to)
-
-const forgetting = ["flushall", "redis killed"]
 
 /** When the store forgot everything. */
 export const losses = ({ happened }: History): ReadonlyArray<Span> =>

@@ -1,7 +1,5 @@
-/** Somebody beside the fleet, on a connection that no fault is meant for: hears each record that is written. */
-import { NodeRedis } from "@effect/platform-node"
-import { Effect, Layer, Logger, Queue, Schedule } from "effect"
-import { Redis } from "effect/persistence"
+/** The records that an onlooker hears of. */
+import { Effect, Logger, Schedule } from "effect"
 import type { Circuit } from "effect-fuse"
 import { type Name, now } from "./lines.ts"
 
@@ -22,7 +20,9 @@ export interface Record {
   }
 }
 
-const read = (message: string, wallToMonotonic: number): Record | undefined => {
+const wallToMonotonic = now() - Date.now()
+
+const read = (message: string): Record | undefined => {
   const found = /^R (\d+) (\S+) (.*)$/s.exec(message)
   if (found === null) return undefined
   const [, era = "", c = "", body = ""] = found
@@ -30,36 +30,17 @@ const read = (message: string, wallToMonotonic: number): Record | undefined => {
   return { c: c as Name, era: Number(era), at: Number(era) / 1_000 + wallToMonotonic, why, process, state }
 }
 
-/** How its connections are called, so that a fault can leave them alone. */
-export const observerName = "observer"
+/** Adds what a message says, if it is one of a record. */
+export const heard = (message: string, records: Array<Record>): void => {
+  const record = read(message)
+  if (record !== undefined) records.push(record)
+}
 
-export const observe = (url: string, prefix: string, records: Array<Record>): Effect.Effect<void> => {
-  const wallToMonotonic = now() - Date.now()
-  const listen = Effect.gen(function* () {
-    const redis = yield* Redis.Redis
-    const messages = yield* redis.subscribe(`{${prefix}}:changes`)
-    return yield* Effect.forever(
-      Effect.map(Queue.take(messages), ({ message }) => {
-        const record = read(message, wallToMonotonic)
-        if (record !== undefined) records.push(record)
-      })
-    )
-  })
-  return Effect.scoped(listen).pipe(
-    Effect.provide(NodeRedis.layer({ url, name: observerName })),
+/** Listens again whenever that ended. */
+export const listening = <E>(listen: Effect.Effect<never, E>): Effect.Effect<void> =>
+  listen.pipe(
     Effect.ignoreCause,
     Effect.repeat(Schedule.spaced("20 millis")),
     Effect.provide(Logger.layer([])),
     Effect.asVoid
-  )
-}
-
-/** Commands on a connection of their own. */
-export const commanding = <A>(
-  url: string,
-  f: (send: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown>) => Effect.Effect<A>
-): Effect.Effect<A> =>
-  Effect.flatMap(Redis.Redis, (redis) => f((...command) => Effect.orDie(redis.send(...command)))).pipe(
-    Effect.provide(Layer.orDie(NodeRedis.layer({ url }))),
-    Effect.provide(Logger.layer([]))
   )

@@ -2,21 +2,30 @@
 import { circuits, type Mood, type Name } from "./lines.ts"
 import type { Random } from "./random.ts"
 
-export const storeFaults = [
-  "proxy delay",
-  "proxy cut",
-  "proxy hang",
-  "redis stopped",
-  "redis killed",
-  "flushall",
-  "script flush",
-  "kill pubsub"
-] as const
+/** On the way of one process to the store, or of all. */
+export type WayFault = "proxy delay" | "proxy cut" | "proxy hang"
 
-export type StoreFault = (typeof storeFaults)[number]
+/** Of the store itself. */
+export type StoreFault =
+  | "redis stopped"
+  | "redis killed"
+  | "flushall"
+  | "script flush"
+  | "kill pubsub"
+  | "postgres killed"
+  | "tables locked"
+  | "tables emptied"
+  | "kill listeners"
+
+/** After which the store knows nothing any more. */
+export const forgetting: ReadonlyArray<string> = [
+  "flushall",
+  "redis killed",
+  "tables emptied"
+] satisfies Array<StoreFault>
 
 export type Fault =
-  | { readonly kind: StoreFault; readonly who: number | "all"; readonly millis: number }
+  | { readonly kind: WayFault | StoreFault; readonly who: number | "all"; readonly millis: number }
   | { readonly kind: "dependency"; readonly mood: Mood; readonly c: ReadonlyArray<Name>; readonly who: number | "all" }
   | { readonly kind: "worker killed" | "worker restarted"; readonly who: number }
   | { readonly kind: "isolate"; readonly c: Name; readonly who: number; readonly releasedBy: number }
@@ -35,15 +44,15 @@ interface Lane {
 
 const anyone = (random: Random, processes: number) => Math.floor(random.next() * processes)
 
-const store: Lane = {
+const store = (faults: ReadonlyArray<StoreFault>): Lane => ({
   gap: [1_500, 9_000],
   lasts: [200, 3_000],
   draw: (random, processes) => ({
-    kind: random.pick(storeFaults),
+    kind: random.pick<WayFault | StoreFault>(["proxy delay", "proxy cut", "proxy hang", ...faults]),
     who: random.next() < 0.5 ? "all" : anyone(random, processes),
     millis: random.between(20, 600)
   })
-}
+})
 
 const dependency: Lane = {
   gap: [800, 4_000],
@@ -76,8 +85,13 @@ const operator: Lane = {
   })
 }
 
-export const draw = (random: Random, minutes: number, processes: number): ReadonlyArray<Planned> =>
-  [store, dependency, worker, operator].flatMap(({ draw, gap, lasts }) => {
+export const draw = (
+  random: Random,
+  minutes: number,
+  processes: number,
+  faults: ReadonlyArray<StoreFault>
+): ReadonlyArray<Planned> =>
+  [store(faults), dependency, worker, operator].flatMap(({ draw, gap, lasts }) => {
     const planned: Array<Planned> = []
     for (let at = 2_000 + random.between(...gap) / 2; at < minutes * 60_000; ) {
       const one = { at, lasts: random.between(...lasts), fault: draw(random, processes) }

@@ -1,4 +1,4 @@
-/** The way of one worker to Redis, with everything that goes wrong on such ways. */
+/** The way of one worker to the store, with everything that goes wrong on such ways. */
 import { connect, createServer, type Socket } from "node:net"
 
 export type Way =
@@ -51,9 +51,9 @@ export const makeProxy = async (upstream: number): Promise<Proxy> => {
   const lanes = new Set<Lane>()
   const server = createServer((client) => {
     if (way._tag === "Cut") return void client.destroy()
-    const redis = connect(upstream, "127.0.0.1")
-    const both = [client, redis]
-    const made = [new Lane(client, redis, () => way), new Lane(redis, client, () => way)]
+    const store = connect(upstream, "127.0.0.1")
+    const both = [client, store]
+    const made = [new Lane(client, store, () => way), new Lane(store, client, () => way)]
     const end = () => {
       for (const socket of both) sockets.delete(socket.destroy())
       for (const lane of made) lanes.delete(lane)

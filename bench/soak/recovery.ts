@@ -3,7 +3,6 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Effect } from "effect"
 import type { Field } from "./drive.ts"
 import { circuits, now } from "./lines.ts"
-import { commanding } from "./observer.ts"
 import { longestOpeningMillis } from "./policies.ts"
 
 /** The longest opening, with its jitter; a probe, and whoever hears of it last. */
@@ -23,28 +22,16 @@ const notClosed = async ({ workers }: Field): Promise<ReadonlyArray<string>> => 
   return found.flat()
 }
 
-const ghosts = ({ prefix, redis, workers }: Field): Promise<ReadonlyArray<string>> => {
+const ghosts = async ({ server, workers }: Field): Promise<ReadonlyArray<string>> => {
   const known = new Set(workers.map(({ voice }) => voice))
   const isGhost = (voice: string) => !known.has(voice.split("~")[0] ?? "")
-  return Effect.runPromise(
-    commanding(redis.url, (send) =>
-      Effect.gen(function* () {
-        const live = (yield* send("ZRANGE", `{${prefix}}:live`, "0", "-1")) as ReadonlyArray<string>
-        const boxes = (yield* send("KEYS", `{${prefix}}:ballots:*~until`)) as ReadonlyArray<string>
-        const voices: Array<string> = []
-        for (const box of boxes) {
-          const inside = (yield* send("ZRANGE", box, "0", "-1")) as ReadonlyArray<string>
-          voices.push(...inside.filter(isGhost).map((voice) => `${voice} still has a ballot in ${box}`))
-        }
-        const missing = [...known].filter((voice) => !live.some((one) => one.startsWith(`${voice}~`)))
-        return [
-          ...live.filter(isGhost).map((voice) => `${voice} is said to live`),
-          ...missing.map((voice) => `${voice} is not said to live`),
-          ...voices
-        ]
-      })
-    )
-  )
+  const { ballots, live } = await Effect.runPromise(server.voices)
+  const missing = [...known].filter((voice) => !live.some((one) => one.startsWith(`${voice}~`)))
+  return [
+    ...live.filter(isGhost).map((voice) => `${voice} is said to live`),
+    ...missing.map((voice) => `${voice} is not said to live`),
+    ...ballots.filter(([voice]) => isGhost(voice)).map(([voice, box]) => `${voice} still has a ballot in ${box}`)
+  ]
 }
 
 const within = async (millis: number, look: () => Promise<ReadonlyArray<string>>): Promise<ReadonlyArray<string>> => {

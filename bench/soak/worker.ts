@@ -1,8 +1,10 @@
 /** One process of the soak: it calls without end, does as it is told, and writes down everything. */
 import { NodeRedis, NodeRuntime } from "@effect/platform-node"
-import { Effect, Layer, Logger, pipe, Queue, Schedule, Stream } from "effect"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { Effect, Layer, Logger, pipe, Queue, Redacted, Schedule, Stream } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
+import * as SqlStore from "effect-fuse/SqlStore"
 import { oneCall, open } from "./call.ts"
 import { write } from "./journal.ts"
 import { type Answer, circuits, type Mood, type Name, now, type Order } from "./lines.ts"
@@ -91,9 +93,11 @@ const program = Effect.gen(function* () {
   return yield* Effect.never
 })
 
-const redis = NodeRedis.layer({ url, disableOfflineQueue: true })
+const shared = { prefix, process: voice, syncInterval: syncMillis }
 
-const store = RedisStore.layer({ prefix, process: voice, syncInterval: syncMillis }).pipe(Layer.provide(redis))
+const store = url.startsWith("postgres:")
+  ? SqlStore.layer(shared).pipe(Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 4 })))
+  : RedisStore.layer(shared).pipe(Layer.provide(NodeRedis.layer({ url, disableOfflineQueue: true })))
 
 const orphaned = Effect.callback<void>((resume) => {
   process.once("disconnect", () => resume(Effect.void))

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import * as Config from "effect/Config"
 import type * as Context from "effect/Context"
@@ -178,7 +179,7 @@ const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClien
     const file = fileOf(where)
     // SQLite would make one.
     return existsSync(file)
-      ? Effect.succeed(sqlite(file))
+      ? Effect.succeed(sqlite(() => new DatabaseSync(file, { timeout: 5_000 })))
       : Effect.fail(new Failure({ code: 2, message: `${where.label}: there is no such file` }))
   }
   return Effect.map(

@@ -1,4 +1,4 @@
-import { DatabaseSync, type SQLInputValue } from "node:sqlite"
+import type { DatabaseSync, SQLInputValue } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
@@ -22,25 +22,31 @@ const attempt = <A>(evaluate: () => A): Effect.Effect<A, SqlError.SqlError> =>
     }
   })
 
-/** A client for a file of SQLite, of which Effect 4.1 has none: as small as one can be. Who opens it says `first`. */
-export const sqlite = (file: string, first = ""): Layer.Layer<SqlClient.SqlClient> =>
+interface Options {
+  /** Runs before each statement. */
+  readonly before?: Effect.Effect<void>
+  /** How many transactions at once: more than one would see one another's changes. */
+  readonly transactions?: number
+}
+
+/** A client for SQLite, of which Effect 4.1 has none: as small as one can be. */
+export const sqlite = (
+  open: () => DatabaseSync,
+  { before = Effect.void, transactions = 1 }: Options = {}
+): Layer.Layer<SqlClient.SqlClient> =>
   Layer.effect(
     SqlClient.SqlClient,
     Effect.gen(function* () {
-      const db = yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          const opened = new DatabaseSync(file, { timeout: 5_000 })
-          opened.exec(first)
-          return opened
-        }),
-        (opened) => Effect.sync(() => opened.close())
-      )
+      const db = yield* Effect.acquireRelease(Effect.sync(open), (opened) => Effect.sync(() => opened.close()))
       const run = (sql: string, params: ReadonlyArray<unknown>, arrays = false) =>
-        attempt(() => {
-          const statement = db.prepare(sql)
-          statement.setReturnArrays(arrays)
-          return statement.all(...(params as Array<SQLInputValue>)) as unknown as Array<never>
-        })
+        Effect.andThen(
+          before,
+          attempt(() => {
+            const statement = db.prepare(sql)
+            statement.setReturnArrays(arrays)
+            return statement.all(...(params as Array<SQLInputValue>)) as unknown as Array<never>
+          })
+        )
       const rows: SqlConnection.Connection["execute"] = (sql, params, f) =>
         f ? Effect.map(run(sql, params), f) : run(sql, params)
       const connection: SqlConnection.Connection = {
@@ -53,7 +59,7 @@ export const sqlite = (file: string, first = ""): Layer.Layer<SqlClient.SqlClien
       }
       const acquirers = SqlClient.makeSqliteAcquirers({
         connection: Effect.succeed(connection),
-        semaphore: yield* Semaphore.make(1),
+        semaphore: yield* Semaphore.make(transactions),
         isTransaction: () => db.isTransaction
       })
       return yield* SqlClient.make({

@@ -1,5 +1,5 @@
 /** The way from one process to the store: slow, lossy, doubling, out of order or cut, as its conditions say. */
-import { Effect, Queue, Stream } from "effect"
+import { Effect, type Exit, Queue, Stream } from "effect"
 import { SharedStore } from "effect-fuse"
 import type { Operation, Request } from "./history.ts"
 import { always, type Chance, type Distribution, exponential, uniform } from "./random.ts"
@@ -116,12 +116,13 @@ export class Network {
       const arrive = (again: boolean) => () => {
         // A command that is on its way arrives whatever becomes of who sent it.
         if (conditions.cut || server.hangs) return
-        const answer = server.apply(request, command, from, again)
-        if (again || chance.happens(conditions.loseAnswer)) return
-        timeline.at(this.back(server.delay(chance) + conditions.delay(chance)), () => {
-          if (conditions.cut || !life.alive) return
-          server.answered(command, from)
-          resume(Effect.succeed(answer as A))
+        server.apply(request, command, from, again, (exit) => {
+          if (again || chance.happens(conditions.loseAnswer)) return
+          timeline.at(this.back(server.delay(chance) + conditions.delay(chance)), () => {
+            if (conditions.cut || !life.alive) return
+            server.answered(command, from)
+            resume(exit as Exit.Exit<A, SharedStore.StoreError>)
+          })
         })
       }
       const first = this.there(conditions.delay(chance))

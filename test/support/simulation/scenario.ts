@@ -1,6 +1,6 @@
 /** One minute in the life of a fleet in which everything goes wrong, drawn from a seed; then one in which all is well. */
 import { CircuitBreaker } from "effect-fuse"
-import { rough } from "./network.ts"
+import { healthy, rough } from "./network.ts"
 import { Chance } from "./random.ts"
 import { type Options, Simulation } from "./simulation.ts"
 
@@ -16,7 +16,7 @@ const trouble = 60_000
 const calm = 60_000
 
 /** What a scenario is given beside its seed. */
-export type Given = Pick<Options, "mutate">
+export type Given = Pick<Options, "mutate" | "store">
 
 export const scenario = (seed: number, given: Given = {}): Scenario => {
   const chance = new Chance(seed)
@@ -116,3 +116,26 @@ export const scenario = (seed: number, given: Given = {}): Scenario => {
   simulation.at(calmAt + 10_000, () => simulation.processes[0]?.do(CircuitBreaker.release("api")))
   return { simulation, probes, calmAt, endsAt: calmAt + calm }
 }
+
+/** A fleet of two to twenty, of which one fails for a minute, or also hangs, while the network does what it likes. */
+export const oneIsBad = (seed: number, given: Given = {}): Simulation => {
+  const chance = new Chance(seed)
+  const processes = 2 + chance.below(19)
+  const simulation = new Simulation({
+    ...given,
+    seed,
+    processes,
+    conditions: chance.happens(0.5) ? rough() : healthy()
+  })
+  simulation.startAll()
+  simulation.traffic(
+    simulation.processes.map(({ index }) => index),
+    5 + chance.below(50)
+  )
+  simulation.at(5_000, () => simulation.fail((process) => (process === 0 ? 1 : 0), 1 + chance.below(100)))
+  simulation.runUntil(65_000)
+  return simulation
+}
+
+/** The trips of the fleet. */
+export const trips = ({ history }: Simulation) => history.of("Swapped").filter(({ about }) => about.why === "Tripped")

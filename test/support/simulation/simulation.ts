@@ -15,17 +15,16 @@
  * It runs synchronously, and the same options give the same history. Times are milliseconds from 0.
  */
 import { Clock, Context, Effect, Layer, Logger, Random, Scheduler, Scope } from "effect"
-import { BreakerPolicy, BreakerStore, type CircuitBreaker, type SharedStore } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, type CircuitBreaker } from "effect-fuse"
 import { type Behaviour, Dependency, failing } from "./dependency.ts"
 import { type Detail, History } from "./history.ts"
 import { type Conditions, healthy, Network } from "./network.ts"
 import { Process, type Protection, type World } from "./process.ts"
 import { always, Chance, exponential } from "./random.ts"
-import { type Record, StoreServer } from "./store.ts"
+import { type Record, type StoreOptions, StoreServer } from "./store.ts"
 import { scheduler, Timeline, VirtualClock } from "./timeline.ts"
 
-export interface Options {
-  readonly seed: number
+export interface Options extends StoreOptions {
   readonly processes: number
   /** Default `fleet`. */
   readonly protection?: Protection | undefined
@@ -40,8 +39,6 @@ export interface Options {
   readonly dependency?: Behaviour | undefined
   /** Default `moves`. */
   readonly history?: Detail | undefined
-  /** Makes another store of it: one that is wrong on purpose. */
-  readonly mutate?: ((store: SharedStore.SharedStore) => SharedStore.SharedStore) | undefined
 }
 
 /** All at one moment. */
@@ -68,7 +65,7 @@ export class Simulation {
     const { timeline } = this
     this.chance = new Chance(options.seed)
     this.history = new History(options.history ?? "moves")
-    this.store = new StoreServer(timeline, this.history, options.mutate)
+    this.store = new StoreServer(timeline, this.history, options)
     this.dependency = new Dependency(options.dependency ?? failing(0), this.chance.fork())
     const services = Effect.runSync(
       Effect.scoped(Layer.build(Layer.merge(Logger.layer([]), BreakerPolicy.layer({ default: options.policy ?? {} }))))
@@ -156,6 +153,11 @@ export class Simulation {
     }
     this.at(from, set(true))
     this.at(until, set(false))
+  }
+
+  /** Gives back what its store has beside memory. */
+  close(): void {
+    this.store.close()
   }
 
   look(): Look {

@@ -1,10 +1,11 @@
-/** The store's side: `SharedStore.makeMemory` on a clock of its own, what is done to it, and what it did. */
-import { Clock, Context, Effect, Scheduler, Stream } from "effect"
-import { Circuit, SharedStore } from "effect-fuse"
+/** The store's side: a store on a clock of its own, what is done to it, and what it did. */
+import { Clock, Context, Effect, Exit, Logger, Scheduler } from "effect"
+import { Circuit, type SharedStore } from "effect-fuse"
 import { fromBody } from "../../../src/internal/codec.ts"
+import { type Backend, type Ground, type MakeBackend, memory } from "./backend.ts"
 import type { History, Operation, Request } from "./history.ts"
 import { always, type Distribution } from "./random.ts"
-import { type Life, scheduler, type Timeline, VirtualClock } from "./timeline.ts"
+import { scheduler, type Timeline, VirtualClock } from "./timeline.ts"
 
 /** Who sent a command. */
 export interface From {
@@ -19,8 +20,13 @@ export interface Record {
   readonly body: string
 }
 
-/** Eras of a store that was wiped begin above all that it ever gave. */
-const erasPerLife = 1_000_000
+export interface StoreOptions {
+  readonly seed: number
+  /** Default {@link memory}. */
+  readonly store?: MakeBackend | undefined
+  /** Makes another store of it: one that is wrong on purpose. */
+  readonly mutate?: ((store: SharedStore.SharedStore) => SharedStore.SharedStore) | undefined
+}
 
 export class StoreServer {
   /** How long it takes to answer, beyond the network. */
@@ -35,25 +41,33 @@ export class StoreServer {
   private readonly history: History
   private readonly clock: VirtualClock
   private readonly subscribers = new Set<(change: SharedStore.Change) => void>()
-  private memory: SharedStore.SharedStore
-  private wipes = 0
+  private readonly services: Context.Context<never>
+  private readonly backend: Backend
+  private readonly store: SharedStore.SharedStore
   private commands = 0
 
-  private readonly mutate: (store: SharedStore.SharedStore) => SharedStore.SharedStore
-
-  constructor(timeline: Timeline, history: History, mutate = (store: SharedStore.SharedStore) => store) {
-    this.mutate = mutate
+  constructor(timeline: Timeline, history: History, { mutate, seed, store = memory }: StoreOptions) {
     this.timeline = timeline
     this.history = history
-    this.clock = new VirtualClock(timeline, { alive: true }, 0, -3_600_000)
-    this.memory = this.make()
+    const life = { alive: true }
+    this.clock = new VirtualClock(timeline, life, 0, -3_600_000)
+    this.services = Context.make(Scheduler.Scheduler, scheduler(timeline, life)).pipe(
+      Context.add(Clock.Clock, this.clock),
+      Context.add(Logger.CurrentLoggers, new Set())
+    )
+    const publish = (change: SharedStore.Change): void => {
+      for (const subscriber of [...this.subscribers]) subscriber(change)
+    }
+    this.backend = store({ seed, timeline, clock: this.clock, publish, run: this.run })
+    this.store = mutate === undefined ? this.backend.store : mutate(this.backend.store)
   }
 
   /** Forgets everything: records, ballots, who lives. */
   wipe(): void {
-    this.wipes++
-    this.memory = this.make()
-    this.history.add({ _tag: "Wiped", at: this.timeline.now, process: -1, life: -1 })
+    this.run(this.backend.wipe, (exit) => {
+      if (Exit.isFailure(exit)) throw new Error("the store cannot be wiped", { cause: exit.cause })
+      this.history.add({ _tag: "Wiped", at: this.timeline.now, process: -1, life: -1 })
+    })
   }
 
   /** Its clock jumps by so many milliseconds, forward or backward. */
@@ -62,12 +76,19 @@ export class StoreServer {
     this.history.add({ _tag: "Jumped", at: this.timeline.now, process: -1, life: -1 })
   }
 
+  close(): void {
+    this.backend.close()
+  }
+
   /** The record of a circuit, as it is now; `undefined` where there is none. */
   record(circuit: string): Record | undefined {
-    const stored = Effect.runSync(this.memory.load(circuit))
+    let stored: SharedStore.Stored | undefined
+    this.run(this.store.load(circuit), (exit) => {
+      if (Exit.isSuccess(exit)) stored = exit.value
+    })
     if (stored === undefined) return undefined
     const read = fromBody(stored.body, this.timeline.now - stored.age)
-    return { era: stored.era + this.base, body: stored.body, state: read?.circuit ?? Circuit.initial }
+    return { era: stored.era, body: stored.body, state: read?.circuit ?? Circuit.initial }
   }
 
   /** Commands that it carried out, all together. */
@@ -91,78 +112,61 @@ export class StoreServer {
     this.history.add({ _tag: "Answered", at: this.timeline.now, ...from, command })
   }
 
-  apply(request: Request, command: number, from: From, again: boolean): unknown {
+  /** Carries a command out: `then` hears what came of it, at once or later. */
+  apply(
+    request: Request,
+    command: number,
+    from: From,
+    again: boolean,
+    then: (exit: Exit.Exit<unknown, SharedStore.StoreError>) => void
+  ): void {
     this.applied[request.operation]++
-    const answer = this.carryOut(request, from)
-    this.history.add({ _tag: "Applied", at: this.timeline.now, ...from, command, request, answer, again })
-    return answer
-  }
-
-  private get base(): number {
-    return this.wipes * erasPerLife
-  }
-
-  private make(): SharedStore.SharedStore {
-    const life: Life = { alive: true }
-    const made = Effect.runSync(Effect.provideService(SharedStore.makeMemory, Clock.Clock, this.clock))
-    const { base } = this
-    const context = Context.make(Scheduler.Scheduler, scheduler(this.timeline, life))
-    Effect.runForkWith(context)(
-      Stream.runForEach(made.changes, (change) =>
-        Effect.sync(() => this.publish({ ...change, era: change.era === 0 ? 0 : change.era + base }))
-      )
-    )
-    this.timeline.drain()
-    return this.mutate(made)
-  }
-
-  private carryOut(request: Request, from: From): unknown {
-    const { memory } = this
-    switch (request.operation) {
-      case "cast": {
-        const answer = Effect.runSync(memory.cast({ ...request.cast, era: this.inner(request.cast.era) }))
-        return { ...answer, record: this.outer(answer.record) }
+    this.run(this.carryOut(request, from), (exit) => {
+      if (Exit.isSuccess(exit)) {
+        const answer = exit.value
+        this.history.add({ _tag: "Applied", at: this.timeline.now, ...from, command, request, answer, again })
       }
+      then(exit)
+    })
+  }
+
+  private readonly run: Ground["run"] = (effect, then) => {
+    const fiber = Effect.runForkWith(this.services)(effect)
+    if (then !== undefined) fiber.addObserver(then)
+    this.timeline.drain()
+  }
+
+  private carryOut(request: Request, from: From): Effect.Effect<unknown, SharedStore.StoreError> {
+    const { store } = this
+    switch (request.operation) {
+      case "cast":
+        return store.cast(request.cast)
       case "swap": {
         const { swap } = request
-        const answer = Effect.runSync(memory.swap({ ...swap, expectedEra: this.inner(swap.expectedEra) }))
-        const record = this.outer(answer.record)
-        if (answer.swapped && record !== undefined) {
-          const { body, circuit } = swap
-          const read = fromBody(body, this.timeline.now)
-          if (read === undefined) throw new Error(`the simulation cannot read the record ${body}`)
-          this.history.add({
-            _tag: "Swapped",
-            at: this.timeline.now,
-            ...from,
-            circuit,
-            before: swap.expectedEra,
-            era: record.era,
-            state: read.circuit,
-            about: read.about
-          })
-        }
-        return { ...answer, record }
+        return Effect.map(store.swap(swap), (answer) => {
+          if (answer.swapped && answer.record !== undefined) this.swapped(swap, answer.record.era, from)
+          return answer
+        })
       }
       case "load":
-        return this.outer(Effect.runSync(memory.load(request.circuit)))
-      default: {
-        const answer = Effect.runSync(memory.list(request.voice, request.ttl))
-        return { ...answer, records: answer.records.map((one) => ({ ...one, era: one.era + this.base })) }
-      }
+        return store.load(request.circuit)
+      default:
+        return store.list(request.voice, request.ttl)
     }
   }
 
-  private publish(change: SharedStore.Change): void {
-    for (const subscriber of [...this.subscribers]) subscriber(change)
-  }
-
-  private inner(era: number): number {
-    if (era === 0) return 0
-    return era > this.base ? era - this.base : -1
-  }
-
-  private outer(stored: SharedStore.Stored | undefined): SharedStore.Stored | undefined {
-    return stored === undefined ? undefined : { ...stored, era: stored.era + this.base }
+  private swapped({ body, circuit, expectedEra }: SharedStore.Swap, era: number, from: From): void {
+    const read = fromBody(body, this.timeline.now)
+    if (read === undefined) throw new Error(`the simulation cannot read the record ${body}`)
+    this.history.add({
+      _tag: "Swapped",
+      at: this.timeline.now,
+      ...from,
+      circuit,
+      before: expectedEra,
+      era,
+      state: read.circuit,
+      about: read.about
+    })
   }
 }

@@ -1,0 +1,76 @@
+/** A Redis as the store of a soak. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { NodeRedis } from "@effect/platform-node"
+import { Effect, Layer, Logger, Queue } from "effect"
+import { Redis } from "effect/persistence"
+import { redisServer } from "../../test/support/redisServer.ts"
+import { heard, listening } from "./observer.ts"
+import type { MakeServer } from "./server.ts"
+
+const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
+
+/** How the connections of the observer are called, so that a fault can leave them alone. */
+const observerName = "observer"
+
+type Send = (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown>
+
+/** Commands on a connection of their own. */
+const commanding = <A>(url: string, f: (send: Send) => Effect.Effect<A>): Effect.Effect<A> =>
+  Effect.flatMap(Redis.Redis, (redis) => f((...command) => Effect.orDie(redis.send(...command)))).pipe(
+    Effect.provide(Layer.orDie(NodeRedis.layer({ url }))),
+    Effect.provide(Logger.layer([]))
+  )
+
+/** Only those of the workers: the observer goes on hearing. */
+const killPubsub = (send: Send) =>
+  Effect.gen(function* () {
+    const clients = String(yield* send("CLIENT", "LIST", "TYPE", "pubsub"))
+    const ids = Array.from(clients.matchAll(/^id=(\d+) .*?name=(\S*)/gm), ([, id = "", name]) =>
+      name === observerName ? [] : [id]
+    ).flat()
+    for (const id of ids) yield* send("CLIENT", "KILL", "ID", id)
+  })
+
+export const redis: MakeServer = (prefix) =>
+  Effect.map(redisServer, ({ kill, pause, port, resume, start, url }) => {
+    const say = (f: (send: Send) => Effect.Effect<unknown>) => () => run(Effect.asVoid(commanding(url, f)))
+    return {
+      port,
+      urlBy: (port) => `redis://127.0.0.1:${port}`,
+      faults: {
+        "redis stopped": async (lasts) => {
+          await run(pause)
+          await sleep(lasts)
+          return run(resume)
+        },
+        "redis killed": async (lasts, running) => {
+          await run(kill)
+          await sleep(lasts)
+          return running() ? run(start) : undefined
+        },
+        flushall: say((send) => send("FLUSHALL")),
+        "script flush": say((send) => send("SCRIPT", "FLUSH")),
+        "kill pubsub": say(killPubsub)
+      },
+      observe: (records) =>
+        listening(
+          Effect.gen(function* () {
+            const redis = yield* Redis.Redis
+            const messages = yield* redis.subscribe(`{${prefix}}:changes`)
+            return yield* Effect.forever(Effect.map(Queue.take(messages), ({ message }) => heard(message, records)))
+          }).pipe(Effect.scoped, Effect.provide(NodeRedis.layer({ url, name: observerName })))
+        ),
+      voices: commanding(url, (send) =>
+        Effect.gen(function* () {
+          const live = (yield* send("ZRANGE", `{${prefix}}:live`, "0", "-1")) as ReadonlyArray<string>
+          const boxes = (yield* send("KEYS", `{${prefix}}:ballots:*~until`)) as ReadonlyArray<string>
+          const ballots: Array<readonly [string, string]> = []
+          for (const box of boxes) {
+            const inside = (yield* send("ZRANGE", box, "0", "-1")) as ReadonlyArray<string>
+            ballots.push(...inside.map((voice) => [voice, box] as const))
+          }
+          return { live, ballots }
+        })
+      )
+    }
+  })

@@ -1,0 +1,108 @@
+import { assert, describe, it } from "@effect/vitest"
+import { alone, breaks, mutants } from "./support/simulation/mutants.ts"
+import { check } from "./support/simulation/properties.ts"
+import { type Given, oneIsBad, scenario, trips } from "./support/simulation/scenario.ts"
+import { sqlStore } from "./support/simulation/sqlite.ts"
+
+/** As with the store in memory: `SIMULATION_SEED=17` plays one again, `SIMULATION_SEEDS=1000` more of them. */
+const one = process.env["SIMULATION_SEED"]
+const count = Number(process.env["SIMULATION_SEEDS"] ?? 15)
+const seeds = one === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(one)]
+
+const onSql = (seed: number, given: Given = {}) => scenario(seed, { store: sqlStore(), ...given })
+
+describe("a fleet on a database in which everything goes wrong", () => {
+  it("keeps every promise at every step, and recovers", () => {
+    for (const seed of seeds) {
+      const played = onSql(seed)
+      check(seed, played)
+      played.simulation.close()
+    }
+  }, 600_000)
+
+  it("is played the same way again by its seed", () => {
+    const play = () => {
+      const { simulation } = onSql(7)
+      simulation.runUntil(20_000)
+      simulation.close()
+      return simulation.history.entries.map(({ _tag, at }) => `${at} ${_tag}`)
+    }
+    const first = play()
+    assert.include(first.join(), "Swapped")
+    assert.deepStrictEqual(first, play())
+  }, 60_000)
+
+  it("shares its moves, also after the tables were emptied or taken away", () => {
+    let [moves, later] = [0, 0]
+    for (const seed of [3, 11, 15, 21]) {
+      const { endsAt, simulation } = onSql(seed)
+      simulation.runUntil(endsAt)
+      simulation.close()
+      const wiped = simulation.history.entries.find(({ _tag }) => _tag === "Wiped")?.at ?? Infinity
+      const swapped = simulation.history.of("Swapped")
+      moves += swapped.length
+      later += swapped.filter(({ at }) => at > wiped).length
+    }
+    assert.isAbove(moves, 40)
+    assert.isAbove(later, 10)
+  }, 60_000)
+})
+
+describe("a process on a database that fails alone", () => {
+  it("opens only itself", () => {
+    for (const seed of seeds) {
+      const simulation = oneIsBad(seed, { store: sqlStore() })
+      assert.deepStrictEqual(trips(simulation), [], `seed ${seed}`)
+      const [bad, ...others] = simulation.look().processes
+      assert.include(["Open", "HalfOpen"], bad?.state, `seed ${seed}`)
+      for (const other of others) assert.strictEqual(other?.state, "Closed", `seed ${seed}`)
+      simulation.close()
+    }
+  }, 120_000)
+
+  it("would open all with a store that counts nobody else", () => {
+    const simulation = oneIsBad(1, { store: sqlStore(), mutate: alone })
+    assert.isAbove(trips(simulation).length, 0)
+    simulation.close()
+  }, 60_000)
+})
+
+/** What a database, or a statement, would have to do to break a promise. */
+const wrong: ReadonlyArray<readonly [name: string, promise: string, wrong: Parameters<typeof sqlStore>[0]]> = [
+  ["whose transactions keep nobody out", "one transition per era", { isolated: false }],
+  [
+    "that gives the era that it gave before",
+    "no era is given twice",
+    { rewrite: (sql) => sql.replace("MAX(last.era + 1, excluded.era)", "last.era") }
+  ],
+  [
+    "whose eras begin again when its tables are gone",
+    "no era is given twice",
+    { rewrite: (sql) => sql.replace(/(_eras" AS last .*) VALUES \(1, .* \* 1000\)/, "$1 VALUES (1, 1)") }
+  ],
+  [
+    "that does not know how old a record is",
+    "a denied request extends nothing",
+    {
+      rewrite: (sql) => sql.replace(/CAST\(ROUND\([^()]*\(julianday[^A]*AS INTEGER\) - written_at AS age/g, "0 AS age")
+    }
+  ]
+]
+
+describe("the promises are such that they can be broken on a database", () => {
+  it.each(mutants)(
+    "by a store that %s",
+    (_, promise, mutate) => {
+      assert.isTrue(breaks(promise, 50, (seed) => onSql(seed, { mutate })))
+    },
+    60_000
+  )
+
+  it.each(wrong)(
+    "by one %s",
+    (_, promise, of) => {
+      assert.isTrue(breaks(promise, 50, (seed) => scenario(seed, { store: sqlStore(of) })))
+    },
+    60_000
+  )
+})
