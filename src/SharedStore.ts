@@ -156,7 +156,8 @@ export type Change =
   | { readonly _tag: "Inquiry"; readonly circuit: string; readonly era: number; readonly box: string }
 
 /**
- * The contract. Circuits, boxes and voices are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`.
+ * The contract. Circuits, boxes and voices are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`; boxes and voices have at
+ * most 200 of them.
  *
  * @category models
  * @since 0.1.0

@@ -311,6 +311,22 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
       assert.deepInclude(entry, { circuit: wild, key: wild, actor: wild })
     })
   )
+
+  live(
+    "is not kept from being written by a letter that the database has not",
+    Effect.gen(function* () {
+      const nul = "a\u0000b"
+      yield* CircuitBreaker.isolate(nul, { key: nul, reason: nul, actor: nul })
+      yield* CircuitBreaker.isolate("api")
+      yield* Snapshots.take({ process: nul })
+      yield* AuditTrail.flush
+      const [entry] = yield* AuditTrail.history(nul, { key: nul })
+      assert.deepInclude(entry, { circuit: "a\\u0000b", key: "a\\u0000b", actor: "a\\u0000b" })
+      assert.strictEqual((yield* AuditTrail.history("api")).length, 1)
+      assert.strictEqual((yield* Snapshots.series(nul)).length, 1)
+      assert.strictEqual((yield* AuditTrail.timeToRecover({ name: nul })).recoveries, 0)
+    })
+  )
 })
 
 describe("a trail", () => {

@@ -5,6 +5,7 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { BreakerPolicy, type SharedStore } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
+import { type Options as MysqlOptions, mysql } from "./mysql.ts"
 import { client } from "./postgresServer.ts"
 import type { Replica } from "./redisFleet.ts"
 import { sqlite } from "./sqlite.ts"
@@ -35,6 +36,22 @@ export const onPostgres = (server: string): Effect.Effect<Place, never, Scope.Sc
     )
     const url = server.replace(/[^/]*$/, name)
     return { url, open: connect(url) }
+  })
+
+/** One more client of MariaDB or MySQL. */
+export const connectMysql = (url: string, options?: MysqlOptions): Effect.Effect<Connection, never, Scope.Scope> =>
+  Layer.build(Layer.suspend(() => mysql(url, options)))
+
+/** A new database on a server of MariaDB or MySQL. */
+export const onMariadb = (server: string): Effect.Effect<Place, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const name = `test_${process.pid}_${made++}`
+    const admin = yield* connectMysql(server)
+    yield* Effect.acquireRelease(say(admin, `CREATE DATABASE ${name}`), () =>
+      Effect.ignoreCause(say(admin, `DROP DATABASE ${name}`))
+    )
+    const url = server.replace(/[^/]*$/, name)
+    return { url, open: connectMysql(url) }
   })
 
 /** A new file of SQLite. */

@@ -26,8 +26,10 @@ export const sqlite = (
       const db = new DatabaseSync(file, { timeout: 5_000 })
       db.exec("PRAGMA journal_mode = WAL")
       prepare?.(db)
-      const plain = db.prepare.bind(db)
-      db.prepare = (statement) => plain(!isolated && transaction.test(statement) ? "SELECT 1" : rewrite(statement))
+      db.prepare = (statement) => {
+        const other = !isolated && transaction.test(statement) ? "SELECT 1" : rewrite(statement)
+        return DatabaseSync.prototype.prepare.call(db, other)
+      }
       return db
     },
     { ...(before === undefined ? {} : { before }), transactions: isolated ? 1 : 1_000 }

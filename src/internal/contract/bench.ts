@@ -104,6 +104,11 @@ export class Bench {
     this.patience = patience
   }
 
+  /** How long the text of a circuit may be. */
+  get longestCircuit(): number {
+    return Math.min(...this.handles.map(({ longestCircuit = Infinity }) => longestCircuit))
+  }
+
   /** A name that nothing has had before. */
   name(what: string): string {
     return `${what}-${globalThis.crypto.randomUUID()}`

@@ -97,6 +97,13 @@ export class Database {
       : sql`ON CONFLICT (${sql.csv(key.map((column) => sql`${sql(column)}`))}) DO UPDATE SET ${sql.csv(columns.map(one))}`
   }
 
+  /** Writes rows but those that are there: of tables whose key is `id`. */
+  get unlessThere(): Fragment {
+    return this.sql.literal(
+      this.dialect === "mysql" ? "ON DUPLICATE KEY UPDATE id = id" : "ON CONFLICT (id) DO NOTHING"
+    )
+  }
+
   /** A parameter, where nothing else says what it is. */
   text(value: string): Fragment {
     return this.dialect === "pg" ? this.sql`CAST(${value} AS TEXT)` : this.sql`${value}`
@@ -142,9 +149,13 @@ export class Database {
 /** When the statement came, and not when the transaction began: one time for all rows, which indexes can be asked for. */
 const clocks: Readonly<Record<Dialect, string>> = {
   pg: "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
-  mysql: "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
+  // `NOW` would be of the connection's time zone, where an hour of autumn comes twice.
+  mysql: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
   sqlite: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 }
+
+/** What comes from outside may be anything, and PostgreSQL has texts of all letters but this one. */
+export const storable = (text: string): string => text.replaceAll("\u0000", "\\u0000")
 
 /** Whole numbers come as numbers, as texts or as bigints. */
 export const toNumber = (value: unknown): number => Number(value)

@@ -2,13 +2,14 @@ import * as Effect from "effect/Effect"
 import * as Migrator from "effect/sql/Migrator"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Database } from "./database.ts"
+import type { Database, Table } from "./database.ts"
 
 /** The types of columns, which databases call differently. */
 const types = ({ dialect }: Database) => ({
   // What MySQL is to find by a text must have a length, and be compared letter by letter.
   id: (length: number) => (dialect === "mysql" ? `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin` : "TEXT"),
-  text: dialect === "mysql" ? "LONGTEXT" : "TEXT",
+  // Of any letters, whatever those of the database are.
+  text: dialect === "mysql" ? "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" : "TEXT",
   big: dialect === "sqlite" ? "INTEGER" : "BIGINT",
   small: dialect === "sqlite" ? "INTEGER" : "SMALLINT",
   real: dialect === "sqlite" ? "REAL" : "DOUBLE PRECISION"
@@ -18,38 +19,47 @@ const types = ({ dialect }: Database) => ({
 const steps = (database: Database) => {
   const { sql } = database
   const { big, id, real, small, text } = types(database)
-  const make = (table: Parameters<Database["table"]>[0], columns: string) =>
-    database.run(sql`CREATE TABLE ${database.table(table)} (${sql.literal(columns)})`)
-  const index = (table: Parameters<Database["table"]>[0], name: string, columns: string) =>
-    database.run(
-      sql`CREATE INDEX ${sql(`${database.tableName(table).replace(/^.*\./, "")}_${name}`)} ON ${database.table(table)} (${sql.literal(columns)})`
+  /** A table with its indexes. For MySQL it is one statement, which may be said again: none can be taken back there. */
+  const make = (table: Table, columns: string, indexes: Readonly<Record<string, string>> = {}) => {
+    const name = database.table(table)
+    const named = Object.entries(indexes).map(
+      ([index, of]) => [sql(`${database.tableName(table).replace(/^.*\./, "")}_${index}`), sql.literal(of)] as const
     )
+    if (database.dialect === "mysql") {
+      const all = sql.csv([columns, ...named.map(([index, of]) => sql`INDEX ${index} (${of})`)])
+      return database.run(sql`CREATE TABLE IF NOT EXISTS ${name} (${all})`)
+    }
+    return Effect.andThen(
+      database.run(sql`CREATE TABLE ${name} (${sql.literal(columns)})`),
+      Effect.forEach(named, ([index, of]) => database.run(sql`CREATE INDEX ${index} ON ${name} (${of})`), {
+        discard: true
+      })
+    )
+  }
   return {
     "0001_records_and_ballots": Effect.gen(function* () {
       yield* make(
         "s",
         `circuit ${id(2000)} NOT NULL PRIMARY KEY, era ${big} NOT NULL, body ${text} NOT NULL,
-         listed ${small} NOT NULL, written_at ${big} NOT NULL, ends_at ${big}`
+         listed ${small} NOT NULL, written_at ${big} NOT NULL, ends_at ${big}`,
+        { ends: "ends_at", eras: "era" }
       )
-      yield* index("s", "ends", "ends_at")
-      yield* index("s", "eras", "era")
       yield* make(
         "_ballots",
         `circuit ${id(2000)} NOT NULL, box ${id(255)} NOT NULL, voice ${id(255)} NOT NULL, era ${big} NOT NULL,
-         numbers ${text} NOT NULL, ends_at ${big} NOT NULL, PRIMARY KEY (circuit, box, voice)`
+         numbers ${text} NOT NULL, ends_at ${big} NOT NULL, PRIMARY KEY (circuit, box, voice)`,
+        { ends: "ends_at" }
       )
-      yield* index("_ballots", "ends", "ends_at")
       yield* make(
         "_inquiries",
         `circuit ${id(2000)} NOT NULL, box ${id(255)} NOT NULL, era ${big} NOT NULL, asked_at ${big} NOT NULL,
-         ends_at ${big} NOT NULL, PRIMARY KEY (circuit, box)`
+         ends_at ${big} NOT NULL, PRIMARY KEY (circuit, box)`,
+        { ends: "ends_at", asked: "asked_at" }
       )
-      yield* index("_inquiries", "ends", "ends_at")
-      yield* index("_inquiries", "asked", "asked_at")
       yield* make("_voices", `voice ${id(255)} NOT NULL PRIMARY KEY, ends_at ${big} NOT NULL`)
       // One row: the last era of all, so that none comes again, whatever was forgotten.
       yield* make("_eras", `id ${small} NOT NULL PRIMARY KEY, era ${big} NOT NULL`)
-      yield* database.run(sql`INSERT INTO ${database.table("_eras")} (id, era) VALUES (1, 0)`)
+      yield* database.run(sql`INSERT INTO ${database.table("_eras")} (id, era) VALUES (1, 0) ${database.unlessThere}`)
     }),
     "0002_events": Effect.gen(function* () {
       yield* make(
@@ -58,20 +68,17 @@ const steps = (database: Database) => {
          circuit_key ${text}, from_state ${id(10)} NOT NULL, to_state ${id(10)} NOT NULL, why ${id(30)} NOT NULL,
          detail ${text}, actor ${text}, scope ${id(10)} NOT NULL, process ${text} NOT NULL, mode ${id(10)} NOT NULL,
          era ${big} NOT NULL, openings ${big} NOT NULL, retry_after ${big}, lasted ${big}, down_for ${big},
-         calls ${big}, failures ${big}, slow ${big}, streak ${big}, metadata ${text}`
+         calls ${big}, failures ${big}, slow ${big}, streak ${big}, metadata ${text}`,
+        { circuit: "circuit_id, at", at: "at, to_state", to: "to_state, at", down: "down_for, at" }
       )
-      yield* index("_events", "circuit", "circuit_id, at")
-      yield* index("_events", "at", "at, to_state")
-      yield* index("_events", "to", "to_state, at")
-      yield* index("_events", "down", "down_for, at")
       // What each owner last said of a circuit: the fleet, or a process of its own.
       yield* make(
         "_states",
         `circuit_id ${id(1500)} NOT NULL, owner ${id(120)} NOT NULL, circuit ${text} NOT NULL, circuit_key ${text},
          state ${id(10)} NOT NULL, since ${big} NOT NULL, why ${id(30)} NOT NULL, detail ${text}, actor ${text},
-         openings ${big} NOT NULL, ends_at ${big}, PRIMARY KEY (circuit_id, owner)`
+         openings ${big} NOT NULL, ends_at ${big}, PRIMARY KEY (circuit_id, owner)`,
+        { state: "state, since" }
       )
-      yield* index("_states", "state", "state, since")
     }),
     "0003_snapshots": Effect.gen(function* () {
       yield* make(
@@ -79,10 +86,9 @@ const steps = (database: Database) => {
         `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit ${text} NOT NULL, circuit_name ${id(500)} NOT NULL,
          process ${text} NOT NULL, state ${id(10)} NOT NULL, circuits ${big} NOT NULL, healthy ${big} NOT NULL,
          calls ${big} NOT NULL, successes ${big} NOT NULL, failures ${big} NOT NULL, ignored ${big} NOT NULL,
-         slow ${big} NOT NULL, rejected ${big} NOT NULL, in_flight ${big} NOT NULL, failure_rate ${real} NOT NULL`
+         slow ${big} NOT NULL, rejected ${big} NOT NULL, in_flight ${big} NOT NULL, failure_rate ${real} NOT NULL`,
+        { name: "circuit_name, at", at: "at" }
       )
-      yield* index("_snapshots", "name", "circuit_name, at")
-      yield* index("_snapshots", "at", "at")
     })
   }
 }
@@ -93,14 +99,47 @@ const steps = (database: Database) => {
  */
 export const migrate = (
   database: Database
-): Effect.Effect<void, Migrator.MigrationError | SqlError, SqlClient.SqlClient> =>
-  Effect.andThen(
-    Migrator.make({})({
-      loader: Migrator.fromRecord(steps(database)),
-      table: database.tableName("_versions")
-    }),
-    check(database, { ...ofStore, ...ofTrail })
+): Effect.Effect<void, Migrator.MigrationError | SqlError, SqlClient.SqlClient> => {
+  const run = (loaded: Steps) =>
+    Migrator.make({})({ loader: Migrator.fromRecord(loaded), table: database.tableName("_versions") })
+  const all = steps(database)
+  const made = database.dialect === "mysql" ? oneByOne(database, all, run({})) : run(all)
+  return Effect.andThen(made, check(database, { ...ofStore, ...ofTrail }))
+}
+
+type Steps = Parameters<typeof Migrator.fromRecord>[0]
+
+/**
+ * MySQL commits with each table that is made. So none is made where one is somebody else's, each step may be run by many at once,
+ * and again where one did not come to its end, and they are entered when they did. `versions` makes the table for that.
+ */
+const oneByOne = <R>(database: Database, all: Steps, versions: Effect.Effect<unknown, unknown, R>) => {
+  const { sql } = database
+  const isMissing = ([table, columns]: readonly [string, string]) => {
+    const isOurs = Effect.as(check(database, { [table]: columns }), false)
+    // Asked again where there is one: somebody may have made it meanwhile.
+    return Effect.catch(isOurs, () =>
+      Effect.matchEffect(check(database, { [table]: "1" }), {
+        onSuccess: () => isOurs,
+        onFailure: () => Effect.succeed(true)
+      })
+    )
+  }
+  const tables = Object.entries({ ...ofStore, ...ofTrail, _versions: "migration_id, name" })
+  const rows = Object.keys(all).map((name) => ({ migration_id: Number.parseInt(name, 10), name: name.slice(5) }))
+  const entered = database.rows(sql`SELECT migration_id FROM ${database.table("_versions")}`)
+  const isDone = Effect.flatMap(Effect.forEach(tables, isMissing), (missing) =>
+    missing.includes(true) ? Effect.succeed(false) : Effect.map(entered, ({ length }) => length >= rows.length)
   )
+  const enter = database.run(sql`${database.insert("_versions", rows)} ON DUPLICATE KEY UPDATE name = VALUES(name)`)
+  return Effect.flatMap(isDone, (done) =>
+    done ? Effect.void : Effect.all([...Object.values(all), versions, enter], { discard: true })
+  ).pipe(
+    Effect.mapError(
+      (cause) => new Migrator.MigrationError({ kind: "Failed", cause, message: "The tables could not be made" })
+    )
+  )
+}
 
 /** What a store reads and writes, and what a trail does. */
 export const ofStore = {
@@ -117,12 +156,9 @@ export const ofTrail = {
 }
 
 /** That tables are there, and are these: for a program that may not make them, and after they were made. */
-export const check = (
-  database: Database,
-  tables: Partial<Record<Parameters<Database["table"]>[0], string>>
-): Effect.Effect<void, SqlError> =>
+export const check = (database: Database, tables: Partial<Record<Table, string>>): Effect.Effect<void, SqlError> =>
   Effect.forEach(
-    Object.entries(tables) as ReadonlyArray<[Parameters<Database["table"]>[0], string]>,
+    Object.entries(tables) as ReadonlyArray<[Table, string]>,
     ([table, columns]) =>
       database.run(database.sql`SELECT ${database.sql.literal(columns)} FROM ${database.table(table)} WHERE 1 = 0`),
     { discard: true }

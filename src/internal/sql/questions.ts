@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import { circuitId } from "../codec.ts"
-import { type Database, type Row, type Table, toNumber } from "./database.ts"
+import { type Database, type Row, storable, type Table, toNumber } from "./database.ts"
 import { shortId } from "./trail.ts"
 
 type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
@@ -221,7 +221,9 @@ export const recovery = (
   name: string | undefined
 ): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError> => {
   const { now, sql } = database
-  const named = name === undefined ? sql`` : sql`AND circuit = ${name}`
+  // MySQL takes texts for the same that differ in spaces at their ends.
+  const length = database.dialect === "mysql" ? sql`AND CHAR_LENGTH(circuit) = CHAR_LENGTH(${name})` : sql``
+  const named = name === undefined ? sql`` : sql`AND circuit = ${storable(name)} ${length}`
   return Effect.map(
     database.rows(sql`SELECT AVG(down_for) AS mean, COUNT(*) AS recoveries FROM ${database.table("_events")}
       WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)} ${named}`),

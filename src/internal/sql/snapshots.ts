@@ -4,7 +4,7 @@ import { circuitId } from "../codec.ts"
 import { inspect } from "../engine/inspection.ts"
 import type { Registry } from "../engine/registry.ts"
 import { healthOf } from "../service/health.ts"
-import { batchSize, type Database, toNumber } from "./database.ts"
+import { batchSize, type Database, storable, toNumber } from "./database.ts"
 import { shortId } from "./trail.ts"
 
 /** What the circuits of a name had counted at one moment. */
@@ -38,7 +38,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
     return {
       at: Math.round(at),
       name: group.name,
-      process,
+      process: storable(process),
       state: worst.find((state) => seen.some((one) => one.state === state)) ?? "Closed",
       circuits: total,
       healthy,
@@ -57,7 +57,7 @@ export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): E
   const rows = snapshots.map(({ at, failureRate, inFlight, name, ...counted }) => ({
     id: globalThis.crypto.randomUUID(),
     at,
-    circuit: name,
+    circuit: storable(name),
     circuit_name: nameOf(name),
     ...counted,
     in_flight: inFlight,
@@ -79,7 +79,7 @@ export const series = (
   const { now, sql } = database
   return Effect.map(
     database.rows(sql`SELECT * FROM ${database.table("_snapshots")}
-      WHERE circuit_name = ${nameOf(name)} AND at >= ${now} - ${database.big(within)}
+      WHERE circuit_name = ${nameOf(name)} AND circuit = ${storable(name)} AND at >= ${now} - ${database.big(within)}
       ORDER BY at DESC LIMIT ${sql.literal(String(limit))}`),
     (rows) =>
       rows

@@ -161,31 +161,32 @@ export class Store implements SharedStore {
     const { database } = this
     const { now, sql } = database
     const table = database.table("_inquiries")
-    const values = sql`(${circuit}, ${box}, ${era}, ${now}, ${now} + ${this.database.big(Math.ceil(ttl))})`
-    const insert = sql`INSERT INTO ${table} (circuit, box, era, asked_at, ends_at) VALUES ${values}`
+    const insert = (asked: Fragment, ends: Fragment) =>
+      sql`INSERT INTO ${table} (circuit, box, era, asked_at, ends_at) VALUES (${circuit}, ${box}, ${era}, ${asked}, ${ends})`
+    const begin = insert(now, sql`${now} + ${this.database.big(Math.ceil(ttl))}`)
     const due = (asked: Fragment, of: Fragment) =>
       sql`(${of} <> ${this.database.big(era)} OR ${asked} > ${now} OR ${asked} <= ${now} - ${this.database.big(inquire)})`
     if (database.dialect !== "mysql") {
       return Effect.map(
-        database.rows(sql`${insert}
+        database.rows(sql`${begin}
           ON CONFLICT (circuit, box) DO UPDATE SET era = excluded.era, asked_at = excluded.asked_at, ends_at = excluded.ends_at
           WHERE ${due(sql`${table}.asked_at`, sql`${table}.era`)} RETURNING era`),
         (rows) => rows.length > 0
       )
     }
-    // It has no condition here: the row is looked at under a lock.
+    // It has no condition here: the row is looked at under its lock, which many can only wait for where there is a row.
+    const locked = database.run(sql`${insert(sql`0`, sql`0`)} ON DUPLICATE KEY UPDATE box = VALUES(box)`)
+    const isDue = database.rows(
+      sql`SELECT ${due(sql`asked_at`, sql`era`)} AS due FROM ${table} WHERE circuit = ${circuit} AND box = ${box} FOR UPDATE`
+    )
     return database.sql.withTransaction(
-      Effect.flatMap(
-        database.rows(
-          sql`SELECT ${due(sql`asked_at`, sql`era`)} AS due FROM ${table} WHERE circuit = ${circuit} AND box = ${box} FOR UPDATE`
-        ),
-        ([row]) =>
-          row !== undefined && toNumber(row["due"]) === 0
-            ? Effect.succeed(false)
-            : Effect.as(
-                database.run(sql`${insert} ${database.onConflict(["circuit", "box"], ["era", "asked_at", "ends_at"])}`),
-                true
-              )
+      Effect.flatMap(Effect.andThen(locked, isDue), ([row]) =>
+        toNumber(row?.["due"]) === 0
+          ? Effect.succeed(false)
+          : Effect.as(
+              database.run(sql`${begin} ${database.onConflict(["circuit", "box"], ["era", "asked_at", "ends_at"])}`),
+              true
+            )
       )
     )
   }

@@ -9,7 +9,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import { circuitId } from "../codec.ts"
 import { quietly } from "../engine/logEvent.ts"
-import { batchSize, type Database } from "./database.ts"
+import { batchSize, type Database, storable } from "./database.ts"
 
 /** What a trail is written with, checked. */
 export interface Writing {
@@ -27,6 +27,8 @@ const longestPauseMillis = 30_000
 type Line = Readonly<Record<string, string | number | null>>
 
 const whole = (n: number | undefined): number | null => (n === undefined ? null : Math.round(n))
+
+const textOrNull = (text: string | undefined): string | null => (text === undefined ? null : storable(text))
 
 const longestId = 1_400
 
@@ -95,15 +97,15 @@ export class Trail {
       id: deed === undefined ? `${run}-${(++this.serial).toString(36).padStart(8, "0")}` : `${deed}-${why}`,
       at: Math.round(at),
       circuit_id: id,
-      circuit,
-      circuit_key: key ?? null,
+      circuit: storable(circuit),
+      circuit_key: textOrNull(key),
       from_state: from,
       to_state: to,
       why,
-      detail: detail ?? null,
-      actor: actor ?? null,
+      detail: textOrNull(detail),
+      actor: textOrNull(actor),
       scope,
-      process: event.process ?? process,
+      process: storable(event.process ?? process),
       mode,
       era,
       openings,
@@ -166,9 +168,6 @@ export class Trail {
     const { database } = this
     const { sql } = database
     const insert = database.insert("_events", batch)
-    // Said twice, as after an answer that was lost, it is there once.
-    const ignoring =
-      database.dialect === "mysql" ? sql`ON DUPLICATE KEY UPDATE id = id` : sql`ON CONFLICT (id) DO NOTHING`
     const states = new Map<string, Line>()
     for (const row of batch) {
       const owner = row["scope"] === "fleet" ? "" : this.writing.run
@@ -187,8 +186,11 @@ export class Trail {
       }
       states.set(`${state["circuit_id"]} ${owner}`, state)
     }
+    // All lock them in the same order, so that no two wait for each other.
+    const inOrder = [...states].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, state]) => state)
+    // Said twice, as after an answer that was lost, it is there once.
     return sql.withTransaction(
-      Effect.andThen(database.run(sql`${insert} ${ignoring}`), this.writeStates([...states.values()]))
+      Effect.andThen(database.run(sql`${insert} ${database.unlessThere}`), this.writeStates(inOrder))
     )
   }
 
@@ -223,5 +225,6 @@ export class Trail {
 export const runOf = (process: string): Effect.Effect<string> =>
   Effect.map(
     Clock.currentTimeMillis,
-    (now) => `${process.slice(0, 60)}~${Math.floor(now).toString(36)}${globalThis.crypto.randomUUID().slice(0, 8)}`
+    (now) =>
+      `${circuitId(process, undefined).slice(0, 60)}~${Math.floor(now).toString(36)}${globalThis.crypto.randomUUID().slice(0, 8)}`
   )
