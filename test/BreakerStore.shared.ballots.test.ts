@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 
@@ -51,4 +51,38 @@ describe("A process", () => {
       assert.deepStrictEqual(said, [])
     })
   )
+})
+
+describe("A process that ends", () => {
+  for (const millis of [0, 10, 49, 51]) {
+    it.effect(`takes back what it said ${millis} ms before, though that is on its way for 50 ms`, () =>
+      Effect.gen(function* () {
+        const store = yield* SharedStore.makeMemory
+        const arrived: Array<"ballot" | "nothing"> = []
+        const slow: SharedStore.SharedStore = {
+          ...store,
+          // What is on its way arrives, also where nobody waits for it any more.
+          cast: (cast) => {
+            const arrives = Effect.suspend(() => {
+              arrived.push(cast.ballot === undefined ? "nothing" : "ballot")
+              return store.cast(cast)
+            })
+            return Effect.flatMap(Effect.forkDetach(Effect.delay(arrives, 50), { startImmediately: true }), Fiber.join)
+          }
+        }
+        const scope = yield* Scope.make()
+        const one = yield* Layer.buildWithScope(BreakerStore.layerShared(slow), scope)
+        yield* Layer.build(BreakerStore.layerShared(store))
+        yield* TestClock.adjust("6 seconds")
+        const call = (ends: Effect.Effect<string, string>) =>
+          Effect.ignore(Effect.provideContext(CircuitBreaker.protect(ends, "api"), one))
+        yield* call(Effect.succeed("ok"))
+        for (let i = 0; i < 2; i++) yield* call(Effect.fail("down"))
+        yield* TestClock.adjust(millis)
+        yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        assert.include(["nothing", undefined], arrived.at(-1), arrived.join())
+      }).pipe(Effect.provide(Logger.layer([])))
+    )
+  }
 })

@@ -241,6 +241,11 @@ describe("PostgreSQL that", () => {
         const before = yield* ask(admin, pids)
         yield* say(admin, `SELECT pg_terminate_backend(${before})`)
         yield* isUnharmed(a, b, `meanwhile ${i}`)
+        // It is still among them for a moment.
+        yield* until(
+          "it is gone",
+          Effect.map(ask(admin, `SELECT COUNT(*) FROM pg_stat_activity WHERE pid = ${before}`), (n) => Number(n) === 0)
+        )
         yield* both
         yield* a.run(CircuitBreaker.isolate(`of a ${i}`))
         yield* b.run(CircuitBreaker.isolate(`of b ${i}`))

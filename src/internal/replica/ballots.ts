@@ -232,7 +232,8 @@ export class Ballots {
   /** Takes back what was said. */
   takeBack(circuit: LiveCircuit): Effect.Effect<void> {
     const { share } = circuit
-    if (share?.said === undefined) return Effect.void
+    // What is on its way is taken back after it.
+    if (share === undefined || (share.said === undefined && !share.casting)) return Effect.void
     share.opened = undefined
     return Effect.asVoid(
       this.ground.link.run(() => this.ground.store.cast({ ...this.box(circuit, share), ballot: undefined, inquire: 0 }))
@@ -254,7 +255,7 @@ export class Ballots {
     const { ground } = this
     return Effect.suspend(() => {
       const ballot = this.ballot(circuit, share)
-      if (ballot === undefined && share.said === undefined) return Effect.void
+      if (ground.leaving || (ballot === undefined && share.said === undefined)) return Effect.void
       const at = ground.now()
       const box = this.box(circuit, share)
       const numbers = ballot === undefined ? undefined : Fleet.toNumbers(ballot)

@@ -25,6 +25,8 @@ export class Ground {
   readonly syncMillis: number
   /** Until it has been heard what is open. */
   starting = true
+  /** From when it takes back what it said. */
+  leaving = false
   /** The circuits that have something with the fleet. */
   readonly shared = new Set<LiveCircuit>()
   private readonly fingerprints = new WeakMap<Policy, string>()

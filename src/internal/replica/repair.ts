@@ -246,6 +246,7 @@ export class Repair {
   private get leave(): Effect.Effect<unknown> {
     const { ground } = this
     return Effect.suspend(() => {
+      ground.leaving = true
       if (ground.link.down) return Effect.void
       const ballots = [...ground.shared].map((circuit) => this.ballots.takeBack(circuit))
       const goodbye = ground.link.run(() => ground.store.list(ground.voice, 0))
