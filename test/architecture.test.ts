@@ -101,6 +101,11 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "edges",
     [
       "Operator",
+      "internal/simulate/trace",
+      "internal/simulate/play",
+      "internal/simulate/report",
+      "internal/simulate/picture",
+      "Simulator",
       "internal/connecting",
       "internal/redis/client",
       "internal/redis/scripts",
@@ -155,6 +160,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     [
       "internal/cli/sqlite",
       "internal/cli/words",
+      "internal/cli/files",
       "internal/cli/settings",
       "internal/cli/place",
       "internal/cli/circuits",
@@ -163,6 +169,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/cli/steering",
       "internal/cli/moving",
       "internal/cli/doctor",
+      "internal/cli/simulate",
       "internal/cli/command",
       "internal/cli/main"
     ]
@@ -173,6 +180,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
 /** Public modules that are sub-paths of their own and not in the root. */
 const edges: ReadonlyArray<string> = [
   "Operator",
+  "Simulator",
   "RedisStore",
   "SqlStore",
   "audit",
@@ -231,7 +239,7 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
   ],
   [
     "effect/cli/",
-    ["settings", "looking", "question", "steering", "moving", "doctor", "command", "main"].map(
+    ["settings", "looking", "question", "steering", "moving", "doctor", "simulate", "command", "main"].map(
       (file) => `internal/cli/${file}`
     )
   ],

@@ -9,6 +9,7 @@ import * as Operator from "../../Operator.ts"
 import * as migrations from "../sql/migrations.ts"
 import * as questions from "../sql/questions.ts"
 import { asked, which } from "./circuits.ts"
+import { inFile } from "./files.ts"
 import { checkTables, withDatabase, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
 import { countFlag, durationFlag, handle, yesFlag } from "./settings.ts"
@@ -41,12 +42,6 @@ const unreadableNote = (ids: ReadonlyArray<Operator.Identity>, what: string) =>
           .map(({ key, name }) => which(name, key))
           .join(", ")}${ids.length > 10 ? ", ..." : ""}`
       )
-
-const inFile = <A>(file: string, access: () => A): Effect.Effect<A, Failure> =>
-  Effect.try({
-    try: access,
-    catch: (error) => new Failure({ code: 1, message: `${file}: ${error instanceof Error ? error.message : error}` })
-  })
 
 export const exporting = Command.make(
   "export",

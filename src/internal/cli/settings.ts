@@ -17,7 +17,7 @@ const units: Readonly<Record<string, number>> = {
 }
 
 /** `90s`, `1h30m`, `7d`, and whatever Effect takes for a duration: `30 seconds`. */
-const parseMillis = (text: string): number | undefined => {
+export const parseMillis = (text: string): number | undefined => {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])\s*/gy)]
   const whole = parts.length > 0 && parts.map(([part]) => part).join("") === text
   const millis = whole
