@@ -17,7 +17,7 @@ import type { Call } from "./trace.ts"
 class StoppedClock implements Clock.Clock {
   now = 0
   currentTimeMillisUnsafe(): number {
-    return this.now
+    return Math.round(this.now)
   }
   currentTimeNanosUnsafe(): bigint {
     return BigInt(Math.round(this.now * 1e6))
@@ -127,7 +127,8 @@ const playOne = (
       const isProbe = run(state)
       if (Exit.isSuccess(isProbe) && isProbe.value === "HalfOpen") {
         // The probe before it is over, or this one would not have been admitted; several of a policy come in this order, too.
-        lateProbes.push({ at: at + probeTimeoutMillis, call })
+        // A nanosecond before its place would lapse.
+        lateProbes.push({ at: at + probeTimeoutMillis - 1e-6, call })
       }
     })
     endUntil(Infinity)
