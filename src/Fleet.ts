@@ -269,8 +269,11 @@ const liftedMillis = 86_400_000
  */
 export const keptFor = (circuit: Circuit.Circuit, now: number, lifted = false): number | undefined => {
   const millis = kept(circuit, now, lifted ? liftedMillis : 0)
-  return millis === Infinity ? undefined : millis
+  return millis > longestMillis ? undefined : millis
 }
+
+/** A thousand years: what is kept for longer is kept for ever, as no store can count so far. */
+const longestMillis = 365_000 * 86_400_000
 
 const kept = (circuit: Circuit.Circuit, now: number, atLeast: number): number => {
   const rest = (until: number): number => Math.max(0, until - now)

@@ -36,7 +36,7 @@ import { flag, positiveMillis } from "./internal/fields.ts"
 import { database } from "./internal/sql/database.ts"
 import * as migrations from "./internal/sql/migrations.ts"
 import { placeFields, placeOf } from "./internal/sql/place.ts"
-import { Store } from "./internal/sql/store.ts"
+import { longestCircuit, Store } from "./internal/sql/store.ts"
 import { decodeOptions, ofShared } from "./internal/storeOptions.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
@@ -72,9 +72,6 @@ export interface SqlOptions extends TableOptions {
  * @since 0.1.0
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
-
-/** What databases find by an index may not be longer. */
-const longestCircuit = 2_000
 
 const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
 

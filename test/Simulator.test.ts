@@ -100,7 +100,7 @@ describe("A simulation", () => {
         ]
       )
       const probes = yield* one(trace, { ...policy, probeTimeout: "50 millis" }, { timeout: "150 millis" })
-      assert.deepStrictEqual(probes.moves[2], { at: 650, from: "HalfOpen", to: "Open", why: "ProbeFailed" })
+      assert.deepStrictEqual(probes.moves[2], { at: 650, from: "HalfOpen", to: "Open", why: "ProbeTimedOut" })
     })
   )
 
@@ -122,61 +122,66 @@ describe("A simulation", () => {
     Arbitrary.all({ gap: between(1, 400), fails: Arbitrary.schema(Schema.Boolean), duration: between(1, 900) }),
     { minLength: 1, maxLength: 40 }
   )
-  it.effect.prop("comes to what protected calls do in virtual time", [some], ([raw]) => {
-    let at = 0
-    const trace: Simulator.Trace = {
-      calls: raw.map(({ duration, fails, gap }) => {
-        at += gap
-        return { at, outcome: fails ? "failure" : "success", duration: duration + 0.5 }
-      }),
-      outages: [],
-      millis: at
-    }
-    const policy: BreakerPolicy.Input = {
-      trip: Trip.consecutive(2),
-      cooldown: "700 millis",
-      probeTimeout: "600 millis"
-    }
-    const protectedCalls = Effect.gen(function* () {
-      const recording = yield* CircuitTest.record
-      const fibers = []
-      let now = 0
-      let reached = 0
-      for (const { at, duration, outcome } of trace.calls) {
-        yield* TestClock.adjust(at - now)
-        now = at
-        const end = Effect.delay(outcome === "success" ? Effect.succeed(1) : Effect.fail("down"), duration)
-        const call = Effect.suspend(() => {
-          reached++
-          return end
-        })
-        fibers.push(
-          yield* Effect.forkChild(Effect.exit(CircuitBreaker.protect(call, "it")), { startImmediately: true })
-        )
+  it.effect.prop(
+    "comes to what protected calls do in virtual time",
+    [some],
+    ([raw]) => {
+      let at = 0
+      const trace: Simulator.Trace = {
+        calls: raw.map(({ duration, fails, gap }) => {
+          at += gap
+          return { at, outcome: fails ? "failure" : "success", duration: duration + 0.5 }
+        }),
+        outages: [],
+        millis: at
       }
-      yield* TestClock.adjust("1 minute")
-      const exits = yield* Effect.forEach(fibers, Fiber.join)
-      const succeeded = exits.filter(Exit.isSuccess).length
-      return { succeeded, rejected: exits.length - reached, moves: recording.transitions("it") }
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(BreakerStore.layerMemory),
-      Effect.provide(BreakerPolicy.layer({ default: policy })),
-      Effect.provide(Logger.layer([]))
-    )
-    return Effect.gen(function* () {
-      const simulated = yield* one(trace, policy)
-      const real = yield* protectedCalls
-      assert.deepStrictEqual(
-        [
-          simulated.succeeded,
-          simulated.rejected,
-          simulated.moves.map(({ from, to, why }) => `${from} -> ${to}: ${why}`)
-        ],
-        [real.succeeded, real.rejected, real.moves]
+      const policy: BreakerPolicy.Input = {
+        trip: Trip.consecutive(2),
+        cooldown: "700 millis",
+        probeTimeout: "600 millis"
+      }
+      const protectedCalls = Effect.gen(function* () {
+        const recording = yield* CircuitTest.record
+        const fibers = []
+        let now = 0
+        let reached = 0
+        for (const { at, duration, outcome } of trace.calls) {
+          yield* TestClock.adjust(at - now)
+          now = at
+          const end = Effect.delay(outcome === "success" ? Effect.succeed(1) : Effect.fail("down"), duration)
+          const call = Effect.suspend(() => {
+            reached++
+            return end
+          })
+          fibers.push(
+            yield* Effect.forkChild(Effect.exit(CircuitBreaker.protect(call, "it")), { startImmediately: true })
+          )
+        }
+        yield* TestClock.adjust("1 minute")
+        const exits = yield* Effect.forEach(fibers, Fiber.join)
+        const succeeded = exits.filter(Exit.isSuccess).length
+        return { succeeded, rejected: exits.length - reached, moves: recording.transitions("it") }
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(BreakerPolicy.layer({ default: policy })),
+        Effect.provide(Logger.layer([]))
       )
-    })
-  })
+      return Effect.gen(function* () {
+        const simulated = yield* one(trace, policy)
+        const real = yield* protectedCalls
+        assert.deepStrictEqual(
+          [
+            simulated.succeeded,
+            simulated.rejected,
+            simulated.moves.map(({ from, to, why }) => `${from} -> ${to}: ${why}`)
+          ],
+          [real.succeeded, real.rejected, real.moves]
+        )
+      })
+    },
+    { arbitrary: { runs: 300 } }
+  )
 })
 
 describe("A described load", () => {

@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import * as Circuit from "../Circuit.ts"
 import * as Fleet from "../Fleet.ts"
 import { Written } from "./codec.ts"
+import { isRecord } from "./fields.ts"
 
 /** The circuits of a store, as text. */
 const Exported = Schema.fromJsonString(
@@ -46,10 +47,19 @@ export const write = (circuits: ReadonlyArray<Moved>, now: number, at: number): 
     }))
   })
 
+/** What is to be said of a text that is of another version. */
+const newer = (text: unknown): string | undefined => {
+  const parsed = Result.try((): unknown => JSON.parse(String(text)))
+  const version = Result.isSuccess(parsed) && isRecord(parsed.success) ? parsed.success["version"] : undefined
+  return typeof version === "number" && version !== 1
+    ? `version: it is of version ${version}, and this can read version 1`
+    : undefined
+}
+
 /** The circuits of a text, by a clock that says `now` when the wall clock says `at`; or what is wrong with the text. */
 export const read = (text: unknown, now: number, at: number): Result.Result<ReadonlyArray<Moved>, string> =>
   Result.mapBoth(Schema.decodeUnknownResult(Exported)(text), {
-    onFailure: (error) => String(error),
+    onFailure: (error) => newer(text) ?? String(error),
     onSuccess: (exported) => {
       // On the way time went on.
       const written = now - Math.max(0, at - exported.at)

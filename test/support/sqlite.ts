@@ -1,5 +1,5 @@
 import { DatabaseSync } from "node:sqlite"
-import type { Effect, Layer } from "effect"
+import { type Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as client from "../../src/internal/cli/sqlite.ts"
 
@@ -21,16 +21,18 @@ export const sqlite = (
   file: string,
   { before, isolated = true, opened: prepare, rewrite = (statement) => statement }: SqliteOptions = {}
 ): Layer.Layer<SqlClient.SqlClient> =>
-  client.sqlite(
-    () => {
-      const db = new DatabaseSync(file, { timeout: 5_000 })
-      db.exec("PRAGMA journal_mode = WAL")
-      prepare?.(db)
-      db.prepare = (statement) => {
-        const other = !isolated && transaction.test(statement) ? "SELECT 1" : rewrite(statement)
-        return DatabaseSync.prototype.prepare.call(db, other)
-      }
-      return db
-    },
-    { ...(before === undefined ? {} : { before }), transactions: isolated ? 1 : 1_000 }
+  Layer.orDie(
+    client.sqlite(
+      () => {
+        const db = new DatabaseSync(file, { timeout: 5_000 })
+        db.exec("PRAGMA journal_mode = WAL")
+        prepare?.(db)
+        db.prepare = (statement) => {
+          const other = !isolated && transaction.test(statement) ? "SELECT 1" : rewrite(statement)
+          return DatabaseSync.prototype.prepare.call(db, other)
+        }
+        return db
+      },
+      { ...(before === undefined ? {} : { before }), transactions: isolated ? 1 : 1_000 }
+    )
   )

@@ -1,7 +1,6 @@
 import * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Circuit from "../../Circuit.ts"
 import * as Operator from "../../Operator.ts"
@@ -10,7 +9,16 @@ import { circuitId, toBody } from "../codec.ts"
 import { toNumber } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { asked, now } from "./circuits.ts"
-import { checkTables, type Opened, type Server, storeOn, whereTrail, withDatabase, withServer } from "./place.ts"
+import {
+  checkTables,
+  isForbidden,
+  type Opened,
+  type Server,
+  storeOn,
+  whereTrail,
+  withDatabase,
+  withServer
+} from "./place.ts"
 import { handle, type Settings } from "./settings.ts"
 import { processName } from "./steering.ts"
 import { answer, Failure, lasting, plural } from "./words.ts"
@@ -127,12 +135,7 @@ const latency = (store: SharedStore, opened: Opened, circuit: string) => {
       ? ok("latency", said)
       : warn("latency", said, "Calls do not wait for it, but processes agree later: use a store that is nearer.")
   })
-  return orElse(
-    "latency",
-    asking,
-    ({ message }) => fail("latency", message, "See what keeps it from answering."),
-    opened
-  )
+  return orElse("latency", asking, ({ message }) => fail("latency", message, adviceFor(message, opened)), opened)
 }
 
 /** Writes and reads a record that nobody minds, as a process of the fleet would. */
@@ -191,8 +194,13 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
   })
 }
 
+/** Who may not ask needs rights; else something is in the way. */
+const adviceFor = (message: string, { server }: Opened): string =>
+  isForbidden(message) ? rights[server.kind] : "See what keeps it from answering."
+
 const rights = {
-  Redis: "The user needs EVAL, EVALSHA and SCRIPT, and read and write access to the keys that begin with the prefix.",
+  Redis:
+    "The user needs EVAL, EVALSHA, SCRIPT and TIME, the keys that begin with the prefix, and SUBSCRIBE and PUBLISH on the channel that does.",
   PostgreSQL: "The user needs SELECT, INSERT, UPDATE and DELETE on the tables.",
   SQLite: "The file and its folder must be writable."
 } as const
@@ -259,14 +267,11 @@ const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Fail
         return found
       }
       const store = made.success
-      const circuit = circuitId("effect-fuse doctor", undefined)
+      const circuit = circuitId("effect-fuse doctor", globalThis.crypto.randomUUID())
       found.push(yield* latency(store, opened, circuit), ...(yield* writing(store, opened, circuit)))
       found.push(yield* circuits(store, opened))
       const other = yield* whereTrail(settings)
-      const isOther = other !== undefined && other.label !== opened.server.label
-      return isOther || (opened.server.kind !== "Redis" && Option.isSome(settings.database))
-        ? [...found, ...(yield* trail(settings))]
-        : found
+      return other === undefined ? found : [...found, ...(yield* trail(settings))]
     })
   )
 

@@ -103,8 +103,7 @@ const gist = ({ circuits, processes }: Listed): string =>
   JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.era, "state" in one ? one.state : ""])])
 
 /** Shows the circuits again and again: when the store announces something, and every so often. */
-const watching = (settings: Settings, everyMillis: number, live: boolean) => {
-  let before = ""
+const watching = (settings: Settings, everyMillis: number, live: boolean, seenBefore: { gist: string }) => {
   const look = (store: SharedStore, opened: Opened) =>
     Effect.gen(function* () {
       const all = yield* listed(store, opened)
@@ -115,8 +114,8 @@ const watching = (settings: Settings, everyMillis: number, live: boolean) => {
       }
       // What is not looked at by somebody is written when it is another.
       const seen = gist(all)
-      if (seen === before) return
-      before = seen
+      if (seen === seenBefore.gist) return
+      seenBefore.gist = seen
       yield* Console.log(
         settings.json ? toJson({ at: iso(at), ...toListData(all) }) : `${iso(at)}\n${toText(all, at)}\n`
       )
@@ -147,7 +146,9 @@ export const watch = Command.make(
       failure.code === 2
         ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second"))
         : Effect.fail(failure)
-    return Effect.forever(Effect.catchTag(watching(settings, every, live), "Failure", again))
+    // What was there before a store was away is not new when it is back.
+    const seenBefore = { gist: "" }
+    return Effect.forever(Effect.catchTag(watching(settings, every, live, seenBefore), "Failure", again))
   })
 ).pipe(
   Command.withDescription(

@@ -1,15 +1,17 @@
-import { readFileSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Operator from "../../Operator.ts"
+import * as exported from "../exported.ts"
 import * as migrations from "../sql/migrations.ts"
 import * as questions from "../sql/questions.ts"
 import { asked, which } from "./circuits.ts"
-import { inFile } from "./files.ts"
+import { inFile, readText } from "./files.ts"
 import { checkTables, withDatabase, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
 import { countFlag, durationFlag, handle, yesFlag } from "./settings.ts"
@@ -81,13 +83,19 @@ export const importing = Command.make(
   },
   handle(({ actor, file, yes }, settings) =>
     Effect.gen(function* () {
-      const json = yield* inFile(file, () => readFileSync(file === "-" ? 0 : file, "utf8"))
+      const json = yield* readText(file)
+      // Before anybody is asked anything.
+      const sound = exported.read(json, 0, 0)
+      if (Result.isFailure(sound)) {
+        return yield* new Failure({ code: 1, message: `${file === "-" ? "the input" : file}: ${sound.failure}` })
+      }
       const bar = progress("Imported")
       const { circuits, unreadable } = yield* withStore(settings, (store, opened) =>
         Effect.andThen(
           confirm(
             `Circuits of ${opened.server.label} will become what ${file === "-" ? "the input" : file} says.`,
-            yes
+            yes,
+            settings
           ),
           asked(opened, () =>
             Operator.importAll(store, json, { ...by(actor), onProgress: (done, total) => bar.at(done, total) })
@@ -123,7 +131,8 @@ export const cleanup = Command.make(
           yield* checkTables(opened, migrations.ofTrail)
           yield* confirm(
             `What is older than ${lasting(olderThan)} will be deleted from the trail in ${opened.server.label}.`,
-            yes
+            yes,
+            settings
           )
           const limits = { olderThan, closedFor: Option.getOrElse(closedFor, () => olderThan), batch }
           return yield* Effect.mapError(questions.prune(opened.server.database, limits, bar.at), (error) =>
@@ -149,7 +158,7 @@ export const migrate = Command.make(
       const label = yield* withDatabase(settings, (opened) => {
         const { client, database, label } = opened.server
         const made = Effect.provideContext(database.apart(migrations.migrate(database)), client)
-        return confirm(`Tables will be made in ${label}, where they are missing.`, yes).pipe(
+        return confirm(`Tables will be made in ${label}, where they are missing.`, yes, settings).pipe(
           Effect.andThen(opened.inTime(made)),
           Effect.mapError((error) => (error._tag === "Failure" ? error : opened.failed(error))),
           Effect.as(label)

@@ -52,6 +52,19 @@ export type Server = OnRedis | OnSql
 
 // ---- URLs -----------------------------------------------------------------------------------------------------------
 
+const decoded = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** That each part of it is what it was meant to be, as far as that can be seen. */
+const isSound = ({ hash, host, password, pathname, search, username }: URL): boolean =>
+  [username, password, pathname].every((part) => decoded(part) !== undefined) &&
+  (host === "" || ![pathname, search, hash].some((part) => part.includes("@")))
+
 const labelOf = (url: URL): string =>
   url.host === ""
     ? `${url.protocol}${url.pathname}`
@@ -65,10 +78,25 @@ const given = (
   example: string
 ): Effect.Effect<Given | undefined, Failure> => {
   const text = Option.isNone(secret) ? "" : Redacted.value(secret.value).trim()
-  if (text === "") return Effect.undefined
-  const url = URL.parse(text)
   const expected = `${from}: expected a URL such as ${example}`
+  if (text === "") {
+    // A variable of the shell that is not set must not make another store the one that is steered.
+    return Option.isSome(secret) && from.startsWith("--")
+      ? Effect.fail(new Failure({ code: 1, message: `${expected}, got nothing` }))
+      : Effect.undefined
+  }
+  const url = URL.parse(text)
   if (url === null) return Effect.fail(new Failure({ code: 1, message: `${expected}, got what is no URL` }))
+  // A password with a slash in it ends the host: the rest of it would be taken for a path, and said.
+  if (!isSound(url)) {
+    return Effect.fail(
+      new Failure({
+        code: 1,
+        message: `${expected}, got one with a character that has to be written as % and two digits`,
+        advice: "In a user name, a password or a path % is %25, / is %2F, @ is %40, ? is %3F and # is %23."
+      })
+    )
+  }
   if (/^(mysql|mariadb):$/.test(url.protocol)) {
     return Effect.fail(
       new Failure({
@@ -130,13 +158,19 @@ const sayings = (error: unknown): ReadonlyArray<string> => {
 
 /** What went wrong, without the URL and what is secret in it. */
 const hidden = (error: unknown, { label, text, url }: Given): string => {
-  const passwords = [url.password, decodeURIComponent(url.password), url.searchParams.get("password") ?? ""]
+  const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
   const said = [text, url.href].reduce((said, whole) => said.replaceAll(whole, label), sayings(error).join(": "))
   return passwords.filter((one) => one !== "").reduce((said, secret) => said.replaceAll(secret, "***"), said)
 }
 
-const failed = (where: Given, error: unknown, advice?: string): Failure =>
-  new Failure({ code: 2, message: `${where.label}: ${hidden(error, where) || "it failed"}`, advice })
+/** Whether a server says that this user may not do that. */
+export const isForbidden = (said: string): boolean => /NOPERM|denied/i.test(said)
+
+const failed = (where: Given, error: unknown, advice?: string): Failure => {
+  const said = hidden(error, where)
+  const rights = isForbidden(said) ? "effect-fuse doctor says which rights the user needs." : undefined
+  return new Failure({ code: 2, message: `${where.label}: ${said || "it failed"}`, advice: rights ?? advice })
+}
 
 const noAnswer = ({ label }: Given, millis: number): Failure =>
   new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
@@ -163,24 +197,34 @@ const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Fai
 
 const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
   Effect.gen(function* () {
+    if (!/^\/?\d*$/.test(where.url.pathname)) {
+      const message = `${where.from}: what follows the host is the number of a database, such as redis://localhost:6379/0`
+      return yield* new Failure({ code: 1, message })
+    }
     const found = yield* optional("redis", load)
-    const { redis } = yield* connect(found, where.text)
+    // Who waits here is the first to give up.
+    const { redis } = yield* connect(found, where.text, millis + 1_000)
       .pipe((opening) => inTime(opening, where, millis))
       .pipe(Effect.mapError((error) => (error._tag === "Failure" ? error : failed(where, error.cause))))
     return { kind: "Redis", label: where.label, redis }
   })
 
 /** The file of a URL: `sqlite:shop.db`, `sqlite:///var/shop.db`, `file:///var/shop.db`. */
-const fileOf = ({ url }: Given): string =>
-  url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)
+const fileOf = ({ from, url }: Given): Effect.Effect<string, Failure> =>
+  Effect.try({
+    try: () => (url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)),
+    catch: (error) =>
+      new Failure({ code: 1, message: `${from}: ${error instanceof Error ? error.message : String(error)}` })
+  })
 
 const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
   if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
-    const file = fileOf(where)
     // SQLite would make one.
-    return existsSync(file)
-      ? Effect.succeed(sqlite(() => new DatabaseSync(file, { timeout: 5_000 })))
-      : Effect.fail(new Failure({ code: 2, message: `${where.label}: there is no such file` }))
+    return Effect.flatMap(fileOf(where), (file) =>
+      existsSync(file)
+        ? Effect.succeed(sqlite(() => new DatabaseSync(file, { timeout: 5_000 })))
+        : Effect.fail(new Failure({ code: 2, message: `${where.label}: there is no such file` }))
+    )
   }
   return Effect.map(
     optional("@effect/sql-pg", () => import("@effect/sql-pg")),
@@ -288,10 +332,13 @@ export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedS
 }
 
 /** A store that is waited for no longer than was said. */
-const patient = (store: SharedStore, { inTime }: Opened): SharedStore => {
+const patient = (store: SharedStore, { inTime, server }: Opened): SharedStore => {
   const within = <A>(operation: StoreError["operation"], effect: Effect.Effect<A, StoreError>) =>
     Effect.mapError(inTime(effect), (error) =>
-      error._tag === "Failure" ? new StoreError({ operation, cause: new Error(error.message) }) : error
+      // Who says it says where.
+      error._tag === "Failure"
+        ? new StoreError({ operation, cause: new Error(error.message.replace(`${server.label}: `, "")) })
+        : error
     )
   return {
     ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),

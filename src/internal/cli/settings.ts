@@ -16,6 +16,9 @@ const units: Readonly<Record<string, number>> = {
   w: 604_800_000
 }
 
+/** A thousand years: what is later is no date any more, or no number that a store can keep. */
+const longest = 365_000 * 86_400_000
+
 /** `90s`, `1h30m`, `7d`, and whatever Effect takes for a duration: `30 seconds`. */
 export const parseMillis = (text: string): number | undefined => {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])\s*/gy)]
@@ -23,7 +26,7 @@ export const parseMillis = (text: string): number | undefined => {
   const millis = whole
     ? parts.reduce((sum, [, n, unit = ""]) => sum + Number(n) * (units[unit] ?? 0), 0)
     : toMillis(text)
-  return millis !== undefined && millis > 0 && millis < Infinity ? millis : undefined
+  return millis !== undefined && millis > 0 && millis <= longest ? millis : undefined
 }
 
 /** A flag that is a duration above 0, in milliseconds. */
@@ -33,7 +36,7 @@ export const durationFlag = (name: string, description: string): Flag.Flag<numbe
     Flag.withDescription(description),
     Flag.filterMap(
       (text) => Option.fromUndefinedOr(parseMillis(text)),
-      () => "a duration above 0 such as 90s, 30m or 7d"
+      () => "a duration above 0, and of 1,000 years at most, such as 90s, 30m or 7d"
     )
   )
 

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Simulator from "../../Simulator.ts"
 import { isRecord } from "../fields.ts"
-import { inFile } from "./files.ts"
+import { inFile, readText } from "./files.ts"
 import { durationFlag, handle, parseMillis } from "./settings.ts"
 import { answer, Failure, table } from "./words.ts"
 
@@ -68,14 +68,12 @@ const readPolicies = (
   })
 
 const readTrace = (path: string): Effect.Effect<Simulator.Trace, Failure> =>
-  Effect.flatMap(
-    inFile(path, () => readFileSync(path === "-" ? 0 : path, "utf8")),
-    (text) =>
-      Effect.fromResult(
-        Result.mapError(Simulator.parseTrace(text), ({ message }) =>
-          wrong(`${path === "-" ? "the input" : path}: ${message}`)
-        )
+  Effect.flatMap(readText(path), (text) =>
+    Effect.fromResult(
+      Result.mapError(Simulator.parseTrace(text), ({ message }) =>
+        wrong(`${path === "-" ? "the input" : path}: ${message}`)
       )
+    )
   )
 
 export const simulate = Command.make(

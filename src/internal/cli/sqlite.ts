@@ -33,11 +33,11 @@ interface Options {
 export const sqlite = (
   open: () => DatabaseSync,
   { before = Effect.void, transactions = 1 }: Options = {}
-): Layer.Layer<SqlClient.SqlClient> =>
+): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
   Layer.effect(
     SqlClient.SqlClient,
     Effect.gen(function* () {
-      const db = yield* Effect.acquireRelease(Effect.sync(open), (opened) => Effect.sync(() => opened.close()))
+      const db = yield* Effect.acquireRelease(attempt(open), (opened) => Effect.sync(() => opened.close()))
       const run = (sql: string, params: ReadonlyArray<unknown>, arrays = false) =>
         Effect.andThen(
           before,

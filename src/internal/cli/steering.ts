@@ -94,7 +94,7 @@ const steering = ({ asks, deed, description, lasts }: Verb) => {
             const { processes } = yield* asked(opened, () => Operator.list(store))
             const all = processes === 0 ? "All processes (none is alive now)" : `All processes (${processes} now)`
             const duration = millis === undefined ? (lasts ?? "") : `for ${lasting(millis)}`
-            yield* confirm(asks(all, which(name, only), duration), input.yes === true)
+            yield* confirm(asks(all, which(name, only), duration), input.yes === true, settings)
           }
           const options = {
             ...(only === undefined ? {} : { key: only }),

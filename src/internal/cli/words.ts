@@ -50,8 +50,12 @@ export const table = (heads: ReadonlyArray<string>, rows: ReadonlyArray<Readonly
     .join("\n")
 }
 
+/** The last moment that a date can be. */
+const lastMillis = 8.64e15
+
+/** A moment; what no date can be, as a store may have it, is as good as none. */
 export const iso = (millis: number | undefined): string | null =>
-  millis === undefined ? null : new Date(millis).toISOString()
+  millis === undefined || !(Math.abs(millis) <= lastMillis) ? null : new Date(millis).toISOString()
 
 /** A duration in its two largest units: `2h 10m`. */
 export const lasting = (millis: number): string => {

@@ -16,7 +16,7 @@ const connectMillis = 5_000
 const failed = (cause: unknown) => new Redis.RedisError({ cause })
 
 /** Runs until it ends, and is gone with the scope, whatever it was doing. */
-const open = (make: () => Client): Effect.Effect<Client, Redis.RedisError, Scope.Scope> =>
+const open = (make: () => Client, millis: number): Effect.Effect<Client, Redis.RedisError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const client = make()
@@ -31,8 +31,8 @@ const open = (make: () => Client): Effect.Effect<Client, Redis.RedisError, Scope
     Effect.tap((client) =>
       Effect.tryPromise({ try: () => client.connect(), catch: failed }).pipe(
         Effect.timeoutOrElse({
-          duration: connectMillis,
-          orElse: () => Effect.fail(failed(new Error(`no answer within ${connectMillis} ms`)))
+          duration: millis,
+          orElse: () => Effect.fail(failed(new Error(`no answer within ${millis} ms`)))
         })
       )
     )
@@ -51,11 +51,14 @@ export const whenEnded = (client: Client, then: () => void): void => {
  */
 export const connect = (
   { createClient }: Package,
-  url: string
+  url: string,
+  millis = connectMillis
 ): Effect.Effect<{ readonly client: Client; readonly redis: Redis.Redis["Service"] }, Redis.RedisError, Scope.Scope> =>
   Effect.gen(function* () {
-    const client = yield* open(() =>
-      createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: false } })
+    const client = yield* open(
+      () =>
+        createClient({ url, disableOfflineQueue: true, socket: { connectTimeout: millis, reconnectStrategy: false } }),
+      millis
     )
     const redis = yield* Redis.make({
       send: <A>(command: string, ...args: ReadonlyArray<string>) =>
@@ -64,7 +67,7 @@ export const connect = (
       connect: Effect.fail(failed(new Error("there is one connection"))),
       subscribe: (channel, onMessage) =>
         Effect.gen(function* () {
-          const subscriber = yield* open(() => client.duplicate())
+          const subscriber = yield* open(() => client.duplicate(), millis)
           const over = yield* Deferred.make<void, Redis.RedisError>()
           whenEnded(subscriber, () => Deferred.doneUnsafe(over, Exit.fail(failed(new Error("it was disconnected")))))
           const heard = (message: string, channel: string) => onMessage({ channel, message })

@@ -76,8 +76,12 @@ const playOne = (
     const whole = Context.merge(yield* Effect.context<never>(), context)
     const run = Effect.runSyncExitWith(whole)
     const moves: Array<Move> = []
+    let givingUp = false
     Context.get(context, BreakerStore.BreakerStore).runtime.observers.add((event) => {
-      if (event._tag === "Transition") moves.push({ at: event.at, from: event.from, to: event.to, why: event.why })
+      if (event._tag !== "Transition") return
+      // Who only says how a call ended cannot say that it was given up.
+      const why = givingUp && event.why === "ProbeFailed" ? "ProbeTimedOut" : event.why
+      moves.push({ at: event.at, from: event.from, to: event.to, why })
     })
     const admit = CircuitBreaker.admit(name)
     const state = CircuitBreaker.state(name)
@@ -105,7 +109,9 @@ const playOne = (
         clock.now = at
         if (late !== undefined && late.at < endAt) {
           lateProbes.shift()
+          givingUp = true
           settle(late.call, "failed")
+          givingUp = false
           continue
         }
         next++

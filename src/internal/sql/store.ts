@@ -22,6 +22,9 @@ import {
 } from "../../SharedStore.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
 
+/** What databases find by an index may not be longer. */
+export const longestCircuit = 2_000
+
 /** What has ended is deleted this often by each process; until then it is only not looked at. */
 const sweepMillis = 60_000
 /** PostgreSQL announces no more than 8,000 bytes; who gets no body asks for it. */
@@ -75,6 +78,7 @@ const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E
 
 /** The contract in SQL: short statements, of which none waits for another process but those of a swap. */
 export class Store implements SharedStore {
+  readonly longestCircuit = longestCircuit
   private readonly database: Database
   private readonly pollMillis: number
   private sweptAt = Number.NEGATIVE_INFINITY

@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Exit, Layer, Scope } from "effect"
+import { BreakerPolicy, type SharedStore } from "effect-fuse"
+import { AuditTrail } from "effect-fuse/audit"
+import * as RedisStore from "effect-fuse/RedisStore"
+import * as SqlStore from "effect-fuse/SqlStore"
+import * as postgres from "./postgresServer.ts"
+import * as redis from "./redisFleet.ts"
+import { type RedisServer, redisServer } from "./redisServer.ts"
+import * as sql from "./sqlFleet.ts"
+import { sqlite } from "./sqlite.ts"
+
+/** The servers of a file of tests. */
+export interface Servers {
+  readonly redis: RedisServer
+  readonly postgres: postgres.PostgresServer
+  readonly folder: string
+}
+
+export const servers: Effect.Effect<Servers, never, Scope.Scope> = Effect.gen(function* () {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "command-line-"))),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+  )
+  return { redis: yield* redisServer, postgres: yield* postgres.postgresServer, folder }
+})
+
+/** Circuits and a trail of one test's own. */
+export interface Place {
+  /** What the command line has to be told to find them. */
+  readonly flags: ReadonlyArray<string>
+  readonly prefix: string
+  /** The operator's store, on a connection of its own. */
+  readonly outside: SharedStore.SharedStore
+  /** One more process, which keeps the trail. */
+  readonly join: Effect.Effect<redis.Replica, never, Scope.Scope>
+  /** The database with the trail. */
+  readonly trail: sql.Connection
+}
+
+export const kinds = ["Redis", "PostgreSQL", "SQLite"] as const
+export type Kind = (typeof kinds)[number]
+
+let made = 0
+
+/** Whoever has the layers of a store and a trail. */
+const joined = (store: Layer.Layer<never, unknown>): Effect.Effect<redis.Replica, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const end = Scope.close(scope, Exit.void)
+    yield* Effect.addFinalizer(() => end)
+    const context = yield* Effect.orDie(Layer.buildWithScope(store, scope))
+    return { run: (effect) => Effect.provideContext(effect, context as never), end }
+  })
+
+/** A new place on the servers. Circuits in Redis have their trail in SQLite. */
+export const newPlace = (kind: Kind, { folder, postgres: server, redis: { url } }: Servers) =>
+  Effect.gen(function* () {
+    const prefix = `place_${++made}`
+    const file = join(folder, `${prefix}.db`)
+    const openTrail = kind === "PostgreSQL" ? sql.connect(server.url) : Layer.build(Layer.suspend(() => sqlite(file)))
+    const trail = yield* openTrail
+    const database = kind === "PostgreSQL" ? server.url : `sqlite:${file}`
+    const policies = Layer.orDie(BreakerPolicy.layer({ default: {} }))
+    const audit = AuditTrail.layer({ flushInterval: 0, prefix })
+    const own = { syncInterval: 200, prefix }
+    const connection = kind === "Redis" ? yield* redis.connection(url) : undefined
+    const outside =
+      connection === undefined
+        ? yield* sql.sharedStore(trail, { prefix })
+        : yield* redis.sharedStore(connection, { prefix })
+    const join_ = Effect.gen(function* () {
+      const database = yield* openTrail
+      const store =
+        kind === "Redis"
+          ? RedisStore.layer(own).pipe(Layer.provide(Layer.succeedContext(yield* redis.connection(url))))
+          : SqlStore.layer({ ...own, pollInterval: 50 }).pipe(Layer.provide(Layer.succeedContext(database)))
+      const all = audit.pipe(
+        Layer.provideMerge(store),
+        Layer.provideMerge(policies),
+        Layer.provide(Layer.succeedContext(database))
+      )
+      return yield* joined(all as unknown as Layer.Layer<never, unknown>)
+    })
+    const place: Place = {
+      flags: [...(kind === "Redis" ? ["--redis", url] : []), "--database", database, "--prefix", prefix],
+      prefix,
+      outside,
+      join: join_,
+      trail
+    }
+    return place
+  })
