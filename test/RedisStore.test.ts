@@ -250,8 +250,14 @@ describe("circuits on Redis", () => {
         concurrency: 50,
         discard: true
       })
-      const { records } = yield* (yield* sharedStore(redis)).list("somebody", 1_000)
-      assert.strictEqual(new Set(records.map(({ circuit }) => circuit)).size, 450)
+      const store = yield* sharedStore(redis)
+      yield* until(
+        "all are told",
+        Effect.map(
+          store.list("somebody", 1_000),
+          ({ records }) => new Set(records.map((one) => one.circuit)).size === 450
+        )
+      )
       const fresh = yield* replica(redis)
       yield* until(
         "all are open",

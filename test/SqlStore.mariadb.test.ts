@@ -190,7 +190,10 @@ describe("circuits on MariaDB", () => {
         const reason = JSON.stringify([circuit, key])
         yield* a.run(CircuitBreaker.open(circuit, { key, for: "1 minute", reason, actor: key ?? circuit }))
       }
-      assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM circuit_breakers"), calls.length)
+      yield* until(
+        "all are told",
+        Effect.map(ask(sql, "SELECT COUNT(*) FROM circuit_breakers"), (n) => n === calls.length)
+      )
       const fresh = yield* replica(yield* open)
       yield* until(
         "all are known",
@@ -260,10 +263,12 @@ describe("circuits on MariaDB", () => {
           (n) => n === 0
         )
       )
-      const left = yield* say(sql, "SELECT circuit FROM circuit_breakers ORDER BY circuit")
-      assert.deepStrictEqual(
-        left.map(({ circuit }) => circuit),
-        ["forced", "new"]
+      yield* until(
+        "what is young is there",
+        Effect.map(
+          say(sql, "SELECT circuit FROM circuit_breakers ORDER BY circuit"),
+          (left) => left.map(({ circuit }) => circuit).join() === "forced,new"
+        )
       )
     })
   )

@@ -1,8 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
-import { accessSync, chownSync, constants, mkdtempSync, rmSync } from "node:fs"
+import { chownSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, join } from "node:path"
+import { join } from "node:path"
 import { Effect, type Scope } from "effect"
+import { endedWithTests, hasExited, installed, notRoot, onPath, programOf } from "./programs.ts"
 import { freePort } from "./redisServer.ts"
 
 /** A MariaDB of the test's own, on a free port and in a temporary folder. */
@@ -18,82 +19,23 @@ export interface MariadbServer {
   readonly resume: Effect.Effect<void>
 }
 
-const names = ["mariadbd", "mariadb-install-db"] as const
-type Programs = Readonly<Record<(typeof names)[number], string>>
+const folders = (): ReadonlyArray<string> => [...onPath(), "/usr/sbin", "/usr/bin"]
 
-const find = (): Programs | undefined => {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/bin"]
-  const paths = names.map((name) =>
-    folders
-      .map((folder) => join(folder, name))
-      .find((path) => {
-        try {
-          accessSync(path, constants.X_OK)
-          return true
-        } catch {
-          return false
-        }
-      })
-  )
-  const [mariadbd, installer] = paths
-  return mariadbd === undefined || installer === undefined ? undefined : { mariadbd, "mariadb-install-db": installer }
-}
+/** Where the programs are; only they are installed, and no service. */
+const programs = installed(
+  () => {
+    const mariadbd = programOf(["mariadbd"], folders())
+    const installer = programOf(["mariadb-install-db"], folders())
+    return mariadbd === undefined || installer === undefined ? undefined : { mariadbd, installer }
+  },
+  "mariadb-server-core",
+  "These tests need MariaDB: install it (apt-get install mariadb-server-core, brew install mariadb), or name one of your own " +
+    "in MYSQL_URL"
+)
 
-/** Only the programs: no service comes with them. */
-const install = (): void => {
-  const run = (...args: ReadonlyArray<string>) =>
-    execFileSync("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], {
-      stdio: "ignore",
-      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
-    })
-  try {
-    run("install", "-y", "--no-install-recommends", "mariadb-server-core")
-  } catch {
-    run("update")
-    run("install", "-y", "--no-install-recommends", "mariadb-server-core")
-  }
-}
+const user = () => notRoot(["mysql", "nobody"])
 
-let found: Programs | undefined
-
-/** Where the programs are, installed where that is possible; or an error that says what to do. */
-const programs = (): Programs => {
-  found ??= find()
-  if (found !== undefined) return found
-  try {
-    install()
-  } catch {
-    // What is missing is said below.
-  }
-  found = find()
-  if (found !== undefined) return found
-  throw new Error(
-    "These tests need MariaDB: install it (apt-get install mariadb-server-core, brew install mariadb), or name one " +
-      "of your own in MYSQL_URL"
-  )
-}
-
-/** It refuses to run as root: then it runs as somebody else. */
-const user = (): { readonly uid?: number; readonly gid?: number } => {
-  if (process.getuid?.() !== 0) return {}
-  for (const name of ["mysql", "nobody"]) {
-    try {
-      const id = (flag: string) => Number(execFileSync("id", [flag, name], { encoding: "utf8" }))
-      return { uid: id("-u"), gid: id("-g") }
-    } catch {
-      // Not on this machine.
-    }
-  }
-  throw new Error("MariaDB does not run as root, and there is no user mysql or nobody")
-}
-
-/** Those of a test that never came to its end are ended with the process that ran it. */
-const started = new Set<ChildProcess>()
-process.once("exit", () => {
-  for (const child of started) child.kill("SIGKILL")
-})
-
-const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+const started = endedWithTests("SIGKILL")
 
 /** Small, and with the settings of nobody: texts are latin1 where nothing else is said. */
 const settings = (folder: string) => [
@@ -153,7 +95,7 @@ export const mariadbServer: Effect.Effect<MariadbServer, never, Scope.Scope> = E
   const { gid, uid } = user()
   if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid)
   const make = [...settings(folder), "--auth-root-authentication-method=normal", "--skip-test-db"]
-  execFileSync(programs()["mariadb-install-db"], make, { stdio: "ignore", cwd: folder, ...user() })
+  execFileSync(programs().installer, make, { stdio: "ignore", cwd: folder, ...user() })
   const startOn = (port: number) =>
     Effect.map(
       Effect.promise(() => tryStart(folder, port)),

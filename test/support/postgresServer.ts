@@ -1,10 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
-import { accessSync, chownSync, constants, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { chownSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, join } from "node:path"
+import { join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
+import { endedWithTests, folderOf, hasExited, installed, notRoot, onPath } from "./programs.ts"
 import { freePort } from "./redisServer.ts"
 
 /** A PostgreSQL of the test's own, on a free port and in a temporary folder. */
@@ -27,75 +28,20 @@ const folders = (): ReadonlyArray<string> => {
       return []
     }
   })()
-  return [...(process.env["PATH"] ?? "").split(delimiter), ...versions.map((version) => join(debian, version, "bin"))]
+  return [...onPath(), ...versions.map((version) => join(debian, version, "bin"))]
 }
 
-const find = (): string | undefined =>
-  folders().find((folder) =>
-    ["initdb", "postgres"].every((name) => {
-      try {
-        accessSync(join(folder, name), constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
-  )
+/** Where the programs are. */
+const programs = installed(
+  () => folderOf(["initdb", "postgres"], folders()),
+  "postgresql",
+  "These tests need PostgreSQL: install it (apt-get install postgresql, brew install postgresql), or name one of your own " +
+    "in DATABASE_URL"
+)
 
-const install = (): void => {
-  const run = (...args: ReadonlyArray<string>) =>
-    execFileSync("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], {
-      stdio: "ignore",
-      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
-    })
-  try {
-    run("install", "-y", "--no-install-recommends", "postgresql")
-  } catch {
-    run("update")
-    run("install", "-y", "--no-install-recommends", "postgresql")
-  }
-}
+const user = () => notRoot(["postgres", "nobody"])
 
-let found: string | undefined
-
-/** Where the programs are, installed where that is possible; or an error that says what to do. */
-const programs = (): string => {
-  found ??= find()
-  if (found !== undefined) return found
-  try {
-    install()
-  } catch {
-    // What is missing is said below.
-  }
-  found = find()
-  if (found !== undefined) return found
-  throw new Error(
-    "These tests need PostgreSQL: install it (apt-get install postgresql, brew install postgresql), or name one " +
-      "of your own in DATABASE_URL"
-  )
-}
-
-/** It refuses to run as root: then it runs as somebody else. */
-const user = (): { readonly uid?: number; readonly gid?: number } => {
-  if (process.getuid?.() !== 0) return {}
-  for (const name of ["postgres", "nobody"]) {
-    try {
-      const id = (flag: string) => Number(execFileSync("id", [flag, name], { encoding: "utf8" }))
-      return { uid: id("-u"), gid: id("-g") }
-    } catch {
-      // Not on this machine.
-    }
-  }
-  throw new Error("PostgreSQL does not run as root, and there is no user postgres or nobody")
-}
-
-/** Those of a test that never came to its end are ended with the process that ran it. */
-const started = new Set<ChildProcess>()
-process.once("exit", () => {
-  for (const child of started) child.kill("SIGQUIT")
-})
-
-const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+const started = endedWithTests("SIGQUIT")
 
 /** Starts it on a port, if nothing else has that; when it says that it is ready. */
 const tryStart = (folder: string, port: number): Promise<ChildProcess | undefined> =>

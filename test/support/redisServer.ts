@@ -1,10 +1,11 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs"
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { delimiter, join } from "node:path"
+import { join } from "node:path"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect, type Scope } from "effect"
+import { endedWithTests, hasExited, installed, onPath, programOf } from "./programs.ts"
 
 /** A `redis-server` of the test's own, on a free port and in a temporary folder. */
 export interface RedisServer {
@@ -19,53 +20,13 @@ export interface RedisServer {
   readonly resume: Effect.Effect<void>
 }
 
-const names = ["redis-server", "valkey-server"]
-
-const onPath = (): string | undefined =>
-  (process.env["PATH"] ?? "")
-    .split(delimiter)
-    .concat("/usr/bin", "/usr/local/bin")
-    .flatMap((folder) => names.map((name) => join(folder, name)))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
-
-const install = (): void => {
-  const run = (...args: ReadonlyArray<string>) =>
-    execFileSync("apt-get", args, { stdio: "ignore", env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } })
-  // Test files run side by side: who waits for the other's lock finds it installed.
-  const wait = ["-o", "DPkg::Lock::Timeout=120"]
-  try {
-    run(...wait, "install", "-y", "--no-install-recommends", "redis-server")
-  } catch {
-    run(...wait, "update")
-    run(...wait, "install", "-y", "--no-install-recommends", "redis-server")
-  }
-}
-
-let found: string | undefined
-
-/** The server's program, installed where that is possible; or an error that says what to do. */
-export const program = (): string => {
-  found ??= onPath()
-  if (found !== undefined) return found
-  try {
-    install()
-  } catch {
-    // What is missing is said below.
-  }
-  found = onPath()
-  if (found !== undefined) return found
-  throw new Error(
-    "These tests need a Redis: install redis-server (apt-get install redis-server, brew install redis) or " +
-      "valkey-server, so that it is on the PATH"
-  )
-}
+/** The server's program. */
+export const program = installed(
+  () => programOf(["redis-server", "valkey-server"], [...onPath(), "/usr/bin", "/usr/local/bin"]),
+  "redis-server",
+  "These tests need a Redis: install redis-server (apt-get install redis-server, brew install redis) or valkey-server, " +
+    "so that it is on the PATH"
+)
 
 export const freePort = Effect.callback<number>((resume) => {
   const server = createServer()
@@ -95,18 +56,12 @@ const whoAnswers = (port: number): Promise<number | undefined> =>
     socket.setTimeout(1_000, end)
   })
 
-const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
-
 const exited = (child: ChildProcess): Promise<void> =>
   hasExited(child) ? Promise.resolve() : new Promise((resolve) => child.once("exit", () => resolve()))
 
 const sleep = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
-/** Those of a test that never came to its end are killed with the process that ran it. */
-const started = new Set<ChildProcess>()
-process.once("exit", () => {
-  for (const child of started) child.kill("SIGKILL")
-})
+const started = endedWithTests("SIGKILL")
 
 /** Starts it on a port; nothing where another came first: test files run side by side. */
 const tryStart = async (port: number, folder: string): Promise<ChildProcess | undefined> => {
