@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs"
-import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import * as Config from "effect/Config"
 import type * as Context from "effect/Context"
@@ -220,11 +219,13 @@ const fileOf = ({ from, url }: Given): Effect.Effect<string, Failure> =>
 const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
   if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
     // SQLite would make one.
-    return Effect.flatMap(fileOf(where), (file) =>
-      existsSync(file)
-        ? Effect.succeed(sqlite(() => new DatabaseSync(file, { timeout: 5_000 })))
-        : Effect.fail(new Failure({ code: 2, message: `${where.label}: there is no such file` }))
-    )
+    return Effect.gen(function* () {
+      const file = yield* fileOf(where)
+      if (!existsSync(file)) return yield* new Failure({ code: 2, message: `${where.label}: there is no such file` })
+      // Where it is new, Node warns of it: those who have no such database need not see that.
+      const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
+      return sqlite(() => new DatabaseSync(file, { timeout: 5_000 }))
+    })
   }
   return Effect.map(
     optional("@effect/sql-pg", () => import("@effect/sql-pg")),
