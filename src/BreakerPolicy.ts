@@ -12,14 +12,15 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import type * as Schedule from "effect/Schedule"
-import { describeProblems, type Problem } from "./internal/fields.ts"
+import * as Schedule from "effect/Schedule"
+import { decodeOrThrow, describeProblems, type Problem } from "./internal/fields.ts"
 import { type Environment, environment } from "./internal/policy/environment.ts"
 import { defaults, type Input, type Policy } from "./internal/policy/policy.ts"
-import { decodePolicy } from "./internal/policy/schema.ts"
+import { decodePolicy, interval } from "./internal/policy/schema.ts"
 import * as internal from "./internal/policy/settings.ts"
 import type * as Trip from "./Trip.ts"
 
@@ -166,7 +167,7 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
 
 /**
  * Policies that may change while the program runs: `load` gives {@link Settings}, as values or as the JSON of a file or a
- * database, and is run at the start and then on `schedule`.
+ * database, and is run at the start and then on `schedule`, or so often. Throws a `RangeError` for what is neither.
  *
  * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
  * succeed; none of them may hang, as no other begins while one runs. Effects and schedules in it must be constants: a new
@@ -178,9 +179,10 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
  */
 export const layerReloading = <E, R, Output>(
   load: Effect.Effect<unknown, E, R>,
-  schedule: Schedule.Schedule<Output>
-): Layer.Layer<never, PolicyError | E, R> =>
-  Layer.effect(
+  schedule: Schedule.Schedule<Output> | Duration.Input
+): Layer.Layer<never, PolicyError | E, R> => {
+  const { schedule: again } = decodeOrThrow("BreakerPolicy.layerReloading", { schedule: interval }, { schedule })
+  return Layer.effect(
     Policies,
     Effect.gen(function* () {
       const next = Effect.flatMap(load, (settings) => decodeSettings(settings))
@@ -205,7 +207,7 @@ export const layerReloading = <E, R, Output>(
         )
       }
       const reload = Effect.catchCause(Effect.flatMap(next, adopt), report)
-      yield* Effect.forkScoped(Effect.schedule(reload, schedule))
+      yield* Effect.forkScoped(Effect.schedule(reload, typeof again === "number" ? Schedule.spaced(again) : again))
       const policies: Policies = {
         get version() {
           return current.version
@@ -215,6 +217,7 @@ export const layerReloading = <E, R, Output>(
       return policies
     })
   )
+}
 
 /**
  * A complete policy from one that is written, over {@link defaults}; or what is wrong with it.

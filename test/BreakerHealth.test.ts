@@ -20,7 +20,7 @@ describe("the health of all circuits", () => {
     yield* CircuitBreaker.disable("off")
     yield* times(3, fail({ name: "down", key: "a" }))
     const { circuits, failureRate, healthy, total } = yield* BreakerHealth.check
-    assert.deepStrictEqual([healthy, total, failureRate], [3, 5, 0.25])
+    assert.deepStrictEqual([healthy, total, failureRate], [3, 5, 0.5])
     assert.strictEqual(circuits.length, 5)
     const some = yield* BreakerHealth.checkOnly(["down", "other", "nobody"])
     assert.deepStrictEqual([some.healthy, some.total], [1, 2])

@@ -448,3 +448,24 @@ describe("a load", () => {
     })
   )
 })
+
+describe("how often policies are loaded", () => {
+  it.effect("may be a duration", () => {
+    const source = loads<never>({ default: { trip: Trip.consecutive(9) } }, { default: { trip: Trip.consecutive(1) } })
+    return Effect.gen(function* () {
+      yield* fail
+      assert.strictEqual(yield* state, "Closed")
+      yield* TestClock.adjust("30 seconds")
+      yield* fail
+      assert.strictEqual(yield* state, "Open")
+    }).pipe(
+      Effect.provide(BreakerPolicy.layerReloading(source.load, "30 seconds")),
+      Effect.provide(BreakerStore.layerMemory),
+      Effect.provide(capture().layer)
+    )
+  })
+
+  it.each([0, -1, "soon", Number.POSITIVE_INFINITY, undefined])("is neither a schedule nor a duration: %j", (wrong) => {
+    assert.throws(() => BreakerPolicy.layerReloading(Effect.succeed({}), wrong as never), /layerReloading: schedule/)
+  })
+})

@@ -313,8 +313,8 @@ describe("all of a pool", () => {
       yield* down("b")
       yield* CircuitBreaker.disable("api", { key: "c" })
       const { circuits, failureRate, healthy, total } = yield* CircuitPool.health(abc)
-      // The mean of the half of b and, as an opening forgets what it saw, nothing of a.
-      assert.deepStrictEqual([healthy, total, failureRate], [2, 3, 0.5])
+      // The mean of the half of b and of a, which has opened.
+      assert.deepStrictEqual([healthy, total, failureRate], [2, 3, 0.75])
       assert.deepStrictEqual(
         circuits.map((one) => [one.key, one.state]),
         [

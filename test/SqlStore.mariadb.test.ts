@@ -858,7 +858,7 @@ describe("a trail in MariaDB", () => {
         ]),
         [
           [4, 3, 1, 1 / 3 / 2, 2, 2, "Closed", "checkout 🧾"],
-          [5, 3, 2, 0, 2, 1, "Open", "checkout 🧾"]
+          [5, 3, 2, 0.5, 2, 1, "Open", "checkout 🧾"]
         ]
       )
       assert.strictEqual((yield* Snapshots.series("o'ther\n\ud800")).length, 1)

@@ -160,6 +160,210 @@ describe("the small examples", () => {
       "initials of 4",
       "the user left",
       "2 circuits, 4 calls, 2 failed, 2 rejected"
+    ],
+    serviceCall: [
+      "gold paid",
+      "red declined",
+      "red declined",
+      "red declined",
+      "blue down",
+      "blue down",
+      "gold pay later",
+      "the bank was asked 6 times"
+    ],
+    retryBackoff: [
+      "CircuitOpen",
+      "4 of 11 attempts were made; the waits were about 100, 200 and 400 ms",
+      "hello",
+      "1 attempt was made, when the circuit let it through"
+    ],
+    timeoutRetryBreaker: [
+      "right: 3 attempts, ended by CircuitOpen; its breaker saw 3 failed, 0 ignored: Open",
+      "timeout outside: 5 attempts, ended by TimeoutError; its breaker saw 0 failed, 5 ignored: Closed",
+      "retry inside: 5 attempts, ended by TimeoutError; its breaker saw 1 failed, 0 ignored: Closed"
+    ],
+    databaseErrors: [
+      "order 1",
+      "UNIQUE constraint failed: orders.id",
+      "UNIQUE constraint failed: orders.id",
+      "UNIQUE constraint failed: orders.id",
+      "database is locked",
+      "database is locked",
+      "not asked: the circuit is open",
+      "4 answers, 2 failures, 1 rejected"
+    ],
+    oauthRefresh: [
+      "items",
+      "items with a new token",
+      "api Closed, 0 failed; tokens Closed, 0 failed",
+      "TokenError",
+      "TokenError",
+      "CircuitOpen",
+      "api Closed, 0 failed; tokens Open, 2 failed"
+    ],
+    consumer: [
+      " 0 s  sent a",
+      " 0 s  sent b",
+      "12 s  Open, 2 are waiting",
+      "33 s  sent c",
+      "33 s  sent d",
+      "33 s  sent e",
+      "42 s  7 calls for 5 messages"
+    ],
+    monitoring: [
+      "alert: bank is open: 3 failures in a row (limit 3)",
+      "resolved: bank is back",
+      "alert: bank is open: 3 failures in a row (limit 3)",
+      "resolved: bank is back",
+      "alert: bank is open: 3 failures in a row (limit 3)",
+      "alert: bank is flapping",
+      "resolved: bank is back",
+      "Closed: 6m",
+      "Open: 2m 15s",
+      "HalfOpen: 0"
+    ],
+    structuredLogs: [
+      '{"time":"00:00:00","level":"WARN","message":"Circuit \\"bank\\" opened: 2 failures in a row (limit 2)","circuit":"bank","from":"Closed","to":"Open","why":"Tripped","openings":1,"retryAfter":"20s"}',
+      '{"time":"00:00:20","level":"DEBUG","message":"Circuit \\"bank\\" is probing","circuit":"bank","from":"Open","to":"HalfOpen","why":"CooldownOver","openings":1}',
+      '{"time":"00:00:20","level":"INFO","message":"Circuit \\"bank\\" closed","circuit":"bank","from":"HalfOpen","to":"Closed","why":"Recovered","openings":1}',
+      '{"time":"00:00:20","level":"WARN","message":"Circuit \\"bank\\" was isolated: maintenance","circuit":"bank","from":"Closed","to":"Isolated","why":"Isolated","openings":1,"retryAfter":"1h","actor":"ann"}',
+      '{"time":"00:00:20","level":"INFO","message":"Circuit \\"bank\\" was released","circuit":"bank","from":"Isolated","to":"Closed","why":"Released","openings":1,"actor":"ann"}'
+    ],
+    customTrip: [
+      "at 3 in the morning: 2",
+      "at noon: 4",
+      "after six successes, failures of weight 2: 2",
+      "opening 1: 4",
+      "opening 2: 3",
+      "opening 3: 2",
+      'breakers.a.trip.name: expected the name of a custom trip (byTimeOfDay, heavy, stricterEachTime), got "havey"'
+    ],
+    customStore: [
+      "0 sentences of the contract are not kept",
+      "each swap gets a new era, above those before, also after the record was forgotten",
+      "a record is forgotten once its ttl is over: by load, list, swap and cast",
+      "a record is kept for its ttl, and without one for good",
+      "a swap of another era makes a record last neither longer nor shorter",
+      "the ballots of a record that was forgotten do not come back, nor those from before it",
+      "Isolated, Isolated"
+    ],
+    severalStores: [
+      "paid; a page",
+      "paid; rejected: the catalogue moves (local)",
+      "rejected: the bank is closed (fleet); a page"
+    ],
+    majority: [
+      "at first: Closed; records: eu 0, us 0, asia 0",
+      "us is cut off: Isolated; records: eu 1, us 0, asia 1",
+      "us is back: Isolated; records: eu 1, us 1, asia 1",
+      "released: Closed; records: eu 0, us 0, asia 0"
+    ],
+    tenants: [
+      "acme: wrong password",
+      "acme: wrong password",
+      "acme: CircuitOpen",
+      "globex: a report for globex",
+      "the circuit of acme is Open",
+      "the circuit of globex is Closed",
+      "globex: a report for globex",
+      "acme: wrong password",
+      "acme: wrong password",
+      "globex: CircuitOpen",
+      "the circuit of all is Open",
+      "globex: 1 calls, 0 failed, 1 rejected",
+      "acme: 2 calls, 2 failed, 0 rejected"
+    ],
+    primarySecondary: [
+      "all is well: 1.10, live",
+      "the primary is down: 1.09, delayed",
+      "the primary is down: 1.09, delayed",
+      "the primary is down: 1.09, delayed",
+      "the primary is down: 1.09, delayed",
+      "it was asked 2 times, then no more",
+      "both are down: 1.00, of yesterday",
+      "both are down: 1.00, of yesterday",
+      "the primary is back: 1.10, live",
+      "Closed; Open"
+    ],
+    dependencies: [
+      "checkout: paid",
+      'checkout: CircuitOpen: Circuit "checkout" depends on "database", which lets no calls through (2 failures in a row (limit 2)), retry after 10s',
+      'orders: CircuitOpen: Circuit "orders" depends on "database", which lets no calls through (2 failures in a row (limit 2)), retry after 10s',
+      "bank: paid",
+      "1 of 4 are healthy",
+      "checkout is Closed, and waits 10s for the database",
+      "orders is Closed, and waits 10s for the database",
+      "checkout: paid",
+      "database: Closed"
+    ],
+    policiesFromDatabase: [
+      "as it began: 5",
+      "not loaded yet: 5",
+      "loaded: 2",
+      "Circuit breaker policies could not be reloaded, the last good ones stay in force",
+      "  breakers.bank.colldown: unknown field",
+      '  breakers.bank.trip.failures: expected a whole number of 1 or more, got "two"',
+      "wrong, so as before: 2"
+    ],
+    featureFlags: [
+      "down",
+      "down",
+      "down",
+      "the flag is on",
+      "down",
+      "down",
+      "CircuitOpen",
+      "the flag is off",
+      "down",
+      "Open: 4 passed, 2 counted, 1 rejected"
+    ],
+    healthOfMany: [
+      "4 of 8 are healthy",
+      "search: Isolated, a new index",
+      "mail: Open, 2 failures in the last 10 calls (limit 2)",
+      "avatars: Open, 2 failures in the last 10 calls (limit 2)",
+      "reviews: waits for search",
+      "let them sleep"
+    ],
+    snapshots: [
+      "minute 1: 5 calls, 0 failed, 0 rejected; Closed",
+      "minute 2: 6 calls, 0 failed, 0 rejected; Closed",
+      "minute 3: 3 calls, 2 failed, 3 rejected; Open",
+      "minute 4: 1 calls, 1 failed, 5 rejected; Open",
+      "minute 5: 4 calls, 0 failed, 2 rejected; Closed",
+      "minute 6: 6 calls, 0 failed, 0 rejected; Closed"
+    ],
+    testing: [
+      "ok   it recovers",
+      "FAIL it opens after one failure",
+      'Unexpected: Circuit "bank" should be Open and is Closed',
+      "  1 calls: 0 succeeded, 1 failed, 1 in a row; 0 running; 0 rejected",
+      "  0 openings; retry after 0; by the word of the process",
+      "Isolated, Isolated, Closed",
+      "Isolated, Isolated, Isolated",
+      "ok   a process that is cut off learns it later"
+    ],
+    lazyCreation: [
+      "at first: none; 0 forgotten, 0 without room",
+      "who only looks makes none: none; 0 forgotten, 0 without room",
+      "three: a b bad-1 (Open); 0 forgotten, 0 without room",
+      "three more: bad-1 (Open) d e; 3 forgotten, 0 without room",
+      "two bad ones: bad-1 (Open) bad-2 (Open) bad-3 (Open); 5 forgotten, 0 without room",
+      "and no room left: bad-1 (Open) bad-2 (Open) bad-3 (Open) (overflow); 5 forgotten, 2 without room"
+    ],
+    moving: [
+      "bank, search",
+      "2 circuits",
+      "bank: Open, 1 failure in a row (limit 1), 19 more seconds",
+      "search: Isolated, a new index, for good",
+      "2 in the other store",
+      "ImportError"
+    ],
+    simulate: [
+      "usual: opened after 210 ms, 8 calls leaked, 230 lost for nothing, 0 openings without need",
+      "hasty: opened after 0 ms, 3 calls leaked, 1296 lost for nothing, 14 openings without need",
+      "late: never opened, 404 calls leaked, 0 lost for nothing, 0 openings without need",
+      "fewest of both: usual"
     ]
   }
 
@@ -171,6 +375,14 @@ describe("the small examples", () => {
       Object.keys(says)
         .map((name) => `${name}.ts`)
         .sort()
+    )
+  })
+
+  it.each(["examples/README.md", "docs/patterns.md"])("are all in %s", (page) => {
+    const text = readFileSync(join(root, page), "utf8")
+    assert.deepStrictEqual(
+      Object.keys(says).filter((name) => !new RegExp(`[(/]${name}\\.ts\\)`).test(text)),
+      []
     )
   })
 

@@ -72,8 +72,12 @@ const enabled = field<Policy["enabled"]>("true, false, or an effect of one", (in
   typeof input === "boolean" ? input : Effect.isEffect(input) ? (input as Effect.Effect<boolean>) : undefined
 )
 
-const interval = field<number | Schedule.Schedule<unknown>>(`a Schedule, or a duration above 0 ${example}`, (input) =>
-  Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown>) : millisWhere((n) => n > 0 && n < Infinity)(input)
+export const interval = field<number | Schedule.Schedule<unknown>>(
+  `a Schedule, or a duration above 0 ${example}`,
+  (input) =>
+    Schedule.isSchedule(input)
+      ? (input as Schedule.Schedule<unknown>)
+      : millisWhere((n) => n > 0 && n < Infinity)(input)
 )
 
 // ---- Trips --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ export interface Health {
   readonly total: number
   /**
    * What share of the calls failed in each circuit's window (the one that has seen most), and of that the mean; 0 where no
-   * window has seen a call. A trip that counts only failures in a row has no window.
+   * window has seen a call. A trip that counts only failures in a row has no window; a circuit that has opened, and forgotten what
+   * it saw, counts as 1 until it closes.
    */
   readonly failureRate: number
   readonly circuits: ReadonlyArray<Inspection>
@@ -17,14 +18,14 @@ export const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
   state === "Disabled" || (state === "Closed" && blockedBy === undefined)
 
 /** The share of failures in the window that has seen most, or nothing where none has seen a call. */
-export const failureRateOf = ({ windows }: Inspection): number | undefined =>
-  windows.reduce<{ calls: number; failureRate: number | undefined }>(
-    (most, one) => (one.calls > most.calls ? one : most),
-    {
-      calls: 0,
-      failureRate: undefined
-    }
-  ).failureRate
+export const failureRateOf = ({ state, windows }: Inspection): number | undefined => {
+  if (state === "Open" || state === "HalfOpen") return 1
+  const nothing: { readonly calls: number; readonly failureRate: number | undefined } = {
+    calls: 0,
+    failureRate: undefined
+  }
+  return windows.reduce((most, one) => (one.calls > most.calls ? one : most), nothing).failureRate
+}
 
 export const healthOf = (circuits: ReadonlyArray<Inspection>): Health => {
   const rates = circuits.map(failureRateOf).filter((rate) => rate !== undefined)

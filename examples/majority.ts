@@ -1,0 +1,55 @@
+/** Three regions with a store each, as one: what most of them say holds, so that none is missed when it fails, or believed when it is behind. */
+import { Effect, Layer, Logger, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { BreakerStore, CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
+import * as Operator from "effect-fuse/Operator"
+
+/** A store in memory that can be cut off; in earnest `RedisStore.connect`, one for each region. */
+const region = (name: string) =>
+  Effect.map(SharedStore.makeMemory, (store) => {
+    const state = { name, store, down: false }
+    const unless = <A>(operation: "cast" | "swap" | "load" | "list", run: Effect.Effect<A, SharedStore.StoreError>) =>
+      Effect.suspend(() =>
+        state.down ? Effect.fail(new SharedStore.StoreError({ operation, cause: "cut off" })) : run
+      )
+    const reached: SharedStore.SharedStore = {
+      cast: (cast) => unless("cast", store.cast(cast)),
+      swap: (swap) => unless("swap", store.swap(swap)),
+      load: (circuit) => unless("load", store.load(circuit)),
+      list: (voice, ttl) => unless("list", store.list(voice, ttl)),
+      changes: Stream.filter(store.changes, () => !state.down)
+    }
+    return Object.assign(state, { reached })
+  })
+
+const program = Effect.gen(function* () {
+  const regions = yield* Effect.forEach(["eu", "us", "asia"], region)
+  const [, us] = regions
+  const store = yield* QuorumStore.make(regions.map(({ reached }) => reached))
+  const first = yield* Layer.build(BreakerStore.layerShared(store, { process: "shop-1" }))
+  const second = yield* Layer.build(BreakerStore.layerShared(store, { process: "shop-2" }))
+
+  const look = (what: string) =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("10 seconds") // a process asks for all that is not Closed every 5 seconds
+      const state = yield* Effect.provideContext(CircuitBreaker.state("bank"), second)
+      // A region is asked by what it keeps for the majority: its records are not those of a store that stands alone.
+      const kept = yield* Effect.forEach(regions, ({ name, store }) =>
+        Effect.map(Operator.list(store), ({ circuits }) => `${name} ${circuits.length}`)
+      )
+      console.log(`${what}: ${state}; records: ${kept.join(", ")}`)
+    })
+
+  yield* look("at first")
+  if (us !== undefined) us.down = true
+  yield* Effect.provideContext(CircuitBreaker.isolate("bank", { reason: "maintenance" }), first)
+  yield* look("us is cut off")
+  if (us !== undefined) us.down = false
+  yield* look("us is back")
+  yield* Effect.provideContext(CircuitBreaker.release("bank"), first)
+  yield* look("released")
+})
+
+await Effect.runPromise(
+  program.pipe(Effect.scoped, Effect.provide(TestClock.layer()), Effect.provide(Logger.layer([])))
+)
