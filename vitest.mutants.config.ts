@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config"
+
+const conditions = ["@effect-fuse/source"]
+
+/** The tests of the pure floor and of the codecs, which are quick: `npm run mutants` runs them once for each mutant. */
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ["Window", "Trip", "Circuit", "Fleet", "Outcome", "codec", "BreakerStore.transfer", "Operator"].map(
+      (name) => `test/${name}{,.*}.test.ts`
+    ),
+    exclude: ["test/Operator.servers.test.ts"]
+  }
+})
