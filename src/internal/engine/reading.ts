@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
+import { toMillis } from "../fields.ts"
 import { printable } from "../printable.ts"
 import { isRejection } from "../rejections.ts"
 
@@ -35,7 +36,14 @@ export const isOutcome = (value: unknown): value is Outcome.Outcome =>
   "_tag" in value &&
   (value._tag === "Success" ||
     value._tag === "Ignored" ||
-    (value._tag === "Failure" && "weight" in value && typeof value.weight === "number" && value.weight > 0))
+    (value._tag === "Failure" && "weight" in value && isSound(value)))
+
+/** Whether a failure that may be of any making is as `Outcome.failure` makes it, as far as it is counted with. */
+const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unknown }): boolean =>
+  typeof failure.weight === "number" &&
+  failure.weight > 0 &&
+  failure.weight <= 1e6 &&
+  (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined)
 
 /** What names an error. Never the whole of it: it may hold a body or a password, and be large. */
 const summary = (error: unknown): string => {

@@ -22,6 +22,10 @@ const manyCircuits = 100
 /** Those for which there is no room are shown together. */
 export const others = "(others)"
 
+/** By what a series is known: no name reads like another with a key, whatever is in them. */
+const idOf = (name: string, key?: string): string =>
+  key !== undefined ? `key ${name.length} ${name}${key}` : name === others ? others : `name ${name}`
+
 /** What one label stands for: the circuits of some names, or a single one. */
 interface Subject {
   readonly groups: () => ReadonlyArray<NamedGroup>
@@ -72,17 +76,17 @@ export class Series {
     registry.meeting.add(this.meet)
   }
 
-  private readonly meet = (group: NamedGroup): void => this.add(group.name, () => this.ofGroup(group))
+  private readonly meet = (group: NamedGroup): void => this.add(idOf(group.name), () => this.ofGroup(group))
 
   /** Series for what is there since it was last looked, and none for what is there no longer. Names are met when they come. */
   discover(): void {
     const there = new Set<string>()
     for (const group of this.registry.named()) {
-      there.add(group.name)
+      there.add(idOf(group.name))
       this.meet(group)
       if (!this.shown.keys) continue
       for (const circuit of group.circuits()) {
-        const id = `${group.name}\n${circuit.key ?? ""}`
+        const id = idOf(group.name, circuit.key ?? "")
         there.add(id)
         this.add(id, () => this.ofCircuit(circuit))
       }
@@ -125,7 +129,7 @@ export class Series {
   }
 
   private ofOthers(): ReadonlyArray<Metric.Registration> {
-    const groups = () => [...this.registry.named()].filter(({ name }) => !this.subjects.has(name))
+    const groups = () => [...this.registry.named()].filter(({ name }) => !this.subjects.has(idOf(name)))
     const subject: Subject = {
       groups,
       circuits: () => groups().flatMap((group) => group.circuits()),

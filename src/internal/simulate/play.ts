@@ -73,7 +73,7 @@ const playOne = (
       Random.withSeed(String(seed))
     )
     const { probeTimeoutMillis } = (yield* Policies).get(name)
-    const whole = Context.merge(yield* Effect.context<never>(), context)
+    const whole = Context.merge(yield* Random.withSeed(Effect.context<never>(), String(seed)), context)
     const run = Effect.runSyncExitWith(whole)
     const moves: Array<Move> = []
     let givingUp = false
