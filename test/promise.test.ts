@@ -498,7 +498,7 @@ describe("a manager", () => {
       rejected: 1,
       passed: 0,
       inFlight: 0,
-      failureRate: 0
+      failureRate: 0.5 // of the one that is open, and the one that is well
     })
     assert.deepStrictEqual(
       breakers.map(({ name, state }) => [name, state]),

@@ -196,7 +196,7 @@ export interface Metrics extends Counts {
   readonly inFlight: number
   /** Failures in a row. */
   readonly streak: number
-  /** The share of calls that failed, of those that the trip looks at now. */
+  /** The share of calls that failed, of those that the trip looks at now; 1 while it is Open or HalfOpen. */
   readonly failureRate: number
   readonly openings: number
   /** Milliseconds until a call may pass, 0 if one may now. */
@@ -217,7 +217,7 @@ export interface AggregateMetrics extends Counts {
   readonly healthy: number
   readonly open: number
   readonly inFlight: number
-  /** The mean over the circuits that have counted calls. */
+  /** The mean over the circuits that were called. */
   readonly failureRate: number
   readonly breakers: ReadonlyArray<Metrics>
 }
