@@ -156,12 +156,18 @@ export interface Identity {
   readonly key: string | undefined
 }
 
-const read = (circuit: string, { age, body, era }: Stored, now: number): Known | Unreadable => {
+/** A record as it is written, or what cannot be read of it. */
+const decode = (circuit: string, { age, body, era }: Stored, now: number) => {
   const id = fromCircuitId(circuit)
   const record = fromBody(body, now - age)
   return id === undefined || record === undefined
-    ? { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body }
-    : toKnown(id, era, record.circuit, record.about, now)
+    ? ({ _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body } satisfies Unreadable)
+    : ({ _tag: "Readable", id, era, ...record } as const)
+}
+
+const read = (circuit: string, stored: Stored, now: number): Known | Unreadable => {
+  const one = decode(circuit, stored, now)
+  return one._tag === "Unreadable" ? one : toKnown(one.id, one.era, one.circuit, one.about, now)
 }
 
 /**
@@ -402,15 +408,14 @@ export const exportAll = (
   Effect.map(Effect.all([store.list(nobody, 0), Clock.currentTimeMillis]), ([{ records }, now]) => {
     const circuits: Array<exported.Moved> = []
     const unreadable: Array<Unreadable> = []
-    for (const { age, body, circuit, era } of records) {
-      const id = fromCircuitId(circuit)
-      const record = fromBody(body, now - age)
-      if (id === undefined || record === undefined) {
-        unreadable.push({ _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body })
+    for (const { circuit, ...stored } of records) {
+      const one = decode(circuit, stored, now)
+      if (one._tag === "Unreadable") {
+        unreadable.push(one)
         continue
       }
-      const state = Circuit.expire(record.circuit, now)
-      if (exported.isWorthMoving(state, now)) circuits.push({ ...id, state })
+      const state = Circuit.expire(one.circuit, now)
+      if (exported.isWorthMoving(state, now)) circuits.push({ ...one.id, state })
     }
     circuits.sort(byName)
     return { json: exported.write(circuits, now, now), circuits: circuits.length, unreadable: unreadable.sort(byName) }

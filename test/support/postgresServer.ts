@@ -1,22 +1,13 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
-import { chownSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
-import { endedWithTests, folderOf, hasExited, installed, notRoot, onPath } from "./programs.ts"
-import { freePort } from "./redisServer.ts"
+import { type DatabaseServer, databaseServer } from "./databaseServer.ts"
+import { folderOf, installed, onPath } from "./programs.ts"
 
-/** A PostgreSQL of the test's own, on a free port and in a temporary folder. */
-export interface PostgresServer {
-  readonly port: number
-  readonly url: string
-  /** Ends it at once, with all connections, as a crash would. */
-  readonly kill: Effect.Effect<void>
-  /** Starts it again on the same port, with what was committed. */
-  readonly start: Effect.Effect<void>
-}
+/** A PostgreSQL of the test's own. */
+export type PostgresServer = DatabaseServer
 
 /** Folders that may hold the programs, the newest version first. */
 const folders = (): ReadonlyArray<string> => {
@@ -39,79 +30,31 @@ const programs = installed(
     "in DATABASE_URL"
 )
 
-const user = () => notRoot(["postgres", "nobody"])
-
-const started = endedWithTests("SIGQUIT")
-
-/** Starts it on a port, if nothing else has that; when it says that it is ready. */
-const tryStart = (folder: string, port: number): Promise<ChildProcess | undefined> =>
-  new Promise((resolve) => {
-    const settings = [
-      "listen_addresses=127.0.0.1",
-      `unix_socket_directories=${folder}`,
-      "fsync=off",
-      "max_connections=200",
-      "log_min_messages=warning",
-      "logging_collector=off"
-    ]
-    const args = ["-D", join(folder, "data"), "-p", String(port), ...settings.flatMap((one) => ["-c", one])]
-    const child = spawn(join(programs(), "postgres"), args, { stdio: ["ignore", "ignore", "pipe"], ...user() })
-    started.add(child)
-    child.stderr?.on("data", (data) => {
-      if (/ready to accept connections/.test(String(data))) resolve(child)
-    })
-    child.once("exit", () => {
-      started.delete(child)
-      resolve(undefined)
-    })
-  })
+const settings = (folder: string) =>
+  [
+    "listen_addresses=127.0.0.1",
+    `unix_socket_directories=${folder}`,
+    "fsync=off",
+    "max_connections=200",
+    "log_min_messages=warning",
+    "logging_collector=off"
+  ].flatMap((one) => ["-c", one])
 
 /** A server that lives as long as the scope. */
-export const postgresServer: Effect.Effect<PostgresServer, never, Scope.Scope> = Effect.gen(function* () {
-  const folder = mkdtempSync(join(tmpdir(), "postgres-"))
-  let child: ChildProcess | undefined
-  const kill = Effect.promise(async () => {
-    const running = child
-    if (running === undefined || hasExited(running)) return
-    running.kill("SIGQUIT")
-    await new Promise<void>((resolve) => running.once("exit", () => resolve()))
-  })
-  yield* Effect.addFinalizer(() =>
-    Effect.andThen(
-      kill,
-      Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-    )
-  )
-  const { gid, uid } = user()
-  if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid)
-  const initdb = ["-D", join(folder, "data"), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
-  execFileSync(join(programs(), "initdb"), initdb, { stdio: "ignore", ...user() })
-  const startOn = (port: number) =>
-    Effect.map(
-      Effect.promise(() => tryStart(folder, port)),
-      (started) => {
-        child = started
-        return started !== undefined
-      }
-    )
-  let port = 0
-  for (let i = 0; i < 20 && child === undefined; i++) {
-    port = yield* freePort
-    yield* startOn(port)
-  }
-  if (child === undefined) return yield* Effect.die(new Error("PostgreSQL does not start"))
-  return {
-    port,
-    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
-    kill,
-    start: Effect.gen(function* () {
-      for (let i = 0; i < 50; i++) {
-        if (yield* startOn(port)) return
-        yield* Effect.sleep(100)
-      }
-      return yield* Effect.die(new Error(`PostgreSQL does not start again on port ${port}`))
-    })
-  }
+export const postgresServer: Effect.Effect<PostgresServer, never, Scope.Scope> = databaseServer({
+  name: "PostgreSQL",
+  users: ["postgres", "nobody"],
+  prepare: (folder) => [
+    join(programs(), "initdb"),
+    ["-D", join(folder, "data"), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
+  ],
+  serve: (folder, port) => [
+    join(programs(), "postgres"),
+    ["-D", join(folder, "data"), "-p", String(port), ...settings(folder)]
+  ],
+  ready: /ready to accept connections/,
+  signal: "SIGQUIT",
+  url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`
 })
 
 /** The server that `DATABASE_URL` names, for tests that leave it as they found it, or one of the test's own. */

@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { ImportError } from "../../BreakerStore.ts"
 import type * as Operator from "../../Operator.ts"
@@ -69,7 +68,8 @@ export const asked = <A>(
       Effect.mapError(asking, (error) => {
         switch (error._tag) {
           case "StoreError":
-            return failed(error.cause)
+            // Whoever gave up waiting has said so in words.
+            return error.cause instanceof Failure ? error.cause : failed(error.cause)
           case "UnreadableRecord":
             return new Failure({
               code: 3,
@@ -85,5 +85,3 @@ export const asked = <A>(
 
 const wrongInput = (error: unknown): Failure =>
   new Failure({ code: 1, message: error instanceof Error ? error.message.replace(/^Operator\./, "") : String(error) })
-
-export const now = Clock.currentTimeMillis

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -8,7 +9,7 @@ import type { SharedStore } from "../../SharedStore.ts"
 import { circuitId, toBody } from "../codec.ts"
 import { toNumber } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
-import { asked, now } from "./circuits.ts"
+import { asked } from "./circuits.ts"
 import {
   checkTables,
   isForbidden,
@@ -36,15 +37,13 @@ const warn = (check: string, said: string, advice: string): Finding => ({ check,
 const fail = (check: string, said: string, advice: string): Finding => ({ check, status: "fail", said, advice })
 
 /** What cannot be asked is not a reason to stop. */
-const orElse = <R>(
-  check: string,
-  asking: Effect.Effect<Finding, unknown, R>,
-  otherwise: (failure: Failure) => Finding,
-  { failed }: Opened
-): Effect.Effect<Finding, never, R> =>
-  Effect.catch(asking, (error) => Effect.succeed(otherwise(error instanceof Failure ? error : failed(error)))).pipe(
-    Effect.map((found) => ({ ...found, check }))
-  )
+const orElse = (
+  asking: Effect.Effect<Finding, Failure>,
+  otherwise: (failure: Failure) => Finding
+): Effect.Effect<Finding> => Effect.catch(asking, (failure) => Effect.succeed(otherwise(failure)))
+
+const noAdvice = "Nothing, if all else is well."
+const inTheWay = "See what keeps it from answering."
 
 // ---- The server -----------------------------------------------------------------------------------------------------
 
@@ -69,18 +68,13 @@ const versionOf = (server: Server): Effect.Effect<string, unknown> => {
 
 const version = (opened: Opened) => {
   const { kind } = opened.server
-  const asking = Effect.map(opened.inTime(versionOf(opened.server)), (text) => {
+  const asking = Effect.map(opened.ask(versionOf(opened.server)), (text) => {
     const isOld = Number.parseFloat(text) < oldest[kind]
     return isOld
       ? fail("version", `${kind} ${text}`, `It is tested with ${kind} ${oldest[kind]} and later: use a newer one.`)
       : ok("version", `${kind} ${text}`)
   })
-  return orElse(
-    "version",
-    asking,
-    ({ message }) => warn("version", `it does not say: ${message}`, "Nothing, if all else is well."),
-    opened
-  )
+  return orElse(asking, ({ message }) => warn("version", `it does not say: ${message}`, noAdvice))
 }
 
 /** The time of the server, in milliseconds since 1970. */
@@ -100,9 +94,9 @@ const tolerableMillis = 2_000
 
 const clock = (opened: Opened) => {
   const asking = Effect.gen(function* () {
-    const before = yield* now
-    const theirs = yield* opened.inTime(clockOf(opened.server))
-    const after = yield* now
+    const before = yield* Clock.currentTimeMillis
+    const theirs = yield* opened.ask(clockOf(opened.server))
+    const after = yield* Clock.currentTimeMillis
     const off = theirs < before ? before - theirs : Math.max(0, theirs - after)
     return off <= tolerableMillis
       ? ok("clock", `as here, within ${lasting(Math.max(1, off + after - before))}`)
@@ -112,13 +106,13 @@ const clock = (opened: Opened) => {
           "Circuits do not mind: the store counts by its own. Times in logs and in the trail will not match: set up time synchronisation."
         )
   })
-  return orElse("clock", asking, ({ message }) => warn("clock", message, "Nothing, if all else is well."), opened)
+  return orElse(asking, ({ message }) => warn("clock", message, noAdvice))
 }
 
 // ---- The store ------------------------------------------------------------------------------------------------------
 
 const rounds = 20
-/** A process waits this long for a store; slower ones are no help when calls fail. */
+/** Well within what a process waits for a store: slower ones are little help when calls fail. */
 const slowMillis = 100
 
 const latency = (store: SharedStore, opened: Opened, circuit: string) => {
@@ -135,23 +129,22 @@ const latency = (store: SharedStore, opened: Opened, circuit: string) => {
       ? ok("latency", said)
       : warn("latency", said, "Calls do not wait for it, but processes agree later: use a store that is nearer.")
   })
-  return orElse("latency", asking, ({ message }) => fail("latency", message, adviceFor(message, opened)), opened)
+  return orElse(asking, ({ message }) => fail("latency", message, adviceFor(message, opened)))
 }
 
 /** Writes and reads a record that nobody minds, as a process of the fleet would. */
 const writing = (store: SharedStore, opened: Opened, circuit: string) => {
   const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
   const asking = Effect.gen(function* () {
-    const at = yield* now
+    const at = yield* Clock.currentTimeMillis
     const body = toBody({ ...Circuit.initial, since: at }, at, about)
     const heard = yield* Deferred.make<void>()
     const listening = Stream.runForEach(store.changes, (change) =>
       change.circuit === circuit ? Deferred.succeed(heard, undefined) : Effect.void
     )
-    const there = yield* asked(opened, () => store.load(circuit))
-    const hearing = yield* Effect.forkChild(Effect.ignoreCause(listening))
+    yield* Effect.forkScoped(Effect.ignoreCause(listening))
     // Who has just begun to listen may miss it: it is said until it was heard.
-    let era = there?.era ?? 0
+    let era = 0
     const say = Effect.flatMap(
       asked(opened, () => store.swap({ circuit, expectedEra: era, body, ttl: 10_000, listed: false })),
       ({ record, swapped }) => {
@@ -168,7 +161,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
       Effect.as(Deferred.await(heard), true),
       Effect.as(Effect.replicateEffect(again, 15, { discard: true }), false)
     )
-    return { known, sound: wrote && ballot.tally?.voices === 1, hearing }
+    return { known, sound: wrote && ballot.tally?.voices === 1 }
   })
   return Effect.map(Effect.result(Effect.scoped(asking)), (result): ReadonlyArray<Finding> => {
     if (result._tag === "Failure") {
@@ -196,7 +189,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
 
 /** Who may not ask needs rights; else something is in the way. */
 const adviceFor = (message: string, { server }: Opened): string =>
-  isForbidden(message) ? rights[server.kind] : "See what keeps it from answering."
+  isForbidden(message) ? rights[server.kind] : inTheWay
 
 const rights = {
   Redis:
@@ -223,14 +216,14 @@ const circuits = (store: SharedStore, opened: Opened) => {
         : ok("circuits", said)
     }
   )
-  return orElse("circuits", asking, ({ message }) => fail("circuits", message, rights[opened.server.kind]), opened)
+  return orElse(asking, ({ message }) => fail("circuits", message, rights[opened.server.kind]))
 }
 
 /** What Redis does when its memory is full: records must not be what it throws away. */
 const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
   const { server } = opened
   if (server.kind !== "Redis") return Effect.succeed([])
-  const asking = Effect.map(opened.inTime(server.redis.send<string>("INFO", "memory")), (info) => {
+  const asking = Effect.map(opened.ask(server.redis.send<string>("INFO", "memory")), (info) => {
     const policy = infoOf(info, "maxmemory_policy") ?? "unknown"
     const limited = infoOf(info, "maxmemory") !== "0"
     return limited && policy.startsWith("allkeys")
@@ -242,7 +235,7 @@ const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
       : ok("memory", limited ? policy : "no limit")
   })
   return Effect.map(
-    orElse("memory", asking, ({ message }) => warn("memory", message, "Nothing, if all else is well."), opened),
+    orElse(asking, ({ message }) => warn("memory", message, noAdvice)),
     (one) => [one]
   )
 }
@@ -251,7 +244,7 @@ const trail = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
   withDatabase(settings, (opened) => Effect.as(checkTables(opened, migrations.ofTrail), opened.server.label)).pipe(
     Effect.match({
       onSuccess: (label) => [ok("trail", `its tables are there: ${label}`)],
-      onFailure: ({ advice, message }) => [fail("trail", message, advice ?? "See what keeps it from answering.")]
+      onFailure: ({ advice, message }) => [fail("trail", message, advice ?? inTheWay)]
     })
   )
 
@@ -263,7 +256,7 @@ const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Fail
       found.push(yield* version(opened), yield* clock(opened), ...(yield* memory(opened)))
       const made = yield* Effect.result(storeOn(opened, settings))
       if (made._tag === "Failure") {
-        found.push(fail("store", made.failure.message, made.failure.advice ?? "See what keeps it from answering."))
+        found.push(fail("store", made.failure.message, made.failure.advice ?? inTheWay))
         return found
       }
       const store = made.success

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
@@ -11,7 +12,7 @@ import type { SharedStore } from "../../SharedStore.ts"
 import { printable } from "../printable.ts"
 import * as migrations from "../sql/migrations.ts"
 import * as questions from "../sql/questions.ts"
-import { asked, now, toData, toTable, which } from "./circuits.ts"
+import { asked, toData, toTable, which } from "./circuits.ts"
 import { checkTables, type Opened, withDatabase, withStore } from "./place.ts"
 import { countFlag, durationFlag, handle, keyFlag, nameArgument, type Settings } from "./settings.ts"
 import { answer, Failure, iso, lasting, plural, report, table, toJson } from "./words.ts"
@@ -39,7 +40,7 @@ export const list = Command.make(
   handle(({ exitCode }, settings) =>
     Effect.gen(function* () {
       const all = yield* withStore(settings, listed)
-      yield* answer(settings.json, toListData(all), toText(all, yield* now))
+      yield* answer(settings.json, toListData(all), toText(all, yield* Clock.currentTimeMillis))
       if (exitCode && all.circuits.length > 0) yield* new Failure({ code: 3, message: summary(all) })
     })
   )
@@ -84,7 +85,7 @@ export const show = Command.make(
               (one) => (one === undefined ? [] : [one])
             )
       )
-      const at = yield* now
+      const at = yield* Clock.currentTimeMillis
       const text =
         found.length === 0
           ? `The store has nothing of ${which(name, only)}: it is closed, or nobody calls it.`
@@ -107,7 +108,7 @@ const watching = (settings: Settings, everyMillis: number, live: boolean, seenBe
   const look = (store: SharedStore, opened: Opened) =>
     Effect.gen(function* () {
       const all = yield* listed(store, opened)
-      const at = yield* now
+      const at = yield* Clock.currentTimeMillis
       if (live) {
         process.stdout.write(`${clear}${opened.server.label}  ${iso(at)}\n\n${toText(all, at)}\n`)
         return
@@ -215,15 +216,12 @@ export const history = Command.make(
       const entries = yield* withDatabase(settings, (opened) =>
         Effect.andThen(
           checkTables(opened, migrations.ofTrail),
-          Effect.mapError(
-            opened.inTime(
-              questions.history(opened.server.database, {
-                circuit: Option.getOrUndefined(circuit),
-                limit,
-                before: Option.getOrUndefined(before)?.getTime()
-              })
-            ),
-            (error) => (error._tag === "Failure" ? error : opened.failed(error))
+          opened.ask(
+            questions.history(opened.server.database, {
+              circuit: Option.getOrUndefined(circuit),
+              limit,
+              before: Option.getOrUndefined(before)?.getTime()
+            })
           )
         )
       )

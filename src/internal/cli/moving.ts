@@ -159,8 +159,7 @@ export const migrate = Command.make(
         const { client, database, label } = opened.server
         const made = Effect.provideContext(database.apart(migrations.migrate(database)), client)
         return confirm(`Tables will be made in ${label}, where they are missing.`, yes, settings).pipe(
-          Effect.andThen(opened.inTime(made)),
-          Effect.mapError((error) => (error._tag === "Failure" ? error : opened.failed(error))),
+          Effect.andThen(opened.ask(made)),
           Effect.as(label)
         )
       })

@@ -174,12 +174,17 @@ const failed = (where: Given, error: unknown, advice?: string): Failure => {
 const noAnswer = ({ label }: Given, millis: number): Failure =>
   new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
 
-const inTime = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
+/** Waits no longer than that, and says in words what went wrong. */
+const ask = <A, E, R>(
   where: Given,
-  millis: number
-): Effect.Effect<A, E | Failure, R> =>
-  Effect.timeoutOrElse(effect, { duration: millis, orElse: () => Effect.fail(noAnswer(where, millis)) })
+  millis: number,
+  asking: Effect.Effect<A, E, R>,
+  advice?: string
+): Effect.Effect<A, Failure, R> =>
+  Effect.timeoutOrElse(
+    Effect.mapError(asking, (error) => (error instanceof Failure ? error : failed(where, error, advice))),
+    { duration: millis, orElse: () => Effect.fail(noAnswer(where, millis)) }
+  )
 
 const packageMissing = (name: string): Failure =>
   new Failure({
@@ -202,9 +207,12 @@ const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, 
     }
     const found = yield* optional("redis", load)
     // Who waits here is the first to give up.
-    const { redis } = yield* connect(found, where.text, millis + 1_000)
-      .pipe((opening) => inTime(opening, where, millis))
-      .pipe(Effect.mapError((error) => (error._tag === "Failure" ? error : failed(where, error.cause))))
+    const connecting = connect(found, where.text, millis + 1_000)
+    const { redis } = yield* ask(
+      where,
+      millis,
+      Effect.mapError(connecting, ({ cause }) => cause)
+    )
     return { kind: "Redis", label: where.label, redis }
   })
 
@@ -250,9 +258,7 @@ const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effe
         client
       } as const
     })
-    return yield* Effect.mapError(inTime(opened, where, timeout), (error) =>
-      error._tag === "Failure" ? error : failed(where, error)
-    )
+    return yield* ask(where, timeout, opened)
   })
 
 const wrongOption = ({ problems }: PolicyError): Failure =>
@@ -266,27 +272,26 @@ export interface Opened<S extends Server = Server> {
   readonly server: S
   /** What went wrong with it, in words. */
   readonly failed: (error: unknown, advice?: string) => Failure
-  /** Waits no longer for an answer than it was said to. */
-  readonly inTime: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Failure, R>
+  /** Waits no longer for an answer than it was said to, and says what went wrong in words. */
+  readonly ask: <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, Failure, R>
 }
 
 const opened = <S extends Server>(server: S, where: Given, { timeout }: Settings): Opened<S> => ({
   server,
   failed: (error, advice) => failed(where, error, advice),
-  inTime: (effect) => inTime(effect, where, timeout)
+  ask: (asking, advice) => ask(where, timeout, asking, advice)
 })
 
 /** The server that has the circuits. */
 export const withServer = <A, R>(settings: Settings, body: (opened: Opened) => Effect.Effect<A, Failure, R>) =>
   use(
-    Effect.flatMap(whereCircuits(settings), (where) =>
-      Effect.flatMap(
-        (where.url.protocol.startsWith("redis")
-          ? onRedis(where, settings.timeout)
-          : onSql(where, settings)) as Effect.Effect<Server, Failure, Scope.Scope>,
-        (server) => body(opened(server, where, settings))
-      )
-    )
+    Effect.flatMap(whereCircuits(settings), (where) => {
+      const isRedis = where.url.protocol.startsWith("redis")
+      const opening: Effect.Effect<Server, Failure, Scope.Scope> = isRedis
+        ? onRedis(where, settings.timeout)
+        : onSql(where, settings)
+      return Effect.flatMap(opening, (server) => body(opened(server, where, settings)))
+    })
   )
 
 /** The database that has the trail. */
@@ -309,12 +314,9 @@ const noTables =
 
 /** That the tables are there and are these; they are not made by looking. */
 export const checkTables = (
-  { failed, inTime, server }: Opened<OnSql>,
+  { ask, server }: Opened<OnSql>,
   tables: Parameters<typeof migrations.check>[1]
-): Effect.Effect<void, Failure> =>
-  Effect.mapError(inTime(migrations.check(server.database, tables)), (error) =>
-    error._tag === "Failure" ? error : failed(error, noTables)
-  )
+): Effect.Effect<void, Failure> => ask(migrations.check(server.database, tables), noTables)
 
 /** The store on a server. */
 export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedStore, Failure> => {
@@ -333,14 +335,9 @@ export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedS
 }
 
 /** A store that is waited for no longer than was said. */
-const patient = (store: SharedStore, { inTime, server }: Opened): SharedStore => {
-  const within = <A>(operation: StoreError["operation"], effect: Effect.Effect<A, StoreError>) =>
-    Effect.mapError(inTime(effect), (error) =>
-      // Who says it says where.
-      error._tag === "Failure"
-        ? new StoreError({ operation, cause: new Error(error.message.replace(`${server.label}: `, "")) })
-        : error
-    )
+const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
+  const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
+    Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
   return {
     ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),
     cast: (request) => within("cast", store.cast(request)),

@@ -44,6 +44,7 @@ export const sqlite = (
           attempt(() => {
             const statement = db.prepare(sql)
             statement.setReturnArrays(arrays)
+            // Its types know rows as objects only.
             return statement.all(...(params as Array<SQLInputValue>)) as unknown as Array<never>
           })
         )

@@ -1,4 +1,5 @@
 import { hostname, userInfo } from "node:os"
+import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -6,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Operator from "../../Operator.ts"
 import { printable } from "../printable.ts"
-import { asked, ending, now, toData, which } from "./circuits.ts"
+import { asked, ending, toData, which } from "./circuits.ts"
 import { withStore } from "./place.ts"
 import { confirm } from "./question.ts"
 import { durationFlag, handle, keyFlag, nameArgument, yesFlag } from "./settings.ts"
@@ -37,21 +38,13 @@ export const by = (actor: Option.Option<string>) => ({
   process: processName
 })
 
-const {
-  close: closing,
-  disable: disabling,
-  isolate: isolating,
-  open: opening,
-  release: releasing,
-  reset: resetting
-} = Operator
 const deeds = {
-  isolate: isolating,
-  disable: disabling,
-  open: opening,
-  close: closing,
-  release: releasing,
-  reset: resetting
+  isolate: Operator.isolate,
+  disable: Operator.disable,
+  open: Operator.open,
+  close: Operator.close,
+  release: Operator.release,
+  reset: Operator.reset
 }
 
 interface Verb {
@@ -103,7 +96,7 @@ const steering = ({ asks, deed, description, lasts }: Verb) => {
             ...by(actor)
           }
           const known = yield* asked(opened, () => deeds[deed](store, name, options))
-          const text = told(known, yield* now)
+          const text = told(known, yield* Clock.currentTimeMillis)
           if (before === undefined && deed !== "reset" && !settings.json) {
             yield* Console.error("The store had nothing of it before: is that its name?")
           }
