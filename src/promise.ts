@@ -345,6 +345,7 @@ export interface ManagerOptions extends StoreOptions {
  * @since 0.1.0
  */
 export const createManager = (options: ManagerOptions = {}): Manager =>
+  // Functions are kept as any; whoever registers one gets a breaker with its types.
   asConfigurationError(() => new PlainManager("createManager", options)) as unknown as Manager
 
 /**
@@ -392,6 +393,7 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   options: CreateOptions<Args, A> = {}
 ): Breaker<Args, A> & Owner => {
   const [manager, breaker] = alone("createBreaker", fn, options)
+  // It is of `fn`, whose types its manager has not kept.
   return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
 }
 

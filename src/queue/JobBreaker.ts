@@ -324,6 +324,7 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
   const of = subject(operation, name, { classify, isFailure, isIgnored, key: fixed, policy })
   const taking: Taking = { of, delayOf: delaying(operation, delays), f: f as Handler }
+  // Whatever its elements are: `f`, which is given them, has their type.
   const jobs = queue as unknown as Queue
   return (
     typeof key === "function"

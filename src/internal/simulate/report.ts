@@ -62,8 +62,8 @@ const isOpening = ({ from, to }: Move): boolean => from === "Closed" && to === "
 const mostBuckets = 200
 const steps = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000]
 
-/** How long an entry is, so that there are not too many. */
-export const bucketOf = (millis: number): number =>
+/** How long a bucket is, so that there are not too many. */
+const lengthFor = (millis: number): number =>
   steps.find((step) => millis / step <= mostBuckets) ?? Math.ceil(millis / mostBuckets / 3_600_000) * 3_600_000
 
 /** What came of one policy. */
@@ -88,7 +88,7 @@ export const report = (
     timeIn[before.to] += move.at - before.at
     before = move
   }
-  const bucketMillis = bucketOf(millis)
+  const bucketMillis = lengthFor(millis)
   const buckets = Array.from({ length: Math.max(1, Math.ceil(millis / bucketMillis)) }, () => ({
     succeeded: 0,
     failed: 0,
