@@ -3,7 +3,7 @@ import { chownSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
-import { endedWithTests, hasExited, notRoot } from "./programs.ts"
+import { endedWithTests, halted, hasExited, notRoot } from "./programs.ts"
 import { freePort } from "./redisServer.ts"
 
 /** A database of a test's own, on a free port and in a temporary folder. */
@@ -61,7 +61,6 @@ export const databaseServer = (kind: Kind): Effect.Effect<DatabaseServer, never,
   Effect.gen(function* () {
     const folder = mkdtempSync(join(tmpdir(), `${kind.name.toLowerCase()}-`))
     let child: ChildProcess | undefined
-    const signal = (name: NodeJS.Signals) => Effect.sync(() => void child?.kill(name))
     const kill = Effect.promise(async () => {
       const running = child
       if (running === undefined || hasExited(running)) return
@@ -104,7 +103,6 @@ export const databaseServer = (kind: Kind): Effect.Effect<DatabaseServer, never,
         }
         return yield* Effect.die(new Error(`${kind.name} does not start again on port ${port}`))
       }),
-      pause: signal("SIGSTOP"),
-      resume: signal("SIGCONT")
+      ...halted(() => child)
     }
   })

@@ -1,6 +1,8 @@
 import { type ChildProcess, execFileSync } from "node:child_process"
-import { accessSync, constants } from "node:fs"
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs"
 import { delimiter, join } from "node:path"
+import { setTimeout } from "node:timers/promises"
+import { Effect } from "effect"
 
 /** The folders where programs are looked for. */
 export const onPath = (): ReadonlyArray<string> => (process.env["PATH"] ?? "").split(delimiter)
@@ -79,3 +81,27 @@ export const endedWithTests = (signal: NodeJS.Signals): Set<ChildProcess> => {
 }
 
 export const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
+/** Whether all threads of a program stand still; true where a system does not say so. */
+const standsStill = (pid: number): boolean => {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) =>
+      /^ T /.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8").replace(/^.*\)/s, ""))
+    )
+  } catch {
+    return true
+  }
+}
+
+/**
+ * Halts a program, and has it go on. The signal is one thread's to pass on to the others, which answer until it does:
+ * so it is waited for that they stand still.
+ */
+export const halted = (program: () => ChildProcess | undefined) => ({
+  pause: Effect.gen(function* () {
+    const child = program()
+    if (child?.pid === undefined || !child.kill("SIGSTOP")) return
+    while (!standsStill(child.pid)) yield* Effect.promise(() => setTimeout(1))
+  }),
+  resume: Effect.sync(() => void program()?.kill("SIGCONT"))
+})

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect, type Scope } from "effect"
-import { endedWithTests, hasExited, installed, onPath, programOf } from "./programs.ts"
+import { endedWithTests, halted, hasExited, installed, onPath, programOf } from "./programs.ts"
 
 /** A `redis-server` of the test's own, on a free port and in a temporary folder. */
 export interface RedisServer {
@@ -116,8 +116,7 @@ export const redisServer: Effect.Effect<RedisServer, never, Scope.Scope> = Effec
       }
       return yield* Effect.die(new Error(`redis-server does not start again on port ${port}`))
     }),
-    pause: Effect.sync(() => void child?.kill("SIGSTOP")),
-    resume: Effect.sync(() => void child?.kill("SIGCONT"))
+    ...halted(() => child)
   }
 })
 
