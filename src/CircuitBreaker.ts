@@ -33,7 +33,7 @@ import { show } from "./internal/printable.ts"
 import { runBatch } from "./internal/service/batch.ts"
 import * as control from "./internal/service/control.ts"
 import { concurrency, optionalFunction } from "./internal/service/options.ts"
-import { admit as admitCall, guard, subject } from "./internal/service/protect.ts"
+import { admit as admitCall, guard, subject, subjectFields } from "./internal/service/protect.ts"
 import type * as Outcome from "./Outcome.ts"
 
 export type {
@@ -60,7 +60,10 @@ export type {
  * @since 0.1.0
  */
 export interface Target {
-  /** Same policy, own state: a host, a region, a customer. Any text; the empty one is a key too. */
+  /**
+   * Same policy, own state: a host, a region, a customer. Any text; the empty one is a key too. Those for which there is no
+   * room, and those of more than 512 characters, share a circuit, by the key `(overflow)`.
+   */
   readonly key?: string | undefined
 }
 
@@ -173,6 +176,8 @@ export interface ForEachOptions<in I, in B, in E, out R2 = never> extends Protec
     | undefined
 }
 
+const forEachFields = [...subjectFields, "name", "concurrency", "onOpen"]
+
 /**
  * Calls for each of many items under one circuit, and gives each its end, in their order: what the call gave, the error or
  * defect with which it failed, or, where the circuit let no call through, what `onOpen` makes of that. One item's failure stops no other.
@@ -219,7 +224,7 @@ export const forEach: {
   }
   if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
   const batch = {
-    subject: subject(operation, options?.name, options),
+    subject: subject(operation, options?.name, options, forEachFields),
     concurrency: concurrency(operation, options?.concurrency),
     run: f,
     // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -280,7 +285,7 @@ export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown,
  * @since 0.1.0
  */
 export const state = (name: string, options?: Target): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  control.state(name, options?.key)
+  control.state(name, options)
 
 /**
  * Whose word the state of a circuit is: `fleet` if all processes with the same store have agreed on it, or somebody forced
@@ -290,7 +295,7 @@ export const state = (name: string, options?: Target): Effect.Effect<Circuit.Sta
  * @since 0.1.0
  */
 export const scope = (name: string, options?: Target): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
-  control.scope(name, options?.key)
+  control.scope(name, options)
 
 /**
  * Everything about a circuit.
@@ -299,7 +304,7 @@ export const scope = (name: string, options?: Target): Effect.Effect<"local" | "
  * @since 0.1.0
  */
 export const inspect = (name: string, options?: Target): Effect.Effect<Inspection, never, BreakerStore> =>
-  control.inspection(name, options?.key)
+  control.inspection(name, options)
 
 /**
  * Everything about every circuit of the store.
@@ -320,7 +325,7 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
  * @since 0.1.0
  */
 export const awaitClosed = (name: string, options?: Target): Effect.Effect<void, never, BreakerStore> =>
-  control.awaitClosed(name, options?.key)
+  control.awaitClosed(name, options)
 
 /**
  * What happens to all circuits of the store, from now on. A subscriber that falls 4,096 events behind loses the oldest.

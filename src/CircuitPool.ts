@@ -33,6 +33,7 @@ import { inspect } from "./internal/engine/inspection.ts"
 import { maxKeyLength } from "./internal/engine/registry.ts"
 import { decodeOrThrow, field, isRecord, word } from "./internal/fields.ts"
 import { show } from "./internal/printable.ts"
+import { readingFields } from "./internal/service/classify.ts"
 import * as control from "./internal/service/control.ts"
 import { type Health as HealthOf, healthOf } from "./internal/service/health.ts"
 import { circuitName } from "./internal/service/options.ts"
@@ -170,7 +171,11 @@ export const call: {
     const operation = "CircuitPool.call"
     if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
     const { choose, places, policy, values } = checked(operation, pool)[TypeId]
-    const subjects = pool.members.map((key) => ({ ...subject(operation, pool.name, options), key, inline: policy }))
+    const subjects = pool.members.map((key) => ({
+      ...subject(operation, pool.name, options, readingFields),
+      key,
+      inline: policy
+    }))
     return callOne(subjects, choose, places, (place) => f(values[place], pool.members[place] as string))
   }
 )

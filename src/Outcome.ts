@@ -90,6 +90,11 @@ export const failure = (options?: {
   readonly detail?: string | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
+  for (const name in options) {
+    if (name !== "weight" && name !== "retryAfter" && name !== "detail") {
+      throw new RangeError(`Outcome.failure: ${name}: unknown field; expected one of weight, retryAfter, detail`)
+    }
+  }
   const weight = options.weight ?? 1
   if (!(typeof weight === "number" && weight > 0 && weight <= 1e6)) {
     throw new RangeError(`Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${weight}`)

@@ -132,15 +132,9 @@ export interface BreakerOptions<in E = unknown, out R = never> extends CircuitOp
 export const breaker = <E = unknown, R = never>(
   name: string,
   options?: BreakerOptions<E, R>
-): Pipeline<CircuitOpen, BreakerStore | R, never, E> =>
-  around(subject("Resilience.breaker", name, breakerOptions("Resilience.breaker", options)))
+): Pipeline<CircuitOpen, BreakerStore | R, never, E> => around(subject("Resilience.breaker", name, options))
 
 const around = <P extends Any>(of: Subject): P => makePipeline(["breaker"], (self) => guard(self, of))
-
-const breakerFields = ["key", "policy", "classify", "isFailure", "isIgnored"]
-
-const breakerOptions = <O>(operation: string, options: O | undefined): O | undefined =>
-  options === undefined ? undefined : onlyFields(operation, breakerFields, options)
 
 /**
  * `Bulkhead.limit` as a part, in a bulkhead that is given or one of its own, which all effects in this pipeline share.
@@ -402,7 +396,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
     retry: again = {},
     timeout: limit = "10 seconds"
   } = given
-  const of = subject("Resilience.standard: breaker", name, breakerOptions("Resilience.standard: breaker", circuit))
+  const of = subject("Resilience.standard: breaker", name, circuit)
   const parts: ReadonlyArray<Any | false> = [
     limit !== false && timeout(limit),
     places !== undefined && places !== false && bulkhead(withName(name, places)),
@@ -477,7 +471,7 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
     if (!Effect.isEffect(call)) {
       throw new RangeError(`${operation}.call: expected an effect, got ${show(call)}`)
     }
-    return guard(call, subject(operation, name as string, breakerOptions(operation, rest)))
+    return guard(call, subject(operation, name as string, rest))
   })
   const after = (error: unknown) => isCircuitOpen(error) || goesOn === undefined || goesOn(error)
   return calls.reduceRight((next, call) =>

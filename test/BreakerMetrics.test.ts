@@ -134,6 +134,25 @@ describe("series", () => {
     }).pipe(Effect.provide(metered({ keys: true }, Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 3 })))))
   )
 
+  it.effect("are one for the circuit of a name and that of the empty key, as a label that is empty is none", () =>
+    Effect.gen(function* () {
+      yield* succeed()
+      yield* succeed({ key: "" })
+      yield* scrape
+      assert.strictEqual(yield* read("calls_total", { name: "api", key: "", outcome: "success" }), 2)
+    }).pipe(Effect.provide(metered({ keys: true })))
+  )
+
+  it.effect("of a key are those of its circuit, though it was forgotten and is another", () =>
+    Effect.gen(function* () {
+      yield* succeed({ key: "a" })
+      yield* scrape
+      for (const key of ["b", "c", "a", "a"]) yield* succeed({ key })
+      assert.strictEqual((yield* BreakerStore.stats).evicted, 2)
+      assert.strictEqual(yield* read("calls_total", { name: "api", key: "a", outcome: "success" }), 2)
+    }).pipe(Effect.provide(metered({ keys: true }, Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 2 })))))
+  )
+
   it.effect("are bounded in number: the others are shown together", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 10; i++) yield* succeed({ name: `n${i}` })

@@ -277,6 +277,17 @@ describe("a key that is too long", () => {
     }).pipe(withStore(10))
   )
 
+  it.effect("shares its circuit with the key by which that is looked at, and no other key does", () =>
+    Effect.gen(function* () {
+      yield* Effect.replicateEffect(fail(key), 3)
+      yield* Effect.replicateEffect(fail("(overflow)"), 2)
+      assert.strictEqual((yield* inspect("(overflow)")).state, "Open")
+      for (const other of ["(overflow", "overflow", "(Overflow)", "(overflow) "]) {
+        assert.strictEqual((yield* succeed(other))._tag, "Success", other)
+      }
+    }).pipe(withStore(10))
+  )
+
   it.each(["isolate", "disable", "open", "close", "release", "reset"] as const)(
     "cannot be steered by hand, as others share its circuit: %s",
     (verb) => {

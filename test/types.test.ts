@@ -166,9 +166,9 @@ it("wrong options do not compile, and throw where they are written", () => {
   // @ts-expect-error a lapse of time is a duration
   assert.throws(() => CircuitBreaker.isolate("api", { for: "soon" }), RangeError)
   // @ts-expect-error protect has no such option
-  CircuitBreaker.protect(call, "api", { retries: 3 })
+  assert.throws(() => CircuitBreaker.protect(call, "api", { retries: 3 }), /retries: unknown field/)
   // @ts-expect-error close takes no time
-  CircuitBreaker.close("api", { for: "1 minute" })
+  assert.throws(() => CircuitBreaker.close("api", { for: "1 minute" }), /for: unknown field/)
 })
 
 it("a guard that is made apart from its effect keeps the types of whatever it guards, unless it reads exits", () => {

@@ -177,8 +177,17 @@ export const decodeOrThrow = <Fields extends Schema.Struct.Fields>(
 
 /** Options that have no fields but these; what is in each is seen to where it is used. */
 export const onlyFields = <O>(operation: string, names: ReadonlyArray<string>, options: O): O => {
-  decodeOrThrow(operation, Object.fromEntries(names.map((name) => [name, Schema.optional(Schema.Unknown)])), options)
+  // Calls come by here, with few options that are nearly always right: a schema is made for those that are not.
+  if (!hasOnly(names, options)) {
+    decodeOrThrow(operation, Object.fromEntries(names.map((name) => [name, Schema.optional(Schema.Unknown)])), options)
+  }
   return options
+}
+
+const hasOnly = (names: ReadonlyArray<string>, options: unknown): boolean => {
+  if (!isRecord(options)) return false
+  for (const name in options) if (!names.includes(name)) return false
+  return true
 }
 
 export const orThrow = <A>(operation: string, decoded: Result.Result<A, Problems>): A =>

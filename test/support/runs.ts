@@ -342,11 +342,16 @@ export const play = Effect.fnUntraced(function* (run: Run, observe?: (seen: Seen
   })
 
   const byHand = Effect.fnUntraced(function* (act: ByHand, key: string | undefined, millis: number | undefined) {
+    const by = { key, reason: "a test" }
+    const verb =
+      act === "isolate" || act === "disable" || act === "open"
+        ? CircuitBreaker[act](name, { ...by, for: millis })
+        : CircuitBreaker[act](name, by)
     if (act === "isolate") model.force(key, "Isolated", millis)
     else if (act === "disable") model.force(key, "Disabled", millis)
     else if (act === "open") model.open(key, millis)
     else model[act](key)
-    const state = yield* CircuitBreaker[act](name, { key, for: millis, reason: "a test" })
+    const state = yield* verb
     agree("the state that then holds", state, model.look(key).state)
   })
 

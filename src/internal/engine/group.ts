@@ -81,6 +81,12 @@ export class NamedGroup implements Group {
     return [this.single, ...(this.keyed?.values() ?? []), this.overflow].filter((one) => one !== undefined)
   }
 
+  /** Those that are shown by a key: by the empty one that of the name, too. */
+  at(key: string): ReadonlyArray<LiveCircuit> {
+    const shared = key === "" ? this.single : key === this.overflow?.key ? this.overflow : undefined
+    return [shared, this.keyed?.get(key)].filter((one) => one !== undefined)
+  }
+
   /** What all circuits of the name have counted, those that are kept no longer included: it never becomes less. */
   totals(): Totals {
     const sum = { ...(this.gone ?? nothing) }

@@ -18,6 +18,9 @@ export interface ReadingOptions {
   readonly isIgnored?: ((error: never) => boolean) | undefined
 }
 
+/** The fields of {@link ReadingOptions}. */
+export const readingFields: ReadonlyArray<string> = ["classify", "isFailure", "isIgnored"]
+
 /** One function from these options, or nothing where they say nothing. */
 export const toClassify = (operation: string, options: ReadingOptions): Classify | undefined => {
   const classify = optionalFunction(operation, "classify", options.classify) as Classify | undefined

@@ -15,16 +15,24 @@ import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
 import { registryOf } from "./protect.ts"
 
-/** What somebody says who steers a circuit by hand. */
-export interface ByHand {
+/** Which circuit of a name. */
+export interface Target {
   readonly key?: string | undefined
+}
+
+/** What somebody says who steers a circuit by hand. */
+export interface ByHand extends Target {
   readonly reason?: string | undefined
   readonly actor?: string | undefined
 }
 
-/** Nobody means for ever who says `form: "1 minute"`. */
-const decodeByHand = (operation: string, options: ByHand | undefined): ByHand => {
-  const { actor, reason } = onlyFields(operation, ["key", "reason", "actor", "for"], options ?? {})
+/** What each verb may be told; nobody means for ever who says `form: "1 minute"`. */
+const forAll = ["reason", "actor"]
+const forOne = ["key", ...forAll]
+const forAWhile = [...forOne, "for"]
+
+const decodeByHand = (operation: string, fields: ReadonlyArray<string>, options: ByHand | undefined): ByHand => {
+  const { actor, reason } = onlyFields(operation, fields, options ?? {})
   return { actor: optionalText(operation, "actor", actor), reason: optionalText(operation, "reason", reason) }
 }
 
@@ -64,9 +72,10 @@ const act = (
   name: string,
   options: ByHand | undefined,
   why: Circuit.Why,
-  next: (found: Found) => Next | Effect.Effect<Next>
+  next: (found: Found) => Next | Effect.Effect<Next>,
+  fields: ReadonlyArray<string> = forOne
 ): Effect.Effect<Circuit.State, never, BreakerStore> => {
-  const { actor, reason: detail } = decodeByHand(operation, options)
+  const { actor, reason: detail } = decodeByHand(operation, fields, options)
   return on(circuitName(operation, name), keyByHand(operation, options?.key), reach, (found) => {
     const { circuit, runtime } = found
     const change = next(found)
@@ -100,7 +109,8 @@ export const force = (
     name,
     options,
     tag,
-    () => (current, now) => Circuit.force(current, tag, now, { until: now + millis, reason, actor: options?.actor })
+    () => (current, now) => Circuit.force(current, tag, now, { until: now + millis, reason, actor: options?.actor }),
+    forAWhile
   )
 }
 
@@ -117,7 +127,7 @@ export const resetAll = (
   keys: ReadonlyArray<string>,
   by: Omit<ByHand, "key"> | undefined
 ): Effect.Effect<void, never, BreakerStore> => {
-  const { actor, reason: detail } = decodeByHand(operation, by)
+  const { actor, reason: detail } = decodeByHand(operation, forAll, by)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)
@@ -149,48 +159,59 @@ export const open = (
   const millis = optionalMillis("CircuitBreaker.open", "for", options?.for)
   const detail = reasonOf("CircuitBreaker.open", options, "opened by hand")
   const cause: Circuit.Cause = { why: "OpenedByHand", detail, actor: options?.actor }
-  return act("CircuitBreaker.open", name, options, "OpenedByHand", ({ circuit, runtime }) =>
-    Effect.map(
-      millis === undefined
-        ? nextCooldown(runtime, circuit, circuit.control.value, circuit.seen().hintUntil)
-        : Effect.succeed(millis),
-      (openFor): Next =>
-        (current, now) =>
-          Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))
-    )
+  return act(
+    "CircuitBreaker.open",
+    name,
+    options,
+    "OpenedByHand",
+    ({ circuit, runtime }) =>
+      Effect.map(
+        millis === undefined
+          ? nextCooldown(runtime, circuit, circuit.control.value, circuit.seen().hintUntil)
+          : Effect.succeed(millis),
+        (openFor): Next =>
+          (current, now) =>
+            Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))
+      ),
+    forAWhile
   )
 }
 
 const read = <A>(
   operation: string,
   name: string,
-  key: string | undefined,
+  options: Target | undefined,
   f: (found: Found) => Effect.Effect<A>
-): Effect.Effect<A, never, BreakerStore> =>
-  on(circuitName(operation, name), optionalText(operation, "key", key), view, f)
+): Effect.Effect<A, never, BreakerStore> => {
+  const { key } = onlyFields(operation, ["key"], options ?? {})
+  return on(circuitName(operation, name), optionalText(operation, "key", key), view, f)
+}
 
-export const state = (name: string, key: string | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  read("CircuitBreaker.state", name, key, ({ circuit, runtime }) =>
+export const state = (name: string, target: Target | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  read("CircuitBreaker.state", name, target, ({ circuit, runtime }) =>
     Effect.succeed(effective(circuit, runtime.time.now())._tag)
   )
 
-export const scope = (name: string, key: string | undefined): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
-  read("CircuitBreaker.scope", name, key, ({ circuit, runtime }) =>
+export const scope = (
+  name: string,
+  target: Target | undefined
+): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
+  read("CircuitBreaker.scope", name, target, ({ circuit, runtime }) =>
     Effect.succeed(scopeOf(circuit, runtime.time.now()))
   )
 
-export const inspection = (name: string, key: string | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
-  read("CircuitBreaker.inspect", name, key, ({ circuit, registry }) => Effect.succeed(inspect(registry, circuit)))
+export const inspection = (name: string, target: Target | undefined): Effect.Effect<Inspection, never, BreakerStore> =>
+  read("CircuitBreaker.inspect", name, target, ({ circuit, registry }) => Effect.succeed(inspect(registry, circuit)))
 
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = BreakerStore.useSync((registry) =>
   registry.all().map((circuit) => inspect(registry, circuit))
 )
 
 /** Waits, in a transaction, until calls pass; what ends by itself (an override, a cooldown) is waited for with the clock. */
-export const awaitClosed = (name: string, key: string | undefined): Effect.Effect<void, never, BreakerStore> => {
+export const awaitClosed = (name: string, target: Target | undefined): Effect.Effect<void, never, BreakerStore> => {
   // Looked up again each time: the circuits that matter may have been made meanwhile.
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
-    read("CircuitBreaker.awaitClosed", name, key, ({ circuit, registry }) => mayHavePassed(registry, circuit)),
+    read("CircuitBreaker.awaitClosed", name, target, ({ circuit, registry }) => mayHavePassed(registry, circuit)),
     (passes) => (passes ? Effect.void : wait)
   )
   return wait

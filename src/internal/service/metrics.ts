@@ -86,9 +86,10 @@ export class Series {
       this.meet(group)
       if (!this.shown.keys) continue
       for (const circuit of group.circuits()) {
-        const id = idOf(group.name, circuit.key ?? "")
+        const key = circuit.key ?? ""
+        const id = idOf(group.name, key)
         there.add(id)
-        this.add(id, () => this.ofCircuit(circuit))
+        this.add(id, () => this.ofKey(group, key))
       }
     }
     for (const [id, series] of this.subjects) {
@@ -121,11 +122,10 @@ export class Series {
     return [...counted, ...this.named(labels, subject)]
   }
 
-  private ofCircuit(circuit: LiveCircuit): ReadonlyArray<Metric.Registration> {
-    return this.counted(
-      { name: circuit.group.name, key: circuit.key ?? "" },
-      { groups: () => [], circuits: () => [circuit], totals: () => circuit }
-    )
+  /** A label that is empty is none, where metrics are read: the circuit of the name and that of the empty key are one there. */
+  private ofKey(group: NamedGroup, key: string): ReadonlyArray<Metric.Registration> {
+    const circuits = () => group.at(key)
+    return this.counted({ name: group.name, key }, { groups: () => [], circuits, totals: () => sumOf(circuits()) })
   }
 
   private ofOthers(): ReadonlyArray<Metric.Registration> {

@@ -11,9 +11,10 @@ import type { Classify } from "../engine/reading.ts"
 import type { Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
 import { noteRejection } from "../engine/spans.ts"
+import { onlyFields } from "../fields.ts"
 import type { Policy } from "../policy/policy.ts"
 import { decodePolicy } from "../policy/schema.ts"
-import { type ReadingOptions, toClassify } from "./classify.ts"
+import { type ReadingOptions, readingFields, toClassify } from "./classify.ts"
 import { circuitName, optionalMillis, optionalText } from "./options.ts"
 
 /** What is protected and how, its options checked once. */
@@ -29,13 +30,28 @@ export interface SubjectOptions extends ReadingOptions {
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
-/** Throws where an option is wrong, before anything runs. */
-export const subject = (operation: string, name: string, options: SubjectOptions | undefined): Subject => ({
-  name: circuitName(operation, name),
-  key: optionalText(operation, "key", options?.key),
-  classify: options === undefined ? undefined : toClassify(operation, options),
-  inline: options?.policy === undefined ? undefined : inlinePolicy(options.policy)
-})
+/** The fields of {@link SubjectOptions}. */
+export const subjectFields: ReadonlyArray<string> = ["key", "policy", ...readingFields]
+
+const bare = { key: undefined, classify: undefined, inline: undefined }
+
+/** Throws where an option is wrong, or is none of these, before anything runs. */
+export const subject = (
+  operation: string,
+  named: string,
+  options: SubjectOptions | undefined,
+  fields: ReadonlyArray<string> = subjectFields
+): Subject => {
+  const name = circuitName(operation, named)
+  if (options === undefined) return { name, ...bare }
+  const { key, policy } = onlyFields(operation, fields, options)
+  return {
+    name,
+    key: optionalText(operation, "key", key),
+    classify: toClassify(operation, options),
+    inline: policy === undefined ? undefined : inlinePolicy(policy)
+  }
+}
 
 const inlinePolicy = (input: BreakerPolicy.Input): Partial<Policy> =>
   Result.getOrThrowWith(
@@ -130,13 +146,16 @@ const tenantOf = (
 export const leaseOf = (operation: string, lease: unknown): number =>
   optionalMillis(operation, "lease", lease) ?? 600_000
 
+const admitFields = [...subjectFields, "lease"]
+
 /** Admits without running anything; whoever gets the permit settles it. */
 export const admit = (
   name: string,
   options: (SubjectOptions & { readonly lease?: unknown }) | undefined
 ): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> => {
-  const target = subject("CircuitBreaker.admit", name, options)
-  const lease = leaseOf("CircuitBreaker.admit", options?.lease)
+  const operation = "CircuitBreaker.admit"
+  const target = subject(operation, name, options, admitFields)
+  const lease = leaseOf(operation, options?.lease)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, target)

@@ -33,7 +33,7 @@ export const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): E
   })
 
 const closes = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Effect.Effect<void> =>
-  awaitClosed(open.circuit, open.key).pipe(
+  awaitClosed(open.circuit, { key: open.key }).pipe(
     Effect.provideService(BreakerStore, registry),
     // The error has the whole key, tenant and all.
     Effect.provideService(CurrentTenant, undefined)
