@@ -38,6 +38,15 @@ import type * as Outcome from "./Outcome.ts"
 
 export type {
   /**
+   * What a retry budget has counted lately, and what it has refused since it was made.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  BudgetView
+} from "./internal/engine/budget.ts"
+export type {
+  /**
    * Everything about one circuit at one moment: its state and why, its counts and rates, its last failures.
    *
    * @category models
@@ -52,6 +61,22 @@ export type {
    */
   WindowView
 } from "./internal/engine/inspection.ts"
+export type {
+  /**
+   * One of the last failures of a circuit, as text.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  LastFailure,
+  /**
+   * The calls of one tenant on a circuit that all tenants share.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  TenantCounts
+} from "./internal/engine/liveCircuit.ts"
 
 /**
  * Which circuit: the one of the name alone, or the one of a key.

@@ -45,6 +45,13 @@ import { type Call, generate, type Outage, outagesOf, parse } from "./internal/s
 
 export type {
   /**
+   * What became of a call.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Fate,
+  /**
    * One move of the circuit, in milliseconds from the beginning.
    *
    * @category models

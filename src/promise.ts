@@ -191,6 +191,13 @@ export type {
    */
   RetryOptions,
   /**
+   * Whose state it is: this process's own, or that of all that share the store.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Scope,
+  /**
    * What a custom trip sees.
    *
    * @category models

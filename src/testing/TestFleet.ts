@@ -40,6 +40,15 @@ import { show } from "../internal/printable.ts"
 import { Trouble, troubled, wipeable } from "../internal/testing/trouble.ts"
 import type { SharedStore } from "../SharedStore.ts"
 
+export type {
+  /**
+   * What is asked of a store.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Operation
+} from "../internal/testing/trouble.ts"
 export {
   /**
    * What is wrong with a process's way to the store: set a field, and from then on it is.

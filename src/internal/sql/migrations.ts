@@ -103,7 +103,8 @@ export const migrate = (
   const run = (loaded: Steps) =>
     Migrator.make({})({ loader: Migrator.fromRecord(loaded), table: database.tableName("_versions") })
   const all = steps(database)
-  const made = database.dialect === "mysql" ? oneByOne(database, all, run({})) : run(all)
+  const made: Effect.Effect<unknown, Migrator.MigrationError | SqlError, SqlClient.SqlClient> =
+    database.dialect === "mysql" ? oneByOne(database, all, run({})) : run(all)
   return Effect.andThen(made, check(database, { ...ofStore, ...ofTrail }))
 }
 
