@@ -1,10 +1,10 @@
 /**
  * Whether the packed package works where it says that it does: with the lowest versions of its peers, on the lowest Node, on this one,
- * and on Bun, installed afresh.
+ * and on Bun, installed afresh; and whether its types are right for TypeScript 5.9, 6 and 7, as Node finds them and as bundlers do.
  *
  *     npm run compat
  */
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -34,6 +34,20 @@ const answer = await createBreaker(async () => "answer").execute()
 console.log(JSON.stringify([seen, answer, all.every((one) => Object.keys(one).length > 0)]))
 `
 
+/** What a user writes, and what he must not be able to write. */
+const typed = `${program}
+import type { CircuitOpen } from "effect-fuse"
+const hello: Effect.Effect<string, CircuitOpen.CircuitOpen, BreakerStore.BreakerStore> = Effect.succeed("hello").pipe(
+  CircuitBreaker.protect("api")
+)
+// @ts-expect-error an open circuit is an error of its type
+const never: Effect.Effect<string, never, BreakerStore.BreakerStore> = hello
+export { hello, never }
+`
+
+const compilers = ["5.9", "6.0", "7.0"]
+const resolutions = { nodenext: "nodenext", bundler: "esnext" }
+
 const root = process.cwd()
 const { peerDependencies } = JSON.parse(readFileSync("package.json", "utf8"))
 const lowest = (range: string): string => /\d+\.\d+\.\d+/.exec(range)?.[0] ?? range
@@ -46,7 +60,13 @@ try {
   writeFileSync(join(folder, "program.mjs"), program)
   const peers = Object.entries<string>(peerDependencies).map(([name, range]) => `${name}@${lowest(range)}`)
   const packed = `effect-fuse-${JSON.parse(readFileSync("package.json", "utf8")).version}.tgz`
-  run("npm", "install", "--no-audit", "--no-fund", "--silent", `./${packed}`, ...peers, "node@22.19.0", "bun@1")
+  const others = [
+    "node@22.19.0",
+    "bun@1",
+    "@types/node@24",
+    ...compilers.map((version) => `typescript-${version}@npm:typescript@~${version}.0`)
+  ]
+  run("npm", "install", "--no-audit", "--no-fund", "--silent", `./${packed}`, ...peers, ...others)
   run(process.execPath, "node_modules/bun/install.js")
   const engines: ReadonlyArray<readonly [name: string, command: string]> = [
     ["Node", "node_modules/.bin/node"],
@@ -58,6 +78,36 @@ try {
     const said = run(command, "program.mjs").trim()
     if (said !== '["Open","answer",true]') throw new Error(`${name} ${version}: ${said}`)
     console.log(`${name} ${version}: ok, with ${peers.join(", ")}`)
+  }
+  writeFileSync(join(folder, "typed.ts"), typed)
+  const flags = [
+    "--noEmit",
+    "--strict",
+    "--exactOptionalPropertyTypes",
+    "--target",
+    "es2023",
+    "--lib",
+    "es2023,dom,dom.iterable"
+  ]
+  for (const version of compilers) {
+    for (const [resolution, module] of Object.entries(resolutions)) {
+      const how = ["--module", module, "--moduleResolution", resolution, "--types", "node"]
+      const compiled = spawnSync(
+        process.execPath,
+        [`node_modules/typescript-${version}/bin/tsc`, ...flags, ...how, "typed.ts"],
+        {
+          cwd: folder,
+          encoding: "utf8"
+        }
+      )
+      // Declarations of others are theirs to mend.
+      const ours = compiled.stdout
+        .split("\n")
+        .filter((line) => /^(typed\.ts|node_modules\/effect-fuse|error)/.test(line))
+      if (compiled.status !== 0 && compiled.stdout === "") throw new Error(compiled.stderr)
+      if (ours.length > 0) throw new Error(`TypeScript ${version}, ${resolution}: ${ours.join("\n")}`)
+      console.log(`TypeScript ${version}, ${resolution}: ok`)
+    }
   }
   console.log(run("node_modules/.bin/node", "node_modules/effect-fuse/dist/internal/cli/main.js", "--version").trim())
 } finally {
