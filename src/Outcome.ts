@@ -23,7 +23,7 @@ export interface Success {
 /**
  * The dependency failed.
  *
- * - `weight` counts only in `Trip.weighted`; everywhere else a failure is one failure. Default 1.
+ * - `weight` counts only in `Trip.weighted` and in custom trips; everywhere else a failure is one failure. Default 1.
  * - `retryAfter` is how long the dependency asked to be left alone. If the circuit opens, it stays open at least that
  *   long (never longer than the policy's `maxCooldown`). It opens nothing by itself.
  * - `detail` is what `inspect` shows of it; the error's own message if there is none.

@@ -216,7 +216,8 @@ export interface RunOptions {
 const runFields = { timeout: Schema.optional(positiveMillis), seed: Schema.optional(whole) }
 
 /**
- * Plays the calls against each policy, by name, and answers in that order. Fails with a `PolicyError` that names the field of a
+ * Plays the calls against each policy, by name, and answers in that order. A health check (`probe`) is not run, as it would ask
+ * the real dependency, and there is no other circuit to depend on. Fails with a `PolicyError` that names the field of a
  * policy that is wrong; throws a `RangeError` for an option that is.
  *
  * @category running

@@ -163,6 +163,29 @@ describe("series", () => {
     }).pipe(Effect.provide(metered({ maxSeries: 3 })))
   )
 
+  it.effect("by key are bounded in number, too: what has none of its own is shown with the others", () =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 5; i++) yield* succeed({ key: `k${i}` })
+      yield* fail({ key: "k4" })
+      yield* scrape
+      const counted = (outcome: string) =>
+        Effect.map(scrape, (page) =>
+          Array.from(page.matchAll(/^circuit_breaker_calls_total\{(.*)\} (\d+)$/gm), ([, labels = "", value]) => [
+            /key="([^"]*)"/.exec(labels)?.[1] ?? "(others)",
+            labels.includes(`outcome="${outcome}"`) ? Number(value) : 0
+          ]).filter(([, value]) => value !== 0)
+        )
+      const others = valueOf(yield* scrape, labelled("calls_total", { name: "(others)", outcome: "success" }))
+      assert.deepStrictEqual(yield* counted("success"), [
+        ["k0", 1],
+        ["k1", 1],
+        ["(others)", 3]
+      ])
+      assert.deepStrictEqual([others, yield* counted("failure")], [3, [["(others)", 1]]])
+      assert.strictEqual(valueOf(yield* scrape, labelled("circuits", { name: "(others)", state: "Closed" })), 3)
+    }).pipe(Effect.provide(metered({ keys: true, maxSeries: 3 })))
+  )
+
   it.effect("are there from the first call on, and for a key after a while or a look", () =>
     Effect.gen(function* () {
       yield* succeed({ key: "a" })

@@ -235,6 +235,10 @@ describe("A trace", () => {
       'id,"Duration",OUTCOME,time\r\na,10,200,100\r\nb,1.5,"503",600\r\n\r\nc,HANG,429,60100\r\n'
     ],
     [
+      "CSV with commas and quotes in texts, and empty cells",
+      'path,note,time,outcome,duration,\n"/a,b","say ""hi"", then",0,ok,10,\n,,500,503,"1.5",\n"/c","",60000,"error",hang,","\n'
+    ],
+    [
       "CSV with times of day, not in order",
       "time,outcome,duration\n2026-11-21T10:01:00Z,timeout,hang\n2026-11-21T10:00:00Z,OK,10\n2026-11-21T10:00:00.500Z,Failure,1.5"
     ],

@@ -10,7 +10,7 @@
  *   Effect.succeed("sent"),
  *   JobBreaker.protect("mail", {
  *     // What your queue calls it: change the visibility, nack with a delay, set `run_at`.
- *     release: (delay) => Effect.succeed(`back in ${Duration.format(delay)}`),
+ *     release: (delay) => Effect.succeed(`back in ${Math.round(Duration.toSeconds(delay))} s`),
  *     jitter: 0
  *   })
  * )
@@ -19,7 +19,7 @@
  *   yield* CircuitBreaker.isolate("mail", { for: "30 seconds" })
  *   return [first, yield* work]
  * })
- * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => ["sent", "back in 30s"]
+ * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => ["sent", "back in 30 s"]
  * ```
  *
  * A job is handed back whole, and run again from its beginning: what it did before an inner circuit rejected it, it does

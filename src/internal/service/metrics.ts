@@ -40,19 +40,19 @@ interface Reading {
   readonly states: Readonly<Record<Circuit.State, number>>
 }
 
-const sumOf = (all: ReadonlyArray<Totals>): Totals =>
-  all.reduce(
-    (sum, one) => ({
-      calls: sum.calls + one.calls,
-      successes: sum.successes + one.successes,
-      failures: sum.failures + one.failures,
-      ignored: sum.ignored + one.ignored,
-      slow: sum.slow + one.slow,
-      rejected: sum.rejected + one.rejected,
-      passed: sum.passed + one.passed
-    }),
-    { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
-  )
+const nothing: Totals = { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
+
+const plus = (a: Totals, b: Totals, times = 1): Totals => ({
+  calls: a.calls + times * b.calls,
+  successes: a.successes + times * b.successes,
+  failures: a.failures + times * b.failures,
+  ignored: a.ignored + times * b.ignored,
+  slow: a.slow + times * b.slow,
+  rejected: a.rejected + times * b.rejected,
+  passed: a.passed + times * b.passed
+})
+
+const sumOf = (all: ReadonlyArray<Totals>): Totals => all.reduce((sum, one) => plus(sum, one), nothing)
 
 const noHooks = { update: () => {}, modify: () => {} }
 
@@ -130,13 +130,28 @@ export class Series {
 
   private ofOthers(): ReadonlyArray<Metric.Registration> {
     const groups = () => [...this.registry.named()].filter(({ name }) => !this.subjects.has(idOf(name)))
-    const subject: Subject = {
-      groups,
-      circuits: () => groups().flatMap((group) => group.circuits()),
-      totals: () => sumOf(groups().map((group) => group.totals()))
-    }
+    const subject: Subject = this.shown.keys
+      ? { groups, circuits: () => this.keyed(false), totals: () => this.othersByKey() }
+      : {
+          groups,
+          circuits: () => groups().flatMap((group) => group.circuits()),
+          totals: () => sumOf(groups().map((group) => group.totals()))
+        }
     const labels = { name: others }
     return [...this.counted(labels, subject), ...this.named(labels, subject)]
+  }
+
+  /** The circuits that have, or have not, series of their own key. */
+  private keyed(own: boolean): ReadonlyArray<LiveCircuit> {
+    return [...this.registry.named()].flatMap((group) =>
+      group.circuits().filter(({ key = "" }) => this.subjects.has(idOf(group.name, key)) === own)
+    )
+  }
+
+  /** All that was counted but for what is shown by its key: circuits that are forgotten take nothing from it. */
+  private othersByKey(): Totals {
+    const all = sumOf([...this.registry.named()].map((group) => group.totals()))
+    return plus(all, sumOf(this.keyed(true)), -1)
   }
 
   /** What is known of each circuit. */

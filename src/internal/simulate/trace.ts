@@ -119,18 +119,25 @@ const fromRows = (
   return calls.length === 0 ? Result.fail("there is no call in it") : Result.succeed(inOrder(calls))
 }
 
-const unquoted = (cell: string): string => cell.trim().replace(/^"(.*)"$/, "$1")
+/** The cells of a line; a comma within quotes is part of a text, and so is a quote that is written twice. */
+const cellsOf = (line: string): ReadonlyArray<string> =>
+  Array.from(line.matchAll(/(?<=^|,)(?:"(?:[^"]|"")*"|[^,])*/g), ([cell]) =>
+    cell
+      .trim()
+      .replace(/^"(.*)"$/, "$1")
+      .replaceAll('""', '"')
+  )
 
 const fromCsv = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
   const [head = "", ...lines] = text.split(/\r?\n/)
-  const names = head.split(",").map((name) => unquoted(name).toLowerCase())
+  const names = cellsOf(head).map((name) => name.toLowerCase())
   const missing = columns.filter((column) => !names.includes(column))
   if (missing.length > 0) {
     return Result.fail(`line 1: expected the columns ${columns.join(", ")}, got ${show(head)}`)
   }
   const rows = lines.flatMap((line, i): ReadonlyArray<readonly [string, Fields]> => {
     if (line.trim() === "") return []
-    const cells = line.split(",").map(unquoted)
+    const cells = cellsOf(line)
     const cell = (column: string) => cells[names.indexOf(column)]
     return [[`line ${i + 2}`, { time: cell("time"), outcome: cell("outcome"), duration: cell("duration") }]]
   })
