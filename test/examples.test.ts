@@ -416,7 +416,9 @@ const toProgram = (code: string): string =>
 
 const documents = [
   "README.md",
-  ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
   ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts") && !name.startsWith("internal/"))
     .filter((name) => name !== "testing/SharedStoreContract.ts") // the suite needs a test runner
