@@ -5,7 +5,8 @@
  *
  * Provide {@link layerMemory} once, at the top of your program: each store has circuits of its own, and one that is made for
  * each request never sees enough to trip. Where circuits must not meet, give each part its own store with
- * {@link layerMemoryWith} or `Layer.fresh`; {@link layerMemory} itself, provided twice within one program, is one store.
+ * {@link layerMemoryWith} or `Layer.fresh`; {@link layerMemory} itself is one store wherever it stands in one graph of layers, and
+ * two where two effects are given it one after the other.
  *
  * @since 0.1.0
  */

@@ -415,7 +415,7 @@ type Unchecked = Pick<StandardOptions, "timeout" | "bulkhead"> & {
 }
 
 const withName = (name: string, options: Bulkhead_.Options | Bulkhead_.Bulkhead) =>
-  Bulkhead_.isBulkhead(options) ? options : { name, ...options }
+  Bulkhead_.isBulkhead(options) ? options : { ...options, name: options.name ?? name }
 
 const standardFields = ["timeout", "bulkhead", "breaker", "retry", "fallback"]
 

@@ -120,7 +120,7 @@ export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, Polic
  * import { Layer, Redacted } from "effect"
  * import * as SqlStore from "effect-fuse/SqlStore"
  *
- * const Store = SqlStore.layer({ prefix: "shop" }).pipe(
+ * const Store = SqlStore.layer({ prefix: "shop_breaker" }).pipe(
  *   Layer.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/shop") }))
  * )
  * ```

@@ -381,7 +381,7 @@ const alone = (operation: string, fn: unknown, options: object): readonly [Plain
         Object.entries(given).filter(([name]) => storeFields.includes(name) === ours && name !== "name")
       )
     const manager = new PlainManager(operation, of(true))
-    return [manager, manager.add(operation, given.name ?? fallbackName, fn, of(false))]
+    return [manager, manager.add(operation, given.name ?? fallbackName, fn, of(false), ["name", ...storeFields])]
   })
 
 const storeFields: ReadonlyArray<string> = managerFields.filter((name) => name !== "defaults")

@@ -255,6 +255,23 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
   )
 
   live(
+    "forgets what a process had open for itself and never took back, once it is old",
+    Effect.gen(function* () {
+      yield* CircuitBreaker.open("bank")
+      yield* CircuitBreaker.isolate("mail")
+      yield* AuditTrail.flush
+      const open = Effect.map(AuditTrail.openNow, (found) => found.map(({ circuit }) => circuit))
+      assert.deepStrictEqual(yield* open, ["bank"])
+      yield* AuditTrail.prune({ olderThan: "1 hour" })
+      assert.deepStrictEqual(yield* open, ["bank"])
+      yield* Effect.sleep(20)
+      yield* AuditTrail.prune({ olderThan: "1 hour", closedFor: "10 millis" })
+      assert.deepStrictEqual(yield* open, [])
+      assert.strictEqual((yield* AuditTrail.forced).length, 1, "what is forced is known, however old")
+    })
+  )
+
+  live(
     "has what was counted, over time",
     Effect.gen(function* () {
       yield* play("SSF", { key: "a" })

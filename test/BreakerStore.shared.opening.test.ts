@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerPolicy, CircuitBreaker, Tenant, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Tenant, Trip } from "effect-fuse"
+import * as Operator from "effect-fuse/Operator"
 import { expectAll, failing, fleet, openTogether, type Process, pause, standings } from "./support/fleet.ts"
 import { times } from "./support/verbs.ts"
 
@@ -268,6 +269,63 @@ describe("The policy says how a fleet agrees", () => {
         asked.every((operation) => operation === "list"),
         String(asked)
       )
+    })
+  )
+
+  const own = Effect.succeed("ok").pipe(CircuitBreaker.protect("api", { policy: { fleet: false } }))
+
+  it.effect("fleet: false, where only the first call says so: it lets no word of others reject it", () =>
+    Effect.gen(function* () {
+      const { join, processes } = yield* fleet(2)
+      yield* openTogether(processes)
+      const late = yield* join()
+      yield* expectAll([late], "Open fleet")
+      assert.strictEqual(yield* late.run(own), "ok")
+      yield* expectAll([late], "Closed local")
+      yield* expectAll(processes, "Open fleet")
+    })
+  )
+
+  it.effect(
+    "fleet: false, where only the first call says so: what people forced elsewhere ends, and what they force here stays",
+    () =>
+      Effect.gen(function* () {
+        const { at, join } = yield* fleet(1)
+        yield* at(0).run(CircuitBreaker.isolate("api"))
+        const late = yield* join()
+        yield* expectAll([late], "Isolated fleet")
+        assert.strictEqual(yield* late.run(own), "ok")
+        yield* expectAll([late], "Closed local")
+        yield* TestClock.adjust("10 seconds")
+        yield* expectAll([late], "Closed local")
+        yield* late.run(CircuitBreaker.isolate("other"))
+        const elsewhere = Effect.succeed("ok").pipe(CircuitBreaker.protect("other", { policy: { fleet: false } }))
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(late.run(elsewhere))))
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(yield* late.run(CircuitBreaker.state("other")), "Isolated")
+      })
+  )
+
+  it.effect("fleet: false, since a reload: what people forced elsewhere ends, as nobody would tell its end", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      let loaded: BreakerPolicy.Settings = {}
+      const policies = BreakerPolicy.layerReloading(
+        Effect.sync(() => loaded),
+        "1 second"
+      )
+      const call = Effect.succeed("ok").pipe(CircuitBreaker.protect("api"))
+      const program = Effect.gen(function* () {
+        yield* call
+        yield* Operator.isolate(store, "api")
+        yield* TestClock.adjust("10 seconds")
+        const before = (yield* Effect.flip(call)).reason
+        loaded = { breakers: { api: { fleet: false } } }
+        yield* TestClock.adjust("10 seconds")
+        return [before, yield* call, yield* CircuitBreaker.state("api")]
+      })
+      const layer = Layer.provideMerge(BreakerStore.layerShared(store), policies)
+      assert.deepStrictEqual(yield* Effect.provide(program, layer), ["Isolated", "ok", "Closed"])
     })
   )
 

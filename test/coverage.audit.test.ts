@@ -77,6 +77,17 @@ describe("A question", () => {
       )
     }).pipe(Effect.provide(trail()))
   )
+
+  it.live("takes an option that is undefined for what holds without it", () =>
+    Effect.gen(function* () {
+      yield* opened(["old"], 48, 6)
+      const nothing = { within: undefined, limit: undefined }
+      assert.deepStrictEqual(yield* AuditTrail.openedWithin(nothing), [])
+      assert.strictEqual((yield* AuditTrail.longestOpenings(nothing)).length, 6)
+      assert.isAbove((yield* AuditTrail.transitionsPerDay({ within: undefined })).length, 0)
+      assert.strictEqual((yield* AuditTrail.timeToRecover({ within: undefined })).recoveries, 6)
+    }).pipe(Effect.provide(trail()))
+  )
 })
 
 describe("Pruning", () => {

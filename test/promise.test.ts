@@ -187,6 +187,15 @@ describe("a breaker of a function", () => {
     assert.deepStrictEqual(api.calls, [1, 1, 1, 2])
   })
 
+  it("calls again twice where nothing is said of how often", async () => {
+    const api = dependency()
+    api.down = true
+    const retry = { times: undefined, minDelay: 1, jitter: 0 }
+    const breaker = createBreaker(api.get, { trip: trip.consecutive(100), retry })
+    await end(breaker.execute(1))
+    assert.deepStrictEqual(api.calls, [1, 1, 1])
+  })
+
   it("calls again only for errors that are worth it", async () => {
     const calls: Array<string> = []
     const breaker = createBreaker(
@@ -639,7 +648,10 @@ describe("what cannot be", () => {
   it.each([
     [() => createBreaker(1 as never), /createBreaker: expected a function, got 1/],
     [() => createBreaker(fn, { name: "" }), /createBreaker: name must be a text/],
-    [() => createBreaker(fn, { coolDown: 1 } as never), /createBreaker: coolDown: unknown field/],
+    [
+      () => createBreaker(fn, { coolDown: 1 } as never),
+      /createBreaker: coolDown: unknown field; expected one of name, redis, maxCircuits, log, /
+    ],
     [() => createBreaker(fn, { cooldown: "soon" }), /cooldown: expected/],
     [() => createBreaker(fn, { timeout: 0 }), /timeout: expected a duration above 0/],
     [() => createBreaker(fn, { trip: { _tag: "Never" } }), /trip: expected a trip/],

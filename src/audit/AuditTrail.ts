@@ -284,16 +284,18 @@ export const forced: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, 
  * @since 0.1.0
  */
 export interface Within {
-  /** As far back as this. Default 24 hours. */
+  /** As far back as this. Default 24 hours; 30 days for {@link longestOpenings} and {@link transitionsPerDay}. */
   readonly within?: Duration.Input | undefined
-  /** How many answers at most. Default 100. */
+  /** How many answers at most. Default 100; 10 for {@link longestOpenings}. */
   readonly limit?: number | undefined
 }
 
 const withinFields = { within: Schema.optional(positiveMillis), limit: Schema.optional(count) }
 
-const decodeWithin = (operation: string, options: Within | undefined) => {
-  const { limit = 100, within = 86_400_000 } = decodeOrThrow(operation, withinFields, options ?? {})
+const dayMillis = 86_400_000
+
+const decodeWithin = (operation: string, options: Within | undefined, defaults: { within: number; limit: number }) => {
+  const { limit = defaults.limit, within = defaults.within } = decodeOrThrow(operation, withinFields, options ?? {})
   return { limit, within }
 }
 
@@ -306,7 +308,7 @@ const decodeWithin = (operation: string, options: Within | undefined) => {
 export const openedWithin = (
   options?: Within
 ): Effect.Effect<ReadonlyArray<questions.Opened>, SqlError, AuditTrail> => {
-  const checked = decodeWithin("AuditTrail.openedWithin", options)
+  const checked = decodeWithin("AuditTrail.openedWithin", options, { within: dayMillis, limit: 100 })
   return use((database) => questions.opened(database, checked))
 }
 
@@ -369,7 +371,12 @@ export const history = (
 export const transitionsPerDay = (
   options?: Pick<Within, "within">
 ): Effect.Effect<ReadonlyArray<questions.PerDay>, SqlError, AuditTrail> => {
-  const { within } = decodeWithin("AuditTrail.transitionsPerDay", { within: "30 days", ...options })
+  const operation = "AuditTrail.transitionsPerDay"
+  const { within = 30 * dayMillis } = decodeOrThrow(
+    operation,
+    { within: Schema.optional(positiveMillis) },
+    options ?? {}
+  )
   return use((database) => questions.perDay(database, within))
 }
 
@@ -382,7 +389,7 @@ export const transitionsPerDay = (
 export const longestOpenings = (
   options?: Within
 ): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
-  const checked = decodeWithin("AuditTrail.longestOpenings", { within: "30 days", limit: 10, ...options })
+  const checked = decodeWithin("AuditTrail.longestOpenings", options, { within: 30 * dayMillis, limit: 10 })
   return use((database) => questions.longest(database, checked))
 }
 
@@ -395,7 +402,7 @@ export const longestOpenings = (
 export const timeToRecover = (
   options?: Pick<Within, "within"> & { readonly name?: string | undefined }
 ): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError, AuditTrail> => {
-  const { name, within = 86_400_000 * 30 } = decodeOrThrow(
+  const { name, within = 30 * dayMillis } = decodeOrThrow(
     "AuditTrail.timeToRecover",
     { within: Schema.optional(positiveMillis), name: Schema.optional(text) },
     options ?? {}
@@ -412,7 +419,10 @@ export const timeToRecover = (
 export interface PruneOptions {
   /** Lines and snapshots that are older are deleted. */
   readonly olderThan: Duration.Input
-  /** Circuits that have been Closed for longer are no longer among those that the questions know. Default as `olderThan`. */
+  /**
+   * Circuits that have been Closed for longer are no longer among those that the questions know, nor are those that a process
+   * opened for itself longer ago: it may have crashed. Default as `olderThan`.
+   */
   readonly closedFor?: Duration.Input | undefined
   /** How many rows one statement deletes, so that nobody waits for it for long. Default 1,000. */
   readonly batch?: number | undefined

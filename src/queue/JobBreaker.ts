@@ -291,6 +291,9 @@ const givenBackMillis = 1_000
  *   the claimed one is done with. One that has failed before keeps its attempts, and is given back as it was. A `key` that throws, or
  *   answers no text, is a defect, which costs the job an attempt.
  *
+ * It is for one job. A worker is `Effect.retry(Effect.forever(take), Schedule.spaced("1 second"))`, as a job that fails ends it with
+ * its error.
+ *
  * ```ts
  * import { Effect, Layer, Schema } from "effect"
  * import { PersistedQueue } from "effect/persistence"
@@ -300,7 +303,7 @@ const givenBackMillis = 1_000
  * const program = Effect.gen(function* () {
  *   const mails = yield* PersistedQueue.make({ name: "mails", schema: Schema.String })
  *   yield* mails.offer("hello")
- *   return yield* JobBreaker.take(mails, "smtp", (mail) => Effect.succeed(`sent ${mail}`)) // a worker: Effect.forever
+ *   return yield* JobBreaker.take(mails, "smtp", (mail) => Effect.succeed(`sent ${mail}`))
  * })
  * const Queues = Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
  * await Effect.runPromise(Effect.provide(program, Layer.merge(BreakerStore.layerMemory, Queues))) // => "sent hello"

@@ -63,7 +63,7 @@ export class Registry {
     inline: Partial<Policy> | undefined
   ): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    if (!group.hasAgreed(policies, inline)) group.agree(policies, inline)
+    if (!group.hasAgreed(policies, inline)) this.agree(group, policies, inline)
     const own = tenant === undefined ? key : keyFor(group.policy, key, tenant)
     const known = own === undefined ? group.single : group.keyed?.get(own)
     const circuit = known ?? this.make(group, own)
@@ -171,6 +171,17 @@ export class Registry {
     this.groups.set(name, group)
     for (const meet of this.meeting) meet(group)
     return group
+  }
+
+  private agree(group: NamedGroup, policies: Policies, inline: Partial<Policy> | undefined): void {
+    const isFirst = !group.declared
+    group.agree(policies, inline)
+    if (!isFirst || group.policy.fleet !== false) return
+    for (const circuit of group.circuits()) {
+      if (circuit.share === undefined) continue
+      this.adopt(circuit, group.policy)
+      this.runtime.sharing?.kept(circuit)
+    }
   }
 
   private adopt(circuit: LiveCircuit, policy: Policy): void {

@@ -243,7 +243,7 @@ export class PlainManager {
     this.home = homeOf(operation, rest)
   }
 
-  /** `more` are options that its caller has seen to. */
+  /** `more` are options that its caller has taken out: what is unknown is told of them, too. */
   add(operation: string, name: unknown, fn: unknown, options: object, more: ReadonlyArray<string> = []): PlainBreaker {
     if (typeof fn !== "function") throw new RangeError(`${operation}: expected a function, got ${show(fn)}`)
     if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)

@@ -90,16 +90,17 @@ const toRetry = (
     jitter = 0.5,
     maxDelay,
     minDelay,
-    while: again,
-    ...rest
+    times = 2,
+    waitForCircuit,
+    while: again
   } = decodeOrThrow(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
   const max = maxDelay ?? Math.max(10_000, minDelay ?? 0)
   if (max < (minDelay ?? 0)) {
     throw new RangeError(`${operation}: retry: maxDelay: expected at least minDelay (${minDelay} ms), got ${max} ms`)
   }
   return {
-    times: 2,
-    ...rest,
+    times,
+    waitForCircuit,
     schedule: Backoff.exponential({ min: minDelay ?? Math.min(100, max), max, jitter }),
     ...(again === undefined ? {} : { while: (error: unknown) => again(plain(error)) === true })
   }

@@ -113,7 +113,7 @@ export interface RetryOptions {
   readonly maxDelay?: Time | undefined
   /** By which share a delay may be shorter or longer, from 0 to 1. Default 0.5. */
   readonly jitter?: number | undefined
-  /** Which errors are worth another attempt. Default all; an open circuit never is. */
+  /** Which errors are worth another attempt; an open circuit never is. Default all but what a policy rejected, as `BULKHEAD_FULL`. */
   readonly while?: ((error: unknown) => boolean) | undefined
   /** Waits while the circuit is open, for no longer than this in all. Default: it does not. */
   readonly waitForCircuit?: Time | undefined

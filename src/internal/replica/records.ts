@@ -120,6 +120,21 @@ export class Records {
     )
   }
 
+  /** From now on it is this process's own: all that another has said of it goes, or what was forced. */
+  disown(circuit: LiveCircuit, why: "Reset" | "Released"): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      const { share } = circuit
+      const about = share?.known?.about
+      const byAnother = share?.isFleets(circuit.control.value) === true && about?.process !== this.ground.voice
+      this.ground.forget(circuit)
+      return byAnother
+        ? move(this.ground.runtime, circuit, why, why === "Reset" ? Circuit.reset : Circuit.release, {
+            detail: "its policy keeps it to each process"
+          })
+        : Effect.void
+    })
+  }
+
   /** An override that was for all is lifted for all; beneath it is what is this process's own. */
   private lift(circuit: LiveCircuit, share: Share, about: About): Effect.Effect<unknown> {
     const lift: Next = (from) => (share.isFleets(from) ? Circuit.release(from) : from)

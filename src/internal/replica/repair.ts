@@ -168,8 +168,8 @@ export class Repair {
       (circuit) => {
         const { share } = circuit
         if (share === undefined) return Effect.void
-        // Since a reload it is each process's own.
-        if (!ground.isShareable(circuit)) return Effect.sync(() => ground.forget(circuit))
+        // Since a reload it is each process's own. Of what was forced nobody would tell it the end.
+        if (!ground.isShareable(circuit)) return this.records.disown(circuit, "Released")
         if (share.unheard !== undefined) {
           // What is on its way is not said a second time: others may have undone it before that. Who is down hears nothing.
           return share.ahead > 0 || ground.link.down

@@ -286,14 +286,19 @@ export const prune = (
       return sql`${sql.in("id", ids)}`
     }
   }
-  const closed = {
+  const last = (which: Fragment) => ({
     key: "circuit_id, owner",
     time: "since",
-    condition: sql`state = 'Closed' AND since < ${now} - ${database.big(closedFor)}`,
+    condition: sql`${which} AND since < ${now} - ${database.big(closedFor)}`,
     of: (rows: ReadonlyArray<Row>) =>
       sql`(circuit_id, owner) IN (${sql.csv(rows.map((row) => sql`(${row["circuit_id"]}, ${row["owner"]})`))})`
-  }
-  return Effect.all([inBatches("_events", old), inBatches("_snapshots", old), inBatches("_states", closed)]).pipe(
-    Effect.map(() => deleted)
-  )
+  })
+  return Effect.all([
+    inBatches("_events", old),
+    inBatches("_snapshots", old),
+    inBatches("_states", last(sql`state = 'Closed'`)),
+    // A process that crashed takes nothing back. One that lives and is called has moved on since.
+    inBatches("_states", last(sql`state = 'Open' AND owner <> ''`)),
+    inBatches("_states", last(sql`state = 'HalfOpen' AND owner <> ''`))
+  ]).pipe(Effect.map(() => deleted))
 }
