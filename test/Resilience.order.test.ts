@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import {
@@ -53,6 +53,56 @@ const failing = () => {
   })
   return self
 }
+
+describe("The attempt that opens the circuit", () => {
+  const each = Schedule.spaced("5 seconds")
+  const once: BreakerPolicy.Input = { ...three, trip: Trip.consecutive(2) }
+  /** When it ended, in seconds, and with what. */
+  const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      let at = -1
+      const timed = Effect.ensuring(
+        self,
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          at = now / 1_000
+        })
+      )
+      const error = errorOf(yield* finish(timed))
+      return [CircuitOpen.isCircuitOpen(error) ? "CircuitOpen" : error, at]
+    })
+  const rows: ReadonlyArray<readonly [string, BreakerPolicy.Input, Resilience.RetryOptions, unknown, number, number]> =
+    [
+      ["is the last, and nobody waits after it", once, {}, "CircuitOpen", 5, 2],
+      ["is the last, too, without a budget", once, { budget: false }, "CircuitOpen", 5, 2],
+      [
+        "is not the last where the circuit lets the next through",
+        { ...once, cooldown: "5 seconds" },
+        {},
+        "boom",
+        15,
+        4
+      ],
+      ["is not the last where the policy only observes", { ...once, mode: "observe" }, {}, "boom", 15, 4],
+      ["is waited after where somebody waits for the circuit", once, { waitForCircuit: "1 minute" }, "boom", 25, 4]
+    ]
+  for (const [what, policy, options, error, at, runs] of rows) {
+    scenario(what, quick, function* () {
+      const api = failing()
+      const resilient = standard("api", {
+        timeout: false,
+        breaker: { policy },
+        retry: { times: 3, schedule: each, ...options }
+      })
+      assert.deepStrictEqual([...(yield* ended(resilient(api.call))), api.runs], [error, at, runs])
+    })
+  }
+
+  scenario("is the last for a retry that knows the circuit by its budget", quick, function* () {
+    const api = failing()
+    const all = pipeline(breaker("api", { policy: once }), retry({ times: 3, schedule: each, budget: "api" }))
+    assert.deepStrictEqual(yield* ended(all(api.call)), ["CircuitOpen", 5])
+  })
+})
 
 describe("A timeout", () => {
   scenario("inside the breaker is a Failure", quick, function* () {
