@@ -305,6 +305,29 @@ describe("the small examples", () => {
       '  breakers.bank.trip.failures: expected a whole number of 1 or more, got "two"',
       "wrong, so as before: 2"
     ],
+    observing: [
+      "it would be Open (observe)",
+      "it would be HalfOpen (observe)",
+      "it would be Open (observe)",
+      "it would be HalfOpen (observe)",
+      "it would be Closed (observe)",
+      "60 calls were made, 30 failed, 0 were rejected",
+      "to enforce it would have rejected 38, which is long for an outage of 30 seconds"
+    ],
+    ownProbe: [
+      "no connection, Closed",
+      "no connection, Open",
+      "not asked, Open",
+      "4 checks, and 2 queries were made",
+      "the next check closes it: Closed",
+      "a row, Closed"
+    ],
+    hedgeAndLimit: [
+      "copy 2 answered after 250 ms",
+      "the circuit saw 1 success, 1 ignored",
+      "sent, sent, sent, RateLimiterError, RateLimiterError",
+      "the circuit is Closed: 3 successes, 2 ignored, 0 failures"
+    ],
     featureFlags: [
       "down",
       "down",
