@@ -29,19 +29,19 @@ export const Transition = Schema.TaggedStruct("Transition", {
   from: State,
   to: State,
   why: Why,
-  at: Schema.Number,
-  era: Schema.Number,
-  openings: Schema.Number,
-  retryAfterMillis: Schema.NullOr(Schema.Number),
+  at: Schema.Finite,
+  era: Schema.Finite,
+  openings: Schema.Finite,
+  retryAfterMillis: Schema.NullOr(Schema.Finite),
   detail: Schema.optionalKey(Schema.String),
   actor: Schema.optionalKey(Schema.String),
   process: Schema.optionalKey(Schema.String),
   deed: Schema.optionalKey(Schema.String),
   scope: Scope,
   mode: Schema.Literals(["enforce", "observe"]),
-  lastedMillis: Schema.optionalKey(Schema.Number),
+  lastedMillis: Schema.optionalKey(Schema.Finite),
   counts: Schema.optionalKey(
-    Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number, streak: Schema.Number })
+    Schema.Struct({ calls: Schema.Finite, failures: Schema.Finite, slow: Schema.Finite, streak: Schema.Finite })
   )
 })
 
@@ -61,9 +61,9 @@ export type Transition = typeof Transition.Type
 export const ProbesIgnored = Schema.TaggedStruct("ProbesIgnored", {
   circuit: Schema.String,
   key: Schema.optionalKey(Schema.String),
-  at: Schema.Number,
-  era: Schema.Number,
-  probes: Schema.Number
+  at: Schema.Finite,
+  era: Schema.Finite,
+  probes: Schema.Finite
 })
 
 /**

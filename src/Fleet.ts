@@ -124,7 +124,11 @@ export const fromSums = (
   sums: ReadonlyArray<number>,
   said: { readonly voices: number; readonly live: number; readonly asked: number | undefined }
 ): Tally => {
-  const at = (index: number): number => sums[index] ?? 0
+  // One ballot that is no ballot must not keep the others from being heard.
+  const at = (index: number): number => {
+    const sum = sums[index] ?? 0
+    return sum > 0 && sum < Infinity ? sum : 0
+  }
   const counts: Array<Window.Counts> = []
   for (let i = head; i + perWindow <= sums.length; i += perWindow) {
     counts.push({ calls: at(i), failures: at(i + 1), slow: at(i + 2), weight: at(i + 3) / whole })

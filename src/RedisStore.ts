@@ -258,7 +258,7 @@ const toStored = (reply: RecordReply | undefined): Stored | undefined =>
 
 const toTally = (voices: number, sums: string, asked: number): Tally => ({
   voices,
-  sums: sums === "" ? [] : sums.split(",").map(Number),
+  sums: sums === "" ? [] : sums.split(",").map((n) => Number(n) || 0),
   asked: asked < 0 ? undefined : asked
 })
 
@@ -266,8 +266,8 @@ const toTally = (voices: number, sums: string, asked: number): Tally => ({
 const toChange = (message: string): Change | undefined => {
   const found = /^([RI]) (\d+) (\S+) (.*)$/s.exec(message)
   if (found === null) return undefined
-  const [, tag, era, circuit = "", rest = ""] = found
-  return tag === "R"
-    ? { _tag: "Record", circuit, era: Number(era), body: rest }
-    : { _tag: "Inquiry", circuit, era: Number(era), box: rest }
+  const [, tag, digits, circuit = "", rest = ""] = found
+  const era = Number(digits)
+  if (!Number.isSafeInteger(era)) return undefined
+  return tag === "R" ? { _tag: "Record", circuit, era, body: rest } : { _tag: "Inquiry", circuit, era, box: rest }
 }

@@ -110,7 +110,7 @@ export interface Trace {
  * @since 0.1.0
  */
 export interface LoadOptions {
-  /** How many calls a second, on average: they come by chance. */
+  /** How many calls a second, on average: they come by chance. No more than ten million in all. */
   readonly rate: number
   readonly for: Duration.Input
   /** How long a call takes, on average. Default 50 milliseconds. */
@@ -136,6 +136,8 @@ const rate = field(
   "a number above 0 and at most 100,000",
   numberWhere((n) => n > 0 && n <= 100_000)
 )
+/** More do not fit into memory. */
+const mostCalls = 10_000_000
 const whole = field("a whole number", numberWhere(Number.isSafeInteger))
 const outageFields = Schema.Struct({
   at: anyMillis,
@@ -167,6 +169,11 @@ export const load = (options: LoadOptions): Trace => {
     rate,
     seed = 1
   } = decodeOrThrow("Simulator.load", loadFields, options)
+  if ((rate * millis) / 1_000 > mostCalls) {
+    throw new RangeError(
+      `Simulator.load: rate: expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
+    )
+  }
   const down = outages.map((one) => ({
     from: one.at,
     until: one.at + one.for,

@@ -172,10 +172,13 @@ const write = (how: "json" | "problem", { error, fields, headers = {}, status, t
     { "cache-control": "no-store", ...headers }
   )
 
+/** What is taken for any number that is too large to be read (RFC 9111, section 1.2.2): one more digit and it may be none. */
+const mostSeconds = 2 ** 31
+
 /** Whole seconds, at least one; nothing where nobody knows. */
 const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined =>
   isCircuitOpen(rejection) && Duration.isFinite(rejection.retryAfter)
-    ? Math.max(1, Math.ceil(Duration.toSeconds(rejection.retryAfter)))
+    ? Math.min(mostSeconds, Math.max(1, Math.ceil(Duration.toSeconds(rejection.retryAfter))))
     : undefined
 
 /**

@@ -87,6 +87,16 @@ export const Written: Schema.Codec<Circuit.Circuit, typeof State.Encoded> = Stat
   )
 )
 
+/** The last moment that a date can be. */
+const lastMillis = 8.64e15
+
+/**
+ * A time to move a state to. What is read may be of any time, and it may have been said so when it was written: one that is
+ * no time, or beyond all dates, would make times of it that are no numbers, which nobody could write again.
+ */
+export const within = (millis: number): number =>
+  Number.isNaN(millis) ? 0 : Math.min(lastMillis, Math.max(-lastMillis, millis))
+
 // ---- Records ------------------------------------------------------------------------------------------------------
 
 /** What a store's record says beside the state. */
@@ -132,5 +142,5 @@ export const fromBody = (
   const decoded = decode(body)
   if (decoded._tag === "None") return undefined
   const { state, v: _, ...about } = decoded.value
-  return { circuit: Fleet.shift(state, at), about }
+  return { circuit: Fleet.shift(state, within(at)), about }
 }

@@ -2,7 +2,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Circuit from "../Circuit.ts"
 import * as Fleet from "../Fleet.ts"
-import { Written } from "./codec.ts"
+import { Written, within } from "./codec.ts"
 import { isRecord } from "./fields.ts"
 
 /** The circuits of a store, as text. */
@@ -62,7 +62,7 @@ export const read = (text: unknown, now: number, at: number): Result.Result<Read
     onFailure: (error) => newer(text) ?? String(error),
     onSuccess: (exported) => {
       // On the way time went on.
-      const written = now - Math.max(0, at - exported.at)
+      const written = within(now - Math.max(0, at - exported.at))
       return exported.circuits.map(({ circuit: name, key, state }) => ({
         name,
         key,

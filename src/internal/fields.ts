@@ -4,7 +4,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { show } from "./printable.ts"
+import { printable, show } from "./printable.ts"
 
 /** One thing that is wrong with a policy, an option or a variable. */
 export interface Problem {
@@ -164,9 +164,9 @@ export const decodeAll = <A>(
     : Result.succeed(results.flatMap((result) => (Result.isSuccess(result) ? [result.success] : [])))
 }
 
-/** What is wrong, each with its field, as a message says it. */
+/** What is wrong, each with its field, as a message says it: on a line of its own, whatever a field is called. */
 export const describeProblems = (problems: Problems): string =>
-  problems.map(({ message, path }) => (path === "" ? message : `${path}: ${message}`)).join("\n")
+  problems.map(({ message, path }) => printable(path === "" ? message : `${path}: ${message}`)).join("\n")
 
 /** Options that are what they should be, or a `RangeError` that names the operation and each field that is not. */
 export const decodeOrThrow = <Fields extends Schema.Struct.Fields>(

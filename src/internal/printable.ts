@@ -5,6 +5,15 @@ export const printable = (text: string): string =>
     (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
   )
 
+/** The same for a text of several lines, which keeps them. */
+export const printableLines = (text: string): string => text.split("\n").map(printable).join("\n")
+
+/** The same for JSON, which says the same afterwards: what it does not escape by itself. */
+export const printableJson = (json: string): string =>
+  json.replaceAll(/[\u007f-\u009f\p{Cf}\u2028\u2029]/gu, (char) =>
+    Array.from({ length: char.length }, (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")
+  )
+
 /** Any value, on one line and not too long, for the message of an error. */
 export const show = (value: unknown): string => {
   if (typeof value === "number") return String(value)

@@ -31,8 +31,6 @@ export const ending = ({ state, until }: Operator.Known, now: number): string =>
   return until > now ? `in ${lasting(until - now)}` : "at the next call"
 }
 
-export const byWhom = ({ actor, process }: Operator.Known): string => printable(actor ?? process)
-
 const heads = ["CIRCUIT", "KEY", "STATE", "FOR", "ENDS", "OPENINGS", "WHY", "BY"]
 
 /** Circuits in columns. */
@@ -41,16 +39,16 @@ export const toTable = (circuits: ReadonlyArray<Operator.Known | Operator.Unread
     heads,
     circuits.map((one) =>
       one._tag === "Unreadable"
-        ? [printable(one.name), printable(one.key ?? ""), "Unreadable", "", "", "", "not written by this version", ""]
+        ? [one.name, one.key ?? "", "Unreadable", "", "", "", "not written by this version", ""]
         : [
-            printable(one.name),
-            printable(one.key ?? ""),
+            one.name,
+            one.key ?? "",
             one.beneath === "Open" ? `${one.state} (Open beneath)` : one.state,
             lasting(Math.max(0, now - one.since)),
             ending(one, now),
             one.openings === 0 ? "" : String(one.openings),
-            one.reason === undefined ? one.why : `${one.why}: ${printable(one.reason)}`,
-            byWhom(one)
+            one.reason === undefined ? one.why : `${one.why}: ${one.reason}`,
+            one.actor ?? one.process
           ]
     )
   )

@@ -7,6 +7,7 @@ import * as Circuit from "../../Circuit.ts"
 import * as Operator from "../../Operator.ts"
 import type { SharedStore } from "../../SharedStore.ts"
 import { circuitId, toBody } from "../codec.ts"
+import { printable } from "../printable.ts"
 import { toNumber } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { asked } from "./circuits.ts"
@@ -273,7 +274,7 @@ const marks = { ok: "ok  ", warn: "WARN", fail: "FAIL" } as const
 const toText = (found: ReadonlyArray<Finding>): string =>
   found
     .flatMap(({ advice, check, said, status }) => [
-      `${marks[status]}  ${check.padEnd(13)}  ${said}`,
+      `${marks[status]}  ${check.padEnd(13)}  ${printable(said)}`,
       ...(advice === undefined ? [] : [`                     ${advice}`])
     ])
     .join("\n")

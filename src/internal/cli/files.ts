@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs"
 import { text } from "node:stream/consumers"
 import * as Effect from "effect/Effect"
+import { printable } from "../printable.ts"
 import { Failure } from "./words.ts"
+
+/** What a file is called where it is spoken of. */
+export const fileLabel = (file: string): string => (file === "-" ? "the input" : printable(file))
 
 /** Reads or writes a file; what goes wrong is said with its name. */
 export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Effect<A, Failure> =>
@@ -10,7 +14,7 @@ export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Ef
     catch: (error) =>
       new Failure({
         code: 1,
-        message: `${file === "-" ? "the input" : file}: ${error instanceof Error ? error.message : error}`
+        message: `${fileLabel(file)}: ${printable(error instanceof Error ? error.message : String(error))}`
       })
   })
 

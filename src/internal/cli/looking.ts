@@ -185,14 +185,14 @@ const historyTable = (entries: ReadonlyArray<questions.Entry>): string =>
     ["TIME", "CIRCUIT", "KEY", "FROM", "TO", "WHY", "DOWN FOR", "BY", "PROCESS"],
     entries.map((entry) => [
       iso(entry.at) ?? "",
-      printable(entry.circuit),
-      printable(entry.key ?? ""),
+      entry.circuit,
+      entry.key ?? "",
       entry.from,
       entry.to,
-      entry.detail === undefined || entry.detail === "" ? entry.why : `${entry.why}: ${printable(entry.detail)}`,
+      entry.detail === undefined || entry.detail === "" ? entry.why : `${entry.why}: ${entry.detail}`,
       entry.downMillis === undefined ? "" : lasting(entry.downMillis),
-      printable(entry.actor ?? ""),
-      printable(entry.process)
+      entry.actor ?? "",
+      entry.process
     ])
   )
 

@@ -2,14 +2,14 @@
 import { readFileSync } from "node:fs"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
-import * as CliConfig from "effect/cli/CliConfig"
-import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
-import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import { printableLines } from "../printable.ts"
 import { command } from "./command.ts"
+import { presentation } from "./settings.ts"
+import { withoutSecrets } from "./words.ts"
 
 /** Whoever reads no more, as `head` does when it has enough, ends this in good order. */
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -38,36 +38,19 @@ const platform = async () => {
 
 const { runtime, services } = await platform()
 
-/** The wizard says again what was said to it, passwords too. */
-const config = CliConfig.layer({ builtIns: GlobalFlag.BuiltIns.filter((one) => one !== GlobalFlag.Wizard) })
-
-const withoutSecrets = (text: string): string => text.replaceAll(/(\w:\/\/)[^\s"]*@/g, "$1***@")
-
-/** Who asks wrongly is told so where answers are not, and in few words; a URL in the wrong place is not said again. */
-const presenter: CliOutput.Presenter = {
-  present: (event) =>
-    event._tag === "InvalidInvocation"
-      ? Effect.flatMap(CliOutput.Formatter, ({ formatErrors }) =>
-          Console.error(
-            `${withoutSecrets(formatErrors(event.errors)).trim()}\n\n${event.commandPath.join(" ")} --help says what it takes.`
-          )
-        )
-      : CliOutput.defaultPresenter.present(event)
-}
-
 /** What nobody thought of is no answer either. */
 const surprised = (cause: Cause.Cause<unknown>) =>
   Cause.hasDies(cause)
     ? Effect.andThen(
-        Console.error(`This should not have happened, please report it:\n${withoutSecrets(Cause.pretty(cause))}`),
+        Console.error(
+          `This should not have happened, please report it:\n${printableLines(withoutSecrets(Cause.pretty(cause)))}`
+        ),
         Effect.sync(() => process.exit(2))
       )
     : Effect.void
 
 Command.run(command, { version: version() }).pipe(
   Effect.tapCause(surprised),
-  Effect.provide(
-    Layer.mergeAll(services.layer, config, Layer.succeed(Logger.LogToStderr, true), CliOutput.layerPresenter(presenter))
-  ),
+  Effect.provide(Layer.mergeAll(services.layer, presentation, Layer.succeed(Logger.LogToStderr, true))),
   runtime.runMain
 )

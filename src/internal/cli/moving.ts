@@ -8,10 +8,11 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Operator from "../../Operator.ts"
 import * as exported from "../exported.ts"
+import { printableJson } from "../printable.ts"
 import * as migrations from "../sql/migrations.ts"
 import * as questions from "../sql/questions.ts"
 import { asked, which } from "./circuits.ts"
-import { inFile, readText } from "./files.ts"
+import { fileLabel, inFile, readText } from "./files.ts"
 import { checkTables, withDatabase, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
 import { countFlag, durationFlag, handle, yesFlag } from "./settings.ts"
@@ -61,9 +62,9 @@ export const exporting = Command.make(
         asked(opened, () => Operator.exportAll(store))
       )
       yield* unreadableNote(unreadable, unreadable.length === 1 ? "is not in it" : "are not in it")
-      if (Option.isNone(out)) return yield* Console.log(json)
+      if (Option.isNone(out)) return yield* Console.log(printableJson(json))
       yield* inFile(out.value, () => writeFileSync(out.value, `${json}\n`))
-      const said = `${plural(circuits, "circuit")} written to ${out.value}`
+      const said = `${plural(circuits, "circuit")} written to ${fileLabel(out.value)}`
       yield* answer(settings.json, { circuits, file: out.value, unreadable: unreadable.length }, said)
     })
   )
@@ -87,16 +88,12 @@ export const importing = Command.make(
       // Before anybody is asked anything.
       const sound = exported.read(json, 0, 0)
       if (Result.isFailure(sound)) {
-        return yield* new Failure({ code: 1, message: `${file === "-" ? "the input" : file}: ${sound.failure}` })
+        return yield* new Failure({ code: 1, message: `${fileLabel(file)}: ${sound.failure}` })
       }
       const bar = progress("Imported")
       const { circuits, unreadable } = yield* withStore(settings, (store, opened) =>
         Effect.andThen(
-          confirm(
-            `Circuits of ${opened.server.label} will become what ${file === "-" ? "the input" : file} says.`,
-            yes,
-            settings
-          ),
+          confirm(`Circuits of ${opened.server.label} will become what ${fileLabel(file)} says.`, yes, settings),
           asked(opened, () =>
             Operator.importAll(store, json, { ...by(actor), onProgress: (done, total) => bar.at(done, total) })
           )

@@ -59,10 +59,16 @@ const decoded = (text: string): string | undefined => {
   }
 }
 
-/** That each part of it is what it was meant to be, as far as that can be seen. */
-const isSound = ({ hash, host, password, pathname, search, username }: URL): boolean =>
-  [username, password, pathname].every((part) => decoded(part) !== undefined) &&
-  (host === "" || ![pathname, search, hash].some((part) => part.includes("@")))
+const isFile = ({ host, protocol }: URL): boolean => host === "" && /^(sqlite|file):$/.test(protocol)
+
+/** That each part of it is what it was meant to be, as far as that can be seen. Without `//` all of it is a path. */
+const isSound = (url: URL): boolean => {
+  const { hash, password, pathname, search, username } = url
+  return (
+    [username, password, pathname].every((part) => decoded(part) !== undefined) &&
+    (isFile(url) || ![pathname, search, hash].some((part) => part.includes("@")))
+  )
+}
 
 const labelOf = (url: URL): string =>
   url.host === ""

@@ -1,11 +1,18 @@
+import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
+import * as CliConfig from "effect/cli/CliConfig"
+import type * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { toMillis } from "../fields.ts"
-import { type Failure, report } from "./words.ts"
+import { printable } from "../printable.ts"
+import { type Failure, report, withoutSecrets } from "./words.ts"
 
 const units: Readonly<Record<string, number>> = {
   ms: 1,
@@ -111,3 +118,36 @@ export const handle =
     Effect.flatMap(root, (settings) =>
       Effect.tapError(run(input, settings), (failure) => report(failure, settings.json))
     )
+
+// ---- What is asked wrongly ------------------------------------------------------------------------------------------
+
+/** Of a word that may be a URL nothing up to the last `@`: a password may be of any characters. */
+const said = (word: unknown): unknown =>
+  typeof word === "string" ? printable(withoutSecrets(word.replace(/(:\/*)[\s\S]*@/, "$1***@"))) : word
+
+/** The same error about what can be printed: a URL in the wrong place is not said again, and no word obeyed. */
+const harmless = (error: CliError.CliError): CliError.CliError =>
+  Object.assign(
+    Object.create(Object.getPrototypeOf(error)),
+    Object.fromEntries(
+      Object.entries(error).map(([field, value]) => [field, Array.isArray(value) ? value.map(said) : said(value)])
+    )
+  )
+
+/** Who asks wrongly is told so where answers are not, and in few words. */
+const presenter: CliOutput.Presenter = {
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Effect.flatMap(CliOutput.Formatter, ({ formatErrors }) =>
+          Console.error(
+            `${formatErrors(event.errors.map(harmless)).trim()}\n\n${event.commandPath.join(" ")} --help says what it takes.`
+          )
+        )
+      : CliOutput.defaultPresenter.present(event)
+}
+
+/** How the command line speaks of itself. The wizard would say again what was said to it, passwords too. */
+export const presentation = Layer.mergeAll(
+  CliConfig.layer({ builtIns: GlobalFlag.BuiltIns.filter((one) => one !== GlobalFlag.Wizard) }),
+  CliOutput.layerPresenter(presenter)
+)

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Simulator from "../../Simulator.ts"
 import { isRecord } from "../fields.ts"
-import { inFile, readText } from "./files.ts"
+import { fileLabel, inFile, readText } from "./files.ts"
 import { durationFlag, handle, parseMillis } from "./settings.ts"
 import { answer, Failure, table } from "./words.ts"
 
@@ -63,16 +63,16 @@ const readPolicies = (
           isRecord(value) && Object.keys(value).length > 0
             ? // What is not a policy is said by whoever decodes it.
               Effect.succeed(value as Readonly<Record<string, BreakerPolicy.Input>>)
-            : Effect.fail(wrong(`${path}: expected policies by name, such as { "hasty": { "cooldown": "5 seconds" } }`))
+            : Effect.fail(
+                wrong(`${fileLabel(path)}: expected policies by name, such as { "hasty": { "cooldown": "5 seconds" } }`)
+              )
       )
   })
 
 const readTrace = (path: string): Effect.Effect<Simulator.Trace, Failure> =>
   Effect.flatMap(readText(path), (text) =>
     Effect.fromResult(
-      Result.mapError(Simulator.parseTrace(text), ({ message }) =>
-        wrong(`${path === "-" ? "the input" : path}: ${message}`)
-      )
+      Result.mapError(Simulator.parseTrace(text), ({ message }) => wrong(`${fileLabel(path)}: ${message}`))
     )
   )
 

@@ -3,6 +3,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
+import { printable, printableJson, printableLines } from "../printable.ts"
 
 /**
  * What ends a command that could not do what it was asked, and with which code: 1 it was asked wrongly, 2 the store or the
@@ -18,26 +19,31 @@ export class Failure extends Data.TaggedError("Failure")<{
   override readonly [Runtime.errorReported] = false
 }
 
-/** Says why a command failed, where that is not mixed up with its answer. */
+/** A text without the passwords of the URLs in it. */
+export const withoutSecrets = (text: string): string =>
+  text.replaceAll(/(\w:\/\/)[^\s"]*@/g, "$1***@").replaceAll(/(password=)[^&\s"]*/gi, "$1***")
+
+/** Says why a command failed, where that is not mixed up with its answer. What it is about may come from outside. */
 export const report = ({ advice, code, message }: Failure, json: boolean): Effect.Effect<void> =>
   Console.error(
     json
       ? toJson({ error: { code, message, advice: advice ?? null } })
-      : [message, ...(advice ? [advice] : [])].join("\n")
+      : printableLines([message, ...(advice ? [advice] : [])].join("\n"))
   )
 
 // ---- Answers --------------------------------------------------------------------------------------------------------
 
 /** What has no value is `null`: a script can rely on its being there. */
 export const toJson = (value: unknown, space?: number): string =>
-  JSON.stringify(value, (_, one) => (one === undefined ? null : one), space)
+  printableJson(JSON.stringify(value, (_, one) => (one === undefined ? null : one), space))
 
 /** The answer of a command: for people, or for programs. */
 export const answer = (json: boolean, value: unknown, text: string): Effect.Effect<void> =>
-  Console.log(json ? toJson(value, 2) : text)
+  Console.log(json ? toJson(value, 2) : printableLines(text))
 
-/** Rows under their heads, in columns; a column that is empty everywhere is left out. */
-export const table = (heads: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+/** Rows under their heads, in columns; a column that is empty everywhere is left out. No cell leaves its line. */
+export const table = (heads: ReadonlyArray<string>, cells: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const rows = cells.map((row) => row.map(printable))
   const used = heads.map((_, column) => rows.some((row) => row[column] !== ""))
   const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => (row[column] ?? "").length)))
   return [heads, ...rows]

@@ -1,6 +1,7 @@
 import * as Equal from "effect/Equal"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
+import { printable } from "../printable.ts"
 import type { Durations } from "./durations.ts"
 import type { Group, LiveCircuit, Totals } from "./liveCircuit.ts"
 
@@ -68,7 +69,7 @@ export class NamedGroup implements Group {
     const differing = differingFields(this.policy, said)
     if (differing.length > 0) {
       throw new Error(
-        `Two policies for the circuit "${this.name}" in one store: they differ in ${differing.join(", ")}. ` +
+        `Two policies for the circuit "${printable(this.name)}" in one store: they differ in ${differing.join(", ")}. ` +
           "Give it one policy, in BreakerPolicy.layer or as one shared constant, or use another name."
       )
     }

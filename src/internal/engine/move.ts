@@ -7,6 +7,7 @@ import * as TxRef from "effect/TxRef"
 import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
 import type { Policy } from "../policy/policy.ts"
+import { printable } from "../printable.ts"
 import { openFor } from "./cooldown.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
@@ -126,7 +127,9 @@ const follow = (
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(
-      new Error(`effect-fuse: illegal move of "${circuit.group.name}" from ${from._tag} to ${to._tag} (${why})`)
+      new Error(
+        `effect-fuse: illegal move of "${printable(circuit.group.name)}" from ${from._tag} to ${to._tag} (${why})`
+      )
     )
   }
   const at = runtime.time.wall()

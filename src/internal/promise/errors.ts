@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import { type BulkheadFull, isBulkheadFull } from "../../BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../../CircuitOpen.ts"
 import { withoutStack } from "../bareError.ts"
+import { printable } from "../printable.ts"
 import { Rejection } from "../rejections.ts"
 import type { Scope, State } from "./types.ts"
 
@@ -110,7 +111,7 @@ export class TimeoutError extends BreakerError {
   readonly timeout: number
 
   constructor(circuit: string, timeout: number) {
-    super(`A call of "${circuit}" took longer than ${timeout} ms`)
+    super(printable(`A call of "${circuit}" took longer than ${timeout} ms`))
     this.circuit = circuit
     this.timeout = timeout
   }

@@ -6,7 +6,7 @@ import type { BreakerStore } from "../../BreakerStore.ts"
 import * as CircuitBreaker from "../../CircuitBreaker.ts"
 import type { Inspection } from "../engine/inspection.ts"
 import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../fields.ts"
-import { show } from "../printable.ts"
+import { printable, show } from "../printable.ts"
 import { failureRateOf, healthOf } from "../service/health.ts"
 import { asConfigurationError, ConfigurationError, ShutdownError, toPlain } from "./errors.ts"
 import { Home } from "./home.ts"
@@ -49,6 +49,8 @@ const toMetrics = (seen: Inspection): Metrics => {
     lastFailures: lastFailures.map(({ at, error }) => ({ at, error }))
   }
 }
+
+const wasShutDown = (name: string) => new ShutdownError(printable(`The breaker "${name}" was shut down`))
 
 /** Before there is a store. */
 const unused = (name: string, key: string | undefined): Metrics => ({
@@ -121,7 +123,7 @@ export class PlainBreaker {
     call: (signal: AbortSignal) => unknown
   ): Promise<unknown> {
     const { around, fallback, name, timeoutMillis } = this.checked
-    if (this.home.isShutDown) throw new ShutdownError(`The breaker "${name}" was shut down`)
+    if (this.home.isShutDown) throw wasShutDown(name)
     signal?.throwIfAborted()
     const effect = around(
       Effect.tryPromise({ try: async (inner) => call(inner), catch: (error) => error }),
@@ -174,7 +176,7 @@ export class PlainBreaker {
     act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<State, never, BreakerStore>,
     options: (ByHand & { readonly for?: Time }) | undefined
   ): Promise<void> {
-    if (this.home.isShutDown) throw new ShutdownError(`The breaker "${this.name}" was shut down`)
+    if (this.home.isShutDown) throw wasShutDown(this.name)
     const acted = asConfigurationError(() => act(options as CircuitBreaker.ByHandFor | undefined), "CircuitBreaker.")
     const exit = await this.home.run(acted, undefined)
     if (exit._tag === "Failure") throw Cause.squash(exit.cause)
@@ -249,7 +251,7 @@ export class PlainManager {
     if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
     const checked = check(operation, name, { ...this.defaults, ...given(options) }, more)
     if (this.breakers.has(checked.name)) {
-      throw new RangeError(`${operation}: name: there is a breaker ${JSON.stringify(checked.name)} already`)
+      throw new RangeError(`${operation}: name: there is a breaker ${show(checked.name)} already`)
     }
     const breaker = new PlainBreaker(this.home, checked, fn as AnyFunction)
     this.breakers.set(checked.name, breaker)

@@ -12,9 +12,11 @@ const common = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function full(n) return string.format('%.0f', n) end
+local function whole(text) return string.find(text or '', '^%d+$') and tonumber(text) < 2 ^ 53 - 1 end
+-- What somebody else put in its place is none: one such must not keep the others from being read.
 local function record(key)
-  local found = redis.call('HMGET', key, 'era', 'body', 'at')
-  if not found[1] then return {} end
+  local found = redis.pcall('HMGET', key, 'era', 'body', 'at')
+  if not (whole(found[1]) and found[1] + 0 > 0 and found[2] and whole(found[3])) then return {} end
   return { found[1], found[2], full(math.max(0, now - found[3])) }
 end
 local function announce(channel, text, era)
@@ -49,7 +51,7 @@ local function add(box, csv, sign)
   local place = 0
   for n in string.gmatch(csv, '[^,]+') do
     place = place + 1
-    sums[place] = full((sums[place] or 0) + sign * n)
+    sums[place] = full((tonumber(sums[place]) or 0) + sign * (tonumber(n) or 0))
   end
   redis.call('HSET', ballots, box .. 'sums', table.concat(sums, ','))
   return redis.call('HINCRBY', ballots, box .. 'voices', sign)
@@ -71,11 +73,11 @@ if ballot ~= '' then
   redis.call('HSET', ballots, 'era', era, box .. 'v' .. voice, ballot)
   redis.call('ZADD', untils, full(now + ttl), box .. 'v' .. voice)
 end
-local voices = tonumber(redis.call('HGET', ballots, box .. 'voices') or '0')
-if voices == 0 then return { live, there, 0, '', -1 } end
+local voices = tonumber(redis.call('HGET', ballots, box .. 'voices') or '0') or 0
+if voices <= 0 then return { live, there, 0, '', -1 } end
 
-local asked = redis.call('HGET', ballots, box .. 'asked')
-if inquire > 0 and (not asked or now - asked >= inquire or now < tonumber(asked)) then
+local asked = tonumber(redis.call('HGET', ballots, box .. 'asked') or '')
+if inquire > 0 and (not asked or now - asked >= inquire or now < asked) then
   asked = now
   redis.call('HSET', ballots, box .. 'asked', full(now))
   announce(ARGV[7], ARGV[8], era)
@@ -83,7 +85,7 @@ end
 for _, key in ipairs({ ballots, untils }) do
   if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, full(ttl)) end
 end
-return { live, there, voices, redis.call('HGET', ballots, box .. 'sums'), asked and now - asked or -1 }
+return { live, there, voices, redis.call('HGET', ballots, box .. 'sums') or '', asked and now - asked or -1 }
 `)
 
 /**
@@ -94,7 +96,8 @@ export const swap = script<readonly [swapped: number, record: RecordReply]>(`
 local key, counter, listed = KEYS[1], KEYS[2], KEYS[3]
 local there = record(key)
 if (there[1] or '0') ~= ARGV[1] then return { 0, there } end
-local last = tonumber(redis.call('GET', counter) or '0')
+local last = redis.call('GET', counter)
+if not whole(last) then last = 0 end
 local era = full(math.max(last + 1, time[1] * 1000000 + time[2]))
 redis.call('SET', counter, era)
 redis.call('DEL', KEYS[4], KEYS[5])
@@ -109,7 +112,8 @@ else
 end
 if ARGV[4] == '1' then redis.call('ZADD', listed, ending, ARGV[5]) else redis.call('ZREM', listed, ARGV[5]) end
 local last = redis.call('ZREVRANGE', listed, 0, 0, 'WITHSCORES')[2]
-if last == 'inf' then redis.call('PERSIST', listed) elseif last then redis.call('PEXPIREAT', listed, full(last)) end
+-- An end that no date can be is none.
+if last and tonumber(last) > 8.64e15 then redis.call('PERSIST', listed) elseif last then redis.call('PEXPIREAT', listed, full(last)) end
 announce(ARGV[6], ARGV[7], era)
 return { 1, { era, ARGV[2], '0' } }
 `)

@@ -1,5 +1,8 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { StoreError } from "../../SharedStore.ts"
+import { failureText } from "../engine/reading.ts"
 import type { Time } from "../engine/time.ts"
 
 /** No answer that takes longer is worth waiting for. */
@@ -32,8 +35,7 @@ export class Link {
     return Effect.matchCause(Effect.timeout(Effect.suspend(operation), deadlineMillis), {
       onFailure: (cause) => {
         this.misses++
-        const error = cause.reasons.find((reason) => reason._tag !== "Interrupt")
-        this.trouble = error === undefined ? "interrupted" : String(error._tag === "Fail" ? error.error : error.defect)
+        this.trouble = Cause.hasInterruptsOnly(cause) ? "interrupted" : failureText(undefined, Exit.failCause(cause))
         return undefined
       },
       onSuccess: (answer) => {

@@ -1,4 +1,5 @@
 import type * as Circuit from "../../Circuit.ts"
+import { printable } from "../printable.ts"
 import type { Report } from "./report.ts"
 
 const width = 960
@@ -20,8 +21,9 @@ const colours: Readonly<Record<string, string>> = {
   Disabled: "#5a8fc0"
 }
 
+/** XML has no control characters, however they are written. */
 const escape = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
+  printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
 
 const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
 

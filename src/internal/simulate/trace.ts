@@ -1,5 +1,5 @@
 import * as Result from "effect/Result"
-import { show } from "../printable.ts"
+import { printable, show } from "../printable.ts"
 
 /** A call that somebody wants to make, and what the dependency makes of it if it gets there. */
 export interface Call {
@@ -54,13 +54,13 @@ export const generate = ({ duration, errors, millis, outages, rate, seed }: Desc
 
 // ---- Recorded traces ------------------------------------------------------------------------------------------------
 
-const outcomes: Readonly<Record<string, Call["outcome"]>> = {
-  success: "success",
-  ok: "success",
-  failure: "failure",
-  error: "failure",
-  timeout: "failure"
-}
+const outcomes: ReadonlyMap<string, Call["outcome"]> = new Map([
+  ["success", "success"],
+  ["ok", "success"],
+  ["failure", "failure"],
+  ["error", "failure"],
+  ["timeout", "failure"]
+])
 
 /** A word, or a status of HTTP: what a server says of itself is its failure, and what it says of the caller is not. */
 const toOutcome = (text: string): Call["outcome"] | undefined =>
@@ -68,11 +68,17 @@ const toOutcome = (text: string): Call["outcome"] | undefined =>
     ? Number(text) >= 500 || text === "429"
       ? "failure"
       : "success"
-    : outcomes[text.toLowerCase()]
+    : outcomes.get(text.toLowerCase())
+
+/** The last moment that a date can be. */
+const lastMillis = 8.64e15
+
+/** `Date.parse` finds a date in many a text that is none: here it has to begin as ISO 8601 does. */
+const date = /^[+-]?\d{4,6}-\d{2}(-\d{2}([T ].*)?)?$/
 
 const toTime = (text: string): number | undefined => {
-  const millis = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : Date.parse(text)
-  return Number.isNaN(millis) ? undefined : millis
+  const millis = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : date.test(text) ? Date.parse(text) : Number.NaN
+  return Math.abs(millis) <= lastMillis ? millis : undefined
 }
 
 const toDuration = (text: string): number | undefined => {
@@ -145,7 +151,10 @@ const fromCsv = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
 }
 
 const fromJson = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
-  const parsed = Result.try({ try: (): unknown => JSON.parse(text), catch: (error) => `no JSON: ${error}` })
+  const parsed = Result.try({
+    try: (): unknown => JSON.parse(text),
+    catch: (error) => `no JSON: ${printable(String(error))}`
+  })
   return Result.flatMap(parsed, (value) =>
     Array.isArray(value)
       ? fromRows(

@@ -189,6 +189,8 @@ export interface PerDay {
 }
 
 const dayMillis = 86_400_000
+/** The last day that there is. */
+const lastDay = 100_000_000
 
 export const perDay = (database: Database, within: number): Asked<PerDay> => {
   const { now, sql } = database
@@ -197,11 +199,13 @@ export const perDay = (database: Database, within: number): Asked<PerDay> => {
     database.rows(sql`SELECT ${day} AS day, to_state, COUNT(*) AS transitions FROM ${database.table("_events")}
       WHERE at >= ${now} - ${database.big(within)} GROUP BY ${day}, to_state ORDER BY day DESC, to_state`),
     (rows) =>
-      rows.map((row) => ({
-        day: new Date(toNumber(row["day"]) * dayMillis).toISOString().slice(0, 10),
-        to: String(row["to_state"]),
-        transitions: toNumber(row["transitions"])
-      }))
+      rows.flatMap((row) => {
+        const day = toNumber(row["day"])
+        // Somebody else may have written a time that no date can be.
+        if (!(Math.abs(day) <= lastDay)) return []
+        const [date = ""] = new Date(day * dayMillis).toISOString().split("T")
+        return [{ day: date, to: String(row["to_state"]), transitions: toNumber(row["transitions"]) }]
+      })
   )
 }
 

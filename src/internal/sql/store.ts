@@ -30,10 +30,14 @@ const sweepMillis = 60_000
 /** PostgreSQL announces no more than 8,000 bytes; who gets no body asks for it. */
 const longestText = 7_900
 
+/** A number of milliseconds; what is none, as where SQLite has a text in the place of a number, is as good as 0. */
+const toAge = (value: unknown): number => {
+  const millis = toNumber(value)
+  return millis > 0 && millis < Infinity ? millis : 0
+}
+
 const toStored = (row: Row | undefined): Stored | undefined =>
-  row === undefined
-    ? undefined
-    : { era: toNumber(row["era"]), body: String(row["body"]), age: Math.max(0, toNumber(row["age"])) }
+  row === undefined ? undefined : { era: toNumber(row["era"]), body: String(row["body"]), age: toAge(row["age"]) }
 
 /** 0 is the era of no record, and never that of one. */
 const isOfEra = (record: Stored | undefined, era: number): boolean =>
@@ -49,20 +53,24 @@ const isConflict = ({ reason }: SqlError): boolean =>
 const noTally: Tally = { voices: 0, sums: [], asked: undefined }
 
 const tallyOf = (rows: ReadonlyArray<Row>): Tally => {
-  const ballots = rows.filter((row) => row["kind"] === "ballot")
+  const ballots = rows.flatMap((row) => {
+    const text = row["kind"] === "ballot" ? String(row["body"]) : ""
+    const numbers = text.split(",").map(Number)
+    // What somebody else wrote there is none.
+    return text !== "" && numbers.every(Number.isSafeInteger) ? [numbers] : []
+  })
   if (ballots.length === 0) return noTally
   const sums: Array<number> = []
-  for (const ballot of ballots) {
-    const numbers = String(ballot["body"]).split(",")
+  for (const numbers of ballots) {
     numbers.forEach((n, place) => {
-      sums[place] = (sums[place] ?? 0) + Number(n)
+      sums[place] = (sums[place] ?? 0) + n
     })
   }
   const asked = rows.find((row) => row["kind"] === "asked")
   return {
     voices: ballots.length,
     sums,
-    asked: asked === undefined ? undefined : Math.max(0, toNumber(asked["age"]))
+    asked: asked === undefined ? undefined : toAge(asked["age"])
   }
 }
 
@@ -341,9 +349,11 @@ export class Store implements SharedStore {
   private toChange(text: string): Effect.Effect<Change | undefined, SqlError> {
     const found = /^([RI]) (\d+) (\S+) (.*)$/s.exec(text)
     if (found === null) return Effect.succeed(undefined)
-    const [, tag, era, circuit = "", rest = ""] = found
-    if (tag === "I") return Effect.succeed({ _tag: "Inquiry", circuit, era: Number(era), box: rest })
-    if (rest !== "") return Effect.succeed({ _tag: "Record", circuit, era: Number(era), body: rest })
+    const [, tag, digits, circuit = "", rest = ""] = found
+    const era = Number(digits)
+    if (!Number.isSafeInteger(era)) return Effect.succeed(undefined)
+    if (tag === "I") return Effect.succeed({ _tag: "Inquiry", circuit, era, box: rest })
+    if (rest !== "") return Effect.succeed({ _tag: "Record", circuit, era, body: rest })
     return Effect.map(this.one(circuit), (record) =>
       record === undefined ? undefined : { _tag: "Record", circuit, era: record.era, body: record.body }
     )
@@ -360,10 +370,13 @@ export class Store implements SharedStore {
       seen.era = toNumber(row?.["era"])
       seen.asked = toNumber(row?.["asked"])
     })
+    // What is beyond the last era, or the present, somebody else wrote: nothing would be heard of after it.
     const fresh = Effect.suspend(() =>
       database.rows(sql`
-        SELECT 'R' AS tag, circuit, era, body, 0 AS asked FROM ${database.table("s")} WHERE era > ${seen.era}
-        UNION ALL SELECT 'I', circuit, era, box, asked_at FROM ${database.table("_inquiries")} WHERE asked_at >= ${seen.asked}
+        SELECT 'R' AS tag, circuit, era, body, 0 AS asked FROM ${database.table("s")}
+          WHERE era > ${seen.era} AND era <= (SELECT era FROM ${database.table("_eras")} WHERE id = 1)
+        UNION ALL SELECT 'I', circuit, era, box, asked_at FROM ${database.table("_inquiries")}
+          WHERE asked_at >= ${seen.asked} AND asked_at <= ${database.now}
         ORDER BY era`)
     )
     const changes = Effect.map(fresh, (rows) =>

@@ -1,0 +1,148 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Cause, Effect, Exit, Layer, Logger, Stream } from "effect"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, type SharedStore, Trip } from "effect-fuse"
+import { circuitId } from "../src/internal/codec.ts"
+import { alteredText, anything, either, name, number, oneOf, runs, text, unprintable } from "./support/garbage.ts"
+
+// A store may answer anything, and announce anything: calls are protected all the same.
+
+const cause = { why: "Tripped", detail: "d\u001b[31m\n", actor: "\u202e" }
+const closed = { _tag: "Closed", since: -5, openings: 2, openFor: 1_000, rampUntil: 500 }
+const open = { _tag: "Open", since: -5, until: 60_000, openings: 1, cause }
+const halfOpen = {
+  _tag: "HalfOpen",
+  since: 1,
+  openings: 1,
+  openFor: 5,
+  cause,
+  successes: 0,
+  ignored: 0,
+  leases: [{ id: 7, until: 50 }]
+}
+const isolated = { _tag: "Isolated", since: 0, until: null, reason: "r\u0007", actor: "a", under: open }
+const body = alteredText(
+  [closed, open, halfOpen, isolated].map((state) => ({ v: 1, state, ...cause, policy: null, process: "p" }))
+)
+
+const answer = <A>(sound: Arbitrary.Arbitrary<A>): Arbitrary.Arbitrary<() => unknown> =>
+  either(
+    Arbitrary.map(sound, (one) => () => Effect.succeed(one)),
+    either(
+      Arbitrary.map(either(anything, text), (one) => () => Effect.fail(one)),
+      oneOf([
+        () => Effect.die("\u001b[31mdead\n"),
+        () => Effect.interrupt,
+        () => assert.fail("\u202e"),
+        () => undefined,
+        () => Effect.never
+      ])
+    )
+  )
+const stored = Arbitrary.map(
+  Arbitrary.all({ era: either(number, oneOf([1, 2, 5])), body, age: either(number, oneOf([0])) }),
+  (one) => one
+)
+const record = either(stored, either(stored, oneOf([undefined])))
+const tally = Arbitrary.all({
+  voices: number,
+  sums: Arbitrary.array(number, { maxLength: 12 }),
+  asked: either(number, oneOf([undefined]))
+})
+const circuit = either(
+  oneOf(["api"]),
+  either(
+    Arbitrary.map(name, (one) => circuitId(one, undefined)),
+    text
+  )
+)
+const change = either(
+  Arbitrary.map(Arbitrary.all([circuit, stored]), ([circuit, { body, era }]) => ({
+    _tag: "Record",
+    circuit,
+    era,
+    body
+  })),
+  Arbitrary.map(Arbitrary.all([circuit, number, text]), ([circuit, era, box]) => ({
+    _tag: "Inquiry",
+    circuit,
+    era,
+    box
+  }))
+)
+const store = Arbitrary.map(
+  Arbitrary.all({
+    cast: Arbitrary.array(answer(Arbitrary.all({ live: number, record, tally: either(tally, oneOf([undefined])) })), {
+      minLength: 1,
+      maxLength: 3
+    }),
+    swap: Arbitrary.array(answer(Arbitrary.all({ swapped: oneOf([true, false]), record })), {
+      minLength: 1,
+      maxLength: 3
+    }),
+    load: Arbitrary.array(answer(record), { minLength: 1, maxLength: 3 }),
+    list: Arbitrary.array(
+      answer(
+        Arbitrary.all({
+          live: number,
+          records: Arbitrary.array(
+            Arbitrary.map(Arbitrary.all([circuit, stored]), ([circuit, one]) => ({ ...one, circuit })),
+            { maxLength: 3 }
+          )
+        })
+      ),
+      { minLength: 1, maxLength: 3 }
+    ),
+    changes: Arbitrary.array(either(change, either(change, anything)), { maxLength: 5 })
+  }),
+  ({ changes, ...answers }): SharedStore.SharedStore => {
+    const inTurn = (list: ReadonlyArray<() => unknown>) => {
+      let asked = 0
+      return () => list[asked++ % list.length]?.() as never
+    }
+    const { cast, list, load, swap } = answers
+    return {
+      cast: inTurn(cast),
+      swap: inTurn(swap),
+      load: inTurn(load),
+      list: inTurn(list),
+      changes: Stream.concat(Stream.fromIterable(changes as ReadonlyArray<SharedStore.Change>), Stream.never)
+    }
+  }
+)
+
+const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "5 millis" } }))
+
+describe("A fleet whose store says anything", () => {
+  it.live.prop(
+    "protects as each process would alone, and says what is wrong on lines that end where they should",
+    [store, either(oneOf(["api"]), name)],
+    ([store, name]) => {
+      const lines: Array<string> = []
+      const logger = Logger.make(({ message }) => {
+        lines.push([message].flat().map(String).join(" "))
+      })
+      const shared = Layer.provideMerge(BreakerStore.layerShared(store, { syncInterval: 10 }), policies)
+      const loud = Layer.provideMerge(shared, Logger.layer([logger]))
+      return Effect.gen(function* () {
+        const call = <A, E>(ends: Effect.Effect<A, E>) => Effect.exit(CircuitBreaker.protect(ends, name))
+        const sound = (exit: Exit.Exit<unknown, unknown>) => {
+          if (Exit.isSuccess(exit)) return
+          assert.isFalse(Cause.hasDies(exit.cause), Cause.pretty(exit.cause))
+          const error = Cause.squash(exit.cause)
+          assert.isTrue(error === "down" || CircuitOpen.isCircuitOpen(error))
+        }
+        for (let i = 0; i < 4; i++) sound(yield* call(Effect.fail("down")))
+        yield* Effect.sleep(12)
+        sound(yield* call(Effect.succeed("ok")))
+        for (const act of [CircuitBreaker.isolate, CircuitBreaker.release, CircuitBreaker.open, CircuitBreaker.reset]) {
+          sound(yield* Effect.exit(act(name, { reason: "r", actor: "a" })))
+          sound(yield* call(Effect.succeed("ok")))
+        }
+        JSON.parse(yield* BreakerStore.exportAll)
+        yield* CircuitBreaker.list
+        for (const line of lines) assert.notMatch(line, unprintable)
+      }).pipe(Effect.provide(loud, { local: true }))
+    },
+    runs("fleet", 40)
+  )
+})
