@@ -7,9 +7,10 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["Window", "Trip", "Circuit", "Fleet", "Outcome", "codec", "BreakerStore.transfer", "Operator"].map(
-      (name) => `test/${name}{,.*}.test.ts`
-    ),
+    include: [
+      ...["Window", "Trip", "Circuit", "Fleet", "Outcome", "codec", "record", "fields", "CircuitOpen", "BreakerEvent"],
+      ...["BreakerStore.transfer", "Operator"]
+    ].map((name) => `test/${name}{,.*}.test.ts`),
     exclude: ["test/Operator.servers.test.ts"]
   }
 })

@@ -75,14 +75,12 @@ class CallWindow implements Window {
 
   record(_now: number, failed: boolean, slow: boolean, weight: number): void {
     const at = this.next
-    const old = this.ring[at]
-    if (old !== undefined && old !== 0) {
-      if ((old & failedBit) !== 0) {
-        this.failures--
-        this.weight -= this.weights?.[at] ?? 1
-      }
-      if ((old & slowBit) !== 0) this.slow--
+    const old = this.ring[at] ?? 0
+    if ((old & failedBit) !== 0) {
+      this.failures--
+      this.weight -= this.weights?.[at] ?? 1
     }
+    if ((old & slowBit) !== 0) this.slow--
     this.ring[at] = (failed ? failedBit : 0) | (slow ? slowBit : 0)
     if (failed) {
       this.failures++
@@ -112,9 +110,9 @@ class CallWindow implements Window {
   /** Plays the calls it holds into another window, oldest first. */
   replay(into: Window): void {
     const length = this.ring.length
-    const start = length < this.over.calls ? 0 : this.next
     for (let i = 0; i < length; i++) {
-      const at = (start + i) % length
+      // While the ring is not full, the next place is its length, and so the first again.
+      const at = (this.next + i) % length
       const bits = this.ring[at] ?? 0
       const failed = (bits & failedBit) !== 0
       into.record(0, failed, (bits & slowBit) !== 0, failed ? (this.weights?.[at] ?? 1) : 0)
@@ -174,7 +172,7 @@ class TimeWindow implements Window {
   absorb(from: TimeWindow, now: number): void {
     this.forget(bucketOf(now, this.over))
     from.forget(bucketOf(now, from.over))
-    for (let bucket = from.newest - buckets + 1; bucket <= from.newest; bucket++) {
+    for (let bucket = Math.max(0, from.newest - buckets + 1); bucket <= from.newest; bucket++) {
       const at = place(bucket)
       const target = Math.floor((bucket * from.over.millis) / this.over.millis)
       if (target <= this.newest - buckets) continue
@@ -231,7 +229,8 @@ class TimeWindow implements Window {
 
 const bucketOf = (now: number, over: { readonly millis: number }): number => Math.floor((now * buckets) / over.millis)
 
-const place = (bucket: number): number => ((bucket % buckets) + buckets) % buckets
+/** No bucket is below 0: a window begins at the clock's origin and only moves on. */
+const place = (bucket: number): number => bucket % buckets
 
 /**
  * An empty window.

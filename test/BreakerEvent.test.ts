@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerEvent, BreakerPolicy, BreakerStore, Circuit, CircuitBreaker, Trip } from "effect-fuse"
 
 const roundTrip = (event: BreakerEvent.BreakerEvent): BreakerEvent.BreakerEvent => {
   const wire = JSON.stringify(Schema.encodeSync(BreakerEvent.BreakerEvent)(event))
@@ -41,6 +41,33 @@ describe("an event", () => {
     assert.deepStrictEqual(roundTrip(event), event)
   })
 
+  it("can be any move that the machine makes, for any of its reasons", () => {
+    for (const [from, moves] of Object.entries(Circuit.edges)) {
+      for (const [to, whys] of Object.entries(moves)) {
+        for (const why of [...whys, "Imported"]) {
+          const move = { ...transition, from, to, why } as BreakerEvent.Transition
+          assert.deepStrictEqual(roundTrip(move), move)
+        }
+      }
+    }
+  })
+
+  it("can be one process's or the fleet's, and of a policy that only observes", () => {
+    for (const scope of ["local", "fleet"] as const) {
+      for (const mode of ["enforce", "observe"] as const) {
+        assert.deepStrictEqual(roundTrip({ ...transition, scope, mode }), { ...transition, scope, mode })
+      }
+    }
+  })
+
+  it("has room for everything that may be known of a move, and of probes", () => {
+    const counts = { calls: 9, failures: 3, slow: 2, streak: 1 }
+    const known = { key: "k", detail: "x", actor: "ann", process: "p-1", deed: "d-1", lastedMillis: 5, counts }
+    assert.deepStrictEqual(roundTrip({ ...transition, ...known }), { ...transition, ...known })
+    const probes = { _tag: "ProbesIgnored", circuit: "api", key: "k", at: 1, era: 2, probes: 10 } as const
+    assert.deepStrictEqual(roundTrip(probes), probes)
+  })
+
   it("keeps what it does not have out of JSON", () => {
     assert.deepStrictEqual(Schema.encodeSync(BreakerEvent.BreakerEvent)(transition), { ...transition })
     assert.deepStrictEqual(roundTrip({ ...transition, key: "", detail: "x", actor: "me", retryAfterMillis: null }), {
@@ -58,6 +85,8 @@ describe("an event", () => {
     [{ at: "now" }, "at"],
     [{ key: 5 }, "key"],
     [{ scope: "world" }, "scope"],
+    [{ mode: "maybe" }, "mode"],
+    [{ counts: { calls: 1 } }, "failures"],
     [{ _tag: "Call" }, "_tag"]
   ])("is refused with %o", (wrong, field) => {
     assert.throws(() => Schema.decodeUnknownSync(BreakerEvent.BreakerEvent)({ ...transition, ...wrong }), field)

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Schema } from "effect"
 import { BreakerStore, CircuitBreaker, CircuitOpen } from "effect-fuse"
+import { isRejection, Rejection } from "../src/internal/rejections.ts"
 
 const codec = Schema.toCodecJson(CircuitOpen.CircuitOpen)
 
@@ -102,6 +103,13 @@ describe("the error", () => {
     }
     for (const other of [new Error("CircuitOpen"), { ...make() }, undefined, "CircuitOpen"]) {
       assert.isFalse(CircuitOpen.isCircuitOpen(other))
+    }
+  })
+
+  it("is marked as a rejection, by which the policies around it know that no call was made", () => {
+    for (const error of [make(), full, build(plain)]) {
+      assert.isTrue(isRejection(error))
+      assert.isTrue(error[Rejection])
     }
   })
 

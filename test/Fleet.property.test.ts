@@ -154,6 +154,7 @@ it.prop(
     const policySays = Trip.tripped(rule, Fleet.pooled(tally, rule, more)) !== undefined
     const mostOpened = ballots.filter((one) => one.open).length > quorum * ballots.length
     assert.strictEqual(verdict._tag === "Open", mostAgree && notAlone && (policySays || mostOpened))
+    if (verdict._tag === "Wait") assert.strictEqual(verdict.agreed, mostAgree && notAlone)
     const hopeless = answered && convinced < (quorum * ballots.length) / 2
     assert.strictEqual(verdict._tag === "Lost", !mostAgree && hopeless)
   },

@@ -43,12 +43,23 @@ describe("a process is convinced", () => {
   const seen = (calls: number, failures: number): Window.Counts => ({ calls, failures, slow: 0, weight: failures })
   it.each([
     ["as much where it knows of no other failure", 2, [seen(500, 2)], 1],
-    ["less where failures are usual", 2, [seen(500, 100)], 0.44],
+    ["less where failures are usual", 2, [seen(500, 100)], 0.4374],
+    ["less where one call of ten fails, the fifty that nobody made included", 2, [seen(52, 11)], 0.5886],
     ["as much by more of them", 5, [seen(500, 100)], 1],
-    ["less by the window with the most calls", 2, [seen(10, 2), seen(500, 100)], 0.44],
-    ["never less than if every other call failed", 2, [seen(500, 500)], 0.18]
+    ["less by the window with the most calls", 2, [seen(10, 2), seen(500, 100)], 0.4374],
+    ["as little by that window, wherever it stands", 2, [seen(500, 100), seen(10, 2)], 0.4374],
+    ["never less than if every other call failed", 2, [seen(500, 500)], 0.1772]
   ])("%s", (_, streak, counts, expected) => {
-    assert.approximately(Fleet.conviction(streak, counts, rules), expected, 0.02)
+    assert.approximately(Fleet.conviction(streak, counts, rules), expected, 0.00005)
+  })
+
+  it("by each failure of a streak as much as by the first: usual is what was before it", () => {
+    const patient = { ...rules, suspectAfter: 100 }
+    const first = Fleet.conviction(1, [seen(501, 101)], patient)
+    for (const streak of [2, 5, 50]) {
+      const convinced = Fleet.conviction(streak, [seen(500 + streak, 100 + streak)], patient)
+      assert.approximately(convinced, streak * first, 1e-12)
+    }
   })
 })
 
@@ -69,7 +80,7 @@ describe("a fleet", () => {
     ["waits for the many who live and have time to answer", { live: 100, asked: 74.9 }, "Wait"],
     ["takes those who spoke for all, once the others had time to answer", { live: 100, asked: 75 }, "Open"],
     ["gives them as long as its rules say", { live: 100, asked: 75 }, "Wait", { holdMillis: 76 }],
-    ["waits when half of those who spoke are convinced", { voices: 6, live: 100, asked: 1_000 }, "Wait"],
+    ["waits when half of those who spoke are convinced", { voices: 6, live: 100, asked: 1_000, streak: 9 }, "Wait"],
     ["opens when more than half of those who spoke are", { voices: 5, live: 100, asked: 1_000, streak: 7 }, "Open"],
     ["hears those who spoke and are not convinced: each takes one from the streaks", { voices: 5, live: 5 }, "Wait"],
     ["is not convinced by one alone", { voices: 1, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
@@ -140,6 +151,19 @@ describe("a fleet", () => {
   ]
   it.each(details)("says why: %j %j", (seen, trip, detail) => {
     assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail })
+  })
+})
+
+describe("a fleet that waits", () => {
+  const table: ReadonlyArray<readonly [string, Partial<Fleet.Tally>, boolean]> = [
+    ["has agreed where only its policy does not say so yet", { streak: 4 }, true],
+    ["has agreed where half of it has opened besides", { streak: 4, open: 1 }, true],
+    ["has not where few are convinced", { convictions: 1 }, false],
+    ["has not where nobody is", { convictions: 0, failing: 0, streak: 0 }, false],
+    ["has not where one alone is", { voices: 2, live: 2, convictions: 1.5, failing: 1 }, false]
+  ]
+  it.each(table)("%s", (_, seen, agreed) => {
+    assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, fiveInARow, rules, more), { _tag: "Wait", agreed })
   })
 })
 
@@ -248,10 +272,18 @@ describe("a store keeps", () => {
       300 + 500 + minute
     ],
     ["an override to its end, and what is beneath it from then", forced(2100), false, 1000 + 500 + minute],
-    ["an override without end for good", forced(Infinity, open), false, undefined]
+    ["an override without end for good", forced(Infinity, open), false, undefined],
+    [
+      "what counts for a thousand years as long as that",
+      { ...closed, openFor: 365_000 * day - minute },
+      false,
+      365_000 * day
+    ],
+    ["what counts for longer for good", { ...closed, openFor: 365_000 * day - minute + 1 }, false, undefined]
   ]
   it.each(table)("%s", (_, circuit, lifted, expected) => {
     assert.strictEqual(Fleet.keptFor(circuit, 1100, lifted), expected)
+    if (!lifted) assert.strictEqual(Fleet.keptFor(circuit, 1100), expected, "where nothing is said of an override")
   })
 })
 

@@ -30,6 +30,20 @@ it.each([0, -0, -1, 1_000_000.01, 1e21, Number.NaN, Infinity, -Infinity])(
   }
 )
 
+it.each(["3", true, [3], 3n])("a weight is a number, and not %o", (weight) => {
+  assert.throws(
+    () => Outcome.failure({ weight: weight as never }),
+    RangeError,
+    /^Outcome\.failure: weight must be a number/
+  )
+})
+
+it("an option that there is not is refused by name", () => {
+  const wrong = { weight: 2, retryafter: "1 minute" }
+  const message = "Outcome.failure: retryafter: unknown field; expected one of weight, retryAfter, detail"
+  assert.throws(() => Outcome.failure(wrong), RangeError, message)
+})
+
 const hints: ReadonlyArray<readonly [Duration.Input, number]> = [
   [0, 0],
   [1500, 1500],

@@ -80,6 +80,12 @@ describe("a rule trips at its threshold and not below", () => {
     ["failure rate, just enough calls", rate("FailureRate", 0.5, 20), { counts: { calls: 20, failures: 10 } }, true],
     ["failure rate, empty window", rate("FailureRate", 0.5, 1), { counts: none }, false],
     ["failure rate, no minimum, empty window", rate("FailureRate", 0.5, 0), { counts: none }, false],
+    [
+      "failure rate, no failure at a threshold of 0",
+      rate("FailureRate", 0, 1),
+      { counts: { calls: 9, slow: 9 } },
+      false
+    ],
     ["failure rate, slow calls only", rate("FailureRate", 0.1, 1), { counts: { calls: 9, slow: 9 } }, false],
 
     ["slow rate, at", rate("SlowRate", 0.5, 2), { counts: { calls: 200, slow: 100 } }, true],
@@ -87,6 +93,12 @@ describe("a rule trips at its threshold and not below", () => {
     ["slow rate, too few calls", rate("SlowRate", 0.5, 20), { counts: { calls: 19, slow: 19 } }, false],
     ["slow rate, just enough calls", rate("SlowRate", 0.5, 20), { counts: { calls: 20, slow: 10 } }, true],
     ["slow rate, no minimum, empty window", rate("SlowRate", 0.5, 0), { counts: none }, false],
+    [
+      "slow rate, no slow call at a threshold of 0",
+      rate("SlowRate", 0, 1),
+      { counts: { calls: 9, failures: 9 } },
+      false
+    ],
     ["slow rate, failures only", rate("SlowRate", 0.1, 1), { counts: { calls: 9, failures: 9, weight: 9 } }, false],
 
     ["failures, one short", failures(2), { counts: { calls: 10, failures: 1 } }, false],
@@ -243,6 +255,16 @@ describe("windows", () => {
       "over as many calls as milliseconds are two",
       any({ _tag: "Failures", atLeast: 1, over: { _tag: "Time", millis: 10 } }, failures(1)),
       [{ _tag: "Time", millis: 10 }, last10]
+    ],
+    [
+      "over two stretches of time are two, and so are those over two numbers of calls",
+      any(
+        weighted(1),
+        { ...weighted(1), over: { _tag: "Time", millis: 60_000 } } as Trip.Trip,
+        failures(1),
+        custom(() => true)
+      ),
+      [tenSeconds, { _tag: "Time", millis: 60_000 }, last10, last100]
     ]
   ]
   it.each(table)("%s", (_, trip, expected) => {
@@ -262,6 +284,25 @@ it("only a trip with stuck somewhere in it watches the calls in flight", () => {
   )
   assert.isTrue(Trip.watchesRunning(stuck(1, 1)))
   assert.isTrue(Trip.watchesRunning(any(others, all(others, stuck(1, 1)))))
+})
+
+describe("a call that arrives", () => {
+  const hanging = stuck(3, 1000)
+  const both = all(consecutive(1), hanging)
+  const table: ReadonlyArray<readonly [string, Trip.Trip, Trip.Trip | undefined]> = [
+    ["sets off a rule of calls that hang", hanging, hanging],
+    ["sets off no rule that waits for a failure", consecutive(1), undefined],
+    ["sets off no rate", rate("FailureRate", 0.5, 1), undefined],
+    ["sets off no custom rule", custom(() => true), undefined],
+    ["of all together sets off the whole, if one is of calls that hang", both, both],
+    ["of all together sets off nothing, if none is", all(consecutive(1), failures(1)), undefined],
+    ["of any sets off those that are", any(consecutive(1), hanging, failures(1), both), any(hanging, both)],
+    ["of any sets off nothing, if none is", any(consecutive(1), failures(1)), undefined],
+    ["of any sets off what is within another any", any(failures(1), any(consecutive(1), hanging)), any(any(hanging))]
+  ]
+  it.each(table)("%s", (_, trip, expected) => {
+    assert.deepStrictEqual(Trip.onArrival(trip), expected)
+  })
 })
 
 describe("describe says what was seen and where the limit is", () => {
@@ -308,7 +349,9 @@ describe("describe says what was seen and where the limit is", () => {
     [0.012345, "0.01"],
     [22.456, "22.46"],
     [20, "20"],
-    [1234.5, "1234.5"]
+    [1234.5, "1234.5"],
+    [0.01, "0.01"],
+    [0.0042, "0.004"]
   ])("a weight of %d as %s", (weight, digits) => {
     const expected = `failures weighing ${digits} in 10s (limit 20)`
     assert.strictEqual(Trip.describe(weighted(20), evidence({ counts: { weight } })), expected)
@@ -319,6 +362,7 @@ describe("describe says what was seen and where the limit is", () => {
     [0.29, "29%"],
     [0.07, "7%"],
     [0.0005, "0.05%"],
+    [0.00004, "0.004%"],
     [0.9996, "99.96%"],
     [1, "100%"]
   ])("a limit of %d as %s, of failed and of slow calls", (threshold, words) => {

@@ -50,8 +50,7 @@ export class Evidence {
   resize(overs: ReadonlyArray<Window.Over>, now: number): void {
     const old = this.windows
     this.windows = overs.map((over) => {
-      const same = old.find((window) => Window.sameOver(window.over, over))
-      const from = same ?? bestSource(old, over)
+      const from = bestSource(old, over)
       return from === undefined ? Window.make(over) : Window.resize(from, over, now)
     })
   }
@@ -122,7 +121,7 @@ export class Evidence {
 
 const reach = (over: Window.Over): number => (over._tag === "Calls" ? over.calls : over.millis)
 
-/** Of the windows of the same kind the narrowest that holds all that is wanted, or else the widest. */
+/** Of the windows of a kind the narrowest that holds all that is wanted, which is the same if there is one; or the widest. */
 const bestSource = (windows: ReadonlyArray<Window.Window>, over: Window.Over): Window.Window | undefined => {
   const alike = windows.filter((window) => window.over._tag === over._tag).sort((a, b) => reach(a.over) - reach(b.over))
   return alike.find((window) => reach(window.over) >= reach(over)) ?? alike.at(-1)

@@ -18,20 +18,18 @@ export type Problems = ReadonlyArray<Problem>
 
 const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
 
-/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object for one of zero. */
+const isNumber = (input: unknown): boolean => typeof input === "number" && !Number.isNaN(input)
+
+/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object and NaN for zero. */
 export const toMillis = (input: unknown): number | undefined => {
   if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
     const fields = Object.entries(input)
-    const sound = Array.isArray(input)
-      ? fields.length === 2
-      : fields.length > 0 && fields.every(([name]) => durationFields.includes(name))
-    if (!sound || !fields.every(([, value]) => typeof value === "number")) return undefined
+    const sound = Array.isArray(input) || (fields.length > 0 && fields.every(([name]) => durationFields.includes(name)))
+    if (!sound || !fields.every(([, value]) => isNumber(value))) return undefined
   }
   if (Number.isNaN(input)) return undefined
   const duration = Duration.fromInput(input as Duration.Input)
-  if (duration._tag === "None") return undefined
-  const millis = Duration.toMillis(duration.value)
-  return Number.isNaN(millis) ? undefined : millis
+  return duration._tag === "None" ? undefined : Duration.toMillis(duration.value)
 }
 
 /** A field whose decoding is a plain function: a value, or what was expected. */
@@ -159,9 +157,7 @@ export const decodeAll = <A>(
 ): Result.Result<ReadonlyArray<A>, Problems> => {
   const results = inputs.map(decode)
   const problems = results.flatMap(problemsIn)
-  return problems.length > 0
-    ? Result.fail(problems)
-    : Result.succeed(results.flatMap((result) => (Result.isSuccess(result) ? [result.success] : [])))
+  return problems.length > 0 ? Result.fail(problems) : Result.all(results)
 }
 
 /** What is wrong, each with its field, as a message says it: on a line of its own, whatever a field is called. */

@@ -1,0 +1,253 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Result, Schema } from "effect"
+import * as fields from "../src/internal/fields.ts"
+import { printable, show } from "../src/internal/printable.ts"
+
+/** What is wrong with one value, or what it was decoded as. */
+const read = (field: unknown, input: unknown): unknown => {
+  const result = fields.decodeFields({ it: field as Schema.Codec<unknown> }, { it: input }, "")
+  return Result.isSuccess(result) ? result.success.it : result.failure.map(({ message, path }) => `${path}: ${message}`)
+}
+
+describe("a duration", () => {
+  const table: ReadonlyArray<readonly [input: unknown, millis: number]> = [
+    [0, 0],
+    [1500, 1500],
+    [-1, -1],
+    [Infinity, Infinity],
+    ["1 minute", 60_000],
+    ["Infinity", Infinity],
+    [5_000_000n, 5],
+    [Duration.seconds(2), 2_000],
+    [Duration.infinity, Infinity],
+    [[1, 2], 1_000.000002],
+    [{ weeks: 1 }, 604_800_000],
+    [{ days: 1 }, 86_400_000],
+    [{ hours: 1 }, 3_600_000],
+    [{ minutes: 1 }, 60_000],
+    [{ seconds: 1 }, 1_000],
+    [{ milliseconds: 1 }, 1],
+    [{ microseconds: 1 }, 0.001],
+    [{ nanoseconds: 1 }, 0.000001],
+    [{ minutes: 1, seconds: 30 }, 90_000]
+  ]
+  it.each(table)("of %o is %d milliseconds", (input, millis) => {
+    assert.strictEqual(fields.toMillis(input), millis)
+  })
+
+  // `Duration` itself takes some of these for one of nothing.
+  it.each(
+    [
+      ...[undefined, null, true, Number.NaN, "", "5", "soon", Symbol("1 second"), () => 1_000, new Date(5), new Map()],
+      ...[{}, { second: 3 }, { seconds: 3, second: 3 }, { seconds: "3" }, { seconds: Number.NaN }],
+      ...[
+        { minutes: 1, seconds: Number.NaN },
+        { minutes: 1, seconds: null }
+      ],
+      ...[[], [1], [1, 2, 3], ["1", 2], [1, "2"], [Number.NaN, 1], [1, Number.NaN]]
+    ].map((input) => [input] as const)
+  )("is not %o", (input) => {
+    assert.isUndefined(fields.toMillis(input))
+  })
+})
+
+describe("a field", () => {
+  const yes = () => true
+  const example = 'such as "30 seconds"'
+  const table: ReadonlyArray<
+    readonly [name: string, field: unknown, expected: string, good: ReadonlyArray<unknown>, bad: ReadonlyArray<unknown>]
+  > = [
+    ["a count", fields.count, "a whole number of 1 or more", [1, 2 ** 53 - 1], [0, 1.5, 2 ** 53, -1, "1", null]],
+    ["a count or zero", fields.countOrZero, "a whole number of 0 or more", [0, 2 ** 53 - 1], [0.5, 2 ** 53, -1, "0"]],
+    ["a share", fields.share, "a number above 0 and at most 1", [Number.MIN_VALUE, 1], [0, 1.001, Number.NaN, "1"]],
+    ["a share or zero", fields.shareOrZero, "a number from 0 to 1", [0, 1], [-0.001, 1.001, Number.NaN, "0"]],
+    ["a factor", fields.factor, "a finite number of 1 or more", [1, 1.5, 1e300], [0.999, Infinity, Number.NaN, "2"]],
+    ["a flag", fields.flag, "true or false", [true, false], [0, "true", null]],
+    ["a text", fields.text, "a text that is not empty", ["a", " "], ["", 5, null]],
+    ["a text or none", fields.textOrEmpty, "a text", ["", "a"], [5, null]],
+    ["a text of a form", fields.textLike("a letter", /^[a-z]$/), "a letter", ["a"], ["ab", "", 5, ["a"]]],
+    ["a function", fields.functionField, "a function", [yes, Date], [{}, "yes"]],
+    ["one word", fields.word("a"), '"a"', ["a"], ["b", "", 1]],
+    ["one of two words", fields.word("a", "b"), '"a" or "b"', ["a", "b"], ["c", "a, b"]],
+    ["one of three words", fields.word("a", "b", "c"), '"a", "b" or "c"', ["a", "b", "c"], ["d", null]],
+    ["a duration that lasts", fields.positiveMillis, `a duration above 0 ${example}`, [0.5, 1], [0, -1, Infinity, "x"]],
+    ["any duration", fields.anyMillis, `a duration of 0 or more ${example}`, [0, 0.5], [-1, Infinity, "x", {}]]
+  ]
+  const good = table.flatMap(([name, field, , inputs]) => inputs.map((input) => [name, input, field] as const))
+  const bad = table.flatMap(([name, field, expected, , inputs]) =>
+    inputs.map((input) => [name, input, field, expected] as const)
+  )
+  it.each(good)("that is %s may be %o", (_, input, field) => {
+    assert.strictEqual(read(field, input), input)
+  })
+  it.each(bad)("that is %s may not be %o, and what was expected is said", (_, input, field, expected) => {
+    assert.deepStrictEqual(read(field, input), [`it: expected ${expected}, got ${show(input)}`])
+  })
+
+  it("that is a duration is read as milliseconds", () => {
+    assert.strictEqual(read(fields.positiveMillis, "2 seconds"), 2_000)
+    assert.strictEqual(read(fields.anyMillis, Duration.zero), 0)
+  })
+
+  it("is written as what it was read as", () => {
+    assert.strictEqual(Schema.encodeSync(fields.count as Schema.Codec<number, unknown>)(5), 5)
+  })
+})
+
+describe("options", () => {
+  const inner = Schema.Struct({ list: Schema.Array(fields.count) })
+  const shape = { a: fields.count, b: Schema.optionalKey(fields.flag), c: Schema.optionalKey(inner) }
+  const problems = (input: unknown, path = "") => fields.problemsIn(fields.decodeFields(shape, input, path))
+
+  it("are what their fields are decoded as", () => {
+    assert.deepStrictEqual(
+      fields.decodeFields(shape, { a: 1, c: { list: [2, 3] } }, ""),
+      Result.succeed({ a: 1, c: { list: [2, 3] } })
+    )
+    assert.deepStrictEqual(problems({ a: 1 }), [])
+    assert.deepStrictEqual(fields.problemsIn(undefined), [])
+  })
+
+  it.each([undefined, null, 5, "text", [], [1], () => ({ a: 1 })].map((input) => [input] as const))(
+    "are an object, and not %o",
+    (input) => {
+      assert.deepStrictEqual(problems(input, "outer"), [
+        { path: "outer", message: `expected an object with a, b, c, got ${show(input)}` }
+      ])
+    }
+  )
+
+  it("say everything that is wrong with them at once, each with its place", () => {
+    const input = { b: 1, c: { list: [1, 0, 2, -1] }, d: 1, e: 2 }
+    const found = [
+      { path: "d", message: "unknown field; expected one of a, b, c" },
+      { path: "e", message: "unknown field; expected one of a, b, c" },
+      { path: "a", message: "expected a value, got nothing" },
+      { path: "b", message: "expected true or false, got 1" },
+      { path: "c.list.1", message: "expected a whole number of 1 or more, got 0" },
+      { path: "c.list.3", message: "expected a whole number of 1 or more, got -1" }
+    ]
+    assert.deepStrictEqual(problems(input), found)
+    assert.deepStrictEqual(
+      problems(input, "outer.0"),
+      found.map(({ message, path }) => ({ path: `outer.0.${path}`, message }))
+    )
+  })
+
+  it("are refused for an unknown field alone", () => {
+    assert.deepStrictEqual(problems({ a: 1, B: true }), [
+      { path: "B", message: "unknown field; expected one of a, b, c" }
+    ])
+  })
+
+  it("say what they got instead of a list or an object, too", () => {
+    assert.deepStrictEqual(problems({ a: 1, c: 5 }), [{ path: "c", message: "Expected object, got 5" }])
+    assert.deepStrictEqual(problems({ a: 1, c: { list: "x" } }), [
+      { path: "c.list", message: 'Expected array, got "x"' }
+    ])
+  })
+
+  const refused = (run: () => unknown): string => {
+    try {
+      run()
+    } catch (error) {
+      assert.instanceOf(error, RangeError)
+      return error.message
+    }
+    return assert.fail("nothing was refused")
+  }
+
+  it("that are wrong throw a RangeError that names the operation and each field", () => {
+    assert.strictEqual(
+      refused(() => fields.decodeOrThrow("Pool.make", shape, { a: 0, b: 1, c: {} })),
+      "Pool.make: a: expected a whole number of 1 or more, got 0; b: expected true or false, got 1; " +
+        "c.list: expected a value, got nothing"
+    )
+    assert.strictEqual(
+      refused(() => fields.decodeOrThrow("Pool.make", shape, null)),
+      "Pool.make: expected an object with a, b, c, got null"
+    )
+    assert.deepStrictEqual(fields.decodeOrThrow("Pool.make", shape, { a: 1 }), { a: 1 })
+  })
+
+  it("of which only the names are looked at stay the same object, whatever is in their fields", () => {
+    const options = { a: Symbol("anything") }
+    assert.strictEqual(fields.onlyFields("Pool.make", ["a", "b"], options), options)
+    assert.strictEqual(
+      refused(() => fields.onlyFields("Pool.make", ["a", "b"], { a: 1, c: 2 })),
+      "Pool.make: c: unknown field; expected one of a, b"
+    )
+    for (const none of [undefined, null, 5, [], "a"]) {
+      const says = `Pool.make: expected an object with a, b, got ${show(none)}`
+      assert.strictEqual(
+        refused(() => fields.onlyFields("Pool.make", ["a", "b"], none)),
+        says
+      )
+    }
+  })
+})
+
+describe("a list", () => {
+  const decode = (input: unknown, index: number) =>
+    typeof input === "number" ? Result.succeed(input * 2) : fields.wrong(fields.at("trips", index), "expected a number")
+
+  it("is decoded one by one", () => {
+    assert.deepStrictEqual(fields.decodeAll([1, 2], decode), Result.succeed([2, 4]))
+    assert.deepStrictEqual(fields.decodeAll([], decode), Result.succeed([]))
+  })
+
+  it("says what is wrong with each, and is nothing where one of it is wrong", () => {
+    assert.deepStrictEqual(
+      fields.decodeAll([1, "2", 3, null], decode),
+      Result.fail([
+        { path: "trips.1", message: "expected a number" },
+        { path: "trips.3", message: "expected a number" }
+      ])
+    )
+  })
+})
+
+it("problems are said one a line, each with its place if it has one", () => {
+  assert.strictEqual(
+    fields.describeProblems([
+      { path: "", message: "expected an object" },
+      { path: "a.0", message: "expected a number" }
+    ]),
+    "expected an object\na.0: expected a number"
+  )
+})
+
+describe("a value in the message of an error", () => {
+  const cyclic: Record<string, unknown> = {}
+  cyclic["self"] = cyclic
+  const broken = { toJSON: () => broken.toString(), toString: (): string => assert.fail("it cannot be written") }
+  const table: ReadonlyArray<readonly [what: string, value: unknown, text: string]> = [
+    ["a number", 1.5, "1.5"],
+    ["what JSON has no number for", Number.NaN, "NaN"],
+    ["an endless one", -Infinity, "-Infinity"],
+    ["a bigint", 5n, "5n"],
+    ["a function", () => 1, "a function"],
+    ["a text", "a", '"a"'],
+    ["true", true, "true"],
+    ["nothing", undefined, "undefined"],
+    ["null", null, "null"],
+    ["a symbol", Symbol("a"), "Symbol(a)"],
+    ["an object", { a: [1] }, '{"a":[1]}'],
+    ["one that holds itself", cyclic, "[object Object]"],
+    ["one with a bigint inside", { a: 1n }, "[object Object]"],
+    ["one that cannot be written", broken, "[object Object]"],
+    ["what would end the line", "a\u0085b\u2028\u2029", '"a\\u0085b\\u2028\\u2029"'],
+    ["what just fits", "x".repeat(118), `"${"x".repeat(118)}"`],
+    ["what is too long", "x".repeat(119), `"${"x".repeat(119)}...`]
+  ]
+  it.each(table)("that is %s", (_, value, text) => {
+    assert.strictEqual(show(value), text)
+  })
+
+  it("has nothing in it that hides, colours or ends a line", () => {
+    assert.strictEqual(
+      printable("a\n\0\u001b[31m\u007f\u202e\u200b\u{e0001}é日🧯"),
+      "a\\u000a\\u0000\\u001b[31m\\u007f\\u202e\\u200b\\ue0001é日🧯"
+    )
+  })
+})

@@ -1,0 +1,59 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Circuit } from "effect-fuse"
+import { type About, fromBody } from "../src/internal/codec.ts"
+import { isByPeople, policyAfter, toSwap } from "../src/internal/record.ts"
+
+/** Every reason there is. Who gave it; and whether it leaves what is beneath an override whose it was. */
+const whys: Readonly<Record<Circuit.Why, readonly [by: "people" | "machine", rests: "beneath" | "on nobody"]>> = {
+  Tripped: ["machine", "on nobody"],
+  CooldownOver: ["machine", "on nobody"],
+  ProbeFailed: ["machine", "on nobody"],
+  ProbeTimedOut: ["machine", "on nobody"],
+  Recovered: ["machine", "on nobody"],
+  HealthCheckPassed: ["machine", "on nobody"],
+  Expired: ["machine", "on nobody"],
+  OpenedByHand: ["people", "on nobody"],
+  ClosedByHand: ["people", "on nobody"],
+  Reset: ["people", "on nobody"],
+  Imported: ["people", "on nobody"],
+  Isolated: ["people", "beneath"],
+  Disabled: ["people", "beneath"],
+  Released: ["people", "beneath"]
+}
+const all = Object.entries(whys).map(([why, [by, rests]]) => ({ why: why as Circuit.Why, by, rests }))
+
+const about: About = { why: "Tripped", detail: "it failed", actor: undefined, policy: "abc", process: "p-1" }
+const closed: Circuit.Closed = { ...Circuit.initial, since: 1000, openings: 2, openFor: 500 }
+const cause: Circuit.Cause = { why: "Tripped", detail: "it failed", actor: undefined }
+const open: Circuit.Open = { _tag: "Open", era: 3, since: 1000, until: 1500, openings: 2, cause }
+
+describe("a record", () => {
+  it.each(all)("that says $why is by $by", ({ by, why }) => {
+    assert.strictEqual(isByPeople(why), by === "people")
+  })
+
+  it.each(all)("that says $why rests $rests of the policy of the one before", ({ rests, why }) => {
+    assert.strictEqual(policyAfter(why, about), rests === "beneath" ? "abc" : undefined)
+    assert.isUndefined(policyAfter(why, undefined))
+    assert.isUndefined(policyAfter(why, { ...about, policy: undefined }))
+  })
+
+  const minute = 60_000
+  const day = 86_400_000
+  it.each(all)(
+    "that says $why is kept as long as it counts, and longer if it lifts what others may bring back",
+    ({ why }) => {
+      const lifts = why === "Released" || why === "Reset"
+      assert.strictEqual(toSwap("api", 1, closed, 1100, { ...about, why }).ttl, lifts ? day + minute : 500 + minute)
+      assert.strictEqual(toSwap("api", 1, open, 1100, { ...about, why }).ttl, 900 + (lifts ? day : minute))
+    }
+  )
+
+  it("is written over the era that was seen, and listed if it is worth knowing", () => {
+    const { body, ...swap } = toSwap("api/key", 7, open, 1100, about)
+    assert.deepStrictEqual(swap, { circuit: "api/key", expectedEra: 7, ttl: 900 + minute, listed: true })
+    assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, era: 0 }, about })
+    assert.isFalse(toSwap("api", 7, closed, 1100, about).listed)
+    assert.isTrue(toSwap("api", 7, { ...closed, rampUntil: 1200 }, 1100, about).listed)
+  })
+})
