@@ -45,7 +45,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { BreakerStore } from "./BreakerStore.ts"
-import { count, decodeOrThrow, field, flag, positiveMillis, textLike, toMillis } from "./internal/fields.ts"
+import { count, decodeOrThrow, field, flag, positiveMillis, textLike } from "./internal/fields.ts"
+import { toMillis } from "./internal/millis.ts"
 import { Series } from "./internal/service/metrics.ts"
 
 /**

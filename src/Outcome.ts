@@ -9,6 +9,8 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import { toMillis } from "./internal/millis.ts"
+import { show } from "./internal/printable.ts"
 
 /**
  * The dependency answered in time. It resets the streak of failures and counts as a call in every window.
@@ -97,13 +99,13 @@ export const failure = (options?: {
   }
   const weight = options.weight ?? 1
   if (!(typeof weight === "number" && weight > 0 && weight <= 1e6)) {
-    throw new RangeError(`Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${weight}`)
+    throw new RangeError(`Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${show(weight)}`)
   }
   const { detail } = options
   if (options.retryAfter === undefined) return { _tag: "Failure", weight, retryAfter: undefined, detail }
-  const retryAfter = Duration.fromInput(options.retryAfter)
-  if (retryAfter._tag === "None" || Number.isNaN(options.retryAfter) || !(Duration.toMillis(retryAfter.value) >= 0)) {
-    throw new RangeError(`Outcome.failure: retryAfter must be a duration of 0 or more, got ${options.retryAfter}`)
+  const millis = toMillis(options.retryAfter)
+  if (millis === undefined || millis < 0) {
+    throw new RangeError(`Outcome.failure: retryAfter must be a duration of 0 or more, got ${show(options.retryAfter)}`)
   }
-  return { _tag: "Failure", weight, retryAfter: retryAfter.value, detail }
+  return { _tag: "Failure", weight, retryAfter: Duration.fromInputUnsafe(options.retryAfter), detail }
 }

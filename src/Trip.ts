@@ -336,7 +336,7 @@ export const describe = (trip: Trip, evidence: Evidence): string => {
     case "Failures":
       return `${failed(evidence.counts(trip.over).failures)} ${within(trip.over)} (limit ${trip.atLeast})`
     case "Weighted":
-      return `failures weighing ${round(evidence.counts(trip.over).weight)} ${within(trip.over)} (limit ${trip.atLeast})`
+      return `failures weighing ${round(evidence.counts(trip.over).weight)} ${within(trip.over)} (limit ${round(trip.atLeast)})`
     case "Stuck":
       return `${trip.calls} or more calls running for ${Duration.format(Duration.millis(trip.olderThanMillis))} or longer`
     case "Any":

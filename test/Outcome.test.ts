@@ -69,13 +69,25 @@ it("a weight, a hint and a detail go together", () => {
   })
 })
 
-it.each([-1, Number.NaN, "-1 seconds", -Infinity, Duration.seconds(-1), "soon", "", "5", [1]])(
-  "a hint of %o is refused by name",
-  (retryAfter) => {
-    assert.throws(
-      () => Outcome.failure({ retryAfter: retryAfter as Duration.Input }),
-      RangeError,
-      `Outcome.failure: retryAfter must be a duration of 0 or more, got ${retryAfter}`
-    )
-  }
-)
+const noHints: ReadonlyArray<readonly [unknown, string]> = [
+  [-1, "-1"],
+  [Number.NaN, "NaN"],
+  ["-1 seconds", '"-1 seconds"'],
+  [-Infinity, "-Infinity"],
+  ["soon", '"soon"'],
+  ["", '""'],
+  ["5", '"5"'],
+  [[1], "[1]"],
+  [{}, "{}"],
+  [{ seconds: Number.NaN }, '{"seconds":null}'],
+  [{ secs: 1 }, '{"secs":1}'],
+  [Duration.seconds(-1), ""]
+]
+
+it.each(noHints)("a hint of %o is refused by name", (retryAfter, said) => {
+  assert.throws(
+    () => Outcome.failure({ retryAfter: retryAfter as Duration.Input }),
+    RangeError,
+    `Outcome.failure: retryAfter must be a duration of 0 or more, got ${said}`
+  )
+})

@@ -314,6 +314,7 @@ describe("describe says what was seen and where the limit is", () => {
     [rate("SlowRate", 0.4, 20), "12 of 30 calls were slow in the last 100 calls (limit 40%)"],
     [failures(2), "15 failures in the last 10 calls (limit 2)"],
     [weighted(20), "failures weighing 22.5 in 10s (limit 20)"],
+    [weighted(20.004), "failures weighing 22.5 in 10s (limit 20)"],
     [stuck(3, 90_000), "3 or more calls running for 1m 30s or longer"],
     [custom(() => true), `custom trip "own"`],
     [

@@ -13,11 +13,13 @@ const src = join(root, "src")
  * below its own and from files before it on its own floor. With that there can be no circles.
  */
 const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string>]> = [
-  ["pure", ["Outcome", "Window", "Trip", "Circuit", "Fleet", "internal/evidence"]],
+  [
+    "pure",
+    ["internal/printable", "internal/millis", "Outcome", "Window", "Trip", "Circuit", "Fleet", "internal/evidence"]
+  ],
   [
     "shapes",
     [
-      "internal/printable",
       "internal/states",
       "internal/currentTenant",
       "internal/codec",

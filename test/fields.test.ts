@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Result, Schema } from "effect"
 import * as fields from "../src/internal/fields.ts"
+import { toMillis } from "../src/internal/millis.ts"
 import { printable, show } from "../src/internal/printable.ts"
 
 /** What is wrong with one value, or what it was decoded as. */
@@ -32,7 +33,7 @@ describe("a duration", () => {
     [{ minutes: 1, seconds: 30 }, 90_000]
   ]
   it.each(table)("of %o is %d milliseconds", (input, millis) => {
-    assert.strictEqual(fields.toMillis(input), millis)
+    assert.strictEqual(toMillis(input), millis)
   })
 
   // `Duration` itself takes some of these for one of nothing.
@@ -47,7 +48,7 @@ describe("a duration", () => {
       ...[[], [1], [1, 2, 3], ["1", 2], [1, "2"], [Number.NaN, 1], [1, Number.NaN]]
     ].map((input) => [input] as const)
   )("is not %o", (input) => {
-    assert.isUndefined(fields.toMillis(input))
+    assert.isUndefined(toMillis(input))
   })
 })
 

@@ -1,9 +1,9 @@
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { toMillis } from "./millis.ts"
 import { printable, show } from "./printable.ts"
 
 /** One thing that is wrong with a policy, an option or a variable. */
@@ -15,22 +15,6 @@ export interface Problem {
 export type Problems = ReadonlyArray<Problem>
 
 // ---- Values -------------------------------------------------------------------------------------------------------
-
-const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
-
-const isNumber = (input: unknown): boolean => typeof input === "number" && !Number.isNaN(input)
-
-/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object and NaN for zero. */
-export const toMillis = (input: unknown): number | undefined => {
-  if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
-    const fields = Object.entries(input)
-    const sound = Array.isArray(input) || (fields.length > 0 && fields.every(([name]) => durationFields.includes(name)))
-    if (!sound || !fields.every(([, value]) => isNumber(value))) return undefined
-  }
-  if (Number.isNaN(input)) return undefined
-  const duration = Duration.fromInput(input as Duration.Input)
-  return duration._tag === "None" ? undefined : Duration.toMillis(duration.value)
-}
 
 /** A field whose decoding is a plain function: a value, or what was expected. */
 export const field = <A>(expected: string, decode: (input: unknown) => A | undefined) =>

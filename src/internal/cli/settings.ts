@@ -10,7 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { toMillis } from "../fields.ts"
+import { toMillis } from "../millis.ts"
 import { printable } from "../printable.ts"
 import { type Failure, report, withoutSecrets } from "./words.ts"
 

@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
-import { toMillis } from "../fields.ts"
+import { toMillis } from "../millis.ts"
 import { printable } from "../printable.ts"
 import { isRejection } from "../rejections.ts"
 

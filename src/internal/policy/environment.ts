@@ -2,7 +2,8 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Trip from "../../Trip.ts"
-import { type Problem, toMillis } from "../fields.ts"
+import type { Problem } from "../fields.ts"
+import { toMillis } from "../millis.ts"
 import type { Input } from "./policy.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]

@@ -25,10 +25,10 @@ import {
   problemsIn,
   share,
   text,
-  toMillis,
   word,
   wrong
 } from "../fields.ts"
+import { toMillis } from "../millis.ts"
 import { show } from "../printable.ts"
 import type { Policy } from "./policy.ts"
 

@@ -1,5 +1,5 @@
 import { maxKeyLength } from "../engine/registry.ts"
-import { toMillis } from "../fields.ts"
+import { toMillis } from "../millis.ts"
 import { show } from "../printable.ts"
 
 /** The name of a circuit, or a `RangeError` that says what was given. */
