@@ -6,7 +6,7 @@ import { FetchHttpClient } from "effect/http"
 import { Otlp, PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
 import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
-import { fail, hang, play, reject, succeed, times } from "./support/verbs.ts"
+import { capture, fail, hang, type Line, play, reject, succeed, times } from "./support/verbs.ts"
 
 const quick: BreakerPolicy.Input = { trip: Trip.consecutive(3), cooldown: "10 seconds" }
 
@@ -119,6 +119,28 @@ describe("series", () => {
       assert.strictEqual(yield* read("calls_total", { name: "api", outcome: "success" }), 50)
       assert.isAbove(valueOf(yield* scrape, "circuit_breaker_evictions_total") ?? 0, 30)
     }).pipe(Effect.provide(metered({}, Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 10 })))))
+  )
+
+  it.effect(
+    "count an opening once, and it is warned of once, though the fleet agrees after the process has opened",
+    () => {
+      const lines: Array<Line> = []
+      const shared = Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => BreakerStore.layerShared(store)))
+      return Effect.gen(function* () {
+        for (let i = 0; i < 5; i++) yield* fail()
+        yield* TestClock.adjust("200 millis")
+        assert.strictEqual(yield* CircuitBreaker.scope("api"), "fleet")
+        const { openings } = yield* CircuitBreaker.inspect("api")
+        const page = yield* scrape
+        const counted = valueOf(page, labelled("openings_total", { name: "api" }))
+        const entered = valueOf(page, labelled("transitions_total", { name: "api", to: "Open" }))
+        assert.deepStrictEqual([openings, counted, entered], [1, 1, 1])
+        const said = lines.flatMap(({ level, message }) =>
+          /open/.test(message) ? [`${level} ${message.split(":")[0]}`] : []
+        )
+        assert.deepStrictEqual(said, ['Warn Circuit "api" opened', 'Info Circuit "api" stays open for all processes'])
+      }).pipe(Effect.provide(metered({}, Layer.orDie(shared))), (self) => capture(lines, self))
+    }
   )
 
   it.effect("have no key unless asked, and then one for each, which ends with its circuit", () =>

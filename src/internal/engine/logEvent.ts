@@ -28,12 +28,19 @@ export interface Told {
   readonly found: boolean
 }
 
+/** It was Open before: others agree, or somebody gave it another end. */
+const staysOpen = ({ from, to }: Transition): boolean => from === "Open" && to === "Open"
+
+const levelOf = (event: Transition, { found }: Told) => (found || staysOpen(event) ? "Info" : levels[event.to])
+
 const sentence = (event: Transition, { found, own }: Told): string => {
-  const all = event.scope === "fleet" && (found || event.process !== own) ? " for all processes" : ""
+  const stays = staysOpen(event)
+  const all = event.scope === "fleet" && (found || stays || event.process !== own) ? " for all processes" : ""
+  const verb = found ? `is ${event.to} already` : stays ? "stays open" : (deeds[event.why] ?? verbs[event.to])
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
   const key = event.key === undefined ? "" : ` ["${printable(event.key)}"]`
-  return `Circuit "${printable(event.circuit)}"${key} ${found ? `is ${event.to} already` : (deeds[event.why] ?? verbs[event.to])}${all}${observing}${why}`
+  return `Circuit "${printable(event.circuit)}"${key} ${verb}${all}${observing}${why}`
 }
 
 /** One line for one event, with its fields as annotations. */
@@ -44,7 +51,7 @@ export const logEvent = (event: BreakerEvent, told: Told): Effect.Effect<void> =
   }
   const line =
     event._tag === "Transition"
-      ? Effect.annotateLogs(Effect.logWithLevel(told.found ? "Info" : levels[event.to])(sentence(event, told)), {
+      ? Effect.annotateLogs(Effect.logWithLevel(levelOf(event, told))(sentence(event, told)), {
           ...subject,
           from: event.from,
           to: event.to,

@@ -123,7 +123,8 @@ const follow = (
   if (moved === undefined || moved.from.era === moved.to.era) return Effect.void
   const { from, now, to } = moved
   const { process } = about
-  circuit.group.moves[to._tag]++
+  // That what it did alone is the fleet's word, too, is no second opening.
+  if (from._tag !== to._tag) circuit.group.moves[to._tag]++
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(
