@@ -43,6 +43,7 @@ import { hedged } from "./internal/service/hedge.ts"
 import {
   type Any,
   type Compose,
+  type Exactly,
   type Fallback,
   isPipeline,
   makePipeline,
@@ -386,7 +387,7 @@ export type Standard<O extends StandardOptions> = [Fallback<O>] extends [never]
  */
 export const standard = <const O extends StandardOptions = Record<never, never>>(
   name: string,
-  options?: O
+  options?: O & Exactly<O, StandardOptions, { breaker: BreakerOptions; retry: RetryOptions }>
 ): Standard<O> => {
   const given = onlyFields("Resilience.standard", standardFields, options ?? {}) as Unchecked
   const {

@@ -137,6 +137,31 @@ describe("Resilience.standard has the types of what it has", () => {
     expectTypeOf(standard("api", { fallback: undefined })(call)).toEqualTypeOf<Of<Errors | Open | Late>>()
   })
 
+  it("a retry is asked about all errors but that of an open circuit, which it never tries again", () => {
+    const again = { while: (error: Refused | Missing | Late) => error._tag === "Refused" }
+    expectTypeOf(standard("api", { retry: again })(call)).toEqualTypeOf<
+      Effect.Effect<string, Errors | Open | Late, Http | Store>
+    >()
+    // @ts-expect-error a bulkhead adds an error that this does not take
+    standard("api", { retry: again, bulkhead: { concurrency: 1 } })(call)
+    // @ts-expect-error and a call one more
+    standard("api", { retry: again })(Effect.fail("another"))
+    // @ts-expect-error whatever answers is asked about it
+    standard("api", { fallback: (error: Refused | Missing | Late) => Effect.succeed(error._tag) })(call)
+  })
+
+  it("an option that there is not is a type error, at the top and in its parts", () => {
+    const wrong: ReadonlyArray<() => unknown> = [
+      // @ts-expect-error retires
+      () => standard("api", { timeout: "3 seconds", retires: { times: 1 } }),
+      // @ts-expect-error delay
+      () => standard("api", { retry: { times: 3, delay: "1 second" } }),
+      // @ts-expect-error isFailed
+      () => standard("api", { breaker: { key: "a", isFailed: () => true } })
+    ]
+    for (const make of wrong) assert.throws(make, /unknown field/)
+  })
+
   it("an option that may or may not be there is among the errors", () => {
     const maybe = standard("api", { bulkhead: { concurrency: 1 } as Bulkhead.Options | false })(call)
     expectTypeOf<Effect.Error<typeof maybe>>().toEqualTypeOf<Errors | Open | Late | Full>()

@@ -5,6 +5,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Console, Effect, Exit, Scope } from "effect"
 import { Command } from "effect/cli"
+import { CircuitBreaker } from "effect-fuse"
 import { afterAll, beforeAll } from "vitest"
 import manifest from "../package.json" with { type: "json" }
 import { command } from "../src/internal/cli/command.ts"
@@ -73,6 +74,31 @@ const helpOf = (name: string) =>
 const few = { concurrency: 3 }
 
 describe.each(kinds)("The command line on %s", (kind) => {
+  live(
+    "says that nobody is there where the prefix is another, and takes the prefix from the environment",
+    Effect.gen(function* () {
+      const { flags, join, prefix } = yield* place(kind)
+      const elsewhere = flags.slice(0, -2)
+      const one = yield* join
+      yield* one.run(CircuitBreaker.isolate("mail"))
+      yield* until(
+        "told",
+        Effect.map(
+          run(["list", "--json", ...flags]),
+          ({ code, out }) => code === 0 && parsed(out).circuits.length === 1
+        )
+      )
+      const env = { EFFECT_FUSE_PREFIX: prefix }
+      const there = parsed((yield* runs(0, ["list", "--json", ...elsewhere], { env })).out)
+      assert.deepStrictEqual([there.processes, there.circuits.length], [1, 1])
+      const unused = [...elsewhere, "--prefix", `${prefix}_unused`]
+      if (kind !== "Redis") yield* runs(0, ["migrate", "--yes", ...unused])
+      const nobody = yield* runs(0, ["list", ...unused], { env })
+      assert.match(nobody.out, /^Nobody is there: .*another --prefix\?\n$/)
+      yield* runs(3, ["list", "--exit-code", ...unused])
+    })
+  )
+
   live(
     "steers a fleet that obeys, and whose trail has each deed once, with who did it",
     Effect.gen(function* () {

@@ -21,8 +21,15 @@ type Listed = Effect.Success<ReturnType<typeof Operator.list>>
 
 const listed = (store: SharedStore, opened: Opened) => asked(opened, () => Operator.list(store))
 
-const summary = ({ circuits, processes }: Listed): string =>
-  `${circuits.length === 0 ? "All circuits are closed" : `${plural(circuits.length, "circuit")} not closed`}; ${plural(processes, "process", "processes")} alive`
+/** A fleet with another prefix looks like this, too. */
+const isNothing = ({ circuits, processes }: Listed): boolean => circuits.length === 0 && processes === 0
+
+const summary = (all: Listed): string => {
+  const { circuits, processes } = all
+  if (isNothing(all))
+    return "Nobody is there: no process lives, and no circuit is kept. Has the store another --prefix?"
+  return `${circuits.length === 0 ? "All circuits are closed" : `${plural(circuits.length, "circuit")} not closed`}; ${plural(processes, "process", "processes")} alive`
+}
 
 const toText = (all: Listed, at: number): string =>
   [...(all.circuits.length === 0 ? [] : [toTable(all.circuits, at), ""]), summary(all)].join("\n")
@@ -33,7 +40,7 @@ export const list = Command.make(
   "list",
   {
     exitCode: Flag.Boolean("exit-code").pipe(
-      Flag.withDescription("End with 3 if a circuit is not closed"),
+      Flag.withDescription("End with 3 if a circuit is not closed, or nobody is there"),
       Flag.withDefault(false)
     )
   },
@@ -41,7 +48,9 @@ export const list = Command.make(
     Effect.gen(function* () {
       const all = yield* withStore(settings, listed)
       yield* answer(settings.json, toListData(all), toText(all, yield* Clock.currentTimeMillis))
-      if (exitCode && all.circuits.length > 0) yield* new Failure({ code: 3, message: summary(all) })
+      if (exitCode && (all.circuits.length > 0 || isNothing(all))) {
+        yield* new Failure({ code: 3, message: summary(all) })
+      }
     })
   )
 ).pipe(

@@ -1,3 +1,4 @@
+import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
 import * as CliConfig from "effect/cli/CliConfig"
@@ -26,13 +27,13 @@ const units: Readonly<Record<string, number>> = {
 /** A thousand years: what is later is no date any more, or no number that a store can keep. */
 const longest = 365_000 * 86_400_000
 
-/** `90s`, `1h30m`, `7d`, and whatever Effect takes for a duration: `30 seconds`. */
+/** `90s`, `1h30m`, `7d`, and whatever Effect takes for a duration, with a blank or without: `30 seconds`, `30seconds`. */
 export const parseMillis = (text: string): number | undefined => {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])\s*/gy)]
   const whole = parts.length > 0 && parts.map(([part]) => part).join("") === text
   const millis = whole
     ? parts.reduce((sum, [, n, unit = ""]) => sum + Number(n) * (units[unit] ?? 0), 0)
-    : toMillis(text)
+    : toMillis(text.replace(/^([\d.]+)(?=[a-z])/, "$1 "))
   return millis !== undefined && millis > 0 && millis <= longest ? millis : undefined
 }
 
@@ -90,7 +91,10 @@ export const root = Command.make("effect-fuse").pipe(
     ),
     prefix: Flag.String("prefix").pipe(
       Flag.withMetavar("TEXT"),
-      Flag.withDescription("What begins the keys of Redis (effect-fuse) or the names of tables (circuit_breaker)"),
+      Flag.withDescription(
+        "What begins the keys of Redis (effect-fuse) or the names of tables (circuit_breaker). Else EFFECT_FUSE_PREFIX"
+      ),
+      Flag.withFallbackConfig(Config.NonEmptyString("EFFECT_FUSE_PREFIX")),
       Flag.optional
     ),
     schema: Flag.String("schema").pipe(

@@ -108,11 +108,26 @@ type Given<O, Part extends string, Field extends string> = At<At<O, Part>, Field
 type OfBreaker<O> = Handles<Given<O, "breaker", "isFailure">> &
   Handles<Given<O, "breaker", "isIgnored">> &
   HandlesExit<Given<O, "breaker", "classify">>
-type OfOthers<O> = Handles<Given<O, "retry", "while">> & Handles<At<O, "fallback">>
+/** An open circuit is not tried again, whatever anybody says: nobody is asked about it. */
+type OfRetry<O> = Handles<Given<O, "retry", "while">> | CircuitOpen
+type OfFallback<O> = Handles<At<O, "fallback">>
+
+/** What a compiler shows of an option whose function does not take all errors that come to it. */
+type Untaken<Option extends string, E> = { readonly [Name in `${Option} must take this error, too`]: E }
 
 /** What comes in must be handled by those that look at it, and so must what is added on the way to them. */
 export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] extends [OfBreaker<O>]
-  ? [StandardErrors<O>] extends [OfOthers<O>]
-    ? OfBreaker<O> & OfOthers<O>
-    : never
-  : never
+  ? [StandardErrors<O>] extends [OfRetry<O>]
+    ? [StandardErrors<O>] extends [OfFallback<O>]
+      ? OfBreaker<O> & OfRetry<O> & OfFallback<O>
+      : Untaken<"fallback", Exclude<StandardErrors<O>, OfFallback<O>>>
+    : Untaken<"retry.while", Exclude<StandardErrors<O>, OfRetry<O>>>
+  : Untaken<"breaker", Exclude<Extract<StandardErrors<O>, Cause.TimeoutError>, OfBreaker<O>>>
+
+/** Fields that `Shape` has not, which are mistakes. */
+type Others<O, Shape> = O extends object ? { readonly [Name in Exclude<keyof O, keyof Shape>]: never } : O
+
+/** Options with no other fields than there are, at the top and in its parts. */
+export type Exactly<O, Shape, Parts extends { readonly [Part in keyof Shape]?: unknown }> = Others<O, Shape> & {
+  readonly [Part in keyof O & keyof Parts]?: Others<O[Part], Parts[Part]>
+}
