@@ -240,7 +240,14 @@ export const run = (
   if (names.length === 0) throw new RangeError(`Simulator.run: there must be a policy, got ${show(policies)}`)
   return play(calls, names, { timeout, seed }).pipe(
     Effect.map((all) => all.map((played) => internal.report(played, calls, outages, millis))),
-    Effect.provide(BreakerPolicy.layer({ breakers: policies }))
+    Effect.provide(BreakerPolicy.layer({ breakers: policies })),
+    // By the names that they were given here.
+    Effect.mapError(
+      ({ problems }) =>
+        new BreakerPolicy.PolicyError({
+          problems: problems.map(({ message, path }) => ({ message, path: path.replace(/^breakers\./, "") }))
+        })
+    )
   )
 }
 

@@ -6,6 +6,7 @@ import { type Replica, standsAt, trip, until, works } from "./support/redisFleet
 import { live } from "./support/redisLive.ts"
 import { redisProxy } from "./support/redisProxy.ts"
 import { client, freePort, redisServer } from "./support/redisServer.ts"
+import { capture, type Line } from "./support/verbs.ts"
 
 /** A process that connects by itself. */
 const connecting = (url: string, options: RedisStore.Options = {}) =>
@@ -64,6 +65,24 @@ describe("a program that connects by itself", () => {
       const one = yield* connecting(proxy.url)
       assert.strictEqual(yield* works(one), "ok")
       yield* one.end
+    }),
+    60_000
+  )
+
+  live(
+    "is told that a URL which is none will never do, and is protected all the same",
+    Effect.gen(function* () {
+      const lines: Array<Line> = []
+      const one = yield* capture(lines, connecting("localhost:6379"))
+      yield* until(
+        "told",
+        Effect.sync(() => lines.length > 0)
+      )
+      assert.strictEqual(yield* works(one), "ok")
+      assert.deepStrictEqual(
+        lines.map(({ level, message }) => `${level}: ${message.split(" Cause")[0]?.split("\n")[0]}`.slice(0, 90)),
+        ["Error: Redis cannot be used as it is configured: circuits stay each process's own."]
+      )
     }),
     60_000
   )

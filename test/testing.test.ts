@@ -93,7 +93,7 @@ describe("A test of circuits", () => {
         const { actual, expected, message } = yield* diedOf(CircuitTest.expectState("bank", "Closed"))
         assert.deepStrictEqual([actual, expected], ["Open", "Closed"])
         assert.match(message, /^Circuit "bank" should be Closed and is Open\n.*5 calls: 0 succeeded, 5 failed/)
-        assert.match(message, /1 openings; retry after 30s; .*\n.*Tripped: 5 failures in a row/)
+        assert.match(message, /1 opening; retry after 30s; .*\n.*Tripped: 5 failures in a row/)
         yield* CircuitBreaker.isolate("bank", { key: "eu" })
         yield* CircuitTest.expectState("bank", "Isolated", { key: "eu" })
         const other = yield* diedOf(CircuitTest.expectState("bank", "Open", { key: "eu" }))

@@ -1,4 +1,4 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -43,10 +43,14 @@ export const connecting = <E, R>(
       yield* closeSoon(over)
     })
     const report = (cause: Cause.Cause<E>) => {
+      // A client that cannot even be made, as of a URL that is none, is not tried again.
+      if (Cause.hasDies(cause)) {
+        return Effect.logError(`${what} cannot be used as it is configured: circuits stay each process's own.`, cause)
+      }
       const first = !reported
       reported = true
       return first
-        ? Effect.logWarning(`${what} is not there yet; circuits are each process's own until it is`, cause)
+        ? Effect.logWarning(`${what} is not there yet. Until it is, circuits are each process's own.`, cause)
         : Effect.void
     }
     const attempt = Effect.tapCause(

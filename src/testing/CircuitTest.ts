@@ -68,7 +68,7 @@ const describe = ({
   const { calls, failures, rejected, successes } = totals
   return [
     `${calls} calls: ${successes} succeeded, ${failures} failed, ${streak} in a row; ${inFlight} running; ${rejected} rejected`,
-    `${openings} openings; retry after ${Duration.format(retryAfter)}; by the word of the ${scope === "local" ? "process" : "fleet"}`,
+    `${openings} ${openings === 1 ? "opening" : "openings"}; retry after ${Duration.format(retryAfter)}; decided by ${scope === "local" ? "this process" : "the fleet"}`,
     ...(cause === undefined ? [] : [`${cause.why}: ${cause.detail}`])
   ]
     .map((line) => `  ${line}`)

@@ -50,6 +50,18 @@ const outageFlag = Flag.String("outage").pipe(
 const wrong = (error: unknown): Failure =>
   new Failure({ code: 1, message: error instanceof Error ? error.message : String(error) })
 
+/** The settings of a program are policies by name, too: over what holds for all of them. */
+const byName = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  const { breakers, default: common = {}, ...rest } = value
+  if (!isRecord(breakers) || Object.keys(rest).some((field) => field !== "names")) return value
+  return Object.fromEntries(
+    Object.entries(breakers).map(([name, one]) => [
+      name,
+      isRecord(one) && isRecord(common) ? { ...common, ...one } : one
+    ])
+  )
+}
+
 /** The policies of a file, by name; the library's own if none is given. */
 const readPolicies = (
   file: Option.Option<string>
@@ -62,9 +74,11 @@ const readPolicies = (
         (value) =>
           isRecord(value) && Object.keys(value).length > 0
             ? // What is not a policy is said by whoever decodes it.
-              Effect.succeed(value as Readonly<Record<string, BreakerPolicy.Input>>)
+              Effect.succeed(byName(value) as Readonly<Record<string, BreakerPolicy.Input>>)
             : Effect.fail(
-                wrong(`${fileLabel(path)}: expected policies by name, such as { "hasty": { "cooldown": "5 seconds" } }`)
+                wrong(
+                  `${fileLabel(path)}: expected policies by name, such as { "hasty": { "cooldown": "5 seconds" } }, or the settings of a program`
+                )
               )
       )
   })

@@ -47,7 +47,7 @@ const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unkn
 
 /** What names an error. Never the whole of it: it may hold a body or a password, and be large. */
 const summary = (error: unknown): string => {
-  if (error instanceof Error) return `${error.name}: ${error.message}`
+  if (error instanceof Error) return error.message === "" ? error.name : `${error.name}: ${error.message}`
   if (typeof error !== "object" || error === null) return String(error)
   const words = ["_tag", "name", "code", "status", "message"].flatMap((field) => {
     const value: unknown = Reflect.get(error, field)
