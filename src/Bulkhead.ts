@@ -149,8 +149,8 @@ export const make = (options: Options): Effect.Effect<Bulkhead> => Effect.sync((
  * @since 0.1.0
  */
 export const limit: {
-  (bulkhead: Bulkhead): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BulkheadFull.BulkheadFull, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, bulkhead: Bulkhead): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R>
+  (bulkhead: Bulkhead): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BulkheadFull.BulkheadFull, R>
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, bulkhead: Bulkhead): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> =>

@@ -158,6 +158,12 @@ type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
  * @since 0.1.0
  */
 export const protect: {
+  // Data first comes first: of a call that fits none, compilers tell what is wrong with the last.
+  <A, E, R, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    name: string,
+    options?: ProtectOptions<A, E, R2>
+  ): Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
   <E>(
     name: string,
     options: CircuitOptions & ReadsErrors<E>
@@ -174,11 +180,6 @@ export const protect: {
     name: string,
     options: ProtectOptions<A, E, R2>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
-  <A, E, R, R2 = never>(
-    self: Effect.Effect<A, E, R>,
-    name: string,
-    options?: ProtectOptions<A, E, R2>
-  ): Effect.Effect<A, E | CircuitOpen, R | R2 | BreakerStore>
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked when it is applied
 } = (...args: ReadonlyArray<any>): any => {
   if (Effect.isEffect(args[0])) return guard(args[0], subject("CircuitBreaker.protect", args[1], args[2]))

@@ -152,14 +152,14 @@ export const make = <M extends object>(
  */
 export const call: {
   <A, B, E, R, R2 = never>(
-    f: (member: A, name: string) => Effect.Effect<B, E, R>,
-    options?: Reading<B, E, R2>
-  ): (pool: CircuitPool<A>) => Effect.Effect<B, E | CircuitOpen, R | R2 | BreakerStore>
-  <A, B, E, R, R2 = never>(
     pool: CircuitPool<A>,
     f: (member: A, name: string) => Effect.Effect<B, E, R>,
     options?: Reading<B, E, R2>
   ): Effect.Effect<B, E | CircuitOpen, R | R2 | BreakerStore>
+  <A, B, E, R, R2 = never>(
+    f: (member: A, name: string) => Effect.Effect<B, E, R>,
+    options?: Reading<B, E, R2>
+  ): (pool: CircuitPool<A>) => Effect.Effect<B, E | CircuitOpen, R | R2 | BreakerStore>
 } = dual(
   (args) => typeof args[0] !== "function",
   (

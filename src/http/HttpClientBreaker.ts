@@ -135,6 +135,11 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
  * @since 0.1.0
  */
 export const protect: {
+  <E, R, R2 = never>(
+    self: HttpClient.HttpClient.With<E, R>,
+    name: string,
+    options?: Options<E, R2>
+  ): HttpClient.HttpClient.With<E | CircuitOpen, R | R2 | BreakerStore>
   (
     name: string,
     options?: Options<never> & { readonly classify?: undefined }
@@ -145,11 +150,6 @@ export const protect: {
   ): <E extends E0, R>(
     self: HttpClient.HttpClient.With<E, R>
   ) => HttpClient.HttpClient.With<E | CircuitOpen, R | R2 | BreakerStore>
-  <E, R, R2 = never>(
-    self: HttpClient.HttpClient.With<E, R>,
-    name: string,
-    options?: Options<E, R2>
-  ): HttpClient.HttpClient.With<E | CircuitOpen, R | R2 | BreakerStore>
 } = dual(
   (args) => HttpClient.isHttpClient(args[0]),
   (

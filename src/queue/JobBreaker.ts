@@ -114,13 +114,13 @@ const handingBack = (operation: string, options: HandBackOptions<unknown, unknow
  * @since 0.1.0
  */
 export const handBack: {
-  <A2, E2, R2>(
-    options: HandBackOptions<A2, E2, R2>
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | A2, E | E2, R | R2>
   <A, E, R, A2, E2, R2>(
     self: Effect.Effect<A, E, R>,
     options: HandBackOptions<A2, E2, R2>
   ): Effect.Effect<A | A2, E | E2, R | R2>
+  <A2, E2, R2>(
+    options: HandBackOptions<A2, E2, R2>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | A2, E | E2, R | R2>
 } = dual(
   2,
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
@@ -147,15 +147,15 @@ export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out
  * @since 0.1.0
  */
 export const protect: {
-  <A, E, A2, E2, R2, R3 = never>(
-    name: string,
-    options: Options<A, E, A2, E2, R2, R3>
-  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | A2, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
   <A, E, R, A2, E2, R2, R3 = never>(
     self: Effect.Effect<A, E, R>,
     name: string,
     options: Options<A, E, A2, E2, R2, R3>
   ): Effect.Effect<A | A2, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
+  <A, E, A2, E2, R2, R3 = never>(
+    name: string,
+    options: Options<A, E, A2, E2, R2, R3>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | A2, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types

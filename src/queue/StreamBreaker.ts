@@ -64,17 +64,17 @@ export interface Options<in A, in E, out R = never> extends ProtectOptions<A, E,
  * @since 0.1.0
  */
 export const mapEffect: {
-  <A, B, E2, R2, R3 = never>(
-    name: string,
-    f: (element: A, index: number) => Effect.Effect<B, E2, R2>,
-    options?: Options<B, E2, R3>
-  ): <E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<B, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
   <A, E, R, B, E2, R2, R3 = never>(
     self: Stream.Stream<A, E, R>,
     name: string,
     f: (element: A, index: number) => Effect.Effect<B, E2, R2>,
     options?: Options<B, E2, R3>
   ): Stream.Stream<B, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
+  <A, B, E2, R2, R3 = never>(
+    name: string,
+    f: (element: A, index: number) => Effect.Effect<B, E2, R2>,
+    options?: Options<B, E2, R3>
+  ): <E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<B, E | E2 | CircuitOpen, R | R2 | R3 | BreakerStore>
 } = dual(
   (args) => Stream.isStream(args[0]),
   (
