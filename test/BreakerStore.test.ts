@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Fiber, Layer, Schema, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { capture, type Line } from "./support/verbs.ts"
 
 type Needs = BreakerStore.BreakerStore | Scope.Scope
 
@@ -131,6 +132,19 @@ describe("a store that is full", () => {
       assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 8, evicted: 0, overflowed: 7 })
     }).pipe(withStore(5))
   )
+
+  it.effect("warns once that there is no room", () => {
+    const lines: Array<Line> = []
+    return Effect.gen(function* () {
+      yield* fill
+      for (const key of ["a", "b", "c"]) yield* fail(key)
+      const said = lines.filter(({ message }) => message.startsWith("There is room for 5 circuits"))
+      assert.deepStrictEqual(
+        said.map(({ level }) => level),
+        ["Warn"]
+      )
+    }).pipe(withStore(5), (self) => capture(lines, self))
+  })
 
   it.effect("gives keys circuits of their own again once there is room", () =>
     Effect.gen(function* () {

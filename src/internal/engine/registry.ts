@@ -1,4 +1,5 @@
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import { Policies } from "../../BreakerPolicy.ts"
 import { CurrentTenant } from "../currentTenant.ts"
 import type { Policy } from "../policy/policy.ts"
@@ -6,6 +7,7 @@ import { none } from "../policy/settings.ts"
 import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
+import { quietly } from "./logEvent.ts"
 import { watch } from "./move.ts"
 import type { Runtime } from "./runtime.ts"
 
@@ -28,6 +30,7 @@ export class Registry {
   /** Calls whose key found no room, or was too long. */
   overflowed = 0
   private readonly maxCircuits: number
+  private warned = false
   private readonly groups = new Map<string, NamedGroup>()
   private size = 0
   private bounds: ReadonlyArray<number> | undefined = undefined
@@ -191,10 +194,21 @@ export class Registry {
 
   private make(group: NamedGroup, key: string | undefined): LiveCircuit {
     if (key === undefined) return makeSingle(group)
-    if (key !== overflowKey && key.length <= maxKeyLength && this.hasRoom()) return this.keep(group, key)
+    if (key !== overflowKey && key.length <= maxKeyLength) {
+      if (this.hasRoom()) return this.keep(group, key)
+      this.warn()
+    }
     this.overflowed++
     group.overflow ??= new LiveCircuit(group, overflowKey)
     return group.overflow
+  }
+
+  /** What is shared by those without room protects none of them well: somebody should know, once. */
+  private warn(): void {
+    if (this.warned) return
+    this.warned = true
+    const line = `There is room for ${this.maxCircuits} circuits with keys, and none is idle: calls with other keys share one for each name`
+    this.runtime.background(quietly(Effect.logWarning(line)))
   }
 
   private keep(group: NamedGroup, key: string): LiveCircuit {
