@@ -1,4 +1,4 @@
-/** A second copy of a call that takes too long, and no more than so many calls a second: both outside and inside a breaker. */
+/** A second copy of a call that takes too long, and no more than so many calls a second: the one outside of a breaker, the other inside. */
 import { Effect, Fiber, Logger, pipe } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"

@@ -105,7 +105,7 @@ export const layer = (
   name: string,
   options?: { readonly policy?: BreakerPolicy.Input | undefined }
 ): Layer.Layer<Effects.CircuitBreaker, never, BreakerStore> => {
-  const named = subject("EffectCircuitBreaker.layer", name, options)
+  const named = subject("EffectCircuitBreaker.layer", name, options, ["policy"])
   return Layer.effect(
     Effects.CircuitBreaker,
     Effect.gen(function* () {

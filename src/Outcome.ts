@@ -92,6 +92,9 @@ export const failure = (options?: {
   readonly detail?: string | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
+  if (typeof options !== "object" || options === null) {
+    throw new RangeError(`Outcome.failure: expected an object with weight, retryAfter, detail, got ${show(options)}`)
+  }
   for (const name in options) {
     if (name !== "weight" && name !== "retryAfter" && name !== "detail") {
       throw new RangeError(`Outcome.failure: ${name}: unknown field; expected one of weight, retryAfter, detail`)

@@ -84,6 +84,10 @@ const noHints: ReadonlyArray<readonly [unknown, string]> = [
   [Duration.seconds(-1), ""]
 ]
 
+it.each([null, 5, "429"])("%o for its options is refused", (options) => {
+  assert.throws(() => Outcome.failure(options as never), RangeError, "Outcome.failure: expected an object with weight")
+})
+
 it.each(noHints)("a hint of %o is refused by name", (retryAfter, said) => {
   assert.throws(
     () => Outcome.failure({ retryAfter: retryAfter as Duration.Input }),

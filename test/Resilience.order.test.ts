@@ -97,10 +97,19 @@ describe("The attempt that opens the circuit", () => {
     })
   }
 
-  scenario("is the last for a retry that knows the circuit by its budget", quick, function* () {
+  scenario("takes no delay from a retry that stands inside of the breaker, or around another", quick, function* () {
     const api = failing()
-    const all = pipeline(breaker("api", { policy: once }), retry({ times: 3, schedule: each, budget: "api" }))
-    assert.deepStrictEqual(yield* ended(all(api.call)), ["CircuitOpen", 5])
+    const again = retry({ times: 3, schedule: each, budget: "api" })
+    yield* CircuitBreaker.open("api", { for: "1 hour" })
+    assert.deepStrictEqual([...(yield* ended(pipeline(again, breaker("other"))(api.call))), api.runs], ["boom", 15, 4])
+  })
+
+  scenario("is not the last where a health check may close the circuit before", quick, function* () {
+    const api = failing()
+    const probe = { check: Effect.void, schedule: "1 second" } as const
+    const policy = { ...once, cooldown: "10 minutes", probe } as const
+    const resilient = standard("api", { timeout: false, breaker: { policy }, retry: { times: 3, schedule: each } })
+    assert.deepStrictEqual([...(yield* ended(resilient(api.call))), api.runs], ["boom", 15, 4])
   })
 })
 

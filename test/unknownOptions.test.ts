@@ -58,6 +58,10 @@ describe("An option that there is not is named, and not passed over", () => {
     assert.throws(call, /isFailur: unknown field/)
   })
 
+  it("by EffectCircuitBreaker.layer, whose callers say what is theirs", () => {
+    assert.throws(() => EffectCircuitBreaker.layer("api", { key: "b" } as object), /key: unknown field/)
+  })
+
   it("by CircuitPool.call, whose circuits are those of the pool", () => {
     assert.throws(() => CircuitPool.call(pool, () => Effect.void, { key: "b" } as object), /key: unknown field/)
   })

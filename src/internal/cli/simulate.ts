@@ -50,15 +50,16 @@ const outageFlag = Flag.String("outage").pipe(
 const wrong = (error: unknown): Failure =>
   new Failure({ code: 1, message: error instanceof Error ? error.message : String(error) })
 
-/** The settings of a program are policies by name, too: over what holds for all of them. */
+/**
+ * The settings of a program are policies by name, too: over what holds for all of them, but for what they depend on, of which
+ * there is nothing here.
+ */
 const byName = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
-  const { breakers, default: common = {}, ...rest } = value
+  const { breakers, default: given = {}, ...rest } = value
+  const { dependsOn: _, ...common } = isRecord(given) ? given : { default: given }
   if (!isRecord(breakers) || Object.keys(rest).some((field) => field !== "names")) return value
   return Object.fromEntries(
-    Object.entries(breakers).map(([name, one]) => [
-      name,
-      isRecord(one) && isRecord(common) ? { ...common, ...one } : one
-    ])
+    Object.entries(breakers).map(([name, one]) => [name, isRecord(one) ? { ...common, ...one } : one])
   )
 }
 
@@ -71,15 +72,17 @@ const readPolicies = (
     onSome: (path) =>
       Effect.flatMap(
         inFile(path, (): unknown => JSON.parse(readFileSync(path, "utf8"))),
-        (value) =>
-          isRecord(value) && Object.keys(value).length > 0
+        (value) => {
+          const policies = isRecord(value) ? byName(value) : {}
+          return Object.keys(policies).length > 0
             ? // What is not a policy is said by whoever decodes it.
-              Effect.succeed(byName(value) as Readonly<Record<string, BreakerPolicy.Input>>)
+              Effect.succeed(policies as Readonly<Record<string, BreakerPolicy.Input>>)
             : Effect.fail(
                 wrong(
                   `${fileLabel(path)}: expected policies by name, such as { "hasty": { "cooldown": "5 seconds" } }, or the settings of a program`
                 )
               )
+        }
       )
   })
 

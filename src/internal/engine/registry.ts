@@ -183,7 +183,7 @@ export class Registry {
     for (const circuit of group.circuits()) {
       if (circuit.share === undefined) continue
       this.adopt(circuit, group.policy)
-      this.runtime.sharing?.kept(circuit)
+      this.runtime.sharing?.disowned(circuit)
     }
   }
 
@@ -207,7 +207,7 @@ export class Registry {
   private warn(): void {
     if (this.warned) return
     this.warned = true
-    const line = `There is room for ${this.maxCircuits} circuits with keys, and none is idle: calls with other keys share one for each name`
+    const line = `There is room for ${this.maxCircuits} circuits with keys, and no idle one was found: calls with other keys share one for each name`
     this.runtime.background(quietly(Effect.logWarning(line)))
   }
 

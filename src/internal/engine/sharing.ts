@@ -38,8 +38,8 @@ export interface Sharing {
   /** The name of this process, if what a person does to this circuit in it is for all. */
   readonly speaksFor: (circuit: LiveCircuit) => string | undefined
   readonly steer: (circuit: LiveCircuit, deed: Unheard) => Effect.Effect<void>
-  /** The first call says that its policy keeps it to each process: until then it was taken for one of the fleet's. */
-  readonly kept: (circuit: LiveCircuit) => void
+  /** The first call says that its policy has it apart from the fleet: until then it was taken for one of the fleet's. */
+  readonly disowned: (circuit: LiveCircuit) => void
   /** It is no longer kept. */
   readonly forgotten: (circuit: LiveCircuit) => void
 }

@@ -113,7 +113,7 @@ end
 if ARGV[4] == '1' then redis.call('ZADD', listed, ending, ARGV[5]) else redis.call('ZREM', listed, ARGV[5]) end
 local last = redis.call('ZREVRANGE', listed, 0, 0, 'WITHSCORES')[2]
 -- An end that no date can be is none.
-if last and tonumber(last) > 8.64e15 then redis.call('PERSIST', listed) elseif last then redis.call('PEXPIREAT', listed, full(last)) end
+if last == 'inf' or (last and tonumber(last) > 8.64e15) then redis.call('PERSIST', listed) elseif last then redis.call('PEXPIREAT', listed, full(last)) end
 announce(ARGV[6], ARGV[7], era)
 return { 1, { era, ARGV[2], '0' } }
 `)

@@ -43,7 +43,7 @@ export const share = (
       speaksFor: (circuit) => deeds.speaksFor(circuit),
       steer: (circuit, deed) => deeds.steer(circuit, deed),
       // Done at once: the call that is the first must not be rejected by what concerns others.
-      kept: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
+      disowned: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
       forgotten: (circuit) => ground.forget(circuit)
     } satisfies Sharing
     return repair.run

@@ -52,6 +52,16 @@ const plus = (a: Totals, b: Totals, times = 1): Totals => ({
   passed: a.passed + times * b.passed
 })
 
+const most = (a: Totals, b: Totals): Totals => ({
+  calls: Math.max(a.calls, b.calls),
+  successes: Math.max(a.successes, b.successes),
+  failures: Math.max(a.failures, b.failures),
+  ignored: Math.max(a.ignored, b.ignored),
+  slow: Math.max(a.slow, b.slow),
+  rejected: Math.max(a.rejected, b.rejected),
+  passed: Math.max(a.passed, b.passed)
+})
+
 const sumOf = (all: ReadonlyArray<Totals>): Totals => all.reduce((sum, one) => plus(sum, one), nothing)
 
 const noHooks = { update: () => {}, modify: () => {} }
@@ -66,6 +76,8 @@ export class Series {
   /** What takes each subject's series away again. */
   private readonly subjects = new Map<string, ReadonlyArray<Metric.Registration>>()
   private readonly own: Array<Metric.Registration> = []
+  /** What the others have been said to have counted. */
+  private most = nothing
 
   constructor(registry: Registry, context: Context.Context<never>, shown: Shown) {
     this.registry = registry
@@ -148,10 +160,14 @@ export class Series {
     )
   }
 
-  /** All that was counted but for what is shown by its key: circuits that are forgotten take nothing from it. */
+  /**
+   * All that was counted but for what is shown by its key: circuits that are forgotten take nothing from it. Nor does one that
+   * gets series of its own, as a counter that became less would be taken for one that began anew.
+   */
   private othersByKey(): Totals {
     const all = sumOf([...this.registry.named()].map((group) => group.totals()))
-    return plus(all, sumOf(this.keyed(true)), -1)
+    this.most = most(this.most, plus(all, sumOf(this.keyed(true)), -1))
+    return this.most
   }
 
   /** What is known of each circuit. */

@@ -5,7 +5,6 @@ import * as Schema from "effect/Schema"
 import * as Backoff from "../../Backoff.ts"
 import { isCircuitOpen } from "../../CircuitOpen.ts"
 import { type Allowance, Budget } from "../engine/budget.ts"
-import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { effective, waitOf } from "../engine/standing.ts"
 import {
   countOrZero,
@@ -59,35 +58,34 @@ export const budgetOf = (operation: string, input: unknown): BudgetOf | undefine
   return { name, key, share, floor, overMillis: over }
 }
 
-/** Which circuit a call passes: what it declares of it, where that is known, or what it is called. */
-type Passes = Pick<BudgetOf, "name" | "key" | "subject">
-
-/** Does something with the circuit that the fiber means. */
-const withCircuit = <A>(of: Passes, f: (circuit: LiveCircuit, now: number) => A): Effect.Effect<A> =>
+/** Does something with the budget of the circuit that the fiber means. */
+const withBudget = <A>(of: BudgetOf, f: (budget: Budget, now: number) => A): Effect.Effect<A> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit =
       of.subject === undefined
         ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
         : locate(fiber, registry, of.subject)
-    return Effect.succeed(f(circuit, registry.runtime.time.now()))
-  })
-
-const withBudget = <A>(of: BudgetOf, f: (budget: Budget, now: number) => A): Effect.Effect<A> =>
-  withCircuit(of, (circuit, now) => {
     circuit.budget ??= new Budget(of.overMillis)
-    return f(circuit.budget, now)
+    return Effect.succeed(f(circuit.budget, registry.runtime.time.now()))
   })
 
-/** Who would be rejected after the delay is told so now: it may be the attempt itself that has opened the circuit. */
+/**
+ * Who would be rejected after the delay is told so now: it may be the attempt itself that has opened the circuit. One with a
+ * health check of its own may be closed before its cooldown is over.
+ */
 const withoutVain =
-  (of: Passes) =>
+  (subject: Subject) =>
   ({ duration }: { readonly duration: Duration.Duration }): Effect.Effect<Duration.Duration> =>
-    withCircuit(of, (circuit, now) => {
-      const { enabled, mode } = circuit.policy
+    Effect.withFiber((fiber) => {
+      const registry = registryOf(fiber)
+      const circuit = locate(fiber, registry, subject)
+      const now = registry.runtime.time.now()
+      const { enabled, mode, probe } = circuit.policy
       const { _tag } = effective(circuit, now)
       const rejects = (_tag === "Open" || _tag === "Isolated") && mode === "enforce" && enabled === true
-      return rejects && waitOf(circuit, now) > Duration.toMillis(duration) ? Duration.zero : duration
+      const vain = rejects && probe === undefined && waitOf(circuit, now) > Duration.toMillis(duration)
+      return Effect.succeed(vain ? Duration.zero : duration)
     })
 
 /** Counts a call that may be made again. */
@@ -139,8 +137,8 @@ export const retrying = (operation: string, options: unknown, subject?: Subject)
       return may && budget !== undefined ? mayRepeat(budget) : Effect.succeed(may)
     })
   )
-  const passes = subject === undefined ? budget : { name: subject.name, key: subject.key, subject }
-  const soon = passes === undefined ? policy : Schedule.modifyDelay(policy, withoutVain(passes))
+  // Only where the circuit is known to be inside: one that is merely named may be passed by nobody.
+  const soon = subject === undefined ? policy : Schedule.modifyDelay(policy, withoutVain(subject))
   const counted = budget === undefined ? undefined : spend(budget)
   /** A call that succeeds at once pays for no schedule. */
   const retried = (call: AnyEffect): AnyEffect =>

@@ -139,7 +139,7 @@ export const opened = (database: Database, { limit, within }: Window): Asked<Ope
   const { now, sql } = database
   return Effect.map(
     database.rows(sql`SELECT MIN(circuit) AS circuit, MIN(circuit_key) AS circuit_key, COUNT(*) AS times, MAX(at) AS last
-      FROM ${database.table("_events")} WHERE to_state = 'Open' AND at >= ${now} - ${database.big(within)}
+      FROM ${database.table("_events")} WHERE to_state = 'Open' AND from_state <> 'Open' AND at >= ${now} - ${database.big(within)}
       GROUP BY circuit_id ORDER BY times DESC, last DESC LIMIT ${sql.literal(String(limit))}`),
     (rows) =>
       rows.map((row) => ({
