@@ -1,106 +1,40 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Logger, Scope } from "effect"
-import { SqlClient, SqlError } from "effect/sql"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { Effect, Exit, Layer } from "effect"
+import { BreakerStore, CircuitBreaker } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
-import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { afterAll, beforeAll } from "vitest"
-import { client, postgresServer, postgresUrl } from "./support/postgresServer.ts"
+import { audited, written } from "./support/audited.ts"
+import { databases, on } from "./support/databases.ts"
+import { until } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+import { say } from "./support/sqlFleet.ts"
 import { sqlite } from "./support/sqlite.ts"
 import { play, succeed } from "./support/verbs.ts"
+import { wild } from "./support/wild.ts"
 
-const scope = Effect.runSync(Scope.make())
-const folder = mkdtempSync(join(tmpdir(), "audit-"))
-let url = ""
-beforeAll(async () => {
-  url = await Effect.runPromise(Scope.provide(postgresUrl, scope))
-}, 180_000)
-afterAll(async () => {
-  await Effect.runPromise(Scope.close(scope, Exit.void))
-  rmSync(folder, { recursive: true, force: true })
-})
-
-let place = 0
-/** Tables of a test's own. */
-const prefix = () => `audit_${process.pid}_${++place}`
-
-const databases = {
-  PostgreSQL: () => client(url),
-  SQLite: () => sqlite(join(folder, "audit.db"))
-}
-
-const policies = Layer.orDie(
-  BreakerPolicy.layer({ default: { trip: Trip.failures({ atLeast: 2, of: 10 }), cooldown: "100 millis" } })
-)
-
-const breakers = Layer.mergeAll(BreakerStore.layerMemory, policies, Logger.layer([]))
-
-const audited = (options: AuditTrail.Options, store: Layer.Layer<BreakerStore.BreakerStore, never, never> = breakers) =>
-  Layer.orDie(AuditTrail.layer({ flushInterval: 0, ...options })).pipe(Layer.provideMerge(store))
-
-const until = <E, R>(what: string, fact: Effect.Effect<boolean, E, R>) =>
-  Effect.gen(function* () {
-    for (let i = 0; i < 1_000; i++) {
-      if (yield* fact) return
-      yield* Effect.sleep(20)
-    }
-    assert.fail(`in vain: ${what}`)
-  })
-
-/** Three processes that share circuits and have one trail. */
-const fleet = (sql: Layer.Layer<SqlClient.SqlClient>) =>
-  Effect.gen(function* () {
-    const shared = yield* SharedStore.makeMemory
-    const options = { prefix: prefix() }
-    const store = (process: string) =>
-      Layer.orDie(BreakerStore.layerShared(shared, { process, syncInterval: "100 millis" }))
-    const processes = yield* Effect.forEach(["a", "b", "c"], (process) => {
-      const circuits = Layer.mergeAll(store(process), policies, Logger.layer([]))
-      return Layer.build(Layer.fresh(Layer.provideMerge(audited({ ...options, process }, circuits as never), sql)))
-    })
-    return { shared, processes }
-  })
-
-type Process = Effect.Success<ReturnType<typeof fleet>>["processes"][number]
-
-const allAre = (processes: ReadonlyArray<Process>, state: string) =>
-  Effect.forEach(processes, (one) =>
-    until(
-      state,
-      Effect.map(Effect.provideContext(CircuitBreaker.state("api"), one), (now) => now === state)
-    )
-  )
-
-const written = (n: number) =>
+/** Calls until one is answered. */
+const recovers = (at: Parameters<typeof succeed>[0]) =>
   until(
-    `${n} written`,
-    Effect.map(AuditTrail.stats, (stats) => stats.written >= n && stats.pending === 0)
+    "it recovered",
+    Effect.map(succeed(at), (exit) => exit._tag === "Success")
   )
 
-describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => {
-  const live = <A, E>(
+describe.each(databases)("a trail in %s", (database) => {
+  const { place } = on(database)
+  const trail = <A, E>(
     name: string,
-    test: Effect.Effect<A, E, AuditTrail.AuditTrail | BreakerStore.BreakerStore | SqlClient.SqlClient>,
-    options: AuditTrail.Options = {}
+    test: Effect.Effect<A, E, AuditTrail.AuditTrail | BreakerStore.BreakerStore>,
+    options?: AuditTrail.Options
   ) =>
-    it.live(
+    live(
       name,
-      () =>
-        Effect.suspend(() =>
-          test.pipe(
-            Effect.provide(
-              Layer.provideMerge(audited({ prefix: prefix(), ...options }), Layer.fresh(databases[database]()))
-            )
-          )
-        ),
-      60_000
+      Effect.gen(function* () {
+        const { open } = yield* place
+        yield* Effect.provideContext(test, yield* audited(yield* open, options))
+      })
     )
 
-  live(
+  trail(
     "has what happened, why, by whom, and what was counted",
     Effect.gen(function* () {
       yield* play("SSFF", { key: "eu" })
@@ -118,12 +52,12 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
         detail: "2 failures in the last 10 calls (limit 2)",
         actor: undefined,
         scope: "local",
-        process: "checkout",
+        process: "checkout 🧾",
         mode: "enforce",
         openings: 1,
         retryAfterMillis: 100,
         counts: { calls: 4, failures: 2, slow: 0, streak: 2 },
-        metadata: { version: 3 }
+        metadata: { version: 3, region: "Zürich 🏔" }
       })
       const [released, isolated] = yield* AuditTrail.history("mail")
       assert.deepInclude(isolated, { to: "Isolated", detail: "migration", actor: "ann", retryAfterMillis: undefined })
@@ -131,16 +65,15 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
       assert.isNumber(released?.lastedMillis)
       assert.isNumber(released?.downMillis)
     }),
-    { process: "checkout", metadata: { version: 3 } }
+    { process: "checkout 🧾", metadata: { version: 3, region: "Zürich 🏔" } }
   )
 
-  live(
+  trail(
     "answers what is open, failing and forced now",
     Effect.gen(function* () {
       yield* play("FF")
       yield* play("FF", { name: "recovered" })
-      yield* Effect.sleep("120 millis")
-      yield* succeed({ name: "recovered" })
+      yield* recovers({ name: "recovered" })
       yield* CircuitBreaker.isolate("mail", { reason: "drill", actor: "ann" })
       yield* written(5)
       const names = (list: ReadonlyArray<AuditTrail.Standing>) =>
@@ -158,43 +91,48 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
     })
   )
 
-  live(
+  trail(
     "answers what opened how often, per day, for how long, and how soon it was back",
     Effect.gen(function* () {
-      for (let i = 0; i < 2; i++) {
-        yield* play("FF", { key: "a" })
-        yield* Effect.sleep("120 millis")
-        yield* succeed({ key: "a" })
-        yield* CircuitBreaker.reset("api", { key: "a" })
+      for (const key of ["a", "a", "A"]) {
+        yield* play("FF", { key })
+        yield* recovers({ key })
+        yield* CircuitBreaker.reset("api", { key })
       }
-      yield* play("FF", { key: "b" })
-      yield* written(9)
+      yield* play("FF", { name: "api " })
+      yield* written(13)
       const opened = yield* AuditTrail.openedWithin({ within: "1 hour" })
-      assert.deepStrictEqual(
-        opened.map(({ circuit, key, times }) => [circuit, key, times]),
-        [
-          ["api", "a", 2],
-          ["api", "b", 1]
-        ]
-      )
+      assert.deepStrictEqual(opened.map(({ circuit, key, times }) => `${circuit}/${key} ${times}`).sort(), [
+        "api /undefined 1",
+        "api/A 1",
+        "api/a 2"
+      ])
+      assert.strictEqual(opened[0]?.times, 2)
       const days = yield* AuditTrail.transitionsPerDay()
-      assert.deepInclude(
-        days.map(({ to, transitions }) => [to, transitions]),
-        ["Open", 3]
-      )
-      assert.match(days[0]?.day ?? "", /^\d{4}-\d\d-\d\d$/)
+      const openings = days.filter(({ to }) => to === "Open").reduce((sum, { transitions }) => sum + transitions, 0)
+      assert.strictEqual(openings, 4)
+      for (const { day } of days) {
+        assert.include(
+          [0, 1].map((ago) => new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10)),
+          day
+        )
+      }
       const longest = yield* AuditTrail.longestOpenings()
-      assert.strictEqual(longest.length, 2)
+      assert.strictEqual(longest.length, 3)
       assert.isAtLeast(longest[0]?.downMillis ?? 0, longest[1]?.downMillis ?? 0)
+      assert.isAtLeast(longest[1]?.downMillis ?? 0, longest[2]?.downMillis ?? 0)
       const { meanMillis, recoveries } = yield* AuditTrail.timeToRecover()
-      assert.strictEqual(recoveries, 2)
+      assert.strictEqual(recoveries, 3)
       assert.isAtLeast(meanMillis ?? 0, 90)
-      assert.strictEqual((yield* AuditTrail.timeToRecover({ name: "other" })).recoveries, 0)
+      assert.strictEqual((yield* AuditTrail.timeToRecover({ name: "api" })).recoveries, 3)
+      for (const name of ["API", "api ", "api  ", "other"]) {
+        assert.strictEqual((yield* AuditTrail.timeToRecover({ name })).recoveries, 0, JSON.stringify(name))
+      }
       assert.deepStrictEqual(yield* AuditTrail.openedWithin({ within: 1 }), [])
     })
   )
 
-  live(
+  trail(
     "goes back page by page",
     Effect.gen(function* () {
       for (let i = 0; i < 5; i++) {
@@ -211,7 +149,7 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
     })
   )
 
-  live(
+  trail(
     "goes back line by line, without loss, where many are of one moment, of one circuit and of all",
     Effect.gen(function* () {
       for (let i = 0; i < 20; i++) yield* CircuitBreaker.isolate(i % 2 === 0 ? "even" : "odd", { reason: `${i}` })
@@ -238,23 +176,29 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
   live(
     "is pruned in batches, and keeps what is not old",
     Effect.gen(function* () {
-      for (let i = 0; i < 25; i++) yield* CircuitBreaker.isolate("api", { key: `${i}` })
-      yield* CircuitBreaker.reset("old")
-      yield* CircuitBreaker.isolate("api", { key: "0" })
-      yield* AuditTrail.flush
-      yield* Effect.sleep("300 millis")
-      yield* CircuitBreaker.isolate("young")
-      yield* AuditTrail.flush
-      const n = yield* AuditTrail.prune({ olderThan: "250 millis", batch: 10 })
-      assert.isAtLeast(n, 26)
-      assert.deepStrictEqual(yield* AuditTrail.history("api", { key: "3" }), [])
-      assert.strictEqual((yield* AuditTrail.history("young")).length, 1)
-      assert.strictEqual((yield* AuditTrail.forced).length, 26, "what is forced is known, however old")
-      assert.strictEqual(yield* AuditTrail.prune({ olderThan: "1 hour" }), 0)
+      const { open } = yield* place
+      const sql = yield* open
+      yield* Effect.gen(function* () {
+        for (let i = 0; i < 25; i++) yield* CircuitBreaker.isolate("api", { key: `${i}` })
+        yield* CircuitBreaker.isolate("old")
+        yield* CircuitBreaker.release("old")
+        yield* AuditTrail.flush
+        assert.strictEqual(yield* AuditTrail.prune({ olderThan: "1 hour" }), 0)
+        yield* say(sql, "UPDATE audit_events SET at = at - 7200000")
+        yield* say(sql, "UPDATE audit_states SET since = since - 7200000")
+        yield* CircuitBreaker.isolate("young")
+        yield* AuditTrail.flush
+        const n = yield* AuditTrail.prune({ olderThan: "1 hour", batch: 10 })
+        assert.strictEqual(n, 28, "27 lines, and one circuit that is closed")
+        assert.deepStrictEqual(yield* AuditTrail.history("api", { key: "3" }), [])
+        assert.strictEqual((yield* AuditTrail.history("young")).length, 1)
+        assert.strictEqual((yield* AuditTrail.forced).length, 26, "what is forced is known, however old")
+        assert.strictEqual(yield* AuditTrail.prune({ olderThan: "1 hour" }), 0)
+      }).pipe((test) => Effect.flatMap(audited(sql), (context) => Effect.provideContext(test, context)))
     })
   )
 
-  live(
+  trail(
     "forgets what a process had open for itself and never took back, once it is old",
     Effect.gen(function* () {
       yield* CircuitBreaker.open("bank")
@@ -271,40 +215,42 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
     })
   )
 
-  live(
+  trail(
     "has what was counted, over time",
     Effect.gen(function* () {
       yield* play("SSF", { key: "a" })
       yield* succeed({ key: "b" })
-      yield* Snapshots.take({ process: "checkout" })
+      yield* Snapshots.take({ process: "checkout 🧾" })
       yield* play("F", { key: "a" })
       yield* CircuitBreaker.isolate("o'ther\n\ud800")
       yield* Effect.sleep(5)
-      yield* Snapshots.take({ process: "checkout" })
+      yield* Snapshots.take({ process: "checkout 🧾" })
       const series = yield* Snapshots.series("api", { within: "1 hour" })
       assert.deepStrictEqual(
-        series.map(({ calls, circuits, failures, healthy, process, state, successes }) => [
+        series.map(({ calls, circuits, failureRate, failures, healthy, process, state, successes }) => [
           calls,
           successes,
           failures,
+          failureRate,
           circuits,
           healthy,
           state,
           process
         ]),
         [
-          [4, 3, 1, 2, 2, "Closed", "checkout"],
-          [5, 3, 2, 2, 1, "Open", "checkout"]
+          [4, 3, 1, 1 / 3 / 2, 2, 2, "Closed", "checkout 🧾"],
+          [5, 3, 2, 0.5, 2, 1, "Open", "checkout 🧾"]
         ]
       )
       assert.strictEqual((yield* Snapshots.series("o'ther\n\ud800")).length, 1)
+      for (const name of ["API", "api ", "o'ther"]) assert.deepStrictEqual(yield* Snapshots.series(name), [])
       yield* Effect.sleep(20)
       assert.isAtLeast(yield* AuditTrail.prune({ olderThan: "10 millis" }), 3)
       assert.deepStrictEqual(yield* Snapshots.series("api"), [])
     })
   )
 
-  live(
+  trail(
     "has it again and again, where a layer says so",
     Effect.gen(function* () {
       yield* succeed()
@@ -318,18 +264,33 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
     })
   )
 
-  live(
-    "has any name, key and reason as it was",
+  trail(
+    "has any name, key, reason and actor as it was, and no two of them are one",
     Effect.gen(function* () {
-      const wild = `o'Brien "x"; DROP TABLE\n${"k".repeat(400)} ключ 🔑`
-      yield* CircuitBreaker.isolate(wild, { key: wild, reason: wild, actor: wild })
+      for (const name of wild) {
+        yield* CircuitBreaker.isolate(name, { reason: name, actor: name })
+        yield* CircuitBreaker.isolate("any", { key: name, reason: `key ${name}` })
+        yield* CircuitBreaker.isolate(`of ${name}`, { key: name, reason: name, actor: name })
+      }
       yield* AuditTrail.flush
-      const [entry] = yield* AuditTrail.history(wild, { key: wild })
-      assert.deepInclude(entry, { circuit: wild, key: wild, actor: wild })
+      for (const name of wild) {
+        // Not every database has the one letter, and none half of another.
+        const kept = name.replace("\u0000", "\\u0000").replace("\ud800", "\ufffd")
+        const [entry, ...others] = yield* AuditTrail.history(name)
+        assert.deepStrictEqual(others, [])
+        assert.deepInclude(entry, { circuit: kept, key: undefined, detail: kept, actor: kept })
+        const [ofKey, ...ofOthers] = yield* AuditTrail.history("any", { key: name })
+        assert.deepStrictEqual(ofOthers, [])
+        assert.deepInclude(ofKey, { circuit: "any", key: kept, detail: `key ${kept}` })
+        const [both] = yield* AuditTrail.history(`of ${name}`, { key: name })
+        assert.deepInclude(both, { circuit: `of ${kept}`, key: kept, detail: kept, actor: kept })
+      }
+      assert.strictEqual((yield* AuditTrail.forced).length, 3 * wild.length)
+      assert.deepStrictEqual(yield* AuditTrail.history("aPI"), [])
     })
   )
 
-  live(
+  trail(
     "is not kept from being written by a letter that the database has not",
     Effect.gen(function* () {
       const nul = "a\u0000b"
@@ -344,207 +305,23 @@ describe.each(["PostgreSQL", "SQLite"] as const)("a trail in %s", (database) => 
       assert.strictEqual((yield* AuditTrail.timeToRecover({ name: nul })).recoveries, 0)
     })
   )
+
+  live(
+    "is read by a program that writes none, and makes its tables where that may",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = Layer.succeedContext(yield* open)
+      const options = { prefix: "audit" }
+      const reader = (more: AuditTrail.ReaderOptions) =>
+        Layer.provide(AuditTrail.layerReader({ ...options, ...more }), sql)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Layer.build(reader({ migrate: false })))))
+      yield* Effect.provide(SqlStore.migrate(options), sql)
+      assert.deepStrictEqual(yield* Effect.provide(AuditTrail.openNow, reader({ migrate: false })), [])
+    })
+  )
 })
 
 describe("a trail", () => {
-  const onPostgres = <A, E>(test: (sql: Layer.Layer<SqlClient.SqlClient>) => Effect.Effect<A, E, Scope.Scope>) =>
-    Effect.scoped(Effect.suspend(() => test(Layer.fresh(client(url)))))
-
-  it.live(
-    "loses none of ten thousand transitions, and none is there twice",
-    () =>
-      onPostgres((sql) =>
-        Effect.gen(function* () {
-          const n = 5_000
-          for (let i = 0; i < n; i++) {
-            yield* CircuitBreaker.isolate("api", { key: `${i % 500}` })
-            yield* CircuitBreaker.release("api", { key: `${i % 500}` })
-          }
-          yield* written(2 * n)
-          assert.deepInclude(yield* AuditTrail.stats, { written: 2 * n, dropped: 0 })
-          const days = yield* AuditTrail.transitionsPerDay()
-          assert.strictEqual(
-            days.reduce((sum, { transitions }) => sum + transitions, 0),
-            2 * n
-          )
-        }).pipe(Effect.provide(Layer.provideMerge(audited({ prefix: prefix() }), sql)))
-      ),
-    60_000
-  )
-
-  it.live(
-    "is written when the database comes, and when it is back, each line once",
-    () =>
-      Effect.gen(function* () {
-        const server = yield* postgresServer
-        yield* server.kill
-        const options = { prefix: prefix() }
-        yield* Effect.gen(function* () {
-          for (let i = 0; i < 3; i++) yield* CircuitBreaker.isolate("api", { key: `before ${i}` })
-          yield* Effect.sleep("200 millis")
-          assert.deepStrictEqual(yield* AuditTrail.stats, { written: 0, pending: 3, dropped: 0 })
-          yield* server.start
-          yield* written(3)
-          yield* server.kill
-          for (let i = 0; i < 3; i++) yield* CircuitBreaker.isolate("api", { key: `between ${i}` })
-          assert.strictEqual((yield* succeed({ name: "unharmed" }))._tag, "Success")
-          yield* Effect.sleep("200 millis")
-          yield* server.start
-          yield* written(6)
-          assert.strictEqual((yield* AuditTrail.forced).length, 6)
-          const days = yield* AuditTrail.transitionsPerDay()
-          assert.strictEqual(
-            days.reduce((sum, { transitions }) => sum + transitions, 0),
-            6
-          )
-        }).pipe(Effect.provide(Layer.provideMerge(audited(options), client(server.url))))
-      }).pipe(Effect.scoped),
-    60_000
-  )
-
-  it.live(
-    "is the same when answers get lost: what was written is not written again",
-    () =>
-      onPostgres((sql) =>
-        Effect.gen(function* () {
-          const inner = yield* SqlClient.SqlClient
-          let lost = 0
-          // Commits, and then says that it failed.
-          const deaf: SqlClient.SqlClient = Object.assign(
-            (...args: Parameters<SqlClient.SqlClient>) =>
-              (inner as unknown as (...args: ReadonlyArray<unknown>) => never)(...args),
-            inner,
-            {
-              withTransaction: (effect: Effect.Effect<unknown, unknown, never>) =>
-                Effect.flatMap(inner.withTransaction(effect), (answer) =>
-                  lost++ < 3
-                    ? Effect.fail(
-                        new SqlError.SqlError({
-                          reason: new SqlError.ConnectionError({ cause: "lost", message: "lost" })
-                        })
-                      )
-                    : Effect.succeed(answer)
-                )
-            }
-          ) as never
-          yield* Effect.gen(function* () {
-            yield* written(0)
-            for (let i = 0; i < 4; i++) {
-              yield* CircuitBreaker.isolate("api", { key: `${i}` })
-              yield* Effect.sleep("100 millis")
-            }
-            yield* written(4)
-            assert.isAbove(lost, 3)
-            for (let i = 0; i < 4; i++) {
-              assert.strictEqual((yield* AuditTrail.history("api", { key: `${i}` })).length, 1)
-            }
-          }).pipe(
-            Effect.provide(Layer.provideMerge(audited({ prefix: prefix() }), Layer.succeed(SqlClient.SqlClient, deaf)))
-          )
-        }).pipe(Effect.provide(sql))
-      ),
-    60_000
-  )
-
-  it.live("keeps no more than it may while the database is away, and says how many it dropped", () =>
-    Effect.gen(function* () {
-      for (let i = 0; i < 25; i++) yield* CircuitBreaker.isolate("api", { key: `${i}` })
-      assert.deepStrictEqual(yield* AuditTrail.stats, { written: 0, pending: 10, dropped: 15 })
-    }).pipe(
-      Effect.provide(
-        Layer.provideMerge(
-          audited({ prefix: prefix(), maxPending: 10 }),
-          client("postgres://postgres@127.0.0.1:1/none")
-        )
-      )
-    )
-  )
-
-  it.live(
-    "has what a fleet did once, though all its processes write",
-    () =>
-      onPostgres((sql) =>
-        Effect.gen(function* () {
-          const { processes } = yield* fleet(sql)
-          const [a, b] = processes
-          assert(a !== undefined && b !== undefined)
-          yield* Effect.provideContext(CircuitBreaker.isolate("api", { actor: "ann" }), a)
-          yield* allAre(processes, "Isolated")
-          yield* Effect.provideContext(CircuitBreaker.release("api", { actor: "bob" }), b)
-          yield* allAre(processes, "Closed")
-          for (const one of processes) yield* Effect.provideContext(AuditTrail.flush, one)
-          const entries = yield* Effect.provideContext(AuditTrail.history("api"), a)
-          assert.deepStrictEqual(
-            entries.map(({ actor, scope, to }) => [to, actor, scope]),
-            [
-              ["Closed", "bob", "fleet"],
-              ["Isolated", "ann", "fleet"]
-            ]
-          )
-          assert.deepStrictEqual(yield* Effect.provideContext(AuditTrail.forced, a), [])
-        })
-      ),
-    60_000
-  )
-
-  it.live(
-    "has once what an operator did from outside of the fleet, and how it ended, and who it was",
-    () =>
-      onPostgres((sql) =>
-        Effect.gen(function* () {
-          const { processes, shared } = yield* fleet(sql)
-          const [a] = processes
-          assert(a !== undefined)
-          for (const one of processes) yield* Effect.provideContext(succeed(), one)
-          const by = { actor: "ann", process: "console" }
-          yield* Operator.isolate(shared, "api", { ...by, reason: "drill", for: "300 millis" })
-          yield* allAre(processes, "Isolated")
-          yield* allAre(processes, "Closed")
-          for (const one of processes) yield* Effect.provideContext(succeed(), one)
-          yield* Operator.open(shared, "api", { ...by, for: "1 hour" })
-          yield* allAre(processes, "Open")
-          yield* Operator.reset(shared, "api", by)
-          yield* allAre(processes, "Closed")
-          for (const one of processes) yield* Effect.provideContext(AuditTrail.flush, one)
-          const entries = yield* Effect.provideContext(AuditTrail.history("api"), a)
-          assert.deepStrictEqual(
-            entries.map(({ actor, process, to, why }) => [to, why, actor, process]),
-            [
-              ["Closed", "Reset", "ann", "console"],
-              ["Open", "OpenedByHand", "ann", "console"],
-              ["Closed", "Expired", undefined, "console"],
-              ["Isolated", "Isolated", "ann", "console"]
-            ]
-          )
-        })
-      ),
-    60_000
-  )
-
-  it.live("is read by a program that writes none, and makes its tables where that may", () =>
-    onPostgres((sql) =>
-      Effect.gen(function* () {
-        const options = { prefix: prefix() }
-        const reader = (more: AuditTrail.ReaderOptions) =>
-          Layer.provide(AuditTrail.layerReader({ ...options, ...more }), sql)
-        assert.isTrue(Exit.isFailure(yield* Effect.exit(Layer.build(reader({ migrate: false })))))
-        yield* Effect.provide(SqlStore.migrate(options), sql)
-        assert.deepStrictEqual(yield* Effect.provide(AuditTrail.openNow, reader({ migrate: false })), [])
-      })
-    )
-  )
-
-  it.live("keeps nobody waiting: not while the database hangs, nor at the end", () =>
-    Effect.gen(function* () {
-      yield* play("FF")
-      assert.strictEqual((yield* AuditTrail.stats).pending, 1)
-    }).pipe(
-      Effect.provide(
-        Layer.provideMerge(audited({ prefix: prefix() }), Layer.fresh(client("postgres://postgres@127.0.0.1:1/none")))
-      )
-    )
-  )
-
   it("names the option that is wrong", () => {
     const problem = (options: unknown) =>
       String(

@@ -1,39 +1,24 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope } from "effect"
-import * as SqlStore from "effect-fuse/SqlStore"
+import { Effect, Exit, Scope } from "effect"
 import { SharedStoreContract } from "effect-fuse/testing"
 import { afterAll, beforeAll } from "vitest"
-import { client, postgresUrl } from "./support/postgresServer.ts"
-import { sqlite } from "./support/sqlite.ts"
+import { databases, on } from "./support/databases.ts"
+import { type Place, sharedStore } from "./support/sqlFleet.ts"
 
-const scope = Effect.runSync(Scope.make())
-const folder = mkdtempSync(join(tmpdir(), "contract-"))
-let url = ""
-
-beforeAll(async () => {
-  url = await Effect.runPromise(Scope.provide(postgresUrl, scope))
-}, 180_000)
-afterAll(async () => {
-  await Effect.runPromise(Scope.close(scope, Exit.void))
-  rmSync(folder, { recursive: true, force: true })
-})
-
-/** One more process with the same database: a client of its own. */
-const databases = {
-  PostgreSQL: () => client(url),
-  SQLite: () => sqlite(join(folder, "circuits.db"))
-}
-
-const open = (database: keyof typeof databases) =>
-  Effect.gen(function* () {
-    const sql = yield* Layer.build(databases[database]())
-    return yield* Effect.provideContext(SqlStore.make({ prefix: "contract", pollInterval: "20 millis" }), sql)
+describe.each(databases)("%s keeps the contract", (database) => {
+  const { place } = on(database)
+  // One database for all cases: each has circuits of its own.
+  const scope = Effect.runSync(Scope.make())
+  let one: Place
+  beforeAll(async () => {
+    one = await Effect.runPromise(Scope.provide(place, scope))
   })
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
-describe.each(["PostgreSQL", "SQLite"] as const)("%s keeps the contract", (database) => {
-  for (const { name, test } of SharedStoreContract.cases(open(database)))
-    it.live(name, () => Effect.scoped(test), 60_000)
+  /** One more process with the same database: a client of its own. */
+  const open = Effect.suspend(() =>
+    Effect.flatMap(one.open, (sql) => sharedStore(sql, { prefix: "contract", pollInterval: "20 millis" }))
+  )
+
+  for (const { name, test } of SharedStoreContract.cases(open)) it.live(name, () => Effect.scoped(test), 60_000)
 })

@@ -1,40 +1,14 @@
 import { assert, describe } from "@effect/vitest"
-import { type Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Effect, Exit } from "effect"
 import { Migrator } from "effect/sql"
 import { CircuitBreaker } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { afterAll, beforeAll } from "vitest"
-import { postgresServer } from "./support/postgresServer.ts"
+import { databases, on, onOwn, ours, servers } from "./support/databases.ts"
 import { fails, standing, standsAt, trip, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { redisProxy } from "./support/redisProxy.ts"
-import {
-  ask,
-  type Connection,
-  connect,
-  listening,
-  living,
-  onPostgres,
-  onSqlite,
-  replica,
-  say
-} from "./support/sqlFleet.ts"
-
-const scope = Effect.runSync(Scope.make())
-let url = ""
-beforeAll(async () => {
-  url = (await Effect.runPromise(Scope.provide(postgresServer, scope))).url
-}, 180_000)
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-
-const postgres = Effect.suspend(() => onPostgres(url))
-const places = { PostgreSQL: postgres, SQLite: onSqlite }
-
-const areLive = (sql: Connection, n: number) =>
-  until(
-    `${n} live`,
-    Effect.map(living(sql), (seen) => seen === n)
-  )
+import { ask, type Connection, connect, listening, replica, say } from "./support/sqlFleet.ts"
+import { areLive, areTogether, impatient } from "./support/unharmed.ts"
+import { wired } from "./support/wired.ts"
 
 const listen = (sql: Connection, n: number) =>
   until(
@@ -44,25 +18,9 @@ const listen = (sql: Connection, n: number) =>
 
 const never = { syncInterval: "5 minutes" } as const
 
-/** A database, a way to it, and a wire to it that can be slow, silent or cut. */
-const wired = Effect.gen(function* () {
-  const { open, url } = yield* postgres
-  const port = Number(new URL(url).port)
-  const wire = yield* redisProxy(port)
-  const through = new URL(wire.url).port
-  const client = connect(url.replace(`:${port}/`, `:${through}/`))
-  // Clients say goodbye when they are closed.
-  const opened = Effect.tap(client, () => Effect.addFinalizer(() => Effect.andThen(wire.mend, wire.cut)))
-  return { admin: yield* open, open: opened, wire }
-})
-
-/** Waits for a second, whatever it is that cannot be interrupted. */
-const impatient = <A, E>(self: Effect.Effect<A, E>, duration: Duration.Input = "1 second") =>
-  Effect.flatMap(Effect.forkDetach(self), (fiber) =>
-    Effect.timeoutOrElse(Fiber.join(fiber), { duration, orElse: () => Effect.succeed("late" as const) })
-  )
-
 describe("fleets on one PostgreSQL", () => {
+  const { place } = onOwn("PostgreSQL")
+
   for (const [what, one, other] of [
     [
       "schemas and prefixes that read the same in a row",
@@ -74,7 +32,7 @@ describe("fleets on one PostgreSQL", () => {
     live(
       `of ${what} never meet`,
       Effect.gen(function* () {
-        const { open } = yield* postgres
+        const { open } = yield* place
         const sql = yield* open
         for (const schema of ["a", "a_b"]) yield* say(sql, `CREATE SCHEMA ${schema}`)
         const a = yield* replica(yield* open, { ...never, ...one })
@@ -92,7 +50,7 @@ describe("fleets on one PostgreSQL", () => {
   live(
     "of two default schemas never meet",
     Effect.gen(function* () {
-      const { open, url } = yield* postgres
+      const { open, url } = yield* place
       const sql = yield* open
       for (const name of ["one", "two"]) {
         yield* say(sql, `CREATE SCHEMA ${name}`)
@@ -118,11 +76,11 @@ describe("fleets on one PostgreSQL", () => {
   live(
     "of the longest schema and prefix that are allowed are fleets",
     Effect.gen(function* () {
-      const { open } = yield* postgres
+      const { open } = yield* place
       const sql = yield* open
-      const place = { schema: "s".repeat(40), prefix: "p".repeat(40) }
-      yield* say(sql, `CREATE SCHEMA ${place.schema}`)
-      const [a, b] = [yield* replica(yield* open, place), yield* replica(yield* open, place)]
+      const longest = { schema: "s".repeat(40), prefix: "p".repeat(40) }
+      yield* say(sql, `CREATE SCHEMA ${longest.schema}`)
+      const [a, b] = [yield* replica(yield* open, longest), yield* replica(yield* open, longest)]
       yield* a.run(CircuitBreaker.isolate("api"))
       yield* standsAt([b], "Isolated (fleet)")
     })
@@ -130,13 +88,14 @@ describe("fleets on one PostgreSQL", () => {
 })
 
 describe("circuits on PostgreSQL", () => {
+  const { place } = onOwn("PostgreSQL")
   const unicode = (from: number) =>
     Array.from({ length: 500 }, (_, i) => String.fromCharCode(from + ((i * 7919) % 20_000))).join("")
 
   live(
     "that are too long to be found by an index are each process's own, and the others are shared all the same",
     Effect.gen(function* () {
-      const { open } = yield* postgres
+      const { open } = yield* place
       const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
       const call = { circuit: unicode(0x4e00), key: unicode(0x4f00) }
       yield* a.run(CircuitBreaker.isolate(call.circuit, { key: call.key }))
@@ -151,7 +110,7 @@ describe("circuits on PostgreSQL", () => {
   live(
     "may have a long name and a long reason",
     Effect.gen(function* () {
-      const { open } = yield* postgres
+      const { open } = yield* place
       const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
       const circuit = "é".repeat(400)
       yield* a.run(CircuitBreaker.isolate(circuit, { reason: "x".repeat(6_500) }))
@@ -160,11 +119,13 @@ describe("circuits on PostgreSQL", () => {
   )
 })
 
-describe("PostgreSQL that hangs", () => {
+describe.each(servers)("%s that hangs", (database) => {
+  const ground = onOwn(database)
+
   live(
     "lets the program end",
     Effect.gen(function* () {
-      const { admin, open, wire } = yield* wired
+      const { admin, open, wire } = yield* wired(ground)
       const a = yield* replica(yield* open)
       yield* areLive(admin, 1)
       for (let i = 0; i < 3; i++) yield* fails(a)
@@ -181,7 +142,7 @@ describe("PostgreSQL that hangs", () => {
     live(
       `lets people force a circuit at once, right after it began to (${i})`,
       Effect.gen(function* () {
-        const { admin, open, wire } = yield* wired
+        const { admin, open, wire } = yield* wired(ground)
         const a = yield* replica(yield* open)
         yield* areLive(admin, 1)
         yield* Effect.sleep(100 * i)
@@ -196,7 +157,7 @@ describe("PostgreSQL that hangs", () => {
     live(
       `lets a call through, or tells it no at once, when a probe is due (${i})`,
       Effect.gen(function* () {
-        const { admin, open, wire } = yield* wired
+        const { admin, open, wire } = yield* wired(ground)
         const a = yield* replica(yield* open, { syncInterval: "5 minutes" })
         yield* areLive(admin, 1)
         yield* a.run(CircuitBreaker.open("api", { for: 300 }))
@@ -217,8 +178,8 @@ describe("PostgreSQL that hangs", () => {
   }
 })
 
-describe.each(["PostgreSQL", "SQLite"] as const)("tables in %s", (database) => {
-  const place = places[database]
+describe.each(databases)("tables in %s", (database) => {
+  const { place } = on(database)
 
   live(
     "that are emptied by hand, all of them, are used again",
@@ -241,20 +202,8 @@ describe.each(["PostgreSQL", "SQLite"] as const)("tables in %s", (database) => {
       const sql = yield* open
       const [a, b] = [yield* replica(sql), yield* replica(yield* open)]
       yield* areLive(sql, 2)
-      for (const table of [
-        "s",
-        "_ballots",
-        "_inquiries",
-        "_voices",
-        "_eras",
-        "_events",
-        "_states",
-        "_snapshots",
-        "_versions"
-      ])
-        yield* say(sql, `DROP TABLE circuit_breaker${table}`)
-      for (const one of [a, b]) yield* works(one)
-      yield* trip([a, b])
+      for (const table of ours) yield* say(sql, `DROP TABLE IF EXISTS ${table}`)
+      yield* areTogether([a, b], "afterwards")
     })
   )
 

@@ -3,7 +3,7 @@ import { chownSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
-import { endedWithTests, halted, hasExited, notRoot } from "./programs.ts"
+import { endedWithTests, hasExited, notRoot } from "./programs.ts"
 import { freePort } from "./redisServer.ts"
 
 /** A database of a test's own, on a free port and in a temporary folder. */
@@ -14,9 +14,6 @@ export interface DatabaseServer {
   readonly kill: Effect.Effect<void>
   /** Starts it again on the same port, with what was committed. */
   readonly start: Effect.Effect<void>
-  /** Answers nobody any more, and keeps all connections. */
-  readonly pause: Effect.Effect<void>
-  readonly resume: Effect.Effect<void>
 }
 
 /** How a server is ended at once with all that it has started; those that are left are ended so with the tests. */
@@ -102,7 +99,6 @@ export const databaseServer = (kind: Kind): Effect.Effect<DatabaseServer, never,
           yield* Effect.sleep(100)
         }
         return yield* Effect.die(new Error(`${kind.name} does not start again on port ${port}`))
-      }),
-      ...halted(() => child)
+      })
     }
   })

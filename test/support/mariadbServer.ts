@@ -57,6 +57,3 @@ export const mariadbServer: Effect.Effect<MariadbServer, never, Scope.Scope> = d
   signal: "SIGKILL",
   url: (port) => `mysql://root@127.0.0.1:${port}/`
 })
-
-/** The server that `MYSQL_URL` names, for tests that leave it as they found it, or one of the test's own. */
-export const mariadbUrl = (own: MariadbServer): string => process.env["MYSQL_URL"] || own.url

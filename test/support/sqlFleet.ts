@@ -99,9 +99,9 @@ export const sharedStore = (
 ): Effect.Effect<SharedStore.SharedStore, never, Scope.Scope> =>
   Effect.orDie(Effect.provideContext(SqlStore.make({ pollInterval: 50, ...options }), sql))
 
-/** How many processes have said lately that they live. */
-export const living = (sql: Connection, prefix = "circuit_breaker"): Effect.Effect<number> =>
-  ask(sql, `SELECT COUNT(*) FROM ${prefix}_voices WHERE ends_at > ${Date.now()}`)
+/** How many processes have said lately that they live, in this table. */
+export const living = (sql: Connection, voices = "circuit_breaker_voices"): Effect.Effect<number> =>
+  Effect.suspend(() => ask(sql, `SELECT COUNT(*) FROM ${voices} WHERE ends_at > ${Date.now()}`))
 
 /** How many connections to this database of PostgreSQL listen. */
 export const listening = (sql: Connection): Effect.Effect<number> =>
