@@ -208,6 +208,30 @@ describe("series", () => {
     }).pipe(Effect.provide(metered({ keys: true, maxSeries: 3 })))
   )
 
+  it.effect("of the others by key never become less, though one of them gets series of its own", () =>
+    Effect.gen(function* () {
+      const others = Effect.map(scrape, (page) =>
+        valueOf(page, labelled("calls_total", { name: "(others)", outcome: "success" }))
+      )
+      for (const key of ["a", "b"]) yield* succeed({ key })
+      yield* scrape
+      for (let i = 0; i < 9; i++) yield* succeed({ key: "b" })
+      const before = yield* others
+      assert.strictEqual(before, 10)
+      // Its series go with it, and another's have room.
+      yield* succeed({ key: "b" })
+      yield* succeed({ key: "c" })
+      yield* scrape
+      yield* scrape
+      assert.strictEqual(yield* read("calls_total", { name: "api", key: "b", outcome: "success" }), 11)
+      assert.isAtLeast((yield* others) ?? Number.NaN, 10)
+    }).pipe(
+      Effect.provide(
+        metered({ keys: true, maxSeries: 2 }, Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 2 })))
+      )
+    )
+  )
+
   it.effect("are there from the first call on, and for a key after a while or a look", () =>
     Effect.gen(function* () {
       yield* succeed({ key: "a" })

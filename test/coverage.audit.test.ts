@@ -78,6 +78,19 @@ describe("A question", () => {
     }).pipe(Effect.provide(trail()))
   )
 
+  it.live("of how often a circuit opened counts what it was open for already as one", () =>
+    Effect.gen(function* () {
+      yield* CircuitBreaker.open("api")
+      yield* CircuitBreaker.open("api", { for: "1 hour" })
+      yield* AuditTrail.flush
+      assert.strictEqual((yield* AuditTrail.history("api")).length, 2)
+      assert.deepStrictEqual(
+        (yield* AuditTrail.openedWithin()).map(({ times }) => times),
+        [1]
+      )
+    }).pipe(Effect.provide(trail()))
+  )
+
   it.live("takes an option that is undefined for what holds without it", () =>
     Effect.gen(function* () {
       yield* opened(["old"], 48, 6)

@@ -42,25 +42,21 @@ interface Reading {
 
 const nothing: Totals = { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
 
-const plus = (a: Totals, b: Totals, times = 1): Totals => ({
-  calls: a.calls + times * b.calls,
-  successes: a.successes + times * b.successes,
-  failures: a.failures + times * b.failures,
-  ignored: a.ignored + times * b.ignored,
-  slow: a.slow + times * b.slow,
-  rejected: a.rejected + times * b.rejected,
-  passed: a.passed + times * b.passed
-})
+const each =
+  (f: (a: number, b: number) => number) =>
+  (a: Totals, b: Totals): Totals => ({
+    calls: f(a.calls, b.calls),
+    successes: f(a.successes, b.successes),
+    failures: f(a.failures, b.failures),
+    ignored: f(a.ignored, b.ignored),
+    slow: f(a.slow, b.slow),
+    rejected: f(a.rejected, b.rejected),
+    passed: f(a.passed, b.passed)
+  })
 
-const most = (a: Totals, b: Totals): Totals => ({
-  calls: Math.max(a.calls, b.calls),
-  successes: Math.max(a.successes, b.successes),
-  failures: Math.max(a.failures, b.failures),
-  ignored: Math.max(a.ignored, b.ignored),
-  slow: Math.max(a.slow, b.slow),
-  rejected: Math.max(a.rejected, b.rejected),
-  passed: Math.max(a.passed, b.passed)
-})
+const plus = each((a, b) => a + b)
+const minus = each((a, b) => a - b)
+const most = each(Math.max)
 
 const sumOf = (all: ReadonlyArray<Totals>): Totals => all.reduce((sum, one) => plus(sum, one), nothing)
 
@@ -119,8 +115,9 @@ export class Series {
 
   private add(id: string, make: () => ReadonlyArray<Metric.Registration>): void {
     if (this.subjects.has(id)) return
-    if (this.subjects.size < this.shown.maxSeries) this.subjects.set(id, make())
-    else if (!this.subjects.has(others)) this.subjects.set(others, this.ofOthers())
+    const hasOthers = this.subjects.has(others)
+    if (this.subjects.size - (hasOthers ? 1 : 0) < this.shown.maxSeries) this.subjects.set(id, make())
+    else if (!hasOthers) this.subjects.set(others, this.ofOthers())
   }
 
   private ofGroup(group: NamedGroup): ReadonlyArray<Metric.Registration> {
@@ -166,7 +163,7 @@ export class Series {
    */
   private othersByKey(): Totals {
     const all = sumOf([...this.registry.named()].map((group) => group.totals()))
-    this.most = most(this.most, plus(all, sumOf(this.keyed(true)), -1))
+    this.most = most(this.most, minus(all, sumOf(this.keyed(true))))
     return this.most
   }
 
