@@ -171,11 +171,8 @@ export const call: {
     const operation = "CircuitPool.call"
     if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
     const { choose, places, policy, values } = checked(operation, pool)[TypeId]
-    const subjects = pool.members.map((key) => ({
-      ...subject(operation, pool.name, options, readingFields),
-      key,
-      inline: policy
-    }))
+    const of = { ...subject(operation, pool.name, options, readingFields), inline: policy }
+    const subjects = pool.members.map((key) => ({ ...of, key }))
     return callOne(subjects, choose, places, (place) => f(values[place], pool.members[place] as string))
   }
 )

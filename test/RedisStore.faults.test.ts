@@ -8,8 +8,6 @@ import {
   fails,
   hangs,
   living,
-  outcome,
-  type Replica,
   replica,
   send,
   sharedStore,
@@ -22,6 +20,7 @@ import {
 import { live } from "./support/redisLive.ts"
 import { redisProxy } from "./support/redisProxy.ts"
 import { client, redisServer } from "./support/redisServer.ts"
+import { areTogether, isUnharmed } from "./support/unharmed.ts"
 
 const both = (redis: Connection) =>
   until(
@@ -33,30 +32,6 @@ const ofOpening = (redis: Connection, circuit = "api") =>
   Effect.gen(function* () {
     const record = yield* (yield* sharedStore(redis)).load(circuit)
     return record === undefined ? undefined : JSON.parse(record.body).state
-  })
-
-/** Calls get what they would get without a store, and the circuit of who sees failures opens. */
-const isUnharmed = (one: Replica, other: Replica, circuit: string) =>
-  Effect.gen(function* () {
-    for (let i = 0; i < 20; i++) {
-      assert.strictEqual(yield* works(one, { circuit }), "ok")
-      assert.strictEqual(yield* works(other, { circuit }), "ok")
-    }
-    assert.strictEqual(yield* one.run(outcome(CircuitBreaker.protect(Effect.die("bug"), circuit))), "died")
-    for (let i = 0; i < 4; i++) assert.strictEqual(yield* fails(one, { circuit }), "down")
-    assert.strictEqual(yield* works(one, { circuit }), "Cooldown (local)")
-    assert.strictEqual(yield* works(other, { circuit }), "ok")
-  })
-
-/** What each of them says reaches all, and they open together. */
-const areTogether = (replicas: ReadonlyArray<Replica>, circuit: string) =>
-  Effect.gen(function* () {
-    for (const [i, one] of replicas.entries()) {
-      yield* one.run(CircuitBreaker.isolate(`${circuit} ${i}`))
-      yield* standsAt(replicas, "Isolated (fleet)", { circuit: `${circuit} ${i}` })
-    }
-    for (const one of replicas) yield* works(one, { circuit })
-    yield* trip(replicas, { circuit })
   })
 
 describe("Redis that", () => {

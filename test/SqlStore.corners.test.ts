@@ -6,8 +6,8 @@ import * as SqlStore from "effect-fuse/SqlStore"
 import { databases, on, onOwn, ours, servers } from "./support/databases.ts"
 import { fails, standing, standsAt, trip, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { ask, type Connection, connect, listening, replica, say } from "./support/sqlFleet.ts"
-import { areLive, areTogether, impatient } from "./support/unharmed.ts"
+import { areLive, ask, type Connection, connect, listening, replica, say } from "./support/sqlFleet.ts"
+import { areTogether, impatient } from "./support/unharmed.ts"
 import { wired } from "./support/wired.ts"
 
 const listen = (sql: Connection, n: number) =>

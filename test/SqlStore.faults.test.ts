@@ -4,8 +4,8 @@ import { CircuitBreaker } from "effect-fuse"
 import { onOwn, servers } from "./support/databases.ts"
 import { fails, standing, standsAt, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { ask, type Connection, connect, listening, replica, say } from "./support/sqlFleet.ts"
-import { areLive, areTogether, force, impatient, isUnharmed, transaction } from "./support/unharmed.ts"
+import { areLive, ask, type Connection, connect, listening, replica, say, transaction } from "./support/sqlFleet.ts"
+import { areTogether, force, impatient, isUnharmed } from "./support/unharmed.ts"
 import { wired } from "./support/wired.ts"
 
 /** Keeps a transaction open after a statement, from now on until it is interrupted. */

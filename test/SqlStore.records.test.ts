@@ -1,12 +1,22 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect } from "effect"
+import { Cause, Effect, Logger } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { databases, on, onOwn, ours, servers, tablesIn } from "./support/databases.ts"
 import { standing, standsAt, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { ask, type Connection, replica, say, sharedStore } from "./support/sqlFleet.ts"
-import { areLive, areTogether, force, isUnharmed, logging } from "./support/unharmed.ts"
+import { areLive, ask, type Connection, replica, say, sharedStore } from "./support/sqlFleet.ts"
+import { areTogether, force, isUnharmed } from "./support/unharmed.ts"
+
+/** What is logged is there to be looked at while it runs. */
+const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ cause, message }) => {
+      lines.push(`${[message].flat().map(String).join(" ")} ${Cause.pretty(cause)}`)
+    })
+    return Effect.provide(use(lines), Logger.layer([logger]))
+  })
 
 const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)
 

@@ -7,8 +7,18 @@ import { vi } from "vitest"
 import { databases, type Ground, on, onOwn, servers } from "./support/databases.ts"
 import { fails, hangs, type Replica, standing, standsAt, trip, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { ask, type Connection, listening, living, onSqlite, type Place, replica, say } from "./support/sqlFleet.ts"
-import { areLive, transaction } from "./support/unharmed.ts"
+import {
+  areLive,
+  ask,
+  type Connection,
+  listening,
+  living,
+  onSqlite,
+  type Place,
+  replica,
+  say,
+  transaction
+} from "./support/sqlFleet.ts"
 import { wild } from "./support/wild.ts"
 
 const problems = <A, R>(effect: Effect.Effect<A, unknown, R>) =>

@@ -7,7 +7,7 @@ import { BreakerPolicy, type SharedStore } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { type Options as MysqlOptions, mysql } from "./mysql.ts"
 import { client } from "./postgresServer.ts"
-import type { Replica } from "./redisFleet.ts"
+import { type Replica, until } from "./redisFleet.ts"
 import { sqlite } from "./sqlite.ts"
 
 export type Connection = Context.Context<SqlClient.SqlClient>
@@ -106,3 +106,14 @@ export const living = (sql: Connection, voices = "circuit_breaker_voices"): Effe
 /** How many connections to this database of PostgreSQL listen. */
 export const listening = (sql: Connection): Effect.Effect<number> =>
   ask(sql, "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'")
+
+/** Waits until so many processes have said that they live. */
+export const areLive = (sql: Connection, n = 2) =>
+  until(
+    `${n} live`,
+    Effect.map(living(sql), (seen) => seen === n)
+  )
+
+/** What is said in it is done, or none of it. */
+export const transaction = <A, E>(sql: Connection, effect: Effect.Effect<A, E>) =>
+  Context.get(sql, SqlClient.SqlClient).withTransaction(effect)

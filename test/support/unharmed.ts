@@ -1,16 +1,7 @@
 import { assert } from "@effect/vitest"
-import { Cause, Context, type Duration, Effect, Fiber, Logger } from "effect"
-import { SqlClient } from "effect/sql"
+import { type Duration, Effect, Fiber } from "effect"
 import { CircuitBreaker } from "effect-fuse"
-import { fails, outcome, type Replica, standsAt, trip, until, works } from "./redisFleet.ts"
-import { type Connection, living } from "./sqlFleet.ts"
-
-/** Waits until so many processes have said that they live. */
-export const areLive = (sql: Connection, n = 2) =>
-  until(
-    `${n} live`,
-    Effect.map(living(sql), (seen) => seen === n)
-  )
+import { fails, outcome, type Replica, standsAt, trip, works } from "./redisFleet.ts"
 
 /** Waits for a second, whatever it is that cannot be interrupted. */
 export const impatient = <A, E>(self: Effect.Effect<A, E>, duration: Duration.Input = "1 second") =>
@@ -47,17 +38,4 @@ export const areTogether = (replicas: ReadonlyArray<Replica>, circuit: string) =
     }
     for (const one of replicas) yield* works(one, { circuit })
     yield* trip(replicas, { circuit })
-  })
-
-export const transaction = <A, E>(sql: Connection, effect: Effect.Effect<A, E>) =>
-  Context.get(sql, SqlClient.SqlClient).withTransaction(effect)
-
-/** What is logged while it runs, at the end of it. */
-export const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A, E, R>) =>
-  Effect.suspend(() => {
-    const lines: Array<string> = []
-    const logger = Logger.make(({ cause, message }) => {
-      lines.push(`${[message].flat().map(String).join(" ")} ${Cause.pretty(cause)}`)
-    })
-    return Effect.provide(use(lines), Logger.layer([logger]))
   })

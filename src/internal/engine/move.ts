@@ -123,7 +123,7 @@ const follow = (
   if (moved === undefined || moved.from.era === moved.to.era) return Effect.void
   const { from, now, to } = moved
   const { process } = about
-  // That what it did alone is the fleet's word, too, is no second opening.
+  // That what it did alone is the fleet's word, too, or gets another end, is no second opening.
   if (from._tag !== to._tag) circuit.group.moves[to._tag]++
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {

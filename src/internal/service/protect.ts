@@ -33,8 +33,6 @@ export interface SubjectOptions extends ReadingOptions {
 /** The fields of {@link SubjectOptions}. */
 export const subjectFields: ReadonlyArray<string> = ["key", "policy", ...readingFields]
 
-const bare = { key: undefined, classify: undefined, inline: undefined }
-
 /** Throws where an option is wrong, or is none of these, before anything runs. */
 export const subject = (
   operation: string,
@@ -43,7 +41,7 @@ export const subject = (
   fields: ReadonlyArray<string> = subjectFields
 ): Subject => {
   const name = circuitName(operation, named)
-  if (options === undefined) return { name, ...bare }
+  if (options === undefined) return { name, key: undefined, classify: undefined, inline: undefined }
   const { key, policy } = onlyFields(operation, fields, options)
   return {
     name,
