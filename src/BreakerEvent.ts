@@ -16,6 +16,10 @@ import { Scope, State, Why } from "./internal/states.ts"
  * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
  * - `process`: which process made a move that all share.
  * - `deed`: what names an act from outside of the fleet, as `Operator`'s: all processes see the same one, and each says it.
+ * - `outage`: the outage that the circuit entered, is in, or just left. `at` is its start by the wall clock, in milliseconds since
+ *   1970, and is the same in every process; `openings` counts its openings so far. Absent for a circuit that was and is Closed
+ *   (an override is no outage).
+ * - `downForMillis`: how long the outage lasted, from its first opening to its close, on the transition that ends it.
  * - `lastedMillis`: how long the state before lasted, where that is known.
  * - `counts`: what this process had seen in the window of the state that ended (of several the one with most calls), and
  *   the failures in a row; nothing where it had seen nothing.
@@ -39,6 +43,8 @@ export const Transition = Schema.TaggedStruct("Transition", {
   deed: Schema.optionalKey(Schema.String),
   scope: Scope,
   mode: Schema.Literals(["enforce", "observe"]),
+  outage: Schema.optionalKey(Schema.Struct({ at: Schema.Finite, openings: Schema.Finite })),
+  downForMillis: Schema.optionalKey(Schema.Finite),
   lastedMillis: Schema.optionalKey(Schema.Finite),
   counts: Schema.optionalKey(
     Schema.Struct({ calls: Schema.Finite, failures: Schema.Finite, slow: Schema.Finite, streak: Schema.Finite })

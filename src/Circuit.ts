@@ -65,6 +65,24 @@ export interface Closed {
 }
 
 /**
+ * The time from the first opening of a circuit until it closes again. Failed probes reopen the circuit within the same
+ * outage.
+ *
+ * - `since`: when the first opening began, by the clock of the other times of a state.
+ * - `at`: the same moment by the wall clock of the process that opened, in milliseconds since 1970. It is for display and
+ *   is the same in every process; measure durations with `since`.
+ * - `openings`: how many openings the outage has had, at least 1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outage {
+  readonly since: number
+  readonly at: number
+  readonly openings: number
+}
+
+/**
  * Calls are rejected from `since` until `until`; the first one after that is a probe.
  *
  * @category models
@@ -76,6 +94,7 @@ export interface Open {
   readonly since: number
   readonly until: number
   readonly openings: number
+  readonly outage: Outage
   readonly cause: Cause
 }
 
@@ -103,6 +122,7 @@ export interface HalfOpen {
   readonly since: number
   readonly openings: number
   readonly openFor: number
+  readonly outage: Outage
   readonly cause: Cause
   readonly successes: number
   /** Ignored probes in a row. */
@@ -307,7 +327,7 @@ export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): Half
     const lease = { id: circuit.nextLease, until }
     return { ...circuit, leases: [...liveLeases(circuit.leases, now), lease], nextLease: lease.id + 1 }
   }
-  const { cause, era, openings } = circuit
+  const { cause, era, openings, outage } = circuit
   const openFor = circuit.until - circuit.since
   const leases = [{ id: 0, until }]
   return {
@@ -316,6 +336,7 @@ export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): Half
     since: now,
     openings,
     openFor,
+    outage,
     cause,
     successes: 0,
     ignored: 0,
@@ -355,7 +376,7 @@ export const settleProbe = (
   rules: Rules
 ): Closed | Open | HalfOpen => {
   if (!circuit.leases.some((one) => one.id === lease)) return circuit
-  if (verdict._tag === "Failure") return open(circuit, now, verdict)
+  if (verdict._tag === "Failure") return open(circuit, now, { ...verdict, at: circuit.outage.at })
   const leases = circuit.leases.filter((one) => one.id !== lease)
   if (verdict._tag === "Ignored") return { ...circuit, leases, ignored: circuit.ignored + 1 }
   const successes = circuit.successes + 1
@@ -393,7 +414,26 @@ export const nextOpening = (circuit: Circuit, now: number): number => {
 }
 
 /**
- * Opens, for `openFor` milliseconds. Opening an Open circuit moves its end and counts no further opening.
+ * The outage that a circuit is in, also beneath an override; `undefined` while it is Closed.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const outage = (circuit: Circuit): Outage | undefined => {
+  switch (circuit._tag) {
+    case "Closed":
+      return undefined
+    case "Isolated":
+    case "Disabled":
+      return outage(circuit.under)
+    default:
+      return circuit.outage
+  }
+}
+
+/**
+ * Opens, for `openFor` milliseconds. Opening an Open circuit moves its end and counts no further opening. `at` is the wall
+ * clock, in milliseconds since 1970: a Closed circuit begins an outage then.
  *
  * @category moves
  * @since 0.1.0
@@ -401,15 +441,27 @@ export const nextOpening = (circuit: Circuit, now: number): number => {
 export const open = (
   circuit: Closed | Open | HalfOpen,
   now: number,
-  options: { readonly openFor: number; readonly cause: Cause }
+  options: { readonly openFor: number; readonly cause: Cause; readonly at: number }
 ): Open => ({
   _tag: "Open",
   era: circuit.era + 1,
   since: circuit._tag === "Open" ? circuit.since : now,
   until: now + options.openFor,
   openings: nextOpening(circuit, now),
+  outage: outageAfter(circuit, now, options.at),
   cause: options.cause
 })
+
+const outageAfter = (circuit: Closed | Open | HalfOpen, now: number, at: number): Outage => {
+  switch (circuit._tag) {
+    case "Closed":
+      return { since: now, at, openings: 1 }
+    case "Open":
+      return circuit.outage
+    case "HalfOpen":
+      return { ...circuit.outage, openings: circuit.outage.openings + 1 }
+  }
+}
 
 /**
  * Closes, with the policy's ramp, and remembers how long calls were rejected. A Closed circuit stays what it is.
@@ -494,6 +546,6 @@ export const moveUnder = (
 const beneath = (circuit: Circuit, now: number): Closed | Open => {
   if (isForced(circuit)) return circuit.under
   if (circuit._tag !== "HalfOpen") return circuit
-  const { cause, era, openFor, openings } = circuit
-  return { _tag: "Open", era, since: now - openFor, until: now, openings, cause }
+  const { cause, era, openFor, openings, outage } = circuit
+  return { _tag: "Open", era, since: now - openFor, until: now, openings, outage, cause }
 }

@@ -51,6 +51,8 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
  * - `retryAfter`: how long until a call may succeed, infinite while isolated without expiry. Encoded as milliseconds, or
  *   `null` when infinite.
  * - `openings`: how often in a row the circuit has opened.
+ * - `downSince`: when the outage began, that is its first opening, by the wall clock in milliseconds since 1970. Absent where the
+ *   circuit is not in an outage.
  * - `detail`: why it opened, in words: `5 failures in a row (limit 5)`.
  *
  * Circuits make it without a stack trace, with {@link make}: a rejection stays cheap while everything is rejected. It is a
@@ -76,6 +78,7 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
   reason: Reason,
   retryAfter: RetryAfter,
   openings: Schema.Number,
+  downSince: Schema.optional(Schema.Number),
   dependency: Schema.optional(Schema.String),
   detail: Schema.optional(Schema.String)
 }) {
@@ -123,6 +126,7 @@ export interface Fields {
   readonly reason: Reason
   readonly retryAfter: Duration.Duration
   readonly openings: number
+  readonly downSince?: number | undefined
   readonly dependency?: string | undefined
   readonly detail?: string | undefined
 }
@@ -143,6 +147,7 @@ export const make = (fields: Fields): CircuitOpen => {
   error.reason = fields.reason
   error.retryAfter = fields.retryAfter
   error.openings = fields.openings
+  if (fields.downSince !== undefined) error.downSince = fields.downSince
   if (fields.dependency !== undefined) error.dependency = fields.dependency
   if (fields.detail !== undefined) error.detail = fields.detail
   return error

@@ -227,15 +227,22 @@ const among = (failing: number, voices: number): string =>
  */
 export const shift = <C extends Circuit.Circuit>(circuit: C, by: number): C => shifted(circuit, by) as C
 
+const shiftOutage = (outage: Circuit.Outage, by: number): Circuit.Outage => ({ ...outage, since: outage.since + by })
+
 const shifted = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
   const since = circuit.since + by
   switch (circuit._tag) {
     case "Closed":
       return { ...circuit, since, rampUntil: circuit.rampUntil === 0 ? 0 : circuit.rampUntil + by }
     case "Open":
-      return { ...circuit, since, until: circuit.until + by }
+      return { ...circuit, since, until: circuit.until + by, outage: shiftOutage(circuit.outage, by) }
     case "HalfOpen":
-      return { ...circuit, since, leases: circuit.leases.map(({ id, until }) => ({ id, until: until + by })) }
+      return {
+        ...circuit,
+        since,
+        outage: shiftOutage(circuit.outage, by),
+        leases: circuit.leases.map(({ id, until }) => ({ id, until: until + by }))
+      }
     default:
       return { ...circuit, since, until: circuit.until + by, under: shift(circuit.under, by) }
   }

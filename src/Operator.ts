@@ -30,6 +30,7 @@ import * as Result from "effect/Result"
 import { ImportError } from "./BreakerStore.ts"
 import * as Circuit from "./Circuit.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
+import * as Fleet from "./Fleet.ts"
 import { type About, circuitId, fromBody, fromCircuitId } from "./internal/codec.ts"
 import * as exported from "./internal/exported.ts"
 import { onlyFields } from "./internal/fields.ts"
@@ -51,7 +52,13 @@ export interface Known {
   /** The store's era of the record: each write has a higher one. */
   readonly era: number
   readonly state: Circuit.State
+  /** When the state began, milliseconds since 1970. The same at every read. */
   readonly since: number
+  /**
+   * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
+   * opening, in milliseconds since 1970 by the clock of the process that opened it, and `openings` how many it has had.
+   */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** When an opening's cooldown or an override is over; `undefined` for what does not end by itself. */
   readonly until: number | undefined
   /** What goes on beneath an override. */
@@ -131,12 +138,14 @@ const untilOf = (circuit: Circuit.Circuit): number | undefined =>
 const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, about: About, now: number): Known => {
   const shown = Circuit.expire(circuit, now)
   const forced = Circuit.isForced(shown)
+  const outage = Circuit.outage(shown)
   return {
     _tag: "Known",
     ...id,
     era,
     state: shown._tag,
-    since: shown.since,
+    since: Math.round(shown.since),
+    outage: outage && { since: Math.round(outage.at), openings: outage.openings },
     until: untilOf(shown),
     beneath: forced ? shown.under._tag : undefined,
     openings: Circuit.openings(shown, now),
@@ -156,13 +165,21 @@ export interface Identity {
   readonly key: string | undefined
 }
 
+/** If the writer's wall clock and this one differ by less, times are those of the writer. */
+const sameClockMillis = 1_000
+
 /** A record as it is written, or what cannot be read of it. */
 const decode = (circuit: string, { age, body, era }: Stored, now: number) => {
   const id = fromCircuitId(circuit)
-  const record = fromBody(body, now - age)
-  return id === undefined || record === undefined
-    ? ({ _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body } satisfies Unreadable)
-    : ({ _tag: "Readable", id, era, ...record } as const)
+  const writtenAt = now - age
+  const record = fromBody(body, writtenAt)
+  if (id === undefined || record === undefined) {
+    return { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body } satisfies Unreadable
+  }
+  // The age depends on how long the answer took: two reads of one record would show different times.
+  const apart = record.about.at - writtenAt
+  const state = Math.abs(apart) < sameClockMillis ? Fleet.shift(record.circuit, apart) : record.circuit
+  return { _tag: "Readable", id, era, circuit: state, about: record.about } as const
 }
 
 const read = (circuit: string, stored: Stored, now: number): Known | Unreadable => {
@@ -263,6 +280,7 @@ const steer = (
         actor,
         policy: policyAfter(why, record?.about),
         process,
+        at: now,
         deed
       }
       const answer = (era: number) => toKnown({ name, key }, era, state, about, now)
@@ -353,7 +371,8 @@ export const open = (
     return {
       why: "OpenedByHand",
       reason,
-      next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))
+      next: (current, now) =>
+        Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause, at: now }))
     }
   })
 

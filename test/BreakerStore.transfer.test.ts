@@ -162,7 +162,14 @@ describe("exportAll and importAll", () => {
 })
 
 describe("A text that cannot be read changes nothing, and is told what is wrong with it", () => {
-  const open = { _tag: "Open", since: 0, until: 1e4, openings: 1, cause: { why: "Tripped", detail: "", actor: null } }
+  const open = {
+    _tag: "Open",
+    since: 0,
+    until: 1e4,
+    outage: { since: 0, at: 0, openings: 1 },
+    openings: 1,
+    cause: { why: "Tripped", detail: "", actor: null }
+  }
   const text = (change: object) =>
     JSON.stringify({ version: 1, at: 0, circuits: [{ circuit: "first", state: open }], ...change })
   const one = (change: object, state: object = {}) =>

@@ -5,7 +5,7 @@ const rules: Circuit.Rules = { probes: 1, successesToClose: 1, probeTimeoutMilli
 const now = 10_000
 
 const because = (why: Circuit.Why): Circuit.Cause => ({ why, detail: why, actor: undefined })
-const opening = (why: Circuit.Why) => ({ openFor: 500, cause: because(why) })
+const opening = (why: Circuit.Why) => ({ openFor: 500, cause: because(why), at: 1_700_000_000_000 })
 const override = (until: number) => ({ until, reason: "maintenance", actor: undefined })
 
 const closed = Circuit.reset(Circuit.initial, 1000)

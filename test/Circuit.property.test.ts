@@ -85,7 +85,10 @@ const play = (rules: Circuit.Rules, plan: Plan, on: (step: Step) => void = () =>
         break
       }
       case "trip":
-        move("Tripped", from._tag === "Closed" ? Circuit.open(from, now, { openFor, cause: cause("Tripped") }) : from)
+        move(
+          "Tripped",
+          from._tag === "Closed" ? Circuit.open(from, now, { openFor, cause: cause("Tripped"), at: now }) : from
+        )
         break
       case "settle": {
         const lease = given.at(-1 - which)
@@ -111,7 +114,7 @@ const play = (rules: Circuit.Rules, plan: Plan, on: (step: Step) => void = () =>
         )
         break
       case "open": {
-        const options = { openFor, cause: cause("OpenedByHand") }
+        const options = { openFor, cause: cause("OpenedByHand"), at: now }
         move(
           "OpenedByHand",
           Circuit.moveUnder(from, (under) => Circuit.open(under, now, options))
@@ -293,6 +296,25 @@ it.prop(
       circuit = Circuit.settleProbe(taken, taken.nextLease - 1, { _tag: "Success" }, now, rules)
     }
     assert.strictEqual(Circuit.admission(circuit, now + rules.rampMillis, rules), "Normal")
+  },
+  runs
+)
+
+it.prop(
+  "an outage lasts from its first opening until the circuit closes, whatever is forced over it meanwhile",
+  { rules, steps },
+  ({ rules, steps }) => {
+    let expected: Circuit.Outage | undefined
+    play(rules, steps, ({ from, now, to }) => {
+      const before = without(from)
+      const after = without(to)
+      if (after._tag === "Closed") expected = undefined
+      else if (before._tag === "Closed") expected = { since: now, at: now, openings: 1 }
+      else if (expected !== undefined && before._tag === "HalfOpen" && to._tag === "Open") {
+        expected = { ...expected, openings: expected.openings + 1 }
+      }
+      assert.deepStrictEqual(Circuit.outage(to), expected)
+    })
   },
   runs
 )

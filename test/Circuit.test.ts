@@ -7,13 +7,15 @@ const failedProbe: Circuit.Cause = { why: "ProbeFailed", detail: "it timed out",
 
 const closed: Circuit.Closed = { _tag: "Closed", era: 7, since: 1000, openings: 0, openFor: 0, rampUntil: 0 }
 const ramping: Circuit.Closed = { ...closed, rampUntil: 3000 }
-const open: Circuit.Open = { _tag: "Open", era: 7, since: 1000, until: 1500, openings: 2, cause }
+const outage: Circuit.Outage = { since: 400, at: 1_700_000_000_000, openings: 2 }
+const open: Circuit.Open = { _tag: "Open", era: 7, since: 1000, until: 1500, openings: 2, outage, cause }
 const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => ({
   _tag: "HalfOpen",
   era: 7,
   since: 1000,
   openings: 2,
   openFor: 500,
+  outage,
   cause,
   successes: 0,
   ignored: 0,
@@ -144,6 +146,7 @@ describe("taking the place of a probe", () => {
       since: 1500,
       openings: 2,
       openFor: 500,
+      outage,
       cause,
       successes: 0,
       ignored: 0,
@@ -175,7 +178,7 @@ describe("taking the place of a probe", () => {
 describe("a probe that ends", () => {
   const success: Circuit.Verdict = { _tag: "Success" }
   const ignored: Circuit.Verdict = { _tag: "Ignored" }
-  const failure: Circuit.Verdict = { _tag: "Failure", openFor: 800, cause: failedProbe }
+  const failure = { _tag: "Failure", openFor: 800, cause: failedProbe } as const
   const before = { ...halfOpen(a, b), successes: 1, ignored: 2 }
 
   it("with success gives its place back, is counted, and ends the row of ignored ones", () => {
@@ -195,6 +198,7 @@ describe("a probe that ends", () => {
       since: 1100,
       until: 1900,
       openings: 3,
+      outage: { ...outage, openings: 3 },
       cause: failedProbe
     })
   })
@@ -236,14 +240,23 @@ describe("a probe that ends", () => {
     const late = (verdict: Circuit.Verdict) => Circuit.settleProbe(before, a.id, verdict, now, rules)
     assert.deepStrictEqual(late(success), { ...before, leases: [b], successes: 2, ignored: 0 })
     assert.deepStrictEqual(late(ignored), { ...before, leases: [b], ignored: 3 })
-    assert.deepStrictEqual(late(failure), Circuit.open(before, now, failure))
+    assert.deepStrictEqual(late(failure), Circuit.open(before, now, { ...failure, at: 1 }))
   })
 
   it("by its timeout opens the circuit again", () => {
     const timedOut = { _tag: "Failure", openFor: 800, cause: { ...failedProbe, why: "ProbeTimedOut" } } as const
     const after = Circuit.settleProbe(Circuit.probe(open, 1500, rules), 0, timedOut, 1600, rules)
     const { cause } = timedOut
-    assert.deepStrictEqual(after, { _tag: "Open", era: 9, since: 1600, until: 2400, openings: 3, cause })
+    const reopened = { ...outage, openings: 3 }
+    assert.deepStrictEqual(after, {
+      _tag: "Open",
+      era: 9,
+      since: 1600,
+      until: 2400,
+      openings: 3,
+      outage: reopened,
+      cause
+    })
   })
 
   it.each(verdicts)("under a lease that nobody holds changes nothing: %o", (verdict) => {
@@ -279,7 +292,7 @@ describe("a probe that ends", () => {
 })
 
 describe("openings", () => {
-  const opening = { openFor: 500, cause }
+  const opening = { openFor: 500, cause, at: 9 }
   const closedAt = (now: number) => Circuit.close(open, now, rules)
 
   it("are counted from one", () => {
@@ -289,6 +302,7 @@ describe("openings", () => {
       since: 2000,
       until: 2500,
       openings: 1,
+      outage: { since: 2000, at: 9, openings: 1 },
       cause
     })
   })
@@ -366,7 +380,7 @@ describe("openings", () => {
   })
 
   it("do not grow when an Open circuit is opened: its end moves", () => {
-    const other = { openFor: 100, cause: { ...cause, why: "OpenedByHand" as const, actor: "ann" } }
+    const other = { openFor: 100, at: 9, cause: { ...cause, why: "OpenedByHand" as const, actor: "ann" } }
     const until = 1400
     assert.deepStrictEqual(Circuit.open(open, 1300, other), {
       ...open,
@@ -426,8 +440,12 @@ describe("people", () => {
 
   it("who open or close it beneath an override leave the override as it is", () => {
     const isolated = forced("Isolated", 5000, closed)
-    const opened = Circuit.moveUnder(isolated, (under) => Circuit.open(under, 2000, { openFor: 500, cause }))
-    assert.deepStrictEqual(opened, { ...isolated, era: 10, under: Circuit.open(closed, 2000, { openFor: 500, cause }) })
+    const opened = Circuit.moveUnder(isolated, (under) => Circuit.open(under, 2000, { openFor: 500, cause, at: 9 }))
+    assert.deepStrictEqual(opened, {
+      ...isolated,
+      era: 10,
+      under: Circuit.open(closed, 2000, { openFor: 500, cause, at: 9 })
+    })
     const shut = Circuit.moveUnder(opened, (under) => Circuit.close(under, 2100, rules))
     assert.deepStrictEqual({ ...shut, under: undefined }, { ...isolated, era: 11, under: undefined })
     assert.strictEqual(Circuit.isForced(shut) ? shut.under._tag : shut._tag, "Closed")

@@ -196,9 +196,10 @@ const circuit = Arbitrary.map(
     leases
   }),
   ({ endless, era, lasts, leases, ramps, since, tag, under, underLasts }): Circuit.Circuit => {
+    const outage = { since: since - underLasts, at: 5, openings: 2 }
     const rampUntil = ramps ? since + lasts + 1 : 0
     const closed: Circuit.Closed = { _tag: "Closed", era, since, openings: 2, openFor: underLasts, rampUntil }
-    const opened: Circuit.Open = { _tag: "Open", era, since, until: since + underLasts, openings: 2, cause }
+    const opened: Circuit.Open = { _tag: "Open", era, since, until: since + underLasts, openings: 2, outage, cause }
     const own = leases.filter(({ id }, place) => leases.findIndex((one) => one.id === id) === place)
     switch (tag) {
       case "Closed":
@@ -207,7 +208,7 @@ const circuit = Arbitrary.map(
         return opened
       case "HalfOpen": {
         const taken = own.map(({ id, until }) => ({ id, until: since + until }))
-        const of = { era, since, openings: 2, openFor: underLasts, cause, successes: 1, ignored: 3 }
+        const of = { era, since, openings: 2, openFor: underLasts, outage, cause, successes: 1, ignored: 3 }
         return { _tag: "HalfOpen", ...of, leases: taken, nextLease: 0 }
       }
       default: {

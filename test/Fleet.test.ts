@@ -212,7 +212,15 @@ describe("the evidence of a fleet", () => {
 
 const cause: Circuit.Cause = { why: "Tripped", detail: "5 failures in a row (limit 5)", actor: undefined }
 const closed: Circuit.Closed = { _tag: "Closed", era: 7, since: 1000, openings: 2, openFor: 500, rampUntil: 0 }
-const open: Circuit.Open = { _tag: "Open", era: 7, since: 1000, until: 1500, openings: 2, cause }
+const open: Circuit.Open = {
+  _tag: "Open",
+  era: 7,
+  since: 1000,
+  until: 1500,
+  openings: 2,
+  outage: { since: 900, at: 5, openings: 1 },
+  cause
+}
 const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => ({
   ...Circuit.probe(open, 1500, { probes: 1, successesToClose: 1, probeTimeoutMillis: 100, rampMillis: 0 }),
   leases,

@@ -118,8 +118,9 @@ const closed = Arbitrary.map(
     rampUntil: ramp === 0 ? 0 : more.since + ramp
   })
 )
+const outage = Arbitrary.all({ since: millis, at: millis, openings: pick(1, 2, 2 ** 31) })
 const open = Arbitrary.map(
-  Arbitrary.all({ since: millis, lasts: millis, openings: counts, cause }),
+  Arbitrary.all({ since: millis, lasts: millis, openings: counts, outage, cause }),
   ({ lasts, ...more }): Circuit.Open => ({ _tag: "Open", era: 0, ...more, until: more.since + lasts })
 )
 const halfOpen = Arbitrary.map(
@@ -127,6 +128,7 @@ const halfOpen = Arbitrary.map(
     since: millis,
     openings: counts,
     openFor: millis,
+    outage,
     cause,
     successes: counts,
     ignored: counts,
@@ -160,10 +162,17 @@ const circuits: Readonly<Record<Circuit.State, Arbitrary.Arbitrary<Circuit.Circu
   Disabled: forced
 }
 const about = Arbitrary.map(
-  Arbitrary.all({ why, detail: textOrNot, actor: textOrNot, policy: textOrNot, process: texts }),
+  Arbitrary.all({ why, detail: textOrNot, actor: textOrNot, policy: textOrNot, process: texts, at: millis }),
   (found): About => found
 )
-const plain: About = { why: "Tripped", detail: "it failed", actor: undefined, policy: "abc", process: "p~1" }
+const plain: About = {
+  why: "Tripped",
+  detail: "it failed",
+  actor: undefined,
+  policy: "abc",
+  process: "p~1",
+  at: 1_700_000_000_000
+}
 
 describe("a record", () => {
   for (const [tag, circuit] of Object.entries(circuits)) {
@@ -224,6 +233,7 @@ describe("a record", () => {
       since: 1,
       until: Infinity,
       openings: 1,
+      outage: { since: 1, at: 1_700_000_000_000, openings: 1 },
       cause: { why: "OpenedByHand", detail: "drill", actor: "ann" }
     }
     assert.deepStrictEqual(fromBody(toBody(endless, 5, plain), 5)?.circuit, endless)
@@ -239,6 +249,7 @@ const samples = [
       since: 10,
       openings: 1,
       openFor: 5,
+      outage: { since: 5, at: 1_700_000_000_000, openings: 1 },
       cause: { why: "Tripped", detail: "x", actor: undefined },
       successes: 0,
       ignored: 0,

@@ -8,12 +8,20 @@ import { alteredText, anything, either, name, number, oneOf, runs, text, unprint
 
 const cause = { why: "Tripped", detail: "d\u001b[31m\n", actor: "\u202e" }
 const closed = { _tag: "Closed", since: -5, openings: 2, openFor: 1_000, rampUntil: 500 }
-const open = { _tag: "Open", since: -5, until: 60_000, openings: 1, cause }
+const open = {
+  _tag: "Open",
+  since: -5,
+  until: 60_000,
+  openings: 1,
+  outage: { since: -1_000, at: 1_700_000_000_000, openings: 1 },
+  cause
+}
 const halfOpen = {
   _tag: "HalfOpen",
   since: 1,
   openings: 1,
   openFor: 5,
+  outage: { since: -1_000, at: 1_700_000_000_000, openings: 1 },
   cause,
   successes: 0,
   ignored: 0,
@@ -21,7 +29,14 @@ const halfOpen = {
 }
 const isolated = { _tag: "Isolated", since: 0, until: null, reason: "r\u0007", actor: "a", under: open }
 const body = alteredText(
-  [closed, open, halfOpen, isolated].map((state) => ({ v: 1, state, ...cause, policy: null, process: "p" }))
+  [closed, open, halfOpen, isolated].map((state) => ({
+    v: 1,
+    state,
+    ...cause,
+    policy: null,
+    process: "p",
+    at: 1_700_000_000_000
+  }))
 )
 
 const answer = <A>(sound: Arbitrary.Arbitrary<A>): Arbitrary.Arbitrary<() => unknown> =>

@@ -96,9 +96,19 @@ const state = {
   since: -5,
   until: 60_000,
   openings: 1,
+  outage: { since: -5, at: 1_700_000_000_000, openings: 1 },
   cause: { why: "Tripped", detail: "d", actor: null }
 }
-const record = { v: 1, state, why: "Tripped", detail: "d", actor: null, policy: null, process: "p" }
+const record = {
+  v: 1,
+  state,
+  why: "Tripped",
+  detail: "d",
+  actor: null,
+  policy: null,
+  process: "p",
+  at: 1_700_000_000_000
+}
 const body = alteredText([record])
 const word = either(
   oneOf(["5", "007", "-5", "0x10", "1e3", "inf", "nan", "", "9".repeat(16), "9".repeat(400), ...numbers.map(String)]),

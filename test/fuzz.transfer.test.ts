@@ -9,13 +9,21 @@ import { alteredText, runs, unprintableInLines } from "./support/garbage.ts"
 
 const cause = { why: "Tripped", detail: "it failed", actor: null }
 const closed = { _tag: "Closed", since: -1_000, openings: 2, openFor: 1_000, rampUntil: 500 }
-const open = { _tag: "Open", since: -1_000, until: 60_000, openings: 1, cause }
+const open = {
+  _tag: "Open",
+  since: -1_000,
+  until: 60_000,
+  openings: 1,
+  outage: { since: -1_000, at: 1_700_000_000_000, openings: 1 },
+  cause
+}
 const lease = { id: 7, until: 50 }
 const halfOpen = {
   _tag: "HalfOpen",
   since: 10,
   openings: 1,
   openFor: 5,
+  outage: { since: -1_000, at: 1_700_000_000_000, openings: 1 },
   cause,
   successes: 0,
   ignored: 0,
@@ -155,6 +163,8 @@ describe("An event", () => {
     deed: "x",
     scope: "fleet",
     mode: "enforce",
+    outage: { at: 1, openings: 2 },
+    downForMillis: 7,
     lastedMillis: 5,
     counts: { calls: 1, failures: 1, slow: 0, streak: 1 }
   }

@@ -22,10 +22,25 @@ const whys: Readonly<Record<Circuit.Why, readonly [by: "people" | "machine", res
 }
 const all = Object.entries(whys).map(([why, [by, rests]]) => ({ why: why as Circuit.Why, by, rests }))
 
-const about: About = { why: "Tripped", detail: "it failed", actor: undefined, policy: "abc", process: "p-1" }
+const about: About = {
+  why: "Tripped",
+  detail: "it failed",
+  actor: undefined,
+  policy: "abc",
+  process: "p-1",
+  at: 1_700_000_000_000
+}
 const closed: Circuit.Closed = { ...Circuit.initial, since: 1000, openings: 2, openFor: 500 }
 const cause: Circuit.Cause = { why: "Tripped", detail: "it failed", actor: undefined }
-const open: Circuit.Open = { _tag: "Open", era: 3, since: 1000, until: 1500, openings: 2, cause }
+const open: Circuit.Open = {
+  _tag: "Open",
+  era: 3,
+  since: 1000,
+  until: 1500,
+  openings: 2,
+  outage: { since: 1000, at: 1, openings: 1 },
+  cause
+}
 
 describe("a record", () => {
   it.each(all)("that says $why is by $by", ({ by, why }) => {

@@ -43,8 +43,20 @@ const Until = orNull(Millis, Infinity)
 const OptionalText = orNull(Schema.String, undefined)
 const Cause = Schema.Struct({ why: Why, detail: Schema.String, actor: OptionalText })
 
+/** The last moment that a date can be. */
+const lastMillis = 8.64e15
+
+/** A wall clock, in milliseconds since 1970. */
+const Wall = Schema.Finite.check(Schema.isBetween({ minimum: -lastMillis, maximum: lastMillis }))
+
+const Outage = Schema.Struct({
+  since: Millis,
+  at: Wall,
+  openings: Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(1))
+})
+
 const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
-const open = { since: Millis, until: Until, openings: Count, cause: Cause }
+const open = { since: Millis, until: Until, openings: Count, outage: Outage, cause: Cause }
 const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
 const forced = { since: Millis, until: Until, reason: Schema.String, actor: OptionalText, under }
 
@@ -56,6 +68,7 @@ const State = Schema.Union([
     since: Millis,
     openings: Count,
     openFor: Until,
+    outage: Outage,
     cause: Cause,
     successes: Count,
     ignored: Count,
@@ -87,9 +100,6 @@ export const Written: Schema.Codec<Circuit.Circuit, typeof State.Encoded> = Stat
   )
 )
 
-/** The last moment that a date can be. */
-const lastMillis = 8.64e15
-
 /**
  * A time to move a state to. What is read may be of any time, and it may have been said so when it was written: one that is
  * no time, or beyond all dates, would make times of it that are no numbers, which nobody could write again.
@@ -109,6 +119,8 @@ export interface About {
   readonly policy: string | undefined
   /** The process that wrote it. */
   readonly process: string
+  /** Wall clock of the process that wrote it, in milliseconds since 1970. */
+  readonly at: number
   /** What names the act, where no process of the fleet did it. */
   readonly deed?: string | undefined
 }
@@ -123,6 +135,7 @@ const Body = Schema.fromJsonString(
     actor: OptionalText,
     policy: OptionalText,
     process: Schema.String,
+    at: Wall,
     deed: Schema.optional(Schema.String)
   })
 )

@@ -1,7 +1,7 @@
 import type * as Circuit from "../Circuit.ts"
 import * as Fleet from "../Fleet.ts"
 import type { Swap } from "../SharedStore.ts"
-import { type About, toBody } from "./codec.ts"
+import { type About, toBody, within } from "./codec.ts"
 
 /** What only people do: to force a state or lift that, and to the state itself. */
 const byOverride: ReadonlySet<Circuit.Why> = new Set(["Isolated", "Disabled", "Released"])
@@ -21,6 +21,13 @@ export const isByPeople = (why: Circuit.Why): boolean => byPeople.has(why)
  */
 export const policyAfter = (why: Circuit.Why, before: About | undefined): string | undefined =>
   byOverride.has(why) ? before?.policy : undefined
+
+/**
+ * When a state began, by the wall clock of the process that wrote it. Every reader of a record finds the same time, however long its
+ * answer took. `writtenAt` is the moment of writing by the clock of the state.
+ */
+export const wallOf = (state: Circuit.Circuit, { at }: About, writtenAt: number): number =>
+  Math.round(within(at + state.since - writtenAt))
 
 /** Writes a state over the record of an era, for as long as it has to be known. */
 export const toSwap = (

@@ -138,7 +138,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
   const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
   const asking = Effect.gen(function* () {
     const at = yield* Clock.currentTimeMillis
-    const body = toBody({ ...Circuit.initial, since: at }, at, about)
+    const body = toBody({ ...Circuit.initial, since: at }, at, { ...about, at })
     const heard = yield* Deferred.make<void>()
     const listening = Stream.runForEach(store.changes, (change) =>
       change.circuit === circuit ? Deferred.succeed(heard, undefined) : Effect.void

@@ -32,6 +32,7 @@ export class NamedGroup implements Group {
   overflow: LiveCircuit | undefined = undefined
   forced = false
   readonly moves = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
+  outages = 0
   durations: Durations | undefined = undefined
   /** What circuits had counted that are kept no longer; nothing while there are none. */
   gone: Totals | undefined = undefined

@@ -33,6 +33,11 @@ export interface Inspection {
   /** Wall clock of the latest move, milliseconds since 1970; 0 if there was none. */
   readonly since: number
   /**
+   * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
+   * opening by the wall clock, in milliseconds since 1970, and `openings` how many it has had.
+   */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
+  /**
    * How long until a call may pass, zero if it may now, infinite while isolated without expiry. A second at most while
    * probes or a ramp decide: a call may pass before.
    */
@@ -76,6 +81,11 @@ const causeOf = (control: Circuit.Circuit): Inspection["cause"] => {
   }
 }
 
+const outageOf = (control: Circuit.Circuit): Inspection["outage"] => {
+  const outage = Circuit.outage(control)
+  return outage && { since: Math.round(outage.at), openings: outage.openings }
+}
+
 /** Reads a circuit; nothing in it changes but what time has made obsolete. */
 export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection => {
   const now = registry.runtime.time.now()
@@ -95,6 +105,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     era: own.era,
     cause: causeOf(control),
     since: circuit.movedAt,
+    outage: outageOf(own),
     retryAfter: Duration.millis(Math.max(waitOf(circuit, now), blocker === undefined ? 0 : waitOf(blocker, now))),
     openings: Circuit.openings(own, now),
     streak: circuit.seen().streakAt(now),

@@ -31,6 +31,8 @@ export interface About {
   readonly actor?: string | undefined
   /** Set for a move that is the fleet's: which process made it. */
   readonly process?: string | undefined
+  /** Set for a move of the fleet: when the state began, by the wall clock of the process that wrote it. */
+  readonly since?: number | undefined
   /** Set for what somebody outside of the fleet did: what names that act. */
   readonly deed?: string | undefined
   /** Set for what this process finds when it starts: it is no news. */
@@ -125,6 +127,9 @@ const follow = (
   const { process } = about
   // That what it did alone is the fleet's word, too, or gets another end, is no second opening.
   if (from._tag !== to._tag) circuit.group.moves[to._tag]++
+  const before = Circuit.outage(from)
+  const outage = Circuit.outage(to)
+  if (before === undefined && outage !== undefined) circuit.group.outages++
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(
@@ -135,7 +140,7 @@ const follow = (
   }
   const at = runtime.time.wall()
   const counts = circuit.lastSeen(from.era, now)
-  circuit.movedAt = at
+  circuit.movedAt = about.since ?? at
   // The first call after a close passes, whatever the ramp's share.
   circuit.rampCredit = 1
   // Another move may have come in between: what holds now counts, and not what this one did.
@@ -160,6 +165,7 @@ const follow = (
     ...(about.deed === undefined ? {} : { deed: about.deed }),
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode,
+    ...outageOf(before, outage, now),
     ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),
     ...(counts === undefined ? {} : { counts })
   }
@@ -167,6 +173,18 @@ const follow = (
     noteTransition(fiber, runtime.time, event)
     return announce(runtime, event, about.found)
   })
+}
+
+/** What an event says of the outage that a circuit entered, is in, or left. */
+const outageOf = (
+  before: Circuit.Outage | undefined,
+  after: Circuit.Outage | undefined,
+  now: number
+): Pick<Transition, "outage" | "downForMillis"> => {
+  const shown = after ?? before
+  if (shown === undefined) return {}
+  const outage = { at: Math.round(shown.at), openings: shown.openings }
+  return after === undefined ? { outage, downForMillis: Math.max(0, Math.round(now - shown.since)) } : { outage }
 }
 
 export const announce = (runtime: Runtime, event: BreakerEvent, found = false): Effect.Effect<void> => {
@@ -181,6 +199,8 @@ export const announce = (runtime: Runtime, event: BreakerEvent, found = false): 
 export interface Opening {
   readonly openFor: number
   readonly cause: Circuit.Cause
+  /** Wall clock, milliseconds since 1970. */
+  readonly at: number
 }
 
 /** Opens a circuit that is still in the era in which that was decided, for as long as its policy or a hint says. */
@@ -198,7 +218,8 @@ export const open = (
       runtime,
       circuit,
       cause.why,
-      (current, now) => (current.era === era ? next(current, now, { openFor: millis, cause }) : current),
+      (current, now) =>
+        current.era === era ? next(current, now, { openFor: millis, cause, at: runtime.time.wall() }) : current,
       { ...cause, process }
     )
   )

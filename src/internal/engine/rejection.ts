@@ -24,6 +24,7 @@ export const rejection = (
     reason,
     retryAfter: Duration.millis(reason === "ProbesBusy" && wait === 0 ? askedAgainMillis : wait),
     openings: Circuit.openings(circuit.control.value, now),
+    downSince: Circuit.outage((blocker ?? circuit).control.value)?.at,
     dependency: blocker?.group.name,
     detail: detailOf(blocker === undefined ? holds : effective(blocker, now))
   })

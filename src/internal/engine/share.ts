@@ -11,6 +11,8 @@ export interface Known {
   readonly about: About | undefined
   /** When it was learnt. */
   readonly at: number
+  /** When the state began, by the wall clock of the process that wrote it. */
+  readonly since: number | undefined
 }
 
 /** What this process last said of a circuit. */

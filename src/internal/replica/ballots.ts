@@ -316,7 +316,12 @@ export class Ballots {
       return Effect.asVoid(
         this.records.commit(
           circuit,
-          (state, now) => (mayOpen(state, now) ? Circuit.open(state, now, { openFor, cause }) : state),
+          (state, now) => {
+            if (!mayOpen(state, now)) return state
+            const opened = Circuit.open(state, now, { openFor, cause, at: runtime.time.wall() })
+            // The outage began when this process opened its own circuit, if it did so before the fleet agreed.
+            return { ...opened, outage: Circuit.outage(own) ?? opened.outage }
+          },
           cause,
           { fenced: era }
         )

@@ -7,7 +7,7 @@ import { quietly } from "../engine/logEvent.ts"
 import { move, type Next } from "../engine/move.ts"
 import type { Known, Share } from "../engine/share.ts"
 import { printable } from "../printable.ts"
-import { isByPeople, policyAfter, toSwap } from "../record.ts"
+import { isByPeople, policyAfter, toSwap, wallOf } from "../record.ts"
 import type { Ground } from "./ground.ts"
 
 /** So often a move is made anew on what another process wrote meanwhile. */
@@ -57,7 +57,8 @@ export class Records {
       share.adopted = -1
       return this.report(circuit, "a record that this version cannot read")
     }
-    share.known = { era: stored.era, circuit: read.circuit, about: read.about, at: now }
+    const { about, circuit: state } = read
+    share.known = { era: stored.era, circuit: state, about, at: now, since: wallOf(state, about, now - stored.age) }
     return this.adopt(circuit, share, share.known, false)
   }
 
@@ -89,7 +90,14 @@ export class Records {
     }
     const { actor, deed, detail, process, why } = about
     return Effect.asVoid(
-      move(this.ground.runtime, circuit, why, next, { detail, actor, process, deed, found: this.ground.starting })
+      move(this.ground.runtime, circuit, why, next, {
+        detail,
+        actor,
+        process,
+        deed,
+        since: known.since,
+        found: this.ground.starting
+      })
     )
   }
 
@@ -153,7 +161,7 @@ export class Records {
   commit(
     circuit: LiveCircuit,
     next: Next,
-    about: Omit<About, "process" | "policy">,
+    about: Omit<About, "process" | "policy" | "at">,
     how: { readonly fenced?: number; readonly expected?: boolean } = {}
   ): Effect.Effect<Committed> {
     const { fenced, expected = false } = how
@@ -197,7 +205,7 @@ export class Records {
     circuit: LiveCircuit,
     share: Share,
     next: Next,
-    about: Omit<About, "process" | "policy">,
+    about: Omit<About, "process" | "policy" | "at">,
     fenced: number | undefined,
     left: number
   ): Effect.Effect<Committed> {
@@ -214,7 +222,13 @@ export class Records {
       if (state === current) return Effect.succeed<Committed>("Same")
       // A place that was taken or given back is no recovery yet.
       const why = about.why === "Recovered" && state._tag === "HalfOpen" ? "CooldownOver" : about.why
-      const written: About = { ...about, why, policy: this.policyOf(circuit, base, about.why), process: ground.voice }
+      const written: About = {
+        ...about,
+        why,
+        policy: this.policyOf(circuit, base, about.why),
+        process: ground.voice,
+        at: ground.runtime.time.wall()
+      }
       const swap = toSwap(ground.idOf(circuit), base?.era ?? 0, state, now, written)
       share.committing++
       const swapped = Effect.ensuring(
@@ -231,7 +245,13 @@ export class Records {
           if (share.known !== base && share.known !== undefined && share.known.era > record.era) {
             return Effect.succeed("Overtaken")
           }
-          share.known = { era: record.era, circuit: state, about: written, at: ground.now() }
+          share.known = {
+            era: record.era,
+            circuit: state,
+            about: written,
+            at: ground.now(),
+            since: wallOf(state, written, now)
+          }
           return Effect.succeed("Made")
         }
         const again =

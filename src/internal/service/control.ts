@@ -171,7 +171,7 @@ export const open = (
           : Effect.succeed(millis),
         (openFor): Next =>
           (current, now) =>
-            Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause }))
+            Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause, at: runtime.time.wall() }))
       ),
     forAWhile
   )
