@@ -12,7 +12,6 @@
  * Why a circuit moved.
  *
  * @category models
- * @since 0.1.0
  */
 export type Why =
   /** The policy's trip said so. */
@@ -37,10 +36,9 @@ export type Why =
   | "Imported"
 
 /**
- * Why it opened: the reason, a sentence with the figures, and who did it when somebody did.
+ * Why a circuit opened: the reason, a sentence with the figures, and the operator who did it, if one did.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Cause {
   readonly why: Why
@@ -53,7 +51,6 @@ export interface Cause {
  * circuit has stayed closed for `openFor`. Until `rampUntil` only a growing share of calls passes.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Closed {
   readonly _tag: "Closed"
@@ -65,16 +62,13 @@ export interface Closed {
 }
 
 /**
- * The time from the first opening of a circuit until it closes again. Failed probes reopen the circuit within the same
- * outage.
+ * The time from the first opening of a circuit until it closes again; failed probes belong to it.
  *
- * - `since`: when the first opening began, by the clock of the other times of a state.
- * - `at`: the same moment by the wall clock of the process that opened, in milliseconds since 1970. It is for display and
- *   is the same in every process; measure durations with `since`.
+ * - `since`: when the first opening began.
+ * - `at`: the same moment by the wall clock of the process that opened, in milliseconds since 1970, the same in every process.
  * - `openings`: how many openings the outage has had, at least 1.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Outage {
   readonly since: number
@@ -86,7 +80,6 @@ export interface Outage {
  * Calls are rejected from `since` until `until`; the first one after that is a probe.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Open {
   readonly _tag: "Open"
@@ -103,7 +96,6 @@ export interface Open {
  * hold it for ever.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Lease {
   readonly id: number
@@ -114,7 +106,6 @@ export interface Lease {
  * A few probes decide. `openFor` is how long calls were rejected before.
  *
  * @category models
- * @since 0.1.0
  */
 export interface HalfOpen {
   readonly _tag: "HalfOpen"
@@ -132,10 +123,9 @@ export interface HalfOpen {
 }
 
 /**
- * Forced by a person, with what would hold without it. `until` is `Infinity` when it does not expire.
+ * Set by an operator, with what would hold without it. `until` is `Infinity` if it does not expire.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Forced<Tag extends "Isolated" | "Disabled"> {
   readonly _tag: Tag
@@ -147,35 +137,22 @@ export interface Forced<Tag extends "Isolated" | "Disabled"> {
   readonly under: Closed | Open
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
+/** @category models */
 export type Isolated = Forced<"Isolated">
 
-/**
- * @category models
- * @since 0.1.0
- */
+/** @category models */
 export type Disabled = Forced<"Disabled">
 
-/**
- * @category models
- * @since 0.1.0
- */
+/** @category models */
 export type Circuit = Closed | Open | HalfOpen | Isolated | Disabled
 
-/**
- * @category models
- * @since 0.1.0
- */
+/** @category models */
 export type State = Circuit["_tag"]
 
 /**
  * The part of a policy that the machine reads; durations in milliseconds.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Rules {
   /** How many probes may run at once. */
@@ -191,7 +168,6 @@ export interface Rules {
  * The moves that exist, and why each may happen; what is imported may be anything. Everything else is a bug.
  *
  * @category tables
- * @since 0.1.0
  */
 export const edges: Readonly<Record<State, Readonly<Partial<Record<State, ReadonlyArray<Why>>>>>> = {
   Closed: {
@@ -227,10 +203,7 @@ export const edges: Readonly<Record<State, Readonly<Partial<Record<State, Readon
   }
 }
 
-/**
- * @category tables
- * @since 0.1.0
- */
+/** @category tables */
 export const isLegal = (from: State, to: State, why: Why): boolean =>
   why === "Imported" || (edges[from][to]?.includes(why) ?? false)
 
@@ -238,7 +211,6 @@ export const isLegal = (from: State, to: State, why: Why): boolean =>
  * A circuit that nothing has happened to.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const initial: Closed = { _tag: "Closed", era: 0, since: 0, openings: 0, openFor: 0, rampUntil: 0 }
 
@@ -253,14 +225,10 @@ export const initial: Closed = { _tag: "Closed", era: 0, since: 0, openings: 0, 
  * - `Expired`: an override has run out; {@link expire} it and ask again.
  *
  * @category models
- * @since 0.1.0
  */
 export type Admission = "Normal" | "Ramp" | "Probe" | "Pass" | "Reject" | "Expired"
 
-/**
- * @category admission
- * @since 0.1.0
- */
+/** @category admission */
 export const admission = (circuit: Circuit, now: number, rules: Rules): Admission => {
   switch (circuit._tag) {
     case "Closed":
@@ -276,7 +244,6 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
   }
 }
 
-/** Who is rejected while it is not known for how long may come back this soon. */
 const soon = 1000
 
 /**
@@ -285,7 +252,6 @@ const soon = 1000
  * `Infinity` for an override without expiry. Ask after {@link expire}.
  *
  * @category admission
- * @since 0.1.0
  */
 export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number => {
   switch (circuit._tag) {
@@ -308,7 +274,6 @@ export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number 
  * The share of calls that a ramp lets through: from a tenth, right after the close, to all.
  *
  * @category admission
- * @since 0.1.0
  */
 export const rampShare = (circuit: Closed, now: number): number => {
   const length = circuit.rampUntil - circuit.since
@@ -319,7 +284,6 @@ export const rampShare = (circuit: Closed, now: number): number => {
  * Takes a place for a probe. Only where {@link admission} said `Probe`; the lease's `id` is what settles it.
  *
  * @category admission
- * @since 0.1.0
  */
 export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): HalfOpen => {
   const until = now + rules.probeTimeoutMillis
@@ -352,7 +316,6 @@ const liveLeases = (leases: ReadonlyArray<Lease>, now: number): ReadonlyArray<Le
  * What a probe found. A failure brings the opening that follows from it.
  *
  * @category models
- * @since 0.1.0
  */
 export type Verdict =
   | { readonly _tag: "Success" }
@@ -366,7 +329,6 @@ export type Verdict =
  * Leases are numbered anew in each HalfOpen: ask only where the era is still the one of the permit.
  *
  * @category settling
- * @since 0.1.0
  */
 export const settleProbe = (
   circuit: HalfOpen,
@@ -388,7 +350,6 @@ export const settleProbe = (
  * How many openings count at `now`: those of a circuit that has stayed closed as long as it was last open are forgotten.
  *
  * @category getters
- * @since 0.1.0
  */
 export const openings = (circuit: Circuit, now: number): number => {
   switch (circuit._tag) {
@@ -406,7 +367,6 @@ export const openings = (circuit: Circuit, now: number): number => {
  * The number that an opening now would have. Opening an Open circuit again counts no further one.
  *
  * @category getters
- * @since 0.1.0
  */
 export const nextOpening = (circuit: Circuit, now: number): number => {
   if (isForced(circuit)) return nextOpening(circuit.under, now)
@@ -417,18 +377,10 @@ export const nextOpening = (circuit: Circuit, now: number): number => {
  * The outage that a circuit is in, also beneath an override; `undefined` while it is Closed.
  *
  * @category getters
- * @since 0.1.0
  */
 export const outage = (circuit: Circuit): Outage | undefined => {
-  switch (circuit._tag) {
-    case "Closed":
-      return undefined
-    case "Isolated":
-    case "Disabled":
-      return outage(circuit.under)
-    default:
-      return circuit.outage
-  }
+  if (isForced(circuit)) return outage(circuit.under)
+  return circuit._tag === "Closed" ? undefined : circuit.outage
 }
 
 /**
@@ -436,7 +388,6 @@ export const outage = (circuit: Circuit): Outage | undefined => {
  * clock, in milliseconds since 1970: a Closed circuit begins an outage then.
  *
  * @category moves
- * @since 0.1.0
  */
 export const open = (
   circuit: Closed | Open | HalfOpen,
@@ -453,21 +404,15 @@ export const open = (
 })
 
 const outageAfter = (circuit: Closed | Open | HalfOpen, now: number, at: number): Outage => {
-  switch (circuit._tag) {
-    case "Closed":
-      return { since: now, at, openings: 1 }
-    case "Open":
-      return circuit.outage
-    case "HalfOpen":
-      return { ...circuit.outage, openings: circuit.outage.openings + 1 }
-  }
+  if (circuit._tag === "Closed") return { since: now, at, openings: 1 }
+  const { outage } = circuit
+  return circuit._tag === "Open" ? outage : { ...outage, openings: outage.openings + 1 }
 }
 
 /**
  * Closes, with the policy's ramp, and remembers how long calls were rejected. A Closed circuit stays what it is.
  *
  * @category moves
- * @since 0.1.0
  */
 export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rules): Closed => {
   if (circuit._tag === "Closed") return circuit
@@ -485,7 +430,6 @@ export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rul
  * As new, but for the era: calls admitted before it change nothing after it.
  *
  * @category moves
- * @since 0.1.0
  */
 export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, era: circuit.era + 1, since: now })
 
@@ -494,7 +438,6 @@ export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, e
  * opening under it whose cooldown is over.
  *
  * @category moves
- * @since 0.1.0
  */
 export const force = (
   circuit: Circuit,
@@ -507,7 +450,6 @@ export const force = (
  * Lifts an override; a circuit without one stays what it is. Time went on beneath it: an opening keeps its end.
  *
  * @category moves
- * @since 0.1.0
  */
 export const release = (circuit: Circuit): Circuit =>
   isForced(circuit) ? { ...circuit.under, era: circuit.era + 1 } : circuit
@@ -516,15 +458,11 @@ export const release = (circuit: Circuit): Circuit =>
  * {@link release}, if the override has run out.
  *
  * @category moves
- * @since 0.1.0
  */
 export const expire = (circuit: Circuit, now: number): Circuit =>
   isForced(circuit) && now >= circuit.until ? release(circuit) : circuit
 
-/**
- * @category guards
- * @since 0.1.0
- */
+/** @category guards */
 export const isForced = (circuit: Circuit): circuit is Isolated | Disabled =>
   circuit._tag === "Isolated" || circuit._tag === "Disabled"
 
@@ -532,7 +470,6 @@ export const isForced = (circuit: Circuit): circuit is Isolated | Disabled =>
  * Applies {@link open} or {@link close} beneath an override, which stays.
  *
  * @category moves
- * @since 0.1.0
  */
 export const moveUnder = (
   circuit: Circuit,

@@ -18,7 +18,14 @@ const make = (fields: Partial<CircuitOpen.Fields> = {}) => CircuitOpen.make({ ..
 const build = ({ scope = "local", ...fields }: CircuitOpen.Fields) => new CircuitOpen.CircuitOpen({ ...fields, scope })
 
 /** One that has every field. */
-const full = make({ key: "a/b", scope: "fleet", reason: "Dependency", dependency: "db", detail: "5 in a row" })
+const full = make({
+  downSince: 1_700_000_000_000,
+  key: "a/b",
+  scope: "fleet",
+  reason: "Dependency",
+  dependency: "db",
+  detail: "5 in a row"
+})
 
 const fieldsOf = (error: CircuitOpen.CircuitOpen) => Object.fromEntries(Object.entries(error))
 
@@ -36,6 +43,7 @@ const fields: Arbitrary.Arbitrary<CircuitOpen.Fields> = Arbitrary.map(
       reason: CircuitOpen.Reason,
       retryAfter: Schema.NullOr(finite),
       openings: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000 })),
+      downSince: Schema.optionalKey(Schema.Literals([0, 1, 1_700_000_000_000])),
       dependency: Schema.optionalKey(text),
       detail: Schema.optionalKey(text)
     })
@@ -185,6 +193,7 @@ describe("the schema", () => {
       reason: "Dependency",
       retryAfter: 3_000,
       openings: 1,
+      downSince: 1_700_000_000_000,
       dependency: "db",
       detail: "5 in a row"
     })

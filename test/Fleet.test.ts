@@ -237,19 +237,20 @@ const forced = (until: number, under: Circuit.Closed | Circuit.Open = closed): C
 })
 
 describe("the times of a state are moved", () => {
+  const earlier = { since: 800, at: 5, openings: 1 }
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, Circuit.Circuit]> = [
     ["of a Closed circuit, which has no ramp after that either", closed, { ...closed, since: 900 }],
     ["of a ramp", { ...closed, rampUntil: 1700 }, { ...closed, since: 900, rampUntil: 1600 }],
-    ["of an opening", open, { ...open, since: 900, until: 1400 }],
+    ["of an opening and its outage", open, { ...open, since: 900, until: 1400, outage: earlier }],
     [
       "of a HalfOpen circuit and its leases",
       halfOpen({ id: 4, until: 1600 }, { id: 9, until: 1700 }),
-      { ...halfOpen({ id: 4, until: 1500 }, { id: 9, until: 1600 }), since: 1400 }
+      { ...halfOpen({ id: 4, until: 1500 }, { id: 9, until: 1600 }), since: 1400, outage: earlier }
     ],
     [
       "of an override and what is beneath it",
       forced(2000, open),
-      { ...forced(1900, { ...open, since: 900, until: 1400 }), since: 900 }
+      { ...forced(1900, { ...open, since: 900, until: 1400, outage: earlier }), since: 900 }
     ],
     [
       "of an override without end, which still has none",

@@ -370,9 +370,10 @@ describe("the public surface", () => {
   })
 
   it.each(publicModules)(
-    "$name and everything it exports is documented, with the version it came with",
+    "$name and everything it exports is documented, and the module says the version it came with",
     ({ name, text }) => {
       assert.match(text, /^\/\*\*\n \* [^\n]+\n/, `${name} begins with what it is for`)
+      assert.match(text.slice(0, text.indexOf("*/")), /@since \d/, name)
       const lines = text.split("\n")
       lines.forEach((line, index) => {
         if (!/^export (const|class|interface|type|function) \w/.test(line)) return
@@ -380,7 +381,6 @@ describe("the public surface", () => {
         const comment = above.slice(above.lastIndexOf("/**"))
         assert.match(comment, /\*\/\s*$/, `${name}: ${line}`)
         assert.match(comment, /@category /, `${name}: ${line}`)
-        assert.match(comment, /@since \d/, `${name}: ${line}`)
       })
     }
   )
