@@ -23,7 +23,7 @@ const program = Effect.gen(function* () {
     else if (cause !== undefined) console.log(`${circuit}: ${state}, ${cause.detail}`)
   }
   const critical = yield* BreakerHealth.checkOnly(["orders", "bank"])
-  console.log(critical.healthy === critical.total ? "let them sleep" : "wake somebody")
+  console.log(critical.unhealthy === 0 ? "let them sleep" : "wake somebody")
 })
 
 await Effect.runPromise(

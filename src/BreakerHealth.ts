@@ -19,12 +19,15 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { BreakerStore } from "./BreakerStore.ts"
+import { decodeOrThrow, text } from "./internal/fields.ts"
 import { list } from "./internal/service/control.ts"
-import { type Health as HealthOf, healthOf } from "./internal/service/health.ts"
+import { type Health as HealthOf, healthOf, healthOfNames } from "./internal/service/health.ts"
 
 /**
- * Several circuits as one answer: how many are `healthy` of a `total`, the mean `failureRate`, and each circuit.
+ * Several circuits as one answer: how many are `healthy` and `unhealthy` of a `total`, which names are `unknown`, the mean
+ * `failureRate`, and each circuit.
  *
  * @category models
  * @since 0.1.0
@@ -40,10 +43,25 @@ export interface Health extends HealthOf {}
 export const check: Effect.Effect<Health, never, BreakerStore> = Effect.map(list, healthOf)
 
 /**
- * How the circuits of these names are, of every key; a name that nobody has used is healthy, and not among them.
+ * How the circuits of these names are, of every key. Each name counts in `total`. A name that no call has used yet has no circuit: it
+ * is `unknown`, neither healthy nor unhealthy. Throws a `RangeError` if `names` is not an array of texts.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BreakerHealth, BreakerStore, CircuitBreaker } from "effect-fuse"
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* Effect.succeed("hello").pipe(CircuitBreaker.protect("api"))
+ *   const { healthy, total, unknown } = yield* BreakerHealth.checkOnly(["api", "mail"])
+ *   return `${healthy} of ${total}, unknown: ${unknown}`
+ * })
+ * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => "1 of 2, unknown: mail"
+ * ```
  *
  * @category getters
  * @since 0.1.0
  */
-export const checkOnly = (names: ReadonlyArray<string>): Effect.Effect<Health, never, BreakerStore> =>
-  Effect.map(list, (circuits) => healthOf(circuits.filter(({ circuit }) => names.includes(circuit))))
+export const checkOnly = (names: ReadonlyArray<string>): Effect.Effect<Health, never, BreakerStore> => {
+  const decoded = decodeOrThrow("BreakerHealth.checkOnly", { names: Schema.Array(text) }, { names })
+  return Effect.map(list, (circuits) => healthOfNames(circuits, decoded.names))
+}

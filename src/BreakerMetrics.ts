@@ -36,7 +36,7 @@
  * | `circuit_breaker_call_duration_seconds` | `name` | a histogram |
  * | `circuit_breaker_known` | | circuits in memory |
  * | `circuit_breaker_evictions_total`, `circuit_breaker_overflows_total` | | circuits forgotten to make room; calls for which there was none |
- * | `circuit_breaker_store_up` | | 1 while the shared store answers, 0 while this process is on its own |
+ * | `circuit_breaker_store_up` | | 1 while the shared store answers; 0 before its first answer, and while this process is on its own. Absent without a shared store |
  *
  * @since 0.1.0
  */

@@ -10,7 +10,14 @@ const quick: BreakerPolicy.Input = { trip: Trip.failures({ atLeast: 3, of: 10 })
 
 describe("the health of all circuits", () => {
   scenario("is that of none, where there are none", quick, function* () {
-    assert.deepStrictEqual(yield* BreakerHealth.check, { healthy: 0, total: 0, failureRate: 0, circuits: [] })
+    assert.deepStrictEqual(yield* BreakerHealth.check, {
+      healthy: 0,
+      unhealthy: 0,
+      total: 0,
+      unknown: [],
+      failureRate: undefined,
+      circuits: []
+    })
   })
 
   scenario("says how many let calls through, and the mean of what fails", quick, function* () {
@@ -22,8 +29,35 @@ describe("the health of all circuits", () => {
     const { circuits, failureRate, healthy, total } = yield* BreakerHealth.check
     assert.deepStrictEqual([healthy, total, failureRate], [3, 5, 0.5])
     assert.strictEqual(circuits.length, 5)
-    const some = yield* BreakerHealth.checkOnly(["down", "other", "nobody"])
-    assert.deepStrictEqual([some.healthy, some.total], [1, 2])
+  })
+
+  scenario("of some names answers each of them once, with all keys, and says which are unknown", quick, function* () {
+    const asked = ["down", "other", "never called", "other", "also never called"]
+    const before = yield* BreakerHealth.checkOnly(asked)
+    assert.deepStrictEqual(before.unknown, ["down", "other", "never called", "also never called"])
+    assert.deepStrictEqual([before.healthy, before.unhealthy, before.total], [0, 0, 4])
+    assert.strictEqual(before.failureRate, undefined)
+    for (const key of ["a", "b"]) yield* times(3, fail({ name: "down", key }))
+    yield* succeed({ name: "other" })
+    yield* succeed({ name: "not asked for" })
+    const some = yield* BreakerHealth.checkOnly(asked)
+    assert.deepStrictEqual(some.unknown, ["never called", "also never called"])
+    assert.deepStrictEqual([some.healthy, some.unhealthy, some.total], [1, 2, 5])
+    assert.deepStrictEqual(
+      some.circuits.map(({ circuit, key }) => [circuit, key]),
+      [
+        ["down", "a"],
+        ["down", "b"],
+        ["other", undefined]
+      ]
+    )
+  })
+
+  it("of some names needs a list of names", () => {
+    const checkOnly = BreakerHealth.checkOnly as (names: unknown) => unknown
+    for (const wrong of ["api", undefined, [1], ["api", ""]]) {
+      assert.throws(() => checkOnly(wrong), RangeError, /BreakerHealth.checkOnly: names/)
+    }
   })
 
   scenario(
@@ -62,7 +96,7 @@ describe("over HTTP", () => {
       assert.deepStrictEqual(yield* get("/health"), {
         status: 200,
         cache: "no-store",
-        body: { status: "up", healthy: 1, total: 1, failure_rate: 0, unhealthy: [] } as never
+        body: { status: "up", healthy: 1, total: 1, failure_rate: 0, unhealthy: [], unknown: [] } as never
       })
       yield* CircuitBreaker.isolate("mail", { reason: "migration" })
       yield* times(3, fail({ key: "acme" }))
@@ -101,7 +135,9 @@ describe("over HTTP", () => {
   it.live("/health is down, and 503, while a critical circuit is not healthy", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.isolate("mail")
-      assert.strictEqual((yield* get("/health")).status, 200)
+      const before = yield* get("/health")
+      assert.strictEqual(before.status, 200)
+      assert.deepInclude(before.body, { status: "degraded", unknown: ["database"] })
       yield* CircuitBreaker.isolate("database")
       const { body, status } = yield* get("/health")
       assert.deepStrictEqual([status, (body as { status: string }).status], [503, "down"])

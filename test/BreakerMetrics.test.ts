@@ -286,6 +286,32 @@ describe("series", () => {
     })
   )
 
+  it.effect.each(["fails", "never answers"] as const)(
+    "do not say that the store is up before it answers, if it %s",
+    (how) =>
+      Effect.gen(function* () {
+        const memory = yield* SharedStore.makeMemory
+        let there = false
+        const away =
+          how === "fails" ? Effect.fail(new SharedStore.StoreError({ operation: "list", cause: "away" })) : Effect.never
+        const store: SharedStore.SharedStore = { ...memory, list: (...args) => (there ? memory.list(...args) : away) }
+        const up = Effect.map(scrape, (page) => valueOf(page, "circuit_breaker_store_up"))
+        const program = Effect.gen(function* () {
+          for (let i = 0; i < 10; i++) {
+            assert.strictEqual(yield* up, 0)
+            yield* TestClock.adjust("1 second")
+          }
+          there = true
+          yield* TestClock.adjust("10 seconds")
+          assert.strictEqual(yield* up, 1)
+        }).pipe(Effect.provide(metered({}, Layer.orDie(BreakerStore.layerShared(store)))))
+        const running = yield* Effect.forkChild(program, { startImmediately: true })
+        // The layer waits for the first answer for a bounded time.
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(running)
+      })
+  )
+
   it("name the option that is wrong", () => {
     const layer = BreakerMetrics.layer as (options: unknown) => unknown
     assert.throws(() => layer({ prefix: "a b" }), /BreakerMetrics.layer: prefix/)

@@ -15,7 +15,7 @@
  * const { dispose, handler } = HttpRouter.toWebHandler(App, { disableLogger: true })
  * const response = await handler(new Request("http://local/health"))
  * response.status // => 200
- * await response.json() // => { status: "up", healthy: 0, total: 0, failure_rate: 0, unhealthy: [] }
+ * await response.json() // => { status: "up", healthy: 0, total: 0, failure_rate: null, unhealthy: [], unknown: ["database"] }
  * await dispose()
  * ```
  *
@@ -34,7 +34,7 @@ import * as BreakerHealth from "../BreakerHealth.ts"
 import { BreakerStore } from "../BreakerStore.ts"
 import type { Inspection } from "../CircuitBreaker.ts"
 import { decodeOrThrow, flag, text, textLike } from "../internal/fields.ts"
-import { failureRateOf, isHealthy } from "../internal/service/health.ts"
+import { healthOfNames, isHealthy, meanFailureRate } from "../internal/service/health.ts"
 
 /**
  * @category options
@@ -107,11 +107,10 @@ const brief = ({ circuits, name }: Entry, keys: boolean) => {
 
 const full = (entry: Entry, keys: boolean) => {
   const sum = (of: (one: Inspection) => number) => entry.circuits.reduce((all, one) => all + of(one), 0)
-  const rates = entry.circuits.map(failureRateOf).filter((rate) => rate !== undefined)
   return {
     ...brief(entry, keys),
     healthy: entry.circuits.every(isHealthy),
-    failure_rate: rates.length === 0 ? 0 : rates.reduce((all, one) => all + one, 0) / rates.length,
+    failure_rate: meanFailureRate(entry.circuits) ?? null,
     in_flight: sum(({ inFlight }) => inFlight),
     openings: Math.max(...entry.circuits.map(({ openings }) => openings)),
     calls: sum(({ totals }) => totals.calls),
@@ -128,8 +127,9 @@ const json = (body: unknown, status = 200) =>
   HttpServerResponse.setHeader(HttpServerResponse.jsonUnsafe(body, { status }), "cache-control", "no-store")
 
 /**
- * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy }`: `status` is `up`, `degraded` while some
- * circuit is not healthy, or `down`, with 503, while a critical one is not. `/breakers` answers a list of all, with what they have
+ * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy, unknown }`: `status` is `up`, `degraded` while
+ * some circuit is not healthy, or `down`, with 503, while a critical one is not. `unknown` lists the critical names that no call has
+ * used yet. `/breakers` answers a list of all circuits, with what they have counted. `failure_rate` is `null` while no recent call is
  * counted. Throws a `RangeError` that names the option that is wrong.
  *
  * @category layers
@@ -149,8 +149,9 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRout
             status: down ? "down" : ill.length > 0 ? "degraded" : "up",
             healthy,
             total,
-            failure_rate: failureRate,
-            unhealthy: entries(ill, keys).map((entry) => brief(entry, keys))
+            failure_rate: failureRate ?? null,
+            unhealthy: entries(ill, keys).map((entry) => brief(entry, keys)),
+            unknown: healthOfNames(circuits, critical).unknown
           },
           down ? 503 : 200
         )

@@ -4,6 +4,12 @@ import * as Window from "../Window.ts"
 /** A circuit that nobody called for this long remembers nothing of its streak and its windows over calls. */
 export const forgetAfterMillis = 3_600_000
 
+/** The window that is kept for reading where the trip reads none. It is as long as that of the default trip. */
+const forReading: Window.Over = { _tag: "Time", millis: 10_000 }
+
+const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Over> =>
+  overs.length === 0 ? [forReading] : overs
+
 /** Calls in flight, oldest first, with the time each started. */
 export type Running = ReadonlyMap<unknown, number>
 
@@ -15,12 +21,18 @@ export class Evidence {
   streak = 0
   /** When the dependency's latest `retryAfter` ends; 0 when there is none. */
   hintUntil = 0
+  /** The trip's windows, or the one for reading: there is always one. */
   private windows: ReadonlyArray<Window.Window>
   /** When the latest call that counts ended. */
   lastAt = Number.NEGATIVE_INFINITY
 
   constructor(overs: ReadonlyArray<Window.Over>) {
-    this.windows = overs.map(Window.make)
+    this.windows = windowsFor(overs).map(Window.make)
+  }
+
+  /** The windows that decide. */
+  private get deciding(): ReadonlyArray<Window.Window> {
+    return this.windows[0]?.over === forReading ? noWindows : this.windows
   }
 
   recordSuccess(now: number, slow: boolean): void {
@@ -49,7 +61,7 @@ export class Evidence {
   /** Takes on the windows of another trip, keeping what they can hold. */
   resize(overs: ReadonlyArray<Window.Over>, now: number): void {
     const old = this.windows
-    this.windows = overs.map((over) => {
+    this.windows = windowsFor(overs).map((over) => {
       const from = bestSource(old, over)
       return from === undefined ? Window.make(over) : Window.resize(from, over, now)
     })
@@ -59,7 +71,7 @@ export class Evidence {
   isQuiet(now: number): boolean {
     this.age(now)
     if (this.streak > 0) return false
-    for (const window of this.windows) {
+    for (const window of this.deciding) {
       const { failures, slow } = window.counts(now)
       if (failures > 0 || slow > 0) return false
     }
@@ -71,10 +83,18 @@ export class Evidence {
     return this.streak
   }
 
-  /** A copy of what each window holds at `now`. */
+  /** A copy of what each window of the trip holds at `now`. */
   counts(now: number): ReadonlyArray<{ readonly over: Window.Over; readonly counts: Window.Counts }> {
     this.age(now)
-    return this.windows.map((window) => ({ over: window.over, counts: window.counts(now) }))
+    return this.deciding.map((window) => ({ over: window.over, counts: window.counts(now) }))
+  }
+
+  /** What the recent calls were: the counts of the window that holds the most calls at `now`. */
+  recent(now: number): Window.Counts {
+    this.age(now)
+    return this.windows
+      .map((window) => window.counts(now))
+      .reduce((most, one) => (one.calls > most.calls ? one : most), nothing)
   }
 
   /** The view that a trip is evaluated on. */
@@ -126,5 +146,7 @@ const bestSource = (windows: ReadonlyArray<Window.Window>, over: Window.Over): W
   const alike = windows.filter((window) => window.over._tag === over._tag).sort((a, b) => reach(a.over) - reach(b.over))
   return alike.find((window) => reach(window.over) >= reach(over)) ?? alike.at(-1)
 }
+
+const noWindows: ReadonlyArray<Window.Window> = []
 
 const nothing: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }

@@ -49,6 +49,11 @@ export interface Inspection {
   /** Calls that hold a probe's place. */
   readonly probing: number
   readonly windows: ReadonlyArray<WindowView>
+  /**
+   * What share of the recent calls failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
+   * seconds if the trip reads no window. 1 while the circuit is Open or HalfOpen. `undefined` if no recent call is counted.
+   */
+  readonly failureRate: number | undefined
   /** Since the circuit was made. `calls` were admitted and counted; `passed` ran uncounted; `rejected` did not run. */
   readonly totals: {
     readonly calls: number
@@ -86,6 +91,12 @@ const outageOf = (control: Circuit.Circuit): Inspection["outage"] => {
   return outage && { since: Math.round(outage.at), openings: outage.openings }
 }
 
+const failureRateOf = (circuit: LiveCircuit, state: Circuit.State, now: number): number | undefined => {
+  if (state === "Open" || state === "HalfOpen") return 1
+  const { calls, failures } = circuit.seen().recent(now)
+  return calls === 0 ? undefined : failures / calls
+}
+
 /** Reads a circuit; nothing in it changes but what time has made obsolete. */
 export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection => {
   const now = registry.runtime.time.now()
@@ -120,6 +131,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
         failureRate: counts.calls === 0 ? 0 : counts.failures / counts.calls,
         slowRate: counts.calls === 0 ? 0 : counts.slow / counts.calls
       })),
+    failureRate: failureRateOf(circuit, control._tag, now),
     totals: {
       calls: circuit.calls,
       successes: circuit.successes,

@@ -2,7 +2,6 @@ import * as TxRef from "effect/TxRef"
 import type { Transition } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
 import * as Trip from "../../Trip.ts"
-import type * as Window from "../../Window.ts"
 import { Evidence } from "../evidence.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Budget } from "./budget.ts"
@@ -57,8 +56,6 @@ export class Permits {
     return found
   }
 }
-
-const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
 
 const maxLastFailures = 5
 const maxTenants = 1_000
@@ -191,8 +188,7 @@ export class LiveCircuit implements Totals {
   lastSeen(era: number, now: number): Transition["counts"] {
     if (this.evidenceEra !== era) return undefined
     const { streak } = this.evidence
-    const all = this.evidence.counts(now).map(({ counts }) => counts)
-    const { calls, failures, slow } = all.reduce((most, one) => (one.calls > most.calls ? one : most), all[0] ?? none)
+    const { calls, failures, slow } = this.evidence.recent(now)
     return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }
   }
 

@@ -7,7 +7,7 @@ import * as CircuitBreaker from "../../CircuitBreaker.ts"
 import type { Inspection } from "../engine/inspection.ts"
 import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../fields.ts"
 import { printable, show } from "../printable.ts"
-import { failureRateOf, healthOf } from "../service/health.ts"
+import { healthOf } from "../service/health.ts"
 import { asConfigurationError, ConfigurationError, ShutdownError, toPlain } from "./errors.ts"
 import { Home } from "./home.ts"
 import { type Checked, check } from "./options.ts"
@@ -34,7 +34,7 @@ const countsOf = (of: (name: (typeof counted)[number]) => number): Counts =>
   Object.fromEntries(counted.map((name) => [name, of(name)])) as Record<(typeof counted)[number], number>
 
 const toMetrics = (seen: Inspection): Metrics => {
-  const { circuit, inFlight, key, lastFailures, openings, retryAfter, scope, state, streak, totals } = seen
+  const { circuit, failureRate, inFlight, key, lastFailures, openings, retryAfter, scope, state, streak, totals } = seen
   return {
     name: circuit,
     key,
@@ -43,7 +43,7 @@ const toMetrics = (seen: Inspection): Metrics => {
     ...countsOf((name) => totals[name]),
     inFlight,
     streak,
-    failureRate: failureRateOf(seen) ?? 0,
+    failureRate,
     openings,
     retryAfter: Duration.toMillis(retryAfter),
     lastFailures: lastFailures.map(({ at, error }) => ({ at, error }))
@@ -61,7 +61,7 @@ const unused = (name: string, key: string | undefined): Metrics => ({
   ...countsOf(() => 0),
   inFlight: 0,
   streak: 0,
-  failureRate: 0,
+  failureRate: undefined,
   openings: 0,
   retryAfter: 0,
   lastFailures: []

@@ -196,8 +196,11 @@ export interface Metrics extends Counts {
   readonly inFlight: number
   /** Failures in a row. */
   readonly streak: number
-  /** The share of calls that failed, of those that the trip looks at now; 1 while it is Open or HalfOpen. */
-  readonly failureRate: number
+  /**
+   * What share of the recent calls failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
+   * seconds if the trip reads no window. 1 while it is Open or HalfOpen. `undefined` if no recent call is counted.
+   */
+  readonly failureRate: number | undefined
   readonly openings: number
   /** Milliseconds until a call may pass, 0 if one may now. */
   readonly retryAfter: number
@@ -217,8 +220,8 @@ export interface AggregateMetrics extends Counts {
   readonly healthy: number
   readonly open: number
   readonly inFlight: number
-  /** The mean over the circuits that were called. */
-  readonly failureRate: number
+  /** The mean over the circuits that have one; `undefined` if none has. */
+  readonly failureRate: number | undefined
   readonly breakers: ReadonlyArray<Metrics>
 }
 

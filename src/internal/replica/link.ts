@@ -12,6 +12,8 @@ const deadlineMillis = 250
 export class Link {
   /** Operations that failed in a row. */
   misses = 0
+  /** Whether the store has answered since this process started. */
+  answered = false
   /** When the store was last heard of again, after it had been down. */
   connectedAt = Number.NEGATIVE_INFINITY
   /** What failed last, in words. */
@@ -41,6 +43,7 @@ export class Link {
       onSuccess: (answer) => {
         const { down } = this
         this.misses = 0
+        this.answered = true
         if (down) {
           this.connectedAt = this.time.now()
           this.onReturn()

@@ -28,7 +28,7 @@ export const share = (
     const repair = new Repair(ground, records, ballots, places, deeds)
     runtime.sharing = {
       process: ground.voice,
-      isCutOff: () => link.down,
+      isCutOff: () => !link.answered || link.down,
       failed: (circuit, now) => ballots.failed(circuit, now),
       succeeded: (circuit, now) => ballots.succeeded(circuit, now),
       opening: (circuit, now) => ballots.opening(circuit, now),

@@ -4,38 +4,48 @@ import type { Inspection } from "../engine/inspection.ts"
 export interface Health {
   /** How many are Closed or Disabled, with nothing that they depend on in the way. One that only observes counts like others. */
   readonly healthy: number
+  /** How many are not: Open, HalfOpen, Isolated, or blocked by a circuit that they depend on. */
+  readonly unhealthy: number
+  /** The circuits and the `unknown` names together. */
   readonly total: number
+  /** The names that were asked for and of which this store has no circuit: no call has used them yet. */
+  readonly unknown: ReadonlyArray<string>
   /**
-   * What share of the calls failed in each circuit's window (the one that has seen most), and of that the mean over all that were
-   * called. A circuit that has opened, and forgotten what it saw, counts as 1 until it closes; one whose trip counts only failures
-   * in a row has no window, and counts as 0 while it is Closed.
+   * The mean of the circuits' `failureRate`, over those that have one: a circuit that is Open or HalfOpen counts as 1, one without
+   * recent calls does not count. `undefined` if none has one.
    */
-  readonly failureRate: number
+  readonly failureRate: number | undefined
   readonly circuits: ReadonlyArray<Inspection>
 }
 
 export const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
   state === "Disabled" || (state === "Closed" && blockedBy === undefined)
 
-/** The share of failures in the window that has seen most, or nothing where none has seen a call; 1 of what has opened. */
-export const failureRateOf = ({ state, windows }: Inspection): number | undefined => {
-  if (state === "Open" || state === "HalfOpen") return 1
-  const nothing: { readonly calls: number; readonly failureRate: number | undefined } = {
-    calls: 0,
-    failureRate: undefined
-  }
-  return windows.reduce((most, one) => (one.calls > most.calls ? one : most), nothing).failureRate
+/** The mean over those that have a rate, or nothing. */
+export const meanFailureRate = (circuits: ReadonlyArray<Inspection>): number | undefined => {
+  const rates = circuits.map(({ failureRate }) => failureRate).filter((rate) => rate !== undefined)
+  return rates.length === 0 ? undefined : rates.reduce((sum, rate) => sum + rate, 0) / rates.length
 }
 
-export const healthOf = (circuits: ReadonlyArray<Inspection>): Health => {
-  const rates = circuits.flatMap((one) => {
-    const rate = failureRateOf(one)
-    return rate !== undefined ? [rate] : one.totals.calls > 0 ? [0] : []
-  })
+export const healthOf = (circuits: ReadonlyArray<Inspection>, unknown: ReadonlyArray<string> = []): Health => {
+  const healthy = circuits.filter(isHealthy).length
   return {
-    healthy: circuits.filter(isHealthy).length,
-    total: circuits.length,
-    failureRate: rates.length === 0 ? 0 : rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
+    healthy,
+    unhealthy: circuits.length - healthy,
+    total: circuits.length + unknown.length,
+    unknown,
+    failureRate: meanFailureRate(circuits),
     circuits
   }
+}
+
+/** The circuits of these names. A name that has no circuit here is unknown. */
+export const healthOfNames = (circuits: ReadonlyArray<Inspection>, names: ReadonlyArray<string>): Health => {
+  const wanted = new Set(names)
+  const found = circuits.filter(({ circuit }) => wanted.has(circuit))
+  const known = new Set(found.map(({ circuit }) => circuit))
+  return healthOf(
+    found,
+    [...wanted].filter((name) => !known.has(name))
+  )
 }

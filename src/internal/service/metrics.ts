@@ -244,7 +244,14 @@ export class Series {
     )
     const { sharing } = registry.runtime
     if (sharing === undefined) return
-    this.own.push(this.gauge("store_up", "1 while the shared store answers", {}, () => (sharing.isCutOff() ? 0 : 1)))
+    this.own.push(
+      this.gauge(
+        "store_up",
+        "1 while the shared store answers, 0 before its first answer and while it does not",
+        {},
+        () => (sharing.isCutOff() ? 0 : 1)
+      )
+    )
   }
 
   private read(circuits: ReadonlyArray<LiveCircuit>, totals: Totals): Reading {

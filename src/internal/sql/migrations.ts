@@ -86,7 +86,7 @@ const steps = (database: Database) => {
         `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit ${text} NOT NULL, circuit_name ${id(500)} NOT NULL,
          process ${text} NOT NULL, state ${id(10)} NOT NULL, circuits ${big} NOT NULL, healthy ${big} NOT NULL,
          calls ${big} NOT NULL, successes ${big} NOT NULL, failures ${big} NOT NULL, ignored ${big} NOT NULL,
-         slow ${big} NOT NULL, rejected ${big} NOT NULL, in_flight ${big} NOT NULL, failure_rate ${real} NOT NULL`,
+         slow ${big} NOT NULL, rejected ${big} NOT NULL, in_flight ${big} NOT NULL, failure_rate ${real}`,
         { name: "circuit_name, at", at: "at" }
       )
     })

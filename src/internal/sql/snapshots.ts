@@ -24,7 +24,8 @@ export interface Snapshot {
   readonly slow: number
   readonly rejected: number
   readonly inFlight: number
-  readonly failureRate: number
+  /** As `BreakerHealth` answers it; `undefined` if no recent call was counted. */
+  readonly failureRate: number | undefined
 }
 
 const worst = ["Isolated", "Open", "HalfOpen", "Disabled", "Closed"]
@@ -61,7 +62,7 @@ export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): E
     circuit_name: nameOf(name),
     ...counted,
     in_flight: inFlight,
-    failure_rate: failureRate
+    failure_rate: failureRate ?? null
   }))
   const batches = Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, i) =>
     rows.slice(i * batchSize, (i + 1) * batchSize)
@@ -97,7 +98,7 @@ export const series = (
           slow: toNumber(row["slow"]),
           rejected: toNumber(row["rejected"]),
           inFlight: toNumber(row["in_flight"]),
-          failureRate: toNumber(row["failure_rate"])
+          failureRate: row["failure_rate"] === null ? undefined : toNumber(row["failure_rate"])
         }))
         .reverse()
   )
