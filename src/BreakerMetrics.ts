@@ -29,8 +29,10 @@
  * | `circuit_breaker_slow_calls_total` | `name` | of these, those that took as long as `slowCall` |
  * | `circuit_breaker_rejections_total` | `name` | calls that were not made |
  * | `circuit_breaker_passed_total` | `name` | calls that ran uncounted: disabled, switched off, only observed |
- * | `circuit_breaker_transitions_total` | `name`, `to` | moves, by the state that was entered, as this process saw them |
- * | `circuit_breaker_openings_total` | `name` | of these, those to `Open` |
+ * | `circuit_breaker_transitions_total` | `name`, `to` | transitions, by the state that was entered, as this process saw them |
+ * | `circuit_breaker_outages_total` | `name` | outages that have begun: each lasts from its first opening until the circuit closes again |
+ * | `circuit_breaker_openings_total` | `name` | transitions to `Open`: the first of an outage, and one more for each probe that failed |
+ * | `circuit_breaker_down_seconds` | `name` | how long the outage has lasted so far, 0 without one; of several circuits the longest |
  * | `circuit_breaker_circuits` | `name`, `state` | circuits that are in this state now |
  * | `circuit_breaker_in_flight` | `name` | calls that run now |
  * | `circuit_breaker_call_duration_seconds` | `name` | a histogram |

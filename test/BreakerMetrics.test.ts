@@ -1,7 +1,7 @@
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Metric } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { Otlp, PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
@@ -108,6 +108,117 @@ describe("what Prometheus is given", () => {
       assert.include(page, "# TYPE circuit_breaker_call_duration_seconds histogram")
       assert.include(page, 'name="a \\"quoted\\"\\nname"')
     }).pipe(Effect.provide(metered()))
+  )
+})
+
+describe("an outage", () => {
+  const outages = read("outages_total", { name: "api" })
+  const openings = read("openings_total", { name: "api" })
+  const down = read("down_seconds", { name: "api" })
+  const all = Effect.all([outages, openings, down])
+
+  it.effect("is one, and goes on, however many probes fail, until the circuit closes", () =>
+    Effect.gen(function* () {
+      yield* succeed()
+      assert.deepStrictEqual(yield* all, [0, 0, 0])
+      yield* play("FFF")
+      assert.deepStrictEqual(yield* all, [1, 1, 0])
+      for (let probe = 1; probe <= 20; probe++) {
+        yield* TestClock.adjust("10 seconds")
+        yield* fail()
+        assert.deepStrictEqual(yield* all, [1, 1 + probe, 10 * probe])
+      }
+      yield* TestClock.adjust("10 seconds")
+      const probe = yield* hang()
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* CircuitBreaker.state("api"), "HalfOpen")
+      assert.deepStrictEqual(yield* all, [1, 21, 215])
+      yield* probe.end(Exit.succeed("ok"))
+      assert.deepStrictEqual(yield* all, [1, 21, 0])
+      yield* TestClock.adjust("1 hour")
+      yield* play("FFF")
+      assert.deepStrictEqual(yield* all, [2, 22, 0])
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("goes on beneath an override, and begins if an operator opens the circuit", () =>
+    Effect.gen(function* () {
+      yield* play("FFF")
+      yield* TestClock.adjust("5 seconds")
+      yield* CircuitBreaker.isolate("api")
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* Effect.all([outages, down]), [1, 65])
+      yield* CircuitBreaker.release("api")
+      assert.deepStrictEqual(yield* Effect.all([outages, down]), [1, 65])
+      yield* CircuitBreaker.close("api")
+      assert.deepStrictEqual(yield* Effect.all([outages, down]), [1, 0])
+      yield* CircuitBreaker.open("api")
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(yield* Effect.all([outages, down]), [2, 3])
+      yield* CircuitBreaker.isolate("mail")
+      assert.strictEqual(yield* read("down_seconds", { name: "mail" }), 0)
+      assert.strictEqual(yield* read("outages_total", { name: "mail" }), 0)
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("is the longest of those of a name's keys, and each is counted", () =>
+    Effect.gen(function* () {
+      for (const key of ["a", "b", "c"]) {
+        yield* play("FFF", { key })
+        yield* TestClock.adjust("2 seconds")
+      }
+      yield* succeed({ key: "d" })
+      assert.deepStrictEqual(yield* Effect.all([outages, down]), [3, 6])
+      yield* CircuitBreaker.close("api", { key: "a" })
+      assert.deepStrictEqual(yield* Effect.all([outages, down]), [3, 4])
+    }).pipe(Effect.provide(metered()))
+  )
+
+  it.effect("has a series for each key where those are asked for, and is counted by name", () =>
+    Effect.gen(function* () {
+      yield* play("FFF", { key: "a" })
+      yield* succeed({ key: "b" })
+      yield* scrape // keys are met at a look
+      yield* TestClock.adjust("7 seconds")
+      assert.strictEqual(yield* read("down_seconds", { name: "api", key: "a" }), 7)
+      assert.strictEqual(yield* read("down_seconds", { name: "api", key: "b" }), 0)
+      assert.strictEqual(yield* outages, 1)
+      assert.strictEqual(yield* down, undefined)
+    }).pipe(Effect.provide(metered({ keys: true })))
+  )
+
+  it.effect("of names without series of their own is among the others", () =>
+    Effect.gen(function* () {
+      yield* succeed({ name: "first" })
+      for (const name of ["second", "third"]) {
+        yield* play("FFF", { name })
+        yield* TestClock.adjust("2 seconds")
+      }
+      assert.strictEqual(yield* read("outages_total", { name: "(others)" }), 2)
+      assert.strictEqual(yield* read("down_seconds", { name: "(others)" }), 4)
+      assert.strictEqual(yield* read("down_seconds", { name: "first" }), 0)
+    }).pipe(Effect.provide(metered({ maxSeries: 1 })))
+  )
+
+  it.effect("has the same age in every process, also in one that starts during it", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      const process = Effect.map(
+        Layer.build(Layer.fresh(metered({}, Layer.orDie(BreakerStore.layerShared(store))))),
+        (context) =>
+          <A, E>(self: Effect.Effect<A, E, BreakerStore.BreakerStore>) =>
+            Effect.provideContext(self, context)
+      )
+      const first = yield* process
+      yield* first(play("FFF"))
+      yield* TestClock.adjust("4 seconds")
+      const second = yield* process
+      yield* TestClock.adjust("6 seconds")
+      for (const one of [first, second]) {
+        assert.closeTo((yield* one(down)) ?? Number.NaN, 10, 0.5)
+        assert.strictEqual(yield* one(outages), 1)
+      }
+    })
   )
 })
 

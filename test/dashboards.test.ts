@@ -35,6 +35,12 @@ const expressions: ReadonlyArray<readonly [where: string, expr: string]> = [
   ...alerts
 ]
 
+/** How long each alert must hold before it fires: 0m where its rule says nothing. */
+const holds = Array.from(
+  read("prometheus-alerts.yml").matchAll(/- alert: (\w+)\n([\s\S]*?)(?=\n +- alert: |$)/g),
+  ([, name = "", rule = ""]) => [name, /^ +for: (\w+)$/m.exec(rule)?.[1] ?? "0m"]
+)
+
 /** The names of all metrics that there are, with the labels of their series. */
 const exported = Effect.gen(function* () {
   yield* succeed()
@@ -95,6 +101,14 @@ describe("the dashboard and the alerts", () => {
       assert.deepStrictEqual(missing.sort(), ["circuit_breaker_evictions_total", "circuit_breaker_passed_total"])
     })
   )
+
+  it("are described in operations.md: each alert with the time that it must hold", () => {
+    const rows = read("operations.md").matchAll(/^\| `(Circuit\w+)` \| [^|]+ \| (\w+) \|/gm)
+    assert.deepStrictEqual(
+      Array.from(rows, ([, name, hold]) => [name, hold]),
+      holds
+    )
+  })
 
   it("have panels that do not lie on one another", () => {
     const cells = new Set<string>()

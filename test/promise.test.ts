@@ -379,6 +379,7 @@ describe("a breaker of a function", () => {
       streak: 1,
       failureRate: 0.5,
       openings: 0,
+      outage: undefined,
       retryAfter: 0
     })
     assert.deepStrictEqual(
@@ -499,6 +500,7 @@ describe("a manager", () => {
       circuits: 3,
       healthy: 2,
       open: 1,
+      down: 1,
       calls: 3,
       successes: 2,
       failures: 1,

@@ -83,14 +83,20 @@ const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyAr
   return [...named].map(([name, circuits]) => ({ name, circuits }))
 }
 
-/** The worst of them, which is what one has to know. */
-const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined => {
-  const rank = ({ state }: Inspection) => ["Disabled", "Closed", "HalfOpen", "Open", "Isolated"].indexOf(state)
-  return circuits.reduce<Inspection | undefined>(
-    (bad, one) => (bad === undefined || rank(one) > rank(bad) ? one : bad),
-    undefined
-  )
-}
+const rankOf = ({ state }: Inspection): number => ["Disabled", "Closed", "HalfOpen", "Open", "Isolated"].indexOf(state)
+
+const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
+
+const isWorse = (one: Inspection, than: Inspection): boolean =>
+  rankOf(one) === rankOf(than) ? downSince(one) < downSince(than) : rankOf(one) > rankOf(than)
+
+/** The worst of them; of several in the same state the one that has been down for longest. */
+const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>
+  circuits.reduce<Inspection | undefined>((bad, one) => (bad === undefined || isWorse(one, bad) ? one : bad), undefined)
+
+/** A wall clock that was written down, so that it is the same at every read. */
+const iso = (millis: number | undefined): string | null =>
+  millis === undefined ? null : new Date(millis).toISOString()
 
 const brief = ({ circuits, name }: Entry, keys: boolean) => {
   const one = worst(circuits)
@@ -99,7 +105,9 @@ const brief = ({ circuits, name }: Entry, keys: boolean) => {
     ...(keys ? { key: one?.key ?? null } : { circuits: circuits.length }),
     state: one?.state,
     scope: one?.scope,
-    since: one?.since === 0 ? null : new Date(one?.since ?? 0).toISOString(),
+    since: iso(one?.since === 0 ? undefined : one?.since),
+    down_since: iso(one?.outage?.since),
+    outage_openings: one?.outage?.openings ?? 0,
     retry_after_ms: one === undefined ? 0 : millis(one.retryAfter),
     detail: one?.cause?.detail ?? (one?.blockedBy === undefined ? null : `depends on ${one.blockedBy}`)
   }
@@ -130,7 +138,7 @@ const json = (body: unknown, status = 200) =>
  * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy, unknown }`: `status` is `up`, `degraded` while
  * some circuit is not healthy, or `down`, with 503, while a critical one is not. `unknown` lists the critical names that no call has
  * used yet. `/breakers` answers a list of all circuits, with what they have counted. `failure_rate` is `null` while no recent call is
- * counted. Throws a `RangeError` that names the option that is wrong.
+ * counted, `down_since` (the start of the outage, which failed probes do not change) while there is none. Throws a `RangeError` that names the option that is wrong.
  *
  * @category layers
  * @since 0.1.0

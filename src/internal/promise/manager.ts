@@ -34,7 +34,20 @@ const countsOf = (of: (name: (typeof counted)[number]) => number): Counts =>
   Object.fromEntries(counted.map((name) => [name, of(name)])) as Record<(typeof counted)[number], number>
 
 const toMetrics = (seen: Inspection): Metrics => {
-  const { circuit, failureRate, inFlight, key, lastFailures, openings, retryAfter, scope, state, streak, totals } = seen
+  const {
+    circuit,
+    failureRate,
+    inFlight,
+    key,
+    lastFailures,
+    openings,
+    outage,
+    retryAfter,
+    scope,
+    state,
+    streak,
+    totals
+  } = seen
   return {
     name: circuit,
     key,
@@ -45,6 +58,7 @@ const toMetrics = (seen: Inspection): Metrics => {
     streak,
     failureRate,
     openings,
+    outage,
     retryAfter: Duration.toMillis(retryAfter),
     lastFailures: lastFailures.map(({ at, error }) => ({ at, error }))
   }
@@ -63,6 +77,7 @@ const unused = (name: string, key: string | undefined): Metrics => ({
   streak: 0,
   failureRate: undefined,
   openings: 0,
+  outage: undefined,
   retryAfter: 0,
   lastFailures: []
 })
@@ -277,6 +292,7 @@ export class PlainManager {
       circuits: breakers.length,
       healthy: healthy + idle.length,
       open: sum(({ state }) => (state === "Open" ? 1 : 0)),
+      down: sum(({ outage }) => (outage === undefined ? 0 : 1)),
       ...countsOf((name) => sum((one) => one[name])),
       inFlight: sum(({ inFlight }) => inFlight),
       failureRate,

@@ -202,6 +202,11 @@ export interface Metrics extends Counts {
    */
   readonly failureRate: number | undefined
   readonly openings: number
+  /**
+   * The outage that it is in: the wall clock of its first opening, which failed probes do not change, and how many openings it has
+   * had. `undefined` while there is none.
+   */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** Milliseconds until a call may pass, 0 if one may now. */
   readonly retryAfter: number
   /** The latest few, oldest first, with their wall clock. */
@@ -219,6 +224,8 @@ export interface AggregateMetrics extends Counts {
   /** Of how many calls pass. */
   readonly healthy: number
   readonly open: number
+  /** How many are in an outage: Open, or HalfOpen while they are probed. */
+  readonly down: number
   readonly inFlight: number
   /** The mean over the circuits that have one; `undefined` if none has. */
   readonly failureRate: number | undefined

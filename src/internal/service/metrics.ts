@@ -1,6 +1,6 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
-import type * as Circuit from "../../Circuit.ts"
+import * as Circuit from "../../Circuit.ts"
 import type { Durations } from "../engine/durations.ts"
 import type { NamedGroup } from "../engine/group.ts"
 import type { LiveCircuit, Totals } from "../engine/liveCircuit.ts"
@@ -37,6 +37,8 @@ interface Subject {
 interface Reading {
   readonly totals: Totals
   readonly inFlight: number
+  /** How long the longest outage among its circuits has lasted so far, in milliseconds; 0 without one. */
+  readonly downMillis: number
   readonly states: Readonly<Record<Circuit.State, number>>
 }
 
@@ -198,6 +200,12 @@ export class Series {
       this.counter("rejections_total", "Calls that were not made", labels, () => read().totals.rejected),
       this.counter("passed_total", "Calls that ran uncounted", labels, () => read().totals.passed),
       this.gauge("in_flight", "Calls that run now", labels, () => read().inFlight),
+      this.gauge(
+        "down_seconds",
+        "How long the longest outage of these circuits has lasted, from its first opening; 0 while none is down",
+        labels,
+        () => read().downMillis / 1_000
+      ),
       ...states.map((state) =>
         this.gauge(
           "circuits",
@@ -215,9 +223,15 @@ export class Series {
     const measured = subject.groups()[0]?.durations
     return [
       ...states.map((to) =>
-        this.counter("transitions_total", "Moves, by the state that was entered", { ...labels, to }, moves(to))
+        this.counter("transitions_total", "Transitions, by the state that was entered", { ...labels, to }, moves(to))
       ),
-      this.counter("openings_total", "How often circuits have opened", labels, moves("Open")),
+      this.counter(
+        "outages_total",
+        "Outages that have begun: an outage lasts from its first opening until the circuit closes again",
+        labels,
+        () => subject.groups().reduce((sum, { outages }) => sum + outages, 0)
+      ),
+      this.counter("openings_total", "How often circuits have opened, also after failed probes", labels, moves("Open")),
       ...(measured === undefined
         ? []
         : [
@@ -258,12 +272,15 @@ export class Series {
     const now = this.registry.runtime.time.now()
     const found: Record<Circuit.State, number> = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
     let inFlight = 0
+    let downMillis = 0
     for (const circuit of circuits) {
       circuit.lapse(now)
       found[effective(circuit, now)._tag]++
       inFlight += circuit.inFlight
+      const outage = Circuit.outage(circuit.control.value)
+      if (outage !== undefined) downMillis = Math.max(downMillis, now - outage.since)
     }
-    return { totals, inFlight, states: found }
+    return { totals, inFlight, downMillis, states: found }
   }
 
   private counter(name: string, description: string, attributes: Labels, count: () => number): Metric.Registration {

@@ -1,0 +1,72 @@
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+/** The path of `promtool`, which is part of Prometheus. */
+const promtool = async (): Promise<string> => "promtool"
+
+/** One series, and its value at each scrape; `undefined` where a scrape did not contain it. */
+export type Scraped = ReadonlyMap<string, ReadonlyArray<number | undefined>>
+
+/** What an expression has to evaluate to at a time. Labels are written as in PromQL: `{name="api"}`. */
+export interface Expected {
+  readonly expr: string
+  readonly at: string
+  readonly samples: Readonly<Record<string, number>>
+}
+
+/** An alert that has to fire at a time, with what it says. */
+export interface Alert {
+  readonly name: string
+  readonly at: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+}
+
+export interface Check {
+  readonly rules: string
+  readonly everySeconds: number
+  readonly scraped: Scraped
+  readonly expected: ReadonlyArray<Expected>
+  readonly alerts?: ReadonlyArray<Alert>
+}
+
+/** Runs `promtool test rules`; fails with what it prints if an expression has another value than expected. */
+export const testRules = async ({ alerts = [], everySeconds, expected, rules, scraped }: Check): Promise<void> => {
+  const interval = `${everySeconds}s`
+  const file = {
+    rule_files: [rules],
+    evaluation_interval: interval,
+    tests: [
+      {
+        interval,
+        input_series: Array.from(scraped, ([series, values]) => ({
+          series,
+          values: values.map((value) => (value === undefined ? "_" : String(value))).join(" ")
+        })),
+        promql_expr_test: expected.map(({ at, expr, samples }) => ({
+          expr,
+          eval_time: at,
+          exp_samples: Object.entries(samples).map(([labels, value]) => ({ labels, value }))
+        })),
+        alert_rule_test: alerts.map(({ annotations, at, labels, name }) => ({
+          alertname: name,
+          eval_time: at,
+          exp_alerts: [{ exp_labels: labels, exp_annotations: annotations }]
+        }))
+      }
+    ]
+  }
+  const folder = mkdtempSync(join(tmpdir(), "promtool-"))
+  try {
+    // YAML, as promtool reads it, contains JSON.
+    writeFileSync(join(folder, "test.yml"), JSON.stringify(file))
+    execFileSync(await promtool(), ["test", "rules", join(folder, "test.yml")], { encoding: "utf8", stdio: "pipe" })
+  } catch (error) {
+    const { stderr = "", stdout = "" } = error as { readonly stderr?: string; readonly stdout?: string }
+    throw new Error(`promtool: ${error instanceof Error ? error.message : error}\n${stdout}${stderr}`)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
