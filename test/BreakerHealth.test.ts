@@ -1,8 +1,8 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { type Context, Effect, Layer } from "effect"
 import { HttpClient, HttpRouter } from "effect/http"
-import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
 import { BreakerRoutes } from "effect-fuse/http"
 import { fail, play, scenario, succeed, times } from "./support/verbs.ts"
 
@@ -74,11 +74,15 @@ describe("the health of all circuits", () => {
   )
 })
 
-const serving = (options?: BreakerRoutes.Options) =>
+const serving = (
+  options?: BreakerRoutes.Options,
+  policy: BreakerPolicy.Input = quick,
+  store: Layer.Layer<BreakerStore.BreakerStore> = BreakerStore.layerMemory
+) =>
   HttpRouter.serve(BreakerRoutes.layer(options), { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(NodeHttpServer.layerTest),
-    Layer.provideMerge(BreakerStore.layerMemory),
-    Layer.provideMerge(Layer.orDie(BreakerPolicy.layer({ default: quick })))
+    Layer.provideMerge(store),
+    Layer.provideMerge(Layer.orDie(BreakerPolicy.layer({ default: policy })))
   )
 
 const get = (path: string) =>
@@ -105,8 +109,9 @@ describe("over HTTP", () => {
       assert.strictEqual(status, 200)
       assert.deepInclude(rest, { status: "degraded", healthy: 1, total: 3 })
       assert.deepStrictEqual(
-        unhealthy.map(({ retry_after_ms, since, ...one }) => {
+        unhealthy.map(({ down_since, retry_after_ms, since, ...one }) => {
           assert.isTrue(isTime(since))
+          assert.strictEqual(down_since, one["name"] === "api" ? since : null)
           return { ...one, waits: retry_after_ms === null ? "for ever" : Number(retry_after_ms) > 50_000 }
         }),
         [
@@ -115,6 +120,7 @@ describe("over HTTP", () => {
             circuits: 1,
             state: "Isolated",
             scope: "local",
+            outage_openings: 0,
             detail: "migration",
             waits: "for ever"
           },
@@ -123,6 +129,7 @@ describe("over HTTP", () => {
             circuits: 1,
             state: "Open",
             scope: "local",
+            outage_openings: 1,
             detail: "3 failures in the last 10 calls (limit 3)",
             waits: true
           }
@@ -166,6 +173,8 @@ describe("over HTTP", () => {
       )
       assert.deepInclude(body[1], {
         since: null,
+        down_since: null,
+        outage_openings: 0,
         retry_after_ms: 0,
         detail: null,
         rejected: 0,
@@ -190,6 +199,53 @@ describe("over HTTP", () => {
       assert.strictEqual((yield* get("/status")).status, 200)
       assert.strictEqual((yield* get("/breakers")).status, 404)
     }).pipe(Effect.provide(serving({ keys: true, health: "/status", breakers: "/status/all" })))
+  )
+
+  it.live("an outage has one start and its openings, at every read and however many probes fail", () =>
+    Effect.gen(function* () {
+      yield* times(3, fail({ key: "a" }))
+      const { outage } = yield* CircuitBreaker.inspect("api", { key: "a" })
+      const downSince = new Date(outage?.since ?? 0).toISOString()
+      const openings = Effect.map(CircuitBreaker.inspect("api", { key: "a" }), ({ outage }) => outage?.openings ?? 0)
+      while ((yield* openings) < 3) {
+        yield* fail({ key: "a" })
+        yield* Effect.sleep(1)
+      }
+      // Another key goes down later: what is shown is about the one that has been down for longest.
+      yield* times(3, fail({ key: "b" }))
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.sleep(2)
+        const { unhealthy } = (yield* get("/health")).body as { readonly unhealthy: ReadonlyArray<unknown> }
+        const all = (yield* get("/breakers")).body as ReadonlyArray<unknown>
+        for (const [entry] of [unhealthy, all]) {
+          assert.deepInclude(entry, { name: "api", circuits: 2, down_since: downSince, outage_openings: 3 })
+        }
+      }
+    }).pipe(Effect.provide(serving({}, { trip: Trip.consecutive(3), cooldown: "5 millis", probeTimeout: "1 minute" })))
+  )
+
+  it.live("what is shown of an outage is the same in every process that shares a store, at every read", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      const process = Effect.map(
+        Layer.build(Layer.fresh(serving({}, quick, Layer.orDie(BreakerStore.layerShared(store))))),
+        (context) =>
+          <A, E, R>(self: Effect.Effect<A, E, R>) =>
+            Effect.provideContext(self, context as Context.Context<R>)
+      )
+      const first = yield* process
+      yield* first(times(3, fail()))
+      while ((yield* first(CircuitBreaker.scope("api"))) !== "fleet") yield* Effect.sleep(5)
+      const second = yield* process
+      const seen = new Set<string>()
+      for (const one of [first, second, first, second]) {
+        const [api] = (yield* one(get("/breakers"))).body as ReadonlyArray<Record<string, unknown>>
+        assert.strictEqual(api?.["state"], "Open")
+        seen.add(`since ${api?.["since"]}, down since ${api?.["down_since"]}`)
+        yield* Effect.sleep(7)
+      }
+      assert.strictEqual(seen.size, 1, [...seen].join("; "))
+    })
   )
 
   it("names the option that is wrong", () => {

@@ -423,6 +423,37 @@ describe("a breaker of a function", () => {
     assert.deepInclude(all[3], { to: "Isolated", detail: "why", actor: "ann", retryAfter: Infinity })
   })
 
+  it("says since when a circuit is down, and how many openings that has had, until it closes", async () => {
+    const api = dependency()
+    await using manager = createManager({ defaults: { ...one, cooldown: "5 millis" } })
+    const breaker = manager.register("api", api.get)
+    const all: Array<BreakerEvent> = []
+    breaker.on("transition", (event) => all.push(event))
+    api.down = true
+    await end(breaker.execute(1))
+    const since = breaker.metrics.outage?.since
+    assert.isNumber(since)
+    while ((breaker.metrics.outage?.openings ?? 0) < 3) {
+      await end(breaker.execute(1))
+      await sleep(1)
+    }
+    assert.deepStrictEqual(breaker.metrics.outage, { since, openings: 3 })
+    assert.strictEqual(manager.aggregateMetrics().down, 1)
+    api.down = false
+    while (breaker.state !== "Closed") {
+      await end(breaker.execute(1))
+      await sleep(1)
+    }
+    assert.isUndefined(breaker.metrics.outage)
+    assert.strictEqual(manager.aggregateMetrics().down, 0)
+    await until(() => all.at(-1)?.to === "Closed")
+    assert.deepStrictEqual([...new Set(all.map(({ outage }) => outage?.since))], [since])
+    assert.deepStrictEqual(
+      all.map(({ downFor }) => downFor !== undefined),
+      all.map(({ to }) => to === "Closed")
+    )
+  })
+
   it("goes on when a listener throws, which is its own error", async () => {
     const breaker = createBreaker(async () => 1)
     const thrown: Array<unknown> = []

@@ -58,11 +58,12 @@ export const testRules = async ({ alerts = [], everySeconds, expected, rules, sc
       }
     ]
   }
+  const program = await promtool()
   const folder = mkdtempSync(join(tmpdir(), "promtool-"))
   try {
     // YAML, as promtool reads it, contains JSON.
     writeFileSync(join(folder, "test.yml"), JSON.stringify(file))
-    execFileSync(await promtool(), ["test", "rules", join(folder, "test.yml")], { encoding: "utf8", stdio: "pipe" })
+    execFileSync(program, ["test", "rules", join(folder, "test.yml")], { encoding: "utf8", stdio: "pipe" })
   } catch (error) {
     const { stderr = "", stdout = "" } = error as { readonly stderr?: string; readonly stdout?: string }
     throw new Error(`promtool: ${error instanceof Error ? error.message : error}\n${stdout}${stderr}`)

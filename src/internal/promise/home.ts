@@ -89,7 +89,7 @@ export class Home {
     const heard = Stream.runForEach(CircuitBreaker.events, (event) =>
       Effect.sync(() => {
         if (event._tag !== "Transition") return
-        const { actor, at, circuit, detail, from, key, retryAfterMillis, scope, to, why } = event
+        const { actor, at, circuit, detail, downForMillis, from, key, outage, retryAfterMillis, scope, to, why } = event
         this.emit({
           name: circuit,
           key,
@@ -100,6 +100,8 @@ export class Home {
           actor,
           at,
           retryAfter: retryAfterMillis ?? Infinity,
+          outage: outage && { since: outage.at, openings: outage.openings },
+          downFor: downForMillis,
           scope
         })
       })

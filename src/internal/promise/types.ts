@@ -260,6 +260,13 @@ export interface BreakerEvent {
   readonly at: number
   /** Milliseconds for which calls are now rejected; `Infinity` where that has no end. */
   readonly retryAfter: number
+  /**
+   * The outage that it entered, is in, or just left: the wall clock of its first opening, and its openings so far. `undefined` without
+   * an outage.
+   */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
+  /** How many milliseconds the outage lasted, where this event ends it. */
+  readonly downFor: number | undefined
   readonly scope: Scope
 }
 
