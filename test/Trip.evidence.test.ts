@@ -270,6 +270,56 @@ describe("a change of the trip", () => {
   })
 })
 
+describe("the window for reading", () => {
+  const recentOf = (evidence: Evidence, now: number) => {
+    const { calls, failures } = evidence.recent(now)
+    return [calls, failures]
+  }
+
+  it("is there if the trip reads none, and decides nothing", () => {
+    const evidence = new Evidence([])
+    fail(evidence, 0)
+    evidence.recordSuccess(0, false)
+    assert.deepStrictEqual(recentOf(evidence, 0), [2, 1])
+    assert.deepStrictEqual(evidence.counts(0), [])
+    assert.isTrue(evidence.isQuiet(0))
+    assert.deepStrictEqual(recentOf(evidence, 10_000), [0, 0])
+  })
+
+  it("is not there if the trip reads one: the fullest of those is read", () => {
+    const evidence = new Evidence([time(1000), calls(10)])
+    fail(evidence, 0)
+    fail(evidence, 5000)
+    assert.deepStrictEqual(recentOf(evidence, 5000), [2, 2])
+    assert.deepStrictEqual(recentOf(new Evidence([time(1000)]), 0), [0, 0])
+  })
+
+  it.each([
+    ["as long", time(10_000)],
+    ["longer", time(60_000)],
+    ["of calls", calls(10)]
+  ])("gives nothing to a window of a trip, nor takes from it, if that is %s", (_, over) => {
+    const evidence = new Evidence([])
+    fail(evidence, 0)
+    evidence.resize([over], 0)
+    assert.deepStrictEqual(countsOf(evidence, over, 0), none)
+    fail(evidence, 0)
+    assert.strictEqual(evidence.counts(0)[0]?.counts.failures, 1)
+    assert.isFalse(evidence.isQuiet(0))
+    evidence.resize([], 0)
+    assert.deepStrictEqual([evidence.counts(0), recentOf(evidence, 0)], [[], [0, 0]])
+    fail(evidence, 0)
+    assert.deepStrictEqual([evidence.counts(0), recentOf(evidence, 0)], [[], [1, 1]])
+  })
+
+  it("stays when the policy changes and its trip still reads none", () => {
+    const evidence = new Evidence([])
+    fail(evidence, 0)
+    evidence.resize([], 0)
+    assert.deepStrictEqual(recentOf(evidence, 0), [1, 1])
+  })
+})
+
 describe("calls in flight", () => {
   const since = new Map([50, 100, 100, 400].map((start, index) => [index, start] as const))
 

@@ -58,11 +58,12 @@ export class Evidence {
     for (const window of this.windows) window.clear()
   }
 
-  /** Takes on the windows of another trip, keeping what they can hold. */
+  /** Takes on the windows of another trip, keeping what they can hold. The window for reading neither keeps nor gives anything. */
   resize(overs: ReadonlyArray<Window.Over>, now: number): void {
-    const old = this.windows
+    const old = this.deciding
+    if (overs.length === 0 && old.length === 0) return
     this.windows = windowsFor(overs).map((over) => {
-      const from = bestSource(old, over)
+      const from = over === forReading ? undefined : bestSource(old, over)
       return from === undefined ? Window.make(over) : Window.resize(from, over, now)
     })
   }
