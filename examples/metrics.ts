@@ -11,7 +11,7 @@ const program = Effect.gen(function* () {
   yield* Effect.repeat(fails, { times: 2 }) // three calls: two reach it, and open the circuit
 
   const text = yield* PrometheusMetrics.format()
-  const shown = /breaker_(calls|rejections|openings)_total\{name="payments"/
+  const shown = /breaker_(calls|rejections|outages)_total\{name="payments"/
   for (const line of text.split("\n").filter((one) => shown.test(one))) console.log(line)
 
   const { healthy, total } = yield* BreakerHealth.check

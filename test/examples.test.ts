@@ -140,7 +140,7 @@ describe("the small examples", () => {
       'circuit_breaker_calls_total{name="payments",outcome="failure"} 2',
       'circuit_breaker_calls_total{name="payments",outcome="ignored"} 0',
       'circuit_breaker_rejections_total{name="payments"} 1',
-      'circuit_breaker_openings_total{name="payments"} 1',
+      'circuit_breaker_outages_total{name="payments"} 1',
       "1 of 2 circuits are healthy",
       "circuit_breaker.name: payments",
       "circuit_breaker.state: Open",

@@ -99,6 +99,8 @@ describe("what the exporters of OpenTelemetry are given", () => {
         "slow_calls_total name=api": 1,
         "rejections_total name=api": 2,
         "passed_total name=api": 1,
+        "down_seconds name=api": 0,
+        "outages_total name=api": 1,
         "openings_total name=api": 1,
         "in_flight name=api": 1,
         ...byState("circuits", "state", { Closed: 1, Open: 1, Disabled: 1 }),
@@ -119,7 +121,7 @@ describe("what the exporters of OpenTelemetry are given", () => {
       })
       for (const { dataPointType, descriptor, ...more } of metrics) {
         const { name } = descriptor
-        const kind = name.endsWith("_total") ? "SUM" : name.endsWith("_seconds") ? "HISTOGRAM" : "GAUGE"
+        const kind = name.endsWith("_total") ? "SUM" : name.endsWith("_duration_seconds") ? "HISTOGRAM" : "GAUGE"
         assert.strictEqual(DataPointType[dataPointType], kind, name)
         assert.notStrictEqual(descriptor.description, "", name)
         if ("isMonotonic" in more) assert.isTrue(more.isMonotonic, name)
