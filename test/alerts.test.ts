@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Layer, Schedule, type Scope } from "effect"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { type BreakerMetrics, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { type Expected, testRules } from "./support/promtool.ts"
 import { scrapes, type Target, target, within } from "./support/scrapes.ts"
 
@@ -59,9 +59,9 @@ const traffic = (dependency: Dependency, { everyMillis = 1_000, keys = [undefine
 }
 
 /** A process that calls a dependency. */
-const calling = (dependency: Dependency, how?: Traffic) =>
+const calling = (dependency: Dependency, how?: Traffic, metrics?: BreakerMetrics.Options) =>
   Effect.gen(function* () {
-    const one = yield* target("a:80")
+    const one = yield* target("a:80", { metrics: metrics ?? {} })
     yield* within(one, traffic(dependency, how))
     return [one]
   })
@@ -316,6 +316,33 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     forMinutes: 30,
     ever: ["CircuitFlapping users"],
     at: { "20m": { firing: ["CircuitFlapping users"] } }
+  },
+  "an outage of 20 keys that have series of their own": {
+    start: calling(during("fails", [10, 20]), { keys }, { keys: true }),
+    forMinutes: 30,
+    ever: ["CircuitOpen users", "CircuitRejectsMany users"],
+    at: {
+      "18m": {
+        firing: ["CircuitOpen users", "CircuitRejectsMany users"],
+        panels: {
+          "Down now": all(1),
+          "Outages, last hour": all(20),
+          "Circuits that are not closed": { '{name="users",state="Open"}': 20 },
+          "Circuits in memory": { '{instance="a:80"}': 20 }
+        }
+      },
+      "28m": { firing: [] }
+    }
+  },
+  "an outage of one of 20 keys": {
+    start: Effect.gen(function* () {
+      const targets = yield* calling(during("succeeds"), { keys })
+      for (const one of targets) yield* within(one, traffic(during("fails", [10, 20]), { keys: ["down"] }))
+      return targets
+    }),
+    forMinutes: 30,
+    ever: ["CircuitOpen users"],
+    at: { "18m": { firing: ["CircuitOpen users"], panels: { "Down now": all(1), "Outages, last hour": all(1) } } }
   },
   "an outage that two processes share": {
     start: sharing(during("fails", [10, 50])),
