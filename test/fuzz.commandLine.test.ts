@@ -9,7 +9,8 @@ import * as Simulator from "effect-fuse/Simulator"
 import { afterAll } from "vitest"
 import { command } from "../src/internal/cli/command.ts"
 import { presentation } from "../src/internal/cli/settings.ts"
-import { answer, Failure, report, table } from "../src/internal/cli/words.ts"
+import { table } from "../src/internal/cli/table.ts"
+import { answer, Failure, report } from "../src/internal/cli/words.ts"
 import {
   alteredText,
   edited,

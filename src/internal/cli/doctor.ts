@@ -1,5 +1,4 @@
 import * as Clock from "effect/Clock"
-import * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -10,6 +9,7 @@ import { circuitId, toBody } from "../codec.ts"
 import { printable } from "../printable.ts"
 import { toNumber } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
+import { processName } from "./actor.ts"
 import { asked } from "./circuits.ts"
 import {
   checkTables,
@@ -21,9 +21,9 @@ import {
   withDatabase,
   withServer
 } from "./place.ts"
-import { handle, type Settings } from "./settings.ts"
-import { processName } from "./steering.ts"
-import { answer, Failure, lasting, plural } from "./words.ts"
+import type { Settings } from "./settings.ts"
+import { paint, type Screen, type Style, screen } from "./table.ts"
+import { answer, Failure, lasting, Painted, plural } from "./words.ts"
 
 /** What one check found: `warn` is worth a thought, `fail` has to be mended. */
 interface Finding {
@@ -269,31 +269,30 @@ const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Fail
     })
   )
 
-const marks = { ok: "ok  ", warn: "WARN", fail: "FAIL" } as const
+const marks: Readonly<Record<Finding["status"], readonly [mark: string, style: Style]>> = {
+  ok: ["ok  ", "green"],
+  warn: ["WARN", "yellow"],
+  fail: ["FAIL", "red"]
+}
 
-const toText = (found: ReadonlyArray<Finding>): string =>
+const toText = (found: ReadonlyArray<Finding>, on: Screen): string =>
   found
-    .flatMap(({ advice, check, said, status }) => [
-      `${marks[status]}  ${check.padEnd(13)}  ${printable(said)}`,
-      ...(advice === undefined ? [] : [`                     ${advice}`])
-    ])
+    .flatMap(({ advice, check, said, status }) => {
+      const [mark, style] = marks[status]
+      return [
+        `${paint(mark, style, on)}  ${check.padEnd(13)}  ${printable(said)}`,
+        ...(advice === undefined ? [] : [`                     ${printable(advice)}`])
+      ]
+    })
     .join("\n")
 
-export const doctor = Command.make(
-  "doctor",
-  {},
-  handle((_, settings) =>
-    Effect.gen(function* () {
-      const found = yield* examine(settings)
-      const failures = found.filter(({ status }) => status === "fail")
-      yield* answer(settings.json, { ok: failures.length === 0, checks: found }, toText(found))
-      if (failures.length > 0) {
-        yield* new Failure({ code: 3, message: `Not well: ${failures.map(({ check }) => check).join(", ")}` })
-      }
-    })
-  )
-).pipe(
-  Command.withDescription(
-    "Checks the store: that it answers, its version, clock, latency, scripts or tables, announcements, and what is in it. Writes a record that it forgets after 10 seconds"
-  )
-)
+export const doctor = (_: object, settings: Settings) =>
+  Effect.gen(function* () {
+    const found = yield* examine(settings)
+    const failures = found.filter(({ status }) => status === "fail")
+    const text = toText(found, yield* screen(true))
+    yield* answer(settings.json, { ok: failures.length === 0, checks: found }, new Painted(text))
+    if (failures.length > 0) {
+      yield* new Failure({ code: 3, message: `Failed checks: ${failures.map(({ check }) => check).join(", ")}` })
+    }
+  })
