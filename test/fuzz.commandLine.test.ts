@@ -229,7 +229,7 @@ describe("What is said", () => {
     ([message, advice, rows, json]) =>
       Effect.gen(function* () {
         const { console, told } = keeping()
-        const lines = table(["A", "B"], rows)
+        const lines = table([{ head: "A" }, { head: "B" }], rows)
         assert.strictEqual(lines.split("\n").length, rows.length + 1)
         const said = Effect.andThen(
           report(new Failure({ code: 2, message, advice }), json),

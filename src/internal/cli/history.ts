@@ -8,7 +8,7 @@ import { grouped } from "./grouped.ts"
 import { didYouMean, trailNames } from "./known.ts"
 import { checkTables, whereTrail, withDatabase } from "./place.ts"
 import type { Settings } from "./settings.ts"
-import { type Screen, screen, styleOf, table } from "./table.ts"
+import { type Column, type Screen, screen, styleOf, table } from "./table.ts"
 import { answer, Failure, iso, lasting, Painted } from "./words.ts"
 
 const toLine = (entry: questions.Entry) => ({
@@ -32,9 +32,21 @@ const toLine = (entry: questions.Entry) => ({
   id: entry.id
 })
 
+const columns: ReadonlyArray<Column> = [
+  { head: "TIME" },
+  { head: "CIRCUIT", long: true },
+  { head: "KEY", long: true },
+  { head: "FROM", styleOf },
+  { head: "TO", styleOf },
+  { head: "WHY", long: true },
+  { head: "DOWN FOR" },
+  { head: "BY", long: true },
+  { head: "PROCESS", long: true }
+]
+
 const toText = (entries: ReadonlyArray<questions.Entry>, on: Screen): string =>
   table(
-    ["TIME", "CIRCUIT", "KEY", "FROM", "TO", "WHY", "DOWN FOR", "BY", "PROCESS"],
+    columns,
     entries.map((entry) => [
       iso(entry.at) ?? "",
       entry.circuit,
@@ -46,8 +58,7 @@ const toText = (entries: ReadonlyArray<questions.Entry>, on: Screen): string =>
       entry.actor ?? "",
       entry.process
     ]),
-    on,
-    (head, cell) => (head === "FROM" || head === "TO" ? styleOf(cell) : undefined)
+    on
   )
 
 /** What `history` is asked for. */

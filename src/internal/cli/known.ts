@@ -1,5 +1,4 @@
 import * as Effect from "effect/Effect"
-import type { SqlError } from "effect/sql/SqlError"
 import leven from "leven"
 import { circuitId, fromCircuitId } from "../codec.ts"
 import { printable } from "../printable.ts"
@@ -44,7 +43,7 @@ const redisNames = ({ redis }: OnRedis, prefix: string): Effect.Effect<ReadonlyA
     return namesOf(ids)
   })
 
-const sqlNames = ({ database }: OnSql): Effect.Effect<ReadonlyArray<string>, SqlError> => {
+const sqlNames = ({ database }: OnSql) => {
   const { sql } = database
   return Effect.map(
     database.rows(sql`SELECT circuit FROM ${database.table("s")} UNION SELECT circuit FROM ${database.table("_ballots")}
@@ -54,7 +53,7 @@ const sqlNames = ({ database }: OnSql): Effect.Effect<ReadonlyArray<string>, Sql
 }
 
 /** The names in a trail. */
-export const trailNames = (database: Database): Effect.Effect<ReadonlyArray<string>, SqlError> => {
+export const trailNames = (database: Database) => {
   const { sql } = database
   return Effect.map(
     database.rows(
@@ -65,7 +64,7 @@ export const trailNames = (database: Database): Effect.Effect<ReadonlyArray<stri
 }
 
 /** Whether the trail has a transition of the circuit without a key: the last states of old circuits may be deleted. */
-const trailHas = (database: Database, name: string): Effect.Effect<boolean, SqlError> =>
+const trailHas = (database: Database, name: string) =>
   Effect.map(
     database.rows(database.sql`SELECT circuit_id FROM ${database.table("_events")}
       WHERE circuit_id = ${shortId(circuitId(name, undefined))} LIMIT 1`),
@@ -113,7 +112,7 @@ const compared = 200
 /** The known names that are most like a name: those that differ in few letters, then those that contain it. */
 export const nearest = (name: string, known: Iterable<string>): ReadonlyArray<string> => {
   const wanted = name.toLowerCase().slice(0, compared)
-  const most = Math.max(1, Math.floor(wanted.length / 3))
+  const most = Math.ceil(wanted.length * 0.4)
   return [...new Set(known)]
     .map((one) => {
       const other = one.toLowerCase().slice(0, compared)

@@ -1,7 +1,7 @@
 import type * as Operator from "../../Operator.ts"
-import { agreementOf, ending, type One, stateOf } from "./circuits.ts"
+import { agreementOf, type One, stateOf } from "./circuits.ts"
 import { grouped } from "./grouped.ts"
-import { type Screen, styleOf, table } from "./table.ts"
+import { type Column, type Screen, styleOf, table } from "./table.ts"
 import { lasting } from "./words.ts"
 
 /** In which order circuits are shown. */
@@ -76,67 +76,67 @@ const toRows = (circuits: ReadonlyArray<One>, keys: boolean): ReadonlyArray<Row>
   return [...named.values()].map((all) => all.sort(order.state) as unknown as Row)
 }
 
-/** `Open`, or `Open 3, HalfOpen 1` where the circuits of a row differ. */
+/** The worst state, and how many circuits are in it if others of the row are not. */
 const stateText = (row: Row): string => {
   const [first] = row
-  if (row.length === 1) {
-    return first._tag === "Known" && first.beneath === "Open" ? `${first.state} (Open beneath)` : stateOf(first)
-  }
-  const counts = [...grouped(row, stateOf)]
-  return counts.length === 1 ? stateOf(first) : counts.map(([state, { length }]) => `${state} ${length}`).join(", ")
+  const state = stateOf(first)
+  if (row.length === 1) return first._tag === "Known" && first.beneath === "Open" ? `${state} (Open beneath)` : state
+  const same = row.filter((one) => stateOf(one) === state).length
+  return same === row.length ? state : `${state} (${same})`
 }
 
 const whyText = (one: One): string => {
   if (one._tag === "Unreadable") return "written by another version"
   const reason = agreementOf(one)?.rest ?? one.reason ?? ""
-  return reason === "" ? one.why : `${one.why}: ${reason}`
+  if (reason === "") return one.why
+  return one.why === "Tripped" ? reason : `${one.why}: ${reason}`
 }
 
 /** What a column shows of a row. */
 type Cell = (row: Row, now: number) => string
 
-const columns: ReadonlyArray<readonly [head: string, cell: Cell]> = [
-  ["CIRCUIT", ([{ name }]) => name],
-  ["KEY", ([{ key }]) => key ?? ""],
-  [
-    "KEYS",
-    (row) => {
+const columns: ReadonlyArray<Column & { readonly cell: Cell }> = [
+  { head: "CIRCUIT", long: true, cell: ([{ name }]) => name },
+  { head: "KEY", long: true, cell: ([{ key }]) => key ?? "" },
+  {
+    head: "KEYS",
+    cell: (row) => {
       const keys = row.filter(({ key }) => key !== undefined).length
       return keys === 0 ? "" : String(keys)
     }
-  ],
-  ["STATE", stateText],
-  [
-    "FOR",
-    (row, now) => {
+  },
+  { head: "STATE", cell: stateText, styleOf },
+  {
+    head: "FOR",
+    cell: (row, now) => {
       const start = row.reduce((first, one) => Math.min(first, startOf(one)), Infinity)
       return start === Infinity ? "" : lasting(Math.max(0, now - start))
     }
-  ],
-  [
-    "ENDS",
-    ([one], now) => {
+  },
+  {
+    head: "ENDS IN",
+    cell: ([one], now) => {
       if (one._tag === "Unreadable") return ""
-      if (one.until === undefined) return isOverride(one) ? "on release" : ""
-      return one.until > now ? ending(one, now) : "next call"
+      if (one.until === undefined) return isOverride(one) ? "(release)" : ""
+      return one.until > now ? lasting(one.until - now) : "next call"
     }
-  ],
-  [
-    "OPENED",
-    (row) => {
+  },
+  {
+    head: "OPENED",
+    cell: (row) => {
       const openings = row.reduce((most, one) => Math.max(most, openingsOf(one)), 0)
       return openings === 0 ? "" : `${openings}x`
     }
-  ],
-  [
-    "AGREED",
-    ([one]) => {
+  },
+  {
+    head: "AGREED",
+    cell: ([one]) => {
       const found = agreementOf(one)
-      return found === undefined ? "" : `${found.agreed.processes} of ${found.agreed.of}`
+      return found === undefined ? "" : `${found.agreed.processes}/${found.agreed.of}`
     }
-  ],
-  ["WHY", ([one]) => whyText(one)],
-  ["BY", ([one]) => (one._tag === "Known" ? (one.actor ?? "") : "")]
+  },
+  { head: "WHY", long: true, cell: ([one]) => whyText(one) },
+  { head: "BY", long: true, cell: ([one]) => (one._tag === "Known" ? (one.actor ?? "") : "") }
 ]
 
 /** Circuits in columns, without some of the columns; and how many rows are over the limit. */
@@ -149,12 +149,7 @@ export const toTable = (
 ): { readonly text: string; readonly left: number } => {
   const rows = toRows(circuits, keys)
   const hidden = [keys ? "KEYS" : "KEY", ...without]
-  const shown = columns.filter(([head]) => !hidden.includes(head))
-  const text = table(
-    shown.map(([head]) => head),
-    rows.slice(0, limit).map((row) => shown.map(([, cell]) => cell(row, now))),
-    on,
-    (head, cell) => (head === "STATE" ? styleOf(cell) : undefined)
-  )
-  return { text, left: Math.max(0, rows.length - limit) }
+  const shown = columns.filter(({ head }) => !hidden.includes(head))
+  const cells = rows.slice(0, limit).map((row) => shown.map(({ cell }) => cell(row, now)))
+  return { text: table(shown, cells, on), left: Math.max(0, rows.length - limit) }
 }

@@ -93,7 +93,7 @@ export const simulate = (input: Input, settings: Settings) =>
     const reports = yield* Effect.mapError(Simulator.run(trace, policies, options), wrong)
     if (Option.isSome(svg)) yield* inFile(svg.value, () => writeFileSync(svg.value, Simulator.toSvg(reports)))
     if (Option.isSome(html)) yield* inFile(html.value, () => writeFileSync(html.value, Simulator.toHtml(reports)))
-    const heads = Simulator.columns.map((column) => column.toUpperCase())
+    const heads = Simulator.columns.map((column) => ({ head: column.toUpperCase() }))
     yield* answer(
       settings.json,
       { millis: trace.millis, outages: trace.outages, reports },

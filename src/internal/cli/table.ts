@@ -58,41 +58,58 @@ export const cut = (text: string, columns: number): string => {
 const narrowest = 8
 const gap = "  "
 
-/** The widths at which all columns fit into a line: the widest ones give way. */
-const narrowed = (widths: ReadonlyArray<number>, columns: number): ReadonlyArray<number> => {
+/** Makes columns narrower until all fit into a line: the widest first. */
+const narrowed = (
+  widths: ReadonlyArray<number>,
+  mayGiveWay: (column: number) => boolean,
+  columns: number
+): ReadonlyArray<number> => {
   const room = columns - gap.length * (widths.length - 1)
-  const at = (limit: number) => widths.map((width) => Math.min(width, limit))
+  const at = (limit: number) => widths.map((width, column) => (mayGiveWay(column) ? Math.min(width, limit) : width))
   const fits = (limit: number) => at(limit).reduce((sum, width) => sum + width, 0) <= room
   let limit = Math.max(narrowest, ...widths)
   while (limit > narrowest && !fits(limit)) limit--
   return at(limit)
 }
 
+export interface Column {
+  readonly head: string
+  /** Its cells are cut before those of other columns: a name or a text. */
+  readonly long?: boolean
+  readonly styleOf?: (cell: string) => Style | undefined
+}
+
 /**
  * Rows under their heads, in columns. A column that is empty in all rows is left out. No cell leaves its line, and no line is
- * longer than the screen is wide. `styleOf` gives the style of a cell.
+ * longer than the screen is wide.
  */
 export const table = (
-  heads: ReadonlyArray<string>,
+  columns: ReadonlyArray<Column>,
   cells: ReadonlyArray<ReadonlyArray<string>>,
-  on: Screen = plain,
-  styleOf: (head: string, cell: string) => Style | undefined = () => undefined
+  on: Screen = plain
 ): string => {
   const rows = cells.map((row) => row.map(printable))
-  const used = heads.map((_, column) => column).filter((column) => rows.some((row) => (row[column] ?? "") !== ""))
-  const widest = (column: number) =>
-    [heads, ...rows].reduce((most, row) => Math.max(most, stringWidth(row[column] ?? "")), 0)
-  const widths = narrowed(used.map(widest), on.columns)
-  const line = (row: ReadonlyArray<string>, style: (head: string, cell: string) => Style | undefined): string => {
+  const used = columns
+    .map((column, place) => ({ ...column, place }))
+    .filter(({ place }) => rows.some((row) => (row[place] ?? "") !== ""))
+  const widest = used.map(({ head, place }) =>
+    rows.reduce((most, row) => Math.max(most, stringWidth(row[place] ?? "")), stringWidth(head))
+  )
+  const fitting = narrowed(widest, (column) => used[column]?.long === true, on.columns)
+  const widths = narrowed(fitting, () => true, on.columns)
+  const line = (cellOf: (column: Column & { readonly place: number }) => readonly [string, Style | undefined]) => {
     let left = on.columns
-    const parts = used.map((column, place) => {
-      const width = Math.min(widths[place] ?? 0, left)
-      const cell = cut(row[column] ?? "", width)
+    const parts = used.map((column, n) => {
+      const width = Math.min(widths[n] ?? 0, left)
       left = Math.max(0, left - width - gap.length)
-      const painted = paint(cell, style(heads[column] ?? "", row[column] ?? ""), on)
-      return painted + " ".repeat(Math.max(0, width - stringWidth(cell)))
+      const [text, style] = cellOf(column)
+      const cell = cut(text, width)
+      return paint(cell, style, on) + " ".repeat(Math.max(0, width - stringWidth(cell)))
     })
     return parts.join(gap).trimEnd()
   }
-  return [line(heads, () => "bold"), ...rows.map((row) => line(row, styleOf))].join("\n")
+  return [
+    line(({ head }) => [head, "bold"]),
+    ...rows.map((row) => line(({ place, styleOf }) => [row[place] ?? "", styleOf?.(row[place] ?? "")]))
+  ].join("\n")
 }
