@@ -43,6 +43,8 @@ export const toData = (one: One) =>
         key: one.key,
         state: one.state,
         since: iso(one.since),
+        downSince: iso(one.outage?.since),
+        outageOpenings: one.outage?.openings,
         until: iso(one.until),
         beneath: one.beneath,
         openings: one.openings,

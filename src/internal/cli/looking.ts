@@ -11,7 +11,7 @@ import { agreementOf, asked, type One, stateOf, toData, which } from "./circuits
 import { type Rejected, rejectedSince } from "./history.ts"
 import { didYouMean, knownNames } from "./known.ts"
 import { type Opened, withStore } from "./place.ts"
-import { type Choice, chosen, type Sort, toTable } from "./rows.ts"
+import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
 import type { Settings } from "./settings.ts"
 import { paint, type Screen, screen, styleOf } from "./table.ts"
 import { answer, Failure, iso, lasting, Painted, plural, report, toJson } from "./words.ts"
@@ -82,7 +82,7 @@ export const list = (input: Chosen & { readonly exitCode: boolean }, settings: S
 
 // ---- One ------------------------------------------------------------------------------------------------------------
 
-const times = ["since", "until"]
+const times = ["since", "downSince", "until"]
 
 /** All that the store has of a circuit, a line for each field. */
 const details = (one: One, at: number, on: Screen): string =>
@@ -92,18 +92,18 @@ const details = (one: One, at: number, on: Screen): string =>
       const text = printable(String(value))
       const millis = times.includes(field) ? Date.parse(text) - at : undefined
       const away = millis === undefined ? "" : millis <= 0 ? ` (${lasting(-millis)} ago)` : ` (in ${lasting(millis)})`
-      return `${field.padEnd(10)}${field === "state" ? paint(text, styleOf(text), on) : text}${away}`
+      return `${field.padEnd(16)}${field === "state" ? paint(text, styleOf(text), on) : text}${away}`
     })
     .concat(agreementLine(one))
     .join("\n")
 
 const agreementLine = (one: One): ReadonlyArray<string> => {
   const found = agreementOf(one)
-  return found === undefined ? [] : [`agreed    ${found.agreed.processes} of ${found.agreed.of} processes`]
+  return found === undefined ? [] : [`${"agreed".padEnd(16)}${found.agreed.processes} of ${found.agreed.of} processes`]
 }
 
 const rejectedLine = ({ calls, processes }: Rejected): string =>
-  `rejected  at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
+  `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
 
 /** What `show` is asked for. */
 export interface Shown {
@@ -130,7 +130,7 @@ const toDetails = (found: ReadonlyArray<One>, { limit, sort, wide: _, ...input }
   ].join("\n")
 }
 
-const isDown = (one: One): one is Operator.Known => one._tag === "Known" && /^(Open|HalfOpen)$/.test(stateOf(one))
+const isDown = (one: One): boolean => one._tag === "Known" && /^(Open|HalfOpen|Isolated)$/.test(one.state)
 
 export const show = (input: Shown, settings: Settings) =>
   Effect.gen(function* () {
@@ -148,7 +148,7 @@ export const show = (input: Shown, settings: Settings) =>
       })
     )
     const at = yield* Clock.currentTimeMillis
-    const since = found.filter(isDown).reduce((first, { since }) => Math.min(first, since), Infinity)
+    const since = found.filter(isDown).reduce((first, one) => Math.min(first, startOf(one)), Infinity)
     const rejected = since === Infinity ? undefined : yield* rejectedSince(settings, name, since)
     const on = yield* screen(input.wide)
     const text =

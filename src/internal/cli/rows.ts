@@ -28,10 +28,14 @@ const severity = ["Isolated", "Open", "HalfOpen", "Unreadable", "Disabled", "Clo
 
 const isOverride = ({ state }: Operator.Known): boolean => state === "Isolated" || state === "Disabled"
 
-/** Since when a circuit is down, or overridden. */
-const startOf = (one: One): number => (one._tag === "Unreadable" ? Infinity : one.since)
+/** The start of an override, of an outage, or of a ramp. A failed probe does not start an outage anew. */
+export const startOf = (one: One): number => {
+  if (one._tag === "Unreadable") return Infinity
+  return isOverride(one) ? one.since : (one.outage?.since ?? one.since)
+}
 
-const openingsOf = (one: One): number => (one._tag === "Unreadable" ? 0 : one.openings)
+/** The openings of the outage that a circuit is in. */
+const openingsOf = (one: One): number => (one._tag === "Unreadable" ? 0 : (one.outage?.openings ?? 0))
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const byNumber = (a: number, b: number): number => (a === b ? 0 : a - b)
