@@ -24,6 +24,8 @@ export interface Around {
   /** The input is said so late that it is waited for. */
   readonly late?: boolean
   readonly terminal?: boolean
+  /** The columns and rows of the terminal. */
+  readonly size?: readonly [columns: number, rows: number]
   /** A user of the machine. */
   readonly uid?: number | undefined
 }
@@ -109,10 +111,12 @@ const begin = (
     }
   })
 
+const sized = ({ size }: Around): string => (size === undefined ? "" : `stty columns ${size[0]} rows ${size[1]}; `)
+
 /** Starts it, and kills it with the scope. */
 export const start = (args: ReadonlyArray<string>, around: Around = {}): Effect.Effect<Running, never, Scope.Scope> =>
-  around.terminal === true
-    ? begin(["script", "-qec", inShell(args), "/dev/null"], around)
+  around.terminal === true || around.size !== undefined
+    ? begin(["script", "-qec", `${sized(around)}${inShell(args)}`, "/dev/null"], { ...around, terminal: true })
     : begin([process.execPath, ...program, main, ...args], around)
 
 /** Starts it, and waits for its end. */

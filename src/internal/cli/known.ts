@@ -3,8 +3,9 @@ import leven from "leven"
 import { circuitId, fromCircuitId } from "../codec.ts"
 import { printable } from "../printable.ts"
 import type { Database } from "../sql/database.ts"
+import * as migrations from "../sql/migrations.ts"
 import { shortId } from "../sql/trail.ts"
-import { type OnRedis, type OnSql, type Opened, whereTrail, withDatabase } from "./place.ts"
+import { checkTables, type OnRedis, type OnSql, type Opened, whereTrail, withDatabase } from "./place.ts"
 import type { Settings } from "./settings.ts"
 import type { Failure } from "./words.ts"
 
@@ -71,6 +72,11 @@ const trailHas = (database: Database, name: string) =>
     (rows) => rows.length > 0
   )
 
+const namesInTrail = (database: Database, name: string) =>
+  Effect.map(Effect.all([trailNames(database), trailHas(database, name)]), ([names, has]) =>
+    has ? [...names, name] : names
+  )
+
 /** The names that the store and the trail know. What cannot be read is left out: `failures` has the reasons. */
 export interface Known {
   readonly names: ReadonlySet<string>
@@ -89,10 +95,12 @@ export const knownNames = (opened: Opened, settings: Settings, name: string): Ef
     const inTrail = Effect.flatMap(whereTrail(settings), (where) =>
       where === undefined
         ? Effect.succeed([])
-        : withDatabase(settings, ({ ask, server: { database } }) =>
-            Effect.map(ask(Effect.all([trailNames(database), trailHas(database, name)])), ([names, has]) =>
-              has ? [...names, name] : names
-            )
+        : withDatabase(settings, (trail) =>
+            Effect.matchEffect(checkTables(trail, migrations.ofTrail), {
+              // A database without the tables has no trail.
+              onFailure: () => Effect.succeed([]),
+              onSuccess: () => trail.ask(namesInTrail(trail.server.database, name))
+            })
           )
     )
     const results = yield* Effect.all([Effect.result(inStore), Effect.result(inTrail)], { concurrency: 2 })
@@ -113,7 +121,7 @@ const compared = 200
 export const nearest = (name: string, known: Iterable<string>): ReadonlyArray<string> => {
   const wanted = name.toLowerCase().slice(0, compared)
   const most = Math.ceil(wanted.length * 0.4)
-  return [...new Set(known)]
+  const ranked = [...new Set(known)]
     .map((one) => {
       const other = one.toLowerCase().slice(0, compared)
       const distance = leven(wanted, other, { maxDistance: most + 1 })
@@ -122,8 +130,9 @@ export const nearest = (name: string, known: Iterable<string>): ReadonlyArray<st
     })
     .filter(({ rank }) => rank < Infinity)
     .sort((a, b) => a.rank - b.rank || (a.one < b.one ? -1 : 1))
-    .slice(0, mostSuggestions)
-    .map(({ one }) => one)
+  // If only upper and lower case differ, that name is meant.
+  const same = ranked.filter(({ rank }) => rank === 0)
+  return (same.length > 0 ? same : ranked).slice(0, mostSuggestions).map(({ one }) => one)
 }
 
 /** ` Did you mean "payments" or "payouts"?`, or nothing. */

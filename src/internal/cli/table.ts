@@ -51,7 +51,7 @@ export const cut = (text: string, columns: number): string => {
     if (used > columns) break
     kept += segment
   }
-  return columns < 1 ? "" : `${kept}…`
+  return columns < 1 ? "" : `${kept.trimEnd()}…`
 }
 
 /** No column is made narrower than this. */
@@ -103,7 +103,7 @@ export const table = (
       const width = Math.min(widths[n] ?? 0, left)
       left = Math.max(0, left - width - gap.length)
       const [text, style] = cellOf(column)
-      const cell = cut(text, width)
+      const cell = cut(text, width).trimEnd()
       return paint(cell, style, on) + " ".repeat(Math.max(0, width - stringWidth(cell)))
     })
     return parts.join(gap).trimEnd()
