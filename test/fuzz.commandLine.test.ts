@@ -108,6 +108,12 @@ describe("Words that are asked", () => {
     "--older-than",
     "--timeout",
     "--every",
+    "--name",
+    "--state",
+    "--sort",
+    "--keys",
+    "--wide",
+    "--new",
     "-y"
   ]
   const others = [
