@@ -31,9 +31,12 @@ const few = { concurrency: 3 }
 /** Deletes the record of a circuit from its store. */
 const forget = (kind: Kind, { prefix, trail }: Place, circuit: string) =>
   Effect.gen(function* () {
-    if (kind !== "Redis") return yield* say(trail, `DELETE FROM ${prefix}s WHERE circuit = '${circuit}'`)
-    const redis = yield* connection(all.redis.url)
-    yield* send(redis, "DEL", `{${prefix}}:record:${circuit}`, `{${prefix}}:listed`)
+    if (kind === "Redis") {
+      const redis = yield* connection(all.redis.url)
+      yield* send(redis, "DEL", `{${prefix}}:record:${circuit}`, `{${prefix}}:listed`)
+    } else {
+      yield* say(trail, `DELETE FROM ${prefix}s WHERE circuit = '${circuit}'`)
+    }
   })
 
 describe.each(kinds)("A name on %s", (kind) => {
