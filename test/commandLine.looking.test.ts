@@ -41,7 +41,7 @@ const forget = (kind: Kind, { prefix, trail }: Place, circuit: string) =>
 
 describe.each(kinds)("A name on %s", (kind) => {
   live(
-    "that the fleet has never heard of is refused by every command that steers, with the nearest name",
+    "that the fleet has never heard of is refused by every command that steers; the error suggests the nearest name",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready(kind)
       yield* Operator.isolate(outside, "payments")
@@ -99,7 +99,7 @@ describe.each(kinds)("A name on %s", (kind) => {
   )
 
   live(
-    "that is shown or looked for in the trail, and not there, comes with the nearest one",
+    "that show or history do not find gets the nearest known name as a suggestion",
     Effect.gen(function* () {
       const { flags, join } = yield* ready(kind)
       const one = yield* join
@@ -126,7 +126,7 @@ describe.each(kinds)("A name on %s", (kind) => {
   )
 
   live(
-    "is shown with the calls that were rejected, if the trail has snapshots",
+    "is shown with the number of rejected calls, if the trail has snapshots",
     Effect.gen(function* () {
       const { flags, join } = yield* ready(kind)
       const one = yield* join
@@ -149,7 +149,7 @@ describe.each(kinds)("A name on %s", (kind) => {
   )
 })
 
-describe("A screen", () => {
+describe("The output of list and watch", () => {
   const reason = "the dependency is being moved to another data center, which takes until tomorrow"
   /** 30 circuits of 20 names. */
   const filled = Effect.tap(ready("Redis"), ({ outside }) =>
@@ -167,7 +167,7 @@ describe("A screen", () => {
   const linesOf = (out: string) => stripVTControlCharacters(out).trimEnd().split(/\r?\n/)
 
   live(
-    "gets lines that fit, in color, and whole ones with --wide",
+    "fits the width of a terminal and has colors; --wide prints whole lines",
     Effect.gen(function* () {
       const { flags } = yield* filled
       const [narrow, wide, plain] = yield* Effect.all(
@@ -189,7 +189,7 @@ describe("A screen", () => {
   )
 
   live(
-    "is one, and a file is none: it gets whole lines without color, unless color is asked for",
+    "has whole lines and no colors in a pipe; FORCE_COLOR adds colors, but not to JSON",
     Effect.gen(function* () {
       const { flags } = yield* filled
       const [file, forced, json] = yield* Effect.all(
@@ -210,7 +210,7 @@ describe("A screen", () => {
   )
 
   live(
-    "that is watched gets no more rows than it has room for",
+    "has no more rows than the terminal, if it is watched",
     Effect.gen(function* () {
       const { flags } = yield* filled
       const running = yield* start(["watch", "--every", "100ms", ...flags], { size: [80, 20] })
@@ -229,7 +229,7 @@ describe("A screen", () => {
   )
 
   live(
-    "gets the circuits that were chosen, and so does a program",
+    "has only the circuits that the flags select, as a table and as JSON",
     Effect.gen(function* () {
       const { flags, outside } = yield* filled
       yield* Operator.open(outside, "search", { for: "1 hour" })
