@@ -161,11 +161,18 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "command line",
     [
       "internal/cli/sqlite",
+      "internal/cli/grouped",
       "internal/cli/words",
+      "internal/cli/table",
       "internal/cli/files",
+      "internal/cli/actor",
       "internal/cli/settings",
+      "internal/cli/flags",
       "internal/cli/place",
       "internal/cli/circuits",
+      "internal/cli/known",
+      "internal/cli/history",
+      "internal/cli/rows",
       "internal/cli/looking",
       "internal/cli/question",
       "internal/cli/steering",
@@ -173,6 +180,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/cli/doctor",
       "internal/cli/simulate",
       "internal/cli/command",
+      "internal/cli/program",
       "internal/cli/main"
     ]
   ],
@@ -241,9 +249,7 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
   ],
   [
     "effect/cli/",
-    ["settings", "looking", "question", "steering", "moving", "doctor", "simulate", "command", "main"].map(
-      (file) => `internal/cli/${file}`
-    )
+    ["settings", "flags", "table", "question", "command", "program"].map((file) => `internal/cli/${file}`)
   ],
   [
     "effect/http/",
@@ -261,8 +267,14 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
 const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
   ["redis", "internal/redis/client"],
   ["@effect/sql-pg", "internal/cli/place"],
-  ["@effect/platform-node/NodeServices", "internal/cli/main"],
-  ["@effect/platform-node/NodeRuntime", "internal/cli/main"]
+  ["@effect/platform-node/NodeServices", "internal/cli/program"],
+  ["@effect/platform-node/NodeRuntime", "internal/cli/program"]
+]
+
+/** The dependencies of the package, each with the one file that imports it: the command line is all that needs them. */
+const dependencies: ReadonlyArray<readonly [specifier: string, file: string]> = [
+  ["string-width", "internal/cli/table"],
+  ["leven", "internal/cli/known"]
 ]
 
 /** Who needs a machine with Node on it: everything else runs wherever Effect does. */
@@ -323,13 +335,18 @@ describe("the house", () => {
       const folders = unstable.flatMap(([folder, files]) => (files.includes(name) ? [folder] : []))
       const allowed = (one: string) =>
         folders.some((folder) => one.startsWith(folder) && /^[A-Z]\w+$/.test(one.slice(folder.length))) ||
-        optional.some(([specifier, file]) => one === specifier && name === file)
+        [...optional, ...dependencies].some(([specifier, file]) => one === specifier && name === file)
       for (const one of importsOf(text).filter((one) => !one.startsWith(".") && !allowed(one) && !isNodes(name, one))) {
         assert.match(one, /^effect\/[A-Z][A-Za-z]+$/, `${name} imports ${one}`)
         const module = readFileSync(join(root, "node_modules/effect/src", `${one.slice("effect/".length)}.ts`), "utf8")
         assert.include(module, "@stability stable", `${name} imports ${one}`)
       }
     }
+  })
+
+  it("the package depends on nothing but what the command line prints with", () => {
+    const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    assert.deepStrictEqual(Object.keys(manifest.dependencies).sort(), dependencies.map(([name]) => name).sort())
   })
 
   it("no file is longer than 450 lines, but for comments", () => {

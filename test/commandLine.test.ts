@@ -39,17 +39,17 @@ const record = ({ outside }: Place, name: string, body: string) =>
   )
 
 const commands = {
-  list: ["--exit-code"],
-  show: ["--key"],
-  watch: ["--every"],
-  history: ["--key", "--limit", "--before"],
+  list: ["--exit-code", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
+  show: ["--key", "--sort", "--limit", "--wide"],
+  watch: ["--every", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
+  history: ["--key", "--limit", "--before", "--wide"],
   doctor: [],
-  isolate: ["--key", "--reason", "--actor", "--yes", "--for"],
-  disable: ["--key", "--reason", "--actor", "--yes", "--for"],
-  open: ["--key", "--reason", "--actor", "--yes", "--for"],
-  release: ["--key", "--reason", "--actor"],
-  close: ["--key", "--reason", "--actor"],
-  reset: ["--key", "--reason", "--actor", "--yes"],
+  isolate: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],
+  disable: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],
+  open: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],
+  release: ["--key", "--new", "--reason", "--actor"],
+  close: ["--key", "--new", "--reason", "--actor"],
+  reset: ["--key", "--new", "--reason", "--actor", "--yes"],
   export: ["--out"],
   import: ["--actor", "--yes"],
   cleanup: ["--older-than", "--closed-for", "--batch", "--yes"],
@@ -75,7 +75,7 @@ const few = { concurrency: 3 }
 
 describe.each(kinds)("The command line on %s", (kind) => {
   live(
-    "says that nobody is there where the prefix is another, and takes the prefix from the environment",
+    "shows that the store is empty under another prefix, and reads the prefix from the environment",
     Effect.gen(function* () {
       const { flags, join, prefix } = yield* place(kind)
       const elsewhere = flags.slice(0, -2)
@@ -94,7 +94,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
       const unused = [...elsewhere, "--prefix", `${prefix}_unused`]
       if (kind !== "Redis") yield* runs(0, ["migrate", "--yes", ...unused])
       const nobody = yield* runs(0, ["list", ...unused], { env })
-      assert.match(nobody.out, /^Nobody is there: .*another --prefix\?\n$/)
+      assert.match(nobody.out, /^The store is empty: .*--prefix.*\n$/)
       yield* runs(3, ["list", "--exit-code", ...unused])
     })
   )
@@ -113,9 +113,9 @@ describe.each(kinds)("The command line on %s", (kind) => {
       assert.strictEqual(calm.out, "All circuits are closed; 2 processes alive\n")
 
       const by = (who: string) => ["mail", "--key", "eu", "--actor", who, ...flags]
-      const isolated = yield* runs(0, ["isolate", ...by("ann"), "--yes", "--for", "1h", "--reason", "drill"])
+      const isolated = yield* runs(0, ["isolate", ...by("ann"), "--new", "--yes", "--for", "1h", "--reason", "drill"])
       assert.match(isolated.out, /^"mail" \["eu"\] is Isolated, ends in 1h: drill\n$/)
-      assert.strictEqual(isolated.error, "The store had nothing of it before: is that its name?\n")
+      assert.strictEqual(isolated.error, `The store had no record of "mail" ["eu"] before. Is that the right key?\n`)
       yield* standsAt(fleet, "Isolated (fleet)", call)
 
       const [text, json, shown] = yield* Effect.all(
@@ -127,11 +127,11 @@ describe.each(kinds)("The command line on %s", (kind) => {
         few
       )
       const [head = "", row = "", gap, summary] = text.out.split("\n")
-      assert.match(head, /^CIRCUIT {2}KEY {2}STATE +FOR +ENDS +WHY +BY$/)
-      assert.match(row, /^mail +eu +Isolated +\S+.* in (1h|59m \d+s) +Isolated: drill +ann$/)
+      assert.match(head, /^CIRCUIT {2}KEYS {2}STATE +FOR +ENDS IN +WHY +BY$/)
+      assert.match(row, /^mail +1 +Isolated +\S+.* (1h|59m \d+s) +Isolated: drill +ann$/)
       assert.deepStrictEqual([gap, summary], ["", "1 circuit not closed; 2 processes alive"])
       const listed = parsed(json.out)
-      assert.deepStrictEqual(Object.keys(listed), ["processes", "circuits"])
+      assert.deepStrictEqual(Object.keys(listed), ["processes", "total", "circuits"])
       const [one] = listed.circuits
       assert.deepInclude(one, {
         name: "mail",
@@ -202,7 +202,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
       )
       assert.strictEqual(lines.out.trimEnd().split("\n").length, 3)
       assert.match(lines.out, /^TIME +CIRCUIT +KEY +FROM +TO .*\n\S+Z +mail +eu +Open +Closed +ClosedByHand.* fay /)
-      assert.strictEqual(early.out, "The trail has no such line.\n")
+      assert.strictEqual(early.out, "The trail has no matching transition.\n")
 
       yield* say(trail, `UPDATE ${prefix}_events SET at = at - 90000000 WHERE actor <> 'fay'`)
       const cleaned = yield* runs(0, ["cleanup", "--older-than", "1d", "--batch", "2", "--yes", "--json", ...flags])
@@ -219,7 +219,18 @@ describe.each(kinds)("The command line on %s", (kind) => {
       const name = `a\nb\u001b[31m"'\\/|é😀\u202e`
       const key = "k\t\r\u0007 ;$(x)"
       const reason = "because\u001b[2J\nof it"
-      const done = yield* runs(0, ["isolate", name, "--key", key, "--reason", reason, "--yes", "--json", ...flags])
+      const done = yield* runs(0, [
+        "isolate",
+        name,
+        "--key",
+        key,
+        "--reason",
+        reason,
+        "--new",
+        "--yes",
+        "--json",
+        ...flags
+      ])
       assert.deepInclude(parsed(done.out), { name, key })
       const [text, shown] = yield* Effect.all(
         [runs(0, ["list", ...flags]), runs(0, ["show", name, "--key", key, ...flags])],
@@ -250,12 +261,12 @@ describe.each(kinds)("The command line on %s", (kind) => {
         ],
         few
       )
-      assert.match(text.out, /^newer +Unreadable +not written by this version$/m)
+      assert.match(text.out, /^newer +Unreadable +written by another version$/m)
       assert.notInclude(text.out + text.error, "\u001b")
       assert.deepInclude(parsed(json.out).circuits[0], { name: "newer", key: null, state: "Unreadable", body: newer })
       assert.match(steered.error, /a record of "newer" that this version cannot read.*\nUse the command line of/)
       assert.deepStrictEqual(parsed(exported.out).circuits, [])
-      assert.match(exported.error, /2 records that this version cannot read are not in it: "corrupt", "newer"/)
+      assert.match(exported.error, /2 records that this version cannot read were not exported: "corrupt", "newer"/)
 
       const file = join(folder, `${at.prefix}.json`)
       const isolated = { _tag: "Isolated", since: 0, until: null, reason: "r", actor: null }
@@ -277,9 +288,9 @@ describe.each(kinds)("The command line on %s", (kind) => {
       const long = "é".repeat(500)
       const asked: ReadonlyArray<readonly [number, ReadonlyArray<string>]> = [
         [1, ["show", ""]],
-        [1, ["isolate", "x", "--key", "k".repeat(10_000), "--yes"]],
+        [1, ["isolate", "x", "--key", "k".repeat(10_000), "--new", "--yes"]],
         // Tables have an index that is no longer than 2,000 characters.
-        [kind === "Redis" ? 0 : 1, ["isolate", long, "--yes"]]
+        [kind === "Redis" ? 0 : 1, ["isolate", long, "--new", "--yes"]]
       ]
       const seen = yield* Effect.forEach(asked, ([code, args]) => runs(code, [...args, ...flags]), few)
       for (const { error } of seen.slice(0, 2)) assert.match(error, /^(isolate|inspect): (name|key) must /)
@@ -376,7 +387,7 @@ describe("The trail", () => {
       const server = all.postgres.url
       const file = join(folder, "made.db")
       const missing = yield* runs(2, ["migrate", "--yes", "--database", `sqlite:${file}`])
-      assert.match(missing.error, /there is no such file/)
+      assert.match(missing.error, /the file does not exist/)
       assert.isFalse(existsSync(file))
       writeFileSync(file, "")
       const places = [
@@ -389,9 +400,9 @@ describe("The trail", () => {
           (args) => runs(2, [...args, ...flags]),
           few
         )
-        for (const { error } of looks) assert.match(error, /made_?\w*.*\n?.*effect-fuse migrate makes them/)
+        for (const { error } of looks) assert.match(error, /made_?\w*.*\n?.*effect-fuse migrate/)
         const asked = yield* runs(1, ["migrate", ...flags])
-        assert.match(asked.error, /Nobody is there to say yes: say --yes\./)
+        assert.match(asked.error, /There is no terminal to ask for confirmation: add --yes\./)
         const made = yield* runs(0, ["migrate", "--yes", "--json", ...flags])
         assert.deepStrictEqual(parsed(made.out), { migrated: true })
         const [empty, unsure, cleaned] = yield* Effect.all(
@@ -403,7 +414,7 @@ describe("The trail", () => {
           few
         )
         assert.deepStrictEqual(parsed(empty.out), { entries: [] })
-        assert.match(unsure.error, /What is older than 7d will be deleted/)
+        assert.match(unsure.error, /Everything older than 7d will be deleted/)
         assert.deepStrictEqual(parsed(cleaned.out), { deleted: 0 })
       }
     }),
@@ -443,16 +454,16 @@ describe("A question", () => {
       const state = { _tag: "Isolated", since: 0, until: null, reason: "r", actor: null, under }
       writeFileSync(file, JSON.stringify({ version: 1, at: Date.now(), circuits: [{ circuit: "c", state }] }))
       const asked = [
-        ["isolate", "x"],
-        ["disable", "x"],
-        ["open", "x"],
-        ["reset", "x", "--json"],
+        ["isolate", "x", "--new"],
+        ["disable", "x", "--new"],
+        ["open", "x", "--new"],
+        ["reset", "x", "--new", "--json"],
         ["import", file]
       ]
       const seen = yield* Effect.forEach(asked, (args) => runs(1, [...args, ...flags], { input: "y\n" }), few)
       for (const { error, out } of seen) {
         assert.strictEqual(out, "")
-        assert.include(error, "Nobody is there to say yes: say --yes.")
+        assert.include(error, "There is no terminal to ask for confirmation: add --yes.")
       }
       assert.deepStrictEqual((yield* outside.list("nobody", 0)).records, [])
     }),
@@ -473,10 +484,10 @@ describe("A question", () => {
         ([key, code, name]) =>
           Effect.scoped(
             Effect.gen(function* () {
-              const running = yield* start(["isolate", name, ...flags], { terminal: true })
+              const running = yield* start(["isolate", name, "--new", ...flags], { terminal: true })
               yield* until(
                 "it asks",
-                Effect.sync(() => running.out().includes("Go on?"))
+                Effect.sync(() => running.out().includes("Continue?"))
               )
               yield* running.say(key)
               return endsWith(code, yield* running.ended)
@@ -485,7 +496,7 @@ describe("A question", () => {
         few
       )
       assert.include(seen[0]?.out, `"yes" is Isolated`)
-      assert.include(seen[1]?.out, "Nothing was done.")
+      assert.include(seen[1]?.out, "Nothing was changed.")
       const { records } = yield* outside.list("nobody", 0)
       assert.deepStrictEqual(
         records.map(({ circuit }) => circuit),
@@ -499,22 +510,22 @@ describe("A question", () => {
 describe("What is asked wrongly", () => {
   const redis = ["--redis", "redis://127.0.0.1:1"]
   const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp, env?: Record<string, string>]> = [
-    [["list"], /^Where are the circuits\? Say --redis URL or --database URL/],
-    [["history", ...redis], /^Where is the database with the trail\?/],
-    [["list", "--redis", ""], /^--redis: .* got nothing/, { REDIS_URL: "redis://127.0.0.1:1" }],
+    [["list"], /^No store given\. Add --redis URL or --database URL/],
+    [["history", ...redis], /^No database with a trail given\./],
+    [["list", "--redis", ""], /^--redis: .* got an empty text/, { REDIS_URL: "redis://127.0.0.1:1" }],
     [["list", "--redis", "localhost"], /^--redis: expected a URL such as redis:/],
-    [["list", "--redis", "http://localhost"], /^--redis: .* got one that begins with http:/],
-    [["list", "--redis", "redis://localhost/shop"], /^--redis: .* number of a database/],
+    [["list", "--redis", "http://localhost"], /^--redis: .* got a URL that begins with http:/],
+    [["list", "--redis", "redis://localhost/shop"], /^--redis: expected the number of a database/],
     [["list"], /^REDIS_URL: expected a URL such as redis:/, { REDIS_URL: "localhost" }],
     [["list"], /^DATABASE_URL: .* no client for MySQL/, { DATABASE_URL: "mysql://u:s3cret@h/db" }],
-    [["list", "--database", "mariadb://u:s3cret@h/db"], /no client for MySQL and MariaDB\neffect-fuse\/Operator does/],
+    [["list", "--database", "mariadb://u:s3cret@h/db"], /no client for MySQL and MariaDB\nUse effect-fuse\/Operator/],
     [["list", "--database", "file://elsewhere/x.db"], /^--database: /],
     [["list", "--timeout", "soon", ...redis], /Invalid value for flag --timeout: "soon"/],
     [["isolate", "x", "--for", "0s", ...redis], /a duration above 0/],
     [["isolate", "x", "--for", "99999999999d", "--yes", ...redis], /a duration above 0/],
     [["history", "--limit", "0"], /a whole number of 1 or more/],
     [["history", "--before", "yesterday"], /--before: "yesterday"/],
-    [["history", "--key", "k", "--database", "sqlite:x"], /^--key: say the name of the circuit, too/],
+    [["history", "--key", "k", "--database", "sqlite:x"], /^--key needs the name of a circuit/],
     [["cleanup", "--yes"], /Missing required flag: --older-than/],
     [["show", ...redis], /Missing required argument: name/],
     [["nonsense"], /Unknown subcommand "nonsense"/],

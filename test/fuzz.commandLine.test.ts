@@ -9,7 +9,8 @@ import * as Simulator from "effect-fuse/Simulator"
 import { afterAll } from "vitest"
 import { command } from "../src/internal/cli/command.ts"
 import { presentation } from "../src/internal/cli/settings.ts"
-import { answer, Failure, report, table } from "../src/internal/cli/words.ts"
+import { table } from "../src/internal/cli/table.ts"
+import { answer, Failure, report } from "../src/internal/cli/words.ts"
 import {
   alteredText,
   edited,
@@ -107,6 +108,12 @@ describe("Words that are asked", () => {
     "--older-than",
     "--timeout",
     "--every",
+    "--name",
+    "--state",
+    "--sort",
+    "--keys",
+    "--wide",
+    "--new",
     "-y"
   ]
   const others = [
@@ -228,7 +235,7 @@ describe("What is said", () => {
     ([message, advice, rows, json]) =>
       Effect.gen(function* () {
         const { console, told } = keeping()
-        const lines = table(["A", "B"], rows)
+        const lines = table([{ head: "A" }, { head: "B" }], rows)
         assert.strictEqual(lines.split("\n").length, rows.length + 1)
         const said = Effect.andThen(
           report(new Failure({ code: 2, message, advice }), json),

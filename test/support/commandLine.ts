@@ -17,13 +17,15 @@ export interface Ended {
 
 /** What it is started with. */
 export interface Around {
-  /** Beside what is around the tests; `REDIS_URL` and `DATABASE_URL` are there only if they are said here. */
+  /** Added to the environment of the tests, which is without URLs of stores and without a choice of colors. */
   readonly env?: Readonly<Record<string, string>>
   /** What its input says, which then ends; under a terminal it does not end. Nothing if nothing is said. */
   readonly input?: string
   /** The input is said so late that it is waited for. */
   readonly late?: boolean
   readonly terminal?: boolean
+  /** The columns and rows of the terminal. */
+  readonly size?: readonly [columns: number, rows: number]
   /** A user of the machine. */
   readonly uid?: number | undefined
 }
@@ -44,8 +46,9 @@ export const inShell = (args: ReadonlyArray<string>): string =>
   [process.execPath, ...program, main, ...args].map(quoted).join(" ")
 
 const environment = (more: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
-  const { DATABASE_URL: _, NO_COLOR: __, REDIS_URL: ___, ...rest } = process.env
-  return { ...rest, SHELL: "/bin/sh", TERM: "xterm", ...more }
+  const unset = ["DATABASE_URL", "REDIS_URL", "NO_COLOR", "FORCE_COLOR"]
+  const rest = Object.entries(process.env).filter(([name]) => !unset.includes(name))
+  return { ...Object.fromEntries(rest), SHELL: "/bin/sh", TERM: "xterm", ...more }
 }
 
 /** Those of a test that never came to its end are killed with the process that ran it. */
@@ -108,10 +111,12 @@ const begin = (
     }
   })
 
+const sized = ({ size }: Around): string => (size === undefined ? "" : `stty columns ${size[0]} rows ${size[1]}; `)
+
 /** Starts it, and kills it with the scope. */
 export const start = (args: ReadonlyArray<string>, around: Around = {}): Effect.Effect<Running, never, Scope.Scope> =>
-  around.terminal === true
-    ? begin(["script", "-qec", inShell(args), "/dev/null"], around)
+  around.terminal === true || around.size !== undefined
+    ? begin(["script", "-qec", `${sized(around)}${inShell(args)}`, "/dev/null"], { ...around, terminal: true })
     : begin([process.execPath, ...program, main, ...args], around)
 
 /** Starts it, and waits for its end. */

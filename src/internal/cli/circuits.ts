@@ -4,10 +4,38 @@ import type * as Operator from "../../Operator.ts"
 import type { StoreError } from "../../SharedStore.ts"
 import { printable } from "../printable.ts"
 import type { Opened } from "./place.ts"
-import { Failure, iso, lasting, table } from "./words.ts"
+import { Failure, iso, lasting } from "./words.ts"
 
-/** A circuit as a program is told of it. */
-export const toData = (one: Operator.Known | Operator.Unreadable) =>
+/** What the store has of one circuit. */
+export type One = Operator.Known | Operator.Unreadable
+
+export const stateOf = (one: One): string => (one._tag === "Unreadable" ? one._tag : one.state)
+
+/** How many processes of how many agreed that the circuit opens. */
+export interface Agreement {
+  readonly processes: number
+  readonly of: number
+}
+
+/** The end of the text by which a fleet says why it opened a circuit (`Fleet.judge`). */
+const agreementText =
+  /(?: in (?<only>the only process)| in (?<some>\d+) of (?<all>\d+) processes together|^(?<opened>\d+) of (?<voted>\d+) processes opened)$/
+
+/** What a fleet's reason says about its processes, and the rest of it. Nothing unless the fleet itself opened the circuit. */
+export const agreementOf = (one: One): { readonly agreed: Agreement; readonly rest: string } | undefined => {
+  if (one._tag === "Unreadable" || one.why !== "Tripped" || one.reason === undefined) return undefined
+  const groups = agreementText.exec(one.reason)?.groups
+  if (groups === undefined) return undefined
+  const { all, only, opened, some, voted } = groups
+  return {
+    agreed:
+      only === undefined ? { processes: Number(some ?? opened), of: Number(all ?? voted) } : { processes: 1, of: 1 },
+    rest: one.reason.replace(agreementText, "")
+  }
+}
+
+/** A circuit as JSON. */
+export const toData = (one: One) =>
   one._tag === "Unreadable"
     ? { name: one.name, key: one.key, state: "Unreadable", era: one.era, body: one.body }
     : {
@@ -15,48 +43,29 @@ export const toData = (one: Operator.Known | Operator.Unreadable) =>
         key: one.key,
         state: one.state,
         since: iso(one.since),
+        downSince: iso(one.outage?.since),
+        outageOpenings: one.outage?.openings,
         until: iso(one.until),
         beneath: one.beneath,
         openings: one.openings,
         why: one.why,
         reason: one.reason,
+        agreed: agreementOf(one)?.agreed,
         actor: one.actor,
         process: one.process,
         era: one.era
       }
 
-/** When a state ends, in words. */
+/** When a state ends. */
 export const ending = ({ state, until }: Operator.Known, now: number): string => {
   if (until === undefined) return state === "Isolated" || state === "Disabled" ? "when released" : ""
   return until > now ? `in ${lasting(until - now)}` : "at the next call"
 }
 
-const heads = ["CIRCUIT", "KEY", "STATE", "FOR", "ENDS", "OPENINGS", "WHY", "BY"]
-
-/** Circuits in columns. */
-export const toTable = (circuits: ReadonlyArray<Operator.Known | Operator.Unreadable>, now: number): string =>
-  table(
-    heads,
-    circuits.map((one) =>
-      one._tag === "Unreadable"
-        ? [one.name, one.key ?? "", "Unreadable", "", "", "", "not written by this version", ""]
-        : [
-            one.name,
-            one.key ?? "",
-            one.beneath === "Open" ? `${one.state} (Open beneath)` : one.state,
-            lasting(Math.max(0, now - one.since)),
-            ending(one, now),
-            one.openings === 0 ? "" : String(one.openings),
-            one.reason === undefined ? one.why : `${one.why}: ${one.reason}`,
-            one.actor ?? one.process
-          ]
-    )
-  )
-
 export const which = (name: string, key: string | undefined): string =>
   `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
 
-/** What an operator's function can fail with, in words; what it throws is wrong input. */
+/** Runs a function of Operator, and turns its errors into messages. An exception means that an argument is invalid. */
 export const asked = <A>(
   { failed }: Opened,
   ask: () => Effect.Effect<A, StoreError | Operator.UnreadableRecord | ImportError>
@@ -66,7 +75,7 @@ export const asked = <A>(
       Effect.mapError(asking, (error) => {
         switch (error._tag) {
           case "StoreError":
-            // Whoever gave up waiting has said so in words.
+            // A timeout of the command line has its message already.
             return error.cause instanceof Failure ? error.cause : failed(error.cause)
           case "UnreadableRecord":
             return new Failure({

@@ -1,5 +1,4 @@
 import * as Clock from "effect/Clock"
-import * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -10,6 +9,7 @@ import { circuitId, toBody } from "../codec.ts"
 import { printable } from "../printable.ts"
 import { toNumber } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
+import { processName } from "./actor.ts"
 import { asked } from "./circuits.ts"
 import {
   checkTables,
@@ -21,11 +21,11 @@ import {
   withDatabase,
   withServer
 } from "./place.ts"
-import { handle, type Settings } from "./settings.ts"
-import { processName } from "./steering.ts"
-import { answer, Failure, lasting, plural } from "./words.ts"
+import type { Settings } from "./settings.ts"
+import { paint, type Screen, type Style, screen } from "./table.ts"
+import { answer, Failure, lasting, Painted, plural } from "./words.ts"
 
-/** What one check found: `warn` is worth a thought, `fail` has to be mended. */
+/** The result of one check. A `warn` may be all right, a `fail` has to be fixed. */
 interface Finding {
   readonly check: string
   readonly status: "ok" | "warn" | "fail"
@@ -37,14 +37,14 @@ const ok = (check: string, said: string): Finding => ({ check, status: "ok", sai
 const warn = (check: string, said: string, advice: string): Finding => ({ check, status: "warn", said, advice })
 const fail = (check: string, said: string, advice: string): Finding => ({ check, status: "fail", said, advice })
 
-/** What cannot be asked is not a reason to stop. */
+/** A check that cannot be made does not stop the others. */
 const orElse = (
   asking: Effect.Effect<Finding, Failure>,
   otherwise: (failure: Failure) => Finding
 ): Effect.Effect<Finding> => Effect.catch(asking, (failure) => Effect.succeed(otherwise(failure)))
 
-const noAdvice = "Nothing, if all else is well."
-const inTheWay = "See what keeps it from answering."
+const noAdvice = "Ignore this if the other checks pass."
+const inTheWay = "Find out why the server does not answer."
 
 // ---- The server -----------------------------------------------------------------------------------------------------
 
@@ -72,10 +72,10 @@ const version = (opened: Opened) => {
   const asking = Effect.map(opened.ask(versionOf(opened.server)), (text) => {
     const isOld = Number.parseFloat(text) < oldest[kind]
     return isOld
-      ? fail("version", `${kind} ${text}`, `It is tested with ${kind} ${oldest[kind]} and later: use a newer one.`)
+      ? fail("version", `${kind} ${text}`, `Upgrade: ${kind} ${oldest[kind]} and later are tested.`)
       : ok("version", `${kind} ${text}`)
   })
-  return orElse(asking, ({ message }) => warn("version", `it does not say: ${message}`, noAdvice))
+  return orElse(asking, ({ message }) => warn("version", `unknown: ${message}`, noAdvice))
 }
 
 /** The time of the server, in milliseconds since 1970. */
@@ -90,7 +90,7 @@ const clockOf = (server: Server): Effect.Effect<number, unknown> => {
   return Effect.map(database.rows(database.sql`SELECT ${database.now} AS t`), ([row]) => toNumber(row?.["t"]))
 }
 
-/** Nothing depends on it but what people read. */
+/** Only times that people read depend on it. */
 const tolerableMillis = 2_000
 
 const clock = (opened: Opened) => {
@@ -100,11 +100,11 @@ const clock = (opened: Opened) => {
     const after = yield* Clock.currentTimeMillis
     const off = theirs < before ? before - theirs : Math.max(0, theirs - after)
     return off <= tolerableMillis
-      ? ok("clock", `as here, within ${lasting(Math.max(1, off + after - before))}`)
+      ? ok("clock", `equal to this machine's, within ${lasting(Math.max(1, off + after - before))}`)
       : warn(
           "clock",
-          `${lasting(off)} ${theirs < before ? "behind" : "before"} this machine's`,
-          "Circuits do not mind: the store counts by its own. Times in logs and in the trail will not match: set up time synchronisation."
+          `${lasting(off)} ${theirs < before ? "behind" : "ahead of"} this machine's`,
+          "Circuits work: the store uses only its own clock. Times in logs and in the trail differ: set up time synchronization."
         )
   })
   return orElse(asking, ({ message }) => warn("clock", message, noAdvice))
@@ -113,7 +113,7 @@ const clock = (opened: Opened) => {
 // ---- The store ------------------------------------------------------------------------------------------------------
 
 const rounds = 20
-/** Well within what a process waits for a store: slower ones are little help when calls fail. */
+/** Much less than a process waits for a store. */
 const slowMillis = 100
 
 const latency = (store: SharedStore, opened: Opened, circuit: string) => {
@@ -125,15 +125,15 @@ const latency = (store: SharedStore, opened: Opened, circuit: string) => {
   const asking = Effect.map(Effect.replicateEffect(one, rounds), (all) => {
     const sorted = [...all].sort((a, b) => a - b)
     const median = sorted[Math.floor(rounds / 2)] ?? 0
-    const said = `${median.toFixed(1)} ms, at most ${(sorted.at(-1) ?? 0).toFixed(1)} ms of ${rounds}`
+    const said = `median ${median.toFixed(1)} ms, slowest ${(sorted.at(-1) ?? 0).toFixed(1)} ms of ${rounds} reads`
     return median <= slowMillis
       ? ok("latency", said)
-      : warn("latency", said, "Calls do not wait for it, but processes agree later: use a store that is nearer.")
+      : warn("latency", said, "Calls do not wait for the store, but processes agree later. Use a store that is closer.")
   })
   return orElse(asking, ({ message }) => fail("latency", message, adviceFor(message, opened)))
 }
 
-/** Writes and reads a record that nobody minds, as a process of the fleet would. */
+/** Writes and reads a record of a circuit that no process uses, as a process of the fleet would. */
 const writing = (store: SharedStore, opened: Opened, circuit: string) => {
   const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
   const asking = Effect.gen(function* () {
@@ -144,7 +144,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
       change.circuit === circuit ? Deferred.succeed(heard, undefined) : Effect.void
     )
     yield* Effect.forkScoped(Effect.ignoreCause(listening))
-    // Who has just begun to listen may miss it: it is said until it was heard.
+    // A new subscription may miss the first announcement: it is repeated until one is received.
     let era = 0
     const say = Effect.flatMap(
       asked(opened, () => store.swap({ circuit, expectedEra: era, body, ttl: 10_000, listed: false })),
@@ -171,32 +171,32 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
     const { known, sound } = result.success
     return [
       sound
-        ? ok("records", "a record and a ballot were written and read")
+        ? ok("records", "wrote and read a record and a ballot")
         : fail(
             "records",
-            "what was written was not what was read",
-            "Something else writes these keys: use a --prefix of your own."
+            "read something else than was written",
+            "Another program writes these keys. Use another --prefix."
           ),
       known
-        ? ok("announcements", "heard")
+        ? ok("announcements", "received")
         : warn(
             "announcements",
-            "what was written was not heard of within 3s",
-            "Processes hear of it at their next look: let them subscribe (Redis) or LISTEN (PostgreSQL) for less."
+            "no announcement within 3s",
+            "Processes notice a change only at their next read. Allow SUBSCRIBE (Redis) or LISTEN (PostgreSQL)."
           )
     ]
   })
 }
 
-/** Who may not ask needs rights; else something is in the way. */
+/** What to do about an error: a denied right has to be granted. */
 const adviceFor = (message: string, { server }: Opened): string =>
   isForbidden(message) ? rights[server.kind] : inTheWay
 
 const rights = {
   Redis:
-    "The user needs EVAL, EVALSHA, SCRIPT and TIME, the keys that begin with the prefix, and SUBSCRIBE and PUBLISH on the channel that does.",
+    "The user needs EVAL, EVALSHA, SCRIPT and TIME, the keys that begin with the prefix, and SUBSCRIBE and PUBLISH on the channel that begins with it.",
   PostgreSQL: "The user needs SELECT, INSERT, UPDATE and DELETE on the tables.",
-  SQLite: "The file and its folder must be writable."
+  SQLite: "Make the file and its folder writable."
 } as const
 
 const circuits = (store: SharedStore, opened: Opened) => {
@@ -209,18 +209,18 @@ const circuits = (store: SharedStore, opened: Opened) => {
         return warn(
           "circuits",
           `${said}; ${plural(unreadable, "record")} that this version cannot read`,
-          "They are left alone. A newer version wrote them, or something else did: use that version, or a --prefix of your own."
+          "They are not changed. A newer version or another program wrote them: use that version, or another --prefix."
         )
       }
       return processes === 0
-        ? warn("circuits", said, "If processes should be there, they have another store or another --prefix.")
+        ? warn("circuits", said, "If processes are running, they use another store or another --prefix.")
         : ok("circuits", said)
     }
   )
   return orElse(asking, ({ message }) => fail("circuits", message, rights[opened.server.kind]))
 }
 
-/** What Redis does when its memory is full: records must not be what it throws away. */
+/** What Redis does when its memory is full: it must not evict records. */
 const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
   const { server } = opened
   if (server.kind !== "Redis") return Effect.succeed([])
@@ -231,7 +231,7 @@ const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
       ? warn(
           "memory",
           `${policy} of ${infoOf(info, "maxmemory_human") ?? "?"}`,
-          "When it is full it forgets circuits, too: use noeviction, or a Redis of their own."
+          "A full Redis evicts circuits. Use noeviction, or a separate Redis."
         )
       : ok("memory", limited ? policy : "no limit")
   })
@@ -244,12 +244,12 @@ const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
 const trail = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
   withDatabase(settings, (opened) => Effect.as(checkTables(opened, migrations.ofTrail), opened.server.label)).pipe(
     Effect.match({
-      onSuccess: (label) => [ok("trail", `its tables are there: ${label}`)],
+      onSuccess: (label) => [ok("trail", `all tables exist in ${label}`)],
       onFailure: ({ advice, message }) => [fail("trail", message, advice ?? inTheWay)]
     })
   )
 
-/** Everything, in the order in which one thing rests on another. */
+/** All checks, in the order in which they depend on one another. */
 const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Failure> =>
   withServer(settings, (opened) =>
     Effect.gen(function* () {
@@ -269,31 +269,30 @@ const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Fail
     })
   )
 
-const marks = { ok: "ok  ", warn: "WARN", fail: "FAIL" } as const
+const marks: Readonly<Record<Finding["status"], readonly [mark: string, style: Style]>> = {
+  ok: ["ok  ", "green"],
+  warn: ["WARN", "yellow"],
+  fail: ["FAIL", "red"]
+}
 
-const toText = (found: ReadonlyArray<Finding>): string =>
+const toText = (found: ReadonlyArray<Finding>, on: Screen): string =>
   found
-    .flatMap(({ advice, check, said, status }) => [
-      `${marks[status]}  ${check.padEnd(13)}  ${printable(said)}`,
-      ...(advice === undefined ? [] : [`                     ${advice}`])
-    ])
+    .flatMap(({ advice, check, said, status }) => {
+      const [mark, style] = marks[status]
+      return [
+        `${paint(mark, style, on)}  ${check.padEnd(13)}  ${printable(said)}`,
+        ...(advice === undefined ? [] : [`                     ${printable(advice)}`])
+      ]
+    })
     .join("\n")
 
-export const doctor = Command.make(
-  "doctor",
-  {},
-  handle((_, settings) =>
-    Effect.gen(function* () {
-      const found = yield* examine(settings)
-      const failures = found.filter(({ status }) => status === "fail")
-      yield* answer(settings.json, { ok: failures.length === 0, checks: found }, toText(found))
-      if (failures.length > 0) {
-        yield* new Failure({ code: 3, message: `Not well: ${failures.map(({ check }) => check).join(", ")}` })
-      }
-    })
-  )
-).pipe(
-  Command.withDescription(
-    "Checks the store: that it answers, its version, clock, latency, scripts or tables, announcements, and what is in it. Writes a record that it forgets after 10 seconds"
-  )
-)
+export const doctor = (_: object, settings: Settings) =>
+  Effect.gen(function* () {
+    const found = yield* examine(settings)
+    const failures = found.filter(({ status }) => status === "fail")
+    const text = toText(found, yield* screen(true))
+    yield* answer(settings.json, { ok: failures.length === 0, checks: found }, new Painted(text))
+    if (failures.length > 0) {
+      yield* new Failure({ code: 3, message: `Failed checks: ${failures.map(({ check }) => check).join(", ")}` })
+    }
+  })

@@ -1,8 +1,5 @@
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
-import * as Argument from "effect/cli/Argument"
-import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
@@ -10,124 +7,199 @@ import * as Stream from "effect/Stream"
 import * as Operator from "../../Operator.ts"
 import type { SharedStore } from "../../SharedStore.ts"
 import { printable } from "../printable.ts"
-import * as migrations from "../sql/migrations.ts"
-import * as questions from "../sql/questions.ts"
-import { asked, toData, toTable, which } from "./circuits.ts"
-import { checkTables, type Opened, withDatabase, withStore } from "./place.ts"
-import { countFlag, durationFlag, handle, keyFlag, nameArgument, type Settings } from "./settings.ts"
-import { answer, Failure, iso, lasting, plural, report, table, toJson } from "./words.ts"
+import { agreementOf, asked, type One, stateOf, toData, which } from "./circuits.ts"
+import { type Rejected, rejectedSince } from "./history.ts"
+import { didYouMean, knownNames } from "./known.ts"
+import { type Opened, withStore } from "./place.ts"
+import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
+import type { Settings } from "./settings.ts"
+import { paint, type Screen, screen, styleOf } from "./table.ts"
+import { answer, Failure, iso, lasting, Painted, plural, report, toJson } from "./words.ts"
 
 type Listed = Effect.Success<ReturnType<typeof Operator.list>>
 
 const listed = (store: SharedStore, opened: Opened) => asked(opened, () => Operator.list(store))
 
-/** A fleet with another prefix looks like this, too. */
-const isNothing = ({ circuits, processes }: Listed): boolean => circuits.length === 0 && processes === 0
-
-const summary = (all: Listed): string => {
-  const { circuits, processes } = all
-  if (isNothing(all))
-    return "Nobody is there: no process lives, and no circuit is kept. Has the store another --prefix?"
-  return `${circuits.length === 0 ? "All circuits are closed" : `${plural(circuits.length, "circuit")} not closed`}; ${plural(processes, "process", "processes")} alive`
+/** What the flags say about which circuits are shown. */
+export interface Chosen {
+  readonly name: Option.Option<string>
+  readonly state: ReadonlyArray<string>
+  readonly sort: Sort
+  readonly limit: Option.Option<number>
+  readonly keys: boolean
+  readonly wide: boolean
 }
 
-const toText = (all: Listed, at: number): string =>
-  [...(all.circuits.length === 0 ? [] : [toTable(all.circuits, at), ""]), summary(all)].join("\n")
+const toChoice = ({ keys, limit, name, sort, state }: Chosen): Choice => ({
+  name: Option.getOrUndefined(name),
+  states: state,
+  sort,
+  limit: Option.getOrUndefined(limit),
+  keys
+})
 
-const toListData = ({ circuits, processes }: Listed) => ({ processes, circuits: circuits.map(toData) })
+/** A fleet under another prefix looks like this, too. */
+const isEmpty = ({ circuits, processes }: Listed): boolean => circuits.length === 0 && processes === 0
 
-export const list = Command.make(
-  "list",
-  {
-    exitCode: Flag.Boolean("exit-code").pipe(
-      Flag.withDescription("End with 3 if a circuit is not closed, or nobody is there"),
-      Flag.withDefault(false)
-    )
-  },
-  handle(({ exitCode }, settings) =>
-    Effect.gen(function* () {
-      const all = yield* withStore(settings, listed)
-      yield* answer(settings.json, toListData(all), toText(all, yield* Clock.currentTimeMillis))
-      if (exitCode && (all.circuits.length > 0 || isNothing(all))) {
-        yield* new Failure({ code: 3, message: summary(all) })
-      }
-    })
-  )
-).pipe(
-  Command.withDescription("All circuits that are not simply closed: a healthy circuit is not in the store"),
-  Command.withExamples([
-    { command: "effect-fuse list --redis redis://localhost:6379", description: "What is open, forced or recovering" },
-    { command: "effect-fuse list --exit-code --json", description: "For a script, with REDIS_URL or DATABASE_URL set" }
-  ])
-)
+const summary = (all: Listed, found: ReadonlyArray<One>): string => {
+  if (isEmpty(all)) return "The store is empty: no live process and no circuit. Is --prefix the prefix of your fleet?"
+  const { circuits, processes } = all
+  const alive = `${plural(processes, "process", "processes")} alive`
+  if (circuits.length === 0) return `All circuits are closed; ${alive}`
+  const total = `${plural(circuits.length, "circuit")} not closed`
+  if (found.length < circuits.length) return `${found.length} of ${total}; ${alive}`
+  const names = new Set(found.map(({ name }) => name)).size
+  return `${total}${names < found.length ? ` (${plural(names, "name")})` : ""}; ${alive}`
+}
+
+const toText = (all: Listed, choice: Choice, at: number, on: Screen): string => {
+  const found = chosen(all.circuits, choice)
+  const { left, text } = toTable(found, choice, at, on)
+  return [
+    ...(found.length === 0 ? [] : [text]),
+    ...(left === 0 ? [] : [`and ${left} more`]),
+    ...(found.length === 0 ? [] : [""]),
+    summary(all, found)
+  ].join("\n")
+}
+
+const toListData = ({ circuits, processes }: Listed, choice: Choice) => {
+  const found = chosen(circuits, choice)
+  return { processes, total: found.length, circuits: found.slice(0, choice.limit).map(toData) }
+}
+
+export const list = (input: Chosen & { readonly exitCode: boolean }, settings: Settings) =>
+  Effect.gen(function* () {
+    const choice = toChoice(input)
+    const all = yield* withStore(settings, listed)
+    const text = toText(all, choice, yield* Clock.currentTimeMillis, yield* screen(input.wide))
+    yield* answer(settings.json, toListData(all, choice), new Painted(text))
+    const found = chosen(all.circuits, choice)
+    if (input.exitCode && (found.length > 0 || isEmpty(all))) {
+      yield* new Failure({ code: 3, message: summary(all, found) })
+    }
+  })
 
 // ---- One ------------------------------------------------------------------------------------------------------------
 
-const details = (one: Operator.Known | Operator.Unreadable, at: number): string =>
-  Object.entries(toData(one))
+const times = ["since", "downSince", "until"]
+
+/** All that the store has of a circuit, a line for each field. */
+const details = (one: One, at: number, on: Screen): string =>
+  Object.entries({ ...toData(one), agreed: undefined })
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([field, value]) => {
       const text = printable(String(value))
-      const millis = field === "since" || field === "until" ? Date.parse(text) - at : undefined
+      const millis = times.includes(field) ? Date.parse(text) - at : undefined
       const away = millis === undefined ? "" : millis <= 0 ? ` (${lasting(-millis)} ago)` : ` (in ${lasting(millis)})`
-      return `${field.padEnd(10)}${text}${away}`
+      return `${field.padEnd(16)}${field === "state" ? paint(text, styleOf(text), on) : text}${away}`
     })
+    .concat(agreementLine(one))
     .join("\n")
 
-export const show = Command.make(
-  "show",
-  { name: nameArgument, key: keyFlag },
-  handle(({ key, name }, settings) =>
-    Effect.gen(function* () {
-      const only = Option.getOrUndefined(key)
-      const found = yield* withStore(settings, (store, opened) =>
-        only === undefined
-          ? Effect.map(
-              Effect.all([asked(opened, () => Operator.inspect(store, name)), listed(store, opened)]),
-              ([own, { circuits }]) => [
-                ...(own === undefined ? [] : [own]),
-                ...circuits.filter((one) => one.name === name && one.key !== undefined)
-              ]
-            )
-          : Effect.map(
-              asked(opened, () => Operator.inspect(store, name, { key: only })),
-              (one) => (one === undefined ? [] : [one])
-            )
-      )
-      const at = yield* Clock.currentTimeMillis
-      const text =
-        found.length === 0
-          ? `The store has nothing of ${which(name, only)}: it is closed, or nobody calls it.`
-          : found.map((one) => details(one, at)).join("\n\n")
-      yield* answer(settings.json, { circuits: found.map(toData) }, text)
-    })
-  )
-).pipe(Command.withDescription("What the store has of a circuit, and of all its keys"))
+const agreementLine = (one: One): ReadonlyArray<string> => {
+  const found = agreementOf(one)
+  return found === undefined ? [] : [`${"agreed".padEnd(16)}${found.agreed.processes} of ${found.agreed.of} processes`]
+}
+
+const rejectedLine = ({ calls, processes }: Rejected): string =>
+  `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
+
+/** What `show` is asked for. */
+export interface Shown {
+  readonly name: string
+  readonly key: Option.Option<string>
+  readonly sort: Sort
+  readonly limit: Option.Option<number>
+  readonly wide: boolean
+}
+
+/** The circuits of a name: one in full, or the name's own in full and those of its keys in columns. */
+const toDetails = (found: ReadonlyArray<One>, { limit, sort, wide: _, ...input }: Shown, at: number, on: Screen) => {
+  const [first] = found
+  if (Option.isSome(input.key) || found.length === 1) return found.map((one) => details(one, at, on)).join("\n\n")
+  const keyed = found.filter(({ key }) => key !== undefined)
+  const choice = { name: undefined, states: [], sort, limit: Option.getOrUndefined(limit), keys: true }
+  const { left, text } = toTable(chosen(keyed, choice), choice, at, on, ["CIRCUIT"])
+  return [
+    ...(first === undefined || first.key !== undefined ? [] : [details(first, at, on), ""]),
+    text,
+    ...(left === 0 ? [] : [`and ${left} more`]),
+    "",
+    `${plural(keyed.length, "key")} not closed`
+  ].join("\n")
+}
+
+const isDown = (one: One): boolean => one._tag === "Known" && /^(Open|HalfOpen|Isolated)$/.test(one.state)
+
+export const show = (input: Shown, settings: Settings) =>
+  Effect.gen(function* () {
+    const { name } = input
+    const only = Option.getOrUndefined(input.key)
+    const { found, hint } = yield* withStore(settings, (store, opened) =>
+      Effect.gen(function* () {
+        const own = yield* asked(opened, () => Operator.inspect(store, name, only === undefined ? {} : { key: only }))
+        const { circuits } = yield* listed(store, opened)
+        const keyed = only === undefined ? circuits.filter((one) => one.name === name && one.key !== undefined) : []
+        const found: ReadonlyArray<One> = own === undefined ? keyed : [own, ...keyed]
+        if (found.length > 0) return { found, hint: "" }
+        const { names } = yield* knownNames(opened, settings, name)
+        return { found, hint: names.has(name) ? "" : didYouMean(name, [...names, ...circuits.map(({ name }) => name)]) }
+      })
+    )
+    const at = yield* Clock.currentTimeMillis
+    const since = found.filter(isDown).reduce((first, one) => Math.min(first, startOf(one)), Infinity)
+    const rejected = since === Infinity ? undefined : yield* rejectedSince(settings, name, since)
+    const on = yield* screen(input.wide)
+    const text =
+      found.length === 0
+        ? `The store has no record of ${which(name, only)}: the circuit is closed, or no process uses it.${hint}`
+        : [toDetails(found, input, at, on), ...(rejected === undefined ? [] : [rejectedLine(rejected)])].join("\n")
+    yield* answer(settings.json, { circuits: found.map(toData), rejected }, new Painted(text))
+  })
 
 // ---- Live -----------------------------------------------------------------------------------------------------------
 
 const clear = "\u001b[2J\u001b[H"
 
-/** What makes a list another one: times are told anew each time, and may be a millisecond off. */
-const gist = ({ circuits, processes }: Listed): string =>
-  JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.era, "state" in one ? one.state : ""])])
+/** The lines of a live screen beside the rows of its table: title, heads, what is left out, summary, and blank lines. */
+const otherLines = 7
 
-/** Shows the circuits again and again: when the store announces something, and every so often. */
-const watching = (settings: Settings, everyMillis: number, live: boolean, seenBefore: { gist: string }) => {
+/** A live screen shows no more rows than it has room for. */
+const withinScreen = (choice: Choice): Choice => {
+  const room = Math.max(1, (process.stdout.rows || Infinity) - otherLines)
+  return room === Infinity ? choice : { ...choice, limit: Math.min(choice.limit ?? Infinity, room) }
+}
+
+/** Two lists with the same gist are the same: durations change with every look, and times may differ by a millisecond. */
+const gist = (processes: number, circuits: ReadonlyArray<One>): string =>
+  JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.era, stateOf(one)])])
+
+/** Shows the circuits again whenever the store announces a change, and at least once per interval. */
+const watching = (
+  input: Chosen & { readonly every: number },
+  settings: Settings,
+  live: boolean,
+  last: { gist: string }
+) => {
+  const choice = toChoice(input)
   const look = (store: SharedStore, opened: Opened) =>
     Effect.gen(function* () {
       const all = yield* listed(store, opened)
       const at = yield* Clock.currentTimeMillis
+      const on = yield* screen(input.wide)
       if (live) {
-        process.stdout.write(`${clear}${opened.server.label}  ${iso(at)}\n\n${toText(all, at)}\n`)
+        const text = toText(all, withinScreen(choice), at, on)
+        process.stdout.write(`${clear}${opened.server.label}  ${iso(at)}\n\n${text}\n`)
         return
       }
-      // What is not looked at by somebody is written when it is another.
-      const seen = gist(all)
-      if (seen === seenBefore.gist) return
-      seenBefore.gist = seen
+      const seen = gist(all.processes, chosen(all.circuits, choice))
+      if (seen === last.gist) return
+      last.gist = seen
       yield* Console.log(
-        settings.json ? toJson({ at: iso(at), ...toListData(all) }) : `${iso(at)}\n${toText(all, at)}\n`
+        settings.json
+          ? toJson({ at: iso(at), ...toListData(all, choice) })
+          : `${iso(at)}\n${toText(all, choice, at, on)}\n`
       )
     })
   return withStore(settings, (store, opened) =>
@@ -135,112 +207,20 @@ const watching = (settings: Settings, everyMillis: number, live: boolean, seenBe
       Effect.gen(function* () {
         const heard = yield* Queue.sliding<void>(1)
         const hearing = Stream.runForEach(store.changes, () => Queue.offer(heard, undefined))
-        // Where nothing can be heard one looks every so often all the same.
+        // A store that announces nothing is read once per interval.
         yield* Effect.forkScoped(Effect.ignoreCause(hearing))
-        yield* Effect.forever(Effect.andThen(look(store, opened), Effect.timeoutOption(Queue.take(heard), everyMillis)))
+        const pause = Effect.timeoutOption(Queue.take(heard), input.every)
+        yield* Effect.forever(Effect.andThen(look(store, opened), pause))
       })
     )
   )
 }
 
-export const watch = Command.make(
-  "watch",
-  {
-    every: durationFlag("every", "How often to look, where the store announces nothing (2s)").pipe(
-      Flag.withDefault(2_000)
-    )
-  },
-  handle(({ every }, settings) => {
-    const live = process.stdout.isTTY === true && !settings.json
-    const again = (failure: Failure) =>
-      failure.code === 2
-        ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second"))
-        : Effect.fail(failure)
-    // What was there before a store was away is not new when it is back.
-    const seenBefore = { gist: "" }
-    return Effect.forever(Effect.catchTag(watching(settings, every, live, seenBefore), "Failure", again))
-  })
-).pipe(
-  Command.withDescription(
-    "The circuits that are not closed, as they change, until it is interrupted. Where nobody looks it writes what is new: with --json a line for each change"
-  )
-)
-
-// ---- The trail ------------------------------------------------------------------------------------------------------
-
-const toLine = (entry: questions.Entry) => ({
-  at: iso(entry.at),
-  circuit: entry.circuit,
-  key: entry.key,
-  from: entry.from,
-  to: entry.to,
-  why: entry.why,
-  detail: entry.detail,
-  actor: entry.actor,
-  scope: entry.scope,
-  process: entry.process,
-  mode: entry.mode,
-  openings: entry.openings,
-  retry_after_ms: entry.retryAfterMillis,
-  lasted_ms: entry.lastedMillis,
-  down_ms: entry.downMillis,
-  counts: entry.counts,
-  metadata: entry.metadata,
-  id: entry.id
-})
-
-const historyTable = (entries: ReadonlyArray<questions.Entry>): string =>
-  table(
-    ["TIME", "CIRCUIT", "KEY", "FROM", "TO", "WHY", "DOWN FOR", "BY", "PROCESS"],
-    entries.map((entry) => [
-      iso(entry.at) ?? "",
-      entry.circuit,
-      entry.key ?? "",
-      entry.from,
-      entry.to,
-      entry.detail === undefined || entry.detail === "" ? entry.why : `${entry.why}: ${entry.detail}`,
-      entry.downMillis === undefined ? "" : lasting(entry.downMillis),
-      entry.actor ?? "",
-      entry.process
-    ])
-  )
-
-export const history = Command.make(
-  "history",
-  {
-    name: Argument.optional(nameArgument),
-    key: keyFlag,
-    limit: countFlag("limit", "How many lines at most (20)").pipe(Flag.withDefault(20)),
-    before: Flag.Date("before").pipe(
-      Flag.withDescription("Only what was before this time, such as 2026-11-21T10:00:00Z"),
-      Flag.optional
-    )
-  },
-  handle(({ before, key, limit, name }, settings) =>
-    Effect.gen(function* () {
-      const circuit = Option.map(name, (name) => ({ name, key: Option.getOrUndefined(key) }))
-      if (Option.isNone(circuit) && Option.isSome(key)) {
-        return yield* new Failure({ code: 1, message: "--key: say the name of the circuit, too" })
-      }
-      const entries = yield* withDatabase(settings, (opened) =>
-        Effect.andThen(
-          checkTables(opened, migrations.ofTrail),
-          opened.ask(
-            questions.history(opened.server.database, {
-              circuit: Option.getOrUndefined(circuit),
-              limit,
-              before: Option.getOrUndefined(before)?.getTime()
-            })
-          )
-        )
-      )
-      const text = entries.length === 0 ? "The trail has no such line." : historyTable(entries)
-      yield* answer(settings.json, { entries: entries.map(toLine) }, text)
-    })
-  )
-).pipe(
-  Command.withDescription(
-    "What the trail has of a circuit, or of all, the latest first: the database of effect-fuse/audit"
-  ),
-  Command.withExamples([{ command: "effect-fuse history payments --limit 50 --database postgres://localhost/shop" }])
-)
+export const watch = (input: Chosen & { readonly every: number }, settings: Settings) => {
+  const live = process.stdout.isTTY === true && !settings.json
+  const again = (failure: Failure) =>
+    failure.code === 2 ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second")) : Effect.fail(failure)
+  // Kept over a failure of the store: what was shown before it is not new after it.
+  const last = { gist: "" }
+  return Effect.forever(Effect.catchTag(watching(input, settings, live, last), "Failure", again))
+}

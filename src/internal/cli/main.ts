@@ -1,56 +1,8 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs"
-import * as Cause from "effect/Cause"
-import * as Console from "effect/Console"
-import * as Command from "effect/cli/Command"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import { printableLines } from "../printable.ts"
-import { command } from "./command.ts"
-import { presentation } from "./settings.ts"
-import { withoutSecrets } from "./words.ts"
+import * as module from "node:module"
 
-/** Whoever reads no more, as `head` does when it has enough, ends this in good order. */
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0)
-  throw error
-})
+// Node keeps compiled code between runs, which makes every start faster. It has to be enabled before modules are loaded.
+module.enableCompileCache?.()
 
-const version = (): string =>
-  JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")).version
-
-const platform = async () => {
-  try {
-    const [services, runtime] = await Promise.all([
-      import("@effect/platform-node/NodeServices"),
-      import("@effect/platform-node/NodeRuntime")
-    ])
-    return { services, runtime }
-  } catch (cause) {
-    process.stderr.write(
-      "The package @effect/platform-node is not installed.\nInstall it beside effect-fuse: npm install @effect/platform-node\n"
-    )
-    process.exit(1)
-    throw cause
-  }
-}
-
-const { runtime, services } = await platform()
-
-/** What nobody thought of is no answer either. */
-const surprised = (cause: Cause.Cause<unknown>) =>
-  Cause.hasDies(cause)
-    ? Effect.andThen(
-        Console.error(
-          `This should not have happened, please report it:\n${printableLines(withoutSecrets(Cause.pretty(cause)))}`
-        ),
-        Effect.sync(() => process.exit(2))
-      )
-    : Effect.void
-
-Command.run(command, { version: version() }).pipe(
-  Effect.tapCause(surprised),
-  Effect.provide(Layer.mergeAll(services.layer, presentation, Layer.succeed(Logger.LogToStderr, true))),
-  runtime.runMain
-)
+const { run } = await import("./program.ts")
+await run()

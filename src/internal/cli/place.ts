@@ -24,7 +24,7 @@ import type { Settings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 import { Failure, lasting } from "./words.ts"
 
-/** A URL that somebody gave, where, and what of it may be said. */
+/** A URL, the flag or variable that it comes from, and the part of it that may be printed. */
 interface Given {
   readonly from: string
   readonly url: URL
@@ -61,7 +61,7 @@ const decoded = (text: string): string | undefined => {
 
 const isFile = ({ host, protocol }: URL): boolean => host === "" && /^(sqlite|file):$/.test(protocol)
 
-/** That each part of it is what it was meant to be, as far as that can be seen. Without `//` all of it is a path. */
+/** Whether each part of a URL is what it was meant to be, as far as that can be seen. Without `//` all of it is a path. */
 const isSound = (url: URL): boolean => {
   const { hash, password, pathname, search, username } = url
   return (
@@ -75,7 +75,7 @@ const labelOf = (url: URL): string =>
     ? `${url.protocol}${url.pathname}`
     : `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`
 
-/** What was given, or nothing; an error about it must not say it, as there may be a password in it. */
+/** The URL of a flag or variable, or nothing. No error repeats it: it may contain a password. */
 const given = (
   from: string,
   secret: Option.Option<Redacted.Redacted<string>>,
@@ -85,20 +85,20 @@ const given = (
   const text = Option.isNone(secret) ? "" : Redacted.value(secret.value).trim()
   const expected = `${from}: expected a URL such as ${example}`
   if (text === "") {
-    // A variable of the shell that is not set must not make another store the one that is steered.
+    // An unset variable of the shell must not select another store.
     return Option.isSome(secret) && from.startsWith("--")
-      ? Effect.fail(new Failure({ code: 1, message: `${expected}, got nothing` }))
+      ? Effect.fail(new Failure({ code: 1, message: `${expected}, got an empty text` }))
       : Effect.undefined
   }
   const url = URL.parse(text)
-  if (url === null) return Effect.fail(new Failure({ code: 1, message: `${expected}, got what is no URL` }))
-  // A password with a slash in it ends the host: the rest of it would be taken for a path, and said.
+  if (url === null) return Effect.fail(new Failure({ code: 1, message: `${expected}, got a text that is not a URL` }))
+  // A slash in a password ends the host: the rest of the password would be taken for a path, and printed.
   if (!isSound(url)) {
     return Effect.fail(
       new Failure({
         code: 1,
-        message: `${expected}, got one with a character that has to be written as % and two digits`,
-        advice: "In a user name, a password or a path % is %25, / is %2F, @ is %40, ? is %3F and # is %23."
+        message: `${expected}, got a URL with a character that must be percent-encoded`,
+        advice: "In a user name, a password or a path, write % as %25, / as %2F, @ as %40, ? as %3F and # as %23."
       })
     )
   }
@@ -107,13 +107,13 @@ const given = (
       new Failure({
         code: 1,
         message: `${from}: this command line has no client for MySQL and MariaDB`,
-        advice: "effect-fuse/Operator does the same on SqlStore.make with a SqlClient of yours."
+        advice: "Use effect-fuse/Operator on SqlStore.make with your own SqlClient."
       })
     )
   }
   return protocols.includes(url.protocol)
     ? Effect.succeed({ from, url, text, label: labelOf(url) })
-    : Effect.fail(new Failure({ code: 1, message: `${expected}, got one that begins with ${url.protocol}` }))
+    : Effect.fail(new Failure({ code: 1, message: `${expected}, got a URL that begins with ${url.protocol}` }))
 }
 
 const fromEnvironment = (name: string) =>
@@ -125,7 +125,7 @@ const redisUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>
 const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
   given(from, secret, ["postgres:", "postgresql:", "sqlite:", "file:"], "postgres://localhost/shop or sqlite:./shop.db")
 
-/** Where the circuits are: what is said comes before what is around. */
+/** Where the circuits are. Flags come before variables. */
 const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
   Effect.gen(function* () {
     const found =
@@ -136,11 +136,11 @@ const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
     if (found !== undefined) return found
     return yield* new Failure({
       code: 1,
-      message: "Where are the circuits? Say --redis URL or --database URL, or set REDIS_URL or DATABASE_URL."
+      message: "No store given. Add --redis URL or --database URL, or set REDIS_URL or DATABASE_URL."
     })
   })
 
-/** Where the trail is; nothing if nobody said it. */
+/** Where the trail is; nothing if neither the flag nor the variable is set. */
 export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined, Failure> =>
   Effect.gen(function* () {
     const said = yield* databaseUrl("--database", settings.database)
@@ -149,7 +149,7 @@ export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined,
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
-/** All that an error and its causes say, once. */
+/** The messages of an error and its causes, without duplicates. */
 const sayings = (error: unknown): ReadonlyArray<string> => {
   const said: Array<string> = []
   for (let one = error, depth = 0; one !== undefined && one !== null && depth < 5; depth++) {
@@ -161,26 +161,30 @@ const sayings = (error: unknown): ReadonlyArray<string> => {
   return said
 }
 
-/** What went wrong, without the URL and what is secret in it. */
+/** The message of an error, without the URL and its passwords. */
 const hidden = (error: unknown, { label, text, url }: Given): string => {
   const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
   const said = [text, url.href].reduce((said, whole) => said.replaceAll(whole, label), sayings(error).join(": "))
   return passwords.filter((one) => one !== "").reduce((said, secret) => said.replaceAll(secret, "***"), said)
 }
 
-/** Whether a server says that this user may not do that. */
+/** Whether a server denies a right to the user. */
 export const isForbidden = (said: string): boolean => /NOPERM|denied/i.test(said)
 
 const failed = (where: Given, error: unknown, advice?: string): Failure => {
   const said = hidden(error, where)
-  const rights = isForbidden(said) ? "effect-fuse doctor says which rights the user needs." : undefined
-  return new Failure({ code: 2, message: `${where.label}: ${said || "it failed"}`, advice: rights ?? advice })
+  const rights = isForbidden(said) ? "effect-fuse doctor shows which rights the user needs." : undefined
+  return new Failure({
+    code: 2,
+    message: `${where.label}: ${said || "failed without a message"}`,
+    advice: rights ?? advice
+  })
 }
 
 const noAnswer = ({ label }: Given, millis: number): Failure =>
   new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
 
-/** Waits no longer than that, and says in words what went wrong. */
+/** Waits at most this long, and turns an error into a message. */
 const ask = <A, E, R>(
   where: Given,
   millis: number,
@@ -208,11 +212,11 @@ const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Fai
 const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     if (!/^\/?\d*$/.test(where.url.pathname)) {
-      const message = `${where.from}: what follows the host is the number of a database, such as redis://localhost:6379/0`
+      const message = `${where.from}: expected the number of a database after the host, such as redis://localhost:6379/0`
       return yield* new Failure({ code: 1, message })
     }
     const found = yield* optional("redis", load)
-    // Who waits here is the first to give up.
+    // The timeout of the command line comes first.
     const connecting = connect(found, where.text, millis + 1_000)
     const { redis } = yield* ask(
       where,
@@ -232,11 +236,11 @@ const fileOf = ({ from, url }: Given): Effect.Effect<string, Failure> =>
 
 const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
   if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
-    // SQLite would make one.
+    // SQLite would create it.
     return Effect.gen(function* () {
       const file = yield* fileOf(where)
-      if (!existsSync(file)) return yield* new Failure({ code: 2, message: `${where.label}: there is no such file` })
-      // Where it is new, Node warns of it: those who have no such database need not see that.
+      if (!existsSync(file)) return yield* new Failure({ code: 2, message: `${where.label}: the file does not exist` })
+      // Some versions of Node print a warning when it is loaded.
       const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
       return sqlite(() => new DatabaseSync(file, { timeout: 5_000 }))
     })
@@ -270,15 +274,15 @@ const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effe
 const wrongOption = ({ problems }: PolicyError): Failure =>
   new Failure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
 
-/** What is opened is closed again, but nobody waits long for a server that hangs. */
+/** Closes what it opened, and does not wait long for a server that hangs. */
 const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.acquireUseRelease(Scope.make(), (scope) => Scope.provide(body, scope), closeSoon)
 
 export interface Opened<S extends Server = Server> {
   readonly server: S
-  /** What went wrong with it, in words. */
+  /** Turns an error of the server into a message. */
   readonly failed: (error: unknown, advice?: string) => Failure
-  /** Waits no longer for an answer than it was said to, and says what went wrong in words. */
+  /** Waits for an answer for `--timeout` at most, and turns an error into a message. */
   readonly ask: <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, Failure, R>
 }
 
@@ -308,7 +312,7 @@ export const withDatabase = <A, R>(settings: Settings, body: (opened: Opened<OnS
       if (where === undefined) {
         return yield* new Failure({
           code: 1,
-          message: "Where is the database with the trail? Say --database URL, or set DATABASE_URL."
+          message: "No database with a trail given. Add --database URL, or set DATABASE_URL."
         })
       }
       return yield* body(opened(yield* onSql(where, settings), where, settings))
@@ -316,9 +320,9 @@ export const withDatabase = <A, R>(settings: Settings, body: (opened: Opened<OnS
   )
 
 const noTables =
-  "If the tables were never made, effect-fuse migrate makes them; --prefix and --schema say where they are."
+  "If the tables do not exist, create them with effect-fuse migrate. --prefix and --schema say where they are."
 
-/** That the tables are there and are these; they are not made by looking. */
+/** Checks that the tables exist and are the right ones. It does not create them. */
 export const checkTables = (
   { ask, server }: Opened<OnSql>,
   tables: Parameters<typeof migrations.check>[1]
@@ -340,7 +344,7 @@ export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedS
   return Effect.map(found, () => patient(new Store(database, 1_000), of))
 }
 
-/** A store that is waited for no longer than was said. */
+/** A store whose operations end after `--timeout`. */
 const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
   const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
     Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
@@ -354,7 +358,7 @@ const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
   }
 }
 
-/** The store that has the circuits, and what went wrong in words. */
+/** The store that has the circuits. */
 export const withStore = <A, R>(
   settings: Settings,
   body: (store: SharedStore, opened: Opened) => Effect.Effect<A, Failure, R>

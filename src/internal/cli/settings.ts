@@ -24,10 +24,10 @@ const units: Readonly<Record<string, number>> = {
   w: 604_800_000
 }
 
-/** A thousand years: what is later is no date any more, or no number that a store can keep. */
+/** A thousand years. A later moment is no date, or no number that a store can keep. */
 const longest = 365_000 * 86_400_000
 
-/** `90s`, `1h30m`, `7d`, and whatever Effect takes for a duration, with a blank or without: `30 seconds`, `30seconds`. */
+/** `90s`, `1h30m`, `7d`, and every form that Effect accepts, with a blank or without: `30 seconds`, `30seconds`. */
 export const parseMillis = (text: string): number | undefined => {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])\s*/gy)]
   const whole = parts.length > 0 && parts.map(([part]) => part).join("") === text
@@ -44,7 +44,7 @@ export const durationFlag = (name: string, description: string): Flag.Flag<numbe
     Flag.withDescription(description),
     Flag.filterMap(
       (text) => Option.fromUndefinedOr(parseMillis(text)),
-      () => "a duration above 0, and of 1,000 years at most, such as 90s, 30m or 7d"
+      () => "a duration above 0 and of at most 1,000 years, such as 90s, 30m or 7d"
     )
   )
 
@@ -62,74 +62,76 @@ export const nameArgument = Argument.String("name").pipe(Argument.withDescriptio
 
 export const keyFlag = Flag.String("key").pipe(
   Flag.withMetavar("KEY"),
-  Flag.withDescription("The circuit of this key alone, as of one tenant"),
+  Flag.withDescription("Only the circuit of this key, for example of one tenant"),
   Flag.optional
 )
 
 export const yesFlag = Flag.Boolean("yes").pipe(
   Flag.withAlias("y"),
-  Flag.withDescription("Do not ask"),
+  Flag.withDescription("Do not ask for confirmation"),
   Flag.withDefault(false)
 )
 
-/** What every command takes. */
+/** The flags of every command. */
 export const root = Command.make("effect-fuse").pipe(
   Command.withSharedFlags({
     redis: Flag.Redacted("redis").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The Redis that has the circuits: redis://host:6379. Else REDIS_URL, where there is no --database"
+        "The Redis that holds the circuits: redis://host:6379. Default: REDIS_URL, unless --database is given"
       ),
       Flag.optional
     ),
     database: Flag.Redacted("database").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The database that has the circuits, where there is no --redis, and the trail: postgres://host/name, sqlite:file. Else DATABASE_URL"
+        "The database that holds the trail, and the circuits unless --redis is given: postgres://host/name, sqlite:file. Default: DATABASE_URL"
       ),
       Flag.optional
     ),
     prefix: Flag.String("prefix").pipe(
       Flag.withMetavar("TEXT"),
       Flag.withDescription(
-        "What begins the keys of Redis (effect-fuse) or the names of tables (circuit_breaker). Else EFFECT_FUSE_PREFIX"
+        "The prefix of the keys in Redis (effect-fuse) or of the tables (circuit_breaker). Default: EFFECT_FUSE_PREFIX"
       ),
       Flag.withFallbackConfig(Config.NonEmptyString("EFFECT_FUSE_PREFIX")),
       Flag.optional
     ),
     schema: Flag.String("schema").pipe(
       Flag.withMetavar("NAME"),
-      Flag.withDescription("The schema that the tables are in"),
+      Flag.withDescription("The schema of the tables"),
       Flag.optional
     ),
-    timeout: durationFlag("timeout", "How long to wait for an answer (5s)").pipe(
+    timeout: durationFlag("timeout", "How long to wait for an answer. Default: 5s").pipe(
       Flag.withDefault(Duration.toMillis("5 seconds"))
     ),
-    json: Flag.Boolean("json").pipe(
-      Flag.withDescription("Answer in JSON, and say errors in JSON"),
-      Flag.withDefault(false)
-    )
+    json: Flag.Boolean("json").pipe(Flag.withDescription("Print answers and errors as JSON"), Flag.withDefault(false))
   }),
-  Command.withDescription("Looks at the circuits of a fleet, and steers them.")
+  Command.withDescription("Inspects and steers the circuits of a fleet.")
 )
 
 export type Settings = Effect.Success<typeof root>
 
-/** A command that knows the settings, and says why it failed. */
+/**
+ * Runs a command with its settings, and prints why it failed. The code of a command is loaded when the command runs: help and
+ * completions need only its flags.
+ */
 export const handle =
-  <Input, R>(run: (input: Input, settings: Settings) => Effect.Effect<void, Failure, R>) =>
-  (input: Input) =>
-    Effect.flatMap(root, (settings) =>
-      Effect.tapError(run(input, settings), (failure) => report(failure, settings.json))
-    )
+  <Input, R>(load: () => Promise<(input: Input, settings: Settings) => Effect.Effect<void, Failure, R>>) =>
+  (input: Input): Effect.Effect<void, Failure, R | Effect.Services<typeof root>> =>
+    Effect.gen(function* () {
+      const settings = yield* root
+      const run = yield* Effect.promise(load)
+      yield* Effect.tapError(run(input, settings), (failure) => report(failure, settings.json))
+    })
 
-// ---- What is asked wrongly ------------------------------------------------------------------------------------------
+// ---- Usage errors ---------------------------------------------------------------------------------------------------
 
-/** Of a word that may be a URL nothing up to the last `@`: a password may be of any characters. */
+/** Hides everything up to the last `@` of a word that may be a URL: a password may contain any character. */
 const said = (word: unknown): unknown =>
   typeof word === "string" ? printable(withoutSecrets(word.replace(/(:\/*)[\s\S]*@/, "$1***@"))) : word
 
-/** The same error about what can be printed: a URL in the wrong place is not said again, and no word obeyed. */
+/** The same error, safe to print: without the passwords of a URL in the wrong place, and with control characters escaped. */
 const harmless = (error: CliError.CliError): CliError.CliError =>
   Object.assign(
     Object.create(Object.getPrototypeOf(error)),
@@ -138,19 +140,19 @@ const harmless = (error: CliError.CliError): CliError.CliError =>
     )
   )
 
-/** Who asks wrongly is told so where answers are not, and in few words. */
+/** Prints a usage error in few words, and to the error output. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Effect.flatMap(CliOutput.Formatter, ({ formatErrors }) =>
           Console.error(
-            `${formatErrors(event.errors.map(harmless)).trim()}\n\n${event.commandPath.join(" ")} --help says what it takes.`
+            `${formatErrors(event.errors.map(harmless)).trim()}\n\n${event.commandPath.join(" ")} --help shows its usage.`
           )
         )
       : CliOutput.defaultPresenter.present(event)
 }
 
-/** How the command line speaks of itself. The wizard would say again what was said to it, passwords too. */
+/** How help and usage errors are printed. Effect's wizard is left out: it would print passwords. */
 export const presentation = Layer.mergeAll(
   CliConfig.layer({ builtIns: GlobalFlag.BuiltIns.filter((one) => one !== GlobalFlag.Wizard) }),
   CliOutput.layerPresenter(presenter)

@@ -1,111 +1,86 @@
-import { hostname, userInfo } from "node:os"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
-import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Operator from "../../Operator.ts"
+import type { SharedStore } from "../../SharedStore.ts"
 import { printable } from "../printable.ts"
+import { by } from "./actor.ts"
 import { asked, ending, toData, which } from "./circuits.ts"
-import { withStore } from "./place.ts"
+import { didYouMean, knownNames } from "./known.ts"
+import { type Opened, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
-import { durationFlag, handle, keyFlag, nameArgument, yesFlag } from "./settings.ts"
-import { answer, lasting } from "./words.ts"
+import type { Settings } from "./settings.ts"
+import { answer, Failure, lasting } from "./words.ts"
 
-/** Who does it, if nothing else is said: whoever is logged in. */
-const me = (): string | undefined => {
-  try {
-    return userInfo().username
-  } catch {
-    // A user that the machine has no name for.
-    return undefined
-  }
-}
-
-export const actorFlag = Flag.String("actor").pipe(
-  Flag.withMetavar("WHO"),
-  Flag.withDescription("Who does it, for logs and the trail (you)"),
-  Flag.optional
-)
-
-/** What the fleet's events call this program. */
-export const processName = `effect-fuse@${hostname()}`
-
-/** Who does something, and as which process. */
-export const by = (actor: Option.Option<string>) => ({
-  actor: Option.getOrElse(actor, me),
-  process: processName
-})
-
-const deeds = {
-  isolate: Operator.isolate,
-  disable: Operator.disable,
-  open: Operator.open,
-  close: Operator.close,
-  release: Operator.release,
-  reset: Operator.reset
+/** What every command that changes a circuit is asked for. */
+export interface Input {
+  readonly name: string
+  readonly key: Option.Option<string>
+  readonly reason: Option.Option<string>
+  readonly actor: Option.Option<string>
+  readonly new: boolean
+  readonly yes?: boolean
+  readonly for?: Option.Option<number>
 }
 
 interface Verb {
-  readonly deed: keyof typeof deeds
-  readonly description: string
-  /** What it lasts if nothing is said; nothing where it does not last. */
+  readonly act: (store: SharedStore, name: string, options: Operator.ByHandFor) => ReturnType<typeof Operator.isolate>
+  /** The duration if `--for` is not given; `undefined` for an action that does not last. */
   readonly lasts?: string
-  /** What to ask before it is done; nothing where it is harmless. */
+  /** The question before the action; `undefined` for a harmless action. */
   readonly asks?: (all: string, circuit: string, duration: string) => string
 }
 
-const forMillis = (lasts: string) => durationFlag("for", `For how long (${lasts})`).pipe(Flag.optional)
+/** Refuses a name that neither the store nor the trail knows: it is probably mistyped. */
+const refuseUnknown = (opened: Opened, settings: Settings, name: string, listed: ReadonlyArray<Operator.Identity>) =>
+  Effect.gen(function* () {
+    if (listed.some((one) => one.name === name)) return
+    const { failures, names } = yield* knownNames(opened, settings, name)
+    if (names.has(name)) return
+    const unread = failures.map(({ message }) => ` (${message})`).join("")
+    const hint = didYouMean(name, [...names, ...listed.map(({ name }) => name)])
+    yield* new Failure({
+      code: 3,
+      message: `The store knows no circuit named ${which(name, undefined)}.${hint}${unread}`,
+      advice: "A circuit that has never failed is not in the store. If the name is right, add --new."
+    })
+  })
 
-const steering = ({ asks, deed, description, lasts }: Verb) => {
-  const flags = {
-    name: nameArgument,
-    key: keyFlag,
-    reason: Flag.String("reason").pipe(
-      Flag.withMetavar("TEXT"),
-      Flag.withDescription("Why, for logs, the trail and whoever is rejected"),
-      Flag.optional
-    ),
-    actor: actorFlag,
-    ...(asks === undefined ? {} : { yes: yesFlag }),
-    ...(lasts === undefined ? {} : { for: forMillis(lasts) })
-  }
-  return Command.make(
-    deed,
-    flags,
-    handle((input, settings) =>
-      withStore(settings, (store, opened) =>
-        Effect.gen(function* () {
-          const { actor, key, name, reason } = input
-          const only = Option.getOrUndefined(key)
-          const millis = "for" in input && input.for !== undefined ? Option.getOrUndefined(input.for) : undefined
-          const before = yield* asked(opened, () =>
-            Operator.inspect(store, name, only === undefined ? {} : { key: only })
-          )
+const steering =
+  ({ act, asks, lasts }: Verb) =>
+  (input: Input, settings: Settings) =>
+    withStore(settings, (store, opened) =>
+      Effect.gen(function* () {
+        const { actor, name, reason } = input
+        const key = Option.getOrUndefined(input.key)
+        const target = key === undefined ? {} : { key }
+        const millis = input.for === undefined ? undefined : Option.getOrUndefined(input.for)
+        const before = yield* asked(opened, () => Operator.inspect(store, name, target))
+        const isUnknown = before === undefined && !input.new
+        if (isUnknown || asks !== undefined) {
+          const { circuits, processes } = yield* asked(opened, () => Operator.list(store))
+          if (isUnknown) yield* refuseUnknown(opened, settings, name, circuits)
           if (asks !== undefined) {
-            const { processes } = yield* asked(opened, () => Operator.list(store))
             const all = processes === 0 ? "All processes (none is alive now)" : `All processes (${processes} now)`
             const duration = millis === undefined ? (lasts ?? "") : `for ${lasting(millis)}`
-            yield* confirm(asks(all, which(name, only), duration), input.yes === true, settings)
+            yield* confirm(asks(all, which(name, key), duration), input.yes === true, settings)
           }
-          const options = {
-            ...(only === undefined ? {} : { key: only }),
+        }
+        const known = yield* asked(opened, () =>
+          act(store, name, {
+            ...target,
             ...(Option.isNone(reason) ? {} : { reason: reason.value }),
             ...(millis === undefined ? {} : { for: millis }),
             ...by(actor)
-          }
-          const known = yield* asked(opened, () => deeds[deed](store, name, options))
-          const text = told(known, yield* Clock.currentTimeMillis)
-          if (before === undefined && deed !== "reset" && !settings.json) {
-            yield* Console.error("The store had nothing of it before: is that its name?")
-          }
-          yield* answer(settings.json, toData(known), text)
-        })
-      )
+          })
+        )
+        if (before === undefined && key !== undefined && !settings.json) {
+          yield* Console.error(`The store had no record of ${which(name, key)} before. Is that the right key?`)
+        }
+        yield* answer(settings.json, toData(known), told(known, yield* Clock.currentTimeMillis))
+      })
     )
-  ).pipe(Command.withDescription(description))
-}
 
 /** What a circuit is now. */
 const told = (known: Operator.Known, at: number): string => {
@@ -116,33 +91,29 @@ const told = (known: Operator.Known, at: number): string => {
 }
 
 export const isolate = steering({
-  deed: "isolate",
-  description: "Rejects all calls of a circuit, in all processes, until it is released",
+  act: Operator.isolate,
   lasts: "until it is released",
   asks: (all, circuit, duration) => `${all} will reject every call of ${circuit} ${duration}.`
 })
 
 export const disable = steering({
-  deed: "disable",
-  description: "Lets all calls of a circuit through, uncounted, in all processes, until it is released",
+  act: Operator.disable,
   lasts: "until it is released",
   asks: (all, circuit, duration) =>
     `${all} will let every call of ${circuit} through ${duration}, whether it fails or not.`
 })
 
 export const open = steering({
-  deed: "open",
-  description: "Opens a circuit as a trip would: it probes and closes by itself",
+  act: Operator.open,
   lasts: "for 30s",
-  asks: (all, circuit, duration) => `${all} will reject calls of ${circuit} ${duration}, and probe then.`
+  asks: (all, circuit, duration) => `${all} will reject calls of ${circuit} ${duration}, and then probe.`
 })
 
-export const close = steering({ deed: "close", description: "Closes a circuit that the fleet has opened" })
+export const close = steering({ act: Operator.close })
 
-export const release = steering({ deed: "release", description: "Ends isolate and disable" })
+export const release = steering({ act: Operator.release })
 
 export const reset = steering({
-  deed: "reset",
-  description: "Makes a circuit as new: closed, no memory of openings, no override",
+  act: Operator.reset,
   asks: (all, circuit) => `${all} will close ${circuit} and forget its openings and overrides.`
 })

@@ -3,16 +3,16 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
-import { printable, printableJson, printableLines } from "../printable.ts"
+import { printableJson, printableLines } from "../printable.ts"
 
 /**
- * What ends a command that could not do what it was asked, and with which code: 1 it was asked wrongly, 2 the store or the
- * database could not be reached or failed, 3 the answer is no.
+ * Ends a command that failed, with its exit code: 1 is a usage error, 2 means that the store or the database cannot be
+ * reached or failed, 3 means that the answer is no.
  */
 export class Failure extends Data.TaggedError("Failure")<{
   readonly code: 1 | 2 | 3
   readonly message: string
-  /** What to do now. */
+  /** What to do about it. */
   readonly advice?: string | undefined
 }> {
   override readonly [Runtime.errorExitCode] = this.code
@@ -23,7 +23,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 export const withoutSecrets = (text: string): string =>
   text.replaceAll(/(\w:\/\/)[^\s"]*@/g, "$1***@").replaceAll(/(password=)[^&\s"]*/gi, "$1***")
 
-/** Says why a command failed, where that is not mixed up with its answer. What it is about may come from outside. */
+/** Prints why a command failed to the error output. Parts of the message may come from outside. */
 export const report = ({ advice, code, message }: Failure, json: boolean): Effect.Effect<void> =>
   Console.error(
     json
@@ -33,33 +33,26 @@ export const report = ({ advice, code, message }: Failure, json: boolean): Effec
 
 // ---- Answers --------------------------------------------------------------------------------------------------------
 
-/** What has no value is `null`: a script can rely on its being there. */
+/** A text in which everything that came from outside is escaped already, so that it may contain colors. */
+export class Painted {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
+/** A missing value is `null`, so that every field is always there. */
 export const toJson = (value: unknown, space?: number): string =>
   printableJson(JSON.stringify(value, (_, one) => (one === undefined ? null : one), space))
 
-/** The answer of a command: for people, or for programs. */
-export const answer = (json: boolean, value: unknown, text: string): Effect.Effect<void> =>
-  Console.log(json ? toJson(value, 2) : printableLines(text))
-
-/** Rows under their heads, in columns; a column that is empty everywhere is left out. No cell leaves its line. */
-export const table = (heads: ReadonlyArray<string>, cells: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const rows = cells.map((row) => row.map(printable))
-  const used = heads.map((_, column) => rows.some((row) => row[column] !== ""))
-  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => (row[column] ?? "").length)))
-  return [heads, ...rows]
-    .map((row) =>
-      row
-        .flatMap((cell, column) => (used[column] ? [cell.padEnd(widths[column] ?? 0)] : []))
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
-}
+/** Prints the answer of a command: as JSON for programs, or as a text. */
+export const answer = (json: boolean, value: unknown, text: string | Painted): Effect.Effect<void> =>
+  Console.log(json ? toJson(value, 2) : typeof text === "string" ? printableLines(text) : text.text)
 
 /** The last moment that a date can be. */
 const lastMillis = 8.64e15
 
-/** A moment; what no date can be, as a store may have it, is as good as none. */
+/** A moment as ISO 8601, or `null`. A store may hold a number that is no date. */
 export const iso = (millis: number | undefined): string | null =>
   millis === undefined || !(Math.abs(millis) <= lastMillis) ? null : new Date(millis).toISOString()
 

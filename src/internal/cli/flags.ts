@@ -1,0 +1,103 @@
+import * as Flag from "effect/cli/Flag"
+import * as Option from "effect/Option"
+import { countFlag, parseMillis } from "./settings.ts"
+
+// ---- Which circuits are shown ---------------------------------------------------------------------------------------
+
+const states = ["Open", "HalfOpen", "Isolated", "Disabled", "Closed", "Unreadable"]
+
+/** `open`, `half-open` and `HALF_OPEN` are as good as `Open` and `HalfOpen`. */
+const toState = (text: string): string | undefined => {
+  const letters = text.toLowerCase().replaceAll(/[-_ ]/g, "")
+  return states.find((state) => state.toLowerCase() === letters)
+}
+
+export const stateFlag = Flag.String("state").pipe(
+  Flag.withMetavar("STATE"),
+  Flag.withDescription("Show only circuits in this state: open, half-open, isolated, disabled. May be repeated"),
+  Flag.filterMap(
+    (text) => Option.fromUndefinedOr(toState(text)),
+    () => `one of ${states.join(", ")}`
+  ),
+  Flag.atLeast(0)
+)
+
+export const patternFlag = Flag.String("name").pipe(
+  Flag.withMetavar("PATTERN"),
+  Flag.withDescription("Show only circuits with this name, in which * stands for any characters, such as 'pay*'"),
+  Flag.optional
+)
+
+export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "openings"]).pipe(
+  Flag.withDescription(
+    "The order: by name, the worst state first, the longest outage first, or the most openings first"
+  ),
+  Flag.withDefault("name" as const)
+)
+
+export const limitFlag = countFlag("limit", "Show at most this many rows. Default: all").pipe(Flag.optional)
+
+export const keysFlag = Flag.Boolean("keys").pipe(
+  Flag.withDescription("Show a row for each key, and not one for each name"),
+  Flag.withDefault(false)
+)
+
+export const wideFlag = Flag.Boolean("wide").pipe(
+  Flag.withDescription("Do not cut columns to the width of the terminal"),
+  Flag.withDefault(false)
+)
+
+// ---- Operator actions -----------------------------------------------------------------------------------------------
+
+export const actorFlag = Flag.String("actor").pipe(
+  Flag.withMetavar("NAME"),
+  Flag.withDescription("Who does this, for logs and the trail. Default: the user who is logged in"),
+  Flag.optional
+)
+
+export const reasonFlag = Flag.String("reason").pipe(
+  Flag.withMetavar("TEXT"),
+  Flag.withDescription("Why, for logs, the trail and the errors of rejected callers"),
+  Flag.optional
+)
+
+export const newFlag = Flag.Boolean("new").pipe(
+  Flag.withDescription("Accept a name that the store does not know"),
+  Flag.withDefault(false)
+)
+
+// ---- Simulations ----------------------------------------------------------------------------------------------------
+
+export const shareFlag = (name: string, description: string) =>
+  Flag.Finite(name).pipe(
+    Flag.withMetavar("SHARE"),
+    Flag.withDescription(description),
+    Flag.filter(
+      (n) => n >= 0 && n <= 1,
+      () => "a number from 0 to 1"
+    )
+  )
+
+export const fileFlag = (name: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description), Flag.optional)
+
+/** `30s+20s` begins after 30 seconds and lasts 20 seconds; with `@0.5` half of the calls fail. */
+const toOutage = (text: string) => {
+  const [, begins = "", lasts = "", share] = /^([^+@]+)\+([^+@]+)(?:@(\d+(?:\.\d+)?))?$/.exec(text) ?? []
+  const at = /^0(ms|s|m|h)?$/.test(begins) ? 0 : parseMillis(begins)
+  const millis = parseMillis(lasts)
+  const errors = share === undefined ? 1 : Number(share)
+  return at === undefined || millis === undefined || errors > 1 ? undefined : { at, for: millis, errors }
+}
+
+export const outageFlag = Flag.String("outage").pipe(
+  Flag.withMetavar("AT+FOR"),
+  Flag.withDescription(
+    "When the dependency is down: 30s+20s, or 30s+20s@0.5 if half of the calls fail. May be repeated. Default: 30s+20s"
+  ),
+  Flag.filterMap(
+    (text) => Option.fromUndefinedOr(toOutage(text)),
+    () => "AT+FOR such as 30s+20s or 30s+20s@0.5"
+  ),
+  Flag.atLeast(0)
+)

@@ -1,0 +1,139 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as migrations from "../sql/migrations.ts"
+import * as questions from "../sql/questions.ts"
+import { type Snapshot, series } from "../sql/snapshots.ts"
+import { grouped } from "./grouped.ts"
+import { didYouMean, trailNames } from "./known.ts"
+import { checkTables, whereTrail, withDatabase } from "./place.ts"
+import type { Settings } from "./settings.ts"
+import { type Column, type Screen, screen, styleOf, table } from "./table.ts"
+import { answer, Failure, iso, lasting, Painted } from "./words.ts"
+
+const toLine = (entry: questions.Entry) => ({
+  at: iso(entry.at),
+  circuit: entry.circuit,
+  key: entry.key,
+  from: entry.from,
+  to: entry.to,
+  why: entry.why,
+  detail: entry.detail,
+  actor: entry.actor,
+  scope: entry.scope,
+  process: entry.process,
+  mode: entry.mode,
+  openings: entry.openings,
+  retry_after_ms: entry.retryAfterMillis,
+  lasted_ms: entry.lastedMillis,
+  down_ms: entry.downMillis,
+  counts: entry.counts,
+  metadata: entry.metadata,
+  id: entry.id
+})
+
+const columns: ReadonlyArray<Column> = [
+  { head: "TIME" },
+  { head: "CIRCUIT", long: true },
+  { head: "KEY", long: true },
+  { head: "FROM", styleOf },
+  { head: "TO", styleOf },
+  { head: "WHY", long: true },
+  { head: "DOWN FOR" },
+  { head: "BY", long: true },
+  { head: "PROCESS", long: true }
+]
+
+const toText = (entries: ReadonlyArray<questions.Entry>, on: Screen): string =>
+  table(
+    columns,
+    entries.map((entry) => [
+      iso(entry.at) ?? "",
+      entry.circuit,
+      entry.key ?? "",
+      entry.from,
+      entry.to,
+      entry.detail === undefined || entry.detail === "" ? entry.why : `${entry.why}: ${entry.detail}`,
+      entry.downMillis === undefined ? "" : lasting(entry.downMillis),
+      entry.actor ?? "",
+      entry.process
+    ]),
+    on
+  )
+
+/** What `history` is asked for. */
+export interface Asked {
+  readonly name: Option.Option<string>
+  readonly key: Option.Option<string>
+  readonly limit: number
+  readonly before: Option.Option<Date>
+  readonly wide: boolean
+}
+
+export const history = ({ before, key, limit, name, wide }: Asked, settings: Settings) =>
+  Effect.gen(function* () {
+    if (Option.isNone(name) && Option.isSome(key)) {
+      return yield* new Failure({ code: 1, message: "--key needs the name of a circuit: history NAME --key KEY" })
+    }
+    const circuit = Option.getOrUndefined(Option.map(name, (name) => ({ name, key: Option.getOrUndefined(key) })))
+    const { entries, hint } = yield* withDatabase(settings, (opened) =>
+      Effect.gen(function* () {
+        yield* checkTables(opened, migrations.ofTrail)
+        const entries = yield* opened.ask(
+          questions.history(opened.server.database, {
+            circuit,
+            limit,
+            before: Option.getOrUndefined(before)?.getTime()
+          })
+        )
+        if (entries.length > 0 || circuit === undefined) return { entries, hint: "" }
+        const names = yield* opened.ask(trailNames(opened.server.database))
+        return { entries, hint: names.includes(circuit.name) ? "" : didYouMean(circuit.name, names) }
+      })
+    )
+    const text =
+      entries.length === 0 ? `The trail has no matching transition.${hint}` : toText(entries, yield* screen(wide))
+    yield* answer(settings.json, { entries: entries.map(toLine) }, new Painted(text))
+  })
+
+// ---- Snapshots ------------------------------------------------------------------------------------------------------
+
+/** How many calls of a name processes have rejected, as far as their snapshots say it. */
+export interface Rejected {
+  readonly calls: number
+  readonly processes: number
+}
+
+/** How long before an outage a snapshot may be from which rejections are counted. */
+const beforeMillis = 3_600_000
+
+/**
+ * The calls that one process rejected since a moment. Counters of one process never fall: if they do, the process was started
+ * anew, or several processes write under one name, and the number is unknown.
+ */
+const rejectedBy = (snapshots: ReadonlyArray<Snapshot>, since: number): number | undefined => {
+  const base = snapshots.findLast(({ at }) => at <= since) ?? snapshots[0]
+  const counted = snapshots.filter(({ at }) => base !== undefined && at >= base.at)
+  const falls = counted.some(({ rejected }, place) => place > 0 && rejected < (counted[place - 1]?.rejected ?? 0))
+  return base === undefined || falls || counted.length < 2 ? undefined : (counted.at(-1)?.rejected ?? 0) - base.rejected
+}
+
+export const rejectedIn = (snapshots: ReadonlyArray<Snapshot>, since: number): Rejected | undefined => {
+  const counted = [...grouped(snapshots, ({ process }) => process).values()]
+    .map((own) => rejectedBy(own, since))
+    .filter((calls) => calls !== undefined)
+  return counted.length === 0
+    ? undefined
+    : { calls: counted.reduce((sum, calls) => sum + calls, 0), processes: counted.length }
+}
+
+/** The rejected calls of a name since a moment: nothing without a trail, without snapshots, or if it cannot be read. */
+export const rejectedSince = (settings: Settings, name: string, since: number): Effect.Effect<Rejected | undefined> =>
+  Effect.gen(function* () {
+    if ((yield* whereTrail(settings)) === undefined) return undefined
+    const within = (yield* Clock.currentTimeMillis) - since + beforeMillis
+    const snapshots = yield* withDatabase(settings, ({ ask, server }) =>
+      ask(series(server.database, { name, within, limit: 10_000 }))
+    )
+    return rejectedIn(snapshots, since)
+  }).pipe(Effect.orElseSucceed(() => undefined))

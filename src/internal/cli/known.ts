@@ -1,0 +1,144 @@
+import * as Effect from "effect/Effect"
+import leven from "leven"
+import { circuitId, fromCircuitId } from "../codec.ts"
+import { printable } from "../printable.ts"
+import type { Database } from "../sql/database.ts"
+import * as migrations from "../sql/migrations.ts"
+import { shortId } from "../sql/trail.ts"
+import { checkTables, type OnRedis, type OnSql, type Opened, whereTrail, withDatabase } from "./place.ts"
+import type { Settings } from "./settings.ts"
+import type { Failure } from "./words.ts"
+
+// ---- Names ----------------------------------------------------------------------------------------------------------
+
+/** More names than these are not read: they serve to recognize one, and to suggest others. */
+const mostNames = 10_000
+
+const namesOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> =>
+  ids.flatMap((id) => {
+    const found = fromCircuitId(id)
+    return found === undefined ? [] : [found.name]
+  })
+
+/** A scan of Redis looks at about this many keys per step, and takes at most this many steps. */
+const scanned = 1_000
+const mostScans = 100
+
+/** All records and ballots under a prefix, those that are not listed too. */
+const redisNames = ({ redis }: OnRedis, prefix: string): Effect.Effect<ReadonlyArray<string>, unknown> =>
+  Effect.gen(function* () {
+    const begin = `{${prefix}}:`
+    const pattern = `${begin.replaceAll(/[*?[\]\\]/g, "\\$&")}*`
+    const ids: Array<string> = []
+    let cursor = "0"
+    for (let step = 0; step < mostScans && ids.length < mostNames; step++) {
+      const options = ["MATCH", pattern, "COUNT", String(scanned)]
+      const [next, keys] = yield* redis.send<readonly [string, ReadonlyArray<string>]>("SCAN", cursor, ...options)
+      for (const key of keys) {
+        const [, id] = /^(?:record|ballots):(.*)$/s.exec(key.slice(begin.length)) ?? []
+        if (id !== undefined) ids.push(id)
+      }
+      cursor = String(next)
+      if (cursor === "0") break
+    }
+    return namesOf(ids)
+  })
+
+const sqlNames = ({ database }: OnSql) => {
+  const { sql } = database
+  return Effect.map(
+    database.rows(sql`SELECT circuit FROM ${database.table("s")} UNION SELECT circuit FROM ${database.table("_ballots")}
+      LIMIT ${sql.literal(String(mostNames))}`),
+    (rows) => namesOf(rows.map((row) => String(row["circuit"])))
+  )
+}
+
+/** The names in a trail. */
+export const trailNames = (database: Database) => {
+  const { sql } = database
+  return Effect.map(
+    database.rows(
+      sql`SELECT DISTINCT circuit FROM ${database.table("_states")} LIMIT ${sql.literal(String(mostNames))}`
+    ),
+    (rows) => rows.map((row) => String(row["circuit"]))
+  )
+}
+
+/** Whether the trail has a transition of the circuit without a key: the last states of old circuits may be deleted. */
+const trailHas = (database: Database, name: string) =>
+  Effect.map(
+    database.rows(database.sql`SELECT circuit_id FROM ${database.table("_events")}
+      WHERE circuit_id = ${shortId(circuitId(name, undefined))} LIMIT 1`),
+    (rows) => rows.length > 0
+  )
+
+const namesInTrail = (database: Database, name: string) =>
+  Effect.map(Effect.all([trailNames(database), trailHas(database, name)]), ([names, has]) =>
+    has ? [...names, name] : names
+  )
+
+/** The names that the store and the trail know. What cannot be read is left out: `failures` has the reasons. */
+export interface Known {
+  readonly names: ReadonlySet<string>
+  readonly failures: ReadonlyArray<Failure>
+}
+
+/**
+ * The names of all circuits that have a record or ballots in the store, or are in the trail. A circuit that never failed is in
+ * neither: the store does not know healthy circuits.
+ */
+export const knownNames = (opened: Opened, settings: Settings, name: string): Effect.Effect<Known> =>
+  Effect.gen(function* () {
+    const { server } = opened
+    const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : "effect-fuse"
+    const inStore = opened.ask(server.kind === "Redis" ? redisNames(server, prefix) : sqlNames(server))
+    const inTrail = Effect.flatMap(whereTrail(settings), (where) =>
+      where === undefined
+        ? Effect.succeed([])
+        : withDatabase(settings, (trail) =>
+            Effect.matchEffect(checkTables(trail, migrations.ofTrail), {
+              // A database without the tables has no trail.
+              onFailure: () => Effect.succeed([]),
+              onSuccess: () => trail.ask(namesInTrail(trail.server.database, name))
+            })
+          )
+    )
+    const results = yield* Effect.all([Effect.result(inStore), Effect.result(inTrail)], { concurrency: 2 })
+    return {
+      names: new Set(results.flatMap((one) => (one._tag === "Success" ? one.success : []))),
+      failures: results.flatMap((one) => (one._tag === "Failure" ? [one.failure] : []))
+    }
+  })
+
+// ---- Suggestions ----------------------------------------------------------------------------------------------------
+
+const mostSuggestions = 3
+
+/** Names are compared up to this length: a comparison takes time in proportion to the square of it. */
+const compared = 200
+
+/** The known names that are most like a name: those that differ in few letters, then those that contain it. */
+export const nearest = (name: string, known: Iterable<string>): ReadonlyArray<string> => {
+  const wanted = name.toLowerCase().slice(0, compared)
+  const most = Math.ceil(wanted.length * 0.4)
+  const ranked = [...new Set(known)]
+    .map((one) => {
+      const other = one.toLowerCase().slice(0, compared)
+      const distance = leven(wanted, other, { maxDistance: most + 1 })
+      const contains = wanted.length >= 3 && (other.includes(wanted) || wanted.includes(other))
+      return { one, rank: distance <= most ? distance : contains ? most + 1 : Infinity }
+    })
+    .filter(({ rank }) => rank < Infinity)
+    .sort((a, b) => a.rank - b.rank || (a.one < b.one ? -1 : 1))
+  // If only upper and lower case differ, that name is meant.
+  const same = ranked.filter(({ rank }) => rank === 0)
+  return (same.length > 0 ? same : ranked).slice(0, mostSuggestions).map(({ one }) => one)
+}
+
+/** ` Did you mean "payments" or "payouts"?`, or nothing. */
+export const didYouMean = (name: string, known: Iterable<string>): string => {
+  const names = nearest(name, known).map((one) => `"${printable(one)}"`)
+  const last = names.pop()
+  if (last === undefined) return ""
+  return ` Did you mean ${names.length === 0 ? last : `${names.join(", ")} or ${last}`}?`
+}

@@ -1,0 +1,260 @@
+import { stripVTControlCharacters } from "node:util"
+import { assert, describe } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { CircuitBreaker } from "effect-fuse"
+import { Snapshots } from "effect-fuse/audit"
+import * as Operator from "effect-fuse/Operator"
+import stringWidth from "string-width"
+import { afterAll, beforeAll } from "vitest"
+import { type Kind, kinds, newPlace, type Place, type Servers, servers } from "./support/cliPlaces.ts"
+import { parsed, run, runs, start } from "./support/commandLine.ts"
+import { connection, send, until } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+import { say } from "./support/sqlFleet.ts"
+
+const scope = Effect.runSync(Scope.make())
+let all: Servers
+beforeAll(async () => {
+  all = await Effect.runPromise(Scope.provide(servers, scope))
+}, 180_000)
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+/** A place whose tables exist. */
+const ready = (kind: Kind) =>
+  Effect.tap(
+    Effect.suspend(() => newPlace(kind, all)),
+    ({ outside }) => Effect.orDie(outside.list("nobody", 0))
+  )
+
+const few = { concurrency: 3 }
+
+/** Deletes the record of a circuit from its store. */
+const forget = (kind: Kind, { prefix, trail }: Place, circuit: string) =>
+  Effect.gen(function* () {
+    if (kind === "Redis") {
+      const redis = yield* connection(all.redis.url)
+      yield* send(redis, "DEL", `{${prefix}}:record:${circuit}`, `{${prefix}}:listed`)
+    } else {
+      yield* say(trail, `DELETE FROM ${prefix}s WHERE circuit = '${circuit}'`)
+    }
+  })
+
+describe.each(kinds)("A name on %s", (kind) => {
+  live(
+    "that the fleet has never heard of is refused by every command that steers; the error suggests the nearest name",
+    Effect.gen(function* () {
+      const { flags, outside } = yield* ready(kind)
+      yield* Operator.isolate(outside, "payments")
+      const verbs = [
+        ["isolate", "--yes"],
+        ["disable", "--yes"],
+        ["open", "--yes"],
+        ["reset", "--yes"],
+        ["release"],
+        ["close"]
+      ] as const
+      const refused = yield* Effect.forEach(
+        verbs,
+        ([verb, ...more]) => runs(3, [verb, "paymnet", "--key", "eu", ...more, ...flags]),
+        few
+      )
+      for (const { error, out } of refused) {
+        assert.strictEqual(out, "")
+        assert.match(error, /^The store knows no circuit named "paymnet"\. Did you mean "payments"\?\n.*add --new\.\n$/)
+      }
+      const json = yield* runs(3, ["close", "nothing", "--json", ...flags])
+      assert.strictEqual(parsed(json.error).error.message, `The store knows no circuit named "nothing".`)
+      assert.strictEqual((yield* outside.list("nobody", 0)).records.length, 1)
+      const opened = yield* runs(0, ["open", "paymnet", "--new", "--yes", ...flags])
+      assert.match(opened.out, /^"paymnet" is Open/)
+    }),
+    120_000
+  )
+
+  live(
+    "is known by the record of any key, also of a closed one, by ballots, and by the trail",
+    Effect.gen(function* () {
+      const at = yield* ready(kind)
+      const { flags, join, outside } = at
+      yield* Operator.isolate(outside, "forced", { key: "eu" })
+      yield* Operator.isolate(outside, "closed", { key: "eu" })
+      yield* Operator.release(outside, "closed", { key: "eu" })
+      const ballot = { era: 0, box: "b", voice: "v", ballot: [1], ttl: 600_000, inquire: 0 }
+      yield* outside.cast({ ...ballot, circuit: "suspect" })
+      const one = yield* join
+      yield* one.run(CircuitBreaker.isolate("trailed"))
+      yield* until(
+        "the trail has it",
+        Effect.map(run(["history", "trailed", "--json", ...flags]), ({ code, out }) => {
+          return code === 0 && parsed(out).entries.length > 0
+        })
+      )
+      yield* one.end
+      yield* forget(kind, at, "trailed")
+      assert.isUndefined(yield* outside.load("trailed"))
+      const names = ["forced", "closed", "suspect", "trailed"]
+      yield* Effect.forEach(names, (name) => runs(0, ["release", name, ...flags]), few)
+    }),
+    120_000
+  )
+
+  live(
+    "that show or history do not find gets the nearest known name as a suggestion",
+    Effect.gen(function* () {
+      const { flags, join } = yield* ready(kind)
+      const one = yield* join
+      yield* one.run(CircuitBreaker.isolate("payments"))
+      yield* until(
+        "the trail has it",
+        Effect.map(run(["history", "payments", "--json", ...flags]), ({ code, out }) => {
+          return code === 0 && parsed(out).entries.length > 0
+        })
+      )
+      const [shown, trail, right] = yield* Effect.all(
+        [
+          runs(0, ["show", "paymnts", ...flags]),
+          runs(0, ["history", "paymnts", ...flags]),
+          runs(0, ["history", "payments", "--before", "2020-01-01T00:00:00Z", ...flags])
+        ],
+        few
+      )
+      assert.match(shown.out, /^The store has no record of "paymnts": .* Did you mean "payments"\?\n$/)
+      assert.strictEqual(trail.out, `The trail has no matching transition. Did you mean "payments"?\n`)
+      assert.strictEqual(right.out, "The trail has no matching transition.\n")
+    }),
+    120_000
+  )
+
+  live(
+    "is shown with the number of rejected calls, if the trail has snapshots",
+    Effect.gen(function* () {
+      const { flags, join } = yield* ready(kind)
+      const one = yield* join
+      const call = Effect.ignore(CircuitBreaker.protect(Effect.void, "api"))
+      // The type of a process does not say that it has the trail.
+      const take = Snapshots.take({ process: "a" }) as Effect.Effect<void>
+      yield* one.run(Effect.andThen(call, take))
+      yield* one.run(CircuitBreaker.isolate("api", { reason: "drill" }))
+      const none = yield* runs(0, ["show", "api", "--json", ...flags])
+      assert.isNull(parsed(none.out).rejected)
+      yield* one.run(Effect.andThen(Effect.replicateEffect(call, 3), take))
+      const [json, text] = yield* Effect.all(
+        [runs(0, ["show", "api", "--json", ...flags]), runs(0, ["show", "api", ...flags])],
+        few
+      )
+      assert.deepStrictEqual(parsed(json.out).rejected, { calls: 3, processes: 1 })
+      assert.match(text.out, /^rejected +at least 3 calls \(all keys; snapshots of 1 process\)$/m)
+    }),
+    120_000
+  )
+})
+
+describe("The output of list and watch", () => {
+  const reason = "the dependency is being moved to another data center, which takes until tomorrow"
+  /** 30 circuits of 20 names. */
+  const filled = Effect.tap(ready("Redis"), ({ outside }) =>
+    Effect.forEach(
+      Array.from({ length: 30 }, (_, i) => i),
+      (i) =>
+        Operator.isolate(outside, i < 19 ? `日本語のサービス-${i}` : "payments", {
+          reason,
+          actor: "ann",
+          ...(i < 19 ? {} : { key: `tenant-${i}` })
+        }),
+      { concurrency: 8, discard: true }
+    )
+  )
+  const linesOf = (out: string) => stripVTControlCharacters(out).trimEnd().split(/\r?\n/)
+
+  live(
+    "fits the width of a terminal and has colors; --wide prints whole lines",
+    Effect.gen(function* () {
+      const { flags } = yield* filled
+      const [narrow, wide, plain] = yield* Effect.all(
+        [
+          runs(0, ["list", ...flags], { size: [80, 24] }),
+          runs(0, ["list", "--wide", ...flags], { size: [80, 24] }),
+          runs(0, ["list", ...flags], { size: [80, 24], env: { NO_COLOR: "1" } })
+        ],
+        few
+      )
+      for (const line of linesOf(narrow.out)) assert.isAtMost(stringWidth(line), 80, line)
+      assert.strictEqual(linesOf(narrow.out).length, 1 + 20 + 2)
+      assert.include(narrow.out, "\u001b[31mIsolated\u001b[39m")
+      assert.include(narrow.out, "…")
+      assert.include(linesOf(wide.out)[1] ?? "", reason)
+      assert.notInclude(plain.out, "\u001b")
+    }),
+    60_000
+  )
+
+  live(
+    "has whole lines and no colors in a pipe; FORCE_COLOR adds colors, but not to JSON",
+    Effect.gen(function* () {
+      const { flags } = yield* filled
+      const [file, forced, json] = yield* Effect.all(
+        [
+          runs(0, ["list", ...flags]),
+          runs(0, ["list", ...flags], { env: { FORCE_COLOR: "1" } }),
+          runs(0, ["list", "--json", ...flags], { env: { FORCE_COLOR: "1" } })
+        ],
+        few
+      )
+      assert.notInclude(file.out, "\u001b")
+      assert.include(linesOf(file.out)[1] ?? "", reason)
+      assert.include(forced.out, "\u001b[31m")
+      assert.deepStrictEqual(linesOf(forced.out)[0], linesOf(file.out)[0])
+      assert.notInclude(json.out, "\u001b")
+    }),
+    60_000
+  )
+
+  live(
+    "has no more rows than the terminal, if it is watched",
+    Effect.gen(function* () {
+      const { flags } = yield* filled
+      const running = yield* start(["watch", "--every", "100ms", ...flags], { size: [80, 20] })
+      const screens = () => running.out().split("\u001b[2J\u001b[H").slice(1)
+      yield* until(
+        "it drew twice",
+        Effect.sync(() => screens().length >= 3)
+      )
+      const lines = linesOf(screens()[1] ?? "")
+      assert.isAtMost(lines.length, 19)
+      assert.include(lines.join("\n"), "and 7 more")
+      yield* running.say("\u0003")
+      yield* running.ended
+    }),
+    60_000
+  )
+
+  live(
+    "has only the circuits that the flags select, as a table and as JSON",
+    Effect.gen(function* () {
+      const { flags, outside } = yield* filled
+      yield* Operator.open(outside, "search", { for: "1 hour" })
+      const [named, keys, state, json, calm] = yield* Effect.all(
+        [
+          runs(0, ["list", "--name", "pay*", ...flags]),
+          runs(0, ["list", "--name", "payments", "--keys", "--limit", "3", ...flags]),
+          runs(3, ["list", "--state", "half-open", "--state", "open", "--exit-code", ...flags]),
+          runs(0, ["list", "--json", "--name", "payments", "--limit", "2", ...flags]),
+          runs(0, ["list", "--state", "disabled", "--exit-code", ...flags])
+        ],
+        few
+      )
+      assert.match(
+        named.out,
+        /^CIRCUIT .*\npayments +11 +Isolated .*\n\n11 of 31 circuits not closed; 0 processes alive\n$/
+      )
+      assert.match(keys.out, /^CIRCUIT +KEY .*\n(payments +tenant-\d+ .*\n){3}and 8 more\n/)
+      assert.match(state.out, /^CIRCUIT .*\nsearch +Open .*\n\n1 of 31 circuits not closed/)
+      const { circuits, total } = parsed(json.out)
+      assert.deepStrictEqual([total, circuits.length], [11, 2])
+      assert.strictEqual(calm.out, "0 of 31 circuits not closed; 0 processes alive\n")
+      const wrong = yield* runs(1, ["list", "--state", "broken", ...flags])
+      assert.match(wrong.error, /Invalid value for flag --state: "broken".*one of Open, HalfOpen/)
+    }),
+    60_000
+  )
+})
