@@ -126,8 +126,20 @@ export class ServerError extends Error {
   }
 }
 
-/** The name of the error of a test that is left out because of `SERVERS=none`. */
-export const leftOut = "LeftOut"
+/** What a test fails with if it asks for a server in a run without servers. */
+export class LeftOut extends ServerError {
+  constructor(title: string) {
+    super("LeftOut", `needs ${title}`)
+  }
+}
+
+/** What the current test asked for in vain because of `SERVERS=none`. */
+export const askedInVain = new Set<string>()
+
+/** Remembers such an error, also when it comes from a server that several tests share. */
+export const remember = (error: unknown): void => {
+  if (error instanceof LeftOut) askedInVain.add(error.message)
+}
 
 /** The end of what a program printed. */
 export const lastLines = (text: string, count = 12): string => text.trimEnd().split("\n").slice(-count).join("\n")
@@ -241,7 +253,11 @@ export const none = (): boolean => process.env["SERVERS"] === "none"
 
 /** The programs of a server, which is installed first if this machine does not have it. */
 export const programsOf = async <N extends Name>(name: N): Promise<Programs<N>> => {
-  if (none()) throw new ServerError(leftOut, `needs ${servers[name].title}`)
+  if (none()) {
+    const error = new LeftOut(servers[name].title)
+    remember(error)
+    throw error
+  }
   await prepare([name])
   const found = find(name)
   if (found === undefined)
