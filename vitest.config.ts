@@ -1,3 +1,5 @@
+import { availableParallelism } from "node:os"
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import { serversReporter } from "./test/support/serversReporter.ts"
 
@@ -11,23 +13,37 @@ const withServers = [
   )
 ]
 
-const all = { setupFiles: ["test/support/leftOut.ts"], sequence: { shuffle: true }, testTimeout: 30_000 }
+// Tests start many processes on the same sources: without this cache each of them compiles all of them.
+process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
+
+const all = { setupFiles: ["test/support/leftOut.ts"], testTimeout: 30_000 }
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
     reporters: ["default", serversReporter],
-    // The errors of tests that are left out are no news.
+    // A test that is left out logs its error, which is no news.
     onConsoleLog: (log) => !log.includes("LeftOut: needs "),
+    tags: [
+      {
+        name: "long",
+        description: "More seeds, for CI. `npm test` leaves them out, `npm run test:long` runs only them."
+      }
+    ],
+    // More workers than cores, because tests with servers mostly wait.
+    maxWorkers: 2 * availableParallelism(),
+    // The projects run in the order of their names, and the longest files of each first: no long file is left at the end.
+    sequence: { shuffle: { files: false, tests: true } },
     projects: [
       {
         extends: true,
-        test: { ...all, name: "alone", include: ["test/**/*.test.ts"], exclude: withServers }
+        test: { ...all, name: "servers", include: withServers, globalSetup: "test/support/prepareServers.ts" }
       },
       {
         extends: true,
-        test: { ...all, name: "servers", include: withServers, globalSetup: "test/support/prepareServers.ts" }
+        // Nothing of these files outlives them, so a worker imports the sources once, and not for each file.
+        test: { ...all, name: "units", include: ["test/**/*.test.ts"], exclude: withServers, isolate: false }
       }
     ]
   }
