@@ -38,7 +38,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { ...all, name: "servers", include: withServers, globalSetup: "test/support/prepareServers.ts" }
+        test: {
+          ...all,
+          name: "servers",
+          include: withServers,
+          globalSetup: "test/support/prepareServers.ts",
+          env: { WITH_SERVERS: "1" }
+        }
       },
       {
         extends: true,

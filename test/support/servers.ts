@@ -251,8 +251,16 @@ export const prepare = (wanted: ReadonlyArray<Name>): Promise<void> => {
 /** Whether this run is to start no server. */
 export const none = (): boolean => process.env["SERVERS"] === "none"
 
+/** Vitest sets the first variable, and vitest.config.ts the second where the servers are installed before the first test. */
+const isListed = (): boolean => process.env["VITEST"] === undefined || process.env["WITH_SERVERS"] !== undefined
+
 /** The programs of a server, which is installed first if this machine does not have it. */
 export const programsOf = async <N extends Name>(name: N): Promise<Programs<N>> => {
+  if (!isListed())
+    throw new ServerError(
+      "ServerNotListed",
+      "this test file starts a server: add it to withServers in vitest.config.ts"
+    )
   if (none()) {
     const error = new LeftOut(servers[name].title)
     remember(error)
