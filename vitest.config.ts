@@ -5,10 +5,10 @@ import { serversReporter } from "./test/support/serversReporter.ts"
 
 const conditions = ["@effect-fuse/source"]
 
-/** The tests that start servers, in part or as a whole. */
+/** The test files that start servers or run their tools, also in one test only. */
 const withServers = [
   ...["AuditTrail", "RedisStore", "SqlStore", "commandLine"].map((name) => `test/${name}{,.*}.test.ts`),
-  ...["JobBreaker", "Operator.servers", "coverage.stores", "examples", "fuzz.stores", "promise.redis"].map(
+  ...["JobBreaker", "Operator.servers", "alerts", "coverage.stores", "examples", "fuzz.stores", "promise.redis"].map(
     (name) => `test/${name}.test.ts`
   )
 ]
