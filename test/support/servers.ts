@@ -133,12 +133,12 @@ export class LeftOut extends ServerError {
   }
 }
 
-/** What the current test asked for in vain because of `SERVERS=none`. */
-export const askedInVain = new Set<string>()
+/** Why the current test did not get the servers that it asked for, by text. */
+export const askedInVain = new Map<string, ServerError>()
 
 /** Remembers such an error, also when it comes from a server that several tests share. */
 export const remember = (error: unknown): void => {
-  if (error instanceof LeftOut) askedInVain.add(error.message)
+  if (error instanceof ServerError) askedInVain.set(error.message, error)
 }
 
 /** The end of what a program printed. */
@@ -261,16 +261,16 @@ export const programsOf = async <N extends Name>(name: N): Promise<Programs<N>> 
       "ServerNotListed",
       "this test file starts a server: add it to withServers in vitest.config.ts"
     )
-  if (none()) {
-    const error = new LeftOut(servers[name].title)
+  try {
+    if (none()) throw new LeftOut(servers[name].title)
+    await prepare([name])
+    const found = find(name)
+    if (found === undefined) throw new ServerError("MissingServers", `${servers[name].title} has gone`)
+    return found
+  } catch (error) {
     remember(error)
     throw error
   }
-  await prepare([name])
-  const found = find(name)
-  if (found === undefined)
-    throw new ServerError("MissingServers", `${servers[name].title} was removed during the tests`)
-  return found
 }
 
 /** The path of `promtool`, which checks and tests rules of Prometheus. */
