@@ -16,7 +16,7 @@ const withServers = [
 // Tests start many processes on the same sources: without this cache each of them compiles all of them.
 process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
 
-const all = { setupFiles: ["test/support/askedInVain.ts"], testTimeout: 30_000 }
+const all = { setupFiles: ["test/support/askedInVain.ts"], testTimeout: 60_000, hookTimeout: 60_000 }
 
 export default defineConfig({
   resolve: { conditions },
@@ -31,8 +31,8 @@ export default defineConfig({
         description: "More seeds, for CI. `npm test` leaves them out, `npm run test:long` runs only them."
       }
     ],
-    // More workers than cores, because tests with servers mostly wait.
-    maxWorkers: 2 * availableParallelism(),
+    // One worker more than there are cores, because tests with servers mostly wait.
+    maxWorkers: availableParallelism() + 1,
     // The projects run in the order of their names, and the longest files of each first: no long file is left at the end.
     sequence: { shuffle: { files: false, tests: true } },
     projects: [
