@@ -7,7 +7,7 @@
  * What a process has to do for this is the first part of `fleet/worker.ts`; all else is the show. It ends with 0 if
  * everything that it checks has held.
  */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Logger, pipe } from "effect"
 import { acts, type Result, type Stage } from "./fleet/acts.ts"
 import { startFleet } from "./fleet/fleet.ts"
@@ -30,6 +30,7 @@ const watch = ({ heard, shop }: Stage, redisUp: () => boolean) => {
 
 const program = Effect.gen(function* () {
   let redisUp = true
+  yield* Console.log(`Starting Redis and three processes that share one circuit: ${names.join(", ")}`)
   const server = yield* startServer
   const shop = yield* openShop
   const prefix = `demo-${process.pid}`

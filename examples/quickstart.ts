@@ -5,7 +5,7 @@
  *     npm start -s -- --json   the same facts for a machine
  */
 import { parseArgs } from "node:util"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Duration, Effect, Exit, Layer, Logger, pipe, Schedule, Stream } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { type BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker } from "effect-fuse"

@@ -1,22 +1,16 @@
 import { describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Logger, Scope } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import * as RedisStore from "effect-fuse/RedisStore"
 import { SharedStoreContract } from "effect-fuse/testing"
-import { afterAll, beforeAll } from "vitest"
+import { madeBefore, ofFile } from "./support/ofFile.ts"
 import { client, redisUrl } from "./support/redisServer.ts"
 
-const scope = Effect.runSync(Scope.make())
-let url = ""
-
-beforeAll(async () => {
-  url = await Effect.runPromise(Scope.provide(redisUrl, scope))
-}, 180_000)
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+const url = madeBefore(ofFile(redisUrl))
 
 /** One more process with the same Redis: a client of its own. */
 const open = (options: { readonly RESP?: 2 | 3 }) =>
   Effect.gen(function* () {
-    const redis = yield* Layer.build(Layer.provide(client(url, options), Logger.layer([])))
+    const redis = yield* Layer.build(Layer.provide(client(yield* url, options), Logger.layer([])))
     return yield* Effect.provideContext(RedisStore.make({ prefix: "contract" }), redis)
   })
 

@@ -7,17 +7,15 @@ import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import * as RedisStore from "effect-fuse/RedisStore"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll } from "vitest"
+import { madeBefore, ofFile } from "./support/ofFile.ts"
 import { until } from "./support/redisFleet.ts"
 import { client, redisServer } from "./support/redisServer.ts"
 import { sqlite } from "./support/sqlite.ts"
 
 const scope = Effect.runSync(Scope.make())
 const folder = mkdtempSync(join(tmpdir(), "stores-"))
-let url = ""
-beforeAll(async () => {
-  url = (await Effect.runPromise(Scope.provide(redisServer, scope))).url
-}, 180_000)
+const server = madeBefore(ofFile(redisServer))
 afterAll(async () => {
   await Effect.runPromise(Scope.close(scope, Exit.void))
   rmSync(folder, { recursive: true, force: true })
@@ -28,7 +26,7 @@ type Store = Layer.Layer<BreakerStore.BreakerStore, unknown, Scope.Scope>
 /** What every shared store is told of this process, whatever the store is. */
 const of = { process: "shop", maxCircuits: 1, syncInterval: "100 millis" } as const
 
-const redis = () => client(url)
+const redis = () => Layer.unwrap(Effect.map(server, ({ url }) => client(url)))
 const database = () => sqlite(join(folder, "circuits.db"))
 
 const layers: Readonly<Record<string, () => Store>> = {

@@ -6,7 +6,7 @@ import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { postgresUrl } from "./support/postgresServer.ts"
-import { program } from "./support/redisServer.ts"
+import { programsOf } from "./support/servers.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const run = promisify(execFile)
@@ -41,7 +41,7 @@ describe("npm start", () => {
 describe("npm run demo:fleet", () => {
   it("shows three processes with one Redis, and finds all that it claims", async () => {
     // The demo is for those who have a Redis; here one is installed where that is possible.
-    const path = `${dirname(program())}${delimiter}${process.env["PATH"]}`
+    const path = `${dirname((await programsOf("redis")).server)}${delimiter}${process.env["PATH"]}`
     const env = { ...process.env, PATH: path, REDIS_URL: "" }
     const { stdout } = await run(process.execPath, [conditions, "examples/fleet.ts"], { cwd: root, env })
     const [, checked = ""] = stdout.split("What was checked\n")

@@ -4,8 +4,9 @@ import { BreakerPolicy, Fleet, type SharedStore, Trip } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll } from "vitest"
 import { alteredText, edited, either, number, numbers, oneOf, runs, text } from "./support/garbage.ts"
+import { madeBefore, ofFile } from "./support/ofFile.ts"
 import { connection, send, sharedStore, until } from "./support/redisFleet.ts"
 import { redisServer } from "./support/redisServer.ts"
 import { onSqlite, say, sharedStore as sqlStore } from "./support/sqlFleet.ts"
@@ -14,10 +15,7 @@ import { onSqlite, say, sharedStore as sqlStore } from "./support/sqlFleet.ts"
 
 const quiet = Logger.layer([])
 const scope = Effect.runSync(Scope.make())
-let url = ""
-beforeAll(async () => {
-  url = (await Effect.runPromise(Scope.provide(redisServer, scope))).url
-}, 60_000)
+const server = madeBefore(ofFile(redisServer))
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
 // ---- Tallies ------------------------------------------------------------------------------------------------------
@@ -179,7 +177,7 @@ describe("What somebody put into Redis", () => {
     runs("redis", 150)
   )
 
-  const connected = Effect.suspend(() => Scope.provide(connection(url), scope))
+  const connected = Effect.flatMap(server, ({ url }) => Scope.provide(connection(url), scope))
   const message = either(
     edited(
       oneOf([
@@ -199,7 +197,7 @@ describe("What somebody put into Redis", () => {
     ([messages]) =>
       Effect.gen(function* () {
         const redis = yield* connected
-        const store = yield* sharedStore(yield* connection(url))
+        const store = yield* sharedStore(yield* connection((yield* server).url))
         const heard: Array<SharedStore.Change> = []
         yield* Effect.forkScoped(Stream.runForEach(store.changes, (change) => Effect.sync(() => heard.push(change))))
         yield* until(

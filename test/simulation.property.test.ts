@@ -2,16 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { alone, breaks, mutants } from "./support/simulation/mutants.ts"
 import { check } from "./support/simulation/properties.ts"
 import { oneIsBad, scenario, trips } from "./support/simulation/scenario.ts"
+import { lanes } from "./support/simulation/seeds.ts"
 
-/** One seed alone: `SIMULATION_SEED=17 npx vitest run simulation`. More of them: `SIMULATION_SEEDS=1000`. */
-const one = process.env["SIMULATION_SEED"]
-const count = Number(process.env["SIMULATION_SEEDS"] ?? 60)
-const seeds = one === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(one)]
+const played = lanes(15, 60)
 
 describe("a fleet in which everything goes wrong", () => {
-  it("keeps every promise at every step, and recovers", () => {
-    for (const seed of seeds) check(seed, scenario(seed))
-  }, 300_000)
+  for (const { seeds, tags, title } of played)
+    it(`keeps every promise at every step, and recovers${title}`, { tags, timeout: 300_000 }, () => {
+      for (const seed of seeds) check(seed, scenario(seed))
+    })
 
   it("is played the same way again by its seed", () => {
     const play = () => {
@@ -25,28 +24,29 @@ describe("a fleet in which everything goes wrong", () => {
   it("reaches the states in which things go wrong in most of its runs", () => {
     let halfOpen = 0
     let forced = 0
-    for (const seed of seeds.slice(0, 20)) {
+    for (let seed = 1; seed <= 20; seed++) {
       const { endsAt, simulation } = scenario(seed)
       simulation.runUntil(endsAt)
       const tags = new Set(simulation.history.of("Swapped").map(({ state }) => state._tag))
       if (tags.has("HalfOpen")) halfOpen++
       if (tags.has("Isolated")) forced++
     }
-    assert.isAtLeast(halfOpen, Math.min(seeds.length, 20) * 0.5)
-    assert.isAtLeast(forced, Math.min(seeds.length, 20) * 0.3)
+    assert.isAtLeast(halfOpen, 10)
+    assert.isAtLeast(forced, 6)
   }, 120_000)
 })
 
 describe("a process that fails alone", () => {
-  it("opens only itself", () => {
-    for (const seed of seeds) {
-      const simulation = oneIsBad(seed)
-      assert.deepStrictEqual(trips(simulation), [], `seed ${seed}`)
-      const [bad, ...others] = simulation.look().processes
-      assert.include(["Open", "HalfOpen"], bad?.state, `seed ${seed}`)
-      for (const other of others) assert.strictEqual(other?.state, "Closed", `seed ${seed}`)
-    }
-  }, 120_000)
+  for (const { seeds, tags, title } of played)
+    it(`opens only itself${title}`, { tags, timeout: 120_000 }, () => {
+      for (const seed of seeds) {
+        const simulation = oneIsBad(seed)
+        assert.deepStrictEqual(trips(simulation), [], `seed ${seed}`)
+        const [bad, ...others] = simulation.look().processes
+        assert.include(["Open", "HalfOpen"], bad?.state, `seed ${seed}`)
+        for (const other of others) assert.strictEqual(other?.state, "Closed", `seed ${seed}`)
+      }
+    })
 
   it("would open all with a store that counts nobody else", () => {
     assert.isAbove(trips(oneIsBad(1, { mutate: alone })).length, 0)

@@ -2,23 +2,22 @@ import { assert, describe, it } from "@effect/vitest"
 import { alone, breaks, mutants } from "./support/simulation/mutants.ts"
 import { check } from "./support/simulation/properties.ts"
 import { type Given, oneIsBad, scenario, trips } from "./support/simulation/scenario.ts"
+import { lanes } from "./support/simulation/seeds.ts"
 import { sqlStore } from "./support/simulation/sqlite.ts"
 
-/** As with the store in memory: `SIMULATION_SEED=17` plays one again, `SIMULATION_SEEDS=1000` more of them. */
-const one = process.env["SIMULATION_SEED"]
-const count = Number(process.env["SIMULATION_SEEDS"] ?? 15)
-const seeds = one === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(one)]
+const played = lanes(4, 15)
 
 const onSql = (seed: number, given: Given = {}) => scenario(seed, { store: sqlStore(), ...given })
 
 describe("a fleet on a database in which everything goes wrong", () => {
-  it("keeps every promise at every step, and recovers", () => {
-    for (const seed of seeds) {
-      const played = onSql(seed)
-      check(seed, played)
-      played.simulation.close()
-    }
-  }, 600_000)
+  for (const { seeds, tags, title } of played)
+    it(`keeps every promise at every step, and recovers${title}`, { tags, timeout: 600_000 }, () => {
+      for (const seed of seeds) {
+        const run = onSql(seed)
+        check(seed, run)
+        run.simulation.close()
+      }
+    })
 
   it("is played the same way again by its seed", () => {
     const play = () => {
@@ -49,16 +48,17 @@ describe("a fleet on a database in which everything goes wrong", () => {
 })
 
 describe("a process on a database that fails alone", () => {
-  it("opens only itself", () => {
-    for (const seed of seeds) {
-      const simulation = oneIsBad(seed, { store: sqlStore() })
-      assert.deepStrictEqual(trips(simulation), [], `seed ${seed}`)
-      const [bad, ...others] = simulation.look().processes
-      assert.include(["Open", "HalfOpen"], bad?.state, `seed ${seed}`)
-      for (const other of others) assert.strictEqual(other?.state, "Closed", `seed ${seed}`)
-      simulation.close()
-    }
-  }, 120_000)
+  for (const { seeds, tags, title } of played)
+    it(`opens only itself${title}`, { tags, timeout: 120_000 }, () => {
+      for (const seed of seeds) {
+        const simulation = oneIsBad(seed, { store: sqlStore() })
+        assert.deepStrictEqual(trips(simulation), [], `seed ${seed}`)
+        const [bad, ...others] = simulation.look().processes
+        assert.include(["Open", "HalfOpen"], bad?.state, `seed ${seed}`)
+        for (const other of others) assert.strictEqual(other?.state, "Closed", `seed ${seed}`)
+        simulation.close()
+      }
+    })
 
   it("would open all with a store that counts nobody else", () => {
     const simulation = oneIsBad(1, { store: sqlStore(), mutate: alone })

@@ -1,6 +1,6 @@
 /** The six acts of the show. Each makes something happen, waits until it has, and says what was to be checked. */
 
-import { NodeRedis } from "@effect/platform-node"
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect } from "effect"
 import type { BreakerEvent } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"

@@ -2,7 +2,8 @@
  * One process of the fleet: it calls the shop ten times a second through the circuit that all processes share. The
  * first part is what such a process looks like; the second only tells the show what happens in it.
  */
-import { NodeRedis, NodeRuntime } from "@effect/platform-node"
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Duration, Effect, Layer, Logger, pipe, Queue, Schedule, Stream } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"

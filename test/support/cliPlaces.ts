@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Cause, Effect, Exit, Layer, Scope } from "effect"
 import { BreakerPolicy, type SharedStore } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as RedisStore from "effect-fuse/RedisStore"
@@ -9,14 +9,22 @@ import * as SqlStore from "effect-fuse/SqlStore"
 import * as postgres from "./postgresServer.ts"
 import * as redis from "./redisFleet.ts"
 import { type RedisServer, redisServer } from "./redisServer.ts"
+import { remember } from "./servers.ts"
 import * as sql from "./sqlFleet.ts"
 import { sqlite } from "./sqlite.ts"
 
-/** The servers of a file of tests. */
+/** The servers of a file of tests. A test that asks for one that cannot be started fails or is left out. */
 export interface Servers {
   readonly redis: RedisServer
   readonly postgres: postgres.PostgresServer
   readonly folder: string
+}
+
+const orThrow = <A>(exit: Exit.Exit<A>): A => {
+  if (Exit.isSuccess(exit)) return exit.value
+  const error = Cause.squash(exit.cause)
+  remember(error)
+  throw error
 }
 
 export const servers: Effect.Effect<Servers, never, Scope.Scope> = Effect.gen(function* () {
@@ -24,7 +32,16 @@ export const servers: Effect.Effect<Servers, never, Scope.Scope> = Effect.gen(fu
     Effect.sync(() => mkdtempSync(join(tmpdir(), "command-line-"))),
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
   )
-  return { redis: yield* redisServer, postgres: yield* postgres.postgresServer, folder }
+  const [redis, database] = yield* Effect.all([Effect.exit(redisServer), Effect.exit(postgres.postgresServer)])
+  return {
+    get redis() {
+      return orThrow(redis)
+    },
+    get postgres() {
+      return orThrow(database)
+    },
+    folder
+  }
 })
 
 /** Circuits and a trail of one test's own. */
@@ -56,17 +73,19 @@ const joined = (store: Layer.Layer<never, unknown>): Effect.Effect<redis.Replica
   })
 
 /** A new place on the servers. Circuits in Redis have their trail in SQLite. */
-export const newPlace = (kind: Kind, { folder, postgres: server, redis: { url } }: Servers) =>
+export const newPlace = (kind: Kind, servers: Servers) =>
   Effect.gen(function* () {
     const prefix = `place_${++made}`
+    const { folder } = servers
     const file = join(folder, `${prefix}.db`)
-    const openTrail = kind === "PostgreSQL" ? sql.connect(server.url) : Layer.build(Layer.suspend(() => sqlite(file)))
+    const openTrail =
+      kind === "PostgreSQL" ? sql.connect(servers.postgres.url) : Layer.build(Layer.suspend(() => sqlite(file)))
     const trail = yield* openTrail
-    const database = kind === "PostgreSQL" ? server.url : `sqlite:${file}`
+    const database = kind === "PostgreSQL" ? servers.postgres.url : `sqlite:${file}`
     const policies = Layer.orDie(BreakerPolicy.layer({ default: {} }))
     const audit = AuditTrail.layer({ flushInterval: 0, prefix })
     const own = { syncInterval: 200, prefix }
-    const connection = kind === "Redis" ? yield* redis.connection(url) : undefined
+    const connection = kind === "Redis" ? yield* redis.connection(servers.redis.url) : undefined
     const outside =
       connection === undefined
         ? yield* sql.sharedStore(trail, { prefix })
@@ -75,7 +94,7 @@ export const newPlace = (kind: Kind, { folder, postgres: server, redis: { url } 
       const database = yield* openTrail
       const store =
         kind === "Redis"
-          ? RedisStore.layer(own).pipe(Layer.provide(Layer.succeedContext(yield* redis.connection(url))))
+          ? RedisStore.layer(own).pipe(Layer.provide(Layer.succeedContext(yield* redis.connection(servers.redis.url))))
           : SqlStore.layer({ ...own, pollInterval: 50 }).pipe(Layer.provide(Layer.succeedContext(database)))
       const all = audit.pipe(
         Layer.provideMerge(store),
@@ -85,7 +104,7 @@ export const newPlace = (kind: Kind, { folder, postgres: server, redis: { url } 
       return yield* joined(all as unknown as Layer.Layer<never, unknown>)
     })
     const place: Place = {
-      flags: [...(kind === "Redis" ? ["--redis", url] : []), "--database", database, "--prefix", prefix],
+      flags: [...(kind === "Redis" ? ["--redis", servers.redis.url] : []), "--database", database, "--prefix", prefix],
       prefix,
       outside,
       join: join_,

@@ -1,7 +1,7 @@
-import { Effect, Exit, Layer, Scope } from "effect"
-import { afterAll, beforeAll } from "vitest"
-import type { DatabaseServer } from "./databaseServer.ts"
+import { Effect, Layer, type Scope } from "effect"
 import { mariadbServer } from "./mariadbServer.ts"
+import { madeBefore, ofFile } from "./ofFile.ts"
+import type { OwnServer } from "./ownServer.ts"
 import { postgresServer } from "./postgresServer.ts"
 import { type Connection, connect, connectMysql, onMariadb, onPostgres, onSqlite, type Place, say } from "./sqlFleet.ts"
 import { sqlite } from "./sqlite.ts"
@@ -33,7 +33,7 @@ export interface Ground {
 
 /** A server that is the file's own, which its tests may kill. */
 export interface ServerGround extends Ground {
-  readonly server: Effect.Effect<DatabaseServer>
+  readonly server: Effect.Effect<OwnServer>
   /** Another schema of a test's database, or what is called so: what it is called. */
   readonly schema: (name: string, place: Place) => Effect.Effect<string, never, Scope.Scope>
   /** A user who may do nothing but connect: how, and what gives that user rights on the tables that there are. */
@@ -80,20 +80,11 @@ const inFile: Ground = {
   tables: "SELECT name FROM sqlite_master WHERE type = 'table'"
 }
 
-const scope = Effect.runSync(Scope.make())
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-
-/** Started when it is first asked for; it lives as long as the test file. */
-const once = (server: Effect.Effect<DatabaseServer, never, Scope.Scope>) =>
-  Effect.runSync(Effect.cached(Scope.provide(server, scope)))
-const own: Readonly<Record<Server, Effect.Effect<DatabaseServer>>> = {
-  PostgreSQL: once(postgresServer),
-  MariaDB: once(mariadbServer)
+const own: Readonly<Record<Server, Effect.Effect<OwnServer>>> = {
+  PostgreSQL: ofFile(postgresServer),
+  MariaDB: ofFile(mariadbServer)
 }
 const urlOfOwn = (database: Server) => Effect.map(own[database], ({ url }) => url)
-
-/** Asked before the first test that needs it, which takes longer than a test may. */
-const ready = (server: Effect.Effect<unknown>) => beforeAll(() => Effect.runPromise(Effect.asVoid(server)), 180_000)
 
 const named = { PostgreSQL: "DATABASE_URL", MariaDB: "MYSQL_URL" } as const
 
@@ -107,8 +98,7 @@ export const on = (database: Database): Ground => {
     const given = process.env[named[database]]
     return given === undefined || given === "" ? urlOfOwn(database) : Effect.succeed(given)
   })
-  ready(url)
-  return onServer[database](url)
+  return onServer[database](madeBefore(url))
 }
 
 /** What is known of a server that is the file's own. */
@@ -174,7 +164,7 @@ const ofOwn: Readonly<Record<Server, (ground: Ground & Pick<ServerGround, "serve
 
 /** For the tests of a suite that need a server of the file's own. */
 export const onOwn = (database: Server): ServerGround => {
-  ready(own[database])
+  madeBefore(own[database])
   return ofOwn[database]({ ...onServer[database](urlOfOwn(database)), server: own[database] })
 }
 

@@ -1,24 +1,10 @@
 import { join } from "node:path"
 import type { Effect, Scope } from "effect"
-import { type DatabaseServer, databaseServer } from "./databaseServer.ts"
-import { installed, onPath, programOf } from "./programs.ts"
+import { type OwnServer, ownServer } from "./ownServer.ts"
+import { programsOf, userOf } from "./servers.ts"
 
 /** A MariaDB of the test's own. */
-export type MariadbServer = DatabaseServer
-
-const folders = (): ReadonlyArray<string> => [...onPath(), "/usr/sbin", "/usr/bin"]
-
-/** Where the programs are; only they are installed, and no service. */
-const programs = installed(
-  () => {
-    const mariadbd = programOf(["mariadbd"], folders())
-    const installer = programOf(["mariadb-install-db"], folders())
-    return mariadbd === undefined || installer === undefined ? undefined : { mariadbd, installer }
-  },
-  "mariadb-server-core",
-  "These tests need MariaDB: install it (apt-get install mariadb-server-core, brew install mariadb), or name one of your own " +
-    "in MYSQL_URL"
-)
+export type MariadbServer = OwnServer
 
 /** Small, and with the settings of nobody: texts are latin1 where nothing else is said. */
 const settings = (folder: string) => [
@@ -32,15 +18,16 @@ const settings = (folder: string) => [
 ]
 
 /** A server that lives as long as the scope. */
-export const mariadbServer: Effect.Effect<MariadbServer, never, Scope.Scope> = databaseServer({
-  name: "MariaDB",
-  users: ["mysql", "nobody"],
-  prepare: (folder) => [
-    programs().installer,
+export const mariadbServer: Effect.Effect<MariadbServer, never, Scope.Scope> = ownServer({
+  title: "MariaDB",
+  programs: () => programsOf("mariadb"),
+  user: () => userOf("mariadb"),
+  prepare: ({ installer }, folder) => [
+    installer,
     [...settings(folder), "--auth-root-authentication-method=normal", "--skip-test-db"]
   ],
-  serve: (folder, port) => [
-    programs().mariadbd,
+  serve: ({ mariadbd }, folder, port) => [
+    mariadbd,
     [
       ...settings(folder),
       `--port=${port}`,

@@ -1,34 +1,12 @@
-import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
-import { type DatabaseServer, databaseServer } from "./databaseServer.ts"
-import { folderOf, installed, onPath } from "./programs.ts"
+import { type OwnServer, ownServer } from "./ownServer.ts"
+import { programsOf, userOf } from "./servers.ts"
 
 /** A PostgreSQL of the test's own. */
-export type PostgresServer = DatabaseServer
-
-/** Folders that may hold the programs, the newest version first. */
-const folders = (): ReadonlyArray<string> => {
-  const debian = "/usr/lib/postgresql"
-  const versions = (() => {
-    try {
-      return readdirSync(debian).sort((a, b) => Number(b) - Number(a))
-    } catch {
-      return []
-    }
-  })()
-  return [...onPath(), ...versions.map((version) => join(debian, version, "bin"))]
-}
-
-/** Where the programs are. */
-const programs = installed(
-  () => folderOf(["initdb", "postgres"], folders()),
-  "postgresql",
-  "These tests need PostgreSQL: install it (apt-get install postgresql, brew install postgresql), or name one of your own " +
-    "in DATABASE_URL"
-)
+export type PostgresServer = OwnServer
 
 const settings = (folder: string) =>
   [
@@ -41,15 +19,16 @@ const settings = (folder: string) =>
   ].flatMap((one) => ["-c", one])
 
 /** A server that lives as long as the scope. */
-export const postgresServer: Effect.Effect<PostgresServer, never, Scope.Scope> = databaseServer({
-  name: "PostgreSQL",
-  users: ["postgres", "nobody"],
-  prepare: (folder) => [
-    join(programs(), "initdb"),
+export const postgresServer: Effect.Effect<PostgresServer, never, Scope.Scope> = ownServer({
+  title: "PostgreSQL",
+  programs: () => programsOf("postgres"),
+  user: () => userOf("postgres"),
+  prepare: ({ initdb }, folder) => [
+    initdb,
     ["-D", join(folder, "data"), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
   ],
-  serve: (folder, port) => [
-    join(programs(), "postgres"),
+  serve: ({ postgres }, folder, port) => [
+    postgres,
     ["-D", join(folder, "data"), "-p", String(port), ...settings(folder)]
   ],
   ready: /ready to accept connections/,

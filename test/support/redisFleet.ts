@@ -8,11 +8,11 @@ import { client } from "./redisServer.ts"
 /** Waits for a fact, long enough for the slowest machine. */
 export const until = <E, R>(fact: string, holds: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
   Effect.gen(function* () {
-    for (let i = 0; i < 1_000; i++) {
+    for (let i = 0; i < 2_000; i++) {
       if (yield* holds) return
       yield* Effect.sleep(20)
     }
-    return yield* Effect.die(new Error(`waited for 20 seconds, in vain: ${fact}`))
+    return yield* Effect.die(new Error(`waited for 40 seconds, in vain: ${fact}`))
   })
 
 export type Connection = Context.Context<Redis.Redis>

@@ -1,0 +1,21 @@
+import { afterEach, beforeEach } from "vitest"
+import { askedInVain, LeftOut } from "./servers.ts"
+
+// What becomes of a test that asked for a server in vain does not depend on what the test made of the error.
+beforeEach(() => askedInVain.clear())
+afterEach(({ skip, task }) => {
+  const errors = Array.from(askedInVain.values())
+  const trouble = errors.find((error) => !(error instanceof LeftOut))
+  if (trouble !== undefined) {
+    // Vitest prints this error once for all tests that have it.
+    if (task.result !== undefined) task.result.errors = []
+    throw trouble
+  }
+  if (errors.length > 0)
+    skip(
+      errors
+        .map(({ message }) => message)
+        .sort()
+        .join(", ")
+    )
+})

@@ -1,0 +1,20 @@
+import { Cause, Effect, Exit, Scope } from "effect"
+import { afterAll, beforeAll } from "vitest"
+import { remember } from "./servers.ts"
+
+/**
+ * A resource that the tests of a file, or of a `describe`, share. It is made when the first of them asks for it, and released
+ * after the last. If it cannot be made, each test that asks for it fails or is left out, and the others run.
+ */
+export const ofFile = <A>(resource: Effect.Effect<A, never, Scope.Scope>): Effect.Effect<A> => {
+  const scope = Scope.makeUnsafe()
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  const shared = Effect.runSync(Effect.cached(Scope.provide(resource, scope)))
+  return Effect.tapCause(shared, (cause) => Effect.sync(() => remember(Cause.squash(cause))))
+}
+
+/** Makes it before the first test of the file or `describe`: the start of a server may take longer than a test may. */
+export const madeBefore = <A>(shared: Effect.Effect<A>): Effect.Effect<A> => {
+  beforeAll(() => Effect.runPromise(Effect.asVoid(Effect.exit(shared))), 300_000)
+  return shared
+}

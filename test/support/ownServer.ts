@@ -1,0 +1,169 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { chownSync, mkdtempSync, rmSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { Effect, Exit, type Scope } from "effect"
+import { endedWithTests, halted, hasExited } from "./programs.ts"
+import { lastLines, ServerError, type User } from "./servers.ts"
+
+/** A server of a test's own, on a free port and in a temporary folder. */
+export interface OwnServer {
+  readonly port: number
+  readonly url: string
+  /** Ends it at once, with all connections, as a crash would. */
+  readonly kill: Effect.Effect<void>
+  /** Starts it again on the same port, with what it had written. */
+  readonly start: Effect.Effect<void>
+  /** From now on it neither answers nor closes its connections, until `resume`. */
+  readonly pause: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
+}
+
+type Run = readonly [program: string, args: ReadonlyArray<string>]
+
+/** What differs between one kind of server and another. */
+export interface Kind<Programs> {
+  readonly title: string
+  /** The server's programs, installed if necessary. */
+  readonly programs: () => Promise<Programs>
+  /** The user that runs all of them. It is decided after `programs`, because a package may bring the user. */
+  readonly user: () => User
+  /** Makes what the server needs in an empty folder, `join(folder, "data")`. */
+  readonly prepare?: (programs: Programs, folder: string) => Run
+  readonly serve: (programs: Programs, folder: string, port: number) => Run
+  readonly env?: Readonly<Record<string, string>>
+  /** The line that it prints when it accepts connections. */
+  readonly ready: RegExp
+  /** Ends the server at once, with all processes that it started. */
+  readonly signal: keyof typeof started
+  readonly url: (port: number) => string
+}
+
+const started = { SIGKILL: endedWithTests("SIGKILL"), SIGQUIT: endedWithTests("SIGQUIT") }
+
+export const freePort = Effect.callback<number>((resume) => {
+  const server = createServer()
+  server.listen(0, "127.0.0.1", () => {
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+/** A busy machine can make any step of a start fail. */
+const attempts = 6
+const pauseBefore = (attempt: number) => sleep(attempt === 0 ? 0 : 100 * 2 ** attempt)
+const readyWithin = 60_000
+
+const doesNot = (title: string, what: string, output: string): ServerError =>
+  new ServerError("ServerFailed", `${title} ${what}. The end of its output:\n${lastLines(output) || "(nothing)"}`)
+
+/** Runs a program to its end: its output if it failed. */
+const fails = ([program, args]: Run, cwd: string, user: User): Promise<string | undefined> =>
+  new Promise((resolve) => {
+    execFile(program, args, { cwd, ...user }, (error, stdout, stderr) =>
+      resolve(error === null ? undefined : `${stdout}${stderr}`.trim() || error.message)
+    )
+  })
+
+/** Starts the program once: the process when it is ready, or else its output. */
+const tryStart = <P>(kind: Kind<P>, [program, args]: Run, user: User): Promise<ChildProcess | string> =>
+  new Promise((resolve) => {
+    const env = { ...process.env, ...kind.env }
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, ...user })
+    started[kind.signal].add(child)
+    let output = ""
+    const tooLate = setTimeout(() => {
+      output += `\n(It was not ready after ${readyWithin / 1_000} seconds.)`
+      child.kill(kind.signal)
+    }, readyWithin)
+    const settle = (result: ChildProcess | string) => {
+      clearTimeout(tooLate)
+      resolve(result)
+    }
+    const read = (data: unknown) => {
+      output = (output + data).slice(-10_000)
+      if (kind.ready.test(output)) settle(child)
+    }
+    child.stdout.on("data", read)
+    child.stderr.on("data", read)
+    child.once("error", (error) => settle(error.message))
+    child.once("exit", () => started[kind.signal].delete(child))
+    child.once("close", () => settle(output))
+  })
+
+/** A server that lives as long as the scope. */
+export const ownServer = <P>(kind: Kind<P>): Effect.Effect<OwnServer, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const programs = yield* promised(kind.programs)
+    const user = kind.user()
+    const folder = mkdtempSync(join(tmpdir(), `${kind.title.toLowerCase()}-`))
+    let child: ChildProcess | undefined
+    const kill = Effect.promise(async () => {
+      const running = child
+      if (running === undefined || hasExited(running)) return
+      const over = new Promise<void>((resolve) => running.once("exit", () => resolve()))
+      running.kill(kind.signal)
+      await over
+    })
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(
+        kill,
+        Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+      )
+    )
+    if (user.uid !== undefined && user.gid !== undefined) chownSync(folder, user.uid, user.gid)
+    if (kind.prepare !== undefined) yield* prepared(kind.title, kind.prepare(programs, folder), folder, user)
+
+    /** Starts it on one port after another; the port on which it is ready. */
+    const startOn = (ports: Effect.Effect<number>, times: number, what: string): Effect.Effect<number> =>
+      Effect.gen(function* () {
+        let output = ""
+        for (let i = 0; i < times; i++) {
+          yield* Effect.promise(() => pauseBefore(i))
+          const port = yield* ports
+          const result = yield* Effect.promise(() => tryStart(kind, kind.serve(programs, folder, port), user))
+          if (typeof result === "string") output = result
+          else {
+            child = result
+            return port
+          }
+        }
+        return yield* Effect.die(doesNot(kind.title, what, output))
+      })
+
+    const port = yield* startOn(freePort, attempts, "does not start")
+    return {
+      port,
+      url: kind.url(port),
+      kill,
+      // The system may not have released the port yet.
+      start: Effect.asVoid(startOn(Effect.succeed(port), attempts + 2, `does not start again on port ${port}`)),
+      ...halted(() => child)
+    }
+  })
+
+/** A promise whose rejection is a defect as it is: the error of a server names all there is to know. */
+const promised = <A>(run: () => Promise<A>): Effect.Effect<A> =>
+  Effect.flatten(
+    Effect.promise(() =>
+      run().then(
+        (value) => Exit.succeed(value),
+        (error) => Exit.die(error)
+      )
+    )
+  )
+
+const prepared = (title: string, run: Run, folder: string, user: User): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    let output: string | undefined
+    for (let i = 0; i < attempts; i++) {
+      yield* Effect.promise(() => pauseBefore(i))
+      output = yield* Effect.promise(() => fails(run, folder, user))
+      if (output === undefined) return
+      rmSync(join(folder, "data"), { recursive: true, force: true })
+    }
+    return yield* Effect.die(doesNot(title, "cannot make its data folder", output ?? ""))
+  })
