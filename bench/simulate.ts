@@ -97,7 +97,11 @@ if (json) console.log(JSON.stringify(results, null, 2))
 if (quick) say("A quick run is too short to judge by.")
 else if (seed === 1) {
   // What was not run keeps its figures.
-  const all = { ...results, experiments: { ...read("simulate.json")?.experiments, ...found } }
+  const all = { ...read("simulate.json")?.experiments, ...found }
+  const inOrder = Object.fromEntries(names.flatMap((name) => (name in all ? [[name, all[name]]] : [])))
   mkdirSync(new URL("results", import.meta.url), { recursive: true })
-  writeFileSync(new URL("results/simulate.json", import.meta.url), `${JSON.stringify(all, null, 2)}\n`)
+  writeFileSync(
+    new URL("results/simulate.json", import.meta.url),
+    `${JSON.stringify({ ...results, experiments: inOrder }, null, 2)}\n`
+  )
 }

@@ -56,7 +56,7 @@ export const play = (
   const found: Record<string, Figures> = {}
   let columns: ReadonlyArray<string> = []
   for (const { label, run } of experiment.cases) {
-    const figures = run(scale)
+    const figures = rounded(run(scale))
     found[label] = figures
     if (columns.join() !== Object.keys(figures).join()) {
       columns = Object.keys(figures)
@@ -71,5 +71,9 @@ export const play = (
   }
   return found
 }
+
+/** Four digits of each figure. */
+const rounded = (figures: Figures): Figures =>
+  Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, Number(value.toPrecision(4))]))
 
 const wide = (name: string): number => Math.max(18, name.length + 2)
