@@ -1,78 +1,160 @@
-/** What carries out the commands of all processes, in virtual time: a store in memory, unless a simulation is given another. */
+/** What carries out the commands of all processes, in virtual time: a store in memory, unless a simulation names another. */
 import { Clock, Effect, type Exit, Stream } from "effect"
 import { SharedStore } from "effect-fuse"
-import type { Timeline, VirtualClock } from "./timeline.ts"
+import { carryOut, type Request, renumbered, through } from "./contract.ts"
+import type { Timeline } from "./timeline.ts"
 
 /** Where a store lives. */
 export interface Ground {
   readonly seed: number
   readonly timeline: Timeline
-  /** The store's own. */
-  readonly clock: VirtualClock
-  /** Tells the processes. */
+  /** The store's own clock. */
+  readonly clock: Clock.Clock
+  /** Announces a change to the processes. */
   readonly publish: (change: SharedStore.Change) => void
-  /** Runs an effect in virtual time: what waits for nothing has ended when this returns. */
+  /** Runs an effect in virtual time. An effect that waits for nothing has ended when this returns. */
   readonly run: <A, E>(effect: Effect.Effect<A, E>, then?: (exit: Exit.Exit<A, E>) => void) => void
 }
 
 export interface Backend {
-  /** Its changes are those that it publishes. `load` answers at once: every step looks at it. */
+  /** Its changes are those that it publishes. Loading one record answers at once: every step looks at it. */
   readonly store: SharedStore.SharedStore
-  /** Forgets everything: records, ballots, who lives. */
+  /** Forgets everything: records, ballots, the register of live processes. */
   readonly wipe: Effect.Effect<void>
-  /** Gives back what is not memory. */
+  /** Makes an older copy the store: the latest writes are lost. `undefined` for a store without a copy. */
+  readonly failover?: (() => void) | undefined
+  /** Whether it takes its own time for each command, and works at several at once. */
+  readonly keepsTime?: boolean | undefined
+  /** Releases what it holds outside memory. */
   readonly close: () => void
 }
 
 export type MakeBackend = (ground: Ground) => Backend
 
-/** Eras of a store that was wiped begin above all that it ever gave. */
+/** The eras of a store after a wipe or a failover begin above all eras that it ever gave. */
 const erasPerLife = 1_000_000
 
-/** `SharedStore.makeMemory`, which has no wipe: there is another one then. */
-export const memory: MakeBackend = ({ clock, publish, run }) => {
-  let wipes = 0
-  const make = (): SharedStore.SharedStore => {
-    const made = Effect.runSync(Effect.provideService(SharedStore.makeMemory, Clock.Clock, clock))
-    const base = wipes * erasPerLife
-    run(
-      Stream.runForEach(made.changes, (change) =>
-        Effect.sync(() => publish({ ...change, era: change.era === 0 ? 0 : change.era + base }))
-      )
-    )
-    const inner = (era: number): number => (era === 0 ? 0 : era > base ? era - base : -1)
-    const outer = <A extends { readonly era: number }>(one: A): A => ({ ...one, era: one.era + base })
-    const found = (record: SharedStore.Stored | undefined) => (record === undefined ? undefined : outer(record))
-    return {
-      cast: (cast) =>
-        Effect.map(made.cast({ ...cast, era: inner(cast.era) }), (answer) => ({
-          ...answer,
-          record: found(answer.record)
-        })),
-      swap: (swap) =>
-        Effect.map(made.swap({ ...swap, expectedEra: inner(swap.expectedEra) }), (answer) => ({
-          ...answer,
-          record: found(answer.record)
-        })),
-      load: (circuit) => Effect.map(made.load(circuit), found),
-      list: (voice, ttl) =>
-        Effect.map(made.list(voice, ttl), (answer) => ({ ...answer, records: answer.records.map(outer) })),
-      changes: Stream.never
-    }
+type Operations = ReturnType<typeof renumbered>
+
+/** `SharedStore.makeMemory` with what it lacks: a wipe, and eras that never come again. */
+class Memory {
+  readonly store: SharedStore.SharedStore
+  private readonly ground: Ground
+  /** From which era of the store in memory on how much is added for the processes. */
+  private pieces: Array<{ readonly after: number; readonly add: number }> = []
+  private lives = 0
+  private last = 0
+  private now: Operations
+
+  constructor(ground: Ground) {
+    this.ground = ground
+    this.now = this.begin()
+    this.store = through((request) => Effect.suspend(() => carryOut(this.all, request)) as never, Stream.never)
   }
-  let now = make()
-  return {
-    store: {
-      cast: (cast) => now.cast(cast),
-      swap: (swap) => now.swap(swap),
-      load: (circuit) => now.load(circuit),
-      list: (voice, ttl) => now.list(voice, ttl),
-      changes: Stream.never
-    },
-    wipe: Effect.sync(() => {
-      wipes++
-      now = make()
-    }),
-    close: () => {}
+
+  wipe(): void {
+    this.now = this.begin()
+  }
+
+  /** From now on it gives eras above all that another copy has given. */
+  skip(): void {
+    this.pieces.push({ after: this.last, add: ++this.lives * erasPerLife })
+  }
+
+  private get all(): SharedStore.SharedStore {
+    return { ...this.now, changes: Stream.never }
+  }
+
+  private begin(): Operations {
+    const { clock, publish, run } = this.ground
+    const made = Effect.runSync(Effect.provideService(SharedStore.makeMemory, Clock.Clock, clock))
+    const pieces = [{ after: 0, add: this.lives++ * erasPerLife }]
+    this.pieces = pieces
+    this.last = 0
+    const outer = (era: number): number => {
+      this.last = Math.max(this.last, era)
+      const piece = pieces.findLast(({ after }) => era > after)
+      return piece === undefined ? 0 : era + piece.add
+    }
+    const inner = (era: number): number => {
+      if (era === 0) return 0
+      const place = pieces.findLastIndex(({ add, after }) => era - add > after)
+      const piece = pieces[place]
+      const next = pieces[place + 1]
+      if (piece === undefined || (next !== undefined && era - piece.add > next.after)) return -1
+      return era - piece.add
+    }
+    run(Stream.runForEach(made.changes, (change) => Effect.sync(() => publish({ ...change, era: outer(change.era) }))))
+    return renumbered(made, inner, outer)
   }
 }
+
+export const memory: MakeBackend = (ground) => {
+  const one = new Memory(ground)
+  return { store: one.store, wipe: Effect.sync(() => one.wipe()), close: () => {} }
+}
+
+/**
+ * A store in memory with a copy that lags behind by so many milliseconds. A failover makes the copy the store, once: what was
+ * written within the lag is lost.
+ */
+export const replicated =
+  (lagMillis: number): MakeBackend =>
+  (ground) => {
+    const { clock, timeline } = ground
+    /** What the clock of the copy shows while it repeats an earlier command. */
+    let replaying: number | undefined
+    let promoted = false
+    const copyClock: Clock.Clock = Object.create(clock, {
+      currentTimeMillisUnsafe: { value: () => replaying ?? clock.currentTimeMillisUnsafe() }
+    })
+    const primary = new Memory(ground)
+    const copy = new Memory({
+      ...ground,
+      clock: copyClock,
+      publish: (change) => {
+        if (promoted) ground.publish(change)
+      }
+    })
+    /** Commands that the copy has not carried out yet, from `done` on. */
+    const log: Array<{ readonly at: number; readonly shows: number; readonly run: () => void }> = []
+    let done = 0
+    const note = (run: () => void): void => {
+      log.push({ at: timeline.now, shows: clock.currentTimeMillisUnsafe(), run })
+      follow()
+    }
+    const follow = (): void => {
+      for (let next = log[done]; next !== undefined && next.at <= timeline.now - lagMillis; next = log[++done]) {
+        replaying = next.shows
+        next.run()
+        replaying = undefined
+      }
+      if (done > 1_000) {
+        log.splice(0, done)
+        done = 0
+      }
+    }
+    const send = (request: Request): Effect.Effect<unknown, SharedStore.StoreError> =>
+      Effect.suspend(() => {
+        if (promoted) return carryOut(copy.store, request)
+        note(() => void Effect.runSync(Effect.exit(carryOut(copy.store, request))))
+        return carryOut(primary.store, request)
+      })
+    return {
+      store: through(send as Parameters<typeof through>[0], Stream.never),
+      wipe: Effect.sync(() => {
+        if (promoted) copy.wipe()
+        else {
+          note(() => copy.wipe())
+          primary.wipe()
+        }
+      }),
+      failover: () => {
+        if (promoted) throw new Error("a simulation has one copy to fail over to")
+        follow()
+        promoted = true
+        copy.skip()
+      },
+      close: () => {}
+    }
+  }

@@ -9,7 +9,7 @@ export interface Answer {
 }
 
 /** What becomes of a call that one process makes at a time. */
-export type Behaviour = (time: number, process: number, chance: Chance) => Answer
+export type Behaviour = (time: number, process: number, chance: Chance, key?: string) => Answer
 
 /** Fails with a probability that depends on the time and the process. */
 export const failing =
@@ -38,9 +38,9 @@ export class Dependency {
     this.chance = chance
   }
 
-  answer(time: number, process: number): Answer {
+  answer(time: number, process: number, key?: string): Answer {
     this.arrivals++
     this.arrivalsOf[process] = (this.arrivalsOf[process] ?? 0) + 1
-    return this.behaviour(time, process, this.chance)
+    return this.behaviour(time, process, this.chance, key)
   }
 }

@@ -1,15 +1,7 @@
 /** What happened in a simulation, in the order in which it happened. */
-import type { BreakerEvent, Circuit, CircuitOpen, SharedStore } from "effect-fuse"
+import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
 import type { About } from "../../../src/internal/codec.ts"
-
-export type Operation = "cast" | "swap" | "load" | "list"
-
-/** A command as it was sent. */
-export type Request =
-  | { readonly operation: "cast"; readonly cast: SharedStore.Cast }
-  | { readonly operation: "swap"; readonly swap: SharedStore.Swap }
-  | { readonly operation: "load"; readonly circuit: string }
-  | { readonly operation: "list"; readonly voice: string; readonly ttl: number }
+import type { Request } from "./contract.ts"
 
 /** What all entries say: when, by the timeline, and in which process and life of it (from 1). */
 interface At {
@@ -22,13 +14,14 @@ export type Entry =
   /** A process starts, is up, has crashed, begins to end, or has ended. */
   | (At & { readonly _tag: "Started" | "Up" | "Crashed" | "Ending" | "Ended" })
   /** A call reached the dependency. Its kind is what the circuit's state just after it was admitted says of it. */
-  | (At & { readonly _tag: "Admitted"; readonly call: number; readonly kind: Kind })
+  | (At & { readonly _tag: "Admitted"; readonly call: number; readonly key?: string | undefined; readonly kind: Kind })
   /** A call was rejected. */
   | (At & { readonly _tag: "Rejected"; readonly call: number; readonly error: CircuitOpen.CircuitOpen })
   /** What had been admitted ended; `Interrupted` for a probe that took too long. */
   | (At & {
       readonly _tag: "Settled"
       readonly call: number
+      readonly key?: string | undefined
       readonly kind: Kind
       readonly outcome: "Success" | "Failure" | "Interrupted"
     })
@@ -59,7 +52,9 @@ export type Entry =
       readonly about: About
     })
   /** Something that the simulation did to the store; process and life are -1. */
-  | (At & { readonly _tag: "Wiped" | "Jumped" })
+  | (At & { readonly _tag: "Wiped" | "Jumped" | "FailedOver" | "Frozen" | "Thawed" })
+  /** The event loop of a process stands still from now on, for so many milliseconds. */
+  | (At & { readonly _tag: "Stalled"; readonly millis: number })
 
 export type Kind = "normal" | "probe" | "pass"
 

@@ -1,8 +1,8 @@
 /** The way from one process to the store: slow, lossy, doubling, out of order or cut, as its conditions say. */
 import { Effect, type Exit, Queue, Stream } from "effect"
-import { SharedStore } from "effect-fuse"
-import type { Operation, Request } from "./history.ts"
-import { always, type Chance, type Distribution, exponential, uniform } from "./random.ts"
+import type { SharedStore } from "effect-fuse"
+import { counters, itemsOf, type Operation, operations, type Request, refused, through } from "./contract.ts"
+import { type Chance, type Distribution, exponential, uniform } from "./random.ts"
 import type { StoreServer } from "./store.ts"
 import type { Life, Timeline } from "./timeline.ts"
 
@@ -18,9 +18,14 @@ export interface Conditions {
   late: Distribution
   /** Whether commands, and answers, may overtake one another. */
   reorder: boolean
-  /** Announcements: beyond the delay, and how likely it is that one gets lost. */
+  /**
+   * Announcements have a connection of their own. Their way from the store, in milliseconds, and how likely it is that one gets
+   * lost: 1 for a network without announcements.
+   */
   announcementDelay: Distribution
   loseAnnouncement: number
+  /** How often the process asks for announcements, in milliseconds. 0: the store sends each at once. */
+  poll: number
   /** Nothing passes, in either direction. */
   cut: boolean
   /** Commands fail at once. */
@@ -35,8 +40,9 @@ export const healthy = (): Conditions => ({
   duplicate: 0,
   late: exponential(200),
   reorder: false,
-  announcementDelay: always(0),
+  announcementDelay: uniform(0.15, 0.5),
   loseAnnouncement: 0,
+  poll: 0,
   cut: false,
   refuse: false
 })
@@ -49,8 +55,9 @@ export const rough = (): Conditions => ({
   duplicate: 0.1,
   late: exponential(1_000),
   reorder: true,
-  announcementDelay: uniform(0, 20),
+  announcementDelay: uniform(0.15, 25),
   loseAnnouncement: 0.05,
+  poll: 0,
   cut: false,
   refuse: false
 })
@@ -58,13 +65,20 @@ export const rough = (): Conditions => ({
 /** One process's `SharedStore`: the commands go over the network to the one store that all have. */
 export class Network {
   readonly conditions: Conditions
-  readonly sent: Record<Operation, number> = { cast: 0, swap: 0, load: 0, list: 0 }
+  /** Commands that were sent, by operation. */
+  readonly sent: Record<Operation, number> = counters()
+  /** Casts, swaps and loads that were sent, alone or in batches. */
+  items = 0
   private readonly timeline: Timeline
   private readonly server: StoreServer
   private readonly chance: Chance
   private readonly process: number
+  private readonly polledAt: number
   private lastThere = 0
   private lastBack = 0
+  private lastAnnounced = 0
+  private frozen = false
+  private held: Array<() => void> = []
 
   constructor(timeline: Timeline, server: StoreServer, process: number, conditions: Conditions, chance: Chance) {
     this.timeline = timeline
@@ -72,56 +86,64 @@ export class Network {
     this.process = process
     this.conditions = conditions
     this.chance = chance
+    this.polledAt = chance.next()
   }
 
   /** Commands that were sent. */
   get commands(): number {
-    return this.sent.cast + this.sent.swap + this.sent.load + this.sent.list
+    return operations.reduce((sum, operation) => sum + this.sent[operation], 0)
+  }
+
+  /** From now on the process's commands are held on their way. */
+  freeze(): void {
+    this.frozen = true
+  }
+
+  /** The store carries out what was held, in the order in which it was sent. */
+  thaw(): void {
+    this.frozen = false
+    const { held } = this
+    this.held = []
+    for (const arrive of held) arrive()
   }
 
   /** The store as one life of the process sees it. */
   store(life: Life, number: number): SharedStore.SharedStore {
-    const send = <A>(request: Request) => this.send<A>(request, life, number)
-    return {
-      cast: (cast) => send({ operation: "cast", cast }),
-      swap: (swap) => send({ operation: "swap", swap }),
-      load: (circuit) => send({ operation: "load", circuit }),
-      list: (voice, ttl) => send({ operation: "list", voice, ttl }),
-      changes: Stream.unwrap(
-        Effect.map(
-          Effect.acquireRelease(
-            Effect.map(Queue.unbounded<SharedStore.Change>(), (queue) => {
-              const leave = this.server.subscribe((change) => this.announce(change, queue, life))
-              return { queue, leave }
-            }),
-            ({ leave }) => Effect.sync(leave)
-          ),
-          ({ queue }) => Stream.fromQueue(queue)
-        )
-      )
-    }
+    const changes = Effect.gen({ self: this }, function* () {
+      const queue = yield* Queue.unbounded<SharedStore.Change>()
+      const subscribe = Effect.sync(() => this.server.subscribe((change) => this.announce(change, queue, life)))
+      yield* Effect.acquireRelease(subscribe, (leave) => Effect.sync(leave))
+      return Stream.fromQueue(queue)
+    })
+    return through((request) => this.send(request, life, number), Stream.unwrap(changes))
   }
 
   private send<A>(request: Request, life: Life, number: number): Effect.Effect<A, SharedStore.StoreError> {
     return Effect.callback((resume) => {
       const { chance, conditions, server, timeline } = this
-      const { operation } = request
-      this.sent[operation]++
+      this.sent[request.operation]++
+      this.items += itemsOf(request)
       const from = { process: this.process, life: number }
       const command = server.sent(request, from)
       if (conditions.refuse || server.refuses) {
-        resume(Effect.fail(new SharedStore.StoreError({ operation, cause: "refused" })))
+        resume(Effect.fail(refused(request)))
         return
       }
-      const arrive = (again: boolean) => () => {
-        // A command that is on its way arrives whatever becomes of who sent it.
+      const arrive = (again: boolean) => (): void => {
+        if (this.frozen) {
+          this.held.push(arrive(again))
+          return
+        }
+        // A command on its way arrives even if its process has crashed.
         if (conditions.cut || server.hangs) return
         server.apply(request, command, from, again, (exit) => {
           if (again || chance.happens(conditions.loseAnswer)) return
           timeline.at(this.back(server.delay(chance) + conditions.delay(chance)), () => {
             if (conditions.cut || !life.alive) return
-            server.answered(command, from)
-            resume(exit as Exit.Exit<A, SharedStore.StoreError>)
+            life.onArrival(() => {
+              server.answered(command, from)
+              resume(exit as Exit.Exit<A, SharedStore.StoreError>)
+            })
           })
         })
       }
@@ -134,9 +156,17 @@ export class Network {
   private announce(change: SharedStore.Change, queue: Queue.Queue<SharedStore.Change>, life: Life): void {
     const { chance, conditions, timeline } = this
     if (chance.happens(conditions.loseAnnouncement)) return
-    timeline.at(this.back(conditions.delay(chance) + conditions.announcementDelay(chance)), () => {
-      if (life.alive && !conditions.cut) Queue.offerUnsafe(queue, change)
+    timeline.at(this.announced(conditions.announcementDelay(chance)), () => {
+      if (!conditions.cut) life.onArrival(() => Queue.offerUnsafe(queue, change))
     })
+  }
+
+  private announced(delay: number): number {
+    const { poll, reorder } = this.conditions
+    const now = this.timeline.now
+    const at = (poll > 0 ? (Math.floor(now / poll - this.polledAt) + 1 + this.polledAt) * poll : now) + delay
+    this.lastAnnounced = reorder ? at : Math.max(at, this.lastAnnounced)
+    return this.lastAnnounced
   }
 
   private there(delay: number): number {

@@ -5,7 +5,7 @@ import type { Dependency } from "./dependency.ts"
 import type { History, Kind } from "./history.ts"
 import type { Network } from "./network.ts"
 import type { Chance } from "./random.ts"
-import { type Life, scheduler, type Timeline, VirtualClock } from "./timeline.ts"
+import { Life, scheduler, type Timeline, VirtualClock } from "./timeline.ts"
 
 /** How the calls of a simulation are protected. */
 export type Protection =
@@ -35,7 +35,14 @@ export interface World {
 
 type Services = Context.Context<BreakerStore.BreakerStore>
 
-/** One life of a process: what is left of it once it is over does nothing. */
+type Protect = <A, E>(
+  effect: Effect.Effect<A, E>
+) => Effect.Effect<A, E | CircuitOpen.CircuitOpen, BreakerStore.BreakerStore>
+
+/** A key of the circuit, or none. */
+type Key = string | undefined
+
+/** One life of a process. */
 interface Run extends Life {
   readonly number: number
   readonly scope: Scope.Closeable
@@ -53,9 +60,7 @@ export class Process {
   rejections = 0
   private readonly world: World
   private readonly chance: Chance
-  private readonly protect: <A, E>(
-    effect: Effect.Effect<A, E>
-  ) => Effect.Effect<A, E | CircuitOpen.CircuitOpen, BreakerStore.BreakerStore>
+  private readonly protects = new Map<string | undefined, Protect>()
   private run: Run | undefined
   private lives = 0
   private wallOffset = 0
@@ -66,7 +71,6 @@ export class Process {
     this.world = world
     this.network = network
     this.chance = chance
-    this.protect = CircuitBreaker.protect(world.circuit)
   }
 
   /** Whether its calls are admitted or rejected, and not dropped. */
@@ -84,7 +88,7 @@ export class Process {
   start(): void {
     if (this.run?.alive === true) return
     const { timeline } = this.world
-    const life: Life = { alive: true }
+    const life = new Life()
     const clock = new VirtualClock(timeline, life, -Math.floor(this.chance.next() * 1e9) / 1000, this.wallOffset)
     const run: Run = Object.assign(life, {
       number: ++this.lives,
@@ -149,47 +153,79 @@ export class Process {
     this.world.timeline.drain()
   }
 
-  /** Makes a call, if it is up; answers its number. */
-  call(): number | undefined {
+  /** Its event loop stands still for so many milliseconds. */
+  stall(millis: number): void {
     const { run } = this
-    const services = run?.services
-    if (run === undefined || services === undefined || run.ending) return undefined
-    const number = ++this.calls
-    if (this.world.protection === "exact") this.callExactly(run, services, number)
-    else if (this.world.via === "admit") this.callInTwoSteps(run, services, number)
-    else this.observe(run, number, Effect.runForkWith(services)(this.protect(this.request(run, services, number))))
-    this.world.timeline.drain()
-    return number
+    if (run?.alive !== true) return
+    this.world.history.add({ _tag: "Stalled", ...this.at(run), millis })
+    run.stall(this.world.timeline, millis)
+  }
+
+  get isStalled(): boolean {
+    return this.run?.isStalled === true
+  }
+
+  /** Makes a call, if it is up. Where its event loop stands still, the call begins when that goes on. */
+  call(key?: Key): void {
+    const { run } = this
+    if (run?.services === undefined) return
+    run.onArrival(() => {
+      const { services } = run
+      if (services === undefined || run.ending) return
+      const number = ++this.calls
+      if (this.world.protection === "exact") this.callExactly(run, services, number, key)
+      else if (this.world.via === "admit") this.callInTwoSteps(run, services, number, key)
+      else {
+        const call = this.protect(key)(this.request(run, services, number, key))
+        this.observe(run, number, Effect.runForkWith(services)(call))
+      }
+      this.world.timeline.drain()
+    })
   }
 
   /** Runs an effect in this process; it does not begin if the process is not up. */
   do<A, E>(effect: Effect.Effect<A, E, BreakerStore.BreakerStore>, then?: (exit: Exit.Exit<A, E>) => void): void {
-    const services = this.run?.services
-    if (services === undefined || this.run?.ending === true) return
-    const fiber = Effect.runForkWith(services)(effect)
-    if (then !== undefined) fiber.addObserver(then)
-    this.world.timeline.drain()
+    const { run } = this
+    if (run?.services === undefined) return
+    run.onArrival(() => {
+      const { services } = run
+      if (services === undefined || run.ending) return
+      const fiber = Effect.runForkWith(services)(effect)
+      if (then !== undefined) fiber.addObserver(then)
+      this.world.timeline.drain()
+    })
   }
 
-  /** What its circuit looks like now; nothing while it is not up. */
-  look(): CircuitBreaker.Inspection | undefined {
+  /** What its circuit (of a key) looks like now; nothing while it is not up. */
+  look(key?: Key): CircuitBreaker.Inspection | undefined {
     const services = this.run?.services
     if (services === undefined) return undefined
-    return Effect.runSyncWith(services)(CircuitBreaker.inspect(this.world.circuit))
+    return Effect.runSyncWith(services)(CircuitBreaker.inspect(this.world.circuit, keyed(key)))
+  }
+
+  private protect(key: Key): Protect {
+    const known = this.protects.get(key)
+    if (known !== undefined) return known
+    const made: Protect = CircuitBreaker.protect(this.world.circuit, keyed(key))
+    this.protects.set(key, made)
+    return made
   }
 
   // ---- Calls --------------------------------------------------------------------------------------------------------
 
   /** The call itself, which begins when it is admitted. */
-  private request(run: Run, services: Services, call: number): Effect.Effect<void, string> {
+  private request(run: Run, services: Services, call: number, key: Key): Effect.Effect<void, string> {
     return Effect.suspend(() => {
       const { history, timeline } = this.world
-      const kind = this.admitted(run, services, call)
-      const { latency, ok } = this.arrive()
+      const kind = this.admitted(run, services, call, key)
+      const { latency, ok } = this.arrive(key)
       const outcome = ok ? "Success" : "Failure"
+      let ended = false
       const settled = (outcome: "Success" | "Failure" | "Interrupted"): void => {
+        if (ended) return
+        ended = true
         this.world.dependency.running--
-        if (history.detail === "all") history.add({ _tag: "Settled", ...this.at(run), call, kind, outcome })
+        if (history.detail === "all") history.add({ _tag: "Settled", ...this.at(run), call, key, kind, outcome })
       }
       if (latency <= 0) {
         settled(outcome)
@@ -203,8 +239,10 @@ export class Process {
             this.world.dependency.running--
             return
           }
-          settled(outcome)
-          resume(ok ? Effect.void : failed)
+          run.onArrival(() => {
+            settled(outcome)
+            resume(ok ? Effect.void : failed)
+          })
         })
         return Effect.andThen(
           Effect.sync(() => timeline.cancel(planned)),
@@ -214,50 +252,51 @@ export class Process {
     })
   }
 
-  private arrive() {
+  private arrive(key: Key) {
     const { dependency, timeline } = this.world
     dependency.running++
-    return dependency.answer(timeline.now, this.index)
+    return dependency.answer(timeline.now, this.index, key)
   }
 
   /** The kind is read from the state that holds just after it was admitted. */
-  private admitted(run: Run, services: Services, call: number): Kind {
+  private admitted(run: Run, services: Services, call: number, key: Key): Kind {
     const { circuit, history } = this.world
     if (history.detail !== "all") return "normal"
-    const state = Effect.runSyncWith(services)(CircuitBreaker.state(circuit))
+    const state = Effect.runSyncWith(services)(CircuitBreaker.state(circuit, keyed(key)))
     const kind = state === "HalfOpen" ? "probe" : state === "Closed" ? "normal" : "pass"
-    history.add({ _tag: "Admitted", ...this.at(run), call, kind })
+    history.add({ _tag: "Admitted", ...this.at(run), call, key, kind })
     return kind
   }
 
-  private callInTwoSteps(run: Run, services: Services, call: number, answerDelay = 0): void {
+  private callInTwoSteps(run: Run, services: Services, call: number, key: Key, answerDelay = 0): void {
     const { circuit, history, timeline } = this.world
     const fork = Effect.runForkWith(services)
-    fork(CircuitBreaker.admit(circuit)).addObserver((exit) => {
+    fork(CircuitBreaker.admit(circuit, keyed(key))).addObserver((exit) => {
       if (Exit.isFailure(exit)) {
         this.rejected(run, call, exit)
         return
       }
-      const kind = this.admitted(run, services, call)
-      const { latency, ok } = this.arrive()
+      const kind = this.admitted(run, services, call, key)
+      const { latency, ok } = this.arrive(key)
       const outcome = ok ? "Success" : "Failure"
       if (latency === Infinity) return
       timeline.after(latency, () => {
         this.world.dependency.running--
-        if (!run.alive) return
-        if (history.detail === "all") history.add({ _tag: "Settled", ...this.at(run), call, kind, outcome })
-        timeline.after(answerDelay, () =>
-          fork(CircuitBreaker.settle(exit.value, ok ? Outcome.success : Outcome.failure()))
-        )
+        run.onArrival(() => {
+          if (history.detail === "all") history.add({ _tag: "Settled", ...this.at(run), call, key, kind, outcome })
+          timeline.after(answerDelay, () =>
+            fork(CircuitBreaker.settle(exit.value, ok ? Outcome.success : Outcome.failure()))
+          )
+        })
       })
     })
   }
 
-  private callExactly(run: Run, services: Services, call: number): void {
+  private callExactly(run: Run, services: Services, call: number, key: Key): void {
     const { timeline } = this.world
     const { delay } = this.network.conditions
     const trip = () => delay(this.chance) + delay(this.chance)
-    timeline.after(trip(), () => this.callInTwoSteps(run, services, call, trip()))
+    timeline.after(trip(), () => this.callInTwoSteps(run, services, call, key, trip()))
   }
 
   private observe(
@@ -290,3 +329,5 @@ export class Process {
 }
 
 const failed = Effect.fail("down")
+
+const keyed = (key: Key): CircuitBreaker.Target | undefined => (key === undefined ? undefined : { key })

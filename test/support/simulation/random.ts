@@ -34,6 +34,12 @@ export class Chance {
     return choices[this.below(choices.length)] ?? choices[0]
   }
 
+  /** The same values in another order. */
+  shuffle<A>(values: ReadonlyArray<A>): ReadonlyArray<A> {
+    const keyed = values.map((value) => ({ value, key: this.next() }))
+    return keyed.sort((a, b) => a.key - b.key).map(({ value }) => value)
+  }
+
   /** Another source, which what is drawn from this one later does not change. */
   fork(): Chance {
     return new Chance(Math.floor(this.next() * 2 ** 32))

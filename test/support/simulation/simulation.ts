@@ -22,7 +22,7 @@ import { type Conditions, healthy, Network } from "./network.ts"
 import { Process, type Protection, type World } from "./process.ts"
 import { always, Chance, exponential } from "./random.ts"
 import { type Record, type StoreOptions, StoreServer } from "./store.ts"
-import { scheduler, Timeline, VirtualClock } from "./timeline.ts"
+import { Life, scheduler, Timeline, VirtualClock } from "./timeline.ts"
 
 export interface Options extends StoreOptions {
   readonly processes: number
@@ -122,21 +122,33 @@ export class Simulation {
     for (const process of this.processes) process.start()
   }
 
-  /** Calls at random times, so many a second in each of these processes, whenever they are up. */
-  traffic(processes: ReadonlyArray<number>, perSecond: number, until = Infinity): void {
+  /** Calls at random times, so many a second in each of these processes, whenever they are up: each of one of the keys. */
+  traffic(processes: ReadonlyArray<number>, perSecond: number, keys: ReadonlyArray<string> = []): void {
     const wait = exponential(1000 / perSecond)
     for (const index of processes) {
       const process = this.process(index)
       const chance = this.chance.fork()
-      const next = () => {
-        const time = this.now + wait(chance)
-        if (time >= until) return
-        this.at(time, () => {
-          process.call()
+      const next = () =>
+        this.at(this.now + wait(chance), () => {
+          process.call(keys.length === 0 ? undefined : keys[chance.below(keys.length)])
           next()
         })
-      }
       next()
+    }
+  }
+
+  /** Each of these processes calls every key once in so many milliseconds, whenever it is up: in a random order of its own. */
+  rounds(processes: ReadonlyArray<number>, keys: ReadonlyArray<string>, millis: number): void {
+    const wait = millis / keys.length
+    for (const index of processes) {
+      const process = this.process(index)
+      const order = this.chance.fork().shuffle(keys)
+      const next = (turn: number) =>
+        this.at(this.now + wait, () => {
+          process.call(order[turn % order.length])
+          next(turn + 1)
+        })
+      next(0)
     }
   }
 
@@ -176,7 +188,7 @@ const exactStore = (
   common: Context.Context<never>,
   chance: Chance
 ): Context.Context<BreakerStore.BreakerStore> => {
-  const life = { alive: true }
+  const life = new Life()
   const base = common.pipe(
     Context.add(Clock.Clock, new VirtualClock(timeline, life, 0)),
     Context.add(Scheduler.Scheduler, scheduler(timeline, life)),

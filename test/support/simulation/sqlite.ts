@@ -61,6 +61,7 @@ export const sqlStore =
     return {
       // A look is one statement: another process's.
       store: { ...store, load: reader.load },
+      keepsTime: true,
       // Somebody empties the tables, or takes them away.
       wipe: Effect.suspend(() => {
         const word = chance.happens(0.5) ? "DELETE FROM" : "DROP TABLE"

@@ -3,9 +3,20 @@ import { Clock, Context, Effect, Exit, Logger, Scheduler } from "effect"
 import { Circuit, type SharedStore } from "effect-fuse"
 import { fromBody } from "../../../src/internal/codec.ts"
 import { type Backend, type Ground, type MakeBackend, memory } from "./backend.ts"
-import type { History, Operation, Request } from "./history.ts"
+import {
+  carryOut,
+  counters,
+  itemsOf,
+  operations,
+  type Request,
+  recordOf,
+  recordsIn,
+  type Written,
+  written
+} from "./contract.ts"
+import type { History } from "./history.ts"
 import { always, type Distribution } from "./random.ts"
-import { scheduler, type Timeline, VirtualClock } from "./timeline.ts"
+import { Life, scheduler, type Timeline, VirtualClock } from "./timeline.ts"
 
 /** Who sent a command. */
 export interface From {
@@ -26,7 +37,18 @@ export interface StoreOptions {
   readonly store?: MakeBackend | undefined
   /** Makes another store of it: one that is wrong on purpose. */
   readonly mutate?: ((store: SharedStore.SharedStore) => SharedStore.SharedStore) | undefined
+  /**
+   * How long the store works at a command, during which it does nothing else; all others wait. Default {@link redis}. A backend
+   * that keeps its own time ignores it.
+   */
+  readonly service?: Service | undefined
 }
+
+/** Milliseconds that one command takes, by the number of its casts, swaps and loads, and of the listed records in its answer. */
+export type Service = (items: number, records: number) => number
+
+/** What was measured on a real Redis: 70 us an item, and about 2 us a record of a list. A heartbeat costs as much as an item. */
+export const redis: Service = (items, records) => 0.07 * Math.max(1, items) + 0.002 * records
 
 export class StoreServer {
   /** How long it takes to answer, beyond the network. */
@@ -36,7 +58,11 @@ export class StoreServer {
   /** Takes no commands. */
   refuses = false
   /** Commands that it carried out. */
-  readonly applied: { [operation in Operation]: number } = { cast: 0, swap: 0, load: 0, list: 0 }
+  readonly applied = counters()
+  /** Casts, swaps and loads that it carried out, alone or in batches. */
+  items = 0
+  /** Hears of each command that arrives, before it is carried out. */
+  onArrival: (request: Request, from: From) => void = () => {}
   private readonly timeline: Timeline
   private readonly history: History
   private readonly clock: VirtualClock
@@ -44,21 +70,30 @@ export class StoreServer {
   private readonly services: Context.Context<never>
   private readonly backend: Backend
   private readonly store: SharedStore.SharedStore
+  private readonly service: Service | undefined
   private commands = 0
+  private frozen = false
+  private serving = false
+  private readonly waiting = new Fifo<() => void>()
+  /** Announcements of the command that it works at. */
+  private unpublished: Array<SharedStore.Change> = []
 
-  constructor(timeline: Timeline, history: History, { mutate, seed, store = memory }: StoreOptions) {
+  constructor(timeline: Timeline, history: History, options: StoreOptions) {
+    const { mutate, seed, store = memory } = options
     this.timeline = timeline
     this.history = history
-    const life = { alive: true }
+    const life = new Life()
     this.clock = new VirtualClock(timeline, life, 0, -3_600_000)
     this.services = Context.make(Scheduler.Scheduler, scheduler(timeline, life)).pipe(
       Context.add(Clock.Clock, this.clock),
       Context.add(Logger.CurrentLoggers, new Set())
     )
     const publish = (change: SharedStore.Change): void => {
-      for (const subscriber of [...this.subscribers]) subscriber(change)
+      if (this.serving) this.unpublished.push(change)
+      else this.publish(change)
     }
     this.backend = store({ seed, timeline, clock: this.clock, publish, run: this.run })
+    this.service = this.backend.keepsTime === true ? undefined : (options.service ?? redis)
     this.store = mutate === undefined ? this.backend.store : mutate(this.backend.store)
   }
 
@@ -66,14 +101,34 @@ export class StoreServer {
   wipe(): void {
     this.run(this.backend.wipe, (exit) => {
       if (Exit.isFailure(exit)) throw new Error("the store cannot be wiped", { cause: exit.cause })
-      this.history.add({ _tag: "Wiped", at: this.timeline.now, process: -1, life: -1 })
+      this.note("Wiped")
     })
+  }
+
+  /** Its latest writes are lost: a copy that lags behind takes its place. */
+  failover(): void {
+    if (this.backend.failover === undefined) throw new Error("this store has no copy to fail over to")
+    this.backend.failover()
+    this.note("FailedOver")
+  }
+
+  /** From now on it carries nothing out. Commands that arrive wait. */
+  freeze(): void {
+    this.frozen = true
+    this.note("Frozen")
+  }
+
+  /** It carries out what arrived meanwhile. */
+  thaw(): void {
+    this.frozen = false
+    this.note("Thawed")
+    this.serve()
   }
 
   /** Its clock jumps by so many milliseconds, forward or backward. */
   jump(millis: number): void {
     this.clock.wallOffset += millis
-    this.history.add({ _tag: "Jumped", at: this.timeline.now, process: -1, life: -1 })
+    this.note("Jumped")
   }
 
   close(): void {
@@ -83,7 +138,7 @@ export class StoreServer {
   /** The record of a circuit, as it is now; `undefined` where there is none. */
   record(circuit: string): Record | undefined {
     let stored: SharedStore.Stored | undefined
-    this.run(this.store.load(circuit), (exit) => {
+    this.run(recordOf(this.store, circuit), (exit) => {
       if (Exit.isSuccess(exit)) stored = exit.value
     })
     if (stored === undefined) return undefined
@@ -93,8 +148,7 @@ export class StoreServer {
 
   /** Commands that it carried out, all together. */
   get total(): number {
-    const { cast, list, load, swap } = this.applied
-    return cast + list + load + swap
+    return operations.reduce((sum, operation) => sum + this.applied[operation], 0)
   }
 
   subscribe(subscriber: (change: SharedStore.Change) => void): () => void {
@@ -112,7 +166,7 @@ export class StoreServer {
     this.history.add({ _tag: "Answered", at: this.timeline.now, ...from, command })
   }
 
-  /** Carries a command out: `then` hears what came of it, at once or later. */
+  /** Takes a command. `then` hears the result once the store is done with it. */
   apply(
     request: Request,
     command: number,
@@ -120,14 +174,51 @@ export class StoreServer {
     again: boolean,
     then: (exit: Exit.Exit<unknown, SharedStore.StoreError>) => void
   ): void {
-    this.applied[request.operation]++
-    this.run(this.carryOut(request, from), (exit) => {
-      if (Exit.isSuccess(exit)) {
-        const answer = exit.value
-        this.history.add({ _tag: "Applied", at: this.timeline.now, ...from, command, request, answer, again })
-      }
-      then(exit)
+    this.onArrival(request, from)
+    this.waiting.push(() => {
+      const { service } = this
+      this.applied[request.operation]++
+      this.items += itemsOf(request)
+      this.serving = service !== undefined
+      this.run(carryOut(this.store, request), (exit) => {
+        let records = 0
+        if (Exit.isSuccess(exit)) {
+          const answer = exit.value
+          records = recordsIn(request, answer)
+          for (const one of written(request, answer)) this.swapped(one, from)
+          this.history.add({ _tag: "Applied", at: this.timeline.now, ...from, command, request, answer, again })
+        }
+        if (service === undefined) then(exit)
+        else this.timeline.after(service(itemsOf(request), records), () => this.served(() => then(exit)))
+      })
     })
+    this.serve()
+  }
+
+  /** Carries out what waits, one after the other. */
+  private serve(): void {
+    while (!this.frozen && !this.serving) {
+      const next = this.waiting.shift()
+      if (next === undefined) return
+      next()
+    }
+  }
+
+  private served(answer: () => void): void {
+    const { unpublished } = this
+    this.unpublished = []
+    this.serving = false
+    for (const change of unpublished) this.publish(change)
+    answer()
+    this.serve()
+  }
+
+  private publish(change: SharedStore.Change): void {
+    for (const subscriber of [...this.subscribers]) subscriber(change)
+  }
+
+  private note(_tag: "Wiped" | "Jumped" | "FailedOver" | "Frozen" | "Thawed"): void {
+    this.history.add({ _tag, at: this.timeline.now, process: -1, life: -1 })
   }
 
   private readonly run: Ground["run"] = (effect, then) => {
@@ -136,26 +227,7 @@ export class StoreServer {
     this.timeline.drain()
   }
 
-  private carryOut(request: Request, from: From): Effect.Effect<unknown, SharedStore.StoreError> {
-    const { store } = this
-    switch (request.operation) {
-      case "cast":
-        return store.cast(request.cast)
-      case "swap": {
-        const { swap } = request
-        return Effect.map(store.swap(swap), (answer) => {
-          if (answer.swapped && answer.record !== undefined) this.swapped(swap, answer.record.era, from)
-          return answer
-        })
-      }
-      case "load":
-        return store.load(request.circuit)
-      default:
-        return store.list(request.voice, request.ttl)
-    }
-  }
-
-  private swapped({ body, circuit, expectedEra }: SharedStore.Swap, era: number, from: From): void {
+  private swapped({ before, body, circuit, era }: Written, from: From): void {
     const read = fromBody(body, this.timeline.now)
     if (read === undefined) throw new Error(`the simulation cannot read the record ${body}`)
     this.history.add({
@@ -163,10 +235,31 @@ export class StoreServer {
       at: this.timeline.now,
       ...from,
       circuit,
-      before: expectedEra,
+      before,
       era,
       state: read.circuit,
       about: read.about
     })
+  }
+}
+
+/** First in, first out. */
+class Fifo<A> {
+  private items: Array<A> = []
+  private first = 0
+
+  push(item: A): void {
+    this.items.push(item)
+  }
+
+  shift(): A | undefined {
+    const item = this.items[this.first]
+    if (item === undefined) return undefined
+    this.first++
+    if (this.first > 1_000) {
+      this.items = this.items.slice(this.first)
+      this.first = 0
+    }
+    return item
   }
 }

@@ -109,9 +109,43 @@ export class Timeline {
 
 const isFirst = (a: Planned, b: Planned): boolean => a.time < b.time || (a.time === b.time && a.order < b.order)
 
-/** Somebody who lives in virtual time and may cease to: then nothing that he had planned happens any more. */
-export interface Life {
-  alive: boolean
+/**
+ * One life of a process or of a store. What it had planned does not happen once it is over. While its event loop stands still,
+ * everything waits: afterwards all timers that are due fire first, then everything that arrived meanwhile.
+ */
+export class Life {
+  alive = true
+  private stalls = 0
+  private timers: Array<() => void> = []
+  private arrivals: Array<() => void> = []
+
+  get isStalled(): boolean {
+    return this.stalls > 0
+  }
+
+  /** Runs what a timer started, as soon as the event loop goes on. */
+  onTimer(task: () => void): void {
+    if (this.stalls > 0) this.timers.push(task)
+    else if (this.alive) task()
+  }
+
+  /** Runs what a message started, as soon as the event loop goes on. */
+  onArrival(task: () => void): void {
+    if (this.stalls > 0) this.arrivals.push(task)
+    else if (this.alive) task()
+  }
+
+  /** Its event loop stands still for so many milliseconds. */
+  stall(timeline: Timeline, millis: number): void {
+    this.stalls++
+    timeline.after(millis, () => {
+      if (--this.stalls > 0) return
+      const waiting = [...this.timers, ...this.arrivals]
+      this.timers = []
+      this.arrivals = []
+      for (const task of waiting) this.onArrival(task)
+    })
+  }
 }
 
 /** Milliseconds: what the timeline can tell apart. */
@@ -164,7 +198,7 @@ export class VirtualClock implements Clock.Clock {
     return Effect.callback((resume) => {
       // Time always goes on a little while somebody sleeps, as it does for real.
       const planned = this.timeline.after(Math.max(millis, shortest), () => {
-        if (this.life.alive) resume(Effect.void)
+        this.life.onTimer(() => resume(Effect.void))
       })
       return Effect.sync(() => this.timeline.cancel(planned))
     })
@@ -174,10 +208,7 @@ export class VirtualClock implements Clock.Clock {
 /** Fibers go on within the event that they wait for: nothing is left to the event loop of Node. */
 export const scheduler = (timeline: Timeline, life: Life): Scheduler.Scheduler => {
   const dispatcher: Scheduler.SchedulerDispatcher = {
-    scheduleTask: (task) =>
-      timeline.soon(() => {
-        if (life.alive) task()
-      }),
+    scheduleTask: (task) => timeline.soon(() => life.onArrival(task)),
     flush: () => timeline.drain()
   }
   return {
