@@ -2,9 +2,7 @@ import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-
-/** The path of `promtool`, which is part of Prometheus. */
-const promtool = async (): Promise<string> => "promtool"
+import { promtool } from "./servers.ts"
 
 /** One series, and its value at each scrape; `undefined` where a scrape did not contain it. */
 export type Scraped = ReadonlyMap<string, ReadonlyArray<number | undefined>>
