@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { decodeOrThrow, describeProblems, type Problem } from "./internal/fields.ts"
+import { foreignText } from "./internal/foreign.ts"
 import { type Environment, environment } from "./internal/policy/environment.ts"
 import { defaults, type Input, type Policy } from "./internal/policy/policy.ts"
 import { decodePolicy, interval } from "./internal/policy/schema.ts"
@@ -198,12 +199,12 @@ export const layerReloading = <E, R, Output>(
       }
       // The same trouble again is no news.
       const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-        const trouble = Cause.pretty(cause)
+        const failed = Cause.squash(cause)
+        const trouble = failed instanceof PolicyError ? failed.message : foreignText(cause)
         if (trouble === reported) return Effect.void
         reported = trouble
         return Effect.logError(
-          "Circuit breaker policies could not be reloaded, the last good ones stay in force",
-          cause
+          `Circuit breaker policies could not be reloaded, the last good ones stay in force: ${trouble}`
         )
       }
       const reload = Effect.catchCause(Effect.flatMap(next, adopt), report)

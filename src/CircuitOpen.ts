@@ -47,13 +47,18 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
 /**
  * The call was rejected by a circuit, to protect what it calls.
  *
+ * All fields but `dependency` are about one circuit, the one that rejected the call:
+ *
  * - `circuit` and `key`: which one. (Not `name`, which every `Error` has already.)
- * - `retryAfter`: how long until a call may succeed, infinite while isolated without expiry. Encoded as milliseconds, or
- *   `null` when infinite.
+ * - `retryAfter`: how long until a call could pass: the longest wait of this circuit and of every circuit that it depends on.
+ *   Infinite while one of them is isolated without expiry. Encoded as milliseconds, or `null` when infinite.
  * - `openings`: how often in a row the circuit has opened.
  * - `downSince`: when the outage began, that is its first opening, by the wall clock in milliseconds since 1970. Absent where the
  *   circuit is not in an outage.
  * - `detail`: why it opened, in words: `5 failures in a row (limit 5)`.
+ * - `dependency`: the circuit that is the reason, if it is one that this circuit depends on.
+ * - `cause`: the last error of the call itself, if `Resilience.retry` or `standard` gave up because the circuit opened. It is
+ *   the error as it was thrown, and it is not encoded.
  *
  * Circuits make it without a stack trace, with {@link make}: a rejection stays cheap while everything is rejected. It is a
  * Schema: encode it to send it elsewhere.
@@ -89,7 +94,8 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
 
   override get message(): string {
     const key = this.key === undefined ? "" : ` [${JSON.stringify(this.key)}]`
-    const detail = this.detail === undefined ? "" : ` (${this.detail})`
+    // In the sentence about a dependency the detail of this circuit would be taken for that of the other.
+    const detail = this.detail === undefined || this.reason === "Dependency" ? "" : ` (${this.detail})`
     const until = Duration.isFinite(this.retryAfter) ? `, retry after ${Duration.format(this.retryAfter)}` : ""
     return printable(`Circuit ${JSON.stringify(this.circuit)}${key} ${says(this)}${detail}${until}`)
   }
@@ -129,6 +135,7 @@ export interface Fields {
   readonly downSince?: number | undefined
   readonly dependency?: string | undefined
   readonly detail?: string | undefined
+  readonly cause?: unknown
 }
 
 /**
@@ -150,6 +157,10 @@ export const make = (fields: Fields): CircuitOpen => {
   if (fields.downSince !== undefined) error.downSince = fields.downSince
   if (fields.dependency !== undefined) error.dependency = fields.dependency
   if (fields.detail !== undefined) error.detail = fields.detail
+  // As errors have it: whoever makes JSON of this does not make JSON of that.
+  if (fields.cause !== undefined) {
+    Object.defineProperty(error, "cause", { value: fields.cause, configurable: true, writable: true })
+  }
   return error
 }
 

@@ -25,6 +25,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import { foreignText } from "./internal/foreign.ts"
 
 /**
  * A store could not do what it was asked. Callers never see it: the engine goes on with what it knows.
@@ -37,8 +38,7 @@ export class StoreError extends Data.TaggedError("StoreError")<{
   readonly cause: unknown
 }> {
   override get message(): string {
-    const { cause } = this
-    return `The store failed to ${this.operation}: ${cause instanceof Error ? cause.message : String(cause)}`
+    return `The store failed to ${this.operation}: ${foreignText(this.cause)}`
   }
 }
 

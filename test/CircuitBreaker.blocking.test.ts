@@ -22,10 +22,7 @@ const onDb = { breakers: { api: { ...quick, dependsOn: ["db"] }, db: quick } }
 scenario("who looks at a circuit sees what blocks it, and for how long", onDb, function* () {
   yield* fail({ name: "db" })
   const error = yield* reject()
-  assert.strictEqual(
-    error.message,
-    'Circuit "api" depends on "db", which lets no calls through (1 failure in a row (limit 1)), retry after 10s'
-  )
+  assert.strictEqual(error.message, 'Circuit "api" depends on "db", which lets no calls through, retry after 10s')
   const { blockedBy, retryAfter, state } = yield* inspect()
   assert.deepStrictEqual([state, blockedBy, Duration.toSeconds(retryAfter)], ["Closed", "db", 10])
 })
@@ -131,7 +128,7 @@ scenario(
 scenario("an error is named, and never shown whole", quick, function* () {
   const error = { _tag: "Down", status: 503, body: "x".repeat(10_000), password: "secret", toJSON: () => assert.fail() }
   yield* Effect.exit(call(Effect.fail(error)))
-  assert.strictEqual((yield* inspect()).lastFailures[0]?.error, "Down 503")
+  assert.strictEqual((yield* inspect()).lastFailures[0]?.error, "Down (503)")
   yield* CircuitBreaker.reset("api")
   yield* Effect.exit(call(Effect.fail({ password: "secret" })))
   assert.strictEqual((yield* inspect()).lastFailures[1]?.error, "an object")

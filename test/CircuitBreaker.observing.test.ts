@@ -125,7 +125,7 @@ describe("log lines", () => {
     assert.deepStrictEqual(
       lines.map(({ level, message }) => `${level} ${message}`),
       [
-        'Warn Circuit "api" opened: 1 failure in a row (limit 1)',
+        'Warn Circuit "api" opened: 1 failure in a row (limit 1); last failure: boom',
         'Debug Circuit "api" is probing',
         'Warn Circuit "api" opened: boom',
         'Debug Circuit "api" is probing',
@@ -259,7 +259,7 @@ describe("inspect and list", () => {
         [new TypeError("wrong"), "TypeError: wrong"],
         [new TypeError(""), "TypeError"],
         [{ code: 503 }, "503"],
-        ["x".repeat(1_000), "x".repeat(300)],
+        ["x".repeat(1_000), `${"x".repeat(297)}...`],
         [undefined, "undefined"]
       ]
       for (const [error] of errors) yield* Effect.exit(call(Effect.fail(error)))
@@ -301,7 +301,7 @@ describe("observe", () => {
     yield* capture(lines, fail())
     assert.strictEqual(
       lines[0]?.message,
-      'Circuit "api" opened (observing: nothing is rejected): 1 failure in a row (limit 1)'
+      'Circuit "api" opened (observing: nothing is rejected): 1 failure in a row (limit 1); last failure: boom'
     )
     yield* times(3, pass())
     const { mode, state, totals } = yield* inspect()

@@ -61,7 +61,7 @@ describe("the message", () => {
     [{ key: "" }, 'Circuit "api" [""] is open, retry after 3s'],
     [{ detail: "5 in a row" }, 'Circuit "api" is open (5 in a row), retry after 3s'],
     [
-      { reason: "Dependency", dependency: "db" },
+      { reason: "Dependency", dependency: "db", detail: "not of db" },
       'Circuit "api" depends on "db", which lets no calls through, retry after 3s'
     ],
     [{ state: "Isolated", reason: "Isolated", retryAfter: Duration.infinity }, 'Circuit "api" is isolated'],
@@ -86,8 +86,9 @@ describe("the message", () => {
     "keeps what comes from outside on one line, without colours: %j",
     (char) => {
       const outside = `a${char}b"`
-      const error = make({ circuit: outside, key: outside, reason: "Dependency", dependency: outside, detail: outside })
+      const error = make({ circuit: outside, key: outside, detail: outside })
       assert.notMatch(error.message, /[\p{Cc}\u2028\u2029]/u)
+      assert.notMatch(make({ reason: "Dependency", dependency: outside }).message, /[\p{Cc}\u2028\u2029]/u)
       assert.notMatch(build({ ...plain, detail: outside, key: outside }).message, /[\p{Cc}\u2028\u2029]/u)
       // What it replaces it still shows: a before it and b behind it.
       assert.match(error.message, / \(a.+b"\), retry after 3s$/)

@@ -15,7 +15,17 @@ const src = join(root, "src")
 const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string>]> = [
   [
     "pure",
-    ["internal/printable", "internal/millis", "Outcome", "Window", "Trip", "Circuit", "Fleet", "internal/evidence"]
+    [
+      "internal/printable",
+      "internal/foreign",
+      "internal/millis",
+      "Outcome",
+      "Window",
+      "Trip",
+      "Circuit",
+      "Fleet",
+      "internal/evidence"
+    ]
   ],
   [
     "shapes",

@@ -45,6 +45,7 @@ import type { PolicyError } from "../BreakerPolicy.ts"
 import { BreakerStore } from "../BreakerStore.ts"
 import { quietly } from "../internal/engine/logEvent.ts"
 import { anyMillis, count, decodeOrThrow, field, flag, positiveMillis, text } from "../internal/fields.ts"
+import { foreignText } from "../internal/foreign.ts"
 import { show } from "../internal/printable.ts"
 import { AuditTrail, Inside, readyMillis, use } from "../internal/sql/auditService.ts"
 import { type Database, database } from "../internal/sql/database.ts"
@@ -190,7 +191,9 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
             if (said) return Effect.void
             said = true
             return quietly(
-              Effect.logWarning("The tables of the audit trail are not there yet; it is kept until they are", cause)
+              Effect.logWarning(
+                `The tables of the audit trail are not there yet; it is kept until they are: ${foreignText(cause)}`
+              )
             )
           })
         ),
@@ -457,7 +460,9 @@ export const layerPrune = (
   const { every = "1 hour", ...rest } = options ?? {}
   const { every: millis } = decodeOrThrow("AuditTrail.layerPrune", { every: positiveMillis }, { every })
   const once = prune(rest as PruneOptions).pipe(
-    Effect.catchCause((cause) => quietly(Effect.logWarning("The audit trail could not be pruned", cause)))
+    Effect.catchCause((cause) =>
+      quietly(Effect.logWarning(`The audit trail could not be pruned: ${foreignText(cause)}`))
+    )
   )
   return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(millis)))))
 }

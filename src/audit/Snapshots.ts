@@ -30,6 +30,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../BreakerStore.ts"
 import { quietly } from "../internal/engine/logEvent.ts"
 import { count, decodeOrThrow, positiveMillis, text } from "../internal/fields.ts"
+import { foreignText } from "../internal/foreign.ts"
 import { show } from "../internal/printable.ts"
 import { type AuditTrail, use } from "../internal/sql/auditService.ts"
 import * as internal from "../internal/sql/snapshots.ts"
@@ -82,7 +83,7 @@ export const layer = (
       Effect.suspend(() => {
         if (reported) return Effect.void
         reported = true
-        return quietly(Effect.logWarning("A snapshot of the circuits could not be written", cause))
+        return quietly(Effect.logWarning(`A snapshot of the circuits could not be written: ${foreignText(cause)}`))
       })
   })
   return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(every)))))

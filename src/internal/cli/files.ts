@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { text } from "node:stream/consumers"
 import * as Effect from "effect/Effect"
+import { foreignMessage } from "../foreign.ts"
 import { printable } from "../printable.ts"
 import { Failure } from "./words.ts"
 
@@ -14,7 +15,7 @@ export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Ef
     catch: (error) =>
       new Failure({
         code: 1,
-        message: `${fileLabel(file)}: ${printable(error instanceof Error ? error.message : String(error))}`
+        message: `${fileLabel(file)}: ${foreignMessage(error)}`
       })
   })
 

@@ -14,6 +14,7 @@ import type { PolicyError } from "../../BreakerPolicy.ts"
 import * as RedisStore from "../../RedisStore.ts"
 import { type SharedStore, StoreError } from "../../SharedStore.ts"
 import { closeSoon } from "../connecting.ts"
+import { foreignMessage } from "../foreign.ts"
 import { connect, load } from "../redis/client.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
@@ -149,23 +150,12 @@ export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined,
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
-/** The messages of an error and its causes, without duplicates. */
-const sayings = (error: unknown): ReadonlyArray<string> => {
-  const said: Array<string> = []
-  for (let one = error, depth = 0; one !== undefined && one !== null && depth < 5; depth++) {
-    const { cause, code, errors, message, reason } = one as Record<string, unknown>
-    const text = typeof one === "string" ? one : typeof message === "string" && message !== "" ? message : code
-    if (typeof text === "string" && !said.some((other) => other.includes(text))) said.push(text)
-    one = cause ?? (reason === error ? undefined : reason) ?? (Array.isArray(errors) ? errors[0] : undefined)
-  }
-  return said
-}
-
-/** The message of an error, without the URL and its passwords. */
-const hidden = (error: unknown, { label, text, url }: Given): string => {
+/** The text of an error, without the password of the URL, even where the password stands alone. */
+const hidden = (error: unknown, { url }: Given): string => {
   const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
-  const said = [text, url.href].reduce((said, whole) => said.replaceAll(whole, label), sayings(error).join(": "))
-  return passwords.filter((one) => one !== "").reduce((said, secret) => said.replaceAll(secret, "***"), said)
+  return passwords
+    .filter((one) => one !== "")
+    .reduce((said, secret) => said.replaceAll(secret, "***"), foreignMessage(error))
 }
 
 /** Whether a server denies a right to the user. */
@@ -230,8 +220,7 @@ const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, 
 const fileOf = ({ from, url }: Given): Effect.Effect<string, Failure> =>
   Effect.try({
     try: () => (url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)),
-    catch: (error) =>
-      new Failure({ code: 1, message: `${from}: ${error instanceof Error ? error.message : String(error)}` })
+    catch: (error) => new Failure({ code: 1, message: `${from}: ${foreignMessage(error)}` })
   })
 
 const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {

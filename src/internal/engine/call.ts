@@ -7,6 +7,7 @@ import * as Circuit from "../../Circuit.ts"
 import type * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
 import * as Trip from "../../Trip.ts"
+import { foreignText } from "../foreign.ts"
 import { printable, show } from "../printable.ts"
 import { blocking, dependencies } from "./dependencies.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
@@ -173,7 +174,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     }
     circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
-    return this.rejected(rejection(circuit, now, reason, blocker))
+    return this.rejected(rejection(this.registry, circuit, now, reason, blocker))
   }
 
   private rejected(open: CircuitOpen.CircuitOpen): Effect.Effect<never, CircuitOpen.CircuitOpen> {
@@ -261,7 +262,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
     const { circuit, registry } = this
     return Effect.flatMap(this.timedOut, () =>
-      this.rejected(rejection(circuit, registry.runtime.time.now(), "ProbeTimedOut"))
+      this.rejected(rejection(registry, circuit, registry.runtime.time.now(), "ProbeTimedOut"))
     )
   }
 
@@ -344,7 +345,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
     if (!circuit.reportsFirst("classify")) return settled
     const message = `A classifier of the circuit "${printable(circuit.group.name)}" failed; exits are read as by default`
-    return Effect.andThen(settled, quietly(Effect.logError(message, cause)))
+    return Effect.andThen(settled, quietly(Effect.logError(`${message}: ${foreignText(cause)}`)))
   }
 
   /** The same for a caller that says the outcome itself. */
@@ -416,8 +417,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
       if (!circuit.reportsFirst("trip")) return undefined
       return quietly(
         Effect.logError(
-          `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip`,
-          error
+          `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip: ${foreignText(error)}`
         )
       )
     }

@@ -1,6 +1,6 @@
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
-import { effective } from "./standing.ts"
+import { effective, waitOf } from "./standing.ts"
 
 /** The circuits that a name in `dependsOn` means: the one of the name, and the one of the same key. */
 const named = (registry: Registry, name: string, key: string | undefined): ReadonlyArray<LiveCircuit> =>
@@ -9,14 +9,15 @@ const named = (registry: Registry, name: string, key: string | undefined): Reado
   )
 
 /**
- * The first circuit on which `circuit` depends, however far, that lets no call through. One whose cooldown is over lets a
- * probe through, or nobody could ever close it. Each name is looked at once.
+ * Looks at the circuits on which `circuit` depends, however far, that let no call through, until one is `enough`. One whose
+ * cooldown is over lets a probe through, or nobody could ever close it. Each name is looked at once.
  */
-export const blocking = (
+const find = (
   registry: Registry,
   circuit: LiveCircuit,
   now: number,
-  seen: Set<string> = new Set([circuit.group.name])
+  enough: (blocker: LiveCircuit) => boolean,
+  seen: Set<string>
 ): LiveCircuit | undefined => {
   for (const name of circuit.policy.dependsOn) {
     if (seen.has(name)) continue
@@ -25,12 +26,34 @@ export const blocking = (
       if (other.policy.mode === "observe" || other.policy.enabled === false) continue
       const control = effective(other, now)
       if (control._tag === "Disabled") continue
-      if (control._tag === "Isolated" || (control._tag === "Open" && now < control.until)) return other
-      const deeper = blocking(registry, other, now, seen)
+      const rejects = control._tag === "Isolated" || (control._tag === "Open" && now < control.until)
+      if (rejects && enough(other)) return other
+      const deeper = find(registry, other, now, enough, seen)
       if (deeper !== undefined) return deeper
     }
   }
   return undefined
+}
+
+const first = () => true
+
+/** The first circuit on which `circuit` depends, however far, that lets no call through. */
+export const blocking = (registry: Registry, circuit: LiveCircuit, now: number): LiveCircuit | undefined =>
+  find(registry, circuit, now, first, new Set([circuit.group.name]))
+
+/**
+ * Milliseconds until a call of `circuit` could pass: the longest of what its own state, an override on its name and every
+ * circuit that {@link blocking} may find ask for. Rejections, `inspect`, pools, retries and waiting callers all use it.
+ */
+export const longestWait = (registry: Registry, circuit: LiveCircuit, now: number): number => {
+  let longest = waitOf(circuit, now)
+  if (circuit.policy.dependsOn.length === 0 || effective(circuit, now)._tag === "Disabled") return longest
+  const look = (blocker: LiveCircuit) => {
+    longest = Math.max(longest, waitOf(blocker, now))
+    return false
+  }
+  find(registry, circuit, now, look, new Set([circuit.group.name]))
+  return longest
 }
 
 /** The circuits that {@link blocking} may look at. */

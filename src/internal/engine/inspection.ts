@@ -2,10 +2,10 @@ import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import type * as Window from "../../Window.ts"
 import type { BudgetView } from "./budget.ts"
-import { blocking } from "./dependencies.ts"
+import { blocking, longestWait } from "./dependencies.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
-import { effective, scopeOf, waitOf } from "./standing.ts"
+import { effective, scopeOf } from "./standing.ts"
 
 /** What a window of a circuit's trip holds now. */
 export interface WindowView extends Window.Counts {
@@ -117,7 +117,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     cause: causeOf(control),
     since: circuit.movedAt,
     outage: outageOf(own),
-    retryAfter: Duration.millis(Math.max(waitOf(circuit, now), blocker === undefined ? 0 : waitOf(blocker, now))),
+    retryAfter: Duration.millis(longestWait(registry, circuit, now)),
     openings: Circuit.openings(own, now),
     streak: circuit.seen().streakAt(now),
     inFlight: circuit.inFlight,

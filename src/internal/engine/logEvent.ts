@@ -26,6 +26,8 @@ export interface Told {
   readonly own: string | undefined
   /** Whether it is what this process found when it started. */
   readonly found: boolean
+  /** What failed last, for a circuit that has tripped because calls failed. */
+  readonly last?: string | undefined
 }
 
 /** It was Open before: others agree, or somebody gave it another end. */
@@ -33,14 +35,15 @@ const staysOpen = ({ from, to }: Transition): boolean => from === "Open" && to =
 
 const levelOf = (event: Transition, { found }: Told) => (found || staysOpen(event) ? "Info" : levels[event.to])
 
-const sentence = (event: Transition, { found, own }: Told): string => {
+const sentence = (event: Transition, { found, last, own }: Told): string => {
   const stays = staysOpen(event)
   const all = event.scope === "fleet" && (found || stays || event.process !== own) ? " for all processes" : ""
   const verb = found ? `is ${event.to} already` : stays ? "stays open" : (deeds[event.why] ?? verbs[event.to])
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
+  const failed = last === undefined || found || stays ? "" : `; last failure: ${last}`
   const key = event.key === undefined ? "" : ` ["${printable(event.key)}"]`
-  return `Circuit "${printable(event.circuit)}"${key} ${verb}${all}${observing}${why}`
+  return `Circuit "${printable(event.circuit)}"${key} ${verb}${all}${observing}${why}${failed}`
 }
 
 /** One line for one event, with its fields as annotations. */

@@ -6,6 +6,7 @@ import * as Schedule from "effect/Schedule"
 import * as TxRef from "effect/TxRef"
 import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
+import { foreignText } from "../foreign.ts"
 import type { Policy } from "../policy/policy.ts"
 import { printable } from "../printable.ts"
 import { openFor } from "./cooldown.ts"
@@ -171,7 +172,7 @@ const follow = (
   }
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
-    return announce(runtime, event, about.found)
+    return announce(runtime, event, about.found, lastFailure(circuit, event))
   })
 }
 
@@ -187,11 +188,22 @@ const outageOf = (
   return after === undefined ? { outage, downForMillis: Math.max(0, Math.round(now - shown.since)) } : { outage }
 }
 
-export const announce = (runtime: Runtime, event: BreakerEvent, found = false): Effect.Effect<void> => {
+/** What failed last before a circuit tripped, for the log. Nothing if it tripped for another reason, such as slow calls. */
+const lastFailure = ({ lastFailures }: LiveCircuit, { counts, why }: Transition): string | undefined =>
+  why === "Tripped" && counts !== undefined && counts.failures + counts.streak > 0
+    ? lastFailures?.at(-1)?.error
+    : undefined
+
+export const announce = (
+  runtime: Runtime,
+  event: BreakerEvent,
+  found = false,
+  last?: string | undefined
+): Effect.Effect<void> => {
   for (const observe of runtime.observers) observe(event)
   return Effect.andThen(
     PubSub.publish(runtime.events, event),
-    logEvent(event, { found, own: runtime.sharing?.process })
+    logEvent(event, { found, last, own: runtime.sharing?.process })
   )
 }
 
@@ -235,7 +247,7 @@ export const nextCooldown = (
   const opening = Circuit.nextOpening(current, now)
   return Effect.catchCause(openFor(policy, opening, Math.max(0, hintUntil - now)), (cause) =>
     Effect.as(
-      quietly(Effect.logError("The cooldown schedule of a circuit failed; maxCooldown is used", cause)),
+      quietly(Effect.logError(`The cooldown schedule of a circuit failed; maxCooldown is used: ${foreignText(cause)}`)),
       policy.maxCooldownMillis
     )
   )
@@ -265,7 +277,11 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
     if (circuit.watching === watching) circuit.watching = undefined
   })
   const checks = Effect.catchCause(Effect.schedule(check, schedule), (cause) =>
-    quietly(Effect.logError("The schedule of a circuit's health check failed; it runs no more in this opening", cause))
+    quietly(
+      Effect.logError(
+        `The schedule of a circuit's health check failed; it runs no more in this opening: ${foreignText(cause)}`
+      )
+    )
   )
   const fiber = runtime.background(Effect.ensuring(checks, ended))
   const watching = { probe: wanted, stop: () => fiber.interruptUnsafe() }

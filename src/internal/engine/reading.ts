@@ -1,15 +1,13 @@
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
+import { foreignText } from "../foreign.ts"
 import { toMillis } from "../millis.ts"
-import { printable } from "../printable.ts"
 import { isRejection } from "../rejections.ts"
 
 /** What one exit says, or an effect that finds out. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
-
-const maxErrorLength = 300
 
 /** A defect or an error is a failure; an interruption, or that another policy rejected the call, says nothing of what it calls. */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
@@ -45,26 +43,9 @@ const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unkn
   failure.weight <= 1e6 &&
   (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined)
 
-/** What names an error. Never the whole of it: it may hold a body or a password, and be large. */
-const summary = (error: unknown): string => {
-  if (error instanceof Error) return error.message === "" ? error.name : `${error.name}: ${error.message}`
-  if (typeof error !== "object" || error === null) return String(error)
-  const words = ["_tag", "name", "code", "status", "message"].flatMap((field) => {
-    const value: unknown = Reflect.get(error, field)
-    return typeof value === "string" || typeof value === "number" ? [String(value).slice(0, maxErrorLength)] : []
-  })
-  return words.length === 0 ? "an object" : words.join(" ")
-}
-
-/** A failure in a few words, whatever it is. */
+/** A failure in a few words, whatever it is. What a classifier says may quote the dependency, too. */
 export const failureText = (detail: unknown, exit: Exit.Exit<unknown, unknown> | undefined): string => {
-  if (typeof detail === "string") return printable(detail.slice(0, maxErrorLength))
+  if (typeof detail === "string") return foreignText(detail)
   if (exit === undefined) return "reported as a failure"
-  if (exit._tag === "Success") return "classified as a failure"
-  const error = Cause.squash(exit.cause)
-  try {
-    return printable(summary(error).slice(0, maxErrorLength))
-  } catch {
-    return "an error that cannot be printed"
-  }
+  return exit._tag === "Success" ? "classified as a failure" : foreignText(exit.cause)
 }

@@ -1,32 +1,38 @@
 import * as Duration from "effect/Duration"
 import * as Circuit from "../../Circuit.ts"
 import * as CircuitOpen from "../../CircuitOpen.ts"
+import { longestWait } from "./dependencies.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { effective, scopeOf, waitOf } from "./standing.ts"
+import type { Registry } from "./registry.ts"
+import { effective, scopeOf } from "./standing.ts"
 
 /** Somebody else is asking for the place of a probe: it is not known yet whether it is given. */
 const askedAgainMillis = 50
 
-/** The error of a rejection; `blocker` is the circuit that rejects, where it is one that this one depends on. */
+/**
+ * The error of a rejection. Its fields are all those of `circuit`; if a circuit that this one depends on is the reason, that is
+ * `blocker`, and the error names it as `dependency`.
+ */
 export const rejection = (
+  registry: Registry,
   circuit: LiveCircuit,
   now: number,
   reason: CircuitOpen.Reason,
   blocker?: LiveCircuit
 ): CircuitOpen.CircuitOpen => {
   const holds = effective(circuit, now)
-  const wait = waitOf(blocker ?? circuit, now)
+  const wait = longestWait(registry, circuit, now)
   return CircuitOpen.make({
     circuit: circuit.group.name,
     key: circuit.key,
     state: holds._tag,
-    scope: scopeOf(blocker ?? circuit, now),
+    scope: scopeOf(circuit, now),
     reason,
     retryAfter: Duration.millis(reason === "ProbesBusy" && wait === 0 ? askedAgainMillis : wait),
     openings: Circuit.openings(circuit.control.value, now),
-    downSince: Circuit.outage((blocker ?? circuit).control.value)?.at,
+    downSince: Circuit.outage(circuit.control.value)?.at,
     dependency: blocker?.group.name,
-    detail: detailOf(blocker === undefined ? holds : effective(blocker, now))
+    detail: detailOf(holds)
   })
 }
 

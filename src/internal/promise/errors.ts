@@ -22,7 +22,8 @@ export abstract class BreakerError extends Error {
 
 /**
  * The call was not made: its circuit is open, or lets only some calls through. (With the reason `ProbeTimedOut` it had been
- * made, and took too long for a probe.)
+ * made, and took too long for a probe.) `cause` is the last error of the function itself, if `retry` gave up because the
+ * circuit opened.
  *
  * @category errors
  * @since 0.1.0
@@ -35,7 +36,7 @@ export class CircuitOpenError extends BreakerError {
   /** Whose state it is: this process's own, or that of all that share the store. */
   readonly scope: Scope
   readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
-  /** Milliseconds until a call may succeed; `Infinity` while it is isolated without an end. */
+  /** Milliseconds until a call could pass, the longest of all reasons; `Infinity` while it is isolated without an end. */
   readonly retryAfter: number
   /** How often in a row the circuit has opened. */
   readonly openings: number
@@ -45,7 +46,7 @@ export class CircuitOpenError extends BreakerError {
   readonly detail: string | undefined
 
   constructor(open: CircuitOpenFields) {
-    super(open.message)
+    super(open.message, open.cause === undefined ? undefined : { cause: open.cause })
     this.circuit = open.circuit
     this.key = open.key
     this.state = open.state
@@ -75,6 +76,7 @@ export interface CircuitOpenFields {
   readonly openings: number
   readonly dependency?: string | undefined
   readonly detail?: string | undefined
+  readonly cause?: unknown
 }
 
 /**
@@ -137,7 +139,7 @@ export class ConfigurationError extends BreakerError {
   readonly code = "INVALID_OPTIONS"
 }
 
-const ofCircuitOpen = (open: CircuitOpen): CircuitOpenError => {
+const ofCircuitOpen = (open: CircuitOpen, cause: unknown): CircuitOpenError => {
   const { circuit, dependency, detail, key, message, openings, reason, retryAfter, scope, state } = open
   const millis = Duration.toMillis(retryAfter)
   return withoutStack(
@@ -152,7 +154,8 @@ const ofCircuitOpen = (open: CircuitOpen): CircuitOpenError => {
         retryAfter: millis,
         openings,
         dependency,
-        detail
+        detail,
+        cause
       })
   )
 }
@@ -162,7 +165,7 @@ const ofBulkheadFull = ({ bulkhead, message }: BulkheadFull): BulkheadFullError 
 
 /** What somebody without Effect gets for an error: his own as it is. */
 export const toPlain = (error: unknown, circuit: string, timeoutMillis: number): unknown => {
-  if (isCircuitOpen(error)) return ofCircuitOpen(error)
+  if (isCircuitOpen(error)) return ofCircuitOpen(error, toPlain(error.cause, circuit, timeoutMillis))
   if (isBulkheadFull(error)) return ofBulkheadFull(error)
   return Cause.isTimeoutError(error) ? new TimeoutError(circuit, timeoutMillis) : error
 }

@@ -10,6 +10,7 @@ import { fromBody, fromCircuitId } from "../codec.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import type { Share } from "../engine/share.ts"
+import { foreignText } from "../foreign.ts"
 import type { Ballots } from "./ballots.ts"
 import type { Deeds } from "./deeds.ts"
 import type { Ground } from "./ground.ts"
@@ -58,7 +59,7 @@ export class Repair {
       synced = now
       // Whatever goes wrong in it must not end it.
       return Effect.catchCause(this.sync, (cause) =>
-        quietly(Effect.logError("Circuits could not be compared with those of other processes", cause))
+        quietly(Effect.logError(`Circuits could not be compared with those of other processes: ${foreignText(cause)}`))
       )
     })
     const later = Effect.suspend(() => Effect.sleep(tick * (0.9 + 0.2 * ground.random())))

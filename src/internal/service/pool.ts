@@ -1,10 +1,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { CircuitOpen } from "../../CircuitOpen.ts"
+import { longestWait } from "../engine/dependencies.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { admits, passes } from "../engine/passing.ts"
 import type { Registry } from "../engine/registry.ts"
-import { waitOf } from "../engine/standing.ts"
 import { guardOrElse, locate, registryOf, type Subject } from "./protect.ts"
 
 export type Choose = "roundRobin" | "inOrder" | "leastBusy"
@@ -37,7 +37,8 @@ const inOrder = (
   if (choose === "leastBusy") sound.sort((a, b) => load(a) - load(b))
   const others = places.filter((place) => !sound.includes(place) && passes(registry, at(place), now))
   if (sound.length + others.length > 0) return [...sound, ...others]
-  return [places.reduce((best, one) => (waitOf(at(one), now) < waitOf(at(best), now) ? one : best))]
+  const wait = (place: number) => longestWait(registry, at(place), now)
+  return [places.reduce((best, one) => (wait(one) < wait(best) ? one : best))]
 }
 
 const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>

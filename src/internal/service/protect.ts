@@ -77,7 +77,7 @@ export const guard = (
       const now = registry.runtime.time.now()
       if (now < control.until) {
         circuit.rejected++
-        const open = rejection(circuit, now, "Cooldown")
+        const open = rejection(registry, circuit, now, "Cooldown")
         noteRejection(fiber, registry.runtime.time, open)
         return Effect.fail(open)
       }

@@ -3,8 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Backoff from "../../Backoff.ts"
-import { isCircuitOpen } from "../../CircuitOpen.ts"
+import * as CircuitOpen from "../../CircuitOpen.ts"
 import { type Allowance, Budget } from "../engine/budget.ts"
+import { blocking } from "../engine/dependencies.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { effective, waitOf } from "../engine/standing.ts"
 import {
   countOrZero,
@@ -81,10 +83,16 @@ const withoutVain =
       const registry = registryOf(fiber)
       const circuit = locate(fiber, registry, subject)
       const now = registry.runtime.time.now()
-      const { enabled, mode, probe } = circuit.policy
+      const { enabled, mode } = circuit.policy
       const { _tag } = effective(circuit, now)
-      const rejects = (_tag === "Open" || _tag === "Isolated") && mode === "enforce" && enabled === true
-      const vain = rejects && probe === undefined && waitOf(circuit, now) > Duration.toMillis(duration)
+      const outlasts = (one: LiveCircuit) =>
+        one.policy.probe === undefined && waitOf(one, now) > Duration.toMillis(duration)
+      const blocker = _tag === "Disabled" ? undefined : blocking(registry, circuit, now)
+      const vain =
+        mode === "enforce" &&
+        enabled === true &&
+        (((_tag === "Open" || _tag === "Isolated") && outlasts(circuit)) ||
+          (blocker !== undefined && outlasts(blocker)))
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
@@ -114,7 +122,17 @@ const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds
 const mayRetry =
   (again: ((error: unknown) => boolean) | undefined) =>
   (error: unknown): boolean =>
-    !isCircuitOpen(error) && (again === undefined ? !isRejection(error) : again(error))
+    !CircuitOpen.isCircuitOpen(error) && (again === undefined ? !isRejection(error) : again(error))
+
+/** Remembers the last error of the call itself, and makes it the cause of a rejection by a circuit. */
+const caused = (first: unknown): ((error: unknown) => unknown) => {
+  let last = isRejection(first) ? undefined : first
+  return (error) => {
+    if (!isRejection(error)) last = error
+    const open = CircuitOpen.isCircuitOpen(error) && error.cause === undefined && last !== undefined
+    return open ? CircuitOpen.make({ ...error, cause: last }) : error
+  }
+}
 
 /**
  * A function that makes a call again when it fails, as these options say; they are checked here, once. Around `subject` it
@@ -144,8 +162,9 @@ export const retrying = (operation: string, options: unknown, subject?: Subject)
   const retried = (call: AnyEffect): AnyEffect =>
     Effect.catch(call, (error) => {
       let first = true
+      const attempt = Effect.mapError(call, caused(error))
       const again = Effect.suspend(() => {
-        if (!first) return call
+        if (!first) return attempt
         first = false
         return Effect.fail(error)
       })

@@ -54,7 +54,7 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     const circuit = locate(fiber, registry, subject)
     const now = registry.runtime.time.now()
     if (passes(registry, circuit, now)) return Effect.void
-    const open = rejection(circuit, now, "Cooldown", blocking(registry, circuit, now))
+    const open = rejection(registry, circuit, now, "Cooldown", blocking(registry, circuit, now))
     const wait = Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.

@@ -1,5 +1,6 @@
 import * as Result from "effect/Result"
-import { printable, show } from "../printable.ts"
+import { foreignText } from "../foreign.ts"
+import { show } from "../printable.ts"
 
 /** A call that somebody wants to make, and what the dependency makes of it if it gets there. */
 export interface Call {
@@ -153,7 +154,7 @@ const fromCsv = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
 const fromJson = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
   const parsed = Result.try({
     try: (): unknown => JSON.parse(text),
-    catch: (error) => `no JSON: ${printable(String(error))}`
+    catch: (error) => `no JSON: ${foreignText(error)}`
   })
   return Result.flatMap(parsed, (value) =>
     Array.isArray(value)

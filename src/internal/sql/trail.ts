@@ -9,6 +9,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import { circuitId } from "../codec.ts"
 import { quietly } from "../engine/logEvent.ts"
+import { foreignText } from "../foreign.ts"
 import { batchSize, type Database, storable } from "./database.ts"
 
 /** What a trail is written with, checked. */
@@ -136,7 +137,7 @@ export class Trail {
         this.reported = true
         const later = Effect.sleep(Duration.millis(Math.min(longestPauseMillis, 500 * 2 ** failures++)))
         const said = "What circuits do cannot be written down; it is kept until it can"
-        return first ? Effect.andThen(quietly(Effect.logWarning(said, cause)), later) : later
+        return first ? Effect.andThen(quietly(Effect.logWarning(`${said}: ${foreignText(cause)}`)), later) : later
       }
     })
     return Effect.forever(Effect.andThen(wait, Effect.andThen(pause, once)))
