@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -91,13 +92,29 @@ export const connect = <E, R>(
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
     connecting(
       "Redis",
-      Effect.map(Layer.build(Layer.fresh(redis)), (services) => ({
+      Effect.map(quietUntilBuilt(Layer.build(Layer.fresh(redis))), (services) => ({
         store: fromRedis(Context.get(services, Redis.Redis), checked),
         // A client that has connected once connects again by itself.
         ended: Effect.never
       }))
     )
   )
+
+/** Effect's clients warn of each attempt to connect that fails; one warning of this library says why. */
+const quietUntilBuilt = <A, E, R>(build: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const loggers = fiber.getRef(Logger.CurrentLoggers)
+    let built = false
+    const gate = Logger.make((options) => {
+      if (built || options.logLevel !== "Warn") for (const logger of loggers) logger.log(options)
+    })
+    const done = Effect.tap(build, () =>
+      Effect.sync(() => {
+        built = true
+      })
+    )
+    return Effect.provideService(done, Logger.CurrentLoggers, new Set([gate]))
+  })
 
 /**
  * Circuits that all processes with this Redis and this prefix share. Fails with a `PolicyError` that names the option that

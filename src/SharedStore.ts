@@ -25,7 +25,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
-import { foreignText } from "./internal/foreign.ts"
+import { foreignMessage } from "./internal/foreign.ts"
 
 /**
  * A store could not do what it was asked. Callers never see it: the engine goes on with what it knows.
@@ -38,7 +38,7 @@ export class StoreError extends Data.TaggedError("StoreError")<{
   readonly cause: unknown
 }> {
   override get message(): string {
-    return `The store failed to ${this.operation}: ${foreignText(this.cause)}`
+    return `The store failed to ${this.operation}: ${foreignMessage(this.cause)}`
   }
 }
 

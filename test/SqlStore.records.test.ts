@@ -21,7 +21,7 @@ const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A
 const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)
 
 /** How often processes have said that they have no tables. */
-const said = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includes("is not there yet")).length
+const said = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includes("cannot be used yet")).length
 
 /** Both have said so, and do not say it again, though they look several times a second at first. */
 const bothSaySo = (lines: ReadonlyArray<string>) =>

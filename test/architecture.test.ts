@@ -47,7 +47,10 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/storeOptions"
     ]
   ],
-  ["contract", ["SharedStore", "internal/record", "internal/exported", "internal/quorum", "QuorumStore"]],
+  [
+    "contract",
+    ["SharedStore", "internal/unconnected", "internal/record", "internal/exported", "internal/quorum", "QuorumStore"]
+  ],
   [
     "engine",
     [

@@ -136,7 +136,7 @@ describe("a program that ends", () => {
         await breaker.ready()
         await breaker.execute().catch((error) => say(error.message))
         await breaker.execute().catch((error) => say(error.code))
-        say(logged.some(([level, message]) => level === "warn" && message.includes("Redis is not there yet")))`)
+        say(logged.some(([level, message]) => level === "warn" && message.includes("Redis cannot be used yet")))`)
       yield* ends
       assert.deepStrictEqual(lines, ["down", "CIRCUIT_OPEN", "true"])
     }),

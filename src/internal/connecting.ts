@@ -6,7 +6,10 @@ import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { SharedStore } from "../SharedStore.ts"
+import { type SharedStore, StoreError } from "../SharedStore.ts"
+import { quietly } from "./engine/logEvent.ts"
+import { foreignText } from "./foreign.ts"
+import { storeAnnotation, Unconnected } from "./unconnected.ts"
 
 /** A client that could not connect is built again, later each time. */
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
@@ -23,9 +26,16 @@ export interface Session {
   readonly ended: Effect.Effect<void>
 }
 
+/** How long an operation waits for a store that could not be connected before it fails: less than callers of stores wait. */
+const waitMillis = 200
+
+/** An attempt that takes longer than this is reported before it has failed: some clients never give up. */
+const silentMillis = 6_000
+
 /**
- * A store on a client that connects in the background, again and again until it can: until it has, what is asked of the
- * store waits. `what` is what the log calls it.
+ * A store on a client that connects in the background, again and again until it can. Operations wait for the first attempt; after
+ * one that failed they fail with its error, if there is no connection soon. `what` is what the log calls the store: one warning
+ * says why it cannot be used yet.
  */
 export const connecting = <E, R>(
   what: string,
@@ -34,6 +44,8 @@ export const connecting = <E, R>(
 ): Effect.Effect<SharedStore, never, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
     let connected = Deferred.makeUnsafe<SharedStore>()
+    let isConnected = false
+    let failure: { readonly error: unknown } | undefined
     let reported = false
     let own = yield* Scope.make()
     // What a client leaves behind that failed or ended must not stay until the program ends.
@@ -42,25 +54,34 @@ export const connecting = <E, R>(
       own = yield* Scope.make()
       yield* closeSoon(over)
     })
+    const warn = (why: string) =>
+      Effect.suspend(() => {
+        if (reported) return Effect.void
+        reported = true
+        const line = `${what} cannot be used yet, and each process decides alone until then: ${why}`
+        return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, what)
+      })
     const report = (cause: Cause.Cause<E>) => {
+      failure = { error: Cause.squash(cause) }
       // A client that cannot even be made, as of a URL that is none, is not tried again.
-      if (Cause.hasDies(cause)) {
-        return Effect.logError(`${what} cannot be used as it is configured: circuits stay each process's own.`, cause)
-      }
-      const first = !reported
-      reported = true
-      return first
-        ? Effect.logWarning(`${what} is not there yet. Until it is, circuits are each process's own.`, cause)
-        : Effect.void
+      if (!Cause.hasDies(cause)) return warn(foreignText(cause))
+      const line = `${what} cannot be used as it is configured, and each process decides alone: ${foreignText(cause)}`
+      return Effect.annotateLogs(quietly(Effect.logError(line)), storeAnnotation, what)
     }
     const attempt = Effect.tapCause(
-      Effect.suspend(() => Scope.provide(open, own)),
+      Effect.gen(function* () {
+        const late = yield* Effect.forkChild(Effect.andThen(Effect.sleep(silentMillis), warn("it does not answer")))
+        return yield* Effect.ensuring(Scope.provide(open, own), Fiber.interrupt(late))
+      }),
       (cause) => Effect.andThen(report(cause), renew)
     )
     const life = Effect.flatMap(Effect.retry(attempt, reconnect), ({ ended, store }) => {
       reported = false
+      failure = undefined
+      isConnected = true
       Deferred.doneUnsafe(connected, Exit.succeed(store))
       return Effect.flatMap(ended, () => {
+        isConnected = false
         connected = Deferred.makeUnsafe<SharedStore>()
         return Effect.andThen(renew, Effect.sleep("100 millis"))
       })
@@ -71,17 +92,24 @@ export const connecting = <E, R>(
       living.interruptUnsafe()
       return closeSoon(own)
     })
-    const then = <A, E2>(f: (store: SharedStore) => Effect.Effect<A, E2>) =>
+    const there = Effect.suspend(() => Deferred.await(connected))
+    const then = <A>(operation: StoreError["operation"], f: (store: SharedStore) => Effect.Effect<A, StoreError>) =>
       Effect.flatMap(
-        Effect.suspend(() => Deferred.await(connected)),
+        Effect.suspend(() => {
+          if (isConnected || failure === undefined) return there
+          const { error } = failure
+          const orElse = () => Effect.fail(new StoreError({ operation, cause: error }))
+          return Effect.timeoutOrElse(there, { duration: waitMillis, orElse })
+        }),
         f
       )
     return {
       longestCircuit,
-      cast: (request) => then((store) => store.cast(request)),
-      swap: (request) => then((store) => store.swap(request)),
-      load: (circuit) => then((store) => store.load(circuit)),
-      list: (voice, ttl) => then((store) => store.list(voice, ttl)),
-      changes: Stream.unwrap(then((store) => Effect.succeed(store.changes)))
-    }
+      cast: (request) => then("cast", (store) => store.cast(request)),
+      swap: (request) => then("swap", (store) => store.swap(request)),
+      load: (circuit) => then("load", (store) => store.load(circuit)),
+      list: (voice, ttl) => then("list", (store) => store.list(voice, ttl)),
+      changes: Stream.unwrap(Effect.map(there, (store) => store.changes)),
+      [Unconnected]: () => !isConnected
+    } satisfies SharedStore & { readonly [Unconnected]: () => boolean }
   })

@@ -4,7 +4,7 @@ import * as Circuit from "../Circuit.ts"
 import * as Fleet from "../Fleet.ts"
 import { Written, within } from "./codec.ts"
 import { isRecord } from "./fields.ts"
-import { foreignText } from "./foreign.ts"
+import { withoutSecrets } from "./foreign.ts"
 
 /** The circuits of a store, as text. */
 const Exported = Schema.fromJsonString(
@@ -60,7 +60,7 @@ const newer = (text: unknown): string | undefined => {
 /** The circuits of a text, by a clock that says `now` when the wall clock says `at`; or what is wrong with the text. */
 export const read = (text: unknown, now: number, at: number): Result.Result<ReadonlyArray<Moved>, string> =>
   Result.mapBoth(Schema.decodeUnknownResult(Exported)(text), {
-    onFailure: (error) => newer(text) ?? foreignText(error),
+    onFailure: (error) => newer(text) ?? withoutSecrets(String(error)),
     onSuccess: (exported) => {
       // On the way time went on.
       const written = within(now - Math.max(0, at - exported.at))

@@ -141,9 +141,13 @@ const isError = (value: object): boolean => {
 
 const word = (value: unknown): string => (typeof value === "string" ? line(value, maxNested) : "")
 
+/** The last part of a name such as `~effect/persistence/Redis/RedisError`. */
+const shortName = (value: unknown): string =>
+  word(typeof value === "string" ? value.replace(/^~?.*\/(?=.)/s, "") : value)
+
 /** What a value is called: the name of an error, the tag of anything else. */
 const kindOf = (value: object): string => {
-  const [tag, name] = [word(read(value, "_tag")), word(read(value, "name"))]
+  const [tag, name] = [shortName(read(value, "_tag")), shortName(read(value, "name"))]
   return isError(value) ? name || tag || "Error" : tag || (typeof value === "function" ? "" : name)
 }
 
@@ -177,7 +181,7 @@ const list = (value: unknown): ReadonlyArray<unknown> => {
 
 /** What an error was made from, the nearest first. */
 const within = (value: object): ReadonlyArray<unknown> => [
-  ...["reason", "cause"].map((field) => read(value, field)),
+  ...["reason", "cause", "originalError"].map((field) => read(value, field)),
   ...list(read(value, "errors"))
 ]
 
@@ -186,13 +190,17 @@ const scalar = (value: unknown): string => {
   return typeof value === "bigint" ? `${value}n` : String(value)
 }
 
-/** What a nested error adds: its codes; if it has none, its message, or what it is called. */
+/** Codes of the operating system, such as `ECONNREFUSED`, of which the message says no more. */
+const saysAll = /^E[A-Z\d]+$/
+
+/** What a nested error adds: its message and its codes, or what it is called if it has neither. */
 const nestedText = (value: unknown): ReadonlyArray<string> => {
   if (value === undefined || value === null) return []
   if (!isObject(value)) return [cut(scalar(value), maxNested)]
   const codes = codesOf(value)
-  if (codes.length > 0) return codes
-  return [word(read(value, "message")) || kindOf(value)]
+  if (codes.some((code) => saysAll.test(code))) return codes
+  const message = word(read(value, "message"))
+  return message === "" && codes.length === 0 ? [kindOf(value)] : [message, ...codes]
 }
 
 /** What `value` and what it was made from are called, breadth first, each once. */
@@ -221,14 +229,14 @@ const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): R
   return said
 }
 
-const describe = (value: unknown, others: ReadonlyArray<unknown>): string => {
+const describe = (value: unknown, others: ReadonlyArray<unknown>, named: boolean): string => {
   if (!isObject(value)) return scalar(value)
   const reasons = reasonsOf(value)
-  if (reasons !== undefined) return describe(reasons[0], [...reasons.slice(1), ...others])
+  if (reasons !== undefined) return describe(reasons[0], [...reasons.slice(1), ...others], named)
   const kind = kindOf(value)
   const message = read(value, "message")
   const text = typeof message === "string" ? line(message, maxMessage) : ""
-  const head = kind !== "" && text !== "" ? `${kind}: ${text}` : kind || text
+  const head = kind === "" || (text !== "" && !named) ? text : text === "" ? kind : `${kind}: ${text}`
   const chain = chainOf(value, others, head)
   if (head === "" && chain.length === 0) return typeof value === "function" ? "a function" : "an object"
   if (head === "") return chain.join(", ")
@@ -240,13 +248,15 @@ const describe = (value: unknown, others: ReadonlyArray<unknown>): string => {
  * `TypeError: fetch failed (ECONNREFUSED)`. It understands an error's `cause`, `errors` and `reason`, Effect's `Cause`,
  * objects with a `_tag`, and values that are no errors. It never throws and never calls a method of the value.
  */
-export const foreignText = (value: unknown): string => {
+export const foreignText = (value: unknown): string => safely(value, true)
+
+/** The same without what the error is called, if it has a message: for a sentence that says itself that something failed. */
+export const foreignMessage = (value: unknown): string => safely(value, false)
+
+const safely = (value: unknown, named: boolean): string => {
   try {
-    return cut(describe(value, []), maxText)
+    return cut(describe(value, [], named), maxText)
   } catch {
     return "an error that cannot be printed"
   }
 }
-
-/** The same without the kind of an error that says no more than that it is one. */
-export const foreignMessage = (value: unknown): string => foreignText(value).replace(/^Error: /, "")

@@ -4,10 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BreakerStore from "../../BreakerStore.ts"
 import * as CircuitBreaker from "../../CircuitBreaker.ts"
+import { foreignText } from "../foreign.ts"
+import { storeAnnotation } from "../unconnected.ts"
 import { background } from "./clock.ts"
 import type { RedisOptions } from "./redis.ts"
 import type { BreakerEvent, EventName } from "./types.ts"
@@ -31,17 +34,38 @@ const names: Readonly<Record<BreakerEvent["to"], EventName>> = {
   Disabled: "disable"
 }
 
+/** A logged message as one text. */
+const textOf = (message: unknown): string => {
+  const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
+  return parts.map((part) => (typeof part === "string" ? part : foreignText(part))).join(" ")
+}
+
+/** Node's, Bun's and Deno's; elsewhere there is only the console. This module must not need Node. */
+const emitWarning = (text: string): void => {
+  const { process } = globalThis as {
+    readonly process?: { readonly emitWarning?: (text: string, about: object) => void }
+  }
+  if (typeof process?.emitWarning === "function") process.emitWarning(text, { type: "EffectFuseWarning" })
+  // biome-ignore lint/suspicious/noConsole: there is nowhere else to say it
+  else globalThis.console?.warn(`EffectFuseWarning: ${text}`)
+}
+
+/** Without `log` there is one warning, and only of a store that cannot be used: everything works without it, and alone. */
+const warnOnce = () => {
+  let warned = false
+  return Logger.make(({ fiber, message }) => {
+    if (warned || fiber.getRef(References.CurrentLogAnnotations)[storeAnnotation] === undefined) return
+    warned = true
+    emitWarning(textOf(message))
+  })
+}
+
 const logging = (log: HomeOptions["log"]): Layer.Layer<never> =>
-  Logger.layer(
+  Logger.layer([
     log === undefined
-      ? []
-      : [
-          Logger.make(({ logLevel, message }) => {
-            const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
-            log(logLevel.toLowerCase(), parts.map(String).join(" "))
-          })
-        ]
-  )
+      ? warnOnce()
+      : Logger.make(({ logLevel, message }) => log(logLevel.toLowerCase(), textOf(message)))
+  ])
 
 /** A breaker that is asked how long it takes to shut down answers within this. */
 const shutdownMillis = 2_000

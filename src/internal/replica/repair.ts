@@ -11,6 +11,7 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import type { Share } from "../engine/share.ts"
 import { foreignText } from "../foreign.ts"
+import { isUnconnected, storeAnnotation } from "../unconnected.ts"
 import type { Ballots } from "./ballots.ts"
 import type { Deeds } from "./deeds.ts"
 import type { Ground } from "./ground.ts"
@@ -37,6 +38,8 @@ export class Repair {
   private readonly places: Places
   private readonly deeds: Deeds
   private reported = false
+  /** Whether the store itself has said that it is not there. */
+  private away = false
 
   constructor(ground: Ground, records: Records, ballots: Ballots, places: Places, deeds: Deeds) {
     this.ground = ground
@@ -231,14 +234,21 @@ export class Repair {
 
   private get reportDown(): Effect.Effect<void> {
     if (this.reported) return Effect.void
+    // A store that is not connected has said so, or will, and why.
+    if (isUnconnected(this.ground.store)) {
+      this.away = true
+      return Effect.void
+    }
     this.reported = true
-    return quietly(Effect.logWarning(`The store of the circuits does not answer: ${this.ground.link.trouble}`))
+    const line = `The store of the circuits does not answer: ${this.ground.link.trouble}`
+    return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
   }
 
   /** The store answers again: what was seen meanwhile stays untold. */
   returned(): void {
-    if (this.reported) {
+    if (this.reported || this.away) {
       this.reported = false
+      this.away = false
       this.ground.runtime.background(quietly(Effect.logInfo("The store of the circuits answers again")))
     }
     for (const circuit of this.ground.registry.all()) this.ballots.keepToItself(circuit)
