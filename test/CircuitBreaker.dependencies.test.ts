@@ -1,7 +1,8 @@
-import { assert, describe } from "@effect/vitest"
-import { Duration, Effect, Exit, Scheduler } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Duration, Effect, Exit, pipe, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerPolicy, type BreakerStore, CircuitBreaker } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience } from "effect-fuse"
+import { oneOf, runs } from "./support/garbage.ts"
 import { call, expectState, fail, hang, inspect, pass, quick, reject, rejectionIn, scenario } from "./support/verbs.ts"
 
 const chain = {
@@ -108,6 +109,104 @@ describe("A circuit that depends on one that is open", () => {
     const { openings, reason, state } = yield* reject()
     assert.deepStrictEqual([reason, state, openings], ["Dependency", "Open", 1])
   })
+})
+
+describe("How long a call has to wait", () => {
+  scenario("is the longest of all reasons, and every field is about the circuit that rejects", chain, function* () {
+    yield* CircuitBreaker.open("api", { for: "30 seconds", reason: "drill" })
+    yield* CircuitBreaker.open("db", { for: "5 seconds", reason: "not this" })
+    const { circuit, dependency, detail, openings, reason, retryAfter, scope, state } = yield* reject()
+    assert.deepStrictEqual(
+      { circuit, dependency, detail, openings, reason, retryAfter: Duration.toSeconds(retryAfter), scope, state },
+      {
+        circuit: "api",
+        dependency: "db",
+        detail: "drill",
+        openings: 1,
+        reason: "Dependency",
+        retryAfter: 30,
+        scope: "local",
+        state: "Open"
+      }
+    )
+    yield* CircuitBreaker.open("network", { for: "1 minute" })
+    assert.strictEqual(Duration.toSeconds((yield* reject()).retryAfter), 60)
+  })
+
+  const names = ["a", "b", "c", "d"] as const
+  /** Of each circuit: on which of the later ones it depends, and for how long it is open or isolated, in seconds. */
+  const circuit = Arbitrary.all({
+    on: Arbitrary.array(oneOf(names), { maxLength: 3 }),
+    state: oneOf(["Closed", "Open", "Isolated"]),
+    seconds: oneOf([1, 5, 30, 60])
+  })
+
+  it.effect.prop(
+    "is what inspect says, too; a millisecond before it is over no call passes, and then one does",
+    [Arbitrary.array(circuit, { minLength: 4, maxLength: 4 }), oneOf([false, true])],
+    ([circuits, probed]) => {
+      const breakers = Object.fromEntries(
+        names.map((name, i) => [
+          name,
+          { cooldown: "1 hour", dependsOn: (circuits[i]?.on ?? []).filter((other) => other > name) } as const
+        ])
+      )
+      return Effect.gen(function* () {
+        for (const name of names) yield* CircuitBreaker.state(name)
+        for (const name of names) yield* pass({ name })
+        for (const [i, { seconds, state }] of circuits.entries()) {
+          const [name = "a" as const, options] = [names[i], { for: Duration.seconds(seconds) }]
+          if (state === "Open") yield* CircuitBreaker.open(name, options)
+          if (state === "Isolated") yield* CircuitBreaker.isolate(name, options)
+        }
+        if (probed) yield* TestClock.adjust("500 millis")
+        for (const name of names) {
+          const { retryAfter } = yield* inspect({ name })
+          if (Duration.isZero(retryAfter)) continue
+          const error = yield* reject({ name })
+          assert.deepStrictEqual(error.retryAfter, retryAfter)
+        }
+        const wait = (yield* inspect({ name: "a" })).retryAfter
+        if (Duration.isZero(wait)) return
+        yield* TestClock.adjust(Duration.toMillis(wait) - 1)
+        yield* reject({ name: "a" })
+        yield* TestClock.adjust(1)
+        yield* pass({ name: "a" })
+      }).pipe(
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(BreakerPolicy.layer({ default: quick, breakers }))
+      )
+    },
+    runs("waits", 100)
+  )
+
+  scenario(
+    "decides which member of a pool is asked first",
+    { breakers: { pool: { dependsOn: ["db"] }, db: quick } },
+    function* () {
+      const pool = CircuitPool.make("pool", { members: ["x", "y"] })
+      yield* CircuitBreaker.open("pool", { key: "x", for: "1 second" })
+      yield* CircuitBreaker.open("pool", { key: "y", for: "5 seconds" })
+      yield* fail({ name: "db", key: "x" })
+      const error = rejectionIn(yield* Effect.exit(CircuitPool.call(pool, () => Effect.void)))
+      assert.deepStrictEqual([error.key, Duration.toSeconds(error.retryAfter)], ["y", 5])
+    }
+  )
+
+  scenario(
+    "is known to a retry, which does not sleep for a dependency that outlasts its delay",
+    { breakers: { api: { dependsOn: ["db"] }, db: quick } },
+    function* () {
+      const call = Effect.flatMap(fail({ name: "db" }), () => Effect.fail("down"))
+      const retried = pipe(
+        call,
+        Resilience.standard("api", { retry: { schedule: Schedule.spaced("5 seconds"), times: 2 } })
+      )
+      // Nothing moves the clock: a retry that slept would never end.
+      const error = rejectionIn(yield* Effect.exit(retried))
+      assert.deepStrictEqual([error.reason, error.cause], ["Dependency", "down"])
+    }
+  )
 })
 
 describe("With keys", () => {

@@ -48,6 +48,7 @@ const rules: ReadonlyArray<Rule> = [
   [/\b(Bearer|Basic|Digest|Negotiate)\s+[\w.~+/=-]{3,}[^\n,;)]*/g, `$1 ${hidden}`],
   [new RegExp(`(^|\\s)(--?[\\w-]{0,30}${secretName})[ =]+\\S+`, "gi"), `$1$2 ${hidden}`],
   [new RegExp(`(${secretName}["'\\\\]*\\s*(?:=>|[:=]))${secretValue}`, "gi"), `$1$2${hidden}`],
+  [new RegExp(`(${secretName} )(?:"[^"\n]{4,}"?|'[^'\n]{4,}'?)`, "gi"), `$1${hidden}`],
   [/\beyJ[\w-]+(?:\.[\w-]*)*/g, hidden],
   [/\b(?:AKIA|ASIA)[A-Z0-9]{8,}/g, hidden],
   [/\b(?:sk|pk|rk|ghp|gho|ghs|ghu|github_pat|glpat|xox[a-z]|npm|shpat|hf|SG)[-_.][\w.-]{8,}/g, hidden],
@@ -141,9 +142,13 @@ const isError = (value: object): boolean => {
 
 const word = (value: unknown): string => (typeof value === "string" ? line(value, maxNested) : "")
 
-/** The last part of a name such as `~effect/persistence/Redis/RedisError`. */
+/** The last part of a name such as `~effect/persistence/Redis/RedisError`. Anything else with a slash is a foreign text. */
 const shortName = (value: unknown): string =>
-  word(typeof value === "string" ? value.replace(/^~?.*\/(?=.)/s, "") : value)
+  word(
+    typeof value === "string" && /^[~@]?[\w.-]+(?:\/[\w.-]+)+$/.test(value)
+      ? value.slice(value.lastIndexOf("/") + 1)
+      : value
+  )
 
 /** What a value is called: the name of an error, the tag of anything else. */
 const kindOf = (value: object): string => {
