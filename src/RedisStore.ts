@@ -65,7 +65,8 @@ export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, Pol
   )
 
 /**
- * {@link make} that connects by itself, in the background, again and again until it can: what is asked of it before waits.
+ * {@link make} that connects by itself, in the background, again and again until it can. Operations wait for the
+ * first attempt; after one that failed they fail with its error.
  * To combine stores of several regions, of which one may be away when the program starts.
  *
  * ```ts

@@ -293,7 +293,10 @@ export interface StoreOptions {
     | undefined
   /** How many circuits with keys are kept. Default 100,000. */
   readonly maxCircuits?: number | undefined
-  /** Gets what is logged: circuits that open, a Redis that is away. Default: nothing is. */
+  /**
+   * Gets what is logged: circuits that open, a Redis that cannot be used. Default: the first warning about Redis goes to
+   * `process.emitWarning` (to the console if there is no `process`), and nothing else is logged.
+   */
   readonly log?: ((level: string, message: string) => void) | undefined
 }
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Exit, pipe, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, Trip } from "effect-fuse"
 import { oneOf, runs } from "./support/garbage.ts"
 import { call, expectState, fail, hang, inspect, pass, quick, reject, rejectionIn, scenario } from "./support/verbs.ts"
 
@@ -195,7 +195,7 @@ describe("How long a call has to wait", () => {
 
   scenario(
     "is known to a retry, which does not sleep for a dependency that outlasts its delay",
-    { breakers: { api: { dependsOn: ["db"] }, db: quick } },
+    { breakers: { api: { trip: Trip.consecutive(99), dependsOn: ["db"] }, db: quick } },
     function* () {
       const call = Effect.flatMap(fail({ name: "db" }), () => Effect.fail("down"))
       const retried = pipe(
