@@ -200,12 +200,13 @@ export const layerReloading = <E, R, Output>(
       // The same trouble again is no news.
       const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
         const failed = Cause.squash(cause)
-        const trouble = failed instanceof PolicyError ? failed.message : foreignText(cause)
+        const own = failed instanceof PolicyError
+        const trouble = own ? failed.message : foreignText(cause)
         if (trouble === reported) return Effect.void
         reported = trouble
-        return Effect.logError(
-          `Circuit breaker policies could not be reloaded, the last good ones stay in force: ${trouble}`
-        )
+        const line = "Circuit breaker policies could not be reloaded, the last good ones stay in force"
+        // Its own error names the fields; what `load` fails with may hold a secret.
+        return own ? Effect.logError(line, Cause.fail(failed)) : Effect.logError(`${line}: ${trouble}`)
       }
       const reload = Effect.catchCause(Effect.flatMap(next, adopt), report)
       yield* Effect.forkScoped(Effect.schedule(reload, typeof again === "number" ? Schedule.spaced(again) : again))

@@ -9,7 +9,7 @@ import { run } from "./support/commandLine.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { client, freePort, redisServer } from "./support/redisServer.ts"
-import { openssl, selfSignedRedis } from "./support/redisTls.ts"
+import { hasOpenssl, selfSignedRedis } from "./support/redisTls.ts"
 import { capture, type Line } from "./support/verbs.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -39,15 +39,9 @@ const troubles: ReadonlyArray<readonly [what: string, url: Effect.Effect<string,
     ["no password", Effect.map(locked, ({ port }) => `redis://127.0.0.1:${port}`), /NOAUTH/],
     ["nothing that listens", Effect.map(freePort, (port) => `redis://127.0.0.1:${port}`), /ECONNREFUSED/],
     ["a name that is not found", Effect.succeed("redis://no-such-host.invalid:6379"), /ENOTFOUND|EAI_AGAIN/],
-    ...(openssl === undefined
-      ? []
-      : [
-          [
-            "a certificate that nothing has signed",
-            Effect.map(selfSignedRedis, (port) => `rediss://127.0.0.1:${port}`),
-            /SELF_SIGNED_CERT/
-          ] as const
-        ])
+    ...(hasOpenssl
+      ? [["a self-signed certificate", Effect.map(selfSignedRedis, ({ url }) => url), /SELF_SIGNED_CERT/] as const]
+      : [])
   ]
 
 /** Long enough for several attempts to connect and to ask: a second warning would have come. */

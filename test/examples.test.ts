@@ -223,7 +223,7 @@ describe("the small examples", () => {
       "HalfOpen: 0"
     ],
     structuredLogs: [
-      '{"time":"00:00:00","level":"WARN","message":"Circuit \\"bank\\" opened: 2 failures in a row (limit 2)","circuit":"bank","from":"Closed","to":"Open","why":"Tripped","openings":1,"retryAfter":"20s"}',
+      '{"time":"00:00:00","level":"WARN","message":"Circuit \\"bank\\" opened: 2 failures in a row (limit 2); last failure: down","circuit":"bank","from":"Closed","to":"Open","why":"Tripped","openings":1,"retryAfter":"20s"}',
       '{"time":"00:00:20","level":"DEBUG","message":"Circuit \\"bank\\" is probing","circuit":"bank","from":"Open","to":"HalfOpen","why":"CooldownOver","openings":1}',
       '{"time":"00:00:20","level":"INFO","message":"Circuit \\"bank\\" closed","circuit":"bank","from":"HalfOpen","to":"Closed","why":"Recovered","openings":1}',
       '{"time":"00:00:20","level":"WARN","message":"Circuit \\"bank\\" was isolated: maintenance","circuit":"bank","from":"Closed","to":"Isolated","why":"Isolated","openings":1,"retryAfter":"1h","actor":"ann"}',
@@ -287,8 +287,8 @@ describe("the small examples", () => {
     ],
     dependencies: [
       "checkout: paid",
-      'checkout: CircuitOpen: Circuit "checkout" depends on "database", which lets no calls through (2 failures in a row (limit 2)), retry after 10s',
-      'orders: CircuitOpen: Circuit "orders" depends on "database", which lets no calls through (2 failures in a row (limit 2)), retry after 10s',
+      'checkout: CircuitOpen: Circuit "checkout" depends on "database", which lets no calls through, retry after 10s',
+      'orders: CircuitOpen: Circuit "orders" depends on "database", which lets no calls through, retry after 10s',
       "bank: paid",
       "1 of 4 are healthy",
       "checkout is Closed, and waits 10s for the database",

@@ -1,67 +1,40 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { execFileSync } from "node:child_process"
 import { join } from "node:path"
-import { connect } from "node:tls"
-import { Effect, type Scope } from "effect"
-import { endedWithTests, hasExited, onPath, programOf } from "./programs.ts"
-import { freePort, program } from "./redisServer.ts"
+import type { Effect, Scope } from "effect"
+import { type OwnServer, ownServer } from "./ownServer.ts"
+import { programsOf, userOf } from "./servers.ts"
 
-const started = endedWithTests("SIGKILL")
-
-/** Whether certificates can be made here. */
-export const openssl: string | undefined = programOf(["openssl"], [...onPath(), "/usr/bin"])
-
-const accepts = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false })
-    const end = (answer: boolean) => {
-      socket.destroy()
-      resolve(answer)
-    }
-    socket.once("secureConnect", () => end(true))
-    socket.once("error", () => end(false))
-  })
-
-/** The port of a Redis with TLS and a certificate that its own key has signed, which no client trusts. */
-export const selfSignedRedis: Effect.Effect<number, never, Scope.Scope> = Effect.gen(function* () {
-  const folder = mkdtempSync(join(tmpdir(), "redis-tls-"))
-  let child: ChildProcess | undefined
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      child?.kill("SIGKILL")
-      rmSync(folder, { recursive: true, force: true })
-    })
-  )
-  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")]
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-  const made = [
-    "req",
-    "-x509",
-    "-nodes",
-    ...curve,
-    "-keyout",
-    key,
-    "-out",
-    cert,
-    "-days",
-    "2",
-    "-subj",
-    "/CN=localhost"
-  ]
-  execFileSync(openssl ?? "openssl", made, { stdio: "ignore" })
-  for (let i = 0; i < 20; i++) {
-    const port = yield* freePort
-    const tls = ["--tls-port", String(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert]
-    const rest = ["--port", "0", "--tls-auth-clients", "no", "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
-    const one = spawn(program(), [...tls, ...rest], { stdio: "ignore" })
-    child = one
-    started.add(one)
-    one.once("exit", () => started.delete(one))
-    while (!hasExited(one)) {
-      if (yield* Effect.promise(() => accepts(port))) return port
-      yield* Effect.sleep(20)
-    }
+/** Whether certificates can be made on this machine. */
+export const hasOpenssl = (() => {
+  try {
+    execFileSync("openssl", ["version"], { stdio: "ignore" })
+    return true
+  } catch {
+    return false
   }
-  return yield* Effect.die(new Error("redis-server with TLS does not start"))
+})()
+
+const pem = (folder: string) => ({ key: join(folder, "key.pem"), cert: join(folder, "cert.pem") })
+
+/** A Redis with TLS. Its certificate is self-signed, so that no client trusts it. */
+export const selfSignedRedis: Effect.Effect<OwnServer, never, Scope.Scope> = ownServer({
+  title: "Redis-TLS",
+  programs: () => programsOf("redis"),
+  user: () => userOf("redis"),
+  prepare: (_, folder) => {
+    const { cert, key } = pem(folder)
+    const elliptic = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    return ["openssl", ["req", "-x509", "-nodes", ...elliptic, "-keyout", key, "-out", cert, "-subj", "/CN=localhost"]]
+  },
+  serve: ({ server }, folder, port) => {
+    const { cert, key } = pem(folder)
+    const tls = ["--tls-port", String(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert]
+    return [
+      server,
+      [...tls, "--port", "0", "--tls-auth-clients", "no", "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+    ]
+  },
+  ready: /Ready to accept connections/,
+  signal: "SIGKILL",
+  url: (port) => `rediss://127.0.0.1:${port}`
 })

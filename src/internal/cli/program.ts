@@ -5,10 +5,10 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import { withoutSecrets } from "../foreign.ts"
 import { printableLines } from "../printable.ts"
 import { command } from "./command.ts"
 import { presentation } from "./settings.ts"
-import { withoutSecrets } from "./words.ts"
 
 const version = (): string =>
   JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")).version
