@@ -27,66 +27,48 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type * as BreakerEvent from "./BreakerEvent.ts"
 import { ImportError } from "./BreakerStore.ts"
 import * as Circuit from "./Circuit.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
-import * as Fleet from "./Fleet.ts"
-import { type About, circuitId, fromBody, fromCircuitId } from "./internal/codec.ts"
+import { type About, circuitId, fromBody } from "./internal/codec.ts"
 import * as exported from "./internal/exported.ts"
 import { onlyFields } from "./internal/fields.ts"
+import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "./internal/known.ts"
 import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
 import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
+import { toTransition } from "./internal/transition.ts"
 import { type SharedStore, type Stored, StoreError } from "./SharedStore.ts"
 
-/**
- * What the store has of a circuit. Times are milliseconds since 1970 by this process's clock.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Known {
-  readonly _tag: "Known"
-  readonly name: string
-  readonly key: string | undefined
-  /** The store's era of the record: each write has a higher one. */
-  readonly era: number
-  readonly state: Circuit.State
-  /** When the state began, milliseconds since 1970. The same at every read. */
-  readonly since: number
+export type {
   /**
-   * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
-   * opening, in milliseconds since 1970 by the clock of the process that opened it, and `openings` how many it has had.
+   * What the store has of a circuit after an operator action.
+   *
+   * @category models
+   * @since 0.1.0
    */
-  readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** When an opening's cooldown or an override is over; `undefined` for what does not end by itself. */
-  readonly until: number | undefined
-  /** What goes on beneath an override. */
-  readonly beneath: "Closed" | "Open" | undefined
-  /** How many openings count. */
-  readonly openings: number
-  /** Why the state was entered: in a word, and in the words of who did it. */
-  readonly why: Circuit.Why
-  readonly reason: string | undefined
-  readonly actor: string | undefined
-  /** The process that wrote it. */
-  readonly process: string
-}
-
-/**
- * A record that this version cannot read: a newer one wrote it, or something else did.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Unreadable {
-  readonly _tag: "Unreadable"
-  /** As the store has it, where it is not the name of a circuit. */
-  readonly name: string
-  readonly key: string | undefined
-  readonly era: number
-  readonly body: string
-}
+  Done,
+  /**
+   * @category models
+   * @since 0.1.0
+   */
+  Identity,
+  /**
+   * What the store has of a circuit. Times are milliseconds since 1970 by this process's clock.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Known,
+  /**
+   * A record that this version cannot read: a newer one wrote it, or something else did.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Unreadable
+} from "./internal/known.ts"
 
 /**
  * Fails {@link isolate} and the others: a record that cannot be read is not overwritten.
@@ -131,61 +113,6 @@ const attempts = 20
 
 const which = (name: string, key: string | undefined): string =>
   `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
-
-const untilOf = (circuit: Circuit.Circuit): number | undefined =>
-  "until" in circuit && circuit.until !== Infinity ? circuit.until : undefined
-
-const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, about: About, now: number): Known => {
-  const shown = Circuit.expire(circuit, now)
-  const forced = Circuit.isForced(shown)
-  const outage = Circuit.outage(shown)
-  return {
-    _tag: "Known",
-    ...id,
-    era,
-    state: shown._tag,
-    since: Math.round(shown.since),
-    outage: outage && { since: Math.round(outage.at), openings: outage.openings },
-    until: untilOf(shown),
-    beneath: forced ? shown.under._tag : undefined,
-    openings: Circuit.openings(shown, now),
-    why: shown === circuit ? about.why : "Expired",
-    reason: forced ? shown.reason : about.detail,
-    actor: about.actor,
-    process: about.process
-  }
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Identity {
-  readonly name: string
-  readonly key: string | undefined
-}
-
-/** If the writer's wall clock and this one differ by less, times are those of the writer. */
-const sameClockMillis = 1_000
-
-/** A record as it is written, or what cannot be read of it. */
-const decode = (circuit: string, { age, body, era }: Stored, now: number) => {
-  const id = fromCircuitId(circuit)
-  const writtenAt = now - age
-  const record = fromBody(body, writtenAt)
-  if (id === undefined || record === undefined) {
-    return { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body } satisfies Unreadable
-  }
-  // The age depends on how long the answer took: two reads of one record would show different times.
-  const apart = record.about.at - writtenAt
-  const state = Math.abs(apart) < sameClockMillis ? Fleet.shift(record.circuit, apart) : record.circuit
-  return { _tag: "Readable", id, era, circuit: state, about: record.about } as const
-}
-
-const read = (circuit: string, stored: Stored, now: number): Known | Unreadable => {
-  const one = decode(circuit, stored, now)
-  return one._tag === "Unreadable" ? one : toKnown(one.id, one.era, one.circuit, one.about, now)
-}
 
 /**
  * All circuits of the fleet that are not simply Closed, by name and key; and how many processes live. A healthy circuit is
@@ -236,6 +163,8 @@ const identify = (store: SharedStore, operation: string, name: string, { key }: 
 interface Deed {
   readonly why: Circuit.Why
   readonly reason?: string | undefined
+  /** Who is said to have done it, unless the caller says it. */
+  readonly actor?: string | undefined
   readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
 }
 
@@ -255,17 +184,18 @@ const steer = (
     readonly actor: string | undefined
     readonly millis: number | undefined
   }) => Deed
-): Effect.Effect<Known, StoreError | UnreadableRecord> => {
+): Effect.Effect<Done, StoreError | UnreadableRecord> => {
   const given = onlyFields(operation, allowed, options ?? {})
   const key = keyByHand(operation, given.key)
   const circuit = identify(store, operation, name, given)
   const actor = optionalText(operation, "actor", given.actor)
   const words = optionalText(operation, "reason", given.reason)
-  const { next, reason, why } = what({ reason: words, actor, millis: optionalMillis(operation, "for", given.for) })
+  const millis = optionalMillis(operation, "for", given.for)
+  const { actor: origin, next, reason, why } = what({ reason: words, actor, millis })
   const process = optionalText(operation, "process", given.process) ?? nobody
   const deed = globalThis.crypto.randomUUID()
 
-  const attempt = (stored: Stored | undefined, left: number): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+  const attempt = (stored: Stored | undefined, left: number): Effect.Effect<Done, StoreError | UnreadableRecord> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const record = stored && fromBody(stored.body, now - stored.age)
       if (stored !== undefined && record === undefined) {
@@ -277,7 +207,7 @@ const steer = (
       const about: About = {
         why,
         detail: reason ?? words,
-        actor,
+        actor: actor ?? origin,
         policy: policyAfter(why, record?.about),
         process,
         at: now,
@@ -285,12 +215,21 @@ const steer = (
       }
       const answer = (era: number) => toKnown({ name, key }, era, state, about, now)
       if (state === current) {
-        return Effect.succeed(
+        const known =
           record === undefined ? answer(era) : toKnown({ name, key }, era, record.circuit, record.about, now)
-        )
+        return Effect.succeed({ ...known, transition: undefined })
       }
+      const transition = toTransition(current, state, now, noRamp, {
+        ...about,
+        circuit: name,
+        key,
+        scope: "fleet",
+        mode: "enforce",
+        deed,
+        counts: undefined
+      })
       return Effect.flatMap(store.swap(toSwap(circuit, era, state, now, about)), (swap) => {
-        if (swap.swapped) return Effect.succeed(answer(swap.record?.era ?? era + 1))
+        if (swap.swapped) return Effect.succeed({ ...answer(swap.record?.era ?? era + 1), transition })
         if (left > 1) return attempt(swap.record, left - 1)
         const cause = new Error(`another process came first, ${attempts} times in a row`)
         return Effect.fail(new StoreError({ operation: "swap", cause }))
@@ -326,7 +265,7 @@ export const isolate = (
   store: SharedStore,
   name: string,
   options?: ByHandFor
-): Effect.Effect<Known, StoreError | UnreadableRecord> => force("isolate", "Isolated", store, name, options)
+): Effect.Effect<Done, StoreError | UnreadableRecord> => force("isolate", "Isolated", store, name, options)
 
 /**
  * Lets every call through, uncounted, in all processes, until {@link release} or for as long as `for` says.
@@ -338,7 +277,7 @@ export const disable = (
   store: SharedStore,
   name: string,
   options?: ByHandFor
-): Effect.Effect<Known, StoreError | UnreadableRecord> => force("disable", "Disabled", store, name, options)
+): Effect.Effect<Done, StoreError | UnreadableRecord> => force("disable", "Disabled", store, name, options)
 
 /**
  * Ends {@link isolate} and {@link disable}. What went on beneath goes on.
@@ -350,7 +289,7 @@ export const release = (
   store: SharedStore,
   name: string,
   options?: ByHand
-): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
   steer(store, "Operator.release", fields, name, options, () => ({ why: "Released", next: Circuit.release }))
 
 /**
@@ -364,7 +303,7 @@ export const open = (
   store: SharedStore,
   name: string,
   options?: ByHandFor
-): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
   steer(store, "Operator.open", lasting, name, options, ({ actor, millis: openFor = 30_000, reason: said }) => {
     const reason = printable(said ?? "opened by hand")
     const cause: Circuit.Cause = { why: "OpenedByHand", detail: reason, actor }
@@ -390,7 +329,7 @@ export const close = (
   store: SharedStore,
   name: string,
   options?: ByHand
-): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
   steer(store, "Operator.close", fields, name, options, () => ({
     why: "ClosedByHand",
     next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.close(under, now, noRamp))
@@ -406,7 +345,7 @@ export const reset = (
   store: SharedStore,
   name: string,
   options?: ByHand
-): Effect.Effect<Known, StoreError | UnreadableRecord> =>
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
   steer(store, "Operator.reset", fields, name, options, () => ({ why: "Reset", next: Circuit.reset }))
 
 // ---- Moving ---------------------------------------------------------------------------------------------------------
@@ -462,7 +401,12 @@ export const importAll = (
   json: string,
   options?: ImportOptions
 ): Effect.Effect<
-  { readonly circuits: number; readonly unreadable: ReadonlyArray<Identity> },
+  {
+    readonly circuits: number
+    readonly unreadable: ReadonlyArray<Identity>
+    /** As {@link Done} has it, of each circuit that changed. */
+    readonly transitions: ReadonlyArray<BreakerEvent.Transition>
+  },
   StoreError | ImportError
 > => {
   const operation = "Operator.importAll"
@@ -470,11 +414,10 @@ export const importAll = (
   const progress = optionalFunction(operation, "onProgress", onProgress)
   for (const [field, value] of Object.entries(by)) optionalText(operation, field, value)
   const taking = ({ key, name, state }: exported.Moved) =>
-    steer(store, operation, fields, name, { ...by, key }, ({ reason = "imported" }) => ({
-      why: "Imported",
-      reason,
-      next: exported.takeOn(state)
-    }))
+    steer(store, operation, fields, name, { ...by, key }, ({ reason }) => {
+      const { actor, detail = "imported" } = exported.originOf(state)
+      return { why: "Imported", reason: reason ?? detail, actor, next: exported.takeOn(state) }
+    })
   return Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     const read = exported.read(json, now, now)
@@ -484,16 +427,20 @@ export const importAll = (
     )
     if (Result.isFailure(all)) return yield* new ImportError({ message: `importAll: ${all.failure}` })
     let done = 0
-    const refused = yield* Effect.forEach(
+    const results = yield* Effect.forEach(
       all.success,
       (one) =>
-        Effect.as(one, undefined).pipe(
-          Effect.catchTag("UnreadableRecord", ({ key, name }) => Effect.succeed({ name, key })),
+        Effect.catchTag(one, "UnreadableRecord", (error) => Effect.succeed(error)).pipe(
           Effect.tap(() => Effect.sync(() => progress?.(++done, all.success.length)))
         ),
       { concurrency: 8 }
     )
-    const unreadable = refused.filter((id) => id !== undefined)
-    return { circuits: refused.length - unreadable.length, unreadable }
+    const unreadable: Array<Identity> = []
+    const transitions: Array<BreakerEvent.Transition> = []
+    for (const one of results) {
+      if (one._tag === "UnreadableRecord") unreadable.push({ name: one.name, key: one.key })
+      else if (one.transition !== undefined) transitions.push(one.transition)
+    }
+    return { circuits: results.length - unreadable.length, unreadable, transitions }
   })
 }

@@ -3,7 +3,7 @@ import { Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker } from "effect-fuse"
 import { expectAll, fleet, openTogether, pause } from "./support/fleet.ts"
-import { expectState, fail, hang, pass, quick, reject, scenario, settings } from "./support/verbs.ts"
+import { expectState, fail, hang, pass, quick, recordEvents, reject, scenario, settings } from "./support/verbs.ts"
 
 /** Runs an effect with a store of its own that knows nothing yet. */
 const elsewhere = <A, E>(effect: Effect.Effect<A, E, BreakerStore.BreakerStore>) =>
@@ -129,6 +129,33 @@ describe("exportAll and importAll", () => {
         yield* CircuitBreaker.release("api")
         yield* expectState("Open")
         assert.strictEqual(Duration.toMillis((yield* reject()).retryAfter), 9_000)
+      })
+    )
+  })
+
+  scenario("keep the reason, the operator and the beginning of each state, and announce them", quick, function* () {
+    yield* CircuitBreaker.isolate("isolated", { reason: "maintenance", actor: "ann" })
+    yield* CircuitBreaker.disable("disabled", { reason: "migration", actor: "bob", for: "1 hour" })
+    yield* CircuitBreaker.open("opened", { reason: "drill", actor: "eve", for: "1 hour" })
+    yield* fail({ name: "tripped" })
+    const names = ["isolated", "disabled", "opened", "tripped"]
+    const origins = Effect.forEach(names, (name) =>
+      Effect.map(CircuitBreaker.inspect(name), ({ cause, outage, since }) => ({ cause, outage, since }))
+    )
+    const before = yield* origins
+    yield* TestClock.adjust("1 minute")
+    const json = yield* BreakerStore.exportAll
+    yield* TestClock.adjust("1 minute")
+    yield* elsewhere(
+      Effect.gen(function* () {
+        const events = yield* recordEvents
+        yield* importing(json)
+        assert.deepStrictEqual(yield* origins, before)
+        const announced = (yield* events).map((event) => event._tag === "Transition" && [event.detail, event.actor])
+        assert.deepStrictEqual(
+          announced,
+          before.map(({ cause }) => [cause?.detail, cause?.actor].slice(0, 2))
+        )
       })
     )
   })

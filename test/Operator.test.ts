@@ -240,7 +240,11 @@ describe("Circuits moved from store to store by an operator", () => {
         ...by,
         onProgress: (done, total) => progress.push([done, total])
       })
-      assert.deepStrictEqual(brought, { circuits: 3, unreadable: [] })
+      assert.deepInclude(brought, { circuits: 3, unreadable: [] })
+      assert.deepStrictEqual(
+        brought.transitions.map(({ actor, circuit, why }) => [circuit, why, actor]).sort(),
+        ["a", "b", "c"].map((name) => [name, "Imported", "ann"])
+      )
       assert.deepStrictEqual(progress, [
         [1, 3],
         [2, 3],
@@ -250,6 +254,33 @@ describe("Circuits moved from store to store by an operator", () => {
       const known = yield* Operator.inspect(to, "a")
       assert(known?._tag === "Known")
       assert.deepStrictEqual([known.why, known.actor, known.process], ["Imported", "ann", "console"])
+    })
+  )
+
+  it.effect("keep the reason, the operator and the beginning, whoever imports them", () =>
+    Effect.gen(function* () {
+      const from = yield* SharedStore.makeMemory
+      yield* Operator.isolate(from, "isolated", { reason: "maintenance", actor: "ann" })
+      yield* Operator.disable(from, "disabled", { reason: "migration", actor: "bob", for: "1 day" })
+      yield* Operator.open(from, "open", { reason: "drill", actor: "eve", for: "1 day" })
+      const origins = (store: SharedStore.SharedStore) =>
+        Effect.map(Operator.list(store), ({ circuits }) =>
+          circuits.map((one) => one._tag === "Known" && [one.name, one.reason, one.actor, one.since, one.outage])
+        )
+      const before = yield* origins(from)
+      yield* TestClock.adjust("1 hour")
+      const { json } = yield* Operator.exportAll(from)
+      yield* TestClock.adjust("1 hour")
+      for (const by of [{}, { actor: "importer", process: "console" }]) {
+        const to = yield* SharedStore.makeMemory
+        const { transitions } = yield* Operator.importAll(to, json, by)
+        assert.deepStrictEqual(yield* origins(to), before)
+        assert.deepStrictEqual(transitions.map(({ actor, circuit, detail }) => [circuit, detail, actor]).sort(), [
+          ["disabled", "migration", by.actor ?? "bob"],
+          ["isolated", "maintenance", by.actor ?? "ann"],
+          ["open", "drill", by.actor ?? "eve"]
+        ])
+      }
     })
   )
 
@@ -282,7 +313,7 @@ describe("Circuits moved from store to store by an operator", () => {
       const to = yield* SharedStore.makeMemory
       const newer = { circuit: "a", expectedEra: 0, body: '{"v":2}', ttl: undefined, listed: true }
       yield* to.swap(newer)
-      assert.deepStrictEqual(yield* Operator.importAll(to, json), {
+      assert.deepInclude(yield* Operator.importAll(to, json), {
         circuits: 2,
         unreadable: [{ name: "a", key: undefined }]
       })

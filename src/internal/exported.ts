@@ -72,6 +72,12 @@ export const read = (text: unknown, now: number, at: number): Result.Result<Read
     }
   })
 
+/** The reason for a state and the operator who gave it, which it keeps wherever it is brought. */
+export const originOf = (state: Circuit.Circuit): { readonly detail?: string; readonly actor: string | undefined } => {
+  if (Circuit.isForced(state)) return { detail: state.reason, actor: state.actor }
+  return state._tag === "Closed" ? { actor: undefined } : state.cause
+}
+
 /** What a circuit becomes that takes a state on. */
 export const takeOn =
   (state: Circuit.Circuit) =>

@@ -9,6 +9,7 @@ import * as Circuit from "../../Circuit.ts"
 import { foreignText } from "../foreign.ts"
 import type { Policy } from "../policy/policy.ts"
 import { printable } from "../printable.ts"
+import { toTransition } from "../transition.ts"
 import { openFor } from "./cooldown.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
@@ -36,6 +37,8 @@ export interface About {
   readonly since?: number | undefined
   /** Set for what somebody outside of the fleet did: what names that act. */
   readonly deed?: string | undefined
+  /** Set with `deed`: when that was, by the wall clock of the operator. All processes give it the same time. */
+  readonly at?: number | undefined
   /** Set for what this process finds when it starts: it is no news. */
   readonly found?: boolean | undefined
 }
@@ -131,6 +134,9 @@ const follow = (
   const before = Circuit.outage(from)
   const outage = Circuit.outage(to)
   if (before === undefined && outage !== undefined) circuit.group.outages++
+  if (before !== undefined && outage === undefined && process !== undefined && circuit.share !== undefined) {
+    circuit.share.ended = before.at
+  }
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(
@@ -148,44 +154,23 @@ const follow = (
   if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
   watch(runtime, circuit)
   if (process === undefined) runtime.sharing?.moved(circuit, from, to, why)
-  const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, circuit.policy) : 0
-  const event: Transition = {
-    _tag: "Transition",
+  const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,
-    ...(circuit.key === undefined ? {} : { key: circuit.key }),
-    from: from._tag,
-    to: to._tag,
+    key: circuit.key,
     why,
-    at,
-    era: to.era,
-    openings: Circuit.openings(to, now),
-    retryAfterMillis: wait === Infinity ? null : Math.round(wait),
-    ...(about.detail === undefined ? {} : { detail: about.detail }),
-    ...(about.actor === undefined ? {} : { actor: about.actor }),
-    ...(process === undefined ? {} : { process }),
-    ...(about.deed === undefined ? {} : { deed: about.deed }),
+    at: about.at ?? at,
+    detail: about.detail,
+    actor: about.actor,
+    process,
+    deed: about.deed,
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode,
-    ...outageOf(before, outage, now),
-    ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),
-    ...(counts === undefined ? {} : { counts })
-  }
+    counts
+  })
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
     return announce(runtime, event, about.found, lastFailure(circuit, event))
   })
-}
-
-/** What an event says of the outage that a circuit entered, is in, or left. */
-const outageOf = (
-  before: Circuit.Outage | undefined,
-  after: Circuit.Outage | undefined,
-  now: number
-): Pick<Transition, "outage" | "downForMillis"> => {
-  const shown = after ?? before
-  if (shown === undefined) return {}
-  const outage = { at: Math.round(shown.at), openings: shown.openings }
-  return after === undefined ? { outage, downForMillis: Math.max(0, Math.round(now - shown.since)) } : { outage }
 }
 
 /** What failed last before a circuit tripped, for the log. Nothing if it tripped for another reason, such as slow calls. */
@@ -200,11 +185,14 @@ export const announce = (
   found = false,
   last?: string | undefined
 ): Effect.Effect<void> => {
+  tell(runtime, event)
+  return logEvent(event, { found, last, own: runtime.sharing?.process })
+}
+
+/** Tells all who listen, and writes nothing to the log. */
+export const tell = (runtime: Runtime, event: BreakerEvent): void => {
   for (const observe of runtime.observers) observe(event)
-  return Effect.andThen(
-    PubSub.publish(runtime.events, event),
-    logEvent(event, { found, last, own: runtime.sharing?.process })
-  )
+  PubSub.publishUnsafe(runtime.events, event)
 }
 
 /** An opening whose length is known, for the moves of `Circuit`. */

@@ -75,6 +75,10 @@ export class Share {
   spare: Granted | undefined = undefined
   /** A place for a probe is being asked for. */
   asking = false
+  /** The state of the fleet that this process last replaced. */
+  replaced: Circuit.Circuit | undefined = undefined
+  /** When the outage began whose end this process last announced for all, by the wall clock. */
+  ended = 0
   /** What a person did that the store has not heard of. */
   unheard: Unheard | undefined = undefined
 
@@ -92,4 +96,6 @@ export interface Unheard {
   readonly why: Circuit.Why
   readonly detail: string | undefined
   readonly actor: string | undefined
+  /** When the state began that is brought in from elsewhere, by the wall clock; it begins now if this is not set. */
+  readonly since?: number | undefined
 }

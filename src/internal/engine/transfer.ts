@@ -27,8 +27,10 @@ export const importAll = (
     const brought = Effect.forEach(circuits, ({ key, name, state }) => {
       const circuit = registry.own(name, key, policies)
       if (circuit === undefined) return Effect.succeed(0)
-      const next = exported.takeOn(state)
-      return Effect.as(steer(runtime, [circuit], { next, why: "Imported", detail: "imported", actor: undefined }), 1)
+      const { actor, detail = "imported" } = exported.originOf(state)
+      const since = runtime.time.wall() - (runtime.time.now() - state.since)
+      const deed = { next: exported.takeOn(state), why: "Imported", detail, actor, since } as const
+      return Effect.as(steer(runtime, [circuit], deed), 1)
     })
     return Effect.map(brought, (counts) => counts.reduce((sum, one) => sum + one, 0))
   })

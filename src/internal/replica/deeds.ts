@@ -2,11 +2,12 @@ import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
-import type { Next } from "../engine/move.ts"
+import { type Next, tell } from "../engine/move.ts"
 import type { Share, Unheard } from "../engine/share.ts"
+import { toTransition } from "../transition.ts"
 import type { Ballots } from "./ballots.ts"
 import type { Ground } from "./ground.ts"
-import type { Records } from "./records.ts"
+import type { Committed, Records } from "./records.ts"
 
 const isForce = ({ why }: Unheard): boolean => why === "Isolated" || why === "Disabled"
 
@@ -57,6 +58,7 @@ export class Deeds {
     return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true }), (committed) => {
       if (committed !== "Failed" && committed !== "Lost") {
         if (share.unheard === deed) share.unheard = undefined
+        this.announceEnd(circuit, committed, deed)
         // What another said after it was left for the end of it, too.
         return committed === "Made" ? Effect.void : this.records.retake(circuit, share, committed === "Same")
       }
@@ -75,6 +77,40 @@ export class Deeds {
     const close: Next = (current, now) =>
       current._tag === "Open" || current._tag === "HalfOpen" ? Circuit.close(current, now, circuit.policy) : current
     const about = { why: "HealthCheckPassed", detail: undefined, actor: undefined } as const
-    return this.records.commit(circuit, close, about, { expected: true })
+    return Effect.tap(this.records.commit(circuit, close, about, { expected: true }), (committed) =>
+      Effect.sync(() => this.announceEnd(circuit, committed, about))
+    )
+  }
+
+  /**
+   * Announces the end of an outage of the fleet, unless this process has done so: it was Closed already when it told the others, or in
+   * an outage of its own.
+   */
+  private announceEnd(
+    circuit: LiveCircuit,
+    committed: Committed,
+    { actor, detail, why }: Pick<Unheard, "actor" | "detail" | "why">
+  ): void {
+    const { control, group, key, policy, share } = circuit
+    const before = share?.replaced
+    const outage = before && Circuit.outage(before)
+    if (committed !== "Made" || share === undefined || before === undefined || outage === undefined) return
+    if (Circuit.outage(control.value) !== undefined || outage.at === share.ended) return
+    share.ended = outage.at
+    const { runtime, voice } = this.ground
+    const event = toTransition(before, control.value, runtime.time.now(), policy, {
+      circuit: group.name,
+      key,
+      why,
+      at: runtime.time.wall(),
+      detail,
+      actor,
+      process: voice,
+      deed: undefined,
+      scope: "fleet",
+      mode: policy.mode,
+      counts: undefined
+    })
+    tell(runtime, { ...event, from: control.value._tag })
   }
 }

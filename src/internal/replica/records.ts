@@ -95,6 +95,7 @@ export class Records {
         actor,
         process,
         deed,
+        at: deed === undefined ? undefined : about.at,
         since: known.since,
         found: this.ground.starting
       })
@@ -245,6 +246,7 @@ export class Records {
           if (share.known !== base && share.known !== undefined && share.known.era > record.era) {
             return Effect.succeed("Overtaken")
           }
+          share.replaced = base?.circuit
           share.known = {
             era: record.era,
             circuit: state,

@@ -33,7 +33,9 @@ export const share = (
       succeeded: (circuit, now) => ballots.succeeded(circuit, now),
       opening: (circuit, now) => ballots.opening(circuit, now),
       moved: (circuit, from, to, why) => {
-        if (why === "HealthCheckPassed" && from.era === circuit.share?.adopted) runtime.background(deeds.close(circuit))
+        // After this move has been announced: what the fleet makes of it comes later.
+        const closesFleets = why === "HealthCheckPassed" && from.era === circuit.share?.adopted
+        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, deeds.close(circuit)))
         if (to._tag === "Open" && why !== "OpenedByHand") ballots.opened(circuit)
         else if (to._tag === "Closed") ballots.closed(circuit)
       },

@@ -1,0 +1,56 @@
+import type { Transition } from "../BreakerEvent.ts"
+import * as Circuit from "../Circuit.ts"
+
+/** What a transition is of and from, beside the two states. */
+export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode" | "scope" | "why"> {
+  readonly key: string | undefined
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  readonly process: string | undefined
+  readonly deed: string | undefined
+  readonly counts: Transition["counts"]
+}
+
+/** The event of a transition. `now` is by the clock of the states. */
+export const toTransition = (
+  from: Circuit.Circuit,
+  to: Circuit.Circuit,
+  now: number,
+  rules: Circuit.Rules,
+  { actor, at, circuit, counts, deed, detail, key, mode, process, scope, why }: TransitionOf
+): Transition => {
+  const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, rules) : 0
+  return {
+    _tag: "Transition",
+    circuit,
+    ...(key === undefined ? {} : { key }),
+    from: from._tag,
+    to: to._tag,
+    why,
+    at,
+    era: to.era,
+    openings: Circuit.openings(to, now),
+    retryAfterMillis: wait === Infinity ? null : Math.round(wait),
+    ...(detail === undefined ? {} : { detail }),
+    ...(actor === undefined ? {} : { actor }),
+    ...(process === undefined ? {} : { process }),
+    ...(deed === undefined ? {} : { deed }),
+    scope,
+    mode,
+    ...outageOf(Circuit.outage(from), Circuit.outage(to), now),
+    ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),
+    ...(counts === undefined ? {} : { counts })
+  }
+}
+
+/** What an event says of the outage that a circuit entered, is in, or left. */
+const outageOf = (
+  before: Circuit.Outage | undefined,
+  after: Circuit.Outage | undefined,
+  now: number
+): Pick<Transition, "outage" | "downForMillis"> => {
+  const shown = after ?? before
+  if (shown === undefined) return {}
+  const outage = { at: Math.round(shown.at), openings: shown.openings }
+  return after === undefined ? { outage, downForMillis: Math.max(0, Math.round(now - shown.since)) } : { outage }
+}
