@@ -11,15 +11,15 @@ const million = 1_000_000
 const fill = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`INSERT INTO circuit_breaker_events
-      (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, era, openings, down_for)
+      (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, era, openings, outage, outage_since, down_for)
     SELECT 'e' || i, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint - (i::bigint * 7776), 'c' || (i % 1000), 'c' || (i % 1000),
       CASE i % 3 WHEN 0 THEN 'Closed' WHEN 1 THEN 'Open' ELSE 'HalfOpen' END,
       CASE i % 3 WHEN 0 THEN 'Open' WHEN 1 THEN 'HalfOpen' ELSE 'Closed' END,
-      'Tripped', 'fleet', 'p', 'enforce', i, 1, CASE i % 3 WHEN 2 THEN i % 60000 END
+      'Tripped', 'fleet', 'p', 'enforce', i, 1, 'o' || (i / 3), i, CASE i % 3 WHEN 2 THEN i % 60000 END
     FROM generate_series(1, ${million}) AS i`
-  yield* sql`INSERT INTO circuit_breaker_states (circuit_id, owner, circuit, state, since, why, openings)
+  yield* sql`INSERT INTO circuit_breaker_states (circuit_id, owner, circuit, state, since, why, openings, version)
     SELECT 'c' || i, '', 'c' || i, CASE WHEN i % 500 = 0 THEN 'Open' ELSE 'Closed' END,
-      (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint - (CASE WHEN i % 100 = 0 THEN 90 ELSE 1 END) * 86400000::bigint, 'Tripped', 1
+      (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint - (CASE WHEN i % 100 = 0 THEN 90 ELSE 1 END) * 86400000::bigint, 'Tripped', 1, ''
     FROM generate_series(1, 100000) AS i`
   yield* sql`VACUUM ANALYZE circuit_breaker_events`
   yield* sql`VACUUM ANALYZE circuit_breaker_states`

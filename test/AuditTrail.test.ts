@@ -63,7 +63,7 @@ describe.each(databases)("a trail in %s", (database) => {
       assert.deepInclude(isolated, { to: "Isolated", detail: "migration", actor: "ann", retryAfterMillis: undefined })
       assert.deepInclude(released, { from: "Isolated", to: "Closed", why: "Released", actor: "bob" })
       assert.isNumber(released?.lastedMillis)
-      assert.isNumber(released?.downMillis)
+      assert.isUndefined(released?.downMillis, "an override is no outage")
     }),
     { process: "checkout 🧾", metadata: { version: 3, region: "Zürich 🏔" } }
   )
@@ -198,20 +198,27 @@ describe.each(databases)("a trail in %s", (database) => {
     })
   )
 
-  trail(
-    "forgets what a process had open for itself and never took back, once it is old",
+  live(
+    "keeps what a living process has open or forced, however old, and forgets what a crashed one had",
     Effect.gen(function* () {
-      yield* CircuitBreaker.open("bank")
-      yield* CircuitBreaker.isolate("mail")
-      yield* AuditTrail.flush
-      const open = Effect.map(AuditTrail.openNow, (found) => found.map(({ circuit }) => circuit))
-      assert.deepStrictEqual(yield* open, ["bank"])
-      yield* AuditTrail.prune({ olderThan: "1 hour" })
-      assert.deepStrictEqual(yield* open, ["bank"])
-      yield* Effect.sleep(20)
-      yield* AuditTrail.prune({ olderThan: "1 hour", closedFor: "10 millis" })
-      assert.deepStrictEqual(yield* open, [])
-      assert.strictEqual((yield* AuditTrail.forced).length, 1, "what is forced is known, however old")
+      const { open } = yield* place
+      const sql = yield* open
+      const program = Effect.gen(function* () {
+        yield* CircuitBreaker.open("bank")
+        yield* CircuitBreaker.isolate("mail")
+        yield* AuditTrail.flush
+        const rows = Effect.map(say(sql, "SELECT * FROM audit_states"), ({ length }) => length)
+        yield* Effect.sleep(20)
+        yield* AuditTrail.prune({ olderThan: "1 hour", closedFor: "10 millis" })
+        assert.strictEqual(yield* rows, 2)
+        yield* say(sql, "UPDATE audit_heartbeats SET ends_at = ends_at - 60000")
+        yield* AuditTrail.prune({ olderThan: "1 hour" })
+        assert.strictEqual(yield* rows, 2, "they are not old")
+        yield* AuditTrail.prune({ olderThan: "1 hour", closedFor: "10 millis" })
+        assert.strictEqual(yield* rows, 0)
+        assert.deepStrictEqual(yield* say(sql, "SELECT * FROM audit_heartbeats"), [])
+      })
+      yield* Effect.provideContext(program, yield* audited(sql))
     })
   )
 

@@ -95,7 +95,7 @@ describe("tables in MariaDB", () => {
           `SELECT COUNT(DISTINCT table_name, index_name) FROM information_schema.statistics
             WHERE table_schema = DATABASE() AND index_name <> 'PRIMARY'`
         )
-        assert.strictEqual(indexes, 12)
+        assert.strictEqual(indexes, 15)
       })
     )
   }
@@ -110,21 +110,21 @@ const fill = (sql: Connection) =>
     yield* say(
       sql,
       `INSERT INTO circuit_breaker_events
-          (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, era, openings, down_for)
+          (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, era, openings, outage, outage_since, down_for)
         SELECT CONCAT('e', seq), ${now} - seq * 388800, CONCAT('c', seq % 1000), CONCAT('c', seq % 1000), 'Closed',
-          ELT(1 + seq % 3, 'Open', 'HalfOpen', 'Closed'), 'Tripped', 'fleet', 'p', 'enforce', seq, 1,
+          ELT(1 + seq % 3, 'Open', 'HalfOpen', 'Closed'), 'Tripped', 'fleet', 'p', 'enforce', seq, 1, CONCAT('o', seq), seq,
           IF(seq % 3 = 2, 60000 - seq, NULL) FROM seq_1_to_${many}`
     )
     yield* say(
       sql,
-      `INSERT INTO circuit_breaker_states (circuit_id, owner, circuit, state, since, why, openings)
+      `INSERT INTO circuit_breaker_states (circuit_id, owner, circuit, state, since, why, openings, version)
         SELECT CONCAT('c', seq), '', CONCAT('c', seq), IF(seq % 500 = 0, 'Open', 'Closed'),
-          ${now} - IF(seq % 100 = 0, 90, 1) * 86400000, 'Tripped', 1 FROM seq_1_to_${many}`
+          ${now} - IF(seq % 100 = 0, 90, 1) * 86400000, 'Tripped', 1, '' FROM seq_1_to_${many}`
     )
     yield* say(
       sql,
       `INSERT INTO circuit_breaker_snapshots SELECT CONCAT('s', seq), ${now} - seq * 388800, CONCAT('c', seq % 100),
-          CONCAT('c', seq % 100), 'p', 'Closed', 1, 1, 1, 1, 1, 1, 1, 1, 1, 0 FROM seq_1_to_${many}`
+          CONCAT('c', seq % 100), 'p', 'r', 'Closed', 1, 1, 1, 1, 1, 1, 1, 1, 1, 0 FROM seq_1_to_${many}`
     )
     yield* say(
       sql,

@@ -39,6 +39,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "CircuitOpen",
       "BulkheadFull",
       "BreakerEvent",
+      "internal/transition",
       "internal/policy/policy",
       "internal/policy/schema",
       "internal/policy/environment",
@@ -49,7 +50,15 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
   ],
   [
     "contract",
-    ["SharedStore", "internal/unconnected", "internal/record", "internal/exported", "internal/quorum", "QuorumStore"]
+    [
+      "SharedStore",
+      "internal/unconnected",
+      "internal/record",
+      "internal/exported",
+      "internal/known",
+      "internal/quorum",
+      "QuorumStore"
+    ]
   ],
   [
     "engine",
@@ -127,9 +136,12 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "RedisStore",
       "internal/sql/database",
       "internal/sql/place",
+      "internal/sql/views",
       "internal/sql/migrations",
       "internal/sql/store",
       "SqlStore",
+      "internal/sql/metadata",
+      "internal/sql/trailRows",
       "internal/sql/trail",
       "internal/sql/questions",
       "internal/sql/snapshots",
@@ -188,6 +200,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/cli/rows",
       "internal/cli/looking",
       "internal/cli/question",
+      "internal/cli/recording",
       "internal/cli/steering",
       "internal/cli/moving",
       "internal/cli/doctor",
@@ -246,9 +259,11 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
     "effect/sql/",
     [
       "internal/sql/database",
+      "internal/sql/views",
       "internal/sql/migrations",
       "internal/sql/store",
       "SqlStore",
+      "internal/sql/trailRows",
       "internal/sql/trail",
       "internal/sql/questions",
       "internal/sql/snapshots",

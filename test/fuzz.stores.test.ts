@@ -241,14 +241,16 @@ describe("What somebody put into a database", () => {
     circuit_breaker_voices: ["voice", "ends_at"],
     circuit_breaker_eras: ["id", "era"],
     circuit_breaker_events:
-      "id at circuit_id circuit circuit_key from_state to_state why detail actor scope process mode era openings retry_after lasted down_for calls failures slow streak metadata".split(
+      "id at circuit_id circuit circuit_key from_state to_state why detail actor scope process mode era openings retry_after lasted outage outage_since outage_openings down_for calls failures slow streak metadata".split(
         " "
       ),
-    circuit_breaker_states: "circuit_id owner circuit circuit_key state since why detail actor openings ends_at".split(
-      " "
-    ),
+    circuit_breaker_states:
+      "circuit_id owner circuit circuit_key state since why detail actor openings ends_at outage_since outage_openings version".split(
+        " "
+      ),
+    circuit_breaker_heartbeats: ["owner", "process", "ends_at"],
     circuit_breaker_snapshots:
-      "id at circuit circuit_name process state circuits healthy calls successes failures ignored slow rejected in_flight failure_rate".split(
+      "id at circuit circuit_name process run state circuits healthy calls successes failures ignored slow rejected in_flight failure_rate".split(
         " "
       )
   }

@@ -4,7 +4,7 @@ import { PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
 import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
 import { circuitId } from "../src/internal/codec.ts"
-import { shortId } from "../src/internal/sql/trail.ts"
+import { shortId } from "../src/internal/sql/trailRows.ts"
 import { either, name, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
 // Names, keys, reasons and errors come from outside: where they are written down they stay what they are, in their place.

@@ -32,6 +32,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -41,18 +42,20 @@ import * as Schema from "effect/Schema"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { BreakerEvent, Transition } from "../BreakerEvent.ts"
 import type { PolicyError } from "../BreakerPolicy.ts"
 import { BreakerStore } from "../BreakerStore.ts"
 import { quietly } from "../internal/engine/logEvent.ts"
-import { anyMillis, count, decodeOrThrow, field, flag, positiveMillis, text } from "../internal/fields.ts"
+import { anyMillis, count, decodeOrThrow, flag, positiveMillis, text } from "../internal/fields.ts"
 import { foreignText } from "../internal/foreign.ts"
 import { show } from "../internal/printable.ts"
 import { AuditTrail, Inside, readyMillis, use } from "../internal/sql/auditService.ts"
 import { type Database, database } from "../internal/sql/database.ts"
+import { harmless, metadataField } from "../internal/sql/metadata.ts"
 import * as migrations from "../internal/sql/migrations.ts"
 import { placeFields, placeOf } from "../internal/sql/place.ts"
 import * as questions from "../internal/sql/questions.ts"
-import { runOf, Trail } from "../internal/sql/trail.ts"
+import { runOf, Trail, writeActions } from "../internal/sql/trail.ts"
 import { decodeOptions } from "../internal/storeOptions.ts"
 import type { TableOptions } from "../SqlStore.ts"
 
@@ -112,26 +115,22 @@ export interface ReaderOptions extends TableOptions {
 export interface Options extends ReaderOptions {
   /** How this process is called in its lines. Default `process`. */
   readonly process?: string | undefined
-  /** What is written with every line, as JSON: a version, a region. */
-  readonly metadata?: unknown
+  /**
+   * What is written with every line, as JSON: a version, a region. Or a function of the event, which is called when it happens. If
+   * the function throws, or answers what JSON cannot hold, the line is written without metadata, and the log says so once.
+   */
+  readonly metadata?: object | string | number | boolean | null | ((event: Transition) => unknown) | undefined
   /** How long to wait for more before a batch is written. Default 100 milliseconds. */
   readonly flushInterval?: Duration.Input | undefined
   /** How many events wait at most while the database is away; then the oldest are dropped, and counted. Default 100,000. */
   readonly maxPending?: number | undefined
 }
 
-const json = field<string>("a value that JSON can hold", (input) => {
-  try {
-    return JSON.stringify(input)
-  } catch {
-    return undefined
-  }
-})
 const readerFields = { ...placeFields, migrate: Schema.optional(flag) }
 const optionFields = {
   ...readerFields,
   process: Schema.optional(text),
-  metadata: Schema.optional(json),
+  metadata: Schema.optional(metadataField),
   flushInterval: Schema.optional(anyMillis),
   maxPending: Schema.optional(count)
 }
@@ -170,12 +169,15 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
       const trail = new Trail(found, {
         run: yield* runOf(process),
         process,
-        metadata: metadata ?? null,
+        metadata: harmless(metadata ?? (() => null), (cause) => {
+          const said = "The metadata of an event cannot be written; its line is written without"
+          registry.runtime.background(quietly(Effect.logWarning(said, Cause.fail(cause))))
+        }),
         flushMillis: flushInterval,
         maxPending
       })
       const { observers } = registry.runtime
-      const observe = (event: Parameters<Trail["note"]>[0]) => trail.note(event, registry.runtime.sharing?.process)
+      const observe = (event: BreakerEvent) => trail.note(event, registry.runtime.sharing?.process)
       yield* Effect.acquireRelease(
         Effect.sync(() => void observers.add(observe)),
         () =>
@@ -201,7 +203,7 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
       )
       const there = yield* Deferred.make<void>()
       const begin = Effect.andThen(ready, Deferred.succeed(there, undefined))
-      yield* Effect.forkScoped(Effect.andThen(begin, trail.run))
+      yield* Effect.forkScoped(Effect.andThen(begin, Effect.all([trail.run, trail.beats], { concurrency: 2 })))
       return { [Inside]: { database: found, trail, ready: Deferred.await(there) } }
     })
   )
@@ -247,6 +249,38 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
   const { ready, trail } = service[Inside]
   return trail === undefined ? Effect.void : Effect.andThen(Effect.timeoutOption(ready, readyMillis), trail.flush)
 })
+
+/**
+ * Writes an operator action that `Operator` answered, now. The processes of the fleet write it when they hear of it; a program that
+ * steers a fleet in which no process may be alive writes it itself. It is in the trail once, however many write it.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import type { SharedStore } from "effect-fuse"
+ * import { AuditTrail } from "effect-fuse/audit"
+ * import * as Operator from "effect-fuse/Operator"
+ *
+ * const isolate = (store: SharedStore.SharedStore, name: string) =>
+ *   Effect.tap(Operator.isolate(store, name, { actor: "ann" }), ({ transition }) => AuditTrail.recordAction(transition))
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const recordAction = (
+  action: Transition | ReadonlyArray<Transition> | undefined
+): Effect.Effect<void, SqlError, AuditTrail> => {
+  const actions = action === undefined ? [] : "_tag" in action ? [action] : action
+  for (const { deed } of actions) {
+    if (deed !== undefined) continue
+    throw new RangeError("AuditTrail.recordAction: deed must name the operator action: take what Operator answered")
+  }
+  return AuditTrail.use((service) => {
+    const { database, ready, trail } = service[Inside]
+    const write = database.apart(writeActions(database, actions, trail?.metadata ?? (() => null)))
+    return actions.length === 0 ? Effect.void : Effect.andThen(Effect.timeoutOption(ready, readyMillis), write)
+  })
+}
 
 // ---- Questions ------------------------------------------------------------------------------------------------------
 

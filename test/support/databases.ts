@@ -68,7 +68,8 @@ const onServer = {
     connect: connectMysql,
     quoted: (name: string) => `\`${name}\``,
     asText: (column: string) => `CAST(${column} AS CHAR)`,
-    tables: "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()"
+    tables:
+      "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
   })
 } satisfies Record<Server, (url: Effect.Effect<string>) => Ground>
 
@@ -170,7 +171,7 @@ export const onOwn = (database: Server): ServerGround => {
 
 /** All tables that there are when they were made, by the prefix of all. */
 export const ours: ReadonlyArray<string> = [
-  ...["ballots", "eras", "events", "inquiries", "snapshots", "states", "versions", "voices"].map(
+  ...["ballots", "eras", "events", "heartbeats", "inquiries", "snapshots", "states", "versions", "voices"].map(
     (name) => `circuit_breaker_${name}`
   ),
   "circuit_breakers"

@@ -13,6 +13,7 @@ import { asked, which } from "./circuits.ts"
 import { fileLabel, inFile, readText } from "./files.ts"
 import { checkTables, withDatabase, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
+import { record } from "./recording.ts"
 import type { Settings } from "./settings.ts"
 import { answer, Failure, lasting, plural } from "./words.ts"
 
@@ -78,8 +79,11 @@ export const importing = ({ actor, file, yes }: Importing, settings: Settings) =
           yes,
           settings
         ),
-        asked(opened, () =>
-          Operator.importAll(store, json, { ...by(actor), onProgress: (done, total) => bar.at(done, total) })
+        Effect.tap(
+          asked(opened, () =>
+            Operator.importAll(store, json, { ...by(actor), onProgress: (done, total) => bar.at(done, total) })
+          ),
+          ({ transitions }) => record(settings, opened, transitions)
         )
       )
     ).pipe(Effect.ensuring(bar.over))

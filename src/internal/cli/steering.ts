@@ -10,6 +10,7 @@ import { asked, ending, toData, which } from "./circuits.ts"
 import { didYouMean, knownNames } from "./known.ts"
 import { type Opened, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
+import { record } from "./recording.ts"
 import type { Settings } from "./settings.ts"
 import { answer, Failure, lasting } from "./words.ts"
 
@@ -75,6 +76,7 @@ const steering =
             ...by(actor)
           })
         )
+        yield* record(settings, opened, [known.transition])
         if (before === undefined && key !== undefined && !settings.json) {
           yield* Console.error(`The store had no record of ${which(name, key)} before. Is that the right key?`)
         }

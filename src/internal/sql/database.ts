@@ -16,7 +16,12 @@ export type Table =
   | "_eras"
   | "_events"
   | "_states"
+  | "_heartbeats"
   | "_snapshots"
+  | "_events_view"
+  | "_states_view"
+  | "_outages_view"
+  | "_snapshots_view"
   | "_versions"
 
 /** Where the tables are. */
@@ -49,6 +54,8 @@ export class Database {
   readonly dialect: Dialect
   /** Milliseconds since 1970 by the clock of the database, new with each statement of a transaction. */
   readonly now: Fragment
+  /** The same as text. */
+  readonly clock: string
   /** The channel of what is announced, where there is one: of these very tables, whatever other database or schema has the same. */
   channel = ""
   private readonly place: Place
@@ -57,7 +64,8 @@ export class Database {
     this.sql = sql
     this.place = place
     this.dialect = dialect
-    this.now = sql.literal(clocks[dialect])
+    this.clock = clocks[dialect]
+    this.now = sql.literal(this.clock)
   }
 
   table(name: Table): Identifier {

@@ -3,6 +3,7 @@ import * as Migrator from "effect/sql/Migrator"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Database, Table } from "./database.ts"
+import { views } from "./views.ts"
 
 /** The types of columns, which databases call differently. */
 const types = ({ dialect }: Database) => ({
@@ -67,29 +68,63 @@ const steps = (database: Database) => {
         `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit_id ${id(1500)} NOT NULL, circuit ${text} NOT NULL,
          circuit_key ${text}, from_state ${id(10)} NOT NULL, to_state ${id(10)} NOT NULL, why ${id(30)} NOT NULL,
          detail ${text}, actor ${text}, scope ${id(10)} NOT NULL, process ${text} NOT NULL, mode ${id(10)} NOT NULL,
-         era ${big} NOT NULL, openings ${big} NOT NULL, retry_after ${big}, lasted ${big}, down_for ${big},
+         era ${big} NOT NULL, openings ${big} NOT NULL, retry_after ${big}, lasted ${big},
+         outage ${id(150)}, outage_since ${big}, outage_openings ${big}, down_for ${big},
          calls ${big}, failures ${big}, slow ${big}, streak ${big}, metadata ${text}`,
-        { circuit: "circuit_id, at", at: "at, to_state", to: "to_state, at", down: "down_for, at" }
+        {
+          circuit: "circuit_id, at",
+          at: "at, to_state, from_state",
+          to: "to_state, at",
+          down: "down_for, at",
+          outage: "outage, down_for"
+        }
       )
-      // What each owner last said of a circuit: the fleet, or a process of its own.
+      // The latest state of each circuit, by owner: the fleet, or one process whose circuit differs from it.
       yield* make(
         "_states",
         `circuit_id ${id(1500)} NOT NULL, owner ${id(120)} NOT NULL, circuit ${text} NOT NULL, circuit_key ${text},
          state ${id(10)} NOT NULL, since ${big} NOT NULL, why ${id(30)} NOT NULL, detail ${text}, actor ${text},
-         openings ${big} NOT NULL, ends_at ${big}, PRIMARY KEY (circuit_id, owner)`,
-        { state: "state, since" }
+         openings ${big} NOT NULL, ends_at ${big}, outage_since ${big}, outage_openings ${big},
+         version ${id(40)} NOT NULL, PRIMARY KEY (circuit_id, owner)`,
+        { state: "state, since", owner: "owner" }
+      )
+      // Until when the rows of an owner that is a process count.
+      yield* make(
+        "_heartbeats",
+        `owner ${id(120)} NOT NULL PRIMARY KEY, process ${text} NOT NULL, ends_at ${big} NOT NULL`,
+        { ends: "ends_at" }
       )
     }),
     "0003_snapshots": Effect.gen(function* () {
       yield* make(
         "_snapshots",
         `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit ${text} NOT NULL, circuit_name ${id(500)} NOT NULL,
-         process ${text} NOT NULL, state ${id(10)} NOT NULL, circuits ${big} NOT NULL, healthy ${big} NOT NULL,
+         process ${text} NOT NULL, run ${id(120)} NOT NULL, state ${id(10)} NOT NULL, circuits ${big} NOT NULL, healthy ${big} NOT NULL,
          calls ${big} NOT NULL, successes ${big} NOT NULL, failures ${big} NOT NULL, ignored ${big} NOT NULL,
          slow ${big} NOT NULL, rejected ${big} NOT NULL, in_flight ${big} NOT NULL, failure_rate ${real}`,
         { name: "circuit_name, at", at: "at" }
       )
+    }),
+    "0004_views": Effect.forEach(Object.entries(views(database)), ([view, select]) => makeView(view as Table, select), {
+      discard: true
     })
+  }
+
+  /** Databases differ in how a view is made that may be there already. */
+  function makeView(view: Table, select: string): Effect.Effect<void, SqlError> {
+    const make = (how: string) =>
+      database.run(sql`${sql.literal(how)} ${database.table(view)} AS ${sql.literal(select)}`)
+    switch (database.dialect) {
+      case "pg":
+        return make("CREATE VIEW")
+      case "sqlite":
+        return make("CREATE VIEW IF NOT EXISTS")
+      case "mysql": {
+        // A view of these columns is left as it is, and so is any other view or table that answers: `check` names it afterwards.
+        const isThere = check(database, { [view]: "1" })
+        return Effect.catch(isThere, () => make("CREATE OR REPLACE VIEW"))
+      }
+    }
   }
 }
 
@@ -105,7 +140,7 @@ export const migrate = (
   const all = steps(database)
   const made: Effect.Effect<unknown, Migrator.MigrationError | SqlError, SqlClient.SqlClient> =
     database.dialect === "mysql" ? oneByOne(database, all, run({})) : run(all)
-  return Effect.andThen(made, check(database, { ...ofStore, ...ofTrail }))
+  return Effect.andThen(made, check(database, { ...ofStore, ...ofTrail, ...ofViews }))
 }
 
 type Steps = Parameters<typeof Migrator.fromRecord>[0]
@@ -126,7 +161,7 @@ const oneByOne = <R>(database: Database, all: Steps, versions: Effect.Effect<unk
       })
     )
   }
-  const tables = Object.entries({ ...ofStore, ...ofTrail, _versions: "migration_id, name" })
+  const tables = Object.entries({ ...ofStore, ...ofTrail, ...ofViews, _versions: "migration_id, name" })
   const rows = Object.keys(all).map((name) => ({ migration_id: Number.parseInt(name, 10), name: name.slice(5) }))
   const entered = database.rows(sql`SELECT migration_id FROM ${database.table("_versions")}`)
   const isDone = Effect.flatMap(Effect.forEach(tables, isMissing), (missing) =>
@@ -151,9 +186,17 @@ export const ofStore = {
   _eras: "id, era"
 }
 export const ofTrail = {
-  _events: "id, at, circuit_id, to_state, down_for, metadata",
-  _states: "circuit_id, owner, state, since, ends_at",
-  _snapshots: "id, at, circuit_name, failure_rate"
+  _events: "id, at, circuit_id, to_state, outage, down_for, metadata",
+  _states: "circuit_id, owner, state, since, ends_at, version",
+  _heartbeats: "owner, ends_at",
+  _snapshots: "id, at, circuit_name, run, failure_rate"
+}
+/** What people read. */
+const ofViews = {
+  _events_view: "at, at_ms, circuit, to_state, outage_since, down_seconds",
+  _states_view: "circuit, state, scope, since, outage_since",
+  _outages_view: "circuit, started_at, ended_at, seconds",
+  _snapshots_view: "at, at_ms, circuit, failures"
 }
 
 /** That tables are there, and are these: for a program that may not make them, and after they were made. */

@@ -3,7 +3,8 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import { circuitId } from "../codec.ts"
 import { type Database, type Row, storable, type Table, toNumber } from "./database.ts"
-import { shortId } from "./trail.ts"
+import { shortId } from "./trailRows.ts"
+import { isCurrent } from "./views.ts"
 
 type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
 
@@ -32,7 +33,12 @@ export interface Entry {
   readonly retryAfterMillis: number | undefined
   /** How long the state before lasted, where that is known. */
   readonly lastedMillis: number | undefined
-  /** Of a recovery: for how long calls had not passed, where that is known. */
+  /**
+   * The outage that the circuit is in, also beneath an override, or has just left. `since` is the start of its first opening, in
+   * milliseconds since 1970, and `openings` how many it has had.
+   */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
+  /** On the line that ends an outage: how long it lasted, from its first opening on. */
   readonly downMillis: number | undefined
   /** What had been counted at that moment; nothing where that was nothing. */
   readonly counts:
@@ -51,6 +57,11 @@ const parse = (text: string | undefined): unknown => {
   }
 }
 
+const toOutage = (row: Row) =>
+  row["outage_since"] === null || row["outage_since"] === undefined
+    ? undefined
+    : { since: toNumber(row["outage_since"]), openings: toNumber(row["outage_openings"]) }
+
 const toEntry = (row: Row): Entry => ({
   id: String(row["id"]),
   at: toNumber(row["at"]),
@@ -68,6 +79,7 @@ const toEntry = (row: Row): Entry => ({
   openings: toNumber(row["openings"]),
   retryAfterMillis: optionalNumber(row["retry_after"]),
   lastedMillis: optionalNumber(row["lasted"]),
+  outage: toOutage(row),
   downMillis: optionalNumber(row["down_for"]),
   counts:
     row["calls"] === null || row["calls"] === undefined
@@ -94,6 +106,8 @@ export interface Standing {
   readonly detail: string | undefined
   readonly actor: string | undefined
   readonly openings: number
+  /** The outage that the circuit is in, also beneath an override. `since` is the start of its first opening. */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** Until when calls are rejected, as it was said; nothing where that has no end. */
   readonly endsAt: number | undefined
 }
@@ -108,6 +122,7 @@ const toStanding = (row: Row): Standing => ({
   detail: optionalText(row["detail"]),
   actor: optionalText(row["actor"]),
   openings: toNumber(row["openings"]),
+  outage: toOutage(row),
   endsAt: optionalNumber(row["ends_at"])
 })
 
@@ -115,7 +130,8 @@ export const standing = (database: Database, states: ReadonlyArray<string>): Ask
   const { sql } = database
   return Effect.map(
     database.rows(
-      sql`SELECT * FROM ${database.table("_states")} WHERE ${sql.in("state", states)} ORDER BY since, circuit_id`
+      sql`SELECT * FROM ${database.table("_states")} WHERE ${sql.in("state", states)} AND ${sql.literal(isCurrent(database))}
+        ORDER BY since, circuit_id`
     ),
     (rows) => rows.map(toStanding)
   )
@@ -197,7 +213,8 @@ export const perDay = (database: Database, within: number): Asked<PerDay> => {
   const day = sql.literal(`FLOOR(at / ${dayMillis}.0)`)
   return Effect.map(
     database.rows(sql`SELECT ${day} AS day, to_state, COUNT(*) AS transitions FROM ${database.table("_events")}
-      WHERE at >= ${now} - ${database.big(within)} GROUP BY ${day}, to_state ORDER BY day DESC, to_state`),
+      WHERE at >= ${now} - ${database.big(within)} AND from_state <> to_state
+      GROUP BY ${day}, to_state ORDER BY day DESC, to_state`),
     (rows) =>
       rows.flatMap((row) => {
         const day = toNumber(row["day"])
@@ -209,12 +226,24 @@ export const perDay = (database: Database, within: number): Asked<PerDay> => {
   )
 }
 
+/**
+ * Of several lines that end one outage the first: processes with a health check, or without their store, each find out for
+ * themselves that it is over.
+ */
+const isFirstEnd = (database: Database): Fragment => {
+  const { sql } = database
+  const events = database.table("_events")
+  return sql`NOT EXISTS (SELECT 1 FROM ${events} AS earlier WHERE earlier.outage = e.outage
+    AND (earlier.down_for < e.down_for OR (earlier.down_for = e.down_for AND earlier.id < e.id))
+    AND earlier.circuit_id = e.circuit_id)`
+}
+
 export const longest = (database: Database, { limit, within }: Window): Asked<Entry> => {
   const { now, sql } = database
   return Effect.map(
-    database.rows(sql`SELECT * FROM ${database.table("_events")}
-      WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)}
-      ORDER BY down_for DESC LIMIT ${sql.literal(String(limit))}`),
+    database.rows(sql`SELECT e.* FROM ${database.table("_events")} AS e
+      WHERE e.down_for IS NOT NULL AND e.at >= ${now} - ${database.big(within)} AND ${isFirstEnd(database)}
+      ORDER BY e.down_for DESC LIMIT ${sql.literal(String(limit))}`),
     (rows) => rows.map(toEntry)
   )
 }
@@ -229,8 +258,11 @@ export const recovery = (
   const length = database.dialect === "mysql" ? sql`AND CHAR_LENGTH(circuit) = CHAR_LENGTH(${name})` : sql``
   const named = name === undefined ? sql`` : sql`AND circuit = ${storable(name)} ${length}`
   return Effect.map(
-    database.rows(sql`SELECT AVG(down_for) AS mean, COUNT(*) AS recoveries FROM ${database.table("_events")}
-      WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)} ${named}`),
+    // Several lines may end one outage, of which the first counts.
+    database.rows(sql`SELECT AVG(down) AS mean, COUNT(*) AS recoveries FROM (
+        SELECT MIN(down_for) AS down FROM ${database.table("_events")}
+        WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)} ${named} GROUP BY circuit_id, outage
+      ) AS ended`),
     ([row]) => ({ meanMillis: optionalNumber(row?.["mean"]), recoveries: toNumber(row?.["recoveries"] ?? 0) })
   )
 }
@@ -297,12 +329,26 @@ export const prune = (
     of: (rows: ReadonlyArray<Row>) =>
       sql`(circuit_id, owner) IN (${sql.csv(rows.map((row) => sql`(${row["circuit_id"]}, ${row["owner"]})`))})`
   })
+  const heartbeats = database.table("_heartbeats")
+  const isDead = sql`owner <> '' AND owner NOT IN (SELECT living.owner FROM ${heartbeats} AS living WHERE living.ends_at >= ${now})`
   return Effect.all([
     inBatches("_events", old),
     inBatches("_snapshots", old),
     inBatches("_states", last(sql`state = 'Closed'`)),
-    // A process that crashed takes nothing back. One that lives and is called has moved on since.
-    inBatches("_states", last(sql`state = 'Open' AND owner <> ''`)),
-    inBatches("_states", last(sql`state = 'HalfOpen' AND owner <> ''`))
+    // A process that crashed takes nothing back.
+    inBatches("_states", last(sql`state <> 'Closed' AND ${isDead}`)),
+    // Nobody has called it since its end, or the process that would have said so has crashed.
+    inBatches("_states", last(sql`state = 'Open' AND owner = '' AND ends_at < ${now} - ${database.big(closedFor)}`)),
+    inBatches("_states", last(sql`state = 'HalfOpen' AND owner = ''`)),
+    inBatches("_heartbeats", {
+      key: "owner",
+      time: "ends_at",
+      condition: sql`ends_at < ${now} - ${database.big(closedFor)}`,
+      of: (rows) =>
+        sql`${sql.in(
+          "owner",
+          rows.map((row) => String(row["owner"]))
+        )}`
+    })
   ]).pipe(Effect.map(() => deleted))
 }

@@ -5,7 +5,7 @@ import { inspect } from "../engine/inspection.ts"
 import type { Registry } from "../engine/registry.ts"
 import { healthOf } from "../service/health.ts"
 import { batchSize, type Database, storable, toNumber } from "./database.ts"
-import { shortId } from "./trail.ts"
+import { shortId } from "./trailRows.ts"
 
 /** What the circuits of a name had counted at one moment. */
 export interface Snapshot {
@@ -13,6 +13,8 @@ export interface Snapshot {
   readonly at: number
   readonly name: string
   readonly process: string
+  /** The run of that process: its counters began at 0 with it, and no other has this name. */
+  readonly run: string
   /** The worst state among them. */
   readonly state: string
   readonly circuits: number
@@ -28,6 +30,17 @@ export interface Snapshot {
   readonly failureRate: number | undefined
 }
 
+const runs = new WeakMap<Registry, string>()
+
+/** A name for the counters of a store, which begin at 0 with it. */
+const runOf = (registry: Registry): string => {
+  const known = runs.get(registry)
+  if (known !== undefined) return known
+  const made = globalThis.crypto.randomUUID()
+  runs.set(registry, made)
+  return made
+}
+
 const worst = ["Isolated", "Open", "HalfOpen", "Disabled", "Closed"]
 
 /** All names of a store. */
@@ -40,6 +53,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
       at: Math.round(at),
       name: group.name,
       process: storable(process),
+      run: runOf(registry),
       state: worst.find((state) => seen.some((one) => one.state === state)) ?? "Closed",
       circuits: total,
       healthy,
@@ -88,6 +102,7 @@ export const series = (
           at: toNumber(row["at"]),
           name: String(row["circuit"]),
           process: String(row["process"]),
+          run: String(row["run"]),
           state: String(row["state"]),
           circuits: toNumber(row["circuits"]),
           healthy: toNumber(row["healthy"]),

@@ -23,7 +23,7 @@ const millisPerDay = 86_400_000
 
 const named = (...names: ReadonlyArray<string>) => names.map((name) => `circuit_breaker${name}`)
 const read = named("s", "_ballots", "_inquiries", "_voices", "_eras")
-const others = named("_events", "_states", "_snapshots", "_versions")
+const others = named("_events", "_states", "_heartbeats", "_snapshots", "_versions")
 
 /** `wrong`: the database is, on purpose. */
 export const sqlStore =

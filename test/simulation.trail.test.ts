@@ -1,0 +1,62 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Circuit } from "effect-fuse"
+import type { Entry, History } from "./support/simulation/history.ts"
+import { scenario } from "./support/simulation/scenario.ts"
+import { trailOf } from "./support/simulation/trail.ts"
+
+/** `SIMULATION_SEED=17` plays one again, `SIMULATION_SEEDS=1000` more of them. */
+const one = process.env["SIMULATION_SEED"]
+const count = Number(process.env["SIMULATION_SEEDS"] ?? 30)
+const seeds = one === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(one)]
+
+/** Clocks of processes agree: the trail has times of theirs. */
+const played = (seed: number) => {
+  const { endsAt, simulation } = scenario(seed)
+  for (const process of simulation.processes) process.jump = () => {}
+  simulation.runUntil(endsAt)
+  return simulation
+}
+
+/** A process that waits longer for an answer has given up. */
+const deadlineMillis = 200
+
+/** Whether the process heard that it made this move: one that did not, and was in another state, cannot write it. */
+const isAnswered = (history: History, { at, process }: Extract<Entry, { readonly _tag: "Swapped" }>): boolean => {
+  const applied = history
+    .of("Applied")
+    .find((one) => one.at === at && one.process === process && one.request.operation === "swap")
+  const answered = history.of("Answered").find(({ command }) => command === applied?.command)
+  return answered !== undefined && answered.at - at < deadlineMillis
+}
+
+describe("the trail of a fleet in which everything goes wrong", () => {
+  it.live(
+    "has nothing that is not Closed once all is well, and each outage of the fleet no longer than it lasted",
+    () =>
+      Effect.gen(function* () {
+        let outages = 0
+        for (const seed of seeds) {
+          const { history } = played(seed)
+          const told = yield* trailOf(history)
+          assert.deepStrictEqual(told.standing, [], `seed ${seed}`)
+          let before: Circuit.Outage | undefined
+          for (const swapped of history.of("Swapped")) {
+            const { at, state } = swapped
+            const after = Circuit.outage(state)
+            if (before !== undefined && after === undefined && isAnswered(history, swapped)) {
+              outages++
+              const down = told.outages.get(Math.round(before.at))
+              const message = `seed ${seed}: the outage from ${before.at} to ${at} is ${down} ms in the trail`
+              assert.isDefined(down, message)
+              // A process that has lost its store may find its end before the fleet does.
+              assert.isAtMost(down ?? 0, at - before.since + 500, message)
+            }
+            before = after
+          }
+        }
+        if (one === undefined) assert.isAbove(outages, seeds.length / 2)
+      }),
+    300_000
+  )
+})
