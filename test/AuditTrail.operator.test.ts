@@ -1,3 +1,4 @@
+import { join as pathOf } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Scope } from "effect"
 import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
@@ -132,7 +133,7 @@ describe("an operator action by the command line", () => {
           Effect.gen(function* () {
             const { flags, join, prefix, trail } = yield* newPlace(kind, found)
             const { end, run } = yield* join
-            const living = ["isolate", "api", "--reason", "drill", "--actor", "ann", "--yes", ...flags]
+            const living = ["isolate", "api", "--reason", "drill", "--actor", "ann", "--new", "--yes", ...flags]
             yield* runs(0, living)
             yield* until(
               "it is heard",
@@ -140,7 +141,7 @@ describe("an operator action by the command line", () => {
             )
             yield* end
             yield* runs(0, ["release", "api", "--actor", "bob", ...flags])
-            const exported = yield* runs(0, ["isolate", "mail", "--actor", "eve", "--yes", ...flags])
+            const exported = yield* runs(0, ["isolate", "mail", "--actor", "eve", "--new", "--yes", ...flags])
             assert.strictEqual(exported.error.includes("trail"), false, exported.error)
             const reader = AuditTrail.layerReader({ prefix }).pipe(Layer.provide(Layer.succeedContext(trail)))
             const [all, forced] = yield* Effect.provide(Effect.all([AuditTrail.latest(), AuditTrail.forced]), reader)
@@ -156,6 +157,11 @@ describe("an operator action by the command line", () => {
               forced.map(({ circuit }) => circuit),
               ["mail"]
             )
+            const file = pathOf(found.folder, `${prefix}.json`)
+            yield* runs(0, ["export", "--out", file, ...flags])
+            yield* runs(0, ["import", file, "--actor", "zoe", "--yes", ...flags])
+            const [imported] = yield* Effect.provide(AuditTrail.latest(), reader)
+            assert.deepInclude(imported, { circuit: "mail", why: "Imported", actor: "zoe", detail: "Isolated by hand" })
           })
         ),
       60_000
