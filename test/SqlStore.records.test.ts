@@ -90,7 +90,7 @@ describe.each(databases)("what is kept in %s", (database) => {
       yield* migrate
       assert.strictEqual((yield* store.load("api"))?.era, record?.era)
       assert.deepStrictEqual(yield* tablesIn(ground, sql), ours)
-      assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM circuit_breaker_versions"), 3)
+      assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM circuit_breaker_versions"), 4)
       assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM circuit_breaker_eras"), 1)
     })
   )

@@ -84,7 +84,11 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
     why: shown === circuit ? about.why : "Expired",
     reason: forced ? shown.reason : about.detail,
     // An import is no new reason for a state.
-    actor: forced ? shown.actor : about.why === "Imported" ? exported.originOf(shown).actor : about.actor,
+    actor: forced
+      ? shown.actor
+      : about.why === "Imported"
+        ? (exported.originOf(shown).actor ?? about.actor)
+        : about.actor,
     process: about.process
   }
 }
