@@ -32,7 +32,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -170,8 +169,8 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
         run: yield* runOf(process),
         process,
         metadata: harmless(metadata ?? (() => null), (cause) => {
-          const said = "The metadata of an event cannot be written; its line is written without"
-          registry.runtime.background(quietly(Effect.logWarning(said, Cause.fail(cause))))
+          const said = `The metadata of an event cannot be written; its line is written without: ${foreignText(cause)}`
+          registry.runtime.background(quietly(Effect.logWarning(said)))
         }),
         flushMillis: flushInterval,
         maxPending
@@ -251,15 +250,14 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
 })
 
 /**
- * Writes an operator action that `Operator` answered, now. The processes of the fleet write it when they hear of it; a program that
- * steers a fleet in which no process may be alive writes it itself. It is in the trail once, however many write it.
+ * Writes an operator action that `Operator` answered, now. Processes of the fleet do so when they hear of it; a program writes it
+ * itself if none may be alive. It is in the trail once, however many write it.
  *
  * ```ts
  * import { Effect } from "effect"
  * import type { SharedStore } from "effect-fuse"
  * import { AuditTrail } from "effect-fuse/audit"
  * import * as Operator from "effect-fuse/Operator"
- *
  * const isolate = (store: SharedStore.SharedStore, name: string) =>
  *   Effect.tap(Operator.isolate(store, name, { actor: "ann" }), ({ transition }) => AuditTrail.recordAction(transition))
  * ```
@@ -271,8 +269,7 @@ export const recordAction = (
   action: Transition | ReadonlyArray<Transition> | undefined
 ): Effect.Effect<void, SqlError, AuditTrail> => {
   const actions = action === undefined ? [] : "_tag" in action ? [action] : action
-  for (const { deed } of actions) {
-    if (deed !== undefined) continue
+  if (actions.some(({ deed }) => deed === undefined)) {
     throw new RangeError("AuditTrail.recordAction: deed must name the operator action: take what Operator answered")
   }
   return AuditTrail.use((service) => {
