@@ -63,7 +63,7 @@ describe("An opening of the fleet, in a process that made no call", () => {
       yield* at(2).run(CircuitBreaker.protect(Effect.void, "page"))
       yield* openTogether([at(0), at(1)])
       const error = rejectionIn(yield* Effect.exit(at(2).run(CircuitBreaker.protect(Effect.void, "page"))))
-      assert.deepStrictEqual([error.reason, error.dependency, error.scope], ["Dependency", "api", "fleet"])
+      assert.deepStrictEqual([error.reason, error.dependency, error.scope], ["Dependency", "api", "local"])
     })
   )
 

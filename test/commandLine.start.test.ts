@@ -54,6 +54,7 @@ const bare = [
   "internal/cli/flags",
   "internal/cli/settings",
   "internal/cli/words",
+  "internal/foreign",
   "internal/millis",
   "internal/printable"
 ]

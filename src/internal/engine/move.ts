@@ -37,7 +37,7 @@ export interface About {
   readonly since?: number | undefined
   /** Set for what somebody outside of the fleet did: what names that act. */
   readonly deed?: string | undefined
-  /** Set with `deed`: when that was, by the wall clock of the operator. All processes give it the same time. */
+  /** Set with `deed`: when that was, by the wall clock. */
   readonly at?: number | undefined
   /** Set for what this process finds when it starts: it is no news. */
   readonly found?: boolean | undefined
@@ -108,9 +108,14 @@ export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: 
 export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<unknown> =>
   Effect.suspend(() => {
     const { share } = circuit
-    const fleets = share?.isFleets(circuit.control.value) === true && !share.ownBeneath
+    const control = circuit.control.value
+    const fleets = share?.isFleets(control) === true && !share.ownBeneath
     const { deed, process } = (fleets ? share.known?.about : undefined) ?? {}
-    return move(runtime, circuit, "Expired", Circuit.expire, { process, deed })
+    // Processes notice the end at their next call. In the trail it stands where the override ended.
+    const { now, wall } = runtime.time
+    const at =
+      deed !== undefined && Circuit.isForced(control) ? Math.round(wall() - (now() - control.until)) : undefined
+    return move(runtime, circuit, "Expired", Circuit.expire, { process, deed, at })
   })
 
 /** What a circuit learns stays learnt: a caller's own transaction that is undone or run again does not undo it. */
@@ -145,7 +150,8 @@ const follow = (
       )
     )
   }
-  const at = runtime.time.wall()
+  // An outage that begins here has its start already: all that is shown of this moment is one time.
+  const at = before === undefined && process === undefined && outage !== undefined ? outage.at : runtime.time.wall()
   const counts = circuit.lastSeen(from.era, now)
   circuit.movedAt = about.since ?? at
   // The first call after a close passes, whatever the ramp's share.
