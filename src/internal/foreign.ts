@@ -1,32 +1,35 @@
 import { printable } from "./printable.ts"
 
 /**
- * Text that this library did not write: error messages, and whatever a call threw. It may contain a URL with a key, a
- * connection string, a header, a response body or a password, and it ends up in logs, events, stores and HTTP responses.
- * Every such text is made here, on one line, without secrets and of bounded length.
+ * Foreign text is text that this library did not write, such as the message of an error that a call threw. It may contain a URL
+ * with a key, a connection string, a header, a response body or a password, and it ends up in logs, events, stores and HTTP
+ * responses. This file turns every such text into one line of bounded length, without secrets.
  */
 
 /** Maximum length of a text made here. */
 const maxText = 300
-/** Maximum length of the first error's message, so that there is room for the codes of what caused it. */
+/** Maximum length of the first error's message. The rest is room for the codes of its causes. */
 const maxMessage = 200
 /** Maximum length of what one nested error adds. */
 const maxNested = 80
 /** Maximum number of nested errors that are read. */
 const maxErrors = 16
-/** No message is read beyond this. */
+/** Maximum number of characters of a message that are read. */
 const maxRead = 2_000
 
 // ---- Secrets --------------------------------------------------------------------------------------------------------
 
 const hidden = "***"
 
-/** What the names of fields contain whose value is a secret: `password`, `apiKey`, `client_secret`, `AccountKey`. */
+/**
+ * The name of a field whose value is a secret: `password`, `apiKey`, `client_secret`, `AccountKey`. Its end is bounded, so that
+ * a search takes linear time.
+ */
 const secretName =
-  "(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|(?:api|access|account|private|shared|signing|encryption|auth)[-_ ]?key|x-[\\w-]{0,30}key|credentials?|signature|session[-_]?id|jwt)[\\w-]*"
+  "(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|(?:api|access|account|private|shared|signing|encryption|auth)[-_ ]?key|x-[\\w-]{0,30}key|credentials?|signature|session[-_]?id|jwt)[\\w-]{0,40}"
 
-/** A quoted value with everything in it, or all up to what ends an unquoted one. MySQL's `password: YES` is none. */
-const secretValue = String.raw`(?!\s*(?:YES|NO)\b)(\s*)(?:\\"[\s\S]*?(?:\\"|$)|"(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.)*(?:'|$)|[^\n,;&)}\]"']+)`
+/** A whole quoted value, or an unquoted one up to a delimiter. In MySQL's `(using password: YES)` it is not a secret. */
+const secretValue = String.raw`(?!\s*(?:YES|NO)\))(\s*)(?:\\"[\s\S]*?(?:\\"|$)|"(?:[^"\\]|\\[\s\S])*(?:"|$)|'(?:[^'\\]|\\[\s\S])*(?:'|$)|[^\s"'][^\n,;&)}\]"']*)`
 
 type Rule = readonly [pattern: RegExp, replacement: string | ((...found: Array<string>) => string)]
 
@@ -37,7 +40,7 @@ const rules: ReadonlyArray<Rule> = [
   // The arguments of a command and the parameters of a query.
   [/\b(Command failed[^:\n]*: *\S+)[^\n]*/g, "$1"],
   [/\b(params?|parameters|args|arguments|args beginning with|bindings) ?[:=][^\n]*/gi, `$1: ${hidden}`],
-  // A URL whose password has a space in it goes on to the host.
+  // A URL whose password contains a space ends after the host that follows the password.
   [
     /\b([a-z][a-z0-9+.-]{0,20}):\/\/[^\s/@:[]*:(?!\d{1,5}(?:[/?#\s"'<>)\],;.:]|$))[^\s@]*\s[^@\n]*@\S*/gi,
     `$1://${hidden}`
@@ -55,18 +58,18 @@ const rules: ReadonlyArray<Rule> = [
   [/[\w+/=~-]{16,}/g, (run = "", at = "", whole = "") => (looksRandom(run, Number(at), whole) ? hidden : run)]
 ]
 
-/** `localhost:3000`, `db-1.internal`, `[::1]:5432`; a list of hosts, too. */
+/** Whether a text is a host, such as `localhost:3000` or `[::1]:5432`, or a list of hosts. */
 const isHost = (text: string): boolean =>
   /^(?:[\w.*-]+|\[[\da-f:.]+\])?(?::\d{0,5})?(?:,[\w.-]+(?::\d{1,5})?)*$/i.test(text)
 
-/** Of a URL the scheme and the host: a user, a path, a query or a fragment may be a secret. */
+/** The scheme and the host of a URL. The user, the path, the query and the fragment may be secrets. */
 const origin = (scheme: string, rest: string): string => {
   if (/^file$/i.test(scheme)) return `${scheme}://${rest}`
   const [authority = ""] = rest.split(/[/?#\\]/, 1)
   const host = authority.slice(authority.lastIndexOf("@") + 1)
   const [end = ""] = /[.,;:\]]*$/.exec(host) ?? []
   const bare = end.startsWith("]") ? host : host.slice(0, host.length - end.length)
-  // What has a slash in its password ends too early: what comes first is not the host.
+  // If the password contains a slash, the text before that slash is not the host.
   const later = rest.slice(authority.length).includes("@")
   const sound = isHost(bare) && (!later || (/^https?$/i.test(scheme) && !/[@:]/.test(authority)))
   return `${scheme}://${sound ? bare : hidden}${authority.length === rest.length && !end.startsWith("]") ? end : ""}`
@@ -74,7 +77,7 @@ const origin = (scheme: string, rest: string): string => {
 
 const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0
 
-/** Keys, hashes, identifiers. Words, codes such as `ERR_HTTP2_STREAM_ERROR` and names of hosts are not. */
+/** Whether a run of characters is a key, a hash or an identifier, and not a word, a host or a code such as `ERR_HTTP2_STREAM_ERROR`. */
 const looksRandom = (run: string, at: number, whole: string): boolean => {
   const digits = count(run, /\d/g)
   if (digits === 0 || digits === run.length) return digits > 0 && run.length >= 20
@@ -87,40 +90,46 @@ const looksRandom = (run: string, at: number, whole: string): boolean => {
   return !inHost && (upper || run.length >= 20)
 }
 
-/** Something of every rule. Most messages have none of it and need not be searched. */
+/** Matches every text that one of the rules could change. Most messages do not match, and no rule is tried on them. */
 const suspicious = new RegExp(
   String.raw`:\/\/|\?|-----|[\w+/=~-]{16}|${secretName}|authorization|cookie|bearer|basic|digest|negotiate|command failed|param|arg|bindings|is not valid JSON|\beyJ|\b(?:AKIA|ASIA)|\b(?:sk|pk|rk|gh.|github_pat|glpat|xox.|npm|shpat|hf|SG)[-_.]`,
   "i"
 )
 
+/** The beginning of a long text, without the word that the end cuts: no rule would recognize a secret of which a part is missing. */
+const beginning = (text: string): string => {
+  let end = maxRead
+  while (end > 0 && /\S/.test(text.charAt(end - 1))) end--
+  return `${text.slice(0, end)}...`
+}
+
 /** The same text, of any number of lines, with `***` in place of what looks like a secret. */
 export const withoutSecrets = (text: string): string => {
-  if (!suspicious.test(text)) return text
-  // One that was cut is not recognised any more: its beginning goes with it.
-  let left = text.length > maxRead ? text.slice(0, maxRead).replace(/\S*$/, "...") : text
+  let left = text.length > maxRead ? beginning(text) : text
+  if (!suspicious.test(left)) return left
   for (const [pattern, replacement] of rules) {
     left = typeof replacement === "string" ? left.replace(pattern, replacement) : left.replace(pattern, replacement)
   }
   return left
 }
 
-/** At most so many characters, and no half of one. */
+/** The beginning of a text that is longer than `length`. It does not end within a surrogate pair. */
 const cut = (text: string, length: number): string =>
   text.length <= length ? text : `${text.slice(0, length - 3).replace(/[\ud800-\udbff]$/, "")}...`
 
-/** One line that can be printed and stored. */
+/** A text as one line that can be printed and stored. */
 const line = (text: string, length: number): string => {
   const left = withoutSecrets(text).slice(0, maxRead)
   const one = plain.test(left) ? left : left.replaceAll(/\p{Cs}/gu, "\ufffd").replaceAll(/\s+/g, " ")
   return cut(printable(one.trim()), length)
 }
 
-/** Nothing that would have to be replaced. */
+/** Matches a text in which no character has to be replaced. */
 const plain = /^[ -~]*$/
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
-/** What an error's property is; nothing if reading it throws. */
+/** The value of a property, or `undefined` if reading it throws. */
 const read = (of: object, field: string): unknown => {
   try {
     return Reflect.get(of, field)
@@ -142,7 +151,7 @@ const isError = (value: object): boolean => {
 
 const word = (value: unknown): string => (typeof value === "string" ? line(value, maxNested) : "")
 
-/** The last part of a name such as `~effect/persistence/Redis/RedisError`. Anything else with a slash is a foreign text. */
+/** The last part of a name such as `~effect/persistence/Redis/RedisError`. Any other text stays as it is. */
 const shortName = (value: unknown): string =>
   word(
     typeof value === "string" && /^[~@]?[\w.-]+(?:\/[\w.-]+)+$/.test(value)
@@ -150,13 +159,13 @@ const shortName = (value: unknown): string =>
       : value
   )
 
-/** What a value is called: the name of an error, the tag of anything else. */
+/** The kind of a value: the name of an error, or the tag of any other object. */
 const kindOf = (value: object): string => {
   const [tag, name] = [shortName(read(value, "_tag")), shortName(read(value, "name"))]
   return isError(value) ? name || tag || "Error" : tag || (typeof value === "function" ? "" : name)
 }
 
-/** Codes that name what happened: `ECONNREFUSED`, `42P01`, `503`. Small numbers name nothing. */
+/** The codes of an error, such as `ECONNREFUSED`, `42P01` or `503`. Numbers below 100 identify nothing and are left out. */
 const codesOf = (value: object): ReadonlyArray<string> =>
   ["code", "status", "statusCode"].flatMap((field) => {
     const code = read(value, field)
@@ -165,7 +174,7 @@ const codesOf = (value: object): ReadonlyArray<string> =>
     return text === "" ? [] : [text]
   })
 
-/** The parts of Effect's `Cause`, the first of which is what it is taken for; or nothing. */
+/** The errors in Effect's `Cause`, the most important one first. `undefined` if the value is not a `Cause`. */
 const reasonsOf = (value: object): ReadonlyArray<unknown> | undefined => {
   const reasons = list(read(value, "reasons"))
   if (reasons.length === 0) return undefined
@@ -178,13 +187,13 @@ const reasonsOf = (value: object): ReadonlyArray<unknown> | undefined => {
 
 const list = (value: unknown): ReadonlyArray<unknown> => {
   try {
-    return Array.isArray(value) ? value.slice(0, maxErrors) : []
+    return Array.isArray(value) ? Array.from({ length: Math.min(value.length, maxErrors) }, (_, i) => value[i]) : []
   } catch {
     return []
   }
 }
 
-/** What an error was made from, the nearest first. */
+/** The errors that an error contains, the nearest first. */
 const within = (value: object): ReadonlyArray<unknown> => [
   ...["reason", "cause", "originalError"].map((field) => read(value, field)),
   ...list(read(value, "errors"))
@@ -195,10 +204,10 @@ const scalar = (value: unknown): string => {
   return typeof value === "bigint" ? `${value}n` : String(value)
 }
 
-/** Codes of the operating system, such as `ECONNREFUSED`, of which the message says no more. */
+/** Codes of the operating system, such as `ECONNREFUSED`. The message beside such a code adds nothing. */
 const saysAll = /^E[A-Z\d]+$/
 
-/** What a nested error adds: its message and its codes, or what it is called if it has neither. */
+/** The text of a nested error: its message and its codes, or its kind if it has neither. */
 const nestedText = (value: unknown): ReadonlyArray<string> => {
   if (value === undefined || value === null) return []
   if (!isObject(value)) return [cut(scalar(value), maxNested)]
@@ -208,7 +217,7 @@ const nestedText = (value: unknown): ReadonlyArray<string> => {
   return message === "" && codes.length === 0 ? [kindOf(value)] : [message, ...codes]
 }
 
-/** What `value` and what it was made from are called, breadth first, each once. */
+/** The texts of the errors that `value` contains, breadth first, each text once. */
 const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): ReadonlyArray<string> => {
   const seen = new Set<unknown>([value])
   const said: Array<string> = []
@@ -249,13 +258,13 @@ const describe = (value: unknown, others: ReadonlyArray<unknown>, named: boolean
 }
 
 /**
- * What a foreign error says, whatever it is: its kind, its message, and the codes of what caused it, as in
+ * Describes any value that was thrown: the kind of the error, its message, and the codes of its causes, as in
  * `TypeError: fetch failed (ECONNREFUSED)`. It understands an error's `cause`, `errors` and `reason`, Effect's `Cause`,
- * objects with a `_tag`, and values that are no errors. It never throws and never calls a method of the value.
+ * objects with a `_tag`, and values that are not errors. It never throws, and it calls no method of the value.
  */
 export const foreignText = (value: unknown): string => safely(value, true)
 
-/** The same without what the error is called, if it has a message: for a sentence that says itself that something failed. */
+/** The same without the kind of the error, if it has a message. It is for a sentence that already says that something failed. */
 export const foreignMessage = (value: unknown): string => safely(value, false)
 
 const safely = (value: unknown, named: boolean): string => {
