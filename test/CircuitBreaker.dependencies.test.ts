@@ -207,6 +207,25 @@ describe("How long a call has to wait", () => {
       assert.deepStrictEqual([error.reason, error.cause], ["Dependency", "down"])
     }
   )
+
+  scenario(
+    "is known to a retry also if the first of several dependencies does not outlast its delay",
+    { breakers: { api: { trip: Trip.consecutive(99), dependsOn: ["db", "mail"] } } },
+    function* () {
+      const call = CircuitBreaker.open("db", { for: "1 second" }).pipe(
+        Effect.andThen(CircuitBreaker.open("mail", { for: "1 minute" })),
+        Effect.andThen(Effect.fail("down"))
+      )
+      const retried = pipe(
+        call,
+        Resilience.standard("api", { retry: { schedule: Schedule.spaced("5 seconds"), times: 2 } })
+      )
+      // Nothing moves the clock: a retry that slept would never end.
+      const error = rejectionIn(yield* Effect.exit(retried))
+      assert.deepStrictEqual([error.reason, error.cause], ["Dependency", "down"])
+      assert.strictEqual(Duration.toSeconds(error.retryAfter), 60)
+    }
+  )
 })
 
 describe("With keys", () => {

@@ -9,8 +9,8 @@ const named = (registry: Registry, name: string, key: string | undefined): Reado
   )
 
 /**
- * Looks at the circuits on which `circuit` depends, however far, that let no call through, until one is `enough`. One whose
- * cooldown is over lets a probe through, or nobody could ever close it. Each name is looked at once.
+ * Visits the circuits on which `circuit` depends, directly or not, and returns the first one that lets no call through and is
+ * `enough`. A circuit whose cooldown is over lets a probe through, so that it can close. Each name is visited once.
  */
 const find = (
   registry: Registry,
@@ -37,13 +37,17 @@ const find = (
 
 const first = () => true
 
-/** The first circuit on which `circuit` depends, however far, that lets no call through. */
-export const blocking = (registry: Registry, circuit: LiveCircuit, now: number): LiveCircuit | undefined =>
-  find(registry, circuit, now, first, new Set([circuit.group.name]))
+/** The first circuit on which `circuit` depends, however far, that lets no call through and is `enough`. */
+export const blocking = (
+  registry: Registry,
+  circuit: LiveCircuit,
+  now: number,
+  enough: (blocker: LiveCircuit) => boolean = first
+): LiveCircuit | undefined => find(registry, circuit, now, enough, new Set([circuit.group.name]))
 
 /**
- * Milliseconds until a call of `circuit` could pass: the longest of what its own state, an override on its name and every
- * circuit that {@link blocking} may find ask for. Rejections, `inspect`, pools, retries and waiting callers all use it.
+ * Milliseconds until a call of `circuit` could pass: the longest wait of its own state, of an override on its name, and of
+ * every circuit that {@link blocking} can find. Rejections, `inspect`, pools and waiting callers use it.
  */
 export const longestWait = (registry: Registry, circuit: LiveCircuit, now: number): number => {
   let longest = waitOf(circuit, now)
@@ -52,7 +56,7 @@ export const longestWait = (registry: Registry, circuit: LiveCircuit, now: numbe
     longest = Math.max(longest, waitOf(blocker, now))
     return false
   }
-  find(registry, circuit, now, look, new Set([circuit.group.name]))
+  blocking(registry, circuit, now, look)
   return longest
 }
 

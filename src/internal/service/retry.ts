@@ -73,8 +73,8 @@ const withBudget = <A>(of: BudgetOf, f: (budget: Budget, now: number) => A): Eff
   })
 
 /**
- * Who would be rejected after the delay is told so now: it may be the attempt itself that has opened the circuit. One with a
- * health check of its own may be closed before its cooldown is over.
+ * Skips a delay after which the retry would be rejected: the caller learns it now. The failed attempt itself may have opened the
+ * circuit. A circuit with a health check of its own may close before its cooldown is over, so it skips no delay.
  */
 const withoutVain =
   (subject: Subject) =>
@@ -87,12 +87,12 @@ const withoutVain =
       const { _tag } = effective(circuit, now)
       const outlasts = (one: LiveCircuit) =>
         one.policy.probe === undefined && waitOf(one, now) > Duration.toMillis(duration)
-      const blocker = _tag === "Disabled" ? undefined : blocking(registry, circuit, now)
       const vain =
         mode === "enforce" &&
         enabled === true &&
+        _tag !== "Disabled" &&
         (((_tag === "Open" || _tag === "Isolated") && outlasts(circuit)) ||
-          (blocker !== undefined && outlasts(blocker)))
+          blocking(registry, circuit, now, outlasts) !== undefined)
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
@@ -124,7 +124,7 @@ const mayRetry =
   (error: unknown): boolean =>
     !CircuitOpen.isCircuitOpen(error) && (again === undefined ? !isRejection(error) : again(error))
 
-/** Remembers the last error of the call itself, and makes it the cause of a rejection by a circuit. */
+/** Remembers the last error of the call itself. If a circuit rejects a later attempt, that error becomes the cause of the rejection. */
 const caused = (first: unknown): ((error: unknown) => unknown) => {
   let last = isRejection(first) ? undefined : first
   return (error) => {
