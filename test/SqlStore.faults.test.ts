@@ -5,7 +5,7 @@ import { onOwn, servers } from "./support/databases.ts"
 import { fails, standing, standsAt, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { areLive, ask, type Connection, connect, listening, replica, say, transaction } from "./support/sqlFleet.ts"
-import { areTogether, force, impatient, isUnharmed } from "./support/unharmed.ts"
+import { areTogether, areTogetherInTheEnd, force, impatient, isUnharmed } from "./support/unharmed.ts"
 import { wired } from "./support/wired.ts"
 
 /** Keeps a transaction open after a statement, from now on until it is interrupted. */
@@ -143,13 +143,13 @@ describe.each(servers)("%s that", (database) => {
   )
 
   live(
-    "is slow, but not too slow, makes one of many of what people say",
+    "is slow, but answers in time, still lets processes agree",
     Effect.gen(function* () {
       const { admin, open, wire } = yield* wired(ground)
       const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
       yield* areLive(admin)
       yield* wire.delay(10)
-      yield* areTogether([a, b], "api")
+      yield* areTogetherInTheEnd([a, b], "api")
     })
   )
 

@@ -136,7 +136,9 @@ describe("a program that ends", () => {
         await breaker.ready()
         await breaker.execute().catch((error) => say(error.message))
         await breaker.execute().catch((error) => say(error.code))
-        say(logged.some(([level, message]) => level === "warn" && message.includes("Redis cannot be used yet")))`)
+        const isTold = () => logged.some(([level, message]) => level === "warn" && message.includes("Redis cannot be used yet"))
+        for (let i = 0; i < 3_000 && !isTold(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+        say(isTold())`)
       yield* ends
       assert.deepStrictEqual(lines, ["down", "CIRCUIT_OPEN", "true"])
     }),
