@@ -26,7 +26,7 @@ import { list } from "./internal/service/control.ts"
 import { type Health as HealthOf, healthOf, healthOfNames } from "./internal/service/health.ts"
 
 /**
- * Several circuits as one answer: how many are `healthy` and `unhealthy` of a `total`, which names are `unknown`, the mean
+ * The health of several circuits: how many of the `total` are `healthy` and `unhealthy`, which names are `unknown`, the mean
  * `failureRate`, and each circuit.
  *
  * @category models
@@ -43,7 +43,7 @@ export interface Health extends HealthOf {}
 export const check: Effect.Effect<Health, never, BreakerStore> = Effect.map(list, healthOf)
 
 /**
- * How the circuits of these names are, of every key. Each name counts in `total`. A name that no call has used yet has no circuit: it
+ * The health of the circuits of these names, with all keys. Each name counts in `total`. A name that no call has used yet has no circuit: it
  * is `unknown`, neither healthy nor unhealthy. Throws a `RangeError` if `names` is not an array of texts.
  *
  * ```ts

@@ -32,7 +32,7 @@
  * | `circuit_breaker_transitions_total` | `name`, `to` | transitions, by the state that was entered, as this process saw them |
  * | `circuit_breaker_outages_total` | `name` | outages that have begun: each lasts from its first opening until the circuit closes again |
  * | `circuit_breaker_openings_total` | `name` | transitions to `Open`: the first of an outage, and one more for each probe that failed |
- * | `circuit_breaker_down_seconds` | `name` | how long the outage has lasted so far, 0 without one; of several circuits the longest |
+ * | `circuit_breaker_down_seconds` | `name` | how long the outage has lasted so far, or 0. If several circuits of the name are down: the longest outage |
  * | `circuit_breaker_circuits` | `name`, `state` | circuits that are in this state now |
  * | `circuit_breaker_in_flight` | `name` | calls that run now |
  * | `circuit_breaker_call_duration_seconds` | `name` | a histogram |

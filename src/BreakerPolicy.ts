@@ -205,7 +205,7 @@ export const layerReloading = <E, R, Output>(
         if (trouble === reported) return Effect.void
         reported = trouble
         const line = "Circuit breaker policies could not be reloaded, the last good ones stay in force"
-        // Its own error names the fields; what `load` fails with may hold a secret.
+        // A `PolicyError` names the fields. Any other error comes from `load` and may contain a secret.
         return own ? Effect.logError(line, Cause.fail(failed)) : Effect.logError(`${line}: ${trouble}`)
       }
       const reload = Effect.catchCause(Effect.flatMap(next, adopt), report)

@@ -51,10 +51,10 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
  *
  * - `circuit` and `key`: which one. (Not `name`, which every `Error` has already.)
  * - `retryAfter`: how long until a call could pass: the longest wait of this circuit and of every circuit that it depends on.
- *   Infinite while one of them is isolated without expiry. Encoded as milliseconds, or `null` when infinite.
+ *   Infinite while one of these circuits is isolated without expiry. Encoded as milliseconds, or `null` when infinite.
  * - `openings`: how often in a row the circuit has opened.
- * - `downSince`: when the outage began, that is its first opening, by the wall clock in milliseconds since 1970. Absent where the
- *   circuit is not in an outage.
+ * - `downSince`: the start of the outage (of its first opening) by the wall clock, in milliseconds since 1970. Absent if the circuit
+ *   is not in an outage.
  * - `detail`: why it opened, in words: `5 failures in a row (limit 5)`.
  * - `dependency`: the circuit that is the reason, if it is one that this circuit depends on.
  * - `cause`: the last error of the call itself, if `Resilience.retry` or `standard` gave up because the circuit opened. It is
@@ -94,7 +94,7 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
 
   override get message(): string {
     const key = this.key === undefined ? "" : ` [${JSON.stringify(this.key)}]`
-    // In the sentence about a dependency the detail of this circuit would be taken for that of the other.
+    // A reader of the sentence about a dependency would take this circuit's detail for the dependency's.
     const detail = this.detail === undefined || this.reason === "Dependency" ? "" : ` (${this.detail})`
     const until = Duration.isFinite(this.retryAfter) ? `, retry after ${Duration.format(this.retryAfter)}` : ""
     return printable(`Circuit ${JSON.stringify(this.circuit)}${key} ${says(this)}${detail}${until}`)
@@ -157,7 +157,7 @@ export const make = (fields: Fields): CircuitOpen => {
   if (fields.downSince !== undefined) error.downSince = fields.downSince
   if (fields.dependency !== undefined) error.dependency = fields.dependency
   if (fields.detail !== undefined) error.detail = fields.detail
-  // As errors have it: whoever makes JSON of this does not make JSON of that.
+  // Not enumerable, as in every error: JSON of this error does not contain its cause.
   if (fields.cause !== undefined) {
     Object.defineProperty(error, "cause", { value: fields.cause, configurable: true, writable: true })
   }

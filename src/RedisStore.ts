@@ -65,9 +65,9 @@ export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, Pol
   )
 
 /**
- * {@link make} that connects by itself, in the background, again and again until it can. Operations wait for the
- * first attempt; after one that failed they fail with its error.
- * To combine stores of several regions, of which one may be away when the program starts.
+ * {@link make} that connects by itself, in the background, and tries again until it succeeds. Operations wait
+ * for the first attempt. If that fails, they fail with its error.
+ * Use it to combine stores of several regions, of which one may be down when the program starts.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
@@ -101,7 +101,7 @@ export const connect = <E, R>(
     )
   )
 
-/** Effect's clients warn of each attempt to connect that fails; one warning of this library says why. */
+/** Drops the warnings of Effect's client while it connects: it warns of each failed attempt, and this library warns once. */
 const quietUntilBuilt = <A, E, R>(build: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const loggers = fiber.getRef(Logger.CurrentLoggers)

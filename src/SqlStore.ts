@@ -90,9 +90,8 @@ export const migrate = (
   )
 
 /**
- * What the engine needs of a store, on a database: to combine it with others, as in `QuorumStore`. It makes its tables in the
- * background, again and again until it can. Operations wait for the first attempt; after one that
- * failed they fail with its error.
+ * What the engine needs of a store, on a database: to combine it with others, as in `QuorumStore`. It creates its tables in the
+ * background, and tries again until it succeeds. Operations wait for the first attempt. If that fails, they fail with its error.
  *
  * @category constructors
  * @since 0.1.0

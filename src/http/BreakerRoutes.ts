@@ -90,11 +90,11 @@ const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
 const isWorse = (one: Inspection, than: Inspection): boolean =>
   rankOf(one) === rankOf(than) ? downSince(one) < downSince(than) : rankOf(one) > rankOf(than)
 
-/** The worst of them; of several in the same state the one that has been down for longest. */
+/** The circuit in the worst state; of several in the same state, the one with the longest outage. */
 const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>
   circuits.reduce<Inspection | undefined>((bad, one) => (bad === undefined || isWorse(one, bad) ? one : bad), undefined)
 
-/** A wall clock that was written down, so that it is the same at every read. */
+/** A recorded wall clock time as ISO 8601. It is the same at every read. */
 const iso = (millis: number | undefined): string | null =>
   millis === undefined ? null : new Date(millis).toISOString()
 
@@ -137,8 +137,9 @@ const json = (body: unknown, status = 200) =>
 /**
  * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy, unknown }`: `status` is `up`, `degraded` while
  * some circuit is not healthy, or `down`, with 503, while a critical one is not. `unknown` lists the critical names that no call has
- * used yet. `/breakers` answers a list of all circuits, with what they have counted. `failure_rate` is `null` while no recent call is
- * counted, `down_since` (the start of the outage, which failed probes do not change) while there is none. Throws a `RangeError` that names the option that is wrong.
+ * used yet. `/breakers` answers a list of all circuits with their counts. `failure_rate` is `null` if no recent call is counted.
+ * `down_since` is the start of the outage, which failed probes do not change; it is `null` without an outage. Throws a `RangeError` that
+ * names the option that is wrong.
  *
  * @category layers
  * @since 0.1.0

@@ -26,16 +26,16 @@ export interface Session {
   readonly ended: Effect.Effect<void>
 }
 
-/** How long an operation waits for a store that could not be connected before it fails: less than callers of stores wait. */
+/** If the last attempt to connect failed, how long an operation waits before it fails. Callers of stores wait longer than this. */
 const waitMillis = 200
 
-/** An attempt that takes longer than this is reported before it has failed: some clients never give up. */
+/** After this time, an attempt that has not ended is reported, because some clients never give up. */
 const silentMillis = 6_000
 
 /**
- * A store on a client that connects in the background, again and again until it can. Operations wait for the first attempt; after
- * one that failed they fail with its error, if there is no connection soon. `what` is what the log calls the store: one warning
- * says why it cannot be used yet.
+ * A store on a client that connects in the background, and tries again until it succeeds. Operations wait for the first attempt. If
+ * that fails, they wait a moment and then fail with its error. `what` is the name of the store in the log, where one warning says why
+ * the store cannot be used yet.
  */
 export const connecting = <E, R>(
   what: string,

@@ -4,7 +4,7 @@ import * as Window from "../Window.ts"
 /** A circuit that nobody called for this long remembers nothing of its streak and its windows over calls. */
 export const forgetAfterMillis = 3_600_000
 
-/** The window that is kept for reading where the trip reads none. It is as long as that of the default trip. */
+/** The window that is kept for the failure rate if the trip reads no window. It is as long as the window of the default trip. */
 const forReading: Window.Over = { _tag: "Time", millis: 10_000 }
 
 const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Over> =>
@@ -21,7 +21,7 @@ export class Evidence {
   streak = 0
   /** When the dependency's latest `retryAfter` ends; 0 when there is none. */
   hintUntil = 0
-  /** The trip's windows, or the one for reading: there is always one. */
+  /** The trip's windows, or the window for the failure rate: there is always at least one. */
   private windows: ReadonlyArray<Window.Window>
   /** When the latest call that counts ended. */
   lastAt = Number.NEGATIVE_INFINITY
@@ -30,7 +30,7 @@ export class Evidence {
     this.windows = windowsFor(overs).map(Window.make)
   }
 
-  /** The windows that decide. */
+  /** The windows that the trip reads. */
   private get deciding(): ReadonlyArray<Window.Window> {
     return this.windows[0]?.over === forReading ? noWindows : this.windows
   }
@@ -58,7 +58,10 @@ export class Evidence {
     for (const window of this.windows) window.clear()
   }
 
-  /** Takes on the windows of another trip, keeping what they can hold. The window for reading neither keeps nor gives anything. */
+  /**
+   * Takes on the windows of another trip, keeping what they can hold. The calls in the window for the failure rate are not passed
+   * on, because that window counts for no trip.
+   */
   resize(overs: ReadonlyArray<Window.Over>, now: number): void {
     const old = this.deciding
     if (overs.length === 0 && old.length === 0) return
@@ -90,7 +93,7 @@ export class Evidence {
     return this.deciding.map((window) => ({ over: window.over, counts: window.counts(now) }))
   }
 
-  /** What the recent calls were: the counts of the window that holds the most calls at `now`. */
+  /** The counts of the recent calls: those of the window that holds the most calls at `now`. */
   recent(now: number): Window.Counts {
     this.age(now)
     return this.windows

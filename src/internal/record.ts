@@ -23,8 +23,8 @@ export const policyAfter = (why: Circuit.Why, before: About | undefined): string
   byOverride.has(why) ? before?.policy : undefined
 
 /**
- * When a state began, by the wall clock of the process that wrote it. Every reader of a record finds the same time, however long its
- * answer took. `writtenAt` is the moment of writing by the clock of the state.
+ * When a state began, by the wall clock of the process that wrote it. Every reader of a record gets the same time, even if the
+ * answer of the store took long. `writtenAt` is the time of writing by the clock of the state.
  */
 export const wallOf = (state: Circuit.Circuit, { at }: About, writtenAt: number): number =>
   Math.round(within(at + state.since - writtenAt))

@@ -1,6 +1,6 @@
 import type { SharedStore } from "../SharedStore.ts"
 
-/** A store with this method tells the log by itself, once, why it is not connected. The method says whether that is so now. */
+/** A store with this method logs one warning that says why it is not connected. The method returns whether it is not connected now. */
 export const Unconnected: unique symbol = Symbol.for("effect-fuse/Unconnected")
 
 export const isUnconnected = (store: SharedStore): boolean =>

@@ -1,12 +1,12 @@
 import { hostname, userInfo } from "node:os"
 import * as Option from "effect/Option"
 
-/** The user who is logged in. */
+/** The name of the user who is logged in. */
 const me = (): string | undefined => {
   try {
     return userInfo().username
   } catch {
-    // A user that the machine has no name for.
+    // The machine has no name for this user.
     return undefined
   }
 }

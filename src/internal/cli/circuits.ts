@@ -21,7 +21,7 @@ export interface Agreement {
 const agreementText =
   /(?: in (?<only>the only process)| in (?<some>\d+) of (?<all>\d+) processes together|^(?<opened>\d+) of (?<voted>\d+) processes opened)$/
 
-/** What a fleet's reason says about its processes, and the rest of it. Nothing unless the fleet itself opened the circuit. */
+/** The number of processes in a fleet's reason, and the rest of the reason. `undefined` unless the fleet itself opened the circuit. */
 export const agreementOf = (one: One): { readonly agreed: Agreement; readonly rest: string } | undefined => {
   if (one._tag === "Unreadable" || one.why !== "Tripped" || one.reason === undefined) return undefined
   const groups = agreementText.exec(one.reason)?.groups

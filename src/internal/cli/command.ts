@@ -153,7 +153,7 @@ const reset = Command.make(
 const simulate = Command.make(
   "simulate",
   {
-    trace: fileFlag("trace", "Recorded calls: CSV or JSON with time, outcome and duration. - is the input"),
+    trace: fileFlag("trace", "Recorded calls: CSV or JSON with time, outcome and duration. - reads standard input"),
     policies: fileFlag("policies", "Policies by name, as JSON. Default: the default policy"),
     rate: Flag.Finite("rate").pipe(
       Flag.withMetavar("N"),
@@ -193,7 +193,7 @@ const exporting = Command.make(
     out: Flag.String("out").pipe(
       Flag.withAlias("o"),
       Flag.withMetavar("FILE"),
-      Flag.withDescription("Write to this file. Default: the output"),
+      Flag.withDescription("Write to this file. Default: standard output"),
       Flag.optional
     )
   },
@@ -208,7 +208,7 @@ const exporting = Command.make(
 const importing = Command.make(
   "import",
   {
-    file: Argument.String("file").pipe(Argument.withDescription("The output of export; - is the input")),
+    file: Argument.String("file").pipe(Argument.withDescription("The file that export wrote. - reads standard input")),
     actor: actorFlag,
     yes: yesFlag
   },

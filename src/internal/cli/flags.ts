@@ -6,7 +6,7 @@ import { countFlag, parseMillis } from "./settings.ts"
 
 const states = ["Open", "HalfOpen", "Isolated", "Disabled", "Closed", "Unreadable"]
 
-/** `open`, `half-open` and `HALF_OPEN` are as good as `Open` and `HalfOpen`. */
+/** The state that a text names, in any case and with or without a separator: `open`, `half-open`, `HALF_OPEN`. */
 const toState = (text: string): string | undefined => {
   const letters = text.toLowerCase().replaceAll(/[-_ ]/g, "")
   return states.find((state) => state.toLowerCase() === letters)
@@ -30,7 +30,7 @@ export const patternFlag = Flag.String("name").pipe(
 
 export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "openings"]).pipe(
   Flag.withDescription(
-    "The order: by name, the worst state first, the longest outage first, or the most openings first"
+    "The order of the rows: by name, worst state first (state), longest outage first (down), or most openings first"
   ),
   Flag.withDefault("name" as const)
 )
@@ -38,7 +38,7 @@ export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "opening
 export const limitFlag = countFlag("limit", "Show at most this many rows. Default: all").pipe(Flag.optional)
 
 export const keysFlag = Flag.Boolean("keys").pipe(
-  Flag.withDescription("Show a row for each key, and not one for each name"),
+  Flag.withDescription("Show a row for each key instead of one for each name"),
   Flag.withDefault(false)
 )
 
@@ -51,7 +51,7 @@ export const wideFlag = Flag.Boolean("wide").pipe(
 
 export const actorFlag = Flag.String("actor").pipe(
   Flag.withMetavar("NAME"),
-  Flag.withDescription("Who does this, for logs and the trail. Default: the user who is logged in"),
+  Flag.withDescription("The operator, for logs and the trail. Default: the user who is logged in"),
   Flag.optional
 )
 

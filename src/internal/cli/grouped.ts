@@ -1,4 +1,4 @@
-/** The elements of a list by what they have in common, in the order in which each group begins. */
+/** The elements of a list in groups with the same key, in the order in which each group begins. */
 export const grouped = <A, K>(all: ReadonlyArray<A>, by: (one: A) => K): Map<K, Array<A>> => {
   const groups = new Map<K, Array<A>>()
   for (const one of all) {

@@ -61,7 +61,7 @@ const toText = (entries: ReadonlyArray<questions.Entry>, on: Screen): string =>
     on
   )
 
-/** What `history` is asked for. */
+/** The arguments of `history`. */
 export interface Asked {
   readonly name: Option.Option<string>
   readonly key: Option.Option<string>
@@ -98,18 +98,18 @@ export const history = ({ before, key, limit, name, wide }: Asked, settings: Set
 
 // ---- Snapshots ------------------------------------------------------------------------------------------------------
 
-/** How many calls of a name processes have rejected, as far as their snapshots say it. */
+/** The number of rejected calls of a name, and the number of processes whose snapshots show it. */
 export interface Rejected {
   readonly calls: number
   readonly processes: number
 }
 
-/** How long before an outage a snapshot may be from which rejections are counted. */
+/** The count starts from a snapshot that is at most this much older than the outage. */
 const beforeMillis = 3_600_000
 
 /**
- * The calls that one process rejected since a moment. Counters of one process never fall: if they do, the process was started
- * anew, or several processes write under one name, and the number is unknown.
+ * The calls that one process rejected since a moment. The counters of a process never fall. If they fall in the snapshots, the
+ * process was restarted, or several processes use one name: the number is unknown then.
  */
 const rejectedBy = (snapshots: ReadonlyArray<Snapshot>, since: number): number | undefined => {
   const base = snapshots.findLast(({ at }) => at <= since) ?? snapshots[0]
@@ -127,7 +127,7 @@ export const rejectedIn = (snapshots: ReadonlyArray<Snapshot>, since: number): R
     : { calls: counted.reduce((sum, calls) => sum + calls, 0), processes: counted.length }
 }
 
-/** The rejected calls of a name since a moment: nothing without a trail, without snapshots, or if it cannot be read. */
+/** The rejected calls of a name since a moment. `undefined` without a trail, without snapshots, or if the trail cannot be read. */
 export const rejectedSince = (settings: Settings, name: string, since: number): Effect.Effect<Rejected | undefined> =>
   Effect.gen(function* () {
     if ((yield* whereTrail(settings)) === undefined) return undefined

@@ -11,7 +11,7 @@ import type { Failure } from "./words.ts"
 
 // ---- Names ----------------------------------------------------------------------------------------------------------
 
-/** More names than these are not read: they serve to recognize one, and to suggest others. */
+/** At most this many names are read, to recognize a name and to suggest others. */
 const mostNames = 10_000
 
 const namesOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> =>
@@ -24,7 +24,7 @@ const namesOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> =>
 const scanned = 1_000
 const mostScans = 100
 
-/** All records and ballots under a prefix, those that are not listed too. */
+/** The names of all records and ballots under a prefix, also of records that are not listed. */
 const redisNames = ({ redis }: OnRedis, prefix: string): Effect.Effect<ReadonlyArray<string>, unknown> =>
   Effect.gen(function* () {
     const begin = `{${prefix}}:`
@@ -64,7 +64,7 @@ export const trailNames = (database: Database) => {
   )
 }
 
-/** Whether the trail has a transition of the circuit without a key: the last states of old circuits may be deleted. */
+/** Whether the trail has a transition of the name's own circuit. The table of last states may have lost an old circuit. */
 const trailHas = (database: Database, name: string) =>
   Effect.map(
     database.rows(database.sql`SELECT circuit_id FROM ${database.table("_events")}
@@ -77,15 +77,15 @@ const namesInTrail = (database: Database, name: string) =>
     has ? [...names, name] : names
   )
 
-/** The names that the store and the trail know. What cannot be read is left out: `failures` has the reasons. */
+/** The names in the store and in the trail. If one of them cannot be read, its names are missing, and `failures` says why. */
 export interface Known {
   readonly names: ReadonlySet<string>
   readonly failures: ReadonlyArray<Failure>
 }
 
 /**
- * The names of all circuits that have a record or ballots in the store, or are in the trail. A circuit that never failed is in
- * neither: the store does not know healthy circuits.
+ * The names of all circuits that have a record or ballots in the store, or that are in the trail. A circuit that never failed is in
+ * neither of them.
  */
 export const knownNames = (opened: Opened, settings: Settings, name: string): Effect.Effect<Known> =>
   Effect.gen(function* () {
@@ -117,7 +117,7 @@ const mostSuggestions = 3
 /** Names are compared up to this length: a comparison takes time in proportion to the square of it. */
 const compared = 200
 
-/** The known names that are most like a name: those that differ in few letters, then those that contain it. */
+/** The known names that are most similar to a name: first those that differ in few letters, then those that contain it. */
 export const nearest = (name: string, known: Iterable<string>): ReadonlyArray<string> => {
   const wanted = name.toLowerCase().slice(0, compared)
   const most = Math.ceil(wanted.length * 0.4)
@@ -135,7 +135,7 @@ export const nearest = (name: string, known: Iterable<string>): ReadonlyArray<st
   return (same.length > 0 ? same : ranked).slice(0, mostSuggestions).map(({ one }) => one)
 }
 
-/** ` Did you mean "payments" or "payouts"?`, or nothing. */
+/** A suggestion such as ` Did you mean "payments" or "payouts"?`. Empty if no name is similar. */
 export const didYouMean = (name: string, known: Iterable<string>): string => {
   const names = nearest(name, known).map((one) => `"${printable(one)}"`)
   const last = names.pop()

@@ -20,7 +20,7 @@ type Listed = Effect.Success<ReturnType<typeof Operator.list>>
 
 const listed = (store: SharedStore, opened: Opened) => asked(opened, () => Operator.list(store))
 
-/** What the flags say about which circuits are shown. */
+/** The flags that choose which circuits are shown, and how. */
 export interface Chosen {
   readonly name: Option.Option<string>
   readonly state: ReadonlyArray<string>
@@ -38,7 +38,7 @@ const toChoice = ({ keys, limit, name, sort, state }: Chosen): Choice => ({
   keys
 })
 
-/** A fleet under another prefix looks like this, too. */
+/** Whether the store has neither a live process nor a circuit. A wrong prefix looks the same. */
 const isEmpty = ({ circuits, processes }: Listed): boolean => circuits.length === 0 && processes === 0
 
 const summary = (all: Listed, found: ReadonlyArray<One>): string => {
@@ -84,7 +84,7 @@ export const list = (input: Chosen & { readonly exitCode: boolean }, settings: S
 
 const times = ["since", "downSince", "until"]
 
-/** All that the store has of a circuit, a line for each field. */
+/** Everything that the store has about a circuit, one line for each field. */
 const details = (one: One, at: number, on: Screen): string =>
   Object.entries({ ...toData(one), agreed: undefined })
     .filter(([, value]) => value !== undefined && value !== null)
@@ -105,7 +105,7 @@ const agreementLine = (one: One): ReadonlyArray<string> => {
 const rejectedLine = ({ calls, processes }: Rejected): string =>
   `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
 
-/** What `show` is asked for. */
+/** The arguments of `show`. */
 export interface Shown {
   readonly name: string
   readonly key: Option.Option<string>
@@ -114,7 +114,7 @@ export interface Shown {
   readonly wide: boolean
 }
 
-/** The circuits of a name: one in full, or the name's own in full and those of its keys in columns. */
+/** The circuits of a name. A single one is shown in full; else the name's own circuit in full, and those of its keys in columns. */
 const toDetails = (found: ReadonlyArray<One>, { limit, sort, wide: _, ...input }: Shown, at: number, on: Screen) => {
   const [first] = found
   if (Option.isSome(input.key) || found.length === 1) return found.map((one) => details(one, at, on)).join("\n\n")
@@ -162,16 +162,16 @@ export const show = (input: Shown, settings: Settings) =>
 
 const clear = "\u001b[2J\u001b[H"
 
-/** The lines of a live screen beside the rows of its table: title, heads, what is left out, summary, and blank lines. */
+/** The lines of a live screen that are not rows of its table: title, heads, the number of hidden rows, summary, and blank lines. */
 const otherLines = 7
 
-/** A live screen shows no more rows than it has room for. */
+/** The choice, limited to the rows that fit on a live screen. */
 const withinScreen = (choice: Choice): Choice => {
   const room = Math.max(1, (process.stdout.rows || Infinity) - otherLines)
   return room === Infinity ? choice : { ...choice, limit: Math.min(choice.limit ?? Infinity, room) }
 }
 
-/** Two lists with the same gist are the same: durations change with every look, and times may differ by a millisecond. */
+/** What decides whether a list has changed. Durations change at every read, and times may differ by a millisecond, so both are left out. */
 const gist = (processes: number, circuits: ReadonlyArray<One>): string =>
   JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.era, stateOf(one)])])
 
@@ -220,7 +220,7 @@ export const watch = (input: Chosen & { readonly every: number }, settings: Sett
   const live = process.stdout.isTTY === true && !settings.json
   const again = (failure: Failure) =>
     failure.code === 2 ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second")) : Effect.fail(failure)
-  // Kept over a failure of the store: what was shown before it is not new after it.
+  // Kept while the store fails: a list that was shown before the failure is not a change after it.
   const last = { gist: "" }
   return Effect.forever(Effect.catchTag(watching(input, settings, live, last), "Failure", again))
 }

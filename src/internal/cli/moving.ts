@@ -56,7 +56,7 @@ export const exporting = ({ out }: { readonly out: Option.Option<string> }, sett
     yield* answer(settings.json, { circuits, file: out.value, unreadable: unreadable.length }, said)
   })
 
-/** What `import` is asked for. */
+/** The arguments of `import`. */
 export interface Importing {
   readonly file: string
   readonly actor: Option.Option<string>
@@ -96,7 +96,7 @@ export const importing = ({ actor, file, yes }: Importing, settings: Settings) =
     if (unreadable.length > 0) yield* new Failure({ code: 3, message: "Some circuits could not be imported." })
   })
 
-/** What `cleanup` is asked for; durations are milliseconds. */
+/** The arguments of `cleanup`; durations are milliseconds. */
 export interface Cleanup {
   readonly olderThan: number
   readonly closedFor: Option.Option<number>

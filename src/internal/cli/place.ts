@@ -62,7 +62,7 @@ const decoded = (text: string): string | undefined => {
 
 const isFile = ({ host, protocol }: URL): boolean => host === "" && /^(sqlite|file):$/.test(protocol)
 
-/** Whether each part of a URL is what it was meant to be, as far as that can be seen. Without `//` all of it is a path. */
+/** Whether every part of a URL can be decoded, and no part contains an @ that had to be encoded. Without `//` the URL is only a path. */
 const isSound = (url: URL): boolean => {
   const { hash, password, pathname, search, username } = url
   return (
@@ -76,7 +76,7 @@ const labelOf = (url: URL): string =>
     ? `${url.protocol}${url.pathname}`
     : `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`
 
-/** The URL of a flag or variable, or nothing. No error repeats it: it may contain a password. */
+/** The URL of a flag or a variable, or `undefined`. No error repeats the URL, because it may contain a password. */
 const given = (
   from: string,
   secret: Option.Option<Redacted.Redacted<string>>,
@@ -141,7 +141,7 @@ const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
     })
   })
 
-/** Where the trail is; nothing if neither the flag nor the variable is set. */
+/** Where the trail is; `undefined` if neither the flag nor the variable is set. */
 export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined, Failure> =>
   Effect.gen(function* () {
     const said = yield* databaseUrl("--database", settings.database)
@@ -174,7 +174,7 @@ const failed = (where: Given, error: unknown, advice?: string): Failure => {
 const noAnswer = ({ label }: Given, millis: number): Failure =>
   new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
 
-/** Waits at most this long, and turns an error into a message. */
+/** Waits at most `millis` for an answer, and turns an error into a message. */
 const ask = <A, E, R>(
   where: Given,
   millis: number,
@@ -193,7 +193,7 @@ const packageMissing = (name: string): Failure =>
     advice: `Install it beside effect-fuse: npm install ${name}`
   })
 
-/** A package that users have if they need it. */
+/** Loads a package that is installed only if users need it. */
 const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Failure> =>
   Effect.tryPromise({ try: load, catch: () => packageMissing(name) })
 
@@ -263,7 +263,7 @@ const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effe
 const wrongOption = ({ problems }: PolicyError): Failure =>
   new Failure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
 
-/** Closes what it opened, and does not wait long for a server that hangs. */
+/** Runs `body`, and then closes everything that it opened, without waiting long for a server that hangs. */
 const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.acquireUseRelease(Scope.make(), (scope) => Scope.provide(body, scope), closeSoon)
 

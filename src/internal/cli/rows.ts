@@ -4,7 +4,7 @@ import { grouped } from "./grouped.ts"
 import { type Column, type Screen, styleOf, table } from "./table.ts"
 import { lasting } from "./words.ts"
 
-/** In which order circuits are shown. */
+/** The order in which circuits are shown. */
 export type Sort = "name" | "state" | "down" | "openings"
 
 /** Which circuits are shown, and how. */
@@ -16,19 +16,19 @@ export interface Choice {
   readonly sort: Sort
   /** How many rows are shown at most. */
   readonly limit: number | undefined
-  /** A row for each key, and not one for each name. */
+  /** Whether there is a row for each key instead of one for each name. */
   readonly keys: boolean
 }
 
-/** The circuits of one row, the one that decides how the row looks first. */
+/** The circuits of one row. The row shows the state, the reason and the end of the first one. */
 type Row = readonly [One, ...ReadonlyArray<One>]
 
-/** The states that keep most calls from passing come first. */
+/** The states from the worst to the best. */
 const severity = ["Isolated", "Open", "HalfOpen", "Unreadable", "Disabled", "Closed"]
 
 const isOverride = ({ state }: Operator.Known): boolean => state === "Isolated" || state === "Disabled"
 
-/** The start of an override, of an outage, or of a ramp. A failed probe does not start an outage anew. */
+/** The start of an override, of an outage, or of a ramp. A failed probe does not restart an outage. */
 export const startOf = (one: One): number => {
   if (one._tag === "Unreadable") return Infinity
   return isOverride(one) ? one.since : (one.outage?.since ?? one.since)
@@ -67,20 +67,20 @@ export const matches = (pattern: string, text: string): boolean => {
   return from <= text.length - last.length
 }
 
-/** The circuits that were chosen, in their order. */
+/** The circuits that match a choice, in its order. */
 export const chosen = (circuits: ReadonlyArray<One>, { name, sort, states }: Choice): ReadonlyArray<One> =>
   circuits
     .filter((one) => name === undefined || matches(name, one.name))
     .filter((one) => states.length === 0 || states.includes(stateOf(one)))
     .sort(order[sort])
 
-/** One row for each name, at the place of its first circuit; or for each circuit. */
+/** One row for each circuit if `keys` is set, else one for each name, at the position of its first circuit. */
 const toRows = (circuits: ReadonlyArray<One>, keys: boolean): ReadonlyArray<Row> => {
   const named = grouped(circuits, (one) => (keys ? one : one.name))
   return [...named.values()].map((all) => all.sort(order.state) as unknown as Row)
 }
 
-/** The worst state, and how many circuits are in it if others of the row are not. */
+/** The worst state of the row, with the number of circuits in it if other circuits of the row are in another state. */
 const stateText = (row: Row): string => {
   const [first] = row
   const state = stateOf(first)
@@ -96,7 +96,7 @@ const whyText = (one: One): string => {
   return one.why === "Tripped" ? reason : `${one.why}: ${reason}`
 }
 
-/** What a column shows of a row. */
+/** The text of a column in a row. */
 type Cell = (row: Row, now: number) => string
 
 const columns: ReadonlyArray<Column & { readonly cell: Cell }> = [
@@ -143,7 +143,7 @@ const columns: ReadonlyArray<Column & { readonly cell: Cell }> = [
   { head: "BY", long: true, cell: ([one]) => (one._tag === "Known" ? (one.actor ?? "") : "") }
 ]
 
-/** Circuits in columns, without some of the columns; and how many rows are over the limit. */
+/** Circuits in columns, except the columns `without`, and the number of rows that the limit hides. */
 export const toTable = (
   circuits: ReadonlyArray<One>,
   { keys, limit = Infinity }: Pick<Choice, "keys" | "limit">,

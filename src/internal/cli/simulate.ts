@@ -58,7 +58,7 @@ const readTrace = (path: string): Effect.Effect<Simulator.Trace, Failure> =>
 
 type Outage = NonNullable<Simulator.LoadOptions["outages"]>[number]
 
-/** What `simulate` is asked for; durations are milliseconds. */
+/** The arguments of `simulate`; durations are milliseconds. */
 export interface Input {
   readonly trace: Option.Option<string>
   readonly policies: Option.Option<string>

@@ -14,7 +14,7 @@ import { record } from "./recording.ts"
 import type { Settings } from "./settings.ts"
 import { answer, Failure, lasting } from "./words.ts"
 
-/** What every command that changes a circuit is asked for. */
+/** The arguments of every command that changes a circuit. */
 export interface Input {
   readonly name: string
   readonly key: Option.Option<string>
@@ -84,7 +84,7 @@ const steering =
       })
     )
 
-/** What a circuit is now. */
+/** A sentence about the state of a circuit. */
 const told = (known: Operator.Known, at: number): string => {
   const ends = ending(known, at)
   const beneath = known.beneath === "Open" ? ", Open beneath" : ""

@@ -4,20 +4,20 @@ import * as Effect from "effect/Effect"
 import stringWidth from "string-width"
 import { printable } from "../printable.ts"
 
-/** What an answer is printed on. */
+/** The properties of the output that matter for an answer. */
 export interface Screen {
   /** How many columns a line may have; `Infinity` if output is not a terminal. */
   readonly columns: number
   readonly color: boolean
 }
 
-/** A file, a pipe, or a test. */
+/** The output to a file or a pipe, or in a test. */
 export const plain: Screen = { columns: Infinity, color: false }
 
-/** The terminal that this program writes to. `wide` keeps lines whole. */
+/** The output of this program. With `wide`, lines are not cut. */
 export const screen = (wide: boolean): Effect.Effect<Screen> =>
   Effect.map(TerminalCapabilities, ({ canColor }) => ({
-    // A terminal that does not know its width says 0.
+    // Some terminals report a width of 0.
     columns: wide || process.stdout.isTTY !== true ? Infinity : process.stdout.columns || Infinity,
     color: canColor
   }))
@@ -36,12 +36,12 @@ const styles: Readonly<Record<string, Style>> = {
   Closed: "green"
 }
 
-/** The color of a state; what follows its name, such as a number, has the same. */
+/** The color of a text that begins with the name of a state, such as `Open (9)`. */
 export const styleOf = (state: string): Style | undefined => styles[/^\w*/.exec(state)?.[0] ?? ""]
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" })
 
-/** Cuts a text to a number of columns. The last one that is left is an ellipsis. */
+/** Cuts a text to a number of columns. If it is cut, it ends with an ellipsis. */
 export const cut = (text: string, columns: number): string => {
   if (stringWidth(text) <= columns) return text
   let kept = ""
@@ -58,7 +58,7 @@ export const cut = (text: string, columns: number): string => {
 const narrowest = 8
 const gap = "  "
 
-/** Makes columns narrower until all fit into a line: the widest first. */
+/** Makes the widest columns narrower until all columns fit into a line. */
 const narrowed = (
   widths: ReadonlyArray<number>,
   mayGiveWay: (column: number) => boolean,
@@ -74,14 +74,14 @@ const narrowed = (
 
 export interface Column {
   readonly head: string
-  /** Its cells are cut before those of other columns: a name or a text. */
+  /** Whether its cells are names or texts. They are cut before the cells of other columns. */
   readonly long?: boolean
   readonly styleOf?: (cell: string) => Style | undefined
 }
 
 /**
- * Rows under their heads, in columns. A column that is empty in all rows is left out. No cell leaves its line, and no line is
- * longer than the screen is wide.
+ * Rows in columns, under their heads. A column that is empty in all rows is left out. A line break in a cell is escaped, and no line
+ * is longer than the screen is wide.
  */
 export const table = (
   columns: ReadonlyArray<Column>,

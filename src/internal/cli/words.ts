@@ -23,7 +23,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 export const withoutSecrets = (text: string): string =>
   text.replaceAll(/(\w:\/\/)[^\s"]*@/g, "$1***@").replaceAll(/(password=)[^&\s"]*/gi, "$1***")
 
-/** Prints why a command failed to the error output. Parts of the message may come from outside. */
+/** Prints to the error output why a command failed. Parts of the message may come from outside, so they are escaped. */
 export const report = ({ advice, code, message }: Failure, json: boolean): Effect.Effect<void> =>
   Console.error(
     json
@@ -33,7 +33,7 @@ export const report = ({ advice, code, message }: Failure, json: boolean): Effec
 
 // ---- Answers --------------------------------------------------------------------------------------------------------
 
-/** A text in which everything that came from outside is escaped already, so that it may contain colors. */
+/** A text with colors. Every part that came from outside is escaped already. */
 export class Painted {
   readonly text: string
   constructor(text: string) {

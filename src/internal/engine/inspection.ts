@@ -34,7 +34,7 @@ export interface Inspection {
   readonly since: number
   /**
    * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
-   * opening by the wall clock, in milliseconds since 1970, and `openings` how many it has had.
+   * opening by the wall clock, in milliseconds since 1970, and `openings` is the number of its openings.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /**
@@ -50,7 +50,7 @@ export interface Inspection {
   readonly probing: number
   readonly windows: ReadonlyArray<WindowView>
   /**
-   * What share of the recent calls failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
+   * The share of recent calls that failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
    * seconds if the trip reads no window. 1 while the circuit is Open or HalfOpen. `undefined` if no recent call is counted.
    */
   readonly failureRate: number | undefined

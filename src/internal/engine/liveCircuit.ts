@@ -75,7 +75,7 @@ export interface Group {
   readonly declared: boolean
   /** How often one of them came into a state. */
   readonly moves: Record<Circuit.State, number>
-  /** How many outages of its circuits have begun. */
+  /** The number of outages of its circuits that have begun. */
   outages: number
   /** How long their calls took, where somebody wants to know. */
   durations: Durations | undefined
@@ -129,7 +129,7 @@ export class LiveCircuit implements Totals {
   wouldReject = 0
   /** What has been reported once and is not again. */
   reported: Set<"trip" | "classify" | "fleet"> | undefined = undefined
-  /** Wall clock of the latest move, for a state of the fleet that of its beginning; 0 before the first. */
+  /** Wall clock of the latest transition; for a state of the fleet, when that state began. 0 before the first transition. */
   movedAt = 0
   /** What its callers may spend on calling again, where somebody asked for that to be bounded. */
   budget: Budget | undefined = undefined

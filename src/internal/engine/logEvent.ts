@@ -26,7 +26,7 @@ export interface Told {
   readonly own: string | undefined
   /** Whether it is what this process found when it started. */
   readonly found: boolean
-  /** What failed last, for a circuit that has tripped because calls failed. */
+  /** The text of the last failure, if the circuit tripped because calls failed. */
   readonly last?: string | undefined
 }
 

@@ -43,7 +43,7 @@ const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unkn
   failure.weight <= 1e6 &&
   (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined)
 
-/** A failure in a few words, whatever it is. What a classifier says may quote the dependency, too. */
+/** The text of a failure. The detail that a classifier gives may quote the dependency, so it is foreign text too. */
 export const failureText = (detail: unknown, exit: Exit.Exit<unknown, unknown> | undefined): string => {
   if (typeof detail === "string") return foreignText(detail)
   if (exit === undefined) return "reported as a failure"

@@ -10,8 +10,8 @@ import { effective, scopeOf } from "./standing.ts"
 const askedAgainMillis = 50
 
 /**
- * The error of a rejection. Its fields are all those of `circuit`; if a circuit that this one depends on is the reason, that is
- * `blocker`, and the error names it as `dependency`.
+ * The error of a rejection. All of its fields are about `circuit`, except `dependency`: the name of `blocker`, if a circuit that
+ * this one depends on is the reason.
  */
 export const rejection = (
   registry: Registry,

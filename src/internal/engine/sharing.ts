@@ -20,7 +20,7 @@ export type Place =
 export interface Sharing {
   /** How this process is called among the others. */
   readonly process: string
-  /** Whether the store has not answered yet, or no longer does: this process is on its own. */
+  /** Whether this process is on its own: the store has not answered yet, or no longer answers. */
   readonly isCutOff: () => boolean
   /** A call failed, and its circuit did not open by that. */
   readonly failed: (circuit: LiveCircuit, now: number) => void

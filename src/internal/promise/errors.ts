@@ -36,7 +36,7 @@ export class CircuitOpenError extends BreakerError {
   /** Whose state it is: this process's own, or that of all that share the store. */
   readonly scope: Scope
   readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
-  /** Milliseconds until a call could pass, the longest of all reasons; `Infinity` while it is isolated without an end. */
+  /** Milliseconds until a call could pass: the longest wait of all reasons. `Infinity` while the circuit is isolated without an end. */
   readonly retryAfter: number
   /** How often in a row the circuit has opened. */
   readonly openings: number

@@ -40,17 +40,17 @@ const textOf = (message: unknown): string => {
   return parts.map((part) => (typeof part === "string" ? part : foreignText(part))).join(" ")
 }
 
-/** Node's, Bun's and Deno's; elsewhere there is only the console. This module must not need Node. */
+/** Node, Bun and Deno have `process.emitWarning`; other platforms have only the console. This module must not require Node. */
 const emitWarning = (text: string): void => {
   const { process } = globalThis as {
     readonly process?: { readonly emitWarning?: (text: string, about: object) => void }
   }
   if (typeof process?.emitWarning === "function") process.emitWarning(text, { type: "EffectFuseWarning" })
-  // biome-ignore lint/suspicious/noConsole: there is nowhere else to say it
+  // biome-ignore lint/suspicious/noConsole: no other output exists on every platform
   else globalThis.console?.warn(`EffectFuseWarning: ${text}`)
 }
 
-/** Without `log` there is one warning, and only of a store that cannot be used: everything works without it, and alone. */
+/** Without `log`, one thing is reported, once: a store that cannot be used. The process then works alone, which is easily overlooked. */
 const warnOnce = () => {
   let warned = false
   return Logger.make(({ fiber, message }) => {

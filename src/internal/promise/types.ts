@@ -197,14 +197,14 @@ export interface Metrics extends Counts {
   /** Failures in a row. */
   readonly streak: number
   /**
-   * What share of the recent calls failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
+   * The share of recent calls that failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
    * seconds if the trip reads no window. 1 while it is Open or HalfOpen. `undefined` if no recent call is counted.
    */
   readonly failureRate: number | undefined
   readonly openings: number
   /**
-   * The outage that it is in: the wall clock of its first opening, which failed probes do not change, and how many openings it has
-   * had. `undefined` while there is none.
+   * The outage that the circuit is in, also beneath an override. `since` is the start of its first opening, which failed probes do not
+   * change, in milliseconds since 1970, and `openings` is the number of its openings. `undefined` while the circuit is Closed.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** Milliseconds until a call may pass, 0 if one may now. */
@@ -224,10 +224,10 @@ export interface AggregateMetrics extends Counts {
   /** Of how many calls pass. */
   readonly healthy: number
   readonly open: number
-  /** How many are in an outage: Open, or HalfOpen while they are probed. */
+  /** How many are in an outage: Open or HalfOpen, also beneath an override. */
   readonly down: number
   readonly inFlight: number
-  /** The mean over the circuits that have one; `undefined` if none has. */
+  /** The mean over the circuits that have a failure rate; `undefined` if no circuit has one. */
   readonly failureRate: number | undefined
   readonly breakers: ReadonlyArray<Metrics>
 }
@@ -261,11 +261,11 @@ export interface BreakerEvent {
   /** Milliseconds for which calls are now rejected; `Infinity` where that has no end. */
   readonly retryAfter: number
   /**
-   * The outage that it entered, is in, or just left: the wall clock of its first opening, and its openings so far. `undefined` without
-   * an outage.
+   * The outage that the circuit entered, is in, or just left. `since` is the start of its first opening, in milliseconds since 1970,
+   * and `openings` is the number of its openings so far. `undefined` without an outage.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** How many milliseconds the outage lasted, where this event ends it. */
+  /** How long the outage lasted, in milliseconds, if this event ends it. */
   readonly downFor: number | undefined
   readonly scope: Scope
 }

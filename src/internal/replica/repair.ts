@@ -38,7 +38,7 @@ export class Repair {
   private readonly places: Places
   private readonly deeds: Deeds
   private reported = false
-  /** Whether the store itself has said that it is not there. */
+  /** Whether the store reported by itself that it is not connected. */
   private away = false
 
   constructor(ground: Ground, records: Records, ballots: Ballots, places: Places, deeds: Deeds) {
@@ -234,7 +234,7 @@ export class Repair {
 
   private get reportDown(): Effect.Effect<void> {
     if (this.reported) return Effect.void
-    // A store that is not connected has said so, or will, and why.
+    // A store that is not connected logs its own warning, with the reason.
     if (isUnconnected(this.ground.store)) {
       this.away = true
       return Effect.void

@@ -4,15 +4,15 @@ import type { Inspection } from "../engine/inspection.ts"
 export interface Health {
   /** How many are Closed or Disabled, with nothing that they depend on in the way. One that only observes counts like others. */
   readonly healthy: number
-  /** How many are not: Open, HalfOpen, Isolated, or blocked by a circuit that they depend on. */
+  /** How many are Open, HalfOpen, Isolated, or blocked by a circuit that they depend on. */
   readonly unhealthy: number
-  /** The circuits and the `unknown` names together. */
+  /** The number of circuits and of `unknown` names. */
   readonly total: number
-  /** The names that were asked for and of which this store has no circuit: no call has used them yet. */
+  /** The names that the caller asked for and that have no circuit in this store, because no call has used them yet. */
   readonly unknown: ReadonlyArray<string>
   /**
-   * The mean of the circuits' `failureRate`, over those that have one: a circuit that is Open or HalfOpen counts as 1, one without
-   * recent calls does not count. `undefined` if none has one.
+   * The mean of the circuits' `failureRate`. A circuit that is Open or HalfOpen counts as 1, and a circuit without recent calls does
+   * not count. `undefined` if no circuit has a rate.
    */
   readonly failureRate: number | undefined
   readonly circuits: ReadonlyArray<Inspection>
@@ -21,7 +21,7 @@ export interface Health {
 export const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
   state === "Disabled" || (state === "Closed" && blockedBy === undefined)
 
-/** The mean over those that have a rate, or nothing. */
+/** The mean over the circuits that have a rate; `undefined` if no circuit has one. */
 export const meanFailureRate = (circuits: ReadonlyArray<Inspection>): number | undefined => {
   const rates = circuits.map(({ failureRate }) => failureRate).filter((rate) => rate !== undefined)
   return rates.length === 0 ? undefined : rates.reduce((sum, rate) => sum + rate, 0) / rates.length

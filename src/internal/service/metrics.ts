@@ -37,7 +37,7 @@ interface Subject {
 interface Reading {
   readonly totals: Totals
   readonly inFlight: number
-  /** How long the longest outage among its circuits has lasted so far, in milliseconds; 0 without one. */
+  /** How long the longest outage of its circuits has lasted so far, in milliseconds. 0 if no circuit is down. */
   readonly downMillis: number
   readonly states: Readonly<Record<Circuit.State, number>>
 }
