@@ -96,7 +96,7 @@ const results: File = { node: process.version, seed, experiments: found }
 if (json) console.log(JSON.stringify(results, null, 2))
 if (quick) say("A quick run is too short to judge by.")
 else if (seed === 1) {
-  // What was not run keeps its figures.
+  // Experiments that were not run keep their earlier figures.
   const all = { ...read("simulate.json")?.experiments, ...found }
   const inOrder = Object.fromEntries(names.flatMap((name) => (name in all ? [[name, all[name]]] : [])))
   mkdirSync(new URL("results", import.meta.url), { recursive: true })

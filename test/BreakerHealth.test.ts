@@ -201,7 +201,7 @@ describe("over HTTP", () => {
     }).pipe(Effect.provide(serving({ keys: true, health: "/status", breakers: "/status/all" })))
   )
 
-  it.live("an outage has one start and its openings, at every read and however many probes fail", () =>
+  it.live("an outage has the same start at every read, and one more opening for each failed probe", () =>
     Effect.gen(function* () {
       yield* times(3, fail({ key: "a" }))
       const { outage } = yield* CircuitBreaker.inspect("api", { key: "a" })
@@ -211,7 +211,7 @@ describe("over HTTP", () => {
         yield* fail({ key: "a" })
         yield* Effect.sleep(1)
       }
-      // Another key goes down later: what is shown is about the one that has been down for longest.
+      // Another key goes down later. The row is about the key with the longest outage.
       yield* times(3, fail({ key: "b" }))
       for (let i = 0; i < 3; i++) {
         yield* Effect.sleep(2)
@@ -224,7 +224,7 @@ describe("over HTTP", () => {
     }).pipe(Effect.provide(serving({}, { trip: Trip.consecutive(3), cooldown: "5 millis", probeTimeout: "1 minute" })))
   )
 
-  it.live("what is shown of an outage is the same in every process that shares a store, at every read", () =>
+  it.live("the fields of an outage are the same at every read in every process that shares a store", () =>
     Effect.gen(function* () {
       const store = yield* SharedStore.makeMemory
       const process = Effect.map(

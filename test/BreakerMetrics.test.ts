@@ -117,7 +117,7 @@ describe("an outage", () => {
   const down = read("down_seconds", { name: "api" })
   const all = Effect.all([outages, openings, down])
 
-  it.effect("is one, and goes on, however many probes fail, until the circuit closes", () =>
+  it.effect("is a single outage until the circuit closes, however many probes fail", () =>
     Effect.gen(function* () {
       yield* succeed()
       assert.deepStrictEqual(yield* all, [0, 0, 0])
@@ -141,7 +141,7 @@ describe("an outage", () => {
     }).pipe(Effect.provide(metered()))
   )
 
-  it.effect("goes on beneath an override, and begins if an operator opens the circuit", () =>
+  it.effect("continues beneath an override, and begins if an operator opens the circuit", () =>
     Effect.gen(function* () {
       yield* play("FFF")
       yield* TestClock.adjust("5 seconds")
@@ -161,7 +161,7 @@ describe("an outage", () => {
     }).pipe(Effect.provide(metered()))
   )
 
-  it.effect("is the longest of those of a name's keys, and each is counted", () =>
+  it.effect("of a name is the longest outage of its keys, and the outage of each key is counted", () =>
     Effect.gen(function* () {
       for (const key of ["a", "b", "c"]) {
         yield* play("FFF", { key })
@@ -174,11 +174,11 @@ describe("an outage", () => {
     }).pipe(Effect.provide(metered()))
   )
 
-  it.effect("has a series for each key where those are asked for, and is counted by name", () =>
+  it.effect("has a series for each key if the option `keys` is set, and is counted by name", () =>
     Effect.gen(function* () {
       yield* play("FFF", { key: "a" })
       yield* succeed({ key: "b" })
-      yield* scrape // keys are met at a look
+      yield* scrape // the series of a key begins at the first scrape after its first call
       yield* TestClock.adjust("7 seconds")
       assert.strictEqual(yield* read("down_seconds", { name: "api", key: "a" }), 7)
       assert.strictEqual(yield* read("down_seconds", { name: "api", key: "b" }), 0)
@@ -187,7 +187,7 @@ describe("an outage", () => {
     }).pipe(Effect.provide(metered({ keys: true })))
   )
 
-  it.effect("of names without series of their own is among the others", () =>
+  it.effect("of a name without its own series counts in the series of the other names", () =>
     Effect.gen(function* () {
       yield* succeed({ name: "first" })
       for (const name of ["second", "third"]) {
@@ -257,7 +257,7 @@ describe("series", () => {
   it.effect("have no key unless asked, and then one for each, which ends with its circuit", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 5; i++) yield* succeed({ key: `k${i}` })
-      yield* scrape // keys are met at a look
+      yield* scrape // the series of a key begins at the first scrape after its first call
       assert.strictEqual(yield* read("calls_total", { name: "api", key: "k4", outcome: "success" }), 1)
       const page = yield* scrape
       assert.notInclude(page, 'circuit_breaker_calls_total{name="api",outcome="success"}')

@@ -301,7 +301,7 @@ it.prop(
 )
 
 it.prop(
-  "an outage lasts from its first opening until the circuit closes, whatever is forced over it meanwhile",
+  "an outage lasts from its first opening until the circuit closes, also beneath overrides",
   { rules, steps },
   ({ rules, steps }) => {
     let expected: Circuit.Outage | undefined

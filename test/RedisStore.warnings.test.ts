@@ -32,7 +32,7 @@ const say = (port: number, command: string) =>
 
 const locked = Effect.tap(redisServer, ({ port }) => say(port, `CONFIG SET requirepass ${password}`))
 
-/** What keeps a client from Redis: its URL, and what the warning must name. */
+/** Reasons why a client cannot use Redis: its URL, and the cause that the warning must name. */
 const troubles: ReadonlyArray<readonly [what: string, url: Effect.Effect<string, never, Scope.Scope>, named: RegExp]> =
   [
     ["a wrong password", Effect.map(locked, ({ port }) => `redis://:${wrong}@127.0.0.1:${port}`), /WRONGPASS/],
@@ -44,7 +44,7 @@ const troubles: ReadonlyArray<readonly [what: string, url: Effect.Effect<string,
       : [])
   ]
 
-/** Long enough for several attempts to connect and to ask: a second warning would have come. */
+/** Long enough for several attempts to connect, so that a second warning would appear. */
 const severalAttempts = Effect.sleep("2500 millis")
 
 const isOneWarning = (warnings: ReadonlyArray<string>, named: RegExp) => {
@@ -117,7 +117,7 @@ describe.each(troubles)("%s", (_, url, named) => {
   }
 
   live(
-    "is the one error of the command line",
+    "is one error in the command line",
     Effect.gen(function* () {
       const { code, error, out } = yield* run(["list", "--redis", yield* url])
       assert.deepStrictEqual([code, out], [2, ""], error)

@@ -8,7 +8,7 @@ import { capture, type Line, quick, rejectionIn, scenario } from "./support/verb
 const soon = { schedule: Schedule.spaced("1 second"), times: 9, while: () => true } as const
 const third = { trip: Trip.consecutive(3), cooldown: "1 minute" } as const
 
-/** How an effect ends for which time goes on. */
+/** The exit of an effect while virtual time passes. */
 const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkChild(self, { startImmediately: true })
@@ -16,7 +16,7 @@ const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     return yield* Fiber.await(fiber)
   })
 
-/** Fails with each of these in turn, and then with the last. */
+/** A call that fails with each of these errors in turn, and then always with the last. */
 const failing = (...errors: ReadonlyArray<unknown>) => {
   let n = 0
   return Effect.suspend(() => Effect.fail(errors[Math.min(n++, errors.length - 1)]))
@@ -40,7 +40,7 @@ describe("A retry that ends because the circuit opened", () => {
       ["Resilience.standard", Resilience.standard("api", { retry: soon }) as never],
       ["Resilience.retry", Resilience.pipeline(Resilience.breaker("api"), Resilience.retry(soon)) as never],
       [
-        "a retry that waits for the circuit, but not so long",
+        "a retry that waits for the circuit, but not long enough",
         Resilience.pipeline(
           Resilience.breaker("api"),
           Resilience.retry({ ...soon, waitForCircuit: "1 second" })
@@ -76,7 +76,7 @@ describe("A retry that ends because the circuit opened", () => {
     assert.isUndefined(error.cause)
   })
 
-  it("keeps the cause out of JSON, of the wire form and of the fields that are copied", () => {
+  it("has its cause neither in JSON, nor on the wire, nor in a copy of its fields", () => {
     const error = CircuitOpen.make({ ...plain, cause: { password: "hunter2" } })
     assert.deepStrictEqual(error.cause, { password: "hunter2" })
     assert.notInclude(JSON.stringify(error), "hunter2")
@@ -112,7 +112,7 @@ describe("Without Effect", () => {
     assert.isFalse("cause" in next)
   })
 
-  it("a time-out is one of this face there, too", async () => {
+  it("a time-out in the cause is a TimeoutError of the promise face", async () => {
     const manager = createManager()
     const breaker = manager.register("slow", () => new Promise(() => {}), {
       timeout: 5,
@@ -141,7 +141,7 @@ describe("The log line of an opening", () => {
   })
 
   scenario(
-    "names none if slow calls opened it",
+    "names no failure if slow calls opened the circuit",
     {
       trip: Trip.any(Trip.slowRate({ threshold: 1, minimumCalls: 1, over: "1 minute" }), Trip.consecutive(9)),
       slowCall: "1 second"

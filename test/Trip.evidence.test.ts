@@ -270,13 +270,13 @@ describe("a change of the trip", () => {
   })
 })
 
-describe("the window for reading", () => {
+describe("the window for the failure rate", () => {
   const recentOf = (evidence: Evidence, now: number) => {
     const { calls, failures } = evidence.recent(now)
     return [calls, failures]
   }
 
-  it("is there if the trip reads none, and decides nothing", () => {
+  it("exists if the trip reads no window, and does not count for a trip", () => {
     const evidence = new Evidence([])
     fail(evidence, 0)
     evidence.recordSuccess(0, false)
@@ -286,7 +286,7 @@ describe("the window for reading", () => {
     assert.deepStrictEqual(recentOf(evidence, 10_000), [0, 0])
   })
 
-  it("is not there if the trip reads one: the fullest of those is read", () => {
+  it("does not exist if the trip reads windows: the rate is that of the window with most calls", () => {
     const evidence = new Evidence([time(1000), calls(10)])
     fail(evidence, 0)
     fail(evidence, 5000)
@@ -312,7 +312,7 @@ describe("the window for reading", () => {
     assert.deepStrictEqual([evidence.counts(0), recentOf(evidence, 0)], [[], [1, 1]])
   })
 
-  it("stays when the policy changes and its trip still reads none", () => {
+  it("keeps its calls if the policy changes and its trip still reads no window", () => {
     const evidence = new Evidence([])
     fail(evidence, 0)
     evidence.resize([], 0)

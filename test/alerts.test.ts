@@ -20,12 +20,12 @@ const panels: ReadonlyMap<string, string> = new Map(
 
 type Answer = "succeeds" | "fails" | "hangs" | "is slow"
 
-/** How a dependency answers, by the seconds that have passed. */
+/** The behavior of a dependency, by the seconds that have passed. */
 type Dependency = (seconds: number) => Answer
 
 const minutes = (n: number) => n * 60
 
-/** A dependency that answers so during these minutes, and succeeds before and after. */
+/** A dependency that answers in the given way during these minutes, and succeeds before and after. */
 const during = (answer: Answer, ...times: ReadonlyArray<readonly [from: number, to: number]>): Dependency => {
   return (seconds) =>
     times.some(([from, to]) => seconds >= minutes(from) && seconds < minutes(to)) ? answer : "succeeds"
@@ -66,11 +66,11 @@ const calling = (dependency: Dependency, how?: Traffic, metrics?: BreakerMetrics
     return [one]
   })
 
-/** What is expected at a time, such as `10m`: the alerts that fire, and what panels show. */
+/** The expectation for a time such as `10m`: the alerts that fire, and the values of panels. */
 interface Moment {
-  /** Each with the name or the instance that it is about. */
+  /** Each alert with the name or the instance that it is about. */
   readonly firing?: ReadonlyArray<string>
-  /** By the title of the panel. Values are rounded to a thousandth. */
+  /** The values by the title of the panel, rounded to a thousandth. */
   readonly panels?: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
 
@@ -121,7 +121,7 @@ type Samples = Readonly<Record<string, number>>
 const users = (value: number): Samples => ({ '{name="users"}': value })
 const all = (value: number): Samples => ({ "{}": value })
 
-/** What each panel shows of the circuit `users` in one process without a shared store. */
+/** The values of each panel for the circuit `users` in one process without a shared store. */
 const allPanels = (shown: {
   readonly down: number
   readonly outagesInHour: number
@@ -419,7 +419,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 }
 
 describe("the alerts and the panels", () => {
-  it("are all tested: each alert fires in a scenario, and each panel is read in the four main ones", () => {
+  it("are all tested: each alert fires in a scenario, and the four main scenarios read each panel", () => {
     const names = Array.from(readFileSync(rules, "utf8").matchAll(/- alert: (\w+)/g), ([, name]) => name)
     const fired = Object.values(scenarios).flatMap(({ ever }) => ever.map((alert) => alert.split(" ")[0]))
     assert.sameMembers([...new Set(fired)], names)
@@ -457,7 +457,7 @@ describe("the alerts and the panels", () => {
         annotations: {
           summary: "Circuit users has been down for 5m 55s",
           description:
-            "It has not closed since its first opening: what it calls is down, or looks so. /breakers says since when and why."
+            "It has not closed since its first opening: what it calls is down, or seems to be. /breakers shows the start and the reason."
         }
       }
       yield* Effect.promise(() => testRules({ rules, everySeconds: 15, scraped, expected: [], alerts: [alert] }))

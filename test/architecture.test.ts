@@ -299,7 +299,7 @@ const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
   ["@effect/platform-node/NodeRuntime", "internal/cli/program"]
 ]
 
-/** The dependencies of the package, each with the one file that imports it: the command line is all that needs them. */
+/** The dependencies of the package, each with the only file that imports it. Only the command line needs them. */
 const dependencies: ReadonlyArray<readonly [specifier: string, file: string]> = [
   ["string-width", "internal/cli/table"],
   ["leven", "internal/cli/known"]
@@ -372,7 +372,7 @@ describe("the house", () => {
     }
   })
 
-  it("the package depends on nothing but what the command line prints with", () => {
+  it("only the command line uses the dependencies of the package", () => {
     const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
     assert.deepStrictEqual(Object.keys(manifest.dependencies).sort(), dependencies.map(([name]) => name).sort())
   })

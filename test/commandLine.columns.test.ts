@@ -171,7 +171,7 @@ describe("A row", () => {
     })
   })
 
-  it("is that of a name: with the number of its keys, the worst state, and the longest outage", () => {
+  it("of a name shows the number of its keys, the worst state, and the longest outage", () => {
     const circuits = [
       known("api", "eu", { state: "HalfOpen", until: undefined, outage: { since: at - 90_000, openings: 4 } }),
       known("api", "us", { reason: "503" }),
@@ -223,7 +223,7 @@ describe("A row", () => {
     assert.deepInclude(toData(known("api", undefined, { reason: verdict.detail })), { reason: verdict.detail, agreed })
   })
 
-  it("shows no number of processes that the record does not have", () => {
+  it("shows no number of processes if the record has none", () => {
     const claims = "broken in 3 of 4 processes together"
     for (const more of [{ reason: "5 failures in a row" }, { why: "OpenedByHand", reason: claims }] as const) {
       assert.isUndefined(agreementOf(known("api", undefined, more)))
@@ -268,7 +268,7 @@ describe("A choice of circuits", () => {
     )
   })
 
-  it("has at most as many rows as its limit, and the number of the others", () => {
+  it("shows at most as many rows as its limit, and the number of hidden rows", () => {
     assert.deepStrictEqual(names({ sort: "down", limit: 2 }), ["mail", "search"])
     assert.strictEqual(shown(circuits, { limit: 2 }).left, 4)
     assert.strictEqual(shown(circuits, { limit: 6 }).left, 0)
@@ -303,7 +303,7 @@ describe("A name that is not known", () => {
     assert.deepStrictEqual(nearest(name, names), expected)
   })
 
-  it("gets at most three suggestions, the nearest first, in a line that no name leaves", () => {
+  it("gets at most three suggestions, the nearest first, and control characters in names are escaped", () => {
     const hint = didYouMean("api", ["api-4", "apis", "ap\u001b[31mi", "api1", "api-2"])
     assert.strictEqual(hint, ` Did you mean "api1", "apis" or "api-2"?`)
     assert.strictEqual(didYouMean("a\nb", ["a\u001bb"]), ` Did you mean "a\\u001bb"?`)

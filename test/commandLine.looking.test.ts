@@ -131,7 +131,7 @@ describe.each(kinds)("A name on %s", (kind) => {
       const { flags, join } = yield* ready(kind)
       const one = yield* join
       const call = Effect.ignore(CircuitBreaker.protect(Effect.void, "api"))
-      // The type of a process does not say that it has the trail.
+      // The type of a process does not include the trail.
       const take = Snapshots.take({ process: "a" }) as Effect.Effect<void>
       yield* one.run(Effect.andThen(call, take))
       yield* one.run(CircuitBreaker.isolate("api", { reason: "drill" }))

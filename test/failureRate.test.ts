@@ -10,7 +10,7 @@ import { createManager, type Policy, trip } from "effect-fuse/promise"
 import { sqlite } from "./support/sqlite.ts"
 import { play, recordEvents } from "./support/verbs.ts"
 
-/** Every kind of trip, none of which trips on what these tests do. */
+/** Every kind of trip, with limits that these tests do not reach. */
 const trips: Readonly<Record<string, Trip.Input>> = {
   "failures in a row": Trip.consecutive(5),
   "stuck calls": Trip.stuck({ calls: 50, olderThan: "1 minute" }),
@@ -97,7 +97,7 @@ describe("the failure rate of a circuit", () => {
     }).pipe(Effect.provide(under(Trip.consecutive(5))))
   )
 
-  it.live("is told if the environment sets only a threshold", () =>
+  it.live("exists if the environment sets only a threshold", () =>
     Effect.gen(function* () {
       yield* play("SFSFSFSF")
       assert.deepStrictEqual(yield* readings, everywhere(0.5))
@@ -155,7 +155,7 @@ describe("the failure rate of a circuit", () => {
     )
   )
 
-  it.effect("is a mean over circuits of those that have one", () =>
+  it.effect("of several circuits is the mean over those that have one", () =>
     Effect.gen(function* () {
       const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
       assert.strictEqual((yield* CircuitPool.health(pool)).failureRate, undefined)
@@ -175,7 +175,7 @@ describe("the failure rate of a circuit", () => {
   )
 })
 
-describe("the failure rate that the promise face tells", () => {
+describe("the failure rate of the promise face", () => {
   const policies: Readonly<Record<string, Policy>> = {
     "the default": {},
     "failures in a row": { trip: trip.consecutive(5) },

@@ -139,7 +139,7 @@ describe("the text of a foreign error", () => {
     })
   )
 
-  it("stays short, and reads a bounded number of causes, of which a getter may make more and more", () => {
+  it("stays short and reads a bounded number of causes, even if a getter makes a new cause at each read", () => {
     let made = 0
     class Endless extends Error {
       override get cause(): unknown {
@@ -215,7 +215,7 @@ describe("the text of a foreign error", () => {
   )
 })
 
-describe("what is left of a text", () => {
+describe("a text without its secrets", () => {
   it.each([
     ["GET https://ann:pw@api.example.com:8443/v1/x?key=abc#frag failed", "GET https://api.example.com:8443 failed"],
     ["see http://localhost:3000. And more", "see http://localhost:3000. And more"],

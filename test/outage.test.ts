@@ -113,7 +113,7 @@ describe("The outage of a fleet", () => {
     })
   )
 
-  it.effect("lasts as long for a process that did not see its start as for the one that opened", () =>
+  it.effect("is as long in a process that did not see its start as in the process that opened", () =>
     Effect.gen(function* () {
       const { at, join, processes } = yield* fleet(2)
       yield* openTogether([at(0), at(1)])
@@ -133,7 +133,7 @@ describe("The outage of a fleet", () => {
     })
   )
 
-  it.effect("begins with the opening that a process made by itself, before the fleet agreed", () =>
+  it.effect("begins with the opening of a single process, if that was before the fleet agreed", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       for (const { trouble } of processes) trouble.slow = 100

@@ -22,15 +22,15 @@ import { oneOf, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
 import { sqlite } from "./support/sqlite.ts"
 
-// A secret may be in any error of a call. None of what the library shows or stores of that error may contain it.
+// Any error of a call may contain a secret. Nothing that the library shows or stores of that error may contain the secret.
 
 const letters = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9]{4,12}$/))
-/** What nothing else contains, so that it can be looked for. */
+/** A text that no other output contains, so that a test can search for it. */
 const secret = Arbitrary.map(Arbitrary.schema(letters), (text) => `Zq9x${text}7kW`)
 
 const base64 = (text: string) => Buffer.from(text).toString("base64")
 
-/** How a secret comes into a message. */
+/** The messages of errors that contain a secret. */
 const messages: ReadonlyArray<(secret: string) => string> = [
   (s) => `request to https://api.example.com/v1/items?key=${s} failed`,
   (s) => `GET https://ann:${s}@api.example.com/x failed`,
@@ -66,7 +66,7 @@ const messages: ReadonlyArray<(secret: string) => string> = [
   (s) => `invalid key sk_live_${s}`,
   (s) => `invalid key ${s}${s}`,
   (s) => `jwt eyJhbGciOiJIUzI1NiJ9.${s}.${s}`,
-  // Too long to be read whole: it ends within the secret.
+  // The message is longer than what is read, and the cut is within the secret.
   (s) => `${"word ".repeat(394)}https://u:${s.slice(0, 5)}${s}@a.example.com/`,
   (s) => `${"word ".repeat(38)}token=${s}`
 ]
@@ -79,7 +79,7 @@ const request = (secret: string) =>
     headers: { authorization: `Bearer ${secret}`, "x-api-key": secret }
   })
 
-/** What a call fails with, whose message is that. */
+/** The errors of a call that contain such a message. */
 const errors: ReadonlyArray<(message: string, secret: string) => unknown> = [
   (message) => new Error(message),
   (message) => message,
@@ -114,7 +114,7 @@ const errors: ReadonlyArray<(message: string, secret: string) => unknown> = [
   (message) => new Proxy(new Error(message), {})
 ]
 
-/** How that error comes to the library. */
+/** The ways in which the library meets such an error. */
 const ways: ReadonlyArray<
   (error: unknown, message: string) => Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 > = [
@@ -141,7 +141,7 @@ const ways: ReadonlyArray<
   (error) => Effect.flatMap(CircuitBreaker.admit("api"), (permit) => CircuitBreaker.settle(permit, Exit.fail(error)))
 ]
 
-/** All that is said of what happens, wherever it is said. */
+/** Everything that the library logs, returns, sends or stores while a call fails in this way. */
 const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
   Effect.gen(function* () {
     const said: Array<unknown> = []
@@ -199,7 +199,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
       )
       yield* call
       yield* reject
-      // A probe fails with it, too.
+      // A probe fails with the same error.
       yield* Effect.sleep("30 millis")
       yield* call
       yield* reject.pipe(Effect.withSpan("rejected"), Effect.withTracer(tracer))
@@ -224,7 +224,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     )
     const happened = yield* Effect.scoped(Effect.provide(program, layers))
     for (const { attributes, events, name } of spans) {
-      // What its own span says of the exit is Effect's.
+      // Effect itself writes the exit into the span of a call, so only the library's attributes and events are read.
       const ours = events.filter(([event]) => event.startsWith("circuit_breaker"))
       said.push(
         name,
@@ -235,7 +235,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     return { happened, said }
   })
 
-/** Neither the secret nor its beginning or end. */
+/** Asserts that a text contains neither the secret nor its beginning or end. */
 const hasNone = (said: unknown, secret: string, from: string) => {
   const text =
     typeof said === "string"
@@ -248,7 +248,7 @@ const hasNone = (said: unknown, secret: string, from: string) => {
 
 describe("A secret in an error", () => {
   it.live.prop(
-    "is in nothing that the library says, logs, sends or stores",
+    "is in nothing that the library returns, logs, sends or stores",
     [secret, oneOf(messages), oneOf(errors), oneOf(ways)],
     ([secret, message, error, way]) =>
       Effect.gen(function* () {
@@ -256,14 +256,14 @@ describe("A secret in an error", () => {
         const { happened, said } = yield* told(error(text, secret), text, way)
         assert.isAbove(said.length, 10)
         for (const one of said) hasNone(one, secret, text)
-        // Something was said at all.
+        // The test is not empty: there were events.
         if (way !== ways[4] && way !== ways[5]) assert.isAbove(happened, 0)
       }),
     runs("secrets", 120)
   )
 
   it.each(messages.map((message, i) => [message("SECRET"), i] as const))(
-    "is not told without Effect, either: %s",
+    "is not shown by the promise face either: %s",
     async (_, i) => {
       const secret = "Zq9xAb12Cd7kW"
       const message = messages[i]?.(secret) ?? ""

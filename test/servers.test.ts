@@ -49,7 +49,7 @@ const scripted = (script: { readonly prepare?: string; readonly serve: string })
     return { decided, kind, starts }
   })
 
-/** The text of the defect that a server which cannot be had ends with, and its stack. */
+/** The error of a server that cannot be installed or started. */
 const failure = <A>(exit: Exit.Exit<A>): Error => {
   assert(Exit.isFailure(exit))
   const error = Cause.squash(exit.cause)
@@ -66,7 +66,7 @@ describe("a server of a test's own", () => {
     })
   )
 
-  it.live("has its data folder made again if that fails", () =>
+  it.live("creates its data folder again if that fails", () =>
     Effect.gen(function* () {
       const { kind, starts } = yield* scripted({ prepare: "[ $n -ge 3 ]", serve: "echo ready\nexec sleep 1000" })
       yield* ownServer(kind)
@@ -130,7 +130,7 @@ describe("servers that are missing", () => {
 })
 
 describe("a run with SERVERS=none", () => {
-  it("runs the tests that need no server, leaves out the others, and says at its end what they need", async () => {
+  it("runs the tests that need no server, leaves out the others, and prints at its end which servers they need", async () => {
     const env: NodeJS.ProcessEnv = { ...process.env, SERVERS: "none", NO_COLOR: "1", REDIS_URL: "", DATABASE_URL: "" }
     delete env["VITEST"]
     const args = ["node_modules/vitest/vitest.mjs", "run", "RedisStore.contract", "JobBreaker", "coverage.stores"]
@@ -150,7 +150,7 @@ describe("a run with SERVERS=none", () => {
 })
 
 describe("a test file that is not listed as one with servers", () => {
-  it("is told so when it asks for one: an installation could take longer than a test may", async () => {
+  it("gets an error that says so if it asks for a server, because an installation could take longer than a test", async () => {
     const error = await programsOf("redis").then(String, String)
     assert.match(error, /^ServerNotListed: .*withServers in vitest\.config\.ts/)
   })

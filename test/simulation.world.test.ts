@@ -1,4 +1,4 @@
-/** The simulation itself: a fault that it does not play would never be found. */
+/** Tests of the simulation itself: if it did not play a fault, no test would find that fault. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { CircuitBreaker } from "effect-fuse"
@@ -8,7 +8,7 @@ import { type Options, Simulation } from "./support/simulation/simulation.ts"
 
 const everyone = [0, 1, 2]
 
-/** Three processes that have been up for a while. */
+/** Three processes that have run for some time. */
 const fleet = ({
   network = "1 ms",
   ...others
@@ -27,7 +27,7 @@ const fleet = ({
 
 const open = CircuitBreaker.open("api", { for: "30 seconds" })
 
-/** How long each command took, from when it was sent until its answer was there. */
+/** The time from the sending of each command to the arrival of its answer. */
 const roundTrips = ({ history }: Simulation): ReadonlyArray<number> => {
   const sent = new Map(history.of("Sent").map(({ at, command }) => [command, at]))
   return history.of("Answered").map(({ at, command }) => at - (sent.get(command) ?? Number.NaN))
@@ -56,7 +56,7 @@ describe("announcements", () => {
     }
   })
 
-  it("that are late delay no answer", () => {
+  it("that are late do not delay an answer", () => {
     const simulation = fleet({ network: "300 ms" })
     simulation.traffic(everyone, 50)
     simulation.fail(0.3)
@@ -66,7 +66,7 @@ describe("announcements", () => {
     assert.isBelow(Math.max(...all), 2)
   })
 
-  it("arrive together where a process asks for them once a second, at a time of its own", () => {
+  it("arrive together if a process asks for them once a second, each process at its own time", () => {
     const simulation = fleet({ network: "polled", syncInterval: 60_000 })
     const { now } = simulation
     simulation.process(0).do(open)
@@ -82,7 +82,7 @@ describe("announcements", () => {
     assert.notStrictEqual(polls[0], polls[1])
   })
 
-  it("never arrive where there are none: other processes hear of it with their heartbeats", () => {
+  it("never arrive if the store sends none: other processes learn of a change with their heartbeats", () => {
     const simulation = fleet({ network: "none" })
     simulation.process(0).do(open)
     simulation.runUntil(2_500)
@@ -93,7 +93,7 @@ describe("announcements", () => {
 })
 
 describe("keys", () => {
-  it("have circuits of their own, thousands of them in each process", () => {
+  it("have their own circuits, thousands of them in each process", () => {
     const keys = Array.from({ length: 2_000 }, (_, i) => `k${i}`)
     const simulation = fleet({ history: "moves" })
     simulation.rounds(everyone, keys, 1_000)
@@ -120,7 +120,7 @@ describe("a store", () => {
     }
   })
 
-  it("that is frozen carries out what arrived meanwhile when it thaws, in the same order", () => {
+  it("that thaws executes the commands that arrived while it was frozen, in their order", () => {
     const simulation = fleet()
     simulation.store.freeze()
     simulation.process(0).do(open)
@@ -137,7 +137,7 @@ describe("a store", () => {
     assert.isAbove(simulation.history.of("Swapped").length, 0)
   })
 
-  it("that fails over to a copy has lost its latest writes, and gives no era twice", () => {
+  it("that fails over to a copy loses its latest writes, and gives no era twice", () => {
     const simulation = fleet({ network: "none", store: replicated(500), syncInterval: 60_000 })
     const swapped = () => simulation.history.of("Swapped")
     simulation.process(0).do(open)
@@ -150,7 +150,7 @@ describe("a store", () => {
     const { record } = simulation.look()
     assert.strictEqual(record?.state._tag, "Open")
     assert.strictEqual(record?.era, swapped()[0]?.era)
-    // The copy is as old as what it has seen.
+    // The clock of the copy shows the time of the last command that it has executed.
     const since = record?.state.since ?? Number.NaN
     assert.closeTo(since, swapped()[0]?.at ?? Number.NaN, 2)
     simulation.process(1).do(CircuitBreaker.isolate("api", { reason: "another drill" }))
@@ -158,7 +158,7 @@ describe("a store", () => {
     assert.isAbove(simulation.look().record?.era ?? 0, lost)
   })
 
-  it("that fails over knows what a wipe has forgotten before that", () => {
+  it("that fails over after a wipe has the records from before the wipe", () => {
     const simulation = fleet({ network: "none", store: replicated(500), syncInterval: 60_000 })
     simulation.process(0).do(open)
     simulation.runUntil(4_000)
@@ -170,7 +170,7 @@ describe("a store", () => {
 })
 
 describe("a process", () => {
-  it("whose commands are frozen hears nothing; they are carried out when they thaw", () => {
+  it("whose commands are frozen gets no answer; the store executes them when they thaw", () => {
     const simulation = fleet()
     const { network } = simulation.process(0)
     network.freeze()
@@ -182,7 +182,7 @@ describe("a process", () => {
     assert.strictEqual(simulation.history.of("Swapped")[0]?.process, 0)
   })
 
-  it("whose event loop stood still fires all timers that are due, in their order, and hears what arrived after them", () => {
+  it("whose event loop stalled first runs all due timers in their order, and then handles what arrived", () => {
     const simulation = fleet()
     const order: Array<string> = []
     simulation.history.onEntry(({ _tag }) => _tag === "Settled" && order.push("answer"))
@@ -203,7 +203,7 @@ describe("a process", () => {
     assert.deepStrictEqual(order, ["timer 300", "timer 900", "answer"])
   })
 
-  it("whose event loop stands still makes its calls and hears announcements when it goes on", () => {
+  it("whose event loop stalls makes its calls and handles announcements after the stall", () => {
     const simulation = fleet()
     simulation.process(0).stall(3_000)
     assert.isTrue(simulation.process(0).isStalled)
@@ -215,7 +215,7 @@ describe("a process", () => {
     assert.deepStrictEqual(states(simulation), ["Closed", "Open", "Open"])
     simulation.runUntil(5_000)
     assert.isFalse(simulation.process(0).isStalled)
-    // The call was made before the announcement arrived, and both were there only now.
+    // The call was due before the announcement arrived, and the process handled both only after the stall.
     assert.deepStrictEqual(
       simulation.history.of("Admitted").map(({ at }) => at),
       [5_000]
@@ -225,7 +225,7 @@ describe("a process", () => {
 })
 
 describe("a seed", () => {
-  it("says everything, with all kinds of faults", () => {
+  it("determines every random choice, also with all kinds of faults", () => {
     const play = () => {
       const simulation = fleet({ network: "polled", store: replicated(300) })
       const keys = ["a", "b", "c"]

@@ -3,11 +3,11 @@
 /** The result of one case. */
 export type Figures = Readonly<Record<string, number>>
 
-/** How much a run may cost. */
+/** The size of a run. */
 export interface Scale {
-  /** The first seed; the others follow it. */
+  /** The first seed. The other seeds are the numbers after it. */
   readonly seed: number
-  /** Few seeds and little time, to see that it works. */
+  /** Whether to use few seeds and little time, only to check that the experiments work. */
   readonly quick: boolean
 }
 
@@ -18,7 +18,7 @@ export interface Case {
 
 export interface Experiment {
   readonly name: string
-  /** What the figures are, with their units. */
+  /** The names of the figures, with their units. */
   readonly title: string
   readonly cases: ReadonlyArray<Case>
 }
@@ -32,7 +32,7 @@ export const some = ({ quick }: Scale, n: number, few = 3): ReadonlyArray<number
 
 export const indices = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
-/** The smallest value that at least this share of the values does not exceed; NaN of none. */
+/** The smallest value that is not exceeded by at least this share of the values. NaN if there are no values. */
 export const quantile = (values: ReadonlyArray<number>, q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? Number.NaN
 
@@ -44,7 +44,7 @@ const shown = (value: number | undefined): string => {
   return value.toFixed(Math.abs(value) >= 10 ? 1 : 2)
 }
 
-/** Runs the cases one after the other; a line is said as soon as its case has ended. `before` are figures to compare with. */
+/** Runs the cases one after the other, and prints a line as soon as its case has ended. `before` are figures to compare with. */
 export const play = (
   experiment: Experiment,
   scale: Scale,
@@ -72,7 +72,7 @@ export const play = (
   return found
 }
 
-/** Four digits of each figure. */
+/** Rounds each figure to four digits. */
 const rounded = (figures: Figures): Figures =>
   Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, Number(value.toPrecision(4))]))
 

@@ -36,7 +36,7 @@ export const freeze: Experiment = {
   cases: [{ label: "6 at 50/s, 11 seeds", run: frozen }]
 }
 
-/** The store is wiped. Two new processes start at that time, and all their calls fail; ten others go on well. */
+/** The store is wiped. Two new processes start at that time, and all their calls fail. The calls of ten others keep succeeding. */
 const wiped = (scale: Scale): Figures => {
   const runs = some(scale, 11).map((i) => {
     const simulation = running({ processes: 12, rate: 50 }, scale.seed + i, { network: "none" })

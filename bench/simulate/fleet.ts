@@ -1,10 +1,10 @@
-/** What the experiments have in common: a running fleet, an outage, and what is read from the history. */
+/** The parts that the experiments share: a running fleet, an outage, and what they read from the history. */
 import { type NetworkName, networks } from "../../test/support/simulation/networks.ts"
 import type { Protection } from "../../test/support/simulation/process.ts"
 import { type Options, Simulation } from "../../test/support/simulation/simulation.ts"
 import { indices } from "./experiment.ts"
 
-/** So many processes, each with so many calls a second. */
+/** The number of processes, and the calls per second of each. */
 export interface Size {
   readonly processes: number
   readonly rate: number
@@ -12,18 +12,18 @@ export interface Size {
 
 export const sized = ({ processes, rate }: Size): string => `${processes} at ${rate}/s`
 
-/** By then every process has started, and has told the store twice that it lives. */
+/** At this time every process has started and has sent two heartbeats. */
 export const warmUp = 12_000
 
 export interface Setting extends Partial<Omit<Options, "seed" | "processes" | "conditions">> {
   readonly network?: NetworkName | undefined
   readonly protection?: Protection | undefined
-  /** The first so many processes call; the others only live. Default all. */
+  /** How many processes make calls. The others only send heartbeats. Default: all. */
   readonly callers?: number | undefined
   readonly keys?: ReadonlyArray<string> | undefined
 }
 
-/** A fleet that has started; those that call do so at the rate. */
+/** A fleet that has started and makes calls at the rate. */
 export const running = ({ processes, rate }: Size, seed: number, setting: Setting = {}): Simulation => {
   const { callers = processes, keys, network = "near", ...options } = setting
   const simulation = new Simulation({ ...options, seed, processes, conditions: networks[network]() })
@@ -32,11 +32,11 @@ export const running = ({ processes, rate }: Size, seed: number, setting: Settin
   return simulation
 }
 
-/** Openings that the fleet agreed on, from a time on. */
+/** The openings that the fleet agreed on since a time. */
 export const openings = ({ history }: Simulation, from = 0) =>
   history.of("Swapped").filter(({ about, at }) => about.why === "Tripped" && at >= from)
 
-/** Runs until a condition holds or a time has come; looks every so many milliseconds. */
+/** Runs until a condition holds or a time is reached. It checks the condition once per interval, in milliseconds. */
 export const runUntil = (simulation: Simulation, until: number, done: () => boolean, every = 100): void => {
   while (simulation.now < until && !done()) simulation.runUntil(Math.min(until, simulation.now + every))
 }
@@ -46,13 +46,13 @@ export const rejected = (simulation: Simulation, is: (process: number) => boolea
   simulation.processes.reduce((all, { index, rejections }) => all + (is(index) ? rejections : 0), 0)
 
 export interface Outage {
-  /** Calls that reached the dependency from when it was down until no more did for 2 s. */
+  /** The calls that reached the dependency from the start of the outage until none reached it for 2 seconds. */
   readonly leaked: number
   /** Milliseconds until the fleet opened the circuit; `undefined` if it did not. */
   readonly openedAfter: number | undefined
 }
 
-/** The dependency goes down for good; at most 25 s pass, less than a cooldown, so that no probe is counted. */
+/** The dependency goes down and stays down. At most 25 s pass, which is less than a cooldown, so no probe is counted. */
 export const outage = (simulation: Simulation, latency = 1): Outage => {
   const downAt = simulation.now
   simulation.fail(1, latency)

@@ -1,11 +1,11 @@
-/** Total outages: what reaches the dependency, and how long the fleet takes to open. */
+/** Total outages: how many calls reach the dependency, and how long the fleet takes to open. */
 import { type Case, type Experiment, type Figures, indices, quantile, type Scale, some } from "./experiment.ts"
 import { openings, outage, running, runUntil, type Setting, type Size, sized, warmUp } from "./fleet.ts"
 
 const protections = ["local", "fleet", "exact"] as const
 
 const leaks = (size: Size, seeds: number, latency: number, protection: (typeof protections)[number]): Case => {
-  // Calls that begin before the first failure can be known.
+  // Calls that begin before any process can know of the first failure.
   const floor = latency <= 1 ? 0 : (size.processes * size.rate * latency) / 1000
   return {
     label: `${sized(size)}, ${protection}${latency === 1 ? "" : `, failures take ${latency} ms, beyond ${floor}`}`,

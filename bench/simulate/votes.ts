@@ -1,4 +1,4 @@
-/** Votes that must not open: a minority fails, or calls fail now and then. */
+/** Votes that must not open the circuit: a minority fails, or single calls fail. */
 import { type NetworkName, networks } from "../../test/support/simulation/networks.ts"
 import { type Case, type Experiment, type Figures, type Scale, some, sum } from "./experiment.ts"
 import { openings, rejected, running, type Setting, type Size, sized, warmUp } from "./fleet.ts"

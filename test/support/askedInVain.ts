@@ -1,7 +1,7 @@
 import { afterEach, beforeEach } from "vitest"
 import { askedInVain, LeftOut } from "./servers.ts"
 
-// What becomes of a test that asked for a server in vain does not depend on what the test made of the error.
+// A test that asked for a missing server fails or is skipped, even if the test itself caught the error.
 beforeEach(() => askedInVain.clear())
 afterEach(({ skip, task }) => {
   const errors = Array.from(askedInVain.values())

@@ -13,7 +13,7 @@ import { remember } from "./servers.ts"
 import * as sql from "./sqlFleet.ts"
 import { sqlite } from "./sqlite.ts"
 
-/** The servers of a file of tests. A test that asks for one that cannot be started fails or is left out. */
+/** The servers of a test file. If a server cannot be started, a test that asks for it fails or is skipped. */
 export interface Servers {
   readonly redis: RedisServer
   readonly postgres: postgres.PostgresServer

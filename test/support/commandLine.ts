@@ -17,7 +17,7 @@ export interface Ended {
 
 /** What it is started with. */
 export interface Around {
-  /** Added to the environment of the tests, which is without URLs of stores and without a choice of colors. */
+  /** Variables that are added to the environment of the tests. That environment has no URLs of stores and no choice of colors. */
   readonly env?: Readonly<Record<string, string>>
   /** What its input says, which then ends; under a terminal it does not end. Nothing if nothing is said. */
   readonly input?: string

@@ -13,7 +13,7 @@ export const ofFile = <A>(resource: Effect.Effect<A, never, Scope.Scope>): Effec
   return Effect.tapCause(shared, (cause) => Effect.sync(() => remember(Cause.squash(cause))))
 }
 
-/** Makes it before the first test of the file or `describe`: the start of a server may take longer than a test may. */
+/** Starts the server before the first test of the file or `describe`, because a start may take longer than the limit of a test. */
 export const madeBefore = <A>(shared: Effect.Effect<A>): Effect.Effect<A> => {
   beforeAll(() => Effect.runPromise(Effect.asVoid(Effect.exit(shared))), 300_000)
   return shared

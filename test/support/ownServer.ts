@@ -8,33 +8,33 @@ import { Effect, Exit, type Scope } from "effect"
 import { endedWithTests, halted, hasExited } from "./programs.ts"
 import { lastLines, ServerError, type User } from "./servers.ts"
 
-/** A server of a test's own, on a free port and in a temporary folder. */
+/** A server that only one test uses, on a free port and in a temporary folder. */
 export interface OwnServer {
   readonly port: number
   readonly url: string
-  /** Ends it at once, with all connections, as a crash would. */
+  /** Ends the server and all connections at once, as a crash does. */
   readonly kill: Effect.Effect<void>
-  /** Starts it again on the same port, with what it had written. */
+  /** Starts the server again on the same port, with its data. */
   readonly start: Effect.Effect<void>
-  /** From now on it neither answers nor closes its connections, until `resume`. */
+  /** Until `resume`, the server neither answers nor closes its connections. */
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
 }
 
 type Run = readonly [program: string, args: ReadonlyArray<string>]
 
-/** What differs between one kind of server and another. */
+/** The properties of one kind of server. */
 export interface Kind<Programs> {
   readonly title: string
   /** The server's programs, installed if necessary. */
   readonly programs: () => Promise<Programs>
-  /** The user that runs all of them. It is decided after `programs`, because a package may bring the user. */
+  /** The user that runs all programs. It is decided after `programs`, because a package may create the user. */
   readonly user: () => User
-  /** Makes what the server needs in an empty folder, `join(folder, "data")`. */
+  /** Creates the data of the server in an empty folder, `join(folder, "data")`. */
   readonly prepare?: (programs: Programs, folder: string) => Run
   readonly serve: (programs: Programs, folder: string, port: number) => Run
   readonly env?: Readonly<Record<string, string>>
-  /** The line that it prints when it accepts connections. */
+  /** The line that the server prints when it accepts connections. */
   readonly ready: RegExp
   /** Ends the server at once, with all processes that it started. */
   readonly signal: keyof typeof started
@@ -52,7 +52,7 @@ export const freePort = Effect.callback<number>((resume) => {
   })
 })
 
-/** A busy machine can make any step of a start fail. */
+/** On a busy machine any step of a start may fail, so it is tried again after a pause. */
 const attempts = 6
 const pauseBefore = (attempt: number) => sleep(attempt === 0 ? 0 : 100 * 2 ** attempt)
 const readyWithin = 60_000
@@ -60,7 +60,7 @@ const readyWithin = 60_000
 const doesNot = (title: string, what: string, output: string): ServerError =>
   new ServerError("ServerFailed", `${title} ${what}. The end of its output:\n${lastLines(output) || "(nothing)"}`)
 
-/** Runs a program to its end: its output if it failed. */
+/** Runs a program to its end. Returns its output if it failed. */
 const fails = ([program, args]: Run, cwd: string, user: User): Promise<string | undefined> =>
   new Promise((resolve) => {
     execFile(program, args, { cwd, ...user }, (error, stdout, stderr) =>
@@ -68,7 +68,7 @@ const fails = ([program, args]: Run, cwd: string, user: User): Promise<string | 
     )
   })
 
-/** Starts the program once: the process when it is ready, or else its output. */
+/** Starts the program once. Returns the process when it is ready, or its output if it ended. */
 const tryStart = <P>(kind: Kind<P>, [program, args]: Run, user: User): Promise<ChildProcess | string> =>
   new Promise((resolve) => {
     const env = { ...process.env, ...kind.env }
@@ -117,7 +117,7 @@ export const ownServer = <P>(kind: Kind<P>): Effect.Effect<OwnServer, never, Sco
     if (user.uid !== undefined && user.gid !== undefined) chownSync(folder, user.uid, user.gid)
     if (kind.prepare !== undefined) yield* prepared(kind.title, kind.prepare(programs, folder), folder, user)
 
-    /** Starts it on one port after another; the port on which it is ready. */
+    /** Tries one port after another. Returns the port on which the server is ready. */
     const startOn = (ports: Effect.Effect<number>, times: number, what: string): Effect.Effect<number> =>
       Effect.gen(function* () {
         let output = ""
@@ -145,7 +145,7 @@ export const ownServer = <P>(kind: Kind<P>): Effect.Effect<OwnServer, never, Sco
     }
   })
 
-/** A promise whose rejection is a defect as it is: the error of a server names all there is to know. */
+/** A promise as an effect. A rejection becomes a defect without a new stack, because the error of a server has the whole explanation. */
 const promised = <A>(run: () => Promise<A>): Effect.Effect<A> =>
   Effect.flatten(
     Effect.promise(() =>

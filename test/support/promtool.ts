@@ -7,14 +7,14 @@ import { promtool } from "./servers.ts"
 /** One series, and its value at each scrape; `undefined` where a scrape did not contain it. */
 export type Scraped = ReadonlyMap<string, ReadonlyArray<number | undefined>>
 
-/** What an expression has to evaluate to at a time. Labels are written as in PromQL: `{name="api"}`. */
+/** The expected values of an expression at a time. Labels are written as in PromQL: `{name="api"}`. */
 export interface Expected {
   readonly expr: string
   readonly at: string
   readonly samples: Readonly<Record<string, number>>
 }
 
-/** An alert that has to fire at a time, with what it says. */
+/** An alert that has to fire at a time, with its texts. */
 export interface Alert {
   readonly name: string
   readonly at: string
@@ -30,7 +30,7 @@ export interface Check {
   readonly alerts?: ReadonlyArray<Alert>
 }
 
-/** Runs `promtool test rules`; fails with what it prints if an expression has another value than expected. */
+/** Runs `promtool test rules`. If a value is not the expected one, it fails with the output of promtool. */
 export const testRules = async ({ alerts = [], everySeconds, expected, rules, scraped }: Check): Promise<void> => {
   const interval = `${everySeconds}s`
   const file = {
@@ -59,7 +59,7 @@ export const testRules = async ({ alerts = [], everySeconds, expected, rules, sc
   const program = await promtool()
   const folder = mkdtempSync(join(tmpdir(), "promtool-"))
   try {
-    // YAML, as promtool reads it, contains JSON.
+    // JSON is valid YAML, which promtool reads.
     writeFileSync(join(folder, "test.yml"), JSON.stringify(file))
     execFileSync(program, ["test", "rules", join(folder, "test.yml")], { encoding: "utf8", stdio: "pipe" })
   } catch (error) {

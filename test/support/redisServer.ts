@@ -5,7 +5,7 @@ import { programsOf, userOf } from "./servers.ts"
 
 export { freePort } from "./ownServer.ts"
 
-/** A `redis-server` of the test's own, empty at each start. */
+/** A `redis-server` that only one test uses. It is empty after each start. */
 export type RedisServer = OwnServer
 
 /** A server that lives as long as the scope. */

@@ -16,7 +16,7 @@ export const hasOpenssl = (() => {
 
 const pem = (folder: string) => ({ key: join(folder, "key.pem"), cert: join(folder, "cert.pem") })
 
-/** A Redis with TLS. Its certificate is self-signed, so that no client trusts it. */
+/** A Redis with TLS. Its certificate is self-signed, so clients do not trust it. */
 export const selfSignedRedis: Effect.Effect<OwnServer, never, Scope.Scope> = ownServer({
   title: "Redis-TLS",
   programs: () => programsOf("redis"),

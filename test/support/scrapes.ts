@@ -3,7 +3,7 @@ import { PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
 import { BreakerMetrics, BreakerPolicy, BreakerStore } from "effect-fuse"
 
-/** A process that Prometheus scrapes: what it runs with, and the name of its address. */
+/** A process that Prometheus scrapes: its services, and the name of its address. */
 export interface Target {
   readonly instance: string
   readonly context: Context.Context<BreakerStore.BreakerStore>

@@ -10,13 +10,13 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 interface Server {
   readonly title: string
-  /** The programs it consists of, each with the names it may have. */
+  /** The programs of the server, each with its possible names. */
   readonly programs: Readonly<Record<string, ReadonlyArray<string>>>
-  /** All programs are of one installation, so they come from one folder. */
+  /** Whether all programs must come from one folder, because they belong to one installation. */
   readonly oneFolder?: boolean
   /** The packages of Debian that contain all of these programs. */
   readonly debian: ReadonlyArray<string>
-  /** The formula of Homebrew. */
+  /** The Homebrew formula that contains the programs. */
   readonly macos: string
   /** The users that run it if the tests run as root: the first that exists. A server without this list runs as root. */
   readonly users?: ReadonlyArray<string>
@@ -39,7 +39,7 @@ const servers = {
   },
   mariadb: {
     title: "MariaDB",
-    // `mariadb-install-db` calls `my_print_defaults`, which is in a package of its own.
+    // `mariadb-install-db` calls `my_print_defaults`, which is in another package.
     programs: {
       mariadbd: ["mariadbd"],
       installer: ["mariadb-install-db"],
@@ -111,13 +111,13 @@ const find = <N extends Name>(name: N): Programs<N> | undefined => {
   return found as Programs<N> | undefined
 }
 
-/** The servers, or those of them that are named, that this machine does not have. */
+/** The servers that this machine does not have, of all servers or of the given ones. */
 export const missing = (among: ReadonlyArray<Name> = names): ReadonlyArray<Name> =>
   among.filter((name) => find(name) === undefined)
 
 // ---- Errors -------------------------------------------------------------------------------------------------------
 
-/** An error whose text is all there is to know: a stack trace of the tests would only hide it. */
+/** An error without a stack trace, because its text has the whole explanation. */
 export class ServerError extends Error {
   constructor(name: string, message: string) {
     super(message)
@@ -126,17 +126,17 @@ export class ServerError extends Error {
   }
 }
 
-/** What a test fails with if it asks for a server in a run without servers. */
+/** The error of a test that asks for a server in a run without servers. */
 export class LeftOut extends ServerError {
   constructor(title: string) {
     super("LeftOut", `needs ${title}`)
   }
 }
 
-/** Why the current test did not get the servers that it asked for, by text. */
+/** The errors of the servers that the current test did not get, by text. */
 export const askedInVain = new Map<string, ServerError>()
 
-/** Remembers such an error, also when it comes from a server that several tests share. */
+/** Remembers such an error, also of a server that several tests share. */
 export const remember = (error: unknown): void => {
   if (error instanceof ServerError) askedInVain.set(error.message, error)
 }
@@ -144,7 +144,7 @@ export const remember = (error: unknown): void => {
 /** The end of what a program printed. */
 export const lastLines = (text: string, count = 12): string => text.trimEnd().split("\n").slice(-count).join("\n")
 
-/** One message for all servers that are missing: how to get each, and why it was not installed. */
+/** One message about all missing servers: how to install each, and why the tests did not install it. */
 export const howToGet = (absent: ReadonlyArray<Name>, why: string): string => {
   const rows = absent.map((name) => {
     const { debian, macos, title }: Server = servers[name]
@@ -161,10 +161,10 @@ export const howToGet = (absent: ReadonlyArray<Name>, why: string): string => {
 
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
-/** Why an installation of this run was not possible. The environment passes it on to the workers, which do not try again. */
+/** Why servers could not be installed in this run. The environment passes it on to the workers, so that they do not try again. */
 const variable = "SERVERS_NOT_INSTALLED"
 
-/** Runs apt-get; the end of its output if it fails. */
+/** Runs apt-get. Returns the end of its output if it fails. */
 const aptGet = (...args: ReadonlyArray<string>): Promise<string | undefined> =>
   new Promise((resolve) => {
     const child = spawn("apt-get", ["-o", "DPkg::Lock::Timeout=300", ...args], {
@@ -183,7 +183,7 @@ const aptGet = (...args: ReadonlyArray<string>): Promise<string | undefined> =>
     )
   })
 
-/** Only one process of the machine installs at a time. The system releases this lock if its process dies. */
+/** A lock, so that only one process of the machine installs at a time. The system releases it if the process dies. */
 const lock = async (): Promise<Lock> => {
   for (;;) {
     const server = createServer()
@@ -204,7 +204,7 @@ const cannotInstall = (): string | undefined => {
   return process.getuid?.() === 0 ? undefined : "only root can install them."
 }
 
-/** Installs what is missing. Why it could not, if it could not. */
+/** Installs the missing servers. Returns the reason if that failed. */
 const install = async (wanted: ReadonlyArray<Name>): Promise<string | undefined> => {
   const held = process.env[variable] ?? cannotInstall()
   if (held !== undefined) return held
@@ -232,7 +232,7 @@ const install = async (wanted: ReadonlyArray<Name>): Promise<string | undefined>
 
 let last: Promise<unknown> = Promise.resolve()
 
-/** Makes sure that this machine has these servers; fails with one message about all of them that are missing. */
+/** Makes sure that this machine has these servers. If any is missing, it fails with one message about all that are missing. */
 export const prepare = (wanted: ReadonlyArray<Name>): Promise<void> => {
   const next = async () => {
     if (missing(wanted).length === 0) return
@@ -248,13 +248,13 @@ export const prepare = (wanted: ReadonlyArray<Name>): Promise<void> => {
   return mine
 }
 
-/** Whether this run is to start no server. */
+/** Whether this run must start no server. */
 export const none = (): boolean => process.env["SERVERS"] === "none"
 
 /** Vitest sets the first variable, and vitest.config.ts the second where the servers are installed before the first test. */
 const isListed = (): boolean => process.env["VITEST"] === undefined || process.env["WITH_SERVERS"] !== undefined
 
-/** The programs of a server, which is installed first if this machine does not have it. */
+/** The programs of a server. The server is installed first if this machine does not have it. */
 export const programsOf = async <N extends Name>(name: N): Promise<Programs<N>> => {
   if (!isListed())
     throw new ServerError(

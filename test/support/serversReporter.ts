@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from "vitest/node"
 
-/** Says at the end of a run which tests were left out because they need a server. */
+/** Prints at the end of a run how many tests were left out because they need a server. */
 export const serversReporter: Reporter = {
   onTestRunEnd: (modules: ReadonlyArray<TestModule>) => {
     const counts = new Map<string, number>()

@@ -1,4 +1,4 @@
-/** What carries out the commands of all processes, in virtual time: a store in memory, unless a simulation names another. */
+/** The store that executes the commands of all processes in virtual time. By default it is in memory. */
 import { Clock, Effect, type Exit, Stream } from "effect"
 import { SharedStore } from "effect-fuse"
 import { carryOut, type Request, renumbered, through } from "./contract.ts"
@@ -19,13 +19,13 @@ export interface Ground {
 export interface Backend {
   /** Its changes are those that it publishes. Loading one record answers at once: every step looks at it. */
   readonly store: SharedStore.SharedStore
-  /** Forgets everything: records, ballots, the register of live processes. */
+  /** Deletes everything: records, ballots, and the register of live processes. */
   readonly wipe: Effect.Effect<void>
-  /** Makes an older copy the store: the latest writes are lost. `undefined` for a store without a copy. */
+  /** Replaces the store by an older copy, so that the latest writes are lost. `undefined` for a store without a copy. */
   readonly failover?: (() => void) | undefined
-  /** Whether it takes its own time for each command, and works at several at once. */
+  /** Whether the store itself decides how long a command takes, and executes several at once. */
   readonly keepsTime?: boolean | undefined
-  /** Releases what it holds outside memory. */
+  /** Releases resources outside memory. */
   readonly close: () => void
 }
 
@@ -36,11 +36,11 @@ const erasPerLife = 1_000_000
 
 type Operations = ReturnType<typeof renumbered>
 
-/** `SharedStore.makeMemory` with what it lacks: a wipe, and eras that never come again. */
+/** `SharedStore.makeMemory`, with a wipe, and with eras that are never given twice. */
 class Memory {
   readonly store: SharedStore.SharedStore
   private readonly ground: Ground
-  /** From which era of the store in memory on how much is added for the processes. */
+  /** The offsets between the eras of the store in memory and those that processes see, each from an era on. */
   private pieces: Array<{ readonly after: number; readonly add: number }> = []
   private lives = 0
   private last = 0
@@ -56,7 +56,7 @@ class Memory {
     this.now = this.begin()
   }
 
-  /** From now on it gives eras above all that another copy has given. */
+  /** From now on the copy gives eras above all that the other copy has given. */
   skip(): void {
     this.pieces.push({ after: this.last, add: ++this.lives * erasPerLife })
   }
@@ -102,7 +102,7 @@ export const replicated =
   (lagMillis: number): MakeBackend =>
   (ground) => {
     const { clock, timeline } = ground
-    /** What the clock of the copy shows while it repeats an earlier command. */
+    /** The time on the clock of the copy while it repeats an earlier command. */
     let replaying: number | undefined
     let promoted = false
     const copyClock: Clock.Clock = Object.create(clock, {
@@ -116,7 +116,7 @@ export const replicated =
         if (promoted) ground.publish(change)
       }
     })
-    /** Commands that the copy has not carried out yet, from `done` on. */
+    /** The commands for the copy. It has executed those before `done`. */
     const log: Array<{ readonly at: number; readonly shows: number; readonly run: () => void }> = []
     let done = 0
     const note = (run: () => void): void => {

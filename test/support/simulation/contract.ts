@@ -35,7 +35,7 @@ export const through = (
   changes
 })
 
-/** Carries a command out. */
+/** Executes a command. */
 export const carryOut = (store: Store, request: Request): Effect.Effect<unknown, StoreError> => {
   switch (request.operation) {
     case "cast":
@@ -49,7 +49,7 @@ export const carryOut = (store: Store, request: Request): Effect.Effect<unknown,
   }
 }
 
-/** The error of a store that takes no commands. */
+/** The error of a store that accepts no commands. */
 export const refused = ({ operation }: Request): StoreError =>
   new SharedStore.StoreError({ operation, cause: "refused" })
 
@@ -66,7 +66,7 @@ export interface Written {
   readonly body: string
 }
 
-/** The records that a command wrote, as its answer tells. */
+/** The records that a command wrote, according to its answer. */
 export const written = (request: Request, answer: unknown): ReadonlyArray<Written> => {
   if (request.operation !== "swap") return []
   const { record, swapped } = answer as SharedStore.SwapAnswer
@@ -85,7 +85,7 @@ export const itemsOf = ({ operation }: Request): number => (operation === "list"
 export const recordsIn = ({ operation }: Request, answer: unknown): number =>
   operation === "list" ? (answer as SharedStore.ListAnswer).records.length : 0
 
-/** The same store with other numbers for its eras: `inner` are those that it gives, `outer` those that processes see. */
+/** The same store with other eras: `inner` are the eras that the store gives, and `outer` the eras that processes see. */
 export const renumbered = (
   store: Store,
   inner: (era: number) => number,

@@ -53,7 +53,7 @@ export type Entry =
     })
   /** Something that the simulation did to the store; process and life are -1. */
   | (At & { readonly _tag: "Wiped" | "Jumped" | "FailedOver" | "Frozen" | "Thawed" })
-  /** The event loop of a process stands still from now on, for so many milliseconds. */
+  /** Stalls the event loop of a process from now on, for this many milliseconds. */
   | (At & { readonly _tag: "Stalled"; readonly millis: number })
 
 export type Kind = "normal" | "probe" | "pass"

@@ -24,7 +24,7 @@ export interface Conditions {
    */
   announcementDelay: Distribution
   loseAnnouncement: number
-  /** How often the process asks for announcements, in milliseconds. 0: the store sends each at once. */
+  /** How often the process asks for announcements, in milliseconds. 0 means that the store sends each announcement at once. */
   poll: number
   /** Nothing passes, in either direction. */
   cut: boolean
@@ -47,7 +47,7 @@ export const healthy = (): Conditions => ({
   refuse: false
 })
 
-/** Everything goes wrong now and then. */
+/** Every fault happens from time to time. */
 export const rough = (): Conditions => ({
   delay: (chance) => (chance.happens(0.05) ? uniform(20, 400) : uniform(0.15, 5))(chance),
   loseRequest: 0.02,
@@ -94,12 +94,12 @@ export class Network {
     return operations.reduce((sum, operation) => sum + this.sent[operation], 0)
   }
 
-  /** From now on the process's commands are held on their way. */
+  /** From now on the commands of the process are held on their way to the store. */
   freeze(): void {
     this.frozen = true
   }
 
-  /** The store carries out what was held, in the order in which it was sent. */
+  /** Releases the held commands. The store executes them in the order in which they were sent. */
   thaw(): void {
     this.frozen = false
     const { held } = this

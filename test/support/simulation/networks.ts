@@ -2,10 +2,10 @@
 import { type Conditions, healthy, rough } from "./network.ts"
 import { always, exponential, uniform } from "./random.ts"
 
-/** A near store whose announcements arrive this late. */
+/** A near store whose announcements arrive with this delay. */
 const late = (millis: number) => (): Conditions => ({ ...healthy(), announcementDelay: always(millis) })
 
-/** Each gives conditions of its own, which a simulation may change. */
+/** Each call returns new conditions, which a simulation may change. */
 export const networks = {
   near: healthy,
   "1 ms": late(1),
@@ -20,7 +20,7 @@ export const networks = {
   lossy: (): Conditions => ({ ...healthy(), announcementDelay: exponential(20), loseAnnouncement: 0.5 }),
   /** A store in another region: 40 to 50 ms each way, for everything. */
   far: (): Conditions => ({ ...healthy(), delay: uniform(40, 50), announcementDelay: uniform(40, 50) }),
-  /** Everything goes wrong now and then. */
+  /** Every fault happens from time to time. */
   rough
 } satisfies Record<string, () => Conditions>
 

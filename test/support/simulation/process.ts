@@ -153,7 +153,7 @@ export class Process {
     this.world.timeline.drain()
   }
 
-  /** Its event loop stands still for so many milliseconds. */
+  /** Stalls its event loop for this many milliseconds. */
   stall(millis: number): void {
     const { run } = this
     if (run?.alive !== true) return
@@ -165,7 +165,7 @@ export class Process {
     return this.run?.isStalled === true
   }
 
-  /** Makes a call, if it is up. Where its event loop stands still, the call begins when that goes on. */
+  /** Makes a call if the process is up. If its event loop is stalled, the call begins after the stall. */
   call(key?: Key): void {
     const { run } = this
     if (run?.services === undefined) return
@@ -196,7 +196,7 @@ export class Process {
     })
   }
 
-  /** What its circuit (of a key) looks like now; nothing while it is not up. */
+  /** The inspection of its circuit (of a key). `undefined` while the process is down. */
   look(key?: Key): CircuitBreaker.Inspection | undefined {
     const services = this.run?.services
     if (services === undefined) return undefined

@@ -1,8 +1,8 @@
-/** The tag of tests that `npm test` leaves out and `npm run test:long` runs. */
+/** The tag of the tests that `npm test` leaves out and `npm run test:long` runs. */
 export const long = "long"
 
 interface Lane {
-  /** Ends the name of a test. */
+  /** The end of the name of a test. */
   readonly title: string
   readonly tags: Array<string>
   readonly seeds: ReadonlyArray<number>

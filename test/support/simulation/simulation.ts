@@ -122,7 +122,7 @@ export class Simulation {
     for (const process of this.processes) process.start()
   }
 
-  /** Calls at random times, so many a second in each of these processes, whenever they are up: each of one of the keys. */
+  /** Each of these processes makes calls at random times while it is up: this many per second, each for a random key. */
   traffic(processes: ReadonlyArray<number>, perSecond: number, keys: ReadonlyArray<string> = []): void {
     const wait = exponential(1000 / perSecond)
     for (const index of processes) {
@@ -137,7 +137,7 @@ export class Simulation {
     }
   }
 
-  /** Each of these processes calls every key once in so many milliseconds, whenever it is up: in a random order of its own. */
+  /** Each of these processes calls every key once per interval (in milliseconds) while it is up, in its own random order. */
   rounds(processes: ReadonlyArray<number>, keys: ReadonlyArray<string>, millis: number): void {
     const wait = millis / keys.length
     for (const index of processes) {

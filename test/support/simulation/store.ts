@@ -38,16 +38,16 @@ export interface StoreOptions {
   /** Makes another store of it: one that is wrong on purpose. */
   readonly mutate?: ((store: SharedStore.SharedStore) => SharedStore.SharedStore) | undefined
   /**
-   * How long the store works at a command, during which it does nothing else; all others wait. Default {@link redis}. A backend
-   * that keeps its own time ignores it.
+   * How long the store takes for a command. Other commands wait until it is done. Default: {@link redis}. It does not apply to a
+   * backend that decides by itself how long a command takes.
    */
   readonly service?: Service | undefined
 }
 
-/** Milliseconds that one command takes, by the number of its casts, swaps and loads, and of the listed records in its answer. */
+/** How long a command takes in milliseconds, by the number of its casts, swaps and loads, and of the listed records in its answer. */
 export type Service = (items: number, records: number) => number
 
-/** What was measured on a real Redis: 70 us an item, and about 2 us a record of a list. A heartbeat costs as much as an item. */
+/** Durations measured on a real Redis: 70 us per item, and about 2 us per listed record. A heartbeat takes as long as an item. */
 export const redis: Service = (items, records) => 0.07 * Math.max(1, items) + 0.002 * records
 
 export class StoreServer {
@@ -59,9 +59,9 @@ export class StoreServer {
   refuses = false
   /** Commands that it carried out. */
   readonly applied = counters()
-  /** Casts, swaps and loads that it carried out, alone or in batches. */
+  /** The number of casts, swaps and loads that the store executed, alone or in batches. */
   items = 0
-  /** Hears of each command that arrives, before it is carried out. */
+  /** Called with each command that arrives, before the store executes it. */
   onArrival: (request: Request, from: From) => void = () => {}
   private readonly timeline: Timeline
   private readonly history: History
@@ -75,7 +75,7 @@ export class StoreServer {
   private frozen = false
   private serving = false
   private readonly waiting = new Fifo<() => void>()
-  /** Announcements of the command that it works at. */
+  /** The announcements of the command that the store is executing. */
   private unpublished: Array<SharedStore.Change> = []
 
   constructor(timeline: Timeline, history: History, options: StoreOptions) {
@@ -105,20 +105,20 @@ export class StoreServer {
     })
   }
 
-  /** Its latest writes are lost: a copy that lags behind takes its place. */
+  /** Replaces the store by a copy that lags behind: the latest writes are lost. */
   failover(): void {
     if (this.backend.failover === undefined) throw new Error("this store has no copy to fail over to")
     this.backend.failover()
     this.note("FailedOver")
   }
 
-  /** From now on it carries nothing out. Commands that arrive wait. */
+  /** From now on the store executes nothing. Commands that arrive wait. */
   freeze(): void {
     this.frozen = true
     this.note("Frozen")
   }
 
-  /** It carries out what arrived meanwhile. */
+  /** The store executes the commands that arrived while it was frozen. */
   thaw(): void {
     this.frozen = false
     this.note("Thawed")
@@ -166,7 +166,7 @@ export class StoreServer {
     this.history.add({ _tag: "Answered", at: this.timeline.now, ...from, command })
   }
 
-  /** Takes a command. `then` hears the result once the store is done with it. */
+  /** Accepts a command, and calls `then` with the result when the store has executed it. */
   apply(
     request: Request,
     command: number,
@@ -195,7 +195,7 @@ export class StoreServer {
     this.serve()
   }
 
-  /** Carries out what waits, one after the other. */
+  /** Executes the waiting commands, one after the other. */
   private serve(): void {
     while (!this.frozen && !this.serving) {
       const next = this.waiting.shift()

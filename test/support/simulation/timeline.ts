@@ -123,19 +123,19 @@ export class Life {
     return this.stalls > 0
   }
 
-  /** Runs what a timer started, as soon as the event loop goes on. */
+  /** Runs the work of a timer when the event loop is not stalled. */
   onTimer(task: () => void): void {
     if (this.stalls > 0) this.timers.push(task)
     else if (this.alive) task()
   }
 
-  /** Runs what a message started, as soon as the event loop goes on. */
+  /** Runs the work of a message when the event loop is not stalled. */
   onArrival(task: () => void): void {
     if (this.stalls > 0) this.arrivals.push(task)
     else if (this.alive) task()
   }
 
-  /** Its event loop stands still for so many milliseconds. */
+  /** Stalls its event loop for this many milliseconds. */
   stall(timeline: Timeline, millis: number): void {
     this.stalls++
     timeline.after(millis, () => {
