@@ -19,7 +19,7 @@ export interface Known {
   readonly since: number
   /**
    * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
-   * opening, in milliseconds since 1970 by the clock of the process that opened it, and `openings` how many it has had.
+   * opening, in milliseconds since 1970 by the clock of the process that opened it, and `openings` is the number of its openings.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** When an opening's cooldown or an override is over; `undefined` for what does not end by itself. */
@@ -93,7 +93,7 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
   }
 }
 
-/** If the writer's wall clock and this one differ by less, times are those of the writer. */
+/** If the clocks of the writer and of this process differ by less than this, times are shown as the writer recorded them. */
 const sameClockMillis = 1_000
 
 /** A record as it is written, or what cannot be read of it. */

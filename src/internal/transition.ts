@@ -43,7 +43,7 @@ export const toTransition = (
   }
 }
 
-/** What an event says of the outage that a circuit entered, is in, or left. */
+/** The fields of an event about the outage that a circuit entered, is in, or left. */
 const outageOf = (
   before: Circuit.Outage | undefined,
   after: Circuit.Outage | undefined,

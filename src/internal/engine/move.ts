@@ -33,7 +33,7 @@ export interface About {
   readonly actor?: string | undefined
   /** Set for a move that is the fleet's: which process made it. */
   readonly process?: string | undefined
-  /** Set for a move of the fleet: when the state began, by the wall clock of the process that wrote it. */
+  /** Set for a transition of the fleet: when the state began, by the wall clock of the process that wrote it. */
   readonly since?: number | undefined
   /** Set for what somebody outside of the fleet did: what names that act. */
   readonly deed?: string | undefined
@@ -179,7 +179,7 @@ const follow = (
   })
 }
 
-/** What failed last before a circuit tripped, for the log. Nothing if it tripped for another reason, such as slow calls. */
+/** The last failure before a circuit tripped, for the log. `undefined` if it tripped for another reason, such as slow calls. */
 const lastFailure = ({ lastFailures }: LiveCircuit, { counts, why }: Transition): string | undefined =>
   why === "Tripped" && counts !== undefined && counts.failures + counts.streak > 0
     ? lastFailures?.at(-1)?.error
