@@ -603,6 +603,24 @@ describe("A password", () => {
   )
 })
 
+describe("A password or a key", () => {
+  it.live.each<readonly [args: ReadonlyArray<string>]>([
+    [["list", "https://h.example.com/x?api_key=hunter2"]],
+    [["list", "redis://h:6379?token=hunter2"]],
+    [["list", "--limit", "https://h.example.com/hunter2"]],
+    [["list", "--state", "postgres://h/db?sslpassword=hunter2"]],
+    [["list", "postgres://u:hunter2 b@h/db"]],
+    [["show", "api", "Authorization: Bearer hunter2"]]
+  ])("is not printed by a usage error: %j", ([args]) =>
+    Effect.gen(function* () {
+      const { code, error, out } = yield* run(args)
+      assert.notInclude(out + error, "hunter2")
+      assert.include(error, "--help shows its usage")
+      assert.strictEqual(code, 1)
+    })
+  )
+})
+
 describe("A password", () => {
   // Effect's wizard would repeat what was said with it, as it was said.
   it.live("is not printed by a wizard, as there is none", () =>

@@ -11,9 +11,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { withoutSecrets } from "../foreign.ts"
 import { toMillis } from "../millis.ts"
 import { printable } from "../printable.ts"
-import { type Failure, report, withoutSecrets } from "./words.ts"
+import { type Failure, report } from "./words.ts"
 
 const units: Readonly<Record<string, number>> = {
   ms: 1,
@@ -127,11 +128,11 @@ export const handle =
 
 // ---- Usage errors ---------------------------------------------------------------------------------------------------
 
-/** Hides everything up to the last `@` of a word that may be a URL: a password may contain any character. */
+/** A word without secrets. Of a word that may be a URL, everything up to the last `@` is hidden: a password may contain any character. */
 const said = (word: unknown): unknown =>
   typeof word === "string" ? printable(withoutSecrets(word.replace(/(:\/*)[\s\S]*@/, "$1***@"))) : word
 
-/** The same error, safe to print: without the passwords of a URL in the wrong place, and with control characters escaped. */
+/** The same error, safe to print: without secrets, such as a URL in the wrong place, and with control characters escaped. */
 const harmless = (error: CliError.CliError): CliError.CliError =>
   Object.assign(
     Object.create(Object.getPrototypeOf(error)),

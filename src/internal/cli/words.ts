@@ -19,10 +19,6 @@ export class Failure extends Data.TaggedError("Failure")<{
   override readonly [Runtime.errorReported] = false
 }
 
-/** A text without the passwords of the URLs in it. */
-export const withoutSecrets = (text: string): string =>
-  text.replaceAll(/(\w:\/\/)[^\s"]*@/g, "$1***@").replaceAll(/(password=)[^&\s"]*/gi, "$1***")
-
 /** Prints to the error output why a command failed. Parts of the message may come from outside, so they are escaped. */
 export const report = ({ advice, code, message }: Failure, json: boolean): Effect.Effect<void> =>
   Console.error(
