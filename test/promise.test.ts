@@ -106,6 +106,8 @@ describe("a breaker of a function", () => {
     assert.isTrue(open.retryAfter > 0 && open.retryAfter <= 3_600_000)
     assert.match(open.message, /^Circuit "api" is open/)
     assert.deepStrictEqual(api.calls, [1])
+    assert.isNumber(open.downSince)
+    assert.strictEqual(open.downSince, breaker.metrics.outage?.since)
   })
 
   it("recovers by itself after its cooldown", async () => {

@@ -40,6 +40,8 @@ export class CircuitOpenError extends BreakerError {
   readonly retryAfter: number
   /** How often in a row the circuit has opened. */
   readonly openings: number
+  /** The start of the outage, in milliseconds since 1970. `undefined` if the circuit is not in an outage. */
+  readonly downSince: number | undefined
   /** The circuit that this one depends on, where that is why. */
   readonly dependency: string | undefined
   /** Why it opened, in words. */
@@ -54,6 +56,7 @@ export class CircuitOpenError extends BreakerError {
     this.reason = open.reason
     this.retryAfter = open.retryAfter
     this.openings = open.openings
+    this.downSince = open.downSince
     this.dependency = open.dependency
     this.detail = open.detail
   }
@@ -74,6 +77,7 @@ export interface CircuitOpenFields {
   readonly reason: CircuitOpenError["reason"]
   readonly retryAfter: number
   readonly openings: number
+  readonly downSince?: number | undefined
   readonly dependency?: string | undefined
   readonly detail?: string | undefined
   readonly cause?: unknown
@@ -140,7 +144,7 @@ export class ConfigurationError extends BreakerError {
 }
 
 const ofCircuitOpen = (open: CircuitOpen, cause: unknown): CircuitOpenError => {
-  const { circuit, dependency, detail, key, message, openings, reason, retryAfter, scope, state } = open
+  const { circuit, dependency, detail, downSince, key, message, openings, reason, retryAfter, scope, state } = open
   const millis = Duration.toMillis(retryAfter)
   return withoutStack(
     () =>
@@ -153,6 +157,7 @@ const ofCircuitOpen = (open: CircuitOpen, cause: unknown): CircuitOpenError => {
         reason,
         retryAfter: millis,
         openings,
+        downSince,
         dependency,
         detail,
         cause
