@@ -46,6 +46,8 @@ const rules: ReadonlyArray<Rule> = [
     `$1://${hidden}`
   ],
   [/\b([a-z][a-z0-9+.-]{0,20}):\/\/([^\s"'<>)]*)/gi, (_, scheme = "", rest = "") => origin(scheme, rest)],
+  // A user and a password without a scheme.
+  [/(?<![\w.%+-])[\w.%+-]{1,64}:(?!\/\/)[^\s@"'<>]{1,100}@(?=[\w[])/g, `${hidden}@`],
   [/\?[^\s"'<>)?]*=[^\s"'<>)]*/g, ""],
   [/\b((?:proxy-)?authorization|(?:set-)?cookie)["'\\]*\s*[:=]\s*[^\n]*/gi, `$1: ${hidden}`],
   [/\b(Bearer|Basic|Digest|Negotiate)\s+[\w.~+/=-]{3,}[^\n,;)]*/g, `$1 ${hidden}`],
@@ -92,7 +94,7 @@ const looksRandom = (run: string, at: number, whole: string): boolean => {
 
 /** Matches every text that one of the rules could change. Most messages do not match, and no rule is tried on them. */
 const suspicious = new RegExp(
-  String.raw`:\/\/|\?|-----|[\w+/=~-]{16}|${secretName}|authorization|cookie|bearer|basic|digest|negotiate|command failed|param|arg|bindings|is not valid JSON|\beyJ|\b(?:AKIA|ASIA)|\b(?:sk|pk|rk|gh.|github_pat|glpat|xox.|npm|shpat|hf|SG)[-_.]`,
+  String.raw`:\/\/|\?|@|-----|[\w+/=~-]{16}|${secretName}|authorization|cookie|bearer|basic|digest|negotiate|command failed|param|arg|bindings|is not valid JSON|\beyJ|\b(?:AKIA|ASIA)|\b(?:sk|pk|rk|gh.|github_pat|glpat|xox.|npm|shpat|hf|SG)[-_.]`,
   "i"
 )
 
