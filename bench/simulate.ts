@@ -1,10 +1,10 @@
 /**
- * What a fleet gains and what it costs, from the real engine in virtual time.
+ * Measures the benefit and the cost of a fleet, with the real engine in virtual time.
  *
  *     npm run simulate                            all experiments; writes bench/results/simulate.json
  *     npm run simulate -- --experiment minority   one of them, or several: --experiment few,many
- *     npm run simulate -- --json                  the same as JSON on the standard output
- *     npm run simulate -- --quick                 few seeds and little time, to see that it works; writes nothing
+ *     npm run simulate -- --json                  the results as JSON on standard output
+ *     npm run simulate -- --quick                 few seeds and little time, only to check that it works; writes nothing
  *     npm run simulate -- --seed 7                other random numbers; writes nothing
  *     npm run simulate -- --list                  the names of the experiments
  *

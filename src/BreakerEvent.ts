@@ -17,7 +17,7 @@ import { Scope, State, Why } from "./internal/states.ts"
  * - `process`: which process made a move that all share.
  * - `deed`: what names an act from outside of the fleet, as `Operator`'s: all processes see the same one, and each says it.
  * - `outage`: the outage that the circuit entered, is in, or just left. `at` is its start by the wall clock, in milliseconds since
- *   1970, and is the same in every process; `openings` counts its openings so far. Absent for a circuit that was and is Closed
+ *   1970, and is the same in every process; `openings` counts its openings so far. Absent if the circuit was and is Closed
  *   (an override is not an outage).
  * - `downForMillis`: how long the outage lasted, from its first opening to its close, on the transition that ends it.
  * - `lastedMillis`: how long the state before lasted, where that is known.

@@ -294,7 +294,7 @@ export interface StoreOptions {
   /** How many circuits with keys are kept. Default 100,000. */
   readonly maxCircuits?: number | undefined
   /**
-   * Gets what is logged: circuits that open, a Redis that cannot be used. Default: the first warning about Redis goes to
+   * Receives the lines of the log, such as circuits that open and a Redis that cannot be used. Default: the first warning about Redis goes to
    * `process.emitWarning` (to the console if there is no `process`), and nothing else is logged.
    */
   readonly log?: ((level: string, message: string) => void) | undefined

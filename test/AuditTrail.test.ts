@@ -63,7 +63,7 @@ describe.each(databases)("a trail in %s", (database) => {
       assert.deepInclude(isolated, { to: "Isolated", detail: "migration", actor: "ann", retryAfterMillis: undefined })
       assert.deepInclude(released, { from: "Isolated", to: "Closed", why: "Released", actor: "bob" })
       assert.isNumber(released?.lastedMillis)
-      assert.isUndefined(released?.downMillis, "an override is no outage")
+      assert.isUndefined(released?.downMillis, "an override is not an outage")
     }),
     { process: "checkout 🧾", metadata: { version: 3, region: "Zürich 🏔" } }
   )

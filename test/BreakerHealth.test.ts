@@ -31,7 +31,7 @@ describe("the health of all circuits", () => {
     assert.strictEqual(circuits.length, 5)
   })
 
-  scenario("of some names answers each of them once, with all keys, and says which are unknown", quick, function* () {
+  scenario("of some names contains each of them once, with all keys, and lists the unknown names", quick, function* () {
     const asked = ["down", "other", "never called", "other", "also never called"]
     const before = yield* BreakerHealth.checkOnly(asked)
     assert.deepStrictEqual(before.unknown, ["down", "other", "never called", "also never called"])

@@ -333,7 +333,7 @@ describe("Rejected calls", () => {
       { calls: 10, processes: 2 }
     ],
     [
-      "a process that was started anew",
+      "a process that was restarted",
       [snapshot("a", 900, 5), snapshot("a", 1_500, 9), snapshot("a", 2_000, 1)],
       undefined
     ],

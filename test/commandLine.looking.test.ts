@@ -41,7 +41,7 @@ const forget = (kind: Kind, { prefix, trail }: Place, circuit: string) =>
 
 describe.each(kinds)("A name on %s", (kind) => {
   live(
-    "that the fleet has never heard of is refused by every command that steers; the error suggests the nearest name",
+    "that neither the store nor the trail knows is refused by every command that steers; the error suggests the nearest name",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready(kind)
       yield* Operator.isolate(outside, "payments")

@@ -129,7 +129,7 @@ describe("the failure rate of a circuit", () => {
     }).pipe(Effect.provide(memory(Trip.consecutive(5))))
   )
 
-  it.effect("begins anew after a recovery: what came before the opening is not counted", () =>
+  it.effect("starts again after a recovery: calls before the opening are not counted", () =>
     Effect.gen(function* () {
       yield* play("FFFFF")
       yield* TestClock.adjust("30 seconds")

@@ -3,7 +3,7 @@ import { opens } from "../../test/support/simulation/contract.ts"
 import { type Experiment, type Figures, type Scale, some, sum } from "./experiment.ts"
 import { openings, rejected, running, runUntil, warmUp } from "./fleet.ts"
 
-/** The store freezes just before it carries out an opening, and thaws 20 s after the dependency has recovered. */
+/** The store freezes just before it executes an opening, and thaws 20 s after the dependency has recovered. */
 const frozen = (scale: Scale): Figures => {
   let carriedOut = 0
   let frozen = 0

@@ -3,8 +3,8 @@ import { afterAll, beforeAll } from "vitest"
 import { remember } from "./servers.ts"
 
 /**
- * A resource that the tests of a file, or of a `describe`, share. It is made when the first of them asks for it, and released
- * after the last. If it cannot be made, each test that asks for it fails or is left out, and the others run.
+ * A resource that the tests of a file, or of a `describe`, share. The first test that asks for it creates it, and it is released
+ * after the last test. If it cannot be created, each test that asks for it fails or is skipped, and the others run.
  */
 export const ofFile = <A>(resource: Effect.Effect<A, never, Scope.Scope>): Effect.Effect<A> => {
   const scope = Scope.makeUnsafe()

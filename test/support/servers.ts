@@ -1,6 +1,6 @@
 /**
- * The servers and tools that tests and benchmarks run: what they are, where they are found, how they are installed.
- * Nothing else in this repository installs a package of the system.
+ * The servers and tools that tests and benchmarks run: how to find them and how to install them. No other file of this repository
+ * installs a package of the system.
  */
 import { execFileSync, spawn } from "node:child_process"
 import { accessSync, constants, readdirSync } from "node:fs"
@@ -286,7 +286,7 @@ export interface User {
 const users = new Map<Name, User>()
 
 /**
- * The user that runs all programs of a server, decided once. Call it after `programsOf`: a package may bring the user.
+ * The user that runs all programs of a server, decided once. Call it after `programsOf`, because a package may create the user.
  */
 export const userOf = (name: Name): User => {
   const known = users.get(name)

@@ -25,7 +25,7 @@ const units: Readonly<Record<string, number>> = {
   w: 604_800_000
 }
 
-/** A thousand years. A later moment is no date, or no number that a store can keep. */
+/** A thousand years. A store or a date cannot hold a much later moment. */
 const longest = 365_000 * 86_400_000
 
 /** `90s`, `1h30m`, `7d`, and every form that Effect accepts, with a blank or without: `30 seconds`, `30seconds`. */

@@ -48,7 +48,7 @@ export const answer = (json: boolean, value: unknown, text: string | Painted): E
 /** The last moment that a date can be. */
 const lastMillis = 8.64e15
 
-/** A moment as ISO 8601, or `null`. A store may hold a number that is no date. */
+/** A moment as ISO 8601. `null` if there is none, or if the number is not a date: a store may hold any number. */
 export const iso = (millis: number | undefined): string | null =>
   millis === undefined || !(Math.abs(millis) <= lastMillis) ? null : new Date(millis).toISOString()
 

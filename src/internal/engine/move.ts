@@ -195,7 +195,7 @@ export const announce = (
   return logEvent(event, { found, last, own: runtime.sharing?.process })
 }
 
-/** Tells all who listen, and writes nothing to the log. */
+/** Announces an event to the observers and the event stream, without a line in the log. */
 export const tell = (runtime: Runtime, event: BreakerEvent): void => {
   for (const observe of runtime.observers) observe(event)
   PubSub.publishUnsafe(runtime.events, event)

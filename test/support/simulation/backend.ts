@@ -95,8 +95,8 @@ export const memory: MakeBackend = (ground) => {
 }
 
 /**
- * A store in memory with a copy that lags behind by so many milliseconds. A failover makes the copy the store, once: what was
- * written within the lag is lost.
+ * A store in memory, with a copy that is `lag` milliseconds behind. A failover replaces the store by the copy, once: the writes
+ * within the lag are lost.
  */
 export const replicated =
   (lagMillis: number): MakeBackend =>

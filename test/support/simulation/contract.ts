@@ -1,7 +1,7 @@
 /**
- * Everything in the simulation that depends on the operations of `SharedStore`: what a process sends, how the store carries it
- * out, what it costs, and which records it writes. No other file of the simulation names an operation, except the broken
- * stores in `mutants.ts`.
+ * Everything in the simulation that depends on the operations of `SharedStore`: what a process sends, how the store executes it,
+ * how long that takes, and which records it writes. No other file of the simulation names an operation, except the broken stores in
+ * `mutants.ts`.
  */
 import { Effect, type Stream } from "effect"
 import { SharedStore } from "effect-fuse"

@@ -19,8 +19,8 @@ export interface Conditions {
   /** Whether commands, and answers, may overtake one another. */
   reorder: boolean
   /**
-   * Announcements have a connection of their own. Their way from the store, in milliseconds, and how likely it is that one gets
-   * lost: 1 for a network without announcements.
+   * Announcements arrive on a separate connection. These are their delay in milliseconds, and the probability that one is lost: 1
+   * for a network without announcements.
    */
   announcementDelay: Distribution
   loseAnnouncement: number

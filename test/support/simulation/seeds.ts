@@ -11,7 +11,7 @@ interface Lane {
 const from = (first: number, last: number) => Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i)
 
 /**
- * The seeds that a property of a simulation is checked with: some in each run, and others in the long lane, to `all`.
+ * The seeds that check a property of a simulation: some of them in each run, and the others, up to `all`, in the long lane.
  * `SIMULATION_SEED=17 npx vitest run simulation` plays one alone, `SIMULATION_SEEDS=1000` more of them.
  */
 export const lanes = (some: number, all: number): ReadonlyArray<Lane> => {

@@ -110,8 +110,8 @@ export class Timeline {
 const isFirst = (a: Planned, b: Planned): boolean => a.time < b.time || (a.time === b.time && a.order < b.order)
 
 /**
- * One life of a process or of a store. What it had planned does not happen once it is over. While its event loop stands still,
- * everything waits: afterwards all timers that are due fire first, then everything that arrived meanwhile.
+ * One life of a process or of a store. When it is over, its timers and messages are dropped. While its event loop is stalled,
+ * everything waits. After the stall, all due timers fire first, and then everything that arrived during it is handled.
  */
 export class Life {
   alive = true
