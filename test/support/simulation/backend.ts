@@ -95,7 +95,7 @@ export const memory: MakeBackend = (ground) => {
 }
 
 /**
- * A store in memory, with a copy that is `lag` milliseconds behind. A failover replaces the store by the copy, once: the writes
+ * A store in memory, with a copy that is `lagMillis` behind. A failover replaces the store by the copy, once: the writes
  * within the lag are lost.
  */
 export const replicated =
