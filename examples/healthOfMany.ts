@@ -1,4 +1,4 @@
-/** Many services as one answer: how many are well, which are not and why, and whether any of those is one to wake somebody for. */
+/** The health of many services: how many are well, which are not and why, and whether a critical service needs an engineer at once. */
 import { Effect, Logger } from "effect"
 import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 
@@ -23,7 +23,7 @@ const program = Effect.gen(function* () {
     else if (cause !== undefined) console.log(`${circuit}: ${state}, ${cause.detail}`)
   }
   const critical = yield* BreakerHealth.checkOnly(["orders", "bank"])
-  console.log(critical.unhealthy === 0 ? "let them sleep" : "wake somebody")
+  console.log(critical.unhealthy === 0 ? "no alarm" : "wake the engineer on call")
 })
 
 await Effect.runPromise(

@@ -346,7 +346,7 @@ describe("the small examples", () => {
       "mail: Open, 2 failures in the last 10 calls (limit 2)",
       "avatars: Open, 2 failures in the last 10 calls (limit 2)",
       "reviews: waits for search",
-      "let them sleep"
+      "no alarm"
     ],
     snapshots: [
       "minute 1: 5 calls, 0 failed, 0 rejected; Closed",
