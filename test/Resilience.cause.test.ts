@@ -76,6 +76,12 @@ describe("A retry that ends because the circuit opened", () => {
     assert.isUndefined(error.cause)
   })
 
+  scenario("keeps the cause that it has already", quick, function* () {
+    const open = CircuitOpen.make({ ...plain, circuit: "other", cause: real })
+    const error = rejectionIn(yield* ended(pipe(failing("another error", open), Resilience.retry(soon))))
+    assert.strictEqual(error.cause, real)
+  })
+
   it("has its cause neither in JSON, nor on the wire, nor in a copy of its fields", () => {
     const error = CircuitOpen.make({ ...plain, cause: { password: "hunter2" } })
     assert.deepStrictEqual(error.cause, { password: "hunter2" })

@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer } from "effect"
+import { ConfigProvider, Effect, Exit, Layer } from "effect"
 import { HttpClient, HttpRouter } from "effect/http"
 import { TestClock } from "effect/testing"
 import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Trip } from "effect-fuse"
@@ -87,7 +87,7 @@ describe("the failure rate of a circuit", () => {
     }).pipe(Effect.provide(under(trip)))
   )
 
-  it.live("is 0 if recent calls succeeded, and 1 while the circuit is Open or HalfOpen", () =>
+  it.live("is 0 if recent calls succeeded, and 1 while the circuit is Open", () =>
     Effect.gen(function* () {
       yield* play("SS")
       assert.deepStrictEqual(yield* readings, everywhere(0))
@@ -115,6 +115,22 @@ describe("the failure rate of a circuit", () => {
   const rate = Effect.map(CircuitBreaker.inspect("api"), ({ failureRate }) => failureRate)
   const memory = (trip: Trip.Input) =>
     Layer.provideMerge(BreakerStore.layerMemory, Layer.orDie(BreakerPolicy.layer({ default: { trip } })))
+
+  it.effect.each<readonly [what: string, trip: Trip.Input]>([
+    ["no window", Trip.consecutive(5)],
+    ["a window", Trip.failures({ atLeast: 5, of: 10 })]
+  ])("is 1 while the circuit is HalfOpen, if its trip reads %s", ([, trip]) =>
+    Effect.gen(function* () {
+      yield* play("FFFFF")
+      yield* TestClock.adjust("30 seconds")
+      const probe = yield* CircuitBreaker.admit("api")
+      assert.strictEqual(yield* CircuitBreaker.state("api"), "HalfOpen")
+      assert.strictEqual(yield* rate, 1)
+      assert.strictEqual((yield* BreakerHealth.check).failureRate, 1)
+      yield* CircuitBreaker.settle(probe, Exit.succeed("ok"))
+      assert.isUndefined(yield* rate)
+    }).pipe(Effect.provide(memory(trip)))
+  )
 
   it.effect("forgets calls after 10 seconds, if its trip reads no window", () =>
     Effect.gen(function* () {
