@@ -9,6 +9,7 @@ import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { watch } from "./move.ts"
+import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
@@ -21,6 +22,8 @@ const evictionSteps = 256
 export interface Caller {
   readonly policies: Policies
   readonly tenant: string | undefined
+  /** The call inside which the fiber runs, if any. */
+  readonly inside: Enclosing | undefined
 }
 
 /** All circuits of one store in this process. */
@@ -38,7 +41,7 @@ export class Registry {
 
   /** The latest context and what it said: calls of one fiber come with the same one, time after time. */
   private context: Context.Context<never> | undefined = undefined
-  private caller: Caller = { policies: none, tenant: undefined }
+  private caller: Caller = { policies: none, tenant: undefined, inside: undefined }
 
   /** Who is told of each name when it is first used. Here and below: before the fields that calls read it costs them 20 ns. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
@@ -51,11 +54,18 @@ export class Registry {
 
   /** Who calls, and under which policies. */
   callerOf(context: Context.Context<never>): Caller {
-    if (context !== this.context) {
-      this.caller = { policies: Context.get(context, Policies), tenant: Context.get(context, CurrentTenant) }
+    if (context === this.context) return this.caller
+    const caller = {
+      policies: Context.get(context, Policies),
+      tenant: Context.get(context, CurrentTenant),
+      inside: Context.get(context, EnclosingCall)
+    }
+    // Inside a call each context is new, and does not come again: the one outside does.
+    if (caller.inside === undefined) {
+      this.caller = caller
       this.context = context
     }
-    return this.caller
+    return caller
   }
 
   /** The circuit that a call means, made if there is none. Dies if its policy is not that of the name. */
@@ -74,13 +84,20 @@ export class Registry {
     return circuit
   }
 
+  /** Declares the policy of a name before its first call. Dies if its policy is another one. */
+  declare(name: string, { policies }: Caller, inline: Partial<Policy> | undefined): void {
+    const group = this.groups.get(name) ?? this.makeGroup(name, policies)
+    if (!group.hasAgreed(policies, inline)) this.agree(group, policies, inline)
+    for (const circuit of group.circuits()) if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+  }
+
   /**
    * The same for somebody who steers it by hand. He has no policy to declare: the first call will. What he means is made
    * even where there is no room left, or he might steer a circuit that others share.
    */
   reach(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    group.refresh()
+    group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
     return this.peek(name, own) ?? (own === undefined ? makeSingle(group) : this.keep(group, own))
   }
@@ -88,7 +105,7 @@ export class Registry {
   /** The circuit that a call would use, for something beside the call that has no policy to declare. */
   beside(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    group.refresh()
+    group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
     const circuit = this.own(name, own, policies)
     if (circuit !== undefined) return circuit
@@ -104,7 +121,7 @@ export class Registry {
       if (inline !== undefined) unused.agree(policies, inline)
       return new LiveCircuit(unused, keyFor(unused.policy, key, tenant))
     }
-    group.refresh()
+    group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
     const noRoom = own !== undefined && (own.length > maxKeyLength || this.size >= this.maxCircuits)
     const circuit = this.peek(name, own) ?? (noRoom ? group.overflow : undefined) ?? new LiveCircuit(group, own)

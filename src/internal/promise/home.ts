@@ -10,10 +10,12 @@ import * as Stream from "effect/Stream"
 import * as BreakerStore from "../../BreakerStore.ts"
 import * as CircuitBreaker from "../../CircuitBreaker.ts"
 import { foreignText } from "../foreign.ts"
+import type { Subject } from "../service/protect.ts"
 import { storeAnnotation } from "../unconnected.ts"
 import { background } from "./clock.ts"
 import type { RedisOptions } from "./redis.ts"
-import type { BreakerEvent, EventName } from "./types.ts"
+import { onAbort, unlessAborted } from "./signals.ts"
+import type { BreakerEvent, EventName, Signal } from "./types.ts"
 
 type Store = BreakerStore.BreakerStore
 type Services = Context.Context<Store>
@@ -79,6 +81,8 @@ export class Home {
   private readonly awake: Awake = new Awake()
   private readonly connected: boolean
   private ended: Promise<void> | undefined = undefined
+  /** Declares the policies of the breakers that were made before there is a store. */
+  private readonly undeclared: Array<(services: Services) => void> = []
   private readonly listeners = new Map<EventName, Set<Listener>>()
 
   constructor({ log, maxCircuits, redis }: HomeOptions) {
@@ -102,8 +106,10 @@ export class Home {
       .then(({ layerRedis }) => layerRedis(redis, maxCircuits))
       .then((layer) => Effect.runPromise(build(layer)))
       .then((services) => {
-        this.services = withoutClock(services)
-        return this.services
+        const ready = withoutClock(services)
+        for (const declare of this.undeclared.splice(0)) declare(ready)
+        this.services = ready
+        return ready
       })
     // Who calls hears of it; who does not must not be ended by it.
     this.building.catch(() => {})
@@ -165,13 +171,21 @@ export class Home {
     return this.awake.while(this.building)
   }
 
-  async run<A>(
-    effect: Effect.Effect<A, unknown, Store>,
-    signal: AbortSignal | undefined
-  ): Promise<Exit.Exit<A, unknown>> {
-    const services = this.services ?? (await this.awake.while(this.building))
-    const run = Effect.runPromiseExitWith(services)(effect, signal === undefined ? {} : { signal })
+  async run<A>(effect: Effect.Effect<A, unknown, Store>, signal: Signal | undefined): Promise<Exit.Exit<A, unknown>> {
+    const services = this.services ?? (await this.awake.while(unlessAborted(this.building, signal)))
+    const run =
+      signal === undefined ? Effect.runPromiseExitWith(services)(effect) : runUntilAborted(services, effect, signal)
     return this.connected ? this.awake.while(run) : run
+  }
+
+  /** The policy of a breaker holds from now on, or as soon as there is a store: what comes before its first call needs it, too. */
+  declare({ inline, name }: Subject): void {
+    const declare = (services: Services) => {
+      const registry = Context.get(services, BreakerStore.BreakerStore)
+      registry.declare(name, registry.callerOf(services), inline)
+    }
+    if (this.services === undefined) this.undeclared.push(declare)
+    else declare(this.services)
   }
 
   /** What can be said now: nothing before there is a store. */
@@ -187,6 +201,21 @@ export class Home {
     return this.awake.while(this.ended)
   }
 }
+
+/** The exit of an effect that is interrupted when a signal is aborted. */
+const runUntilAborted = <A>(
+  services: Services,
+  effect: Effect.Effect<A, unknown, Store>,
+  signal: Signal
+): Promise<Exit.Exit<A, unknown>> =>
+  new Promise((resolve) => {
+    const fiber = Effect.runForkWith(services)(effect)
+    const off = onAbort(signal, () => fiber.interruptUnsafe())
+    fiber.addObserver((exit) => {
+      off()
+      resolve(exit)
+    })
+  })
 
 /** What somebody waits for keeps the process alive, though the store that is asked for it does not. */
 class Awake {
