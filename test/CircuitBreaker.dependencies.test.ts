@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Duration, Effect, Exit, pipe, Schedule, Scheduler } from "effect"
+import { Arbitrary, Duration, Effect, Exit, Layer, pipe, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, SharedStore, Trip } from "effect-fuse"
 import { oneOf, runs } from "./support/garbage.ts"
+import { until } from "./support/redisFleet.ts"
 import { call, expectState, fail, hang, inspect, pass, quick, reject, rejectionIn, scenario } from "./support/verbs.ts"
 
 const chain = {
@@ -225,6 +226,26 @@ describe("How long a call has to wait", () => {
       assert.deepStrictEqual([error.reason, error.cause], ["Dependency", "down"])
       assert.strictEqual(Duration.toSeconds(error.retryAfter), 60)
     }
+  )
+})
+
+describe("A rejection because of a dependency that is open for the fleet", () => {
+  it.live("has the scope of the circuit that rejects the call", () =>
+    Effect.gen(function* () {
+      const shared = yield* SharedStore.makeMemory
+      const layers = BreakerStore.layerShared(shared).pipe(
+        Layer.provideMerge(BreakerPolicy.layer({ breakers: { page: { dependsOn: ["db"] } } }))
+      )
+      yield* Effect.gen(function* () {
+        yield* CircuitBreaker.open("db", { for: "1 hour" })
+        yield* until(
+          "it is open for the fleet",
+          Effect.map(CircuitBreaker.inspect("db"), ({ scope }) => scope === "fleet")
+        )
+        const { dependency, scope } = yield* reject({ name: "page" })
+        assert.deepStrictEqual([dependency, scope], ["db", "local"])
+      }).pipe(Effect.provide(layers))
+    })
   )
 })
 
