@@ -149,7 +149,9 @@ type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
  * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. Options that are
  * wrong throw here, a `PolicyError` or a `RangeError` that names the field, before anything runs.
  *
- * Do not protect a call twice under one name: the outer one would hold the probe's place that the inner one needs.
+ * Inside a call of the same circuit (same name, same key) on the same fiber tree, it is part of that call: it takes no permit, is not
+ * counted, and only the outer `protect` reads the end. This holds through `Effect.timeout`, retries and forked fibers, until
+ * the outer call ends or the circuit changes state.
  *
  * A probe, the call that finds out whether the dependency is back, is interrupted at the policy's `probeTimeout`. Put
  * `Effect.timeout` inside `protect`: outside it a timeout is an interruption, which says nothing of the dependency.
@@ -273,6 +275,9 @@ const PermitTypeId: unique symbol = Symbol.for("effect-fuse/CircuitBreaker/Permi
 
 /**
  * The first of two steps, for callers that cannot wrap an effect: asks whether a call may be made now.
+ *
+ * Inside a {@link protect} of the same circuit the permit is part of that call, and settling it changes nothing. The other way
+ * round each is a call of its own: `protect` knows nothing of a permit that was admitted before it.
  *
  * Whoever gets the permit must {@link settle} it, once. One that is never settled lapses, as Ignored: a probe's after the
  * policy's `probeTimeout`, any other after `lease` (default 10 minutes). Where the fiber may be interrupted in between, use

@@ -71,6 +71,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/budget",
       "internal/engine/durations",
       "internal/engine/liveCircuit",
+      "internal/engine/nesting",
       "internal/engine/sharing",
       "internal/engine/group",
       "internal/engine/runtime",

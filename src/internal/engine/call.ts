@@ -1,8 +1,8 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Effectable from "effect/Effectable"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Circuit from "../../Circuit.ts"
 import type * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
@@ -12,7 +12,8 @@ import { printable, show } from "../printable.ts"
 import { blocking, dependencies } from "./dependencies.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
-import { announce, expire, type Moved, move, type Next, open } from "./move.ts"
+import { expire, move, type Next, open, reportIgnored } from "./move.ts"
+import { Enclosing } from "./nesting.ts"
 import { switchedOn } from "./passing.ts"
 import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
@@ -22,9 +23,6 @@ import type { Sharing } from "./sharing.ts"
 import { noteRejection } from "./spans.ts"
 import { effective } from "./standing.ts"
 
-/** So many Ignored probes in a row are worth a word. */
-const ignoredProbes = 10
-
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
 /**
@@ -33,7 +31,7 @@ type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
  * It must be run inside an `onExit` that calls {@link settle}. That is registered before anything is taken, so that no
  * interruption, wherever it comes, can leave a place taken.
  */
-export class Call extends Effectable.Class<unknown, unknown> implements InFlight {
+export class Call extends Enclosing implements InFlight {
   start = 0
   private kind: Kind = "Waiting"
   private era = 0
@@ -41,7 +39,6 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   /** Whether the lease is one of the fleet's. */
   private shared = false
   private readonly registry: Registry
-  private readonly circuit: LiveCircuit
   private readonly self: Effect.Effect<unknown, unknown>
   private readonly classify: Classify | undefined
   private readonly tenant: string | undefined
@@ -54,15 +51,26 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     self: Effect.Effect<unknown, unknown>,
     classify: Classify | undefined,
     tenant: string | undefined,
-    permitMillis: number
+    permitMillis: number,
+    fiber?: Fiber.Fiber<unknown, unknown>,
+    around?: Enclosing
   ) {
-    super()
+    super(circuit, fiber, around)
     this.registry = registry
-    this.circuit = circuit
     this.self = self
     this.classify = classify
     this.tenant = tenant
     this.permitMillis = permitMillis
+  }
+
+  protected override get isCurrent(): boolean {
+    const { circuit, era, kind } = this
+    if (circuit.control.value.era !== era) return false
+    return kind === "Pass" || ((kind === "Normal" || kind === "Probe") && !circuit.group.forced)
+  }
+
+  protected override get isOver(): boolean {
+    return this.kind === "Settled"
   }
 
   override asEffect(): Effect.Effect<unknown, unknown> {
@@ -148,6 +156,9 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     this.kind = kind
     this.era = era
     this.start = now
+    const { group } = circuit
+    if (circuit.inFlight > 0) group.enclosing = Infinity
+    if (kind === "Probe" || group.enclosing > 0) this.enter()
     circuit.inFlight++
     circuit.calls++
     if (circuit.runningSince !== undefined) circuit.runningSince.set(this, now)
@@ -162,6 +173,8 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
 
   private pass(): Effect.Effect<unknown, unknown> {
     this.kind = "Pass"
+    this.era = this.circuit.control.value.era
+    if (this.circuit.group.enclosing > 0) this.enter()
     this.circuit.passed++
     return this.self
   }
@@ -286,6 +299,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
   private end(due = false): boolean {
     const { circuit, kind } = this
     this.kind = "Settled"
+    this.unlink()
     if (kind === "Asking") circuit.pending--
     if (kind === "Asking" || kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
     if (this.permitMillis > 0) {
@@ -474,22 +488,7 @@ export class Call extends Effectable.Class<unknown, unknown> implements InFlight
     )
     return Effect.flatMap(settled, (moved) => {
       if (moved !== undefined) sharing?.settled(circuit, lease, verdict)
-      return this.reportIgnored(moved)
-    })
-  }
-
-  private reportIgnored(moved: Moved | undefined): Effect.Effect<void> {
-    const { circuit } = this
-    const { runtime } = this.registry
-    const to = moved?.to
-    if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
-    return announce(runtime, {
-      _tag: "ProbesIgnored",
-      circuit: circuit.group.name,
-      ...(circuit.key === undefined ? {} : { key: circuit.key }),
-      at: runtime.time.wall(),
-      era: to.era,
-      probes: to.ignored
+      return reportIgnored(runtime, circuit, moved)
     })
   }
 }

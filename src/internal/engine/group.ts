@@ -31,6 +31,7 @@ export class NamedGroup implements Group {
   keyed: Map<string, LiveCircuit> | undefined = undefined
   overflow: LiveCircuit | undefined = undefined
   forced = false
+  enclosing = 1_000
   readonly moves = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
   outages = 0
   durations: Durations | undefined = undefined

@@ -73,6 +73,11 @@ export interface Group {
   forced: boolean
   /** Whether a call has said what the policy is. */
   readonly declared: boolean
+  /**
+   * How many of the next calls are made known to the calls inside them: `Infinity` once two calls of one circuit have overlapped.
+   * A call inside another one overlaps it, so a name whose calls never overlap need not pay for it.
+   */
+  enclosing: number
   /** How often one of them came into a state. */
   readonly moves: Record<Circuit.State, number>
   /** The number of outages of its circuits that have begun. */

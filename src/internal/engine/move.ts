@@ -287,3 +287,24 @@ const sameProbe = (a: Policy["probe"], b: Policy["probe"]): boolean =>
 
 const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
   control._tag === "Open" || control._tag === "HalfOpen"
+
+/** The number of Ignored probes in a row after which each such number is announced. */
+const ignoredProbes = 10
+
+/** Announces that a circuit stays HalfOpen because its probes say nothing. */
+export const reportIgnored = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  moved: Moved | undefined
+): Effect.Effect<void> => {
+  const to = moved?.to
+  if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
+  return announce(runtime, {
+    _tag: "ProbesIgnored",
+    circuit: circuit.group.name,
+    ...(circuit.key === undefined ? {} : { key: circuit.key }),
+    at: runtime.time.wall(),
+    era: to.era,
+    probes: to.ignored
+  })
+}

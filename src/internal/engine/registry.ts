@@ -9,6 +9,7 @@ import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { watch } from "./move.ts"
+import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
@@ -21,6 +22,8 @@ const evictionSteps = 256
 export interface Caller {
   readonly policies: Policies
   readonly tenant: string | undefined
+  /** The call inside which the fiber runs, if any. */
+  readonly inside: Enclosing | undefined
 }
 
 /** All circuits of one store in this process. */
@@ -38,7 +41,7 @@ export class Registry {
 
   /** The latest context and what it said: calls of one fiber come with the same one, time after time. */
   private context: Context.Context<never> | undefined = undefined
-  private caller: Caller = { policies: none, tenant: undefined }
+  private caller: Caller = { policies: none, tenant: undefined, inside: undefined }
 
   /** Who is told of each name when it is first used. Here and below: before the fields that calls read it costs them 20 ns. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
@@ -51,11 +54,18 @@ export class Registry {
 
   /** Who calls, and under which policies. */
   callerOf(context: Context.Context<never>): Caller {
-    if (context !== this.context) {
-      this.caller = { policies: Context.get(context, Policies), tenant: Context.get(context, CurrentTenant) }
+    if (context === this.context) return this.caller
+    const caller = {
+      policies: Context.get(context, Policies),
+      tenant: Context.get(context, CurrentTenant),
+      inside: Context.get(context, EnclosingCall)
+    }
+    // Inside a call each context is new, and does not come again: the one outside does.
+    if (caller.inside === undefined) {
+      this.caller = caller
       this.context = context
     }
-    return this.caller
+    return caller
   }
 
   /** The circuit that a call means, made if there is none. Dies if its policy is not that of the name. */

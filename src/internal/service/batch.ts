@@ -4,7 +4,7 @@ import * as Semaphore from "effect/Semaphore"
 import type { CircuitOpen } from "../../CircuitOpen.ts"
 import { blocking } from "../engine/dependencies.ts"
 import { effective } from "../engine/standing.ts"
-import { guardOrElse, locate, registryOf, type Subject } from "./protect.ts"
+import { guardOrElse, isInside, locate, registryOf, type Subject } from "./protect.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
 
@@ -38,6 +38,7 @@ export const runBatch = (
       const { enabled, mode } = circuit.policy
       const now = registry.runtime.time.now()
       const { _tag } = effective(circuit, now)
+      if (isInside(fiber, registry, circuit)) return true
       if (_tag === "Disabled" || mode === "observe" || enabled === false) return true
       return _tag === "Closed" && (passed || (enabled === true && blocking(registry, circuit, now) === undefined))
     }

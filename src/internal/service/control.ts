@@ -13,7 +13,7 @@ import { steer } from "../engine/steer.ts"
 import { onlyFields } from "../fields.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
-import { registryOf } from "./protect.ts"
+import { isInside, registryOf } from "./protect.ts"
 
 /** Which circuit of a name. */
 export interface Target {
@@ -211,7 +211,12 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
 export const awaitClosed = (name: string, target: Target | undefined): Effect.Effect<void, never, BreakerStore> => {
   // Looked up again each time: the circuits that matter may have been made meanwhile.
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
-    read("CircuitBreaker.awaitClosed", name, target, ({ circuit, registry }) => mayHavePassed(registry, circuit)),
+    read("CircuitBreaker.awaitClosed", name, target, ({ circuit, registry }) =>
+      Effect.withFiber((fiber) =>
+        // A probe that waited for the end of its own circuit's opening would wait for itself.
+        isInside(fiber, registry, circuit) ? Effect.succeed(true) : mayHavePassed(registry, circuit)
+      )
+    ),
     (passes) => (passes ? Effect.void : wait)
   )
   return wait

@@ -8,7 +8,7 @@ import * as CircuitOpen from "../../CircuitOpen.ts"
 import { Call } from "../engine/call.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Classify } from "../engine/reading.ts"
-import type { Registry } from "../engine/registry.ts"
+import type { Caller, Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
 import { noteRejection } from "../engine/spans.ts"
 import { onlyFields } from "../fields.ts"
@@ -57,21 +57,38 @@ const inlinePolicy = (input: BreakerPolicy.Input): Partial<Policy> =>
     (problems) => new BreakerPolicy.PolicyError({ problems })
   )
 
+/** The circuit of a subject for the caller on this fiber. */
+const find = (registry: Registry, subject: Subject, caller: Caller): LiveCircuit =>
+  registry.find(subject.name, subject.key, caller, subject.inline)
+
 /** The circuit that a fiber means, found with its store, its policies and its tenant. */
 export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, subject: Subject): LiveCircuit =>
-  registry.find(subject.name, subject.key, registry.callerOf(fiber.context), subject.inline)
+  find(registry, subject, registry.callerOf(fiber.context))
+
+/** Whether the fiber runs inside a call of this circuit, so that another call of it would be part of that one. */
+export const isInside = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, circuit: LiveCircuit): boolean =>
+  registry.callerOf(fiber.context).inside?.encloses(circuit) === true
 
 export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
   Context.getUnsafe(fiber.context, BreakerStore)
 
-/** The hot path: no generator, no span, no transaction while the circuit is Closed or Open. */
+/**
+ * The hot path: no generator, no span, no transaction while the circuit is Closed or Open.
+ *
+ * Inside a call of the same circuit it runs `self` as a part of that call.
+ */
 export const guard = (
   self: Effect.Effect<unknown, unknown, unknown>,
   subject: Subject
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
+    // The services of `self` are those of this fiber, as it runs on it.
+    const effect = self as Effect.Effect<unknown, unknown>
     const registry = registryOf(fiber)
-    const circuit = locate(fiber, registry, subject)
+    const caller = registry.callerOf(fiber.context)
+    const circuit = find(registry, subject, caller)
+    const { inside } = caller
+    if (inside?.encloses(circuit) === true) return effect
     const control = circuit.control.value
     if (control._tag === "Open" && circuit.plain && !circuit.group.forced) {
       const now = registry.runtime.time.now()
@@ -82,10 +99,12 @@ export const guard = (
         return Effect.fail(open)
       }
     }
-    // The services of `self` are those of this fiber, as it runs on it.
-    const effect = self as Effect.Effect<unknown, unknown>
-    const call = new Call(registry, circuit, effect, subject.classify, tenantOf(fiber, registry, circuit), 0)
-    return Effect.onExitPrimitive(call, (exit) => call.settle(exit))
+    const tenant = tenantOf(circuit, caller)
+    const call = new Call(registry, circuit, effect, subject.classify, tenant, 0, fiber, inside)
+    return Effect.onExitPrimitive(call, (exit) => {
+      call.leave()
+      return call.settle(exit)
+    })
   })
 
 /**
@@ -121,24 +140,26 @@ export const guardBeyond = <A>(
 ): Effect.Effect<A, unknown> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
-    const circuit = locate(fiber, registry, subject)
+    const caller = registry.callerOf(fiber.context)
+    const circuit = find(registry, subject, caller)
+    const { inside } = caller
+    if (inside?.encloses(circuit) === true) return self
     let held = false
     const watched = Effect.map(self, (answer) => {
       const given = goesOn(answer, call)
       held = given !== undefined
       return given ?? answer
     })
-    const call = new Call(registry, circuit, watched, subject.classify, tenantOf(fiber, registry, circuit), leaseMillis)
-    return Effect.onExitPrimitive(call as Effect.Effect<A, unknown>, (exit) =>
-      held && exit._tag === "Success" ? undefined : call.settle(exit)
-    )
+    const tenant = tenantOf(circuit, caller)
+    const call = new Call(registry, circuit, watched, subject.classify, tenant, leaseMillis, fiber, inside)
+    return Effect.onExitPrimitive(call as Effect.Effect<A, unknown>, (exit) => {
+      call.leave()
+      return held && exit._tag === "Success" ? undefined : call.settle(exit)
+    })
   })
 
-const tenantOf = (
-  fiber: Fiber.Fiber<unknown, unknown>,
-  registry: Registry,
-  circuit: LiveCircuit
-): string | undefined => (circuit.policy.tenants === "counted" ? registry.callerOf(fiber.context).tenant : undefined)
+const tenantOf = (circuit: LiveCircuit, caller: Caller): string | undefined =>
+  circuit.policy.tenants === "counted" ? caller.tenant : undefined
 
 /** How long a permit lasts whose holder settles it by himself, if nothing else is said. */
 export const leaseOf = (operation: string, lease: unknown): number =>
@@ -156,8 +177,11 @@ export const admit = (
   const lease = leaseOf(operation, options?.lease)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
-    const circuit = locate(fiber, registry, target)
-    const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(fiber, registry, circuit), lease)
+    const caller = registry.callerOf(fiber.context)
+    const circuit = find(registry, target, caller)
+    const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(circuit, caller), lease)
+    // It holds nothing, and settling it changes nothing.
+    if (caller.inside?.encloses(circuit) === true) return Effect.succeed(call)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
     // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.
     return Effect.as(

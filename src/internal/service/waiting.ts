@@ -10,7 +10,7 @@ import { passes, switchedOn } from "../engine/passing.ts"
 import { rejection } from "../engine/rejection.ts"
 import { effective } from "../engine/standing.ts"
 import { awaitClosed } from "./control.ts"
-import { locate, registryOf, type Subject } from "./protect.ts"
+import { isInside, locate, registryOf, type Subject } from "./protect.ts"
 
 /** Who is told to come back at once does not: others are probing, or a ramp lets only some through. */
 const shortestWaitMillis = 50
@@ -53,7 +53,7 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, subject)
     const now = registry.runtime.time.now()
-    if (passes(registry, circuit, now)) return Effect.void
+    if (isInside(fiber, registry, circuit) || passes(registry, circuit, now)) return Effect.void
     const open = rejection(registry, circuit, now, "Cooldown", blocking(registry, circuit, now))
     const wait = Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
     const { enabled } = circuit.policy
