@@ -119,12 +119,16 @@ export const layer = (
         const { classify: read } = subject("EffectCircuitBreaker.execute", name, options)
         return Effect.contextWith((context: Context.Context<never>) => {
           // The call itself runs with what its caller provides: it may have breakers of another store inside.
-          const call = Effect.provideContext(self, context)
+          let raised: unknown
+          const call = Effect.mapError(Effect.provideContext(self, context), (error) => {
+            raised = error
+            return error
+          })
           const guarded = guardOrElse(call, { ...named, key, classify: read }, (open) =>
             Effect.fail(toError(key, open))
           )
           return guarded.pipe(
-            Effect.mapError((error) => (isGivenUp(error, name) ? toError(key, error) : error)),
+            Effect.mapError((error) => (error !== raised && isGivenUp(error) ? toError(key, error) : error)),
             Effect.provideContext(
               Context.add(Context.add(context, BreakerStore, store), BreakerPolicy.Policies, policies)
             )
@@ -149,6 +153,5 @@ export const layer = (
   )
 }
 
-/** The probe of this circuit took too long. */
-const isGivenUp = (error: unknown, name: string): error is CircuitOpen =>
-  isCircuitOpen(error) && error.circuit === name && error.reason === "ProbeTimedOut"
+/** A probe took too long. If the call did not raise this, it was its own probe. */
+const isGivenUp = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason === "ProbeTimedOut"

@@ -205,6 +205,13 @@ export type {
    */
   Seen,
   /**
+   * What can abort a call: an `AbortSignal`, or any object that works like one.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  Signal,
+  /**
    * @category models
    * @since 0.1.0
    */

@@ -70,6 +70,19 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.effect("leaves the error of a probe inside the call, of another key, what it is", () =>
+    Effect.gen(function* () {
+      const inner = CircuitBreaker.protect(Effect.never, "http", { key: "inner" })
+      yield* CircuitBreaker.open("http", { key: "inner", for: "1 second" })
+      yield* TestClock.adjust("1 second")
+      const call = yield* Effect.forkChild(Effect.flip(execute(inner)), { startImmediately: true })
+      yield* TestClock.adjust("30 seconds")
+      const error = yield* Fiber.join(call)
+      assert.strictEqual(error._tag, "CircuitOpen")
+      assert.deepInclude(error, { key: "inner", reason: "ProbeTimedOut" })
+    }).pipe(Effect.provide(services))
+  )
+
   it.effect("leaves the rejection of a circuit inside the call what it is", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.isolate("inner", { reason: "drill" })

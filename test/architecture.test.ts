@@ -165,6 +165,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/promise/types",
       "internal/promise/trips",
       "internal/promise/errors",
+      "internal/promise/signals",
       "internal/promise/clock",
       "internal/promise/redis",
       "internal/promise/home",

@@ -10,3 +10,14 @@ const effects = [
 /** Whether an error is the rejection of a call by some policy, ours or one of Effect's. */
 export const isRejection = (error: unknown): boolean =>
   typeof error === "object" && error !== null && (Rejection in error || effects.some((id) => id in error))
+
+const raised = new WeakSet<object>()
+
+/** Remembers that the user's function raised this error, whatever its class. Only errors whose class is one of ours need it. */
+export const noteRaisedByUser = (error: unknown): void => {
+  if (typeof error === "object" && error !== null) raised.add(error)
+}
+
+/** Whether the user's function raised this error: no circuit or policy around the call did. */
+export const isRaisedByUser = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && raised.has(error)

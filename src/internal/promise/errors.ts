@@ -1,10 +1,9 @@
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import { type BulkheadFull, isBulkheadFull } from "../../BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../../CircuitOpen.ts"
 import { withoutStack } from "../bareError.ts"
 import { printable } from "../printable.ts"
-import { Rejection } from "../rejections.ts"
+import { isRaisedByUser, Rejection } from "../rejections.ts"
 import type { Scope, State } from "./types.ts"
 
 /**
@@ -168,11 +167,11 @@ const ofCircuitOpen = (open: CircuitOpen, cause: unknown): CircuitOpenError => {
 const ofBulkheadFull = ({ bulkhead, message }: BulkheadFull): BulkheadFullError =>
   withoutStack(() => new BulkheadFullError(bulkhead, message))
 
-/** What somebody without Effect gets for an error: his own as it is. */
-export const toPlain = (error: unknown, circuit: string, timeoutMillis: number): unknown => {
-  if (isCircuitOpen(error)) return ofCircuitOpen(error, toPlain(error.cause, circuit, timeoutMillis))
-  if (isBulkheadFull(error)) return ofBulkheadFull(error)
-  return Cause.isTimeoutError(error) ? new TimeoutError(circuit, timeoutMillis) : error
+/** An error as code without Effect sees it. What the user's function raised stays as it is, whatever its class. */
+export const toPlain = (error: unknown): unknown => {
+  if (isRaisedByUser(error)) return error
+  if (isCircuitOpen(error)) return ofCircuitOpen(error, toPlain(error.cause))
+  return isBulkheadFull(error) ? ofBulkheadFull(error) : error
 }
 
 /** What is wrong with options, as an error of this face; `inner` is what it is called within. */

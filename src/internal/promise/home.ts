@@ -13,7 +13,8 @@ import { foreignText } from "../foreign.ts"
 import { storeAnnotation } from "../unconnected.ts"
 import { background } from "./clock.ts"
 import type { RedisOptions } from "./redis.ts"
-import type { BreakerEvent, EventName } from "./types.ts"
+import { onAbort, unlessAborted } from "./signals.ts"
+import type { BreakerEvent, EventName, Signal } from "./types.ts"
 
 type Store = BreakerStore.BreakerStore
 type Services = Context.Context<Store>
@@ -165,12 +166,10 @@ export class Home {
     return this.awake.while(this.building)
   }
 
-  async run<A>(
-    effect: Effect.Effect<A, unknown, Store>,
-    signal: AbortSignal | undefined
-  ): Promise<Exit.Exit<A, unknown>> {
-    const services = this.services ?? (await this.awake.while(this.building))
-    const run = Effect.runPromiseExitWith(services)(effect, signal === undefined ? {} : { signal })
+  async run<A>(effect: Effect.Effect<A, unknown, Store>, signal: Signal | undefined): Promise<Exit.Exit<A, unknown>> {
+    const services = this.services ?? (await this.awake.while(unlessAborted(this.building, signal)))
+    const run =
+      signal === undefined ? Effect.runPromiseExitWith(services)(effect) : runUntilAborted(services, effect, signal)
     return this.connected ? this.awake.while(run) : run
   }
 
@@ -187,6 +186,21 @@ export class Home {
     return this.awake.while(this.ended)
   }
 }
+
+/** The exit of an effect that is interrupted when a signal is aborted. */
+const runUntilAborted = <A>(
+  services: Services,
+  effect: Effect.Effect<A, unknown, Store>,
+  signal: Signal
+): Promise<Exit.Exit<A, unknown>> =>
+  new Promise((resolve) => {
+    const fiber = Effect.runForkWith(services)(effect)
+    const off = onAbort(signal, () => fiber.interruptUnsafe())
+    fiber.addObserver((exit) => {
+      off()
+      resolve(exit)
+    })
+  })
 
 /** What somebody waits for keeps the process alive, though the store that is asked for it does not. */
 class Awake {

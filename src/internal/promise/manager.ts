@@ -7,10 +7,12 @@ import * as CircuitBreaker from "../../CircuitBreaker.ts"
 import type { Inspection } from "../engine/inspection.ts"
 import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../fields.ts"
 import { printable, show } from "../printable.ts"
+import { isRejection, noteRaisedByUser } from "../rejections.ts"
 import { healthOf } from "../service/health.ts"
-import { asConfigurationError, ConfigurationError, ShutdownError, toPlain } from "./errors.ts"
+import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError, toPlain } from "./errors.ts"
 import { Home } from "./home.ts"
 import { type Checked, check } from "./options.ts"
+import { isAbortByCaller, isAborted, isSignal, reasonOf } from "./signals.ts"
 import type {
   AggregateMetrics,
   BreakerEvent,
@@ -20,6 +22,7 @@ import type {
   Counts,
   EventName,
   Metrics,
+  Signal,
   State,
   Time
 } from "./types.ts"
@@ -82,7 +85,7 @@ const unused = (name: string, key: string | undefined): Metrics => ({
   lastFailures: []
 })
 
-const signalField = field<AbortSignal>("an AbortSignal", (input) => (input instanceof AbortSignal ? input : undefined))
+const signalField = field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined))
 const keyField = field<string>("a text", (input) => (typeof input === "string" ? input : undefined))
 const callFields = { key: Schema.optional(keyField), signal: Schema.optional(signalField) }
 
@@ -91,6 +94,9 @@ const checkedCall = (call: unknown, options: unknown): CallOptions =>
     decodeOrThrow("run", { call: functionField }, { call })
     return decodeOrThrow("run", callFields, options)
   })
+
+/** What a function throws is a rejection, too. */
+const begin = async (call: (signal: AbortSignal) => unknown, signal: AbortSignal): Promise<unknown> => call(signal)
 
 const events: ReadonlyArray<EventName> = ["open", "halfOpen", "close", "isolate", "disable", "transition"]
 
@@ -131,24 +137,49 @@ export class PlainBreaker {
     return this.call({}, args, () => this.fn.apply(self, [...args]))
   }
 
-  /** `args` are for the fallback: without them there is none. */
+  /** `args` are those of the function, for the fallback: without them there is none. */
   private async call(
     { key, signal }: CallOptions,
     args: ReadonlyArray<unknown> | undefined,
     call: (signal: AbortSignal) => unknown
   ): Promise<unknown> {
-    const { around, fallback, name, timeoutMillis } = this.checked
+    const { around, fallback, name, probeTimeoutMillis } = this.checked
     if (this.home.isShutDown) throw wasShutDown(name)
-    signal?.throwIfAborted()
-    const effect = around(
-      Effect.tryPromise({ try: async (inner) => call(inner), catch: (error) => error }),
-      key
-    ) as Effect.Effect<unknown, unknown, BreakerStore>
+    if (isAborted(signal)) throw reasonOf(signal)
+    let late: TimeoutError | undefined
+    let abandoned: { readonly error: unknown } | undefined
+    /** Why an attempt is interrupted: its caller left, or it or its probe took too long. */
+    const reason = () => (isAborted(signal) ? reasonOf(signal) : (late ?? new TimeoutError(name, probeTimeoutMillis)))
+    const attempt = Effect.callback<unknown, unknown>((resume) => {
+      // A signal may have been aborted without an event, while the attempt waited.
+      if (isAborted(signal)) return resume(Effect.interrupt)
+      const controller = new AbortController()
+      begin(call, controller.signal).then(
+        (value) => resume(Effect.succeed(value)),
+        (error) => {
+          if (isAbortByCaller(error, signal, args)) {
+            // To the circuit, a call that its caller gave up is one that was interrupted.
+            abandoned = { error }
+            return resume(Effect.interrupt)
+          }
+          if (isRejection(error)) noteRaisedByUser(error)
+          return resume(Effect.fail(error))
+        }
+      )
+      return Effect.sync(() => controller.abort(reason()))
+    })
+    const onLate = (error: TimeoutError) => {
+      late = error
+    }
+    const effect = around(attempt, key, onLate) as Effect.Effect<unknown, unknown, BreakerStore>
     const exit = await this.home.run(effect, signal)
     if (exit._tag === "Success") return exit.value
-    if (signal?.aborted === true && Cause.hasInterruptsOnly(exit.cause)) throw signal.reason
+    if (Cause.hasInterruptsOnly(exit.cause)) {
+      if (isAborted(signal)) throw reasonOf(signal)
+      if (abandoned !== undefined) throw abandoned.error
+    }
     const failed = Cause.findErrorOption(exit.cause)
-    const error = failed._tag === "Some" ? toPlain(failed.value, name, timeoutMillis) : Cause.squash(exit.cause)
+    const error = failed._tag === "Some" ? toPlain(failed.value) : Cause.squash(exit.cause)
     if (fallback === undefined || args === undefined) throw error
     return fallback(error, ...args)
   }

@@ -7,11 +7,12 @@ import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Bulkhead from "../../Bulkhead.ts"
 import * as Resilience from "../../Resilience.ts"
 import { count, countOrZero, decodeOrThrow, functionField, onlyFields, positiveMillis, shareOrZero } from "../fields.ts"
+import { defaults as defaultPolicy } from "../policy/policy.ts"
 import { show } from "../printable.ts"
 import { circuitName } from "../service/options.ts"
 import { guard, type Subject, subject } from "../service/protect.ts"
 import { retrying } from "../service/retry.ts"
-import { toPlain } from "./errors.ts"
+import { TimeoutError, toPlain } from "./errors.ts"
 import type { Policy, Protection, RetryOptions } from "./types.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
@@ -80,11 +81,7 @@ const retryFields = {
 }
 
 /** The options of `Resilience.retry`, or nothing where nothing is to be made again. */
-const toRetry = (
-  operation: string,
-  retry: number | RetryOptions | false | undefined,
-  plain: (error: unknown) => unknown
-) => {
+const toRetry = (operation: string, retry: number | RetryOptions | false | undefined) => {
   if (retry === undefined || retry === false) return undefined
   const {
     jitter = 0.5,
@@ -102,17 +99,18 @@ const toRetry = (
     times,
     waitForCircuit,
     schedule: Backoff.exponential({ min: minDelay ?? Math.min(100, max), max, jitter }),
-    ...(again === undefined ? {} : { while: (error: unknown) => again(plain(error)) === true })
+    ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
   }
 }
 
 /** What is done with each call, its options checked. */
 export interface Checked {
   readonly name: string
-  readonly timeoutMillis: number
+  /** How long a probe may take. */
+  readonly probeTimeoutMillis: number
   readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
-  /** The call with all that is around it, under the circuit of a key. */
-  readonly around: (call: AnyEffect, key: string | undefined) => AnyEffect
+  /** The call with all that is around it, under the circuit of a key. `onLate` hears of a timeout before the call is interrupted. */
+  readonly around: (call: AnyEffect, key: string | undefined, onLate: (error: TimeoutError) => void) => AnyEffect
   readonly subject: Subject
 }
 
@@ -132,11 +130,10 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
   const { timeout = 10_000 } = given
   const timeoutMillis =
     timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
-  const plain = (error: unknown) => toPlain(error, circuit, timeoutMillis)
   const of = subject(operation, circuit, {
     policy: toPolicy(operation, given),
-    ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(plain(error)) === true }),
-    ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(plain(error)) === true })
+    ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(toPlain(error)) === true }),
+    ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(toPlain(error)) === true })
   })
   const places =
     given.bulkhead === undefined
@@ -150,18 +147,27 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     places === undefined
       ? (call: AnyEffect) => call
       : Resilience.bulkhead(Bulkhead.makeUnsafe({ name: circuit, ...places }))
-  const timed = timeoutMillis === Infinity ? (call: AnyEffect) => call : Resilience.timeout(timeoutMillis)
-  const retry = toRetry(operation, given.retry, plain)
+  const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
+    if (timeoutMillis === Infinity) return call
+    const late = Effect.suspend(() => {
+      const error = new TimeoutError(circuit, timeoutMillis)
+      // Before it loses the race and is interrupted: its signal is aborted with this error.
+      onLate(error)
+      return Effect.fail(error)
+    })
+    return Effect.raceFirst(call, Effect.andThen(Effect.sleep(timeoutMillis), late))
+  }
+  const retry = toRetry(operation, given.retry)
   const again = (target: Subject) =>
     retry === undefined ? (call: AnyEffect) => call : retrying(`${operation}: retry`, retry, target)
   const unkeyed = again(of)
   return {
     name: circuit,
-    timeoutMillis,
+    probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
     fallback,
     subject: of,
-    around: (call, key) => {
-      const inside = limited(timed(call)) as AnyEffect
+    around: (call, key, onLate) => {
+      const inside = limited(timed(call, onLate)) as AnyEffect
       if (key === undefined) return unkeyed(guard(inside, of))
       const target = { ...of, key }
       return again(target)(guard(inside, target))

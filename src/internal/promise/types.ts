@@ -150,8 +150,24 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
  * @since 0.1.0
  */
 export interface CallContext {
-  /** Aborted when nobody waits for the call any more: its caller has gone, or it took too long. */
+  /**
+   * Aborted if the caller gives up the call or if the call takes too long. Its `reason` is the reason of the caller's signal, or the
+   * `TimeoutError` with which the call rejects.
+   */
   readonly signal: AbortSignal
+}
+
+/**
+ * What can abort a call: an `AbortSignal`, or any object that works like one.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Signal {
+  readonly aborted: boolean
+  readonly reason?: unknown
+  addEventListener(type: "abort", listener: () => void, options?: { readonly once?: boolean }): void
+  removeEventListener?(type: "abort", listener: () => void): void
 }
 
 /**
@@ -161,8 +177,8 @@ export interface CallContext {
 export interface CallOptions {
   /** Which circuit of the breaker: a host, a customer. Each has a state of its own. Default: the one without a key. */
   readonly key?: string | undefined
-  /** Gives up the call when it is aborted. */
-  readonly signal?: AbortSignal | undefined
+  /** Gives up the call when it is aborted. The call then rejects with the signal's reason, and the circuit ignores it. */
+  readonly signal?: Signal | undefined
 }
 
 /**

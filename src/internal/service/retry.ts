@@ -20,7 +20,7 @@ import {
   text,
   textOrEmpty
 } from "../fields.ts"
-import { isRejection } from "../rejections.ts"
+import { isRaisedByUser, isRejection } from "../rejections.ts"
 import { locate, registryOf, type Subject } from "./protect.ts"
 import { whileRejected } from "./waiting.ts"
 
@@ -122,15 +122,16 @@ const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds
 const mayRetry =
   (again: ((error: unknown) => boolean) | undefined) =>
   (error: unknown): boolean =>
-    !CircuitOpen.isCircuitOpen(error) && (again === undefined ? !isRejection(error) : again(error))
+    (!CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) &&
+    (again === undefined ? !isRejection(error) : again(error))
 
 /** Remembers the last error of the call itself. If a circuit rejects a later attempt, that error becomes the cause of the rejection. */
 const caused = (first: unknown): ((error: unknown) => unknown) => {
   let last = isRejection(first) ? undefined : first
   return (error) => {
     if (!isRejection(error)) last = error
-    const open = CircuitOpen.isCircuitOpen(error) && error.cause === undefined && last !== undefined
-    return open ? CircuitOpen.make({ ...error, cause: last }) : error
+    if (last === undefined || !CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) return error
+    return error.cause === undefined ? CircuitOpen.make({ ...error, cause: last }) : error
   }
 }
 

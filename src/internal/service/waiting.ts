@@ -9,6 +9,7 @@ import { blocking } from "../engine/dependencies.ts"
 import { passes, switchedOn } from "../engine/passing.ts"
 import { rejection } from "../engine/rejection.ts"
 import { effective } from "../engine/standing.ts"
+import { isRaisedByUser } from "../rejections.ts"
 import { awaitClosed } from "./control.ts"
 import { isInside, locate, registryOf, type Subject } from "./protect.ts"
 
@@ -80,7 +81,7 @@ export interface Patience {
  */
 export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: Patience): Effect.Effect<A, E, R> =>
   Effect.catch(self, (error) => {
-    if (!CircuitOpen.isCircuitOpen(error)) return Effect.fail(error)
+    if (!CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) return Effect.fail(error)
     if (error.reason === "ProbeTimedOut" && patience.again !== true) return Effect.fail(error)
     const wait =
       patience.millis === Infinity
