@@ -122,7 +122,8 @@ export interface Reading<in A, in E, out R = never> {
 export interface CircuitOptions extends Target {
   /**
    * What differs from the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a name has one
-   * policy in a store, and a second one that differs is a defect.
+   * policy in a store, and a second one that differs is a defect. It holds from the first call on: what an operator does before that
+   * uses the policy that `BreakerPolicy` has.
    */
   readonly policy?: BreakerPolicy.Input | undefined
 }

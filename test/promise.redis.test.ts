@@ -11,6 +11,8 @@ import { redisServer } from "./support/redisServer.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
+type Pair = Readonly<Record<"own" | "shared", { readonly state: string; readonly isolate: () => Promise<void> }>>
+
 /** A program of its own, which may be told to go on, and ends by itself. */
 const program = (code: string) =>
   Effect.acquireRelease(
@@ -141,6 +143,29 @@ describe("a program that ends", () => {
         say(isTold())`)
       yield* ends
       assert.deepStrictEqual(lines, ["down", "CIRCUIT_OPEN", "true"])
+    }),
+    60_000
+  )
+
+  live(
+    "keeps a circuit with fleet: false to itself, also if it is isolated before its first call",
+    Effect.gen(function* () {
+      const server = yield* redisServer
+      const managers = [createManager({ redis: server.url }), createManager({ redis: server.url })] as const
+      yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all(managers.map((one) => one.shutdown()))))
+      const [mine, theirs] = managers.map((one) => ({
+        own: one.register("own", async () => "ok", { fleet: false }),
+        shared: one.register("shared", async () => "ok")
+      })) as unknown as [Pair, Pair]
+      yield* Effect.promise(async () => {
+        await mine.own.isolate()
+        await mine.shared.isolate()
+        // What was told later has arrived.
+        for (let i = 0; i < 2_000 && theirs.shared.state !== "Isolated"; i++)
+          await new Promise((go) => setTimeout(go, 5))
+      })
+      const states = [mine.own, mine.shared, theirs.shared, theirs.own].map(({ state }) => state)
+      assert.deepStrictEqual(states, ["Isolated", "Isolated", "Isolated", "Closed"])
     }),
     60_000
   )

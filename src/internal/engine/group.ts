@@ -1,6 +1,6 @@
 import * as Equal from "effect/Equal"
 import type { Policy } from "../policy/policy.ts"
-import type { Policies } from "../policy/settings.ts"
+import { none, type Policies } from "../policy/settings.ts"
 import { printable } from "../printable.ts"
 import type { Durations } from "./durations.ts"
 import type { Group, LiveCircuit, Totals } from "./liveCircuit.ts"
@@ -39,7 +39,7 @@ export class NamedGroup implements Group {
   gone: Totals | undefined = undefined
   /** Who said what the policy is: whoever came first, until the first call does. */
   private source: Agreed
-  /** Whether a call has; who steers by hand has no policy to declare. */
+  /** Whether a call has, or the maker of a promise breaker. An operator has no policy to declare. */
   declared = false
   /** The latest first. */
   private agreed: Array<Agreed> = []
@@ -102,6 +102,15 @@ export class NamedGroup implements Group {
     this.gone ??= { ...nothing }
     add(this.gone, circuit)
     if (circuit.key !== undefined) this.keyed?.delete(circuit.key)
+  }
+
+  /**
+   * What a caller touches that has no policy of its own to declare. Before the first call, the policies that are configured for
+   * this caller hold: the circuit may have been made by code for which none are configured.
+   */
+  touch(policies: Policies): void {
+    if (this.declared || policies === none || policies === this.source.policies) this.refresh()
+    else this.follow(policies, undefined)
   }
 
   /** Takes on what a reload has changed. */

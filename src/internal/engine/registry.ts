@@ -84,13 +84,20 @@ export class Registry {
     return circuit
   }
 
+  /** Declares the policy of a name before its first call. Dies if its policy is another one. */
+  declare(name: string, { policies }: Caller, inline: Partial<Policy> | undefined): void {
+    const group = this.groups.get(name) ?? this.makeGroup(name, policies)
+    if (!group.hasAgreed(policies, inline)) this.agree(group, policies, inline)
+    for (const circuit of group.circuits()) if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+  }
+
   /**
    * The same for somebody who steers it by hand. He has no policy to declare: the first call will. What he means is made
    * even where there is no room left, or he might steer a circuit that others share.
    */
   reach(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    group.refresh()
+    group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
     return this.peek(name, own) ?? (own === undefined ? makeSingle(group) : this.keep(group, own))
   }
@@ -98,7 +105,7 @@ export class Registry {
   /** The circuit that a call would use, for something beside the call that has no policy to declare. */
   beside(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    group.refresh()
+    group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
     const circuit = this.own(name, own, policies)
     if (circuit !== undefined) return circuit
@@ -114,7 +121,7 @@ export class Registry {
       if (inline !== undefined) unused.agree(policies, inline)
       return new LiveCircuit(unused, keyFor(unused.policy, key, tenant))
     }
-    group.refresh()
+    group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
     const noRoom = own !== undefined && (own.length > maxKeyLength || this.size >= this.maxCircuits)
     const circuit = this.peek(name, own) ?? (noRoom ? group.overflow : undefined) ?? new LiveCircuit(group, own)

@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import * as BreakerStore from "../../BreakerStore.ts"
 import * as CircuitBreaker from "../../CircuitBreaker.ts"
 import { foreignText } from "../foreign.ts"
+import type { Subject } from "../service/protect.ts"
 import { storeAnnotation } from "../unconnected.ts"
 import { background } from "./clock.ts"
 import type { RedisOptions } from "./redis.ts"
@@ -80,6 +81,8 @@ export class Home {
   private readonly awake: Awake = new Awake()
   private readonly connected: boolean
   private ended: Promise<void> | undefined = undefined
+  /** Declares the policies of the breakers that were made before there is a store. */
+  private readonly undeclared: Array<(services: Services) => void> = []
   private readonly listeners = new Map<EventName, Set<Listener>>()
 
   constructor({ log, maxCircuits, redis }: HomeOptions) {
@@ -103,8 +106,10 @@ export class Home {
       .then(({ layerRedis }) => layerRedis(redis, maxCircuits))
       .then((layer) => Effect.runPromise(build(layer)))
       .then((services) => {
-        this.services = withoutClock(services)
-        return this.services
+        const ready = withoutClock(services)
+        for (const declare of this.undeclared.splice(0)) declare(ready)
+        this.services = ready
+        return ready
       })
     // Who calls hears of it; who does not must not be ended by it.
     this.building.catch(() => {})
@@ -171,6 +176,16 @@ export class Home {
     const run =
       signal === undefined ? Effect.runPromiseExitWith(services)(effect) : runUntilAborted(services, effect, signal)
     return this.connected ? this.awake.while(run) : run
+  }
+
+  /** The policy of a breaker holds from now on, or as soon as there is a store: what comes before its first call needs it, too. */
+  declare({ inline, name }: Subject): void {
+    const declare = (services: Services) => {
+      const registry = Context.get(services, BreakerStore.BreakerStore)
+      registry.declare(name, registry.callerOf(services), inline)
+    }
+    if (this.services === undefined) this.undeclared.push(declare)
+    else declare(this.services)
   }
 
   /** What can be said now: nothing before there is a store. */

@@ -301,6 +301,7 @@ export class PlainManager {
     }
     const breaker = new PlainBreaker(this.home, checked, fn as AnyFunction)
     this.breakers.set(checked.name, breaker)
+    this.home.declare(checked.subject)
     return breaker
   }
 
