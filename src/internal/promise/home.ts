@@ -12,7 +12,7 @@ import * as CircuitBreaker from "../../CircuitBreaker.ts"
 import { foreignText } from "../foreign.ts"
 import type { Subject } from "../service/protect.ts"
 import { storeAnnotation } from "../unconnected.ts"
-import { background } from "./clock.ts"
+import { background, foreground } from "./clock.ts"
 import type { RedisOptions } from "./redis.ts"
 import { onAbort, unlessAborted } from "./signals.ts"
 import type { BreakerEvent, EventName, Signal } from "./types.ts"
@@ -96,7 +96,7 @@ export class Home {
       )
     this.connected = redis !== undefined
     if (redis === undefined) {
-      this.services = withoutClock(
+      this.services = ofCalls(
         Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
       )
       this.building = Promise.resolve(this.services)
@@ -106,7 +106,7 @@ export class Home {
       .then(({ layerRedis }) => layerRedis(redis, maxCircuits))
       .then((layer) => Effect.runPromise(build(layer)))
       .then((services) => {
-        const ready = withoutClock(services)
+        const ready = ofCalls(services)
         for (const declare of this.undeclared.splice(0)) declare(ready)
         this.services = ready
         return ready
@@ -232,5 +232,5 @@ class Awake {
   }
 }
 
-/** Calls have timers that keep the process alive: somebody waits for them. */
-const withoutClock = (services: Services): Services => Context.omit(Clock.Clock)(services) as Services
+/** The services of calls: somebody waits for these. */
+const ofCalls = (services: Services): Services => Context.add(services, Clock.Clock, foreground)
