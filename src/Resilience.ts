@@ -189,6 +189,12 @@ export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
    * `times`. What would take longer fails with `CircuitOpen` at once. Default: no waiting.
    */
   readonly waitForCircuit?: Duration.Input | undefined
+  /**
+   * The longest wait that an error may ask for. An error asks by its `retryAfter`, or by the headers of its response (`Retry-After`
+   * and others). A retry waits at least as long as it asks. If it asks for longer than this, there is no retry: the call fails with
+   * that error at once. Default 10 seconds.
+   */
+  readonly maxRetryAfter?: Duration.Input | undefined
   /** Bounds the retries of all that call a circuit, given by its name or with figures. Default, and `false`: nothing does. */
   readonly budget?: string | Budget | false | undefined
 }

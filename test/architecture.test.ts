@@ -19,6 +19,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/printable",
       "internal/foreign",
       "internal/millis",
+      "internal/retryAfter",
       "Outcome",
       "Window",
       "Trip",

@@ -11,7 +11,7 @@ import { defaults as defaultPolicy } from "../policy/policy.ts"
 import { show } from "../printable.ts"
 import { circuitName } from "../service/options.ts"
 import { guard, type Subject, subject } from "../service/protect.ts"
-import { retrying } from "../service/retry.ts"
+import { type Retrying, retryingAs } from "../service/retry.ts"
 import { TimeoutError, toPlain } from "./errors.ts"
 import type { Policy, Protection, RetryOptions } from "./types.ts"
 
@@ -98,6 +98,7 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
   return {
     times,
     waitForCircuit,
+    maxRetryAfter: max,
     schedule: Backoff.exponential({ min: minDelay ?? Math.min(100, max), max, jitter }),
     ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
   }
@@ -158,8 +159,8 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     return Effect.raceFirst(call, Effect.andThen(Effect.sleep(timeoutMillis), late))
   }
   const retry = toRetry(operation, given.retry)
-  const again = (target: Subject) =>
-    retry === undefined ? (call: AnyEffect) => call : retrying(`${operation}: retry`, retry, target)
+  const again: Retrying =
+    retry === undefined ? () => (call: AnyEffect) => call : retryingAs(`${operation}: retry`, retry)
   const unkeyed = again(of)
   return {
     name: circuit,

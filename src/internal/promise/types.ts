@@ -109,7 +109,7 @@ export interface RetryOptions {
   readonly times?: number | undefined
   /** The first delay, doubled each time, up to `maxDelay`. Default 100 milliseconds. */
   readonly minDelay?: Time | undefined
-  /** Default 10 seconds. */
+  /** The longest delay. An error that asks for a longer one (`retryAfter`, `Retry-After`) is not retried. Default 10 seconds. */
   readonly maxDelay?: Time | undefined
   /** By which share a delay may be shorter or longer, from 0 to 1. Default 0.5. */
   readonly jitter?: number | undefined
