@@ -156,6 +156,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/http/failureOf",
       "internal/http/countedBody",
       "internal/http/tenantHeader",
+      "internal/http/exempt",
       "http/HttpClientBreaker",
       "http/HttpServerBreaker",
       "http/BreakerRoutes",
