@@ -421,7 +421,8 @@ const owned = (breaker: PlainBreaker, { ready, shutdown }: PlainManager) =>
 type AsyncFunction = (this: any, ...args: any) => Promise<any>
 
 /**
- * A function like the one that is given, `this` and generic types included, whose calls pass a circuit. What
+ * A function like the one that is given, with its `this`, its generic types, `name`, `length` and own properties, whose calls pass a
+ * circuit. What
  * {@link createBreaker} would make is its `breaker`.
  *
  * @category constructors
@@ -442,15 +443,22 @@ export const wrap: {
   return Object.assign(called(plain), { breaker: owned(plain, manager) })
 }
 
-/** A function that calls the one of a breaker, and has its name. */
-const called = (plain: PlainBreaker) =>
-  Object.defineProperty(
-    function (this: unknown, ...args: ReadonlyArray<unknown>) {
-      return plain.bound(this, args)
-    },
-    "name",
-    { value: plain.name, configurable: true }
-  )
+/** A function that calls the one of a breaker, and has its `name` (without one that of the circuit), `length` and own properties. */
+const called = (plain: PlainBreaker) => {
+  const { fn } = plain
+  const wrapped = function (this: unknown, ...args: ReadonlyArray<unknown>) {
+    return plain.bound(this, args)
+  }
+  for (const key of Reflect.ownKeys(fn)) {
+    const described = Object.getOwnPropertyDescriptor(fn, key)
+    // What a function has of its own cannot be given to another: `prototype`, and `caller` in old code.
+    if (described !== undefined && Object.getOwnPropertyDescriptor(wrapped, key)?.configurable !== false) {
+      Object.defineProperty(wrapped, key, { ...described, configurable: true })
+    }
+  }
+  if (fn.name === "") Object.defineProperty(wrapped, "name", { value: plain.name, configurable: true })
+  return wrapped
+}
 
 /**
  * How methods are protected: the options of {@link createBreaker}, or of a manager's.

@@ -171,6 +171,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/promise/clock",
       "internal/promise/redis",
       "internal/promise/home",
+      "internal/promise/streams",
       "internal/promise/options",
       "internal/promise/manager",
       "promise",
