@@ -1,6 +1,7 @@
 /**
  * Whether the packed package works where it says that it does: with the lowest versions of its peers, on the lowest Node, on this one,
- * and on Bun, installed afresh; and whether its types are right for TypeScript 5.9, 6 and 7, as Node finds them and as bundlers do.
+ * and on Bun, installed afresh; whether its types are right for TypeScript 5.9, 6 and 7, as Node finds them and as bundlers do; and
+ * whether bundlers make programs of it for servers and for browsers, with the package redis and without it.
  *
  *     npm run compat
  */
@@ -45,6 +46,48 @@ const never: Effect.Effect<string, never, BreakerStore.BreakerStore> = hello
 export { hello, never }
 `
 
+/** What is bundled: without Effect, and with it. */
+const bundled = {
+  promise: `
+import { createBreaker } from "effect-fuse/promise"
+console.log(await createBreaker(async () => "answer").execute())
+`,
+  root: `
+import * as Effect from "effect/Effect"
+import { BreakerStore, CircuitBreaker } from "effect-fuse"
+const call = CircuitBreaker.protect(Effect.succeed("answer"), "api")
+console.log(await Effect.runPromise(Effect.provide(call, BreakerStore.layerMemory)))
+`
+}
+
+/** Each writes `out/<name>.mjs` of `<name>.mjs`, for a target. */
+const bundlers: Readonly<Record<string, string>> = {
+  esbuild: `
+    import { build } from "esbuild"
+    await build({ entryPoints: [name + ".mjs"], bundle: true, format: "esm", platform: target, outfile: out, logLevel: "error" })`,
+  vite: `
+    import { build } from "vite"
+    await build({ logLevel: "error", configFile: false, ...(target === "node" ? { ssr: { noExternal: true } } : {}), build: {
+      target: "esnext", minify: false, outDir: "out", emptyOutDir: false, ssr: target === "node",
+      ...(target === "node" ? {} : { lib: { entry: name + ".mjs", formats: ["es"], fileName: () => name + ".mjs" } }),
+      rollupOptions: { input: name + ".mjs", output: { entryFileNames: name + ".mjs" } } } })`,
+  webpack: `
+    import webpack from "webpack"
+    const stats = await new Promise((resolve, reject) => webpack({ mode: "production", entry: "./" + name + ".mjs",
+      target: target === "node" ? "node22" : "web", experiments: { outputModule: true }, optimization: { minimize: false },
+      output: { path: process.cwd() + "/out", filename: name + ".mjs", module: true, library: { type: "module" }, chunkLoading: "import", publicPath: "" }
+    }, (error, stats) => error ? reject(error) : resolve(stats)))
+    if (stats.hasErrors()) throw new Error(stats.toString({ all: false, errors: true }))`,
+  rollup: `
+    import { rollup } from "rollup"
+    import commonjs from "@rollup/plugin-commonjs"
+    import json from "@rollup/plugin-json"
+    import resolve from "@rollup/plugin-node-resolve"
+    const plugins = [resolve({ browser: target !== "node", preferBuiltins: target === "node" }), commonjs(), json()]
+    const bundle = await rollup({ input: name + ".mjs", plugins, logLevel: "silent" })
+    await bundle.write({ file: out, format: "es", inlineDynamicImports: true })`
+}
+
 const compilers = ["5.9", "6.0", "7.0"]
 const resolutions = { nodenext: "nodenext", bundler: "esnext" }
 
@@ -64,6 +107,13 @@ try {
     "node@22.19.0",
     "bun@1",
     "@types/node@24",
+    "esbuild@0.28",
+    "vite@8",
+    "webpack@5",
+    "rollup@4",
+    "@rollup/plugin-commonjs",
+    "@rollup/plugin-json",
+    "@rollup/plugin-node-resolve",
     ...compilers.map((version) => `typescript-${version}@npm:typescript@~${version}.0`)
   ]
   run("npm", "install", "--no-audit", "--no-fund", "--silent", `./${packed}`, ...peers, ...others)
@@ -110,6 +160,31 @@ try {
     }
   }
   console.log(run("node_modules/.bin/node", "node_modules/effect-fuse/dist/internal/cli/main.js", "--version").trim())
+  for (const [name, code] of Object.entries(bundled)) writeFileSync(join(folder, `${name}.mjs`), code)
+  for (const [bundler, code] of Object.entries(bundlers)) {
+    writeFileSync(
+      join(folder, `bundle-${bundler}.mjs`),
+      `const [name, target] = process.argv.slice(2)\nconst out = "out/" + name + ".mjs"\n${code}`
+    )
+  }
+  for (const redis of ["with", "without"]) {
+    if (redis === "without") {
+      for (const one of ["redis", "@redis"]) rmSync(join(folder, "node_modules", one), { recursive: true, force: true })
+    }
+    for (const bundler of [...Object.keys(bundlers), "bun"]) {
+      for (const name of Object.keys(bundled)) {
+        for (const target of ["node", "browser"]) {
+          rmSync(join(folder, "out"), { recursive: true, force: true })
+          if (bundler === "bun") {
+            run("node_modules/.bin/bun", "build", `${name}.mjs`, `--target=${target}`, `--outfile=out/${name}.mjs`)
+          } else run(process.execPath, `bundle-${bundler}.mjs`, name, target)
+          const said = run(process.execPath, `out/${name}.mjs`).trim()
+          if (said !== "answer") throw new Error(`${bundler}, ${name} for ${target}, ${redis} redis: ${said}`)
+        }
+      }
+      console.log(`${bundler}, for servers and browsers, ${redis} redis: ok`)
+    }
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

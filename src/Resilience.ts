@@ -189,6 +189,12 @@ export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
    * `times`. What would take longer fails with `CircuitOpen` at once. Default: no waiting.
    */
   readonly waitForCircuit?: Duration.Input | undefined
+  /**
+   * The longest wait that an error may ask for. An error asks by its `retryAfter`, or by the headers of its response (`Retry-After`
+   * and others). A retry waits at least as long as it asks. If it asks for longer than this, there is no retry: the call fails with
+   * that error at once. Default 10 seconds.
+   */
+  readonly maxRetryAfter?: Duration.Input | undefined
   /** Bounds the retries of all that call a circuit, given by its name or with figures. Default, and `false`: nothing does. */
   readonly budget?: string | Budget | false | undefined
 }
@@ -342,8 +348,8 @@ export interface StandardOptions {
   readonly bulkhead?: Bulkhead_.Options | Bulkhead_.Bulkhead | false | undefined
   /** Its key, its policy, and how ends are read. */
   readonly breaker?: BreakerOptions<never> | undefined
-  /** Default as {@link retry}, with a budget of the circuit. */
-  readonly retry?: RetryOptions<never> | false | undefined
+  /** How often a call is made again, or more to say. Default as {@link retry}, with a budget of the circuit. */
+  readonly retry?: number | RetryOptions<never> | false | undefined
   /** What answers when all else has failed. Default: nothing does. */
   readonly fallback?:
     | Effect.Effect<unknown, unknown, unknown>
@@ -402,7 +408,11 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
     limit !== false && timeout(limit),
     places !== undefined && places !== false && bulkhead(withName(name, places)),
     around(of),
-    again !== false && makePipeline<Pipeline>(["retry"], retrying("Resilience.standard: retry", again, of)),
+    again !== false &&
+      makePipeline<Pipeline>(
+        ["retry"],
+        retrying("Resilience.standard: retry", typeof again === "number" ? { times: again } : again, of)
+      ),
     orElse !== undefined && fallback(orElse)
   ]
   return compose(parts.filter((part) => part !== false))
@@ -411,7 +421,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
 /** The options of {@link standard}: that their functions can handle what comes is seen to by its type. */
 type Unchecked = Pick<StandardOptions, "timeout" | "bulkhead"> & {
   readonly breaker?: BreakerOptions
-  readonly retry?: RetryOptions | false
+  readonly retry?: number | RetryOptions | false
   readonly fallback?: Parameters<typeof fallback>[0]
 }
 

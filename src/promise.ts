@@ -58,14 +58,12 @@ export {
    * What a breaker itself rejects a call with. Tell them apart by their class, or by `code`.
    *
    * @category errors
-   * @since 0.1.0
    */
   BreakerError,
   /**
    * The call was not made: as many run and wait as may. `code`: `BULKHEAD_FULL`.
    *
    * @category errors
-   * @since 0.1.0
    */
   BulkheadFullError,
   /**
@@ -73,42 +71,36 @@ export {
    * milliseconds.
    *
    * @category errors
-   * @since 0.1.0
    */
   CircuitOpenError,
   /**
    * Options that cannot be used, each named by the message. `code`: `INVALID_OPTIONS`.
    *
    * @category errors
-   * @since 0.1.0
    */
   ConfigurationError,
   /**
    * The breaker, or its manager, was shut down. `code`: `SHUT_DOWN`.
    *
    * @category errors
-   * @since 0.1.0
    */
   ShutdownError,
   /**
    * The call took longer than `timeout`, and its signal was aborted. `code`: `TIMEOUT`.
    *
    * @category errors
-   * @since 0.1.0
    */
   TimeoutError
 } from "./internal/promise/errors.ts"
 export {
   /**
    * @category options
-   * @since 0.1.0
    */
   type TripRate,
   /**
    * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10 seconds"`.
    *
    * @category trips
-   * @since 0.1.0
    */
   trip
 } from "./internal/promise/trips.ts"
@@ -117,117 +109,100 @@ export type {
    * All circuits of a manager as one.
    *
    * @category models
-   * @since 0.1.0
    */
   AggregateMetrics,
   /**
    * A circuit moved, or somebody acted on it.
    *
    * @category models
-   * @since 0.1.0
    */
   BreakerEvent,
   /**
    * Who steers a circuit by hand, and why.
    *
    * @category options
-   * @since 0.1.0
    */
   ByHand,
   /**
    * What `this` is in the function of a breaker, and what `run` gives to its call: the signal of the call.
    *
    * @category models
-   * @since 0.1.0
    */
   CallContext,
   /**
    * Which circuit a call is for, and what gives it up.
    *
    * @category options
-   * @since 0.1.0
    */
   CallOptions,
   /**
    * What was counted since a circuit was made.
    *
    * @category models
-   * @since 0.1.0
    */
   Counts,
   /**
    * What may be listened to.
    *
    * @category models
-   * @since 0.1.0
    */
   EventName,
   /**
    * Everything about one circuit at one moment.
    *
    * @category models
-   * @since 0.1.0
    */
   Metrics,
   /**
    * How a circuit trips, cools down and recovers. Every field may be left out.
    *
    * @category options
-   * @since 0.1.0
    */
   Policy,
   /**
    * A policy, and what else is done with the calls of a function.
    *
    * @category options
-   * @since 0.1.0
    */
   Protection,
   /**
    * How failed calls are made again.
    *
    * @category options
-   * @since 0.1.0
    */
   RetryOptions,
   /**
    * Whose state it is: this process's own, or that of all that share the store.
    *
    * @category models
-   * @since 0.1.0
    */
   Scope,
   /**
    * What a custom trip sees.
    *
    * @category models
-   * @since 0.1.0
    */
   Seen,
   /**
    * What can abort a call: an `AbortSignal`, or any object that works like one.
    *
    * @category options
-   * @since 0.1.0
    */
   Signal,
   /**
    * @category models
-   * @since 0.1.0
    */
   State,
   /**
    * Milliseconds, or a text such as `"30 seconds"`.
    *
    * @category models
-   * @since 0.1.0
    */
   Time,
   /**
    * When a circuit opens: made by {@link trip}.
    *
    * @category options
-   * @since 0.1.0
    */
   Trip
 } from "./internal/promise/types.ts"
@@ -236,7 +211,6 @@ export type {
  * A function under a circuit.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   readonly name: string
@@ -272,7 +246,6 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
  * What has a store of its own, which may be shut down.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Owner extends AsyncDisposable {
   /** Waits until the store is there: at once in memory, for a fifth of a second at most with Redis, whether that answers or not. */
@@ -283,7 +256,6 @@ export interface Owner extends AsyncDisposable {
 
 /**
  * @category options
- * @since 0.1.0
  */
 export interface StoreOptions {
   /**
@@ -311,7 +283,6 @@ export interface StoreOptions {
  * Several breakers that share a store.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Manager extends Owner {
   /** Makes a breaker. A name can be registered once. */
@@ -333,7 +304,6 @@ export interface Manager extends Owner {
 
 /**
  * @category options
- * @since 0.1.0
  */
 export interface ManagerOptions extends StoreOptions {
   /** What holds for each breaker that says nothing else. */
@@ -359,7 +329,6 @@ export interface ManagerOptions extends StoreOptions {
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const createManager = (options: ManagerOptions = {}): Manager =>
   // Functions are kept as any; whoever registers one gets a breaker with its types.
@@ -369,7 +338,6 @@ export const createManager = (options: ManagerOptions = {}): Manager =>
  * Which breaker: its name, and where its circuits are.
  *
  * @category options
- * @since 0.1.0
  */
 export interface CreateOptions<Args extends ReadonlyArray<unknown>, A> extends Protection<Args, A>, StoreOptions {
   /** Default the name of the function. */
@@ -403,7 +371,6 @@ const storeFields: ReadonlyArray<string> = managerFields.filter((name) => name !
  * Throws a `ConfigurationError` that names the option that is wrong.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   fn: (this: CallContext, ...args: Args) => A | PromiseLike<A>,
@@ -421,11 +388,11 @@ const owned = (breaker: PlainBreaker, { ready, shutdown }: PlainManager) =>
 type AsyncFunction = (this: any, ...args: any) => Promise<any>
 
 /**
- * A function like the one that is given, `this` and generic types included, whose calls pass a circuit. What
+ * A function like the one that is given, with its `this`, its generic types, `name`, `length` and own properties, whose calls pass a
+ * circuit. What
  * {@link createBreaker} would make is its `breaker`.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const wrap: {
   <F extends AsyncFunction>(
@@ -442,21 +409,27 @@ export const wrap: {
   return Object.assign(called(plain), { breaker: owned(plain, manager) })
 }
 
-/** A function that calls the one of a breaker, and has its name. */
-const called = (plain: PlainBreaker) =>
-  Object.defineProperty(
-    function (this: unknown, ...args: ReadonlyArray<unknown>) {
-      return plain.bound(this, args)
-    },
-    "name",
-    { value: plain.name, configurable: true }
-  )
+/** A function that calls the one of a breaker, and has its `name` (without one that of the circuit), `length` and own properties. */
+const called = (plain: PlainBreaker) => {
+  const { fn } = plain
+  const wrapped = function (this: unknown, ...args: ReadonlyArray<unknown>) {
+    return plain.bound(this, args)
+  }
+  for (const key of Reflect.ownKeys(fn)) {
+    const described = Object.getOwnPropertyDescriptor(fn, key)
+    // What a function has of its own cannot be given to another: `prototype`, and `caller` in old code.
+    if (described !== undefined && Object.getOwnPropertyDescriptor(wrapped, key)?.configurable !== false) {
+      Object.defineProperty(wrapped, key, { ...described, configurable: true })
+    }
+  }
+  if (fn.name === "") Object.defineProperty(wrapped, "name", { value: plain.name, configurable: true })
+  return wrapped
+}
 
 /**
  * How methods are protected: the options of {@link createBreaker}, or of a manager's.
  *
  * @category options
- * @since 0.1.0
  */
 export interface MethodOptions extends Omit<CreateOptions<ReadonlyArray<never>, never>, "fallback"> {
   /** Answers in place of a call that was rejected or has failed. It gets the method's arguments. */
@@ -474,7 +447,6 @@ export interface MethodOptions extends Omit<CreateOptions<ReadonlyArray<never>, 
  * With a manager the circuit is one of its: `protect({ manager, name: "users.find" })`. Its default name is the method's.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const protect = (options: MethodOptions = {}) => {
   const { manager, ...rest } = onlyRecord("protect", options) as MethodOptions

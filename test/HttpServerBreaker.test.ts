@@ -99,7 +99,11 @@ describe("while a circuit is open", () => {
     }).pipe(
       Effect.provide(
         serving(
-          HttpRouter.add("GET", "/report", pipe(ok, HttpServerBreaker.protect("reports", { respond: "problem" })))
+          HttpRouter.add(
+            "GET",
+            "/report",
+            pipe(ok, HttpServerBreaker.protect("reports", { respond: "problem", tenant: true }))
+          )
         )
       )
     )
@@ -118,6 +122,7 @@ describe("while a circuit is open", () => {
             pipe(
               ok,
               HttpServerBreaker.protect("reports", {
+                tenant: true,
                 respond: (rejection, tenant) =>
                   HttpServerResponse.empty({
                     status: tenant === "acme" && rejection._tag === "CircuitOpen" ? 529 : 500
@@ -323,7 +328,7 @@ describe("the end of a handler", () => {
 
 describe("the tenant of a request", () => {
   const who = Effect.map(Tenant.Current, (tenant) => HttpServerResponse.jsonUnsafe({ tenant: tenant ?? null }))
-  const route = (tenant?: false | HttpServerBreaker.TenantOptions) =>
+  const route = (tenant: boolean | HttpServerBreaker.TenantOptions | undefined = true) =>
     serving(HttpRouter.add("GET", "/who", pipe(who, HttpServerBreaker.protect("reports", { tenant }))))
 
   it.live("has a circuit of its own, and is that of all that the handler calls", () =>
@@ -379,14 +384,30 @@ describe("the tenant of a request", () => {
     }).pipe(Effect.provide(route({ header: "Org", maxLength: 4, pattern: /t-\d+/gy, required: true })))
   )
 
-  it.live("is nobody where requests are not asked", () =>
-    Effect.gen(function* () {
-      assert.deepStrictEqual((yield* seen("/who", { "x-tenant-id": "acme" })).body, { tenant: null })
-    }).pipe(Effect.provide(route(false)))
-  )
+  for (const tenant of [undefined, false] as const) {
+    it.live(`is not read with ${tenant}: any client could bypass an open circuit with a tenant of its own`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual((yield* seen("/who", { "x-tenant-id": "acme" })).body, { tenant: null })
+        yield* CircuitBreaker.isolate("reports")
+        for (const value of ["acme", "fresh-1", "a/b"]) {
+          assert.strictEqual((yield* get("/who", { "x-tenant-id": value })).status, 503)
+        }
+      }).pipe(
+        Effect.provide(
+          serving(
+            HttpRouter.add(
+              "GET",
+              "/who",
+              pipe(who, HttpServerBreaker.protect("reports", tenant === undefined ? {} : { tenant }))
+            )
+          )
+        )
+      )
+    )
+  }
 
   it.live("may be as many as come: their number is bounded by the store", () => {
-    const routes = HttpRouter.add("GET", "/who", pipe(who, HttpServerBreaker.protect("reports")))
+    const routes = HttpRouter.add("GET", "/who", pipe(who, HttpServerBreaker.protect("reports", { tenant: true })))
     const App = HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
       Layer.provideMerge(NodeHttpServer.layerTest),
       Layer.provideMerge(Layer.orDie(BreakerStore.layerMemoryWith({ maxCircuits: 10 })))
@@ -552,6 +573,11 @@ describe("where it stands", () => {
     assert.throws(() => protect("a", { tenant: { maxLength: 0 } }), /tenant.maxLength/)
     assert.throws(() => protect("a", { tenant: { pattern: "x" } }), /tenant.pattern: expected a regular expression/)
     assert.throws(() => protect("a", { tenant: { length: 1 } }), /tenant.length: unknown field/)
-    assert.throws(() => protect("a", { tenant: true }), /tenant: expected an object/)
+    assert.throws(() => protect("a", { tenant: "x-tenant-id" }), /tenant: expected an object/)
+    assert.throws(() => protect("a", { retryAfter: "date" }), /retryAfter must be "seconds" or "iso", got "date"/)
+    assert.throws(() => protect("a", { exempt: ["/a"] }), /HttpServerBreaker.protect: exempt: unknown field/)
+    for (const exempt of ["/a", ["a"], [7]]) {
+      assert.throws(() => HttpServerBreaker.layer("a", { exempt } as never), /HttpServerBreaker.layer: exempt/)
+    }
   })
 })

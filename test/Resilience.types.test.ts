@@ -251,7 +251,7 @@ describe("Options that are wrong throw a RangeError that names the operation and
     "Resilience.standard": [
       ...field("timeout", durations),
       ...field("bulkhead", [true, 5, {}, { concurrency: 0 }]),
-      ...field("retry", [true, 5, "2", null, { times: -1 }, { tries: 1 }]),
+      ...field("retry", [true, -5, "2", null, { times: -1 }, { tries: 1 }]),
       ...field("breaker", [true, 5, false, null, { key: 1 }, { keys: "a" }]),
       ...field("fallback", [5, "a", null]),
       [{ hedge: { after: 1 } }, "hedge"],

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { builtinModules } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -19,6 +20,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/printable",
       "internal/foreign",
       "internal/millis",
+      "internal/retryAfter",
       "Outcome",
       "Window",
       "Trip",
@@ -155,6 +157,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/http/failureOf",
       "internal/http/countedBody",
       "internal/http/tenantHeader",
+      "internal/http/exempt",
       "http/HttpClientBreaker",
       "http/HttpServerBreaker",
       "http/BreakerRoutes",
@@ -169,6 +172,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/promise/clock",
       "internal/promise/redis",
       "internal/promise/home",
+      "internal/promise/streams",
       "internal/promise/options",
       "internal/promise/manager",
       "promise",
@@ -377,6 +381,13 @@ describe("the house", () => {
   it("only the command line uses the dependencies of the package", () => {
     const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
     assert.deepStrictEqual(Object.keys(manifest.dependencies).sort(), dependencies.map(([name]) => name).sort())
+  })
+
+  it("only the command line imports what Node alone has: everything else runs in a browser, too", () => {
+    for (const { name, text } of sources.filter(({ name }) => !name.startsWith("internal/cli/"))) {
+      const ofNode = importsOf(text).filter((one) => one.startsWith("node:") || builtinModules.includes(one))
+      assert.deepStrictEqual(ofNode, [], name)
+    }
   })
 
   it("no file is longer than 450 lines, but for comments", () => {

@@ -677,7 +677,18 @@ describe("the types", () => {
     expectTypeOf(wrap(over)("a")).toEqualTypeOf<Promise<string>>()
     const sync = wrap((n: number) => n + 1, { fallback: (_, n) => n })
     expectTypeOf(sync).returns.toEqualTypeOf<Promise<number>>()
-    assert.strictEqual(wrap(over, { name: "named" }).name, "named")
+    const named = wrap(over, { name: "circuit" })
+    assert.deepStrictEqual([named.name, named.breaker.name], ["over", "circuit"])
+    assert.strictEqual(
+      wrap(
+        (
+          () => async () =>
+            1
+        )(),
+        { name: "circuit" }
+      ).name,
+      "circuit"
+    )
     const maybe = undefined as string | undefined
     void breaker.isolate({ for: maybe })
     createBreaker(fn, { cooldown: { exponential: "1 second", factor: undefined } })

@@ -34,6 +34,7 @@ import * as BreakerHealth from "../BreakerHealth.ts"
 import { BreakerStore } from "../BreakerStore.ts"
 import type { Inspection } from "../CircuitBreaker.ts"
 import { decodeOrThrow, flag, text, textLike } from "../internal/fields.ts"
+import { exemptRoute, saysNothing } from "../internal/http/exempt.ts"
 import { healthOfNames, isHealthy, meanFailureRate } from "../internal/service/health.ts"
 
 /**
@@ -134,6 +135,12 @@ const full = (entry: Entry, keys: boolean) => {
 const json = (body: unknown, status = 200) =>
   HttpServerResponse.setHeader(HttpServerResponse.jsonUnsafe(body, { status }), "cache-control", "no-store")
 
+/** That a circuit is open is no failure of the route that says so. */
+const silent = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  saysNothing.add(response)
+  return response
+}
+
 /**
  * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy, unknown }`: `status` is `up`, `degraded` while
  * some circuit is not healthy, or `down`, with 503, while a critical one is not. `unknown` lists the critical names that no call has
@@ -166,10 +173,15 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRout
         )
       })
       const long = Effect.map(check, ({ circuits }) => json(entries(circuits, keys).map((entry) => full(entry, keys))))
-      return Layer.mergeAll(
-        HttpRouter.add("GET", health as `/${string}`, short),
-        HttpRouter.add("GET", breakers as `/${string}`, long)
-      )
+      // They answer while everything else is rejected: no breaker of this router rejects or counts them.
+      const exempt = (path: string, answer: typeof short) => {
+        exemptRoute(store, path)
+        const known = Effect.tap(HttpRouter.RouteContext, ({ route }) =>
+          Effect.sync(() => exemptRoute(store, route.path))
+        )
+        return HttpRouter.add("GET", path as `/${string}`, Effect.andThen(known, Effect.map(answer, silent)))
+      }
+      return Layer.mergeAll(exempt(health, short), exempt(breakers, long))
     })
   )
 }

@@ -25,8 +25,9 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -39,13 +40,14 @@ import type * as BreakerPolicy from "../BreakerPolicy.ts"
 import type { BreakerStore } from "../BreakerStore.ts"
 import type { CircuitOpen } from "../CircuitOpen.ts"
 import type { Call } from "../internal/engine/call.ts"
-import { defaultOutcome } from "../internal/engine/reading.ts"
+import { defaultOutcome, hintOf, isFailureStatus } from "../internal/engine/reading.ts"
 import { onlyFields } from "../internal/fields.ts"
 import { counted, hasBody } from "../internal/http/countedBody.ts"
-import { failureOf } from "../internal/http/failureOf.ts"
 import { optionalFlag, optionalFunction, optionalText } from "../internal/service/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../internal/service/protect.ts"
-import * as Outcome from "../Outcome.ts"
+import { type Retrying, retryingAs } from "../internal/service/retry.ts"
+import type * as Outcome from "../Outcome.ts"
+import { type RetryOptions, timeout } from "../Resilience.ts"
 
 /**
  * @category options
@@ -79,15 +81,6 @@ export interface Options<in E, out R = never> {
   readonly lease?: Duration.Input | undefined
 }
 
-/** Too many requests and a timeout are the server's word that it cannot; all other 4xx are answers. */
-const isFailure = (status: number): boolean => status >= 500 || status === 429 || status === 408
-
-const ofResponse = ({
-  headers,
-  status
-}: HttpClientResponse.HttpClientResponse): Outcome.Outcome | Effect.Effect<Outcome.Outcome> =>
-  isFailure(status) ? failureOf(status, headers) : Outcome.success
-
 /**
  * What the end of a request says of the server:
  *
@@ -102,18 +95,12 @@ const ofResponse = ({
 export const classify = (
   exit: Exit.Exit<HttpClientResponse.HttpClientResponse, unknown>
 ): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
-  if (exit._tag === "Success") return ofResponse(exit.value)
-  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-  if (!HttpClientError.isHttpClientError(error) || Cause.hasDies(exit.cause)) return defaultOutcome(exit)
-  switch (error.reason._tag) {
-    case "StatusCodeError":
-      return ofResponse(error.reason.response)
-    case "EncodeError":
-    case "InvalidUrlError":
-      return Outcome.ignored
-    default:
-      return Outcome.failure()
-  }
+  const outcome = defaultOutcome(exit)
+  if (outcome._tag !== "Failure") return outcome
+  return Effect.map(Clock.currentTimeMillis, (now) => {
+    const millis = hintOf(exit, now)
+    return millis === undefined ? outcome : { ...outcome, retryAfter: Duration.millis(millis) }
+  })
 }
 
 const originOf = (request: HttpClientRequest.HttpClientRequest): string | undefined => {
@@ -122,6 +109,18 @@ const originOf = (request: HttpClientRequest.HttpClientRequest): string | undefi
 }
 
 type Request = Effect.Effect<HttpClientResponse.HttpClientResponse, unknown>
+
+/** What is protected, for each request: its circuit. Throws where an option is wrong. */
+const subjects = (
+  operation: string,
+  name: string,
+  { classify, key, policy }: Pick<Options<never, unknown>, "key" | "policy" | "classify">
+): ((request: HttpClientRequest.HttpClientRequest) => Subject) => {
+  const named = subject(operation, name, { policy, classify: optionalFunction(operation, "classify", classify) })
+  const text = typeof key === "function" ? undefined : optionalText(operation, "key", key)
+  const keyOf = typeof key === "function" ? key : text === undefined ? originOf : () => text
+  return (request) => ({ ...named, key: optionalText(operation, "key", keyOf(request)) })
+}
 
 const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call) =>
   hasBody(response) ? counted(response, (end) => permit.settle(end)) : undefined
@@ -159,19 +158,147 @@ export const protect: {
     // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   ): any => {
     const operation = "HttpClientBreaker.protect"
-    const { key, policy } = onlyFields(operation, ["key", "policy", "classify", "body", "lease"], options)
-    const read = optionalFunction(operation, "classify", options.classify) ?? classify
-    const named = subject(operation, name, { policy, classify: read })
-    const text = typeof key === "function" ? undefined : optionalText(operation, "key", key)
-    const keyOf = typeof key === "function" ? key : text === undefined ? originOf : () => text
+    onlyFields(operation, ["key", "policy", "classify", "body", "lease"], options)
+    const subjectOf = subjects(operation, name, options)
     const lease = leaseOf(operation, options.lease)
     const guarded = optionalFlag(operation, "body", options.body)
       ? (effect: Request, of: Subject) => guardBeyond(effect, of, lease, withBody)
       : guard
     return HttpClient.transform(self, (effect, request) =>
-      Effect.suspend(
-        () => guarded(effect, { ...named, key: optionalText(operation, "key", keyOf(request)) }) as typeof effect
-      )
+      Effect.suspend(() => guarded(effect, subjectOf(request)) as typeof effect)
     )
   }
 )
+
+// ---- The standard client --------------------------------------------------------------------------------------------
+
+/**
+ * The parts of {@link standard}.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface StandardOptions extends Pick<Options<never>, "key" | "policy" | "classify"> {
+  /** Bounds each attempt, up to the headers of its response. Default 10 seconds. */
+  readonly timeout?: Duration.Input | false | undefined
+  /**
+   * How often a request is made again, or more to say. Default 2 times, with a backoff, within the retry budget of its circuit.
+   * `while` says which errors are worth another attempt, instead of the statuses 408, 429 and 5xx, no connection and a timeout; a
+   * response with another status is no error. A request that may not be repeated is never made again.
+   */
+  readonly retry?: number | RetryOptions | false | undefined
+}
+
+/** Methods that mean the same, made once or twice (RFC 9110, section 9.2.2). */
+const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+
+/** A stream can be read once. A key makes any request idempotent, by agreement with its server. */
+const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientRequest): boolean =>
+  (idempotent.has(method) || headers["idempotency-key"] !== undefined) &&
+  body._tag !== "Stream" &&
+  !(body._tag === "Raw" && body.body instanceof ReadableStream)
+
+const isTransient = (error: unknown): boolean => {
+  if (!HttpClientError.isHttpClientError(error)) {
+    return typeof error === "object" && error !== null && "_tag" in error && error._tag === "TimeoutError"
+  }
+  const { reason } = error
+  return (
+    reason._tag === "TransportError" || (reason._tag === "StatusCodeError" && isFailureStatus(reason.response.status))
+  )
+}
+
+/** A response with which the server failed, as an error, so that it can be retried. */
+const failed = (response: HttpClientResponse.HttpClientResponse): HttpClientError.HttpClientError =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.StatusCodeError({ request: response.request, response })
+  })
+
+type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
+
+/**
+ * A client with all that a call over HTTP needs: a timeout for each attempt, one circuit for each origin, and retries of what may be
+ * repeated. Its requests keep their errors and gain `CircuitOpen` and `TimeoutError`.
+ *
+ * A request is made again after a status of 408, 429 or 5xx, a timeout, or no connection, if its method is idempotent (GET, HEAD,
+ * OPTIONS, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and its body is no stream. A retry waits at least as long as
+ * `Retry-After` says; if that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry. The last response is the answer,
+ * whatever its status: put `HttpClient.filterStatusOk` after it in the pipe to get an error instead.
+ *
+ * ```ts
+ * import { Effect, pipe } from "effect"
+ * import { HttpClient, HttpClientResponse } from "effect/http"
+ * import { BreakerStore } from "effect-fuse"
+ * import { HttpClientBreaker } from "effect-fuse/http"
+ *
+ * const statuses = [503, 200]
+ * const flaky = HttpClient.make((request) =>
+ *   Effect.sync(() => HttpClientResponse.fromWeb(request, new Response(null, { status: statuses.shift() ?? 200 })))
+ * )
+ * const client = pipe(flaky, HttpClientBreaker.standard("http"))
+ *
+ * const program = Effect.map(client.get("https://example.com/items"), ({ status }) => status)
+ * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => 200
+ * ```
+ *
+ * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const standard: {
+  <E, R, const O extends StandardOptions = Record<never, never>>(
+    self: HttpClient.HttpClient.With<E, R>,
+    name: string,
+    options?: O
+  ): HttpClient.HttpClient.With<E | CircuitOpen | TimeoutOf<O>, R | BreakerStore>
+  <const O extends StandardOptions = Record<never, never>>(
+    name: string,
+    options?: O
+  ): <E, R>(
+    self: HttpClient.HttpClient.With<E, R>
+  ) => HttpClient.HttpClient.With<E | CircuitOpen | TimeoutOf<O>, R | BreakerStore>
+} = dual(
+  (args) => HttpClient.isHttpClient(args[0]),
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+  (self: HttpClient.HttpClient, name: string, options: StandardOptions = {}): any => {
+    const operation = "HttpClientBreaker.standard"
+    const { retry = {}, timeout: limit = "10 seconds" } = onlyFields(
+      operation,
+      ["key", "policy", "classify", "timeout", "retry"],
+      options
+    )
+    const subjectOf = subjects(operation, name, options)
+    const timed = limit === false ? (effect: Request) => effect : timeout(limit)
+    const again =
+      retry === false
+        ? undefined
+        : retryingAs(`${operation}: retry`, {
+            while: isTransient,
+            ...(typeof retry === "number" ? { times: retry } : retry)
+          })
+    return HttpClient.transform(self, (effect, request) =>
+      Effect.suspend(() => {
+        const of = subjectOf(request)
+        const guarded = guard(timed(effect), of) as Request
+        return (again === undefined || !mayRepeat(request) ? guarded : repeated(guarded, again(of))) as typeof effect
+      })
+    )
+  }
+)
+
+/** Retries responses that failed as if they were errors, and answers with the last one. */
+const repeated = (request: Request, again: ReturnType<Retrying>): Effect.Effect<unknown, unknown> => {
+  const ours = new WeakSet<HttpClientError.HttpClientError>()
+  const attempt = Effect.flatMap(request, (response): Request => {
+    if (!isFailureStatus(response.status)) return Effect.succeed(response)
+    const error = failed(response)
+    ours.add(error)
+    return Effect.fail(error)
+  })
+  return Effect.catch(again(attempt), (error) =>
+    HttpClientError.isHttpClientError(error) && error.response !== undefined && ours.has(error)
+      ? Effect.succeed(error.response)
+      : Effect.fail(error)
+  )
+}

@@ -24,12 +24,13 @@
  * await dispose()
  * ```
  *
- * What a handler does for one tenant, named by the request's `X-Tenant-ID`, has circuits of its own, its calls of other services
- * included. Who can set that header as he likes can go around an open circuit: let your gateway set it, or say `tenant: false`.
+ * With `tenant: true`, what a handler does for one tenant, named by the request's `X-Tenant-ID`, has circuits of its own, its calls
+ * of other services included. Anyone who can set that header can bypass an open circuit: say so only if your gateway sets it.
  *
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -46,6 +47,7 @@ import { type BulkheadFull, isBulkheadFull } from "../BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../CircuitOpen.ts"
 import { defaultOutcome } from "../internal/engine/reading.ts"
 import { onlyFields } from "../internal/fields.ts"
+import { exemption, saysNothing } from "../internal/http/exempt.ts"
 import { failureOf } from "../internal/http/failureOf.ts"
 import { tenantHeader } from "../internal/http/tenantHeader.ts"
 import { show } from "../internal/printable.ts"
@@ -93,15 +95,32 @@ export interface Options<in E, out R = never> {
     | ((exit: Exit.Exit<Response, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
   /**
-   * Whose request it is; `false` takes nothing from it. Default the header `x-tenant-id`, where there is one: who can set that as
-   * he likes can go around an open circuit.
+   * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or which header, and how it must look. Anyone who
+   * can set that header can bypass an open circuit: your gateway has to set it. Default `false`: the header is not read.
    */
-  readonly tenant?: false | TenantOptions | undefined
+  readonly tenant?: boolean | TenantOptions | undefined
   /**
    * How a rejection is answered: as JSON `{ error, service, tenant_id, retry_after }`, which is the default, with the same
-   * fields as `application/problem+json`, or as a function says.
+   * fields as `application/problem+json`, or as a function says. The response of a function gets `Retry-After` and
+   * `Cache-Control: no-store`, unless it has these headers itself.
    */
   readonly respond?: Respond | undefined
+  /** How the body says `retry_after`: in seconds, or as a time (`2026-01-31T12:00:00.000Z`). Default `seconds`. */
+  readonly retryAfter?: "seconds" | "iso" | undefined
+}
+
+/**
+ * Options of {@link layer} and {@link middleware}.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface RoutesOptions<in E, out R = never> extends Options<E, R> {
+  /**
+   * Paths that are never behind the breaker: exact, or with all below them (`/internal/*`). The routes of `BreakerRoutes` never are,
+   * nor are `/health`, `/healthz`, `/livez`, `/readyz`, `/live`, `/ready`, `/breakers` and `/metrics`.
+   */
+  readonly exempt?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -117,15 +136,12 @@ export type Respond =
 
 // ---- What the end of a request says ---------------------------------------------------------------------------------
 
-/** Responses that say that something was rejected: of who wrote them they say nothing. */
-const rejections = new WeakSet<Response>()
-
 /** Effect's own, for a client that went away. */
 const clientClosedRequest = 499
 
 const ofResponse = (response: Response): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
   const { headers, status } = response
-  if (status === clientClosedRequest || rejections.has(response)) return Outcome.ignored
+  if (status === clientClosedRequest || saysNothing.has(response)) return Outcome.ignored
   return status < 500 ? Outcome.success : failureOf(status, headers)
 }
 
@@ -181,15 +197,23 @@ const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined
     ? Math.min(mostSeconds, Math.max(1, Math.ceil(Duration.toSeconds(rejection.retryAfter))))
     : undefined
 
+const timeIn = (seconds: number, now: number = Date.now()): string => new Date(now + seconds * 1_000).toISOString()
+
 /**
- * The answer to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` where that is known.
+ * The answer to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` where that is known. With
+ * `retryAfter: "iso"` the body says it as a time, from `now` (milliseconds since 1970, default the system's clock).
  *
  * @category responses
  * @since 0.1.0
  */
 export const toResponse = (
   rejection: CircuitOpen | BulkheadFull,
-  options: { readonly tenant?: string | undefined; readonly format?: "json" | "problem" | undefined } = {}
+  options: {
+    readonly tenant?: string | undefined
+    readonly format?: "json" | "problem" | undefined
+    readonly retryAfter?: "seconds" | "iso" | undefined
+    readonly now?: number | undefined
+  } = {}
 ): Response => {
   const seconds = secondsUntil(rejection)
   const open = isCircuitOpen(rejection)
@@ -200,26 +224,42 @@ export const toResponse = (
     fields: {
       service: open ? rejection.circuit : rejection.bulkhead,
       tenant_id: options.tenant ?? null,
-      retry_after: seconds ?? null
+      retry_after:
+        seconds === undefined || options.retryAfter !== "iso" ? (seconds ?? null) : timeIn(seconds, options.now)
     },
     headers: seconds === undefined ? {} : { "retry-after": String(seconds) }
   })
-  rejections.add(response)
+  saysNothing.add(response)
   return response
 }
 
-type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => Response
+type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => Response
 
-const answering = (operation: string, respond: Respond | undefined): Answering => {
+/** A rejection must not be cached, and says when to come back, whoever wrote the response. */
+const withHeaders = (response: Response, rejection: CircuitOpen | BulkheadFull): Response => {
+  const { headers, status } = response
+  const seconds = secondsUntil(rejection)
+  const added: Record<string, string> = {}
+  if (headers["cache-control"] === undefined) added["cache-control"] = "no-store"
+  if (seconds !== undefined && status >= 300 && headers["retry-after"] === undefined) {
+    added["retry-after"] = String(seconds)
+  }
+  return HttpServerResponse.setHeaders(response, added)
+}
+
+const answering = (operation: string, { respond, retryAfter }: Options<never, unknown>): Answering => {
+  if (retryAfter !== undefined && retryAfter !== "seconds" && retryAfter !== "iso") {
+    throw new RangeError(`${operation}: retryAfter must be "seconds" or "iso", got ${show(retryAfter)}`)
+  }
   if (typeof respond === "function") {
     return (rejection, tenant) => {
-      const response = respond(rejection, tenant)
-      rejections.add(response)
+      const response = withHeaders(respond(rejection, tenant), rejection)
+      saysNothing.add(response)
       return response
     }
   }
   if (respond === undefined || respond === "json" || respond === "problem") {
-    return (rejection, tenant) => toResponse(rejection, { tenant, format: respond })
+    return (rejection, tenant, now) => toResponse(rejection, { tenant, format: respond, retryAfter, now })
   }
   throw new RangeError(`${operation}: respond must be "json", "problem" or a function, got ${show(respond)}`)
 }
@@ -237,14 +277,17 @@ const invalidTenant = (header: string, how: "json" | "problem"): Response =>
 
 type Handler = Effect.Effect<Response, unknown, unknown>
 
+const optionNames = ["key", "policy", "classify", "tenant", "respond", "retryAfter"]
+
 const around = (operation: string, name: string, options: Options<never, unknown>): ((app: Handler) => Handler) => {
-  const { key, policy, tenant } = onlyFields(operation, ["key", "policy", "classify", "tenant", "respond"], options)
+  const { key, policy, tenant } = onlyFields(operation, optionNames, options)
   const read = optionalFunction(operation, "classify", options.classify) ?? classify
   const named = subject(operation, name, { policy, classify: read })
   const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
   const keyOf = typeof key === "function" ? key : () => fixed
-  const answer = answering(operation, options.respond)
-  const tenants = tenant === false ? undefined : tenantHeader(operation, tenant)
+  const answer = answering(operation, options)
+  const tenants =
+    tenant === undefined || tenant === false ? undefined : tenantHeader(operation, tenant === true ? {} : tenant)
   const format = options.respond === "problem" ? "problem" : "json"
 
   return (app) => {
@@ -254,7 +297,9 @@ const around = (operation: string, name: string, options: Options<never, unknown
       const guarded = guard(app, { ...named, key: optionalText(operation, "key", keyOf(request, route)) }) as typeof app
       return Effect.catch(guarded, (error) =>
         isCircuitOpen(error) || isBulkheadFull(error)
-          ? Effect.map(Tenant.Current, (tenant) => answer(error, tenant))
+          ? Effect.flatMap(Tenant.Current, (tenant) =>
+              Effect.map(Clock.currentTimeMillis, (now) => answer(error, tenant, now))
+            )
           : Effect.fail(error)
       )
     })
@@ -313,11 +358,16 @@ const provide = <A, E, R>(
  * {@link protect} with the store and the policies that are there where the router is built, so that they need not be among
  * the services of each request. A handler keeps those that it has.
  */
-const built = (operation: string, name: string, options: Options<unknown> = {}) => {
-  const protecting = around(operation, name, options)
+const built = (operation: string, name: string, options: RoutesOptions<unknown> = {}) => {
+  const { exempt, ...others } = onlyFields(operation, [...optionNames, "exempt"], options)
+  const protecting = around(operation, name, others)
+  const isExempt = exemption(operation, exempt)
   return Effect.map(Effect.all([BreakerStore, Policies]), ([store, policies]) => {
     return (app: Effect.Effect<Response, unhandled>) =>
       Effect.withFiber<Response, unhandled, HttpServerRequest.HttpServerRequest>((fiber) => {
+        const route = Context.getOrUndefined(fiber.context, HttpRouter.RouteContext)?.route.path
+        const { url } = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+        if (isExempt(store, url) || (route !== undefined && isExempt(store, route))) return app
         const kept = Context.getOrUndefined(fiber.context, BreakerStore)
         const handler = kept === undefined ? app : provide(app, kept, Context.get(fiber.context, Policies))
         return provide(protecting(handler), store, policies) as typeof app
@@ -342,16 +392,17 @@ const built = (operation: string, name: string, options: Options<unknown> = {}) 
  * @category middleware
  * @since 0.1.0
  */
-export const middleware = (name: string, options?: Options<unknown>) =>
+export const middleware = (name: string, options?: RoutesOptions<unknown>) =>
   HttpRouter.middleware(built("HttpServerBreaker.middleware", name, options))
 
 /**
  * {@link protect} for all routes of a router, as a layer beside them: one circuit, unless a key of the request says otherwise;
- * which route that is, is not known yet. A request for which there is no route is an answer. A probe that hangs fails when its
+ * which route that is, is not known yet. The routes of `BreakerRoutes`, `/health`, `/metrics` and what `exempt` says are never behind
+ * it. A request for which there is no route is an answer. A probe that hangs fails when its
  * time is over, but is not interrupted.
  *
  * @category middleware
  * @since 0.1.0
  */
-export const layer = (name: string, options?: Options<unknown>) =>
+export const layer = (name: string, options?: RoutesOptions<unknown>) =>
   HttpRouter.middleware(built("HttpServerBreaker.layer", name, options), { global: true })

@@ -15,7 +15,7 @@ import { quietly } from "./logEvent.ts"
 import { expire, move, type Next, open, reportIgnored } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
 import { switchedOn } from "./passing.ts"
-import { type Classify, defaultOutcome, failureText, isOutcome } from "./reading.ts"
+import { type Classify, defaultOutcome, failureText, hintMillis, isOutcome } from "./reading.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import type { Granted } from "./share.ts"
@@ -391,7 +391,7 @@ export class Call extends Enclosing implements InFlight {
     }
     const detail = failureText(outcome.detail, exit)
     this.countFailure(detail)
-    const hint = outcome.retryAfter === undefined ? 0 : Duration.toMillis(outcome.retryAfter)
+    const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     if (circuit.control.value.era !== this.era) return undefined
     if (probe) {
       return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail, hintUntil: now + hint })

@@ -1,32 +1,133 @@
 import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
 import { foreignText } from "../foreign.ts"
 import { toMillis } from "../millis.ts"
 import { isRejection } from "../rejections.ts"
+import { longest, parseRetryAfter } from "../retryAfter.ts"
+import type { Time } from "./time.ts"
 
 /** What one exit says, or an effect that finds out. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
 
-/** A defect or an error is a failure; an interruption, or that another policy rejected the call, says nothing of what it calls. */
+// ---- Responses of Effect's HttpClient -------------------------------------------------------------------------------
+
+/** Its responses and its errors are known by these, which need no import. */
+const responseId = "~effect/http/HttpClientResponse"
+const errorId = "~effect/http/HttpClientError"
+
+interface Response {
+  readonly status: number
+  readonly headers: { readonly [name: string]: string | undefined }
+}
+
+/** With these a server says that it cannot answer now. Every other status is an answer. */
+export const isFailureStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408
+
+const isResponse = (value: unknown): value is Response =>
+  typeof value === "object" &&
+  value !== null &&
+  (value as { readonly [responseId]?: unknown })[responseId] !== undefined
+
+const ofResponse = ({ status }: Response): Outcome.Outcome =>
+  isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
+
+/** An error because of a status says what that status says; a request that cannot be sent says nothing about the server. */
+const ofHttpError = (error: object): Outcome.Outcome => {
+  const { reason } = error as { readonly reason?: { readonly _tag?: unknown; readonly response?: unknown } }
+  if (reason?._tag === "StatusCodeError" && isResponse(reason.response)) return ofResponse(reason.response)
+  return reason?._tag === "EncodeError" || reason?._tag === "InvalidUrlError" ? Outcome.ignored : plainFailure
+}
+
+// ---- The default reading --------------------------------------------------------------------------------------------
+
+/**
+ * A defect or an error is a Failure, unless it is an error of Effect's `HttpClient` that says otherwise. An interruption, or the
+ * rejection of another policy, says nothing about the dependency.
+ */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
-  let silent = false
+  let outcome: Outcome.Outcome | undefined
   for (const reason of cause.reasons) {
     if (reason._tag === "Die") return plainFailure
-    if (reason._tag === "Fail") {
-      if (!isRejection(reason.error)) return plainFailure
+    if (reason._tag === "Interrupt" || isRejection(reason.error)) {
+      outcome ??= Outcome.ignored
+      continue
     }
-    silent = true
+    const { error } = reason
+    const read = typeof error === "object" && error !== null && errorId in error ? ofHttpError(error) : plainFailure
+    if (read._tag === "Failure") return read
+    if (outcome?._tag !== "Success") outcome = read
   }
-  return silent ? Outcome.ignored : plainFailure
+  return outcome ?? plainFailure
 }
 
 const plainFailure = Outcome.failure()
 
-/** What an exit says where nothing else is said. */
-export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome =>
-  exit._tag === "Success" ? Outcome.success : defaultFailure(exit.cause)
+/** What an exit says if no option says otherwise. */
+export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
+  if (exit._tag === "Failure") return defaultFailure(exit.cause)
+  return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
+}
+
+// ---- How long the dependency asks to be left alone ------------------------------------------------------------------
+
+const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
+  typeof value === "object" && value !== null
+
+/** The larger of two that there may be. */
+const larger = (one: number | undefined, other: number | undefined): number | undefined =>
+  one === undefined || (other !== undefined && other > one) ? other : one
+
+const hintIn = (error: { readonly [name: string]: unknown }, now: number): number | undefined => {
+  const { retryAfter } = error
+  const given = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  const response = [error, error["response"], error["$response"]].find(
+    (one) => isObject(one) && isObject(one["headers"])
+  )
+  const read = response === undefined ? undefined : hintOfResponse(response, now)
+  return larger(read, given !== undefined && given >= 0 ? Math.min(longest, given) : undefined)
+}
+
+const hintOfResponse = (response: unknown, now: number): number | undefined => {
+  const { headers, status } = response as { readonly headers: Response["headers"]; readonly status?: unknown }
+  return parseRetryAfter(headers, now, typeof status === "number" ? status : undefined)
+}
+
+/**
+ * The milliseconds for which an error asks to wait: its `retryAfter` (a duration, or milliseconds), or what the headers of the
+ * response in it say (`headers`, `response.headers`), as the errors of HTTP clients have them. It looks at the error's `cause`,
+ * too. Nothing if there is none.
+ */
+export const hintOfError = (error: unknown, now: number): number | undefined => {
+  try {
+    if (!isObject(error)) return undefined
+    return hintIn(error, now) ?? (isObject(error["cause"]) ? hintIn(error["cause"], now) : undefined)
+  } catch {
+    // The error's own getters may throw.
+    return undefined
+  }
+}
+
+/** The same for an exit that was read as a Failure. */
+export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
+  if (exit._tag === "Success") {
+    return isResponse(exit.value) && isFailureStatus(exit.value.status) ? hintOfResponse(exit.value, now) : undefined
+  }
+  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
+  return failed?._tag === "Fail" ? hintOfError(failed.error, now) : undefined
+}
+
+/** The milliseconds for which a failed dependency asks to be left alone: by the outcome, else by the error or response itself. */
+export const hintMillis = (
+  { retryAfter }: Outcome.Failure,
+  exit: Exit.Exit<unknown, unknown> | undefined,
+  time: Time
+): number => {
+  if (retryAfter !== undefined) return Duration.toMillis(retryAfter)
+  return (exit === undefined ? undefined : hintOf(exit, time.wall())) ?? 0
+}
 
 export const isOutcome = (value: unknown): value is Outcome.Outcome =>
   typeof value === "object" &&

@@ -105,7 +105,7 @@ export class PlainBreaker {
   readonly name: string
   private readonly home: Home
   private readonly checked: Checked
-  private readonly fn: AnyFunction
+  readonly fn: AnyFunction
 
   constructor(home: Home, checked: Checked, fn: AnyFunction) {
     this.home = home

@@ -1,3 +1,4 @@
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -6,13 +7,23 @@ import * as Backoff from "../../Backoff.ts"
 import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Bulkhead from "../../Bulkhead.ts"
 import * as Resilience from "../../Resilience.ts"
-import { count, countOrZero, decodeOrThrow, functionField, onlyFields, positiveMillis, shareOrZero } from "../fields.ts"
+import {
+  count,
+  countOrZero,
+  decodeOrThrow,
+  functionField,
+  onlyFields,
+  positiveMillis,
+  shareOrZero,
+  word
+} from "../fields.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
 import { show } from "../printable.ts"
 import { circuitName } from "../service/options.ts"
-import { guard, type Subject, subject } from "../service/protect.ts"
-import { retrying } from "../service/retry.ts"
+import { guard, guardBeyond, leaseOf, type Subject, subject } from "../service/protect.ts"
+import { type Retrying, retryingAs } from "../service/retry.ts"
 import { TimeoutError, toPlain } from "./errors.ts"
+import { watchedStream } from "./streams.ts"
 import type { Policy, Protection, RetryOptions } from "./types.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
@@ -33,7 +44,7 @@ const policyFields = [
   "fleet"
 ] as const satisfies ReadonlyArray<keyof Policy>
 
-const callFields = ["timeout", "retry", "bulkhead", "fallback", "isFailure", "isIgnored"] as const
+const callFields = ["timeout", "retry", "bulkhead", "fallback", "until", "isFailure", "isIgnored"] as const
 
 const picked = (options: object, names: ReadonlyArray<string>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
@@ -98,10 +109,22 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
   return {
     times,
     waitForCircuit,
+    maxRetryAfter: max,
     schedule: Backoff.exponential({ min: minDelay ?? Math.min(100, max), max, jitter }),
     ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
   }
 }
+
+/** A call that goes on until the stream that it answers with has been read. */
+const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
+  Effect.contextWith((context: Context.Context<never>) =>
+    guardBeyond(self, of, leaseOf("until", undefined), (answer, permit) =>
+      watchedStream(answer, (end) => {
+        const settled = permit.settle(end)
+        if (settled !== undefined) Effect.runForkWith(context)(settled)
+      })
+    )
+  )
 
 /** What is done with each call, its options checked. */
 export interface Checked {
@@ -118,14 +141,15 @@ export interface Checked {
 export const check = (operation: string, name: unknown, options: unknown, more: ReadonlyArray<string>): Checked => {
   const given = onlyFields(operation, [...more, ...callFields, ...policyFields], options) as Protection<never, unknown>
   const circuit = circuitName(operation, name)
-  const { fallback, isFailure, isIgnored } = decodeOrThrow(
+  const { fallback, isFailure, isIgnored, until } = decodeOrThrow(
     operation,
     {
       fallback: Schema.optional(functionField),
+      until: Schema.optional(word("stream end")),
       isFailure: Schema.optional(functionField),
       isIgnored: Schema.optional(functionField)
     },
-    picked(given, ["fallback", "isFailure", "isIgnored"])
+    picked(given, ["fallback", "until", "isFailure", "isIgnored"])
   )
   const { timeout = 10_000 } = given
   const timeoutMillis =
@@ -158,9 +182,10 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     return Effect.raceFirst(call, Effect.andThen(Effect.sleep(timeoutMillis), late))
   }
   const retry = toRetry(operation, given.retry)
-  const again = (target: Subject) =>
-    retry === undefined ? (call: AnyEffect) => call : retrying(`${operation}: retry`, retry, target)
+  const again: Retrying =
+    retry === undefined ? () => (call: AnyEffect) => call : retryingAs(`${operation}: retry`, retry)
   const unkeyed = again(of)
+  const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
     probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
@@ -168,9 +193,9 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     subject: of,
     around: (call, key, onLate) => {
       const inside = limited(timed(call, onLate)) as AnyEffect
-      if (key === undefined) return unkeyed(guard(inside, of))
+      if (key === undefined) return unkeyed(guarded(inside, of))
       const target = { ...of, key }
-      return again(target)(guard(inside, target))
+      return again(target)(guarded(inside, target))
     }
   }
 }

@@ -1,4 +1,10 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // What promise code sees: nothing here, and nothing that it imports, knows of Effect.
+
+/** The platform's `AbortSignal`, whichever declares it: the DOM, Node, Bun. If none of them does, what all of them have. */
+export type PlatformSignal = typeof globalThis extends { readonly AbortSignal: { readonly prototype: infer S } }
+  ? S
+  : Required<Signal>
 
 /**
  * Milliseconds, or a text such as `"30 seconds"`.
@@ -78,7 +84,7 @@ export interface Policy {
   /** For this long after a close only a growing share of calls passes. Default none. */
   readonly ramp?: Time | undefined
   /** A health check that runs `every` so often while the circuit is open; its first success closes it. Default none. */
-  readonly probe?: { readonly check: (signal: AbortSignal) => unknown; readonly every: Time } | undefined
+  readonly probe?: { readonly check: (signal: PlatformSignal) => unknown; readonly every: Time } | undefined
   /** Names of circuits without which this one cannot work. */
   readonly dependsOn?: ReadonlyArray<string> | undefined
   /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
@@ -109,7 +115,7 @@ export interface RetryOptions {
   readonly times?: number | undefined
   /** The first delay, doubled each time, up to `maxDelay`. Default 100 milliseconds. */
   readonly minDelay?: Time | undefined
-  /** Default 10 seconds. */
+  /** The longest delay. An error that asks for a longer one (`retryAfter`, `Retry-After`) is not retried. Default 10 seconds. */
   readonly maxDelay?: Time | undefined
   /** By which share a delay may be shorter or longer, from 0 to 1. Default 0.5. */
   readonly jitter?: number | undefined
@@ -118,6 +124,9 @@ export interface RetryOptions {
   /** Waits while the circuit is open, for no longer than this in all. Default: it does not. */
   readonly waitForCircuit?: Time | undefined
 }
+
+/** The same arguments. They are inferred from the function of the breaker, and from this only if it has none. */
+export type Listed<Args extends ReadonlyArray<unknown>> = { [I in keyof Args]: Args[I] }
 
 /**
  * What a breaker does with the calls of one function. `Args` are its arguments, `A` is what it answers.
@@ -136,7 +145,13 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
    */
   readonly bulkhead?: { readonly concurrency: number; readonly queue?: number | undefined } | undefined
   /** Answers in place of a call that was rejected or has failed. It is not asked when the caller has aborted. */
-  readonly fallback?: ((error: unknown, ...args: Args) => A | PromiseLike<A>) | undefined
+  readonly fallback?: ((error: unknown, ...args: Listed<Args>) => A | PromiseLike<A>) | undefined
+  /**
+   * `"stream end"` counts a call whose function answers with a `ReadableStream`, a stream of Node or an async iterable until that has
+   * been read: one that breaks off is a failure, one that its reader gives up is a success. A call whose stream is not read to its end
+   * within 10 minutes says nothing. Default: a call ends when the function has answered.
+   */
+  readonly until?: "stream end" | undefined
   /** Which errors are failures; others are answers. Default all. */
   readonly isFailure?: ((error: unknown) => boolean) | undefined
   /** Which errors tell nothing of what is called. Default none. */
@@ -154,7 +169,7 @@ export interface CallContext {
    * Aborted if the caller gives up the call or if the call takes too long. Its `reason` is the reason of the caller's signal, or the
    * `TimeoutError` with which the call rejects.
    */
-  readonly signal: AbortSignal
+  readonly signal: PlatformSignal
 }
 
 /**

@@ -4,10 +4,22 @@ import * as Exit from "effect/Exit"
 import * as Redis from "effect/persistence/Redis"
 import type * as Scope from "effect/Scope"
 
-/** The package `redis`, for those who give a URL and no client: who has not installed it learns of it here. */
-export const load = () => import("redis")
+export type Package = typeof import("redis")
 
-export type Package = Awaited<ReturnType<typeof load>>
+/**
+ * The package `redis`, for users who give a URL and no client. Bundlers see by the `try` that it may be missing. For browsers
+ * `package.json` replaces it with nothing.
+ */
+export const load = async (): Promise<Package> => {
+  let found: Package
+  try {
+    found = await import("redis")
+  } catch (cause) {
+    throw new Error("the package redis is not installed", { cause })
+  }
+  if (typeof found.createClient !== "function") throw new Error("the package redis does not run in browsers")
+  return found
+}
 export type Client = ReturnType<Package["createClient"]>
 
 /** A server that takes a connection and says nothing is no server. */

@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
-import { type Classify, defaultFailure } from "../engine/reading.ts"
+import { type Classify, defaultFailure, defaultOutcome } from "../engine/reading.ts"
 import { isRejection } from "../rejections.ts"
 import { optionalFunction } from "./options.ts"
 
@@ -35,11 +35,12 @@ export const toClassify = (operation: string, options: ReadingOptions): Classify
     throw new RangeError(`${operation}: classify reads the whole exit; isFailure and isIgnored cannot be given with it`)
   }
   return (exit) => {
-    if (exit._tag === "Success") return Outcome.success
+    if (exit._tag === "Success") return defaultOutcome(exit)
     const error = Cause.findErrorOption(exit.cause)
     if (error._tag === "None" || Cause.hasDies(exit.cause)) return defaultFailure(exit.cause)
     if (isRejection(error.value)) return Outcome.ignored
     if (isIgnored?.(error.value) === true) return Outcome.ignored
-    return isFailure === undefined || isFailure(error.value) ? Outcome.failure() : Outcome.success
+    if (isFailure === undefined) return defaultFailure(exit.cause)
+    return isFailure(error.value) ? Outcome.failure() : Outcome.success
   }
 }

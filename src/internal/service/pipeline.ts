@@ -127,7 +127,14 @@ export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] 
 /** Fields that `Shape` has not, which are mistakes. */
 type Others<O, Shape> = O extends object ? { readonly [Name in Exclude<keyof O, keyof Shape>]: never } : O
 
+/**
+ * A compiler takes a number, a list or a function for an object whose fields are all optional, if its type is an intersection. So
+ * what is none has to be one of the other values that `Shape` names.
+ */
+type Part<Shape> = (object & { readonly length?: never }) | Exclude<Shape, object>
+
 /** Options with no other fields than there are, at the top and in its parts. */
 export type Exactly<O, Shape, Parts extends { readonly [Part in keyof Shape]?: unknown }> = Others<O, Shape> & {
-  readonly [Part in keyof O & keyof Parts]?: Others<O[Part], Parts[Part]>
+  readonly [Name in keyof O & keyof Parts]?: Others<O[Name], Parts[Name]> &
+    Part<Name extends keyof Shape ? Shape[Name] : never>
 }

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -7,6 +8,7 @@ import * as CircuitOpen from "../../CircuitOpen.ts"
 import { type Allowance, Budget } from "../engine/budget.ts"
 import { blocking } from "../engine/dependencies.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { hintOfError } from "../engine/reading.ts"
 import { effective, waitOf } from "../engine/standing.ts"
 import {
   countOrZero,
@@ -112,11 +114,24 @@ const fields = {
   schedule: Schema.optional(schedule),
   while: Schema.optional(functionField),
   budget: Schema.optional(Schema.Unknown),
+  maxRetryAfter: Schema.optional(positiveMillis),
   waitForCircuit: Schema.optional(positiveMillis)
 }
 
 const defaultTimes = 2
 const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })
+
+const defaultMaxRetryAfter = 10_000
+
+/** How long an error asks to wait, as a duration to wait at least. */
+const atLeastHint = ({
+  duration,
+  input
+}: {
+  readonly duration: Duration.Duration
+  readonly input: unknown
+}): Effect.Effect<Duration.Duration> =>
+  Effect.map(Clock.currentTimeMillis, (now) => Duration.max(duration, Duration.millis(hintOfError(input, now) ?? 0)))
 
 /** What a policy rejected is not tried again, unless somebody says so; and a circuit's rejection not even then. */
 const mayRetry =
@@ -135,47 +150,61 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
   }
 }
 
-/**
- * A function that makes a call again when it fails, as these options say; they are checked here, once. Around `subject` it
- * has the budget of that circuit, if nothing else is said.
- */
-export const retrying = (operation: string, options: unknown, subject?: Subject): ((self: AnyEffect) => AnyEffect) => {
+/** Makes a call again when it fails; around `subject` it has the budget of that circuit, if nothing else is said. */
+export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
+
+/** A function that makes a call again when it fails, as these options say. They are checked here, once. */
+export const retryingAs = (operation: string, options: unknown): Retrying => {
   const decoded = decodeOrThrow(operation, fields, options)
-  const budget =
-    subject !== undefined && decoded.budget === undefined
-      ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
-      : budgetOf(operation, decoded.budget)
-  const { waitForCircuit } = decoded
+  const stated = budgetOf(operation, decoded.budget)
+  const { maxRetryAfter = defaultMaxRetryAfter, waitForCircuit } = decoded
   const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)
   const retryable = mayRetry(decoded.while)
-  // The budget is asked last: what is not made again for another reason must not be paid for.
-  const policy = (decoded.schedule ?? defaultBackoff).pipe(
-    Schedule.while(({ attempt }) => Effect.succeed(attempt <= times)),
-    Schedule.while(({ input }) => {
-      const may = retryable(input)
-      return may && budget !== undefined ? mayRepeat(budget) : Effect.succeed(may)
-    })
+  const bounded = (decoded.schedule ?? defaultBackoff).pipe(
+    Schedule.while(({ attempt }) => Effect.succeed(attempt <= times))
   )
-  // Only where the circuit is known to be inside: one that is merely named may be passed by nobody.
-  const soon = subject === undefined ? policy : Schedule.modifyDelay(policy, withoutVain(subject))
-  const counted = budget === undefined ? undefined : spend(budget)
-  /** A call that succeeds at once pays for no schedule. */
-  const retried = (call: AnyEffect): AnyEffect =>
-    Effect.catch(call, (error) => {
-      let first = true
-      const attempt = Effect.mapError(call, caused(error))
-      const again = Effect.suspend(() => {
-        if (!first) return attempt
-        first = false
-        return Effect.fail(error)
+  return (subject) => {
+    const budget =
+      subject !== undefined && decoded.budget === undefined
+        ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
+        : stated
+    // The budget is asked last: what is not made again for another reason must not be paid for.
+    const may = (error: unknown): Effect.Effect<boolean> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (!retryable(error) || (hintOfError(error, now) ?? 0) > maxRetryAfter) return Effect.succeed(false)
+        return budget === undefined ? Effect.succeed(true) : mayRepeat(budget)
       })
-      return Effect.retry(again, soon)
-    })
-  return (self) => {
-    const all =
-      waitForCircuit === undefined
-        ? retried(self)
-        : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
-    return counted === undefined ? all : Effect.andThen(counted, all)
+    const policy = () => {
+      const hinted = bounded.pipe(
+        Schedule.while(({ input }) => may(input)),
+        Schedule.modifyDelay(atLeastHint)
+      )
+      // Only where the circuit is known to be inside: one that is merely named may be passed by nobody.
+      return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
+    }
+    const counted = budget === undefined ? undefined : spend(budget)
+    /** A call that succeeds at once pays for no schedule. */
+    const retried = (call: AnyEffect): AnyEffect =>
+      Effect.catch(call, (error) => {
+        let first = true
+        const attempt = Effect.mapError(call, caused(error))
+        const again = Effect.suspend(() => {
+          if (!first) return attempt
+          first = false
+          return Effect.fail(error)
+        })
+        return Effect.retry(again, policy())
+      })
+    return (self) => {
+      const all =
+        waitForCircuit === undefined
+          ? retried(self)
+          : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
+      return counted === undefined ? all : Effect.andThen(counted, all)
+    }
   }
 }
+
+/** {@link retryingAs} around one subject, or none. */
+export const retrying = (operation: string, options: unknown, subject?: Subject): ((self: AnyEffect) => AnyEffect) =>
+  retryingAs(operation, options)(subject)

@@ -1,0 +1,145 @@
+import * as Exit from "effect/Exit"
+
+/** How reading a stream ended: as the stream itself does, or early, because its reader had enough of it. */
+export type Ended = (end: Exit.Exit<unknown, unknown>) => void
+
+const isObject = (value: unknown): value is object =>
+  (typeof value === "object" && value !== null) || typeof value === "function"
+
+/** Says the end once. */
+const once = (ended: Ended): Ended => {
+  let over = false
+  return (end) => {
+    if (over) return
+    over = true
+    ended(end)
+  }
+}
+
+// ---- Web streams ----------------------------------------------------------------------------------------------------
+
+const isWebStream = (value: object): value is ReadableStream =>
+  typeof ReadableStream === "function" && value instanceof ReadableStream
+
+/** Another stream with the same chunks: nothing can look into one that is read by the platform itself. */
+const webStream = (stream: ReadableStream, ended: Ended): ReadableStream => {
+  const reader = stream.getReader()
+  return new ReadableStream(
+    {
+      pull: async (controller) => {
+        try {
+          const { done, value } = await reader.read()
+          if (done) {
+            ended(Exit.succeed(stream))
+            controller.close()
+          } else controller.enqueue(value)
+        } catch (error) {
+          ended(Exit.fail(error))
+          throw error
+        }
+      },
+      cancel: (reason) => {
+        ended(Exit.succeed(stream))
+        return reader.cancel(reason)
+      }
+    },
+    // Nothing is read before it is asked for, as without a breaker.
+    { highWaterMark: 0 }
+  )
+}
+
+// ---- Streams of Node ------------------------------------------------------------------------------------------------
+
+interface NodeStream {
+  readonly on: (event: string, listener: () => void) => unknown
+  readonly pipe: unknown
+  readonly errored?: unknown
+}
+
+const isNodeStream = (value: object): value is NodeStream =>
+  "on" in value && typeof value.on === "function" && "pipe" in value && typeof value.pipe === "function"
+
+/** `close` comes after `end` and after `error`. A listener for `error` would keep the error from being uncaught. */
+const nodeStream = (stream: NodeStream, ended: Ended): void => {
+  stream.on("end", () => ended(Exit.succeed(stream)))
+  stream.on("close", () => {
+    const { errored } = stream
+    // Node destroys a stream with an `AbortError` when its reader leaves early.
+    const left = errored instanceof Error && errored.name === "AbortError"
+    ended(left || errored === undefined || errored === null ? Exit.succeed(stream) : Exit.fail(errored))
+  })
+}
+
+// ---- Async iterables ------------------------------------------------------------------------------------------------
+
+type Steps = AsyncIterator<unknown>
+
+const isIterable = (value: object): value is AsyncIterable<unknown> =>
+  Symbol.asyncIterator in value && typeof value[Symbol.asyncIterator] === "function"
+
+const isIterator = (value: object): value is Steps => "next" in value && typeof value.next === "function"
+
+const methods = ["next", "return", "throw"] as const
+
+/** The methods of an iterator, which say how it ends. */
+const steps = (iterator: Steps, ended: Ended): Steps => {
+  const watched = methods.flatMap((name) => {
+    const method = iterator[name] as ((...args: ReadonlyArray<unknown>) => Promise<IteratorResult<unknown>>) | undefined
+    if (method === undefined) return []
+    const step = async (...args: ReadonlyArray<unknown>) => {
+      try {
+        const result = await method.apply(iterator, [...args])
+        if (result.done === true) ended(Exit.succeed(iterator))
+        return result
+      } catch (error) {
+        // What its reader has thrown into it is no failure of the stream.
+        ended(name === "next" ? Exit.fail(error) : Exit.succeed(iterator))
+        throw error
+      }
+    }
+    return [[name, step] as const]
+  })
+  return Object.fromEntries(watched) as unknown as Steps
+}
+
+/** The iterable itself stays: it may be of a class with methods of its own, which read it in the same way. */
+const iterable = (stream: AsyncIterable<unknown>, ended: Ended): boolean => {
+  const begin = stream[Symbol.asyncIterator]
+  // A generator is its own iterator.
+  const replaced: object = isIterator(stream)
+    ? steps(stream, ended)
+    : {
+        [Symbol.asyncIterator]: () => {
+          const own: AsyncIterable<unknown> & Steps = {
+            ...steps(begin.call(stream), ended),
+            [Symbol.asyncIterator]: () => own as AsyncIterableIterator<unknown>
+          }
+          return own
+        }
+      }
+  try {
+    for (const name of Reflect.ownKeys(replaced)) {
+      Object.defineProperty(stream, name, {
+        value: Reflect.get(replaced, name),
+        configurable: true,
+        writable: true
+      })
+    }
+    return true
+  } catch {
+    // One that is frozen cannot be watched.
+    return false
+  }
+}
+
+/** The answer of a call, whose end is said once it has been read; nothing if it is no stream, or one that cannot be watched. */
+export const watchedStream = (answer: unknown, ended: Ended): unknown => {
+  if (!isObject(answer)) return undefined
+  const end = once(ended)
+  if (isWebStream(answer)) return answer.locked ? undefined : webStream(answer, end)
+  if (isNodeStream(answer)) {
+    nodeStream(answer, end)
+    return answer
+  }
+  return isIterable(answer) && iterable(answer, end) ? answer : undefined
+}
