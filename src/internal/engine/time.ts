@@ -35,7 +35,8 @@ const fakeMillis = (): number => {
   const usesDate = now === nowFunction
   const next: unknown = usesDate ? globalThis.Date : now
   const read = usesDate ? Date.now() : globalThis.performance.now()
-  if (!wasFake) shown = realNow() + realOffset
+  // A whole number, as fake time is: sums of fractions would end a cooldown a millisecond late.
+  if (!wasFake) shown = Math.ceil(realNow() + realOffset)
   else if (source === next && read > reading) shown += read - reading
   wasFake = true
   source = next
