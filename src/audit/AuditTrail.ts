@@ -115,8 +115,9 @@ export interface Options extends ReaderOptions {
   /** How this process is called in its lines. Default `process`. */
   readonly process?: string | undefined
   /**
-   * What is written with every line, as JSON: a version, a region. Or a function of the event, which is called when it happens. If
-   * the function throws, or answers what JSON cannot hold, the line is written without metadata, and the log says so once.
+   * A value that is written with every line as JSON, such as a version or a region, or a function that returns this value for an
+   * event. The function is called when the event happens. If it throws, or returns a value that JSON cannot represent, the line is
+   * written without metadata, and one log message reports this.
    */
   readonly metadata?: object | string | number | boolean | null | ((event: Transition) => unknown) | undefined
   /** How long to wait for more before a batch is written. Default 100 milliseconds. */
@@ -250,8 +251,8 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
 })
 
 /**
- * Writes an operator action that `Operator` answered, now. Processes of the fleet do so when they hear of it; a program writes it
- * itself if none may be alive. It is in the trail once, however many write it.
+ * Writes an operator action that `Operator` returned, without delay. Each process of the fleet writes the action when it receives it.
+ * If possibly no process is running, call this function as well. The trail keeps the action once, even if several processes write it.
  *
  * ```ts
  * import { Effect } from "effect"
