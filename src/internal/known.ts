@@ -6,53 +6,53 @@ import { type About, fromBody, fromCircuitId } from "./codec.ts"
 import * as exported from "./exported.ts"
 
 /**
- * What the store has of a circuit. Times are milliseconds since 1970 by this process's clock.
+ * What the store contains about a circuit. Times are in milliseconds since 1970 by the clock of this process.
  */
 export interface Known {
   readonly _tag: "Known"
   readonly name: string
   readonly key: string | undefined
-  /** The store's era of the record: each write has a higher one. */
+  /** The era that the store gave to the record. Each write gets a higher era. */
   readonly era: number
   readonly state: Circuit.State
-  /** When the state began, milliseconds since 1970. The same at every read. */
+  /** When the state began, in milliseconds since 1970. Each read returns the same value. */
   readonly since: number
   /**
    * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
    * opening, in milliseconds since 1970 by the clock of the process that opened it, and `openings` is the number of its openings.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** When an opening's cooldown or an override is over; `undefined` for what does not end by itself. */
+  /** When the cooldown or the override ends; `undefined` for a state that does not end by itself. */
   readonly until: number | undefined
-  /** What goes on beneath an override. */
+  /** The state beneath an override. */
   readonly beneath: "Closed" | "Open" | undefined
-  /** How many openings count. */
+  /** The number of consecutive openings, which determines the cooldown. */
   readonly openings: number
-  /** Why the state was entered: in a word, and in the words of who did it. */
+  /** Why the circuit entered the state. `reason` is the text of the operator, or the counts that caused a trip. */
   readonly why: Circuit.Why
   readonly reason: string | undefined
   readonly actor: string | undefined
-  /** The process that wrote it. */
+  /** The process that wrote the record. */
   readonly process: string
 }
 
 /**
- * What the store has of a circuit after an operator action.
+ * What the store contains about a circuit after an operator action.
  */
 export interface Done extends Known {
   /**
-   * The transition that each process of the fleet announces when it hears of the action; `undefined` if the action changed nothing. Hand it
-   * to `AuditTrail.recordAction` if no process may be alive to write it down.
+   * The transition that each process of the fleet announces when it receives the action; `undefined` if the action changed nothing. If
+   * possibly no process is running, pass the transition to `AuditTrail.recordAction`, which writes it to the trail.
    */
   readonly transition: Transition | undefined
 }
 
 /**
- * A record that this version cannot read: a newer one wrote it, or something else did.
+ * A record that this version cannot read, because a newer version or another program wrote it.
  */
 export interface Unreadable {
   readonly _tag: "Unreadable"
-  /** As the store has it, where it is not the name of a circuit. */
+  /** The name of the circuit. If the store's text is not a valid name, this is that text. */
   readonly name: string
   readonly key: string | undefined
   readonly era: number
@@ -83,7 +83,7 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
     openings: Circuit.openings(shown, now),
     why: shown === circuit ? about.why : "Expired",
     reason: forced ? shown.reason : about.detail,
-    // An import is no new reason for a state.
+    // An import does not change who caused the state: the original operator is shown.
     actor: forced
       ? shown.actor
       : about.why === "Imported"
@@ -93,10 +93,10 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
   }
 }
 
-/** If the clocks of the writer and of this process differ by less than this, times are shown as the writer recorded them. */
+/** If the writer's clock and the clock of this process differ by less than this, times are shown as the writer recorded them. */
 const sameClockMillis = 1_000
 
-/** A record as it is written, or what cannot be read of it. */
+/** A decoded record, or an `Unreadable` if the record cannot be decoded. */
 export const decode = (circuit: string, { age, body, era }: Stored, now: number) => {
   const id = fromCircuitId(circuit)
   const writtenAt = now - age
@@ -104,7 +104,7 @@ export const decode = (circuit: string, { age, body, era }: Stored, now: number)
   if (id === undefined || record === undefined) {
     return { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body } satisfies Unreadable
   }
-  // The age depends on how long the answer took: two reads of one record would show different times.
+  // The age depends on the latency of the read. Without this correction, two reads of one record would show different times.
   const apart = record.about.at - writtenAt
   const state = Math.abs(apart) < sameClockMillis ? Fleet.shift(record.circuit, apart) : record.circuit
   return { _tag: "Readable", id, era, circuit: state, about: record.about } as const
