@@ -1,38 +1,38 @@
 /**
- * When a server says that it may be called again: `Retry-After` as RFC 9110 has it and as servers write it, and the headers of
- * rate limits in their dialects. Nothing here throws, whatever the headers are, and every answer is from 0 to {@link longest}.
+ * Reads when a server may be called again. It reads `Retry-After` in the forms of RFC 9110 and in other common forms, and several
+ * kinds of rate limit headers. No function here throws for any headers, and every result is from 0 to {@link longest}.
  */
 
 /** Headers as a record with names in lower case, or anything with a `get`, such as the `Headers` of `fetch`. */
 export type HeadersLike = { readonly [name: string]: unknown } | { readonly get: (name: string) => unknown }
 
-/** The longest wait that is reported: a day. A server that asks for more is asked again after a day. */
+/** The longest wait that is reported: one day. If a server asks for more, it is called again after one day. */
 export const longest = 86_400_000
 
-/** No header value is read beyond this. */
+/** Longer header values are not read. */
 const maxLength = 256
 
-/** A number above this is a date in seconds since 1970 and not a delay of more than 31 years. */
+/** From this number on, a value is a time in seconds since 1970, because as a delay it would be more than 31 years. */
 const earliestSeconds = 1e9
-/** A number above this is a date in milliseconds since 1970. */
+/** From this number on, a value is a time in milliseconds since 1970. */
 const earliestMillis = 1e11
 
 const number = /^\d{1,20}(?:\.\d{1,20})?$/
-/** `1.5s`, `250ms`, `6m0s`: durations as Go writes them. */
+/** Durations in the format of Go: `1.5s`, `250ms`, `6m0s`. */
 const duration = /^(?:\d{1,15}(?:\.\d{1,15})?(?:ms|[smhd]))+$/i
 const durationPart = /([\d.]+)(ms|[smhd])/gi
 const unitMillis: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** The forms of a date that are accepted, and the time zone to add if the form names none. */
+/** The accepted forms of a date, each with the time zone to add if the form has no time zone. */
 const dates: ReadonlyArray<readonly [form: RegExp, zone: string]> = [
   [/^[a-z]{3}, \d{1,2} [a-z]{3} \d{4} \d{1,2}:\d{2}:\d{2} (?:GMT|UTC|[+-]\d{4})$/i, ""],
   [/^[a-z]{6,9}, \d{1,2}-[a-z]{3}-\d{2} \d{1,2}:\d{2}:\d{2} (?:GMT|UTC)$/i, ""],
-  // The asctime form names no zone and means GMT.
+  // The asctime form has no time zone and means GMT.
   [/^[a-z]{3} [a-z]{3} [ \d]?\d \d{1,2}:\d{2}:\d{2} \d{4}$/i, " GMT"],
   [/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i, ""]
 ]
 
-/** A comma separates two values, unless the name of a day stands before it. */
+/** A comma separates two values, unless it follows the name of a day, as in an HTTP date. */
 const separator = /(?<!\b(?:mon|tue|wed|thu|fri|sat|sun)|day),/i
 
 /** Milliseconds since 1970. */
@@ -42,7 +42,7 @@ const parseDate = (value: string): number | undefined => {
   return Number.isNaN(millis) ? undefined : millis
 }
 
-/** Milliseconds from `now`, not bounded yet. */
+/** Milliseconds from `now`. The result is not limited to a range. */
 const parseOne = (value: string, now: number): number | undefined => {
   if (number.test(value)) {
     const amount = Number(value)
@@ -62,7 +62,7 @@ const parseOne = (value: string, now: number): number | undefined => {
 
 const bounded = (millis: number): number => Math.min(longest, Math.max(0, millis))
 
-/** The longest wait that a header names, as a header that was sent twice is a list. */
+/** The longest wait in a header. A header that was sent twice is a list. */
 const parseAll = (value: string | undefined, now: number): number | undefined => {
   let most: number | undefined
   for (const one of value?.split(separator) ?? []) {
@@ -89,7 +89,7 @@ const reader = (headers: HeadersLike): Read => {
 
 // ---- Rate limits ----------------------------------------------------------------------------------------------------
 
-/** The names of one dialect: what is left of the limit, and when there is more. */
+/** Pairs of headers: the remaining quota, and when the quota is reset. */
 const limits: ReadonlyArray<readonly [remaining: string, reset: string]> = [
   ["ratelimit-remaining", "ratelimit-reset"],
   ["x-ratelimit-remaining", "x-ratelimit-reset-after"],
@@ -101,7 +101,7 @@ const limits: ReadonlyArray<readonly [remaining: string, reset: string]> = [
   ["anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"]
 ]
 
-/** `limit=100, remaining=0, reset=50`, or `"default";r=0;t=50`, of which there may be several with a comma between. */
+/** Reads `limit=100, remaining=0, reset=50`, or one or more items like `"default";r=0;t=50`, separated by commas. */
 const parseLimit = (value: string, spent: (remaining: string | undefined) => boolean): number | undefined => {
   const at = (text: string, name: RegExp): string | undefined => name.exec(text)?.[1]
   const waits = (/\breset\s*=/i.test(value) ? [value] : value.split(",")).flatMap((one) => {
@@ -112,8 +112,8 @@ const parseLimit = (value: string, spent: (remaining: string | undefined) => boo
 }
 
 /**
- * Servers send these with every response. They say how long to wait only if nothing is left of the limit; if the header with
- * what is left is missing, the status has to be 429, or not to be known.
+ * Many servers send these headers with every response. They say how long to wait only if the remaining quota is 0. If no header
+ * gives the remaining quota, they are used only if the status is 429 or not known.
  */
 const ofLimits = (read: Read, now: number, status: number | undefined): number | undefined => {
   const refused = status === undefined || status === 429
@@ -123,7 +123,7 @@ const ofLimits = (read: Read, now: number, status: number | undefined): number |
   let most = combined === undefined ? undefined : parseLimit(combined, spent)
   const seen = new Set<string>()
   for (const [remaining, reset] of limits) {
-    // One limit in two spellings: the first one that can be read is taken.
+    // If a limit has several reset headers, the first readable one is used.
     if (seen.has(remaining) || !spent(read(remaining))) continue
     const millis = parseAll(read(reset), now)
     if (millis === undefined) continue
@@ -134,8 +134,8 @@ const ofLimits = (read: Read, now: number, status: number | undefined): number |
 }
 
 /**
- * Milliseconds until the server may be called again, or nothing if the headers do not say so. Dates are compared with the
- * response's own `Date`, or else with `now`.
+ * Milliseconds until the server may be called again; `undefined` if the headers do not say when. Dates are compared with the `Date`
+ * header of the response, or with `now` if the response has none.
  */
 export const parseRetryAfter = (headers: HeadersLike, now: number, status?: number): number | undefined => {
   try {
