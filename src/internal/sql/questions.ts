@@ -35,10 +35,10 @@ export interface Entry {
   readonly lastedMillis: number | undefined
   /**
    * The outage that the circuit is in, also beneath an override, or has just left. `since` is the start of its first opening, in
-   * milliseconds since 1970, and `openings` how many it has had.
+   * milliseconds since 1970, and `openings` is the number of its openings.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** On the line that ends an outage: how long it lasted, from its first opening on. */
+  /** How long the outage lasted, from its first opening. Only set on the line that ends the outage. */
   readonly downMillis: number | undefined
   /** What had been counted at that moment; nothing where that was nothing. */
   readonly counts:
@@ -227,8 +227,8 @@ export const perDay = (database: Database, within: number): Asked<PerDay> => {
 }
 
 /**
- * Of several lines that end one outage the first: processes with a health check, or without their store, each find out for
- * themselves that it is over.
+ * Several lines can end one outage, because a process with a health check, or without its store, detects the end by itself. Selects
+ * the first of these lines.
  */
 const isFirstEnd = (database: Database): Fragment => {
   const { sql } = database
@@ -258,7 +258,7 @@ export const recovery = (
   const length = database.dialect === "mysql" ? sql`AND CHAR_LENGTH(circuit) = CHAR_LENGTH(${name})` : sql``
   const named = name === undefined ? sql`` : sql`AND circuit = ${storable(name)} ${length}`
   return Effect.map(
-    // Several lines may end one outage, of which the first counts.
+    // Several lines may end one outage. Only the first one counts.
     database.rows(sql`SELECT AVG(down) AS mean, COUNT(*) AS recoveries FROM (
         SELECT MIN(down_for) AS down FROM ${database.table("_events")}
         WHERE down_for IS NOT NULL AND at >= ${now} - ${database.big(within)} ${named} GROUP BY circuit_id, outage
@@ -335,9 +335,9 @@ export const prune = (
     inBatches("_events", old),
     inBatches("_snapshots", old),
     inBatches("_states", last(sql`state = 'Closed'`)),
-    // A process that crashed takes nothing back.
+    // A process that crashed did not delete its states.
     inBatches("_states", last(sql`state <> 'Closed' AND ${isDead}`)),
-    // Nobody has called it since its end, or the process that would have said so has crashed.
+    // No process has called the circuit since its cooldown ended, or the process that did has crashed.
     inBatches("_states", last(sql`state = 'Open' AND owner = '' AND ends_at < ${now} - ${database.big(closedFor)}`)),
     inBatches("_states", last(sql`state = 'HalfOpen' AND owner = ''`)),
     inBatches("_heartbeats", {
