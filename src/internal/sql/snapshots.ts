@@ -13,7 +13,7 @@ export interface Snapshot {
   readonly at: number
   readonly name: string
   readonly process: string
-  /** The run of that process: its counters began at 0 with it, and no other has this name. */
+  /** A unique id of one run of that process. Its counters begin at 0 with each run. */
   readonly run: string
   /** The worst state among them. */
   readonly state: string
@@ -26,13 +26,13 @@ export interface Snapshot {
   readonly slow: number
   readonly rejected: number
   readonly inFlight: number
-  /** As `BreakerHealth` answers it; `undefined` if no recent call was counted. */
+  /** The failure rate that `BreakerHealth` reports; `undefined` if no recent call is counted. */
   readonly failureRate: number | undefined
 }
 
 const runs = new WeakMap<Registry, string>()
 
-/** A name for the counters of a store, which begin at 0 with it. */
+/** The id of a run: a store in memory, whose counters began at 0 when it was created. */
 const runOf = (registry: Registry): string => {
   const known = runs.get(registry)
   if (known !== undefined) return known
