@@ -19,7 +19,7 @@ export interface Writing {
   readonly run: string
   /** How the process is called. */
   readonly process: string
-  /** What is written with the line of an event, as JSON. */
+  /** The metadata of an event, as JSON; it is written with the line of the event. */
   readonly metadata: (event: Transition) => string | null
   readonly flushMillis: number
   readonly maxPending: number
@@ -28,12 +28,12 @@ export interface Writing {
 const longestPauseMillis = 30_000
 
 /**
- * States of a process's own count for this long after its last heartbeat. A process renews it three times as often, while it has
- * such states and no longer.
+ * A state that one process decided alone is valid for `countsMillis` after the last heartbeat of that process. While a process has
+ * such a state, it renews its heartbeat at each `everyMillis`.
  */
 export const heartbeat = { countsMillis: 30_000, everyMillis: 10_000 }
 
-/** A state to be written, or a row to be deleted. */
+/** A state to write. If `state` is `undefined`, the row of this circuit and owner is deleted. */
 interface Change {
   readonly circuit: string
   readonly owner: string
@@ -45,11 +45,11 @@ export class Trail {
   private readonly database: Database
   private readonly writing: Writing
   private readonly pending = MutableList.make<Row>()
-  /** The latest state of each circuit that is not written yet, by circuit and owner. */
+  /** The latest state of each circuit, by circuit and owner, if it has not been written yet. */
   private readonly changes = new Map<string, Change>()
-  /** Circuits whose state is this process's own, and not Closed; and a name for that, which none had before. */
+  /** Circuits that this process alone decided to open or force, each with a unique name for its outages. */
   private readonly own = new Map<string, string>()
-  /** Circuits that are not Closed in the fleet, as far as this process knows. */
+  /** Circuits whose shared state is not Closed, as far as this process knows. */
   private readonly fleets = new Set<string>()
   private written = 0
   private dropped = 0
@@ -74,8 +74,8 @@ export class Trail {
   }
 
   /**
-   * Keeps what a circuit did. The process that makes a transition of the fleet writes it, and the others do not. An operator outside
-   * of the fleet may have no trail: each process writes that action, under one id. `own` is this process's name in the fleet.
+   * Queues a transition. If all processes share the transition, only the process that made it writes the line. An operator outside
+   * the fleet may have no trail, so every process writes that action under the same id. `own` is the name of this process in the fleet.
    */
   note(event: BreakerEvent, own: string | undefined): void {
     if (event._tag !== "Transition") return
@@ -95,14 +95,14 @@ export class Trail {
     const { metadata, process, run } = this.writing
     const serial = (++this.serial).toString(36).padStart(8, "0")
     const id = event.deed === undefined ? `${run}-${serial}` : actionId(event)
-    // Alone, a process goes on with an outage that began as the fleet's.
+    // If a process loses the store during an outage of the fleet, it continues that outage alone.
     const circuit = idOf(event)
     const isFleets = event.scope === "fleet" || this.fleets.has(circuit)
     const owner = isFleets ? "" : (this.own.get(circuit) ?? this.nextOwn)
     MutableList.append(this.pending, toLine(event, { id, metadata: metadata(event), process, owner }))
   }
 
-  /** The fleet decides from here on: what this process had decided for itself is over. */
+  /** From here on the fleet decides the state of the circuit, which replaces the state that this process decided alone. */
   private noteFleets(event: Transition, isWritten: boolean): void {
     const circuit = idOf(event)
     if (this.own.delete(circuit)) this.change({ circuit, owner: this.writing.run, state: undefined })
@@ -177,7 +177,7 @@ export class Trail {
         // What found no room meanwhile was taken from the front.
         MutableList.takeNVoid(this.pending, Math.max(0, lines.length - (this.dropped - dropped)))
         this.written += lines.length
-        // What changed again meanwhile is written the next time.
+        // A state that changed during the write is written with the next batch.
         for (const [key, change] of changes) if (this.changes.get(key) === change) this.changes.delete(key)
         return this.batches
       })
@@ -211,10 +211,10 @@ export class Trail {
     )
   }
 
-  /** Renews the heartbeat, again and again, for ever: while there are states that count by it. */
+  /** Runs forever. Renews the heartbeat while this process has states that depend on it. */
   get beats(): Effect.Effect<never> {
     const beat = Effect.suspend(() => (this.own.size === 0 ? Effect.void : this.database.apart(this.writeHeartbeat)))
-    // What keeps lines from being written has been reported there.
+    // A database error needs no report here: the writer of the lines reports it.
     const once = Effect.ignoreCause(this.turn.withPermit(beat))
     return Effect.forever(Effect.andThen(Effect.sleep(Duration.millis(heartbeat.everyMillis)), once))
   }
@@ -246,17 +246,17 @@ export const runOf = (process: string): Effect.Effect<string> =>
       `${circuitId(process, undefined).slice(0, 60)}~${Math.floor(now).toString(36)}${globalThis.crypto.randomUUID().slice(0, 8)}`
   )
 
-/** Each line once, however often it is written. */
+/** A line that is already there is not written again. */
 const writeLines = (database: Database, lines: ReadonlyArray<Row>): Effect.Effect<void, SqlError> =>
   database.run(database.sql`${database.insert("_events", lines)} ${database.unlessThere}`)
 
-/** Of two states of one circuit the later one is kept, whichever is written first. */
+/** Keeps the later of two states of one circuit, in whichever order they are written. */
 const writeStates = (database: Database, states: ReadonlyArray<Row>): Effect.Effect<void, SqlError> => {
   const { sql } = database
   const columns = Object.keys(states[0] ?? {}).filter((name) => !["circuit_id", "owner", "version"].includes(name))
   const insert = database.insert("_states", states)
   if (database.dialect === "mysql") {
-    // `version` last: the others look at the one that was there.
+    // MySQL assigns the columns in order: `version` is last because the others compare with the previous version.
     const isLater = sql.literal(isNewer("VALUES(version)", "version"))
     const newer = (column: string) => sql`${sql(column)} = IF(${isLater}, VALUES(${sql(column)}), ${sql(column)})`
     return database.run(sql`${insert} ON DUPLICATE KEY UPDATE ${sql.csv([...columns, "version"].map(newer))}`)
@@ -266,10 +266,10 @@ const writeStates = (database: Database, states: ReadonlyArray<Row>): Effect.Eff
   return database.run(sql`${insert} ${update} WHERE ${sql.literal(isNewer("excluded.version", there))}`)
 }
 
-/** The line of an operator action has the same id, whoever writes it. */
+/** All processes that write an operator action give its line this id. */
 const actionId = ({ deed, why }: Transition): string => `${deed}-${why}`
 
-/** Writes operator actions, which processes that hear of them write as well: each is there once. */
+/** Writes operator actions. Processes that receive an action write it too, under the same id, so each action has one line. */
 export const writeActions = (
   database: Database,
   actions: ReadonlyArray<Transition>,
