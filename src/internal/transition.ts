@@ -1,7 +1,7 @@
 import type { Transition } from "../BreakerEvent.ts"
 import * as Circuit from "../Circuit.ts"
 
-/** What a transition is of and from, beside the two states. */
+/** The fields of a transition that do not depend on the two states. */
 export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode" | "scope" | "why"> {
   readonly key: string | undefined
   readonly detail: string | undefined
@@ -11,7 +11,7 @@ export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode"
   readonly counts: Transition["counts"]
 }
 
-/** The event of a transition. `now` is by the clock of the states. */
+/** The event of a transition. `now` is a time of the clock that the states use. */
 export const toTransition = (
   from: Circuit.Circuit,
   to: Circuit.Circuit,
