@@ -91,11 +91,11 @@ const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
 const isWorse = (one: Inspection, than: Inspection): boolean =>
   rankOf(one) === rankOf(than) ? downSince(one) < downSince(than) : rankOf(one) > rankOf(than)
 
-/** The circuit in the worst state; of several in the same state, the one with the longest outage. */
+/** The circuit in the worst state. If several are in that state, the one with the longest outage. */
 const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>
   circuits.reduce<Inspection | undefined>((bad, one) => (bad === undefined || isWorse(one, bad) ? one : bad), undefined)
 
-/** A recorded wall clock time as ISO 8601. It is the same at every read. */
+/** A recorded wall clock time in ISO 8601 format. Each read returns the same value. */
 const iso = (millis: number | undefined): string | null =>
   millis === undefined ? null : new Date(millis).toISOString()
 
@@ -135,18 +135,18 @@ const full = (entry: Entry, keys: boolean) => {
 const json = (body: unknown, status = 200) =>
   HttpServerResponse.setHeader(HttpServerResponse.jsonUnsafe(body, { status }), "cache-control", "no-store")
 
-/** That a circuit is open is no failure of the route that says so. */
+/** Marks a response as Ignored: a route that reports an open circuit has not failed itself. */
 const silent = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   saysNothing.add(response)
   return response
 }
 
 /**
- * The two routes. `/health` answers `{ status, healthy, total, failure_rate, unhealthy, unknown }`: `status` is `up`, `degraded` while
- * some circuit is not healthy, or `down`, with 503, while a critical one is not. `unknown` lists the critical names that no call has
- * used yet. `/breakers` answers a list of all circuits with their counts. `failure_rate` is `null` if no recent call is counted.
- * `down_since` is the start of the outage, which failed probes do not change; it is `null` without an outage. Throws a `RangeError` that
- * names the option that is wrong.
+ * The two routes. `/health` returns `{ status, healthy, total, failure_rate, unhealthy, unknown }`. `status` is `down`, with 503, while
+ * a critical circuit is not healthy; `degraded` while another circuit is not healthy; otherwise `up`. `unknown` lists the critical names
+ * that no call has used yet. `/breakers` returns a list of all circuits with their counts. `failure_rate` is `null` if no recent call is
+ * counted. `down_since` is the start of the outage, which failed probes do not change. It is `null` if there is no outage. Throws a
+ * `RangeError` that names the invalid option.
  *
  * @category layers
  * @since 0.1.0
@@ -173,7 +173,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRout
         )
       })
       const long = Effect.map(check, ({ circuits }) => json(entries(circuits, keys).map((entry) => full(entry, keys))))
-      // They answer while everything else is rejected: no breaker of this router rejects or counts them.
+      // These routes must work while all others are rejected: no breaker of this router rejects or counts them.
       const exempt = (path: string, answer: typeof short) => {
         exemptRoute(store, path)
         const known = Effect.tap(HttpRouter.RouteContext, ({ route }) =>
