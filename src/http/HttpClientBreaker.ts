@@ -110,7 +110,7 @@ const originOf = (request: HttpClientRequest.HttpClientRequest): string | undefi
 
 type Request = Effect.Effect<HttpClientResponse.HttpClientResponse, unknown>
 
-/** What is protected, for each request: its circuit. Throws where an option is wrong. */
+/** Returns a function from a request to its circuit. Throws if an option is invalid. */
 const subjects = (
   operation: string,
   name: string,
@@ -179,20 +179,20 @@ export const protect: {
  * @since 0.1.0
  */
 export interface StandardOptions extends Pick<Options<never>, "key" | "policy" | "classify"> {
-  /** Bounds each attempt, up to the headers of its response. Default 10 seconds. */
+  /** Limits each attempt until the headers of its response arrive. Default 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
   /**
-   * How often a request is made again, or more to say. Default 2 times, with a backoff, within the retry budget of its circuit.
-   * `while` says which errors are worth another attempt, instead of the statuses 408, 429 and 5xx, no connection and a timeout; a
-   * response with another status is no error. A request that may not be repeated is never made again.
+   * The maximum number of retries, or the options of `Resilience.retry`. Default 2 retries, with a backoff, within the retry budget of
+   * the circuit. `while` decides which errors are retried. By default these are a timeout, a failed connection, and the statuses 408,
+   * 429 and 5xx. A response with another status is not an error. A request that may not be repeated is never retried.
    */
   readonly retry?: number | RetryOptions | false | undefined
 }
 
-/** Methods that mean the same, made once or twice (RFC 9110, section 9.2.2). */
+/** Idempotent methods: repeating the request has no further effect (RFC 9110, section 9.2.2). */
 const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 
-/** A stream can be read once. A key makes any request idempotent, by agreement with its server. */
+/** A stream can be read only once. A server that supports `Idempotency-Key` makes any request with this header idempotent. */
 const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientRequest): boolean =>
   (idempotent.has(method) || headers["idempotency-key"] !== undefined) &&
   body._tag !== "Stream" &&
@@ -208,7 +208,7 @@ const isTransient = (error: unknown): boolean => {
   )
 }
 
-/** A response with which the server failed, as an error, so that it can be retried. */
+/** Turns a response with a failure status into an error, so that it can be retried. */
 const failed = (response: HttpClientResponse.HttpClientResponse): HttpClientError.HttpClientError =>
   new HttpClientError.HttpClientError({
     reason: new HttpClientError.StatusCodeError({ request: response.request, response })
@@ -217,13 +217,13 @@ const failed = (response: HttpClientResponse.HttpClientResponse): HttpClientErro
 type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
 
 /**
- * A client with all that a call over HTTP needs: a timeout for each attempt, one circuit for each origin, and retries of what may be
- * repeated. Its requests keep their errors and gain `CircuitOpen` and `TimeoutError`.
+ * Adds to a client a timeout for each attempt, one circuit for each origin, and retries of requests that may be repeated. A request
+ * keeps its errors, and can also fail with `CircuitOpen` and `TimeoutError`.
  *
- * A request is made again after a status of 408, 429 or 5xx, a timeout, or no connection, if its method is idempotent (GET, HEAD,
- * OPTIONS, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and its body is no stream. A retry waits at least as long as
- * `Retry-After` says; if that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry. The last response is the answer,
- * whatever its status: put `HttpClient.filterStatusOk` after it in the pipe to get an error instead.
+ * A request is retried after a status of 408, 429 or 5xx, after a timeout, and if there is no connection. It may be repeated only if
+ * its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and if its body is not a stream. A
+ * retry waits at least as long as `Retry-After` says. If that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry. The
+ * client returns the last response, whatever its status. To get an error instead, put `HttpClient.filterStatusOk` after it in the pipe.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -241,7 +241,7 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => 200
  * ```
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` or a `PolicyError` that names the invalid option.
  *
  * @category combinators
  * @since 0.1.0
@@ -287,7 +287,7 @@ export const standard: {
   }
 )
 
-/** Retries responses that failed as if they were errors, and answers with the last one. */
+/** Retries responses with a failure status as if they were errors, and returns the last response. */
 const repeated = (request: Request, again: ReturnType<Retrying>): Effect.Effect<unknown, unknown> => {
   const ours = new WeakSet<HttpClientError.HttpClientError>()
   const attempt = Effect.flatMap(request, (response): Request => {
