@@ -24,8 +24,8 @@
  * await dispose()
  * ```
  *
- * With `tenant: true`, what a handler does for one tenant, named by the request's `X-Tenant-ID`, has circuits of its own, its calls
- * of other services included. Anyone who can set that header can bypass an open circuit: say so only if your gateway sets it.
+ * With `tenant: true`, the header `X-Tenant-ID` of a request names its tenant. The handler, and its calls to other services, then use
+ * circuits of that tenant. Anyone who can set this header can bypass an open circuit: use it only if your gateway sets the header.
  *
  * @since 0.1.0
  */
@@ -95,17 +95,17 @@ export interface Options<in E, out R = never> {
     | ((exit: Exit.Exit<Response, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
   /**
-   * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or which header, and how it must look. Anyone who
-   * can set that header can bypass an open circuit: your gateway has to set it. Default `false`: the header is not read.
+   * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or the name and the format of another header. Anyone
+   * who can set this header can bypass an open circuit, so your gateway must set it. Default `false`: the header is not read.
    */
   readonly tenant?: boolean | TenantOptions | undefined
   /**
    * How a rejection is answered: as JSON `{ error, service, tenant_id, retry_after }`, which is the default, with the same
-   * fields as `application/problem+json`, or as a function says. The response of a function gets `Retry-After` and
-   * `Cache-Control: no-store`, unless it has these headers itself.
+   * fields as `application/problem+json`, or a function that returns the response. `Retry-After` and `Cache-Control: no-store`
+   * are added to the response of a function, unless it already has these headers.
    */
   readonly respond?: Respond | undefined
-  /** How the body says `retry_after`: in seconds, or as a time (`2026-01-31T12:00:00.000Z`). Default `seconds`. */
+  /** The format of `retry_after` in the body: `seconds`, or `iso` for a time (`2026-01-31T12:00:00.000Z`). Default `seconds`. */
   readonly retryAfter?: "seconds" | "iso" | undefined
 }
 
@@ -117,8 +117,9 @@ export interface Options<in E, out R = never> {
  */
 export interface RoutesOptions<in E, out R = never> extends Options<E, R> {
   /**
-   * Paths that are never behind the breaker: exact, or with all below them (`/internal/*`). The routes of `BreakerRoutes` never are,
-   * nor are `/health`, `/healthz`, `/livez`, `/readyz`, `/live`, `/ready`, `/breakers` and `/metrics`.
+   * Additional paths that the breaker never rejects or counts: exact, or with all paths below (`/internal/*`). The breaker also never
+   * rejects or counts the routes of `BreakerRoutes`, `/health`, `/healthz`, `/livez`, `/readyz`, `/live`, `/ready`, `/breakers` and
+   * `/metrics`.
    */
   readonly exempt?: ReadonlyArray<string> | undefined
 }
@@ -200,8 +201,8 @@ const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined
 const timeIn = (seconds: number, now: number = Date.now()): string => new Date(now + seconds * 1_000).toISOString()
 
 /**
- * The answer to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` where that is known. With
- * `retryAfter: "iso"` the body says it as a time, from `now` (milliseconds since 1970, default the system's clock).
+ * The response to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` if the time is known. With
+ * `retryAfter: "iso"` the body has the time itself, computed from `now` (milliseconds since 1970; default: the system clock).
  *
  * @category responses
  * @since 0.1.0
@@ -235,7 +236,7 @@ export const toResponse = (
 
 type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => Response
 
-/** A rejection must not be cached, and says when to come back, whoever wrote the response. */
+/** Adds headers to the response of a rejection: it must not be cached, and it says when to retry. */
 const withHeaders = (response: Response, rejection: CircuitOpen | BulkheadFull): Response => {
   const { headers, status } = response
   const seconds = secondsUntil(rejection)
@@ -396,10 +397,10 @@ export const middleware = (name: string, options?: RoutesOptions<unknown>) =>
   HttpRouter.middleware(built("HttpServerBreaker.middleware", name, options))
 
 /**
- * {@link protect} for all routes of a router, as a layer beside them: one circuit, unless a key of the request says otherwise;
- * which route that is, is not known yet. The routes of `BreakerRoutes`, `/health`, `/metrics` and what `exempt` says are never behind
- * it. A request for which there is no route is an answer. A probe that hangs fails when its
- * time is over, but is not interrupted.
+ * {@link protect} for all routes of a router, as a layer beside them. All requests use one circuit, unless `key` returns another key
+ * for the request. The route of the request is not known yet. Requests to the routes of `BreakerRoutes`, to health and metrics routes
+ * such as `/health` and `/metrics`, and to the paths in `exempt` are never rejected or counted. A request without a route counts as an
+ * answer. A probe that hangs fails when its time is over, but is not interrupted.
  *
  * @category middleware
  * @since 0.1.0
