@@ -1,24 +1,25 @@
 /**
- * How long a server asks to be left alone: `Retry-After` (RFC 9110, section 10.2.3) as servers write it, and the headers of rate
- * limits.
+ * Reads how long a server asks clients to wait: from `Retry-After` (RFC 9110, section 10.2.3), also in common forms that the RFC does
+ * not allow, and from the headers of rate limits.
  *
  * @since 0.1.0
  */
 import { type HeadersLike, parseRetryAfter } from "../internal/retryAfter.ts"
 
 /**
- * How many milliseconds to wait, from 0 to one day. `undefined` if no header says so in a form that can be read. It never throws.
+ * How long to wait in milliseconds, from 0 to one day. `undefined` if no header says so in a readable form. It never throws.
  *
- * In this order:
+ * The first of these that can be read is used:
  *
  * 1. `retry-after-ms`, `x-ms-retry-after-ms`: milliseconds.
- * 2. `retry-after`: seconds, also with a fraction; a date of HTTP or an ISO date; of a list (`120, 60`) the longest.
+ * 2. `retry-after`: seconds, also with a fraction; an HTTP date or an ISO date. In a list (`120, 60`) the longest wait is used.
  * 3. `RateLimit` with `reset` or `t`, `RateLimit-Reset`, `X-RateLimit-Reset` and similar: seconds, a date, seconds or milliseconds
- *    since 1970, or a duration such as `6m0s`. They are read if nothing remains of the limit, or if the header with what remains is
- *    missing and `status` is 429 or not given.
+ *    since 1970, or a duration such as `6m0s`. They are read if the remaining quota is 0. If no header gives the remaining quota, they
+ *    are read only if `status` is 429 or not given.
  *
- * A date is compared with the response's own `Date` if it has one, so that clocks need not agree, or else with `now`,
- * in milliseconds since 1970. `headers` is a record with names in lower case, or has a `get`, as the `Headers` of `fetch`.
+ * A date is compared with the `Date` header of the response, so that the two clocks need not agree. If there is none, it is compared
+ * with `now`, in milliseconds since 1970. `headers` is a record with names in lower case, or an object with a `get` method, such as the
+ * `Headers` of `fetch`.
  *
  * ```ts
  * import { RetryAfter } from "effect-fuse/http"
