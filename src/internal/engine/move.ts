@@ -37,7 +37,7 @@ export interface About {
   readonly since?: number | undefined
   /** Set for what somebody outside of the fleet did: what names that act. */
   readonly deed?: string | undefined
-  /** Set with `deed`: when that was, by the wall clock. */
+  /** Set with `deed`: the time of the action, by the wall clock. */
   readonly at?: number | undefined
   /** Set for what this process finds when it starts: it is no news. */
   readonly found?: boolean | undefined
@@ -111,7 +111,7 @@ export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<un
     const control = circuit.control.value
     const fleets = share?.isFleets(control) === true && !share.ownBeneath
     const { deed, process } = (fleets ? share.known?.about : undefined) ?? {}
-    // Processes notice the end at their next call. In the trail it stands where the override ended.
+    // Processes detect the end at their next call. The event has the time at which the override ended.
     const { now, wall } = runtime.time
     const at =
       deed !== undefined && Circuit.isForced(control) ? Math.round(wall() - (now() - control.until)) : undefined
@@ -150,7 +150,7 @@ const follow = (
       )
     )
   }
-  // An outage that begins here has its start already: all that is shown of this moment is one time.
+  // If this process starts an outage, the outage already has a start time. The event uses the same time.
   const at = before === undefined && process === undefined && outage !== undefined ? outage.at : runtime.time.wall()
   const counts = circuit.lastSeen(from.era, now)
   circuit.movedAt = about.since ?? at
@@ -288,10 +288,10 @@ const sameProbe = (a: Policy["probe"], b: Policy["probe"]): boolean =>
 const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
   control._tag === "Open" || control._tag === "HalfOpen"
 
-/** The number of Ignored probes in a row after which each such number is announced. */
+/** An event is announced each time that this number of probes in a row was Ignored. */
 const ignoredProbes = 10
 
-/** Announces that a circuit stays HalfOpen because its probes say nothing. */
+/** Announces that a circuit stays HalfOpen because its probes are Ignored. */
 export const reportIgnored = (
   runtime: Runtime,
   circuit: LiveCircuit,
