@@ -6,15 +6,15 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 type Running = Fiber.Fiber<unknown, unknown>
 
 /**
- * A call as the calls inside it see it. A call inside another call of the same circuit, on the same fiber tree, is part of that
- * call: it takes no permit of its own. Otherwise a probe would wait for the slot that it holds itself.
+ * A call that may contain other calls. A call inside another call of the same circuit, on the same fiber tree, is part of that
+ * call and takes no permit of its own. Otherwise a probe would wait for the slot that it holds itself.
  */
 export abstract class Enclosing extends Effectable.Class<unknown, unknown> {
-  // Declared only: defining each field before the constructor sets it costs a call 15 ns.
+  // `declare` emits no field definition: defining a field before the constructor sets it costs each call 15 ns.
   declare protected readonly circuit: LiveCircuit
-  /** The call around this one, of any circuit. */
+  /** The call that contains this one. It may be of any circuit. */
   declare private around: Enclosing | undefined
-  /** The fiber that runs the call; `undefined` for a permit alone, which runs nothing. */
+  /** The fiber that runs the call; `undefined` for a permit of `admit`, which runs nothing. */
   declare private readonly fiber: Running | undefined
   declare private outside: Context.Context<never> | undefined
 
@@ -26,12 +26,12 @@ export abstract class Enclosing extends Effectable.Class<unknown, unknown> {
     this.around = around === undefined ? undefined : running(around)
   }
 
-  /** Whether it holds a permit of the circuit's current epoch. */
+  /** Whether this call holds a permit of the circuit's current epoch. */
   protected abstract get isCurrent(): boolean
-  /** Whether it has ended. */
+  /** Whether this call has ended. */
   protected abstract get isOver(): boolean
 
-  /** From here on the fiber, and every fiber forked from it, runs inside this call. */
+  /** From now on, the fiber and every fiber that it forks run inside this call. */
   protected enter(): void {
     if (this.fiber === undefined) return
     this.circuit.group.enclosing--
@@ -39,17 +39,17 @@ export abstract class Enclosing extends Effectable.Class<unknown, unknown> {
     this.fiber.setContext(Context.add(this.outside, EnclosingCall, this))
   }
 
-  /** The fiber goes on outside this call. Only the fiber itself may say so. */
+  /** From now on, the fiber runs outside this call. Only the fiber itself may call this. */
   leave(): void {
     if (this.outside !== undefined) this.fiber?.setContext(this.outside)
   }
 
-  /** A fiber that outlives its calls keeps no chain of them. */
+  /** Drops enclosing calls that have ended, so that a fiber that outlives its calls does not keep a chain of them. */
   protected unlink(): void {
     this.around = running(this.around)
   }
 
-  /** Whether a call of `circuit` inside this one is part of this call or of one around it. */
+  /** Whether a call of `circuit` inside this one is part of this call or of a call that contains it. */
   encloses(circuit: LiveCircuit): boolean {
     let one: Enclosing | undefined = this
     while (one !== undefined) {
@@ -59,7 +59,7 @@ export abstract class Enclosing extends Effectable.Class<unknown, unknown> {
     return false
   }
 
-  /** The innermost call that still runs: `call`, or one around it. */
+  /** The innermost call that is still running: `call`, or a call that contains it. */
   static running(call: Enclosing | undefined): Enclosing | undefined {
     let one = call
     while (one?.isOver === true) one = one.around
@@ -69,7 +69,7 @@ export abstract class Enclosing extends Effectable.Class<unknown, unknown> {
 
 const { running } = Enclosing
 
-/** The innermost call inside which the current fiber runs, if any. */
+/** The innermost call that contains the current fiber, if there is one. */
 export const EnclosingCall: Context.Reference<Enclosing | undefined> = Context.Reference<Enclosing | undefined>(
   "effect-fuse/EnclosingCall",
   { defaultValue: () => undefined }
