@@ -14,7 +14,7 @@ export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | 
 
 // ---- Responses of Effect's HttpClient -------------------------------------------------------------------------------
 
-/** Its responses and its errors are known by these, which need no import. */
+/** Ids that identify responses and errors of `HttpClient` without an import. */
 const responseId = "~effect/http/HttpClientResponse"
 const errorId = "~effect/http/HttpClientError"
 
@@ -23,7 +23,7 @@ interface Response {
   readonly headers: { readonly [name: string]: string | undefined }
 }
 
-/** With these a server says that it cannot answer now. Every other status is an answer. */
+/** A status that says that the server cannot answer now. All other statuses are answers. */
 export const isFailureStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
 const isResponse = (value: unknown): value is Response =>
@@ -34,7 +34,7 @@ const isResponse = (value: unknown): value is Response =>
 const ofResponse = ({ status }: Response): Outcome.Outcome =>
   isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
 
-/** An error because of a status says what that status says; a request that cannot be sent says nothing about the server. */
+/** A `StatusCodeError` is read like its response. A request that cannot be sent says nothing about the server. */
 const ofHttpError = (error: object): Outcome.Outcome => {
   const { reason } = error as { readonly reason?: { readonly _tag?: unknown; readonly response?: unknown } }
   if (reason?._tag === "StatusCodeError" && isResponse(reason.response)) return ofResponse(reason.response)
@@ -65,7 +65,7 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 
 const plainFailure = Outcome.failure()
 
-/** What an exit says if no option says otherwise. */
+/** The outcome of an exit if no option decides it. */
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
   if (exit._tag === "Failure") return defaultFailure(exit.cause)
   return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
@@ -76,7 +76,7 @@ export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outco
 const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
   typeof value === "object" && value !== null
 
-/** The larger of two that there may be. */
+/** The larger of two optional numbers. */
 const larger = (one: number | undefined, other: number | undefined): number | undefined =>
   one === undefined || (other !== undefined && other > one) ? other : one
 
@@ -96,9 +96,9 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
- * The milliseconds for which an error asks to wait: its `retryAfter` (a duration, or milliseconds), or what the headers of the
- * response in it say (`headers`, `response.headers`), as the errors of HTTP clients have them. It looks at the error's `cause`,
- * too. Nothing if there is none.
+ * How long an error asks clients to wait, in milliseconds. This is the longer of its `retryAfter` (a duration, or milliseconds) and
+ * the wait in its response headers (`headers`, `response.headers`), as errors of HTTP clients have them. If the error has neither, its
+ * `cause` is read. `undefined` if there is no such information.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {
@@ -110,7 +110,7 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
   }
 }
 
-/** The same for an exit that was read as a Failure. */
+/** How long an exit asks clients to wait, in milliseconds, if the exit is a Failure. */
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
     return isResponse(exit.value) && isFailureStatus(exit.value.status) ? hintOfResponse(exit.value, now) : undefined
@@ -119,7 +119,7 @@ export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number |
   return failed?._tag === "Fail" ? hintOfError(failed.error, now) : undefined
 }
 
-/** The milliseconds for which a failed dependency asks to be left alone: by the outcome, else by the error or response itself. */
+/** How long a failed dependency asks clients to wait, in milliseconds: from the outcome, or otherwise from the error or response. */
 export const hintMillis = (
   { retryAfter }: Outcome.Failure,
   exit: Exit.Exit<unknown, unknown> | undefined,
