@@ -16,26 +16,26 @@ const nowFunction: unknown = performance.now
 /** The `Date` of a program without fake timers. */
 const realDate: unknown = isNative(Date) ? Date : undefined
 
-/** Whether the latest time was read under fake timers. */
+/** Whether fake timers were in use when the time was last read. */
 let wasFake = false
-/** How far the real clock is behind after fake timers were in use. */
+/** How far this clock is ahead of the real clock, after fake timers were in use. */
 let realOffset = 0
-/** What was read under fake timers: a function of theirs, its latest answer, and what was made of it. */
+/** The latest reading under fake timers: the fake function or class, its value, and the time that this clock returned. */
 let source: unknown
 let reading = 0
 let shown = 0
 
 /**
- * Follows the fake timers of a test, which move timers too: time continues where it was before, and a step back, as of fake time that starts
- * anew, is no time.
+ * The time while a test uses fake timers. Time continues from its value before the fake timers were installed. If the fake time
+ * steps back, for example because fake timers were installed again, no time passes.
  */
 const fakeMillis = (): number => {
   const { now } = globalThis.performance
-  // A fake `performance` is better than a fake `Date`, which can be set without moving the timers.
+  // Prefer a fake `performance`: a test can set a fake `Date` without advancing the timers.
   const usesDate = now === nowFunction
   const next: unknown = usesDate ? globalThis.Date : now
   const read = usesDate ? Date.now() : globalThis.performance.now()
-  // A whole number, as fake time is: sums of fractions would end a cooldown a millisecond late.
+  // Fake time is in whole milliseconds. With a fraction, rounding could end a cooldown one millisecond late.
   if (!wasFake) shown = Math.ceil(realNow() + realOffset)
   else if (source === next && read > reading) shown += read - reading
   wasFake = true
@@ -50,20 +50,20 @@ const realMillisAgain = (): number => {
   return shown
 }
 
-/** Milliseconds of a clock that never steps back, and that fake timers of a test (vitest, jest, node:test) move. */
+/** Milliseconds of a clock that never steps back. The fake timers of vitest, jest and node:test control this clock. */
 export const monotonicMillis = (): number => {
   if (globalThis.Date !== realDate) return fakeMillis()
   return wasFake ? realMillisAgain() : realNow() + realOffset
 }
 
-/** A clock whose milliseconds need no `bigint`. */
+/** A clock that can return milliseconds without a `bigint`. */
 export interface MillisClock extends Clock.Clock {
   readonly monotonicMillisUnsafe: () => number
 }
 
 const live = Context.get(Context.empty(), Clock.Clock)
 
-/** The live clock's nanoseconds cost twice as much as milliseconds, and fake timers do not move them. */
+/** Reading the live clock in nanoseconds costs twice as much as in milliseconds, and fake timers do not control it. */
 export const fromClock = (clock: Clock.Clock): Time => ({
   now:
     clock === live
