@@ -36,13 +36,13 @@ const names: Readonly<Record<BreakerEvent["to"], EventName>> = {
   Disabled: "disable"
 }
 
-/** A logged message as one text. */
+/** A log message as one text. */
 const textOf = (message: unknown): string => {
   const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
   return parts.map((part) => (typeof part === "string" ? part : foreignText(part))).join(" ")
 }
 
-/** Node, Bun and Deno have `process.emitWarning`; other platforms have only the console. This module must not require Node. */
+/** Uses `process.emitWarning` of Node, Bun and Deno, or otherwise the console, because this module must not require Node. */
 const emitWarning = (text: string): void => {
   const { process } = globalThis as {
     readonly process?: { readonly emitWarning?: (text: string, about: object) => void }
@@ -52,7 +52,7 @@ const emitWarning = (text: string): void => {
   else globalThis.console?.warn(`EffectFuseWarning: ${text}`)
 }
 
-/** Without `log`, one thing is reported, once: a store that cannot be used. The process then works alone, which is easily overlooked. */
+/** Without `log`, the only report is one warning if the store cannot be used. The process then works alone, which is easy to overlook. */
 const warnOnce = () => {
   let warned = false
   return Logger.make(({ fiber, message }) => {
@@ -81,7 +81,7 @@ export class Home {
   private readonly awake: Awake = new Awake()
   private readonly connected: boolean
   private ended: Promise<void> | undefined = undefined
-  /** Declares the policies of the breakers that were made before there is a store. */
+  /** Functions that declare the policies of breakers that were created before the store. */
   private readonly undeclared: Array<(services: Services) => void> = []
   private readonly listeners = new Map<EventName, Set<Listener>>()
 
@@ -178,7 +178,7 @@ export class Home {
     return this.connected ? this.awake.while(run) : run
   }
 
-  /** The policy of a breaker holds from now on, or as soon as there is a store: what comes before its first call needs it, too. */
+  /** Declares the policy of a breaker now, or when the store is ready. Operations before the first call need the policy, too. */
   declare({ inline, name }: Subject): void {
     const declare = (services: Services) => {
       const registry = Context.get(services, BreakerStore.BreakerStore)
@@ -232,5 +232,5 @@ class Awake {
   }
 }
 
-/** The services of calls: somebody waits for these. */
+/** The services for calls. Their timers keep the process alive, because a caller waits for them. */
 const ofCalls = (services: Services): Services => Context.add(services, Clock.Clock, foreground)
