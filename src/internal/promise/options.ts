@@ -115,7 +115,7 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
   }
 }
 
-/** A call that goes on until the stream that it answers with has been read. */
+/** A call that ends when the stream that it returns has been read. */
 const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.contextWith((context: Context.Context<never>) =>
     guardBeyond(self, of, leaseOf("until", undefined), (answer, permit) =>
@@ -129,10 +129,10 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
 /** What is done with each call, its options checked. */
 export interface Checked {
   readonly name: string
-  /** How long a probe may take. */
+  /** The time limit of a probe. */
   readonly probeTimeoutMillis: number
   readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
-  /** The call with all that is around it, under the circuit of a key. `onLate` hears of a timeout before the call is interrupted. */
+  /** Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. */
   readonly around: (call: AnyEffect, key: string | undefined, onLate: (error: TimeoutError) => void) => AnyEffect
   readonly subject: Subject
 }
@@ -175,7 +175,7 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     if (timeoutMillis === Infinity) return call
     const late = Effect.suspend(() => {
       const error = new TimeoutError(circuit, timeoutMillis)
-      // Before it loses the race and is interrupted: its signal is aborted with this error.
+      // This runs before the call is interrupted, so that the signal of the call is aborted with this error.
       onLate(error)
       return Effect.fail(error)
     })
