@@ -8,14 +8,14 @@ export const isSignal = (value: unknown): value is Signal =>
   typeof (value as Partial<Signal>).aborted === "boolean" &&
   typeof (value as Partial<Signal>).addEventListener === "function"
 
-/** Whether there is a signal and it is aborted. It is asked anew each time: waiting changes the answer. */
+/** Whether the signal exists and is aborted. Callers must check again after each wait, because the signal may have been aborted. */
 export const isAborted = (signal: Signal | undefined): signal is Signal => signal?.aborted === true
 
-/** The reason of an aborted signal. Old libraries have none. */
+/** The reason of an aborted signal. The signals of some old libraries have no `reason`. */
 export const reasonOf = (signal: Signal): unknown =>
   signal.reason === undefined ? new DOMException("This operation was aborted", "AbortError") : signal.reason
 
-/** Calls `f` once when the signal is aborted, until the function that it returns is called. */
+/** Calls `f` once when the signal is aborted. Returns a function that removes the listener. */
 export const onAbort = (signal: Signal, f: () => void): (() => void) => {
   let done = false
   const off = () => {
@@ -31,7 +31,7 @@ export const onAbort = (signal: Signal, f: () => void): (() => void) => {
   return off
 }
 
-/** The promise, or a rejection with the signal's reason if that is aborted first. */
+/** Waits for the promise. If the signal is aborted first, rejects with the reason of the signal. */
 export const unlessAborted = async <A>(promise: Promise<A>, signal: Signal | undefined): Promise<A> => {
   if (signal === undefined) return promise
   let off = () => {}
@@ -40,7 +40,7 @@ export const unlessAborted = async <A>(promise: Promise<A>, signal: Signal | und
   })
   try {
     const found = await Promise.race([promise, aborted])
-    // A signal that says nothing when it is aborted is looked at, too.
+    // Some signals dispatch no event when they are aborted.
     if (signal.aborted) throw reasonOf(signal)
     return found
   } finally {
@@ -48,7 +48,7 @@ export const unlessAborted = async <A>(promise: Promise<A>, signal: Signal | und
   }
 }
 
-/** What libraries call the error of a call whose signal was aborted. */
+/** The names that libraries give to the error of an aborted call. */
 const abortNames: ReadonlyArray<unknown> = ["AbortError", "CanceledError", "CancelError"]
 
 const isAbortBy = (error: unknown, signal: Signal): boolean => {
@@ -56,12 +56,12 @@ const isAbortBy = (error: unknown, signal: Signal): boolean => {
   const { cause, name } = (typeof error === "object" && error !== null ? error : {}) as Partial<Error>
   if (abortNames.includes(name)) return true
   const { reason } = signal
-  // `AbortSignal.timeout` says that the dependency was slow, not that its caller left.
+  // `AbortSignal.timeout` means that the dependency was slow, not that the caller gave up.
   const timedOut = isRecord(reason) && (reason as Partial<Error>).name === "TimeoutError"
   return reason !== undefined && !timedOut && (error === reason || cause === reason)
 }
 
-/** The signals among the arguments of a call, by themselves or as the `signal` of an options object. */
+/** The signals among the arguments of a call: arguments that are signals, and the `signal` of options objects. */
 const signalsIn = (args: ReadonlyArray<unknown>): ReadonlyArray<Signal> =>
   args.flatMap((arg) => {
     try {
@@ -69,12 +69,12 @@ const signalsIn = (args: ReadonlyArray<unknown>): ReadonlyArray<Signal> =>
       const inside: unknown = typeof arg === "object" && arg !== null && "signal" in arg ? arg.signal : undefined
       return isSignal(inside) ? [inside] : []
     } catch {
-      // A getter or a proxy that throws: it is the function's business.
+      // A getter or a proxy may throw. Such an argument is not read further.
       return []
     }
   })
 
-/** Whether an error only says that the caller gave up the call: one of its signals was aborted. */
+/** Whether the call failed only because its caller aborted one of its signals. */
 export const isAbortByCaller = (
   error: unknown,
   signal: Signal | undefined,
