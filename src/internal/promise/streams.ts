@@ -1,12 +1,12 @@
 import * as Exit from "effect/Exit"
 
-/** How reading a stream ended: as the stream itself does, or early, because its reader had enough of it. */
+/** Receives the exit with which reading a stream ended. It is a success if the reader stops early. */
 export type Ended = (end: Exit.Exit<unknown, unknown>) => void
 
 const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function"
 
-/** Says the end once. */
+/** Calls `ended` at most once. */
 const once = (ended: Ended): Ended => {
   let over = false
   return (end) => {
@@ -21,7 +21,7 @@ const once = (ended: Ended): Ended => {
 const isWebStream = (value: object): value is ReadableStream =>
   typeof ReadableStream === "function" && value instanceof ReadableStream
 
-/** Another stream with the same chunks: nothing can look into one that is read by the platform itself. */
+/** Returns a new stream with the same chunks, because a stream that the platform reads itself cannot be observed. */
 const webStream = (stream: ReadableStream, ended: Ended): ReadableStream => {
   const reader = stream.getReader()
   return new ReadableStream(
@@ -43,7 +43,7 @@ const webStream = (stream: ReadableStream, ended: Ended): ReadableStream => {
         return reader.cancel(reason)
       }
     },
-    // Nothing is read before it is asked for, as without a breaker.
+    // A chunk is read only when the consumer asks for one, as without a breaker.
     { highWaterMark: 0 }
   )
 }
@@ -59,7 +59,7 @@ interface NodeStream {
 const isNodeStream = (value: object): value is NodeStream =>
   "on" in value && typeof value.on === "function" && "pipe" in value && typeof value.pipe === "function"
 
-/** `close` comes after `end` and after `error`. A listener for `error` would keep the error from being uncaught. */
+/** Node emits `close` after `end` and after `error`. A listener for `error` would hide an uncaught error, so there is none. */
 const nodeStream = (stream: NodeStream, ended: Ended): void => {
   stream.on("end", () => ended(Exit.succeed(stream)))
   stream.on("close", () => {
@@ -81,7 +81,7 @@ const isIterator = (value: object): value is Steps => "next" in value && typeof 
 
 const methods = ["next", "return", "throw"] as const
 
-/** The methods of an iterator, which say how it ends. */
+/** The methods of an iterator, wrapped so that they report how the iteration ends. */
 const steps = (iterator: Steps, ended: Ended): Steps => {
   const watched = methods.flatMap((name) => {
     const method = iterator[name] as ((...args: ReadonlyArray<unknown>) => Promise<IteratorResult<unknown>>) | undefined
@@ -92,7 +92,7 @@ const steps = (iterator: Steps, ended: Ended): Steps => {
         if (result.done === true) ended(Exit.succeed(iterator))
         return result
       } catch (error) {
-        // What its reader has thrown into it is no failure of the stream.
+        // An error that the reader throws into the iterator is not a failure of the stream.
         ended(name === "next" ? Exit.fail(error) : Exit.succeed(iterator))
         throw error
       }
@@ -102,7 +102,7 @@ const steps = (iterator: Steps, ended: Ended): Steps => {
   return Object.fromEntries(watched) as unknown as Steps
 }
 
-/** The iterable itself stays: it may be of a class with methods of its own, which read it in the same way. */
+/** Replaces the methods on the iterable itself, because its class may have more methods, which use the replaced ones. */
 const iterable = (stream: AsyncIterable<unknown>, ended: Ended): boolean => {
   const begin = stream[Symbol.asyncIterator]
   // A generator is its own iterator.
@@ -127,12 +127,12 @@ const iterable = (stream: AsyncIterable<unknown>, ended: Ended): boolean => {
     }
     return true
   } catch {
-    // One that is frozen cannot be watched.
+    // A frozen iterable cannot be observed.
     return false
   }
 }
 
-/** The answer of a call, whose end is said once it has been read; nothing if it is no stream, or one that cannot be watched. */
+/** Returns the result of a call so that `ended` is called once it has been read; `undefined` if it is not a stream that can be observed. */
 export const watchedStream = (answer: unknown, ended: Ended): unknown => {
   if (!isObject(answer)) return undefined
   const end = once(ended)
