@@ -252,7 +252,7 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
 
 /**
  * Writes an operator action that `Operator` returned, without delay. Each process of the fleet writes the action when it receives it.
- * If possibly no process is running, call this function as well. The trail keeps the action once, even if several processes write it.
+ * Call this function as well if there may be no running process. The trail keeps the action once, even if several processes write it.
  *
  * ```ts
  * import { Effect } from "effect"
