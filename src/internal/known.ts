@@ -42,7 +42,7 @@ export interface Known {
 export interface Done extends Known {
   /**
    * The transition that each process of the fleet announces when it receives the action; `undefined` if the action changed nothing. If
-   * possibly no process is running, pass the transition to `AuditTrail.recordAction`, which writes it to the trail.
+   * there may be no running process, pass the transition to `AuditTrail.recordAction`, which writes it to the trail.
    */
   readonly transition: Transition | undefined
 }
@@ -83,7 +83,7 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
     openings: Circuit.openings(shown, now),
     why: shown === circuit ? about.why : "Expired",
     reason: forced ? shown.reason : about.detail,
-    // An import does not change who caused the state: the original operator is shown.
+    // An import does not change the cause of a state: `actor` is the operator that the imported state names.
     actor: forced
       ? shown.actor
       : about.why === "Imported"
