@@ -11,7 +11,7 @@ const textOrNull = (text: string | undefined): string | null => (text === undefi
 
 const longestId = 1_400
 
-/** A text for an index, which takes no long ones: of these the beginning, and a number made of the whole. */
+/** Shortens an id that is too long for an index: the result is its beginning and a hash of the whole id. */
 export const shortId = (id: string): string => {
   if (id.length <= longestId) return id
   const sums = [0x811c9dc5, 0x1b873593, 0x9e3779b1, 0x85ebca6b]
@@ -23,14 +23,14 @@ export const shortId = (id: string): string => {
   return `${id.slice(0, longestId)}~${mixed.join("")}`
 }
 
-/** The circuit of an event, as tables name it. */
+/** The `circuit_id` of an event. */
 export const idOf = ({ circuit, key }: Transition): string => shortId(circuitId(circuit, key))
 
-/** What the writer of a row adds to its event. */
+/** The fields that the writer of a row adds to its event. */
 export interface Written {
   readonly id: string
   readonly process: string
-  /** What an outage is named by, beside its beginning, that is one process's own; empty for one of the fleet. */
+  /** Makes the id of an outage unique if one process decided it alone; empty for an outage of the fleet. */
   readonly owner: string
   readonly metadata: string | null
 }
@@ -57,7 +57,7 @@ export const toLine = (event: Transition, { id, metadata, owner, process }: Writ
     openings: event.openings,
     retry_after: whole(event.retryAfterMillis),
     lasted: whole(event.lastedMillis),
-    // All processes agree on when an outage of the fleet began. One that is a process's own is named by that process, too.
+    // All processes agree on the start of an outage of the fleet, so the start identifies it. For other outages the owner is added.
     outage: outage === undefined ? null : `${outage.at}${owner === "" ? "" : `~${owner}`}`,
     outage_since: whole(outage?.at),
     outage_openings: whole(outage?.openings),
@@ -72,13 +72,13 @@ export const toLine = (event: Transition, { id, metadata, owner, process }: Writ
 
 const digits = (n: number): string => String(Math.max(0, Math.round(n))).padStart(16, "0")
 
-/** What {@link isNewer} compares: whether an outage ends, when, and in which outage. */
+/** The text that {@link isNewer} compares: whether the event ends an outage, its time, and the start of the outage. */
 const versionOf = ({ at, downForMillis, outage }: Transition): string =>
   `${downForMillis === undefined ? 0 : 1}${digits(at)}${digits(outage?.at ?? 0)}`
 
 /**
- * Of two states of a circuit, the condition that the new one is the later one. Times decide, but within one outage its end comes last:
- * the clocks of the processes that opened and closed it may differ.
+ * The SQL condition that the new one of two states of a circuit is the later one. The later time wins, but within one outage its end is
+ * always last, because the clocks of the processes that opened and closed the circuit may differ.
  */
 export const isNewer = (now: string, before: string): string => {
   const [end, at, outage] = ["1, 17", "2, 16", "18, 16"]
@@ -88,7 +88,7 @@ export const isNewer = (now: string, before: string): string => {
     OR NOT ${isSame} AND ${part(now, at)} >= ${part(before, at)})`
 }
 
-/** The state that an event leaves its circuit in. */
+/** The row of the state that a circuit has after an event. */
 export const toState = (event: Transition, owner: string): Row => {
   const { at, outage, retryAfterMillis, to } = event
   return {
@@ -102,7 +102,7 @@ export const toState = (event: Transition, owner: string): Row => {
     detail: textOrNull(event.detail),
     actor: textOrNull(event.actor),
     openings: event.openings,
-    // Only these end by themselves in a time that an event says.
+    // Only Open and Isolated end at a time that the event gives.
     ends_at:
       retryAfterMillis === null || (to !== "Open" && to !== "Isolated") ? null : Math.round(at + retryAfterMillis),
     outage_since: whole(outage?.at),
