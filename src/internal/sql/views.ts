@@ -1,6 +1,6 @@
 import type { Database, Table } from "./database.ts"
 
-/** Milliseconds since 1970 as the type that a database has for times, in UTC. */
+/** Converts milliseconds since 1970 to the timestamp type of the database, in UTC. */
 const timestamp = ({ dialect }: Database, millis: string): string => {
   switch (dialect) {
     case "pg":
@@ -8,7 +8,7 @@ const timestamp = ({ dialect }: Database, millis: string): string => {
     case "mysql":
       return `CAST(CAST('1970-01-01' AS DATETIME(6)) + INTERVAL (${millis}) * 1000 MICROSECOND AS DATETIME(3))`
     case "sqlite":
-      // SQLite has no such type: this is the text that its own functions make, and compare.
+      // SQLite has no timestamp type. This is the text format that its own date functions return and compare.
       return `strftime('%Y-%m-%d %H:%M:%f', (${millis}) / 1000.0, 'unixepoch')`
   }
 }
@@ -16,8 +16,8 @@ const timestamp = ({ dialect }: Database, millis: string): string => {
 const seconds = (millis: string): string => `(${millis}) / 1000.0`
 
 /**
- * Rows of the table of states that hold now. A row of a process holds while the process renews its heartbeat, and an isolation that
- * is over holds no more, whether or not a process was there to see its end.
+ * The SQL condition for rows of the table of states that are valid now. A row of a process is valid while the process renews its
+ * heartbeat. The row of an isolation is valid until the isolation ends, even if no process has detected the end.
  */
 export const isCurrent = (database: Database): string => {
   const heartbeats = quoted(database, "_heartbeats")
@@ -31,7 +31,7 @@ const quoted = (database: Database, table: Table): string => {
   return text
 }
 
-/** For people who read the trail with other programs: the same rows, with times that are times. */
+/** The views, for reports and other programs. They have the rows of the tables, with timestamps instead of milliseconds. */
 export const views = (database: Database): Partial<Record<Table, string>> => {
   const time = (millis: string) => timestamp(database, millis)
   return {
