@@ -115,9 +115,8 @@ export interface Options extends ReaderOptions {
   /** How this process is called in its lines. Default `process`. */
   readonly process?: string | undefined
   /**
-   * A value that is written with every line as JSON, such as a version or a region, or a function that returns this value for an
-   * event. The function is called when the event happens. If it throws, or returns a value that JSON cannot represent, the line is
-   * written without metadata, and one log message reports this.
+   * Metadata that is written with every line as JSON, or a function that returns it for an event, called when the event happens. If the
+   * function throws or returns a value that JSON cannot represent, the line has no metadata, and one log message reports this.
    */
   readonly metadata?: object | string | number | boolean | null | ((event: Transition) => unknown) | undefined
   /** How long to wait for more before a batch is written. Default 100 milliseconds. */
@@ -251,8 +250,8 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
 })
 
 /**
- * Writes an operator action that `Operator` returned, without delay. Each process of the fleet writes the action when it receives it.
- * Call this function as well if there may be no running process. The trail keeps the action once, even if several processes write it.
+ * Writes an operator action that `Operator` returned. Each process of the fleet also writes the action when it receives it, and the
+ * trail keeps it once. Call this function if there may be no running process.
  *
  * ```ts
  * import { Effect } from "effect"
