@@ -220,6 +220,8 @@ describe("a trail", () => {
       for (const one of processes) yield* Effect.provideContext(succeed(), one)
       yield* Operator.open(shared, "api", { ...by, for: "1 hour" })
       yield* allAre(processes, "Open")
+      // Entries of the same millisecond have no order.
+      yield* Effect.sleep(5)
       yield* Operator.reset(shared, "api", by)
       yield* allAre(processes, "Closed")
       for (const one of processes) yield* Effect.provideContext(AuditTrail.flush, one)
