@@ -190,6 +190,8 @@ describe("a trail", () => {
       assert(a !== undefined && b !== undefined)
       yield* Effect.provideContext(CircuitBreaker.isolate("api", { actor: "ann" }), a)
       yield* allAre(processes, "Isolated")
+      // Entries of the same millisecond have no order.
+      yield* Effect.sleep(5)
       yield* Effect.provideContext(CircuitBreaker.release("api", { actor: "bob" }), b)
       yield* allAre(processes, "Closed")
       for (const one of processes) yield* Effect.provideContext(AuditTrail.flush, one)
@@ -218,6 +220,7 @@ describe("a trail", () => {
       yield* allAre(processes, "Isolated")
       yield* allAre(processes, "Closed")
       for (const one of processes) yield* Effect.provideContext(succeed(), one)
+      yield* Effect.sleep(5)
       yield* Operator.open(shared, "api", { ...by, for: "1 hour" })
       yield* allAre(processes, "Open")
       // Entries of the same millisecond have no order.
