@@ -77,6 +77,7 @@ export const chosen = (circuits: ReadonlyArray<One>, { name, sort, states }: Cho
 /** One row for each circuit if `keys` is set, else one for each name, at the position of its first circuit. */
 const toRows = (circuits: ReadonlyArray<One>, keys: boolean): ReadonlyArray<Row> => {
   const named = grouped(circuits, (one) => (keys ? one : one.name))
+  // A group has at least one circuit, which the type of `sort` does not show.
   return [...named.values()].map((all) => all.sort(order.state) as unknown as Row)
 }
 
