@@ -6,6 +6,8 @@
  */
 import { type HeadersLike, parseRetryAfter } from "../internal/retryAfter.ts"
 
+export type { HeadersLike }
+
 /**
  * How long to wait in milliseconds, from 0 to one day. `undefined` if no header says so in a readable form. It never throws.
  *
@@ -18,8 +20,7 @@ import { type HeadersLike, parseRetryAfter } from "../internal/retryAfter.ts"
  *    are read only if `status` is 429 or not given.
  *
  * A date is compared with the `Date` header of the response, so that the two clocks need not agree. If there is none, it is compared
- * with `now`, in milliseconds since 1970. `headers` is a record with names in lower case, or an object with a `get` method, such as the
- * `Headers` of `fetch`.
+ * with `now`, in milliseconds since 1970.
  *
  * ```ts
  * import { RetryAfter } from "effect-fuse/http"

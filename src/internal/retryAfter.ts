@@ -3,7 +3,12 @@
  * kinds of rate limit headers. No function here throws for any headers, and every result is from 0 to {@link longest}.
  */
 
-/** Headers as a record with names in lower case, or anything with a `get`, such as the `Headers` of `fetch`. */
+/**
+ * Headers: a record with names in lower case, or an object with a `get` method, such as the `Headers` of `fetch`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type HeadersLike = { readonly [name: string]: unknown } | { readonly get: (name: string) => unknown }
 
 /** The longest wait that is reported: one day. If a server asks for more, it is called again after one day. */
