@@ -8,9 +8,16 @@ const conditions = ["@effect-fuse/source"]
 /** The test files that start servers or run their tools, also in one test only. */
 const withServers = [
   ...["AuditTrail", "RedisStore", "SqlStore", "commandLine"].map((name) => `test/${name}{,.*}.test.ts`),
-  ...["JobBreaker", "Operator.servers", "alerts", "coverage.stores", "examples", "fuzz.stores", "promise.redis"].map(
-    (name) => `test/${name}.test.ts`
-  )
+  ...[
+    "JobBreaker",
+    "Operator.servers",
+    "alerts",
+    "coverage.stores",
+    "examples",
+    "fuzz.redis",
+    "fuzz.stores",
+    "promise.redis"
+  ].map((name) => `test/${name}.test.ts`)
 ]
 
 // Tests start many processes on the same sources: without this cache each of them compiles all of them.

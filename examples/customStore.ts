@@ -1,66 +1,133 @@
-/** A store of one's own: five operations that keep texts and add up numbers, here in Maps; and the suite that finds what it does wrong. */
+/** A store of your own: one operation that writes, two that read, and announcements, here in Maps; and the suite that finds its faults. */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, type SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
 
-type Row = { readonly era: number; readonly body: string; readonly at: number; readonly until: number; listed: boolean }
-type Box = {
-  readonly ballots: Map<string, { numbers: ReadonlyArray<number>; until: number }>
+interface Row {
+  readonly epoch: number
+  readonly body: string
+  readonly at: number
+  readonly until: number
+  readonly listed: boolean
+}
+interface Box {
+  readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
   asked: number | undefined
+  roll: { readonly seq: number; readonly at: number } | undefined
 }
 
-// What is over is not read any more; in earnest it should be deleted, too.
+// A store that lasts must also delete what has ended.
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const changes = yield* PubSub.sliding<SharedStore.Change>(1_000)
+  const announce = (change: SharedStore.Change) => PubSub.publishUnsafe(changes, change)
   const rows = new Map<string, Row>()
   const boxes = new Map<string, Box>()
-  const voices = new Map<string, { readonly until: number }>()
-  let lastEra = 0
+  const voters = new Map<string, { readonly life: number; readonly until: number; readonly heard: number }>()
+  const log: Array<SharedStore.RollCall & { readonly at: number }> = []
+  const last = { epoch: 0, life: 0 }
+  let born: number | undefined
 
   const now = () => clock.currentTimeMillisUnsafe()
-  const alive = ({ until }: { readonly until: number }) => now() < until
-  const stored = ({ at, body, era }: Row) => ({ era, body, age: now() - at })
-  const load = (circuit: string): SharedStore.Stored | undefined => {
+  const lasts = ({ until }: { readonly until: number }) => now() < until
+  const head = () => log.at(-1)?.seq ?? 0
+  const live = () => [...voters.values()].filter(lasts)
+  const stored = (circuit: string): SharedStore.Stored | undefined => {
     const row = rows.get(circuit)
-    return row !== undefined && alive(row) ? stored(row) : undefined
+    return row !== undefined && lasts(row) ? { epoch: row.epoch, body: row.body, age: now() - row.at } : undefined
   }
-  const live = () => [...voices.values()].filter(alive).length
 
-  const list = (voice: string, ttl: number): SharedStore.ListAnswer => {
-    voices.set(voice, { until: now() + ttl })
-    const listed = [...rows].filter(([, row]) => row.listed && alive(row))
-    return { records: listed.map(([circuit, row]) => ({ circuit, ...stored(row) })), live: live() }
-  }
-  const swap = ({ body, circuit, expectedEra, listed, ttl }: SharedStore.Swap): SharedStore.SwapAnswer => {
-    if ((load(circuit)?.era ?? 0) !== expectedEra) return { swapped: false, record: load(circuit) }
-    rows.set(circuit, { era: ++lastEra, body, listed, at: now(), until: now() + (ttl ?? Infinity) })
-    PubSub.publishUnsafe(changes, { _tag: "Record", circuit, era: lastEra, body })
-    return { swapped: true, record: load(circuit) }
-  }
-  const cast = ({ ballot, box: name, circuit, era, inquire, ttl, voice }: SharedStore.Cast): SharedStore.CastAnswer => {
-    const record = load(circuit)
-    if ((record?.era ?? 0) !== era) return { record, tally: undefined, live: live() }
-    // With the latest swap in its name, so that no box outlives one, nor a record that was forgotten.
-    const id = `${circuit} ${rows.get(circuit)?.era ?? 0} ${era} ${name}`
-    const box: Box = boxes.get(id) ?? { ballots: new Map(), asked: undefined }
-    boxes.set(id, box)
-    box.ballots.set(voice, { numbers: ballot ?? [], until: ballot === undefined ? 0 : now() + ttl })
-    if (inquire > 0 && (box.asked === undefined || now() - box.asked >= inquire)) {
-      box.asked = now()
-      PubSub.publishUnsafe(changes, { _tag: "Inquiry", circuit, era, box: name })
+  const tally = ({ asked, ballots, roll }: Box): SharedStore.Tally => {
+    const all = [...ballots.values()].filter(lasts).map(({ numbers }) => numbers)
+    const counts = roll !== undefined && now() - roll.at <= SharedStore.limits.rollCallMillis
+    const heard = counts ? live().filter((voter) => voter.heard >= roll.seq).length : 0
+    return {
+      voters: all.length,
+      sums: (all[0] ?? []).map((_, place) => all.reduce((sum, numbers) => sum + (numbers[place] ?? 0), 0)),
+      asked: asked === undefined ? undefined : now() - asked,
+      rolled: roll === undefined ? undefined : now() - roll.at,
+      abstained: Math.max(0, heard - all.length)
     }
-    const said = [...box.ballots.values()].filter(alive).map(({ numbers }) => numbers)
-    const sums = (said[0] ?? []).map((_, place) => said.reduce((sum, numbers) => sum + (numbers[place] ?? 0), 0))
-    const asked = box.asked === undefined ? undefined : now() - box.asked
-    return { record, tally: { voices: said.length, sums, asked }, live: live() }
+  }
+  const cast = (voter: string, cast: SharedStore.Cast): SharedStore.CastAnswer => {
+    const { ballot, box: name, circuit, epoch, inquire, roll, ttl } = cast
+    const record = stored(circuit)
+    if ((record?.epoch ?? 0) !== epoch) return { record, tally: undefined }
+    // With the latest swap in its name, so that no box outlives it.
+    const id = `${circuit} ${rows.get(circuit)?.epoch ?? 0} ${epoch} ${name}`
+    const box: Box = boxes.get(id) ?? { ballots: new Map(), asked: undefined, roll: undefined }
+    boxes.set(id, box)
+    box.ballots.delete(voter)
+    const life = voters.get(voter)
+    if (ballot !== undefined && life !== undefined) {
+      const end = now() + ttl
+      // It counts as long as this life of its voter, which later exchanges may prolong.
+      const isAlive = () => voters.get(voter)?.life === life.life && lasts(voters.get(voter) ?? life)
+      box.ballots.set(voter, {
+        numbers: ballot,
+        get until() {
+          return isAlive() ? end : 0
+        }
+      })
+      if (inquire > 0 && (box.asked === undefined || now() - box.asked >= inquire)) {
+        box.asked = now()
+        announce({ _tag: "Inquiry", circuit, epoch, box: name })
+      }
+      if (roll > 0 && (box.roll === undefined || now() - box.roll.at >= roll)) {
+        const rollCall = { seq: Math.max(head() + 1, now() * 1_000), prev: head(), circuit, epoch, box: name }
+        box.roll = { seq: rollCall.seq, at: now() }
+        log.push({ ...rollCall, at: now() })
+        announce({ _tag: "RollCall", ...rollCall })
+      }
+    }
+    return { record, tally: tally(box) }
+  }
+  const swap = (
+    floor: number,
+    { body, circuit, expectedEpoch, listed, ttl }: SharedStore.Swap
+  ): SharedStore.SwapAnswer => {
+    const record = stored(circuit)
+    if ((record?.epoch ?? 0) !== expectedEpoch) return { swapped: false, record }
+    last.epoch = Math.max(last.epoch, floor, now() * 1_000) + 1
+    rows.set(circuit, { epoch: last.epoch, body, listed, at: now(), until: now() + (ttl ?? Infinity) })
+    announce({ _tag: "Record", circuit, epoch: last.epoch, body })
+    return { swapped: true, record: stored(circuit) }
+  }
+
+  const exchange = (request: SharedStore.Exchange): SharedStore.ExchangeAnswer => {
+    const { casts, floor, heard, notAfter = Infinity, swaps, ttl, voter } = request
+    const time = now()
+    if (time > notAfter) return { _tag: "Late", time }
+    born ??= time
+    const was = voters.get(voter)
+    const { heard: before, life } = was !== undefined && lasts(was) ? was : { heard: 0, life: ++last.life }
+    if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: before })
+    else voters.delete(voter)
+    const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
+    // After the casts: a voter that has heard a roll call has cast the ballots that it owes.
+    const valid = heard > head() ? 0 : heard
+    if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: valid })
+    const kept = log.filter(({ at, seq }) => seq > valid && time - at <= SharedStore.limits.logMillis)
+    const rollCalls = kept.slice(0, SharedStore.limits.rollCalls).map(({ at: _, ...rollCall }) => rollCall)
+    return { _tag: "Done", time, live: live().length, liveFor: time - born, head: head(), rollCalls, ...answers }
+  }
+  const page = (since: number, limit: number): SharedStore.Page => {
+    const all = [...rows].sort(([, a], [, b]) => a.epoch - b.epoch)
+    const newer = all.filter(([, { epoch }]) => epoch > since).slice(0, limit)
+    return {
+      time: now(),
+      live: live().length,
+      epoch: last.epoch,
+      trimmed: 0,
+      listed: all.filter(([, row]) => row.listed && lasts(row)).length,
+      changes: newer.map(([circuit, { epoch, listed }]) => ({ circuit, epoch, listed, record: stored(circuit) }))
+    }
   }
   const store: SharedStore.SharedStore = {
-    cast: (request) => Effect.sync(() => cast(request)),
-    swap: (request) => Effect.sync(() => swap(request)),
-    load: (circuit) => Effect.sync(() => load(circuit)),
-    list: (voice, ttl) => Effect.sync(() => list(voice, ttl)),
+    exchange: (request) => Effect.sync(() => exchange(request)),
+    page: (since, limit) => Effect.sync(() => page(since, limit)),
+    load: (circuits) => Effect.sync(() => ({ time: now(), records: circuits.map(stored) })),
     changes: Stream.fromPubSub(changes)
   }
   return store
@@ -79,7 +146,11 @@ const violations = (store: SharedStore.SharedStore) =>
 const program = Effect.gen(function* () {
   const store = yield* make
   console.log(`${(yield* violations(store)).length} sentences of the contract are not kept`)
-  const forgetful: SharedStore.SharedStore = { ...store, swap: (swap) => store.swap({ ...swap, ttl: undefined }) }
+  const forgetful: SharedStore.SharedStore = {
+    ...store,
+    exchange: (request) =>
+      store.exchange({ ...request, swaps: request.swaps.map((swap) => ({ ...swap, ttl: undefined })) })
+  }
   for (const { message } of yield* violations(forgetful)) console.log(message.split("\n")[0])
 
   const processes = yield* Effect.forEach(["a", "b"], (process) =>

@@ -8,15 +8,14 @@ import * as Operator from "effect-fuse/Operator"
 const region = (name: string) =>
   Effect.map(SharedStore.makeMemory, (store) => {
     const state = { name, store, down: false }
-    const unless = <A>(operation: "cast" | "swap" | "load" | "list", run: Effect.Effect<A, SharedStore.StoreError>) =>
+    const unless = <A>(operation: "exchange" | "page" | "load", run: Effect.Effect<A, SharedStore.StoreError>) =>
       Effect.suspend(() =>
         state.down ? Effect.fail(new SharedStore.StoreError({ operation, cause: "cut off" })) : run
       )
     const reached: SharedStore.SharedStore = {
-      cast: (cast) => unless("cast", store.cast(cast)),
-      swap: (swap) => unless("swap", store.swap(swap)),
-      load: (circuit) => unless("load", store.load(circuit)),
-      list: (voice, ttl) => unless("list", store.list(voice, ttl)),
+      exchange: (exchange) => unless("exchange", store.exchange(exchange)),
+      page: (since, limit) => unless("page", store.page(since, limit)),
+      load: (circuits) => unless("load", store.load(circuits)),
       changes: Stream.filter(store.changes, () => !state.down)
     }
     return Object.assign(state, { reached })

@@ -97,10 +97,15 @@ export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore, Pol
  */
 export interface SharedOptions extends Options {
   /**
-   * How often the store is asked for all that is not Closed, which repairs what was announced and not heard, and tells it
-   * that this process lives. Default 5 seconds. Healthy circuits cost the store nothing else.
+   * How often this process reads what has changed in the store, which repairs what was announced and not heard, and tells the
+   * store that it lives. Default: 5 seconds. Healthy circuits cost the store nothing else.
    */
   readonly syncInterval?: Duration.Input | undefined
+  /**
+   * How long a process that starts waits for its store to be connected. After that it waits 200 milliseconds for the circuits that
+   * are open. Default: 1 second. A store that is not there in time is used as soon as it is.
+   */
+  readonly connectTimeout?: Duration.Input | undefined
   /** How this process is called in events: letters, digits, `.`, `_`, `-`. Something unique is added. Default `process`. */
   readonly process?: string | undefined
 }
@@ -110,7 +115,8 @@ export interface SharedOptions extends Options {
  * protected by itself whatever becomes of the store; together they open a circuit when most of those that call it agree,
  * send one probe and close it for all. What people force in one holds in all.
  *
- * Building it waits until it is known which circuits are open, for 200 milliseconds at most.
+ * Building it waits until it is known which circuits are open: for `connectTimeout` at most until the store is connected, and then
+ * for 200 milliseconds at most.
  *
  * @category layers
  * @since 0.1.0
@@ -119,14 +125,15 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
   Layer.effect(
     BreakerStore,
     Effect.gen(function* () {
-      const { maxCircuits, process = "process", syncInterval } = yield* decodeOptions(ofShared, options)
+      const { connectTimeout, maxCircuits, process = "process", syncInterval } = yield* decodeOptions(ofShared, options)
       const registry = yield* makeRegistry(maxCircuits)
       const random = yield* Random.Random
       yield* share(registry, store, {
-        voice: `${process}~${Math.floor(random.nextDoubleUnsafe() * 36 ** 8).toString(36)}`,
+        voter: `${process}~${Math.floor(random.nextDoubleUnsafe() * 36 ** 8).toString(36)}`,
         policies: yield* Policies,
         random: () => random.nextDoubleUnsafe(),
-        syncMillis: syncInterval ?? 5_000
+        syncMillis: syncInterval ?? 5_000,
+        connectMillis: connectTimeout ?? 1_000
       })
       return registry
     })

@@ -22,7 +22,7 @@ export interface Rules {
   readonly suspectAfter: number
   /** The convictions must add up to more than this share of those who are asked. */
   readonly quorum: number
-  /** How long the others have to answer before those who did are taken for all. */
+  /** Paces the ballots of one circuit, and after an inquiry decides when it is lost. It never makes silence count. */
   readonly holdMillis: number
   /** Only who completed a call within this time has a say. */
   readonly observationMillis: number
@@ -93,17 +93,19 @@ export const toNumbers = (ballot: Ballot): ReadonlyArray<number> => [
 ]
 
 /**
- * The sum of the ballots of all who spoke.
+ * The sum of the ballots in a box.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Tally {
-  /** How many spoke. */
-  readonly voices: number
-  /** How many processes live, whether they spoke or not. */
+  /** How many processes have a ballot in the box. */
+  readonly voters: number
+  /** How many processes live, with or without a ballot. */
   readonly live: number
-  /** Milliseconds since the others were asked; `undefined` if they were not. */
+  /** At least this many live processes heard the latest roll call and have no ballot. */
+  readonly abstained: number
+  /** Milliseconds since the latest inquiry; `undefined` if there was none. */
   readonly asked: number | undefined
   readonly convictions: number
   /** How many are convinced at all. */
@@ -122,9 +124,9 @@ export interface Tally {
  */
 export const fromSums = (
   sums: ReadonlyArray<number>,
-  said: { readonly voices: number; readonly live: number; readonly asked: number | undefined }
+  said: Pick<Tally, "voters" | "live" | "abstained" | "asked">
 ): Tally => {
-  // One ballot that is no ballot must not keep the others from being heard.
+  // A malformed ballot must not keep the others from being counted.
   const at = (index: number): number => {
     const sum = sums[index] ?? 0
     return sum > 0 && sum < Infinity ? sum : 0
@@ -135,6 +137,16 @@ export const fromSums = (
   }
   return { ...said, convictions: at(0) / whole, failing: at(1), open: at(2), streak: at(3), counts }
 }
+
+/**
+ * How many processes might object to an opening: all that live, but for those that abstained, and at least those that have a
+ * ballot. A process that is silent counts, because it may not have heard the question.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const voting = ({ abstained, live, voters }: Pick<Tally, "voters" | "live" | "abstained">): number =>
+  Math.max(voters, live - abstained)
 
 /**
  * What a trip is evaluated on when a fleet asks: streaks and counts added up. A process that is not convinced interrupts the
@@ -151,7 +163,7 @@ export const pooled = (
 ): Trip.Evidence => {
   const overs = Trip.windows(trip)
   return {
-    streak: Math.max(0, tally.streak - (tally.voices - tally.failing)),
+    streak: Math.max(0, tally.streak - (tally.voters - tally.failing)),
     running: 0,
     openings: more.openings,
     time: more.time,
@@ -173,25 +185,35 @@ export const pooled = (
 }
 
 /**
- * What a tally comes to: the circuit opens for all; or it may yet, and is worth asking again; or it will not.
+ * What a tally comes to.
  *
  * @category models
  * @since 0.1.0
  */
 export type Verdict =
+  /** The circuit opens for all. */
   | { readonly _tag: "Open"; readonly detail: string }
-  /** `agreed`: most are convinced, and more of the same would do. */
+  /** It would open if those that are silent abstained: they are asked by a roll call. */
+  | { readonly _tag: "RollCall" }
+  /** It would open, but the store is too young to know all that live: it is asked again later. */
+  | { readonly _tag: "Young" }
+  /** It may open yet. `agreed`: most that have a ballot are convinced, and more failures may do. */
   | { readonly _tag: "Wait"; readonly agreed: boolean }
+  /** Most that answered an inquiry see no failure. */
   | { readonly _tag: "Lost" }
 
 const wait: Verdict = { _tag: "Wait", agreed: false }
 const agreed: Verdict = { _tag: "Wait", agreed: true }
 const lost: Verdict = { _tag: "Lost" }
+const rollCall: Verdict = { _tag: "RollCall" }
+const youngStore: Verdict = { _tag: "Young" }
 
 /**
- * Opens for all when three things hold. Most agree: the convictions are more than the quorum of all who live, or, once the
- * others had `holdMillis` to answer, of all who spoke. It is not one alone, unless only one lives. And the policy says so:
- * its trip does on what they saw together, or most of them have opened by themselves.
+ * Opens for all when three things hold. The convictions are more than the quorum of all that might object ({@link voting}). At
+ * least two processes fail, unless only one lives. And the policy says so: its trip does on the pooled evidence, or as many
+ * processes have opened by themselves.
+ *
+ * If only silence prevents that, the roll has to be called. Silence is never consent.
  *
  * @category judging
  * @since 0.1.0
@@ -200,24 +222,57 @@ export const judge = (
   tally: Tally,
   trip: Trip.Trip,
   rules: Rules,
-  more: { readonly openings: number; readonly time: number }
+  more: { readonly openings: number; readonly time: number; readonly young?: boolean }
 ): Verdict => {
-  const { asked, convictions, failing, live, open, voices } = tally
-  const answered = asked !== undefined && asked >= rules.holdMillis
-  const most = convictions > rules.quorum * live || (answered && convictions > rules.quorum * voices)
-  if (!most) return answered && convictions < (rules.quorum * voices) / 2 ? lost : wait
+  const { asked, convictions, failing, live, open, voters } = tally
+  if (convictions <= rules.quorum * voters) {
+    const answered = asked !== undefined && asked >= rules.holdMillis
+    return answered && convictions < (rules.quorum * voters) / 2 ? lost : wait
+  }
   if (failing < Math.min(2, Math.max(1, live))) return wait
   const seen = pooled(tally, trip, more)
   const tripped = Trip.tripped(trip, seen)
-  if (tripped !== undefined) {
-    return { _tag: "Open", detail: `${Trip.describe(tripped, seen)} ${among(failing, voices)}` }
+  const all = voting(tally)
+  const most = convictions > rules.quorum * all
+  const opens = (of: number): boolean => tripped !== undefined || open > rules.quorum * of
+  if (most && opens(all)) {
+    if (more.young === true) return youngStore
+    const detail =
+      tripped === undefined
+        ? `${open} of ${all} processes opened`
+        : `${Trip.describe(tripped, seen)} ${among(failing, all)}`
+    return { _tag: "Open", detail }
   }
-  if (open > rules.quorum * voices) return { _tag: "Open", detail: `${open} of ${voices} processes opened` }
-  return agreed
+  return opens(voters) ? rollCall : agreed
 }
 
-const among = (failing: number, voices: number): string =>
-  voices === 1 ? "in the only process" : `in ${failing} of ${voices} processes together`
+const among = (failing: number, all: number): string =>
+  all === 1 ? "in the only process" : `in ${failing} of ${all} processes together`
+
+/**
+ * Whether a store has not been used for long enough to know all processes that live. They exchange at least once in each
+ * interval.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const isYoung = (liveForMillis: number, syncMillis: number): boolean => liveForMillis < 1.2 * syncMillis
+
+/**
+ * For how long a process lives after each exchange.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const livesFor = (syncMillis: number): number => 1.5 * syncMillis + 1_000
+
+/**
+ * The age from which a roll call of the same box is called again. Sooner would make it fail: all would have to hear it anew.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const rollCallEvery = (syncMillis: number): number => Math.max(30_000, 3 * syncMillis)
 
 /**
  * Moves all times of a state: from one clock to another, or to "so many milliseconds from now".

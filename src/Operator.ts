@@ -39,7 +39,7 @@ import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
 import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
 import { toTransition } from "./internal/transition.ts"
-import { type SharedStore, type Stored, StoreError } from "./SharedStore.ts"
+import { limits, type SharedStore, type Stored, StoreError, type Swap, type SwapAnswer } from "./SharedStore.ts"
 
 export type {
   /**
@@ -105,14 +105,38 @@ export interface ByHand extends CircuitBreaker.ByHand {
  */
 export interface ByHandFor extends ByHand, CircuitBreaker.ByHandFor {}
 
-/** Who looks is no voice: the one that is said not to live. */
+/** An operator is no voter: this one never lives. */
 const nobody = "operator"
+
+/** An action that the store receives later than this changes nothing: it may have been frozen on its way. */
+const notAfterMillis = 5_000
 
 /** So often a move is made anew on what somebody else wrote meanwhile. */
 const attempts = 20
 
 const which = (name: string, key: string | undefined): string =>
   `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+
+/** All that is listed, page by page, and how many processes live. */
+const pages = (
+  store: SharedStore,
+  since = 0
+): Effect.Effect<{ readonly records: ReadonlyArray<Listed>; readonly live: number }, StoreError> =>
+  Effect.flatMap(store.page(since, limits.page), ({ changes, live }) => {
+    const records = changes.flatMap(({ circuit, listed, record }) =>
+      listed && record !== undefined ? [{ ...record, circuit }] : []
+    )
+    if (changes.length < limits.page) return Effect.succeed({ records, live })
+    // What has changed while this was read comes again, later.
+    return Effect.map(pages(store, changes.at(-1)?.epoch), (more) => {
+      const again = new Set(more.records.map(({ circuit }) => circuit))
+      return { records: [...records.filter(({ circuit }) => !again.has(circuit)), ...more.records], live: more.live }
+    })
+  })
+
+interface Listed extends Stored {
+  readonly circuit: string
+}
 
 /**
  * All circuits of the fleet that are not simply Closed, by name and key; and how many processes live. A healthy circuit is
@@ -124,7 +148,7 @@ const which = (name: string, key: string | undefined): string =>
 export const list = (
   store: SharedStore
 ): Effect.Effect<{ readonly circuits: ReadonlyArray<Known | Unreadable>; readonly processes: number }, StoreError> =>
-  Effect.map(Effect.all([store.list(nobody, 0), Clock.currentTimeMillis]), ([{ live, records }, now]) => ({
+  Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ live, records }, now]) => ({
     circuits: records.map(({ circuit, ...stored }) => read(circuit, stored, now)).sort(byName),
     processes: live
   }))
@@ -145,8 +169,14 @@ export const inspect = (
   options?: CircuitBreaker.Target
 ): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
   const id = identify(store, "Operator.inspect", name, onlyFields("Operator.inspect", ["key"], options ?? {}))
-  return Effect.map(Effect.all([store.load(id), Clock.currentTimeMillis]), ([stored, now]) =>
-    stored === undefined ? undefined : read(id, stored, now)
+  return Effect.map(
+    Effect.all([store.load([id]), Clock.currentTimeMillis]),
+    ([
+      {
+        records: [stored]
+      },
+      now
+    ]) => (stored === undefined ? undefined : read(id, stored, now))
   )
 }
 
@@ -195,13 +225,17 @@ const steer = (
   const process = optionalText(operation, "process", given.process) ?? nobody
   const deed = globalThis.crypto.randomUUID()
 
-  const attempt = (stored: Stored | undefined, left: number): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+  const attempt = (
+    stored: Stored | undefined,
+    notAfter: number,
+    left: number
+  ): Effect.Effect<Done, StoreError | UnreadableRecord> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const record = stored && fromBody(stored.body, now - stored.age)
       if (stored !== undefined && record === undefined) {
         return Effect.fail(new UnreadableRecord({ name, key, body: stored.body }))
       }
-      const era = stored?.era ?? 0
+      const era = stored?.epoch ?? 0
       const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
       const state = next(current, now)
       const about: About = {
@@ -228,14 +262,30 @@ const steer = (
         deed,
         counts: undefined
       })
-      return Effect.flatMap(store.swap(toSwap(circuit, era, state, now, about)), (swap) => {
-        if (swap.swapped) return Effect.succeed({ ...answer(swap.record?.era ?? era + 1), transition })
-        if (left > 1) return attempt(swap.record, left - 1)
-        const cause = new Error(`another process came first, ${attempts} times in a row`)
-        return Effect.fail(new StoreError({ operation: "swap", cause }))
+      return Effect.flatMap(swapped(store, toSwap(circuit, era, state, now, about), notAfter), (swap) => {
+        if (swap?.swapped === true) return Effect.succeed({ ...answer(swap.record?.epoch ?? era + 1), transition })
+        if (left <= 1) {
+          const cause = new Error(`another process came first, or the store was late, ${attempts} times in a row`)
+          return Effect.fail(new StoreError({ operation: "exchange", cause }))
+        }
+        return swap === undefined ? begin(left - 1) : attempt(swap.record, notAfter, left - 1)
       })
     })
-  return Effect.flatMap(store.load(circuit), (stored) => attempt(stored, attempts))
+  const begin = (left: number): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+    Effect.flatMap(store.load([circuit]), ({ records: [stored], time }) => attempt(stored, time + notAfterMillis, left))
+  return begin(attempts)
+}
+
+/** One swap by no voter; nothing if it came too late. */
+const swapped = (
+  store: SharedStore,
+  swap: Swap,
+  notAfter: number
+): Effect.Effect<SwapAnswer | undefined, StoreError> => {
+  const swaps = [swap]
+  const floor = swap.expectedEpoch
+  const exchange = { voter: nobody, ttl: 0, notAfter, heard: 0, floor, casts: [], swaps }
+  return Effect.map(store.exchange(exchange), (answer) => (answer._tag === "Done" ? answer.swaps[0] : undefined))
 }
 
 const force = (
@@ -363,7 +413,7 @@ export const exportAll = (
   { readonly json: string; readonly circuits: number; readonly unreadable: ReadonlyArray<Unreadable> },
   StoreError
 > =>
-  Effect.map(Effect.all([store.list(nobody, 0), Clock.currentTimeMillis]), ([{ records }, now]) => {
+  Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ records }, now]) => {
     const circuits: Array<exported.Moved> = []
     const unreadable: Array<Unreadable> = []
     for (const { circuit, ...stored } of records) {

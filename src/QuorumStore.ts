@@ -18,7 +18,8 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import * as internal from "./internal/quorum.ts"
+import { Quorum } from "./internal/quorum/quorum.ts"
+import { Region } from "./internal/quorum/region.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
 /** What one store announces. One that cannot be heard does not silence the others: it is listened to again later. */
@@ -46,21 +47,20 @@ export const make = (stores: ReadonlyArray<SharedStore>): Effect.Effect<SharedSt
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
-    const regions = stores.map(
-      (store) => new internal.Region(store, () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
-    )
-    const quorum = new internal.Quorum(
+    const regions = stores.map((store) => new Region(store, () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6))
+    const quorum = new Quorum(
       regions,
       () => clock.currentTimeMillisUnsafe(),
       () => random.nextDoubleUnsafe()
     )
+    const connected = stores.map((store) => store.connected).filter((one) => one !== undefined)
     const longest = stores.map((store) => store.longestCircuit).filter((length) => length !== undefined)
     return {
       longestCircuit: longest.length === 0 ? undefined : Math.min(...longest),
-      cast: (request) => quorum.cast(request),
-      swap: (request) => quorum.swap(request),
-      load: (circuit) => quorum.load(circuit),
-      list: (voice, ttl) => quorum.list(voice, ttl),
+      connected: connected.length < stores.length || stores.length === 0 ? undefined : Effect.raceAllFirst(connected),
+      exchange: (exchange) => quorum.exchange(exchange),
+      page: (since, limit) => quorum.page(since, limit),
+      load: (circuits) => quorum.load(circuits),
       changes: Stream.suspend(() => {
         const hear = quorum.listener()
         return Stream.mergeAll(

@@ -9,10 +9,13 @@
  *
  * **What it costs**
  *
- * A call costs no command. Each process asks once per `syncInterval` for all that is not Closed; everything else is said
- * only when calls fail. Redis 5 or later, RESP2 or RESP3, one script a command. All keys of a prefix have one hash tag, so
- * that a Redis Cluster keeps them together; give independent services prefixes of their own. Everything expires by itself but
- * one counter per prefix, and what people forced without an end.
+ * A call costs no command. Each process sends one heartbeat and one read per `syncInterval`; it sends more only when calls
+ * fail. Each command is one script, and takes as long with many processes as with few: about a millisecond for 32 circuits.
+ * Reads write nothing, so a read-only replica or a user without write permission can serve them.
+ *
+ * Redis 5 or later, or Valkey; RESP2 or RESP3. All keys of a prefix have one hash tag, so that a Redis Cluster keeps them
+ * together; give independent services prefixes of their own. All keys expire by themselves, except the counters of each
+ * prefix and records that an operator forced without an end.
  *
  * @since 0.1.0
  */
@@ -29,9 +32,20 @@ import * as Stream from "effect/Stream"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
 import { connecting } from "./internal/connecting.ts"
-import { announced, cast, list, load, type RecordReply, swap } from "./internal/redis/scripts.ts"
+import { exchangeArgs, toChanges, toExchangeAnswer, toLoadAnswer, toPage } from "./internal/redis/answers.ts"
+import { evaluate } from "./internal/redis/evaluate.ts"
+import { exchange } from "./internal/redis/exchange.ts"
+import {
+  type ExchangeReply,
+  keys,
+  type LoadReply,
+  load,
+  type PageReply,
+  page,
+  pageKeys
+} from "./internal/redis/scripts.ts"
 import { decodeOptions, ofRedis } from "./internal/storeOptions.ts"
-import { type Change, type SharedStore, type Stored, StoreError, type Tally } from "./SharedStore.ts"
+import { limits, type SharedStore, StoreError } from "./SharedStore.ts"
 
 /**
  * @category models
@@ -61,7 +75,7 @@ export interface Options extends BreakerStore.SharedOptions, RedisOptions {}
  */
 export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, PolicyError, Redis.Redis> =>
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
-    Effect.map(Redis.Redis, (redis) => fromRedis(redis, checked))
+    Effect.flatMap(Redis.Redis, (redis) => fromRedis(redis, checked))
   )
 
 /**
@@ -93,11 +107,14 @@ export const connect = <E, R>(
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
     connecting(
       "Redis",
-      Effect.map(quietUntilBuilt(Layer.build(Layer.fresh(redis))), (services) => ({
-        store: fromRedis(Context.get(services, Redis.Redis), checked),
+      Effect.map(
+        Effect.flatMap(quietUntilBuilt(Layer.build(Layer.fresh(redis))), (services) =>
+          fromRedis(Context.get(services, Redis.Redis), checked)
+        ),
         // A client that has connected once connects again by itself.
-        ended: Effect.never
-      }))
+        (store) => ({ store, ended: Effect.never })
+      ),
+      longestCircuit
     )
   )
 
@@ -186,70 +203,51 @@ export const layerConfig = (
 
 type Service = Redis.Redis["Service"]
 
-const fromRedis = (redis: Service, { prefix = "effect-fuse", subscribe = true }: RedisOptions): SharedStore => {
-  const key = (name: string): string => `{${prefix}}:${name}`
-  const keys = { live: key("live"), listed: key("listed"), era: key("era") }
-  const channel = key("changes")
-  const recordKey = (circuit: string): string => key(`record:${circuit}`)
-  const ballotKeys = (circuit: string): ReadonlyArray<string> => [key(`ballots:${circuit}`), key(`until:${circuit}`)]
-  const run = <A>(operation: StoreError["operation"], effect: Effect.Effect<A, Redis.RedisError>) =>
-    Effect.mapError(effect, ({ cause }) => new StoreError({ operation, cause }))
-  const evalCast = redis.eval(cast)
-  const evalSwap = redis.eval(swap)
-  const evalLoad = redis.eval(load)
-  const evalList = redis.eval(list)
+/** A circuit with a longer text is not shared: its text is in several keys, and in each roll call. */
+const longestCircuit = 4_096
 
-  return {
-    cast: ({ ballot, box, circuit, era, inquire, ttl, voice }) => {
-      const args = [era, box, voice, ttl, (ballot ?? []).join(","), inquire, channel, announced("I", circuit, box)]
-      const answer = evalCast([recordKey(circuit), ...ballotKeys(circuit), keys.live], args)
-      return run(
-        "cast",
-        Effect.map(answer, ([live, record, voices, sums, asked]) => ({
-          live,
-          record: toStored(record),
-          tally: voices < 0 ? undefined : toTally(voices, sums, asked)
-        }))
-      )
-    },
-    swap: ({ body, circuit, expectedEra, listed, ttl }) => {
-      const args = [expectedEra, body, ttl ?? "", listed ? 1 : 0, circuit, channel, announced("R", circuit, body)]
-      const answer = evalSwap([recordKey(circuit), keys.era, keys.listed, ...ballotKeys(circuit)], args)
-      return run(
-        "swap",
-        Effect.map(answer, ([swapped, record]) => ({ swapped: swapped === 1, record: toStored(record) }))
-      )
-    },
-    load: (circuit) =>
-      run(
-        "load",
-        Effect.map(evalLoad([recordKey(circuit)], []), ([record]) => toStored(record))
-      ),
-    list: (voice, ttl) =>
-      run(
-        "list",
-        Effect.flatMap(evalList([keys.live, keys.listed], [voice, ttl]), ([live, circuits]) =>
-          Effect.map(
-            Effect.forEach(chunks(circuits), (some) => evalLoad(some.map(recordKey), []), { concurrency: 8 }),
-            (replies) => ({
-              live,
-              records: replies.flat().flatMap((reply, place) => {
-                const [record, circuit] = [toStored(reply), circuits[place]]
-                return record === undefined || circuit === undefined ? [] : [{ ...record, circuit }]
-              })
-            })
+const fromRedis = (redis: Service, { prefix = "effect-fuse", subscribe = true }: RedisOptions) =>
+  Effect.gen(function* () {
+    const key = (name: string): string => `{${prefix}}:${name}`
+    const channel = key("changes")
+    const fixed = keys.map(key)
+    const ofPage = pageKeys.map(key)
+    const ofLoad = [key("records")]
+    const ofBallots = ({ circuit }: { readonly circuit: string }) => [
+      key(`ballots:${circuit}`),
+      key(`until:${circuit}`)
+    ]
+    const evalExchange = yield* evaluate<ExchangeReply>(redis, exchange)
+    const evalPage = yield* evaluate<PageReply>(redis, page)
+    const evalLoad = yield* evaluate<LoadReply>(redis, load)
+    const run = <Reply, A>(
+      operation: StoreError["operation"],
+      effect: Effect.Effect<Reply, Redis.RedisError>,
+      answer: (reply: Reply) => A
+    ) => Effect.mapError(Effect.map(effect, answer), ({ cause }) => new StoreError({ operation, cause }))
+
+    const store: SharedStore = {
+      longestCircuit,
+      exchange: (request) =>
+        run(
+          "exchange",
+          evalExchange(
+            [...fixed, ...request.casts.flatMap(ofBallots), ...request.swaps.flatMap(ofBallots)],
+            exchangeArgs(channel, request)
+          ),
+          toExchangeAnswer
+        ),
+      page: (since, limit) => run("page", evalPage(ofPage, [since, Math.min(limit, limits.page)]), toPage),
+      load: (circuits) => run("load", evalLoad(ofLoad, circuits), (reply) => toLoadAnswer(circuits, reply)),
+      changes: subscribe
+        ? Stream.unwrap(Effect.map(subscribed(redis, channel), (messages) => Stream.fromQueue(messages))).pipe(
+            Stream.mapError(({ cause }) => new StoreError({ operation: "changes", cause })),
+            Stream.flatMap(({ message }) => Stream.fromIterable(toChanges(message)))
           )
-        )
-      ),
-    changes: subscribe
-      ? Stream.unwrap(Effect.map(subscribed(redis, channel), (messages) => Stream.fromQueue(messages))).pipe(
-          Stream.mapError(({ cause }) => new StoreError({ operation: "changes", cause })),
-          Stream.map(({ message }) => toChange(message)),
-          Stream.filter((change) => change !== undefined)
-        )
-      : Stream.never
-  }
-}
+        : Stream.never
+    }
+    return store
+  })
 
 /** Connecting cannot be interrupted: a server that hangs is left alone with it, or nothing here could end. */
 const subscribed = (redis: Service, channel: string) =>
@@ -260,32 +258,3 @@ const subscribed = (redis: Service, channel: string) =>
     yield* Effect.addFinalizer(() => Effect.forkDetach(leave))
     return yield* Fiber.join(connecting)
   })
-
-/** So many records are read with one command. */
-const chunkSize = 200
-
-const chunks = (circuits: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> =>
-  Array.from({ length: Math.ceil(circuits.length / chunkSize) }, (_, i) =>
-    circuits.slice(i * chunkSize, (i + 1) * chunkSize)
-  )
-
-const toStored = (reply: RecordReply | undefined): Stored | undefined =>
-  reply === undefined || reply.length === 0
-    ? undefined
-    : { era: Number(reply[0]), body: reply[1], age: Number(reply[2]) }
-
-const toTally = (voices: number, sums: string, asked: number): Tally => ({
-  voices,
-  sums: sums === "" ? [] : sums.split(",").map((n) => Number(n) || 0),
-  asked: asked < 0 ? undefined : asked
-})
-
-/** `R` or `I`, the era, the circuit and the rest, with one space between them. */
-const toChange = (message: string): Change | undefined => {
-  const found = /^([RI]) (\d+) (\S+) (.*)$/s.exec(message)
-  if (found === null) return undefined
-  const [, tag, digits, circuit = "", rest = ""] = found
-  const era = Number(digits)
-  if (!Number.isSafeInteger(era)) return undefined
-  return tag === "R" ? { _tag: "Record", circuit, era, body: rest } : { _tag: "Inquiry", circuit, era, box: rest }
-}

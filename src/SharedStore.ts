@@ -1,22 +1,29 @@
 /**
- * What a store must do so that the circuits of many processes become one.
+ * What a store must do so that many processes can share their circuits.
  *
  * **When to use**
  *
- * To keep a fleet's circuits in a store of your own: implement {@link SharedStore}, hand it to `BreakerStore.layerShared`,
- * and run the suite of `effect-fuse/testing` on it. {@link makeMemory} is the shortest example, and the store for tests.
+ * To keep the circuits of a fleet in a store of your own: implement {@link SharedStore}, pass it to
+ * `BreakerStore.layerShared`, and run the suite of `effect-fuse/testing` on it. {@link makeMemory} is an example, and the
+ * store for tests.
  *
- * **What it keeps**
+ * **What a store keeps**
  *
- * For each circuit a *record* and a *ballot box*, and for all of them who is *live*. A record is a text that the store
- * never reads, with an `era`: a number that it gives anew at each swap, greater than any that it gave this circuit before,
- * even if it has forgotten it meanwhile. With a record go its ballots. A box has one ballot of each voice; ballots are lists of whole numbers, which the store adds
- * up place by place. It needs one clock, its own: answers say how long ago something was, never when.
+ * - For each circuit a *record*: a text that the store never reads, with an *epoch*. The store gives a new epoch at each
+ *   swap. Epochs are unique in the store and never go back.
+ * - For each circuit *ballot boxes*. A box holds one ballot of each voter. A ballot is a list of whole numbers; the store
+ *   adds them up position by position. A swap of the record empties all boxes of the circuit.
+ * - One *register* of the processes that live. A process that lives is a *voter*.
+ * - One *log of roll calls*. A roll call asks every live voter for its ballot in one box. For each voter the register
+ *   keeps how far in the log it has *heard*. A voter that heard a roll call and has no ballot in its box abstains.
  *
- * **What it may rely on**
+ * All times are those of one clock: the store's own.
  *
- * Nothing that waits for a caller's result waits for a store. Each operation has a deadline, after which its answer is no
- * longer wanted; it may be carried out all the same, late, twice or never. So all of them must be idempotent, as described.
+ * **What a store may rely on**
+ *
+ * No caller of a protected effect waits for a store, except a probe, for at most 50 milliseconds. The engine stops waiting
+ * for an answer after a while, but the store may still carry the command out: late, twice or never. So every command is
+ * idempotent, and a command that is later than its `notAfter` changes nothing.
  *
  * @since 0.1.0
  */
@@ -26,21 +33,51 @@ import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import { foreignMessage } from "./internal/foreign.ts"
+import { bury, castIn, liveAt, rollCallsAfter } from "./internal/memory/ballots.ts"
+import { changesAfter, emptyState, storedAt, sweep, write } from "./internal/memory/records.ts"
 
 /**
- * A store could not do what it was asked. Callers never see it: the engine goes on with what it knows.
+ * A store failed to do what it was asked. Callers of protected effects never see this error: the engine goes on with what
+ * it knows.
  *
  * @category errors
  * @since 0.1.0
  */
 export class StoreError extends Data.TaggedError("StoreError")<{
-  readonly operation: "cast" | "swap" | "load" | "list" | "changes"
+  readonly operation: "exchange" | "page" | "load" | "changes"
   readonly cause: unknown
 }> {
   override get message(): string {
     return `The store failed to ${this.operation}: ${foreignMessage(this.cause)}`
   }
 }
+
+/**
+ * The bounds of the contract: numbers of items, and milliseconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const limits = {
+  /** The most casts in one exchange. */
+  casts: 32,
+  /** The most swaps in one exchange. */
+  swaps: 32,
+  /** The most roll calls in the answer to one exchange. */
+  rollCalls: 500,
+  /** The most changes in one page. */
+  page: 1_000,
+  /** The most circuits in one load. */
+  load: 100,
+  /** The most bytes of a digest, in UTF-8. */
+  digest: 8_192,
+  /** A roll call that is older than this counts no abstentions. */
+  rollCallMillis: 30_000,
+  /** The log keeps a roll call at least this long. */
+  logMillis: 35_000,
+  /** {@link SharedStore.page} shows for this long that a circuit is no longer listed. */
+  unlistedMillis: 3_600_000
+} as const
 
 /**
  * A record as a store answers it.
@@ -50,10 +87,38 @@ export class StoreError extends Data.TaggedError("StoreError")<{
  */
 export interface Stored {
   /** At least 1, and below 2^53. */
-  readonly era: number
+  readonly epoch: number
   readonly body: string
   /** How many milliseconds ago it was written, by the store's clock. */
   readonly age: number
+}
+
+/**
+ * Puts, renews or withdraws the voter's ballot in one box.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Cast {
+  readonly circuit: string
+  /** The epoch of the record that the ballot is about; 0 if there is no record. */
+  readonly epoch: number
+  /** The box. Processes with another policy, or another version of the protocol, use another box. */
+  readonly box: string
+  /** Whole numbers, always as many for the same box; `undefined` withdraws the voter's ballot. */
+  readonly ballot: ReadonlyArray<number> | undefined
+  /** Milliseconds after which the ballot no longer counts; more than 0. It never counts longer than its voter lives. */
+  readonly ttl: number
+  /**
+   * Begins an inquiry and announces it, unless the latest inquiry of this box began less than this many milliseconds ago.
+   * 0 begins none, and a cast without a ballot begins none. An inquiry asks the processes that use the circuit.
+   */
+  readonly inquire: number
+  /**
+   * Calls the roll and announces it, unless the latest roll call of this box is younger than this many milliseconds. 0 calls
+   * none, and a cast without a ballot calls none. A roll call asks every live voter.
+   */
+  readonly roll: number
 }
 
 /**
@@ -63,32 +128,20 @@ export interface Stored {
  * @since 0.1.0
  */
 export interface Tally {
-  readonly voices: number
+  /** How many ballots count. */
+  readonly voters: number
+  /** Position by position; empty if no ballot counts. */
   readonly sums: ReadonlyArray<number>
   /** Milliseconds since the latest inquiry of this box began; `undefined` if there was none. */
   readonly asked: number | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Cast {
-  readonly circuit: string
-  /** The era of the record that the ballot is about; 0 where there is none. */
-  readonly era: number
-  /** Which box of the circuit: voices under another policy have another. */
-  readonly box: string
-  readonly voice: string
-  /** Whole numbers, always as many for the same box; `undefined` takes the voice's ballot back. */
-  readonly ballot: ReadonlyArray<number> | undefined
-  /** Milliseconds after which the ballot no longer counts. Not 0. */
-  readonly ttl: number
+  /** Milliseconds since the latest roll call of this box; `undefined` if there was none. */
+  readonly rolled: number | undefined
   /**
-   * Asks the others for their ballots: begins an inquiry and announces it, unless one began less than so many milliseconds
-   * ago. 0 asks nobody.
+   * At least this many live voters heard the latest roll call of this box and have no ballot in it: the number of live
+   * voters whose `heard` is not below the roll call's `seq`, minus `voters`; never below 0. 0 if there was no roll call, or
+   * it is older than `limits.rollCallMillis`.
    */
-  readonly inquire: number
+  readonly abstained: number
 }
 
 /**
@@ -97,24 +150,24 @@ export interface Cast {
  */
 export interface CastAnswer {
   readonly record: Stored | undefined
-  /** `undefined` where the era was another: then nothing was changed. */
+  /** `undefined` if the circuit's record has another epoch than the cast: then the cast changed nothing. */
   readonly tally: Tally | undefined
-  /** How many voices live. */
-  readonly live: number
 }
 
 /**
+ * Replaces the record of one circuit, if its epoch is the expected one.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Swap {
   readonly circuit: string
   /** 0 to write a record where there is none. */
-  readonly expectedEra: number
+  readonly expectedEpoch: number
   readonly body: string
-  /** Milliseconds after which the record is forgotten; `undefined` never. */
+  /** Milliseconds after which the store forgets the record; `undefined` keeps it for ever. */
   readonly ttl: number | undefined
-  /** Whether {@link SharedStore.list} has it. */
+  /** Whether {@link SharedStore.page} has it for every process that asks. */
   readonly listed: boolean
 }
 
@@ -124,7 +177,88 @@ export interface Swap {
  */
 export interface SwapAnswer {
   readonly swapped: boolean
-  /** What is there now, whoever wrote it. */
+  /** The record that is there now, whoever wrote it. */
+  readonly record: Stored | undefined
+}
+
+/**
+ * Asks every live voter for its ballot in one box.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RollCall {
+  /** Its number in the log: at least 1, below 2^53, and greater than all before it. */
+  readonly seq: number
+  /** The number of the roll call before it in the log; 0 if it is the first. */
+  readonly prev: number
+  readonly circuit: string
+  readonly epoch: number
+  readonly box: string
+}
+
+/**
+ * Everything that one process writes, in one atomic step. An exchange without casts and swaps is a heartbeat.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exchange {
+  readonly voter: string
+  /** Milliseconds that the voter lives from now on. With 0 it does not live: it is removed from the register. */
+  readonly ttl: number
+  /** By the store's clock, in milliseconds: after this time the exchange changes nothing. `undefined` sets no deadline. */
+  readonly notAfter: number | undefined
+  /** The `seq` of the latest roll call up to which this voter has cast all ballots that it owes; 0 if it has heard none. */
+  readonly heard: number
+  /** The highest epoch that the voter knows, or 0. The epochs that this exchange gives are greater. */
+  readonly floor: number
+  /** At most `limits.casts`. */
+  readonly casts: ReadonlyArray<Cast>
+  /** At most `limits.swaps`. */
+  readonly swaps: ReadonlyArray<Swap>
+  /** Room for a summary of this process's circuits: at most `limits.digest` bytes. Stores ignore it for now. */
+  readonly digest?: string | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type ExchangeAnswer =
+  /** The exchange came after its `notAfter` and changed nothing. */
+  | { readonly _tag: "Late"; readonly time: number }
+  | {
+      readonly _tag: "Done"
+      /** The store's clock, in milliseconds. */
+      readonly time: number
+      /** How many voters live. */
+      readonly live: number
+      /** Milliseconds since the first exchange of this store, or the first since it lost everything. */
+      readonly liveFor: number
+      /** The `seq` of the latest roll call in the log; 0 if there was none. */
+      readonly head: number
+      /** The roll calls after `heard`, ascending: at most `limits.rollCalls`, and without those that the log has dropped. */
+      readonly rollCalls: ReadonlyArray<RollCall>
+      /** In the order of the exchange's casts. */
+      readonly casts: ReadonlyArray<CastAnswer>
+      /** In the order of the exchange's swaps. */
+      readonly swaps: ReadonlyArray<SwapAnswer>
+    }
+
+/**
+ * A circuit whose record has changed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Changed {
+  readonly circuit: string
+  /** The epoch of the change. */
+  readonly epoch: number
+  /** Whether the record is listed. */
+  readonly listed: boolean
+  /** `undefined` if the store has forgotten the record since. */
   readonly record: Stored | undefined
 }
 
@@ -132,75 +266,199 @@ export interface SwapAnswer {
  * @category models
  * @since 0.1.0
  */
-export interface Listed extends Stored {
-  readonly circuit: string
+export interface Page {
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+  /** How many voters live. */
+  readonly live: number
+  /** The last epoch that the store gave to any record; 0 if it gave none. */
+  readonly epoch: number
+  /** Of the changes up to this epoch some are no longer shown, because they ended or are too old; 0 if all are shown. */
+  readonly trimmed: number
+  /** How many records are listed. */
+  readonly listed: number
+  /** Ascending by epoch. If it has as many as were asked for there may be more. */
+  readonly changes: ReadonlyArray<Changed>
 }
 
 /**
  * @category models
  * @since 0.1.0
  */
-export interface ListAnswer {
-  readonly records: ReadonlyArray<Listed>
-  readonly live: number
+export interface LoadAnswer {
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+  /** In the order of the circuits that were asked for; `undefined` where there is no record. */
+  readonly records: ReadonlyArray<Stored | undefined>
 }
 
 /**
- * What is announced: a record that was swapped in, or an inquiry that began.
+ * What is announced: a record that was swapped in, an inquiry that began, or a roll call.
  *
  * @category models
  * @since 0.1.0
  */
 export type Change =
-  | { readonly _tag: "Record"; readonly circuit: string; readonly era: number; readonly body: string }
-  | { readonly _tag: "Inquiry"; readonly circuit: string; readonly era: number; readonly box: string }
+  | { readonly _tag: "Record"; readonly circuit: string; readonly epoch: number; readonly body: string }
+  | { readonly _tag: "Inquiry"; readonly circuit: string; readonly epoch: number; readonly box: string }
+  | ({ readonly _tag: "RollCall" } & RollCall)
 
 /**
- * The contract. Circuits, boxes and voices are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`; boxes and voices have at
- * most 200 of them.
+ * The contract. Circuits, boxes and voters are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`; boxes and voters
+ * have at most 200 characters.
  *
  * @category models
  * @since 0.1.0
  */
 export interface SharedStore {
-  /** How long the text of a circuit may be, where that has a limit: one that is longer is not shared, and each process's own. */
+  /** The longest text of a circuit that the store takes; a circuit with a longer text is not shared. */
   readonly longestCircuit?: number | undefined
   /**
-   * Puts, renews or takes back one voice's ballot, if the circuit's record is of this era, and answers what the box then
-   * adds up to. The ballots of another era are gone. Takes no longer with many voices than with few.
+   * Completes when the store is connected; `undefined` if it is connected from the start. A process that starts waits for
+   * this before it counts the time for the first page.
    */
-  readonly cast: (cast: Cast) => Effect.Effect<CastAnswer, StoreError>
+  readonly connected?: Effect.Effect<void> | undefined
   /**
-   * Writes a record where the expected one is, gives it a new era and announces it; else changes nothing. Said twice, the
-   * second finds another era.
+   * The one operation that writes, atomically and in this order:
+   *
+   * 1. If the store's clock is after `notAfter`, answers `Late` and changes nothing.
+   * 2. The voter lives for `ttl` more milliseconds; with 0 it does not live.
+   * 3. The casts, in order. A cast whose epoch is not that of the circuit's record changes nothing. A ballot counts until
+   *    its `ttl` is over or its voter no longer lives, whichever comes first. A roll call is appended to the log with
+   *    `seq = max(head + 1, the time in microseconds)`.
+   * 4. The swaps, in order. Each that finds the expected epoch writes its record with the epoch
+   *    `max(the last epoch, floor, the time in microseconds) + 1`, empties the circuit's boxes and announces the record.
+   * 5. Keeps the voter's `heard`, or 0 if `heard` is greater than `head`: then the log was lost.
+   *
+   * Takes no longer with many voters than with few.
    */
-  readonly swap: (swap: Swap) => Effect.Effect<SwapAnswer, StoreError>
-  readonly load: (circuit: string) => Effect.Effect<Stored | undefined, StoreError>
+  readonly exchange: (exchange: Exchange) => Effect.Effect<ExchangeAnswer, StoreError>
   /**
-   * All listed records; also says that this voice lives, for `ttl` more milliseconds. With 0 it no longer does.
+   * The changes after the epoch `since`, ascending, at most `limit` of them: of every circuit its latest change only. All
+   * listed records are among them, and for `limits.unlistedMillis` those that are no longer listed; those that ended may be
+   * left out. Writes nothing.
    */
-  readonly list: (voice: string, ttl: number) => Effect.Effect<ListAnswer, StoreError>
+  readonly page: (since: number, limit: number) => Effect.Effect<Page, StoreError>
+  /** The records of at most `limits.load` circuits. Writes nothing. */
+  readonly load: (circuits: ReadonlyArray<string>) => Effect.Effect<LoadAnswer, StoreError>
   /**
-   * Announcements, from when it is run. A hint and never the truth: they may be lost, late, doubled or out of turn. A store
-   * that cannot announce gives `Stream.never`, and is heard of at the next `list`. One that fails is run again.
+   * Announcements, from when the stream is run. They are hints: they may be lost, late, doubled or out of order. A store that
+   * cannot announce gives `Stream.never`. The engine runs a stream that ends or fails again.
    */
   readonly changes: Stream.Stream<Change, StoreError>
 }
 
-interface Entry {
-  readonly era: number
-  readonly body: string
-  readonly at: number
-  readonly until: number
-  readonly listed: boolean
+class Memory {
+  state = emptyState()
+  private readonly now: () => number
+  private readonly announce: (change: Change) => void
+
+  constructor(now: () => number, announce: (change: Change) => void) {
+    this.now = now
+    this.announce = announce
+  }
+
+  exchange({ casts, floor, heard, notAfter, swaps, ttl, voter }: Exchange): ExchangeAnswer {
+    const { records, votes } = this.state
+    const time = this.now()
+    if (notAfter !== undefined && time > notAfter) return { _tag: "Late", time }
+    this.state.born ??= time
+    // A voter that no longer lived begins anew, without its ballots.
+    bury(votes, time, limits)
+    const before = votes.register.get(voter)?.heard ?? 0
+    votes.register.set(voter, { until: time + ttl, heard: before })
+    if (ttl <= 0) bury(votes, time, limits)
+    sweep(this.state, time, limits)
+    const castAnswers = casts.map((cast): CastAnswer => {
+      const record = storedAt(records, cast.circuit, time)
+      if ((record?.epoch ?? 0) !== cast.epoch) return { record, tally: undefined }
+      return { record, tally: castIn(votes, cast, voter, time, limits, this.announce) }
+    })
+    const swapAnswers = swaps.map((swap) => this.swap(swap, floor, time))
+    const valid = heard > votes.head ? 0 : heard
+    if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
+    return {
+      _tag: "Done",
+      time,
+      live: liveAt(votes, time),
+      liveFor: Math.max(0, time - this.state.born),
+      head: votes.head,
+      rollCalls: rollCallsAfter(votes, valid, limits.rollCalls),
+      casts: castAnswers,
+      swaps: swapAnswers
+    }
+  }
+
+  private swap(swap: Swap, floor: number, time: number): SwapAnswer {
+    const { body, circuit, expectedEpoch } = swap
+    const current = storedAt(this.state.records, circuit, time)
+    if ((current?.epoch ?? 0) !== expectedEpoch) return { swapped: false, record: current }
+    const epoch = write(this.state, swap, floor, time)
+    this.announce({ _tag: "Record", circuit, epoch, body })
+    return { swapped: true, record: { epoch, body, age: 0 } }
+  }
+
+  page(since: number, limit: number): Page {
+    const { epoch, trimmed, votes } = this.state
+    const time = this.now()
+    const { changes, listed } = changesAfter(this.state, since, Math.min(limit, limits.page), time)
+    return { time, live: liveAt(votes, time), epoch, trimmed, listed, changes }
+  }
+
+  load(circuits: ReadonlyArray<string>): LoadAnswer {
+    const time = this.now()
+    return { time, records: circuits.map((circuit) => storedAt(this.state.records, circuit, time)) }
+  }
 }
 
-interface Box {
-  readonly era: number
-  readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
-  readonly sums: Array<number>
-  asked: number | undefined
+/**
+ * A memory store, and the faults of a real one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Controlled {
+  readonly store: SharedStore
+  /** The store forgets everything, as a Redis that is flushed. */
+  readonly wipe: Effect.Effect<void>
+  /**
+   * Remembers what the store has now. The effect that it answers puts that back: the store then has lost all later writes, as
+   * after a failover to a replica that was behind.
+   */
+  readonly save: Effect.Effect<Effect.Effect<void>>
 }
+
+/**
+ * {@link makeMemory}, with its faults.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeControlled: Effect.Effect<Controlled> = Effect.gen(function* () {
+  const clock = yield* Clock.Clock
+  const announcements = yield* PubSub.sliding<Change>(4_096)
+  const memory = new Memory(
+    () => clock.currentTimeMillisUnsafe(),
+    (change) => void PubSub.publishUnsafe(announcements, change)
+  )
+  return {
+    store: {
+      exchange: (exchange) => Effect.sync(() => memory.exchange(exchange)),
+      page: (since, limit) => Effect.sync(() => memory.page(since, limit)),
+      load: (circuits) => Effect.sync(() => memory.load(circuits)),
+      changes: Stream.fromPubSub(announcements)
+    },
+    wipe: Effect.sync(() => {
+      memory.state = emptyState()
+    }),
+    save: Effect.sync(() => {
+      const saved = structuredClone(memory.state)
+      return Effect.sync(() => {
+        memory.state = structuredClone(saved)
+      })
+    })
+  }
+})
 
 /**
  * A shared store in memory: for tests, and for several breaker stores of one process.
@@ -208,107 +466,4 @@ interface Box {
  * @category constructors
  * @since 0.1.0
  */
-export const makeMemory: Effect.Effect<SharedStore> = Effect.gen(function* () {
-  const clock = yield* Clock.Clock
-  const announcements = yield* PubSub.sliding<Change>(4_096)
-  const records = new Map<string, Entry>()
-  const boxes = new Map<string, Map<string, Box>>()
-  const voices = new Map<string, number>()
-  let lastEra = 0
-  const now = () => clock.currentTimeMillisUnsafe()
-
-  const find = (circuit: string): Entry | undefined => {
-    const found = records.get(circuit)
-    if (found === undefined || now() < found.until) return found
-    records.delete(circuit)
-    return undefined
-  }
-  const answer = (entry: Entry): Stored => ({ era: entry.era, body: entry.body, age: Math.max(0, now() - entry.at) })
-  const load = (circuit: string): Stored | undefined => {
-    const found = find(circuit)
-    return found === undefined ? undefined : answer(found)
-  }
-  const live = (): number => {
-    for (const [voice, until] of voices) if (now() >= until) voices.delete(voice)
-    return voices.size
-  }
-  const boxOf = ({ ballot, box, circuit, era }: Cast): Box | undefined => {
-    const ofCircuit = boxes.get(circuit) ?? new Map<string, Box>()
-    const known = ofCircuit.get(box)
-    if (known?.era === era) return known
-    ofCircuit.delete(box)
-    if (ballot === undefined) return undefined
-    const made: Box = { era, ballots: new Map(), sums: [], asked: undefined }
-    boxes.set(circuit, ofCircuit.set(box, made))
-    return made
-  }
-  const add = (box: Box, numbers: ReadonlyArray<number>, sign: 1 | -1): void =>
-    numbers.forEach((n, place) => {
-      box.sums[place] = (box.sums[place] ?? 0) + sign * n
-    })
-  const takeBack = (box: Box, voice: string): void => {
-    const ballot = box.ballots.get(voice)
-    if (ballot === undefined) return
-    add(box, ballot.numbers, -1)
-    box.ballots.delete(voice)
-  }
-  const nothing: Tally = { voices: 0, sums: [], asked: undefined }
-
-  const cast = (request: Cast): CastAnswer => {
-    const { ballot, circuit, era, inquire, ttl, voice } = request
-    const record = load(circuit)
-    if ((record?.era ?? 0) !== era) return { record, tally: undefined, live: live() }
-    const box = boxOf(request)
-    if (box === undefined) return { record, tally: nothing, live: live() }
-    takeBack(box, voice)
-    for (const [other, { until }] of box.ballots) if (now() >= until) takeBack(box, other)
-    if (ballot !== undefined) {
-      box.ballots.set(voice, { numbers: ballot, until: now() + ttl })
-      add(box, ballot, 1)
-    }
-    if (inquire > 0 && (box.asked === undefined || now() - box.asked >= inquire)) {
-      box.asked = now()
-      PubSub.publishUnsafe(announcements, { _tag: "Inquiry", circuit, era, box: request.box })
-    }
-    const asked = box.asked === undefined ? undefined : now() - box.asked
-    if (box.ballots.size === 0) boxes.get(circuit)?.delete(request.box)
-    if (boxes.get(circuit)?.size === 0) boxes.delete(circuit)
-    return { record, tally: { voices: box.ballots.size, sums: [...box.sums], asked }, live: live() }
-  }
-
-  const swap = ({ body, circuit, expectedEra, listed, ttl }: Swap): SwapAnswer => {
-    const current = find(circuit)
-    if ((current?.era ?? 0) !== expectedEra) return { swapped: false, record: load(circuit) }
-    lastEra++
-    const entry = { era: lastEra, body, at: now(), until: now() + (ttl ?? Infinity), listed }
-    records.set(circuit, entry)
-    boxes.delete(circuit)
-    PubSub.publishUnsafe(announcements, { _tag: "Record", circuit, era: entry.era, body })
-    return { swapped: true, record: answer(entry) }
-  }
-
-  const list = (voice: string, ttl: number): ListAnswer => {
-    if (ttl > 0) voices.set(voice, now() + ttl)
-    else voices.delete(voice)
-    for (const [circuit, ofCircuit] of boxes) {
-      for (const [name, box] of ofCircuit) {
-        if ([...box.ballots.values()].every(({ until }) => now() >= until)) ofCircuit.delete(name)
-      }
-      if (ofCircuit.size === 0) boxes.delete(circuit)
-    }
-    const found: Array<Listed> = []
-    for (const circuit of [...records.keys()]) {
-      const entry = find(circuit)
-      if (entry?.listed === true) found.push({ circuit, ...answer(entry) })
-    }
-    return { records: found, live: live() }
-  }
-
-  return {
-    cast: (request) => Effect.sync(() => cast(request)),
-    swap: (request) => Effect.sync(() => swap(request)),
-    load: (circuit) => Effect.sync(() => load(circuit)),
-    list: (voice, ttl) => Effect.sync(() => list(voice, ttl)),
-    changes: Stream.fromPubSub(announcements)
-  }
-})
+export const makeMemory: Effect.Effect<SharedStore> = Effect.map(makeControlled, ({ store }) => store)

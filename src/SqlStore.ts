@@ -8,10 +8,11 @@
  *
  * **What it costs**
  *
- * A call costs no statement. Each process asks once per `syncInterval` for all that is not Closed; everything else is said only
- * when calls fail: two statements for a ballot, a look and a transaction of six (eight on PostgreSQL) for a move of the fleet's. On PostgreSQL the others
- * hear of it by LISTEN and NOTIFY, which takes one connection; elsewhere they look every `pollInterval`. The clock is the
- * database's. Everything ends by itself but what people forced without an end.
+ * A call costs no statement. Each process sends one heartbeat (two statements) and reads one page of changes (one statement)
+ * per `syncInterval`. When calls fail, a transaction of 7 to 13 statements carries up to 32 ballots or changes of records, and
+ * takes as many statements with many processes as with few. These transactions are carried out one after the other.
+ * On PostgreSQL other processes hear of changes by LISTEN and NOTIFY, which takes one connection; on other databases they read
+ * them every `syncInterval`. The clock is the database's. Everything expires but what an operator has set without an end.
  *
  * **What it needs**
  *
@@ -21,7 +22,6 @@
  * @since 0.1.0
  */
 
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -32,7 +32,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
 import { connecting } from "./internal/connecting.ts"
-import { flag, positiveMillis } from "./internal/fields.ts"
+import { flag } from "./internal/fields.ts"
 import { database } from "./internal/sql/database.ts"
 import * as migrations from "./internal/sql/migrations.ts"
 import { placeFields, placeOf } from "./internal/sql/place.ts"
@@ -63,8 +63,6 @@ export interface TableOptions {
 export interface SqlOptions extends TableOptions {
   /** Whether to make the tables that are missing. `false` where the program may not: use {@link migrate}. Default `true`. */
   readonly migrate?: boolean | undefined
-  /** How often to look for what others did, where the database cannot say. Default 1 second. */
-  readonly pollInterval?: Duration.Input | undefined
 }
 
 /**
@@ -73,7 +71,7 @@ export interface SqlOptions extends TableOptions {
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
-const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
+const sqlFields = { ...placeFields, migrate: Schema.optional(flag) }
 
 /**
  * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
@@ -99,12 +97,12 @@ export const migrate = (
 export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, PolicyError, SqlClient | Scope.Scope> =>
   Effect.flatMap(
     Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]),
-    ([{ migrate = true, pollInterval = 1_000, ...place }, context]) =>
+    ([{ migrate = true, ...place }, context]) =>
       Effect.flatMap(database(placeOf(place)), (found) => {
-        const ready = migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofStore)
+        const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
         // Tables that are gone later are made again.
         const open = Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
-          const store = new Store(found, pollInterval)
+          const store = new Store(found)
           return { store, ended: store.ended }
         })
         return connecting("The tables of circuits", Effect.provideContext(open, context), longestCircuit)
@@ -129,13 +127,10 @@ export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, Polic
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, PolicyError, SqlClient> => {
-  const { migrate, pollInterval, prefix, schema, ...shared } = options
+  const { migrate, prefix, schema, ...shared } = options
   return Layer.unwrap(
     Effect.map(
-      Effect.andThen(
-        decodeOptions({ ...sqlFields, ...ofShared }, options),
-        make({ migrate, pollInterval, prefix, schema })
-      ),
+      Effect.andThen(decodeOptions({ ...sqlFields, ...ofShared }, options), make({ migrate, prefix, schema })),
       (store) => BreakerStore.layerShared(store, shared)
     )
   )

@@ -238,6 +238,8 @@ describe("series", () => {
       const lines: Array<Line> = []
       const shared = Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => BreakerStore.layerShared(store)))
       return Effect.gen(function* () {
+        // A store that is new does not know yet that this process is alone.
+        yield* TestClock.adjust("6 seconds")
         for (let i = 0; i < 5; i++) yield* fail()
         yield* TestClock.adjust("200 millis")
         assert.strictEqual(yield* CircuitBreaker.scope("api"), "fleet")
@@ -382,8 +384,11 @@ describe("series", () => {
     Effect.gen(function* () {
       const memory = yield* SharedStore.makeMemory
       let away = false
-      const broken = () => Effect.fail(new SharedStore.StoreError({ operation: "list", cause: "away" }))
-      const store: SharedStore.SharedStore = { ...memory, list: (...args) => (away ? broken() : memory.list(...args)) }
+      const broken = () => Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "away" }))
+      const store: SharedStore.SharedStore = {
+        ...memory,
+        exchange: (exchange) => (away ? broken() : memory.exchange(exchange))
+      }
       const shared = Layer.orDie(BreakerStore.layerShared(store))
       yield* Effect.gen(function* () {
         assert.strictEqual(valueOf(yield* scrape, "circuit_breaker_store_up"), 1)
@@ -404,8 +409,13 @@ describe("series", () => {
         const memory = yield* SharedStore.makeMemory
         let there = false
         const away =
-          how === "fails" ? Effect.fail(new SharedStore.StoreError({ operation: "list", cause: "away" })) : Effect.never
-        const store: SharedStore.SharedStore = { ...memory, list: (...args) => (there ? memory.list(...args) : away) }
+          how === "fails" ? Effect.fail(new SharedStore.StoreError({ operation: "page", cause: "away" })) : Effect.never
+        const store: SharedStore.SharedStore = {
+          ...memory,
+          exchange: (exchange) => (there ? memory.exchange(exchange) : away),
+          page: (...args) => (there ? memory.page(...args) : away),
+          load: (circuits) => (there ? memory.load(circuits) : away)
+        }
         const up = Effect.map(scrape, (page) => valueOf(page, "circuit_breaker_store_up"))
         const program = Effect.gen(function* () {
           for (let i = 0; i < 10; i++) {

@@ -2,18 +2,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { intercepted } from "./support/fleet.ts"
 
 /** Two processes on one store, and what the first of them says to it: its convictions, in thousandths. */
 const twoProcesses = Effect.gen(function* () {
   const store = yield* SharedStore.makeMemory
   const said: Array<number | "nothing"> = []
-  const heard: SharedStore.SharedStore = {
-    ...store,
-    cast: (cast) => {
-      said.push(cast.ballot?.[0] ?? "nothing")
-      return store.cast(cast)
-    }
-  }
+  const heard = intercepted(store, ({ casts }, carryOut) => {
+    for (const { ballot } of casts) said.push(ballot?.[0] ?? "nothing")
+    return carryOut
+  })
   const one = yield* Layer.build(BreakerStore.layerShared(heard))
   const other = yield* Layer.build(BreakerStore.layerShared(store))
   const call = (context: typeof one, ends: Effect.Effect<string, string>) =>
@@ -55,21 +53,20 @@ describe("A process", () => {
 
 describe("A process that ends", () => {
   for (const millis of [0, 10, 49, 51]) {
-    it.effect(`takes back what it said ${millis} ms before, though that is on its way for 50 ms`, () =>
+    it.effect(`no longer counts, nor what it said ${millis} ms before, though that is on its way for 50 ms`, () =>
       Effect.gen(function* () {
         const store = yield* SharedStore.makeMemory
-        const arrived: Array<"ballot" | "nothing"> = []
-        const slow: SharedStore.SharedStore = {
-          ...store,
-          // What is on its way arrives, also where nobody waits for it any more.
-          cast: (cast) => {
-            const arrives = Effect.suspend(() => {
-              arrived.push(cast.ballot === undefined ? "nothing" : "ballot")
-              return store.cast(cast)
-            })
-            return Effect.flatMap(Effect.forkDetach(Effect.delay(arrives, 50), { startImmediately: true }), Fiber.join)
-          }
-        }
+        const arrived: Array<"ballot" | "goodbye"> = []
+        // What is on its way arrives, also if no process waits for it any more.
+        const slow = intercepted(store, ({ casts, ttl }, carryOut) => {
+          if (casts.length === 0 && ttl > 0) return carryOut
+          const arrives = Effect.suspend(() => {
+            if (casts.length > 0) arrived.push("ballot")
+            if (ttl === 0) arrived.push("goodbye")
+            return carryOut
+          })
+          return Effect.flatMap(Effect.forkDetach(Effect.delay(arrives, 50), { startImmediately: true }), Fiber.join)
+        })
         const scope = yield* Scope.make()
         const one = yield* Layer.buildWithScope(BreakerStore.layerShared(slow), scope)
         yield* Layer.build(BreakerStore.layerShared(store))
@@ -81,7 +78,8 @@ describe("A process that ends", () => {
         yield* TestClock.adjust(millis)
         yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
         yield* TestClock.adjust("1 second")
-        assert.include(["nothing", undefined], arrived.at(-1), arrived.join())
+        assert.strictEqual(arrived.at(-1), "goodbye", arrived.join())
+        assert.strictEqual((yield* store.page(0, 1)).live, 1)
       }).pipe(Effect.provide(Logger.layer([])))
     )
   }

@@ -131,10 +131,25 @@ describe("A place that nobody uses any more", () => {
       yield* at(0).crash
       yield* TestClock.adjust("4900 millis")
       assert.strictEqual(rejectionIn(yield* at(1).succeed).reason, "ProbesBusy")
-      yield* TestClock.adjust("200 millis")
+      // Each of the others waits up to a tenth longer, so that not all ask in the same millisecond.
+      yield* TestClock.adjust("600 millis")
       assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
       yield* pause()
       yield* expectAll([at(1), at(2)], "Closed local")
+    })
+  )
+
+  it.effect("is not asked for by all others in the same millisecond", () =>
+    Effect.gen(function* () {
+      const { at } = yield* recovering(10, { probeTimeout: "5 seconds" })
+      yield* begin(at(0), Effect.never)
+      yield* at(0).crash
+      yield* TestClock.adjust("4900 millis")
+      const waits: Array<number> = []
+      for (let i = 1; i < 10; i++) waits.push(Math.round(Duration.toMillis((yield* at(i).inspect).retryAfter)))
+      assert.isAtLeast(new Set(waits).size, 6, waits.join())
+      assert.isAtLeast(Math.min(...waits), 100 - 1)
+      assert.isAtMost(Math.max(...waits), 100 + 500)
     })
   )
 
@@ -143,7 +158,7 @@ describe("A place that nobody uses any more", () => {
       const { at } = yield* recovering(2, { probeTimeout: "5 seconds" })
       yield* at(0).run(CircuitBreaker.admit("api"))
       assert.strictEqual(rejectionIn(yield* at(1).succeed).reason, "ProbesBusy")
-      yield* TestClock.adjust("5100 millis")
+      yield* TestClock.adjust("5500 millis")
       assert.isTrue(Exit.isSuccess(yield* at(1).succeed))
     })
   )

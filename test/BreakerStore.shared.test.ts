@@ -32,7 +32,8 @@ describe("processes with one store", () => {
     Effect.gen(function* () {
       const { all, call, dependency, inspect, state } = yield* fleet(3)
       yield* all(call)
-      yield* TestClock.adjust("1 second")
+      // The store does not know all processes before.
+      yield* TestClock.adjust("6 seconds")
       Object.assign(dependency, { up: false, reached: 0 })
       for (let i = 0; i < 30; i++) {
         yield* call(i % 3)

@@ -38,8 +38,10 @@ const ballot = Arbitrary.map(
 const ballots = Arbitrary.array(ballot, { maxLength: 12 })
 const seen = Arbitrary.all({
   ballots,
-  /** How many live and say nothing. */
+  /** How many live and have no ballot, and how many of those are known to have abstained. */
   silent: pick(0, 0, 1, 2, 20),
+  abstained: pick(0, 0, 1, 2, 19, 20),
+  young: pick(false, false, false, true),
   asked: Arbitrary.schema(Schema.UndefinedOr(Schema.Literals([0, 74, 75, 76, 10_000]))),
   quorum: pick(0.25, 0.5, 0.9),
   trip: pick("streak", "rate", "lastTen", "both")
@@ -49,8 +51,8 @@ const seen = Arbitrary.all({
 const addUp = (ballots: ReadonlyArray<Fleet.Ballot>): ReadonlyArray<number> =>
   ballots.map(Fleet.toNumbers).reduce<Array<number>>((sums, one) => one.map((n, place) => n + (sums[place] ?? 0)), [])
 
-const tallyOf = (ballots: ReadonlyArray<Fleet.Ballot>, live: number, asked?: number): Fleet.Tally =>
-  Fleet.fromSums(addUp(ballots), { voices: ballots.length, live, asked })
+const tallyOf = (ballots: ReadonlyArray<Fleet.Ballot>, live: number, asked?: number, abstained = 0): Fleet.Tally =>
+  Fleet.fromSums(addUp(ballots), { voters: ballots.length, live, abstained, asked })
 
 const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
 const more = { openings: 1, time: 5 }
@@ -74,8 +76,9 @@ it.prop(
           none
         )
     assert.deepStrictEqual(tally, {
-      voices: ballots.length,
+      voters: ballots.length,
       live: 99,
+      abstained: 0,
       asked: 7,
       convictions: sum(ballots.map((one) => Math.round(one.conviction * 1000))) / 1000,
       failing: ballots.filter((one) => one.conviction > 0).length,
@@ -101,7 +104,7 @@ it.prop(
     const said = { conviction, open, streak, counts: [{ calls: 9, failures: 8, slow: 7, weight }] }
     const numbers = Fleet.toNumbers(said)
     assert.isTrue(numbers.every((n) => Number.isSafeInteger(n) && n >= 0))
-    const tally = Fleet.fromSums(numbers, { voices: 1, live: 1, asked: undefined })
+    const tally = Fleet.fromSums(numbers, { voters: 1, live: 1, abstained: 0, asked: undefined })
     assert.closeTo(tally.convictions, conviction, 0.0005)
     assert.strictEqual(tally.failing, conviction > 0 ? 1 : 0, "who is convinced at all is counted")
     assert.deepStrictEqual([tally.open, tally.streak], [open ? 1 : 0, streak])
@@ -137,43 +140,87 @@ it.prop(
 
 // ---- Judging ------------------------------------------------------------------------------------------------------
 
+const judged = (
+  { ballots, quorum, trip }: { ballots: ReadonlyArray<Fleet.Ballot>; quorum: number; trip: string },
+  { abstained, live }: { abstained: number; live: number },
+  asked?: number,
+  young = false
+) =>
+  Fleet.judge(
+    tallyOf(ballots, live, asked, abstained),
+    trips[trip] ?? both,
+    { ...Fleet.defaults, quorum },
+    { ...more, young }
+  )
+
 it.prop(
-  "a fleet opens if and only if most agree, not one alone, and its policy or most of its circuits say so",
+  "a fleet opens if and only if most that might object agree, not one alone, and its policy or as many circuits say so",
   { seen },
-  ({ seen: { asked, ballots, quorum, silent, trip } }) => {
+  ({ seen: { abstained: most, asked, ballots, quorum, silent, trip, young } }) => {
     const rule = trips[trip] ?? both
-    const rules = { ...Fleet.defaults, quorum }
     const live = ballots.length + silent
-    const tally = tallyOf(ballots, live, asked)
-    const verdict = Fleet.judge(tally, rule, rules, more)
+    const abstained = Math.min(most, silent)
+    const verdict = judged({ ballots, quorum, trip }, { live, abstained }, asked, young)
 
     const convinced = sum(ballots.map((one) => one.conviction))
-    const answered = asked !== undefined && asked >= 75
-    const mostAgree = convinced > quorum * live || (answered && convinced > quorum * ballots.length)
     const notAlone = ballots.filter((one) => one.conviction > 0).length >= 2 || live <= 1
-    const policySays = Trip.tripped(rule, Fleet.pooled(tally, rule, more)) !== undefined
-    const mostOpened = ballots.filter((one) => one.open).length > quorum * ballots.length
-    assert.strictEqual(verdict._tag === "Open", mostAgree && notAlone && (policySays || mostOpened))
-    if (verdict._tag === "Wait") assert.strictEqual(verdict.agreed, mostAgree && notAlone)
-    const hopeless = answered && convinced < (quorum * ballots.length) / 2
-    assert.strictEqual(verdict._tag === "Lost", !mostAgree && hopeless)
+    const policySays = Trip.tripped(rule, Fleet.pooled(tallyOf(ballots, live), rule, more)) !== undefined
+    const opensAmong = (voting: number): boolean =>
+      convinced > quorum * voting &&
+      notAlone &&
+      (policySays || ballots.filter((one) => one.open).length > quorum * voting)
+    const opens = opensAmong(live - abstained)
+    assert.strictEqual(verdict._tag === "Open", opens && !young)
+    assert.strictEqual(verdict._tag === "Young", opens && young)
+    assert.strictEqual(verdict._tag === "RollCall", !opens && opensAmong(ballots.length))
+    if (verdict._tag === "Wait") {
+      assert.strictEqual(verdict.agreed, convinced > quorum * ballots.length && notAlone)
+    }
+    const answered = asked !== undefined && asked >= 75
+    const hopeless = convinced <= quorum * ballots.length && answered && convinced < (quorum * ballots.length) / 2
+    assert.strictEqual(verdict._tag === "Lost", hopeless)
   },
   runs("judge")
 )
 
 it.prop(
-  "what opens a fleet still opens it when the others had longer to answer, or another process fails as well",
-  { seen, extra: ballot },
-  ({ extra, seen: { ballots, quorum, silent } }) => {
-    const rules = { ...Fleet.defaults, quorum }
+  "silence never opens a fleet: neither more processes that say nothing, nor time, nor abstentions that are not counted",
+  { seen, more: pick(0, 1, 5, 100) },
+  ({ more: others, seen: { abstained: most, ballots, quorum, silent, trip } }) => {
+    const abstained = Math.min(most, silent)
     const live = ballots.length + silent
-    const judge = (tally: Fleet.Tally) => Fleet.judge(tally, trips["streak"] ?? both, rules, more)._tag
-    for (const asked of [undefined, 0, 100]) {
-      if (judge(tallyOf(ballots, live, asked)) !== "Open") continue
-      for (const later of [75, 1e6]) assert.strictEqual(judge(tallyOf(ballots, live, later)), "Open")
-      const failing = { ...extra, conviction: 1, streak: Math.max(2, extra.streak), open: true }
-      assert.strictEqual(judge(tallyOf([...ballots, failing], live + 1, asked)), "Open")
-    }
+    const opens = (counted: number, alive: number, asked?: number) =>
+      judged({ ballots, quorum, trip }, { live: alive, abstained: counted }, asked)._tag === "Open"
+    const now = opens(abstained, live)
+    for (const asked of [0, 75, 1e6]) assert.strictEqual(opens(abstained, live, asked), now)
+    if (now) return
+    for (let counted = 0; counted <= abstained; counted++) assert.isFalse(opens(counted, live + others))
+  },
+  runs("silence")
+)
+
+it.prop(
+  "a roll call that all who are silent answer by abstaining opens the fleet, and without one of them it may not",
+  { seen },
+  ({ seen: { ballots, quorum, silent, trip } }) => {
+    const live = ballots.length + silent
+    const verdict = judged({ ballots, quorum, trip }, { live, abstained: 0 })
+    const after = judged({ ballots, quorum, trip }, { live, abstained: silent })
+    assert.strictEqual(verdict._tag === "RollCall" || verdict._tag === "Open", after._tag === "Open")
+  },
+  runs("roll call")
+)
+
+it.prop(
+  "what opens a fleet still opens it when another process fails as well",
+  { seen, extra: ballot },
+  ({ extra, seen: { abstained: most, ballots, quorum, silent } }) => {
+    const live = ballots.length + silent
+    const abstained = Math.min(most, silent)
+    if (judged({ ballots, quorum, trip: "streak" }, { live, abstained })._tag !== "Open") return
+    const failing = { ...extra, conviction: 1, streak: Math.max(2, extra.streak), open: true }
+    const verdict = judged({ ballots: [...ballots, failing], quorum, trip: "streak" }, { live: live + 1, abstained })
+    assert.strictEqual(verdict._tag, "Open")
   },
   runs("monotone")
 )

@@ -14,10 +14,11 @@ const counts = (calls: number, failures = 0, slow = 0, weight = failures): Windo
   weight
 })
 
-/** Three processes that all failed twice, and nobody was asked. */
+/** Three processes that all failed twice, and no roll was called. */
 const tally: Fleet.Tally = {
-  voices: 3,
+  voters: 3,
   live: 3,
+  abstained: 0,
   asked: undefined,
   convictions: 3,
   failing: 3,
@@ -68,42 +69,64 @@ describe("a fleet", () => {
     readonly trip?: Trip.Trip
     readonly quorum?: number
     readonly holdMillis?: number
+    readonly young?: boolean
   }
   type Row = readonly [sentence: string, seen: Partial<Fleet.Tally>, expected: Fleet.Verdict["_tag"], under?: Under]
   const table: ReadonlyArray<Row> = [
     ["opens when all are convinced and failed often enough together", {}, "Open"],
     ["opens without having asked when most of all who live are convinced", { convictions: 2, failing: 2 }, "Open"],
-    ["waits when half of those who live are convinced", { live: 4, convictions: 2, failing: 2 }, "Wait"],
-    ["waits when just half are, each a little", { voices: 4, live: 4, convictions: 2, failing: 4 }, "Wait"],
-    ["opens when a crumb more than half are", { voices: 4, live: 4, convictions: 2.001, failing: 4 }, "Open"],
-    ["waits for the many who live and were not asked", { live: 100 }, "Wait"],
-    ["waits for the many who live and have time to answer", { live: 100, asked: 74.9 }, "Wait"],
-    ["takes those who spoke for all, once the others had time to answer", { live: 100, asked: 75 }, "Open"],
-    ["gives them as long as its rules say", { live: 100, asked: 75 }, "Wait", { holdMillis: 76 }],
-    ["waits when half of those who spoke are convinced", { voices: 6, live: 100, asked: 1_000, streak: 9 }, "Wait"],
-    ["opens when more than half of those who spoke are", { voices: 5, live: 100, asked: 1_000, streak: 7 }, "Open"],
-    ["hears those who spoke and are not convinced: each takes one from the streaks", { voices: 5, live: 5 }, "Wait"],
-    ["is not convinced by one alone", { voices: 1, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
-    ["is not convinced by one of two", { voices: 2, live: 2, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
     [
-      "is not convinced by one of two that are healthy and convinced by half",
-      { voices: 2, live: 2, convictions: 1.5, failing: 1 },
+      "calls the roll when half of those who live are convinced, and one is silent",
+      { live: 4, convictions: 2, failing: 2 },
+      "RollCall"
+    ],
+    [
+      "calls the roll when most have opened of those that have a ballot",
+      { live: 4, streak: 0, open: 2, convictions: 2, failing: 2 },
+      "RollCall"
+    ],
+    ["waits when just half are, each a little", { voters: 4, live: 4, convictions: 2, failing: 4 }, "Wait"],
+    ["opens when a crumb more than half are", { voters: 4, live: 4, convictions: 2.001, failing: 4 }, "Open"],
+    ["calls the roll when only those that are silent prevent it", { live: 100 }, "RollCall"],
+    [
+      "calls the roll however long the others had to answer: silence is never consent",
+      { live: 100, asked: 1e6 },
+      "RollCall"
+    ],
+    ["opens when all that are silent abstained", { live: 100, abstained: 97 }, "Open"],
+    ["opens when so many abstained that the convinced are most of the others", { live: 100, abstained: 95 }, "Open"],
+    ["calls the roll when the convinced are just half of the others", { live: 100, abstained: 94 }, "RollCall"],
+    ["counts each ballot, however many are said to have abstained", { voters: 6, live: 6, abstained: 6 }, "Wait"],
+    ["does not open while its store is young", {}, "Young", { young: true }],
+    ["calls the roll while its store is young", { live: 100 }, "RollCall", { young: true }],
+    [
+      "waits when half of those that have a ballot are convinced",
+      { voters: 6, live: 100, asked: 1_000, streak: 9 },
       "Wait"
     ],
-    ["of one process is convinced by it", { voices: 1, live: 1, convictions: 1, failing: 1 }, "Open"],
-    ["that nobody is known to live in is convinced by one", { voices: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
+    ["calls the roll when more than half of those are", { voters: 5, live: 100, asked: 1_000, streak: 7 }, "RollCall"],
+    ["hears those who spoke and are not convinced: each takes one from the streaks", { voters: 5, live: 5 }, "Wait"],
+    ["is not convinced by one alone", { voters: 1, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
+    ["is not convinced by one of two", { voters: 2, live: 2, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
+    [
+      "is not convinced by one of two that are healthy and convinced by half",
+      { voters: 2, live: 2, convictions: 1.5, failing: 1 },
+      "Wait"
+    ],
+    ["of one process is convinced by it", { voters: 1, live: 1, convictions: 1, failing: 1 }, "Open"],
+    ["that nobody is known to live in is convinced by one", { voters: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
     ["is not convinced by a policy that says no", { streak: 4 }, "Wait"],
     ["is convinced by a policy that just says yes", { streak: 5 }, "Open"],
     ["waits where nobody is convinced and nobody was asked", { convictions: 0, failing: 0 }, "Wait"],
-    ["gives up an inquiry that found less than half of what it needs", tenVoices(2.499), "Lost"],
-    ["goes on with an inquiry that found half of what it needs", tenVoices(2.5), "Wait"],
-    ["does not give up while the others may still answer", { ...tenVoices(0), asked: 74 }, "Wait"],
-    ["does not give up what it has not asked", { ...tenVoices(0), asked: undefined }, "Wait"],
+    ["gives up an inquiry that found less than half of what it needs", tenVoters(2.499), "Lost"],
+    ["goes on with an inquiry that found half of what it needs", tenVoters(2.5), "Wait"],
+    ["does not give up while the others may still answer", { ...tenVoters(0), asked: 74 }, "Wait"],
+    ["does not give up what it has not asked", { ...tenVoters(0), asked: undefined }, "Wait"],
     ["waits for more than nine tenths where that is its quorum", { convictions: 2.7 }, "Wait", { quorum: 0.9 }],
     ["opens at more than nine tenths where that is its quorum", { convictions: 2.71 }, "Open", { quorum: 0.9 }],
     ["opens at a tenth where that is its quorum", { live: 19, convictions: 2, failing: 2 }, "Open", { quorum: 0.1 }],
     ["opens when most have opened by themselves, whatever its policy says", { streak: 0, open: 2 }, "Open"],
-    ["waits when half have opened by themselves", { voices: 4, live: 4, streak: 0, open: 2 }, "Wait"],
+    ["waits when half have opened by themselves", { voters: 4, live: 4, streak: 0, open: 2 }, "Wait"],
     ["waits when most opened and few are convinced any more", { convictions: 1, streak: 0, open: 3 }, "Wait"],
     ["asks its policy of what all saw", { counts: [counts(20, 10)] }, "Open", { trip: halfFailed(overTime) }],
     [
@@ -121,14 +144,15 @@ describe("a fleet", () => {
       { trip: { _tag: "Failures", atLeast: 5, over: overCalls } }
     ]
   ]
-  function tenVoices(convictions: number): Partial<Fleet.Tally> {
-    return { voices: 10, live: 10, convictions, failing: Math.ceil(convictions), asked: 100 }
+  function tenVoters(convictions: number): Partial<Fleet.Tally> {
+    return { voters: 10, live: 10, convictions, failing: Math.ceil(convictions), asked: 100 }
   }
 
   it.each(table.map(([sentence, seen, expected, under = {}]) => ({ sentence, seen, expected, under })))(
     "$sentence",
-    ({ expected, seen, under: { holdMillis = 75, quorum = 0.5, trip = fiveInARow } }) => {
-      const verdict = Fleet.judge({ ...tally, ...seen }, trip, { ...rules, quorum, holdMillis }, more)
+    ({ expected, seen, under: { holdMillis = 75, quorum = 0.5, trip = fiveInARow, young = false } }) => {
+      const seenNow = { ...tally, ...seen }
+      const verdict = Fleet.judge(seenNow, trip, { ...rules, quorum, holdMillis }, { ...more, young })
       assert.strictEqual(verdict._tag, expected)
     }
   )
@@ -136,9 +160,9 @@ describe("a fleet", () => {
   const details: ReadonlyArray<readonly [Partial<Fleet.Tally>, Trip.Trip, string]> = [
     [{}, fiveInARow, "6 failures in a row (limit 5) in 3 of 3 processes together"],
     [{ convictions: 2, failing: 2 }, fiveInARow, "5 failures in a row (limit 5) in 2 of 3 processes together"],
-    [{ voices: 1, live: 1, failing: 1 }, fiveInARow, "6 failures in a row (limit 5) in the only process"],
+    [{ voters: 1, live: 1, failing: 1 }, fiveInARow, "6 failures in a row (limit 5) in the only process"],
     [
-      { voices: 2, live: 1, convictions: 1, failing: 1 },
+      { voters: 2, live: 1, convictions: 1.5, failing: 1 },
       fiveInARow,
       "5 failures in a row (limit 5) in 1 of 2 processes together"
     ],
@@ -160,7 +184,7 @@ describe("a fleet that waits", () => {
     ["has agreed where half of it has opened besides", { streak: 4, open: 1 }, true],
     ["has not where few are convinced", { convictions: 1 }, false],
     ["has not where nobody is", { convictions: 0, failing: 0, streak: 0 }, false],
-    ["has not where one alone is", { voices: 2, live: 2, convictions: 1.5, failing: 1 }, false]
+    ["has not where one alone is", { voters: 2, live: 2, convictions: 1.5, failing: 1 }, false]
   ]
   it.each(table)("%s", (_, seen, agreed) => {
     assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, fiveInARow, rules, more), { _tag: "Wait", agreed })

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
+import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import { cooldownOver, expectAll, openTogether, pause, start, Trouble, troubled, wipeable } from "./support/fleet.ts"
 import { times } from "./support/verbs.ts"
 
@@ -39,7 +40,7 @@ const regions = (size: number) =>
 const well: Partial<Trouble> = { now: "none", slow: 0, deaf: false }
 
 /** A circuit's record in one of the stores, as any process would read it through all of them. */
-const recordIn = (store: SharedStore.SharedStore) => store.load("api")
+const recordIn = (store: SharedStore.SharedStore) => Effect.map(store.load(["api"]), ({ records: [record] }) => record)
 
 describe("Three stores in memory as one keep the contract", () => {
   for (const [what, size] of [
@@ -47,10 +48,27 @@ describe("Three stores in memory as one keep the contract", () => {
     ["a handle for each process", 2]
   ] as const) {
     describe(what, () => {
-      const stores = Effect.runSync(three)
-      const shared = Effect.runSync(QuorumStore.make(stores))
-      const handle = size === 1 ? Effect.succeed(shared) : QuorumStore.make(stores)
-      for (const { name, test } of SharedStoreContract.cases(handle)) it.live(name, () => test, 60_000)
+      const made = Effect.gen(function* () {
+        yield* TestClock.setTime(1_800_000_000_000)
+        const stores = yield* three
+        const shared = yield* QuorumStore.make(stores)
+        return size === 1 ? Effect.succeed(shared) : QuorumStore.make(stores)
+      })
+      const names = SharedStoreContract.cases(SharedStore.makeMemory)
+      for (const [place, { name }] of names.entries()) {
+        it.effect(
+          name,
+          () =>
+            Effect.gen(function* () {
+              const { test } = SharedStoreContract.cases(yield* made)[place] ?? assert.fail("no such case")
+              const fiber = yield* Effect.forkChild(test)
+              // Stores in memory need no other time.
+              while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("5 millis")
+              yield* Fiber.join(fiber)
+            }),
+          60_000
+        )
+      }
     })
   }
 })
@@ -241,7 +259,7 @@ describe("Swaps at the same moment", () => {
         const handles = yield* Effect.forEach(distances, (millis) => slow(millis)(stores))
         const swaps = yield* Effect.forEach(handles, (handle, i) =>
           Effect.forkChild(
-            handle.swap({ circuit: "api", expectedEra: 0, body: `by ${i}`, ttl: 60_000, listed: true }),
+            swapOf(handle, { circuit: "api", expectedEpoch: 0, body: `by ${i}`, ttl: 60_000, listed: true }),
             { startImmediately: true }
           )
         )
@@ -250,32 +268,154 @@ describe("Swaps at the same moment", () => {
         const winners = answers.flatMap(({ swapped }, i) => (swapped ? [`by ${i}`] : []))
         assert.strictEqual(winners.length, 1, String(winners))
         const reader = yield* QuorumStore.make(stores)
-        assert.strictEqual((yield* reader.load("api"))?.body, winners[0])
+        assert.strictEqual((yield* recordIn(reader))?.body, winners[0])
         for (const { record } of answers) assert.strictEqual(record?.body, winners[0])
       })
     )
   }
 })
 
-describe("A list", () => {
-  it.effect("after a region was away for hundreds of records is not kept waiting by making them agree", () =>
+const written = ({ changes }: SharedStore.Page) => changes.map(({ circuit, epoch }) => ({ circuit, epoch }))
+
+describe("A page", () => {
+  it.effect("after a region was away for hundreds of records has all of them, and heartbeats make them agree", () =>
     Effect.gen(function* () {
+      yield* TestClock.setTime(1_800_000_000_000)
       const stores = yield* three
       const troubles = stores.map(() => new Trouble())
       const quorum = yield* QuorumStore.make(stores.map((store, i) => troubled(store, troubles[i] ?? assert.fail())))
       const away = troubles[2] ?? assert.fail("no region")
       away.now = "fail"
-      const record = { expectedEra: 0, body: "x", ttl: 600_000, listed: true }
-      for (let i = 0; i < 500; i++) yield* quorum.swap({ ...record, circuit: `circuit ${i}` })
+      const record = { expectedEpoch: 0, body: "x", ttl: 600_000, listed: true }
+      for (let i = 0; i < 500; i++) yield* swapOf(quorum, { ...record, circuit: `circuit-${i}` })
       away.now = "none"
       for (const trouble of troubles) trouble.slow = 2
       yield* TestClock.adjust("5 seconds")
-      const list = yield* Effect.forkChild(quorum.list("voice", 10_000), { startImmediately: true })
+      const read = yield* Effect.forkChild(quorum.page(0, 1_000), { startImmediately: true })
       yield* TestClock.adjust("250 millis")
-      const { records } = yield* list.pollUnsafe() ?? assert.fail("not answered")
-      assert.strictEqual(records.length, 500)
+      const page = yield* read.pollUnsafe() ?? assert.fail("not answered")
+      assert.strictEqual(page.changes.length, 500)
       for (const trouble of troubles) trouble.slow = 0
-      assert.strictEqual((yield* stores[2]?.list("voice", 10_000) ?? assert.fail("no store")).records.length, 500)
+      const third = stores[2] ?? assert.fail("no store")
+      assert.strictEqual((yield* third.page(0, 1_000)).listed, 0)
+      yield* times(20, exchanged(quorum))
+      assert.strictEqual((yield* third.page(0, 1_000)).listed, 500)
+      // What was written again has the epoch that it had.
+      assert.deepStrictEqual(written(yield* quorum.page(0, 1_000)), written(page))
+    })
+  )
+
+  it.effect("has all records, though the regions number those differently that were written again", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(1_800_000_000_000)
+      const stores = yield* three
+      const troubles = stores.map(() => new Trouble())
+      const quorum = yield* QuorumStore.make(stores.map((store, i) => troubled(store, troubles[i] ?? assert.fail())))
+      const record = { expectedEpoch: 0, body: "x", ttl: 600_000, listed: true }
+      for (let i = 0; i < 60; i++) {
+        const away = troubles[Math.floor(i / 5) % 3] ?? assert.fail("no region")
+        away.now = "fail"
+        yield* swapOf(quorum, { ...record, circuit: `circuit-${i}` })
+        away.now = "none"
+        if (i % 5 === 4) {
+          yield* TestClock.adjust("1500 millis")
+          yield* quorum.page(0, 1_000)
+          yield* exchanged(quorum)
+        }
+      }
+      const other = yield* QuorumStore.make(stores)
+      const found: Array<string> = []
+      for (let since = 0; ; ) {
+        const { changes } = yield* other.page(since, 7)
+        found.push(...changes.map(({ circuit }) => circuit))
+        since = changes.at(-1)?.epoch ?? since
+        if (changes.length < 7) break
+      }
+      assert.deepStrictEqual(
+        found,
+        Array.from({ length: 60 }, (_, i) => `circuit-${i}`)
+      )
+    })
+  )
+})
+
+describe("A read", () => {
+  it.effect("writes nothing, also if the regions have different records", () =>
+    Effect.gen(function* () {
+      const stores = yield* three
+      const record = { circuit: "api", expectedEpoch: 0, body: "x", ttl: 600_000, listed: true }
+      yield* swapOf(yield* QuorumStore.make(stores.slice(0, 2)), record)
+      const quorum = yield* QuorumStore.make(stores)
+      assert.strictEqual((yield* recordIn(quorum))?.body, "x")
+      assert.strictEqual((yield* quorum.page(0, 10)).changes.length, 1)
+      const third = stores[2] ?? assert.fail("no store")
+      assert.isUndefined(yield* recordIn(third))
+      yield* exchanged(quorum)
+      assert.isDefined(yield* recordIn(third))
+    })
+  )
+})
+
+describe("Abstentions", () => {
+  const cast = { circuit: "api", epoch: 0, box: "b", ballot: [1], ttl: 60_000, inquire: 0, roll: 0 }
+  /** Processes with a handle each, and troubles of each on the way to each region. */
+  const processes = Effect.gen(function* () {
+    yield* TestClock.setTime(1_800_000_000_000)
+    const stores = yield* three
+    return yield* Effect.forEach(["a", "b", "c"], (voter) =>
+      Effect.gen(function* () {
+        const troubles = stores.map(() => new Trouble())
+        const store = yield* QuorumStore.make(stores.map((one, i) => troubled(one, troubles[i] ?? assert.fail())))
+        yield* exchanged(store, { voter })
+        return { voter, store, troubles }
+      })
+    )
+  })
+
+  it.effect("count once all regions have heard of them: those that may object are as many as in any region", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = yield* processes
+      assert(a !== undefined && b !== undefined && c !== undefined)
+      yield* castOf(a.store, { ...cast, roll: 30_000 }, { voter: "a" })
+      const hear = ({ store, voter }: typeof a) =>
+        Effect.flatMap(exchanged(store, { voter }), ({ head }) => exchanged(store, { voter, heard: head }))
+      const look = Effect.flatMap(hear(a), ({ head }) =>
+        Effect.map(castOf(a.store, cast, { voter: "a", heard: head }), ({ tally }) => tally?.abstained)
+      )
+      yield* hear(a)
+      assert.strictEqual(yield* look, 0)
+      yield* hear(b)
+      assert.strictEqual(yield* look, 1)
+      for (const trouble of c.troubles.slice(0, 1)) trouble.now = "fail"
+      yield* hear(c)
+      assert.strictEqual(yield* look, 1)
+      for (const trouble of c.troubles) trouble.now = "none"
+      yield* TestClock.adjust("2 seconds")
+      yield* hear(c)
+      assert.strictEqual(yield* look, 2)
+    })
+  )
+
+  it.effect("are not told to a region that the ballots did not reach, as long as the roll call counts", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* processes
+      assert(a !== undefined && b !== undefined)
+      yield* castOf(a.store, { ...cast, roll: 30_000 }, { voter: "a", heard: 0 })
+      const { head } = yield* exchanged(b.store, { voter: "b" })
+      const [first, ...others] = b.troubles
+      assert(first !== undefined)
+      first.now = "fail"
+      // Its ballot comes with what it has heard, and does not reach the first region.
+      yield* castOf(b.store, cast, { voter: "b", heard: head })
+      first.now = "none"
+      yield* TestClock.adjust("2 seconds")
+      yield* exchanged(b.store, { voter: "b", heard: head })
+      // Process a reaches that region alone: there b has no ballot, and must not seem to abstain.
+      for (const trouble of a.troubles.slice(1)) trouble.now = "fail"
+      yield* exchanged(a.store, { voter: "a", heard: (yield* exchanged(a.store, { voter: "a" })).head })
+      const { tally } = yield* castOf(a.store, cast, { voter: "a" })
+      assert.deepStrictEqual([tally?.voters, tally?.abstained], [1, 0])
+      assert.strictEqual(others.length, 2)
     })
   )
 })
@@ -291,8 +431,8 @@ describe("Inquiries", () => {
       yield* Effect.forkChild(listen, { startImmediately: true })
       // It takes a few turns until all three are listened to.
       yield* times(5, pause(1))
-      const ballot = { circuit: "api", era: 0, box: "box", voice: "voice", ballot: [1], ttl: 10_000, inquire: 300 }
-      const inquire = Effect.andThen(quorum.cast(ballot), TestClock.adjust("2 seconds"))
+      const ballot = { circuit: "api", epoch: 0, box: "box", ballot: [1], ttl: 10_000, inquire: 300, roll: 0 }
+      const inquire = Effect.andThen(castOf(quorum, ballot), TestClock.adjust("2 seconds"))
       const set = (places: ReadonlyArray<number>, trouble: Partial<Trouble>) => {
         for (const place of places) Object.assign(troubles[place] ?? {}, trouble)
       }

@@ -15,20 +15,21 @@ const started = Effect.gen(function* () {
 })
 
 interface Written {
-  readonly era: number
+  readonly epoch: number
   readonly _tag: string
   readonly openings: number
   readonly leases?: ReadonlyArray<unknown>
   readonly cause?: { readonly why: string; readonly detail: string }
 }
 
-const written = (era: number, body: string): Written => ({ era, ...JSON.parse(body).state })
+const written = (epoch: number, body: string): Written => ({ epoch, ...JSON.parse(body).state })
 
 /** The fleet's record of a circuit. */
 const recordOf = (redis: Connection, circuit = "api"): Effect.Effect<Written | undefined> =>
   Effect.gen(function* () {
-    const record = yield* Effect.orDie((yield* sharedStore(redis)).load(circuit))
-    return record === undefined ? undefined : written(record.era, record.body)
+    const { records } = yield* Effect.orDie((yield* sharedStore(redis)).load([circuit]))
+    const [record] = records
+    return record === undefined ? undefined : written(record.epoch, record.body)
   })
 
 /** All that is announced from now on. */
@@ -39,7 +40,7 @@ const announcements = (redis: Connection) =>
     yield* Effect.forkScoped(
       Stream.runForEach(changes, (change) =>
         Effect.sync(() => {
-          if (change._tag === "Record") heard.push({ circuit: change.circuit, ...written(change.era, change.body) })
+          if (change._tag === "Record") heard.push({ circuit: change.circuit, ...written(change.epoch, change.body) })
         })
       )
     )
@@ -50,6 +51,9 @@ const announcements = (redis: Connection) =>
     )
     return heard
   })
+
+/** A store that is young opens nothing, because it may not know all processes yet. */
+const usedForLong = (redis: Connection) => send(redis, `HSET ${prefix}:store born 1`)
 
 const listeners = (redis: Connection) =>
   Effect.map(send<ReadonlyArray<unknown>>(redis, `PUBSUB NUMSUB ${prefix}:changes`), (reply) => Number(reply[1]))
@@ -72,15 +76,18 @@ const allStand = (processes: ReadonlyArray<Process>, expected: string, circuit =
 const call = (one: Process, finds: "up" | "down", circuit = "api") =>
   Effect.map(one.ask("call", { circuit, finds }), ([seen]) => seen ?? "")
 
-/** The voices whose ballots are there. */
+/** The voters whose ballots count. A ballot of a voter that no longer lives is removed when its box is next used. */
 const voices = (redis: Connection) =>
   Effect.gen(function* () {
+    const living = yield* alive(redis)
     const keys = yield* send<ReadonlyArray<string>>(redis, `KEYS ${prefix}:until:*`)
     const members = yield* Effect.forEach(keys, (key) => send<ReadonlyArray<string>>(redis, `ZRANGE ${key} 0 -1`))
-    return members.flat().map((member) => member.replace(/^.*\|v/, ""))
+    return members
+      .flatMap((all) => all.map((member) => member.replace(/^.*\|/, "")))
+      .filter((one) => living.includes(one))
   })
 
-const alive = (redis: Connection) => send<ReadonlyArray<string>>(redis, `ZRANGE ${prefix}:live 0 -1`)
+const alive = (redis: Connection) => send<ReadonlyArray<string>>(redis, `ZRANGE ${prefix}:voters 0 -1`)
 
 const isFrom = (name: string) => (voice: string) => voice.startsWith(`${name}~`)
 
@@ -224,6 +231,7 @@ describe("processes", () => {
     Effect.gen(function* () {
       const { redis, url } = yield* started
       const heard = yield* announcements(redis)
+      yield* usedForLong(redis)
       const processes = yield* startProcesses(2, () => ({ url, syncInterval: 60_000 }))
       yield* areLive(redis, 2)
       for (let round = 0; round < 10; round++) {
@@ -270,6 +278,7 @@ describe("processes", () => {
     Effect.gen(function* () {
       const { redis, url } = yield* started
       const heard = yield* announcements(redis)
+      yield* usedForLong(redis)
       const [a, b] = yield* startProcesses(2, () => ({ url, replicas: 25, syncInterval: 60_000 }))
       assert(a !== undefined && b !== undefined)
       yield* areLive(redis, 50)

@@ -1,6 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import { CircuitBreaker, type SharedStore } from "effect-fuse"
+import { CircuitBreaker, SharedStore } from "effect-fuse"
+import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import {
   type Connection,
   connection,
@@ -8,7 +9,6 @@ import {
   send,
   sharedStore,
   standsAt,
-  trip,
   until,
   works
 } from "./support/redisFleet.ts"
@@ -19,23 +19,26 @@ const started = Effect.flatMap(redisServer, (server) => connection(server.url))
 
 const cast = (more: Partial<SharedStore.Cast>): SharedStore.Cast => ({
   circuit: "api",
-  era: 0,
+  epoch: 0,
   box: "b",
-  voice: "v",
   ballot: [1000, 1, 0, 2],
   ttl: 10_000,
   inquire: 0,
+  roll: 0,
   ...more
 })
 
 const swap = (more: Partial<SharedStore.Swap>): SharedStore.Swap => ({
   circuit: "api",
-  expectedEra: 0,
+  expectedEpoch: 0,
   body: "body",
   ttl: 60_000,
   listed: true,
   ...more
 })
+
+const stored = (store: SharedStore.SharedStore, circuit: string) =>
+  Effect.map(store.load([circuit]), ({ records: [record] }) => record)
 
 /** The milliseconds that each key has left; -1 for one that stays. */
 const lifetimes = (redis: Connection): Effect.Effect<Record<string, number>> =>
@@ -47,119 +50,150 @@ const lifetimes = (redis: Connection): Effect.Effect<Record<string, number>> =>
 
 describe("what is kept in Redis", () => {
   live(
-    "gives no era twice: not after an end, nor after keys are deleted, nor after all is flushed",
+    "gives no epoch twice: not after a record ended, nor after keys are deleted, nor after all is flushed",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
-      const eras: Array<number> = []
+      const epochs: Array<number> = []
       const write = (more: Partial<SharedStore.Swap> = {}) =>
         Effect.gen(function* () {
-          const { record, swapped } = yield* store.swap(swap(more))
+          const { record, swapped } = yield* swapOf(store, swap(more))
           assert.isTrue(swapped)
-          eras.push(record?.era ?? 0)
-          return record?.era ?? 0
+          epochs.push(record?.epoch ?? 0)
+          return record?.epoch ?? 0
         })
       for (let i = 0; i < 20; i++) {
         yield* write({ ttl: 1 })
         yield* until(
-          "it is over",
-          Effect.map(store.load("api"), (record) => record === undefined)
+          "the record has ended",
+          Effect.map(stored(store, "api"), (record) => record === undefined)
         )
       }
-      for (const command of ["DEL {effect-fuse}:record:api", "DEL {effect-fuse}:era", "FLUSHALL", "FLUSHALL"]) {
-        const era = yield* write({ expectedEra: (yield* store.load("api"))?.era ?? 0 })
+      for (const command of ["DEL {effect-fuse}:records", "DEL {effect-fuse}:store", "FLUSHALL", "FLUSHALL"]) {
+        const epoch = yield* write({ expectedEpoch: (yield* stored(store, "api"))?.epoch ?? 0 })
         yield* send(redis, command)
-        if ((yield* store.load("api")) === undefined) {
-          // What is said of the era that was is heard by nobody.
-          assert.isFalse((yield* store.swap(swap({ expectedEra: era }))).swapped)
-          assert.isUndefined((yield* store.cast(cast({ era }))).tally)
+        if ((yield* stored(store, "api")) === undefined) {
+          // The epoch that was lost can neither be swapped nor cast on.
+          assert.isFalse((yield* swapOf(store, swap({ expectedEpoch: epoch }))).swapped)
+          assert.isUndefined((yield* castOf(store, cast({ epoch }))).tally)
         }
       }
-      for (let i = 0; i < 20; i++)
-        yield* write({ expectedEra: eras.at(-1) ?? 0, circuit: "other" }).pipe(Effect.ignoreCause)
-      let era = (yield* store.load("api"))?.era ?? 0
-      for (let i = 0; i < 200; i++) era = yield* write({ expectedEra: era })
-      assert.isAtLeast(eras.length, 220)
+      let epoch = (yield* stored(store, "api"))?.epoch ?? 0
+      for (let i = 0; i < 200; i++) epoch = yield* write({ expectedEpoch: epoch })
+      assert.strictEqual(epochs.length, 224)
       assert.deepStrictEqual(
-        eras,
-        [...eras].sort((one, other) => one - other)
+        epochs,
+        [...epochs].sort((one, other) => one - other)
       )
-      assert.strictEqual(new Set(eras).size, eras.length)
-      for (const one of eras) assert.isTrue(Number.isSafeInteger(one) && one > 0)
+      assert.strictEqual(new Set(epochs).size, epochs.length)
+      for (const one of epochs) assert.isTrue(Number.isSafeInteger(one) && one > 0)
     })
   )
 
   live(
-    "goes by the counter where the clock of the server was set back",
+    "continues after the last epoch and the last roll call if the server's clock was set back",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
       const ahead = 9_000_000_000_000_000
-      yield* send(redis, `SET {effect-fuse}:era ${ahead}`)
-      const { record } = yield* store.swap(swap({}))
-      assert.strictEqual(record?.era, ahead + 1)
-      const again = yield* store.swap(swap({ expectedEra: ahead + 1 }))
-      assert.strictEqual(again.record?.era, ahead + 2)
+      yield* send(redis, `HSET {effect-fuse}:store epoch ${ahead} head ${ahead}`)
+      const { record } = yield* swapOf(store, swap({}))
+      assert.strictEqual(record?.epoch, ahead + 1)
+      const again = yield* swapOf(store, swap({ expectedEpoch: ahead + 1 }))
+      assert.strictEqual(again.record?.epoch, ahead + 2)
       assert.isTrue(again.swapped)
+      const { head, rollCalls } = yield* exchanged(store, { casts: [cast({ epoch: ahead + 2, roll: 1 })] })
+      assert.strictEqual(head, ahead + 1)
+      assert.deepStrictEqual(rollCalls, [{ seq: ahead + 1, prev: ahead, circuit: "api", epoch: ahead + 2, box: "b" }])
     })
   )
 
   live(
-    "is swapped by one of many that try at once, who all learn what he wrote",
+    "is swapped by one of many that try at once, and all are answered what that one wrote",
     Effect.gen(function* () {
       const { url } = yield* redisServer
       const stores = yield* Effect.forEach([0, 1, 2, 3], () => Effect.flatMap(connection(url), sharedStore))
-      let era = 0
+      let expectedEpoch = 0
       for (let round = 0; round < 25; round++) {
         const answers = yield* Effect.forEach(
           [...stores, ...stores],
-          (store, i) => store.swap(swap({ expectedEra: era, body: `of ${i}` })),
+          (store, i) => swapOf(store, swap({ expectedEpoch, body: `of ${i}` })),
           { concurrency: "unbounded" }
         )
         assert.strictEqual(answers.filter(({ swapped }) => swapped).length, 1)
-        assert.strictEqual(new Set(answers.map(({ record }) => `${record?.era} ${record?.body}`)).size, 1)
-        era = answers[0]?.record?.era ?? 0
+        assert.strictEqual(new Set(answers.map(({ record }) => `${record?.epoch} ${record?.body}`)).size, 1)
+        expectedEpoch = answers[0]?.record?.epoch ?? 0
       }
     })
   )
 
   live(
-    "has one hash tag, and an end, but for the counter of eras and what is forced without one",
+    "ends by itself, but for the counters of the prefix and what has no end; and has one hash tag",
     Effect.gen(function* () {
       const redis = yield* started
-      const a = yield* replica(redis, { prefix: "shop" })
-      const b = yield* replica(redis, { prefix: "shop" })
-      yield* works(a)
-      yield* works(b)
-      yield* trip([a, b])
-      yield* a.run(CircuitBreaker.isolate("drill", { for: "1 minute" }))
-      yield* a.run(CircuitBreaker.open("other", { key: "{k} 1", for: "1 minute" }))
-      // Nobody is left to tidy up.
-      yield* a.end
-      yield* b.end
+      const store = yield* sharedStore(redis, { prefix: "shop" })
+      const circuits = ["a", "b/1", "{c}~1"]
+      for (const listed of [true, false]) {
+        for (const circuit of circuits) {
+          const expectedEpoch = (yield* stored(store, circuit))?.epoch ?? 0
+          const { record } = yield* swapOf(store, swap({ circuit, expectedEpoch, listed }))
+          yield* castOf(store, cast({ circuit, epoch: record?.epoch ?? 0, inquire: 1, roll: 1 }), { heard: 1 })
+        }
+      }
+      // A voter that leaves is remembered as long as ballots from before it may be there.
+      yield* exchanged(store, { voter: "left", ttl: 60_000 })
+      yield* exchanged(store, { voter: "left", ttl: 0 })
       const ends = yield* lifetimes(redis)
-      assert.isAtLeast(Object.keys(ends).length, 5)
+      assert.strictEqual(Object.keys(ends).length, 8 + 2 * circuits.length, Object.keys(ends).join())
       for (const key of Object.keys(ends)) assert.isTrue(key.startsWith("{shop}:"), key)
       const without = Object.keys(ends).filter((key) => (ends[key] ?? 0) < 0)
-      assert.deepStrictEqual(without, ["{shop}:era"])
-      for (const end of Object.values(ends)) assert.isBelow(end, 600_000)
+      assert.deepStrictEqual(without, ["{shop}:store"])
+      for (const end of Object.values(ends)) assert.isBelow(end, SharedStore.limits.unlistedMillis + 120_000)
     })
   )
 
   live(
-    "stays without an end only while something is forced without one",
+    "stays without an end only while a record has none",
     Effect.gen(function* () {
       const redis = yield* started
-      const a = yield* replica(redis)
-      yield* a.run(CircuitBreaker.open("api", { for: "1 minute" }))
-      yield* a.run(CircuitBreaker.isolate("api"))
-      const forced = yield* lifetimes(redis)
-      assert.strictEqual(forced["{effect-fuse}:record:api"], -1)
-      assert.strictEqual(forced["{effect-fuse}:listed"], -1)
-      yield* a.run(CircuitBreaker.release("api"))
-      const released = yield* lifetimes(redis)
-      assert.isAbove(released["{effect-fuse}:record:api"] ?? 0, 0)
-      assert.isAbove(released["{effect-fuse}:listed"] ?? 0, 0)
+      const store = yield* sharedStore(redis)
+      const { record } = yield* swapOf(store, swap({ ttl: undefined }))
+      assert.strictEqual((yield* lifetimes(redis))["{effect-fuse}:records"], -1)
+      yield* swapOf(store, swap({ expectedEpoch: record?.epoch ?? 0 }))
+      assert.isAbove((yield* lifetimes(redis))["{effect-fuse}:records"] ?? 0, 0)
+    })
+  )
+
+  live(
+    "loses what ended, a few records with each exchange, and then a page says up to which epoch",
+    Effect.gen(function* () {
+      const redis = yield* started
+      const store = yield* sharedStore(redis)
+      const circuits = Array.from({ length: 96 }, (_, i) => `c${i}`)
+      const epochs: Array<number> = []
+      for (let i = 0; i < 96; i += 32) {
+        const swaps = circuits.slice(i, i + 32).map((circuit) => swap({ circuit, ttl: 50 }))
+        const answer = yield* exchanged(store, { swaps })
+        epochs.push(...answer.swaps.map(({ record }) => record?.epoch ?? 0))
+      }
+      const { record } = yield* swapOf(store, swap({ circuit: "lasting" }))
+      yield* until(
+        "all have ended",
+        Effect.map(store.page(0, 1_000), ({ listed }) => listed === 1)
+      )
+      yield* until(
+        "all are swept",
+        Effect.andThen(
+          exchanged(store),
+          Effect.map(send<number>(redis, "HLEN {effect-fuse}:records"), (n) => Number(n) === 1)
+        )
+      )
+      const { changes, trimmed } = yield* store.page(0, 1_000)
+      assert.deepStrictEqual(
+        changes.map(({ circuit, epoch }) => [circuit, epoch]),
+        [["lasting", record?.epoch]]
+      )
+      assert.strictEqual(trimmed, Math.max(...epochs))
     })
   )
 
@@ -170,8 +204,8 @@ describe("what is kept in Redis", () => {
       const store = yield* sharedStore(redis)
       const policy = { ramp: "1 minute", cooldown: "1 minute" } as const
       const a = yield* replica(redis, { policy })
-      const listed = Effect.map(store.list("somebody", 1_000), ({ records }) =>
-        records.map(({ circuit }) => circuit).sort()
+      const listed = Effect.map(store.page(0, 1_000), ({ changes }) =>
+        changes.flatMap(({ circuit, listed, record }) => (listed && record !== undefined ? [circuit] : [])).sort()
       )
       yield* a.run(CircuitBreaker.open("open"))
       yield* a.run(CircuitBreaker.isolate("isolated"))
@@ -187,37 +221,13 @@ describe("what is kept in Redis", () => {
       yield* a.run(CircuitBreaker.release("uncovered"))
       assert.deepStrictEqual(yield* listed, ["disabled", "isolated", "open", "ramping", "uncovered"])
       // A name in the index whose record is gone is nothing.
-      yield* send(redis, "DEL {effect-fuse}:record:open")
+      yield* send(redis, "HDEL {effect-fuse}:records open")
       assert.deepStrictEqual(yield* listed, ["disabled", "isolated", "ramping", "uncovered"])
     })
   )
 
   live(
-    "adds ballots up, and takes them away when they are taken back, replaced or over",
-    Effect.gen(function* () {
-      const redis = yield* started
-      const store = yield* sharedStore(redis)
-      const large = 2 ** 40
-      const say = (voice: string, ballot: ReadonlyArray<number> | undefined, ttl = 10_000) =>
-        Effect.map(store.cast(cast({ voice, ballot, ttl })), ({ tally }) => [tally?.voices, ...(tally?.sums ?? [])])
-      assert.deepStrictEqual(yield* say("a", [1, large, 0]), [1, 1, large, 0])
-      assert.deepStrictEqual(yield* say("b", [2, large, 5]), [2, 3, 2 * large, 5])
-      assert.deepStrictEqual(yield* say("b", [2, large, 5]), [2, 3, 2 * large, 5])
-      assert.deepStrictEqual(yield* say("a", [0, 7, 0]), [2, 2, large + 7, 5])
-      assert.deepStrictEqual(yield* say("c", [1, 1, 1], 1), [3, 3, large + 8, 6])
-      yield* until(
-        "c's is over",
-        Effect.map(say("a", [0, 7, 0]), ([voices]) => voices === 2)
-      )
-      assert.deepStrictEqual(yield* say("b", undefined), [1, 0, 7, 0])
-      assert.deepStrictEqual(yield* say("b", undefined), [1, 0, 7, 0])
-      assert.deepStrictEqual(yield* say("a", undefined), [0])
-      for (const end of Object.values(yield* lifetimes(redis))) assert.isAbove(end, 0)
-    })
-  )
-
-  live(
-    "announces a record and an inquiry, the latter once in so many milliseconds",
+    "announces records, inquiries and roll calls; all that one exchange announces comes in one message",
     Effect.gen(function* () {
       const { url } = yield* redisServer
       const redis = yield* connection(url)
@@ -229,21 +239,26 @@ describe("what is kept in Redis", () => {
         )
       )
       yield* until(
-        "somebody listens",
+        "a client listens",
         Effect.map(send(redis, "CLIENT LIST TYPE pubsub"), (text) => text !== "")
       )
-      const { record } = yield* store.swap(swap({ circuit: "a%0020b/c", body: 'two words\n{"a": "|"}' }))
-      const era = record?.era ?? 0
-      for (let i = 0; i < 5; i++) yield* store.cast(cast({ circuit: "a%0020b/c", era, inquire: 60_000 }))
-      yield* store.cast(cast({ inquire: 1 }))
+      const circuit = "a%0020b/c"
+      const body = 'two words\n{"a": "|"}'
+      const casts = [cast({ inquire: 1, roll: 1 }), cast({ inquire: 60_000 })]
+      yield* send(redis, "CONFIG RESETSTAT")
+      const { head, swaps } = yield* exchanged(store, { casts, swaps: [swap({ circuit, body })] })
+      const epoch = swaps[0]?.record?.epoch ?? 0
+      assert.match(yield* send<string>(redis, "INFO commandstats"), /cmdstat_publish:calls=1,/)
+      for (let i = 0; i < 5; i++) yield* castOf(store, cast({ circuit, epoch, inquire: 60_000 }))
       yield* until(
         "all is heard",
-        Effect.sync(() => heard.length >= 3)
+        Effect.sync(() => heard.length >= 4)
       )
       assert.deepStrictEqual(heard, [
-        { _tag: "Record", circuit: "a%0020b/c", era, body: 'two words\n{"a": "|"}' },
-        { _tag: "Inquiry", circuit: "a%0020b/c", era, box: "b" },
-        { _tag: "Inquiry", circuit: "api", era: 0, box: "b" }
+        { _tag: "Inquiry", circuit: "api", epoch: 0, box: "b" },
+        { _tag: "RollCall", seq: head, prev: 0, circuit: "api", epoch: 0, box: "b" },
+        { _tag: "Record", circuit, epoch, body },
+        { _tag: "Inquiry", circuit, epoch, box: "b" }
       ])
     })
   )
@@ -257,12 +272,13 @@ describe("what is kept in Redis", () => {
         "it listens",
         Effect.map(send(redis, "CLIENT LIST TYPE pubsub"), (text) => text !== "")
       )
-      for (const text of ["", "R", "R x api {}", "R 5 api nonsense", "I 7 api b", "R 1 %%% {}", "Q 1 api x"]) {
+      const texts = ["", "[]", "{}", '[["R","5","api","nonsense"]]', '[["R","1","%%%","{}"],["Q","1","api","x"],7]']
+      for (const text of texts) {
         yield* send(redis, "PUBLISH {effect-fuse}:changes", text)
       }
       const store = yield* sharedStore(redis)
-      yield* store.swap(swap({ circuit: "api", body: "not JSON" }))
-      yield* store.swap(swap({ circuit: "%zz", body: "{}" }))
+      yield* swapOf(store, swap({ circuit: "api", body: "not JSON" }))
+      yield* swapOf(store, swap({ circuit: "%zz", body: "{}" }))
       const fresh = yield* replica(redis)
       yield* fresh.run(CircuitBreaker.isolate("other"))
       // It has never ceased to listen.

@@ -6,23 +6,23 @@ import { SharedStoreContract } from "effect-fuse/testing"
 /** What a store may get wrong, and the case that says so. */
 const faults = [
   ["each handle has a store of its own", "handles are of one store"],
-  ["a swap of any era writes where nothing is", "a circuit that nobody wrote"],
+  ["a swap of any epoch writes where nothing is", "a circuit that nobody wrote"],
   ["a swap answers the record before it", "a swap writes the record"],
   ["a swap writes the body once", "a swap writes the record"],
-  ["eras are answered as texts", "a swap writes the record"],
+  ["epochs are answered as texts", "a swap writes the record"],
   ["answers never come", "a swap writes the record"],
   ["every operation fails", "a swap writes the record"],
   ["every operation dies", "a swap writes the record"],
-  ["a swap keeps the era", "each swap gets a new era"],
-  ["eras begin anew where nothing is", "each swap gets a new era"],
-  ["eras are drawn at random", "each swap gets a new era"],
-  ["a denied swap answers no record", "a swap of another era answers"],
-  ["a denied swap writes its body", "a swap of another era answers"],
-  ["a denied swap makes the record young", "a swap of another era answers"],
-  ["a swap of a later era is done", "a swap of another era answers"],
+  ["a swap keeps the epoch", "each swap gets a new epoch"],
+  ["epochs begin anew where nothing is", "each swap gets a new epoch"],
+  ["epochs are drawn at random", "each swap gets a new epoch"],
+  ["a denied swap answers no record", "a swap of another epoch answers"],
+  ["a denied swap writes its body", "a swap of another epoch answers"],
+  ["a denied swap makes the record young", "a swap of another epoch answers"],
+  ["a swap of a later epoch is done", "a swap of another epoch answers"],
   ["a swap of the same body is done again", "a swap said twice"],
   ["records never expire", "a record is forgotten"],
-  ["list has what has expired", "a record is forgotten"],
+  ["a page has what has expired", "a record is forgotten"],
   ["cast finds what has expired", "a record is forgotten"],
   ["ttls are seconds", "a record is forgotten"],
   ["ttls are microseconds", "a record is kept"],
@@ -32,74 +32,101 @@ const faults = [
   ["ages are seconds", "the age of a record"],
   ["a record is as old as its circuit", "the age of a record"],
   ["cast answers a record of no age", "the age of a record"],
-  ["everything is listed", "list has what was last written"],
-  ["a record is listed as its first was", "list has what was last written"],
-  ["a denied swap changes the listing", "list has what was last written"],
-  ["list has a page of 64", "list has all of a hundred"],
-  ["list has some twice", "list has all of a hundred"],
+  ["everything is listed", "the pages have what was last written"],
+  ["a record is listed as its first was", "the pages have what was last written"],
+  ["a denied swap changes the listing", "the pages have what was last written"],
   ["bodies are trimmed", "any text may be a body"],
   ["bodies are cut at 65,535", "any text may be a body"],
   ["names ignore case", "names of letters"],
   ["names are cut at 255", "names of letters"],
-  ["a swap reads and then writes", "of many swaps of one era"],
+  ["a swap reads and then writes", "of many swaps of one epoch"],
   ["a swap reads and then writes", "no swap is lost"],
-  ["a voice lives once for each list", "a voice lives, once"],
-  ["a list with 0 changes nothing", "a voice lives, once"],
-  ["casting is living", "a voice lives, once"],
-  ["nobody lives for a cast of another era", "a voice lives, once"],
-  ["voices live for good", "a voice that is not heard of"],
-  ["a voice keeps its first ttl", "each list of a voice says anew"],
-  ["lists at once lose each other", "of many voices that list"],
+  ["a voter lives once for each exchange", "a voter lives, once"],
+  ["an exchange with 0 changes nothing", "a voter lives, once"],
+  ["voters live for good", "a voter that is not heard of"],
+  ["a voter keeps its first ttl", "each exchange of a voter says anew"],
+  ["heartbeats at once lose each other", "of many voters that exchange"],
   ["sums have two places", "a tally adds up"],
   ["a ballot of zeros is none", "a tally adds up"],
-  ["a ballot said twice counts twice", "a voice's ballot takes the place"],
-  ["a voice keeps its first ballot", "a voice's ballot takes the place"],
+  ["a ballot said twice counts twice", "a voter's ballot takes the place"],
+  ["a voter keeps its first ballot", "a voter's ballot takes the place"],
   ["ballots cannot be taken back", "a ballot that is taken back"],
   ["a ballot taken back counts as one of none", "a ballot that is taken back"],
   ["ballots never expire", "a ballot no longer counts"],
   ["only a cast with a ballot sweeps", "a ballot no longer counts"],
   ["a ballot keeps its first ttl", "a ballot counts for its ttl"],
   ["ballots count for microseconds", "a ballot counts for its ttl"],
-  ["casts of any era count", "a cast of another era changes nothing"],
-  ["a cast of another era takes back", "a cast of another era changes nothing"],
-  ["a cast of another era answers no record", "a cast of another era changes nothing"],
-  ["a cast of another era begins an inquiry", "a cast of another era changes nothing"],
-  ["without a record there is no box", "era 0 is the box"],
-  ["a cast writes a record", "era 0 is the box"],
+  ["casts of any epoch count", "a cast of another epoch changes nothing"],
+  ["a cast of another epoch takes back", "a cast of another epoch changes nothing"],
+  ["a cast of another epoch answers no record", "a cast of another epoch changes nothing"],
+  ["a cast of another epoch begins an inquiry", "a cast of another epoch changes nothing"],
+  ["without a record there is no box", "epoch 0 is the box"],
+  ["a cast writes a record", "epoch 0 is the box"],
   ["a swap leaves the ballots", "a swap empties every box"],
   ["a swap empties one box", "a swap empties every box"],
   ["a swap leaves the inquiry", "a swap empties every box"],
   ["a denied swap empties the boxes", "a swap empties every box"],
-  ["the ballots of era 0 come back", "the ballots of a record that was forgotten"],
+  ["the ballots of epoch 0 come back", "the ballots of a record that was forgotten"],
   ["a circuit has one box", "boxes are apart"],
   ["circuits share their boxes", "boxes are apart"],
   ["a circuit has one inquiry", "boxes are apart"],
   ["every inquiry begins anew", "an inquiry is joined"],
   ["an inquiry never ends", "an inquiry is joined"],
   ["only who inquires hears of the inquiry", "an inquiry is joined"],
-  ["sums are of 32 bits", "two hundred voices"],
-  ["sums are rounded", "two hundred voices"],
-  ["a box has a hundred voices", "two hundred voices"],
+  ["sums are of 32 bits", "two hundred voters"],
+  ["sums are rounded", "two hundred voters"],
+  ["a box has a hundred voters", "two hundred voters"],
   ["a cast reads and then writes", "casts at once"],
   ["a cast answers half of a ballot", "casts at once"],
-  ["a cast looks at the era and counts later", "casts and a swap"],
-  ["the fifth voice takes the place of the first", "what five voices say"],
+  ["a cast looks at the epoch and counts later", "casts and a swap"],
+  ["the fifth voter takes the place of the first", "what five voters say"],
+  ["a late exchange is done", "an exchange after its deadline"],
+  ["a late exchange is a heartbeat", "an exchange after its deadline"],
+  ["a deadline is ignored by swaps", "an exchange after its deadline"],
+  ["times are seconds", "the time that is answered goes on"],
+  ["a store is young again with each exchange", "a store that is used says for how long"],
+  ["swaps are answered backwards", "an exchange does many casts and swaps"],
+  ["an exchange does sixteen casts", "an exchange does many casts and swaps"],
+  ["swaps come before casts", "casts come before swaps"],
+  ["an exchange that comes twice calls the roll twice", "an exchange that is carried out twice"],
+  ["the floor is ignored", "a new epoch is above the floor"],
+  ["the floor is no more than once an epoch", "a new epoch is above the floor"],
+  ["load leaves out what is not there", "load has the records of a hundred"],
+  ["pages are ordered by name", "the pages have all changes"],
+  ["a page has some twice", "the pages have all changes"],
+  ["a page has only what is listed", "a page tells that a circuit is no longer listed"],
+  ["a page counts what has ended", "a page counts the records that are listed"],
+  ["reading is living", "reads write nothing"],
+  ["abstentions are those that heard", "a live voter that heard the roll call"],
+  ["silence abstains", "a live voter that heard the roll call"],
+  ["hearing comes before the casts", "`heard` counts from the exchange after"],
+  ["the dead have heard", "a voter that no longer lives neither"],
+  ["the ballots of the dead count", "a voter that no longer lives neither"],
+  ["a ballot ends with the first ttl of its voter", "a ballot lasts as long as its voter"],
+  ["the roll is called anew each time", "a roll call is joined"],
+  ["the roll is called once", "a roll call is joined"],
+  ["a roll call names none before it", "an exchange answers the roll calls"],
+  ["all roll calls are answered", "an exchange answers the roll calls"],
+  ["hearing beyond the head counts", "a number beyond the head"],
+  ["a swap leaves the roll call", "a swap ends the roll call"],
+  ["a thousand roll calls are answered", "an answer has the bounded number"],
   ["announces nothing", "a swap is announced"],
+  ["announces no roll call", "a roll call is announced"],
   ["announces to one listener", "a swap is announced"],
-  ["announces no era", "a swap is announced"],
+  ["announces no epoch", "a swap is announced"],
   ["announced bodies are cut at 8,000", "an announced body"],
   ["announces no inquiry", "an inquiry is announced"],
   ["announces who joins", "an inquiry is announced"],
   ["announces no box", "an inquiry is announced"],
   ["announces denied swaps", "what changes nothing"],
   ["announces every cast", "what changes nothing"],
-  ["announces inquiries of another era", "what changes nothing"]
+  ["announces inquiries of another epoch", "what changes nothing"]
 ] as const
 
 type Fault = (typeof faults)[number][0]
 
 interface Row {
-  readonly era: number
+  readonly epoch: number
   body: string
   readonly first: number
   at: number
@@ -108,9 +135,20 @@ interface Row {
 }
 
 interface Box {
-  readonly era: number
+  readonly epoch: number
   asked: number | undefined
-  readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
+  roll?: { readonly seq: number; readonly at: number } | undefined
+  readonly ballots: Map<string, Ballot>
+}
+
+interface Ballot {
+  readonly numbers: ReadonlyArray<number>
+  readonly until: number
+}
+
+interface Voter {
+  until: number
+  heard: number
 }
 
 /** A store that is written in another way than the library's own, and has one fault, or none. */
@@ -118,9 +156,12 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
   const has = (...any: ReadonlyArray<Fault>): boolean => any.some((one) => one === fault)
   const rows = new Map<string, Row>()
   const boxes = new Map<string, Box>()
-  const voices = new Map<string, number>()
+  const voters = new Map<string, Voter>()
+  const log: Array<SharedStore.RollCall> = []
+  let bornAt: number | undefined
+  let head = 0
   const announcements = Effect.runSync(PubSub.unbounded<SharedStore.Change>())
-  let eras = 0
+  let epochs = 0
   let listeners = 0
   const now = () => Date.now()
   const announce = (change: SharedStore.Change): void => {
@@ -141,8 +182,8 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
   const answer = (row: Row | undefined): SharedStore.Stored | undefined => {
     if (row === undefined) return undefined
     const age = now() - (has("a record is as old as its circuit") ? row.first : row.at)
-    const era = has("eras are answered as texts") ? (String(row.era) as unknown as number) : row.era
-    return { era, body: row.body, age: has("ages are seconds") ? Math.floor(age / 1000) : age }
+    const epoch = has("epochs are answered as texts") ? (String(row.epoch) as unknown as number) : row.epoch
+    return { epoch, body: row.body, age: has("ages are seconds") ? Math.floor(age / 1000) : age }
   }
   const pause = (...when: ReadonlyArray<Fault>) => (has(...when) ? Effect.sleep(5) : Effect.void)
   const boxKey = (circuit: string, box: string): string => {
@@ -150,16 +191,16 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     return `${circuit} ${has("a circuit has one box") ? "" : box}`
   }
 
-  const swap = Effect.fnUntraced(function* (request: SharedStore.Swap) {
-    const { expectedEra, listed, ttl } = request
+  const swap = Effect.fnUntraced(function* (request: SharedStore.Swap, floor = 0) {
+    const { expectedEpoch, listed, ttl } = request
     const circuit = nameOf(request.circuit)
     const row = rowOf(circuit)
     yield* pause("a swap reads and then writes")
-    const era = row?.era ?? 0
+    const epoch = row?.epoch ?? 0
     const fits =
-      era === expectedEra ||
-      (has("a swap of any era writes where nothing is") && row === undefined) ||
-      (has("a swap of a later era is done") && expectedEra > era) ||
+      epoch === expectedEpoch ||
+      (has("a swap of any epoch writes where nothing is") && row === undefined) ||
+      (has("a swap of a later epoch is done") && expectedEpoch > epoch) ||
       (has("a swap of the same body is done again") && row?.body === request.body)
     if (!fits) {
       if (row !== undefined) {
@@ -170,84 +211,122 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
         if (has("a denied swap changes the listing")) row.listed = listed
       }
       if (has("a denied swap empties the boxes")) boxes.clear()
-      if (has("announces denied swaps")) announce({ _tag: "Record", circuit, era, body: request.body })
+      if (has("announces denied swaps")) announce({ _tag: "Record", circuit, epoch, body: request.body })
       return { swapped: false, record: has("a denied swap answers no record") ? undefined : answer(row) }
     }
-    eras = has("eras are drawn at random") ? 1 + Math.floor(Math.random() * 2 ** 40) : eras + 1
-    const next = has("eras begin anew where nothing is") ? era + 1 : has("a swap keeps the era") && era > 0 ? era : eras
+    epochs = has("epochs are drawn at random")
+      ? 1 + Math.floor(Math.random() * 2 ** 40)
+      : Math.max(epochs, has("the floor is ignored") ? 0 : floor) + 1
+    const next = has("epochs begin anew where nothing is")
+      ? epoch + 1
+      : has("a swap keeps the epoch") && epoch > 0
+        ? epoch
+        : epochs
     const fresh = has("bodies are trimmed") ? request.body.trim() : request.body
     const body = has("a swap writes the body once") && row !== undefined ? row.body : fresh
     const made: Row = {
-      era: next,
+      epoch: next,
       body: has("bodies are cut at 65,535") ? body.slice(0, 65_535) : body,
       first: row?.first ?? now(),
       at: now(),
       until: has("a record keeps its first ttl") && row !== undefined ? row.until : until(ttl),
       listed: has("a record is listed as its first was") && row !== undefined ? row.listed : listed
     }
+    if (has("the floor is no more than once an epoch") && floor > 0) epochs -= floor
+    rows.delete(circuit)
     rows.set(circuit, made)
     for (const [key, box] of boxes) {
       if (!key.startsWith(`${circuit} `)) continue
-      if (has("a swap leaves the ballots")) boxes.set(key, { ...box, era: next, asked: undefined })
-      else if (has("a swap leaves the inquiry")) boxes.set(key, { era: next, asked: box.asked, ballots: new Map() })
-      else if (has("the ballots of era 0 come back") && box.era === 0) continue
-      else if (has("a swap empties one box") && key.endsWith("y")) boxes.set(key, { ...box, era: next })
+      if (has("a swap leaves the roll call"))
+        boxes.set(key, { epoch: next, asked: undefined, roll: box.roll, ballots: new Map() })
+      else if (has("a swap leaves the ballots")) boxes.set(key, { ...box, epoch: next, asked: undefined })
+      else if (has("a swap leaves the inquiry")) boxes.set(key, { epoch: next, asked: box.asked, ballots: new Map() })
+      else if (has("the ballots of epoch 0 come back") && box.epoch === 0) continue
+      else if (has("a swap empties one box") && key.endsWith("y")) boxes.set(key, { ...box, epoch: next })
       else boxes.delete(key)
     }
     const announced = has("announced bodies are cut at 8,000") ? made.body.slice(0, 8_000) : made.body
-    announce({ _tag: "Record", circuit, era: has("announces no era") ? 0 : next, body: announced })
+    announce({ _tag: "Record", circuit, epoch: has("announces no epoch") ? 0 : next, body: announced })
     return { swapped: true, record: answer(has("a swap answers the record before it") ? (row ?? made) : made) }
   })
 
-  const castIn = Effect.fnUntraced(function* (request: SharedStore.Cast, era: number) {
-    const { ballot, box, circuit, inquire, ttl, voice } = request
+  const castIn = Effect.fnUntraced(function* (request: SharedStore.Cast, voter: string, epoch: number) {
+    const { ballot, box, circuit, inquire, roll, ttl } = request
     const key = boxKey(circuit, box)
     const known = boxes.get(key)
-    const found: Box = known?.era === era ? known : { era, asked: undefined, ballots: new Map() }
-    if (!(has("the ballots of era 0 come back") && known?.era === 0)) boxes.set(key, found)
+    const found: Box = known?.epoch === epoch ? known : { epoch, asked: undefined, ballots: new Map() }
+    if (!(has("the ballots of epoch 0 come back") && known?.epoch === 0)) boxes.set(key, found)
     const { ballots } = found
-    const before = ballots.get(voice)
+    const before = ballots.get(voter)
     const others = new Map(ballots)
     yield* pause("a cast reads and then writes")
     if (has("a cast reads and then writes")) {
       ballots.clear()
       for (const [other, said] of others) ballots.set(other, said)
     }
+    for (const other of ballots.keys())
+      if (!has("the ballots of the dead count") && !lives(other)) ballots.delete(other)
     if (!has("ballots never expire") && !(has("only a cast with a ballot sweeps") && ballot === undefined)) {
       for (const [other, said] of ballots) if (now() >= said.until) ballots.delete(other)
     }
     if (ballot === undefined || (has("a ballot of zeros is none") && ballot.every((n) => n === 0))) {
       if (has("a ballot taken back counts as one of none") && before !== undefined) {
-        ballots.set(voice, { numbers: [], until: Infinity })
-      } else if (!has("ballots cannot be taken back")) ballots.delete(voice)
-    } else {
+        ballots.set(voter, { numbers: [], until: Infinity })
+      } else if (!has("ballots cannot be taken back")) ballots.delete(voter)
+    } else if (lives(voter)) {
       const twice =
         has("a ballot said twice counts twice") && before !== undefined && `${before.numbers}` === `${ballot}`
       const numbers = twice ? ballot.map((n) => n * 2) : ballot
-      if (has("the fifth voice takes the place of the first") && before === undefined && ballots.size === 4) {
+      if (has("the fifth voter takes the place of the first") && before === undefined && ballots.size === 4) {
         ballots.delete([...ballots.keys()][0] ?? "")
       }
-      if (has("a box has a hundred voices") && ballots.size >= 100) ballots.delete([...ballots.keys()][0] ?? "")
-      ballots.set(voice, {
-        numbers: has("a voice keeps its first ballot") && before !== undefined ? before.numbers : numbers,
+      if (has("a box has a hundred voters") && ballots.size >= 100) ballots.delete([...ballots.keys()][0] ?? "")
+      ballots.set(voter, {
+        numbers: has("a voter keeps its first ballot") && before !== undefined ? before.numbers : numbers,
         until:
           has("a ballot keeps its first ttl") && before !== undefined
             ? before.until
-            : until(has("ballots count for microseconds") ? ttl / 1000 : ttl)
+            : Math.min(
+                until(has("ballots count for microseconds") ? ttl / 1000 : ttl),
+                has("a ballot ends with the first ttl of its voter") ? (firstUntil.get(voter) ?? 0) : Infinity
+              )
       })
     }
     if (has("a circuit has one inquiry")) {
       for (const [one, { asked }] of boxes) if (one.startsWith(`${circuit} `)) found.asked ??= asked
     }
     const age = now() - (found.asked ?? -Infinity)
-    const anew = inquire > 0 && (found.asked === undefined || has("every inquiry begins anew") || age >= inquire)
+    const anew =
+      ballot !== undefined &&
+      inquire > 0 &&
+      (found.asked === undefined || has("every inquiry begins anew") || age >= inquire)
     const begins = has("an inquiry never ends") && found.asked !== undefined ? false : anew
     if (begins) found.asked = now()
-    if (has("announces every cast") || (inquire > 0 && (begins || has("announces who joins")))) {
+    if (
+      has("announces every cast") ||
+      (ballot !== undefined && inquire > 0 && (begins || has("announces who joins")))
+    ) {
       if (!has("announces no inquiry")) {
-        announce({ _tag: "Inquiry", circuit, era, box: has("announces no box") ? "" : box })
+        announce({ _tag: "Inquiry", circuit, epoch, box: has("announces no box") ? "" : box })
       }
     }
+    const young = found.roll !== undefined && (has("the roll is called once") || now() - found.roll.at < roll)
+    if (
+      ballot !== undefined &&
+      roll > 0 &&
+      (!young || has("the roll is called anew each time", "an exchange that comes twice calls the roll twice"))
+    ) {
+      const called = { seq: head + 1, prev: has("a roll call names none before it") ? 0 : head, circuit, epoch, box }
+      head = called.seq
+      found.roll = { seq: called.seq, at: now() }
+      log.push(called)
+      if (!has("announces no roll call")) announce({ _tag: "RollCall", ...called })
+    }
+    const seq = found.roll?.seq ?? Infinity
+    const heard = [...voters].filter(([name, one]) => {
+      if (!lives(name) && !has("the dead have heard")) return false
+      return one.heard >= seq || (has("silence abstains") && found.roll !== undefined)
+    }).length
     const sums: Array<number> = []
     for (const { numbers } of ballots.values()) {
       numbers.forEach((n, place) => {
@@ -260,57 +339,120 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     const half = has("a cast answers half of a ballot") && ballots.size > 1 ? told.map((n) => Math.floor(n / 2)) : told
     const asked = found.asked === undefined ? undefined : now() - found.asked
     const hears = !has("only who inquires hears of the inquiry") || inquire > 0
-    return { voices: ballots.size, sums: half, asked: hears ? asked : undefined }
+    const rolled = found.roll === undefined ? undefined : now() - found.roll.at
+    const abstained = has("abstentions are those that heard") ? heard : Math.max(0, heard - ballots.size)
+    return { voters: ballots.size, sums: half, asked: hears ? asked : undefined, rolled, abstained }
   })
 
-  const cast = Effect.fnUntraced(function* (asked: SharedStore.Cast) {
-    const request = { ...asked, circuit: nameOf(asked.circuit), box: nameOf(asked.box), voice: nameOf(asked.voice) }
-    const { circuit, era, inquire, ttl, voice } = request
+  const cast = Effect.fnUntraced(function* (asked: SharedStore.Cast, name: string) {
+    const request = { ...asked, circuit: nameOf(asked.circuit), box: nameOf(asked.box) }
+    const voter = nameOf(name)
+    const { circuit, epoch, inquire, ttl } = request
     const row = has("cast finds what has expired") ? rows.get(circuit) : rowOf(circuit)
     const record = answer(row)
-    if (has("casting is living")) voices.set(voice, now() + ttl)
     if (has("a cast writes a record") && row === undefined)
-      yield* swap({ circuit, expectedEra: 0, body: "", ttl, listed: true })
-    if ((row?.era ?? 0) !== era && !has("casts of any era count")) {
-      if (has("a cast of another era takes back")) boxes.get(boxKey(circuit, request.box))?.ballots.delete(voice)
+      yield* swap({ circuit, expectedEpoch: 0, body: "", ttl, listed: true })
+    if ((row?.epoch ?? 0) !== epoch && !has("casts of any epoch count")) {
+      if (has("a cast of another epoch takes back")) boxes.get(boxKey(circuit, request.box))?.ballots.delete(voter)
       const box = boxes.get(boxKey(circuit, request.box))
-      if (has("a cast of another era begins an inquiry") && box !== undefined && inquire > 0) box.asked = now()
-      if (has("announces inquiries of another era")) announce({ _tag: "Inquiry", circuit, era, box: request.box })
-      const live = has("nobody lives for a cast of another era") ? 0 : alive()
-      return { record: has("a cast of another era answers no record") ? undefined : record, tally: undefined, live }
+      if (has("a cast of another epoch begins an inquiry") && box !== undefined && inquire > 0) box.asked = now()
+      if (has("announces inquiries of another epoch")) announce({ _tag: "Inquiry", circuit, epoch, box: request.box })
+      return { record: has("a cast of another epoch answers no record") ? undefined : record, tally: undefined }
     }
-    if (row === undefined && has("without a record there is no box")) return { record, tally: undefined, live: alive() }
-    yield* pause("a cast looks at the era and counts later")
-    const late = has("a cast looks at the era and counts later") ? (rowOf(circuit)?.era ?? 0) : (row?.era ?? 0)
-    const tally = yield* castIn(request, late)
+    if (row === undefined && has("without a record there is no box")) return { record, tally: undefined }
+    yield* pause("a cast looks at the epoch and counts later")
+    const late = has("a cast looks at the epoch and counts later") ? (rowOf(circuit)?.epoch ?? 0) : (row?.epoch ?? 0)
+    const tally = yield* castIn(request, voter, late)
     const told = has("cast answers a record of no age") && record !== undefined ? { ...record, age: 0 } : record
-    return { record: told, tally, live: alive() }
+    return { record: told, tally }
   })
 
-  const alive = (): number => [...voices.values()].filter((end) => now() < end || has("voices live for good")).length
+  const firstUntil = new Map<string, number>()
+  const lives = (voter: string): boolean => now() < (voters.get(voter)?.until ?? 0) || has("voters live for good")
+  const alive = (): number => [...voters.keys()].filter(lives).length
+  const time = (): number => (has("times are seconds") ? Math.floor(now() / 1000) : now())
 
-  const list = Effect.fnUntraced(function* (name: string, ttl: number) {
-    const voice = has("a voice lives once for each list") ? `${name} ${listeners++}` : name
-    const others = new Map(voices)
-    yield* pause("lists at once lose each other")
-    if (has("lists at once lose each other")) {
-      voices.clear()
-      for (const [other, end] of others) voices.set(other, end)
+  const renew = Effect.fnUntraced(function* (name: string, ttl: number) {
+    const voter = has("a voter lives once for each exchange") ? `${name} ${listeners++}` : name
+    const others = new Map(voters)
+    yield* pause("heartbeats at once lose each other")
+    if (has("heartbeats at once lose each other")) {
+      voters.clear()
+      for (const [other, one] of others) voters.set(other, one)
     }
-    const known = voices.get(voice)
-    if (ttl > 0) voices.set(voice, has("a voice keeps its first ttl") && known !== undefined ? known : now() + ttl)
-    else if (!has("a list with 0 changes nothing")) voices.delete(voice)
-    const records: Array<SharedStore.Listed> = []
+    const known = voters.get(voter)
+    const until = has("a voter keeps its first ttl") && known !== undefined ? known.until : now() + ttl
+    if (ttl > 0) voters.set(voter, { until, heard: known?.heard ?? 0 })
+    else if (!has("an exchange with 0 changes nothing")) voters.delete(voter)
+    if (!firstUntil.has(voter)) firstUntil.set(voter, until)
+  })
+
+  const exchange = Effect.fnUntraced(function* (request: SharedStore.Exchange) {
+    const { casts, floor, heard, notAfter, swaps, ttl } = request
+    const voter = nameOf(request.voter)
+    if (notAfter !== undefined && now() > notAfter && !has("a late exchange is done")) {
+      if (has("a late exchange is a heartbeat")) yield* renew(voter, ttl)
+      if (has("a deadline is ignored by swaps")) for (const one of swaps) yield* swap(one, floor)
+      return { _tag: "Late" as const, time: time() }
+    }
+    if (bornAt === undefined || has("a store is young again with each exchange")) bornAt = now()
+    yield* renew(voter, ttl)
+    const hears = (): number => {
+      const valid = heard > head && !has("hearing beyond the head counts") ? 0 : heard
+      const known = voters.get(voter)
+      if (known !== undefined) known.heard = valid
+      return valid
+    }
+    if (has("hearing comes before the casts")) hears()
+    const swapAll = Effect.forEach(swaps, (one) => swap(one, floor))
+    const early = has("swaps come before casts") ? yield* swapAll : []
+    const castAnswers: Array<SharedStore.CastAnswer> = []
+    for (const one of has("an exchange does sixteen casts") ? casts.slice(0, 16) : casts) {
+      castAnswers.push(yield* cast(one, voter))
+    }
+    const swapAnswers = has("swaps come before casts") ? early : yield* swapAll
+    const valid = hears()
+    const most = has("a thousand roll calls are answered") ? 1_000 : SharedStore.limits.rollCalls
+    const rollCalls = log.filter(({ seq }) => seq > valid || has("all roll calls are answered")).slice(0, most)
+    return {
+      _tag: "Done" as const,
+      time: time(),
+      live: alive(),
+      liveFor: now() - bornAt,
+      head,
+      rollCalls,
+      casts: castAnswers,
+      swaps: has("swaps are answered backwards") ? [...swapAnswers].reverse() : swapAnswers
+    }
+  })
+
+  const page = Effect.fnUntraced(function* (since: number, limit: number) {
+    if (has("reading is living")) yield* renew(`reader ${listeners++}`, 1_000)
+    const changes: Array<SharedStore.Changed> = []
+    let listed = 0
     for (const [circuit, row] of rows) {
-      const record = answer(has("list has what has expired") ? row : rowOf(circuit))
-      if (record === undefined || !(row.listed || has("everything is listed"))) continue
-      records.push({ circuit, ...record })
-      if (has("list has some twice") && records.length % 10 === 0) records.push({ circuit, ...record })
+      const record = answer(has("a page has what has expired") ? row : rowOf(circuit))
+      const shown = row.listed || has("everything is listed")
+      if (shown && (record !== undefined || has("a page counts what has ended"))) listed++
+      if (row.epoch <= since || (has("a page has only what is listed") && !shown)) continue
+      changes.push({ circuit, epoch: row.epoch, listed: shown, record })
+      if (has("a page has some twice") && changes.length % 5 === 0) {
+        changes.push({ circuit, epoch: row.epoch, listed: shown, record })
+      }
     }
-    return { records: has("list has a page of 64") ? records.slice(0, 64) : records, live: alive() }
+    if (has("pages are ordered by name")) changes.sort((a, b) => (a.circuit < b.circuit ? -1 : 1))
+    else changes.sort((a, b) => a.epoch - b.epoch)
+    return { time: time(), live: alive(), epoch: epochs, trimmed: 0, listed, changes: changes.slice(0, limit) }
   })
 
-  const load = (circuit: string) => Effect.sync(() => answer(rowOf(nameOf(circuit))))
+  const load = (circuits: ReadonlyArray<string>) =>
+    Effect.sync(() => {
+      const records = circuits.map((circuit) => answer(rowOf(nameOf(circuit))))
+      return {
+        time: time(),
+        records: has("load leaves out what is not there") ? records.filter((one) => one !== undefined) : records
+      }
+    })
 
   const through = <A>(
     operation: SharedStore.StoreError["operation"],
@@ -323,10 +465,9 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
   }
 
   return {
-    cast: (request) => through("cast", cast(request)),
-    swap: (request) => through("swap", swap(request)),
-    load: (circuit) => through("load", load(circuit)),
-    list: (voice, ttl) => through("list", list(voice, ttl)),
+    exchange: (request) => through("exchange", exchange(request)),
+    page: (since, limit) => through("page", page(since, limit)),
+    load: (circuits) => through("load", load(circuits)),
     changes: Stream.suspend(() =>
       has("announces to one listener") && listeners++ > 0 ? Stream.never : Stream.fromPubSub(announcements)
     )
@@ -416,12 +557,12 @@ describe.concurrent("the contract", () => {
     })
   )
 
-  it.live("leaves no voice behind", () =>
+  it.live("leaves no voter behind", () =>
     Effect.gen(function* () {
       const store = storeWith()
       const handle = Effect.succeed(store)
       yield* Effect.exit(SharedStoreContract.run(handle))
-      assert.strictEqual((yield* store.list("nobody", 0)).live, 0)
+      assert.strictEqual((yield* store.page(0, 1)).live, 0)
     })
   )
 

@@ -12,8 +12,10 @@ describe.each(databases)("%s keeps the contract", (database) => {
 
   /** One more process with the same database: a client of its own. */
   const open = Effect.flatMap(one, ({ open }) =>
-    Effect.flatMap(open, (sql) => sharedStore(sql, { prefix: "contract", pollInterval: "20 millis" }))
+    Effect.flatMap(open, (sql) => sharedStore(sql, { prefix: "contract" }))
   )
 
-  for (const { name, test } of SharedStoreContract.cases(open)) it.live(name, () => Effect.scoped(test), 60_000)
+  const announces = database === "PostgreSQL"
+  for (const { name, test } of SharedStoreContract.cases(open, { announces }))
+    it.live(name, () => Effect.scoped(test), 60_000)
 })

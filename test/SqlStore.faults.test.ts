@@ -187,7 +187,7 @@ describe.each(servers)("%s that", (database) => {
   )
 
   for (const [what, lock] of [
-    ["the counter", "UPDATE circuit_breaker_eras SET era = era + 1 WHERE id = 1"],
+    ["the counter", "UPDATE circuit_breaker_store SET epoch = epoch + 1 WHERE id = 1"],
     ["all records and ballots", ground.lock]
   ] as const) {
     live(

@@ -3,6 +3,7 @@ import { Effect, Layer } from "effect"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { on, onOwn, ours, tablesIn } from "./support/databases.ts"
+import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import { live } from "./support/redisLive.ts"
 import { ask, type Connection, connectMysql, say, sharedStore } from "./support/sqlFleet.ts"
 
@@ -22,25 +23,25 @@ describe("circuits on MariaDB", () => {
         const stores = yield* Effect.all(
           Array.from({ length: 10 }, () => Effect.flatMap(connectMysql(url, { begin }), (sql) => sharedStore(sql)))
         )
-        const cast = { box: "b", era: 0, ballot: [1], ttl: 60_000, inquire: 30_000 }
-        const swap = { expectedEra: 0, body: "b", ttl: 60_000, listed: true }
+        const cast = { box: "b", epoch: 0, ballot: [1], ttl: 60_000, inquire: 30_000, roll: 30_000 }
+        const swap = { expectedEpoch: 0, body: "b", ttl: 60_000, listed: true }
         type Ask<A> = (store: (typeof stores)[number], circuit: string, i: number) => Effect.Effect<A, unknown>
         const atOnce = <A>(circuits: ReadonlyArray<string>, ask: Ask<A>) =>
           Effect.all(
             stores.flatMap((store, i) => circuits.map((circuit) => ask(store, circuit, i))),
             { concurrency: "unbounded" }
           )
-        yield* Effect.forEach(stores, (store) => store.load("any"))
+        yield* Effect.forEach(stores, (store) => store.load([]))
         for (let round = 0; round < 5; round++) {
           const circuits = Array.from({ length: 5 }, (_, i) => `${round}-${i}`)
-          const vote = atOnce(circuits, (store, circuit, i) => store.cast({ ...cast, circuit, voice: `v${i}` }))
+          const vote = atOnce(circuits, (store, circuit, i) => castOf(store, { ...cast, circuit }, { voter: `v${i}` }))
           yield* vote
           const tallies = yield* vote
           assert.deepStrictEqual(
-            tallies.map(({ tally }) => [tally?.voices, tally?.asked !== undefined]),
-            tallies.map(() => [10, true])
+            tallies.map(({ tally }) => [tally?.voters, tally?.asked !== undefined, tally?.rolled !== undefined]),
+            tallies.map(() => [10, true, true])
           )
-          const moves = yield* atOnce(circuits, (store, circuit) => store.swap({ ...swap, circuit }))
+          const moves = yield* atOnce(circuits, (store, circuit) => swapOf(store, { ...swap, circuit }))
           assert.strictEqual(moves.filter(({ swapped }) => swapped).length, circuits.length)
         }
       })
@@ -56,13 +57,13 @@ describe("circuits on a MariaDB in Berlin", () => {
     Effect.gen(function* () {
       const { url } = yield* place
       const sql = yield* connectMysql(url, { maxConnections: 1 })
-      const store = yield* sharedStore(sql, { pollInterval: "5 minutes" })
-      yield* store.load("any")
+      const store = yield* sharedStore(sql)
+      yield* store.load([])
       // Summer time ended in Berlin, where the server is, at 1:00 UTC.
       for (const time of ["2025-10-26T00:30:00Z", "2025-10-26T01:30:00Z"]) {
         yield* say(sql, `SET timestamp = ${Date.parse(time) / 1_000}`)
         const circuit = time.replaceAll(":", ".")
-        yield* store.swap({ circuit, expectedEra: 0, body: "b", ttl: undefined, listed: true })
+        yield* swapOf(store, { circuit, expectedEpoch: 0, body: "b", ttl: undefined, listed: true })
         const written = yield* ask(sql, `SELECT written_at FROM circuit_breakers WHERE circuit = '${circuit}'`)
         assert.strictEqual(new Date(written).toISOString(), new Date(time).toISOString())
       }
@@ -77,7 +78,7 @@ describe("tables in MariaDB", () => {
   for (const [what, lost] of [
     [
       "were made in part, by a program that came to no end",
-      ["circuit_breaker_voices", "circuit_breaker_events", "circuit_breaker_snapshots"]
+      ["circuit_breaker_voters", "circuit_breaker_events", "circuit_breaker_snapshots"]
     ],
     ["are lost, but for the list of what was made", ours.filter((table) => !table.endsWith("_versions"))]
   ] as const) {
@@ -95,7 +96,7 @@ describe("tables in MariaDB", () => {
           `SELECT COUNT(DISTINCT table_name, index_name) FROM information_schema.statistics
             WHERE table_schema = DATABASE() AND index_name <> 'PRIMARY'`
         )
-        assert.strictEqual(indexes, 15)
+        assert.strictEqual(indexes, 16)
       })
     )
   }
@@ -129,19 +130,19 @@ const fill = (sql: Connection) =>
     yield* say(
       sql,
       `INSERT INTO circuit_breakers
-        SELECT CONCAT('c', seq), seq, '{}', 0, 1, ${now} + 600000 + seq FROM seq_1_to_${many}`
+        SELECT CONCAT('c', seq), seq, '{}', 0, 1, 1, ${now} + 600000 + seq, ${now} + 600000 + seq FROM seq_1_to_${many}`
     )
     yield* say(
       sql,
       `INSERT INTO circuit_breaker_ballots
-        SELECT CONCAT('c', seq % 2000), 'b', CONCAT('v', seq), seq, '1', ${now} + 600000 + seq FROM seq_1_to_${many}`
+        SELECT CONCAT('c', seq % 2000), CONCAT('v', seq), 'b', seq, 0, '1', ${now} + 600000 + seq FROM seq_1_to_${many}`
     )
     yield* say(
       sql,
-      `INSERT INTO circuit_breaker_inquiries
-        SELECT CONCAT('c', seq), 'b', seq, ${now} - seq * 10, ${now} + 600000 + seq FROM seq_1_to_${many}`
+      `INSERT INTO circuit_breaker_boxes
+        SELECT CONCAT('c', seq), 'b', seq, 1, '1', 1, 0, 0, 0, 1, ${now}, ${now} + 600000 + seq FROM seq_1_to_${many}`
     )
-    const tables = ["s", "_events", "_states", "_snapshots", "_ballots", "_inquiries"]
+    const tables = ["s", "_events", "_states", "_snapshots", "_ballots", "_boxes"]
     yield* say(sql, `ANALYZE TABLE ${tables.map((table) => `circuit_breaker${table}`).join(", ")}`)
   })
 
@@ -156,14 +157,16 @@ describe("with thousands of lines, MariaDB", () => {
       const sql = yield* connectMysql(url, { maxConnections: 1 })
       yield* migrated(sql)
       yield* fill(sql)
-      const store = yield* sharedStore(sql, { pollInterval: "5 minutes" })
+      const store = yield* sharedStore(sql)
       const reader = yield* Layer.build(Layer.provide(Layer.orDie(AuditTrail.layerReader()), Layer.succeedContext(sql)))
-      const cast = { circuit: "c5", box: "b", voice: "v5", era: 5, ttl: 1_000 }
+      const cast = { circuit: "c5", epoch: 5, box: "b", ttl: 1_000 }
       const questions: Readonly<Record<string, Effect.Effect<unknown, unknown, AuditTrail.AuditTrail>>> = {
-        "a record": store.load("c5"),
-        "a ballot": store.cast({ ...cast, ballot: [1], inquire: 1 }),
-        "a ballot that is taken back": store.cast({ ...cast, ballot: undefined, inquire: 0 }),
-        "a move": store.swap({ circuit: "c6", expectedEra: 6, body: "x", ttl: 1_000, listed: true }),
+        "a record": store.load(["c5"]),
+        "a page": store.page(many - 100, 1_000),
+        "a heartbeat": exchanged(store, { voter: "v5" }),
+        "a ballot": castOf(store, { ...cast, ballot: [1], inquire: 1, roll: 1 }),
+        "a ballot that is taken back": castOf(store, { ...cast, ballot: undefined, inquire: 0, roll: 0 }),
+        "a move": swapOf(store, { circuit: "c6", expectedEpoch: 6, body: "x", ttl: 1_000, listed: true }),
         "what is open now": AuditTrail.openNow,
         "what fails": AuditTrail.failing,
         "what is forced": AuditTrail.forced,

@@ -172,14 +172,13 @@ const sharing = (dependency: Dependency, away: (seconds: number) => boolean = ()
     const memory = yield* SharedStore.makeMemory
     const unless = <A>(self: Effect.Effect<A, SharedStore.StoreError>) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        away(now / 1_000) ? Effect.fail(new SharedStore.StoreError({ operation: "list", cause: "away" })) : self
+        away(now / 1_000) ? Effect.fail(new SharedStore.StoreError({ operation: "page", cause: "away" })) : self
       )
     const store: SharedStore.SharedStore = {
       ...memory,
-      cast: (...args) => unless(memory.cast(...args)),
-      swap: (...args) => unless(memory.swap(...args)),
-      load: (...args) => unless(memory.load(...args)),
-      list: (...args) => unless(memory.list(...args))
+      exchange: (...args) => unless(memory.exchange(...args)),
+      page: (...args) => unless(memory.page(...args)),
+      load: (...args) => unless(memory.load(...args))
     }
     const targets = yield* Effect.forEach(["a:80", "b:80"], (instance) =>
       target(instance, { store: Layer.orDie(BreakerStore.layerShared(store)) })

@@ -204,8 +204,18 @@ describe("A row", () => {
     [2, "2/3"],
     [3, "3/3"]
   ])("shows how many processes agreed: %d of those that voted", (failing, expected) => {
-    const voices = Math.max(failing, expected === "1/1" ? 1 : 3)
-    const tally = { voices, live: voices, asked: 900, convictions: failing, failing, open: 0, streak: 9, counts: [] }
+    const voters = Math.max(failing, expected === "1/1" ? 1 : 3)
+    const tally = {
+      voters,
+      live: voters,
+      abstained: 0,
+      asked: 900,
+      convictions: failing,
+      failing,
+      open: 0,
+      streak: 9,
+      counts: []
+    }
     const trip = { _tag: "Consecutive", failures: 5 } as const
     const verdict = Fleet.judge(tally, trip, Fleet.defaults, { openings: 0, time: 0 })
     if (verdict._tag !== "Open") return assert.fail(verdict._tag)
@@ -216,7 +226,17 @@ describe("A row", () => {
 
   it("shows how many processes opened before the fleet did", () => {
     const never = { _tag: "Consecutive", failures: 1_000 } as const
-    const tally = { voices: 4, live: 4, asked: 900, convictions: 3, failing: 3, open: 3, streak: 9, counts: [] }
+    const tally = {
+      voters: 4,
+      live: 4,
+      abstained: 0,
+      asked: 900,
+      convictions: 3,
+      failing: 3,
+      open: 3,
+      streak: 9,
+      counts: []
+    }
     const verdict = Fleet.judge(tally, never, Fleet.defaults, { openings: 0, time: 0 })
     if (verdict._tag !== "Open") return assert.fail(verdict._tag)
     const agreed = { processes: 3, of: 4 }

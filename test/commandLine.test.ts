@@ -12,6 +12,7 @@ import { command } from "../src/internal/cli/command.ts"
 import { circuitId } from "../src/internal/codec.ts"
 import { kinds, newPlace, type Place, type Servers, servers } from "./support/cliPlaces.ts"
 import { endsWith, inShell, parsed, run, runs, shell, start } from "./support/commandLine.ts"
+import { listed, load, write } from "./support/fleet.ts"
 import { standing, standsAt, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { say } from "./support/sqlFleet.ts"
@@ -29,14 +30,10 @@ afterAll(async () => {
 
 const place = (kind: (typeof kinds)[number]) => Effect.suspend(() => newPlace(kind, all))
 /** A place whose tables are made. */
-const ready = (kind: (typeof kinds)[number]) =>
-  Effect.tap(place(kind), ({ outside }) => Effect.orDie(outside.list("nobody", 0)))
+const ready = (kind: (typeof kinds)[number]) => Effect.tap(place(kind), ({ outside }) => Effect.orDie(listed(outside)))
 
 const record = ({ outside }: Place, name: string, body: string) =>
-  Effect.map(
-    outside.swap({ circuit: circuitId(name, undefined), expectedEra: 0, body, ttl: undefined, listed: true }),
-    ({ swapped }) => assert.isTrue(swapped)
-  )
+  Effect.map(write(outside, circuitId(name, undefined), { body }), ({ swapped }) => assert.isTrue(swapped))
 
 const commands = {
   list: ["--exit-code", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
@@ -275,7 +272,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
       writeFileSync(file, JSON.stringify({ version: 1, at: Date.now(), circuits }))
       const imported = yield* runs(3, ["import", file, "--yes", "--json", ...flags])
       assert.deepStrictEqual(parsed(imported.out), { circuits: 1, unreadable: [{ name: "newer", key: null }] })
-      const stored = yield* outside.load("newer")
+      const stored = yield* load(outside, "newer")
       assert.strictEqual(stored?.body, newer)
     }),
     60_000
@@ -294,7 +291,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
       ]
       const seen = yield* Effect.forEach(asked, ([code, args]) => runs(code, [...args, ...flags]), few)
       for (const { error } of seen.slice(0, 2)) assert.match(error, /^(isolate|inspect): (name|key) must /)
-      const { records } = yield* outside.list("nobody", 0)
+      const records = yield* listed(outside)
       assert.strictEqual(records.length, kind === "Redis" ? 1 : 0)
     }),
     60_000
@@ -362,7 +359,7 @@ describe("What is exported", () => {
       }
       const none = yield* runs(1, ["import", join(folder, "none.json"), "--yes", "--json", ...flags])
       assert.match(parsed(none.error).error.message, /none\.json: ENOENT/)
-      assert.deepStrictEqual((yield* outside.list("nobody", 0)).records, [])
+      assert.deepStrictEqual(yield* listed(outside), [])
     }),
     60_000
   )
@@ -465,7 +462,7 @@ describe("A question", () => {
         assert.strictEqual(out, "")
         assert.include(error, "There is no terminal to ask for confirmation: add --yes.")
       }
-      assert.deepStrictEqual((yield* outside.list("nobody", 0)).records, [])
+      assert.deepStrictEqual(yield* listed(outside), [])
     }),
     60_000
   )
@@ -497,7 +494,7 @@ describe("A question", () => {
       )
       assert.include(seen[0]?.out, `"yes" is Isolated`)
       assert.include(seen[1]?.out, "Nothing was changed.")
-      const { records } = yield* outside.list("nobody", 0)
+      const records = yield* listed(outside)
       assert.deepStrictEqual(
         records.map(({ circuit }) => circuit),
         ["yes"]

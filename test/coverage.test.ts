@@ -174,7 +174,17 @@ describe("A fleet's policy", () => {
     )
   }
 
-  const tally = { voices: 3, live: 3, convictions: 3, failing: 3, open: 2, streak: 0, counts: [], asked: 100 }
+  const tally = {
+    voters: 3,
+    live: 3,
+    abstained: 0,
+    convictions: 3,
+    failing: 3,
+    open: 2,
+    streak: 0,
+    counts: [],
+    asked: 100
+  }
   const judge = (quorum: number, seen: Partial<typeof tally>) =>
     Fleet.judge(
       { ...tally, ...seen },
@@ -186,7 +196,7 @@ describe("A fleet's policy", () => {
     assert.deepStrictEqual([judge(0.5, {}), judge(0.7, {})], ["Open", "Wait"])
   })
   it("quorum: an inquiry is given up with less than half of it", () => {
-    const seen = { voices: 10, live: 10, convictions: 4, failing: 4, open: 0 }
+    const seen = { voters: 10, live: 10, convictions: 4, failing: 4, open: 0 }
     assert.deepStrictEqual([judge(0.5, seen), judge(0.9, seen)], ["Wait", "Lost"])
   })
 })
@@ -200,7 +210,7 @@ it.effect("syncInterval is how often the store is asked for all that is not Clos
       const { at } = yield* fleet(1, { syncInterval })
       at(0).trouble.asked = []
       yield* TestClock.adjust("1 minute")
-      const lists = at(0).trouble.asked.filter((operation) => operation === "list").length
+      const lists = at(0).trouble.asked.filter((operation) => operation === "page").length
       assert.isTrue(lists >= least && lists <= most, `${syncInterval}: ${lists}`)
     }
   })

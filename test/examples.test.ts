@@ -240,10 +240,11 @@ describe("the small examples", () => {
     ],
     customStore: [
       "0 sentences of the contract are not kept",
-      "each swap gets a new era, above those before, also after the record was forgotten",
-      "a record is forgotten once its ttl is over: by load, list, swap and cast",
+      "each swap gets a new epoch, above those before, also after the record was forgotten",
+      "a record is forgotten once its ttl is over: by load, page, swap and cast",
       "a record is kept for its ttl, and without one for good",
-      "a swap of another era makes a record last neither longer nor shorter",
+      "a swap of another epoch makes a record last neither longer nor shorter",
+      "a page counts the records that are listed, and not those that ended",
       "the ballots of a record that was forgotten do not come back, nor those from before it",
       "Isolated, Isolated"
     ],

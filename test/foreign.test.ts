@@ -72,8 +72,8 @@ describe("the text of a foreign error", () => {
     ],
     [
       "an error of a store",
-      new StoreError({ operation: "list", cause: new Error("NOAUTH Authentication required.") }),
-      "StoreError: The store failed to list: NOAUTH Authentication required."
+      new StoreError({ operation: "page", cause: new Error("NOAUTH Authentication required.") }),
+      "StoreError: The store failed to page: NOAUTH Authentication required."
     ],
     [
       "the original error of a client",

@@ -54,14 +54,16 @@ const answer = <A>(sound: Arbitrary.Arbitrary<A>): Arbitrary.Arbitrary<() => unk
     )
   )
 const stored = Arbitrary.map(
-  Arbitrary.all({ era: either(number, oneOf([1, 2, 5])), body, age: either(number, oneOf([0])) }),
+  Arbitrary.all({ epoch: either(number, oneOf([1, 2, 5])), body, age: either(number, oneOf([0])) }),
   (one) => one
 )
 const record = either(stored, either(stored, oneOf([undefined])))
 const tally = Arbitrary.all({
-  voices: number,
+  voters: number,
   sums: Arbitrary.array(number, { maxLength: 12 }),
-  asked: either(number, oneOf([undefined]))
+  asked: either(number, oneOf([undefined])),
+  rolled: either(number, oneOf([undefined])),
+  abstained: number
 })
 const circuit = either(
   oneOf(["api"]),
@@ -70,42 +72,45 @@ const circuit = either(
     text
   )
 )
+const epoch = either(number, oneOf([0, 1, 2, 5]))
+const rollCall = Arbitrary.all({ seq: epoch, prev: epoch, circuit, epoch, box: text })
 const change = either(
-  Arbitrary.map(Arbitrary.all([circuit, stored]), ([circuit, { body, era }]) => ({
-    _tag: "Record",
-    circuit,
-    era,
-    body
-  })),
-  Arbitrary.map(Arbitrary.all([circuit, number, text]), ([circuit, era, box]) => ({
-    _tag: "Inquiry",
-    circuit,
-    era,
-    box
-  }))
+  Arbitrary.map(Arbitrary.all({ circuit, epoch, body }), (one) => ({ _tag: "Record", ...one })),
+  either(
+    Arbitrary.map(Arbitrary.all({ circuit, epoch, box: text }), (one) => ({ _tag: "Inquiry", ...one })),
+    Arbitrary.map(rollCall, (one) => ({ _tag: "RollCall", ...one }))
+  )
 )
+const few = { minLength: 1, maxLength: 3 }
+const done = Arbitrary.all({
+  _tag: oneOf(["Done"]),
+  time: number,
+  live: either(number, oneOf([1])),
+  liveFor: either(number, oneOf([60_000])),
+  head: epoch,
+  rollCalls: Arbitrary.array(rollCall, { maxLength: 3 }),
+  casts: Arbitrary.array(Arbitrary.all({ record, tally: either(tally, oneOf([undefined])) }), few),
+  swaps: Arbitrary.array(Arbitrary.all({ swapped: oneOf([true, false]), record }), few)
+})
+const late = Arbitrary.all({ _tag: oneOf(["Late"]), time: number })
+const changed = Arbitrary.all({ circuit, epoch, listed: oneOf([true, false]), record })
+
 const store = Arbitrary.map(
   Arbitrary.all({
-    cast: Arbitrary.array(answer(Arbitrary.all({ live: number, record, tally: either(tally, oneOf([undefined])) })), {
-      minLength: 1,
-      maxLength: 3
-    }),
-    swap: Arbitrary.array(answer(Arbitrary.all({ swapped: oneOf([true, false]), record })), {
-      minLength: 1,
-      maxLength: 3
-    }),
-    load: Arbitrary.array(answer(record), { minLength: 1, maxLength: 3 }),
-    list: Arbitrary.array(
+    exchange: Arbitrary.array(answer(either(done, either(done, late))), few),
+    load: Arbitrary.array(answer(Arbitrary.all({ time: number, records: Arbitrary.array(record, few) })), few),
+    page: Arbitrary.array(
       answer(
         Arbitrary.all({
+          time: number,
           live: number,
-          records: Arbitrary.array(
-            Arbitrary.map(Arbitrary.all([circuit, stored]), ([circuit, one]) => ({ ...one, circuit })),
-            { maxLength: 3 }
-          )
+          epoch,
+          trimmed: epoch,
+          listed: number,
+          changes: Arbitrary.array(changed, { maxLength: 3 })
         })
       ),
-      { minLength: 1, maxLength: 3 }
+      few
     ),
     changes: Arbitrary.array(either(change, either(change, anything)), { maxLength: 5 })
   }),
@@ -114,12 +119,11 @@ const store = Arbitrary.map(
       let asked = 0
       return () => list[asked++ % list.length]?.() as never
     }
-    const { cast, list, load, swap } = answers
+    const { exchange, load, page } = answers
     return {
-      cast: inTurn(cast),
-      swap: inTurn(swap),
+      exchange: inTurn(exchange),
+      page: inTurn(page),
       load: inTurn(load),
-      list: inTurn(list),
       changes: Stream.concat(Stream.fromIterable(changes as ReadonlyArray<SharedStore.Change>), Stream.never)
     }
   }

@@ -1,21 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Cause, Effect, Exit, Layer, Logger, Result, Scope, Stream } from "effect"
-import { BreakerPolicy, Fleet, type SharedStore, Trip } from "effect-fuse"
+import { Arbitrary, Cause, Effect, Exit, Layer, Logger, Result, Scope } from "effect"
+import { BreakerPolicy, Fleet, SharedStore, Trip } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { afterAll } from "vitest"
+import { cast, castOf, swap } from "./support/exchanges.ts"
 import { alteredText, edited, either, number, numbers, oneOf, runs, text } from "./support/garbage.ts"
-import { madeBefore, ofFile } from "./support/ofFile.ts"
-import { connection, send, sharedStore, until } from "./support/redisFleet.ts"
-import { redisServer } from "./support/redisServer.ts"
 import { onSqlite, say, sharedStore as sqlStore } from "./support/sqlFleet.ts"
 
 // What is in a store may have been put there by a version that is not known, by another program or by hand.
 
 const quiet = Logger.layer([])
 const scope = Effect.runSync(Scope.make())
-const server = madeBefore(ofFile(redisServer))
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
 // ---- Tallies ------------------------------------------------------------------------------------------------------
@@ -35,14 +32,20 @@ describe("A tally of any numbers", () => {
 
   it.prop(
     "comes to a verdict in words that can be printed",
-    [Arbitrary.array(count, { maxLength: 24 }), count, count, either(count, oneOf([undefined])), oneOf(trips), count],
-    ([sums, voices, live, asked, trip, openings]) => {
-      const tally = Fleet.fromSums(sums, { voices, live, asked })
+    [
+      Arbitrary.array(count, { maxLength: 24 }),
+      Arbitrary.all([count, count, count]),
+      either(count, oneOf([undefined])),
+      oneOf(trips),
+      count
+    ],
+    ([sums, [voters, live, abstained], asked, trip, openings]) => {
+      const tally = Fleet.fromSums(sums, { voters, live, abstained, asked })
       for (const one of [tally.convictions, tally.failing, tally.open, tally.streak])
         assert.isTrue(Number.isFinite(one) && one >= 0)
       for (const one of tally.counts) for (const n of Object.values(one)) assert.isTrue(Number.isFinite(n) && n >= 0)
       const verdict = Fleet.judge(tally, trip, Fleet.defaults, { openings, time: 0 })
-      assert.include(["Open", "Wait", "Lost"], verdict._tag)
+      assert.include(["Open", "RollCall", "Wait", "Lost"], verdict._tag)
       if (verdict._tag === "Open") assert.notMatch(verdict.detail, /NaN|undefined/)
     },
     runs("tallies", 1_000)
@@ -54,13 +57,14 @@ describe("A tally of any numbers", () => {
 const isNumber = (n: number) => Number.isFinite(n) && n >= 0
 
 const isStored = (stored: SharedStore.Stored | undefined): boolean =>
-  stored === undefined || (typeof stored.era === "number" && typeof stored.body === "string" && isNumber(stored.age))
+  stored === undefined || (typeof stored.epoch === "number" && typeof stored.body === "string" && isNumber(stored.age))
 
 const isTally = (tally: SharedStore.Tally | undefined): boolean =>
   tally === undefined ||
-  (isNumber(tally.voices) &&
+  (isNumber(tally.voters) &&
+    isNumber(tally.abstained) &&
     tally.sums.every((n) => !Number.isNaN(n)) &&
-    (tally.asked === undefined || isNumber(tally.asked)))
+    [tally.asked, tally.rolled].every((millis) => millis === undefined || isNumber(millis)))
 
 /** What a store answers: it is what it should be, or a `StoreError` that can be printed. */
 const asked = <A>(asking: Effect.Effect<A, SharedStore.StoreError>, isSound: (answer: A) => boolean) =>
@@ -72,21 +76,45 @@ const asked = <A>(asking: Effect.Effect<A, SharedStore.StoreError>, isSound: (an
 
 const questions = (store: SharedStore.SharedStore, circuit: string) =>
   Effect.gen(function* () {
-    const cast = { circuit, box: "b", voice: "v", ttl: 1_000 }
-    const isCast = ({ live, record, tally }: SharedStore.CastAnswer) =>
-      isNumber(live) && isStored(record) && isTally(tally)
-    yield* asked(store.load(circuit), isStored)
+    const exchange = (more: Partial<SharedStore.Exchange>) =>
+      asked(
+        store.exchange({
+          voter: "v",
+          ttl: 5_000,
+          notAfter: undefined,
+          heard: 0,
+          floor: 0,
+          casts: [],
+          swaps: [],
+          ...more
+        }),
+        (answer) =>
+          isNumber(answer.time) &&
+          (answer._tag === "Late" ||
+            ([answer.live, answer.liveFor, answer.head].every(isNumber) &&
+              answer.rollCalls.every(({ prev, seq }) => Number.isSafeInteger(seq) && prev < seq) &&
+              answer.casts.every(({ record, tally }) => isStored(record) && isTally(tally)) &&
+              answer.swaps.every(({ record }) => isStored(record))))
+      )
+    const loaded = asked(store.load([circuit]), ({ records, time }) => isNumber(time) && records.every(isStored))
+    yield* loaded
     for (const ballot of [[1_000, 1, 0, 3], undefined]) {
-      for (const era of [0, 5]) yield* asked(store.cast({ ...cast, era, ballot, inquire: 1 }), isCast)
+      const casts = [0, 5].map((epoch) => cast({ circuit, epoch, ballot, ttl: 1_000, inquire: 1, roll: 1 }))
+      yield* exchange({ casts })
     }
-    yield* asked(store.list("v", 1_000), ({ live, records }) => isNumber(live) && records.every(isStored))
+    // As a heartbeat of one that lives.
+    yield* exchange({})
+    yield* asked(
+      store.page(0, SharedStore.limits.page),
+      ({ changes, epoch, listed, live, trimmed }) =>
+        [epoch, listed, live, trimmed].every(isNumber) && changes.every(({ record }) => isStored(record))
+    )
     yield* asked(Operator.list(store), ({ circuits }) => circuits.every(({ name }) => typeof name === "string"))
     yield* asked(Operator.exportAll(store), ({ json }) => JSON.parse(json).version === 1)
-    for (const expectedEra of [0, 5]) {
-      yield* asked(store.swap({ circuit, expectedEra, body: "{}", ttl: 1_000, listed: true }), ({ record }) =>
-        isStored(record)
-      )
+    for (const expectedEpoch of [0, 5]) {
+      yield* exchange({ swaps: [swap({ circuit, expectedEpoch, body: "{}", ttl: 1_000 })] })
     }
+    yield* loaded
   })
 
 const state = {
@@ -114,110 +142,6 @@ const word = either(
 )
 const csv = either(word, edited(oneOf(["1000,1,0,3,5,5,0,5000", "1,,2", ",", "1000"])))
 
-describe("What somebody put into Redis", () => {
-  const key = (name: string) => `{effect-fuse}:${name}`
-  const record = Arbitrary.map(
-    Arbitrary.all([word, body, word, Arbitrary.array(oneOf(["era", "body", "at"]), { maxLength: 1 })]),
-    ([era, body, at, without]) => [
-      "HSET",
-      key("record:api"),
-      ...Object.entries({ era: era, body, at }).flatMap(([field, value]) =>
-        without.some((one) => one === field) ? [] : [field, value]
-      )
-    ]
-  )
-  const ballots = Arbitrary.map(
-    Arbitrary.all([
-      oneOf(["0", "5", "x"]),
-      Arbitrary.array(Arbitrary.all([oneOf(["b|voices", "b|sums", "b|asked", "b|vv", "b|vw", "|", "b"]), csv]), {
-        minLength: 1,
-        maxLength: 4
-      })
-    ]),
-    ([era, fields]) => ["HSET", key("ballots:api"), "era", era, ...fields.flat()]
-  )
-  const ends = Arbitrary.map(
-    Arbitrary.all([oneOf(["-inf", "0", "1", "+inf"]), oneOf(["b|vv", "b|vw", "|", "x"])]),
-    ([score, member]) => ["ZADD", key("until:api"), score, member]
-  )
-  const listed = Arbitrary.map(
-    Arbitrary.all([oneOf(["live", "listed"]), oneOf(["-inf", "1e300", "+inf"]), either(text, oneOf(["api"]))]),
-    ([name, score, member]) => ["ZADD", key(name), score, member]
-  )
-  const counter = Arbitrary.map(word, (one) => ["SET", key("era"), one])
-  const other = Arbitrary.map(
-    Arbitrary.all([oneOf(["record:api", "ballots:api", "until:api", "era", "live", "listed"]), word]),
-    ([name, one]) => ["SET", key(name), one]
-  )
-  const command = either(either(record, ballots), either(either(ends, listed), either(counter, either(other, record))))
-
-  it.live.prop(
-    "is a record, a ballot or nothing, or it is an error that the store failed; other circuits are as they were",
-    [Arbitrary.array(command, { minLength: 1, maxLength: 4 })],
-    ([commands]) =>
-      Effect.gen(function* () {
-        const redis = yield* connected
-        yield* send(redis, "FLUSHALL")
-        for (const [verb = "", ...args] of commands) yield* Effect.exit(send(redis, verb, ...args))
-        const store = yield* sharedStore(redis)
-        yield* questions(store, "api")
-        const foreign = commands.some(([verb, at = ""]) => verb === "SET" && /live|listed/.test(at))
-        if (foreign) return
-        const { records } = yield* store.list("v", 1_000)
-        assert.isTrue(records.every(({ era }) => Number.isSafeInteger(era) && era >= 1))
-        const { record, swapped } = yield* store.swap({
-          circuit: "other",
-          expectedEra: 0,
-          body: "b",
-          ttl: 1_000,
-          listed: false
-        })
-        assert.isTrue(swapped && Number.isSafeInteger(record?.era))
-      }).pipe(Effect.scoped),
-    runs("redis", 150)
-  )
-
-  const connected = Effect.flatMap(server, ({ url }) => Scope.provide(connection(url), scope))
-  const message = either(
-    edited(
-      oneOf([
-        "R 5 api {}",
-        "I 5 api b",
-        "R 1 a/b two words\n{}",
-        `R ${"9".repeat(400)} api {}`,
-        "I 0 a%0020b b",
-        "R 9007199254740993 api {}"
-      ])
-    ),
-    text
-  )
-  it.live.prop(
-    "and announced is a change that can be followed, or is not heard",
-    [Arbitrary.array(message, { minLength: 50, maxLength: 50 })],
-    ([messages]) =>
-      Effect.gen(function* () {
-        const redis = yield* connected
-        const store = yield* sharedStore(yield* connection((yield* server).url))
-        const heard: Array<SharedStore.Change> = []
-        yield* Effect.forkScoped(Stream.runForEach(store.changes, (change) => Effect.sync(() => heard.push(change))))
-        yield* until(
-          "it listens",
-          Effect.map(send(redis, "CLIENT LIST TYPE pubsub"), (text) => text !== "")
-        )
-        for (const one of [...messages, "I 7 the-end b"]) yield* send(redis, "PUBLISH", key("changes"), one)
-        yield* until(
-          "all is heard",
-          Effect.sync(() => heard.at(-1)?.circuit === "the-end")
-        )
-        for (const change of heard) {
-          assert.isTrue(Number.isSafeInteger(change.era) && change.era >= 0, JSON.stringify(change))
-          assert.match(change.circuit, /^\S+$/)
-        }
-      }).pipe(Effect.scoped),
-    runs("announced", 10)
-  )
-})
-
 describe("What somebody put into a database", () => {
   const value = either(
     oneOf([
@@ -235,11 +159,13 @@ describe("What somebody put into a database", () => {
     Arbitrary.map(either(body, csv), (one) => `'${one.replaceAll("'", "''").replaceAll("\0", "")}'`)
   )
   const columns = {
-    circuit_breakers: ["circuit", "era", "body", "listed", "written_at", "ends_at"],
-    circuit_breaker_ballots: ["circuit", "box", "voice", "era", "numbers", "ends_at"],
-    circuit_breaker_inquiries: ["circuit", "box", "era", "asked_at", "ends_at"],
-    circuit_breaker_voices: ["voice", "ends_at"],
-    circuit_breaker_eras: ["id", "era"],
+    circuit_breakers: ["circuit", "epoch", "body", "listed", "changed", "written_at", "ends_at", "gone_at"],
+    circuit_breaker_ballots: ["circuit", "voter", "box", "epoch", "life", "numbers", "ends_at"],
+    circuit_breaker_boxes:
+      "circuit box epoch voters sums asked_at roll_seq roll_at burials built_at valid_until ends_at".split(" "),
+    circuit_breaker_voters: ["voter", "life", "heard", "ends_at"],
+    circuit_breaker_rolls: ["seq", "prev", "circuit", "epoch", "box"],
+    circuit_breaker_store: ["id", "epoch", "trimmed", "born_at", "head", "burials", "swept_at"],
     circuit_breaker_events:
       "id at circuit_id circuit circuit_key from_state to_state why detail actor scope process mode era openings retry_after lasted outage outage_since outage_openings down_for calls failures slow streak metadata".split(
         " "
@@ -259,8 +185,9 @@ describe("What somebody put into a database", () => {
     circuit_id: "'api'",
     circuit_name: "'api'",
     box: "'b'",
-    voice: "'w'",
+    voter: "'w'",
     era: "5",
+    epoch: "5",
     ends_at: "9999999999999",
     listed: "1",
     at: "9999999999999",
@@ -328,51 +255,12 @@ describe("What somebody put into a database", () => {
       for (const [i, one] of numbers.entries()) {
         yield* say(
           sql,
-          `INSERT INTO circuit_breaker_ballots VALUES ('api', 'b', 'other${i}', 0, '${one}', 9007199254740991)`
+          `INSERT INTO circuit_breaker_ballots VALUES ('api', 'other${i}', 'b', 0, 0, '${one}', 9007199254740991)`
         )
       }
-      const cast = { circuit: "api", era: 0, box: "b", voice: "v", ballot: [1_000, 1, 0, 3], ttl: 60_000, inquire: 0 }
-      const { tally } = yield* store.cast(cast)
-      assert.deepStrictEqual(tally, { voices: 1, sums: [1_000, 1, 0, 3], asked: undefined })
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("does not keep others from being heard", () =>
-    Effect.gen(function* () {
-      const { sql, store } = yield* emptyDatabase
-      const heard = new Set<string>()
-      yield* Effect.forkScoped(
-        Stream.runForEach(store.changes, ({ _tag, circuit }) => Effect.sync(() => heard.add(`${_tag} of ${circuit}`)))
-      )
-      const tell = (circuit: string) =>
-        Effect.gen(function* () {
-          yield* store.swap({ circuit, expectedEra: 0, body: "b", ttl: 60_000, listed: true })
-          yield* store.cast({
-            circuit: `${circuit}?`,
-            era: 0,
-            box: "b",
-            voice: "v",
-            ballot: [1],
-            ttl: 60_000,
-            inquire: 1
-          })
-          yield* until(
-            `${circuit} is heard of`,
-            Effect.sync(() => heard.has(`Record of ${circuit}`) && heard.has(`Inquiry of ${circuit}?`))
-          )
-        })
-      // What was there before it listens is not news.
-      yield* Effect.sleep(200)
-      yield* tell("before")
-      for (const far of ["9007199254740991", "'abc'"]) {
-        yield* say(sql, `INSERT OR REPLACE INTO circuit_breakers VALUES ('far', ${far}, 'b', 1, 1, NULL)`)
-        yield* say(
-          sql,
-          `INSERT OR REPLACE INTO circuit_breaker_inquiries VALUES ('far', 'b', 0, ${far}, 9007199254740991)`
-        )
-        yield* Effect.sleep(200)
-        yield* tell(`after ${far}`)
-      }
+      const { tally } = yield* castOf(store, cast({ ballot: [1_000, 1, 0, 3] }))
+      const none = { asked: undefined, rolled: undefined, abstained: 0 }
+      assert.deepStrictEqual(tally, { voters: 1, sums: [1_000, 1, 0, 3], ...none })
     }).pipe(Effect.scoped)
   )
 

@@ -103,16 +103,28 @@ describe("A text to be imported", () => {
     [texts],
     ([text]) =>
       Effect.gen(function* () {
-        const records = new Map<string, { era: number; body: string; age: number }>()
+        const records = new Map<string, { epoch: number; body: string; age: number }>()
         const store: Parameters<typeof Operator.list>[0] = {
-          cast: () => Effect.die("nobody casts"),
-          swap: ({ body, circuit }) => {
-            const record = { era: (records.get(circuit)?.era ?? 0) + 1, body, age: 0 }
-            records.set(circuit, record)
-            return Effect.succeed({ swapped: true, record })
+          exchange: ({ swaps }) =>
+            Effect.sync(() => {
+              const swapped = swaps.map(({ body, circuit }) => {
+                const record = { epoch: (records.get(circuit)?.epoch ?? 0) + 1, body, age: 0 }
+                records.set(circuit, record)
+                return { swapped: true, record }
+              })
+              return { _tag: "Done", time: 0, live: 1, liveFor: 0, head: 0, rollCalls: [], casts: [], swaps: swapped }
+            }),
+          load: (circuits) =>
+            Effect.sync(() => ({ time: 0, records: circuits.map((circuit) => records.get(circuit)) })),
+          page: () => {
+            const changes = [...records].map(([circuit, record]) => ({
+              circuit,
+              epoch: record.epoch,
+              listed: true,
+              record
+            }))
+            return Effect.succeed({ time: 0, live: 1, epoch: 1, trimmed: 0, listed: changes.length, changes })
           },
-          load: (circuit) => Effect.succeed(records.get(circuit)),
-          list: () => Effect.succeed({ live: 1, records: [...records].map(([circuit, one]) => ({ circuit, ...one })) }),
           changes: undefined as never
         }
         const message = said(yield* Effect.exit(Operator.importAll(store, text)))

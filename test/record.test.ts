@@ -64,9 +64,9 @@ describe("a record", () => {
     }
   )
 
-  it("is written over the era that was seen, and listed if it is worth knowing", () => {
+  it("is written over the epoch that was seen, and listed if it is worth knowing", () => {
     const { body, ...swap } = toSwap("api/key", 7, open, 1100, about)
-    assert.deepStrictEqual(swap, { circuit: "api/key", expectedEra: 7, ttl: 900 + minute, listed: true })
+    assert.deepStrictEqual(swap, { circuit: "api/key", expectedEpoch: 7, ttl: 900 + minute, listed: true })
     assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, era: 0 }, about })
     assert.isFalse(toSwap("api", 7, closed, 1100, about).listed)
     assert.isTrue(toSwap("api", 7, { ...closed, rampUntil: 1200 }, 1100, about).listed)

@@ -155,9 +155,9 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     const store = BreakerStore.layerShared(
       {
         ...shared,
-        swap: (asked) => {
-          said.push(asked.body)
-          return shared.swap(asked)
+        exchange: (asked) => {
+          said.push(...asked.swaps.map(({ body }) => body))
+          return shared.exchange(asked)
         }
       },
       { syncInterval: "1 second" }
@@ -219,7 +219,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
       yield* AuditTrail.flush
       const sql = yield* SqlClient.SqlClient
       for (const table of ["trail_events", "trail_states"]) said.push(yield* sql`SELECT * FROM ${sql(table)}`)
-      said.push((yield* shared.list("looking", 0)).records, events)
+      said.push((yield* shared.page(0, SharedStore.limits.page)).changes, events)
       return events.length
     })
     const layers = trail.pipe(

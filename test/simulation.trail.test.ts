@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Circuit } from "effect-fuse"
+import { written } from "./support/simulation/contract.ts"
 import type { Entry, History } from "./support/simulation/history.ts"
 import { scenario } from "./support/simulation/scenario.ts"
 import { trailOf } from "./support/simulation/trail.ts"
@@ -25,7 +26,7 @@ const deadlineMillis = 200
 const isAnswered = (history: History, { at, process }: Extract<Entry, { readonly _tag: "Swapped" }>): boolean => {
   const applied = history
     .of("Applied")
-    .find((one) => one.at === at && one.process === process && one.request.operation === "swap")
+    .find((one) => one.at === at && one.process === process && written(one.request, one.answer).length > 0)
   const answered = history.of("Answered").find(({ command }) => command === applied?.command)
   return answered !== undefined && answered.at - at < deadlineMillis
 }

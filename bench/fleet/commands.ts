@@ -18,7 +18,7 @@ export interface CommandsAtRate {
   /** Calls a second; `undefined` as fast as it goes. */
   readonly rate: number | undefined
   readonly millis: number
-  readonly ours: Counted & { readonly lists: number }
+  readonly ours: Counted & { readonly routine: number }
   readonly theirs: Counted
 }
 
@@ -30,21 +30,25 @@ export interface CommandsIdle {
   readonly operations: Operations
 }
 
-type Operations = Record<"cast" | "swap" | "load" | "list", number>
+/** An exchange without casts and swaps is a heartbeat, any other a write. */
+type Operations = Record<"heartbeat" | "write" | "page" | "load", number>
+
+/** What a process sends once per sync interval, whatever its circuits do. */
+export const routine = ({ heartbeat, page }: Operations): number => heartbeat + page
 
 const noop = Effect.succeed(1)
 
 /** Counts what the engine asks of its store. */
 class Counter {
-  readonly operations: Operations = { cast: 0, swap: 0, load: 0, list: 0 }
+  readonly operations: Operations = { heartbeat: 0, write: 0, page: 0, load: 0 }
   private running = 0
 
   readonly around = (store: SharedStore.SharedStore): SharedStore.SharedStore => ({
     ...store,
-    cast: (cast) => this.count("cast", store.cast(cast)),
-    swap: (swap) => this.count("swap", store.swap(swap)),
-    load: (circuit) => this.count("load", store.load(circuit)),
-    list: (voice, ttl) => this.count("list", store.list(voice, ttl))
+    exchange: (exchange) =>
+      this.count(exchange.casts.length + exchange.swaps.length === 0 ? "heartbeat" : "write", store.exchange(exchange)),
+    page: (since, limit) => this.count("page", store.page(since, limit)),
+    load: (circuits) => this.count("load", store.load(circuits))
   })
 
   private count<A, E>(name: keyof Operations, operation: Effect.Effect<A, E>): Effect.Effect<A, E> {
@@ -61,8 +65,8 @@ class Counter {
   }
 
   private get total(): number {
-    const { cast, list, load, swap } = this.operations
-    return cast + swap + load + list
+    const { heartbeat, load, page, write } = this.operations
+    return heartbeat + write + page + load
   }
 
   /** What was asked and what the server has seen, at a moment at which nothing is on its way. */
@@ -143,7 +147,7 @@ export const commandsAtRates = async (url: string, server: Admin, quick: boolean
       millis,
       ours: {
         calls: ourCalls,
-        lists: second.asked.list - first.asked.list,
+        routine: routine(second.asked) - routine(first.asked),
         ...difference(first.seen, second.seen)
       },
       theirs: { calls: theirCalls, ...difference(third, fourth) }
@@ -174,10 +178,10 @@ export const commandsIdle = async (url: string, server: Admin, quick: boolean): 
   const took = performance.now() - start
   await runtime.dispose()
   const operations: Operations = {
-    cast: after.asked.cast - before.asked.cast,
-    swap: after.asked.swap - before.asked.swap,
-    load: after.asked.load - before.asked.load,
-    list: after.asked.list - before.asked.list
+    heartbeat: after.asked.heartbeat - before.asked.heartbeat,
+    write: after.asked.write - before.asked.write,
+    page: after.asked.page - before.asked.page,
+    load: after.asked.load - before.asked.load
   }
   return { circuits, syncMillis, millis: took, sent: difference(before.seen, after.seen).sent, operations }
 }

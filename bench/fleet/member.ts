@@ -13,13 +13,16 @@ const tell = (news: News) => process.send?.(news)
 /** Tells of each record that is written. */
 const around = (store: SharedStore.SharedStore): SharedStore.SharedStore => ({
   ...store,
-  swap: (swap) =>
+  exchange: (exchange) =>
     Effect.suspend(() => {
       const sent = monotonic()
-      return Effect.tap(store.swap(swap), ({ swapped }) =>
+      return Effect.tap(store.exchange(exchange), (answer) =>
         Effect.sync(() => {
           const answered = monotonic()
-          if (swapped) tell({ said: "swapped", circuit: swap.circuit, sent, answered })
+          exchange.swaps.forEach(({ circuit }, place) => {
+            const swapped = answer._tag === "Done" && answer.swaps[place]?.swapped === true
+            if (swapped) tell({ said: "swapped", circuit, sent, answered })
+          })
         })
       )
     })

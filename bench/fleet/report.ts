@@ -1,5 +1,5 @@
 import { chart } from "./chart.ts"
-import type { CommandsAtRate, CommandsIdle } from "./commands.ts"
+import { type CommandsAtRate, type CommandsIdle, routine } from "./commands.ts"
 import { type Spread, short, time } from "./figures.ts"
 import { boundsOf, type Condition, conditions, hanging, type Latency, subjects } from "./latency.ts"
 import type { Leak, Propagation } from "./processes.ts"
@@ -54,7 +54,7 @@ export const judge = (result: Measured): ReadonlyArray<Judged> => {
   const at = (callers: number, who: Contestant) => speed(result, callers, who)
   const beside = at(1, "ours, memory") / at(1, "ours, Redis")
   const besideSql = at(1, "ours, memory") / at(1, "ours, PostgreSQL")
-  const extra = result.commands.rates.reduce((sum, { ours }) => sum + Math.abs(ours.sent - ours.lists), 0)
+  const extra = result.commands.rates.reduce((sum, { ours }) => sum + Math.abs(ours.sent - ours.routine), 0)
   const calls = result.commands.rates.reduce((sum, { ours }) => sum + ours.calls, 0)
   const { idle } = result.commands
   const many = at(128, "ours, Redis") / at(128, "Effect's, Redis")
@@ -78,14 +78,14 @@ export const judge = (result: Measured): ReadonlyArray<Judged> => {
       met: besideSql <= 1.1
     },
     {
-      bar: "0 store commands per call: what is sent is list() once per sync interval",
+      bar: "0 store commands per call: one heartbeat and one page per sync interval",
       value: `${extra} for ${calls.toLocaleString("en-US")} calls`,
       met: extra === 0
     },
     {
-      bar: `${idle.circuits.toLocaleString("en-US")} healthy circuits: only list()`,
-      value: `${idle.sent} commands, ${idle.operations.list} list()`,
-      met: idle.sent === idle.operations.list
+      bar: `${idle.circuits.toLocaleString("en-US")} healthy circuits: only heartbeats and pages`,
+      value: `${idle.sent} commands, ${routine(idle.operations)} heartbeats and pages`,
+      met: idle.sent === routine(idle.operations)
     },
     {
       bar: "128 callers: at least 30 times the calls of Effect's Redis breaker",
@@ -160,20 +160,20 @@ export const print = (result: Result): void => {
   table(
     "commands sent to Redis per call",
     [
-      ["rate", "ours", "of them list()", "Effect's", "run within its scripts"],
+      ["rate", "ours", "heartbeats and pages", "Effect's", "run within its scripts"],
       ...commands.rates.map(({ ours, rate, theirs }) => [
         rate === undefined ? "as fast as it goes" : `${rate} a second`,
         `${ours.sent} for ${ours.calls.toLocaleString("en-US")} calls`,
-        String(ours.lists),
+        String(ours.routine),
         `${(theirs.sent / theirs.calls).toFixed(2)} a call`,
         `${(theirs.inner / theirs.calls).toFixed(2)} a call`
       ])
     ],
     [
-      `list() once per sync interval and process, here ${commands.idle.syncMillis / 1000} s, by default 5 s`,
+      `one heartbeat and one page per sync interval and process, here ${commands.idle.syncMillis / 1000} s, by default 5 s`,
       `${commands.idle.circuits.toLocaleString("en-US")} healthy circuits, each called several times in ` +
         `${(commands.idle.millis / 1000).toFixed(1)} s: ${commands.idle.sent} commands, of them ` +
-        `${commands.idle.operations.list} list()`
+        `${routine(commands.idle.operations)} heartbeats and pages`
     ]
   )
   const bounds = boundsOf(result.quick)
@@ -236,8 +236,8 @@ export const print = (result: Result): void => {
     ["", "ours", "Effect's"],
     ["in Redis, a healthy circuit", short(sizes.redis.healthy), short(sizes.redis.theirsHealthy)],
     ["in Redis, an open one", short(sizes.redis.open), short(sizes.redis.theirsOpen)],
-    ["in Redis, ballots of 3 voices", short(sizes.redis.ballotsOf3), "-"],
-    ["in Redis, ballots of 100 voices", short(sizes.redis.ballotsOf100), "-"],
+    ["in Redis, ballots of 3 voters", short(sizes.redis.ballotsOf3), "-"],
+    ["in Redis, ballots of 100 voters", short(sizes.redis.ballotsOf100), "-"],
     ["in the process, an idle circuit, memory store", short(sizes.idle.memory), "-"],
     ["in the process, an idle circuit, Redis store", short(sizes.idle.redis), "-"]
   ])

@@ -44,18 +44,19 @@ const callAll = (runtime: Ours, circuits: number) => {
 
 /** What the ballot of a process under the default policy looks like: one window, three failures of forty calls. */
 const ballot = [1_000, 1, 0, 3, 40, 3, 0, 3_000]
+const cast = { circuit: "payments/acme", epoch: 0, box: "2~1a2b3c4", ballot, ttl: 60_000, inquire: 300, roll: 0 }
 
-const ballotBytes = async (url: string, server: Admin, voices: number): Promise<number> => {
-  const prefix = `ballots-${voices}`
-  const cast = Effect.flatMap(RedisStore.make({ prefix, subscribe: false }), (store) =>
+const ballotBytes = async (url: string, server: Admin, voters: number): Promise<number> => {
+  const prefix = `ballots-${voters}`
+  const casts = Effect.flatMap(RedisStore.make({ prefix, subscribe: false }), (store) =>
     Effect.forEach(
-      Array.from({ length: voices }, (_, i) => `process~${(i * 7_919 + 36 ** 7).toString(36)}`),
-      (voice) =>
-        store.cast({ circuit: "payments/acme", era: 0, box: "1a2b3c4", voice, ballot, ttl: 60_000, inquire: 300 }),
+      Array.from({ length: voters }, (_, i) => `process~${(i * 7_919 + 36 ** 7).toString(36)}`),
+      (voter) =>
+        store.exchange({ voter, ttl: 60_000, notAfter: undefined, heard: 0, floor: 0, casts: [cast], swaps: [] }),
       { discard: true }
     )
   )
-  await Effect.runPromise(Effect.provide(cast, NodeRedis.layer({ url })))
+  await Effect.runPromise(Effect.provide(casts, NodeRedis.layer({ url })))
   return usage(server, `{${prefix}}:*`)
 }
 
@@ -80,7 +81,9 @@ export const sizes = async (url: string, server: Admin, quick: boolean): Promise
   }
   // The fleet, of one, opens in the background.
   await Effect.runPromise(Effect.sleep("1 second"))
-  const open = (await of("{sizes}:record*")) + (await of("{sizes}:listed"))
+  const indexes = ["changed", "listed", "unlisted"]
+  let open = await of("{sizes}:records")
+  for (const index of indexes) open += await of(`{sizes}:${index}`)
   if (open === 0) throw new Error("no record was found: is a key called otherwise?")
   const theirsOpen = await of("theirs-false:payments:*")
   await ours.dispose()

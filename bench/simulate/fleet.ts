@@ -62,9 +62,9 @@ export const outage = (simulation: Simulation, latency = 1): Outage => {
     quiet = simulation.dependency.arrivals === last ? quiet + 1 : 0
     last = simulation.dependency.arrivals
   }
+  const leaked = simulation.dependency.arrivals - before
+  // Without announcements the fleet may agree only at the next heartbeat.
+  runUntil(simulation, downAt + 15_000, () => openings(simulation, downAt).length > 0)
   const opened = openings(simulation, downAt)[0]
-  return {
-    leaked: simulation.dependency.arrivals - before,
-    openedAfter: opened === undefined ? undefined : opened.at - downAt
-  }
+  return { leaked, openedAfter: opened === undefined ? undefined : opened.at - downAt }
 }

@@ -1,13 +1,13 @@
 /** The records that an onlooker hears of. */
-import { Effect, Logger, Schedule } from "effect"
-import type { Circuit } from "effect-fuse"
+import { Effect, Logger, Schedule, type Scope, Stream } from "effect"
+import type { Circuit, SharedStore } from "effect-fuse"
 import { type Name, now } from "./lines.ts"
 
 /** A record of the fleet's; times in its state are milliseconds from when it was written. */
 export interface Record {
   readonly c: Name
-  readonly era: number
-  /** By the server's clock, which an era is made of. */
+  readonly epoch: number
+  /** By the server's clock, of which an epoch is made. */
   readonly at: number
   readonly why: Circuit.Why
   readonly process: string
@@ -16,29 +16,31 @@ export interface Record {
     readonly until?: number | null
     readonly openings?: number
     readonly leases?: ReadonlyArray<unknown>
+    readonly outage?: { readonly openings: number }
     readonly under?: { readonly openings: number }
   }
 }
 
 const wallToMonotonic = now() - Date.now()
 
-const read = (message: string): Record | undefined => {
-  const found = /^R (\d+) (\S+) (.*)$/s.exec(message)
-  if (found === null) return undefined
-  const [, era = "", c = "", body = ""] = found
+const read = ({ body, circuit, epoch }: SharedStore.Change & { readonly _tag: "Record" }): Record => {
   const { process, state, why } = JSON.parse(body)
-  return { c: c as Name, era: Number(era), at: Number(era) / 1_000 + wallToMonotonic, why, process, state }
+  return { c: circuit as Name, epoch, at: epoch / 1_000 + wallToMonotonic, why, process, state }
 }
 
-/** Adds what a message says, if it is one of a record. */
-export const heard = (message: string, records: Array<Record>): void => {
-  const record = read(message)
-  if (record !== undefined) records.push(record)
-}
-
-/** Listens again whenever that ended. */
-export const listening = <E>(listen: Effect.Effect<never, E>): Effect.Effect<void> =>
-  listen.pipe(
+/** Adds each record that is announced. Listens again whenever that ended. */
+export const listening = <E, E2>(
+  open: Effect.Effect<Stream.Stream<SharedStore.Change, E>, E2, Scope.Scope>,
+  records: Array<Record>
+): Effect.Effect<void> =>
+  Effect.flatMap(open, (changes) =>
+    Stream.runForEach(changes, (change) =>
+      Effect.sync(() => {
+        if (change._tag === "Record") records.push(read(change))
+      })
+    )
+  ).pipe(
+    Effect.scoped,
     Effect.ignoreCause,
     Effect.repeat(Schedule.spaced("20 millis")),
     Effect.provide(Logger.layer([])),

@@ -1,15 +1,24 @@
 /** A PostgreSQL as the store of a soak. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { PgClient } from "@effect/sql-pg/PgClient"
-import { Effect, Logger, Queue } from "effect"
+import { Context, Effect, Layer, Logger, Result, Stream } from "effect"
+import type { SharedStore } from "effect-fuse"
 import { client, postgresServer } from "../../test/support/postgresServer.ts"
-import { heard, listening } from "./observer.ts"
+import { listening } from "./observer.ts"
 import type { MakeServer } from "./server.ts"
 
 const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
 
 /** How the connections of the observer are called, so that a fault can leave them alone. */
 const observerName = "observer"
+
+/** What a notification says of a record. */
+const announced = (payload: string): Result.Result<SharedStore.Change, void> => {
+  const found = /^R (\d+) (\S+) (.+)$/s.exec(payload)
+  if (found === null) return Result.failVoid
+  const [, epoch = "", circuit = "", body = ""] = found
+  return Result.succeed({ _tag: "Record", circuit, epoch: Number(epoch), body })
+}
 
 export const postgres: MakeServer = (prefix) =>
   Effect.map(postgresServer, ({ kill, port, start, url }) => {
@@ -18,7 +27,7 @@ export const postgres: MakeServer = (prefix) =>
     const saying = <A, E>(f: (sql: PgClient) => Effect.Effect<A, E>): Effect.Effect<A> =>
       Effect.orDie(Effect.flatMap(PgClient, f)).pipe(Effect.provide(own), Effect.provide(Logger.layer([])))
     const say = (text: string) => () => run(Effect.asVoid(saying((sql) => sql.unsafe(text))))
-    const tables = ["s", "_ballots", "_inquiries", "_voices", "_eras"].map((name) => `${prefix}${name}`)
+    const tables = ["s", "_ballots", "_boxes", "_voters", "_rolls", "_store"].map((name) => `${prefix}${name}`)
     return {
       port,
       urlBy: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
@@ -44,25 +53,27 @@ export const postgres: MakeServer = (prefix) =>
       },
       observe: (records) =>
         listening(
+          // Not by a `SqlStore`, which would look for its tables first: they may be locked.
           Effect.gen(function* () {
-            const sql = yield* PgClient
+            const sql = Context.get(yield* Layer.build(own), PgClient)
             const [row] = yield* sql.unsafe<{ oid: string }>(`SELECT CAST('${prefix}s'::regclass::oid AS TEXT) AS oid`)
             const messages = yield* sql.listen(`circuit_breakers_${row?.oid}`)
-            return yield* Effect.forever(Effect.map(Queue.take(messages), ({ payload }) => heard(payload, records)))
-          }).pipe(Effect.scoped, Effect.provide(own))
+            return Stream.filterMap(Stream.fromQueue(messages), ({ payload }) => announced(payload))
+          }),
+          records
         ),
-      voices: saying((sql) => {
+      voters: saying((sql) => {
         const now = "EXTRACT(EPOCH FROM now()) * 1000"
         return Effect.map(
           Effect.all([
-            sql.unsafe<{ voice: string }>(`SELECT voice FROM ${prefix}_voices WHERE ends_at > ${now}`),
-            sql.unsafe<{ voice: string; box: string }>(
-              `SELECT voice, circuit || ' ' || box AS box FROM ${prefix}_ballots WHERE ends_at > ${now}`
+            sql.unsafe<{ voter: string }>(`SELECT voter FROM ${prefix}_voters WHERE ends_at > ${now}`),
+            sql.unsafe<{ voter: string; box: string }>(
+              `SELECT voter, circuit || ' ' || box AS box FROM ${prefix}_ballots WHERE ends_at > ${now}`
             )
           ]),
           ([live, ballots]) => ({
-            live: live.map(({ voice }) => voice),
-            ballots: ballots.map(({ box, voice }) => [voice, box] as const)
+            live: live.map(({ voter }) => voter),
+            ballots: ballots.map(({ box, voter }) => [voter, box] as const)
           })
         )
       })

@@ -8,7 +8,7 @@ import { longestOpeningMillis } from "./policies.ts"
 /** The longest opening, with its jitter; a probe, and whoever hears of it last. */
 const closedWithin = longestOpeningMillis * 1.25 + 5_000
 
-/** Ballots last 10 s, and a voice 2.5 sync intervals. */
+/** Ballots last 10 s, and a voter 1.5 sync intervals and 1 s. */
 const forgottenWithin = 15_000
 
 const notClosed = async ({ workers }: Field): Promise<ReadonlyArray<string>> => {
@@ -25,7 +25,7 @@ const notClosed = async ({ workers }: Field): Promise<ReadonlyArray<string>> => 
 const ghosts = async ({ server, workers }: Field): Promise<ReadonlyArray<string>> => {
   const known = new Set(workers.map(({ voice }) => voice))
   const isGhost = (voice: string) => !known.has(voice.split("~")[0] ?? "")
-  const { ballots, live } = await Effect.runPromise(server.voices)
+  const { ballots, live } = await Effect.runPromise(server.voters)
   const missing = [...known].filter((voice) => !live.some((one) => one.startsWith(`${voice}~`)))
   return [
     ...live.filter(isGhost).map((voice) => `${voice} is said to live`),

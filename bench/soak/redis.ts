@@ -1,10 +1,11 @@
 /** A Redis as the store of a soak. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { NodeRedis } from "@effect/platform-node"
-import { Effect, Layer, Logger, Queue } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { Redis } from "effect/persistence"
+import * as RedisStore from "effect-fuse/RedisStore"
 import { redisServer } from "../../test/support/redisServer.ts"
-import { heard, listening } from "./observer.ts"
+import { listening } from "./observer.ts"
 import type { MakeServer } from "./server.ts"
 
 const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
@@ -54,20 +55,26 @@ export const redis: MakeServer = (prefix) =>
       },
       observe: (records) =>
         listening(
-          Effect.gen(function* () {
-            const redis = yield* Redis.Redis
-            const messages = yield* redis.subscribe(`{${prefix}}:changes`)
-            return yield* Effect.forever(Effect.map(Queue.take(messages), ({ message }) => heard(message, records)))
-          }).pipe(Effect.scoped, Effect.provide(NodeRedis.layer({ url, name: observerName })))
+          Effect.flatMap(Layer.build(NodeRedis.layer({ url, name: observerName })), (redis) =>
+            Effect.map(Effect.provideContext(RedisStore.make({ prefix }), redis), ({ changes }) => changes)
+          ),
+          records
         ),
-      voices: commanding(url, (send) =>
+      voters: commanding(url, (send) =>
         Effect.gen(function* () {
-          const live = (yield* send("ZRANGE", `{${prefix}}:live`, "0", "-1")) as ReadonlyArray<string>
-          const boxes = (yield* send("KEYS", `{${prefix}}:ballots:*~until`)) as ReadonlyArray<string>
+          const [seconds] = (yield* send("TIME")) as ReadonlyArray<string>
+          const after = `(${Number(seconds) * 1_000}`
+          const members = (key: string) =>
+            Effect.map(send("ZRANGEBYSCORE", key, after, "+inf"), (found) => found as ReadonlyArray<string>)
+          const live = yield* members(`{${prefix}}:voters`)
+          const circuits = (yield* send("KEYS", `{${prefix}}:until:*`)) as ReadonlyArray<string>
           const ballots: Array<readonly [string, string]> = []
-          for (const box of boxes) {
-            const inside = (yield* send("ZRANGE", box, "0", "-1")) as ReadonlyArray<string>
-            ballots.push(...inside.map((voice) => [voice, box] as const))
+          // A member is a box and a voter.
+          for (const circuit of circuits) {
+            for (const member of yield* members(circuit)) {
+              const [box = "", voter = ""] = member.split("|")
+              ballots.push([voter, `${circuit} ${box}`])
+            }
           }
           return { live, ballots }
         })

@@ -3,11 +3,11 @@ import type { Effect, Scope } from "effect"
 import type { Record } from "./observer.ts"
 import type { StoreFault } from "./plan.ts"
 
-/** Who the store says is there. */
-export interface Voices {
+/** The voters that the store knows. */
+export interface Voters {
   readonly live: ReadonlyArray<string>
-  /** The voices that have a ballot, and where. */
-  readonly ballots: ReadonlyArray<readonly [voice: string, box: string]>
+  /** The voters that have a ballot, and where. */
+  readonly ballots: ReadonlyArray<readonly [voter: string, box: string]>
 }
 
 /** Makes a fault of the store's own happen; ends when that is over. */
@@ -21,7 +21,7 @@ export interface Server {
   readonly faults: { readonly [kind in StoreFault]?: Happen }
   /** Somebody beside the fleet, on a connection that no fault is meant for: hears each record that is written. */
   readonly observe: (records: Array<Record>) => Effect.Effect<void>
-  readonly voices: Effect.Effect<Voices>
+  readonly voters: Effect.Effect<Voters>
 }
 
 export type MakeServer = (prefix: string) => Effect.Effect<Server, never, Scope.Scope>

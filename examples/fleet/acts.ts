@@ -243,7 +243,7 @@ const withoutRedis: Act = {
 const countLive = ({ prefix, server, workers }: Stage) =>
   Effect.gen(function* () {
     const store = yield* RedisStore.make({ prefix, subscribe: false })
-    const { live } = yield* Effect.repeat(Effect.delay(store.list("show", 0), "100 millis"), {
+    const { live } = yield* Effect.repeat(Effect.delay(store.page(0, 1), "100 millis"), {
       until: ({ live }) => live === workers.length,
       times: 100
     })

@@ -123,6 +123,11 @@ export interface About {
   readonly at: number
   /** What names the act, where no process of the fleet did it. */
   readonly deed?: string | undefined
+  /**
+   * The epoch at which this was first written, if the store lost it and was given it back. Records are compared by it:
+   * otherwise what a process gives back would hold over what came after it.
+   */
+  readonly origin?: number | undefined
 }
 
 const Body = Schema.fromJsonString(
@@ -136,7 +141,8 @@ const Body = Schema.fromJsonString(
     policy: OptionalText,
     process: Schema.String,
     at: Wall,
-    deed: Schema.optional(Schema.String)
+    deed: Schema.optional(Schema.String),
+    origin: Schema.optional(Count.check(Schema.isLessThan(2 ** 53)))
   })
 )
 

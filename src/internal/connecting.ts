@@ -105,10 +105,10 @@ export const connecting = <E, R>(
       )
     return {
       longestCircuit,
-      cast: (request) => then("cast", (store) => store.cast(request)),
-      swap: (request) => then("swap", (store) => store.swap(request)),
-      load: (circuit) => then("load", (store) => store.load(circuit)),
-      list: (voice, ttl) => then("list", (store) => store.list(voice, ttl)),
+      connected: Effect.asVoid(there),
+      exchange: (exchange) => then("exchange", (store) => store.exchange(exchange)),
+      page: (since, limit) => then("page", (store) => store.page(since, limit)),
+      load: (circuits) => then("load", (store) => store.load(circuits)),
       changes: Stream.unwrap(Effect.map(there, (store) => store.changes)),
       [Unconnected]: () => !isConnected
     } satisfies SharedStore & { readonly [Unconnected]: () => boolean }

@@ -97,7 +97,7 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
 const sameClockMillis = 1_000
 
 /** A decoded record, or an `Unreadable` if the record cannot be decoded. */
-export const decode = (circuit: string, { age, body, era }: Stored, now: number) => {
+export const decode = (circuit: string, { age, body, epoch: era }: Stored, now: number) => {
   const id = fromCircuitId(circuit)
   const writtenAt = now - age
   const record = fromBody(body, writtenAt)

@@ -15,6 +15,9 @@ const byPeople: ReadonlySet<Circuit.Why> = new Set([
 
 export const isByPeople = (why: Circuit.Why): boolean => byPeople.has(why)
 
+/** What only lifts an override: it is kept for long, so that no process that missed it brings the override back. */
+export const isLift = (why: Circuit.Why): boolean => why === "Released" || why === "Reset"
+
 /**
  * Whose policy a state rests on after what somebody did. What is beneath an override stays whose it was; what people say of
  * the state itself is for all.
@@ -32,14 +35,14 @@ export const wallOf = (state: Circuit.Circuit, { at }: About, writtenAt: number)
 /** Writes a state over the record of an era, for as long as it has to be known. */
 export const toSwap = (
   circuit: string,
-  expectedEra: number,
+  expectedEpoch: number,
   state: Circuit.Circuit,
   now: number,
   about: About
 ): Swap => ({
   circuit,
-  expectedEra,
+  expectedEpoch,
   body: toBody(state, now, about),
-  ttl: Fleet.keptFor(state, now, about.why === "Released" || about.why === "Reset"),
+  ttl: Fleet.keptFor(state, now, isLift(about.why)),
   listed: Fleet.isListed(state, now)
 })

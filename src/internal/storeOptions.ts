@@ -11,6 +11,7 @@ export const ofMemory = { maxCircuits: Schema.optional(count) }
 export const ofShared = {
   ...ofMemory,
   syncInterval: Schema.optional(positiveMillis),
+  connectTimeout: Schema.optional(positiveMillis),
   process: Schema.optional(textLike("at most 100 letters, digits, ., _ and -", /^[A-Za-z0-9._-]{1,100}$/))
 }
 

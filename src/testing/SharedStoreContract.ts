@@ -23,14 +23,15 @@
  * - *Several handles.* `make` is run twice for each case, and the operations of a case take turns on the two. Both have
  *   to be of the same store, through connections of their own if it has connections.
  * - *A store for itself, which need not be empty.* All names are new each time, and only what a case wrote is looked at.
- *   But the voices that live are one number for the whole store: no process may come or go meanwhile, so run the cases
- *   one after the other, as test runners do within a file. What they leave behind expires within a minute.
+ *   But the voters that live, the last epoch and the log of roll calls are one for the whole store: no process may use it
+ *   meanwhile, so run the cases one after the other, as test runners do within a file. What they leave behind expires
+ *   within a minute.
  * - *Real time.* Cases sleep, and compare the ages that the store answers with the time that passed: `it.live` and not
  *   `it.effect`, whose clock stands still. They sleep for up to a second, and wait up to `patience` for what has to come.
  *
  * **What it does not say**
  *
- * How fast a store is; that a cast takes no longer with many voices than with few; what it does when it is cut off.
+ * How fast a store is; that an exchange takes no longer with many voters than with few; what it does when it is cut off.
  *
  * @since 0.1.0
  */
@@ -40,7 +41,9 @@ import type * as Scope from "effect/Scope"
 import { ballots } from "../internal/contract/ballots.ts"
 import { open } from "../internal/contract/bench.ts"
 import { changes } from "../internal/contract/changes.ts"
+import { exchanges } from "../internal/contract/exchanges.ts"
 import { live, records } from "../internal/contract/records.ts"
+import { rollCalls } from "../internal/contract/rollCalls.ts"
 import type { SharedStore } from "../SharedStore.ts"
 
 /**
@@ -94,13 +97,15 @@ export const cases = (
   options: Options = {}
 ): ReadonlyArray<Case> => {
   const { announces = true, patience = 5_000 } = options
-  return [...records, ...live, ...ballots, ...(announces ? changes : [])].map(({ name, test }) => ({
-    name,
-    test: open(make, patience).pipe(
-      Effect.flatMap(test),
-      Effect.mapError(({ actual, expected }) => new ContractViolation({ case: name, expected, actual }))
-    )
-  }))
+  return [...records, ...live, ...exchanges, ...ballots, ...rollCalls, ...(announces ? changes : [])].map(
+    ({ name, test }) => ({
+      name,
+      test: open(make, patience).pipe(
+        Effect.flatMap(test),
+        Effect.mapError(({ actual, expected }) => new ContractViolation({ case: name, expected, actual }))
+      )
+    })
+  )
 }
 
 /**

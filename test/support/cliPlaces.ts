@@ -95,7 +95,7 @@ export const newPlace = (kind: Kind, servers: Servers) =>
       const store =
         kind === "Redis"
           ? RedisStore.layer(own).pipe(Layer.provide(Layer.succeedContext(yield* redis.connection(servers.redis.url))))
-          : SqlStore.layer({ ...own, pollInterval: 50 }).pipe(Layer.provide(Layer.succeedContext(database)))
+          : SqlStore.layer(own).pipe(Layer.provide(Layer.succeedContext(database)))
       const all = audit.pipe(
         Layer.provideMerge(store),
         Layer.provideMerge(policies),

@@ -127,7 +127,7 @@ const ofOwn: Readonly<Record<Server, (ground: Ground & Pick<ServerGround, "serve
                 WHERE datname = current_database() AND pid <> pg_backend_pid()`
         )
       ),
-    lock: "LOCK TABLE circuit_breakers, circuit_breaker_voices, circuit_breaker_ballots IN ACCESS EXCLUSIVE MODE",
+    lock: "LOCK TABLE circuit_breakers, circuit_breaker_voters, circuit_breaker_ballots IN ACCESS EXCLUSIVE MODE",
     waiting: "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
     listening: 1
   }),
@@ -157,7 +157,7 @@ const ofOwn: Readonly<Record<Server, (ground: Ground & Pick<ServerGround, "serve
         )
         for (const { id } of others) yield* Effect.ignoreCause(say(admin, `KILL ${id}`))
       }),
-    lock: "SELECT * FROM circuit_breakers, circuit_breaker_ballots, circuit_breaker_voices FOR UPDATE",
+    lock: "SELECT * FROM circuit_breakers, circuit_breaker_ballots, circuit_breaker_voters FOR UPDATE",
     waiting: "SELECT COUNT(*) FROM information_schema.innodb_lock_waits",
     listening: 0
   })
@@ -171,7 +171,7 @@ export const onOwn = (database: Server): ServerGround => {
 
 /** All tables that there are when they were made, by the prefix of all. */
 export const ours: ReadonlyArray<string> = [
-  ...["ballots", "eras", "events", "heartbeats", "inquiries", "snapshots", "states", "versions", "voices"].map(
+  ...["ballots", "boxes", "events", "heartbeats", "rolls", "snapshots", "states", "store", "versions", "voters"].map(
     (name) => `circuit_breaker_${name}`
   ),
   "circuit_breakers"

@@ -1,7 +1,7 @@
 import { assert } from "@effect/vitest"
 import { Duration, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerEvent, type BreakerStore, CircuitBreaker, type SharedStore } from "effect-fuse"
+import { type BreakerEvent, type BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { TestFleet } from "effect-fuse/testing"
 import { Trouble, troubled, wipeable } from "../../src/internal/testing/trouble.ts"
 import { settings } from "./verbs.ts"
@@ -53,6 +53,42 @@ export class Process extends TestFleet.Process {
   }
 }
 
+/** An exchange by no voter. */
+export const exchange = (store: SharedStore.SharedStore, more: Partial<SharedStore.Exchange> = {}) => {
+  const whole = { voter: "test", ttl: 0, notAfter: undefined, heard: 0, floor: 0, casts: [], swaps: [], ...more }
+  return Effect.map(store.exchange(whole), (answer) =>
+    answer._tag === "Done" ? answer : assert.fail("the exchange was late")
+  )
+}
+
+/** Writes a record, by default a listed one that lasts where there is none. */
+export const write = (store: SharedStore.SharedStore, circuit: string, more: Partial<SharedStore.Swap> = {}) => {
+  const swap = { circuit, expectedEpoch: 0, body: "", ttl: undefined, listed: true, ...more }
+  return Effect.map(exchange(store, { swaps: [swap] }), ({ swaps: [answer] }) => answer ?? assert.fail("no answer"))
+}
+
+export const load = (store: SharedStore.SharedStore, circuit: string) =>
+  Effect.map(store.load([circuit]), ({ records: [record] }) => record)
+
+/** The circuits that are listed. */
+export const listed = (store: SharedStore.SharedStore) =>
+  Effect.map(store.page(0, SharedStore.limits.page), ({ changes }) =>
+    changes.filter(({ listed, record }) => listed && record !== undefined)
+  )
+
+/** A store on which something is done with some exchanges before they reach it. */
+export const intercepted = (
+  store: SharedStore.SharedStore,
+  exchange: (
+    exchange: SharedStore.Exchange,
+    carryOut: Effect.Effect<SharedStore.ExchangeAnswer, SharedStore.StoreError>
+  ) => Effect.Effect<SharedStore.ExchangeAnswer, SharedStore.StoreError>
+): SharedStore.SharedStore => ({ ...store, exchange: (one) => exchange(one, store.exchange(one)) })
+
+/** What a process asks of the store while there is nothing to say. */
+export const isRoutine = (asked: ReadonlyArray<TestFleet.Operation>): boolean =>
+  asked.every((operation) => operation === "page" || operation === "heartbeat")
+
 let seed = 0
 
 /** Starts one more process on a store. */
@@ -68,7 +104,7 @@ export const start = (store: SharedStore.SharedStore, options: Options = {}) => 
 export const fleet = (size: number, options: Options | ((i: number) => Options) = {}) =>
   Effect.gen(function* () {
     seed = 0
-    const { announce, store, wipe } = yield* wipeable
+    const { announce, save, store, wipe } = yield* wipeable
     const of = typeof options === "function" ? options : () => options
     const processes: Array<Process> = []
     for (let i = 0; i < size; i++) processes.push(yield* start(store, of(i)))
@@ -76,7 +112,7 @@ export const fleet = (size: number, options: Options | ((i: number) => Options) 
     yield* TestClock.adjust("6 seconds")
     const at = (i: number): Process => processes[i] ?? assert.fail(`there is no process ${i}`)
     const all = <A, E>(f: (process: Process) => Effect.Effect<A, E>) => Effect.forEach(processes, f)
-    return { store, wipe, announce, processes, at, all, join: (more: Options = of(0)) => start(store, more) }
+    return { store, wipe, save, announce, processes, at, all, join: (more: Options = of(0)) => start(store, more) }
   })
 
 /** Lets what goes on in the background go on. */

@@ -118,7 +118,7 @@ export const standsAt = (replicas: ReadonlyArray<Replica>, expected: string, cal
 
 /** How many processes the store takes for living. */
 export const living = (redis: Connection, prefix = "effect-fuse"): Effect.Effect<number> =>
-  Effect.map(send<number>(redis, `ZCARD {${prefix}}:live`), Number)
+  Effect.map(send<number>(redis, `ZCARD {${prefix}}:voters`), Number)
 
 /** The store itself, as the engine uses it. */
 export const sharedStore = (

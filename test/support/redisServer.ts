@@ -1,26 +1,39 @@
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect, type Scope } from "effect"
-import { type OwnServer, ownServer } from "./ownServer.ts"
+import { freePort, type OwnServer, ownServer } from "./ownServer.ts"
 import { programsOf, userOf } from "./servers.ts"
 
-export { freePort } from "./ownServer.ts"
+export { freePort }
 
 /** A `redis-server` that only one test uses. It is empty after each start. */
 export type RedisServer = OwnServer
 
+const serverWith = (options: (bus: number) => ReadonlyArray<string>): Effect.Effect<RedisServer, never, Scope.Scope> =>
+  Effect.flatMap(freePort, (bus) =>
+    ownServer({
+      title: "Redis",
+      programs: () => programsOf("redis"),
+      user: () => userOf("redis"),
+      serve: ({ server }, folder, port) => [
+        server,
+        [
+          ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"],
+          ...options(bus)
+        ]
+      ],
+      ready: /Ready to accept connections/,
+      signal: "SIGKILL",
+      url: (port) => `redis://127.0.0.1:${port}`
+    })
+  )
+
 /** A server that lives as long as the scope. */
-export const redisServer: Effect.Effect<RedisServer, never, Scope.Scope> = ownServer({
-  title: "Redis",
-  programs: () => programsOf("redis"),
-  user: () => userOf("redis"),
-  serve: ({ server }, folder, port) => [
-    server,
-    ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"]
-  ],
-  ready: /Ready to accept connections/,
-  signal: "SIGKILL",
-  url: (port) => `redis://127.0.0.1:${port}`
-})
+export const redisServer: Effect.Effect<RedisServer, never, Scope.Scope> = serverWith(() => [])
+
+/** The only server of a Redis Cluster: it has all slots once it is told so. */
+export const clusterServer: Effect.Effect<RedisServer, never, Scope.Scope> = serverWith((bus) => [
+  ...["--cluster-enabled", "yes", "--cluster-port", String(bus)]
+])
 
 /** The server that `REDIS_URL` names, for tests that leave it as they found it, or one of the test's own. */
 export const redisUrl: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => {

@@ -85,9 +85,7 @@ export const replica = (
     const end = Scope.close(scope, Exit.void)
     yield* Effect.addFinalizer(() => end)
     const policies = BreakerPolicy.layer({ default: policy })
-    const store = SqlStore.layer({ syncInterval: 200, pollInterval: 50, ...options }).pipe(
-      Layer.provide(Layer.succeedContext(sql))
-    )
+    const store = SqlStore.layer({ syncInterval: 200, ...options }).pipe(Layer.provide(Layer.succeedContext(sql)))
     const context = yield* Effect.orDie(Layer.buildWithScope(Layer.provideMerge(store, policies), scope))
     return { run: (effect) => Effect.provideContext(effect, context), end }
   })
@@ -97,11 +95,11 @@ export const sharedStore = (
   sql: Connection,
   options: SqlStore.SqlOptions = {}
 ): Effect.Effect<SharedStore.SharedStore, never, Scope.Scope> =>
-  Effect.orDie(Effect.provideContext(SqlStore.make({ pollInterval: 50, ...options }), sql))
+  Effect.orDie(Effect.provideContext(SqlStore.make(options), sql))
 
 /** How many processes have said lately that they live, in this table. */
-export const living = (sql: Connection, voices = "circuit_breaker_voices"): Effect.Effect<number> =>
-  Effect.suspend(() => ask(sql, `SELECT COUNT(*) FROM ${voices} WHERE ends_at > ${Date.now()}`))
+export const living = (sql: Connection, voters = "circuit_breaker_voters"): Effect.Effect<number> =>
+  Effect.suspend(() => ask(sql, `SELECT COUNT(*) FROM ${voters} WHERE ends_at > ${Date.now()}`))
 
 /** How many connections to this database of PostgreSQL listen. */
 export const listening = (sql: Connection): Effect.Effect<number> =>

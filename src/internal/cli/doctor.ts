@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Circuit from "../../Circuit.ts"
 import * as Operator from "../../Operator.ts"
-import type { SharedStore } from "../../SharedStore.ts"
+import type { Exchange, SharedStore } from "../../SharedStore.ts"
 import { circuitId, toBody } from "../codec.ts"
 import { printable } from "../printable.ts"
 import { toNumber } from "../sql/database.ts"
@@ -119,7 +119,7 @@ const slowMillis = 100
 const latency = (store: SharedStore, opened: Opened, circuit: string) => {
   const one = Effect.gen(function* () {
     const before = performance.now()
-    yield* asked(opened, () => store.load(circuit))
+    yield* asked(opened, () => store.load([circuit]))
     return performance.now() - before
   })
   const asking = Effect.map(Effect.replicateEffect(one, rounds), (all) => {
@@ -133,6 +133,8 @@ const latency = (store: SharedStore, opened: Opened, circuit: string) => {
   return orElse(asking, ({ message }) => fail("latency", message, adviceFor(message, opened)))
 }
 
+const canAnnounce = ({ kind }: Server): boolean => kind !== "SQLite"
+
 /** Writes and reads a record of a circuit that no process uses, as a process of the fleet would. */
 const writing = (store: SharedStore, opened: Opened, circuit: string) => {
   const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
@@ -144,31 +146,49 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
       change.circuit === circuit ? Deferred.succeed(heard, undefined) : Effect.void
     )
     yield* Effect.forkScoped(Effect.ignoreCause(listening))
+    const exchange = (request: Partial<Exchange>) =>
+      asked(opened, () =>
+        store.exchange({
+          voter: `${processName}~${circuit}`,
+          ttl: 0,
+          notAfter: undefined,
+          heard: 0,
+          floor: 0,
+          casts: [],
+          swaps: [],
+          ...request
+        })
+      )
     // A new subscription may miss the first announcement: it is repeated until one is received.
-    let era = 0
-    const say = Effect.flatMap(
-      asked(opened, () => store.swap({ circuit, expectedEra: era, body, ttl: 10_000, listed: false })),
-      ({ record, swapped }) => {
-        era = record?.era ?? era
-        return Effect.succeed(swapped)
+    let epoch = 0
+    const say = Effect.map(
+      Effect.suspend(() => exchange({ swaps: [{ circuit, expectedEpoch: epoch, body, ttl: 10_000, listed: false }] })),
+      (answer) => {
+        const swap = answer._tag === "Done" ? answer.swaps[0] : undefined
+        epoch = swap?.record?.epoch ?? epoch
+        return swap?.swapped === true
       }
     )
     const wrote = yield* say
-    const ballot = yield* asked(opened, () =>
-      store.cast({ circuit, era, box: "doctor", voice: "doctor", ballot: [1], ttl: 1_000, inquire: 0 })
-    )
+    const cast = { circuit, epoch, box: "doctor", ballot: [1], ttl: 1_000, inquire: 0, roll: 0 }
+    // It is a voter for the moment that it takes.
+    const ballot = yield* exchange({ ttl: 1_000, casts: [cast] })
+    yield* exchange({})
     const again = Effect.andThen(Effect.sleep("200 millis"), say)
-    const known = yield* Effect.raceFirst(
-      Effect.as(Deferred.await(heard), true),
-      Effect.as(Effect.replicateEffect(again, 15, { discard: true }), false)
-    )
-    return { known, sound: wrote && ballot.tally?.voices === 1 }
+    const announced = canAnnounce(opened.server)
+      ? yield* Effect.raceFirst(
+          Effect.as(Deferred.await(heard), true),
+          Effect.as(Effect.replicateEffect(again, 15, { discard: true }), false)
+        )
+      : undefined
+    const tally = ballot._tag === "Done" ? ballot.casts[0]?.tally : undefined
+    return { announced, sound: wrote && tally?.voters === 1 }
   })
   return Effect.map(Effect.result(Effect.scoped(asking)), (result): ReadonlyArray<Finding> => {
     if (result._tag === "Failure") {
       return [fail("records", result.failure.message, rights[opened.server.kind])]
     }
-    const { known, sound } = result.success
+    const { announced, sound } = result.success
     return [
       sound
         ? ok("records", "wrote and read a record and a ballot")
@@ -177,13 +197,15 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
             "read something else than was written",
             "Another program writes these keys. Use another --prefix."
           ),
-      known
-        ? ok("announcements", "received")
-        : warn(
-            "announcements",
-            "no announcement within 3s",
-            "Processes notice a change only at their next read. Allow SUBSCRIBE (Redis) or LISTEN (PostgreSQL)."
-          )
+      announced === undefined
+        ? ok("announcements", `${opened.server.kind} has none: processes read changes at each syncInterval`)
+        : announced
+          ? ok("announcements", "received")
+          : warn(
+              "announcements",
+              "no announcement within 3s",
+              "Processes notice a change only at their next read. Allow SUBSCRIBE (Redis) or LISTEN (PostgreSQL)."
+            )
     ]
   })
 }

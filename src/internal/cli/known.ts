@@ -24,25 +24,35 @@ const namesOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> =>
 const scanned = 1_000
 const mostScans = 100
 
-/** The names of all records and ballots under a prefix, also of records that are not listed. */
-const redisNames = ({ redis }: OnRedis, prefix: string): Effect.Effect<ReadonlyArray<string>, unknown> =>
+/** All that the steps of a scan find, up to {@link mostNames}. */
+const scan = (
+  { redis }: OnRedis,
+  command: readonly [name: string, ...args: ReadonlyArray<string>],
+  found: (items: ReadonlyArray<string>) => ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, unknown> =>
   Effect.gen(function* () {
-    const begin = `{${prefix}}:`
-    const pattern = `${begin.replaceAll(/[*?[\]\\]/g, "\\$&")}*`
-    const ids: Array<string> = []
+    const all: Array<string> = []
+    const [name, ...before] = command
     let cursor = "0"
-    for (let step = 0; step < mostScans && ids.length < mostNames; step++) {
-      const options = ["MATCH", pattern, "COUNT", String(scanned)]
-      const [next, keys] = yield* redis.send<readonly [string, ReadonlyArray<string>]>("SCAN", cursor, ...options)
-      for (const key of keys) {
-        const [, id] = /^(?:record|ballots):(.*)$/s.exec(key.slice(begin.length)) ?? []
-        if (id !== undefined) ids.push(id)
-      }
+    for (let step = 0; step < mostScans && all.length < mostNames; step++) {
+      const args = name === "SCAN" ? [cursor, ...before] : [...before, cursor]
+      const reply = redis.send<readonly [string, ReadonlyArray<string>]>(name, ...args, "COUNT", String(scanned))
+      const [next, items] = yield* reply
+      all.push(...found(items))
       cursor = String(next)
       if (cursor === "0") break
     }
-    return namesOf(ids)
+    return all
   })
+
+/** The names of all records and ballots under a prefix, also of records that are not listed. */
+const redisNames = (server: OnRedis, prefix: string): Effect.Effect<ReadonlyArray<string>, unknown> => {
+  const begin = `{${prefix}}:ballots:`
+  const pattern = `${begin.replaceAll(/[*?[\]\\]/g, "\\$&")}*`
+  const records = scan(server, ["HSCAN", `{${prefix}}:records`], (items) => items.filter((_, place) => place % 2 === 0))
+  const ballots = scan(server, ["SCAN", "MATCH", pattern], (keys) => keys.map((key) => key.slice(begin.length)))
+  return Effect.map(Effect.all([records, ballots]), (ids) => namesOf(ids.flat()))
+}
 
 const sqlNames = ({ database }: OnSql) => {
   const { sql } = database

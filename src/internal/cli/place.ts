@@ -330,7 +330,7 @@ export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedS
     checkTables({ ...of, server }, migrations.ofStore),
     Effect.mapError(database.named, of.failed)
   )
-  return Effect.map(found, () => patient(new Store(database, 1_000), of))
+  return Effect.map(found, () => patient(new Store(database), of))
 }
 
 /** A store whose operations end after `--timeout`. */
@@ -339,10 +339,9 @@ const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
     Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
   return {
     ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),
-    cast: (request) => within("cast", store.cast(request)),
-    swap: (request) => within("swap", store.swap(request)),
-    load: (circuit) => within("load", store.load(circuit)),
-    list: (voice, ttl) => within("list", store.list(voice, ttl)),
+    exchange: (exchange) => within("exchange", store.exchange(exchange)),
+    page: (since, limit) => within("page", store.page(since, limit)),
+    load: (circuits) => within("load", store.load(circuits)),
     changes: store.changes
   }
 }

@@ -13,30 +13,30 @@ const dice = (seed: number) => {
   }
 }
 
-/** A circuit whose record is in the era it comes with. */
+/** A circuit whose record is in the epoch it comes with. */
 const recorded = (bench: Bench) => {
   const circuit = bench.name("circuit")
-  return Effect.map(bench.write(circuit), ({ era }) => ({ circuit, era }))
+  return Effect.map(bench.write(circuit), ({ epoch }) => ({ circuit, epoch }))
 }
 
 export const ballots: ReadonlyArray<Trial> = [
-  trial("a tally adds up the ballots of all voices, place by place", function* (bench) {
-    const { circuit, era } = yield* recorded(bench)
+  trial("a tally adds up the ballots of all voters, place by place", function* (bench) {
+    const { circuit, epoch } = yield* recorded(bench)
     const said = [
       [1, 0, 7],
       [0, 0, 5],
       [3, 0, 1_000],
       [0, 0, 0]
     ]
-    for (let voices = 1; voices <= said.length; voices++) {
-      const tally = yield* bench.vote(circuit, { era, voice: `voice-${voices}`, ballot: said[voices - 1] })
-      yield* bench.holds(tally, said.slice(0, voices), `with ${voices} voices`)
+    for (let voters = 1; voters <= said.length; voters++) {
+      const tally = yield* bench.vote(circuit, { epoch, voter: `voter-${voters}`, ballot: said[voters - 1] })
+      yield* bench.holds(tally, said.slice(0, voters), `with ${voters} voters`)
     }
   }),
 
-  trial("a voice's ballot takes the place of its last, and said twice counts once", function* (bench) {
-    const { circuit, era } = yield* recorded(bench)
-    yield* bench.vote(circuit, { era, voice: "other", ballot: [10, 10] })
+  trial("a voter's ballot takes the place of its last, and said twice counts once", function* (bench) {
+    const { circuit, epoch } = yield* recorded(bench)
+    yield* bench.vote(circuit, { epoch, voter: "other", ballot: [10, 10] })
     for (const ballot of [
       [1, 5],
       [1, 5],
@@ -46,7 +46,7 @@ export const ballots: ReadonlyArray<Trial> = [
       [2, 9],
       [2, 9]
     ]) {
-      const tally = yield* bench.vote(circuit, { era, voice: "voice", ballot })
+      const tally = yield* bench.vote(circuit, { epoch, voter: "voter", ballot })
       yield* bench.holds(tally, [[10, 10], ballot], "after a ballot in the place of another")
     }
   }),
@@ -54,24 +54,24 @@ export const ballots: ReadonlyArray<Trial> = [
   trial(
     "a ballot that is taken back no longer counts, and taking back what is not there does nothing",
     function* (bench) {
-      const { circuit, era } = yield* recorded(bench)
-      const back = (voice: string) => bench.vote(circuit, { era, voice, ballot: undefined })
+      const { circuit, epoch } = yield* recorded(bench)
+      const back = (voter: string) => bench.vote(circuit, { epoch, voter, ballot: undefined })
       yield* bench.holds(yield* back("a"), [], "in a box that nobody used")
-      yield* bench.vote(circuit, { era, voice: "a", ballot: [1, 2] })
-      yield* bench.vote(circuit, { era, voice: "b", ballot: [10, 20] })
+      yield* bench.vote(circuit, { epoch, voter: "a", ballot: [1, 2] })
+      yield* bench.vote(circuit, { epoch, voter: "b", ballot: [10, 20] })
       yield* bench.holds(
         yield* back("c"),
         [
           [1, 2],
           [10, 20]
         ],
-        "after a voice that said nothing took it back"
+        "after a voter that said nothing took it back"
       )
       yield* bench.holds(yield* back("a"), [[10, 20]], "after one of two took it back")
       yield* bench.holds(yield* back("a"), [[10, 20]], "after the same took it back again")
       yield* bench.holds(yield* back("b"), [], "after all took it back")
       yield* bench.holds(
-        yield* bench.vote(circuit, { era, voice: "a", ballot: [3, 4] }),
+        yield* bench.vote(circuit, { epoch, voter: "a", ballot: [3, 4] }),
         [[3, 4]],
         "after one came back"
       )
@@ -79,58 +79,58 @@ export const ballots: ReadonlyArray<Trial> = [
   ),
 
   trial("a ballot no longer counts once its ttl is over, though others are cast in its box", function* (bench) {
-    const { circuit, era } = yield* recorded(bench)
-    yield* bench.vote(circuit, { era, voice: "brief", ballot: [1, 2], ttl: short })
-    const cast = bench.vote(circuit, { era, voice: "other", ballot: [10, 20] })
-    yield* bench.until(cast, ({ voices }) => voices === 1, `1 voice after the other's ttl of ${short} ms`)
+    const { circuit, epoch } = yield* recorded(bench)
+    yield* bench.vote(circuit, { epoch, voter: "brief", ballot: [1, 2], ttl: short })
+    const cast = bench.vote(circuit, { epoch, voter: "other", ballot: [10, 20] })
+    yield* bench.until(cast, ({ voters }) => voters === 1, `1 voter after the other's ttl of ${short} ms`)
     yield* bench.holds(yield* cast, [[10, 20]], "after the ttl of another")
-    yield* bench.vote(circuit, { era, voice: "brief", ballot: [5, 6], ttl: short })
-    const read = bench.tally(circuit, era)
-    yield* bench.until(read, ({ voices }) => voices === 1, "1 voice, too, by a cast that puts no ballot,")
+    yield* bench.vote(circuit, { epoch, voter: "brief", ballot: [5, 6], ttl: short })
+    const read = bench.tally(circuit, epoch)
+    yield* bench.until(read, ({ voters }) => voters === 1, "1 voter, too, by a cast that puts no ballot,")
     yield* bench.holds(yield* read, [[10, 20]], "after the ttl of another, by a cast that puts none")
-    yield* bench.vote(circuit, { era, voice: "other", ballot: [7], ttl: short })
-    yield* bench.until(read, ({ voices }) => voices === 0, "no voice after the ttl of all")
+    yield* bench.vote(circuit, { epoch, voter: "other", ballot: [7], ttl: short })
+    yield* bench.until(read, ({ voters }) => voters === 0, "no voter after the ttl of all")
     yield* bench.holds(yield* read, [], "after the ttl of all")
   }),
 
   trial("a ballot counts for its ttl, and each cast says anew for how long", function* (bench) {
-    const { circuit, era } = yield* recorded(bench)
-    yield* bench.vote(circuit, { era, voice: "lasting", ballot: [1] })
-    yield* bench.vote(circuit, { era, voice: "renewed", ballot: [10], ttl: 200 })
-    yield* bench.vote(circuit, { era, voice: "renewed", ballot: [10] })
+    const { circuit, epoch } = yield* recorded(bench)
+    yield* bench.vote(circuit, { epoch, voter: "lasting", ballot: [1] })
+    yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10], ttl: 200 })
+    yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10] })
     yield* Effect.sleep(350)
-    yield* bench.holds(yield* bench.tally(circuit, era), [[1], [10]], "after 350 ms, of ttls of a minute")
-    yield* bench.vote(circuit, { era, voice: "renewed", ballot: [10], ttl: short })
-    const read = bench.tally(circuit, era)
-    yield* bench.until(read, ({ voices }) => voices === 1, "1 voice after a ttl that was made shorter")
+    yield* bench.holds(yield* bench.tally(circuit, epoch), [[1], [10]], "after 350 ms, of ttls of a minute")
+    yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10], ttl: short })
+    const read = bench.tally(circuit, epoch)
+    yield* bench.until(read, ({ voters }) => voters === 1, "1 voter after a ttl that was made shorter")
     yield* bench.holds(yield* read, [[1]], "after a ttl that was made shorter")
   }),
 
-  trial("a cast of another era changes nothing, and answers the record and no tally", function* (bench) {
-    const { circuit, era: old } = yield* recorded(bench)
-    const now = yield* bench.write(circuit, { expectedEra: old, body: "now" })
-    yield* bench.vote(circuit, { era: now.era, voice: "a", ballot: [1, 2] })
-    for (const era of [0, old, now.era + 1, now.era + 1_000, 2 ** 53 - 1]) {
+  trial("a cast of another epoch changes nothing, and answers the record and no tally", function* (bench) {
+    const { circuit, epoch: old } = yield* recorded(bench)
+    const now = yield* bench.write(circuit, { expectedEpoch: old, body: "now" })
+    yield* bench.vote(circuit, { epoch: now.epoch, voter: "a", ballot: [1, 2] })
+    for (const epoch of [0, old, now.epoch + 1, now.epoch + 1_000, 2 ** 53 - 1]) {
       for (const ballot of [[100, 100], undefined]) {
-        const { record, tally } = yield* bench.cast(circuit, { era, voice: "a", ballot, inquire: 1 })
-        yield* equal(tally, undefined, `the tally for era ${era}, where ${now.era} is`)
+        const { record, tally } = yield* bench.cast(circuit, { epoch, voter: "a", ballot, inquire: 1 })
+        yield* equal(tally, undefined, `the tally for epoch ${epoch}, where ${now.epoch} is`)
         yield* equal(written(record), written(now), "the record that is answered with it")
       }
     }
-    const tally = yield* bench.tally(circuit, now.era)
-    yield* bench.holds(tally, [[1, 2]], "after casts of other eras")
-    yield* equal(tally.asked, undefined, "when an inquiry began, as those of other eras begin none")
+    const tally = yield* bench.tally(circuit, now.epoch)
+    yield* bench.holds(tally, [[1, 2]], "after casts of other epochs")
+    yield* equal(tally.asked, undefined, "when an inquiry began, as those of other epochs begin none")
     const nowhere = bench.name("circuit")
-    const answer = yield* bench.cast(nowhere, { era: 7 })
-    yield* equal([answer.record, answer.tally], [undefined, undefined], "record and tally for era 7 where none is")
-    yield* bench.holds(yield* bench.tally(nowhere), [], "of era 0, after a cast of era 7")
+    const answer = yield* bench.cast(nowhere, { epoch: 7 })
+    yield* equal([answer.record, answer.tally], [undefined, undefined], "record and tally for epoch 7 where none is")
+    yield* bench.holds(yield* bench.tally(nowhere), [], "of epoch 0, after a cast of epoch 7")
     yield* equal(yield* bench.load(nowhere), undefined, "the record of a circuit that was only cast on")
   }),
 
-  trial("era 0 is the box of a circuit that has no record", function* (bench) {
+  trial("epoch 0 is the box of a circuit that has no record", function* (bench) {
     const circuit = bench.name("circuit")
-    yield* bench.vote(circuit, { voice: "a", ballot: [1, 2] })
-    const { record, tally } = yield* bench.cast(circuit, { voice: "b", ballot: [10, 20] })
+    yield* bench.vote(circuit, { voter: "a", ballot: [1, 2] })
+    const { record, tally } = yield* bench.cast(circuit, { voter: "b", ballot: [10, 20] })
     yield* equal(record, undefined, "the record that is answered")
     if (tally !== undefined)
       yield* bench.holds(
@@ -139,29 +139,29 @@ export const ballots: ReadonlyArray<Trial> = [
           [1, 2],
           [10, 20]
         ],
-        "of era 0"
+        "of epoch 0"
       )
-    yield* expect(tally !== undefined, "a tally of era 0", tally)
-    yield* equal(yield* bench.listed(circuit), [], "what list has of a circuit that was only cast on")
+    yield* expect(tally !== undefined, "a tally of epoch 0", tally)
+    yield* equal(yield* bench.listed(circuit), [], "what the pages have of a circuit that was only cast on")
   }),
 
   trial(
-    "a swap empties every box of the circuit and ends its inquiries; one of another era empties none",
+    "a swap empties every box of the circuit and ends its inquiries; one of another epoch empties none",
     function* (bench) {
       const circuit = bench.name("circuit")
-      let era = 0
+      let epoch = 0
       for (const round of ["first", "second", "third"]) {
-        for (const box of ["x", "y"]) yield* bench.vote(circuit, { era, box, ballot: [1, 2], inquire: long })
-        yield* bench.swap(circuit, { expectedEra: era + 1 })
+        for (const box of ["x", "y"]) yield* bench.vote(circuit, { epoch, box, ballot: [1, 2], inquire: long })
+        yield* bench.swap(circuit, { expectedEpoch: epoch + 1 })
         for (const box of ["x", "y"]) {
-          yield* bench.holds(yield* bench.tally(circuit, era, box), [[1, 2]], "after a swap of another era")
+          yield* bench.holds(yield* bench.tally(circuit, epoch, box), [[1, 2]], "after a swap of another epoch")
         }
-        era = (yield* bench.write(circuit, { expectedEra: era })).era
+        epoch = (yield* bench.write(circuit, { expectedEpoch: epoch })).epoch
         for (const box of ["x", "y"]) {
-          const tally = yield* bench.vote(circuit, { era, box, voice: "other", ballot: [5, 5] })
+          const tally = yield* bench.vote(circuit, { epoch, box, voter: "other", ballot: [5, 5] })
           yield* bench.holds(tally, [[5, 5]], `after the ${round} swap`)
           yield* equal(tally.asked, undefined, `when an inquiry began, after the ${round} swap`)
-          yield* bench.vote(circuit, { era, box, voice: "other", ballot: undefined })
+          yield* bench.vote(circuit, { epoch, box, voter: "other", ballot: undefined })
         }
       }
     }
@@ -171,17 +171,17 @@ export const ballots: ReadonlyArray<Trial> = [
     const circuit = bench.name("circuit")
     // Nobody casts in the quiet box between.
     const boxes = ["box", "quiet"]
-    for (const box of boxes) yield* bench.vote(circuit, { box, voice: "before", ballot: [1] })
-    const { era } = yield* bench.write(circuit, { ttl: 300 })
-    yield* bench.vote(circuit, { era, voice: "during", ballot: [10] })
+    for (const box of boxes) yield* bench.vote(circuit, { box, voter: "before", ballot: [1] })
+    const { epoch } = yield* bench.write(circuit, { ttl: 300 })
+    yield* bench.vote(circuit, { epoch, voter: "during", ballot: [10] })
     yield* bench.forgotten(circuit)
     for (const box of boxes) {
-      yield* bench.holds(yield* bench.tally(circuit, 0, box), [], "of era 0, once the record is forgotten")
-      const tally = yield* bench.vote(circuit, { box, voice: "after", ballot: [100] })
-      yield* bench.holds(tally, [[100]], "of era 0 from then on")
+      yield* bench.holds(yield* bench.tally(circuit, 0, box), [], "of epoch 0, once the record is forgotten")
+      const tally = yield* bench.vote(circuit, { box, voter: "after", ballot: [100] })
+      yield* bench.holds(tally, [[100]], "of epoch 0 from then on")
     }
     const again = yield* bench.write(circuit)
-    yield* bench.holds(yield* bench.tally(circuit, again.era), [], "of the next era")
+    yield* bench.holds(yield* bench.tally(circuit, again.epoch), [], "of the next epoch")
   }),
 
   trial("boxes are apart, and so are circuits", function* (bench) {
@@ -191,109 +191,109 @@ export const ballots: ReadonlyArray<Trial> = [
     for (const [index, place] of places.entries()) {
       yield* bench.vote(place.circuit, { ...place, ballot: ballots[index], inquire: index === 0 ? long : 0 })
     }
-    for (const [index, { box, circuit, era }] of places.entries()) {
-      const tally = yield* bench.tally(circuit, era, box)
+    for (const [index, { box, circuit, epoch }] of places.entries()) {
+      const tally = yield* bench.tally(circuit, epoch, box)
       yield* bench.holds(tally, [ballots[index] ?? []], `in box ${box} of circuit ${index < 2 ? 1 : 2}`)
       yield* equal(tally.asked !== undefined, index === 0, "whether there was an inquiry, as in the first alone")
     }
-    yield* bench.vote(one.circuit, { era: one.era, box: "x", ballot: undefined })
-    yield* bench.holds(yield* bench.tally(one.circuit, one.era, "y"), [[10, 0, 3]], "after a ballot left another box")
+    yield* bench.vote(one.circuit, { epoch: one.epoch, box: "x", ballot: undefined })
+    yield* bench.holds(yield* bench.tally(one.circuit, one.epoch, "y"), [[10, 0, 3]], "after a ballot left another box")
   }),
 
   trial(
     "an inquiry is joined by all who inquire before it is as old as they say, and then begins anew",
     function* (bench) {
-      const { circuit, era } = yield* recorded(bench)
-      const first = yield* bench.vote(circuit, { era, voice: "a" })
+      const { circuit, epoch } = yield* recorded(bench)
+      const first = yield* bench.vote(circuit, { epoch, voter: "a" })
       yield* equal(first.asked, undefined, "when an inquiry began, before anybody inquired")
       const start = yield* Clock.currentTimeMillis
-      yield* bench.aged((yield* bench.vote(circuit, { era, voice: "a", inquire: long })).asked, start, 0, "asked")
+      yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "a", inquire: long })).asked, start, 0, "asked")
       yield* Effect.sleep(120)
-      const joined = yield* bench.vote(circuit, { era, voice: "b", inquire: long })
+      const joined = yield* bench.vote(circuit, { epoch, voter: "b", inquire: long })
       yield* bench.aged(joined.asked, start, 120, "an inquiry of 120 ms ago joined: asked")
-      yield* bench.aged((yield* bench.vote(circuit, { era, voice: "c" })).asked, start, 120, "read by others: asked")
+      yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "c" })).asked, start, 120, "read by others: asked")
       const again = yield* Clock.currentTimeMillis
-      const anew = yield* bench.vote(circuit, { era, voice: "b", inquire: 50 })
+      const anew = yield* bench.vote(circuit, { epoch, voter: "b", inquire: 50 })
       yield* bench.aged(anew.asked, again, 0, "an inquiry of more than 50 ms ago begun anew: asked")
     }
   ),
 
-  trial("two hundred voices with forty large numbers each are added up without a crumb", function* (bench) {
-    const { circuit, era } = yield* recorded(bench)
+  trial("two hundred voters with forty large numbers each are added up without a crumb", function* (bench) {
+    const { circuit, epoch } = yield* recorded(bench)
     const roll = dice(1)
     const said = Array.from({ length: 200 }, () =>
       Array.from({ length: 40 }, (_, n) => 2 ** 31 - roll(n < 20 ? 9 : 2 ** 31))
     )
-    yield* Effect.forEach(said, (ballot, n) => bench.vote(circuit, { era, voice: `voice-${n}`, ballot }), {
+    yield* Effect.forEach(said, (ballot, n) => bench.vote(circuit, { epoch, voter: `voter-${n}`, ballot }), {
       concurrency: 20
     })
-    yield* bench.holds(yield* bench.tally(circuit, era), said, "of 200 voices")
+    yield* bench.holds(yield* bench.tally(circuit, epoch), said, "of 200 voters")
     const half = said.filter((_, n) => n % 2 === 1)
     yield* Effect.forEach(
       said.filter((_, n) => n % 2 === 0),
-      (_, n) => bench.vote(circuit, { era, voice: `voice-${n * 2}`, ballot: undefined }),
+      (_, n) => bench.vote(circuit, { epoch, voter: `voter-${n * 2}`, ballot: undefined }),
       { concurrency: 20 }
     )
-    yield* bench.holds(yield* bench.tally(circuit, era), half, "after half of them took it back")
+    yield* bench.holds(yield* bench.tally(circuit, epoch), half, "after half of them took it back")
   }),
 
   trial("casts at once are all counted, and no tally has a ballot in part", function* (bench) {
-    const { circuit, era } = yield* recorded(bench)
+    const { circuit, epoch } = yield* recorded(bench)
     const numbers = Array.from({ length: 50 }, (_, n) => n)
     const tallies = yield* Effect.forEach(
       numbers,
-      (n) => bench.vote(circuit, { era, voice: `voice-${n}`, ballot: [1, 2, 3] }),
+      (n) => bench.vote(circuit, { epoch, voter: `voter-${n}`, ballot: [1, 2, 3] }),
       many
     )
     for (const tally of tallies)
-      yield* bench.holds(tally, Array(tally.voices).fill([1, 2, 3]), "while others were cast")
+      yield* bench.holds(tally, Array(tally.voters).fill([1, 2, 3]), "while others were cast")
     yield* bench.holds(
-      yield* bench.tally(circuit, era),
+      yield* bench.tally(circuit, epoch),
       numbers.map(() => [1, 2, 3]),
       "of 50 casts at once"
     )
-    yield* Effect.forEach(numbers, (n) => bench.vote(circuit, { era, voice: "voice-0", ballot: [n, n, 0] }), many)
-    const { sums, voices } = yield* bench.tally(circuit, era)
+    yield* Effect.forEach(numbers, (n) => bench.vote(circuit, { epoch, voter: "voter-0", ballot: [n, n, 0] }), many)
+    const { sums, voters } = yield* bench.tally(circuit, epoch)
     yield* equal(
-      [voices, (sums[0] ?? 0) - 49, sums[2]],
+      [voters, (sums[0] ?? 0) - 49, sums[2]],
       [50, (sums[1] ?? 0) - 98, 147],
-      "after 50 casts of one voice at once"
+      "after 50 casts of one voter at once"
     )
   }),
 
-  trial("casts and a swap at once leave no ballot of the old era in the new", function* (bench) {
+  trial("casts and a swap at once leave no ballot of the old epoch in the new", function* (bench) {
     for (let round = 0; round < 5; round++) {
-      const { circuit, era } = yield* recorded(bench)
+      const { circuit, epoch } = yield* recorded(bench)
       const casts = Array.from({ length: 20 }, (_, n) =>
-        Effect.asVoid(bench.cast(circuit, { era, voice: `voice-${n}` }))
+        Effect.asVoid(bench.cast(circuit, { epoch, voter: `voter-${n}` }))
       )
-      const swap = Effect.asVoid(bench.write(circuit, { expectedEra: era }))
+      const swap = Effect.asVoid(bench.write(circuit, { expectedEpoch: epoch }))
       yield* Effect.all([...casts.slice(0, 10), swap, ...casts.slice(10)], { ...many, discard: true })
-      const now = (yield* bench.load(circuit))?.era ?? 0
-      yield* bench.holds(yield* bench.tally(circuit, now), [], "of the new era, in which nobody cast")
-      const { tally } = yield* bench.cast(circuit, { era })
-      yield* equal(tally, undefined, "the tally of the old era")
+      const now = (yield* bench.load(circuit))?.epoch ?? 0
+      yield* bench.holds(yield* bench.tally(circuit, now), [], "of the new epoch, in which nobody cast")
+      const { tally } = yield* bench.cast(circuit, { epoch })
+      yield* equal(tally, undefined, "the tally of the old epoch")
     }
   }),
 
-  trial("what five voices say and take back in random order adds up as on paper", function* (bench) {
+  trial("what five voters say and take back in random order adds up as on paper", function* (bench) {
     const circuit = bench.name("circuit")
     const roll = dice(7)
     const paper = new Map<string, Map<string, ReadonlyArray<number>>>()
-    let era = 0
+    let epoch = 0
     for (let step = 0; step < 150; step++) {
-      const [box, voice] = [`box-${roll(2)}`, `voice-${roll(5)}`]
+      const [box, voter] = [`box-${roll(2)}`, `voter-${roll(5)}`]
       if (roll(25) === 0) {
-        era = (yield* bench.write(circuit, { expectedEra: era })).era
+        epoch = (yield* bench.write(circuit, { expectedEpoch: epoch })).epoch
         paper.clear()
       }
-      if (roll(10) === 0) yield* bench.cast(circuit, { era: era + 1, box, voice, ballot: [9, 9, 9] })
+      if (roll(10) === 0) yield* bench.cast(circuit, { epoch: epoch + 1, box, voter, ballot: [9, 9, 9] })
       const ballot = roll(4) === 0 ? undefined : [roll(3), roll(1_000), roll(2)]
       const inBox = paper.get(box) ?? new Map<string, ReadonlyArray<number>>()
-      if (ballot === undefined) inBox.delete(voice)
-      else inBox.set(voice, ballot)
+      if (ballot === undefined) inBox.delete(voter)
+      else inBox.set(voter, ballot)
       paper.set(box, inBox)
-      const tally = yield* bench.vote(circuit, { era, box, voice, ballot })
+      const tally = yield* bench.vote(circuit, { epoch, box, voter, ballot })
       yield* bench.holds(tally, [...inBox.values()], `after step ${step}`)
     }
   })

@@ -6,16 +6,20 @@ import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type {
-  Cast,
-  CastAnswer,
-  Change,
-  ListAnswer,
-  SharedStore,
-  Stored,
-  Swap,
-  SwapAnswer,
-  Tally
+import {
+  type Cast,
+  type CastAnswer,
+  type Change,
+  type Changed,
+  type Exchange,
+  type ExchangeAnswer,
+  limits,
+  type Page,
+  type SharedStore,
+  type Stored,
+  type Swap,
+  type SwapAnswer,
+  type Tally
 } from "../../SharedStore.ts"
 
 /** Something that a store did, and what it should have done. */
@@ -56,21 +60,25 @@ export const equal = (actual: unknown, expected: unknown, what: string): Effect.
 
 /** A record without its age. */
 export const written = (record: Stored | undefined) =>
-  record === undefined ? undefined : { era: record.era, body: record.body }
+  record === undefined ? undefined : { epoch: record.epoch, body: record.body }
 
 const isWhole = (n: unknown): boolean => Number.isSafeInteger(n) && (n as number) >= 0
 const isAge = (n: unknown): boolean => typeof n === "number" && n >= 0 && n < Infinity
 
 const isRecord = (record: Stored | undefined): boolean =>
   record === undefined ||
-  (isWhole(record.era) && record.era >= 1 && typeof record.body === "string" && isAge(record.age))
+  (isWhole(record.epoch) && record.epoch >= 1 && typeof record.body === "string" && isAge(record.age))
 
 const isTally = (tally: Tally | undefined): boolean =>
   tally === undefined ||
-  (isWhole(tally.voices) && tally.sums.every(isWhole) && (tally.asked === undefined || isAge(tally.asked)))
+  (isWhole(tally.voters) &&
+    isWhole(tally.abstained) &&
+    tally.sums.every(isWhole) &&
+    (tally.asked === undefined || isAge(tally.asked)) &&
+    (tally.rolled === undefined || isAge(tally.rolled)))
 
-const aRecord = "a record with an era from 1 to below 2^53, a text and an age of 0 or more"
-const aTally = "a tally of whole numbers of 0 or more, asked 0 or more milliseconds ago or undefined"
+const aRecord = "a record with an epoch from 1 to below 2^53, a text and an age of 0 or more"
+const aTally = "a tally of whole numbers of 0 or more, with ages of 0 or more milliseconds or undefined"
 
 /** What an operation has to bring, whatever else: an answer in time and in its form. */
 const answered = <A>(
@@ -89,6 +97,11 @@ const answered = <A>(
     })
   )
 
+export type Done = ExchangeAnswer & { readonly _tag: "Done" }
+
+/** A cast of some voter. */
+type Request = Partial<Omit<Cast, "circuit">> & { readonly voter?: string }
+
 /**
  * A store with several handles, which take turns, one operation each, so that what one process wrote another reads. Its
  * names are new each time: the store need not be empty, and nothing in it but what a trial wrote is looked at.
@@ -98,6 +111,9 @@ export class Bench {
   /** How long to wait for what has to come, in milliseconds. */
   readonly patience: number
   private turn = 0
+  private readonly own = globalThis.crypto.randomUUID().slice(0, 8)
+  /** The voters that live by this trial. */
+  private readonly voters = new Set<string>()
 
   constructor(handles: ReadonlyArray<SharedStore>, patience: number) {
     this.handles = handles
@@ -114,70 +130,171 @@ export class Bench {
     return `${what}-${globalThis.crypto.randomUUID()}`
   }
 
+  /** A voter of this trial, and of no other. */
+  voter(name: string): string {
+    return `${name}~${this.own}`
+  }
+
   private run<A>(operation: string, f: (store: SharedStore) => Effect.Effect<A, unknown>): Effect.Effect<A, Miss> {
     const handle = this.handles[this.turn++ % this.handles.length]
     return handle === undefined ? miss("a handle", "none") : answered(operation, this.patience, () => f(handle))
   }
 
+  /** By default a heartbeat of a voter that does not live, and does not by this. */
+  exchange(request: Partial<Exchange> = {}): Effect.Effect<ExchangeAnswer, Miss> {
+    const { casts = [], floor = 0, heard = 0, notAfter, swaps = [], ttl = 0, voter = this.name("nobody") } = request
+    const whole = { voter, ttl, notAfter, heard, floor, casts, swaps }
+    return Effect.suspend(() => {
+      if (ttl > 0) this.voters.add(voter)
+      return this.run("exchange", (store) => store.exchange(whole))
+    }).pipe(
+      Effect.tap((answer) => expect(isAge(answer.time), "a time of 0 or more milliseconds", answer.time)),
+      Effect.tap((answer) => (answer._tag === "Late" ? Effect.void : this.inForm(answer, casts, swaps)))
+    )
+  }
+
+  /** An exchange that is carried out. */
+  done(request: Partial<Exchange> = {}): Effect.Effect<Done, Miss> {
+    return Effect.flatMap(this.exchange(request), (answer) =>
+      answer._tag === "Done" ? Effect.succeed(answer) : miss("an exchange that is not late", answer)
+    )
+  }
+
+  private inForm(answer: Done, casts: ReadonlyArray<Cast>, swaps: ReadonlyArray<Swap>): Effect.Effect<void, Miss> {
+    const { head, live, liveFor, rollCalls } = answer
+    const ascending = rollCalls.every(({ seq }, place) => seq > (rollCalls[place - 1]?.seq ?? 0) && seq <= head)
+    const records = [...answer.casts, ...answer.swaps].map(({ record }) => record)
+    return Effect.all(
+      [
+        equal(answer.casts.length, casts.length, "answers to casts"),
+        equal(answer.swaps.length, swaps.length, "answers to swaps"),
+        expect(records.every(isRecord), aRecord, records),
+        expect(
+          answer.casts.every(({ tally }) => isTally(tally)),
+          aTally,
+          answer.casts
+        ),
+        expect(isWhole(live), "a whole number of voters that live", live),
+        expect(isAge(liveFor), "a store that lives for 0 or more milliseconds", liveFor),
+        expect(isWhole(head), "a head that is a whole number", head),
+        expect(ascending, "roll calls that ascend up to the head", answer)
+      ],
+      { discard: true }
+    )
+  }
+
   /** By default writes a listed record that lasts, where there is none. */
-  swap(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}): Effect.Effect<SwapAnswer, Miss> {
-    const whole = { expectedEra: 0, body: "body", ttl: long, listed: true, ...request, circuit }
-    return Effect.suspend(() => this.run("swap", (store) => store.swap(whole))).pipe(
-      Effect.tap((answer) => expect(isRecord(answer.record), aRecord, answer.record)),
-      Effect.tap((answer) => expect(!answer.swapped || answer.record !== undefined, "what is there now", "no record"))
+  swap(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<SwapAnswer, Miss> {
+    const swap = { expectedEpoch: 0, body: "body", ttl: long, listed: true, ...request, circuit }
+    return Effect.flatMap(this.done({ floor, swaps: [swap] }), ({ swaps: [answer] }) =>
+      answer === undefined || (answer.swapped && answer.record === undefined)
+        ? miss("the record that is there now", answer)
+        : Effect.succeed(answer)
     )
   }
 
   /** A swap that has to succeed; answers the record. */
-  write(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}): Effect.Effect<Stored, Miss> {
-    return Effect.flatMap(this.swap(circuit, request), ({ record, swapped }) =>
+  write(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<Stored, Miss> {
+    return Effect.flatMap(this.swap(circuit, request, floor), ({ record, swapped }) =>
       swapped && record !== undefined
         ? Effect.succeed(record)
-        : miss(`a swap of era ${request.expectedEra ?? 0}, which is the circuit's`, { swapped, record })
+        : miss(`a swap of epoch ${request.expectedEpoch ?? 0}, which is the circuit's`, { swapped, record })
+    )
+  }
+
+  loadAll(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Stored | undefined>, Miss> {
+    return Effect.suspend(() => this.run("load", (store) => store.load(circuits))).pipe(
+      Effect.tap(({ time }) => expect(isAge(time), "a time of 0 or more milliseconds", time)),
+      Effect.map(({ records }) => records),
+      Effect.tap((records) => equal(records.length, circuits.length, "records that are answered")),
+      Effect.tap((records) => expect(records.every(isRecord), aRecord, records))
     )
   }
 
   load(circuit: string): Effect.Effect<Stored | undefined, Miss> {
-    return Effect.suspend(() => this.run("load", (store) => store.load(circuit))).pipe(
-      Effect.tap((record) => expect(isRecord(record), aRecord, record))
+    return Effect.map(this.loadAll([circuit]), ([record]) => record)
+  }
+
+  page(since = 0, limit: number = limits.page): Effect.Effect<Page, Miss> {
+    return Effect.suspend(() => this.run("page", (store) => store.page(since, limit))).pipe(
+      Effect.tap(({ changes, epoch, listed, live, time, trimmed }) => {
+        const ascending = changes.every((one, place) => one.epoch > (changes[place - 1]?.epoch ?? since))
+        return Effect.all(
+          [
+            expect(isAge(time), "a time of 0 or more milliseconds", time),
+            expect([live, epoch, trimmed, listed].every(isWhole), "whole numbers", { live, epoch, trimmed, listed }),
+            expect(ascending, `epochs that ascend from ${since}`, changes),
+            expect(changes.length <= limit, `at most ${limit} changes`, changes.length),
+            expect(
+              changes.every(({ record }) => isRecord(record)),
+              `each to be ${aRecord}`,
+              changes
+            ),
+            expect(
+              changes.every(({ epoch, record }) => record === undefined || record.epoch === epoch),
+              "records of the epoch of the change",
+              changes
+            )
+          ],
+          { discard: true }
+        )
+      })
     )
   }
 
-  /** By default of a voice that does not live, and does not by this. */
-  list(voice = this.name("nobody"), ttl = 0): Effect.Effect<ListAnswer, Miss> {
-    return Effect.suspend(() => this.run("list", (store) => store.list(voice, ttl))).pipe(
-      Effect.tap(({ records }) => expect(records.every(isRecord), `each listed to be ${aRecord}`, records)),
-      Effect.tap(({ live }) => expect(isWhole(live), "a whole number of voices that live", live))
+  /** All changes after an epoch, page by page. */
+  pages(since = 0, limit: number = limits.page): Effect.Effect<ReadonlyArray<Changed>, Miss> {
+    return Effect.flatMap(this.page(since, limit), ({ changes }) =>
+      changes.length < limit
+        ? Effect.succeed(changes)
+        : Effect.map(this.pages(changes.at(-1)?.epoch, limit), (more) => [...changes, ...more])
     )
   }
 
-  /** What the list has of a circuit. */
+  /** What the pages have of a circuit that is listed. */
   listed(circuit: string) {
-    return Effect.map(this.list(), ({ records }) => records.filter((one) => one.circuit === circuit))
+    return Effect.map(this.pages(), (changes) =>
+      changes.flatMap((one) =>
+        one.circuit === circuit && one.listed && one.record !== undefined ? [{ ...one.record, circuit }] : []
+      )
+    )
   }
 
-  /** By default a lasting ballot that asks nobody, where there is no record. */
-  cast(circuit: string, request: Partial<Omit<Cast, "circuit">> = {}): Effect.Effect<CastAnswer, Miss> {
-    const more = { era: 0, box: "box", voice: "voice", ballot: [1], ttl: long, inquire: 0, ...request, circuit }
-    return Effect.suspend(() => this.run("cast", (store) => store.cast(more))).pipe(
-      Effect.tap(({ record }) => expect(isRecord(record), aRecord, record)),
-      Effect.tap(({ tally }) => expect(isTally(tally), aTally, tally)),
-      Effect.tap(({ live }) => expect(isWhole(live), "a whole number of voices that live", live))
+  /** How many voters live. */
+  get live(): Effect.Effect<number, Miss> {
+    return Effect.map(this.page(Number.MAX_SAFE_INTEGER, 1), ({ live }) => live)
+  }
+
+  /**
+   * By default a lasting ballot that asks nobody, where there is no record. The voter lives by it, unless it withdraws; its
+   * name is made new for this trial.
+   */
+  cast(circuit: string, request: Request = {}, heard = 0): Effect.Effect<CastAnswer, Miss> {
+    const { voter = "voter", ...more } = request
+    const cast = { epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: 0, ...more, circuit }
+    return Effect.flatMap(
+      this.done({ voter: this.voter(voter), ttl: long, heard, casts: [cast] }),
+      ({ casts: [answer] }) => (answer === undefined ? miss("an answer to the cast", answer) : Effect.succeed(answer))
     )
   }
 
   /** A cast that has to count; answers the tally. */
-  vote(circuit: string, request: Partial<Omit<Cast, "circuit">> = {}): Effect.Effect<Tally, Miss> {
-    return Effect.flatMap(this.cast(circuit, request), ({ record, tally }) =>
+  vote(circuit: string, request: Request = {}, heard = 0): Effect.Effect<Tally, Miss> {
+    return Effect.flatMap(this.cast(circuit, request, heard), ({ record, tally }) =>
       tally === undefined
-        ? miss(`a tally, as era ${request.era ?? 0} is the circuit's`, { tally, record })
+        ? miss(`a tally, as epoch ${request.epoch ?? 0} is the circuit's`, { tally, record })
         : Effect.succeed(tally)
     )
   }
 
-  /** What is in a box, which nothing is put in or taken from by this. */
-  tally(circuit: string, era = 0, box = "box"): Effect.Effect<Tally, Miss> {
-    return this.vote(circuit, { era, box, voice: this.name("nobody"), ballot: undefined })
+  /** What is in a box, which nothing is put in or taken from by this, and by which no voter lives. */
+  tally(circuit: string, epoch = 0, box = "box"): Effect.Effect<Tally, Miss> {
+    const cast = { circuit, epoch, box, ballot: undefined, ttl: long, inquire: 0, roll: 0 }
+    return Effect.flatMap(this.done({ casts: [cast] }), ({ casts: [answer] }) =>
+      answer?.tally === undefined
+        ? miss(`a tally, as epoch ${epoch} is the circuit's`, answer)
+        : Effect.succeed(answer.tally)
+    )
   }
 
   /** The tally is of these ballots. */
@@ -188,7 +305,7 @@ export class Bench {
     while (found.length > places && found.at(-1) === 0) found.pop()
     while (found.length < places) found.push(0)
     return Effect.andThen(
-      equal(tally.voices, ballots.length, `voices, ${why}`),
+      equal(tally.voters, ballots.length, `voters, ${why}`),
       expect(Equal.equals(found, sums), `sums, ${why}: ${show(sums)}`, tally.sums)
     )
   }
@@ -221,11 +338,18 @@ export class Bench {
   }
 
   /** Lives, but no longer than the trial. */
-  join(voice: string, ttl = long): Effect.Effect<ListAnswer, Miss, Scope.Scope> {
-    return Effect.andThen(
-      Effect.addFinalizer(() => Effect.ignore(this.list(voice, 0))),
-      this.list(voice, ttl)
-    )
+  join(voter: string, ttl = long, heard = 0): Effect.Effect<Done, Miss> {
+    return this.done({ voter, ttl, heard })
+  }
+
+  /** No longer lives. */
+  leave(voter: string): Effect.Effect<Done, Miss> {
+    return this.done({ voter, ttl: 0 })
+  }
+
+  /** Removes the voters of the trial. */
+  get end(): Effect.Effect<void> {
+    return Effect.forEach(this.voters, (voter) => Effect.ignore(this.leave(voter)), { concurrency: 8, discard: true })
   }
 
   /** All that is announced to a handle, from now on. A stream that ends or fails is run again, as the engine does. */
@@ -268,11 +392,10 @@ export const open = (
     Effect.flatMap((exits) => {
       const failed = exits.find(Exit.isFailure)
       if (failed !== undefined) return miss("a handle on the store", Cause.pretty(failed.cause))
-      return Effect.succeed(
-        new Bench(
-          exits.filter(Exit.isSuccess).map((exit) => exit.value),
-          patience
-        )
+      const handles = exits.filter(Exit.isSuccess).map((exit) => exit.value)
+      return Effect.acquireRelease(
+        Effect.sync(() => new Bench(handles, patience)),
+        (bench) => bench.end
       )
     })
   )

@@ -10,15 +10,15 @@ const listeners = (bench: Bench) => Effect.forEach([...bench.handles.keys(), 0],
 const of = (circuit: string) => (change: Change) => change.circuit === circuit
 
 export const changes: ReadonlyArray<Trial> = [
-  trial("a swap is announced to all who listen, with its era and body", function* (bench) {
+  trial("a swap is announced to all who listen, with its epoch and body", function* (bench) {
     const all = yield* listeners(bench)
     const circuit = bench.name("circuit")
     const swaps: Array<Change> = []
     // Announcements may be lost, but not all of them.
     const swap = Effect.gen(function* () {
       const body = `${swaps.length} \u{1f9ef}\n"`
-      const { era } = yield* bench.write(circuit, { expectedEra: swaps.at(-1)?.era ?? 0, body })
-      swaps.push({ _tag: "Record", circuit, era, body })
+      const { epoch } = yield* bench.write(circuit, { expectedEpoch: swaps.at(-1)?.epoch ?? 0, body })
+      swaps.push({ _tag: "Record", circuit, epoch, body })
       yield* Effect.sleep(30)
       return all.map((heard) => heard.filter(of(circuit)))
     })
@@ -37,10 +37,10 @@ export const changes: ReadonlyArray<Trial> = [
     const heard = yield* bench.listen(0)
     for (const [kind, body] of bodies) {
       const circuit = bench.name("circuit")
-      const { era } = yield* bench.write(circuit, { body, ttl: 20_000 })
+      const { epoch } = yield* bench.write(circuit, { body, ttl: 20_000 })
       yield* bench.settled(heard)
       for (const change of heard.filter(of(circuit))) {
-        yield* equal(change, { _tag: "Record", circuit, era, body }, `an announcement with a body of ${kind}`)
+        yield* equal(change, { _tag: "Record", circuit, epoch, body }, `an announcement with a body of ${kind}`)
       }
     }
   }),
@@ -49,13 +49,13 @@ export const changes: ReadonlyArray<Trial> = [
     const all = yield* listeners(bench)
     const begin = Effect.gen(function* () {
       const circuit = bench.name("circuit")
-      const { era } = yield* bench.write(circuit, { ttl: 20_000 })
-      yield* bench.vote(circuit, { era, box: "box/1", inquire: long })
+      const { epoch } = yield* bench.write(circuit, { ttl: 20_000 })
+      yield* bench.vote(circuit, { epoch, box: "box/1", inquire: long })
       yield* Effect.sleep(30)
       const heard = all.map((one) => one.filter(of(circuit)).filter(({ _tag }) => _tag === "Inquiry"))
-      return { circuit, era, heard }
+      return { circuit, epoch, heard }
     })
-    const { circuit, era, heard } = yield* bench.until(
+    const { circuit, epoch, heard } = yield* bench.until(
       begin,
       ({ heard }) => heard.every((one) => one.length > 0),
       `that ${all.length} listeners hear of some inquiry`
@@ -63,11 +63,11 @@ export const changes: ReadonlyArray<Trial> = [
     for (const change of heard.flat()) {
       yield* equal(
         change,
-        { _tag: "Inquiry", circuit, era, box: "box/1" },
+        { _tag: "Inquiry", circuit, epoch, box: "box/1" },
         "an announcement of the inquiry as it began"
       )
     }
-    const join = (n: number) => bench.vote(circuit, { era, box: "box/1", voice: `voice-${n}`, inquire: long })
+    const join = (n: number) => bench.vote(circuit, { epoch, box: "box/1", voter: `voter-${n}`, inquire: long })
     yield* Effect.forEach(
       Array.from({ length: 20 }, (_, n) => n),
       join,
@@ -81,17 +81,39 @@ export const changes: ReadonlyArray<Trial> = [
     }
   }),
 
+  trial("a roll call is announced to all who listen, with its number and the one before it", function* (bench) {
+    const all = yield* listeners(bench)
+    const begin = Effect.gen(function* () {
+      const circuit = bench.name("circuit")
+      const { epoch } = yield* bench.write(circuit, { ttl: 20_000 })
+      const { head: prev } = yield* bench.done({ heard: Number.MAX_SAFE_INTEGER })
+      yield* bench.vote(circuit, { epoch, box: "box/1", roll: long })
+      const { head: seq } = yield* bench.done()
+      yield* Effect.sleep(30)
+      const heard = all.map((one) => one.filter(of(circuit)).filter(({ _tag }) => _tag === "RollCall"))
+      return { expected: { _tag: "RollCall", seq, prev, circuit, epoch, box: "box/1" } as const, heard }
+    })
+    const { expected, heard } = yield* bench.until(
+      begin,
+      ({ heard }) => heard.every((one) => one.length > 0),
+      `that ${all.length} listeners hear of some roll call`
+    )
+    for (const change of heard.flat()) yield* equal(change, expected, "an announcement of the roll call")
+  }),
+
   trial("what changes nothing is not announced, nor what asks nobody", function* (bench) {
     const heard = yield* bench.listen(0)
     const circuit = bench.name("circuit")
-    const { era } = yield* bench.write(circuit)
-    yield* bench.swap(circuit, { expectedEra: 0, body: "loser" })
-    yield* bench.swap(circuit, { expectedEra: era + 1, body: "loser" })
-    yield* bench.cast(circuit, { era: era + 1, inquire: long })
-    yield* bench.cast(circuit, { era: 0, inquire: long })
-    for (const ballot of [[1], [2], undefined]) yield* bench.cast(circuit, { era, ballot })
+    const { epoch } = yield* bench.write(circuit)
+    yield* bench.swap(circuit, { expectedEpoch: 0, body: "loser" })
+    yield* bench.swap(circuit, { expectedEpoch: epoch + 1, body: "loser" })
+    yield* bench.cast(circuit, { epoch: epoch + 1, inquire: long, roll: long })
+    yield* bench.cast(circuit, { epoch: 0, inquire: long, roll: long })
+    yield* bench.cast(circuit, { epoch, ballot: undefined, inquire: long, roll: long })
+    for (const ballot of [[1], [2], undefined]) yield* bench.cast(circuit, { epoch, ballot })
     yield* bench.load(circuit)
-    yield* bench.list()
+    yield* bench.page()
+    yield* bench.join(bench.name("voter"))
     yield* bench.settled(heard)
     const more = heard.filter((one) => one.circuit === circuit && (one._tag !== "Record" || one.body !== "body"))
     yield* equal(more, [], "what is announced of a circuit beside its one swap")

@@ -2,7 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { equal, expect, long, short, show, type Trial, trial, written } from "./bench.ts"
 
-/** What a swap of another era may ask for, to see whether any of it is done. */
+/** What a swap of another epoch may ask for, to see whether any of it is done. */
 const loser = { body: "loser", ttl: long, listed: true }
 
 /** Texts that some store or script takes for something else. */
@@ -29,167 +29,166 @@ const names: ReadonlyArray<readonly [kind: string, name: string]> = [
 export const records: ReadonlyArray<Trial> = [
   trial("handles are of one store: what one writes, the others read", function* (bench) {
     const circuit = bench.name("circuit")
-    const { era } = yield* bench.write(circuit, { body: "shared" })
+    const { epoch } = yield* bench.write(circuit, { body: "shared" })
     for (const _ of bench.handles) {
       const found = written(yield* bench.load(circuit))
-      yield* equal(found, { era, body: "shared" }, "the record that another handle wrote")
+      yield* equal(found, { epoch, body: "shared" }, "the record that another handle wrote")
     }
   }),
 
   trial("a circuit that nobody wrote has no record", function* (bench) {
     const circuit = bench.name("circuit")
     yield* equal(yield* bench.load(circuit), undefined, "what load answers")
-    yield* equal(yield* bench.listed(circuit), [], "what list has of it")
-    const { record, swapped } = yield* bench.swap(circuit, { expectedEra: 7 })
-    yield* equal([swapped, record], [false, undefined], "what a swap of era 7 answers")
-    yield* equal(yield* bench.load(circuit), undefined, "what load answers after a swap of era 7")
+    yield* equal(yield* bench.listed(circuit), [], "what the pages have of it")
+    const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: 7 })
+    yield* equal([swapped, record], [false, undefined], "what a swap of epoch 7 answers")
+    yield* equal(yield* bench.load(circuit), undefined, "what load answers after a swap of epoch 7")
   }),
 
-  trial("a swap writes the record, and answers it as load and list do", function* (bench) {
+  trial("a swap writes the record, and answers it as load and page do", function* (bench) {
     const circuit = bench.name("circuit")
-    let era = 0
+    let epoch = 0
     for (const body of ["first", "second", "third"]) {
-      const { record, swapped } = yield* bench.swap(circuit, { expectedEra: era, body })
+      const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: epoch, body })
       yield* equal([swapped, record?.body], [true, body], "whether it swapped, and the body that is there now")
-      era = record?.era ?? 0
-      yield* equal(written(yield* bench.load(circuit)), { era, body }, "what load answers")
-      yield* equal((yield* bench.listed(circuit)).map(written), [{ era, body }], "what list has of the circuit")
+      epoch = record?.epoch ?? 0
+      yield* equal(written(yield* bench.load(circuit)), { epoch, body }, "what load answers")
+      yield* equal((yield* bench.listed(circuit)).map(written), [{ epoch, body }], "what the pages have of the circuit")
     }
   }),
 
-  trial("each swap gets a new era, above those before, also after the record was forgotten", function* (bench) {
+  trial("each swap gets a new epoch, above those before, also after the record was forgotten", function* (bench) {
     const circuit = bench.name("circuit")
-    const eras: Array<number> = []
+    const epochs: Array<number> = []
     for (let round = 0; round < 3; round++) {
       for (let swap = 0; swap < 5; swap++) {
-        const expectedEra = swap === 0 ? 0 : (eras.at(-1) ?? 0)
-        eras.push((yield* bench.write(circuit, { expectedEra, ttl: swap === 4 ? short : long })).era)
+        const expectedEpoch = swap === 0 ? 0 : (epochs.at(-1) ?? 0)
+        epochs.push((yield* bench.write(circuit, { expectedEpoch, ttl: swap === 4 ? short : long })).epoch)
       }
       yield* bench.forgotten(circuit)
     }
-    const grow = eras.every((era, index) => index === 0 || era > (eras[index - 1] ?? 0))
-    yield* expect(grow, "15 eras, each greater than the one before", eras)
-    for (const expectedEra of eras) {
-      const { record, swapped } = yield* bench.swap(circuit, { expectedEra })
-      yield* equal([swapped, record], [false, undefined], "what a swap of an era that is over answers")
+    const grow = epochs.every((epoch, index) => index === 0 || epoch > (epochs[index - 1] ?? 0))
+    yield* expect(grow, "15 epochs, each greater than the one before", epochs)
+    for (const expectedEpoch of epochs) {
+      const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch })
+      yield* equal([swapped, record], [false, undefined], "what a swap of an epoch that is over answers")
     }
   }),
 
-  trial("a swap of another era answers what is there and changes neither body, era nor age", function* (bench) {
+  trial("a swap of another epoch answers what is there and changes neither body, epoch nor age", function* (bench) {
     const circuit = bench.name("circuit")
     const start = yield* Clock.currentTimeMillis
     const old = yield* bench.write(circuit, { body: "old" })
-    const { era } = yield* bench.write(circuit, { expectedEra: old.era, body: "winner" })
+    const { epoch } = yield* bench.write(circuit, { expectedEpoch: old.epoch, body: "winner" })
     yield* Effect.sleep(100)
-    for (const expectedEra of [0, old.era, era + 1, era + 1_000, 2 ** 53 - 1]) {
-      const { record, swapped } = yield* bench.swap(circuit, { ...loser, expectedEra })
-      const what = `what a swap of era ${expectedEra} answers, where ${era} is`
-      yield* equal([swapped, written(record)], [false, { era, body: "winner" }], what)
+    for (const expectedEpoch of [0, old.epoch, epoch + 1, epoch + 1_000, 2 ** 53 - 1]) {
+      const { record, swapped } = yield* bench.swap(circuit, { ...loser, expectedEpoch })
+      const what = `what a swap of epoch ${expectedEpoch} answers, where ${epoch} is`
+      yield* equal([swapped, written(record)], [false, { epoch, body: "winner" }], what)
       yield* bench.aged(record?.age, start, 100, "an answer with the winner's age: written")
     }
     const found = yield* bench.load(circuit)
-    yield* equal(written(found), { era, body: "winner" }, "what load answers afterwards")
+    yield* equal(written(found), { epoch, body: "winner" }, "what load answers afterwards")
     yield* bench.aged(found?.age, start, 100, "an age that no such swap changed: written")
   }),
 
   trial("a swap said twice is done once", function* (bench) {
     const circuit = bench.name("circuit")
-    const { era } = yield* bench.write(circuit)
-    const next = yield* bench.write(circuit, { expectedEra: era, body: "next" })
-    const { record, swapped } = yield* bench.swap(circuit, { expectedEra: era, body: "next" })
+    const { epoch } = yield* bench.write(circuit)
+    const next = yield* bench.write(circuit, { expectedEpoch: epoch, body: "next" })
+    const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: epoch, body: "next" })
     yield* equal([swapped, written(record)], [false, written(next)], "what the second answers")
   }),
 
-  trial("a record is forgotten once its ttl is over: by load, list, swap and cast", function* (bench) {
-    for (const how of ["load", "list", "swap", "cast"]) {
+  trial("a record is forgotten once its ttl is over: by load, page, swap and cast", function* (bench) {
+    for (const how of ["load", "page", "swap", "cast"]) {
       const circuit = bench.name("circuit")
-      const { era } = yield* bench.write(circuit, { ttl: short })
+      const { epoch } = yield* bench.write(circuit, { ttl: short })
       const look = Effect.gen(function* () {
         if (how === "load") return (yield* bench.load(circuit)) === undefined
-        if (how === "list") return (yield* bench.listed(circuit)).length === 0
-        if (how === "cast") return (yield* bench.cast(circuit, { era: 0 })).tally !== undefined
-        return (yield* bench.swap(circuit, { expectedEra: 0, ttl: long })).swapped
+        if (how === "page") return (yield* bench.listed(circuit)).length === 0
+        if (how === "cast") return (yield* bench.cast(circuit, { epoch: 0 })).tally !== undefined
+        return (yield* bench.swap(circuit, { expectedEpoch: 0, ttl: long })).swapped
       })
       yield* bench.until(look, (gone) => gone, `that ${how} finds no record after its ttl of ${short} ms, but true`)
-      const { record, swapped } = yield* bench.swap(circuit, { expectedEra: era })
-      yield* equal([swapped, record?.era === era], [false, false], "whether its era still swaps, and is still there")
+      const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: epoch })
+      yield* equal(
+        [swapped, record?.epoch === epoch],
+        [false, false],
+        "whether its epoch still swaps, and is still there"
+      )
     }
   }),
 
   trial("a record is kept for its ttl, and without one for good", function* (bench) {
     const lasting = bench.name("circuit")
     const forGood = bench.name("circuit")
-    const { era } = yield* bench.write(lasting, { ttl: long })
-    const { era: first } = yield* bench.write(forGood, { ttl: 1_000 })
-    const kept = yield* bench.write(forGood, { expectedEra: first, ttl: undefined })
+    const { epoch } = yield* bench.write(lasting, { ttl: long })
+    const { epoch: first } = yield* bench.write(forGood, { ttl: 1_000 })
+    const kept = yield* bench.write(forGood, { expectedEpoch: first, ttl: undefined })
     yield* Effect.sleep(1_100)
-    yield* equal((yield* bench.load(lasting))?.era, era, `the era of a record with a ttl of ${long} ms after 1.1 s`)
-    const found = (yield* bench.load(forGood))?.era
-    yield* equal(found, kept.era, "the era of a record without a ttl after 1.1 s, whose forerunner had one of 1 s")
-    yield* bench.write(forGood, { expectedEra: kept.era, ttl: short })
+    yield* equal(
+      (yield* bench.load(lasting))?.epoch,
+      epoch,
+      `the epoch of a record with a ttl of ${long} ms after 1.1 s`
+    )
+    const found = (yield* bench.load(forGood))?.epoch
+    yield* equal(found, kept.epoch, "the epoch of a record without a ttl after 1.1 s, whose forerunner had one of 1 s")
+    yield* bench.write(forGood, { expectedEpoch: kept.epoch, ttl: short })
     yield* bench.forgotten(forGood)
   }),
 
-  trial("a swap of another era makes a record last neither longer nor shorter", function* (bench) {
+  trial("a swap of another epoch makes a record last neither longer nor shorter", function* (bench) {
     const brief = bench.name("circuit")
     const lasting = bench.name("circuit")
     yield* bench.write(brief, { ttl: 500 })
-    const { era } = yield* bench.write(lasting)
-    for (const ttl of [long, undefined]) yield* bench.swap(brief, { ...loser, expectedEra: 2 ** 53 - 1, ttl })
-    yield* bench.swap(lasting, { ...loser, expectedEra: 2 ** 53 - 1, ttl: short })
+    const { epoch } = yield* bench.write(lasting)
+    for (const ttl of [long, undefined]) yield* bench.swap(brief, { ...loser, expectedEpoch: 2 ** 53 - 1, ttl })
+    yield* bench.swap(lasting, { ...loser, expectedEpoch: 2 ** 53 - 1, ttl: short })
     yield* Effect.sleep(500)
     yield* bench.forgotten(brief)
     yield* equal(
-      (yield* bench.load(lasting))?.era,
-      era,
-      "the era of a record that lasts, after one with a ttl of 60 ms"
+      (yield* bench.load(lasting))?.epoch,
+      epoch,
+      "the epoch of a record that lasts, after one with a ttl of 60 ms"
     )
   }),
 
   trial("the age of a record is how long ago it was written, wherever it is answered", function* (bench) {
     const circuit = bench.name("circuit")
     const start = yield* Clock.currentTimeMillis
-    const { age, era } = yield* bench.write(circuit)
+    const { age, epoch } = yield* bench.write(circuit)
     yield* bench.aged(age, start, 0, "the swap's answer: written")
     yield* Effect.sleep(150)
     yield* bench.aged((yield* bench.load(circuit))?.age, start, 150, "load's answer: written")
-    yield* bench.aged((yield* bench.listed(circuit))[0]?.age, start, 150, "list's answer: written")
-    yield* bench.aged((yield* bench.cast(circuit, { era })).record?.age, start, 150, "cast's answer: written")
+    yield* bench.aged((yield* bench.listed(circuit))[0]?.age, start, 150, "a page's answer: written")
+    yield* bench.aged((yield* bench.cast(circuit, { epoch })).record?.age, start, 150, "cast's answer: written")
     const again = yield* Clock.currentTimeMillis
-    yield* bench.write(circuit, { expectedEra: era })
+    yield* bench.write(circuit, { expectedEpoch: epoch })
     yield* bench.aged((yield* bench.load(circuit))?.age, again, 0, "load's answer after another swap: written")
   }),
 
-  trial("list has what was last written as listed, once, and nothing else", function* (bench) {
+  trial("the pages have what was last written as listed, once, and nothing else", function* (bench) {
     const circuit = bench.name("circuit")
-    let era = 0
+    let epoch = 0
     for (const listed of [true, false, true, true, false, false, true]) {
-      const record = yield* bench.write(circuit, { expectedEra: era, listed })
-      era = record.era
-      yield* bench.swap(circuit, { expectedEra: era + 1, listed: !listed })
+      const record = yield* bench.write(circuit, { expectedEpoch: epoch, listed })
+      epoch = record.epoch
+      yield* bench.swap(circuit, { expectedEpoch: epoch + 1, listed: !listed })
       const expected = listed ? [written(record)] : []
       const why = listed ? "a record written as listed" : "a record written as not listed"
-      yield* equal((yield* bench.listed(circuit)).map(written), expected, `what list has of ${why}`)
+      yield* equal((yield* bench.listed(circuit)).map(written), expected, `what the pages have of ${why}`)
     }
-  }),
-
-  trial("list has all of a hundred circuits", function* (bench) {
-    const circuits = Array.from({ length: 100 }, () => bench.name("circuit")).sort()
-    yield* Effect.forEach(circuits, (circuit) => bench.write(circuit, { ttl: 20_000 }), { concurrency: 10 })
-    const { records } = yield* bench.list()
-    const found = records.map(({ circuit }) => circuit).filter((circuit) => circuits.includes(circuit))
-    yield* equal(found.length, 100, "how many of them it has")
-    yield* equal(found.sort(), circuits, "those it has, each once")
   }),
 
   trial("any text may be a body", function* (bench) {
     for (const [kind, body] of bodies) {
       const circuit = bench.name("circuit")
-      const { era } = yield* bench.write(circuit, { body, ttl: 20_000 })
+      const { epoch } = yield* bench.write(circuit, { body, ttl: 20_000 })
       yield* equal((yield* bench.load(circuit))?.body, body, `the body that load answers, of ${kind}`)
-      yield* equal((yield* bench.listed(circuit))[0]?.body, body, `the body that list answers, of ${kind}`)
-      const { record } = yield* bench.swap(circuit, { ...loser, expectedEra: era + 1 })
-      yield* equal(record?.body, body, `the body that a swap of another era answers, of ${kind}`)
+      yield* equal((yield* bench.listed(circuit))[0]?.body, body, `the body that a page answers, of ${kind}`)
+      const { record } = yield* bench.swap(circuit, { ...loser, expectedEpoch: epoch + 1 })
+      yield* equal(record?.body, body, `the body that a swap of another epoch answers, of ${kind}`)
       yield* equal((yield* bench.cast(circuit)).record?.body, body, `the body that a cast answers, of ${kind}`)
     }
   }),
@@ -204,35 +203,35 @@ export const records: ReadonlyArray<Trial> = [
       yield* equal(
         (yield* bench.listed(circuit)).map(({ body }) => body),
         [circuit],
-        `what list has of ${show(circuit)}`
+        `what the pages have of ${show(circuit)}`
       )
     }
     const circuit = bench.name("circuit")
-    for (const box of short) yield* bench.vote(circuit, { box, voice: "a", ballot: [1] })
-    for (const voice of short) yield* bench.vote(circuit, { box: "voices", voice, ballot: [1] })
+    for (const box of short) yield* bench.vote(circuit, { box, voter: "a", ballot: [1] })
+    for (const voter of short) yield* bench.vote(circuit, { box: "voters", voter, ballot: [1] })
     for (const box of short) yield* bench.holds(yield* bench.tally(circuit, 0, box), [[1]], `in the box ${show(box)}`)
     yield* bench.holds(
-      yield* bench.tally(circuit, 0, "voices"),
+      yield* bench.tally(circuit, 0, "voters"),
       short.map(() => [1]),
-      "of voices with such names"
+      "of voters with such names"
     )
   }),
 
-  trial("of many swaps of one era at once one wins, and the others are answered its record", function* (bench) {
+  trial("of many swaps of one epoch at once one wins, and the others are answered its record", function* (bench) {
     const circuit = bench.name("circuit")
-    let era = 0
+    let epoch = 0
     for (let round = 0; round < 5; round++) {
       const racers = Array.from({ length: 20 }, (_, racer) => `${round}-${racer}`)
-      const expectedEra = era
-      const answers = yield* Effect.forEach(racers, (body) => bench.swap(circuit, { expectedEra, body }), {
+      const expectedEpoch = epoch
+      const answers = yield* Effect.forEach(racers, (body) => bench.swap(circuit, { expectedEpoch, body }), {
         concurrency: "unbounded"
       })
       const winners = racers.filter((_, racer) => answers[racer]?.swapped === true)
-      yield* equal(winners.length, 1, "how many of 20 swaps of the same era won")
+      yield* equal(winners.length, 1, "how many of 20 swaps of the same epoch won")
       const found = written(yield* bench.load(circuit))
       yield* equal(found?.body, winners[0], "the body that is there afterwards, of the winner")
       for (const { record } of answers) yield* equal(written(record), found, "what each of the 20 swaps answers")
-      era = found?.era ?? 0
+      epoch = found?.epoch ?? 0
     }
   }),
 
@@ -242,7 +241,7 @@ export const records: ReadonlyArray<Trial> = [
       let read = yield* bench.load(circuit)
       while (true) {
         const body = String(Number(read?.body ?? 0) + 1)
-        const { record, swapped } = yield* bench.swap(circuit, { expectedEra: read?.era ?? 0, body })
+        const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: read?.epoch ?? 0, body })
         if (swapped) return
         read = record
       }
@@ -253,61 +252,56 @@ export const records: ReadonlyArray<Trial> = [
 ]
 
 export const live: ReadonlyArray<Trial> = [
-  trial("a voice lives, once, from its list with a ttl until its list with 0", function* (bench) {
+  trial("a voter lives, once, from its exchange with a ttl until its exchange with 0", function* (bench) {
     const circuit = bench.name("circuit")
-    const [a, b] = [bench.name("voice"), bench.name("voice")]
-    const { live } = yield* bench.list()
-    const cast = Effect.map(bench.cast(circuit, { voice: bench.name("voice") }), (answer) => answer.live)
-    const stale = Effect.map(bench.cast(circuit, { era: 7 }), (answer) => answer.live)
-    const read = Effect.map(bench.list(), (answer) => answer.live)
+    const [a, b] = [bench.name("voter"), bench.name("voter")]
+    const live = yield* bench.live
+    const swap = { circuit, expectedEpoch: 7, body: "", ttl: long, listed: true }
     const steps = [
-      ["one lists", bench.join(a), 1],
-      ["the same lists again", bench.join(a), 1],
-      ["a second lists", bench.join(b), 2],
-      ["the first lists with 0", bench.list(a, 0), 1],
-      ["the first lists with 0 again", bench.list(a, 0), 1],
-      ["the second lists with 0", bench.list(b, 0), 0]
+      ["one exchanges", bench.join(a), 1],
+      ["the same exchanges again", bench.join(a), 1],
+      ["a second exchanges", bench.join(b), 2],
+      ["the first leaves", bench.leave(a), 1],
+      ["the first leaves again", bench.leave(a), 1],
+      ["one that never lived swaps", bench.done({ swaps: [swap] }), 1],
+      ["the second leaves", bench.leave(b), 0]
     ] as const
     for (const [what, step, more] of steps) {
       yield* equal((yield* step).live - live, more, `how many more live after ${what}, by its own answer`)
-      yield* equal((yield* read) - live, more, `how many more live after ${what}, by another's list`)
-      yield* equal((yield* cast) - live, more, `how many more live after ${what}, by a cast (which is no sign of life)`)
-      yield* equal((yield* stale) - live, more, `how many more live after ${what}, by a cast of another era`)
+      yield* equal((yield* bench.live) - live, more, `how many more live after ${what}, by a page`)
+      yield* equal((yield* bench.done()).live - live, more, `how many more live after ${what}, by another's exchange`)
     }
   }),
 
-  trial("a voice that is not heard of for its ttl no longer lives", function* (bench) {
-    const circuit = bench.name("circuit")
-    const { live } = yield* bench.list()
-    for (const how of ["list", "cast"]) {
-      const voice = bench.name("voice")
-      yield* bench.join(voice, short)
+  trial("a voter that is not heard of for its ttl no longer lives", function* (bench) {
+    const live = yield* bench.live
+    for (const how of ["page", "exchange"]) {
+      yield* bench.join(bench.name("voter"), short)
       const look = Effect.gen(function* () {
-        const answer = how === "list" ? yield* bench.list() : yield* bench.cast(circuit)
-        return answer.live - live
+        return (how === "page" ? yield* bench.live : (yield* bench.done()).live) - live
       })
-      yield* bench.until(look, (more) => more === 0, `that ${how} counts 0 more voices after a ttl of ${short} ms`)
+      yield* bench.until(look, (more) => more === 0, `that ${how} counts 0 more voters after a ttl of ${short} ms`)
     }
   }),
 
-  trial("each list of a voice says anew how long it lives", function* (bench) {
-    const { live } = yield* bench.list()
-    const more = Effect.map(bench.list(), (answer) => answer.live - live)
-    const voice = bench.name("voice")
-    yield* bench.join(voice, 200)
-    yield* bench.join(voice, long)
+  trial("each exchange of a voter says anew how long it lives", function* (bench) {
+    const live = yield* bench.live
+    const more = Effect.map(bench.live, (found) => found - live)
+    const voter = bench.name("voter")
+    yield* bench.join(voter, 200)
+    yield* bench.join(voter, long)
     yield* Effect.sleep(300)
-    yield* equal(yield* more, 1, "how many more live 300 ms after lists with ttls of 200 ms and a minute")
-    yield* bench.join(voice, short)
-    yield* bench.until(more, (found) => found === 0, `that 0 more live after a list with a ttl of ${short} ms`)
+    yield* equal(yield* more, 1, "how many more live 300 ms after exchanges with ttls of 200 ms and a minute")
+    yield* bench.join(voter, short)
+    yield* bench.until(more, (found) => found === 0, `that 0 more live after an exchange with a ttl of ${short} ms`)
   }),
 
-  trial("of many voices that list at once each is counted", function* (bench) {
-    const { live } = yield* bench.list()
-    const voices = Array.from({ length: 50 }, () => bench.name("voice"))
-    yield* Effect.forEach(voices, (voice) => bench.join(voice), { concurrency: "unbounded" })
-    yield* equal((yield* bench.list()).live - live, 50, "how many more live")
-    yield* Effect.forEach(voices, (voice) => bench.list(voice, 0), { concurrency: "unbounded" })
-    yield* equal((yield* bench.list()).live - live, 0, "how many more live after they left")
+  trial("of many voters that exchange at once each is counted", function* (bench) {
+    const live = yield* bench.live
+    const voters = Array.from({ length: 50 }, () => bench.name("voter"))
+    yield* Effect.forEach(voters, (voter) => bench.join(voter), { concurrency: "unbounded" })
+    yield* equal((yield* bench.live) - live, 50, "how many more live")
+    yield* Effect.forEach(voters, (voter) => bench.leave(voter), { concurrency: "unbounded" })
+    yield* equal((yield* bench.live) - live, 0, "how many more live after they left")
   })
 ]

@@ -111,7 +111,7 @@ export class Call extends Enclosing implements InFlight {
       if (blocker !== undefined) return this.reject(now, "Dependency", blocker)
     }
     const control = circuit.control.value
-    if (circuit.share?.spare !== undefined) {
+    if (circuit.share?.lease.spare !== undefined) {
       const place = runtime.sharing?.spare(circuit)
       if (place !== undefined) return this.take(place)
     }

@@ -55,7 +55,7 @@ const step = (
   TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
     const now = runtime.time.now()
     const to = next(from, now)
-    if (to !== from && process !== undefined && circuit.share !== undefined) circuit.share.adopted = to.era
+    if (to !== from && process !== undefined && circuit.share !== undefined) circuit.share.record.adopted = to.era
     return [to === from ? undefined : { from, to, now }, to]
   })
 
@@ -109,8 +109,8 @@ export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<un
   Effect.suspend(() => {
     const { share } = circuit
     const control = circuit.control.value
-    const fleets = share?.isFleets(control) === true && !share.ownBeneath
-    const { deed, process } = (fleets ? share.known?.about : undefined) ?? {}
+    const fleets = share?.isFleets(control) === true && !share.record.ownBeneath
+    const { deed, process } = (fleets ? share.record.known?.about : undefined) ?? {}
     // Processes detect the end at their next call. The event has the time at which the override ended.
     const { now, wall } = runtime.time
     const at =
@@ -140,7 +140,7 @@ const follow = (
   const outage = Circuit.outage(to)
   if (before === undefined && outage !== undefined) circuit.group.outages++
   if (before !== undefined && outage === undefined && process !== undefined && circuit.share !== undefined) {
-    circuit.share.ended = before.at
+    circuit.share.record.ended = before.at
   }
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {

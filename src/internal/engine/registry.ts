@@ -99,7 +99,7 @@ export class Registry {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
     group.touch(policies)
     const own = keyFor(group.policy, key, tenant)
-    return this.peek(name, own) ?? (own === undefined ? makeSingle(group) : this.keep(group, own))
+    return this.peek(name, own) ?? (own === undefined ? this.single(group) : this.keep(group, own))
   }
 
   /** The circuit that a call would use, for something beside the call that has no policy to declare. */
@@ -144,7 +144,7 @@ export class Registry {
     const known = this.peek(name, key)
     if (known !== undefined) return known
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
-    if (key === undefined) return makeSingle(group)
+    if (key === undefined) return this.single(group)
     return key !== overflowKey && key.length <= maxKeyLength && this.hasRoom() ? this.keep(group, key) : undefined
   }
 
@@ -210,7 +210,7 @@ export class Registry {
   }
 
   private make(group: NamedGroup, key: string | undefined): LiveCircuit {
-    if (key === undefined) return makeSingle(group)
+    if (key === undefined) return this.single(group)
     if (key !== overflowKey && key.length <= maxKeyLength) {
       if (this.hasRoom()) return this.keep(group, key)
       this.warn()
@@ -228,8 +228,16 @@ export class Registry {
     this.runtime.background(quietly(Effect.logWarning(line)))
   }
 
+  private single(group: NamedGroup): LiveCircuit {
+    if (group.single !== undefined) return group.single
+    group.single = new LiveCircuit(group, undefined)
+    this.runtime.sharing?.created(group.single)
+    return group.single
+  }
+
   private keep(group: NamedGroup, key: string): LiveCircuit {
     const circuit = new LiveCircuit(group, key)
+    this.runtime.sharing?.created(circuit)
     group.keyed ??= new Map()
     group.keyed.set(key, circuit)
     this.size++
@@ -291,11 +299,6 @@ export class Registry {
     this.size--
     this.evicted++
   }
-}
-
-const makeSingle = (group: NamedGroup): LiveCircuit => {
-  group.single ??= new LiveCircuit(group, undefined)
-  return group.single
 }
 
 /** The key by which the circuit that many keys share is looked at and steered. */

@@ -40,6 +40,8 @@ export interface Sharing {
   readonly steer: (circuit: LiveCircuit, deed: Unheard) => Effect.Effect<void>
   /** The first call says that its policy has it apart from the fleet: until then it was taken for one of the fleet's. */
   readonly disowned: (circuit: LiveCircuit) => void
+  /** It is new in this process. */
+  readonly created: (circuit: LiveCircuit) => void
   /** It is no longer kept. */
   readonly forgotten: (circuit: LiveCircuit) => void
 }

@@ -1,18 +1,27 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import * as Fleet from "../../Fleet.ts"
-import * as Trip from "../../Trip.ts"
-import type * as Window from "../../Window.ts"
+import type { Cast, CastAnswer, RollCall } from "../../SharedStore.ts"
+import { fromCircuitId } from "../codec.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { nextCooldown } from "../engine/move.ts"
-import type { Share, Snapshot } from "../engine/share.ts"
+import type { Share } from "../engine/share.ts"
+import { copyEvidence, keepBack, seen, told } from "./evidence.ts"
 import type { Ground } from "./ground.ts"
+import type { Judging } from "./judging.ts"
+import type { Lanes, Voting } from "./lanes.ts"
 import type { Records } from "./records.ts"
 
-/** A ballot that is not renewed for this long counts no more. */
+/** A ballot counts this long, if it is not renewed. */
 const ttlMillis = 10_000
+/**
+ * A ballot that answers a roll call counts as long as the roll call does, and a little longer: a ballot that ended earlier would
+ * be taken for an abstention.
+ */
+const rolledMillis = 35_000
+/** A ballot is renewed if it ends within this time. */
+const renewMillis = 2_000
 
-/** The others are asked for this long, or for four times `hold`; who has not answered by then does not. */
+/** The others are asked for this long, or for four times `hold`. */
 const inquiryMillis = 300
 
 /** After an inquiry that came to nothing the next waits, twice as long each time, within these. */
@@ -22,49 +31,66 @@ const lastQuietMillis = 10_000
 /** An opening of this process's own asks the others at once, but no more often than this. */
 const tripMillis = 1_000
 
-/** An open circuit is believed for this long, if others succeed; after that it has no say until it fails again. */
-const believedMillis = 5_000
-
 /** So many ballots of one circuit may be cast in a row; after that one per `hold`. */
 const burst = 3
 
-/** What this process says of its circuits, when it asks the others, and what it makes of what they say. */
-export class Ballots {
+/** So many abstentions from roll calls of circuits that this process does not have are remembered. */
+const maxAbstained = 10_000
+
+/** What this process tells the others of its circuits, and what it makes of the sum. */
+export class Ballots implements Voting {
   private readonly ground: Ground
   private readonly records: Records
+  private readonly lanes: Lanes
+  private readonly judging: Judging
+  /** Roll calls whose circuit's record was read for them. */
+  private readonly wasRead = new WeakSet<RollCall>()
+  /** The circuits of roll calls from which this process abstained, as it does not have them; and until when that counts. */
+  private readonly abstained = new Map<string, number>()
+  /** While the process stands still, or has just stood still, it tells nothing. */
+  isStalled: () => boolean = () => false
 
-  constructor(ground: Ground, records: Records) {
+  constructor(ground: Ground, records: Records, lanes: Lanes, judging: Judging) {
     this.ground = ground
     this.records = records
+    this.lanes = lanes
+    this.judging = judging
   }
 
-  /** A call failed: begins to suspect, or is heard in what goes on already. */
+  // ---- What happens in this process ---------------------------------------------------------------------------------
+
+  /** A call failed: this process begins to suspect, or says so in an inquiry that goes on. */
   failed(circuit: LiveCircuit, now: number): void {
     const { fleet } = circuit.policy
     if (fleet === false) return
-    const asked = circuit.share !== undefined && this.isAsked(circuit.share, now)
-    const mayAsk = circuit.seen().streak >= fleet.suspectAfter && now >= (circuit.share?.quietUntil ?? now)
-    if ((!mayAsk && !asked) || !this.ground.isShareable(circuit)) return
+    const ballots = circuit.share?.ballots
+    const asked = ballots !== undefined && this.isAsked(ballots, now)
+    const mayAsk = circuit.seen().streak >= fleet.suspectAfter && now >= (ballots?.quietUntil ?? now)
+    const abstained = ballots !== undefined && now < ballots.abstainedUntil
+    if ((!mayAsk && !asked && !abstained) || !this.ground.isShareable(circuit)) return
     const share = this.ground.shareOf(circuit)
     if (mayAsk && this.ballot(circuit, share)?.conviction === 1) this.inquire(circuit, share, now)
-    // Where most agree already, each further failure may be what the policy waits for.
-    else if (asked && share.agreed) this.say(circuit, share)
+    // If most agree already, each further failure may be what the policy waits for.
+    else if (abstained || (asked && share.ballots.agreed)) this.say(circuit, share)
     else if (asked) this.update(circuit, share)
   }
 
-  /** A call succeeded: whoever was told otherwise is told this. */
+  /** A call succeeded: the others are told, if they were told otherwise, or nothing. */
   succeeded(circuit: LiveCircuit, now: number): void {
     const { share } = circuit
     if (share === undefined) return
-    if (share.unsaid !== undefined) share.unsaid = { ...share.unsaid, streak: 0 }
-    if (!this.ground.link.down && this.isAsked(share, now)) this.update(circuit, share)
+    const { ballots } = share
+    if (ballots.keptBack !== undefined) ballots.keptBack = { ...ballots.keptBack, streak: 0 }
+    if (this.ground.link.down) return
+    if (now < ballots.abstainedUntil) this.say(circuit, share)
+    else if (this.isAsked(ballots, now)) this.update(circuit, share)
   }
 
   /** It is about to open by itself, and to forget what it saw. */
   opening(circuit: LiveCircuit, now: number): void {
     if (!this.ground.isShareable(circuit)) return
     const share = this.ground.shareOf(circuit)
-    share.opened = { ...this.told(circuit, share, now), doubted: false }
+    share.ballots.opened = { ...told(circuit, share, now), doubted: false }
   }
 
   /** It has opened by itself: the others are asked at once. */
@@ -72,11 +98,12 @@ export class Ballots {
     if (!this.ground.isShareable(circuit)) return
     const now = this.ground.now()
     const share = this.ground.shareOf(circuit)
+    const { ballots } = share
     // A probe of its own that failed is fresh evidence of the same.
-    share.opened = { ...(share.opened ?? this.seen(circuit, now)), at: now, doubted: false }
-    if (now < share.inquiryUntil || now - share.trippedAt < tripMillis) this.say(circuit, share)
+    ballots.opened = { ...(ballots.opened ?? seen(circuit, now)), at: now, doubted: this.isStalled() }
+    if (now < ballots.inquiryUntil || now - ballots.trippedAt < tripMillis) this.say(circuit, share)
     else {
-      share.trippedAt = now
+      ballots.trippedAt = now
       this.inquire(circuit, share, now)
     }
   }
@@ -85,88 +112,146 @@ export class Ballots {
   closed(circuit: LiveCircuit): void {
     const { share } = circuit
     if (share === undefined) return
-    share.opened = undefined
-    if (share.said !== undefined) this.say(circuit, share)
+    share.ballots.opened = undefined
+    if (share.ballots.said !== undefined) this.say(circuit, share)
   }
+
+  /** It takes over the fleet's state: what it said before was about another. */
+  adopted({ ballots }: Share): void {
+    ballots.said = undefined
+    ballots.opened = undefined
+    ballots.fruitless = 0
+  }
+
+  /** A circuit is new in this process. */
+  created(circuit: LiveCircuit): void {
+    if (this.abstained.size === 0 || !this.ground.isShareable(circuit)) return
+    const id = this.ground.idOf(circuit)
+    const until = this.abstained.get(id)
+    if (until === undefined) return
+    this.abstained.delete(id)
+    this.ground.shareOf(circuit).ballots.abstainedUntil = until
+  }
+
+  /** The store goes down. */
+  copyEvidence(circuit: LiveCircuit): void {
+    const now = this.ground.now()
+    if (!this.ground.isShareable(circuit) || circuit.seen().isQuiet(now)) return
+    copyEvidence(circuit, this.ground.shareOf(circuit), now)
+  }
+
+  /** What was seen while no process could be told, or while this one stood still, is kept back: it may have had the same cause. */
+  keepBack(circuit: LiveCircuit): void {
+    const now = this.ground.now()
+    if (!this.ground.isShareable(circuit) || circuit.seen().isQuiet(now)) return
+    keepBack(circuit, this.ground.shareOf(circuit), now)
+  }
+
+  /** Says again what still holds before it ends. */
+  renew(circuit: LiveCircuit, share: Share): void {
+    if (share.ballots.opened !== undefined && !isFresh(share, this.ground.now())) this.say(circuit, share)
+  }
+
+  /** Whether there is nothing that it has said, or is about to. */
+  isSilent(share: Share, now: number): boolean {
+    const { abstainedUntil, quietUntil, readAt, sending, waiting } = share.ballots
+    const isIdle = !sending && !waiting && readAt === undefined
+    return isIdle && now >= quietUntil && now >= abstainedUntil && !isFresh(share, now)
+  }
+
+  // ---- What the others ask ------------------------------------------------------------------------------------------
 
   /** Another process asks. */
   asked(circuit: LiveCircuit): void {
-    const { fleet } = circuit.policy
     const now = this.ground.now()
-    if (fleet === false) return
-    // Who has opened by himself has not called it since, and has his say.
-    if (circuit.share?.opened === undefined && now - circuit.seen().lastAt > fleet.observationMillis) return
+    if (!this.hasSay(circuit, now)) return
     const share = this.ground.shareOf(circuit)
-    if (now >= share.inquiryUntil) this.begin(share, now, inquiryOf(circuit))
+    if (now >= share.ballots.inquiryUntil) this.begin(share, now, inquiryOf(circuit))
     // To an inquiry of its own, too: what the others answered meanwhile is heard the sooner.
     if (isFresh(share, now)) this.update(circuit, share)
     else this.say(circuit, share)
   }
 
-  /** What was seen up to now is not told: there was nobody to tell. */
-  keepToItself(circuit: LiveCircuit): void {
-    const now = this.ground.now()
-    if (!this.ground.isShareable(circuit) || circuit.seen().isQuiet(now)) return
-    const { era } = circuit.control.value
-    this.ground.shareOf(circuit).unsaid = { ...this.seen(circuit, now), era, calls: callsOf(circuit) }
+  /** Whether this process has anything to say of a circuit: it has called it lately, or has opened by itself. */
+  private hasSay(circuit: LiveCircuit, now: number): boolean {
+    const { fleet } = circuit.policy
+    if (fleet === false) return false
+    return circuit.share?.ballots.opened !== undefined || now - circuit.seen().lastAt <= fleet.observationMillis
   }
 
-  /** Says again what still holds before it expires. */
-  renew(circuit: LiveCircuit, share: Share): void {
-    if (share.opened !== undefined && !isFresh(share, this.ground.now())) this.say(circuit, share)
+  /** The circuit of a roll call, if this process counts its ballots in that box. */
+  private voterIn({ box, circuit }: RollCall): LiveCircuit | undefined {
+    const { ground } = this
+    const which = fromCircuitId(circuit)
+    const found = which === undefined ? undefined : ground.registry.peek(which.name, which.key)
+    if (found === undefined || !found.group.declared || !ground.isShareable(found)) return undefined
+    return box === ground.boxOf(found) ? found : undefined
   }
 
-  /** Whether there is nothing that it has said, or is about to. */
-  isSilent(share: Share, now: number): boolean {
-    return !share.casting && !share.waiting && now >= share.quietUntil && !isFresh(share, now)
+  isUnsure(rollCall: RollCall): boolean {
+    const circuit = this.voterIn(rollCall)
+    if (circuit === undefined || (circuit.share?.epoch ?? 0) === rollCall.epoch) return false
+    return this.hasSay(circuit, this.ground.now()) && !this.wasRead.has(rollCall)
   }
 
-  /** Whether somebody holds a ballot of this process that says failing, or asks for one. */
-  private isAsked(share: Share, now: number): boolean {
-    return now < share.inquiryUntil || (share.said !== undefined && share.said.conviction > 0)
+  read(rollCalls: ReadonlyArray<RollCall>): Effect.Effect<boolean> {
+    const circuits = new Set(rollCalls.map(({ circuit }) => circuit))
+    return Effect.map(this.records.loadAll([...circuits]), (isRead) => {
+      if (isRead) for (const one of rollCalls) this.wasRead.add(one)
+      return isRead
+    })
   }
 
-  private begin(share: Share, now: number, lasts: number): void {
-    share.fruitless = now - share.quietUntil > lastQuietMillis ? 0 : share.fruitless + 1
-    share.inquiryUntil = now + lasts
-    share.quietUntil = share.inquiryUntil + Math.min(lastQuietMillis, firstQuietMillis * 2 ** share.fruitless)
+  owed(rollCall: RollCall): LiveCircuit | undefined {
+    const { ground } = this
+    const now = ground.now()
+    const circuit = this.voterIn(rollCall)
+    if (circuit === undefined) {
+      this.abstain(rollCall.circuit, now)
+      return undefined
+    }
+    // It was about a record that holds no longer.
+    if ((circuit.share?.epoch ?? 0) !== rollCall.epoch) return undefined
+    const share = ground.shareOf(circuit)
+    share.ballots.rolledUntil = now + rolledMillis
+    if (!this.hasSay(circuit, now) || this.ballot(circuit, share) === undefined) {
+      share.ballots.abstainedUntil = now + rolledMillis
+      return undefined
+    }
+    // It is cast anew even if the store should have it: a store that was wiped has it no more.
+    return circuit
+  }
+
+  private abstain(id: string, now: number): void {
+    const [first] = this.abstained
+    if (first !== undefined && (this.abstained.size >= maxAbstained || now >= first[1])) this.abstained.delete(first[0])
+    this.abstained.delete(id)
+    this.abstained.set(id, now + rolledMillis)
+  }
+
+  /** Whether another process has a ballot of this process that says failing, or asks for one. */
+  private isAsked({ inquiryUntil, said }: Share["ballots"], now: number): boolean {
+    return now < inquiryUntil || (said !== undefined && said.conviction > 0)
+  }
+
+  private begin({ ballots }: Share, now: number, lasts: number): void {
+    ballots.fruitless = now - ballots.quietUntil > lastQuietMillis ? 0 : ballots.fruitless + 1
+    ballots.inquiryUntil = now + lasts
+    ballots.quietUntil = ballots.inquiryUntil + Math.min(lastQuietMillis, firstQuietMillis * 2 ** ballots.fruitless)
   }
 
   private inquire(circuit: LiveCircuit, share: Share, now: number): void {
     const lasts = inquiryOf(circuit)
     this.begin(share, now, lasts)
-    this.say(circuit, share, lasts)
+    share.ballots.inquire = lasts
+    this.say(circuit, share, true)
   }
+
+  // ---- Casting ------------------------------------------------------------------------------------------------------
 
   /** Casts a ballot if it says something else than the last. */
   private update(circuit: LiveCircuit, share: Share): void {
-    if (this.ballot(circuit, share)?.conviction !== share.said?.conviction) this.say(circuit, share)
-  }
-
-  private seen(circuit: LiveCircuit, now: number): Snapshot {
-    const evidence = circuit.seen()
-    return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
-  }
-
-  /** What it has seen, less what it keeps to itself as long as that is still part of it. */
-  private told(circuit: LiveCircuit, share: Share, now: number): Snapshot {
-    const seen = this.seen(circuit, now)
-    const { unsaid } = share
-    if (unsaid === undefined) return seen
-    if (unsaid.era !== circuit.control.value.era) {
-      share.unsaid = undefined
-      return seen
-    }
-    const since = callsOf(circuit) - unsaid.calls
-    const counts = Trip.windows(circuit.policy.trip).map((over, place) => {
-      const gone = over._tag === "Calls" ? since >= over.calls : now - unsaid.at >= over.millis
-      return gone ? undefined : unsaid.counts[place]
-    })
-    return {
-      at: seen.at,
-      streak: Math.max(0, seen.streak - unsaid.streak),
-      counts: seen.counts.map((one, place) => less(one, counts[place]))
-    }
+    if (this.ballot(circuit, share)?.conviction !== share.ballots.said?.conviction) this.say(circuit, share)
   }
 
   /** What this process has to say now; nothing where it has seen nothing lately, or is no longer believed. */
@@ -177,183 +262,112 @@ export class Ballots {
     const now = this.ground.now()
     if (control._tag === "Closed") {
       if (now - circuit.seen().lastAt > fleet.observationMillis) return undefined
-      const seen = this.told(circuit, share, now)
-      return { ...seen, conviction: Fleet.conviction(seen.streak, seen.counts, fleet), open: false }
+      const all = told(circuit, share, now)
+      return { ...all, conviction: Fleet.conviction(all.streak, all.counts, fleet), open: false }
     }
-    const { opened } = share
-    // What was seen while nobody could be told is not told afterwards: it may have had the same cause.
-    if (opened === undefined || opened.doubted || opened.at < this.ground.link.connectedAt) return undefined
+    const { opened } = share.ballots
+    if (opened === undefined || opened.doubted) return undefined
+    // An opening of while no process could be told may have had the same cause.
+    const { connectedAt, downAt } = this.ground.link
+    if (opened.at >= downAt && opened.at < connectedAt) return undefined
     return { ...opened, conviction: 1, open: true }
   }
 
-  /** Casts a ballot, or takes it back where there is nothing to say: in the background, and no more often than is allowed. */
-  private say(circuit: LiveCircuit, share: Share, ask = 0): void {
-    const { link, runtime } = this.ground
-    if (link.down) return
-    if (share.casting) {
-      share.again = true
-      return
-    }
+  /** Casts a ballot, or withdraws it where there is nothing to say: with the next command, and no more often than is allowed. */
+  say(circuit: LiveCircuit, share: Share, atOnce = false): void {
+    const { ballots } = share
+    if (this.ground.link.down || this.isStalled() || ballots.waiting) return
     const now = this.ground.now()
     const { fleet } = circuit.policy
     const hold = fleet === false ? 0 : fleet.holdMillis
-    if (ask === 0 && share.allowance - now > (burst - 1) * hold) {
-      this.later(circuit, share, share.allowance - now - (burst - 1) * hold)
+    const wait = ballots.allowance - now - (burst - 1) * hold
+    if (!atOnce && wait > 0) {
+      this.later(circuit, share, wait)
       return
     }
-    share.allowance = Math.max(now, share.allowance) + hold
-    share.casting = true
-    // After what the call that brought this about still has to do.
-    runtime.background(
-      Effect.ensuring(
-        Effect.andThen(Effect.yieldNow, this.cast(circuit, share, ask)),
-        Effect.sync(() => {
-          share.casting = false
-          if (!share.again) return
-          share.again = false
-          this.say(circuit, share)
-        })
-      )
-    )
+    ballots.allowance = Math.max(now, ballots.allowance) + hold
+    ballots.waiting = true
+    this.lanes.cast(circuit)
   }
 
-  /** Says what there is to say then; of several such the first. */
-  private later(circuit: LiveCircuit, share: Share, millis: number): void {
-    if (share.waiting) return
-    share.waiting = true
-    const then = Effect.sync(() => {
-      share.waiting = false
-      if (this.isAsked(share, this.ground.now())) this.say(circuit, share)
-    })
+  /** Says later what there is to say then, unless it does so sooner. */
+  later(circuit: LiveCircuit, share: Share, millis: number): void {
+    const { ballots } = share
     // A whole millisecond at least: less may be no time at all for a clock, and would come round for ever.
-    this.ground.runtime.background(Effect.andThen(Effect.sleep(Math.ceil(Math.max(1, millis))), then))
+    const wait = Math.ceil(Math.max(1, millis))
+    const at = this.ground.now() + wait
+    if (ballots.readAt !== undefined && ballots.readAt <= at) return
+    ballots.readAt = at
+    const then = Effect.sync(() => {
+      if (ballots.readAt !== at) return
+      ballots.readAt = undefined
+      if (this.isAsked(ballots, this.ground.now())) this.say(circuit, share, true)
+    })
+    this.ground.runtime.background(Effect.andThen(Effect.sleep(wait), then))
   }
 
-  /** Takes back what was said. */
-  takeBack(circuit: LiveCircuit): Effect.Effect<void> {
-    const { share } = circuit
-    // What is on its way is taken back after it.
-    if (share === undefined || (share.said === undefined && !share.casting)) return Effect.void
-    share.opened = undefined
-    return Effect.asVoid(
-      this.ground.link.run(() => this.ground.store.cast({ ...this.box(circuit, share), ballot: undefined, inquire: 0 }))
-    )
-  }
-
-  private box(circuit: LiveCircuit, share: Share) {
+  build(circuit: LiveCircuit): Cast | undefined {
     const { ground } = this
+    const { share } = circuit
+    if (share === undefined) return undefined
+    const { ballots } = share
+    ballots.waiting = false
+    const ballot = this.ballot(circuit, share)
+    if (ground.leaving || this.isStalled() || (ballot === undefined && ballots.said === undefined)) return undefined
+    const { inquire, roll } = ballots
+    ballots.conviction = ballot?.conviction ?? 0
     return {
       circuit: ground.idOf(circuit),
-      era: share.known?.era ?? 0,
-      box: ground.fingerprint(circuit.policy),
-      voice: ground.voice,
-      ttl: ttlMillis
+      epoch: share.epoch,
+      box: ground.boxOf(circuit),
+      ballot: ballot === undefined ? undefined : Fleet.toNumbers(ballot),
+      ttl: ground.now() < ballots.rolledUntil ? rolledMillis : ttlMillis,
+      inquire: ballot === undefined ? 0 : inquire,
+      roll: ballot === undefined ? 0 : roll
     }
   }
 
-  private cast(circuit: LiveCircuit, share: Share, inquire: number): Effect.Effect<void> {
-    const { ground } = this
-    return Effect.suspend(() => {
-      const ballot = this.ballot(circuit, share)
-      if (ground.leaving || (ballot === undefined && share.said === undefined)) return Effect.void
-      const at = ground.now()
-      const box = this.box(circuit, share)
-      const numbers = ballot === undefined ? undefined : Fleet.toNumbers(ballot)
-      const cast = () => ground.store.cast({ ...box, ballot: numbers, inquire })
-      return Effect.flatMap(ground.link.run(cast), (reply) => {
-        if (reply === undefined) return Effect.void
-        const { live, record, tally } = reply.answer
-        const alive = ground.countLive(live)
-        if (tally === undefined) {
-          share.said = undefined
-          return Effect.map(this.records.learn(circuit, record, at), () => {
-            // The ballot was about another era: if there is one to say about the one that holds, it is said now.
-            if ((share.known?.era ?? 0) !== box.era) share.again = true
-          })
-        }
-        share.said = ballot === undefined ? undefined : { conviction: ballot.conviction, at }
-        if (ballot === undefined || ballot.conviction === 0) return Effect.void
-        const { asked, sums, voices } = tally
-        return this.weigh(circuit, share, box.era, Fleet.fromSums(sums, { voices, live: alive, asked }))
+  sent(circuit: LiveCircuit): void {
+    if (circuit.share !== undefined) circuit.share.ballots.sending = true
+  }
+
+  unsent(circuit: LiveCircuit): void {
+    if (circuit.share === undefined) return
+    circuit.share.ballots.sending = false
+    circuit.share.ballots.waiting = false
+  }
+
+  answered(circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number): Effect.Effect<void> {
+    const { share } = circuit
+    if (share === undefined) return Effect.void
+    const { ballots } = share
+    ballots.sending = false
+    ballots.inquire = 0
+    const { record, tally } = answer
+    if (tally === undefined) {
+      ballots.said = undefined
+      return Effect.map(this.records.learn(circuit, record, sentAt), () => {
+        // The ballot was about another epoch: if there is one to say about the one that holds, it is said now.
+        if ((circuit.share?.epoch ?? 0) !== cast.epoch && circuit.share === share) this.say(circuit, share)
       })
-    })
-  }
-
-  /** Reads what all have said; opens for all if that is what it comes to. */
-  private weigh(circuit: LiveCircuit, share: Share, era: number, tally: Fleet.Tally): Effect.Effect<void> {
-    const { ground } = this
-    const { policy } = circuit
-    const { fleet, trip } = policy
-    const now = ground.now()
-    const current = this.records.current(circuit, now)
-    if (fleet === false || (share.known?.era ?? 0) !== era || !mayOpen(current, now)) return Effect.void
-    this.doubt(circuit, share, tally, now)
-    const more = { openings: Circuit.openings(current, now), time: ground.runtime.time.wall() }
-    const verdict = judge(tally, trip, fleet, more)
-    share.agreed = verdict._tag === "Wait" && verdict.agreed
-    if (verdict._tag === "Open") return this.open(circuit, era, current, verdict.detail)
-    if (verdict._tag === "Wait" && now < share.inquiryUntil && tally.asked !== undefined) {
-      // Others answer after this one has: the sum is asked for again when all have had their time.
-      this.later(circuit, share, tally.asked < fleet.holdMillis ? fleet.holdMillis - tally.asked + 1 : fleet.holdMillis)
     }
-    return Effect.void
-  }
-
-  /** An open circuit among others that succeed is no longer believed after a while. */
-  private doubt(circuit: LiveCircuit, share: Share, tally: Fleet.Tally, now: number): void {
-    const { opened } = share
-    if (opened === undefined || now - opened.at < believedMillis || tally.voices === tally.failing) return
-    share.opened = { ...opened, doubted: true }
-    this.say(circuit, share)
-  }
-
-  private open(circuit: LiveCircuit, era: number, current: Circuit.Circuit, detail: string): Effect.Effect<void> {
-    const { runtime } = this.ground
-    const own = circuit.control.value
-    const hint = Math.max(circuit.seen().hintUntil, own._tag === "Open" ? own.until : 0)
-    return Effect.flatMap(nextCooldown(runtime, circuit, current, hint), (openFor) => {
-      const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
-      return Effect.asVoid(
-        this.records.commit(
-          circuit,
-          (state, now) => {
-            if (!mayOpen(state, now)) return state
-            const opened = Circuit.open(state, now, { openFor, cause, at: runtime.time.wall() })
-            // The outage began when this process opened its own circuit, if it did so before the fleet agreed.
-            return { ...opened, outage: Circuit.outage(own) ?? opened.outage }
-          },
-          cause,
-          { fenced: era }
-        )
-      )
-    })
+    const { ballot, ttl } = cast
+    if (ballot === undefined) {
+      ballots.said = undefined
+      return Effect.void
+    }
+    ballots.abstainedUntil = Number.NEGATIVE_INFINITY
+    const { conviction } = ballots
+    ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl }
+    return conviction === 0 ? Effect.void : this.judging.weigh(this, circuit, share, cast.epoch, tally)
   }
 }
 
 const inquiryOf = ({ policy: { fleet } }: LiveCircuit): number =>
   Math.max(inquiryMillis, fleet === false ? 0 : 4 * fleet.holdMillis)
 
-/** Whether what was said counts for some time to come. */
-const isFresh = ({ said }: Share, now: number): boolean => said !== undefined && now - said.at < ttlMillis * 0.8
-
-/** A fleet that is open, or that somebody probes, has decided; one whose opening nobody probes may decide again. */
-const mayOpen = (circuit: Circuit.Circuit, now: number): circuit is Circuit.Closed | Circuit.Open =>
-  circuit._tag === "Closed" || (circuit._tag === "Open" && now >= circuit.until)
-
-/** A custom trip that throws does not trip; each process reports its own. */
-const judge: typeof Fleet.judge = (...args) => {
-  try {
-    return Fleet.judge(...args)
-  } catch {
-    return { _tag: "Wait", agreed: false }
-  }
+/** Whether what was said of the record that holds counts for some time to come. */
+const isFresh = (share: Share, now: number): boolean => {
+  const { said } = share.ballots
+  return said !== undefined && said.epoch === share.epoch && said.until - now > renewMillis
 }
-
-const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
-
-const less = (counts: Window.Counts, of: Window.Counts | undefined): Window.Counts => ({
-  calls: Math.max(0, counts.calls - (of?.calls ?? 0)),
-  failures: Math.max(0, counts.failures - (of?.failures ?? 0)),
-  slow: Math.max(0, counts.slow - (of?.slow ?? 0)),
-  weight: Math.max(0, counts.weight - (of?.weight ?? 0))
-})

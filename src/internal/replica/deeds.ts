@@ -7,6 +7,7 @@ import type { Share, Unheard } from "../engine/share.ts"
 import { toTransition } from "../transition.ts"
 import type { Ballots } from "./ballots.ts"
 import type { Ground } from "./ground.ts"
+import type { Pace } from "./lanes.ts"
 import type { Committed, Records } from "./records.ts"
 
 const isForce = ({ why }: Unheard): boolean => why === "Isolated" || why === "Disabled"
@@ -33,37 +34,38 @@ export class Deeds {
   speaksFor(circuit: LiveCircuit): string | undefined {
     if (!this.ground.isShareable(circuit)) return undefined
     this.ground.shareOf(circuit)
-    return this.ground.voice
+    return this.ground.voter
   }
 
   steer(circuit: LiveCircuit, deed: Unheard): Effect.Effect<void> {
     if (!this.ground.isShareable(circuit)) return Effect.void
     return Effect.suspend(() => {
       const share = this.ground.shareOf(circuit)
-      const before = share.unheard
+      const before = share.deeds.unheard
       const now = this.ground.now()
-      const state = Circuit.expire(share.known?.circuit ?? Circuit.initial, now)
+      const state = Circuit.expire(share.record.known?.circuit ?? Circuit.initial, now)
       // What changes nothing, here or there, is nothing to tell.
       const { value } = circuit.control
       if (before === undefined && deed.next(value, now) === value && deed.next(state, now) === state) return Effect.void
       // Noted before it is told: who does it may not wait for the answer. What was not told yet comes first.
-      share.unheard = before === undefined ? deed : after(before, deed)
-      return this.tell(circuit, share, share.unheard, before === undefined)
+      share.deeds.unheard = before === undefined ? deed : after(before, deed)
+      // The operator does not wait for a store that has just failed.
+      return this.tell(circuit, share, share.deeds.unheard, before === undefined, "Now")
     })
   }
 
   /** Tells the others what a person did here. */
-  tell(circuit: LiveCircuit, share: Share, deed: Unheard, first: boolean): Effect.Effect<void> {
+  tell(circuit: LiveCircuit, share: Share, deed: Unheard, first: boolean, pace: Pace): Effect.Effect<void> {
     this.ballots.closed(circuit)
-    return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true }), (committed) => {
+    return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true, pace }), (committed) => {
       if (committed !== "Failed" && committed !== "Lost") {
-        if (share.unheard === deed) share.unheard = undefined
+        if (share.deeds.unheard === deed) share.deeds.unheard = undefined
         this.announceEnd(circuit, committed, deed)
         // What another said after it was left for the end of it, too.
         return committed === "Made" ? Effect.void : this.records.retake(circuit, share, committed === "Same")
       }
       // It is this process's own until then. What came after it speaks for itself.
-      if (share.unheard === deed) share.adopted = -1
+      if (share.deeds.unheard === deed) this.records.makeOwn(share)
       this.ground.putLast(circuit)
       const { trouble } = this.ground.link
       return first
@@ -92,12 +94,12 @@ export class Deeds {
     { actor, detail, why }: Pick<Unheard, "actor" | "detail" | "why">
   ): void {
     const { control, group, key, policy, share } = circuit
-    const before = share?.replaced
+    const before = share?.record.replaced
     const outage = before && Circuit.outage(before)
     if (committed !== "Made" || share === undefined || before === undefined || outage === undefined) return
-    if (Circuit.outage(control.value) !== undefined || outage.at === share.ended) return
-    share.ended = outage.at
-    const { runtime, voice } = this.ground
+    if (Circuit.outage(control.value) !== undefined || outage.at === share.record.ended) return
+    share.record.ended = outage.at
+    const { runtime, voter } = this.ground
     const event = toTransition(before, control.value, runtime.time.now(), policy, {
       circuit: group.name,
       key,
@@ -105,7 +107,7 @@ export class Deeds {
       at: runtime.time.wall(),
       detail,
       actor,
-      process: voice,
+      process: voter,
       deed: undefined,
       scope: "fleet",
       mode: policy.mode,

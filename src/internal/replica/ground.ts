@@ -1,81 +1,119 @@
 import * as Hash from "effect/Hash"
+import * as Fleet from "../../Fleet.ts"
 import type { SharedStore } from "../../SharedStore.ts"
 import { circuitId } from "../codec.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { overflowKey, type Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
-import { Share } from "../engine/share.ts"
+import { type Known, Share } from "../engine/share.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
+import { isLift } from "../record.ts"
 import type { Link } from "./link.ts"
 
-/** A voice that was not heard of for this many sync intervals is taken for dead. */
-const liveIntervals = 2.5
+/** Processes with another version of the protocol do not count each other's ballots. */
+const protocolVersion = 2
 
-/** What all parts of a replica stand on: this process among the others. */
+/** So many lifted overrides of circuits that are well again are remembered. */
+const maxLifted = 1_000
+
+/** What all parts of a replica use: this process among the others. */
 export class Ground {
   readonly registry: Registry
   readonly runtime: Runtime
   readonly store: SharedStore
   readonly link: Link
   /** The name of this process, and of no other, before or after it. */
-  readonly voice: string
+  readonly voter: string
   readonly policies: Policies
   readonly random: () => number
   readonly syncMillis: number
-  /** Until it has been heard what is open. */
+  /** How long a process that starts waits for the store to be connected. */
+  readonly connectMillis: number
+  /** Until this process knows which circuits are open. */
   starting = true
-  /** From when it takes back what it said. */
+  /** From when this process withdraws. */
   leaving = false
-  /** The circuits that have something with the fleet. */
+  /** The highest epoch that this process has read. */
+  floor = 0
+  /** The same since the store lost its latest writes, if it did. */
+  epoch = 0
+  /** The circuits that share something with the fleet. */
   readonly shared = new Set<LiveCircuit>()
+  /**
+   * The overrides that were lifted, of circuits that share nothing else with the fleet any more, by the store's names: so that no
+   * process that missed it brings the override back.
+   */
+  private readonly lifted = new Map<string, Known>()
   private readonly fingerprints = new WeakMap<Policy, string>()
-  private most = 0
-  private mostAt = 0
+  /** How many processes live, and how many did when the store last knew all of them. */
+  private alive = 0
+  private remembered = 0
+  private youngUntil = Number.NEGATIVE_INFINITY
 
   constructor(of: {
     readonly registry: Registry
     readonly store: SharedStore
     readonly link: Link
-    readonly voice: string
+    readonly voter: string
     readonly policies: Policies
     readonly random: () => number
     readonly syncMillis: number
+    readonly connectMillis: number
   }) {
     this.registry = of.registry
     this.runtime = of.registry.runtime
     this.store = of.store
     this.link = of.link
-    this.voice = of.voice
+    this.voter = of.voter
     this.policies = of.policies
     this.random = of.random
     this.syncMillis = of.syncMillis
+    this.connectMillis = of.connectMillis
   }
 
   now(): number {
     return this.runtime.time.now()
   }
 
+  /** For how long this process lives after each exchange. */
   get liveMillis(): number {
-    return this.syncMillis * liveIntervals
+    return Fleet.livesFor(this.syncMillis)
+  }
+
+  /** What an exchange says of that: nothing more once this process is leaving. */
+  get ttl(): number {
+    return this.leaving ? 0 : this.liveMillis
   }
 
   /**
-   * How many processes live, now that a store says so. One that has just lost its memory knows of few: what it said a short
-   * while ago counts as well.
+   * Takes over how many processes live. While a store is young it may not know all of them: then at least as many live as this
+   * process remembers.
    */
-  countLive(said: number): number {
-    const now = this.now()
-    if (said >= this.most || now - this.mostAt > this.liveMillis) {
-      this.most = said
-      this.mostAt = now
-    }
-    return this.live
+  noteLive(live: number, liveMillisOfStore: number): void {
+    // After its clock has leapt forward it does not know them either.
+    const liveForMillis = Math.min(liveMillisOfStore, this.now() - this.link.leaptAt)
+    if (liveForMillis >= this.liveMillis) this.remembered = live
+    this.alive = Math.max(live, liveForMillis >= this.liveMillis ? 0 : this.remembered)
+    this.youngUntil = Fleet.isYoung(liveForMillis, this.syncMillis)
+      ? this.now() + 1.2 * this.syncMillis - liveForMillis
+      : Number.NEGATIVE_INFINITY
   }
 
-  /** How many processes were last said to live. */
+  /** How many processes live. */
   get live(): number {
-    return Math.max(1, this.most)
+    return Math.max(1, this.alive)
+  }
+
+  /** Whether the store may not yet know all processes that live. */
+  get isStoreYoung(): boolean {
+    return this.now() < this.youngUntil
+  }
+
+  noteEpoch(epoch: number): void {
+    if (!Number.isSafeInteger(epoch)) return
+    this.floor = Math.max(this.floor, epoch)
+    this.epoch = Math.max(this.epoch, epoch)
   }
 
   isShareable(circuit: LiveCircuit): boolean {
@@ -88,22 +126,48 @@ export class Ground {
     if (circuit.share === undefined) {
       circuit.share = new Share()
       this.shared.add(circuit)
+      circuit.share.record.known = this.liftedOf(circuit)
     }
     return circuit.share
   }
 
+  /** The circuit shares nothing with the fleet any more. That an override was lifted is remembered. */
   forget(circuit: LiveCircuit): void {
+    const known = circuit.share?.record.known
+    if (known !== undefined && isLift(known.about.why) && this.now() < known.keptUntil) {
+      const [first] = this.lifted.keys()
+      if (this.lifted.size >= maxLifted && first !== undefined) this.lifted.delete(first)
+      this.lifted.set(this.idOf(circuit), known)
+    }
     circuit.share = undefined
     this.shared.delete(circuit)
   }
 
-  /** What the store does not take must not keep others from being told: they come first the next time. */
+  private liftedOf(circuit: LiveCircuit): Known | undefined {
+    if (this.lifted.size === 0) return undefined
+    const id = this.idOf(circuit)
+    const known = this.lifted.get(id)
+    this.lifted.delete(id)
+    return known !== undefined && this.now() < known.keptUntil ? known : undefined
+  }
+
+  /** Whether this process knows anything of the circuit that a change of its record may end. */
+  knows(circuit: LiveCircuit): boolean {
+    return circuit.share !== undefined || this.lifted.has(this.idOf(circuit))
+  }
+
+  /** Moves a circuit to the end of the order: if the store does not take it, the others come first the next time. */
   putLast(circuit: LiveCircuit): void {
     if (this.shared.delete(circuit)) this.shared.add(circuit)
   }
 
   idOf(circuit: LiveCircuit): string {
     return circuitId(circuit.group.name, circuit.key)
+  }
+
+  /** What must be the same for two processes to count each other's ballots. */
+  boxOf(circuit: LiveCircuit): string {
+    return `${protocolVersion}~${this.fingerprint(circuit.policy)}`
   }
 
   /** What must be the same for two processes to decide for each other. */
@@ -115,5 +179,10 @@ export class Ground {
     const made = (Hash.string(JSON.stringify([trip, slowCallMillis, fleet, mode])) >>> 0).toString(36)
     this.fingerprints.set(policy, made)
     return made
+  }
+
+  /** Spreads what many processes do at the same moment: a duration that is up to a fifth longer or shorter. */
+  spread(millis: number): number {
+    return millis * (0.8 + 0.4 * this.random())
   }
 }

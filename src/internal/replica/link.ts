@@ -1,55 +1,174 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { StoreError } from "../../SharedStore.ts"
+import type { ExchangeAnswer, SharedStore, StoreError } from "../../SharedStore.ts"
 import { failureText } from "../engine/reading.ts"
 import type { Time } from "../engine/time.ts"
 
-/** No answer that takes longer is worth waiting for. */
+/** How long an answer is waited for. */
 const deadlineMillis = 250
 
-/** The way to the store: every operation has a deadline, and nobody is told of a failure but by this. */
+/** A command that the store receives later than this changes nothing. */
+const notAfterMillis = 250
+
+/** The store is down after at least so many failures in a row, and at least this long after the first of them began. */
+const failuresDown = 2
+const downAfterMillis = 500
+
+/** The store's clock has leapt forward if it is this much further than expected. */
+const leapMillis = 1_000
+
+export type Done = ExchangeAnswer & { readonly _tag: "Done" }
+
+/** The connection to the store: deadlines, whether the store is down, and what time it has. */
 export class Link {
-  /** Operations that failed in a row. */
+  /** Whether exchanges fail: this process does without the fleet. Reads may still work. */
+  down = false
+  /** Exchanges that failed in a row. */
   misses = 0
   /** Whether the store has answered since this process started. */
   answered = false
-  /** When the store was last heard of again, after it had been down. */
+  /** When the store last went down, and when it last answered again after that. */
+  downAt = Number.NEGATIVE_INFINITY
   connectedAt = Number.NEGATIVE_INFINITY
+  /** When this process noticed that the store's clock has leapt forward. By then the store may take every process for dead. */
+  leaptAt = Number.NEGATIVE_INFINITY
   /** What failed last, in words. */
   trouble = ""
+  /** What is told when the store goes down, and when it answers again. */
+  onDown: () => void = () => {}
+  onReturn: () => void = () => {}
+  /** Whether this process stands still: what fails then is not the store's fault. */
+  isStalled: () => boolean = () => false
+  private readonly store: SharedStore
   private readonly time: Time
-  private readonly onReturn: () => void
+  /** When the first operation began that failed after the last success. */
+  private failingSince = Number.POSITIVE_INFINITY
+  /** The store's time, and when this process received it. */
+  private storeTime: { readonly time: number; readonly at: number } | undefined = undefined
 
-  constructor(time: Time, onReturn: () => void) {
+  constructor(store: SharedStore, time: Time) {
+    this.store = store
     this.time = time
-    this.onReturn = onReturn
   }
 
-  /** Whether to do without the store. One command that got lost is no reason. */
-  get down(): boolean {
-    return this.misses > 1
+  /** Takes the store's time from an answer. */
+  noteTime(time: number): void {
+    if (!Number.isFinite(time)) return
+    const at = this.time.now()
+    const known = this.storeTime
+    if (known !== undefined && time - known.time - (at - known.at) > leapMillis) this.leaptAt = at
+    this.storeTime = { time, at }
   }
 
-  /** The answer, or nothing. */
-  run<A>(operation: () => Effect.Effect<A, StoreError>): Effect.Effect<{ readonly answer: A } | undefined> {
-    // A store of somebody's own may throw before there is an effect.
+  /** Until when a command that is sent now may take effect, by the store's clock. */
+  private get notAfter(): number | undefined {
+    if (this.storeTime === undefined) return undefined
+    return this.storeTime.time + (this.time.now() - this.storeTime.at) + notAfterMillis
+  }
+
+  /**
+   * An exchange, which the store carries out in time or not at all. If the store's clock has stepped it is repeated once. Nothing
+   * if it failed.
+   */
+  exchange(
+    send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
+  ): Effect.Effect<Done | undefined> {
+    const once = this.write(() => send(this.notAfter))
+    const timed = Effect.flatMap(once, (answer) => {
+      if (answer === undefined) return Effect.succeed(undefined)
+      this.noteTime(answer.time)
+      return answer._tag === "Done" ? Effect.succeed(answer) : this.again(send)
+    })
+    return Effect.suspend(() => {
+      if (this.storeTime !== undefined) return timed
+      // A command has no deadline without the store's time.
+      return Effect.flatMap(
+        this.write(() => this.store.load([])),
+        (answer) => {
+          if (answer === undefined) return Effect.succeed(undefined)
+          this.noteTime(answer.time)
+          return timed
+        }
+      )
+    })
+  }
+
+  private again(
+    send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
+  ): Effect.Effect<Done | undefined> {
+    return Effect.map(
+      this.write(() => send(this.notAfter)),
+      (answer) => {
+        if (answer === undefined) return undefined
+        this.noteTime(answer.time)
+        if (answer._tag === "Done") return answer
+        this.trouble = "commands reach it too late"
+        return undefined
+      }
+    )
+  }
+
+  /** A read; nothing if it failed. */
+  read<A extends { readonly time: number }>(
+    operation: (store: SharedStore) => Effect.Effect<A, StoreError>
+  ): Effect.Effect<A | undefined> {
+    return this.run(
+      () => operation(this.store),
+      (answer) => {
+        this.noteTime(answer.time)
+      },
+      () => {}
+    )
+  }
+
+  private write<A>(operation: () => Effect.Effect<A, StoreError>): Effect.Effect<A | undefined> {
+    return Effect.suspend(() => {
+      const began = this.time.now()
+      return this.run(
+        operation,
+        () => this.succeeded(),
+        () => this.failed(began)
+      )
+    })
+  }
+
+  private run<A>(
+    operation: () => Effect.Effect<A, StoreError>,
+    succeeded: (answer: A) => void,
+    failed: () => void
+  ): Effect.Effect<A | undefined> {
+    // A custom store may throw before there is an effect.
     return Effect.matchCause(Effect.timeout(Effect.suspend(operation), deadlineMillis), {
       onFailure: (cause) => {
-        this.misses++
         this.trouble = Cause.hasInterruptsOnly(cause) ? "interrupted" : failureText(undefined, Exit.failCause(cause))
+        failed()
         return undefined
       },
       onSuccess: (answer) => {
-        const { down } = this
-        this.misses = 0
         this.answered = true
-        if (down) {
-          this.connectedAt = this.time.now()
-          this.onReturn()
-        }
-        return { answer }
+        succeeded(answer)
+        return answer
       }
     })
+  }
+
+  private failed(began: number): void {
+    if (this.isStalled()) return
+    this.misses++
+    this.failingSince = Math.min(this.failingSince, began)
+    if (this.down || this.misses < failuresDown || this.time.now() - this.failingSince < downAfterMillis) return
+    this.down = true
+    this.downAt = this.failingSince
+    this.onDown()
+  }
+
+  private succeeded(): void {
+    this.misses = 0
+    this.failingSince = Number.POSITIVE_INFINITY
+    if (!this.down) return
+    this.down = false
+    this.connectedAt = this.time.now()
+    this.onReturn()
   }
 }

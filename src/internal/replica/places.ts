@@ -49,8 +49,8 @@ export class Places {
     return Effect.suspend(() => {
       const { ground } = this
       const share = ground.shareOf(circuit)
-      if (share.asking) return Effect.succeed(denied)
-      const { known } = share
+      if (share.lease.asking) return Effect.succeed(denied)
+      const { known } = share.record
       if (
         ground.link.down ||
         known === undefined ||
@@ -59,7 +59,7 @@ export class Places {
       ) {
         return Effect.succeed(this.alone(share))
       }
-      share.asking = true
+      share.lease.asking = true
       const ticket: Ticket = { place: denied, abandoned: false }
       const answered = Deferred.makeUnsafe<void>()
       const asked = Effect.andThen(this.ask(circuit, share, ticket), Deferred.succeed(answered, undefined))
@@ -67,7 +67,7 @@ export class Places {
         Effect.ensuring(
           asked,
           Effect.sync(() => {
-            share.asking = false
+            share.lease.asking = false
           })
         )
       )
@@ -87,10 +87,10 @@ export class Places {
 
   /** A place that came too late for who asked for it is kept for the next: a slow store would never give one else. */
   private keep(circuit: LiveCircuit, share: Share, place: Granted): void {
-    share.spare = place
+    share.lease.spare = place
     const giveBack = Effect.sync(() => {
-      if (share.spare !== place) return
-      share.spare = undefined
+      if (share.lease.spare !== place) return
+      share.lease.spare = undefined
       this.settled(circuit, place.lease, { _tag: "Ignored" })
     })
     const wait = Effect.sleep(circuit.policy.probeTimeoutMillis / 2)
@@ -99,9 +99,9 @@ export class Places {
 
   spare(circuit: LiveCircuit): Granted | undefined {
     const { share } = circuit
-    const place = share?.spare
+    const place = share?.lease.spare
     if (share === undefined || place === undefined) return undefined
-    share.spare = undefined
+    share.lease.spare = undefined
     if (place.era === circuit.control.value.era) return place
     this.settled(circuit, place.lease, { _tag: "Ignored" })
     return undefined
@@ -109,7 +109,7 @@ export class Places {
 
   /** There is no fleet to ask: what was the fleet's is this process's own from here on. */
   private alone(share: Share): Place {
-    share.adopted = -1
+    this.records.makeOwn(share)
     return { _tag: "Alone" }
   }
 
@@ -124,7 +124,8 @@ export class Places {
         (current._tag === "Open" || current._tag === "HalfOpen") && Circuit.admission(current, now, policy) === "Probe"
           ? Fleet.lease(current, token, now, policy)
           : current,
-      { why: "CooldownOver", detail: undefined, actor: undefined }
+      { why: "CooldownOver", detail: undefined, actor: undefined },
+      { pace: "First" }
     )
     return Effect.map(taken, (committed) => {
       if (committed === "Failed") {
@@ -160,7 +161,7 @@ export class Places {
       (current, now) =>
         current._tag === "HalfOpen" ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy) : current,
       { why: failed?.why ?? "Recovered", detail: failed?.detail, actor: undefined },
-      { expected: true }
+      { expected: true, pace: "First" }
     )
     return Effect.tap(committed, () => Effect.sync(() => this.held.delete(lease)))
   }
@@ -174,7 +175,7 @@ export class Places {
         [...this.lost],
         ([lease, { circuit, until }]) => {
           if (now >= until) this.lost.delete(lease)
-          const known = circuit.share?.known?.circuit
+          const known = circuit.share?.record.known?.circuit
           if (known?._tag !== "HalfOpen" || !known.leases.some(({ id }) => id === lease)) return Effect.void
           return Effect.map(this.settle(circuit, lease, { _tag: "Ignored" }), (committed) => {
             if (committed !== "Failed") this.lost.delete(lease)

@@ -1,14 +1,17 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
+import * as Fleet from "../../Fleet.ts"
 import type { Stored } from "../../SharedStore.ts"
-import { type About, fromBody } from "../codec.ts"
+import { type About, fromBody, fromCircuitId } from "../codec.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { move, type Next } from "../engine/move.ts"
 import type { Known, Share } from "../engine/share.ts"
 import { printable } from "../printable.ts"
-import { isByPeople, policyAfter, toSwap, wallOf } from "../record.ts"
+import { isByPeople, isLift, policyAfter, toSwap, wallOf } from "../record.ts"
 import type { Ground } from "./ground.ts"
+import type { Lanes, Pace } from "./lanes.ts"
+import { endingMillis, Restoring } from "./restoring.ts"
 
 /** So often a move is made anew on what another process wrote meanwhile. */
 const attempts = 5
@@ -25,67 +28,138 @@ export type Committed = "Made" | "Overtaken" | "Same" | "Lost" | "Failed"
 /** The fleet's records, as they come in and as this process writes them. */
 export class Records {
   private readonly ground: Ground
+  private readonly lanes: Lanes
+  /** Gives back what the store has lost. */
+  readonly restoring: Restoring
+  /** Is told when a circuit takes over the fleet's state. */
+  onAdopted: (share: Share) => void = () => {}
 
-  constructor(ground: Ground) {
+  constructor(ground: Ground, lanes: Lanes) {
     this.ground = ground
+    this.lanes = lanes
+    this.restoring = new Restoring(ground, lanes, (...found) => this.learn(...found))
   }
 
   /**
-   * Takes on what the store says of a circuit. An answer holds whatever its era, unless something was learnt since it was
-   * asked for; what is only announced holds if it is newer.
+   * Takes over what the store has of a circuit. A newer record holds. An older one does not: an announcement may be late, but a
+   * store that answers an older record than this process knew when it asked has lost the newer one, and is given it back.
+   * `askedAt` is -Infinity for what was announced.
    */
   learn(circuit: LiveCircuit, stored: Stored | undefined, askedAt: number): Effect.Effect<void> {
     const { ground } = this
     if (!ground.isShareable(circuit)) return Effect.void
-    const known = circuit.share?.known
-    if (known?.era === stored?.era || (known !== undefined && known.at >= askedAt && isOlder(stored, known))) {
-      return Effect.void
-    }
-    const share = ground.shareOf(circuit)
-    if (stored === undefined) {
-      // The store has lost or forgotten it. That is no sign of health: what is not over lasts to its own end.
-      const over = known === undefined || Circuit.expire(known.circuit, ground.now())._tag === "Closed"
-      share.known = over ? undefined : { ...known, era: 0 }
-      share.said = undefined
-      return Effect.void
-    }
+    if (stored !== undefined) ground.noteEpoch(stored.epoch)
+    // What was remembered of a circuit without a share counts again.
+    const known = (ground.knows(circuit) ? ground.shareOf(circuit) : undefined)?.record.known
+    const isSame = (known?.epoch ?? 0) === (stored?.epoch ?? 0)
+    if (isSame && (known === undefined || known.epoch > 0)) return Effect.void
+    const isAnswer = known === undefined || askedAt >= known.at
+    if (stored === undefined) return isAnswer ? this.isGone(circuit, known) : Effect.void
     const now = ground.now()
     const read = fromBody(stored.body, now - stored.age)
+    const origin = read?.about.origin ?? stored.epoch
+    if (known !== undefined && origin <= known.origin) {
+      if (origin === known.origin) return Effect.sync(() => this.restoring.isBack(circuit, known, stored.epoch))
+      return isAnswer ? this.restoring.restore(circuit, known, stored.epoch) : Effect.void
+    }
+    const share = ground.shareOf(circuit)
+    share.record.lost = undefined
     if (read === undefined) {
       // What the fleet decides from here on this process cannot follow: what it knows is its own.
-      share.known = undefined
-      share.adopted = -1
+      share.record.known = undefined
+      share.record.adopted = -1
       return this.report(circuit, "a record that this version cannot read")
     }
-    const { about, circuit: state } = read
-    share.known = { era: stored.era, circuit: state, about, at: now, since: wallOf(state, about, now - stored.age) }
-    return this.adopt(circuit, share, share.known, false)
+    share.record.known = {
+      epoch: stored.epoch,
+      origin,
+      circuit: read.circuit,
+      about: read.about,
+      at: now,
+      keptUntil: keptUntil(read.circuit, now - stored.age, read.about.why),
+      since: wallOf(read.circuit, read.about, now - stored.age)
+    }
+    return this.adopt(circuit, share, share.record.known, false)
   }
 
-  /** Makes the fleet's state this circuit's own. `expected` where this process has already made the move. */
+  /** Reads the records of circuits, by the store's names, and takes them over; whether the store answered. */
+  loadAll(ids: ReadonlyArray<string>): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const { link, registry } = this.ground
+      const askedAt = this.ground.now()
+      return Effect.flatMap(
+        link.read((store) => store.load(ids)),
+        (answer) => {
+          if (answer === undefined) return Effect.succeed(false)
+          const learnt = Effect.forEach(
+            ids,
+            (id, place) => {
+              const which = fromCircuitId(id)
+              const circuit = which === undefined ? undefined : registry.peek(which.name, which.key)
+              return circuit === undefined ? Effect.void : this.learn(circuit, answer.records[place], askedAt)
+            },
+            { discard: true }
+          )
+          return Effect.as(learnt, true)
+        }
+      )
+    })
+  }
+
+  /** The store has no record of the circuit any more: it has forgotten it, or lost it. */
+  private isGone(circuit: LiveCircuit, known: Known | undefined): Effect.Effect<void> {
+    const now = this.ground.now()
+    if (known === undefined) return Effect.void
+    const isLost = now < known.keptUntil - endingMillis
+    const { share } = circuit
+    // A closed circuit is worth giving back only if that lifts what another process might bring back.
+    const isOver = Circuit.expire(known.circuit, now)._tag === "Closed" && !(isLost && isLift(known.about.why))
+    if (share !== undefined) {
+      // What is not over lasts to its own end: that it is gone is no sign of health.
+      share.record.known = isOver ? undefined : { ...known, epoch: 0 }
+      if (isOver) share.record.lost = undefined
+    }
+    return isLost && !isOver ? this.restoring.restore(circuit, known, 0) : Effect.void
+  }
+
+  /** What the fleet has is no longer this process's: from here on it decides alone. */
+  makeOwn(share: Share): void {
+    share.record.adopted = -1
+  }
+
+  /** Makes the fleet's state this circuit's own. `expected` where this process has already made the transition. */
   private adopt(circuit: LiveCircuit, share: Share, known: Known, expected: boolean): Effect.Effect<void> {
     const { about } = known
-    // Where this process is ahead, the move that it has yet to tell decides what comes of this.
-    if (about === undefined || share.ahead > 0 || (share.unheard !== undefined && !expected)) return Effect.void
+    const { record } = share
+    // Where this process is ahead, the transition that it has yet to tell decides what comes of this.
+    if (record.ahead > 0 || (share.deeds.unheard !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
       return Effect.andThen(
         this.lift(circuit, share, about),
         this.report(circuit, "another trip, slowCall, fleet or mode in the policy")
       )
     }
-    // Who has opened by himself since then knows better.
-    if (isOutlived(circuit.control.value, share, known)) return Effect.void
+    const own = circuit.control.value
+    // A process that has opened by itself since then knows better.
+    if (isOutlived(own, share, known)) return Effect.void
+    if (this.isOwnAfterLift(own, share, known)) {
+      if (Circuit.isForced(own)) return Effect.asVoid(this.lift(circuit, share, about))
+      record.adopted = -1
+      record.ownBeneath = false
+      return Effect.void
+    }
     const byAnother = this.isOfAnother(circuit, known)
-    share.ownBeneath = byAnother
-    share.said = undefined
-    share.opened = undefined
-    share.fruitless = 0
-    const jitter = this.jitter(known.circuit)
+    this.onAdopted(share)
+    const jitter = this.jitter(circuit, known)
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
-      // Beneath what people forced is what this process's own policy says.
-      const forced = byAnother && Circuit.isForced(state)
-      const there = forced ? Circuit.force(from, state._tag, state.since, state) : later(state, from, jitter, about.why)
+      // Beneath an override is what this process's own policy says, and an opening of its own that lasts longer.
+      record.ownBeneath =
+        Circuit.isForced(state) && (byAnother || (isForce(about.why) && outlasts(beneath(from), state.under, now)))
+      const there =
+        record.ownBeneath && Circuit.isForced(state)
+          ? Circuit.force(from, state._tag, state.since, state)
+          : counted(later(state, from, jitter, about.why), from, now, about.why)
       return merge(from, there, share, about.why, expected)
     }
     const { actor, deed, detail, process, why } = about
@@ -102,19 +176,30 @@ export class Records {
     )
   }
 
-  /** What the fleet says counts again, after it was not listened to. `expected` where this process has said the same. */
-  retake(circuit: LiveCircuit, share: Share, expected: boolean): Effect.Effect<void> {
-    return share.known === undefined ? Effect.void : this.adopt(circuit, share, share.known, expected)
+  /** Whether lifting an override leaves an opening that this process made itself. */
+  private isOwnAfterLift(own: Circuit.Circuit, share: Share, { about, circuit }: Known): boolean {
+    if (!share.record.ownBeneath || about.why !== "Released" || Circuit.isForced(circuit)) return false
+    return outlasts(beneath(own), circuit, this.ground.now())
   }
 
-  private jitter(state: Circuit.Circuit): number {
-    if (state._tag !== "Open" || this.ground.live <= 1) return 0
-    return this.ground.random() * Math.min(maxJitterMillis, (state.until - state.since) / 10)
+  /** What the fleet says counts again, after it was not listened to. `expected` where this process has said the same. */
+  retake(circuit: LiveCircuit, share: Share, expected: boolean): Effect.Effect<void> {
+    const { known } = share.record
+    return known === undefined ? Effect.void : this.adopt(circuit, share, known, expected)
+  }
+
+  /** Processes do not all probe at once: neither at the end of an opening nor at that of another's lease. */
+  private jitter(circuit: LiveCircuit, { about, circuit: known }: Known): number {
+    if (this.ground.live <= 1) return 0
+    const { random } = this.ground
+    if (known._tag === "Open") return random() * Math.min(maxJitterMillis, (known.until - known.since) / 10)
+    if (known._tag !== "HalfOpen" || about.process === this.ground.voter) return 0
+    return random() * Math.min(maxJitterMillis, circuit.policy.probeTimeoutMillis / 10)
   }
 
   /** The fleet's state, as far as it is one for this process. */
   current(circuit: LiveCircuit, now: number): Circuit.Circuit {
-    const known = circuit.share?.known
+    const known = circuit.share?.record.known
     return known === undefined || this.isForeign(circuit, known) ? Circuit.initial : Circuit.expire(known.circuit, now)
   }
 
@@ -125,7 +210,7 @@ export class Records {
 
   private isOfAnother(circuit: LiveCircuit, { about }: Known): boolean {
     return (
-      about?.policy !== undefined && circuit.group.declared && about.policy !== this.ground.fingerprint(circuit.policy)
+      about.policy !== undefined && circuit.group.declared && about.policy !== this.ground.fingerprint(circuit.policy)
     )
   }
 
@@ -133,8 +218,8 @@ export class Records {
   disown(circuit: LiveCircuit, why: "Reset" | "Released"): Effect.Effect<unknown> {
     return Effect.suspend(() => {
       const { share } = circuit
-      const about = share?.known?.about
-      const byAnother = share?.isFleets(circuit.control.value) === true && about?.process !== this.ground.voice
+      const about = share?.record.known?.about
+      const byAnother = share?.isFleets(circuit.control.value) === true && about?.process !== this.ground.voter
       this.ground.forget(circuit)
       return byAnother
         ? move(this.ground.runtime, circuit, why, why === "Reset" ? Circuit.reset : Circuit.release, {
@@ -150,33 +235,37 @@ export class Records {
     const { actor, deed, detail, process, why } = about
     return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process, deed }), (moved) =>
       Effect.sync(() => {
-        if (moved !== undefined) share.adopted = -1
+        if (moved === undefined) return
+        share.record.adopted = -1
+        share.record.ownBeneath = false
       })
     )
   }
 
   /**
    * Moves the fleet's circuit to what `next` makes of its state. Where another process came first it is asked again, on what
-   * that one wrote, unless the move is `fenced`: meant for this era only. `expected` where this process moved already.
+   * that one wrote, unless the move is `fenced`: meant for this epoch only. `expected` where this process moved already.
    */
   commit(
     circuit: LiveCircuit,
     next: Next,
-    about: Omit<About, "process" | "policy" | "at">,
-    how: { readonly fenced?: number; readonly expected?: boolean } = {}
+    about: Omit<About, "process" | "policy" | "origin" | "at">,
+    how: { readonly fenced?: number; readonly expected?: boolean; readonly pace?: Pace } = {}
   ): Effect.Effect<Committed> {
-    const { fenced, expected = false } = how
+    const { expected = false, fenced, pace = "Now" } = how
     return Effect.suspend(() => {
       const share = this.ground.shareOf(circuit)
-      const before = share.known
-      if (expected) share.ahead++
-      const turn = share.turn.withPermit(this.attempt(circuit, share, next, about, fenced, attempts))
+      const { record } = share
+      const before = record.known
+      if (expected) record.ahead++
+      const attempt = this.attempt(circuit, share, next, about, { fenced, pace }, attempts)
+      const turn = record.turn.withPermit(attempt)
       if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, share, made, before, false))
       return Effect.flatMap(
         Effect.ensuring(
           turn,
           Effect.sync(() => {
-            share.ahead--
+            record.ahead--
           })
         ),
         (made) => this.settle(circuit, share, made, before, true)
@@ -192,7 +281,7 @@ export class Records {
     before: Known | undefined,
     expected: boolean
   ): Effect.Effect<Committed> {
-    const { known } = share
+    const { known } = share.record
     if (known === undefined) return Effect.succeed(committed)
     const made = committed === "Made"
     const control = circuit.control.value
@@ -206,15 +295,17 @@ export class Records {
     circuit: LiveCircuit,
     share: Share,
     next: Next,
-    about: Omit<About, "process" | "policy" | "at">,
-    fenced: number | undefined,
+    about: Omit<About, "process" | "policy" | "origin" | "at">,
+    how: { readonly fenced: number | undefined; readonly pace: Pace },
     left: number
   ): Effect.Effect<Committed> {
-    const { ground } = this
+    const { ground, lanes } = this
+    const { record } = share
     return Effect.suspend(() => {
-      const base = share.known
-      if (fenced !== undefined && (base?.era ?? 0) !== fenced) return Effect.succeed<Committed>("Lost")
-      if (ground.link.down) return Effect.succeed<Committed>("Failed")
+      const base = record.known
+      const epoch = base?.epoch ?? 0
+      if (how.fenced !== undefined && epoch !== how.fenced) return Effect.succeed<Committed>("Lost")
+      if (!lanes.takes(how.pace)) return Effect.succeed<Committed>("Failed")
       const now = ground.now()
       const current = isByPeople(about.why)
         ? Circuit.expire(base?.circuit ?? Circuit.initial, now)
@@ -227,40 +318,49 @@ export class Records {
         ...about,
         why,
         policy: this.policyOf(circuit, base, about.why),
-        process: ground.voice,
+        process: ground.voter,
         at: ground.runtime.time.wall()
       }
-      const swap = toSwap(ground.idOf(circuit), base?.era ?? 0, state, now, written)
-      share.committing++
+      record.committing++
+      // Written when it is sent: what a record says of times is relative to that.
+      const make = () => {
+        const sent: About = { ...written, at: ground.runtime.time.wall() }
+        return toSwap(ground.idOf(circuit), epoch, state, ground.now(), sent)
+      }
       const swapped = Effect.ensuring(
-        ground.link.run(() => ground.store.swap(swap)),
+        lanes.swap(make, how.pace),
         Effect.sync(() => {
-          share.committing--
+          record.committing--
         })
       )
       return Effect.flatMap(swapped, (reply): Effect.Effect<Committed> => {
         if (reply === undefined) return Effect.succeed("Failed")
-        const { record, swapped } = reply.answer
-        if (swapped && record !== undefined) {
+        const { answer, sentAt } = reply
+        if (answer.swapped && answer.record !== undefined) {
+          ground.noteEpoch(answer.record.epoch)
           // Its announcement, or what another built on it, may have come before the answer.
-          if (share.known !== base && share.known !== undefined && share.known.era > record.era) {
+          if (record.known !== base && record.known !== undefined && record.known.epoch > answer.record.epoch) {
             return Effect.succeed("Overtaken")
           }
-          share.replaced = base?.circuit
-          share.known = {
-            era: record.era,
+          const at = ground.now()
+          record.lost = undefined
+          record.replaced = base?.circuit
+          record.known = {
+            epoch: answer.record.epoch,
+            origin: answer.record.epoch,
             circuit: state,
             about: written,
-            at: ground.now(),
+            at,
+            keptUntil: keptUntil(state, sentAt, written.why),
             since: wallOf(state, written, now)
           }
           return Effect.succeed("Made")
         }
         const again =
-          fenced !== undefined || left <= 1
+          how.fenced !== undefined || left <= 1
             ? Effect.succeed<Committed>("Lost")
-            : this.attempt(circuit, share, next, about, fenced, left - 1)
-        return Effect.andThen(this.learn(circuit, record, now), again)
+            : this.attempt(circuit, share, next, about, how, left - 1)
+        return Effect.andThen(this.learn(circuit, answer.record, sentAt), again)
       })
     })
   }
@@ -282,11 +382,41 @@ export class Records {
   }
 }
 
+const keptUntil = (circuit: Circuit.Circuit, writtenAt: number, why: Circuit.Why): number =>
+  writtenAt + (Fleet.keptFor(circuit, writtenAt, isLift(why)) ?? Infinity)
+
+const isForce = (why: Circuit.Why): boolean => why === "Isolated" || why === "Disabled"
+
+const beneath = (circuit: Circuit.Circuit): Circuit.Circuit => (Circuit.isForced(circuit) ? circuit.under : circuit)
+
+/** Whether an opening lasts longer than the other state, by more than processes wait at random. */
+const outlasts = (own: Circuit.Circuit, other: Circuit.Circuit, now: number): boolean =>
+  own._tag === "Open" && own.until > now && (other._tag !== "Open" || own.until > other.until + maxJitterMillis)
+
 /** This process waits a little longer than the fleet, and never less than it knew that it would. */
 const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
+  if (state._tag === "HalfOpen" && jitter > 0) {
+    return { ...state, leases: state.leases.map(({ id, until }) => ({ id, until: until + jitter })) }
+  }
   if (state._tag !== "Open") return state
   const until = state.until + jitter
   return { ...state, until: from._tag === "Open" && !isByPeople(why) ? Math.max(from.until, until) : until }
+}
+
+/**
+ * Each opening has a number of its own, also if this process opened by itself before and the fleet does not know: the fleet's
+ * state with the count of this process, if that is higher.
+ */
+const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why: Circuit.Why): Circuit.Circuit => {
+  if (isByPeople(why) || Circuit.isForced(there) || Circuit.isForced(from)) return there
+  if (there._tag === "Closed") {
+    const openings = Circuit.openings(from, now)
+    if (openings <= there.openings) return there
+    const openFor = from._tag === "Open" ? Math.min(now, from.until) - from.since : from.openFor
+    return { ...there, openings, openFor: Math.max(there.openFor, openFor) }
+  }
+  const least = from._tag === "Closed" ? Circuit.nextOpening(from, now) : from.openings
+  return there.openings >= least ? there : { ...there, openings: least }
 }
 
 /** The fleet's state as this process's own: in a new era, unless it is the one that it is in already. */
@@ -312,7 +442,4 @@ const isOutlived = (own: Circuit.Circuit, share: Share, { about, circuit }: Know
   own._tag === "Open" &&
   !share.isFleets(own) &&
   own.since > circuit.since &&
-  about !== undefined &&
   !isByPeople(about.why)
-
-const isOlder = (stored: Stored | undefined, known: Known): boolean => stored === undefined || stored.era < known.era

@@ -6,35 +6,47 @@ import type { Sharing } from "../engine/sharing.ts"
 import { Ballots } from "./ballots.ts"
 import { Deeds } from "./deeds.ts"
 import { Ground } from "./ground.ts"
+import { Hearing } from "./hearing.ts"
+import { Judging } from "./judging.ts"
+import { Lanes } from "./lanes.ts"
 import { Link } from "./link.ts"
 import { Places } from "./places.ts"
 import { Records } from "./records.ts"
 import { Repair } from "./repair.ts"
+import { Stall } from "./stall.ts"
 
 /** Makes the circuits of a process part of a fleet, as long as the scope is open. */
 export const share = (
   registry: Registry,
   store: SharedStore,
-  of: Pick<Ground, "voice" | "policies" | "random" | "syncMillis">
+  of: Pick<Ground, "voter" | "policies" | "random" | "syncMillis" | "connectMillis">
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.suspend(() => {
     const { runtime } = registry
-    const link = new Link(runtime.time, () => repair.returned())
+    const link = new Link(store, runtime.time)
+    const stall = new Stall(runtime.time)
     const ground = new Ground({ ...of, registry, store, link })
-    const records = new Records(ground)
-    const ballots = new Ballots(ground, records)
+    const lanes = new Lanes(ground, new Hearing())
+    const records = new Records(ground, lanes)
+    const ballots = new Ballots(ground, records, lanes, new Judging(ground, records))
     const places = new Places(ground, records)
     const deeds = new Deeds(ground, records, ballots)
-    const repair = new Repair(ground, records, ballots, places, deeds)
+    const repair = new Repair({ ground, records, ballots, places, deeds, lanes, stall })
+    link.onDown = () => repair.wentDown()
+    link.onReturn = () => repair.returned()
+    link.isStalled = () => stall.isNow
+    ballots.isStalled = () => stall.isNow
+    lanes.voting = ballots
+    records.onAdopted = (share) => ballots.adopted(share)
     runtime.sharing = {
-      process: ground.voice,
+      process: ground.voter,
       isCutOff: () => !link.answered || link.down,
       failed: (circuit, now) => ballots.failed(circuit, now),
       succeeded: (circuit, now) => ballots.succeeded(circuit, now),
       opening: (circuit, now) => ballots.opening(circuit, now),
       moved: (circuit, from, to, why) => {
         // After this move has been announced: what the fleet makes of it comes later.
-        const closesFleets = why === "HealthCheckPassed" && from.era === circuit.share?.adopted
+        const closesFleets = why === "HealthCheckPassed" && from.era === circuit.share?.record.adopted
         if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, deeds.close(circuit)))
         if (to._tag === "Open" && why !== "OpenedByHand") ballots.opened(circuit)
         else if (to._tag === "Closed") ballots.closed(circuit)
@@ -46,6 +58,7 @@ export const share = (
       steer: (circuit, deed) => deeds.steer(circuit, deed),
       // Done at once: the call that is the first must not be rejected by what concerns others.
       disowned: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
+      created: (circuit) => ballots.created(circuit),
       forgotten: (circuit) => ground.forget(circuit)
     } satisfies Sharing
     return repair.run

@@ -11,9 +11,10 @@ import type { Fragment, Identifier, Statement } from "effect/sql/Statement"
 export type Table =
   | "s"
   | "_ballots"
-  | "_inquiries"
-  | "_voices"
-  | "_eras"
+  | "_boxes"
+  | "_voters"
+  | "_rolls"
+  | "_store"
   | "_events"
   | "_states"
   | "_heartbeats"
@@ -110,6 +111,20 @@ export class Database {
     return this.sql.literal(
       this.dialect === "mysql" ? "ON DUPLICATE KEY UPDATE id = id" : "ON CONFLICT (id) DO NOTHING"
     )
+  }
+
+  /** Deletes some of the rows that fit, so that a statement does not take long. */
+  deleteSome(table: Table, fit: Fragment, most: number): Effect.Effect<void, SqlError.SqlError> {
+    const { sql } = this
+    const from = sql`${this.table(table)} WHERE ${fit} LIMIT ${sql.literal(String(most))}`
+    switch (this.dialect) {
+      case "pg":
+        return this.run(sql`DELETE FROM ${this.table(table)} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${from}))`)
+      case "sqlite":
+        return this.run(sql`DELETE FROM ${this.table(table)} WHERE rowid IN (SELECT rowid FROM ${from})`)
+      case "mysql":
+        return this.run(sql`DELETE FROM ${from}`)
+    }
   }
 
   /** A parameter, where nothing else says what it is. */

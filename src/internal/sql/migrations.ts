@@ -16,6 +16,12 @@ const types = ({ dialect }: Database) => ({
   real: dialect === "sqlite" ? "REAL" : "DOUBLE PRECISION"
 })
 
+/** The row of what a store keeps once. */
+export const firstRow = (database: Database) => {
+  const row = { id: 1, epoch: 0, trimmed: 0, born_at: 0, head: 0, burials: 0, swept_at: 0 }
+  return database.sql`${database.insert("_store", [row])} ${database.unlessThere}`
+}
+
 /** Milliseconds since 1970 are whole numbers everywhere: a time zone cannot change them. */
 const steps = (database: Database) => {
   const { sql } = database
@@ -39,28 +45,44 @@ const steps = (database: Database) => {
   }
   return {
     "0001_records_and_ballots": Effect.gen(function* () {
+      // `changed` is 1 if pages show the record, and `gone_at` is when nothing of it needs to be kept any longer.
       yield* make(
         "s",
-        `circuit ${id(2000)} NOT NULL PRIMARY KEY, era ${big} NOT NULL, body ${text} NOT NULL,
-         listed ${small} NOT NULL, written_at ${big} NOT NULL, ends_at ${big}`,
-        { ends: "ends_at", eras: "era" }
+        `circuit ${id(2000)} NOT NULL PRIMARY KEY, epoch ${big} NOT NULL, body ${text} NOT NULL,
+         listed ${small} NOT NULL, changed ${small} NOT NULL, written_at ${big} NOT NULL, ends_at ${big}, gone_at ${big}`,
+        { changed: "changed, epoch", listed: "listed, ends_at", gone: "gone_at" }
       )
       yield* make(
         "_ballots",
-        `circuit ${id(2000)} NOT NULL, box ${id(255)} NOT NULL, voice ${id(255)} NOT NULL, era ${big} NOT NULL,
-         numbers ${text} NOT NULL, ends_at ${big} NOT NULL, PRIMARY KEY (circuit, box, voice)`,
+        `circuit ${id(2000)} NOT NULL, voter ${id(255)} NOT NULL, box ${id(255)} NOT NULL, epoch ${big} NOT NULL,
+         life ${big} NOT NULL, numbers ${text} NOT NULL, ends_at ${big} NOT NULL, PRIMARY KEY (circuit, voter, box)`,
         { ends: "ends_at" }
       )
       yield* make(
-        "_inquiries",
-        `circuit ${id(2000)} NOT NULL, box ${id(255)} NOT NULL, era ${big} NOT NULL, asked_at ${big} NOT NULL,
-         ends_at ${big} NOT NULL, PRIMARY KEY (circuit, box)`,
-        { ends: "ends_at", asked: "asked_at" }
+        "_boxes",
+        `circuit ${id(2000)} NOT NULL, box ${id(255)} NOT NULL, epoch ${big} NOT NULL, voters ${big} NOT NULL,
+         sums ${text} NOT NULL, asked_at ${big} NOT NULL, roll_seq ${big} NOT NULL, roll_at ${big} NOT NULL,
+         burials ${big} NOT NULL, built_at ${big} NOT NULL, valid_until ${big} NOT NULL, ends_at ${big} NOT NULL,
+         PRIMARY KEY (circuit, box)`,
+        { ends: "ends_at" }
       )
-      yield* make("_voices", `voice ${id(255)} NOT NULL PRIMARY KEY, ends_at ${big} NOT NULL`)
-      // One row: the last era of all, so that none comes again, whatever was forgotten.
-      yield* make("_eras", `id ${small} NOT NULL PRIMARY KEY, era ${big} NOT NULL`)
-      yield* database.run(sql`INSERT INTO ${database.table("_eras")} (id, era) VALUES (1, 0) ${database.unlessThere}`)
+      yield* make(
+        "_voters",
+        `voter ${id(255)} NOT NULL PRIMARY KEY, life ${big} NOT NULL, heard ${big} NOT NULL, ends_at ${big} NOT NULL`,
+        { ends: "ends_at, heard" }
+      )
+      yield* make(
+        "_rolls",
+        `seq ${big} NOT NULL PRIMARY KEY, prev ${big} NOT NULL, circuit ${id(2000)} NOT NULL, epoch ${big} NOT NULL,
+         box ${id(255)} NOT NULL`
+      )
+      // One row. Each exchange that casts or swaps locks it.
+      yield* make(
+        "_store",
+        `id ${small} NOT NULL PRIMARY KEY, epoch ${big} NOT NULL, trimmed ${big} NOT NULL, born_at ${big} NOT NULL,
+         head ${big} NOT NULL, burials ${big} NOT NULL, swept_at ${big} NOT NULL`
+      )
+      yield* database.run(firstRow(database))
     }),
     "0002_events": Effect.gen(function* () {
       yield* make(
@@ -147,6 +169,17 @@ export const migrate = (
   return Effect.andThen(made, check(database, { ...ofStore, ...ofTrail }))
 }
 
+/**
+ * {@link migrate}, if something is missing. A program that only reads can use tables that are there: a replica of a database, or
+ * a user without other rights.
+ */
+export const migrateIfMissing = (
+  database: Database
+): Effect.Effect<void, Migrator.MigrationError | SqlError, SqlClient.SqlClient> =>
+  Effect.catch(check(database, { ...ofStore, ...ofTrail }), () =>
+    Effect.catch(migrate(database), (error) => Effect.mapError(check(database, ofStore), () => error))
+  )
+
 type Steps = Parameters<typeof Migrator.fromRecord>[0]
 
 /**
@@ -183,11 +216,12 @@ const oneByOne = <R>(database: Database, all: Steps, versions: Effect.Effect<unk
 
 /** What a store reads and writes, and what a trail does. */
 export const ofStore = {
-  s: "circuit, era, body, listed, written_at, ends_at",
-  _ballots: "circuit, box, voice, era, numbers, ends_at",
-  _inquiries: "circuit, box, era, asked_at, ends_at",
-  _voices: "voice, ends_at",
-  _eras: "id, era"
+  s: "circuit, epoch, body, listed, changed, written_at, ends_at, gone_at",
+  _ballots: "circuit, voter, box, epoch, life, numbers, ends_at",
+  _boxes: "circuit, box, epoch, voters, sums, asked_at, roll_seq, roll_at, burials, built_at, valid_until, ends_at",
+  _voters: "voter, life, heard, ends_at",
+  _rolls: "seq, prev, circuit, epoch, box",
+  _store: "id, epoch, trimmed, born_at, head, burials, swept_at"
 }
 export const ofTrail = {
   _events: "id, at, circuit_id, to_state, outage, down_for, metadata",

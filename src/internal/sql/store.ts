@@ -1,78 +1,62 @@
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Fragment } from "effect/sql/Statement"
 import {
-  type Cast,
-  type CastAnswer,
   type Change,
-  type ListAnswer,
+  type Changed,
+  type Exchange,
+  type ExchangeAnswer,
+  type LoadAnswer,
+  limits,
+  type Page,
   type SharedStore,
   type Stored,
-  StoreError,
-  type Swap,
-  type SwapAnswer,
-  type Tally
+  StoreError
 } from "../../SharedStore.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
+import { Turn } from "./exchange.ts"
+import { type Found, foundIn, lookUp, othersOf, toWhole } from "./lookUp.ts"
+import { firstRow } from "./migrations.ts"
 
-/** What databases find by an index may not be longer. */
+/** Texts that databases find by an index must not be longer. */
 export const longestCircuit = 2_000
 
-/** What has ended is deleted this often by each process; until then it is only not looked at. */
-const sweepMillis = 60_000
-/** PostgreSQL announces no more than 8,000 bytes; who gets no body asks for it. */
+/** PostgreSQL announces no more than 8,000 bytes; a body that is longer is not announced with the rest. */
 const longestText = 7_900
 
-/** A number of milliseconds; what is none, as where SQLite has a text in the place of a number, is as good as 0. */
+/** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
+const safeMillis = 1_000
+
+/** A process that holds the lock and stands still loses it after this long, where the database can take it away. */
+const stalledMillis = 1_000
+
+/** A number of milliseconds. Anything else, as SQLite may have a text in the place of a number, is as good as 0. */
 const toAge = (value: unknown): number => {
   const millis = toNumber(value)
   return millis > 0 && millis < Infinity ? millis : 0
 }
 
-const toStored = (row: Row | undefined): Stored | undefined =>
-  row === undefined ? undefined : { era: toNumber(row["era"]), body: String(row["body"]), age: toAge(row["age"]) }
-
-/** 0 is the era of no record, and never that of one. */
-const isOfEra = (record: Stored | undefined, era: number): boolean =>
-  record === undefined ? era === 0 : era !== 0 && record.era === era
+const toStored = (row: Row): Stored | undefined => {
+  const epoch = toWhole(row["epoch"])
+  return epoch === 0 || row["body"] === null ? undefined : { epoch, body: String(row["body"]), age: toAge(row["age"]) }
+}
 
 /** A table or a column that is not there: databases call it an error of syntax, or, as SQLite does, any error. */
 const makesNoSense = ({ reason }: SqlError): boolean =>
   reason._tag === "SqlSyntaxError" || /no such (table|column)/.test(String(reason.cause))
 
+/** Two transactions got in each other's way. */
 const isConflict = ({ reason }: SqlError): boolean =>
-  reason._tag === "DeadlockError" || reason._tag === "SerializationError"
-
-const noTally: Tally = { voices: 0, sums: [], asked: undefined }
-
-const tallyOf = (rows: ReadonlyArray<Row>): Tally => {
-  const ballots = rows.flatMap((row) => {
-    const text = row["kind"] === "ballot" ? String(row["body"]) : ""
-    const numbers = text.split(",").map(Number)
-    // What somebody else wrote there is none.
-    return text !== "" && numbers.every(Number.isSafeInteger) ? [numbers] : []
-  })
-  if (ballots.length === 0) return noTally
-  const sums: Array<number> = []
-  for (const numbers of ballots) {
-    numbers.forEach((n, place) => {
-      sums[place] = (sums[place] ?? 0) + n
-    })
-  }
-  const asked = rows.find((row) => row["kind"] === "asked")
-  return {
-    voices: ballots.length,
-    sums,
-    asked: asked === undefined ? undefined : toAge(asked["age"])
-  }
-}
+  reason._tag === "DeadlockError" ||
+  reason._tag === "SerializationError" ||
+  // What MariaDB says in place of that, from 11.6 on.
+  /Record has changed since last read/.test(String(reason.cause))
 
 /** What takes its time to end, as a connection to a server that hangs does, ends by itself: nobody waits for that. */
 const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
@@ -84,17 +68,31 @@ const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E
     return yield* Fiber.join(opening)
   })
 
-/** The contract in SQL: short statements, of which none waits for another process but those of a swap. */
+/** Takes back a transaction that came too late. */
+class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
+
+/** How many milliseconds have passed since then, in this process. */
+const stopwatch = Effect.map(Clock.Clock, (clock) => {
+  const began = clock.monotonicTimeNanosUnsafe()
+  return () => Math.floor(Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6)
+})
+
+const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time })
+
+/**
+ * The contract in SQL.
+ *
+ * Exchanges that cast, swap, join or leave are carried out one after the other: each is a transaction that begins with the lock
+ * on one row, so none can deadlock with another, and epochs become visible in their order. A heartbeat of a voter that lives is
+ * one statement without that lock. Reads are one statement each.
+ */
 export class Store implements SharedStore {
   readonly longestCircuit = longestCircuit
   private readonly database: Database
-  private readonly pollMillis: number
-  private sweptAt = Number.NEGATIVE_INFINITY
   private readonly broken = Deferred.makeUnsafe<void>()
 
-  constructor(database: Database, pollMillis: number) {
+  constructor(database: Database) {
     this.database = database
-    this.pollMillis = pollMillis
   }
 
   /** When what is asked of the tables makes no sense to the database: they are gone, or are others. */
@@ -102,303 +100,255 @@ export class Store implements SharedStore {
     return Deferred.await(this.broken)
   }
 
-  readonly cast = (request: Cast): Effect.Effect<CastAnswer, StoreError> => {
-    const { ballot, era, inquire } = request
-    const written = ballot === undefined ? this.takeBack(request) : this.put(request, ballot)
-    const answered = Effect.flatMap(written, () => this.look(request))
+  readonly exchange = (exchange: Exchange): Effect.Effect<ExchangeAnswer, StoreError> => {
+    const { casts, swaps, ttl } = exchange
+    const alone = this.alone(exchange)
+    const isHeartbeat = casts.length === 0 && swaps.length === 0 && ttl > 2 * safeMillis
     return this.run(
-      "cast",
-      Effect.flatMap(answered, (answer) => {
-        const asks = inquire > 0 && answer.tally !== undefined && answer.tally.voices > 0
-        if (!asks) return Effect.succeed(answer)
-        return Effect.flatMap(this.ask(request), (began) =>
-          began && answer.tally !== undefined
-            ? Effect.as(this.announce("I", request.circuit, era, request.box), {
-                ...answer,
-                tally: { ...answer.tally, asked: 0 }
-              })
-            : Effect.succeed(answer)
-        )
-      })
+      "exchange",
+      isHeartbeat
+        ? Effect.flatMap(this.heartbeat(exchange), (answer) => (answer === undefined ? alone : Effect.succeed(answer)))
+        : alone
     )
   }
 
-  /** That the record of a circuit is of this era, as part of a statement. */
-  private isOf(circuit: string, era: number): Fragment {
+  /** Renews the life of a voter; nothing if it does not live, or not for much longer. */
+  private heartbeat(exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> {
     const { database } = this
     const { now, sql } = database
-    return sql`COALESCE((SELECT r.era FROM ${database.table("s")} r WHERE r.circuit = ${circuit}
-      AND (r.ends_at IS NULL OR r.ends_at > ${now})), 0) = ${era}`
-  }
-
-  private put({ box, circuit, era, ttl, voice }: Cast, ballot: ReadonlyArray<number>) {
-    const { database } = this
-    const { now, sql } = database
-    return database.run(sql`INSERT INTO ${database.table("_ballots")} (circuit, box, voice, era, numbers, ends_at)
-      SELECT ${this.database.text(circuit)}, ${this.database.text(box)}, ${this.database.text(voice)}, ${this.database.big(era)}, ${this.database.text(ballot.join(","))}, ${now} + ${this.database.big(Math.ceil(ttl))}
-      ${sql.literal(database.dialect === "mysql" ? "FROM DUAL" : "")} WHERE ${this.isOf(circuit, era)}
-      ${database.onConflict(["circuit", "box", "voice"], ["era", "numbers", "ends_at"])}`)
-  }
-
-  private takeBack({ box, circuit, era, voice }: Cast) {
-    const { database } = this
-    return database.run(database.sql`DELETE FROM ${database.table("_ballots")}
-      WHERE circuit = ${circuit} AND box = ${box} AND voice = ${voice} AND era = ${era}`)
-  }
-
-  /** The record of a circuit, what is in a box, and who lives: in one statement. */
-  private look({ box, circuit, era }: Cast): Effect.Effect<CastAnswer, SqlError> {
-    const { database } = this
-    const { now, sql } = database
-    const found = database.rows(sql`
-      SELECT 'record' AS kind, era, body, ${now} - written_at AS age FROM ${database.table("s")}
-        WHERE circuit = ${circuit} AND (ends_at IS NULL OR ends_at > ${now})
-      UNION ALL SELECT 'ballot', era, numbers, 0 FROM ${database.table("_ballots")}
-        WHERE circuit = ${circuit} AND box = ${box} AND era = ${era} AND ends_at > ${now}
-      UNION ALL SELECT 'asked', era, '', ${now} - asked_at FROM ${database.table("_inquiries")}
-        WHERE circuit = ${circuit} AND box = ${box} AND era = ${era} AND ends_at > ${now}
-      UNION ALL SELECT 'live', COUNT(*), '', 0 FROM ${database.table("_voices")} WHERE ends_at > ${now}`)
-    return Effect.map(found, (rows) => {
-      const record = toStored(rows.find((row) => row["kind"] === "record"))
-      return {
-        record,
-        tally: isOfEra(record, era) ? tallyOf(rows) : undefined,
-        live: toNumber(rows.find((row) => row["kind"] === "live")?.["era"] ?? 0)
-      }
+    const { notAfter = Infinity, ttl, voter } = exchange
+    const safe = sql.literal(String(safeMillis))
+    const inTime = notAfter === Infinity ? sql`` : sql`AND ${now} <= ${database.big(Math.floor(notAfter))}`
+    const renew = (heard: number) =>
+      database.run(sql`UPDATE ${database.table("_voters")}
+        SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
+        WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`)
+    return Effect.gen({ self: this }, function* () {
+      const passed = yield* stopwatch
+      const found = yield* this.look(exchange)
+      if (found === undefined) return undefined
+      const { bornAt, head, own, rollCalls, time } = found
+      if (time > notAfter) return late(time)
+      if (own === undefined || own.endsAt <= time + safeMillis || bornAt === 0) return undefined
+      yield* renew(exchange.heard > head ? 0 : exchange.heard)
+      const over = time + passed()
+      if (over > notAfter) return late(over)
+      const live = othersOf(found) + 1
+      return { _tag: "Done", time, live, liveFor: Math.max(0, time - bornAt), head, rollCalls, casts: [], swaps: [] }
     })
   }
 
-  /** Whether an inquiry began by this: none did lately. */
-  private ask({ box, circuit, era, inquire, ttl }: Cast): Effect.Effect<boolean, SqlError> {
+  private look(exchange: Exchange): Effect.Effect<Found | undefined, SqlError> {
     const { database } = this
-    const { now, sql } = database
-    const table = database.table("_inquiries")
-    const insert = (asked: Fragment, ends: Fragment) =>
-      sql`INSERT INTO ${table} (circuit, box, era, asked_at, ends_at) VALUES (${circuit}, ${box}, ${era}, ${asked}, ${ends})`
-    const begin = insert(now, sql`${now} + ${this.database.big(Math.ceil(ttl))}`)
-    const due = (asked: Fragment, of: Fragment) =>
-      sql`(${of} <> ${this.database.big(era)} OR ${asked} > ${now} OR ${asked} <= ${now} - ${this.database.big(inquire)})`
-    if (database.dialect !== "mysql") {
-      return Effect.map(
-        database.rows(sql`${begin}
-          ON CONFLICT (circuit, box) DO UPDATE SET era = excluded.era, asked_at = excluded.asked_at, ends_at = excluded.ends_at
-          WHERE ${due(sql`${table}.asked_at`, sql`${table}.era`)} RETURNING era`),
-        (rows) => rows.length > 0
-      )
-    }
-    // It has no condition here: the row is looked at under its lock, which many can only wait for where there is a row.
-    const locked = database.run(sql`${insert(sql`0`, sql`0`)} ON DUPLICATE KEY UPDATE box = VALUES(box)`)
-    const isDue = database.rows(
-      sql`SELECT ${due(sql`asked_at`, sql`era`)} AS due FROM ${table} WHERE circuit = ${circuit} AND box = ${box} FOR UPDATE`
-    )
-    return database.sql.withTransaction(
-      Effect.flatMap(Effect.andThen(locked, isDue), ([row]) =>
-        toNumber(row?.["due"]) === 0
-          ? Effect.succeed(false)
-          : Effect.as(
-              database.run(sql`${begin} ${database.onConflict(["circuit", "box"], ["era", "asked_at", "ends_at"])}`),
-              true
-            )
-      )
-    )
+    return Effect.map(database.rows(database.sql`${lookUp(database, exchange)}`), foundIn)
   }
 
-  readonly swap = (request: Swap): Effect.Effect<SwapAnswer, StoreError> => {
-    const { circuit, expectedEra } = request
+  /** Carries out an exchange while no other one is. */
+  private alone(exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> {
     const { database } = this
-    const denied = (record: Stored | undefined): SwapAnswer => ({ swapped: false, record })
-    const locked = database.sql.withTransaction(
-      Effect.flatMap(Effect.andThen(this.readCommitted, this.nextEra), (era) =>
-        Effect.flatMap(this.one(circuit), (current) =>
-          isOfEra(current, expectedEra) ? this.write(request, era) : Effect.succeed(denied(current))
-        )
+    const { notAfter = Infinity } = exchange
+    return database.sql
+      .withTransaction(
+        Effect.gen({ self: this }, function* () {
+          yield* this.lock
+          const clock = yield* Clock.Clock
+          const began = clock.monotonicTimeNanosUnsafe()
+          const found = yield* this.look(exchange)
+          if (found === undefined) return yield* Effect.die(new Error("the row that was locked is not there"))
+          const { time } = found
+          if (time > notAfter) return late(time)
+          const turn = new Turn(exchange, found)
+          const ballots = turn.ballotsOf(database)
+          const answer = turn.carryOut(ballots === undefined ? [] : yield* database.rows(database.sql`${ballots}`))
+          for (const write of turn.writes(database)) yield* write
+          const gone = turn.isSweeping ? yield* this.sweep(turn) : []
+          for (const write of turn.writeStore(database, gone)) yield* write
+          yield* this.announce(turn.announced)
+          // A process that stood still meanwhile must not carry it out now.
+          const passed = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
+          return time + passed > notAfter ? yield* new TooLate({ time: Math.floor(time + passed) }) : answer
+        })
       )
-    )
-    // Looked at before anything is locked: of many who come at once most are too late.
-    return this.run(
-      "swap",
-      Effect.flatMap(this.one(circuit), (current) =>
-        isOfEra(current, expectedEra) ? locked : Effect.succeed(denied(current))
-      )
-    )
+      .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
   }
 
   /**
-   * The lock is what orders swaps. Where the database's default is stricter, all who wait for it would fail when it is given up,
-   * and no number of attempts would be enough for many.
+   * Waits until no other exchange is carried out. PostgreSQL takes the lock from a process that stands still in the middle, as
+   * MySQL and MariaDB do when its connection ends.
    */
-  private get readCommitted(): Effect.Effect<void, SqlError> {
-    const { dialect, sql } = this.database
-    return dialect === "pg" ? this.database.run(sql`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`) : Effect.void
-  }
-
-  /** Greater than any before. Who has it holds the lock of all swaps until his transaction ends. */
-  private get nextEra(): Effect.Effect<number, SqlError> {
+  private get lock(): Effect.Effect<void, SqlError> {
     const { database } = this
-    const { dialect, now, sql } = database
-    const greatest = sql.literal(dialect === "sqlite" ? "MAX" : "GREATEST")
-    const insert = sql`INSERT INTO ${database.table("_eras")}`
-    // Where somebody emptied the table, the time goes on.
-    const next =
-      dialect === "mysql"
-        ? sql`${insert} (id, era) VALUES (1, ${now} * 1000) ON DUPLICATE KEY UPDATE era = GREATEST(era + 1, VALUES(era))`
-        : sql`${insert} AS last (id, era) VALUES (1, ${now} * 1000)
-            ON CONFLICT (id) DO UPDATE SET era = ${greatest}(last.era + 1, excluded.era)`
-    return Effect.map(
-      Effect.andThen(database.run(next), database.rows(sql`SELECT era FROM ${database.table("_eras")} WHERE id = 1`)),
-      ([row]) => toNumber(row?.["era"])
-    )
-  }
-
-  private write({ body, circuit, listed, ttl }: Swap, era: number): Effect.Effect<SwapAnswer, SqlError> {
-    const { database } = this
-    const { now, sql } = database
-    const ends = ttl === undefined ? sql`NULL` : sql`${now} + ${this.database.big(Math.max(1, Math.ceil(ttl)))}`
-    return database
-      .run(
-        sql`INSERT INTO ${database.table("s")} (circuit, era, body, listed, written_at, ends_at)
-          VALUES (${circuit}, ${era}, ${body}, ${listed ? 1 : 0}, ${now}, ${ends})
-          ${database.onConflict(["circuit"], ["era", "body", "listed", "written_at", "ends_at"])}`
-      )
-      .pipe(
-        Effect.andThen(database.run(sql`DELETE FROM ${database.table("_ballots")} WHERE circuit = ${circuit}`)),
-        Effect.andThen(database.run(sql`DELETE FROM ${database.table("_inquiries")} WHERE circuit = ${circuit}`)),
-        Effect.andThen(this.announce("R", circuit, era, body)),
-        Effect.as({ swapped: true, record: { era, body, age: 0 } })
-      )
-  }
-
-  private one(circuit: string): Effect.Effect<Stored | undefined, SqlError> {
-    const { database } = this
-    const { now, sql } = database
-    return Effect.map(
-      database.rows(sql`SELECT era, body, ${now} - written_at AS age FROM ${database.table("s")}
-        WHERE circuit = ${circuit} AND (ends_at IS NULL OR ends_at > ${now})`),
-      ([row]) => toStored(row)
-    )
-  }
-
-  readonly load = (circuit: string): Effect.Effect<Stored | undefined, StoreError> =>
-    this.run("load", this.one(circuit))
-
-  readonly list = (voice: string, ttl: number): Effect.Effect<ListAnswer, StoreError> => {
-    const { database } = this
-    const { now, sql } = database
-    const voices = database.table("_voices")
-    const lives =
-      ttl > 0
-        ? database.run(sql`INSERT INTO ${voices} (voice, ends_at) VALUES (${voice}, ${now} + ${this.database.big(Math.ceil(ttl))})
-            ${database.onConflict(["voice"], ["ends_at"])}`)
-        : database.run(sql`DELETE FROM ${voices} WHERE voice = ${voice}`)
-    const found = database.rows(sql`
-      SELECT 'record' AS kind, circuit, era, body, ${now} - written_at AS age FROM ${database.table("s")}
-        WHERE listed = 1 AND (ends_at IS NULL OR ends_at > ${now})
-      UNION ALL SELECT 'live', '', COUNT(*), '', 0 FROM ${voices} WHERE ends_at > ${now}`)
-    return this.run(
-      "list",
-      Effect.flatMap(lives, () => Effect.andThen(this.sweep, found)).pipe(
-        Effect.map((rows) => ({
-          live: toNumber(rows.find((row) => row["kind"] === "live")?.["era"] ?? 0),
-          records: rows.flatMap((row) => {
-            const record = row["kind"] === "record" ? toStored(row) : undefined
-            return record === undefined ? [] : [{ ...record, circuit: String(row["circuit"]) }]
-          })
-        }))
-      )
-    )
-  }
-
-  /** Deletes what has ended, now and then. */
-  private get sweep(): Effect.Effect<void, SqlError> {
-    const { database } = this
-    const { now, sql } = database
-    return Effect.flatMap(Clock.currentTimeMillis, (at) => {
-      if (at - this.sweptAt < sweepMillis) return Effect.void
-      this.sweptAt = at
-      return Effect.forEach(
-        ["s", "_ballots", "_inquiries", "_voices"] as const,
-        (table) => database.run(sql`DELETE FROM ${database.table(table)} WHERE ends_at <= ${now}`),
-        { discard: true }
-      )
+    const { dialect, sql } = database
+    const table = database.table("_store")
+    const locked = Effect.suspend(() => {
+      switch (dialect) {
+        case "pg":
+          return database.rows(sql`SELECT id, set_config('idle_in_transaction_session_timeout',
+            ${String(stalledMillis)}, true) FROM ${table} WHERE id = 1 FOR UPDATE`)
+        case "mysql":
+          // MySQL reads the first comment, and MariaDB the second: neither waits for longer than 5 seconds.
+          return database.rows(sql`SELECT /*+ SET_VAR(innodb_lock_wait_timeout = 5) */ id FROM ${table}
+            WHERE id = 1 FOR UPDATE /*M! WAIT 5 */`)
+        case "sqlite":
+          return database.rows(sql`UPDATE ${table} SET id = 1 WHERE id = 1 RETURNING id`)
+      }
     })
+    const made = Effect.flatMap(locked, (rows) =>
+      rows.length > 0 ? Effect.void : Effect.andThen(database.run(firstRow(database)), locked)
+    )
+    // Where the database's default is stricter, those that wait for the lock would fail when it is given up.
+    const level = dialect === "pg" ? database.run(sql`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`) : Effect.void
+    return Effect.asVoid(Effect.andThen(level, made))
+  }
+
+  /** Deletes some of what has ended, and answers the records that it deleted. */
+  private sweep(turn: Turn): Effect.Effect<ReadonlyArray<Row>, SqlError> {
+    const { database } = this
+    const { sql } = database
+    const swept = Effect.forEach(turn.sweeps(database), (sweep) => sweep, { discard: true })
+    return Effect.flatMap(Effect.andThen(swept, database.rows(sql`${turn.goneRecords(database)}`)), (gone) => {
+      const circuits = gone.map((row) => row["circuit"])
+      return gone.length === 0
+        ? Effect.succeed(gone)
+        : Effect.as(database.run(sql`DELETE FROM ${database.table("s")} WHERE circuit IN ${sql.in(circuits)}`), gone)
+    })
+  }
+
+  readonly page = (since: number, limit: number): Effect.Effect<Page, StoreError> => {
+    const { database } = this
+    const { now, sql } = database
+    const records = database.table("s")
+    const most = Math.max(0, Math.min(Math.floor(limit), limits.page))
+    // An epoch beyond all numbers was written by another program.
+    const last = sql.literal(String(Number.MAX_SAFE_INTEGER - 1))
+    const found = database.rows(sql`
+      SELECT 'store' AS kind, '' AS circuit, epoch, '' AS body, trimmed AS age, ${now} AS written_at, 0 AS listed
+        FROM ${database.table("_store")} WHERE id = 1
+      UNION ALL SELECT 'live', '', COUNT(*), '', 0, 0, 0 FROM ${database.table("_voters")} WHERE ends_at > ${now}
+      UNION ALL SELECT 'listed', '', COUNT(*), '', 0, 0, 0 FROM ${records}
+        WHERE listed = 1 AND (ends_at IS NULL OR ends_at > ${now})
+      UNION ALL SELECT * FROM (SELECT 'change' AS kind, circuit, epoch,
+          CASE WHEN ends_at IS NULL OR ends_at > ${now} THEN body END AS body, ${now} - written_at AS age, written_at, listed
+        FROM ${records} WHERE changed = 1 AND epoch > ${database.big(since)} AND epoch <= ${last}
+        ORDER BY epoch LIMIT ${sql.literal(String(most))}) changes`)
+    return this.run(
+      "page",
+      Effect.map(found, (rows) => {
+        const one = (kind: string): Row => rows.find((row) => row["kind"] === kind) ?? {}
+        const changes = rows.flatMap((row): ReadonlyArray<Changed> => {
+          const epoch = toWhole(row["epoch"])
+          if (row["kind"] !== "change" || epoch === 0) return []
+          return [
+            {
+              circuit: String(row["circuit"]),
+              epoch,
+              listed: toNumber(row["listed"]) === 1,
+              record: toStored(row)
+            }
+          ]
+        })
+        const store = one("store")
+        return {
+          time: toAge(store["written_at"]),
+          live: toWhole(one("live")["epoch"]),
+          epoch: toWhole(store["epoch"]),
+          trimmed: toWhole(store["age"]),
+          listed: toWhole(one("listed")["epoch"]),
+          changes: changes.sort((a, b) => a.epoch - b.epoch)
+        }
+      })
+    )
+  }
+
+  readonly load = (circuits: ReadonlyArray<string>): Effect.Effect<LoadAnswer, StoreError> =>
+    this.run("load", this.records(circuits))
+
+  private records(circuits: ReadonlyArray<string>): Effect.Effect<LoadAnswer, SqlError> {
+    const { database } = this
+    const { now, sql } = database
+    const found =
+      circuits.length === 0
+        ? sql``
+        : sql`UNION ALL SELECT circuit, epoch, body, ${now} - written_at FROM ${database.table("s")}
+            WHERE circuit IN ${sql.in(circuits)} AND (ends_at IS NULL OR ends_at > ${now})`
+    // No circuit has an empty name.
+    return Effect.map(
+      database.rows(sql`SELECT '' AS circuit, ${now} AS epoch, '' AS body, 0 AS age ${found}`),
+      (rows) => {
+        const records = new Map(rows.map((row) => [String(row["circuit"]), row]))
+        const time = toAge(records.get("")?.["epoch"])
+        records.delete("")
+        return {
+          time,
+          records: circuits.map((circuit) => {
+            const row = records.get(circuit)
+            return row === undefined ? undefined : toStored(row)
+          })
+        }
+      }
+    )
   }
 
   /** Where the database can: the others hear of it when this is committed. */
-  private announce(tag: "R" | "I", circuit: string, era: number, rest: string): Effect.Effect<void, SqlError> {
+  private announce(changes: ReadonlyArray<Change>): Effect.Effect<void, SqlError> {
     const { database } = this
-    if (database.dialect !== "pg") return Effect.void
-    const begin = `${tag} ${era} ${circuit} `
-    const text = begin + (new TextEncoder().encode(begin + rest).length > longestText ? "" : rest)
-    return database.run(database.sql`SELECT pg_notify(${database.channel}, ${text})`)
+    const { channel, sql } = database
+    if (database.dialect !== "pg" || changes.length === 0) return Effect.void
+    const texts = changes.map((change) => sql`(${database.text(toText(change))})`)
+    return database.run(sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`)
   }
 
   get changes(): Stream.Stream<Change, StoreError> {
-    const { announcing } = this.database
-    const heard =
-      announcing === undefined
-        ? this.polled
-        : Stream.unwrap(
-            Effect.map(letGo(announcing.listen(this.database.channel)), (queue) => Stream.fromQueue(queue))
-          ).pipe(Stream.mapEffect(({ payload }) => this.toChange(payload)))
-    return Stream.mapError(
-      Stream.filter(heard, (change) => change !== undefined),
-      (cause) => new StoreError({ operation: "changes", cause })
+    const { announcing, channel } = this.database
+    if (announcing === undefined) return Stream.never
+    return Stream.unwrap(Effect.map(letGo(announcing.listen(channel)), (queue) => Stream.fromQueue(queue))).pipe(
+      Stream.mapEffect(({ payload }) => this.toChange(payload)),
+      Stream.filter((change) => change !== undefined),
+      Stream.mapError((cause) => new StoreError({ operation: "changes", cause }))
     )
   }
 
+  /** What was announced; nothing if another program did. A body that was not announced is read. */
   private toChange(text: string): Effect.Effect<Change | undefined, SqlError> {
-    const found = /^([RI]) (\d+) (\S+) (.*)$/s.exec(text)
-    if (found === null) return Effect.succeed(undefined)
-    const [, tag, digits, circuit = "", rest = ""] = found
-    const era = Number(digits)
-    if (!Number.isSafeInteger(era)) return Effect.succeed(undefined)
-    if (tag === "I") return Effect.succeed({ _tag: "Inquiry", circuit, era, box: rest })
-    if (rest !== "") return Effect.succeed({ _tag: "Record", circuit, era, body: rest })
-    return Effect.map(this.one(circuit), (record) =>
-      record === undefined ? undefined : { _tag: "Record", circuit, era: record.era, body: record.body }
+    const change = fromText(text)
+    if (change?._tag !== "Record" || change.body !== "") return Effect.succeed(change)
+    const { circuit } = change
+    return Effect.map(this.records([circuit]), ({ records: [record] }) =>
+      record === undefined ? undefined : { _tag: "Record", circuit, epoch: record.epoch, body: record.body }
     )
-  }
-
-  /** What is new since it was looked at last. */
-  private get polled(): Stream.Stream<Change, SqlError> {
-    const { database } = this
-    const { sql } = database
-    const seen = { era: Number.NEGATIVE_INFINITY, asked: Number.NEGATIVE_INFINITY }
-    const latest = database.rows(sql`SELECT
-      COALESCE((SELECT era FROM ${database.table("_eras")} WHERE id = 1), 0) AS era, ${database.now} AS asked`)
-    const begin = Effect.map(latest, ([row]) => {
-      seen.era = toNumber(row?.["era"])
-      seen.asked = toNumber(row?.["asked"])
-    })
-    // What is beyond the last era, or the present, somebody else wrote: nothing would be heard of after it.
-    const fresh = Effect.suspend(() =>
-      database.rows(sql`
-        SELECT 'R' AS tag, circuit, era, body, 0 AS asked FROM ${database.table("s")}
-          WHERE era > ${seen.era} AND era <= (SELECT era FROM ${database.table("_eras")} WHERE id = 1)
-        UNION ALL SELECT 'I', circuit, era, box, asked_at FROM ${database.table("_inquiries")}
-          WHERE asked_at >= ${seen.asked} AND asked_at <= ${database.now}
-        ORDER BY era`)
-    )
-    const changes = Effect.map(fresh, (rows) =>
-      rows.map((row): Change => {
-        const [circuit, era, text] = [String(row["circuit"]), toNumber(row["era"]), String(row["body"])]
-        if (row["tag"] === "I") {
-          seen.asked = Math.max(seen.asked, toNumber(row["asked"]) + 1)
-          return { _tag: "Inquiry", circuit, era, box: text }
-        }
-        seen.era = Math.max(seen.era, era)
-        return { _tag: "Record", circuit, era, body: text }
-      })
-    )
-    const again = Effect.andThen(Effect.sleep(Duration.millis(this.pollMillis)), changes)
-    return Stream.unwrap(Effect.as(begin, Stream.flatMap(Stream.fromEffectRepeat(again), Stream.fromIterable)))
   }
 
   private run<A>(operation: StoreError["operation"], effect: Effect.Effect<A, SqlError>): Effect.Effect<A, StoreError> {
-    // Two that got in each other's way: all of these may be said again.
     const again = Effect.retry(effect, { times: 3, while: isConflict }).pipe(
       Effect.tapError((error) => (makesNoSense(error) ? Deferred.succeed(this.broken, undefined) : Effect.void))
     )
     return Effect.mapError(this.database.apart(again), (cause) => new StoreError({ operation, cause }))
   }
+}
+
+const toText = (change: Change): string => {
+  const { circuit, epoch } = change
+  switch (change._tag) {
+    case "Record": {
+      const begin = `R ${epoch} ${circuit} `
+      return new TextEncoder().encode(begin + change.body).length > longestText ? begin : begin + change.body
+    }
+    case "Inquiry":
+      return `I ${epoch} ${circuit} ${change.box}`
+    case "RollCall":
+      return `C ${epoch} ${circuit} ${change.seq} ${change.prev} ${change.box}`
+  }
+}
+
+const fromText = (text: string): Change | undefined => {
+  const found = /^([RIC]) (\d+) (\S+) (.*)$/s.exec(text)
+  if (found === null) return undefined
+  const [, tag, digits, circuit = "", rest = ""] = found
+  const epoch = Number(digits)
+  if (!Number.isSafeInteger(epoch)) return undefined
+  if (tag === "R") return epoch === 0 ? undefined : { _tag: "Record", circuit, epoch, body: rest }
+  if (tag === "I") return { _tag: "Inquiry", circuit, epoch, box: rest }
+  const [seq = 0, prev = Number.NaN] = rest.split(" ").map(Number)
+  if (toWhole(seq) === 0 || !Number.isSafeInteger(prev) || prev < 0 || prev >= seq) return undefined
+  return { _tag: "RollCall", seq, prev, circuit, epoch, box: rest.split(" ").slice(2).join(" ") }
 }

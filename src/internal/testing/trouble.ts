@@ -1,9 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
-import { type Change, makeMemory, type SharedStore, StoreError } from "../../SharedStore.ts"
+import { type Change, type Exchange, makeControlled, type SharedStore, StoreError } from "../../SharedStore.ts"
 
-export type Operation = "cast" | "swap" | "load" | "list"
+/** What is asked of a store: an exchange with casts, one with swaps, one with neither, or a read. */
+export type Operation = "cast" | "swap" | "heartbeat" | "page" | "load"
+
+const kindOf = ({ casts, swaps }: Exchange): Operation =>
+  swaps.length > 0 ? "swap" : casts.length > 0 ? "cast" : "heartbeat"
 
 /** What is wrong with a process's way to the store: set a field, and from then on it is. */
 export class Trouble {
@@ -21,6 +25,9 @@ export class Trouble {
   asked: Array<Operation> = []
 }
 
+const inContract = (operation: Operation): StoreError["operation"] =>
+  operation === "page" || operation === "load" ? operation : "exchange"
+
 /** A store as it looks from behind some trouble. */
 export const troubled = (store: SharedStore, trouble: Trouble): SharedStore => {
   const operate = <A>(operation: Operation, run: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> => {
@@ -34,7 +41,7 @@ export const troubled = (store: SharedStore, trouble: Trouble): SharedStore => {
       case "hang":
         return Effect.never
       case "fail":
-        return Effect.fail(new StoreError({ operation, cause: new Error("refused") }))
+        return Effect.fail(new StoreError({ operation: inContract(operation), cause: new Error("refused") }))
       case "die":
         return Effect.die(new Error("died"))
       case "lost":
@@ -46,10 +53,9 @@ export const troubled = (store: SharedStore, trouble: Trouble): SharedStore => {
     }
   }
   return {
-    cast: (request) => operate("cast", store.cast(request)),
-    swap: (request) => operate("swap", store.swap(request)),
-    load: (circuit) => operate("load", store.load(circuit)),
-    list: (voice, ttl) => operate("list", store.list(voice, ttl)),
+    exchange: (exchange) => operate(kindOf(exchange), store.exchange(exchange)),
+    page: (since, limit) => operate("page", store.page(since, limit)),
+    load: (circuits) => operate("load", store.load(circuits)),
     changes: store.changes.pipe(
       Stream.filter(() => !trouble.deaf),
       Stream.mapEffect(
@@ -60,34 +66,12 @@ export const troubled = (store: SharedStore, trouble: Trouble): SharedStore => {
   }
 }
 
-/** A store in memory that may lose all it has. Its eras go on, as the contract demands. */
+/** A store in memory that may lose all it has. */
 export const wipeable = Effect.gen(function* () {
   const hub = yield* PubSub.unbounded<Change>()
-  let lastEra = 0
-  const open = Effect.gen(function* () {
-    const store = yield* makeMemory
-    for (let i = 0; i <= lastEra; i++) {
-      yield* Effect.orDie(store.swap({ circuit: `past${i}`, expectedEra: 0, body: "", ttl: 1, listed: false }))
-    }
-    const forward = Stream.runForEach(store.changes, (change) => PubSub.publish(hub, change))
-    yield* Effect.forkScoped(forward, { startImmediately: true })
-    return store
-  })
-  let store = yield* open
-  const through: SharedStore = {
-    cast: (request) => store.cast(request),
-    swap: (request) =>
-      Effect.tap(store.swap(request), ({ record }) =>
-        Effect.sync(() => {
-          lastEra = Math.max(lastEra, record?.era ?? 0)
-        })
-      ),
-    load: (circuit) => store.load(circuit),
-    list: (voice, ttl) => store.list(voice, ttl),
-    changes: Stream.fromPubSub(hub)
-  }
-  const wipe = Effect.map(open, (next) => {
-    store = next
-  })
-  return { store: through, wipe, announce: (change: Change) => PubSub.publish(hub, change) }
+  const { save, store, wipe } = yield* makeControlled
+  const forward = Stream.runForEach(store.changes, (change) => PubSub.publish(hub, change))
+  yield* Effect.forkScoped(forward, { startImmediately: true })
+  const through: SharedStore = { ...store, changes: Stream.fromPubSub(hub) }
+  return { store: through, wipe, save, announce: (change: Change) => PubSub.publish(hub, change) }
 })

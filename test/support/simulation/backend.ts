@@ -1,7 +1,7 @@
-/** The store that executes the commands of all processes in virtual time. By default it is in memory. */
+/** What carries out the commands of all processes, in virtual time: a store in memory, unless a simulation names another. */
 import { Clock, Effect, type Exit, Stream } from "effect"
 import { SharedStore } from "effect-fuse"
-import { carryOut, type Request, renumbered, through } from "./contract.ts"
+import { carryOut, type Request, through } from "./contract.ts"
 import type { Timeline } from "./timeline.ts"
 
 /** Where a store lives. */
@@ -19,104 +19,53 @@ export interface Ground {
 export interface Backend {
   /** Its changes are those that it publishes. Loading one record answers at once: every step looks at it. */
   readonly store: SharedStore.SharedStore
-  /** Deletes everything: records, ballots, and the register of live processes. */
+  /** Forgets everything: records, ballots, the register of live processes. */
   readonly wipe: Effect.Effect<void>
-  /** Replaces the store by an older copy, so that the latest writes are lost. `undefined` for a store without a copy. */
+  /** Makes an older copy the store: the latest writes are lost. `undefined` for a store without a copy. */
   readonly failover?: (() => void) | undefined
-  /** Whether the store itself decides how long a command takes, and executes several at once. */
+  /** Whether it takes its own time for each command, and works at several at once. */
   readonly keepsTime?: boolean | undefined
-  /** Releases resources outside memory. */
+  /** Releases what it holds outside memory. */
   readonly close: () => void
 }
 
 export type MakeBackend = (ground: Ground) => Backend
 
-/** The eras of a store after a wipe or a failover begin above all eras that it ever gave. */
-const erasPerLife = 1_000_000
-
-type Operations = ReturnType<typeof renumbered>
-
-/** `SharedStore.makeMemory`, with a wipe, and with eras that are never given twice. */
-class Memory {
-  readonly store: SharedStore.SharedStore
-  private readonly ground: Ground
-  /** The offsets between the eras of the store in memory and those that processes see, each from an era on. */
-  private pieces: Array<{ readonly after: number; readonly add: number }> = []
-  private lives = 0
-  private last = 0
-  private now: Operations
-
-  constructor(ground: Ground) {
-    this.ground = ground
-    this.now = this.begin()
-    this.store = through((request) => Effect.suspend(() => carryOut(this.all, request)) as never, Stream.never)
-  }
-
-  wipe(): void {
-    this.now = this.begin()
-  }
-
-  /** From now on the copy gives eras above all that the other copy has given. */
-  skip(): void {
-    this.pieces.push({ after: this.last, add: ++this.lives * erasPerLife })
-  }
-
-  private get all(): SharedStore.SharedStore {
-    return { ...this.now, changes: Stream.never }
-  }
-
-  private begin(): Operations {
-    const { clock, publish, run } = this.ground
-    const made = Effect.runSync(Effect.provideService(SharedStore.makeMemory, Clock.Clock, clock))
-    const pieces = [{ after: 0, add: this.lives++ * erasPerLife }]
-    this.pieces = pieces
-    this.last = 0
-    const outer = (era: number): number => {
-      this.last = Math.max(this.last, era)
-      const piece = pieces.findLast(({ after }) => era > after)
-      return piece === undefined ? 0 : era + piece.add
-    }
-    const inner = (era: number): number => {
-      if (era === 0) return 0
-      const place = pieces.findLastIndex(({ add, after }) => era - add > after)
-      const piece = pieces[place]
-      const next = pieces[place + 1]
-      if (piece === undefined || (next !== undefined && era - piece.add > next.after)) return -1
-      return era - piece.add
-    }
-    run(Stream.runForEach(made.changes, (change) => Effect.sync(() => publish({ ...change, era: outer(change.era) }))))
-    return renumbered(made, inner, outer)
-  }
+/** A store in memory on a clock, whose announcements `publish` hears. */
+const make = ({ clock, publish, run }: Pick<Ground, "clock" | "publish" | "run">): SharedStore.Controlled => {
+  const made = Effect.runSync(Effect.provideService(SharedStore.makeControlled, Clock.Clock, clock))
+  run(Stream.runForEach(made.store.changes, (change) => Effect.sync(() => publish(change))))
+  return made
 }
 
 export const memory: MakeBackend = (ground) => {
-  const one = new Memory(ground)
-  return { store: one.store, wipe: Effect.sync(() => one.wipe()), close: () => {} }
+  const { store, wipe } = make(ground)
+  return { store, wipe, close: () => {} }
 }
 
 /**
- * A store in memory, with a copy that is `lagMillis` behind. A failover replaces the store by the copy, once: the writes
- * within the lag are lost.
+ * A store in memory with a copy that lags behind by so many milliseconds. A failover makes the copy the store, once: what was
+ * written within the lag is lost.
  */
 export const replicated =
   (lagMillis: number): MakeBackend =>
   (ground) => {
     const { clock, timeline } = ground
-    /** The time on the clock of the copy while it repeats an earlier command. */
+    /** What the clock of the copy shows while it repeats an earlier command. */
     let replaying: number | undefined
     let promoted = false
     const copyClock: Clock.Clock = Object.create(clock, {
       currentTimeMillisUnsafe: { value: () => replaying ?? clock.currentTimeMillisUnsafe() }
     })
-    const primary = new Memory(ground)
-    const copy = new Memory({
+    const primary = make(ground)
+    const copy = make({
       ...ground,
       clock: copyClock,
       publish: (change) => {
         if (promoted) ground.publish(change)
       }
     })
-    /** The commands for the copy. It has executed those before `done`. */
+    /** Commands that the copy has not carried out yet, from `done` on. */
     const log: Array<{ readonly at: number; readonly shows: number; readonly run: () => void }> = []
     let done = 0
     const note = (run: () => void): void => {
@@ -143,17 +92,16 @@ export const replicated =
     return {
       store: through(send as Parameters<typeof through>[0], Stream.never),
       wipe: Effect.sync(() => {
-        if (promoted) copy.wipe()
+        if (promoted) Effect.runSync(copy.wipe)
         else {
-          note(() => copy.wipe())
-          primary.wipe()
+          note(() => Effect.runSync(copy.wipe))
+          Effect.runSync(primary.wipe)
         }
       }),
       failover: () => {
         if (promoted) throw new Error("a simulation has one copy to fail over to")
         follow()
         promoted = true
-        copy.skip()
       },
       close: () => {}
     }

@@ -44,6 +44,8 @@ export type Entry =
   /** The store has a new record. `state` has times of the timeline. */
   | (At & {
       readonly _tag: "Swapped"
+      /** The command that wrote it. */
+      readonly command: number
       readonly circuit: string
       /** The era of the record that it replaced: 0 for none. */
       readonly before: number
@@ -52,7 +54,9 @@ export type Entry =
       readonly about: About
     })
   /** Something that the simulation did to the store; process and life are -1. */
-  | (At & { readonly _tag: "Wiped" | "Jumped" | "FailedOver" | "Frozen" | "Thawed" })
+  | (At & { readonly _tag: "Wiped" | "FailedOver" | "Frozen" | "Thawed" })
+  /** The store's clock stepped. */
+  | (At & { readonly _tag: "Jumped"; readonly millis: number })
   /** Stalls the event loop of a process from now on, for this many milliseconds. */
   | (At & { readonly _tag: "Stalled"; readonly millis: number })
 

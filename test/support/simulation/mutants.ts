@@ -6,30 +6,37 @@ import type { Scenario } from "./scenario.ts"
 
 type Store = SharedStore.SharedStore
 
-/** It counts nobody but who asks. */
-export const alone = (store: Store): Store => ({
-  ...store,
-  cast: (cast) =>
-    Effect.map(store.cast(cast), (answer) => ({
-      ...answer,
-      live: 1,
-      tally: answer.tally && { ...answer.tally, voices: 1, sums: cast.ballot ?? [] }
-    })),
-  list: (voice, ttl) => Effect.map(store.list(voice, ttl), (answer) => ({ ...answer, live: 1 }))
-})
+type Exchanged = (exchange: SharedStore.Exchange, store: Store) => ReturnType<Store["exchange"]>
+
+const exchanging =
+  (exchange: Exchanged) =>
+  (store: Store): Store => ({ ...store, exchange: (one) => exchange(one, store) })
+
+/** It counts no process but the one that asks. */
+export const alone = exchanging((exchange, store) =>
+  Effect.map(store.exchange(exchange), (answer) => {
+    if (answer._tag === "Late") return answer
+    const casts = answer.casts.map(({ record, tally }, place) => ({
+      record,
+      tally: tally && { ...tally, voters: 1, abstained: 0, sums: exchange.casts[place]?.ballot ?? [] }
+    }))
+    return { ...answer, casts, live: 1, liveFor: 1e9 }
+  })
+)
 
 /** What each of them does, and the promise that it breaks. */
 export const mutants: ReadonlyArray<readonly [name: string, promise: string, mutate: (store: Store) => Store]> = [
   [
     "writes a trip whatever has happened meanwhile",
     "one transition per era",
-    (store) => ({
-      ...store,
-      swap: (swap) =>
-        swap.body.includes('"why":"Tripped"')
-          ? Effect.flatMap(store.load(swap.circuit), (found) => store.swap({ ...swap, expectedEra: found?.era ?? 0 }))
-          : store.swap(swap)
-    })
+    exchanging((exchange, store) =>
+      Effect.flatMap(store.load(exchange.swaps.map(({ circuit }) => circuit)), ({ records }) => {
+        const swaps = exchange.swaps.map((swap, place) =>
+          swap.body.includes('"why":"Tripped"') ? { ...swap, expectedEpoch: records[place]?.epoch ?? 0 } : swap
+        )
+        return store.exchange({ ...exchange, swaps })
+      })
+    )
   ],
   [
     "makes a record younger when it denies a request",
@@ -37,15 +44,21 @@ export const mutants: ReadonlyArray<readonly [name: string, promise: string, mut
     (store) => {
       const refreshed = new Map<number, number>()
       const younger = (found: SharedStore.Stored | undefined): SharedStore.Stored | undefined =>
-        found === undefined ? undefined : { ...found, age: Math.max(0, found.age - (refreshed.get(found.era) ?? 0)) }
+        found === undefined ? undefined : { ...found, age: Math.max(0, found.age - (refreshed.get(found.epoch) ?? 0)) }
       return {
         ...store,
-        load: (circuit) => Effect.map(store.load(circuit), younger),
-        swap: (swap) =>
-          Effect.map(store.swap(swap), (answer) => {
-            const { record } = answer
-            if (!answer.swapped && record !== undefined) refreshed.set(record.era, record.age)
-            return { ...answer, record: younger(record) }
+        load: (circuits) =>
+          Effect.map(store.load(circuits), (answer) => ({ ...answer, records: answer.records.map(younger) })),
+        exchange: (exchange) =>
+          Effect.map(store.exchange(exchange), (answer) => {
+            if (answer._tag === "Late") return answer
+            for (const { record, swapped } of answer.swaps) {
+              if (!swapped && record !== undefined) refreshed.set(record.epoch, record.age)
+            }
+            return {
+              ...answer,
+              swaps: answer.swaps.map((swap) => ({ ...swap, record: younger(swap.record) }))
+            }
           })
       }
     }

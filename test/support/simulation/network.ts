@@ -126,6 +126,7 @@ export class Network {
       const from = { process: this.process, life: number }
       const command = server.sent(request, from)
       if (conditions.refuse || server.refuses) {
+        server.answered(command, from)
         resume(Effect.fail(refused(request)))
         return
       }

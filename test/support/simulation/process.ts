@@ -1,6 +1,6 @@
 /** One process: its breaker store over the network, its calls, its lives. It starts, ends, crashes and starts again. */
 import { Clock, Context, Effect, Exit, Layer, Random, Scheduler, Scope, Stream } from "effect"
-import { BreakerStore, CircuitBreaker, type CircuitOpen, Outcome } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, type CircuitOpen, Outcome, type SharedStore } from "effect-fuse"
 import type { Dependency } from "./dependency.ts"
 import type { History, Kind } from "./history.ts"
 import type { Network } from "./network.ts"
@@ -27,6 +27,8 @@ export interface World {
   /** By `protect`, or by `admit` and `settle`. */
   readonly via: "protect" | "admit"
   readonly syncInterval: number
+  /** Makes another store of the one that each process has: for processes that are wrong on purpose. */
+  readonly client: (store: SharedStore.SharedStore) => SharedStore.SharedStore
   /** Loggers and policies. */
   readonly services: Context.Context<never>
   /** The one store of `exact`. */
@@ -124,7 +126,10 @@ export class Process {
     const layer =
       protection === "local"
         ? BreakerStore.layerMemory
-        : BreakerStore.layerShared(this.network.store(run, run.number), { syncInterval, process: `p${this.index}` })
+        : BreakerStore.layerShared(this.world.client(this.network.store(run, run.number)), {
+            syncInterval,
+            process: `p${this.index}`
+          })
     return Effect.orDie(Layer.buildWithScope(Layer.fresh(layer), run.scope))
   }
 

@@ -36,11 +36,22 @@ const byPeople: ReadonlyArray<Circuit.Why> = [
 const records = (probes: number, fail: Fail) => {
   const replaced = new Set<number>()
   const written = new Set<number>()
+  const lost = new Set<"time" | "records">()
+  /** The epochs from before the store lost both, which it may give again. */
+  const given = new Set<number>()
   let last: Swapped | undefined
   return {
-    /** What is next follows from nothing that is known here: the store was wiped, or lives in another time. */
-    forget: () => {
+    /**
+     * What is next follows from nothing that is known here: the store was wiped, or lives in another time. If both happened it cannot
+     * know which epochs it has given.
+     */
+    forget: (what: "time" | "records") => {
       last = undefined
+      lost.add(what)
+      if (lost.size < 2) return
+      for (const era of written) given.add(era)
+      replaced.clear()
+      written.clear()
     },
     swapped: (entry: Swapped) => {
       const { about, at, before, era, state } = entry
@@ -48,7 +59,7 @@ const records = (probes: number, fail: Fail) => {
       if (written.has(era)) fail("no era is given twice", `era ${era}`)
       replaced.add(before)
       written.add(era)
-      if (last !== undefined && before === last.era) follows(last, entry)
+      if (last !== undefined && before === last.era && !given.has(before)) follows(last, entry)
       if (state._tag === "HalfOpen" && state.leases.filter(({ until }) => until > at).length > probes) {
         fail("at most so many valid leases as there may be probes", JSON.stringify(state.leases))
       }
@@ -70,9 +81,9 @@ const records = (probes: number, fail: Fail) => {
     }
     const opens = about.why === "Tripped" || about.why === "ProbeFailed" || about.why === "ProbeTimedOut"
     if (opens && state._tag === "Open") {
-      // One more, or the first again; an Open one that opens again is still the same.
-      const before = Circuit.openings(from, from.since)
-      if (![1, before + (from._tag === "Open" ? 0 : 1)].includes(state.openings)) {
+      // One more, if those before still count; more if a process had openings of its own. One that opens again is still the same.
+      const before = Circuit.openings(from, at + 1_000)
+      if (state.openings < before + (from._tag === "Open" ? 0 : 1)) {
         fail("each opening is counted once", `${state.openings} after ${before}`)
       }
     }
@@ -147,10 +158,10 @@ export const check = (seed: number, { calmAt, endsAt, probes, simulation }: Scen
       else if (entry._tag === "Admitted") ofCallers.admitted(entry)
       else if (entry._tag === "Defect") fail("no call dies of the engine", String(entry.cause))
       else if (entry._tag === "Wiped") {
-        ofRecords.forget()
+        ofRecords.forget("records")
         ofCallers.wiped(entry.at)
       } else if (entry._tag === "Jumped") {
-        ofRecords.forget()
+        ofRecords.forget("time")
         ofDeadlines.jumped()
       }
     } catch (error) {

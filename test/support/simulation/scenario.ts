@@ -7,6 +7,7 @@ import { type Options, Simulation } from "./simulation.ts"
 export interface Scenario {
   readonly simulation: Simulation
   readonly probes: number
+  readonly syncInterval: number
   /** When the last fault is over. */
   readonly calmAt: number
   readonly endsAt: number
@@ -22,13 +23,15 @@ export const scenario = (seed: number, given: Given = {}): Scenario => {
   const chance = new Chance(seed)
   const processes = 2 + chance.below(4)
   const probes = 1 + chance.below(2)
+  const chosen = chance.below(2 ** 31)
+  const syncInterval = 1_000 + chance.below(4_000)
   const simulation = new Simulation({
     ...given,
-    seed: chance.below(2 ** 31),
+    seed: chosen,
     processes,
     conditions: rough(),
     history: "all",
-    syncInterval: 1_000 + chance.below(4_000),
+    syncInterval,
     policy: {
       cooldown: 500 + chance.below(3_000),
       probes,
@@ -114,7 +117,7 @@ export const scenario = (seed: number, given: Given = {}): Scenario => {
   })
   // Nobody may forget what a person forced: a person lifts it.
   simulation.at(calmAt + 10_000, () => simulation.processes[0]?.do(CircuitBreaker.release("api")))
-  return { simulation, probes, calmAt, endsAt: calmAt + calm }
+  return { simulation, probes, syncInterval, calmAt, endsAt: calmAt + calm }
 }
 
 /** A fleet of two to twenty, of which one fails for a minute, or also hangs, while the network does what it likes. */

@@ -15,7 +15,7 @@
  * It runs synchronously, and the same options give the same history. Times are milliseconds from 0.
  */
 import { Clock, Context, Effect, Layer, Logger, Random, Scheduler, Scope } from "effect"
-import { BreakerPolicy, BreakerStore, type CircuitBreaker } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, type CircuitBreaker, type SharedStore } from "effect-fuse"
 import { type Behaviour, Dependency, failing } from "./dependency.ts"
 import { type Detail, History } from "./history.ts"
 import { type Conditions, healthy, Network } from "./network.ts"
@@ -33,6 +33,8 @@ export interface Options extends StoreOptions {
   /** What differs from the default policy. */
   readonly policy?: BreakerPolicy.Input | undefined
   readonly syncInterval?: number | undefined
+  /** Makes another store of the one that each process has: for processes that are wrong on purpose. */
+  readonly client?: ((store: SharedStore.SharedStore) => SharedStore.SharedStore) | undefined
   /** What the network is like; each process has a copy of its own. Default {@link healthy}. */
   readonly conditions?: Conditions | undefined
   /** Default: never fails, and takes 1 ms. */
@@ -79,6 +81,7 @@ export class Simulation {
       protection,
       via: options.via ?? "protect",
       syncInterval: options.syncInterval ?? 5_000,
+      client: options.client ?? ((store) => store),
       services,
       exact: protection === "exact" ? exactStore(timeline, services, this.chance.fork()) : undefined
     }

@@ -22,7 +22,7 @@ const epochDays = 2_440_587.5
 const millisPerDay = 86_400_000
 
 const named = (...names: ReadonlyArray<string>) => names.map((name) => `circuit_breaker${name}`)
-const read = named("s", "_ballots", "_inquiries", "_voices", "_eras")
+const read = named("s", "_ballots", "_boxes", "_voters", "_rolls", "_store")
 const others = named("_events", "_states", "_heartbeats", "_snapshots", "_versions")
 
 /** `wrong`: the database is, on purpose. */

@@ -37,6 +37,8 @@ export interface StoreOptions {
   readonly store?: MakeBackend | undefined
   /** Makes another store of it: one that is wrong on purpose. */
   readonly mutate?: ((store: SharedStore.SharedStore) => SharedStore.SharedStore) | undefined
+  /** Makes another announcement of each, or none: for a store that announces wrongly on purpose. */
+  readonly announcing?: ((change: SharedStore.Change) => SharedStore.Change | undefined) | undefined
   /**
    * How long the store takes for a command. Other commands wait until it is done. Default: {@link redis}. It does not apply to a
    * backend that decides by itself how long a command takes.
@@ -79,7 +81,7 @@ export class StoreServer {
   private unpublished: Array<SharedStore.Change> = []
 
   constructor(timeline: Timeline, history: History, options: StoreOptions) {
-    const { mutate, seed, store = memory } = options
+    const { announcing = (change) => change, mutate, seed, store = memory } = options
     this.timeline = timeline
     this.history = history
     const life = new Life()
@@ -88,7 +90,9 @@ export class StoreServer {
       Context.add(Clock.Clock, this.clock),
       Context.add(Logger.CurrentLoggers, new Set())
     )
-    const publish = (change: SharedStore.Change): void => {
+    const publish = (made: SharedStore.Change): void => {
+      const change = announcing(made)
+      if (change === undefined) return
       if (this.serving) this.unpublished.push(change)
       else this.publish(change)
     }
@@ -128,7 +132,7 @@ export class StoreServer {
   /** Its clock jumps by so many milliseconds, forward or backward. */
   jump(millis: number): void {
     this.clock.wallOffset += millis
-    this.note("Jumped")
+    this.history.add({ _tag: "Jumped", at: this.timeline.now, process: -1, life: -1, millis })
   }
 
   close(): void {
@@ -143,7 +147,7 @@ export class StoreServer {
     })
     if (stored === undefined) return undefined
     const read = fromBody(stored.body, this.timeline.now - stored.age)
-    return { era: stored.era, body: stored.body, state: read?.circuit ?? Circuit.initial }
+    return { era: stored.epoch, body: stored.body, state: read?.circuit ?? Circuit.initial }
   }
 
   /** Commands that it carried out, all together. */
@@ -185,7 +189,7 @@ export class StoreServer {
         if (Exit.isSuccess(exit)) {
           const answer = exit.value
           records = recordsIn(request, answer)
-          for (const one of written(request, answer)) this.swapped(one, from)
+          for (const one of written(request, answer)) this.swapped(one, command, from)
           this.history.add({ _tag: "Applied", at: this.timeline.now, ...from, command, request, answer, again })
         }
         if (service === undefined) then(exit)
@@ -217,7 +221,7 @@ export class StoreServer {
     for (const subscriber of [...this.subscribers]) subscriber(change)
   }
 
-  private note(_tag: "Wiped" | "Jumped" | "FailedOver" | "Frozen" | "Thawed"): void {
+  private note(_tag: "Wiped" | "FailedOver" | "Frozen" | "Thawed"): void {
     this.history.add({ _tag, at: this.timeline.now, process: -1, life: -1 })
   }
 
@@ -227,13 +231,14 @@ export class StoreServer {
     this.timeline.drain()
   }
 
-  private swapped({ before, body, circuit, era }: Written, from: From): void {
+  private swapped({ before, body, circuit, era }: Written, command: number, from: From): void {
     const read = fromBody(body, this.timeline.now)
     if (read === undefined) throw new Error(`the simulation cannot read the record ${body}`)
     this.history.add({
       _tag: "Swapped",
       at: this.timeline.now,
       ...from,
+      command,
       circuit,
       before,
       era,

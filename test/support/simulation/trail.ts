@@ -12,10 +12,10 @@ type Life = Pick<Entry, "process" | "life">
 const lifeOf = ({ life, process }: Life): string => `${process}/${life}`
 
 /** How each life of a process is called in the fleet. */
-const voices = (history: History): ReadonlyMap<string, string> => {
+const voters = (history: History): ReadonlyMap<string, string> => {
   const found = new Map<string, string>()
   for (const entry of history.of("Sent")) {
-    if (entry.request.operation === "list") found.set(lifeOf(entry), entry.request.voice)
+    if (entry.request.operation === "exchange") found.set(lifeOf(entry), entry.request.exchange.voter)
   }
   return found
 }
@@ -32,7 +32,7 @@ export const trailOf = (history: History): Effect.Effect<Told> =>
   Effect.gen(function* () {
     const found = yield* database({ prefix: "audit", schema: undefined })
     const sql = yield* SqlClient.SqlClient
-    const own = voices(history)
+    const own = voters(history)
     const trails = new Map<string, Trail>()
     for (const entry of history.entries) {
       const life = lifeOf(entry)

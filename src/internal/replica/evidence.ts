@@ -1,0 +1,77 @@
+import * as Trip from "../../Trip.ts"
+import type * as Window from "../../Window.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import type { KeptBack, Share, Snapshot } from "../engine/share.ts"
+
+/** What this process saw of a circuit, and what of it the other processes are told. */
+
+export const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
+
+export const seen = (circuit: LiveCircuit, now: number): Snapshot => {
+  const evidence = circuit.seen()
+  return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
+}
+
+/** What was seen, less what is kept back as long as that is still part of it. */
+export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Snapshot => {
+  const all = seen(circuit, now)
+  const { keptBack } = ballots
+  if (keptBack === undefined) return all
+  if (keptBack.era !== circuit.control.value.era) {
+    ballots.keptBack = undefined
+    return all
+  }
+  const rest = stillHeld(circuit, keptBack, now)
+  return {
+    at: all.at,
+    streak: Math.max(0, all.streak - keptBack.streak),
+    counts: all.counts.map((one, place) => less(one, rest[place]))
+  }
+}
+
+/** What the windows still hold of what they held at a moment of the same era. */
+const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyArray<Window.Counts | undefined> => {
+  const since = callsOf(circuit) - then.calls
+  return Trip.windows(circuit.policy.trip).map((over, place) => {
+    const isGone = over._tag === "Calls" ? since >= over.calls : now - then.at >= over.millis
+    return isGone ? undefined : then.counts[place]
+  })
+}
+
+/** The store goes down: what was seen up to now may be told later. */
+export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): void => {
+  const { era } = circuit.control.value
+  const { successes } = circuit
+  share.ballots.whenDown = { ...seen(circuit, now), era, calls: callsOf(circuit), successes }
+}
+
+/** From now on it is not told what was seen since the store went down, or since `before`; without that, nothing that was seen. */
+export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void => {
+  const { ballots } = share
+  const { era } = circuit.control.value
+  const all = seen(circuit, now)
+  const before = ballots.whenDown
+  ballots.whenDown = undefined
+  const calls = callsOf(circuit)
+  if (before === undefined || before.era !== era) {
+    ballots.keptBack = { ...all, era, calls }
+    return
+  }
+  const rest = stillHeld(circuit, before, now)
+  // A success since then has ended the streak of that time.
+  const streak = circuit.successes > before.successes ? 0 : before.streak
+  ballots.keptBack = {
+    at: now,
+    era,
+    calls,
+    streak: Math.max(0, all.streak - streak),
+    counts: all.counts.map((one, place) => less(one, rest[place]))
+  }
+}
+
+const less = (counts: Window.Counts, of: Window.Counts | undefined): Window.Counts => ({
+  calls: Math.max(0, counts.calls - (of?.calls ?? 0)),
+  failures: Math.max(0, counts.failures - (of?.failures ?? 0)),
+  slow: Math.max(0, counts.slow - (of?.slow ?? 0)),
+  weight: Math.max(0, counts.weight - (of?.weight ?? 0))
+})

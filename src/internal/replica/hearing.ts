@@ -1,0 +1,73 @@
+import { limits, type RollCall } from "../../SharedStore.ts"
+
+/**
+ * The roll calls that this process has to answer, and how far it has answered them. Pure: no store and no clock.
+ *
+ * `heard` may move to a roll call only in the exchange that carries the last ballot that this process owes up to it, or in a
+ * later one. The store takes a roll call that was heard, and not answered by a ballot, for an abstention.
+ */
+export class Hearing {
+  /** Up to where the store knows that this process has heard. */
+  confirmed = 0
+  /** The number of the latest roll call that is queued or was heard: all up to it are. */
+  latest = 0
+  /** The number of the latest roll call that is known of and cannot be queued, because one before it is missing; or 0. */
+  missing = 0
+  private queue: Array<RollCall> = []
+
+  /** The roll calls to answer, in their order. */
+  get queued(): ReadonlyArray<RollCall> {
+    return this.queue
+  }
+
+  /** Whether there is something to tell the store, or to ask it. */
+  get isBehind(): boolean {
+    return this.missing > 0 || this.queue.length > 0
+  }
+
+  /** An announcement. If one before it is missing the store has to be asked. */
+  announced(rollCall: RollCall): void {
+    if (!isSound(rollCall) || rollCall.seq <= this.latest) return
+    if (rollCall.prev > this.latest) {
+      this.missing = Math.max(this.missing, rollCall.seq)
+      return
+    }
+    this.queue.push(rollCall)
+    this.latest = rollCall.seq
+  }
+
+  /** What an exchange has answered. `before` is what {@link latest} and {@link missing} were when it was sent. */
+  answered(
+    rollCalls: ReadonlyArray<RollCall>,
+    head: number,
+    before: { readonly latest: number; readonly missing: number }
+  ): void {
+    if (!Number.isSafeInteger(head)) return
+    // The log ends before what this process knows of it: the store lost it.
+    if (head < before.latest) {
+      // What is in its log now was never heard, whatever its number.
+      this.queue = []
+      this.latest = 0
+      this.confirmed = 0
+    }
+    for (const rollCall of rollCalls) {
+      if (!isSound(rollCall) || rollCall.seq <= this.latest) continue
+      this.queue.push(rollCall)
+      this.latest = rollCall.seq
+    }
+    // What was missing when the store was asked is in the answer, or the store has lost it.
+    if (this.missing === before.missing) this.missing = 0
+    if (rollCalls.length < limits.rollCalls) this.latest = Math.max(this.latest, head)
+    else if (this.latest < head) this.missing = Math.max(this.missing, head)
+    if (this.missing <= this.latest) this.missing = 0
+  }
+
+  /** The store has taken what this process said that it has heard. */
+  confirm(heard: number): void {
+    this.confirmed = heard
+    this.queue = this.queue.filter(({ seq }) => seq > heard)
+  }
+}
+
+/** A number that is none would never be passed again. */
+const isSound = ({ prev, seq }: RollCall): boolean => Number.isSafeInteger(seq) && Number.isSafeInteger(prev)

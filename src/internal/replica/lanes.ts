@@ -1,0 +1,315 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { type Cast, type CastAnswer, limits, type RollCall, type Swap, type SwapAnswer } from "../../SharedStore.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { quietly } from "../engine/logEvent.ts"
+import { foreignText } from "../foreign.ts"
+import type { Ground } from "./ground.ts"
+import type { Hearing } from "./hearing.ts"
+import type { Done } from "./link.ts"
+
+/** A command that failed is followed by a pause. */
+const pauseMillis = 100
+
+/**
+ * After a command that carried nothing but how far this process has heard, the next such one waits: it answers all roll calls that
+ * come meanwhile.
+ */
+const hearingMillis = 50
+
+/** What `Ballots` does for the casts lane. */
+export interface Voting {
+  /** The ballot as it is now; nothing if there is nothing to tell. */
+  readonly build: (circuit: LiveCircuit) => Cast | undefined
+  /** Whether the circuit's record has to be read before the roll call can be answered. */
+  readonly isUnsure: (rollCall: RollCall) => boolean
+  readonly read: (rollCalls: ReadonlyArray<RollCall>) => Effect.Effect<boolean>
+  /** The circuit whose ballot this process owes to a roll call; nothing if it abstains, or its ballot counts long enough. */
+  readonly owed: (rollCall: RollCall) => LiveCircuit | undefined
+  readonly sent: (circuit: LiveCircuit) => void
+  /** The store has answered; `sentAt` is when the cast was sent. */
+  readonly answered: (circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number) => Effect.Effect<void>
+  /** The cast was not sent, or the command failed. */
+  readonly unsent: (circuit: LiveCircuit) => void
+}
+
+const silent: Voting = {
+  build: () => undefined,
+  isUnsure: () => false,
+  read: () => Effect.succeed(true),
+  owed: () => undefined,
+  sent: () => {},
+  answered: () => Effect.void,
+  unsent: () => {}
+}
+
+/** When a swap is sent: before those that wait, after them, or with the next command; right after a failure not at all. */
+export type Pace = "First" | "Patient" | "Now"
+
+/** A swap that waits to be sent. */
+interface Waiting {
+  readonly make: () => Swap
+  readonly answered: Deferred.Deferred<Swapped | undefined>
+}
+
+/** What the store made of a swap, and when it was sent. */
+export interface Swapped {
+  readonly answer: SwapAnswer
+  readonly sentAt: number
+}
+
+/**
+ * The two ways of a process to its store: one for casts, heartbeats and roll calls, one for swaps. In each one command is on its way
+ * at a time, with at most 32 items: while the store is slow, what there is to say waits here and is sent as it is then.
+ */
+export class Lanes {
+  private readonly ground: Ground
+  private readonly hearing: Hearing
+  /** Set before anything is sent. */
+  voting: Voting = silent
+  private readonly casts = new Set<LiveCircuit>()
+  private readonly swaps: Array<Waiting> = []
+  /** What waits for the next exchange of the casts lane, whatever is in it. */
+  private heartbeats: Array<Deferred.Deferred<boolean>> = []
+  private casting = false
+  private swapping = false
+  private castsPausedUntil = Number.NEGATIVE_INFINITY
+  private swapsPausedUntil = Number.NEGATIVE_INFINITY
+  private hearAt = Number.NEGATIVE_INFINITY
+  private hearingLater = false
+
+  constructor(ground: Ground, hearing: Hearing) {
+    this.ground = ground
+    this.hearing = hearing
+  }
+
+  /** Sends the circuit's ballot with the next command. */
+  cast(circuit: LiveCircuit): void {
+    this.casts.add(circuit)
+    this.wake()
+  }
+
+  /** Hears a roll call that was announced. */
+  hear(rollCall: RollCall): void {
+    this.hearing.announced(rollCall)
+    this.wake()
+    this.hearLater()
+  }
+
+  private hearLater(): void {
+    const wait = this.hearAt - this.ground.now()
+    if (this.hearingLater || wait <= 0 || !this.hearing.isBehind) return
+    this.hearingLater = true
+    const then = Effect.sync(() => {
+      this.hearingLater = false
+      this.wake()
+    })
+    this.ground.runtime.background(Effect.andThen(Effect.sleep(Math.ceil(wait)), then))
+  }
+
+  /**
+   * An exchange with what there is to say, or with nothing; whether the store carried it out. Of a process that is leaving it
+   * is the last: the process no longer lives.
+   */
+  get heartbeat(): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const answered = Deferred.makeUnsafe<boolean>()
+      this.heartbeats.push(answered)
+      this.wake()
+      return Deferred.await(answered)
+    })
+  }
+
+  /** Whether a swap would be sent. */
+  takes(pace: Pace): boolean {
+    return !this.ground.link.down && (pace !== "Now" || this.ground.now() >= this.swapsPausedUntil)
+  }
+
+  /** Swaps a record; `make` is asked when the command is sent. Nothing if the command failed. */
+  swap(make: () => Swap, pace: Pace): Effect.Effect<Swapped | undefined> {
+    return Effect.suspend(() => {
+      if (!this.takes(pace)) return Effect.succeed(undefined)
+      const waiting: Waiting = { make, answered: Deferred.makeUnsafe() }
+      if (pace === "First") this.swaps.unshift(waiting)
+      else this.swaps.push(waiting)
+      this.wakeSwaps()
+      return Deferred.await(waiting.answered)
+    })
+  }
+
+  // ---- Casts --------------------------------------------------------------------------------------------------------
+
+  private get hasCasts(): boolean {
+    if (this.heartbeats.length > 0) return true
+    // While the store is down only heartbeats ask whether it still is.
+    if (this.ground.link.down || this.ground.leaving) return false
+    return this.casts.size > 0 || (this.hearing.isBehind && this.ground.now() >= this.hearAt)
+  }
+
+  private wake(): void {
+    if (this.casting || !this.hasCasts) return
+    this.casting = true
+    const done = Effect.sync(() => {
+      this.casting = false
+      this.wake()
+    })
+    // After what the call that brought this about still has to do.
+    this.ground.runtime.background(Effect.ensuring(Effect.andThen(Effect.yieldNow, this.sendAllCasts), done))
+  }
+
+  private get sendAllCasts(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.hasCasts) return Effect.void
+      const wait = this.castsPausedUntil - this.ground.now()
+      const pause = wait > 0 ? Effect.sleep(Math.ceil(wait)) : Effect.void
+      return Effect.andThen(pause, Effect.andThen(this.sendCasts, this.sendAllCasts))
+    })
+  }
+
+  private get sendCasts(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { ground, hearing, voting } = this
+      if (ground.link.down || ground.leaving) return this.sendBatch(new Map(), hearing.confirmed)
+      const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
+      const read = unsure.length === 0 ? Effect.succeed(true) : voting.read(unsure)
+      return Effect.flatMap(read, (isRead) => {
+        const batch = new Map<LiveCircuit, Cast>()
+        const heard = this.answerRollCalls(batch, isRead)
+        for (const circuit of this.casts) {
+          if (batch.size >= limits.casts) break
+          this.casts.delete(circuit)
+          const cast = batch.has(circuit) ? undefined : voting.build(circuit)
+          if (cast !== undefined) batch.set(circuit, cast)
+        }
+        const isNews = batch.size > 0 || heard !== hearing.confirmed || hearing.missing > 0
+        if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard)
+        // What cannot be answered now is tried again a little later.
+        if (hearing.isBehind) this.castsPausedUntil = ground.now() + pauseMillis
+        return Effect.void
+      })
+    })
+  }
+
+  /** Adds the ballots that are owed to roll calls, as far as there is room; answers up to where that is all. */
+  private answerRollCalls(batch: Map<LiveCircuit, Cast>, isRead: boolean): number {
+    const { hearing, voting } = this
+    let { confirmed: heard } = hearing
+    for (const rollCall of hearing.queued) {
+      if (!isRead && voting.isUnsure(rollCall)) return heard
+      const circuit = voting.owed(rollCall)
+      if (circuit !== undefined && !batch.has(circuit)) {
+        if (batch.size >= limits.casts) return heard
+        const cast = voting.build(circuit)
+        // It cannot tell now what it owes.
+        if (cast === undefined) return heard
+        batch.set(circuit, cast)
+      }
+      heard = rollCall.seq
+    }
+    return hearing.latest
+  }
+
+  private sendBatch(batch: ReadonlyMap<LiveCircuit, Cast>, heard: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { ground, hearing, heartbeats, voting } = this
+      const sentAt = ground.now()
+      if (batch.size === 0 && heartbeats.length === 0) this.hearAt = sentAt + hearingMillis
+      this.heartbeats = []
+      for (const circuit of batch.keys()) voting.sent(circuit)
+      const sent = this.exchange([...batch.values()], [], heard, ground.ttl)
+      return Effect.flatMap(sent, (answer) => {
+        for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
+        if (answer === undefined) {
+          this.castsPausedUntil = ground.now() + pauseMillis
+          for (const circuit of batch.keys()) {
+            voting.unsent(circuit)
+            if (!ground.link.down) this.casts.add(circuit)
+          }
+          if (ground.link.down) {
+            for (const circuit of this.casts) voting.unsent(circuit)
+            this.casts.clear()
+          }
+          return Effect.void
+        }
+        hearing.confirm(heard > answer.head ? 0 : heard)
+        return Effect.forEach(
+          [...batch],
+          ([circuit, cast], place) => {
+            const one = answer.casts[place]
+            if (one === undefined) return Effect.sync(() => voting.unsent(circuit))
+            return Effect.catchCause(voting.answered(circuit, cast, one, sentAt), (cause) =>
+              quietly(Effect.logError(`The store's answer to a ballot cannot be used: ${foreignText(cause)}`))
+            )
+          },
+          { discard: true }
+        )
+      })
+    })
+  }
+
+  // ---- Swaps --------------------------------------------------------------------------------------------------------
+
+  private wakeSwaps(): void {
+    if (this.swapping || this.swaps.length === 0) return
+    this.swapping = true
+    const done = Effect.sync(() => {
+      this.swapping = false
+      this.wakeSwaps()
+    })
+    this.ground.runtime.background(Effect.ensuring(this.sendAllSwaps, done))
+  }
+
+  private get sendAllSwaps(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.swaps.length === 0) return Effect.void
+      const wait = this.swapsPausedUntil - this.ground.now()
+      const pause = wait > 0 ? Effect.sleep(Math.ceil(wait)) : Effect.void
+      return Effect.andThen(pause, Effect.andThen(this.sendSwaps, this.sendAllSwaps))
+    })
+  }
+
+  private get sendSwaps(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { ground, hearing } = this
+      const batch = this.swaps.splice(0, ground.link.down ? this.swaps.length : limits.swaps)
+      const { confirmed } = hearing
+      const sentAt = ground.now()
+      const swaps = ground.link.down ? [] : batch.map(({ make }) => make())
+      const sent = swaps.length === 0 ? Effect.succeed(undefined) : this.exchange([], swaps, confirmed, ground.ttl)
+      return Effect.map(sent, (answer) => {
+        if (answer === undefined) this.swapsPausedUntil = ground.now() + pauseMillis
+        for (const [place, { answered }] of batch.entries()) {
+          const one = answer?.swaps[place]
+          Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))
+        }
+        this.wake()
+        // It said that less was heard than a command of the other lane did meanwhile.
+        if (answer !== undefined && hearing.confirmed !== confirmed) void ground.runtime.background(this.heartbeat)
+      })
+    })
+  }
+
+  private exchange(
+    casts: ReadonlyArray<Cast>,
+    swaps: ReadonlyArray<Swap>,
+    heard: number,
+    ttl: number
+  ): Effect.Effect<Done | undefined> {
+    const { ground, hearing } = this
+    const before = { latest: hearing.latest, missing: hearing.missing }
+    const { floor, voter } = ground
+    const sent = ground.link.exchange((notAfter) =>
+      ground.store.exchange({ voter, ttl, notAfter, heard, floor, casts, swaps })
+    )
+    const taken = Effect.map(sent, (answer) => {
+      if (answer === undefined || ttl === 0) return answer
+      ground.noteLive(answer.live, answer.liveFor)
+      hearing.answered(answer.rollCalls, answer.head, before)
+      this.hearLater()
+      return answer
+    })
+    // An answer that is none, as of a store that is wrong, is no answer.
+    return Effect.catchCause(taken, () => Effect.succeed(undefined))
+  }
+}

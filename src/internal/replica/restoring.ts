@@ -1,0 +1,88 @@
+import * as Effect from "effect/Effect"
+import type { Stored } from "../../SharedStore.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import type { Known, Share } from "../engine/share.ts"
+import { toSwap } from "../record.ts"
+import type { Ground } from "./ground.ts"
+import type { Lanes } from "./lanes.ts"
+
+/** Records that the store lost are given back by all that know them: not all at once. */
+const restoreMillis = 1_000
+
+/** A record that ends within this time is not missed by anybody. */
+export const endingMillis = 1_000
+
+/** Takes over what the store has of a circuit. */
+type Learn = (circuit: LiveCircuit, stored: Stored | undefined, askedAt: number) => Effect.Effect<void>
+
+/** Gives a store that has lost its latest writes back what this process knows of them. */
+export class Restoring {
+  private readonly ground: Ground
+  private readonly lanes: Lanes
+  private readonly learn: Learn
+
+  constructor(ground: Ground, lanes: Lanes, learn: Learn) {
+    this.ground = ground
+    this.lanes = lanes
+    this.learn = learn
+  }
+
+  /** The store has the same again, under another epoch. */
+  isBack(circuit: LiveCircuit, known: Known, epoch: number): void {
+    const { share } = circuit
+    if (share === undefined) return
+    share.record.known = { ...known, epoch, at: this.ground.now() }
+    share.record.lost = undefined
+  }
+
+  /** The store has lost the record, and has another instead, or none. */
+  restore(circuit: LiveCircuit, known: Known, found: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const share = this.ground.shareOf(circuit)
+      const { record } = share
+      record.known = found === 0 ? { ...known, epoch: 0 } : known
+      record.lost = { found, sending: record.lost?.sending ?? false }
+      this.giveBack(circuit, share)
+    })
+  }
+
+  /** Gives a store that lost a record its content back, over what it has instead: in the background. */
+  giveBack(circuit: LiveCircuit, share: Share): void {
+    const { ground, lanes } = this
+    const { record } = share
+    const { known, lost } = record
+    if (known === undefined || lost === undefined || lost.sending || ground.link.down) return
+    if (ground.now() >= known.keptUntil - endingMillis) {
+      record.lost = undefined
+      return
+    }
+    lost.sending = true
+    const make = () => {
+      const now = ground.now()
+      // It is written now, and the state began when it did.
+      const at = known.since + now - known.circuit.since
+      const about = { ...known.about, at, origin: known.origin }
+      const swap = toSwap(ground.idOf(circuit), lost.found, known.circuit, now, about)
+      return { ...swap, ttl: known.keptUntil === Infinity ? undefined : Math.max(1, known.keptUntil - now) }
+    }
+    const give = Effect.suspend(() => {
+      // Another process may have given it back meanwhile, or written something newer.
+      if (record.lost !== lost) return Effect.void
+      return Effect.flatMap(lanes.swap(make, "Patient"), (swapped) => {
+        lost.sending = false
+        if (swapped === undefined || record.lost !== lost) return Effect.void
+        const { answer, sentAt } = swapped
+        if (!answer.swapped || answer.record === undefined) return this.learn(circuit, answer.record, sentAt)
+        ground.noteEpoch(answer.record.epoch)
+        this.isBack(circuit, known, answer.record.epoch)
+        return Effect.void
+      })
+    })
+    // All that know it notice at about the same time.
+    const wait = Effect.sleep(ground.live > 1 ? ground.random() * restoreMillis : 0)
+    const done = Effect.sync(() => {
+      lost.sending = false
+    })
+    ground.runtime.background(Effect.ensuring(Effect.andThen(wait, give), done))
+  }
+}

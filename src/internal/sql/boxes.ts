@@ -1,0 +1,185 @@
+import type { Cast, RollCall, Tally } from "../../SharedStore.ts"
+import { limits } from "../../SharedStore.ts"
+
+/**
+ * The ballot boxes of one exchange, without a database.
+ *
+ * A box keeps the sums of its ballots, so a cast takes as long with many voters as with few. The sums hold while no voter has
+ * died and no ballot has ended since they were made; otherwise they are made anew from the ballots. A ballot counts if it is of
+ * the box's epoch and of the present life of its voter, and has not ended when the sums were made.
+ */
+
+/** A box as a row has it. 0 stands for a time or a number that there is not. */
+export interface Box {
+  readonly circuit: string
+  readonly box: string
+  readonly epoch: number
+  readonly voters: number
+  readonly sums: ReadonlyArray<number>
+  readonly askedAt: number
+  readonly rollSeq: number
+  readonly rollAt: number
+  /** How many burials there had been when the sums were made. */
+  readonly burials: number
+  readonly builtAt: number
+  /** The first of its ballots ends then. */
+  readonly validUntil: number
+  /** The last of what it keeps ends then. */
+  readonly endsAt: number
+}
+
+/** A ballot as a row has it. One that was withdrawn has ended, and has no numbers. */
+export interface Ballot {
+  readonly circuit: string
+  readonly box: string
+  readonly epoch: number
+  readonly life: number
+  readonly numbers: ReadonlyArray<number> | undefined
+  readonly endsAt: number
+}
+
+/** What holds for all casts of an exchange. */
+export interface Ground {
+  readonly time: number
+  readonly burials: number
+  /** The number of the voter's life; nothing if it does not live. */
+  readonly life: number | undefined
+  /** How many live voters have heard a roll call. */
+  readonly heard: (seq: number) => number
+  readonly rollCall: (cast: Cast) => RollCall
+  readonly inquiry: (cast: Cast) => void
+}
+
+const never = Number.MAX_SAFE_INTEGER
+
+/** The end of what lasts for some milliseconds. */
+export const endOf = (time: number, millis: number): number => Math.min(never, time + Math.max(1, Math.ceil(millis)))
+
+/** The numbers of a text; nothing if it has anything else. */
+export const numbersOf = (text: string): ReadonlyArray<number> | undefined => {
+  const numbers = text.split(",").map(Number)
+  return text !== "" && numbers.every((n) => Number.isSafeInteger(n) && n >= 0) ? numbers : undefined
+}
+
+const plus = (sums: ReadonlyArray<number>, numbers: ReadonlyArray<number>, sign: 1 | -1): ReadonlyArray<number> =>
+  Array.from({ length: Math.max(sums.length, numbers.length) }, (_, i) => (sums[i] ?? 0) + sign * (numbers[i] ?? 0))
+
+const keyOf = ({ box, circuit }: { readonly box: string; readonly circuit: string }): string => `${circuit} ${box}`
+
+export class Boxes {
+  private readonly boxes = new Map<string, Box>()
+  private readonly own = new Map<string, Ballot>()
+  private readonly changed = new Set<string>()
+  private readonly ground: Ground
+
+  /** `own` are the ballots of the voter. */
+  constructor(ground: Ground, boxes: ReadonlyArray<Box>, own: ReadonlyArray<Ballot>) {
+    this.ground = ground
+    for (const box of boxes) this.boxes.set(keyOf(box), box)
+    for (const ballot of own) this.own.set(keyOf(ballot), ballot)
+  }
+
+  /** Whether the sums of the box that a cast is about have to be made anew. */
+  isStale(cast: Cast): boolean {
+    const box = this.boxes.get(keyOf(cast))
+    if (box === undefined || box.epoch !== cast.epoch) return false
+    const { burials, time } = this.ground
+    return box.burials !== burials || time < box.builtAt || time >= box.validUntil
+  }
+
+  /** Makes the sums anew of the boxes that casts are about, from the ballots that count. */
+  rebuild(casts: ReadonlyArray<Cast>, counting: ReadonlyArray<Ballot>): void {
+    const { burials, time } = this.ground
+    const made = new Map<string, Box>()
+    for (const cast of casts) {
+      const box = this.boxes.get(keyOf(cast))
+      if (box === undefined) continue
+      made.set(keyOf(cast), { ...box, voters: 0, sums: [], burials, builtAt: time, validUntil: never })
+    }
+    for (const ballot of counting) {
+      const box = made.get(keyOf(ballot))
+      if (box !== undefined && ballot.epoch === box.epoch) made.set(keyOf(ballot), this.with(box, ballot))
+    }
+    for (const [key, box] of made) this.boxes.set(key, box)
+  }
+
+  /** Puts, renews or withdraws the voter's ballot, and adds up what is in its box. */
+  cast(cast: Cast): Tally {
+    const { ballot, box: name, circuit, epoch, inquire, roll, ttl } = cast
+    const { life, time } = this.ground
+    const key = keyOf(cast)
+    const known = this.boxes.get(key)
+    const isKnown = known?.epoch === epoch
+    if (!isKnown && ballot === undefined) {
+      return { voters: 0, sums: [], asked: undefined, rolled: undefined, abstained: 0 }
+    }
+    let box = this.without(isKnown ? known : this.empty(cast))
+    if (ballot !== undefined && life !== undefined) {
+      const put: Ballot = { circuit, box: name, epoch, life, numbers: ballot, endsAt: endOf(time, ttl) }
+      this.own.set(key, put)
+      box = this.with(box, put)
+      if (inquire > 0 && isDue(box.askedAt, time, inquire)) {
+        box = { ...box, askedAt: time }
+        this.ground.inquiry(cast)
+      }
+      if (roll > 0 && isDue(box.rollAt, time, roll)) {
+        const { seq } = this.ground.rollCall(cast)
+        box = { ...box, rollSeq: seq, rollAt: time, endsAt: Math.max(box.endsAt, time + limits.rollCallMillis) }
+      }
+    } else if (this.own.has(key)) {
+      this.own.set(key, { circuit, box: name, epoch, life: 0, numbers: undefined, endsAt: 0 })
+    }
+    this.boxes.set(key, box)
+    this.changed.add(key)
+    return this.tally(box)
+  }
+
+  /** What has to be written of circuits that were not swapped. */
+  written(isSwapped: (circuit: string) => boolean) {
+    const keys = [...this.changed].filter((key) => !isSwapped(key.slice(0, key.indexOf(" "))))
+    const of = <A>(map: ReadonlyMap<string, A>) => keys.flatMap((key) => map.get(key) ?? [])
+    return { boxes: of(this.boxes), ballots: of(this.own) }
+  }
+
+  private empty({ box, circuit, epoch }: Cast): Box {
+    const { burials, time } = this.ground
+    const none = { voters: 0, sums: [], askedAt: 0, rollSeq: 0, rollAt: 0 }
+    return { circuit, box, epoch, ...none, burials, builtAt: time, validUntil: never, endsAt: 0 }
+  }
+
+  private with(box: Box, { endsAt, numbers }: Ballot): Box {
+    if (numbers === undefined) return box
+    return {
+      ...box,
+      voters: box.voters + 1,
+      sums: plus(box.sums, numbers, 1),
+      validUntil: Math.min(box.validUntil, endsAt),
+      endsAt: Math.max(box.endsAt, endsAt)
+    }
+  }
+
+  /** The box without the ballot that the voter has in it. */
+  private without(box: Box): Box {
+    const ballot = this.own.get(keyOf(box))
+    const { life } = this.ground
+    const counts =
+      ballot?.numbers !== undefined && ballot.epoch === box.epoch && ballot.life === life && ballot.endsAt > box.builtAt
+    return counts ? { ...box, voters: box.voters - 1, sums: plus(box.sums, ballot.numbers, -1) } : box
+  }
+
+  private tally({ askedAt, rollAt, rollSeq, sums, voters }: Box): Tally {
+    const { heard, time } = this.ground
+    const counts = rollAt > 0 && time - rollAt <= limits.rollCallMillis
+    return {
+      voters,
+      sums: voters === 0 ? [] : sums,
+      asked: askedAt === 0 ? undefined : Math.max(0, time - askedAt),
+      rolled: rollAt === 0 ? undefined : Math.max(0, time - rollAt),
+      abstained: counts ? Math.max(0, heard(rollSeq) - voters) : 0
+    }
+  }
+}
+
+/** Whether something that happened last at a time is due again. A time in the future is of a clock that went back. */
+const isDue = (last: number, time: number, millis: number): boolean =>
+  last === 0 || last > time || time - last >= millis

@@ -1,0 +1,112 @@
+/**
+ * Every interleaving of a small world: three processes, one circuit, its votes, a roll call and a swap, with one crash, one lost message,
+ * one late message and one wipe of the store. What random simulations may miss is not missed here.
+ *
+ * `EXPLORE=all npx vitest run exploration` explores with all faults at once; otherwise with two at a time.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Fleet } from "effect-fuse"
+import { type Explored, explore } from "./support/exploration/search.ts"
+import { type Budget, type Faults, fleet, none, type Role, type Setting } from "./support/exploration/world.ts"
+
+/** The quorum with which two of three that fail are too few, and two that fail beside an idle one are enough. */
+const quorum = 0.7
+const most = 5_000_000
+
+const all: Budget = { ...none, crashes: 1, lost: 1, late: 1, wipes: 1 }
+
+const pairs: ReadonlyArray<Partial<Budget>> =
+  process.env["EXPLORE"] === "all"
+    ? [all, { ...all, intervals: 1, lost: 0 }]
+    : [
+        { crashes: 1, lost: 1 },
+        { wipes: 1 },
+        { late: 1 },
+        { intervals: 1 },
+        { lost: 1, firstCalls: 1 },
+        { recoveries: 1, late: 1 }
+      ]
+
+const minority: ReadonlyArray<Role> = ["failing", "failing", "well"]
+const majority: ReadonlyArray<Role> = ["failing", "failing", "idle"]
+
+const setting = (roles: ReadonlyArray<Role>, budget: Partial<Budget>, faults: Faults = {}): Setting => ({
+  roles,
+  quorum,
+  announcements: process.env["EXPLORE"] === "announced",
+  budget: { ...none, ...budget },
+  faults
+})
+
+/** How much was explored, and how long it took. */
+const report = (name: string, { facts, millis, states, steps }: Explored): void => {
+  process.stderr.write(`${name}: ${states} states, ${steps} steps, ${millis} ms, ${JSON.stringify(facts)}\n`)
+}
+
+const said = (budget: Partial<Budget>): string => JSON.stringify(budget)
+
+describe("a small world in which two of three fail", () => {
+  it.each(pairs.map((budget) => [said(budget), budget] as const))(
+    "never opens wrongly, beside one that is well: %s",
+    (name, budget) => {
+      const found = explore(fleet(setting(minority, budget)), most)
+      const { broken, facts } = found
+      report(name, found)
+      assert.isUndefined(broken, broken && `${broken.what}:\n${broken.trace.join("\n")}`)
+      // It may open once the one that is well has crashed, and is no longer taken for alive.
+      if (budget.crashes === undefined) assert.isUndefined(facts["opened"])
+    },
+    1_800_000
+  )
+
+  it.each(pairs.map((budget) => [said(budget), budget] as const))(
+    "opens, beside one that is idle: %s",
+    (name, budget) => {
+      const found = explore(fleet(setting(majority, budget)), most)
+      const { broken, facts } = found
+      report(name, found)
+      assert.isUndefined(broken, broken && `${broken.what}:\n${broken.trace.join("\n")}`)
+      assert.isAbove(facts["opened"] ?? 0, 0)
+    },
+    1_800_000
+  )
+})
+
+const votersOnly: typeof Fleet.judge = (tally, trip, rules, more) =>
+  Fleet.judge({ ...tally, abstained: Math.max(0, tally.live - tally.voters) }, trip, rules, more)
+
+const neverYoung: typeof Fleet.judge = (tally, trip, rules, more) =>
+  Fleet.judge(tally, trip, rules, { ...more, young: false })
+
+describe("a store that is wiped, and whose clock is then behind", () => {
+  it("is told nothing wrong", () => {
+    const found = explore(fleet({ ...setting(minority, { wipes: 1 }), stepBack: 1_000 }), most)
+    report("clock behind", found)
+    assert.isUndefined(found.broken, found.broken && `${found.broken.what}:\n${found.broken.trace.join("\n")}`)
+  }, 600_000)
+})
+
+/** What is wrong, among which processes, and how many of which faults it takes to see it. */
+const mutants: ReadonlyArray<
+  readonly [name: string, roles: ReadonlyArray<Role>, budget: Partial<Budget>, faults: Faults]
+> = [
+  ["counts silence as consent", minority, {}, { judge: votersOnly }],
+  ["moves heard without the ballots that are owed", minority, {}, { hearsWithoutVoting: true }],
+  ["takes what failed for heard", minority, { lost: 1, intervals: 1 }, { hearsOnFailure: true }],
+  ["believes a young store", minority, { wipes: 1 }, { judge: neverYoung, forgetful: true }],
+  ["has no deadlines", majority, { late: 1 }, { noDeadline: true }],
+  ["remembers that it abstained when that is answered", majority, { firstCalls: 1 }, { remembersLate: true }],
+  ["says nothing of its first call after it abstained", majority, { firstCalls: 1 }, { silentFirstCall: true }],
+  ["lets a ballot end before the roll call that it answers", minority, { intervals: 2 }, { shortBallots: true }]
+]
+
+describe("a protocol with one fault is found out", () => {
+  it.each(mutants)(
+    "that %s",
+    (_, roles, budget, faults) => {
+      const { broken } = explore(fleet(setting(roles, budget, faults)), most)
+      assert.isDefined(broken)
+    },
+    600_000
+  )
+})

@@ -1,0 +1,215 @@
+/** How a fleet decides, whatever its network is like: with the real engine in virtual time. */
+import { assert, describe, it } from "@effect/vitest"
+import { type NetworkName, networks } from "./support/simulation/networks.ts"
+import { type Options, Simulation } from "./support/simulation/simulation.ts"
+
+const names = (from: number, until: number) => Array.from({ length: until - from }, (_, i) => from + i)
+
+interface Given extends Partial<Options> {
+  readonly network?: NetworkName
+}
+
+/** So many processes that have been up for long enough. */
+const fleet = (processes: number, { network = "none", ...more }: Given = {}): Simulation => {
+  const simulation = new Simulation({ seed: 1, processes, conditions: networks[network](), ...more })
+  simulation.startAll()
+  simulation.runUntil(20_000)
+  return simulation
+}
+
+const openings = (simulation: Simulation) =>
+  simulation.history.of("Swapped").filter(({ about }) => about.why === "Tripped")
+
+/** Calls of one process that end as they do, a tenth of a second apart. */
+const calls = (simulation: Simulation, process: number, from: number, until: number, apart = 100): void => {
+  for (let at = from; at < until; at += apart) simulation.at(at, () => simulation.process(process).call())
+}
+
+describe("A minority", () => {
+  const networked: ReadonlyArray<NetworkName> = ["1 ms", "40 ms", "100 ms", "300 ms", "polled", "none", "lossy", "far"]
+  it.each(networked)("of two in ten that fail opens only itself, with announcements %s", (network) => {
+    const simulation = fleet(10, { network })
+    simulation.traffic(names(0, 10), 20)
+    simulation.at(22_000, () => simulation.fail((process) => (process < 2 ? 1 : 0)))
+    simulation.runUntil(50_000)
+    assert.deepStrictEqual(openings(simulation), [])
+    assert.deepStrictEqual(
+      simulation.processes.slice(2).map(({ rejections }) => rejections),
+      Array(8).fill(0)
+    )
+  })
+
+  it.each(["1 ms", "none"] as const)(
+    "opens nothing where the others called lately, and do not any more: they answer the roll call (%s)",
+    (network) => {
+      const simulation = fleet(5, { network, dependency: undefined })
+      simulation.fail((process) => (process < 2 ? 1 : 0))
+      for (const process of names(2, 5)) calls(simulation, process, 20_000, 21_000)
+      for (const process of names(0, 2)) calls(simulation, process, 21_000, 40_000)
+      simulation.runUntil(40_000)
+      assert.deepStrictEqual(openings(simulation), [])
+    }
+  )
+
+  it.each([
+    ["have called before", true],
+    ["have never called", false]
+  ])(
+    "opens nothing beside processes that abstained from a roll call and then begin to succeed, which %s",
+    (_, before) => {
+      const simulation = fleet(7)
+      if (before) for (const process of [4, 5, 6]) calls(simulation, process, 20_000, 20_500)
+      simulation.runUntil(60_000)
+      simulation.fail((process) => (process < 2 ? 1 : 0))
+      // Two that succeeded keep the roll call from opening; three have nothing to say then.
+      for (const process of [2, 3]) calls(simulation, process, 60_000, 61_000)
+      for (const process of [0, 1]) calls(simulation, process, 61_000, 80_000, 2_000)
+      for (const process of [4, 5, 6]) simulation.at(68_000, () => simulation.process(process).call())
+      // From now on it is they that keep it closed.
+      for (const process of [2, 3]) simulation.at(68_500, () => simulation.process(process).end())
+      simulation.runUntil(85_000)
+      assert.deepStrictEqual(openings(simulation), [])
+    }
+  )
+
+  it("opens nothing where the others answered the roll call and do not call any more: their answers last as long as it", () => {
+    const simulation = fleet(5, { policy: { trip: { _tag: "Consecutive", failures: 12 } } })
+    simulation.fail((process) => (process < 2 ? 1 : 0))
+    // The roll is called after 18 seconds, when two have failed often enough together. Each alone trips after 36.
+    for (const process of [2, 3, 4]) calls(simulation, process, 20_000, 38_000)
+    for (const process of [0, 1]) calls(simulation, process, 21_000, 57_000, 3_000)
+    simulation.runUntil(57_000)
+    assert.deepStrictEqual(openings(simulation), [])
+  })
+
+  it("opens nothing beside one that heard the roll call and crashed, and one that has not heard it", () => {
+    const simulation = fleet(6, { network: "1 ms", syncInterval: 5_000 })
+    simulation.fail((process) => (process < 2 ? 1 : 0))
+    for (const process of [2, 3]) calls(simulation, process, 20_000, 21_000)
+    // Two that call hear nothing of the roll call, and what they tell does not arrive.
+    simulation.at(20_900, () => {
+      for (const process of [2, 3]) simulation.process(process).network.conditions.cut = true
+    })
+    for (const process of [0, 1]) calls(simulation, process, 21_000, 24_000)
+    simulation.at(21_600, () => {
+      for (const process of [4, 5]) simulation.process(process).crash()
+    })
+    simulation.runUntil(24_000)
+    assert.deepStrictEqual(openings(simulation), [])
+  })
+})
+
+describe("A store", () => {
+  it("that froze on an opening does not carry it out when it thaws", () => {
+    const simulation = fleet(6, { network: "1 ms", history: "all" })
+    simulation.traffic(names(0, 6), 20)
+    simulation.at(22_000, () => simulation.fail(1))
+    simulation.store.onArrival = (request) => {
+      const isOpening = request.operation === "exchange" && request.exchange.swaps.length > 0
+      if (isOpening && simulation.now < 23_000) simulation.store.freeze()
+    }
+    simulation.at(30_000, () => simulation.fail(0))
+    simulation.at(42_000, () => simulation.store.thaw())
+    simulation.runUntil(60_000)
+    assert.deepStrictEqual(openings(simulation), [])
+  })
+
+  it.each(["1 ms", "none"] as const)("that was wiped beside new processes that fail opens nothing (%s)", (network) => {
+    const simulation = new Simulation({ seed: 3, processes: 12, conditions: networks[network]() })
+    for (const process of names(0, 10)) simulation.process(process).start()
+    simulation.traffic(names(0, 12), 20)
+    simulation.runUntil(20_000)
+    simulation.fail((process) => (process < 10 ? 0 : 1))
+    simulation.store.wipe()
+    simulation.runUntil(20_010)
+    for (const process of [10, 11]) simulation.process(process).start()
+    simulation.runUntil(50_000)
+    assert.deepStrictEqual(openings(simulation), [])
+  })
+
+  it("with processes that crashed opens when it no longer counts them, in 9.6 s", () => {
+    const simulation = fleet(20, { network: "1 ms" })
+    simulation.traffic(names(0, 20), 20)
+    simulation.at(25_000, () => {
+      for (const process of names(0, 12)) simulation.process(process).crash()
+    })
+    simulation.at(25_100, () => simulation.fail(1))
+    simulation.runUntil(45_000)
+    const [first] = openings(simulation)
+    assert.isBelow((first?.at ?? Number.POSITIVE_INFINITY) - 25_100, 9_600)
+  })
+})
+
+describe("A few that call what the others do not", () => {
+  const within: ReadonlyArray<readonly [NetworkName, millis: number]> = [
+    ["1 ms", 160],
+    ["100 ms", 300],
+    ["300 ms", 500],
+    ["polled", 2_600],
+    ["none", 6_600]
+  ]
+  it.each(within)("open for all, with announcements %s, within %d ms", (network, millis) => {
+    const simulation = fleet(30, { network })
+    simulation.traffic(names(0, 4), 50)
+    simulation.at(24_000, () => simulation.fail(1))
+    simulation.runUntil(24_000 + millis)
+    assert.strictEqual(openings(simulation).length, 1)
+  })
+
+  it("cost one command of each process for a hundred roll calls, and not one for each", () => {
+    const simulation = fleet(12, { network: "1 ms" })
+    const keys = Array.from({ length: 100 }, (_, n) => `k${n}`)
+    simulation.rounds([0, 1, 2], keys, 1_000)
+    simulation.runUntil(23_000)
+    simulation.fail(1)
+    const before = simulation.processes.map(({ network }) => network.commands)
+    simulation.runUntil(28_000)
+    assert.isAtLeast(openings(simulation).length, 100)
+    for (const process of names(3, 12)) {
+      assert.isBelow((simulation.processes[process]?.network.commands ?? 0) - (before[process] ?? 0), 50)
+    }
+  })
+})
+
+describe("A mass outage", () => {
+  it("opens a thousand circuits for all within a few seconds, with few commands and nobody down", () => {
+    const simulation = fleet(4, { network: "1 ms" })
+    const keys = Array.from({ length: 1_000 }, (_, n) => `k${n}`)
+    simulation.rounds(names(0, 4), keys, 1_000)
+    simulation.runUntil(23_000)
+    simulation.fail(1)
+    const before = simulation.processes.map(({ network }) => network.commands)
+    simulation.runUntil(27_000)
+    assert.strictEqual(new Set(openings(simulation).map(({ circuit }) => circuit)).size, 1_000)
+    for (const [index, { network }] of simulation.processes.entries()) {
+      assert.isBelow(network.commands - (before[index] ?? 0), 4 * 200, `commands of process ${index}`)
+    }
+  })
+
+  it("beside a store that refuses everything costs ten commands a second in each lane, and no more", () => {
+    const simulation = fleet(4, { network: "1 ms" })
+    const keys = Array.from({ length: 500 }, (_, n) => `k${n}`)
+    simulation.rounds(names(0, 4), keys, 500)
+    simulation.runUntil(23_000)
+    simulation.store.refuses = true
+    simulation.fail(1)
+    const before = simulation.processes.map(({ network }) => network.commands)
+    simulation.runUntil(28_000)
+    for (const [index, { network }] of simulation.processes.entries()) {
+      assert.isBelow(network.commands - (before[index] ?? 0), 50, `commands of process ${index}`)
+    }
+  })
+})
+
+describe("A process whose event loop stood still", () => {
+  it("tells nothing of what it saw meanwhile", () => {
+    const simulation = fleet(2, { network: "1 ms", policy: { trip: { _tag: "Consecutive", failures: 50 } } })
+    simulation.dependency.behaviour = () => ({ ok: false, latency: 500 })
+    simulation.runUntil(24_000)
+    const asked = simulation.store.items
+    for (const process of names(0, 2)) for (let i = 0; i < 6; i++) simulation.process(process).call()
+    for (const process of names(0, 2)) simulation.process(process).stall(3_000)
+    simulation.runUntil(40_000)
+    assert.strictEqual(simulation.store.items, asked)
+  })
+})

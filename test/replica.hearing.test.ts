@@ -1,0 +1,214 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { SharedStore } from "effect-fuse"
+import { Hearing } from "../src/internal/replica/hearing.ts"
+import { Link } from "../src/internal/replica/link.ts"
+import { Stall } from "../src/internal/replica/stall.ts"
+
+const rollCall = (seq: number, prev: number): SharedStore.RollCall => ({
+  seq,
+  prev,
+  circuit: "api",
+  epoch: 0,
+  box: "b"
+})
+
+/** A process that has heard all up to 10. */
+const upTo10 = (): Hearing => {
+  const hearing = new Hearing()
+  hearing.answered([], 10, hearing)
+  hearing.confirm(10)
+  return hearing
+}
+
+const numbers = (hearing: Hearing) => hearing.queued.map(({ seq }) => seq)
+
+describe("A process hears roll calls", () => {
+  it("queues an announced one that follows the last, once", () => {
+    const hearing = upTo10()
+    for (const one of [rollCall(11, 10), rollCall(12, 11), rollCall(11, 10), rollCall(12, 11)]) hearing.announced(one)
+    assert.deepStrictEqual(numbers(hearing), [11, 12])
+    assert.strictEqual(hearing.missing, 0)
+  })
+
+  it("does not pass over one that was not announced: it asks the store, and hears both in their order", () => {
+    const hearing = upTo10()
+    hearing.announced(rollCall(12, 11))
+    assert.deepStrictEqual(numbers(hearing), [])
+    assert.isTrue(hearing.isBehind)
+    hearing.answered([rollCall(11, 10), rollCall(12, 11)], 12, { ...hearing })
+    assert.deepStrictEqual(numbers(hearing), [11, 12])
+    assert.strictEqual(hearing.missing, 0)
+  })
+
+  it("asks again for one that was announced while the store answered", () => {
+    const hearing = upTo10()
+    const before = { ...hearing }
+    hearing.announced(rollCall(13, 12))
+    hearing.answered([rollCall(11, 10)], 11, before)
+    assert.strictEqual(hearing.missing, 13)
+    hearing.answered([rollCall(12, 11), rollCall(13, 12)], 13, { ...hearing })
+    assert.deepStrictEqual([numbers(hearing), hearing.missing], [[11, 12, 13], 0])
+  })
+
+  it("does not ask for ever for one that the store has lost", () => {
+    const hearing = upTo10()
+    hearing.announced(rollCall(13, 12))
+    hearing.answered([], 10, { ...hearing })
+    assert.isFalse(hearing.isBehind)
+  })
+
+  it("keeps what the store has not confirmed", () => {
+    const hearing = upTo10()
+    for (const one of [rollCall(11, 10), rollCall(12, 11), rollCall(13, 12)]) hearing.announced(one)
+    hearing.confirm(12)
+    assert.deepStrictEqual([hearing.confirmed, numbers(hearing)], [12, [13]])
+  })
+
+  it("begins anew with a log that the store has lost", () => {
+    const hearing = upTo10()
+    hearing.announced(rollCall(11, 10))
+    hearing.answered([], 0, { ...hearing })
+    assert.deepStrictEqual([hearing.latest, hearing.confirmed, numbers(hearing)], [0, 0, []])
+    hearing.announced(rollCall(1, 0))
+    assert.deepStrictEqual(numbers(hearing), [1])
+  })
+
+  it("does not take an answer that an announcement overtook for a log that was lost", () => {
+    const hearing = upTo10()
+    const before = { ...hearing }
+    hearing.announced(rollCall(11, 10))
+    hearing.answered([], 10, before)
+    assert.deepStrictEqual([hearing.latest, hearing.confirmed, numbers(hearing)], [11, 10, [11]])
+  })
+
+  it("asks for the rest where an answer is full", () => {
+    const hearing = new Hearing()
+    const full = Array.from({ length: SharedStore.limits.rollCalls }, (_, n) => rollCall(n + 1, n))
+    hearing.answered(full, 900, { ...hearing })
+    assert.deepStrictEqual([hearing.latest, hearing.missing], [SharedStore.limits.rollCalls, 900])
+  })
+
+  it("ignores numbers that are none", () => {
+    const hearing = upTo10()
+    hearing.announced(rollCall(Number.NaN, 10))
+    hearing.answered([rollCall(0.5, Number.NaN)], Number.NaN, { ...hearing })
+    assert.deepStrictEqual([hearing.latest, numbers(hearing)], [10, []])
+  })
+})
+
+/** A link on clocks of its own, to a store that answers as it is told. */
+const linked = () => {
+  const clock = { now: 1_000, store: 50_000 }
+  const time = { now: () => clock.now, wall: () => clock.now }
+  const sent: Array<number | undefined> = []
+  const store = { load: () => Effect.succeed({ time: clock.store, records: [] }) } as unknown as SharedStore.SharedStore
+  const link = new Link(store, time)
+  const done = () =>
+    ({ _tag: "Done", time: clock.store, live: 1, liveFor: 0, head: 0, rollCalls: [], casts: [], swaps: [] }) as const
+  /** `takes` milliseconds pass until the answer is there; the store has its time when half of them have passed. */
+  const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = done) =>
+    Effect.runSync(
+      link.exchange((notAfter) =>
+        Effect.sync(() => {
+          sent.push(notAfter)
+          clock.now += takes / 2
+          clock.store += takes / 2
+          const found = answer()
+          clock.now += takes / 2
+          clock.store += takes / 2
+          return found
+        })
+      )
+    )
+  const pass = (millis: number) => {
+    clock.now += millis
+    clock.store += millis
+  }
+  const fail = () =>
+    Effect.runSync(
+      link.exchange(() => Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "refused" })))
+    )
+  return { clock, done, exchange, fail, link, pass, sent }
+}
+
+describe("A command", () => {
+  it("has a deadline from the first on: the store is asked what time it has", () => {
+    const { exchange, sent } = linked()
+    exchange()
+    assert.deepStrictEqual(sent, [50_250])
+  })
+
+  it("has one that is counted from when the last answer was received, and not from when it was asked for", () => {
+    const { exchange, pass, sent } = linked()
+    exchange()
+    exchange(200)
+    pass(1_000)
+    exchange()
+    // The answer said 50,100 and was there at 50,200: whatever is between is no time that passed.
+    assert.strictEqual(sent.at(-1), 50_100 + 1_000 + 250)
+  })
+
+  it("that is late after a step of the store's clock is sent again at once, and once", () => {
+    const { clock, done, exchange, sent } = linked()
+    exchange()
+    clock.store += 3_600_000
+    let late = 1
+    const answer = () => (late-- > 0 ? ({ _tag: "Late", time: clock.store } as const) : done())
+    assert.strictEqual(exchange(0, answer)?._tag, "Done")
+    assert.deepStrictEqual(sent.slice(1), [50_250, 50_250 + 3_600_000])
+    late = 5
+    assert.isUndefined(exchange(0, answer))
+    assert.strictEqual(sent.length, 5)
+  })
+})
+
+describe("A store is down", () => {
+  it("after two failures that are half a second apart, and not after any number within that", () => {
+    const { exchange, fail, link, pass } = linked()
+    exchange()
+    for (let i = 0; i < 10; i++) {
+      fail()
+      pass(49)
+    }
+    assert.isFalse(link.down)
+    pass(20)
+    fail()
+    assert.isTrue(link.down)
+    exchange()
+    assert.isFalse(link.down)
+  })
+
+  it("not after one failure, however long ago", () => {
+    const { exchange, fail, link, pass } = linked()
+    exchange()
+    fail()
+    pass(60_000)
+    assert.isFalse(link.down)
+    exchange()
+    pass(60_000)
+    fail()
+    assert.isFalse(link.down)
+  })
+
+  it("not while this process stands still", () => {
+    const { fail, link, pass } = linked()
+    link.isStalled = () => true
+    for (let i = 0; i < 5; i++) {
+      fail()
+      pass(1_000)
+    }
+    assert.isFalse(link.down)
+  })
+})
+
+describe("A process stands still", () => {
+  it("from when its timer is half a second late", () => {
+    const clock = { now: 0 }
+    const stall = new Stall({ now: () => clock.now, wall: () => 0 })
+    clock.now = 1_000
+    assert.isFalse(stall.isNow)
+    clock.now = 1_001
+    assert.isTrue(stall.isNow)
+  })
+})

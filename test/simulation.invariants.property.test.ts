@@ -1,0 +1,147 @@
+/** The invariants of the fleet's protocol, checked at every step of simulated votes, and shown to be broken by protocols with one fault. */
+import { assert, describe, it } from "@effect/vitest"
+import { CircuitBreaker } from "effect-fuse"
+import { faulty, forgetsUnlisted, ignoresOrigin, rollsEverySecond } from "./support/simulation/faultyStores.ts"
+import { watch } from "./support/simulation/invariants.ts"
+import { type NetworkName, networks } from "./support/simulation/networks.ts"
+import { Broken } from "./support/simulation/properties.ts"
+import { scenario } from "./support/simulation/scenario.ts"
+import { type Options, Simulation } from "./support/simulation/simulation.ts"
+import { type VoteOptions, vote } from "./support/simulation/vote.ts"
+
+/** One seed alone: `SIMULATION_SEED=17 npx vitest run simulation`. More of them: `SIMULATION_SEEDS=1000`. */
+const one = process.env["SIMULATION_SEED"]
+const count = Number(process.env["SIMULATION_SEEDS"] ?? 20)
+const seeds = one === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(one)]
+
+/** Plays a vote; throws the first invariant that is broken. */
+const play = (seed: number, options: VoteOptions) => {
+  const { endsAt, simulation } = vote(seed, options)
+  const watched = watch(simulation, seed)
+  simulation.runUntil(endsAt)
+  watched.verify()
+  return watched.counts
+}
+
+const votes: ReadonlyArray<readonly [name: string, options: VoteOptions]> = [
+  ["in networks of all kinds", {}],
+  ["on several circuits at once", { keys: 8 }],
+  ["while processes crash", { faults: { crash: true } }],
+  ["while the store freezes and the dependency recovers", { faults: { freeze: true } }],
+  ["after the store was wiped", { faults: { wipe: true } }],
+  ["after the store's clock stepped back and it was wiped", { faults: { wipe: true, stepBack: true } }],
+  ["in which an idle process begins to call", { tied: true }]
+]
+
+describe("the invariants of the protocol", () => {
+  it.each(votes)(
+    "hold in votes %s",
+    (_, options) => {
+      for (const seed of seeds) play(seed, options)
+    },
+    120_000
+  )
+
+  it("hold while everything goes wrong", () => {
+    let openings = 0
+    for (const seed of seeds) {
+      const { endsAt, simulation, syncInterval } = scenario(seed)
+      const { counts, verify } = watch(simulation, seed, { syncInterval })
+      simulation.runUntil(endsAt)
+      verify()
+      openings += counts.openings
+    }
+    assert.isAtLeast(openings, seeds.length)
+  }, 300_000)
+
+  it.each(faulty)(
+    "are broken by a protocol that $name",
+    ({ name, seeds, ...options }) => {
+      const isBroken = (seed: number): boolean => {
+        try {
+          play(seed, options)
+          return false
+        } catch (error) {
+          if (error instanceof Broken) return true
+          throw error
+        }
+      }
+      assert.isTrue(
+        Array.from({ length: seeds }, (_, i) => i + 1).some(isBroken),
+        `none of ${seeds} votes shows a protocol that ${name}`
+      )
+    },
+    120_000
+  )
+})
+
+/** When the fleet opened, after three of twelve processes, the only ones that call, began to fail. */
+const opensAfter = (network: NetworkName, seed: number, options: Partial<Options> = {}): number => {
+  const simulation = new Simulation({ seed, processes: 12, conditions: networks[network](), ...options })
+  simulation.startAll()
+  simulation.traffic([0, 1, 2], 50)
+  simulation.at(12_000, () => simulation.fail(1))
+  simulation.runUntil(24_000)
+  const [opened] = simulation.history.of("Swapped").filter(({ about }) => about.why === "Tripped")
+  return (opened?.at ?? Number.POSITIVE_INFINITY) - 12_000
+}
+
+describe("announcements only speed things up", () => {
+  it("without them the same circuits open within one heartbeat", () => {
+    for (const seed of seeds) {
+      assert.isBelow(opensAfter("1 ms", seed), 500)
+      assert.isBelow(opensAfter("none", seed), 5_600)
+    }
+  })
+
+  it("not if the roll is called again every second", () => {
+    const late = seeds.filter((seed) => opensAfter("none", seed, { mutate: rollsEverySecond }) > 5_600)
+    assert.isAbove(late.length, 0)
+  })
+})
+
+describe("a store that lost everything", () => {
+  /** A release that process 1 missed: the store is wiped, and process 1 gives it the isolation back before process 0 can. */
+  const afterwards = (options: Partial<Options>) => {
+    const simulation = new Simulation({ seed: 1, processes: 2, conditions: networks.none(), ...options })
+    const [first, second] = [simulation.process(0), simulation.process(1)]
+    simulation.startAll()
+    simulation.at(2_000, () => first.do(CircuitBreaker.isolate("api", { reason: "drill" })))
+    simulation.partition([1], 12_000, 14_000)
+    simulation.at(12_500, () => first.do(CircuitBreaker.release("api")))
+    simulation.partition([0], 13_000, 22_000)
+    simulation.at(13_500, () => simulation.store.wipe())
+    simulation.runUntil(12_400)
+    assert.deepStrictEqual([first.look()?.state, second.look()?.state], ["Isolated", "Isolated"])
+    simulation.runUntil(60_000)
+    return [first.look()?.state, second.look()?.state]
+  }
+
+  it("is given a release back over the isolation before it", () => {
+    assert.deepStrictEqual(afterwards({}), ["Closed", "Closed"])
+  })
+
+  it("would isolate again if what is given back counted as new", () => {
+    assert.include(afterwards({ mutate: ignoresOrigin }), "Isolated")
+  })
+})
+
+describe("pages", () => {
+  /** What process 1 takes a circuit for, one interval after process 0 has released it. */
+  const released = (options: Partial<Options>) => {
+    const simulation = new Simulation({ seed: 1, processes: 2, conditions: networks.none(), ...options })
+    simulation.startAll()
+    simulation.at(2_000, () => simulation.process(0).do(CircuitBreaker.isolate("api", { reason: "drill" })))
+    simulation.at(12_000, () => simulation.process(0).do(CircuitBreaker.release("api")))
+    simulation.runUntil(18_000)
+    return simulation.process(1).look()?.state
+  }
+
+  it("tell of what is no longer listed", () => {
+    assert.strictEqual(released({}), "Closed")
+  })
+
+  it("would leave a circuit isolated if they told only of what is listed", () => {
+    assert.strictEqual(released({ mutate: forgetsUnlisted }), "Isolated")
+  })
+})

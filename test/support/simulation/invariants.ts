@@ -1,0 +1,241 @@
+/**
+ * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with
+ * what was really so. A simulation that is checked keeps its whole history.
+ */
+import { Fleet, type SharedStore } from "effect-fuse"
+import type { Request } from "./contract.ts"
+import type { Entry } from "./history.ts"
+import { Broken } from "./properties.ts"
+import type { Simulation } from "./simulation.ts"
+import { Truth } from "./truth.ts"
+
+/** The names of the invariants, as in the specification. */
+export const promises = {
+  opening: "the fleet opens only if the convinced outweigh all that have a say",
+  hearing: "a process abstains only if it has no say",
+  counting: "voters and abstentions are among those that live",
+  deadline: "no command takes effect after its deadline",
+  lanes: "at most two batched commands of a process are on their way",
+  epochs: "epochs exceed all that the writer knew, and what is given back is older than nothing that it replaces",
+  pages: "paging misses nothing"
+} as const
+
+const deadlineMillis = 250
+/** Times are in whole microseconds. */
+const rounding = 0.01
+
+export interface Checked {
+  /** Throws what was broken first. */
+  readonly verify: () => void
+  /** How many openings of the fleet were checked, and how many commands. */
+  readonly counts: { openings: number; exchanges: number; pages: number }
+}
+
+type Of<Tag extends Entry["_tag"]> = Extract<Entry, { readonly _tag: Tag }>
+type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
+type Fail = (promise: string, detail: string) => void
+
+/** Watches a simulation from now on. */
+export const watch = (simulation: Simulation, seed: number, { quorum = 0.5, syncInterval = 5_000 } = {}): Checked => {
+  const truth = new Truth(Fleet.livesFor(syncInterval))
+  const counts = { openings: 0, exchanges: 0, pages: 0 }
+  let broken: unknown
+  const fail: Fail = (promise, detail) => {
+    throw new Broken(promise, seed, simulation.now, detail)
+  }
+  const parts = [hearing(truth, fail), commands(truth, fail), epochs(fail), pages(fail)]
+  simulation.history.onEntry((entry) => {
+    try {
+      truth.hear(entry)
+      if (entry._tag === "Swapped") opening(entry)
+      if (entry._tag === "Applied") counts[entry.request.operation === "exchange" ? "exchanges" : "pages"]++
+      for (const part of parts) part(entry)
+    } catch (error) {
+      // What throws here would end in a fiber of the engine.
+      broken ??= error
+    }
+  })
+  const verify = (): void => {
+    if (broken !== undefined) throw broken
+  }
+  simulation.onStep(verify)
+  return { verify, counts }
+
+  function opening({ about, at, circuit, state }: Of<"Swapped">): void {
+    if (about.why !== "Tripped" || about.origin !== undefined || state._tag !== "Open") return
+    counts.openings++
+    const { convinced, voting } = truth.votes(circuit, at)
+    if (convinced > quorum * voting) return
+    fail(promises.opening, `${circuit} opened, with ${convinced} convinced of ${voting}`)
+  }
+}
+
+/** Runs a part on entries; parts hear of all of them. */
+type Part = (entry: Entry) => void
+
+const isDone = (answer: unknown): answer is Done => (answer as SharedStore.ExchangeAnswer)._tag === "Done"
+
+/** Who has heard which roll calls, and whose ballots the store has; and that tallies make sense. */
+const hearing = (truth: Truth, fail: Fail): Part => {
+  const rollCalls = new Map<number, SharedStore.RollCall>()
+  const heard = new Map<string, number>()
+  const ballots = new Map<string, Set<string>>()
+  const eras = new Map<string, number>()
+  const boxOf = (circuit: string, epoch: number, box: string): Set<string> => {
+    const name = `${circuit} ${epoch} ${box}`
+    const known = ballots.get(name) ?? new Set<string>()
+    ballots.set(name, known)
+    return known
+  }
+  const forget = (): void => {
+    rollCalls.clear()
+    heard.clear()
+    ballots.clear()
+    eras.clear()
+  }
+  return (entry) => {
+    if (entry._tag === "Wiped" || entry._tag === "FailedOver") forget()
+    else if (entry._tag === "Swapped") eras.set(entry.circuit, entry.era)
+    else if (entry._tag === "Applied" && entry.request.operation === "exchange" && isDone(entry.answer)) {
+      exchanged(entry, entry.request.exchange, entry.answer)
+    }
+  }
+
+  function exchanged({ command, life, process }: Of<"Applied">, exchange: SharedStore.Exchange, answer: Done): void {
+    const { casts, voter } = exchange
+    for (const [place, { ballot, box, circuit, epoch }] of casts.entries()) {
+      const tally = answer.casts[place]?.tally
+      if (tally === undefined) continue
+      if (ballot === undefined) boxOf(circuit, epoch, box).delete(voter)
+      else boxOf(circuit, epoch, box).add(voter)
+      if (tally.voters + tally.abstained > answer.live || tally.abstained < 0) {
+        fail(promises.counting, `${tally.voters} voters and ${tally.abstained} abstentions of ${answer.live} that live`)
+      }
+    }
+    for (const one of answer.rollCalls) rollCalls.set(one.seq, one)
+    const before = heard.get(voter) ?? 0
+    const now = exchange.heard > answer.head ? 0 : exchange.heard
+    heard.set(voter, now)
+    const sentAt = truth.sentAt(command)
+    for (const { box, circuit, epoch, seq } of rollCalls.values()) {
+      if (seq <= before || seq > now || (eras.get(circuit) ?? epoch) !== epoch) continue
+      if (boxOf(circuit, epoch, box).has(voter) || !truth.hadSay(process, life, circuit, sentAt - 1)) continue
+      fail(promises.hearing, `process ${process} heard roll call ${seq} on ${circuit} and did not vote`)
+    }
+  }
+}
+
+/** Deadlines, and how many commands are on their way. */
+const commands = (truth: Truth, fail: Fail): Part => {
+  const waiting = new Map<string, Map<number, number>>()
+  let jumpedAt = Number.NEGATIVE_INFINITY
+  const isBatch = (request: Request): boolean =>
+    request.operation === "exchange" && request.exchange.casts.length + request.exchange.swaps.length > 0
+  return (entry) => {
+    if (entry._tag === "Jumped") jumpedAt = entry.at
+    else if (entry._tag === "Sent" && isBatch(entry.request)) sent(entry)
+    else if (entry._tag === "Answered") waiting.get(`${entry.process} ${entry.life}`)?.delete(entry.command)
+    else if (entry._tag === "Applied" && entry.request.operation === "exchange" && isDone(entry.answer)) {
+      carriedOut(entry, entry.request.exchange, entry.answer)
+    }
+  }
+
+  function sent({ at, command, life, process }: Of<"Sent">): void {
+    const name = `${process} ${life}`
+    const of = waiting.get(name) ?? new Map<number, number>()
+    waiting.set(name, of)
+    for (const [other, since] of of) if (at - since >= deadlineMillis - rounding) of.delete(other)
+    of.set(command, at)
+    if (of.size > 2) fail(promises.lanes, `${of.size} of process ${process}`)
+  }
+
+  function carriedOut({ at, command }: Of<"Applied">, { notAfter }: SharedStore.Exchange, { time }: Done): void {
+    const sentAt = truth.sentAt(command)
+    if (notAfter !== undefined && time > notAfter) fail(promises.deadline, `${time - notAfter} ms late`)
+    const took = at - sentAt
+    // While the clock of the store stepped, how long it took is not what the deadline says.
+    if (jumpedAt < sentAt - 60_000 && took > deadlineMillis + 1) fail(promises.deadline, `${took} ms after it was sent`)
+  }
+}
+
+/** Epochs and origins. */
+const epochs = (fail: Fail): Part => {
+  const knows = new Map<string, number>()
+  const atSending = new Map<number, number>()
+  const answers = new Map<number, { readonly request: Request; readonly answer: unknown }>()
+  const orders = new Map<string, { readonly era: number; readonly order: number }>()
+  return (entry) => {
+    const name = `${entry.process} ${entry.life}`
+    if (entry._tag === "Sent") atSending.set(entry.command, knows.get(name) ?? 0)
+    else if (entry._tag === "Applied") {
+      if (!entry.again) answers.set(entry.command, entry)
+    } else if (entry._tag === "Answered") {
+      const answered = answers.get(entry.command)
+      answers.delete(entry.command)
+      if (answered !== undefined) knows.set(name, Math.max(knows.get(name) ?? 0, ...epochsIn(answered)))
+    } else if (entry._tag === "Wiped" || entry._tag === "FailedOver") orders.clear()
+    else if (entry._tag === "Swapped") swapped(entry, atSending.get(entry.command) ?? 0)
+  }
+
+  function swapped({ about, before, circuit, era }: Of<"Swapped">, known: number): void {
+    if (era <= known) fail(promises.epochs, `${circuit} was given ${era} by a process that knew ${known}`)
+    const last = orders.get(circuit)
+    const order = about.origin ?? era
+    if (last !== undefined && last.era === before && order < last.order) {
+      fail(promises.epochs, `${circuit}: what was first written at ${order} replaced what was at ${last.order}`)
+    }
+    orders.set(circuit, { era, order })
+  }
+}
+
+const epochsIn = ({ answer, request }: { readonly request: Request; readonly answer: unknown }): Array<number> => {
+  const of = (record: SharedStore.Stored | undefined): number => record?.epoch ?? 0
+  switch (request.operation) {
+    case "exchange": {
+      if (!isDone(answer)) return []
+      return [...answer.casts, ...answer.swaps].map(({ record }) => of(record))
+    }
+    case "page":
+      return [(answer as SharedStore.Page).epoch]
+    default:
+      return (answer as SharedStore.LoadAnswer).records.map(of)
+  }
+}
+
+/** Whoever asks for what changed after an epoch has been given everything listed up to it. */
+const pages = (fail: Fail): Part => {
+  const listed = new Map<string, { readonly era: number; readonly until: number }>()
+  const given = new Map<string, Map<string, number>>()
+  const answers = new Map<number, SharedStore.Page>()
+  return (entry) => {
+    const name = `${entry.process} ${entry.life}`
+    if (entry._tag === "Swapped") swapped(entry)
+    else if (entry._tag === "Wiped" || entry._tag === "FailedOver") {
+      listed.clear()
+      given.clear()
+      answers.clear()
+    } else if (entry._tag === "Sent" && entry.request.operation === "page") asked(name, entry.at, entry.request.since)
+    else if (entry._tag === "Applied" && entry.request.operation === "page" && !entry.again) {
+      answers.set(entry.command, entry.answer as SharedStore.Page)
+    } else if (entry._tag === "Answered") {
+      const known = given.get(name) ?? new Map<string, number>()
+      given.set(name, known)
+      for (const { circuit, epoch } of answers.get(entry.command)?.changes ?? []) known.set(circuit, epoch)
+      answers.delete(entry.command)
+    }
+  }
+
+  function swapped({ at, circuit, era, state }: Of<"Swapped">): void {
+    const kept = Fleet.keptFor(state, at)
+    if (!Fleet.isListed(state, at)) listed.delete(circuit)
+    else listed.set(circuit, { era, until: at + (kept ?? Number.POSITIVE_INFINITY) })
+  }
+
+  function asked(name: string, at: number, since: number): void {
+    for (const [circuit, { era, until }] of listed) {
+      if (era > since || at > until - 1_000) continue
+      if ((given.get(name)?.get(circuit) ?? 0) < era)
+        fail(promises.pages, `${name} asks after ${since}, without ${circuit}`)
+    }
+  }
+}
