@@ -89,7 +89,7 @@ describe("a server of a test's own", () => {
 
   const many = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo line $i; done"
   it.live.each([
-    ["that never starts", { serve: `${many} >&2; echo no memory; exit 1` }, "does not start"],
+    ["that never starts", { serve: `echo no memory; sleep 0.1; ${many} >&2; exit 1` }, "does not start"],
     [
       "whose data folder cannot be made",
       { prepare: `${many}; echo no memory >&2; exit 1`, serve: "" },

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Effect, Exit, type Scope } from "effect"
 import { endedWithTests, halted, hasExited } from "./programs.ts"
-import { lastLines, ServerError, type User } from "./servers.ts"
+import { collectOutput, ends, ServerError, type User } from "./servers.ts"
 
 /** A server that only one test uses, on a free port and in a temporary folder. */
 export interface OwnServer {
@@ -58,40 +58,37 @@ const pauseBefore = (attempt: number) => sleep(attempt === 0 ? 0 : 100 * 2 ** at
 const readyWithin = 60_000
 
 const doesNot = (title: string, what: string, output: string): ServerError =>
-  new ServerError("ServerFailed", `${title} ${what}. The end of its output:\n${lastLines(output) || "(nothing)"}`)
+  new ServerError("ServerFailed", `${title} ${what}. The end of its output:\n${output || "(nothing)"}`)
 
-/** Runs a program to its end. Returns its output if it failed. */
+/** Runs a program to its end. Returns the end of its output if it failed. */
 const fails = ([program, args]: Run, cwd: string, user: User): Promise<string | undefined> =>
   new Promise((resolve) => {
     execFile(program, args, { cwd, ...user }, (error, stdout, stderr) =>
-      resolve(error === null ? undefined : `${stdout}${stderr}`.trim() || error.message)
+      resolve(error === null ? undefined : ends(stdout, stderr) || error.message)
     )
   })
 
-/** Starts the program once. Returns the process when it is ready, or its output if it ended. */
+/** Starts the program once. Returns the process when it is ready, or the end of its output if it ended. */
 const tryStart = <P>(kind: Kind<P>, [program, args]: Run, user: User): Promise<ChildProcess | string> =>
   new Promise((resolve) => {
     const env = { ...process.env, ...kind.env }
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, ...user })
     started[kind.signal].add(child)
-    let output = ""
+    let late = ""
     const tooLate = setTimeout(() => {
-      output += `\n(It was not ready after ${readyWithin / 1_000} seconds.)`
+      late = `\n(It was not ready after ${readyWithin / 1_000} seconds.)`
       child.kill(kind.signal)
     }, readyWithin)
     const settle = (result: ChildProcess | string) => {
       clearTimeout(tooLate)
       resolve(result)
     }
-    const read = (data: unknown) => {
-      output = (output + data).slice(-10_000)
-      if (kind.ready.test(output)) settle(child)
-    }
-    child.stdout.on("data", read)
-    child.stderr.on("data", read)
+    const output = collectOutput(child, () => {
+      if (kind.ready.test(output.stdout) || kind.ready.test(output.stderr)) settle(child)
+    })
     child.once("error", (error) => settle(error.message))
     child.once("exit", () => started[kind.signal].delete(child))
-    child.once("close", () => settle(output))
+    child.once("close", () => settle(ends(output.stdout, output.stderr) + late))
   })
 
 /** A server that lives as long as the scope. */

@@ -2,10 +2,11 @@
  * The servers and tools that tests and benchmarks run: how to find them and how to install them. No other file of this repository
  * installs a package of the system.
  */
-import { execFileSync, spawn } from "node:child_process"
+import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process"
 import { accessSync, constants, readdirSync } from "node:fs"
 import { createServer, type Server as Lock } from "node:net"
 import { delimiter, join } from "node:path"
+import type { Readable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 
 interface Server {
@@ -141,8 +142,30 @@ export const remember = (error: unknown): void => {
   if (error instanceof ServerError) askedInVain.set(error.message, error)
 }
 
-/** The end of what a program printed. */
+/** The end of what a program printed to one stream. */
 export const lastLines = (text: string, count = 12): string => text.trimEnd().split("\n").slice(-count).join("\n")
+
+/**
+ * The last lines of both streams of a program. Each keeps its own end, because the order between two streams is not known: on a busy
+ * machine an error line can arrive before a hundred lines that were printed earlier.
+ */
+export const ends = (stdout: string, stderr: string): string =>
+  [stdout, stderr]
+    .map((text) => lastLines(text))
+    .filter((text) => text !== "")
+    .join("\n")
+
+/** Collects what a running program prints. */
+export const collectOutput = (child: ChildProcessByStdio<null, Readable, Readable>, onData?: () => void) => {
+  const output = { stdout: "", stderr: "" }
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].on("data", (data) => {
+      output[name] = (output[name] + data).slice(-10_000)
+      onData?.()
+    })
+  }
+  return output
+}
 
 /** One message about all missing servers: how to install each, and why the tests did not install it. */
 export const howToGet = (absent: ReadonlyArray<Name>, why: string): string => {
@@ -171,15 +194,10 @@ const aptGet = (...args: ReadonlyArray<string>): Promise<string | undefined> =>
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
     })
-    let output = ""
-    const keep = (data: unknown) => {
-      output = (output + data).slice(-10_000)
-    }
-    child.stdout.on("data", keep)
-    child.stderr.on("data", keep)
+    const output = collectOutput(child)
     child.once("error", (error) => resolve(error.message))
     child.once("close", (code, signal) =>
-      resolve(code === 0 ? undefined : `apt-get ended with ${code ?? signal}:\n${lastLines(output)}`)
+      resolve(code === 0 ? undefined : `apt-get ended with ${code ?? signal}:\n${ends(output.stdout, output.stderr)}`)
     )
   })
 
