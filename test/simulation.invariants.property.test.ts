@@ -6,13 +6,11 @@ import { watch } from "./support/simulation/invariants.ts"
 import { type NetworkName, networks } from "./support/simulation/networks.ts"
 import { Broken } from "./support/simulation/properties.ts"
 import { scenario } from "./support/simulation/scenario.ts"
+import { chosen } from "./support/simulation/seeds.ts"
 import { type Options, Simulation } from "./support/simulation/simulation.ts"
 import { type VoteOptions, vote } from "./support/simulation/vote.ts"
 
-/** One seed alone: `SIMULATION_SEED=17 npx vitest run simulation`. More of them: `SIMULATION_SEEDS=1000`. */
-const one = process.env["SIMULATION_SEED"]
-const count = Number(process.env["SIMULATION_SEEDS"] ?? 20)
-const seeds = one === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(one)]
+const seeds = chosen(20)
 
 /** Plays a vote; throws the first invariant that is broken. */
 const play = (seed: number, options: VoteOptions) => {
@@ -27,6 +25,8 @@ const votes: ReadonlyArray<readonly [name: string, options: VoteOptions]> = [
   ["in networks of all kinds", {}],
   ["on several circuits at once", { keys: 8 }],
   ["while processes crash", { faults: { crash: true } }],
+  ["while processes are cut off from the store for longer than they live", { faults: { lapse: true } }],
+  ["after the store's clock leapt forward", { faults: { leap: true } }],
   ["while the store freezes and the dependency recovers", { faults: { freeze: true } }],
   ["after the store was wiped", { faults: { wipe: true } }],
   ["after the store's clock stepped back and it was wiped", { faults: { wipe: true, stepBack: true } }],

@@ -155,4 +155,9 @@ export class Share {
   get epoch(): number {
     return this.record.known?.epoch ?? 0
   }
+
+  /** The epoch that ballots are about: that of the record which the store has, also while it has lost a newer one. */
+  get votingEpoch(): number {
+    return this.record.lost?.found ?? this.epoch
+  }
 }

@@ -130,7 +130,14 @@ export class Ballots implements Voting {
     const until = this.abstained.get(id)
     if (until === undefined) return
     this.abstained.delete(id)
-    this.ground.shareOf(circuit).ballots.abstainedUntil = until
+    abstains(this.ground.shareOf(circuit), until)
+  }
+
+  /** A circuit is no longer kept: from which roll calls this process has abstained is. */
+  forgotten(circuit: LiveCircuit): void {
+    const ballots = circuit.share?.ballots
+    if (ballots === undefined || this.ground.now() >= ballots.rolledUntil) return
+    this.rememberAbstention(this.ground.idOf(circuit), ballots.rolledUntil)
   }
 
   /** The store goes down. */
@@ -179,18 +186,23 @@ export class Ballots implements Voting {
     return circuit.share?.ballots.opened !== undefined || now - circuit.seen().lastAt <= fleet.observationMillis
   }
 
-  /** The circuit of a roll call, if this process counts its ballots in that box. */
-  private voterIn({ box, circuit }: RollCall): LiveCircuit | undefined {
+  /** The circuit of a roll call, if this process has it and shares it. */
+  private circuitOf({ circuit }: RollCall): LiveCircuit | undefined {
     const { ground } = this
     const which = fromCircuitId(circuit)
     const found = which === undefined ? undefined : ground.registry.peek(which.name, which.key)
-    if (found === undefined || !found.group.declared || !ground.isShareable(found)) return undefined
-    return box === ground.boxOf(found) ? found : undefined
+    return found !== undefined && ground.isShareable(found) ? found : undefined
+  }
+
+  /** Whether this process counts its ballots in the box of a roll call. */
+  private isVoter(circuit: LiveCircuit, { box }: RollCall): boolean {
+    return circuit.group.declared && box === this.ground.boxOf(circuit)
   }
 
   isUnsure(rollCall: RollCall): boolean {
-    const circuit = this.voterIn(rollCall)
-    if (circuit === undefined || (circuit.share?.epoch ?? 0) === rollCall.epoch) return false
+    const circuit = this.circuitOf(rollCall)
+    if (circuit === undefined || !this.isVoter(circuit, rollCall)) return false
+    if ((circuit.share?.votingEpoch ?? 0) === rollCall.epoch) return false
     return this.hasSay(circuit, this.ground.now()) && !this.wasRead.has(rollCall)
   }
 
@@ -205,28 +217,33 @@ export class Ballots implements Voting {
   owed(rollCall: RollCall): LiveCircuit | undefined {
     const { ground } = this
     const now = ground.now()
-    const circuit = this.voterIn(rollCall)
+    const until = now + rolledMillis
+    const circuit = this.circuitOf(rollCall)
     if (circuit === undefined) {
-      this.abstain(rollCall.circuit, now)
+      this.rememberAbstention(rollCall.circuit, until)
       return undefined
     }
-    // It was about a record that holds no longer.
-    if ((circuit.share?.epoch ?? 0) !== rollCall.epoch) return undefined
     const share = ground.shareOf(circuit)
-    share.ballots.rolledUntil = now + rolledMillis
-    if (!this.hasSay(circuit, now) || this.ballot(circuit, share) === undefined) {
-      share.ballots.abstainedUntil = now + rolledMillis
+    const { votingEpoch } = share
+    // It was about a record that holds no longer. (If the record was not read, the store may have lost the newer one.)
+    if (votingEpoch > rollCall.epoch && this.wasRead.has(rollCall)) return undefined
+    const { ballots } = share
+    ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
+    const votes = this.isVoter(circuit, rollCall) && votingEpoch === rollCall.epoch && this.hasSay(circuit, now)
+    if (!votes || this.ballot(circuit, share) === undefined) {
+      abstains(share, until)
       return undefined
     }
     // It is cast anew even if the store should have it: a store that was wiped has it no more.
     return circuit
   }
 
-  private abstain(id: string, now: number): void {
+  private rememberAbstention(id: string, until: number): void {
     const [first] = this.abstained
-    if (first !== undefined && (this.abstained.size >= maxAbstained || now >= first[1])) this.abstained.delete(first[0])
+    const isOver = first !== undefined && this.ground.now() >= first[1]
+    if (first !== undefined && (isOver || this.abstained.size >= maxAbstained)) this.abstained.delete(first[0])
     this.abstained.delete(id)
-    this.abstained.set(id, now + rolledMillis)
+    this.abstained.set(id, until)
   }
 
   /** Whether another process has a ballot of this process that says failing, or asks for one. */
@@ -316,9 +333,11 @@ export class Ballots implements Voting {
     if (ground.leaving || this.isStalled() || (ballot === undefined && ballots.said === undefined)) return undefined
     const { inquire, roll } = ballots
     ballots.conviction = ballot?.conviction ?? 0
+    // Where it has answered a roll call, withdrawing its ballot is an abstention.
+    if (ballot === undefined) abstains(share, ballots.rolledUntil)
     return {
       circuit: ground.idOf(circuit),
-      epoch: share.epoch,
+      epoch: share.votingEpoch,
       box: ground.boxOf(circuit),
       ballot: ballot === undefined ? undefined : Fleet.toNumbers(ballot),
       ttl: ground.now() < ballots.rolledUntil ? rolledMillis : ttlMillis,
@@ -337,6 +356,10 @@ export class Ballots implements Voting {
     circuit.share.ballots.waiting = false
   }
 
+  dropped(): void {
+    for (const { share } of this.ground.shared) if (share !== undefined) share.ballots.said = undefined
+  }
+
   answered(circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number): Effect.Effect<void> {
     const { share } = circuit
     if (share === undefined) return Effect.void
@@ -348,7 +371,7 @@ export class Ballots implements Voting {
       ballots.said = undefined
       return Effect.map(this.records.learn(circuit, record, sentAt), () => {
         // The ballot was about another epoch: if there is one to say about the one that holds, it is said now.
-        if ((circuit.share?.epoch ?? 0) !== cast.epoch && circuit.share === share) this.say(circuit, share)
+        if (circuit.share === share && share.votingEpoch !== cast.epoch) this.say(circuit, share)
       })
     }
     const { ballot, ttl } = cast
@@ -366,8 +389,14 @@ export class Ballots implements Voting {
 const inquiryOf = ({ policy: { fleet } }: LiveCircuit): number =>
   Math.max(inquiryMillis, fleet === false ? 0 : 4 * fleet.holdMillis)
 
+/** This process abstains from a roll call that counts until then. If it has a say before that, its ballot has to last as long. */
+const abstains = ({ ballots }: Share, until: number): void => {
+  ballots.abstainedUntil = Math.max(ballots.abstainedUntil, until)
+  ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
+}
+
 /** Whether what was said of the record that holds counts for some time to come. */
 const isFresh = (share: Share, now: number): boolean => {
   const { said } = share.ballots
-  return said !== undefined && said.epoch === share.epoch && said.until - now > renewMillis
+  return said !== undefined && said.epoch === share.votingEpoch && said.until - now > renewMillis
 }

@@ -13,6 +13,8 @@ export class Hearing {
   latest = 0
   /** The number of the latest roll call that is known of and cannot be queued, because one before it is missing; or 0. */
   missing = 0
+  /** How often all of this was forgotten. An answer to a command from before that says nothing. */
+  generation = 0
   private queue: Array<RollCall> = []
 
   /** The roll calls to answer, in their order. */
@@ -60,6 +62,23 @@ export class Hearing {
     if (rollCalls.length < limits.rollCalls) this.latest = Math.max(this.latest, head)
     else if (this.latest < head) this.missing = Math.max(this.missing, head)
     if (this.missing <= this.latest) this.missing = 0
+  }
+
+  /**
+   * The store may have taken this process for dead, and have dropped its ballots: nothing was heard and answered. The roll calls
+   * that the store still has come again.
+   */
+  forget(): void {
+    this.generation++
+    this.queue = []
+    this.latest = 0
+    this.confirmed = 0
+    this.missing = 0
+  }
+
+  /** The log of the store ends there, and was not read up to there. */
+  missed(head: number): void {
+    if (Number.isSafeInteger(head) && head > this.latest) this.missing = Math.max(this.missing, head)
   }
 
   /** The store has taken what this process said that it has heard. */

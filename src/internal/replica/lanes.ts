@@ -7,7 +7,7 @@ import { quietly } from "../engine/logEvent.ts"
 import { foreignText } from "../foreign.ts"
 import type { Ground } from "./ground.ts"
 import type { Hearing } from "./hearing.ts"
-import type { Done } from "./link.ts"
+import { type Done, notAfterMillis } from "./link.ts"
 
 /** A command that failed is followed by a pause. */
 const pauseMillis = 100
@@ -24,7 +24,7 @@ export interface Voting {
   readonly build: (circuit: LiveCircuit) => Cast | undefined
   /** Whether the circuit's record has to be read before the roll call can be answered. */
   readonly isUnsure: (rollCall: RollCall) => boolean
-  readonly read: (rollCalls: ReadonlyArray<RollCall>) => Effect.Effect<boolean>
+  readonly read: (rollCalls: ReadonlyArray<RollCall>) => Effect.Effect<unknown>
   /** The circuit whose ballot this process owes to a roll call; nothing if it abstains, or its ballot counts long enough. */
   readonly owed: (rollCall: RollCall) => LiveCircuit | undefined
   readonly sent: (circuit: LiveCircuit) => void
@@ -32,16 +32,19 @@ export interface Voting {
   readonly answered: (circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number) => Effect.Effect<void>
   /** The cast was not sent, or the command failed. */
   readonly unsent: (circuit: LiveCircuit) => void
+  /** The store may have dropped all ballots of this process. */
+  readonly dropped: () => void
 }
 
 const silent: Voting = {
   build: () => undefined,
   isUnsure: () => false,
-  read: () => Effect.succeed(true),
+  read: () => Effect.void,
   owed: () => undefined,
   sent: () => {},
   answered: () => Effect.void,
-  unsent: () => {}
+  unsent: () => {},
+  dropped: () => {}
 }
 
 /** When a swap is sent: before those that wait, after them, or with the next command; right after a failure not at all. */
@@ -77,6 +80,8 @@ export class Lanes {
   private castsPausedUntil = Number.NEGATIVE_INFINITY
   private swapsPausedUntil = Number.NEGATIVE_INFINITY
   private hearAt = Number.NEGATIVE_INFINITY
+  /** Until then the store takes this process for alive. */
+  private livesUntil = Number.NEGATIVE_INFINITY
   private hearingLater = false
 
   constructor(ground: Ground, hearing: Hearing) {
@@ -167,15 +172,30 @@ export class Lanes {
     })
   }
 
+  /**
+   * Before each command: a process that the store may take for dead by the time the command arrives must not say that it has heard
+   * roll calls. Its ballots are gone, and it would be taken to abstain.
+   */
+  private checkLife(): void {
+    if (this.ground.now() + notAfterMillis >= this.livesUntil) this.begin()
+  }
+
+  /** To the store this process is a new one. */
+  begin(): void {
+    this.hearing.forget()
+    this.voting.dropped()
+  }
+
   private get sendCasts(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { ground, hearing, voting } = this
+      this.checkLife()
       if (ground.link.down || ground.leaving) return this.sendBatch(new Map(), hearing.confirmed)
       const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
-      const read = unsure.length === 0 ? Effect.succeed(true) : voting.read(unsure)
-      return Effect.flatMap(read, (isRead) => {
+      const read = unsure.length === 0 ? Effect.void : voting.read(unsure)
+      return Effect.flatMap(read, () => {
         const batch = new Map<LiveCircuit, Cast>()
-        const heard = this.answerRollCalls(batch, isRead)
+        const heard = this.answerRollCalls(batch)
         for (const circuit of this.casts) {
           if (batch.size >= limits.casts) break
           this.casts.delete(circuit)
@@ -192,11 +212,12 @@ export class Lanes {
   }
 
   /** Adds the ballots that are owed to roll calls, as far as there is room; answers up to where that is all. */
-  private answerRollCalls(batch: Map<LiveCircuit, Cast>, isRead: boolean): number {
+  private answerRollCalls(batch: Map<LiveCircuit, Cast>): number {
     const { hearing, voting } = this
     let { confirmed: heard } = hearing
     for (const rollCall of hearing.queued) {
-      if (!isRead && voting.isUnsure(rollCall)) return heard
+      // The read failed, had no room for it, or was sent before this was heard.
+      if (voting.isUnsure(rollCall)) return heard
       const circuit = voting.owed(rollCall)
       if (circuit !== undefined && !batch.has(circuit)) {
         if (batch.size >= limits.casts) return heard
@@ -214,6 +235,7 @@ export class Lanes {
     return Effect.suspend(() => {
       const { ground, hearing, heartbeats, voting } = this
       const sentAt = ground.now()
+      const { generation } = hearing
       if (batch.size === 0 && heartbeats.length === 0) this.hearAt = sentAt + hearingMillis
       this.heartbeats = []
       for (const circuit of batch.keys()) voting.sent(circuit)
@@ -232,7 +254,7 @@ export class Lanes {
           }
           return Effect.void
         }
-        hearing.confirm(heard > answer.head ? 0 : heard)
+        if (hearing.generation === generation) hearing.confirm(heard > answer.head ? 0 : heard)
         return Effect.forEach(
           [...batch],
           ([circuit, cast], place) => {
@@ -273,6 +295,7 @@ export class Lanes {
     return Effect.suspend(() => {
       const { ground, hearing } = this
       const batch = this.swaps.splice(0, ground.link.down ? this.swaps.length : limits.swaps)
+      this.checkLife()
       const { confirmed } = hearing
       const sentAt = ground.now()
       const swaps = ground.link.down ? [] : batch.map(({ make }) => make())
@@ -298,14 +321,18 @@ export class Lanes {
   ): Effect.Effect<Done | undefined> {
     const { ground, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }
+    const { generation } = hearing
     const { floor, voter } = ground
+    const sentAt = ground.now()
     const sent = ground.link.exchange((notAfter) =>
       ground.store.exchange({ voter, ttl, notAfter, heard, floor, casts, swaps })
     )
     const taken = Effect.map(sent, (answer) => {
       if (answer === undefined || ttl === 0) return answer
       ground.noteLive(answer.live, answer.liveFor)
-      hearing.answered(answer.rollCalls, answer.head, before)
+      this.livesUntil = Math.max(this.livesUntil, sentAt + ttl)
+      if (hearing.generation === generation) hearing.answered(answer.rollCalls, answer.head, before)
+      else hearing.missed(answer.head)
       this.hearLater()
       return answer
     })

@@ -9,14 +9,14 @@ import type { Time } from "../engine/time.ts"
 const deadlineMillis = 250
 
 /** A command that the store receives later than this changes nothing. */
-const notAfterMillis = 250
+export const notAfterMillis = 250
 
 /** The store is down after at least so many failures in a row, and at least this long after the first of them began. */
 const failuresDown = 2
 const downAfterMillis = 500
 
-/** The store's clock has leapt forward if it is this much further than expected. */
-const leapMillis = 1_000
+/** The store's clock has stepped if it is this much ahead of what was expected, or behind it. */
+const stepMillis = 1_000
 
 export type Done = ExchangeAnswer & { readonly _tag: "Done" }
 
@@ -38,6 +38,8 @@ export class Link {
   /** What is told when the store goes down, and when it answers again. */
   onDown: () => void = () => {}
   onReturn: () => void = () => {}
+  /** What is told when the store's clock has stepped: the store may have taken this process for dead. */
+  onStep: () => void = () => {}
   /** Whether this process stands still: what fails then is not the store's fault. */
   isStalled: () => boolean = () => false
   private readonly store: SharedStore
@@ -57,8 +59,10 @@ export class Link {
     if (!Number.isFinite(time)) return
     const at = this.time.now()
     const known = this.storeTime
-    if (known !== undefined && time - known.time - (at - known.at) > leapMillis) this.leaptAt = at
+    const step = known === undefined ? 0 : time - known.time - (at - known.at)
     this.storeTime = { time, at }
+    if (step > stepMillis) this.leaptAt = at
+    if (Math.abs(step) > stepMillis) this.onStep()
   }
 
   /** Until when a command that is sent now may take effect, by the store's clock. */

@@ -36,6 +36,7 @@ export const share = (
     link.onReturn = () => repair.returned()
     link.isStalled = () => stall.isNow
     ballots.isStalled = () => stall.isNow
+    link.onStep = () => lanes.begin()
     lanes.voting = ballots
     records.onAdopted = (share) => ballots.adopted(share)
     runtime.sharing = {
@@ -59,7 +60,10 @@ export const share = (
       // Done at once: the call that is the first must not be rejected by what concerns others.
       disowned: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
       created: (circuit) => ballots.created(circuit),
-      forgotten: (circuit) => ground.forget(circuit)
+      forgotten: (circuit) => {
+        ballots.forgotten(circuit)
+        ground.forget(circuit)
+      }
     } satisfies Sharing
     return repair.run
   })

@@ -2,7 +2,7 @@
  * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with
  * what was really so. A simulation that is checked keeps its whole history.
  */
-import { Fleet, type SharedStore } from "effect-fuse"
+import { Fleet, SharedStore } from "effect-fuse"
 import type { Request } from "./contract.ts"
 import type { Entry } from "./history.ts"
 import { Broken } from "./properties.ts"
@@ -21,6 +21,8 @@ export const promises = {
 } as const
 
 const deadlineMillis = 250
+/** A ballot waits for its turn this long at most. */
+const pacing = 1_000
 /** Times are in whole microseconds. */
 const rounding = 0.01
 
@@ -43,7 +45,7 @@ export const watch = (simulation: Simulation, seed: number, { quorum = 0.5, sync
   const fail: Fail = (promise, detail) => {
     throw new Broken(promise, seed, simulation.now, detail)
   }
-  const parts = [hearing(truth, fail), commands(truth, fail), epochs(fail), pages(fail)]
+  const parts = [hearing(truth, fail, 1.2 * syncInterval), commands(truth, fail), epochs(fail), pages(fail)]
   simulation.history.onEntry((entry) => {
     try {
       truth.hear(entry)
@@ -75,52 +77,73 @@ type Part = (entry: Entry) => void
 
 const isDone = (answer: unknown): answer is Done => (answer as SharedStore.ExchangeAnswer)._tag === "Done"
 
-/** Who has heard which roll calls, and whose ballots the store has; and that tallies make sense. */
-const hearing = (truth: Truth, fail: Fail): Part => {
+/** The ballots and the register that the store should have: which process has heard which roll calls, and has voted where. */
+const hearing = (truth: Truth, fail: Fail, young: number): Part => {
+  let leaptAt = Number.NEGATIVE_INFINITY
   const rollCalls = new Map<number, SharedStore.RollCall>()
-  const heard = new Map<string, number>()
-  const ballots = new Map<string, Set<string>>()
+  const register = new Map<string, { until: number; heard: number }>()
+  const ballots = new Map<string, Map<string, number>>()
   const eras = new Map<string, number>()
-  const boxOf = (circuit: string, epoch: number, box: string): Set<string> => {
+  const boxOf = (circuit: string, epoch: number, box: string): Map<string, number> => {
     const name = `${circuit} ${epoch} ${box}`
-    const known = ballots.get(name) ?? new Set<string>()
+    const known = ballots.get(name) ?? new Map<string, number>()
     ballots.set(name, known)
     return known
   }
   const forget = (): void => {
-    rollCalls.clear()
-    heard.clear()
-    ballots.clear()
-    eras.clear()
+    for (const one of [rollCalls, register, ballots, eras]) one.clear()
   }
   return (entry) => {
     if (entry._tag === "Wiped" || entry._tag === "FailedOver") forget()
+    // A process notices with the next answer that the store took it for dead. Until then no process opens.
+    else if (entry._tag === "Jumped" && entry.millis > 0) leaptAt = entry.at
     else if (entry._tag === "Swapped") eras.set(entry.circuit, entry.era)
     else if (entry._tag === "Applied" && entry.request.operation === "exchange" && isDone(entry.answer)) {
       exchanged(entry, entry.request.exchange, entry.answer)
     }
   }
 
-  function exchanged({ command, life, process }: Of<"Applied">, exchange: SharedStore.Exchange, answer: Done): void {
-    const { casts, voter } = exchange
-    for (const [place, { ballot, box, circuit, epoch }] of casts.entries()) {
+  /** A voter that no longer lived has lost its ballots, and has heard nothing. */
+  function bury(voter: string, time: number): void {
+    const known = register.get(voter)
+    if (known === undefined || time < known.until) return
+    register.delete(voter)
+    for (const box of ballots.values()) box.delete(voter)
+  }
+
+  function exchanged(
+    { at, command, life, process }: Of<"Applied">,
+    exchange: SharedStore.Exchange,
+    answer: Done
+  ): void {
+    const { casts, ttl, voter } = exchange
+    const { time } = answer
+    bury(voter, time)
+    for (const [place, { ballot, box, circuit, epoch, ttl }] of casts.entries()) {
       const tally = answer.casts[place]?.tally
       if (tally === undefined) continue
       if (ballot === undefined) boxOf(circuit, epoch, box).delete(voter)
-      else boxOf(circuit, epoch, box).add(voter)
+      else boxOf(circuit, epoch, box).set(voter, time + ttl)
       if (tally.voters + tally.abstained > answer.live || tally.abstained < 0) {
         fail(promises.counting, `${tally.voters} voters and ${tally.abstained} abstentions of ${answer.live} that live`)
       }
     }
     for (const one of answer.rollCalls) rollCalls.set(one.seq, one)
-    const before = heard.get(voter) ?? 0
+    const before = register.get(voter)?.heard ?? 0
     const now = exchange.heard > answer.head ? 0 : exchange.heard
-    heard.set(voter, now)
+    register.set(voter, { until: time + ttl, heard: now })
+    if (at - leaptAt < young) return
     const sentAt = truth.sentAt(command)
     for (const { box, circuit, epoch, seq } of rollCalls.values()) {
-      if (seq <= before || seq > now || (eras.get(circuit) ?? epoch) !== epoch) continue
-      if (boxOf(circuit, epoch, box).has(voter) || !truth.hadSay(process, life, circuit, sentAt - 1)) continue
-      fail(promises.hearing, `process ${process} heard roll call ${seq} on ${circuit} and did not vote`)
+      // A roll call that is older counts no abstentions.
+      if (seq > now || time - seq / 1_000 > SharedStore.limits.rollCallMillis) continue
+      // The first ballot after an abstention waits for its turn.
+      const since = seq > before ? sentAt - 1 : sentAt - pacing
+      if ((eras.get(circuit) ?? epoch) !== epoch || !truth.hadSay(process, life, circuit, sentAt - 1, since)) continue
+      const until = boxOf(circuit, epoch, box).get(voter)
+      if (until !== undefined && time < until) continue
+      const what = seq > before ? "heard" : "had heard"
+      fail(promises.hearing, `process ${process} ${what} roll call ${seq} on ${circuit} and has no ballot`)
     }
   }
 }

@@ -11,15 +11,26 @@ interface Lane {
 const from = (first: number, last: number) => Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i)
 
 /**
- * The seeds that check a property of a simulation: some of them in each run, and the others, up to `all`, in the long lane.
- * `SIMULATION_SEED=17 npx vitest run simulation` plays one alone, `SIMULATION_SEEDS=1000` more of them.
+ * The seeds that a run asks for, if it does: `SIMULATION_SEED=17 npx vitest run simulation` plays one alone, `SIMULATION_SEEDS=1000`
+ * the first thousand, and `SIMULATION_SEEDS=1001-2000` the next.
  */
+const asked = (): ReadonlyArray<number> | undefined => {
+  const { SIMULATION_SEED: one, SIMULATION_SEEDS: several } = process.env
+  if (one !== undefined) return [Number(one)]
+  if (several === undefined) return undefined
+  const [first = 1, last] = several.split("-").map(Number)
+  return last === undefined ? from(1, first) : from(first, last)
+}
+
+/** The seeds that a run asks for, or so many. */
+export const chosen = (count: number): ReadonlyArray<number> => asked() ?? from(1, count)
+
+/** The seeds that check a property of a simulation: some of them in each run, and the others, up to `all`, in the long lane. */
 export const lanes = (some: number, all: number): ReadonlyArray<Lane> => {
-  const { SIMULATION_SEED: one, SIMULATION_SEEDS: more } = process.env
-  if (one !== undefined) return [{ title: `, with seed ${one}`, tags: [], seeds: [Number(one)] }]
-  const last = more === undefined ? all : Number(more)
+  const seeds = asked()
+  if (seeds !== undefined) return [{ title: `, with ${seeds.length} chosen seeds`, tags: [], seeds }]
   return [
-    { title: "", tags: [], seeds: from(1, Math.min(some, last)) },
-    { title: ", with more seeds", tags: [long], seeds: from(some + 1, last) }
-  ].filter(({ seeds }) => seeds.length > 0)
+    { title: "", tags: [], seeds: from(1, some) },
+    { title: ", with more seeds", tags: [long], seeds: from(some + 1, all) }
+  ]
 }

@@ -91,10 +91,10 @@ export class Truth {
     return this.sent.get(command)?.at ?? Number.NaN
   }
 
-  /** Whether a process had a say in a circuit at a time, for a while already. */
-  hadSay(process: number, life: number, circuit: string, at: number): boolean {
+  /** Whether a process had a say in a circuit at a time, and had it without interruption since before `since`. */
+  hadSay(process: number, life: number, circuit: string, at: number, since = at): boolean {
     const seen = this.lives.get(`${process} ${life}`)?.circuits.get(circuit)
-    return seen !== undefined && !seen.open && seen.sayAt < at && at - seen.lastAt < surely && at >= seen.lastAt
+    return seen !== undefined && !seen.open && seen.sayAt < since && at - seen.lastAt < surely && at >= seen.lastAt
   }
 
   /** What a vote on a circuit would come to now, if everything that could be told had been told. */

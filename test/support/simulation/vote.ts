@@ -16,6 +16,10 @@ export interface Fault {
   /** The store freezes for some seconds while there is a vote. */
   readonly freeze?: boolean
   readonly crash?: boolean
+  /** Processes are cut off from the store for longer than they live without an exchange. */
+  readonly lapse?: boolean
+  /** The store's clock leaps forward: it takes every process for dead. */
+  readonly leap?: boolean
 }
 
 export type VoteOptions = Pick<Options, "mutate" | "store" | "announcing" | "client"> & {
@@ -82,6 +86,13 @@ export const vote = (
       simulation.at(at, () => one.crash())
     }
   }
+  if (faults.lapse === true) {
+    for (let i = 0; i < 2; i++) {
+      const from = at + chance.below(1_000)
+      simulation.partition([chance.below(processes)], from, from + 9_000 + chance.below(3_000))
+    }
+  }
+  if (faults.leap === true) simulation.at(at, () => simulation.store.jump(12_000))
   if (faults.freeze === true) {
     simulation.at(downAt + 20 + chance.below(200), () => simulation.store.freeze())
     simulation.at(downAt + 3_000, () => simulation.fail(0))
