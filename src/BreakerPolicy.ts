@@ -136,7 +136,8 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
  * Policies from the environment (any `ConfigProvider` with flat names), over those written in code.
  *
  * `CIRCUIT_BREAKER_<FIELD>` sets a field for every circuit, `CIRCUIT_BREAKER_<NAME>_<FIELD>` for one; the name `my-api`
- * is written `MY_API`. Durations are seconds (`30`) or text (`30 seconds`).
+ * is written `MY_API`. A duration is `30s`, `1h30m`, `30 seconds`, or a number of
+ * seconds (`30`).
  *
  * | field | value |
  * | --- | --- |

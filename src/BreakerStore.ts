@@ -10,7 +10,9 @@
  *
  * @since 0.1.0
  */
+
 import * as Clock from "effect/Clock"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -27,7 +29,7 @@ import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "./internal/engine/transfer.ts"
 import { share } from "./internal/replica/replica.ts"
-import { decodeOptions, ofMemory, ofShared } from "./internal/storeOptions.ts"
+import { decodeOptions, ofMemory, ofShared, storeName } from "./internal/storeOptions.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
 /**
@@ -138,6 +140,38 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
       return registry
     })
   )
+
+/**
+ * One of several stores, which the variable `CIRCUIT_BREAKER_STORE` names. If the variable is not set, circuits are in the memory of
+ * this process. Only the store that is chosen is built. `memory` is {@link layerMemory}, unless `stores` has another.
+ *
+ * Fails with a `PolicyError` if the variable names none of them.
+ *
+ * ```ts
+ * import { BreakerStore } from "effect-fuse"
+ * import * as RedisStore from "effect-fuse/RedisStore"
+ *
+ * const Store = BreakerStore.layerConfig({ redis: RedisStore.layerConfig({ prefix: "shop" }) })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = <Stores extends Readonly<Record<string, Layer.Layer<BreakerStore, unknown, unknown>>>>(
+  stores: Stores
+): Layer.Layer<
+  BreakerStore,
+  Layer.Error<Stores[keyof Stores]> | PolicyError | Config.ConfigError,
+  Layer.Services<Stores[keyof Stores]>
+> => {
+  const all = new Map<string, Layer.Layer<BreakerStore, unknown, unknown>>([
+    ["memory", layerMemory],
+    ...Object.entries(stores)
+  ])
+  const chosen = Effect.map(storeName([...all.keys()]), (name = "memory") => all.get(name) ?? layerMemory)
+  // The type of the chosen layer is not known here.
+  return Layer.unwrap(chosen) as Layer.Layer<BreakerStore, never, never>
+}
 
 /**
  * A text that cannot be imported, and why.

@@ -9,7 +9,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import { toMillis } from "./internal/millis.ts"
+import { expectedDuration, toMillis } from "./internal/millis.ts"
 import { show } from "./internal/printable.ts"
 
 /**
@@ -108,7 +108,9 @@ export const failure = (options?: {
   if (options.retryAfter === undefined) return { _tag: "Failure", weight, retryAfter: undefined, detail }
   const millis = toMillis(options.retryAfter)
   if (millis === undefined || millis < 0) {
-    throw new RangeError(`Outcome.failure: retryAfter must be a duration of 0 or more, got ${show(options.retryAfter)}`)
+    throw new RangeError(
+      `Outcome.failure: retryAfter: expected ${expectedDuration.zeroOrMore}, got ${show(options.retryAfter)}`
+    )
   }
-  return { _tag: "Failure", weight, retryAfter: Duration.fromInputUnsafe(options.retryAfter), detail }
+  return { _tag: "Failure", weight, retryAfter: Duration.millis(millis), detail }
 }

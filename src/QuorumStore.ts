@@ -14,7 +14,9 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -28,6 +30,22 @@ const listening = (store: SharedStore): SharedStore["changes"] =>
     Stream.catchCause(store.changes, () => Stream.empty),
     Schedule.spaced("1 second")
   )
+
+/** Completes when most of the stores are connected; `undefined` if most are connected from the start. */
+const mostConnected = (stores: ReadonlyArray<SharedStore>): Effect.Effect<void> | undefined => {
+  const later = stores.map((store) => store.connected).filter((one) => one !== undefined)
+  const missing = Math.floor(stores.length / 2) + 1 - (stores.length - later.length)
+  if (missing <= 0 || later.length === 0) return undefined
+  return Effect.suspend(() => {
+    let left = missing
+    const enough = Deferred.makeUnsafe<void>()
+    const count = Effect.sync(() => {
+      if (--left === 0) Deferred.doneUnsafe(enough, Exit.void)
+    })
+    const all = Effect.forEach(later, (connected) => Effect.andThen(connected, count), { concurrency: "unbounded" })
+    return Effect.raceFirst(Deferred.await(enough), Effect.andThen(all, Effect.never))
+  })
+}
 
 /**
  * Combines stores. Give it three or five, in the same order in all processes or in any.
@@ -53,11 +71,10 @@ export const make = (stores: ReadonlyArray<SharedStore>): Effect.Effect<SharedSt
       () => clock.currentTimeMillisUnsafe(),
       () => random.nextDoubleUnsafe()
     )
-    const connected = stores.map((store) => store.connected).filter((one) => one !== undefined)
     const longest = stores.map((store) => store.longestCircuit).filter((length) => length !== undefined)
     return {
       longestCircuit: longest.length === 0 ? undefined : Math.min(...longest),
-      connected: connected.length < stores.length || stores.length === 0 ? undefined : Effect.raceAllFirst(connected),
+      connected: mostConnected(stores),
       exchange: (exchange) => quorum.exchange(exchange),
       page: (since, limit) => quorum.page(since, limit),
       load: (circuits) => quorum.load(circuits),

@@ -29,10 +29,13 @@ import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { PolicyError } from "./BreakerPolicy.ts"
+import { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
 import { connecting } from "./internal/connecting.ts"
+import { foreignText } from "./internal/foreign.ts"
 import { exchangeArgs, toChanges, toExchangeAnswer, toLoadAnswer, toPage } from "./internal/redis/answers.ts"
+import { connect as connectClient, load as loadPackage, type Package } from "./internal/redis/client.ts"
+import { redisUrl } from "./internal/redis/environment.ts"
 import { evaluate } from "./internal/redis/evaluate.ts"
 import { exchange } from "./internal/redis/exchange.ts"
 import {
@@ -181,25 +184,70 @@ export const layerConnect = <E, R>(
 }
 
 /**
- * {@link layer} with options from the environment, or any `ConfigProvider`.
+ * The options of {@link layerConfig}: each is a value, or a `Config` of one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ConfigOptions = {
+  readonly [K in keyof Options]: Options[K] | Config.Config<Exclude<Options[K], undefined>>
+}
+
+/**
+ * {@link layerConnect} to the Redis that the environment names, or any `ConfigProvider`. It needs the package `redis`.
+ *
+ * The variable is `REDIS_URL`: `redis://user:password@host:6379/0`, or `rediss://` with TLS. If it is not set, these are read:
+ *
+ * | variable | |
+ * | --- | --- |
+ * | `REDIS_HOST` | a name or an address; required |
+ * | `REDIS_PORT` | default 6379 |
+ * | `REDIS_USERNAME`, `REDIS_PASSWORD` | default: no login |
+ * | `REDIS_DB` | the number of the database; default 0 |
+ * | `REDIS_TLS` | `true` or `false`; default `false` |
+ *
+ * The command line reads the same variables. A variable that cannot be used fails the layer with a `PolicyError` that names the
+ * variable, and shows neither a URL nor a password.
  *
  * ```ts
  * import { Config } from "effect"
  * import * as RedisStore from "effect-fuse/RedisStore"
  *
- * const Store = RedisStore.layerConfig({
- *   prefix: Config.String("BREAKER_PREFIX"),
- *   syncInterval: Config.Duration("BREAKER_SYNC_INTERVAL")
- * })
+ * const Store = RedisStore.layerConfig({ prefix: "shop", process: Config.String("HOSTNAME") })
  * ```
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<BreakerStore.BreakerStore, PolicyError | Config.ConfigError, Redis.Redis> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  options: ConfigOptions = {}
+): Layer.Layer<BreakerStore.BreakerStore, PolicyError | Config.ConfigError> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const found = yield* valuesOf(options)
+      const url = yield* redisUrl
+      const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
+      return layerConnect(ownClient(client, url), found)
+    })
+  )
+
+const valuesOf = (options: ConfigOptions): Effect.Effect<Options, Config.ConfigError> =>
+  Effect.map(
+    Effect.forEach(Object.entries(options), ([name, one]) =>
+      Effect.map(Config.isConfig(one) ? one : Effect.succeed(one), (value) => [name, value] as const)
+    ),
+    (entries) => Object.fromEntries(entries)
+  )
+
+const notInstalled = (error: unknown): PolicyError =>
+  new PolicyError({ problems: [{ path: "redis", message: foreignText(error) }] })
+
+/** A client that this library opens itself. */
+const ownClient = (found: Package, url: string): Layer.Layer<Redis.Redis, Redis.RedisError> =>
+  Layer.effect(
+    Redis.Redis,
+    Effect.map(connectClient(found, url, undefined, true), ({ redis }) => redis)
+  )
 
 type Service = Redis.Redis["Service"]
 

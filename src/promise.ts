@@ -98,7 +98,7 @@ export {
    */
   type TripRate,
   /**
-   * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10 seconds"`.
+   * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10s"` or `"10 seconds"`.
    *
    * @category trips
    */
@@ -194,7 +194,7 @@ export type {
    */
   State,
   /**
-   * Milliseconds, or a text such as `"30 seconds"`.
+   * Milliseconds, or a text such as `"30s"`, `"1h30m"` or `"30 seconds"`.
    *
    * @category models
    */

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { BreakerPolicy, Trip } from "effect-fuse"
+import { expectedDuration } from "../src/internal/millis.ts"
 
 type Policy = BreakerPolicy.Policy
 type Env = Readonly<Record<string, string>>
@@ -230,11 +231,15 @@ describe("the environment", () => {
   const wrong: ReadonlyArray<readonly [fields: string, texts: ReadonlyArray<string>, expected: string]> = [
     ["THRESHOLD MINIMUM_CALLS PROBES SUCCESSES_TO_CLOSE", ["0", "-1", "1.5", "five", "Infinity", "NaN", " "], whole],
     ["FAILURE_RATE", ["0", "-0.1", "1.01", "50%", "half", "NaN", "Infinity", " "], part],
-    ["COOLDOWN RAMP", ["-1", "-1 second", "10 sconds", "10s", "soon", "NaN", "Infinity", " "], 'seconds such as "30"'],
+    [
+      "COOLDOWN RAMP",
+      ["-1", "-1 second", "10 sconds", "10S", "soon", "NaN", "Infinity", " "],
+      `${expectedDuration.zeroOrMore}, or a number of seconds`
+    ],
     [
       "WINDOW MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL",
       ["0", "0 seconds", "-1", "10 sconds", "soon", "NaN", "Infinity", " "],
-      'seconds above 0 such as "30"'
+      `${expectedDuration.aboveZero}, or a number of seconds`
     ],
     ["MODE", ["Observe", "off", "true"], '"enforce" or "observe"'],
     ["ENABLED", ["yes", "1", "TRUE", "0"], '"true" or "false"']
@@ -242,7 +247,7 @@ describe("the environment", () => {
   const huge = ["9007199254740992", "9".repeat(400)]
   const tooMuch: typeof wrong = [
     ["THRESHOLD MINIMUM_CALLS PROBES SUCCESSES_TO_CLOSE", huge, whole],
-    ["COOLDOWN RAMP WINDOW MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL", ["1e308", "9".repeat(400)], "seconds "]
+    ["COOLDOWN RAMP WINDOW MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL", ["1e308", "9".repeat(400)], "a duration "]
   ]
   const rows = [...wrong, ...tooMuch].flatMap(([fields, texts, expected]) =>
     fields.split(" ").flatMap((field) => texts.map((text) => [field, text, expected] as const))

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schedule } from "effect"
 import { BreakerPolicy, Trip } from "effect-fuse"
+import { expectedDuration } from "../src/internal/millis.ts"
 
 type Policy = BreakerPolicy.Policy
 
@@ -130,8 +131,8 @@ const goodTrips: ReadonlyArray<readonly [title: string, trip: Trip.Input, decode
   ]
 ]
 
-const duration = 'a duration above 0 such as "30 seconds"'
-const durationOrNone = 'a duration of 0 or more such as "30 seconds"'
+const duration = expectedDuration.aboveZero
+const durationOrNone = expectedDuration.zeroOrMore
 const whole = "a whole number of 1 or more"
 const factor = "a finite number of 1 or more"
 const part = "a number above 0 and at most 1"

@@ -1,6 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { Outcome } from "effect-fuse"
+import { expectedDuration } from "../src/internal/millis.ts"
 
 it("a success and an ignored call carry nothing but their names", () => {
   assert.deepStrictEqual(Outcome.success, { _tag: "Success" })
@@ -92,6 +93,6 @@ it.each(noHints)("a hint of %o is refused by name", (retryAfter, said) => {
   assert.throws(
     () => Outcome.failure({ retryAfter: retryAfter as Duration.Input }),
     RangeError,
-    `Outcome.failure: retryAfter must be a duration of 0 or more, got ${said}`
+    `Outcome.failure: retryAfter: expected ${expectedDuration.zeroOrMore}, got ${said}`
   )
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
@@ -171,6 +171,67 @@ describe("A region that", () => {
       set(0, well)
       yield* TestClock.adjust("11 seconds")
       yield* expectAll([...processes, yield* join], "Closed local")
+    })
+  )
+})
+
+describe("A region that is still connecting", () => {
+  /** A store that takes operations only once it is connected. */
+  const connecting = (store: SharedStore.SharedStore) => {
+    const there = Deferred.makeUnsafe<void>()
+    const asked = { count: 0 }
+    const whenThere = <A>(effect: Effect.Effect<A, SharedStore.StoreError>) =>
+      Effect.suspend(() => {
+        asked.count++
+        return Effect.andThen(Deferred.await(there), effect)
+      })
+    const waiting: SharedStore.SharedStore = {
+      ...store,
+      connected: Deferred.await(there),
+      exchange: (exchange) => whenThere(store.exchange(exchange)),
+      page: (since, limit) => whenThere(store.page(since, limit)),
+      load: (circuits) => whenThere(store.load(circuits))
+    }
+    return { store: waiting, connect: Deferred.succeed(there, undefined), asked }
+  }
+  const settled = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+      yield* TestClock.adjust("200 millis")
+      return yield* Fiber.join(fiber)
+    })
+
+  it.effect("is asked as soon as it is connected, and not only after a rest", () =>
+    Effect.gen(function* () {
+      const [one, two, three_] = yield* three
+      const late = connecting(three_)
+      const quorum = yield* QuorumStore.make([one, two, late.store])
+      yield* settled(quorum.load(["api"]))
+      const { count } = late.asked
+      yield* TestClock.adjust("10 seconds")
+      yield* settled(quorum.load(["api"]))
+      assert.strictEqual(late.asked.count, count, "it was asked while it was connecting")
+      yield* late.connect
+      yield* settled(quorum.load(["api"]))
+      assert.strictEqual(late.asked.count, count + 1)
+    })
+  )
+
+  it.effect("is waited for at the start as long as most are connecting", () =>
+    Effect.gen(function* () {
+      const [one, two, three_] = yield* three
+      const [a, b, c] = [connecting(one), connecting(two), connecting(three_)]
+      const quorum = yield* QuorumStore.make([a.store, b.store, c.store])
+      const fiber = yield* Effect.forkChild(quorum.connected ?? assert.fail("it is connected"), {
+        startImmediately: true
+      })
+      yield* b.connect
+      yield* pause(10)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* a.connect
+      yield* Fiber.join(fiber)
+      assert.isUndefined((yield* QuorumStore.make([one, two, c.store])).connected)
+      assert.isDefined((yield* QuorumStore.make([one, b.store, c.store])).connected)
     })
   )
 })

@@ -327,7 +327,8 @@ describe("options", () => {
   live(
     "come from the environment",
     Effect.gen(function* () {
-      const redis = yield* started
+      const { url } = yield* redisServer
+      const redis = yield* connection(url)
       const built = (env: Record<string, string>) =>
         Layer.build(
           RedisStore.layerConfig({
@@ -335,10 +336,7 @@ describe("options", () => {
             subscribe: Config.Boolean("SUBSCRIBE").pipe(Config.withDefault(true)),
             syncInterval: Config.Duration("SYNC"),
             maxCircuits: Config.succeed(10)
-          }).pipe(
-            Layer.provide(Layer.succeedContext(redis)),
-            Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
-          )
+          }).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { REDIS_URL: url, ...env } }))))
         )
       yield* built({ PREFIX: "shop:1", SYNC: "250 millis", SUBSCRIBE: "false" })
       yield* until(

@@ -148,6 +148,8 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/simulate/picture",
       "Simulator",
       "internal/connecting",
+      "internal/serverUrl",
+      "internal/redis/environment",
       "internal/redis/client",
       "internal/redis/scripts",
       "internal/redis/boxes",

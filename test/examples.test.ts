@@ -99,6 +99,7 @@ describe("the small examples", () => {
       "two words: 400",
       "the handler ran 3 times"
     ],
+    environment: ["payments is Open (local)"],
     effectBreaker: ["answered 503", "answered 503", "Circuit open", "http api: Open, 2 calls"],
     pool: [
       "answered by eu.db.example",

@@ -30,7 +30,22 @@ describe("a duration", () => {
     [{ milliseconds: 1 }, 1],
     [{ microseconds: 1 }, 0.001],
     [{ nanoseconds: 1 }, 0.000001],
-    [{ minutes: 1, seconds: 30 }, 90_000]
+    [{ minutes: 1, seconds: 30 }, 90_000],
+    ["30s", 30_000],
+    ["250ms", 250],
+    ["10m", 600_000],
+    ["2h", 7_200_000],
+    ["7d", 604_800_000],
+    ["1w", 604_800_000],
+    ["1.5h", 5_400_000],
+    ["1.1h", 3_960_000],
+    ["1h30m", 5_400_000],
+    ["1h 30m", 5_400_000],
+    ["30 s", 30_000],
+    [" 30s ", 30_000],
+    ["30seconds", 30_000],
+    ["0s", 0],
+    ["-5 seconds", -5_000]
   ]
   it.each(table)("of %o is %d milliseconds", (input, millis) => {
     assert.strictEqual(toMillis(input), millis)
@@ -39,6 +54,7 @@ describe("a duration", () => {
   // `Duration` itself takes some of these for one of nothing.
   it.each(
     [
+      ...["30 sec", "30S", "-30s", "30s+", "s", "1..5s", "30m soon", "1e3s", "5 5s", "30ms30", "thirty s", "30µs"],
       ...[undefined, null, true, Number.NaN, "", "5", "soon", Symbol("1 second"), () => 1_000, new Date(5), new Map()],
       ...[{}, { second: 3 }, { seconds: 3, second: 3 }, { seconds: "3" }, { seconds: Number.NaN }],
       ...[
@@ -54,7 +70,7 @@ describe("a duration", () => {
 
 describe("a field", () => {
   const yes = () => true
-  const example = 'such as "30 seconds"'
+  const example = 'such as "30s" or "30 seconds"'
   const table: ReadonlyArray<
     readonly [name: string, field: unknown, expected: string, good: ReadonlyArray<unknown>, bad: ReadonlyArray<unknown>]
   > = [

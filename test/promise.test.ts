@@ -783,7 +783,7 @@ describe("what cannot be", () => {
     assert.strictEqual(await end(breaker.isolate({ form: "1 minute" } as object)), "INVALID_OPTIONS")
     assert.strictEqual(breaker.state, "Closed")
     const error = await breaker.isolate({ for: "abc" }).catch((caught) => caught)
-    assert.match(error.message, /^isolate: for must be a duration/)
+    assert.match(error.message, /^isolate: for: expected a duration above 0/)
     assert.strictEqual(await end(breaker.run(1 as never)), "INVALID_OPTIONS")
   })
 

@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { toMillis } from "./millis.ts"
+import { expectedDuration, toMillis } from "./millis.ts"
 import { printable, show } from "./printable.ts"
 
 /** One thing that is wrong with a policy, an option or a variable. */
@@ -38,13 +38,12 @@ export const millisWhere = (ok: (millis: number) => boolean) => (input: unknown)
   return millis !== undefined && ok(millis) ? millis : undefined
 }
 
-export const example = `such as "30 seconds"`
 export const positiveMillis = field(
-  `a duration above 0 ${example}`,
+  expectedDuration.aboveZero,
   millisWhere((n) => n > 0 && n < Infinity)
 )
 export const anyMillis = field(
-  `a duration of 0 or more ${example}`,
+  expectedDuration.zeroOrMore,
   millisWhere((n) => n >= 0 && n < Infinity)
 )
 
@@ -83,15 +82,16 @@ export const textLike = (expected: string, form: RegExp) =>
 // biome-ignore lint/suspicious/noExplicitAny: whoever decodes it knows its type
 export const functionField = field<any>("a function", (input) => (typeof input === "function" ? input : undefined))
 
+/** Some words as a sentence lists them. */
+export const wordOf = (words: ReadonlyArray<string>): string =>
+  words
+    .map((one) => `"${one}"`)
+    .join(", ")
+    .replace(/, ([^,]*)$/, " or $1")
+
 /** One of some words. */
 export const word = <const Words extends ReadonlyArray<string>>(...words: Words) =>
-  field<Words[number]>(
-    words
-      .map((one) => `"${one}"`)
-      .join(", ")
-      .replace(/, ([^,]*)$/, " or $1"),
-    (input) => words.find((one) => one === input)
-  )
+  field<Words[number]>(wordOf(words), (input) => words.find((one) => one === input))
 
 // ---- Structures ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,37 @@ const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "millise
 
 const isNumber = (input: unknown): boolean => typeof input === "number" && !Number.isNaN(input)
 
-/** Milliseconds of anything that is a duration, or nothing. `Duration.fromInput` takes any object and NaN for zero. */
+/** The short units, as Effect writes them. */
+const shortUnits: Readonly<Record<string, string>> = {
+  ms: "millis",
+  s: "seconds",
+  m: "minutes",
+  h: "hours",
+  d: "days",
+  w: "weeks"
+}
+
+const shortPart = /(\d+(?:\.\d+)?)\s*(ms|[smhdw])(?![a-z])\s*/gy
+
+const millisOf = (input: Duration.Input): number | undefined => {
+  const duration = Duration.fromInput(input)
+  return duration._tag === "None" ? undefined : Duration.toMillis(duration.value)
+}
+
+/** Milliseconds of a text: `30s`, `1h30m`, `1h 30m`, or a form that Effect accepts, also without a space: `30seconds`. */
+const millisOfText = (text: string): number | undefined => {
+  const trimmed = text.trim()
+  const parts = [...trimmed.matchAll(shortPart)]
+  if (parts.length > 0 && parts.map(([part]) => part).join("") === trimmed) {
+    return parts.reduce(
+      (sum, [, n, unit = ""]) => sum + Duration.toMillis(`${n} ${shortUnits[unit]}` as Duration.Input),
+      0
+    )
+  }
+  return millisOf(trimmed.replace(/^(-?[\d.]+)(?=[a-z])/, "$1 ") as Duration.Input)
+}
+
+/** The milliseconds of any duration, or `undefined`. `Duration.fromInput` would read any object and NaN as zero. */
 export const toMillis = (input: unknown): number | undefined => {
   if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
     const fields = Object.entries(input)
@@ -12,6 +42,11 @@ export const toMillis = (input: unknown): number | undefined => {
     if (!sound || !fields.every(([, value]) => isNumber(value))) return undefined
   }
   if (Number.isNaN(input)) return undefined
-  const duration = Duration.fromInput(input as Duration.Input)
-  return duration._tag === "None" ? undefined : Duration.toMillis(duration.value)
+  return typeof input === "string" ? millisOfText(input) : millisOf(input as Duration.Input)
 }
+
+/** What an error says if a duration is expected. */
+export const expectedDuration = {
+  aboveZero: `a duration above 0 such as "30s" or "30 seconds"`,
+  zeroOrMore: `a duration of 0 or more such as "30s" or "30 seconds"`
+} as const

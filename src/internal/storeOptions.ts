@@ -1,8 +1,12 @@
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { PolicyError } from "../BreakerPolicy.ts"
-import { count, decodeFields, flag, positiveMillis, textLike } from "./fields.ts"
+import { count, decodeFields, flag, positiveMillis, textLike, wordOf } from "./fields.ts"
+import { storeVariable } from "./policy/environment.ts"
+import { show } from "./printable.ts"
 
 /** The options of every store. */
 export const ofMemory = { maxCircuits: Schema.optional(count) }
@@ -31,3 +35,16 @@ export const decodeOptions = <Fields extends Schema.Struct.Fields>(
   Effect.suspend(() =>
     Effect.fromResult(Result.mapError(decodeFields(fields, options, ""), (problems) => new PolicyError({ problems })))
   )
+
+/** Which of some stores `CIRCUIT_BREAKER_STORE` names; `undefined` if the variable is not set. */
+export const storeName = <Name extends string>(
+  names: ReadonlyArray<Name>
+): Effect.Effect<Name | undefined, PolicyError | Config.ConfigError> =>
+  Effect.flatMap(Config.option(Config.String(storeVariable)), (variable) => {
+    const text = Option.getOrElse(variable, () => "").trim()
+    if (text === "") return Effect.undefined
+    const found = names.find((name) => name === text)
+    if (found !== undefined) return Effect.succeed(found)
+    const message = `expected ${wordOf(names)}, got ${show(text)}`
+    return Effect.fail(new PolicyError({ problems: [{ path: storeVariable, message }] }))
+  })

@@ -46,8 +46,8 @@ export const inShell = (args: ReadonlyArray<string>): string =>
   [process.execPath, ...program, main, ...args].map(quoted).join(" ")
 
 const environment = (more: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
-  const unset = ["DATABASE_URL", "REDIS_URL", "NO_COLOR", "FORCE_COLOR"]
-  const rest = Object.entries(process.env).filter(([name]) => !unset.includes(name))
+  const unset = ["DATABASE_URL", "CIRCUIT_BREAKER_STORE", "NO_COLOR", "FORCE_COLOR"]
+  const rest = Object.entries(process.env).filter(([name]) => !unset.includes(name) && !name.startsWith("REDIS_"))
   return { ...Object.fromEntries(rest), SHELL: "/bin/sh", TERM: "xterm", ...more }
 }
 

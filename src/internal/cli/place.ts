@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redis from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -16,11 +17,13 @@ import { type SharedStore, StoreError } from "../../SharedStore.ts"
 import { closeSoon } from "../connecting.ts"
 import { foreignMessage } from "../foreign.ts"
 import { connect, load } from "../redis/client.ts"
+import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
+import { decoded, serverUrl } from "../serverUrl.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { placeFields, placeOf } from "../sql/place.ts"
 import { Store } from "../sql/store.ts"
-import { decodeOptions } from "../storeOptions.ts"
+import { decodeOptions, storeName } from "../storeOptions.ts"
 import type { Settings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 import { Failure, lasting } from "./words.ts"
@@ -52,25 +55,6 @@ export type Server = OnRedis | OnSql
 
 // ---- URLs -----------------------------------------------------------------------------------------------------------
 
-const decoded = (text: string): string | undefined => {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return undefined
-  }
-}
-
-const isFile = ({ host, protocol }: URL): boolean => host === "" && /^(sqlite|file):$/.test(protocol)
-
-/** Whether every part of a URL can be decoded, and no part contains an @ that had to be encoded. Without `//` the URL is only a path. */
-const isSound = (url: URL): boolean => {
-  const { hash, password, pathname, search, username } = url
-  return (
-    [username, password, pathname].every((part) => decoded(part) !== undefined) &&
-    (isFile(url) || ![pathname, search, hash].some((part) => part.includes("@")))
-  )
-}
-
 const labelOf = (url: URL): string =>
   url.host === ""
     ? `${url.protocol}${url.pathname}`
@@ -92,18 +76,7 @@ const given = (
       : Effect.undefined
   }
   const url = URL.parse(text)
-  if (url === null) return Effect.fail(new Failure({ code: 1, message: `${expected}, got a text that is not a URL` }))
-  // A slash in a password ends the host: the rest of the password would be taken for a path, and printed.
-  if (!isSound(url)) {
-    return Effect.fail(
-      new Failure({
-        code: 1,
-        message: `${expected}, got a URL with a character that must be percent-encoded`,
-        advice: "In a user name, a password or a path, write % as %25, / as %2F, @ as %40, ? as %3F and # as %23."
-      })
-    )
-  }
-  if (/^(mysql|mariadb):$/.test(url.protocol)) {
+  if (url !== null && /^(mysql|mariadb):$/.test(url.protocol)) {
     return Effect.fail(
       new Failure({
         code: 1,
@@ -112,16 +85,42 @@ const given = (
       })
     )
   }
-  return protocols.includes(url.protocol)
-    ? Effect.succeed({ from, url, text, label: labelOf(url) })
-    : Effect.fail(new Failure({ code: 1, message: `${expected}, got a URL that begins with ${url.protocol}` }))
+  return Effect.fromResult(
+    Result.mapBoth(serverUrl(text, protocols, example), {
+      onSuccess: (url) => ({ from, url, text, label: labelOf(url) }),
+      onFailure: ({ advice, message }) => new Failure({ code: 1, message: `${from}: ${message}`, advice })
+    })
+  )
 }
 
 const fromEnvironment = (name: string) =>
   Effect.orElseSucceed(Config.option(Config.Redacted(name)), () => Option.none<Redacted.Redacted<string>>())
 
 const redisUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
-  given(from, secret, ["redis:", "rediss:"], "redis://localhost:6379")
+  given(from, secret, protocols, exampleUrl)
+
+/** The Redis of `REDIS_URL`, or of `REDIS_HOST` and the variables beside it. */
+const redisOfEnvironment: Effect.Effect<Given | undefined, Failure> = Effect.flatMap(
+  Effect.mapError(fromVariables, (error) => new Failure({ code: 1, message: error.message })),
+  (found) => (found === undefined ? Effect.undefined : redisUrl(found.from, Option.some(Redacted.make(found.url))))
+)
+
+const databaseOfEnvironment: Effect.Effect<Given | undefined, Failure> = Effect.suspend(() =>
+  Effect.flatMap(fromEnvironment("DATABASE_URL"), (secret) => databaseUrl("DATABASE_URL", secret))
+)
+
+/** The stores that `CIRCUIT_BREAKER_STORE` can name, and what to set for each. */
+const ofStore = {
+  redis: { where: redisOfEnvironment, missing: "Set REDIS_URL or REDIS_HOST, or add --redis URL." },
+  database: { where: databaseOfEnvironment, missing: "Set DATABASE_URL, or add --database URL." }
+}
+type StoreName = keyof typeof ofStore | "memory"
+const storeNames: ReadonlyArray<StoreName> = ["memory", "redis", "database"]
+
+const storeOfEnvironment: Effect.Effect<StoreName | undefined, Failure> = Effect.mapError(
+  storeName(storeNames),
+  (error) => new Failure({ code: 1, message: error.message })
+)
 
 const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
   given(from, secret, ["postgres:", "postgresql:", "sqlite:", "file:"], "postgres://localhost/shop or sqlite:./shop.db")
@@ -129,15 +128,28 @@ const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<strin
 /** Where the circuits are. Flags come before variables. */
 const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
   Effect.gen(function* () {
-    const found =
-      (yield* redisUrl("--redis", settings.redis)) ??
-      (yield* databaseUrl("--database", settings.database)) ??
-      (yield* redisUrl("REDIS_URL", yield* fromEnvironment("REDIS_URL"))) ??
-      (yield* databaseUrl("DATABASE_URL", yield* fromEnvironment("DATABASE_URL")))
+    const found = (yield* redisUrl("--redis", settings.redis)) ?? (yield* databaseUrl("--database", settings.database))
     if (found !== undefined) return found
+    const chosen = yield* storeOfEnvironment
+    if (chosen === "memory") {
+      return yield* new Failure({
+        code: 1,
+        message:
+          "CIRCUIT_BREAKER_STORE: the circuits are in the memory of each process, where no command can reach them",
+        advice: "Add --redis URL or --database URL for a store that processes share."
+      })
+    }
+    if (chosen !== undefined) {
+      const { missing, where } = ofStore[chosen]
+      const one = yield* where
+      if (one !== undefined) return one
+      return yield* new Failure({ code: 1, message: `CIRCUIT_BREAKER_STORE: no ${chosen} given`, advice: missing })
+    }
+    const any = (yield* redisOfEnvironment) ?? (yield* databaseOfEnvironment)
+    if (any !== undefined) return any
     return yield* new Failure({
       code: 1,
-      message: "No store given. Add --redis URL or --database URL, or set REDIS_URL or DATABASE_URL."
+      message: "No store given. Add --redis URL or --database URL, or set REDIS_URL, REDIS_HOST or DATABASE_URL."
     })
   })
 
@@ -145,7 +157,7 @@ const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
 export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined, Failure> =>
   Effect.gen(function* () {
     const said = yield* databaseUrl("--database", settings.database)
-    return said ?? (yield* databaseUrl("DATABASE_URL", yield* fromEnvironment("DATABASE_URL")))
+    return said ?? (yield* databaseOfEnvironment)
   })
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
@@ -201,10 +213,8 @@ const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Fai
 
 const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
   Effect.gen(function* () {
-    if (!/^\/?\d*$/.test(where.url.pathname)) {
-      const message = `${where.from}: expected the number of a database after the host, such as redis://localhost:6379/0`
-      return yield* new Failure({ code: 1, message })
-    }
+    const wrong = databaseProblem(where.url)
+    if (wrong !== undefined) return yield* new Failure({ code: 1, message: `${where.from}: ${wrong}` })
     const found = yield* optional("redis", load)
     // The timeout of the command line comes first.
     const connecting = connect(found, where.text, millis + 1_000)

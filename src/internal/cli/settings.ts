@@ -12,29 +12,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { withoutSecrets } from "../foreign.ts"
-import { toMillis } from "../millis.ts"
+import { expectedDuration, toMillis } from "../millis.ts"
 import { printable } from "../printable.ts"
 import { type Failure, report } from "./words.ts"
-
-const units: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 604_800_000
-}
 
 /** A thousand years. A store or a date cannot hold a much later moment. */
 const longest = 365_000 * 86_400_000
 
-/** `90s`, `1h30m`, `7d`, and every form that Effect accepts, with a blank or without: `30 seconds`, `30seconds`. */
+/** The milliseconds of a duration above 0, or `undefined`. */
 export const parseMillis = (text: string): number | undefined => {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])\s*/gy)]
-  const whole = parts.length > 0 && parts.map(([part]) => part).join("") === text
-  const millis = whole
-    ? parts.reduce((sum, [, n, unit = ""]) => sum + Number(n) * (units[unit] ?? 0), 0)
-    : toMillis(text.replace(/^([\d.]+)(?=[a-z])/, "$1 "))
+  const millis = toMillis(text)
   return millis !== undefined && millis > 0 && millis <= longest ? millis : undefined
 }
 
@@ -45,7 +32,7 @@ export const durationFlag = (name: string, description: string): Flag.Flag<numbe
     Flag.withDescription(description),
     Flag.filterMap(
       (text) => Option.fromUndefinedOr(parseMillis(text)),
-      () => "a duration above 0 and of at most 1,000 years, such as 90s, 30m or 7d"
+      () => `${expectedDuration.aboveZero}, of at most 1,000 years`
     )
   )
 
@@ -79,7 +66,7 @@ export const root = Command.make("effect-fuse").pipe(
     redis: Flag.Redacted("redis").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The Redis that holds the circuits: redis://host:6379. Default: REDIS_URL, unless --database is given"
+        "The Redis that holds the circuits: redis://host:6379. Default: REDIS_URL or REDIS_HOST, unless --database is given"
       ),
       Flag.optional
     ),

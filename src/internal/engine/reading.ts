@@ -1,5 +1,4 @@
 import type * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
@@ -125,7 +124,7 @@ export const hintMillis = (
   exit: Exit.Exit<unknown, unknown> | undefined,
   time: Time
 ): number => {
-  if (retryAfter !== undefined) return Duration.toMillis(retryAfter)
+  if (retryAfter !== undefined) return toMillis(retryAfter) ?? 0
   return (exit === undefined ? undefined : hintOf(exit, time.wall())) ?? 0
 }
 

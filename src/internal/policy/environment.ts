@@ -3,10 +3,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Trip from "../../Trip.ts"
 import type { Problem } from "../fields.ts"
-import { toMillis } from "../millis.ts"
+import { expectedDuration, toMillis } from "../millis.ts"
 import type { Input } from "./policy.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]
+
+/** This variable chooses the store, and is no setting of a policy. */
+export const storeVariable = "CIRCUIT_BREAKER_STORE"
 
 /** What is wrong with one variable. */
 class Wrong {
@@ -39,13 +42,13 @@ const parsers = {
     const millis = toMillisOf(text)
     return millis >= 0 && millis < Infinity
       ? millis
-      : expected(`seconds such as "30", or a duration such as "30 seconds"`, text)
+      : expected(`${expectedDuration.zeroOrMore}, or a number of seconds`, text)
   },
   positiveDuration: (text: string) => {
     const millis = toMillisOf(text)
     return millis > 0 && millis < Infinity
       ? millis
-      : expected(`seconds above 0 such as "30", or a duration such as "30 seconds"`, text)
+      : expected(`${expectedDuration.aboveZero}, or a number of seconds`, text)
   },
   mode: (text: string) => (text === "enforce" || text === "observe" ? text : expected(`"enforce" or "observe"`, text)),
   flag: (text: string) => (text === "true" ? true : text === "false" ? false : expected(`"true" or "false"`, text))
@@ -123,6 +126,7 @@ const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environm
   const byName = new Map<string, Values>()
   const byVariable = new Map<string, Values>()
   for (const [variable, text] of variables) {
+    if (variable === storeVariable) continue
     try {
       const { field, name, suffix } = meant(variable, names)
       const given = { [field]: fields[field](text) }

@@ -11,7 +11,6 @@ import {
   count,
   decodeAll,
   decodeFields,
-  example,
   factor,
   field,
   flag,
@@ -28,7 +27,7 @@ import {
   word,
   wrong
 } from "../fields.ts"
-import { toMillis } from "../millis.ts"
+import { expectedDuration, toMillis } from "../millis.ts"
 import { show } from "../printable.ts"
 import type { Policy } from "./policy.ts"
 
@@ -39,7 +38,7 @@ const maxTripDepth = 8
 // ---- Values -------------------------------------------------------------------------------------------------------
 
 const slowMillis = field(
-  `a duration above 0 ${example}, or "Infinity"`,
+  `${expectedDuration.aboveZero}, or "Infinity"`,
   millisWhere((n) => n > 0)
 )
 
@@ -50,7 +49,7 @@ const positive = field(
 const names = Schema.Array(text)
 
 const over = field<Window.Over>(
-  `a number of calls from 1 to ${maxWindowCalls}, or a duration above 0 such as "10 seconds"`,
+  `a number of calls from 1 to ${maxWindowCalls}, or ${expectedDuration.aboveZero}`,
   (input) => {
     if (typeof input === "number") {
       return isCount(input) && input <= maxWindowCalls ? { _tag: "Calls", calls: input } : undefined
@@ -73,7 +72,7 @@ const enabled = field<Policy["enabled"]>("true, false, or an effect of one", (in
 )
 
 export const interval = field<number | Schedule.Schedule<unknown>>(
-  `a Schedule, or a duration above 0 ${example}`,
+  `a Schedule, or ${expectedDuration.aboveZero}`,
   (input) =>
     Schedule.isSchedule(input)
       ? (input as Schedule.Schedule<unknown>)
@@ -216,7 +215,7 @@ const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["coo
       jittered: jittered ?? false
     }))
   }
-  const expected = `a duration of 0 or more ${example}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
+  const expected = `${expectedDuration.zeroOrMore}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
   return wrong(path, `expected ${expected}, got ${show(input)}`)
 }
 

@@ -2,7 +2,7 @@ import * as Trips from "../../Trip.ts"
 import type { Seen, Time, Trip } from "./types.ts"
 
 /**
- * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10 seconds"`.
+ * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10s"` or `"10 seconds"`.
  *
  * @category trips
  * @since 0.1.0

@@ -7,7 +7,7 @@ export type PlatformSignal = typeof globalThis extends { readonly AbortSignal: {
   : Required<Signal>
 
 /**
- * Milliseconds, or a text such as `"30 seconds"`.
+ * Milliseconds, or a text such as `"30s"`, `"1h30m"` or `"30 seconds"`.
  *
  * @category models
  * @since 0.1.0

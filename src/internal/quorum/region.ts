@@ -28,17 +28,30 @@ export class Region {
     return Effect.suspend(() => {
       if (this.now() < this.restUntil) return Effect.succeed(undefined)
       const asked = Effect.suspend(() => f(this.store))
-      return Effect.matchCause(Effect.timeout(asked, deadlineMillis), {
-        onFailure: () => {
-          this.restUntil = this.now() + restMillis
-          this.up = false
-          return undefined
-        },
+      return Effect.matchCauseEffect(Effect.timeout(asked, deadlineMillis), {
+        onFailure: () => this.rest(),
         onSuccess: (value) => {
           this.up = true
-          return { value }
+          return Effect.succeed({ value })
         }
       })
+    })
+  }
+
+  /** A store that is still connecting rests until it is connected, and any other for a while. */
+  private rest(): Effect.Effect<undefined> {
+    this.restUntil = this.now() + restMillis
+    this.up = false
+    const { connected } = this.store
+    if (connected === undefined) return Effect.undefined
+    return Effect.map(Effect.forkDetach(connected, { startImmediately: true }), (waiting) => {
+      // It is connected, and does not answer.
+      if (waiting.pollUnsafe() !== undefined) return undefined
+      this.restUntil = Number.POSITIVE_INFINITY
+      waiting.addObserver(() => {
+        this.restUntil = Number.NEGATIVE_INFINITY
+      })
+      return undefined
     })
   }
 }

@@ -57,21 +57,40 @@ export const whenEnded = (client: Client, then: () => void): void => {
   if (!client.isOpen) then()
 }
 
+/** A client that has connected once connects again by itself; before that, its first error ends it. */
+const reconnecting = () => {
+  let ready = false
+  return {
+    onReady: () => {
+      ready = true
+    },
+    strategy: (retries: number, cause: Error) =>
+      ready ? Math.min(50 * 2 ** retries, 2_000) + Math.floor(Math.random() * 200) : cause
+  }
+}
+
 /**
- * Effect's service on a connection that keeps no process alive: its sockets do not, and it does not come back by itself, as
- * the timers for that would.
+ * Effect's service on a connection whose sockets keep no process alive. Unless `again` is set, the connection does not come back by
+ * itself, because the timers for that would keep the process alive.
  */
 export const connect = (
   { createClient }: Package,
   url: string,
-  millis = connectMillis
+  millis = connectMillis,
+  again = false
 ): Effect.Effect<{ readonly client: Client; readonly redis: Redis.Redis["Service"] }, Redis.RedisError, Scope.Scope> =>
   Effect.gen(function* () {
+    const { onReady, strategy } = reconnecting()
     const client = yield* open(
       () =>
-        createClient({ url, disableOfflineQueue: true, socket: { connectTimeout: millis, reconnectStrategy: false } }),
+        createClient({
+          url,
+          disableOfflineQueue: true,
+          socket: { connectTimeout: millis, reconnectStrategy: again ? strategy : false }
+        }),
       millis
     )
+    onReady()
     const redis = yield* Redis.make({
       send: <A>(command: string, ...args: ReadonlyArray<string>) =>
         Effect.tryPromise({ try: () => client.sendCommand([command, ...args]) as Promise<A>, catch: failed }),

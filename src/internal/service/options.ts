@@ -1,5 +1,5 @@
 import { maxKeyLength } from "../engine/registry.ts"
-import { toMillis } from "../millis.ts"
+import { expectedDuration, toMillis } from "../millis.ts"
 import { show } from "../printable.ts"
 
 /** The name of a circuit, or a `RangeError` that says what was given. */
@@ -36,7 +36,7 @@ export const optionalMillis = (operation: string, field: string, value: unknown)
   if (value === undefined) return undefined
   const millis = toMillis(value)
   if (millis !== undefined && millis > 0) return millis
-  throw new RangeError(`${operation}: ${field} must be a duration above 0 such as "10 minutes", got ${show(value)}`)
+  throw new RangeError(`${operation}: ${field}: expected ${expectedDuration.aboveZero}, got ${show(value)}`)
 }
 
 /** How many at once: one, unless something else is said. */
