@@ -101,8 +101,9 @@ export interface Target {
  */
 export interface Reading<in A, in E, out R = never> {
   /**
-   * Reads the whole exit, at once or with an effect. It runs uninterruptibly: keep it short. Not with the other two. One that
-   * throws or dies changes nothing for the caller: it is reported, once, and the exit is read as by default.
+   * Reads the whole exit, at once or with an effect. Cannot be combined with the other two options. The caller waits for the
+   * effect. If the caller is interrupted meanwhile, so is the effect, and the outcome is Ignored. A classifier that throws or dies
+   * does not affect the caller: the circuit logs it once and reads the exit as by default.
    */
   readonly classify?:
     | ((exit: Exit.Exit<A, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
@@ -301,13 +302,15 @@ export const admit = (
  * @since 0.1.0
  */
 export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const call = permit[PermitTypeId]
-    if (!Exit.isExit(end) && !isOutcome(end)) {
-      return Effect.die(new TypeError("CircuitBreaker.settle: expected an Outcome or an Exit"))
-    }
-    return (Exit.isExit(end) ? call.settle(end) : call.settleAs(end)) ?? Effect.void
-  })
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      const call = permit[PermitTypeId]
+      if (!Exit.isExit(end) && !isOutcome(end)) {
+        return Effect.die(new TypeError("CircuitBreaker.settle: expected an Outcome or an Exit"))
+      }
+      return (Exit.isExit(end) ? call.settle(end, restore) : call.settleAs(end)) ?? Effect.void
+    })
+  )
 
 /**
  * The state of a circuit; `Closed` if it was never used. Looking changes nothing: a circuit whose cooldown is over stays

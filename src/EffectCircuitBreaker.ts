@@ -116,7 +116,7 @@ export const layer = (
         { classify, key }: { readonly key: string; readonly classify?: Classify | undefined }
       ): Effect.Effect<unknown, unknown> => {
         const options = classify === undefined ? {} : { classify: toClassify(classify) }
-        const { classify: read } = subject("EffectCircuitBreaker.execute", name, options)
+        const { classify: read, waits } = subject("EffectCircuitBreaker.execute", name, options)
         return Effect.contextWith((context: Context.Context<never>) => {
           // The call itself runs with what its caller provides: it may have breakers of another store inside.
           let raised: unknown
@@ -124,7 +124,7 @@ export const layer = (
             raised = error
             return error
           })
-          const guarded = guardOrElse(call, { ...named, key, classify: read }, (open) =>
+          const guarded = guardOrElse(call, { ...named, key, classify: read, waits }, (open) =>
             Effect.fail(toError(key, open))
           )
           return guarded.pipe(

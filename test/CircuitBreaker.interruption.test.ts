@@ -146,6 +146,29 @@ describe("Interrupted at any operation, a call leaves nothing behind", () => {
   )
 })
 
+scenario(
+  "A permit whose settle is interrupted is settled, or can still be settled",
+  { ...quick, cooldown: 0 },
+  function* () {
+    const permits = new Map<number, CircuitBreaker.Permit>()
+    const admit = (run: number) =>
+      Effect.uninterruptible(
+        Effect.andThen(
+          toProbe(`api ${run}`),
+          Effect.map(CircuitBreaker.admit(`api ${run}`), (permit) => permits.set(run, permit))
+        )
+      )
+    const settle = (run: number) =>
+      Effect.suspend(() => CircuitBreaker.settle(permits.get(run) ?? assert.fail(), Outcome.success))
+    yield* interruptEverywhere(
+      (run) => Effect.andThen(admit(run), settle(run)),
+      (run) =>
+        permits.has(run) ? Effect.andThen(settle(run), expectState("Closed", { name: `api ${run}` })) : Effect.void
+    )
+    assert.isAbove(permits.size, 3)
+  }
+)
+
 scenario("An act by hand that is interrupted is done and announced, or not done at all", quick, function* () {
   const events = yield* recordEvents
   const found = new Set<boolean>()

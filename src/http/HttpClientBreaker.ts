@@ -123,7 +123,7 @@ const subjects = (
 }
 
 const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call) =>
-  hasBody(response) ? counted(response, (end) => permit.settle(end)) : undefined
+  hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
 
 /**
  * A client whose requests pass the circuits of a name. Its requests keep their errors and gain one, `CircuitOpen`.

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Circuit from "../../Circuit.ts"
 import type * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
@@ -22,6 +23,9 @@ import type { Granted } from "./share.ts"
 import type { Sharing } from "./sharing.ts"
 import { noteRejection } from "./spans.ts"
 import { effective } from "./standing.ts"
+
+/** Gives an effect the interruptibility that the caller had, inside a region that cannot be interrupted. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
@@ -311,8 +315,11 @@ export class Call extends Enclosing implements InFlight {
     return true
   }
 
-  /** What the end of the call changes. The second time, and for a call that was rejected or passed, nothing. */
-  settle(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
+  /**
+   * What the end of the call changes. The second time, and for a call that was rejected or passed, nothing. The effect must run
+   * uninterruptibly. A classifier that is an effect runs inside `restore`, with the interruptibility of the caller.
+   */
+  settle(exit: Exit.Exit<unknown, unknown>, restore: Restore = identity): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
     // When the call itself ended: reading its exit may take longer.
@@ -327,8 +334,13 @@ export class Call extends Enclosing implements InFlight {
       return this.misread(probe, exit, now, Cause.die(defect))
     }
     if (!Effect.isEffect(outcome)) return this.read(probe, exit, now, outcome)
-    return Effect.matchCauseEffect(outcome, {
-      onFailure: (cause) => this.misread(probe, exit, now, cause),
+    return Effect.matchCauseEffect(restore(outcome), {
+      // `restore` fails at once if the caller was interrupted. Otherwise the classifier has interrupted itself.
+      onFailure: (cause) =>
+        Effect.matchCauseEffect(restore(Effect.void), {
+          onFailure: () => this.record(probe, Outcome.ignored, exit, now) ?? Effect.void,
+          onSuccess: () => this.misread(probe, exit, now, cause)
+        }),
       onSuccess: (outcome) => this.read(probe, exit, now, outcome) ?? Effect.void
     })
   }

@@ -1,10 +1,12 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { Restore } from "../engine/call.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 type End = Exit.Exit<unknown, unknown>
@@ -42,27 +44,34 @@ const bodies: ReadonlySet<PropertyKey> = new Set(["text", "json", "arrayBuffer",
  * The same response, which says how its body ended: as the response itself does where all of it came, or its reader had
  * enough of it, else as what broke off.
  */
-export const counted = (response: Response, settle: (end: End) => Effect.Effect<void> | undefined): Response => {
-  const ended = (end: End): Effect.Effect<void> =>
-    Effect.suspend(() => settle(arrived(end) ? Exit.succeed(response) : end) ?? Effect.void)
+export const counted = (
+  response: Response,
+  settle: (end: End, restore: Restore) => Effect.Effect<void> | undefined
+): Response => {
+  const ended = (end: End, restore: Restore): Effect.Effect<void> =>
+    Effect.suspend(() => settle(arrived(end) ? Exit.succeed(response) : end, restore) ?? Effect.void)
   const watched = (stream: Response["stream"]): Response["stream"] =>
-    Stream.suspend(() => {
-      let broke: End | undefined
-      const noted = Stream.tapCause(stream, (cause) =>
-        Effect.sync(() => {
-          broke = Exit.failCause(cause)
-        })
-      )
-      return Stream.onExit(noted, (end) => ended(broke ?? ofReader(end)))
-    })
+    Stream.unwrap(
+      Effect.uninterruptibleMask((restore) => {
+        let broke: End | undefined
+        const noted = Stream.tapCause(stream, (cause) =>
+          Effect.sync(() => {
+            broke = Exit.failCause(cause)
+          })
+        )
+        return Effect.succeed(Stream.onExit(noted, (end) => ended(broke ?? ofReader(end), restore)))
+      })
+    )
+  const read = (body: Response["text"], endOf: (end: End) => End): Response["text"] =>
+    Effect.uninterruptibleMask((restore) => Effect.onExit(restore(body), (end) => ended(endOf(end), restore)))
   return new Proxy(response, {
     get: (target, name) => {
       const value = Reflect.get(target, name, target)
       if (name === "stream") return watched(value as Response["stream"])
       if (name === "formData" && !isForm(response)) {
-        return Effect.onExit(value as Response["formData"], (end) => ended(ofReader(end)))
+        return read(value as Response["text"], ofReader)
       }
-      return bodies.has(name) ? Effect.onExit(value as Response["text"], ended) : value
+      return bodies.has(name) ? read(value as Response["text"], identity) : value
     }
   })
 }

@@ -22,6 +22,8 @@ export interface Subject {
   readonly name: string
   readonly key: string | undefined
   readonly classify: Classify | undefined
+  /** Whether `classify` may be an effect, which the caller waits for. */
+  readonly waits: boolean
   readonly inline: Partial<Policy> | undefined
 }
 
@@ -41,12 +43,13 @@ export const subject = (
   fields: ReadonlyArray<string> = subjectFields
 ): Subject => {
   const name = circuitName(operation, named)
-  if (options === undefined) return { name, key: undefined, classify: undefined, inline: undefined }
+  if (options === undefined) return { name, key: undefined, classify: undefined, waits: false, inline: undefined }
   const { key, policy } = onlyFields(operation, fields, options)
   return {
     name,
     key: optionalText(operation, "key", key),
     classify: toClassify(operation, options),
+    waits: options.classify !== undefined,
     inline: policy === undefined ? undefined : inlinePolicy(policy)
   }
 }
@@ -101,6 +104,14 @@ export const guard = (
     }
     const tenant = tenantOf(circuit, caller)
     const call = new Call(registry, circuit, effect, subject.classify, tenant, 0, fiber, inside)
+    if (subject.waits) {
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.onExitPrimitive(restore(call), (exit) => {
+          call.leave()
+          return call.settle(exit, restore)
+        })
+      )
+    }
     return Effect.onExitPrimitive(call, (exit) => {
       call.leave()
       return call.settle(exit)
@@ -152,10 +163,12 @@ export const guardBeyond = <A>(
     })
     const tenant = tenantOf(circuit, caller)
     const call = new Call(registry, circuit, watched, subject.classify, tenant, leaseMillis, fiber, inside)
-    return Effect.onExitPrimitive(call as Effect.Effect<A, unknown>, (exit) => {
-      call.leave()
-      return held && exit._tag === "Success" ? undefined : call.settle(exit)
-    })
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.onExitPrimitive(restore(call as Effect.Effect<A, unknown>), (exit) => {
+        call.leave()
+        return held && exit._tag === "Success" ? undefined : call.settle(exit, restore)
+      })
+    )
   })
 
 const tenantOf = (circuit: LiveCircuit, caller: Caller): string | undefined =>
