@@ -7,6 +7,29 @@ import * as Schema from "effect/Schema"
 import { Scope, State, Why } from "./internal/states.ts"
 
 /**
+ * An override that an operator set: `Isolated` rejects every call, `Disabled` lets every call pass uncounted.
+ *
+ * - `since` and `until`: by the wall clock, in milliseconds since 1970. `until` is absent if the override does not expire.
+ * - `reason` and `actor`: what the operator gave.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Override = Schema.Struct({
+  state: Schema.Literals(["Isolated", "Disabled"]),
+  since: Schema.Finite,
+  until: Schema.optionalKey(Schema.Finite),
+  reason: Schema.String,
+  actor: Schema.optionalKey(Schema.String)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Override = typeof Override.Type
+
+/**
  * A circuit moved, or somebody acted on it.
  *
  * - `at`: wall clock, milliseconds since 1970.
@@ -23,6 +46,8 @@ import { Scope, State, Why } from "./internal/states.ts"
  * - `lastedMillis`: how long the state before lasted, where that is known.
  * - `counts`: what this process had seen in the window of the state that ended (of several the one with most calls), and
  *   the failures in a row; nothing where it had seen nothing.
+ * - `overrides`: the overrides that stand after the transition, the deciding one first. Absent unless there are several.
+ * - `ended`: the overrides that an operator ended by `release` or `reset`. Absent if there were none.
  *
  * @category models
  * @since 0.1.0
@@ -48,7 +73,9 @@ export const Transition = Schema.TaggedStruct("Transition", {
   lastedMillis: Schema.optionalKey(Schema.Finite),
   counts: Schema.optionalKey(
     Schema.Struct({ calls: Schema.Finite, failures: Schema.Finite, slow: Schema.Finite, streak: Schema.Finite })
-  )
+  ),
+  overrides: Schema.optionalKey(Schema.Array(Override)),
+  ended: Schema.optionalKey(Schema.Array(Override))
 })
 
 /**

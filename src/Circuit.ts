@@ -8,32 +8,16 @@
  * @since 0.1.0
  */
 
-/**
- * Why a circuit moved.
- *
- * @category models
- */
-export type Why =
-  /** The policy's trip said so. */
-  | "Tripped"
-  /** The cooldown is over and a first probe was admitted. */
-  | "CooldownOver"
-  | "ProbeFailed"
-  | "ProbeTimedOut"
-  /** Enough probes succeeded. */
-  | "Recovered"
-  /** The policy's own health check succeeded, or a process that was cut off found out by itself. */
-  | "HealthCheckPassed"
-  | "OpenedByHand"
-  | "ClosedByHand"
-  | "Reset"
-  | "Isolated"
-  | "Disabled"
-  | "Released"
-  /** An override reached its expiry. */
-  | "Expired"
-  /** It was brought in from another store. */
-  | "Imported"
+import type { Why } from "./internal/edges.ts"
+import { add, isStanding, type Override, type Overrides } from "./internal/override.ts"
+
+export {
+  edges,
+  isLegal,
+  type State,
+  type Why
+} from "./internal/edges.ts"
+export type { Override } from "./internal/override.ts"
 
 /**
  * Why a circuit opened: the reason, a sentence with the figures, and the operator who did it, if one did.
@@ -123,17 +107,18 @@ export interface HalfOpen {
 }
 
 /**
- * Set by an operator, with what would hold without it. `until` is `Infinity` if it does not expire.
+ * Set by operators, with what would hold without them. The state, its start, its end, the reason and the operator are those of
+ * the override that decides: one that isolates decides over one that disables, and of two of a kind the one that ends last.
+ *
+ * - `until`: `Infinity` if it does not expire.
+ * - `others`: the overrides that stand beside it. They never shorten it, and it never shortens them.
  *
  * @category models
  */
-export interface Forced<Tag extends "Isolated" | "Disabled"> {
+export interface Forced<Tag extends "Isolated" | "Disabled"> extends Override {
   readonly _tag: Tag
   readonly era: number
-  readonly since: number
-  readonly until: number
-  readonly reason: string
-  readonly actor: string | undefined
+  readonly others: ReadonlyArray<Override>
   readonly under: Closed | Open
 }
 
@@ -145,9 +130,6 @@ export type Disabled = Forced<"Disabled">
 
 /** @category models */
 export type Circuit = Closed | Open | HalfOpen | Isolated | Disabled
-
-/** @category models */
-export type State = Circuit["_tag"]
 
 /**
  * The part of a policy that the machine reads; durations in milliseconds.
@@ -163,49 +145,6 @@ export interface Rules {
   /** How long a growing share of calls is admitted after a close; 0 for no ramp. */
   readonly rampMillis: number
 }
-
-/**
- * The moves that exist, and why each may happen; what is imported may be anything. Everything else is a bug.
- *
- * @category tables
- */
-export const edges: Readonly<Record<State, Readonly<Partial<Record<State, ReadonlyArray<Why>>>>>> = {
-  Closed: {
-    Closed: ["Reset"],
-    Open: ["Tripped", "OpenedByHand"],
-    Isolated: ["Isolated"],
-    Disabled: ["Disabled"]
-  },
-  Open: {
-    Closed: ["HealthCheckPassed", "ClosedByHand", "Reset"],
-    Open: ["OpenedByHand"],
-    HalfOpen: ["CooldownOver"],
-    Isolated: ["Isolated"],
-    Disabled: ["Disabled"]
-  },
-  HalfOpen: {
-    Closed: ["Recovered", "HealthCheckPassed", "ClosedByHand", "Reset"],
-    Open: ["ProbeFailed", "ProbeTimedOut", "OpenedByHand"],
-    Isolated: ["Isolated"],
-    Disabled: ["Disabled"]
-  },
-  Isolated: {
-    Closed: ["Released", "Expired", "Reset"],
-    Open: ["Released", "Expired"],
-    Isolated: ["Isolated", "OpenedByHand", "ClosedByHand"],
-    Disabled: ["Disabled"]
-  },
-  Disabled: {
-    Closed: ["Released", "Expired", "Reset"],
-    Open: ["Released", "Expired"],
-    Isolated: ["Isolated"],
-    Disabled: ["Disabled", "OpenedByHand", "ClosedByHand"]
-  }
-}
-
-/** @category tables */
-export const isLegal = (from: State, to: State, why: Why): boolean =>
-  why === "Imported" || (edges[from][to]?.includes(why) ?? false)
 
 /**
  * A circuit that nothing has happened to.
@@ -259,8 +198,12 @@ export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number 
       return Math.min(soon, Math.max(0, circuit.rampUntil - now))
     case "Open":
       return Math.max(0, circuit.until - now)
-    case "Isolated":
-      return Math.max(0, circuit.until - now, retryAfter(circuit.under, now, rules))
+    case "Isolated": {
+      const rest = Math.max(0, circuit.until - now)
+      // One that disables and lasts longer lets every call through then.
+      const passes = isDisabledAfter(circuit)
+      return passes ? rest : Math.max(rest, retryAfter(circuit.under, now, rules))
+    }
     case "Disabled":
       return 0
     case "HalfOpen": {
@@ -434,8 +377,9 @@ export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rul
 export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, era: circuit.era + 1, since: now })
 
 /**
- * Forces a state, over what would hold without it. Probes in flight lose their say: an override over HalfOpen has an
- * opening under it whose cooldown is over.
+ * Sets an override, over what would hold without it. Overrides that stand already go on: a later one never shortens an earlier one.
+ * A second one of the same kind by the same operator extends the first. Probes in flight lose their say: an override over HalfOpen
+ * has an opening under it whose cooldown is over.
  *
  * @category moves
  */
@@ -443,11 +387,36 @@ export const force = (
   circuit: Circuit,
   tag: "Isolated" | "Disabled",
   now: number,
-  options: { readonly until: number; readonly reason: string; readonly actor: string | undefined }
-): Isolated | Disabled => ({ _tag: tag, era: circuit.era + 1, since: now, ...options, under: beneath(circuit, now) })
+  { actor, reason, until }: Pick<Override, "until" | "reason" | "actor">
+): Isolated | Disabled => {
+  const standing = overrides(circuit).filter((one) => isStanding(one, now))
+  return over(add(standing, { _tag: tag, since: now, until, reason, actor }), beneath(circuit, now), circuit.era + 1)
+}
+
+const over = ([first, ...others]: Overrides, under: Closed | Open, era: number): Isolated | Disabled => ({
+  ...first,
+  era,
+  others,
+  under
+})
 
 /**
- * Lifts an override; a circuit without one stays what it is. Time went on beneath it: an opening keeps its end.
+ * The overrides of a circuit: first the one that decides, then the others.
+ *
+ * @category getters
+ */
+export const overrides = (circuit: Circuit): ReadonlyArray<Override> => {
+  if (!isForced(circuit)) return []
+  const { _tag, actor, others, reason, since, until } = circuit
+  return [{ _tag, since, until, reason, actor }, ...others]
+}
+
+/** Whether calls pass at the end of an isolation, because the circuit is disabled for longer. */
+const isDisabledAfter = ({ others, until }: Isolated): boolean =>
+  others.some((one) => one._tag === "Disabled" && isStanding(one, until))
+
+/**
+ * Ends all overrides; a circuit without one stays what it is. Time went on beneath them: an opening keeps its end.
  *
  * @category moves
  */
@@ -455,12 +424,15 @@ export const release = (circuit: Circuit): Circuit =>
   isForced(circuit) ? { ...circuit.under, era: circuit.era + 1 } : circuit
 
 /**
- * {@link release}, if the override has run out.
+ * Ends the override that decides, if its time is over. Another one that stands decides then.
  *
  * @category moves
  */
-export const expire = (circuit: Circuit, now: number): Circuit =>
-  isForced(circuit) && now >= circuit.until ? release(circuit) : circuit
+export const expire = (circuit: Circuit, now: number): Circuit => {
+  if (!isForced(circuit) || now < circuit.until) return circuit
+  const [first, ...others] = circuit.others.filter((one) => isStanding(one, now))
+  return first === undefined ? release(circuit) : over([first, ...others], circuit.under, circuit.era + 1)
+}
 
 /** @category guards */
 export const isForced = (circuit: Circuit): circuit is Isolated | Disabled =>

@@ -31,6 +31,7 @@ import type { Inspection } from "./internal/engine/inspection.ts"
 import { isOutcome } from "./internal/engine/reading.ts"
 import { show } from "./internal/printable.ts"
 import { runBatch } from "./internal/service/batch.ts"
+import type { Released } from "./internal/service/control.ts"
 import * as control from "./internal/service/control.ts"
 import { concurrency, optionalFunction } from "./internal/service/options.ts"
 import { admit as admitCall, guard, subject, subjectFields } from "./internal/service/protect.ts"
@@ -77,6 +78,15 @@ export type {
    */
   TenantCounts
 } from "./internal/engine/liveCircuit.ts"
+export type {
+  /**
+   * What {@link release} answers: the state that holds now, and the overrides that it ended.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Released
+} from "./internal/service/control.ts"
 
 /**
  * Which circuit: the one of the name alone, or the one of a key.
@@ -397,7 +407,10 @@ export interface ByHandFor extends ByHand {
 /**
  * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says (but none where the
  * policy only observes or is switched off). Without a key it holds for all keys of the name, also for those that are
- * Disabled. What was going on beneath goes on after it: an opening keeps its end.
+ * Disabled. What was going on beneath goes on after it: an opening keeps its end, and the calls that were counted still count.
+ *
+ * A later override never shortens an earlier one: while several stand, the circuit is Isolated until the last one that isolates
+ * ends, and then Disabled until the last one that disables ends. A second one of a kind by the same `actor` extends the first.
  *
  * Answers the state that then holds, as all of these do.
  *
@@ -409,7 +422,7 @@ export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circui
 
 /**
  * Lets every call through, uncounted, until {@link release}, or for as long as `for` says. Without a key it holds for all
- * keys of the name but those that are Isolated.
+ * keys of the name but those that are Isolated. It does not end an {@link isolate}: what rejects decides.
  *
  * @category by hand
  * @since 0.1.0
@@ -418,12 +431,13 @@ export const disable = (name: string, options?: ByHandFor): Effect.Effect<Circui
   control.force("disable", name, options)
 
 /**
- * Ends {@link isolate} and {@link disable}.
+ * Ends all overrides of a circuit that {@link isolate} and {@link disable} have set, by any operator, and answers which it
+ * ended. What was counted beneath them goes on counting.
  *
  * @category by hand
  * @since 0.1.0
  */
-export const release = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
+export const release = (name: string, options?: ByHand): Effect.Effect<Released, never, BreakerStore> =>
   control.release(name, options)
 
 /**

@@ -299,7 +299,13 @@ const shifted = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
         leases: circuit.leases.map(({ id, until }) => ({ id, until: until + by }))
       }
     default:
-      return { ...circuit, since, until: circuit.until + by, under: shift(circuit.under, by) }
+      return {
+        ...circuit,
+        since,
+        until: circuit.until + by,
+        others: circuit.others.map((one) => ({ ...one, since: one.since + by, until: one.until + by })),
+        under: shift(circuit.under, by)
+      }
   }
 }
 
@@ -351,7 +357,7 @@ const kept = (circuit: Circuit.Circuit, now: number, atLeast: number): number =>
     case "HalfOpen":
       return rest(Math.max(now, ...circuit.leases.map(({ until }) => until))) + circuit.openFor + marginMillis
     default:
-      return rest(circuit.until) + kept(circuit.under, now, atLeast)
+      return rest(Math.max(...Circuit.overrides(circuit).map(({ until }) => until))) + kept(circuit.under, now, atLeast)
   }
 }
 

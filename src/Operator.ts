@@ -35,6 +35,7 @@ import { type About, circuitId, fromBody } from "./internal/codec.ts"
 import * as exported from "./internal/exported.ts"
 import { onlyFields } from "./internal/fields.ts"
 import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "./internal/known.ts"
+import { overridesOf } from "./internal/overrides.ts"
 import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
 import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
@@ -247,11 +248,11 @@ const steer = (
         at: now,
         deed
       }
-      const answer = (era: number) => toKnown({ name, key }, era, state, about, now)
+      const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
+      const answer = (era: number) => ({ ...toKnown({ name, key }, era, state, about, now), ended })
       if (state === current) {
-        const known =
-          record === undefined ? answer(era) : toKnown({ name, key }, era, record.circuit, record.about, now)
-        return Effect.succeed({ ...known, transition: undefined })
+        const known = record && toKnown({ name, key }, era, record.circuit, record.about, now)
+        return Effect.succeed({ ...(known ?? answer(era)), transition: undefined, ended: [] })
       }
       const transition = toTransition(current, state, now, noRamp, {
         ...about,
@@ -306,7 +307,8 @@ const force = (
 
 /**
  * Forces a circuit open in all processes, those that start later too, until {@link release} or for as long as `for` says.
- * Without a key it holds for all keys of the name.
+ * Without a key it holds for all keys of the name. A later override never shortens an earlier one: while several stand, the circuit is
+ * Isolated until the last isolation ends, and then Disabled until the last {@link disable} ends.
  *
  * @category steering
  * @since 0.1.0
@@ -330,7 +332,8 @@ export const disable = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => force("disable", "Disabled", store, name, options)
 
 /**
- * Ends {@link isolate} and {@link disable}. What went on beneath goes on.
+ * Ends all overrides that {@link isolate} and {@link disable} have set, by any operator. `ended` of the answer lists them. What went
+ * on beneath goes on.
  *
  * @category steering
  * @since 0.1.0

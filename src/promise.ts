@@ -49,6 +49,7 @@ import type {
   EventName,
   Metrics,
   Protection,
+  Released,
   State,
   Time
 } from "./internal/promise/types.ts"
@@ -154,6 +155,12 @@ export type {
    */
   Metrics,
   /**
+   * An override that an operator set.
+   *
+   * @category models
+   */
+  Override,
+  /**
    * How a circuit trips, cools down and recovers. Every field may be left out.
    *
    * @category options
@@ -165,6 +172,12 @@ export type {
    * @category options
    */
   Protection,
+  /**
+   * What `release` answers: the state that holds now, and the overrides that it ended.
+   *
+   * @category models
+   */
+  Released,
   /**
    * How failed calls are made again.
    *
@@ -235,11 +248,15 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   /** Opens the circuit as a trip would. */
   readonly open: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   readonly close: (options?: ByHand) => Promise<void>
-  /** Rejects every call until `release`, or for a while. Without a key it holds for all keys. */
+  /**
+   * Rejects every call until `release`, or for a while. Without a key it holds for all keys. A later override never shortens an
+   * earlier one.
+   */
   readonly isolate: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   /** Lets every call through, uncounted, until `release`, or for a while. */
   readonly disable: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
-  readonly release: (options?: ByHand) => Promise<void>
+  /** Ends all overrides of the circuit, by any operator, and answers which it ended. */
+  readonly release: (options?: ByHand) => Promise<Released>
 }
 
 /**

@@ -140,7 +140,7 @@ describe("an operator action by the command line", () => {
               Effect.map(run(CircuitBreaker.state("api")), (state) => state === "Isolated")
             )
             yield* end
-            yield* runs(0, ["release", "api", "--actor", "bob", ...flags])
+            yield* runs(0, ["release", "api", "--actor", "bob", "--yes", ...flags])
             const exported = yield* runs(0, ["isolate", "mail", "--actor", "eve", "--new", "--yes", ...flags])
             assert.strictEqual(exported.error.includes("trail"), false, exported.error)
             const reader = AuditTrail.layerReader({ prefix }).pipe(Layer.provide(Layer.succeedContext(trail)))

@@ -91,7 +91,7 @@ describe("a circuit that is steered before its first call", () => {
       const rejected = yield* failing
       assert(Exit.isFailure(rejected))
       assert.include(String(Cause.squash(rejected.cause)), "Isolated")
-      assert.strictEqual(yield* CircuitBreaker.release("api"), "Closed")
+      assert.strictEqual((yield* CircuitBreaker.release("api")).state, "Closed")
       yield* failing
       assert.strictEqual(yield* CircuitBreaker.state("api"), "Open")
       yield* TestClock.adjust("7 seconds")

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, Trip } from "effect-fuse"
+import { byHand } from "./support/byHand.ts"
 import { expectAll, failing, fleet, openTogether, type Process, pause, transitions } from "./support/fleet.ts"
 import { rejectionIn } from "./support/verbs.ts"
 
@@ -19,7 +20,7 @@ describe("What somebody does in one process", () => {
         const { at, join, processes } = yield* fleet(3)
         yield* at(1).succeed
         const seen = yield* transitions(at(1))
-        const answer = yield* at(0).run(CircuitBreaker[deed]("api", { ...by, for: "10 minutes" }))
+        const answer = yield* at(0).run(byHand(deed, "api", { ...by, for: "10 minutes" }))
         assert.strictEqual(answer, state)
         yield* pause()
         const all = [...processes, yield* join()]
@@ -54,10 +55,10 @@ describe("What somebody does in one process", () => {
     it.effect(`${what} in all, whoever says so`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(3)
-        yield* at(0).run(CircuitBreaker[before]("api"))
+        yield* at(0).run(byHand(before, "api"))
         yield* pause()
         const seen = yield* transitions(at(2))
-        yield* at(1).run(CircuitBreaker[after]("api", by))
+        yield* at(1).run(byHand(after, "api", by))
         yield* pause()
         yield* expectAll(processes, "Closed local")
         assert.deepStrictEqual(
@@ -276,6 +277,97 @@ describe("What somebody forced", () => {
       Object.assign(at(1).trouble, { now: "none", deaf: false })
       yield* TestClock.adjust("10 seconds")
       yield* expectAll(processes, "Closed local")
+    })
+  )
+})
+
+describe("Overrides that several operators set in several processes", () => {
+  const hour = { reason: "migration", actor: "ann", for: "1 hour" } as const
+  const minute = { reason: "drill", actor: "bob", for: "1 minute" } as const
+
+  it.effect("never shorten one another, and one release ends them all and says so", () =>
+    Effect.gen(function* () {
+      const { at, join, processes } = yield* fleet(3)
+      yield* at(0).run(CircuitBreaker.isolate("api", hour))
+      yield* pause()
+      yield* at(1).run(CircuitBreaker.isolate("api", minute))
+      yield* at(2).run(CircuitBreaker.disable("api", { actor: "eve" }))
+      yield* pause()
+      const all = [...processes, yield* join()]
+      for (const process of all) {
+        const { cause, overrides } = yield* process.inspect
+        assert.deepStrictEqual([cause?.detail, cause?.actor], ["migration", "ann"])
+        assert.deepStrictEqual(
+          overrides.map(({ actor, state }) => `${state} ${actor}`),
+          ["Isolated ann", "Isolated bob", "Disabled eve"]
+        )
+      }
+      yield* TestClock.adjust("2 minutes")
+      yield* expectAll(all, "Isolated fleet")
+      const seen = yield* transitions(at(0))
+      const { ended, state } = yield* at(1).run(CircuitBreaker.release("api", { actor: "bob" }))
+      assert.deepStrictEqual(
+        [state, ...ended.map(({ actor, state }) => `${state} ${actor}`)],
+        ["Closed", "Isolated ann", "Disabled eve"]
+      )
+      yield* pause()
+      yield* expectAll(all, "Closed local")
+      assert.deepStrictEqual(
+        seen()[0]?.ended?.map(({ actor }) => actor),
+        ["ann", "eve"]
+      )
+    })
+  )
+
+  it.effect("after the end of the isolation it is Disabled in all processes, until that ends", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      yield* at(0).run(CircuitBreaker.disable("api", hour))
+      yield* at(1).run(CircuitBreaker.isolate("api", minute))
+      yield* pause()
+      yield* expectAll(processes, "Isolated fleet")
+      yield* TestClock.adjust("1 minute")
+      yield* expectAll(processes, "Disabled fleet")
+      for (const process of processes) assert.isTrue(Exit.isSuccess(yield* process.succeed))
+      yield* expectAll(processes, "Disabled fleet")
+      yield* TestClock.adjust("1 hour")
+      yield* expectAll(processes, "Closed local")
+    })
+  )
+
+  it.effect("that are set while the store is away are all told later", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      at(0).trouble.now = "fail"
+      yield* at(0).run(CircuitBreaker.isolate("api", hour))
+      yield* at(0).run(CircuitBreaker.isolate("api", minute))
+      yield* at(1).run(CircuitBreaker.isolate("api", { actor: "eve", for: "2 hours" }))
+      at(0).trouble.now = "none"
+      yield* TestClock.adjust("10 seconds")
+      for (const process of processes) {
+        assert.deepStrictEqual(
+          (yield* process.inspect).overrides.map(({ actor }) => actor),
+          ["eve", "ann", "bob"]
+        )
+      }
+    })
+  )
+
+  it.effect("keep what each process has counted beneath", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2, { policy: { trip: Trip.consecutive(5) } })
+      yield* failing(processes, 1)
+      const before = yield* Effect.forEach(processes, ({ inspect }) => inspect)
+      yield* at(0).run(CircuitBreaker.isolate("api", hour))
+      yield* pause()
+      yield* at(1).run(CircuitBreaker.release("api"))
+      yield* pause()
+      yield* expectAll(processes, "Closed local")
+      const after = yield* Effect.forEach(processes, ({ inspect }) => inspect)
+      assert.deepStrictEqual(
+        after.map(({ streak }) => streak),
+        before.map(() => 1)
+      )
     })
   )
 })

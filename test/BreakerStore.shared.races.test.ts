@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { byHand } from "./support/byHand.ts"
 import {
   cooldownOver,
   expectAll,
@@ -261,7 +262,7 @@ type Deed = "isolate" | "disable" | "open" | "close" | "release" | "reset"
 
 describe("Many things that somebody does while the store is away", () => {
   const orders: ReadonlyArray<readonly [deeds: ReadonlyArray<Deed>, holds: string, released: string]> = [
-    [["open", "isolate", "disable"], "Disabled fleet", "Open fleet"],
+    [["open", "isolate", "disable"], "Isolated fleet", "Open fleet"],
     [["disable", "isolate"], "Isolated fleet", "Closed local"],
     [["close", "open", "isolate"], "Isolated fleet", "Open fleet"],
     [["open", "close", "isolate"], "Isolated fleet", "Closed local"],
@@ -276,7 +277,7 @@ describe("Many things that somebody does while the store is away", () => {
         at(0).trouble.now = "fail"
         for (const deed of deeds) {
           const lasting = deed === "open" ? { for: "10 minutes" as const } : {}
-          yield* at(0).run(CircuitBreaker[deed]("api", lasting))
+          yield* at(0).run(byHand(deed, "api", lasting))
           yield* pause()
         }
         at(0).trouble.now = "none"
@@ -299,14 +300,15 @@ describe("Many things that somebody does while the store is away", () => {
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(2)
         at(0).trouble.now = "fail"
-        for (let i = 0; i < 12_000; i++) yield* at(0).run(CircuitBreaker[deeds[i % deeds.length] ?? "open"]("api"))
+        for (let i = 0; i < 12_000; i++) yield* at(0).run(byHand(deeds[i % deeds.length] ?? "open", "api"))
         yield* at(0).run(CircuitBreaker.disable("api", { reason: "the last" }))
-        yield* expectAll([at(0)], "Disabled local")
+        const holds = what === "the same each time" ? "Isolated" : "Disabled"
+        yield* expectAll([at(0)], `${holds} local`)
         const before = swapsOf(processes)
         at(0).trouble.now = "none"
         yield* TestClock.adjust("10 seconds")
-        yield* expectAll(processes, "Disabled fleet")
-        assert.strictEqual((yield* at(1).inspect).cause?.detail, "the last")
+        yield* expectAll(processes, `${holds} fleet`)
+        assert.strictEqual((yield* at(1).inspect).overrides.at(-1)?.reason, "the last")
         assert.strictEqual(swapsOf(processes) - before, 1)
         at(0).trouble.asked = []
         yield* TestClock.adjust("1 minute")
@@ -330,7 +332,7 @@ describe("What somebody does, which the store is slow to take, and the processes
     })
     const [a, b] = [yield* start(store, { syncInterval: 100 }), yield* start(inner, { syncInterval: 100 })]
     yield* TestClock.adjust("1 second")
-    const by = (deed: Deed) => Effect.forkChild(a.run(CircuitBreaker[deed]("api")), { startImmediately: true })
+    const by = (deed: Deed) => Effect.forkChild(a.run(byHand(deed, "api")), { startImmediately: true })
     return { a, b, by, wire }
   })
 
@@ -346,7 +348,7 @@ describe("What somebody does, which the store is slow to take, and the processes
     it.effect(`is told once: ${deed}`, () =>
       Effect.gen(function* () {
         const { a, b, by, wire } = yield* slow
-        if (before !== undefined) yield* b.run(CircuitBreaker[before]("api"))
+        if (before !== undefined) yield* b.run(byHand(before, "api"))
         yield* pause()
         const seen = yield* transitions(b)
         yield* by(deed)

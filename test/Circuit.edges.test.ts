@@ -29,6 +29,12 @@ const states = {
   "Isolated over Open": forcedOver("Isolated", open, Infinity),
   "Isolated over HalfOpen": forcedOver("Isolated", probing, Infinity),
   "Isolated, run out": forcedOver("Isolated", closed, now),
+  "Isolated, run out, and Disabled for longer": Circuit.force(
+    forcedOver("Disabled", closed, Infinity),
+    "Isolated",
+    now - 10,
+    override(now)
+  ),
   "Isolated over Open, run out": forcedOver("Isolated", open, now),
   Disabled: forcedOver("Disabled", closed, Infinity),
   "Disabled over Open": forcedOver("Disabled", open, Infinity),
@@ -150,9 +156,16 @@ const rows: Record<keyof typeof states, Row> = {
     probeLate: "same",
     healthy: "Closed"
   },
-  Isolated: { ...people, open: "Isolated", close: "same", release: "Closed" },
-  "Isolated over Open": { ...people, open: "Isolated", close: "Isolated", release: "Open" },
-  "Isolated over HalfOpen": { ...people, open: "Isolated", close: "Isolated", release: "Open" },
+  Isolated: { ...people, disable: "Isolated", open: "Isolated", close: "same", release: "Closed" },
+  "Isolated over Open": { ...people, disable: "Isolated", open: "Isolated", close: "Isolated", release: "Open" },
+  "Isolated over HalfOpen": { ...people, disable: "Isolated", open: "Isolated", close: "Isolated", release: "Open" },
+  "Isolated, run out, and Disabled for longer": {
+    ...people,
+    open: "Isolated",
+    close: "same",
+    release: "Closed",
+    expire: "Disabled"
+  },
   "Isolated, run out": { ...people, open: "Isolated", close: "same", release: "Closed", expire: "Closed" },
   "Isolated over Open, run out": { ...people, open: "Isolated", close: "Isolated", release: "Open", expire: "Open" },
   Disabled: { ...people, open: "Disabled", close: "same", release: "Closed" },
@@ -273,7 +286,7 @@ describe("time goes on beneath an override", () => {
     for (const now of [1600, 9000]) assert.deepStrictEqual(Circuit.expire(isolated, now), Circuit.release(isolated))
   })
 
-  it("and beneath another that replaces it", () => {
+  it("and beneath several overrides", () => {
     const first = Circuit.force(again, "Isolated", 1550, override(5000))
     const both = Circuit.force(first, "Disabled", 1700, override(Infinity))
     assert.strictEqual(Circuit.openings(both, 1999.999), 2)

@@ -318,3 +318,72 @@ it.prop(
   },
   runs
 )
+
+const override = Arbitrary.all({
+  advance: Arbitrary.schema(Schema.Literals([0, 0, 1, 10, 50, 100])),
+  tag: Arbitrary.schema(Schema.Literals(["Isolated", "Disabled"])),
+  lasts: Arbitrary.schema(Schema.Literals([1, 10, 50, 200, 1e15])),
+  actor: Arbitrary.schema(Schema.Literals(["ann", "bob", "eve"]))
+})
+const overrides = Arbitrary.array(override, { maxLength: 12 })
+
+/** Moments at which something may change, and those right before. */
+const moments = Array.from({ length: 80 }, (_, i) => i * 10).flatMap((at) => [at - 0.5, at, at + 1])
+
+it.prop(
+  "at any time a circuit is Isolated if any isolation lasts, or else Disabled if any disabling lasts, or else as if none had been",
+  { overrides, opens: Arbitrary.schema(Schema.Boolean) },
+  ({ opens, overrides }) => {
+    const cause: Circuit.Cause = { why: "Tripped", detail: "", actor: undefined }
+    const under = opens ? Circuit.open(Circuit.initial, 0, { openFor: 300, cause, at: 0 }) : Circuit.initial
+    let circuit: Circuit.Circuit = under
+    let now = 0
+    const given: Array<{ readonly tag: string; readonly since: number; readonly until: number }> = []
+    const expectedAt = (at: number) => {
+      const lasting = given.filter(({ since, until }) => since <= at && at < until)
+      return ["Isolated", "Disabled"].find((tag) => lasting.some((one) => one.tag === tag)) ?? under._tag
+    }
+    for (const { actor, advance, lasts, tag } of overrides) {
+      now += advance
+      const until = now + lasts
+      circuit = Circuit.force(Circuit.expire(circuit, now), tag, now, { until, reason: `${tag} by ${actor}`, actor })
+      given.push({ tag, since: now, until })
+      for (const at of moments.filter((at) => at >= now)) {
+        assert.strictEqual(Circuit.expire(circuit, at)._tag, expectedAt(at), `at ${at}`)
+      }
+      const standing = Circuit.overrides(circuit)
+      // What each operator has set is there, with its end.
+      for (const who of ["ann", "bob", "eve"]) {
+        for (const kind of ["Isolated", "Disabled"] as const) {
+          const own = standing.filter((one) => one._tag === kind && one.actor === who)
+          assert.isAtMost(own.length, 1)
+        }
+      }
+      const last = Math.max(...given.filter((one) => one.tag === circuit._tag).map((one) => one.until))
+      assert.strictEqual(standing[0]?.until, last)
+    }
+    const released = Circuit.release(circuit)
+    assert.deepStrictEqual({ ...released, era: 0 }, { ...under, era: 0 })
+  },
+  runs
+)
+
+it.prop(
+  "the order in which overrides are set does not matter",
+  { overrides },
+  ({ overrides }) => {
+    const set = (of: typeof overrides) =>
+      of.reduce<Circuit.Circuit>(
+        (circuit, { actor, lasts, tag }) => Circuit.force(circuit, tag, 100, { until: 100 + lasts, reason: "", actor }),
+        Circuit.initial
+      )
+    const shown = (circuit: Circuit.Circuit) =>
+      Circuit.overrides(circuit)
+        .map(({ _tag, actor, until }) => `${_tag} ${until} ${actor}`)
+        .sort()
+    const [one, other] = [set(overrides), set(overrides.toReversed())]
+    assert.deepStrictEqual(shown(one), shown(other))
+    assert.deepStrictEqual([one._tag, "until" in one && one.until], [other._tag, "until" in other && other.until])
+  },
+  runs
+)

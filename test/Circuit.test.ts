@@ -26,7 +26,16 @@ const forced = <Tag extends "Isolated" | "Disabled">(
   tag: Tag,
   until: number,
   under: Circuit.Closed | Circuit.Open = closed
-): Circuit.Forced<Tag> => ({ _tag: tag, era: 9, since: 1000, until, reason: "maintenance", actor: "ann", under })
+): Circuit.Forced<Tag> => ({
+  _tag: tag,
+  era: 9,
+  since: 1000,
+  until,
+  reason: "maintenance",
+  actor: "ann",
+  others: [],
+  under
+})
 
 const override = { until: 5000, reason: "maintenance", actor: "ann" }
 
@@ -398,7 +407,7 @@ describe("openings", () => {
 describe("people", () => {
   it.each(["Isolated", "Disabled"] as const)("who force it %s leave beneath it what would hold", (tag) => {
     for (const under of [closed, ramping, open]) {
-      const expected = { _tag: tag, era: 8, since: 2000, ...override, under }
+      const expected = { _tag: tag, era: 8, since: 2000, ...override, others: [], under }
       assert.deepStrictEqual(Circuit.force(under, tag, 2000, override), expected)
     }
   })
@@ -415,18 +424,65 @@ describe("people", () => {
     }
   )
 
-  it("who force it twice replace the override and not what is beneath", () => {
+  const isolation: Circuit.Override = { _tag: "Isolated", since: 1100, ...override }
+
+  it("who force it twice leave both overrides, the one that rejects in front, and what is beneath", () => {
     const first = Circuit.force(open, "Isolated", 1100, override)
     const second = Circuit.force(first, "Disabled", 1200, { until: Infinity, reason: "test", actor: undefined })
-    assert.deepStrictEqual(second, {
+    const disabled: Circuit.Override = {
       _tag: "Disabled",
-      era: 9,
       since: 1200,
       until: Infinity,
       reason: "test",
-      actor: undefined,
-      under: open
-    })
+      actor: undefined
+    }
+    assert.deepStrictEqual(second, { ...first, era: 9, others: [disabled] })
+    assert.deepStrictEqual(Circuit.overrides(second), [isolation, disabled])
+    // At the end of the isolation, calls pass until a release.
+    assert.strictEqual(Circuit.retryAfter(second, 1300, rules), 3700)
+    const after = Circuit.expire(second, 5000)
+    assert.deepStrictEqual(after, { ...disabled, era: 10, others: [], under: open })
+    assert.deepStrictEqual(Circuit.release(second), { ...open, era: 10 })
+  })
+
+  it("a later, shorter override by another operator leaves the earlier, longer one in front", () => {
+    const first = Circuit.force(closed, "Isolated", 1100, override)
+    const both = Circuit.force(first, "Isolated", 1200, { until: 1300, reason: "drill", actor: "bob" })
+    const drill: Circuit.Override = { _tag: "Isolated", since: 1200, until: 1300, reason: "drill", actor: "bob" }
+    assert.deepStrictEqual(both, { ...first, era: 9, others: [drill] })
+    assert.strictEqual(Circuit.expire(both, 4999.999), both)
+    assert.strictEqual(Circuit.expire(both, 5000)._tag, "Closed")
+  })
+
+  it("a second override of one operator extends the first: the earlier start, the later end, the new reason", () => {
+    for (const until of [1300, 9000]) {
+      const again = Circuit.force(Circuit.force(closed, "Isolated", 1100, override), "Isolated", 1200, {
+        until,
+        reason: "still",
+        actor: "ann"
+      })
+      const merged = { ...isolation, until: Math.max(until, 5000), reason: "still" }
+      assert.deepStrictEqual(Circuit.overrides(again), [merged])
+    }
+  })
+
+  it("an override that has ended is gone when another one is set", () => {
+    const ended = Circuit.force(closed, "Disabled", 1100, { ...override, until: 1200 })
+    const next = Circuit.force(ended, "Isolated", 1200, { ...override, actor: "bob" })
+    assert.deepStrictEqual(Circuit.overrides(next), [{ _tag: "Isolated", since: 1200, ...override, actor: "bob" }])
+  })
+
+  it("of many overrides those are kept that end last", () => {
+    let circuit: Circuit.Circuit = Circuit.force(closed, "Disabled", 1000, { ...override, until: 1001, actor: "first" })
+    for (let i = 0; i < 100; i++) {
+      circuit = Circuit.force(circuit, "Isolated", 1000, { ...override, until: 2000 + i, actor: `operator ${i}` })
+    }
+    const kept = Circuit.overrides(circuit)
+    assert.strictEqual(kept.length, 16)
+    assert.deepStrictEqual(
+      kept.map(({ actor }) => actor),
+      [...Array.from({ length: 15 }, (_, i) => `operator ${99 - i}`), "first"]
+    )
   })
 
   it("who release it bring back what was beneath, in an era of its own", () => {

@@ -77,6 +77,10 @@ scenario("of an override on a name and one on its key, the one that rejects wins
   yield* CircuitBreaker.isolate("api", { key: "shut" })
   yield* CircuitBreaker.disable("api")
   yield* reject({ key: "shut" })
+  yield* reject({ key: "any" })
+  yield* CircuitBreaker.release("api")
+  yield* CircuitBreaker.disable("api")
+  yield* reject({ key: "shut" })
   yield* pass({ key: "any" })
 })
 

@@ -58,6 +58,7 @@ describe("A circuit that depends on one that is open", () => {
     const { detail, dependency, reason, retryAfter, state } = yield* reject()
     assert.deepStrictEqual([reason, dependency, detail, state], ["Dependency", "db", undefined, "Closed"])
     assert.isFalse(Duration.isFinite(retryAfter))
+    yield* CircuitBreaker.release("db")
     yield* CircuitBreaker.disable("db")
     yield* pass()
     yield* CircuitBreaker.isolate("db", { for: "1 second" })

@@ -260,7 +260,15 @@ const circuit = Arbitrary.map(
       }
       default: {
         const until = endless ? Infinity : since + lasts
-        const forced = { era, since, until, reason: "drill", actor: "ann", under: under === "Open" ? opened : closed }
+        const forced = {
+          era,
+          since,
+          until,
+          reason: "drill",
+          actor: "ann",
+          others: [],
+          under: under === "Open" ? opened : closed
+        }
         return { _tag: tag, ...forced }
       }
     }

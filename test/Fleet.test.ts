@@ -257,6 +257,7 @@ const forced = (until: number, under: Circuit.Closed | Circuit.Open = closed): C
   until,
   reason: "maintenance",
   actor: "ann",
+  others: [],
   under
 })
 

@@ -99,10 +99,41 @@ describe("An operator's word", () => {
       const { era } = yield* Operator.isolate(store, "api")
       assert.strictEqual((yield* Operator.close(store, "api")).era, era)
       assert.strictEqual((yield* Operator.inspect(store, "api"))?.era, era)
+      yield* Operator.release(store, "api")
       const brief = yield* Operator.disable(store, "api", { for: "1 minute" })
       yield* TestClock.adjust("1 minute")
       const over = yield* Operator.release(store, "api")
       assert.deepStrictEqual([over.era, over.state, over.why], [brief.era, "Closed", "Expired"])
+    })
+  )
+
+  it.effect("never shortens what another operator has set, and release says what it ended", () =>
+    Effect.gen(function* () {
+      const store = yield* SharedStore.makeMemory
+      const { since, until } = yield* isolate(store, "api", { ...by, for: "1 hour" })
+      yield* TestClock.adjust("1 minute")
+      const drill = yield* isolate(store, "api", { reason: "drill", actor: "bob", for: "1 minute" })
+      assert.deepStrictEqual(
+        [drill.state, drill.until, drill.reason, drill.actor],
+        ["Isolated", until, "maintenance", "ann"]
+      )
+      assert.deepStrictEqual(
+        drill.overrides.map(({ actor }) => actor),
+        ["ann", "bob"]
+      )
+      assert.deepStrictEqual([drill.transition?.actor, drill.ended], ["bob", []])
+      yield* TestClock.adjust("10 minutes")
+      const done = yield* release(store, "api", { actor: "bob" })
+      assert.deepStrictEqual(done.ended, [
+        { state: "Isolated", since, until: until ?? 0, reason: "maintenance", actor: "ann" }
+      ])
+      assert.deepStrictEqual(done.transition?.ended, done.ended)
+      assert.deepStrictEqual((yield* release(store, "api")).ended, [])
+      yield* isolate(store, "api", by)
+      assert.deepStrictEqual(
+        (yield* reset(store, "api", { actor: "bob" })).ended.map(({ actor }) => actor),
+        ["ann"]
+      )
     })
   )
 

@@ -24,6 +24,8 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "Outcome",
       "Window",
       "Trip",
+      "internal/edges",
+      "internal/override",
       "Circuit",
       "Fleet",
       "internal/evidence"
@@ -41,6 +43,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "CircuitOpen",
       "BulkheadFull",
       "BreakerEvent",
+      "internal/overrides",
       "internal/transition",
       "internal/policy/policy",
       "internal/policy/schema",

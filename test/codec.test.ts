@@ -145,7 +145,17 @@ const forced = Arbitrary.map(
     actor: textOrNot,
     closed,
     open,
-    isOpen: Arbitrary.schema(Schema.Boolean)
+    isOpen: Arbitrary.schema(Schema.Boolean),
+    others: Arbitrary.array(
+      Arbitrary.all({
+        _tag: pick("Isolated", "Disabled"),
+        since: millis,
+        until: millis,
+        reason: texts,
+        actor: textOrNot
+      }),
+      { maxLength: 2 }
+    )
   }),
   ({ closed, isOpen, lasts, open, ...more }): Circuit.Circuit => ({
     ...more,
@@ -199,7 +209,7 @@ describe("a record", () => {
     "keeps none of the eras and lease counters of the process that wrote it",
     { open, halfOpen, era: counts },
     ({ era, halfOpen, open }) => {
-      const forced = { _tag: "Isolated", era, since: 0, until: 9, reason: "", actor: undefined } as const
+      const forced = { _tag: "Isolated", era, since: 0, until: 9, reason: "", actor: undefined, others: [] } as const
       for (const circuit of [
         { ...open, era },
         { ...halfOpen, era, nextLease: era },
@@ -260,7 +270,16 @@ const samples = [
     plain
   ),
   toBody(
-    { _tag: "Isolated", era: 0, since: 0, until: Infinity, reason: "drill", actor: "ann", under: Circuit.initial },
+    {
+      _tag: "Isolated",
+      era: 0,
+      since: 0,
+      until: Infinity,
+      reason: "drill",
+      actor: "ann",
+      others: [],
+      under: Circuit.initial
+    },
     20,
     { ...plain, why: "Isolated", actor: "ann", policy: undefined }
   )

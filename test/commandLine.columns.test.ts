@@ -110,6 +110,7 @@ const known = (name: string, key: string | undefined, more: Partial<Operator.Kno
   since: at - 10_000,
   outage: { since: at - 10_000, openings: 1 },
   until: at + 20_000,
+  overrides: [],
   beneath: undefined,
   openings: 1,
   why: "Tripped",

@@ -94,7 +94,7 @@ describe.each(kinds)("A name on %s", (kind) => {
       yield* forget(kind, at, "trailed")
       assert.isUndefined(yield* load(outside, "trailed"))
       const names = ["forced", "closed", "suspect", "trailed"]
-      yield* Effect.forEach(names, (name) => runs(0, ["release", name, ...flags]), few)
+      yield* Effect.forEach(names, (name) => runs(0, ["release", name, "--yes", ...flags]), few)
     }),
     120_000
   )

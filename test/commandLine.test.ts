@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Console, Effect, Exit, Scope } from "effect"
 import { Command } from "effect/cli"
 import { CircuitBreaker } from "effect-fuse"
+import * as Operator from "effect-fuse/Operator"
 import { afterAll, beforeAll } from "vitest"
 import manifest from "../package.json" with { type: "json" }
 import { command } from "../src/internal/cli/command.ts"
@@ -44,7 +45,7 @@ const commands = {
   isolate: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],
   disable: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],
   open: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],
-  release: ["--key", "--new", "--reason", "--actor"],
+  release: ["--key", "--new", "--reason", "--actor", "--yes"],
   close: ["--key", "--new", "--reason", "--actor"],
   reset: ["--key", "--new", "--reason", "--actor", "--yes"],
   export: ["--out"],
@@ -150,7 +151,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
       for (const word of ["mail", "eu", "Isolated", "drill", "ann"]) assert.include(shown.out, word)
 
       const deeds = [
-        ["release", "bob", "Closed", []],
+        ["release", "bob", "Closed", ["--yes"]],
         ["disable", "cid", "Disabled", ["--yes"]],
         ["reset", "dan", "Closed", ["--yes"]],
         ["open", "eve", "Open", ["--yes", "--for", "1h"]],
@@ -463,6 +464,38 @@ describe("A question", () => {
         assert.include(error, "There is no terminal to ask for confirmation: add --yes.")
       }
       assert.deepStrictEqual(yield* listed(outside), [])
+    }),
+    60_000
+  )
+
+  live(
+    "is put before release ends what another operator has set, and not for the operator's own",
+    Effect.gen(function* () {
+      const { flags, outside } = yield* ready("Redis")
+      const set = { actor: "ann", reason: "migration\u001b[2J" }
+      yield* Operator.isolate(outside, "own", { ...set, for: "1 hour" })
+      yield* runs(0, ["release", "own", "--actor", "ann", ...flags])
+      yield* Operator.isolate(outside, "ours", set)
+      yield* Operator.disable(outside, "ours", { actor: "bob" })
+      const refused = yield* runs(1, ["release", "ours", "--actor", "bob", ...flags], { input: "y\n" })
+      assert.match(refused.error, /Isolated by ann since \d{4}-[\dT:.-]+Z until it is released: migration/)
+      assert.notInclude(refused.error, "by bob")
+      assert.notInclude(refused.error, "\u001b")
+      assert.include(refused.error, "add --yes.")
+      const reset = yield* runs(1, ["reset", "ours", "--actor", "bob", ...flags], { input: "y\n" })
+      assert.include(reset.error, "Isolated by ann")
+      const { out } = yield* runs(0, ["show", "ours", ...flags])
+      assert.match(out, /^also +Disabled by bob since /m)
+      const released = yield* runs(0, ["release", "ours", "--actor", "bob", "--yes", "--json", ...flags])
+      const { ended, overrides, state } = parsed(released.out)
+      assert.deepStrictEqual([state, overrides], ["Closed", []])
+      assert.deepStrictEqual(
+        ended.map(({ actor, state, until }: Record<string, unknown>) => [state, actor, until]),
+        [
+          ["Isolated", "ann", null],
+          ["Disabled", "bob", null]
+        ]
+      )
     }),
     60_000
   )

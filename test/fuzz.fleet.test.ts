@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, Effect, Exit, Layer, Logger, Stream } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, type SharedStore, Trip } from "effect-fuse"
 import { circuitId } from "../src/internal/codec.ts"
+import { byHand } from "./support/byHand.ts"
 import { alteredText, anything, either, name, number, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
 // A store may answer anything, and announce anything: calls are protected all the same.
@@ -153,8 +154,8 @@ describe("A fleet whose store says anything", () => {
         for (let i = 0; i < 4; i++) sound(yield* call(Effect.fail("down")))
         yield* Effect.sleep(12)
         sound(yield* call(Effect.succeed("ok")))
-        for (const act of [CircuitBreaker.isolate, CircuitBreaker.release, CircuitBreaker.open, CircuitBreaker.reset]) {
-          sound(yield* Effect.exit(act(name, { reason: "r", actor: "a" })))
+        for (const act of ["isolate", "release", "open", "reset"] as const) {
+          sound(yield* Effect.exit(byHand(act, name, { reason: "r", actor: "a" })))
           sound(yield* call(Effect.succeed("ok")))
         }
         JSON.parse(yield* BreakerStore.exportAll)

@@ -149,7 +149,7 @@ it("looking and steering need the store and cannot fail", () => {
   type Steered = Effect.Effect<"Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled", never, Store>
   expectTypeOf(CircuitBreaker.state("api", key)).toEqualTypeOf<Steered>()
   expectTypeOf(CircuitBreaker.open("api", { ...key, for: "1 minute" })).toEqualTypeOf<Steered>()
-  expectTypeOf(CircuitBreaker.release("api")).toEqualTypeOf<Steered>()
+  expectTypeOf(CircuitBreaker.release("api")).toEqualTypeOf<Effect.Effect<CircuitBreaker.Released, never, Store>>()
   expectTypeOf(CircuitBreaker.awaitClosed("api")).toEqualTypeOf<Effect.Effect<void, never, Store>>()
   expectTypeOf(CircuitBreaker.inspect("api")).toEqualTypeOf<Effect.Effect<CircuitBreaker.Inspection, never, Store>>()
 })

@@ -58,7 +58,10 @@ const Outage = Schema.Struct({
 const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
 const open = { since: Millis, until: Until, openings: Count, outage: Outage, cause: Cause }
 const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
-const forced = { since: Millis, until: Until, reason: Schema.String, actor: OptionalText, under }
+const override = { since: Millis, until: Until, reason: Schema.String, actor: OptionalText }
+const Override = Schema.Union([Schema.TaggedStruct("Isolated", override), Schema.TaggedStruct("Disabled", override)])
+/** `others` is absent where no other override stands. */
+const forced = { ...override, others: Schema.optionalKey(Schema.Array(Override)), under }
 
 /** A state with times relative to the moment it was written at. Eras are each process's and each store's own. */
 const State = Schema.Union([
@@ -88,15 +91,21 @@ const toCircuit = (state: State): Circuit.Circuit => {
     case "HalfOpen":
       return { ...state, era: 0, nextLease: 0 }
     default:
-      return { ...state, era: 0, under: { ...state.under, era: 0 } }
+      return { ...state, era: 0, others: state.others ?? [], under: { ...state.under, era: 0 } }
   }
+}
+
+const toState = (circuit: Circuit.Circuit): State => {
+  if ((circuit._tag !== "Isolated" && circuit._tag !== "Disabled") || circuit.others.length > 0) return circuit
+  const { others: _, ...alone } = circuit
+  return alone
 }
 
 /** A circuit's state, as long as it is written somewhere: times are milliseconds from the moment of writing. */
 export const Written: Schema.Codec<Circuit.Circuit, typeof State.Encoded> = State.pipe(
   Schema.decodeTo(
     Schema.declare((_: unknown): _ is Circuit.Circuit => true),
-    SchemaTransformation.transform<Circuit.Circuit, State>({ decode: toCircuit, encode: (circuit) => circuit })
+    SchemaTransformation.transform<Circuit.Circuit, State>({ decode: toCircuit, encode: toState })
   )
 )
 

@@ -1,9 +1,10 @@
-import type { Transition } from "../BreakerEvent.ts"
+import type { Override, Transition } from "../BreakerEvent.ts"
 import * as Circuit from "../Circuit.ts"
 import * as Fleet from "../Fleet.ts"
 import type { Stored } from "../SharedStore.ts"
 import { type About, fromBody, fromCircuitId } from "./codec.ts"
 import * as exported from "./exported.ts"
+import { overridesOf } from "./overrides.ts"
 
 /**
  * What the store contains about a circuit. Times are in milliseconds since 1970 by the clock of this process.
@@ -24,7 +25,9 @@ export interface Known {
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** When the cooldown or the override ends; `undefined` for a state that does not end by itself. */
   readonly until: number | undefined
-  /** The state beneath an override. */
+  /** The overrides that operators have set and that have not ended: first the one that decides. */
+  readonly overrides: ReadonlyArray<Override>
+  /** The state beneath the overrides. */
   readonly beneath: "Closed" | "Open" | undefined
   /** The number of consecutive openings, which determines the cooldown. */
   readonly openings: number
@@ -45,6 +48,8 @@ export interface Done extends Known {
    * there may be no running process, pass the transition to `AuditTrail.recordAction`, which writes it to the trail.
    */
   readonly transition: Transition | undefined
+  /** The overrides that the action ended: all that stood, if it was `release` or `reset`. */
+  readonly ended: ReadonlyArray<Override>
 }
 
 /**
@@ -79,6 +84,7 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
     since: Math.round(shown.since),
     outage: outage && { since: Math.round(outage.at), openings: outage.openings },
     until: untilOf(shown),
+    overrides: overridesOf(shown, now, now),
     beneath: forced ? shown.under._tag : undefined,
     openings: Circuit.openings(shown, now),
     why: shown === circuit ? about.why : "Expired",

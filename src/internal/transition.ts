@@ -1,5 +1,6 @@
 import type { Transition } from "../BreakerEvent.ts"
 import * as Circuit from "../Circuit.ts"
+import { overridesOf } from "./overrides.ts"
 
 /** The fields of a transition that do not depend on the two states. */
 export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode" | "scope" | "why"> {
@@ -39,8 +40,22 @@ export const toTransition = (
     mode,
     ...outageOf(Circuit.outage(from), Circuit.outage(to), now),
     ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),
-    ...(counts === undefined ? {} : { counts })
+    ...(counts === undefined ? {} : { counts }),
+    ...aboutOverrides(from, to, why, now, at)
   }
+}
+
+/** The fields of an event about overrides. */
+const aboutOverrides = (
+  from: Circuit.Circuit,
+  to: Circuit.Circuit,
+  why: Circuit.Why,
+  now: number,
+  at: number
+): Pick<Transition, "overrides" | "ended"> => {
+  if (Circuit.isForced(to)) return to.others.length === 0 ? {} : { overrides: overridesOf(to, now, at) }
+  const ended = why === "Released" || why === "Reset" ? overridesOf(from, now, at) : []
+  return ended.length === 0 ? {} : { ended }
 }
 
 /** The fields of an event about the outage that a circuit entered, is in, or left. */

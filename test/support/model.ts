@@ -35,10 +35,20 @@ export interface ModelCall {
   replaced: boolean
 }
 
+interface Override {
+  readonly tag: "Isolated" | "Disabled"
+  readonly actor: string
+  readonly since: number
+  readonly until: number
+}
+
 interface ModelCircuit {
   readonly key: string | undefined
   beneath: "Closed" | "Open" | "HalfOpen"
-  override: { readonly tag: "Isolated" | "Disabled"; readonly until: number } | undefined
+  /** Its state after the latest move. */
+  held: Circuit.State
+  /** All that were set and not released; those whose time is over no longer count. */
+  overrides: ReadonlyArray<Override>
   stay: number
   movedAt: number
   closedAt: number
@@ -77,7 +87,8 @@ export class Model {
     const made: ModelCircuit = {
       key,
       beneath: "Closed",
-      override: undefined,
+      held: "Closed",
+      overrides: [],
       stay: 0,
       movedAt: 0,
       closedAt: this.now,
@@ -109,18 +120,27 @@ export class Model {
     return circuit.running.filter((c) => c.kind === "Probe" && c.stay === circuit.stay && this.now < c.deadline)
   }
 
-  /** The circuit whose override holds for one: its own or that of the name, and of both one that rejects. */
-  private forcedBy(circuit: ModelCircuit): ModelCircuit | undefined {
-    const forced = [circuit, this.at(undefined)].filter((one) => this.now < (one.override?.until ?? 0))
-    return forced.find((one) => one.override?.tag === "Isolated") ?? forced[0]
+  /** Of the overrides that stand one that rejects decides, and of several the one that ends last. */
+  private deciding(circuit: ModelCircuit, at = this.now): Override | undefined {
+    const standing = circuit.overrides.filter(({ until }) => at < until)
+    const rejecting = standing.filter(({ tag }) => tag === "Isolated")
+    const of = rejecting.length > 0 ? rejecting : standing
+    const last = Math.max(...of.map(({ until }) => until))
+    return of.filter(({ until }) => until === last).sort((a, b) => a.since - b.since)[0]
+  }
+
+  /** The override that holds for a circuit: its own or that of the name, and of both one that rejects. */
+  private forcedBy(circuit: ModelCircuit): Override | undefined {
+    const forced = [circuit, this.at(undefined)].flatMap((one) => this.deciding(one) ?? [])
+    return forced.find(({ tag }) => tag === "Isolated") ?? forced[0]
   }
 
   look(key: string | undefined): Look {
     const circuit = this.at(key)
     const forced = this.forcedBy(circuit)
     return {
-      state: forced?.override?.tag ?? circuit.beneath,
-      why: forced?.override?.tag ?? (circuit.beneath === "Closed" ? undefined : circuit.openWhy),
+      state: forced?.tag ?? circuit.beneath,
+      why: forced?.tag ?? (circuit.beneath === "Closed" ? undefined : circuit.openWhy),
       since: circuit.movedAt,
       openings: this.openingsOf(circuit),
       retryAfter: this.waitOf(circuit),
@@ -135,17 +155,20 @@ export class Model {
 
   /** How long until a call may pass: what the override on the name says, and what the circuit itself does. */
   private waitOf(circuit: ModelCircuit): number {
-    if (this.forcedBy(circuit)?.override?.tag === "Disabled") return 0
-    const name = this.at(undefined).override
-    const ofName = name?.tag === "Isolated" ? Math.max(0, name.until - this.now) : 0
-    return Math.max(ofName, this.wait(circuit))
+    return this.wait(circuit, [circuit, this.at(undefined)])
   }
 
-  /** How long until a call may pass, for all that is known of this one circuit. */
-  private wait(circuit: ModelCircuit): number {
-    const override = circuit.override
-    if (override === undefined || this.now >= override.until) return this.waitBeneath(circuit)
-    return override.tag === "Disabled" ? 0 : Math.max(override.until - this.now, this.waitBeneath(circuit))
+  /** How long until a call may pass, for all that the overrides of these circuits say. */
+  private wait(circuit: ModelCircuit, forcing = [circuit]): number {
+    const tagsAt = (at: number) => forcing.map((one) => this.deciding(one, at)?.tag)
+    const ends = forcing.flatMap(({ overrides }) => overrides.map(({ until }) => until))
+    // The first moment at which nothing isolates.
+    const at = [this.now, ...ends]
+      .filter((one) => one >= this.now)
+      .sort((a, b) => a - b)
+      .find((one) => one === Number.POSITIVE_INFINITY || !tagsAt(one).includes("Isolated")) as number
+    if (at === Number.POSITIVE_INFINITY || tagsAt(at).includes("Disabled")) return at - this.now
+    return Math.max(at - this.now, this.waitBeneath(circuit))
   }
 
   private waitBeneath(circuit: ModelCircuit): number {
@@ -159,13 +182,18 @@ export class Model {
   // Moves.
 
   private move(circuit: ModelCircuit, why: Circuit.Why, change: () => void): void {
-    const from = circuit.override?.tag ?? circuit.beneath
+    const from = circuit.held
+    const before = circuit.beneath
     change()
     circuit.stay++
     circuit.credit = 1
-    circuit.recorded = []
-    circuit.movedAt = this.now
-    const to = circuit.override?.tag ?? circuit.beneath
+    const deciding = this.deciding(circuit)
+    const isOverride = ["Isolated", "Disabled", "Released", "Expired"].includes(why)
+    // What was counted beneath an override goes on counting.
+    if (!isOverride || before !== "Closed") circuit.recorded = []
+    circuit.movedAt = deciding?.since ?? this.now
+    const to = deciding?.tag ?? circuit.beneath
+    circuit.held = to
     const wait = to === "Open" || to === "Isolated" ? this.wait(circuit) : 0
     this.events.push({
       _tag: "Transition",
@@ -212,12 +240,13 @@ export class Model {
 
   private lift(circuit: ModelCircuit, why: Circuit.Why): void {
     this.move(circuit, why, () => {
-      circuit.override = undefined
+      circuit.overrides = why === "Released" ? [] : circuit.overrides.filter(({ until }) => this.now < until)
     })
   }
 
   private liftExpired(circuit: ModelCircuit): void {
-    if (circuit.override !== undefined && this.now >= circuit.override.until) this.lift(circuit, "Expired")
+    const isForced = circuit.held === "Isolated" || circuit.held === "Disabled"
+    if (isForced && this.deciding(circuit)?.tag !== circuit.held) this.lift(circuit, "Expired")
   }
 
   // By hand.
@@ -241,7 +270,7 @@ export class Model {
   reset(key: string | undefined): void {
     const circuit = this.byHand(key)
     this.move(circuit, "Reset", () => {
-      circuit.override = undefined
+      circuit.overrides = []
       circuit.beneath = "Closed"
       circuit.closedAt = this.now
       circuit.ramp = 0
@@ -250,7 +279,7 @@ export class Model {
     })
   }
 
-  force(key: string | undefined, tag: "Isolated" | "Disabled", millis: number | undefined): void {
+  force(key: string | undefined, tag: "Isolated" | "Disabled", millis: number | undefined, actor: string): void {
     const circuit = this.byHand(key)
     this.move(circuit, tag, () => {
       // Probes in flight have lost their say: what is left is an opening whose cooldown is over.
@@ -259,13 +288,27 @@ export class Model {
         circuit.openedAt = this.now - circuit.openedFor
         circuit.openUntil = this.now
       }
-      circuit.override = { tag, until: millis === undefined ? Number.POSITIVE_INFINITY : this.now + millis }
+      const until = millis === undefined ? Number.POSITIVE_INFINITY : this.now + millis
+      const standing = circuit.overrides.filter((one) => this.now < one.until)
+      const same = standing.filter((one) => one.tag === tag && one.actor === actor)
+      const since = Math.min(this.now, ...same.map((one) => one.since))
+      const merged = { tag, actor, since, until: Math.max(until, ...same.map((one) => one.until)) }
+      circuit.overrides = [...standing.filter((one) => !same.includes(one)), merged]
     })
   }
 
-  release(key: string | undefined): void {
+  /** Answers what it ended, the deciding override first. */
+  release(key: string | undefined): ReadonlyArray<string> {
     const circuit = this.byHand(key)
-    if (circuit.override !== undefined) this.lift(circuit, "Released")
+    const ended: Array<string> = []
+    const { overrides } = circuit
+    for (let first = this.deciding(circuit); first !== undefined; first = this.deciding(circuit)) {
+      ended.push(`${first.tag} by ${first.actor}`)
+      circuit.overrides = circuit.overrides.filter((one) => one !== first)
+    }
+    circuit.overrides = overrides
+    if (ended.length > 0) this.lift(circuit, "Released")
+    return ended
   }
 
   // Calls.
@@ -274,7 +317,7 @@ export class Model {
     const circuit = this.at(key)
     this.liftExpired(circuit)
     this.liftExpired(this.at(undefined))
-    const override = this.forcedBy(circuit)?.override
+    const override = this.forcedBy(circuit)
     if (override?.tag === "Disabled") {
       circuit.totals.passed++
       return this.start(circuit, "Pass", caller)
@@ -423,8 +466,8 @@ export class Model {
   boundaries(): ReadonlyArray<number> {
     const found: Array<number> = []
     for (const circuit of this.circuits.values()) {
-      const { closedAt, openedFor, openUntil, override, ramp } = circuit
-      found.push(openUntil, override?.until ?? 0, closedAt + openedFor, closedAt + ramp)
+      const { closedAt, openedFor, openUntil, overrides, ramp } = circuit
+      found.push(openUntil, ...overrides.map(({ until }) => until), closedAt + openedFor, closedAt + ramp)
       for (const call of circuit.running) found.push(call.deadline, call.start + this.rules.slowCall)
       for (const one of circuit.recorded)
         for (const width of bucketsOf(this.rules.trip)) {

@@ -342,13 +342,22 @@ export const play = Effect.fnUntraced(function* (run: Run, observe?: (seen: Seen
   })
 
   const byHand = Effect.fnUntraced(function* (act: ByHand, key: string | undefined, millis: number | undefined) {
-    const by = { key, reason: "a test" }
+    const actor = trace.length % 2 === 0 ? "ann" : "bob"
+    const by = { key, reason: "a test", actor }
+    if (act === "release") {
+      const expected = model.release(key)
+      const { ended, state } = yield* CircuitBreaker.release(name, by)
+      const shown = ended.map(({ actor, state }) => `${state} by ${actor}`)
+      agree("the overrides that it ended", shown, expected)
+      agree("the state that then holds", state, model.look(key).state)
+      return
+    }
     const verb =
       act === "isolate" || act === "disable" || act === "open"
         ? CircuitBreaker[act](name, { ...by, for: millis })
         : CircuitBreaker[act](name, by)
-    if (act === "isolate") model.force(key, "Isolated", millis)
-    else if (act === "disable") model.force(key, "Disabled", millis)
+    if (act === "isolate") model.force(key, "Isolated", millis, actor)
+    else if (act === "disable") model.force(key, "Disabled", millis, actor)
     else if (act === "open") model.open(key, millis)
     else model[act](key)
     const state = yield* verb

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import type { Override } from "../../BreakerEvent.ts"
 import type { ImportError } from "../../BreakerStore.ts"
 import type * as Operator from "../../Operator.ts"
 import type { StoreError } from "../../SharedStore.ts"
@@ -34,6 +35,15 @@ export const agreementOf = (one: One): { readonly agreed: Agreement; readonly re
   }
 }
 
+/** An override as JSON. */
+export const overrideData = ({ actor, reason, since, state, until }: Override) => ({
+  state,
+  since: iso(since),
+  until: iso(until),
+  reason,
+  actor
+})
+
 /** A circuit as JSON. */
 export const toData = (one: One) =>
   one._tag === "Unreadable"
@@ -46,6 +56,7 @@ export const toData = (one: One) =>
         downSince: iso(one.outage?.since),
         outageOpenings: one.outage?.openings,
         until: iso(one.until),
+        overrides: one.overrides.map(overrideData),
         beneath: one.beneath,
         openings: one.openings,
         why: one.why,
@@ -60,6 +71,13 @@ export const toData = (one: One) =>
 export const ending = ({ state, until }: Operator.Known, now: number): string => {
   if (until === undefined) return state === "Isolated" || state === "Disabled" ? "when released" : ""
   return until > now ? `in ${lasting(until - now)}` : "at the next call"
+}
+
+/** One override, and its operator, times and reason, as a text. */
+export const overrideText = ({ actor, reason, since, state, until }: Override): string => {
+  const by = actor === undefined ? "" : ` by ${printable(actor)}`
+  const end = iso(until) ?? "it is released"
+  return `${state}${by} since ${iso(since)} until ${end}: ${printable(reason)}`
 }
 
 export const which = (name: string, key: string | undefined): string =>

@@ -126,9 +126,9 @@ const disable = Command.make(
 
 const release = Command.make(
   "release",
-  target,
+  { ...target, yes: yesFlag },
   handle(async () => (await steering()).release)
-).pipe(Command.withDescription("Ends isolate and disable"))
+).pipe(Command.withDescription("Ends isolate and disable. It asks before it ends what another operator has set"))
 
 const open = Command.make(
   "open",

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as Operator from "../../Operator.ts"
 import type { SharedStore } from "../../SharedStore.ts"
 import { printable } from "../printable.ts"
-import { agreementOf, asked, type One, stateOf, toData, which } from "./circuits.ts"
+import { agreementOf, asked, type One, overrideText, stateOf, toData, which } from "./circuits.ts"
 import { type Rejected, rejectedSince } from "./history.ts"
 import { didYouMean, knownNames } from "./known.ts"
 import { type Opened, withStore } from "./place.ts"
@@ -86,7 +86,7 @@ const times = ["since", "downSince", "until"]
 
 /** Everything that the store has about a circuit, one line for each field. */
 const details = (one: One, at: number, on: Screen): string =>
-  Object.entries({ ...toData(one), agreed: undefined })
+  Object.entries({ ...toData(one), agreed: undefined, overrides: undefined })
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([field, value]) => {
       const text = printable(String(value))
@@ -94,13 +94,17 @@ const details = (one: One, at: number, on: Screen): string =>
       const away = millis === undefined ? "" : millis <= 0 ? ` (${lasting(-millis)} ago)` : ` (in ${lasting(millis)})`
       return `${field.padEnd(16)}${field === "state" ? paint(text, styleOf(text), on) : text}${away}`
     })
-    .concat(agreementLine(one))
+    .concat(agreementLine(one), overrideLines(one))
     .join("\n")
 
 const agreementLine = (one: One): ReadonlyArray<string> => {
   const found = agreementOf(one)
   return found === undefined ? [] : [`${"agreed".padEnd(16)}${found.agreed.processes} of ${found.agreed.of} processes`]
 }
+
+/** The overrides that stand beside the one that decides, a line for each. */
+const overrideLines = (one: One): ReadonlyArray<string> =>
+  one._tag === "Unreadable" ? [] : one.overrides.slice(1).map((other) => `${"also".padEnd(16)}${overrideText(other)}`)
 
 const rejectedLine = ({ calls, processes }: Rejected): string =>
   `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`

@@ -6,7 +6,7 @@ import * as Operator from "../../Operator.ts"
 import type { SharedStore } from "../../SharedStore.ts"
 import { printable } from "../printable.ts"
 import { by } from "./actor.ts"
-import { asked, ending, toData, which } from "./circuits.ts"
+import { asked, ending, overrideData, overrideText, toData, which } from "./circuits.ts"
 import { didYouMean, knownNames } from "./known.ts"
 import { type Opened, withStore } from "./place.ts"
 import { confirm } from "./question.ts"
@@ -29,8 +29,18 @@ interface Verb {
   readonly act: (store: SharedStore, name: string, options: Operator.ByHandFor) => ReturnType<typeof Operator.isolate>
   /** The duration if `--for` is not given; `undefined` for an action that does not last. */
   readonly lasts?: string
-  /** The question before the action; `undefined` for a harmless action. */
+  /** The question before the action; absent for a harmless action. */
   readonly asks?: (all: string, circuit: string, duration: string) => string
+  /** Whether the action ends overrides. It then asks before it ends one that another operator has set. */
+  readonly ends?: boolean
+}
+
+/** What the action would end that another operator has set, as a sentence; empty if there is nothing. */
+const endsOfOthers = (before: Operator.Known | Operator.Unreadable | undefined, actor: string | undefined): string => {
+  if (before === undefined || before._tag === "Unreadable") return ""
+  // An override without an operator may be of anyone.
+  const others = before.overrides.filter((one) => one.actor === undefined || one.actor !== actor)
+  return others.length === 0 ? "" : `It ends what another operator has set. ${others.map(overrideText).join(". ")}.`
 }
 
 /** Refuses a name that neither the store nor the trail knows: it is probably mistyped. */
@@ -49,7 +59,7 @@ const refuseUnknown = (opened: Opened, settings: Settings, name: string, listed:
   })
 
 const steering =
-  ({ act, asks, lasts }: Verb) =>
+  ({ act, asks, ends, lasts }: Verb) =>
   (input: Input, settings: Settings) =>
     withStore(settings, (store, opened) =>
       Effect.gen(function* () {
@@ -59,14 +69,19 @@ const steering =
         const millis = input.for === undefined ? undefined : Option.getOrUndefined(input.for)
         const before = yield* asked(opened, () => Operator.inspect(store, name, target))
         const isUnknown = before === undefined && !input.new
+        const ended = ends === true ? endsOfOthers(before, by(actor).actor) : ""
         if (isUnknown || asks !== undefined) {
           const { circuits, processes } = yield* asked(opened, () => Operator.list(store))
           if (isUnknown) yield* refuseUnknown(opened, settings, name, circuits)
           if (asks !== undefined) {
             const all = processes === 0 ? "All processes (none is alive now)" : `All processes (${processes} now)`
             const duration = millis === undefined ? (lasts ?? "") : `for ${lasting(millis)}`
-            yield* confirm(asks(all, which(name, key), duration), input.yes === true, settings)
+            const question = asks(all, which(name, key), duration)
+            yield* confirm(ended === "" ? question : `${question} ${ended}`, input.yes === true, settings)
           }
+        }
+        if (asks === undefined && ended !== "") {
+          yield* confirm(`${which(name, key)} is forced. ${ended}`, input.yes === true, settings)
         }
         const known = yield* asked(opened, () =>
           act(store, name, {
@@ -80,16 +95,19 @@ const steering =
         if (before === undefined && key !== undefined && !settings.json) {
           yield* Console.error(`The store had no record of ${which(name, key)} before. Is that the right key?`)
         }
-        yield* answer(settings.json, toData(known), told(known, yield* Clock.currentTimeMillis))
+        const data = { ...toData(known), ended: known.ended.map(overrideData) }
+        yield* answer(settings.json, data, told(known, yield* Clock.currentTimeMillis))
       })
     )
 
 /** A sentence about the state of a circuit. */
-const told = (known: Operator.Known, at: number): string => {
+const told = (known: Operator.Done, at: number): string => {
   const ends = ending(known, at)
   const beneath = known.beneath === "Open" ? ", Open beneath" : ""
   const why = known.reason === undefined ? "" : `: ${printable(known.reason)}`
-  return `${which(known.name, known.key)} is ${known.state}${beneath}${ends === "" ? "" : `, ends ${ends}`}${why}`
+  const first = `${which(known.name, known.key)} is ${known.state}${beneath}${ends === "" ? "" : `, ends ${ends}`}${why}`
+  const also = known.overrides.slice(1).map((one) => `also: ${overrideText(one)}`)
+  return [first, ...also, ...known.ended.map((one) => `ended: ${overrideText(one)}`)].join("\n")
 }
 
 export const isolate = steering({
@@ -113,9 +131,10 @@ export const open = steering({
 
 export const close = steering({ act: Operator.close })
 
-export const release = steering({ act: Operator.release })
+export const release = steering({ act: Operator.release, ends: true })
 
 export const reset = steering({
   act: Operator.reset,
+  ends: true,
   asks: (all, circuit) => `${all} will close ${circuit} and forget its openings and overrides.`
 })

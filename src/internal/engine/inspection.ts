@@ -1,6 +1,8 @@
 import * as Duration from "effect/Duration"
+import type { Override } from "../../BreakerEvent.ts"
 import * as Circuit from "../../Circuit.ts"
 import type * as Window from "../../Window.ts"
+import { overridesOf } from "../overrides.ts"
 import type { BudgetView } from "./budget.ts"
 import { blocking, longestWait } from "./dependencies.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
@@ -30,8 +32,13 @@ export interface Inspection {
   readonly era: number
   /** Why it opened, while it is Open or HalfOpen; who forced it and why, while it is Isolated or Disabled. */
   readonly cause: { readonly why: Circuit.Why; readonly detail: string; readonly actor: string | undefined } | undefined
-  /** Wall clock of the latest move, milliseconds since 1970; 0 if there was none. */
+  /**
+   * When the state began: the wall clock of the latest move, in milliseconds since 1970; 0 if there was none. Of several overrides it is
+   * the start of the one that decides.
+   */
   readonly since: number
+  /** The overrides of this circuit that operators have set and that have not ended: first the one that decides. */
+  readonly overrides: ReadonlyArray<Override>
   /**
    * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
    * opening by the wall clock, in milliseconds since 1970, and `openings` is the number of its openings.
@@ -116,6 +123,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     era: own.era,
     cause: causeOf(control),
     since: circuit.movedAt,
+    overrides: overridesOf(own, now, registry.runtime.time.wall()),
     outage: outageOf(own),
     retryAfter: Duration.millis(longestWait(registry, circuit, now)),
     openings: Circuit.openings(own, now),

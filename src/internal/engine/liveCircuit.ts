@@ -107,6 +107,7 @@ export class LiveCircuit implements Totals {
   readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)
   private readonly evidence: Evidence
   private evidenceEra = 0
+  private evidenceBegan = 0
   policy: Policy
   /** Nothing but its own state decides: not a flag, not an observation, not a dependency, not the calls in flight. */
   plain = true
@@ -180,8 +181,22 @@ export class LiveCircuit implements Totals {
       // Calls of an older era change nothing: not even by hanging.
       this.runningSince?.clear()
       this.evidenceEra = era
+      this.evidenceBegan = era
     }
     return this.evidence
+  }
+
+  /** What was seen in an era goes on counting in the next one. Calls in flight do not: theirs is the old one. */
+  carry(from: number, to: number): void {
+    if (this.evidenceEra !== from) return
+    this.evidenceEra = to
+    this.runningSince?.clear()
+  }
+
+  /** The era in which the evidence of the current era began to be counted: an earlier one if an override came between. */
+  get countingSince(): number {
+    this.seen()
+    return this.evidenceBegan
   }
 
   /** What was seen in the current era. */

@@ -22,6 +22,8 @@ export interface Moved {
   readonly to: Circuit.Circuit
   /** When, by the monotonic clock. */
   readonly now: number
+  /** What was seen in the era that ended. */
+  readonly counts: Transition["counts"]
 }
 
 /** What becomes of a state at a time. It may be asked more than once. */
@@ -49,15 +51,33 @@ type Ref = TxRef.TxRef<Circuit.Circuit>
 const step = (
   runtime: Runtime,
   circuit: LiveCircuit,
+  why: Circuit.Why,
   next: Next,
   { process }: About
 ): Effect.Effect<Moved | undefined> =>
   TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
     const now = runtime.time.now()
     const to = next(from, now)
-    if (to !== from && process !== undefined && circuit.share !== undefined) circuit.share.record.adopted = to.era
-    return [to === from ? undefined : { from, to, now }, to]
+    if (to === from) return [undefined, to]
+    if (process !== undefined && circuit.share !== undefined) circuit.share.record.adopted = to.era
+    const counts = from.era === to.era ? undefined : circuit.lastSeen(from.era, now)
+    if (goesOnCounting(from, to, why)) circuit.carry(from.era, to.era)
+    return [{ from, to, now, counts }, to]
   })
+
+const isClosedBeneath = (circuit: Circuit.Circuit): boolean =>
+  (Circuit.isForced(circuit) ? circuit.under : circuit)._tag === "Closed"
+
+/**
+ * Whether what was counted before goes on counting: an override was set, ended or changed over a circuit that was Closed and
+ * still is.
+ */
+const goesOnCounting = (from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why): boolean =>
+  (Circuit.isForced(from) || Circuit.isForced(to)) &&
+  isClosedBeneath(from) &&
+  isClosedBeneath(to) &&
+  why !== "Reset" &&
+  why !== "Imported"
 
 /**
  * Moves a circuit, in a transaction, to what `next` makes of its state; nothing happens if that is the same state. A new
@@ -72,7 +92,7 @@ export const move = (
   about: About = {},
   reads: ReadonlyArray<Ref> = []
 ): Effect.Effect<Moved | undefined> => {
-  const modify = step(runtime, circuit, next, about)
+  const modify = step(runtime, circuit, why, next, about)
   const transaction =
     reads.length === 0 ? modify : Effect.tx(Effect.andThen(Effect.forEach(reads, TxRef.get, { discard: true }), modify))
   // Nothing may come between the commit and what follows from it.
@@ -93,7 +113,7 @@ export interface Move {
 /** Moves several circuits in one transaction: nobody sees one of them moved and another not. */
 export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: Circuit.Why): Effect.Effect<void> => {
   const transaction = Effect.tx(
-    Effect.forEach(moves, ({ about, circuit, next }) => step(runtime, circuit, next, about))
+    Effect.forEach(moves, ({ about, circuit, next }) => step(runtime, circuit, why, next, about))
   )
   return Effect.uninterruptible(
     Effect.flatMap(outsideTransactions(transaction), (moved) =>
@@ -132,7 +152,7 @@ const follow = (
   about: About
 ): Effect.Effect<void> => {
   if (moved === undefined || moved.from.era === moved.to.era) return Effect.void
-  const { from, now, to } = moved
+  const { counts, from, now, to } = moved
   const { process } = about
   // That what it did alone is the fleet's word, too, or gets another end, is no second opening.
   if (from._tag !== to._tag) circuit.group.moves[to._tag]++
@@ -152,8 +172,9 @@ const follow = (
   }
   // If this process starts an outage, the outage already has a start time. The event uses the same time.
   const at = before === undefined && process === undefined && outage !== undefined ? outage.at : runtime.time.wall()
-  const counts = circuit.lastSeen(from.era, now)
-  circuit.movedAt = about.since ?? at
+  // An override that stood before may decide: its state began when it was set.
+  const began = Circuit.isForced(to) ? Math.round(at - (now - to.since)) : at
+  circuit.movedAt = about.since ?? began
   // The first call after a close passes, whatever the ramp's share.
   circuit.rampCredit = 1
   // Another move may have come in between: what holds now counts, and not what this one did.

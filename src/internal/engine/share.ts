@@ -59,7 +59,7 @@ export interface Snapshot {
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
-/** Evidence of one local era that this process keeps back. */
+/** Evidence that this process keeps back. `era` is the local era in which its counting began. */
 export interface KeptBack extends Snapshot {
   readonly era: number
   /** How many calls had completed. */

@@ -30,10 +30,18 @@ export const scopeOf = (circuit: LiveCircuit, now: number): "local" | "fleet" =>
 
 /** Milliseconds until a call may pass, for all that its own state and the override on its name say. */
 export const waitOf = (circuit: LiveCircuit, now: number): number => {
-  const own = Circuit.expire(circuit.control.value, now)
-  const override = above(circuit, now)
-  if (override?._tag === "Disabled" && own._tag !== "Isolated") return 0
-  const ofName = override?._tag === "Isolated" ? override.until - now : 0
-  // Up to the next whole one: timers know no smaller ones, and who comes back then must not be early.
-  return Math.ceil(Math.max(ofName, Circuit.retryAfter(own, now, circuit.policy)))
+  let at = now
+  for (;;) {
+    const own = Circuit.expire(circuit.control.value, at)
+    const override = above(circuit, at)
+    const until = Math.max(own._tag === "Isolated" ? own.until : 0, override?._tag === "Isolated" ? override.until : 0)
+    if (until === Infinity) return Infinity
+    if (until > at) {
+      at = until
+      continue
+    }
+    const passes = own._tag === "Disabled" || override?._tag === "Disabled"
+    // Up to the next whole one: timers know no smaller ones, and who comes back then must not be early.
+    return Math.ceil(passes ? at - now : Math.max(at - now, Circuit.retryAfter(own, now, circuit.policy)))
+  }
 }

@@ -22,6 +22,7 @@ import type {
   Counts,
   EventName,
   Metrics,
+  Released,
   Signal,
   State,
   Time
@@ -216,16 +217,24 @@ export class PlainBreaker {
     this.steer((target) => CircuitBreaker.isolate(this.name, target), options)
   readonly disable = (options?: ByHand & { readonly for?: Time }) =>
     this.steer((target) => CircuitBreaker.disable(this.name, target), options)
-  readonly release = (options?: ByHand) => this.steer((target) => CircuitBreaker.release(this.name, target), options)
+  readonly release = async (options?: ByHand): Promise<Released> => {
+    const { ended, state } = await this.steered((target) => CircuitBreaker.release(this.name, target), options)
+    return { state, ended: ended.map((one) => ({ until: Infinity, actor: undefined, ...one })) }
+  }
 
-  private async steer(
-    act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<State, never, BreakerStore>,
+  private async steer(...how: Parameters<typeof this.steered>): Promise<void> {
+    await this.steered(...how)
+  }
+
+  private async steered<A>(
+    act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<A, never, BreakerStore>,
     options: (ByHand & { readonly for?: Time }) | undefined
-  ): Promise<void> {
+  ): Promise<A> {
     if (this.home.isShutDown) throw wasShutDown(this.name)
     const acted = asConfigurationError(() => act(options as CircuitBreaker.ByHandFor | undefined), "CircuitBreaker.")
     const exit = await this.home.run(acted, undefined)
     if (exit._tag === "Failure") throw Cause.squash(exit.cause)
+    return exit.value
   }
 }
 

@@ -302,6 +302,33 @@ export interface BreakerEvent {
 }
 
 /**
+ * An override that an operator set: `Isolated` rejects every call, `Disabled` lets every call pass uncounted. Times are wall clock,
+ * in milliseconds since 1970.
+ *
+ * @category models
+ */
+export interface Override {
+  readonly state: "Isolated" | "Disabled"
+  readonly since: number
+  /** `Infinity` if it does not expire. */
+  readonly until: number
+  readonly reason: string
+  readonly actor: string | undefined
+}
+
+/**
+ * What `release` answers.
+ *
+ * @category models
+ */
+export interface Released {
+  /** The state that holds now. */
+  readonly state: State
+  /** The overrides that it ended, the deciding one first; empty if there were none. */
+  readonly ended: ReadonlyArray<Override>
+}
+
+/**
  * Who steers a circuit by hand, and why.
  *
  * @category options

@@ -10,12 +10,11 @@ import type { Ground } from "./ground.ts"
 import type { Pace } from "./lanes.ts"
 import type { Committed, Records } from "./records.ts"
 
-const isForce = ({ why }: Unheard): boolean => why === "Isolated" || why === "Disabled"
-
-/** One deed after others that were not told yet. Of two that force the second is enough. */
+/** One operator action after others that were not told yet. All are made: an override never shortens an earlier one. */
 const after = (before: Unheard, deed: Unheard): Unheard => {
   const told = before.steps ?? [before.next]
-  const steps = [...(isForce(before) && isForce(deed) ? told.slice(0, -1) : told), deed.next]
+  // A reset leaves nothing of what came before it.
+  const steps = deed.why === "Reset" ? [deed.next] : [...told, deed.next]
   return { ...deed, steps, next: (current, now) => steps.reduce((state, next) => next(state, now), current) }
 }
 

@@ -17,7 +17,7 @@ export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Sna
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all
-  if (keptBack.era !== circuit.control.value.era) {
+  if (keptBack.era !== circuit.countingSince) {
     ballots.keptBack = undefined
     return all
   }
@@ -40,7 +40,7 @@ const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyA
 
 /** The store goes down: what was seen up to now may be told later. */
 export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): void => {
-  const { era } = circuit.control.value
+  const era = circuit.countingSince
   const { successes } = circuit
   share.ballots.whenDown = { ...seen(circuit, now), era, calls: callsOf(circuit), successes }
 }
@@ -48,7 +48,7 @@ export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): v
 /** From now on it is not told what was seen since the store went down, or since `before`; without that, nothing that was seen. */
 export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void => {
   const { ballots } = share
-  const { era } = circuit.control.value
+  const era = circuit.countingSince
   const all = seen(circuit, now)
   const before = ballots.whenDown
   ballots.whenDown = undefined

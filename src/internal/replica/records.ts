@@ -158,7 +158,7 @@ export class Records {
         Circuit.isForced(state) && (byAnother || (isForce(about.why) && outlasts(beneath(from), state.under, now)))
       const there =
         record.ownBeneath && Circuit.isForced(state)
-          ? Circuit.force(from, state._tag, state.since, state)
+          ? { ...state, under: Circuit.force(from, state._tag, state.since, state).under }
           : counted(later(state, from, jitter, about.why), from, now, about.why)
       return merge(from, there, share, about.why, expected)
     }

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as TxRef from "effect/TxRef"
+import type { Override } from "../../BreakerEvent.ts"
 import { BreakerStore } from "../../BreakerStore.ts"
 import * as Circuit from "../../Circuit.ts"
 import { blocking, dependencies } from "../engine/dependencies.ts"
@@ -11,6 +12,7 @@ import type { Runtime } from "../engine/runtime.ts"
 import { effective, scopeOf } from "../engine/standing.ts"
 import { steer } from "../engine/steer.ts"
 import { onlyFields } from "../fields.ts"
+import { overridesOf } from "../overrides.ts"
 import { printable } from "../printable.ts"
 import { circuitName, keyByHand, optionalMillis, optionalText } from "./options.ts"
 import { isInside, registryOf } from "./protect.ts"
@@ -66,15 +68,15 @@ const reach: Find = (registry, ...which) => registry.reach(...which)
 /** For who looks: makes none. A name that was never used is Closed and has counted nothing. */
 const view: Find = (registry, ...which) => registry.view(...which)
 
-/** Moves the circuit and answers the state that then holds. */
-const act = (
+/** Moves the circuit and answers the state that then holds, and what moved it. */
+const acting = <N extends Next>(
   operation: string,
   name: string,
   options: ByHand | undefined,
   why: Circuit.Why,
-  next: (found: Found) => Next | Effect.Effect<Next>,
+  next: (found: Found) => N | Effect.Effect<N>,
   fields: ReadonlyArray<string> = forOne
-): Effect.Effect<Circuit.State, never, BreakerStore> => {
+): Effect.Effect<{ readonly state: Circuit.State; readonly next: N }, never, BreakerStore> => {
   const { actor, reason: detail } = decodeByHand(operation, fields, options)
   return on(circuitName(operation, name), keyByHand(operation, options?.key), reach, (found) => {
     const { circuit, runtime } = found
@@ -83,14 +85,18 @@ const act = (
     return Effect.andThen(
       expire(runtime, circuit),
       Effect.flatMap(Effect.isEffect(change) ? change : Effect.succeed(change), (change) =>
-        Effect.map(
-          steer(runtime, [circuit], { next: change, why, detail, actor }),
-          () => effective(circuit, runtime.time.now())._tag
-        )
+        Effect.map(steer(runtime, [circuit], { next: change, why, detail, actor }), () => ({
+          state: effective(circuit, runtime.time.now())._tag,
+          next: change
+        }))
       )
     )
   })
 }
+
+/** Moves the circuit and answers the state that then holds. */
+const act = (...how: Parameters<typeof acting>): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  Effect.map(acting(...how), ({ state }) => state)
 
 const reasonOf = (operation: string, options: ByHand | undefined, otherwise: string): string =>
   printable(optionalText(operation, "reason", options?.reason) ?? otherwise)
@@ -114,8 +120,30 @@ export const force = (
   )
 }
 
-export const release = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  act("CircuitBreaker.release", name, options, "Released", () => Circuit.release)
+/** What {@link release} answers. */
+export interface Released {
+  /** The state that holds now. */
+  readonly state: Circuit.State
+  /** The overrides that it ended, the deciding one first; empty if there were none. */
+  readonly ended: ReadonlyArray<Override>
+}
+
+export const release = (name: string, options: ByHand | undefined): Effect.Effect<Released, never, BreakerStore> =>
+  Effect.map(
+    acting("CircuitBreaker.release", name, options, "Released", ({ runtime: { time } }) => {
+      const ended = new Map<string, Override>()
+      const next: Next = (current) => {
+        // The fleet's record is released as well. It may contain an override of which this process has not heard.
+        for (const one of overridesOf(current, time.now(), time.wall())) {
+          const id = `${one.state} ${one.actor ?? ""}`
+          if (!ended.has(id)) ended.set(id, one)
+        }
+        return Circuit.release(current)
+      }
+      return Object.assign(next, { ended })
+    }),
+    ({ next, state }) => ({ state, ended: [...next.ended.values()] })
+  )
 
 export const reset = (name: string, options: ByHand | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>
   act("CircuitBreaker.reset", name, options, "Reset", () => Circuit.reset)

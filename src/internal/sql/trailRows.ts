@@ -91,16 +91,18 @@ export const isNewer = (now: string, before: string): string => {
 /** The row of the state that a circuit has after an event. */
 export const toState = (event: Transition, owner: string): Row => {
   const { at, outage, retryAfterMillis, to } = event
+  // Of several overrides the row has the one that decides, which another operator may have set before.
+  const deciding = event.overrides?.[0]
   return {
     circuit_id: idOf(event),
     owner,
     circuit: storable(event.circuit),
     circuit_key: textOrNull(event.key),
     state: to,
-    since: Math.round(at),
+    since: Math.round(deciding?.since ?? at),
     why: event.why,
-    detail: textOrNull(event.detail),
-    actor: textOrNull(event.actor),
+    detail: textOrNull(deciding?.reason ?? event.detail),
+    actor: textOrNull(deciding === undefined ? event.actor : deciding.actor),
     openings: event.openings,
     // Only Open and Isolated end at a time that the event gives.
     ends_at:
