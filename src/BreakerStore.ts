@@ -17,11 +17,13 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import type * as Take from "effect/Take"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { Policies, type PolicyError } from "./BreakerPolicy.ts"
 import { Registry } from "./internal/engine/registry.ts"
@@ -61,8 +63,10 @@ const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const runtime: Runtime = {
       time: fromClock(yield* Clock.Clock),
-      // Shut down with the store, so that who listens hears the end.
-      events: yield* Effect.acquireRelease(PubSub.sliding<BreakerEvent>(eventCapacity), PubSub.shutdown),
+      // A subscriber that is behind receives the events before the end.
+      events: yield* Effect.acquireRelease(PubSub.sliding<Take.Take<BreakerEvent>>(eventCapacity), (events) =>
+        PubSub.end(events, Exit.void)
+      ),
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
       sharing: undefined

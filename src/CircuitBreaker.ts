@@ -373,13 +373,14 @@ export const awaitClosed = (name: string, options?: Target): Effect.Effect<void,
   control.awaitClosed(name, options)
 
 /**
- * What happens to all circuits of the store, from now on. A subscriber that falls 4,096 events behind loses the oldest.
+ * What happens to all circuits of the store, from now on. A subscriber that falls 4,096 events behind loses the oldest. The
+ * stream ends with the store.
  *
  * @category getters
  * @since 0.1.0
  */
 export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.unwrap(
-  BreakerStore.useSync((registry) => Stream.fromPubSub(registry.runtime.events))
+  BreakerStore.useSync((registry) => Stream.fromPubSubTake(registry.runtime.events))
 )
 
 /**

@@ -27,12 +27,14 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
 import * as Effects from "effect/persistence/CircuitBreaker"
 import * as Stream from "effect/Stream"
-import type { Transition } from "./BreakerEvent.ts"
+import type * as Take from "effect/Take"
+import type { BreakerEvent, Transition } from "./BreakerEvent.ts"
 import * as BreakerPolicy from "./BreakerPolicy.ts"
 import { BreakerStore } from "./BreakerStore.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
@@ -92,9 +94,13 @@ const toTransitions = (event: Transition): ReadonlyArray<Effects.Transition> => 
   }
 }
 
+/** A subscriber that falls this far behind loses the oldest transitions. */
+const transitionCapacity = 4_096
+
 /**
  * Effect's service on the circuits of a name, a circuit for each key. The policy is that of the name where the
- * layer is built, or differs by `policy`. Neither the store nor a classifier that dies can fail a call.
+ * layer is built, or differs by `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends
+ * when the scope of the layer closes.
  *
  * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
  *
@@ -111,6 +117,20 @@ export const layer = (
     Effect.gen(function* () {
       const store = yield* BreakerStore
       const policies = yield* BreakerPolicy.Policies
+      // A subscriber that is behind receives the transitions before the end.
+      const transitions = yield* Effect.acquireRelease(
+        PubSub.sliding<Take.Take<Effects.Transition>>(transitionCapacity),
+        (transitions) => PubSub.end(transitions, Exit.void)
+      )
+      const observe = (event: BreakerEvent): void => {
+        if (event._tag !== "Transition" || event.circuit !== name) return
+        for (const transition of toTransitions(event)) PubSub.publishUnsafe(transitions, [transition])
+      }
+      const { observers } = store.runtime
+      yield* Effect.acquireRelease(
+        Effect.sync(() => void observers.add(observe)),
+        () => Effect.sync(() => void observers.delete(observe))
+      )
       const execute = (
         self: Effect.Effect<unknown, unknown>,
         { classify, key }: { readonly key: string; readonly classify?: Classify | undefined }
@@ -143,11 +163,7 @@ export const layer = (
             Effect.provideService(BreakerStore, store),
             Effect.provideService(BreakerPolicy.Policies, policies)
           ),
-        transitions: CircuitBreaker.events.pipe(
-          Stream.filter((event): event is Transition => event._tag === "Transition" && event.circuit === name),
-          Stream.flatMap((event) => Stream.fromIterable(toTransitions(event))),
-          Stream.provideService(BreakerStore, store)
-        )
+        transitions: Stream.fromPubSubTake(transitions)
       })
     })
   )

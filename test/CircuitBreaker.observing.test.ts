@@ -1,7 +1,7 @@
-import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Logger, Schema } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Logger, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerEvent, type BreakerPolicy, CircuitBreaker, Outcome, Trip } from "effect-fuse"
+import { BreakerEvent, type BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
 import {
   call,
   capture,
@@ -363,3 +363,26 @@ describe("enabled", () => {
     }
   )
 })
+
+it.effect("The stream of events ends with its store, after the events that a slow subscriber has not read yet", () =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const store = yield* Layer.buildWithScope(Layer.fresh(BreakerStore.layerMemory), scope)
+    const seen: Array<string> = []
+    const slow = Stream.runForEach(CircuitBreaker.events, (event) =>
+      Effect.andThen(
+        Effect.sleep("1 second"),
+        Effect.sync(() => seen.push(event._tag === "Transition" ? event.to : event._tag))
+      )
+    )
+    const reading = yield* Effect.forkDetach(Effect.provideContext(slow, store), { startImmediately: true })
+    const act = Effect.andThen(CircuitBreaker.isolate("api"), CircuitBreaker.release("api"))
+    yield* Effect.provideContext(Effect.andThen(act, act), store)
+    yield* TestClock.adjust("1 second")
+    yield* Effect.provideContext(act, store)
+    yield* Scope.close(scope, Exit.void)
+    yield* TestClock.adjust("1 minute")
+    assert.isDefined(reading.pollUnsafe(), "the stream has not ended")
+    assert.deepStrictEqual(seen, ["Isolated", "Closed", "Isolated", "Closed", "Isolated", "Closed"])
+  })
+)

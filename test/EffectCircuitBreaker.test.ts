@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { CircuitBreaker as Effects } from "effect/persistence"
 import { TestClock } from "effect/testing"
@@ -137,6 +137,33 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
         "HalfOpen Closed",
         "Closed Open"
       ])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.effect("ends its transitions with its scope, and not with that of the store, for late subscribers too", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const own = Effects.CircuitBreaker
+      const one = Context.get(yield* Layer.buildWithScope(EffectCircuitBreaker.layer("http"), scope), own)
+      const seen: Array<string> = []
+      const slow = Stream.runForEach(one.transitions, ({ from, to }) =>
+        Effect.andThen(
+          Effect.sleep("1 second"),
+          Effect.sync(() => seen.push(`${from} ${to}`))
+        )
+      )
+      const reading = yield* Effect.forkDetach(slow, { startImmediately: true })
+      yield* CircuitBreaker.open("http", { key })
+      yield* TestClock.adjust("10 seconds")
+      yield* one.execute(Effect.void, { key })
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust("1 minute")
+      assert.isDefined(reading.pollUnsafe(), "the stream has not ended")
+      assert.deepStrictEqual(seen, ["Closed Open", "Open HalfOpen", "HalfOpen Closed"])
+      yield* CircuitBreaker.open("http", { key })
+      const late = yield* Effect.forkDetach(Stream.runCollect(one.transitions), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(late.pollUnsafe(), Exit.succeed([]))
     }).pipe(Effect.provide(services))
   )
 

@@ -219,7 +219,7 @@ export const announce = (
 /** Announces an event to the observers and the event stream, without a line in the log. */
 export const tell = (runtime: Runtime, event: BreakerEvent): void => {
   for (const observe of runtime.observers) observe(event)
-  PubSub.publishUnsafe(runtime.events, event)
+  PubSub.publishUnsafe(runtime.events, [event])
 }
 
 /** An opening whose length is known, for the moves of `Circuit`. */

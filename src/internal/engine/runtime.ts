@@ -1,6 +1,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as PubSub from "effect/PubSub"
+import type * as Take from "effect/Take"
 import type { BreakerEvent } from "../../BreakerEvent.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Time } from "./time.ts"
@@ -8,7 +9,7 @@ import type { Time } from "./time.ts"
 /** What the circuits of one store share. */
 export interface Runtime {
   readonly time: Time
-  readonly events: PubSub.PubSub<BreakerEvent>
+  readonly events: PubSub.PubSub<Take.Take<BreakerEvent>>
   /** Who must miss nothing is told in the same breath, and keeps nobody waiting. */
   readonly observers: Set<(event: BreakerEvent) => void>
   /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
