@@ -102,7 +102,7 @@ export const bars: ReadonlyArray<Bar> = [
     most: [0, 0]
   },
   {
-    bar: "the same at 20 % errors, 20 processes: announcements 100 ms late, 300 ms, polled, none",
+    bar: "the same at 20 % errors, 20 processes at 50/s: announcements 100 ms late, 300 ms, polled, none",
     of: ["false"],
     figures: (results) =>
       ["100 ms", "300 ms", "polled", "none"].map((network) =>

@@ -12,7 +12,7 @@ import type { Records } from "./records.ts"
 const believedMillis = 5_000
 
 /** After a roll call the sum is read again after this long, then twice as long each time. */
-const firstResumMillis = 10
+const firstResumMillis = 5
 const lastResumMillis = 5_000
 
 /** While the store is too young to know all processes, the sum is read again after this long. */
@@ -81,7 +81,9 @@ export class Judging {
 
   private readAgain(casting: Casting, circuit: LiveCircuit, share: Share): void {
     const { ballots } = share
-    ballots.resumMillis = Math.min(lastResumMillis, Math.max(firstResumMillis, 2 * ballots.resumMillis))
+    // A store that takes long is not asked more often than it answers.
+    const least = Math.max(firstResumMillis, ballots.tookMillis)
+    ballots.resumMillis = Math.min(lastResumMillis, Math.max(least, 2 * ballots.resumMillis))
     casting.later(circuit, share, this.ground.spread(ballots.resumMillis))
   }
 
