@@ -1,7 +1,7 @@
 /**
  * Measures the benefit and the cost of a fleet, with the real engine in virtual time.
  *
- *     npm run simulate                            all experiments; writes bench/results/simulate.json
+ *     npm run simulate                            all experiments; writes bench/results/simulate.v2.json
  *     npm run simulate -- --experiment minority   one of them, or several: --experiment few,many
  *     npm run simulate -- --json                  the results as JSON on standard output
  *     npm run simulate -- --quick                 few seeds and little time, only to check that it works; writes nothing
@@ -12,6 +12,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
+import { judge, lines } from "./simulate/bars.ts"
 import { costs } from "./simulate/costs.ts"
 import { type Experiment, play, type Results } from "./simulate/experiment.ts"
 import { freeze, wipe } from "./simulate/faults.ts"
@@ -90,18 +91,21 @@ for (const experiment of experiments) {
   if (!chosen.includes(experiment.name)) continue
   found[experiment.name] = play(experiment, { seed, quick }, before?.experiments[experiment.name], say)
 }
+const bars = judge(before?.experiments, found)
+if (bars.length > 0)
+  say(["\nThe bars, with the figures of the first protocol (v1) and of this one (v2)", ...lines(bars)].join("\n"))
 say(`\n${((performance.now() - began) / 1000).toFixed(0)} s`)
 
 const results: File = { node: process.version, seed, experiments: found }
-if (json) console.log(JSON.stringify(results, null, 2))
+if (json) console.log(JSON.stringify({ ...results, bars }, null, 2))
 if (quick) say("A quick run is too short to judge by.")
 else if (seed === 1) {
   // Experiments that were not run keep their earlier figures.
-  const all = { ...read("simulate.json")?.experiments, ...found }
+  const all = { ...read("simulate.v2.json")?.experiments, ...found }
   const inOrder = Object.fromEntries(names.flatMap((name) => (name in all ? [[name, all[name]]] : [])))
   mkdirSync(new URL("results", import.meta.url), { recursive: true })
   writeFileSync(
-    new URL("results/simulate.json", import.meta.url),
+    new URL("results/simulate.v2.json", import.meta.url),
     `${JSON.stringify({ ...results, experiments: inOrder }, null, 2)}\n`
   )
 }

@@ -132,7 +132,8 @@ const table = (title: string, rows: ReadonlyArray<ReadonlyArray<string>>, notes:
 
 const spreadCells = ({ max, p50, p99 }: Spread) => [time(p50), time(p99), time(max)]
 
-export const print = (result: Result): void => {
+/** Prints tables and bars. `earlier` is the result of the first protocol, shown in brackets. */
+export const print = (result: Result, earlier?: Result): void => {
   const { commands, latency, leaks, machine, propagation, sizes } = result
   console.log(
     `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, Redis ${machine.redis} on loopback, ` +
@@ -243,8 +244,9 @@ export const print = (result: Result): void => {
   ])
   console.log("")
   if (result.quick) console.log("a quick run is too short to judge by")
-  for (const { bar, met, value } of result.bars) {
-    console.log(`${met ? "ok    " : "MISSED"}  ${value.padStart(28)}  ${bar}`)
+  for (const [place, { bar, met, value }] of result.bars.entries()) {
+    const v1 = earlier === undefined ? "" : `[v1: ${earlier.bars[place]?.value ?? "-"}]`
+    console.log(`${met ? "ok    " : "MISSED"}  ${value.padStart(36)}  ${v1.padEnd(44)}  ${bar}`)
   }
 }
 

@@ -99,6 +99,8 @@ export class BallotPart {
   readAt: number | undefined = undefined
   /** The next pause before the sum is read again after a roll call. */
   resumMillis = 0
+  /** How long the store took for the latest ballot. */
+  tookMillis = 0
   /** A roll call that this process answered may count until then: its ballot has to last as long. */
   rolledUntil = Number.NEGATIVE_INFINITY
   /** This process abstained from a roll call that may count until then. */

@@ -229,6 +229,8 @@ export class Ballots implements Voting {
     if (votingEpoch > rollCall.epoch && this.wasRead.has(rollCall)) return undefined
     const { ballots } = share
     ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
+    // The others hear it now, too.
+    ballots.resumMillis = 0
     const votes = this.isVoter(circuit, rollCall) && votingEpoch === rollCall.epoch && this.hasSay(circuit, now)
     if (!votes || this.ballot(circuit, share) === undefined) {
       abstains(share, until)
@@ -366,6 +368,7 @@ export class Ballots implements Voting {
     const { ballots } = share
     ballots.sending = false
     ballots.inquire = 0
+    ballots.tookMillis = this.ground.now() - sentAt
     const { record, tally } = answer
     if (tally === undefined) {
       ballots.said = undefined

@@ -12,7 +12,7 @@ import type { Records } from "./records.ts"
 const believedMillis = 5_000
 
 /** After a roll call the sum is read again after this long, then twice as long each time. */
-const firstResumMillis = 10
+const firstResumMillis = 5
 const lastResumMillis = 5_000
 
 /** While the store is too young to know all processes, the sum is read again after this long. */
@@ -63,7 +63,8 @@ export class Judging {
         const every = Fleet.rollCallEvery(ground.syncMillis)
         ballots.roll = every
         if (rolled === undefined || rolled >= every) casting.say(circuit, share, true)
-        else this.readAgain(casting, circuit, share)
+        // The processes that are only half convinced leave it to the others. With this quorum there is at least one other.
+        else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, share)
         return Effect.void
       }
       case "Wait": {
@@ -80,14 +81,22 @@ export class Judging {
 
   private readAgain(casting: Casting, circuit: LiveCircuit, share: Share): void {
     const { ballots } = share
-    ballots.resumMillis = Math.min(lastResumMillis, Math.max(firstResumMillis, 2 * ballots.resumMillis))
+    // A store that takes long is not asked more often than it answers.
+    const least = Math.max(firstResumMillis, ballots.tookMillis)
+    ballots.resumMillis = Math.min(lastResumMillis, Math.max(least, 2 * ballots.resumMillis))
     casting.later(circuit, share, this.ground.spread(ballots.resumMillis))
   }
 
   /** An open circuit among others that succeed is no longer believed after a while. */
   private doubt(casting: Casting, circuit: LiveCircuit, share: Share, tally: Fleet.Tally, now: number): void {
     const { opened } = share.ballots
-    if (opened === undefined || now - opened.at < believedMillis || tally.voters === tally.failing) return
+    if (opened === undefined || opened.doubted) return
+    const wait = opened.at + believedMillis - now
+    if (wait > 0 || tally.voters === tally.failing) {
+      // Without this the ballot would count for as long as the store keeps it, which is longer.
+      casting.later(circuit, share, wait > 0 ? wait : believedMillis)
+      return
+    }
     share.ballots.opened = { ...opened, doubted: true }
     casting.say(circuit, share)
   }

@@ -52,8 +52,8 @@ export type Pace = "First" | "Patient" | "Now"
 
 /** A swap that waits to be sent. */
 interface Waiting {
-  readonly make: () => Swap
-  readonly answered: Deferred.Deferred<Swapped | undefined>
+  readonly make: () => Swap | undefined
+  readonly answered: Deferred.Deferred<Swapped | "Dropped" | undefined>
 }
 
 /** What the store made of a swap, and when it was sent. */
@@ -131,8 +131,11 @@ export class Lanes {
     return !this.ground.link.down && (pace !== "Now" || this.ground.now() >= this.swapsPausedUntil)
   }
 
-  /** Swaps a record; `make` is asked when the command is sent. Nothing if the command failed. */
-  swap(make: () => Swap, pace: Pace): Effect.Effect<Swapped | undefined> {
+  /**
+   * Swaps a record. `make` is called when the command is sent; if it returns nothing, the swap is dropped. The result is undefined if
+   * the command failed.
+   */
+  swap(make: () => Swap | undefined, pace: Pace): Effect.Effect<Swapped | "Dropped" | undefined> {
     return Effect.suspend(() => {
       if (!this.takes(pace)) return Effect.succeed(undefined)
       const waiting: Waiting = { make, answered: Deferred.makeUnsafe() }
@@ -294,14 +297,22 @@ export class Lanes {
   private get sendSwaps(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { ground, hearing } = this
-      const batch = this.swaps.splice(0, ground.link.down ? this.swaps.length : limits.swaps)
       this.checkLife()
       const { confirmed } = hearing
       const sentAt = ground.now()
-      const swaps = ground.link.down ? [] : batch.map(({ make }) => make())
+      const batch: Array<Waiting> = []
+      const swaps: Array<Swap> = []
+      while (this.swaps.length > 0 && (ground.link.down || batch.length < limits.swaps)) {
+        const [waiting] = this.swaps.splice(0, 1)
+        if (waiting === undefined) break
+        const swap = ground.link.down ? undefined : waiting.make()
+        if (swap === undefined && !ground.link.down) Deferred.doneUnsafe(waiting.answered, Exit.succeed("Dropped"))
+        else batch.push(waiting)
+        if (swap !== undefined) swaps.push(swap)
+      }
       const sent = swaps.length === 0 ? Effect.succeed(undefined) : this.exchange([], swaps, confirmed, ground.ttl)
       return Effect.map(sent, (answer) => {
-        if (answer === undefined) this.swapsPausedUntil = ground.now() + pauseMillis
+        if (answer === undefined && batch.length > 0) this.swapsPausedUntil = ground.now() + pauseMillis
         for (const [place, { answered }] of batch.entries()) {
           const one = answer?.swaps[place]
           Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))

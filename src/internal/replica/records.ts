@@ -324,6 +324,8 @@ export class Records {
       record.committing++
       // Written when it is sent: what a record says of times is relative to that.
       const make = () => {
+        // While it waited, this process may have learnt that another process has written the record.
+        if (how.fenced !== undefined && (record.known?.epoch ?? 0) !== epoch) return undefined
         const sent: About = { ...written, at: ground.runtime.time.wall() }
         return toSwap(ground.idOf(circuit), epoch, state, ground.now(), sent)
       }
@@ -335,6 +337,7 @@ export class Records {
       )
       return Effect.flatMap(swapped, (reply): Effect.Effect<Committed> => {
         if (reply === undefined) return Effect.succeed("Failed")
+        if (reply === "Dropped") return Effect.succeed("Lost")
         const { answer, sentAt } = reply
         if (answer.swapped && answer.record !== undefined) {
           ground.noteEpoch(answer.record.epoch)

@@ -70,7 +70,7 @@ export class Restoring {
       if (record.lost !== lost) return Effect.void
       return Effect.flatMap(lanes.swap(make, "Patient"), (swapped) => {
         lost.sending = false
-        if (swapped === undefined || record.lost !== lost) return Effect.void
+        if (swapped === undefined || swapped === "Dropped" || record.lost !== lost) return Effect.void
         const { answer, sentAt } = swapped
         if (!answer.swapped || answer.record === undefined) return this.learn(circuit, answer.record, sentAt)
         ground.noteEpoch(answer.record.epoch)

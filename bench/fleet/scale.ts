@@ -1,0 +1,264 @@
+/** Thousands of circuits that are open, or that fail at once, on a real Redis with real processes. */
+import { type ChildProcess, fork } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { Effect, Exit, Scope } from "effect"
+import { redisServer } from "../../test/support/redisServer.ts"
+import { sleep } from "./figures.ts"
+import type { KeysAnswer, KeysOrder, KeysSetup } from "./keysMessages.ts"
+import { type Admin, admin } from "./stores.ts"
+
+/** A process that the bench started. */
+interface Member {
+  readonly first: KeysAnswer
+  readonly ask: (order: KeysOrder) => Promise<KeysAnswer>
+  readonly stop: () => Promise<void>
+}
+
+const file = fileURLToPath(new URL("keysMember.ts", import.meta.url))
+
+const start = (setup: Partial<KeysSetup> & Pick<KeysSetup, "url">): Promise<Member> =>
+  new Promise((resolve, reject) => {
+    const whole: KeysSetup = { prefix: "scale", name: "member", callsAtOnce: 0, ...setup }
+    const child: ChildProcess = fork(file, [JSON.stringify(whole)])
+    const gone = new Promise<void>((ended) => child.once("exit", () => ended()))
+    const waiting = new Map<number, (answer: KeysAnswer) => void>()
+    let last = 0
+    child.once("exit", (code) => reject(new Error(`a process ended with ${code}`)))
+    child.on("message", (answer: KeysAnswer) => {
+      if (answer.id > 0) waiting.get(answer.id)?.(answer)
+      else
+        resolve({
+          first: answer,
+          ask: (order) =>
+            new Promise((answered) => {
+              waiting.set(++last, answered)
+              child.send({ id: last, order })
+            }),
+          stop: async () => {
+            child.send({ id: -1, order: { do: "stop" } })
+            await Promise.race([gone, sleep(3_000)])
+            child.kill("SIGKILL")
+          }
+        })
+    })
+  })
+
+const startAll = (count: number, setup: Partial<KeysSetup> & Pick<KeysSetup, "url">): Promise<ReadonlyArray<Member>> =>
+  Promise.all(Array.from({ length: count }, (_, i) => start({ ...setup, name: `member${i}` })))
+
+const stopAll = (members: ReadonlyArray<Member>) => Promise.all(members.map(({ stop }) => stop()))
+
+/** Does something with a Redis that serves nothing else. */
+const onServer = async <A>(use: (url: string, server: Admin) => Promise<A>): Promise<A> => {
+  const scope = Scope.makeUnsafe()
+  try {
+    const { url } = await Effect.runPromise(Scope.provide(redisServer, scope))
+    const server = await admin(url)
+    // Every command that takes at least this many microseconds is remembered.
+    await server.send("CONFIG", "SET", "slowlog-log-slower-than", "200", "slowlog-max-len", "100000")
+    try {
+      return await use(url, server)
+    } finally {
+      await server.close()
+    }
+  } finally {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+/** The commands of processes: each runs one script. */
+const scripts = async (server: Admin): Promise<number> => {
+  const commands = await server.commands()
+  // Version 1 read records by HMGET outside of scripts; INFO counts those of scripts as well.
+  return (commands.get("evalsha") ?? 0) + (commands.get("eval") ?? 0)
+}
+
+/** The longest commands of clients since the last look, in milliseconds of the server, the longest first. */
+const longest = async (server: Admin): Promise<ReadonlyArray<number>> => {
+  const entries = await server.send<ReadonlyArray<readonly [number, number, number, ReadonlyArray<string>]>>(
+    "SLOWLOG",
+    "GET",
+    "-1"
+  )
+  await server.send("SLOWLOG", "RESET")
+  return entries
+    .filter(([, , , [name = ""]]) => /^evalsha$/i.test(name))
+    .map(([, , micros]) => Number(micros) / 1_000)
+    .sort((a, b) => b - a)
+}
+
+const openIn = async (server: Admin): Promise<number> => Number(await server.send("ZCARD", "{scale}:listed"))
+
+export interface MassOutage {
+  readonly keys: number
+  readonly processes: number
+  /** Seconds until the circuits of all keys were open for all, or until the bench gave up; and how many were open then. */
+  readonly seconds: number
+  readonly open: number
+  readonly leakedAKey: number
+  /** Commands per second and process: over the whole time, and in the busiest second. */
+  readonly commands: number
+  readonly busiest: number
+  /** How many processes found the store down. */
+  readonly down: number
+  /** Milliseconds for which the longest command blocked Redis, and the 99th percentile of those over 0.2 ms. */
+  readonly longestMillis: number
+  readonly p99Millis: number
+}
+
+/** The dependency of every key goes down at once. */
+export const massOutage = (quick: boolean): Promise<MassOutage> =>
+  onServer(async (url, server) => {
+    const [keys, processes] = [quick ? 1_000 : 10_000, 4]
+    const members = await startAll(processes, { url })
+    await Promise.all(members.map(({ ask }) => ask({ do: "call", keys })))
+    // A new store opens nothing for 6 seconds, and every key has been called by then.
+    await sleep(8_000)
+    const before = await Promise.all(members.map(({ ask }) => ask({ do: "report" })))
+    await longest(server)
+    const [first, began] = [await scripts(server), performance.now()]
+    await Promise.all(members.map(({ ask }) => ask({ do: "dependency", isUp: false })))
+    let [open, last, at, busiest] = [0, first, began, 0]
+    while (open < keys && performance.now() - began < 60_000) {
+      await sleep(250)
+      open = await openIn(server)
+      const now = performance.now()
+      if (now - at < 1_000 && open < keys) continue
+      const sent = await scripts(server)
+      if (now - at >= 900) busiest = Math.max(busiest, ((sent - last) / (now - at)) * 1_000)
+      ;[last, at] = [sent, now]
+    }
+    const seconds = (performance.now() - began) / 1_000
+    const sent = (await scripts(server)) - first
+    // The others hear of the last openings.
+    await sleep(1_000)
+    const after = await Promise.all(members.map(({ ask }) => ask({ do: "report" })))
+    const times = await longest(server)
+    await stopAll(members)
+    const reached = after.reduce((sum, answer, i) => sum + answer.reached - (before[i]?.reached ?? 0), 0)
+    return {
+      keys,
+      processes,
+      seconds,
+      open,
+      leakedAKey: reached / keys,
+      commands: sent / seconds / processes,
+      busiest: busiest / processes,
+      down: after.filter(({ store }) => store.length > 0).length,
+      longestMillis: times[0] ?? 0,
+      p99Millis: times[Math.floor(times.length * 0.01)] ?? 0
+    }
+  })
+
+export interface Newcomer {
+  readonly circuits: number
+  /** Milliseconds from the start of its program until its layer was built, and until it knew all; NaN if it never did. */
+  readonly builtMillis: number
+  readonly allMillis: number
+  /** How many circuits it knew before its first call. */
+  readonly knownAtOnce: number
+  /** Milliseconds of the longest page on the server, and of the longest delay of a timer in the process. */
+  readonly longestPage: number
+  readonly longestLag: number
+}
+
+/** Many circuits are open when a process starts. */
+export const newcomer = (quick: boolean): Promise<Newcomer> =>
+  onServer(async (url, server) => {
+    const circuits = quick ? 5_000 : 40_000
+    const writer = await start({ url })
+    await writer.ask({ do: "open", keys: circuits })
+    for (let i = 0; i < 600 && (await openIn(server)) < circuits; i++) await sleep(100)
+    await writer.stop()
+    await longest(server)
+    const began = performance.now()
+    const late = await start({ url })
+    let answer = late.first
+    let longestLag = 0
+    while (answer.known < circuits && performance.now() - began < 20_000) {
+      await sleep(100)
+      answer = await late.ask({ do: "report" })
+      longestLag = Math.max(longestLag, answer.longestLag)
+    }
+    const times = await longest(server)
+    await late.stop()
+    return {
+      circuits,
+      builtMillis: late.first.builtMillis,
+      allMillis: answer.known < circuits ? Number.NaN : answer.upMillis,
+      knownAtOnce: late.first.knownAtOnce,
+      longestPage: times[0] ?? 0,
+      longestLag
+    }
+  })
+
+export interface Steady {
+  readonly circuits: number
+  readonly processes: number
+  /** How many sync intervals it was watched for, each 5 seconds. */
+  readonly intervals: number
+  /** Commands per process and interval. */
+  readonly commands: number
+  /** The mean time of a command on the server, in milliseconds, and the longest. */
+  readonly meanMillis: number
+  readonly longestMillis: number
+}
+
+/** Many circuits are open, and nothing changes. */
+export const steady = (quick: boolean): Promise<Steady> =>
+  onServer(async (url, server) => {
+    const [circuits, processes, intervals] = [quick ? 500 : 2_000, 4, quick ? 2 : 6]
+    const members = await startAll(processes, { url })
+    await members[0]?.ask({ do: "open", keys: circuits })
+    for (let i = 0; i < 300 && (await openIn(server)) < circuits; i++) await sleep(100)
+    // All have read them.
+    await sleep(6_000)
+    await longest(server)
+    await server.send("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    const first = await scripts(server)
+    await sleep(intervals * 5_000)
+    const sent = (await scripts(server)) - first
+    const times = await longest(server)
+    await stopAll(members)
+    return {
+      circuits,
+      processes,
+      intervals,
+      commands: sent / processes / intervals,
+      meanMillis: times.reduce((sum, millis) => sum + millis, 0) / times.length,
+      longestMillis: times[0] ?? 0
+    }
+  })
+
+export interface ColdStart {
+  readonly processes: number
+  readonly calls: number
+  /** Calls that reached the dependency, and processes that let one through. */
+  readonly reached: number
+  readonly processesThatLet: number
+  /** The longest time until a layer was built, in milliseconds from the start of the program. */
+  readonly slowestMillis: number
+}
+
+/** Processes start at once while a circuit is open for all, and call it as soon as they can. */
+export const coldStart = (quick: boolean): Promise<ColdStart> =>
+  onServer(async (url) => {
+    const [processes, callsAtOnce, rounds] = [20, 20, quick ? 1 : 3]
+    const writer = await start({ url })
+    await writer.ask({ do: "open one" })
+    await sleep(200)
+    const firsts: Array<KeysAnswer> = []
+    for (let i = 0; i < rounds; i++) {
+      const members = await startAll(processes, { url, callsAtOnce })
+      firsts.push(...members.map(({ first }) => first))
+      await stopAll(members)
+    }
+    await writer.stop()
+    return {
+      processes,
+      calls: processes * callsAtOnce * rounds,
+      reached: firsts.reduce((sum, { reachedAtOnce }) => sum + reachedAtOnce, 0),
+      processesThatLet: firsts.filter(({ reachedAtOnce }) => reachedAtOnce > 0).length,
+      slowestMillis: Math.max(...firsts.map(({ builtMillis }) => builtMillis))
+    }
+  })
