@@ -24,6 +24,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { Policies, type PolicyError } from "./BreakerPolicy.ts"
+import { eventLoopOf } from "./internal/engine/eventLoop.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
@@ -59,8 +60,10 @@ const eventCapacity = 4_096
 
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
+    const clock = yield* Clock.Clock
     const runtime: Runtime = {
-      time: fromClock(yield* Clock.Clock),
+      time: fromClock(clock),
+      loop: eventLoopOf(clock),
       // Shut down with the store, so that who listens hears the end.
       events: yield* Effect.acquireRelease(PubSub.sliding<BreakerEvent>(eventCapacity), PubSub.shutdown),
       observers: new Set(),
