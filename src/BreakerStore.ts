@@ -26,6 +26,7 @@ import * as Result from "effect/Result"
 import type * as Take from "effect/Take"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { Policies, type PolicyError } from "./BreakerPolicy.ts"
+import { eventLoopOf } from "./internal/engine/eventLoop.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
 import { fromClock } from "./internal/engine/time.ts"
@@ -61,8 +62,10 @@ const eventCapacity = 4_096
 
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
+    const clock = yield* Clock.Clock
     const runtime: Runtime = {
-      time: fromClock(yield* Clock.Clock),
+      time: fromClock(clock),
+      loop: eventLoopOf(clock),
       // A subscriber that is behind receives the events before the end.
       events: yield* Effect.acquireRelease(PubSub.sliding<Take.Take<BreakerEvent>>(eventCapacity), (events) =>
         PubSub.end(events, Exit.void)

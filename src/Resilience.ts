@@ -37,6 +37,7 @@ import * as Bulkhead_ from "./Bulkhead.ts"
 import type { BulkheadFull } from "./BulkheadFull.ts"
 import type { CircuitOptions } from "./CircuitBreaker.ts"
 import { type CircuitOpen, isCircuitOpen } from "./CircuitOpen.ts"
+import { timeout as timeoutOf } from "./internal/engine/eventLoop.ts"
 import { count, decodeOrThrow, functionField, onlyFields, positiveMillis, text, word } from "./internal/fields.ts"
 import { show } from "./internal/printable.ts"
 import { hedged } from "./internal/service/hedge.ts"
@@ -99,12 +100,15 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
 /**
  * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
  *
+ * If the process stalled until after the end, the effect gets a little more time, so that an answer that has arrived can be read. A
+ * breaker around it ignores the `TimeoutError` of an effect that does not use this time.
+ *
  * @category policies
  * @since 0.1.0
  */
 export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> => {
   const { duration: millis } = decodeOrThrow("Resilience.timeout", { duration: positiveMillis }, { duration })
-  return makePipeline(["timeout"], Effect.timeout(millis))
+  return makePipeline(["timeout"], (self) => timeoutOf(self, millis))
 }
 
 /**

@@ -76,6 +76,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "engine",
     [
       "internal/engine/time",
+      "internal/engine/eventLoop",
       "internal/engine/spans",
       "internal/engine/cooldown",
       "internal/engine/logEvent",

@@ -8,12 +8,18 @@ const turn = () => new Promise<void>((resolve) => realImmediate(resolve))
 interface Fake {
   readonly start: () => void
   readonly advance: (millis: number) => Promise<void>
+  /** Advances the time in one step. */
+  readonly jump: (millis: number) => Promise<void>
   readonly stop: () => void
 }
 
 const byVitest = (options?: Parameters<typeof vi.useFakeTimers>[0]): Fake => ({
   start: () => void vi.useFakeTimers(options),
   advance: async (millis) => void (await vi.advanceTimersByTimeAsync(millis)),
+  jump: async (millis) => {
+    vi.advanceTimersByTime(millis)
+    await vi.advanceTimersByTimeAsync(0)
+  },
   stop: () => void vi.useRealTimers()
 })
 
@@ -28,6 +34,11 @@ const byNode = (apis?: ReadonlyArray<"setTimeout" | "setInterval" | "Date">): Fa
       await turn()
       mock.timers.tick(0)
     }
+  },
+  jump: async (millis) => {
+    for (let i = 0; i < 3; i++) await turn()
+    mock.timers.tick(millis)
+    for (let i = 0; i < 3; i++) await turn()
   },
   stop: () => mock.timers.reset()
 })
@@ -199,6 +210,17 @@ for (const [name, fake] of Object.entries(fakes)) {
         }
       })
     }
+
+    it("and a jump is no stall of the process: timeouts that fire late by it are Failures", async () => {
+      fake.start()
+      const breaker = createBreaker(() => new Promise(() => {}), { timeout: "5 seconds" })
+      const calls = Array.from({ length: 5 }, () => end(breaker.execute()))
+      await fake.jump(3_600_000)
+      assert.deepStrictEqual(new Set(calls.map(({ value }) => value)), new Set(["TIMEOUT"]))
+      const { failures, ignored, state } = breaker.metrics
+      assert.deepStrictEqual({ failures, ignored, state }, { failures: 5, ignored: 0, state: "Open" })
+      fake.stop()
+    })
 
     it("also of a breaker that was made and opened before", async () => {
       const api = dependency()

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SharedStore } from "effect-fuse"
+import { EventLoop } from "../src/internal/engine/eventLoop.ts"
 import { Hearing } from "../src/internal/replica/hearing.ts"
 import { Link } from "../src/internal/replica/link.ts"
 import { Stall } from "../src/internal/replica/stall.ts"
@@ -205,7 +206,7 @@ describe("A store is down", () => {
 describe("A process stands still", () => {
   it("from when its timer is half a second late", () => {
     const clock = { now: 0 }
-    const stall = new Stall({ now: () => clock.now, wall: () => 0 })
+    const stall = new Stall(new EventLoop(() => clock.now, false))
     clock.now = 1_000
     assert.isFalse(stall.isNow)
     clock.now = 1_001

@@ -107,6 +107,8 @@ export class Evidence {
     more: {
       readonly running: number
       readonly runningSince: Running | undefined
+      /** For how long this process stalled since a time. Nothing else is running then, so it does not count. */
+      readonly stalledSince?: ((since: number) => number) | undefined
       readonly openings: number
       readonly time: number
     }
@@ -127,6 +129,7 @@ export class Evidence {
         for (const start of more.runningSince.values()) {
           // Oldest first: the first call that is young enough ends the count.
           if (now - start < millis || found >= enough) break
+          if (more.stalledSince !== undefined && now - start - more.stalledSince(start) < millis) break
           found++
         }
         return found

@@ -8,12 +8,11 @@ import * as Circuit from "../../Circuit.ts"
 import type * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
 import * as Trip from "../../Trip.ts"
-import { foreignText } from "../foreign.ts"
-import { printable, show } from "../printable.ts"
+import { show } from "../printable.ts"
 import { blocking, dependencies } from "./dependencies.ts"
+import { sleep, timeoutOrElse } from "./eventLoop.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
-import { quietly } from "./logEvent.ts"
-import { expire, move, type Next, open, reportIgnored } from "./move.ts"
+import { expire, move, type Next, open, reportIgnored, reportOnce } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
 import { switchedOn } from "./passing.ts"
 import { type Classify, defaultOutcome, failureText, hintMillis, isOutcome } from "./reading.ts"
@@ -161,6 +160,7 @@ export class Call extends Enclosing implements InFlight {
     this.era = era
     this.start = now
     const { group } = circuit
+    this.registry.runtime.loop.began(now)
     if (circuit.inFlight > 0) group.enclosing = Infinity
     if (kind === "Probe" || group.enclosing > 0) this.enter()
     circuit.inFlight++
@@ -233,7 +233,8 @@ export class Call extends Enclosing implements InFlight {
     const asked = Effect.uninterruptibleMask((restore) =>
       Effect.map(sharing.place(circuit, restore), (place) => {
         if (place._tag !== "Granted") return { run: undefined, place }
-        if (circuit.control.value.era === place.era) return { run: this.take(place), place }
+        // A stall may have ended it before its probe could begin.
+        if (circuit.control.value.era === place.era && time.now() < place.until) return { run: this.take(place), place }
         sharing.settled(circuit, place.lease, { _tag: "Ignored" })
         return { run: undefined, place: { _tag: "Denied" } as const }
       })
@@ -263,13 +264,13 @@ export class Call extends Enclosing implements InFlight {
     return Effect.uninterruptibleMask((restore) =>
       restore(this.self) === this.self
         ? this.untilDue(millis)
-        : restore(Effect.timeoutOrElse(this.self, { duration: millis, orElse: () => this.probeTimedOut() }))
+        : restore(timeoutOrElse(this.self, millis, () => this.probeTimedOut()))
     )
   }
 
   /** Where the caller cannot be interrupted the probe must not be either, though a race would: it goes on, and has failed. */
   private untilDue(millis: number): Effect.Effect<unknown, unknown> {
-    const due = this.registry.runtime.background(Effect.andThen(Effect.sleep(millis), this.timedOut))
+    const due = this.registry.runtime.background(Effect.andThen(sleep(millis), this.timedOut))
     return Effect.onExitPrimitive(this.self, () => {
       due.interruptUnsafe()
       return undefined
@@ -292,7 +293,10 @@ export class Call extends Enclosing implements InFlight {
       Effect.suspend(() => {
         if (this.kind !== "Probe") return Effect.void
         this.end(true)
-        this.isSlow(this.registry.runtime.time.now())
+        const { loop, time } = this.registry.runtime
+        const now = time.now()
+        if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
+        this.isSlow(now)
         this.countFailure(detail)
         return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
       })
@@ -311,8 +315,13 @@ export class Call extends Enclosing implements InFlight {
       if (circuit.permits?.delete(this) !== true) return false
     }
     circuit.inFlight--
+    this.lapsed()
     if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
     return true
+  }
+
+  lapsed(): void {
+    this.registry.runtime.loop.ended()
   }
 
   /**
@@ -369,9 +378,8 @@ export class Call extends Enclosing implements InFlight {
   ): Effect.Effect<void> {
     const { circuit } = this
     const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
-    if (!circuit.reportsFirst("classify")) return settled
-    const message = `A classifier of the circuit "${printable(circuit.group.name)}" failed; exits are read as by default`
-    return Effect.andThen(settled, quietly(Effect.logError(`${message}: ${foreignText(cause)}`)))
+    const report = reportOnce(circuit, "classify", "failed; exits are read as by default", cause)
+    return report === undefined ? settled : Effect.andThen(settled, report)
   }
 
   /** The same for a caller that says the outcome itself. */
@@ -388,10 +396,8 @@ export class Call extends Enclosing implements InFlight {
     now: number
   ): Effect.Effect<void> | undefined {
     const { circuit } = this
-    if (outcome._tag === "Ignored") {
-      circuit.ignored++
-      return probe ? this.settleProbe(outcome) : undefined
-    }
+    if (outcome._tag === "Ignored") return this.ignore(probe)
+    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.ignore(probe)
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
@@ -414,12 +420,19 @@ export class Call extends Enclosing implements InFlight {
     return opening
   }
 
+  private ignore(probe: boolean): Effect.Effect<void> | undefined {
+    this.circuit.ignored++
+    return probe ? this.settleProbe({ _tag: "Ignored" }) : undefined
+  }
+
   /** Whether it took too long, which is counted. */
   private isSlow(now: number): boolean {
     const { circuit } = this
     const took = now - this.start
     circuit.group.durations?.record(took)
-    const slow = took >= circuit.policy.slowCallMillis
+    const { slowCallMillis } = circuit.policy
+    const slow =
+      took >= slowCallMillis && took - this.registry.runtime.loop.stalledBetween(this.start, now) >= slowCallMillis
     if (slow) circuit.slow++
     return slow
   }
@@ -435,17 +448,12 @@ export class Call extends Enclosing implements InFlight {
   private judge(era: number, now: number, trip: Trip.Trip | undefined): Effect.Effect<unknown> | undefined {
     const { circuit } = this
     const { runtime } = this.registry
-    const seen = circuit.trips(now, runtime.time.wall())
+    const seen = circuit.trips(now, runtime.time.wall(), runtime.loop)
     let tripped: Trip.Trip | undefined
     try {
       tripped = trip === undefined ? undefined : Trip.tripped(trip, seen)
     } catch (error) {
-      if (!circuit.reportsFirst("trip")) return undefined
-      return quietly(
-        Effect.logError(
-          `A custom trip of the circuit "${printable(circuit.group.name)}" threw; it does not trip: ${foreignText(error)}`
-        )
-      )
+      return reportOnce(circuit, "trip", "threw; it does not trip", error)
     }
     if (tripped === undefined) return undefined
     runtime.sharing?.opening(circuit, now)

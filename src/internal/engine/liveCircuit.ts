@@ -6,11 +6,14 @@ import { Evidence } from "../evidence.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Budget } from "./budget.ts"
 import type { Durations } from "./durations.ts"
+import type { EventLoop } from "./eventLoop.ts"
 import type { Share } from "./share.ts"
 
 /** A call in flight, as far as its circuit must know it. */
 export interface InFlight {
   readonly start: number
+  /** Its permit has lapsed. */
+  readonly lapsed: () => void
 }
 
 /** One of the last failures, kept as text so that no error object outlives its call. */
@@ -241,6 +244,7 @@ export class LiveCircuit implements Totals {
   lapse(now: number): void {
     for (const permit of this.permits?.lapsed(now) ?? []) {
       this.runningSince?.delete(permit)
+      permit.lapsed()
       this.inFlight--
       this.ignored++
     }
@@ -264,10 +268,11 @@ export class LiveCircuit implements Totals {
   }
 
   /** What a trip is evaluated on. */
-  trips(now: number, wall: number): Trip.Evidence {
+  trips(now: number, wall: number, loop: EventLoop): Trip.Evidence {
     return this.seen().at(now, {
       running: this.inFlight,
       runningSince: this.runningSince,
+      stalledSince: (since) => loop.stalledBetween(since, now),
       openings: Circuit.openings(this.control.value, now),
       time: wall
     })

@@ -11,6 +11,7 @@ import type { Policy } from "../policy/policy.ts"
 import { printable } from "../printable.ts"
 import { toTransition } from "../transition.ts"
 import { openFor } from "./cooldown.ts"
+import { timeout } from "./eventLoop.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
@@ -278,7 +279,7 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
   if (wanted === undefined) return
   const check = Effect.suspend(() => {
     const { era } = circuit.control.value
-    return Effect.flatMap(Effect.exit(Effect.timeout(wanted.check, probeTimeoutMillis)), (exit) =>
+    return Effect.flatMap(Effect.exit(timeout(wanted.check, probeTimeoutMillis)), (exit) =>
       exit._tag === "Failure"
         ? Effect.void
         : move(runtime, circuit, "HealthCheckPassed", (current, now) =>
@@ -308,6 +309,18 @@ const sameProbe = (a: Policy["probe"], b: Policy["probe"]): boolean =>
 
 const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
   control._tag === "Open" || control._tag === "HalfOpen"
+
+/** Logs an error of the user's code, the first time for each circuit. */
+export const reportOnce = (
+  circuit: LiveCircuit,
+  part: "trip" | "classify",
+  message: string,
+  error: unknown
+): Effect.Effect<void> | undefined => {
+  if (!circuit.reportsFirst(part)) return undefined
+  const subject = `A ${part === "trip" ? "custom trip" : "classifier"} of the circuit "${printable(circuit.group.name)}"`
+  return quietly(Effect.logError(`${subject} ${message}: ${foreignText(error)}`))
+}
 
 /** An event is announced each time that this number of probes in a row was Ignored. */
 const ignoredProbes = 10

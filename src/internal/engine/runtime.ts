@@ -3,12 +3,15 @@ import type * as Fiber from "effect/Fiber"
 import type * as PubSub from "effect/PubSub"
 import type * as Take from "effect/Take"
 import type { BreakerEvent } from "../../BreakerEvent.ts"
+import type { EventLoop } from "./eventLoop.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Time } from "./time.ts"
 
 /** What the circuits of one store share. */
 export interface Runtime {
   readonly time: Time
+  /** What is known about stalls of the process. */
+  readonly loop: EventLoop
   readonly events: PubSub.PubSub<Take.Take<BreakerEvent>>
   /** Who must miss nothing is told in the same breath, and keeps nobody waiting. */
   readonly observers: Set<(event: BreakerEvent) => void>

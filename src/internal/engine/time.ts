@@ -64,12 +64,19 @@ export interface MillisClock extends Clock.Clock {
 const live = Context.get(Context.empty(), Clock.Clock)
 
 /** Reading the live clock in nanoseconds costs twice as much as in milliseconds, and fake timers do not control it. */
+export const nowOf = (clock: Clock.Clock): Time["now"] => {
+  if (clock === live) return monotonicMillis
+  return "monotonicMillisUnsafe" in clock
+    ? (clock as MillisClock).monotonicMillisUnsafe
+    : () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+}
+
 export const fromClock = (clock: Clock.Clock): Time => ({
-  now:
-    clock === live
-      ? monotonicMillis
-      : "monotonicMillisUnsafe" in clock
-        ? (clock as MillisClock).monotonicMillisUnsafe
-        : () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
+  now: nowOf(clock),
   wall: () => clock.currentTimeMillisUnsafe()
 })
+
+const realSetTimeout: unknown = globalThis.setTimeout
+
+/** Whether fake timers are in use. They can advance the time without running the event loop. */
+export const isFakeTime = (): boolean => globalThis.Date !== realDate || globalThis.setTimeout !== realSetTimeout

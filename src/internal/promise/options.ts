@@ -7,6 +7,7 @@ import * as Backoff from "../../Backoff.ts"
 import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Bulkhead from "../../Bulkhead.ts"
 import * as Resilience from "../../Resilience.ts"
+import { sleep } from "../engine/eventLoop.ts"
 import {
   count,
   countOrZero,
@@ -179,7 +180,7 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
       onLate(error)
       return Effect.fail(error)
     })
-    return Effect.raceFirst(call, Effect.andThen(Effect.sleep(timeoutMillis), late))
+    return Effect.raceFirst(call, Effect.andThen(sleep(timeoutMillis), late))
   }
   const retry = toRetry(operation, given.retry)
   const again: Retrying =

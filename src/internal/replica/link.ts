@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { ExchangeAnswer, SharedStore, StoreError } from "../../SharedStore.ts"
+import { timeout } from "../engine/eventLoop.ts"
 import { failureText } from "../engine/reading.ts"
 import type { Time } from "../engine/time.ts"
 
@@ -143,7 +144,7 @@ export class Link {
     failed: () => void
   ): Effect.Effect<A | undefined> {
     // A custom store may throw before there is an effect.
-    return Effect.matchCause(Effect.timeout(Effect.suspend(operation), deadlineMillis), {
+    return Effect.matchCause(timeout(Effect.suspend(operation), deadlineMillis), {
       onFailure: (cause) => {
         this.trouble = Cause.hasInterruptsOnly(cause) ? "interrupted" : failureText(undefined, Exit.failCause(cause))
         failed()

@@ -2,6 +2,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import * as Fleet from "../../Fleet.ts"
+import { timeoutOrElse } from "../engine/eventLoop.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Granted, Share } from "../engine/share.ts"
 import type { Place, Restore } from "../engine/sharing.ts"
@@ -71,7 +72,9 @@ export class Places {
           })
         )
       )
-      const wait = Effect.exit(restore(Effect.timeoutOption(Deferred.await(answered), placeMillis)))
+      const wait = Effect.exit(
+        restore(timeoutOrElse(Effect.asSome(Deferred.await(answered)), placeMillis, () => Effect.succeedNone))
+      )
       return Effect.flatMap(wait, (exit) => {
         if (exit._tag === "Success") {
           if (exit.value._tag === "Some" || ticket.place !== denied) return Effect.succeed(ticket.place)
@@ -102,7 +105,8 @@ export class Places {
     const place = share?.lease.spare
     if (share === undefined || place === undefined) return undefined
     share.lease.spare = undefined
-    if (place.era === circuit.control.value.era) return place
+    // It may have ended while the process was stalled.
+    if (place.era === circuit.control.value.era && this.ground.now() < place.until) return place
     this.settled(circuit, place.lease, { _tag: "Ignored" })
     return undefined
   }

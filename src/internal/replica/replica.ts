@@ -24,7 +24,7 @@ export const share = (
   Effect.suspend(() => {
     const { runtime } = registry
     const link = new Link(store, runtime.time)
-    const stall = new Stall(runtime.time)
+    const stall = new Stall(runtime.loop)
     const ground = new Ground({ ...of, registry, store, link })
     const lanes = new Lanes(ground, new Hearing())
     const records = new Records(ground, lanes)
@@ -34,7 +34,7 @@ export const share = (
     const repair = new Repair({ ground, records, ballots, places, deeds, lanes, stall })
     link.onDown = () => repair.wentDown()
     link.onReturn = () => repair.returned()
-    link.isStalled = () => stall.isNow
+    link.isStalled = () => stall.isNow || runtime.loop.hasJustStalled
     ballots.isStalled = () => stall.isNow
     link.onStep = () => lanes.begin()
     lanes.voting = ballots

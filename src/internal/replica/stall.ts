@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Time } from "../engine/time.ts"
+import type { EventLoop } from "../engine/eventLoop.ts"
 
 /** A timer that is set this often, */
 const beatMillis = 500
@@ -13,34 +13,35 @@ const graceMillis = 50
  * then, as calls that time out all at once, says nothing about what it calls.
  */
 export class Stall {
-  private readonly time: Time
+  private readonly loop: EventLoop
   private beatAt: number
   private recovering = false
 
-  constructor(time: Time) {
-    this.time = time
-    this.beatAt = time.now()
+  constructor(loop: EventLoop) {
+    this.loop = loop
+    this.beatAt = loop.now()
   }
 
   /** True from the first event after the stall, whichever that is. */
   get isNow(): boolean {
-    return this.recovering || this.time.now() - this.beatAt > beatMillis + lateMillis
+    return this.recovering || this.loop.now() - this.beatAt > beatMillis + lateMillis
   }
 
   /** Runs until it is interrupted; `onEnd` runs after each stall. */
   watch(onEnd: () => void): Effect.Effect<never> {
     const beat = Effect.suspend(() => {
       this.recovering = this.isNow
-      this.beatAt = this.time.now()
+      this.loop.noteTimer(this.beatAt + beatMillis, this.loop.now())
+      this.beatAt = this.loop.now()
       if (!this.recovering) return Effect.void
       return Effect.map(Effect.sleep(graceMillis), () => {
         onEnd()
-        this.beatAt = this.time.now()
+        this.beatAt = this.loop.now()
         this.recovering = false
       })
     })
     return Effect.suspend(() => {
-      this.beatAt = this.time.now()
+      this.beatAt = this.loop.now()
       return Effect.forever(Effect.andThen(Effect.sleep(beatMillis), beat))
     })
   }

@@ -2,6 +2,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { sleep } from "../engine/eventLoop.ts"
 
 /**
  * Runs an effect, and again beside it when it takes too long, up to `more` times. The first success is the result; what
@@ -42,7 +43,7 @@ export const hedged = <A, E, R>(
         if (!done && copies <= more) wait()
       }
       const wait = () => {
-        const fiber = run(Effect.andThen(Effect.sleep(afterMillis), allowed))
+        const fiber = run(Effect.andThen(sleep(afterMillis), allowed))
         timer = fiber
         fiber.addObserver((exit) => {
           timer = undefined
