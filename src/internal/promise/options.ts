@@ -35,6 +35,7 @@ const policyFields = [
   "maxCooldown",
   "probes",
   "successesToClose",
+  "failuresToReopen",
   "probeTimeout",
   "ramp",
   "probe",
