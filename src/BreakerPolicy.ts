@@ -144,7 +144,7 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
  * | `THRESHOLD` | failures in a row that open |
  * | `FAILURE_RATE`, `MINIMUM_CALLS`, `WINDOW` | share of failed calls that opens (above 0, at most 1), from how many calls on (default 20), over which time (default 10 seconds) |
  * | `COOLDOWN`, `MAX_COOLDOWN`, `PROBE_TIMEOUT`, `SLOW_CALL`, `RAMP` | durations |
- * | `PROBES`, `SUCCESSES_TO_CLOSE` | counts |
+ * | `PROBES`, `SUCCESSES_TO_CLOSE`, `FAILURES_TO_REOPEN` | counts |
  * | `MODE` | `enforce` or `observe` |
  * | `ENABLED` | `true` or `false` |
  *

@@ -100,6 +100,7 @@ export interface HalfOpen {
   readonly outage: Outage
   readonly cause: Cause
   readonly successes: number
+  readonly failures: number
   /** Ignored probes in a row. */
   readonly ignored: number
   readonly leases: ReadonlyArray<Lease>
@@ -139,8 +140,10 @@ export type Circuit = Closed | Open | HalfOpen | Isolated | Disabled
 export interface Rules {
   /** How many probes may run at once. */
   readonly probes: number
-  /** How many probes must succeed, without a failure in between, to close. */
+  /** How many probes must succeed to close. */
   readonly successesToClose: number
+  /** How many probes must fail to open again, if not enough have succeeded before. */
+  readonly failuresToReopen: number
   readonly probeTimeoutMillis: number
   /** How long a growing share of calls is admitted after a close; 0 for no ramp. */
   readonly rampMillis: number
@@ -246,6 +249,7 @@ export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): Half
     outage,
     cause,
     successes: 0,
+    failures: 0,
     ignored: 0,
     leases,
     nextLease: 1
@@ -267,7 +271,7 @@ export type Verdict =
 
 /**
  * What a probe that ends changes. Its lease is given back; if that had lapsed and was given to another, the verdict changes
- * nothing. One failure opens again, as no number of successes can still close.
+ * nothing. The circuit closes at `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first.
  *
  * Leases are numbered anew in each HalfOpen: ask only where the era is still the one of the permit.
  *
@@ -281,8 +285,12 @@ export const settleProbe = (
   rules: Rules
 ): Closed | Open | HalfOpen => {
   if (!circuit.leases.some((one) => one.id === lease)) return circuit
-  if (verdict._tag === "Failure") return open(circuit, now, { ...verdict, at: circuit.outage.at })
   const leases = circuit.leases.filter((one) => one.id !== lease)
+  if (verdict._tag === "Failure") {
+    const failures = circuit.failures + 1
+    if (failures >= rules.failuresToReopen) return open(circuit, now, { ...verdict, at: circuit.outage.at })
+    return { ...circuit, leases, failures, ignored: 0 }
+  }
   if (verdict._tag === "Ignored") return { ...circuit, leases, ignored: circuit.ignored + 1 }
   const successes = circuit.successes + 1
   if (successes >= rules.successesToClose) return close(circuit, now, rules)

@@ -36,6 +36,7 @@ import * as exported from "./internal/exported.ts"
 import { onlyFields } from "./internal/fields.ts"
 import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "./internal/known.ts"
 import { overridesOf } from "./internal/overrides.ts"
+import { defaults } from "./internal/policy/policy.ts"
 import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
 import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
@@ -369,7 +370,7 @@ export const open = (
   })
 
 /** The policy is each process's own: a close from outside has no ramp. */
-const noRamp: Circuit.Rules = { probes: 1, successesToClose: 1, probeTimeoutMillis: 0, rampMillis: 0 }
+const noRamp: Circuit.Rules = defaults
 
 /**
  * Closes a circuit that the fleet has opened, without a ramp. A process that has opened for itself stays open:

@@ -54,6 +54,7 @@ const fields: ReadonlyArray<readonly [field: string, text: string, policyField: 
   ["PROBES", "4", "probes", 4],
   ["PROBES", "9007199254740991", "probes", Number.MAX_SAFE_INTEGER],
   ["SUCCESSES_TO_CLOSE", "2", "successesToClose", 2],
+  ["FAILURES_TO_REOPEN", "3", "failuresToReopen", 3],
   ["MODE", "observe", "mode", "observe"],
   ["MODE", "enforce", "mode", "enforce"],
   ["ENABLED", "false", "enabled", false],
@@ -229,7 +230,11 @@ describe("the environment", () => {
   const whole = "a whole number of 1 or more"
   const part = "a number above 0 and at most 1"
   const wrong: ReadonlyArray<readonly [fields: string, texts: ReadonlyArray<string>, expected: string]> = [
-    ["THRESHOLD MINIMUM_CALLS PROBES SUCCESSES_TO_CLOSE", ["0", "-1", "1.5", "five", "Infinity", "NaN", " "], whole],
+    [
+      "THRESHOLD MINIMUM_CALLS PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN",
+      ["0", "-1", "1.5", "five", "Infinity", "NaN", " "],
+      whole
+    ],
     ["FAILURE_RATE", ["0", "-0.1", "1.01", "50%", "half", "NaN", "Infinity", " "], part],
     [
       "COOLDOWN RAMP",
@@ -246,7 +251,7 @@ describe("the environment", () => {
   ]
   const huge = ["9007199254740992", "9".repeat(400)]
   const tooMuch: typeof wrong = [
-    ["THRESHOLD MINIMUM_CALLS PROBES SUCCESSES_TO_CLOSE", huge, whole],
+    ["THRESHOLD MINIMUM_CALLS PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN", huge, whole],
     ["COOLDOWN RAMP WINDOW MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL", ["1e308", "9".repeat(400)], "a duration "]
   ]
   const rows = [...wrong, ...tooMuch].flatMap(([fields, texts, expected]) =>

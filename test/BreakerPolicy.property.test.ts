@@ -24,9 +24,9 @@ const values: ReadonlyArray<unknown> = [
 const words = ["failures", "threshold", "minimumCalls", "over", "of", "atLeast", "calls", "olderThan", "name", "x"]
 const tags = ["Consecutive", "FailureRate", "SlowRate", "Failures", "Weighted", "Stuck", "Custom", "Any", "All", "x"]
 const policyFields =
-  "trip slowCall cooldown maxCooldown probes successesToClose probeTimeout ramp probe dependsOn mode enabled tenants x"
+  "trip slowCall cooldown maxCooldown probes successesToClose failuresToReopen probeTimeout ramp probe dependsOn mode enabled tenants x"
 const variables =
-  "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP PROBES SUCCESSES_TO_CLOSE MODE ENABLED"
+  "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED"
 const numbers = [0, 0.5, 1, 2, 11, -1, 1.5, NaN, "1 second", "x"]
 
 const oneOf = <A>(list: ReadonlyArray<A>): Arbitrary.Arbitrary<A> =>
@@ -98,6 +98,7 @@ const isPolicy = (policy: Policy): boolean =>
   isMillis(policy.rampMillis) &&
   isCount(policy.probes) &&
   isCount(policy.successesToClose) &&
+  isCount(policy.failuresToReopen) &&
   (policy.probe === undefined || isProbe(policy.probe)) &&
   policy.dependsOn.every((name) => name !== "") &&
   ["enforce", "observe"].includes(policy.mode) &&

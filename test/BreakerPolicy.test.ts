@@ -41,6 +41,7 @@ describe("the default policy", () => {
       maxCooldownMillis: 600_000,
       probes: 1,
       successesToClose: 1,
+      failuresToReopen: 1,
       probeTimeoutMillis: 30_000,
       rampMillis: 0,
       probe: undefined,
@@ -87,6 +88,7 @@ const good: ReadonlyArray<readonly [title: string, input: object, field: keyof P
   ["a longest cooldown", { maxCooldown: "1 hour" }, "maxCooldownMillis", 3_600_000],
   ["a count of probes", { probes: 3 }, "probes", 3],
   ["a count of successes", { successesToClose: 7 }, "successesToClose", 7],
+  ["a count of failures", { failuresToReopen: 7 }, "failuresToReopen", 7],
   ["a probe's time", { probeTimeout: 10 }, "probeTimeoutMillis", 10],
   ["a ramp", { ramp: "10 seconds" }, "rampMillis", 10_000],
   ["no ramp", { ramp: 0 }, "rampMillis", 0],
@@ -171,7 +173,11 @@ const bad: ReadonlyArray<Bad> = [
   [cooldown({ exponential: 5, factor: NaN }), "cooldown.factor", "NaN", factor],
   [cooldown({ exponential: 5, factor: Infinity }), "cooldown.factor", "Infinity", factor],
   [cooldown({ exponential: 5, jittered: "yes" }), "cooldown.jittered", '"yes"', "true or false"],
-  ...each(["probes", "successesToClose"], [0, -3, 1.5, "2", null, NaN, Infinity, -Infinity, 2 ** 53], whole),
+  ...each(
+    ["probes", "successesToClose", "failuresToReopen"],
+    [0, -3, 1.5, "2", null, NaN, Infinity, -Infinity, 2 ** 53],
+    whole
+  ),
   ...each(["mode"], ["Enforce", true, null], '"enforce" or "observe"'),
   ...each(["enabled"], ["true", 1, null], "true, false, or an effect of one"),
   ...each(["tenants"], ["own", 0], '"separate", "shared" or "counted"'),
@@ -243,7 +249,11 @@ describe("decode", () => {
 
   it("refuses a field that it does not know, and says which it is and which there are", () => {
     for (const [input, path, known] of [
-      [{ cooldwon: 1 }, "cooldwon", "trip, slowCall, cooldown, maxCooldown, probes, successesToClose, probeTimeout, "],
+      [
+        { cooldwon: 1 },
+        "cooldwon",
+        "trip, slowCall, cooldown, maxCooldown, probes, successesToClose, failuresToReopen, "
+      ],
       [{ trip: { _tag: "Consecutive", failures: 1, over: 5 } }, "trip.over", "_tag, failures"],
       [one({ ...Trip.any(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips"],
       [one({ ...Trip.all(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips"],
@@ -321,7 +331,7 @@ describe("decode", () => {
 
   it("reads a field that is undefined as one that is not given", () => {
     const fields = ["trip", ...good.flatMap(([, input]) => Object.keys(input))]
-    assert.strictEqual(new Set(fields).size, 13)
+    assert.strictEqual(new Set(fields).size, 14)
     const nothing = Object.fromEntries(fields.map((field) => [field, undefined]))
     assert.deepStrictEqual(decoded(nothing), BreakerPolicy.defaults)
   })

@@ -3,7 +3,8 @@ import { type Cause, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import type { BreakerPolicy, CircuitOpen } from "effect-fuse"
 import { CircuitBreaker, Outcome } from "effect-fuse"
-import { cooldownOver, expectAll, fleet, openTogether, type Process, pause } from "./support/fleet.ts"
+import * as Operator from "effect-fuse/Operator"
+import { cooldownOver, expectAll, fleet, openTogether, type Process, pause, transitions } from "./support/fleet.ts"
 import { rejectionIn, times } from "./support/verbs.ts"
 
 /** Processes whose circuit the fleet has opened, and whose cooldown is over. */
@@ -240,6 +241,44 @@ describe("probes: 3, successesToClose: 2", () => {
       assert.isTrue(Exit.isSuccess(yield* at(0).succeed))
       yield* pause()
       yield* expectAll(processes, "Closed local")
+    })
+  )
+})
+
+describe("successesToClose: 3, failuresToReopen: 2", () => {
+  const policy = { probes: 2, successesToClose: 3, failuresToReopen: 2 }
+  const runs: ReadonlyArray<readonly [probes: string, state: string, openings: number]> = [
+    ["SFSS", "Closed local", 1],
+    ["FSF", "Open fleet", 2],
+    ["FF", "Open fleet", 2],
+    ["SSF", "HalfOpen fleet", 1]
+  ]
+  for (const [probes, state, openings] of runs) {
+    it.effect(`the probes of all processes are counted together: after ${probes} all are ${state}`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* recovering(3, policy)
+        const seen = yield* transitions(at(2))
+        for (const [i, probe] of [...probes].entries()) {
+          yield* probe === "S" ? at(i % 3).succeed : at(i % 3).fail
+          yield* pause()
+        }
+        yield* expectAll(processes, state)
+        for (const process of processes) assert.strictEqual((yield* process.inspect).openings, openings)
+        // A probe that decides nothing is no news.
+        const told = seen().filter(({ to }) => to !== "HalfOpen")
+        assert.strictEqual(told.length, state === "HalfOpen fleet" ? 0 : 1)
+      })
+    )
+  }
+
+  it.effect("the record says while probing that the cooldown is over, and why it opened", () =>
+    Effect.gen(function* () {
+      const { at, store } = yield* recovering(2, policy)
+      yield* at(0).fail
+      yield* pause()
+      const known = yield* Operator.inspect(store, "api")
+      assert(known?._tag === "Known")
+      assert.deepStrictEqual([known.state, known.why, known.reason], ["HalfOpen", "CooldownOver", undefined])
     })
   )
 })

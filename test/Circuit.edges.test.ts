@@ -1,7 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit } from "effect-fuse"
 
-const rules: Circuit.Rules = { probes: 1, successesToClose: 1, probeTimeoutMillis: 100, rampMillis: 0 }
+const rules: Circuit.Rules = {
+  probes: 1,
+  successesToClose: 1,
+  failuresToReopen: 1,
+  probeTimeoutMillis: 100,
+  rampMillis: 0
+}
 const now = 10_000
 
 const because = (why: Circuit.Why): Circuit.Cause => ({ why, detail: why, actor: undefined })

@@ -22,6 +22,7 @@ const steps = Arbitrary.array(step, { maxLength: 80 })
 const rules = Arbitrary.all({
   probes: Arbitrary.schema(Schema.Literals([1, 2, 3])),
   successesToClose: Arbitrary.schema(Schema.Literals([1, 2, 4])),
+  failuresToReopen: Arbitrary.schema(Schema.Literals([1, 2, 3])),
   probeTimeoutMillis: Arbitrary.schema(Schema.Literals([10, 50])),
   rampMillis: Arbitrary.schema(Schema.Literals([0, 30]))
 })
@@ -182,6 +183,7 @@ it.prop(
       )
       if (to._tag === "HalfOpen") {
         assert.isBelow(to.successes, rules.successesToClose)
+        assert.isBelow(to.failures, rules.failuresToReopen)
         assert.strictEqual(Circuit.admission(to, now, rules), held.length < rules.probes ? "Probe" : "Reject")
       }
     })

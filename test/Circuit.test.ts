@@ -1,7 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit } from "effect-fuse"
 
-const rules: Circuit.Rules = { probes: 2, successesToClose: 3, probeTimeoutMillis: 100, rampMillis: 0 }
+const rules: Circuit.Rules = {
+  probes: 2,
+  successesToClose: 3,
+  failuresToReopen: 1,
+  probeTimeoutMillis: 100,
+  rampMillis: 0
+}
 const cause: Circuit.Cause = { why: "Tripped", detail: "5 failures in a row (limit 5)", actor: undefined }
 const failedProbe: Circuit.Cause = { why: "ProbeFailed", detail: "it timed out", actor: undefined }
 
@@ -18,6 +24,7 @@ const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => 
   outage,
   cause,
   successes: 0,
+  failures: 0,
   ignored: 0,
   leases,
   nextLease: 10
@@ -158,6 +165,7 @@ describe("taking the place of a probe", () => {
       outage,
       cause,
       successes: 0,
+      failures: 0,
       ignored: 0,
       leases: [{ id: 0, until: 1600 }],
       nextLease: 1
@@ -210,6 +218,37 @@ describe("a probe that ends", () => {
       outage: { ...outage, openings: 3 },
       cause: failedProbe
     })
+  })
+
+  it("with failure, but fewer than failuresToReopen, gives its place back and is counted", () => {
+    const own = { ...rules, failuresToReopen: 3 }
+    const one = Circuit.settleProbe(before, a.id, failure, 1100, own)
+    assert.deepStrictEqual(one, { ...before, leases: [b], failures: 1, ignored: 0 })
+    assert.deepStrictEqual(
+      Circuit.settleProbe({ ...before, failures: 2 }, a.id, failure, 1100, own),
+      Circuit.settleProbe(before, a.id, failure, 1100, rules)
+    )
+  })
+
+  it("decides by whichever count is complete first, and forgets neither", () => {
+    const own = { ...rules, successesToClose: 3, failuresToReopen: 2 }
+    const outcomes: ReadonlyArray<readonly [probes: string, Circuit.State]> = [
+      ["SFS", "HalfOpen"],
+      ["SFSS", "Closed"],
+      ["SFSF", "Open"],
+      ["FSSF", "Open"],
+      ["IFISIF", "Open"]
+    ]
+    for (const [probes, state] of outcomes) {
+      let circuit: Circuit.Circuit = open
+      for (const one of probes) {
+        if (circuit._tag !== "Open" && circuit._tag !== "HalfOpen") return assert.fail(`${probes}: ${circuit._tag}`)
+        const taken: Circuit.HalfOpen = Circuit.probe(circuit, 1500, own)
+        const verdict = one === "S" ? success : one === "F" ? failure : ignored
+        circuit = Circuit.settleProbe(taken, taken.nextLease - 1, verdict, 1500, own)
+      }
+      assert.strictEqual(circuit._tag, state, probes)
+    }
   })
 
   it.each([1, 2, 3, 10])("closes the circuit as the last of %d successes, and not before", (successesToClose) => {

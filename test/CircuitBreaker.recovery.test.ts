@@ -224,6 +224,115 @@ describe("An interrupted or Ignored probe frees its place; ten in a row are repo
   })
 })
 
+describe("failuresToReopen", () => {
+  const policy = { ...quick, successesToClose: 3, failuresToReopen: 2 }
+
+  scenario("a failed probe does not open again before it is the last, and announces nothing", policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    const events = yield* recordEvents
+    yield* play("SF")
+    yield* expectState("HalfOpen")
+    assert.deepStrictEqual(
+      (yield* events).map((event) => event._tag === "Transition" && event.to),
+      ["HalfOpen"]
+    )
+    yield* play("SS")
+    yield* expectState("Closed")
+    assert.strictEqual((yield* inspect()).openings, 1)
+  })
+
+  scenario("the last of them opens again, and says its error", policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* play("FSF")
+    const { cause, openings, outage, state } = yield* inspect()
+    assert.deepStrictEqual([state, openings, outage?.openings], ["Open", 2, 2])
+    assert.deepStrictEqual([cause?.why, cause?.detail], ["ProbeFailed", "boom"])
+    // The next HalfOpen begins anew.
+    yield* TestClock.adjust("10 seconds")
+    yield* play("FSSS")
+    yield* expectState("Closed")
+  })
+
+  scenario("a probe that takes too long counts as one of them", { ...policy, probeTimeout: "1 second" }, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    for (const state of ["HalfOpen", "Open"] as const) {
+      const probe = yield* hang()
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(rejectionIn(yield* Fiber.await(probe.fiber)).reason, "ProbeTimedOut")
+      yield* expectState(state)
+    }
+    assert.strictEqual((yield* inspect()).cause?.why, "ProbeTimedOut")
+  })
+
+  scenario("probes that run at once are all heard, up to the verdict", { ...policy, probes: 3 }, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    const [first, second, third] = [yield* hang(), yield* hang(), yield* hang()]
+    yield* first.end(Exit.fail("boom"))
+    yield* expectState("HalfOpen")
+    yield* second.end(Exit.fail("boom"))
+    yield* expectState("Open")
+    yield* third.end(Exit.succeed("ok"))
+    yield* expectState("Open")
+  })
+
+  scenario("the retryAfter of an earlier failed probe is heeded", policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    yield* Effect.exit(
+      CircuitBreaker.protect(Effect.fail("busy"), "api", {
+        classify: () => Outcome.failure({ retryAfter: "1 minute" })
+      })
+    )
+    yield* TestClock.adjust("1 second")
+    yield* fail()
+    assert.strictEqual(Duration.toSeconds((yield* inspect()).retryAfter), 59)
+  })
+
+  /** How often 100 outages that are over are opened again, while a tenth of the calls fail. */
+  const reopened = Effect.gen(function* () {
+    let seed = 7
+    const isFailing = () => {
+      seed = (seed * 1_103_515_245 + 12_345) & 0x7fffffff
+      return seed / 0x7fffffff < 0.1
+    }
+    let again = 0
+    for (let i = 0; i < 100; i++) {
+      yield* CircuitBreaker.reset("api")
+      yield* CircuitBreaker.open("api")
+      for (;;) {
+        const { openings, retryAfter, state } = yield* inspect()
+        if (state === "Closed") {
+          again += openings - 1
+          break
+        }
+        yield* TestClock.adjust(retryAfter)
+        if (isFailing()) yield* fail()
+        else yield* pass()
+      }
+    }
+    return again
+  })
+
+  const tolerances = [
+    [1, "150 times or more", (again: number) => again >= 150],
+    [5, "3 times at most", (again: number) => again <= 3]
+  ] as const
+  for (const [failuresToReopen, times, holds] of tolerances) {
+    scenario(
+      `${failuresToReopen}: at 10 % errors, 100 outages that are over open again ${times}`,
+      { trip: Trip.consecutive(100), cooldown: "10 seconds", successesToClose: 10, failuresToReopen },
+      function* () {
+        const again = yield* reopened
+        assert.isTrue(holds(again), `${again}`)
+      }
+    )
+  }
+})
+
 describe("HalfOpen ends early when its verdict is certain; excess callers are rejected, never queued", () => {
   scenario(
     "one failure opens at once, while other probes still run",

@@ -255,7 +255,17 @@ const circuit = Arbitrary.map(
         return opened
       case "HalfOpen": {
         const taken = own.map(({ id, until }) => ({ id, until: since + until }))
-        const of = { era, since, openings: 2, openFor: underLasts, outage, cause, successes: 1, ignored: 3 }
+        const of = {
+          era,
+          since,
+          openings: 2,
+          openFor: underLasts,
+          outage,
+          cause,
+          successes: 1,
+          failures: 0,
+          ignored: 3
+        }
         return { _tag: "HalfOpen", ...of, leases: taken, nextLease: 0 }
       }
       default: {
@@ -277,6 +287,7 @@ const circuit = Arbitrary.map(
 const rules = Arbitrary.all({
   probes: pick(1, 2, 3),
   successesToClose: pick(1, 2),
+  failuresToReopen: pick(1, 2),
   probeTimeoutMillis: pick(1, 100, 30_000),
   rampMillis: pick(0, 100)
 })

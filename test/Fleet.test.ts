@@ -246,7 +246,13 @@ const open: Circuit.Open = {
   cause
 }
 const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => ({
-  ...Circuit.probe(open, 1500, { probes: 1, successesToClose: 1, probeTimeoutMillis: 100, rampMillis: 0 }),
+  ...Circuit.probe(open, 1500, {
+    probes: 1,
+    successesToClose: 1,
+    failuresToReopen: 1,
+    probeTimeoutMillis: 100,
+    rampMillis: 0
+  }),
   leases,
   nextLease: 0
 })

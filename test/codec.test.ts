@@ -131,6 +131,7 @@ const halfOpen = Arbitrary.map(
     outage,
     cause,
     successes: counts,
+    failures: counts,
     ignored: counts,
     leases: Arbitrary.array(Arbitrary.all({ id: counts, until: millis }), { maxLength: 4 })
   }),
@@ -262,6 +263,7 @@ const samples = [
       outage: { since: 5, at: 1_700_000_000_000, openings: 1 },
       cause: { why: "Tripped", detail: "x", actor: undefined },
       successes: 0,
+      failures: 1,
       ignored: 0,
       leases: [{ id: 7, until: 50 }],
       nextLease: 0

@@ -186,6 +186,7 @@ describe("Promises hand on what a policy says:", () => {
     [{ maxCooldown: 7 }, { maxCooldownMillis: 7 }],
     [{ probes: 7 }, { probes: 7 }],
     [{ successesToClose: 7 }, { successesToClose: 7 }],
+    [{ failuresToReopen: 7 }, { failuresToReopen: 7 }],
     [{ probeTimeout: 7 }, { probeTimeoutMillis: 7 }],
     [{ ramp: 7 }, { rampMillis: 7 }],
     [{ dependsOn: ["db"] }, { dependsOn: ["db"] }],

@@ -43,6 +43,7 @@ const plain = [
   "maxCooldown",
   "probes",
   "successesToClose",
+  "failuresToReopen",
   "probeTimeout",
   "ramp",
   "mode",

@@ -26,6 +26,7 @@ const halfOpen = {
   outage: { since: -1_000, at: 1_700_000_000_000, openings: 1 },
   cause,
   successes: 0,
+  failures: 0,
   ignored: 0,
   leases: [lease]
 }

@@ -582,7 +582,7 @@ describe("An option that is 0 is 0 where it may be, and no default", () => {
   )
   it("the floor of a budget, and what must be above 0 says so", () => {
     Resilience.retry({ budget: { name: "api", floor: 0 } })
-    for (const field of ["slowCall", "maxCooldown", "probeTimeout", "probes", "successesToClose"]) {
+    for (const field of ["slowCall", "maxCooldown", "probeTimeout", "probes", "successesToClose", "failuresToReopen"]) {
       assert.throws(() => CircuitBreaker.protect("api", { policy: { [field]: 0 } }), new RegExp(`${field}: .*got 0`))
     }
     assert.throws(() => Resilience.timeout(0), /duration: .*got 0/)

@@ -74,6 +74,7 @@ const State = Schema.Union([
     outage: Outage,
     cause: Cause,
     successes: Count,
+    failures: Count,
     ignored: Count,
     leases: Schema.Array(Schema.Struct({ id: Count, until: Millis }))
   }),

@@ -51,6 +51,13 @@ export class Evidence {
     for (let i = 0; i < this.windows.length; i++) this.windows[i]?.record(now, true, slow, weight)
   }
 
+  /** A failed probe asked to be left alone until then. Its failure is not part of the streak or the windows. */
+  heed(now: number, until: number): void {
+    this.age(now)
+    this.lastAt = now
+    this.hintUntil = Math.max(this.hintUntil, until)
+  }
+
   clear(): void {
     this.lastAt = Number.NEGATIVE_INFINITY
     this.streak = 0

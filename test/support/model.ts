@@ -61,6 +61,9 @@ interface ModelCircuit {
   openings: number
   openedFor: number
   successes: number
+  /** Failed probes, and the latest end of what they asked for. */
+  probesFailed: number
+  probesHint: number
   ignoredInARow: number
   recorded: Array<Recorded>
   running: Array<ModelCall>
@@ -100,6 +103,8 @@ export class Model {
       openings: 0,
       openedFor: 0,
       successes: 0,
+      probesFailed: 0,
+      probesHint: 0,
       ignoredInARow: 0,
       recorded: [],
       running: [],
@@ -187,6 +192,7 @@ export class Model {
     change()
     circuit.stay++
     circuit.credit = 1
+    circuit.probesHint = 0
     const deciding = this.deciding(circuit)
     const isOverride = ["Isolated", "Disabled", "Released", "Expired"].includes(why)
     // What was counted beneath an override goes on counting.
@@ -235,7 +241,8 @@ export class Model {
   }
 
   private hintOf(circuit: ModelCircuit): number {
-    return Math.max(0, ...failuresInARow(circuit.recorded, this.now).map((one) => one.hintUntil - this.now))
+    const ofCalls = failuresInARow(circuit.recorded, this.now).map((one) => one.hintUntil - this.now)
+    return Math.max(0, circuit.probesHint - this.now, ...ofCalls)
   }
 
   private lift(circuit: ModelCircuit, why: Circuit.Why): void {
@@ -337,6 +344,7 @@ export class Model {
         circuit.beneath = "HalfOpen"
         circuit.openedFor = circuit.openUntil - circuit.openedAt
         circuit.successes = 0
+        circuit.probesFailed = 0
         circuit.ignoredInARow = 0
       })
     }
@@ -397,8 +405,14 @@ export class Model {
     circuit.totals.failures++
     if (this.now - call.start >= this.rules.slowCall) circuit.totals.slow++
     circuit.failedAt.push(this.now)
-    if (!this.isStale(call)) this.moveToOpen(circuit, "ProbeTimedOut", 0)
+    if (!this.isStale(call)) this.probeFailed(circuit, "ProbeTimedOut")
     return this.rejection(circuit, "ProbeTimedOut")
+  }
+
+  private probeFailed(circuit: ModelCircuit, why: Circuit.Why): void {
+    circuit.probesFailed++
+    circuit.ignoredInARow = 0
+    if (circuit.probesFailed >= this.rules.failuresToReopen) this.moveToOpen(circuit, why, this.hintOf(circuit))
   }
 
   private settle(call: ModelCall, outcome: Outcome): void {
@@ -423,7 +437,8 @@ export class Model {
     if (!current) return
     if (kind === "Probe") {
       if (failed) {
-        this.moveToOpen(circuit, "ProbeFailed", outcome.retryAfter)
+        if (outcome.retryAfter > 0) circuit.probesHint = Math.max(circuit.probesHint, this.now + outcome.retryAfter)
+        this.probeFailed(circuit, "ProbeFailed")
         return
       }
       circuit.successes++

@@ -9,6 +9,7 @@ export interface Rules {
   readonly maxCooldown: number
   readonly probes: number
   readonly successesToClose: number
+  readonly failuresToReopen: number
   readonly probeTimeout: number
   readonly slowCall: number
   readonly ramp: number

@@ -71,6 +71,7 @@ const anyRules: Arbitrary.Arbitrary<Rules> = Arbitrary.all({
   maxCooldown: oneOf(60_000, 5000),
   probes: oneOf(1, 2, 3),
   successesToClose: oneOf(1, 2, 3),
+  failuresToReopen: oneOf(1, 1, 2, 3),
   probeTimeout: oneOf(3000, 600),
   slowCall: oneOf(2000, 300),
   ramp: oneOf(0, 0, 1000, 4000),

@@ -17,6 +17,7 @@ export const wrongPolicies: ReadonlyArray<readonly [input: unknown, path: string
   [{ probes: 0 }, "probes"],
   [{ probes: 1.5 }, "probes"],
   [{ successesToClose: -1 }, "successesToClose"],
+  [{ failuresToReopen: 0 }, "failuresToReopen"],
   [{ cooldown: "soon" }, "cooldown"],
   [{ cooldown: -1 }, "cooldown"],
   [{ probeTimeout: 0 }, "probeTimeout"],

@@ -298,7 +298,7 @@ export class Call extends Enclosing implements InFlight {
         if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
         this.isSlow(now)
         this.countFailure(detail)
-        return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail, hintUntil: 0 })
+        return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
       })
     )
   }
@@ -412,7 +412,8 @@ export class Call extends Enclosing implements InFlight {
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     if (circuit.control.value.era !== this.era) return undefined
     if (probe) {
-      return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail, hintUntil: now + hint })
+      if (hint > 0) circuit.seenIn(this.era).heed(now, now + hint)
+      return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     circuit.seenIn(this.era).recordFailure(now, slow, outcome.weight, hint)
     const opening = this.judge(this.era, now, circuit.policy.trip)
@@ -470,7 +471,6 @@ export class Call extends Enclosing implements InFlight {
           readonly _tag: "Failure"
           readonly why: "ProbeFailed" | "ProbeTimedOut"
           readonly detail: string
-          readonly hintUntil: number
         }
   ): Effect.Effect<void> {
     const { circuit, era, lease } = this
@@ -478,21 +478,25 @@ export class Call extends Enclosing implements InFlight {
     const sharing = this.shared ? runtime.sharing : undefined
     if (found._tag === "Failure") {
       const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
-      const opened = open(
+      // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
+      const hintUntil = circuit.control.value.era === era ? circuit.seen().hintUntil : 0
+      let openFor = 0
+      const settled = open(
         runtime,
         circuit,
         era,
         cause,
-        found.hintUntil,
-        (current, now, options) =>
-          current._tag === "HalfOpen"
+        hintUntil,
+        (current, now, options) => {
+          openFor = options.openFor
+          return current._tag === "HalfOpen"
             ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
-            : current,
+            : current
+        },
         sharing?.process
       )
-      return Effect.map(opened, (moved) => {
-        if (moved?.to._tag !== "Open") return
-        sharing?.settled(circuit, lease, { _tag: "Failure", openFor: moved.to.until - moved.now, cause })
+      return Effect.map(settled, (moved) => {
+        if (moved !== undefined) sharing?.settled(circuit, lease, { _tag: "Failure", openFor, cause })
       })
     }
     const verdict: Circuit.Verdict = { _tag: found._tag }

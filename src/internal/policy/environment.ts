@@ -66,6 +66,7 @@ const fields = {
   RAMP: parsers.duration,
   PROBES: parsers.count,
   SUCCESSES_TO_CLOSE: parsers.count,
+  FAILURES_TO_REOPEN: parsers.count,
   MODE: parsers.mode,
   ENABLED: parsers.flag
 }
@@ -180,6 +181,7 @@ const toInput = (given: Values, base: Values = {}): Input => {
   if (given.RAMP !== undefined) input.ramp = given.RAMP
   if (given.PROBES !== undefined) input.probes = given.PROBES
   if (given.SUCCESSES_TO_CLOSE !== undefined) input.successesToClose = given.SUCCESSES_TO_CLOSE
+  if (given.FAILURES_TO_REOPEN !== undefined) input.failuresToReopen = given.FAILURES_TO_REOPEN
   if (given.MODE !== undefined) input.mode = given.MODE
   if (given.ENABLED !== undefined) input.enabled = given.ENABLED
   return input

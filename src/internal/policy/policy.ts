@@ -31,10 +31,15 @@ export interface Input {
   readonly maxCooldown?: Duration.Input | undefined
   /** How many probes may run at once while HalfOpen. Default 1. */
   readonly probes?: number | undefined
-  /** How many probes must succeed, without a failure in between, to close. Default 1. */
+  /** How many probes must succeed to close. Default 1. */
   readonly successesToClose?: number | undefined
   /**
-   * A probe that takes longer is interrupted, with the fibers it has forked as its children, and its failure opens again.
+   * How many probes must fail to open again, if not enough have succeeded before. Raise it for a dependency that also fails now and then
+   * while it is healthy. Default 1.
+   */
+  readonly failuresToReopen?: number | undefined
+  /**
+   * A probe that takes longer is interrupted, with the fibers it has forked as its children, and counts as a failure.
    * One that cannot be interrupted loses its place to another. Default 30 seconds.
    */
   readonly probeTimeout?: Duration.Input | undefined
@@ -128,6 +133,7 @@ export const defaults: Policy = {
   maxCooldownMillis: 600_000,
   probes: 1,
   successesToClose: 1,
+  failuresToReopen: 1,
   probeTimeoutMillis: 30_000,
   rampMillis: 0,
   probe: undefined,

@@ -248,6 +248,7 @@ const policyFields = {
   maxCooldown: Schema.optional(positiveMillis),
   probes: Schema.optional(count),
   successesToClose: Schema.optional(count),
+  failuresToReopen: Schema.optional(count),
   probeTimeout: Schema.optional(positiveMillis),
   ramp: Schema.optional(anyMillis),
   probe: Schema.optional(Schema.Unknown),

@@ -36,6 +36,7 @@ const policyFields = [
   "maxCooldown",
   "probes",
   "successesToClose",
+  "failuresToReopen",
   "probeTimeout",
   "ramp",
   "probe",

@@ -77,9 +77,11 @@ export interface Policy {
   readonly maxCooldown?: Time | undefined
   /** How many probes may run at once. Default 1. */
   readonly probes?: number | undefined
-  /** How many probes must succeed in a row to close it. Default 1. */
+  /** How many probes must succeed to close it. Default 1. */
   readonly successesToClose?: number | undefined
-  /** A probe that takes longer is given up, and its failure opens the circuit again. Default 30 seconds. */
+  /** How many probes must fail to open it again, if not enough have succeeded before. Default 1. */
+  readonly failuresToReopen?: number | undefined
+  /** A probe that takes longer is given up, and counts as a failure. Default 30 seconds. */
   readonly probeTimeout?: Time | undefined
   /** For this long after a close only a growing share of calls passes. Default none. */
   readonly ramp?: Time | undefined

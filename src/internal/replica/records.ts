@@ -312,11 +312,10 @@ export class Records {
         : this.current(circuit, now)
       const state = next(current, now)
       if (state === current) return Effect.succeed<Committed>("Same")
-      // A place that was taken or given back is no recovery yet.
-      const why = about.why === "Recovered" && state._tag === "HalfOpen" ? "CooldownOver" : about.why
+      // While probes go on, neither a place that was taken or given back nor the end of one probe is a verdict.
       const written: About = {
         ...about,
-        why,
+        ...(state._tag === "HalfOpen" ? { why: "CooldownOver", detail: undefined } : {}),
         policy: this.policyOf(circuit, base, about.why),
         process: ground.voter,
         at: ground.runtime.time.wall()
