@@ -115,7 +115,11 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
     times,
     waitForCircuit,
     maxRetryAfter: max,
-    schedule: Backoff[backoff]({ min: minDelay ?? Math.min(100, max), max, jitter }),
+    schedule: (backoff === "linear" ? Backoff.linear : Backoff.exponential)({
+      min: minDelay ?? Math.min(100, max),
+      max,
+      jitter
+    }),
     ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
   }
 }
