@@ -1,6 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Outcome from "../../Outcome.ts"
 import { type Classify, defaultOutcome, isFailureStatus } from "../engine/reading.ts"
+import { safely } from "../rejections.ts"
 import { parseRetryAfter } from "../retryAfter.ts"
 
 interface Response {
@@ -26,4 +27,6 @@ const ofResponse = ({ headers, status }: Response): Outcome.Outcome => {
 export const readingResponses =
   (classify: Classify = defaultOutcome): Classify =>
   (exit) =>
-    exit._tag === "Success" && isResponse(exit.value) ? ofResponse(exit.value) : classify(exit)
+    exit._tag === "Success" && safely(() => isResponse(exit.value), false)
+      ? ofResponse(exit.value as Response)
+      : classify(exit)
