@@ -6,7 +6,7 @@
 import * as Schema from "effect/Schema"
 import { bareError } from "./internal/bareError.ts"
 import { printable } from "./internal/printable.ts"
-import { Rejection } from "./internal/rejections.ts"
+import { Rejection, safely } from "./internal/rejections.ts"
 
 /**
  * A bulkhead had neither a place nor room to wait for one. It says nothing of the dependency: breakers ignore it.
@@ -63,4 +63,5 @@ export const make = (fields: Fields): BulkheadFull => {
  * @category guards
  * @since 0.1.0
  */
-export const isBulkheadFull = (value: unknown): value is BulkheadFull => value instanceof BulkheadFull
+export const isBulkheadFull = (value: unknown): value is BulkheadFull =>
+  safely(() => value instanceof BulkheadFull, false)

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { bareError } from "./internal/bareError.ts"
 import { printable } from "./internal/printable.ts"
-import { Rejection } from "./internal/rejections.ts"
+import { Rejection, safely } from "./internal/rejections.ts"
 import { Scope, State } from "./internal/states.ts"
 
 /**
@@ -168,4 +168,4 @@ export const make = (fields: Fields): CircuitOpen => {
  * @category guards
  * @since 0.1.0
  */
-export const isCircuitOpen = (value: unknown): value is CircuitOpen => value instanceof CircuitOpen
+export const isCircuitOpen = (value: unknown): value is CircuitOpen => safely(() => value instanceof CircuitOpen, false)

@@ -21,6 +21,7 @@
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -184,13 +185,16 @@ export const layerConnect = <E, R>(
 }
 
 /**
- * The options of {@link layerConfig}: each is a value, or a `Config` of one.
+ * The options of {@link layerConfig}: each is a value, or a `Config` of one. A `Config.String` of a duration can be short: `30s`.
  *
  * @category models
  * @since 0.1.0
  */
 export type ConfigOptions = {
-  readonly [K in keyof Options]: Options[K] | Config.Config<Exclude<Options[K], undefined>>
+  readonly [K in keyof Options]:
+    | Options[K]
+    | Config.Config<Exclude<Options[K], undefined>>
+    | (Duration.Input extends Options[K] ? Config.Config<string> : never)
 }
 
 /**

@@ -46,6 +46,7 @@ import type {
   ByHand,
   CallContext,
   CallOptions,
+  DistributedState,
   EventName,
   Metrics,
   Protection,
@@ -86,6 +87,12 @@ export {
    * @category errors
    */
   ShutdownError,
+  /**
+   * The store that processes share has not answered `distributedState`. `code`: `STORE_UNAVAILABLE`.
+   *
+   * @category errors
+   */
+  StoreUnavailableError,
   /**
    * The call took longer than `timeout`, and its signal was aborted. `code`: `TIMEOUT`.
    *
@@ -142,6 +149,12 @@ export type {
    * @category models
    */
   Counts,
+  /**
+   * The fleet's state of a circuit, as the store has it.
+   *
+   * @category models
+   */
+  DistributedState,
   /**
    * What may be listened to.
    *
@@ -241,6 +254,13 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   readonly metrics: Metrics
   /** The metrics of the circuit of a key. */
   readonly inspect: (key?: string) => Metrics
+  /**
+   * Reads the fleet's state of the circuit from the store. `state` and `metrics` say what this process does; this says what the
+   * processes have agreed on. `undefined` if processes do not share the circuit: without `redis`, or with `fleet: false`.
+   *
+   * Rejects with a `StoreUnavailableError` if the store does not answer within a second.
+   */
+  readonly distributedState: (key?: string) => Promise<DistributedState | undefined>
   /** Listens to the circuits of this breaker, until the function that it answers is called. */
   readonly on: (event: EventName, listener: (event: BreakerEvent) => void) => () => void
   /** Makes the circuit as new. */
@@ -267,6 +287,16 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
 export interface Owner extends AsyncDisposable {
   /** Waits until the store is there: at once in memory, for a fifth of a second at most with Redis, whether that answers or not. */
   readonly ready: () => Promise<void>
+  /**
+   * The state of all circuits as JSON: those that are open, isolated or disabled, or that still remember their openings. Policies and
+   * counts are not part of it. Use it to keep circuits over a restart, or to move them to another store.
+   */
+  readonly exportAll: () => Promise<string>
+  /**
+   * Takes over the circuits of {@link Owner.exportAll}, and returns how many they are. An opening keeps its end. With `redis` this applies
+   * to all processes. A text that cannot be read changes nothing, and rejects with a `ConfigurationError`.
+   */
+  readonly importAll: (json: string) => Promise<number>
   /** Gives back what it holds: connections, health checks. Calls that run go on; new ones are rejected. */
   readonly shutdown: () => Promise<void>
 }
@@ -385,6 +415,8 @@ const storeFields: ReadonlyArray<string> = managerFields.filter((name) => name !
  * Puts a function under a circuit of its own. In the function `this` is {@link CallContext}: its `signal` is aborted when nobody
  * waits for the call any more (an arrow function has none: give that to `run`).
  *
+ * If the function is overloaded, TypeScript infers only its last overload here. {@link wrap} keeps all of them.
+ *
  * Throws a `ConfigurationError` that names the option that is wrong.
  *
  * @category constructors
@@ -398,8 +430,8 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
 }
 
-const owned = (breaker: PlainBreaker, { ready, shutdown }: PlainManager) =>
-  Object.assign(breaker, { ready, shutdown, [Symbol.asyncDispose]: shutdown })
+const owned = (breaker: PlainBreaker, { exportAll, importAll, ready, shutdown }: PlainManager) =>
+  Object.assign(breaker, { exportAll, importAll, ready, shutdown, [Symbol.asyncDispose]: shutdown })
 
 // biome-ignore lint/suspicious/noExplicitAny: any function of promises, whatever its types
 type AsyncFunction = (this: any, ...args: any) => Promise<any>

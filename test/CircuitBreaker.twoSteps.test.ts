@@ -196,7 +196,7 @@ describe("Options that are wrong throw and name the field", () => {
     it(`lease: ${JSON.stringify(lease)}`, () =>
       assert.throws(
         () => CircuitBreaker.admit("api", { lease: lease as never }),
-        /CircuitBreaker\.admit: lease must be/
+        /CircuitBreaker\.admit: lease: expected a duration above 0/
       ))
   }
   it("name", () => assert.throws(() => CircuitBreaker.admit(""), /CircuitBreaker\.admit: name must be/))

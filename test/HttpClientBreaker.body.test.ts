@@ -258,6 +258,6 @@ describe("a body that counts", () => {
     const client = chunks()
     assert.throws(() => counted(client, { body: "yes" as never }), /body must be true or false/)
     assert.throws(() => counted(client, { bodies: true } as never), /HttpClientBreaker.protect: bodies: unknown field/)
-    assert.throws(() => counted(client, { lease: 0 }), /lease must be a duration above 0/)
+    assert.throws(() => counted(client, { lease: 0 }), /lease: expected a duration above 0/)
   })
 })

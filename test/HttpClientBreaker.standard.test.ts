@@ -1,5 +1,6 @@
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
+import { Readable } from "node:stream"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { type Cause, type Duration, Effect, Fiber, Layer, Logger, Stream } from "effect"
@@ -98,6 +99,7 @@ describe("the standard client makes again what may be repeated:", () => {
     ["GET", true],
     ["HEAD", true],
     ["OPTIONS", true],
+    ["QUERY", true],
     ["PUT", true],
     ["DELETE", true],
     ["POST", false],
@@ -113,6 +115,9 @@ describe("the standard client makes again what may be repeated:", () => {
     )
   }
 
+  async function* generator() {
+    yield "a"
+  }
   const bytes = new TextEncoder().encode("a")
   for (const [what, request, repeats] of [
     ["a POST with an Idempotency-Key", HttpClientRequest.post(url, { headers: { "Idempotency-Key": "1" } }), true],
@@ -122,7 +127,12 @@ describe("the standard client makes again what may be repeated:", () => {
       "a PUT with a ReadableStream",
       HttpClientRequest.put(url, { body: HttpBody.raw(new ReadableStream<Uint8Array>()) }),
       false
-    ]
+    ],
+    ["a PUT with a stream of Node", HttpClientRequest.put(url, { body: HttpBody.raw(Readable.from(["a"])) }), false],
+    ["a PUT with a generator", HttpClientRequest.put(url, { body: HttpBody.raw(generator()) }), false],
+    ["a PUT with a Blob", HttpClientRequest.put(url, { body: HttpBody.raw(new Blob(["a"])) }), true],
+    ["a PUT with bytes", HttpClientRequest.put(url, { body: HttpBody.raw(bytes) }), true],
+    ["a PUT with a form", HttpClientRequest.put(url, { body: HttpBody.formData(new FormData()) }), true]
   ] as const) {
     it.effect(`${what} is ${repeats ? "" : "not "}made again`, () =>
       Effect.gen(function* () {

@@ -102,7 +102,23 @@ describe("health, breaker and metrics routes", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("may have a prefix: they count nothing, and their path is known once they have answered", () =>
+  for (const nested of [false, true]) {
+    it.effect(`are exempt under ${nested ? "two prefixes" : "a prefix"} from their first request on`, () =>
+      Effect.gen(function* () {
+        const under = HttpRouter.HttpRouter.use((router) => {
+          const prefixed = nested ? router.prefixed("/all").prefixed("/internal/") : router.prefixed("/internal")
+          return Effect.succeed(Layer.succeed(HttpRouter.HttpRouter, prefixed))
+        })
+        const path = `${nested ? "/all" : ""}/internal/_status`
+        const routes = Layer.provide(BreakerRoutes.layer({ health: "/_status" }), Layer.unwrap(under))
+        const get = yield* answering(Layer.mergeAll(HttpServerBreaker.layer("api"), routes, actions, hello))
+        yield* get("/isolate/api", post)
+        assert.deepStrictEqual([yield* get("/hello"), yield* get(path), yield* get("/_status")], [503, 200, 503])
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.effect("may have a prefix: they count nothing", () =>
     Effect.gen(function* () {
       const under = HttpRouter.HttpRouter.use((router) =>
         Effect.sync(() => Layer.succeed(HttpRouter.HttpRouter, router.prefixed("/internal")))

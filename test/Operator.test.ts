@@ -250,7 +250,10 @@ describe("An operator", () => {
     const store = { longestCircuit: 10 } as SharedStore.SharedStore
     const wrong: ReadonlyArray<readonly [() => unknown, RegExp]> = [
       [() => Operator.isolate(store, ""), /Operator\.isolate: name/],
-      [() => Operator.isolate(store, "api", { for: "soon" as never }), /Operator\.isolate: for must be a duration/],
+      [
+        () => Operator.isolate(store, "api", { for: "soon" as never }),
+        /Operator\.isolate: for: expected a duration above 0/
+      ],
       [() => Operator.isolate(store, "api", { form: "1 minute" } as never), /form/],
       [() => Operator.release(store, "api", { for: "1 minute" } as never), /for/],
       [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason must be a text/],

@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Layer } from "effect"
+import { Config, ConfigProvider, Duration, Effect, Layer } from "effect"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
 import { castOf, swapOf } from "./support/exchanges.ts"
@@ -334,11 +334,12 @@ describe("options", () => {
           RedisStore.layerConfig({
             prefix: Config.String("PREFIX"),
             subscribe: Config.Boolean("SUBSCRIBE").pipe(Config.withDefault(true)),
-            syncInterval: Config.Duration("SYNC"),
+            syncInterval: Config.String("SYNC"),
+            connectTimeout: Config.Duration("CONNECT").pipe(Config.withDefault(Duration.seconds(1))),
             maxCircuits: Config.succeed(10)
           }).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { REDIS_URL: url, ...env } }))))
         )
-      yield* built({ PREFIX: "shop:1", SYNC: "250 millis", SUBSCRIBE: "false" })
+      yield* built({ PREFIX: "shop:1", SYNC: "250ms", SUBSCRIBE: "false" })
       yield* until(
         "it lives",
         Effect.map(living(redis, "shop:1"), (n) => n === 1)

@@ -147,6 +147,18 @@ describe("headers of any making", () => {
     runs("any-headers", 2_000)
   )
 
+  it("may be in any case, and may be lists, as some clients keep them", () => {
+    for (const headers of [
+      { "Retry-After": "60" },
+      { "RETRY-AFTER": 60 },
+      { "retry-after": ["60", "5"] },
+      { "Retry-After-Ms": ["60000"] }
+    ]) {
+      assert.strictEqual(RetryAfter.parse(headers, now), 60_000)
+    }
+    assert.strictEqual(RetryAfter.parse({ "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60" }, now, 429), 60_000)
+  })
+
   it("never make it throw", () => {
     const hostile = new Proxy(
       {},
@@ -162,8 +174,8 @@ describe("headers of any making", () => {
       7,
       "text",
       [],
-      { "retry-after": ["60"] },
       { "retry-after": {} },
+      { "retry-after": [{}] },
       { "retry-after": Symbol("60") },
       { get: () => ({}) },
       {

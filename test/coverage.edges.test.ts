@@ -208,7 +208,13 @@ describe("Promises hand on what a policy says:", () => {
 describe("Promises hand on what is around a call:", () => {
   const around = (options: object, key?: string) => {
     const checked = check("createBreaker", "api", { timeout: false, ...options }, [])
-    return (call: Effect.Effect<unknown, unknown>) => checked.around(call, key, () => {}) as Made
+    return (call: Effect.Effect<unknown, unknown>) =>
+      checked.around(
+        call,
+        key,
+        () => {},
+        () => undefined
+      ) as Made
   }
 
   scenario("the delays of a retry", {}, function* () {

@@ -261,3 +261,26 @@ it("A system time that is set under fake timers moves no cooldown", async () => 
   vi.setSystemTime(0)
   assert.strictEqual(breaker.metrics.retryAfter, 30_000)
 })
+
+it("A Date that is replaced alone stops no cooldown, because timers are real", async () => {
+  const replace: ReadonlyArray<() => void> = [
+    () => void vi.setSystemTime(new Date("2020-01-01")),
+    () => mock.timers.enable({ apis: ["Date"], now: 0 })
+  ]
+  for (const start of replace) {
+    start()
+    try {
+      const breaker = createBreaker(async () => "up", { ...one, cooldown: 20 })
+      await breaker.open()
+      let outcome = ""
+      for (let i = 0; i < 500 && outcome !== "up"; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        outcome = await breaker.execute().catch((error) => error.code)
+      }
+      assert.strictEqual(outcome, "up")
+    } finally {
+      vi.useRealTimers()
+      mock.timers.reset()
+    }
+  }
+})

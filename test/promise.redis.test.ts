@@ -4,7 +4,14 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { createManager, type Manager, type Metrics, trip } from "effect-fuse/promise"
+import {
+  type Breaker,
+  createManager,
+  type Manager,
+  type Metrics,
+  StoreUnavailableError,
+  trip
+} from "effect-fuse/promise"
 import { connection, send } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisServer } from "./support/redisServer.ts"
@@ -323,6 +330,41 @@ describe("managers with one Redis", () => {
       yield* until("released in both", () => a.state === "Closed" && b.state === "Closed")
       yield* Effect.promise(() => b.isolate())
       yield* until("isolated in both, again", () => a.state === "Isolated")
+    }),
+    60_000
+  )
+})
+
+describe("the fleet's state", () => {
+  live(
+    "is what the processes have agreed on, and not what one of them decided alone",
+    Effect.gen(function* () {
+      const server = yield* redisServer
+      const managers = [createManager({ redis: server.url }), createManager({ redis: server.url })] as const
+      yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all(managers.map((one) => one.shutdown()))))
+      const [one, other] = managers.map((manager) =>
+        manager.register("api", async () => "ok", { cooldown: "1 hour", trip: trip.consecutive(1) })
+      ) as unknown as readonly [Breaker<[], string>, Breaker<[], string>]
+      const own = managers[0].register("own", async () => "ok", { fleet: false })
+      yield* Effect.promise(() => Promise.all(managers.map((manager) => manager.ready())))
+      const stateOf = (breaker: Breaker<[], string>, key?: string) =>
+        Effect.promise(() => breaker.distributedState(key))
+      assert.deepInclude(yield* stateOf(one), { name: "api", key: undefined, state: "Closed", since: undefined })
+      yield* Effect.promise(() => one.isolate({ reason: "migration", actor: "ann", for: "1h" }))
+      for (const breaker of [one, other]) {
+        const found = yield* stateOf(breaker)
+        assert.deepInclude(found, { state: "Isolated", detail: "migration", actor: "ann", why: "Isolated" })
+        assert.closeTo((found?.until ?? 0) - (found?.since ?? 0), 3_600_000, 1_000)
+      }
+      assert.deepInclude(yield* stateOf(other, "eu"), { key: "eu", state: "Closed" })
+      assert.isUndefined(yield* stateOf(own))
+      yield* server.kill
+      const error = yield* Effect.flip(
+        Effect.tryPromise({ try: () => one.distributedState(), catch: (error) => error })
+      )
+      assert.instanceOf(error, StoreUnavailableError)
+      assert.match(String(error), /The store has not said the state of "api": /)
+      assert.strictEqual(yield* Effect.promise(() => one.execute().catch(() => "rejected")), "rejected")
     }),
     60_000
   )

@@ -5,6 +5,9 @@ import { assert, describe, it } from "vitest"
 
 const errors: ReadonlyArray<readonly [what: string, fields: object]> = [
   ["retryAfter in milliseconds", { retryAfter: 60_000 }],
+  ["retryAfter as a duration", { retryAfter: "1m" }],
+  ["retryAfter as the text of the header", { retryAfter: "60" }],
+  ["retryAfter as the date of the header", { retryAfter: new Date(Date.now() + 60_000).toUTCString() }],
   ["headers of fetch", { status: 429, headers: new Headers({ "retry-after": "60" }) }],
   ["a response of fetch", { response: new Response(null, { status: 503, headers: { "retry-after": "60" } }) }],
   ["a response with plain headers", { response: { status: 429, headers: { "retry-after": "60" } } }],

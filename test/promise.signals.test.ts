@@ -326,3 +326,18 @@ it("A signal that lives long keeps no listener of a call that has ended", async 
   for (let i = 0; i < 50; i++) await errorOf(breaker.with({ signal }).execute())
   assert.strictEqual(getEventListeners(signal, "abort").length, 0)
 })
+
+it("A call whose function aborts the caller's signal as its first step ends with the reason of the signal", async () => {
+  const control = new AbortController()
+  const breaker = createBreaker(
+    function (this: { readonly signal: AbortSignal }) {
+      control.abort(new Error("gone"))
+      return hang(this.signal)
+    },
+    { ...steady, timeout: 5_000 }
+  )
+  const error = await errorOf(breaker.with({ signal: control.signal }).execute())
+  assert.strictEqual(String(error), "Error: gone")
+  const { failures, ignored } = breaker.metrics
+  assert.deepStrictEqual([failures, ignored], [0, 1])
+})

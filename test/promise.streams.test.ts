@@ -168,6 +168,56 @@ describe("until the end of a stream", () => {
     assert.strictEqual((await breaker.execute()).listenerCount("error"), 0)
   })
 
+  it("the body of a response can still be read into a buffer of the reader", async () => {
+    const breaker = breakerOf(async () => new Response("abcdef").body ?? assert.fail("no body"))
+    const reader = (await breaker.execute()).getReader({ mode: "byob" })
+    let text = ""
+    while (true) {
+      const { done, value } = await reader.read(new Uint8Array(4))
+      if (done) break
+      text += new TextDecoder().decode(value)
+    }
+    assert.strictEqual(text, "abcdef")
+    assert.deepStrictEqual(await settled(breaker), success)
+  })
+
+  it("a stream of Node that is over when it is returned is counted at once", async () => {
+    const over = async (stream: Readable, end: () => unknown) => {
+      stream.on("error", () => {})
+      await end()
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      const breaker = breakerOf(async () => stream)
+      await breaker.execute()
+      return counts(breaker)
+    }
+    const quiet = () => new Readable({ read: () => {} })
+    const [read_, failed, destroyed] = [Readable.from(["a"]), quiet(), quiet()]
+    assert.deepStrictEqual(await over(read_, () => read(read_)), success)
+    assert.deepStrictEqual(await over(failed, () => failed.destroy(broken)), failure)
+    assert.deepStrictEqual(await over(destroyed, () => destroyed.destroy()), success)
+  })
+
+  it("an iterable that several calls return is watched once, and ends all of them", async () => {
+    const shared = { [Symbol.asyncIterator]: () => generate(false) }
+    const breaker = breakerOf(async () => shared)
+    for (let i = 0; i < 3; i++) await breaker.execute()
+    const begin = shared[Symbol.asyncIterator]
+    for (let i = 0; i < 20_000; i++) await breaker.execute()
+    assert.strictEqual(shared[Symbol.asyncIterator], begin)
+    assert.deepStrictEqual(await read(shared), ["a", "b"])
+    assert.deepStrictEqual(await settled(breaker), { ...success, successes: 20_003 })
+  })
+
+  it("an iterable that cannot be begun is a failure", async () => {
+    const breaker = breakerOf(async () => ({
+      [Symbol.asyncIterator]: (): AsyncGenerator<string> => {
+        throw broken
+      }
+    }))
+    assert.strictEqual(await read(await breaker.execute()).catch((error) => error), broken)
+    assert.deepStrictEqual(await settled(breaker), failure)
+  })
+
   it("a retry is over once there is a stream", async () => {
     let calls = 0
     const breaker = createBreaker(

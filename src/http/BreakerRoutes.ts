@@ -142,6 +142,24 @@ const silent = (response: HttpServerResponse.HttpServerResponse): HttpServerResp
 }
 
 /**
+ * Adds a route. `onPath` receives its path, with the prefix of the router. A router does not tell its prefix, but it derives the routes
+ * that it adds from those it is given, with their `map`. If it did that in another way, the prefix would be known only when the route
+ * has answered once.
+ */
+const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) => void) =>
+  HttpRouter.use((router) => {
+    let { path }: { readonly path: string } = route
+    const routes = [route]
+    const map = (f: (one: typeof route, index: number, all: typeof routes) => typeof route) =>
+      Array.from(routes, (one, index) => {
+        const derived = f(one, index, routes)
+        path = derived.path
+        return derived
+      })
+    return Effect.tap(router.addAll(Object.assign(routes, { map })), () => Effect.sync(() => onPath(path)))
+  })
+
+/**
  * The two routes. `/health` returns `{ status, healthy, total, failure_rate, unhealthy, unknown }`. `status` is `down`, with 503, while
  * a critical circuit is not healthy; `degraded` while another circuit is not healthy; otherwise `up`. `unknown` lists the critical names
  * that no call has used yet. `/breakers` returns a list of all circuits with their counts. `failure_rate` is `null` if no recent call is
@@ -175,11 +193,11 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRout
       const long = Effect.map(check, ({ circuits }) => json(entries(circuits, keys).map((entry) => full(entry, keys))))
       // These routes must work while all others are rejected: no breaker of this router rejects or counts them.
       const exempt = (path: string, answer: typeof short) => {
-        exemptRoute(store, path)
         const known = Effect.tap(HttpRouter.RouteContext, ({ route }) =>
           Effect.sync(() => exemptRoute(store, route.path))
         )
-        return HttpRouter.add("GET", path as `/${string}`, Effect.andThen(known, Effect.map(answer, silent)))
+        const handler = Effect.andThen(known, Effect.map(answer, silent))
+        return addRoute(HttpRouter.route("GET", path as `/${string}`, handler), (path) => exemptRoute(store, path))
       }
       return Layer.mergeAll(exempt(health, short), exempt(breakers, long))
     })

@@ -190,13 +190,19 @@ export interface StandardOptions extends Pick<Options<never>, "key" | "policy" |
 }
 
 /** Idempotent methods: repeating the request has no further effect (RFC 9110, section 9.2.2). */
-const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "QUERY", "TRACE", "PUT", "DELETE"])
 
-/** A stream can be read only once. A server that supports `Idempotency-Key` makes any request with this header idempotent. */
+/** Whether a body can be read only once: a stream of the platform or of Node, a generator, or another iterator. */
+const isReadOnce = (body: unknown): boolean =>
+  typeof body === "object" &&
+  body !== null &&
+  (body instanceof ReadableStream || Symbol.asyncIterator in body || "next" in body || "pipe" in body)
+
+/** A server that supports `Idempotency-Key` makes any request with this header idempotent. */
 const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientRequest): boolean =>
   (idempotent.has(method) || headers["idempotency-key"] !== undefined) &&
   body._tag !== "Stream" &&
-  !(body._tag === "Raw" && body.body instanceof ReadableStream)
+  !(body._tag === "Raw" && isReadOnce(body.body))
 
 const isTransient = (error: unknown): boolean => {
   if (!HttpClientError.isHttpClientError(error)) {
@@ -221,7 +227,7 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  * keeps its errors, and can also fail with `CircuitOpen` and `TimeoutError`.
  *
  * A request is retried after a status of 408, 429 or 5xx, after a timeout, and if there is no connection. It may be repeated only if
- * its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and if its body is not a stream. A
+ * its method is idempotent (GET, HEAD, OPTIONS, QUERY, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and if its body is not a stream. A
  * retry waits at least as long as `Retry-After` says. If that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry. The
  * client returns the last response, whatever its status. To get an error instead, put `HttpClient.filterStatusOk` after it in the pipe.
  *

@@ -7,9 +7,20 @@ const effects = [
   "~effect/persistence/CircuitBreaker/CircuitBreakerError"
 ]
 
+/** The answer of a question about a foreign value; `otherwise` if the value throws when it is looked at, as a revoked proxy does. */
+export const safely = <A>(question: () => A, otherwise: A): A => {
+  try {
+    return question()
+  } catch {
+    return otherwise
+  }
+}
+
 /** Whether an error is the rejection of a call by some policy, ours or one of Effect's. */
 export const isRejection = (error: unknown): boolean =>
-  typeof error === "object" && error !== null && (Rejection in error || effects.some((id) => id in error))
+  typeof error === "object" &&
+  error !== null &&
+  safely(() => Rejection in error || effects.some((id) => id in error), false)
 
 const raised = new WeakSet<object>()
 

@@ -4,7 +4,7 @@
  */
 
 /**
- * Headers: a record with names in lower case, or an object with a `get` method, such as the `Headers` of `fetch`.
+ * Headers: a record whose names may be in any case, or an object with a `get` method, such as the `Headers` of `fetch`.
  *
  * @category models
  * @since 0.1.0
@@ -82,12 +82,20 @@ const parseMillis = (value: string | undefined): number | undefined =>
 
 type Read = (name: string) => string | undefined
 
+/** A record whose names are in lower case. Some clients keep them as the server has sent them. */
+const inLowerCase = (headers: { readonly [name: string]: unknown }): { readonly [name: string]: unknown } => {
+  const names = Object.keys(headers)
+  return names.every((name) => name === name.toLowerCase())
+    ? headers
+    : Object.fromEntries(names.map((name) => [name.toLowerCase(), headers[name]]))
+}
+
 const reader = (headers: HeadersLike): Read => {
   const { get } = headers as { readonly get?: unknown }
+  const record = typeof get === "function" ? {} : inLowerCase(headers as { readonly [name: string]: unknown })
   return (name) => {
-    const value: unknown =
-      typeof get === "function" ? get.call(headers, name) : (headers as { readonly [name: string]: unknown })[name]
-    const one = typeof value === "number" ? String(value) : value
+    const value: unknown = typeof get === "function" ? get.call(headers, name) : record[name]
+    const one = typeof value === "number" ? String(value) : Array.isArray(value) ? value.join(", ") : value
     return typeof one === "string" && one.length <= maxLength ? one.trim() : undefined
   }
 }

@@ -4,7 +4,7 @@ import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
 import { foreignText } from "../foreign.ts"
 import { toMillis } from "../millis.ts"
-import { isRejection } from "../rejections.ts"
+import { isRejection, safely } from "../rejections.ts"
 import { longest, parseRetryAfter } from "../retryAfter.ts"
 import type { Time } from "./time.ts"
 
@@ -55,7 +55,8 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
       continue
     }
     const { error } = reason
-    const read = typeof error === "object" && error !== null && errorId in error ? ofHttpError(error) : plainFailure
+    const isHttp = typeof error === "object" && error !== null && safely(() => errorId in error, false)
+    const read = isHttp ? ofHttpError(error as object) : plainFailure
     if (read._tag === "Failure") return read
     if (outcome?._tag !== "Success") outcome = read
   }
@@ -66,8 +67,13 @@ const plainFailure = Outcome.failure()
 
 /** The outcome of an exit if no option decides it. */
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
-  if (exit._tag === "Failure") return defaultFailure(exit.cause)
-  return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
+  // A value that throws when it is looked at is no response. A proxy may throw for each property that it does not have.
+  try {
+    if (exit._tag === "Failure") return defaultFailure(exit.cause)
+    return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
+  } catch {
+    return exit._tag === "Failure" ? plainFailure : Outcome.success
+  }
 }
 
 // ---- How long the dependency asks to be left alone ------------------------------------------------------------------
@@ -81,7 +87,10 @@ const larger = (one: number | undefined, other: number | undefined): number | un
 
 const hintIn = (error: { readonly [name: string]: unknown }, now: number): number | undefined => {
   const { retryAfter } = error
-  const given = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  const duration = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  // A text that is no duration may be the value of the header: `120`, or a date.
+  const given =
+    duration ?? (typeof retryAfter === "string" ? parseRetryAfter({ "retry-after": retryAfter }, now) : undefined)
   const response = [error, error["response"], error["$response"]].find(
     (one) => isObject(one) && isObject(one["headers"])
   )
@@ -95,7 +104,8 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
- * How long an error asks clients to wait, in milliseconds. This is the longer of its `retryAfter` (a duration, or milliseconds) and
+ * How long an error asks clients to wait, in milliseconds. This is the longer of its `retryAfter` (a duration,
+ * milliseconds, or the text of a `Retry-After` header) and
  * the wait in its response headers (`headers`, `response.headers`), as errors of HTTP clients have them. If the error has neither, its
  * `cause` is read. `undefined` if there is no such information.
  */
@@ -112,7 +122,9 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
 /** How long an exit asks clients to wait, in milliseconds, if the exit is a Failure. */
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
-    return isResponse(exit.value) && isFailureStatus(exit.value.status) ? hintOfResponse(exit.value, now) : undefined
+    const { value } = exit
+    const refused = safely(() => isResponse(value) && isFailureStatus(value.status), false)
+    return refused ? hintOfResponse(value, now) : undefined
   }
   const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
   return failed?._tag === "Fail" ? hintOfError(failed.error, now) : undefined

@@ -1,5 +1,6 @@
 import type * as Effect from "effect/Effect"
 import type * as Circuit from "../../Circuit.ts"
+import type { SharedStore } from "../../SharedStore.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Granted, Unheard } from "./share.ts"
 
@@ -18,6 +19,8 @@ export type Place =
  * bounded time, and {@link Sharing.steer}, which no call waits for.
  */
 export interface Sharing {
+  /** The store that the processes share. */
+  readonly store: SharedStore
   /** How this process is called among the others. */
   readonly process: string
   /** Whether this process is on its own: the store has not answered yet, or no longer answers. */

@@ -15,6 +15,8 @@ const realNow = performance.now.bind(performance)
 const nowFunction: unknown = performance.now
 /** The `Date` of a program without fake timers. */
 const realDate: unknown = isNative(Date) ? Date : undefined
+/** The `setTimeout` of a program without fake timers; `undefined` if this module was loaded while they were in use. */
+const realTimeout: unknown = realDate === undefined ? undefined : globalThis.setTimeout
 
 /** Whether fake timers were in use when the time was last read. */
 let wasFake = false
@@ -52,7 +54,8 @@ const realMillisAgain = (): number => {
 
 /** Milliseconds of a clock that never steps back. The fake timers of vitest, jest and node:test control this clock. */
 export const monotonicMillis = (): number => {
-  if (globalThis.Date !== realDate) return fakeMillis()
+  // A test can also replace `Date` alone. Timers are then real, and so is the time that passes.
+  if (globalThis.Date !== realDate && globalThis.setTimeout !== realTimeout) return fakeMillis()
   return wasFake ? realMillisAgain() : realNow() + realOffset
 }
 

@@ -1,10 +1,10 @@
 import * as Schema from "effect/Schema"
 import { decodeFields, orThrow, textLike } from "../fields.ts"
 
-/** Responses that say nothing about the handler that gave them: rejections, and reports about the health of circuits. */
+/** Responses that are not counted: rejections by a circuit, and reports about the health of circuits. */
 export const saysNothing = new WeakSet<object>()
 
-/** Paths by which operators and schedulers look at a process. They have to answer while everything else is rejected. */
+/** Paths that operators and schedulers use to check a process. They must answer while all other requests are rejected. */
 const operational: ReadonlySet<string> = new Set([
   "/health",
   "/healthz",
@@ -16,10 +16,10 @@ const operational: ReadonlySet<string> = new Set([
   "/metrics"
 ])
 
-/** The paths of the routes of `BreakerRoutes`, for each store that they show. */
+/** The paths of the `BreakerRoutes` of each store. */
 const routes = new WeakMap<object, Set<string>>()
 
-/** Exempts a path from the breakers of this store's circuits. Under a prefix the whole path is known once the route has run. */
+/** Exempts a path from the breakers whose circuits are in this store. */
 export const exemptRoute = (store: object, path: string): void => {
   const known = routes.get(store)
   if (known === undefined) routes.set(store, new Set([path]))
@@ -35,7 +35,10 @@ const pathOf = (url: string): string => {
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path
 }
 
-/** Whether a request is never behind a breaker, by its URL or by the path of its route. Throws where the option is wrong. */
+/**
+ * Returns a function that tells whether a request is exempt, by its URL or by the path of its route. Throws a `RangeError` if the
+ * option is invalid.
+ */
 export const exemption = (operation: string, exempt: unknown): ((store: object, url: string) => boolean) => {
   const { exempt: paths = [] } = orThrow(operation, decodeFields(fields, { exempt }, ""))
   const exact = new Set(paths.filter((path) => !path.endsWith("/*")).map(pathOf))

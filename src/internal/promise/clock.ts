@@ -6,7 +6,7 @@ import { type MillisClock, monotonicMillis } from "../engine/time.ts"
 
 const base = Context.get(Context.empty(), Clock.Clock)
 
-/** Longer timers fire at once. */
+/** The longest delay of `setTimeout`. A timer with a longer delay fires at once. */
 const longestMillis = 2 ** 31 - 1
 
 const sleep = (millis: number, keepsAlive: boolean): Effect.Effect<void> =>
@@ -16,7 +16,7 @@ const sleep = (millis: number, keepsAlive: boolean): Effect.Effect<void> =>
         const now = Math.min(millis, longestMillis)
         const next = () => resume(now < millis ? sleep(millis - now, keepsAlive) : Effect.void)
         const timer: unknown = setTimeout(next, now)
-        // Browsers' timers are numbers, and keep nothing alive.
+        // In browsers a timer is a number, and keeps no process alive.
         if (!keepsAlive && typeof timer === "object" && timer !== null && "unref" in timer) {
           ;(timer as { unref: () => void }).unref()
         }
@@ -25,7 +25,7 @@ const sleep = (millis: number, keepsAlive: boolean): Effect.Effect<void> =>
 
 const nanos = () => BigInt(Math.round(monotonicMillis() * 1e6))
 
-/** Timers and times of one clock, which fake timers move together. */
+/** A clock whose time and timers are controlled by the same fake timers. */
 const make = (keepsAlive: boolean): MillisClock => ({
   currentTimeMillisUnsafe: () => base.currentTimeMillisUnsafe(),
   currentTimeMillis: base.currentTimeMillis,
@@ -37,8 +37,8 @@ const make = (keepsAlive: boolean): MillisClock => ({
   sleep: (duration) => sleep(Math.max(0, Duration.toMillis(duration)), keepsAlive)
 })
 
-/** The clock of what runs in the background: a process that only waits for that may end. */
+/** The clock of background work. Its timers do not keep the process alive. */
 export const background: Clock.Clock = make(false)
 
-/** The clock of calls: somebody waits for them, so their timers keep the process alive. */
+/** The clock of calls. Its timers keep the process alive, because a caller waits for them. */
 export const foreground: Clock.Clock = make(true)

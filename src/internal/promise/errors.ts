@@ -13,7 +13,13 @@ import type { Scope, State } from "./types.ts"
  * @since 0.1.0
  */
 export abstract class BreakerError extends Error {
-  abstract readonly code: "CIRCUIT_OPEN" | "BULKHEAD_FULL" | "TIMEOUT" | "SHUT_DOWN" | "INVALID_OPTIONS"
+  abstract readonly code:
+    | "CIRCUIT_OPEN"
+    | "BULKHEAD_FULL"
+    | "TIMEOUT"
+    | "SHUT_DOWN"
+    | "STORE_UNAVAILABLE"
+    | "INVALID_OPTIONS"
   override get name(): string {
     return this.constructor.name
   }
@@ -130,6 +136,16 @@ export class TimeoutError extends BreakerError {
  */
 export class ShutdownError extends BreakerError {
   readonly code = "SHUT_DOWN"
+}
+
+/**
+ * The store that processes share has not answered. Only `distributedState` waits for the store; no call does.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreUnavailableError extends BreakerError {
+  readonly code = "STORE_UNAVAILABLE"
 }
 
 /**

@@ -1,16 +1,18 @@
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import type { BreakerStore } from "../../BreakerStore.ts"
+import * as BreakerStore from "../../BreakerStore.ts"
 import * as CircuitBreaker from "../../CircuitBreaker.ts"
-import type { Inspection } from "../engine/inspection.ts"
 import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../fields.ts"
 import { printable, show } from "../printable.ts"
 import { isRejection, noteRaisedByUser } from "../rejections.ts"
 import { healthOf } from "../service/health.ts"
+import { keyByHand } from "../service/options.ts"
+import { distributedState } from "./distributed.ts"
 import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError, toPlain } from "./errors.ts"
 import { Home } from "./home.ts"
+import { countsOf, toMetrics, unused } from "./metrics.ts"
 import { type Checked, check } from "./options.ts"
 import { isAbortByCaller, isAborted, isSignal, reasonOf } from "./signals.ts"
 import type {
@@ -19,7 +21,7 @@ import type {
   ByHand,
   CallContext,
   CallOptions,
-  Counts,
+  DistributedState,
   EventName,
   Metrics,
   Released,
@@ -28,63 +30,10 @@ import type {
   Time
 } from "./types.ts"
 
-// biome-ignore lint/suspicious/noExplicitAny: a function of somebody's, with his own types
+// biome-ignore lint/suspicious/noExplicitAny: the types of the function are not known here
 type AnyFunction = (this: any, ...args: any) => unknown
 
-const counted = ["calls", "successes", "failures", "ignored", "slow", "rejected", "passed"] as const
-
-const countsOf = (of: (name: (typeof counted)[number]) => number): Counts =>
-  // All of them are there: `fromEntries` forgets which.
-  Object.fromEntries(counted.map((name) => [name, of(name)])) as Record<(typeof counted)[number], number>
-
-const toMetrics = (seen: Inspection): Metrics => {
-  const {
-    circuit,
-    failureRate,
-    inFlight,
-    key,
-    lastFailures,
-    openings,
-    outage,
-    retryAfter,
-    scope,
-    state,
-    streak,
-    totals
-  } = seen
-  return {
-    name: circuit,
-    key,
-    state,
-    scope,
-    ...countsOf((name) => totals[name]),
-    inFlight,
-    streak,
-    failureRate,
-    openings,
-    outage,
-    retryAfter: Duration.toMillis(retryAfter),
-    lastFailures: lastFailures.map(({ at, error }) => ({ at, error }))
-  }
-}
-
 const wasShutDown = (name: string) => new ShutdownError(printable(`The breaker "${name}" was shut down`))
-
-/** Before there is a store. */
-const unused = (name: string, key: string | undefined): Metrics => ({
-  name,
-  key,
-  state: "Closed",
-  scope: "local",
-  ...countsOf(() => 0),
-  inFlight: 0,
-  streak: 0,
-  failureRate: undefined,
-  openings: 0,
-  outage: undefined,
-  retryAfter: 0,
-  lastFailures: []
-})
 
 const signalField = field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined))
 const keyField = field<string>("a text", (input) => (typeof input === "string" ? input : undefined))
@@ -96,8 +45,14 @@ const checkedCall = (call: unknown, options: unknown): CallOptions =>
     return decodeOrThrow("run", callFields, options)
   })
 
-/** What a function throws is a rejection, too. */
+/** Calls the function. If it throws, the promise rejects. */
 const begin = async (call: (signal: AbortSignal) => unknown, signal: AbortSignal): Promise<unknown> => call(signal)
+
+/** The value of an exit, or its error. */
+const answerOf = <A>(exit: Exit.Exit<A, unknown>): A => {
+  if (exit._tag === "Failure") throw Cause.squash(exit.cause)
+  return exit.value
+}
 
 const events: ReadonlyArray<EventName> = ["open", "halfOpen", "close", "isolate", "disable", "transition"]
 
@@ -133,12 +88,12 @@ export class PlainBreaker {
     return this.call(checkedCall(call, options), undefined, (signal) => call({ signal })) as Promise<B>
   }
 
-  /** Calls the function as a method of somebody's. */
+  /** Calls the function with `self` as its `this`. */
   bound(self: unknown, args: ReadonlyArray<unknown>): Promise<unknown> {
     return this.call({}, args, () => this.fn.apply(self, [...args]))
   }
 
-  /** `args` are those of the function, for the fallback: without them there is none. */
+  /** `args` are the arguments of the function, which the fallback receives. Without them there is no fallback. */
   private async call(
     { key, signal }: CallOptions,
     args: ReadonlyArray<unknown> | undefined,
@@ -149,13 +104,16 @@ export class PlainBreaker {
     if (isAborted(signal)) throw reasonOf(signal)
     let late: TimeoutError | undefined
     let abandoned: { readonly error: unknown } | undefined
+    let running: Promise<unknown> | undefined
     /** Why an attempt is interrupted: its caller left, or it or its probe took too long. */
     const reason = () => (isAborted(signal) ? reasonOf(signal) : (late ?? new TimeoutError(name, probeTimeoutMillis)))
     const attempt = Effect.callback<unknown, unknown>((resume) => {
       // A signal may have been aborted without an event, while the attempt waited.
+      running = undefined
       if (isAborted(signal)) return resume(Effect.interrupt)
       const controller = new AbortController()
-      begin(call, controller.signal).then(
+      running = begin(call, controller.signal)
+      running.then(
         (value) => resume(Effect.succeed(value)),
         (error) => {
           if (isAbortByCaller(error, signal, args)) {
@@ -172,7 +130,11 @@ export class PlainBreaker {
     const onLate = (error: TimeoutError) => {
       late = error
     }
-    const effect = around(attempt, key, onLate) as Effect.Effect<unknown, unknown, BreakerStore>
+    const effect = around(attempt, key, onLate, () => running) as Effect.Effect<
+      unknown,
+      unknown,
+      BreakerStore.BreakerStore
+    >
     const exit = await this.home.run(effect, signal)
     if (exit._tag === "Success") return exit.value
     if (Cause.hasInterruptsOnly(exit.cause)) {
@@ -209,6 +171,15 @@ export class PlainBreaker {
       listener
     )
 
+  readonly distributedState = async (key?: string): Promise<DistributedState | undefined> => {
+    const { inline } = this.checked.subject
+    asConfigurationError(() => keyByHand("distributedState", key))
+    if (this.home.isShutDown) throw wasShutDown(this.name)
+    return inline?.fleet === false
+      ? undefined
+      : answerOf(await this.home.run(distributedState(this.name, key), undefined))
+  }
+
   readonly reset = (options?: ByHand) => this.steer((target) => CircuitBreaker.reset(this.name, target), options)
   readonly open = (options?: ByHand & { readonly for?: Time }) =>
     this.steer((target) => CircuitBreaker.open(this.name, target), options)
@@ -227,14 +198,12 @@ export class PlainBreaker {
   }
 
   private async steered<A>(
-    act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<A, never, BreakerStore>,
+    act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<A, never, BreakerStore.BreakerStore>,
     options: (ByHand & { readonly for?: Time }) | undefined
   ): Promise<A> {
     if (this.home.isShutDown) throw wasShutDown(this.name)
     const acted = asConfigurationError(() => act(options as CircuitBreaker.ByHandFor | undefined), "CircuitBreaker.")
-    const exit = await this.home.run(acted, undefined)
-    if (exit._tag === "Failure") throw Cause.squash(exit.cause)
-    return exit.value
+    return answerOf(await this.home.run(acted, undefined))
   }
 }
 
@@ -254,7 +223,7 @@ const listen = (
 /** Which options are for a manager. */
 export const managerFields = ["redis", "maxCircuits", "log", "defaults"]
 
-/** A URL may hold a password: it is not shown. */
+/** A URL may contain a password, so errors do not show it. */
 const isRedisUrl = (input: unknown): input is string =>
   typeof input === "string" && /^rediss?:\/\//.test(input) && URL.canParse(input)
 
@@ -279,11 +248,11 @@ const homeOf = (operation: string, options: object): Home => {
   return new Home({ redis: { url, ...checked }, maxCircuits, log })
 }
 
-/** What says nothing leaves what holds for all. */
+/** The options that are set. An option that is `undefined` does not replace the default of the manager. */
 const given = (options: object): object =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
-/** Several breakers with one store. */
+/** Several breakers that share a store. */
 export class PlainManager {
   private readonly home: Home
   private readonly breakers = new Map<string, PlainBreaker>()
@@ -294,13 +263,13 @@ export class PlainManager {
       readonly defaults?: object
     }
     if (!isRecord(defaults)) throw new RangeError(`${operation}: defaults: expected an object, got ${show(defaults)}`)
-    // What is wrong with them is said here, and not by the first breaker.
+    // Report invalid defaults here, and not when the first breaker is created.
     check(`${operation}: defaults`, "defaults", defaults, [])
     this.defaults = defaults
     this.home = homeOf(operation, rest)
   }
 
-  /** `more` are options that its caller has taken out: what is unknown is told of them, too. */
+  /** `more` are the options that the caller has already read. Errors about unknown options list them, too. */
   add(operation: string, name: unknown, fn: unknown, options: object, more: ReadonlyArray<string> = []): PlainBreaker {
     if (typeof fn !== "function") throw new RangeError(`${operation}: expected a function, got ${show(fn)}`)
     if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
@@ -343,6 +312,19 @@ export class PlainManager {
 
   readonly on = (event: EventName, listener: (event: BreakerEvent) => void): (() => void) =>
     listen(this.home, event, listener, listener)
+
+  readonly exportAll = async (): Promise<string> => {
+    if (this.home.isShutDown) throw wasShutDown(this.names[0] ?? "")
+    return answerOf(await this.home.run(BreakerStore.exportAll, undefined))
+  }
+
+  readonly importAll = async (json: string): Promise<number> => {
+    if (this.home.isShutDown) throw wasShutDown(this.names[0] ?? "")
+    const exit = await this.home.run(Effect.result(BreakerStore.importAll(json)), undefined)
+    const result = answerOf(exit)
+    if (result._tag === "Failure") throw new ConfigurationError(result.failure.message)
+    return result.success
+  }
 
   readonly ready = async (): Promise<void> => {
     await this.home.ready

@@ -6,7 +6,6 @@ import * as Schema from "effect/Schema"
 import * as Backoff from "../../Backoff.ts"
 import * as BreakerPolicy from "../../BreakerPolicy.ts"
 import * as Bulkhead from "../../Bulkhead.ts"
-import * as Resilience from "../../Resilience.ts"
 import { sleep } from "../engine/eventLoop.ts"
 import {
   count,
@@ -23,7 +22,10 @@ import { show } from "../printable.ts"
 import { circuitName } from "../service/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../service/protect.ts"
 import { type Retrying, retryingAs } from "../service/retry.ts"
+import { toCooldown } from "./cooldowns.ts"
 import { TimeoutError, toPlain } from "./errors.ts"
+import { held } from "./held.ts"
+import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
 import type { Policy, Protection, RetryOptions } from "./types.ts"
 
@@ -65,8 +67,9 @@ const toFlag = (operation: string, enabled: unknown): boolean | Effect.Effect<bo
 
 /** A policy as Effect code writes it: what is a promise there is an effect here. */
 const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
-  const { enabled, probe, ...rest } = picked(options, policyFields) as Policy
+  const { cooldown, enabled, probe, ...rest } = picked(options, policyFields) as Policy
   const input: Record<string, unknown> = { ...rest }
+  if (cooldown !== undefined) input["cooldown"] = toCooldown(operation, cooldown)
   if (enabled !== undefined) input["enabled"] = toFlag(operation, enabled)
   if (probe !== undefined) {
     const checked = decodeOrThrow(`${operation}: probe`, { check: functionField, every: positiveMillis }, probe)
@@ -88,6 +91,7 @@ const retryFields = {
   times: Schema.optional(countOrZero),
   minDelay: Schema.optional(positiveMillis),
   maxDelay: Schema.optional(positiveMillis),
+  backoff: Schema.optional(word("exponential", "linear")),
   jitter: Schema.optional(shareOrZero),
   while: Schema.optional(functionField),
   waitForCircuit: Schema.optional(positiveMillis)
@@ -97,6 +101,7 @@ const retryFields = {
 const toRetry = (operation: string, retry: number | RetryOptions | false | undefined) => {
   if (retry === undefined || retry === false) return undefined
   const {
+    backoff = "exponential",
     jitter = 0.5,
     maxDelay,
     minDelay,
@@ -112,7 +117,11 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
     times,
     waitForCircuit,
     maxRetryAfter: max,
-    schedule: Backoff.exponential({ min: minDelay ?? Math.min(100, max), max, jitter }),
+    schedule: (backoff === "linear" ? Backoff.linear : Backoff.exponential)({
+      min: minDelay ?? Math.min(100, max),
+      max,
+      jitter
+    }),
     ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
   }
 }
@@ -128,14 +137,38 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
     )
   )
 
+const bulkheadFields = {
+  concurrency: count,
+  queue: Schema.optional(countOrZero),
+  holdUntil: Schema.optional(word("settled"))
+}
+
+/** Adds the bulkhead to a call. */
+const toLimited = (operation: string, name: string, options: Protection<never, unknown>["bulkhead"]) => {
+  if (options === undefined) return (call: AnyEffect) => call
+  const { holdUntil, ...places } = decodeOrThrow(`${operation}: bulkhead`, bulkheadFields, options)
+  const bulkhead = Bulkhead.makeUnsafe({ name, ...places })
+  return holdUntil === undefined
+    ? (call: AnyEffect): AnyEffect => Bulkhead.limit(call, bulkhead)
+    : (call: AnyEffect, running: () => PromiseLike<unknown> | undefined) => held(bulkhead, call, running)
+}
+
 /** What is done with each call, its options checked. */
 export interface Checked {
   readonly name: string
   /** The time limit of a probe. */
   readonly probeTimeoutMillis: number
   readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
-  /** Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. */
-  readonly around: (call: AnyEffect, key: string | undefined, onLate: (error: TimeoutError) => void) => AnyEffect
+  /**
+   * Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. `running`
+   * returns the promise of the function that was called last.
+   */
+  readonly around: (
+    call: AnyEffect,
+    key: string | undefined,
+    onLate: (error: TimeoutError) => void,
+    running: () => PromiseLike<unknown> | undefined
+  ) => AnyEffect
   readonly subject: Subject
 }
 
@@ -156,23 +189,13 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
   const { timeout = 10_000 } = given
   const timeoutMillis =
     timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
-  const of = subject(operation, circuit, {
+  const read = subject(operation, circuit, {
     policy: toPolicy(operation, given),
     ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(toPlain(error)) === true }),
     ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(toPlain(error)) === true })
   })
-  const places =
-    given.bulkhead === undefined
-      ? undefined
-      : decodeOrThrow(
-          `${operation}: bulkhead`,
-          { concurrency: count, queue: Schema.optional(countOrZero) },
-          given.bulkhead
-        )
-  const limited =
-    places === undefined
-      ? (call: AnyEffect) => call
-      : Resilience.bulkhead(Bulkhead.makeUnsafe({ name: circuit, ...places }))
+  const of = { ...read, classify: readingResponses(read.classify) }
+  const limited = toLimited(operation, circuit, given.bulkhead)
   const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
     if (timeoutMillis === Infinity) return call
     const late = Effect.suspend(() => {
@@ -193,8 +216,8 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
     fallback,
     subject: of,
-    around: (call, key, onLate) => {
-      const inside = limited(timed(call, onLate)) as AnyEffect
+    around: (call, key, onLate, running) => {
+      const inside = limited(timed(call, onLate), running)
       if (key === undefined) return unkeyed(guarded(inside, of))
       const target = { ...of, key }
       return again(target)(guarded(inside, target))

@@ -1,4 +1,5 @@
 import { isRecord } from "../fields.ts"
+import { safely } from "../rejections.ts"
 import type { Signal } from "./types.ts"
 
 /** Whether a value can be used as a signal: an `AbortSignal` of this or another realm, or of a library. */
@@ -15,7 +16,7 @@ export const isAborted = (signal: Signal | undefined): signal is Signal => signa
 export const reasonOf = (signal: Signal): unknown =>
   signal.reason === undefined ? new DOMException("This operation was aborted", "AbortError") : signal.reason
 
-/** Calls `f` once when the signal is aborted. Returns a function that removes the listener. */
+/** Calls `f` once when the signal is aborted, or now if it is aborted already. Returns a function that removes the listener. */
 export const onAbort = (signal: Signal, f: () => void): (() => void) => {
   let done = false
   const off = () => {
@@ -28,6 +29,7 @@ export const onAbort = (signal: Signal, f: () => void): (() => void) => {
     f()
   }
   signal.addEventListener("abort", aborted, { once: true })
+  if (signal.aborted) aborted()
   return off
 }
 
@@ -80,6 +82,7 @@ export const isAbortByCaller = (
   signal: Signal | undefined,
   args: ReadonlyArray<unknown> | undefined
 ): boolean => {
-  if (signal !== undefined && isAbortBy(error, signal)) return true
-  return args?.some((arg) => typeof arg === "object") === true && signalsIn(args).some((one) => isAbortBy(error, one))
+  const by = (one: Signal) => safely(() => isAbortBy(error, one), false)
+  if (signal !== undefined && by(signal)) return true
+  return args?.some((arg) => typeof arg === "object") === true && signalsIn(args).some(by)
 }

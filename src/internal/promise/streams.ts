@@ -21,17 +21,32 @@ const once = (ended: Ended): Ended => {
 const isWebStream = (value: object): value is ReadableStream =>
   typeof ReadableStream === "function" && value instanceof ReadableStream
 
+/** Whether readers can bring buffers of their own, as for the body of a response. */
+const isByteStream = (stream: ReadableStream): boolean => {
+  try {
+    stream.getReader({ mode: "byob" }).releaseLock()
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Returns a new stream with the same chunks, because a stream that the platform reads itself cannot be observed. */
 const webStream = (stream: ReadableStream, ended: Ended): ReadableStream => {
+  // A reader of the new stream must be able to do the same as a reader of the given one.
+  const type = isByteStream(stream) ? { type: "bytes" as const } : {}
   const reader = stream.getReader()
   return new ReadableStream(
     {
-      pull: async (controller) => {
+      ...(type as { readonly type?: undefined }),
+      pull: async (controller: ReadableStreamDefaultController & Partial<ReadableByteStreamController>) => {
         try {
           const { done, value } = await reader.read()
           if (done) {
             ended(Exit.succeed(stream))
             controller.close()
+            // A reader that has brought a buffer waits until it is given back.
+            controller.byobRequest?.respond(0)
           } else controller.enqueue(value)
         } catch (error) {
           ended(Exit.fail(error))
@@ -54,6 +69,8 @@ interface NodeStream {
   readonly on: (event: string, listener: () => void) => unknown
   readonly pipe: unknown
   readonly errored?: unknown
+  readonly closed?: unknown
+  readonly readableEnded?: unknown
 }
 
 const isNodeStream = (value: object): value is NodeStream =>
@@ -61,13 +78,19 @@ const isNodeStream = (value: object): value is NodeStream =>
 
 /** Node emits `close` after `end` and after `error`. A listener for `error` would hide an uncaught error, so there is none. */
 const nodeStream = (stream: NodeStream, ended: Ended): void => {
-  stream.on("end", () => ended(Exit.succeed(stream)))
-  stream.on("close", () => {
+  const closed = () => {
     const { errored } = stream
     // Node destroys a stream with an `AbortError` when its reader leaves early.
     const left = errored instanceof Error && errored.name === "AbortError"
     ended(left || errored === undefined || errored === null ? Exit.succeed(stream) : Exit.fail(errored))
-  })
+  }
+  // A stream that is over already emits no more events.
+  if (stream.closed === true || stream.readableEnded === true) {
+    closed()
+    return
+  }
+  stream.on("end", () => ended(Exit.succeed(stream)))
+  stream.on("close", closed)
 }
 
 // ---- Async iterables ------------------------------------------------------------------------------------------------
@@ -102,16 +125,37 @@ const steps = (iterator: Steps, ended: Ended): Steps => {
   return Object.fromEntries(watched) as unknown as Steps
 }
 
+/** The calls that are in flight until an iterable has been read. Several calls may return the same one. */
+const readers = new WeakMap<object, Set<Ended>>()
+
 /** Replaces the methods on the iterable itself, because its class may have more methods, which use the replaced ones. */
-const iterable = (stream: AsyncIterable<unknown>, ended: Ended): boolean => {
-  const begin = stream[Symbol.asyncIterator]
+const iterable = (stream: AsyncIterable<unknown>, end: Ended): boolean => {
+  const known = readers.get(stream)
+  if (known !== undefined) {
+    known.add(end)
+    return true
+  }
+  const waiting = new Set([end])
+  const ended: Ended = (exit) => {
+    for (const one of waiting) one(exit)
+    waiting.clear()
+  }
+  const begin = () => {
+    try {
+      return original.call(stream)
+    } catch (error) {
+      ended(Exit.fail(error))
+      throw error
+    }
+  }
+  const original = stream[Symbol.asyncIterator]
   // A generator is its own iterator.
   const replaced: object = isIterator(stream)
     ? steps(stream, ended)
     : {
         [Symbol.asyncIterator]: () => {
           const own: AsyncIterable<unknown> & Steps = {
-            ...steps(begin.call(stream), ended),
+            ...steps(begin(), ended),
             [Symbol.asyncIterator]: () => own as AsyncIterableIterator<unknown>
           }
           return own
@@ -125,6 +169,7 @@ const iterable = (stream: AsyncIterable<unknown>, ended: Ended): boolean => {
         writable: true
       })
     }
+    readers.set(stream, waiting)
     return true
   } catch {
     // A frozen iterable cannot be observed.

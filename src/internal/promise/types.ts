@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// What promise code sees: nothing here, and nothing that it imports, knows of Effect.
+// The types of the promise face. They mention nothing of Effect, so that users need no types of Effect.
 
-/** The platform's `AbortSignal`, whichever declares it: the DOM, Node, Bun. If none of them does, what all of them have. */
+/** The `AbortSignal` of the platform: the DOM, Node or Bun. If no library declares it, the part that all of them have. */
 export type PlatformSignal = typeof globalThis extends { readonly AbortSignal: { readonly prototype: infer S } }
   ? S
   : Required<Signal>
@@ -20,11 +20,11 @@ export type Time = number | string
  */
 export type State = "Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled"
 
-/** Whose state it is: this process's own, or that of all that share the store. */
+/** Whether this process alone (`local`) or all processes that share the store (`fleet`) decided a state. */
 export type Scope = "local" | "fleet"
 
 /**
- * When a circuit opens: made by `trip`.
+ * When a circuit opens. Made by `trip`.
  *
  * @category options
  * @since 0.1.0
@@ -34,69 +34,83 @@ export interface Trip {
 }
 
 /**
- * What a custom trip sees.
+ * The counts that a custom trip decides on.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Seen {
-  /** Calls in its window, and how many of these failed or were slow. */
+  /** The calls in the window of the trip. */
   readonly calls: number
+  /** How many calls in the window failed. */
   readonly failures: number
+  /** How many calls in the window were slow. */
   readonly slow: number
-  /** The sum of the failures' weights. */
+  /** The sum of the weights of the failures in the window. */
   readonly weight: number
   readonly failureRate: number
   readonly slowRate: number
-  /** Failures in a row, up to now. */
+  /** The current number of consecutive failures. */
   readonly streak: number
   /** Calls in flight. */
   readonly running: number
   readonly openings: number
-  /** Wall clock, milliseconds since 1970. */
+  /** The time, in milliseconds since 1970. */
   readonly time: number
 }
 
 /**
- * How a circuit trips, cools down and recovers. Every field may be left out.
+ * How a circuit trips, cools down and recovers. All fields are optional.
  *
  * @category options
  * @since 0.1.0
  */
 export interface Policy {
-  /** When it opens. Default: 5 failures in a row, or half of at least 20 calls within 10 seconds. */
+  /** When the circuit opens. Default: 5 failures in a row, or half of at least 20 calls within 10 seconds. */
   readonly trip?: Trip | undefined
-  /** A call that takes at least this long is slow: `trip.slowRate` counts these. Default 2 seconds. */
+  /** A call that takes at least this long is slow. `trip.slowRate` counts slow calls. Default: 2 seconds. */
   readonly slowCall?: Time | undefined
-  /** How long it stays open, at each opening the same or `factor` (2) times longer. Default 30 seconds. */
+  /**
+   * How long the circuit stays open. Default: 30 seconds. It can differ from opening to opening:
+   *
+   * - `{ exponential: "1s", factor: 2 }`: each opening is `factor` (default 2) times as long as the one before.
+   * - `{ linear: "10s", step: "5s" }`: each opening is longer by `step` (default: the value of `linear`).
+   * - `["5s", "30s", "5m"]`: one time for each opening. The last one applies to all later openings.
+   * - `(opening) => ...`: a function of the number of the opening, which starts at 1. It should return the same time for the same number.
+   *
+   * `jittered: true` makes each opening up to a fifth shorter or longer.
+   */
   readonly cooldown?:
     | Time
     | { readonly exponential: Time; readonly factor?: number | undefined; readonly jittered?: boolean | undefined }
+    | { readonly linear: Time; readonly step?: Time | undefined; readonly jittered?: boolean | undefined }
+    | ReadonlyArray<Time>
+    | ((opening: number) => Time)
     | undefined
-  /** Bounds a cooldown that grows. Default 10 minutes. */
+  /** The maximum of a cooldown that differs from opening to opening. Default: 10 minutes. */
   readonly maxCooldown?: Time | undefined
-  /** How many probes may run at once. Default 1. */
+  /** How many probes may run at once. Default: 1. */
   readonly probes?: number | undefined
-  /** How many probes must succeed to close it. Default 1. */
+  /** How many probes must succeed to close the circuit. Default: 1. */
   readonly successesToClose?: number | undefined
-  /** How many probes must fail to open it again, if not enough have succeeded before. Default 1. */
+  /** How many probes must fail to open the circuit again, if not enough have succeeded before. Default: 1. */
   readonly failuresToReopen?: number | undefined
-  /** A probe that takes longer is given up, and counts as a failure. Default 30 seconds. */
+  /** A probe that takes longer fails, and the circuit opens again. Default: 30 seconds. */
   readonly probeTimeout?: Time | undefined
-  /** For this long after a close only a growing share of calls passes. Default none. */
+  /** For this long after a close, only a growing share of the calls is admitted. Default: no ramp. */
   readonly ramp?: Time | undefined
-  /** A health check that runs `every` so often while the circuit is open; its first success closes it. Default none. */
+  /** A health check that runs at the interval `every` while the circuit is open. Its first success closes the circuit. Default: none. */
   readonly probe?: { readonly check: (signal: PlatformSignal) => unknown; readonly every: Time } | undefined
-  /** Names of circuits without which this one cannot work. */
+  /** The names of circuits that this circuit depends on. While one of them is open, this circuit rejects calls. */
   readonly dependsOn?: ReadonlyArray<string> | undefined
-  /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
+  /** With `observe`, the circuit counts, decides and reports, but rejects no call. Default: `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
   /**
-   * `false`, or a function that says so, lets calls through uncounted. One that fails, or takes longer than a second, counts as
-   * `true`. Default `true`.
+   * If `false`, or a function that returns `false`, all calls pass and are not counted. A function that fails or takes longer than a
+   * second counts as `true`. Default: `true`.
    */
   readonly enabled?: boolean | (() => boolean | PromiseLike<boolean>) | undefined
-  /** How the processes that share a store agree; `false` keeps the circuit to each process. */
+  /** How the processes that share a store agree. With `false`, each process has its own circuit. */
   readonly fleet?:
     | false
     | {
@@ -113,55 +127,68 @@ export interface Policy {
  * @since 0.1.0
  */
 export interface RetryOptions {
-  /** How often a call is made again. Default 2. */
+  /** The maximum number of retries. Default: 2. */
   readonly times?: number | undefined
-  /** The first delay, doubled each time, up to `maxDelay`. Default 100 milliseconds. */
+  /** The first delay. Default: 100 milliseconds. */
   readonly minDelay?: Time | undefined
-  /** The longest delay. An error that asks for a longer one (`retryAfter`, `Retry-After`) is not retried. Default 10 seconds. */
+  /** The longest delay. An error that asks for a longer one (`retryAfter`, `Retry-After`) is not retried. Default: 10 seconds. */
   readonly maxDelay?: Time | undefined
-  /** By which share a delay may be shorter or longer, from 0 to 1. Default 0.5. */
+  /** How the delay grows: it doubles each time (`exponential`), or grows by `minDelay` each time (`linear`). Default: `exponential`. */
+  readonly backoff?: "exponential" | "linear" | undefined
+  /** By which share a delay can be shorter or longer, from 0 to 1. Default: 0.5. */
   readonly jitter?: number | undefined
-  /** Which errors are worth another attempt; an open circuit never is. Default all but what a policy rejected, as `BULKHEAD_FULL`. */
+  /**
+   * Which errors are retried. The rejection of an open circuit is never retried. Default: all errors, except rejections such as
+   * `BULKHEAD_FULL`.
+   */
   readonly while?: ((error: unknown) => boolean) | undefined
-  /** Waits while the circuit is open, for no longer than this in all. Default: it does not. */
+  /** How long the attempts of a call may wait in total for an open circuit. Default: they do not wait. */
   readonly waitForCircuit?: Time | undefined
 }
 
-/** The same arguments. They are inferred from the function of the breaker, and from this only if it has none. */
+/** The same arguments. TypeScript infers them from the function of the breaker, and from here only if the function has none. */
 export type Listed<Args extends ReadonlyArray<unknown>> = { [I in keyof Args]: Args[I] }
 
 /**
- * What a breaker does with the calls of one function. `Args` are its arguments, `A` is what it answers.
+ * What a breaker does with the calls of one function. `Args` are the arguments of the function, and `A` is its result.
  *
  * @category options
  * @since 0.1.0
  */
 export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Policy {
-  /** Bounds each attempt; `false` does not. Default 10 seconds. */
+  /** How long each attempt may take; `false` for no limit. Default: 10 seconds. */
   readonly timeout?: Time | false | undefined
-  /** Makes failed calls again, within a budget: a number of times, or more to say. Default: it does not. */
+  /** How failed calls are retried, within a budget: the maximum number of retries, or options. Default: no retries. */
   readonly retry?: number | RetryOptions | false | undefined
   /**
-   * How many calls run at once, and how many more may wait. A function that goes on after its signal was aborted runs beside
-   * them. Default: no bound.
+   * How many calls may run at once (`concurrency`), and how many more may wait (`queue`, default 0). Default: no limit.
+   *
+   * A call that times out or is aborted frees its place at once, although its function may still run. With `holdUntil: "settled"`, the
+   * place is free only when the promise of the function has settled. A function that never settles then holds its place for ever.
    */
-  readonly bulkhead?: { readonly concurrency: number; readonly queue?: number | undefined } | undefined
-  /** Answers in place of a call that was rejected or has failed. It is not asked when the caller has aborted. */
+  readonly bulkhead?:
+    | {
+        readonly concurrency: number
+        readonly queue?: number | undefined
+        readonly holdUntil?: "settled" | undefined
+      }
+    | undefined
+  /** Returns a result in place of a call that was rejected or has failed. It is not called if the caller has aborted the call. */
   readonly fallback?: ((error: unknown, ...args: Listed<Args>) => A | PromiseLike<A>) | undefined
   /**
-   * `"stream end"` counts a call whose function answers with a `ReadableStream`, a stream of Node or an async iterable until that has
-   * been read: one that breaks off is a failure, one that its reader gives up is a success. A call whose stream is not read to its end
-   * within 10 minutes says nothing. Default: a call ends when the function has answered.
+   * With `"stream end"`, a call whose function returns a `ReadableStream`, a Node stream or an async iterable ends when the stream has
+   * been read. A stream that fails is a failure. If the reader stops early, the call is a success. If the stream is not read to its end
+   * within 10 minutes, the call is ignored. Default: a call ends when the promise of the function has settled.
    */
   readonly until?: "stream end" | undefined
-  /** Which errors are failures; others are answers. Default all. */
+  /** Which errors are failures. Other errors count as successes. Default: all errors. */
   readonly isFailure?: ((error: unknown) => boolean) | undefined
-  /** Which errors tell nothing of what is called. Default none. */
+  /** Which errors the circuit ignores. Default: none. */
   readonly isIgnored?: ((error: unknown) => boolean) | undefined
 }
 
 /**
- * What `this` is in the function of a breaker, and what `run` gives to its call.
+ * The `this` of the function of a breaker, and the argument of a call that is made with `run`.
  *
  * @category models
  * @since 0.1.0
@@ -192,14 +219,14 @@ export interface Signal {
  * @since 0.1.0
  */
 export interface CallOptions {
-  /** Which circuit of the breaker: a host, a customer. Each has a state of its own. Default: the one without a key. */
+  /** Selects a circuit of the breaker, for example of a host or a customer. Each key has its own state. Default: the circuit without a key. */
   readonly key?: string | undefined
-  /** Gives up the call when it is aborted. The call then rejects with the signal's reason, and the circuit ignores it. */
+  /** If the signal is aborted, the call rejects with the reason of the signal, and the circuit ignores the call. */
   readonly signal?: Signal | undefined
 }
 
 /**
- * What was counted since a circuit was made.
+ * The counts of a circuit since it was created.
  *
  * @category models
  * @since 0.1.0
@@ -211,12 +238,12 @@ export interface Counts {
   readonly ignored: number
   readonly slow: number
   readonly rejected: number
-  /** Calls that ran uncounted: it is disabled, switched off or only observes. */
+  /** Calls that passed without being counted, while the circuit was disabled or switched off, or that `observe` would have rejected. */
   readonly passed: number
 }
 
 /**
- * Everything about one circuit at one moment.
+ * The state and the counts of one circuit.
  *
  * @category models
  * @since 0.1.0
@@ -227,7 +254,7 @@ export interface Metrics extends Counts {
   readonly state: State
   readonly scope: Scope
   readonly inFlight: number
-  /** Failures in a row. */
+  /** The current number of consecutive failures. */
   readonly streak: number
   /**
    * The share of recent calls that failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
@@ -240,24 +267,24 @@ export interface Metrics extends Counts {
    * change, in milliseconds since 1970, and `openings` is the number of its openings. `undefined` while the circuit is Closed.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** Milliseconds until a call may pass, 0 if one may now. */
+  /** Milliseconds until a call can pass; 0 if a call can pass now. */
   readonly retryAfter: number
-  /** The latest few, oldest first, with their wall clock. */
+  /** The most recent failures, oldest first. `at` is in milliseconds since 1970. */
   readonly lastFailures: ReadonlyArray<{ readonly at: number; readonly error: string }>
 }
 
 /**
- * All circuits of a manager as one, their counts added up.
+ * The sums over all circuits of a manager.
  *
  * @category models
  * @since 0.1.0
  */
 export interface AggregateMetrics extends Counts {
   readonly circuits: number
-  /** Of how many calls pass. */
+  /** How many circuits admit calls. */
   readonly healthy: number
   readonly open: number
-  /** How many are in an outage: Open or HalfOpen, also beneath an override. */
+  /** How many circuits are in an outage: Open or HalfOpen, also beneath an override. */
   readonly down: number
   readonly inFlight: number
   /** The mean over the circuits that have a failure rate; `undefined` if no circuit has one. */
@@ -266,7 +293,7 @@ export interface AggregateMetrics extends Counts {
 }
 
 /**
- * What may be listened to: each state that is entered, or all as `transition`.
+ * The names of events: one for each state that a circuit enters, and `transition` for all of them.
  *
  * @category models
  * @since 0.1.0
@@ -274,7 +301,7 @@ export interface AggregateMetrics extends Counts {
 export type EventName = "open" | "halfOpen" | "close" | "isolate" | "disable" | "transition"
 
 /**
- * A circuit moved, or somebody acted on it.
+ * A transition of a circuit, or an operator action on it.
  *
  * @category models
  * @since 0.1.0
@@ -284,14 +311,14 @@ export interface BreakerEvent {
   readonly key: string | undefined
   readonly from: State
   readonly to: State
-  /** What made it move: `Tripped`, `CooldownOver`, `Recovered`, `Isolated`, ... */
+  /** The cause of the transition: `Tripped`, `CooldownOver`, `Recovered`, `Isolated`, ... */
   readonly why: string
-  /** The figures that made it trip, or the reason somebody gave. */
+  /** The counts that tripped the circuit, or the reason that an operator gave. */
   readonly detail: string | undefined
   readonly actor: string | undefined
-  /** Wall clock, milliseconds since 1970. */
+  /** When it happened, in milliseconds since 1970. */
   readonly at: number
-  /** Milliseconds for which calls are now rejected; `Infinity` where that has no end. */
+  /** Milliseconds for which calls are now rejected; `Infinity` if the state does not end by itself. */
   readonly retryAfter: number
   /**
    * The outage that the circuit entered, is in, or just left. `since` is the start of its first opening, in milliseconds since 1970,
@@ -331,7 +358,34 @@ export interface Released {
 }
 
 /**
- * Who steers a circuit by hand, and why.
+ * The fleet's state of a circuit, as the store has it. Times are in milliseconds since 1970.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DistributedState {
+  readonly name: string
+  readonly key: string | undefined
+  /** `Closed` if the store has no record of the circuit. */
+  readonly state: State
+  /** When the state began; `undefined` if the store has no record of the circuit. */
+  readonly since: number | undefined
+  /** When the cooldown or the override ends; `undefined` if the state does not end by itself. */
+  readonly until: number | undefined
+  readonly openings: number
+  /** The outage that the circuit is in, also beneath an override. */
+  readonly outage: { readonly since: number; readonly openings: number } | undefined
+  /** The cause of the latest transition: `Tripped`, `Isolated`, ... */
+  readonly why: string | undefined
+  /** The counts that tripped the circuit, or the reason that an operator gave. */
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  /** The process that wrote the state. */
+  readonly process: string | undefined
+}
+
+/**
+ * Which circuit an operator action is for, who takes the action, and why.
  *
  * @category options
  * @since 0.1.0

@@ -40,6 +40,7 @@ export const share = (
     lanes.voting = ballots
     records.onAdopted = (share) => ballots.adopted(share)
     runtime.sharing = {
+      store,
       process: ground.voter,
       isCutOff: () => !link.answered || link.down,
       failed: (circuit, now) => ballots.failed(circuit, now),
