@@ -54,6 +54,7 @@ import type {
   State,
   Time
 } from "./internal/promise/types.ts"
+import { wrapped } from "./internal/promise/wrapped.ts"
 
 export {
   /**
@@ -455,24 +456,7 @@ export const wrap: {
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
 } = (fn: unknown, options: object = {}): any => {
   const [manager, plain] = alone("wrap", fn, options)
-  return Object.assign(called(plain), { breaker: owned(plain, manager) })
-}
-
-/** A function that calls the one of a breaker, and has its `name` (without one that of the circuit), `length` and own properties. */
-const called = (plain: PlainBreaker) => {
-  const { fn } = plain
-  const wrapped = function (this: unknown, ...args: ReadonlyArray<unknown>) {
-    return plain.bound(this, args)
-  }
-  for (const key of Reflect.ownKeys(fn)) {
-    const described = Object.getOwnPropertyDescriptor(fn, key)
-    // What a function has of its own cannot be given to another: `prototype`, and `caller` in old code.
-    if (described !== undefined && Object.getOwnPropertyDescriptor(wrapped, key)?.configurable !== false) {
-      Object.defineProperty(wrapped, key, { ...described, configurable: true })
-    }
-  }
-  if (fn.name === "") Object.defineProperty(wrapped, "name", { value: plain.name, configurable: true })
-  return wrapped
+  return Object.assign(wrapped(plain), { breaker: owned(plain, manager) })
 }
 
 /**
@@ -504,10 +488,10 @@ export const protect = (options: MethodOptions = {}) => {
     context: { readonly kind: "method"; readonly name: string | symbol }
   ): F => {
     const { name, ...others } = { name: String(context.name), ...rest }
-    if (manager === undefined) return called(alone("protect", method, { name, ...others })[1]) as unknown as F
+    if (manager === undefined) return wrapped(alone("protect", method, { name, ...others })[1]) as unknown as F
     return asConfigurationError(() => {
       if (!(manager instanceof PlainManager)) throw new RangeError("protect: manager: expected one of createManager")
-      return called(manager.add("protect", name, method, others)) as unknown as F
+      return wrapped(manager.add("protect", name, method, others)) as unknown as F
     })
   }
 }

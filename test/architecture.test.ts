@@ -207,6 +207,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/promise/streams",
       "internal/promise/options",
       "internal/promise/manager",
+      "internal/promise/wrapped",
       "promise",
       "internal/contract/bench",
       "internal/contract/records",

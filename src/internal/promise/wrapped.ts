@@ -1,0 +1,18 @@
+import type { PlainBreaker } from "./manager.ts"
+
+/** A function that calls the one of a breaker, and has its `name` (without one that of the circuit), `length` and own properties. */
+export const wrapped = (plain: PlainBreaker) => {
+  const { fn } = plain
+  const called = function (this: unknown, ...args: ReadonlyArray<unknown>) {
+    return plain.bound(this, args)
+  }
+  for (const key of Reflect.ownKeys(fn)) {
+    const described = Object.getOwnPropertyDescriptor(fn, key)
+    // Some own properties of a function cannot be given to another: `prototype`, and `caller` in old code.
+    if (described !== undefined && Object.getOwnPropertyDescriptor(called, key)?.configurable !== false) {
+      Object.defineProperty(called, key, { ...described, configurable: true })
+    }
+  }
+  if (fn.name === "") Object.defineProperty(called, "name", { value: plain.name, configurable: true })
+  return called
+}
