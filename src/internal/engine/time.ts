@@ -79,7 +79,5 @@ export const fromClock = (clock: Clock.Clock): Time => ({
   wall: () => clock.currentTimeMillisUnsafe()
 })
 
-const realSetTimeout: unknown = globalThis.setTimeout
-
 /** Whether fake timers are in use. They can advance the time without running the event loop. */
-export const isFakeTime = (): boolean => globalThis.Date !== realDate || globalThis.setTimeout !== realSetTimeout
+export const isFakeTime = (): boolean => globalThis.Date !== realDate || globalThis.setTimeout !== realTimeout
