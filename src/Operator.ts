@@ -36,7 +36,7 @@ import * as exported from "./internal/exported.ts"
 import { onlyFields } from "./internal/fields.ts"
 import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "./internal/known.ts"
 import { overridesOf } from "./internal/overrides.ts"
-import { defaults } from "./internal/policy/policy.ts"
+import { defaults as noRamp } from "./internal/policy/policy.ts"
 import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
 import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
@@ -368,9 +368,6 @@ export const open = (
         Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause, at: now }))
     }
   })
-
-/** The policy is each process's own: a close from outside has no ramp. */
-const noRamp: Circuit.Rules = defaults
 
 /**
  * Closes a circuit that the fleet has opened, without a ramp. A process that has opened for itself stays open:

@@ -190,7 +190,8 @@ export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
   readonly while?: ((error: E) => boolean) | undefined
   /**
    * Waits while the circuit rejects, for no longer than this in all, and then calls: an attempt that was rejected is none of
-   * `times`. What would take longer fails with `CircuitOpen` at once. Default: no waiting.
+   * `times`. What would take longer fails with `CircuitOpen` at once. After a close, the callers that wait go in waves, the oldest
+   * first: 4 at once, and every 100 milliseconds twice as many as before. Default: no waiting.
    */
   readonly waitForCircuit?: Duration.Input | undefined
   /**

@@ -135,6 +135,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "CircuitPool",
       "Backoff",
       "Bulkhead",
+      "internal/service/line",
       "internal/service/waiting",
       "internal/service/retry",
       "internal/service/hedge",

@@ -7,17 +7,13 @@ import * as CircuitOpen from "../../CircuitOpen.ts"
 import { CurrentTenant } from "../currentTenant.ts"
 import { blocking } from "../engine/dependencies.ts"
 import { passes, switchedOn } from "../engine/passing.ts"
+import type { Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
 import { effective } from "../engine/standing.ts"
 import { isRaisedByUser } from "../rejections.ts"
 import { awaitClosed } from "./control.ts"
+import { type Line, lineOf, longestWaitMillis, shortestWaitMillis } from "./line.ts"
 import { isInside, locate, registryOf, type Subject } from "./protect.ts"
-
-/** Who is told to come back at once does not: others are probing, or a ramp lets only some through. */
-const shortestWaitMillis = 50
-
-/** Who waits for ever looks again this often: he may have been told of a circuit of which nothing is heard here. */
-const longestWaitMillis = 60_000
 
 /** Until the circuit that rejected may let calls through: until its time is over, or it closes before. */
 export const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): Effect.Effect<unknown> =>
@@ -29,14 +25,15 @@ export const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): E
     const wait =
       store._tag === "None" || !rejectsIn(store.value, open)
         ? slept
-        : Effect.raceFirst(slept, closes(store.value, open))
+        : Effect.raceFirst(slept, closes(store.value, open.circuit, open.key))
     return Effect.andThen(Effect.sleep(shortestWaitMillis), wait)
   })
 
-const closes = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Effect.Effect<void> =>
-  awaitClosed(open.circuit, { key: open.key }).pipe(
+/** Waits for the close of a circuit. */
+const closes = (registry: Registry, name: string, key: string | undefined): Effect.Effect<void> =>
+  awaitClosed(name, { key }).pipe(
     Effect.provideService(BreakerStore, registry),
-    // The error has the whole key, tenant and all.
+    // It is the whole key, tenant and all.
     Effect.provideService(CurrentTenant, undefined)
   )
 
@@ -47,6 +44,26 @@ const rejectsIn = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitO
   const { _tag } = effective(circuit, now)
   return (_tag !== "Closed" && _tag !== "Disabled") || blocking(registry, circuit, now) !== undefined
 }
+
+/** The line of the circuit that rejected, if it is one of this process and rejects by its state. */
+const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
+  const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
+  // A flag lets calls through whatever the state, and only a call asks it.
+  if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
+  return lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
+}
+
+/** Waits until the circuit that rejected may let the caller through, in the order in which callers came. */
+const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
+  Effect.withFiber((fiber) => {
+    const store = Context.getOption(fiber.context, BreakerStore)
+    const line = store._tag === "None" ? undefined : lineFor(store.value, open)
+    if (line === undefined) return untilItMayPass(open, millis)
+    // In the line of another circuit it is the last.
+    const place = patience.place?.line === line ? patience.place : { line, ticket: line.ticket }
+    patience.place = place
+    return line.turn(place.ticket, patience.millis)
+  })
 
 /** Until the circuit of a call may let it through, for as long as it takes. */
 export const untilPasses = (subject: Subject): Effect.Effect<void, never, BreakerStore> =>
@@ -73,6 +90,8 @@ export interface Patience {
   millis: number
   /** Whether a call that had been started is made again: a probe that took too long. */
   readonly again?: boolean
+  /** The place of the call in a line. It keeps the place if it is rejected again. */
+  place?: { readonly line: Line; readonly ticket: number }
 }
 
 /**
@@ -90,7 +109,7 @@ export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: P
     if (wait > patience.millis) return Effect.fail(error)
     return Effect.flatMap(now, (began) =>
       Effect.andThen(
-        untilItMayPass(error, wait),
+        inLine(error, wait, patience),
         Effect.flatMap(now, (ended) => {
           patience.millis -= ended - began
           return whileRejected(self, patience)

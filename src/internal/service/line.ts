@@ -1,0 +1,130 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { longestWait } from "../engine/dependencies.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { passes } from "../engine/passing.ts"
+import type { Registry } from "../engine/registry.ts"
+import { effective } from "../engine/standing.ts"
+
+/** The number of callers in the first wave after a close. Each further wave has twice as many. */
+const firstWave = 4
+
+/** The time between two waves. */
+const betweenWavesMillis = 100
+
+/** A caller that may come back at once waits this long: others are probing. */
+export const shortestWaitMillis = 50
+
+/** The circuit is looked at again after this time, even if it has no end. */
+export const longestWaitMillis = 60_000
+
+/** Waits until a circuit closes. */
+type Closes = (registry: Registry, circuit: LiveCircuit) => Effect.Effect<void>
+
+interface Caller {
+  /** How long it can wait. */
+  readonly until: number
+  readonly go: () => void
+}
+
+/**
+ * The callers that wait for one circuit. While it probes, the line lets as many of them go as there are places for probes. After a
+ * close it lets them go in waves, the oldest caller first: a few, then twice as many, and so on. So a dependency that has just recovered
+ * does not get all of them at once. If the circuit opens again, the others wait for the next close, and the waves begin anew.
+ */
+export class Line {
+  private readonly registry: Registry
+  private readonly circuit: LiveCircuit
+  private readonly closes: Closes
+  /** The callers by their tickets. A caller that is rejected again keeps its ticket, and so its age. */
+  private readonly waiting = new Map<number, Caller>()
+  private tickets = 0
+  private isRunning = false
+
+  constructor(registry: Registry, circuit: LiveCircuit, closes: Closes) {
+    this.registry = registry
+    this.circuit = circuit
+    this.closes = closes
+  }
+
+  get ticket(): number {
+    return this.tickets++
+  }
+
+  /**
+   * Waits for the turn of a caller, for `millis` at most. A caller that cannot wait as long as the circuit now rejects goes at once,
+   * and is told so by the circuit. A caller that is interrupted leaves the line.
+   */
+  turn(ticket: number, millis: number): Effect.Effect<void> {
+    const turn = Effect.callback<void>((resume) => {
+      this.waiting.set(ticket, { until: this.registry.runtime.time.now() + millis, go: () => resume(Effect.void) })
+      if (!this.isRunning) this.start()
+      return Effect.sync(() => {
+        this.waiting.delete(ticket)
+      })
+    })
+    return millis === Infinity ? turn : Effect.raceFirst(turn, Effect.sleep(millis))
+  }
+
+  private start(): void {
+    this.isRunning = true
+    const run = Effect.andThen(Effect.sleep(shortestWaitMillis), this.waves(firstWave))
+    // If the store is closed, nothing lets callers go any more: all go now.
+    const ended = Effect.sync(() => {
+      this.isRunning = false
+      this.release([...this.waiting.keys()])
+    })
+    this.registry.runtime.background(Effect.ensuring(run, ended))
+  }
+
+  private waves(size: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.waiting.size === 0) return Effect.void
+      const { circuit, registry } = this
+      const now = registry.runtime.time.now()
+      if (!passes(registry, circuit, now)) {
+        const rest = Math.max(shortestWaitMillis, longestWait(registry, circuit, now))
+        this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
+        const millis = Math.min(longestWaitMillis, rest)
+        const wait = Effect.raceFirst(Effect.sleep(Duration.millis(millis)), this.closes(registry, circuit))
+        return Effect.flatMap(wait, () => this.waves(firstWave))
+      }
+      const places = this.placesOf(now)
+      this.release(this.oldest(places ?? size))
+      const next = places === undefined ? size * 2 : firstWave
+      return Effect.flatMap(Effect.sleep(betweenWavesMillis), () => this.waves(next))
+    })
+  }
+
+  /** How many probes may begin now; `undefined` if calls are not probes. */
+  private placesOf(now: number): number | undefined {
+    const { circuit } = this
+    const control = effective(circuit, now)
+    if (control._tag === "Open") return circuit.policy.probes
+    if (control._tag !== "HalfOpen") return undefined
+    return Math.max(1, circuit.policy.probes - control.leases.filter(({ until }) => now < until).length)
+  }
+
+  private oldest(count: number): ReadonlyArray<number> {
+    return [...this.waiting.keys()].sort((a, b) => a - b).slice(0, count)
+  }
+
+  private release(tickets: ReadonlyArray<number>): void {
+    for (const ticket of tickets) {
+      const caller = this.waiting.get(ticket)
+      this.waiting.delete(ticket)
+      caller?.go()
+    }
+  }
+}
+
+const lines = new WeakMap<LiveCircuit, Line>()
+
+/** The line of a circuit. */
+export const lineOf = (registry: Registry, circuit: LiveCircuit, closes: Closes): Line => {
+  const known = lines.get(circuit)
+  if (known !== undefined) return known
+  const line = new Line(registry, circuit, closes)
+  lines.set(circuit, line)
+  return line
+}
