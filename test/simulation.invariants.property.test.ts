@@ -25,7 +25,7 @@ const votes: ReadonlyArray<readonly [name: string, options: VoteOptions]> = [
   ["in networks of all kinds", {}],
   ["on several circuits at once", { keys: 8 }],
   ["while processes crash", { faults: { crash: true } }],
-  ["while processes are cut off from the store for longer than they live", { faults: { lapse: true } }],
+  ["while processes lose touch with the store for longer than they live", { faults: { lapse: true } }],
   ["after the store's clock leapt forward", { faults: { leap: true } }],
   ["while the store freezes and the dependency recovers", { faults: { freeze: true } }],
   ["after the store was wiped", { faults: { wipe: true } }],

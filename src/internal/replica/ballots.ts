@@ -18,6 +18,8 @@ const ttlMillis = 10_000
  * be taken for an abstention.
  */
 const rolledMillis = 35_000
+/** A roll call that is further ahead of the store's clock does not come from its clock. */
+const longestAheadMillis = 3_600_000
 /** A ballot is renewed if it ends within this time. */
 const renewMillis = 2_000
 
@@ -133,13 +135,6 @@ export class Ballots implements Voting {
     abstains(this.ground.shareOf(circuit), until)
   }
 
-  /** A circuit is no longer kept: from which roll calls this process has abstained is. */
-  forgotten(circuit: LiveCircuit): void {
-    const ballots = circuit.share?.ballots
-    if (ballots === undefined || this.ground.now() >= ballots.rolledUntil) return
-    this.rememberAbstention(this.ground.idOf(circuit), ballots.rolledUntil)
-  }
-
   /** The store goes down. */
   copyEvidence(circuit: LiveCircuit): void {
     const now = this.ground.now()
@@ -217,7 +212,7 @@ export class Ballots implements Voting {
   owed(rollCall: RollCall): LiveCircuit | undefined {
     const { ground } = this
     const now = ground.now()
-    const until = now + rolledMillis
+    const until = now + this.aheadOf(rollCall) + rolledMillis
     const circuit = this.circuitOf(rollCall)
     if (circuit === undefined) {
       this.rememberAbstention(rollCall.circuit, until)
@@ -238,6 +233,12 @@ export class Ballots implements Voting {
     }
     // It is cast anew even if the store should have it: a store that was wiped has it no more.
     return circuit
+  }
+
+  /** By how much the store's clock is behind the time of a roll call, because it stepped back: so much longer the roll call counts. */
+  private aheadOf({ seq }: RollCall): number {
+    const { storeNow = Infinity } = this.ground.link
+    return Math.min(longestAheadMillis, Math.max(0, seq / 1_000 - storeNow))
   }
 
   private rememberAbstention(id: string, until: number): void {
@@ -320,7 +321,8 @@ export class Ballots implements Voting {
     const then = Effect.sync(() => {
       if (ballots.readAt !== at) return
       ballots.readAt = undefined
-      if (this.isAsked(ballots, this.ground.now())) this.say(circuit, share, true)
+      const now = this.ground.now()
+      if (this.isAsked(ballots, now) || now < ballots.abstainedUntil) this.say(circuit, share, true)
     })
     this.ground.runtime.background(Effect.andThen(Effect.sleep(wait), then))
   }
@@ -342,7 +344,7 @@ export class Ballots implements Voting {
       epoch: share.votingEpoch,
       box: ground.boxOf(circuit),
       ballot: ballot === undefined ? undefined : Fleet.toNumbers(ballot),
-      ttl: ground.now() < ballots.rolledUntil ? rolledMillis : ttlMillis,
+      ttl: Math.max(ttlMillis, ballots.rolledUntil - ground.now()),
       inquire: ballot === undefined ? 0 : inquire,
       roll: ballot === undefined ? 0 : roll
     }

@@ -66,10 +66,15 @@ export class Link {
     if (Math.abs(step) > stepMillis) this.onStep()
   }
 
+  /** The store's clock, as far as this process knows: it may be a little behind. */
+  get storeNow(): number | undefined {
+    return this.storeTime === undefined ? undefined : this.storeTime.time + (this.time.now() - this.storeTime.at)
+  }
+
   /** Until when a command that is sent now may take effect, by the store's clock. */
   private get notAfter(): number | undefined {
-    if (this.storeTime === undefined) return undefined
-    return this.storeTime.time + (this.time.now() - this.storeTime.at) + notAfterMillis
+    const now = this.storeNow
+    return now === undefined ? undefined : now + notAfterMillis
   }
 
   /**

@@ -209,8 +209,10 @@ export class Repair {
   }
 
   /** Whether it is an opening of others that is over, that the store has forgotten, and that nobody here ever called. */
-  private isForgotten(circuit: LiveCircuit, { record: { known } }: Share, now: number): boolean {
-    return known?.epoch === 0 && known.circuit._tag === "Open" && now >= known.circuit.until && circuit.calls === 0
+  private isForgotten(circuit: LiveCircuit, share: Share, now: number): boolean {
+    const { known } = share.record
+    const isOver = known?.epoch === 0 && known.circuit._tag === "Open" && now >= known.circuit.until
+    return isOver && circuit.calls === 0 && this.ballots.isSilent(share, now)
   }
 
   /**

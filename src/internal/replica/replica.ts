@@ -32,7 +32,11 @@ export const share = (
     const places = new Places(ground, records)
     const deeds = new Deeds(ground, records, ballots)
     const repair = new Repair({ ground, records, ballots, places, deeds, lanes, stall })
-    link.onDown = () => repair.wentDown()
+    link.onDown = () => {
+      // Ballots that were cast meanwhile did not arrive.
+      lanes.begin()
+      repair.wentDown()
+    }
     link.onReturn = () => repair.returned()
     link.isStalled = () => stall.isNow || runtime.loop.hasJustStalled
     ballots.isStalled = () => stall.isNow
@@ -61,10 +65,7 @@ export const share = (
       // Done at once: the call that is the first must not be rejected by what concerns others.
       disowned: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
       created: (circuit) => ballots.created(circuit),
-      forgotten: (circuit) => {
-        ballots.forgotten(circuit)
-        ground.forget(circuit)
-      }
+      forgotten: (circuit) => ground.forget(circuit)
     } satisfies Sharing
     return repair.run
   })

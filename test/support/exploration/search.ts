@@ -30,30 +30,27 @@ export interface Explored {
   readonly broken: { readonly what: string; readonly trace: ReadonlyArray<string> } | undefined
 }
 
-interface Visited {
-  readonly from: number
-  readonly label: string
-  readonly depth: number
-}
-
 /** Visits every state; ends at the first step that breaks something. Throws if there are more states than `most`. */
 export const explore = <State>({ initial, key, steps }: World<State>, most: number): Explored => {
   const began = performance.now()
   const known = new Set<string>()
-  const visited: Array<Visited> = []
+  /** Of each state: the state before it, and which of its steps led here. */
+  const from: Array<number> = []
+  const by: Array<number> = []
   const facts: Record<string, number> = {}
   let count = 0
   let deepest = 0
-  let frontier: Array<readonly [state: State, place: number]> = []
-  const add = (state: State, from: number, label: string, depth: number, to: typeof frontier): void => {
-    // A state takes a kilobyte as text, and there are many.
-    const text = hash("sha1", key(state), "base64")
+  let frontier: Array<State> = []
+  let next: Array<State> = []
+  const add = (state: State, before: number, step: number): void => {
+    // 72 bits tell millions of states apart, and take a tenth of the memory of their texts.
+    const text = hash("sha1", key(state), "base64").slice(0, 12)
     if (known.has(text)) return
     if (known.size >= most) throw new Error(`there are more than ${most} states`)
     known.add(text)
-    visited.push({ from, label, depth })
-    deepest = Math.max(deepest, depth)
-    to.push([state, visited.length - 1])
+    from.push(before)
+    by.push(step)
+    next.push(state)
   }
   const done = (broken: Explored["broken"]): Explored => ({
     states: known.size,
@@ -64,22 +61,34 @@ export const explore = <State>({ initial, key, steps }: World<State>, most: numb
     broken
   })
   const trace = (place: number): ReadonlyArray<string> => {
-    const labels: Array<string> = []
-    for (let at = visited[place]; at !== undefined; at = visited[at.from]) labels.unshift(at.label)
-    return labels
+    const path: Array<number> = []
+    let at = place
+    for (; (from[at] ?? -1) >= 0; at = from[at] ?? -1) path.unshift(by[at] ?? 0)
+    let state = initial[by[at] ?? 0]
+    return [
+      `world ${by[at]}`,
+      ...path.map((step) => {
+        const taken = state === undefined ? undefined : steps(state)[step]
+        state = taken?.next
+        return taken?.label ?? "?"
+      })
+    ]
   }
-  for (const [i, state] of initial.entries()) add(state, -1, `world ${i}`, 0, frontier)
-  while (frontier.length > 0) {
-    const next: typeof frontier = []
-    for (const [state, place] of frontier) {
-      for (const { broken, fact, label, next: state2 } of steps(state)) {
+  for (const [i, state] of initial.entries()) add(state, -1, i)
+  let place = 0
+  while (next.length > 0) {
+    frontier = next
+    next = []
+    for (const state of frontier) {
+      for (const [i, { broken, fact, label, next: after }] of steps(state).entries()) {
         count++
         if (fact !== undefined) facts[fact] = (facts[fact] ?? 0) + 1
         if (broken !== undefined) return done({ what: broken, trace: [...trace(place), label] })
-        add(state2, place, label, (visited[place]?.depth ?? 0) + 1, next)
+        add(after, place, i)
       }
+      place++
     }
-    frontier = next
+    if (next.length > 0) deepest++
   }
   return done(undefined)
 }

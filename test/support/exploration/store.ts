@@ -6,13 +6,20 @@ import { emptyState, type State, storedAt, sweep, write } from "../../../src/int
 export type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
 export type RollCalled = SharedStore.Change & { readonly _tag: "RollCall" }
 
-/** Carries an exchange out in place. `buries` is another only where the store is broken on purpose. */
+/** What is wrong with a store on purpose. */
+export interface Wrong {
+  readonly bury?: typeof bury | undefined
+  /** How far a voter says it has heard counts also in a log that ends before that. */
+  readonly keepsHeard?: boolean | undefined
+}
+
+/** Carries an exchange out in place. */
 export const exchange = (
   state: State,
   request: SharedStore.Exchange,
   time: number,
   announce: (change: SharedStore.Change) => void,
-  buries: typeof bury = bury
+  { bury: buries = bury, keepsHeard = false }: Wrong = {}
 ): SharedStore.ExchangeAnswer => {
   const { casts, floor, heard, notAfter, swaps, ttl, voter } = request
   const { limits } = SharedStore
@@ -34,7 +41,7 @@ export const exchange = (
     announce({ _tag: "Record", circuit: swap.circuit, epoch, body: swap.body })
     return { swapped: true, record: { epoch, body: swap.body, age: 0 } }
   })
-  const valid = heard > votes.head ? 0 : heard
+  const valid = heard > votes.head && !keepsHeard ? 0 : heard
   if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
   return {
     _tag: "Done",
@@ -71,29 +78,26 @@ const copyVotes = ({ boxes, head, log, register }: Votes): Votes => {
 }
 
 /** What a store holds as a text: of each voter in turn. Times are given as the distance from now. */
-export const textOf = (
-  { born, epoch, records, votes }: State,
-  now: number,
-  voters: ReadonlyArray<string>
-): ReadonlyArray<unknown> => {
+export const textOf = ({ born, records, votes }: State, now: number, voters: ReadonlyArray<string>): string => {
   const { boxes, head, log, register } = votes
+  const seqOf = (seq: number): number => (seq === 0 ? 0 : seq - now * 1_000)
   const held = [...boxes.values()].flatMap((ofCircuit) =>
     [...ofCircuit.values()].map(({ asked, ballots, epoch, roll }) => [
       epoch,
       asked === undefined ? "" : now - asked,
-      roll === undefined ? "" : [roll.seq, now - roll.at],
-      voters.map((voter) => {
+      roll === undefined ? "" : `${seqOf(roll.seq)} ${now - roll.at}`,
+      ...voters.map((voter) => {
         const ballot = ballots.get(voter)
-        return ballot === undefined ? "" : [ballot.numbers[0], ballot.until - now]
+        return ballot === undefined ? "" : `${ballot.numbers[0]} ${ballot.until - now}`
       })
     ])
   )
   const lives = voters.map((voter) => {
     const one = register.get(voter)
-    return one === undefined ? "" : [one.until - now, one.heard]
+    return one === undefined ? "" : `${one.until - now} ${seqOf(one.heard)}`
   })
-  const calls = log.map(({ at, seq }) => [seq, now - at])
-  return [born === undefined ? "" : now - born, epoch, records.size, head, calls, lives, held]
+  const calls = log.map(({ at, seq }) => `${seqOf(seq)} ${now - at}`)
+  return [born === undefined ? "" : now - born, records.size, seqOf(head), ...calls, ...lives, ...held].join(";")
 }
 
 /** What a process would learn from the store if it asked now: the tally, how many live, and since when. */

@@ -16,7 +16,7 @@ export interface Fault {
   /** The store freezes for some seconds while there is a vote. */
   readonly freeze?: boolean
   readonly crash?: boolean
-  /** Processes are cut off from the store for longer than they live without an exchange. */
+  /** A process is cut off from the store, and one stands still, for longer than they live without an exchange. */
   readonly lapse?: boolean
   /** The store's clock leaps forward: it takes every process for dead. */
   readonly leap?: boolean
@@ -87,10 +87,11 @@ export const vote = (
     }
   }
   if (faults.lapse === true) {
-    for (let i = 0; i < 2; i++) {
-      const from = at + chance.below(1_000)
-      simulation.partition([chance.below(processes)], from, from + 9_000 + chance.below(3_000))
-    }
+    const from = at + chance.below(1_000)
+    const lasts = 9_000 + chance.below(3_000)
+    simulation.partition([chance.below(processes)], from, from + lasts)
+    const other = simulation.process(chance.below(processes))
+    simulation.at(from, () => other.stall(lasts))
   }
   if (faults.leap === true) simulation.at(at, () => simulation.store.jump(12_000))
   if (faults.freeze === true) {
