@@ -52,7 +52,7 @@ describe("silence is no consent: 2 of 10 processes fail, and the calls of the ot
     "Redis 200 ms away, which is almost too slow": () => onRedis({ delay: 100 }),
     "Redis 300 ms away, which is too slow": () => onRedis({ delay: 150 }),
     PostgreSQL: postgres,
-    "PostgreSQL 20 ms away": onServer("PostgreSQL", 10),
+    "PostgreSQL 4 ms away": onServer("PostgreSQL", 2),
     "PostgreSQL 60 ms away, which is too slow": onServer("PostgreSQL", 30),
     ...databases
   }
