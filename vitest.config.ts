@@ -14,6 +14,7 @@ const withServers = [
     "alerts",
     "coverage.stores",
     "examples",
+    "fleet.servers",
     "fuzz.redis",
     "fuzz.stores",
     "promise.redis"

@@ -387,7 +387,9 @@ export class Ballots implements Voting {
     ballots.abstainedUntil = Number.NEGATIVE_INFINITY
     const { conviction } = ballots
     ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl }
-    return conviction === 0 ? Effect.void : this.judging.weigh(this, circuit, share, cast.epoch, tally)
+    // While the command was on its way, this process may have seen that the dependency works.
+    if (conviction === 0 || (this.ballot(circuit, share)?.conviction ?? 0) === 0) return Effect.void
+    return this.judging.weigh(this, circuit, share, cast.epoch, tally)
   }
 }
 
