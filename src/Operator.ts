@@ -40,6 +40,7 @@ import { defaults as noRamp } from "./internal/policy/policy.ts"
 import { printable } from "./internal/printable.ts"
 import { policyAfter, toSwap } from "./internal/record.ts"
 import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "./internal/service/options.ts"
+import { nextStamp } from "./internal/stamp.ts"
 import { toTransition } from "./internal/transition.ts"
 import { limits, type SharedStore, type Stored, StoreError, type Swap, type SwapAnswer } from "./SharedStore.ts"
 
@@ -204,6 +205,8 @@ interface Deed {
 const fields = ["key", "reason", "actor", "process"]
 const lasting = [...fields, "for"]
 
+type Steered = Effect.Effect<Done, StoreError | UnreadableRecord>
+
 /** Moves the fleet's circuit to what `next` makes of it, also where somebody else comes in between. */
 const steer = (
   store: SharedStore,
@@ -225,13 +228,7 @@ const steer = (
   const millis = optionalMillis(operation, "for", given.for)
   const { actor: origin, next, reason, why } = what({ reason: words, actor, millis })
   const process = optionalText(operation, "process", given.process) ?? nobody
-  const deed = globalThis.crypto.randomUUID()
-
-  const attempt = (
-    stored: Stored | undefined,
-    notAfter: number,
-    left: number
-  ): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+  const attempt = (stored: Stored | undefined, notAfter: number, left: number, deed: string): Steered =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const record = stored && fromBody(stored.body, now - stored.age)
       if (stored !== undefined && record === undefined) {
@@ -240,7 +237,7 @@ const steer = (
       const era = stored?.epoch ?? 0
       const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
       const state = next(current, now)
-      const about: About = {
+      const about = {
         why,
         detail: reason ?? words,
         actor: actor ?? origin,
@@ -248,7 +245,7 @@ const steer = (
         process,
         at: now,
         deed
-      }
+      } satisfies About
       const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
       const answer = (era: number) => ({ ...toKnown({ name, key }, era, state, about, now), ended })
       if (state === current) {
@@ -261,7 +258,6 @@ const steer = (
         key,
         scope: "fleet",
         mode: "enforce",
-        deed,
         counts: undefined
       })
       return Effect.flatMap(swapped(store, toSwap(circuit, era, state, now, about), notAfter), (swap) => {
@@ -270,12 +266,17 @@ const steer = (
           const cause = new Error(`another process came first, or the store was late, ${attempts} times in a row`)
           return Effect.fail(new StoreError({ operation: "exchange", cause }))
         }
-        return swap === undefined ? begin(left - 1) : attempt(swap.record, notAfter, left - 1)
+        return swap === undefined ? begin(left - 1, deed) : attempt(swap.record, notAfter, left - 1, deed)
       })
     })
-  const begin = (left: number): Effect.Effect<Done, StoreError | UnreadableRecord> =>
-    Effect.flatMap(store.load([circuit]), ({ records: [stored], time }) => attempt(stored, time + notAfterMillis, left))
-  return begin(attempts)
+  const begin = (left: number, deed: string): Steered =>
+    Effect.flatMap(store.load([circuit]), ({ records: [stored], time }) =>
+      attempt(stored, time + notAfterMillis, left, deed)
+    )
+  // Each run of the effect is an action of its own.
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    begin(attempts, `${nextStamp(now)}-${globalThis.crypto.randomUUID()}`)
+  )
 }
 
 /** One swap by no voter; nothing if it came too late. */

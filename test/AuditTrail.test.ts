@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { BreakerStore, CircuitBreaker } from "effect-fuse"
+import { type BreakerEvent, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
+import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { audited, written } from "./support/audited.ts"
 import { databases, on } from "./support/databases.ts"
@@ -170,6 +171,39 @@ describe.each(databases)("a trail in %s", (database) => {
         yield* all((page) => AuditTrail.history("even", page)),
         [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
       )
+    })
+  )
+
+  trail(
+    "lists what one process did within one millisecond in the order in which it happened, page by page",
+    Effect.gen(function* () {
+      const shared = yield* SharedStore.makeMemory
+      const actions: Array<BreakerEvent.Transition | undefined> = []
+      for (let i = 0; i < 40; i++) {
+        const options = { reason: `${i}` }
+        if (i % 2 === 0) yield* CircuitBreaker.isolate("api", options)
+        else if (i % 4 === 1) actions.push((yield* Operator.isolate(shared, "api", options)).transition)
+        else actions.push((yield* Operator.release(shared, "api", options)).transition)
+      }
+      yield* AuditTrail.recordAction(actions.flatMap((one) => one ?? []))
+      yield* written(20)
+      const all = (page: (options: AuditTrail.Page) => ReturnType<typeof AuditTrail.latest>) =>
+        Effect.gen(function* () {
+          const lines: Array<AuditTrail.Entry> = []
+          for (;;) {
+            const some = yield* page({ limit: 3, before: lines.at(-1) })
+            lines.push(...some)
+            if (some.length === 0) return lines
+          }
+        })
+      for (const page of [AuditTrail.latest, (options: AuditTrail.Page) => AuditTrail.history("api", options)]) {
+        const lines = yield* all(page)
+        assert.isBelow(new Set(lines.map(({ at }) => at)).size, 30)
+        assert.deepStrictEqual(
+          lines.map(({ detail }) => Number(detail)),
+          Array.from({ length: 40 }, (_, i) => 39 - i)
+        )
+      }
     })
   )
 

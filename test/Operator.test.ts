@@ -402,3 +402,12 @@ describe("Circuits moved from store to store by an operator", () => {
     })
   )
 })
+
+it.effect("An action that runs twice is two actions, and the second one has the greater id", () =>
+  Effect.gen(function* () {
+    const store = yield* SharedStore.makeMemory
+    const action = open(store, "api", by)
+    const deeds = [(yield* action).transition?.deed ?? "", (yield* action).transition?.deed ?? ""]
+    assert.deepStrictEqual([...new Set(deeds)].sort(), deeds)
+  })
+)

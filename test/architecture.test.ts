@@ -18,6 +18,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
     "pure",
     [
       "internal/printable",
+      "internal/stamp",
       "internal/foreign",
       "internal/millis",
       "internal/retryAfter",

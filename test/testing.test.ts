@@ -69,6 +69,8 @@ describe("A dependency of a test", () => {
   )
 })
 
+type CircuitTestOf = ReturnType<typeof CircuitTest.expectState>
+
 describe("A test of circuits", () => {
   const quiet = <A, E>(test: Effect.Effect<A, E, BreakerStore.BreakerStore>) =>
     test.pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(Logger.layer([])))
@@ -83,6 +85,50 @@ describe("A test of circuits", () => {
       assert.instanceOf(error, CircuitTest.Unexpected)
       return error
     })
+
+  const unknown: ReadonlyArray<readonly [what: string, expectation: CircuitTestOf, message: string | undefined]> = [
+    ["no key, another state", CircuitTest.expectState("api", "Open"), 'this name has the keys "a", "b"'],
+    ["no key, Closed", CircuitTest.expectState("api", "Closed"), 'this name has the keys "a", "b"'],
+    ["another key", CircuitTest.expectState("api", "Open", { key: "c" }), 'this name has the keys "a", "b"'],
+    ["another key that was not called", CircuitTest.expectState("api", "Closed", { key: "c" }), undefined],
+    [
+      "a key of a name that has none",
+      CircuitTest.expectState("bank", "Open", { key: "a" }),
+      "only the circuit without a key"
+    ],
+    ["one key", CircuitTest.expectState("one", "Closed"), 'this name has the key "x\\u001b"'],
+    ["many keys", CircuitTest.expectState("many", "Closed"), '"k16", "k17", 10 more'],
+    ["another name", CircuitTest.expectState("bnak", "Open"), 'this store has the names "api", "bank", "many", "one"'],
+    ["a name that was not called", CircuitTest.expectState("bnak", "Closed"), undefined]
+  ]
+  it.effect.each(unknown)(
+    "names the circuits that exist instead of the one that is meant: %s",
+    ([, expectation, message]) =>
+      quiet(
+        Effect.gen(function* () {
+          const used = (name: string, key?: string) => CircuitBreaker.protect(Effect.void, name, { key })
+          yield* used("api", "b")
+          yield* used("api", "a")
+          yield* used("bank")
+          yield* used("one", "x\u001b")
+          for (let i = 0; i < 20; i++) yield* used("many", `k${i}`)
+          const exit = yield* Effect.exit(expectation)
+          if (message === undefined) assert.isTrue(Exit.isSuccess(exit), String(exit))
+          else assert.include(Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "passed", message)
+        })
+      )
+  )
+
+  it.effect("names the keys whose transitions a recording has", () =>
+    quiet(
+      Effect.gen(function* () {
+        const recording = yield* CircuitTest.record
+        yield* CircuitBreaker.isolate("api", { key: "a" })
+        const exit = yield* Effect.exit(recording.expectTransitions("api", ["Closed -> Isolated: Isolated"]))
+        assert.include(Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "passed", 'this name has the key "a"')
+      }).pipe(Effect.scoped)
+    )
+  )
 
   it.effect("goes on where a circuit is what it should be, and says all that is known of one that is not", () =>
     quiet(

@@ -75,8 +75,37 @@ const describe = ({
     .join("\n")
 }
 
+const maxShown = 10
+
+const listed = (what: string, texts: Iterable<string>): string => {
+  const all = [...new Set(texts)].sort()
+  const shown = all.slice(0, maxShown).map((one) => `"${printable(one)}"`)
+  const rest = all.length > maxShown ? [`${all.length - maxShown} more`] : []
+  return `${what}${all.length === 1 ? "" : "s"} ${[...shown, ...rest].join(", ")}`
+}
+
+/** Which circuits there are instead of the one that a test means; `undefined` if that one exists. */
+const missing = (
+  name: string,
+  key: string | undefined,
+  circuits: ReadonlyArray<{ readonly circuit: string; readonly key?: string | undefined }>
+): string | undefined => {
+  if (circuits.length === 0) return "no such circuit; no circuit has been used"
+  const ofName = circuits.filter(({ circuit }) => circuit === name)
+  if (ofName.some((one) => one.key === key)) return undefined
+  const keys = ofName.flatMap((one) => one.key ?? [])
+  if (keys.length > 0) return `no such circuit; this name has the ${listed("key", keys)}`
+  return ofName.length > 0
+    ? "no such circuit; this name has only the circuit without a key"
+    : `no such circuit; this store has the ${listed(
+        "name",
+        circuits.map(({ circuit }) => circuit)
+      )}`
+}
+
 /**
- * Dies with what is known of the circuit if it is in another state.
+ * Dies with what is known of the circuit if it is in another state, and with the keys of the name if there is no such circuit. A
+ * circuit that was not called yet is Closed.
  *
  * @category assertions
  * @since 0.1.0
@@ -86,16 +115,19 @@ export const expectState = (
   state: Circuit.State,
   options?: CircuitBreaker.Target
 ): Effect.Effect<void, never, BreakerStore> =>
-  Effect.flatMap(CircuitBreaker.inspect(name, options), (seen) =>
-    seen.state === state
-      ? Effect.void
-      : Effect.die(
-          new Unexpected(`${which(seen)} should be ${state} and is ${seen.state}\n${describe(seen)}`, {
-            actual: seen.state,
-            expected: state
-          })
-        )
-  )
+  Effect.flatMap(Effect.all([CircuitBreaker.inspect(name, options), CircuitBreaker.list]), ([seen, all]) => {
+    const absent = missing(name, seen.key, all)
+    // A circuit that was not called yet is Closed. But if the name has only circuits with keys, the test has forgotten the key.
+    const isForgotten = absent !== undefined && seen.key === undefined && all.some(({ circuit }) => circuit === name)
+    if (seen.state === state && !isForgotten) return Effect.void
+    const said = absent === undefined ? describe(seen) : `  ${absent}`
+    return Effect.die(
+      new Unexpected(`${which(seen)} should be ${state} and is ${seen.state}\n${said}`, {
+        actual: seen.state,
+        expected: state
+      })
+    )
+  })
 
 /**
  * What happened since {@link record}.
@@ -140,7 +172,9 @@ export const record: Effect.Effect<Recording, never, BreakerStore | Scope.Scope>
         const actual = transitions(name, options)
         if (actual.length === expected.length && actual.every((one, i) => one === expected[i])) return Effect.void
         const said = `${which({ circuit: name, key: options?.key })} did something else than expected`
-        return Effect.die(new Unexpected(said, { actual, expected }))
+        const absent = missing(name, options?.key, events)
+        const line = absent === undefined ? "" : `\n  ${absent}`
+        return Effect.die(new Unexpected(`${said}${line}`, { actual, expected }))
       })
   }
   return Effect.as(

@@ -15,16 +15,13 @@ import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { expire, move, type Next, open, reportIgnored, reportOnce } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
 import { switchedOn } from "./passing.ts"
-import { type Classify, defaultOutcome, failureText, hintMillis, isOutcome } from "./reading.ts"
+import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./reading.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import type { Granted } from "./share.ts"
 import type { Sharing } from "./sharing.ts"
 import { noteRejection } from "./spans.ts"
 import { effective } from "./standing.ts"
-
-/** Gives an effect the interruptibility that the caller had, inside a region that cannot be interrupted. */
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
@@ -343,13 +340,8 @@ export class Call extends Enclosing implements InFlight {
       return this.misread(probe, exit, now, Cause.die(defect))
     }
     if (!Effect.isEffect(outcome)) return this.read(probe, exit, now, outcome)
-    return Effect.matchCauseEffect(restore(outcome), {
-      // `restore` fails at once if the caller was interrupted. Otherwise the classifier has interrupted itself.
-      onFailure: (cause) =>
-        Effect.matchCauseEffect(restore(Effect.void), {
-          onFailure: () => this.record(probe, Outcome.ignored, exit, now) ?? Effect.void,
-          onSuccess: () => this.misread(probe, exit, now, cause)
-        }),
+    return Effect.matchCauseEffect(asked(outcome, restore), {
+      onFailure: (cause) => this.misread(probe, exit, now, cause),
       onSuccess: (outcome) => this.read(probe, exit, now, outcome) ?? Effect.void
     })
   }

@@ -1,5 +1,5 @@
 import type * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Outcome from "../../Outcome.ts"
 import { foreignText } from "../foreign.ts"
@@ -10,6 +10,19 @@ import type { Time } from "./time.ts"
 
 /** What one exit says, or an effect that finds out. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+
+/** Gives an effect the interruptibility that the caller had, inside a region that cannot be interrupted. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Runs a classifier with the interruptibility of the caller. If the caller is interrupted, the outcome is Ignored. */
+export const asked = (classifier: Effect.Effect<Outcome.Outcome>, restore: Restore): Effect.Effect<Outcome.Outcome> =>
+  Effect.catchCause(restore(classifier), (cause) =>
+    // `restore` fails at once if the caller was interrupted. Otherwise the classifier has interrupted itself.
+    Effect.matchCauseEffect(restore(Effect.void), {
+      onFailure: () => Effect.succeed(Outcome.ignored),
+      onSuccess: () => Effect.failCause(cause)
+    })
+  )
 
 // ---- Responses of Effect's HttpClient -------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { Restore } from "../engine/call.ts"
+import type { Restore } from "../engine/reading.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 type End = Exit.Exit<unknown, unknown>

@@ -156,7 +156,7 @@ export const opened = (database: Database, { limit, within }: Window): Asked<Ope
   return Effect.map(
     database.rows(sql`SELECT MIN(circuit) AS circuit, MIN(circuit_key) AS circuit_key, COUNT(*) AS times, MAX(at) AS last
       FROM ${database.table("_events")} WHERE to_state = 'Open' AND from_state <> 'Open' AND at >= ${now} - ${database.big(within)}
-      GROUP BY circuit_id ORDER BY times DESC, last DESC LIMIT ${sql.literal(String(limit))}`),
+      GROUP BY circuit_id ORDER BY times DESC, last DESC, circuit_id LIMIT ${sql.literal(String(limit))}`),
     (rows) =>
       rows.map((row) => ({
         circuit: String(row["circuit"]),
@@ -243,7 +243,7 @@ export const longest = (database: Database, { limit, within }: Window): Asked<En
   return Effect.map(
     database.rows(sql`SELECT e.* FROM ${database.table("_events")} AS e
       WHERE e.down_for IS NOT NULL AND e.at >= ${now} - ${database.big(within)} AND ${isFirstEnd(database)}
-      ORDER BY e.down_for DESC LIMIT ${sql.literal(String(limit))}`),
+      ORDER BY e.down_for DESC, e.id DESC LIMIT ${sql.literal(String(limit))}`),
     (rows) => rows.map(toEntry)
   )
 }

@@ -4,6 +4,7 @@ import { circuitId } from "../codec.ts"
 import { inspect } from "../engine/inspection.ts"
 import type { Registry } from "../engine/registry.ts"
 import { healthOf } from "../service/health.ts"
+import { nextStamp } from "../stamp.ts"
 import { batchSize, type Database, storable, toNumber } from "./database.ts"
 import { shortId } from "./trailRows.ts"
 
@@ -70,7 +71,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
 
 export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): Effect.Effect<void, SqlError> => {
   const rows = snapshots.map(({ at, failureRate, inFlight, name, ...counted }) => ({
-    id: globalThis.crypto.randomUUID(),
+    id: `${nextStamp(at)}-${globalThis.crypto.randomUUID()}`,
     at,
     circuit: storable(name),
     circuit_name: nameOf(name),
@@ -95,7 +96,7 @@ export const series = (
   return Effect.map(
     database.rows(sql`SELECT * FROM ${database.table("_snapshots")}
       WHERE circuit_name = ${nameOf(name)} AND circuit = ${storable(name)} AND at >= ${now} - ${database.big(within)}
-      ORDER BY at DESC LIMIT ${sql.literal(String(limit))}`),
+      ORDER BY at DESC, id DESC LIMIT ${sql.literal(String(limit))}`),
     (rows) =>
       rows
         .map((row) => ({

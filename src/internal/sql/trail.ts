@@ -10,6 +10,7 @@ import type { BreakerEvent, Transition } from "../../BreakerEvent.ts"
 import { circuitId } from "../codec.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { foreignText } from "../foreign.ts"
+import { nextStamp } from "../stamp.ts"
 import { batchSize, type Database, storable } from "./database.ts"
 import { idOf, isNewer, type Row, toLine, toState } from "./trailRows.ts"
 
@@ -93,8 +94,9 @@ export class Trail {
       this.dropped++
     }
     const { metadata, process, run } = this.writing
-    const serial = (++this.serial).toString(36).padStart(8, "0")
-    const id = event.deed === undefined ? `${run}-${serial}` : actionId(event)
+    this.serial++
+    // Lines of one millisecond are read in the order of their ids.
+    const id = event.deed === undefined ? `${nextStamp(event.at)}-${run}` : actionId(event)
     // If a process loses the store during an outage of the fleet, it continues that outage alone.
     const circuit = idOf(event)
     const isFleets = event.scope === "fleet" || this.fleets.has(circuit)
@@ -284,7 +286,8 @@ export const writeActions = (
       const lines = batch.map((event) =>
         toLine(event, { id: actionId(event), metadata: metadata(event), process: "operator", owner: "" })
       )
-      const states = batch.map((event) => toState(event, ""))
+      // One statement may write a row only once: the last action on a circuit decides its state.
+      const states = [...new Map(batch.map((event) => [idOf(event), toState(event, "")])).values()]
       return database.sql.withTransaction(Effect.andThen(writeLines(database, lines), writeStates(database, states)))
     },
     { discard: true }
