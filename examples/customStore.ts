@@ -14,7 +14,7 @@ interface Row {
 interface Box {
   readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
   asked: number | undefined
-  roll: { readonly seq: number; readonly at: number } | undefined
+  roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
 }
 
 // A store that lasts must also delete what has ended.
@@ -27,7 +27,7 @@ const make = Effect.gen(function* () {
   const voters = new Map<string, { readonly life: number; readonly until: number; readonly heard: number }>()
   const log: Array<SharedStore.RollCall & { readonly at: number }> = []
   const last = { epoch: 0, life: 0 }
-  let born: number | undefined
+  let born: { readonly at: number; readonly life: string } | undefined
 
   const now = () => clock.currentTimeMillisUnsafe()
   const lasts = ({ until }: { readonly until: number }) => now() < until
@@ -38,10 +38,12 @@ const make = Effect.gen(function* () {
     return row !== undefined && lasts(row) ? { epoch: row.epoch, body: row.body, age: now() - row.at } : undefined
   }
 
-  const tally = ({ asked, ballots, roll }: Box): SharedStore.Tally => {
+  const counting = ({ roll }: Box) => (roll !== undefined && now() - roll.at < roll.term ? roll : undefined)
+  const tally = (box: Box): SharedStore.Tally => {
+    const { asked, ballots } = box
+    const roll = counting(box)
     const all = [...ballots.values()].filter(lasts).map(({ numbers }) => numbers)
-    const counts = roll !== undefined && now() - roll.at <= SharedStore.limits.rollCallMillis
-    const heard = counts ? live().filter((voter) => voter.heard >= roll.seq).length : 0
+    const heard = roll === undefined ? 0 : live().filter((voter) => voter.heard >= roll.seq).length
     return {
       voters: all.length,
       sums: (all[0] ?? []).map((_, place) => all.reduce((sum, numbers) => sum + (numbers[place] ?? 0), 0)),
@@ -74,9 +76,10 @@ const make = Effect.gen(function* () {
         box.asked = now()
         announce({ _tag: "Inquiry", circuit, epoch, box: name })
       }
-      if (roll > 0 && (box.roll === undefined || now() - box.roll.at >= roll)) {
-        const rollCall = { seq: Math.max(head() + 1, now() * 1_000), prev: head(), circuit, epoch, box: name }
-        box.roll = { seq: rollCall.seq, at: now() }
+      if (roll > 0 && now() - (counting(box)?.at ?? -Infinity) >= roll) {
+        const term = Math.min(roll, SharedStore.limits.rollCallMillis)
+        const rollCall = { seq: Math.max(head() + 1, now() * 1_000), prev: head(), circuit, epoch, box: name, term }
+        box.roll = { seq: rollCall.seq, at: now(), term }
         log.push({ ...rollCall, at: now() })
         announce({ _tag: "RollCall", ...rollCall })
       }
@@ -96,21 +99,32 @@ const make = Effect.gen(function* () {
   }
 
   const exchange = (request: SharedStore.Exchange): SharedStore.ExchangeAnswer => {
-    const { casts, floor, heard, notAfter = Infinity, swaps, ttl, voter } = request
+    const { casts, floor, heard, life: heardIn, notAfter = Infinity, swaps, ttl, voter } = request
     const time = now()
     if (time > notAfter) return { _tag: "Late", time }
-    born ??= time
+    born ??= { at: time, life: globalThis.crypto.randomUUID() }
     const was = voters.get(voter)
     const { heard: before, life } = was !== undefined && lasts(was) ? was : { heard: 0, life: ++last.life }
     if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: before })
     else voters.delete(voter)
     const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
     // After the casts: a voter that has heard a roll call has cast the ballots that it owes.
-    const valid = heard > head() ? 0 : heard
+    const valid = heardIn !== born.life || heard > head() ? 0 : heard
     if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: valid })
-    const kept = log.filter(({ at, seq }) => seq > valid && time - at <= SharedStore.limits.logMillis)
+    const { logMillis } = SharedStore.limits
+    const kept = log.filter(({ at, seq, term }) => seq > valid && time - at <= term + logMillis)
     const rollCalls = kept.slice(0, SharedStore.limits.rollCalls).map(({ at: _, ...rollCall }) => rollCall)
-    return { _tag: "Done", time, live: live().length, liveFor: time - born, head: head(), rollCalls, ...answers }
+    const { at, life: own } = born
+    return {
+      _tag: "Done",
+      time,
+      live: live().length,
+      liveFor: time - at,
+      life: own,
+      head: head(),
+      rollCalls,
+      ...answers
+    }
   }
   const page = (since: number, limit: number): SharedStore.Page => {
     const all = [...rows].sort(([, a], [, b]) => a.epoch - b.epoch)
@@ -118,6 +132,7 @@ const make = Effect.gen(function* () {
     return {
       time: now(),
       live: live().length,
+      life: born?.life ?? "",
       epoch: last.epoch,
       trimmed: 0,
       listed: all.filter(([, row]) => row.listed && lasts(row)).length,

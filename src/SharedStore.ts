@@ -16,6 +16,8 @@
  * - One *register* of the processes that live. A process that lives is a *voter*.
  * - One *log of roll calls*. A roll call asks every live voter for its ballot in one box. For each voter the register
  *   keeps how far in the log it has *heard*. A voter that heard a roll call and has no ballot in its box abstains.
+ * - One *life*: a text that the store makes up when it is first used, and again after it lost everything. What a process
+ *   knows of one life says nothing about another, whatever the numbers are.
  *
  * All times are those of one clock: the store's own.
  *
@@ -31,6 +33,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
+import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { foreignMessage } from "./internal/foreign.ts"
 import { bury, castIn, liveAt, rollCallsAfter } from "./internal/memory/ballots.ts"
@@ -71,10 +74,10 @@ export const limits = {
   load: 100,
   /** The most bytes of a digest, in UTF-8. */
   digest: 8_192,
-  /** A roll call that is older than this counts no abstentions. */
-  rollCallMillis: 30_000,
-  /** The log keeps a roll call at least this long. */
-  logMillis: 35_000,
+  /** The longest term of a roll call. */
+  rollCallMillis: 3_600_000,
+  /** The log keeps a roll call at least this much longer than its term. */
+  logMillis: 5_000,
   /** {@link SharedStore.page} shows for this long that a circuit is no longer listed. */
   unlistedMillis: 3_600_000
 } as const
@@ -115,8 +118,9 @@ export interface Cast {
    */
   readonly inquire: number
   /**
-   * Calls the roll and announces it, unless the latest roll call of this box is younger than this many milliseconds. 0 calls
-   * none, and a cast without a ballot calls none. A roll call asks every live voter.
+   * Calls the roll for a term of this many milliseconds, at most `limits.rollCallMillis`, and announces it; unless the latest
+   * roll call of this box still counts and is younger than this. 0 calls none, and a cast without a ballot calls none. A
+   * roll call asks every live voter.
    */
   readonly roll: number
 }
@@ -134,12 +138,11 @@ export interface Tally {
   readonly sums: ReadonlyArray<number>
   /** Milliseconds since the latest inquiry of this box began; `undefined` if there was none. */
   readonly asked: number | undefined
-  /** Milliseconds since the latest roll call of this box; `undefined` if there was none. */
+  /** Milliseconds since the latest roll call of this box; `undefined` if there was none, or its term is over. */
   readonly rolled: number | undefined
   /**
    * At least this many live voters heard the latest roll call of this box and have no ballot in it: the number of live
-   * voters whose `heard` is not below the roll call's `seq`, minus `voters`; never below 0. 0 if there was no roll call, or
-   * it is older than `limits.rollCallMillis`.
+   * voters whose `heard` is not below the roll call's `seq`, minus `voters`; never below 0. 0 if `rolled` is `undefined`.
    */
   readonly abstained: number
 }
@@ -195,6 +198,8 @@ export interface RollCall {
   readonly circuit: string
   readonly epoch: number
   readonly box: string
+  /** For how many milliseconds it counts. */
+  readonly term: number
 }
 
 /**
@@ -211,6 +216,8 @@ export interface Exchange {
   readonly notAfter: number | undefined
   /** The `seq` of the latest roll call up to which this voter has cast all ballots that it owes; 0 if it has heard none. */
   readonly heard: number
+  /** The life of the store in which the voter has heard that. Without it `heard` counts as 0. */
+  readonly life?: string | undefined
   /** The highest epoch that the voter knows, or 0. The epochs that this exchange gives are greater. */
   readonly floor: number
   /** At most `limits.casts`. */
@@ -236,6 +243,8 @@ export type ExchangeAnswer =
       readonly live: number
       /** Milliseconds since the first exchange of this store, or the first since it lost everything. */
       readonly liveFor: number
+      /** A text that no store has had before: made up at that first exchange, and kept since. Of letters, digits, `-` and `_`. */
+      readonly life: string
       /** The `seq` of the latest roll call in the log; 0 if there was none. */
       readonly head: number
       /** The roll calls after `heard`, ascending: at most `limits.rollCalls`, and without those that the log has dropped. */
@@ -271,6 +280,8 @@ export interface Page {
   readonly time: number
   /** How many voters live. */
   readonly live: number
+  /** As in the answer of an exchange; empty if there was none yet. */
+  readonly life: string
   /** The last epoch that the store gave to any record; 0 if it gave none. */
   readonly epoch: number
   /** Of the changes up to this epoch some are no longer shown, because they ended or are too old; 0 if all are shown. */
@@ -328,7 +339,7 @@ export interface SharedStore {
    *    `seq = max(head + 1, the time in microseconds)`.
    * 4. The swaps, in order. Each that finds the expected epoch writes its record with the epoch
    *    `max(the last epoch, floor, the time in microseconds) + 1`, empties the circuit's boxes and announces the record.
-   * 5. Keeps the voter's `heard`, or 0 if `heard` is greater than `head`: then the log was lost.
+   * 5. Keeps the voter's `heard`; or 0 if `life` is not the store's or `heard` is greater than `head`: then the log was lost.
    *
    * Takes no longer with many voters than with few.
    */
@@ -351,18 +362,23 @@ export interface SharedStore {
 class Memory {
   state = emptyState()
   private readonly now: () => number
+  private readonly random: () => number
   private readonly announce: (change: Change) => void
 
-  constructor(now: () => number, announce: (change: Change) => void) {
+  constructor(now: () => number, random: () => number, announce: (change: Change) => void) {
     this.now = now
+    this.random = random
     this.announce = announce
   }
 
-  exchange({ casts, floor, heard, notAfter, swaps, ttl, voter }: Exchange): ExchangeAnswer {
+  exchange({ casts, floor, heard, life, notAfter, swaps, ttl, voter }: Exchange): ExchangeAnswer {
     const { records, votes } = this.state
     const time = this.now()
     if (notAfter !== undefined && time > notAfter) return { _tag: "Late", time }
-    this.state.born ??= time
+    if (this.state.born === undefined) {
+      this.state.born = time
+      this.state.life = this.random().toString(36).slice(2)
+    }
     // A voter that no longer lived begins anew, without its ballots.
     bury(votes, time, limits)
     const before = votes.register.get(voter)?.heard ?? 0
@@ -375,13 +391,14 @@ class Memory {
       return { record, tally: castIn(votes, cast, voter, time, limits, this.announce) }
     })
     const swapAnswers = swaps.map((swap) => this.swap(swap, floor, time))
-    const valid = heard > votes.head ? 0 : heard
+    const valid = life !== this.state.life || heard > votes.head ? 0 : heard
     if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
     return {
       _tag: "Done",
       time,
       live: liveAt(votes, time),
       liveFor: Math.max(0, time - this.state.born),
+      life: this.state.life,
       head: votes.head,
       rollCalls: rollCallsAfter(votes, valid, limits.rollCalls),
       casts: castAnswers,
@@ -399,10 +416,10 @@ class Memory {
   }
 
   page(since: number, limit: number): Page {
-    const { epoch, trimmed, votes } = this.state
+    const { epoch, life, trimmed, votes } = this.state
     const time = this.now()
     const { changes, listed } = changesAfter(this.state, since, Math.min(limit, limits.page), time)
-    return { time, live: liveAt(votes, time), epoch, trimmed, listed, changes }
+    return { time, live: liveAt(votes, time), life, epoch, trimmed, listed, changes }
   }
 
   load(circuits: ReadonlyArray<string>): LoadAnswer {
@@ -436,9 +453,11 @@ export interface Controlled {
  */
 export const makeControlled: Effect.Effect<Controlled> = Effect.gen(function* () {
   const clock = yield* Clock.Clock
+  const random = yield* Random.Random
   const announcements = yield* PubSub.sliding<Change>(4_096)
   const memory = new Memory(
     () => clock.currentTimeMillisUnsafe(),
+    () => random.nextDoubleUnsafe(),
     (change) => void PubSub.publishUnsafe(announcements, change)
   )
   return {

@@ -11,8 +11,8 @@
  * A call costs no statement. Each process sends one heartbeat (two statements) and reads one page of changes (one statement)
  * per `syncInterval`. When calls fail, a transaction of 7 to 13 statements carries up to 32 ballots or changes of records, and
  * takes as many statements with many processes as with few. These transactions are carried out one after the other.
- * On PostgreSQL other processes hear of changes by LISTEN and NOTIFY, which takes one connection; on other databases they read
- * them every `syncInterval`. The clock is the database's. Everything expires but what an operator has set without an end.
+ * On PostgreSQL other processes hear of changes by LISTEN and NOTIFY, which takes one connection. On other databases, and with a
+ * client that has no LISTEN, each process reads new changes every `pollInterval` (one statement). The clock is the database's. Everything expires but what an operator has set without an end.
  *
  * **What it needs**
  *
@@ -22,6 +22,7 @@
  * @since 0.1.0
  */
 
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -32,7 +33,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
 import { connecting } from "./internal/connecting.ts"
-import { flag } from "./internal/fields.ts"
+import { flag, positiveMillis } from "./internal/fields.ts"
 import { database } from "./internal/sql/database.ts"
 import * as migrations from "./internal/sql/migrations.ts"
 import { placeFields, placeOf } from "./internal/sql/place.ts"
@@ -63,6 +64,11 @@ export interface TableOptions {
 export interface SqlOptions extends TableOptions {
   /** Whether to make the tables that are missing. `false` where the program may not: use {@link migrate}. Default `true`. */
   readonly migrate?: boolean | undefined
+  /**
+   * How often to read what other processes changed, on a database or with a client that has no LISTEN. Each time is up to a fifth
+   * sooner or later. Default 1 second.
+   */
+  readonly pollInterval?: Duration.Input | undefined
 }
 
 /**
@@ -71,7 +77,7 @@ export interface SqlOptions extends TableOptions {
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
-const sqlFields = { ...placeFields, migrate: Schema.optional(flag) }
+const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
 
 /**
  * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
@@ -97,12 +103,12 @@ export const migrate = (
 export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, PolicyError, SqlClient | Scope.Scope> =>
   Effect.flatMap(
     Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]),
-    ([{ migrate = true, ...place }, context]) =>
+    ([{ migrate = true, pollInterval = 1_000, ...place }, context]) =>
       Effect.flatMap(database(placeOf(place)), (found) => {
         const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
         // Tables that are gone later are made again.
         const open = Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
-          const store = new Store(found)
+          const store = new Store(found, pollInterval)
           return { store, ended: store.ended }
         })
         return connecting("The tables of circuits", Effect.provideContext(open, context), longestCircuit)
@@ -127,10 +133,13 @@ export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, Polic
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, PolicyError, SqlClient> => {
-  const { migrate, prefix, schema, ...shared } = options
+  const { migrate, pollInterval, prefix, schema, ...shared } = options
   return Layer.unwrap(
     Effect.map(
-      Effect.andThen(decodeOptions({ ...sqlFields, ...ofShared }, options), make({ migrate, prefix, schema })),
+      Effect.andThen(
+        decodeOptions({ ...sqlFields, ...ofShared }, options),
+        make({ migrate, pollInterval, prefix, schema })
+      ),
       (store) => BreakerStore.layerShared(store, shared)
     )
   )

@@ -227,7 +227,7 @@ describe("Announcements", () => {
         yield* write(store, circuit, { body: bodies[i] ?? "", ttl: 60_000 })
         yield* announce({ _tag: "Record", circuit, epoch: 2 ** 40, body: bodies[i] ?? "" })
         yield* announce({ _tag: "Inquiry", circuit, epoch: 0, box: "nobody" })
-        yield* announce({ _tag: "RollCall", circuit, epoch: 0, box: "nobody", seq: i + 1, prev: i })
+        yield* announce({ _tag: "RollCall", circuit, epoch: 0, box: "nobody", seq: i + 1, prev: i, term: 30_000 })
       }
       yield* TestClock.adjust("11 seconds")
       yield* expectAll(processes, "Closed local")

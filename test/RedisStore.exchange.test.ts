@@ -200,7 +200,7 @@ describe("an exchange with Redis", () => {
     "remembers a roll call longer than the ballot that called it",
     Effect.gen(function* () {
       const store = yield* sharedStore(yield* started)
-      yield* castOf(store, cast({ ttl: 50, roll: 1 }), { voter: "caller" })
+      yield* castOf(store, cast({ ttl: 50, roll: 60_000 }), { voter: "caller" })
       const { head } = yield* exchanged(store, { voter: "listener" })
       yield* exchanged(store, { voter: "listener", heard: head })
       yield* Effect.sleep(100)

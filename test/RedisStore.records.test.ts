@@ -102,9 +102,10 @@ describe("what is kept in Redis", () => {
       const again = yield* swapOf(store, swap({ expectedEpoch: ahead + 1 }))
       assert.strictEqual(again.record?.epoch, ahead + 2)
       assert.isTrue(again.swapped)
-      const { head, rollCalls } = yield* exchanged(store, { casts: [cast({ epoch: ahead + 2, roll: 1 })] })
+      const { head, rollCalls } = yield* exchanged(store, { casts: [cast({ epoch: ahead + 2, roll: 60_000 })] })
       assert.strictEqual(head, ahead + 1)
-      assert.deepStrictEqual(rollCalls, [{ seq: ahead + 1, prev: ahead, circuit: "api", epoch: ahead + 2, box: "b" }])
+      const about = { circuit: "api", epoch: ahead + 2, box: "b", term: 60_000 }
+      assert.deepStrictEqual(rollCalls, [{ seq: ahead + 1, prev: ahead, ...about }])
     })
   )
 
@@ -244,7 +245,7 @@ describe("what is kept in Redis", () => {
       )
       const circuit = "a%0020b/c"
       const body = 'two words\n{"a": "|"}'
-      const casts = [cast({ inquire: 1, roll: 1 }), cast({ inquire: 60_000 })]
+      const casts = [cast({ inquire: 1, roll: 40_000 }), cast({ inquire: 60_000 })]
       yield* send(redis, "CONFIG RESETSTAT")
       const { head, swaps } = yield* exchanged(store, { casts, swaps: [swap({ circuit, body })] })
       const epoch = swaps[0]?.record?.epoch ?? 0
@@ -256,7 +257,7 @@ describe("what is kept in Redis", () => {
       )
       assert.deepStrictEqual(heard, [
         { _tag: "Inquiry", circuit: "api", epoch: 0, box: "b" },
-        { _tag: "RollCall", seq: head, prev: 0, circuit: "api", epoch: 0, box: "b" },
+        { _tag: "RollCall", seq: head, prev: 0, circuit: "api", epoch: 0, box: "b", term: 40_000 },
         { _tag: "Record", circuit, epoch, body },
         { _tag: "Inquiry", circuit, epoch, box: "b" }
       ])

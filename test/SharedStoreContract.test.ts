@@ -105,6 +105,12 @@ const faults = [
   ["a ballot ends with the first ttl of its voter", "a ballot lasts as long as its voter"],
   ["the roll is called anew each time", "a roll call is joined"],
   ["the roll is called once", "a roll call is joined"],
+  ["a roll call has the same term as all", "a roll call counts for its term"],
+  ["a roll call never ends", "a roll call counts for its term"],
+  ["a roll call is as long as it is said to be", "a roll call counts for its term"],
+  ["hearing in another life counts", "what was heard in another life"],
+  ["every answer has a life of its own", "a store has one life"],
+  ["a page has no life", "a store has one life"],
   ["a roll call names none before it", "an exchange answers the roll calls"],
   ["all roll calls are answered", "an exchange answers the roll calls"],
   ["hearing beyond the head counts", "a number beyond the head"],
@@ -137,7 +143,7 @@ interface Row {
 interface Box {
   readonly epoch: number
   asked: number | undefined
-  roll?: { readonly seq: number; readonly at: number } | undefined
+  roll?: { readonly seq: number; readonly at: number; readonly term: number } | undefined
   readonly ballots: Map<string, Ballot>
 }
 
@@ -159,6 +165,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
   const voters = new Map<string, Voter>()
   const log: Array<SharedStore.RollCall> = []
   let bornAt: number | undefined
+  const life = globalThis.crypto.randomUUID()
   let head = 0
   const announcements = Effect.runSync(PubSub.unbounded<SharedStore.Change>())
   let epochs = 0
@@ -310,22 +317,30 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
         announce({ _tag: "Inquiry", circuit, epoch, box: has("announces no box") ? "" : box })
       }
     }
-    const young = found.roll !== undefined && (has("the roll is called once") || now() - found.roll.at < roll)
+    const calling = () =>
+      found.roll !== undefined && (has("a roll call never ends") || now() - found.roll.at < found.roll.term)
+        ? found.roll
+        : undefined
+    const young = has("the roll is called once") ? found.roll !== undefined : now() - (calling()?.at ?? 0) < roll
     if (
       ballot !== undefined &&
       roll > 0 &&
       (!young || has("the roll is called anew each time", "an exchange that comes twice calls the roll twice"))
     ) {
-      const called = { seq: head + 1, prev: has("a roll call names none before it") ? 0 : head, circuit, epoch, box }
+      const most = has("a roll call is as long as it is said to be") ? Infinity : SharedStore.limits.rollCallMillis
+      const term = has("a roll call has the same term as all") ? 60_000 : Math.min(roll, most)
+      const prev = has("a roll call names none before it") ? 0 : head
+      const called = { seq: head + 1, prev, circuit, epoch, box, term }
       head = called.seq
-      found.roll = { seq: called.seq, at: now() }
+      found.roll = { seq: called.seq, at: now(), term }
       log.push(called)
       if (!has("announces no roll call")) announce({ _tag: "RollCall", ...called })
     }
-    const seq = found.roll?.seq ?? Infinity
+    const counting = calling()
+    const seq = counting?.seq ?? Infinity
     const heard = [...voters].filter(([name, one]) => {
       if (!lives(name) && !has("the dead have heard")) return false
-      return one.heard >= seq || (has("silence abstains") && found.roll !== undefined)
+      return one.heard >= seq || (has("silence abstains") && counting !== undefined)
     }).length
     const sums: Array<number> = []
     for (const { numbers } of ballots.values()) {
@@ -339,7 +354,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     const half = has("a cast answers half of a ballot") && ballots.size > 1 ? told.map((n) => Math.floor(n / 2)) : told
     const asked = found.asked === undefined ? undefined : now() - found.asked
     const hears = !has("only who inquires hears of the inquiry") || inquire > 0
-    const rolled = found.roll === undefined ? undefined : now() - found.roll.at
+    const rolled = counting === undefined ? undefined : now() - counting.at
     const abstained = has("abstentions are those that heard") ? heard : Math.max(0, heard - ballots.size)
     return { voters: ballots.size, sums: half, asked: hears ? asked : undefined, rolled, abstained }
   })
@@ -398,7 +413,8 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     if (bornAt === undefined || has("a store is young again with each exchange")) bornAt = now()
     yield* renew(voter, ttl)
     const hears = (): number => {
-      const valid = heard > head && !has("hearing beyond the head counts") ? 0 : heard
+      const isOther = request.life !== life && !has("hearing in another life counts")
+      const valid = isOther || (heard > head && !has("hearing beyond the head counts")) ? 0 : heard
       const known = voters.get(voter)
       if (known !== undefined) known.heard = valid
       return valid
@@ -419,6 +435,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
       time: time(),
       live: alive(),
       liveFor: now() - bornAt,
+      life: has("every answer has a life of its own") ? globalThis.crypto.randomUUID() : life,
       head,
       rollCalls,
       casts: castAnswers,
@@ -442,7 +459,15 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     }
     if (has("pages are ordered by name")) changes.sort((a, b) => (a.circuit < b.circuit ? -1 : 1))
     else changes.sort((a, b) => a.epoch - b.epoch)
-    return { time: time(), live: alive(), epoch: epochs, trimmed: 0, listed, changes: changes.slice(0, limit) }
+    return {
+      time: time(),
+      live: alive(),
+      life: has("a page has no life") ? "" : life,
+      epoch: epochs,
+      trimmed: 0,
+      listed,
+      changes: changes.slice(0, limit)
+    }
   })
 
   const load = (circuits: ReadonlyArray<string>) =>

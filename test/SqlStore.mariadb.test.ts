@@ -96,7 +96,7 @@ describe("tables in MariaDB", () => {
           `SELECT COUNT(DISTINCT table_name, index_name) FROM information_schema.statistics
             WHERE table_schema = DATABASE() AND index_name <> 'PRIMARY'`
         )
-        assert.strictEqual(indexes, 16)
+        assert.strictEqual(indexes, 17)
       })
     )
   }
@@ -140,7 +140,7 @@ const fill = (sql: Connection) =>
     yield* say(
       sql,
       `INSERT INTO circuit_breaker_boxes
-        SELECT CONCAT('c', seq), 'b', seq, 1, '1', 1, 0, 0, 0, 1, ${now}, ${now} + 600000 + seq FROM seq_1_to_${many}`
+        SELECT CONCAT('c', seq), 'b', seq, 1, '1', 1, 0, 0, 0, 0, 1, ${now}, ${now} + 600000 + seq FROM seq_1_to_${many}`
     )
     const tables = ["s", "_events", "_states", "_snapshots", "_ballots", "_boxes"]
     yield* say(sql, `ANALYZE TABLE ${tables.map((table) => `circuit_breaker${table}`).join(", ")}`)

@@ -55,7 +55,10 @@ const twins = Effect.gen(function* () {
   return { now, tables: { ...tables, exchange }, memory }
 })
 
-/** What the contract leaves open: a store may forget an inquiry or a roll call with the last ballot of its box. */
+/**
+ * What the contract leaves open: a store may forget an inquiry or a roll call with the last ballot of its box, and keep a roll
+ * call in its log for longer than it must.
+ */
 const known = (answer: SharedStore.ExchangeAnswer, other: SharedStore.ExchangeAnswer) => {
   if (answer._tag === "Late" || other._tag === "Late") return answer
   const casts = answer.casts.map(({ record, tally }, i) => {
@@ -65,7 +68,10 @@ const known = (answer: SharedStore.ExchangeAnswer, other: SharedStore.ExchangeAn
     // Zeros at the end are nothing.
     return { record, tally: { ...tally, ...told, sums: tally.sums.join().replace(/(,0)+$|^0$/, "") } }
   })
-  return { ...answer, casts }
+  const { logMillis } = SharedStore.limits
+  const rollCalls = answer.rollCalls.filter(({ seq, term }) => answer.time - seq / 1_000 < term + logMillis)
+  // Each store has a life of its own.
+  return { ...answer, life: "", rollCalls, casts }
 }
 
 const shown = ({ changes, epoch, listed, live, time }: SharedStore.Page) => ({
@@ -83,6 +89,7 @@ describe("A store on SQLite", () => {
       Effect.gen(function* () {
         const { memory, now, tables } = yield* twins
         const seqs: Array<number> = []
+        const lives = { memory: "", tables: "" }
         for (const [{ casts, heard, late, swaps, wrong, ...rest }, wait] of steps) {
           now.time += wait
           const { records } = yield* memory.load(circuits)
@@ -96,8 +103,10 @@ describe("A store on SQLite", () => {
             casts: casts.map((cast, i) => ({ ...cast, epoch: epochOf(cast.circuit, i) })),
             swaps: swaps.map((swap, i) => ({ ...swap, body: `b${i}`, expectedEpoch: epochOf(swap.circuit, 3 + i) }))
           }
-          const expected = yield* memory.exchange(request)
-          const actual = yield* tables.exchange(request)
+          const expected = yield* memory.exchange({ ...request, life: lives.memory })
+          const actual = yield* tables.exchange({ ...request, life: lives.tables })
+          if (expected._tag === "Done") lives.memory = expected.life
+          if (actual._tag === "Done") lives.tables = actual.life
           assert.strictEqual(JSON.stringify(known(actual, expected)), JSON.stringify(known(expected, actual)))
           if (expected._tag === "Done" && expected.head > (seqs.at(-1) ?? 0)) seqs.push(expected.head)
           assert.deepStrictEqual(yield* tables.load(circuits), yield* memory.load(circuits))

@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Layer, type Scope } from "effect"
+import { Context, Effect, Exit, Layer, type Scope } from "effect"
+import { SqlClient } from "effect/sql"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { vi } from "vitest"
@@ -257,7 +258,7 @@ describe.each(databases)("circuits on %s", (database) => {
       yield* say(sql, `INSERT INTO circuit_breaker_ballots VALUES ('old', 'v', 'b', 0, 0, '1', ${past})`)
       yield* say(
         sql,
-        `INSERT INTO circuit_breaker_boxes VALUES ('old', 'b', 0, 1, '1', 1, 0, 0, 0, 1, ${past}, ${past})`
+        `INSERT INTO circuit_breaker_boxes VALUES ('old', 'b', 0, 1, '1', 1, 0, 0, 0, 0, 1, ${past}, ${past})`
       )
       yield* say(sql, `INSERT INTO circuit_breaker_voters VALUES ('old', 1, 0, ${past})`)
       // Each process begins by sweeping.
@@ -336,6 +337,54 @@ describe.each(servers)("circuits on %s", (database) => {
         ]
       })
     )
+  )
+})
+
+/** The same client, as if it could not listen. */
+const deaf = (context: Connection): Connection =>
+  Context.make(
+    SqlClient.SqlClient,
+    new Proxy(Context.get(context, SqlClient.SqlClient), {
+      get: (sql, name) => (name === "listen" ? undefined : Reflect.get(sql, name)),
+      has: (sql, name) => name !== "listen" && Reflect.has(sql, name)
+    })
+  )
+
+describe.each(databases)("circuits on %s, where nothing is announced,", (database) => {
+  const { place } = on(database)
+
+  live(
+    "are opened by a majority of processes that poll, long before the next heartbeat",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const sql = yield* open
+      yield* Effect.provideContext(SqlStore.migrate(), sql)
+      yield* say(sql, `${inUseForLong}, life = 'long'`)
+      const options = { syncInterval: "5 minutes", pollInterval: 100 } as const
+      const replicas = yield* Effect.forEach([0, 1, 2, 3, 4], () =>
+        Effect.flatMap(open, (client) => replica(deaf(client), options))
+      )
+      yield* areLive(sql, 5)
+      const [a, b, ...idle] = replicas
+      assert(a !== undefined && b !== undefined)
+      // From when on each polls is its own affair.
+      for (const [i, one] of replicas.entries()) {
+        yield* until(
+          `${i} polls`,
+          Effect.gen(function* () {
+            const by = i === 0 ? b : a
+            yield* by.run(CircuitBreaker.release(`first ${i}`))
+            yield* by.run(CircuitBreaker.isolate(`first ${i}`))
+            yield* Effect.sleep(200)
+            return (yield* standing(one, { circuit: `first ${i}` })) === "Isolated (fleet)"
+          })
+        )
+      }
+      for (const one of [a, b]) yield* works(one)
+      // Two of five are no majority, unless the others abstain.
+      yield* trip([a, b])
+      yield* standsAt(idle, "Open (fleet)")
+    })
   )
 })
 

@@ -113,7 +113,8 @@ describe("A text to be imported", () => {
                 records.set(circuit, record)
                 return { swapped: true, record }
               })
-              return { _tag: "Done", time: 0, live: 1, liveFor: 0, head: 0, rollCalls: [], casts: [], swaps: swapped }
+              const store = { time: 0, live: 1, liveFor: 0, life: "life", head: 0 }
+              return { _tag: "Done", ...store, rollCalls: [], casts: [], swaps: swapped }
             }),
           load: (circuits) =>
             Effect.sync(() => ({ time: 0, records: circuits.map((circuit) => records.get(circuit)) })),
@@ -124,7 +125,8 @@ describe("A text to be imported", () => {
               listed: true,
               record
             }))
-            return Effect.succeed({ time: 0, live: 1, epoch: 1, trimmed: 0, listed: changes.length, changes })
+            const store = { time: 0, live: 1, life: "life", epoch: 1, trimmed: 0 }
+            return Effect.succeed({ ...store, listed: changes.length, changes })
           },
           changes: undefined as never
         }

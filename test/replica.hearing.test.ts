@@ -11,7 +11,8 @@ const rollCall = (seq: number, prev: number): SharedStore.RollCall => ({
   prev,
   circuit: "api",
   epoch: 0,
-  box: "b"
+  box: "b",
+  term: 30_000
 })
 
 /** A process that has heard all up to 10. */
@@ -105,8 +106,10 @@ const linked = () => {
   const sent: Array<number | undefined> = []
   const store = { load: () => Effect.succeed({ time: clock.store, records: [] }) } as unknown as SharedStore.SharedStore
   const link = new Link(store, time)
-  const done = () =>
-    ({ _tag: "Done", time: clock.store, live: 1, liveFor: 0, head: 0, rollCalls: [], casts: [], swaps: [] }) as const
+  const done = () => {
+    const store = { time: clock.store, live: 1, liveFor: 0, life: "life", head: 0 }
+    return { _tag: "Done", ...store, rollCalls: [], casts: [], swaps: [] } as const
+  }
   /** `takes` milliseconds pass until the answer is there; the store has its time when half of them have passed. */
   const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = done) =>
     Effect.runSync(

@@ -2,7 +2,12 @@ import { Effect } from "effect"
 import type { SharedStore } from "effect-fuse"
 import { type Connection, send } from "./redisFleet.ts"
 
-/** An exchange that is carried out. By default it is a heartbeat of a voter "v" that lives for a minute. */
+const lives = new WeakMap<SharedStore.SharedStore, string>()
+
+/**
+ * An exchange that is carried out. By default it is a heartbeat of a voter "v" that lives for a minute, in the life that the store
+ * answered last.
+ */
 export const exchanged = (store: SharedStore.SharedStore, request: Partial<SharedStore.Exchange> = {}) =>
   Effect.flatMap(
     store.exchange({
@@ -10,12 +15,17 @@ export const exchanged = (store: SharedStore.SharedStore, request: Partial<Share
       ttl: 60_000,
       notAfter: undefined,
       heard: 0,
+      life: lives.get(store),
       floor: 0,
       casts: [],
       swaps: [],
       ...request
     }),
-    (answer) => (answer._tag === "Done" ? Effect.succeed(answer) : Effect.die(new Error("the exchange was late")))
+    (answer) => {
+      if (answer._tag !== "Done") return Effect.die(new Error("the exchange was late"))
+      lives.set(store, answer.life)
+      return Effect.succeed(answer)
+    }
   )
 
 /** An exchange with one swap. */

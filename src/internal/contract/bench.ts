@@ -63,6 +63,7 @@ export const written = (record: Stored | undefined) =>
   record === undefined ? undefined : { epoch: record.epoch, body: record.body }
 
 const isWhole = (n: unknown): boolean => Number.isSafeInteger(n) && (n as number) >= 0
+const isLife = (life: unknown): boolean => typeof life === "string" && /^[\w-]+$/.test(life)
 const isAge = (n: unknown): boolean => typeof n === "number" && n >= 0 && n < Infinity
 
 const isRecord = (record: Stored | undefined): boolean =>
@@ -110,6 +111,8 @@ export class Bench {
   readonly handles: ReadonlyArray<SharedStore>
   /** How long to wait for what has to come, in milliseconds. */
   readonly patience: number
+  /** The life of the store, as it was answered last. */
+  private life = ""
   private turn = 0
   private readonly own = globalThis.crypto.randomUUID().slice(0, 8)
   /** The voters that live by this trial. */
@@ -146,7 +149,8 @@ export class Bench {
     const whole = { voter, ttl, notAfter, heard, floor, casts, swaps }
     return Effect.suspend(() => {
       if (ttl > 0) this.voters.add(voter)
-      return this.run("exchange", (store) => store.exchange(whole))
+      const life = "life" in request ? request.life : this.life
+      return this.run("exchange", (store) => store.exchange({ ...whole, life }))
     }).pipe(
       Effect.tap((answer) => expect(isAge(answer.time), "a time of 0 or more milliseconds", answer.time)),
       Effect.tap((answer) => (answer._tag === "Late" ? Effect.void : this.inForm(answer, casts, swaps)))
@@ -161,7 +165,8 @@ export class Bench {
   }
 
   private inForm(answer: Done, casts: ReadonlyArray<Cast>, swaps: ReadonlyArray<Swap>): Effect.Effect<void, Miss> {
-    const { head, live, liveFor, rollCalls } = answer
+    const { head, life, live, liveFor, rollCalls } = answer
+    this.life = life
     const ascending = rollCalls.every(({ seq }, place) => seq > (rollCalls[place - 1]?.seq ?? 0) && seq <= head)
     const records = [...answer.casts, ...answer.swaps].map(({ record }) => record)
     return Effect.all(
@@ -175,6 +180,7 @@ export class Bench {
           answer.casts
         ),
         expect(isWhole(live), "a whole number of voters that live", live),
+        expect(isLife(life), "a life of letters, digits, - and _", life),
         expect(isAge(liveFor), "a store that lives for 0 or more milliseconds", liveFor),
         expect(isWhole(head), "a head that is a whole number", head),
         expect(ascending, "roll calls that ascend up to the head", answer)

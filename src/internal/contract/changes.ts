@@ -91,7 +91,7 @@ export const changes: ReadonlyArray<Trial> = [
       const { head: seq } = yield* bench.done()
       yield* Effect.sleep(30)
       const heard = all.map((one) => one.filter(of(circuit)).filter(({ _tag }) => _tag === "RollCall"))
-      return { expected: { _tag: "RollCall", seq, prev, circuit, epoch, box: "box/1" } as const, heard }
+      return { expected: { _tag: "RollCall", seq, prev, circuit, epoch, box: "box/1", term: long } as const, heard }
     })
     const { expected, heard } = yield* bench.until(
       begin,

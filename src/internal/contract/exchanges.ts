@@ -59,6 +59,14 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* expect(Math.abs(passed - more) <= 1, `${passed} ms more`, more)
   }),
 
+  trial("a store has one life, whichever way it is asked", function* (bench) {
+    const { life } = yield* bench.done()
+    for (let turn = 0; turn < 4; turn++) {
+      yield* equal([(yield* bench.done()).life], [life], "the life that another exchange answers")
+      yield* equal([(yield* bench.page()).life], [life], "the life that a page has")
+    }
+  }),
+
   trial("an exchange does many casts and swaps, and answers each in its place", function* (bench) {
     const circuits = Array.from({ length: limits.casts }, () => bench.name("circuit"))
     const others = Array.from({ length: limits.swaps }, () => bench.name("other"))

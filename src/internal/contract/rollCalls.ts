@@ -127,6 +127,45 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in earnest")
   }),
 
+  trial("what was heard in another life was not heard", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* hear(bench, "caller", seq)
+    for (const life of ["another", undefined]) {
+      const answer = yield* bench.done({ voter: bench.voter("a"), ttl: long, heard: seq, life })
+      yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain")
+      // There may be too many before it for one answer.
+      const first = answer.rollCalls[0]?.seq ?? Infinity
+      yield* expect(first <= seq, `roll calls from ${seq} or before, as if none had been heard`, answer.rollCalls[0])
+    }
+    yield* hear(bench, "a", seq)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in this life")
+  }),
+
+  trial("a roll call counts for its term, and can then be called again", function* (bench) {
+    const circuit = bench.name("circuit")
+    const { epoch } = yield* bench.write(circuit)
+    const { head } = yield* bench.done()
+    const first = yield* bench.vote(circuit, { epoch, voter: "caller", roll: 300 })
+    yield* expect(first.rolled !== undefined, "a roll call", first)
+    const of = (heard: number) =>
+      Effect.map(bench.done({ heard }), ({ rollCalls }) => rollCalls.filter((one) => one.circuit === circuit))
+    const [called] = yield* of(head)
+    yield* equal(called?.term, 300, "the term that is answered")
+    const seq = called?.seq ?? 0
+    yield* hear(bench, "a", seq)
+    yield* hear(bench, "b", seq)
+    const look = bench.tally(circuit, epoch)
+    const over = yield* bench.until(look, ({ rolled }) => rolled === undefined, "no roll call after its term of 300 ms")
+    yield* equal(over.abstained, 0, "how many abstain then")
+    yield* bench.vote(circuit, { epoch, voter: "caller", roll: 1e12 })
+    const again = yield* of(seq)
+    yield* equal(
+      again.map(({ term }) => term),
+      [limits.rollCallMillis],
+      "the term of the next, which was called for 1e12 ms"
+    )
+  }),
+
   trial("a swap ends the roll call of its circuit, and other boxes have none", function* (bench) {
     const { circuit, epoch, seq } = yield* rolled(bench)
     yield* hear(bench, "a", seq)

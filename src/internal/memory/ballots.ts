@@ -6,6 +6,7 @@ interface Called {
   readonly circuit: string
   readonly epoch: number
   readonly box: string
+  readonly term: number
 }
 
 interface BallotCast {
@@ -22,7 +23,7 @@ interface Box {
   readonly epoch: number
   readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
   asked: number | undefined
-  roll: { readonly seq: number; readonly at: number } | undefined
+  roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
 }
 
 type Announcement =
@@ -39,7 +40,7 @@ export interface Votes {
 
 export const noVotes = (): Votes => ({ register: new Map(), log: [], boxes: new Map(), head: 0 })
 
-/** For how long the log keeps a roll call, and for how long it counts abstentions. */
+/** How much longer than its term the log keeps a roll call, and the longest term. */
 export interface Bounds {
   readonly logMillis: number
   readonly rollCallMillis: number
@@ -58,15 +59,19 @@ export const bury = ({ boxes, log, register }: Votes, time: number, { logMillis 
     register.delete(voter)
     for (const ofCircuit of boxes.values()) for (const box of ofCircuit.values()) box.ballots.delete(voter)
   }
-  const first = log.findIndex(({ at }) => time - at <= logMillis)
+  const first = log.findIndex(({ at, term }) => time - at < term + logMillis)
   log.splice(0, first === -1 ? log.length : first)
 }
 
+/** Whether a roll call counts. If the clock went back behind it, it does not. */
+const isCounting = (roll: Box["roll"], time: number): roll is NonNullable<Box["roll"]> =>
+  roll !== undefined && time >= roll.at && time - roll.at < roll.term
+
 /** Drops the boxes in which no ballot counts. */
-export const sweepBoxes = ({ boxes }: Votes, time: number, { rollCallMillis }: Bounds): void => {
+export const sweepBoxes = ({ boxes }: Votes, time: number): void => {
   for (const [circuit, ofCircuit] of boxes) {
     for (const [name, { ballots, roll }] of ofCircuit) {
-      if (roll !== undefined && time - roll.at <= rollCallMillis) continue
+      if (isCounting(roll, time)) continue
       if ([...ballots.values()].every(({ until }) => time >= until)) ofCircuit.delete(name)
     }
     if (ofCircuit.size === 0) boxes.delete(circuit)
@@ -90,31 +95,35 @@ const boxOf = ({ boxes }: Votes, { ballot, box, circuit, epoch }: BallotCast): B
   return made
 }
 
-const callRoll = (votes: Votes, { box, circuit, epoch }: BallotCast, time: number): Called => {
+const callRoll = (
+  votes: Votes,
+  { box, circuit, epoch, roll }: BallotCast,
+  time: number,
+  { rollCallMillis }: Bounds
+): Called => {
   const prev = votes.head
   const seq = Math.max(prev + 1, Math.floor(time * 1_000))
   votes.head = seq
-  const rollCall: Called = { seq, prev, circuit, epoch, box }
+  const rollCall: Called = { seq, prev, circuit, epoch, box, term: Math.min(roll, rollCallMillis) }
   votes.log.push({ ...rollCall, at: time })
   return rollCall
 }
 
-const tally = ({ register }: Votes, { asked, ballots, roll }: Box, time: number, { rollCallMillis }: Bounds) => {
+const tally = ({ register }: Votes, { asked, ballots, roll }: Box, time: number) => {
   const sums: Array<number> = []
   for (const { numbers } of ballots.values()) {
     numbers.forEach((n, place) => {
       sums[place] = (sums[place] ?? 0) + n
     })
   }
+  const counting = isCounting(roll, time) ? roll : undefined
   let heard = 0
-  if (roll !== undefined && time - roll.at <= rollCallMillis) {
-    for (const voter of register.values()) if (voter.heard >= roll.seq) heard++
-  }
+  if (counting !== undefined) for (const voter of register.values()) if (voter.heard >= counting.seq) heard++
   return {
     voters: ballots.size,
     sums,
     asked: asked === undefined ? undefined : Math.max(0, time - asked),
-    rolled: roll === undefined ? undefined : Math.max(0, time - roll.at),
+    rolled: counting === undefined ? undefined : time - counting.at,
     abstained: Math.max(0, heard - ballots.size)
   }
 }
@@ -139,11 +148,11 @@ export const castIn = (
       box.asked = time
       announce({ _tag: "Inquiry", circuit, epoch, box: cast.box })
     }
-    if (roll > 0 && (box.roll === undefined || time - box.roll.at >= roll || time < box.roll.at)) {
-      const rollCall = callRoll(votes, cast, time)
-      box.roll = { seq: rollCall.seq, at: time }
+    if (roll > 0 && (!isCounting(box.roll, time) || time - box.roll.at >= roll)) {
+      const rollCall = callRoll(votes, cast, time, bounds)
+      box.roll = { seq: rollCall.seq, at: time, term: rollCall.term }
       announce({ _tag: "RollCall", ...rollCall })
     }
   }
-  return tally(votes, box, time, bounds)
+  return tally(votes, box, time)
 }

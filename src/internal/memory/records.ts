@@ -17,6 +17,8 @@ export interface State {
   epoch: number
   trimmed: number
   born: number | undefined
+  /** Made up when the store was born; empty until then. */
+  life: string
   sweptAt: number
 }
 
@@ -27,6 +29,7 @@ export const emptyState = (): State => ({
   epoch: 0,
   trimmed: 0,
   born: undefined,
+  life: "",
   sweptAt: Number.NEGATIVE_INFINITY
 })
 
@@ -50,7 +53,7 @@ export const sweep = (state: State, time: number, bounds: Bounds & { readonly un
     changed.delete(circuit)
     state.trimmed = Math.max(state.trimmed, epoch)
   }
-  sweepBoxes(votes, time, bounds)
+  sweepBoxes(votes, time)
 }
 
 /** Writes a record, which empties the boxes of its circuit; answers its epoch. */

@@ -28,6 +28,10 @@ interface Cursor {
   marks: Array<Mark>
   /** Up to where the store knows that the voter has heard. */
   confirmed: number
+  /** The life of the store that all of this is about; empty until it is known. */
+  life: string
+  /** Of what has a number up to this one, nothing was heard in this life. */
+  since: number
   /** The voter has lost ballots on the way to this store: until then it must not tell it that it has heard more. */
   heldUntil: number
 }
@@ -52,17 +56,57 @@ export class Cursors {
   private readonly known = new Map<string, { readonly seq: number; readonly places: Set<number> }>()
   private readonly rollCalls = new Map<number, RollCall>()
   private last = 0
+  /** The longest term of a roll call so far, but no less than half a minute. */
+  private longestTerm = 30_000
   /** The greatest number that no store has given. */
   private ownLast = 0
 
   constructor(places: number) {
-    this.cursors = Array.from({ length: places }, () => ({ head: 0, marks: [], confirmed: 0, heldUntil: -Infinity }))
+    this.cursors = Array.from({ length: places }, () => ({
+      head: 0,
+      marks: [],
+      confirmed: 0,
+      life: "",
+      since: 0,
+      heldUntil: -Infinity
+    }))
+  }
+
+  /** The lives of all stores as one: another if that of any store is. */
+  get life(): string {
+    return this.cursors
+      .map(({ life }) => life)
+      .filter((life) => life !== "")
+      .sort()
+      .join("_")
+  }
+
+  /** The life of one store, if it is one of those that the voter knows; or an empty text. */
+  lifeAt(place: number, known = ""): string {
+    const life = this.cursors[place]?.life ?? ""
+    return `_${known}_`.includes(`_${life}_`) ? life : ""
+  }
+
+  /** Takes over the life of a store, and answers whether it has begun another. What was known of the store is over then. */
+  noteLife(place: number, life: string): boolean {
+    const cursor = this.cursors[place]
+    if (cursor === undefined || life === "" || life === cursor.life) return false
+    const isAnother = cursor.life !== ""
+    cursor.life = life
+    cursor.confirmed = 0
+    if (!isAnother) return false
+    cursor.head = 0
+    cursor.marks = []
+    cursor.since = this.last
+    // The store has lost the ballots with which the voter answered: a roll call there is another, though the others have it.
+    for (const { places } of this.known.values()) places.add(place)
+    return true
   }
 
   /** What to tell a store that the voter has heard. */
   heardAt(place: number, heard: number, now: number): number {
     const cursor = this.cursors[place]
-    if (cursor === undefined || heard === 0) return 0
+    if (cursor === undefined || heard <= cursor.since) return 0
     const { confirmed, heldUntil, marks } = cursor
     let own = heard
     // Where all stores number alike, a number that this process was not told means the same everywhere.
@@ -82,7 +126,7 @@ export class Cursors {
   /** Ballots did not reach a store. */
   hold(place: number, now: number): void {
     const cursor = this.cursors[place]
-    if (cursor !== undefined) cursor.heldUntil = now + limits.rollCallMillis
+    if (cursor !== undefined) cursor.heldUntil = now + this.longestTerm
   }
 
   /** Numbers what stores have answered to one exchange: the roll calls after `heard`, and the head of the log of all. */
@@ -117,6 +161,7 @@ export class Cursors {
     for (const { place, rollCalls } of all) {
       const marks = this.cursors[place]?.marks ?? []
       for (const rollCall of rollCalls) {
+        this.longestTerm = Math.max(this.longestTerm, rollCall.term)
         if (marks.some(({ own, seq }) => own === rollCall.seq && this.rollCalls.has(seq))) continue
         const key = keyOf(rollCall)
         const known = this.known.get(key)

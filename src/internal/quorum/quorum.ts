@@ -99,6 +99,7 @@ export class Quorum {
           return Effect.succeed({
             time: this.wall(),
             live: largest(pages.map(({ live }) => live)),
+            life: this.cursors.life,
             epoch: largest(pages.map(({ epoch }) => epoch)),
             trimmed: largest(pages.map(({ trimmed }) => trimmed)),
             listed: largest(pages.map(({ listed }) => listed)),
@@ -110,9 +111,12 @@ export class Quorum {
   }
 
   private pageAfter(since: number, limit: number): Effect.Effect<ReadonlyArray<Page & { readonly place: number }>> {
-    return Effect.map(
-      Effect.forEach(this.regions, (region) => region.ask((store) => store.page(since, limit)), every),
-      (replies) => replies.flatMap((reply, place) => (reply === undefined ? [] : [{ ...reply.value, place }]))
+    const asked = Effect.forEach(this.regions, (region) => region.ask((store) => store.page(since, limit)), every)
+    return Effect.map(asked, (replies) =>
+      replies.flatMap((reply, place) => {
+        if (reply !== undefined) this.noteLife(place, reply.value.life)
+        return reply === undefined ? [] : [{ ...reply.value, place }]
+      })
     )
   }
 
@@ -225,11 +229,12 @@ export class Quorum {
     const { casts, notAfter } = exchange
     const now = this.wall()
     const heard = this.cursors.heardAt(place, exchange.heard, now)
+    const life = this.cursors.lifeAt(place, exchange.life)
     const offset = this.offsets[place]
     const due = notAfter === undefined || offset === undefined ? undefined : notAfter + offset
     const ownCasts = casts.map((cast) => ({ ...cast, epoch: this.ownEpoch(place, cast) }))
     const send = (of: ReadonlyArray<Cast>, with_: ReadonlyArray<Swap>) =>
-      region.ask((store) => store.exchange({ ...exchange, notAfter: due, heard, casts: of, swaps: with_ }))
+      region.ask((store) => store.exchange({ ...exchange, notAfter: due, heard, life, casts: of, swaps: with_ }))
     return Effect.flatMap(send(ownCasts, swaps), (reply): Effect.Effect<ExchangeAnswer | undefined> => {
       if (reply !== undefined) this.noteTime(place, reply.value.time)
       if (reply?.value._tag !== "Done") {
@@ -237,7 +242,8 @@ export class Quorum {
         return Effect.succeed(reply?.value)
       }
       const done = reply.value
-      this.cursors.confirm(place, heard)
+      this.noteLife(place, done.life)
+      this.cursors.confirm(place, done.life === life ? heard : 0)
       // It has the record that is meant, under a number that was not known yet.
       const again = casts.flatMap((cast, i) => {
         const { record, tally } = done.casts[i] ?? {}
@@ -277,12 +283,14 @@ export class Quorum {
       rollCalls: rollCalls.map((one) => ({ ...one, epoch: this.epochOf(place, one.circuit, one.epoch) }))
     }))
     const live = largest(answers.map((answer) => answer.live))
+    const isKnown = answers.some(({ place }) => this.cursors.lifeAt(place, exchange.life) !== "")
     return {
       _tag: "Done",
       time: this.wall(),
       live,
       liveFor: largest(answers.map(({ liveFor }) => liveFor)),
-      ...this.cursors.answered(heard, exchange.heard),
+      life: this.cursors.life,
+      ...this.cursors.answered(heard, isKnown ? exchange.heard : 0),
       casts: exchange.casts.map((cast, i) => {
         const holds = majority(answers.map(({ casts }) => unwrap(casts[i]?.record)))
         const tallies = answers.flatMap(({ casts, live }) => {
@@ -447,6 +455,11 @@ export class Quorum {
   }
 
   // ---- What is remembered -------------------------------------------------------------------------------------------
+
+  private noteLife(place: number, life: string): void {
+    // A store that lost everything is given the records that the others have.
+    if (this.cursors.noteLife(place, life)) this.compared ??= 0
+  }
 
   private noteTime(place: number, time: number): void {
     this.offsets[place] = time - this.wall()

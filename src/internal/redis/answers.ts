@@ -1,14 +1,15 @@
-import type {
-  CastAnswer,
-  Change,
-  Changed,
-  Exchange,
-  ExchangeAnswer,
-  LoadAnswer,
-  Page,
-  RollCall,
-  Stored,
-  Tally
+import {
+  type CastAnswer,
+  type Change,
+  type Changed,
+  type Exchange,
+  type ExchangeAnswer,
+  type LoadAnswer,
+  limits,
+  type Page,
+  type RollCall,
+  type Stored,
+  type Tally
 } from "../../SharedStore.ts"
 import type { ExchangeReply, LoadReply, PageReply, RecordReply, TallyReply } from "./scripts.ts"
 
@@ -16,9 +17,9 @@ import type { ExchangeReply, LoadReply, PageReply, RecordReply, TallyReply } fro
 
 /** The arguments of the script that exchanges. */
 export const exchangeArgs = (channel: string, request: Exchange): ReadonlyArray<string | number> => {
-  const { casts, floor, heard, notAfter = "", swaps, ttl, voter } = request
+  const { casts, floor, heard, life = "", notAfter = "", swaps, ttl, voter } = request
   return [
-    ...[channel, voter, ttl, notAfter, heard, floor, casts.length],
+    ...[channel, voter, ttl, notAfter, heard, floor, life, globalThis.crypto.randomUUID(), casts.length],
     ...casts.flatMap(({ ballot, box, circuit, epoch, inquire, roll, ttl }) => [
       ...[circuit, epoch, box, ballot === undefined ? "-" : ballot.join(","), ttl, inquire, roll]
     ]),
@@ -45,13 +46,12 @@ const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): Tally =>
 const isNumber = (n: number): boolean => Number.isSafeInteger(n) && n >= 1
 
 const toRollCall = (member: string): ReadonlyArray<RollCall> => {
-  const found = /^(\d+) (\d+) (\d+) (\S+) (\S+)$/.exec(member)
+  const found = /^(\d+) (\d+) (\d+) (\S+) (\S+) (\d+)$/.exec(member)
   if (found === null) return []
-  const [, seq, prev, epoch, circuit = "", box = ""] = found
-  const rollCall = { seq: Number(seq), prev: Number(prev), circuit, epoch: Number(epoch), box }
-  return isNumber(rollCall.seq) && rollCall.prev < rollCall.seq && Number.isSafeInteger(rollCall.epoch)
-    ? [rollCall]
-    : []
+  const [, seq, prev, epoch, circuit = "", box = "", term] = found
+  const rollCall = { seq: Number(seq), prev: Number(prev), circuit, epoch: Number(epoch), box, term: Number(term) }
+  const isSound = isNumber(rollCall.seq) && rollCall.prev < rollCall.seq && Number.isSafeInteger(rollCall.epoch)
+  return isSound && rollCall.term <= limits.rollCallMillis ? [rollCall] : []
 }
 
 /** Those that ascend, up to the head of the log. */
@@ -66,12 +66,13 @@ const inOrder = (rollCalls: ReadonlyArray<RollCall>, head: number): ReadonlyArra
 
 export const toExchangeAnswer = (reply: ExchangeReply): ExchangeAnswer => {
   if (reply.length === 2) return { _tag: "Late", time: Number(reply[1]) }
-  const [, time, live, liveFor, head, rollCalls, casts, swaps] = reply
+  const [, time, live, liveFor, life, head, rollCalls, casts, swaps] = reply
   return {
     _tag: "Done",
     time: Number(time),
     live: Number(live),
     liveFor: Number(liveFor),
+    life,
     head: Number(head),
     rollCalls: inOrder(rollCalls.flatMap(toRollCall), Number(head)),
     casts: casts.map(
@@ -94,7 +95,7 @@ const toRecord = (text: string, time: number): { readonly listed: boolean; reado
   return { listed: listed === "1", record }
 }
 
-export const toPage = ([time, live, epoch, trimmed, listed, found]: PageReply): Page => {
+export const toPage = ([time, live, life, epoch, trimmed, listed, found]: PageReply): Page => {
   const now = Number(time)
   const changes: Array<Changed> = []
   for (let i = 0; i + 2 < found.length; i += 3) {
@@ -103,6 +104,7 @@ export const toPage = ([time, live, epoch, trimmed, listed, found]: PageReply): 
   return {
     time: now,
     live: Number(live),
+    life,
     epoch: Number(epoch),
     trimmed: Number(trimmed),
     listed: Number(listed),
@@ -120,13 +122,13 @@ const isName = (one: string): boolean => /^\S+$/.test(one)
 
 const toChange = (message: unknown): Change | undefined => {
   if (!Array.isArray(message) || !message.every(isText)) return undefined
-  const [tag, digits = "", circuit = "", rest, seq, prev] = message
+  const [tag, digits = "", circuit = "", rest, seq, prev, term] = message
   const epoch = Number(digits)
   if (rest === undefined || !isName(circuit) || !/^\d+$/.test(digits) || !Number.isSafeInteger(epoch)) return undefined
   if (tag === "R") return { _tag: "Record", circuit, epoch, body: rest }
   if (!isName(rest)) return undefined
   if (tag === "I") return { _tag: "Inquiry", circuit, epoch, box: rest }
-  const [rollCall] = tag === "C" ? toRollCall(`${seq} ${prev} ${digits} ${circuit} ${rest}`) : []
+  const [rollCall] = tag === "C" ? toRollCall(`${seq} ${prev} ${digits} ${circuit} ${rest} ${term}`) : []
   return rollCall === undefined ? undefined : { _tag: "RollCall", ...rollCall }
 }
 

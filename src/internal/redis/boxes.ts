@@ -4,7 +4,7 @@ import { limits } from "../../SharedStore.ts"
  * The part of an exchange that is about ballots.
  *
  * A box is one field of the circuit's hash: how many voters have a ballot in it, when the latest inquiry began, the number
- * and the time of the latest roll call, the last burial that the box knows, and the sums. Each ballot is a field of its own,
+ * and the time of the latest roll call, the last burial that the box knows, the end of the roll call's term, and the sums. Each ballot is a field of its own,
  * and begins with the number of the last burial before it. The circuit's sorted set has each ballot by its end.
  *
  * A ballot is subtracted from the sums when it is replaced, withdrawn or over, or when its voter has been buried; so a cast
@@ -14,7 +14,7 @@ import { limits } from "../../SharedStore.ts"
  *
  * What cannot be read, or does not add up, is dropped with all boxes of its circuit and their roll calls.
  */
-export const boxes = `-- Ballots, and boxes: a box is { voters, asked, seq, at, burial, sums... }.
+export const boxes = `-- Ballots, and boxes: a box is { voters, asked, seq, at, burial, termEnd, sums... }.
 local function numbers(text)
   if not text then return nil end
   local isText, found = pcall(cjson.decode, '[' .. text .. ']')
@@ -33,15 +33,15 @@ local function text(list)
 end
 local function boxOf(found)
   local box = numbers(found)
-  if box and #box >= 5 and box[5] <= kept.burial then return box end
+  if box and #box >= 6 and box[5] <= kept.burial then return box end
 end
 local function add(box, ballot, sign)
   box[1] = box[1] + sign
   if box[1] < 0 then return false end
   for place = 2, #ballot do
-    local sum = (box[4 + place] or 0) + sign * ballot[place]
+    local sum = (box[5 + place] or 0) + sign * ballot[place]
     if sum < 0 then return false end
-    box[4 + place] = sum
+    box[5 + place] = sum
   end
   return true
 end
@@ -57,7 +57,7 @@ local function takeOut(ballots, untils, boxes, members)
     going[name] = (going[name] or 0) + 1
   end
   for name, many in pairs(going) do
-    if many == boxes[name][1] then boxes[name] = { 0, unpack(boxes[name], 2, 5) } else going[name] = nil end
+    if many == boxes[name][1] then boxes[name] = { 0, unpack(boxes[name], 2, 6) } else going[name] = nil end
     boxes[name].changed = true
   end
   for place, member in ipairs(members) do
@@ -171,7 +171,7 @@ local function castIn(ballots, untils, epoch, circuit, name, csv, millis, inquir
     boxes = {}
   end
   if given and not (old == new and boxes[field]) then
-    local box = boxes[field] or { 0, 0, 0, 0, kept.burial }
+    local box = boxes[field] or { 0, 0, 0, 0, kept.burial, 0 }
     add(box, given, 1)
     box.changed, boxes[field] = true, box
     redis.call('HSET', ballots, 'epoch', epoch, mine, new)
@@ -182,20 +182,24 @@ local function castIn(ballots, untils, epoch, circuit, name, csv, millis, inquir
     keep(ballots, boxes)
     return { 0, -1, -1, 0, {} }
   end
+  -- A roll call that lies in the future is of a clock that went back: it does not count.
+  local function isCounting() return now >= box[4] and now < box[6] end
   if given then
     if inquire > 0 and (box[2] == 0 or now - box[2] >= inquire or now < box[2]) then
       box[2], box.changed = now, true
       announce('I', epoch, circuit, name)
     end
-    if roll > 0 and (box[4] == 0 or now - box[4] >= roll or now < box[4]) then
+    if roll > 0 and (not isCounting() or now - box[4] >= roll) then
       local seq, prev = math.max(kept.head + 1, micros), full(kept.head)
-      kept.head, box[3], box[4], box.changed = seq, seq, now, true
+      local term = math.min(math.ceil(roll), ${limits.rollCallMillis})
+      kept.head, box[3], box[4], box[6], box.changed = seq, seq, now, now + term, true
+      longestTerm = math.max(longestTerm, term)
       called[#called + 1] = seq
-      called[#called + 1] = full(seq) .. ' ' .. prev .. ' ' .. epoch .. ' ' .. circuit .. ' ' .. name
-      announce('C', epoch, circuit, name, full(seq), prev)
+      called[#called + 1] = full(seq) .. ' ' .. prev .. ' ' .. epoch .. ' ' .. circuit .. ' ' .. name .. ' ' .. term
+      announce('C', epoch, circuit, name, full(seq), prev, full(term))
     end
     lasting, kept.longest = math.max(lasting, ends), math.max(kept.longest, ends - now)
-    local last = box[4] > 0 and math.max(ends, box[4] + ${limits.rollCallMillis}) or ends
+    local last = math.max(ends, box[6])
     -- Both keys end at the same time, or ballots would stay in a sum without an end.
     local one, other = now + redis.call('PTTL', ballots), now + redis.call('PTTL', untils)
     last = math.max(last, one, other)
@@ -205,15 +209,15 @@ local function castIn(ballots, untils, epoch, circuit, name, csv, millis, inquir
   keep(ballots, boxes)
   local counted = noneOver and noneDead and unburied == 0
   local abstained = 0
-  if counted and box[3] > 0 and now - box[4] <= ${limits.rollCallMillis} then
+  if counted and isCounting() then
     abstained = math.max(0, redis.call('ZCOUNT', hearers, box[3], '+inf') - box[1])
   end
   local sums = {}
-  if counted and box[1] > 0 then sums = { unpack(box, 6) } elseif given then sums = { unpack(given, 2) } end
+  if counted and box[1] > 0 then sums = { unpack(box, 7) } elseif given then sums = { unpack(given, 2) } end
   return {
     counted and box[1] or given and 1 or 0,
     box[2] > 0 and math.max(0, now - box[2]) or -1,
-    box[4] > 0 and math.max(0, now - box[4]) or -1,
+    isCounting() and now - box[4] or -1,
     abstained,
     sums
   }

@@ -3,12 +3,13 @@ import { boxes } from "./boxes.ts"
 import { common, keys } from "./scripts.ts"
 
 /**
- * Everything that one process writes. The order of the arguments: channel, voter, ttl, notAfter, heard, floor and the number
- * of casts; then 7 for each cast and 5 for each swap. The keys: those above, then two for each cast and for each swap.
+ * Everything that one process writes. The order of the arguments: channel, voter, ttl, notAfter, heard, floor, the life in which
+ * that was heard, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those
+ * above, then two for each cast and for each swap.
  */
 export const exchange = `${common}
 local channel, voter, ttl, notAfter = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local heard, floor = tonumber(ARGV[5]), tonumber(ARGV[6])
+local heard, floor, heardIn = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 if notAfter and now > notAfter then return { 0, now } end
 
 local micros, lastDate = clock[1] * 1000000 + clock[2], 8.64e15
@@ -23,7 +24,13 @@ for place, name in ipairs(names) do
   was[name] = whole(was[place])
   kept[name] = was[name] or 0
 end
-if kept.born == 0 then kept.born = now end
+local life = redis.call('HGET', store, 'life')
+if kept.born == 0 or not life or life == '' then
+  -- A new life begins: nothing was heard in it.
+  kept.born, life = now, ARGV[8]
+  redis.call('HSET', store, 'life', life)
+  redis.call('UNLINK', hearers, rolls)
+end
 local function score(ends) return ends < math.huge and ends or '+inf' end
 local function endOf(millis) return math.min(now + math.max(1, math.ceil(millis)), lastDate) end
 
@@ -82,9 +89,9 @@ local function sweep(key)
 end
 sweep(listed)
 sweep(unlisted)
-local castsEnd = 7 + 7 * tonumber(ARGV[7])
+local castsEnd = 9 + 7 * tonumber(ARGV[9])
 local circuits, known = {}, {}
-for at = 8, castsEnd, 7 do circuits[#circuits + 1] = ARGV[at] end
+for at = 10, castsEnd, 7 do circuits[#circuits + 1] = ARGV[at] end
 for at = castsEnd + 1, #ARGV, 5 do circuits[#circuits + 1] = ARGV[at] end
 if #circuits > 0 then
   local found = redis.call('HMGET', records, unpack(circuits))
@@ -97,13 +104,13 @@ local function answer(record)
   if not record then return {} end
   return { record.epoch, record.body, math.max(0, now - record.at) }
 end
-local messages, called = {}, {}
+local messages, called, longestTerm = {}, {}, 0
 local function announce(...) messages[#messages + 1] = cjson.encode({ ... }) end
 
 ${boxes}
 
 local casts, swaps, place = {}, {}, ${keys.length}
-for at = 8, castsEnd, 7 do
+for at = 10, castsEnd, 7 do
   local circuit, epoch, name, csv, millis, inquire, roll = unpack(ARGV, at, at + 6)
   local record = known[circuit]
   local tally = {}
@@ -157,7 +164,7 @@ if isWritten then
     if last < lastDate then redis.call('PEXPIREAT', key, math.floor(last) + grace) else redis.call('PERSIST', key) end
   end
 end
-if heard > kept.head then heard = 0 end
+if heardIn ~= life or heard > kept.head then heard = 0 end
 if ttl > 0 and heard > 0 then
   redis.call('ZADD', hearers, heard, voter)
 elseif ttl > 0 then
@@ -170,9 +177,16 @@ if ttl > 0 or burials > 0 then
 end
 if #called > 0 then
   redis.call('ZADD', rolls, unpack(called))
-  redis.call('PEXPIRE', rolls, ${limits.logMillis} + grace)
-  local old = redis.call('ZCOUNT', rolls, '-inf', micros - ${limits.logMillis} * 1000)
-  if old > 0 then redis.call('ZREMRANGEBYRANK', rolls, 0, math.min(old, 200) - 1) end
+  local lasts = math.max(redis.call('PTTL', rolls), longestTerm + ${limits.logMillis} + grace)
+  redis.call('PEXPIRE', rolls, lasts)
+  -- What is over is dropped from the front. At most twice as many are looked at as were added.
+  local over = 0
+  for _, member in ipairs(redis.call('ZRANGE', rolls, 0, #called - 1)) do
+    local seq, term = whole(string.match(member, '^%d+')), whole(string.match(member, '%d+$'))
+    if seq and seq <= kept.head and micros - seq < ((term or 0) + ${limits.logMillis}) * 1000 then break end
+    over = over + 1
+  end
+  if over > 0 then redis.call('ZREMRANGEBYRANK', rolls, 0, over - 1) end
 end
 local changes = {}
 for _, name in ipairs(names) do
@@ -187,5 +201,5 @@ if #messages > 0 then redis.pcall('PUBLISH', channel, '[' .. table.concat(messag
 
 local rollCalls = redis.call('ZRANGEBYSCORE', rolls, '(' .. full(heard), kept.head, 'LIMIT', 0, ${limits.rollCalls})
 local live = redis.call('ZCOUNT', voters, '(' .. full(now), '+inf')
-return { 1, now, live, math.max(0, now - kept.born), kept.head, rollCalls, casts, swaps }
+return { 1, now, live, math.max(0, now - kept.born), life, kept.head, rollCalls, casts, swaps }
 `

@@ -16,6 +16,7 @@ export type ExchangeReply =
       time: number,
       live: number,
       liveFor: number,
+      life: string,
       head: number,
       rollCalls: ReadonlyArray<string>,
       casts: ReadonlyArray<readonly [record: RecordReply, tally: TallyReply | readonly []]>,
@@ -25,6 +26,7 @@ export type ExchangeReply =
 export type PageReply = readonly [
   time: number,
   live: number,
+  life: string,
   epoch: number,
   trimmed: number,
   listed: number,
@@ -37,7 +39,7 @@ export type LoadReply = readonly [time: number, records: ReadonlyArray<string | 
 /**
  * The keys that every exchange has:
  *
- * - `store`: a hash with the last epoch, when the store was first used, the head of the log, and the like.
+ * - `store`: a hash with the last epoch, when the store was first used, its life, the head of the log, and the like.
  * - `records`: a hash from each circuit to the text of its record: epoch, time, end, whether it is listed, and the body.
  * - `changed`: circuits by the epoch of their latest change.
  * - `listed`: circuits whose record is listed, by when it ends. `unlisted`: those of other records, by when nothing
@@ -82,7 +84,7 @@ end
 export const page = `${common}${reading}
 local store, records, changed, listed, voters = unpack(KEYS)
 local after, most, changes = ARGV[1], tonumber(ARGV[2]), {}
-local kept = ask('HMGET', store, 'epoch', 'trimmed') or {}
+local kept = ask('HMGET', store, 'epoch', 'trimmed', 'life') or {}
 repeat
   local wanted = most - #changes / 3
   local found = ask('ZRANGEBYSCORE', changed, '(' .. after, largest, 'WITHSCORES', 'LIMIT', 0, wanted) or {}
@@ -104,6 +106,7 @@ local open = '(' .. full(now)
 return {
   now,
   ask('ZCOUNT', voters, open, '+inf') or 0,
+  kept[3] or '',
   whole(kept[1]) or 0,
   whole(kept[2]) or 0,
   ask('ZCOUNT', listed, open, '+inf') or 0,

@@ -14,10 +14,10 @@ import type { Records } from "./records.ts"
 /** A ballot counts this long, if it is not renewed. */
 const ttlMillis = 10_000
 /**
- * A ballot that answers a roll call counts as long as the roll call does, and a little longer: a ballot that ended earlier would
- * be taken for an abstention.
+ * A ballot that answers a roll call counts for the roll call's term, and this much longer: a ballot that ended earlier would be
+ * taken for an abstention.
  */
-const rolledMillis = 35_000
+const rolledMillis = 5_000
 /** A roll call that is further ahead of the store's clock does not come from its clock. */
 const longestAheadMillis = 3_600_000
 /** A ballot is renewed if it ends within this time. */
@@ -212,7 +212,7 @@ export class Ballots implements Voting {
   owed(rollCall: RollCall): LiveCircuit | undefined {
     const { ground } = this
     const now = ground.now()
-    const until = now + this.aheadOf(rollCall) + rolledMillis
+    const until = now + this.aheadOf(rollCall) + rollCall.term + rolledMillis
     const circuit = this.circuitOf(rollCall)
     if (circuit === undefined) {
       this.rememberAbstention(rollCall.circuit, until)

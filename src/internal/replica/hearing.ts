@@ -7,6 +7,8 @@ import { limits, type RollCall } from "../../SharedStore.ts"
  * later one. The store takes a roll call that was heard, and not answered by a ballot, for an abstention.
  */
 export class Hearing {
+  /** The life of the store in which all of this was heard; empty until the store has answered. */
+  life = ""
   /** Up to where the store knows that this process has heard. */
   confirmed = 0
   /** The number of the latest roll call that is queued or was heard: all up to it are. */

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import * as Fleet from "../../Fleet.ts"
-import type { Tally } from "../../SharedStore.ts"
+import { limits, type Tally } from "../../SharedStore.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { nextCooldown } from "../engine/move.ts"
 import type { Share } from "../engine/share.ts"
@@ -60,7 +60,7 @@ export class Judging {
         casting.later(circuit, share, ground.spread(youngMillis))
         return Effect.void
       case "RollCall": {
-        const every = Fleet.rollCallEvery(ground.syncMillis)
+        const every = Math.min(Fleet.rollCallEvery(ground.syncMillis), limits.rollCallMillis)
         ballots.roll = every
         if (rolled === undefined || rolled >= every) casting.say(circuit, share, true)
         // The processes that are only half convinced leave it to the others. With this quorum there is at least one other.

@@ -1,7 +1,15 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { type Cast, type CastAnswer, limits, type RollCall, type Swap, type SwapAnswer } from "../../SharedStore.ts"
+import {
+  type Cast,
+  type CastAnswer,
+  type Exchange,
+  limits,
+  type RollCall,
+  type Swap,
+  type SwapAnswer
+} from "../../SharedStore.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { foreignText } from "../foreign.ts"
@@ -183,6 +191,13 @@ export class Lanes {
     if (this.ground.now() + notAfterMillis >= this.livesUntil) this.begin()
   }
 
+  /** In another life of the store nothing was heard or cast yet, whatever the numbers are. */
+  private noteLife(life: string): void {
+    const { hearing } = this
+    if (hearing.life !== "" && hearing.life !== life) this.begin()
+    hearing.life = life
+  }
+
   /** To the store this process is a new one. */
   begin(): void {
     this.hearing.forget()
@@ -193,11 +208,12 @@ export class Lanes {
     return Effect.suspend(() => {
       const { ground, hearing, voting } = this
       this.checkLife()
-      if (ground.link.down || ground.leaving) return this.sendBatch(new Map(), hearing.confirmed)
+      if (ground.link.down || ground.leaving) return this.sendBatch(new Map(), hearing.confirmed, hearing.life)
       const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
       const read = unsure.length === 0 ? Effect.void : voting.read(unsure)
       return Effect.flatMap(read, () => {
         const batch = new Map<LiveCircuit, Cast>()
+        const { life } = hearing
         const heard = this.answerRollCalls(batch)
         for (const circuit of this.casts) {
           if (batch.size >= limits.casts) break
@@ -206,7 +222,7 @@ export class Lanes {
           if (cast !== undefined) batch.set(circuit, cast)
         }
         const isNews = batch.size > 0 || heard !== hearing.confirmed || hearing.missing > 0
-        if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard)
+        if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard, life)
         // What cannot be answered now is tried again a little later.
         if (hearing.isBehind) this.castsPausedUntil = ground.now() + pauseMillis
         return Effect.void
@@ -234,7 +250,7 @@ export class Lanes {
     return hearing.latest
   }
 
-  private sendBatch(batch: ReadonlyMap<LiveCircuit, Cast>, heard: number): Effect.Effect<void> {
+  private sendBatch(batch: ReadonlyMap<LiveCircuit, Cast>, heard: number, life: string): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { ground, hearing, heartbeats, voting } = this
       const sentAt = ground.now()
@@ -242,7 +258,7 @@ export class Lanes {
       if (batch.size === 0 && heartbeats.length === 0) this.hearAt = sentAt + hearingMillis
       this.heartbeats = []
       for (const circuit of batch.keys()) voting.sent(circuit)
-      const sent = this.exchange([...batch.values()], [], heard, ground.ttl)
+      const sent = this.exchange({ casts: [...batch.values()], swaps: [], heard, life })
       return Effect.flatMap(sent, (answer) => {
         for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
         if (answer === undefined) {
@@ -257,7 +273,7 @@ export class Lanes {
           }
           return Effect.void
         }
-        if (hearing.generation === generation) hearing.confirm(heard > answer.head ? 0 : heard)
+        if (hearing.generation === generation) hearing.confirm(answer.life !== life || heard > answer.head ? 0 : heard)
         return Effect.forEach(
           [...batch],
           ([circuit, cast], place) => {
@@ -298,7 +314,7 @@ export class Lanes {
     return Effect.suspend(() => {
       const { ground, hearing } = this
       this.checkLife()
-      const { confirmed } = hearing
+      const { confirmed, life } = hearing
       const sentAt = ground.now()
       const batch: Array<Waiting> = []
       const swaps: Array<Swap> = []
@@ -310,7 +326,8 @@ export class Lanes {
         else batch.push(waiting)
         if (swap !== undefined) swaps.push(swap)
       }
-      const sent = swaps.length === 0 ? Effect.succeed(undefined) : this.exchange([], swaps, confirmed, ground.ttl)
+      const heard = { heard: confirmed, life }
+      const sent = swaps.length === 0 ? Effect.succeed(undefined) : this.exchange({ casts: [], swaps, ...heard })
       return Effect.map(sent, (answer) => {
         if (answer === undefined && batch.length > 0) this.swapsPausedUntil = ground.now() + pauseMillis
         for (const [place, { answered }] of batch.entries()) {
@@ -324,26 +341,21 @@ export class Lanes {
     })
   }
 
-  private exchange(
-    casts: ReadonlyArray<Cast>,
-    swaps: ReadonlyArray<Swap>,
-    heard: number,
-    ttl: number
-  ): Effect.Effect<Done | undefined> {
+  private exchange(what: Pick<Exchange, "casts" | "swaps" | "heard" | "life">): Effect.Effect<Done | undefined> {
     const { ground, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }
     const { generation } = hearing
-    const { floor, voter } = ground
+    const { floor, ttl, voter } = ground
     const sentAt = ground.now()
-    const sent = ground.link.exchange((notAfter) =>
-      ground.store.exchange({ voter, ttl, notAfter, heard, floor, casts, swaps })
-    )
+    const sent = ground.link.exchange((notAfter) => ground.store.exchange({ voter, ttl, notAfter, floor, ...what }))
     const taken = Effect.map(sent, (answer) => {
       if (answer === undefined || ttl === 0) return answer
       ground.noteLive(answer.live, answer.liveFor)
       this.livesUntil = Math.max(this.livesUntil, sentAt + ttl)
-      if (hearing.generation === generation) hearing.answered(answer.rollCalls, answer.head, before)
-      else hearing.missed(answer.head)
+      if (hearing.generation === generation) {
+        this.noteLife(answer.life)
+        hearing.answered(answer.rollCalls, answer.head, before)
+      } else hearing.missed(answer.head)
       this.hearLater()
       return answer
     })

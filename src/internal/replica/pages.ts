@@ -19,8 +19,9 @@ export class Pages {
   private readonly records: Records
   /** What is listed, by the store's names, as far as it was read; and until when the store keeps it. */
   private readonly listed = new Map<string, number>()
-  /** All changes up to this epoch were read. */
+  /** All changes up to this epoch were read, in this life of the store; the life is empty until a page has named one. */
   private since = 0
+  private life = ""
   /** The circuits that the full pass has found so far; nothing if none is being made. */
   private found: Set<string> | undefined = new Set()
   private differences = 0
@@ -42,8 +43,10 @@ export class Pages {
         (page) => {
           this.isBehind = page === undefined || !isSound(page, this.since)
           if (page === undefined || this.isBehind) return Effect.succeed(false)
-          // The store has lost its latest writes, or dropped changes that this process has not read.
-          const hasLost = page.epoch < epoch
+          // The store has lost everything or its latest writes, or dropped changes that this process has not read.
+          const isAnother = this.life !== "" && page.life !== this.life
+          const hasLost = isAnother || page.epoch < epoch
+          this.life = page.life
           if (hasLost) this.ground.epoch = page.epoch
           else this.ground.noteEpoch(page.epoch)
           if (hasLost || (this.found === undefined && this.since < page.trimmed)) {

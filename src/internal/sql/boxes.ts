@@ -1,5 +1,4 @@
 import type { Cast, RollCall, Tally } from "../../SharedStore.ts"
-import { limits } from "../../SharedStore.ts"
 
 /**
  * The ballot boxes of one exchange, without a database.
@@ -19,6 +18,8 @@ export interface Box {
   readonly askedAt: number
   readonly rollSeq: number
   readonly rollAt: number
+  /** The end of the roll call's term. */
+  readonly rollEndsAt: number
   /** How many burials there had been when the sums were made. */
   readonly burials: number
   readonly builtAt: number
@@ -122,9 +123,10 @@ export class Boxes {
         box = { ...box, askedAt: time }
         this.ground.inquiry(cast)
       }
-      if (roll > 0 && isDue(box.rollAt, time, roll)) {
-        const { seq } = this.ground.rollCall(cast)
-        box = { ...box, rollSeq: seq, rollAt: time, endsAt: Math.max(box.endsAt, time + limits.rollCallMillis) }
+      if (roll > 0 && (!isCounting(box, time) || time - box.rollAt >= roll)) {
+        const { seq, term } = this.ground.rollCall(cast)
+        const rollEndsAt = time + term
+        box = { ...box, rollSeq: seq, rollAt: time, rollEndsAt, endsAt: Math.max(box.endsAt, rollEndsAt) }
       }
     } else if (this.own.has(key)) {
       this.own.set(key, { circuit, box: name, epoch, life: 0, numbers: undefined, endsAt: 0 })
@@ -143,7 +145,7 @@ export class Boxes {
 
   private empty({ box, circuit, epoch }: Cast): Box {
     const { burials, time } = this.ground
-    const none = { voters: 0, sums: [], askedAt: 0, rollSeq: 0, rollAt: 0 }
+    const none = { voters: 0, sums: [], askedAt: 0, rollSeq: 0, rollAt: 0, rollEndsAt: 0 }
     return { circuit, box, epoch, ...none, burials, builtAt: time, validUntil: never, endsAt: 0 }
   }
 
@@ -167,18 +169,22 @@ export class Boxes {
     return counts ? { ...box, voters: box.voters - 1, sums: plus(box.sums, ballot.numbers, -1) } : box
   }
 
-  private tally({ askedAt, rollAt, rollSeq, sums, voters }: Box): Tally {
+  private tally(box: Box): Tally {
+    const { askedAt, rollAt, rollSeq, sums, voters } = box
     const { heard, time } = this.ground
-    const counts = rollAt > 0 && time - rollAt <= limits.rollCallMillis
+    const counts = isCounting(box, time)
     return {
       voters,
       sums: voters === 0 ? [] : sums,
       asked: askedAt === 0 ? undefined : Math.max(0, time - askedAt),
-      rolled: rollAt === 0 ? undefined : Math.max(0, time - rollAt),
+      rolled: counts ? time - rollAt : undefined,
       abstained: counts ? Math.max(0, heard(rollSeq) - voters) : 0
     }
   }
 }
+
+/** Whether the latest roll call counts. If the clock went back behind it, it does not. */
+const isCounting = ({ rollAt, rollEndsAt }: Box, time: number): boolean => time >= rollAt && time < rollEndsAt
 
 /** Whether something that happened last at a time is due again. A time in the future is of a clock that went back. */
 const isDue = (last: number, time: number, millis: number): boolean =>

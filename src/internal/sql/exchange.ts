@@ -21,6 +21,9 @@ import { type Found, othersOf, type Recorded, toBallot, toWhole } from "./lookUp
 const sweepMillis = 5_000
 const sweptRows = 500
 
+/** Whether the store was never used, or was emptied by hand. */
+const isNew = ({ bornAt, life }: Found): boolean => bornAt === 0 || life === ""
+
 /** One exchange, which holds the lock of all: what it changes and answers. */
 export class Turn {
   readonly announced: Array<Change> = []
@@ -29,6 +32,8 @@ export class Turn {
   private readonly boxes: Boxes
   private readonly burials: number
   private readonly life: number | undefined
+  /** The life of the store. A store that was never used begins one. */
+  private readonly storeLife: string
   private readonly called: Array<RollCall> = []
   private readonly swapped = new Map<string, Recorded & { readonly listed: boolean }>()
   private head: number
@@ -48,9 +53,12 @@ export class Turn {
     const someDied = dead > 0 || (lives && ttl <= 0) || sweptAt > time
     this.burials = someDied ? known + 1 : known
     this.life = ttl <= 0 ? undefined : lives ? own.life : this.burials
+    this.storeLife = isNew(found) ? globalThis.crypto.randomUUID() : found.life
     const ownHeard = lives && ttl > 0 ? own.heard : -1
     const heard = (seq: number) =>
-      found.others.reduce((sum, [up, voters]) => sum + (up >= seq ? voters : 0), ownHeard >= seq ? 1 : 0)
+      isNew(found)
+        ? 0
+        : found.others.reduce((sum, [up, voters]) => sum + (up >= seq ? voters : 0), ownHeard >= seq ? 1 : 0)
     this.boxes = new Boxes(
       {
         time,
@@ -65,10 +73,17 @@ export class Turn {
     )
   }
 
-  private rollCall({ box, circuit, epoch }: Cast): RollCall {
+  private rollCall({ box, circuit, epoch, roll }: Cast): RollCall {
     const prev = this.head
     this.head = Math.max(prev + 1, Math.floor(this.found.time * 1_000))
-    const rollCall = { seq: this.head, prev, circuit, epoch, box }
+    const rollCall = {
+      seq: this.head,
+      prev,
+      circuit,
+      epoch,
+      box,
+      term: Math.min(Math.ceil(roll), limits.rollCallMillis)
+    }
     this.called.push(rollCall)
     this.announced.push({ _tag: "RollCall", ...rollCall })
     return rollCall
@@ -111,7 +126,7 @@ export class Turn {
 
   /** Carries out the exchange, with what {@link ballotsOf} found. */
   carryOut(ballots: ReadonlyArray<Row>): ExchangeAnswer {
-    const { casts, heard, swaps, ttl } = this.exchange
+    const { casts, swaps, ttl } = this.exchange
     const { bornAt, rollCalls, time } = this.found
     this.boxes.rebuild(this.stale, ballots.map(toBallot))
     const castAnswers = casts.map(
@@ -121,17 +136,26 @@ export class Turn {
       })
     )
     const swapAnswers = swaps.map((swap) => this.swap(swap))
-    const valid = heard > this.head ? 0 : heard
+    const { valid } = this
     return {
       _tag: "Done",
       time,
       live: othersOf(this.found) + (ttl > 0 ? 1 : 0),
-      liveFor: bornAt === 0 ? 0 : Math.max(0, time - bornAt),
+      liveFor: isNew(this.found) ? 0 : Math.max(0, time - bornAt),
+      life: this.storeLife,
       head: this.head,
-      rollCalls: [...rollCalls, ...this.called].filter(({ seq }) => seq > valid).slice(0, limits.rollCalls),
+      rollCalls: [...(isNew(this.found) ? [] : rollCalls), ...this.called]
+        .filter(({ seq }) => seq > valid)
+        .slice(0, limits.rollCalls),
       casts: castAnswers,
       swaps: swapAnswers
     }
+  }
+
+  /** How far the voter has heard the log that the store has now. */
+  private get valid(): number {
+    const { heard, life } = this.exchange
+    return life !== this.storeLife || heard > this.head ? 0 : heard
   }
 
   private swap({ body, circuit, expectedEpoch, listed, ttl }: Swap): SwapAnswer {
@@ -151,12 +175,19 @@ export class Turn {
   /** The statements that write what the exchange has changed. */
   writes(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
     const { sql } = database
-    const { heard, ttl, voter } = this.exchange
+    const { ttl, voter } = this.exchange
     const { dead, time } = this.found
     const all: Array<Effect.Effect<void, SqlError>> = []
     const { ballots, boxes } = this.boxes.written((circuit) => this.swapped.has(circuit))
+    if (isNew(this.found)) {
+      // In a new life nothing was heard yet.
+      all.push(
+        database.run(sql`DELETE FROM ${database.table("_rolls")}`),
+        database.run(sql`UPDATE ${database.table("_voters")} SET heard = 0`)
+      )
+    }
     if (ttl > 0) {
-      const row = { voter, life: this.life, heard: heard > this.head ? 0 : heard, ends_at: endOf(time, ttl) }
+      const row = { voter, life: this.life, heard: this.valid, ends_at: endOf(time, ttl) }
       all.push(
         database.run(sql`${database.insert("_voters", [row])}
           ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
@@ -187,7 +218,7 @@ export class Turn {
         database.run(
           database.insert(
             "_rolls",
-            this.called.map((one) => ({ ...one }))
+            this.called.map((one) => ({ ...one, ends_at: time + one.term + limits.logMillis }))
           )
         )
       )
@@ -228,7 +259,7 @@ export class Turn {
     return [
       database.deleteSome("_ballots", sql`ends_at <= ${time}`, sweptRows),
       database.deleteSome("_boxes", sql`ends_at <= ${time}`, sweptRows),
-      database.deleteSome("_rolls", sql`seq <= ${(time - limits.logMillis) * 1_000}`, sweptRows)
+      database.deleteSome("_rolls", sql`ends_at <= ${time}`, sweptRows)
     ]
   }
 
@@ -246,14 +277,15 @@ export class Turn {
     const next = {
       epoch: this.epoch,
       trimmed: Math.max(this.found.trimmed, ...trimmed),
-      born_at: bornAt === 0 ? time : bornAt,
+      born_at: isNew(this.found) ? time : bornAt,
+      life: this.storeLife,
       head: this.head,
       burials: this.burials,
       swept_at: this.isSweeping ? time : sweptAt
     }
     const { burials, epoch, head } = this.found
     const isChanged =
-      bornAt === 0 || this.isSweeping || epoch !== next.epoch || head !== next.head || burials !== next.burials
+      isNew(this.found) || this.isSweeping || epoch !== next.epoch || head !== next.head || burials !== next.burials
     return isChanged
       ? [database.run(database.sql`UPDATE ${database.table("_store")} SET ${database.sql.update(next)} WHERE id = 1`)]
       : []
@@ -270,6 +302,7 @@ const writeBoxes = (database: Database, boxes: ReadonlyArray<Box>) => {
     asked_at: one.askedAt,
     roll_seq: one.rollSeq,
     roll_at: one.rollAt,
+    roll_ends_at: one.rollEndsAt,
     burials: one.burials,
     built_at: one.builtAt,
     valid_until: one.validUntil,

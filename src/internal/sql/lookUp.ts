@@ -24,6 +24,8 @@ export interface Found {
   readonly epoch: number
   readonly trimmed: number
   readonly bornAt: number
+  /** Empty if the store was never used. */
+  readonly life: string
   readonly head: number
   readonly burials: number
   readonly sweptAt: number
@@ -38,40 +40,49 @@ export interface Found {
 }
 
 /** Reads, in one statement, all that an exchange depends on, but for the ballots of others. */
-export const lookUp = (database: Database, { casts, heard, swaps, voter }: Exchange): Fragment => {
+export const lookUp = (database: Database, { casts, heard, life = "", swaps, voter }: Exchange): Fragment => {
   const { now, sql } = database
   const store = database.table("_store")
   const voters = database.table("_voters")
   const after = database.big(heard)
   const parts = [
-    sql`SELECT 'store' AS kind, '' AS name, '' AS box, '' AS body, epoch AS a, trimmed AS b, born_at AS c, head AS d,
-      burials AS e, swept_at AS f, ${now} AS g, 0 AS h, 0 AS i FROM ${store} WHERE id = 1`,
-    sql`SELECT 'others', '', '', '', heard, COUNT(*), 0, 0, 0, 0, 0, 0, 0 FROM ${voters}
+    sql`SELECT 'store' AS kind, '' AS name, '' AS box, life AS body, epoch AS a, trimmed AS b, born_at AS c, head AS d,
+      burials AS e, swept_at AS f, ${now} AS g, 0 AS h, 0 AS i, 0 AS j FROM ${store} WHERE id = 1`,
+    sql`SELECT 'others', '', '', '', heard, COUNT(*), 0, 0, 0, 0, 0, 0, 0, 0 FROM ${voters}
       WHERE ends_at > ${now} AND voter <> ${voter} GROUP BY heard`,
-    sql`SELECT 'dead', '', '', '', COUNT(*), 0, 0, 0, 0, 0, 0, 0, 0 FROM ${voters} WHERE ends_at <= ${now}`,
-    sql`SELECT 'own', '', '', '', ends_at, heard, life, 0, 0, 0, 0, 0, 0 FROM ${voters} WHERE voter = ${voter}`,
-    sql`SELECT * FROM (SELECT 'roll' AS kind, circuit AS name, box, '' AS body, seq, prev, epoch, 0 AS d, 0 AS e, 0 AS f, 0 AS g,
-        0 AS h, 0 AS i FROM ${database.table("_rolls")}
-      WHERE seq > (SELECT CASE WHEN ${after} > head THEN 0 ELSE ${after} END FROM ${store} WHERE id = 1)
-        AND seq >= (${now} - ${sql.literal(String(limits.logMillis))}) * 1000
+    sql`SELECT 'dead', '', '', '', COUNT(*), 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM ${voters} WHERE ends_at <= ${now}`,
+    sql`SELECT 'own', '', '', '', ends_at, heard, life, 0, 0, 0, 0, 0, 0, 0 FROM ${voters} WHERE voter = ${voter}`,
+    sql`SELECT * FROM (SELECT 'roll' AS kind, circuit AS name, box, '' AS body, seq, prev, epoch, term, 0 AS e, 0 AS f, 0 AS g,
+        0 AS h, 0 AS i, 0 AS j FROM ${database.table("_rolls")}
+      WHERE seq > (SELECT CASE WHEN ${after} > head OR life <> ${life} THEN 0 ELSE ${after} END FROM ${store} WHERE id = 1)
+        AND ends_at > ${now}
       ORDER BY seq LIMIT ${sql.literal(String(limits.rollCalls))}) rolls`
   ]
   const circuits = [...new Set([...casts, ...swaps].map(({ circuit }) => circuit))]
   if (circuits.length > 0) {
-    parts.push(sql`SELECT 'record', circuit, '', body, epoch, written_at, COALESCE(ends_at, 0), changed, 0, 0, 0, 0, 0
+    parts.push(sql`SELECT 'record', circuit, '', body, epoch, written_at, COALESCE(ends_at, 0), changed, 0, 0, 0, 0, 0, 0
       FROM ${database.table("s")} WHERE circuit IN ${sql.in(circuits)}`)
   }
   const ofCasts = [...new Set(casts.map(({ circuit }) => circuit))]
   if (ofCasts.length > 0) {
     parts.push(
-      sql`SELECT 'box', circuit, box, sums, epoch, voters, asked_at, roll_seq, roll_at, burials, built_at, valid_until, ends_at
+      sql`SELECT 'box', circuit, box, sums, epoch, voters, asked_at, roll_seq, roll_at, burials, built_at, valid_until, ends_at, roll_ends_at
         FROM ${database.table("_boxes")} WHERE circuit IN ${sql.in(ofCasts)}`,
-      sql`SELECT 'ballot', circuit, box, numbers, epoch, life, ends_at, 0, 0, 0, 0, 0, 0
+      sql`SELECT 'ballot', circuit, box, numbers, epoch, life, ends_at, 0, 0, 0, 0, 0, 0, 0
         FROM ${database.table("_ballots")} WHERE circuit IN ${sql.in(ofCasts)} AND voter = ${voter}`
     )
   }
   return sql.join(" UNION ALL ", false)(parts)
 }
+
+export const rollCallOf = (row: Row): RollCall => ({
+  seq: toWhole(row["a"]),
+  prev: toWhole(row["b"]),
+  circuit: String(row["name"]),
+  epoch: toWhole(row["c"]),
+  box: String(row["box"]),
+  term: toWhole(row["d"])
+})
 
 const toBox = (row: Row): Box => {
   const sums = numbersOf(String(row["body"]))
@@ -89,7 +100,8 @@ const toBox = (row: Row): Box => {
     burials: sums === undefined && voters > 0 ? -1 : toWhole(row["f"]),
     builtAt: toWhole(row["g"]),
     validUntil: toNumber(row["h"]),
-    endsAt: toWhole(row["i"])
+    endsAt: toWhole(row["i"]),
+    rollEndsAt: toWhole(row["j"])
   }
 }
 
@@ -110,19 +122,14 @@ export const foundIn = (rows: ReadonlyArray<Row>): Found | undefined => {
     epoch: toWhole(row["a"]),
     trimmed: toWhole(row["b"]),
     bornAt: toWhole(row["c"]),
+    life: String(row["body"]),
     head: toWhole(row["d"]),
     burials: toWhole(row["e"]),
     sweptAt: toWhole(row["f"]),
     time: toNumber(row["g"])
   }))
   if (store === undefined) return undefined
-  const rollCalls = of("roll", (row) => ({
-    seq: toWhole(row["a"]),
-    prev: toWhole(row["b"]),
-    circuit: String(row["name"]),
-    epoch: toWhole(row["c"]),
-    box: String(row["box"])
-  }))
+  const rollCalls = of("roll", rollCallOf)
   return {
     ...store,
     others: of("others", (row) => [toWhole(row["a"]), toWhole(row["b"])] as const),

@@ -18,7 +18,7 @@ const types = ({ dialect }: Database) => ({
 
 /** The row of what a store keeps once. */
 export const firstRow = (database: Database) => {
-  const row = { id: 1, epoch: 0, trimmed: 0, born_at: 0, head: 0, burials: 0, swept_at: 0 }
+  const row = { id: 1, epoch: 0, trimmed: 0, born_at: 0, life: "", head: 0, burials: 0, swept_at: 0 }
   return database.sql`${database.insert("_store", [row])} ${database.unlessThere}`
 }
 
@@ -61,7 +61,7 @@ const steps = (database: Database) => {
       yield* make(
         "_boxes",
         `circuit ${id(2000)} NOT NULL, box ${id(255)} NOT NULL, epoch ${big} NOT NULL, voters ${big} NOT NULL,
-         sums ${text} NOT NULL, asked_at ${big} NOT NULL, roll_seq ${big} NOT NULL, roll_at ${big} NOT NULL,
+         sums ${text} NOT NULL, asked_at ${big} NOT NULL, roll_seq ${big} NOT NULL, roll_at ${big} NOT NULL, roll_ends_at ${big} NOT NULL,
          burials ${big} NOT NULL, built_at ${big} NOT NULL, valid_until ${big} NOT NULL, ends_at ${big} NOT NULL,
          PRIMARY KEY (circuit, box)`,
         { ends: "ends_at" }
@@ -74,13 +74,14 @@ const steps = (database: Database) => {
       yield* make(
         "_rolls",
         `seq ${big} NOT NULL PRIMARY KEY, prev ${big} NOT NULL, circuit ${id(2000)} NOT NULL, epoch ${big} NOT NULL,
-         box ${id(255)} NOT NULL`
+         box ${id(255)} NOT NULL, term ${big} NOT NULL, ends_at ${big} NOT NULL`,
+        { ends: "ends_at" }
       )
       // One row. Each exchange that casts or swaps locks it.
       yield* make(
         "_store",
         `id ${small} NOT NULL PRIMARY KEY, epoch ${big} NOT NULL, trimmed ${big} NOT NULL, born_at ${big} NOT NULL,
-         head ${big} NOT NULL, burials ${big} NOT NULL, swept_at ${big} NOT NULL`
+         life ${id(200)} NOT NULL, head ${big} NOT NULL, burials ${big} NOT NULL, swept_at ${big} NOT NULL`
       )
       yield* database.run(firstRow(database))
     }),
@@ -218,10 +219,11 @@ const oneByOne = <R>(database: Database, all: Steps, versions: Effect.Effect<unk
 export const ofStore = {
   s: "circuit, epoch, body, listed, changed, written_at, ends_at, gone_at",
   _ballots: "circuit, voter, box, epoch, life, numbers, ends_at",
-  _boxes: "circuit, box, epoch, voters, sums, asked_at, roll_seq, roll_at, burials, built_at, valid_until, ends_at",
+  _boxes:
+    "circuit, box, epoch, voters, sums, asked_at, roll_seq, roll_at, roll_ends_at, burials, built_at, valid_until, ends_at",
   _voters: "voter, life, heard, ends_at",
-  _rolls: "seq, prev, circuit, epoch, box",
-  _store: "id, epoch, trimmed, born_at, head, burials, swept_at"
+  _rolls: "seq, prev, circuit, epoch, box, term, ends_at",
+  _store: "id, epoch, trimmed, born_at, life, head, burials, swept_at"
 }
 export const ofTrail = {
   _events: "id, at, circuit_id, to_state, outage, down_for, metadata",

@@ -23,6 +23,7 @@ import { type Database, type Row, toNumber } from "./database.ts"
 import { Turn } from "./exchange.ts"
 import { type Found, foundIn, lookUp, othersOf, toWhole } from "./lookUp.ts"
 import { firstRow } from "./migrations.ts"
+import { polled } from "./polling.ts"
 
 /** Texts that databases find by an index must not be longer. */
 export const longestCircuit = 2_000
@@ -89,10 +90,12 @@ const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time })
 export class Store implements SharedStore {
   readonly longestCircuit = longestCircuit
   private readonly database: Database
+  private readonly pollMillis: number
   private readonly broken = Deferred.makeUnsafe<void>()
 
-  constructor(database: Database) {
+  constructor(database: Database, pollMillis = 1_000) {
     this.database = database
+    this.pollMillis = pollMillis
   }
 
   /** When what is asked of the tables makes no sense to the database: they are gone, or are others. */
@@ -127,14 +130,15 @@ export class Store implements SharedStore {
       const passed = yield* stopwatch
       const found = yield* this.look(exchange)
       if (found === undefined) return undefined
-      const { bornAt, head, own, rollCalls, time } = found
+      const { bornAt, head, life, own, rollCalls, time } = found
       if (time > notAfter) return late(time)
-      if (own === undefined || own.endsAt <= time + safeMillis || bornAt === 0) return undefined
-      yield* renew(exchange.heard > head ? 0 : exchange.heard)
+      if (own === undefined || own.endsAt <= time + safeMillis || bornAt === 0 || life === "") return undefined
+      yield* renew(exchange.life !== life || exchange.heard > head ? 0 : exchange.heard)
       const over = time + passed()
       if (over > notAfter) return late(over)
       const live = othersOf(found) + 1
-      return { _tag: "Done", time, live, liveFor: Math.max(0, time - bornAt), head, rollCalls, casts: [], swaps: [] }
+      const liveFor = Math.max(0, time - bornAt)
+      return { _tag: "Done", time, live, liveFor, life, head, rollCalls, casts: [], swaps: [] }
     })
   }
 
@@ -222,7 +226,7 @@ export class Store implements SharedStore {
     // An epoch beyond all numbers was written by another program.
     const last = sql.literal(String(Number.MAX_SAFE_INTEGER - 1))
     const found = database.rows(sql`
-      SELECT 'store' AS kind, '' AS circuit, epoch, '' AS body, trimmed AS age, ${now} AS written_at, 0 AS listed
+      SELECT 'store' AS kind, '' AS circuit, epoch, life AS body, trimmed AS age, ${now} AS written_at, 0 AS listed
         FROM ${database.table("_store")} WHERE id = 1
       UNION ALL SELECT 'live', '', COUNT(*), '', 0, 0, 0 FROM ${database.table("_voters")} WHERE ends_at > ${now}
       UNION ALL SELECT 'listed', '', COUNT(*), '', 0, 0, 0 FROM ${records}
@@ -251,6 +255,7 @@ export class Store implements SharedStore {
         return {
           time: toAge(store["written_at"]),
           live: toWhole(one("live")["epoch"]),
+          life: String(store["body"] ?? ""),
           epoch: toWhole(store["epoch"]),
           trimmed: toWhole(store["age"]),
           listed: toWhole(one("listed")["epoch"]),
@@ -300,7 +305,9 @@ export class Store implements SharedStore {
 
   get changes(): Stream.Stream<Change, StoreError> {
     const { announcing, channel } = this.database
-    if (announcing === undefined) return Stream.never
+    if (announcing === undefined) {
+      return polled(this.database, this.pollMillis, (rows) => this.run("changes", rows))
+    }
     return Stream.unwrap(Effect.map(letGo(announcing.listen(channel)), (queue) => Stream.fromQueue(queue))).pipe(
       Stream.mapEffect(({ payload }) => this.toChange(payload)),
       Stream.filter((change) => change !== undefined),
@@ -336,7 +343,7 @@ const toText = (change: Change): string => {
     case "Inquiry":
       return `I ${epoch} ${circuit} ${change.box}`
     case "RollCall":
-      return `C ${epoch} ${circuit} ${change.seq} ${change.prev} ${change.box}`
+      return `C ${epoch} ${circuit} ${change.seq} ${change.prev} ${change.term} ${change.box}`
   }
 }
 
@@ -348,7 +355,8 @@ const fromText = (text: string): Change | undefined => {
   if (!Number.isSafeInteger(epoch)) return undefined
   if (tag === "R") return epoch === 0 ? undefined : { _tag: "Record", circuit, epoch, body: rest }
   if (tag === "I") return { _tag: "Inquiry", circuit, epoch, box: rest }
-  const [seq = 0, prev = Number.NaN] = rest.split(" ").map(Number)
+  const [seq = 0, prev = Number.NaN, term = 0] = rest.split(" ").map(Number)
   if (toWhole(seq) === 0 || !Number.isSafeInteger(prev) || prev < 0 || prev >= seq) return undefined
-  return { _tag: "RollCall", seq, prev, circuit, epoch, box: rest.split(" ").slice(2).join(" ") }
+  if (toWhole(term) === 0 || term > limits.rollCallMillis) return undefined
+  return { _tag: "RollCall", seq, prev, circuit, epoch, term, box: rest.split(" ").slice(3).join(" ") }
 }

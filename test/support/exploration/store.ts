@@ -48,6 +48,7 @@ export const exchange = (
     time,
     live: liveAt(votes, time),
     liveFor: Math.max(0, time - state.born),
+    life: state.life,
     head: votes.head,
     rollCalls: rollCallsAfter(votes, valid, limits.rollCalls),
     casts: castAnswers,
