@@ -108,6 +108,49 @@ describe("After a store lost everything and its clock went back", () => {
   }
 })
 
+/** The same store, whose roll calls count for half a minute, whatever their callers ask for. */
+const halfMinute = (store: SharedStore.SharedStore): SharedStore.SharedStore => ({
+  ...store,
+  exchange: (exchange) => {
+    const casts = exchange.casts.map((cast) => ({ ...cast, roll: Math.min(cast.roll, 30_000) }))
+    return store.exchange({ ...exchange, casts })
+  }
+})
+
+describe("With heartbeats each minute, and without announcements", () => {
+  for (const { isRight, of } of [
+    { of: (store: SharedStore.SharedStore) => store, isRight: true },
+    { of: halfMinute, isRight: false }
+  ]) {
+    it.effect(
+      `a minority of callers ${isRight ? "opens a circuit" : "does not, if roll calls count for half a minute"}`,
+      () =>
+        Effect.gen(function* () {
+          const store = of((yield* stepping).store)
+          const options = { syncInterval: "1 minute", policy: { cooldown: "10 minutes" } } as const
+          const processes: Array<Process> = []
+          // Their heartbeats are spread over the minute.
+          for (let i = 0; i < 12; i++) {
+            processes.push(yield* start(store, options))
+            yield* TestClock.adjust("5 seconds")
+          }
+          yield* TestClock.adjust("2 minutes")
+          for (let n = 0; n < 6; n++) {
+            for (const one of processes.slice(0, 3)) yield* Effect.andThen(one.fail, pause(5))
+          }
+          yield* TestClock.adjust("3 minutes")
+          const states = yield* Effect.forEach(processes, (one) => one.state)
+          assert.deepStrictEqual(
+            states,
+            Array(12)
+              .fill(isRight ? "Open" : "Closed")
+              .fill("Open", 0, 3)
+          )
+        })
+    )
+  }
+})
+
 const nobody: SharedStore.Exchange = {
   ...{ voter: "nobody", ttl: 0, notAfter: undefined, heard: 0, floor: 0, casts: [], swaps: [] }
 }

@@ -481,6 +481,41 @@ describe("Abstentions", () => {
   )
 })
 
+describe("A region that lost everything", () => {
+  const cast = { circuit: "api", epoch: 0, box: "b", ballot: [1], ttl: 60_000, inquire: 0, roll: 0 }
+
+  it.effect("begins another life of all: there nothing was heard, and in the others what was", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(1_800_000_000_000)
+      const regions = [yield* SharedStore.makeControlled, yield* SharedStore.makeControlled]
+      const stores = regions.map(({ store }) => store)
+      const [first, second] = stores
+      assert(first !== undefined && second !== undefined)
+      const store = yield* QuorumStore.make(stores)
+      const { head, life } = yield* Effect.andThen(exchanged(store), castOf(store, { ...cast, roll: 60_000 })).pipe(
+        Effect.andThen(exchanged(store))
+      )
+      const abstained = (region: SharedStore.SharedStore) =>
+        Effect.map(castOf(region, { ...cast, ballot: undefined }, { voter: "reader", ttl: 0 }), (answer) => {
+          return answer.tally?.abstained
+        })
+      yield* exchanged(store, { voter: "w", heard: head })
+      yield* exchanged(store, { voter: "v", heard: head })
+      assert.deepStrictEqual([yield* abstained(first), yield* abstained(second)], [1, 1])
+      yield* regions[0]?.wipe ?? Effect.void
+      // No time has passed: the roll that is called there again has the same number.
+      yield* castOf(store, { ...cast, roll: 60_000 }, { heard: head, life })
+      const answer = yield* exchanged(store, { voter: "w", heard: head, life })
+      assert.notStrictEqual(answer.life, life)
+      assert.deepStrictEqual([yield* abstained(first), yield* abstained(second)], [0, 1])
+      assert.strictEqual((yield* store.page(0, 1)).life, answer.life)
+      yield* exchanged(store, { voter: "w", heard: answer.head, life: answer.life })
+      yield* exchanged(store, { voter: "v", heard: answer.head, life: answer.life })
+      assert.deepStrictEqual([yield* abstained(first), yield* abstained(second)], [1, 1])
+    })
+  )
+})
+
 describe("Inquiries", () => {
   it.effect("are heard of the regions that are left, though they were not heard for a while before", () =>
     Effect.gen(function* () {

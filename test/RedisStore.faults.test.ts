@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
 import {
@@ -40,7 +40,10 @@ describe("Redis that", () => {
     Effect.gen(function* () {
       const server = yield* redisServer
       const redis = yield* connection(server.url)
-      const [a, b] = [yield* replica(redis), yield* replica(redis)]
+      const lines: Array<string> = []
+      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      const logged = Effect.provide(replica(redis), Logger.layer([logger]))
+      const [a, b] = [yield* logged, yield* logged]
       yield* both(redis)
       yield* a.run(CircuitBreaker.open("before", { for: "1 minute" }))
       yield* a.run(CircuitBreaker.isolate("forced", { reason: "drill" }))
@@ -49,6 +52,11 @@ describe("Redis that", () => {
       yield* server.kill
       yield* isUnharmed(a, b, "meanwhile")
       yield* b.run(CircuitBreaker.isolate("forced meanwhile"))
+      // A store that is away for less than half a second is not down.
+      yield* until(
+        "both do without the store",
+        Effect.sync(() => lines.filter((line) => line.includes("does not answer")).length === 2)
+      )
       yield* server.start
       yield* until(
         "both are back",

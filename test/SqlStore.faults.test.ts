@@ -148,7 +148,7 @@ describe.each(servers)("%s that", (database) => {
       const { admin, open, wire } = yield* wired(ground)
       const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
       yield* areLive(admin)
-      yield* wire.delay(10)
+      yield* wire.delay(4)
       yield* areTogetherInTheEnd([a, b], "api")
     })
   )

@@ -112,6 +112,20 @@ export class Pages {
     this.listed.set(id, writtenAt + (kept ?? Infinity))
   }
 
+  /**
+   * Counts as listed what this process knows by announcements, or wrote itself, and no page had: then the store has lost it, and the
+   * counts differ.
+   */
+  private noteKnown(epoch: number, now: number): void {
+    const { ground } = this
+    for (const circuit of ground.shared) {
+      const known = circuit.share?.record.known
+      if (known === undefined || known.epoch === 0 || known.epoch > epoch || now >= known.keptUntil) continue
+      const id = ground.idOf(circuit)
+      if (!this.listed.has(id) && Fleet.isListed(known.circuit, now)) this.listed.set(id, known.keptUntil)
+    }
+  }
+
   /** All was read. */
   private end(page: Page): Effect.Effect<boolean> {
     return Effect.suspend(() => {
@@ -123,6 +137,7 @@ export class Pages {
         return this.loadMissing(found)
       }
       const now = this.ground.now()
+      this.noteKnown(page.epoch, now)
       for (const [id, keptUntil] of this.listed) if (now >= keptUntil) this.listed.delete(id)
       this.differences = this.listed.size === page.listed ? 0 : this.differences + 1
       if (this.differences >= differencesForPass) this.passAnew()
