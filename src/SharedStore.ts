@@ -69,7 +69,7 @@ export const limits = {
   /** The most roll calls in the answer to one exchange. */
   rollCalls: 500,
   /** The most changes in one page. */
-  page: 1_000,
+  page: 500,
   /** The most circuits in one load. */
   load: 100,
   /** The most bytes of a digest, in UTF-8. */

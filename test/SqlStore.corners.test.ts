@@ -119,6 +119,56 @@ describe("circuits on PostgreSQL", () => {
   )
 })
 
+describe("a database that has few letters", () => {
+  const { connect, place } = onOwn("PostgreSQL")
+
+  live(
+    "takes records with any reason, and the others that go with them",
+    Effect.gen(function* () {
+      const { open, url } = yield* place
+      const name = `${url.replace(/.*\//, "")}_latin`
+      const admin = yield* open
+      yield* Effect.acquireRelease(
+        say(admin, `CREATE DATABASE ${name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`),
+        () => Effect.ignoreCause(say(admin, `DROP DATABASE ${name} WITH (FORCE)`))
+      )
+      const latin = connect(url.replace(/[^/]*$/, name))
+      const [a, b] = [yield* replica(yield* latin), yield* replica(yield* latin)]
+      const reasons = { plain: "plain", greek: "σφάλμα", smile: "down \u{1f622}", half: "\ud83d", zero: "a\u0000b" }
+      yield* Effect.forEach(
+        Object.entries(reasons),
+        ([circuit, reason]) => a.run(CircuitBreaker.isolate(circuit, { reason })),
+        { concurrency: "unbounded" }
+      )
+      for (const circuit of Object.keys(reasons)) yield* standsAt([b], "Isolated (fleet)", { circuit })
+      const { cause } = yield* b.run(CircuitBreaker.inspect("greek"))
+      assert.strictEqual(cause?.detail, reasons.greek)
+    })
+  )
+})
+
+describe.each(databases)("a record in %s", (database) => {
+  const { place } = on(database)
+
+  live(
+    "of an operator who says far too much is cut, and stops no other",
+    Effect.gen(function* () {
+      const { open } = yield* place
+      const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
+      const much = "x".repeat(20_000_000)
+      const circuits = ["one", "two", "three"]
+      yield* Effect.forEach(
+        circuits,
+        (circuit) => a.run(CircuitBreaker.isolate(circuit, circuit === "two" ? { actor: much, reason: "drill" } : {})),
+        { concurrency: "unbounded" }
+      )
+      for (const circuit of circuits) yield* standsAt([b], "Isolated (fleet)", { circuit })
+      const { cause } = yield* b.run(CircuitBreaker.inspect("two"))
+      assert.deepStrictEqual([cause?.detail, cause?.actor?.length], ["drill", 10_000])
+    })
+  )
+})
+
 describe.each(servers)("%s that hangs", (database) => {
   const ground = onOwn(database)
 

@@ -40,8 +40,20 @@ const orNull = <A, const B>(schema: Schema.Codec<A>, nothing: B) =>
 const Millis = Schema.Finite
 const Count = Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 const Until = orNull(Millis, Infinity)
-const OptionalText = orNull(Schema.String, undefined)
-const Cause = Schema.Struct({ why: Why, detail: Schema.String, actor: OptionalText })
+
+/** A longer text is cut when it is written: a database that refuses a long statement would refuse all that goes in it. */
+const longestText = 10_000
+const Text = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.String,
+    SchemaTransformation.transform<string, string>({
+      decode: (text) => text,
+      encode: (text) => (text.length <= longestText ? text : `${text.slice(0, longestText - 3)}...`)
+    })
+  )
+)
+const OptionalText = orNull(Text, undefined)
+const Cause = Schema.Struct({ why: Why, detail: Text, actor: OptionalText })
 
 /** The last moment that a date can be. */
 const lastMillis = 8.64e15
@@ -58,7 +70,7 @@ const Outage = Schema.Struct({
 const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
 const open = { since: Millis, until: Until, openings: Count, outage: Outage, cause: Cause }
 const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
-const override = { since: Millis, until: Until, reason: Schema.String, actor: OptionalText }
+const override = { since: Millis, until: Until, reason: Text, actor: OptionalText }
 const Override = Schema.Union([Schema.TaggedStruct("Isolated", override), Schema.TaggedStruct("Disabled", override)])
 /** `others` is absent where no other override stands. */
 const forced = { ...override, others: Schema.optionalKey(Schema.Array(Override)), under }
@@ -159,9 +171,13 @@ const Body = Schema.fromJsonString(
 const decode = Schema.decodeUnknownOption(Body)
 const encode = Schema.encodeSync(Body)
 
+/** The same JSON in ASCII: a database need not have other letters. */
+const ascii = (json: string): string =>
+  json.replaceAll(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
 /** The text of a record, written at `now`. */
 export const toBody = (circuit: Circuit.Circuit, now: number, about: About): string =>
-  encode({ v: 1, state: Fleet.shift(circuit, -now), ...about })
+  ascii(encode({ v: 1, state: Fleet.shift(circuit, -now), ...about }))
 
 /** What a record says, with the times of a clock at which it was written at `at`; `undefined` for anything else. */
 export const fromBody = (
