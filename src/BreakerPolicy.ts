@@ -17,6 +17,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import { decodeOrThrow, describeProblems, type Problem } from "./internal/fields.ts"
 import { foreignText } from "./internal/foreign.ts"
 import { type Environment, environment } from "./internal/policy/environment.ts"
@@ -42,6 +44,13 @@ export {
    * @since 0.1.0
    */
   defaults,
+  /**
+   * Whether a circuit decides about its calls: a value, an effect, or a function of the circuit that returns one of them.
+   *
+   * @category inputs
+   * @since 0.1.0
+   */
+  type Flag,
   /**
    * A policy as written. Every field may be left out; {@link defaults} says what then holds.
    *
@@ -167,9 +176,49 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
     )
   )
 
+/** How policies are loaded anew, if they can be. */
+const reloads = new WeakMap<Policies, Effect.Effect<boolean, PolicyError>>()
+
+/** The errors of a loader are foreign: `reload` fails with their description. */
+const toPolicyError = (cause: Cause.Cause<unknown>): Effect.Effect<never, PolicyError> => {
+  const failed = Cause.squash(cause)
+  if (failed instanceof PolicyError) return Effect.fail(failed)
+  if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+  return Effect.fail(new PolicyError({ problems: [{ path: "load", message: foreignText(cause) }] }))
+}
+
+/**
+ * Loads the policies of {@link layerReloading} now, for example when a file changes, at a signal, or for an operator. Succeeds with
+ * whether they have changed; `false` if the policies come from another layer. If the load fails, the last good policies stay in force,
+ * and this fails with a `PolicyError`. If another load is running, this one begins after it.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BreakerPolicy } from "effect-fuse"
+ *
+ * const settings = { default: { cooldown: "10 seconds" } }
+ * const policies = BreakerPolicy.layerReloading(Effect.sync(() => structuredClone(settings)))
+ *
+ * const program = Effect.gen(function* () {
+ *   settings.default.cooldown = "20 seconds"
+ *   const changed = yield* BreakerPolicy.reload
+ *   return [changed, yield* BreakerPolicy.reload]
+ * })
+ * await Effect.runPromise(Effect.provide(program, policies)) // => [true, false]
+ * ```
+ *
+ * @category reloading
+ * @since 0.1.0
+ */
+export const reload: Effect.Effect<boolean, PolicyError> = Effect.flatMap(
+  Policies,
+  (policies) => reloads.get(policies) ?? Effect.succeed(false)
+)
+
 /**
  * Policies that may change while the program runs: `load` gives {@link Settings}, as values or as the JSON of a file or a
- * database, and is run at the start and then on `schedule`, or so often. Throws a `RangeError` for what is neither.
+ * database. It runs at the start, whenever {@link reload} is called, and on `schedule` (a schedule, or a duration between two loads) if
+ * there is one. Throws a `RangeError` for another schedule.
  *
  * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
  * succeed; none of them may hang, as no other begins while one runs. Effects and schedules in it must be constants: a new
@@ -181,9 +230,10 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
  */
 export const layerReloading = <E, R, Output>(
   load: Effect.Effect<unknown, E, R>,
-  schedule: Schedule.Schedule<Output> | Duration.Input
+  schedule?: Schedule.Schedule<Output> | Duration.Input
 ): Layer.Layer<never, PolicyError | E, R> => {
-  const { schedule: again } = decodeOrThrow("BreakerPolicy.layerReloading", { schedule: interval }, { schedule })
+  const fields = { schedule: Schema.optional(interval) }
+  const { schedule: again } = decodeOrThrow("BreakerPolicy.layerReloading", fields, { schedule })
   return Layer.effect(
     Policies,
     Effect.gen(function* () {
@@ -191,12 +241,12 @@ export const layerReloading = <E, R, Output>(
       let decoded = yield* next
       let current = fixed(decoded)
       let reported: string | undefined
-      const adopt = (loaded: internal.Decoded): Effect.Effect<void> => {
+      const adopt = (loaded: internal.Decoded): Effect.Effect<boolean> => {
         reported = undefined
-        if (internal.same(decoded, loaded)) return Effect.void
+        if (internal.same(decoded, loaded)) return Effect.succeed(false)
         decoded = loaded
         current = internal.toPolicies(loaded, current.version + 1)
-        return Effect.logInfo("Circuit breaker policies were reloaded")
+        return Effect.as(Effect.logInfo("Circuit breaker policies were reloaded"), true)
       }
       // The same trouble again is no news.
       const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
@@ -209,14 +259,20 @@ export const layerReloading = <E, R, Output>(
         // A `PolicyError` names the fields. Any other error comes from `load` and may contain a secret.
         return own ? Effect.logError(line, Cause.fail(failed)) : Effect.logError(`${line}: ${trouble}`)
       }
-      const reload = Effect.catchCause(Effect.flatMap(next, adopt), report)
-      yield* Effect.forkScoped(Effect.schedule(reload, typeof again === "number" ? Schedule.spaced(again) : again))
+      const context = yield* Effect.context<R>()
+      const turn = Semaphore.makeUnsafe(1)
+      const loading = turn.withPermit(Effect.flatMap(Effect.tapCause(next, report), adopt))
+      if (again !== undefined) {
+        const schedule = typeof again === "number" ? Schedule.spaced(again) : again
+        yield* Effect.forkScoped(Effect.schedule(Effect.ignoreCause(loading), schedule))
+      }
       const policies: Policies = {
         get version() {
           return current.version
         },
         get: (name) => current.get(name)
       }
+      reloads.set(policies, Effect.provideContext(Effect.catchCause(loading, toPolicyError), context))
       return policies
     })
   )

@@ -465,7 +465,114 @@ describe("how often policies are loaded", () => {
     )
   })
 
-  it.each([0, -1, "soon", Number.POSITIVE_INFINITY, undefined])("is neither a schedule nor a duration: %j", (wrong) => {
+  it.each([0, -1, "soon", Number.POSITIVE_INFINITY, null])("is neither a schedule nor a duration: %j", (wrong) => {
     assert.throws(() => BreakerPolicy.layerReloading(Effect.succeed({}), wrong as never), /layerReloading: schedule/)
   })
+})
+
+describe("a reload on demand", () => {
+  const provided = <A, E>(
+    program: Effect.Effect<A, E, Needs>,
+    load: Load<unknown>,
+    ...schedule: ReadonlyArray<string>
+  ) => {
+    const { layer, lines } = capture()
+    const policies = BreakerPolicy.layerReloading(load, ...(schedule as ["1 minute"]))
+    return Effect.as(
+      program.pipe(
+        Effect.scoped,
+        Effect.provide(policies),
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(layer)
+      ),
+      lines
+    )
+  }
+
+  it.effect("loads at once, without a schedule, and says whether the policies have changed", () => {
+    const one = { default: { trip: Trip.consecutive(1) } }
+    const source = loads<never>({ default: { trip: Trip.consecutive(9) } }, one, one)
+    const program = Effect.gen(function* () {
+      yield* TestClock.adjust("1 hour")
+      yield* fail
+      assert.deepStrictEqual([source.count, yield* state], [1, "Closed"])
+      assert.strictEqual(yield* BreakerPolicy.reload, true)
+      yield* fail
+      assert.strictEqual(yield* state, "Open")
+      assert.strictEqual(yield* BreakerPolicy.reload, false)
+      assert.strictEqual(source.count, 3)
+    })
+    return provided(program, source.load)
+  })
+
+  it.effect("fails with the field that is wrong, and the last good policies stay in force", () => {
+    const good = { default: { trip: Trip.consecutive(2) } }
+    const source = loads<unknown>(
+      good,
+      { default: { probes: 0 } } as never,
+      Effect.fail(new Error("no route to db")),
+      good
+    )
+    const program = Effect.gen(function* () {
+      const errors = [yield* Effect.flip(BreakerPolicy.reload), yield* Effect.flip(BreakerPolicy.reload)]
+      assert.deepStrictEqual(
+        errors.map(({ _tag, message }) => [_tag, message]),
+        [
+          ["PolicyError", "default.probes: expected a whole number of 1 or more, got 0"],
+          ["PolicyError", "load: Error: no route to db"]
+        ]
+      )
+      yield* times(2)(fail)
+      assert.strictEqual(yield* state, "Open")
+      assert.strictEqual(yield* BreakerPolicy.reload, false)
+    })
+    return Effect.map(provided(program, source.load), (lines) =>
+      assert.deepStrictEqual(
+        lines.flatMap(({ level, text }) => (text.includes("could not be reloaded") ? [level] : [])),
+        ["Error", "Error"]
+      )
+    )
+  })
+
+  it.effect("waits for a load that is running, and loads after it", () => {
+    let running = 0
+    let count = 0
+    const load = Effect.gen(function* () {
+      count++
+      assert.strictEqual(++running, 1)
+      if (count > 1) yield* Effect.sleep("10 seconds")
+      running--
+      return {}
+    })
+    const program = Effect.gen(function* () {
+      yield* TestClock.adjust("1 minute")
+      const two = yield* Effect.forkChild(Effect.all([BreakerPolicy.reload, BreakerPolicy.reload], { concurrency: 2 }))
+      yield* TestClock.adjust("29 seconds")
+      assert.isUndefined(two.pollUnsafe())
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(two), [false, false])
+      assert.strictEqual(count, 4)
+    })
+    return provided(program, load, "1 minute")
+  })
+
+  it.effect("can be interrupted", () => {
+    let count = 0
+    const load = Effect.suspend(() => (count++ === 0 ? Effect.succeed({}) : Effect.never))
+    const program = Effect.gen(function* () {
+      const one = yield* Effect.forkChild(Effect.timeout(BreakerPolicy.reload, "1 second"), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(one)))
+    })
+    return Effect.map(provided(program, load), (lines) => assert.deepStrictEqual(lines, []))
+  })
+
+  it.effect.each([
+    ["no layer", Layer.empty] as const,
+    ["policies written in code", BreakerPolicy.layer({ default: { probes: 2 } })] as const
+  ])("has nothing to load with %s", ([, layer]) =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* BreakerPolicy.reload, false)
+    }).pipe(Effect.provide(layer))
+  )
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerEvent, type BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
+import { BreakerEvent, type BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Tenant, Trip } from "effect-fuse"
 import {
   call,
   capture,
@@ -332,14 +332,37 @@ describe("enabled", () => {
     asked++
     return flag
   })
-  const cases: ReadonlyArray<readonly [what: string, enabled: boolean | Effect.Effect<boolean>, protects: boolean]> = [
+  const cases: ReadonlyArray<readonly [what: string, enabled: BreakerPolicy.Flag, protects: boolean]> = [
     ["true", true, true],
     ["false", false, false],
     ["an effect of true", Effect.as(Effect.yieldNow, true), true],
     ["an effect of false", Effect.as(Effect.yieldNow, false), false],
     ["an effect that dies protects", Effect.die(new Error("the flag service is down")), true],
-    ["an effect that throws protects", Effect.sync(() => assert.fail("broken")), true]
+    ["an effect that throws protects", Effect.sync(() => assert.fail("broken")), true],
+    ["an effect of another value protects", Effect.succeed(undefined as never), true],
+    ["a function that returns true", () => true, true],
+    ["a function that returns false", () => false, false],
+    ["a function that returns an effect", () => Effect.as(Effect.yieldNow, false), false],
+    ["a function that throws protects", () => assert.fail("broken"), true],
+    ["a function for this circuit", ({ name }) => name !== "api", false],
+    ["a function for another circuit", ({ name }) => name !== "other", true]
   ]
+  const told: Array<unknown> = []
+  scenario(
+    "is told the name and the key of the circuit, that of a tenant included",
+    { ...quick, enabled: (circuit) => told.push(circuit) === 0 },
+    function* () {
+      yield* pass()
+      yield* pass({ key: "k" })
+      yield* Tenant.within(pass({ name: "other", key: "k" }), "acme")
+      assert.deepStrictEqual(told, [
+        { name: "api", key: undefined },
+        { name: "api", key: "k" },
+        { name: "other", key: "acme/k" }
+      ])
+    }
+  )
+
   for (const [what, enabled, protects] of cases) {
     scenario(what, { ...quick, enabled }, function* () {
       assert.deepStrictEqual(yield* fail(), Exit.fail("boom"))

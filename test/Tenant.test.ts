@@ -182,12 +182,31 @@ describe("counted tenants", () => {
       yield* fail("counted", { tenant: "other" })
       for (const tenant of ["acme", "third", undefined]) yield* succeed("counted", { tenant })
       assert.deepStrictEqual(yield* tenants, {
-        acme: { calls: 2, failures: 1, rejected: 1 },
-        other: { calls: 1, failures: 1, rejected: 0 },
-        third: { calls: 0, failures: 0, rejected: 1 }
+        acme: { calls: 2, failures: 1, rejected: 1, lastFailure: { at: 0, error: "down" } },
+        other: { calls: 1, failures: 1, rejected: 0, lastFailure: { at: 0, error: "down" } },
+        third: { calls: 0, failures: 0, rejected: 1, lastFailure: undefined }
       })
       const { totals } = yield* CircuitBreaker.inspect("counted")
       assert.deepInclude(totals, { calls: 4, failures: 2, rejected: 3 })
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("have each its own last failure, bounded, without the secrets of a URL", () =>
+    Effect.gen(function* () {
+      const failing = (tenant: string, error: unknown) =>
+        Effect.ignore(Tenant.within(CircuitBreaker.protect(Effect.fail(error), "counted"), tenant))
+      yield* failing("acme", "first")
+      yield* CircuitBreaker.reset("counted")
+      yield* TestClock.adjust("1 second")
+      yield* failing("acme", new Error(`GET https://user:secret@a.test/?token=secret ${"x".repeat(1_000)}`))
+      yield* CircuitBreaker.reset("counted")
+      yield* failing("other", "second")
+      const { tenants } = yield* CircuitBreaker.inspect("counted")
+      assert.deepStrictEqual(tenants["other"]?.lastFailure, { at: 1_000, error: "second" })
+      const { at, error } = tenants["acme"]?.lastFailure ?? assert.fail()
+      assert.strictEqual(at, 1_000)
+      assert.notInclude(error, "secret")
+      assert.isAtMost(error.length, 300)
     }).pipe(Effect.provide(Live))
   )
 
@@ -214,7 +233,8 @@ describe("counted tenants", () => {
         const exit = yield* Fiber.join(probe)
         assert.include(String(exit), "gave up a probe")
         const { tenants, totals } = yield* CircuitBreaker.inspect(name)
-        assert.deepStrictEqual(tenants, { acme: { calls: 1, failures: 1, rejected: 0 } })
+        assert.deepInclude(tenants["acme"], { calls: 1, failures: 1, rejected: 0 })
+        assert.include(tenants["acme"]?.lastFailure?.error, "a probe did not end within")
         assert.deepInclude(totals, { calls: 1, failures: 1, rejected: 0, slow })
       }
     }).pipe(Effect.provide(Live))
@@ -229,7 +249,7 @@ describe("counted tenants", () => {
       }
       const { tenants } = yield* CircuitBreaker.inspect("counted")
       assert.sameMembers(Object.keys(tenants), names)
-      for (const tenant of names) assert.deepStrictEqual(tenants[tenant], { calls: 1, failures: 1, rejected: 0 })
+      for (const tenant of names) assert.deepInclude(tenants[tenant], { calls: 1, failures: 1, rejected: 0 })
       for (const seen of yield* CircuitBreaker.list) {
         if (seen.circuit !== "counted") assert.deepStrictEqual(seen.tenants, {})
       }

@@ -339,6 +339,15 @@ describe("a breaker of a function", () => {
     await end(flagged.execute(3))
     assert.strictEqual(await end(flagged.execute(4)), "CIRCUIT_OPEN")
 
+    const told: Array<unknown> = []
+    const asking = createBreaker(api.get, {
+      ...one,
+      name: "told",
+      enabled: (of) => told.push(of) < 0
+    })
+    await end(asking.with({ key: "k1" }).execute(1))
+    assert.deepStrictEqual(told, [{ name: "told", key: "k1" }])
+
     const hanging = createBreaker(api.get, {
       ...one,
       enabled: () => new Promise<boolean>(() => {})

@@ -86,7 +86,7 @@ export class Call extends Enclosing implements InFlight {
     // Who waits for it keeps the circuit from being forgotten.
     this.kind = "Asking"
     circuit.pending++
-    return Effect.flatMap(switchedOn(enabled), (on) => {
+    return Effect.flatMap(switchedOn(circuit), (on) => {
       this.kind = "Waiting"
       circuit.pending--
       return on ? this.decide() : this.pass()
@@ -434,7 +434,7 @@ export class Call extends Enclosing implements InFlight {
     const { circuit } = this
     circuit.failures++
     circuit.noteFailure(this.registry.runtime.time.wall(), detail)
-    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).failures++
+    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.noteFailureOf(this.tenant)
   }
 
   /** Asks the trip, and opens if it says so. */

@@ -28,6 +28,8 @@ export interface TenantCounts {
   calls: number
   failures: number
   rejected: number
+  /** The latest failure of a call of the tenant; `undefined` if none has failed. */
+  lastFailure: LastFailure | undefined
 }
 
 /** Permits and when each lapses. */
@@ -221,13 +223,19 @@ export class LiveCircuit implements Totals {
     this.lastFailures.push({ at, error })
   }
 
+  noteFailureOf(tenant: string): void {
+    const counts = this.tenant(tenant)
+    counts.failures++
+    counts.lastFailure = this.lastFailures?.at(-1)
+  }
+
   /** The counts of a tenant; those beyond a thousand are counted together. */
   tenant(id: string): TenantCounts {
     this.tenants ??= new Map()
     const known = this.tenants.get(id)
     if (known !== undefined) return known
     const name = this.tenants.size < maxTenants ? id : "(others)"
-    const counts = this.tenants.get(name) ?? { calls: 0, failures: 0, rejected: 0 }
+    const counts = this.tenants.get(name) ?? { calls: 0, failures: 0, rejected: 0, lastFailure: undefined }
     this.tenants.set(name, counts)
     return counts
   }

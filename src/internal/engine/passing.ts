@@ -5,9 +5,15 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 import { effective } from "./standing.ts"
 
-/** What a flag says. One that cannot be read protects. */
-export const switchedOn = (flag: Effect.Effect<boolean>): Effect.Effect<boolean> =>
-  Effect.catchCause(flag, () => Effect.succeed(true))
+/** Whether the flag of a circuit lets the circuit decide. A flag that cannot be read counts as on. */
+export const switchedOn = ({ group: { name }, key, policy: { enabled } }: LiveCircuit): Effect.Effect<boolean> =>
+  Effect.matchCause(
+    Effect.suspend(() => {
+      const said = typeof enabled === "function" ? enabled({ name, key }) : enabled
+      return Effect.isEffect(said) ? said : Effect.succeed(said)
+    }),
+    { onFailure: () => true, onSuccess: (on: unknown) => on !== false }
+  )
 
 /**
  * Whether a call that came now would be let through, as far as this process knows without asking anybody: a flag that is an

@@ -6,6 +6,17 @@ import * as Fleet from "../../Fleet.ts"
 import type * as Trip from "../../Trip.ts"
 
 /**
+ * Whether a circuit decides about its calls: a value, an effect, or a function of the circuit that returns one of them.
+ *
+ * @category inputs
+ * @since 0.1.0
+ */
+export type Flag =
+  | boolean
+  | Effect.Effect<boolean>
+  | ((circuit: { readonly name: string; readonly key: string | undefined }) => boolean | Effect.Effect<boolean>)
+
+/**
  * A policy as written. Every field may be left out; `BreakerPolicy.defaults` says what then holds.
  *
  * @category inputs
@@ -63,10 +74,10 @@ export interface Input {
   /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
   /**
-   * `false`, or an effect of `false`, passes calls through uncounted: a feature flag. An effect is run for each call, which
-   * waits for it; one that dies counts as `true`. Default `true`.
+   * A feature flag: `false` passes calls through uncounted. An effect, or a function of the circuit's name and key, is asked for each
+   * call, and the call waits for it. A flag that fails counts as `true`. Default `true`.
    */
-  readonly enabled?: boolean | Effect.Effect<boolean> | undefined
+  readonly enabled?: Flag | undefined
   /**
    * What `Tenant.within` does to this circuit: `separate` gives each tenant a circuit of its own, `shared` keeps one for
    * all, `counted` keeps one for all and counts the calls of each. Default `separate`.
@@ -109,7 +120,7 @@ export interface Policy extends Circuit.Rules {
     | undefined
   readonly dependsOn: ReadonlyArray<string>
   readonly mode: "enforce" | "observe"
-  readonly enabled: boolean | Effect.Effect<boolean>
+  readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
   readonly fleet: Fleet.Rules | false
 }

@@ -67,8 +67,10 @@ const check = field<Effect.Effect<unknown, unknown>>("an effect that needs no se
   Effect.isEffect(input) ? (input as Effect.Effect<unknown, unknown>) : undefined
 )
 
-const enabled = field<Policy["enabled"]>("true, false, or an effect of one", (input) =>
-  typeof input === "boolean" ? input : Effect.isEffect(input) ? (input as Effect.Effect<boolean>) : undefined
+const enabled = field<Policy["enabled"]>("true, false, an effect, or a function of the circuit", (input) =>
+  typeof input === "boolean" || typeof input === "function" || Effect.isEffect(input)
+    ? (input as Policy["enabled"])
+    : undefined
 )
 
 export const interval = field<number | Schedule.Schedule<unknown>>(

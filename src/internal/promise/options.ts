@@ -56,13 +56,20 @@ const picked = (options: object, names: ReadonlyArray<string>): Record<string, u
 /** A flag that takes longer counts as on: nobody waits for it for ever. */
 const flagMillis = 1_000
 
-const toFlag = (operation: string, enabled: unknown): boolean | Effect.Effect<boolean> => {
+const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
   if (typeof enabled === "boolean") return enabled
   if (typeof enabled !== "function") {
     throw new RangeError(`${operation}: enabled: expected true, false or a function, got ${show(enabled)}`)
   }
-  const read = Effect.tryPromise(async () => (await (enabled as () => unknown)()) !== false)
-  return Effect.orElseSucceed(Effect.timeout(read, flagMillis), () => true)
+  const ask = enabled as (circuit: object) => unknown
+  return (circuit) =>
+    Effect.orElseSucceed(
+      Effect.timeout(
+        Effect.tryPromise(async () => (await ask(circuit)) !== false),
+        flagMillis
+      ),
+      () => true
+    )
 }
 
 /** A policy as Effect code writes it: what is a promise there is an effect here. */

@@ -106,10 +106,13 @@ export interface Policy {
   /** With `observe`, the circuit counts, decides and reports, but rejects no call. Default: `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
   /**
-   * If `false`, or a function that returns `false`, all calls pass and are not counted. A function that fails or takes longer than a
-   * second counts as `true`. Default: `true`.
+   * If `false`, or a function that returns `false`, all calls pass and are not counted. The function is called for each call, with the
+   * name and the key of the circuit. A function that fails or takes longer than a second counts as `true`. Default: `true`.
    */
-  readonly enabled?: boolean | (() => boolean | PromiseLike<boolean>) | undefined
+  readonly enabled?:
+    | boolean
+    | ((circuit: { readonly name: string; readonly key: string | undefined }) => boolean | PromiseLike<boolean>)
+    | undefined
   /** How the processes that share a store agree. With `false`, each process has its own circuit. */
   readonly fleet?:
     | false

@@ -76,7 +76,7 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     const wait = Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.
-    return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(enabled), (on) => (on ? wait : Effect.void))
+    return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))
   })
 
 /** How long to wait after a rejection before the circuit is asked again. */
