@@ -17,7 +17,7 @@ import type { Ground } from "./ground.ts"
 import type { Hearing } from "./hearing.ts"
 import { type Done, notAfterMillis } from "./link.ts"
 
-/** A command that failed is followed by a pause. */
+/** A command that failed is followed by about this pause. */
 const pauseMillis = 100
 
 /**
@@ -224,7 +224,7 @@ export class Lanes {
         const isNews = batch.size > 0 || heard !== hearing.confirmed || hearing.missing > 0
         if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard, life)
         // What cannot be answered now is tried again a little later.
-        if (hearing.isBehind) this.castsPausedUntil = ground.now() + pauseMillis
+        if (hearing.isBehind) this.castsPausedUntil = ground.now() + ground.spread(pauseMillis)
         return Effect.void
       })
     })
@@ -262,7 +262,7 @@ export class Lanes {
       return Effect.flatMap(sent, (answer) => {
         for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
         if (answer === undefined) {
-          this.castsPausedUntil = ground.now() + pauseMillis
+          this.castsPausedUntil = ground.now() + ground.spread(pauseMillis)
           for (const circuit of batch.keys()) {
             voting.unsent(circuit)
             if (!ground.link.down) this.casts.add(circuit)
@@ -329,7 +329,7 @@ export class Lanes {
       const heard = { heard: confirmed, life }
       const sent = swaps.length === 0 ? Effect.succeed(undefined) : this.exchange({ casts: [], swaps, ...heard })
       return Effect.map(sent, (answer) => {
-        if (answer === undefined && batch.length > 0) this.swapsPausedUntil = ground.now() + pauseMillis
+        if (answer === undefined && batch.length > 0) this.swapsPausedUntil = ground.now() + ground.spread(pauseMillis)
         for (const [place, { answered }] of batch.entries()) {
           const one = answer?.swaps[place]
           Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))

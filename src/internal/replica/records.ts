@@ -159,7 +159,7 @@ export class Records {
       const there =
         record.ownBeneath && Circuit.isForced(state)
           ? { ...state, under: Circuit.force(from, state._tag, state.since, state).under }
-          : counted(later(state, from, jitter, about.why), from, now, about.why)
+          : counted(later(state, from, jitter, about.why, now), from, now, about.why)
       return merge(from, there, share, about.why, expected)
     }
     const { actor, deed, detail, process, why } = about
@@ -188,11 +188,12 @@ export class Records {
     return known === undefined ? Effect.void : this.adopt(circuit, share, known, expected)
   }
 
-  /** Processes do not all probe at once: neither at the end of an opening nor at that of another's lease. */
+  /** Processes do not all probe at once: not at the end of an opening, of another's lease, or of an override above an opening. */
   private jitter(circuit: LiveCircuit, { about, circuit: known }: Known): number {
     if (this.ground.live <= 1) return 0
     const { random } = this.ground
-    if (known._tag === "Open") return random() * Math.min(maxJitterMillis, (known.until - known.since) / 10)
+    const opening = beneath(known)
+    if (opening._tag === "Open") return random() * Math.min(maxJitterMillis, (opening.until - opening.since) / 10)
     if (known._tag !== "HalfOpen" || about.process === this.ground.voter) return 0
     return random() * Math.min(maxJitterMillis, circuit.policy.probeTimeoutMillis / 10)
   }
@@ -396,12 +397,23 @@ const outlasts = (own: Circuit.Circuit, other: Circuit.Circuit, now: number): bo
   own._tag === "Open" && own.until > now && (other._tag !== "Open" || own.until > other.until + maxJitterMillis)
 
 /** This process waits a little longer than the fleet, and never less than it knew that it would. */
-const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
+const later = (
+  state: Circuit.Circuit,
+  from: Circuit.Circuit,
+  jitter: number,
+  why: Circuit.Why,
+  now: number
+): Circuit.Circuit => {
+  if (Circuit.isForced(state)) {
+    // When the override ends the opening beneath it may be over for long, in all processes.
+    if (state.under._tag !== "Open" || state.until === Infinity) return state
+    return { ...state, under: { ...state.under, until: Math.max(state.under.until, state.until) + jitter } }
+  }
   if (state._tag === "HalfOpen" && jitter > 0) {
     return { ...state, leases: state.leases.map(({ id, until }) => ({ id, until: until + jitter })) }
   }
   if (state._tag !== "Open") return state
-  const until = state.until + jitter
+  const until = (why === "Released" ? Math.max(state.until, now) : state.until) + jitter
   return { ...state, until: from._tag === "Open" && !isByPeople(why) ? Math.max(from.until, until) : until }
 }
 

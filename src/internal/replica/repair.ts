@@ -1,6 +1,5 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Circuit from "../../Circuit.ts"
@@ -30,8 +29,8 @@ const startMillis = 200
 /** A process that ends waits this long at most to say so. */
 const endMillis = 500
 
-/** The announcements of a store that lost them are asked for again after this long. */
-const listenAgain = Schedule.spaced("1 second")
+/** The announcements of a store that lost them are asked for again after about this long. */
+const listenAgainMillis = 1_000
 
 /** Hears what is announced, asks for what was not, and makes good what got lost. */
 export class Repair {
@@ -84,11 +83,13 @@ export class Repair {
       )
     })
     const later = Effect.suspend(() => Effect.sleep(tick * (0.9 + 0.2 * ground.random())))
+    // All processes lose their connection at the same time.
+    const listenLater = Effect.suspend(() => Effect.sleep(ground.spread(listenAgainMillis)))
     return Effect.gen({ self: this }, function* () {
       yield* Effect.addFinalizer(() => Effect.timeoutOption(this.leave, endMillis))
       yield* Effect.forkScoped(this.stall.watch(() => this.keepBack()))
       // A stream that ends is as deaf as one that fails.
-      yield* Effect.forkScoped(Effect.repeat(Effect.ignoreCause(listen), listenAgain))
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignoreCause(listen), listenLater)))
       if (ground.store.connected !== undefined) {
         yield* Effect.timeoutOption(ground.store.connected, ground.connectMillis)
       }
