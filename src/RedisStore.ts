@@ -23,33 +23,21 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Scope from "effect/Scope"
 import { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
 import { connecting } from "./internal/connecting.ts"
+import { ofGivenClient, ofOwnClient } from "./internal/connection/judge.ts"
+import { reporting } from "./internal/connection/watched.ts"
 import { foreignText } from "./internal/foreign.ts"
-import { exchangeArgs, toChanges, toExchangeAnswer, toLoadAnswer, toPage } from "./internal/redis/answers.ts"
 import { connect as connectClient, load as loadPackage, type Package } from "./internal/redis/client.ts"
 import { redisUrl } from "./internal/redis/environment.ts"
-import { evaluate } from "./internal/redis/evaluate.ts"
-import { exchange } from "./internal/redis/exchange.ts"
-import {
-  type ExchangeReply,
-  keys,
-  type LoadReply,
-  load,
-  type PageReply,
-  page,
-  pageKeys
-} from "./internal/redis/scripts.ts"
+import { fromRedis, longestCircuit } from "./internal/redis/store.ts"
 import { decodeOptions, ofRedis } from "./internal/storeOptions.ts"
-import { limits, type SharedStore, StoreError } from "./SharedStore.ts"
+import type { SharedStore } from "./SharedStore.ts"
 
 /**
  * @category models
@@ -79,7 +67,9 @@ export interface Options extends BreakerStore.SharedOptions, RedisOptions {}
  */
 export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, PolicyError, Redis.Redis> =>
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
-    Effect.flatMap(Redis.Redis, (redis) => fromRedis(redis, checked))
+    Effect.flatMap(Redis.Redis, (redis) =>
+      Effect.map(fromRedis(redis, checked), (store) => reporting("Redis", store, ofGivenClient))
+    )
   )
 
 /**
@@ -110,17 +100,27 @@ export const connect = <E, R>(
 ): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
     connecting(
-      "Redis",
-      Effect.map(
-        Effect.flatMap(quietUntilBuilt(Layer.build(Layer.fresh(redis))), (services) =>
-          fromRedis(Context.get(services, Redis.Redis), checked)
-        ),
-        // A client that has connected once connects again by itself.
-        (store) => ({ store, ended: Effect.never })
-      ),
-      longestCircuit
+      { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit },
+      Effect.gen(function* () {
+        const services = yield* quietUntilBuilt(Layer.build(Layer.fresh(redis)))
+        yield* Effect.addFinalizer(() => Effect.sync(() => destroy(services)))
+        const store = yield* fromRedis(Context.get(services, Redis.Redis), checked)
+        // A client that has connected once connects again by itself. If it does not, its commands show it.
+        return { store, ended: Effect.never }
+      })
     )
   )
+
+/** `NodeRedis`, which this module cannot import: users of Bun and Deno do not have it. */
+const nodeRedis = Context.Service<{ readonly client: { readonly isOpen: boolean; readonly destroy: () => void } }>(
+  "@effect/platform-node/NodeRedis"
+)
+
+/** Closes a client of node-redis at once. Its layer would wait for all answers, which never come if the connection is silent. */
+const destroy = (services: Context.Context<Redis.Redis>): void => {
+  const found = Context.getOption(services, nodeRedis)
+  if (found._tag === "Some" && found.value.client.isOpen) found.value.client.destroy()
+}
 
 /** Drops the warnings of Effect's client while it connects: it warns of each failed attempt, and this library warns once. */
 const quietUntilBuilt = <A, E, R>(build: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -229,9 +229,10 @@ export const layerConfig = (
   Layer.unwrap(
     Effect.gen(function* () {
       const found = yield* valuesOf(options)
-      const url = yield* redisUrl
+      // A wrong variable fails the layer. The layer of the client reads them again: a password may be rotated.
+      yield* redisUrl
       const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
-      return layerConnect(ownClient(client, url), found)
+      return layerConnect(ownClient(client), found)
     })
   )
 
@@ -246,67 +247,12 @@ const valuesOf = (options: ConfigOptions): Effect.Effect<Options, Config.ConfigE
 const notInstalled = (error: unknown): PolicyError =>
   new PolicyError({ problems: [{ path: "redis", message: foreignText(error) }] })
 
-/** A client that this library opens itself. */
-const ownClient = (found: Package, url: string): Layer.Layer<Redis.Redis, Redis.RedisError> =>
+/** A client that this library opens itself, to the Redis that the environment names. */
+const ownClient = (found: Package) =>
   Layer.effect(
     Redis.Redis,
-    Effect.map(connectClient(found, url, undefined, true), ({ redis }) => redis)
+    Effect.map(
+      Effect.flatMap(redisUrl, (url) => connectClient(found, url, undefined, true)),
+      ({ redis }) => redis
+    )
   )
-
-type Service = Redis.Redis["Service"]
-
-/** A circuit with a longer text is not shared: its text is in several keys, and in each roll call. */
-const longestCircuit = 4_096
-
-const fromRedis = (redis: Service, { prefix = "effect-fuse", subscribe = true }: RedisOptions) =>
-  Effect.gen(function* () {
-    const key = (name: string): string => `{${prefix}}:${name}`
-    const channel = key("changes")
-    const fixed = keys.map(key)
-    const ofPage = pageKeys.map(key)
-    const ofLoad = [key("records")]
-    const ofBallots = ({ circuit }: { readonly circuit: string }) => [
-      key(`ballots:${circuit}`),
-      key(`until:${circuit}`)
-    ]
-    const evalExchange = yield* evaluate<ExchangeReply>(redis, exchange)
-    const evalPage = yield* evaluate<PageReply>(redis, page)
-    const evalLoad = yield* evaluate<LoadReply>(redis, load)
-    const run = <Reply, A>(
-      operation: StoreError["operation"],
-      effect: Effect.Effect<Reply, Redis.RedisError>,
-      answer: (reply: Reply) => A
-    ) => Effect.mapError(Effect.map(effect, answer), ({ cause }) => new StoreError({ operation, cause }))
-
-    const store: SharedStore = {
-      longestCircuit,
-      exchange: (request) =>
-        run(
-          "exchange",
-          evalExchange(
-            [...fixed, ...request.casts.flatMap(ofBallots), ...request.swaps.flatMap(ofBallots)],
-            exchangeArgs(channel, request)
-          ),
-          toExchangeAnswer
-        ),
-      page: (since, limit) => run("page", evalPage(ofPage, [since, Math.min(limit, limits.page)]), toPage),
-      load: (circuits) => run("load", evalLoad(ofLoad, circuits), (reply) => toLoadAnswer(circuits, reply)),
-      changes: subscribe
-        ? Stream.unwrap(Effect.map(subscribed(redis, channel), (messages) => Stream.fromQueue(messages))).pipe(
-            Stream.mapError(({ cause }) => new StoreError({ operation: "changes", cause })),
-            Stream.flatMap(({ message }) => Stream.fromIterable(toChanges(message)))
-          )
-        : Stream.never
-    }
-    return store
-  })
-
-/** Connecting cannot be interrupted: a server that hangs is left alone with it, or nothing here could end. */
-const subscribed = (redis: Service, channel: string) =>
-  Effect.gen(function* () {
-    const own = yield* Scope.make()
-    const connecting = yield* Effect.forkDetach(Scope.provide(redis.subscribe(channel), own))
-    const leave = Effect.andThen(Fiber.await(connecting), Scope.close(own, Exit.void))
-    yield* Effect.addFinalizer(() => Effect.forkDetach(leave))
-    return yield* Fiber.join(connecting)
-  })

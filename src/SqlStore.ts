@@ -32,7 +32,8 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { PolicyError } from "./BreakerPolicy.ts"
 import * as BreakerStore from "./BreakerStore.ts"
-import { connecting } from "./internal/connecting.ts"
+import { connecting, type Session } from "./internal/connecting.ts"
+import { ofGivenPool, ofOwnClient } from "./internal/connection/judge.ts"
 import { flag, positiveMillis } from "./internal/fields.ts"
 import { database } from "./internal/sql/database.ts"
 import * as migrations from "./internal/sql/migrations.ts"
@@ -101,18 +102,59 @@ export const migrate = (
  * @since 0.1.0
  */
 export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, PolicyError, SqlClient | Scope.Scope> =>
-  Effect.flatMap(
-    Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]),
-    ([{ migrate = true, pollInterval = 1_000, ...place }, context]) =>
-      Effect.flatMap(database(placeOf(place)), (found) => {
-        const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
-        // Tables that are gone later are made again.
-        const open = Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
-          const store = new Store(found, pollInterval)
-          return { store, ended: store.ended }
-        })
-        return connecting("The tables of circuits", Effect.provideContext(open, context), longestCircuit)
-      })
+  Effect.flatMap(Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]), ([checked, context]) =>
+    connecting(
+      { what: tables, strictness: ofGivenPool, replaces: false, hearsLate: false, longestCircuit },
+      Effect.provideContext(session(checked), context)
+    )
+  )
+
+/** The name of this store in the log. */
+const tables = "The tables of circuits"
+
+/** A store whose tables are there. Tables that are gone later are made again. */
+const session = ({
+  migrate = true,
+  pollInterval = 1_000,
+  ...place
+}: Omit<SqlOptions, "pollInterval"> & { readonly pollInterval?: number | undefined }): Effect.Effect<
+  Session,
+  unknown,
+  SqlClient
+> =>
+  Effect.flatMap(database(placeOf(place)), (found) => {
+    const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
+    return Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
+      const store = new Store(found, pollInterval)
+      return { store, ended: store.ended }
+    })
+  })
+
+/**
+ * {@link make} on a client that it builds by itself, in the background. A client that turns out to be useless is replaced: its
+ * statements are not answered, or the server has become a standby, as after a failover behind one address. The layer is built anew
+ * for each client, and reads credentials that come from a `Config` or an effect again.
+ *
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config } from "effect"
+ * import * as SqlStore from "effect-fuse/SqlStore"
+ *
+ * const store = SqlStore.connect(PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL"), maxConnections: Config.succeed(3) }))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const connect = <E, R>(
+  client: Layer.Layer<SqlClient, E, R>,
+  options: SqlOptions = {}
+): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
+  Effect.flatMap(decodeOptions(sqlFields, options), (checked) =>
+    connecting(
+      { what: tables, strictness: ofOwnClient, replaces: true, hearsLate: false, longestCircuit },
+      Effect.flatMap(Layer.build(Layer.fresh(client)), (context) => Effect.provideContext(session(checked), context))
+    )
   )
 
 /**
@@ -139,6 +181,38 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
       Effect.andThen(
         decodeOptions({ ...sqlFields, ...ofShared }, options),
         make({ migrate, pollInterval, prefix, schema })
+      ),
+      (store) => BreakerStore.layerShared(store, shared)
+    )
+  )
+}
+
+/**
+ * {@link layer} on a client that it builds by itself, and replaces if it turns out to be useless: see {@link connect}. The client has
+ * no other users, so transactions of your program cannot hold its connections.
+ *
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Redacted } from "effect"
+ * import * as SqlStore from "effect-fuse/SqlStore"
+ *
+ * const client = PgClient.layer({ url: Redacted.make("postgres://localhost/shop"), maxConnections: 3 })
+ * const Store = SqlStore.layerConnect(client, { prefix: "shop_breaker" })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConnect = <E, R>(
+  client: Layer.Layer<SqlClient, E, R>,
+  options: Options = {}
+): Layer.Layer<BreakerStore.BreakerStore, PolicyError, R> => {
+  const { migrate, pollInterval, prefix, schema, ...shared } = options
+  return Layer.unwrap(
+    Effect.map(
+      Effect.andThen(
+        decodeOptions({ ...sqlFields, ...ofShared }, options),
+        connect(client, { migrate, pollInterval, prefix, schema })
       ),
       (store) => BreakerStore.layerShared(store, shared)
     )

@@ -309,11 +309,13 @@ export interface StoreOptions {
   /**
    * The URL of a Redis through which processes share their circuits. It needs the package `redis`.
    * Whatever becomes of Redis, calls are protected in this process. Default: circuits are this process's own.
+   *
+   * The client is replaced if it stops working. A function is called for each client, so it can return a password that was rotated.
    */
   readonly redis?:
     | string
     | {
-        readonly url: string
+        readonly url: string | (() => string | Promise<string>)
         readonly prefix?: string | undefined
         readonly process?: string | undefined
       }

@@ -121,7 +121,14 @@ describe.each(troubles)("%s", (_, url, named) => {
     Effect.gen(function* () {
       const { code, error, out } = yield* run(["list", "--redis", yield* url])
       assert.deepStrictEqual([code, out], [2, ""], error)
-      isOneWarning(error.trim().split("\n"), named)
+      // A second line says what to do about a password.
+      const [first = "", ...advice] = error.trim().split("\n")
+      isOneWarning([first], named)
+      assert.deepStrictEqual(
+        advice,
+        /NOAUTH|WRONGPASS/.test(first) ? ["Check the user and the password in the URL."] : [],
+        error
+      )
     }),
     60_000
   )

@@ -153,6 +153,9 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/simulate/report",
       "internal/simulate/picture",
       "Simulator",
+      "internal/connection/judge",
+      "internal/connection/watched",
+      "internal/connection/listening",
       "internal/connecting",
       "internal/serverUrl",
       "internal/redis/environment",
@@ -162,6 +165,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/redis/exchange",
       "internal/redis/evaluate",
       "internal/redis/answers",
+      "internal/redis/store",
       "RedisStore",
       "internal/sql/database",
       "internal/sql/place",
@@ -290,10 +294,10 @@ const unstable: ReadonlyArray<readonly [folder: string, files: ReadonlyArray<str
     [
       "internal/redis/client",
       "internal/redis/evaluate",
+      "internal/redis/store",
       "RedisStore",
       "EffectCircuitBreaker",
       "queue/JobBreaker",
-      "internal/promise/redis",
       "internal/cli/place"
     ]
   ],

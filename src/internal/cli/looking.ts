@@ -3,6 +3,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Operator from "../../Operator.ts"
 import type { SharedStore } from "../../SharedStore.ts"
@@ -211,8 +212,8 @@ const watching = (
       Effect.gen(function* () {
         const heard = yield* Queue.sliding<void>(1)
         const hearing = Stream.runForEach(store.changes, () => Queue.offer(heard, undefined))
-        // A store that announces nothing is read once per interval.
-        yield* Effect.forkScoped(Effect.ignoreCause(hearing))
+        // A store that announces nothing is read once per interval. A subscription that ended is made anew.
+        yield* Effect.forkScoped(Effect.repeat(Effect.ignoreCause(hearing), Schedule.spaced("1 second")))
         const pause = Effect.timeoutOption(Queue.take(heard), input.every)
         yield* Effect.forever(Effect.andThen(look(store, opened), pause))
       })

@@ -5,25 +5,25 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redis from "effect/persistence/Redis"
+import type * as Redis from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { PolicyError } from "../../BreakerPolicy.ts"
-import * as RedisStore from "../../RedisStore.ts"
 import { type SharedStore, StoreError } from "../../SharedStore.ts"
 import { closeSoon } from "../connecting.ts"
 import { foreignMessage } from "../foreign.ts"
 import { connect, load } from "../redis/client.ts"
 import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
+import { fromRedis } from "../redis/store.ts"
 import { decoded, serverUrl } from "../serverUrl.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { placeFields, placeOf } from "../sql/place.ts"
 import { Store } from "../sql/store.ts"
-import { decodeOptions, storeName } from "../storeOptions.ts"
+import { decodeOptions, ofRedis, storeName } from "../storeOptions.ts"
 import type { Settings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 import { Failure, lasting } from "./words.ts"
@@ -173,13 +173,22 @@ const hidden = (error: unknown, { url }: Given): string => {
 /** Whether a server denies a right to the user. */
 export const isForbidden = (said: string): boolean => /NOPERM|denied/i.test(said)
 
+/** What to do about a server that answers, but cannot be used. */
+const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
+  [/NOPERM|denied/i, "effect-fuse doctor shows which rights the user needs."],
+  [/\bREADONLY\b|read-only/i, "This server is a replica, which takes no writes. Use the URL of the primary."],
+  [/\bMASTERDOWN\b/, "This server is a replica that has lost its primary. Use the URL of the primary."],
+  [/\bLOADING\b|is starting up/, "The server is still starting. Try again in a moment."],
+  [/\b(?:NOAUTH|WRONGPASS)\b|password authentication failed/, "Check the user and the password in the URL."]
+]
+
 const failed = (where: Given, error: unknown, advice?: string): Failure => {
   const said = hidden(error, where)
-  const rights = isForbidden(said) ? "effect-fuse doctor shows which rights the user needs." : undefined
+  const remedy = remedies.find(([pattern]) => pattern.test(said))
   return new Failure({
     code: 2,
     message: `${where.label}: ${said || "failed without a message"}`,
-    advice: rights ?? advice
+    advice: remedy?.[1] ?? advice
   })
 }
 
@@ -332,8 +341,9 @@ export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedS
   const { server } = of
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
-    const made = Effect.mapError(RedisStore.make(options), wrongOption)
-    return Effect.map(Effect.provideService(made, Redis.Redis, server.redis), (store) => patient(store, of))
+    const checked = Effect.mapError(decodeOptions(ofRedis, options), wrongOption)
+    const made = Effect.flatMap(checked, (options) => fromRedis(server.redis, options))
+    return Effect.map(made, (store) => patient(store, of))
   }
   const { database } = server
   const found = Effect.andThen(

@@ -239,13 +239,19 @@ const homeOf = (operation: string, options: object): Home => {
   )
   if (redis === undefined) return new Home({ redis, maxCircuits, log })
   const { url, ...rest } = isRecord(redis) ? redis : { url: redis }
-  if (!isRedisUrl(url)) throw new RangeError(`${operation}: redis: expected a URL such as redis://localhost:6379`)
+  const expected = `${operation}: redis: expected a URL such as redis://localhost:6379`
+  if (!isRedisUrl(url) && typeof url !== "function") throw new RangeError(`${expected}, or a function that returns one`)
+  const urlOf = async (): Promise<string> => {
+    const found: unknown = typeof url === "function" ? await url() : url
+    if (!isRedisUrl(found)) throw new RangeError(`${expected} from the function`)
+    return found
+  }
   const checked = decodeOrThrow(
     `${operation}: redis`,
     { prefix: Schema.optional(text), process: Schema.optional(text) },
     rest
   )
-  return new Home({ redis: { url, ...checked }, maxCircuits, log })
+  return new Home({ redis: { url: urlOf, ...checked }, maxCircuits, log })
 }
 
 /** The options that are set. An option that is `undefined` does not replace the default of the manager. */

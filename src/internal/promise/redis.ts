@@ -1,15 +1,17 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redis from "effect/persistence/Redis"
 import type * as Scope from "effect/Scope"
 import { layerShared } from "../../BreakerStore.ts"
-import * as RedisStore from "../../RedisStore.ts"
 import { connecting, type Session } from "../connecting.ts"
+import { ofOwnClient } from "../connection/judge.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
+import { fromRedis, longestCircuit } from "../redis/store.ts"
+import { decodeOptions, ofRedis } from "../storeOptions.ts"
 import { ConfigurationError } from "./errors.ts"
 
 export interface RedisOptions {
-  readonly url: string
+  /** Called for each client that is built. */
+  readonly url: () => Promise<string>
   readonly prefix?: string | undefined
   readonly process?: string | undefined
 }
@@ -27,12 +29,8 @@ const loaded = async (): Promise<Package> => {
 /** A connection that is built again when it ends. */
 const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    const { client, redis } = yield* connect(found, url)
-    const store = yield* Effect.provideService(
-      RedisStore.make(prefix === undefined ? {} : { prefix }),
-      Redis.Redis,
-      redis
-    )
+    const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
+    const store = yield* fromRedis(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
     return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 
@@ -40,8 +38,9 @@ const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<S
 export const layerRedis = async (options: RedisOptions, maxCircuits: number | undefined) => {
   const found = await loaded()
   const { process } = options
+  const judged = { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit }
   return Layer.unwrap(
-    Effect.map(connecting("Redis", session(found, options)), (store) =>
+    Effect.map(connecting(judged, session(found, options)), (store) =>
       layerShared(store, {
         ...(process === undefined ? {} : { process }),
         ...(maxCircuits === undefined ? {} : { maxCircuits })

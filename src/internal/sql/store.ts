@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { SqlError } from "effect/sql/SqlError"
+import { SqlError, UnknownError } from "effect/sql/SqlError"
 import {
   type Change,
   type Changed,
@@ -19,11 +19,14 @@ import {
   type Stored,
   StoreError
 } from "../../SharedStore.ts"
+import { listening, type Times } from "../connection/listening.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
 import { Turn } from "./exchange.ts"
 import { type Found, foundIn, lookUp, othersOf, toWhole } from "./lookUp.ts"
 import { firstRow } from "./migrations.ts"
 import { polled } from "./polling.ts"
+
+type Messages = Stream.Stream<{ readonly payload: string }, SqlError>
 
 /** Texts that databases find by an index must not be longer. */
 export const longestCircuit = 2_000
@@ -59,10 +62,14 @@ const isConflict = ({ reason }: SqlError): boolean =>
   // What MariaDB says in place of that, from 11.6 on.
   /Record has changed since last read/.test(String(reason.cause))
 
-/** What takes its time to end, as a connection to a server that hangs does, ends by itself: nobody waits for that. */
+/**
+ * What takes its time to end, as a connection to a server that hangs does, ends by itself: nobody waits for that. All finalizers run
+ * at once. One after the other, the client would wait for the answer to UNLISTEN before it closes the connection, and on a silent
+ * connection it would keep the place of that connection in its pool for ever.
+ */
 const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
   Effect.gen(function* () {
-    const own = yield* Scope.make()
+    const own = yield* Scope.make("parallel")
     const opening = yield* Effect.forkDetach(Scope.provide(open, own))
     const close = Effect.andThen(Fiber.await(opening), Scope.close(own, Exit.void))
     yield* Effect.addFinalizer(() => Effect.forkDetach(close))
@@ -92,10 +99,19 @@ export class Store implements SharedStore {
   private readonly database: Database
   private readonly pollMillis: number
   private readonly broken = Deferred.makeUnsafe<void>()
+  private readonly audible: (messages: Messages) => Messages
 
-  constructor(database: Database, pollMillis = 1_000) {
+  constructor(database: Database, pollMillis = 1_000, times?: Times) {
     this.database = database
     this.pollMillis = pollMillis
+    const cause = new Error("nothing is heard, not even own announcements")
+    const silent = () => new SqlError({ reason: new UnknownError({ cause, message: cause.message }) })
+    this.audible = listening(
+      "PostgreSQL",
+      Effect.suspend(() => this.announceNothing),
+      silent,
+      times
+    )
   }
 
   /** When what is asked of the tables makes no sense to the database: they are gone, or are others. */
@@ -308,11 +324,20 @@ export class Store implements SharedStore {
     if (announcing === undefined) {
       return polled(this.database, this.pollMillis, (rows) => this.run("changes", rows))
     }
-    return Stream.unwrap(Effect.map(letGo(announcing.listen(channel)), (queue) => Stream.fromQueue(queue))).pipe(
+    return Stream.unwrap(
+      Effect.map(letGo(announcing.listen(channel)), (queue) => this.audible(Stream.fromQueue(queue)))
+    ).pipe(
       Stream.mapEffect(({ payload }) => this.toChange(payload)),
       Stream.filter((change) => change !== undefined),
       Stream.mapError((cause) => new StoreError({ operation: "changes", cause }))
     )
+  }
+
+  /** Whether an announcement that says nothing was sent. A standby cannot send one. */
+  private get announceNothing(): Effect.Effect<boolean> {
+    const { channel, sql } = this.database
+    const sent = this.database.apart(this.database.run(sql`SELECT pg_notify(${channel}, '')`))
+    return Effect.match(Effect.timeout(sent, "5 seconds"), { onFailure: () => false, onSuccess: () => true })
   }
 
   /** What was announced; nothing if another program did. A body that was not announced is read. */
