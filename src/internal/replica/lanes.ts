@@ -212,6 +212,8 @@ export class Lanes {
       const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
       const read = unsure.length === 0 ? Effect.void : voting.read(unsure)
       return Effect.flatMap(read, () => {
+        // The read took its time.
+        this.checkLife()
         const batch = new Map<LiveCircuit, Cast>()
         const { life } = hearing
         const heard = this.answerRollCalls(batch)

@@ -116,6 +116,13 @@ export const forgetsUnlisted = (store: Store): Store => ({
     Effect.map(store.page(since, limit), (page) => ({ ...page, changes: page.changes.filter(({ listed }) => listed) }))
 })
 
+/** A process answers roll calls about a record that it has not read: its ballots are about an older one. */
+const readsNothing = (store: Store): Store => ({
+  ...store,
+  load: (circuits) =>
+    Effect.map(store.load(circuits), (answer) => ({ ...answer, records: circuits.map(() => undefined) }))
+})
+
 /** Sends every cast by itself, all at once. */
 const oneByOne = (store: Store): Store => ({
   ...store,
@@ -158,6 +165,13 @@ export const faulty: ReadonlyArray<Mutant> = [
     mutate: ignoresFloor,
     faults: { wipe: true, stepBack: true },
     seeds: 60
+  },
+  {
+    name: "answers roll calls with ballots about an older record",
+    client: readsNothing,
+    network: "lossy",
+    faults: { released: true },
+    seeds: 200
   },
   { name: "sends every ballot by itself, all at once", client: oneByOne, network: "far", keys: 8, seeds: 40 },
   { name: "orders pages by name", mutate: pagesByName, network: "none", keys: 8, seeds: 40 },

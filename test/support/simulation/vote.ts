@@ -1,4 +1,5 @@
 /** Half a minute in which some processes fail, some are well, some have not called lately, and faults come at random. */
+import { CircuitBreaker } from "effect-fuse"
 import { type NetworkName, networks } from "./networks.ts"
 import { Chance } from "./random.ts"
 import { type Options, Simulation } from "./simulation.ts"
@@ -18,6 +19,8 @@ export interface Fault {
   readonly crash?: boolean
   /** A process is cut off from the store, and one stands still, for longer than they live without an exchange. */
   readonly lapse?: boolean
+  /** An operator isolates a circuit and releases it again just before its vote. */
+  readonly released?: boolean
   /** The store's clock leaps forward: it takes every process for dead. */
   readonly leap?: boolean
 }
@@ -92,6 +95,14 @@ export const vote = (
     simulation.partition([chance.below(processes)], from, from + lasts)
     const other = simulation.process(chance.below(processes))
     simulation.at(from, () => other.stall(lasts))
+  }
+  if (faults.released === true) {
+    const key = name(keys[0] ?? "")
+    const which = key === undefined ? {} : { key }
+    const operator = simulation.process(chance.below(processes))
+    const from = downAt - chance.below(600)
+    simulation.at(from, () => operator.do(CircuitBreaker.isolate("api", { ...which, reason: "drill" })))
+    simulation.at(from + 100, () => operator.do(CircuitBreaker.release("api", which)))
   }
   if (faults.leap === true) simulation.at(at, () => simulation.store.jump(12_000))
   if (faults.freeze === true) {
