@@ -50,7 +50,8 @@ const tolerance = 2
 
 const byOthers: ReadonlyArray<Circuit.Why> = ["ClosedByHand", "Reset", "Isolated", "Disabled", "OpenedByHand"]
 
-const endOf = (move: Move): number => move.at + (move.retryAfterMillis ?? 0)
+/** How long a state lasted: as its process measured it. The times of two moves are of a wall clock that is set, and read late. */
+const lasted = (move: Move, before: Move): number => Math.max(move.lastedMillis ?? 0, move.at - before.at)
 
 export const openings: Check = {
   name: "no process relaxes an opening of its own before its end",
@@ -60,7 +61,7 @@ export const openings: Check = {
       (move.to === "HalfOpen" || move.to === "Closed") &&
       move.scope === "local" &&
       !byOthers.includes(move.why) &&
-      move.at < endOf(before) - tolerance
+      lasted(move, before) < (before.retryAfterMillis ?? 0) - tolerance
   )
 }
 
@@ -73,7 +74,8 @@ export const shortened: Check = {
     (move, before) =>
       before?.to === "Open" &&
       move.to === "Open" &&
-      endOf(move) < endOf(before) - tolerance - jitter(before) &&
+      lasted(move, before) + (move.retryAfterMillis ?? 0) <
+        (before.retryAfterMillis ?? 0) - tolerance - jitter(before) &&
       move.why !== "OpenedByHand"
   )
 }
