@@ -13,6 +13,8 @@ export interface Record {
   readonly process: string
   readonly state: {
     readonly _tag: Circuit.State
+    readonly since?: number
+    readonly openFor?: number
     readonly until?: number | null
     readonly openings?: number
     readonly leases?: ReadonlyArray<unknown>

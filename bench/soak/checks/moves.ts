@@ -27,11 +27,20 @@ const finder =
         .map(([before, move]) => show(told, history, before, move))
     )
 
+/** A process that has closed by itself, without the store, closes the circuit for the fleet later: it tells that, and does not move. */
+const isTold = (move: Move, before: Move): boolean =>
+  move.scope === "fleet" &&
+  move.from === "Closed" &&
+  move.to === "Closed" &&
+  before.to === "Closed" &&
+  move.era === before.era
+
 export const edges: Check = {
   name: "each process moves along legal edges, one era at a time",
   find: finder((move, before) => {
     // What it took on while it started, nobody was there to hear.
-    const follows = before === undefined || (move.from === before.to && move.era === before.era + 1)
+    const follows =
+      before === undefined || (move.from === before.to && move.era === before.era + 1) || isTold(move, before)
     return !follows || (move.scope === "local" && !Circuit.isLegal(move.from, move.to, move.why))
   })
 }
@@ -41,7 +50,8 @@ const tolerance = 2
 
 const byOthers: ReadonlyArray<Circuit.Why> = ["ClosedByHand", "Reset", "Isolated", "Disabled", "OpenedByHand"]
 
-const endOf = (move: Move): number => move.at + (move.retryAfterMillis ?? 0)
+/** How long a state lasted: as its process measured it. The times of two moves are of a wall clock that is set, and read late. */
+const lasted = (move: Move, before: Move): number => Math.max(move.lastedMillis ?? 0, move.at - before.at)
 
 export const openings: Check = {
   name: "no process relaxes an opening of its own before its end",
@@ -51,7 +61,7 @@ export const openings: Check = {
       (move.to === "HalfOpen" || move.to === "Closed") &&
       move.scope === "local" &&
       !byOthers.includes(move.why) &&
-      move.at < endOf(before) - tolerance
+      lasted(move, before) < (before.retryAfterMillis ?? 0) - tolerance
   )
 }
 
@@ -64,7 +74,8 @@ export const shortened: Check = {
     (move, before) =>
       before?.to === "Open" &&
       move.to === "Open" &&
-      endOf(move) < endOf(before) - tolerance - jitter(before) &&
+      lasted(move, before) + (move.retryAfterMillis ?? 0) <
+        (before.retryAfterMillis ?? 0) - tolerance - jitter(before) &&
       move.why !== "OpenedByHand"
   )
 }

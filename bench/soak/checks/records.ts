@@ -41,6 +41,10 @@ export const chain: Check = {
   })
 }
 
+/** Whether the circuit had stayed closed for as long as it was open before: then the count begins anew. */
+const isForgotten = ({ at, state }: Record, now: number): boolean =>
+  state._tag === "Closed" && now - at - (state.since ?? 0) >= (state.openFor ?? 0) - transitMillis
+
 export const counted: Check = {
   name: "each opening of the fleet is counted once",
   find: finder((next, before) => {
@@ -48,15 +52,17 @@ export const counted: Check = {
     if (before.state._tag === "Isolated") return false
     const more = openingsOf(next) - openingsOf(before)
     if (before.state._tag === "Open") return more !== 0
-    if (openingsOf(next) === 1) return false
     // The process that writes it may have opened by itself before, in the same outage: these openings count, too.
-    return more < 1 || more > Math.max(1, next.state.outage?.openings ?? 1)
+    const own = Math.max(1, next.state.outage?.openings ?? 1)
+    const isOneMore = (of: number): boolean => of >= 1 && of <= own
+    return !isOneMore(more) && !(isForgotten(before, next.at) && isOneMore(openingsOf(next)))
   })
 }
 
 /** A record may be on its way for so long, and its times are those of when it was written. */
+const transitMillis = 60
 const transit = (from: number, to: number, history: History): number =>
-  meets(storeTrouble(history, "any", 1_000), from, to) ? 1_000 : 60
+  meets(storeTrouble(history, "any", 1_000), from, to) ? 1_000 : transitMillis
 
 export const kept: Check = {
   name: "no opening of the fleet is relaxed before its end, but by hand",
