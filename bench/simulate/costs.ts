@@ -6,7 +6,7 @@ const perSecond = (size: Size, share: number, scale: Scale): { readonly items: n
   const simulation = running(size, scale.seed)
   simulation.fail(share)
   // During the first minute inquiries learn to be rare.
-  const seconds = scale.quick ? 20 : size.processes < 100 ? 600 : 120
+  const seconds = scale.quick ? 20 : 12_000 / size.processes
   simulation.runUntil(60_000)
   const { items, total } = simulation.store
   simulation.runUntil(60_000 + seconds * 1000)

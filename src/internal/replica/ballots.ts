@@ -322,7 +322,10 @@ export class Ballots implements Voting {
       if (ballots.readAt !== at) return
       ballots.readAt = undefined
       const now = this.ground.now()
-      if (this.isAsked(ballots, now) || now < ballots.abstainedUntil) this.say(circuit, share, true)
+      if (!this.isAsked(ballots, now) && now >= ballots.abstainedUntil) return
+      // A process that is not convinced does not judge, so it need not read the sum: it only tells what it has not told yet.
+      const conviction = this.ballot(circuit, share)?.conviction
+      if ((conviction ?? 0) > 0 || conviction !== ballots.said?.conviction) this.say(circuit, share, true)
     })
     this.ground.runtime.background(Effect.andThen(Effect.sleep(wait), then))
   }

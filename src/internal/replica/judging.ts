@@ -13,7 +13,7 @@ const believedMillis = 5_000
 
 /** After a roll call the sum is read again after this long, then twice as long each time. */
 const firstResumMillis = 5
-const lastResumMillis = 5_000
+const lastResumMillis = 2_000
 
 /** While the store is too young to know all processes, the sum is read again after this long. */
 const youngMillis = 1_000

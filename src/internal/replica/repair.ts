@@ -27,11 +27,24 @@ const downMillis = 1_000
 /** A process that starts waits this long for what is open, once the store is connected. */
 const startMillis = 200
 
+/** At the start, a process waits in steps of this length. */
+const stepMillis = 20
+
 /** A process that ends waits this long at most to say so. */
 const endMillis = 500
 
 /** The announcements of a store that lost them are asked for again after this long. */
 const listenAgain = Schedule.spaced("1 second")
+
+/**
+ * Waits for an effect for at most this long. Each step counts as long as it should have taken: of a process that starts on a busy
+ * machine, the time in which it does not run does not count, because it cannot receive an answer then.
+ */
+const waitAtMost = (self: Effect.Effect<unknown>, millis: number): Effect.Effect<void> => {
+  const wait = (left: number): Effect.Effect<void> =>
+    left <= 0 ? Effect.void : Effect.flatMap(Effect.sleep(Math.min(stepMillis, left)), () => wait(left - stepMillis))
+  return Effect.raceFirst(Effect.asVoid(self), wait(millis))
+}
 
 /** Hears what is announced, asks for what was not, and makes good what got lost. */
 export class Repair {
@@ -90,15 +103,21 @@ export class Repair {
       // A stream that ends is as deaf as one that fails.
       yield* Effect.forkScoped(Effect.repeat(Effect.ignoreCause(listen), listenAgain))
       if (ground.store.connected !== undefined) {
-        yield* Effect.timeoutOption(ground.store.connected, ground.connectMillis)
+        yield* waitAtMost(ground.store.connected, ground.connectMillis)
       }
       const started = Effect.sync(() => {
         ground.starting = false
       })
+      // If the first read takes too long while this process hardly gets to run, it is repeated.
+      let isAwaited = true
+      const readFirst: Effect.Effect<boolean> = Effect.flatMap(this.pages.read, (isRead) =>
+        isRead || !isAwaited ? Effect.succeed(isRead) : Effect.andThen(Effect.sleep(stepMillis), readFirst)
+      )
       // What is open comes first; the heartbeat is waited for, too, as from then on the others count this process.
-      const begin = Effect.andThen(Effect.ensuring(this.pages.read, started), this.exchange)
+      const begin = Effect.andThen(Effect.ensuring(readFirst, started), this.exchange)
       const first = yield* Effect.forkScoped(begin)
-      yield* Effect.timeoutOption(Fiber.await(first), startMillis)
+      yield* waitAtMost(Fiber.await(first), startMillis)
+      isAwaited = false
       const loop = Effect.andThen(Fiber.await(first), Effect.forever(Effect.andThen(later, repair)))
       yield* Effect.forkScoped(loop)
     })
