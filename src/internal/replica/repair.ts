@@ -45,16 +45,6 @@ const waitAtMost = (self: Effect.Effect<unknown>, millis: number): Effect.Effect
   return Effect.raceFirst(Effect.asVoid(self), wait(millis))
 }
 
-/**
- * Waits for an effect for at most this long. Each step counts as long as it should have taken: of a process that starts on a busy
- * machine, the time in which it does not run does not count, because it cannot receive an answer then.
- */
-const waitAtMost = (self: Effect.Effect<unknown>, millis: number): Effect.Effect<void> => {
-  const wait = (left: number): Effect.Effect<void> =>
-    left <= 0 ? Effect.void : Effect.flatMap(Effect.sleep(Math.min(stepMillis, left)), () => wait(left - stepMillis))
-  return Effect.raceFirst(Effect.asVoid(self), wait(millis))
-}
-
 /** Hears what is announced, asks for what was not, and makes good what got lost. */
 export class Repair {
   private readonly ground: Ground
