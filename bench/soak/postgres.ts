@@ -1,7 +1,7 @@
 /** A PostgreSQL as the store of a soak. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { PgClient } from "@effect/sql-pg/PgClient"
-import { Context, Effect, Layer, Logger, Result, Stream } from "effect"
+import { Context, Effect, Layer, Logger, Result, Schedule, Stream } from "effect"
 import type { SharedStore } from "effect-fuse"
 import { client, postgresServer } from "../../test/support/postgresServer.ts"
 import { listening } from "./observer.ts"
@@ -23,9 +23,14 @@ const announced = (payload: string): Result.Result<SharedStore.Change, void> => 
 export const postgres: MakeServer = (prefix) =>
   Effect.map(postgresServer, ({ kill, port, start, url }) => {
     const own = client(url, { applicationName: observerName, maxConnections: 1 })
-    /** Statements on a connection of their own. */
+    /** Statements on a connection of their own. On a busy machine, a server that was killed is back later than planned. */
     const saying = <A, E>(f: (sql: PgClient) => Effect.Effect<A, E>): Effect.Effect<A> =>
-      Effect.orDie(Effect.flatMap(PgClient, f)).pipe(Effect.provide(own), Effect.provide(Logger.layer([])))
+      Effect.flatMap(PgClient, f).pipe(
+        Effect.provide(own),
+        Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 150 }),
+        Effect.orDie,
+        Effect.provide(Logger.layer([]))
+      )
     const say = (text: string) => () => run(Effect.asVoid(saying((sql) => sql.unsafe(text))))
     const tables = ["s", "_ballots", "_boxes", "_voters", "_rolls", "_store"].map((name) => `${prefix}${name}`)
     return {
