@@ -22,9 +22,11 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { Policies, type PolicyError } from "./BreakerPolicy.ts"
+import { quietly } from "./internal/engine/logEvent.ts"
+import { builtAgain, isBuiltAgain } from "./internal/engine/misuse.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
-import { fromClock } from "./internal/engine/time.ts"
+import { fromClock, isReal, monotonicMillis } from "./internal/engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "./internal/engine/transfer.ts"
 import { share } from "./internal/replica/replica.ts"
 import { decodeOptions, ofMemory, ofShared } from "./internal/storeOptions.ts"
@@ -57,8 +59,16 @@ const eventCapacity = 4_096
 
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const builtAt = monotonicMillis()
+    // A test has a store for each case, and usually a clock of its own.
+    if (isReal(clock)) {
+      yield* Effect.addFinalizer(() =>
+        isBuiltAgain(builtAt, monotonicMillis()) ? quietly(Effect.logWarning(builtAgain)) : Effect.void
+      )
+    }
     const runtime: Runtime = {
-      time: fromClock(yield* Clock.Clock),
+      time: fromClock(clock),
       // Shut down with the store, so that who listens hears the end.
       events: yield* Effect.acquireRelease(PubSub.sliding<BreakerEvent>(eventCapacity), PubSub.shutdown),
       observers: new Set(),
