@@ -80,7 +80,10 @@ export interface Settings {
   readonly breakers?: { readonly [name: string]: Input } | undefined
   /** Custom trips that configuration may name. */
   readonly trips?: ReadonlyArray<Trip.Input> | undefined
-  /** The names that exist, if you want others in `breakers`, `dependsOn` or the environment to be errors. */
+  /**
+   * The names that exist, if you want others in `breakers`, `dependsOn` or the environment to be errors. The log warns once of a call
+   * that uses another name.
+   */
   readonly names?: ReadonlyArray<string> | undefined
 }
 
@@ -270,7 +273,10 @@ export const layerReloading = <E, R, Output>(
         get version() {
           return current.version
         },
-        get: (name) => current.get(name)
+        get: (name) => current.get(name),
+        get names() {
+          return current.names
+        }
       }
       reloads.set(policies, Effect.provideContext(Effect.catchCause(loading, toPolicyError), context))
       return policies

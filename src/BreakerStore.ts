@@ -27,9 +27,11 @@ import type * as Take from "effect/Take"
 import type { BreakerEvent } from "./BreakerEvent.ts"
 import { Policies, type PolicyError } from "./BreakerPolicy.ts"
 import { eventLoopOf } from "./internal/engine/eventLoop.ts"
+import { quietly } from "./internal/engine/logEvent.ts"
+import { builtAgain, isBuiltAgain } from "./internal/engine/misuse.ts"
 import { Registry } from "./internal/engine/registry.ts"
 import type { Runtime } from "./internal/engine/runtime.ts"
-import { fromClock } from "./internal/engine/time.ts"
+import { fromClock, isReal, monotonicMillis } from "./internal/engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "./internal/engine/transfer.ts"
 import { share } from "./internal/replica/replica.ts"
 import { decodeOptions, ofMemory, ofShared, storeName } from "./internal/storeOptions.ts"
@@ -63,6 +65,13 @@ const eventCapacity = 4_096
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
+    const builtAt = monotonicMillis()
+    // A test has a store for each case, and usually a clock of its own.
+    if (isReal(clock)) {
+      yield* Effect.addFinalizer(() =>
+        isBuiltAgain(builtAt, monotonicMillis()) ? quietly(Effect.logWarning(builtAgain)) : Effect.void
+      )
+    }
     const runtime: Runtime = {
       time: fromClock(clock),
       loop: eventLoopOf(clock),

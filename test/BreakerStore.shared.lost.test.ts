@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import { fromBody } from "../src/internal/codec.ts"
+import { byHand } from "./support/byHand.ts"
 import {
   cooldownOver,
   exchange,
@@ -339,6 +340,85 @@ describe("An opening that a process made itself", () => {
       }
     })
   )
+
+  const overrides: ReadonlyArray<
+    readonly [
+      string,
+      ReadonlyArray<readonly ["isolate" | "disable", who: number, millis?: number]>,
+      ends: "release" | "time"
+    ]
+  > = [
+    [
+      "two isolations of two operators, released",
+      [
+        ["isolate", 0],
+        ["isolate", 1]
+      ],
+      "release"
+    ],
+    [
+      "an isolation over a disabling, released",
+      [
+        ["disable", 1],
+        ["isolate", 2]
+      ],
+      "release"
+    ],
+    [
+      "a disabling beneath an isolation, released",
+      [
+        ["isolate", 1],
+        ["disable", 0]
+      ],
+      "release"
+    ],
+    [
+      "an isolation, then a disabling, that end by themselves",
+      [
+        ["isolate", 1, 6_000],
+        ["disable", 2, 12_000]
+      ],
+      "time"
+    ],
+    ["a disabling that ends by itself", [["disable", 0, 12_000]], "time"]
+  ]
+  for (const [what, acts, ends] of overrides) {
+    for (const away of [false, true]) {
+      if (away && ends === "time") continue
+      it.effect(`is neither shortened nor counted again by ${what}${away ? " while the store is away" : ""}`, () =>
+        Effect.gen(function* () {
+          const { all, at } = yield* fleet(3, { policy: { cooldown: "1 minute" } })
+          yield* all((process) => process.succeed)
+          yield* failing([at(0)], 5)
+          const before = yield* at(0).inspect
+          for (const [act, who, millis] of acts) {
+            yield* at(who).run(byHand(act, "api", { actor: `operator ${who}`, for: millis }))
+            yield* pause()
+          }
+          yield* TestClock.adjust("6 seconds")
+          yield* expectAll(
+            [at(0)],
+            `${acts.some(([act, , millis]) => act === "isolate" && millis === undefined) ? "Isolated" : "Disabled"} fleet`
+          )
+          if (away) at(0).trouble.now = "fail"
+          if (ends === "release") yield* at(0).run(CircuitBreaker.release("api"))
+          yield* TestClock.adjust("6 seconds")
+          at(0).trouble.now = "none"
+          // The end of an override is detected by the next call.
+          yield* at(0).succeed
+          yield* TestClock.adjust("6 seconds")
+          const { openings, outage, state } = yield* at(0).inspect
+          assert.deepStrictEqual([state, openings, outage], ["Open", before.openings, before.outage])
+          yield* TestClock.adjust("30 seconds")
+          yield* expectAll([at(0)], "Open local")
+          yield* expectAll([at(1), at(2)], "Closed local")
+          yield* TestClock.adjust("15 seconds")
+          yield* at(0).succeed
+          yield* expectAll([at(0)], "Closed local")
+        })
+      )
+    }
+  }
 
   it.effect("is counted once, also where the fleet opens after it closed", () =>
     Effect.gen(function* () {

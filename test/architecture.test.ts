@@ -84,6 +84,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/share",
       "internal/engine/budget",
       "internal/engine/durations",
+      "internal/engine/misuse",
       "internal/engine/liveCircuit",
       "internal/engine/nesting",
       "internal/engine/sharing",

@@ -330,8 +330,10 @@ export class Call extends Enclosing implements InFlight {
     if (!this.end()) return undefined
     // When the call itself ended: reading its exit may take longer.
     const now = this.registry.runtime.time.now()
-    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause))
+    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) {
+      if (!probe) return this.registry.interrupted(this.circuit, now - this.start, now)
       return this.record(probe, Outcome.ignored, exit, now)
+    }
     if (this.classify === undefined) return this.record(probe, defaultOutcome(exit), exit, now)
     let outcome: Outcome.Outcome | Effect.Effect<Outcome.Outcome>
     try {

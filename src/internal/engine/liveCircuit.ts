@@ -7,6 +7,7 @@ import type { Policy } from "../policy/policy.ts"
 import type { Budget } from "./budget.ts"
 import type { Durations } from "./durations.ts"
 import type { EventLoop } from "./eventLoop.ts"
+import type { Interruptions } from "./misuse.ts"
 import type { Share } from "./share.ts"
 
 /** A call in flight, as far as its circuit must know it. */
@@ -151,6 +152,9 @@ export class LiveCircuit implements Totals {
   next: LiveCircuit | undefined = undefined
   previous: LiveCircuit | undefined = undefined
   callsWhenPassed = -1
+
+  /** Calls that were interrupted after about the same time. */
+  interruptions: Interruptions | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {
     this.group = group

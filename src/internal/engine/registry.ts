@@ -8,6 +8,7 @@ import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
 import { LiveCircuit } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
+import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
 import { watch } from "./move.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
@@ -17,6 +18,9 @@ export const maxKeyLength = 512
 
 /** How many circuits are looked at to find one to evict; the next search goes on from there. */
 const evictionSteps = 256
+
+/** Mistakes are logged until there are this many, because names may come from outside. */
+const maxAdvice = 20
 
 /** What the services of a fiber say of a call. */
 export interface Caller {
@@ -46,6 +50,7 @@ export class Registry {
   /** Who is told of each name when it is first used. Here and below: before the fields that calls read it costs them 20 ns. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
   private warned = false
+  private readonly advised = new Set<string>()
 
   constructor(runtime: Runtime, maxCircuits: number) {
     this.runtime = runtime
@@ -196,6 +201,10 @@ export class Registry {
   private agree(group: NamedGroup, policies: Policies, inline: Partial<Policy> | undefined): void {
     const isFirst = !group.declared
     group.agree(policies, inline)
+    if (isFirst && policies.names !== undefined && !policies.names.includes(group.name)) {
+      const advice = this.advise(`names ${group.name}`, unlistedName(group.name, policies.names))
+      if (advice !== undefined) this.runtime.background(advice)
+    }
     if (!isFirst || group.policy.fleet !== false) return
     for (const circuit of group.circuits()) {
       if (circuit.share === undefined) continue
@@ -218,6 +227,23 @@ export class Registry {
     this.overflowed++
     group.overflow ??= new LiveCircuit(group, overflowKey)
     return group.overflow
+  }
+
+  /** A call that is interrupted is Ignored. If most are, after the same time, the log says so once for each name. */
+  interrupted(circuit: LiveCircuit, millis: number, now: number): Effect.Effect<void> | undefined {
+    circuit.ignored++
+    const ended = circuit.calls - circuit.inFlight
+    const run = after(circuit.interruptions, ended, millis, now)
+    circuit.interruptions = run
+    const { name } = circuit.group
+    return looksLikeTimeout(run, ended, now) ? this.advise(name, timeoutOutside(name, run.millis)) : undefined
+  }
+
+  /** Logs what looks like a mistake in the program, once for each subject. */
+  advise(subject: string, line: string): Effect.Effect<void> | undefined {
+    if (this.advised.has(subject) || this.advised.size >= maxAdvice) return undefined
+    this.advised.add(subject)
+    return quietly(Effect.logWarning(line))
   }
 
   /** What is shared by those without room protects none of them well: somebody should know, once. */

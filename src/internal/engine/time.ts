@@ -66,6 +66,9 @@ export interface MillisClock extends Clock.Clock {
 
 const live = Context.get(Context.empty(), Clock.Clock)
 
+/** Whether a clock is that of the platform, and not one of a test. */
+export const isReal = (clock: Clock.Clock): boolean => clock === live || "monotonicMillisUnsafe" in clock
+
 /** Reading the live clock in nanoseconds costs twice as much as in milliseconds, and fake timers do not control it. */
 export const nowOf = (clock: Clock.Clock): Time["now"] => {
   if (clock === live) return monotonicMillis

@@ -9,6 +9,8 @@ import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape }
 export interface Policies {
   readonly version: number
   readonly get: (name: string) => Policy
+  /** The names that exist, if the settings list them. */
+  readonly names?: ReadonlyArray<string> | undefined
 }
 
 /** What settings come to: one policy for all, and those of some by their name or as a variable writes it. */
@@ -16,19 +18,22 @@ export interface Decoded {
   readonly base: Policy
   readonly byName: ReadonlyMap<string, Policy>
   readonly byVariable: ReadonlyMap<string, Policy>
+  readonly names: ReadonlyArray<string> | undefined
 }
 
 /** What holds for every circuit of which nothing is said. */
 export const none: Policies = { version: 0, get: () => defaults }
 
-export const toPolicies = ({ base, byName, byVariable }: Decoded, version: number): Policies => ({
+export const toPolicies = ({ base, byName, byVariable, names }: Decoded, version: number): Policies => ({
   version,
+  names,
   get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base
 })
 
 /** Whether two settings come to the same. */
 export const same = (a: Decoded, b: Decoded): boolean =>
   Equal.equals(a.base, b.base) &&
+  Equal.equals(a.names, b.names) &&
   a.byName.size === b.byName.size &&
   [...a.byName].every(([name, policy]) => Equal.equals(policy, b.byName.get(name)))
 
@@ -76,7 +81,7 @@ export const decodeSettings = (
   }
   problems.push(...circles(base, byName))
   if (problems.length > 0) return Result.fail(problems)
-  return Result.succeed({ base, byName, byVariable })
+  return Result.succeed({ base, byName, byVariable, names: settings.names })
 }
 
 const unknownNames = (

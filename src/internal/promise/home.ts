@@ -72,7 +72,63 @@ const logging = (log: HomeOptions["log"]): Layer.Layer<never> =>
 /** A breaker that is asked how long it takes to shut down answers within this. */
 const shutdownMillis = 2_000
 
-/** Where the circuits of promise code live: a store, its background work, and who listens. */
+type Listeners = Map<EventName, Set<Listener>>
+
+const emit = (listeners: Listeners, event: BreakerEvent): void => {
+  const about = [...(listeners.get(names[event.to]) ?? []), ...(listeners.get("transition") ?? [])]
+  for (const listener of about) {
+    try {
+      listener(event)
+    } catch (error) {
+      // A listener's error does not affect the circuit. It is reported as an uncaught exception.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
+/** Gives the events of a store to listeners, as long as the scope is open. */
+const listen = (listeners: Listeners, services: Services, scope: Scope.Scope): Effect.Effect<unknown> => {
+  const heard = Stream.runForEach(CircuitBreaker.events, (event) =>
+    Effect.sync(() => {
+      if (event._tag !== "Transition") return
+      const { actor, at, circuit, detail, downForMillis, from, key, outage, retryAfterMillis, scope, to, why } = event
+      emit(listeners, {
+        name: circuit,
+        key,
+        from,
+        to,
+        why,
+        detail,
+        actor,
+        at,
+        retryAfter: retryAfterMillis ?? Infinity,
+        outage: outage && { since: outage.at, openings: outage.openings },
+        downFor: downForMillis,
+        scope
+      })
+    })
+  )
+  return Effect.forkIn(Effect.provideContext(heard, services), scope, { startImmediately: true })
+}
+
+const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
+  Effect.timeoutOption(Scope.close(scope, Exit.void), shutdownMillis)
+
+/**
+ * Closes the store of a home that the program has dropped without a shutdown. Otherwise the timers of health checks would run for ever.
+ * Some platforms have no `FinalizationRegistry`.
+ */
+const dropped =
+  typeof FinalizationRegistry === "function"
+    ? new FinalizationRegistry((scope: Scope.Closeable) => void Effect.runFork(close(scope)))
+    : undefined
+
+/**
+ * Where the circuits of promise code live: a store, its background work, and its listeners. Nothing that runs in the background may hold
+ * it, so that it is collected when the program has dropped all breakers that use it.
+ */
 export class Home {
   /** Whether there is a store: at once in memory, a little later where it is to be connected. */
   private services: Services | undefined = undefined
@@ -83,16 +139,18 @@ export class Home {
   private ended: Promise<void> | undefined = undefined
   /** Functions that declare the policies of breakers that were created before the store. */
   private readonly undeclared: Array<(services: Services) => void> = []
-  private readonly listeners = new Map<EventName, Set<Listener>>()
+  private readonly listeners: Listeners = new Map()
 
   constructor({ log, maxCircuits, redis }: HomeOptions) {
+    const { listeners, scope } = this
+    dropped?.register(this, scope)
     const build = (store: Layer.Layer<Store, unknown>) =>
       Effect.tap(
         Layer.buildWithScope(
           Layer.provideMerge(store, Layer.merge(logging(log), Layer.succeed(Clock.Clock, background))),
-          this.scope
+          scope
         ),
-        (services) => this.listen(services)
+        (services) => listen(listeners, services, scope)
       )
     this.connected = redis !== undefined
     if (redis === undefined) {
@@ -113,44 +171,6 @@ export class Home {
       })
     // Who calls hears of it; who does not must not be ended by it.
     this.building.catch(() => {})
-  }
-
-  private listen(services: Services): Effect.Effect<unknown> {
-    const heard = Stream.runForEach(CircuitBreaker.events, (event) =>
-      Effect.sync(() => {
-        if (event._tag !== "Transition") return
-        const { actor, at, circuit, detail, downForMillis, from, key, outage, retryAfterMillis, scope, to, why } = event
-        this.emit({
-          name: circuit,
-          key,
-          from,
-          to,
-          why,
-          detail,
-          actor,
-          at,
-          retryAfter: retryAfterMillis ?? Infinity,
-          outage: outage && { since: outage.at, openings: outage.openings },
-          downFor: downForMillis,
-          scope
-        })
-      })
-    )
-    return Effect.forkIn(Effect.provideContext(heard, services), this.scope, { startImmediately: true })
-  }
-
-  private emit(event: BreakerEvent): void {
-    const about = [...(this.listeners.get(names[event.to]) ?? []), ...(this.listeners.get("transition") ?? [])]
-    for (const listener of about) {
-      try {
-        listener(event)
-      } catch (error) {
-        // It is the listener's, and not this circuit's: reported as any error that nobody catches.
-        queueMicrotask(() => {
-          throw error
-        })
-      }
-    }
   }
 
   on(name: EventName, listener: Listener): () => void {
@@ -196,7 +216,7 @@ export class Home {
   shutdown(): Promise<void> {
     this.ended ??= this.building
       .catch(() => {})
-      .then(() => Effect.runPromise(Effect.timeoutOption(Scope.close(this.scope, Exit.void), shutdownMillis)))
+      .then(() => Effect.runPromise(close(this.scope)))
       .then(() => {})
     return this.awake.while(this.ended)
   }

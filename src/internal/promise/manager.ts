@@ -142,6 +142,7 @@ export class PlainBreaker {
       if (abandoned !== undefined) throw abandoned.error
     }
     const failed = Cause.findErrorOption(exit.cause)
+    if (failed._tag === "Some" && isRejection(failed.value) && ++rejections % rejectionsPerTurn === 0) await turn()
     const error = failed._tag === "Some" ? toPlain(failed.value) : Cause.squash(exit.cause)
     if (fallback === undefined || args === undefined) throw error
     return fallback(error, ...args)
@@ -162,14 +163,7 @@ export class PlainBreaker {
   }
 
   readonly on = (event: EventName, listener: (event: BreakerEvent) => void): (() => void) =>
-    listen(
-      this.home,
-      event,
-      (seen) => {
-        if (seen.name === this.name) listener(seen)
-      },
-      listener
-    )
+    listen(this.home, event, onlyOf(this.name, listener), listener)
 
   readonly distributedState = async (key?: string): Promise<DistributedState | undefined> => {
     const { inline } = this.checked.subject
@@ -206,6 +200,13 @@ export class PlainBreaker {
     return answerOf(await this.home.run(acted, undefined))
   }
 }
+
+/** A function of its own: one that is made inside the breaker would hold it, and the store holds its listeners. */
+const onlyOf =
+  (name: string, listener: (event: BreakerEvent) => void) =>
+  (seen: BreakerEvent): void => {
+    if (seen.name === name) listener(seen)
+  }
 
 const listen = (
   home: Home,
@@ -258,7 +259,20 @@ const homeOf = (operation: string, options: object): Home => {
 const given = (options: object): object =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
-/** Several breakers that share a store. */
+const { setImmediate: soon = (run: () => void) => setTimeout(run, 0) } = globalThis as {
+  readonly setImmediate?: (run: () => void) => unknown
+}
+
+/**
+ * A loop that calls an open circuit again and again only runs microtasks: without this, no timer and no I/O could end it. After this
+ * number of rejections, one waits for a turn of the event loop.
+ */
+const rejectionsPerTurn = 1_000
+let rejections = 0
+
+const turn = (): Promise<void> => new Promise((resolve) => void soon(() => resolve()))
+
+/** Several breakers with one store. */
 export class PlainManager {
   private readonly home: Home
   private readonly breakers = new Map<string, PlainBreaker>()
