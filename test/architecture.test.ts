@@ -98,6 +98,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/inspection",
       "internal/engine/reading",
       "internal/engine/rejection",
+      "internal/engine/verdict",
       "internal/engine/call",
       "internal/engine/steer",
       "internal/engine/transfer",

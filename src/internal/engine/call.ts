@@ -12,7 +12,7 @@ import { show } from "../printable.ts"
 import { blocking, dependencies } from "./dependencies.ts"
 import { sleep, timeoutOrElse } from "./eventLoop.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
-import { expire, move, type Next, open, reportIgnored, reportOnce } from "./move.ts"
+import { expire, move, type Next, reportOnce } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
 import { switchedOn } from "./passing.ts"
 import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./reading.ts"
@@ -22,6 +22,7 @@ import type { Granted } from "./share.ts"
 import type { Sharing } from "./sharing.ts"
 import { noteRejection } from "./spans.ts"
 import { effective } from "./standing.ts"
+import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
 
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
@@ -147,7 +148,7 @@ export class Call extends Enclosing implements InFlight {
     const { circuit } = this
     if (circuit.runningSince === undefined) return this.begin("Normal", era, now)
     circuit.lapse(now)
-    const opening = this.judge(era, now, Trip.onArrival(circuit.policy.trip))
+    const opening = judge(this.registry.runtime, circuit, era, now, Trip.onArrival(circuit.policy.trip))
     return opening === undefined ? this.begin("Normal", era, now) : Effect.flatMap(opening, () => this.decide())
   }
 
@@ -295,7 +296,7 @@ export class Call extends Enclosing implements InFlight {
         if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
         this.isSlow(now)
         this.countFailure(detail)
-        return this.settleProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
+        return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
       })
     )
   }
@@ -395,11 +396,11 @@ export class Call extends Enclosing implements InFlight {
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
-      if (probe) return this.settleProbe(outcome)
+      if (probe) return this.endProbe(outcome)
       if (circuit.control.value.era !== this.era) return undefined
       circuit.seenIn(this.era).recordSuccess(now, slow)
       if (circuit.share !== undefined) this.registry.runtime.sharing?.succeeded(circuit, now)
-      return slow ? this.judge(this.era, now, circuit.policy.trip) : undefined
+      return slow ? judge(this.registry.runtime, circuit, this.era, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
     this.countFailure(detail)
@@ -407,17 +408,17 @@ export class Call extends Enclosing implements InFlight {
     if (circuit.control.value.era !== this.era) return undefined
     if (probe) {
       if (hint > 0) circuit.seenIn(this.era).heed(now, now + hint)
-      return this.settleProbe({ _tag: "Failure", why: "ProbeFailed", detail })
+      return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     circuit.seenIn(this.era).recordFailure(now, slow, outcome.weight, hint)
-    const opening = this.judge(this.era, now, circuit.policy.trip)
+    const opening = judge(this.registry.runtime, circuit, this.era, now, circuit.policy.trip)
     if (opening === undefined) this.registry.runtime.sharing?.failed(circuit, now)
     return opening
   }
 
   private ignore(probe: boolean): Effect.Effect<void> | undefined {
     this.circuit.ignored++
-    return probe ? this.settleProbe({ _tag: "Ignored" }) : undefined
+    return probe ? this.endProbe({ _tag: "Ignored" }) : undefined
   }
 
   /** Whether it took too long, which is counted. */
@@ -439,74 +440,8 @@ export class Call extends Enclosing implements InFlight {
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.noteFailureOf(this.tenant)
   }
 
-  /** Asks the trip, and opens if it says so. */
-  private judge(era: number, now: number, trip: Trip.Trip | undefined): Effect.Effect<unknown> | undefined {
-    const { circuit } = this
-    const { runtime } = this.registry
-    const seen = circuit.trips(now, runtime.time.wall(), runtime.loop)
-    let tripped: Trip.Trip | undefined
-    try {
-      tripped = trip === undefined ? undefined : Trip.tripped(trip, seen)
-    } catch (error) {
-      return reportOnce(circuit, "trip", "threw; it does not trip", error)
-    }
-    if (tripped === undefined) return undefined
-    runtime.sharing?.opening(circuit, now)
-    const cause: Circuit.Cause = { why: "Tripped", detail: Trip.describe(tripped, seen), actor: undefined }
-    return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, options) =>
-      current._tag === "Closed" ? Circuit.open(current, now, options) : current
-    )
-  }
-
-  private settleProbe(
-    found:
-      | { readonly _tag: "Success" | "Ignored" }
-      | {
-          readonly _tag: "Failure"
-          readonly why: "ProbeFailed" | "ProbeTimedOut"
-          readonly detail: string
-        }
-  ): Effect.Effect<void> {
-    const { circuit, era, lease } = this
-    const { runtime } = this.registry
-    const sharing = this.shared ? runtime.sharing : undefined
-    if (found._tag === "Failure") {
-      const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
-      // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
-      const hintUntil = circuit.control.value.era === era ? circuit.seen().hintUntil : 0
-      let openFor = 0
-      const settled = open(
-        runtime,
-        circuit,
-        era,
-        cause,
-        hintUntil,
-        (current, now, options) => {
-          openFor = options.openFor
-          return current._tag === "HalfOpen"
-            ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
-            : current
-        },
-        sharing?.process
-      )
-      return Effect.map(settled, (moved) => {
-        if (moved !== undefined) sharing?.settled(circuit, lease, { _tag: "Failure", openFor, cause })
-      })
-    }
-    const verdict: Circuit.Verdict = { _tag: found._tag }
-    const settled = move(
-      runtime,
-      circuit,
-      "Recovered",
-      (current, now) =>
-        current._tag === "HalfOpen" && current.era === era
-          ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
-          : current,
-      { process: sharing?.process }
-    )
-    return Effect.flatMap(settled, (moved) => {
-      if (moved !== undefined) sharing?.settled(circuit, lease, verdict)
-      return reportIgnored(runtime, circuit, moved)
-    })
+  private endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
+    const { circuit, era, lease, shared } = this
+    return settleProbe(this.registry.runtime, { circuit, era, lease, shared }, outcome)
   }
 }
