@@ -35,12 +35,14 @@ const polled = (options: Options = {}) =>
     const { key, name = "api" } = options
     const circuit = key === undefined ? name : `${name}/${key}`
     let heard = 0
+    let life = ""
     const vote = (roll: number) =>
       Effect.gen(function* () {
         const epoch = (yield* load(store, circuit))?.epoch ?? 0
         const cast = { circuit, epoch, box, ballot, ttl: 60_000, inquire: 0, roll }
-        const answer = yield* exchange(store, { voter: "v", ttl: 60_000, heard, casts: [cast] })
+        const answer = yield* exchange(store, { voter: "v", ttl: 60_000, heard, life, casts: [cast] })
         heard = answer.head
+        life = answer.life
         return answer.casts[0]?.tally ?? assert.fail("there is no sum")
       })
     yield* TestClock.adjust("7 seconds")

@@ -151,6 +151,8 @@ export class Records {
     const byAnother = this.isOfAnother(circuit, known)
     this.onAdopted(share)
     const jitter = this.jitter(circuit, known)
+    // Its end may be over for long; a process that releases a circuit itself has told its callers already.
+    const isReleased = about.why === "Released" && about.process !== this.ground.voter
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
       // Beneath an override is what this process's own policy says, and an opening of its own that lasts longer.
@@ -159,7 +161,7 @@ export class Records {
       const there =
         record.ownBeneath && Circuit.isForced(state)
           ? { ...state, under: Circuit.force(from, state._tag, state.since, state).under }
-          : counted(later(state, from, jitter, about.why, now), from, now, about.why)
+          : counted(later(isReleased ? lastsTo(state, now) : state, from, jitter, about.why), from, now, about.why)
       return merge(from, there, share, about.why, expected)
     }
     const { actor, deed, detail, process, why } = about
@@ -396,14 +398,11 @@ const beneath = (circuit: Circuit.Circuit): Circuit.Circuit => (Circuit.isForced
 const outlasts = (own: Circuit.Circuit, other: Circuit.Circuit, now: number): boolean =>
   own._tag === "Open" && own.until > now && (other._tag !== "Open" || own.until > other.until + maxJitterMillis)
 
+const lastsTo = (state: Circuit.Circuit, until: number): Circuit.Circuit =>
+  state._tag === "Open" ? { ...state, until: Math.max(state.until, until) } : state
+
 /** This process waits a little longer than the fleet, and never less than it knew that it would. */
-const later = (
-  state: Circuit.Circuit,
-  from: Circuit.Circuit,
-  jitter: number,
-  why: Circuit.Why,
-  now: number
-): Circuit.Circuit => {
+const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
   if (Circuit.isForced(state)) {
     // When the override ends the opening beneath it may be over for long, in all processes.
     if (state.under._tag !== "Open" || state.until === Infinity) return state
@@ -413,7 +412,7 @@ const later = (
     return { ...state, leases: state.leases.map(({ id, until }) => ({ id, until: until + jitter })) }
   }
   if (state._tag !== "Open") return state
-  const until = (why === "Released" ? Math.max(state.until, now) : state.until) + jitter
+  const until = state.until + jitter
   return { ...state, until: from._tag === "Open" && !isByPeople(why) ? Math.max(from.until, until) : until }
 }
 

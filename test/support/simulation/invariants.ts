@@ -2,7 +2,7 @@
  * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with
  * what was really so. A simulation that is checked keeps its whole history.
  */
-import { Fleet, SharedStore } from "effect-fuse"
+import { Fleet, type SharedStore } from "effect-fuse"
 import type { Request } from "./contract.ts"
 import type { Entry } from "./history.ts"
 import { Broken } from "./properties.ts"
@@ -130,13 +130,13 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
     }
     for (const one of answer.rollCalls) rollCalls.set(one.seq, one)
     const before = register.get(voter)?.heard ?? 0
-    const now = exchange.heard > answer.head ? 0 : exchange.heard
+    const isValid = exchange.life === answer.life && exchange.heard <= answer.head
+    const now = isValid ? exchange.heard : 0
     register.set(voter, { until: time + ttl, heard: now })
     if (at - leaptAt < young) return
     const sentAt = truth.sentAt(command)
-    for (const { box, circuit, epoch, seq } of rollCalls.values()) {
-      // A roll call that is older counts no abstentions.
-      if (seq > now || time - seq / 1_000 > SharedStore.limits.rollCallMillis) continue
+    for (const { box, circuit, epoch, seq, term } of rollCalls.values()) {
+      if (seq > now || time - seq / 1_000 >= term) continue
       // The first ballot after an abstention waits for its turn.
       const since = seq > before ? sentAt - 1 : sentAt - pacing
       if ((eras.get(circuit) ?? epoch) !== epoch || !truth.hadSay(process, life, circuit, sentAt - 1, since)) continue
