@@ -4,7 +4,7 @@
  *     npm run bench:fleet                         tables, and files in bench/results: fleet.v2.json, fleet.svg, scale.v2.json
  *     npm run bench:fleet -- --json               the same as JSON on the standard output
  *     npm run bench:fleet -- --quick              in a minute, to see that it works
- *     npm run bench:fleet -- --experiment mass    one part, or several: calls, mass, newcomer, steady, cold
+ *     npm run bench:fleet -- --experiment mass    one part, or several: calls, mass, blocking, newcomer, steady, cold
  *
  * `calls` starts a `redis-server` and a PostgreSQL of its own on free ports, and three processes that call one dependency. The others
  * start a `redis-server` and up to 20 processes with thousands of circuits. It prints

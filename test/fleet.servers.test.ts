@@ -8,6 +8,7 @@ import {
   allStand,
   areKnown,
   bodyOf,
+  connecting,
   copyOf,
   counted,
   dumpOf,
@@ -333,7 +334,10 @@ describe("a store that lost its latest writes is given them back, and no process
 })
 
 describe("a process that starts is told what is open after it has connected, however long that takes", () => {
-  const places: Places<WiredPlace> = { Redis: () => onRedis(), PostgreSQL: postgres }
+  const places: Places<WiredPlace> = {
+    Redis: () => Effect.map(onRedis(), (made) => ({ ...made, store: connecting(made) })),
+    PostgreSQL: postgres
+  }
   for (const [name, place] of Object.entries(places)) {
     live(
       name,

@@ -1,7 +1,10 @@
 /** Thousands of circuits that are open, or that fail at once, on a real Redis with real processes. */
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { NodeRedis } from "@effect/platform-node"
 import { Effect, Exit, Scope } from "effect"
+import { SharedStore } from "effect-fuse"
+import * as RedisStore from "effect-fuse/RedisStore"
 import { redisServer } from "../../test/support/redisServer.ts"
 import { sleep } from "./figures.ts"
 import type { KeysAnswer, KeysOrder, KeysSetup } from "./keysMessages.ts"
@@ -147,6 +150,49 @@ export const massOutage = (quick: boolean): Promise<MassOutage> =>
       down: after.filter(({ store }) => store.length > 0).length,
       longestMillis: times[0] ?? 0,
       p99Millis: times[Math.floor(times.length * 0.01)] ?? 0
+    }
+  })
+
+export interface Blocking {
+  readonly items: number
+  readonly exchanges: number
+  /** Milliseconds for which one exchange blocks Redis: the median, the 99th percentile and the longest. */
+  readonly p50Millis: number
+  readonly p99Millis: number
+  readonly longestMillis: number
+}
+
+/** The largest exchanges, one after the other, by 50 voters in boxes that all of them use, while nothing else runs. */
+export const blocking = (quick: boolean): Promise<Blocking> =>
+  onServer(async (url, server) => {
+    await server.send("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    const exchanges = quick ? 50 : 500
+    const { casts: items } = SharedStore.limits
+    const ballot = [1_000, 1, 0, 3, 40, 3, 0, 3_000]
+    const all = Effect.flatMap(RedisStore.make({ prefix: "scale", subscribe: false }), (store) =>
+      Effect.forEach(
+        Array.from({ length: exchanges }, (_, i) => i),
+        (i) => {
+          const casts = Array.from({ length: items }, (_, n) => ({
+            ...{ circuit: `tenant/k${n + items * (i % 10)}`, epoch: 0, box: "2~1a2b3c4" },
+            ...{ ballot: [...ballot.slice(0, 3), i, ...ballot.slice(4)], ttl: 10_000, inquire: 300, roll: 30_000 }
+          }))
+          return store.exchange({
+            ...{ voter: `v${i % 50}`, ttl: 60_000, notAfter: undefined, heard: 0, floor: 0, casts, swaps: [] }
+          })
+        },
+        { discard: true }
+      )
+    )
+    await Effect.runPromise(Effect.provide(all, NodeRedis.layer({ url })))
+    // The first loads the script.
+    const times = (await longest(server)).slice(0, exchanges)
+    return {
+      items,
+      exchanges,
+      p50Millis: times[Math.floor(times.length / 2)] ?? Number.NaN,
+      p99Millis: times[Math.floor(times.length * 0.01)] ?? Number.NaN,
+      longestMillis: times[0] ?? Number.NaN
     }
   })
 

@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { short } from "./figures.ts"
 import {
+  type Blocking,
+  blocking,
   type ColdStart,
   coldStart,
   type MassOutage,
@@ -12,11 +14,12 @@ import {
 } from "./scale.ts"
 
 /** The experiments with many circuits, in the order in which they run. */
-export const experiments = { mass: massOutage, newcomer, steady, cold: coldStart } as const
+export const experiments = { mass: massOutage, blocking, newcomer, steady, cold: coldStart } as const
 export type ScaleExperiment = keyof typeof experiments
 
 export interface Scale {
   readonly mass?: MassOutage
+  readonly blocking?: Blocking
   readonly newcomer?: Newcomer
   readonly steady?: Steady
   readonly cold?: ColdStart
@@ -53,7 +56,11 @@ const figures = (measured: Scale): ReadonlyArray<Figure> => [
   ["commands a second and process", 200, ({ mass }) => mass?.commands],
   ["commands a second and process, in the busiest second", 200, ({ mass }) => mass?.busiest],
   ["calls that reached each key", 20, ({ mass }) => mass?.leakedAKey],
-  ["longest time that one exchange blocked Redis, ms", 3, ({ mass }) => mass?.longestMillis],
+  [
+    `${measured.blocking?.exchanges ?? "?"} exchanges with ${measured.blocking?.items ?? "?"} items: the longest blocks Redis for, ms`,
+    3,
+    ({ blocking }) => blocking?.longestMillis
+  ],
   [
     `a process starts while ${measured.newcomer?.circuits.toLocaleString("en-US") ?? "?"} circuits are open: knows all after, ms`,
     5_000,

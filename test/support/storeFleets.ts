@@ -1,11 +1,11 @@
 import { Effect, Exit, Layer, Scope } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
-import type * as RedisStore from "effect-fuse/RedisStore"
+import * as RedisStore from "effect-fuse/RedisStore"
 import { type Database, on, onOwn, ours, type Server } from "./databases.ts"
 import { exchange } from "./fleet.ts"
 import { type Connection, connection, type Replica, send, sharedStore, standing, until } from "./redisFleet.ts"
 import { type RedisProxy, redisProxy } from "./redisProxy.ts"
-import { redisServer } from "./redisServer.ts"
+import { client, redisServer } from "./redisServer.ts"
 import * as sqlFleet from "./sqlFleet.ts"
 import { wired } from "./wired.ts"
 
@@ -45,6 +45,10 @@ export const onRedis = (
     const store = Effect.flatMap(connection(url), (one) => sharedStore(one, rest))
     return { store, wire, admin: yield* sharedStore(redis), redis, server }
   })
+
+/** The store as a process has it that connects in the background. */
+export const connecting = ({ wire }: WiredPlace): Effect.Effect<SharedStore.SharedStore, never, Scope.Scope> =>
+  Effect.orDie(RedisStore.connect(client(wire.url)))
 
 /** A database of the test's own, reached through a wire. */
 export const onServer = (

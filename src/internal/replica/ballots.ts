@@ -151,7 +151,8 @@ export class Ballots implements Voting {
 
   /** Says again what still holds before it ends. */
   renew(circuit: LiveCircuit, share: Share): void {
-    if (share.ballots.opened !== undefined && !isFresh(share, this.ground.now())) this.say(circuit, share)
+    const { opened } = share.ballots
+    if (opened !== undefined && !opened.doubted && !isFresh(share, this.ground.now())) this.say(circuit, share)
   }
 
   /** Whether there is nothing that it has said, or is about to. */
@@ -286,7 +287,13 @@ export class Ballots implements Voting {
       return { ...all, conviction: Fleet.conviction(all.streak, all.counts, fleet), open: false }
     }
     const { opened } = share.ballots
-    if (opened === undefined || opened.doubted) return undefined
+    if (opened === undefined) return undefined
+    if (opened.doubted) {
+      // It has called the circuit lately, so it objects. If it abstained, a few others would be most of those that have a say.
+      return now - opened.at > fleet.observationMillis
+        ? undefined
+        : { ...opened, conviction: 0, streak: 0, open: false }
+    }
     // An opening of while no process could be told may have had the same cause.
     const { connectedAt, downAt } = this.ground.link
     if (opened.at >= downAt && opened.at < connectedAt) return undefined

@@ -8,7 +8,7 @@ import type { Share } from "../engine/share.ts"
 import type { Ground } from "./ground.ts"
 import type { Records } from "./records.ts"
 
-/** An open circuit is believed for this long, if others succeed; after that it has no say until it fails again. */
+/** An open circuit is believed for this long, if others succeed; after that it objects until it fails again. */
 const believedMillis = 5_000
 
 /** After a roll call the sum is read again after this long, then twice as long each time. */
