@@ -124,7 +124,8 @@ export class LiveCircuit implements Totals {
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
   /** The policy's health check, while it runs. */
-  watching: { readonly probe: Policy["probe"]; readonly stop: () => void } | undefined = undefined
+  watching: { readonly probe: Policy["probe"]; readonly down: boolean; readonly stop: () => void } | undefined =
+    undefined
   /** Calls that wait for the policy's flag. */
   pending = 0
   rampCredit = 0
@@ -221,16 +222,23 @@ export class LiveCircuit implements Totals {
     return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }
   }
 
-  noteFailure(at: number, error: string): void {
-    this.lastFailures ??= []
-    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
-    this.lastFailures.push({ at, error })
+  /** Stops the policy's health check. */
+  unwatch(): void {
+    this.watching?.stop()
+    this.watching = undefined
   }
 
-  noteFailureOf(tenant: string): void {
+  /** Counts a failed call, and keeps its error as text. */
+  noteFailure(at: number, error: string, tenant: string | undefined): void {
+    this.failures++
+    const failure = { at, error }
+    this.lastFailures ??= []
+    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
+    this.lastFailures.push(failure)
+    if (tenant === undefined || this.policy.tenants !== "counted") return
     const counts = this.tenant(tenant)
     counts.failures++
-    counts.lastFailure = this.lastFailures?.at(-1)
+    counts.lastFailure = failure
   }
 
   /** The counts of a tenant; those beyond a thousand are counted together. */

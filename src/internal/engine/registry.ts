@@ -258,12 +258,14 @@ export class Registry {
     if (group.single !== undefined) return group.single
     group.single = new LiveCircuit(group, undefined)
     this.runtime.sharing?.created(group.single)
+    watch(this.runtime, group.single)
     return group.single
   }
 
   private keep(group: NamedGroup, key: string): LiveCircuit {
     const circuit = new LiveCircuit(group, key)
     this.runtime.sharing?.created(circuit)
+    watch(this.runtime, circuit)
     group.keyed ??= new Map()
     group.keyed.set(key, circuit)
     this.size++
@@ -322,6 +324,7 @@ export class Registry {
     }
     this.groups.get(circuit.group.name)?.forget(circuit)
     this.runtime.sharing?.forgotten(circuit)
+    circuit.unwatch()
     this.size--
     this.evicted++
   }

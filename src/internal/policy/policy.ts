@@ -59,11 +59,15 @@ export interface Input {
   /**
    * A health check of your own. While the circuit is Open or HalfOpen it runs on `schedule` (its first delay first), and
    * its first success closes the circuit without spending a user's call. It gets `probeTimeout` to answer. Default none.
+   *
+   * With `opens`, it also runs while the circuit is Closed, from the first use of the circuit on, and a check that fails opens the
+   * circuit. A number is how many checks in a row must fail. Default: `false`.
    */
   readonly probe?:
     | {
         readonly check: Effect.Effect<unknown, unknown>
         readonly schedule: Schedule.Schedule<unknown> | Duration.Input
+        readonly opens?: boolean | number | undefined
       }
     | undefined
   /**
@@ -116,7 +120,12 @@ export interface Policy extends Circuit.Rules {
     | { readonly exponential: number; readonly factor: number; readonly jittered: boolean }
   readonly maxCooldownMillis: number
   readonly probe:
-    | { readonly check: Effect.Effect<unknown, unknown>; readonly schedule: number | Schedule.Schedule<unknown> }
+    | {
+        readonly check: Effect.Effect<unknown, unknown>
+        readonly schedule: number | Schedule.Schedule<unknown>
+        /** How many checks in a row must fail to open a Closed circuit; 0 if checks do not open it. */
+        readonly opens: number
+      }
     | undefined
   readonly dependsOn: ReadonlyArray<string>
   readonly mode: "enforce" | "observe"
