@@ -59,6 +59,13 @@ export {
    */
   type Input,
   /**
+   * What differs for one key of a name.
+   *
+   * @category inputs
+   * @since 0.1.0
+   */
+  type KeyInput,
+  /**
    * A policy as circuits use it: complete, checked, durations in milliseconds.
    *
    * @category models
@@ -277,7 +284,8 @@ export const layerReloading = <E, R, Output>(
         get names() {
           return current.names
         },
-        decode: (input, path) => current.decode(input, path)
+        decode: (input, path) => current.decode(input, path),
+        decodeKey: (input, path) => current.decodeKey(input, path)
       }
       reloads.set(policies, Effect.provideContext(Effect.catchCause(loading, toPolicyError), context))
       return policies

@@ -49,7 +49,8 @@ describe("the default policy", () => {
       mode: "enforce",
       enabled: true,
       tenants: "separate",
-      fleet: { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
+      fleet: { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 },
+      keys: undefined
     })
     assert.deepStrictEqual(BreakerPolicy.defaults, decoded({}))
   })
@@ -304,7 +305,7 @@ describe("decode", () => {
   ])("refuses %j as a policy, and says what a policy has", (input, got) => {
     const { message } = refused(input)
     assert.isTrue(message.startsWith("expected an object with trip, slowCall, cooldown, "), message)
-    assert.isTrue(message.endsWith(`, tenants, fleet, got ${got}`), message)
+    assert.isTrue(message.endsWith(`, tenants, fleet, keys, got ${got}`), message)
   })
 
   const circular: Array<unknown> = []

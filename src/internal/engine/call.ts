@@ -321,10 +321,7 @@ export class Call extends Enclosing implements InFlight {
     this.registry.runtime.loop.ended()
   }
 
-  /**
-   * What the end of the call changes. The second time, and for a call that was rejected or passed, nothing. The effect must run
-   * uninterruptibly. A classifier that is an effect runs inside `restore`, with the interruptibility of the caller.
-   */
+  /** What the end of the call changes, uninterruptibly. The second time, and for a call that was rejected or passed, nothing. */
   settle(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined

@@ -6,7 +6,8 @@ import type { Policy } from "../policy/policy.ts"
 import { none, type Policies, resolve } from "../policy/settings.ts"
 import { printable } from "../printable.ts"
 import type { Durations } from "./durations.ts"
-import type { Group, LiveCircuit, Totals } from "./liveCircuit.ts"
+import { KeyPolicies } from "./keyPolicies.ts"
+import { type Group, type LiveCircuit, overflowKey, type Totals } from "./liveCircuit.ts"
 
 type Inline = Partial<Policy> | undefined
 
@@ -47,8 +48,11 @@ export class NamedGroup implements Group {
   /** The latest first. */
   private agreed: Array<Agreed> = []
 
-  constructor(name: string, policies: Policies) {
+  private readonly keyPolicies: KeyPolicies
+
+  constructor(name: string, policies: Policies, report: (message: string) => void) {
     this.name = name
+    this.keyPolicies = new KeyPolicies(name, report)
     this.policy = policies.get(name)
     this.source = { policies, version: policies.version, inline: undefined }
   }
@@ -76,11 +80,18 @@ export class NamedGroup implements Group {
     if (differing.length > 0) {
       throw new Error(
         `Two policies for the circuit "${printable(this.name)}" in one store: they differ in ${differing.join(", ")}. ` +
-          "Give it one policy, in BreakerPolicy.layer or as one shared constant, or use another name."
+          "Give it one policy, in BreakerPolicy.layer or as one shared constant, with `keys` for the keys that differ, or use another name."
       )
     }
     const others = this.agreed.filter((one) => one.policies !== policies || one.inline !== inline)
     this.agreed = [{ policies, version: policies.version, inline }, ...others].slice(0, maxAgreed)
+  }
+
+  /** The policy of the circuit of a key. */
+  policyOf(key: string | undefined): Policy {
+    return key === undefined || key === overflowKey
+      ? this.policy
+      : this.keyPolicies.of(this.policy, key, this.source.policies)
   }
 
   /** All circuits of the name. */
@@ -127,7 +138,10 @@ export class NamedGroup implements Group {
     const next = merge(policies, this.name, inline)
     // The same object for the same policy: circuits compare it by identity. If a reload has removed the custom trip that `inline`
     // names, the last good policy stays.
-    if (Result.isSuccess(next) && !Equal.equals(this.policy, next.success)) this.policy = next.success
+    if (Result.isSuccess(next) && !Equal.equals(this.policy, next.success)) {
+      this.policy = next.success
+      this.keyPolicies.clear()
+    }
     this.source = { policies, version: policies.version, inline }
   }
 }

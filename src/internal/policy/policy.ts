@@ -17,6 +17,14 @@ export type Flag =
   | ((circuit: { readonly name: string; readonly key: string | undefined }) => boolean | Effect.Effect<boolean>)
 
 /**
+ * What differs for one key of a name. Fields that decide about the name as a whole cannot differ.
+ *
+ * @category inputs
+ * @since 0.1.0
+ */
+export interface KeyInput extends Omit<Input, "keys" | "tenants" | "dependsOn" | "fleet"> {}
+
+/**
  * A policy as written. Every field may be left out; `BreakerPolicy.defaults` says what then holds.
  *
  * @category inputs
@@ -102,6 +110,13 @@ export interface Input {
         readonly observation?: Duration.Input | undefined
       }
     | undefined
+  /**
+   * What differs for some keys of the name, over the other fields: an object by key, or a function of the key that returns the fields, or
+   * `undefined` for a key without any. The key is the whole key of the circuit, with its tenant, as `inspect` shows it. The function is
+   * called when a circuit is made and when the policy changes, so it needs no cache; circuits with keys are bounded by `maxCircuits`.
+   * If it fails or returns an invalid policy, the log says so once, and the policy of the name holds. Default: none.
+   */
+  readonly keys?: { readonly [key: string]: KeyInput } | ((key: string) => KeyInput | undefined) | undefined
 }
 
 /**
@@ -132,6 +147,8 @@ export interface Policy extends Circuit.Rules {
   readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
   readonly fleet: Fleet.Rules | false
+  /** The fields that differ by key, or the function that returns them as they are written. */
+  readonly keys: ReadonlyMap<string, Partial<Policy>> | ((key: string) => KeyInput | undefined) | undefined
 }
 
 /**
@@ -161,5 +178,6 @@ export const defaults: Policy = {
   mode: "enforce",
   enabled: true,
   tenants: "separate",
-  fleet: Fleet.defaults
+  fleet: Fleet.defaults,
+  keys: undefined
 }

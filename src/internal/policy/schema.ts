@@ -30,7 +30,7 @@ import {
 } from "../fields.ts"
 import { expectedDuration, toMillis } from "../millis.ts"
 import { show } from "../printable.ts"
-import type { Policy } from "./policy.ts"
+import type { KeyInput, Policy } from "./policy.ts"
 
 /** A window over calls keeps one number a call; more than this is a mistake. */
 const maxWindowCalls = 10_000
@@ -312,16 +312,45 @@ const policyFields = {
   mode: Schema.optional(word("enforce", "observe")),
   enabled: Schema.optional(enabled),
   tenants: Schema.optional(word("separate", "shared", "counted")),
-  fleet: Schema.optional(Schema.Unknown)
+  fleet: Schema.optional(Schema.Unknown),
+  keys: Schema.optional(Schema.Unknown)
 }
+
+const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policyFields
+
+const decodeKeys = (input: unknown, path: string, custom: CustomTrips): Result.Result<Policy["keys"], Problems> => {
+  if (typeof input === "function") return Result.succeed(input as (key: string) => KeyInput | undefined)
+  if (!isRecord(input)) {
+    return wrong(path, `expected an object of policies by key, or a function of the key, got ${show(input)}`)
+  }
+  const entries = decodeAll(Object.entries(input), (entry) => {
+    const [key, policy] = entry as [string, unknown]
+    return Result.map(decodeKeyPolicy(policy, at(path, key), custom), (decoded) => [key, decoded] as const)
+  })
+  return Result.map(entries, (entries) => new Map(entries))
+}
+
+/** Decodes what differs for one key. */
+export const decodeKeyPolicy = (
+  input: unknown,
+  path: string,
+  custom: CustomTrips
+): Result.Result<Partial<Policy>, Problems> => decodePolicyFields(keyFields, input, path, custom)
 
 /** Decodes the fields of a policy that are given, or says what is wrong with each. */
 export const decodePolicy = (
   input: unknown,
   path: string,
   custom: CustomTrips
+): Result.Result<Partial<Policy>, Problems> => decodePolicyFields(policyFields, input, path, custom)
+
+const decodePolicyFields = (
+  fields: Partial<typeof policyFields>,
+  input: unknown,
+  path: string,
+  custom: CustomTrips
 ): Result.Result<Partial<Policy>, Problems> => {
-  const flat = decodeFields(policyFields, input, path)
+  const flat = decodeFields(fields as typeof policyFields, input, path)
   const given = isRecord(input) ? input : {}
   const part = <A>(name: string, decode: (input: unknown, path: string) => Result.Result<A, Problems>) =>
     given[name] === undefined ? undefined : decode(given[name], at(path, name))
@@ -331,7 +360,8 @@ export const decodePolicy = (
     Result.map(decodeFields(probeFields, input, path), ({ opens, ...rest }) => ({ ...rest, opens: Number(opens ?? 0) }))
   )
   const fleet = part("fleet", decodeFleet)
-  const problems = [flat, trip, cooldown, probe, fleet].flatMap(problemsIn)
+  const keys = part("keys", (input, path) => decodeKeys(input, path, custom))
+  const problems = [flat, trip, cooldown, probe, fleet, keys].flatMap(problemsIn)
   if (Result.isFailure(flat) || problems.length > 0) return Result.fail(problems)
   const { slowCall, maxCooldown, probeTimeout, ramp, ...rest } = flat.success
   const all = {
@@ -340,6 +370,7 @@ export const decodePolicy = (
     cooldown: cooldown && Result.getOrUndefined(cooldown),
     probe: probe && Result.getOrUndefined(probe),
     fleet: fleet && Result.getOrUndefined(fleet),
+    keys: keys && Result.getOrUndefined(keys),
     slowCallMillis: slowCall,
     maxCooldownMillis: maxCooldown,
     probeTimeoutMillis: probeTimeout,

@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import type { Problem, Problems } from "../fields.ts"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
-import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape } from "./schema.ts"
+import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
 
 /** The policies in force. */
 export interface Policies {
@@ -13,6 +13,8 @@ export interface Policies {
   readonly names?: ReadonlyArray<string> | undefined
   /** Decodes a policy that is written beside a call, with the custom trips that are registered. */
   readonly decode: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
+  /** The same for what differs for one key. */
+  readonly decodeKey: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
 }
 
 /** What settings come to: one policy for all, and those of some by their name or as a variable writes it. */
@@ -28,14 +30,16 @@ export interface Decoded {
 export const none: Policies = {
   version: 0,
   get: () => defaults,
-  decode: (input, path) => decodePolicy(input, path, new Map())
+  decode: (input, path) => decodePolicy(input, path, new Map()),
+  decodeKey: (input, path) => decodeKeyPolicy(input, path, new Map())
 }
 
 export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded, version: number): Policies => ({
   version,
   names,
   get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base,
-  decode: (input, path) => decodePolicy(input, path, custom)
+  decode: (input, path) => decodePolicy(input, path, custom),
+  decodeKey: (input, path) => decodeKeyPolicy(input, path, custom)
 })
 
 /** Policies beside a call that name a registered trip, and what was written. */
