@@ -59,6 +59,13 @@ export {
    */
   type Input,
   /**
+   * What differs for one key of a name.
+   *
+   * @category inputs
+   * @since 0.1.0
+   */
+  type KeyInput,
+  /**
    * A policy as circuits use it: complete, checked, durations in milliseconds.
    *
    * @category models
@@ -78,7 +85,7 @@ export interface Settings {
   readonly default?: Input | undefined
   /** What holds for a circuit by its name, over `default`. */
   readonly breakers?: { readonly [name: string]: Input } | undefined
-  /** Custom trips that configuration may name. */
+  /** Custom trips that configuration, and policies beside calls, may name. */
   readonly trips?: ReadonlyArray<Trip.Input> | undefined
   /**
    * The names that exist, if you want others in `breakers`, `dependsOn` or the environment to be errors. The log warns once of a call
@@ -276,7 +283,9 @@ export const layerReloading = <E, R, Output>(
         get: (name) => current.get(name),
         get names() {
           return current.names
-        }
+        },
+        decode: (input, path) => current.decode(input, path),
+        decodeKey: (input, path) => current.decodeKey(input, path)
       }
       reloads.set(policies, Effect.provideContext(Effect.catchCause(loading, toPolicyError), context))
       return policies

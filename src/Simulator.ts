@@ -36,7 +36,15 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as BreakerPolicy from "./BreakerPolicy.ts"
-import { anyMillis, decodeOrThrow, field, numberWhere, positiveMillis, shareOrZero } from "./internal/fields.ts"
+import {
+  anyMillis,
+  decodeOrThrow,
+  field,
+  isRecord,
+  numberWhere,
+  positiveMillis,
+  shareOrZero
+} from "./internal/fields.ts"
 import { show } from "./internal/printable.ts"
 import * as picture from "./internal/simulate/picture.ts"
 import { play } from "./internal/simulate/play.ts"
@@ -222,10 +230,23 @@ export interface RunOptions {
 
 const runFields = { timeout: Schema.optional(positiveMillis), seed: Schema.optional(whole) }
 
+type Policies = Readonly<Record<string, BreakerPolicy.Input>>
+
+/** The policies, and after each one those of its keys. */
+const withKeys = (policies: Policies): Policies =>
+  Object.fromEntries(
+    Object.entries(policies).flatMap(([name, policy]) => {
+      const { keys, ...rest } = isRecord(policy) ? policy : {}
+      const ofKeys = isRecord(keys) ? Object.entries(keys as Policies) : []
+      const made = ofKeys.map(([key, one]) => [`${name}/${key}`, { ...rest, ...one }] as const)
+      return [[name, policy] as const, ...made.filter(([name]) => !Object.hasOwn(policies, name))]
+    })
+  )
+
 /**
  * Plays the calls against each policy, by name, and answers in that order. A health check (`probe`) is not run, as it would ask
- * the real dependency, and there is no other circuit to depend on. Fails with a `PolicyError` that names the field of a
- * policy that is wrong; throws a `RangeError` for an option that is.
+ * the real dependency, and there is no other circuit to depend on. A key in `keys` of a policy is played as a policy of its own, which is
+ * called `name/key`. Fails with a `PolicyError` that names the field of a policy that is wrong; throws a `RangeError` for an option that is.
  *
  * @category running
  * @since 0.1.0
@@ -236,16 +257,21 @@ export const run = (
   options: RunOptions = {}
 ): Effect.Effect<ReadonlyArray<internal.Report>, BreakerPolicy.PolicyError> => {
   const { seed = 1, timeout = Infinity } = decodeOrThrow("Simulator.run", runFields, options)
-  const names = Object.keys(policies ?? {})
+  const keyed = withKeys(policies ?? {})
+  const names = Object.keys(keyed)
   if (names.length === 0) throw new RangeError(`Simulator.run: there must be a policy, got ${show(policies)}`)
   return play(calls, names, { timeout, seed }).pipe(
     Effect.map((all) => all.map((played) => internal.report(played, calls, outages, millis))),
-    Effect.provide(BreakerPolicy.layer({ breakers: policies })),
+    Effect.provide(BreakerPolicy.layer({ breakers: keyed })),
     // By the names that they were given here.
     Effect.mapError(
       ({ problems }) =>
         new BreakerPolicy.PolicyError({
-          problems: problems.map(({ message, path }) => ({ message, path: path.replace(/^breakers\./, "") }))
+          problems: problems.flatMap(({ message, path }) => {
+            // The policy of the name has the same problem.
+            const isOfKey = names.some((name) => !Object.hasOwn(policies, name) && path.startsWith(`breakers.${name}.`))
+            return isOfKey ? [] : [{ message, path: path.replace(/^breakers\./, "") }]
+          })
         })
     )
   )

@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import { show } from "./internal/printable.ts"
 import type * as Window from "./Window.ts"
 
 /**
@@ -30,15 +31,23 @@ export type Trip =
   | { readonly _tag: "Stuck"; readonly calls: number; readonly olderThanMillis: number }
   | { readonly _tag: "Any"; readonly trips: ReadonlyArray<Trip> }
   | { readonly _tag: "All"; readonly trips: ReadonlyArray<Trip> }
-  | { readonly _tag: "Custom"; readonly name: string; readonly over: Window.Over; readonly predicate: Predicate }
+  | {
+      readonly _tag: "Custom"
+      readonly name: string
+      readonly over: Window.Over
+      readonly predicate: Predicate<never>
+      /** The decoded parameters; `undefined` if the trip has none. */
+      readonly parameters?: unknown
+    }
 
 /**
- * Decides for {@link custom}. It must not have side effects; one that throws does not trip, and is reported.
+ * Decides for {@link custom}, from what it sees and from the parameters of the trip. It must not have side effects. If it throws, it does
+ * not trip, and the circuit reports this.
  *
  * @category models
  * @since 0.1.0
  */
-export type Predicate = (seen: Seen) => boolean
+export type Predicate<P = undefined> = (seen: Seen, parameters: P) => boolean
 
 /**
  * What a custom trip sees.
@@ -104,7 +113,16 @@ export type Input =
   | { readonly _tag: "Weighted"; readonly atLeast: number; readonly over: OverInput }
   | { readonly _tag: "Stuck"; readonly calls: number; readonly olderThan: Duration.Input }
   | { readonly _tag: "Any" | "All"; readonly trips: ReadonlyArray<Input> }
-  | { readonly _tag: "Custom"; readonly name: string; readonly predicate?: Predicate; readonly over?: OverInput }
+  | {
+      readonly _tag: "Custom"
+      readonly name: string
+      readonly predicate?: Predicate<never>
+      /** The schema of the parameters, where the trip is declared. */
+      readonly schema?: unknown
+      /** The parameters, where the trip is used. The schema of the declaration decodes them. */
+      readonly parameters?: Readonly<Record<string, unknown>>
+      readonly over?: OverInput
+    }
 
 /**
  * Trips at `failures` failures in a row.
@@ -193,25 +211,51 @@ export const any = (...trips: ReadonlyArray<Input>): Input => ({ _tag: "Any", tr
 export const all = (...trips: ReadonlyArray<Input>): Input => ({ _tag: "All", trips })
 
 /**
- * A strategy of your own. It sees the counts of the window `over` (default the last 100 calls). Give it to
- * `BreakerPolicy.layer({ trips: [...] })` too, and configuration can name it: `{ "_tag": "Custom", "name": "..." }`.
+ * A rule of your own. It sees the counts of the window `over` (default: the last 100 calls).
+ *
+ * Give the rule to `BreakerPolicy.layer({ trips: [...] })`. Code and configuration can then name it: `Trip.custom("strict")`, or
+ * `{ "_tag": "Custom", "name": "strict" }`. If the rule has parameters, its declaration has their `Schema`, which needs no services, and
+ * each use has its own values:
  *
  * ```ts
- * import { Trip } from "effect-fuse"
+ * import { Schema } from "effect"
+ * import { BreakerPolicy, Trip } from "effect-fuse"
  *
- * const stricterEachTime = Trip.custom("stricterEachTime", (seen) => seen.streak >= Math.max(1, 5 - seen.openings))
- * stricterEachTime._tag // => "Custom"
+ * const timeOfDay = Trip.custom(
+ *   "timeOfDay",
+ *   ({ streak, time }, { day, night }) => streak >= (new Date(time).getUTCHours() < 6 ? night : day),
+ *   { parameters: Schema.Struct({ day: Schema.Int, night: Schema.Int }) }
+ * )
+ * const Policies = BreakerPolicy.layer({
+ *   trips: [timeOfDay],
+ *   breakers: {
+ *     mail: { trip: Trip.custom("timeOfDay", { day: 5, night: 10 }) },
+ *     bank: { trip: { _tag: "Custom", name: "timeOfDay", parameters: { day: 3, night: 2 } } }
+ *   }
+ * })
  * ```
  *
  * @category constructors
  * @since 0.1.0
  */
-export const custom = (name: string, predicate: Predicate, options?: { readonly over?: OverInput }): Input => ({
-  _tag: "Custom",
-  name,
-  predicate,
-  ...options
-})
+export const custom: {
+  <P>(
+    name: string,
+    predicate: Predicate<P>,
+    options: { readonly parameters: { readonly Type: P }; readonly over?: OverInput }
+  ): Input
+  (name: string, predicate: Predicate, options?: { readonly over?: OverInput }): Input
+  (name: string, parameters?: Readonly<Record<string, unknown>>, options?: { readonly over?: OverInput }): Input
+} = (
+  name: string,
+  given?: Predicate<never> | Readonly<Record<string, unknown>>,
+  options: { readonly parameters?: unknown; readonly over?: OverInput } = {}
+): Input => {
+  const { parameters: schema, ...rest } = options
+  if (typeof given !== "function") return { _tag: "Custom", name, ...(given && { parameters: given }), ...rest }
+  const declared = schema === undefined ? {} : { schema }
+  return { _tag: "Custom", name, predicate: given, ...declared, ...rest }
+}
 
 /**
  * The windows that a trip reads, each once.
@@ -298,7 +342,8 @@ export const tripped = (trip: Trip, evidence: Evidence): Trip | undefined => {
     case "All":
       return trip.trips.every((one) => tripped(one, evidence) !== undefined) ? trip : undefined
     case "Custom":
-      return trip.predicate(seen(evidence, trip.over)) ? trip : undefined
+      // The schema of the predicate has decoded the parameters.
+      return (trip.predicate as Predicate<unknown>)(seen(evidence, trip.over), trip.parameters) ? trip : undefined
   }
 }
 
@@ -345,7 +390,7 @@ export const describe = (trip: Trip, evidence: Evidence): string => {
       return `(${words})`
     }
     case "Custom":
-      return `custom trip "${trip.name}"`
+      return `custom trip "${trip.name}"${trip.parameters === undefined ? "" : ` ${show(trip.parameters)}`}`
   }
 }
 

@@ -77,7 +77,7 @@ describe("layer", () => {
       assert.deepStrictEqual(paths(twice), ["trips.1.name"])
       assert.include(twice[0]?.message, '"mine"')
       const empty = yield* problemsOf({ trips: [{ _tag: "Custom", name: "mine" }, Trip.any(Trip.consecutive(1))] })
-      assert.deepStrictEqual(paths(empty), ["trips.0.name", "trips.1"])
+      assert.deepStrictEqual(paths(empty), ["trips.0.predicate", "trips.1"])
     })
   )
 

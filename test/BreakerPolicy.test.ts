@@ -49,7 +49,8 @@ describe("the default policy", () => {
       mode: "enforce",
       enabled: true,
       tenants: "separate",
-      fleet: { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
+      fleet: { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 },
+      keys: undefined
     })
     assert.deepStrictEqual(BreakerPolicy.defaults, decoded({}))
   })
@@ -92,8 +93,25 @@ const good: ReadonlyArray<readonly [title: string, input: object, field: keyof P
   ["a probe's time", { probeTimeout: 10 }, "probeTimeoutMillis", 10],
   ["a ramp", { ramp: "10 seconds" }, "rampMillis", 10_000],
   ["no ramp", { ramp: 0 }, "rampMillis", 0],
-  ["a health check on a schedule", { probe: { check, schedule } }, "probe", { check, schedule }],
-  ["a health check at an interval", { probe: { check, schedule: "9 millis" } }, "probe", { check, schedule: 9 }],
+  ["a health check on a schedule", { probe: { check, schedule } }, "probe", { check, schedule, opens: 0 }],
+  [
+    "a health check at an interval",
+    { probe: { check, schedule: "9 millis" } },
+    "probe",
+    { check, schedule: 9, opens: 0 }
+  ],
+  [
+    "a health check that opens",
+    { probe: { check, schedule: 9, opens: true } },
+    "probe",
+    { check, schedule: 9, opens: 1 }
+  ],
+  [
+    "a health check that opens at the third failure",
+    { probe: { check, schedule: 9, opens: 3 } },
+    "probe",
+    { check, schedule: 9, opens: 3 }
+  ],
   ["dependencies", { dependsOn: ["db", "auth"] }, "dependsOn", ["db", "auth"]],
   ["no dependencies", { dependsOn: [] }, "dependsOn", []],
   ["observation", { mode: "observe" }, "mode", "observe"],
@@ -179,12 +197,13 @@ const bad: ReadonlyArray<Bad> = [
     whole
   ),
   ...each(["mode"], ["Enforce", true, null], '"enforce" or "observe"'),
-  ...each(["enabled"], ["true", 1, null], "true, false, or an effect of one"),
+  ...each(["enabled"], ["true", 1, null], "true, false, an effect, or a function of the circuit"),
   ...each(["tenants"], ["own", 0], '"separate", "shared" or "counted"'),
   ...each(["trip"], ["consecutive", null, 5, {}, [], { _tag: "Sometimes" }], aTrip),
   ...each(["dependsOn"], ["db", 5], "array"),
   [{ dependsOn: ["db", ""] }, "dependsOn.1", '""', aName],
   [{ dependsOn: [7] }, "dependsOn.0", "7", aName],
+  [{ probe: { check, schedule, opens: 0 } }, "probe.opens", "0", "true, false, or a whole number of 1 or more"],
   [{ probe: { check: 5, schedule } }, "probe.check", "5", "an effect that needs no services"],
   [{ probe: { check, schedule: 0 } }, "probe.schedule", "0", "a Schedule, or a duration above 0"],
   [one(Trip.consecutive(0)), "trip.failures", "0", whole],
@@ -257,7 +276,7 @@ describe("decode", () => {
       [{ trip: { _tag: "Consecutive", failures: 1, over: 5 } }, "trip.over", "_tag, failures"],
       [one({ ...Trip.any(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips"],
       [one({ ...Trip.all(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips"],
-      [{ probe: { check, schedule, every: 1 } }, "probe.every", "check, schedule"],
+      [{ probe: { check, schedule, every: 1 } }, "probe.every", "check, schedule, opens"],
       [cooldown({ exponential: 5, more: 1 }), "cooldown.more", "exponential, factor, jittered"]
     ] as const) {
       const error = refused(input)
@@ -286,7 +305,7 @@ describe("decode", () => {
   ])("refuses %j as a policy, and says what a policy has", (input, got) => {
     const { message } = refused(input)
     assert.isTrue(message.startsWith("expected an object with trip, slowCall, cooldown, "), message)
-    assert.isTrue(message.endsWith(`, tenants, fleet, got ${got}`), message)
+    assert.isTrue(message.endsWith(`, tenants, fleet, keys, got ${got}`), message)
   })
 
   const circular: Array<unknown> = []

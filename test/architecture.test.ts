@@ -88,6 +88,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "internal/engine/liveCircuit",
       "internal/engine/nesting",
       "internal/engine/sharing",
+      "internal/engine/keyPolicies",
       "internal/engine/group",
       "internal/engine/runtime",
       "internal/engine/move",

@@ -3,6 +3,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { foreignText } from "./foreign.ts"
 import { expectedDuration, toMillis } from "./millis.ts"
 import { printable, show } from "./printable.ts"
 
@@ -118,6 +119,21 @@ export const decodeFields = <Fields extends Schema.Struct.Fields>(
   const decoded = Schema.decodeUnknownResult(schema, { errors: "all", reportInput: true })(input)
   const problems = [...unknown, ...(Result.isFailure(decoded) ? problemsOf(decoded.failure.issue, path) : [])]
   return Result.isSuccess(decoded) && problems.length === 0 ? Result.succeed(decoded.success) : Result.fail(problems)
+}
+
+/** Decodes a value with a schema of the user. Fields that the schema does not know are wrong, too. */
+export const decodeWith = <A>(
+  schema: Schema.Codec<A, never>,
+  input: unknown,
+  path: string
+): Result.Result<A, Problems> => {
+  const options = { errors: "all", onExcessProperty: "error", reportInput: true } as const
+  try {
+    const decoded = Schema.decodeUnknownResult(schema as Schema.Codec<A, unknown>, options)(input)
+    return Result.mapError(decoded, ({ issue }) => problemsOf(issue, path))
+  } catch (error) {
+    return wrong(path, `its schema failed: ${foreignText(error)}`)
+  }
 }
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1()

@@ -3,7 +3,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { identity } from "effect/Function"
 import * as Circuit from "../../Circuit.ts"
 import type * as CircuitOpen from "../../CircuitOpen.ts"
 import * as Outcome from "../../Outcome.ts"
@@ -295,7 +294,7 @@ export class Call extends Enclosing implements InFlight {
         const now = time.now()
         if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
         this.isSlow(now)
-        this.countFailure(detail)
+        circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
         return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
       })
     )
@@ -322,11 +321,8 @@ export class Call extends Enclosing implements InFlight {
     this.registry.runtime.loop.ended()
   }
 
-  /**
-   * What the end of the call changes. The second time, and for a call that was rejected or passed, nothing. The effect must run
-   * uninterruptibly. A classifier that is an effect runs inside `restore`, with the interruptibility of the caller.
-   */
-  settle(exit: Exit.Exit<unknown, unknown>, restore: Restore = identity): Effect.Effect<void> | undefined {
+  /** What the end of the call changes, uninterruptibly. The second time, and for a call that was rejected or passed, nothing. */
+  settle(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
     // When the call itself ended: reading its exit may take longer.
@@ -403,7 +399,7 @@ export class Call extends Enclosing implements InFlight {
       return slow ? judge(this.registry.runtime, circuit, this.era, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
-    this.countFailure(detail)
+    circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     if (circuit.control.value.era !== this.era) return undefined
     if (probe) {
@@ -431,13 +427,6 @@ export class Call extends Enclosing implements InFlight {
       took >= slowCallMillis && took - this.registry.runtime.loop.stalledBetween(this.start, now) >= slowCallMillis
     if (slow) circuit.slow++
     return slow
-  }
-
-  private countFailure(detail: string): void {
-    const { circuit } = this
-    circuit.failures++
-    circuit.noteFailure(this.registry.runtime.time.wall(), detail)
-    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.noteFailureOf(this.tenant)
   }
 
   private endProbe(outcome: ProbeOutcome): Effect.Effect<void> {

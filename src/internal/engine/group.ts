@@ -1,9 +1,13 @@
 import * as Equal from "effect/Equal"
+import * as Result from "effect/Result"
+import { PolicyError } from "../../BreakerPolicy.ts"
+import type { Problems } from "../fields.ts"
 import type { Policy } from "../policy/policy.ts"
-import { none, type Policies } from "../policy/settings.ts"
+import { none, type Policies, resolve } from "../policy/settings.ts"
 import { printable } from "../printable.ts"
 import type { Durations } from "./durations.ts"
-import type { Group, LiveCircuit, Totals } from "./liveCircuit.ts"
+import { KeyPolicies } from "./keyPolicies.ts"
+import { type Group, type LiveCircuit, overflowKey, type Totals } from "./liveCircuit.ts"
 
 type Inline = Partial<Policy> | undefined
 
@@ -44,8 +48,11 @@ export class NamedGroup implements Group {
   /** The latest first. */
   private agreed: Array<Agreed> = []
 
-  constructor(name: string, policies: Policies) {
+  private readonly keyPolicies: KeyPolicies
+
+  constructor(name: string, policies: Policies, report: (message: string) => void) {
     this.name = name
+    this.keyPolicies = new KeyPolicies(name, report)
     this.policy = policies.get(name)
     this.source = { policies, version: policies.version, inline: undefined }
   }
@@ -64,19 +71,27 @@ export class NamedGroup implements Group {
    * none: what the first caller's policies now say holds for all.
    */
   agree(policies: Policies, inline: Inline): void {
+    const said = merge(policies, this.name, inline)
+    if (Result.isFailure(said)) throw new PolicyError({ problems: said.failure })
     if (this.declared) this.refresh()
     else this.follow(policies, inline)
     this.declared = true
-    const said = merge(policies.get(this.name), inline)
-    const differing = differingFields(this.policy, said)
+    const differing = differingFields(this.policy, said.success)
     if (differing.length > 0) {
       throw new Error(
         `Two policies for the circuit "${printable(this.name)}" in one store: they differ in ${differing.join(", ")}. ` +
-          "Give it one policy, in BreakerPolicy.layer or as one shared constant, or use another name."
+          "Give it one policy, in BreakerPolicy.layer or as one shared constant, with `keys` for the keys that differ, or use another name."
       )
     }
     const others = this.agreed.filter((one) => one.policies !== policies || one.inline !== inline)
     this.agreed = [{ policies, version: policies.version, inline }, ...others].slice(0, maxAgreed)
+  }
+
+  /** The policy of the circuit of a key. */
+  policyOf(key: string | undefined): Policy {
+    return key === undefined || key === overflowKey
+      ? this.policy
+      : this.keyPolicies.of(this.policy, key, this.source.policies)
   }
 
   /** All circuits of the name. */
@@ -120,15 +135,23 @@ export class NamedGroup implements Group {
   }
 
   private follow(policies: Policies, inline: Inline): void {
-    const next = merge(policies.get(this.name), inline)
-    // The same object for the same policy: circuits compare it by identity.
-    if (!Equal.equals(this.policy, next)) this.policy = next
+    const next = merge(policies, this.name, inline)
+    // The same object for the same policy: circuits compare it by identity. If a reload has removed the custom trip that `inline`
+    // names, the last good policy stays.
+    if (Result.isSuccess(next) && !Equal.equals(this.policy, next.success)) {
+      this.policy = next.success
+      this.keyPolicies.clear()
+    }
     this.source = { policies, version: policies.version, inline }
   }
 }
 
-const merge = (configured: Policy, inline: Inline): Policy =>
-  inline === undefined ? configured : { ...configured, ...inline }
+const merge = (policies: Policies, name: string, inline: Inline): Result.Result<Policy, Problems> => {
+  const configured = policies.get(name)
+  return inline === undefined
+    ? Result.succeed(configured)
+    : Result.map(resolve(policies, inline), (resolved) => ({ ...configured, ...resolved }))
+}
 
 const differingFields = (a: Policy, b: Policy): ReadonlyArray<string> =>
   (Object.keys(a) as Array<keyof Policy>).filter((field) => !Equal.equals(a[field], b[field]))

@@ -63,6 +63,9 @@ export class Permits {
   }
 }
 
+/** The key by which the circuit that many keys share is looked at and steered. */
+export const overflowKey = "(overflow)"
+
 const maxLastFailures = 5
 const maxTenants = 1_000
 
@@ -70,6 +73,7 @@ const maxTenants = 1_000
 export interface Group {
   readonly name: string
   policy: Policy
+  policyOf(key: string | undefined): Policy
   /** The circuit without a key; an override on it holds for all keys. */
   single: LiveCircuit | undefined
   keyed: Map<string, LiveCircuit> | undefined
@@ -115,6 +119,8 @@ export class LiveCircuit implements Totals {
   private evidenceEra = 0
   private evidenceBegan = 0
   policy: Policy
+  /** The policy of the name from which {@link policy} was made. */
+  basis: Policy
   /** Nothing but its own state decides: not a flag, not an observation, not a dependency, not the calls in flight. */
   plain = true
   /** Calls in flight, oldest first; kept only for a trip that asks how long they have been running. */
@@ -124,7 +130,8 @@ export class LiveCircuit implements Totals {
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
   /** The policy's health check, while it runs. */
-  watching: { readonly probe: Policy["probe"]; readonly stop: () => void } | undefined = undefined
+  watching: { readonly probe: Policy["probe"]; readonly down: boolean; readonly stop: () => void } | undefined =
+    undefined
   /** Calls that wait for the policy's flag. */
   pending = 0
   rampCredit = 0
@@ -159,13 +166,16 @@ export class LiveCircuit implements Totals {
   constructor(group: Group, key: string | undefined) {
     this.group = group
     this.key = key
-    this.policy = group.policy
-    this.evidence = new Evidence(Trip.windows(group.policy.trip))
-    this.adopt(group.policy)
+    this.basis = group.policy
+    this.policy = group.policyOf(key)
+    this.evidence = new Evidence(Trip.windows(this.policy.trip))
+    this.adopt(this.policy)
   }
 
-  /** Takes on a policy. The state stays, and of the windows what the new trip can use. */
-  change(policy: Policy, now: number): void {
+  /** Takes on the policy of its name. The state stays, and of the windows what the new trip can use. */
+  change(now: number): void {
+    this.basis = this.group.policy
+    const policy = this.group.policyOf(this.key)
     this.evidence.resize(Trip.windows(policy.trip), now)
     this.adopt(policy)
   }
@@ -221,16 +231,23 @@ export class LiveCircuit implements Totals {
     return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }
   }
 
-  noteFailure(at: number, error: string): void {
-    this.lastFailures ??= []
-    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
-    this.lastFailures.push({ at, error })
+  /** Stops the policy's health check. */
+  unwatch(): void {
+    this.watching?.stop()
+    this.watching = undefined
   }
 
-  noteFailureOf(tenant: string): void {
+  /** Counts a failed call, and keeps its error as text. */
+  noteFailure(at: number, error: string, tenant: string | undefined): void {
+    this.failures++
+    const failure = { at, error }
+    this.lastFailures ??= []
+    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
+    this.lastFailures.push(failure)
+    if (tenant === undefined || this.policy.tenants !== "counted") return
     const counts = this.tenant(tenant)
     counts.failures++
-    counts.lastFailure = this.lastFailures?.at(-1)
+    counts.lastFailure = failure
   }
 
   /** The counts of a tenant; those beyond a thousand are counted together. */

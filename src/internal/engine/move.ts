@@ -1,3 +1,4 @@
+import type * as EffectCause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
@@ -269,22 +270,29 @@ export const nextCooldown = (
   )
 }
 
-/** Runs the policy's health check while the circuit is Open or HalfOpen, and only then. */
+/**
+ * Runs the policy's health check while the circuit is Open or HalfOpen, and while it is Closed if the check may open it. Each of the
+ * two begins the schedule anew.
+ */
 export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
-  const { probe, probeTimeoutMillis } = circuit.policy
-  const wanted = isDown(circuit.control.value) ? probe : undefined
-  if (sameProbe(circuit.watching?.probe, wanted)) return
-  circuit.watching?.stop()
-  circuit.watching = undefined
+  const { policy, watching: running } = circuit
+  const down = isDown(circuit.control.value)
+  const wanted = down || mayOpen(circuit) ? policy.probe : undefined
+  if (sameProbe(running?.probe, wanted) && (running === undefined || running.down === down)) return
+  circuit.unwatch()
   if (wanted === undefined) return
+  let failures = 0
   const check = Effect.suspend(() => {
     const { era } = circuit.control.value
-    return Effect.flatMap(Effect.exit(timeout(wanted.check, probeTimeoutMillis)), (exit) =>
-      exit._tag === "Failure"
-        ? Effect.void
-        : move(runtime, circuit, "HealthCheckPassed", (current, now) =>
-            current.era === era && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
-          )
+    return Effect.flatMap(
+      Effect.exit(timeout(wanted.check, policy.probeTimeoutMillis)),
+      (exit): Effect.Effect<unknown> => {
+        failures = exit._tag === "Failure" ? failures + 1 : 0
+        if (down) return failures > 0 ? Effect.void : passed(runtime, circuit, era)
+        return exit._tag === "Failure" && failures >= wanted.opens
+          ? failed(runtime, circuit, era, exit.cause)
+          : Effect.void
+      }
     )
   })
   const schedule = typeof wanted.schedule === "number" ? Schedule.spaced(wanted.schedule) : wanted.schedule
@@ -300,12 +308,47 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
     )
   )
   const fiber = runtime.background(Effect.ensuring(checks, ended))
-  const watching = { probe: wanted, stop: () => fiber.interruptUnsafe() }
+  const watching = { probe: wanted, down, stop: () => fiber.interruptUnsafe() }
   circuit.watching = watching
 }
 
+/** Closes the circuit. */
+const passed = (runtime: Runtime, circuit: LiveCircuit, era: number): Effect.Effect<unknown> =>
+  move(runtime, circuit, "HealthCheckPassed", (current, now) =>
+    current.era === era && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
+  )
+
+/** Opens the circuit, as a trip does. */
+const failed = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  era: number,
+  why: EffectCause.Cause<unknown>
+): Effect.Effect<unknown> => {
+  // What has changed since the check began decides without it.
+  if (circuit.control.value.era !== era || !mayOpen(circuit)) return Effect.void
+  runtime.sharing?.opening(circuit, runtime.time.now())
+  const cause: Circuit.Cause = {
+    why: "Tripped",
+    detail: `the health check failed: ${foreignText(why)}`,
+    actor: undefined
+  }
+  return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, opening) =>
+    current._tag === "Closed" ? Circuit.open(current, now, opening) : current
+  )
+}
+
+/** Whether the health check may open the circuit now. */
+const mayOpen = ({ control, policy }: LiveCircuit): boolean =>
+  control.value._tag === "Closed" && policy.enabled !== false && policy.probe !== undefined && policy.probe.opens > 0
+
 const sameProbe = (a: Policy["probe"], b: Policy["probe"]): boolean =>
-  a === b || (a !== undefined && b !== undefined && a.check === b.check && Equal.equals(a.schedule, b.schedule))
+  a === b ||
+  (a !== undefined &&
+    b !== undefined &&
+    a.check === b.check &&
+    a.opens === b.opens &&
+    Equal.equals(a.schedule, b.schedule))
 
 const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
   control._tag === "Open" || control._tag === "HalfOpen"

@@ -1,6 +1,7 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Outcome from "../../Outcome.ts"
 import { foreignText } from "../foreign.ts"
 import { toMillis } from "../millis.ts"
@@ -15,7 +16,10 @@ export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Runs a classifier with the interruptibility of the caller. If the caller is interrupted, the outcome is Ignored. */
-export const asked = (classifier: Effect.Effect<Outcome.Outcome>, restore: Restore): Effect.Effect<Outcome.Outcome> =>
+export const asked = (
+  classifier: Effect.Effect<Outcome.Outcome>,
+  restore: Restore = identity
+): Effect.Effect<Outcome.Outcome> =>
   Effect.catchCause(restore(classifier), (cause) =>
     // `restore` fails at once if the caller was interrupted. Otherwise the classifier has interrupted itself.
     Effect.matchCauseEffect(restore(Effect.void), {

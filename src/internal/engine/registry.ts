@@ -6,7 +6,7 @@ import type { Policy } from "../policy/policy.ts"
 import { none } from "../policy/settings.ts"
 import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
-import { LiveCircuit } from "./liveCircuit.ts"
+import { LiveCircuit, overflowKey } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
 import { watch } from "./move.ts"
@@ -85,7 +85,7 @@ export class Registry {
     const own = tenant === undefined ? key : keyFor(group.policy, key, tenant)
     const known = own === undefined ? group.single : group.keyed?.get(own)
     const circuit = known ?? this.make(group, own)
-    if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+    if (circuit.basis !== group.policy) this.adopt(circuit)
     return circuit
   }
 
@@ -93,7 +93,7 @@ export class Registry {
   declare(name: string, { policies }: Caller, inline: Partial<Policy> | undefined): void {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
     if (!group.hasAgreed(policies, inline)) this.agree(group, policies, inline)
-    for (const circuit of group.circuits()) if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+    for (const circuit of group.circuits()) if (circuit.basis !== group.policy) this.adopt(circuit)
   }
 
   /**
@@ -122,7 +122,7 @@ export class Registry {
   view(name: string, key: string | undefined, { policies, tenant }: Caller, inline?: Partial<Policy>): LiveCircuit {
     const group = this.groups.get(name)
     if (group === undefined) {
-      const unused = new NamedGroup(name, policies)
+      const unused = this.newGroup(name, policies)
       if (inline !== undefined) unused.agree(policies, inline)
       return new LiveCircuit(unused, keyFor(unused.policy, key, tenant))
     }
@@ -130,7 +130,7 @@ export class Registry {
     const own = keyFor(group.policy, key, tenant)
     const noRoom = own !== undefined && (own.length > maxKeyLength || this.size >= this.maxCircuits)
     const circuit = this.peek(name, own) ?? (noRoom ? group.overflow : undefined) ?? new LiveCircuit(group, own)
-    if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+    if (circuit.basis !== group.policy) this.adopt(circuit)
     return circuit
   }
 
@@ -140,7 +140,7 @@ export class Registry {
     if (group === undefined) return undefined
     group.refresh()
     const circuit = key === undefined ? group.single : key === overflowKey ? group.overflow : group.keyed?.get(key)
-    if (circuit !== undefined && circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+    if (circuit !== undefined && circuit.basis !== group.policy) this.adopt(circuit)
     return circuit
   }
 
@@ -159,7 +159,7 @@ export class Registry {
     for (const group of this.groups.values()) {
       group.refresh()
       for (const circuit of group.circuits()) {
-        if (circuit.policy !== group.policy) this.adopt(circuit, group.policy)
+        if (circuit.basis !== group.policy) this.adopt(circuit)
         found.push(circuit)
       }
     }
@@ -190,8 +190,12 @@ export class Registry {
     return found
   }
 
+  private newGroup(name: string, policies: Policies): NamedGroup {
+    return new NamedGroup(name, policies, (message) => this.runtime.background(quietly(Effect.logError(message))))
+  }
+
   private makeGroup(name: string, policies: Policies): NamedGroup {
-    const group = new NamedGroup(name, policies)
+    const group = this.newGroup(name, policies)
     if (this.bounds !== undefined) group.durations = new Durations(this.bounds)
     this.groups.set(name, group)
     for (const meet of this.meeting) meet(group)
@@ -208,13 +212,13 @@ export class Registry {
     if (!isFirst || group.policy.fleet !== false) return
     for (const circuit of group.circuits()) {
       if (circuit.share === undefined) continue
-      this.adopt(circuit, group.policy)
+      this.adopt(circuit)
       this.runtime.sharing?.disowned(circuit)
     }
   }
 
-  private adopt(circuit: LiveCircuit, policy: Policy): void {
-    circuit.change(policy, this.runtime.time.now())
+  private adopt(circuit: LiveCircuit): void {
+    circuit.change(this.runtime.time.now())
     watch(this.runtime, circuit)
   }
 
@@ -258,12 +262,14 @@ export class Registry {
     if (group.single !== undefined) return group.single
     group.single = new LiveCircuit(group, undefined)
     this.runtime.sharing?.created(group.single)
+    watch(this.runtime, group.single)
     return group.single
   }
 
   private keep(group: NamedGroup, key: string): LiveCircuit {
     const circuit = new LiveCircuit(group, key)
     this.runtime.sharing?.created(circuit)
+    watch(this.runtime, circuit)
     group.keyed ??= new Map()
     group.keyed.set(key, circuit)
     this.size++
@@ -322,13 +328,11 @@ export class Registry {
     }
     this.groups.get(circuit.group.name)?.forget(circuit)
     this.runtime.sharing?.forgotten(circuit)
+    circuit.unwatch()
     this.size--
     this.evicted++
   }
 }
-
-/** The key by which the circuit that many keys share is looked at and steered. */
-export const overflowKey = "(overflow)"
 
 /** The key under which a circuit is kept. The first slash is the border between tenant and key: no two pairs meet. */
 const keyFor = (policy: Policy, key: string | undefined, tenant: string | undefined): string | undefined => {

@@ -17,6 +17,14 @@ export type Flag =
   | ((circuit: { readonly name: string; readonly key: string | undefined }) => boolean | Effect.Effect<boolean>)
 
 /**
+ * What differs for one key of a name. Fields that decide about the name as a whole cannot differ.
+ *
+ * @category inputs
+ * @since 0.1.0
+ */
+export interface KeyInput extends Omit<Input, "keys" | "tenants" | "dependsOn" | "fleet"> {}
+
+/**
  * A policy as written. Every field may be left out; `BreakerPolicy.defaults` says what then holds.
  *
  * @category inputs
@@ -59,11 +67,15 @@ export interface Input {
   /**
    * A health check of your own. While the circuit is Open or HalfOpen it runs on `schedule` (its first delay first), and
    * its first success closes the circuit without spending a user's call. It gets `probeTimeout` to answer. Default none.
+   *
+   * With `opens`, it also runs while the circuit is Closed, from the first use of the circuit on, and a check that fails opens the
+   * circuit. A number is how many checks in a row must fail. Default: `false`.
    */
   readonly probe?:
     | {
         readonly check: Effect.Effect<unknown, unknown>
         readonly schedule: Schedule.Schedule<unknown> | Duration.Input
+        readonly opens?: boolean | number | undefined
       }
     | undefined
   /**
@@ -98,6 +110,13 @@ export interface Input {
         readonly observation?: Duration.Input | undefined
       }
     | undefined
+  /**
+   * What differs for some keys of the name, over the other fields: an object by key, or a function of the key that returns the fields, or
+   * `undefined` for a key without any. The key is the whole key of the circuit, with its tenant, as `inspect` shows it. The function is
+   * called when a circuit is made and when the policy changes, so it needs no cache; circuits with keys are bounded by `maxCircuits`.
+   * If it fails or returns an invalid policy, the log says so once, and the policy of the name holds. Default: none.
+   */
+  readonly keys?: { readonly [key: string]: KeyInput } | ((key: string) => KeyInput | undefined) | undefined
 }
 
 /**
@@ -116,13 +135,20 @@ export interface Policy extends Circuit.Rules {
     | { readonly exponential: number; readonly factor: number; readonly jittered: boolean }
   readonly maxCooldownMillis: number
   readonly probe:
-    | { readonly check: Effect.Effect<unknown, unknown>; readonly schedule: number | Schedule.Schedule<unknown> }
+    | {
+        readonly check: Effect.Effect<unknown, unknown>
+        readonly schedule: number | Schedule.Schedule<unknown>
+        /** How many checks in a row must fail to open a Closed circuit; 0 if checks do not open it. */
+        readonly opens: number
+      }
     | undefined
   readonly dependsOn: ReadonlyArray<string>
   readonly mode: "enforce" | "observe"
   readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
   readonly fleet: Fleet.Rules | false
+  /** The fields that differ by key, or the function that returns them as they are written. */
+  readonly keys: ReadonlyMap<string, Partial<Policy>> | ((key: string) => KeyInput | undefined) | undefined
 }
 
 /**
@@ -152,5 +178,6 @@ export const defaults: Policy = {
   mode: "enforce",
   enabled: true,
   tenants: "separate",
-  fleet: Fleet.defaults
+  fleet: Fleet.defaults,
+  keys: undefined
 }

@@ -11,6 +11,7 @@ import {
   count,
   decodeAll,
   decodeFields,
+  decodeWith,
   factor,
   field,
   flag,
@@ -29,7 +30,7 @@ import {
 } from "../fields.ts"
 import { expectedDuration, toMillis } from "../millis.ts"
 import { show } from "../printable.ts"
-import type { Policy } from "./policy.ts"
+import type { KeyInput, Policy } from "./policy.ts"
 
 /** A window over calls keeps one number a call; more than this is a mistake. */
 const maxWindowCalls = 10_000
@@ -59,8 +60,16 @@ const over = field<Window.Over>(
   }
 )
 
-const predicate = field<Trip.Predicate>("a function", (input) =>
-  typeof input === "function" ? (input as Trip.Predicate) : undefined
+const predicate = field<Trip.Predicate<unknown>>("a function", (input) =>
+  typeof input === "function" ? (input as Trip.Predicate<unknown>) : undefined
+)
+
+const schema = field<Schema.Codec<unknown, never>>("a Schema that needs no services", (input) =>
+  Schema.isSchema(input) ? (input as Schema.Codec<unknown, never>) : undefined
+)
+
+const parameters = field<Readonly<Record<string, unknown>>>("an object with the parameters of the trip", (input) =>
+  isRecord(input) ? input : undefined
 )
 
 const check = field<Effect.Effect<unknown, unknown>>("an effect that needs no services", (input) =>
@@ -83,7 +92,16 @@ export const interval = field<number | Schedule.Schedule<unknown>>(
 
 // ---- Trips --------------------------------------------------------------------------------------------------------
 
-export type CustomTrip = Trip.Trip & { readonly _tag: "Custom" }
+/** A custom trip that is registered, so that code and configuration can name it. */
+export interface CustomTrip {
+  readonly name: string
+  readonly predicate: Trip.Predicate<unknown>
+  readonly schema: Schema.Codec<unknown, never> | undefined
+  readonly over: Window.Over
+}
+
+/** The registered custom trips by name; `later` if they are not known yet. */
+export type CustomTrips = ReadonlyMap<string, CustomTrip> | "later"
 
 const tag = Schema.String
 const rate = { _tag: tag, threshold: share, minimumCalls: count, over }
@@ -96,7 +114,14 @@ const tripFields = {
   Stuck: { _tag: tag, calls: count, olderThan: positiveMillis },
   Any: { _tag: tag, trips: Schema.Unknown },
   All: { _tag: tag, trips: Schema.Unknown },
-  Custom: { _tag: tag, name: text, predicate: Schema.optionalKey(predicate), over: Schema.optionalKey(over) }
+  Custom: {
+    _tag: tag,
+    name: text,
+    predicate: Schema.optionalKey(predicate),
+    schema: Schema.optionalKey(schema),
+    parameters: Schema.optionalKey(parameters),
+    over: Schema.optionalKey(over)
+  }
 }
 
 const isTripTag = (input: unknown): input is Trip.Trip["_tag"] =>
@@ -110,11 +135,37 @@ const fits = <A extends Trip.Trip>(trip: A, name: string, value: number, over: W
     ? wrong(at(path, name), `expected at most the ${over.calls} calls of the window, got ${value}`)
     : Result.succeed(trip)
 
+const last100: Window.Over = { _tag: "Calls", calls: 100 }
+const never = () => false
+
+/** A custom trip with its parameters, from its own predicate or from the trip that is registered under its name. */
+const decodeCustom = (input: unknown, path: string, custom: CustomTrips): Result.Result<Trip.Trip, Problems> =>
+  Result.flatMap(decodeFields(tripFields.Custom, input, path), ({ name, over, parameters, predicate, schema }) => {
+    const known = custom === "later" ? undefined : custom.get(name)
+    const declared = predicate === undefined ? known : { predicate, schema, over: last100 }
+    if (declared === undefined) {
+      // A policy beside a call is decoded again when the call runs and the registered trips are known.
+      if (custom === "later") return Result.succeed({ _tag: "Custom", name, predicate: never, over: over ?? last100 })
+      return wrong(
+        at(path, "name"),
+        `expected the name of a custom trip (${list([...custom.keys()])}), got ${show(name)}`
+      )
+    }
+    const trip = { _tag: "Custom", name, predicate: declared.predicate, over: over ?? declared.over } as const
+    const values = at(path, "parameters")
+    if (declared.schema === undefined) {
+      return parameters === undefined || Object.keys(parameters).length === 0
+        ? Result.succeed(trip)
+        : wrong(values, `expected none, as ${show(name)} is declared without parameters, got ${show(parameters)}`)
+    }
+    return Result.map(decodeWith(declared.schema, parameters ?? {}, values), (parameters) => ({ ...trip, parameters }))
+  })
+
 /** Decodes a trip. `custom` has the predicates of those that are only named. */
 const decodeTrip = (
   input: unknown,
   path: string,
-  custom: ReadonlyMap<string, CustomTrip>,
+  custom: CustomTrips,
   depth = 0
 ): Result.Result<Trip.Trip, Problems> => {
   const _tag = isRecord(input) ? input["_tag"] : undefined
@@ -162,21 +213,7 @@ const decodeTrip = (
         )
       })
     case "Custom":
-      return Result.flatMap(decodeFields(tripFields.Custom, input, path), ({ name, over, predicate }) => {
-        const known = custom.get(name)
-        const decides = predicate ?? known?.predicate
-        return decides === undefined
-          ? wrong(
-              at(path, "name"),
-              `expected the name of a custom trip (${list([...custom.keys()])}), got ${show(name)}`
-            )
-          : Result.succeed({
-              _tag,
-              name,
-              predicate: decides,
-              over: over ?? known?.over ?? { _tag: "Calls", calls: 100 }
-            })
-      })
+      return decodeCustom(input, path, custom)
   }
 }
 
@@ -187,17 +224,28 @@ export const decodeCustomTrips = (
 ): Result.Result<ReadonlyMap<string, CustomTrip>, Problems> => {
   if (!Array.isArray(input)) return wrong(path, `expected a list of custom trips, got ${show(input)}`)
   const found = new Map<string, CustomTrip>()
-  return Result.map(
-    decodeAll(input, (trip, index) =>
-      Result.flatMap(decodeTrip(trip, at(path, index), found), (trip) => {
-        if (trip._tag !== "Custom") return wrong(at(path, index), `expected a custom trip, got ${trip._tag}`)
-        if (found.has(trip.name)) {
-          return wrong(at(at(path, index), "name"), `expected a name that is not taken, got ${show(trip.name)}`)
+  const declare = (trip: unknown, path: string): Result.Result<CustomTrip, Problems> => {
+    const _tag = isRecord(trip) ? trip["_tag"] : undefined
+    if (_tag !== "Custom") return wrong(path, `expected a custom trip, got ${show(_tag ?? trip)}`)
+    return Result.flatMap(
+      decodeFields(tripFields.Custom, trip, path),
+      ({ name, over, parameters, predicate, schema }) => {
+        if (predicate === undefined) return wrong(at(path, "predicate"), "expected a function, got nothing")
+        if (parameters !== undefined) {
+          return wrong(
+            at(path, "parameters"),
+            "expected none: a declaration has the schema, and each use has the parameters"
+          )
         }
-        found.set(trip.name, trip)
-        return Result.succeed(trip)
-      })
-    ),
+        if (found.has(name)) return wrong(at(path, "name"), `expected a name that is not taken, got ${show(name)}`)
+        const declared = { name, predicate, schema, over: over ?? last100 }
+        found.set(name, declared)
+        return Result.succeed(declared)
+      }
+    )
+  }
+  return Result.map(
+    decodeAll(input, (trip, index) => declare(trip, at(path, index))),
     () => found
   )
 }
@@ -243,6 +291,12 @@ const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"
   }))
 }
 
+/** `true` is 1 failed check. */
+export const opens = field<boolean | number>("true, false, or a whole number of 1 or more", (input) =>
+  typeof input === "boolean" || (typeof input === "number" && isCount(input)) ? input : undefined
+)
+const probeFields = { check, schedule: interval, opens: Schema.optional(opens) }
+
 const policyFields = {
   trip: Schema.optional(Schema.Unknown),
   slowCall: Schema.optional(slowMillis),
@@ -258,24 +312,56 @@ const policyFields = {
   mode: Schema.optional(word("enforce", "observe")),
   enabled: Schema.optional(enabled),
   tenants: Schema.optional(word("separate", "shared", "counted")),
-  fleet: Schema.optional(Schema.Unknown)
+  fleet: Schema.optional(Schema.Unknown),
+  keys: Schema.optional(Schema.Unknown)
 }
+
+const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policyFields
+
+const decodeKeys = (input: unknown, path: string, custom: CustomTrips): Result.Result<Policy["keys"], Problems> => {
+  if (typeof input === "function") return Result.succeed(input as (key: string) => KeyInput | undefined)
+  if (!isRecord(input)) {
+    return wrong(path, `expected an object of policies by key, or a function of the key, got ${show(input)}`)
+  }
+  const entries = decodeAll(Object.entries(input), (entry) => {
+    const [key, policy] = entry as [string, unknown]
+    return Result.map(decodeKeyPolicy(policy, at(path, key), custom), (decoded) => [key, decoded] as const)
+  })
+  return Result.map(entries, (entries) => new Map(entries))
+}
+
+/** Decodes what differs for one key. */
+export const decodeKeyPolicy = (
+  input: unknown,
+  path: string,
+  custom: CustomTrips
+): Result.Result<Partial<Policy>, Problems> => decodePolicyFields(keyFields, input, path, custom)
 
 /** Decodes the fields of a policy that are given, or says what is wrong with each. */
 export const decodePolicy = (
   input: unknown,
   path: string,
-  custom: ReadonlyMap<string, CustomTrip>
+  custom: CustomTrips
+): Result.Result<Partial<Policy>, Problems> => decodePolicyFields(policyFields, input, path, custom)
+
+const decodePolicyFields = (
+  fields: Partial<typeof policyFields>,
+  input: unknown,
+  path: string,
+  custom: CustomTrips
 ): Result.Result<Partial<Policy>, Problems> => {
-  const flat = decodeFields(policyFields, input, path)
+  const flat = decodeFields(fields as typeof policyFields, input, path)
   const given = isRecord(input) ? input : {}
   const part = <A>(name: string, decode: (input: unknown, path: string) => Result.Result<A, Problems>) =>
     given[name] === undefined ? undefined : decode(given[name], at(path, name))
   const trip = part("trip", (input, path) => decodeTrip(input, path, custom))
   const cooldown = part("cooldown", decodeCooldown)
-  const probe = part("probe", (input, path) => decodeFields({ check, schedule: interval }, input, path))
+  const probe = part("probe", (input, path) =>
+    Result.map(decodeFields(probeFields, input, path), ({ opens, ...rest }) => ({ ...rest, opens: Number(opens ?? 0) }))
+  )
   const fleet = part("fleet", decodeFleet)
-  const problems = [flat, trip, cooldown, probe, fleet].flatMap(problemsIn)
+  const keys = part("keys", (input, path) => decodeKeys(input, path, custom))
+  const problems = [flat, trip, cooldown, probe, fleet, keys].flatMap(problemsIn)
   if (Result.isFailure(flat) || problems.length > 0) return Result.fail(problems)
   const { slowCall, maxCooldown, probeTimeout, ramp, ...rest } = flat.success
   const all = {
@@ -284,6 +370,7 @@ export const decodePolicy = (
     cooldown: cooldown && Result.getOrUndefined(cooldown),
     probe: probe && Result.getOrUndefined(probe),
     fleet: fleet && Result.getOrUndefined(fleet),
+    keys: keys && Result.getOrUndefined(keys),
     slowCallMillis: slowCall,
     maxCooldownMillis: maxCooldown,
     probeTimeoutMillis: probeTimeout,

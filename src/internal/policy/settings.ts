@@ -1,9 +1,9 @@
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
-import type { Problem } from "../fields.ts"
+import type { Problem, Problems } from "../fields.ts"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
-import { type CustomTrip, decodeCustomTrips, decodePolicy, decodeSettingsShape } from "./schema.ts"
+import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
 
 /** The policies in force. */
 export interface Policies {
@@ -11,6 +11,10 @@ export interface Policies {
   readonly get: (name: string) => Policy
   /** The names that exist, if the settings list them. */
   readonly names?: ReadonlyArray<string> | undefined
+  /** Decodes a policy that is written beside a call, with the custom trips that are registered. */
+  readonly decode: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
+  /** The same for what differs for one key. */
+  readonly decodeKey: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
 }
 
 /** What settings come to: one policy for all, and those of some by their name or as a variable writes it. */
@@ -19,22 +23,48 @@ export interface Decoded {
   readonly byName: ReadonlyMap<string, Policy>
   readonly byVariable: ReadonlyMap<string, Policy>
   readonly names: ReadonlyArray<string> | undefined
+  readonly custom: ReadonlyMap<string, CustomTrip>
 }
 
 /** What holds for every circuit of which nothing is said. */
-export const none: Policies = { version: 0, get: () => defaults }
+export const none: Policies = {
+  version: 0,
+  get: () => defaults,
+  decode: (input, path) => decodePolicy(input, path, new Map()),
+  decodeKey: (input, path) => decodeKeyPolicy(input, path, new Map())
+}
 
-export const toPolicies = ({ base, byName, byVariable, names }: Decoded, version: number): Policies => ({
+export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded, version: number): Policies => ({
   version,
   names,
-  get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base
+  get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base,
+  decode: (input, path) => decodePolicy(input, path, custom),
+  decodeKey: (input, path) => decodeKeyPolicy(input, path, custom)
 })
+
+/** Policies beside a call that name a registered trip, and what was written. */
+const unresolved = new WeakMap<Partial<Policy>, unknown>()
+
+/** Decodes a policy that is written beside a call. Which custom trips it may name is known when the call runs: see {@link resolve}. */
+export const decodeInline = (input: unknown): Result.Result<Partial<Policy>, Problems> => {
+  const decoded = decodePolicy(input, "policy", new Map())
+  if (Result.isSuccess(decoded)) return decoded
+  return Result.map(decodePolicy(input, "policy", "later"), (policy) => {
+    unresolved.set(policy, input)
+    return policy
+  })
+}
+
+/** A policy that is written beside a call, with the custom trips of the policies under which the call runs. */
+export const resolve = (policies: Policies, inline: Partial<Policy>): Result.Result<Partial<Policy>, Problems> =>
+  unresolved.has(inline) ? policies.decode(unresolved.get(inline), "policy") : Result.succeed(inline)
 
 /** Whether two settings come to the same. */
 export const same = (a: Decoded, b: Decoded): boolean =>
   Equal.equals(a.base, b.base) &&
   Equal.equals(a.names, b.names) &&
   a.byName.size === b.byName.size &&
+  Equal.equals(a.custom, b.custom) &&
   [...a.byName].every(([name, policy]) => Equal.equals(policy, b.byName.get(name)))
 
 /**
@@ -81,7 +111,7 @@ export const decodeSettings = (
   }
   problems.push(...circles(base, byName))
   if (problems.length > 0) return Result.fail(problems)
-  return Result.succeed({ base, byName, byVariable, names: settings.names })
+  return Result.succeed({ base, byName, byVariable, custom, names: settings.names })
 }
 
 const unknownNames = (

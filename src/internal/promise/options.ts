@@ -18,6 +18,7 @@ import {
   word
 } from "../fields.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
+import { opens } from "../policy/schema.ts"
 import { show } from "../printable.ts"
 import { circuitName } from "../service/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../service/protect.ts"
@@ -72,6 +73,8 @@ const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
     )
 }
 
+const probeFields = { check: functionField, every: positiveMillis, opens: Schema.optional(opens) }
+
 /** A policy as Effect code writes it: what is a promise there is an effect here. */
 const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
   const { cooldown, enabled, probe, ...rest } = picked(options, policyFields) as Policy
@@ -79,12 +82,13 @@ const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
   if (cooldown !== undefined) input["cooldown"] = toCooldown(operation, cooldown)
   if (enabled !== undefined) input["enabled"] = toFlag(operation, enabled)
   if (probe !== undefined) {
-    const checked = decodeOrThrow(`${operation}: probe`, { check: functionField, every: positiveMillis }, probe)
+    const checked = decodeOrThrow(`${operation}: probe`, probeFields, probe)
     input["probe"] = {
       check: Effect.tryPromise(async (signal) => {
         if ((await checked.check(signal)) === false) throw new Error("the check answered false")
       }),
-      schedule: Duration.millis(checked.every)
+      schedule: Duration.millis(checked.every),
+      opens: checked.opens
     }
   }
   Result.getOrThrowWith(

@@ -99,8 +99,18 @@ export interface Policy {
   readonly probeTimeout?: Time | undefined
   /** For this long after a close, only a growing share of the calls is admitted. Default: no ramp. */
   readonly ramp?: Time | undefined
-  /** A health check that runs at the interval `every` while the circuit is open. Its first success closes the circuit. Default: none. */
-  readonly probe?: { readonly check: (signal: PlatformSignal) => unknown; readonly every: Time } | undefined
+  /**
+   * A health check that runs at the interval `every` while the circuit is open. Its first success closes the circuit. With `opens`, it also
+   * runs while the circuit is closed, from the first call on, and opens the circuit if it fails once, or that number of times in a row.
+   * Default: none.
+   */
+  readonly probe?:
+    | {
+        readonly check: (signal: PlatformSignal) => unknown
+        readonly every: Time
+        readonly opens?: boolean | number | undefined
+      }
+    | undefined
   /** The names of circuits that this circuit depends on. While one of them is open, this circuit rejects calls. */
   readonly dependsOn?: ReadonlyArray<string> | undefined
   /** With `observe`, the circuit counts, decides and reports, but rejects no call. Default: `enforce`. */

@@ -13,7 +13,7 @@ import { rejection } from "../engine/rejection.ts"
 import { noteRejection } from "../engine/spans.ts"
 import { onlyFields } from "../fields.ts"
 import type { Policy } from "../policy/policy.ts"
-import { decodePolicy } from "../policy/schema.ts"
+import { decodeInline } from "../policy/settings.ts"
 import { type ReadingOptions, readingFields, toClassify } from "./classify.ts"
 import { circuitName, optionalMillis, optionalText } from "./options.ts"
 
@@ -55,10 +55,7 @@ export const subject = (
 }
 
 const inlinePolicy = (input: BreakerPolicy.Input): Partial<Policy> =>
-  Result.getOrThrowWith(
-    decodePolicy(input, "policy", new Map()),
-    (problems) => new BreakerPolicy.PolicyError({ problems })
-  )
+  Result.getOrThrowWith(decodeInline(input), (problems) => new BreakerPolicy.PolicyError({ problems }))
 
 /** The circuit of a subject for the caller on this fiber. */
 const find = (registry: Registry, subject: Subject, caller: Caller): LiveCircuit =>
