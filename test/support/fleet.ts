@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { type BreakerEvent, type BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { TestFleet } from "effect-fuse/testing"
 import { Trouble, troubled, wipeable } from "../../src/internal/testing/trouble.ts"
+import { exchanged } from "./exchanged.ts"
 import { settings } from "./verbs.ts"
 
 export { Trouble, troubled, wipeable }
@@ -54,12 +55,8 @@ export class Process extends TestFleet.Process {
 }
 
 /** An exchange by no voter. */
-export const exchange = (store: SharedStore.SharedStore, more: Partial<SharedStore.Exchange> = {}) => {
-  const whole = { voter: "test", ttl: 0, notAfter: undefined, heard: 0, floor: 0, casts: [], swaps: [], ...more }
-  return Effect.map(store.exchange(whole), (answer) =>
-    answer._tag === "Done" ? answer : assert.fail("the exchange was late")
-  )
-}
+export const exchange = (store: SharedStore.SharedStore, more: Partial<SharedStore.Exchange> = {}) =>
+  exchanged(store, { voter: "test", ttl: 0, ...more })
 
 /** Writes a record, by default a listed one that lasts where there is none. */
 export const write = (store: SharedStore.SharedStore, circuit: string, more: Partial<SharedStore.Swap> = {}) => {

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { DatabaseSync } from "node:sqlite"
-import { Context, Effect, Exit, Layer, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Layer, Random, Scope, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import * as SqlStore from "effect-fuse/SqlStore"
@@ -57,7 +57,7 @@ export const sqlStore =
     const sql = Context.get(writing, SqlClient.SqlClient)
     // Whoever listens begins again where that ended.
     const listen = Effect.ignoreCause(Stream.runForEach(store.changes, (change) => Effect.sync(() => publish(change))))
-    run(Effect.forever(Effect.andThen(listen, Effect.sleep("1 second"))))
+    run(Random.withSeed(Effect.forever(Effect.andThen(listen, Effect.sleep("1 second"))), seed))
     return {
       // A look is one statement: another process's.
       store: { ...store, load: reader.load },
