@@ -178,10 +178,11 @@ export class Records {
     )
   }
 
-  /** Whether lifting an override leaves an opening that this process made itself. */
+  /** Whether lifting an override leaves an opening that this process made itself: beneath it, or while it did not know of it. */
   private isOwnAfterLift(own: Circuit.Circuit, share: Share, { about, circuit }: Known): boolean {
-    if (!share.record.ownBeneath || about.why !== "Released" || Circuit.isForced(circuit)) return false
-    return outlasts(beneath(own), circuit, this.ground.now())
+    if (about.why !== "Released" || Circuit.isForced(circuit)) return false
+    const isOwn = share.record.ownBeneath || (!Circuit.isForced(own) && !share.isFleets(own))
+    return isOwn && outlasts(beneath(own), circuit, this.ground.now())
   }
 
   /** What the fleet says counts again, after it was not listened to. `expected` where this process has said the same. */
@@ -353,7 +354,7 @@ export class Records {
           record.known = {
             epoch: answer.record.epoch,
             origin: answer.record.epoch,
-            circuit: state,
+            circuit: endingLater(state, at - sentAt),
             about: written,
             at,
             keptUntil: keptUntil(state, sentAt, written.why),
@@ -398,6 +399,16 @@ const beneath = (circuit: Circuit.Circuit): Circuit.Circuit => (Circuit.isForced
 const outlasts = (own: Circuit.Circuit, other: Circuit.Circuit, now: number): boolean =>
   own._tag === "Open" && own.until > now && (other._tag !== "Open" || own.until > other.until + maxJitterMillis)
 
+/**
+ * The others count the end of an opening from when the store took it, which was at some time between when it was sent and when that
+ * was answered. This process must not be ahead of them.
+ */
+const endingLater = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
+  if (circuit._tag === "Open") return { ...circuit, until: circuit.until + by }
+  if (!Circuit.isForced(circuit) || circuit.under._tag !== "Open") return circuit
+  return { ...circuit, under: { ...circuit.under, until: circuit.under.until + by } }
+}
+
 const lastsTo = (state: Circuit.Circuit, until: number): Circuit.Circuit =>
   state._tag === "Open" ? { ...state, until: Math.max(state.until, until) } : state
 
@@ -413,7 +424,9 @@ const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, wh
   }
   if (state._tag !== "Open") return state
   const until = state.until + jitter
-  return { ...state, until: from._tag === "Open" && !isByPeople(why) ? Math.max(from.until, until) : until }
+  // What operators do may shorten it, but a release does not: it ends overrides only.
+  const mayShorten = isByPeople(why) && why !== "Released"
+  return { ...state, until: from._tag === "Open" && !mayShorten ? Math.max(from.until, until) : until }
 }
 
 /**
