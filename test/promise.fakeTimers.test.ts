@@ -194,8 +194,9 @@ const times: Readonly<Record<string, (advance: Fake["advance"]) => Promise<void>
 }
 
 afterEach(() => {
-  vi.useRealTimers()
+  // First, because vitest keeps the timers that it finds when it is first used.
   mock.timers.reset()
+  vi.useRealTimers()
 })
 
 for (const [name, fake] of Object.entries(fakes)) {
