@@ -420,44 +420,6 @@ describe("An opening that a process made itself", () => {
     }
   }
 
-  it.effect("is not shortened by a release in a process that did not know of the override", () =>
-    Effect.gen(function* () {
-      const { at, processes } = yield* fleet(3, { policy: { cooldown: "10 seconds" } })
-      yield* openTogether(processes)
-      yield* TestClock.adjust("9 seconds")
-      Object.assign(at(0).trouble, { now: "fail", deaf: true })
-      yield* TestClock.adjust("4 seconds")
-      // The probe that it makes by itself fails.
-      yield* at(0).fail
-      yield* expectAll([at(0)], "Open local")
-      yield* at(1).run(CircuitBreaker.isolate("api"))
-      yield* pause()
-      Object.assign(at(0).trouble, { only: ["page", "load"], now: "fail" })
-      yield* TestClock.adjust("2 seconds")
-      yield* expectAll([at(0)], "Open local")
-      yield* at(0).run(CircuitBreaker.release("api"))
-      yield* pause()
-      yield* expectAll([at(0)], "Open local")
-      assert.isAbove(Duration.toMillis((yield* at(0).inspect).retryAfter), 5_000)
-      yield* expectAll([at(1)], "Open fleet")
-    })
-  )
-
-  it.effect("ends in the process that wrote it no sooner than in the others, however long the store takes", () =>
-    Effect.gen(function* () {
-      const { at, processes, store } = yield* fleet(3, { policy: { cooldown: "2 seconds" } })
-      for (const { trouble } of processes) trouble.slow = 200
-      yield* openTogether(processes)
-      yield* pause(300)
-      yield* expectAll(processes, "Open fleet")
-      const record = (yield* load(store, "api")) ?? assert.fail("there is no record")
-      for (const i of [0, 1, 2]) {
-        const { retryAfter } = yield* at(i).inspect
-        assert.isAtLeast(Duration.toMillis(retryAfter), 2_000 - record.age, `in process ${i}`)
-      }
-    })
-  )
-
   it.effect("is counted once, also where the fleet opens after it closed", () =>
     Effect.gen(function* () {
       const { all, at, processes } = yield* fleet(3, { policy: { cooldown: "10 seconds" } })

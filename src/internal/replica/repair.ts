@@ -109,11 +109,14 @@ export class Repair {
       const started = Effect.sync(() => {
         ground.starting = false
       })
-      // If the first read takes too long while this process hardly gets to run, it is repeated.
+      // If the first read takes too long while this process hardly gets to run, it is repeated. One that fails at once is not.
       let isAwaited = true
-      const readFirst: Effect.Effect<boolean> = Effect.flatMap(this.pages.read, (isRead) =>
-        isRead || !isAwaited ? Effect.succeed(isRead) : Effect.andThen(Effect.sleep(stepMillis), readFirst)
-      )
+      const readFirst: Effect.Effect<boolean> = Effect.suspend(() => {
+        const askedAt = ground.now()
+        return Effect.flatMap(this.pages.read, (isRead) =>
+          isRead || !isAwaited || ground.now() - askedAt < startMillis ? Effect.succeed(isRead) : readFirst
+        )
+      })
       // What is open comes first; the heartbeat is waited for, too, as from then on the others count this process.
       const begin = Effect.andThen(Effect.ensuring(readFirst, started), this.exchange)
       const first = yield* Effect.forkScoped(begin)
