@@ -345,7 +345,8 @@ describe("Options by hand that are wrong throw and name the field", () => {
     ["state: name", () => CircuitBreaker.state(undefined as never)],
     ["awaitClosed: name", () => CircuitBreaker.awaitClosed("")]
   ]
-  for (const [says, act] of cases) it(says, () => assert.throws(act, new RegExp(`CircuitBreaker\\.${says}(?: must be|: expected)`)))
+  for (const [says, act] of cases)
+    it(says, () => assert.throws(act, new RegExp(`CircuitBreaker\\.${says}(?: must be|: expected)`)))
 })
 
 scenario("Looking makes no circuit", quick, function* () {

@@ -53,7 +53,7 @@ const announcements = (redis: Connection) =>
   })
 
 /** A store that is young opens nothing, because it may not know all processes yet. */
-const usedForLong = (redis: Connection) => send(redis, `HSET ${prefix}:store born 1`)
+const usedForLong = (redis: Connection) => send(redis, `HSET ${prefix}:store born 1 life one`)
 
 const listeners = (redis: Connection) =>
   Effect.map(send<ReadonlyArray<unknown>>(redis, `PUBSUB NUMSUB ${prefix}:changes`), (reply) => Number(reply[1]))

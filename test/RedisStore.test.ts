@@ -41,7 +41,7 @@ describe("circuits on Redis", () => {
       const redis = yield* started
       const policy = { trip: { _tag: "Consecutive", failures: 20 }, cooldown: "1 second" } as const
       // A store that is young opens nothing, because it may not know all processes yet.
-      yield* send(redis, "HSET {effect-fuse}:store born 1")
+      yield* send(redis, "HSET {effect-fuse}:store born 1 life one")
       const replicas = yield* Effect.all([0, 1, 2].map(() => replica(redis, { policy })))
       yield* until(
         "three live",

@@ -131,16 +131,4 @@ describe("a store for each call", () => {
       assert.deepStrictEqual(warningsOf(lines, built), [])
     }).pipe((self) => capture(lines, self))
   })
-
-  it.live("is reported once", () => {
-    const lines: Array<Line> = []
-    return Effect.gen(function* () {
-      for (let i = 0; i < 99; i++) yield* one
-      assert.deepStrictEqual(warningsOf(lines, built), [])
-      for (let i = 0; i < 300; i++) yield* one
-      const [line, ...more] = warningsOf(lines, built)
-      assert.include(line, "Provide one BreakerStore layer at the top of the program")
-      assert.deepStrictEqual(more, [])
-    }).pipe((self) => capture(lines, self))
-  })
 })
