@@ -70,6 +70,25 @@ describe("A store that fails over and has lost its latest writes", () => {
     })
   )
 
+  it.effect("is given all back by processes that notice the loss again and again before they give it back", () =>
+    Effect.gen(function* () {
+      const { at, save, store } = yield* fleet(3, { syncInterval: 50 })
+      const circuits = ["a", "b", "c", "d", "e"]
+      const each = (act: (circuit: string) => Effect.Effect<unknown, never, BreakerStore.BreakerStore>) =>
+        Effect.forEach(circuits, (circuit) => at(0).run(act(circuit)))
+      yield* each((circuit) => CircuitBreaker.isolate(circuit))
+      yield* each((circuit) => CircuitBreaker.release(circuit))
+      yield* TestClock.adjust("1 second")
+      const failover = yield* save
+      yield* each((circuit) => CircuitBreaker.isolate(circuit, { reason: "incident" }))
+      yield* TestClock.adjust("1 second")
+      yield* failover
+      yield* TestClock.adjust("5 seconds")
+      const found = yield* Effect.forEach(circuits, (circuit) => kept(store, circuit))
+      assert.deepStrictEqual(found, Array(circuits.length).fill("Isolated, Isolated"))
+    })
+  )
+
   it.effect("is given a release back, over an isolation that a process brings back that missed it", () =>
     Effect.gen(function* () {
       const { all, at, processes, store, wipe } = yield* fleet(3)

@@ -328,9 +328,7 @@ describe("a store that lost its latest writes is given them back, and no process
           for (const [circuit, state] of expected) assert.strictEqual(yield* standing(one, { circuit }), state)
         }
         assert.deepStrictEqual(moves, [])
-      }),
-      // A known fault: on a busy machine, a record is sometimes not given back to a database within 40 seconds.
-      { timeout: 60_000, retry: 2 }
+      })
     )
   }
 })

@@ -40,7 +40,7 @@ export class RecordPart {
   /** When the outage began whose end this process last announced for all, by the wall clock. */
   ended = 0
   /** The store has lost this record: which epoch it has instead, 0 for none; and whether the record is on its way back to it. */
-  lost: { readonly found: number; sending: boolean } | undefined = undefined
+  lost: { found: number; sending: boolean } | undefined = undefined
 }
 
 /** The ballot that the store has of this process. */

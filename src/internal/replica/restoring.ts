@@ -41,7 +41,9 @@ export class Restoring {
       const share = this.ground.shareOf(circuit)
       const { record } = share
       record.known = found === 0 ? { ...known, epoch: 0 } : known
-      record.lost = { found, sending: record.lost?.sending ?? false }
+      // A loss that is noticed again while the record waits to be given back is the same loss.
+      if (record.lost === undefined) record.lost = { found, sending: false }
+      else record.lost.found = found
       this.giveBack(circuit, share)
     })
   }
