@@ -2,8 +2,7 @@ import * as Hash from "effect/Hash"
 import * as Fleet from "../../Fleet.ts"
 import type { SharedStore } from "../../SharedStore.ts"
 import { circuitId } from "../codec.ts"
-import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { overflowKey } from "../engine/liveCircuit.ts"
+import { type LiveCircuit, overflowKey } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
 import { type Known, Share } from "../engine/share.ts"
@@ -50,7 +49,8 @@ export class Ground {
   /** How many processes live, and how many did when the store last knew all of them. */
   private alive = 0
   private remembered = 0
-  private youngUntil = Number.NEGATIVE_INFINITY
+  /** Since when the store counts the processes that live, by this process's clock. */
+  private countsSince = Number.NEGATIVE_INFINITY
 
   constructor(of: {
     readonly registry: Registry
@@ -92,13 +92,12 @@ export class Ground {
    * process remembers.
    */
   noteLive(live: number, liveMillisOfStore: number): void {
-    // After its clock has leapt forward it does not know them either.
-    const liveForMillis = Math.min(liveMillisOfStore, this.now() - this.link.leaptAt)
+    const now = this.now()
+    // A store whose clock has leapt forward does not know them either.
+    const liveForMillis = Math.min(liveMillisOfStore, now - this.link.leaptAt)
     if (liveForMillis >= this.liveMillis) this.remembered = live
-    this.alive = Math.max(live, liveForMillis >= this.liveMillis ? 0 : this.remembered)
-    this.youngUntil = Fleet.isYoung(liveForMillis, this.syncMillis)
-      ? this.now() + 1.2 * this.syncMillis - liveForMillis
-      : Number.NEGATIVE_INFINITY
+    this.alive = Math.max(live, this.remembered)
+    this.countsSince = now - liveForMillis
   }
 
   /** How many processes live. */
@@ -108,7 +107,7 @@ export class Ground {
 
   /** Whether the store may not yet know all processes that live. */
   get isStoreYoung(): boolean {
-    return this.now() < this.youngUntil
+    return Fleet.isYoung(this.now() - this.countsSince, this.syncMillis)
   }
 
   noteEpoch(epoch: number): void {
