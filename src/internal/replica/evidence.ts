@@ -21,12 +21,7 @@ export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Sna
     ballots.keptBack = undefined
     return all
   }
-  const rest = stillHeld(circuit, keptBack, now)
-  return {
-    at: all.at,
-    streak: Math.max(0, all.streak - keptBack.streak),
-    counts: all.counts.map((one, place) => less(one, rest[place]))
-  }
+  return without(all, keptBack.streak, stillHeld(circuit, keptBack, now))
 }
 
 /** What the windows still hold of what they held at a moment of the same era. */
@@ -60,14 +55,14 @@ export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void 
   const rest = stillHeld(circuit, before, now)
   // A success since then has ended the streak of that time.
   const streak = circuit.successes > before.successes ? 0 : before.streak
-  ballots.keptBack = {
-    at: now,
-    era,
-    calls,
-    streak: Math.max(0, all.streak - streak),
-    counts: all.counts.map((one, place) => less(one, rest[place]))
-  }
+  ballots.keptBack = { ...without(all, streak, rest), era, calls }
 }
+
+const without = (all: Snapshot, streak: number, counts: ReadonlyArray<Window.Counts | undefined>): Snapshot => ({
+  at: all.at,
+  streak: Math.max(0, all.streak - streak),
+  counts: all.counts.map((one, place) => less(one, counts[place]))
+})
 
 const less = (counts: Window.Counts, of: Window.Counts | undefined): Window.Counts => ({
   calls: Math.max(0, counts.calls - (of?.calls ?? 0)),

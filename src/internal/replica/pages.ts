@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
-import type * as Circuit from "../../Circuit.ts"
 import * as Fleet from "../../Fleet.ts"
 import { type Changed, limits, type Page } from "../../SharedStore.ts"
 import { fromBody, fromCircuitId } from "../codec.ts"
+import type { Known } from "../engine/share.ts"
 import { isLift } from "../record.ts"
 import type { Ground } from "./ground.ts"
 import type { Records } from "./records.ts"
@@ -158,12 +158,7 @@ export class Pages {
     })
   }
 
-  private load(
-    which: (
-      id: string,
-      known: { readonly epoch: number; readonly keptUntil: number; readonly circuit: Circuit.Circuit }
-    ) => boolean
-  ): Effect.Effect<boolean> {
+  private load(which: (id: string, known: Known) => boolean): Effect.Effect<boolean> {
     const { ground, records } = this
     const ids = [...ground.shared].flatMap((circuit) => {
       const known = circuit.share?.record.known
