@@ -85,38 +85,20 @@ export class Link {
     send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
   ): Effect.Effect<Done | undefined> {
     const once = this.write(() => send(this.notAfter))
-    const timed = Effect.flatMap(once, (answer) => {
-      if (answer === undefined) return Effect.succeed(undefined)
-      this.noteTime(answer.time)
-      return answer._tag === "Done" ? Effect.succeed(answer) : this.again(send)
+    const again = Effect.map(once, (answer) => {
+      if (answer === undefined || answer._tag === "Done") return answer
+      this.trouble = "commands reach it too late"
+      return undefined
     })
+    const timed = Effect.flatMap(once, (answer) =>
+      answer === undefined || answer._tag === "Done" ? Effect.succeed(answer) : again
+    )
     return Effect.suspend(() => {
       if (this.storeTime !== undefined) return timed
       // A command has no deadline without the store's time.
-      return Effect.flatMap(
-        this.write(() => this.store.load([])),
-        (answer) => {
-          if (answer === undefined) return Effect.succeed(undefined)
-          this.noteTime(answer.time)
-          return timed
-        }
-      )
+      const time = this.write(() => this.store.load([]))
+      return Effect.flatMap(time, (answer) => (answer === undefined ? Effect.succeed(undefined) : timed))
     })
-  }
-
-  private again(
-    send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
-  ): Effect.Effect<Done | undefined> {
-    return Effect.map(
-      this.write(() => send(this.notAfter)),
-      (answer) => {
-        if (answer === undefined) return undefined
-        this.noteTime(answer.time)
-        if (answer._tag === "Done") return answer
-        this.trouble = "commands reach it too late"
-        return undefined
-      }
-    )
   }
 
   /** A read; nothing if it failed. */
@@ -125,14 +107,14 @@ export class Link {
   ): Effect.Effect<A | undefined> {
     return this.run(
       () => operation(this.store),
-      (answer) => {
-        this.noteTime(answer.time)
-      },
+      () => {},
       () => {}
     )
   }
 
-  private write<A>(operation: () => Effect.Effect<A, StoreError>): Effect.Effect<A | undefined> {
+  private write<A extends { readonly time: number }>(
+    operation: () => Effect.Effect<A, StoreError>
+  ): Effect.Effect<A | undefined> {
     return Effect.suspend(() => {
       const began = this.time.now()
       return this.run(
@@ -143,9 +125,9 @@ export class Link {
     })
   }
 
-  private run<A>(
+  private run<A extends { readonly time: number }>(
     operation: () => Effect.Effect<A, StoreError>,
-    succeeded: (answer: A) => void,
+    succeeded: () => void,
     failed: () => void
   ): Effect.Effect<A | undefined> {
     // A custom store may throw before there is an effect.
@@ -157,7 +139,8 @@ export class Link {
       },
       onSuccess: (answer) => {
         this.answered = true
-        succeeded(answer)
+        succeeded()
+        this.noteTime(answer.time)
         return answer
       }
     })
