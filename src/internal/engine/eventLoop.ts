@@ -203,9 +203,6 @@ export const timeout = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   millis: number
 ): Effect.Effect<A, E | Cause.TimeoutError, R> =>
-  Effect.raceFirst(
-    self,
-    Effect.flatMap(sleep(millis), () =>
-      Effect.fail(new Cause.TimeoutError(`Operation timed out after '${Duration.format(Duration.millis(millis))}'`))
-    )
+  timeoutOrElse(self, millis, () =>
+    Effect.fail(new Cause.TimeoutError(`Operation timed out after '${Duration.format(Duration.millis(millis))}'`))
   )

@@ -42,10 +42,10 @@ interface Response {
 /** A status that says that the server cannot answer now. All other statuses are answers. */
 export const isFailureStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
-const isResponse = (value: unknown): value is Response =>
-  typeof value === "object" &&
-  value !== null &&
-  (value as { readonly [responseId]?: unknown })[responseId] !== undefined
+const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
+  typeof value === "object" && value !== null
+
+const isResponse = (value: unknown): value is Response => isObject(value) && value[responseId] !== undefined
 
 const ofResponse = ({ status }: Response): Outcome.Outcome =>
   isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
@@ -72,8 +72,8 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
       continue
     }
     const { error } = reason
-    const isHttp = typeof error === "object" && error !== null && safely(() => errorId in error, false)
-    const read = isHttp ? ofHttpError(error as object) : plainFailure
+    const isHttp = isObject(error) && safely(() => errorId in error, false)
+    const read = isHttp ? ofHttpError(error) : plainFailure
     if (read._tag === "Failure") return read
     if (outcome?._tag !== "Success") outcome = read
   }
@@ -94,9 +94,6 @@ export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outco
 }
 
 // ---- How long the dependency asks to be left alone ------------------------------------------------------------------
-
-const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
-  typeof value === "object" && value !== null
 
 /** The larger of two optional numbers. */
 const larger = (one: number | undefined, other: number | undefined): number | undefined =>
