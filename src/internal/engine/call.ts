@@ -294,7 +294,7 @@ export class Call extends Enclosing implements InFlight {
         const now = time.now()
         if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
         this.isSlow(now)
-        circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
+        circuit.noteFailure(time.wall(), detail, this.tenant)
         return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
       })
     )

@@ -253,6 +253,21 @@ export const open = (
     )
   )
 
+/** Opens a Closed circuit because of what this process has seen. */
+export const openTripped = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  era: number,
+  now: number,
+  detail: string
+): Effect.Effect<Moved | undefined> => {
+  runtime.sharing?.opening(circuit, now)
+  const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
+  return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, opening) =>
+    current._tag === "Closed" ? Circuit.open(current, now, opening) : current
+  )
+}
+
 /** How long the next opening of a circuit lasts. A schedule that dies costs no caller his call. */
 export const nextCooldown = (
   runtime: Runtime,
@@ -327,15 +342,7 @@ const failed = (
 ): Effect.Effect<unknown> => {
   // What has changed since the check began decides without it.
   if (circuit.control.value.era !== era || !mayOpen(circuit)) return Effect.void
-  runtime.sharing?.opening(circuit, runtime.time.now())
-  const cause: Circuit.Cause = {
-    why: "Tripped",
-    detail: `the health check failed: ${foreignText(why)}`,
-    actor: undefined
-  }
-  return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, opening) =>
-    current._tag === "Closed" ? Circuit.open(current, now, opening) : current
-  )
+  return openTripped(runtime, circuit, era, runtime.time.now(), `the health check failed: ${foreignText(why)}`)
 }
 
 /** Whether the health check may open the circuit now. */

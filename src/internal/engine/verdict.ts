@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Circuit from "../../Circuit.ts"
 import * as Trip from "../../Trip.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { move, open, reportIgnored, reportOnce } from "./move.ts"
+import { move, open, openTripped, reportIgnored, reportOnce } from "./move.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** Asks the trip whether the circuit opens, and opens it if so. */
@@ -21,11 +21,7 @@ export const judge = (
     return reportOnce(circuit, "trip", "threw; it does not trip", error)
   }
   if (tripped === undefined) return undefined
-  runtime.sharing?.opening(circuit, now)
-  const cause: Circuit.Cause = { why: "Tripped", detail: Trip.describe(tripped, seen), actor: undefined }
-  return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, options) =>
-    current._tag === "Closed" ? Circuit.open(current, now, options) : current
-  )
+  return openTripped(runtime, circuit, era, now, Trip.describe(tripped, seen))
 }
 
 /** A probe whose outcome is known. */
