@@ -316,31 +316,39 @@ export class Lanes {
     return Effect.suspend(() => {
       const { ground, hearing } = this
       this.checkLife()
+      if (ground.link.down) return Effect.sync(() => this.swapsFailed(this.swaps.splice(0)))
       const { confirmed, life } = hearing
       const sentAt = ground.now()
       const batch: Array<Waiting> = []
       const swaps: Array<Swap> = []
-      while (this.swaps.length > 0 && (ground.link.down || batch.length < limits.swaps)) {
-        const [waiting] = this.swaps.splice(0, 1)
+      while (batch.length < limits.swaps) {
+        const waiting = this.swaps.shift()
         if (waiting === undefined) break
-        const swap = ground.link.down ? undefined : waiting.make()
-        if (swap === undefined && !ground.link.down) Deferred.doneUnsafe(waiting.answered, Exit.succeed("Dropped"))
-        else batch.push(waiting)
-        if (swap !== undefined) swaps.push(swap)
+        const swap = waiting.make()
+        if (swap === undefined) Deferred.doneUnsafe(waiting.answered, Exit.succeed("Dropped"))
+        else {
+          batch.push(waiting)
+          swaps.push(swap)
+        }
       }
-      const heard = { heard: confirmed, life }
-      const sent = swaps.length === 0 ? Effect.succeed(undefined) : this.exchange({ casts: [], swaps, ...heard })
-      return Effect.map(sent, (answer) => {
-        if (answer === undefined && batch.length > 0) this.swapsPausedUntil = ground.now() + ground.spread(pauseMillis)
+      if (swaps.length === 0) return Effect.void
+      return Effect.map(this.exchange({ casts: [], swaps, heard: confirmed, life }), (answer) => {
+        if (answer === undefined) return this.swapsFailed(batch)
         for (const [place, { answered }] of batch.entries()) {
-          const one = answer?.swaps[place]
+          const one = answer.swaps[place]
           Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))
         }
         this.wake()
         // It said that less was heard than a command of the other lane did meanwhile.
-        if (answer !== undefined && hearing.confirmed !== confirmed) void ground.runtime.background(this.heartbeat)
+        if (hearing.confirmed !== confirmed) ground.runtime.background(this.heartbeat)
       })
     })
+  }
+
+  private swapsFailed(batch: ReadonlyArray<Waiting>): void {
+    this.swapsPausedUntil = this.ground.now() + this.ground.spread(pauseMillis)
+    for (const { answered } of batch) Deferred.doneUnsafe(answered, Exit.succeed(undefined))
+    this.wake()
   }
 
   private exchange(what: Pick<Exchange, "casts" | "swaps" | "heard" | "life">): Effect.Effect<Done | undefined> {
