@@ -67,7 +67,7 @@ export class Records {
     if (read === undefined) {
       // What the fleet decides from here on this process cannot follow: what it knows is its own.
       share.record.known = undefined
-      share.record.adopted = -1
+      this.makeOwn(share)
       return this.report(circuit, "a record that this version cannot read")
     }
     share.record.known = {
@@ -122,7 +122,7 @@ export class Records {
     return isLost && !isOver ? this.restoring.restore(circuit, known, 0) : Effect.void
   }
 
-  /** What the fleet has is no longer this process's: from here on it decides alone. */
+  /** From now on this process decides alone: the circuit's state is its own, and not the fleet's. */
   makeOwn(share: Share): void {
     share.record.adopted = -1
   }
@@ -134,17 +134,14 @@ export class Records {
     // Where this process is ahead, the transition that it has yet to tell decides what comes of this.
     if (record.ahead > 0 || (share.deeds.unheard !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
-      return Effect.andThen(
-        this.lift(circuit, share, about),
-        this.report(circuit, "another trip, slowCall, fleet or mode in the policy")
-      )
+      return Effect.andThen(this.lift(circuit, share, about), this.reportPolicy(circuit))
     }
     const own = circuit.control.value
     // A process that has opened by itself since then knows better.
     if (isOutlived(own, share, known)) return Effect.void
     if (this.isOwnAfterLift(own, share, known)) {
       if (Circuit.isForced(own)) return Effect.asVoid(this.lift(circuit, share, about))
-      record.adopted = -1
+      this.makeOwn(share)
       record.ownBeneath = false
       return Effect.void
     }
@@ -240,7 +237,7 @@ export class Records {
     return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process, deed }), (moved) =>
       Effect.sync(() => {
         if (moved === undefined) return
-        share.record.adopted = -1
+        this.makeOwn(share)
         share.record.ownBeneath = false
       })
     )
@@ -374,11 +371,16 @@ export class Records {
   private policyOf(circuit: LiveCircuit, base: Known | undefined, why: Circuit.Why): string | undefined {
     if (why === "Tripped") return this.ground.fingerprint(circuit.policy)
     if (isByPeople(why)) return policyAfter(why, base?.about)
-    return base === undefined || this.isForeign(circuit, base) ? undefined : base.about?.policy
+    return base === undefined || this.isForeign(circuit, base) ? undefined : base.about.policy
   }
 
-  /** Says once for a circuit that the fleet has something that this process does not share. */
-  report(circuit: LiveCircuit, what: string): Effect.Effect<void> {
+  /** Reports that the fleet has another policy for a circuit. */
+  reportPolicy(circuit: LiveCircuit): Effect.Effect<void> {
+    return this.report(circuit, "another trip, slowCall, fleet or mode in the policy")
+  }
+
+  /** Logs, once for each circuit, that the fleet has something that this process does not share. */
+  private report(circuit: LiveCircuit, what: string): Effect.Effect<void> {
     if (!circuit.reportsFirst("fleet")) return Effect.void
     const key = circuit.key === undefined ? "" : ` ["${printable(circuit.key)}"]`
     const which = `"${printable(circuit.group.name)}"${key}`

@@ -130,22 +130,17 @@ export class Repair {
   private hear(change: Change): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { ground } = this
+      if (change._tag === "RollCall") this.lanes.hear(change)
       const which = fromCircuitId(change.circuit)
-      if (which === undefined) {
-        if (change._tag === "RollCall") this.lanes.hear(change)
-        return Effect.void
-      }
+      if (which === undefined) return Effect.void
       const circuit = ground.registry.peek(which.name, which.key)
-      if (change._tag === "RollCall") {
-        this.lanes.hear(change)
-        return circuit === undefined ? Effect.void : this.compare(circuit, change.box)
-      }
+      if (change._tag === "RollCall") return circuit === undefined ? Effect.void : this.compare(circuit, change.box)
       if (change._tag === "Inquiry") return circuit === undefined ? Effect.void : this.answer(circuit, change)
       const now = ground.now()
       const read = fromBody(change.body, now)
       // What this process writes it learns from the answer, which is on its way.
-      if (circuit?.share !== undefined && circuit.share.record.committing > 0 && read?.about.process === ground.voter)
-        return Effect.void
+      const isCommitting = (circuit?.share?.record.committing ?? 0) > 0
+      if (isCommitting && read?.about.process === ground.voter) return Effect.void
       const matters = read !== undefined && Fleet.isListed(read.circuit, now)
       const found = circuit ?? (matters ? ground.registry.own(which.name, which.key, ground.policies) : undefined)
       if (found === undefined || (!matters && !ground.knows(found))) return Effect.void
@@ -156,7 +151,7 @@ export class Repair {
   private answer(circuit: LiveCircuit, change: Change & { readonly _tag: "Inquiry" }): Effect.Effect<void> {
     const { ground, records } = this
     if (!ground.isShareable(circuit) || !circuit.group.declared) return Effect.void
-    if (change.box !== ground.boxOf(circuit)) return this.compare(circuit, change.box)
+    if (change.box !== ground.boxOf(circuit)) return records.reportPolicy(circuit)
     const known = circuit.share?.epoch ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
     // What is announced meanwhile must not wait for this.
@@ -171,7 +166,7 @@ export class Repair {
   private compare(circuit: LiveCircuit, box: string): Effect.Effect<void> {
     const { ground, records } = this
     if (!ground.isShareable(circuit) || !circuit.group.declared || box === ground.boxOf(circuit)) return Effect.void
-    return records.report(circuit, "another trip, slowCall, fleet or mode in the policy")
+    return records.reportPolicy(circuit)
   }
 
   /** Reads what has changed and says that this process lives; then tells what is left to tell. */
