@@ -172,15 +172,10 @@ export const inspect = (
   options?: CircuitBreaker.Target
 ): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
   const id = identify(store, "Operator.inspect", name, onlyFields("Operator.inspect", ["key"], options ?? {}))
-  return Effect.map(
-    Effect.all([store.load([id]), Clock.currentTimeMillis]),
-    ([
-      {
-        records: [stored]
-      },
-      now
-    ]) => (stored === undefined ? undefined : read(id, stored, now))
-  )
+  return Effect.map(Effect.all([store.load([id]), Clock.currentTimeMillis]), ([{ records }, now]) => {
+    const [stored] = records
+    return stored === undefined ? undefined : read(id, stored, now)
+  })
 }
 
 /** What the store calls the circuit, or a `RangeError` where it is not shared. */
