@@ -15,7 +15,7 @@ const byPeople: ReadonlySet<Circuit.Why> = new Set([
 
 export const isByPeople = (why: Circuit.Why): boolean => byPeople.has(why)
 
-/** What only lifts an override: it is kept for long, so that no process that missed it brings the override back. */
+/** Whether a transition may lift an override. Its record is kept longer: a process that missed it must not bring the override back. */
 export const isLift = (why: Circuit.Why): boolean => why === "Released" || why === "Reset"
 
 /**

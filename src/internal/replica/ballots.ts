@@ -36,10 +36,10 @@ const tripMillis = 1_000
 /** So many ballots of one circuit may be cast in a row; after that one per `hold`. */
 const burst = 3
 
-/** So many abstentions from roll calls of circuits that this process does not have are remembered. */
+/** How many abstentions are remembered, for circuits that this process does not have. */
 const maxAbstained = 10_000
 
-/** What this process tells the others of its circuits, and what it makes of the sum. */
+/** Decides when this process casts a ballot, and what the ballot says. */
 export class Ballots implements Voting {
   private readonly ground: Ground
   private readonly records: Records
@@ -47,9 +47,9 @@ export class Ballots implements Voting {
   private readonly judging: Judging
   /** Roll calls whose circuit's record was read for them. */
   private readonly wasRead = new WeakSet<RollCall>()
-  /** The circuits of roll calls from which this process abstained, as it does not have them; and until when that counts. */
+  /** The circuits that this process does not have and abstained for in a roll call, with the time until which that counts. */
   private readonly abstained = new Map<string, number>()
-  /** While the process stands still, or has just stood still, it tells nothing. */
+  /** During a stall, and right after it, this process casts no ballots. */
   isStalled: () => boolean = () => false
 
   constructor(ground: Ground, records: Records, lanes: Lanes, judging: Judging) {
@@ -77,7 +77,7 @@ export class Ballots implements Voting {
     else if (asked) this.update(circuit, share)
   }
 
-  /** A call succeeded: the others are told, if they were told otherwise, or nothing. */
+  /** A call succeeded: tells the others, if they were told of failures or were told nothing. */
   succeeded(circuit: LiveCircuit, now: number): void {
     const { share } = circuit
     if (share === undefined) return
@@ -118,7 +118,7 @@ export class Ballots implements Voting {
     if (share.ballots.said !== undefined) this.say(circuit, share)
   }
 
-  /** It takes over the fleet's state: what it said before was about another. */
+  /** The circuit takes over the fleet's state: its earlier ballot was about another state. */
   adopted({ ballots }: Share): void {
     ballots.said = undefined
     ballots.opened = undefined
@@ -142,14 +142,14 @@ export class Ballots implements Voting {
     copyEvidence(circuit, this.ground.shareOf(circuit), now)
   }
 
-  /** What was seen while no process could be told, or while this one stood still, is kept back: it may have had the same cause. */
+  /** Keeps back what was seen while the store was down or this process stalled: the failures may have the same cause. */
   keepBack(circuit: LiveCircuit): void {
     const now = this.ground.now()
     if (!this.ground.isShareable(circuit) || circuit.seen().isQuiet(now)) return
     keepBack(circuit, this.ground.shareOf(circuit), now)
   }
 
-  /** Says again what still holds before it ends. */
+  /** Renews the ballot of an opening before it ends. */
   renew(circuit: LiveCircuit, share: Share): void {
     const { opened } = share.ballots
     if (opened !== undefined && !opened.doubted && !isFresh(share, this.ground.now())) this.say(circuit, share)
@@ -170,7 +170,7 @@ export class Ballots implements Voting {
     if (!this.hasSay(circuit, now)) return
     const share = this.ground.shareOf(circuit)
     if (now >= share.ballots.inquiryUntil) this.begin(share, now, inquiryOf(circuit))
-    // To an inquiry of its own, too: what the others answered meanwhile is heard the sooner.
+    // Also for an inquiry of its own: the store's answer contains the ballots that others have cast meanwhile.
     if (isFresh(share, now)) this.update(circuit, share)
     else this.say(circuit, share)
   }
@@ -221,22 +221,22 @@ export class Ballots implements Voting {
     }
     const share = ground.shareOf(circuit)
     const { votingEpoch } = share
-    // It was about a record that holds no longer. (If the record was not read, the store may have lost the newer one.)
+    // The roll call is about a record that was replaced. (If the record was not read, the store may have lost the newer one.)
     if (votingEpoch > rollCall.epoch && this.wasRead.has(rollCall)) return undefined
     const { ballots } = share
     ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
-    // The others hear it now, too.
+    // The others receive the roll call now, too: read the sum again soon.
     ballots.resumMillis = 0
     const votes = this.isVoter(circuit, rollCall) && votingEpoch === rollCall.epoch && this.hasSay(circuit, now)
     if (!votes || this.ballot(circuit, share) === undefined) {
       abstains(share, until)
       return undefined
     }
-    // It is cast anew even if the store should have it: a store that was wiped has it no more.
+    // Cast the ballot again even if the store should have it: a store that was wiped has lost it.
     return circuit
   }
 
-  /** By how much the store's clock is behind the time of a roll call, because it stepped back: so much longer the roll call counts. */
+  /** How far the store's clock is behind the time of a roll call, because the clock stepped back. The roll call lasts longer by this. */
   private aheadOf({ seq }: RollCall): number {
     const { storeNow = Infinity } = this.ground.link
     return Math.min(longestAheadMillis, Math.max(0, seq / 1_000 - storeNow))
@@ -275,7 +275,7 @@ export class Ballots implements Voting {
     if (this.ballot(circuit, share)?.conviction !== share.ballots.said?.conviction) this.say(circuit, share)
   }
 
-  /** What this process has to say now; nothing where it has seen nothing lately, or is no longer believed. */
+  /** The ballot that this process would cast now; `undefined` if it has no recent evidence of its own. */
   private ballot(circuit: LiveCircuit, share: Share): Fleet.Ballot | undefined {
     const { fleet } = circuit.policy
     const control = circuit.control.value
@@ -289,18 +289,18 @@ export class Ballots implements Voting {
     const { opened } = share.ballots
     if (opened === undefined) return undefined
     if (opened.doubted) {
-      // It has called the circuit lately, so it objects. If it abstained, a few others would be most of those that have a say.
+      // It has called the circuit lately, so it objects. If it abstained, a few other processes would be the majority.
       return now - opened.at > fleet.observationMillis
         ? undefined
         : { ...opened, conviction: 0, streak: 0, open: false }
     }
-    // An opening of while no process could be told may have had the same cause.
+    // An opening that was made while the store was down may have the same cause.
     const { connectedAt, downAt } = this.ground.link
     if (opened.at >= downAt && opened.at < connectedAt) return undefined
     return { ...opened, conviction: 1, open: true }
   }
 
-  /** Casts a ballot, or withdraws it where there is nothing to say: with the next command, and no more often than is allowed. */
+  /** Casts the ballot with the next command, or withdraws it if there is nothing to say. `atOnce` ignores the rate limit. */
   say(circuit: LiveCircuit, share: Share, atOnce = false): void {
     const { ballots } = share
     if (this.ground.link.down || this.isStalled() || ballots.waiting) return
@@ -317,10 +317,10 @@ export class Ballots implements Voting {
     this.lanes.cast(circuit)
   }
 
-  /** Says later what there is to say then, unless it does so sooner. */
+  /** Casts the ballot after this time, unless an earlier time is set already. */
   later(circuit: LiveCircuit, share: Share, millis: number): void {
     const { ballots } = share
-    // A whole millisecond at least: less may be no time at all for a clock, and would come round for ever.
+    // At least a whole millisecond: a clock may round less to zero, and this would repeat for ever.
     const wait = Math.ceil(Math.max(1, millis))
     const at = this.ground.now() + wait
     if (ballots.readAt !== undefined && ballots.readAt <= at) return
@@ -347,7 +347,7 @@ export class Ballots implements Voting {
     if (ground.leaving || this.isStalled() || (ballot === undefined && ballots.said === undefined)) return undefined
     const { inquire, roll } = ballots
     ballots.conviction = ballot?.conviction ?? 0
-    // Where it has answered a roll call, withdrawing its ballot is an abstention.
+    // A process that has answered a roll call and withdraws its ballot abstains.
     if (ballot === undefined) abstains(share, ballots.rolledUntil)
     return {
       circuit: ground.idOf(circuit),
@@ -385,7 +385,7 @@ export class Ballots implements Voting {
     if (tally === undefined) {
       ballots.said = undefined
       return Effect.map(this.records.learn(circuit, record, sentAt), () => {
-        // The ballot was about another epoch: if there is one to say about the one that holds, it is said now.
+        // The ballot was about another epoch: cast one about the current epoch.
         if (circuit.share === share && share.votingEpoch !== cast.epoch) this.say(circuit, share)
       })
     }
@@ -406,13 +406,13 @@ export class Ballots implements Voting {
 const inquiryOf = ({ policy: { fleet } }: LiveCircuit): number =>
   Math.max(inquiryMillis, fleet === false ? 0 : 4 * fleet.holdMillis)
 
-/** This process abstains from a roll call that counts until then. If it has a say before that, its ballot has to last as long. */
+/** This process abstains from a roll call that counts until then. A ballot that it casts before then must last as long. */
 const abstains = ({ ballots }: Share, until: number): void => {
   ballots.abstainedUntil = Math.max(ballots.abstainedUntil, until)
   ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
 }
 
-/** Whether what was said of the record that holds counts for some time to come. */
+/** Whether the last ballot is about the current record and does not end soon. */
 const isFresh = (share: Share, now: number): boolean => {
   const { said } = share.ballots
   return said !== undefined && said.epoch === share.votingEpoch && said.until - now > renewMillis

@@ -3,7 +3,7 @@ import type * as Window from "../../Window.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { KeptBack, Share, Snapshot } from "../engine/share.ts"
 
-/** What this process saw of a circuit, and what of it the other processes are told. */
+/** The evidence of this process about a circuit, and the part of it that other processes are told. */
 
 export const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
 
@@ -12,7 +12,7 @@ export const seen = (circuit: LiveCircuit, now: number): Snapshot => {
   return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
 }
 
-/** What was seen, less what is kept back as long as that is still part of it. */
+/** The evidence that other processes are told: all of it, without the part that is kept back. */
 export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Snapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
@@ -24,7 +24,7 @@ export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Sna
   return without(all, keptBack.streak, stillHeld(circuit, keptBack, now))
 }
 
-/** What the windows still hold of what they held at a moment of the same era. */
+/** The part of earlier counts that the windows still contain. `then` is of the same era. */
 const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyArray<Window.Counts | undefined> => {
   const since = callsOf(circuit) - then.calls
   return Trip.windows(circuit.policy.trip).map((over, place) => {
@@ -40,7 +40,7 @@ export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): v
   share.ballots.whenDown = { ...seen(circuit, now), era, calls: callsOf(circuit), successes }
 }
 
-/** From now on it is not told what was seen since the store went down, or since `before`; without that, nothing that was seen. */
+/** Keeps back what was seen since the store went down. Without a copy of that moment, keeps back all that was seen. */
 export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void => {
   const { ballots } = share
   const era = circuit.countingSince

@@ -14,7 +14,7 @@ import type { Link } from "./link.ts"
 /** Processes with another version of the protocol do not count each other's ballots. */
 const protocolVersion = 2
 
-/** So many lifted overrides of circuits that are well again are remembered. */
+/** How many lifted overrides are remembered, for circuits that are well again. */
 const maxLifted = 1_000
 
 /** What all parts of a replica use: this process among the others. */
@@ -36,13 +36,13 @@ export class Ground {
   leaving = false
   /** The highest epoch that this process has read. */
   floor = 0
-  /** The same since the store lost its latest writes, if it did. */
+  /** The highest epoch that this process has read since the store last lost writes. */
   epoch = 0
   /** The circuits that share something with the fleet. */
   readonly shared = new Set<LiveCircuit>()
   /**
-   * The overrides that were lifted, of circuits that share nothing else with the fleet any more, by the store's names: so that no
-   * process that missed it brings the override back.
+   * Lifted overrides of circuits that share nothing else with the fleet, by the store's names. A process that missed the lift must not
+   * bring the override back.
    */
   private readonly lifted = new Map<string, Known>()
   private readonly fingerprints = new WeakMap<Policy, string>()
@@ -82,7 +82,7 @@ export class Ground {
     return Fleet.livesFor(this.syncMillis)
   }
 
-  /** What an exchange says of that: nothing more once this process is leaving. */
+  /** The `ttl` of an exchange: 0 once this process is leaving. */
   get ttl(): number {
     return this.leaving ? 0 : this.liveMillis
   }

@@ -9,7 +9,7 @@ import { limits, type RollCall } from "../../SharedStore.ts"
 export class Hearing {
   /** The life of the store in which all of this was heard; empty until the store has answered. */
   life = ""
-  /** Up to where the store knows that this process has heard. */
+  /** The number of the last roll call that, as the store knows, this process has heard. */
   confirmed = 0
   /** The number of the latest roll call that is queued or was heard: all up to it are. */
   latest = 0
@@ -49,7 +49,7 @@ export class Hearing {
     if (!Number.isSafeInteger(head)) return
     // The log ends before what this process knows of it: the store lost it.
     if (head < before.latest) {
-      // What is in its log now was never heard, whatever its number.
+      // This process has heard nothing of the present log, whatever the numbers are.
       this.queue = []
       this.latest = 0
       this.confirmed = 0
@@ -78,17 +78,17 @@ export class Hearing {
     this.missing = 0
   }
 
-  /** The log of the store ends there, and was not read up to there. */
+  /** The log of the store ends at `head`, and this process has not read up to it. */
   missed(head: number): void {
     if (Number.isSafeInteger(head) && head > this.latest) this.missing = Math.max(this.missing, head)
   }
 
-  /** The store has taken what this process said that it has heard. */
+  /** The store has accepted that this process has heard all roll calls up to this number. */
   confirm(heard: number): void {
     this.confirmed = heard
     this.queue = this.queue.filter(({ seq }) => seq > heard)
   }
 }
 
-/** A number that is none would never be passed again. */
+/** A roll call with an invalid number could never be confirmed. */
 const isSound = ({ prev, seq }: RollCall): boolean => Number.isSafeInteger(seq) && Number.isSafeInteger(prev)

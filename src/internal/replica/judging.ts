@@ -8,7 +8,10 @@ import type { Share } from "../engine/share.ts"
 import type { Ground } from "./ground.ts"
 import type { Records } from "./records.ts"
 
-/** An open circuit is believed for this long, if others succeed; after that it objects until it fails again. */
+/**
+ * While other processes succeed, an open circuit counts as failing for this long. After that it counts as an objection, until it
+ * fails again.
+ */
 const believedMillis = 5_000
 
 /** After a roll call the sum is read again after this long, then twice as long each time. */
@@ -18,13 +21,13 @@ const lastResumMillis = 2_000
 /** While the store is too young to know all processes, the sum is read again after this long. */
 const youngMillis = 1_000
 
-/** Casts ballots: which is how a sum is read. */
+/** Casts ballots. The store's answer to a cast contains the sum. */
 export interface Casting {
   readonly say: (circuit: LiveCircuit, share: Share, atOnce?: boolean) => void
   readonly later: (circuit: LiveCircuit, share: Share, millis: number) => void
 }
 
-/** What this process makes of the sum of the ballots. */
+/** Decides what follows from the sum of the ballots. */
 export class Judging {
   private readonly ground: Ground
   private readonly records: Records
@@ -34,7 +37,7 @@ export class Judging {
     this.records = records
   }
 
-  /** Reads a sum; opens for all, calls the roll, or reads it again later. */
+  /** Judges a sum: opens the circuit for all, calls the roll, or reads the sum again later. */
   weigh(casting: Casting, circuit: LiveCircuit, share: Share, epoch: number, stored: Tally): Effect.Effect<void> {
     const { ground } = this
     const { policy } = circuit
@@ -63,13 +66,13 @@ export class Judging {
         const every = Math.min(Fleet.rollCallEvery(ground.syncMillis), limits.rollCallMillis)
         ballots.roll = every
         if (rolled === undefined || rolled >= every) casting.say(circuit, share, true)
-        // The processes that are only half convinced leave it to the others. With this quorum there is at least one other.
+        // A process that is only half convinced leaves this to a convinced one. With a quorum of one half or more, there is one.
         else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, share)
         return Effect.void
       }
       case "Wait": {
         if (now >= ballots.inquiryUntil || asked === undefined) return Effect.void
-        // Others answer after this one has: the sum is read again when all have had their time.
+        // The other processes have `hold` to answer: read the sum again after that.
         const { holdMillis } = fleet
         casting.later(circuit, share, asked < holdMillis ? holdMillis - asked + 1 : holdMillis)
         return Effect.void
@@ -81,13 +84,13 @@ export class Judging {
 
   private readAgain(casting: Casting, circuit: LiveCircuit, share: Share): void {
     const { ballots } = share
-    // A store that takes long is not asked more often than it answers.
+    // Do not ask a slow store more often than it answers.
     const least = Math.max(firstResumMillis, ballots.tookMillis)
     ballots.resumMillis = Math.min(lastResumMillis, Math.max(least, 2 * ballots.resumMillis))
     casting.later(circuit, share, this.ground.spread(ballots.resumMillis))
   }
 
-  /** An open circuit among others that succeed is no longer believed after a while. */
+  /** Doubts an opening of this process if other processes still succeed after a while. */
   private doubt(casting: Casting, circuit: LiveCircuit, share: Share, tally: Fleet.Tally, now: number): void {
     const { opened } = share.ballots
     if (opened === undefined || opened.doubted) return
@@ -131,7 +134,7 @@ export class Judging {
       })
     })
     return Effect.sync(() => {
-      // The lane of the casts does not wait for that of the swaps.
+      // The lane of the casts must not wait for the lane of the swaps.
       runtime.background(
         Effect.map(commit, (committed) => {
           if (committed === "Failed" && !this.ground.link.down) this.readAgain(casting, circuit, share)
@@ -141,13 +144,13 @@ export class Judging {
   }
 }
 
-/** A fleet that is open, or that some process probes, has decided; one whose opening no process probes may decide again. */
+/** Whether the fleet may open the circuit: it is Closed, or its cooldown is over and no process probes it. */
 const mayOpen = (circuit: Circuit.Circuit, now: number): circuit is Circuit.Closed | Circuit.Open =>
   circuit._tag === "Closed" || (circuit._tag === "Open" && now >= circuit.until)
 
 /**
- * The fleet's closed circuit with the openings that this process has counted by itself, so that none is counted twice. An
- * opening that goes on in this process is the one that the fleet makes now.
+ * A closed circuit of the fleet with the number of openings that this process has counted, if that is higher. If this process has
+ * opened by itself, its current opening does not count: the fleet is about to make the same one.
  */
 const countedBefore = <C extends Circuit.Circuit>(state: C, own: Circuit.Circuit, now: number): C => {
   if (state._tag !== "Closed" || Circuit.isForced(own)) return state
@@ -155,7 +158,7 @@ const countedBefore = <C extends Circuit.Circuit>(state: C, own: Circuit.Circuit
   return counted > Circuit.openings(state, now) ? { ...state, openings: counted, openFor: Infinity } : state
 }
 
-/** A custom trip that throws does not trip; each process reports its own. */
+/** A custom trip that throws does not trip. A process logs the error when it judges its own calls. */
 const judge: typeof Fleet.judge = (...args) => {
   try {
     return Fleet.judge(...args)

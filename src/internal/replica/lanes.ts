@@ -20,10 +20,7 @@ import { type Done, notAfterMillis } from "./link.ts"
 /** A command that failed is followed by about this pause. */
 const pauseMillis = 100
 
-/**
- * After a command that carried nothing but how far this process has heard, the next such one waits: it answers all roll calls that
- * come meanwhile.
- */
+/** The pause after a command that only confirms roll calls. The next such command confirms all that arrive meanwhile. */
 const hearingMillis = 50
 
 /** What `Ballots` does for the casts lane. */
@@ -55,7 +52,7 @@ const silent: Voting = {
   dropped: () => {}
 }
 
-/** When a swap is sent: before those that wait, after them, or with the next command; right after a failure not at all. */
+/** `First`: sent before the swaps that wait. `Patient`: sent after them. `Now`: the same, but right after a failure it fails at once. */
 export type Pace = "First" | "Patient" | "Now"
 
 /** A swap that waits to be sent. */
@@ -71,8 +68,8 @@ export interface Swapped {
 }
 
 /**
- * The two ways of a process to its store: one for casts, heartbeats and roll calls, one for swaps. In each one command is on its way
- * at a time, with at most 32 items: while the store is slow, what there is to say waits here and is sent as it is then.
+ * The two lanes of a process to its store: one for casts, heartbeats and roll calls, one for swaps. Each lane sends one command at a
+ * time, with at most 32 items. While the store is slow, circuits wait here: their ballots and records are made when they are sent.
  */
 export class Lanes {
   private readonly ground: Ground
@@ -81,7 +78,7 @@ export class Lanes {
   voting: Voting = silent
   private readonly casts = new Set<LiveCircuit>()
   private readonly swaps: Array<Waiting> = []
-  /** What waits for the next exchange of the casts lane, whatever is in it. */
+  /** Answered after the next exchange of the casts lane, whatever it contains. */
   private heartbeats: Array<Deferred.Deferred<boolean>> = []
   private casting = false
   private swapping = false
@@ -122,8 +119,8 @@ export class Lanes {
   }
 
   /**
-   * An exchange with what there is to say, or with nothing; whether the store carried it out. Of a process that is leaving it
-   * is the last: the process no longer lives.
+   * An exchange, even if there is nothing to send. Returns whether the store carried it out. For a process that is leaving it is the
+   * last one, which says that the process no longer lives.
    */
   get heartbeat(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
@@ -170,7 +167,7 @@ export class Lanes {
       this.casting = false
       this.wake()
     })
-    // After what the call that brought this about still has to do.
+    // The call that caused this finishes first.
     this.ground.runtime.background(Effect.ensuring(Effect.andThen(Effect.yieldNow, this.sendAllCasts), done))
   }
 
@@ -191,7 +188,7 @@ export class Lanes {
     if (this.ground.now() + notAfterMillis >= this.livesUntil) this.begin()
   }
 
-  /** In another life of the store nothing was heard or cast yet, whatever the numbers are. */
+  /** If the store has begun another life, this process has heard and cast nothing in it, whatever the numbers are. */
   private noteLife(life: string): void {
     const { hearing } = this
     if (hearing.life !== "" && hearing.life !== life) this.begin()
@@ -232,7 +229,7 @@ export class Lanes {
     })
   }
 
-  /** Adds the ballots that are owed to roll calls, as far as there is room; answers up to where that is all. */
+  /** Adds the ballots that are owed to roll calls, while there is room. Returns the number of the last roll call that is answered. */
   private answerRollCalls(batch: Map<LiveCircuit, Cast>): number {
     const { hearing, voting } = this
     let { confirmed: heard } = hearing
@@ -243,7 +240,7 @@ export class Lanes {
       if (circuit !== undefined && !batch.has(circuit)) {
         if (batch.size >= limits.casts) return heard
         const cast = voting.build(circuit)
-        // It cannot tell now what it owes.
+        // The ballot that it owes cannot be built now.
         if (cast === undefined) return heard
         batch.set(circuit, cast)
       }
@@ -339,7 +336,7 @@ export class Lanes {
           Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))
         }
         this.wake()
-        // It said that less was heard than a command of the other lane did meanwhile.
+        // Meanwhile the other lane has confirmed other roll calls than this command did: confirm them again.
         if (hearing.confirmed !== confirmed) ground.runtime.background(this.heartbeat)
       })
     })
@@ -369,7 +366,7 @@ export class Lanes {
       this.hearLater()
       return answer
     })
-    // An answer that is none, as of a store that is wrong, is no answer.
+    // A malformed answer of a custom store counts as none.
     return Effect.catchCause(taken, () => Effect.succeed(undefined))
   }
 }

@@ -12,7 +12,7 @@ const deadlineMillis = 250
 /** A command that the store receives later than this changes nothing. */
 export const notAfterMillis = 250
 
-/** The store is down after at least so many failures in a row, and at least this long after the first of them began. */
+/** The store is down after this many failures in a row, and at least this long after the first of them began. */
 const failuresDown = 2
 const downAfterMillis = 500
 
@@ -36,12 +36,12 @@ export class Link {
   leaptAt = Number.NEGATIVE_INFINITY
   /** What failed last, in words. */
   trouble = ""
-  /** What is told when the store goes down, and when it answers again. */
+  /** Called when the store goes down, and when it answers again. */
   onDown: () => void = () => {}
   onReturn: () => void = () => {}
-  /** What is told when the store's clock has stepped: the store may have taken this process for dead. */
+  /** Called when the store's clock has stepped: the store may have taken this process for dead. */
   onStep: () => void = () => {}
-  /** Whether this process stands still: what fails then is not the store's fault. */
+  /** Whether this process is stalled: a failure during a stall does not count against the store. */
   isStalled: () => boolean = () => false
   private readonly store: SharedStore
   private readonly time: Time

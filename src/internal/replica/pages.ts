@@ -7,7 +7,7 @@ import { isLift } from "../record.ts"
 import type { Ground } from "./ground.ts"
 import type { Records } from "./records.ts"
 
-/** The counts of what is listed have to differ so many times in a row: one that has just ended is no difference. */
+/** A full pass is made if the counts of listed circuits differ this many times in a row. A record that just ended makes one difference. */
 const differencesForPass = 2
 
 /**
@@ -17,7 +17,7 @@ const differencesForPass = 2
 export class Pages {
   private readonly ground: Ground
   private readonly records: Records
-  /** What is listed, by the store's names, as far as it was read; and until when the store keeps it. */
+  /** The listed circuits that were read, by the store's names, with the time until which the store keeps them. */
   private readonly listed = new Map<string, number>()
   /** All changes up to this epoch were read, in this life of the store; the life is empty until a page has named one. */
   private since = 0
@@ -113,8 +113,8 @@ export class Pages {
   }
 
   /**
-   * Counts as listed what this process knows by announcements, or wrote itself, and no page had: then the store has lost it, and the
-   * counts differ.
+   * Counts as listed also the circuits that this process knows from announcements or wrote itself, and that no page contained. If the
+   * store has lost them, the counts differ.
    */
   private noteKnown(epoch: number, now: number): void {
     const { ground } = this
@@ -126,7 +126,7 @@ export class Pages {
     }
   }
 
-  /** All was read. */
+  /** The last page was read. */
   private end(page: Page): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const { found } = this
@@ -175,7 +175,7 @@ export class Pages {
   }
 }
 
-/** What does not ascend would be read for ever. */
+/** If epochs did not ascend, reading would never end. */
 const isSound = ({ changes, epoch, trimmed }: Page, since: number): boolean =>
   Number.isSafeInteger(epoch) &&
   Number.isSafeInteger(trimmed) &&

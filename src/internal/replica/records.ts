@@ -115,7 +115,7 @@ export class Records {
     // A closed circuit is worth giving back only if that lifts what another process might bring back.
     const isOver = Circuit.expire(known.circuit, now)._tag === "Closed" && !(isLost && isLift(known.about.why))
     if (share !== undefined) {
-      // What is not over lasts to its own end: that it is gone is no sign of health.
+      // A state that is not over lasts to its own end: a missing record is no sign of health.
       share.record.known = isOver ? undefined : { ...known, epoch: 0 }
       if (isOver) share.record.lost = undefined
     }
@@ -131,7 +131,7 @@ export class Records {
   private adopt(circuit: LiveCircuit, share: Share, known: Known, expected: boolean): Effect.Effect<void> {
     const { about } = known
     const { record } = share
-    // Where this process is ahead, the transition that it has yet to tell decides what comes of this.
+    // If this process is ahead, the transition that it has not told the store decides.
     if (record.ahead > 0 || (share.deeds.unheard !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
       return Effect.andThen(this.lift(circuit, share, about), this.reportPolicy(circuit))
@@ -152,7 +152,7 @@ export class Records {
     const isReleased = about.why === "Released" && about.process !== this.ground.voter
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
-      // Beneath an override is what this process's own policy says, and an opening of its own that lasts longer.
+      // Beneath an override this process keeps its own state, if the fleet's is of another policy or its own opening lasts longer.
       record.ownBeneath =
         Circuit.isForced(state) && (byAnother || (isForce(about.why) && outlasts(beneath(from), state.under, now)))
       const there =
@@ -313,7 +313,7 @@ export class Records {
         : this.current(circuit, now)
       const state = next(current, now)
       if (state === current) return Effect.succeed<Committed>("Same")
-      // While probes go on, neither a place that was taken or given back nor the end of one probe is a verdict.
+      // While the circuit is HalfOpen, one lease that is taken or given back, or one probe that ends, is no verdict.
       const written: About = {
         ...about,
         ...(state._tag === "HalfOpen" ? { why: "CooldownOver", detail: undefined } : {}),
@@ -432,8 +432,8 @@ const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, wh
 }
 
 /**
- * Each opening has a number of its own, also if this process opened by itself before and the fleet does not know: the fleet's
- * state with the count of this process, if that is higher.
+ * The fleet's state with the number of openings that this process has counted, if that is higher: the fleet does not know of openings
+ * that this process made by itself.
  */
 const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why: Circuit.Why): Circuit.Circuit => {
   if (isByPeople(why) || Circuit.isForced(there) || Circuit.isForced(from)) return there

@@ -23,7 +23,7 @@ import type { Stall } from "./stall.ts"
 /** A store that does not answer is asked again after this long, or sooner if it is asked more often anyway. */
 const downMillis = 1_000
 
-/** A process that starts waits this long for what is open, once the store is connected. */
+/** How long a process that starts waits to read which circuits are open, once the store is connected. */
 const startMillis = 200
 
 /** At the start, a process waits in steps of this length. */
@@ -117,7 +117,7 @@ export class Repair {
           isRead || !isAwaited || ground.now() - askedAt < startMillis ? Effect.succeed(isRead) : readFirst
         )
       })
-      // What is open comes first; the heartbeat is waited for, too, as from then on the others count this process.
+      // Read the open circuits first. Then wait for the heartbeat: from then on the other processes count this one.
       const begin = Effect.andThen(Effect.ensuring(readFirst, started), this.exchange)
       const first = yield* Effect.forkScoped(begin)
       yield* waitAtMost(Fiber.await(first), startMillis)
@@ -169,7 +169,7 @@ export class Repair {
     return records.reportPolicy(circuit)
   }
 
-  /** Reads what has changed and says that this process lives; then tells what is left to tell. */
+  /** Reads what has changed and says that this process lives, then tidies up. */
   private get sync(): Effect.Effect<void> {
     return Effect.andThen(Effect.all([this.pages.read, this.exchange], { concurrency: 2 }), this.tidy)
   }
@@ -180,7 +180,7 @@ export class Repair {
     )
   }
 
-  /** What is left to tell is told, and what is well again is forgotten. */
+  /** Sends what the store has not been told, and forgets circuits that are well again. */
   private get tidy(): Effect.Effect<void> {
     const { ground } = this
     return Effect.suspend(() => {
@@ -197,12 +197,12 @@ export class Repair {
     if (share === undefined) return Effect.void
     // Takes over a policy that was reloaded.
     ground.registry.peek(circuit.group.name, circuit.key)
-    // Since a reload it is each process's own. Of what was forced nobody would tell it the end.
+    // A reload has taken it out of the fleet. No other process would announce the end of an override.
     if (!ground.isShareable(circuit)) return this.records.disown(circuit, "Released")
     this.records.restoring.giveBack(circuit, share)
     const { unheard } = share.deeds
     if (unheard !== undefined) {
-      // What is on its way is not said a second time: others may have undone it before that.
+      // Do not send an action again while it is on its way: another operator may undo it in between.
       return share.record.ahead > 0 ? Effect.void : this.deeds.tell(circuit, share, unheard, false, "Patient")
     }
     if (this.isBehind(circuit, share, at)) return this.deeds.close(circuit)

@@ -6,16 +6,16 @@ import { toSwap } from "../record.ts"
 import type { Ground } from "./ground.ts"
 import type { Lanes } from "./lanes.ts"
 
-/** Records that the store lost are given back by all that know them: not all at once. */
+/** Each process that knows a lost record gives it back, at a random time within this. */
 const restoreMillis = 1_000
 
-/** A record that ends within this time is not missed by anybody. */
+/** A lost record that ends within this time is not given back. */
 export const endingMillis = 1_000
 
 /** Takes over what the store has of a circuit. */
 type Learn = (circuit: LiveCircuit, stored: Stored | undefined, askedAt: number) => Effect.Effect<void>
 
-/** Gives a store that has lost its latest writes back what this process knows of them. */
+/** If a store has lost its latest writes, gives back those that this process knows. */
 export class Restoring {
   private readonly ground: Ground
   private readonly lanes: Lanes
@@ -48,7 +48,7 @@ export class Restoring {
     })
   }
 
-  /** Gives a store that lost a record its content back, over what it has instead: in the background. */
+  /** Writes a lost record again, over what the store has instead. Runs in the background. */
   giveBack(circuit: LiveCircuit, share: Share): void {
     const { ground, lanes } = this
     const { record } = share
@@ -61,7 +61,7 @@ export class Restoring {
     lost.sending = true
     const make = () => {
       const now = ground.now()
-      // It is written now, and the state began when it did.
+      // The record is written now, but its state began earlier.
       const at = known.since + now - known.circuit.since
       const about = { ...known.about, at, origin: known.origin }
       const swap = toSwap(ground.idOf(circuit), lost.found, known.circuit, now, about)
@@ -80,7 +80,7 @@ export class Restoring {
         return Effect.void
       })
     })
-    // All that know it notice at about the same time.
+    // All processes that know the record notice the loss at about the same time.
     const wait = Effect.sleep(ground.live > 1 ? ground.random() * restoreMillis : 0)
     const done = Effect.sync(() => {
       lost.sending = false

@@ -1,16 +1,16 @@
 import * as Effect from "effect/Effect"
 import type { EventLoop } from "../engine/eventLoop.ts"
 
-/** A timer that is set this often, */
+/** How often the timer fires that detects a stall. */
 const beatMillis = 500
-/** and fires later than it was due by this, shows that the process stood still. */
+/** If the timer fires later than it was due by more than this, the process was stalled. */
 const lateMillis = 500
-/** What the time that it stood still has made late comes within this. */
+/** How long after a stall the late events of the process may still arrive. */
 const graceMillis = 50
 
 /**
- * Whether this process stands still, or has just done so: its event loop was blocked, or the machine was suspended. What it sees
- * then, as calls that time out all at once, says nothing about what it calls.
+ * Whether this process is stalled, or was a moment ago: its event loop was blocked, or the machine was suspended. What it sees then,
+ * such as many timeouts at once, says nothing about the dependencies.
  */
 export class Stall {
   private readonly loop: EventLoop
