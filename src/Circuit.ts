@@ -424,7 +424,7 @@ const isDisabledAfter = ({ others, until }: Isolated): boolean =>
   others.some((one) => one._tag === "Disabled" && isStanding(one, until))
 
 /**
- * Ends all overrides; a circuit without one stays what it is. Time went on beneath them: an opening keeps its end.
+ * Ends all overrides. A circuit without one does not change. An opening beneath them keeps its end.
  *
  * @category moves
  */

@@ -139,8 +139,8 @@ export const fromSums = (
 }
 
 /**
- * How many processes might object to an opening: all that live, but for those that abstained, and at least those that have a
- * ballot. A process that is silent counts, because it may not have heard the question.
+ * How many processes might object to an opening: all live processes except those that abstained, and at least those that have a
+ * ballot. A silent process counts, because it may not have heard the question.
  *
  * @category judging
  * @since 0.1.0
@@ -267,7 +267,8 @@ export const isYoung = (liveForMillis: number, syncMillis: number): boolean => l
 export const livesFor = (syncMillis: number): number => 1.5 * syncMillis + 1_000
 
 /**
- * The age from which a roll call of the same box is called again. Sooner would make it fail: all would have to hear it anew.
+ * The age from which the roll is called again for the same box. An earlier call would fail, because every process would have to hear
+ * it again.
  *
  * @category judging
  * @since 0.1.0

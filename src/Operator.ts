@@ -108,7 +108,7 @@ export interface ByHand extends CircuitBreaker.ByHand {
  */
 export interface ByHandFor extends ByHand, CircuitBreaker.ByHandFor {}
 
-/** An operator is no voter: this one never lives. */
+/** The voter in the exchanges of an operator. It never counts as a live process. */
 const nobody = "operator"
 
 /** An action that the store receives later than this changes nothing: it may have been frozen on its way. */
@@ -130,7 +130,7 @@ const pages = (
       listed && record !== undefined ? [{ ...record, circuit }] : []
     )
     if (changes.length < limits.page) return Effect.succeed({ records, live })
-    // What has changed while this was read comes again, later.
+    // A record that changes meanwhile is on a later page again.
     return Effect.map(pages(store, changes.at(-1)?.epoch), (more) => {
       const again = new Set(more.records.map(({ circuit }) => circuit))
       return { records: [...records.filter(({ circuit }) => !again.has(circuit)), ...more.records], live: more.live }
@@ -274,7 +274,7 @@ const steer = (
   )
 }
 
-/** One swap by no voter; nothing if it came too late. */
+/** Swaps one record; `undefined` if the command came too late. */
 const swapped = (
   store: SharedStore,
   swap: Swap,

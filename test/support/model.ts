@@ -134,7 +134,7 @@ export class Model {
     return of.filter(({ until }) => until === last).sort((a, b) => a.since - b.since)[0]
   }
 
-  /** The override that holds for a circuit: its own or that of the name, and of both one that rejects. */
+  /** The override that decides for a circuit: its own or that of its name. If there are both, an Isolated one decides. */
   private forcedBy(circuit: ModelCircuit): Override | undefined {
     const forced = [circuit, this.at(undefined)].flatMap((one) => this.deciding(one) ?? [])
     return forced.find(({ tag }) => tag === "Isolated") ?? forced[0]

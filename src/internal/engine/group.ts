@@ -120,8 +120,8 @@ export class NamedGroup implements Group {
   }
 
   /**
-   * What a caller touches that has no policy of its own to declare. Before the first call, the policies that are configured for
-   * this caller hold: the circuit may have been made by code for which none are configured.
+   * For a caller that declares no policy, such as an operator. Before the first call, the policies that are configured for this
+   * caller hold: the circuit may have been made by code for which none are configured.
    */
   touch(policies: Policies): void {
     if (this.declared || policies === none || policies === this.source.policies) this.refresh()

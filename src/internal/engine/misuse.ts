@@ -25,7 +25,7 @@ const tolerance = (millis: number): number => Math.max(10, millis / 20)
 /** The run of interruptions to which a call belongs that was interrupted now. `ended` is how many calls of its circuit have ended. */
 export const after = (found: Interruptions | undefined, ended: number, millis: number, now: number): Interruptions => {
   const isAlike = found !== undefined && Math.abs(millis - found.millis) <= tolerance(found.millis)
-  // A run that is long and no longer most of the calls is none.
+  // A long run that is no longer most of the calls has ended.
   const isOld = found !== undefined && ended - found.before > 10 * enough.calls && !isMost(found, ended)
   if (!isAlike || isOld) return { millis, since: now, before: ended - 1, count: 1 }
   found.count++
@@ -67,8 +67,8 @@ const many = { stores: 100, withinMillis: 60_000 }
 let reported = false
 
 /**
- * Notes that a store was closed, and answers whether so many were closed soon after they were built that it looks like a store for each
- * call.
+ * Notes that a store was closed. Returns, once, whether the program seems to build a store for each call: many were closed soon after
+ * they were built.
  */
 export const isBuiltAgain = (builtAt: number, now: number): boolean => {
   if (reported || now - builtAt > many.withinMillis) return false

@@ -118,10 +118,9 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
- * How long an error asks clients to wait, in milliseconds. This is the longer of its `retryAfter` (a duration,
- * milliseconds, or the text of a `Retry-After` header) and
- * the wait in its response headers (`headers`, `response.headers`), as errors of HTTP clients have them. If the error has neither, its
- * `cause` is read. `undefined` if there is no such information.
+ * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
+ * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
+ * clients have them. If the error has neither, its `cause` is read. `undefined` if the cause has neither.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {

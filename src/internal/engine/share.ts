@@ -22,7 +22,7 @@ export interface Known {
   readonly since: number
 }
 
-/** The fleet's record of a circuit, and what this process is about to make of it. Written by `Records`. */
+/** The fleet's record of a circuit, and the transitions of this process that the store does not have yet. */
 export class RecordPart {
   known: Known | undefined = undefined
   /** The local era whose state is the fleet's; a state of another era is this process's own. */
@@ -66,7 +66,7 @@ export interface KeptBack extends Snapshot {
   readonly calls: number
 }
 
-/** What this process tells the others of a circuit. Written by `Ballots`. */
+/** What this process tells the others of a circuit. */
 export class BallotPart {
   said: Said | undefined = undefined
   /** The conviction of the ballot that was built last. */
@@ -141,7 +141,7 @@ export class DeedPart {
   unheard: Unheard | undefined = undefined
 }
 
-/** What a circuit shares with the fleet, from the first failure until all is well again. Each part is written by one class. */
+/** What a circuit shares with the fleet, from the first failure until all is well again. */
 export class Share {
   readonly record = new RecordPart()
   readonly ballots = new BallotPart()

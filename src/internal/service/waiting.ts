@@ -90,7 +90,7 @@ export interface Patience {
   millis: number
   /** Whether a call that had been started is made again: a probe that took too long. */
   readonly again?: boolean
-  /** The place of the call in a line. It keeps the place if it is rejected again. */
+  /** The call's ticket in a line. The call keeps it if it is rejected again. */
   place?: { readonly line: Line; readonly ticket: number }
 }
 
