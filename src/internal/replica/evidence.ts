@@ -5,7 +5,7 @@ import type { KeptBack, Share, Snapshot } from "../engine/share.ts"
 
 /** The evidence of this process about a circuit, and the part of it that other processes are told. */
 
-export const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
+const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
 
 export const seen = (circuit: LiveCircuit, now: number): Snapshot => {
   const evidence = circuit.seen()
