@@ -31,7 +31,7 @@ type Messages = Stream.Stream<{ readonly payload: string }, SqlError>
 /** Texts that databases find by an index must not be longer. */
 export const longestCircuit = 2_000
 
-/** PostgreSQL announces no more than 8,000 bytes; a body that is longer is not announced with the rest. */
+/** PostgreSQL announces at most 8,000 bytes. The announcement of a longer body has no body, and its reader loads the record. */
 const longestText = 7_900
 
 /** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
@@ -51,7 +51,7 @@ const toStored = (row: Row): Stored | undefined => {
   return epoch === 0 || row["body"] === null ? undefined : { epoch, body: String(row["body"]), age: toAge(row["age"]) }
 }
 
-/** A table or a column that is not there: databases call it an error of syntax, or, as SQLite does, any error. */
+/** Whether a table or a column is missing. Most databases report this as a syntax error; SQLite has no code for it. */
 const makesNoSense = ({ reason }: SqlError): boolean =>
   reason._tag === "SqlSyntaxError" || /no such (table|column)/.test(String(reason.cause))
 
@@ -59,7 +59,7 @@ const makesNoSense = ({ reason }: SqlError): boolean =>
 const isConflict = ({ reason }: SqlError): boolean =>
   reason._tag === "DeadlockError" ||
   reason._tag === "SerializationError" ||
-  // What MariaDB says in place of that, from 11.6 on.
+  // MariaDB reports a conflict like this since version 11.6.
   /Record has changed since last read/.test(String(reason.cause))
 
 /**
@@ -76,16 +76,16 @@ const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E
     return yield* Fiber.join(opening)
   })
 
-/** Takes back a transaction that came too late. */
+/** Rolls back a transaction that came too late. */
 class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
 
-/** How many milliseconds have passed since then, in this process. */
+/** Starts a stopwatch: a function that returns how many milliseconds have passed in this process. */
 const stopwatch = Effect.map(Clock.Clock, (clock) => {
   const began = clock.monotonicTimeNanosUnsafe()
-  return () => Math.floor(Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6)
+  return () => Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
 })
 
-const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time })
+const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time: Math.floor(time) })
 
 /**
  * The contract in SQL.
@@ -114,7 +114,7 @@ export class Store implements SharedStore {
     )
   }
 
-  /** When what is asked of the tables makes no sense to the database: they are gone, or are others. */
+  /** Completes when the tables cannot be used any more: they are missing, or have other columns. */
   get ended(): Effect.Effect<void> {
     return Deferred.await(this.broken)
   }
@@ -131,7 +131,7 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Renews the life of a voter; nothing if it does not live, or not for much longer. */
+  /** Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. */
   private heartbeat(exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> {
     const { database } = this
     const { now, sql } = database
@@ -163,7 +163,7 @@ export class Store implements SharedStore {
     return Effect.map(database.rows(database.sql`${lookUp(database, exchange)}`), foundIn)
   }
 
-  /** Carries out an exchange while no other one is. */
+  /** Carries out an exchange while no other exchange is carried out. */
   private alone(exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> {
     const { database } = this
     const { notAfter = Infinity } = exchange
@@ -171,8 +171,7 @@ export class Store implements SharedStore {
       .withTransaction(
         Effect.gen({ self: this }, function* () {
           yield* this.lock
-          const clock = yield* Clock.Clock
-          const began = clock.monotonicTimeNanosUnsafe()
+          const passed = yield* stopwatch
           const found = yield* this.look(exchange)
           if (found === undefined) return yield* Effect.die(new Error("the row that was locked is not there"))
           const { time } = found
@@ -184,9 +183,9 @@ export class Store implements SharedStore {
           const gone = turn.isSweeping ? yield* this.sweep(turn) : []
           for (const write of turn.writeStore(database, gone)) yield* write
           yield* this.announce(turn.announced)
-          // A process that stood still meanwhile must not carry it out now.
-          const passed = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
-          return time + passed > notAfter ? yield* new TooLate({ time: Math.floor(time + passed) }) : answer
+          // If the process stood still in between, the deadline may have passed, and the exchange must not be carried out.
+          const over = time + passed()
+          return over > notAfter ? yield* new TooLate({ time: over }) : answer
         })
       )
       .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
@@ -310,7 +309,7 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Where the database can: the others hear of it when this is committed. */
+  /** Announces changes on PostgreSQL. Other processes receive them when the transaction is committed. */
   private announce(changes: ReadonlyArray<Change>): Effect.Effect<void, SqlError> {
     const { database } = this
     const { channel, sql } = database
@@ -333,14 +332,14 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Whether an announcement that says nothing was sent. A standby cannot send one. */
+  /** Sends an empty announcement. Returns whether the database took it, which a standby does not. */
   private get announceNothing(): Effect.Effect<boolean> {
     const { channel, sql } = this.database
     const sent = this.database.apart(this.database.run(sql`SELECT pg_notify(${channel}, '')`))
     return Effect.match(Effect.timeout(sent, "5 seconds"), { onFailure: () => false, onSuccess: () => true })
   }
 
-  /** What was announced; nothing if another program did. A body that was not announced is read. */
+  /** The change of an announcement; `undefined` if another program sent it. Loads a body that the announcement does not have. */
   private toChange(text: string): Effect.Effect<Change | undefined, SqlError> {
     const change = fromText(text)
     if (change?._tag !== "Record" || change.body !== "") return Effect.succeed(change)
