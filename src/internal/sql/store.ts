@@ -2,9 +2,6 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
 import {
@@ -19,6 +16,7 @@ import {
   type Stored,
   StoreError
 } from "../../SharedStore.ts"
+import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
 import { Turn } from "./exchange.ts"
@@ -61,20 +59,6 @@ const isConflict = ({ reason }: SqlError): boolean =>
   reason._tag === "SerializationError" ||
   // MariaDB reports a conflict like this since version 11.6.
   /Record has changed since last read/.test(String(reason.cause))
-
-/**
- * What takes its time to end, as a connection to a server that hangs does, ends by itself: nobody waits for that. All finalizers run
- * at once. One after the other, the client would wait for the answer to UNLISTEN before it closes the connection, and on a silent
- * connection it would keep the place of that connection in its pool for ever.
- */
-const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
-  Effect.gen(function* () {
-    const own = yield* Scope.make("parallel")
-    const opening = yield* Effect.forkDetach(Scope.provide(open, own))
-    const close = Effect.andThen(Fiber.await(opening), Scope.close(own, Exit.void))
-    yield* Effect.addFinalizer(() => Effect.forkDetach(close))
-    return yield* Fiber.join(opening)
-  })
 
 /** Rolls back a transaction that came too late. */
 class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
@@ -323,9 +307,10 @@ export class Store implements SharedStore {
     if (announcing === undefined) {
       return polled(this.database, this.pollMillis, (rows) => this.run("changes", rows))
     }
-    return Stream.unwrap(
-      Effect.map(letGo(announcing.listen(channel)), (queue) => this.audible(Stream.fromQueue(queue)))
-    ).pipe(
+    // If finalizers ran one after the other, the client would wait for the answer to UNLISTEN before it closes the connection. On a
+    // silent connection it would wait for ever, and the connection would keep its place in the pool.
+    const listened = detached(announcing.listen(channel), "parallel")
+    return Stream.unwrap(Effect.map(listened, (queue) => this.audible(Stream.fromQueue(queue)))).pipe(
       Stream.mapEffect(({ payload }) => this.toChange(payload)),
       Stream.filter((change) => change !== undefined),
       Stream.mapError((cause) => new StoreError({ operation: "changes", cause }))
