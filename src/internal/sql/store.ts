@@ -20,7 +20,7 @@ import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
 import { Turn } from "./exchange.ts"
-import { type Found, foundIn, lookUp, othersOf, toWhole } from "./lookUp.ts"
+import { type Found, foundIn, isNew, lookUp, othersOf, toWhole } from "./lookUp.ts"
 import { firstRow } from "./migrations.ts"
 import { polled } from "./polling.ts"
 
@@ -132,7 +132,7 @@ export class Store implements SharedStore {
       if (found === undefined) return undefined
       const { bornAt, head, life, own, rollCalls, time } = found
       if (time > notAfter) return late(time)
-      if (own === undefined || own.endsAt <= time + safeMillis || bornAt === 0 || life === "") return undefined
+      if (own === undefined || own.endsAt <= time + safeMillis || isNew(found)) return undefined
       yield* renew(exchange.life !== life || exchange.heard > head ? 0 : exchange.heard)
       const over = time + passed()
       if (over > notAfter) return late(over)
