@@ -80,7 +80,7 @@ const openIn = async (server: Admin): Promise<number> => Number(await server.sen
 export interface MassOutage {
   readonly keys: number
   readonly processes: number
-  /** Seconds until the circuits of all keys were open for all, or until the bench gave up; and how many were open then. */
+  /** Seconds until the fleet had opened the circuits of all keys, or until the bench gave up; and how many were open then. */
   readonly seconds: number
   readonly open: number
   readonly leakedAKey: number
