@@ -1,6 +1,6 @@
 /**
- * How long a store takes for one operation of a process: on Redis by the clock of the server (SLOWLOG), and for Redis and PostgreSQL
- * by that of the client.
+ * How long one operation of a process takes on Redis and on PostgreSQL, by the clock of the client; on Redis also by the clock of the
+ * server (SLOWLOG).
  *
  *     npm run bench:exchanges
  *
@@ -8,14 +8,15 @@
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Context, Effect, Layer, Logger, Redacted } from "effect"
+import { Effect, Layer, Logger, Redacted } from "effect"
 import { Circuit, SharedStore } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { toSwap } from "../src/internal/record.ts"
 import { postgresServer } from "../test/support/postgresServer.ts"
 import { redisServer } from "../test/support/redisServer.ts"
-import { type Admin, admin } from "./fleet/stores.ts"
+import { quantile } from "./fleet/figures.ts"
+import { type Admin, admin, logSlow, longest } from "./fleet/stores.ts"
 
 const { limits } = SharedStore
 const repeats = 200
@@ -109,8 +110,6 @@ const operations = (store: SharedStore.SharedStore) => {
   }
 }
 
-const quantile = (all: ReadonlyArray<number>, q: number): number =>
-  [...all].sort((a, b) => a - b)[Math.floor(q * (all.length - 1))] ?? Number.NaN
 const shown = (all: ReadonlyArray<number>): string =>
   all.length === 0 ? "" : [0.5, 0.95, 1].map((q) => quantile(all, q).toFixed(2).padStart(8)).join("")
 
@@ -122,10 +121,8 @@ const measure = (
   Effect.gen(function* () {
     for (const n of numbers(20, repeats)) yield* run(n)
     if (server !== undefined) {
-      yield* Effect.promise(() =>
-        server.send("CONFIG", "SET", "slowlog-log-slower-than", "0", "slowlog-max-len", "100000")
-      )
-      yield* Effect.promise(() => server.send("SLOWLOG", "RESET"))
+      yield* Effect.promise(() => logSlow(server, 0))
+      yield* Effect.promise(() => longest(server))
     }
     const client: Array<number> = []
     for (const n of numbers(repeats)) {
@@ -135,13 +132,8 @@ const measure = (
     }
     let own: ReadonlyArray<number> = []
     if (server !== undefined) {
-      const log = yield* Effect.promise(() =>
-        server.send<ReadonlyArray<readonly [number, number, number, ReadonlyArray<string>]>>("SLOWLOG", "GET", "100000")
-      )
-      yield* Effect.promise(() => server.send("CONFIG", "SET", "slowlog-log-slower-than", "-1"))
-      own = log
-        .filter(([, , , [command]]) => command?.toUpperCase() === "EVALSHA")
-        .map(([, , micros]) => micros / 1_000)
+      own = yield* Effect.promise(() => longest(server))
+      yield* Effect.promise(() => logSlow(server, -1))
     }
     console.log(`${what.padEnd(44)}${shown(own).padStart(26)}${shown(client).padStart(28)}`)
   })
@@ -166,7 +158,7 @@ const program = Effect.gen(function* () {
   console.log("\nPostgreSQL")
   const database = yield* postgresServer
   const sql = yield* Layer.build(PgClient.layer({ url: Redacted.make(database.url) }))
-  yield* all(yield* Effect.provideContext(SqlStore.make(), Context.merge(sql, Context.empty())), undefined)
+  yield* all(yield* Effect.provideContext(SqlStore.make(), sql), undefined)
 })
 
 await Effect.runPromise(Effect.scoped(Effect.provide(program, Logger.layer([]))))

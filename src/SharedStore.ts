@@ -40,8 +40,8 @@ import { bury, castIn, liveAt, rollCallsAfter } from "./internal/memory/ballots.
 import { changesAfter, emptyState, storedAt, sweep, write } from "./internal/memory/records.ts"
 
 /**
- * A store failed to do what it was asked. Callers of protected effects never see this error: the engine goes on with what
- * it knows.
+ * An operation of a store failed. Callers of protected effects never see this error: each process then decides by what it
+ * knows itself.
  *
  * @category errors
  * @since 0.1.0
@@ -170,7 +170,7 @@ export interface Swap {
   readonly body: string
   /** Milliseconds after which the store forgets the record; `undefined` keeps it for ever. */
   readonly ttl: number | undefined
-  /** Whether {@link SharedStore.page} has it for every process that asks. */
+  /** Whether {@link SharedStore.page} shows the record to every process. */
   readonly listed: boolean
 }
 
@@ -180,7 +180,7 @@ export interface Swap {
  */
 export interface SwapAnswer {
   readonly swapped: boolean
-  /** The record that is there now, whoever wrote it. */
+  /** The record after the swap: the new one, or the one that was there if the swap failed. */
   readonly record: Stored | undefined
 }
 
@@ -288,7 +288,7 @@ export interface Page {
   readonly trimmed: number
   /** How many records are listed. */
   readonly listed: number
-  /** Ascending by epoch. If it has as many as were asked for there may be more. */
+  /** Ascending by epoch. If the page has as many changes as its limit, there may be more. */
   readonly changes: ReadonlyArray<Changed>
 }
 
@@ -304,7 +304,7 @@ export interface LoadAnswer {
 }
 
 /**
- * What is announced: a record that was swapped in, an inquiry that began, or a roll call.
+ * An announcement: a new record, an inquiry that began, or a roll call.
  *
  * @category models
  * @since 0.1.0
@@ -379,7 +379,7 @@ class Memory {
       this.state.born = time
       this.state.life = this.random().toString(36).slice(2)
     }
-    // A voter that no longer lived begins anew, without its ballots.
+    // A voter whose time to live is over begins again without its ballots.
     bury(votes, time, limits)
     const before = votes.register.get(voter)?.heard ?? 0
     votes.register.set(voter, { until: time + ttl, heard: before })

@@ -12,7 +12,8 @@
  * per `syncInterval`. When calls fail, a transaction of 7 to 13 statements carries up to 32 ballots or changes of records, and
  * takes as many statements with many processes as with few. These transactions are carried out one after the other.
  * On PostgreSQL other processes hear of changes by LISTEN and NOTIFY, which takes one connection. On other databases, and with a
- * client that has no LISTEN, each process reads new changes every `pollInterval` (one statement). The clock is the database's. Everything expires but what an operator has set without an end.
+ * client that has no LISTEN, each process reads new changes every `pollInterval` (one statement). The clock is the database's.
+ * Everything expires, except overrides that an operator has set without an end.
  *
  * **What it needs**
  *

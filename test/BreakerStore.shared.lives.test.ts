@@ -3,7 +3,7 @@ import { Clock, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, SharedStore } from "effect-fuse"
 import { swapOf } from "./support/exchanges.ts"
-import { type Process, pause, start } from "./support/fleet.ts"
+import { exchange, type Process, pause, start } from "./support/fleet.ts"
 
 // The numbers of epochs and roll calls are made of the time. If a store loses everything and its clock goes back, it gives the
 // numbers of its last life again: only its life tells that they say something else.
@@ -56,7 +56,7 @@ describe("After a store lost everything and its clock went back", () => {
           Effect.forEach([...failing, ...failing, ...failing], (one) =>
             Effect.andThen(Effect.exit(one.run(CircuitBreaker.protect(Effect.fail("down"), circuit))), pause(5))
           )
-        const head = Effect.map(made.exchange(nobody), (answer) => (answer._tag === "Done" ? answer.head : 0))
+        const head = Effect.map(exchange(made), (answer) => answer.head)
         yield* TestClock.adjust("10 seconds")
         yield* call("before")
         yield* fail("before")
@@ -154,7 +154,3 @@ describe("With heartbeats each minute, and without announcements", () => {
     )
   }
 })
-
-const nobody: SharedStore.Exchange = {
-  ...{ voter: "nobody", ttl: 0, notAfter: undefined, heard: 0, floor: 0, casts: [], swaps: [] }
-}

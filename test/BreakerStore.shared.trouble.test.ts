@@ -226,8 +226,8 @@ describe("Announcements", () => {
       for (const [i, circuit] of ["api", "%zz", "a/b/c", "/", "other"].entries()) {
         yield* write(store, circuit, { body: bodies[i] ?? "", ttl: 60_000 })
         yield* announce({ _tag: "Record", circuit, epoch: 2 ** 40, body: bodies[i] ?? "" })
-        yield* announce({ _tag: "Inquiry", circuit, epoch: 0, box: "nobody" })
-        yield* announce({ _tag: "RollCall", circuit, epoch: 0, box: "nobody", seq: i + 1, prev: i, term: 30_000 })
+        yield* announce({ _tag: "Inquiry", circuit, epoch: 0, box: "unknown" })
+        yield* announce({ _tag: "RollCall", circuit, epoch: 0, box: "unknown", seq: i + 1, prev: i, term: 30_000 })
       }
       yield* TestClock.adjust("11 seconds")
       yield* expectAll(processes, "Closed local")

@@ -69,9 +69,9 @@ const played = (store: SharedStore.SharedStore, steps: ReadonlyArray<Step>) =>
       const answer = yield* exchanged(store, request)
       const order = (seq: number) => (seq === 0 ? -1 : seqs.indexOf(seq))
       if (ttl === 1 || casts.some(({ ttl }) => ttl === 1)) {
-        // What was to last for a millisecond is over, and the store has noticed.
+        // Waits until entries that last for a millisecond have ended. The exchange then lets the store remove them.
         yield* Effect.sleep(5)
-        yield* exchanged(store, { voter: "nobody", ttl: 0 })
+        yield* exchanged(store, { voter: "absent", ttl: 0 })
       }
       for (const { seq } of answer.rollCalls) if (!seqs.includes(seq)) seqs.push(seq)
       seqs.sort((one, other) => one - other)

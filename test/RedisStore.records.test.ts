@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { CircuitBreaker, SharedStore } from "effect-fuse"
-import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
+import { cast as anyCast, castOf, exchanged, swap, swapOf } from "./support/exchanges.ts"
 import {
   type Connection,
   connection,
@@ -17,25 +17,7 @@ import { redisServer } from "./support/redisServer.ts"
 
 const started = Effect.flatMap(redisServer, (server) => connection(server.url))
 
-const cast = (more: Partial<SharedStore.Cast>): SharedStore.Cast => ({
-  circuit: "api",
-  epoch: 0,
-  box: "b",
-  ballot: [1000, 1, 0, 2],
-  ttl: 10_000,
-  inquire: 0,
-  roll: 0,
-  ...more
-})
-
-const swap = (more: Partial<SharedStore.Swap>): SharedStore.Swap => ({
-  circuit: "api",
-  expectedEpoch: 0,
-  body: "body",
-  ttl: 60_000,
-  listed: true,
-  ...more
-})
+const cast = (more: Partial<SharedStore.Cast>) => anyCast({ ttl: 10_000, ...more })
 
 const stored = (store: SharedStore.SharedStore, circuit: string) =>
   Effect.map(store.load([circuit]), ({ records: [record] }) => record)

@@ -10,6 +10,7 @@ import { createManager } from "effect-fuse/promise"
 import * as RedisStore from "effect-fuse/RedisStore"
 import { fromRedis } from "../src/internal/redis/store.ts"
 import { run } from "./support/commandLine.ts"
+import { listener } from "./support/listener.ts"
 import { type Connection, connection, type Replica, send, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { type RedisProxy, redisProxy } from "./support/redisProxy.ts"
@@ -225,6 +226,13 @@ describe("a program without Effect", () => {
   )
 })
 
+/** Gives the user `app` a new password, and ends its connections. */
+const rotate = (admin: Connection, password: string) =>
+  Effect.andThen(
+    send(admin, "ACL", "SETUSER", "app", "on", "resetpass", `>${password}`, "~*", "&*", "+@all"),
+    Effect.ignoreCause(send(admin, "CLIENT KILL USER app"))
+  )
+
 describe("a password that is rotated", () => {
   live(
     "is read anew for the next client, if the layer reads it",
@@ -232,12 +240,7 @@ describe("a password that is rotated", () => {
       const { port, url } = yield* redisServer
       const admin = yield* connection(url)
       let password = "first"
-      const rotate = (next: string) =>
-        Effect.andThen(
-          send(admin, "ACL", "SETUSER", "app", "on", "resetpass", `>${next}`, "~*", "&*", "+@all"),
-          Effect.ignoreCause(send(admin, "CLIENT KILL USER app"))
-        )
-      yield* rotate(password)
+      yield* rotate(admin, password)
       const redis = Layer.unwrap(
         Effect.sync(() =>
           NodeRedis.layer({ url: `redis://127.0.0.1:${port}`, username: "app", password, disableOfflineQueue: true })
@@ -245,7 +248,7 @@ describe("a password that is rotated", () => {
       )
       const store = yield* RedisStore.connect(redis)
       yield* store.page(0, 1)
-      yield* rotate("second")
+      yield* rotate(admin, "second")
       password = "second"
       yield* until("it answers again", Effect.map(Effect.exit(Effect.timeout(store.page(0, 1), 250)), Exit.isSuccess))
     }),
@@ -261,12 +264,7 @@ describe("the URL of a program without Effect", () => {
       const admin = yield* connection(url)
       const lines: Array<string> = []
       let password = "first"
-      const rotate = (next: string) =>
-        Effect.andThen(
-          send(admin, "ACL", "SETUSER", "app", "on", "resetpass", `>${next}`, "~*", "&*", "+@all"),
-          Effect.ignoreCause(send(admin, "CLIENT KILL USER app"))
-        )
-      yield* rotate(password)
+      yield* rotate(admin, password)
       const urls: Array<string | undefined> = ["s3cret-text"]
       const manager = createManager({
         redis: { url: async () => urls.pop() ?? `redis://app:${password}@127.0.0.1:${port}` },
@@ -282,7 +280,7 @@ describe("the URL of a program without Effect", () => {
       yield* until("it is one of the fleet", isShared)
       assert.match(lines.join(), /expected a URL such as redis:\/\/localhost:6379 from the function/)
       assert.notInclude(lines.join(), "s3cret")
-      yield* rotate("second")
+      yield* rotate(admin, "second")
       password = "second"
       yield* send(admin, "DEL {effect-fuse}:voters")
       yield* until("it is one of the fleet again", isShared)
@@ -300,24 +298,14 @@ describe("a subscription beside a healthy connection", () => {
       const redis = Context.get(yield* connection(wire.url), Redis.Redis)
       const admin = yield* connection(url)
       const store = yield* fromRedis(redis, {}, { quietMillis: 200, answerMillis: 300 })
-      let heard = 0
-      const listen = Stream.runForEach(store.changes, () => Effect.sync(() => void heard++))
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignore(listen), Effect.sleep(100))))
-      const announced = (n: number) =>
-        until(
-          "it hears announcements",
-          Effect.gen(function* () {
-            yield* send(admin, "PUBLISH", "{effect-fuse}:changes", '[["I","1","api","box"]]')
-            return heard >= n
-          })
-        )
-      yield* announced(1)
+      const announce = send(admin, "PUBLISH", "{effect-fuse}:changes", '[["I","1","api","box"]]')
+      const hearsMore = yield* listener(store, announce)
+      yield* hearsMore
       // While it hears itself it stays.
       yield* Effect.sleep("2 seconds")
       assert.strictEqual(wire.accepted(), 2)
       yield* wire.silence("subscribers")
-      const before = heard
-      yield* announced(before + 1)
+      yield* hearsMore
       assert.strictEqual(wire.accepted(), 3)
       yield* until(
         "the silent one is closed",

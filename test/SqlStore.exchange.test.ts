@@ -4,32 +4,14 @@ import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { SharedStore } from "effect-fuse"
 import * as client from "../src/internal/cli/sqlite.ts"
 import { databases, on, onOwn, servers } from "./support/databases.ts"
-import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
+import { cast as anyCast, castOf, exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { ask, onSqlite, say, sharedStore, transaction } from "./support/sqlFleet.ts"
 import { sqlite } from "./support/sqlite.ts"
 import { wired } from "./support/wired.ts"
 
-const cast = (more: Partial<SharedStore.Cast> = {}): SharedStore.Cast => ({
-  circuit: "api",
-  epoch: 0,
-  box: "b",
-  ballot: [1, 0, 5],
-  ttl: 60_000,
-  inquire: 0,
-  roll: 0,
-  ...more
-})
-
-const swap = (more: Partial<SharedStore.Swap> = {}): SharedStore.Swap => ({
-  circuit: "api",
-  expectedEpoch: 0,
-  body: "body",
-  ttl: 60_000,
-  listed: true,
-  ...more
-})
+const cast = (more: Partial<SharedStore.Cast> = {}) => anyCast({ ballot: [1, 0, 5], ...more })
 
 const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)
 const reversed = [...circuits].reverse()
@@ -139,6 +121,19 @@ describe("an exchange with SQLite", () => {
     return { store, during }
   })
 
+  /** A store on a database whose clock can be set: to a number of minutes after the real time. */
+  const withClock = Effect.gen(function* () {
+    const { url } = yield* onSqlite
+    let ahead = 0
+    const rewrite = (statement: string) =>
+      statement.replaceAll("julianday('now')", `(julianday('now') + ${ahead / 1_440})`)
+    const sql = yield* Layer.build(sqlite(url, { rewrite }))
+    const setClock = (minutes: number) => {
+      ahead = minutes
+    }
+    return { sql, store: yield* sharedStore(sql), setClock }
+  })
+
   live(
     "takes as many statements for 32 casts and swaps as for one, and with 100 voters as with one",
     Effect.gen(function* () {
@@ -178,19 +173,15 @@ describe("an exchange with SQLite", () => {
   live(
     "makes the sums anew if the clock of the database goes back",
     Effect.gen(function* () {
-      const { url } = yield* onSqlite
-      let step = 0
-      const rewrite = (statement: string) => statement.replaceAll("julianday('now')", `(julianday('now') + ${step})`)
-      const sql = yield* Layer.build(sqlite(url, { rewrite }))
-      const store = yield* sharedStore(sql)
+      const { setClock, sql, store } = yield* withClock
       yield* castOf(store, cast({ ttl: 10_000 }), { voter: "a", ttl: 600_000 })
       yield* castOf(store, cast({ ttl: 600_000 }), { voter: "b", ttl: 600_000 })
       // A minute later the first ballot has ended, and is deleted; then that minute is taken back.
-      step = 1 / 1_440
+      setClock(1)
       const later = yield* castOf(store, cast(), { voter: "c", ttl: 600_000 })
       assert.deepStrictEqual([later.tally?.voters, later.tally?.sums], [2, [2, 0, 10]])
       assert.strictEqual(yield* ask(sql, "SELECT COUNT(*) FROM circuit_breaker_ballots"), 2)
-      step = 0
+      setClock(0)
       const before = yield* castOf(store, cast({ ballot: [3, 0, 5] }), { voter: "a", ttl: 600_000 })
       assert.deepStrictEqual([before.tally?.voters, before.tally?.sums], [3, [5, 0, 15]])
       const { record, swapped } = yield* swapOf(store, swap())
@@ -201,11 +192,7 @@ describe("an exchange with SQLite", () => {
   live(
     "deletes some of what has ended, and says up to which epoch pages no longer show all changes",
     Effect.gen(function* () {
-      const { url } = yield* onSqlite
-      let step = 0
-      const rewrite = (statement: string) => statement.replaceAll("julianday('now')", `(julianday('now') + ${step})`)
-      const sql = yield* Layer.build(sqlite(url, { rewrite }))
-      const store = yield* sharedStore(sql)
+      const { setClock, sql, store } = yield* withClock
       for (let i = 0; i < 20; i++) {
         const swaps = circuits.map((circuit) => swap({ circuit: `${circuit}/${i}` }))
         yield* exchanged(store, { casts: circuits.map((circuit) => cast({ circuit })), swaps })
@@ -217,13 +204,13 @@ describe("an exchange with SQLite", () => {
         [all.changes.length, more.changes.length, all.trimmed, all.listed],
         [page, 640 - page, 0, 640]
       )
-      step = 1 / 24
+      setClock(60)
       const lasting = yield* swapOf(store, swap({ circuit: "last", ttl: undefined }))
       const some = yield* store.page(0, 1_000)
       const [left] = some.changes
       assert.deepStrictEqual([some.changes.length, some.listed], [141, 1])
       assert.strictEqual(some.trimmed, (left?.epoch ?? 0) - 1)
-      step = 2 / 24
+      setClock(120)
       yield* exchanged(store)
       const rest = yield* store.page(0, 1_000)
       assert.deepStrictEqual(

@@ -6,22 +6,14 @@ import * as SqlStore from "effect-fuse/SqlStore"
 import { database } from "../src/internal/sql/database.ts"
 import { Store } from "../src/internal/sql/store.ts"
 import { run } from "./support/commandLine.ts"
+import { exchanged } from "./support/exchanged.ts"
+import { listener } from "./support/listener.ts"
 import { client, type PostgresServer, postgresServer } from "./support/postgresServer.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisProxy } from "./support/redisProxy.ts"
 import { ask, connect, onPostgres, say } from "./support/sqlFleet.ts"
 import { capture, type Line } from "./support/verbs.ts"
-
-const heartbeat: SharedStore.Exchange = {
-  voter: "v",
-  ttl: 60_000,
-  notAfter: undefined,
-  heard: 0,
-  floor: 0,
-  casts: [],
-  swaps: []
-}
 
 const through = (url: string, { url: wire }: { readonly url: string }) =>
   url.replace(/:\d+\//, `:${new URL(wire).port}/`)
@@ -41,7 +33,7 @@ const readOnly = (server: PostgresServer) =>
   )
 
 const writes = (store: SharedStore.SharedStore) =>
-  Effect.map(Effect.exit(Effect.timeout(store.exchange(heartbeat), 1_000)), Exit.isSuccess)
+  Effect.map(Effect.exit(Effect.timeout(exchanged(store), 1_000)), Exit.isSuccess)
 
 describe("PostgreSQL", () => {
   live(
@@ -119,22 +111,12 @@ describe("PostgreSQL", () => {
       const found = yield* Effect.provideContext(database({ prefix: "circuit_breaker", schema: undefined }), sql)
       yield* found.named
       const store = new Store(found, 1_000, { quietMillis: 200, answerMillis: 500 })
-      let heard = 0
-      const listen = Stream.runForEach(store.changes, () => Effect.sync(() => void heard++))
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignore(listen), Effect.sleep(100))))
-      const announced = (n: number) =>
-        until(
-          "it hears announcements",
-          Effect.gen(function* () {
-            yield* say(admin, `SELECT pg_notify('${found.channel}', 'I 1 api box')`)
-            return heard >= n
-          })
-        )
+      const hearsMore = yield* listener(store, say(admin, `SELECT pg_notify('${found.channel}', 'I 1 api box')`))
       for (let round = 0; round < 3; round++) {
-        yield* announced(heard + 1)
+        yield* hearsMore
         yield* wire.silence("subscribers")
       }
-      yield* announced(heard + 1)
+      yield* hearsMore
       assert.strictEqual(yield* ask(sql, "SELECT 1"), 1)
       // The client says goodbye when it is closed.
       yield* Effect.addFinalizer(() => wire.cut)

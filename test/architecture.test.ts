@@ -158,6 +158,7 @@ const floors: ReadonlyArray<readonly [floor: string, files: ReadonlyArray<string
       "Simulator",
       "internal/connection/judge",
       "internal/connection/watched",
+      "internal/connection/detached",
       "internal/connection/listening",
       "internal/connecting",
       "internal/serverUrl",

@@ -8,7 +8,7 @@ import * as RedisStore from "effect-fuse/RedisStore"
 import { redisServer } from "../../test/support/redisServer.ts"
 import { sleep } from "./figures.ts"
 import type { KeysAnswer, KeysOrder, KeysSetup } from "./keysMessages.ts"
-import { type Admin, admin } from "./stores.ts"
+import { type Admin, admin, logSlow, longest } from "./stores.ts"
 
 /** A process that the bench started. */
 interface Member {
@@ -57,8 +57,7 @@ const onServer = async <A>(use: (url: string, server: Admin) => Promise<A>): Pro
   try {
     const { url } = await Effect.runPromise(Scope.provide(redisServer, scope))
     const server = await admin(url)
-    // Every command that takes at least this many microseconds is remembered.
-    await server.send("CONFIG", "SET", "slowlog-log-slower-than", "200", "slowlog-max-len", "100000")
+    await logSlow(server, 200)
     try {
       return await use(url, server)
     } finally {
@@ -76,26 +75,12 @@ const scripts = async (server: Admin): Promise<number> => {
   return (commands.get("evalsha") ?? 0) + (commands.get("eval") ?? 0)
 }
 
-/** The longest commands of clients since the last look, in milliseconds of the server, the longest first. */
-const longest = async (server: Admin): Promise<ReadonlyArray<number>> => {
-  const entries = await server.send<ReadonlyArray<readonly [number, number, number, ReadonlyArray<string>]>>(
-    "SLOWLOG",
-    "GET",
-    "-1"
-  )
-  await server.send("SLOWLOG", "RESET")
-  return entries
-    .filter(([, , , [name = ""]]) => /^evalsha$/i.test(name))
-    .map(([, , micros]) => Number(micros) / 1_000)
-    .sort((a, b) => b - a)
-}
-
 const openIn = async (server: Admin): Promise<number> => Number(await server.send("ZCARD", "{scale}:listed"))
 
 export interface MassOutage {
   readonly keys: number
   readonly processes: number
-  /** Seconds until the circuits of all keys were open for all, or until the bench gave up; and how many were open then. */
+  /** Seconds until the fleet had opened the circuits of all keys, or until the bench gave up; and how many were open then. */
   readonly seconds: number
   readonly open: number
   readonly leakedAKey: number
@@ -165,7 +150,7 @@ export interface Blocking {
 /** The largest exchanges, one after the other, by 50 voters in boxes that all of them use, while nothing else runs. */
 export const blocking = (quick: boolean): Promise<Blocking> =>
   onServer(async (url, server) => {
-    await server.send("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    await logSlow(server, 0)
     const exchanges = quick ? 50 : 500
     const { casts: items } = SharedStore.limits
     const ballot = [1_000, 1, 0, 3, 40, 3, 0, 3_000]
@@ -260,7 +245,7 @@ export const steady = (quick: boolean): Promise<Steady> =>
     // All have read them.
     await sleep(6_000)
     await longest(server)
-    await server.send("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    await logSlow(server, 0)
     const first = await scripts(server)
     await sleep(intervals * 5_000)
     const sent = (await scripts(server)) - first

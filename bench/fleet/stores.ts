@@ -121,3 +121,21 @@ export const admin = async (url: string): Promise<Admin> => {
     close: () => runtime.dispose()
   }
 }
+
+/** From now on the server remembers each command that takes at least this many microseconds; -1 for none. */
+export const logSlow = (server: Admin, micros: number): Promise<unknown> =>
+  server.send("CONFIG", "SET", "slowlog-log-slower-than", String(micros), "slowlog-max-len", "100000")
+
+/** The scripts that the server remembers since the last call of this: their times on the server in milliseconds, the longest first. */
+export const longest = async (server: Admin): Promise<ReadonlyArray<number>> => {
+  const entries = await server.send<ReadonlyArray<readonly [number, number, number, ReadonlyArray<string>]>>(
+    "SLOWLOG",
+    "GET",
+    "100000"
+  )
+  await server.send("SLOWLOG", "RESET")
+  return entries
+    .filter(([, , , [name = ""]]) => /^evalsha$/i.test(name))
+    .map(([, , micros]) => Number(micros) / 1_000)
+    .sort((a, b) => b - a)
+}

@@ -62,7 +62,7 @@ export interface Connecting {
   /** How the connection is judged. A session that is useless is replaced, or only reported if its client was made by the program. */
   readonly strictness: Strictness
   readonly replaces: boolean
-  /** Whether commands that are given up are still listened to; see `watched`. */
+  /** Whether late answers to commands that were given up are still heard; see `watched`. */
   readonly hearsLate: boolean
   readonly longestCircuit?: number | undefined
 }
@@ -136,7 +136,7 @@ export const connecting = <E, R>(
         const late = yield* Effect.forkChild(Effect.delay(cannotBeUsed("it does not answer"), silentMillis))
         return yield* Effect.ensuring(Scope.provide(open, scope), Fiber.interrupt(late))
       })
-      // A client that the program made is connected: what takes long, as a migration does, is not done again for that.
+      // A client that the program made is connected already. An attempt may then take long, for example to migrate tables.
       const session = yield* (replaces ? Effect.timeout(opened, longest) : opened).pipe(
         Effect.tapCause((cause) => Effect.andThen(report(cause as Cause.Cause<E>), closed(scope)))
       )

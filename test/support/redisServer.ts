@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect, type Scope } from "effect"
 import { freePort, type OwnServer, ownServer } from "./ownServer.ts"
@@ -8,32 +10,41 @@ export { freePort }
 /** A `redis-server` that only one test uses. It is empty after each start. */
 export type RedisServer = OwnServer
 
-const serverWith = (options: (bus: number) => ReadonlyArray<string>): Effect.Effect<RedisServer, never, Scope.Scope> =>
-  Effect.flatMap(freePort, (bus) =>
-    ownServer({
-      title: "Redis",
-      programs: () => programsOf("redis"),
-      user: () => userOf("redis"),
-      serve: ({ server }, folder, port) => [
-        server,
-        [
-          ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"],
-          ...options(bus)
-        ]
-      ],
-      ready: /Ready to accept connections/,
-      signal: "SIGKILL",
-      url: (port) => `redis://127.0.0.1:${port}`
-    })
-  )
+/** Starts a Redis that lives as long as the scope. */
+export const startRedis = (of: {
+  readonly options: ReadonlyArray<string>
+  /** The text of a configuration file, for programs that write into it. */
+  readonly config?: string
+  readonly ready?: RegExp
+}): Effect.Effect<RedisServer, never, Scope.Scope> =>
+  ownServer({
+    title: "Redis",
+    programs: () => programsOf("redis"),
+    user: () => userOf("redis"),
+    serve: ({ server }, folder, port) => {
+      const file = join(folder, "redis.conf")
+      writeFileSync(file, of.config ?? "", { mode: 0o666 })
+      const common = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder]
+      return [server, [file, ...common, ...of.options]]
+    },
+    ready: of.ready ?? /Ready to accept connections/,
+    signal: "SIGKILL",
+    url: (port) => `redis://127.0.0.1:${port}`
+  })
+
+/** Options of a server that writes no files. */
+export const inMemory = ["--save", "", "--appendonly", "no"]
+
+/** Options of a server of a Redis Cluster. */
+export const ofCluster = (bus: number) => ["--cluster-enabled", "yes", "--cluster-port", String(bus)]
 
 /** A server that lives as long as the scope. */
-export const redisServer: Effect.Effect<RedisServer, never, Scope.Scope> = serverWith(() => [])
+export const redisServer: Effect.Effect<RedisServer, never, Scope.Scope> = startRedis({ options: inMemory })
 
 /** The only server of a Redis Cluster: it has all slots once it is told so. */
-export const clusterServer: Effect.Effect<RedisServer, never, Scope.Scope> = serverWith((bus) => [
-  ...["--cluster-enabled", "yes", "--cluster-port", String(bus)]
-])
+export const clusterServer: Effect.Effect<RedisServer, never, Scope.Scope> = Effect.flatMap(freePort, (bus) =>
+  startRedis({ options: [...inMemory, ...ofCluster(bus)] })
+)
 
 /** The server that `REDIS_URL` names, for tests that leave it as they found it, or one of the test's own. */
 export const redisUrl: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => {

@@ -1,32 +1,7 @@
-import { writeFileSync } from "node:fs"
-import { join } from "node:path"
 import { Effect, type Scope } from "effect"
-import { freePort, type OwnServer, ownServer } from "./ownServer.ts"
+import { freePort, type OwnServer } from "./ownServer.ts"
 import { connection, send, until } from "./redisFleet.ts"
-import { programsOf, userOf } from "./servers.ts"
-
-const start = (of: {
-  readonly options: ReadonlyArray<string>
-  /** The text of a configuration file, for programs that write into it. */
-  readonly config?: string
-  readonly ready?: RegExp
-}): Effect.Effect<OwnServer, never, Scope.Scope> =>
-  ownServer({
-    title: "Redis",
-    programs: () => programsOf("redis"),
-    user: () => userOf("redis"),
-    serve: ({ server }, folder, port) => {
-      const file = join(folder, "redis.conf")
-      writeFileSync(file, of.config ?? "", { mode: 0o666 })
-      const common = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder]
-      return [server, [file, ...common, ...of.options]]
-    },
-    ready: of.ready ?? /Ready to accept connections/,
-    signal: "SIGKILL",
-    url: (port) => `redis://127.0.0.1:${port}`
-  })
-
-const inMemory = ["--save", "", "--appendonly", "no"]
+import { inMemory, ofCluster, startRedis } from "./redisServer.ts"
 
 export interface Cluster {
   /** Three masters. */
@@ -39,11 +14,11 @@ export interface Cluster {
 /** A Redis Cluster: three masters that share all slots, with a replica each. */
 export const redisCluster: Effect.Effect<Cluster, never, Scope.Scope> = Effect.gen(function* () {
   const node = Effect.flatMap(freePort, (bus) =>
-    start({
+    startRedis({
       options: [
         ...inMemory,
-        ...["--cluster-enabled", "yes", "--cluster-port", String(bus), "--cluster-node-timeout", "2000"],
-        ...["--cluster-replica-validity-factor", "0"]
+        ...ofCluster(bus),
+        ...["--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"]
       ]
     }).pipe(Effect.map((server) => ({ server, bus })))
   )
@@ -99,8 +74,8 @@ export interface Guarded {
 
 /** A master with a replica, and three sentinels that agree on a failover. The name of the master is `mymaster`. */
 export const redisSentinel: Effect.Effect<Guarded, never, Scope.Scope> = Effect.gen(function* () {
-  const master = yield* start({ options: inMemory })
-  const replica = yield* start({ options: [...inMemory, "--replicaof", "127.0.0.1", String(master.port)] })
+  const master = yield* startRedis({ options: inMemory })
+  const replica = yield* startRedis({ options: [...inMemory, "--replicaof", "127.0.0.1", String(master.port)] })
   const config = [
     `sentinel monitor mymaster 127.0.0.1 ${master.port} 2`,
     "sentinel down-after-milliseconds mymaster 1000",
@@ -108,7 +83,7 @@ export const redisSentinel: Effect.Effect<Guarded, never, Scope.Scope> = Effect.
     "sentinel parallel-syncs mymaster 1"
   ].join("\n")
   const guards = yield* Effect.all(
-    Array.from({ length: 3 }, () => start({ options: ["--sentinel"], config, ready: /\+monitor master/ }))
+    Array.from({ length: 3 }, () => startRedis({ options: ["--sentinel"], config, ready: /\+monitor master/ }))
   )
   const admins = yield* Effect.forEach(guards, ({ url }) => connection(url))
   yield* until(

@@ -20,7 +20,7 @@ export interface Report {
   readonly ignored: number
 }
 
-/** A line of the input with this number blocks the event loop for so many milliseconds. */
+/** Blocks the event loop. Each line of the input is a number of milliseconds. */
 const block = (millis: number): void => {
   const end = performance.now() + millis
   while (performance.now() < end);

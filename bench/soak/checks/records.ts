@@ -46,7 +46,7 @@ export const chain: Check = {
   })
 }
 
-/** Whether the circuit had stayed closed for as long as it was open before: then the count begins anew. */
+/** Whether the circuit had stayed closed for at least as long as it had been open before. The count of openings then starts again. */
 const isForgotten = ({ at, state }: Record, now: number): boolean =>
   state._tag === "Closed" && now - at - (state.since ?? 0) >= (state.openFor ?? 0) - transitMillis
 

@@ -171,7 +171,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
     )
     const wrote = yield* say
     const cast = { circuit, epoch, box: "doctor", ballot: [1], ttl: 1_000, inquire: 0, roll: 0 }
-    // It is a voter for the moment that it takes.
+    // The ballot counts only while its voter lives, so the doctor is a voter for a moment.
     const ballot = yield* exchange({ ttl: 1_000, casts: [cast] })
     yield* exchange({})
     const again = Effect.andThen(Effect.sleep("200 millis"), say)

@@ -212,7 +212,7 @@ const watching = (
       Effect.gen(function* () {
         const heard = yield* Queue.sliding<void>(1)
         const hearing = Stream.runForEach(store.changes, () => Queue.offer(heard, undefined))
-        // A store that announces nothing is read once per interval. A subscription that ended is made anew.
+        // A store that announces nothing is read once per interval. A subscription that ended is replaced.
         yield* Effect.forkScoped(Effect.repeat(Effect.ignoreCause(hearing), Schedule.spaced("1 second")))
         const pause = Effect.timeoutOption(Queue.take(heard), input.every)
         yield* Effect.forever(Effect.andThen(look(store, opened), pause))

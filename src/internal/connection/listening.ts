@@ -11,7 +11,7 @@ const answerMillis = 5_000
 /** How many announcements of its own in a row a subscription may miss. */
 const mostMissed = 2
 
-/** After each connection that was silent, the next one is tried later, up to this many times later. */
+/** After each silent connection, the next one is tried after twice the time. This is the greatest factor. */
 const mostLater = 16
 
 export interface Times {
@@ -49,7 +49,7 @@ export const listening = <A, E>(
         reported = true
         return warnOf(
           what,
-          `${what}: the connection that hears announcements is silent, and is made anew; until then changes are read every syncInterval`
+          `${what}: the connection that hears announcements is silent, and is replaced; until then changes are read every syncInterval`
         )
       })
       const watch = Effect.gen(function* () {

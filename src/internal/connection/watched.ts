@@ -9,18 +9,18 @@ import { quietly } from "../engine/logEvent.ts"
 import { storeAnnotation } from "../unconnected.ts"
 import { Judge, type Strictness } from "./judge.ts"
 
-/** A command that is given up sooner than this says nothing: its caller was in a hurry. */
+/** A command that its caller gives up sooner than this is not counted. */
 const patienceMillis = 200
 
 /** No command of a store takes this long. */
 const commandMillis = 5_000
 
-/** How long commands that are on their way may go on when their connection is replaced. */
+/** How long pending commands may take when their connection is replaced. */
 const drainMillis = 1_000
 
 export interface Watched {
   readonly store: SharedStore
-  /** Waits a moment until no command is on its way. */
+  /** Waits until no command is pending, for at most a second. */
   readonly drain: Effect.Effect<void>
 }
 
@@ -84,7 +84,7 @@ export const watched = (
             pending.add(fiber)
             fiber.addObserver(() => pending.delete(fiber))
             const ended = Effect.flatMap(Fiber.await(fiber), (exit) =>
-              // Not the caller was interrupted, but the command: its connection was closed.
+              // The command was interrupted, not its caller: its connection was closed.
               Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
                 ? Effect.fail(new StoreError({ operation, cause: new Error("the connection was closed") }))
                 : exit
@@ -133,7 +133,7 @@ export const once = <A>(f: (value: A) => Effect.Effect<void>): ((value: A) => Ef
     })
 }
 
-/** A store on a client that the program made. One warning says that the client is useless, because nothing here can replace it. */
+/** A store on a client that the program made. This library cannot replace such a client, so it warns once if the client is useless. */
 export const reporting = (what: string, store: SharedStore, strictness: Strictness): SharedStore => {
   // It is never closed: each command in it ends by itself.
   const scope = Scope.makeUnsafe()

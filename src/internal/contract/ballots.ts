@@ -270,7 +270,7 @@ export const ballots: ReadonlyArray<Trial> = [
       const swap = Effect.asVoid(bench.write(circuit, { expectedEpoch: epoch }))
       yield* Effect.all([...casts.slice(0, 10), swap, ...casts.slice(10)], { ...many, discard: true })
       const now = (yield* bench.load(circuit))?.epoch ?? 0
-      yield* bench.holds(yield* bench.tally(circuit, now), [], "of the new epoch, in which nobody cast")
+      yield* bench.holds(yield* bench.tally(circuit, now), [], "of the new epoch, in which no voter cast")
       const { tally } = yield* bench.cast(circuit, { epoch })
       yield* equal(tally, undefined, "the tally of the old epoch")
     }

@@ -58,6 +58,20 @@ export const expect = (fact: boolean, expected: string, actual: unknown): Effect
 export const equal = (actual: unknown, expected: unknown, what: string): Effect.Effect<void, Miss> =>
   expect(Equal.equals(actual, expected), `${what}: ${show(expected)}`, actual)
 
+/** By default a lasting ballot on a circuit without a record. It begins no inquiry and calls no roll. */
+export const castOf = (circuit: string, more: Partial<Omit<Cast, "circuit">> = {}): Cast => ({
+  ...{ epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: 0 },
+  ...more,
+  circuit
+})
+
+/** By default writes a listed record that lasts, where there is none. */
+export const swapOf = (circuit: string, more: Partial<Omit<Swap, "circuit">> = {}): Swap => ({
+  ...{ expectedEpoch: 0, body: "body", ttl: long, listed: true },
+  ...more,
+  circuit
+})
+
 /** A record without its age. */
 export const written = (record: Stored | undefined) =>
   record === undefined ? undefined : { epoch: record.epoch, body: record.body }
@@ -111,11 +125,11 @@ export class Bench {
   readonly handles: ReadonlyArray<SharedStore>
   /** How long to wait for what has to come, in milliseconds. */
   readonly patience: number
-  /** The life of the store, as it was answered last. */
+  /** The life of the store, by its latest answer. */
   private life = ""
   private turn = 0
   private readonly own = globalThis.crypto.randomUUID().slice(0, 8)
-  /** The voters that live by this trial. */
+  /** The voters that this trial has made live. */
   private readonly voters = new Set<string>()
 
   constructor(handles: ReadonlyArray<SharedStore>, patience: number) {
@@ -143,9 +157,9 @@ export class Bench {
     return handle === undefined ? miss("a handle", "none") : answered(operation, this.patience, () => f(handle))
   }
 
-  /** By default a heartbeat of a voter that does not live, and does not by this. */
+  /** By default an exchange without casts and swaps, of a voter that does not live before or after it. */
   exchange(request: Partial<Exchange> = {}): Effect.Effect<ExchangeAnswer, Miss> {
-    const { casts = [], floor = 0, heard = 0, notAfter, swaps = [], ttl = 0, voter = this.name("nobody") } = request
+    const { casts = [], floor = 0, heard = 0, notAfter, swaps = [], ttl = 0, voter = this.name("absent") } = request
     const whole = { voter, ttl, notAfter, heard, floor, casts, swaps }
     return Effect.suspend(() => {
       if (ttl > 0) this.voters.add(voter)
@@ -189,10 +203,9 @@ export class Bench {
     )
   }
 
-  /** By default writes a listed record that lasts, where there is none. */
+  /** An exchange with one swap; see {@link swapOf}. */
   swap(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<SwapAnswer, Miss> {
-    const swap = { expectedEpoch: 0, body: "body", ttl: long, listed: true, ...request, circuit }
-    return Effect.flatMap(this.done({ floor, swaps: [swap] }), ({ swaps: [answer] }) =>
+    return Effect.flatMap(this.done({ floor, swaps: [swapOf(circuit, request)] }), ({ swaps: [answer] }) =>
       answer === undefined || (answer.swapped && answer.record === undefined)
         ? miss("the record that is there now", answer)
         : Effect.succeed(answer)
@@ -271,15 +284,11 @@ export class Bench {
     return Effect.map(this.page(Number.MAX_SAFE_INTEGER, 1), ({ live }) => live)
   }
 
-  /**
-   * By default a lasting ballot that asks nobody, where there is no record. The voter lives by it, unless it withdraws; its
-   * name is made new for this trial.
-   */
+  /** An exchange with one cast; see {@link castOf}. Its voter, which no other trial has, then lives for a minute. */
   cast(circuit: string, request: Request = {}, heard = 0): Effect.Effect<CastAnswer, Miss> {
     const { voter = "voter", ...more } = request
-    const cast = { epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: 0, ...more, circuit }
     return Effect.flatMap(
-      this.done({ voter: this.voter(voter), ttl: long, heard, casts: [cast] }),
+      this.done({ voter: this.voter(voter), ttl: long, heard, casts: [castOf(circuit, more)] }),
       ({ casts: [answer] }) => (answer === undefined ? miss("an answer to the cast", answer) : Effect.succeed(answer))
     )
   }
@@ -293,9 +302,9 @@ export class Bench {
     )
   }
 
-  /** What is in a box, which nothing is put in or taken from by this, and by which no voter lives. */
+  /** Reads the tally of a box. Changes no ballot, and makes no voter live. */
   tally(circuit: string, epoch = 0, box = "box"): Effect.Effect<Tally, Miss> {
-    const cast = { circuit, epoch, box, ballot: undefined, ttl: long, inquire: 0, roll: 0 }
+    const cast = castOf(circuit, { epoch, box, ballot: undefined })
     return Effect.flatMap(this.done({ casts: [cast] }), ({ casts: [answer] }) =>
       answer?.tally === undefined
         ? miss(`a tally, as epoch ${epoch} is the circuit's`, answer)

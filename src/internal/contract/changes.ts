@@ -10,7 +10,7 @@ const listeners = (bench: Bench) => Effect.forEach([...bench.handles.keys(), 0],
 const of = (circuit: string) => (change: Change) => change.circuit === circuit
 
 export const changes: ReadonlyArray<Trial> = [
-  trial("a swap is announced to all who listen, with its epoch and body", function* (bench) {
+  trial("a swap is announced to every listener, with its epoch and body", function* (bench) {
     const all = yield* listeners(bench)
     const circuit = bench.name("circuit")
     const swaps: Array<Change> = []
@@ -45,7 +45,7 @@ export const changes: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("an inquiry is announced to all who listen when it begins, and not by those who join it", function* (bench) {
+  trial("an inquiry is announced to every listener when it begins, and not when a voter joins it", function* (bench) {
     const all = yield* listeners(bench)
     const begin = Effect.gen(function* () {
       const circuit = bench.name("circuit")
@@ -81,7 +81,7 @@ export const changes: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a roll call is announced to all who listen, with its number and the one before it", function* (bench) {
+  trial("a roll call is announced to every listener, with its number and the one before it", function* (bench) {
     const all = yield* listeners(bench)
     const begin = Effect.gen(function* () {
       const circuit = bench.name("circuit")

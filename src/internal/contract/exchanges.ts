@@ -1,25 +1,17 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { limits } from "../../SharedStore.ts"
-import { equal, expect, long, short, slack, type Trial, trial, written } from "./bench.ts"
+import { castOf, equal, expect, long, short, slack, swapOf, type Trial, trial, written } from "./bench.ts"
 
-const ballotOf = (circuit: string) => ({
-  circuit,
-  epoch: 0,
-  box: "box",
-  ballot: [1],
-  ttl: long,
-  inquire: long,
-  roll: long
-})
-const recordOf = (circuit: string, body = "body") => ({ circuit, expectedEpoch: 0, body, ttl: long, listed: true })
+/** A ballot that begins an inquiry and calls the roll. */
+const askOf = (circuit: string) => castOf(circuit, { inquire: long, roll: long })
 
 export const exchanges: ReadonlyArray<Trial> = [
   trial("an exchange after its deadline changes nothing and says what time it is", function* (bench) {
     const { head, live, time } = yield* bench.done()
     const before = yield* bench.page()
     const [cast, swap] = [bench.name("circuit"), bench.name("circuit")]
-    const request = { voter: bench.voter("late"), ttl: long, casts: [ballotOf(cast)], swaps: [recordOf(swap)] }
+    const request = { voter: bench.voter("late"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
     for (const notAfter of [0, time - 1]) {
       const late = yield* bench.exchange({ ...request, notAfter })
       yield* equal(late._tag, "Late", `the answer to an exchange that was due ${time - notAfter} ms ago`)
@@ -75,8 +67,8 @@ export const exchanges: ReadonlyArray<Trial> = [
     const { casts, swaps } = yield* bench.done({
       voter: bench.voter("voter"),
       ttl: long,
-      casts: circuits.map((circuit, place) => ({ ...ballotOf(circuit), epoch: place % 2, ballot: [place] })),
-      swaps: others.map((circuit) => recordOf(circuit, circuit))
+      casts: circuits.map((circuit, place) => ({ ...askOf(circuit), epoch: place % 2, ballot: [place] })),
+      swaps: others.map((circuit) => swapOf(circuit, { body: circuit }))
     })
     for (const [place, { record, tally }] of casts.entries()) {
       const expected = place % 2 === 0 ? [place] : undefined
@@ -96,8 +88,8 @@ export const exchanges: ReadonlyArray<Trial> = [
   trial("casts come before swaps, and of two for one circuit the first comes first", function* (bench) {
     const circuit = bench.name("circuit")
     const voter = bench.voter("voter")
-    const twice = [ballotOf(circuit), { ...ballotOf(circuit), ballot: [7] }]
-    const swaps = [recordOf(circuit, "first"), recordOf(circuit, "second")]
+    const twice = [askOf(circuit), { ...askOf(circuit), ballot: [7] }]
+    const swaps = [swapOf(circuit, { body: "first" }), swapOf(circuit, { body: "second" })]
     const answer = yield* bench.done({ voter, ttl: long, casts: twice, swaps })
     yield* equal(
       answer.casts.map(({ tally }) => tally?.sums),
@@ -118,7 +110,7 @@ export const exchanges: ReadonlyArray<Trial> = [
 
   trial("an exchange that is carried out twice does no more than once", function* (bench) {
     const [cast, swap] = [bench.name("circuit"), bench.name("circuit")]
-    const request = { voter: bench.voter("voter"), ttl: long, casts: [ballotOf(cast)], swaps: [recordOf(swap)] }
+    const request = { voter: bench.voter("voter"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
     const first = yield* bench.done(request)
     const second = yield* bench.done(request)
     yield* equal(second.live, first.live, "how many live after the second")

@@ -1,6 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { equal, expect, long, short, show, type Trial, trial, written } from "./bench.ts"
+import { equal, expect, long, short, show, swapOf, type Trial, trial, written } from "./bench.ts"
 
 /** What a swap of another epoch may ask for, to see whether any of it is done. */
 const loser = { body: "loser", ttl: long, listed: true }
@@ -256,14 +256,13 @@ export const live: ReadonlyArray<Trial> = [
     const circuit = bench.name("circuit")
     const [a, b] = [bench.name("voter"), bench.name("voter")]
     const live = yield* bench.live
-    const swap = { circuit, expectedEpoch: 7, body: "", ttl: long, listed: true }
     const steps = [
       ["one exchanges", bench.join(a), 1],
       ["the same exchanges again", bench.join(a), 1],
       ["a second exchanges", bench.join(b), 2],
       ["the first leaves", bench.leave(a), 1],
       ["the first leaves again", bench.leave(a), 1],
-      ["one that never lived swaps", bench.done({ swaps: [swap] }), 1],
+      ["one that never lived swaps", bench.done({ swaps: [swapOf(circuit, { expectedEpoch: 7 })] }), 1],
       ["the second leaves", bench.leave(b), 0]
     ] as const
     for (const [what, step, more] of steps) {

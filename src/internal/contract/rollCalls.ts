@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import { limits } from "../../SharedStore.ts"
-import { type Bench, equal, expect, long, short, type Trial, trial } from "./bench.ts"
+import { type Bench, castOf, equal, expect, long, short, type Trial, trial } from "./bench.ts"
 
-/** A circuit whose box has a ballot of "caller", who has called the roll; answers the roll call's number, too. */
+/** A circuit on which the voter "caller" has cast a ballot and called the roll, and the number of that roll call. */
 const rolled = (bench: Bench) =>
   Effect.gen(function* () {
     const circuit = bench.name("circuit")
@@ -12,7 +12,7 @@ const rolled = (bench: Bench) =>
     return { circuit, epoch, seq: (yield* bench.done()).head }
   })
 
-/** A voter of the trial that has heard up to a number; answers what it is told. */
+/** The exchange of a voter of the trial that has heard up to a number. */
 const hear = (bench: Bench, voter: string, heard: number, ttl = long) =>
   bench.done({ voter: bench.voter(voter), ttl, heard })
 
@@ -63,8 +63,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
   trial("a ballot lasts as long as its voter lives, if its ttl is longer", function* (bench) {
     const circuit = bench.name("circuit")
     const voter = bench.voter("voter")
-    const cast = { circuit, epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: 0 }
-    yield* bench.done({ voter, ttl: 200, casts: [cast] })
+    yield* bench.done({ voter, ttl: 200, casts: [castOf(circuit)] })
     yield* bench.join(voter)
     yield* Effect.sleep(300)
     yield* bench.holds(yield* bench.tally(circuit), [[1]], "after its voter has renewed its life")
@@ -112,7 +111,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
         yield* equal(yield* told(one.seq), found.slice(place + 1), `the roll calls after number ${place}`)
       }
       yield* equal((yield* bench.done()).head, found.at(-1)?.seq, "the head, of the last roll call")
-      // A voter that has heard more than the log has knows a log that was lost: it is told of all.
+      // A voter that has heard more than the log holds has heard a log that was lost. It is told all roll calls.
       const { rollCalls } = yield* bench.done({ heard: Number.MAX_SAFE_INTEGER })
       yield* expect(rollCalls.length >= 5, "the roll calls that are kept, after a number beyond the head", rollCalls)
     }
@@ -185,9 +184,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     const circuits = Array.from({ length: many }, () => bench.name("circuit"))
     const voter = bench.voter("voter")
     for (let from = 0; from < many; from += limits.casts) {
-      const casts = circuits
-        .slice(from, from + limits.casts)
-        .map((circuit) => ({ circuit, epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: long }))
+      const casts = circuits.slice(from, from + limits.casts).map((circuit) => castOf(circuit, { roll: long }))
       yield* bench.done({ voter, ttl: long, heard: Number.MAX_SAFE_INTEGER, casts })
     }
     const found: Array<string> = []

@@ -1,4 +1,4 @@
-/** What a memory store keeps beside records: who lives, the log of roll calls, and the ballot boxes. Plain data, to be copied. */
+/** The parts of a memory store beside its records: the register, the log of roll calls, and the ballot boxes. Plain data, to be copied. */
 
 interface Called {
   readonly seq: number
@@ -78,7 +78,7 @@ export const sweepBoxes = ({ boxes }: Votes, time: number): void => {
   }
 }
 
-/** The roll calls after `heard`, at most so many. */
+/** The roll calls after `heard`, at most `most` of them. */
 export const rollCallsAfter = ({ log }: Votes, heard: number, most: number): ReadonlyArray<Called> => {
   const first = log.findIndex(({ seq }) => seq > heard)
   return first === -1 ? [] : log.slice(first, first + most).map(({ at: _, ...rollCall }) => rollCall)

@@ -33,7 +33,7 @@ export const emptyState = (): State => ({
   sweptAt: Number.NEGATIVE_INFINITY
 })
 
-/** What has ended is dropped this often; until then it is only not read. */
+/** How often entries that have ended are dropped. Until then they are not read. */
 const sweepMillis = 1_000
 
 export const storedAt = (records: State["records"], circuit: string, time: number) => {
@@ -42,7 +42,7 @@ export const storedAt = (records: State["records"], circuit: string, time: numbe
   return { epoch: found.epoch, body: found.body, age: Math.max(0, time - found.at) }
 }
 
-/** Drops what has ended. */
+/** Drops the entries that have ended. */
 export const sweep = (state: State, time: number, bounds: Bounds & { readonly unlistedMillis: number }): void => {
   if (time - state.sweptAt < sweepMillis && time >= state.sweptAt) return
   const { changed, records, votes } = state
@@ -79,7 +79,7 @@ export const write = (
   return epoch
 }
 
-/** The changes after an epoch, at most so many, and how many records are listed. */
+/** The changes after an epoch, at most `most` of them, and the number of listed records. */
 export const changesAfter = ({ changed, records }: State, since: number, most: number, time: number) => {
   const changes = []
   let allListed = 0

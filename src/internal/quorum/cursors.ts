@@ -7,7 +7,7 @@ const sameMicros = 10_000_000
 /** How many numbers of one log are remembered, and how many roll calls. */
 const maxRemembered = 2_000
 
-/** What one store has answered or announced: the roll calls, and up to where its log goes. */
+/** What one store has answered or announced: roll calls, and the head of its log. */
 export interface Heard {
   readonly place: number
   readonly rollCalls: ReadonlyArray<RollCall>
@@ -15,7 +15,7 @@ export interface Heard {
   readonly head: number | undefined
 }
 
-/** A number in the log of one store, and which number it is in the log of all. */
+/** The number of a roll call in the log of one store (`own`), and in the common log (`seq`). */
 interface Mark {
   readonly own: number
   readonly seq: number
@@ -26,17 +26,17 @@ interface Cursor {
   head: number
   /** Ascending by the store's own numbers. */
   marks: Array<Mark>
-  /** Up to where the store knows that the voter has heard. */
+  /** How far the voter has heard, as it last told the store. */
   confirmed: number
-  /** The life of the store that all of this is about; empty until it is known. */
+  /** The life of the store to which this cursor belongs; empty until it is known. */
   life: string
-  /** Of what has a number up to this one, nothing was heard in this life. */
+  /** The last number in the common log before this life began: nothing up to it was heard in this life. */
   since: number
-  /** The voter has lost ballots on the way to this store: until then it must not tell it that it has heard more. */
+  /** Ballots did not reach this store. Until this time the store must not be told that the voter has heard more. */
   heldUntil: number
 }
 
-/** One roll call, by the stores that have it. */
+/** One roll call, with its form in each store that has it. */
 interface Group {
   readonly key: string
   readonly of: Map<number, RollCall>
@@ -47,9 +47,9 @@ const keyOf = ({ box, circuit, epoch }: RollCall): string => `${circuit} ${epoch
 /**
  * The logs of several stores as one, with a cursor in each.
  *
- * The same roll call has another number in each log. Here it has one, given when the first store answers it; what a voter has
- * heard of the log of all is translated for each store. A store that did not get the voter's ballots is not told that the voter
- * has heard the roll calls that they answered, as long as those count.
+ * The same roll call has a different number in each log. It gets one number in the common log when the first store answers it.
+ * How far a voter has heard the common log is translated for each store. If the voter's ballots did not reach a store, that
+ * store is not told that the voter has heard the roll calls, until they no longer count.
  */
 export class Cursors {
   private readonly cursors: ReadonlyArray<Cursor>
@@ -72,7 +72,7 @@ export class Cursors {
     }))
   }
 
-  /** The lives of all stores as one: another if that of any store is. */
+  /** The lives of all stores as one text. It changes when the life of any store changes. */
   get life(): string {
     return this.cursors
       .map(({ life }) => life)
@@ -81,13 +81,13 @@ export class Cursors {
       .join("_")
   }
 
-  /** The life of one store, if it is one of those that the voter knows; or an empty text. */
+  /** The life of one store if the voter knows it; otherwise an empty text. */
   lifeAt(place: number, known = ""): string {
     const life = this.cursors[place]?.life ?? ""
     return `_${known}_`.includes(`_${life}_`) ? life : ""
   }
 
-  /** Takes over the life of a store, and answers whether it has begun another. What was known of the store is over then. */
+  /** Remembers the life of a store. Returns whether the store has begun a new life, which invalidates what was known of it. */
   noteLife(place: number, life: string): boolean {
     const cursor = this.cursors[place]
     if (cursor === undefined || life === "" || life === cursor.life) return false
@@ -98,7 +98,7 @@ export class Cursors {
     cursor.head = 0
     cursor.marks = []
     cursor.since = this.last
-    // The store has lost the ballots with which the voter answered: a roll call there is another, though the others have it.
+    // The store has lost the voter's ballots, so a roll call there is a new one, even if the other stores have it.
     for (const { places } of this.known.values()) places.add(place)
     return true
   }
@@ -109,7 +109,7 @@ export class Cursors {
     if (cursor === undefined || heard <= cursor.since) return 0
     const { confirmed, heldUntil, marks } = cursor
     let own = heard
-    // Where all stores number alike, a number that this process was not told means the same everywhere.
+    // A number that this process does not know is passed on as it is, which is right if all stores number roll calls alike.
     if (this.rollCalls.has(heard) || marks.some(({ seq }) => seq === heard)) {
       const next = marks.findIndex(({ seq }) => seq > heard)
       own = marks.at(next === -1 ? -1 : next - 1)?.own ?? 0
@@ -129,7 +129,7 @@ export class Cursors {
     if (cursor !== undefined) cursor.heldUntil = now + this.longestTerm
   }
 
-  /** Numbers what stores have answered to one exchange: the roll calls after `heard`, and the head of the log of all. */
+  /** Numbers the answers of stores to one exchange. Returns the roll calls after `heard`, and the head of the common log. */
   answered(all: ReadonlyArray<Heard>, heard: number) {
     this.number(all)
     // An answer may have only the first of many roll calls: the numbers after those are not given yet.
@@ -149,7 +149,7 @@ export class Cursors {
     return { head: last, rollCalls }
   }
 
-  /** An announcement as one of all. */
+  /** An announced roll call, with its number in the common log. */
   announced(place: number, rollCall: RollCall): RollCall | undefined {
     this.number([{ place, rollCalls: [rollCall], head: undefined }])
     return this.rollCalls.get(this.seqOf(place, rollCall.seq))

@@ -1,7 +1,7 @@
 import type { Changed, Stored, Swap } from "../../SharedStore.ts"
 
 /**
- * A record as it is kept in each store: with the epoch that it has in all of them, and what it takes to write it again.
+ * A record as it is kept in each store: with its epoch in all stores, and what is needed to write it again.
  */
 export interface Kept {
   readonly epoch: number
@@ -13,7 +13,7 @@ export interface Kept {
   readonly own: number
 }
 
-/** `age` is how old it was already: written again elsewhere, a record does not become younger. */
+/** `age` is the record's age when it is written: a record that is written again in another store does not become younger. */
 export const wrap = (epoch: number, { body, listed, ttl }: Pick<Swap, "body" | "listed" | "ttl">, age = 0): string =>
   `${epoch} ${ttl ?? "-"} ${listed ? 1 : 0} ${age} ${body}`
 
@@ -36,7 +36,7 @@ export const toStored = (kept: Kept | undefined): Stored | undefined =>
 
 export const epochOf = (kept: Kept | undefined): number => kept?.epoch ?? 0
 
-/** What most of them have. If no two have the same, or as many have another, it is the latest. */
+/** The record that the most stores have. In a tie, the one with the greatest epoch. */
 export const majority = (all: ReadonlyArray<Kept | undefined>): Kept | undefined => {
   const counts = new Map<number, number>()
   for (const kept of all) counts.set(epochOf(kept), (counts.get(epochOf(kept)) ?? 0) + 1)
@@ -48,7 +48,10 @@ export const majority = (all: ReadonlyArray<Kept | undefined>): Kept | undefined
 export const isAgreed = (all: ReadonlyArray<Kept | undefined>): boolean =>
   all.every((kept) => epochOf(kept) === epochOf(all[0]))
 
-/** The swap that writes a record again in a store that has another, or none in the place of one. */
+/**
+ * The part of a swap that writes a record again in a store that has another one. If no record holds, it writes one that ends after a
+ * millisecond.
+ */
 export const written = (holds: Kept | undefined) =>
   holds === undefined
     ? { body: wrap(0, { body: "", ttl: 1, listed: false }), ttl: 1, listed: false }
@@ -58,6 +61,9 @@ export const written = (holds: Kept | undefined) =>
         listed: holds.listed
       }
 
-export const toChanged = (circuit: string, kept: Kept): Changed => {
-  return { circuit, epoch: kept.epoch, listed: kept.listed, record: toStored(kept) }
-}
+export const toChanged = (circuit: string, kept: Kept): Changed => ({
+  circuit,
+  epoch: kept.epoch,
+  listed: kept.listed,
+  record: toStored(kept)
+})

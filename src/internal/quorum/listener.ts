@@ -8,18 +8,18 @@ import type { Region } from "./region.ts"
 interface Ground {
   readonly regions: ReadonlyArray<Region>
   readonly cursors: Cursors
-  /** Which epoch of all an epoch of one store is. */
+  /** Translates a store's own epoch to the epoch in all stores. */
   readonly epochOf: (place: number, circuit: string, own: number) => number
   readonly remember: (place: number, circuit: string, kept: Kept | undefined) => void
 }
 
-/** A listener to all stores: answers with what is new of what one of them announces. */
+/** Returns a function that takes each announcement of each store, and passes on what is new. */
 export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
   /** Which stores have announced the latest record of a circuit. */
   const records = new Map<string, { readonly epoch: number; readonly places: Set<number>; readonly told: boolean }>()
-  /** The roll calls that were told. */
+  /** The roll calls that were passed on. */
   const rollCalls = new Map<number, undefined>()
-  /** How many inquiries each store has announced of a box, and how many were told. */
+  /** By box: how many inquiries each store has announced, and how many were passed on. */
   const inquiries = new Map<string, { readonly of: Array<number>; told: number }>()
 
   return (place: number, change: Change): Stream.Stream<Change, StoreError> => {
@@ -36,10 +36,10 @@ export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
       bounded(inquiries).set(box, counted)
       const announced = (counted.of[place] ?? 0) + 1
       counted.of[place] = announced
-      // All stores announce each: the first that does is told.
+      // Every store announces every inquiry: the first announcement is passed on.
       if (announced <= counted.told) return Stream.empty
       counted.told = announced
-      // A store that was not heard meanwhile is one behind at most: when the others fail it is the first.
+      // A store that was not heard for a while counts as one behind, so that its next announcement is passed on if the others fail.
       regions.forEach((_, other) => {
         counted.of[other] = Math.max(counted.of[other] ?? 0, announced - 1)
       })
@@ -55,7 +55,7 @@ export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
     const isSame = latest?.epoch === kept.epoch
     const places = isSame ? latest.places : new Set<number>()
     places.add(place)
-    // What one store announces is told when most of those that can be reached have announced it.
+    // A record is passed on once most of the stores that can be reached have announced it.
     const most = Math.floor(regions.filter((region) => region.reachable).length / 2) + 1
     const wasTold = isSame && latest.told
     const isTold = !wasTold && places.size >= most

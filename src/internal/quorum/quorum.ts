@@ -25,6 +25,9 @@ const aheadMicros = 1_000_000
 
 type Done = ExchangeAnswer & { readonly _tag: "Done" }
 
+/** The answer of the store at a place. */
+type Placed = Done & { readonly place: number }
+
 /** No record has it. */
 const noEpoch = -1
 
@@ -56,13 +59,13 @@ export class Quorum {
   private readonly wall: () => number
   private readonly random: () => number
   private readonly cursors: Cursors
-  /** By store and circuit: which epoch of the store is which of all, where they differ or may. */
+  /** For each store, by circuit: the record's epoch in that store (`own`), and its epoch in all stores. */
   private readonly epochs: ReadonlyArray<Map<string, { readonly own: number; readonly epoch: number }>>
   /** The clock of each store less that of this process. */
   private readonly offsets: Array<number | undefined>
-  /** Circuits of which stores had different records, to make them agree with the next heartbeat. */
+  /** Circuits whose records differed between the stores. The next heartbeat makes them agree. */
   private readonly disputed = new Set<string>()
-  /** Up to which epoch the records of all stores were compared, while they are: their numbers of listed records differed. */
+  /** How far a comparison of all records has come, by epoch. It runs after the stores had different numbers of listed records. */
   private compared: number | undefined
 
   constructor(regions: ReadonlyArray<Region>, wall: () => number, random: () => number) {
@@ -197,25 +200,28 @@ export class Quorum {
       if (time > notAfter) return Effect.succeed({ _tag: "Late", time })
       if (swaps.length > 0) return this.swapping(exchange)
       const repaired = casts.length === 0 ? Effect.andThen(this.compare, this.repair) : Effect.void
-      return Effect.tap(
-        this.inAll(exchange, () => []),
-        () => repaired
+      const answer = this.inAll(
+        exchange,
+        () => [],
+        (answers) => Effect.succeed(this.merge(exchange, answers))
       )
+      return Effect.tap(answer, () => repaired)
     })
   }
 
-  /** The exchange in all stores, with the swaps that are for each. */
+  /** Sends the exchange to all stores, each with its own swaps. Calls `then` if at least one store carried it out. */
   private inAll(
     exchange: Exchange,
-    swapsOf: (place: number) => ReadonlyArray<Swap>
+    swapsOf: (place: number) => ReadonlyArray<Swap>,
+    then: (answers: ReadonlyArray<Placed>) => Effect.Effect<ExchangeAnswer, StoreError>
   ): Effect.Effect<ExchangeAnswer, StoreError> {
     return Effect.flatMap(
       Effect.forEach(this.regions, (region, place) => this.inOne(exchange, region, place, swapsOf(place)), every),
       (replies) => {
-        const late = replies.some((reply) => reply?._tag === "Late")
         const answers = replies.flatMap((reply, place) => (reply?._tag === "Done" ? [{ ...reply, place }] : []))
-        if (answers.length > 0) return Effect.succeed<ExchangeAnswer>(this.merge(exchange, answers))
-        return late ? Effect.succeed<ExchangeAnswer>({ _tag: "Late", time: this.wall() }) : none("exchange")
+        if (answers.length > 0) return then(answers)
+        const isLate = replies.some((reply) => reply?._tag === "Late")
+        return isLate ? Effect.succeed({ _tag: "Late", time: this.wall() }) : none("exchange")
       }
     )
   }
@@ -244,7 +250,7 @@ export class Quorum {
       const done = reply.value
       this.noteLife(place, done.life)
       this.cursors.confirm(place, done.life === life ? heard : 0)
-      // It has the record that is meant, under a number that was not known yet.
+      // The store has the record of this cast, but under an epoch of its own that was not known yet: cast again with that epoch.
       const again = casts.flatMap((cast, i) => {
         const { record, tally } = done.casts[i] ?? {}
         const kept = unwrap(record)
@@ -275,8 +281,8 @@ export class Quorum {
     return known.epoch === epoch ? known.own : noEpoch
   }
 
-  /** The answers of several stores as one. The largest number of voters that may object is that of all. */
-  private merge(exchange: Exchange, answers: ReadonlyArray<Done & { readonly place: number }>): Done {
+  /** The answers of several stores as one. As many voters may object as in the store where the most may. */
+  private merge(exchange: Exchange, answers: ReadonlyArray<Placed>): Done {
     const heard = answers.map(({ head, place, rollCalls }) => ({
       place,
       head,
@@ -319,17 +325,7 @@ export class Quorum {
       }
       const places = views.map(({ place }) => place)
       const written = new Map<string, Array<SwapAnswer>>()
-      const sent = Effect.forEach(
-        this.regions,
-        (region, place) => this.inOne({ ...exchange, floor: base - 1 }, region, place, inStore(place)),
-        every
-      )
-      return Effect.flatMap(sent, (replies): Effect.Effect<ExchangeAnswer, StoreError> => {
-        const answers = replies.flatMap((reply, place) => (reply?._tag === "Done" ? [{ ...reply, place }] : []))
-        if (answers.length === 0) {
-          const isLate = replies.some((reply) => reply?._tag === "Late")
-          return isLate ? Effect.succeed({ _tag: "Late", time: this.wall() }) : none("exchange")
-        }
+      return this.inAll({ ...exchange, floor: base - 1 }, inStore, (answers) => {
         for (const answer of answers) {
           if (!places.includes(answer.place)) continue
           for (const [i, { swap }] of allowed.entries()) {
@@ -356,9 +352,12 @@ export class Quorum {
     })
   }
 
-  /** The swaps that find what they expect in most stores, with their epochs: consecutive, and above all that was given. */
+  /**
+   * Selects the swaps that find the epoch they expect in most stores. Gives them consecutive epochs, which are greater than
+   * every epoch that a store has given.
+   */
   private allow(swaps: ReadonlyArray<Swap>, views: ReadonlyArray<View>, last: number) {
-    // Another than another process would choose at the same moment.
+    // A random distance, so that two processes that swap at the same moment choose different epochs.
     const base = last + 1 + Math.floor(this.random() * 1_024)
     const allowed: Array<Allowed> = []
     const circuits = new Set<string>()
@@ -372,7 +371,7 @@ export class Quorum {
     return { allowed, base }
   }
 
-  /** What holds of each circuit after a swap: if most stores have written it, that, or what they have instead. */
+  /** The record of each circuit after its swap: the new record if most stores have written it, or the one that most stores have. */
   private settle(
     { swaps }: Exchange,
     allowed: ReadonlyArray<Allowed>,
@@ -409,14 +408,14 @@ export class Quorum {
     })
   }
 
-  /** Writes what holds where something else is, if that is still there. */
+  /** Writes the record that most stores have to the stores that have another one, if they still have it. */
   private get repair(): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.disputed.size === 0) return Effect.void
       const circuits = [...this.disputed].slice(0, limits.swaps)
       for (const circuit of circuits) this.disputed.delete(circuit)
       return Effect.flatMap(this.look(circuits), (views) => {
-        // A store that is away has to be given them when it is back.
+        // A store that cannot be reached is given them once it can be.
         if (views.length < this.regions.length) for (const circuit of circuits) this.disputed.add(circuit)
         return Effect.forEach(
           views,
@@ -427,9 +426,9 @@ export class Quorum {
               return [{ circuit, expectedEpoch: own.get(circuit) ?? 0, ...written(holds) }]
             })
             if (swaps.length === 0) return Effect.void
-            const nobody = { voter: "repair", ttl: 0, notAfter: undefined, heard: 0, floor: 0, casts: [] }
+            const repair = { voter: "repair", ttl: 0, notAfter: undefined, heard: 0, floor: 0, casts: [], swaps }
             return Effect.map(
-              region.ask((store) => store.exchange({ ...nobody, swaps })),
+              region.ask((store) => store.exchange(repair)),
               (reply) => {
                 if (reply?.value._tag !== "Done") return
                 for (const [i, { circuit }] of swaps.entries()) {
@@ -444,7 +443,7 @@ export class Quorum {
     })
   }
 
-  /** A listener to all stores: answers with what is new of what one of them announces. */
+  /** Returns a function that takes each announcement of each store, and passes on what is new. */
   listener(): (place: number, change: Change) => Stream.Stream<Change, StoreError> {
     return listener({
       regions: this.regions,
@@ -472,14 +471,14 @@ export class Quorum {
     else bounded(epochs).set(circuit, { own: kept.own, epoch: kept.epoch })
   }
 
-  /** Which epoch of all an epoch of one store is. They are the same, but for records that were written again. */
+  /** Translates a store's own epoch to the epoch in all stores. They differ only for records that were written again. */
   private epochOf(place: number, circuit: string, own: number): number {
     const known = this.epochs[place]?.get(circuit)
     return known?.own === own ? known.epoch : own
   }
 }
 
-/** Up to where pages show all changes: of a store whose page is full there may be more after it. */
+/** The epoch up to which the pages show all changes: a store whose page is full may have more changes after it. */
 const endOf = (pages: ReadonlyArray<Page>, most: number): number =>
   Math.min(...pages.map(({ changes }) => (changes.length < most ? Infinity : (changes.at(-1)?.epoch ?? Infinity))))
 

@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import type { SharedStore, StoreError } from "../../SharedStore.ts"
 
-/** A store that does not answer within this is left out, */
+/** How long to wait for the answer of a store. */
 const deadlineMillis = 100
-/** and is not asked again for so long. */
+/** How long a store that did not answer is left out. */
 const restMillis = 1_000
 
 /** One of the stores, and whether it can be reached. */
@@ -23,7 +23,7 @@ export class Region {
     return this.up
   }
 
-  /** Its answer, or nothing. */
+  /** The store's answer; `undefined` if it fails, does not answer in time, or is left out. */
   ask<A>(f: (store: SharedStore) => Effect.Effect<A, StoreError>): Effect.Effect<{ readonly value: A } | undefined> {
     return Effect.suspend(() => {
       if (this.now() < this.restUntil) return Effect.succeed(undefined)
@@ -45,7 +45,7 @@ export class Region {
     const { connected } = this.store
     if (connected === undefined) return Effect.undefined
     return Effect.map(Effect.forkDetach(connected, { startImmediately: true }), (waiting) => {
-      // It is connected, and does not answer.
+      // The store is connected and does not answer: it rests for the usual time.
       if (waiting.pollUnsafe() !== undefined) return undefined
       this.restUntil = Number.POSITIVE_INFINITY
       waiting.addObserver(() => {

@@ -4,8 +4,9 @@ import { limits } from "../../SharedStore.ts"
  * The part of an exchange that is about ballots.
  *
  * A box is one field of the circuit's hash: how many voters have a ballot in it, when the latest inquiry began, the number
- * and the time of the latest roll call, the last burial that the box knows, the end of the roll call's term, and the sums. Each ballot is a field of its own,
- * and begins with the number of the last burial before it. The circuit's sorted set has each ballot by its end.
+ * and the time of the latest roll call, the last burial that the box knows, the end of the roll call's term, and the sums.
+ * Each ballot is a field of its own, and begins with the number of the last burial before it. The circuit's sorted set has
+ * each ballot by its end.
  *
  * A ballot is subtracted from the sums when it is replaced, withdrawn or over, or when its voter has been buried; so a cast
  * takes as long with many voters as with few. If very many ballots are over at once, an exchange subtracts some of them, and
@@ -119,7 +120,7 @@ local function takeDead(ballots, untils, boxes, field)
     local before = found[place] and tonumber(string.match(found[place], '^%d+'))
     if before and before < suspect[2] then
       if work < 20 then
-        -- The next exchange begins before this one, or anew.
+        -- The next exchange continues from this burial, or repeats the search among the ballots.
         isAll, last = false, cast < buried and box[5] or math.max(box[5], suspect[2] - 1)
         break
       end

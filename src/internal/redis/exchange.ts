@@ -26,7 +26,7 @@ for place, name in ipairs(names) do
 end
 local life = redis.call('HGET', store, 'life')
 if kept.born == 0 or not life or life == '' then
-  -- A new life begins: nothing was heard in it.
+  -- A new life begins, in which no voter has heard a roll call.
   kept.born, life = now, ARGV[8]
   redis.call('HSET', store, 'life', life)
   redis.call('UNLINK', hearers, rolls)
@@ -179,7 +179,7 @@ if #called > 0 then
   redis.call('ZADD', rolls, unpack(called))
   local lasts = math.max(redis.call('PTTL', rolls), longestTerm + ${limits.logMillis} + grace)
   redis.call('PEXPIRE', rolls, lasts)
-  -- What is over is dropped from the front. At most twice as many are looked at as were added.
+  -- Drops roll calls that are over from the front. Looks at no more than twice as many as were added.
   local over = 0
   for _, member in ipairs(redis.call('ZRANGE', rolls, 0, #called - 1)) do
     local seq, term = whole(string.match(member, '^%d+')), whole(string.match(member, '%d+$'))
@@ -196,7 +196,7 @@ for _, name in ipairs(names) do
   end
 end
 if #changes > 0 then redis.call('HSET', store, unpack(changes)) end
--- PUBLISH may be forbidden: what was written is written all the same.
+-- PUBLISH may be forbidden. The writes take effect all the same.
 if #messages > 0 then redis.pcall('PUBLISH', channel, '[' .. table.concat(messages, ',') .. ']') end
 
 local rollCalls = redis.call('ZRANGEBYSCORE', rolls, '(' .. full(heard), kept.head, 'LIMIT', 0, ${limits.rollCalls})

@@ -1,10 +1,8 @@
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Redis from "effect/persistence/Redis"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { limits, type SharedStore, StoreError } from "../../SharedStore.ts"
+import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
 import { exchangeArgs, toChanges, toExchangeAnswer, toLoadAnswer, toPage } from "./answers.ts"
 import { evaluate } from "./evaluate.ts"
@@ -18,10 +16,10 @@ interface RedisOptions {
 
 type Service = Redis.Redis["Service"]
 
-/** A circuit with a longer text is not shared: its text is in several keys, and in each roll call. */
+/** Circuits with a longer text are not shared, because several keys and each roll call contain the text. */
 export const longestCircuit = 4_096
 
-/** A store on any client of Redis. Its connection is not judged here, except the one that hears announcements. */
+/** A store on any Redis client. Only the subscription is judged here; `watched` judges the commands. */
 export const fromRedis = (
   redis: Service,
   { prefix = "effect-fuse", subscribe = true }: RedisOptions,
@@ -47,7 +45,7 @@ export const fromRedis = (
     ) => Effect.mapError(Effect.map(effect, answer), ({ cause }) => new StoreError({ operation, cause }))
 
     const announce = Effect.match(Effect.timeout(redis.send("PUBLISH", channel, "[]"), "5 seconds"), {
-      // Without the right to publish, and while commands fail, nothing can be learnt.
+      // Without the right to publish, or while commands fail, the subscription cannot be tried.
       onFailure: () => false,
       onSuccess: () => true
     })
@@ -68,21 +66,13 @@ export const fromRedis = (
       page: (since, limit) => run("page", evalPage(ofPage, [since, Math.min(limit, limits.page)]), toPage),
       load: (circuits) => run("load", evalLoad(ofLoad, circuits), (reply) => toLoadAnswer(circuits, reply)),
       changes: subscribe
-        ? Stream.unwrap(Effect.map(subscribed(redis, channel), (messages) => audible(Stream.fromQueue(messages)))).pipe(
+        ? Stream.unwrap(
+            Effect.map(detached(redis.subscribe(channel)), (messages) => audible(Stream.fromQueue(messages)))
+          ).pipe(
             Stream.mapError(({ cause }) => new StoreError({ operation: "changes", cause })),
             Stream.flatMap(({ message }) => Stream.fromIterable(toChanges(message)))
           )
         : Stream.never
     }
     return store
-  })
-
-/** Connecting cannot be interrupted: a server that hangs is left alone with it, or nothing here could end. */
-const subscribed = (redis: Service, channel: string) =>
-  Effect.gen(function* () {
-    const own = yield* Scope.make()
-    const connecting = yield* Effect.forkDetach(Scope.provide(redis.subscribe(channel), own))
-    const leave = Effect.andThen(Fiber.await(connecting), Scope.close(own, Exit.void))
-    yield* Effect.addFinalizer(() => Effect.forkDetach(leave))
-    return yield* Fiber.join(connecting)
   })

@@ -4,11 +4,11 @@ import type { Cast, RollCall, Tally } from "../../SharedStore.ts"
  * The ballot boxes of one exchange, without a database.
  *
  * A box keeps the sums of its ballots, so a cast takes as long with many voters as with few. The sums hold while no voter has
- * died and no ballot has ended since they were made; otherwise they are made anew from the ballots. A ballot counts if it is of
- * the box's epoch and of the present life of its voter, and has not ended when the sums were made.
+ * died and no ballot has ended since they were built; otherwise they are rebuilt from the ballots. A ballot counts if it has the
+ * box's epoch and the present life of its voter, and had not ended when the sums were built.
  */
 
-/** A box as a row has it. 0 stands for a time or a number that there is not. */
+/** A box as a row has it. A time or number of 0 means that there is none. */
 export interface Box {
   readonly circuit: string
   readonly box: string
@@ -20,7 +20,7 @@ export interface Box {
   readonly rollAt: number
   /** The end of the roll call's term. */
   readonly rollEndsAt: number
-  /** How many burials there had been when the sums were made. */
+  /** The number of burials when the sums were built. */
   readonly burials: number
   readonly builtAt: number
   /** The first of its ballots ends then. */
@@ -39,7 +39,7 @@ export interface Ballot {
   readonly endsAt: number
 }
 
-/** What holds for all casts of an exchange. */
+/** The facts and functions that all casts of an exchange share. */
 export interface Ground {
   readonly time: number
   readonly burials: number
@@ -56,7 +56,7 @@ const never = Number.MAX_SAFE_INTEGER
 /** The end of what lasts for some milliseconds. */
 export const endOf = (time: number, millis: number): number => Math.min(never, time + Math.max(1, Math.ceil(millis)))
 
-/** The numbers of a text; nothing if it has anything else. */
+/** The numbers of a text; `undefined` if the text has anything else. */
 export const numbersOf = (text: string): ReadonlyArray<number> | undefined => {
   const numbers = text.split(",").map(Number)
   return text !== "" && numbers.every((n) => Number.isSafeInteger(n) && n >= 0) ? numbers : undefined
@@ -80,7 +80,7 @@ export class Boxes {
     for (const ballot of own) this.own.set(keyOf(ballot), ballot)
   }
 
-  /** Whether the sums of the box that a cast is about have to be made anew. */
+  /** Whether the sums of the cast's box must be rebuilt. */
   isStale(cast: Cast): boolean {
     const box = this.boxes.get(keyOf(cast))
     if (box === undefined || box.epoch !== cast.epoch) return false
@@ -88,7 +88,7 @@ export class Boxes {
     return box.burials !== burials || time < box.builtAt || time >= box.validUntil
   }
 
-  /** Makes the sums anew of the boxes that casts are about, from the ballots that count. */
+  /** Rebuilds the sums of the casts' boxes from the ballots that count. */
   rebuild(casts: ReadonlyArray<Cast>, counting: ReadonlyArray<Ballot>): void {
     const { burials, time } = this.ground
     const made = new Map<string, Box>()
@@ -136,7 +136,7 @@ export class Boxes {
     return this.tally(box)
   }
 
-  /** What has to be written of circuits that were not swapped. */
+  /** The boxes and ballots to write, except those of swapped circuits. */
   written(isSwapped: (circuit: string) => boolean) {
     const keys = [...this.changed].filter((key) => !isSwapped(key.slice(0, key.indexOf(" "))))
     const of = <A>(map: ReadonlyMap<string, A>) => keys.flatMap((key) => map.get(key) ?? [])

@@ -15,16 +15,13 @@ import {
 } from "../../SharedStore.ts"
 import { type Box, Boxes, endOf } from "./boxes.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
-import { type Found, othersOf, type Recorded, toBallot, toWhole } from "./lookUp.ts"
+import { type Found, isNew, othersOf, type Recorded, toBallot, toWhole } from "./lookUp.ts"
 
-/** What has ended is deleted at most this often, and at most so many rows of a table at once. Until then it is not read. */
+/** Rows that have ended are deleted at most this often, and at most this many of a table at once. Until then they are not read. */
 const sweepMillis = 5_000
 const sweptRows = 500
 
-/** Whether the store was never used, or was emptied by hand. */
-const isNew = ({ bornAt, life }: Found): boolean => bornAt === 0 || life === ""
-
-/** One exchange, which holds the lock of all: what it changes and answers. */
+/** One exchange while it holds the store's lock: its changes and its answer. */
 export class Turn {
   readonly announced: Array<Change> = []
   private readonly exchange: Exchange
@@ -47,7 +44,7 @@ export class Turn {
     this.head = found.head
     this.epoch = found.epoch
     const lives = own !== undefined && own.endsAt > time
-    // No number of a store that was emptied comes again.
+    // A store that was emptied does not give any earlier number again.
     const known = found.bornAt === 0 ? Math.max(found.burials, time * 1_000) : found.burials
     // If the clock went back, ballots may have been deleted that have not ended.
     const someDied = dead > 0 || (lives && ttl <= 0) || sweptAt > time
@@ -106,7 +103,7 @@ export class Turn {
     return (this.recordOf(circuit)?.epoch ?? 0) === epoch
   }
 
-  /** The ballots of the boxes whose sums have to be made anew, as a statement; nothing if there are none. */
+  /** The statement that reads the ballots of the boxes whose sums must be rebuilt; `undefined` if there are none. */
   ballotsOf(database: Database): Fragment | undefined {
     const { sql } = database
     const { time } = this.found
@@ -252,7 +249,7 @@ export class Turn {
     return sweptAt > time || time - sweptAt >= sweepMillis
   }
 
-  /** What has ended, but for records. */
+  /** The statements that delete rows that have ended, except records. */
   sweeps(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
     const { sql } = database
     const { time } = this.found
@@ -263,14 +260,14 @@ export class Turn {
     ]
   }
 
-  /** The records of which nothing needs to be kept any longer, as a statement. */
+  /** The statement that reads the records of which nothing needs to be kept any longer. */
   goneRecords(database: Database): Fragment {
     const { sql } = database
     return sql`SELECT circuit, epoch, changed FROM ${database.table("s")} WHERE gone_at <= ${this.found.time}
       ORDER BY gone_at LIMIT ${sql.literal(String(sweptRows))}`
   }
 
-  /** Writes what a store has once, if it has changed. `gone` are the records that were deleted. */
+  /** The statement that writes the single row of the store, if the row has changed. `gone` are the records that were deleted. */
   writeStore(database: Database, gone: ReadonlyArray<Row>): ReadonlyArray<Effect.Effect<void, SqlError>> {
     const { bornAt, sweptAt, time } = this.found
     const trimmed = gone.map((row) => (toNumber(row["changed"]) === 1 ? toWhole(row["epoch"]) : 0))

@@ -96,7 +96,7 @@ const toBox = (row: Row): Box => {
     askedAt: toWhole(row["c"]),
     rollSeq: toWhole(row["d"]),
     rollAt: toWhole(row["e"]),
-    // Sums that cannot be read are made anew.
+    // Sums that cannot be read are rebuilt.
     burials: sums === undefined && voters > 0 ? -1 : toWhole(row["f"]),
     builtAt: toWhole(row["g"]),
     validUntil: toNumber(row["h"]),
@@ -114,7 +114,7 @@ export const toBallot = (row: Row): Ballot => ({
   endsAt: toNumber(row["c"])
 })
 
-/** Nothing if the row is not there of which a store has one. */
+/** `undefined` if the single row of the store is missing. */
 export const foundIn = (rows: ReadonlyArray<Row>): Found | undefined => {
   const of = <A>(kind: string, f: (row: Row) => A): ReadonlyArray<A> =>
     rows.flatMap((row) => (row["kind"] === kind ? [f(row)] : []))
@@ -152,6 +152,9 @@ export const foundIn = (rows: ReadonlyArray<Row>): Found | undefined => {
     rollCalls: [...rollCalls].sort((a, b) => a.seq - b.seq)
   }
 }
+
+/** Whether the store was never used, or was emptied by hand. */
+export const isNew = ({ bornAt, life }: Found): boolean => bornAt === 0 || life === ""
 
 /** How many other voters live. */
 export const othersOf = ({ others }: Found): number => others.reduce((sum, [, voters]) => sum + voters, 0)

@@ -16,7 +16,7 @@ const types = ({ dialect }: Database) => ({
   real: dialect === "sqlite" ? "REAL" : "DOUBLE PRECISION"
 })
 
-/** The row of what a store keeps once. */
+/** Inserts the single row of a store. */
 export const firstRow = (database: Database) => {
   const row = { id: 1, epoch: 0, trimmed: 0, born_at: 0, life: "", head: 0, burials: 0, swept_at: 0 }
   return database.sql`${database.insert("_store", [row])} ${database.unlessThere}`

@@ -41,11 +41,11 @@ const read = (rows: ReadonlyArray<Row>, after: Position | undefined) => {
     rows.filter((row) => row["kind"] === kind).sort((one, other) => toNumber(one["a"]) - toNumber(other["a"]))
   const [store] = of("store")
   const at: Position = { life: String(store?.["body"]), epoch: toWhole(store?.["a"]), head: toWhole(store?.["b"]) }
-  // In another life of the store the position says nothing. The next heartbeat notices the rest.
+  // In a new life of the store the position has no meaning. The next heartbeat notices the changes that are skipped here.
   if (after === undefined || at.life !== after.life || at.epoch < after.epoch || at.head < after.head) {
     return { at, changes: [] }
   }
-  // What is beyond the store's own last numbers was written by another program.
+  // Rows beyond the store's own last numbers were written by another program.
   const records = of("record").filter((row) => toWhole(row["a"]) > 0 && toWhole(row["a"]) <= at.epoch)
   const rollCalls = of("roll")
     .map(rollCallOf)
@@ -71,8 +71,8 @@ const read = (rows: ReadonlyArray<Row>, after: Position | undefined) => {
 }
 
 /**
- * The changes of a database that cannot announce them: it is asked for new ones each `millis`, more or less, so that many processes do
- * not ask at the same moment. `run` carries out a statement.
+ * The changes of a database that cannot announce them. Reads new changes about every `millis`; the interval varies, so that many
+ * processes do not read at the same moment. `run` carries out a statement.
  */
 export const polled = <E>(
   database: Database,

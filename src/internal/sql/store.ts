@@ -2,9 +2,6 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
 import {
@@ -19,10 +16,11 @@ import {
   type Stored,
   StoreError
 } from "../../SharedStore.ts"
+import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
 import { Turn } from "./exchange.ts"
-import { type Found, foundIn, lookUp, othersOf, toWhole } from "./lookUp.ts"
+import { type Found, foundIn, isNew, lookUp, othersOf, toWhole } from "./lookUp.ts"
 import { firstRow } from "./migrations.ts"
 import { polled } from "./polling.ts"
 
@@ -31,7 +29,7 @@ type Messages = Stream.Stream<{ readonly payload: string }, SqlError>
 /** Texts that databases find by an index must not be longer. */
 export const longestCircuit = 2_000
 
-/** PostgreSQL announces no more than 8,000 bytes; a body that is longer is not announced with the rest. */
+/** PostgreSQL announces at most 8,000 bytes. The announcement of a longer body has no body, and its reader loads the record. */
 const longestText = 7_900
 
 /** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
@@ -51,7 +49,7 @@ const toStored = (row: Row): Stored | undefined => {
   return epoch === 0 || row["body"] === null ? undefined : { epoch, body: String(row["body"]), age: toAge(row["age"]) }
 }
 
-/** A table or a column that is not there: databases call it an error of syntax, or, as SQLite does, any error. */
+/** Whether a table or a column is missing. Most databases report this as a syntax error; SQLite has no code for it. */
 const makesNoSense = ({ reason }: SqlError): boolean =>
   reason._tag === "SqlSyntaxError" || /no such (table|column)/.test(String(reason.cause))
 
@@ -59,33 +57,19 @@ const makesNoSense = ({ reason }: SqlError): boolean =>
 const isConflict = ({ reason }: SqlError): boolean =>
   reason._tag === "DeadlockError" ||
   reason._tag === "SerializationError" ||
-  // What MariaDB says in place of that, from 11.6 on.
+  // MariaDB reports a conflict like this since version 11.6.
   /Record has changed since last read/.test(String(reason.cause))
 
-/**
- * What takes its time to end, as a connection to a server that hangs does, ends by itself: nobody waits for that. All finalizers run
- * at once. One after the other, the client would wait for the answer to UNLISTEN before it closes the connection, and on a silent
- * connection it would keep the place of that connection in its pool for ever.
- */
-const letGo = <A, E>(open: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
-  Effect.gen(function* () {
-    const own = yield* Scope.make("parallel")
-    const opening = yield* Effect.forkDetach(Scope.provide(open, own))
-    const close = Effect.andThen(Fiber.await(opening), Scope.close(own, Exit.void))
-    yield* Effect.addFinalizer(() => Effect.forkDetach(close))
-    return yield* Fiber.join(opening)
-  })
-
-/** Takes back a transaction that came too late. */
+/** Rolls back a transaction that came too late. */
 class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
 
-/** How many milliseconds have passed since then, in this process. */
+/** Starts a stopwatch: a function that returns how many milliseconds have passed in this process. */
 const stopwatch = Effect.map(Clock.Clock, (clock) => {
   const began = clock.monotonicTimeNanosUnsafe()
-  return () => Math.floor(Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6)
+  return () => Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
 })
 
-const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time })
+const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time: Math.floor(time) })
 
 /**
  * The contract in SQL.
@@ -114,7 +98,7 @@ export class Store implements SharedStore {
     )
   }
 
-  /** When what is asked of the tables makes no sense to the database: they are gone, or are others. */
+  /** Completes when the tables cannot be used any more: they are missing, or have other columns. */
   get ended(): Effect.Effect<void> {
     return Deferred.await(this.broken)
   }
@@ -131,7 +115,7 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Renews the life of a voter; nothing if it does not live, or not for much longer. */
+  /** Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. */
   private heartbeat(exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> {
     const { database } = this
     const { now, sql } = database
@@ -148,7 +132,7 @@ export class Store implements SharedStore {
       if (found === undefined) return undefined
       const { bornAt, head, life, own, rollCalls, time } = found
       if (time > notAfter) return late(time)
-      if (own === undefined || own.endsAt <= time + safeMillis || bornAt === 0 || life === "") return undefined
+      if (own === undefined || own.endsAt <= time + safeMillis || isNew(found)) return undefined
       yield* renew(exchange.life !== life || exchange.heard > head ? 0 : exchange.heard)
       const over = time + passed()
       if (over > notAfter) return late(over)
@@ -163,7 +147,7 @@ export class Store implements SharedStore {
     return Effect.map(database.rows(database.sql`${lookUp(database, exchange)}`), foundIn)
   }
 
-  /** Carries out an exchange while no other one is. */
+  /** Carries out an exchange while no other exchange is carried out. */
   private alone(exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> {
     const { database } = this
     const { notAfter = Infinity } = exchange
@@ -171,8 +155,7 @@ export class Store implements SharedStore {
       .withTransaction(
         Effect.gen({ self: this }, function* () {
           yield* this.lock
-          const clock = yield* Clock.Clock
-          const began = clock.monotonicTimeNanosUnsafe()
+          const passed = yield* stopwatch
           const found = yield* this.look(exchange)
           if (found === undefined) return yield* Effect.die(new Error("the row that was locked is not there"))
           const { time } = found
@@ -184,9 +167,9 @@ export class Store implements SharedStore {
           const gone = turn.isSweeping ? yield* this.sweep(turn) : []
           for (const write of turn.writeStore(database, gone)) yield* write
           yield* this.announce(turn.announced)
-          // A process that stood still meanwhile must not carry it out now.
-          const passed = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
-          return time + passed > notAfter ? yield* new TooLate({ time: Math.floor(time + passed) }) : answer
+          // If the process stood still in between, the deadline may have passed, and the exchange must not be carried out.
+          const over = time + passed()
+          return over > notAfter ? yield* new TooLate({ time: over }) : answer
         })
       )
       .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
@@ -310,7 +293,7 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Where the database can: the others hear of it when this is committed. */
+  /** Announces changes on PostgreSQL. Other processes receive them when the transaction is committed. */
   private announce(changes: ReadonlyArray<Change>): Effect.Effect<void, SqlError> {
     const { database } = this
     const { channel, sql } = database
@@ -324,23 +307,24 @@ export class Store implements SharedStore {
     if (announcing === undefined) {
       return polled(this.database, this.pollMillis, (rows) => this.run("changes", rows))
     }
-    return Stream.unwrap(
-      Effect.map(letGo(announcing.listen(channel)), (queue) => this.audible(Stream.fromQueue(queue)))
-    ).pipe(
+    // If finalizers ran one after the other, the client would wait for the answer to UNLISTEN before it closes the connection. On a
+    // silent connection it would wait for ever, and the connection would keep its place in the pool.
+    const listened = detached(announcing.listen(channel), "parallel")
+    return Stream.unwrap(Effect.map(listened, (queue) => this.audible(Stream.fromQueue(queue)))).pipe(
       Stream.mapEffect(({ payload }) => this.toChange(payload)),
       Stream.filter((change) => change !== undefined),
       Stream.mapError((cause) => new StoreError({ operation: "changes", cause }))
     )
   }
 
-  /** Whether an announcement that says nothing was sent. A standby cannot send one. */
+  /** Sends an empty announcement. Returns whether the database took it, which a standby does not. */
   private get announceNothing(): Effect.Effect<boolean> {
     const { channel, sql } = this.database
     const sent = this.database.apart(this.database.run(sql`SELECT pg_notify(${channel}, '')`))
     return Effect.match(Effect.timeout(sent, "5 seconds"), { onFailure: () => false, onSuccess: () => true })
   }
 
-  /** What was announced; nothing if another program did. A body that was not announced is read. */
+  /** The change of an announcement; `undefined` if another program sent it. Loads a body that the announcement does not have. */
   private toChange(text: string): Effect.Effect<Change | undefined, SqlError> {
     const change = fromText(text)
     if (change?._tag !== "Record" || change.body !== "") return Effect.succeed(change)

@@ -24,7 +24,7 @@ export interface Budget {
   readonly recoveries: number
 }
 
-/** What is wrong on purpose. */
+/** Deliberate faults of the protocol. */
 export interface Faults extends Wrong {
   readonly judge?: typeof Fleet.judge
   /** `heard` moves without the ballots that are owed. */
@@ -38,7 +38,7 @@ export interface Faults extends Wrong {
   readonly shortBallots?: boolean
   /** A process believes a young store that few live. */
   readonly forgetful?: boolean
-  /** What failed counts as heard. */
+  /** A failed command counts as heard. */
   readonly hearsOnFailure?: boolean
 }
 
@@ -61,7 +61,7 @@ export interface Flight {
   readonly answer: SharedStore.ExchangeAnswer | undefined
   /** The votes just after the store carried it out. */
   readonly seen: string
-  /** Of a swap: what was wrong with an opening when the tally was made that it follows from. */
+  /** Only for a swap: why the circuit should not have opened when its tally was made. */
   readonly wrong: string | undefined
 }
 

@@ -1,4 +1,4 @@
-/** Exhaustive exploration: every state that a world can reach, breadth first, so that what is found wrong is shown in few steps. */
+/** Exhaustive exploration of every state that a world can reach. It is breadth first, so a violation is shown in as few steps as possible. */
 
 import { hash } from "node:crypto"
 
@@ -26,7 +26,7 @@ export interface Explored {
   readonly millis: number
   /** How many steps had each fact. */
   readonly facts: Readonly<Record<string, number>>
-  /** What was broken first, and the steps that lead there. */
+  /** The first violation, and the steps that lead to it. */
   readonly broken: { readonly what: string; readonly trace: ReadonlyArray<string> } | undefined
 }
 

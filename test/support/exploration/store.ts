@@ -6,7 +6,7 @@ import { emptyState, type State, storedAt, sweep, write } from "../../../src/int
 export type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
 export type RollCalled = SharedStore.Change & { readonly _tag: "RollCall" }
 
-/** What is wrong with a store on purpose. */
+/** Deliberate faults of a store. */
 export interface Wrong {
   readonly bury?: typeof bury | undefined
   /** How far a voter says it has heard counts also in a log that ends before that. */

@@ -5,7 +5,7 @@
 import type { Flight, Process, State } from "./model.ts"
 import { newsOf, type State as StoreState, textOf } from "./store.ts"
 
-/** What is made of an object at a time, made once: states share most of their parts. */
+/** Remembers the text of each object at its latest time, because states share most of their parts. */
 const kept = <Key extends object, A>(make: (key: Key, time: number) => A): ((key: Key, time: number) => A) => {
   const known = new WeakMap<Key, { readonly time: number; readonly made: A }>()
   return (key, time) => {
@@ -22,7 +22,7 @@ const news = kept(newsOf)
 /** What a process would learn from the store if it asked now. */
 export const newsIn = ({ store, time }: State): string => news(store, time)
 
-/** Distances from a deadline: only whether it is over matters, and time goes on by a millisecond or by hundreds. */
+/** A distance from a deadline, rounded: only whether the deadline is over matters, and time passes by a millisecond or by hundreds. */
 const coarse = (millis: number): number => Math.ceil(millis / 100)
 
 /** Roll calls are numbered by the time. */

@@ -240,7 +240,7 @@ export const fleet = ({ announcements, budget, faults = {}, quorum, roles, stepB
       : answered
   }
 
-  /** A command got lost, or nobody waits for it any more: what it would have told is told again. */
+  /** A command was lost, or its process no longer waits for it. The process tells the same again. */
   const failed = (one: Process, flight: Flight): Process => {
     const votes = flight.request.casts.length > 0
     const hearing = hearingOf(one.hearing)

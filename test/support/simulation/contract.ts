@@ -62,18 +62,17 @@ export interface Written {
   readonly body: string
 }
 
-/** What a store that executed an exchange in time has answered. */
-export const done = (answer: unknown): (SharedStore.ExchangeAnswer & { readonly _tag: "Done" }) | undefined => {
-  const exchanged = answer as SharedStore.ExchangeAnswer
-  return exchanged._tag === "Done" ? exchanged : undefined
-}
+export type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
+
+/** Whether the answer is that of an exchange which the store carried out in time. */
+export const isDone = (answer: unknown): answer is Done => (answer as { readonly _tag?: string })._tag === "Done"
 
 /** The records that a command wrote, according to its answer. */
 export const written = (request: Request, answer: unknown): ReadonlyArray<Written> => {
-  if (request.operation !== "exchange") return []
+  if (request.operation !== "exchange" || !isDone(answer)) return []
   const { swaps } = request.exchange
   return swaps.flatMap(({ body, circuit, expectedEpoch }, place) => {
-    const { record, swapped } = done(answer)?.swaps[place] ?? { record: undefined, swapped: false }
+    const { record, swapped } = answer.swaps[place] ?? { record: undefined, swapped: false }
     return swapped && record !== undefined ? [{ circuit, before: expectedEpoch, era: record.epoch, body }] : []
   })
 }

@@ -1,6 +1,7 @@
 /** Protocols that are wrong on purpose, made of a store and processes that are right: what an invariant must notice. */
 import { Effect } from "effect"
 import type { SharedStore } from "effect-fuse"
+import type { Done } from "./contract.ts"
 import type { VoteOptions } from "./vote.ts"
 
 type Store = SharedStore.SharedStore
@@ -11,8 +12,6 @@ export interface Mutant extends VoteOptions {
   /** Of how many seeds at least one has to show it. */
   readonly seeds: number
 }
-
-type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
 
 /** The same store, whose exchanges are answered otherwise. */
 const answering = (store: Store, change: (answer: Done, exchange: Exchange) => Done): Store => ({
@@ -67,7 +66,7 @@ const silentFirstCall = (store: Store): Store => {
   })
 }
 
-/** How far the dead had heard goes on counting. */
+/** Counts how far voters had heard that no longer live. */
 const countsTheDead = (store: Store): Store => {
   const register = new Map<string, { readonly until: number; readonly heard: number }>()
   return answering(store, (answer, { heard, ttl, voter }) => {
@@ -102,14 +101,14 @@ export const rollsEverySecond = (store: Store): Store =>
     casts: exchange.casts.map((cast) => (cast.roll > 0 ? { ...cast, roll: 1_000 } : cast))
   }))
 
-/** What is given back to a store that lost it counts as new. */
+/** A record that is given back to a store which lost it counts as a new one. */
 export const ignoresOrigin = (store: Store): Store =>
   sending(store, (exchange) => ({
     ...exchange,
     swaps: exchange.swaps.map((swap) => ({ ...swap, body: swap.body.replace(/,"origin":\d+/, "") }))
   }))
 
-/** Pages have only what is listed now. */
+/** Pages show only records that are still listed. */
 export const forgetsUnlisted = (store: Store): Store => ({
   ...store,
   page: (since, limit) =>

@@ -1,9 +1,9 @@
 /**
- * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with
- * what was really so. A simulation that is checked keeps its whole history.
+ * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with the
+ * {@link Truth}. A simulation that is checked keeps its whole history.
  */
 import { Fleet, type SharedStore } from "effect-fuse"
-import type { Request } from "./contract.ts"
+import { type Done, isDone, type Request } from "./contract.ts"
 import type { Entry } from "./history.ts"
 import { Broken } from "./properties.ts"
 import type { Simulation } from "./simulation.ts"
@@ -27,14 +27,13 @@ const pacing = 1_000
 const rounding = 0.01
 
 export interface Checked {
-  /** Throws what was broken first. */
+  /** Throws if an invariant is broken: the error of the first violation. */
   readonly verify: () => void
   /** How many openings of the fleet were checked, and how many commands. */
   readonly counts: { openings: number; exchanges: number; pages: number }
 }
 
 type Of<Tag extends Entry["_tag"]> = Extract<Entry, { readonly _tag: Tag }>
-type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
 type Fail = (promise: string, detail: string) => void
 
 /** Watches a simulation from now on. */
@@ -72,10 +71,8 @@ export const watch = (simulation: Simulation, seed: number, { quorum = 0.5, sync
   }
 }
 
-/** Runs a part on entries; parts hear of all of them. */
+/** Checks one part of the protocol. Every part gets every entry. */
 type Part = (entry: Entry) => void
-
-const isDone = (answer: unknown): answer is Done => (answer as SharedStore.ExchangeAnswer)._tag === "Done"
 
 /** The ballots and the register that the store should have: which process has heard which roll calls, and has voted where. */
 const hearing = (truth: Truth, fail: Fail, young: number): Part => {

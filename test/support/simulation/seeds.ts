@@ -22,7 +22,7 @@ const asked = (): ReadonlyArray<number> | undefined => {
   return last === undefined ? from(1, first) : from(first, last)
 }
 
-/** The seeds that a run asks for, or so many. */
+/** The seeds that a run asks for, or otherwise the first `count`. */
 export const chosen = (count: number): ReadonlyArray<number> => asked() ?? from(1, count)
 
 /** The seeds that check a property of a simulation: some of them in each run, and the others, up to `all`, in the long lane. */

@@ -1,4 +1,8 @@
-/** What is really so, whatever processes and the store believe: who is up, what each has seen of each circuit, and who could tell. */
+/**
+ * The facts of a simulation, independent of what processes and the store know: which processes are up, what each one has seen of each
+ * circuit, and which of them have been able to tell the store.
+ */
+import { isDone } from "./contract.ts"
 import type { Entry } from "./history.ts"
 
 /** A process that fails this often in a row is convinced. */
@@ -7,7 +11,7 @@ const suspectAfter = 2
 const observation = 30_000
 /** A little less: the process's own clock is read a little later. */
 const surely = observation - 1_000
-/** What was told is in a decision after this time at the latest: an answer on its way, and the swap that follows from it. */
+/** What the store knows is part of a decision after this time at the latest: one answer in transit, and the swap that follows from it. */
 const settled = 600
 /** A ballot waits for its turn this long at most. */
 const pacing = 1_000
@@ -213,5 +217,3 @@ const convictionSince = ({ convictions }: Seen, since: number): number => {
   }
   return most
 }
-
-const isDone = (answer: unknown): boolean => (answer as { readonly _tag?: string })._tag === "Done"
