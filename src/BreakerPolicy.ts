@@ -45,7 +45,7 @@ export {
    */
   defaults,
   /**
-   * Whether a circuit decides about its calls: a value, an effect, or a function of the circuit that returns one of them.
+   * A feature flag of a circuit: a value, an effect, or a function of the circuit that returns one of them.
    *
    * @category inputs
    * @since 0.1.0
@@ -59,7 +59,7 @@ export {
    */
   type Input,
   /**
-   * What differs for one key of a name.
+   * The fields of a policy that differ for one key of a name.
    *
    * @category inputs
    * @since 0.1.0
@@ -85,7 +85,7 @@ export interface Settings {
   readonly default?: Input | undefined
   /** What holds for a circuit by its name, over `default`. */
   readonly breakers?: { readonly [name: string]: Input } | undefined
-  /** Custom trips that configuration, and policies beside calls, may name. */
+  /** Custom trips that these settings, and policies beside calls, can name. */
   readonly trips?: ReadonlyArray<Trip.Input> | undefined
   /**
    * The names that exist, if you want others in `breakers`, `dependsOn` or the environment to be errors. The log warns once of a call
@@ -155,8 +155,7 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
  * Policies from the environment (any `ConfigProvider` with flat names), over those written in code.
  *
  * `CIRCUIT_BREAKER_<FIELD>` sets a field for every circuit, `CIRCUIT_BREAKER_<NAME>_<FIELD>` for one; the name `my-api`
- * is written `MY_API`. A duration is `30s`, `1h30m`, `30 seconds`, or a number of
- * seconds (`30`).
+ * is written `MY_API`. A duration is `30s`, `1h30m`, `30 seconds`, or a number of seconds (`30`).
  *
  * | field | value |
  * | --- | --- |
@@ -186,10 +185,10 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
     )
   )
 
-/** How policies are loaded anew, if they can be. */
+/** The effect of {@link reload}, for the policies of {@link layerReloading}. */
 const reloads = new WeakMap<Policies, Effect.Effect<boolean, PolicyError>>()
 
-/** The errors of a loader are foreign: `reload` fails with their description. */
+/** The errors of a loader are foreign, so a `PolicyError` has only their description. */
 const toPolicyError = (cause: Cause.Cause<unknown>): Effect.Effect<never, PolicyError> => {
   const failed = Cause.squash(cause)
   if (failed instanceof PolicyError) return Effect.fail(failed)
@@ -198,9 +197,9 @@ const toPolicyError = (cause: Cause.Cause<unknown>): Effect.Effect<never, Policy
 }
 
 /**
- * Loads the policies of {@link layerReloading} now, for example when a file changes, at a signal, or for an operator. Succeeds with
- * whether they have changed; `false` if the policies come from another layer. If the load fails, the last good policies stay in force,
- * and this fails with a `PolicyError`. If another load is running, this one begins after it.
+ * Loads the policies of {@link layerReloading} now, for example when a file changes, at a signal, or for an operator. Succeeds with `true`
+ * if the policies have changed, and with `false` if they have not, or if they come from another layer. If the load fails, the last good
+ * policies stay in force, and this fails with a `PolicyError`. If another load is running, this one begins after it.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -227,8 +226,8 @@ export const reload: Effect.Effect<boolean, PolicyError> = Effect.flatMap(
 
 /**
  * Policies that may change while the program runs: `load` gives {@link Settings}, as values or as the JSON of a file or a
- * database. It runs at the start, whenever {@link reload} is called, and on `schedule` (a schedule, or a duration between two loads) if
- * there is one. Throws a `RangeError` for another schedule.
+ * database. It runs at the start, whenever {@link reload} is called, and on `schedule` (a schedule, or the time between two loads) if that
+ * is given. Throws a `RangeError` if `schedule` is neither.
  *
  * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
  * succeed; none of them may hang, as no other begins while one runs. Effects and schedules in it must be constants: a new

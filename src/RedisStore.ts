@@ -163,7 +163,8 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
 /**
  * {@link layer} that connects by itself, in the background: a program starts and is protected whether Redis is there or
  * not, and shares its circuits from when it is. A client that cannot connect is built again, after a tenth of a second at
- * first and ten seconds at most, which is logged once. Whoever builds this waits for it 200 milliseconds at most.
+ * first and ten seconds at most, which is logged once. Building this waits for the connection, for
+ * `connectTimeout` (1 second) at most, and then for the open circuits, for 200 milliseconds at most.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"

@@ -100,8 +100,8 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
 /**
  * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
  *
- * If the process stalled until after the end, the effect gets a little more time, so that an answer that has arrived can be read. A
- * breaker around it ignores the `TimeoutError` of an effect that does not use this time.
+ * If the process stalls while the time runs out, the effect gets a little more time, so that it can read an answer that has arrived. If it
+ * then still takes too long, a breaker around it ignores the `TimeoutError`.
  *
  * @category policies
  * @since 0.1.0
@@ -195,9 +195,9 @@ export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
    */
   readonly waitForCircuit?: Duration.Input | undefined
   /**
-   * The longest wait that an error may ask for. An error asks by its `retryAfter`, or by the headers of its response (`Retry-After`
-   * and others). A retry waits at least as long as it asks. If it asks for longer than this, there is no retry: the call fails with
-   * that error at once. Default 10 seconds.
+   * The longest wait that an error may ask for. An error asks for a wait with its `retryAfter`, or with the headers of its response
+   * (`Retry-After` and others). A retry waits at least that long. If the error asks for longer than `maxRetryAfter`, there is no retry:
+   * the call fails with that error at once. Default 10 seconds.
    */
   readonly maxRetryAfter?: Duration.Input | undefined
   /** Bounds the retries of all that call a circuit, given by its name or with figures. Default, and `false`: nothing does. */
@@ -353,7 +353,7 @@ export interface StandardOptions {
   readonly bulkhead?: Bulkhead_.Options | Bulkhead_.Bulkhead | false | undefined
   /** Its key, its policy, and how ends are read. */
   readonly breaker?: BreakerOptions<never> | undefined
-  /** How often a call is made again, or more to say. Default as {@link retry}, with a budget of the circuit. */
+  /** The maximum number of retries, or options. Default as {@link retry}, with a budget of the circuit. */
   readonly retry?: number | RetryOptions<never> | false | undefined
   /** What answers when all else has failed. Default: nothing does. */
   readonly fallback?:

@@ -187,7 +187,7 @@ export type {
    */
   Protection,
   /**
-   * What `release` answers: the state that holds now, and the overrides that it ended.
+   * The result of `release`: the state after it, and the overrides that it ended.
    *
    * @category models
    */
@@ -256,8 +256,8 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   /** The metrics of the circuit of a key. */
   readonly inspect: (key?: string) => Metrics
   /**
-   * Reads the fleet's state of the circuit from the store. `state` and `metrics` say what this process does; this says what the
-   * processes have agreed on. `undefined` if processes do not share the circuit: without `redis`, or with `fleet: false`.
+   * Reads the fleet's state of the circuit from the store. `state` and `metrics` have the state in this process, which can differ.
+   * Returns `undefined` if processes do not share the circuit: without `redis`, or with `fleet: false`.
    *
    * Rejects with a `StoreUnavailableError` if the store does not answer within a second.
    */
@@ -276,7 +276,7 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   readonly isolate: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   /** Lets every call through, uncounted, until `release`, or for a while. */
   readonly disable: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
-  /** Ends all overrides of the circuit, by any operator, and answers which it ended. */
+  /** Ends all overrides of the circuit, also those of other operators, and returns them. */
   readonly release: (options?: ByHand) => Promise<Released>
 }
 
@@ -286,7 +286,7 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
  * @category models
  */
 export interface Owner extends AsyncDisposable {
-  /** Waits until the store is there: at once in memory, for a fifth of a second at most with Redis, whether that answers or not. */
+  /** Waits until the store can be used: at once in memory, for up to 1.2 seconds with Redis, also if Redis does not answer. */
   readonly ready: () => Promise<void>
   /**
    * The state of all circuits as JSON: those that are open, isolated or disabled, or that still remember their openings. Policies and
@@ -294,8 +294,8 @@ export interface Owner extends AsyncDisposable {
    */
   readonly exportAll: () => Promise<string>
   /**
-   * Takes over the circuits of {@link Owner.exportAll}, and returns how many they are. An opening keeps its end. With `redis` this applies
-   * to all processes. A text that cannot be read changes nothing, and rejects with a `ConfigurationError`.
+   * Takes over the circuits of {@link Owner.exportAll}, and returns the number of circuits. An opening keeps its end. With `redis`, all
+   * processes take over these circuits. If the text cannot be read, nothing changes, and the promise rejects with a `ConfigurationError`.
    */
   readonly importAll: (json: string) => Promise<number>
   /** Gives back what it holds: connections, health checks. Calls that run go on; new ones are rejected. */
@@ -310,7 +310,8 @@ export interface StoreOptions {
    * The URL of a Redis through which processes share their circuits. It needs the package `redis`.
    * Whatever becomes of Redis, calls are protected in this process. Default: circuits are this process's own.
    *
-   * The client is replaced if it stops working. A function is called for each client, so it can return a password that was rotated.
+   * The client is replaced if it stops working. `url` can be a function, which is called for each new client. It can therefore return a
+   * password that was rotated.
    */
   readonly redis?:
     | string
@@ -440,9 +441,8 @@ const owned = (breaker: PlainBreaker, { exportAll, importAll, ready, shutdown }:
 type AsyncFunction = (this: any, ...args: any) => Promise<any>
 
 /**
- * A function like the one that is given, with its `this`, its generic types, `name`, `length` and own properties, whose calls pass a
- * circuit. What
- * {@link createBreaker} would make is its `breaker`.
+ * Returns a function whose calls pass a circuit. It keeps the `this`, the generic types, the `name`, the `length` and the own properties
+ * of the given function. Its `breaker` is the breaker that {@link createBreaker} would return.
  *
  * @category constructors
  */

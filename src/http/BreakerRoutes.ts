@@ -142,9 +142,9 @@ const silent = (response: HttpServerResponse.HttpServerResponse): HttpServerResp
 }
 
 /**
- * Adds a route. `onPath` receives its path, with the prefix of the router. A router does not tell its prefix, but it derives the routes
- * that it adds from those it is given, with their `map`. If it did that in another way, the prefix would be known only when the route
- * has answered once.
+ * Adds a route. `onPath` receives its path, with the prefix of the router. A router has no public field for its prefix, but `addAll` calls
+ * the `map` of the routes that it is given to add the prefix to each path. If `addAll` did not call `map`, `onPath` would receive the path
+ * without the prefix, and the complete path would become known with the first request to the route.
  */
 const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) => void) =>
   HttpRouter.use((router) => {

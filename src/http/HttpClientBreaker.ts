@@ -182,9 +182,11 @@ export interface StandardOptions extends Pick<Options<never>, "key" | "policy" |
   /** Limits each attempt until the headers of its response arrive. Default 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
   /**
-   * The maximum number of retries, or the options of `Resilience.retry`. Default 2 retries, with a backoff, within the retry budget of
-   * the circuit. `while` decides which errors are retried. By default these are a timeout, a failed connection, and the statuses 408,
-   * 429 and 5xx. A response with another status is not an error. A request that may not be repeated is never retried.
+   * How failed requests are retried: the maximum number of retries, or the options of `Resilience.retry`. By default, a request is
+   * retried twice, with a backoff, and only while the retry budget of its circuit lasts.
+   *
+   * `while` decides which errors are retried. By default these are a timeout, a failed connection, and the statuses 408, 429 and 5xx. A
+   * response with another status is not an error. A request that may not be repeated is never retried.
    */
   readonly retry?: number | RetryOptions | false | undefined
 }
@@ -198,7 +200,7 @@ const isReadOnce = (body: unknown): boolean =>
   body !== null &&
   (body instanceof ReadableStream || Symbol.asyncIterator in body || "next" in body || "pipe" in body)
 
-/** A server that supports `Idempotency-Key` makes any request with this header idempotent. */
+/** Whether a request may be repeated. A server that supports `Idempotency-Key` executes requests with the same key only once. */
 const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientRequest): boolean =>
   (idempotent.has(method) || headers["idempotency-key"] !== undefined) &&
   body._tag !== "Stream" &&
@@ -295,16 +297,14 @@ export const standard: {
 
 /** Retries responses with a failure status as if they were errors, and returns the last response. */
 const repeated = (request: Request, again: ReturnType<Retrying>): Effect.Effect<unknown, unknown> => {
-  const ours = new WeakSet<HttpClientError.HttpClientError>()
+  let last: { readonly error: unknown; readonly response: HttpClientResponse.HttpClientResponse } | undefined
   const attempt = Effect.flatMap(request, (response): Request => {
     if (!isFailureStatus(response.status)) return Effect.succeed(response)
     const error = failed(response)
-    ours.add(error)
+    last = { error, response }
     return Effect.fail(error)
   })
   return Effect.catch(again(attempt), (error) =>
-    HttpClientError.isHttpClientError(error) && error.response !== undefined && ours.has(error)
-      ? Effect.succeed(error.response)
-      : Effect.fail(error)
+    last !== undefined && last.error === error ? Effect.succeed(last.response) : Effect.fail(error)
   )
 }

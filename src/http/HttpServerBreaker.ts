@@ -143,7 +143,8 @@ const clientClosedRequest = 499
 const ofResponse = (response: Response): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
   const { headers, status } = response
   if (status === clientClosedRequest || saysNothing.has(response)) return Outcome.ignored
-  return status < 500 ? Outcome.success : failureOf(status, headers)
+  if (status < 500) return Outcome.success
+  return Effect.map(Clock.currentTimeMillis, (now) => failureOf(status, headers, now))
 }
 
 const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
@@ -226,7 +227,7 @@ export const toResponse = (
       service: open ? rejection.circuit : rejection.bulkhead,
       tenant_id: options.tenant ?? null,
       retry_after:
-        seconds === undefined || options.retryAfter !== "iso" ? (seconds ?? null) : timeIn(seconds, options.now)
+        seconds !== undefined && options.retryAfter === "iso" ? timeIn(seconds, options.now) : (seconds ?? null)
     },
     headers: seconds === undefined ? {} : { "retry-after": String(seconds) }
   })

@@ -84,7 +84,7 @@ const listed = (what: string, texts: Iterable<string>): string => {
   return `${what}${all.length === 1 ? "" : "s"} ${[...shown, ...rest].join(", ")}`
 }
 
-/** Which circuits there are instead of the one that a test means; `undefined` if that one exists. */
+/** Says that the circuit of a test does not exist, and which circuits do; `undefined` if it exists. */
 const missing = (
   name: string,
   key: string | undefined,
@@ -104,7 +104,7 @@ const missing = (
 }
 
 /**
- * Dies with what is known of the circuit if it is in another state, and with the keys of the name if there is no such circuit. A
+ * Dies if the circuit is in another state. The message describes the circuit, or lists the keys of the name if there is no such circuit. A
  * circuit that was not called yet is Closed.
  *
  * @category assertions
@@ -117,7 +117,7 @@ export const expectState = (
 ): Effect.Effect<void, never, BreakerStore> =>
   Effect.flatMap(Effect.all([CircuitBreaker.inspect(name, options), CircuitBreaker.list]), ([seen, all]) => {
     const absent = missing(name, seen.key, all)
-    // A circuit that was not called yet is Closed. But if the name has only circuits with keys, the test has forgotten the key.
+    // If the name has only circuits with keys, the test has forgotten the key.
     const isForgotten = absent !== undefined && seen.key === undefined && all.some(({ circuit }) => circuit === name)
     if (seen.state === state && !isForgotten) return Effect.void
     const said = absent === undefined ? describe(seen) : `  ${absent}`

@@ -198,7 +198,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
             "Another program writes these keys. Use another --prefix."
           ),
       announced === undefined
-        ? ok("announcements", `${opened.server.kind} has none: processes read changes at each syncInterval`)
+        ? ok("announcements", `${opened.server.kind} has none: processes read changes at each pollInterval`)
         : announced
           ? ok("announcements", "received")
           : warn(

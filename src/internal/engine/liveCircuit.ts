@@ -29,7 +29,7 @@ export interface TenantCounts {
   calls: number
   failures: number
   rejected: number
-  /** The latest failure of a call of the tenant; `undefined` if none has failed. */
+  /** The latest failure of the tenant's calls; `undefined` if no call has failed. */
   lastFailure: LastFailure | undefined
 }
 

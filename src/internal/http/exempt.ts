@@ -1,7 +1,7 @@
 import * as Schema from "effect/Schema"
 import { decodeFields, orThrow, textLike } from "../fields.ts"
 
-/** Responses that are not counted: rejections by a circuit, and reports about the health of circuits. */
+/** Responses that are Ignored: rejections by a circuit or a bulkhead, and reports about the health of circuits. */
 export const saysNothing = new WeakSet<object>()
 
 /** Paths that operators and schedulers use to check a process. They must answer while all other requests are rejected. */

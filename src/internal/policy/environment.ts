@@ -8,7 +8,7 @@ import type { Input } from "./policy.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]
 
-/** This variable chooses the store, and is no setting of a policy. */
+/** This variable names the store. It has the prefix of the policy variables, but does not belong to a policy. */
 export const storeVariable = "CIRCUIT_BREAKER_STORE"
 
 /** What is wrong with one variable. */

@@ -6,7 +6,8 @@ import * as Fleet from "../../Fleet.ts"
 import type * as Trip from "../../Trip.ts"
 
 /**
- * Whether a circuit decides about its calls: a value, an effect, or a function of the circuit that returns one of them.
+ * A feature flag of a circuit: a value, an effect, or a function of the circuit that returns one of them. While it is `false`, calls pass
+ * uncounted.
  *
  * @category inputs
  * @since 0.1.0
@@ -17,7 +18,7 @@ export type Flag =
   | ((circuit: { readonly name: string; readonly key: string | undefined }) => boolean | Effect.Effect<boolean>)
 
 /**
- * What differs for one key of a name. Fields that decide about the name as a whole cannot differ.
+ * The fields of a policy that differ for one key of a name. Fields that decide about the name as a whole cannot differ.
  *
  * @category inputs
  * @since 0.1.0
@@ -86,8 +87,8 @@ export interface Input {
   /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
   /**
-   * A feature flag: `false` passes calls through uncounted. An effect, or a function of the circuit's name and key, is asked for each
-   * call, and the call waits for it. A flag that fails counts as `true`. Default `true`.
+   * A feature flag: `false` passes calls through uncounted. An effect, or a function of the circuit's name and key, runs for each call,
+   * and the call waits for it. A flag that fails counts as `true`. Default `true`.
    */
   readonly enabled?: Flag | undefined
   /**
@@ -111,8 +112,8 @@ export interface Input {
       }
     | undefined
   /**
-   * What differs for some keys of the name, over the other fields: an object by key, or a function of the key that returns the fields, or
-   * `undefined` for a key without any. The key is the whole key of the circuit, with its tenant, as `inspect` shows it. The function is
+   * Fields that differ for some keys of the name: an object by key, or a function of the key that returns the fields, or `undefined` if no
+   * field differs. They take precedence over the other fields. The key is the whole key of the circuit, with its tenant, as `inspect` shows it. The function is
    * called when a circuit is made and when the policy changes, so it needs no cache; circuits with keys are bounded by `maxCircuits`.
    * If it fails or returns an invalid policy, the log says so once, and the policy of the name holds. Default: none.
    */
@@ -147,7 +148,7 @@ export interface Policy extends Circuit.Rules {
   readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
   readonly fleet: Fleet.Rules | false
-  /** The fields that differ by key, or the function that returns them as they are written. */
+  /** The decoded fields by key, or the function that returns fields which are not decoded yet. */
   readonly keys: ReadonlyMap<string, Partial<Policy>> | ((key: string) => KeyInput | undefined) | undefined
 }
 

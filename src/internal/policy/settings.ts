@@ -13,7 +13,7 @@ export interface Policies {
   readonly names?: ReadonlyArray<string> | undefined
   /** Decodes a policy that is written beside a call, with the custom trips that are registered. */
   readonly decode: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
-  /** The same for what differs for one key. */
+  /** Decodes the fields that differ for one key, with the same custom trips. */
   readonly decodeKey: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
 }
 
@@ -42,10 +42,10 @@ export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded,
   decodeKey: (input, path) => decodeKeyPolicy(input, path, custom)
 })
 
-/** Policies beside a call that name a registered trip, and what was written. */
+/** The input of each policy beside a call that names a registered trip. */
 const unresolved = new WeakMap<Partial<Policy>, unknown>()
 
-/** Decodes a policy that is written beside a call. Which custom trips it may name is known when the call runs: see {@link resolve}. */
+/** Decodes a policy that is written beside a call. Names of custom trips are checked when the call runs: see {@link resolve}. */
 export const decodeInline = (input: unknown): Result.Result<Partial<Policy>, Problems> => {
   const decoded = decodePolicy(input, "policy", new Map())
   if (Result.isSuccess(decoded)) return decoded

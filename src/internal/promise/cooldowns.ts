@@ -21,7 +21,7 @@ const ofFunction = (operation: string, cooldown: (opening: number) => unknown) =
     throw new RangeError(`${operation}: cooldown: expected ${expectedDuration.zeroOrMore}, got ${show(answer)}`)
   })
 
-/** The forms of a cooldown that only the promise face has, as a schedule. All others are returned unchanged. */
+/** Turns the forms of a cooldown that only the promise face has into a schedule. Returns all others unchanged. */
 export const toCooldown = (operation: string, cooldown: unknown): unknown => {
   if (typeof cooldown === "function") return ofFunction(operation, cooldown as (opening: number) => unknown)
   if (Array.isArray(cooldown)) {

@@ -25,7 +25,7 @@ const closed = (name: string, key: string | undefined): DistributedState => ({
   process: undefined
 })
 
-/** What the store has of a circuit; `undefined` if processes do not share it. */
+/** The state of a circuit in the store; `undefined` if processes do not share the circuit. */
 export const distributedState = (
   name: string,
   key: string | undefined

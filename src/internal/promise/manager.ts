@@ -117,7 +117,7 @@ export class PlainBreaker {
         (value) => resume(Effect.succeed(value)),
         (error) => {
           if (isAbortByCaller(error, signal, args)) {
-            // To the circuit, a call that its caller gave up is one that was interrupted.
+            // The circuit sees an interruption, because the caller gave up the call.
             abandoned = { error }
             return resume(Effect.interrupt)
           }
@@ -201,7 +201,7 @@ export class PlainBreaker {
   }
 }
 
-/** A function of its own: one that is made inside the breaker would hold it, and the store holds its listeners. */
+/** Defined outside the class, because the store keeps its listeners: a closure made in a method would keep the breaker alive. */
 const onlyOf =
   (name: string, listener: (event: BreakerEvent) => void) =>
   (seen: BreakerEvent): void => {
@@ -264,8 +264,8 @@ const { setImmediate: soon = (run: () => void) => setTimeout(run, 0) } = globalT
 }
 
 /**
- * A loop that calls an open circuit again and again only runs microtasks: without this, no timer and no I/O could end it. After this
- * number of rejections, one waits for a turn of the event loop.
+ * After this number of rejections, one rejection waits for a turn of the event loop. A loop that calls an open circuit again and again
+ * would otherwise run only microtasks, so that no timer and no I/O could run.
  */
 const rejectionsPerTurn = 1_000
 let rejections = 0

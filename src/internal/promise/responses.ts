@@ -1,8 +1,7 @@
-import * as Duration from "effect/Duration"
 import * as Outcome from "../../Outcome.ts"
 import { type Classify, defaultOutcome, isFailureStatus } from "../engine/reading.ts"
+import { failureOf } from "../http/failureOf.ts"
 import { safely } from "../rejections.ts"
-import { parseRetryAfter } from "../retryAfter.ts"
 
 interface Response {
   readonly status: number
@@ -16,12 +15,8 @@ const isResponse = (value: unknown): value is Response => {
   return tag === "Response" && typeof status === "number" && typeof headers?.get === "function"
 }
 
-const ofResponse = ({ headers, status }: Response): Outcome.Outcome => {
-  if (!isFailureStatus(status)) return Outcome.success
-  const millis = parseRetryAfter(headers, Date.now(), status)
-  const detail = `HTTP ${status}`
-  return Outcome.failure(millis === undefined ? { detail } : { detail, retryAfter: Duration.millis(millis) })
-}
+const ofResponse = ({ headers, status }: Response): Outcome.Outcome =>
+  isFailureStatus(status) ? failureOf(status, headers, Date.now()) : Outcome.success
 
 /** Reads the responses of `fetch` by their status, as the default reads those of Effect's `HttpClient`. */
 export const readingResponses =

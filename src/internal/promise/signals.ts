@@ -65,16 +65,13 @@ const isAbortBy = (error: unknown, signal: Signal): boolean => {
 
 /** The signals among the arguments of a call: arguments that are signals, and the `signal` of options objects. */
 const signalsIn = (args: ReadonlyArray<unknown>): ReadonlyArray<Signal> =>
-  args.flatMap((arg) => {
-    try {
+  args.flatMap((arg) =>
+    safely<ReadonlyArray<Signal>>(() => {
       if (isSignal(arg)) return [arg]
       const inside: unknown = typeof arg === "object" && arg !== null && "signal" in arg ? arg.signal : undefined
       return isSignal(inside) ? [inside] : []
-    } catch {
-      // A getter or a proxy may throw. Such an argument is not read further.
-      return []
-    }
-  })
+    }, [])
+  )
 
 /** Whether the call failed only because its caller aborted one of its signals. */
 export const isAbortByCaller = (
@@ -83,6 +80,5 @@ export const isAbortByCaller = (
   args: ReadonlyArray<unknown> | undefined
 ): boolean => {
   const by = (one: Signal) => safely(() => isAbortBy(error, one), false)
-  if (signal !== undefined && by(signal)) return true
-  return args?.some((arg) => typeof arg === "object") === true && signalsIn(args).some(by)
+  return (signal !== undefined && by(signal)) || signalsIn(args ?? []).some(by)
 }

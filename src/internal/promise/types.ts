@@ -1,7 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 // The types of the promise face. They mention nothing of Effect, so that users need no types of Effect.
 
-/** The `AbortSignal` of the platform: the DOM, Node or Bun. If no library declares it, the part that all of them have. */
+/**
+ * The type `AbortSignal` of the DOM, Node or Bun. If the program compiles without any of their types, it has the members that all three
+ * share.
+ */
 export type PlatformSignal = typeof globalThis extends { readonly AbortSignal: { readonly prototype: infer S } }
   ? S
   : Required<Signal>
@@ -20,7 +23,7 @@ export type Time = number | string
  */
 export type State = "Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled"
 
-/** Whether this process alone (`local`) or all processes that share the store (`fleet`) decided a state. */
+/** Whether one process (`local`) or the whole fleet (`fleet`) decided a state. */
 export type Scope = "local" | "fleet"
 
 /**
@@ -344,8 +347,8 @@ export interface BreakerEvent {
 }
 
 /**
- * An override that an operator set: `Isolated` rejects every call, `Disabled` lets every call pass uncounted. Times are wall clock,
- * in milliseconds since 1970.
+ * An override that an operator has set. `Isolated` rejects every call, and `Disabled` lets every call pass uncounted. Times are in
+ * milliseconds since 1970.
  *
  * @category models
  */
@@ -359,14 +362,14 @@ export interface Override {
 }
 
 /**
- * What `release` answers.
+ * The result of `release`.
  *
  * @category models
  */
 export interface Released {
-  /** The state that holds now. */
+  /** The state after the release. */
   readonly state: State
-  /** The overrides that it ended, the deciding one first; empty if there were none. */
+  /** The overrides that the release ended. The override that decided the state comes first. */
   readonly ended: ReadonlyArray<Override>
 }
 

@@ -1,6 +1,9 @@
 import type { PlainBreaker } from "./manager.ts"
 
-/** A function that calls the one of a breaker, and has its `name` (without one that of the circuit), `length` and own properties. */
+/**
+ * A function that calls the function of a breaker, and has its `name`, `length` and own properties. If the function has no name, it has
+ * the name of the circuit.
+ */
 export const wrapped = (plain: PlainBreaker) => {
   const { fn } = plain
   const called = function (this: unknown, ...args: ReadonlyArray<unknown>) {

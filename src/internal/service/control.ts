@@ -120,11 +120,11 @@ export const force = (
   )
 }
 
-/** What {@link release} answers. */
+/** The result of {@link release}. */
 export interface Released {
-  /** The state that holds now. */
+  /** The state after the release. */
   readonly state: Circuit.State
-  /** The overrides that it ended, the deciding one first; empty if there were none. */
+  /** The overrides that the release ended. The override that decided the state comes first. */
   readonly ended: ReadonlyArray<Override>
 }
 
@@ -133,7 +133,7 @@ export const release = (name: string, options: ByHand | undefined): Effect.Effec
     acting("CircuitBreaker.release", name, options, "Released", ({ runtime: { time } }) => {
       const ended = new Map<string, Override>()
       const next: Next = (current) => {
-        // The fleet's record is released as well. It may contain an override of which this process has not heard.
+        // `next` also runs on the fleet's record, which may contain an override that this process does not know yet.
         for (const one of overridesOf(current, time.now(), time.wall())) {
           const id = `${one.state} ${one.actor ?? ""}`
           if (!ended.has(id)) ended.set(id, one)
@@ -241,7 +241,7 @@ export const awaitClosed = (name: string, target: Target | undefined): Effect.Ef
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
     read("CircuitBreaker.awaitClosed", name, target, ({ circuit, registry }) =>
       Effect.withFiber((fiber) =>
-        // A probe that waited for the end of its own circuit's opening would wait for itself.
+        // A probe that waits for its own circuit to close would wait for itself.
         isInside(fiber, registry, circuit) ? Effect.succeed(true) : mayHavePassed(registry, circuit)
       )
     ),

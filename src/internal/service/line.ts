@@ -12,10 +12,10 @@ const firstWave = 4
 /** The time between two waves. */
 const betweenWavesMillis = 100
 
-/** A caller that may come back at once waits this long: others are probing. */
+/** A caller waits at least this long, even if the circuit asks for no wait: other calls are probing. */
 export const shortestWaitMillis = 50
 
-/** The circuit is looked at again after this time, even if it has no end. */
+/** The line checks its circuit again after this time at the latest, also if the current state has no end. */
 export const longestWaitMillis = 60_000
 
 /** Waits until a circuit closes. */
@@ -29,8 +29,8 @@ interface Caller {
 
 /**
  * The callers that wait for one circuit. While it probes, the line lets as many of them go as there are places for probes. After a
- * close it lets them go in waves, the oldest caller first: a few, then twice as many, and so on. So a dependency that has just recovered
- * does not get all of them at once. If the circuit opens again, the others wait for the next close, and the waves begin anew.
+ * close it lets them go in waves, the oldest caller first: a few, then twice as many, and so on. This protects a dependency that has just
+ * recovered. If the circuit opens again, the others wait for the next close, and the waves begin with the smallest one.
  */
 export class Line {
   private readonly registry: Registry
@@ -47,13 +47,13 @@ export class Line {
     this.closes = closes
   }
 
-  get ticket(): number {
+  nextTicket(): number {
     return this.tickets++
   }
 
   /**
-   * Waits for the turn of a caller, for `millis` at most. A caller that cannot wait as long as the circuit now rejects goes at once,
-   * and is told so by the circuit. A caller that is interrupted leaves the line.
+   * Waits for the turn of a caller, for `millis` at most. If the circuit rejects calls for longer than that, the caller goes at once, and
+   * the circuit rejects it. A caller that is interrupted leaves the line.
    */
   turn(ticket: number, millis: number): Effect.Effect<void> {
     const turn = Effect.callback<void>((resume) => {
@@ -69,7 +69,7 @@ export class Line {
   private start(): void {
     this.isRunning = true
     const run = Effect.andThen(Effect.sleep(shortestWaitMillis), this.waves(firstWave))
-    // If the store is closed, nothing lets callers go any more: all go now.
+    // This also runs when the store closes. Nothing else would then let the callers go.
     const ended = Effect.sync(() => {
       this.isRunning = false
       this.release([...this.waiting.keys()])

@@ -128,8 +128,8 @@ export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] 
 type Others<O, Shape> = O extends object ? { readonly [Name in Exclude<keyof O, keyof Shape>]: never } : O
 
 /**
- * A compiler takes a number, a list or a function for an object whose fields are all optional, if its type is an intersection. So
- * what is none has to be one of the other values that `Shape` names.
+ * If all fields of an object type are optional, the compiler also accepts a number, a list or a function for an intersection with it. This
+ * type accepts only plain objects, and the other values that `Shape` allows.
  */
 type Part<Shape> = (object & { readonly length?: never }) | Exclude<Shape, object>
 

@@ -190,7 +190,7 @@ export const admit = (
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, target, caller)
     const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(circuit, caller), lease)
-    // It holds nothing, and settling it changes nothing.
+    // This call is part of the enclosing one: its permit holds no slot, and settling it changes nothing.
     if (caller.inside?.encloses(circuit) === true) return Effect.succeed(call)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
     // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.

@@ -150,10 +150,10 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
   }
 }
 
-/** Makes a call again when it fails; around `subject` it has the budget of that circuit, if nothing else is said. */
+/** Adds retries to a call. If `subject` is given and the options have no budget, the budget of that circuit applies. */
 export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
 
-/** A function that makes a call again when it fails, as these options say. They are checked here, once. */
+/** Checks the options of a retry, once for all calls. */
 export const retryingAs = (operation: string, options: unknown): Retrying => {
   const decoded = decodeOrThrow(operation, fields, options)
   const stated = budgetOf(operation, decoded.budget)
@@ -179,7 +179,7 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
         Schedule.while(({ input }) => may(input)),
         Schedule.modifyDelay(atLeastHint)
       )
-      // Only where the circuit is known to be inside: one that is merely named may be passed by nobody.
+      // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
       return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
     }
     const counted = budget === undefined ? undefined : spend(budget)

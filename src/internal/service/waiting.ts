@@ -33,7 +33,7 @@ export const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): E
 const closes = (registry: Registry, name: string, key: string | undefined): Effect.Effect<void> =>
   awaitClosed(name, { key }).pipe(
     Effect.provideService(BreakerStore, registry),
-    // It is the whole key, tenant and all.
+    // The key already contains the tenant.
     Effect.provideService(CurrentTenant, undefined)
   )
 
@@ -45,10 +45,10 @@ const rejectsIn = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitO
   return (_tag !== "Closed" && _tag !== "Disabled") || blocking(registry, circuit, now) !== undefined
 }
 
-/** The line of the circuit that rejected, if it is one of this process and rejects by its state. */
+/** The line of the circuit that rejected the call. `undefined` if the circuit is not in this process, or its state does not reject. */
 const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
   const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
-  // A flag lets calls through whatever the state, and only a call asks it.
+  // A flag can let calls through in any state. The line cannot ask it, because only a call does.
   if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
   return lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
 }
@@ -59,8 +59,8 @@ const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patienc
     const store = Context.getOption(fiber.context, BreakerStore)
     const line = store._tag === "None" ? undefined : lineFor(store.value, open)
     if (line === undefined) return untilItMayPass(open, millis)
-    // In the line of another circuit it is the last.
-    const place = patience.place?.line === line ? patience.place : { line, ticket: line.ticket }
+    // If another circuit has rejected the call, the call joins the line of that circuit at its end.
+    const place = patience.place?.line === line ? patience.place : { line, ticket: line.nextTicket() }
     patience.place = place
     return line.turn(place.ticket, patience.millis)
   })

@@ -3,7 +3,7 @@ import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import { type Change, type Exchange, makeControlled, type SharedStore, StoreError } from "../../SharedStore.ts"
 
-/** What is asked of a store: an exchange with casts, one with swaps, one with neither, or a read. */
+/** The kind of a request to a store: an exchange with swaps, with casts only, or with neither (`heartbeat`), or a read. */
 export type Operation = "cast" | "swap" | "heartbeat" | "page" | "load"
 
 const kindOf = ({ casts, swaps }: Exchange): Operation =>
