@@ -153,9 +153,6 @@ export class Records {
     const jitter = this.jitter(circuit, known)
     // Its end may be over for long; a process that releases a circuit itself has told its callers already.
     const isReleased = about.why === "Released" && about.process !== this.ground.voter
-    // What operators do may shorten an opening. A release by another process does not: it ends overrides only. In the process that
-    // released the circuit, the opening may have had the end of the override.
-    const mayShorten = isByPeople(about.why) && !isReleased
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
       // Beneath an override is what this process's own policy says, and an opening of its own that lasts longer.
@@ -164,7 +161,7 @@ export class Records {
       const there =
         record.ownBeneath && Circuit.isForced(state)
           ? { ...state, under: Circuit.force(from, state._tag, state.since, state).under }
-          : counted(later(isReleased ? lastsTo(state, now) : state, from, jitter, mayShorten), from, now, about.why)
+          : counted(later(isReleased ? lastsTo(state, now) : state, from, jitter, about.why), from, now, about.why)
       return merge(from, there, share, about.why, expected)
     }
     const { actor, deed, detail, process, why } = about
@@ -416,17 +413,18 @@ const lastsTo = (state: Circuit.Circuit, until: number): Circuit.Circuit =>
   state._tag === "Open" ? { ...state, until: Math.max(state.until, until) } : state
 
 /** This process waits a little longer than the fleet, and never less than it knew that it would. */
-const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, mayShorten: boolean): Circuit.Circuit => {
+const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
   if (Circuit.isForced(state)) {
-    // When the override ends the opening beneath it may be over for long, in all processes.
-    if (state.under._tag !== "Open" || state.until === Infinity) return state
-    return { ...state, under: { ...state.under, until: Math.max(state.under.until, state.until) + jitter } }
+    // When the override ends the opening beneath it may be over for long, in all processes. A release must find the opening's own end.
+    return jitter > 0 && state.under._tag === "Open" ? { ...state, spread: jitter } : state
   }
   if (state._tag === "HalfOpen" && jitter > 0) {
     return { ...state, leases: state.leases.map(({ id, until }) => ({ id, until: until + jitter })) }
   }
   if (state._tag !== "Open") return state
   const until = state.until + jitter
+  // What operators do may shorten it, but a release does not: it ends overrides only.
+  const mayShorten = isByPeople(why) && why !== "Released"
   return { ...state, until: from._tag === "Open" && !mayShorten ? Math.max(from.until, until) : until }
 }
 
