@@ -113,6 +113,8 @@ export interface HalfOpen {
  *
  * - `until`: `Infinity` if it does not expire.
  * - `others`: the overrides that stand beside it. They never shorten it, and it never shortens them.
+ * - `spread`: an opening beneath lasts this many milliseconds longer than the overrides, if these end by themselves: processes of
+ *   a fleet do not all probe at once then. If it is not set, the opening keeps its end.
  *
  * @category models
  */
@@ -121,6 +123,7 @@ export interface Forced<Tag extends "Isolated" | "Disabled"> extends Override {
   readonly era: number
   readonly others: ReadonlyArray<Override>
   readonly under: Closed | Open
+  readonly spread?: number
 }
 
 /** @category models */
@@ -398,15 +401,17 @@ export const force = (
   { actor, reason, until }: Pick<Override, "until" | "reason" | "actor">
 ): Isolated | Disabled => {
   const standing = overrides(circuit).filter((one) => isStanding(one, now))
-  return over(add(standing, { _tag: tag, since: now, until, reason, actor }), beneath(circuit, now), circuit.era + 1)
+  const spread = isForced(circuit) ? circuit.spread : undefined
+  const all = add(standing, { _tag: tag, since: now, until, reason, actor })
+  return over(all, beneath(circuit, now), circuit.era + 1, spread)
 }
 
-const over = ([first, ...others]: Overrides, under: Closed | Open, era: number): Isolated | Disabled => ({
-  ...first,
-  era,
-  others,
-  under
-})
+const over = (
+  [first, ...others]: Overrides,
+  under: Closed | Open,
+  era: number,
+  spread: number | undefined
+): Isolated | Disabled => ({ ...first, era, others, under, ...(spread === undefined ? {} : { spread }) })
 
 /**
  * The overrides of a circuit: first the one that decides, then the others.
@@ -439,8 +444,13 @@ export const release = (circuit: Circuit): Circuit =>
 export const expire = (circuit: Circuit, now: number): Circuit => {
   if (!isForced(circuit) || now < circuit.until) return circuit
   const [first, ...others] = circuit.others.filter((one) => isStanding(one, now))
-  return first === undefined ? release(circuit) : over([first, ...others], circuit.under, circuit.era + 1)
+  if (first === undefined) return { ...outlasting(circuit), era: circuit.era + 1 }
+  return over([first, ...others], circuit.under, circuit.era + 1, circuit.spread)
 }
+
+/** What is beneath an override that has ended by itself. */
+const outlasting = ({ spread, under, until }: Isolated | Disabled): Closed | Open =>
+  spread === undefined || under._tag !== "Open" ? under : { ...under, until: Math.max(under.until, until) + spread }
 
 /** @category guards */
 export const isForced = (circuit: Circuit): circuit is Isolated | Disabled =>

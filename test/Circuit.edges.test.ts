@@ -292,6 +292,25 @@ describe("time goes on beneath an override", () => {
     for (const now of [1600, 9000]) assert.deepStrictEqual(Circuit.expire(isolated, now), Circuit.release(isolated))
   })
 
+  it.each([
+    ["ends before the override", 1600, 1650],
+    ["ends after it", 1300, 1550]
+  ])(
+    "for an opening of a fleet, which lasts longer if the overrides end by themselves: one that %s",
+    (_, end, until) => {
+      const isolated = { ...Circuit.force(second, "Isolated", 1100, override(end)), spread: 50 }
+      const both = Circuit.force(isolated, "Disabled", 1110, override(end))
+      for (const forced of [isolated, both]) {
+        assert.deepStrictEqual(Circuit.release(forced), { ...second, era: forced.era + 1 })
+        const after = Circuit.expire(forced, end)
+        assert.deepStrictEqual(after, { ...second, era: forced.era + 1, until })
+      }
+      const longer = Circuit.force(isolated, "Disabled", 1110, override(1700))
+      const after = Circuit.expire(Circuit.expire(longer, end), 1700)
+      assert.deepStrictEqual(after, { ...second, era: longer.era + 2, until: 1750 })
+    }
+  )
+
   it("and beneath several overrides", () => {
     const first = Circuit.force(again, "Isolated", 1550, override(5000))
     const both = Circuit.force(first, "Disabled", 1700, override(Infinity))

@@ -249,6 +249,11 @@ describe("a record", () => {
     }
     assert.deepStrictEqual(fromBody(toBody(endless, 5, plain), 5)?.circuit, endless)
   })
+
+  it("do not have the random time that one process waits longer", () => {
+    const isolated = Circuit.force(Circuit.initial, "Isolated", 0, { until: 9, reason: "drill", actor: undefined })
+    assert.strictEqual(toBody({ ...isolated, spread: 7 }, 0, plain), toBody(isolated, 0, plain))
+  })
 })
 
 const samples = [

@@ -18,15 +18,22 @@ const open = Effect.gen(function* () {
   return made
 })
 
-/** How many processes ask for a lease while all call again and again for 50 ms, beginning now. The probes hang. */
+/**
+ * How many processes ask for a lease while all call again and again for 50 ms, beginning now. The probes hang. The store is so slow that
+ * no process hears of the first probe before it calls.
+ */
 const askers = (processes: ReadonlyArray<Process>) =>
   Effect.gen(function* () {
-    for (const { trouble } of processes) trouble.asked = []
+    for (const { trouble } of processes) Object.assign(trouble, { asked: [], slow: 40 })
     for (let millis = 0; millis < 50; millis += 5) {
       for (const process of processes) yield* Effect.forkChild(Effect.exit(process.protect(Effect.never)))
       yield* pause(5)
     }
-    return processes.filter(({ trouble }) => trouble.asked.includes("swap")).length
+    const asked = processes.filter(({ trouble }) => trouble.asked.includes("swap")).length
+    // Operations on their way end.
+    for (const { trouble } of processes) trouble.slow = 0
+    yield* pause(50)
+    return asked
   })
 
 const few = size / 4

@@ -417,9 +417,8 @@ const lastsTo = (state: Circuit.Circuit, until: number): Circuit.Circuit =>
 /** This process waits a little longer than the fleet, and never less than it knew that it would. */
 const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
   if (Circuit.isForced(state)) {
-    // When the override ends the opening beneath it may be over for long, in all processes.
-    if (state.under._tag !== "Open" || state.until === Infinity) return state
-    return { ...state, under: { ...state.under, until: Math.max(state.under.until, state.until) + jitter } }
+    // When the override ends the opening beneath it may be over for long, in all processes. A release must find the opening's own end.
+    return jitter > 0 && state.under._tag === "Open" ? { ...state, spread: jitter } : state
   }
   if (state._tag === "HalfOpen" && jitter > 0) {
     return { ...state, leases: state.leases.map(({ id, until }) => ({ id, until: until + jitter })) }
