@@ -159,7 +159,7 @@ try {
       console.log(`TypeScript ${version}, ${resolution}: ok`)
     }
   }
-  console.log(run("node_modules/.bin/node", "node_modules/effect-fuse/dist/internal/cli/main.js", "--version").trim())
+  console.log(run("node_modules/.bin/node", "node_modules/effect-fuse/dist/cli/main.js", "--version").trim())
   for (const [name, code] of Object.entries(bundled)) writeFileSync(join(folder, `${name}.mjs`), code)
   for (const [bundler, code] of Object.entries(bundlers)) {
     writeFileSync(

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { BreakerPolicy, Trip } from "effect-fuse"
-import { expectedDuration } from "../src/internal/millis.ts"
+import { expectedDuration } from "../src/core/millis.ts"
 
 type Policy = BreakerPolicy.Policy
 type Env = Readonly<Record<string, string>>

@@ -3,7 +3,7 @@ import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, Circuit, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
-import { fromBody, toBody } from "../src/internal/codec.ts"
+import { fromBody, toBody } from "../src/store/codec.ts"
 import { byHand } from "./support/byHand.ts"
 import {
   cooldownOver,

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Schema } from "effect"
 import { BreakerStore, CircuitBreaker, CircuitOpen } from "effect-fuse"
-import { isRejection, Rejection } from "../src/internal/rejections.ts"
+import { isRejection, Rejection } from "../src/shapes/rejections.ts"
 
 const codec = Schema.toCodecJson(CircuitOpen.CircuitOpen)
 

@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { Outcome } from "effect-fuse"
-import { expectedDuration } from "../src/internal/millis.ts"
+import { expectedDuration } from "../src/core/millis.ts"
 
 it("a success and an ignored call carry nothing but their names", () => {
   assert.deepStrictEqual(Outcome.success, { _tag: "Success" })

@@ -347,7 +347,7 @@ describe("What is shown", () => {
 })
 
 describe("effect-fuse simulate", () => {
-  const main = fileURLToPath(new URL("../src/internal/cli/main.ts", import.meta.url))
+  const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url))
   const run = (args: ReadonlyArray<string>, input = "") =>
     new Promise<{ readonly code: unknown; readonly out: string; readonly err: string }>((resolve) => {
       const child = execFile(

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Trip, type Window } from "effect-fuse"
-import { Evidence, forgetAfterMillis } from "../src/internal/evidence.ts"
+import { Evidence, forgetAfterMillis } from "../src/core/evidence.ts"
 
 const hour = 3_600_000
 const calls = (n: number): Window.Over => ({ _tag: "Calls", calls: n })

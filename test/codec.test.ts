@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { Circuit, Fleet } from "effect-fuse"
-import { type About, circuitId, fromBody, fromCircuitId, toBody } from "../src/internal/codec.ts"
+import { type About, circuitId, fromBody, fromCircuitId, toBody } from "../src/store/codec.ts"
 
 const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
   Arbitrary.schema(Schema.Literals(of))

@@ -26,7 +26,7 @@ const loaded = (...args: ReadonlyArray<string>): Promise<ReadonlySet<string>> =>
   new Promise((resolve, reject) => {
     const to = `${list}-${runs++}`
     const { DATABASE_URL: _, REDIS_URL: __, ...env } = process.env
-    const main = join(root, "src/internal/cli/main.ts")
+    const main = join(root, "src/cli/main.ts")
     execFile(
       process.execPath,
       ["--conditions=@effect-fuse/source", "--import", hook, main, ...args],
@@ -48,15 +48,15 @@ const toName = (url: string): string => {
 }
 
 const bare = [
-  "internal/cli/main",
-  "internal/cli/program",
-  "internal/cli/command",
-  "internal/cli/flags",
-  "internal/cli/settings",
-  "internal/cli/words",
-  "internal/foreign",
-  "internal/millis",
-  "internal/printable"
+  "cli/main",
+  "cli/program",
+  "cli/command",
+  "cli/flags",
+  "cli/settings",
+  "cli/messages",
+  "core/foreign",
+  "core/millis",
+  "core/printable"
 ]
 const platform = ["effect", "@effect/platform-node", "@effect/platform-node-shared"]
 
@@ -78,8 +78,8 @@ describe("The command line loads", () => {
 
   it("no simulator, no clients and no database to list circuits", async () => {
     const modules = await loaded("list", "--redis", "redis://127.0.0.1:1", "--timeout", "100ms")
-    assert.isTrue(modules.has("internal/cli/looking"))
-    for (const one of ["Simulator", "internal/cli/simulate", "@effect/sql-pg", "pg", "node:sqlite"]) {
+    assert.isTrue(modules.has("cli/show"))
+    for (const one of ["simulator/Simulator", "cli/simulate", "@effect/sql-pg", "pg", "node:sqlite"]) {
       assert.isFalse(modules.has(one), one)
     }
   }, 60_000)

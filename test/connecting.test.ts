@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SharedStore } from "effect-fuse"
-import { connecting, type Session } from "../src/internal/connecting.ts"
-import { ofGivenClient, ofOwnClient } from "../src/internal/connection/judge.ts"
+import { connecting, type Session } from "../src/connection/connecting.ts"
+import { ofGivenClient, ofOwnClient } from "../src/connection/judge.ts"
 import { capture, type Line } from "./support/verbs.ts"
 
 type Command = Effect.Effect<unknown, unknown>

@@ -11,7 +11,7 @@ import {
   uselessAfterMillis,
   type Verdict,
   verdictOf
-} from "../src/internal/connection/judge.ts"
+} from "../src/connection/judge.ts"
 import { oneOf, runs } from "./support/garbage.ts"
 
 const coded = (code: string, message = "") => Object.assign(new Error(message), { code })

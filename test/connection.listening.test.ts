@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { listening } from "../src/internal/connection/listening.ts"
+import { listening } from "../src/connection/listening.ts"
 import { capture, type Line } from "./support/verbs.ts"
 
 const times = { quietMillis: 1_000, answerMillis: 100 }

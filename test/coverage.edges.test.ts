@@ -18,7 +18,7 @@ import { type BreakerEvent, createBreaker } from "effect-fuse/promise"
 import { JobBreaker, StreamBreaker } from "effect-fuse/queue"
 import * as Simulator from "effect-fuse/Simulator"
 import { TestFleet } from "effect-fuse/testing"
-import { check } from "../src/internal/promise/options.ts"
+import { check } from "../src/promise/options.ts"
 import { expectState, fail, inspect, quick, scenario } from "./support/verbs.ts"
 
 // Options of what stands around the engine that no other test would miss.

@@ -161,7 +161,7 @@ export const mine = page.with({ signal: new AbortController().signal }).execute(
 
   it("and the test sees an error in them", () => {
     assert.include(compiled(`import { nothing } from "effect-fuse"\nexport { nothing }`, "es2023,dom"), "nothing")
-    const file = join(installed(), "dist/promise.d.ts")
+    const file = join(installed(), "dist/promise/index.d.ts")
     const text = readFileSync(file, "utf8")
     writeFileSync(file, `${text}\nexport declare const broken: Nowhere\n`)
     try {

@@ -15,8 +15,8 @@ import { HttpClientBreaker } from "effect-fuse/http"
 import { createBreaker, trip } from "effect-fuse/promise"
 import * as Simulator from "effect-fuse/Simulator"
 import { Dependency } from "effect-fuse/testing"
-import { parseMillis } from "../src/internal/cli/settings.ts"
-import { expectedDuration } from "../src/internal/millis.ts"
+import { parseMillis } from "../src/cli/settings.ts"
+import { expectedDuration } from "../src/core/millis.ts"
 
 /** A text from a file or a variable. The type `Duration.Input` has only the long forms. */
 type Text = never

@@ -1,14 +1,13 @@
 import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { delimiter, dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { postgresUrl } from "./support/postgresServer.ts"
 import { programsOf } from "./support/servers.ts"
+import { publicModules, root } from "./support/sources.ts"
 
-const root = fileURLToPath(new URL("..", import.meta.url))
 const run = promisify(execFile)
 const conditions = "--conditions=@effect-fuse/source"
 
@@ -445,10 +444,9 @@ const documents = [
   ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),
-  ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts") && !name.startsWith("internal/"))
-    .filter((name) => name !== "testing/SharedStoreContract.ts") // the suite needs a test runner
-    .map((name) => `src/${name}`)
+  ...[...publicModules.map(({ name }) => name), "index"]
+    .filter((name) => name !== "testing/SharedStoreContract") // the suite needs a test runner
+    .map((name) => `src/${name}.ts`)
 ]
 const examples = documents.flatMap(examplesOf)
 

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Result, Schema } from "effect"
-import * as fields from "../src/internal/fields.ts"
-import { toMillis } from "../src/internal/millis.ts"
-import { printable, show } from "../src/internal/printable.ts"
+import { toMillis } from "../src/core/millis.ts"
+import { printable, show } from "../src/core/printable.ts"
+import * as fields from "../src/shapes/fields.ts"
 
 /** What is wrong with one value, or what it was decoded as. */
 const read = (field: unknown, input: unknown): unknown => {

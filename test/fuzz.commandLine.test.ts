@@ -7,10 +7,10 @@ import { Arbitrary, Cause, ConfigProvider, Console, Effect, Exit, Layer, Logger,
 import { CliError, Command } from "effect/cli"
 import * as Simulator from "effect-fuse/Simulator"
 import { afterAll } from "vitest"
-import { command } from "../src/internal/cli/command.ts"
-import { presentation } from "../src/internal/cli/settings.ts"
-import { table } from "../src/internal/cli/table.ts"
-import { answer, Failure, report } from "../src/internal/cli/words.ts"
+import { command } from "../src/cli/command.ts"
+import { answer, Failure, report } from "../src/cli/messages.ts"
+import { presentation } from "../src/cli/settings.ts"
+import { table } from "../src/cli/table.ts"
 import {
   alteredText,
   edited,

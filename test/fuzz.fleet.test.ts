@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, Effect, Exit, Layer, Logger, Stream } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, type SharedStore, Trip } from "effect-fuse"
-import { circuitId } from "../src/internal/codec.ts"
+import { circuitId } from "../src/store/codec.ts"
 import { byHand } from "./support/byHand.ts"
 import { alteredText, anything, either, name, number, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 

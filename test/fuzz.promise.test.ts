@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect } from "effect"
 import { BreakerError, ConfigurationError, createBreaker, createManager, trip, wrap } from "effect-fuse/promise"
-import { printable } from "../src/internal/printable.ts"
+import { printable } from "../src/core/printable.ts"
 import { anything, either, name, objectOf, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
 // Who writes JavaScript may say anything: what is wrong is said with its name, and nothing else is thrown.

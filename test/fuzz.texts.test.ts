@@ -3,8 +3,8 @@ import { Arbitrary, Console, Effect, Layer, Logger, Metric } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
 import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
-import { circuitId } from "../src/internal/codec.ts"
-import { shortId } from "../src/internal/sql/trailRows.ts"
+import { shortId } from "../src/audit/trailRows.ts"
+import { circuitId } from "../src/store/codec.ts"
 import { either, name, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
 // Names, keys, reasons and errors come from outside: where they are written down they stay what they are, in their place.

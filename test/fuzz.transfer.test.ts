@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Logger, Schema } from "effect"
 import { BreakerEvent, BreakerStore, CircuitBreaker, type CircuitOpen } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
-import { fromBody, toBody } from "../src/internal/codec.ts"
+import { fromBody, toBody } from "../src/store/codec.ts"
 import { alteredText, runs, unprintableInLines } from "./support/garbage.ts"
 
 // What is read from files, from stores and from other programs may be anything.

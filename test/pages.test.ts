@@ -1,15 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { basename, join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { basename, dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { publicModules, root } from "./support/sources.ts"
 
-const root = fileURLToPath(new URL("..", import.meta.url))
 const read = (path: string) => readFileSync(join(root, path), "utf8")
 
-/** Modules that have something of their own: not those that are nothing but a path to others. */
-const modules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-  .filter((path) => path.endsWith(".ts") && !path.startsWith("internal/"))
-  .map((path) => ({ name: basename(path, ".ts"), text: read(`src/${path}`) }))
+/** Public modules that contain more than exports of other modules. */
+const modules = publicModules
+  .map(({ name, text }) => ({ name: name.endsWith("/index") ? dirname(name) : basename(name), text }))
   .filter(({ text }) => /^export (const|class|interface|function)/m.test(text))
 
 const skeleton = ["What", "When", "Defaults", "Example", "Gotchas", "Anti-patterns"]

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit } from "effect-fuse"
-import { type About, fromBody } from "../src/internal/codec.ts"
-import { isByPeople, policyAfter, toSwap } from "../src/internal/record.ts"
+import { type About, fromBody } from "../src/store/codec.ts"
+import { isByPeople, policyAfter, toSwap } from "../src/store/record.ts"
 
 /** Every reason there is. Who gave it; and whether it leaves what is beneath an override whose it was. */
 const whys: Readonly<Record<Circuit.Why, readonly [by: "people" | "machine", rests: "beneath" | "on nobody"]>> = {

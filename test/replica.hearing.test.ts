@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SharedStore } from "effect-fuse"
-import { EventLoop } from "../src/internal/engine/eventLoop.ts"
-import { Hearing } from "../src/internal/replica/hearing.ts"
-import { Link } from "../src/internal/replica/link.ts"
-import { Stall } from "../src/internal/replica/stall.ts"
+import { EventLoop } from "../src/engine/eventLoop.ts"
+import { Hearing } from "../src/fleet/rollCalls.ts"
+import { Stall } from "../src/fleet/stall.ts"
+import { Link } from "../src/fleet/storeClient.ts"
 
 const rollCall = (seq: number, prev: number): SharedStore.RollCall => ({
   seq,

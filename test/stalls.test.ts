@@ -4,7 +4,7 @@ import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Resilience, SharedStore, Trip } from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
-import { EventLoop } from "../src/internal/engine/eventLoop.ts"
+import { EventLoop } from "../src/engine/eventLoop.ts"
 import { makeStalling, type Stalling } from "./support/stalling.ts"
 
 type Steps = (

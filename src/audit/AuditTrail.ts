@@ -41,32 +41,23 @@ import * as Schema from "effect/Schema"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { BreakerEvent, Transition } from "../BreakerEvent.ts"
-import type { PolicyError } from "../BreakerPolicy.ts"
-import { BreakerStore } from "../BreakerStore.ts"
-import { quietly } from "../internal/engine/logEvent.ts"
-import { anyMillis, count, decodeOrThrow, flag, positiveMillis, text } from "../internal/fields.ts"
-import { foreignText } from "../internal/foreign.ts"
-import { show } from "../internal/printable.ts"
-import { AuditTrail, Inside, readyMillis, use } from "../internal/sql/auditService.ts"
-import { type Database, database } from "../internal/sql/database.ts"
-import { harmless, metadataField } from "../internal/sql/metadata.ts"
-import * as migrations from "../internal/sql/migrations.ts"
-import { placeFields, placeOf } from "../internal/sql/place.ts"
-import * as questions from "../internal/sql/questions.ts"
-import { runOf, Trail, writeActions } from "../internal/sql/trail.ts"
-import { decodeOptions } from "../internal/storeOptions.ts"
-import type { TableOptions } from "../SqlStore.ts"
+import { BreakerStore } from "../breaker/BreakerStore.ts"
+import { foreignText } from "../core/foreign.ts"
+import { show } from "../core/printable.ts"
+import { quietly } from "../engine/logEvent.ts"
+import type { PolicyError } from "../policy/BreakerPolicy.ts"
+import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
+import { anyMillis, count, decodeOrThrow, flag, positiveMillis, text } from "../shapes/fields.ts"
+import { type Database, database } from "../sql/database.ts"
+import * as migrations from "../sql/migrations.ts"
+import type { TableOptions } from "../sql/SqlStore.ts"
+import { placeFields, placeOf } from "../sql/tables.ts"
+import { decodeOptions } from "../store/options.ts"
+import { harmless, metadataField } from "./metadata.ts"
+import * as questions from "./queries.ts"
+import { AuditTrail, Inside, readyMillis, use } from "./service.ts"
+import { runOf, Trail, writeActions } from "./trail.ts"
 
-export {
-  /**
-   * A trail: what the questions below are asked of.
-   *
-   * @category services
-   * @since 0.1.0
-   */
-  AuditTrail
-} from "../internal/sql/auditService.ts"
 export type {
   /**
    * One line of the trail. Times are milliseconds since 1970 by the clock of the process that wrote it.
@@ -96,7 +87,16 @@ export type {
    * @since 0.1.0
    */
   Standing
-} from "../internal/sql/questions.ts"
+} from "./queries.ts"
+export {
+  /**
+   * A trail: what the questions below are asked of.
+   *
+   * @category services
+   * @since 0.1.0
+   */
+  AuditTrail
+} from "./service.ts"
 
 /**
  * @category options

@@ -30,12 +30,12 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as BreakerHealth from "../BreakerHealth.ts"
-import { BreakerStore } from "../BreakerStore.ts"
-import type { Inspection } from "../CircuitBreaker.ts"
-import { decodeOrThrow, flag, text, textLike } from "../internal/fields.ts"
-import { exemptRoute, saysNothing } from "../internal/http/exempt.ts"
-import { healthOfNames, isHealthy, meanFailureRate } from "../internal/service/health.ts"
+import * as BreakerHealth from "../breaker/BreakerHealth.ts"
+import { BreakerStore } from "../breaker/BreakerStore.ts"
+import type { Inspection } from "../breaker/CircuitBreaker.ts"
+import { healthOfNames, isHealthy, meanFailureRate } from "../breaker/health.ts"
+import { decodeOrThrow, flag, text, textLike } from "../shapes/fields.ts"
+import { exemptRoute, saysNothing } from "./exempt.ts"
 
 /**
  * @category options

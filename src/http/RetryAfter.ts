@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { type HeadersLike, parseRetryAfter } from "../internal/retryAfter.ts"
+import { type HeadersLike, parseRetryAfter } from "../core/retryHints.ts"
 
 export type { HeadersLike }
 

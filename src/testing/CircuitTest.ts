@@ -29,11 +29,11 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { BreakerEvent, Transition } from "../BreakerEvent.ts"
-import { BreakerStore } from "../BreakerStore.ts"
-import type * as Circuit from "../Circuit.ts"
-import * as CircuitBreaker from "../CircuitBreaker.ts"
-import { printable } from "../internal/printable.ts"
+import { BreakerStore } from "../breaker/BreakerStore.ts"
+import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
+import type * as Circuit from "../core/Circuit.ts"
+import { printable } from "../core/printable.ts"
+import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
 /**
  * A circuit is not what a test expected, or did something else.

@@ -24,8 +24,8 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { anyMillis, countOrZero, decodeOrThrow } from "../internal/fields.ts"
-import { show } from "../internal/printable.ts"
+import { show } from "../core/printable.ts"
+import { anyMillis, countOrZero, decodeOrThrow } from "../shapes/fields.ts"
 
 /**
  * What becomes of a call: it is answered, it fails, it never ends; or whatever an effect does, such as to die.

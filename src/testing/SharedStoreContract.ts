@@ -38,13 +38,13 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { ballots } from "../internal/contract/ballots.ts"
-import { open } from "../internal/contract/bench.ts"
-import { changes } from "../internal/contract/changes.ts"
-import { exchanges } from "../internal/contract/exchanges.ts"
-import { live, records } from "../internal/contract/records.ts"
-import { rollCalls } from "../internal/contract/rollCalls.ts"
-import type { SharedStore } from "../SharedStore.ts"
+import type { SharedStore } from "../store/SharedStore.ts"
+import { ballots } from "./contract/ballots.ts"
+import { open } from "./contract/bench.ts"
+import { changes } from "./contract/changes.ts"
+import { exchanges } from "./contract/exchanges.ts"
+import { live, records } from "./contract/records.ts"
+import { rollCalls } from "./contract/rollCalls.ts"
 
 /**
  * A sentence of the contract that a store does not keep.

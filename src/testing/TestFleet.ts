@@ -34,11 +34,11 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import * as BreakerPolicy from "../BreakerPolicy.ts"
-import * as BreakerStore from "../BreakerStore.ts"
-import { show } from "../internal/printable.ts"
-import { Trouble, troubled, wipeable } from "../internal/testing/trouble.ts"
-import type { SharedStore } from "../SharedStore.ts"
+import * as BreakerStore from "../breaker/BreakerStore.ts"
+import { show } from "../core/printable.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import type { SharedStore } from "../store/SharedStore.ts"
+import { Trouble, troubled, wipeable } from "./trouble.ts"
 
 export type {
   /**
@@ -48,7 +48,7 @@ export type {
    * @since 0.1.0
    */
   Operation
-} from "../internal/testing/trouble.ts"
+} from "./trouble.ts"
 export {
   /**
    * What is wrong with a process's way to the store: set a field, and from then on it is.
@@ -57,7 +57,7 @@ export {
    * @since 0.1.0
    */
   Trouble
-} from "../internal/testing/trouble.ts"
+} from "./trouble.ts"
 
 /**
  * @category options

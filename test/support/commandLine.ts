@@ -5,7 +5,7 @@ import { Effect, type Scope } from "effect"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const program = ["--conditions=@effect-fuse/source", "--disable-warning=ExperimentalWarning"]
-const main = `${root}src/internal/cli/main.ts`
+const main = `${root}src/cli/main.ts`
 
 /** How it ended. Under a terminal both outputs are one. */
 export interface Ended {

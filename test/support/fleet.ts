@@ -3,7 +3,7 @@ import { Duration, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerEvent, type BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { TestFleet } from "effect-fuse/testing"
-import { Trouble, troubled, wipeable } from "../../src/internal/testing/trouble.ts"
+import { Trouble, troubled, wipeable } from "../../src/testing/trouble.ts"
 import { exchanged } from "./exchanged.ts"
 import { settings } from "./verbs.ts"
 

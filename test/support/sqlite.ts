@@ -1,7 +1,7 @@
 import { DatabaseSync } from "node:sqlite"
 import { type Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
-import * as client from "../../src/internal/cli/sqlite.ts"
+import * as client from "../../src/cli/sqlite.ts"
 
 export interface SqliteOptions {
   /** Is given the database once it is open. */

@@ -1,6 +1,6 @@
 import { Clock, Duration, Effect } from "effect"
 import type { TestClock } from "effect/testing"
-import { eventLoopOf } from "../../src/internal/engine/eventLoop.ts"
+import { eventLoopOf } from "../../src/engine/eventLoop.ts"
 
 /** A `TestClock` whose event loop can stall: no timer fires until the stall is over. */
 export interface Stalling {

@@ -1,6 +1,6 @@
 /** What a small world of the protocol consists of. */
 import type { Fleet, SharedStore } from "effect-fuse"
-import type { Hearing } from "../../../src/internal/replica/hearing.ts"
+import type { Hearing } from "../../../src/fleet/rollCalls.ts"
 import type { State as StoreState, Wrong } from "./store.ts"
 
 /** What a process's calls do. An idle process has had no call within `observation`: it has no say. */

@@ -1,7 +1,7 @@
 /** One exchange with a memory store, as a pure function of what the store holds: made of the store's own pure parts. */
 import { SharedStore } from "effect-fuse"
-import { bury, castIn, liveAt, noVotes, rollCallsAfter, type Votes } from "../../../src/internal/memory/ballots.ts"
-import { emptyState, type State, storedAt, sweep, write } from "../../../src/internal/memory/records.ts"
+import { bury, castIn, liveAt, noVotes, rollCallsAfter, type Votes } from "../../../src/store/memory/ballots.ts"
+import { emptyState, type State, storedAt, sweep, write } from "../../../src/store/memory/records.ts"
 
 export type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
 export type RollCalled = SharedStore.Change & { readonly _tag: "RollCall" }

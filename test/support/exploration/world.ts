@@ -6,7 +6,7 @@
  * lives has a heartbeat.
  */
 import { Fleet, type SharedStore, type Trip } from "effect-fuse"
-import { Hearing } from "../../../src/internal/replica/hearing.ts"
+import { Hearing } from "../../../src/fleet/rollCalls.ts"
 import type { Budget, Flight, Process, Role, Setting, State } from "./model.ts"
 import type { Step, World } from "./search.ts"
 import { copy, type Done, emptyState, exchange } from "./store.ts"

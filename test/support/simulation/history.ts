@@ -1,6 +1,6 @@
 /** What happened in a simulation, in the order in which it happened. */
 import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
-import type { About } from "../../../src/internal/codec.ts"
+import type { About } from "../../../src/store/codec.ts"
 import type { Request } from "./contract.ts"
 
 /** What all entries say: when, by the timeline, and in which process and life of it (from 1). */

@@ -2,8 +2,8 @@
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { AuditTrail } from "effect-fuse/audit"
-import { database } from "../../../src/internal/sql/database.ts"
-import { Trail } from "../../../src/internal/sql/trail.ts"
+import { Trail } from "../../../src/audit/trail.ts"
+import { database } from "../../../src/sql/database.ts"
 import { sqlite } from "../sqlite.ts"
 import type { Entry, History } from "./history.ts"
 

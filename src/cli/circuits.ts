@@ -1,0 +1,112 @@
+import * as Effect from "effect/Effect"
+import type { ImportError } from "../breaker/BreakerStore.ts"
+import { printable } from "../core/printable.ts"
+import type * as Operator from "../operator/Operator.ts"
+import type { Override } from "../shapes/BreakerEvent.ts"
+import type { StoreError } from "../store/SharedStore.ts"
+import { Failure, iso, lasting } from "./messages.ts"
+import type { Opened } from "./server.ts"
+
+/** What the store has of one circuit. */
+export type One = Operator.Known | Operator.Unreadable
+
+export const stateOf = (one: One): string => (one._tag === "Unreadable" ? one._tag : one.state)
+
+/** How many processes of how many agreed that the circuit opens. */
+export interface Agreement {
+  readonly processes: number
+  readonly of: number
+}
+
+/** The end of the text by which a fleet says why it opened a circuit (`Fleet.judge`). */
+const agreementText =
+  /(?: in (?<only>the only process)| in (?<some>\d+) of (?<all>\d+) processes together|^(?<opened>\d+) of (?<voted>\d+) processes opened)$/
+
+/** The number of processes in a fleet's reason, and the rest of the reason. `undefined` unless the fleet itself opened the circuit. */
+export const agreementOf = (one: One): { readonly agreed: Agreement; readonly rest: string } | undefined => {
+  if (one._tag === "Unreadable" || one.why !== "Tripped" || one.reason === undefined) return undefined
+  const groups = agreementText.exec(one.reason)?.groups
+  if (groups === undefined) return undefined
+  const { all, only, opened, some, voted } = groups
+  return {
+    agreed:
+      only === undefined ? { processes: Number(some ?? opened), of: Number(all ?? voted) } : { processes: 1, of: 1 },
+    rest: one.reason.replace(agreementText, "")
+  }
+}
+
+/** An override as JSON. */
+export const overrideData = ({ actor, reason, since, state, until }: Override) => ({
+  state,
+  since: iso(since),
+  until: iso(until),
+  reason,
+  actor
+})
+
+/** A circuit as JSON. */
+export const toData = (one: One) =>
+  one._tag === "Unreadable"
+    ? { name: one.name, key: one.key, state: "Unreadable", era: one.era, body: one.body }
+    : {
+        name: one.name,
+        key: one.key,
+        state: one.state,
+        since: iso(one.since),
+        downSince: iso(one.outage?.since),
+        outageOpenings: one.outage?.openings,
+        until: iso(one.until),
+        overrides: one.overrides.map(overrideData),
+        beneath: one.beneath,
+        openings: one.openings,
+        why: one.why,
+        reason: one.reason,
+        agreed: agreementOf(one)?.agreed,
+        actor: one.actor,
+        process: one.process,
+        era: one.era
+      }
+
+/** When a state ends. */
+export const ending = ({ state, until }: Operator.Known, now: number): string => {
+  if (until === undefined) return state === "Isolated" || state === "Disabled" ? "when released" : ""
+  return until > now ? `in ${lasting(until - now)}` : "at the next call"
+}
+
+/** One override, and its operator, times and reason, as a text. */
+export const overrideText = ({ actor, reason, since, state, until }: Override): string => {
+  const by = actor === undefined ? "" : ` by ${printable(actor)}`
+  const end = iso(until) ?? "it is released"
+  return `${state}${by} since ${iso(since)} until ${end}: ${printable(reason)}`
+}
+
+export const which = (name: string, key: string | undefined): string =>
+  `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+
+/** Runs a function of Operator, and turns its errors into messages. An exception means that an argument is invalid. */
+export const asked = <A>(
+  { failed }: Opened,
+  ask: () => Effect.Effect<A, StoreError | Operator.UnreadableRecord | ImportError>
+): Effect.Effect<A, Failure> =>
+  Effect.try({ try: ask, catch: wrongInput }).pipe(
+    Effect.flatMap((asking) =>
+      Effect.mapError(asking, (error) => {
+        switch (error._tag) {
+          case "StoreError":
+            // A timeout of the command line has its message already.
+            return error.cause instanceof Failure ? error.cause : failed(error.cause)
+          case "UnreadableRecord":
+            return new Failure({
+              code: 3,
+              message: error.message,
+              advice: "Use the command line of the version that wrote it, or a newer one."
+            })
+          default:
+            return new Failure({ code: 1, message: error.message })
+        }
+      })
+    )
+  )
+
+const wrongInput = (error: unknown): Failure =>
+  new Failure({ code: 1, message: error instanceof Error ? error.message.replace(/^Operator\./, "") : String(error) })

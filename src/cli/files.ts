@@ -1,0 +1,24 @@
+import { readFileSync } from "node:fs"
+import { text } from "node:stream/consumers"
+import * as Effect from "effect/Effect"
+import { foreignMessage } from "../core/foreign.ts"
+import { printable } from "../core/printable.ts"
+import { Failure } from "./messages.ts"
+
+/** What a file is called where it is spoken of. */
+export const fileLabel = (file: string): string => (file === "-" ? "the input" : printable(file))
+
+/** Reads or writes a file; what goes wrong is said with its name. */
+export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Effect<A, Failure> =>
+  Effect.tryPromise({
+    try: async () => access(),
+    catch: (error) =>
+      new Failure({
+        code: 1,
+        message: `${fileLabel(file)}: ${foreignMessage(error)}`
+      })
+  })
+
+/** The text of a file, or of the input for `-`. */
+export const readText = (file: string): Effect.Effect<string, Failure> =>
+  inFile(file, () => (file === "-" ? text(process.stdin) : readFileSync(file, "utf8")))

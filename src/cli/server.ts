@@ -1,0 +1,373 @@
+import { existsSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import * as Config from "effect/Config"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Redis from "effect/persistence/Redis"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { closeSoon } from "../connection/connecting.ts"
+import { decoded, serverUrl } from "../connection/serverUrl.ts"
+import { foreignMessage } from "../core/foreign.ts"
+import type { PolicyError } from "../policy/BreakerPolicy.ts"
+import { connect, load } from "../redis/client.ts"
+import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
+import { fromRedis } from "../redis/store.ts"
+import { type Database, database } from "../sql/database.ts"
+import * as migrations from "../sql/migrations.ts"
+import { Store } from "../sql/store.ts"
+import { placeFields, placeOf } from "../sql/tables.ts"
+import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
+import { type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { Failure, lasting } from "./messages.ts"
+import type { Settings } from "./settings.ts"
+import { sqlite } from "./sqlite.ts"
+
+/** A URL, the flag or variable that it comes from, and the part of it that may be printed. */
+interface Given {
+  readonly from: string
+  readonly url: URL
+  readonly text: string
+  readonly label: string
+}
+
+/** A Redis that answers. */
+export interface OnRedis {
+  readonly kind: "Redis"
+  readonly label: string
+  readonly redis: Redis.Redis["Service"]
+}
+
+/** A database that answers. */
+export interface OnSql {
+  readonly kind: "PostgreSQL" | "SQLite"
+  readonly label: string
+  readonly database: Database
+  readonly client: Context.Context<SqlClient.SqlClient>
+}
+
+export type Server = OnRedis | OnSql
+
+// ---- URLs -----------------------------------------------------------------------------------------------------------
+
+const labelOf = (url: URL): string =>
+  url.host === ""
+    ? `${url.protocol}${url.pathname}`
+    : `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`
+
+/** The URL of a flag or a variable, or `undefined`. No error repeats the URL, because it may contain a password. */
+const given = (
+  from: string,
+  secret: Option.Option<Redacted.Redacted<string>>,
+  protocols: ReadonlyArray<string>,
+  example: string
+): Effect.Effect<Given | undefined, Failure> => {
+  const text = Option.isNone(secret) ? "" : Redacted.value(secret.value).trim()
+  const expected = `${from}: expected a URL such as ${example}`
+  if (text === "") {
+    // An unset variable of the shell must not select another store.
+    return Option.isSome(secret) && from.startsWith("--")
+      ? Effect.fail(new Failure({ code: 1, message: `${expected}, got an empty text` }))
+      : Effect.undefined
+  }
+  const url = URL.parse(text)
+  if (url !== null && /^(mysql|mariadb):$/.test(url.protocol)) {
+    return Effect.fail(
+      new Failure({
+        code: 1,
+        message: `${from}: this command line has no client for MySQL and MariaDB`,
+        advice: "Use effect-fuse/Operator on SqlStore.make with your own SqlClient."
+      })
+    )
+  }
+  return Effect.fromResult(
+    Result.mapBoth(serverUrl(text, protocols, example), {
+      onSuccess: (url) => ({ from, url, text, label: labelOf(url) }),
+      onFailure: ({ advice, message }) => new Failure({ code: 1, message: `${from}: ${message}`, advice })
+    })
+  )
+}
+
+const fromEnvironment = (name: string) =>
+  Effect.orElseSucceed(Config.option(Config.Redacted(name)), () => Option.none<Redacted.Redacted<string>>())
+
+const redisUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
+  given(from, secret, protocols, exampleUrl)
+
+/** The Redis of `REDIS_URL`, or of `REDIS_HOST` and the variables beside it. */
+const redisOfEnvironment: Effect.Effect<Given | undefined, Failure> = Effect.flatMap(
+  Effect.mapError(fromVariables, (error) => new Failure({ code: 1, message: error.message })),
+  (found) => (found === undefined ? Effect.undefined : redisUrl(found.from, Option.some(Redacted.make(found.url))))
+)
+
+const databaseOfEnvironment: Effect.Effect<Given | undefined, Failure> = Effect.suspend(() =>
+  Effect.flatMap(fromEnvironment("DATABASE_URL"), (secret) => databaseUrl("DATABASE_URL", secret))
+)
+
+/** The stores that `CIRCUIT_BREAKER_STORE` can name, and what to set for each. */
+const ofStore = {
+  redis: { where: redisOfEnvironment, missing: "Set REDIS_URL or REDIS_HOST, or add --redis URL." },
+  database: { where: databaseOfEnvironment, missing: "Set DATABASE_URL, or add --database URL." }
+}
+type StoreName = keyof typeof ofStore | "memory"
+const storeNames: ReadonlyArray<StoreName> = ["memory", "redis", "database"]
+
+const storeOfEnvironment: Effect.Effect<StoreName | undefined, Failure> = Effect.mapError(
+  storeName(storeNames),
+  (error) => new Failure({ code: 1, message: error.message })
+)
+
+const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
+  given(from, secret, ["postgres:", "postgresql:", "sqlite:", "file:"], "postgres://localhost/shop or sqlite:./shop.db")
+
+/** Where the circuits are. Flags come before variables. */
+const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
+  Effect.gen(function* () {
+    const found = (yield* redisUrl("--redis", settings.redis)) ?? (yield* databaseUrl("--database", settings.database))
+    if (found !== undefined) return found
+    const chosen = yield* storeOfEnvironment
+    if (chosen === "memory") {
+      return yield* new Failure({
+        code: 1,
+        message:
+          "CIRCUIT_BREAKER_STORE: the circuits are in the memory of each process, where no command can reach them",
+        advice: "Add --redis URL or --database URL for a store that processes share."
+      })
+    }
+    if (chosen !== undefined) {
+      const { missing, where } = ofStore[chosen]
+      const one = yield* where
+      if (one !== undefined) return one
+      return yield* new Failure({ code: 1, message: `CIRCUIT_BREAKER_STORE: no ${chosen} given`, advice: missing })
+    }
+    const any = (yield* redisOfEnvironment) ?? (yield* databaseOfEnvironment)
+    if (any !== undefined) return any
+    return yield* new Failure({
+      code: 1,
+      message: "No store given. Add --redis URL or --database URL, or set REDIS_URL, REDIS_HOST or DATABASE_URL."
+    })
+  })
+
+/** Where the trail is; `undefined` if neither the flag nor the variable is set. */
+export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined, Failure> =>
+  Effect.gen(function* () {
+    const said = yield* databaseUrl("--database", settings.database)
+    return said ?? (yield* databaseOfEnvironment)
+  })
+
+// ---- Errors ---------------------------------------------------------------------------------------------------------
+
+/** The text of an error, without the password of the URL, even where the password stands alone. */
+const hidden = (error: unknown, { url }: Given): string => {
+  const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
+  return passwords
+    .filter((one) => one !== "")
+    .reduce((said, secret) => said.replaceAll(secret, "***"), foreignMessage(error))
+}
+
+/** Whether a server denies a right to the user. */
+export const isForbidden = (said: string): boolean => /NOPERM|denied/i.test(said)
+
+/** What to do about a server that answers, but cannot be used. */
+const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
+  [/NOPERM|denied/i, "effect-fuse doctor shows which rights the user needs."],
+  [/\bREADONLY\b|read-only/i, "This server is a replica, which takes no writes. Use the URL of the primary."],
+  [/\bMASTERDOWN\b/, "This server is a replica that has lost its primary. Use the URL of the primary."],
+  [/\bLOADING\b|is starting up/, "The server is still starting. Try again in a moment."],
+  [/\b(?:NOAUTH|WRONGPASS)\b|password authentication failed/, "Check the user and the password in the URL."]
+]
+
+const failed = (where: Given, error: unknown, advice?: string): Failure => {
+  const said = hidden(error, where)
+  const remedy = remedies.find(([pattern]) => pattern.test(said))
+  return new Failure({
+    code: 2,
+    message: `${where.label}: ${said || "failed without a message"}`,
+    advice: remedy?.[1] ?? advice
+  })
+}
+
+const noAnswer = ({ label }: Given, millis: number): Failure =>
+  new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
+
+/** Waits at most `millis` for an answer, and turns an error into a message. */
+const ask = <A, E, R>(
+  where: Given,
+  millis: number,
+  asking: Effect.Effect<A, E, R>,
+  advice?: string
+): Effect.Effect<A, Failure, R> =>
+  Effect.timeoutOrElse(
+    Effect.mapError(asking, (error) => (error instanceof Failure ? error : failed(where, error, advice))),
+    { duration: millis, orElse: () => Effect.fail(noAnswer(where, millis)) }
+  )
+
+const packageMissing = (name: string): Failure =>
+  new Failure({
+    code: 1,
+    message: `The package ${name} is not installed.`,
+    advice: `Install it beside effect-fuse: npm install ${name}`
+  })
+
+/** Loads a package that is installed only if users need it. */
+const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Failure> =>
+  Effect.tryPromise({ try: load, catch: () => packageMissing(name) })
+
+// ---- Servers --------------------------------------------------------------------------------------------------------
+
+const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const wrong = databaseProblem(where.url)
+    if (wrong !== undefined) return yield* new Failure({ code: 1, message: `${where.from}: ${wrong}` })
+    const found = yield* optional("redis", load)
+    // The timeout of the command line comes first.
+    const connecting = connect(found, where.text, millis + 1_000)
+    const { redis } = yield* ask(
+      where,
+      millis,
+      Effect.mapError(connecting, ({ cause }) => cause)
+    )
+    return { kind: "Redis", label: where.label, redis }
+  })
+
+/** The file of a URL: `sqlite:shop.db`, `sqlite:///var/shop.db`, `file:///var/shop.db`. */
+const fileOf = ({ from, url }: Given): Effect.Effect<string, Failure> =>
+  Effect.try({
+    try: () => (url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)),
+    catch: (error) => new Failure({ code: 1, message: `${from}: ${foreignMessage(error)}` })
+  })
+
+const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
+  if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
+    // SQLite would create it.
+    return Effect.gen(function* () {
+      const file = yield* fileOf(where)
+      if (!existsSync(file)) return yield* new Failure({ code: 2, message: `${where.label}: the file does not exist` })
+      // Some versions of Node print a warning when it is loaded.
+      const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
+      return sqlite(() => new DatabaseSync(file, { timeout: 5_000 }))
+    })
+  }
+  return Effect.map(
+    optional("@effect/sql-pg", () => import("@effect/sql-pg")),
+    ({ PgClient }) =>
+      PgClient.layer({ url: Redacted.make(where.text), maxConnections: 2, applicationName: "effect-fuse" })
+  )
+}
+
+const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effect<OnSql, Failure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const options = { prefix: Option.getOrUndefined(prefix), schema: Option.getOrUndefined(schema) }
+    const place = placeOf(yield* Effect.mapError(decodeOptions(placeFields, options), wrongOption))
+    const layer = yield* clientLayer(where)
+    const opened = Effect.gen(function* () {
+      const client = yield* Layer.build(layer)
+      const found = yield* Effect.provideContext(database(place), client)
+      yield* found.run(found.sql`SELECT 1`)
+      return {
+        kind: found.dialect === "pg" ? "PostgreSQL" : "SQLite",
+        label: where.label,
+        database: found,
+        client
+      } as const
+    })
+    return yield* ask(where, timeout, opened)
+  })
+
+const wrongOption = ({ problems }: PolicyError): Failure =>
+  new Failure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
+
+/** Runs `body`, and then closes everything that it opened, without waiting long for a server that hangs. */
+const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+  Effect.acquireUseRelease(Scope.make(), (scope) => Scope.provide(body, scope), closeSoon)
+
+export interface Opened<S extends Server = Server> {
+  readonly server: S
+  /** Turns an error of the server into a message. */
+  readonly failed: (error: unknown, advice?: string) => Failure
+  /** Waits for an answer for `--timeout` at most, and turns an error into a message. */
+  readonly ask: <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, Failure, R>
+}
+
+const opened = <S extends Server>(server: S, where: Given, { timeout }: Settings): Opened<S> => ({
+  server,
+  failed: (error, advice) => failed(where, error, advice),
+  ask: (asking, advice) => ask(where, timeout, asking, advice)
+})
+
+/** The server that has the circuits. */
+export const withServer = <A, R>(settings: Settings, body: (opened: Opened) => Effect.Effect<A, Failure, R>) =>
+  use(
+    Effect.flatMap(whereCircuits(settings), (where) => {
+      const isRedis = where.url.protocol.startsWith("redis")
+      const opening: Effect.Effect<Server, Failure, Scope.Scope> = isRedis
+        ? onRedis(where, settings.timeout)
+        : onSql(where, settings)
+      return Effect.flatMap(opening, (server) => body(opened(server, where, settings)))
+    })
+  )
+
+/** The database that has the trail. */
+export const withDatabase = <A, R>(settings: Settings, body: (opened: Opened<OnSql>) => Effect.Effect<A, Failure, R>) =>
+  use(
+    Effect.gen(function* () {
+      const where = yield* whereTrail(settings)
+      if (where === undefined) {
+        return yield* new Failure({
+          code: 1,
+          message: "No database with a trail given. Add --database URL, or set DATABASE_URL."
+        })
+      }
+      return yield* body(opened(yield* onSql(where, settings), where, settings))
+    })
+  )
+
+const noTables =
+  "If the tables do not exist, create them with effect-fuse migrate. --prefix and --schema say where they are."
+
+/** Checks that the tables exist and are the right ones. It does not create them. */
+export const checkTables = (
+  { ask, server }: Opened<OnSql>,
+  tables: Parameters<typeof migrations.check>[1]
+): Effect.Effect<void, Failure> => ask(migrations.check(server.database, tables), noTables)
+
+/** The store on a server. */
+export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedStore, Failure> => {
+  const { server } = of
+  if (server.kind === "Redis") {
+    const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
+    const checked = Effect.mapError(decodeOptions(ofRedis, options), wrongOption)
+    const made = Effect.flatMap(checked, (options) => fromRedis(server.redis, options))
+    return Effect.map(made, (store) => patient(store, of))
+  }
+  const { database } = server
+  const found = Effect.andThen(
+    checkTables({ ...of, server }, migrations.ofStore),
+    Effect.mapError(database.named, of.failed)
+  )
+  return Effect.map(found, () => patient(new Store(database), of))
+}
+
+/** A store whose operations end after `--timeout`. */
+const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
+  const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
+    Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
+  return {
+    ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),
+    exchange: (exchange) => within("exchange", store.exchange(exchange)),
+    page: (since, limit) => within("page", store.page(since, limit)),
+    load: (circuits) => within("load", store.load(circuits)),
+    changes: store.changes
+  }
+}
+
+/** The store that has the circuits. */
+export const withStore = <A, R>(
+  settings: Settings,
+  body: (store: SharedStore, opened: Opened) => Effect.Effect<A, Failure, R>
+) => withServer(settings, (opened) => Effect.flatMap(storeOn(opened, settings), (store) => body(store, opened)))

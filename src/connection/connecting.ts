@@ -1,0 +1,208 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { foreignText } from "../core/foreign.ts"
+import { quietly } from "../engine/logEvent.ts"
+import { type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { storeAnnotation, Unconnected } from "../store/unconnected.ts"
+import type { Strictness } from "./judge.ts"
+import { notReplaced, once, warnOf, watched } from "./watched.ts"
+
+const upTo = (first: "100 millis" | "200 millis" | "15 seconds", longest: "10 seconds" | "30 seconds" | "5 minutes") =>
+  Schedule.jittered(Schedule.min([Schedule.exponential(first), Schedule.spaced(longest)]))
+
+/** A client that could not connect is built again, later each time. */
+const reconnect = upTo("100 millis", "10 seconds")
+
+/** The same for a client that was connected, and then ended or was useless. */
+const replace = upTo("200 millis", "30 seconds")
+
+/** After a client that was useful for this long, the next one is not built later than after the first. */
+const steadyMillis = 60_000
+
+/** How long an attempt may take. Later ones may take longer, because what a client that hangs has opened may stay open. */
+const patience = upTo("15 seconds", "5 minutes")
+
+/** A client may wait for a server that hangs when it is closed: nobody waits for that for long. */
+export const closeSoon = (scope: Scope.Closeable): Effect.Effect<unknown> =>
+  Effect.flatMap(Effect.forkDetach(Scope.close(scope, Exit.void)), (closing) =>
+    Effect.timeoutOption(Fiber.await(closing), "500 millis")
+  )
+
+/** A client that is connected: the store on it, and when it will not come back by itself. */
+export interface Session {
+  readonly store: SharedStore
+  readonly ended: Effect.Effect<void>
+}
+
+/** A session that is used, until it has ended or is useless. */
+interface Live extends Session {
+  readonly scope: Scope.Closeable
+  readonly drain: Effect.Effect<void>
+  readonly useless: Deferred.Deferred<string>
+  /** Completed when the session is no longer used. */
+  readonly over: Deferred.Deferred<never, StoreError>
+}
+
+/** If the last attempt to connect failed, how long an operation waits before it fails. Callers of stores wait longer than this. */
+const waitMillis = 200
+
+/** After this time, an attempt that has not ended is reported, because some clients never give up. */
+const silentMillis = 6_000
+
+export interface Connecting {
+  /** The name of the store in the log. */
+  readonly what: string
+  /** How the connection is judged. A session that is useless is replaced, or only reported if its client was made by the program. */
+  readonly strictness: Strictness
+  readonly replaces: boolean
+  /** Whether late answers to commands that were given up are still heard; see `watched`. */
+  readonly hearsLate: boolean
+  readonly longestCircuit?: number | undefined
+}
+
+/**
+ * A store on a client that connects in the background, and tries again until it succeeds. Operations wait for the first attempt. If
+ * that fails, they wait a moment and then fail with its error. One warning says why the store cannot be used yet.
+ *
+ * The client is judged by its commands. One that is useless is used until another one is connected, and is then closed.
+ */
+export const connecting = <E, R>(
+  { hearsLate, longestCircuit, replaces, strictness, what }: Connecting,
+  open: Effect.Effect<Session, E, R>
+): Effect.Effect<SharedStore, never, Exclude<R, Scope.Scope> | Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    let connected = Deferred.makeUnsafe<SharedStore>()
+    let current: Live | undefined
+    let failure: { readonly error: unknown } | undefined
+    /** Whether the log says that the store cannot be used, or that its client is replaced. */
+    let reported = false
+    /** Whether the client was useless, and the next one has not proved itself. */
+    let doubtful = false
+    const scopes = new Set<Scope.Closeable>()
+
+    const closed = (scope: Scope.Closeable) => Effect.map(closeSoon(scope), () => void scopes.delete(scope))
+    const end = ({ over }: Live) => {
+      const cause = new Error("the connection was replaced")
+      Deferred.doneUnsafe(over, Exit.fail(new StoreError({ operation: "changes", cause })))
+    }
+    const retire = (live: Live) => {
+      end(live)
+      return Effect.forkDetach(Effect.andThen(live.drain, closed(live.scope)))
+    }
+    const warn = (line: string) =>
+      Effect.suspend(() => {
+        if (reported) return Effect.void
+        reported = true
+        return warnOf(what, line)
+      })
+    const cannotBeUsed = (why: string) =>
+      warn(`${what} cannot be used yet, and each process decides alone until then: ${why}`)
+    const report = (cause: Cause.Cause<E>) => {
+      failure = { error: Cause.squash(cause) }
+      // A client that cannot even be made, as of a URL that is none, is not tried again.
+      if (!Cause.hasDies(cause)) return cannotBeUsed(foreignText(cause))
+      const line = `${what} cannot be used as it is configured, and each process decides alone: ${foreignText(cause)}`
+      return Effect.annotateLogs(quietly(Effect.logError(line)), storeAnnotation, what)
+    }
+    const use = (session: Session, scope: Scope.Closeable): Live => {
+      const useless = Deferred.makeUnsafe<string>()
+      const over = Deferred.makeUnsafe<never, StoreError>()
+      const onUseless = replaces ? (why: string) => Effect.asVoid(Deferred.succeed(useless, why)) : tell
+      const onAnswer = () => {
+        doubtful = false
+      }
+      const { drain, store } = watched(session.store, scope, { strictness, hearsLate, onUseless, onAnswer })
+      // The stream ends with the session: its reader then listens on the next one.
+      const changes = Stream.interruptWhen(store.changes, Deferred.await(over))
+      return { store: { ...store, changes }, ended: session.ended, scope, drain, useless, over }
+    }
+
+    const tell = once((why: string) => notReplaced(what, why))
+    let wait = yield* Schedule.toStep(patience)
+    const attempt = Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      scopes.add(scope)
+      const [, longest] = yield* wait(now(), undefined)
+      const opened = Effect.gen(function* () {
+        const late = yield* Effect.forkChild(Effect.delay(cannotBeUsed("it does not answer"), silentMillis))
+        return yield* Effect.ensuring(Scope.provide(open, scope), Fiber.interrupt(late))
+      })
+      // A client that the program made is connected already. An attempt may then take long, for example to migrate tables.
+      const session = yield* (replaces ? Effect.timeout(opened, longest) : opened).pipe(
+        Effect.tapCause((cause) => Effect.andThen(report(cause as Cause.Cause<E>), closed(scope)))
+      )
+      return use(session, scope)
+    })
+    const life = Effect.gen(function* () {
+      const next = yield* Effect.retry(attempt, reconnect)
+      wait = yield* Schedule.toStep(patience)
+      failure = undefined
+      const before = current
+      current = next
+      if (before === undefined) {
+        reported = doubtful
+        Deferred.doneUnsafe(connected, Exit.succeed(next.store))
+      } else {
+        connected = Deferred.makeUnsafe()
+        Deferred.doneUnsafe(connected, Exit.succeed(next.store))
+        yield* retire(before)
+      }
+      const since = now()
+      const why = yield* Effect.raceFirst(Effect.as(next.ended, undefined), Deferred.await(next.useless))
+      const isSteady = now() - since >= steadyMillis
+      if (isSteady) reported = false
+      if (why !== undefined) {
+        doubtful = true
+        yield* warn(`${what}: the connection is useless (${why}), and its client is built anew, later each time`)
+        return isSteady
+      }
+      current = undefined
+      connected = Deferred.makeUnsafe()
+      end(next)
+      yield* closed(next.scope)
+      return isSteady
+    })
+    const living = yield* Effect.forkDetach(
+      Effect.gen(function* () {
+        let pause = yield* Schedule.toStepWithSleep(replace)
+        while (true) {
+          if (yield* life) pause = yield* Schedule.toStepWithSleep(replace)
+          yield* pause(undefined)
+        }
+      })
+    )
+    // Connecting cannot be interrupted, either.
+    yield* Effect.addFinalizer(() => {
+      living.interruptUnsafe()
+      return Effect.forEach([...scopes], closed, { concurrency: "unbounded", discard: true })
+    })
+    const there = Effect.suspend(() => Deferred.await(connected))
+    const then = <A>(operation: StoreError["operation"], f: (store: SharedStore) => Effect.Effect<A, StoreError>) =>
+      Effect.flatMap(
+        Effect.suspend(() => {
+          if (current !== undefined || failure === undefined) return there
+          const { error } = failure
+          const orElse = () => Effect.fail(new StoreError({ operation, cause: error }))
+          return Effect.timeoutOrElse(there, { duration: waitMillis, orElse })
+        }),
+        f
+      )
+    return {
+      longestCircuit,
+      connected: Effect.asVoid(there),
+      exchange: (exchange) => then("exchange", (store) => store.exchange(exchange)),
+      page: (since, limit) => then("page", (store) => store.page(since, limit)),
+      load: (circuits) => then("load", (store) => store.load(circuits)),
+      changes: Stream.unwrap(Effect.map(there, (store) => store.changes)),
+      [Unconnected]: () => current === undefined || doubtful
+    } satisfies SharedStore & { readonly [Unconnected]: () => boolean }
+  })

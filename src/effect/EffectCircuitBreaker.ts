@@ -1,0 +1,173 @@
+/**
+ * Effect's own `CircuitBreaker` service (`effect/persistence`, experimental), made of the circuits of a `BreakerStore`:
+ * `HttpClient.withCircuitBreaker` and other code that was written for it gains everything here, and stays as it is.
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { CircuitBreaker } from "effect/persistence"
+ * import { BreakerStore } from "effect-fuse"
+ * import * as EffectCircuitBreaker from "effect-fuse/EffectCircuitBreaker"
+ *
+ * const Breaker = EffectCircuitBreaker.layer("http").pipe(Layer.provide(BreakerStore.layerMemory))
+ *
+ * const program = Effect.gen(function* () {
+ *   const breaker = yield* CircuitBreaker.CircuitBreaker
+ *   yield* breaker.execute(Effect.succeed("hello"), { key: "https://example.com" })
+ *   return (yield* breaker.state("https://example.com"))._tag
+ * })
+ * await Effect.runPromise(Effect.provide(program, Breaker)) // => "Closed"
+ * ```
+ *
+ * Effect's keys are the keys of the circuit of that name. What Effect's service has no word for is said in the nearest: a
+ * circuit that is Isolated is `Open`, one that is Disabled is `Closed`, and a move that it does not know is told as the two that
+ * lead there.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Effects from "effect/persistence/CircuitBreaker"
+import * as Stream from "effect/Stream"
+import type * as Take from "effect/Take"
+import { BreakerStore } from "../breaker/BreakerStore.ts"
+import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
+import { guardOrElse, subject } from "../breaker/protect.ts"
+import * as Outcome from "../core/Outcome.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
+import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
+
+/** What a rejection is there. */
+const toError = (key: string, { reason, retryAfter }: CircuitOpen): Effects.CircuitBreakerError =>
+  new Effects.CircuitBreakerError({
+    reason:
+      reason === "ProbesBusy" ? new Effects.CircuitHalfOpen({ key }) : new Effects.CircuitOpen({ key, retryAfter })
+  })
+
+const toOutcome = (outcome: Effects.Outcome): Outcome.Outcome =>
+  outcome._tag === "Failure" ? Outcome.failure({ retryAfter: outcome.retryAfter }) : outcome
+
+type Classify = (exit: Exit.Exit<never, never>) => Effects.Outcome | Effect.Effect<Effects.Outcome, never, unknown>
+
+const toClassify = (classify: Classify) => (exit: Exit.Exit<never, never>) => {
+  const outcome = classify(exit)
+  return Effect.isEffect(outcome) ? Effect.map(outcome, toOutcome) : toOutcome(outcome)
+}
+
+const toState = (key: string, inspection: CircuitBreaker.Inspection): Effects.State => {
+  const { openings: consecutiveOpenings, probing, retryAfter, state } = inspection
+  switch (state) {
+    case "Open":
+    case "Isolated":
+      return { _tag: "Open", key, retryAfter, consecutiveOpenings }
+    case "HalfOpen":
+      return { _tag: "HalfOpen", key, probing: probing > 0, consecutiveOpenings }
+    default:
+      return { _tag: "Closed", key }
+  }
+}
+
+/** What its three states make of ours. */
+const stateOf = (state: Transition["from"]) => (state === "Isolated" ? "Open" : state === "Disabled" ? "Closed" : state)
+
+const toTransitions = (event: Transition): ReadonlyArray<Effects.Transition> => {
+  const { key = "", openings: consecutiveOpenings, retryAfterMillis } = event
+  const from = stateOf(event.from)
+  const to = stateOf(event.to)
+  if (from === to) return []
+  switch (to) {
+    case "Open": {
+      const retryAfter = retryAfterMillis === null ? Duration.infinity : Duration.millis(retryAfterMillis)
+      return [{ key, from: from === "HalfOpen" ? "HalfOpen" : "Closed", to, retryAfter, consecutiveOpenings }]
+    }
+    case "HalfOpen":
+      return [{ key, from: "Open", to }]
+    case "Closed": {
+      const closed = { key, from: "HalfOpen", to } as const
+      return from === "Open" ? [{ key, from: "Open", to: "HalfOpen" }, closed] : [closed]
+    }
+  }
+}
+
+/** A subscriber that falls this far behind loses the oldest transitions. */
+const transitionCapacity = 4_096
+
+/**
+ * Effect's service on the circuits of a name, a circuit for each key. The policy is that of the name where the
+ * layer is built, or differs by `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends
+ * when the scope of the layer closes.
+ *
+ * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  name: string,
+  options?: { readonly policy?: BreakerPolicy.Input | undefined }
+): Layer.Layer<Effects.CircuitBreaker, never, BreakerStore> => {
+  const named = subject("EffectCircuitBreaker.layer", name, options, ["policy"])
+  return Layer.effect(
+    Effects.CircuitBreaker,
+    Effect.gen(function* () {
+      const store = yield* BreakerStore
+      const policies = yield* BreakerPolicy.Policies
+      // A subscriber that is behind receives the transitions before the end.
+      const transitions = yield* Effect.acquireRelease(
+        PubSub.sliding<Take.Take<Effects.Transition>>(transitionCapacity),
+        (transitions) => PubSub.end(transitions, Exit.void)
+      )
+      const observe = (event: BreakerEvent): void => {
+        if (event._tag !== "Transition" || event.circuit !== name) return
+        for (const transition of toTransitions(event)) PubSub.publishUnsafe(transitions, [transition])
+      }
+      const { observers } = store.runtime
+      yield* Effect.acquireRelease(
+        Effect.sync(() => void observers.add(observe)),
+        () => Effect.sync(() => void observers.delete(observe))
+      )
+      const execute = (
+        self: Effect.Effect<unknown, unknown>,
+        { classify, key }: { readonly key: string; readonly classify?: Classify | undefined }
+      ): Effect.Effect<unknown, unknown> => {
+        const options = classify === undefined ? {} : { classify: toClassify(classify) }
+        const { classify: read, waits } = subject("EffectCircuitBreaker.execute", name, options)
+        return Effect.contextWith((context: Context.Context<never>) => {
+          // The call itself runs with what its caller provides: it may have breakers of another store inside.
+          let raised: unknown
+          const call = Effect.mapError(Effect.provideContext(self, context), (error) => {
+            raised = error
+            return error
+          })
+          const guarded = guardOrElse(call, { ...named, key, classify: read, waits }, (open) =>
+            Effect.fail(toError(key, open))
+          )
+          return guarded.pipe(
+            Effect.mapError((error) => (error !== raised && isGivenUp(error) ? toError(key, error) : error)),
+            Effect.provideContext(
+              Context.add(Context.add(context, BreakerStore, store), BreakerPolicy.Policies, policies)
+            )
+          )
+        })
+      }
+      return Effects.CircuitBreaker.of({
+        [Effects.TypeId]: Effects.TypeId,
+        execute: dual(2, execute) as Effects.CircuitBreaker["execute"],
+        state: (key) =>
+          Effect.map(CircuitBreaker.inspect(name, { key }), (inspection) => toState(key, inspection)).pipe(
+            Effect.provideService(BreakerStore, store),
+            Effect.provideService(BreakerPolicy.Policies, policies)
+          ),
+        transitions: Stream.fromPubSubTake(transitions)
+      })
+    })
+  )
+}
+
+/** A probe took too long. If the call did not raise this, it was its own probe. */
+const isGivenUp = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason === "ProbeTimedOut"

@@ -1,0 +1,176 @@
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import { foreignText } from "../core/foreign.ts"
+import { toMillis } from "../core/millis.ts"
+import * as Outcome from "../core/Outcome.ts"
+import { longest, parseRetryAfter } from "../core/retryHints.ts"
+import { isRejection, safely } from "../shapes/rejections.ts"
+import type { Time } from "./time.ts"
+
+/** What one exit says, or an effect that finds out. */
+export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+
+/** Gives an effect the interruptibility that the caller had, inside a region that cannot be interrupted. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Runs a classifier with the interruptibility of the caller. If the caller is interrupted, the outcome is Ignored. */
+export const asked = (
+  classifier: Effect.Effect<Outcome.Outcome>,
+  restore: Restore = identity
+): Effect.Effect<Outcome.Outcome> =>
+  Effect.catchCause(restore(classifier), (cause) =>
+    // `restore` fails at once if the caller was interrupted. Otherwise the classifier has interrupted itself.
+    Effect.matchCauseEffect(restore(Effect.void), {
+      onFailure: () => Effect.succeed(Outcome.ignored),
+      onSuccess: () => Effect.failCause(cause)
+    })
+  )
+
+// ---- Responses of Effect's HttpClient -------------------------------------------------------------------------------
+
+/** Ids that identify responses and errors of `HttpClient` without an import. */
+const responseId = "~effect/http/HttpClientResponse"
+const errorId = "~effect/http/HttpClientError"
+
+interface Response {
+  readonly status: number
+  readonly headers: { readonly [name: string]: string | undefined }
+}
+
+/** A status that says that the server cannot answer now. All other statuses are answers. */
+export const isFailureStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408
+
+const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
+  typeof value === "object" && value !== null
+
+const isResponse = (value: unknown): value is Response => isObject(value) && value[responseId] !== undefined
+
+const ofResponse = ({ status }: Response): Outcome.Outcome =>
+  isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
+
+/** A `StatusCodeError` is read like its response. A request that cannot be sent says nothing about the server. */
+const ofHttpError = (error: object): Outcome.Outcome => {
+  const { reason } = error as { readonly reason?: { readonly _tag?: unknown; readonly response?: unknown } }
+  if (reason?._tag === "StatusCodeError" && isResponse(reason.response)) return ofResponse(reason.response)
+  return reason?._tag === "EncodeError" || reason?._tag === "InvalidUrlError" ? Outcome.ignored : plainFailure
+}
+
+// ---- The default reading --------------------------------------------------------------------------------------------
+
+/**
+ * A defect or an error is a Failure, unless it is an error of Effect's `HttpClient` that says otherwise. An interruption, or the
+ * rejection of another policy, says nothing about the dependency.
+ */
+export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
+  let outcome: Outcome.Outcome | undefined
+  for (const reason of cause.reasons) {
+    if (reason._tag === "Die") return plainFailure
+    if (reason._tag === "Interrupt" || isRejection(reason.error)) {
+      outcome ??= Outcome.ignored
+      continue
+    }
+    const { error } = reason
+    const isHttp = isObject(error) && safely(() => errorId in error, false)
+    const read = isHttp ? ofHttpError(error) : plainFailure
+    if (read._tag === "Failure") return read
+    if (outcome?._tag !== "Success") outcome = read
+  }
+  return outcome ?? plainFailure
+}
+
+const plainFailure = Outcome.failure()
+
+/** The outcome of an exit if no option decides it. */
+export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
+  // A value that throws when it is looked at is no response. A proxy may throw for each property that it does not have.
+  try {
+    if (exit._tag === "Failure") return defaultFailure(exit.cause)
+    return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
+  } catch {
+    return exit._tag === "Failure" ? plainFailure : Outcome.success
+  }
+}
+
+// ---- How long the dependency asks to be left alone ------------------------------------------------------------------
+
+/** The larger of two optional numbers. */
+const larger = (one: number | undefined, other: number | undefined): number | undefined =>
+  one === undefined || (other !== undefined && other > one) ? other : one
+
+const hintIn = (error: { readonly [name: string]: unknown }, now: number): number | undefined => {
+  const { retryAfter } = error
+  const duration = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  // A text that is no duration may be the value of the header: `120`, or a date.
+  const given =
+    duration ?? (typeof retryAfter === "string" ? parseRetryAfter({ "retry-after": retryAfter }, now) : undefined)
+  const response = [error, error["response"], error["$response"]].find(
+    (one) => isObject(one) && isObject(one["headers"])
+  )
+  const read = response === undefined ? undefined : hintOfResponse(response, now)
+  return larger(read, given !== undefined && given >= 0 ? Math.min(longest, given) : undefined)
+}
+
+const hintOfResponse = (response: unknown, now: number): number | undefined => {
+  const { headers, status } = response as { readonly headers: Response["headers"]; readonly status?: unknown }
+  return parseRetryAfter(headers, now, typeof status === "number" ? status : undefined)
+}
+
+/**
+ * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
+ * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
+ * clients have them. If the error has neither, its `cause` is read. `undefined` if the cause has neither.
+ */
+export const hintOfError = (error: unknown, now: number): number | undefined => {
+  try {
+    if (!isObject(error)) return undefined
+    return hintIn(error, now) ?? (isObject(error["cause"]) ? hintIn(error["cause"], now) : undefined)
+  } catch {
+    // The error's own getters may throw.
+    return undefined
+  }
+}
+
+/** How long an exit asks clients to wait, in milliseconds, if the exit is a Failure. */
+export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
+  if (exit._tag === "Success") {
+    const { value } = exit
+    const refused = safely(() => isResponse(value) && isFailureStatus(value.status), false)
+    return refused ? hintOfResponse(value, now) : undefined
+  }
+  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
+  return failed?._tag === "Fail" ? hintOfError(failed.error, now) : undefined
+}
+
+/** How long a failed dependency asks clients to wait, in milliseconds: from the outcome, or otherwise from the error or response. */
+export const hintMillis = (
+  { retryAfter }: Outcome.Failure,
+  exit: Exit.Exit<unknown, unknown> | undefined,
+  time: Time
+): number => {
+  if (retryAfter !== undefined) return toMillis(retryAfter) ?? 0
+  return (exit === undefined ? undefined : hintOf(exit, time.wall())) ?? 0
+}
+
+export const isOutcome = (value: unknown): value is Outcome.Outcome =>
+  typeof value === "object" &&
+  value !== null &&
+  "_tag" in value &&
+  (value._tag === "Success" ||
+    value._tag === "Ignored" ||
+    (value._tag === "Failure" && "weight" in value && isSound(value)))
+
+/** Whether a failure that may be of any making is as `Outcome.failure` makes it, as far as it is counted with. */
+const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unknown }): boolean =>
+  typeof failure.weight === "number" &&
+  failure.weight > 0 &&
+  failure.weight <= 1e6 &&
+  (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined)
+
+/** The text of a failure. The detail that a classifier gives may quote the dependency, so it is foreign text too. */
+export const failureText = (detail: unknown, exit: Exit.Exit<unknown, unknown> | undefined): string => {
+  if (typeof detail === "string") return foreignText(detail)
+  if (exit === undefined) return "reported as a failure"
+  return exit._tag === "Success" ? "classified as a failure" : foreignText(exit.cause)
+}

@@ -1,0 +1,66 @@
+import { foreignText } from "../core/foreign.ts"
+import { printable } from "../core/printable.ts"
+import type { Policy } from "../policy/policy.ts"
+import type { Policies } from "../policy/settings.ts"
+import { describeProblems } from "../shapes/fields.ts"
+
+type Difference = Partial<Policy>
+
+/** The policies of the keys of one name. Each is kept by its circuit only, so that they are bounded as circuits are. */
+export class KeyPolicies {
+  private readonly name: string
+  private readonly report: (message: string) => void
+  private reported = false
+  /** What a function has returned and what it means. A function that returns constants makes no new policies. */
+  private decoded = new WeakMap<object, Difference>()
+  private merged = new WeakMap<Difference, Policy>()
+
+  constructor(name: string, report: (message: string) => void) {
+    this.name = name
+    this.report = report
+  }
+
+  /** After a change of the policy of the name, or of the custom trips. */
+  clear(): void {
+    this.decoded = new WeakMap()
+    this.merged = new WeakMap()
+    this.reported = false
+  }
+
+  /** The policy of a key, over that of the name. */
+  of(policy: Policy, key: string, policies: Policies): Policy {
+    const { keys } = policy
+    if (keys === undefined) return policy
+    const difference = typeof keys === "function" ? this.ask(keys, key, policies) : keys.get(key)
+    if (difference === undefined) return policy
+    const known = this.merged.get(difference)
+    if (known !== undefined) return known
+    const made = { ...policy, ...difference }
+    this.merged.set(difference, made)
+    return made
+  }
+
+  private ask(keys: (key: string) => unknown, key: string, policies: Policies): Difference | undefined {
+    let given: unknown
+    try {
+      given = keys(key)
+    } catch (error) {
+      return this.fail(key, foreignText(error))
+    }
+    if (given === undefined) return undefined
+    const known = typeof given === "object" && given !== null ? this.decoded.get(given) : undefined
+    if (known !== undefined) return known
+    const decoded = policies.decodeKey(given, "keys")
+    if (decoded._tag === "Failure") return this.fail(key, describeProblems(decoded.failure).replaceAll("\n", "; "))
+    this.decoded.set(given as object, decoded.success)
+    return decoded.success
+  }
+
+  private fail(key: string, why: string): undefined {
+    if (this.reported) return undefined
+    this.reported = true
+    const circuit = `"${printable(this.name)}" ["${printable(key)}"]`
+    this.report(`The policy of the circuit ${circuit} cannot be used; the policy of the name holds: ${why}`)
+    return undefined
+  }
+}

@@ -1,0 +1,35 @@
+import * as Effect from "effect/Effect"
+import type { Unheard } from "./fleetState.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import { moveTogether, type Next } from "./move.ts"
+import type { Runtime } from "./runtime.ts"
+
+/**
+ * What somebody does to a circuit, or to several at once: they are moved here, in one transaction; then, where there are
+ * others, they are told.
+ */
+export const steer = (
+  runtime: Runtime,
+  circuits: ReadonlyArray<LiveCircuit>,
+  deed: Unheard
+): Effect.Effect<unknown> => {
+  const { sharing } = runtime
+  // It is done now, whenever the others hear of it: what it says ends in so long ends then.
+  let at: number | undefined
+  const next: Next = (current, now) => {
+    at ??= now
+    return deed.next(current, at)
+  }
+  const moves = circuits.map((circuit) => ({
+    circuit,
+    next,
+    about: { ...deed, process: sharing?.speaksFor(circuit) }
+  }))
+  const here = moveTogether(runtime, moves, deed.why)
+  if (sharing === undefined) return here
+  const told = Effect.forEach(circuits, (circuit) => sharing.steer(circuit, { ...deed, next }), {
+    concurrency: "unbounded",
+    discard: true
+  })
+  return Effect.andThen(here, told)
+}

@@ -1,0 +1,85 @@
+import * as Effect from "effect/Effect"
+import * as Circuit from "../core/Circuit.ts"
+import * as Trip from "../core/Trip.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import { move, open, openTripped, reportIgnored, reportOnce } from "./move.ts"
+import type { Runtime } from "./runtime.ts"
+
+/** Asks the trip whether the circuit opens, and opens it if so. */
+export const judge = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  era: number,
+  now: number,
+  trip: Trip.Trip | undefined
+): Effect.Effect<unknown> | undefined => {
+  const seen = circuit.trips(now, runtime.time.wall(), runtime.loop)
+  let tripped: Trip.Trip | undefined
+  try {
+    tripped = trip === undefined ? undefined : Trip.tripped(trip, seen)
+  } catch (error) {
+    return reportOnce(circuit, "trip", "threw; it does not trip", error)
+  }
+  if (tripped === undefined) return undefined
+  return openTripped(runtime, circuit, era, now, Trip.describe(tripped, seen))
+}
+
+/** A probe whose outcome is known. */
+export interface EndedProbe {
+  readonly circuit: LiveCircuit
+  readonly era: number
+  readonly lease: number
+  /** Whether the lease is one of the fleet's. */
+  readonly shared: boolean
+}
+
+export type ProbeOutcome =
+  | { readonly _tag: "Success" | "Ignored" }
+  | { readonly _tag: "Failure"; readonly why: "ProbeFailed" | "ProbeTimedOut"; readonly detail: string }
+
+/** Gives the lease of a probe back, and moves the circuit as the outcome of the probe says. */
+export const settleProbe = (
+  runtime: Runtime,
+  { circuit, era, lease, shared }: EndedProbe,
+  found: ProbeOutcome
+): Effect.Effect<void> => {
+  const sharing = shared ? runtime.sharing : undefined
+  if (found._tag === "Failure") {
+    const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
+    // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
+    const hintUntil = circuit.control.value.era === era ? circuit.seen().hintUntil : 0
+    let openFor = 0
+    const settled = open(
+      runtime,
+      circuit,
+      era,
+      cause,
+      hintUntil,
+      (current, now, options) => {
+        openFor = options.openFor
+        return current._tag === "HalfOpen"
+          ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
+          : current
+      },
+      sharing?.process
+    )
+    return Effect.map(settled, (moved) => {
+      if (moved !== undefined) sharing?.settled(circuit, lease, { _tag: "Failure", openFor, cause })
+    })
+  }
+  const verdict: Circuit.Verdict = { _tag: found._tag }
+  const settled = move(
+    runtime,
+    circuit,
+    "Recovered",
+    (current, now) =>
+      current._tag === "HalfOpen" && current.era === era
+        ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
+        : current,
+    { process: sharing?.process }
+  )
+  return Effect.flatMap(settled, (moved) => {
+    if (moved !== undefined) sharing?.settled(circuit, lease, verdict)
+    return reportIgnored(runtime, circuit, moved)
+  })
+}

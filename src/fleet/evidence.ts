@@ -1,0 +1,72 @@
+import * as Trip from "../core/Trip.ts"
+import type * as Window from "../core/Window.ts"
+import type { KeptBack, Share, Snapshot } from "../engine/fleetState.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+
+/** The evidence of this process about a circuit, and the part of it that other processes are told. */
+
+const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
+
+export const seen = (circuit: LiveCircuit, now: number): Snapshot => {
+  const evidence = circuit.seen()
+  return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
+}
+
+/** The evidence that other processes are told: all of it, without the part that is kept back. */
+export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Snapshot => {
+  const all = seen(circuit, now)
+  const { keptBack } = ballots
+  if (keptBack === undefined) return all
+  if (keptBack.era !== circuit.countingSince) {
+    ballots.keptBack = undefined
+    return all
+  }
+  return without(all, keptBack.streak, stillHeld(circuit, keptBack, now))
+}
+
+/** The part of earlier counts that the windows still contain. `then` is of the same era. */
+const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyArray<Window.Counts | undefined> => {
+  const since = callsOf(circuit) - then.calls
+  return Trip.windows(circuit.policy.trip).map((over, place) => {
+    const isGone = over._tag === "Calls" ? since >= over.calls : now - then.at >= over.millis
+    return isGone ? undefined : then.counts[place]
+  })
+}
+
+/** The store goes down: what was seen up to now may be told later. */
+export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): void => {
+  const era = circuit.countingSince
+  const { successes } = circuit
+  share.ballots.whenDown = { ...seen(circuit, now), era, calls: callsOf(circuit), successes }
+}
+
+/** Keeps back what was seen since the store went down. Without a copy of that moment, keeps back all that was seen. */
+export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void => {
+  const { ballots } = share
+  const era = circuit.countingSince
+  const all = seen(circuit, now)
+  const before = ballots.whenDown
+  ballots.whenDown = undefined
+  const calls = callsOf(circuit)
+  if (before === undefined || before.era !== era) {
+    ballots.keptBack = { ...all, era, calls }
+    return
+  }
+  const rest = stillHeld(circuit, before, now)
+  // A success since then has ended the streak of that time.
+  const streak = circuit.successes > before.successes ? 0 : before.streak
+  ballots.keptBack = { ...without(all, streak, rest), era, calls }
+}
+
+const without = (all: Snapshot, streak: number, counts: ReadonlyArray<Window.Counts | undefined>): Snapshot => ({
+  at: all.at,
+  streak: Math.max(0, all.streak - streak),
+  counts: all.counts.map((one, place) => less(one, counts[place]))
+})
+
+const less = (counts: Window.Counts, of: Window.Counts | undefined): Window.Counts => ({
+  calls: Math.max(0, counts.calls - (of?.calls ?? 0)),
+  failures: Math.max(0, counts.failures - (of?.failures ?? 0)),
+  slow: Math.max(0, counts.slow - (of?.slow ?? 0)),
+  weight: Math.max(0, counts.weight - (of?.weight ?? 0))
+})

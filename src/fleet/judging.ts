@@ -1,0 +1,168 @@
+import * as Effect from "effect/Effect"
+import * as Circuit from "../core/Circuit.ts"
+import * as Fleet from "../core/Fleet.ts"
+import type { Share } from "../engine/fleetState.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { nextCooldown } from "../engine/move.ts"
+import { limits, type Tally } from "../store/SharedStore.ts"
+import type { Ground } from "./context.ts"
+import type { Records } from "./records.ts"
+
+/**
+ * While other processes succeed, an open circuit counts as failing for this long. After that it counts as an objection, until it
+ * fails again.
+ */
+const believedMillis = 5_000
+
+/** After a roll call the sum is read again after this long, then twice as long each time. */
+const firstResumMillis = 5
+const lastResumMillis = 2_000
+
+/** While the store is too young to know all processes, the sum is read again after this long. */
+const youngMillis = 1_000
+
+/** Casts ballots. The store's answer to a cast contains the sum. */
+export interface Casting {
+  readonly say: (circuit: LiveCircuit, share: Share, atOnce?: boolean) => void
+  readonly later: (circuit: LiveCircuit, share: Share, millis: number) => void
+}
+
+/** Decides what follows from the sum of the ballots. */
+export class Judging {
+  private readonly ground: Ground
+  private readonly records: Records
+
+  constructor(ground: Ground, records: Records) {
+    this.ground = ground
+    this.records = records
+  }
+
+  /** Judges a sum: opens the circuit for all, calls the roll, or reads the sum again later. */
+  weigh(casting: Casting, circuit: LiveCircuit, share: Share, epoch: number, stored: Tally): Effect.Effect<void> {
+    const { ground } = this
+    const { policy } = circuit
+    const { fleet, trip } = policy
+    const { ballots } = share
+    const now = ground.now()
+    const current = this.records.current(circuit, now)
+    ballots.roll = 0
+    if (fleet === false || share.epoch !== epoch || !mayOpen(current, now)) return Effect.void
+    const { live } = ground
+    const { abstained, asked, rolled, sums, voters } = stored
+    const tally = Fleet.fromSums(sums, { voters, live, abstained, asked })
+    this.doubt(casting, circuit, share, tally, now)
+    const openings = Circuit.openings(current, now)
+    const more = { openings, time: ground.runtime.time.wall(), young: ground.isStoreYoung }
+    const verdict = judge(tally, trip, fleet, more)
+    ballots.agreed = verdict._tag === "Wait" ? verdict.agreed : verdict._tag !== "Lost"
+    if (verdict._tag !== "RollCall") ballots.resumMillis = 0
+    switch (verdict._tag) {
+      case "Open":
+        return this.open(casting, circuit, share, epoch, current, verdict.detail)
+      case "Young":
+        casting.later(circuit, share, ground.spread(youngMillis))
+        return Effect.void
+      case "RollCall": {
+        const every = Math.min(Fleet.rollCallEvery(ground.syncMillis), limits.rollCallMillis)
+        ballots.roll = every
+        if (rolled === undefined || rolled >= every) casting.say(circuit, share, true)
+        // A process that is only half convinced leaves this to a convinced one. With a quorum of one half or more, there is one.
+        else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, share)
+        return Effect.void
+      }
+      case "Wait": {
+        if (now >= ballots.inquiryUntil || asked === undefined) return Effect.void
+        // The other processes have `hold` to answer: read the sum again after that.
+        const { holdMillis } = fleet
+        casting.later(circuit, share, asked < holdMillis ? holdMillis - asked + 1 : holdMillis)
+        return Effect.void
+      }
+      default:
+        return Effect.void
+    }
+  }
+
+  private readAgain(casting: Casting, circuit: LiveCircuit, share: Share): void {
+    const { ballots } = share
+    // Do not ask a slow store more often than it answers.
+    const least = Math.max(firstResumMillis, ballots.tookMillis)
+    ballots.resumMillis = Math.min(lastResumMillis, Math.max(least, 2 * ballots.resumMillis))
+    casting.later(circuit, share, this.ground.spread(ballots.resumMillis))
+  }
+
+  /** Doubts an opening of this process if other processes still succeed after a while. */
+  private doubt(casting: Casting, circuit: LiveCircuit, share: Share, tally: Fleet.Tally, now: number): void {
+    const { opened } = share.ballots
+    if (opened === undefined || opened.doubted) return
+    const wait = opened.at + believedMillis - now
+    if (wait > 0 || tally.voters === tally.failing) {
+      // Without this the ballot would count for as long as the store keeps it, which is longer.
+      casting.later(circuit, share, wait > 0 ? wait : believedMillis)
+      return
+    }
+    share.ballots.opened = { ...opened, doubted: true }
+    casting.say(circuit, share)
+  }
+
+  private open(
+    casting: Casting,
+    circuit: LiveCircuit,
+    share: Share,
+    epoch: number,
+    current: Circuit.Circuit,
+    detail: string
+  ): Effect.Effect<void> {
+    const { runtime } = this.ground
+    const own = circuit.control.value
+    const hint = Math.max(circuit.seen().hintUntil, own._tag === "Open" ? own.until : 0)
+    const commit = Effect.suspend(() => {
+      const from = countedBefore(current, own, this.ground.now())
+      return Effect.flatMap(nextCooldown(runtime, circuit, from, hint), (openFor) => {
+        const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
+        return this.records.commit(
+          circuit,
+          (state, now) => {
+            if (!mayOpen(state, now)) return state
+            const at = runtime.time.wall()
+            const opened = Circuit.open(countedBefore(state, own, now), now, { openFor, cause, at })
+            // The outage began when this process opened its own circuit, if it did so before the fleet agreed.
+            return { ...opened, outage: Circuit.outage(own) ?? opened.outage }
+          },
+          cause,
+          { fenced: epoch }
+        )
+      })
+    })
+    return Effect.sync(() => {
+      // The lane of the casts must not wait for the lane of the swaps.
+      runtime.background(
+        Effect.map(commit, (committed) => {
+          if (committed === "Failed" && !this.ground.link.down) this.readAgain(casting, circuit, share)
+        })
+      )
+    })
+  }
+}
+
+/** Whether the fleet may open the circuit: it is Closed, or its cooldown is over and no process probes it. */
+const mayOpen = (circuit: Circuit.Circuit, now: number): circuit is Circuit.Closed | Circuit.Open =>
+  circuit._tag === "Closed" || (circuit._tag === "Open" && now >= circuit.until)
+
+/**
+ * A closed circuit of the fleet with the number of openings that this process has counted, if that is higher. If this process has
+ * opened by itself, its current opening does not count: the fleet is about to make the same one.
+ */
+const countedBefore = <C extends Circuit.Circuit>(state: C, own: Circuit.Circuit, now: number): C => {
+  if (state._tag !== "Closed" || Circuit.isForced(own)) return state
+  const counted = own._tag === "Closed" ? Circuit.openings(own, now) : own.openings - 1
+  return counted > Circuit.openings(state, now) ? { ...state, openings: counted, openFor: Infinity } : state
+}
+
+/** A custom trip that throws does not trip. A process logs the error when it judges its own calls. */
+const judge: typeof Fleet.judge = (...args) => {
+  try {
+    return Fleet.judge(...args)
+  } catch {
+    return { _tag: "Wait", agreed: false }
+  }
+}

@@ -1,0 +1,182 @@
+import * as Effect from "effect/Effect"
+import * as Fleet from "../core/Fleet.ts"
+import type { Known } from "../engine/fleetState.ts"
+import { fromBody, fromCircuitId } from "../store/codec.ts"
+import { isLift } from "../store/record.ts"
+import { type Changed, limits, type Page } from "../store/SharedStore.ts"
+import type { Ground } from "./context.ts"
+import type { Records } from "./records.ts"
+
+/** A full pass is made if the counts of listed circuits differ this many times in a row. A record that just ended makes one difference. */
+const differencesForPass = 2
+
+/**
+ * What has changed in the store, page by page. What was read stays read: a page that fails is asked for again, and not those before
+ * it. A full pass reads all that is listed; it is made at the start, and if the store has dropped or lost something.
+ */
+export class Pages {
+  private readonly ground: Ground
+  private readonly records: Records
+  /** The listed circuits that were read, by the store's names, with the time until which the store keeps them. */
+  private readonly listed = new Map<string, number>()
+  /** All changes up to this epoch were read, in this life of the store; the life is empty until a page has named one. */
+  private since = 0
+  private life = ""
+  /** The circuits that the full pass has found so far; nothing if none is being made. */
+  private found: Set<string> | undefined = new Set()
+  private differences = 0
+  /** Whether the store did not answer when it was read last. */
+  isBehind = false
+
+  constructor(ground: Ground, records: Records) {
+    this.ground = ground
+    this.records = records
+  }
+
+  /** Reads until there is no more; whether the store answered all of it. */
+  get read(): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const { epoch } = this.ground
+      const askedAt = this.ground.now()
+      return Effect.flatMap(
+        this.ground.link.read((store) => store.page(this.since, limits.page)),
+        (page) => {
+          this.isBehind = page === undefined || !isSound(page, this.since)
+          if (page === undefined || this.isBehind) return Effect.succeed(false)
+          // The store has lost everything or its latest writes, or dropped changes that this process has not read.
+          const isAnother = this.life !== "" && page.life !== this.life
+          const hasLost = isAnother || page.epoch < epoch
+          this.life = page.life
+          if (hasLost) this.ground.epoch = page.epoch
+          else this.ground.noteEpoch(page.epoch)
+          if (hasLost || (this.found === undefined && this.since < page.trimmed)) {
+            this.passAnew()
+            return this.read
+          }
+          return Effect.andThen(
+            this.apply(page, askedAt),
+            page.changes.length < limits.page ? this.end(page) : this.read
+          )
+        }
+      )
+    })
+  }
+
+  private passAnew(): void {
+    this.since = 0
+    this.found = new Set()
+    this.differences = 0
+  }
+
+  private apply({ changes }: Page, askedAt: number): Effect.Effect<void> {
+    return Effect.forEach(
+      changes,
+      (change) => {
+        this.since = change.epoch
+        this.found?.add(change.circuit)
+        return Effect.map(this.learn(change, askedAt), () => this.note(change))
+      },
+      { discard: true }
+    )
+  }
+
+  private learn({ circuit: id, listed, record }: Changed, askedAt: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { ground, records } = this
+      const which = fromCircuitId(id)
+      if (which === undefined) return Effect.void
+      const isListed = listed && record !== undefined
+      const known = ground.registry.peek(which.name, which.key)
+      const circuit = known ?? (isListed ? ground.registry.own(which.name, which.key, ground.policies) : undefined)
+      if (circuit === undefined || (!isListed && !ground.knows(circuit))) return Effect.void
+      return records.learn(circuit, record, askedAt)
+    })
+  }
+
+  /** Keeps count of what is listed. */
+  private note({ circuit: id, listed, record }: Changed): void {
+    if (!listed || record === undefined) {
+      this.listed.delete(id)
+      return
+    }
+    const { registry } = this.ground
+    const which = fromCircuitId(id)
+    const known = which === undefined ? undefined : registry.peek(which.name, which.key)?.share?.record.known
+    if (known?.epoch === record.epoch) {
+      this.listed.set(id, known.keptUntil)
+      return
+    }
+    const writtenAt = this.ground.now() - record.age
+    const read = fromBody(record.body, writtenAt)
+    const kept = read === undefined ? undefined : Fleet.keptFor(read.circuit, writtenAt, isLift(read.about.why))
+    this.listed.set(id, writtenAt + (kept ?? Infinity))
+  }
+
+  /**
+   * Counts as listed also the circuits that this process knows from announcements or wrote itself, and that no page contained. If the
+   * store has lost them, the counts differ.
+   */
+  private noteKnown(epoch: number, now: number): void {
+    const { ground } = this
+    for (const circuit of ground.shared) {
+      const known = circuit.share?.record.known
+      if (known === undefined || known.epoch === 0 || known.epoch > epoch || now >= known.keptUntil) continue
+      const id = ground.idOf(circuit)
+      if (!this.listed.has(id) && Fleet.isListed(known.circuit, now)) this.listed.set(id, known.keptUntil)
+    }
+  }
+
+  /** The last page was read. */
+  private end(page: Page): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const { found } = this
+      this.since = Math.max(this.since, page.epoch)
+      this.found = undefined
+      if (found !== undefined) {
+        for (const id of this.listed.keys()) if (!found.has(id)) this.listed.delete(id)
+        return this.loadMissing(found)
+      }
+      const now = this.ground.now()
+      this.noteKnown(page.epoch, now)
+      for (const [id, keptUntil] of this.listed) if (now >= keptUntil) this.listed.delete(id)
+      this.differences = this.listed.size === page.listed ? 0 : this.differences + 1
+      if (this.differences >= differencesForPass) this.passAnew()
+      return Effect.succeed(true)
+    })
+  }
+
+  /** Asks for what this process knows and the full pass has not found. */
+  private loadMissing(found: ReadonlySet<string>): Effect.Effect<boolean> {
+    return this.load((id, { epoch }) => epoch > 0 && !found.has(id))
+  }
+
+  /** Asks for what the store must have forgotten by now. */
+  get loadEnded(): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const now = this.ground.now()
+      return this.load((_, { epoch, keptUntil }) => epoch > 0 && now >= keptUntil)
+    })
+  }
+
+  private load(which: (id: string, known: Known) => boolean): Effect.Effect<boolean> {
+    const { ground, records } = this
+    const ids = [...ground.shared].flatMap((circuit) => {
+      const known = circuit.share?.record.known
+      const id = ground.idOf(circuit)
+      return known !== undefined && which(id, known) ? [id] : []
+    })
+    const parts = Array.from({ length: Math.ceil(ids.length / limits.load) }, (_, part) =>
+      ids.slice(part * limits.load, (part + 1) * limits.load)
+    )
+    return Effect.map(
+      Effect.forEach(parts, (part) => records.loadAll(part)),
+      (read) => read.every((one) => one)
+    )
+  }
+}
+
+/** If epochs did not ascend, reading would never end. */
+const isSound = ({ changes, epoch, trimmed }: Page, since: number): boolean =>
+  Number.isSafeInteger(epoch) &&
+  Number.isSafeInteger(trimmed) &&
+  changes.every((one, place) => Number.isSafeInteger(one.epoch) && one.epoch > (changes[place - 1]?.epoch ?? since))

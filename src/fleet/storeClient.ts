@@ -1,0 +1,167 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { failureText } from "../engine/classify.ts"
+import { timeout } from "../engine/eventLoop.ts"
+import type { Time } from "../engine/time.ts"
+import type { ExchangeAnswer, SharedStore, StoreError } from "../store/SharedStore.ts"
+
+/** How long an answer is waited for. */
+const deadlineMillis = 250
+
+/** A command that the store receives later than this changes nothing. */
+export const notAfterMillis = 250
+
+/** The store is down after this many failures in a row, and at least this long after the first of them began. */
+const failuresDown = 2
+const downAfterMillis = 500
+
+/** The store's clock has stepped if it is this much ahead of what was expected, or behind it. */
+const stepMillis = 1_000
+
+export type Done = ExchangeAnswer & { readonly _tag: "Done" }
+
+/** The connection to the store: deadlines, whether the store is down, and what time it has. */
+export class Link {
+  /** Whether exchanges fail: this process does without the fleet. Reads may still work. */
+  down = false
+  /** Exchanges that failed in a row. */
+  misses = 0
+  /** Whether the store has answered since this process started. */
+  answered = false
+  /** When the store last went down, and when it last answered again after that. */
+  downAt = Number.NEGATIVE_INFINITY
+  connectedAt = Number.NEGATIVE_INFINITY
+  /** When this process noticed that the store's clock has leapt forward. By then the store may take every process for dead. */
+  leaptAt = Number.NEGATIVE_INFINITY
+  /** What failed last, in words. */
+  trouble = ""
+  /** Called when the store goes down, and when it answers again. */
+  onDown: () => void = () => {}
+  onReturn: () => void = () => {}
+  /** Called when the store's clock has stepped: the store may have taken this process for dead. */
+  onStep: () => void = () => {}
+  /** Whether this process is stalled: a failure during a stall does not count against the store. */
+  isStalled: () => boolean = () => false
+  private readonly store: SharedStore
+  private readonly time: Time
+  /** When the first operation began that failed after the last success. */
+  private failingSince = Number.POSITIVE_INFINITY
+  /** The store's time, and when this process received it. */
+  private storeTime: { readonly time: number; readonly at: number } | undefined = undefined
+
+  constructor(store: SharedStore, time: Time) {
+    this.store = store
+    this.time = time
+  }
+
+  /** Takes the store's time from an answer. */
+  noteTime(time: number): void {
+    if (!Number.isFinite(time)) return
+    const at = this.time.now()
+    const known = this.storeTime
+    const step = known === undefined ? 0 : time - known.time - (at - known.at)
+    this.storeTime = { time, at }
+    if (step > stepMillis) this.leaptAt = at
+    if (Math.abs(step) > stepMillis) this.onStep()
+  }
+
+  /** The store's clock, as far as this process knows: it may be a little behind. */
+  get storeNow(): number | undefined {
+    return this.storeTime === undefined ? undefined : this.storeTime.time + (this.time.now() - this.storeTime.at)
+  }
+
+  /** Until when a command that is sent now may take effect, by the store's clock. */
+  private get notAfter(): number | undefined {
+    const now = this.storeNow
+    return now === undefined ? undefined : now + notAfterMillis
+  }
+
+  /**
+   * An exchange, which the store carries out in time or not at all. If the store's clock has stepped it is repeated once. Nothing
+   * if it failed.
+   */
+  exchange(
+    send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
+  ): Effect.Effect<Done | undefined> {
+    const once = this.write(() => send(this.notAfter))
+    const again = Effect.map(once, (answer) => {
+      if (answer === undefined || answer._tag === "Done") return answer
+      this.trouble = "commands reach it too late"
+      return undefined
+    })
+    const timed = Effect.flatMap(once, (answer) =>
+      answer === undefined || answer._tag === "Done" ? Effect.succeed(answer) : again
+    )
+    return Effect.suspend(() => {
+      if (this.storeTime !== undefined) return timed
+      // A command has no deadline without the store's time.
+      const time = this.write(() => this.store.load([]))
+      return Effect.flatMap(time, (answer) => (answer === undefined ? Effect.succeed(undefined) : timed))
+    })
+  }
+
+  /** A read; nothing if it failed. */
+  read<A extends { readonly time: number }>(
+    operation: (store: SharedStore) => Effect.Effect<A, StoreError>
+  ): Effect.Effect<A | undefined> {
+    return this.run(
+      () => operation(this.store),
+      () => {},
+      () => {}
+    )
+  }
+
+  private write<A extends { readonly time: number }>(
+    operation: () => Effect.Effect<A, StoreError>
+  ): Effect.Effect<A | undefined> {
+    return Effect.suspend(() => {
+      const began = this.time.now()
+      return this.run(
+        operation,
+        () => this.succeeded(),
+        () => this.failed(began)
+      )
+    })
+  }
+
+  private run<A extends { readonly time: number }>(
+    operation: () => Effect.Effect<A, StoreError>,
+    succeeded: () => void,
+    failed: () => void
+  ): Effect.Effect<A | undefined> {
+    // A custom store may throw before there is an effect.
+    return Effect.matchCause(timeout(Effect.suspend(operation), deadlineMillis), {
+      onFailure: (cause) => {
+        this.trouble = Cause.hasInterruptsOnly(cause) ? "interrupted" : failureText(undefined, Exit.failCause(cause))
+        failed()
+        return undefined
+      },
+      onSuccess: (answer) => {
+        this.answered = true
+        succeeded()
+        this.noteTime(answer.time)
+        return answer
+      }
+    })
+  }
+
+  private failed(began: number): void {
+    if (this.isStalled()) return
+    this.misses++
+    this.failingSince = Math.min(this.failingSince, began)
+    if (this.down || this.misses < failuresDown || this.time.now() - this.failingSince < downAfterMillis) return
+    this.down = true
+    this.downAt = this.failingSince
+    this.onDown()
+  }
+
+  private succeeded(): void {
+    this.misses = 0
+    this.failingSince = Number.POSITIVE_INFINITY
+    if (!this.down) return
+    this.down = false
+    this.connectedAt = this.time.now()
+    this.onReturn()
+  }
+}

@@ -1,0 +1,77 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { Restore } from "../engine/classify.ts"
+
+type Response = HttpClientResponse.HttpClientResponse
+type End = Exit.Exit<unknown, unknown>
+
+/** Whether more is to come after the headers than an answer that is already known. */
+export const hasBody = ({ headers, request, status }: Response): boolean =>
+  status >= 200 &&
+  status < 300 &&
+  status !== 204 &&
+  status !== 205 &&
+  request.method !== "HEAD" &&
+  headers["content-length"] !== "0"
+
+/** Of an end that its reader made, and not the body: he had enough of it, unless he was interrupted. */
+const ofReader = (end: End): End => (end._tag === "Failure" && !Cause.hasInterruptsOnly(end.cause) ? Exit.void : end)
+
+/** A body that came, but is empty, longer than its reader takes, or not the JSON that he hoped for, is an answer. */
+const arrived = (end: End): boolean => {
+  if (end._tag === "Success") return true
+  const error = Option.getOrUndefined(Cause.findErrorOption(end.cause))
+  if (!HttpClientError.isHttpClientError(error)) return false
+  const { reason } = error
+  if (reason._tag !== "DecodeError") return reason._tag === "EmptyBodyError"
+  const { cause } = reason
+  return cause instanceof SyntaxError || (cause instanceof Error && "_tag" in cause && cause._tag === "MaxBytesError")
+}
+
+/** Whether what is read as a form is one: else it fails whatever comes. */
+const isForm = ({ headers }: Response): boolean =>
+  /^(multipart\/form-data|application\/x-www-form-urlencoded)/i.test(headers["content-type"] ?? "")
+
+const bodies: ReadonlySet<PropertyKey> = new Set(["text", "json", "arrayBuffer", "urlParamsBody", "formData"])
+
+/**
+ * The same response, which says how its body ended: as the response itself does where all of it came, or its reader had
+ * enough of it, else as what broke off.
+ */
+export const counted = (
+  response: Response,
+  settle: (end: End, restore: Restore) => Effect.Effect<void> | undefined
+): Response => {
+  const ended = (end: End, restore: Restore): Effect.Effect<void> =>
+    Effect.suspend(() => settle(arrived(end) ? Exit.succeed(response) : end, restore) ?? Effect.void)
+  const watched = (stream: Response["stream"]): Response["stream"] =>
+    Stream.unwrap(
+      Effect.uninterruptibleMask((restore) => {
+        let broke: End | undefined
+        const noted = Stream.tapCause(stream, (cause) =>
+          Effect.sync(() => {
+            broke = Exit.failCause(cause)
+          })
+        )
+        return Effect.succeed(Stream.onExit(noted, (end) => ended(broke ?? ofReader(end), restore)))
+      })
+    )
+  const read = (body: Response["text"], endOf: (end: End) => End): Response["text"] =>
+    Effect.uninterruptibleMask((restore) => Effect.onExit(restore(body), (end) => ended(endOf(end), restore)))
+  return new Proxy(response, {
+    get: (target, name) => {
+      const value = Reflect.get(target, name, target)
+      if (name === "stream") return watched(value as Response["stream"])
+      if (name === "formData" && !isForm(response)) {
+        return read(value as Response["text"], ofReader)
+      }
+      return bodies.has(name) ? read(value as Response["text"], identity) : value
+    }
+  })
+}

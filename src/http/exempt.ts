@@ -1,0 +1,55 @@
+import * as Schema from "effect/Schema"
+import { decodeFields, orThrow, textLike } from "../shapes/fields.ts"
+
+/** Responses that are Ignored: rejections by a circuit or a bulkhead, and reports about the health of circuits. */
+export const saysNothing = new WeakSet<object>()
+
+/** Paths that operators and schedulers use to check a process. They must answer while all other requests are rejected. */
+const operational: ReadonlySet<string> = new Set([
+  "/health",
+  "/healthz",
+  "/livez",
+  "/readyz",
+  "/live",
+  "/ready",
+  "/breakers",
+  "/metrics"
+])
+
+/** The paths of the `BreakerRoutes` of each store. */
+const routes = new WeakMap<object, Set<string>>()
+
+/** Exempts a path from the breakers whose circuits are in this store. */
+export const exemptRoute = (store: object, path: string): void => {
+  const known = routes.get(store)
+  if (known === undefined) routes.set(store, new Set([path]))
+  else known.add(path)
+}
+
+const fields = { exempt: Schema.optional(Schema.Array(textLike("a path that begins with /", /^\/[!-~]*$/))) }
+
+/** The path of a URL without its query and without a slash at its end. */
+const pathOf = (url: string): string => {
+  const end = url.search(/[?#]/)
+  const path = end < 0 ? url : url.slice(0, end)
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path
+}
+
+/**
+ * Returns a function that tells whether a request is exempt, by its URL or by the path of its route. Throws a `RangeError` if the
+ * option is invalid.
+ */
+export const exemption = (operation: string, exempt: unknown): ((store: object, url: string) => boolean) => {
+  const { exempt: paths = [] } = orThrow(operation, decodeFields(fields, { exempt }, ""))
+  const exact = new Set(paths.filter((path) => !path.endsWith("/*")).map(pathOf))
+  const below = paths.filter((path) => path.endsWith("/*")).map((path) => path.slice(0, -1))
+  return (store, url) => {
+    const path = pathOf(url)
+    return (
+      operational.has(path) ||
+      exact.has(path) ||
+      routes.get(store)?.has(path) === true ||
+      below.some((start) => path.startsWith(start))
+    )
+  }
+}

@@ -1,0 +1,48 @@
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Schema from "effect/Schema"
+import { count, decodeFields, field, flag, orThrow, textLike } from "../shapes/fields.ts"
+import * as Tenant from "../shapes/Tenant.ts"
+
+const tenantFields = {
+  header: Schema.optional(textLike("the name of a header", /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)),
+  maxLength: Schema.optional(count),
+  pattern: Schema.optional(
+    field<RegExp>("a regular expression", (input) => (input instanceof RegExp ? input : undefined))
+  ),
+  required: Schema.optional(flag)
+}
+
+/** The tenant of a request: none, a text, or one that must not be. */
+type Found =
+  | { readonly _tag: "None" }
+  | { readonly _tag: "Some"; readonly tenant: string }
+  | { readonly _tag: "Invalid" }
+
+/** Where the tenant of a request is written. */
+export interface TenantHeader {
+  readonly header: string
+  readonly read: (request: HttpServerRequest.HttpServerRequest) => Found
+}
+
+const none: Found = { _tag: "None" }
+const invalid: Found = { _tag: "Invalid" }
+
+/** Throws where an option is wrong. */
+export const tenantHeader = (operation: string, options: unknown = {}): TenantHeader => {
+  const decoded = orThrow(operation, decodeFields(tenantFields, options, "tenant"))
+  const { header = "x-tenant-id", maxLength = Tenant.maxLength, pattern = /[!-$&-.0-~]+/, required = false } = decoded
+  if (maxLength > Tenant.maxLength) {
+    throw new RangeError(`${operation}: tenant.maxLength: expected at most ${Tenant.maxLength}, got ${maxLength}`)
+  }
+  // The whole of it: half a match is somebody else. And one that remembers where it stopped would say another thing next time.
+  const form = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replaceAll(/[gmy]/g, ""))
+  const name = header.toLowerCase()
+  return {
+    header: name,
+    read: ({ headers }) => {
+      const tenant = headers[name]
+      if (tenant === undefined) return required ? invalid : none
+      return tenant !== "" && tenant.length <= maxLength && form.test(tenant) ? { _tag: "Some", tenant } : invalid
+    }
+  }
+}

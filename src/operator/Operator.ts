@@ -1,0 +1,493 @@
+/**
+ * The fleet's circuits, seen and steered from outside: by a script, an admin page, a job, which are no process of the fleet.
+ *
+ * **When to use**
+ *
+ * Where nobody calls what the circuits protect. A `BreakerStore` layer makes its program a member of the fleet, with a vote
+ * in what is decided; who only looks and steers must have none, or one process that sees an outage would be one of two.
+ * These functions work on the store itself, and fail where it does: what they answer has happened.
+ *
+ * ```ts
+ * import { NodeRedis } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import * as Operator from "effect-fuse/Operator"
+ * import * as RedisStore from "effect-fuse/RedisStore"
+ *
+ * const maintenance = Effect.gen(function* () {
+ *   const store = yield* RedisStore.make({ prefix: "shop" })
+ *   yield* Operator.isolate(store, "payments", { reason: "maintenance", actor: "ann", for: "30 minutes" })
+ *   return yield* Operator.list(store)
+ * }).pipe(Effect.provide(NodeRedis.layer({ url: "redis://localhost:6379" })))
+ * Effect.isEffect(maintenance) // => true
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { ImportError } from "../breaker/BreakerStore.ts"
+import type * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
+import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "../breaker/options.ts"
+import * as Circuit from "../core/Circuit.ts"
+import { printable } from "../core/printable.ts"
+import { nextStamp } from "../core/stamp.ts"
+import { defaults as noRamp } from "../policy/policy.ts"
+import type * as BreakerEvent from "../shapes/BreakerEvent.ts"
+import { onlyFields } from "../shapes/fields.ts"
+import { overridesOf } from "../shapes/overrides.ts"
+import { toTransition } from "../shapes/transition.ts"
+import { type About, circuitId, fromBody } from "../store/codec.ts"
+import * as exported from "../store/exported.ts"
+import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "../store/known.ts"
+import { policyAfter, toSwap } from "../store/record.ts"
+import { limits, type SharedStore, type Stored, StoreError, type Swap, type SwapAnswer } from "../store/SharedStore.ts"
+
+export type {
+  /**
+   * What the store has of a circuit after an operator action.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Done,
+  /**
+   * @category models
+   * @since 0.1.0
+   */
+  Identity,
+  /**
+   * What the store has of a circuit. Times are milliseconds since 1970 by this process's clock.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Known,
+  /**
+   * A record that this version cannot read: a newer one wrote it, or something else did.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Unreadable
+} from "../store/known.ts"
+
+/**
+ * Fails {@link isolate} and the others: a record that cannot be read is not overwritten.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
+  readonly name: string
+  readonly key: string | undefined
+  readonly body: string
+}> {
+  override get message(): string {
+    return `The store has a record of ${which(this.name, this.key)} that this version cannot read; it was left as it is`
+  }
+}
+
+/**
+ * Who does it, and why: both are kept, announced and logged by every process of the fleet.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHand extends CircuitBreaker.ByHand {
+  /** What the fleet's events call this program; `operator` if nothing is said. */
+  readonly process?: string | undefined
+}
+
+/**
+ * Who does it, why, and for how long.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ByHandFor extends ByHand, CircuitBreaker.ByHandFor {}
+
+/** The voter in the exchanges of an operator. It never counts as a live process. */
+const nobody = "operator"
+
+/** An action that the store receives later than this changes nothing: it may have been frozen on its way. */
+const notAfterMillis = 5_000
+
+/** So often a move is made anew on what somebody else wrote meanwhile. */
+const attempts = 20
+
+const which = (name: string, key: string | undefined): string =>
+  `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+
+/** All that is listed, page by page, and how many processes live. */
+const pages = (
+  store: SharedStore,
+  since = 0
+): Effect.Effect<{ readonly records: ReadonlyArray<Listed>; readonly live: number }, StoreError> =>
+  Effect.flatMap(store.page(since, limits.page), ({ changes, live }) => {
+    const records = changes.flatMap(({ circuit, listed, record }) =>
+      listed && record !== undefined ? [{ ...record, circuit }] : []
+    )
+    if (changes.length < limits.page) return Effect.succeed({ records, live })
+    // A record that changes meanwhile is on a later page again.
+    return Effect.map(pages(store, changes.at(-1)?.epoch), (more) => {
+      const again = new Set(more.records.map(({ circuit }) => circuit))
+      return { records: [...records.filter(({ circuit }) => !again.has(circuit)), ...more.records], live: more.live }
+    })
+  })
+
+interface Listed extends Stored {
+  readonly circuit: string
+}
+
+/**
+ * All circuits of the fleet that are not simply Closed, by name and key; and how many processes live. A healthy circuit is
+ * not in the store: there may be any number of them.
+ *
+ * @category looking
+ * @since 0.1.0
+ */
+export const list = (
+  store: SharedStore
+): Effect.Effect<{ readonly circuits: ReadonlyArray<Known | Unreadable>; readonly processes: number }, StoreError> =>
+  Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ live, records }, now]) => ({
+    circuits: records.map(({ circuit, ...stored }) => read(circuit, stored, now)).sort(byName),
+    processes: live
+  }))
+
+const byName = (a: Identity, b: Identity): number => compare(a.name, b.name) || compare(a.key ?? "", b.key ?? "")
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/**
+ * What the store has of one circuit; `undefined` if nothing: then it is Closed, for all that the fleet knows.
+ *
+ * @category looking
+ * @since 0.1.0
+ */
+export const inspect = (
+  store: SharedStore,
+  name: string,
+  options?: CircuitBreaker.Target
+): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
+  const id = identify(store, "Operator.inspect", name, onlyFields("Operator.inspect", ["key"], options ?? {}))
+  return Effect.map(Effect.all([store.load([id]), Clock.currentTimeMillis]), ([{ records }, now]) => {
+    const [stored] = records
+    return stored === undefined ? undefined : read(id, stored, now)
+  })
+}
+
+/** What the store calls the circuit, or a `RangeError` where it is not shared. */
+const identify = (store: SharedStore, operation: string, name: string, { key }: CircuitBreaker.Target): string => {
+  const id = circuitId(circuitName(operation, name), keyByHand(operation, key))
+  const { longestCircuit = Infinity } = store
+  if (id.length <= longestCircuit) return id
+  throw new RangeError(
+    `${operation}: name and key must have at most ${longestCircuit} characters as the store writes them, got ${id.length}; longer ones are not shared`
+  )
+}
+
+interface Deed {
+  readonly why: Circuit.Why
+  readonly reason?: string | undefined
+  /** Who is said to have done it, unless the caller says it. */
+  readonly actor?: string | undefined
+  readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
+}
+
+/** What may be said of every deed; and of one that lasts. */
+const fields = ["key", "reason", "actor", "process"]
+const lasting = [...fields, "for"]
+
+type Steered = Effect.Effect<Done, StoreError | UnreadableRecord>
+
+/** Moves the fleet's circuit to what `next` makes of it, also where somebody else comes in between. */
+const steer = (
+  store: SharedStore,
+  operation: string,
+  allowed: ReadonlyArray<string>,
+  name: string,
+  options: ByHandFor | undefined,
+  what: (by: {
+    readonly reason: string | undefined
+    readonly actor: string | undefined
+    readonly millis: number | undefined
+  }) => Deed
+): Effect.Effect<Done, StoreError | UnreadableRecord> => {
+  const given = onlyFields(operation, allowed, options ?? {})
+  const key = keyByHand(operation, given.key)
+  const circuit = identify(store, operation, name, given)
+  const actor = optionalText(operation, "actor", given.actor)
+  const words = optionalText(operation, "reason", given.reason)
+  const millis = optionalMillis(operation, "for", given.for)
+  const { actor: origin, next, reason, why } = what({ reason: words, actor, millis })
+  const process = optionalText(operation, "process", given.process) ?? nobody
+  const attempt = (stored: Stored | undefined, notAfter: number, left: number, deed: string): Steered =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const record = stored && fromBody(stored.body, now - stored.age)
+      if (stored !== undefined && record === undefined) {
+        return Effect.fail(new UnreadableRecord({ name, key, body: stored.body }))
+      }
+      const era = stored?.epoch ?? 0
+      const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
+      const state = next(current, now)
+      const about = {
+        why,
+        detail: reason ?? words,
+        actor: actor ?? origin,
+        policy: policyAfter(why, record?.about),
+        process,
+        at: now,
+        deed
+      } satisfies About
+      const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
+      const answer = (era: number) => ({ ...toKnown({ name, key }, era, state, about, now), ended })
+      if (state === current) {
+        const known = record && toKnown({ name, key }, era, record.circuit, record.about, now)
+        return Effect.succeed({ ...(known ?? answer(era)), transition: undefined, ended: [] })
+      }
+      const transition = toTransition(current, state, now, noRamp, {
+        ...about,
+        circuit: name,
+        key,
+        scope: "fleet",
+        mode: "enforce",
+        counts: undefined
+      })
+      return Effect.flatMap(swapped(store, toSwap(circuit, era, state, now, about), notAfter), (swap) => {
+        if (swap?.swapped === true) return Effect.succeed({ ...answer(swap.record?.epoch ?? era + 1), transition })
+        if (left <= 1) {
+          const cause = new Error(`another process came first, or the store was late, ${attempts} times in a row`)
+          return Effect.fail(new StoreError({ operation: "exchange", cause }))
+        }
+        return swap === undefined ? begin(left - 1, deed) : attempt(swap.record, notAfter, left - 1, deed)
+      })
+    })
+  const begin = (left: number, deed: string): Steered =>
+    Effect.flatMap(store.load([circuit]), ({ records: [stored], time }) =>
+      attempt(stored, time + notAfterMillis, left, deed)
+    )
+  // Each run of the effect is an action of its own.
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    begin(attempts, `${nextStamp(now)}-${globalThis.crypto.randomUUID()}`)
+  )
+}
+
+/** Swaps one record; `undefined` if the command came too late. */
+const swapped = (
+  store: SharedStore,
+  swap: Swap,
+  notAfter: number
+): Effect.Effect<SwapAnswer | undefined, StoreError> => {
+  const swaps = [swap]
+  const floor = swap.expectedEpoch
+  const exchange = { voter: nobody, ttl: 0, notAfter, heard: 0, floor, casts: [], swaps }
+  return Effect.map(store.exchange(exchange), (answer) => (answer._tag === "Done" ? answer.swaps[0] : undefined))
+}
+
+const force = (
+  verb: "isolate" | "disable",
+  tag: "Isolated" | "Disabled",
+  store: SharedStore,
+  name: string,
+  options: ByHandFor | undefined
+) =>
+  steer(store, `Operator.${verb}`, lasting, name, options, ({ actor, millis = Infinity, reason: said }) => {
+    const reason = printable(said ?? `${tag} by hand`)
+    return {
+      why: tag,
+      reason,
+      next: (current, now) => Circuit.force(current, tag, now, { until: now + millis, reason, actor })
+    }
+  })
+
+/**
+ * Forces a circuit open in all processes, those that start later too, until {@link release} or for as long as `for` says.
+ * Without a key it holds for all keys of the name. A later override never shortens an earlier one: while several stand, the circuit is
+ * Isolated until the last isolation ends, and then Disabled until the last {@link disable} ends.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const isolate = (
+  store: SharedStore,
+  name: string,
+  options?: ByHandFor
+): Effect.Effect<Done, StoreError | UnreadableRecord> => force("isolate", "Isolated", store, name, options)
+
+/**
+ * Lets every call through, uncounted, in all processes, until {@link release} or for as long as `for` says.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const disable = (
+  store: SharedStore,
+  name: string,
+  options?: ByHandFor
+): Effect.Effect<Done, StoreError | UnreadableRecord> => force("disable", "Disabled", store, name, options)
+
+/**
+ * Ends all overrides that {@link isolate} and {@link disable} have set, by any operator. `ended` of the answer lists them. What went
+ * on beneath goes on.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const release = (
+  store: SharedStore,
+  name: string,
+  options?: ByHand
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.release", fields, name, options, () => ({ why: "Released", next: Circuit.release }))
+
+/**
+ * Opens a circuit as a trip would: it cools down for as long as `for` says, 30 seconds if nothing is said (the policy is not
+ * known here), probes and closes by itself.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const open = (
+  store: SharedStore,
+  name: string,
+  options?: ByHandFor
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.open", lasting, name, options, ({ actor, millis: openFor = 30_000, reason: said }) => {
+    const reason = printable(said ?? "opened by hand")
+    const cause: Circuit.Cause = { why: "OpenedByHand", detail: reason, actor }
+    return {
+      why: "OpenedByHand",
+      reason,
+      next: (current, now) =>
+        Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause, at: now }))
+    }
+  })
+
+/**
+ * Closes a circuit that the fleet has opened, without a ramp. A process that has opened for itself stays open:
+ * {@link reset} closes there, too.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const close = (
+  store: SharedStore,
+  name: string,
+  options?: ByHand
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.close", fields, name, options, () => ({
+    why: "ClosedByHand",
+    next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.close(under, now, noRamp))
+  }))
+
+/**
+ * Makes a circuit as new in all processes: Closed, no memory of openings, no override.
+ *
+ * @category steering
+ * @since 0.1.0
+ */
+export const reset = (
+  store: SharedStore,
+  name: string,
+  options?: ByHand
+): Effect.Effect<Done, StoreError | UnreadableRecord> =>
+  steer(store, "Operator.reset", fields, name, options, () => ({ why: "Reset", next: Circuit.reset }))
+
+// ---- Moving ---------------------------------------------------------------------------------------------------------
+
+/**
+ * All circuits that {@link list} has, as JSON, in the form of `BreakerStore.exportAll`: for {@link importAll}, and for
+ * `BreakerStore.importAll`. What this version cannot read is not in it, and said.
+ *
+ * @category moving
+ * @since 0.1.0
+ */
+export const exportAll = (
+  store: SharedStore
+): Effect.Effect<
+  { readonly json: string; readonly circuits: number; readonly unreadable: ReadonlyArray<Unreadable> },
+  StoreError
+> =>
+  Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ records }, now]) => {
+    const circuits: Array<exported.Moved> = []
+    const unreadable: Array<Unreadable> = []
+    for (const { circuit, ...stored } of records) {
+      const one = decode(circuit, stored, now)
+      if (one._tag === "Unreadable") {
+        unreadable.push(one)
+        continue
+      }
+      const state = Circuit.expire(one.circuit, now)
+      if (exported.isWorthMoving(state, now)) circuits.push({ ...one.id, state })
+    }
+    circuits.sort(byName)
+    return { json: exported.write(circuits, now, now), circuits: circuits.length, unreadable: unreadable.sort(byName) }
+  })
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ImportOptions extends Omit<ByHand, "key"> {
+  /** Is called after each circuit, with how many are done. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/**
+ * Makes circuits what the text says that `exportAll` gave, of this store or of another, in all processes, and answers how many
+ * that were. Time went on meanwhile: an opening keeps its end. Circuits that are not in the text stay as they are. Records
+ * that cannot be read are not overwritten, and said. A text that cannot be read changes nothing, and fails with an `ImportError`.
+ *
+ * @category moving
+ * @since 0.1.0
+ */
+export const importAll = (
+  store: SharedStore,
+  json: string,
+  options?: ImportOptions
+): Effect.Effect<
+  {
+    readonly circuits: number
+    readonly unreadable: ReadonlyArray<Identity>
+    /** As {@link Done} has it, of each circuit that changed. */
+    readonly transitions: ReadonlyArray<BreakerEvent.Transition>
+  },
+  StoreError | ImportError
+> => {
+  const operation = "Operator.importAll"
+  const { onProgress, ...by } = onlyFields(operation, ["reason", "actor", "process", "onProgress"], options ?? {})
+  const progress = optionalFunction(operation, "onProgress", onProgress)
+  for (const [field, value] of Object.entries(by)) optionalText(operation, field, value)
+  const taking = ({ key, name, state }: exported.Moved) =>
+    steer(store, operation, fields, name, { ...by, key }, ({ reason }) => {
+      const { actor, detail = "imported" } = exported.originOf(state)
+      return { why: "Imported", reason: reason ?? detail, actor, next: exported.takeOn(state) }
+    })
+  return Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const read = exported.read(json, now, now)
+    // A name or a key that is too long is found before anything is changed.
+    const all = Result.flatMap(read, (circuits) =>
+      Result.try({ try: () => circuits.map(taking), catch: (error) => String(error) })
+    )
+    if (Result.isFailure(all)) return yield* new ImportError({ message: `importAll: ${all.failure}` })
+    let done = 0
+    const results = yield* Effect.forEach(
+      all.success,
+      (one) =>
+        Effect.catchTag(one, "UnreadableRecord", (error) => Effect.succeed(error)).pipe(
+          Effect.tap(() => Effect.sync(() => progress?.(++done, all.success.length)))
+        ),
+      { concurrency: 8 }
+    )
+    const unreadable: Array<Identity> = []
+    const transitions: Array<BreakerEvent.Transition> = []
+    for (const one of results) {
+      if (one._tag === "UnreadableRecord") unreadable.push({ name: one.name, key: one.key })
+      else if (one.transition !== undefined) transitions.push(one.transition)
+    }
+    return { circuits: results.length - unreadable.length, unreadable, transitions }
+  })
+}

@@ -1,0 +1,214 @@
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { expectedDuration, toMillis } from "../core/millis.ts"
+import * as Trip from "../core/Trip.ts"
+import type { Problem } from "../shapes/fields.ts"
+import type { Input } from "./policy.ts"
+
+const prefix = ["CIRCUIT", "BREAKER"]
+
+/** This variable names the store. It has the prefix of the policy variables, but does not belong to a policy. */
+export const storeVariable = "CIRCUIT_BREAKER_STORE"
+
+/** What is wrong with one variable. */
+class Wrong {
+  readonly message: string
+  constructor(message: string) {
+    this.message = message
+  }
+}
+
+const wrong = (message: string): never => {
+  throw new Wrong(message)
+}
+
+const expected = (what: string, text: string): never => wrong(`expected ${what}, got ${JSON.stringify(text)}`)
+
+const toMillisOf = (text: string): number =>
+  toMillis(text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : text) ?? Number.NaN
+
+/** Each returns the value, or throws what is wrong with it. */
+const parsers = {
+  count: (text: string) =>
+    /^\d+$/.test(text) && Number(text) >= 1 && Number.isSafeInteger(Number(text))
+      ? Number(text)
+      : expected("a whole number of 1 or more", text),
+  share: (text: string) =>
+    text.trim() !== "" && Number(text) > 0 && Number(text) <= 1
+      ? Number(text)
+      : expected("a number above 0 and at most 1", text),
+  duration: (text: string) => {
+    const millis = toMillisOf(text)
+    return millis >= 0 && millis < Infinity
+      ? millis
+      : expected(`${expectedDuration.zeroOrMore}, or a number of seconds`, text)
+  },
+  positiveDuration: (text: string) => {
+    const millis = toMillisOf(text)
+    return millis > 0 && millis < Infinity
+      ? millis
+      : expected(`${expectedDuration.aboveZero}, or a number of seconds`, text)
+  },
+  mode: (text: string) => (text === "enforce" || text === "observe" ? text : expected(`"enforce" or "observe"`, text)),
+  flag: (text: string) => (text === "true" ? true : text === "false" ? false : expected(`"true" or "false"`, text))
+}
+
+const fields = {
+  THRESHOLD: parsers.count,
+  FAILURE_RATE: parsers.share,
+  MINIMUM_CALLS: parsers.count,
+  WINDOW: parsers.positiveDuration,
+  COOLDOWN: parsers.duration,
+  MAX_COOLDOWN: parsers.positiveDuration,
+  PROBE_TIMEOUT: parsers.positiveDuration,
+  SLOW_CALL: parsers.positiveDuration,
+  RAMP: parsers.duration,
+  PROBES: parsers.count,
+  SUCCESSES_TO_CLOSE: parsers.count,
+  FAILURES_TO_REOPEN: parsers.count,
+  MODE: parsers.mode,
+  ENABLED: parsers.flag
+}
+
+type Field = keyof typeof fields
+type Values = { -readonly [K in Field]?: ReturnType<(typeof fields)[K]> }
+
+/** Longest first, so that MAX_COOLDOWN is not read as the COOLDOWN of a circuit called max. */
+const fieldNames = (Object.keys(fields) as Array<Field>).sort((a, b) => b.length - a.length)
+
+/** How a circuit's name is written in a variable. */
+export const variableName = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]+/g, "_")
+
+/** What the environment says, and what of it makes no sense. */
+export interface Environment {
+  readonly default: Input
+  /** For names whose spelling is known. */
+  readonly byName: ReadonlyMap<string, Input>
+  /** For the others, by the name as the variable writes it. */
+  readonly byVariable: ReadonlyMap<string, Input>
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/** What code says of names; whether it is right is looked at elsewhere. */
+interface Names {
+  readonly names?: unknown
+  readonly breakers?: unknown
+}
+
+interface KnownNames {
+  /** All there are; nothing where any name may be meant. */
+  readonly known: ReadonlyArray<string> | undefined
+  /** Every name that code spells. */
+  readonly all: ReadonlyArray<string>
+}
+
+/** Names in `names`, or else in `breakers`, are all there are; without either any name may be meant. */
+const namesIn = (settings: Names | null | undefined): KnownNames => {
+  const { breakers, names } = settings ?? {}
+  const declared = typeof breakers === "object" && breakers !== null ? Object.keys(breakers) : undefined
+  const known = Array.isArray(names) ? names.filter((name) => typeof name === "string") : declared
+  return { known, all: [...new Set([...(known ?? []), ...(declared ?? [])])] }
+}
+
+/** Reads every variable that begins with the prefix. */
+export const environment = (settings: Names | null | undefined): Effect.Effect<Environment> =>
+  Effect.map(
+    Effect.flatMap(ConfigProvider.ConfigProvider, (provider) => walk(provider, prefix)),
+    (variables) => gather(variables, namesIn(settings))
+  )
+
+/** A variable's name and its text. */
+type Variable = readonly [name: string, text: string]
+
+const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environment => {
+  const problems: Array<Problem> = []
+  const base: Values = {}
+  const byName = new Map<string, Values>()
+  const byVariable = new Map<string, Values>()
+  for (const [variable, text] of variables) {
+    if (variable === storeVariable) continue
+    try {
+      const { field, name, suffix } = meant(variable, names)
+      const given = { [field]: fields[field](text) }
+      if (suffix === undefined) Object.assign(base, given)
+      else if (name === undefined) byVariable.set(suffix, { ...byVariable.get(suffix), ...given })
+      else byName.set(name, { ...byName.get(name), ...given })
+    } catch (error) {
+      if (!(error instanceof Wrong)) throw error
+      problems.push({ path: variable, message: error.message })
+    }
+  }
+  const inputs = (values: ReadonlyMap<string, Values>) =>
+    new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
+  return { default: toInput(base), byName: inputs(byName), byVariable: inputs(byVariable), problems }
+}
+
+/** Which setting a variable means, and of whom: a circuit as the variable writes it, and as code does if it is known. */
+const meant = (variable: string, { all, known }: KnownNames) => {
+  const rest = variable.slice(prefix.join("_").length + 1)
+  const field =
+    fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`)) ??
+    wrong(`unknown setting; expected one of ${Object.keys(fields).join(", ")}`)
+  if (rest === field) return { field, suffix: undefined, name: undefined }
+  const suffix = rest.slice(0, -field.length - 1)
+  if (variableName(suffix) !== suffix) wrong(`expected the name in capitals, as ${variableName(suffix)}`)
+  const alike = all.filter((one) => variableName(one) === suffix)
+  if (alike.length === 0 && known !== undefined) {
+    const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
+    wrong(`unknown breaker "${suffix}"; ${names}`)
+  }
+  if (alike.length > 1) wrong(`ambiguous; ${alike.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)
+  return { field, suffix, name: alike[0] }
+}
+
+/** The fields of the trip belong together: one circuit may give a part of it and take the rest from the default. */
+const toInput = (given: Values, base: Values = {}): Input => {
+  const touchesTrip = given.THRESHOLD ?? given.FAILURE_RATE ?? given.MINIMUM_CALLS ?? given.WINDOW
+  const { FAILURE_RATE, MINIMUM_CALLS, THRESHOLD, WINDOW } = { ...base, ...given }
+  const rules: Array<Trip.Input> = []
+  if (THRESHOLD !== undefined) rules.push(Trip.consecutive(THRESHOLD))
+  if (FAILURE_RATE !== undefined || MINIMUM_CALLS !== undefined || WINDOW !== undefined) {
+    const over = Duration.millis(WINDOW ?? 10_000)
+    rules.push(Trip.failureRate({ threshold: FAILURE_RATE ?? 0.5, minimumCalls: MINIMUM_CALLS ?? 20, over }))
+  }
+  const input: { -readonly [K in keyof Input]: Input[K] } = {}
+  if (touchesTrip !== undefined) input.trip = Trip.any(...rules)
+  if (given.COOLDOWN !== undefined) input.cooldown = given.COOLDOWN
+  if (given.MAX_COOLDOWN !== undefined) input.maxCooldown = given.MAX_COOLDOWN
+  if (given.PROBE_TIMEOUT !== undefined) input.probeTimeout = given.PROBE_TIMEOUT
+  if (given.SLOW_CALL !== undefined) input.slowCall = given.SLOW_CALL
+  if (given.RAMP !== undefined) input.ramp = given.RAMP
+  if (given.PROBES !== undefined) input.probes = given.PROBES
+  if (given.SUCCESSES_TO_CLOSE !== undefined) input.successesToClose = given.SUCCESSES_TO_CLOSE
+  if (given.FAILURES_TO_REOPEN !== undefined) input.failuresToReopen = given.FAILURES_TO_REOPEN
+  if (given.MODE !== undefined) input.mode = given.MODE
+  if (given.ENABLED !== undefined) input.enabled = given.ENABLED
+  return input
+}
+
+/** Names may hold numbers; a source tells of those only how far they go. */
+const maxNumber = 65_535
+
+/** All variables beneath a path, by their whole name. A source that cannot be read is a defect. */
+const walk = (
+  provider: ConfigProvider.ConfigProvider,
+  path: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<Variable>> =>
+  Effect.flatMap(Effect.orDie(provider.load(path)), (node) => {
+    if (node === undefined) return Effect.succeed([])
+    const own = node.value === undefined || path.length === prefix.length ? [] : [[path.join("_"), node.value] as const]
+    if (node._tag === "Array" && node.length > maxNumber + 1) {
+      return Effect.succeed([...own, [[...path, "<number>"].join("_"), ""] as const])
+    }
+    const children =
+      node._tag === "Record"
+        ? [...node.keys]
+        : node._tag === "Array"
+          ? Array.from({ length: node.length }, (_, index) => String(index))
+          : []
+    return Effect.map(
+      Effect.forEach(children, (child) => walk(provider, [...path, child])),
+      (found) => [...own, ...found.flat()]
+    )
+  })

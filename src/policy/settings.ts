@@ -1,0 +1,155 @@
+import * as Equal from "effect/Equal"
+import * as Result from "effect/Result"
+import type { Problem, Problems } from "../shapes/fields.ts"
+import { type Environment, variableName } from "./environment.ts"
+import { defaults, type Policy } from "./policy.ts"
+import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
+
+/** The policies in force. */
+export interface Policies {
+  readonly version: number
+  readonly get: (name: string) => Policy
+  /** The names that exist, if the settings list them. */
+  readonly names?: ReadonlyArray<string> | undefined
+  /** Decodes a policy that is written beside a call, with the custom trips that are registered. */
+  readonly decode: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
+  /** Decodes the fields that differ for one key, with the same custom trips. */
+  readonly decodeKey: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
+}
+
+/** What settings come to: one policy for all, and those of some by their name or as a variable writes it. */
+export interface Decoded {
+  readonly base: Policy
+  readonly byName: ReadonlyMap<string, Policy>
+  readonly byVariable: ReadonlyMap<string, Policy>
+  readonly names: ReadonlyArray<string> | undefined
+  readonly custom: ReadonlyMap<string, CustomTrip>
+}
+
+/** What holds for every circuit of which nothing is said. */
+export const none: Policies = {
+  version: 0,
+  get: () => defaults,
+  decode: (input, path) => decodePolicy(input, path, new Map()),
+  decodeKey: (input, path) => decodeKeyPolicy(input, path, new Map())
+}
+
+export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded, version: number): Policies => ({
+  version,
+  names,
+  get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base,
+  decode: (input, path) => decodePolicy(input, path, custom),
+  decodeKey: (input, path) => decodeKeyPolicy(input, path, custom)
+})
+
+/** The input of each policy beside a call that names a registered trip. */
+const unresolved = new WeakMap<Partial<Policy>, unknown>()
+
+/** Decodes a policy that is written beside a call. Names of custom trips are checked when the call runs: see {@link resolve}. */
+export const decodeInline = (input: unknown): Result.Result<Partial<Policy>, Problems> => {
+  const decoded = decodePolicy(input, "policy", new Map())
+  if (Result.isSuccess(decoded)) return decoded
+  return Result.map(decodePolicy(input, "policy", "later"), (policy) => {
+    unresolved.set(policy, input)
+    return policy
+  })
+}
+
+/** A policy that is written beside a call, with the custom trips of the policies under which the call runs. */
+export const resolve = (policies: Policies, inline: Partial<Policy>): Result.Result<Partial<Policy>, Problems> =>
+  unresolved.has(inline) ? policies.decode(unresolved.get(inline), "policy") : Result.succeed(inline)
+
+/** Whether two settings come to the same. */
+export const same = (a: Decoded, b: Decoded): boolean =>
+  Equal.equals(a.base, b.base) &&
+  Equal.equals(a.names, b.names) &&
+  a.byName.size === b.byName.size &&
+  Equal.equals(a.custom, b.custom) &&
+  [...a.byName].every(([name, policy]) => Equal.equals(policy, b.byName.get(name)))
+
+/**
+ * Decodes settings and what the environment says beside them. What is more specific wins; of what is equally specific, the
+ * environment. Everything that is wrong is said at once.
+ */
+export const decodeSettings = (
+  input: unknown,
+  environment?: Environment
+): Result.Result<Decoded, ReadonlyArray<Problem>> => {
+  const settings = decodeSettingsShape(input)
+  const problems: Array<Problem> = [...settings.problems]
+  const take = <A>(result: Result.Result<A, ReadonlyArray<Problem>>, otherwise: A): A => {
+    if (Result.isSuccess(result)) return result.success
+    problems.push(...result.failure)
+    return otherwise
+  }
+  const custom = take(decodeCustomTrips(settings.trips, "trips"), new Map<string, CustomTrip>())
+  const partial = (input: unknown, path: string) => take(decodePolicy(input, path, custom), {})
+
+  const base: Policy = {
+    ...defaults,
+    ...partial(settings.default, "default"),
+    ...partial(environment?.default ?? {}, "environment")
+  }
+  const byName = new Map<string, Policy>()
+  for (const [name, input] of Object.entries(settings.breakers)) {
+    byName.set(name, { ...base, ...partial(input, `breakers.${name}`) })
+  }
+  for (const [name, input] of environment?.byName ?? []) {
+    byName.set(name, { ...(byName.get(name) ?? base), ...partial(input, `environment.${name}`) })
+  }
+  const byVariable = new Map<string, Policy>()
+  for (const [name, input] of environment?.byVariable ?? []) {
+    byVariable.set(name, { ...base, ...partial(input, `environment.${name}`) })
+  }
+
+  problems.push(...(environment?.problems ?? []))
+  if (settings.names !== undefined) problems.push(...unknownNames(settings.names, base, byName))
+  // What all depend on by default would else depend on itself.
+  for (const name of base.dependsOn) {
+    const policy = byName.get(name) ?? base
+    if (policy.dependsOn === base.dependsOn) byName.set(name, { ...policy, dependsOn: [] })
+  }
+  problems.push(...circles(base, byName))
+  if (problems.length > 0) return Result.fail(problems)
+  return Result.succeed({ base, byName, byVariable, custom, names: settings.names })
+}
+
+const unknownNames = (
+  names: ReadonlyArray<string>,
+  base: Policy,
+  byName: ReadonlyMap<string, Policy>
+): ReadonlyArray<Problem> => {
+  const used: Array<readonly [name: string, path: string]> = base.dependsOn.map((name) => [name, "default.dependsOn"])
+  for (const [name, policy] of byName) {
+    used.push([name, `breakers.${name}`])
+    if (policy.dependsOn === base.dependsOn) continue
+    for (const other of policy.dependsOn) used.push([other, `breakers.${name}.dependsOn`])
+  }
+  return used
+    .filter(([name]) => !names.includes(name))
+    .map(([name, path]) => ({ path, message: `unknown breaker "${name}"; expected one of ${names.join(", ")}` }))
+}
+
+/** Circuits that depend on one another in a circle would keep one another closed to all calls. */
+const circles = (base: Policy, byName: ReadonlyMap<string, Policy>): ReadonlyArray<Problem> => {
+  const next = (name: string) => (byName.get(name) ?? base).dependsOn
+  const done = new Set<string>()
+  const find = (name: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
+    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name]
+    if (done.has(name)) return undefined
+    for (const other of next(name)) {
+      const circle = find(other, [...path, name])
+      if (circle !== undefined) return circle
+    }
+    done.add(name)
+    return undefined
+  }
+  for (const name of byName.keys()) {
+    const circle = find(name, [])
+    if (circle === undefined) continue
+    const from = circle.find((one) => byName.has(one))
+    const path = from === undefined ? "default.dependsOn" : `breakers.${from}.dependsOn`
+    return [{ path, message: `expected no circle, got ${circle.join(" -> ")}` }]
+  }
+  return []
+}

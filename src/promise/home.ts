@@ -1,0 +1,256 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as BreakerStore from "../breaker/BreakerStore.ts"
+import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
+import type { Subject } from "../breaker/protect.ts"
+import { foreignText } from "../core/foreign.ts"
+import { storeAnnotation } from "../store/unconnected.ts"
+import { background, foreground } from "./clock.ts"
+import type { RedisOptions } from "./redis.ts"
+import { onAbort, unlessAborted } from "./signals.ts"
+import type { BreakerEvent, EventName, Signal } from "./types.ts"
+
+type Store = BreakerStore.BreakerStore
+type Services = Context.Context<Store>
+
+export interface HomeOptions {
+  readonly redis: RedisOptions | undefined
+  readonly maxCircuits: number | undefined
+  readonly log: ((level: string, message: string) => void) | undefined
+}
+
+type Listener = (event: BreakerEvent) => void
+
+const names: Readonly<Record<BreakerEvent["to"], EventName>> = {
+  Open: "open",
+  HalfOpen: "halfOpen",
+  Closed: "close",
+  Isolated: "isolate",
+  Disabled: "disable"
+}
+
+/** A log message as one text. */
+const textOf = (message: unknown): string => {
+  const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
+  return parts.map((part) => (typeof part === "string" ? part : foreignText(part))).join(" ")
+}
+
+/** Uses `process.emitWarning` of Node, Bun and Deno, or otherwise the console, because this module must not require Node. */
+const emitWarning = (text: string): void => {
+  const { process } = globalThis as {
+    readonly process?: { readonly emitWarning?: (text: string, about: object) => void }
+  }
+  if (typeof process?.emitWarning === "function") process.emitWarning(text, { type: "EffectFuseWarning" })
+  // biome-ignore lint/suspicious/noConsole: no other output exists on every platform
+  else globalThis.console?.warn(`EffectFuseWarning: ${text}`)
+}
+
+/** Without `log`, the only report is one warning if the store cannot be used. The process then works alone, which is easy to overlook. */
+const warnOnce = () => {
+  let warned = false
+  return Logger.make(({ fiber, message }) => {
+    if (warned || fiber.getRef(References.CurrentLogAnnotations)[storeAnnotation] === undefined) return
+    warned = true
+    emitWarning(textOf(message))
+  })
+}
+
+const logging = (log: HomeOptions["log"]): Layer.Layer<never> =>
+  Logger.layer([
+    log === undefined
+      ? warnOnce()
+      : Logger.make(({ logLevel, message }) => log(logLevel.toLowerCase(), textOf(message)))
+  ])
+
+/** A breaker that is asked how long it takes to shut down answers within this. */
+const shutdownMillis = 2_000
+
+type Listeners = Map<EventName, Set<Listener>>
+
+const emit = (listeners: Listeners, event: BreakerEvent): void => {
+  const about = [...(listeners.get(names[event.to]) ?? []), ...(listeners.get("transition") ?? [])]
+  for (const listener of about) {
+    try {
+      listener(event)
+    } catch (error) {
+      // A listener's error does not affect the circuit. It is reported as an uncaught exception.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
+/** Gives the events of a store to listeners, as long as the scope is open. */
+const listen = (listeners: Listeners, services: Services, scope: Scope.Scope): Effect.Effect<unknown> => {
+  const heard = Stream.runForEach(CircuitBreaker.events, (event) =>
+    Effect.sync(() => {
+      if (event._tag !== "Transition") return
+      const { actor, at, circuit, detail, downForMillis, from, key, outage, retryAfterMillis, scope, to, why } = event
+      emit(listeners, {
+        name: circuit,
+        key,
+        from,
+        to,
+        why,
+        detail,
+        actor,
+        at,
+        retryAfter: retryAfterMillis ?? Infinity,
+        outage: outage && { since: outage.at, openings: outage.openings },
+        downFor: downForMillis,
+        scope
+      })
+    })
+  )
+  return Effect.forkIn(Effect.provideContext(heard, services), scope, { startImmediately: true })
+}
+
+const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
+  Effect.timeoutOption(Scope.close(scope, Exit.void), shutdownMillis)
+
+/**
+ * Closes the store of a home that the program has dropped without a shutdown. Otherwise the timers of health checks would run for ever.
+ * Some platforms have no `FinalizationRegistry`.
+ */
+const dropped =
+  typeof FinalizationRegistry === "function"
+    ? new FinalizationRegistry((scope: Scope.Closeable) => void Effect.runFork(close(scope)))
+    : undefined
+
+/**
+ * Where the circuits of promise code live: a store, its background work, and its listeners. Nothing that runs in the background may hold
+ * it, so that it is collected when the program has dropped all breakers that use it.
+ */
+export class Home {
+  /** Whether there is a store: at once in memory, a little later where it is to be connected. */
+  private services: Services | undefined = undefined
+  private building: Promise<Services>
+  private readonly scope = Scope.makeUnsafe()
+  private readonly awake: Awake = new Awake()
+  private readonly connected: boolean
+  private ended: Promise<void> | undefined = undefined
+  /** Functions that declare the policies of breakers that were created before the store. */
+  private readonly undeclared: Array<(services: Services) => void> = []
+  private readonly listeners: Listeners = new Map()
+
+  constructor({ log, maxCircuits, redis }: HomeOptions) {
+    const { listeners, scope } = this
+    dropped?.register(this, scope)
+    const build = (store: Layer.Layer<Store, unknown>) =>
+      Effect.tap(
+        Layer.buildWithScope(
+          Layer.provideMerge(store, Layer.merge(logging(log), Layer.succeed(Clock.Clock, background))),
+          scope
+        ),
+        (services) => listen(listeners, services, scope)
+      )
+    this.connected = redis !== undefined
+    if (redis === undefined) {
+      this.services = ofCalls(
+        Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
+      )
+      this.building = Promise.resolve(this.services)
+      return
+    }
+    this.building = import("./redis.ts")
+      .then(({ layerRedis }) => layerRedis(redis, maxCircuits))
+      .then((layer) => Effect.runPromise(build(layer)))
+      .then((services) => {
+        const ready = ofCalls(services)
+        for (const declare of this.undeclared.splice(0)) declare(ready)
+        this.services = ready
+        return ready
+      })
+    // Who calls hears of it; who does not must not be ended by it.
+    this.building.catch(() => {})
+  }
+
+  on(name: EventName, listener: Listener): () => void {
+    const all = this.listeners.get(name) ?? new Set()
+    this.listeners.set(name, all)
+    // The same function twice is two listeners.
+    const own: Listener = (event) => listener(event)
+    all.add(own)
+    return () => void all.delete(own)
+  }
+
+  get isShutDown(): boolean {
+    return this.ended !== undefined
+  }
+
+  /** When the store is there, if it can be. */
+  get ready(): Promise<unknown> {
+    return this.awake.while(this.building)
+  }
+
+  async run<A>(effect: Effect.Effect<A, unknown, Store>, signal: Signal | undefined): Promise<Exit.Exit<A, unknown>> {
+    const services = this.services ?? (await this.awake.while(unlessAborted(this.building, signal)))
+    const run =
+      signal === undefined ? Effect.runPromiseExitWith(services)(effect) : runUntilAborted(services, effect, signal)
+    return this.connected ? this.awake.while(run) : run
+  }
+
+  /** Declares the policy of a breaker now, or when the store is ready. Operations before the first call need the policy, too. */
+  declare({ inline, name }: Subject): void {
+    const declare = (services: Services) => {
+      const registry = Context.get(services, BreakerStore.BreakerStore)
+      registry.declare(name, registry.callerOf(services), inline)
+    }
+    if (this.services === undefined) this.undeclared.push(declare)
+    else declare(this.services)
+  }
+
+  /** What can be said now: nothing before there is a store. */
+  look<A>(effect: Effect.Effect<A, never, Store>): A | undefined {
+    return this.services === undefined ? undefined : Effect.runSyncWith(this.services)(effect)
+  }
+
+  shutdown(): Promise<void> {
+    this.ended ??= this.building
+      .catch(() => {})
+      .then(() => Effect.runPromise(close(this.scope)))
+      .then(() => {})
+    return this.awake.while(this.ended)
+  }
+}
+
+/** The exit of an effect that is interrupted when a signal is aborted. */
+const runUntilAborted = <A>(
+  services: Services,
+  effect: Effect.Effect<A, unknown, Store>,
+  signal: Signal
+): Promise<Exit.Exit<A, unknown>> =>
+  new Promise((resolve) => {
+    const fiber = Effect.runForkWith(services)(effect)
+    const off = onAbort(signal, () => fiber.interruptUnsafe())
+    fiber.addObserver((exit) => {
+      off()
+      resolve(exit)
+    })
+  })
+
+/** What somebody waits for keeps the process alive, though the store that is asked for it does not. */
+class Awake {
+  private waiting = 0
+  private timer: ReturnType<typeof setInterval> | undefined = undefined
+
+  async while<A>(promise: Promise<A>): Promise<A> {
+    if (this.waiting++ === 0) this.timer = setInterval(() => {}, 2 ** 31 - 1)
+    try {
+      return await promise
+    } finally {
+      if (--this.waiting === 0) clearInterval(this.timer)
+    }
+  }
+}
+
+/** The services for calls. Their timers keep the process alive, because a caller waits for them. */
+const ofCalls = (services: Services): Services => Context.add(services, Clock.Clock, foreground)

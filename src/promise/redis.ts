@@ -1,0 +1,50 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { layerShared } from "../breaker/BreakerStore.ts"
+import { connecting, type Session } from "../connection/connecting.ts"
+import { ofOwnClient } from "../connection/judge.ts"
+import { connect, load, type Package, whenEnded } from "../redis/client.ts"
+import { fromRedis, longestCircuit } from "../redis/store.ts"
+import { decodeOptions, ofRedis } from "../store/options.ts"
+import { ConfigurationError } from "./errors.ts"
+
+export interface RedisOptions {
+  /** Called for each client that is built. */
+  readonly url: () => Promise<string>
+  readonly prefix?: string | undefined
+  readonly process?: string | undefined
+}
+
+const loaded = async (): Promise<Package> => {
+  try {
+    return await load()
+  } catch (cause) {
+    const error = new ConfigurationError("redis: it needs the package redis, which is not installed")
+    error.cause = cause
+    throw error
+  }
+}
+
+/** A connection that is built again when it ends. */
+const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
+    const store = yield* fromRedis(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
+    return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
+  })
+
+/** The circuits of all processes with this Redis. */
+export const layerRedis = async (options: RedisOptions, maxCircuits: number | undefined) => {
+  const found = await loaded()
+  const { process } = options
+  const judged = { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit }
+  return Layer.unwrap(
+    Effect.map(connecting(judged, session(found, options)), (store) =>
+      layerShared(store, {
+        ...(process === undefined ? {} : { process }),
+        ...(maxCircuits === undefined ? {} : { maxCircuits })
+      })
+    )
+  )
+}

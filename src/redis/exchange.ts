@@ -1,0 +1,205 @@
+import { limits } from "../store/SharedStore.ts"
+import { boxes } from "./ballotBoxes.ts"
+import { common, keys } from "./scripts.ts"
+
+/**
+ * Everything that one process writes. The order of the arguments: channel, voter, ttl, notAfter, heard, floor, the life in which
+ * that was heard, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those
+ * above, then two for each cast and for each swap.
+ */
+export const exchange = `${common}
+local channel, voter, ttl, notAfter = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local heard, floor, heardIn = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+if notAfter and now > notAfter then return { 0, now } end
+
+local micros, lastDate = clock[1] * 1000000 + clock[2], 8.64e15
+local store, records, changed, listed, unlisted, voters, hearers, dead, rolls = unpack(KEYS)
+for place, kind in ipairs({ 'hash', 'hash', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset' }) do
+  local found = redis.call('TYPE', KEYS[place]).ok
+  if found ~= kind and found ~= 'none' then redis.call('UNLINK', KEYS[place]) end
+end
+local names = { 'epoch', 'trimmed', 'born', 'head', 'burial', 'longest', 'lasting' }
+local kept, was = {}, redis.call('HMGET', store, unpack(names))
+for place, name in ipairs(names) do
+  was[name] = whole(was[place])
+  kept[name] = was[name] or 0
+end
+local life = redis.call('HGET', store, 'life')
+if kept.born == 0 or not life or life == '' then
+  -- A new life begins, in which no voter has heard a roll call.
+  kept.born, life = now, ARGV[8]
+  redis.call('HSET', store, 'life', life)
+  redis.call('UNLINK', hearers, rolls)
+end
+local function score(ends) return ends < math.huge and ends or '+inf' end
+local function endOf(millis) return math.min(now + math.max(1, math.ceil(millis)), lastDate) end
+
+-- The voters that no longer live are buried. Each burial has a number that is greater than all before it.
+local lasting, burials = 0, 0
+local function bury(gone)
+  if #gone == 0 then return end
+  burials = burials + #gone
+  local scored = {}
+  for _, one in ipairs(gone) do
+    kept.burial = math.max(kept.burial + 1, micros)
+    scored[#scored + 1] = kept.burial
+    scored[#scored + 1] = one
+  end
+  redis.call('ZREM', voters, unpack(gone))
+  redis.call('ZREM', hearers, unpack(gone))
+  redis.call('ZADD', dead, unpack(scored))
+end
+local lived = redis.call('ZSCORE', voters, voter)
+if lived and (ttl <= 0 or tonumber(lived) <= now) then bury({ voter }) end
+bury(redis.call('ZRANGEBYSCORE', voters, '-inf', now, 'LIMIT', 0, 400))
+local unburied = burials >= 400 and redis.call('ZCOUNT', voters, '-inf', now) or 0
+if ttl > 0 then
+  lasting = endOf(ttl)
+  redis.call('ZADD', voters, lasting, voter)
+end
+if burials > 0 then
+  -- Older burials are of no use: all ballots from before them are over.
+  local old = redis.call('ZCOUNT', dead, '-inf', micros - kept.longest * 1000 - 1000)
+  if old > 0 then redis.call('ZREMRANGEBYRANK', dead, 0, math.min(old, burials + 200) - 1) end
+end
+if redis.call('ZCARD', hearers) > redis.call('ZCARD', voters) then redis.call('UNLINK', hearers) end
+
+-- Records.
+local function read(text)
+  local epoch, at, ends, isListed, body = string.match(text or '', '^(%d+) (%d+) (%d*) ([01]) (.*)$')
+  epoch, at = whole(epoch), whole(at)
+  if not (epoch and epoch > 0 and at) then return nil end
+  return { epoch = epoch, at = at, ends = ends ~= '' and tonumber(ends) or math.huge, body = body }
+end
+local function sweep(key)
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 50)
+  if #due == 0 then return end
+  local found = redis.call('HMGET', records, unpack(due))
+  for place, circuit in ipairs(due) do
+    local record = read(found[place])
+    if record and now < record.ends then
+      redis.call('ZADD', key, score(record.ends), circuit)
+    else
+      kept.trimmed = math.max(kept.trimmed, whole(redis.call('ZSCORE', changed, circuit)) or 0)
+      redis.call('ZREM', changed, circuit)
+      redis.call('ZREM', key, circuit)
+      redis.call('HDEL', records, circuit)
+    end
+  end
+end
+sweep(listed)
+sweep(unlisted)
+local castsEnd = 9 + 7 * tonumber(ARGV[9])
+local circuits, known = {}, {}
+for at = 10, castsEnd, 7 do circuits[#circuits + 1] = ARGV[at] end
+for at = castsEnd + 1, #ARGV, 5 do circuits[#circuits + 1] = ARGV[at] end
+if #circuits > 0 then
+  local found = redis.call('HMGET', records, unpack(circuits))
+  for place, circuit in ipairs(circuits) do
+    local record = read(found[place])
+    if record and now < record.ends then known[circuit] = record end
+  end
+end
+local function answer(record)
+  if not record then return {} end
+  return { record.epoch, record.body, math.max(0, now - record.at) }
+end
+local messages, called, longestTerm = {}, {}, 0
+local function announce(...) messages[#messages + 1] = cjson.encode({ ... }) end
+
+${boxes}
+
+local casts, swaps, place = {}, {}, ${keys.length}
+for at = 10, castsEnd, 7 do
+  local circuit, epoch, name, csv, millis, inquire, roll = unpack(ARGV, at, at + 6)
+  local record = known[circuit]
+  local tally = {}
+  if (record and full(record.epoch) or '0') == epoch then
+    tally = castIn(KEYS[place + 1], KEYS[place + 2], epoch, circuit, name, csv, tonumber(millis), tonumber(inquire), tonumber(roll))
+  end
+  casts[#casts + 1] = { answer(record), tally }
+  place = place + 2
+end
+
+local isWritten = false
+local function write(circuit, body, millis, isListed)
+  isWritten = true
+  local epoch = math.max(kept.epoch, floor < largest and floor or 0, micros) + 1
+  local ends = millis == '' and math.huge or endOf(tonumber(millis))
+  local bounded = ends < lastDate and full(ends) or ''
+  kept.epoch = epoch
+  redis.call('HSET', records, circuit, full(epoch) .. ' ' .. full(now) .. ' ' .. bounded .. ' ' .. isListed .. ' ' .. body)
+  if isListed == '1' then
+    redis.call('ZADD', changed, epoch, circuit)
+    redis.call('ZADD', listed, score(ends), circuit)
+    redis.call('ZREM', unlisted, circuit)
+  else
+    local shown = redis.call('ZADD', changed, 'XX', 'CH', epoch, circuit) == 1 and now + ${limits.unlistedMillis} or 0
+    redis.call('ZREM', listed, circuit)
+    redis.call('ZADD', unlisted, score(math.max(ends, shown)), circuit)
+  end
+  announce('R', full(epoch), circuit, body)
+  return { epoch = epoch, at = now, ends = ends, body = body }
+end
+for at = castsEnd + 1, #ARGV, 5 do
+  local circuit, expected, body, millis, isListed = unpack(ARGV, at, at + 4)
+  local record = known[circuit]
+  local swapped = (record and full(record.epoch) or '0') == expected
+  if swapped then
+    known[circuit] = write(circuit, body, millis, isListed)
+    redis.call('UNLINK', KEYS[place + 1], KEYS[place + 2])
+  end
+  swaps[#swaps + 1] = { swapped and 1 or 0, answer(known[circuit]) }
+  place = place + 2
+end
+
+-- A key ends later than all that is in it, so that what ended is noticed as long as any process is there.
+local grace = 60000
+if isWritten then
+  local last = now
+  for _, key in ipairs({ listed, unlisted }) do
+    last = math.max(last, tonumber(redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]) or 0)
+  end
+  for _, key in ipairs({ records, changed, listed, unlisted }) do
+    if last < lastDate then redis.call('PEXPIREAT', key, math.floor(last) + grace) else redis.call('PERSIST', key) end
+  end
+end
+if heardIn ~= life or heard > kept.head then heard = 0 end
+if ttl > 0 and heard > 0 then
+  redis.call('ZADD', hearers, heard, voter)
+elseif ttl > 0 then
+  redis.call('ZREM', hearers, voter)
+end
+if ttl > 0 or burials > 0 then
+  lasting = math.max(lasting, now)
+  if lasting > kept.lasting then kept.lasting = math.min(lasting + grace, lastDate) end
+  for _, key in ipairs({ voters, hearers, dead }) do redis.call('PEXPIREAT', key, kept.lasting) end
+end
+if #called > 0 then
+  redis.call('ZADD', rolls, unpack(called))
+  local lasts = math.max(redis.call('PTTL', rolls), longestTerm + ${limits.logMillis} + grace)
+  redis.call('PEXPIRE', rolls, lasts)
+  -- Drops roll calls that are over from the front. Looks at no more than twice as many as were added.
+  local over = 0
+  for _, member in ipairs(redis.call('ZRANGE', rolls, 0, #called - 1)) do
+    local seq, term = whole(string.match(member, '^%d+')), whole(string.match(member, '%d+$'))
+    if seq and seq <= kept.head and micros - seq < ((term or 0) + ${limits.logMillis}) * 1000 then break end
+    over = over + 1
+  end
+  if over > 0 then redis.call('ZREMRANGEBYRANK', rolls, 0, over - 1) end
+end
+local changes = {}
+for _, name in ipairs(names) do
+  if kept[name] ~= (was[name] or 0) then
+    changes[#changes + 1] = name
+    changes[#changes + 1] = kept[name]
+  end
+end
+if #changes > 0 then redis.call('HSET', store, unpack(changes)) end
+-- PUBLISH may be forbidden. The writes take effect all the same.
+if #messages > 0 then redis.pcall('PUBLISH', channel, '[' .. table.concat(messages, ',') .. ']') end
+
+local rollCalls = redis.call('ZRANGEBYSCORE', rolls, '(' .. full(heard), kept.head, 'LIMIT', 0, ${limits.rollCalls})
+local live = redis.call('ZCOUNT', voters, '(' .. full(now), '+inf')
+return { 1, now, live, math.max(0, now - kept.born), life, kept.head, rollCalls, casts, swaps }
+`

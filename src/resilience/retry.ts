@@ -1,0 +1,210 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { locate, registryOf, type Subject } from "../breaker/protect.ts"
+import { type Allowance, Budget } from "../engine/budget.ts"
+import { hintOfError } from "../engine/classify.ts"
+import { blocking } from "../engine/dependencies.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { effective, waitOf } from "../engine/standing.ts"
+import * as CircuitOpen from "../shapes/CircuitOpen.ts"
+import {
+  countOrZero,
+  decodeFields,
+  decodeOrThrow,
+  field,
+  functionField,
+  orThrow,
+  positiveMillis,
+  share,
+  text,
+  textOrEmpty
+} from "../shapes/fields.ts"
+import { isRaisedByUser, isRejection } from "../shapes/rejections.ts"
+import * as Backoff from "./Backoff.ts"
+import { whileRejected } from "./waiting.ts"
+
+type AnyEffect = Effect.Effect<unknown, unknown>
+
+/** What bounds the retries of a circuit's callers, checked. */
+export interface BudgetOf extends Allowance {
+  readonly name: string
+  readonly key: string | undefined
+  readonly overMillis: number
+  /** What the call itself declares of the circuit, where that is known. */
+  readonly subject?: Subject | undefined
+}
+
+const budgetFields = {
+  name: text,
+  key: Schema.optional(textOrEmpty),
+  share: Schema.optional(share),
+  floor: Schema.optional(countOrZero),
+  over: Schema.optional(positiveMillis)
+}
+
+const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
+
+/** A name alone means the defaults; nothing, or `false`, that there is none. */
+export const budgetOf = (operation: string, input: unknown): BudgetOf | undefined => {
+  if (input === undefined || input === false) return undefined
+  const options = typeof input === "string" ? { name: input } : input
+  const decoded = orThrow(operation, decodeFields(budgetFields, options, "budget"))
+  const {
+    floor = defaultBudget.floor,
+    key,
+    name,
+    over = defaultBudget.overMillis,
+    share = defaultBudget.share
+  } = decoded
+  return { name, key, share, floor, overMillis: over }
+}
+
+/** Does something with the budget of the circuit that the fiber means. */
+const withBudget = <A>(of: BudgetOf, f: (budget: Budget, now: number) => A): Effect.Effect<A> =>
+  Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const circuit =
+      of.subject === undefined
+        ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
+        : locate(fiber, registry, of.subject)
+    circuit.budget ??= new Budget(of.overMillis)
+    return Effect.succeed(f(circuit.budget, registry.runtime.time.now()))
+  })
+
+/**
+ * Skips a delay after which the retry would be rejected: the caller learns it now. The failed attempt itself may have opened the
+ * circuit. A circuit with a health check of its own may close before its cooldown is over, so it skips no delay.
+ */
+const withoutVain =
+  (subject: Subject) =>
+  ({ duration }: { readonly duration: Duration.Duration }): Effect.Effect<Duration.Duration> =>
+    Effect.withFiber((fiber) => {
+      const registry = registryOf(fiber)
+      const circuit = locate(fiber, registry, subject)
+      const now = registry.runtime.time.now()
+      const { enabled, mode } = circuit.policy
+      const { _tag } = effective(circuit, now)
+      const outlasts = (one: LiveCircuit) =>
+        one.policy.probe === undefined && waitOf(one, now) > Duration.toMillis(duration)
+      const vain =
+        mode === "enforce" &&
+        enabled === true &&
+        _tag !== "Disabled" &&
+        (((_tag === "Open" || _tag === "Isolated") && outlasts(circuit)) ||
+          blocking(registry, circuit, now, outlasts) !== undefined)
+      return Effect.succeed(vain ? Duration.zero : duration)
+    })
+
+/** Counts a call that may be made again. */
+export const spend = (of: BudgetOf): Effect.Effect<void> => withBudget(of, (budget, now) => budget.call(now))
+
+/** Asks whether a call may be made again, which is then counted. */
+export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
+  withBudget(of, (budget, now) => budget.retry(now, of))
+
+const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input) =>
+  Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
+)
+
+const fields = {
+  times: Schema.optional(countOrZero),
+  schedule: Schema.optional(schedule),
+  while: Schema.optional(functionField),
+  budget: Schema.optional(Schema.Unknown),
+  maxRetryAfter: Schema.optional(positiveMillis),
+  waitForCircuit: Schema.optional(positiveMillis)
+}
+
+const defaultTimes = 2
+const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })
+
+const defaultMaxRetryAfter = 10_000
+
+/** How long an error asks to wait, as a duration to wait at least. */
+const atLeastHint = ({
+  duration,
+  input
+}: {
+  readonly duration: Duration.Duration
+  readonly input: unknown
+}): Effect.Effect<Duration.Duration> =>
+  Effect.map(Clock.currentTimeMillis, (now) => Duration.max(duration, Duration.millis(hintOfError(input, now) ?? 0)))
+
+/** What a policy rejected is not tried again, unless somebody says so; and a circuit's rejection not even then. */
+const mayRetry =
+  (again: ((error: unknown) => boolean) | undefined) =>
+  (error: unknown): boolean =>
+    (!CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) &&
+    (again === undefined ? !isRejection(error) : again(error))
+
+/** Remembers the last error of the call itself. If a circuit rejects a later attempt, that error becomes the cause of the rejection. */
+const caused = (first: unknown): ((error: unknown) => unknown) => {
+  let last = isRejection(first) ? undefined : first
+  return (error) => {
+    if (!isRejection(error)) last = error
+    if (last === undefined || !CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) return error
+    return error.cause === undefined ? CircuitOpen.make({ ...error, cause: last }) : error
+  }
+}
+
+/** Adds retries to a call. If `subject` is given and the options have no budget, the budget of that circuit applies. */
+export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
+
+/** Checks the options of a retry, once for all calls. */
+export const retryingAs = (operation: string, options: unknown): Retrying => {
+  const decoded = decodeOrThrow(operation, fields, options)
+  const stated = budgetOf(operation, decoded.budget)
+  const { maxRetryAfter = defaultMaxRetryAfter, waitForCircuit } = decoded
+  const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)
+  const retryable = mayRetry(decoded.while)
+  const bounded = (decoded.schedule ?? defaultBackoff).pipe(
+    Schedule.while(({ attempt }) => Effect.succeed(attempt <= times))
+  )
+  return (subject) => {
+    const budget =
+      subject !== undefined && decoded.budget === undefined
+        ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
+        : stated
+    // The budget is asked last: what is not made again for another reason must not be paid for.
+    const may = (error: unknown): Effect.Effect<boolean> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (!retryable(error) || (hintOfError(error, now) ?? 0) > maxRetryAfter) return Effect.succeed(false)
+        return budget === undefined ? Effect.succeed(true) : mayRepeat(budget)
+      })
+    const policy = () => {
+      const hinted = bounded.pipe(
+        Schedule.while(({ input }) => may(input)),
+        Schedule.modifyDelay(atLeastHint)
+      )
+      // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
+      return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
+    }
+    const counted = budget === undefined ? undefined : spend(budget)
+    /** A call that succeeds at once pays for no schedule. */
+    const retried = (call: AnyEffect): AnyEffect =>
+      Effect.catch(call, (error) => {
+        let first = true
+        const attempt = Effect.mapError(call, caused(error))
+        const again = Effect.suspend(() => {
+          if (!first) return attempt
+          first = false
+          return Effect.fail(error)
+        })
+        return Effect.retry(again, policy())
+      })
+    return (self) => {
+      const all =
+        waitForCircuit === undefined
+          ? retried(self)
+          : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
+      return counted === undefined ? all : Effect.andThen(counted, all)
+    }
+  }
+}
+
+/** {@link retryingAs} around one subject, or none. */
+export const retrying = (operation: string, options: unknown, subject?: Subject): ((self: AnyEffect) => AnyEffect) =>
+  retryingAs(operation, options)(subject)

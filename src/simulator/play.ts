@@ -1,0 +1,156 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as BreakerStore from "../breaker/BreakerStore.ts"
+import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
+import type * as Circuit from "../core/Circuit.ts"
+import * as Outcome from "../core/Outcome.ts"
+import { Policies } from "../policy/BreakerPolicy.ts"
+import type { Call } from "./trace.ts"
+
+/** A clock that is where it was put. Nobody who sleeps by it wakes: where calls are only counted nobody does. */
+class StoppedClock implements Clock.Clock {
+  now = 0
+  currentTimeMillisUnsafe(): number {
+    return Math.round(this.now)
+  }
+  currentTimeNanosUnsafe(): bigint {
+    return BigInt(Math.round(this.now * 1e6))
+  }
+  monotonicTimeNanosUnsafe(): bigint {
+    return this.currentTimeNanosUnsafe()
+  }
+  readonly currentTimeMillis = Effect.sync(() => this.currentTimeMillisUnsafe())
+  readonly currentTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
+  readonly monotonicTimeNanos = Effect.sync(() => this.monotonicTimeNanosUnsafe())
+  sleep(): Effect.Effect<void> {
+    return Effect.never
+  }
+}
+
+/** What became of a call. */
+export type Fate = "succeeded" | "failed" | "rejected"
+
+export interface Move {
+  readonly at: number
+  readonly from: Circuit.State
+  readonly to: Circuit.State
+  readonly why: Circuit.Why
+}
+
+/** What became of the calls under one policy. */
+export interface Played {
+  readonly policy: string
+  readonly fates: ReadonlyArray<Fate>
+  readonly moves: ReadonlyArray<Move>
+}
+
+/** What happens, in order of time: calls end before others begin. */
+const schedule = (calls: ReadonlyArray<Call>, timeout: number) => {
+  const endOf = (i: number): number => {
+    const { at, duration } = calls[i] as Call
+    return at + Math.min(duration, timeout)
+  }
+  const ends = calls.map((_, i) => i).filter((i) => endOf(i) < Infinity)
+  return { ends: ends.sort((a, b) => endOf(a) - endOf(b) || a - b), endOf }
+}
+
+/** Plays the calls against the policy of a name, with the real engine on a clock of its own. */
+const playOne = (
+  calls: ReadonlyArray<Call>,
+  name: string,
+  { seed, timeout }: Playing
+): Effect.Effect<Played, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = new StoppedClock()
+    const context = yield* Layer.build(Layer.fresh(Layer.merge(BreakerStore.layerMemory, Logger.layer([])))).pipe(
+      Effect.provideService(Clock.Clock, clock),
+      Random.withSeed(String(seed))
+    )
+    const { probeTimeoutMillis } = (yield* Policies).get(name)
+    const whole = Context.merge(yield* Random.withSeed(Effect.context<never>(), String(seed)), context)
+    const run = Effect.runSyncExitWith(whole)
+    const moves: Array<Move> = []
+    let givingUp = false
+    Context.get(context, BreakerStore.BreakerStore).runtime.observers.add((event) => {
+      if (event._tag !== "Transition") return
+      // Who only says how a call ended cannot say that it was given up.
+      const why = givingUp && event.why === "ProbeFailed" ? "ProbeTimedOut" : event.why
+      moves.push({ at: event.at, from: event.from, to: event.to, why })
+    })
+    const admit = CircuitBreaker.admit(name)
+    const state = CircuitBreaker.state(name)
+    const fates: Array<Fate> = []
+    const permits = new Map<number, CircuitBreaker.Permit>()
+    /** Probes that are given up before they end. */
+    const lateProbes: Array<{ readonly at: number; readonly call: number }> = []
+
+    const settle = (call: number, fate: "succeeded" | "failed"): void => {
+      const permit = permits.get(call)
+      if (permit === undefined) return
+      permits.delete(call)
+      fates[call] = fate
+      run(CircuitBreaker.settle(permit, fate === "succeeded" ? Outcome.success : Outcome.failure()))
+    }
+    const { ends, endOf } = schedule(calls, timeout)
+    let next = 0
+    const endUntil = (time: number): void => {
+      for (;;) {
+        const end = ends[next]
+        const endAt = end === undefined ? Infinity : endOf(end)
+        const late = lateProbes[0]
+        const at = Math.min(endAt, late?.at ?? Infinity)
+        if (at > time || at === Infinity) return
+        clock.now = at
+        if (late !== undefined && late.at < endAt) {
+          lateProbes.shift()
+          givingUp = true
+          settle(late.call, "failed")
+          givingUp = false
+          continue
+        }
+        next++
+        const { duration, outcome } = calls[end as number] as Call
+        settle(end as number, outcome === "success" && duration <= timeout ? "succeeded" : "failed")
+      }
+    }
+    calls.forEach(({ at }, call) => {
+      endUntil(at)
+      clock.now = at
+      const admitted = run(admit)
+      if (Exit.isFailure(admitted)) {
+        fates[call] = "rejected"
+        return
+      }
+      permits.set(call, admitted.value)
+      // What never ends has failed, for who wants to know.
+      fates[call] = "failed"
+      const isProbe = run(state)
+      if (Exit.isSuccess(isProbe) && isProbe.value === "HalfOpen") {
+        // The probe before it is over, or this one would not have been admitted; several of a policy come in this order, too.
+        // A nanosecond before its place would lapse.
+        lateProbes.push({ at: at + probeTimeoutMillis - 1e-6, call })
+      }
+    })
+    endUntil(Infinity)
+    return { policy: name, fates, moves }
+  })
+
+export interface Playing {
+  /** Milliseconds after which a caller gives up a call, which then failed. */
+  readonly timeout: number
+  /** What is left to chance is the same for the same one. */
+  readonly seed: number
+}
+
+/** Plays the same calls against each policy, by name. */
+export const play = (
+  calls: ReadonlyArray<Call>,
+  names: ReadonlyArray<string>,
+  options: Playing
+): Effect.Effect<ReadonlyArray<Played>> => Effect.forEach(names, (name) => Effect.scoped(playOne(calls, name, options)))

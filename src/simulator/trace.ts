@@ -1,0 +1,193 @@
+import * as Result from "effect/Result"
+import { foreignText } from "../core/foreign.ts"
+import { show } from "../core/printable.ts"
+
+/** A call that somebody wants to make, and what the dependency makes of it if it gets there. */
+export interface Call {
+  /** Milliseconds from the beginning. */
+  readonly at: number
+  readonly outcome: "success" | "failure"
+  /** Milliseconds until it ends; `Infinity` for one that hangs. */
+  readonly duration: number
+}
+
+/** A time in which the dependency is down, in milliseconds from the beginning. */
+export interface Outage {
+  readonly from: number
+  readonly until: number
+}
+
+// ---- Described loads ------------------------------------------------------------------------------------------------
+
+/** What goes on, in milliseconds and calls a second. */
+export interface Described {
+  readonly rate: number
+  readonly millis: number
+  readonly duration: number
+  readonly errors: number
+  readonly outages: ReadonlyArray<Outage & { readonly errors: number; readonly duration: number }>
+  readonly seed: number
+}
+
+/** Chances that are the same each time (mulberry32). */
+const chances = (seed: number) => {
+  let state = seed >>> 0
+  return (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Calls that come by chance, as many as was said on average, and take between half and one and a half times as long. */
+export const generate = ({ duration, errors, millis, outages, rate, seed }: Described): ReadonlyArray<Call> => {
+  const chance = chances(seed)
+  const calls: Array<Call> = []
+  for (let at = 0; ; ) {
+    at += (-Math.log(1 - chance()) * 1_000) / rate
+    if (at >= millis) return calls
+    const now = outages.find(({ from, until }) => at >= from && at < until) ?? { errors, duration }
+    const fails = chance() < now.errors
+    calls.push({ at, outcome: fails ? "failure" : "success", duration: now.duration * (0.5 + chance()) })
+  }
+}
+
+// ---- Recorded traces ------------------------------------------------------------------------------------------------
+
+const outcomes: ReadonlyMap<string, Call["outcome"]> = new Map([
+  ["success", "success"],
+  ["ok", "success"],
+  ["failure", "failure"],
+  ["error", "failure"],
+  ["timeout", "failure"]
+])
+
+/** A word, or a status of HTTP: what a server says of itself is its failure, and what it says of the caller is not. */
+const toOutcome = (text: string): Call["outcome"] | undefined =>
+  /^[1-5]\d\d$/.test(text)
+    ? Number(text) >= 500 || text === "429"
+      ? "failure"
+      : "success"
+    : outcomes.get(text.toLowerCase())
+
+/** The last moment that a date can be. */
+const lastMillis = 8.64e15
+
+/** `Date.parse` finds a date in many a text that is none: here it has to begin as ISO 8601 does. */
+const date = /^[+-]?\d{4,6}-\d{2}(-\d{2}([T ].*)?)?$/
+
+const toTime = (text: string): number | undefined => {
+  const millis = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : date.test(text) ? Date.parse(text) : Number.NaN
+  return Math.abs(millis) <= lastMillis ? millis : undefined
+}
+
+const toDuration = (text: string): number | undefined => {
+  if (text.toLowerCase() === "hang") return Infinity
+  const millis = text === "" ? Number.NaN : Number(text)
+  return millis >= 0 && millis < Infinity ? millis : undefined
+}
+
+const columns = ["time", "outcome", "duration"] as const
+
+type Fields = Readonly<Record<(typeof columns)[number], unknown>>
+
+const fieldOf = (value: unknown): string =>
+  typeof value === "string" ? value.trim() : typeof value === "number" ? String(value) : ""
+
+const toCall = (fields: Fields, where: string): Result.Result<Call, string> => {
+  const at = toTime(fieldOf(fields.time))
+  const outcome = toOutcome(fieldOf(fields.outcome))
+  const duration = toDuration(fieldOf(fields.duration))
+  const wrong = (field: keyof Fields, expected: string) =>
+    Result.fail(`${where}: ${field} must be ${expected}, got ${show(fields[field])}`)
+  if (at === undefined) return wrong("time", "milliseconds or a time such as 2026-11-21T10:00:00Z")
+  if (outcome === undefined) return wrong("outcome", "success, failure or a status of HTTP")
+  if (duration === undefined) return wrong("duration", "milliseconds of 0 or more, or hang")
+  return Result.succeed({ at, outcome, duration })
+}
+
+/** In order of time, from 0. */
+const inOrder = (calls: ReadonlyArray<Call>): ReadonlyArray<Call> => {
+  const sorted = [...calls].sort((a, b) => a.at - b.at)
+  const first = sorted[0]?.at ?? 0
+  return sorted.map((call) => ({ ...call, at: call.at - first }))
+}
+
+const fromRows = (
+  rows: ReadonlyArray<readonly [where: string, fields: Fields]>
+): Result.Result<ReadonlyArray<Call>, string> => {
+  const calls: Array<Call> = []
+  for (const [where, fields] of rows) {
+    const call = toCall(fields, where)
+    if (Result.isFailure(call)) return Result.fail(call.failure)
+    calls.push(call.success)
+  }
+  return calls.length === 0 ? Result.fail("there is no call in it") : Result.succeed(inOrder(calls))
+}
+
+/** The cells of a line; a comma within quotes is part of a text, and so is a quote that is written twice. */
+const cellsOf = (line: string): ReadonlyArray<string> =>
+  Array.from(line.matchAll(/(?<=^|,)(?:"(?:[^"]|"")*"|[^,])*/g), ([cell]) =>
+    cell
+      .trim()
+      .replace(/^"(.*)"$/, "$1")
+      .replaceAll('""', '"')
+  )
+
+const fromCsv = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
+  const [head = "", ...lines] = text.split(/\r?\n/)
+  const names = cellsOf(head).map((name) => name.toLowerCase())
+  const missing = columns.filter((column) => !names.includes(column))
+  if (missing.length > 0) {
+    return Result.fail(`line 1: expected the columns ${columns.join(", ")}, got ${show(head)}`)
+  }
+  const rows = lines.flatMap((line, i): ReadonlyArray<readonly [string, Fields]> => {
+    if (line.trim() === "") return []
+    const cells = cellsOf(line)
+    const cell = (column: string) => cells[names.indexOf(column)]
+    return [[`line ${i + 2}`, { time: cell("time"), outcome: cell("outcome"), duration: cell("duration") }]]
+  })
+  return fromRows(rows)
+}
+
+const fromJson = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
+  const parsed = Result.try({
+    try: (): unknown => JSON.parse(text),
+    catch: (error) => `no JSON: ${foreignText(error)}`
+  })
+  return Result.flatMap(parsed, (value) =>
+    Array.isArray(value)
+      ? fromRows(
+          value.map((one, i) => [`call ${i + 1}`, (typeof one === "object" && one !== null ? one : {}) as Fields])
+        )
+      : Result.fail(`expected a list of { time, outcome, duration }, got ${show(value)}`)
+  )
+}
+
+/** The calls of a text: JSON if it begins as such, else CSV. Or what is wrong with it, and where. */
+export const parse = (text: string): Result.Result<ReadonlyArray<Call>, string> =>
+  /^\s*[[{]/.test(text) ? fromJson(text) : fromCsv(text)
+
+const secondMillis = 1_000
+
+/** The times in which most calls fail, second by second; seconds without a call end none. */
+export const outagesOf = (calls: ReadonlyArray<Call>): ReadonlyArray<Outage> => {
+  const seconds = new Map<number, Array<Call>>()
+  for (const call of calls) {
+    const second = Math.floor(call.at / secondMillis)
+    seconds.set(second, [...(seconds.get(second) ?? []), call])
+  }
+  const found: Array<Outage> = []
+  let goesOn = false
+  for (const [, some] of [...seconds].sort(([a], [b]) => a - b)) {
+    const failures = some.filter(({ outcome }) => outcome === "failure")
+    const [first, last] = [failures[0], failures.at(-1)]
+    const before = goesOn ? found.pop() : undefined
+    goesOn = failures.length * 2 > some.length
+    if (goesOn && first !== undefined && last !== undefined) {
+      found.push({ from: before?.from ?? first.at, until: last.at })
+    } else if (before !== undefined) found.push(before)
+  }
+  return found
+}

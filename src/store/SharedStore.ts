@@ -1,0 +1,488 @@
+/**
+ * What a store must do so that many processes can share their circuits.
+ *
+ * **When to use**
+ *
+ * To keep the circuits of a fleet in a store of your own: implement {@link SharedStore}, pass it to
+ * `BreakerStore.layerShared`, and run the suite of `effect-fuse/testing` on it. {@link makeMemory} is an example, and the
+ * store for tests.
+ *
+ * **What a store keeps**
+ *
+ * - For each circuit a *record*: a text that the store never reads, with an *epoch*. The store gives a new epoch at each
+ *   swap. Epochs are unique in the store and never go back.
+ * - For each circuit *ballot boxes*. A box holds one ballot of each voter. A ballot is a list of whole numbers; the store
+ *   adds them up position by position. A swap of the record empties all boxes of the circuit.
+ * - One *register* of the processes that live. A process that lives is a *voter*.
+ * - One *log of roll calls*. A roll call asks every live voter for its ballot in one box. For each voter the register
+ *   keeps how far in the log it has *heard*. A voter that heard a roll call and has no ballot in its box abstains.
+ * - One *life*: a text that the store makes up when it is first used, and again after it lost everything. What a process
+ *   knows of one life says nothing about another, whatever the numbers are.
+ *
+ * All times are those of one clock: the store's own.
+ *
+ * **What a store may rely on**
+ *
+ * No caller of a protected effect waits for a store, except a probe, for at most 50 milliseconds. The engine stops waiting
+ * for an answer after a while, but the store may still carry the command out: late, twice or never. So every command is
+ * idempotent, and a command that is later than its `notAfter` changes nothing.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+import { foreignMessage } from "../core/foreign.ts"
+import { bury, castIn, liveAt, rollCallsAfter } from "./memory/ballots.ts"
+import { changesAfter, emptyState, storedAt, sweep, write } from "./memory/records.ts"
+
+/**
+ * An operation of a store failed. Callers of protected effects never see this error: each process then decides by what it
+ * knows itself.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreError extends Data.TaggedError("StoreError")<{
+  readonly operation: "exchange" | "page" | "load" | "changes"
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    return `The store failed to ${this.operation}: ${foreignMessage(this.cause)}`
+  }
+}
+
+/**
+ * The bounds of the contract: numbers of items, and milliseconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const limits = {
+  /** The most casts in one exchange. */
+  casts: 32,
+  /** The most swaps in one exchange. */
+  swaps: 32,
+  /** The most roll calls in the answer to one exchange. */
+  rollCalls: 500,
+  /** The most changes in one page. */
+  page: 500,
+  /** The most circuits in one load. */
+  load: 100,
+  /** The most bytes of a digest, in UTF-8. */
+  digest: 8_192,
+  /** The longest term of a roll call. */
+  rollCallMillis: 3_600_000,
+  /** The log keeps a roll call at least this much longer than its term. */
+  logMillis: 5_000,
+  /** {@link SharedStore.page} shows for this long that a circuit is no longer listed. */
+  unlistedMillis: 3_600_000
+} as const
+
+/**
+ * A record as a store answers it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stored {
+  /** At least 1, and below 2^53. */
+  readonly epoch: number
+  readonly body: string
+  /** How many milliseconds ago it was written, by the store's clock. */
+  readonly age: number
+}
+
+/**
+ * Puts, renews or withdraws the voter's ballot in one box.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Cast {
+  readonly circuit: string
+  /** The epoch of the record that the ballot is about; 0 if there is no record. */
+  readonly epoch: number
+  /** The box. Processes with another policy, or another version of the protocol, use another box. */
+  readonly box: string
+  /** Whole numbers, always as many for the same box; `undefined` withdraws the voter's ballot. */
+  readonly ballot: ReadonlyArray<number> | undefined
+  /** Milliseconds after which the ballot no longer counts; more than 0. It never counts longer than its voter lives. */
+  readonly ttl: number
+  /**
+   * Begins an inquiry and announces it, unless the latest inquiry of this box began less than this many milliseconds ago.
+   * 0 begins none, and a cast without a ballot begins none. An inquiry asks the processes that use the circuit.
+   */
+  readonly inquire: number
+  /**
+   * Calls the roll for a term of this many milliseconds, at most `limits.rollCallMillis`, and announces it; unless the latest
+   * roll call of this box still counts and is younger than this. 0 calls none, and a cast without a ballot calls none. A
+   * roll call asks every live voter.
+   */
+  readonly roll: number
+}
+
+/**
+ * What the ballots in a box add up to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tally {
+  /** How many ballots count. */
+  readonly voters: number
+  /** Position by position; empty if no ballot counts. */
+  readonly sums: ReadonlyArray<number>
+  /** Milliseconds since the latest inquiry of this box began; `undefined` if there was none. */
+  readonly asked: number | undefined
+  /** Milliseconds since the latest roll call of this box; `undefined` if there was none, or its term is over. */
+  readonly rolled: number | undefined
+  /**
+   * At least this many live voters heard the latest roll call of this box and have no ballot in it: the number of live
+   * voters whose `heard` is not below the roll call's `seq`, minus `voters`; never below 0. 0 if `rolled` is `undefined`.
+   */
+  readonly abstained: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface CastAnswer {
+  readonly record: Stored | undefined
+  /** `undefined` if the circuit's record has another epoch than the cast: then the cast changed nothing. */
+  readonly tally: Tally | undefined
+}
+
+/**
+ * Replaces the record of one circuit, if its epoch is the expected one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Swap {
+  readonly circuit: string
+  /** 0 to write a record where there is none. */
+  readonly expectedEpoch: number
+  readonly body: string
+  /** Milliseconds after which the store forgets the record; `undefined` keeps it for ever. */
+  readonly ttl: number | undefined
+  /** Whether {@link SharedStore.page} shows the record to every process. */
+  readonly listed: boolean
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface SwapAnswer {
+  readonly swapped: boolean
+  /** The record after the swap: the new one, or the one that was there if the swap failed. */
+  readonly record: Stored | undefined
+}
+
+/**
+ * Asks every live voter for its ballot in one box.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RollCall {
+  /** Its number in the log: at least 1, below 2^53, and greater than all before it. */
+  readonly seq: number
+  /** The number of the roll call before it in the log; 0 if it is the first. */
+  readonly prev: number
+  readonly circuit: string
+  readonly epoch: number
+  readonly box: string
+  /** For how many milliseconds it counts. */
+  readonly term: number
+}
+
+/**
+ * Everything that one process writes, in one atomic step. An exchange without casts and swaps is a heartbeat.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exchange {
+  readonly voter: string
+  /** Milliseconds that the voter lives from now on. With 0 it does not live: it is removed from the register. */
+  readonly ttl: number
+  /** By the store's clock, in milliseconds: after this time the exchange changes nothing. `undefined` sets no deadline. */
+  readonly notAfter: number | undefined
+  /** The `seq` of the latest roll call up to which this voter has cast all ballots that it owes; 0 if it has heard none. */
+  readonly heard: number
+  /** The life of the store in which the voter has heard that. Without it `heard` counts as 0. */
+  readonly life?: string | undefined
+  /** The highest epoch that the voter knows, or 0. The epochs that this exchange gives are greater. */
+  readonly floor: number
+  /** At most `limits.casts`. */
+  readonly casts: ReadonlyArray<Cast>
+  /** At most `limits.swaps`. */
+  readonly swaps: ReadonlyArray<Swap>
+  /** Room for a summary of this process's circuits: at most `limits.digest` bytes. Stores ignore it for now. */
+  readonly digest?: string | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type ExchangeAnswer =
+  /** The exchange came after its `notAfter` and changed nothing. */
+  | { readonly _tag: "Late"; readonly time: number }
+  | {
+      readonly _tag: "Done"
+      /** The store's clock, in milliseconds. */
+      readonly time: number
+      /** How many voters live. */
+      readonly live: number
+      /** Milliseconds since the first exchange of this store, or the first since it lost everything. */
+      readonly liveFor: number
+      /** A text that no store has had before: made up at that first exchange, and kept since. Of letters, digits, `-` and `_`. */
+      readonly life: string
+      /** The `seq` of the latest roll call in the log; 0 if there was none. */
+      readonly head: number
+      /** The roll calls after `heard`, ascending: at most `limits.rollCalls`, and without those that the log has dropped. */
+      readonly rollCalls: ReadonlyArray<RollCall>
+      /** In the order of the exchange's casts. */
+      readonly casts: ReadonlyArray<CastAnswer>
+      /** In the order of the exchange's swaps. */
+      readonly swaps: ReadonlyArray<SwapAnswer>
+    }
+
+/**
+ * A circuit whose record has changed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Changed {
+  readonly circuit: string
+  /** The epoch of the change. */
+  readonly epoch: number
+  /** Whether the record is listed. */
+  readonly listed: boolean
+  /** `undefined` if the store has forgotten the record since. */
+  readonly record: Stored | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Page {
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+  /** How many voters live. */
+  readonly live: number
+  /** As in the answer of an exchange; empty if there was none yet. */
+  readonly life: string
+  /** The last epoch that the store gave to any record; 0 if it gave none. */
+  readonly epoch: number
+  /** Of the changes up to this epoch some are no longer shown, because they ended or are too old; 0 if all are shown. */
+  readonly trimmed: number
+  /** How many records are listed. */
+  readonly listed: number
+  /** Ascending by epoch. If the page has as many changes as its limit, there may be more. */
+  readonly changes: ReadonlyArray<Changed>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoadAnswer {
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+  /** In the order of the circuits that were asked for; `undefined` where there is no record. */
+  readonly records: ReadonlyArray<Stored | undefined>
+}
+
+/**
+ * An announcement: a new record, an inquiry that began, or a roll call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Change =
+  | { readonly _tag: "Record"; readonly circuit: string; readonly epoch: number; readonly body: string }
+  | { readonly _tag: "Inquiry"; readonly circuit: string; readonly epoch: number; readonly box: string }
+  | ({ readonly _tag: "RollCall" } & RollCall)
+
+/**
+ * The contract. Circuits, boxes and voters are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`; boxes and voters
+ * have at most 200 characters.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SharedStore {
+  /** The longest text of a circuit that the store takes; a circuit with a longer text is not shared. */
+  readonly longestCircuit?: number | undefined
+  /**
+   * Completes when the store is connected; `undefined` if it is connected from the start. A process that starts waits for
+   * this before it counts the time for the first page.
+   */
+  readonly connected?: Effect.Effect<void> | undefined
+  /**
+   * The one operation that writes, atomically and in this order:
+   *
+   * 1. If the store's clock is after `notAfter`, answers `Late` and changes nothing.
+   * 2. The voter lives for `ttl` more milliseconds; with 0 it does not live.
+   * 3. The casts, in order. A cast whose epoch is not that of the circuit's record changes nothing. A ballot counts until
+   *    its `ttl` is over or its voter no longer lives, whichever comes first. A roll call is appended to the log with
+   *    `seq = max(head + 1, the time in microseconds)`.
+   * 4. The swaps, in order. Each that finds the expected epoch writes its record with the epoch
+   *    `max(the last epoch, floor, the time in microseconds) + 1`, empties the circuit's boxes and announces the record.
+   * 5. Keeps the voter's `heard`; or 0 if `life` is not the store's or `heard` is greater than `head`: then the log was lost.
+   *
+   * Takes no longer with many voters than with few.
+   */
+  readonly exchange: (exchange: Exchange) => Effect.Effect<ExchangeAnswer, StoreError>
+  /**
+   * The changes after the epoch `since`, ascending, at most `limit` of them: of every circuit its latest change only. All
+   * listed records are among them, and for `limits.unlistedMillis` those that are no longer listed; those that ended may be
+   * left out. Writes nothing.
+   */
+  readonly page: (since: number, limit: number) => Effect.Effect<Page, StoreError>
+  /** The records of at most `limits.load` circuits. Writes nothing. */
+  readonly load: (circuits: ReadonlyArray<string>) => Effect.Effect<LoadAnswer, StoreError>
+  /**
+   * Announcements, from when the stream is run. They are hints: they may be lost, late, doubled or out of order. A store that
+   * cannot announce gives `Stream.never`. The engine runs a stream that ends or fails again.
+   */
+  readonly changes: Stream.Stream<Change, StoreError>
+}
+
+class Memory {
+  state = emptyState()
+  private readonly now: () => number
+  private readonly random: () => number
+  private readonly announce: (change: Change) => void
+
+  constructor(now: () => number, random: () => number, announce: (change: Change) => void) {
+    this.now = now
+    this.random = random
+    this.announce = announce
+  }
+
+  exchange({ casts, floor, heard, life, notAfter, swaps, ttl, voter }: Exchange): ExchangeAnswer {
+    const { records, votes } = this.state
+    const time = this.now()
+    if (notAfter !== undefined && time > notAfter) return { _tag: "Late", time }
+    if (this.state.born === undefined) {
+      this.state.born = time
+      this.state.life = this.random().toString(36).slice(2)
+    }
+    // A voter whose time to live is over begins again without its ballots.
+    bury(votes, time, limits)
+    const before = votes.register.get(voter)?.heard ?? 0
+    votes.register.set(voter, { until: time + ttl, heard: before })
+    if (ttl <= 0) bury(votes, time, limits)
+    sweep(this.state, time, limits)
+    const castAnswers = casts.map((cast): CastAnswer => {
+      const record = storedAt(records, cast.circuit, time)
+      if ((record?.epoch ?? 0) !== cast.epoch) return { record, tally: undefined }
+      return { record, tally: castIn(votes, cast, voter, time, limits, this.announce) }
+    })
+    const swapAnswers = swaps.map((swap) => this.swap(swap, floor, time))
+    const valid = life !== this.state.life || heard > votes.head ? 0 : heard
+    if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
+    return {
+      _tag: "Done",
+      time,
+      live: liveAt(votes, time),
+      liveFor: Math.max(0, time - this.state.born),
+      life: this.state.life,
+      head: votes.head,
+      rollCalls: rollCallsAfter(votes, valid, limits.rollCalls),
+      casts: castAnswers,
+      swaps: swapAnswers
+    }
+  }
+
+  private swap(swap: Swap, floor: number, time: number): SwapAnswer {
+    const { body, circuit, expectedEpoch } = swap
+    const current = storedAt(this.state.records, circuit, time)
+    if ((current?.epoch ?? 0) !== expectedEpoch) return { swapped: false, record: current }
+    const epoch = write(this.state, swap, floor, time)
+    this.announce({ _tag: "Record", circuit, epoch, body })
+    return { swapped: true, record: { epoch, body, age: 0 } }
+  }
+
+  page(since: number, limit: number): Page {
+    const { epoch, life, trimmed, votes } = this.state
+    const time = this.now()
+    const { changes, listed } = changesAfter(this.state, since, Math.min(limit, limits.page), time)
+    return { time, live: liveAt(votes, time), life, epoch, trimmed, listed, changes }
+  }
+
+  load(circuits: ReadonlyArray<string>): LoadAnswer {
+    const time = this.now()
+    return { time, records: circuits.map((circuit) => storedAt(this.state.records, circuit, time)) }
+  }
+}
+
+/**
+ * A memory store, and the faults of a real one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Controlled {
+  readonly store: SharedStore
+  /** The store forgets everything, as a Redis that is flushed. */
+  readonly wipe: Effect.Effect<void>
+  /**
+   * Remembers what the store has now. The effect that it answers puts that back: the store then has lost all later writes, as
+   * after a failover to a replica that was behind.
+   */
+  readonly save: Effect.Effect<Effect.Effect<void>>
+}
+
+/**
+ * {@link makeMemory}, with its faults.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeControlled: Effect.Effect<Controlled> = Effect.gen(function* () {
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const announcements = yield* PubSub.sliding<Change>(4_096)
+  const memory = new Memory(
+    () => clock.currentTimeMillisUnsafe(),
+    () => random.nextDoubleUnsafe(),
+    (change) => void PubSub.publishUnsafe(announcements, change)
+  )
+  return {
+    store: {
+      exchange: (exchange) => Effect.sync(() => memory.exchange(exchange)),
+      page: (since, limit) => Effect.sync(() => memory.page(since, limit)),
+      load: (circuits) => Effect.sync(() => memory.load(circuits)),
+      changes: Stream.fromPubSub(announcements)
+    },
+    wipe: Effect.sync(() => {
+      memory.state = emptyState()
+    }),
+    save: Effect.sync(() => {
+      const saved = structuredClone(memory.state)
+      return Effect.sync(() => {
+        memory.state = structuredClone(saved)
+      })
+    })
+  }
+})
+
+/**
+ * A shared store in memory: for tests, and for several breaker stores of one process.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeMemory: Effect.Effect<SharedStore> = Effect.map(makeControlled, ({ store }) => store)

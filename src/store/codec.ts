@@ -1,0 +1,191 @@
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import type * as Circuit from "../core/Circuit.ts"
+import * as Fleet from "../core/Fleet.ts"
+import { Why } from "../shapes/states.ts"
+
+// ---- Names --------------------------------------------------------------------------------------------------------
+
+/** Any text as letters, digits, `.`, `_`, `-` and `%`: no two become the same, and none leaves its place. */
+const escape = (text: string): string =>
+  text.replaceAll(/[^A-Za-z0-9._-]/g, (char) => `%${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
+const unescape = (text: string): string =>
+  text.replaceAll(/%([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+
+/** How a store names a circuit. The empty key is a key, too. */
+export const circuitId = (name: string, key: string | undefined): string =>
+  key === undefined ? escape(name) : `${escape(name)}/${escape(key)}`
+
+/** The name and key of a circuit in a store; `undefined` for what {@link circuitId} never made. */
+export const fromCircuitId = (id: string): { readonly name: string; readonly key: string | undefined } | undefined => {
+  const [name = "", key] = id.split("/").map(unescape)
+  return name === "" || circuitId(name, key) !== id ? undefined : { name, key }
+}
+
+// ---- States -------------------------------------------------------------------------------------------------------
+
+/** What JSON has no word for is `null`. */
+const orNull = <A, const B>(schema: Schema.Codec<A>, nothing: B) =>
+  Schema.NullOr(schema).pipe(
+    Schema.decodeTo(
+      Schema.declare((_: unknown): _ is A | B => true),
+      SchemaTransformation.transform<A | B, A | null>({
+        decode: (value) => (value === null ? nothing : value),
+        encode: (value) => (value === nothing ? null : (value as A))
+      })
+    )
+  )
+
+const Millis = Schema.Finite
+const Count = Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
+const Until = orNull(Millis, Infinity)
+
+/** A longer text is cut when it is written: a database that refuses a long statement would refuse all that goes in it. */
+const longestText = 10_000
+const Text = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.String,
+    SchemaTransformation.transform<string, string>({
+      decode: (text) => text,
+      encode: (text) => (text.length <= longestText ? text : `${text.slice(0, longestText - 3)}...`)
+    })
+  )
+)
+const OptionalText = orNull(Text, undefined)
+const Cause = Schema.Struct({ why: Why, detail: Text, actor: OptionalText })
+
+/** The last moment that a date can be. */
+const lastMillis = 8.64e15
+
+/** A wall clock, in milliseconds since 1970. */
+const Wall = Schema.Finite.check(Schema.isBetween({ minimum: -lastMillis, maximum: lastMillis }))
+
+const Outage = Schema.Struct({
+  since: Millis,
+  at: Wall,
+  openings: Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(1))
+})
+
+const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
+const open = { since: Millis, until: Until, openings: Count, outage: Outage, cause: Cause }
+const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
+const override = { since: Millis, until: Until, reason: Text, actor: OptionalText }
+const Override = Schema.Union([Schema.TaggedStruct("Isolated", override), Schema.TaggedStruct("Disabled", override)])
+/** `others` is absent where no other override stands. */
+const forced = { ...override, others: Schema.optionalKey(Schema.Array(Override)), under }
+
+/** A state with times relative to the moment it was written at. Eras are each process's and each store's own. */
+const State = Schema.Union([
+  Schema.TaggedStruct("Closed", closed),
+  Schema.TaggedStruct("Open", open),
+  Schema.TaggedStruct("HalfOpen", {
+    since: Millis,
+    openings: Count,
+    openFor: Until,
+    outage: Outage,
+    cause: Cause,
+    successes: Count,
+    failures: Count,
+    ignored: Count,
+    leases: Schema.Array(Schema.Struct({ id: Count, until: Millis }))
+  }),
+  Schema.TaggedStruct("Isolated", forced),
+  Schema.TaggedStruct("Disabled", forced)
+])
+
+type State = typeof State.Type
+
+const toCircuit = (state: State): Circuit.Circuit => {
+  switch (state._tag) {
+    case "Closed":
+    case "Open":
+      return { ...state, era: 0 }
+    case "HalfOpen":
+      return { ...state, era: 0, nextLease: 0 }
+    default:
+      return { ...state, era: 0, others: state.others ?? [], under: { ...state.under, era: 0 } }
+  }
+}
+
+const toState = (circuit: Circuit.Circuit): State => {
+  if ((circuit._tag !== "Isolated" && circuit._tag !== "Disabled") || circuit.others.length > 0) return circuit
+  const { others: _, ...alone } = circuit
+  return alone
+}
+
+/** A circuit's state, as long as it is written somewhere: times are milliseconds from the moment of writing. */
+export const Written: Schema.Codec<Circuit.Circuit, typeof State.Encoded> = State.pipe(
+  Schema.decodeTo(
+    Schema.declare((_: unknown): _ is Circuit.Circuit => true),
+    SchemaTransformation.transform<Circuit.Circuit, State>({ decode: toCircuit, encode: toState })
+  )
+)
+
+/**
+ * A time to move a state to. What is read may be of any time, and it may have been said so when it was written: one that is
+ * no time, or beyond all dates, would make times of it that are no numbers, which nobody could write again.
+ */
+export const within = (millis: number): number =>
+  Number.isNaN(millis) ? 0 : Math.min(lastMillis, Math.max(-lastMillis, millis))
+
+// ---- Records ------------------------------------------------------------------------------------------------------
+
+/** What a store's record says beside the state. */
+export interface About {
+  /** Why the state was entered, in which words, and who did it, if a person. */
+  readonly why: Circuit.Why
+  readonly detail: string | undefined
+  readonly actor: string | undefined
+  /** The fingerprint of the policy that decided; `undefined` where a person did. */
+  readonly policy: string | undefined
+  /** The process that wrote it. */
+  readonly process: string
+  /** Wall clock of the process that wrote it, in milliseconds since 1970. */
+  readonly at: number
+  /** What names the act, where no process of the fleet did it. */
+  readonly deed?: string | undefined
+  /**
+   * The epoch at which this was first written, if the store lost it and was given it back. Records are compared by it:
+   * otherwise what a process gives back would hold over what came after it.
+   */
+  readonly origin?: number | undefined
+}
+
+const Body = Schema.fromJsonString(
+  Schema.Struct({
+    /** The version of this format. */
+    v: Schema.Literal(1),
+    state: Written,
+    why: Why,
+    detail: OptionalText,
+    actor: OptionalText,
+    policy: OptionalText,
+    process: Schema.String,
+    at: Wall,
+    deed: Schema.optional(Schema.String),
+    origin: Schema.optional(Count.check(Schema.isLessThan(2 ** 53)))
+  })
+)
+
+const decode = Schema.decodeUnknownOption(Body)
+const encode = Schema.encodeSync(Body)
+
+/** The same JSON in ASCII: a database need not have other letters. */
+const ascii = (json: string): string =>
+  json.replaceAll(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
+/** The text of a record, written at `now`. */
+export const toBody = (circuit: Circuit.Circuit, now: number, about: About): string =>
+  ascii(encode({ v: 1, state: Fleet.shift(circuit, -now), ...about }))
+
+/** What a record says, with the times of a clock at which it was written at `at`; `undefined` for anything else. */
+export const fromBody = (
+  body: string,
+  at: number
+): { readonly circuit: Circuit.Circuit; readonly about: About } | undefined => {
+  const decoded = decode(body)
+  if (decoded._tag === "None") return undefined
+  const { state, v: _, ...about } = decoded.value
+  return { circuit: Fleet.shift(state, within(at)), about }
+}

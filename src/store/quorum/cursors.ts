@@ -1,0 +1,220 @@
+import { limits, type RollCall } from "../SharedStore.ts"
+import { bounded } from "./bounded.ts"
+
+/** Two stores have the same roll call of a box if their numbers, of microseconds, differ by no more than this. */
+const sameMicros = 10_000_000
+
+/** How many numbers of one log are remembered, and how many roll calls. */
+const maxRemembered = 2_000
+
+/** What one store has answered or announced: roll calls, and the head of its log. */
+export interface Heard {
+  readonly place: number
+  readonly rollCalls: ReadonlyArray<RollCall>
+  /** Nothing for an announcement. */
+  readonly head: number | undefined
+}
+
+/** The number of a roll call in the log of one store (`own`), and in the common log (`seq`). */
+interface Mark {
+  readonly own: number
+  readonly seq: number
+}
+
+interface Cursor {
+  /** The greatest number that the store has answered or announced. */
+  head: number
+  /** Ascending by the store's own numbers. */
+  marks: Array<Mark>
+  /** How far the voter has heard, as it last told the store. */
+  confirmed: number
+  /** The life of the store to which this cursor belongs; empty until it is known. */
+  life: string
+  /** The last number in the common log before this life began: nothing up to it was heard in this life. */
+  since: number
+  /** Ballots did not reach this store. Until this time the store must not be told that the voter has heard more. */
+  heldUntil: number
+}
+
+/** One roll call, with its form in each store that has it. */
+interface Group {
+  readonly key: string
+  readonly of: Map<number, RollCall>
+}
+
+const keyOf = ({ box, circuit, epoch }: RollCall): string => `${circuit} ${epoch} ${box}`
+
+/**
+ * The logs of several stores as one, with a cursor in each.
+ *
+ * The same roll call has a different number in each log. It gets one number in the common log when the first store answers it.
+ * How far a voter has heard the common log is translated for each store. If the voter's ballots did not reach a store, that
+ * store is not told that the voter has heard the roll calls, until they no longer count.
+ */
+export class Cursors {
+  private readonly cursors: ReadonlyArray<Cursor>
+  private readonly known = new Map<string, { readonly seq: number; readonly places: Set<number> }>()
+  private readonly rollCalls = new Map<number, RollCall>()
+  private last = 0
+  /** The longest term of a roll call so far, but no less than half a minute. */
+  private longestTerm = 30_000
+  /** The greatest number that no store has given. */
+  private ownLast = 0
+
+  constructor(places: number) {
+    this.cursors = Array.from({ length: places }, () => ({
+      head: 0,
+      marks: [],
+      confirmed: 0,
+      life: "",
+      since: 0,
+      heldUntil: -Infinity
+    }))
+  }
+
+  /** The lives of all stores as one text. It changes when the life of any store changes. */
+  get life(): string {
+    return this.cursors
+      .map(({ life }) => life)
+      .filter((life) => life !== "")
+      .sort()
+      .join("_")
+  }
+
+  /** The life of one store if the voter knows it; otherwise an empty text. */
+  lifeAt(place: number, known = ""): string {
+    const life = this.cursors[place]?.life ?? ""
+    return `_${known}_`.includes(`_${life}_`) ? life : ""
+  }
+
+  /** Remembers the life of a store. Returns whether the store has begun a new life, which invalidates what was known of it. */
+  noteLife(place: number, life: string): boolean {
+    const cursor = this.cursors[place]
+    if (cursor === undefined || life === "" || life === cursor.life) return false
+    const isAnother = cursor.life !== ""
+    cursor.life = life
+    cursor.confirmed = 0
+    if (!isAnother) return false
+    cursor.head = 0
+    cursor.marks = []
+    cursor.since = this.last
+    // The store has lost the voter's ballots, so a roll call there is a new one, even if the other stores have it.
+    for (const { places } of this.known.values()) places.add(place)
+    return true
+  }
+
+  /** What to tell a store that the voter has heard. */
+  heardAt(place: number, heard: number, now: number): number {
+    const cursor = this.cursors[place]
+    if (cursor === undefined || heard <= cursor.since) return 0
+    const { confirmed, heldUntil, marks } = cursor
+    let own = heard
+    // A number that this process does not know is passed on as it is, which is right if all stores number roll calls alike.
+    if (this.rollCalls.has(heard) || marks.some(({ seq }) => seq === heard)) {
+      const next = marks.findIndex(({ seq }) => seq > heard)
+      own = marks.at(next === -1 ? -1 : next - 1)?.own ?? 0
+      if (next === 0) own = 0
+    }
+    return now < heldUntil ? Math.min(own, confirmed) : own
+  }
+
+  confirm(place: number, heard: number): void {
+    const cursor = this.cursors[place]
+    if (cursor !== undefined) cursor.confirmed = heard
+  }
+
+  /** Ballots did not reach a store. */
+  hold(place: number, now: number): void {
+    const cursor = this.cursors[place]
+    if (cursor !== undefined) cursor.heldUntil = now + this.longestTerm
+  }
+
+  /** Numbers the answers of stores to one exchange. Returns the roll calls after `heard`, and the head of the common log. */
+  answered(all: ReadonlyArray<Heard>, heard: number) {
+    this.number(all)
+    // An answer may have only the first of many roll calls: the numbers after those are not given yet.
+    const heads = all.map(({ head = 0, place }) => this.seqOf(place, head))
+    const isWhole = ({ head = 0, rollCalls }: Heard) => head > 0 && rollCalls.length < limits.rollCalls
+    this.last = Math.max(this.last, ...all.flatMap((one, i) => (isWhole(one) ? [heads[i] ?? 0] : [])))
+    for (const { head = 0, place } of all.filter(isWhole)) {
+      if (!this.cursors[place]?.marks.some(({ own }) => own === head)) this.mark(place, { own: head, seq: this.last })
+    }
+    const last = Math.max(this.last, ...heads)
+    const seqs = all.flatMap(({ place, rollCalls }) =>
+      rollCalls.flatMap(({ seq }) => this.cursors[place]?.marks.find(({ own }) => own === seq)?.seq ?? [])
+    )
+    const valid = heard > last ? 0 : heard
+    const told = [...new Set(seqs)].filter((seq) => seq > valid).sort((a, b) => a - b)
+    const rollCalls = told.slice(0, limits.rollCalls).flatMap((seq) => this.rollCalls.get(seq) ?? [])
+    return { head: last, rollCalls }
+  }
+
+  /** An announced roll call, with its number in the common log. */
+  announced(place: number, rollCall: RollCall): RollCall | undefined {
+    this.number([{ place, rollCalls: [rollCall], head: undefined }])
+    return this.rollCalls.get(this.seqOf(place, rollCall.seq))
+  }
+
+  /** Gives numbers to the roll calls that have none. */
+  private number(all: ReadonlyArray<Heard>): void {
+    const groups: Array<Group> = []
+    for (const { place, rollCalls } of all) {
+      const marks = this.cursors[place]?.marks ?? []
+      for (const rollCall of rollCalls) {
+        this.longestTerm = Math.max(this.longestTerm, rollCall.term)
+        if (marks.some(({ own, seq }) => own === rollCall.seq && this.rollCalls.has(seq))) continue
+        const key = keyOf(rollCall)
+        const known = this.known.get(key)
+        const isSame = known !== undefined && Math.abs(known.seq - rollCall.seq) <= sameMicros
+        if (isSame && !known.places.has(place)) {
+          known.places.add(place)
+          this.mark(place, { own: rollCall.seq, seq: known.seq })
+          continue
+        }
+        const group = groups.find((one) => one.key === key && !one.of.has(place))
+        if (group === undefined) groups.push({ key, of: new Map([[place, rollCall]]) })
+        else group.of.set(place, rollCall)
+      }
+    }
+    const latest = ({ of }: Group) => Math.max(...[...of.values()].map(({ seq }) => seq))
+    for (const group of groups.sort((a, b) => latest(a) - latest(b))) {
+      const [rollCall] = group.of.values()
+      if (rollCall === undefined) continue
+      const own = latest(group)
+      const isOwn = own > this.last || this.isAgreed(group, own)
+      const seq = isOwn ? own : this.last + 1
+      const prev = Math.max(...[...group.of].map(([place, one]) => this.seqOf(place, one.prev)))
+      for (const [place, one] of group.of) this.mark(place, { own: one.seq, seq })
+      this.last = Math.max(this.last, seq)
+      if (!isOwn) this.ownLast = seq
+      bounded(this.rollCalls, maxRemembered).set(seq, { ...rollCall, seq, prev: Math.min(prev, seq - 1) })
+      bounded(this.known, maxRemembered).set(group.key, { seq, places: new Set(group.of.keys()) })
+    }
+  }
+
+  /**
+   * Whether a roll call may have a number that is not above the last, because no store that numbers it differently, or does
+   * not have it, has answered as much. The others answered it before, or were told that it was heard.
+   */
+  private isAgreed({ of }: Group, own: number): boolean {
+    return (
+      own > this.ownLast &&
+      !this.rollCalls.has(own) &&
+      this.cursors.every(({ head }, place) => of.get(place)?.seq === own || (!of.has(place) && head < own))
+    )
+  }
+
+  private seqOf(place: number, own: number): number {
+    return this.cursors[place]?.marks.find((mark) => mark.own === own)?.seq ?? own
+  }
+
+  private mark(place: number, mark: Mark): void {
+    const cursor = this.cursors[place]
+    if (cursor === undefined) return
+    cursor.head = Math.max(cursor.head, mark.own)
+    const others = cursor.marks.filter(({ own }) => own !== mark.own)
+    const after = others.findIndex(({ own }) => own > mark.own)
+    others.splice(after === -1 ? others.length : after, 0, mark)
+    cursor.marks = others.slice(-maxRemembered)
+  }
+}

@@ -1,0 +1,69 @@
+import type { Changed, Stored, Swap } from "../SharedStore.ts"
+
+/**
+ * A record as it is kept in each store: with its epoch in all stores, and what is needed to write it again.
+ */
+export interface Kept {
+  readonly epoch: number
+  readonly ttl: number | undefined
+  readonly listed: boolean
+  readonly body: string
+  readonly age: number
+  /** Its epoch in the one store. It is the same, unless the record was written again there. */
+  readonly own: number
+}
+
+/** `age` is the record's age when it is written: a record that is written again in another store does not become younger. */
+export const wrap = (epoch: number, { body, listed, ttl }: Pick<Swap, "body" | "listed" | "ttl">, age = 0): string =>
+  `${epoch} ${ttl ?? "-"} ${listed ? 1 : 0} ${age} ${body}`
+
+export const unwrap = (stored: Stored | undefined): Kept | undefined => {
+  const found = stored === undefined ? null : /^([1-9]\d*) (-|[\d.]+) ([01]) ([\d.]+) (.*)$/s.exec(stored.body)
+  if (stored === undefined || found === null) return undefined
+  const [, epoch, ttl, listed, age, body = ""] = found
+  return {
+    epoch: Number(epoch),
+    ttl: ttl === "-" ? undefined : Number(ttl),
+    listed: listed === "1",
+    body,
+    age: stored.age + Number(age),
+    own: stored.epoch
+  }
+}
+
+export const toStored = (kept: Kept | undefined): Stored | undefined =>
+  kept === undefined ? undefined : { epoch: kept.epoch, body: kept.body, age: kept.age }
+
+export const epochOf = (kept: Kept | undefined): number => kept?.epoch ?? 0
+
+/** The record that the most stores have. In a tie, the one with the greatest epoch. */
+export const majority = (all: ReadonlyArray<Kept | undefined>): Kept | undefined => {
+  const counts = new Map<number, number>()
+  for (const kept of all) counts.set(epochOf(kept), (counts.get(epochOf(kept)) ?? 0) + 1)
+  const [[epoch] = [0]] = [...counts].sort(([a, votesA], [b, votesB]) => votesB - votesA || b - a)
+  return all.find((kept) => epochOf(kept) === epoch)
+}
+
+/** Whether all have the same. */
+export const isAgreed = (all: ReadonlyArray<Kept | undefined>): boolean =>
+  all.every((kept) => epochOf(kept) === epochOf(all[0]))
+
+/**
+ * The part of a swap that writes a record again in a store that has another one. If no record holds, it writes one that ends after a
+ * millisecond.
+ */
+export const written = (holds: Kept | undefined) =>
+  holds === undefined
+    ? { body: wrap(0, { body: "", ttl: 1, listed: false }), ttl: 1, listed: false }
+    : {
+        body: wrap(holds.epoch, holds, holds.age),
+        ttl: holds.ttl === undefined ? undefined : Math.max(1, holds.ttl - holds.age),
+        listed: holds.listed
+      }
+
+export const toChanged = (circuit: string, kept: Kept): Changed => ({
+  circuit,
+  epoch: kept.epoch,
+  listed: kept.listed,
+  record: toStored(kept)
+})

@@ -1,0 +1,416 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import {
+  type Cast,
+  type CastAnswer,
+  type Change,
+  type Changed,
+  type Exchange,
+  type ExchangeAnswer,
+  limits,
+  type Page,
+  type SharedStore,
+  type Stored,
+  type Swap,
+  type SwapAnswer,
+  type Tally
+} from "../../store/SharedStore.ts"
+
+/** Something that a store did, and what it should have done. */
+export class Miss extends Data.TaggedError("Miss")<{ readonly expected: string; readonly actual: string }> {}
+
+/** One sentence of the contract, and an effect that fails where it does not hold. */
+export interface Trial {
+  readonly name: string
+  readonly test: (bench: Bench) => Effect.Effect<void, Miss, Scope.Scope>
+}
+
+export const trial = (
+  name: string,
+  test: (bench: Bench) => Generator<Effect.Effect<unknown, Miss, Scope.Scope>, void, never>
+): Trial => ({ name, test: (bench) => Effect.gen(() => test(bench)) })
+
+/** Milliseconds: nothing of this kind ends within a trial, and this soon it has ended. */
+export const long = 60_000
+export const short = 60
+/** What two clocks may differ by over a trial, and a timer from what it was set to. */
+export const slack = 25
+
+const widest = 160
+/** A value in a message: not too much of it. */
+export const show = (value: unknown): string => {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "nothing")
+  return text.length <= widest ? text : `${text.slice(0, widest)}... (${text.length} characters)`
+}
+
+export const miss = (expected: string, actual: unknown): Effect.Effect<never, Miss> =>
+  Effect.fail(new Miss({ expected, actual: show(actual) }))
+
+export const expect = (fact: boolean, expected: string, actual: unknown): Effect.Effect<void, Miss> =>
+  fact ? Effect.void : miss(expected, actual)
+
+export const equal = (actual: unknown, expected: unknown, what: string): Effect.Effect<void, Miss> =>
+  expect(Equal.equals(actual, expected), `${what}: ${show(expected)}`, actual)
+
+/** By default a lasting ballot on a circuit without a record. It begins no inquiry and calls no roll. */
+export const castOf = (circuit: string, more: Partial<Omit<Cast, "circuit">> = {}): Cast => ({
+  ...{ epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: 0 },
+  ...more,
+  circuit
+})
+
+/** By default writes a listed record that lasts, where there is none. */
+export const swapOf = (circuit: string, more: Partial<Omit<Swap, "circuit">> = {}): Swap => ({
+  ...{ expectedEpoch: 0, body: "body", ttl: long, listed: true },
+  ...more,
+  circuit
+})
+
+/** A record without its age. */
+export const written = (record: Stored | undefined) =>
+  record === undefined ? undefined : { epoch: record.epoch, body: record.body }
+
+const isWhole = (n: unknown): boolean => Number.isSafeInteger(n) && (n as number) >= 0
+const isLife = (life: unknown): boolean => typeof life === "string" && /^[\w-]+$/.test(life)
+const isAge = (n: unknown): boolean => typeof n === "number" && n >= 0 && n < Infinity
+
+const isRecord = (record: Stored | undefined): boolean =>
+  record === undefined ||
+  (isWhole(record.epoch) && record.epoch >= 1 && typeof record.body === "string" && isAge(record.age))
+
+const isTally = (tally: Tally | undefined): boolean =>
+  tally === undefined ||
+  (isWhole(tally.voters) &&
+    isWhole(tally.abstained) &&
+    tally.sums.every(isWhole) &&
+    (tally.asked === undefined || isAge(tally.asked)) &&
+    (tally.rolled === undefined || isAge(tally.rolled)))
+
+const aRecord = "a record with an epoch from 1 to below 2^53, a text and an age of 0 or more"
+const aTally = "a tally of whole numbers of 0 or more, with ages of 0 or more milliseconds or undefined"
+
+/** What an operation has to bring, whatever else: an answer in time and in its form. */
+const answered = <A>(
+  operation: string,
+  patience: number,
+  run: () => Effect.Effect<A, unknown>
+): Effect.Effect<A, Miss> =>
+  Effect.suspend(run).pipe(
+    Effect.catchDefect((defect) => Effect.fail(defect)),
+    Effect.mapError(
+      (error) => new Miss({ expected: `an answer to ${operation}`, actual: Cause.pretty(Cause.fail(error)) })
+    ),
+    Effect.timeoutOrElse({
+      duration: patience,
+      orElse: () => miss(`an answer to ${operation} within ${patience} ms`, "none came")
+    })
+  )
+
+export type Done = ExchangeAnswer & { readonly _tag: "Done" }
+
+/** A cast of some voter. */
+type Request = Partial<Omit<Cast, "circuit">> & { readonly voter?: string }
+
+/**
+ * A store with several handles, which take turns, one operation each, so that what one process wrote another reads. Its
+ * names are new each time: the store need not be empty, and nothing in it but what a trial wrote is looked at.
+ */
+export class Bench {
+  readonly handles: ReadonlyArray<SharedStore>
+  /** How long to wait for what has to come, in milliseconds. */
+  readonly patience: number
+  /** The life of the store, by its latest answer. */
+  private life = ""
+  private turn = 0
+  private readonly own = globalThis.crypto.randomUUID().slice(0, 8)
+  /** The voters that this trial has made live. */
+  private readonly voters = new Set<string>()
+
+  constructor(handles: ReadonlyArray<SharedStore>, patience: number) {
+    this.handles = handles
+    this.patience = patience
+  }
+
+  /** How long the text of a circuit may be. */
+  get longestCircuit(): number {
+    return Math.min(...this.handles.map(({ longestCircuit = Infinity }) => longestCircuit))
+  }
+
+  /** A name that nothing has had before. */
+  name(what: string): string {
+    return `${what}-${globalThis.crypto.randomUUID()}`
+  }
+
+  /** A voter of this trial, and of no other. */
+  voter(name: string): string {
+    return `${name}~${this.own}`
+  }
+
+  private run<A>(operation: string, f: (store: SharedStore) => Effect.Effect<A, unknown>): Effect.Effect<A, Miss> {
+    const handle = this.handles[this.turn++ % this.handles.length]
+    return handle === undefined ? miss("a handle", "none") : answered(operation, this.patience, () => f(handle))
+  }
+
+  /** By default an exchange without casts and swaps, of a voter that does not live before or after it. */
+  exchange(request: Partial<Exchange> = {}): Effect.Effect<ExchangeAnswer, Miss> {
+    const { casts = [], floor = 0, heard = 0, notAfter, swaps = [], ttl = 0, voter = this.name("absent") } = request
+    const whole = { voter, ttl, notAfter, heard, floor, casts, swaps }
+    return Effect.suspend(() => {
+      if (ttl > 0) this.voters.add(voter)
+      const life = "life" in request ? request.life : this.life
+      return this.run("exchange", (store) => store.exchange({ ...whole, life }))
+    }).pipe(
+      Effect.tap((answer) => expect(isAge(answer.time), "a time of 0 or more milliseconds", answer.time)),
+      Effect.tap((answer) => (answer._tag === "Late" ? Effect.void : this.inForm(answer, casts, swaps)))
+    )
+  }
+
+  /** An exchange that is carried out. */
+  done(request: Partial<Exchange> = {}): Effect.Effect<Done, Miss> {
+    return Effect.flatMap(this.exchange(request), (answer) =>
+      answer._tag === "Done" ? Effect.succeed(answer) : miss("an exchange that is not late", answer)
+    )
+  }
+
+  private inForm(answer: Done, casts: ReadonlyArray<Cast>, swaps: ReadonlyArray<Swap>): Effect.Effect<void, Miss> {
+    const { head, life, live, liveFor, rollCalls } = answer
+    this.life = life
+    const ascending = rollCalls.every(({ seq }, place) => seq > (rollCalls[place - 1]?.seq ?? 0) && seq <= head)
+    const records = [...answer.casts, ...answer.swaps].map(({ record }) => record)
+    return Effect.all(
+      [
+        equal(answer.casts.length, casts.length, "answers to casts"),
+        equal(answer.swaps.length, swaps.length, "answers to swaps"),
+        expect(records.every(isRecord), aRecord, records),
+        expect(
+          answer.casts.every(({ tally }) => isTally(tally)),
+          aTally,
+          answer.casts
+        ),
+        expect(isWhole(live), "a whole number of voters that live", live),
+        expect(isLife(life), "a life of letters, digits, - and _", life),
+        expect(isAge(liveFor), "a store that lives for 0 or more milliseconds", liveFor),
+        expect(isWhole(head), "a head that is a whole number", head),
+        expect(ascending, "roll calls that ascend up to the head", answer)
+      ],
+      { discard: true }
+    )
+  }
+
+  /** An exchange with one swap; see {@link swapOf}. */
+  swap(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<SwapAnswer, Miss> {
+    return Effect.flatMap(this.done({ floor, swaps: [swapOf(circuit, request)] }), ({ swaps: [answer] }) =>
+      answer === undefined || (answer.swapped && answer.record === undefined)
+        ? miss("the record that is there now", answer)
+        : Effect.succeed(answer)
+    )
+  }
+
+  /** A swap that has to succeed; answers the record. */
+  write(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<Stored, Miss> {
+    return Effect.flatMap(this.swap(circuit, request, floor), ({ record, swapped }) =>
+      swapped && record !== undefined
+        ? Effect.succeed(record)
+        : miss(`a swap of epoch ${request.expectedEpoch ?? 0}, which is the circuit's`, { swapped, record })
+    )
+  }
+
+  loadAll(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Stored | undefined>, Miss> {
+    return Effect.suspend(() => this.run("load", (store) => store.load(circuits))).pipe(
+      Effect.tap(({ time }) => expect(isAge(time), "a time of 0 or more milliseconds", time)),
+      Effect.map(({ records }) => records),
+      Effect.tap((records) => equal(records.length, circuits.length, "records that are answered")),
+      Effect.tap((records) => expect(records.every(isRecord), aRecord, records))
+    )
+  }
+
+  load(circuit: string): Effect.Effect<Stored | undefined, Miss> {
+    return Effect.map(this.loadAll([circuit]), ([record]) => record)
+  }
+
+  page(since = 0, limit: number = limits.page): Effect.Effect<Page, Miss> {
+    return Effect.suspend(() => this.run("page", (store) => store.page(since, limit))).pipe(
+      Effect.tap(({ changes, epoch, listed, live, time, trimmed }) => {
+        const ascending = changes.every((one, place) => one.epoch > (changes[place - 1]?.epoch ?? since))
+        return Effect.all(
+          [
+            expect(isAge(time), "a time of 0 or more milliseconds", time),
+            expect([live, epoch, trimmed, listed].every(isWhole), "whole numbers", { live, epoch, trimmed, listed }),
+            expect(ascending, `epochs that ascend from ${since}`, changes),
+            expect(changes.length <= limit, `at most ${limit} changes`, changes.length),
+            expect(
+              changes.every(({ record }) => isRecord(record)),
+              `each to be ${aRecord}`,
+              changes
+            ),
+            expect(
+              changes.every(({ epoch, record }) => record === undefined || record.epoch === epoch),
+              "records of the epoch of the change",
+              changes
+            )
+          ],
+          { discard: true }
+        )
+      })
+    )
+  }
+
+  /** All changes after an epoch, page by page. */
+  pages(since = 0, limit: number = limits.page): Effect.Effect<ReadonlyArray<Changed>, Miss> {
+    return Effect.flatMap(this.page(since, limit), ({ changes }) =>
+      changes.length < limit
+        ? Effect.succeed(changes)
+        : Effect.map(this.pages(changes.at(-1)?.epoch, limit), (more) => [...changes, ...more])
+    )
+  }
+
+  /** What the pages have of a circuit that is listed. */
+  listed(circuit: string) {
+    return Effect.map(this.pages(), (changes) =>
+      changes.flatMap((one) =>
+        one.circuit === circuit && one.listed && one.record !== undefined ? [{ ...one.record, circuit }] : []
+      )
+    )
+  }
+
+  /** How many voters live. */
+  get live(): Effect.Effect<number, Miss> {
+    return Effect.map(this.page(Number.MAX_SAFE_INTEGER, 1), ({ live }) => live)
+  }
+
+  /** An exchange with one cast; see {@link castOf}. Its voter, which no other trial has, then lives for a minute. */
+  cast(circuit: string, request: Request = {}, heard = 0): Effect.Effect<CastAnswer, Miss> {
+    const { voter = "voter", ...more } = request
+    return Effect.flatMap(
+      this.done({ voter: this.voter(voter), ttl: long, heard, casts: [castOf(circuit, more)] }),
+      ({ casts: [answer] }) => (answer === undefined ? miss("an answer to the cast", answer) : Effect.succeed(answer))
+    )
+  }
+
+  /** A cast that has to count; answers the tally. */
+  vote(circuit: string, request: Request = {}, heard = 0): Effect.Effect<Tally, Miss> {
+    return Effect.flatMap(this.cast(circuit, request, heard), ({ record, tally }) =>
+      tally === undefined
+        ? miss(`a tally, as epoch ${request.epoch ?? 0} is the circuit's`, { tally, record })
+        : Effect.succeed(tally)
+    )
+  }
+
+  /** Reads the tally of a box. Changes no ballot, and makes no voter live. */
+  tally(circuit: string, epoch = 0, box = "box"): Effect.Effect<Tally, Miss> {
+    const cast = castOf(circuit, { epoch, box, ballot: undefined })
+    return Effect.flatMap(this.done({ casts: [cast] }), ({ casts: [answer] }) =>
+      answer?.tally === undefined
+        ? miss(`a tally, as epoch ${epoch} is the circuit's`, answer)
+        : Effect.succeed(answer.tally)
+    )
+  }
+
+  /** The tally is of these ballots. */
+  holds(tally: Tally, ballots: ReadonlyArray<ReadonlyArray<number>>, why: string): Effect.Effect<void, Miss> {
+    const places = Math.max(0, ...ballots.map((ballot) => ballot.length))
+    const sums = Array.from({ length: places }, (_, place) => ballots.reduce((sum, one) => sum + (one[place] ?? 0), 0))
+    const found = [...tally.sums]
+    while (found.length > places && found.at(-1) === 0) found.pop()
+    while (found.length < places) found.push(0)
+    return Effect.andThen(
+      equal(tally.voters, ballots.length, `voters, ${why}`),
+      expect(Equal.equals(found, sums), `sums, ${why}: ${show(sums)}`, tally.sums)
+    )
+  }
+
+  /** Asks again until it is so. */
+  until<A>(look: Effect.Effect<A, Miss>, fact: (found: A) => boolean, expected: string): Effect.Effect<A, Miss> {
+    const attempt = (end: number): Effect.Effect<A, Miss> =>
+      Effect.flatMap(look, (found) => {
+        if (fact(found)) return Effect.succeed(found)
+        return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          now > end
+            ? miss(`${expected} within ${this.patience} ms`, found)
+            : Effect.andThen(Effect.sleep(10), attempt(end))
+        )
+      })
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => attempt(now + this.patience))
+  }
+
+  forgotten(circuit: string): Effect.Effect<unknown, Miss> {
+    return this.until(this.load(circuit), (record) => record === undefined, "the record is forgotten after its ttl")
+  }
+
+  /** The ages that something may have: it happened after `start`, and at least so long ago. */
+  aged(age: number | undefined, start: number, atLeast: number, what: string): Effect.Effect<void, Miss> {
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const atMost = now - start + slack
+      const fits = age !== undefined && age >= atLeast - slack && age <= atMost
+      return expect(fits, `${what} from ${Math.max(0, atLeast - slack)} to ${atMost} ms ago`, age)
+    })
+  }
+
+  /** Lives, but no longer than the trial. */
+  join(voter: string, ttl = long, heard = 0): Effect.Effect<Done, Miss> {
+    return this.done({ voter, ttl, heard })
+  }
+
+  /** No longer lives. */
+  leave(voter: string): Effect.Effect<Done, Miss> {
+    return this.done({ voter, ttl: 0 })
+  }
+
+  /** Removes the voters of the trial. */
+  get end(): Effect.Effect<void> {
+    return Effect.forEach(this.voters, (voter) => Effect.ignore(this.leave(voter)), { concurrency: 8, discard: true })
+  }
+
+  /** All that is announced to a handle, from now on. A stream that ends or fails is run again, as the engine does. */
+  listen(handle: number): Effect.Effect<ReadonlyArray<Change>, Miss, Scope.Scope> {
+    const heard: Array<Change> = []
+    const store = this.handles[handle % this.handles.length]
+    if (store === undefined) return miss("a handle", "none")
+    const listening = Effect.suspend(() =>
+      Stream.runForEach(store.changes, (change) => Effect.sync(() => heard.push(change)))
+    )
+    const probe = Effect.suspend(() => this.write(this.name("probe"), { ttl: short, listed: false }))
+    return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.exit(listening), Effect.sleep(10)))).pipe(
+      Effect.andThen(this.until(probe, () => heard.length > 0, "an announcement of some swap")),
+      Effect.as(heard)
+    )
+  }
+
+  /** Waits for what was to be announced up to now. */
+  settled(heard: ReadonlyArray<Change>): Effect.Effect<void, Miss> {
+    const circuit = this.name("last")
+    return this.write(circuit, { ttl: short, listed: false }).pipe(
+      Effect.andThen(
+        this.until(
+          Effect.sync(() => heard.map((change) => change.circuit)),
+          (circuits) => circuits.includes(circuit),
+          "an announcement of the swap"
+        )
+      ),
+      Effect.andThen(Effect.sleep(30))
+    )
+  }
+}
+
+/** Opens the handles of a bench, for as long as the scope. */
+export const open = (
+  make: Effect.Effect<SharedStore, unknown, Scope.Scope>,
+  patience: number
+): Effect.Effect<Bench, Miss, Scope.Scope> =>
+  Effect.forEach([1, 2], () => Effect.exit(make)).pipe(
+    Effect.flatMap((exits) => {
+      const failed = exits.find(Exit.isFailure)
+      if (failed !== undefined) return miss("a handle on the store", Cause.pretty(failed.cause))
+      const handles = exits.filter(Exit.isSuccess).map((exit) => exit.value)
+      return Effect.acquireRelease(
+        Effect.sync(() => new Bench(handles, patience)),
+        (bench) => bench.end
+      )
+    })
+  )

@@ -1,0 +1,217 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { limits } from "../../store/SharedStore.ts"
+import { castOf, equal, expect, long, short, slack, swapOf, type Trial, trial, written } from "./bench.ts"
+
+/** A ballot that begins an inquiry and calls the roll. */
+const askOf = (circuit: string) => castOf(circuit, { inquire: long, roll: long })
+
+export const exchanges: ReadonlyArray<Trial> = [
+  trial("an exchange after its deadline changes nothing and says what time it is", function* (bench) {
+    const { head, live, time } = yield* bench.done()
+    const before = yield* bench.page()
+    const [cast, swap] = [bench.name("circuit"), bench.name("circuit")]
+    const request = { voter: bench.voter("late"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
+    for (const notAfter of [0, time - 1]) {
+      const late = yield* bench.exchange({ ...request, notAfter })
+      yield* equal(late._tag, "Late", `the answer to an exchange that was due ${time - notAfter} ms ago`)
+      yield* expect(late.time >= time, `a time of ${time} or later`, late.time)
+    }
+    const after = yield* bench.done()
+    yield* equal([after.live, after.head], [live, head], "how many live, and the head of the log")
+    yield* equal((yield* bench.page()).epoch, before.epoch, "the last epoch")
+    yield* equal(yield* bench.loadAll([cast, swap]), [undefined, undefined], "the records")
+    yield* bench.holds(yield* bench.tally(cast), [], "after a cast that came too late")
+    const done = yield* bench.exchange({ ...request, notAfter: after.time + long })
+    yield* equal(done._tag, "Done", "the answer to the same before its deadline")
+    yield* equal((yield* bench.live) - live, 1, "how many more live after it")
+  }),
+
+  trial("the time that is answered goes on, in milliseconds, for exchanges and reads alike", function* (bench) {
+    const start = yield* Clock.currentTimeMillis
+    const { time } = yield* bench.done()
+    yield* Effect.sleep(100)
+    const times = [
+      (yield* bench.done()).time,
+      (yield* bench.page()).time,
+      (yield* bench.exchange({ notAfter: 0 })).time
+    ]
+    const passed = (yield* Clock.currentTimeMillis) - start
+    for (const one of times) {
+      const since = one - time
+      yield* expect(since >= 100 - slack && since <= passed + slack, `100 to ${passed} ms later`, since)
+    }
+  }),
+
+  trial("a store that is used says for how long, and does not forget when that began", function* (bench) {
+    const first = yield* bench.done()
+    yield* Effect.sleep(120)
+    const later = yield* bench.done()
+    const [passed, more] = [later.time - first.time, later.liveFor - first.liveFor]
+    yield* expect(Math.abs(passed - more) <= 1, `${passed} ms more`, more)
+  }),
+
+  trial("a store has one life, whichever way it is asked", function* (bench) {
+    const { life } = yield* bench.done()
+    for (let turn = 0; turn < 4; turn++) {
+      yield* equal([(yield* bench.done()).life], [life], "the life that another exchange answers")
+      yield* equal([(yield* bench.page()).life], [life], "the life that a page has")
+    }
+  }),
+
+  trial("an exchange does many casts and swaps, and answers each in its place", function* (bench) {
+    const circuits = Array.from({ length: limits.casts }, () => bench.name("circuit"))
+    const others = Array.from({ length: limits.swaps }, () => bench.name("other"))
+    const taken = others.filter((_, place) => place % 3 === 0)
+    for (const circuit of taken) yield* bench.write(circuit, { body: "taken" })
+    const { casts, swaps } = yield* bench.done({
+      voter: bench.voter("voter"),
+      ttl: long,
+      casts: circuits.map((circuit, place) => ({ ...askOf(circuit), epoch: place % 2, ballot: [place] })),
+      swaps: others.map((circuit) => swapOf(circuit, { body: circuit }))
+    })
+    for (const [place, { record, tally }] of casts.entries()) {
+      const expected = place % 2 === 0 ? [place] : undefined
+      yield* equal([record, tally?.sums], [undefined, expected], `the answer to cast ${place}`)
+    }
+    const records = yield* bench.loadAll(others)
+    const epochs: Array<number> = []
+    for (const [place, { record, swapped }] of swaps.entries()) {
+      yield* equal([swapped, record?.body], place % 3 === 0 ? [false, "taken"] : [true, others[place]], `swap ${place}`)
+      yield* equal(written(records[place]), written(record), `the record of swap ${place} as load has it`)
+      if (swapped) epochs.push(record?.epoch ?? 0)
+    }
+    const ascending = epochs.every((epoch, place) => epoch > (epochs[place - 1] ?? 0))
+    yield* expect(ascending, "epochs in the order of the swaps", epochs)
+  }),
+
+  trial("casts come before swaps, and of two for one circuit the first comes first", function* (bench) {
+    const circuit = bench.name("circuit")
+    const voter = bench.voter("voter")
+    const twice = [askOf(circuit), { ...askOf(circuit), ballot: [7] }]
+    const swaps = [swapOf(circuit, { body: "first" }), swapOf(circuit, { body: "second" })]
+    const answer = yield* bench.done({ voter, ttl: long, casts: twice, swaps })
+    yield* equal(
+      answer.casts.map(({ tally }) => tally?.sums),
+      [[1], [7]],
+      "the sums that the casts are answered"
+    )
+    yield* equal(
+      answer.swaps.map(({ record, swapped }) => [swapped, record?.body]),
+      [
+        [true, "first"],
+        [false, "first"]
+      ],
+      "the answers to the swaps"
+    )
+    const epoch = answer.swaps[0]?.record?.epoch ?? 0
+    yield* bench.holds(yield* bench.tally(circuit, epoch), [], "after the swap that came after the casts")
+  }),
+
+  trial("an exchange that is carried out twice does no more than once", function* (bench) {
+    const [cast, swap] = [bench.name("circuit"), bench.name("circuit")]
+    const request = { voter: bench.voter("voter"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
+    const first = yield* bench.done(request)
+    const second = yield* bench.done(request)
+    yield* equal(second.live, first.live, "how many live after the second")
+    yield* equal(second.head, first.head, "the head of the log after the second")
+    yield* equal(second.swaps[0]?.swapped, false, "whether the second swapped")
+    yield* equal(written(second.swaps[0]?.record), written(first.swaps[0]?.record), "the record after the second")
+    yield* bench.holds(yield* bench.tally(cast), [[1]], "after the second")
+  }),
+
+  trial("a new epoch is above the floor, and so are all after it", function* (bench) {
+    const circuits = [bench.name("circuit"), bench.name("circuit")]
+    const { epoch } = yield* bench.page()
+    // Not far: what one store has given, other trials have to exceed.
+    const floor = Math.max(epoch, (yield* bench.write(bench.name("circuit"))).epoch) + 1_000_000
+    const one = yield* bench.write(circuits[0] ?? "", {}, floor)
+    yield* expect(one.epoch > floor, `an epoch above the floor of ${floor}`, one.epoch)
+    const two = yield* bench.write(circuits[1] ?? "")
+    yield* expect(two.epoch > one.epoch, `an epoch above ${one.epoch}, the last`, two.epoch)
+    const low = yield* bench.write(circuits[0] ?? "", { expectedEpoch: one.epoch }, 1)
+    yield* expect(low.epoch > two.epoch, `an epoch above ${two.epoch}, with a floor of 1`, low.epoch)
+  }),
+
+  trial("load has the records of a hundred circuits in the order that was asked for", function* (bench) {
+    const circuits = Array.from({ length: limits.load }, () => bench.name("circuit"))
+    const kept = circuits.filter((_, place) => place % 2 === 0)
+    yield* Effect.forEach(kept, (circuit) => bench.write(circuit, { body: circuit, listed: false }), { concurrency: 8 })
+    const bodies = (yield* bench.loadAll(circuits)).map((record) => record?.body)
+    yield* equal(
+      bodies,
+      circuits.map((circuit, place) => (place % 2 === 0 ? circuit : undefined)),
+      "the bodies"
+    )
+    yield* equal(yield* bench.loadAll([]), [], "what it answers for no circuit")
+    const [one = ""] = circuits
+    yield* equal(
+      (yield* bench.loadAll([one, one])).map((record) => record?.body),
+      [one, one],
+      "the same circuit twice"
+    )
+  }),
+
+  trial("the pages have all changes after an epoch, once each, in the order of their epochs", function* (bench) {
+    const circuits = Array.from({ length: 100 }, () => bench.name("circuit"))
+    const { epoch: since } = yield* bench.page()
+    const first = yield* Effect.forEach(circuits, (circuit) => bench.write(circuit, { ttl: 20_000 }))
+    // Some change again while they are read.
+    const read: Array<string> = []
+    for (let from = since, turn = 0; ; turn++) {
+      const { changes } = yield* bench.page(from, 7)
+      read.push(...changes.filter(({ listed, record }) => listed && record !== undefined).map(({ circuit }) => circuit))
+      from = changes.at(-1)?.epoch ?? from
+      if (changes.length < 7) break
+      const [again, before] = [circuits[99 - turn], first[99 - turn]]
+      if (turn < 10 && again !== undefined && before !== undefined) {
+        yield* bench.write(again, { expectedEpoch: before.epoch, ttl: 20_000 })
+      }
+    }
+    const found = read.filter((circuit) => circuits.includes(circuit))
+    yield* equal([...new Set(found)].sort(), [...circuits].sort(), "the circuits that the pages have")
+    const later = yield* bench.page(yield* Effect.map(bench.page(), ({ epoch }) => epoch))
+    yield* equal(later.changes, [], "what a page has after the last epoch")
+  }),
+
+  trial("a page tells that a circuit is no longer listed", function* (bench) {
+    const circuit = bench.name("circuit")
+    const { epoch: listed } = yield* bench.write(circuit)
+    const { epoch } = yield* bench.write(circuit, { expectedEpoch: listed, listed: false, body: "over" })
+    const found = (yield* bench.pages(listed - 1)).filter((one) => one.circuit === circuit)
+    yield* equal(
+      found.map(({ epoch, listed, record }) => ({ epoch, listed, body: record?.body })),
+      [{ epoch, listed: false, body: "over" }],
+      "what the pages have of it"
+    )
+  }),
+
+  trial("a page counts the records that are listed, and not those that ended", function* (bench) {
+    const { listed } = yield* bench.page()
+    const more = Effect.map(bench.page(), (page) => page.listed - listed)
+    const [one, two] = [bench.name("circuit"), bench.name("circuit")]
+    const { epoch } = yield* bench.write(one)
+    yield* bench.write(bench.name("circuit"), { listed: false })
+    yield* bench.write(two, { ttl: 20_000 })
+    yield* expect((yield* more) <= 2, "at most two more listed", yield* more)
+    const before = yield* more
+    yield* bench.write(one, { expectedEpoch: epoch, ttl: short })
+    yield* bench.forgotten(one)
+    const after = yield* more
+    yield* expect(after < before, `fewer than ${before} more listed once one has ended`, after)
+  }),
+
+  trial("reads write nothing: no voter lives by them, and no epoch is given", function* (bench) {
+    const circuit = bench.name("circuit")
+    const { epoch } = yield* bench.write(circuit)
+    const { live } = yield* bench.done()
+    const before = yield* bench.page()
+    for (let turn = 0; turn < 5; turn++) {
+      yield* bench.page(epoch - 1, 1)
+      yield* bench.loadAll([circuit, bench.name("circuit")])
+    }
+    const after = yield* bench.page()
+    yield* equal([after.epoch, after.trimmed], [before.epoch, before.trimmed], "the last epoch and what was trimmed")
+    yield* equal((yield* bench.done()).live, live, "how many live")
+  })
+]

@@ -1,0 +1,200 @@
+import * as Effect from "effect/Effect"
+import { limits } from "../../store/SharedStore.ts"
+import { type Bench, castOf, equal, expect, long, short, type Trial, trial } from "./bench.ts"
+
+/** A circuit on which the voter "caller" has cast a ballot and called the roll, and the number of that roll call. */
+const rolled = (bench: Bench) =>
+  Effect.gen(function* () {
+    const circuit = bench.name("circuit")
+    const { epoch } = yield* bench.write(circuit)
+    const tally = yield* bench.vote(circuit, { epoch, voter: "caller", roll: long })
+    yield* expect(tally.rolled !== undefined, "a roll call", tally)
+    return { circuit, epoch, seq: (yield* bench.done()).head }
+  })
+
+/** The exchange of a voter of the trial that has heard up to a number. */
+const hear = (bench: Bench, voter: string, heard: number, ttl = long) =>
+  bench.done({ voter: bench.voter(voter), ttl, heard })
+
+export const rollCalls: ReadonlyArray<Trial> = [
+  trial("a live voter that heard the roll call and has no ballot abstains", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    const steps = [
+      ["one heard less", hear(bench, "a", seq - 1), 0],
+      ["it heard the roll call, and the caller did not", hear(bench, "a", seq), 0],
+      ["the caller heard it, too", hear(bench, "caller", seq), 1],
+      ["another heard it", hear(bench, "b", seq), 2],
+      ["a third has a ballot and did not hear it", bench.vote(circuit, { epoch, voter: "c" }), 1],
+      ["the third heard it", hear(bench, "c", seq), 2],
+      ["the third withdrew its ballot", bench.vote(circuit, { epoch, voter: "c", ballot: undefined }, seq), 3],
+      ["the second casts", bench.vote(circuit, { epoch, voter: "b", ballot: [0] }, seq), 2],
+      ["the first left", bench.leave(bench.voter("a")), 1]
+    ] as const
+    for (const [what, step, abstained] of steps) {
+      yield* step
+      yield* equal((yield* bench.tally(circuit, epoch)).abstained, abstained, `how many abstain once ${what}`)
+    }
+  }),
+
+  trial("`heard` counts from the exchange after its casts", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* hear(bench, "caller", seq)
+    const before = yield* bench.vote(circuit, { epoch, voter: "a", ballot: undefined }, seq)
+    yield* equal(before.abstained, 0, "how many abstain by the answer of the exchange that says what it has heard")
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it")
+  }),
+
+  trial("a voter that no longer lives neither abstains nor has a ballot", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* hear(bench, "caller", seq)
+    yield* hear(bench, "a", seq, short)
+    yield* hear(bench, "b", seq)
+    yield* bench.vote(circuit, { epoch, voter: "c", ballot: [10] }, seq)
+    const look = bench.tally(circuit, epoch)
+    yield* bench.until(look, ({ abstained }) => abstained === 1, `1 abstention after a voter's ttl of ${short} ms`)
+    yield* hear(bench, "c", seq, short)
+    const tally = yield* bench.until(look, ({ voters }) => voters === 1, `1 ballot after a voter's ttl of ${short} ms`)
+    yield* bench.holds(tally, [[1]], "after a voter with a lasting ballot no longer lived")
+    yield* equal(tally.abstained, 1, "how many abstain then")
+    yield* bench.leave(bench.voter("caller"))
+    yield* bench.holds(yield* look, [], "after the last voter left")
+  }),
+
+  trial("a ballot lasts as long as its voter lives, if its ttl is longer", function* (bench) {
+    const circuit = bench.name("circuit")
+    const voter = bench.voter("voter")
+    yield* bench.done({ voter, ttl: 200, casts: [castOf(circuit)] })
+    yield* bench.join(voter)
+    yield* Effect.sleep(300)
+    yield* bench.holds(yield* bench.tally(circuit), [[1]], "after its voter has renewed its life")
+  }),
+
+  trial(
+    "a roll call is joined by all that call before it is as old as they say, and then called anew",
+    function* (bench) {
+      const { circuit, epoch, seq } = yield* rolled(bench)
+      yield* Effect.sleep(120)
+      const joined = yield* bench.vote(circuit, { epoch, voter: "b", roll: long })
+      yield* expect((joined.rolled ?? 0) >= 95, "a roll call of 95 ms ago or more", joined.rolled)
+      yield* equal((yield* bench.done()).head, seq, "the head after a voter joined")
+      const anew = yield* bench.vote(circuit, { epoch, voter: "b", roll: 50 })
+      yield* expect(anew.rolled !== undefined && anew.rolled < 95, "a roll call of just now", anew.rolled)
+      yield* hear(bench, "a", seq)
+      yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain that heard only the first")
+      const { rollCalls } = yield* hear(bench, "a", seq)
+      yield* equal(
+        rollCalls.filter((one) => one.circuit === circuit).map(({ box, epoch }) => ({ box, epoch })),
+        [{ box: "box", epoch }],
+        "the roll calls of the circuit after the first"
+      )
+    }
+  ),
+
+  trial(
+    "an exchange answers the roll calls after `heard`, ascending, each naming the one before it",
+    function* (bench) {
+      const { head } = yield* bench.done()
+      const circuits = Array.from({ length: 5 }, () => bench.name("circuit"))
+      for (const circuit of circuits) yield* bench.vote(circuit, { roll: long })
+      const told = (heard: number) =>
+        Effect.map(bench.done({ heard }), ({ rollCalls }) => rollCalls.filter((one) => circuits.includes(one.circuit)))
+      const found = yield* told(head)
+      yield* equal(
+        found.map((one) => one.circuit),
+        circuits,
+        "the circuits of the roll calls"
+      )
+      yield* equal(found[0]?.prev, head, "the number of the roll call before the first")
+      for (const [place, one] of found.entries()) {
+        const before = found[place - 1]
+        if (before !== undefined) yield* equal(one.prev, before.seq, `the number before roll call ${place}`)
+        yield* equal(yield* told(one.seq), found.slice(place + 1), `the roll calls after number ${place}`)
+      }
+      yield* equal((yield* bench.done()).head, found.at(-1)?.seq, "the head, of the last roll call")
+      // A voter that has heard more than the log holds has heard a log that was lost. It is told all roll calls.
+      const { rollCalls } = yield* bench.done({ heard: Number.MAX_SAFE_INTEGER })
+      yield* expect(rollCalls.length >= 5, "the roll calls that are kept, after a number beyond the head", rollCalls)
+    }
+  ),
+
+  trial("a number beyond the head is no hearing", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* hear(bench, "caller", seq)
+    yield* hear(bench, "a", seq + 1_000_000_000)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain")
+    yield* hear(bench, "a", seq)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in earnest")
+  }),
+
+  trial("what was heard in another life was not heard", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* hear(bench, "caller", seq)
+    for (const life of ["another", undefined]) {
+      const answer = yield* bench.done({ voter: bench.voter("a"), ttl: long, heard: seq, life })
+      yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain")
+      // There may be too many before it for one answer.
+      const first = answer.rollCalls[0]?.seq ?? Infinity
+      yield* expect(first <= seq, `roll calls from ${seq} or before, as if none had been heard`, answer.rollCalls[0])
+    }
+    yield* hear(bench, "a", seq)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in this life")
+  }),
+
+  trial("a roll call counts for its term, and can then be called again", function* (bench) {
+    const circuit = bench.name("circuit")
+    const { epoch } = yield* bench.write(circuit)
+    const { head } = yield* bench.done()
+    const first = yield* bench.vote(circuit, { epoch, voter: "caller", roll: 300 })
+    yield* expect(first.rolled !== undefined, "a roll call", first)
+    const of = (heard: number) =>
+      Effect.map(bench.done({ heard }), ({ rollCalls }) => rollCalls.filter((one) => one.circuit === circuit))
+    const [called] = yield* of(head)
+    yield* equal(called?.term, 300, "the term that is answered")
+    const seq = called?.seq ?? 0
+    yield* hear(bench, "a", seq)
+    yield* hear(bench, "b", seq)
+    const look = bench.tally(circuit, epoch)
+    const over = yield* bench.until(look, ({ rolled }) => rolled === undefined, "no roll call after its term of 300 ms")
+    yield* equal(over.abstained, 0, "how many abstain then")
+    yield* bench.vote(circuit, { epoch, voter: "caller", roll: 1e12 })
+    const again = yield* of(seq)
+    yield* equal(
+      again.map(({ term }) => term),
+      [limits.rollCallMillis],
+      "the term of the next, which was called for 1e12 ms"
+    )
+  }),
+
+  trial("a swap ends the roll call of its circuit, and other boxes have none", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* hear(bench, "a", seq)
+    yield* hear(bench, "b", seq)
+    const other = yield* bench.vote(circuit, { epoch, box: "other", voter: "caller" })
+    yield* equal([other.rolled, other.abstained], [undefined, 0], "the roll call and the abstentions of another box")
+    const next = yield* bench.write(circuit, { expectedEpoch: epoch })
+    const tally = yield* bench.vote(circuit, { epoch: next.epoch, voter: "caller" })
+    yield* equal([tally.rolled, tally.abstained], [undefined, 0], "the roll call and the abstentions after a swap")
+    const anew = yield* bench.vote(circuit, { epoch: next.epoch, voter: "caller", roll: long })
+    yield* expect(anew.rolled !== undefined, "a new roll call, though the last was just now", anew)
+  }),
+
+  trial("an answer has the bounded number of roll calls, and the next has the rest", function* (bench) {
+    const { head } = yield* bench.done()
+    const many = limits.rollCalls + 40
+    const circuits = Array.from({ length: many }, () => bench.name("circuit"))
+    const voter = bench.voter("voter")
+    for (let from = 0; from < many; from += limits.casts) {
+      const casts = circuits.slice(from, from + limits.casts).map((circuit) => castOf(circuit, { roll: long }))
+      yield* bench.done({ voter, ttl: long, heard: Number.MAX_SAFE_INTEGER, casts })
+    }
+    const found: Array<string> = []
+    for (let heard = head; ; ) {
+      const { head: last, rollCalls } = yield* bench.done({ heard })
+      yield* expect(rollCalls.length <= limits.rollCalls, `at most ${limits.rollCalls} roll calls`, rollCalls.length)
+      found.push(...rollCalls.map(({ circuit }) => circuit))
+      heard = rollCalls.at(-1)?.seq ?? last
+      if (heard >= last) break
+    }
+    yield* equal(found, circuits, "the circuits of all roll calls, answer by answer")
+  })
+]
