@@ -11,7 +11,7 @@ const million = 1_000_000
 const fill = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`INSERT INTO circuit_breaker_events
-      (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, era, openings, outage, outage_since, down_for)
+      (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, epoch, openings, outage, outage_since, down_for)
     SELECT 'e' || i, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint - (i::bigint * 7776), 'c' || (i % 1000), 'c' || (i % 1000),
       CASE i % 3 WHEN 0 THEN 'Closed' WHEN 1 THEN 'Open' ELSE 'HalfOpen' END,
       CASE i % 3 WHEN 0 THEN 'Open' WHEN 1 THEN 'HalfOpen' ELSE 'Closed' END,

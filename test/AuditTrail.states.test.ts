@@ -23,7 +23,7 @@ const skewed = (() => {
     to: "Open",
     why: "Tripped",
     at,
-    era: 1,
+    epoch: 1,
     openings: 1,
     retryAfterMillis: 0,
     scope: "fleet",

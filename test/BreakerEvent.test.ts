@@ -15,7 +15,7 @@ const transition: BreakerEvent.Transition = {
   to: "Open",
   why: "Tripped",
   at: 1_700_000_000_000,
-  era: 1,
+  epoch: 1,
   openings: 1,
   retryAfterMillis: 30_000,
   scope: "local",
@@ -29,11 +29,11 @@ const events = Schema.Union([
   Schema.Struct({
     ...BreakerEvent.Transition.fields,
     at: whole,
-    era: whole,
+    epoch: whole,
     openings: whole,
     retryAfterMillis: Schema.NullOr(whole)
   }),
-  Schema.Struct({ ...BreakerEvent.ProbesIgnored.fields, at: whole, era: whole, probes: whole })
+  Schema.Struct({ ...BreakerEvent.ProbesIgnored.fields, at: whole, epoch: whole, probes: whole })
 ])
 
 describe("an event", () => {
@@ -64,7 +64,7 @@ describe("an event", () => {
     const counts = { calls: 9, failures: 3, slow: 2, streak: 1 }
     const known = { key: "k", detail: "x", actor: "ann", process: "p-1", deed: "d-1", lastedMillis: 5, counts }
     assert.deepStrictEqual(roundTrip({ ...transition, ...known }), { ...transition, ...known })
-    const probes = { _tag: "ProbesIgnored", circuit: "api", key: "k", at: 1, era: 2, probes: 10 } as const
+    const probes = { _tag: "ProbesIgnored", circuit: "api", key: "k", at: 1, epoch: 2, probes: 10 } as const
     assert.deepStrictEqual(roundTrip(probes), probes)
   })
 
@@ -96,7 +96,7 @@ describe("an event", () => {
 describe("what circuits do", () => {
   const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "1 second" }
 
-  it.effect("is told in events that go through JSON unchanged, each with its reason and an era of its own", () =>
+  it.effect("is told in events that go through JSON unchanged, each with its reason and an epoch of its own", () =>
     Effect.gen(function* () {
       const seen: Array<BreakerEvent.BreakerEvent> = []
       const listener = yield* Effect.forkChild(
@@ -129,10 +129,10 @@ describe("what circuits do", () => {
         assert.deepStrictEqual(roundTrip(event), event)
         assert.strictEqual(event.key, "k")
       }
-      const eras = seen.map((event) => event.era)
+      const epochs = seen.map((event) => event.epoch)
       assert.deepStrictEqual(
-        eras,
-        [...new Set(eras)].toSorted((a, b) => a - b)
+        epochs,
+        [...new Set(epochs)].toSorted((a, b) => a - b)
       )
       const byHand = seen.slice(5)
       for (const event of byHand) assert.deepInclude(event, { detail: "maintenance", actor: "ann" })
@@ -157,7 +157,7 @@ describe("what circuits do", () => {
       const exits = yield* Effect.replicateEffect(Effect.exit(ignored), 10)
       assert.isTrue(exits.every(Exit.isFailure))
       const [event] = yield* Fiber.join(listener)
-      assert.deepStrictEqual(event, { _tag: "ProbesIgnored", circuit: "api", at: 1_000, era: 2, probes: 10 })
+      assert.deepStrictEqual(event, { _tag: "ProbesIgnored", circuit: "api", at: 1_000, epoch: 2, probes: 10 })
       assert(event !== undefined)
       assert.deepStrictEqual(roundTrip(event), event)
     }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: policy })))

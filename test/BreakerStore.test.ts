@@ -92,7 +92,7 @@ describe("a store that is full", () => {
       yield* flood(200)
       assert.isAbove((yield* BreakerStore.stats).evicted, 100)
       assert.deepStrictEqual(yield* inspect("kept"), before)
-      assert.isTrue(before.era > 0 || before.totals.calls > 0 || before.inFlight > 0 || before.state !== "Closed")
+      assert.isTrue(before.epoch > 0 || before.totals.calls > 0 || before.inFlight > 0 || before.state !== "Closed")
     }).pipe(withStore(4, policy))
   )
 

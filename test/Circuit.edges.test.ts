@@ -115,7 +115,7 @@ const operations = {
 
 type Name = keyof typeof operations
 
-/** The state that follows; `same` where nothing at all changes; `kept` where the circuit changes within its era. */
+/** The state that follows; `same` where nothing at all changes; `kept` where the circuit changes within its epoch. */
 type After = Circuit.State | "same" | "kept"
 
 type Row = Partial<Record<Name, After>>
@@ -194,8 +194,8 @@ describe("every state and every operation", () => {
     const to = operations[operation].run(from)
     if (after === "same") return assert.strictEqual(to, from)
     assert.notStrictEqual(to, from)
-    if (after === "kept") assert.deepStrictEqual([to._tag, to.era], [from._tag, from.era])
-    else assert.deepStrictEqual([to._tag, to.era], [after, from.era + 1])
+    if (after === "kept") assert.deepStrictEqual([to._tag, to.epoch], [from._tag, from.epoch])
+    else assert.deepStrictEqual([to._tag, to.epoch], [after, from.epoch + 1])
   })
 })
 
@@ -207,7 +207,7 @@ describe("the table of moves", () => {
     for (const name of names) {
       const { run, why } = operations[name]
       const to = run(from)
-      if (to.era !== from.era) made.add(key(from._tag, to._tag, why))
+      if (to.epoch !== from.epoch) made.add(key(from._tag, to._tag, why))
     }
   }
   const listed = new Set<string>()
@@ -273,7 +273,7 @@ describe("time goes on beneath an override", () => {
   it.each(lifted)("for a Closed circuit, which forgets its openings and ramps as without it: %s", (_, lift) => {
     for (const tag of ["Isolated", "Disabled"] as const) {
       const after = lift(Circuit.force(again, tag, 1550, override(1600)), 1600)
-      assert.deepStrictEqual(after, { ...again, era: again.era + 2 })
+      assert.deepStrictEqual(after, { ...again, epoch: again.epoch + 2 })
       assert.strictEqual(Circuit.openings(after, 1999.999), 2)
       assert.strictEqual(Circuit.openings(after, 2000), 0)
       assert.strictEqual(Circuit.retryAfter(after, 1600, rules), 300)
@@ -283,7 +283,7 @@ describe("time goes on beneath an override", () => {
 
   it.each(lifted)("for an opening, which keeps its end: %s", (_, lift) => {
     const isolated = Circuit.force(second, "Isolated", 1100, override(1400))
-    assert.deepStrictEqual(lift(isolated, 1400), { ...second, era: isolated.era + 1 })
+    assert.deepStrictEqual(lift(isolated, 1400), { ...second, epoch: isolated.epoch + 1 })
   })
 
   it("until it is released, or its end comes, however late that is noticed", () => {
@@ -301,13 +301,13 @@ describe("time goes on beneath an override", () => {
       const isolated = { ...Circuit.force(second, "Isolated", 1100, override(end)), spread: 50 }
       const both = Circuit.force(isolated, "Disabled", 1110, override(end))
       for (const forced of [isolated, both]) {
-        assert.deepStrictEqual(Circuit.release(forced), { ...second, era: forced.era + 1 })
+        assert.deepStrictEqual(Circuit.release(forced), { ...second, epoch: forced.epoch + 1 })
         const after = Circuit.expire(forced, end)
-        assert.deepStrictEqual(after, { ...second, era: forced.era + 1, until })
+        assert.deepStrictEqual(after, { ...second, epoch: forced.epoch + 1, until })
       }
       const longer = Circuit.force(isolated, "Disabled", 1110, override(1700))
       const after = Circuit.expire(Circuit.expire(longer, end), 1700)
-      assert.deepStrictEqual(after, { ...second, era: longer.era + 2, until: 1750 })
+      assert.deepStrictEqual(after, { ...second, epoch: longer.epoch + 2, until: 1750 })
     }
   )
 
@@ -316,7 +316,7 @@ describe("time goes on beneath an override", () => {
     const both = Circuit.force(first, "Disabled", 1700, override(Infinity))
     assert.strictEqual(Circuit.openings(both, 1999.999), 2)
     assert.strictEqual(Circuit.openings(both, 2000), 0)
-    assert.deepStrictEqual(Circuit.release(both), { ...again, era: both.era + 1 })
+    assert.deepStrictEqual(Circuit.release(both), { ...again, epoch: both.epoch + 1 })
   })
 
   it("for what was closed beneath it, from the close on", () => {
@@ -324,6 +324,6 @@ describe("time goes on beneath an override", () => {
     const shut = Circuit.moveUnder(isolated, (under) => Circuit.close(under, 1300, ramp))
     assert.strictEqual(Circuit.openings(shut, 1599.999), 2)
     assert.strictEqual(Circuit.openings(shut, 1600), 0)
-    assert.deepStrictEqual(Circuit.release(shut), { ...Circuit.close(second, 1300, ramp), era: shut.era + 1 })
+    assert.deepStrictEqual(Circuit.release(shut), { ...Circuit.close(second, 1300, ramp), epoch: shut.epoch + 1 })
   })
 })

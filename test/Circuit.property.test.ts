@@ -29,7 +29,7 @@ const rules = Arbitrary.all({
 const runs = { arbitrary: { runs: 600, size: 80, seed: "circuit" } }
 
 interface Given {
-  readonly era: number
+  readonly epoch: number
   readonly id: number
   readonly until: number
   settled: boolean
@@ -42,7 +42,7 @@ interface Step {
   readonly to: Circuit.Circuit
   readonly why: Circuit.Why | undefined
   readonly now: number
-  /** The leases of the era that holds, neither settled nor lapsed. */
+  /** The leases of the epoch that holds, neither settled nor lapsed. */
   readonly held: ReadonlyArray<Given>
 }
 
@@ -68,7 +68,7 @@ const play = (rules: Circuit.Rules, plan: Plan, on: (step: Step) => void = () =>
     const from = circuit
     const move = (why: Circuit.Why | undefined, to: Circuit.Circuit) => {
       circuit = to
-      const held = given.filter((one) => one.era === to.era && !one.settled && now < one.until)
+      const held = given.filter((one) => one.epoch === to.epoch && !one.settled && now < one.until)
       on({ from, to, why, now, held })
     }
     const openFor = millis === "forever" ? 200 : millis
@@ -80,7 +80,7 @@ const play = (rules: Circuit.Rules, plan: Plan, on: (step: Step) => void = () =>
           const to = Circuit.probe(from, now, rules)
           for (const one of given) if (now >= one.until) one.givenAway = true
           const until = now + rules.probeTimeoutMillis
-          given.push({ era: to.era, id: to.nextLease - 1, until, settled: false, givenAway: false })
+          given.push({ epoch: to.epoch, id: to.nextLease - 1, until, settled: false, givenAway: false })
           move("CooldownOver", to)
         } else move(undefined, from)
         break
@@ -93,8 +93,8 @@ const play = (rules: Circuit.Rules, plan: Plan, on: (step: Step) => void = () =>
         break
       case "settle": {
         const lease = given.at(-1 - which)
-        // A breaker asks nothing of a circuit that is in another era.
-        if (lease === undefined || from._tag !== "HalfOpen" || lease.era !== from.era) {
+        // A breaker asks nothing of a circuit that is in another epoch.
+        if (lease === undefined || from._tag !== "HalfOpen" || lease.epoch !== from.epoch) {
           move(undefined, from)
           break
         }
@@ -153,14 +153,14 @@ const play = (rules: Circuit.Rules, plan: Plan, on: (step: Step) => void = () =>
 }
 
 it.prop(
-  "eras only grow, by one, at every move, and a circuit that stays in its era stays in its state",
+  "epochs only grow, by one, at every move, and a circuit that stays in its epoch stays in its state",
   { rules, steps },
   ({ rules, steps }) => {
     play(rules, steps, ({ from, to, why }) => {
-      assert.include([from.era, from.era + 1], to.era)
-      if (to.era === from.era) {
+      assert.include([from.epoch, from.epoch + 1], to.epoch)
+      if (to.epoch === from.epoch) {
         assert.strictEqual(to._tag, from._tag)
-        // Within an era only the bookkeeping of probes may change.
+        // Within an epoch only the bookkeeping of probes may change.
         if (to._tag !== "HalfOpen") assert.strictEqual(to, from)
       } else {
         assert.isTrue(why !== undefined && Circuit.isLegal(from._tag, to._tag, why), `${from._tag} ${to._tag} ${why}`)
@@ -171,7 +171,7 @@ it.prop(
 )
 
 it.prop(
-  "the leases that hold are those given, unsettled and unlapsed of this era, and never more than there are places",
+  "the leases that hold are those given, unsettled and unlapsed of this epoch, and never more than there are places",
   { rules, steps },
   ({ rules, steps }) => {
     play(rules, steps, ({ held, now, to }) => {
@@ -203,7 +203,7 @@ it.prop(
       const opened =
         after._tag === "Open" && (before._tag === "Closed" || (before._tag === "HalfOpen" && !Circuit.isForced(to)))
       if (opened) assert.strictEqual(after.openings, Circuit.openings(from, now) + 1)
-      else if (to.era === from.era || after._tag !== "Closed") {
+      else if (to.epoch === from.epoch || after._tag !== "Closed") {
         assert.strictEqual(Circuit.openings(to, now), Circuit.openings(from, now))
       }
     })
@@ -273,7 +273,7 @@ it.prop(
       const before = without(from)
       const after = without(to)
       if (before._tag !== "Open" || now >= before.until || relaxing.includes(why)) return
-      assert.deepStrictEqual({ ...after, era: 0 }, { ...before, era: 0 })
+      assert.deepStrictEqual({ ...after, epoch: 0 }, { ...before, epoch: 0 })
     })
   },
   runs
@@ -365,7 +365,7 @@ it.prop(
       assert.strictEqual(standing[0]?.until, last)
     }
     const released = Circuit.release(circuit)
-    assert.deepStrictEqual({ ...released, era: 0 }, { ...under, era: 0 })
+    assert.deepStrictEqual({ ...released, epoch: 0 }, { ...under, epoch: 0 })
   },
   runs
 )

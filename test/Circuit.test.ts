@@ -11,13 +11,13 @@ const rules: Circuit.Rules = {
 const cause: Circuit.Cause = { why: "Tripped", detail: "5 failures in a row (limit 5)", actor: undefined }
 const failedProbe: Circuit.Cause = { why: "ProbeFailed", detail: "it timed out", actor: undefined }
 
-const closed: Circuit.Closed = { _tag: "Closed", era: 7, since: 1000, openings: 0, openFor: 0, rampUntil: 0 }
+const closed: Circuit.Closed = { _tag: "Closed", epoch: 7, since: 1000, openings: 0, openFor: 0, rampUntil: 0 }
 const ramping: Circuit.Closed = { ...closed, rampUntil: 3000 }
 const outage: Circuit.Outage = { since: 400, at: 1_700_000_000_000, openings: 2 }
-const open: Circuit.Open = { _tag: "Open", era: 7, since: 1000, until: 1500, openings: 2, outage, cause }
+const open: Circuit.Open = { _tag: "Open", epoch: 7, since: 1000, until: 1500, openings: 2, outage, cause }
 const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => ({
   _tag: "HalfOpen",
-  era: 7,
+  epoch: 7,
   since: 1000,
   openings: 2,
   openFor: 500,
@@ -35,7 +35,7 @@ const forced = <Tag extends "Isolated" | "Disabled">(
   under: Circuit.Closed | Circuit.Open = closed
 ): Circuit.Forced<Tag> => ({
   _tag: tag,
-  era: 9,
+  epoch: 9,
   since: 1000,
   until,
   reason: "maintenance",
@@ -155,10 +155,10 @@ describe("a ramp", () => {
 })
 
 describe("taking the place of a probe", () => {
-  it("makes an Open circuit HalfOpen, in a new era, with what it remembers", () => {
+  it("makes an Open circuit HalfOpen, in a new epoch, with what it remembers", () => {
     assert.deepStrictEqual(Circuit.probe(open, 1500, rules), {
       _tag: "HalfOpen",
-      era: 8,
+      epoch: 8,
       since: 1500,
       openings: 2,
       openFor: 500,
@@ -211,7 +211,7 @@ describe("a probe that ends", () => {
   it("with failure opens at once for the time it brings, as one more opening, whatever succeeded before", () => {
     assert.deepStrictEqual(Circuit.settleProbe({ ...before, successes: 2 }, a.id, failure, 1100, rules), {
       _tag: "Open",
-      era: 8,
+      epoch: 8,
       since: 1100,
       until: 1900,
       openings: 3,
@@ -259,16 +259,16 @@ describe("a probe that ends", () => {
       const taken: Circuit.HalfOpen = Circuit.probe(circuit, 1500 + i, own)
       circuit = Circuit.settleProbe(taken, taken.nextLease - 1, success, 1500 + i, own)
     }
-    const era = open.era + 2
+    const epoch = open.epoch + 2
     const since = 1500 + successesToClose - 1
-    assert.deepStrictEqual(circuit, { _tag: "Closed", era, since, openings: 2, openFor: 500, rampUntil: 0 })
+    assert.deepStrictEqual(circuit, { _tag: "Closed", epoch, since, openings: 2, openFor: 500, rampUntil: 0 })
   })
 
   it("closes the circuit while other probes still run", () => {
     const after = Circuit.settleProbe({ ...before, successes: 2 }, b.id, success, 1100, { ...rules, rampMillis: 50 })
     assert.deepStrictEqual(after, {
       _tag: "Closed",
-      era: 8,
+      epoch: 8,
       since: 1100,
       openings: 2,
       openFor: 500,
@@ -298,7 +298,7 @@ describe("a probe that ends", () => {
     const reopened = { ...outage, openings: 3 }
     assert.deepStrictEqual(after, {
       _tag: "Open",
-      era: 9,
+      epoch: 9,
       since: 1600,
       until: 2400,
       openings: 3,
@@ -346,7 +346,7 @@ describe("openings", () => {
   it("are counted from one", () => {
     assert.deepStrictEqual(Circuit.open(closed, 2000, opening), {
       _tag: "Open",
-      era: 8,
+      epoch: 8,
       since: 2000,
       until: 2500,
       openings: 1,
@@ -432,7 +432,7 @@ describe("openings", () => {
     const until = 1400
     assert.deepStrictEqual(Circuit.open(open, 1300, other), {
       ...open,
-      era: 8,
+      epoch: 8,
       until,
       cause: other.cause
     })
@@ -446,7 +446,7 @@ describe("openings", () => {
 describe("people", () => {
   it.each(["Isolated", "Disabled"] as const)("who force it %s leave beneath it what would hold", (tag) => {
     for (const under of [closed, ramping, open]) {
-      const expected = { _tag: tag, era: 8, since: 2000, ...override, others: [], under }
+      const expected = { _tag: tag, epoch: 8, since: 2000, ...override, others: [], under }
       assert.deepStrictEqual(Circuit.force(under, tag, 2000, override), expected)
     }
   })
@@ -459,7 +459,7 @@ describe("people", () => {
       const released = Circuit.release(after)
       assert.strictEqual(Circuit.admission(released, 1100, rules), "Probe")
       assert.strictEqual(Circuit.openings(released, 1100), 2)
-      assert.isAbove(released.era, after.era)
+      assert.isAbove(released.epoch, after.epoch)
     }
   )
 
@@ -475,20 +475,20 @@ describe("people", () => {
       reason: "test",
       actor: undefined
     }
-    assert.deepStrictEqual(second, { ...first, era: 9, others: [disabled] })
+    assert.deepStrictEqual(second, { ...first, epoch: 9, others: [disabled] })
     assert.deepStrictEqual(Circuit.overrides(second), [isolation, disabled])
     // At the end of the isolation, calls pass until a release.
     assert.strictEqual(Circuit.retryAfter(second, 1300, rules), 3700)
     const after = Circuit.expire(second, 5000)
-    assert.deepStrictEqual(after, { ...disabled, era: 10, others: [], under: open })
-    assert.deepStrictEqual(Circuit.release(second), { ...open, era: 10 })
+    assert.deepStrictEqual(after, { ...disabled, epoch: 10, others: [], under: open })
+    assert.deepStrictEqual(Circuit.release(second), { ...open, epoch: 10 })
   })
 
   it("a later, shorter override by another operator leaves the earlier, longer one in front", () => {
     const first = Circuit.force(closed, "Isolated", 1100, override)
     const both = Circuit.force(first, "Isolated", 1200, { until: 1300, reason: "drill", actor: "bob" })
     const drill: Circuit.Override = { _tag: "Isolated", since: 1200, until: 1300, reason: "drill", actor: "bob" }
-    assert.deepStrictEqual(both, { ...first, era: 9, others: [drill] })
+    assert.deepStrictEqual(both, { ...first, epoch: 9, others: [drill] })
     assert.strictEqual(Circuit.expire(both, 4999.999), both)
     assert.strictEqual(Circuit.expire(both, 5000)._tag, "Closed")
   })
@@ -524,9 +524,9 @@ describe("people", () => {
     )
   })
 
-  it("who release it bring back what was beneath, in an era of its own", () => {
-    assert.deepStrictEqual(Circuit.release(forced("Isolated", 5000, open)), { ...open, era: 10 })
-    assert.deepStrictEqual(Circuit.release(forced("Disabled", 5000, ramping)), { ...ramping, era: 10 })
+  it("who release it bring back what was beneath, in an epoch of its own", () => {
+    assert.deepStrictEqual(Circuit.release(forced("Isolated", 5000, open)), { ...open, epoch: 10 })
+    assert.deepStrictEqual(Circuit.release(forced("Disabled", 5000, ramping)), { ...ramping, epoch: 10 })
   })
 
   it("who release what is under no override change nothing", () => {
@@ -538,11 +538,11 @@ describe("people", () => {
     const opened = Circuit.moveUnder(isolated, (under) => Circuit.open(under, 2000, { openFor: 500, cause, at: 9 }))
     assert.deepStrictEqual(opened, {
       ...isolated,
-      era: 10,
+      epoch: 10,
       under: Circuit.open(closed, 2000, { openFor: 500, cause, at: 9 })
     })
     const shut = Circuit.moveUnder(opened, (under) => Circuit.close(under, 2100, rules))
-    assert.deepStrictEqual({ ...shut, under: undefined }, { ...isolated, era: 11, under: undefined })
+    assert.deepStrictEqual({ ...shut, under: undefined }, { ...isolated, epoch: 11, under: undefined })
     assert.strictEqual(Circuit.isForced(shut) ? shut.under._tag : shut._tag, "Closed")
   })
 
@@ -554,10 +554,14 @@ describe("people", () => {
     )
   })
 
-  it("who reset it make it as new, but for the era", () => {
+  it("who reset it make it as new, but for the epoch", () => {
     const all = [closed, ramping, open, halfOpen(a), forced("Isolated", Infinity, open), forced("Disabled", 5000)]
     for (const circuit of all) {
-      assert.deepStrictEqual(Circuit.reset(circuit, 2000), { ...Circuit.initial, era: circuit.era + 1, since: 2000 })
+      assert.deepStrictEqual(Circuit.reset(circuit, 2000), {
+        ...Circuit.initial,
+        epoch: circuit.epoch + 1,
+        since: 2000
+      })
     }
   })
 })

@@ -74,13 +74,13 @@ describe("Every act answers the state that then holds", () => {
     scenario(`${from}, ${act}: ${to}`, quick, function* () {
       yield* setups[from]
       yield* expectState(from)
-      const { era } = yield* inspect()
+      const { epoch } = yield* inspect()
       const seen = yield* recordEvents
       const answer = yield* verbs[act] as Act
       assert.strictEqual(typeof answer === "string" ? answer : answer.state, to)
       yield* expectState(to)
       assert.strictEqual((yield* seen).length, events)
-      assert.strictEqual((yield* inspect()).era, era + events)
+      assert.strictEqual((yield* inspect()).epoch, epoch + events)
     })
   }
 })

@@ -162,7 +162,7 @@ describe("A success is a Success, errors and defects are Failures, interrupts on
   })
 })
 
-describe("A call admitted in an older era changes nothing when it ends", () => {
+describe("A call admitted in an older epoch changes nothing when it ends", () => {
   type Act = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
   const recover = Effect.andThen(TestClock.adjust("10 seconds"), pass())
   const acts: ReadonlyArray<readonly [what: string, act: Act]> = [
@@ -176,8 +176,8 @@ describe("A call admitted in an older era changes nothing when it ends", () => {
     ["open and close by hand", Effect.andThen(CircuitBreaker.open("api"), CircuitBreaker.close("api"))]
   ]
   const ends = { Success: Exit.succeed("late"), Failure: Exit.fail("late"), Interrupt: Exit.interrupt(1) }
-  const seen = Effect.map(inspect(), ({ era, openings, probing, state, streak, windows }) => ({
-    era,
+  const seen = Effect.map(inspect(), ({ epoch, openings, probing, state, streak, windows }) => ({
+    epoch,
     openings,
     probing,
     state,

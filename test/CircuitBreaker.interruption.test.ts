@@ -210,8 +210,8 @@ describe("Many fibers", () => {
   scenario("1,000 that fail at once open once, and all are counted", quick, function* () {
     const calls = yield* times(1_000, hang())
     yield* Effect.forEach(calls, (one) => one.end(Exit.fail("boom")), { concurrency: "unbounded" })
-    const { era, inFlight, openings, state, totals } = yield* inspect()
-    assert.deepStrictEqual([state, era, openings, inFlight, totals.failures], ["Open", 1, 1, 0, 1_000])
+    const { epoch, inFlight, openings, state, totals } = yield* inspect()
+    assert.deepStrictEqual([state, epoch, openings, inFlight, totals.failures], ["Open", 1, 1, 0, 1_000])
   })
 })
 

@@ -40,7 +40,7 @@ const life = Effect.gen(function* () {
 })
 
 describe("events", () => {
-  scenario("there is one for each transition, in order, with eras that grow", quick, function* () {
+  scenario("there is one for each transition, in order, with epochs that grow", quick, function* () {
     const events = yield* recordEvents
     yield* life
     const seen = (yield* events).filter((event) => event._tag === "Transition")
@@ -62,7 +62,7 @@ describe("events", () => {
       ]
     )
     assert.deepStrictEqual(
-      seen.map((event) => event.era),
+      seen.map((event) => event.epoch),
       seen.map((_, index) => index + 1)
     )
     assert.deepStrictEqual(
@@ -83,14 +83,14 @@ describe("events", () => {
     }
   })
 
-  scenario("each circuit has its own eras, and every subscriber sees all of them", quick, function* () {
+  scenario("each circuit has its own epochs, and every subscriber sees all of them", quick, function* () {
     const all = [yield* recordEvents, yield* recordEvents]
     yield* fail({ key: "a" })
     yield* fail({ key: "b" })
     yield* fail({ name: "other" })
     for (const events of all) {
       assert.deepStrictEqual(
-        (yield* events).map((event) => [event.circuit, event.key, event.era]),
+        (yield* events).map((event) => [event.circuit, event.key, event.epoch]),
         [
           ["api", "a", 1],
           ["api", "b", 1],
@@ -104,10 +104,10 @@ describe("events", () => {
     const events = yield* recordEvents
     const resets = Effect.forEach(Array.from({ length: 5_000 }), () => CircuitBreaker.reset("api"), { discard: true })
     yield* resets
-    const seen = (yield* events).map((event) => event.era)
+    const seen = (yield* events).map((event) => event.epoch)
     assert.strictEqual(seen.at(-1), 5_000)
     assert.isAtLeast(seen.length, 4_096)
-    assert.isTrue(seen.every((era, index) => index === 0 || era > (seen[index - 1] ?? 0)))
+    assert.isTrue(seen.every((epoch, index) => index === 0 || epoch > (seen[index - 1] ?? 0)))
   })
 
   scenario("1,000 failures at once are one event", quick, function* () {
@@ -219,7 +219,7 @@ describe("inspect and list", () => {
         state: "Closed",
         scope: "local",
         mode: "enforce",
-        era: 0,
+        epoch: 0,
         since: 0,
         openings: 0,
         streak: 2,
@@ -233,7 +233,7 @@ describe("inspect and list", () => {
       yield* fail()
       yield* reject()
       const open = yield* inspect()
-      assert.deepInclude(open, { state: "Open", era: 1, since: 1_000_000, openings: 1 })
+      assert.deepInclude(open, { state: "Open", epoch: 1, since: 1_000_000, openings: 1 })
       assert.deepStrictEqual(open.cause, { why: "Tripped", detail: "3 failures in a row (limit 3)", actor: undefined })
       assert.deepStrictEqual(open.totals, {
         calls: 7,

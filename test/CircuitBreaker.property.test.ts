@@ -21,14 +21,16 @@ const promises: Readonly<Record<string, (before: Look, after: Look, seen: Seen, 
   "never more probes are in flight than the policy allows": (_, after, { running }, { rules }) => {
     if (after.state === "Closed" || after.state === "Open") return after.probing === 0
     if (after.probing > rules.probes || rules.mode === "observe") return after.probing <= rules.probes
-    const probes = running.filter((one) => one?.state === "HalfOpen" && one.key === after.key && one.era === after.era)
+    const probes = running.filter(
+      (one) => one?.state === "HalfOpen" && one.key === after.key && one.epoch === after.epoch
+    )
     return probes.length <= after.probing
   },
 
   "a rejection changes no window and no streak": (before, after, { rejected }) =>
     !rejected || isDeepStrictEqual([before.windows, before.streak], [after.windows, after.streak]),
 
-  "a call of an older era changes nothing but totals when it ends": (before, after, { settled }) => {
+  "a call of an older epoch changes nothing but totals when it ends": (before, after, { settled }) => {
     const { inFlight, lastFailures, totals } = after
     return settled?.stale !== true || isDeepStrictEqual({ ...before, inFlight, lastFailures, totals }, after)
   },
@@ -36,7 +38,7 @@ const promises: Readonly<Record<string, (before: Look, after: Look, seen: Seen, 
   "a call that ends changes no circuit of another key": (before, after, { settled }) =>
     settled === undefined || before.key === settled.key || isDeepStrictEqual(before, after),
 
-  "an era never gets smaller": (before, after) => after.era >= before.era
+  "an epoch never gets smaller": (before, after) => after.epoch >= before.epoch
 }
 
 everyRun("a circuit does what the model does", (run) => play(run))
@@ -54,17 +56,17 @@ everyRun("every step bounds the probes, and neither a rejection nor a stale end 
   })
 )
 
-everyRun("every event begins a new era, where the one before ended, by a move that exists", (run) =>
+everyRun("every event begins a new epoch, where the one before ended, by a move that exists", (run) =>
   Effect.gen(function* () {
     const events = yield* play(run, () => {})
-    const last = new Map<string | undefined, { readonly state: Circuit.State; readonly era: number }>()
+    const last = new Map<string | undefined, { readonly state: Circuit.State; readonly epoch: number }>()
     for (const event of events) {
       if (event._tag !== "Transition") continue
-      const before = last.get(event.key) ?? { state: "Closed", era: 0 }
+      const before = last.get(event.key) ?? { state: "Closed", epoch: 0 }
       assert.strictEqual(event.from, before.state)
-      assert.isAbove(event.era, before.era)
+      assert.isAbove(event.epoch, before.epoch)
       assert.isTrue(Circuit.isLegal(event.from, event.to, event.why))
-      last.set(event.key, { state: event.to, era: event.era })
+      last.set(event.key, { state: event.to, epoch: event.epoch })
     }
   })
 )

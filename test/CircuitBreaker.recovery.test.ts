@@ -398,10 +398,10 @@ describe("A probe that hangs", () => {
         yield* TestClock.adjust("30 seconds")
         yield* pass()
         yield* expectState("Closed")
-        const { era, windows } = yield* inspect()
+        const { epoch, windows } = yield* inspect()
         assert.strictEqual(rejectionIn(yield* stuck.end(late)).reason, "ProbeTimedOut")
         const after = yield* inspect()
-        assert.deepStrictEqual([after.era, after.state, after.windows, after.inFlight], [era, "Closed", windows, 0])
+        assert.deepStrictEqual([after.epoch, after.state, after.windows, after.inFlight], [epoch, "Closed", windows, 0])
       }
     )
   }
@@ -496,7 +496,7 @@ describe("The policy's own probe checks while Open and HalfOpen", () => {
   })
 
   const late = checking([Effect.delay(Effect.succeed("up"), "1 second")])
-  scenario("an answer to a question of an older era changes nothing", late.policy, function* () {
+  scenario("an answer to a question of an older epoch changes nothing", late.policy, function* () {
     yield* fail()
     yield* TestClock.adjust("3 seconds")
     yield* CircuitBreaker.open("api")

@@ -65,14 +65,14 @@ describe("A permit is settled as a call in one step would be", () => {
       yield* expectState("Closed")
     })
 
-    scenario(`${what} of an older era changes nothing`, { ...quick, successesToClose: 2, probes: 2 }, function* () {
+    scenario(`${what} of an older epoch changes nothing`, { ...quick, successesToClose: 2, probes: 2 }, function* () {
       const stale = yield* admit
       yield* toProbe
       const probe = yield* admit
-      const { era } = yield* inspect()
+      const { epoch } = yield* inspect()
       yield* settle(stale, end)
       const now = yield* inspect()
-      assert.deepStrictEqual([now.state, now.era, now.probing, now.inFlight], ["HalfOpen", era, 1, 1])
+      assert.deepStrictEqual([now.state, now.epoch, now.probing, now.inFlight], ["HalfOpen", epoch, 1, 1])
       yield* settle(probe, Outcome.success)
       yield* settle(probe, Outcome.success)
       yield* expectState("HalfOpen")

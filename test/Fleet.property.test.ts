@@ -233,7 +233,7 @@ const leases = Arbitrary.array(Arbitrary.all({ id: pick(1e6, 2e6, 3e6), until: m
 const circuit = Arbitrary.map(
   Arbitrary.all({
     tag: pick("Closed", "Open", "HalfOpen", "Isolated", "Disabled"),
-    era: pick(0, 1, 9),
+    epoch: pick(0, 1, 9),
     since: millis,
     lasts: millis,
     under: pick("Closed", "Open"),
@@ -242,11 +242,11 @@ const circuit = Arbitrary.map(
     endless: pick(false, false, true),
     leases
   }),
-  ({ endless, era, lasts, leases, ramps, since, tag, under, underLasts }): Circuit.Circuit => {
+  ({ endless, epoch, lasts, leases, ramps, since, tag, under, underLasts }): Circuit.Circuit => {
     const outage = { since: since - underLasts, at: 5, openings: 2 }
     const rampUntil = ramps ? since + lasts + 1 : 0
-    const closed: Circuit.Closed = { _tag: "Closed", era, since, openings: 2, openFor: underLasts, rampUntil }
-    const opened: Circuit.Open = { _tag: "Open", era, since, until: since + underLasts, openings: 2, outage, cause }
+    const closed: Circuit.Closed = { _tag: "Closed", epoch, since, openings: 2, openFor: underLasts, rampUntil }
+    const opened: Circuit.Open = { _tag: "Open", epoch, since, until: since + underLasts, openings: 2, outage, cause }
     const own = leases.filter(({ id }, place) => leases.findIndex((one) => one.id === id) === place)
     switch (tag) {
       case "Closed":
@@ -256,7 +256,7 @@ const circuit = Arbitrary.map(
       case "HalfOpen": {
         const taken = own.map(({ id, until }) => ({ id, until: since + until }))
         const of = {
-          era,
+          epoch,
           since,
           openings: 2,
           openFor: underLasts,
@@ -271,7 +271,7 @@ const circuit = Arbitrary.map(
       default: {
         const until = endless ? Infinity : since + lasts
         const forced = {
-          era,
+          epoch,
           since,
           until,
           reason: "drill",

@@ -235,10 +235,10 @@ describe("the evidence of a fleet", () => {
 })
 
 const cause: Circuit.Cause = { why: "Tripped", detail: "5 failures in a row (limit 5)", actor: undefined }
-const closed: Circuit.Closed = { _tag: "Closed", era: 7, since: 1000, openings: 2, openFor: 500, rampUntil: 0 }
+const closed: Circuit.Closed = { _tag: "Closed", epoch: 7, since: 1000, openings: 2, openFor: 500, rampUntil: 0 }
 const open: Circuit.Open = {
   _tag: "Open",
-  era: 7,
+  epoch: 7,
   since: 1000,
   until: 1500,
   openings: 2,
@@ -258,7 +258,7 @@ const halfOpen = (...leases: ReadonlyArray<Circuit.Lease>): Circuit.HalfOpen => 
 })
 const forced = (until: number, under: Circuit.Closed | Circuit.Open = closed): Circuit.Isolated => ({
   _tag: "Isolated",
-  era: 9,
+  epoch: 9,
   since: 1000,
   until,
   reason: "maintenance",

@@ -63,7 +63,7 @@ describe.each(stores)("An operator on %s", (_, start) => {
       assert.isAbove(api.until ?? 0, now)
 
       const isolated = yield* Operator.isolate(outside, "api", { reason: "drill", actor: "ann" })
-      assert.deepStrictEqual([isolated.beneath, isolated.era > api.era], ["Open", true])
+      assert.deepStrictEqual([isolated.beneath, isolated.epoch > api.epoch], ["Open", true])
       yield* standsAt(fleet, "Isolated (fleet)")
       const newcomer = yield* join
       yield* standsAt([newcomer], "Isolated (fleet)")

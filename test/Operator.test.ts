@@ -96,14 +96,14 @@ describe("An operator's word", () => {
       yield* Operator.release(store, "api")
       yield* Operator.close(store, "api")
       assert.isUndefined(yield* Operator.inspect(store, "api"))
-      const { era } = yield* Operator.isolate(store, "api")
-      assert.strictEqual((yield* Operator.close(store, "api")).era, era)
-      assert.strictEqual((yield* Operator.inspect(store, "api"))?.era, era)
+      const { epoch } = yield* Operator.isolate(store, "api")
+      assert.strictEqual((yield* Operator.close(store, "api")).epoch, epoch)
+      assert.strictEqual((yield* Operator.inspect(store, "api"))?.epoch, epoch)
       yield* Operator.release(store, "api")
       const brief = yield* Operator.disable(store, "api", { for: "1 minute" })
       yield* TestClock.adjust("1 minute")
       const over = yield* Operator.release(store, "api")
-      assert.deepStrictEqual([over.era, over.state, over.why], [brief.era, "Closed", "Expired"])
+      assert.deepStrictEqual([over.epoch, over.state, over.why], [brief.epoch, "Closed", "Expired"])
     })
   )
 
@@ -203,7 +203,7 @@ describe("An operator", () => {
       assert.deepInclude(yield* Operator.inspect(store, "api"), {
         _tag: "Unreadable",
         name: "api",
-        era: record?.epoch ?? assert.fail("no record"),
+        epoch: record?.epoch ?? assert.fail("no record"),
         body
       })
       assert.strictEqual((yield* Operator.list(store)).circuits[0]?._tag, "Unreadable")
@@ -236,9 +236,9 @@ describe("An operator", () => {
         (i) => Operator.isolate(store, "api", { reason: `${i}` }),
         { concurrency: "unbounded" }
       )
-      const eras = answers.map(({ era }) => era).sort((a, b) => a - b)
+      const epochs = answers.map(({ epoch }) => epoch).sort((a, b) => a - b)
       assert.deepStrictEqual(
-        eras,
+        epochs,
         Array.from({ length: 10 }, (_, i) => i + 1)
       )
       yield* Effect.yieldNow

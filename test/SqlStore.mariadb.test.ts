@@ -111,7 +111,7 @@ const fill = (sql: Connection) =>
     yield* say(
       sql,
       `INSERT INTO circuit_breaker_events
-          (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, era, openings, outage, outage_since, down_for)
+          (id, at, circuit_id, circuit, from_state, to_state, why, scope, process, mode, epoch, openings, outage, outage_since, down_for)
         SELECT CONCAT('e', seq), ${now} - seq * 388800, CONCAT('c', seq % 1000), CONCAT('c', seq % 1000), 'Closed',
           ELT(1 + seq % 3, 'Open', 'HalfOpen', 'Closed'), 'Tripped', 'fleet', 'p', 'enforce', seq, 1, CONCAT('o', seq), seq,
           IF(seq % 3 = 2, 60000 - seq, NULL) FROM seq_1_to_${many}`

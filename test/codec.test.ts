@@ -113,7 +113,7 @@ const closed = Arbitrary.map(
   Arbitrary.all({ since: millis, openings: counts, openFor: millis, ramp: millis }),
   ({ ramp, ...more }): Circuit.Closed => ({
     _tag: "Closed",
-    era: 0,
+    epoch: 0,
     ...more,
     rampUntil: ramp === 0 ? 0 : more.since + ramp
   })
@@ -121,7 +121,7 @@ const closed = Arbitrary.map(
 const outage = Arbitrary.all({ since: millis, at: millis, openings: pick(1, 2, 2 ** 31) })
 const open = Arbitrary.map(
   Arbitrary.all({ since: millis, lasts: millis, openings: counts, outage, cause }),
-  ({ lasts, ...more }): Circuit.Open => ({ _tag: "Open", era: 0, ...more, until: more.since + lasts })
+  ({ lasts, ...more }): Circuit.Open => ({ _tag: "Open", epoch: 0, ...more, until: more.since + lasts })
 )
 const halfOpen = Arbitrary.map(
   Arbitrary.all({
@@ -135,7 +135,7 @@ const halfOpen = Arbitrary.map(
     ignored: counts,
     leases: Arbitrary.array(Arbitrary.all({ id: counts, until: millis }), { maxLength: 4 })
   }),
-  (found): Circuit.HalfOpen => ({ _tag: "HalfOpen", era: 0, ...found, nextLease: 0 })
+  (found): Circuit.HalfOpen => ({ _tag: "HalfOpen", epoch: 0, ...found, nextLease: 0 })
 )
 const forced = Arbitrary.map(
   Arbitrary.all({
@@ -160,7 +160,7 @@ const forced = Arbitrary.map(
   }),
   ({ closed, isOpen, lasts, open, ...more }): Circuit.Circuit => ({
     ...more,
-    era: 0,
+    epoch: 0,
     until: lasts === "for good" ? Infinity : more.since + lasts,
     under: isOpen ? open : closed
   })
@@ -207,22 +207,22 @@ describe("a record", () => {
   }
 
   it.prop(
-    "keeps none of the eras and lease counters of the process that wrote it",
-    { open, halfOpen, era: counts },
-    ({ era, halfOpen, open }) => {
-      const forced = { _tag: "Isolated", era, since: 0, until: 9, reason: "", actor: undefined, others: [] } as const
+    "keeps none of the epochs and lease counters of the process that wrote it",
+    { open, halfOpen, epoch: counts },
+    ({ epoch, halfOpen, open }) => {
+      const forced = { _tag: "Isolated", epoch, since: 0, until: 9, reason: "", actor: undefined, others: [] } as const
       for (const circuit of [
-        { ...open, era },
-        { ...halfOpen, era, nextLease: era },
-        { ...forced, under: { ...open, era } }
+        { ...open, epoch },
+        { ...halfOpen, epoch, nextLease: epoch },
+        { ...forced, under: { ...open, epoch } }
       ]) {
         const found = fromBody(toBody(circuit, 0, plain), 0)?.circuit
-        assert.strictEqual(found?.era, 0)
+        assert.strictEqual(found?.epoch, 0)
         if (found?._tag === "HalfOpen") assert.strictEqual(found.nextLease, 0)
-        if (found?._tag === "Isolated") assert.strictEqual(found.under.era, 0)
+        if (found?._tag === "Isolated") assert.strictEqual(found.under.epoch, 0)
       }
     },
-    runs("eras")
+    runs("epochs")
   )
 
   it("is read at any time of a clock, also one before the reader's began", () => {
@@ -240,7 +240,7 @@ describe("a record", () => {
   it("says that an opening has no end", () => {
     const endless: Circuit.Open = {
       _tag: "Open",
-      era: 0,
+      epoch: 0,
       since: 1,
       until: Infinity,
       openings: 1,
@@ -261,7 +261,7 @@ const samples = [
   toBody(
     {
       _tag: "HalfOpen",
-      era: 0,
+      epoch: 0,
       since: 10,
       openings: 1,
       openFor: 5,
@@ -279,7 +279,7 @@ const samples = [
   toBody(
     {
       _tag: "Isolated",
-      era: 0,
+      epoch: 0,
       since: 0,
       until: Infinity,
       reason: "drill",
@@ -361,7 +361,7 @@ describe("what is no record", () => {
 
   it("reads as a record though it has more fields than this version knows", () => {
     for (const body of samples) {
-      const more = JSON.stringify({ ...JSON.parse(body), since: "2.0", era: 9 })
+      const more = JSON.stringify({ ...JSON.parse(body), since: "2.0", epoch: 9 })
       assert.deepStrictEqual(fromBody(more, 0), fromBody(body, 0))
     }
   })

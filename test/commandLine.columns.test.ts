@@ -105,7 +105,7 @@ const known = (name: string, key: string | undefined, more: Partial<Operator.Kno
   _tag: "Known",
   name,
   key,
-  era: 1,
+  epoch: 1,
   state: "Open",
   since: at - 10_000,
   outage: { since: at - 10_000, openings: 1 },
@@ -120,7 +120,7 @@ const known = (name: string, key: string | undefined, more: Partial<Operator.Kno
   ...more
 })
 
-const unreadable: One = { _tag: "Unreadable", name: "odd", key: undefined, era: 1, body: "odd" }
+const unreadable: One = { _tag: "Unreadable", name: "odd", key: undefined, epoch: 1, body: "odd" }
 const overridden = { state: "Isolated", why: "Isolated", outage: undefined, until: undefined, actor: "ann" } as const
 
 const all: Choice = { name: undefined, states: [], sort: "name", limit: undefined, keys: false }

@@ -167,7 +167,7 @@ describe("What somebody put into a database", () => {
     circuit_breaker_rolls: ["seq", "prev", "circuit", "epoch", "box"],
     circuit_breaker_store: ["id", "epoch", "trimmed", "born_at", "head", "burials", "swept_at"],
     circuit_breaker_events:
-      "id at circuit_id circuit circuit_key from_state to_state why detail actor scope process mode era openings retry_after lasted outage outage_since outage_openings down_for calls failures slow streak metadata".split(
+      "id at circuit_id circuit circuit_key from_state to_state why detail actor scope process mode epoch openings retry_after lasted outage outage_since outage_openings down_for calls failures slow streak metadata".split(
         " "
       ),
     circuit_breaker_states:
@@ -186,7 +186,6 @@ describe("What somebody put into a database", () => {
     circuit_name: "'api'",
     box: "'b'",
     voter: "'w'",
-    era: "5",
     epoch: "5",
     ends_at: "9999999999999",
     listed: "1",

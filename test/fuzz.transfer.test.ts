@@ -169,7 +169,7 @@ describe("An event", () => {
     to: "Open",
     why: "Tripped",
     at: 1,
-    era: 2,
+    epoch: 2,
     openings: 1,
     retryAfterMillis: null,
     detail: "d",
@@ -183,7 +183,7 @@ describe("An event", () => {
     lastedMillis: 5,
     counts: { calls: 1, failures: 1, slow: 0, streak: 1 }
   }
-  const ignored = { _tag: "ProbesIgnored", circuit: "api", at: 1, era: 2, probes: 10 }
+  const ignored = { _tag: "ProbesIgnored", circuit: "api", at: 1, epoch: 2, probes: 10 }
   const Event = Schema.fromJsonString(BreakerEvent.BreakerEvent)
   const decode = Schema.decodeUnknownExit(Event)
   const encode = Schema.encodeSync(Event)

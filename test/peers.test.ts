@@ -467,11 +467,11 @@ describe("Who is called back", () => {
     const heard = (yield* events).flatMap((event) => (event._tag === "Transition" ? [event] : []))
     assert.isAbove(heard.length, 100)
     heard.forEach((event, i) => {
-      assert.deepStrictEqual([event.era, event.from], [i + 1, heard[i - 1]?.to ?? "Closed"])
+      assert.deepStrictEqual([event.epoch, event.from], [i + 1, heard[i - 1]?.to ?? "Closed"])
     })
     assert.deepStrictEqual(recorded.events(), heard)
-    const { era, state } = yield* inspect()
-    assert.deepStrictEqual([era, state], [heard.length, heard.at(-1)?.to])
+    const { epoch, state } = yield* inspect()
+    assert.deepStrictEqual([epoch, state], [heard.length, heard.at(-1)?.to])
   })
 })
 

@@ -34,7 +34,7 @@ const closed: Circuit.Closed = { ...Circuit.initial, since: 1000, openings: 2, o
 const cause: Circuit.Cause = { why: "Tripped", detail: "it failed", actor: undefined }
 const open: Circuit.Open = {
   _tag: "Open",
-  era: 3,
+  epoch: 3,
   since: 1000,
   until: 1500,
   openings: 2,
@@ -67,7 +67,7 @@ describe("a record", () => {
   it("is written over the epoch that was seen, and listed if it is worth knowing", () => {
     const { body, ...swap } = toSwap("api/key", 7, open, 1100, about)
     assert.deepStrictEqual(swap, { circuit: "api/key", expectedEpoch: 7, ttl: 900 + minute, listed: true })
-    assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, era: 0 }, about })
+    assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, epoch: 0 }, about })
     assert.isFalse(toSwap("api", 7, closed, 1100, about).listed)
     assert.isTrue(toSwap("api", 7, { ...closed, rampUntil: 1200 }, 1100, about).listed)
   })

@@ -144,7 +144,7 @@ describe("a store", () => {
     assert.isAbove(simulation.history.of("Swapped").length, 0)
   })
 
-  it("that fails over to a copy loses its latest writes, and gives no era twice", () => {
+  it("that fails over to a copy loses its latest writes, and gives no epoch twice", () => {
     const simulation = fleet({ network: "none", store: replicated(500), syncInterval: 60_000 })
     const swapped = () => simulation.history.of("Swapped")
     simulation.process(0).do(open)
@@ -152,17 +152,17 @@ describe("a store", () => {
     simulation.process(0).do(CircuitBreaker.isolate("api", { reason: "drill" }))
     simulation.runUntil(4_400)
     assert.strictEqual(simulation.look().record?.state._tag, "Isolated")
-    const lost = simulation.look().record?.era ?? Number.NaN
+    const lost = simulation.look().record?.epoch ?? Number.NaN
     simulation.store.failover()
     const { record } = simulation.look()
     assert.strictEqual(record?.state._tag, "Open")
-    assert.strictEqual(record?.era, swapped()[0]?.era)
+    assert.strictEqual(record?.epoch, swapped()[0]?.epoch)
     // The clock of the copy shows the time of the last command that it has executed.
     const since = record?.state.since ?? Number.NaN
     assert.closeTo(since, swapped()[0]?.at ?? Number.NaN, 2)
     simulation.process(1).do(CircuitBreaker.isolate("api", { reason: "another drill" }))
     simulation.runUntil(4_500)
-    assert.isAbove(simulation.look().record?.era ?? 0, lost)
+    assert.isAbove(simulation.look().record?.epoch ?? 0, lost)
   })
 
   it("that fails over after a wipe has the records from before the wipe", () => {

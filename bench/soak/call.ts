@@ -35,8 +35,8 @@ export const oneCall = (c: Name, mood: () => Mood): Effect.Effect<void, never, B
   Effect.suspend(() => {
     const line: CallLine = { k: "call", id: ++ids, c, began: now(), patience: patienceOf() }
     open.add(line)
-    const inner = Effect.flatMap(CircuitBreaker.inspect(c), ({ era, scope, state }) => {
-      Object.assign(line, { admitted: now(), era, scope, state })
+    const inner = Effect.flatMap(CircuitBreaker.inspect(c), ({ epoch, scope, state }) => {
+      Object.assign(line, { admitted: now(), epoch, scope, state })
       if (state === "HalfOpen") write({ k: "probe", t: now(), id: line.id, c, scope })
       return Effect.onExit(answer(mood(), line.id), (exit) =>
         Effect.sync(() => Object.assign(line, { ended: now(), inner: say(exit) }))

@@ -20,7 +20,7 @@ export interface CallLine {
   admitted?: number
   state?: Circuit.State
   scope?: "local" | "fleet"
-  era?: number
+  epoch?: number
   /** When the protected effect ended, and how; `ended` is missing where it never began. */
   ended?: number
   inner?: string

@@ -27,7 +27,7 @@ export interface Entry {
   readonly scope: string
   readonly process: string
   readonly mode: string
-  readonly era: number
+  readonly epoch: number
   readonly openings: number
   /** For how long calls were then rejected; nothing where that had no end. */
   readonly retryAfterMillis: number | undefined
@@ -75,7 +75,7 @@ const toEntry = (row: Row): Entry => ({
   scope: String(row["scope"]),
   process: String(row["process"]),
   mode: String(row["mode"]),
-  era: toNumber(row["era"]),
+  epoch: toNumber(row["epoch"]),
   openings: toNumber(row["openings"]),
   retryAfterMillis: optionalNumber(row["retry_after"]),
   lastedMillis: optionalNumber(row["lasted"]),

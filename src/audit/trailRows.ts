@@ -53,7 +53,7 @@ export const toLine = (event: Transition, { id, metadata, owner, process }: Writ
     scope: event.scope,
     process: storable(event.process ?? process),
     mode: event.mode,
-    era: event.era,
+    epoch: event.epoch,
     openings: event.openings,
     retry_after: whole(event.retryAfterMillis),
     lasted: whole(event.lastedMillis),

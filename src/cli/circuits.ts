@@ -47,7 +47,7 @@ export const overrideData = ({ actor, reason, since, state, until }: Override) =
 /** A circuit as JSON. */
 export const toData = (one: One) =>
   one._tag === "Unreadable"
-    ? { name: one.name, key: one.key, state: "Unreadable", era: one.era, body: one.body }
+    ? { name: one.name, key: one.key, state: "Unreadable", epoch: one.epoch, body: one.body }
     : {
         name: one.name,
         key: one.key,
@@ -64,7 +64,7 @@ export const toData = (one: One) =>
         agreed: agreementOf(one)?.agreed,
         actor: one.actor,
         process: one.process,
-        era: one.era
+        epoch: one.epoch
       }
 
 /** When a state ends. */

@@ -178,7 +178,7 @@ const withinScreen = (choice: Choice): Choice => {
 
 /** What decides whether a list has changed. Durations change at every read, and times may differ by a millisecond, so both are left out. */
 const gist = (processes: number, circuits: ReadonlyArray<One>): string =>
-  JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.era, stateOf(one)])])
+  JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.epoch, stateOf(one)])])
 
 /** Shows the circuits again whenever the store announces a change, and at least once per interval. */
 const watching = (

@@ -2,8 +2,8 @@
  * The pure state machine of one circuit: what is admitted, what an outcome changes, what people may force.
  *
  * Nothing here reads a clock, counts calls or publishes anything. Time is an argument, in milliseconds of a monotonic
- * clock, and the next state is the result. Every move gets a new `era`, a fencing token: an outcome that was admitted
- * under another era changes nothing.
+ * clock, and the next state is the result. Every move gets a new `epoch`, a fencing token: an outcome that was admitted
+ * under another epoch changes nothing.
  *
  * @since 0.1.0
  */
@@ -38,7 +38,7 @@ export interface Cause {
  */
 export interface Closed {
   readonly _tag: "Closed"
-  readonly era: number
+  readonly epoch: number
   readonly since: number
   readonly openings: number
   readonly openFor: number
@@ -67,7 +67,7 @@ export interface Outage {
  */
 export interface Open {
   readonly _tag: "Open"
-  readonly era: number
+  readonly epoch: number
   readonly since: number
   readonly until: number
   readonly openings: number
@@ -93,7 +93,7 @@ export interface Lease {
  */
 export interface HalfOpen {
   readonly _tag: "HalfOpen"
-  readonly era: number
+  readonly epoch: number
   readonly since: number
   readonly openings: number
   readonly openFor: number
@@ -120,7 +120,7 @@ export interface HalfOpen {
  */
 export interface Forced<Tag extends "Isolated" | "Disabled"> extends Override {
   readonly _tag: Tag
-  readonly era: number
+  readonly epoch: number
   readonly others: ReadonlyArray<Override>
   readonly under: Closed | Open
   readonly spread?: number
@@ -157,7 +157,7 @@ export interface Rules {
  *
  * @category constructors
  */
-export const initial: Closed = { _tag: "Closed", era: 0, since: 0, openings: 0, openFor: 0, rampUntil: 0 }
+export const initial: Closed = { _tag: "Closed", epoch: 0, since: 0, openings: 0, openFor: 0, rampUntil: 0 }
 
 /**
  * What becomes of a call that arrives now.
@@ -240,12 +240,12 @@ export const probe = (circuit: Open | HalfOpen, now: number, rules: Rules): Half
     const lease = { id: circuit.nextLease, until }
     return { ...circuit, leases: [...liveLeases(circuit.leases, now), lease], nextLease: lease.id + 1 }
   }
-  const { cause, era, openings, outage } = circuit
+  const { cause, epoch, openings, outage } = circuit
   const openFor = circuit.until - circuit.since
   const leases = [{ id: 0, until }]
   return {
     _tag: "HalfOpen",
-    era: era + 1,
+    epoch: epoch + 1,
     since: now,
     openings,
     openFor,
@@ -276,7 +276,7 @@ export type Verdict =
  * What a probe that ends changes. Its lease is given back; if that had lapsed and was given to another, the verdict changes
  * nothing. The circuit closes at `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first.
  *
- * Leases are numbered anew in each HalfOpen: ask only where the era is still the one of the permit.
+ * Leases are numbered anew in each HalfOpen: ask only where the epoch is still the one of the permit.
  *
  * @category settling
  */
@@ -349,7 +349,7 @@ export const open = (
   options: { readonly openFor: number; readonly cause: Cause; readonly at: number }
 ): Open => ({
   _tag: "Open",
-  era: circuit.era + 1,
+  epoch: circuit.epoch + 1,
   since: circuit._tag === "Open" ? circuit.since : now,
   until: now + options.openFor,
   openings: nextOpening(circuit, now),
@@ -372,7 +372,7 @@ export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rul
   if (circuit._tag === "Closed") return circuit
   return {
     _tag: "Closed",
-    era: circuit.era + 1,
+    epoch: circuit.epoch + 1,
     since: now,
     openings: circuit.openings,
     openFor: circuit._tag === "Open" ? Math.min(now, circuit.until) - circuit.since : circuit.openFor,
@@ -381,11 +381,11 @@ export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rul
 }
 
 /**
- * As new, but for the era: calls admitted before it change nothing after it.
+ * As new, but for the epoch: calls admitted before it change nothing after it.
  *
  * @category moves
  */
-export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, era: circuit.era + 1, since: now })
+export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, epoch: circuit.epoch + 1, since: now })
 
 /**
  * Sets an override, over what would hold without it. Overrides that stand already go on: a later one never shortens an earlier one.
@@ -403,15 +403,15 @@ export const force = (
   const standing = overrides(circuit).filter((one) => isStanding(one, now))
   const spread = isForced(circuit) ? circuit.spread : undefined
   const all = add(standing, { _tag: tag, since: now, until, reason, actor })
-  return over(all, beneath(circuit, now), circuit.era + 1, spread)
+  return over(all, beneath(circuit, now), circuit.epoch + 1, spread)
 }
 
 const over = (
   [first, ...others]: Overrides,
   under: Closed | Open,
-  era: number,
+  epoch: number,
   spread: number | undefined
-): Isolated | Disabled => ({ ...first, era, others, under, ...(spread === undefined ? {} : { spread }) })
+): Isolated | Disabled => ({ ...first, epoch, others, under, ...(spread === undefined ? {} : { spread }) })
 
 /**
  * The overrides of a circuit: first the one that decides, then the others.
@@ -434,7 +434,7 @@ const isDisabledAfter = ({ others, until }: Isolated): boolean =>
  * @category moves
  */
 export const release = (circuit: Circuit): Circuit =>
-  isForced(circuit) ? { ...circuit.under, era: circuit.era + 1 } : circuit
+  isForced(circuit) ? { ...circuit.under, epoch: circuit.epoch + 1 } : circuit
 
 /**
  * Ends the override that decides, if its time is over. Another one that stands decides then.
@@ -444,8 +444,8 @@ export const release = (circuit: Circuit): Circuit =>
 export const expire = (circuit: Circuit, now: number): Circuit => {
   if (!isForced(circuit) || now < circuit.until) return circuit
   const [first, ...others] = circuit.others.filter((one) => isStanding(one, now))
-  if (first === undefined) return { ...outlasting(circuit), era: circuit.era + 1 }
-  return over([first, ...others], circuit.under, circuit.era + 1, circuit.spread)
+  if (first === undefined) return { ...outlasting(circuit), epoch: circuit.epoch + 1 }
+  return over([first, ...others], circuit.under, circuit.epoch + 1, circuit.spread)
 }
 
 /** What is beneath an override that has ended by itself. */
@@ -467,12 +467,12 @@ export const moveUnder = (
 ): Closed | Open | Isolated | Disabled => {
   if (!isForced(circuit)) return move(circuit)
   const under = move(circuit.under)
-  return under === circuit.under ? circuit : { ...circuit, era: circuit.era + 1, under }
+  return under === circuit.under ? circuit : { ...circuit, epoch: circuit.epoch + 1, under }
 }
 
 const beneath = (circuit: Circuit, now: number): Closed | Open => {
   if (isForced(circuit)) return circuit.under
   if (circuit._tag !== "HalfOpen") return circuit
-  const { cause, era, openFor, openings, outage } = circuit
-  return { _tag: "Open", era, since: now - openFor, until: now, openings, outage, cause }
+  const { cause, epoch, openFor, openings, outage } = circuit
+  return { _tag: "Open", epoch, since: now - openFor, until: now, openings, outage, cause }
 }

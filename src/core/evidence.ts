@@ -14,7 +14,7 @@ const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Ove
 export type Running = ReadonlyMap<unknown, number>
 
 /**
- * What one circuit saw of its calls in the current era: the streak of failures and the windows that its trip reads.
+ * What one circuit saw of its calls in the current epoch: the streak of failures and the windows that its trip reads.
  * Mutable, owned by one circuit; time is an argument.
  */
 export class Evidence {

@@ -34,7 +34,7 @@ type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 export class Call extends Enclosing implements InFlight {
   start = 0
   private kind: Kind = "Waiting"
-  private era = 0
+  private epoch = 0
   private lease = 0
   /** Whether the lease is one of the fleet's. */
   private shared = false
@@ -64,8 +64,8 @@ export class Call extends Enclosing implements InFlight {
   }
 
   protected override get isCurrent(): boolean {
-    const { circuit, era, kind } = this
-    if (circuit.control.value.era !== era) return false
+    const { circuit, epoch, kind } = this
+    if (circuit.control.value.epoch !== epoch) return false
     return kind === "Pass" || ((kind === "Normal" || kind === "Probe") && !circuit.group.forced)
   }
 
@@ -78,7 +78,7 @@ export class Call extends Enclosing implements InFlight {
     const control = circuit.control.value
     if (control._tag === "Closed" && circuit.plain && !circuit.group.forced) {
       const now = this.registry.runtime.time.now()
-      if (now >= control.rampUntil) return this.begin("Normal", control.era, now)
+      if (now >= control.rampUntil) return this.begin("Normal", control.epoch, now)
     }
     const { enabled } = circuit.policy
     if (enabled === false) return this.pass()
@@ -117,12 +117,12 @@ export class Call extends Enclosing implements InFlight {
     }
     switch (Circuit.admission(control, now, policy)) {
       case "Normal":
-        return this.arrive(control.era, now)
+        return this.arrive(control.epoch, now)
       case "Ramp": {
         circuit.rampCredit += control._tag === "Closed" ? Circuit.rampShare(control, now) : 1
         if (circuit.rampCredit < 1) return this.reject(now, "Ramping")
         circuit.rampCredit -= 1
-        return this.arrive(control.era, now)
+        return this.arrive(control.epoch, now)
       }
       case "Probe":
         return runtime.sharing !== undefined && circuit.share?.isFleets(control) === true
@@ -143,18 +143,18 @@ export class Call extends Enclosing implements InFlight {
   }
 
   /** While everything hangs nothing is settled: calls that are stuck are looked for when another one comes. */
-  private arrive(era: number, now: number): Effect.Effect<unknown, unknown> {
+  private arrive(epoch: number, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
-    if (circuit.runningSince === undefined) return this.begin("Normal", era, now)
+    if (circuit.runningSince === undefined) return this.begin("Normal", epoch, now)
     circuit.lapse(now)
-    const opening = judge(this.registry.runtime, circuit, era, now, Trip.onArrival(circuit.policy.trip))
-    return opening === undefined ? this.begin("Normal", era, now) : Effect.flatMap(opening, () => this.decide())
+    const opening = judge(this.registry.runtime, circuit, epoch, now, Trip.onArrival(circuit.policy.trip))
+    return opening === undefined ? this.begin("Normal", epoch, now) : Effect.flatMap(opening, () => this.decide())
   }
 
-  private begin(kind: "Normal" | "Probe", era: number, now: number): Effect.Effect<unknown, unknown> {
+  private begin(kind: "Normal" | "Probe", epoch: number, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     this.kind = kind
-    this.era = era
+    this.epoch = epoch
     this.start = now
     const { group } = circuit
     this.registry.runtime.loop.began(now)
@@ -174,7 +174,7 @@ export class Call extends Enclosing implements InFlight {
 
   private pass(): Effect.Effect<unknown, unknown> {
     this.kind = "Pass"
-    this.era = this.circuit.control.value.era
+    this.epoch = this.circuit.control.value.epoch
     if (this.circuit.group.enclosing > 0) this.enter()
     this.circuit.passed++
     return this.self
@@ -216,7 +216,7 @@ export class Call extends Enclosing implements InFlight {
       Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
         if (!taken || moved?.to._tag !== "HalfOpen") return false
         this.lease = moved.to.nextLease - 1
-        this.begin("Probe", moved.to.era, moved.now)
+        this.begin("Probe", moved.to.epoch, moved.now)
         return true
       })
     )
@@ -231,7 +231,8 @@ export class Call extends Enclosing implements InFlight {
       Effect.map(sharing.place(circuit, restore), (place) => {
         if (place._tag !== "Granted") return { run: undefined, place }
         // A stall may have ended it before its probe could begin.
-        if (circuit.control.value.era === place.era && time.now() < place.until) return { run: this.take(place), place }
+        if (circuit.control.value.epoch === place.epoch && time.now() < place.until)
+          return { run: this.take(place), place }
         sharing.settled(circuit, place.lease, { _tag: "Ignored" })
         return { run: undefined, place: { _tag: "Denied" } as const }
       })
@@ -250,7 +251,7 @@ export class Call extends Enclosing implements InFlight {
     const now = this.registry.runtime.time.now()
     this.lease = place.lease
     this.shared = true
-    this.begin("Probe", place.era, now)
+    this.begin("Probe", place.epoch, now)
     return this.run(Math.max(0, place.until - now))
   }
 
@@ -393,21 +394,21 @@ export class Call extends Enclosing implements InFlight {
     if (outcome._tag === "Success") {
       circuit.successes++
       if (probe) return this.endProbe(outcome)
-      if (circuit.control.value.era !== this.era) return undefined
-      circuit.seenIn(this.era).recordSuccess(now, slow)
+      if (circuit.control.value.epoch !== this.epoch) return undefined
+      circuit.seenIn(this.epoch).recordSuccess(now, slow)
       if (circuit.share !== undefined) this.registry.runtime.sharing?.succeeded(circuit, now)
-      return slow ? judge(this.registry.runtime, circuit, this.era, now, circuit.policy.trip) : undefined
+      return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
     circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
-    if (circuit.control.value.era !== this.era) return undefined
+    if (circuit.control.value.epoch !== this.epoch) return undefined
     if (probe) {
-      if (hint > 0) circuit.seenIn(this.era).heed(now, now + hint)
+      if (hint > 0) circuit.seenIn(this.epoch).heed(now, now + hint)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
-    circuit.seenIn(this.era).recordFailure(now, slow, outcome.weight, hint)
-    const opening = judge(this.registry.runtime, circuit, this.era, now, circuit.policy.trip)
+    circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
+    const opening = judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
     if (opening === undefined) this.registry.runtime.sharing?.failed(circuit, now)
     return opening
   }
@@ -430,7 +431,7 @@ export class Call extends Enclosing implements InFlight {
   }
 
   private endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
-    const { circuit, era, lease, shared } = this
-    return settleProbe(this.registry.runtime, { circuit, era, lease, shared }, outcome)
+    const { circuit, epoch, lease, shared } = this
+    return settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
   }
 }

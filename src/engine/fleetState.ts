@@ -25,7 +25,7 @@ export interface Known {
 /** The fleet's record of a circuit, and the transitions of this process that the store does not have yet. */
 export class RecordPart {
   known: Known | undefined = undefined
-  /** The local era whose state is the fleet's; a state of another era is this process's own. */
+  /** The local epoch whose state is the fleet's; a state of another epoch is this process's own. */
   adopted = -1
   /** Whether the state beneath an override is this process's own, and not the fleet's. */
   ownBeneath = false
@@ -59,9 +59,9 @@ export interface Snapshot {
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
-/** Evidence that this process keeps back. `era` is the local era in which its counting began. */
+/** Evidence that this process keeps back. `epoch` is the local epoch in which its counting began. */
 export interface KeptBack extends Snapshot {
-  readonly era: number
+  readonly epoch: number
   /** How many calls had completed. */
   readonly calls: number
 }
@@ -107,11 +107,11 @@ export class BallotPart {
   abstainedUntil = Number.NEGATIVE_INFINITY
 }
 
-/** A probe's lease that the fleet gave: in which local era, and for how long. */
+/** A probe's lease that the fleet gave: in which local epoch, and for how long. */
 export interface Granted {
   readonly _tag: "Granted"
   readonly lease: number
-  readonly era: number
+  readonly epoch: number
   readonly until: number
 }
 
@@ -150,7 +150,7 @@ export class Share {
 
   /** Whether this state is the fleet's, and not this process's own. */
   isFleets(control: Circuit.Circuit): boolean {
-    return control._tag !== "Closed" && control.era === this.record.adopted
+    return control._tag !== "Closed" && control.epoch === this.record.adopted
   }
 
   /** The epoch of the store's record, as far as this process knows. */

@@ -29,7 +29,7 @@ export interface Inspection {
   readonly enabled: boolean
   /** The name of a circuit that this one depends on and that lets no calls through now. */
   readonly blockedBy: string | undefined
-  readonly era: number
+  readonly epoch: number
   /** Why it opened, while it is Open or HalfOpen; who forced it and why, while it is Isolated or Disabled. */
   readonly cause: { readonly why: Circuit.Why; readonly detail: string; readonly actor: string | undefined } | undefined
   /**
@@ -120,7 +120,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     mode: circuit.policy.mode,
     enabled: circuit.policy.enabled !== false,
     blockedBy: blocker?.group.name,
-    era: own.era,
+    epoch: own.epoch,
     cause: causeOf(control),
     since: circuit.movedAt,
     overrides: overridesOf(own, now, registry.runtime.time.wall()),

@@ -108,7 +108,7 @@ export interface Totals {
 }
 
 /**
- * One circuit of this process. Its control state is a `TxRef`, changed only by transactions that check the era; its
+ * One circuit of this process. Its control state is a `TxRef`, changed only by transactions that check the epoch; its
  * counts are plain fields, changed only by the call that is being settled.
  */
 export class LiveCircuit implements Totals {
@@ -116,7 +116,7 @@ export class LiveCircuit implements Totals {
   readonly key: string | undefined
   readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)
   private readonly evidence: Evidence
-  private evidenceEra = 0
+  private evidenceEpoch = 0
   private evidenceBegan = 0
   policy: Policy
   /** The policy of the name from which {@link policy} was made. */
@@ -193,39 +193,39 @@ export class LiveCircuit implements Totals {
       !watches
   }
 
-  /** What was seen in an era. What belongs to another is forgotten: a window never spans a transition. */
-  seenIn(era: number): Evidence {
-    if (this.evidenceEra !== era) {
+  /** What was seen in an epoch. What belongs to another is forgotten: a window never spans a transition. */
+  seenIn(epoch: number): Evidence {
+    if (this.evidenceEpoch !== epoch) {
       this.evidence.clear()
-      // Calls of an older era change nothing: not even by hanging.
+      // Calls of an older epoch change nothing: not even by hanging.
       this.runningSince?.clear()
-      this.evidenceEra = era
-      this.evidenceBegan = era
+      this.evidenceEpoch = epoch
+      this.evidenceBegan = epoch
     }
     return this.evidence
   }
 
-  /** What was seen in an era goes on counting in the next one. Calls in flight do not: theirs is the old one. */
+  /** What was seen in an epoch goes on counting in the next one. Calls in flight do not: theirs is the old one. */
   carry(from: number, to: number): void {
-    if (this.evidenceEra !== from) return
-    this.evidenceEra = to
+    if (this.evidenceEpoch !== from) return
+    this.evidenceEpoch = to
     this.runningSince?.clear()
   }
 
-  /** The era in which the evidence of the current era began to be counted: an earlier one if an override came between. */
+  /** The epoch in which the evidence of the current epoch began to be counted: an earlier one if an override came between. */
   get countingSince(): number {
     this.seen()
     return this.evidenceBegan
   }
 
-  /** What was seen in the current era. */
+  /** What was seen in the current epoch. */
   seen(): Evidence {
-    return this.seenIn(this.control.value.era)
+    return this.seenIn(this.control.value.epoch)
   }
 
-  /** What was seen in an era that has just ended, and is not forgotten yet; nothing where that was nothing. */
-  lastSeen(era: number, now: number): Transition["counts"] {
-    if (this.evidenceEra !== era) return undefined
+  /** What was seen in an epoch that has just ended, and is not forgotten yet; nothing where that was nothing. */
+  lastSeen(epoch: number, now: number): Transition["counts"] {
+    if (this.evidenceEpoch !== epoch) return undefined
     const { streak } = this.evidence
     const { calls, failures, slow } = this.evidence.recent(now)
     return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }

@@ -24,7 +24,7 @@ export interface Moved {
   readonly to: Circuit.Circuit
   /** When, by the monotonic clock. */
   readonly now: number
-  /** What was seen in the era that ended. */
+  /** What was seen in the epoch that ended. */
   readonly counts: Transition["counts"]
 }
 
@@ -61,9 +61,9 @@ const step = (
     const now = runtime.time.now()
     const to = next(from, now)
     if (to === from) return [undefined, to]
-    if (process !== undefined && circuit.share !== undefined) circuit.share.record.adopted = to.era
-    const counts = from.era === to.era ? undefined : circuit.lastSeen(from.era, now)
-    if (goesOnCounting(from, to, why)) circuit.carry(from.era, to.era)
+    if (process !== undefined && circuit.share !== undefined) circuit.share.record.adopted = to.epoch
+    const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
+    if (goesOnCounting(from, to, why)) circuit.carry(from.epoch, to.epoch)
     return [{ from, to, now, counts }, to]
   })
 
@@ -83,7 +83,7 @@ const goesOnCounting = (from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit
 
 /**
  * Moves a circuit, in a transaction, to what `next` makes of its state; nothing happens if that is the same state. A new
- * era is announced and logged, and starts or stops the health check. `reads` are states of other circuits on which `next`
+ * epoch is announced and logged, and starts or stops the health check. `reads` are states of other circuits on which `next`
  * rests: it is asked again if one of them changes meanwhile.
  */
 export const move = (
@@ -145,7 +145,7 @@ const outsideTransactions: <A>(effect: Effect.Effect<A>) => Effect.Effect<A> = E
   Context.omit(Effect.Transaction)
 )
 
-/** What a move brings with it once it is done, if it began a new era. */
+/** What a move brings with it once it is done, if it began a new epoch. */
 const follow = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -153,7 +153,7 @@ const follow = (
   why: Circuit.Why,
   about: About
 ): Effect.Effect<void> => {
-  if (moved === undefined || moved.from.era === moved.to.era) return Effect.void
+  if (moved === undefined || moved.from.epoch === moved.to.epoch) return Effect.void
   const { counts, from, now, to } = moved
   const { process } = about
   // That what it did alone is the fleet's word, too, or gets another end, is no second opening.
@@ -232,11 +232,11 @@ export interface Opening {
   readonly at: number
 }
 
-/** Opens a circuit that is still in the era in which that was decided, for as long as its policy or a hint says. */
+/** Opens a circuit that is still in the epoch in which that was decided, for as long as its policy or a hint says. */
 export const open = (
   runtime: Runtime,
   circuit: LiveCircuit,
-  era: number,
+  epoch: number,
   cause: Circuit.Cause,
   hintUntil: number,
   next: (current: Circuit.Circuit, now: number, opening: Opening) => Circuit.Circuit,
@@ -248,7 +248,7 @@ export const open = (
       circuit,
       cause.why,
       (current, now) =>
-        current.era === era ? next(current, now, { openFor: millis, cause, at: runtime.time.wall() }) : current,
+        current.epoch === epoch ? next(current, now, { openFor: millis, cause, at: runtime.time.wall() }) : current,
       { ...cause, process }
     )
   )
@@ -257,13 +257,13 @@ export const open = (
 export const openTripped = (
   runtime: Runtime,
   circuit: LiveCircuit,
-  era: number,
+  epoch: number,
   now: number,
   detail: string
 ): Effect.Effect<Moved | undefined> => {
   runtime.sharing?.opening(circuit, now)
   const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
-  return open(runtime, circuit, era, cause, circuit.seen().hintUntil, (current, now, opening) =>
+  return open(runtime, circuit, epoch, cause, circuit.seen().hintUntil, (current, now, opening) =>
     current._tag === "Closed" ? Circuit.open(current, now, opening) : current
   )
 }
@@ -298,14 +298,14 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
   if (wanted === undefined) return
   let failures = 0
   const check = Effect.suspend(() => {
-    const { era } = circuit.control.value
+    const { epoch } = circuit.control.value
     return Effect.flatMap(
       Effect.exit(timeout(wanted.check, policy.probeTimeoutMillis)),
       (exit): Effect.Effect<unknown> => {
         failures = exit._tag === "Failure" ? failures + 1 : 0
-        if (down) return failures > 0 ? Effect.void : passed(runtime, circuit, era)
+        if (down) return failures > 0 ? Effect.void : passed(runtime, circuit, epoch)
         return exit._tag === "Failure" && failures >= wanted.opens
-          ? failed(runtime, circuit, era, exit.cause)
+          ? failed(runtime, circuit, epoch, exit.cause)
           : Effect.void
       }
     )
@@ -328,21 +328,21 @@ export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
 }
 
 /** Closes the circuit. */
-const passed = (runtime: Runtime, circuit: LiveCircuit, era: number): Effect.Effect<unknown> =>
+const passed = (runtime: Runtime, circuit: LiveCircuit, epoch: number): Effect.Effect<unknown> =>
   move(runtime, circuit, "HealthCheckPassed", (current, now) =>
-    current.era === era && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
+    current.epoch === epoch && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
   )
 
 /** Opens the circuit, as a trip does. */
 const failed = (
   runtime: Runtime,
   circuit: LiveCircuit,
-  era: number,
+  epoch: number,
   why: EffectCause.Cause<unknown>
 ): Effect.Effect<unknown> => {
   // What has changed since the check began decides without it.
-  if (circuit.control.value.era !== era || !mayOpen(circuit)) return Effect.void
-  return openTripped(runtime, circuit, era, runtime.time.now(), `the health check failed: ${foreignText(why)}`)
+  if (circuit.control.value.epoch !== epoch || !mayOpen(circuit)) return Effect.void
+  return openTripped(runtime, circuit, epoch, runtime.time.now(), `the health check failed: ${foreignText(why)}`)
 }
 
 /** Whether the health check may open the circuit now. */
@@ -388,7 +388,7 @@ export const reportIgnored = (
     circuit: circuit.group.name,
     ...(circuit.key === undefined ? {} : { key: circuit.key }),
     at: runtime.time.wall(),
-    era: to.era,
+    epoch: to.epoch,
     probes: to.ignored
   })
 }

@@ -9,7 +9,7 @@ import type { Runtime } from "./runtime.ts"
 export const judge = (
   runtime: Runtime,
   circuit: LiveCircuit,
-  era: number,
+  epoch: number,
   now: number,
   trip: Trip.Trip | undefined
 ): Effect.Effect<unknown> | undefined => {
@@ -21,13 +21,13 @@ export const judge = (
     return reportOnce(circuit, "trip", "threw; it does not trip", error)
   }
   if (tripped === undefined) return undefined
-  return openTripped(runtime, circuit, era, now, Trip.describe(tripped, seen))
+  return openTripped(runtime, circuit, epoch, now, Trip.describe(tripped, seen))
 }
 
 /** A probe whose outcome is known. */
 export interface EndedProbe {
   readonly circuit: LiveCircuit
-  readonly era: number
+  readonly epoch: number
   readonly lease: number
   /** Whether the lease is one of the fleet's. */
   readonly shared: boolean
@@ -40,19 +40,19 @@ export type ProbeOutcome =
 /** Gives the lease of a probe back, and moves the circuit as the outcome of the probe says. */
 export const settleProbe = (
   runtime: Runtime,
-  { circuit, era, lease, shared }: EndedProbe,
+  { circuit, epoch, lease, shared }: EndedProbe,
   found: ProbeOutcome
 ): Effect.Effect<void> => {
   const sharing = shared ? runtime.sharing : undefined
   if (found._tag === "Failure") {
     const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
     // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
-    const hintUntil = circuit.control.value.era === era ? circuit.seen().hintUntil : 0
+    const hintUntil = circuit.control.value.epoch === epoch ? circuit.seen().hintUntil : 0
     let openFor = 0
     const settled = open(
       runtime,
       circuit,
-      era,
+      epoch,
       cause,
       hintUntil,
       (current, now, options) => {
@@ -73,7 +73,7 @@ export const settleProbe = (
     circuit,
     "Recovered",
     (current, now) =>
-      current._tag === "HalfOpen" && current.era === era
+      current._tag === "HalfOpen" && current.epoch === epoch
         ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
         : current,
     { process: sharing?.process }

@@ -17,14 +17,14 @@ export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Sna
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all
-  if (keptBack.era !== circuit.countingSince) {
+  if (keptBack.epoch !== circuit.countingSince) {
     ballots.keptBack = undefined
     return all
   }
   return without(all, keptBack.streak, stillHeld(circuit, keptBack, now))
 }
 
-/** The part of earlier counts that the windows still contain. `then` is of the same era. */
+/** The part of earlier counts that the windows still contain. `then` is of the same epoch. */
 const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyArray<Window.Counts | undefined> => {
   const since = callsOf(circuit) - then.calls
   return Trip.windows(circuit.policy.trip).map((over, place) => {
@@ -35,27 +35,27 @@ const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyA
 
 /** The store goes down: what was seen up to now may be told later. */
 export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): void => {
-  const era = circuit.countingSince
+  const epoch = circuit.countingSince
   const { successes } = circuit
-  share.ballots.whenDown = { ...seen(circuit, now), era, calls: callsOf(circuit), successes }
+  share.ballots.whenDown = { ...seen(circuit, now), epoch, calls: callsOf(circuit), successes }
 }
 
 /** Keeps back what was seen since the store went down. Without a copy of that moment, keeps back all that was seen. */
 export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void => {
   const { ballots } = share
-  const era = circuit.countingSince
+  const epoch = circuit.countingSince
   const all = seen(circuit, now)
   const before = ballots.whenDown
   ballots.whenDown = undefined
   const calls = callsOf(circuit)
-  if (before === undefined || before.era !== era) {
-    ballots.keptBack = { ...all, era, calls }
+  if (before === undefined || before.epoch !== epoch) {
+    ballots.keptBack = { ...all, epoch, calls }
     return
   }
   const rest = stillHeld(circuit, before, now)
   // A success since then has ended the streak of that time.
   const streak = circuit.successes > before.successes ? 0 : before.streak
-  ballots.keptBack = { ...without(all, streak, rest), era, calls }
+  ballots.keptBack = { ...without(all, streak, rest), epoch, calls }
 }
 
 const without = (all: Snapshot, streak: number, counts: ReadonlyArray<Window.Counts | undefined>): Snapshot => ({

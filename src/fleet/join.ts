@@ -52,7 +52,7 @@ export const share = (
       opening: (circuit, now) => ballots.opening(circuit, now),
       moved: (circuit, from, to, why) => {
         // After this move has been announced: what the fleet makes of it comes later.
-        const closesFleets = why === "HealthCheckPassed" && from.era === circuit.share?.record.adopted
+        const closesFleets = why === "HealthCheckPassed" && from.epoch === circuit.share?.record.adopted
         if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, deeds.close(circuit)))
         if (to._tag === "Open" && why !== "OpenedByHand") ballots.opened(circuit)
         else if (to._tag === "Closed") ballots.closed(circuit)

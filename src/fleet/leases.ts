@@ -106,7 +106,7 @@ export class Places {
     if (share === undefined || place === undefined) return undefined
     share.lease.spare = undefined
     // It may have ended while the process was stalled.
-    if (place.era === circuit.control.value.era && this.ground.now() < place.until) return place
+    if (place.epoch === circuit.control.value.epoch && this.ground.now() < place.until) return place
     this.settled(circuit, place.lease, { _tag: "Ignored" })
     return undefined
   }
@@ -147,7 +147,7 @@ export class Places {
         this.settled(circuit, token, { _tag: "Ignored" })
         return
       }
-      ticket.place = { _tag: "Granted", lease: token, era: control.era, until }
+      ticket.place = { _tag: "Granted", lease: token, epoch: control.epoch, until }
       if (ticket.abandoned === "Late") this.keep(circuit, share, ticket.place)
     })
   }

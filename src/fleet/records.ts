@@ -446,7 +446,7 @@ const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why
   return there.openings >= least ? there : { ...there, openings: least }
 }
 
-/** The fleet's state as this process's own: in a new era, unless it is the one that it is in already. */
+/** The fleet's state as this process's own: in a new epoch, unless it is the one that it is in already. */
 const merge = (
   from: Circuit.Circuit,
   there: Circuit.Circuit,
@@ -460,7 +460,7 @@ const merge = (
   const same =
     from._tag === there._tag &&
     (there._tag === "Closed" ? expected || why !== "Reset" : fleets && (expected || there._tag === "HalfOpen"))
-  return { ...there, era: same ? from.era : from.era + 1 }
+  return { ...there, epoch: same ? from.epoch : from.epoch + 1 }
 }
 
 /** Whether the fleet's close is older than what this process opened by itself for. */

@@ -229,7 +229,7 @@ const steer = (
       if (stored !== undefined && record === undefined) {
         return Effect.fail(new UnreadableRecord({ name, key, body: stored.body }))
       }
-      const era = stored?.epoch ?? 0
+      const epoch = stored?.epoch ?? 0
       const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
       const state = next(current, now)
       const about = {
@@ -242,10 +242,10 @@ const steer = (
         deed
       } satisfies About
       const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
-      const answer = (era: number) => ({ ...toKnown({ name, key }, era, state, about, now), ended })
+      const answer = (epoch: number) => ({ ...toKnown({ name, key }, epoch, state, about, now), ended })
       if (state === current) {
-        const known = record && toKnown({ name, key }, era, record.circuit, record.about, now)
-        return Effect.succeed({ ...(known ?? answer(era)), transition: undefined, ended: [] })
+        const known = record && toKnown({ name, key }, epoch, record.circuit, record.about, now)
+        return Effect.succeed({ ...(known ?? answer(epoch)), transition: undefined, ended: [] })
       }
       const transition = toTransition(current, state, now, noRamp, {
         ...about,
@@ -255,8 +255,8 @@ const steer = (
         mode: "enforce",
         counts: undefined
       })
-      return Effect.flatMap(swapped(store, toSwap(circuit, era, state, now, about), notAfter), (swap) => {
-        if (swap?.swapped === true) return Effect.succeed({ ...answer(swap.record?.epoch ?? era + 1), transition })
+      return Effect.flatMap(swapped(store, toSwap(circuit, epoch, state, now, about), notAfter), (swap) => {
+        if (swap?.swapped === true) return Effect.succeed({ ...answer(swap.record?.epoch ?? epoch + 1), transition })
         if (left <= 1) {
           const cause = new Error(`another process came first, or the store was late, ${attempts} times in a row`)
           return Effect.fail(new StoreError({ operation: "exchange", cause }))

@@ -33,7 +33,7 @@ export type Override = typeof Override.Type
  * A circuit moved, or somebody acted on it.
  *
  * - `at`: wall clock, milliseconds since 1970.
- * - `era`: the era the move began.
+ * - `epoch`: the epoch the move began.
  * - `retryAfterMillis`: how long calls are now rejected, if they are; `null` when that has no end.
  * - `detail`: the figures that made it trip, or the reason somebody gave.
  * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
@@ -59,7 +59,7 @@ export const Transition = Schema.TaggedStruct("Transition", {
   to: State,
   why: Why,
   at: Schema.Finite,
-  era: Schema.Finite,
+  epoch: Schema.Finite,
   openings: Schema.Finite,
   retryAfterMillis: Schema.NullOr(Schema.Finite),
   detail: Schema.optionalKey(Schema.String),
@@ -95,7 +95,7 @@ export const ProbesIgnored = Schema.TaggedStruct("ProbesIgnored", {
   circuit: Schema.String,
   key: Schema.optionalKey(Schema.String),
   at: Schema.Finite,
-  era: Schema.Finite,
+  epoch: Schema.Finite,
   probes: Schema.Finite
 })
 

@@ -29,7 +29,7 @@ export const toTransition = (
     to: to._tag,
     why,
     at,
-    era: to.era,
+    epoch: to.epoch,
     openings: Circuit.openings(to, now),
     retryAfterMillis: wait === Infinity ? null : Math.round(wait),
     ...(detail === undefined ? {} : { detail }),

@@ -91,7 +91,7 @@ const steps = (database: Database) => {
         `id ${id(120)} NOT NULL PRIMARY KEY, at ${big} NOT NULL, circuit_id ${id(1500)} NOT NULL, circuit ${text} NOT NULL,
          circuit_key ${text}, from_state ${id(10)} NOT NULL, to_state ${id(10)} NOT NULL, why ${id(30)} NOT NULL,
          detail ${text}, actor ${text}, scope ${id(10)} NOT NULL, process ${text} NOT NULL, mode ${id(10)} NOT NULL,
-         era ${big} NOT NULL, openings ${big} NOT NULL, retry_after ${big}, lasted ${big},
+         epoch ${big} NOT NULL, openings ${big} NOT NULL, retry_after ${big}, lasted ${big},
          outage ${id(150)}, outage_since ${big}, outage_openings ${big}, down_for ${big},
          calls ${big}, failures ${big}, slow ${big}, streak ${big}, metadata ${text}`,
         {

@@ -75,7 +75,7 @@ const Override = Schema.Union([Schema.TaggedStruct("Isolated", override), Schema
 /** `others` is absent where no other override stands. */
 const forced = { ...override, others: Schema.optionalKey(Schema.Array(Override)), under }
 
-/** A state with times relative to the moment it was written at. Eras are each process's and each store's own. */
+/** A state with times relative to the moment it was written at. Epochs are each process's and each store's own. */
 const State = Schema.Union([
   Schema.TaggedStruct("Closed", closed),
   Schema.TaggedStruct("Open", open),
@@ -100,11 +100,11 @@ const toCircuit = (state: State): Circuit.Circuit => {
   switch (state._tag) {
     case "Closed":
     case "Open":
-      return { ...state, era: 0 }
+      return { ...state, epoch: 0 }
     case "HalfOpen":
-      return { ...state, era: 0, nextLease: 0 }
+      return { ...state, epoch: 0, nextLease: 0 }
     default:
-      return { ...state, era: 0, others: state.others ?? [], under: { ...state.under, era: 0 } }
+      return { ...state, epoch: 0, others: state.others ?? [], under: { ...state.under, epoch: 0 } }
   }
 }
 

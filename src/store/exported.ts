@@ -81,4 +81,4 @@ export const originOf = (state: Circuit.Circuit): { readonly detail?: string; re
 /** What a circuit becomes that takes a state on. */
 export const takeOn =
   (state: Circuit.Circuit) =>
-  (from: Circuit.Circuit): Circuit.Circuit => ({ ...state, era: from.era + 1 })
+  (from: Circuit.Circuit): Circuit.Circuit => ({ ...state, epoch: from.epoch + 1 })

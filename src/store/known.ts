@@ -13,8 +13,8 @@ export interface Known {
   readonly _tag: "Known"
   readonly name: string
   readonly key: string | undefined
-  /** The era that the store gave to the record. Each write gets a higher era. */
-  readonly era: number
+  /** The epoch that the store gave to the record. Each write gets a higher epoch. */
+  readonly epoch: number
   readonly state: Circuit.State
   /** When the state began, in milliseconds since 1970. Each read returns the same value. */
   readonly since: number
@@ -60,7 +60,7 @@ export interface Unreadable {
   /** The name of the circuit. If the store's text is not a valid name, this is that text. */
   readonly name: string
   readonly key: string | undefined
-  readonly era: number
+  readonly epoch: number
   readonly body: string
 }
 
@@ -72,14 +72,14 @@ export interface Identity {
 const untilOf = (circuit: Circuit.Circuit): number | undefined =>
   "until" in circuit && circuit.until !== Infinity ? circuit.until : undefined
 
-export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, about: About, now: number): Known => {
+export const toKnown = (id: Identity, epoch: number, circuit: Circuit.Circuit, about: About, now: number): Known => {
   const shown = Circuit.expire(circuit, now)
   const forced = Circuit.isForced(shown)
   const outage = Circuit.outage(shown)
   return {
     _tag: "Known",
     ...id,
-    era,
+    epoch,
     state: shown._tag,
     since: Math.round(shown.since),
     outage: outage && { since: Math.round(outage.at), openings: outage.openings },
@@ -103,20 +103,20 @@ export const toKnown = (id: Identity, era: number, circuit: Circuit.Circuit, abo
 const sameClockMillis = 1_000
 
 /** A decoded record, or an `Unreadable` if the record cannot be decoded. */
-export const decode = (circuit: string, { age, body, epoch: era }: Stored, now: number) => {
+export const decode = (circuit: string, { age, body, epoch }: Stored, now: number) => {
   const id = fromCircuitId(circuit)
   const writtenAt = now - age
   const record = fromBody(body, writtenAt)
   if (id === undefined || record === undefined) {
-    return { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), era, body } satisfies Unreadable
+    return { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), epoch, body } satisfies Unreadable
   }
   // The age depends on the latency of the read. Without this correction, two reads of one record would show different times.
   const apart = record.about.at - writtenAt
   const state = Math.abs(apart) < sameClockMillis ? Fleet.shift(record.circuit, apart) : record.circuit
-  return { _tag: "Readable", id, era, circuit: state, about: record.about } as const
+  return { _tag: "Readable", id, epoch, circuit: state, about: record.about } as const
 }
 
 export const read = (circuit: string, stored: Stored, now: number): Known | Unreadable => {
   const one = decode(circuit, stored, now)
-  return one._tag === "Unreadable" ? one : toKnown(one.id, one.era, one.circuit, one.about, now)
+  return one._tag === "Unreadable" ? one : toKnown(one.id, one.epoch, one.circuit, one.about, now)
 }

@@ -32,7 +32,7 @@ export const policyAfter = (why: Circuit.Why, before: About | undefined): string
 export const wallOf = (state: Circuit.Circuit, { at }: About, writtenAt: number): number =>
   Math.round(within(at + state.since - writtenAt))
 
-/** Writes a state over the record of an era, for as long as it has to be known. */
+/** Writes a state over the record of an epoch, for as long as it has to be known. */
 export const toSwap = (
   circuit: string,
   expectedEpoch: number,

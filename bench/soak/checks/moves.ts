@@ -33,14 +33,14 @@ const isTold = (move: Move, before: Move): boolean =>
   move.from === "Closed" &&
   move.to === "Closed" &&
   before.to === "Closed" &&
-  move.era === before.era
+  move.epoch === before.epoch
 
 export const edges: Check = {
-  name: "each process moves along legal edges, one era at a time",
+  name: "each process moves along legal edges, one epoch at a time",
   find: finder((move, before) => {
     // What it took on while it started, nobody was there to hear.
     const follows =
-      before === undefined || (move.from === before.to && move.era === before.era + 1) || isTold(move, before)
+      before === undefined || (move.from === before.to && move.epoch === before.epoch + 1) || isTold(move, before)
     return !follows || (move.scope === "local" && !Circuit.isLegal(move.from, move.to, move.why))
   })
 }

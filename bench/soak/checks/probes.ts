@@ -8,7 +8,7 @@ interface Probe extends Span {
   readonly voice: string
   readonly id: number
   readonly scope: string
-  readonly era: number | undefined
+  readonly epoch: number | undefined
 }
 
 /**
@@ -17,14 +17,14 @@ interface Probe extends Span {
  */
 const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
   lives.flatMap(({ life, of }) =>
-    of("call").flatMap(({ admitted, c: circuit, done, ended, era, id, scope, state }) =>
+    of("call").flatMap(({ admitted, c: circuit, done, ended, epoch, id, scope, state }) =>
       circuit === c && state === "HalfOpen" && admitted !== undefined
         ? [
             {
               voice: life.voice,
               id,
               scope: scope ?? "",
-              era,
+              epoch,
               from: admitted,
               to: Math.min(ended ?? done ?? admitted, admitted + probeTimeoutMillis[c] - 1)
             }
@@ -41,7 +41,7 @@ const crowds = (probes: ReadonlyArray<Probe>, most: number): ReadonlyArray<Reado
 
 const show = (c: Name, together: ReadonlyArray<Probe>) => {
   const said = together.map(
-    ({ era, from, id, scope, to, voice }) => `${voice}#${id} ${scope} era ${era} ${at(from)}..${at(to)}`
+    ({ epoch, from, id, scope, to, voice }) => `${voice}#${id} ${scope} epoch ${epoch} ${at(from)}..${at(to)}`
   )
   return `${c}: ${said.join(", ")}`
 }

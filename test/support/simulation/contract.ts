@@ -58,7 +58,7 @@ export interface Written {
   readonly circuit: string
   /** The epoch of the record that it replaced: 0 for none. */
   readonly before: number
-  readonly era: number
+  readonly epoch: number
   readonly body: string
 }
 
@@ -73,7 +73,7 @@ export const written = (request: Request, answer: unknown): ReadonlyArray<Writte
   const { swaps } = request.exchange
   return swaps.flatMap(({ body, circuit, expectedEpoch }, place) => {
     const { record, swapped } = answer.swaps[place] ?? { record: undefined, swapped: false }
-    return swapped && record !== undefined ? [{ circuit, before: expectedEpoch, era: record.epoch, body }] : []
+    return swapped && record !== undefined ? [{ circuit, before: expectedEpoch, epoch: record.epoch, body }] : []
   })
 }
 

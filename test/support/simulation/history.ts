@@ -47,9 +47,9 @@ export type Entry =
       /** The command that wrote it. */
       readonly command: number
       readonly circuit: string
-      /** The era of the record that it replaced: 0 for none. */
+      /** The epoch of the record that it replaced: 0 for none. */
       readonly before: number
-      readonly era: number
+      readonly epoch: number
       readonly state: Circuit.Circuit
       readonly about: About
     })

@@ -80,7 +80,7 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
   const rollCalls = new Map<number, SharedStore.RollCall>()
   const register = new Map<string, { until: number; heard: number }>()
   const ballots = new Map<string, Map<string, number>>()
-  const eras = new Map<string, number>()
+  const epochs = new Map<string, number>()
   const boxOf = (circuit: string, epoch: number, box: string): Map<string, number> => {
     const name = `${circuit} ${epoch} ${box}`
     const known = ballots.get(name) ?? new Map<string, number>()
@@ -88,13 +88,13 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
     return known
   }
   const forget = (): void => {
-    for (const one of [rollCalls, register, ballots, eras]) one.clear()
+    for (const one of [rollCalls, register, ballots, epochs]) one.clear()
   }
   return (entry) => {
     if (entry._tag === "Wiped" || entry._tag === "FailedOver") forget()
     // A process notices with the next answer that the store took it for dead. Until then no process opens.
     else if (entry._tag === "Jumped" && entry.millis > 0) leaptAt = entry.at
-    else if (entry._tag === "Swapped") eras.set(entry.circuit, entry.era)
+    else if (entry._tag === "Swapped") epochs.set(entry.circuit, entry.epoch)
     else if (entry._tag === "Applied" && entry.request.operation === "exchange" && isDone(entry.answer)) {
       exchanged(entry, entry.request.exchange, entry.answer)
     }
@@ -136,7 +136,7 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
       if (seq > now || time - seq / 1_000 >= term) continue
       // The first ballot after an abstention waits for its turn.
       const since = seq > before ? sentAt - 1 : sentAt - pacing
-      if ((eras.get(circuit) ?? epoch) !== epoch || !truth.hadSay(process, life, circuit, sentAt - 1, since)) continue
+      if ((epochs.get(circuit) ?? epoch) !== epoch || !truth.hadSay(process, life, circuit, sentAt - 1, since)) continue
       const until = boxOf(circuit, epoch, box).get(voter)
       if (until !== undefined && time < until) continue
       const what = seq > before ? "heard" : "had heard"
@@ -183,7 +183,7 @@ const epochs = (fail: Fail): Part => {
   const knows = new Map<string, number>()
   const atSending = new Map<number, number>()
   const answers = new Map<number, { readonly request: Request; readonly answer: unknown }>()
-  const orders = new Map<string, { readonly era: number; readonly order: number }>()
+  const orders = new Map<string, { readonly epoch: number; readonly order: number }>()
   return (entry) => {
     const name = `${entry.process} ${entry.life}`
     if (entry._tag === "Sent") atSending.set(entry.command, knows.get(name) ?? 0)
@@ -197,14 +197,14 @@ const epochs = (fail: Fail): Part => {
     else if (entry._tag === "Swapped") swapped(entry, atSending.get(entry.command) ?? 0)
   }
 
-  function swapped({ about, before, circuit, era }: Of<"Swapped">, known: number): void {
-    if (era <= known) fail(promises.epochs, `${circuit} was given ${era} by a process that knew ${known}`)
+  function swapped({ about, before, circuit, epoch }: Of<"Swapped">, known: number): void {
+    if (epoch <= known) fail(promises.epochs, `${circuit} was given ${epoch} by a process that knew ${known}`)
     const last = orders.get(circuit)
-    const order = about.origin ?? era
-    if (last !== undefined && last.era === before && order < last.order) {
+    const order = about.origin ?? epoch
+    if (last !== undefined && last.epoch === before && order < last.order) {
       fail(promises.epochs, `${circuit}: what was first written at ${order} replaced what was at ${last.order}`)
     }
-    orders.set(circuit, { era, order })
+    orders.set(circuit, { epoch, order })
   }
 }
 
@@ -224,7 +224,7 @@ const epochsIn = ({ answer, request }: { readonly request: Request; readonly ans
 
 /** Whoever asks for what changed after an epoch has been given everything listed up to it. */
 const pages = (fail: Fail): Part => {
-  const listed = new Map<string, { readonly era: number; readonly until: number }>()
+  const listed = new Map<string, { readonly epoch: number; readonly until: number }>()
   const given = new Map<string, Map<string, number>>()
   const answers = new Map<number, SharedStore.Page>()
   return (entry) => {
@@ -245,16 +245,16 @@ const pages = (fail: Fail): Part => {
     }
   }
 
-  function swapped({ at, circuit, era, state }: Of<"Swapped">): void {
+  function swapped({ at, circuit, epoch, state }: Of<"Swapped">): void {
     const kept = Fleet.keptFor(state, at)
     if (!Fleet.isListed(state, at)) listed.delete(circuit)
-    else listed.set(circuit, { era, until: at + (kept ?? Number.POSITIVE_INFINITY) })
+    else listed.set(circuit, { epoch, until: at + (kept ?? Number.POSITIVE_INFINITY) })
   }
 
   function asked(name: string, at: number, since: number): void {
-    for (const [circuit, { era, until }] of listed) {
-      if (era > since || at > until - 1_000) continue
-      if ((given.get(name)?.get(circuit) ?? 0) < era)
+    for (const [circuit, { epoch, until }] of listed) {
+      if (epoch > since || at > until - 1_000) continue
+      if ((given.get(name)?.get(circuit) ?? 0) < epoch)
         fail(promises.pages, `${name} asks after ${since}, without ${circuit}`)
     }
   }

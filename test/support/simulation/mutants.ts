@@ -28,7 +28,7 @@ export const alone = exchanging((exchange, store) =>
 export const mutants: ReadonlyArray<readonly [name: string, promise: string, mutate: (store: Store) => Store]> = [
   [
     "writes a trip whatever has happened meanwhile",
-    "one transition per era",
+    "one transition per epoch",
     exchanging((exchange, store) =>
       Effect.flatMap(store.load(exchange.swaps.map(({ circuit }) => circuit)), ({ records }) => {
         const swaps = exchange.swaps.map((swap, place) =>

@@ -49,21 +49,22 @@ const records = (probes: number, fail: Fail) => {
       last = undefined
       lost.add(what)
       if (lost.size < 2) return
-      for (const era of written) given.add(era)
+      for (const epoch of written) given.add(epoch)
       replaced.clear()
       written.clear()
     },
     swapped: (entry: Swapped) => {
-      const { about, at, before, era, state } = entry
-      if (before !== 0 && replaced.has(before)) fail("one transition per era", `era ${before} was replaced twice`)
-      if (written.has(era)) fail("no era is given twice", `era ${era}`)
+      const { about, at, before, epoch, state } = entry
+      if (before !== 0 && replaced.has(before)) fail("one transition per epoch", `epoch ${before} was replaced twice`)
+      if (written.has(epoch)) fail("no epoch is given twice", `epoch ${epoch}`)
       replaced.add(before)
-      written.add(era)
-      if (last !== undefined && before === last.era && !given.has(before)) follows(last, entry)
+      written.add(epoch)
+      if (last !== undefined && before === last.epoch && !given.has(before)) follows(last, entry)
       if (state._tag === "HalfOpen" && state.leases.filter(({ until }) => until > at).length > probes) {
         fail("at most so many valid leases as there may be probes", JSON.stringify(state.leases))
       }
-      if (about.why === "Tripped" && about.policy === undefined) fail("a trip says under which policy", `era ${era}`)
+      if (about.why === "Tripped" && about.policy === undefined)
+        fail("a trip says under which policy", `epoch ${epoch}`)
       last = entry
     }
   }
@@ -95,25 +96,25 @@ const records = (probes: number, fail: Fail) => {
 
 /** The end of the record that holds: nothing but a new one, or the store's own clock, moves it. */
 const deadlines = (fail: Fail) => {
-  let last: { readonly era: number; readonly until: number } | undefined
+  let last: { readonly epoch: number; readonly until: number } | undefined
   let excused = -1
   return {
     /** The store's clock may have stepped back: what it keeps then gets older more slowly, by as much. */
     jumped: () => {
-      excused = last?.era ?? -1
+      excused = last?.epoch ?? -1
     },
     look: ({ record }: Look) => {
       const until = record === undefined || !("until" in record.state) ? undefined : record.state.until
       if (
         record !== undefined &&
         until !== undefined &&
-        last?.era === record.era &&
+        last?.epoch === record.epoch &&
         until > last.until + 2 &&
-        last.era !== excused
+        last.epoch !== excused
       ) {
-        fail("a denied request extends nothing", `era ${record.era} ends ${until - last.until} ms later`)
+        fail("a denied request extends nothing", `epoch ${record.epoch} ends ${until - last.until} ms later`)
       }
-      last = record === undefined || until === undefined ? undefined : { era: record.era, until }
+      last = record === undefined || until === undefined ? undefined : { epoch: record.epoch, until }
     }
   }
 }

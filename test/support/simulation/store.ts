@@ -26,7 +26,7 @@ export interface From {
 
 /** A record of the store, read; times are the timeline's. */
 export interface Record {
-  readonly era: number
+  readonly epoch: number
   readonly state: Circuit.Circuit
   readonly body: string
 }
@@ -147,7 +147,7 @@ export class StoreServer {
     })
     if (stored === undefined) return undefined
     const read = fromBody(stored.body, this.timeline.now - stored.age)
-    return { era: stored.epoch, body: stored.body, state: read?.circuit ?? Circuit.initial }
+    return { epoch: stored.epoch, body: stored.body, state: read?.circuit ?? Circuit.initial }
   }
 
   /** Commands that it carried out, all together. */
@@ -231,7 +231,7 @@ export class StoreServer {
     this.timeline.drain()
   }
 
-  private swapped({ before, body, circuit, era }: Written, command: number, from: From): void {
+  private swapped({ before, body, circuit, epoch }: Written, command: number, from: From): void {
     const read = fromBody(body, this.timeline.now)
     if (read === undefined) throw new Error(`the simulation cannot read the record ${body}`)
     this.history.add({
@@ -241,7 +241,7 @@ export class StoreServer {
       command,
       circuit,
       before,
-      era,
+      epoch,
       state: read.circuit,
       about: read.about
     })
