@@ -172,6 +172,6 @@ describe("an operator action by the command line", () => {
 describe("AuditTrail.recordAction", () => {
   it("takes only what an operator did", () => {
     const event = { _tag: "Transition" } as never
-    assert.throws(() => AuditTrail.recordAction(event), /AuditTrail.recordAction: deed/)
+    assert.throws(() => AuditTrail.recordAction(event), /AuditTrail.recordAction: action/)
   })
 })

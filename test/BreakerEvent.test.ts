@@ -62,7 +62,7 @@ describe("an event", () => {
 
   it("has room for everything that may be known of a move, and of probes", () => {
     const counts = { calls: 9, failures: 3, slow: 2, streak: 1 }
-    const known = { key: "k", detail: "x", actor: "ann", process: "p-1", deed: "d-1", lastedMillis: 5, counts }
+    const known = { key: "k", detail: "x", actor: "ann", process: "p-1", action: "d-1", lastedMillis: 5, counts }
     assert.deepStrictEqual(roundTrip({ ...transition, ...known }), { ...transition, ...known })
     const probes = { _tag: "ProbesIgnored", circuit: "api", key: "k", at: 1, epoch: 2, probes: 10 } as const
     assert.deepStrictEqual(roundTrip(probes), probes)

@@ -9,18 +9,18 @@ import { rejectionIn } from "./support/verbs.ts"
 const by = { reason: "maintenance", actor: "ann" }
 
 describe("What somebody does in one process", () => {
-  const deeds: ReadonlyArray<readonly [keyof typeof CircuitBreaker & ("isolate" | "disable" | "open"), string]> = [
+  const actions: ReadonlyArray<readonly [keyof typeof CircuitBreaker & ("isolate" | "disable" | "open"), string]> = [
     ["isolate", "Isolated"],
     ["disable", "Disabled"],
     ["open", "Open"]
   ]
-  for (const [deed, state] of deeds) {
-    it.effect(`${deed}: holds in all, with who and why, and ends in all`, () =>
+  for (const [action, state] of actions) {
+    it.effect(`${action}: holds in all, with who and why, and ends in all`, () =>
       Effect.gen(function* () {
         const { at, join, processes } = yield* fleet(3)
         yield* at(1).succeed
         const seen = yield* transitions(at(1))
-        const answer = yield* at(0).run(byHand(deed, "api", { ...by, for: "10 minutes" }))
+        const answer = yield* at(0).run(byHand(action, "api", { ...by, for: "10 minutes" }))
         assert.strictEqual(answer, state)
         yield* pause()
         const all = [...processes, yield* join()]
@@ -28,7 +28,7 @@ describe("What somebody does in one process", () => {
         for (const process of all) {
           const { cause, retryAfter } = yield* process.inspect
           assert.deepStrictEqual([cause?.detail, cause?.actor], ["maintenance", "ann"])
-          if (deed !== "disable") assert.isTrue(Duration.isGreaterThan(retryAfter, Duration.minutes(9)))
+          if (action !== "disable") assert.isTrue(Duration.isGreaterThan(retryAfter, Duration.minutes(9)))
         }
         const [event] = seen()
         assert.deepStrictEqual([event?.to, event?.actor, event?.scope], [state, "ann", "fleet"])
@@ -37,7 +37,7 @@ describe("What somebody does in one process", () => {
         yield* TestClock.adjust("2 seconds")
         for (const process of all) assert.isTrue(Exit.isSuccess(yield* Effect.tap(process.succeed, () => pause())))
         yield* expectAll(all, "Closed local")
-        assert.strictEqual(seen().length, deed === "open" ? 3 : 2)
+        assert.strictEqual(seen().length, action === "open" ? 3 : 2)
       })
     )
   }
@@ -137,11 +137,11 @@ describe("What somebody does while the store is away", () => {
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(2)
         at(0).trouble.now = now
-        const deed = yield* Effect.forkChild(at(0).run(CircuitBreaker.isolate("api", by)), { startImmediately: true })
+        const action = yield* Effect.forkChild(at(0).run(CircuitBreaker.isolate("api", by)), { startImmediately: true })
         yield* pause(1)
         yield* expectAll([at(0)], `Isolated ${now === "hang" ? "fleet" : "local"}`)
         yield* pause(300)
-        assert.isDefined(deed.pollUnsafe())
+        assert.isDefined(action.pollUnsafe())
         yield* expectAll(processes.slice(0, 1), "Isolated local")
         yield* expectAll(processes.slice(1), "Closed local")
         at(0).trouble.now = "none"
@@ -156,8 +156,8 @@ describe("What somebody does while the store is away", () => {
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "hang"
-      const deed = Effect.timeout(at(0).run(CircuitBreaker.isolate("api")), "100 millis")
-      yield* Effect.forkChild(Effect.exit(deed), { startImmediately: true })
+      const action = Effect.timeout(at(0).run(CircuitBreaker.isolate("api")), "100 millis")
+      yield* Effect.forkChild(Effect.exit(action), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       at(0).trouble.now = "none"
       yield* TestClock.adjust("6 seconds")

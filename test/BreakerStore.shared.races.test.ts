@@ -258,10 +258,10 @@ describe("A probe for the fleet", () => {
   }
 })
 
-type Deed = "isolate" | "disable" | "open" | "close" | "release" | "reset"
+type OperatorAction = "isolate" | "disable" | "open" | "close" | "release" | "reset"
 
 describe("Many things that somebody does while the store is away", () => {
-  const orders: ReadonlyArray<readonly [deeds: ReadonlyArray<Deed>, holds: string, released: string]> = [
+  const orders: ReadonlyArray<readonly [actions: ReadonlyArray<OperatorAction>, holds: string, released: string]> = [
     [["open", "isolate", "disable"], "Isolated fleet", "Open fleet"],
     [["disable", "isolate"], "Isolated fleet", "Closed local"],
     [["close", "open", "isolate"], "Isolated fleet", "Open fleet"],
@@ -270,14 +270,14 @@ describe("Many things that somebody does while the store is away", () => {
     [["isolate", "open", "disable", "release", "isolate"], "Isolated fleet", "Open fleet"],
     [["isolate", "open", "reset", "disable"], "Disabled fleet", "Closed local"]
   ]
-  for (const [deeds, holds, released] of orders) {
-    it.effect(`are told in order: after ${deeds.join(", ")} it is ${holds}, released ${released}`, () =>
+  for (const [actions, holds, released] of orders) {
+    it.effect(`are told in order: after ${actions.join(", ")} it is ${holds}, released ${released}`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(2)
         at(0).trouble.now = "fail"
-        for (const deed of deeds) {
-          const lasting = deed === "open" ? { for: "10 minutes" as const } : {}
-          yield* at(0).run(byHand(deed, "api", lasting))
+        for (const action of actions) {
+          const lasting = action === "open" ? { for: "10 minutes" as const } : {}
+          yield* at(0).run(byHand(action, "api", lasting))
           yield* pause()
         }
         at(0).trouble.now = "none"
@@ -290,17 +290,17 @@ describe("Many things that somebody does while the store is away", () => {
     )
   }
 
-  const many: ReadonlyArray<readonly [string, ReadonlyArray<Deed>]> = [
+  const many: ReadonlyArray<readonly [string, ReadonlyArray<OperatorAction>]> = [
     ["the same each time", ["isolate"]],
     ["by turns", ["open", "close"]],
     ["forced and released", ["isolate", "release"]]
   ]
-  for (const [what, deeds] of many) {
+  for (const [what, actions] of many) {
     it.effect(`are thousands, ${what}: none is too many, and one write tells them all`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(2)
         at(0).trouble.now = "fail"
-        for (let i = 0; i < 12_000; i++) yield* at(0).run(byHand(deeds[i % deeds.length] ?? "open", "api"))
+        for (let i = 0; i < 12_000; i++) yield* at(0).run(byHand(actions[i % actions.length] ?? "open", "api"))
         yield* at(0).run(CircuitBreaker.disable("api", { reason: "the last" }))
         const holds = what === "the same each time" ? "Isolated" : "Disabled"
         yield* expectAll([at(0)], `${holds} local`)
@@ -332,11 +332,11 @@ describe("What somebody does, which the store is slow to take, and the processes
     })
     const [a, b] = [yield* start(store, { syncInterval: 100 }), yield* start(inner, { syncInterval: 100 })]
     yield* TestClock.adjust("1 second")
-    const by = (deed: Deed) => Effect.forkChild(a.run(byHand(deed, "api")), { startImmediately: true })
+    const by = (action: OperatorAction) => Effect.forkChild(a.run(byHand(action, "api")), { startImmediately: true })
     return { a, b, by, wire }
   })
 
-  const deeds: ReadonlyArray<readonly [before: Deed | undefined, deed: Deed, what: string]> = [
+  const actions: ReadonlyArray<readonly [before: OperatorAction | undefined, action: OperatorAction, what: string]> = [
     [undefined, "isolate", "Closed > Isolated, Isolated fleet"],
     [undefined, "disable", "Closed > Disabled, Disabled fleet"],
     [undefined, "open", "Closed > Open, OpenedByHand fleet"],
@@ -344,14 +344,14 @@ describe("What somebody does, which the store is slow to take, and the processes
     ["isolate", "release", "Isolated > Closed, Released fleet"],
     ["open", "reset", "Open > Closed, Reset fleet"]
   ]
-  for (const [before, deed, what] of deeds) {
-    it.effect(`is told once: ${deed}`, () =>
+  for (const [before, action, what] of actions) {
+    it.effect(`is told once: ${action}`, () =>
       Effect.gen(function* () {
         const { a, b, by, wire } = yield* slow
         if (before !== undefined) yield* b.run(byHand(before, "api"))
         yield* pause()
         const seen = yield* transitions(b)
-        yield* by(deed)
+        yield* by(action)
         yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(told(seen), [what])
         assert.strictEqual(wire.asked, 1)

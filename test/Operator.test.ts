@@ -17,7 +17,7 @@ import {
 } from "./support/fleet.ts"
 
 const { close, disable, isolate, open, release, reset } = Operator
-const deeds = { close, disable, isolate, open, release, reset }
+const actions = { close, disable, isolate, open, release, reset }
 const by = { reason: "maintenance", actor: "ann", process: "console" }
 
 describe("An operator's word", () => {
@@ -26,14 +26,14 @@ describe("An operator's word", () => {
     ["disable", "Disabled"],
     ["open", "Open"]
   ]
-  for (const [deed, state] of forcing) {
-    it.effect(`${deed}: holds in all processes, with who and why, and ends in all`, () =>
+  for (const [action, state] of forcing) {
+    it.effect(`${action}: holds in all processes, with who and why, and ends in all`, () =>
       Effect.gen(function* () {
         const { at, join, processes, store } = yield* fleet(3)
         yield* at(0).succeed
         const seen = yield* transitions(at(0))
         const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-        const answer = yield* deeds[deed](store, "api", { ...by, for: "10 minutes" })
+        const answer = yield* actions[action](store, "api", { ...by, for: "10 minutes" })
         assert.deepStrictEqual([answer.state, answer.until, answer.reason], [state, now + 600_000, "maintenance"])
         yield* pause()
         const all = [...processes, yield* join()]
@@ -70,7 +70,7 @@ describe("An operator's word", () => {
         const { at, processes, store } = yield* fleet(2)
         yield* at(0).run(CircuitBreaker[before]("api"))
         yield* pause()
-        assert.strictEqual((yield* deeds[after](store, "api", by)).state, "Closed")
+        assert.strictEqual((yield* actions[after](store, "api", by)).state, "Closed")
         yield* pause()
         yield* expectAll(processes, "Closed local")
         assert.deepStrictEqual((yield* Operator.list(store)).circuits, [])
@@ -195,8 +195,8 @@ describe("An operator", () => {
       const store = yield* SharedStore.makeMemory
       const body = `{"v":2,"state":"Molten"}`
       const { record } = yield* write(store, "api", { body })
-      for (const deed of Object.values(deeds)) {
-        const error = yield* Effect.flip(deed(store, "api"))
+      for (const action of Object.values(actions)) {
+        const error = yield* Effect.flip(action(store, "api"))
         assert.strictEqual(error._tag, "UnreadableRecord")
         assert.include(error.message, `"api"`)
       }
@@ -407,7 +407,7 @@ it.effect("An action that runs twice is two actions, and the second one has the 
   Effect.gen(function* () {
     const store = yield* SharedStore.makeMemory
     const action = open(store, "api", by)
-    const deeds = [(yield* action).transition?.deed ?? "", (yield* action).transition?.deed ?? ""]
-    assert.deepStrictEqual([...new Set(deeds)].sort(), deeds)
+    const actions = [(yield* action).transition?.action ?? "", (yield* action).transition?.action ?? ""]
+    assert.deepStrictEqual([...new Set(actions)].sort(), actions)
   })
 )

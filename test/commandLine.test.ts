@@ -98,7 +98,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "steers a fleet that obeys, and whose trail has each deed once, with who did it",
+    "steers a fleet that obeys, and whose trail has each action once, with who did it",
     Effect.gen(function* () {
       const { flags, join, prefix, trail } = yield* place(kind)
       const fleet = [yield* join, yield* join]
@@ -150,14 +150,14 @@ describe.each(kinds)("The command line on %s", (kind) => {
       })
       for (const word of ["mail", "eu", "Isolated", "drill", "ann"]) assert.include(shown.out, word)
 
-      const deeds = [
+      const actions = [
         ["release", "bob", "Closed", ["--yes"]],
         ["disable", "cid", "Disabled", ["--yes"]],
         ["reset", "dan", "Closed", ["--yes"]],
         ["open", "eve", "Open", ["--yes", "--for", "1h"]],
         ["close", "fay", "Closed", []]
       ] as const
-      for (const [verb, who, state, more] of deeds) {
+      for (const [verb, who, state, more] of actions) {
         const { out } = yield* runs(0, [verb, ...by(who), ...more, "--json"])
         assert.deepInclude(parsed(out), { name: "mail", key: "eu", state, actor: who })
         yield* until(

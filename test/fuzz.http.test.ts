@@ -198,25 +198,25 @@ describe("A rejection, whatever its fields are,", () => {
 })
 
 describe("The routes of circuits", () => {
-  const deed = Arbitrary.all({ name, key: optional(text), reason: text, millis: number, error: text })
+  const action = Arbitrary.all({ name, key: optional(text), reason: text, millis: number, error: text })
   it.live.prop(
     "answer any request with JSON, whatever circuits are called and whyever they are open",
     [
-      Arbitrary.array(deed, { minLength: 1, maxLength: 3 }),
+      Arbitrary.array(action, { minLength: 1, maxLength: 3 }),
       oneOf([true, false]),
       Arbitrary.array(Arbitrary.all([sendable, oneOf(["/health", "/breakers", "/health/", "/"])]), { maxLength: 3 })
     ],
-    ([deeds, keys, asked]) =>
+    ([actions, keys, asked]) =>
       Effect.gen(function* () {
         const registry = yield* BreakerStore.BreakerStore
-        for (const { error, key, millis, name, reason } of deeds) {
+        for (const { error, key, millis, name, reason } of actions) {
           const where = key === undefined ? {} : { key }
           yield* Effect.exit(CircuitBreaker.protect(Effect.fail(new Error(error)), name, where))
           if (Number.isNaN(millis) || (key?.length ?? 0) > 512) continue
           const last = { ...where, reason, for: Math.max(1, millis) }
           yield* millis > 0 ? CircuitBreaker.isolate(name, last) : CircuitBreaker.open(name, last)
         }
-        const routes = BreakerRoutes.layer({ keys, critical: [deeds[0]?.name ?? "a"] })
+        const routes = BreakerRoutes.layer({ keys, critical: [actions[0]?.name ?? "a"] })
         const { handler } = yield* answering(
           Layer.provide(routes, Layer.succeed(BreakerStore.BreakerStore, registry)) as never
         )

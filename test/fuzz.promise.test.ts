@@ -139,9 +139,9 @@ describe("What a breaker is asked, whatever it is,", () => {
     [how, anything, name],
     ([options, value, name]) =>
       run(async () => {
-        const deeds = ["isolate", "release", "disable", "open", "close", "reset"] as const
+        const actions = ["isolate", "release", "disable", "open", "close", "reset"] as const
         const asked: ReadonlyArray<() => unknown> = [
-          ...deeds.map((deed) => () => breaker[deed](options as never)),
+          ...actions.map((action) => () => breaker[action](options as never)),
           () => breaker.with(options as never),
           () => breaker.inspect(value as never),
           () => breaker.on(value as never, () => {}),

@@ -175,7 +175,7 @@ describe("An event", () => {
     detail: "d",
     actor: "a",
     process: "p",
-    deed: "x",
+    action: "x",
     scope: "fleet",
     mode: "enforce",
     outage: { at: 1, openings: 2 },

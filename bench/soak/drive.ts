@@ -57,9 +57,9 @@ const happen = async ({ fault, lasts }: Planned, field: Field): Promise<void> =>
       return worker?.untilUp()
     }
     case "isolate":
-      someone(fault.who, field)?.tell({ _tag: "Deed", c: fault.c, deed: "isolate" })
+      someone(fault.who, field)?.tell({ _tag: "OperatorAction", c: fault.c, action: "isolate" })
       await sleep(lasts)
-      return someone(fault.releasedBy, field)?.tell({ _tag: "Deed", c: fault.c, deed: "release" })
+      return someone(fault.releasedBy, field)?.tell({ _tag: "OperatorAction", c: fault.c, action: "release" })
     case "proxy delay":
     case "proxy cut":
     case "proxy hang":
@@ -92,6 +92,6 @@ export const heal = async (field: Field): Promise<void> => {
   }
   await sleep(4_000)
   for (const worker of field.workers) {
-    for (const c of circuits) worker.tell({ _tag: "Deed", c, deed: "release" })
+    for (const c of circuits) worker.tell({ _tag: "OperatorAction", c, action: "release" })
   }
 }

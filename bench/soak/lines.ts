@@ -7,7 +7,7 @@ export type Name = (typeof circuits)[number]
 /** How the dependency behaves. */
 export type Mood = "works" | "down" | "flapping" | "partly" | "slow" | "hanging"
 
-export type Deed = "isolate" | "release"
+export type OperatorAction = "isolate" | "release"
 
 /** A call from its beginning to its end; what belongs to an admission is there only if it was admitted. */
 export interface CallLine {
@@ -37,10 +37,10 @@ export type Line =
   | { readonly k: "stuck"; readonly t: number; readonly call: CallLine }
   | { readonly k: "move"; readonly t: number; readonly event: BreakerEvent.Transition }
   | {
-      readonly k: "deed"
+      readonly k: "action"
       readonly t: number
       readonly began: number
-      readonly deed: Deed
+      readonly action: OperatorAction
       readonly c: Name
       readonly scope: string
       readonly state: Circuit.State
@@ -52,7 +52,7 @@ export type Line =
 /** What the parent asks of a worker. */
 export type Order =
   | { readonly _tag: "Mood"; readonly c: Name; readonly mood: Mood }
-  | { readonly _tag: "Deed"; readonly c: Name; readonly deed: Deed }
+  | { readonly _tag: "OperatorAction"; readonly c: Name; readonly action: OperatorAction }
   | { readonly _tag: "States" }
 
 export type Answer =

@@ -21,13 +21,13 @@ const send = (answer: Answer) => Effect.sync(() => process.send?.(answer))
 const obey = (order: Order) =>
   Effect.gen(function* () {
     if (order._tag === "Mood") moods[order.c] = order.mood
-    else if (order._tag === "Deed") {
-      const { c, deed } = order
+    else if (order._tag === "OperatorAction") {
+      const { c, action } = order
       const began = now()
       const by = { reason: "soak", actor: voice }
-      yield* deed === "isolate" ? CircuitBreaker.isolate(c, by) : CircuitBreaker.release(c, by)
+      yield* action === "isolate" ? CircuitBreaker.isolate(c, by) : CircuitBreaker.release(c, by)
       const { scope, state } = yield* CircuitBreaker.inspect(c)
-      write({ k: "deed", t: now(), began, deed, c, scope, state })
+      write({ k: "action", t: now(), began, action, c, scope, state })
     } else {
       const states = { orders: yield* CircuitBreaker.state("orders"), search: yield* CircuitBreaker.state("search") }
       yield* send({ _tag: "States", states })

@@ -269,8 +269,8 @@ export const recordAction = (
   action: Transition | ReadonlyArray<Transition> | undefined
 ): Effect.Effect<void, SqlError, AuditTrail> => {
   const actions = action === undefined ? [] : "_tag" in action ? [action] : action
-  if (actions.some(({ deed }) => deed === undefined)) {
-    throw new RangeError("AuditTrail.recordAction: deed must name the operator action: take what Operator answered")
+  if (actions.some(({ action }) => action === undefined)) {
+    throw new RangeError("AuditTrail.recordAction: action must name the operator action: take what Operator answered")
   }
   return AuditTrail.use((service) => {
     const { database, ready, trail } = service[Inside]

@@ -81,7 +81,7 @@ export class Trail {
   note(event: BreakerEvent, own: string | undefined): void {
     if (event._tag !== "Transition") return
     const isAnothers = event.process !== undefined && event.process !== own
-    const isWritten = !isAnothers || event.deed !== undefined
+    const isWritten = !isAnothers || event.action !== undefined
     if (isWritten) this.addLine(event)
     if (event.scope === "fleet") this.noteFleets(event, isWritten)
     else this.noteOwn(event)
@@ -96,7 +96,7 @@ export class Trail {
     const { metadata, process, run } = this.writing
     this.serial++
     // Lines of one millisecond are read in the order of their ids.
-    const id = event.deed === undefined ? `${nextStamp(event.at)}-${run}` : actionId(event)
+    const id = event.action === undefined ? `${nextStamp(event.at)}-${run}` : actionId(event)
     // If a process loses the store during an outage of the fleet, it continues that outage alone.
     const circuit = idOf(event)
     const isFleets = event.scope === "fleet" || this.fleets.has(circuit)
@@ -269,7 +269,7 @@ const writeStates = (database: Database, states: ReadonlyArray<Row>): Effect.Eff
 }
 
 /** All processes that write an operator action give its line this id. */
-const actionId = ({ deed, why }: Transition): string => `${deed}-${why}`
+const actionId = ({ action, why }: Transition): string => `${action}-${why}`
 
 /** Writes operator actions. Processes that receive an action write it too, under the same id, so each action has one line. */
 export const writeActions = (

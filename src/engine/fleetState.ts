@@ -135,8 +135,8 @@ export interface Unheard {
   readonly since?: number | undefined
 }
 
-/** The operator actions on a circuit. Written by `Deeds`. */
-export class DeedPart {
+/** The operator actions on a circuit. Written by `OperatorActions`. */
+export class OperatorActionPart {
   /** What an operator did in this process and the store has not been told. */
   unheard: Unheard | undefined = undefined
 }
@@ -146,7 +146,7 @@ export class Share {
   readonly record = new RecordPart()
   readonly ballots = new BallotPart()
   readonly lease = new LeasePart()
-  readonly deeds = new DeedPart()
+  readonly actions = new OperatorActionPart()
 
   /** Whether this state is the fleet's, and not this process's own. */
   isFleets(control: Circuit.Circuit): boolean {

@@ -12,7 +12,7 @@ const verbs = {
 } as const
 
 /** Moves that are better told by what happened than by the state they lead to. */
-const deeds: { readonly [Why in Transition["why"]]?: string } = {
+const actions: { readonly [Why in Transition["why"]]?: string } = {
   Released: "was released",
   Expired: "is no longer forced: the time is over",
   Reset: "was reset"
@@ -38,7 +38,7 @@ const levelOf = (event: Transition, { found }: Told) => (found || staysOpen(even
 const sentence = (event: Transition, { found, last, own }: Told): string => {
   const stays = staysOpen(event)
   const all = event.scope === "fleet" && (found || stays || event.process !== own) ? " for all processes" : ""
-  const verb = found ? `is ${event.to} already` : stays ? "stays open" : (deeds[event.why] ?? verbs[event.to])
+  const verb = found ? `is ${event.to} already` : stays ? "stays open" : (actions[event.why] ?? verbs[event.to])
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
   const failed = last === undefined || found || stays ? "" : `; last failure: ${last}`

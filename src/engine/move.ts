@@ -40,8 +40,8 @@ export interface About {
   /** Set for a transition of the fleet: when the state began, by the wall clock of the process that wrote it. */
   readonly since?: number | undefined
   /** Set for what somebody outside of the fleet did: what names that act. */
-  readonly deed?: string | undefined
-  /** Set with `deed`: the time of the action, by the wall clock. */
+  readonly action?: string | undefined
+  /** Set with `action`: the time of the action, by the wall clock. */
   readonly at?: number | undefined
   /** Set for what this process finds when it starts: it is no news. */
   readonly found?: boolean | undefined
@@ -132,12 +132,12 @@ export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<un
     const { share } = circuit
     const control = circuit.control.value
     const fleets = share?.isFleets(control) === true && !share.record.ownBeneath
-    const { deed, process } = (fleets ? share.record.known?.about : undefined) ?? {}
+    const { action, process } = (fleets ? share.record.known?.about : undefined) ?? {}
     // Processes detect the end at their next call. The event has the time at which the override ended.
     const { now, wall } = runtime.time
     const at =
-      deed !== undefined && Circuit.isForced(control) ? Math.round(wall() - (now() - control.until)) : undefined
-    return move(runtime, circuit, "Expired", Circuit.expire, { process, deed, at })
+      action !== undefined && Circuit.isForced(control) ? Math.round(wall() - (now() - control.until)) : undefined
+    return move(runtime, circuit, "Expired", Circuit.expire, { process, action, at })
   })
 
 /** What a circuit learns stays learnt: a caller's own transaction that is undone or run again does not undo it. */
@@ -191,7 +191,7 @@ const follow = (
     detail: about.detail,
     actor: about.actor,
     process,
-    deed: about.deed,
+    action: about.action,
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode,
     counts

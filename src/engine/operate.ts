@@ -11,23 +11,23 @@ import type { Runtime } from "./runtime.ts"
 export const steer = (
   runtime: Runtime,
   circuits: ReadonlyArray<LiveCircuit>,
-  deed: Unheard
+  action: Unheard
 ): Effect.Effect<unknown> => {
   const { sharing } = runtime
   // It is done now, whenever the others hear of it: what it says ends in so long ends then.
   let at: number | undefined
   const next: Next = (current, now) => {
     at ??= now
-    return deed.next(current, at)
+    return action.next(current, at)
   }
   const moves = circuits.map((circuit) => ({
     circuit,
     next,
-    about: { ...deed, process: sharing?.speaksFor(circuit) }
+    about: { ...action, process: sharing?.speaksFor(circuit) }
   }))
-  const here = moveTogether(runtime, moves, deed.why)
+  const here = moveTogether(runtime, moves, action.why)
   if (sharing === undefined) return here
-  const told = Effect.forEach(circuits, (circuit) => sharing.steer(circuit, { ...deed, next }), {
+  const told = Effect.forEach(circuits, (circuit) => sharing.steer(circuit, { ...action, next }), {
     concurrency: "unbounded",
     discard: true
   })

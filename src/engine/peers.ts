@@ -40,7 +40,7 @@ export interface Sharing {
   readonly settled: (circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict) => void
   /** The name of this process, if what a person does to this circuit in it is for all. */
   readonly speaksFor: (circuit: LiveCircuit) => string | undefined
-  readonly steer: (circuit: LiveCircuit, deed: Unheard) => Effect.Effect<void>
+  readonly steer: (circuit: LiveCircuit, action: Unheard) => Effect.Effect<void>
   /** The first call says that its policy has it apart from the fleet: until then it was taken for one of the fleet's. */
   readonly disowned: (circuit: LiveCircuit) => void
   /** It is new in this process. */

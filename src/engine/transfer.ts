@@ -29,8 +29,8 @@ export const importAll = (
       if (circuit === undefined) return Effect.succeed(0)
       const { actor, detail = "imported" } = exported.originOf(state)
       const since = runtime.time.wall() - (runtime.time.now() - state.since)
-      const deed = { next: exported.takeOn(state), why: "Imported", detail, actor, since } as const
-      return Effect.as(steer(runtime, [circuit], deed), 1)
+      const action = { next: exported.takeOn(state), why: "Imported", detail, actor, since } as const
+      return Effect.as(steer(runtime, [circuit], action), 1)
     })
     return Effect.map(brought, (counts) => counts.reduce((sum, one) => sum + one, 0))
   })

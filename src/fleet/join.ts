@@ -8,7 +8,7 @@ import { Ground } from "./context.ts"
 import { Judging } from "./judging.ts"
 import { Lanes } from "./lanes.ts"
 import { Places } from "./leases.ts"
-import { Deeds } from "./operatorActions.ts"
+import { OperatorActions } from "./operatorActions.ts"
 import { Records } from "./records.ts"
 import { Repair } from "./repair.ts"
 import { Hearing } from "./rollCalls.ts"
@@ -30,8 +30,8 @@ export const share = (
     const records = new Records(ground, lanes)
     const ballots = new Ballots(ground, records, lanes, new Judging(ground, records))
     const places = new Places(ground, records)
-    const deeds = new Deeds(ground, records, ballots)
-    const repair = new Repair({ ground, records, ballots, places, deeds, lanes, stall })
+    const actions = new OperatorActions(ground, records, ballots)
+    const repair = new Repair({ ground, records, ballots, places, actions, lanes, stall })
     link.onDown = () => {
       // Ballots that were cast meanwhile did not arrive.
       lanes.begin()
@@ -53,15 +53,15 @@ export const share = (
       moved: (circuit, from, to, why) => {
         // After this move has been announced: what the fleet makes of it comes later.
         const closesFleets = why === "HealthCheckPassed" && from.epoch === circuit.share?.record.adopted
-        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, deeds.close(circuit)))
+        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, actions.close(circuit)))
         if (to._tag === "Open" && why !== "OpenedByHand") ballots.opened(circuit)
         else if (to._tag === "Closed") ballots.closed(circuit)
       },
       place: (circuit, restore) => places.place(circuit, restore),
       spare: (circuit) => places.spare(circuit),
       settled: (circuit, lease, verdict) => places.settled(circuit, lease, verdict),
-      speaksFor: (circuit) => deeds.speaksFor(circuit),
-      steer: (circuit, deed) => deeds.steer(circuit, deed),
+      speaksFor: (circuit) => actions.speaksFor(circuit),
+      steer: (circuit, action) => actions.steer(circuit, action),
       // Done at once: the call that is the first must not be rejected by what concerns others.
       disowned: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
       created: (circuit) => ballots.created(circuit),

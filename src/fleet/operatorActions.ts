@@ -11,15 +11,15 @@ import type { Pace } from "./lanes.ts"
 import type { Committed, Records } from "./records.ts"
 
 /** One operator action after others that were not told yet. All are made: an override never shortens an earlier one. */
-const after = (before: Unheard, deed: Unheard): Unheard => {
+const after = (before: Unheard, action: Unheard): Unheard => {
   const told = before.steps ?? [before.next]
   // A reset leaves nothing of what came before it.
-  const steps = deed.why === "Reset" ? [deed.next] : [...told, deed.next]
-  return { ...deed, steps, next: (current, now) => steps.reduce((state, next) => next(state, now), current) }
+  const steps = action.why === "Reset" ? [action.next] : [...told, action.next]
+  return { ...action, steps, next: (current, now) => steps.reduce((state, next) => next(state, now), current) }
 }
 
 /** What people do to circuits, and what this process found out by itself: told to the others, now or later. */
-export class Deeds {
+export class OperatorActions {
   private readonly ground: Ground
   private readonly records: Records
   private readonly ballots: Ballots
@@ -36,39 +36,42 @@ export class Deeds {
     return this.ground.voter
   }
 
-  steer(circuit: LiveCircuit, deed: Unheard): Effect.Effect<void> {
+  steer(circuit: LiveCircuit, action: Unheard): Effect.Effect<void> {
     if (!this.ground.isShareable(circuit)) return Effect.void
     return Effect.suspend(() => {
       const share = this.ground.shareOf(circuit)
-      const before = share.deeds.unheard
+      const before = share.actions.unheard
       const now = this.ground.now()
       const state = Circuit.expire(share.record.known?.circuit ?? Circuit.initial, now)
       // What changes nothing, here or there, is nothing to tell.
       const { value } = circuit.control
-      if (before === undefined && deed.next(value, now) === value && deed.next(state, now) === state) return Effect.void
+      if (before === undefined && action.next(value, now) === value && action.next(state, now) === state)
+        return Effect.void
       // Noted before it is told: who does it may not wait for the answer. What was not told yet comes first.
-      share.deeds.unheard = before === undefined ? deed : after(before, deed)
+      share.actions.unheard = before === undefined ? action : after(before, action)
       // The operator does not wait for a store that has just failed.
-      return this.tell(circuit, share, share.deeds.unheard, before === undefined, "Now")
+      return this.tell(circuit, share, share.actions.unheard, before === undefined, "Now")
     })
   }
 
   /** Tells the others what a person did here. */
-  tell(circuit: LiveCircuit, share: Share, deed: Unheard, first: boolean, pace: Pace): Effect.Effect<void> {
+  tell(circuit: LiveCircuit, share: Share, action: Unheard, first: boolean, pace: Pace): Effect.Effect<void> {
     this.ballots.closed(circuit)
-    return Effect.flatMap(this.records.commit(circuit, deed.next, deed, { expected: true, pace }), (committed) => {
+    return Effect.flatMap(this.records.commit(circuit, action.next, action, { expected: true, pace }), (committed) => {
       if (committed !== "Failed" && committed !== "Lost") {
-        if (share.deeds.unheard === deed) share.deeds.unheard = undefined
-        this.announceEnd(circuit, committed, deed)
+        if (share.actions.unheard === action) share.actions.unheard = undefined
+        this.announceEnd(circuit, committed, action)
         // What another said after it was left for the end of it, too.
         return committed === "Made" ? Effect.void : this.records.retake(circuit, share, committed === "Same")
       }
       // It is this process's own until then. What came after it speaks for itself.
-      if (share.deeds.unheard === deed) this.records.makeOwn(share)
+      if (share.actions.unheard === action) this.records.makeOwn(share)
       this.ground.putLast(circuit)
       const { trouble } = this.ground.link
       return first
-        ? quietly(Effect.logWarning(`${deed.why} holds in this process only until the store can be told (${trouble})`))
+        ? quietly(
+            Effect.logWarning(`${action.why} holds in this process only until the store can be told (${trouble})`)
+          )
         : Effect.void
     })
   }
@@ -107,7 +110,7 @@ export class Deeds {
       detail,
       actor,
       process: voter,
-      deed: undefined,
+      action: undefined,
       scope: "fleet",
       mode: policy.mode,
       counts: undefined

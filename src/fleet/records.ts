@@ -132,7 +132,7 @@ export class Records {
     const { about } = known
     const { record } = share
     // If this process is ahead, the transition that it has not told the store decides.
-    if (record.ahead > 0 || (share.deeds.unheard !== undefined && !expected)) return Effect.void
+    if (record.ahead > 0 || (share.actions.unheard !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
       return Effect.andThen(this.lift(circuit, share, about), this.reportPolicy(circuit))
     }
@@ -161,14 +161,14 @@ export class Records {
           : counted(later(isReleased ? lastsTo(state, now) : state, from, jitter, about.why), from, now, about.why)
       return merge(from, there, share, about.why, expected)
     }
-    const { actor, deed, detail, process, why } = about
+    const { actor, action, detail, process, why } = about
     return Effect.asVoid(
       move(this.ground.runtime, circuit, why, next, {
         detail,
         actor,
         process,
-        deed,
-        at: deed === undefined ? undefined : about.at,
+        action,
+        at: action === undefined ? undefined : about.at,
         since: known.since,
         found: this.ground.starting
       })
@@ -233,8 +233,8 @@ export class Records {
   /** An override that was for all is lifted for all; beneath it is what is this process's own. */
   private lift(circuit: LiveCircuit, share: Share, about: About): Effect.Effect<unknown> {
     const lift: Next = (from) => (share.isFleets(from) ? Circuit.release(from) : from)
-    const { actor, deed, detail, process, why } = about
-    return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process, deed }), (moved) =>
+    const { actor, action, detail, process, why } = about
+    return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process, action }), (moved) =>
       Effect.sync(() => {
         if (moved === undefined) return
         this.makeOwn(share)

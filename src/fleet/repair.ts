@@ -15,7 +15,7 @@ import type { Ballots } from "./ballots.ts"
 import type { Ground } from "./context.ts"
 import type { Lanes } from "./lanes.ts"
 import type { Places } from "./leases.ts"
-import type { Deeds } from "./operatorActions.ts"
+import type { OperatorActions } from "./operatorActions.ts"
 import { Pages } from "./pages.ts"
 import type { Records } from "./records.ts"
 import type { Stall } from "./stall.ts"
@@ -51,7 +51,7 @@ export class Repair {
   private readonly records: Records
   private readonly ballots: Ballots
   private readonly places: Places
-  private readonly deeds: Deeds
+  private readonly actions: OperatorActions
   private readonly lanes: Lanes
   private readonly pages: Pages
   private readonly stall: Stall
@@ -64,7 +64,7 @@ export class Repair {
     readonly records: Records
     readonly ballots: Ballots
     readonly places: Places
-    readonly deeds: Deeds
+    readonly actions: OperatorActions
     readonly lanes: Lanes
     readonly stall: Stall
   }) {
@@ -72,7 +72,7 @@ export class Repair {
     this.records = of.records
     this.ballots = of.ballots
     this.places = of.places
-    this.deeds = of.deeds
+    this.actions = of.actions
     this.lanes = of.lanes
     this.pages = new Pages(of.ground, of.records)
     this.stall = of.stall
@@ -200,12 +200,12 @@ export class Repair {
     // A reload has taken it out of the fleet. No other process would announce the end of an override.
     if (!ground.isShareable(circuit)) return this.records.disown(circuit, "Released")
     this.records.restoring.giveBack(circuit, share)
-    const { unheard } = share.deeds
+    const { unheard } = share.actions
     if (unheard !== undefined) {
       // Do not send an action again while it is on its way: another operator may undo it in between.
-      return share.record.ahead > 0 ? Effect.void : this.deeds.tell(circuit, share, unheard, false, "Patient")
+      return share.record.ahead > 0 ? Effect.void : this.actions.tell(circuit, share, unheard, false, "Patient")
     }
-    if (this.isBehind(circuit, share, at)) return this.deeds.close(circuit)
+    if (this.isBehind(circuit, share, at)) return this.actions.close(circuit)
     return Effect.sync(() => {
       if (this.isForgotten(circuit, share, at)) ground.registry.drop(circuit)
       else if (this.isOver(circuit, share, at)) ground.forget(circuit)

@@ -188,7 +188,7 @@ const identify = (store: SharedStore, operation: string, name: string, { key }: 
   )
 }
 
-interface Deed {
+interface OperatorAction {
   readonly why: Circuit.Why
   readonly reason?: string | undefined
   /** Who is said to have done it, unless the caller says it. */
@@ -196,7 +196,7 @@ interface Deed {
   readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
 }
 
-/** What may be said of every deed; and of one that lasts. */
+/** What may be said of every action; and of one that lasts. */
 const fields = ["key", "reason", "actor", "process"]
 const lasting = [...fields, "for"]
 
@@ -213,7 +213,7 @@ const steer = (
     readonly reason: string | undefined
     readonly actor: string | undefined
     readonly millis: number | undefined
-  }) => Deed
+  }) => OperatorAction
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => {
   const given = onlyFields(operation, allowed, options ?? {})
   const key = keyByHand(operation, given.key)
@@ -223,7 +223,7 @@ const steer = (
   const millis = optionalMillis(operation, "for", given.for)
   const { actor: origin, next, reason, why } = what({ reason: words, actor, millis })
   const process = optionalText(operation, "process", given.process) ?? nobody
-  const attempt = (stored: Stored | undefined, notAfter: number, left: number, deed: string): Steered =>
+  const attempt = (stored: Stored | undefined, notAfter: number, left: number, action: string): Steered =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const record = stored && fromBody(stored.body, now - stored.age)
       if (stored !== undefined && record === undefined) {
@@ -239,7 +239,7 @@ const steer = (
         policy: policyAfter(why, record?.about),
         process,
         at: now,
-        deed
+        action
       } satisfies About
       const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
       const answer = (epoch: number) => ({ ...toKnown({ name, key }, epoch, state, about, now), ended })
@@ -261,12 +261,12 @@ const steer = (
           const cause = new Error(`another process came first, or the store was late, ${attempts} times in a row`)
           return Effect.fail(new StoreError({ operation: "exchange", cause }))
         }
-        return swap === undefined ? begin(left - 1, deed) : attempt(swap.record, notAfter, left - 1, deed)
+        return swap === undefined ? begin(left - 1, action) : attempt(swap.record, notAfter, left - 1, action)
       })
     })
-  const begin = (left: number, deed: string): Steered =>
+  const begin = (left: number, action: string): Steered =>
     Effect.flatMap(store.load([circuit]), ({ records: [stored], time }) =>
-      attempt(stored, time + notAfterMillis, left, deed)
+      attempt(stored, time + notAfterMillis, left, action)
     )
   // Each run of the effect is an action of its own.
   return Effect.flatMap(Clock.currentTimeMillis, (now) =>

@@ -38,7 +38,7 @@ export type Override = typeof Override.Type
  * - `detail`: the figures that made it trip, or the reason somebody gave.
  * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
  * - `process`: which process made a move that all share.
- * - `deed`: what names an act from outside of the fleet, as `Operator`'s: all processes see the same one, and each says it.
+ * - `action`: what names an act from outside of the fleet, as `Operator`'s: all processes see the same one, and each says it.
  * - `outage`: the outage that the circuit entered, is in, or just left. `at` is its start by the wall clock, in milliseconds since
  *   1970, and is the same in every process; `openings` counts its openings so far. Absent if the circuit was and is Closed
  *   (an override is not an outage).
@@ -65,7 +65,7 @@ export const Transition = Schema.TaggedStruct("Transition", {
   detail: Schema.optionalKey(Schema.String),
   actor: Schema.optionalKey(Schema.String),
   process: Schema.optionalKey(Schema.String),
-  deed: Schema.optionalKey(Schema.String),
+  action: Schema.optionalKey(Schema.String),
   scope: Scope,
   mode: Schema.Literals(["enforce", "observe"]),
   outage: Schema.optionalKey(Schema.Struct({ at: Schema.Finite, openings: Schema.Finite })),

@@ -8,7 +8,7 @@ export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode"
   readonly detail: string | undefined
   readonly actor: string | undefined
   readonly process: string | undefined
-  readonly deed: string | undefined
+  readonly action: string | undefined
   readonly counts: Transition["counts"]
 }
 
@@ -18,7 +18,7 @@ export const toTransition = (
   to: Circuit.Circuit,
   now: number,
   rules: Circuit.Rules,
-  { actor, at, circuit, counts, deed, detail, key, mode, process, scope, why }: TransitionOf
+  { actor, at, circuit, counts, action, detail, key, mode, process, scope, why }: TransitionOf
 ): Transition => {
   const wait = to._tag === "Open" || to._tag === "Isolated" ? Circuit.retryAfter(to, now, rules) : 0
   return {
@@ -35,7 +35,7 @@ export const toTransition = (
     ...(detail === undefined ? {} : { detail }),
     ...(actor === undefined ? {} : { actor }),
     ...(process === undefined ? {} : { process }),
-    ...(deed === undefined ? {} : { deed }),
+    ...(action === undefined ? {} : { action }),
     scope,
     mode,
     ...outageOf(Circuit.outage(from), Circuit.outage(to), now),

@@ -144,7 +144,7 @@ export interface About {
   /** Wall clock of the process that wrote it, in milliseconds since 1970. */
   readonly at: number
   /** What names the act, where no process of the fleet did it. */
-  readonly deed?: string | undefined
+  readonly action?: string | undefined
   /**
    * The epoch at which this was first written, if the store lost it and was given it back. Records are compared by it:
    * otherwise what a process gives back would hold over what came after it.
@@ -163,7 +163,7 @@ const Body = Schema.fromJsonString(
     policy: OptionalText,
     process: Schema.String,
     at: Wall,
-    deed: Schema.optional(Schema.String),
+    action: Schema.optional(Schema.String),
     origin: Schema.optional(Count.check(Schema.isLessThan(2 ** 53)))
   })
 )

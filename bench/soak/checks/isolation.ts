@@ -11,11 +11,11 @@ interface Isolation extends Span {
 
 /** From when the store knew of it until somebody began to release it. */
 const isolations = ({ lives }: History): ReadonlyArray<Isolation> => {
-  const deeds = lives.flatMap(({ life, of }) => of("deed").map((deed) => ({ ...deed, by: life.voice })))
-  return deeds
-    .filter(({ deed, scope, state }) => deed === "isolate" && scope === "fleet" && state === "Isolated")
+  const actions = lives.flatMap(({ life, of }) => of("action").map((action) => ({ ...action, by: life.voice })))
+  return actions
+    .filter(({ action, scope, state }) => action === "isolate" && scope === "fleet" && state === "Isolated")
     .map(({ by, c, t }) => {
-      const releases = deeds.filter((other) => other.deed === "release" && other.c === c && other.t > t)
+      const releases = actions.filter((other) => other.action === "release" && other.c === c && other.t > t)
       return { c, by, from: t, to: Math.min(...releases.map(({ began }) => began), Infinity) }
     })
 }
