@@ -32,8 +32,8 @@ const swapOf = (circuit: string, expectedEpoch: number): SharedStore.Swap => {
     actor: undefined
   } as const
   const state = Circuit.open(Circuit.initial, now, { openFor: 3_600_000, cause, at: now })
-  const about = { ...cause, policy: "1a2b3c4", process: "checkout~1a2b3c4d5e6f", at: now }
-  return toSwap(circuit, expectedEpoch, state, now, about)
+  const provenance = { ...cause, policy: "1a2b3c4", process: "checkout~1a2b3c4d5e6f", at: now }
+  return toSwap(circuit, expectedEpoch, state, now, provenance)
 }
 
 const castOf = (circuit: string, epoch: number, n: number, roll: number): SharedStore.Cast => ({

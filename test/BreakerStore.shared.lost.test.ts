@@ -26,7 +26,7 @@ import {
 const kept = (store: SharedStore.SharedStore, circuit = "api") =>
   Effect.map(load(store, circuit), (record) => {
     const read = record && fromBody(record.body, 0)
-    return read === undefined ? undefined : `${read.circuit._tag}, ${read.about.why}`
+    return read === undefined ? undefined : `${read.circuit._tag}, ${read.provenance.why}`
   })
 
 const retryAfter = (process: Process) => Effect.map(process.inspect, (seen) => Duration.toMillis(seen.retryAfter))
@@ -597,7 +597,7 @@ describe("An opening of the fleet", () => {
         const isolated = fromBody(yield* rewrite(() => "of another version"), 0) ?? assert.fail("it is not readable")
         yield* expectAll([at(0)], "Isolated local")
         // Another process has closed the circuit beneath the isolation meanwhile.
-        yield* rewrite(() => toBody(Circuit.initial, 0, { ...isolated.about, why: "Released" }))
+        yield* rewrite(() => toBody(Circuit.initial, 0, { ...isolated.provenance, why: "Released" }))
         yield* expectAll([at(0)], "Closed local")
       }).pipe(Effect.provide(Logger.layer([])))
   )

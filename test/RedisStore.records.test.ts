@@ -86,8 +86,8 @@ describe("what is kept in Redis", () => {
       assert.isTrue(again.swapped)
       const { head, rollCalls } = yield* exchanged(store, { casts: [cast({ epoch: ahead + 2, roll: 60_000 })] })
       assert.strictEqual(head, ahead + 1)
-      const about = { circuit: "api", epoch: ahead + 2, box: "b", term: 60_000 }
-      assert.deepStrictEqual(rollCalls, [{ seq: ahead + 1, prev: ahead, ...about }])
+      const provenance = { circuit: "api", epoch: ahead + 2, box: "b", term: 60_000 }
+      assert.deepStrictEqual(rollCalls, [{ seq: ahead + 1, prev: ahead, ...provenance }])
     })
   )
 

@@ -146,9 +146,9 @@ describe.each(faces)("a process with %s", (_, start) => {
       yield* pair[0].isolate
       yield* isolated(pair[1])
       for (const { warnings } of pair) {
-        const about = ofClient(warnings())
-        assert.lengthOf(about, 1)
-        assert.match(about[0] ?? "", /^Redis: the connection is useless \(no answer for \d+ ms\)/)
+        const provenance = ofClient(warnings())
+        assert.lengthOf(provenance, 1)
+        assert.match(provenance[0] ?? "", /^Redis: the connection is useless \(no answer for \d+ ms\)/)
       }
       yield* until(
         "each has two new connections, and no other is open",

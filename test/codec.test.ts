@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { Circuit, Fleet } from "effect-fuse"
-import { type About, circuitId, fromBody, fromCircuitId, toBody } from "../src/store/codec.ts"
+import { circuitId, fromBody, fromCircuitId, type Provenance, toBody } from "../src/store/codec.ts"
 
 const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
   Arbitrary.schema(Schema.Literals(of))
@@ -172,11 +172,11 @@ const circuits: Readonly<Record<Circuit.State, Arbitrary.Arbitrary<Circuit.Circu
   Isolated: forced,
   Disabled: forced
 }
-const about = Arbitrary.map(
+const provenance = Arbitrary.map(
   Arbitrary.all({ why, detail: textOrNot, actor: textOrNot, policy: textOrNot, process: texts, at: millis }),
-  (found): About => found
+  (found): Provenance => found
 )
-const plain: About = {
+const plain: Provenance = {
   why: "Tripped",
   detail: "it failed",
   actor: undefined,
@@ -189,18 +189,18 @@ describe("a record", () => {
   for (const [tag, circuit] of Object.entries(circuits)) {
     it.prop(
       `says on every clock what a circuit that is ${tag} was on the one it was written by`,
-      { circuit, about, now: millis, at: millis },
-      ({ about, at, circuit, now }) => {
-        const body = toBody(circuit, now, about)
+      { circuit, provenance, now: millis, at: millis },
+      ({ provenance, at, circuit, now }) => {
+        const body = toBody(circuit, now, provenance)
         // A ramp that ends as it is written is over on every clock.
         const relative = Fleet.shift(circuit, -now)
-        assert.deepStrictEqual(fromBody(body, at), { circuit: Fleet.shift(relative, at), about })
+        assert.deepStrictEqual(fromBody(body, at), { circuit: Fleet.shift(relative, at), provenance })
         const back = fromBody(body, now)?.circuit
         if (circuit._tag !== "Closed" || circuit.rampUntil !== now)
           assert.deepStrictEqual(back, Fleet.shift(relative, now))
         assert.strictEqual(back?.since, circuit.since)
         if ("until" in circuit) assert.strictEqual(back !== undefined && "until" in back && back.until, circuit.until)
-        assert.strictEqual(toBody(fromBody(body, at)?.circuit ?? Circuit.initial, at, about), body)
+        assert.strictEqual(toBody(fromBody(body, at)?.circuit ?? Circuit.initial, at, provenance), body)
       },
       { arbitrary: { runs: 300, size: 20, seed: `record ${tag}` } }
     )
@@ -352,7 +352,7 @@ describe("what is no record", () => {
           const found = fromBody(near, 0)
           // A text may stand where a text was, and no lease where one was: then that is what it says.
           if (found !== undefined) {
-            assert.deepStrictEqual(JSON.parse(toBody(found.circuit, 0, found.about)), JSON.parse(near))
+            assert.deepStrictEqual(JSON.parse(toBody(found.circuit, 0, found.provenance)), JSON.parse(near))
           }
         }
       }
@@ -387,7 +387,7 @@ describe("what is no record", () => {
       }
       const found = fromBody(body, 0)
       if (found === undefined) return
-      assert.deepStrictEqual(fromBody(toBody(found.circuit, 0, found.about), 0), found)
+      assert.deepStrictEqual(fromBody(toBody(found.circuit, 0, found.provenance), 0), found)
     },
     runs("near")
   )

@@ -18,7 +18,7 @@ const fleet = (processes: number, { network = "none", ...more }: Given = {}): Si
 }
 
 const openings = (simulation: Simulation) =>
-  simulation.history.of("Swapped").filter(({ about }) => about.why === "Tripped")
+  simulation.history.of("Swapped").filter(({ provenance }) => provenance.why === "Tripped")
 
 /** Calls of one process that end as they do, a tenth of a second apart. */
 const calls = (simulation: Simulation, process: number, from: number, until: number, apart = 100): void => {

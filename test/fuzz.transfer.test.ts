@@ -47,8 +47,8 @@ const said = <A, E extends { readonly message: string }>(exit: Exit.Exit<A, E>):
 }
 
 describe("The body of a record, whatever is written in it,", () => {
-  const about = { why: "Tripped", detail: "it failed", actor: null, policy: "abc", process: "p~1" }
-  const bodies = alteredText(states.map((state) => ({ v: 1, state, ...about })))
+  const provenance = { why: "Tripped", detail: "it failed", actor: null, policy: "abc", process: "p~1" }
+  const bodies = alteredText(states.map((state) => ({ v: 1, state, ...provenance })))
   for (const at of [0, 1.7e12, -1e308, Number.MAX_VALUE, Infinity, Number.NaN]) {
     it.prop(
       `is nothing, or a state that can be written again, for a clock that says ${at}`,
@@ -57,7 +57,7 @@ describe("The body of a record, whatever is written in it,", () => {
         const found = fromBody(body, at)
         if (found === undefined) return
         assert.isFalse(Number.isNaN(found.circuit.since))
-        const again = fromBody(toBody(found.circuit, 0, found.about), 0)
+        const again = fromBody(toBody(found.circuit, 0, found.provenance), 0)
         assert.strictEqual(again?.circuit._tag, found.circuit._tag)
       },
       runs(`body ${at}`, 250)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit } from "effect-fuse"
-import { type About, fromBody } from "../src/store/codec.ts"
+import { fromBody, type Provenance } from "../src/store/codec.ts"
 import { isByPeople, policyAfter, toSwap } from "../src/store/record.ts"
 
 /** Every reason there is. Who gave it; and whether it leaves what is beneath an override whose it was. */
@@ -22,7 +22,7 @@ const whys: Readonly<Record<Circuit.Why, readonly [by: "people" | "machine", res
 }
 const all = Object.entries(whys).map(([why, [by, rests]]) => ({ why: why as Circuit.Why, by, rests }))
 
-const about: About = {
+const provenance: Provenance = {
   why: "Tripped",
   detail: "it failed",
   actor: undefined,
@@ -48,9 +48,9 @@ describe("a record", () => {
   })
 
   it.each(all)("that says $why rests $rests of the policy of the one before", ({ rests, why }) => {
-    assert.strictEqual(policyAfter(why, about), rests === "beneath" ? "abc" : undefined)
+    assert.strictEqual(policyAfter(why, provenance), rests === "beneath" ? "abc" : undefined)
     assert.isUndefined(policyAfter(why, undefined))
-    assert.isUndefined(policyAfter(why, { ...about, policy: undefined }))
+    assert.isUndefined(policyAfter(why, { ...provenance, policy: undefined }))
   })
 
   const minute = 60_000
@@ -59,16 +59,19 @@ describe("a record", () => {
     "that says $why is kept as long as it counts, and longer if it lifts what others may bring back",
     ({ why }) => {
       const lifts = why === "Released" || why === "Reset"
-      assert.strictEqual(toSwap("api", 1, closed, 1100, { ...about, why }).ttl, lifts ? day + minute : 500 + minute)
-      assert.strictEqual(toSwap("api", 1, open, 1100, { ...about, why }).ttl, 900 + (lifts ? day : minute))
+      assert.strictEqual(
+        toSwap("api", 1, closed, 1100, { ...provenance, why }).ttl,
+        lifts ? day + minute : 500 + minute
+      )
+      assert.strictEqual(toSwap("api", 1, open, 1100, { ...provenance, why }).ttl, 900 + (lifts ? day : minute))
     }
   )
 
   it("is written over the epoch that was seen, and listed if it is worth knowing", () => {
-    const { body, ...swap } = toSwap("api/key", 7, open, 1100, about)
+    const { body, ...swap } = toSwap("api/key", 7, open, 1100, provenance)
     assert.deepStrictEqual(swap, { circuit: "api/key", expectedEpoch: 7, ttl: 900 + minute, listed: true })
-    assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, epoch: 0 }, about })
-    assert.isFalse(toSwap("api", 7, closed, 1100, about).listed)
-    assert.isTrue(toSwap("api", 7, { ...closed, rampUntil: 1200 }, 1100, about).listed)
+    assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, epoch: 0 }, provenance })
+    assert.isFalse(toSwap("api", 7, closed, 1100, provenance).listed)
+    assert.isTrue(toSwap("api", 7, { ...closed, rampUntil: 1200 }, 1100, provenance).listed)
   })
 })

@@ -4,7 +4,7 @@ import { SharedStore } from "effect-fuse"
 import { EventLoop } from "../src/engine/eventLoop.ts"
 import { Hearing } from "../src/fleet/rollCalls.ts"
 import { Stall } from "../src/fleet/stall.ts"
-import { Link } from "../src/fleet/storeClient.ts"
+import { StoreClient } from "../src/fleet/storeClient.ts"
 
 const rollCall = (seq: number, prev: number): SharedStore.RollCall => ({
   seq,
@@ -105,7 +105,7 @@ const linked = () => {
   const time = { now: () => clock.now, wall: () => clock.now }
   const sent: Array<number | undefined> = []
   const store = { load: () => Effect.succeed({ time: clock.store, records: [] }) } as unknown as SharedStore.SharedStore
-  const link = new Link(store, time)
+  const client = new StoreClient(store, time)
   const done = () => {
     const store = { time: clock.store, live: 1, liveFor: 0, life: "life", head: 0 }
     return { _tag: "Done", ...store, rollCalls: [], casts: [], swaps: [] } as const
@@ -113,7 +113,7 @@ const linked = () => {
   /** `takes` milliseconds pass until the answer is there; the store has its time when half of them have passed. */
   const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = done) =>
     Effect.runSync(
-      link.exchange((notAfter) =>
+      client.exchange((notAfter) =>
         Effect.sync(() => {
           sent.push(notAfter)
           clock.now += takes / 2
@@ -131,9 +131,9 @@ const linked = () => {
   }
   const fail = () =>
     Effect.runSync(
-      link.exchange(() => Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "refused" })))
+      client.exchange(() => Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "refused" })))
     )
-  return { clock, done, exchange, fail, link, pass, sent }
+  return { clock, done, exchange, fail, client, pass, sent }
 }
 
 describe("A command", () => {
@@ -169,40 +169,40 @@ describe("A command", () => {
 
 describe("A store is down", () => {
   it("after two failures that are half a second apart, and not after any number within that", () => {
-    const { exchange, fail, link, pass } = linked()
+    const { exchange, fail, client, pass } = linked()
     exchange()
     for (let i = 0; i < 10; i++) {
       fail()
       pass(49)
     }
-    assert.isFalse(link.down)
+    assert.isFalse(client.down)
     pass(20)
     fail()
-    assert.isTrue(link.down)
+    assert.isTrue(client.down)
     exchange()
-    assert.isFalse(link.down)
+    assert.isFalse(client.down)
   })
 
   it("not after one failure, however long ago", () => {
-    const { exchange, fail, link, pass } = linked()
+    const { exchange, fail, client, pass } = linked()
     exchange()
     fail()
     pass(60_000)
-    assert.isFalse(link.down)
+    assert.isFalse(client.down)
     exchange()
     pass(60_000)
     fail()
-    assert.isFalse(link.down)
+    assert.isFalse(client.down)
   })
 
   it("not while this process stands still", () => {
-    const { fail, link, pass } = linked()
-    link.isStalled = () => true
+    const { fail, client, pass } = linked()
+    client.isStalled = () => true
     for (let i = 0; i < 5; i++) {
       fail()
       pass(1_000)
     }
-    assert.isFalse(link.down)
+    assert.isFalse(client.down)
   })
 })
 

@@ -86,8 +86,8 @@ const openings = (network: NetworkName, seed: number, options: Partial<Options> 
   simulation.at(12_000, () => simulation.fail(1))
   simulation.runUntil(24_000)
   const first = new Map<string, number>()
-  for (const { about, at, circuit } of simulation.history.of("Swapped")) {
-    if (about.why === "Tripped" && !first.has(circuit)) first.set(circuit, at - 12_000)
+  for (const { provenance, at, circuit } of simulation.history.of("Swapped")) {
+    if (provenance.why === "Tripped" && !first.has(circuit)) first.set(circuit, at - 12_000)
   }
   return { circuits: [...first.keys()].sort(), last: Math.max(...first.values()) }
 }

@@ -34,7 +34,7 @@ export const running = ({ processes, rate }: Size, seed: number, setting: Settin
 
 /** The openings that the fleet agreed on since a time. */
 export const openings = ({ history }: Simulation, from = 0) =>
-  history.of("Swapped").filter(({ about, at }) => about.why === "Tripped" && at >= from)
+  history.of("Swapped").filter(({ provenance, at }) => provenance.why === "Tripped" && at >= from)
 
 /** Runs until a condition holds or a time is reached. It checks the condition once per interval, in milliseconds. */
 export const runUntil = (simulation: Simulation, until: number, done: () => boolean, every = 100): void => {

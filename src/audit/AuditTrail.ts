@@ -51,7 +51,7 @@ import { anyMillis, count, decodeOrThrow, flag, positiveMillis, text } from "../
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import type { TableOptions } from "../sql/SqlStore.ts"
-import { placeFields, placeOf } from "../sql/tables.ts"
+import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions } from "../store/options.ts"
 import { harmless, metadataField } from "./metadata.ts"
 import * as questions from "./queries.ts"
@@ -125,7 +125,7 @@ export interface Options extends ReaderOptions {
   readonly maxPending?: number | undefined
 }
 
-const readerFields = { ...placeFields, migrate: Schema.optional(flag) }
+const readerFields = { ...tableLocationFields, migrate: Schema.optional(flag) }
 const optionFields = {
   ...readerFields,
   process: Schema.optional(text),
@@ -160,11 +160,11 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
         metadata,
         migrate = true,
         process = "process",
-        ...place
+        ...location
       } = decoded
       const registry = yield* BreakerStore
       const context = yield* Effect.context<SqlClient>()
-      const found = yield* database(placeOf(place))
+      const found = yield* database(tableLocation(location))
       const trail = new Trail(found, {
         run: yield* runOf(process),
         process,
@@ -176,7 +176,7 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
         maxPending
       })
       const { observers } = registry.runtime
-      const observe = (event: BreakerEvent) => trail.note(event, registry.runtime.sharing?.process)
+      const observe = (event: BreakerEvent) => trail.note(event, registry.runtime.peers?.process)
       yield* Effect.acquireRelease(
         Effect.sync(() => void observers.add(observe)),
         () =>
@@ -219,8 +219,8 @@ export const layerReader = (
   Layer.effect(
     AuditTrail,
     Effect.gen(function* () {
-      const { migrate = true, ...place } = yield* decodeOptions(readerFields, options)
-      const found = yield* database(placeOf(place))
+      const { migrate = true, ...location } = yield* decodeOptions(readerFields, options)
+      const found = yield* database(tableLocation(location))
       yield* prepared(found, migrate)
       return { [Inside]: { database: found, trail: undefined, ready: Effect.void } }
     })

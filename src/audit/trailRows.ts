@@ -16,8 +16,8 @@ export const shortId = (id: string): string => {
   if (id.length <= longestId) return id
   const sums = [0x811c9dc5, 0x1b873593, 0x9e3779b1, 0x85ebca6b]
   for (let i = 0; i < id.length; i++) {
-    const place = i % sums.length
-    sums[place] = Math.imul((sums[place] as number) ^ id.charCodeAt(i), 0x01000193)
+    const index = i % sums.length
+    sums[index] = Math.imul((sums[index] as number) ^ id.charCodeAt(i), 0x01000193)
   }
   const mixed = sums.map((one, i) => (Math.imul(one ^ (sums[(i + 1) % 4] as number), 0x01000193) >>> 0).toString(36))
   return `${id.slice(0, longestId)}~${mixed.join("")}`
@@ -82,7 +82,7 @@ const versionOf = ({ at, downForMillis, outage }: Transition): string =>
  */
 export const isNewer = (now: string, before: string): string => {
   const [end, at, outage] = ["1, 17", "2, 16", "18, 16"]
-  const part = (of: string, place: string | undefined) => `SUBSTR(${of}, ${place})`
+  const part = (of: string, index: string | undefined) => `SUBSTR(${of}, ${index})`
   const isSame = `${part(now, outage)} = ${part(before, outage)}`
   return `(${isSame} AND ${part(now, end)} >= ${part(before, end)}
     OR NOT ${isSame} AND ${part(now, at)} >= ${part(before, at)})`

@@ -31,7 +31,7 @@ import { Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
 import { fromClock, isReal, monotonicMillis } from "../engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "../engine/transfer.ts"
-import { share } from "../fleet/join.ts"
+import { joinFleet } from "../fleet/join.ts"
 import { Policies, type PolicyError } from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
 import { decodeOptions, ofMemory, ofShared, storeName } from "../store/options.ts"
@@ -81,7 +81,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
       ),
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
-      sharing: undefined
+      peers: undefined
     }
     return new Registry(runtime, maxCircuits)
   })
@@ -146,7 +146,7 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
       const { connectTimeout, maxCircuits, process = "process", syncInterval } = yield* decodeOptions(ofShared, options)
       const registry = yield* makeRegistry(maxCircuits)
       const random = yield* Random.Random
-      yield* share(registry, store, {
+      yield* joinFleet(registry, store, {
         voter: `${process}~${Math.floor(random.nextDoubleUnsafe() * 36 ** 8).toString(36)}`,
         policies: yield* Policies,
         random: () => random.nextDoubleUnsafe(),

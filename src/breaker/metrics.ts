@@ -256,14 +256,14 @@ export class Series {
       this.counter("evictions_total", "Idle circuits forgotten to make room", {}, () => registry.evicted),
       this.counter("overflows_total", "Calls whose key found no room", {}, () => registry.overflowed)
     )
-    const { sharing } = registry.runtime
-    if (sharing === undefined) return
+    const { peers } = registry.runtime
+    if (peers === undefined) return
     this.own.push(
       this.gauge(
         "store_up",
         "1 while the shared store answers, 0 before its first answer and while it does not",
         {},
-        () => (sharing.isCutOff() ? 0 : 1)
+        () => (peers.isCutOff() ? 0 : 1)
       )
     )
   }
@@ -310,8 +310,8 @@ export class Series {
     const get = (): Metric.HistogramState => {
       const all = read()
       let count = 0
-      const buckets = boundaries.map((boundary, place): [number, number] => {
-        count += all.reduce((sum, one) => sum + (one.counts[place] ?? 0), 0)
+      const buckets = boundaries.map((boundary, index): [number, number] => {
+        count += all.reduce((sum, one) => sum + (one.counts[index] ?? 0), 0)
         return [boundary, count]
       })
       count += all.reduce((sum, one) => sum + (one.counts[boundaries.length] ?? 0), 0)

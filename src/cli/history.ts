@@ -114,7 +114,7 @@ const beforeMillis = 3_600_000
 const rejectedBy = (snapshots: ReadonlyArray<Snapshot>, since: number): number | undefined => {
   const base = snapshots.findLast(({ at }) => at <= since) ?? snapshots[0]
   const counted = snapshots.filter(({ at }) => base !== undefined && at >= base.at)
-  const falls = counted.some(({ rejected }, place) => place > 0 && rejected < (counted[place - 1]?.rejected ?? 0))
+  const falls = counted.some(({ rejected }, index) => index > 0 && rejected < (counted[index - 1]?.rejected ?? 0))
   return base === undefined || falls || counted.length < 2 ? undefined : (counted.at(-1)?.rejected ?? 0) - base.rejected
 }
 

@@ -49,7 +49,7 @@ const scan = (
 const redisNames = (server: OnRedis, prefix: string): Effect.Effect<ReadonlyArray<string>, unknown> => {
   const begin = `{${prefix}}:ballots:`
   const pattern = `${begin.replaceAll(/[*?[\]\\]/g, "\\$&")}*`
-  const records = scan(server, ["HSCAN", `{${prefix}}:records`], (items) => items.filter((_, place) => place % 2 === 0))
+  const records = scan(server, ["HSCAN", `{${prefix}}:records`], (items) => items.filter((_, index) => index % 2 === 0))
   const ballots = scan(server, ["SCAN", "MATCH", pattern], (keys) => keys.map((key) => key.slice(begin.length)))
   return Effect.map(Effect.all([records, ballots]), (ids) => namesOf(ids.flat()))
 }

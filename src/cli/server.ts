@@ -21,7 +21,7 @@ import { fromRedis } from "../redis/store.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { Store } from "../sql/store.ts"
-import { placeFields, placeOf } from "../sql/tables.ts"
+import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { Failure, lasting } from "./messages.ts"
@@ -263,11 +263,11 @@ const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClien
 const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effect<OnSql, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     const options = { prefix: Option.getOrUndefined(prefix), schema: Option.getOrUndefined(schema) }
-    const place = placeOf(yield* Effect.mapError(decodeOptions(placeFields, options), wrongOption))
+    const location = tableLocation(yield* Effect.mapError(decodeOptions(tableLocationFields, options), wrongOption))
     const layer = yield* clientLayer(where)
     const opened = Effect.gen(function* () {
       const client = yield* Layer.build(layer)
-      const found = yield* Effect.provideContext(database(place), client)
+      const found = yield* Effect.provideContext(database(location), client)
       yield* found.run(found.sql`SELECT 1`)
       return {
         kind: found.dialect === "pg" ? "PostgreSQL" : "SQLite",

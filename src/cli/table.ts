@@ -90,14 +90,14 @@ export const table = (
 ): string => {
   const rows = cells.map((row) => row.map(printable))
   const used = columns
-    .map((column, place) => ({ ...column, place }))
-    .filter(({ place }) => rows.some((row) => (row[place] ?? "") !== ""))
-  const widest = used.map(({ head, place }) =>
-    rows.reduce((most, row) => Math.max(most, stringWidth(row[place] ?? "")), stringWidth(head))
+    .map((column, index) => ({ ...column, index }))
+    .filter(({ index }) => rows.some((row) => (row[index] ?? "") !== ""))
+  const widest = used.map(({ head, index }) =>
+    rows.reduce((most, row) => Math.max(most, stringWidth(row[index] ?? "")), stringWidth(head))
   )
   const fitting = narrowed(widest, (column) => used[column]?.long === true, on.columns)
   const widths = narrowed(fitting, () => true, on.columns)
-  const line = (cellOf: (column: Column & { readonly place: number }) => readonly [string, Style | undefined]) => {
+  const line = (cellOf: (column: Column & { readonly index: number }) => readonly [string, Style | undefined]) => {
     let left = on.columns
     const parts = used.map((column, n) => {
       const width = Math.min(widths[n] ?? 0, left)
@@ -110,6 +110,6 @@ export const table = (
   }
   return [
     line(({ head }) => [head, "bold"]),
-    ...rows.map((row) => line(({ place, styleOf }) => [row[place] ?? "", styleOf?.(row[place] ?? "")]))
+    ...rows.map((row) => line(({ index, styleOf }) => [row[index] ?? "", styleOf?.(row[index] ?? "")]))
   ].join("\n")
 }

@@ -16,7 +16,7 @@ import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { expire, move, type Next, reportOnce } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
 import { switchedOn } from "./passing.ts"
-import type { Sharing } from "./peers.ts"
+import type { Peers } from "./peers.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
@@ -111,9 +111,9 @@ export class Call extends Enclosing implements InFlight {
       if (blocker !== undefined) return this.reject(now, "Dependency", blocker)
     }
     const control = circuit.control.value
-    if (circuit.share?.lease.spare !== undefined) {
-      const place = runtime.sharing?.spare(circuit)
-      if (place !== undefined) return this.take(place)
+    if (circuit.fleetState?.lease.spare !== undefined) {
+      const grant = runtime.peers?.spare(circuit)
+      if (grant !== undefined) return this.take(grant)
     }
     switch (Circuit.admission(control, now, policy)) {
       case "Normal":
@@ -125,8 +125,8 @@ export class Call extends Enclosing implements InFlight {
         return this.arrive(control.epoch, now)
       }
       case "Probe":
-        return runtime.sharing !== undefined && circuit.share?.isFleets(control) === true
-          ? this.sharedProbe(runtime.sharing)
+        return runtime.peers !== undefined && circuit.fleetState?.isFleets(control) === true
+          ? this.sharedProbe(runtime.peers)
           : this.probe()
       default:
         return this.reject(now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
@@ -224,35 +224,35 @@ export class Call extends Enclosing implements InFlight {
   }
 
   /** A probe for all processes: its place is asked for, which is the one time that a call waits for a store. */
-  private sharedProbe(sharing: Sharing): Effect.Effect<unknown, unknown> {
+  private sharedProbe(peers: Peers): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     const { time } = this.registry.runtime
     const asked = Effect.uninterruptibleMask((restore) =>
-      Effect.map(sharing.place(circuit, restore), (place) => {
-        if (place._tag !== "Granted") return { run: undefined, place }
+      Effect.map(peers.grant(circuit, restore), (grant) => {
+        if (grant._tag !== "Granted") return { run: undefined, grant }
         // A stall may have ended it before its probe could begin.
-        if (circuit.control.value.epoch === place.epoch && time.now() < place.until)
-          return { run: this.take(place), place }
-        sharing.settled(circuit, place.lease, { _tag: "Ignored" })
-        return { run: undefined, place: { _tag: "Denied" } as const }
+        if (circuit.control.value.epoch === grant.epoch && time.now() < grant.until)
+          return { run: this.take(grant), grant }
+        peers.settled(circuit, grant.lease, { _tag: "Ignored" })
+        return { run: undefined, grant: { _tag: "Denied" } as const }
       })
     )
-    return Effect.flatMap(asked, ({ place, run }) => {
+    return Effect.flatMap(asked, ({ grant, run }) => {
       if (run !== undefined) return run
       const now = time.now()
       const stillOpen =
-        place._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
+        grant._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
       return stillOpen ? this.reject(now, "ProbesBusy") : this.decide()
     })
   }
 
   /** Begins as a probe in a place of the fleet's. */
-  private take(place: Granted): Effect.Effect<unknown, unknown> {
+  private take(grant: Granted): Effect.Effect<unknown, unknown> {
     const now = this.registry.runtime.time.now()
-    this.lease = place.lease
+    this.lease = grant.lease
     this.shared = true
-    this.begin("Probe", place.epoch, now)
-    return this.run(Math.max(0, place.until - now))
+    this.begin("Probe", grant.epoch, now)
+    return this.run(Math.max(0, grant.until - now))
   }
 
   /** Runs a probe, at most this long. */
@@ -396,7 +396,7 @@ export class Call extends Enclosing implements InFlight {
       if (probe) return this.endProbe(outcome)
       if (circuit.control.value.epoch !== this.epoch) return undefined
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
-      if (circuit.share !== undefined) this.registry.runtime.sharing?.succeeded(circuit, now)
+      if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
       return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
@@ -409,7 +409,7 @@ export class Call extends Enclosing implements InFlight {
     }
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
     const opening = judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
-    if (opening === undefined) this.registry.runtime.sharing?.failed(circuit, now)
+    if (opening === undefined) this.registry.runtime.peers?.failed(circuit, now)
     return opening
   }
 

@@ -15,9 +15,9 @@ export class Durations {
 
   record(millis: number): void {
     const { bounds, counts } = this
-    let place = 0
-    while (place < bounds.length && millis > (bounds[place] as number)) place++
-    counts[place] = (counts[place] as number) + 1
+    let index = 0
+    while (index < bounds.length && millis > (bounds[index] as number)) index++
+    counts[index] = (counts[index] as number) + 1
     this.sum += millis
     if (millis < this.min) this.min = millis
     if (millis > this.max) this.max = millis

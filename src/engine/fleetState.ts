@@ -1,7 +1,7 @@
 import * as Semaphore from "effect/Semaphore"
 import type * as Circuit from "../core/Circuit.ts"
 import type * as Window from "../core/Window.ts"
-import type { About } from "../store/codec.ts"
+import type { Provenance } from "../store/codec.ts"
 
 /** The fleet's record of a circuit, as this process last read it, with times of this process's clock. */
 export interface Known {
@@ -13,7 +13,7 @@ export interface Known {
    */
   readonly origin: number
   readonly circuit: Circuit.Circuit
-  readonly about: About
+  readonly provenance: Provenance
   /** When this process read it. */
   readonly at: number
   /** When the store forgets it. */
@@ -124,9 +124,9 @@ export class LeasePart {
 }
 
 /** An operator action, to be made on whatever state the fleet is in. */
-export interface Unheard {
+export interface PendingAction {
   /** If it is several, one after the other: each of them. */
-  readonly steps?: ReadonlyArray<Unheard["next"]>
+  readonly steps?: ReadonlyArray<PendingAction["next"]>
   readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
   readonly why: Circuit.Why
   readonly detail: string | undefined
@@ -138,11 +138,11 @@ export interface Unheard {
 /** The operator actions on a circuit. Written by `OperatorActions`. */
 export class OperatorActionPart {
   /** What an operator did in this process and the store has not been told. */
-  unheard: Unheard | undefined = undefined
+  pending: PendingAction | undefined = undefined
 }
 
 /** What a circuit shares with the fleet, from the first failure until all is well again. */
-export class Share {
+export class FleetState {
   readonly record = new RecordPart()
   readonly ballots = new BallotPart()
   readonly lease = new LeasePart()

@@ -7,7 +7,7 @@ import type { Transition } from "../shapes/BreakerEvent.ts"
 import type { Budget } from "./budget.ts"
 import type { Durations } from "./durations.ts"
 import type { EventLoop } from "./eventLoop.ts"
-import type { Share } from "./fleetState.ts"
+import type { FleetState } from "./fleetState.ts"
 import type { Interruptions } from "./misuse.ts"
 
 /** A call in flight, as far as its circuit must know it. */
@@ -153,7 +153,7 @@ export class LiveCircuit implements Totals {
   /** What its callers may spend on calling again, where somebody asked for that to be bounded. */
   budget: Budget | undefined = undefined
   /** What it has with the fleet; nothing while all is well. */
-  share: Share | undefined = undefined
+  fleetState: FleetState | undefined = undefined
 
   // Its place among the circuits that may be evicted.
   next: LiveCircuit | undefined = undefined
@@ -289,7 +289,7 @@ export class LiveCircuit implements Totals {
       Circuit.openings(control, now) === 0 &&
       this.inFlight === 0 &&
       this.pending === 0 &&
-      this.share === undefined &&
+      this.fleetState === undefined &&
       // Forgetting what was spent would give it out again.
       (this.budget === undefined || this.budget.view(now).retries === 0) &&
       this.seen().isQuiet(now)

@@ -32,7 +32,7 @@ export interface Moved {
 export type Next = (current: Circuit.Circuit, now: number) => Circuit.Circuit
 
 /** What a move is announced with: the figures or the reason, and who it was. */
-export interface About {
+export interface MoveDetails {
   readonly detail?: string | undefined
   readonly actor?: string | undefined
   /** Set for a move that is the fleet's: which process made it. */
@@ -55,13 +55,13 @@ const step = (
   circuit: LiveCircuit,
   why: Circuit.Why,
   next: Next,
-  { process }: About
+  { process }: MoveDetails
 ): Effect.Effect<Moved | undefined> =>
   TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
     const now = runtime.time.now()
     const to = next(from, now)
     if (to === from) return [undefined, to]
-    if (process !== undefined && circuit.share !== undefined) circuit.share.record.adopted = to.epoch
+    if (process !== undefined && circuit.fleetState !== undefined) circuit.fleetState.record.adopted = to.epoch
     const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
     if (goesOnCounting(from, to, why)) circuit.carry(from.epoch, to.epoch)
     return [{ from, to, now, counts }, to]
@@ -91,16 +91,16 @@ export const move = (
   circuit: LiveCircuit,
   why: Circuit.Why,
   next: Next,
-  about: About = {},
+  details: MoveDetails = {},
   reads: ReadonlyArray<Ref> = []
 ): Effect.Effect<Moved | undefined> => {
-  const modify = step(runtime, circuit, why, next, about)
+  const modify = step(runtime, circuit, why, next, details)
   const transaction =
     reads.length === 0 ? modify : Effect.tx(Effect.andThen(Effect.forEach(reads, TxRef.get, { discard: true }), modify))
   // Nothing may come between the commit and what follows from it.
   return Effect.uninterruptible(
     Effect.flatMap(outsideTransactions(transaction), (moved) =>
-      Effect.as(follow(runtime, circuit, moved, why, about), moved)
+      Effect.as(follow(runtime, circuit, moved, why, details), moved)
     )
   )
 }
@@ -109,17 +109,17 @@ export const move = (
 export interface Move {
   readonly circuit: LiveCircuit
   readonly next: Next
-  readonly about: About
+  readonly details: MoveDetails
 }
 
 /** Moves several circuits in one transaction: nobody sees one of them moved and another not. */
 export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: Circuit.Why): Effect.Effect<void> => {
   const transaction = Effect.tx(
-    Effect.forEach(moves, ({ about, circuit, next }) => step(runtime, circuit, why, next, about))
+    Effect.forEach(moves, ({ details, circuit, next }) => step(runtime, circuit, why, next, details))
   )
   return Effect.uninterruptible(
     Effect.flatMap(outsideTransactions(transaction), (moved) =>
-      Effect.forEach(moves, ({ about, circuit }, i) => follow(runtime, circuit, moved[i], why, about), {
+      Effect.forEach(moves, ({ details, circuit }, i) => follow(runtime, circuit, moved[i], why, details), {
         discard: true
       })
     )
@@ -129,10 +129,10 @@ export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: 
 /** Ends an override that has run out. One that was the fleet's leaves what is the fleet's. */
 export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<unknown> =>
   Effect.suspend(() => {
-    const { share } = circuit
+    const { fleetState } = circuit
     const control = circuit.control.value
-    const fleets = share?.isFleets(control) === true && !share.record.ownBeneath
-    const { action, process } = (fleets ? share.record.known?.about : undefined) ?? {}
+    const fleets = fleetState?.isFleets(control) === true && !fleetState.record.ownBeneath
+    const { action, process } = (fleets ? fleetState.record.known?.provenance : undefined) ?? {}
     // Processes detect the end at their next call. The event has the time at which the override ended.
     const { now, wall } = runtime.time
     const at =
@@ -151,18 +151,18 @@ const follow = (
   circuit: LiveCircuit,
   moved: Moved | undefined,
   why: Circuit.Why,
-  about: About
+  details: MoveDetails
 ): Effect.Effect<void> => {
   if (moved === undefined || moved.from.epoch === moved.to.epoch) return Effect.void
   const { counts, from, now, to } = moved
-  const { process } = about
+  const { process } = details
   // That what it did alone is the fleet's word, too, or gets another end, is no second opening.
   if (from._tag !== to._tag) circuit.group.moves[to._tag]++
   const before = Circuit.outage(from)
   const outage = Circuit.outage(to)
   if (before === undefined && outage !== undefined) circuit.group.outages++
-  if (before !== undefined && outage === undefined && process !== undefined && circuit.share !== undefined) {
-    circuit.share.record.ended = before.at
+  if (before !== undefined && outage === undefined && process !== undefined && circuit.fleetState !== undefined) {
+    circuit.fleetState.record.ended = before.at
   }
   // What others did in between was not seen: the fleet's moves may come from anywhere.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
@@ -176,29 +176,29 @@ const follow = (
   const at = before === undefined && process === undefined && outage !== undefined ? outage.at : runtime.time.wall()
   // An override that stood before may decide: its state began when it was set.
   const began = Circuit.isForced(to) ? Math.round(at - (now - to.since)) : at
-  circuit.movedAt = about.since ?? began
+  circuit.movedAt = details.since ?? began
   // The first call after a close passes, whatever the ramp's share.
   circuit.rampCredit = 1
   // Another move may have come in between: what holds now counts, and not what this one did.
   if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
   watch(runtime, circuit)
-  if (process === undefined) runtime.sharing?.moved(circuit, from, to, why)
+  if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,
     key: circuit.key,
     why,
-    at: about.at ?? at,
-    detail: about.detail,
-    actor: about.actor,
+    at: details.at ?? at,
+    detail: details.detail,
+    actor: details.actor,
     process,
-    action: about.action,
+    action: details.action,
     scope: process === undefined ? "local" : "fleet",
     mode: circuit.policy.mode,
     counts
   })
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
-    return announce(runtime, event, about.found, lastFailure(circuit, event))
+    return announce(runtime, event, details.found, lastFailure(circuit, event))
   })
 }
 
@@ -215,7 +215,7 @@ export const announce = (
   last?: string | undefined
 ): Effect.Effect<void> => {
   tell(runtime, event)
-  return logEvent(event, { found, last, own: runtime.sharing?.process })
+  return logEvent(event, { found, last, own: runtime.peers?.process })
 }
 
 /** Announces an event to the observers and the event stream, without a line in the log. */
@@ -261,7 +261,7 @@ export const openTripped = (
   now: number,
   detail: string
 ): Effect.Effect<Moved | undefined> => {
-  runtime.sharing?.opening(circuit, now)
+  runtime.peers?.opening(circuit, now)
   const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
   return open(runtime, circuit, epoch, cause, circuit.seen().hintUntil, (current, now, opening) =>
     current._tag === "Closed" ? Circuit.open(current, now, opening) : current

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Unheard } from "./fleetState.ts"
+import type { PendingAction } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { moveTogether, type Next } from "./move.ts"
 import type { Runtime } from "./runtime.ts"
@@ -11,9 +11,9 @@ import type { Runtime } from "./runtime.ts"
 export const steer = (
   runtime: Runtime,
   circuits: ReadonlyArray<LiveCircuit>,
-  action: Unheard
+  action: PendingAction
 ): Effect.Effect<unknown> => {
-  const { sharing } = runtime
+  const { peers } = runtime
   // It is done now, whenever the others hear of it: what it says ends in so long ends then.
   let at: number | undefined
   const next: Next = (current, now) => {
@@ -23,11 +23,11 @@ export const steer = (
   const moves = circuits.map((circuit) => ({
     circuit,
     next,
-    about: { ...action, process: sharing?.speaksFor(circuit) }
+    details: { ...action, process: peers?.speaksFor(circuit) }
   }))
   const here = moveTogether(runtime, moves, action.why)
-  if (sharing === undefined) return here
-  const told = Effect.forEach(circuits, (circuit) => sharing.steer(circuit, { ...action, next }), {
+  if (peers === undefined) return here
+  const told = Effect.forEach(circuits, (circuit) => peers.steer(circuit, { ...action, next }), {
     concurrency: "unbounded",
     discard: true
   })

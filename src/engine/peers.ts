@@ -1,13 +1,13 @@
 import type * as Effect from "effect/Effect"
 import type * as Circuit from "../core/Circuit.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
-import type { Granted, Unheard } from "./fleetState.ts"
+import type { Granted, PendingAction } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** A place, or why there is none. */
-export type Place =
+export type Grant =
   | Granted
   /** Another has it, or nobody answered in time. */
   | { readonly _tag: "Denied" }
@@ -15,10 +15,10 @@ export type Place =
   | { readonly _tag: "Alone" }
 
 /**
- * What the circuits of a process tell those of the others. None of these waits for a store but {@link Sharing.place}, for a
- * bounded time, and {@link Sharing.steer}, which no call waits for.
+ * What the circuits of a process tell those of the others. None of these waits for a store but {@link Peers.place}, for a
+ * bounded time, and {@link Peers.steer}, which no call waits for.
  */
-export interface Sharing {
+export interface Peers {
   /** The store that the processes share. */
   readonly store: SharedStore
   /** How this process is called among the others. */
@@ -33,14 +33,14 @@ export interface Sharing {
   /** It moved, by something that happened in this process. */
   readonly moved: (circuit: LiveCircuit, from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why) => void
   /** Asks for the place of a probe. To be run where nothing interrupts it but at the wait, inside `restore`. */
-  readonly place: (circuit: LiveCircuit, restore: Restore) => Effect.Effect<Place>
+  readonly grant: (circuit: LiveCircuit, restore: Restore) => Effect.Effect<Grant>
   /** A place that is there already: it came too late for the call before. */
   readonly spare: (circuit: LiveCircuit) => Granted | undefined
   /** What the probe in a place found. */
   readonly settled: (circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict) => void
   /** The name of this process, if what a person does to this circuit in it is for all. */
   readonly speaksFor: (circuit: LiveCircuit) => string | undefined
-  readonly steer: (circuit: LiveCircuit, action: Unheard) => Effect.Effect<void>
+  readonly steer: (circuit: LiveCircuit, action: PendingAction) => Effect.Effect<void>
   /** The first call says that its policy has it apart from the fleet: until then it was taken for one of the fleet's. */
   readonly disowned: (circuit: LiveCircuit) => void
   /** It is new in this process. */

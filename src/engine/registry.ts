@@ -211,9 +211,9 @@ export class Registry {
     }
     if (!isFirst || group.policy.fleet !== false) return
     for (const circuit of group.circuits()) {
-      if (circuit.share === undefined) continue
+      if (circuit.fleetState === undefined) continue
       this.adopt(circuit)
-      this.runtime.sharing?.disowned(circuit)
+      this.runtime.peers?.disowned(circuit)
     }
   }
 
@@ -261,14 +261,14 @@ export class Registry {
   private single(group: NamedGroup): LiveCircuit {
     if (group.single !== undefined) return group.single
     group.single = new LiveCircuit(group, undefined)
-    this.runtime.sharing?.created(group.single)
+    this.runtime.peers?.created(group.single)
     watch(this.runtime, group.single)
     return group.single
   }
 
   private keep(group: NamedGroup, key: string): LiveCircuit {
     const circuit = new LiveCircuit(group, key)
-    this.runtime.sharing?.created(circuit)
+    this.runtime.peers?.created(circuit)
     watch(this.runtime, circuit)
     group.keyed ??= new Map()
     group.keyed.set(key, circuit)
@@ -327,7 +327,7 @@ export class Registry {
       next.previous = previous
     }
     this.groups.get(circuit.group.name)?.forget(circuit)
-    this.runtime.sharing?.forgotten(circuit)
+    this.runtime.peers?.forgotten(circuit)
     circuit.unwatch()
     this.size--
     this.evicted++

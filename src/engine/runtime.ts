@@ -4,7 +4,7 @@ import type * as PubSub from "effect/PubSub"
 import type * as Take from "effect/Take"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
 import type { EventLoop } from "./eventLoop.ts"
-import type { Sharing } from "./peers.ts"
+import type { Peers } from "./peers.ts"
 import type { Time } from "./time.ts"
 
 /** What the circuits of one store share. */
@@ -18,5 +18,5 @@ export interface Runtime {
   /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
   /** The other processes, where there are any. */
-  sharing: Sharing | undefined
+  peers: Peers | undefined
 }

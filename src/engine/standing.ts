@@ -25,7 +25,9 @@ export const scopeOf = (circuit: LiveCircuit, now: number): "local" | "fleet" =>
   const decides =
     own._tag !== "Isolated" && single !== undefined && above(circuit, now) !== undefined ? single : circuit
   const control = decides.control.value
-  return Circuit.expire(control, now)._tag !== "Closed" && decides.share?.isFleets(control) === true ? "fleet" : "local"
+  return Circuit.expire(control, now)._tag !== "Closed" && decides.fleetState?.isFleets(control) === true
+    ? "fleet"
+    : "local"
 }
 
 /** Milliseconds until a call may pass, for all that its own state and the override on its name say. */

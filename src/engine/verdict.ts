@@ -43,7 +43,7 @@ export const settleProbe = (
   { circuit, epoch, lease, shared }: EndedProbe,
   found: ProbeOutcome
 ): Effect.Effect<void> => {
-  const sharing = shared ? runtime.sharing : undefined
+  const peers = shared ? runtime.peers : undefined
   if (found._tag === "Failure") {
     const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
     // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
@@ -61,10 +61,10 @@ export const settleProbe = (
           ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
           : current
       },
-      sharing?.process
+      peers?.process
     )
     return Effect.map(settled, (moved) => {
-      if (moved !== undefined) sharing?.settled(circuit, lease, { _tag: "Failure", openFor, cause })
+      if (moved !== undefined) peers?.settled(circuit, lease, { _tag: "Failure", openFor, cause })
     })
   }
   const verdict: Circuit.Verdict = { _tag: found._tag }
@@ -76,10 +76,10 @@ export const settleProbe = (
       current._tag === "HalfOpen" && current.epoch === epoch
         ? Circuit.settleProbe(current, lease, verdict, now, circuit.policy)
         : current,
-    { process: sharing?.process }
+    { process: peers?.process }
   )
   return Effect.flatMap(settled, (moved) => {
-    if (moved !== undefined) sharing?.settled(circuit, lease, verdict)
+    if (moved !== undefined) peers?.settled(circuit, lease, verdict)
     return reportIgnored(runtime, circuit, moved)
   })
 }

@@ -1,6 +1,6 @@
 import * as Hash from "effect/Hash"
 import * as Fleet from "../core/Fleet.ts"
-import { type Known, Share } from "../engine/fleetState.ts"
+import { FleetState, type Known } from "../engine/fleetState.ts"
 import { type LiveCircuit, overflowKey } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
@@ -9,7 +9,7 @@ import type { Policies } from "../policy/settings.ts"
 import { circuitId } from "../store/codec.ts"
 import { isLift } from "../store/record.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
-import type { Link } from "./storeClient.ts"
+import type { StoreClient } from "./storeClient.ts"
 
 /** Processes with another version of the protocol do not count each other's ballots. */
 const protocolVersion = 2
@@ -18,11 +18,11 @@ const protocolVersion = 2
 const maxLifted = 1_000
 
 /** What all parts of a replica use: this process among the others. */
-export class Ground {
+export class FleetContext {
   readonly registry: Registry
   readonly runtime: Runtime
   readonly store: SharedStore
-  readonly link: Link
+  readonly client: StoreClient
   /** The name of this process, and of no other, before or after it. */
   readonly voter: string
   readonly policies: Policies
@@ -55,7 +55,7 @@ export class Ground {
   constructor(of: {
     readonly registry: Registry
     readonly store: SharedStore
-    readonly link: Link
+    readonly client: StoreClient
     readonly voter: string
     readonly policies: Policies
     readonly random: () => number
@@ -65,7 +65,7 @@ export class Ground {
     this.registry = of.registry
     this.runtime = of.registry.runtime
     this.store = of.store
-    this.link = of.link
+    this.client = of.client
     this.voter = of.voter
     this.policies = of.policies
     this.random = of.random
@@ -94,7 +94,7 @@ export class Ground {
   noteLive(live: number, liveMillisOfStore: number): void {
     const now = this.now()
     // A store whose clock has leapt forward does not know them either.
-    const liveForMillis = Math.min(liveMillisOfStore, now - this.link.leaptAt)
+    const liveForMillis = Math.min(liveMillisOfStore, now - this.client.leaptAt)
     if (liveForMillis >= this.liveMillis) this.remembered = live
     this.alive = Math.max(live, this.remembered)
     this.countsSince = now - liveForMillis
@@ -122,24 +122,24 @@ export class Ground {
     return longestCircuit === undefined || circuitId(circuit.group.name, circuit.key).length <= longestCircuit
   }
 
-  shareOf(circuit: LiveCircuit): Share {
-    if (circuit.share === undefined) {
-      circuit.share = new Share()
+  fleetStateOf(circuit: LiveCircuit): FleetState {
+    if (circuit.fleetState === undefined) {
+      circuit.fleetState = new FleetState()
       this.shared.add(circuit)
-      circuit.share.record.known = this.liftedOf(circuit)
+      circuit.fleetState.record.known = this.liftedOf(circuit)
     }
-    return circuit.share
+    return circuit.fleetState
   }
 
   /** The circuit shares nothing with the fleet any more. That an override was lifted is remembered. */
   forget(circuit: LiveCircuit): void {
-    const known = circuit.share?.record.known
-    if (known !== undefined && isLift(known.about.why) && this.now() < known.keptUntil) {
+    const known = circuit.fleetState?.record.known
+    if (known !== undefined && isLift(known.provenance.why) && this.now() < known.keptUntil) {
       const [first] = this.lifted.keys()
       if (this.lifted.size >= maxLifted && first !== undefined) this.lifted.delete(first)
       this.lifted.set(this.idOf(circuit), known)
     }
-    circuit.share = undefined
+    circuit.fleetState = undefined
     this.shared.delete(circuit)
   }
 
@@ -153,7 +153,7 @@ export class Ground {
 
   /** Whether this process knows anything of the circuit that a change of its record may end. */
   knows(circuit: LiveCircuit): boolean {
-    return circuit.share !== undefined || this.lifted.has(this.idOf(circuit))
+    return circuit.fleetState !== undefined || this.lifted.has(this.idOf(circuit))
   }
 
   /** Moves a circuit to the end of the order: if the store does not take it, the others come first the next time. */

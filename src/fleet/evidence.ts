@@ -1,6 +1,6 @@
 import * as Trip from "../core/Trip.ts"
 import type * as Window from "../core/Window.ts"
-import type { KeptBack, Share, Snapshot } from "../engine/fleetState.ts"
+import type { FleetState, KeptBack, Snapshot } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 
 /** The evidence of this process about a circuit, and the part of it that other processes are told. */
@@ -13,7 +13,7 @@ export const seen = (circuit: LiveCircuit, now: number): Snapshot => {
 }
 
 /** The evidence that other processes are told: all of it, without the part that is kept back. */
-export const told = (circuit: LiveCircuit, { ballots }: Share, now: number): Snapshot => {
+export const told = (circuit: LiveCircuit, { ballots }: FleetState, now: number): Snapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all
@@ -34,15 +34,15 @@ const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyA
 }
 
 /** The store goes down: what was seen up to now may be told later. */
-export const copyEvidence = (circuit: LiveCircuit, share: Share, now: number): void => {
+export const copyEvidence = (circuit: LiveCircuit, fleetState: FleetState, now: number): void => {
   const epoch = circuit.countingSince
   const { successes } = circuit
-  share.ballots.whenDown = { ...seen(circuit, now), epoch, calls: callsOf(circuit), successes }
+  fleetState.ballots.whenDown = { ...seen(circuit, now), epoch, calls: callsOf(circuit), successes }
 }
 
 /** Keeps back what was seen since the store went down. Without a copy of that moment, keeps back all that was seen. */
-export const keepBack = (circuit: LiveCircuit, share: Share, now: number): void => {
-  const { ballots } = share
+export const keepBack = (circuit: LiveCircuit, fleetState: FleetState, now: number): void => {
+  const { ballots } = fleetState
   const epoch = circuit.countingSince
   const all = seen(circuit, now)
   const before = ballots.whenDown

@@ -1,11 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
-import type { Share } from "../engine/fleetState.ts"
+import type { FleetState } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { nextCooldown } from "../engine/move.ts"
 import { limits, type Tally } from "../store/SharedStore.ts"
-import type { Ground } from "./context.ts"
+import type { FleetContext } from "./context.ts"
 import type { Records } from "./records.ts"
 
 /**
@@ -23,58 +23,64 @@ const youngMillis = 1_000
 
 /** Casts ballots. The store's answer to a cast contains the sum. */
 export interface Casting {
-  readonly say: (circuit: LiveCircuit, share: Share, atOnce?: boolean) => void
-  readonly later: (circuit: LiveCircuit, share: Share, millis: number) => void
+  readonly say: (circuit: LiveCircuit, fleetState: FleetState, atOnce?: boolean) => void
+  readonly later: (circuit: LiveCircuit, fleetState: FleetState, millis: number) => void
 }
 
 /** Decides what follows from the sum of the ballots. */
 export class Judging {
-  private readonly ground: Ground
+  private readonly context: FleetContext
   private readonly records: Records
 
-  constructor(ground: Ground, records: Records) {
-    this.ground = ground
+  constructor(context: FleetContext, records: Records) {
+    this.context = context
     this.records = records
   }
 
   /** Judges a sum: opens the circuit for all, calls the roll, or reads the sum again later. */
-  weigh(casting: Casting, circuit: LiveCircuit, share: Share, epoch: number, stored: Tally): Effect.Effect<void> {
-    const { ground } = this
+  weigh(
+    casting: Casting,
+    circuit: LiveCircuit,
+    fleetState: FleetState,
+    epoch: number,
+    stored: Tally
+  ): Effect.Effect<void> {
+    const { context } = this
     const { policy } = circuit
     const { fleet, trip } = policy
-    const { ballots } = share
-    const now = ground.now()
+    const { ballots } = fleetState
+    const now = context.now()
     const current = this.records.current(circuit, now)
     ballots.roll = 0
-    if (fleet === false || share.epoch !== epoch || !mayOpen(current, now)) return Effect.void
-    const { live } = ground
+    if (fleet === false || fleetState.epoch !== epoch || !mayOpen(current, now)) return Effect.void
+    const { live } = context
     const { abstained, asked, rolled, sums, voters } = stored
     const tally = Fleet.fromSums(sums, { voters, live, abstained, asked })
-    this.doubt(casting, circuit, share, tally, now)
+    this.doubt(casting, circuit, fleetState, tally, now)
     const openings = Circuit.openings(current, now)
-    const more = { openings, time: ground.runtime.time.wall(), young: ground.isStoreYoung }
+    const more = { openings, time: context.runtime.time.wall(), young: context.isStoreYoung }
     const verdict = judge(tally, trip, fleet, more)
     ballots.agreed = verdict._tag === "Wait" ? verdict.agreed : verdict._tag !== "Lost"
     if (verdict._tag !== "RollCall") ballots.resumMillis = 0
     switch (verdict._tag) {
       case "Open":
-        return this.open(casting, circuit, share, epoch, current, verdict.detail)
+        return this.open(casting, circuit, fleetState, epoch, current, verdict.detail)
       case "Young":
-        casting.later(circuit, share, ground.spread(youngMillis))
+        casting.later(circuit, fleetState, context.spread(youngMillis))
         return Effect.void
       case "RollCall": {
-        const every = Math.min(Fleet.rollCallEvery(ground.syncMillis), limits.rollCallMillis)
+        const every = Math.min(Fleet.rollCallEvery(context.syncMillis), limits.rollCallMillis)
         ballots.roll = every
-        if (rolled === undefined || rolled >= every) casting.say(circuit, share, true)
+        if (rolled === undefined || rolled >= every) casting.say(circuit, fleetState, true)
         // A process that is only half convinced leaves this to a convinced one. With a quorum of one half or more, there is one.
-        else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, share)
+        else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, fleetState)
         return Effect.void
       }
       case "Wait": {
         if (now >= ballots.inquiryUntil || asked === undefined) return Effect.void
         // The other processes have `hold` to answer: read the sum again after that.
         const { holdMillis } = fleet
-        casting.later(circuit, share, asked < holdMillis ? holdMillis - asked + 1 : holdMillis)
+        casting.later(circuit, fleetState, asked < holdMillis ? holdMillis - asked + 1 : holdMillis)
         return Effect.void
       }
       default:
@@ -82,41 +88,41 @@ export class Judging {
     }
   }
 
-  private readAgain(casting: Casting, circuit: LiveCircuit, share: Share): void {
-    const { ballots } = share
+  private readAgain(casting: Casting, circuit: LiveCircuit, fleetState: FleetState): void {
+    const { ballots } = fleetState
     // Do not ask a slow store more often than it answers.
     const least = Math.max(firstResumMillis, ballots.tookMillis)
     ballots.resumMillis = Math.min(lastResumMillis, Math.max(least, 2 * ballots.resumMillis))
-    casting.later(circuit, share, this.ground.spread(ballots.resumMillis))
+    casting.later(circuit, fleetState, this.context.spread(ballots.resumMillis))
   }
 
   /** Doubts an opening of this process if other processes still succeed after a while. */
-  private doubt(casting: Casting, circuit: LiveCircuit, share: Share, tally: Fleet.Tally, now: number): void {
-    const { opened } = share.ballots
+  private doubt(casting: Casting, circuit: LiveCircuit, fleetState: FleetState, tally: Fleet.Tally, now: number): void {
+    const { opened } = fleetState.ballots
     if (opened === undefined || opened.doubted) return
     const wait = opened.at + believedMillis - now
     if (wait > 0 || tally.voters === tally.failing) {
       // Without this the ballot would count for as long as the store keeps it, which is longer.
-      casting.later(circuit, share, wait > 0 ? wait : believedMillis)
+      casting.later(circuit, fleetState, wait > 0 ? wait : believedMillis)
       return
     }
-    share.ballots.opened = { ...opened, doubted: true }
-    casting.say(circuit, share)
+    fleetState.ballots.opened = { ...opened, doubted: true }
+    casting.say(circuit, fleetState)
   }
 
   private open(
     casting: Casting,
     circuit: LiveCircuit,
-    share: Share,
+    fleetState: FleetState,
     epoch: number,
     current: Circuit.Circuit,
     detail: string
   ): Effect.Effect<void> {
-    const { runtime } = this.ground
+    const { runtime } = this.context
     const own = circuit.control.value
     const hint = Math.max(circuit.seen().hintUntil, own._tag === "Open" ? own.until : 0)
     const commit = Effect.suspend(() => {
-      const from = countedBefore(current, own, this.ground.now())
+      const from = countedBefore(current, own, this.context.now())
       return Effect.flatMap(nextCooldown(runtime, circuit, from, hint), (openFor) => {
         const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
         return this.records.commit(
@@ -137,7 +143,7 @@ export class Judging {
       // The lane of the casts must not wait for the lane of the swaps.
       runtime.background(
         Effect.map(commit, (committed) => {
-          if (committed === "Failed" && !this.ground.link.down) this.readAgain(casting, circuit, share)
+          if (committed === "Failed" && !this.context.client.down) this.readAgain(casting, circuit, fleetState)
         })
       )
     })

@@ -13,7 +13,7 @@ import {
   type Swap,
   type SwapAnswer
 } from "../store/SharedStore.ts"
-import type { Ground } from "./context.ts"
+import type { FleetContext } from "./context.ts"
 import type { Hearing } from "./rollCalls.ts"
 import { type Done, notAfterMillis } from "./storeClient.ts"
 
@@ -72,7 +72,7 @@ export interface Swapped {
  * time, with at most 32 items. While the store is slow, circuits wait here: their ballots and records are made when they are sent.
  */
 export class Lanes {
-  private readonly ground: Ground
+  private readonly context: FleetContext
   private readonly hearing: Hearing
   /** Set before anything is sent. */
   voting: Voting = silent
@@ -89,8 +89,8 @@ export class Lanes {
   private livesUntil = Number.NEGATIVE_INFINITY
   private hearingLater = false
 
-  constructor(ground: Ground, hearing: Hearing) {
-    this.ground = ground
+  constructor(context: FleetContext, hearing: Hearing) {
+    this.context = context
     this.hearing = hearing
   }
 
@@ -108,14 +108,14 @@ export class Lanes {
   }
 
   private hearLater(): void {
-    const wait = this.hearAt - this.ground.now()
+    const wait = this.hearAt - this.context.now()
     if (this.hearingLater || wait <= 0 || !this.hearing.isBehind) return
     this.hearingLater = true
     const then = Effect.sync(() => {
       this.hearingLater = false
       this.wake()
     })
-    this.ground.runtime.background(Effect.andThen(Effect.sleep(Math.ceil(wait)), then))
+    this.context.runtime.background(Effect.andThen(Effect.sleep(Math.ceil(wait)), then))
   }
 
   /**
@@ -133,7 +133,7 @@ export class Lanes {
 
   /** Whether a swap would be sent. */
   takes(pace: Pace): boolean {
-    return !this.ground.link.down && (pace !== "Now" || this.ground.now() >= this.swapsPausedUntil)
+    return !this.context.client.down && (pace !== "Now" || this.context.now() >= this.swapsPausedUntil)
   }
 
   /**
@@ -156,8 +156,8 @@ export class Lanes {
   private get hasCasts(): boolean {
     if (this.heartbeats.length > 0) return true
     // While the store is down only heartbeats ask whether it still is.
-    if (this.ground.link.down || this.ground.leaving) return false
-    return this.casts.size > 0 || (this.hearing.isBehind && this.ground.now() >= this.hearAt)
+    if (this.context.client.down || this.context.leaving) return false
+    return this.casts.size > 0 || (this.hearing.isBehind && this.context.now() >= this.hearAt)
   }
 
   private wake(): void {
@@ -168,13 +168,13 @@ export class Lanes {
       this.wake()
     })
     // The call that caused this finishes first.
-    this.ground.runtime.background(Effect.ensuring(Effect.andThen(Effect.yieldNow, this.sendAllCasts), done))
+    this.context.runtime.background(Effect.ensuring(Effect.andThen(Effect.yieldNow, this.sendAllCasts), done))
   }
 
   private get sendAllCasts(): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (!this.hasCasts) return Effect.void
-      const wait = this.castsPausedUntil - this.ground.now()
+      const wait = this.castsPausedUntil - this.context.now()
       const pause = wait > 0 ? Effect.sleep(Math.ceil(wait)) : Effect.void
       return Effect.andThen(pause, Effect.andThen(this.sendCasts, this.sendAllCasts))
     })
@@ -185,7 +185,7 @@ export class Lanes {
    * roll calls. Its ballots are gone, and it would be taken to abstain.
    */
   private checkLife(): void {
-    if (this.ground.now() + notAfterMillis >= this.livesUntil) this.begin()
+    if (this.context.now() + notAfterMillis >= this.livesUntil) this.begin()
   }
 
   /** If the store has begun another life, this process has heard and cast nothing in it, whatever the numbers are. */
@@ -203,9 +203,9 @@ export class Lanes {
 
   private get sendCasts(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { ground, hearing, voting } = this
+      const { context, hearing, voting } = this
       this.checkLife()
-      if (ground.link.down || ground.leaving) return this.sendBatch(new Map(), hearing.confirmed, hearing.life)
+      if (context.client.down || context.leaving) return this.sendBatch(new Map(), hearing.confirmed, hearing.life)
       const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
       const read = unsure.length === 0 ? Effect.void : voting.read(unsure)
       return Effect.flatMap(read, () => {
@@ -223,7 +223,7 @@ export class Lanes {
         const isNews = batch.size > 0 || heard !== hearing.confirmed || hearing.missing > 0
         if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard, life)
         // What cannot be answered now is tried again a little later.
-        if (hearing.isBehind) this.castsPausedUntil = ground.now() + ground.spread(pauseMillis)
+        if (hearing.isBehind) this.castsPausedUntil = context.now() + context.spread(pauseMillis)
         return Effect.void
       })
     })
@@ -251,8 +251,8 @@ export class Lanes {
 
   private sendBatch(batch: ReadonlyMap<LiveCircuit, Cast>, heard: number, life: string): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { ground, hearing, heartbeats, voting } = this
-      const sentAt = ground.now()
+      const { context, hearing, heartbeats, voting } = this
+      const sentAt = context.now()
       const { generation } = hearing
       if (batch.size === 0 && heartbeats.length === 0) this.hearAt = sentAt + hearingMillis
       this.heartbeats = []
@@ -261,12 +261,12 @@ export class Lanes {
       return Effect.flatMap(sent, (answer) => {
         for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
         if (answer === undefined) {
-          this.castsPausedUntil = ground.now() + ground.spread(pauseMillis)
+          this.castsPausedUntil = context.now() + context.spread(pauseMillis)
           for (const circuit of batch.keys()) {
             voting.unsent(circuit)
-            if (!ground.link.down) this.casts.add(circuit)
+            if (!context.client.down) this.casts.add(circuit)
           }
-          if (ground.link.down) {
+          if (context.client.down) {
             for (const circuit of this.casts) voting.unsent(circuit)
             this.casts.clear()
           }
@@ -297,13 +297,13 @@ export class Lanes {
       this.swapping = false
       this.wakeSwaps()
     })
-    this.ground.runtime.background(Effect.ensuring(this.sendAllSwaps, done))
+    this.context.runtime.background(Effect.ensuring(this.sendAllSwaps, done))
   }
 
   private get sendAllSwaps(): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.swaps.length === 0) return Effect.void
-      const wait = this.swapsPausedUntil - this.ground.now()
+      const wait = this.swapsPausedUntil - this.context.now()
       const pause = wait > 0 ? Effect.sleep(Math.ceil(wait)) : Effect.void
       return Effect.andThen(pause, Effect.andThen(this.sendSwaps, this.sendAllSwaps))
     })
@@ -311,11 +311,11 @@ export class Lanes {
 
   private get sendSwaps(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { ground, hearing } = this
+      const { context, hearing } = this
       this.checkLife()
-      if (ground.link.down) return Effect.sync(() => this.swapsFailed(this.swaps.splice(0)))
+      if (context.client.down) return Effect.sync(() => this.swapsFailed(this.swaps.splice(0)))
       const { confirmed, life } = hearing
-      const sentAt = ground.now()
+      const sentAt = context.now()
       const batch: Array<Waiting> = []
       const swaps: Array<Swap> = []
       while (batch.length < limits.swaps) {
@@ -337,27 +337,27 @@ export class Lanes {
         }
         this.wake()
         // Meanwhile the other lane has confirmed other roll calls than this command did: confirm them again.
-        if (hearing.confirmed !== confirmed) ground.runtime.background(this.heartbeat)
+        if (hearing.confirmed !== confirmed) context.runtime.background(this.heartbeat)
       })
     })
   }
 
   private swapsFailed(batch: ReadonlyArray<Waiting>): void {
-    this.swapsPausedUntil = this.ground.now() + this.ground.spread(pauseMillis)
+    this.swapsPausedUntil = this.context.now() + this.context.spread(pauseMillis)
     for (const { answered } of batch) Deferred.doneUnsafe(answered, Exit.succeed(undefined))
     this.wake()
   }
 
   private exchange(what: Pick<Exchange, "casts" | "swaps" | "heard" | "life">): Effect.Effect<Done | undefined> {
-    const { ground, hearing } = this
+    const { context, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }
     const { generation } = hearing
-    const { floor, ttl, voter } = ground
-    const sentAt = ground.now()
-    const sent = ground.link.exchange((notAfter) => ground.store.exchange({ voter, ttl, notAfter, floor, ...what }))
+    const { floor, ttl, voter } = context
+    const sentAt = context.now()
+    const sent = context.client.exchange((notAfter) => context.store.exchange({ voter, ttl, notAfter, floor, ...what }))
     const taken = Effect.map(sent, (answer) => {
       if (answer === undefined || ttl === 0) return answer
-      ground.noteLive(answer.live, answer.liveFor)
+      context.noteLive(answer.live, answer.liveFor)
       this.livesUntil = Math.max(this.livesUntil, sentAt + ttl)
       if (hearing.generation === generation) {
         this.noteLife(answer.life)

@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
 import { timeoutOrElse } from "../engine/eventLoop.ts"
-import type { Granted, Share } from "../engine/fleetState.ts"
+import type { FleetState, Granted } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import type { Place, Restore } from "../engine/peers.ts"
-import type { Ground } from "./context.ts"
+import type { Grant, Restore } from "../engine/peers.ts"
+import type { FleetContext } from "./context.ts"
 import type { Committed, Records } from "./records.ts"
 
 /** A call that asks to be a probe waits this long at most. */
@@ -17,7 +17,7 @@ const tokens = { from: 2 ** 32, count: 2 ** 52 }
 
 /** One place that was asked for. */
 interface Ticket {
-  place: Place
+  grant: Grant
   /** Nobody waits for it any more: it came too late, or who waited is gone. */
   abandoned: false | "Late" | "Gone"
 }
@@ -30,45 +30,45 @@ interface Held {
   verdict: Circuit.Verdict
 }
 
-const denied: Place = { _tag: "Denied" }
+const denied: Grant = { _tag: "Denied" }
 
 /** The places of the fleet's probes: asked for, held, settled and given back. */
-export class Places {
-  private readonly ground: Ground
+export class Leases {
+  private readonly context: FleetContext
   private readonly records: Records
   /** Those that calls of this process hold. */
   private readonly held = new Map<number, Held>()
   /** Those that were asked for and not heard of: a store may have given them all the same. */
   private readonly lost = new Map<number, { readonly circuit: LiveCircuit; readonly until: number }>()
 
-  constructor(ground: Ground, records: Records) {
-    this.ground = ground
+  constructor(context: FleetContext, records: Records) {
+    this.context = context
     this.records = records
   }
 
-  place(circuit: LiveCircuit, restore: Restore): Effect.Effect<Place> {
+  grant(circuit: LiveCircuit, restore: Restore): Effect.Effect<Grant> {
     return Effect.suspend(() => {
-      const { ground } = this
-      const share = ground.shareOf(circuit)
-      if (share.lease.asking) return Effect.succeed(denied)
-      const { known } = share.record
+      const { context } = this
+      const fleetState = context.fleetStateOf(circuit)
+      if (fleetState.lease.asking) return Effect.succeed(denied)
+      const { known } = fleetState.record
       if (
-        ground.link.down ||
+        context.client.down ||
         known === undefined ||
-        !ground.isShareable(circuit) ||
+        !context.isShareable(circuit) ||
         this.records.isForeign(circuit, known)
       ) {
-        return Effect.succeed(this.alone(share))
+        return Effect.succeed(this.alone(fleetState))
       }
-      share.lease.asking = true
-      const ticket: Ticket = { place: denied, abandoned: false }
+      fleetState.lease.asking = true
+      const ticket: Ticket = { grant: denied, abandoned: false }
       const answered = Deferred.makeUnsafe<void>()
-      const asked = Effect.andThen(this.ask(circuit, share, ticket), Deferred.succeed(answered, undefined))
-      ground.runtime.background(
+      const asked = Effect.andThen(this.ask(circuit, fleetState, ticket), Deferred.succeed(answered, undefined))
+      context.runtime.background(
         Effect.ensuring(
           asked,
           Effect.sync(() => {
-            share.lease.asking = false
+            fleetState.lease.asking = false
           })
         )
       )
@@ -77,51 +77,51 @@ export class Places {
       )
       return Effect.flatMap(wait, (exit) => {
         if (exit._tag === "Success") {
-          if (exit.value._tag === "Some" || ticket.place !== denied) return Effect.succeed(ticket.place)
+          if (exit.value._tag === "Some" || ticket.grant !== denied) return Effect.succeed(ticket.grant)
           ticket.abandoned = "Late"
           return Effect.succeed(denied)
         }
         ticket.abandoned = "Gone"
-        if (ticket.place._tag === "Granted") this.settled(circuit, ticket.place.lease, { _tag: "Ignored" })
+        if (ticket.grant._tag === "Granted") this.settled(circuit, ticket.grant.lease, { _tag: "Ignored" })
         return Effect.failCause(exit.cause)
       })
     })
   }
 
   /** A place that came too late for who asked for it is kept for the next: a slow store would never give one else. */
-  private keep(circuit: LiveCircuit, share: Share, place: Granted): void {
-    share.lease.spare = place
+  private keep(circuit: LiveCircuit, fleetState: FleetState, grant: Granted): void {
+    fleetState.lease.spare = grant
     const giveBack = Effect.sync(() => {
-      if (share.lease.spare !== place) return
-      share.lease.spare = undefined
-      this.settled(circuit, place.lease, { _tag: "Ignored" })
+      if (fleetState.lease.spare !== grant) return
+      fleetState.lease.spare = undefined
+      this.settled(circuit, grant.lease, { _tag: "Ignored" })
     })
     const wait = Effect.sleep(circuit.policy.probeTimeoutMillis / 2)
-    this.ground.runtime.background(Effect.andThen(wait, giveBack))
+    this.context.runtime.background(Effect.andThen(wait, giveBack))
   }
 
   spare(circuit: LiveCircuit): Granted | undefined {
-    const { share } = circuit
-    const place = share?.lease.spare
-    if (share === undefined || place === undefined) return undefined
-    share.lease.spare = undefined
+    const { fleetState } = circuit
+    const grant = fleetState?.lease.spare
+    if (fleetState === undefined || grant === undefined) return undefined
+    fleetState.lease.spare = undefined
     // It may have ended while the process was stalled.
-    if (place.epoch === circuit.control.value.epoch && this.ground.now() < place.until) return place
-    this.settled(circuit, place.lease, { _tag: "Ignored" })
+    if (grant.epoch === circuit.control.value.epoch && this.context.now() < grant.until) return grant
+    this.settled(circuit, grant.lease, { _tag: "Ignored" })
     return undefined
   }
 
   /** There is no fleet to ask: what was the fleet's is this process's own from here on. */
-  private alone(share: Share): Place {
-    this.records.makeOwn(share)
+  private alone(fleetState: FleetState): Grant {
+    this.records.makeOwn(fleetState)
     return { _tag: "Alone" }
   }
 
-  private ask(circuit: LiveCircuit, share: Share, ticket: Ticket): Effect.Effect<void> {
-    const { ground } = this
+  private ask(circuit: LiveCircuit, fleetState: FleetState, ticket: Ticket): Effect.Effect<void> {
+    const { context } = this
     const { policy } = circuit
-    const token = tokens.from + Math.floor(ground.random() * tokens.count)
-    const asked = ground.now()
+    const token = tokens.from + Math.floor(context.random() * tokens.count)
+    const asked = context.now()
     const taken = this.records.commit(
       circuit,
       (current, now) =>
@@ -133,8 +133,8 @@ export class Places {
     )
     return Effect.map(taken, (committed) => {
       if (committed === "Failed") {
-        ticket.place = this.alone(share)
-        this.lost.set(token, { circuit, until: ground.now() + policy.probeTimeoutMillis })
+        ticket.grant = this.alone(fleetState)
+        this.lost.set(token, { circuit, until: context.now() + policy.probeTimeoutMillis })
       }
       if (committed === "Overtaken") this.settled(circuit, token, { _tag: "Ignored" })
       if (committed !== "Made") return
@@ -143,17 +143,17 @@ export class Places {
       this.held.set(token, { circuit, until, verdict: { _tag: "Ignored" } })
       const control = circuit.control.value
       // Meanwhile another probe of this process may have found out.
-      if (ticket.abandoned === "Gone" || control._tag !== "HalfOpen" || !share.isFleets(control)) {
+      if (ticket.abandoned === "Gone" || control._tag !== "HalfOpen" || !fleetState.isFleets(control)) {
         this.settled(circuit, token, { _tag: "Ignored" })
         return
       }
-      ticket.place = { _tag: "Granted", lease: token, epoch: control.epoch, until }
-      if (ticket.abandoned === "Late") this.keep(circuit, share, ticket.place)
+      ticket.grant = { _tag: "Granted", lease: token, epoch: control.epoch, until }
+      if (ticket.abandoned === "Late") this.keep(circuit, fleetState, ticket.grant)
     })
   }
 
   settled(circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict): void {
-    this.ground.runtime.background(this.settle(circuit, lease, verdict))
+    this.context.runtime.background(this.settle(circuit, lease, verdict))
   }
 
   private settle(circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict): Effect.Effect<Committed> {
@@ -173,13 +173,13 @@ export class Places {
   /** Gives back those that the store gave and could not say. */
   get giveBack(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const now = this.ground.now()
+      const now = this.context.now()
       for (const [lease, { until }] of this.held) if (now >= until) this.held.delete(lease)
       return Effect.forEach(
         [...this.lost],
         ([lease, { circuit, until }]) => {
           if (now >= until) this.lost.delete(lease)
-          const known = circuit.share?.record.known?.circuit
+          const known = circuit.fleetState?.record.known?.circuit
           if (known?._tag !== "HalfOpen" || !known.leases.some(({ id }) => id === lease)) return Effect.void
           return Effect.map(this.settle(circuit, lease, { _tag: "Ignored" }), (committed) => {
             if (committed !== "Failed") this.lost.delete(lease)

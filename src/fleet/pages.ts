@@ -4,7 +4,7 @@ import type { Known } from "../engine/fleetState.ts"
 import { fromBody, fromCircuitId } from "../store/codec.ts"
 import { isLift } from "../store/record.ts"
 import { type Changed, limits, type Page } from "../store/SharedStore.ts"
-import type { Ground } from "./context.ts"
+import type { FleetContext } from "./context.ts"
 import type { Records } from "./records.ts"
 
 /** A full pass is made if the counts of listed circuits differ this many times in a row. A record that just ended makes one difference. */
@@ -15,7 +15,7 @@ const differencesForPass = 2
  * it. A full pass reads all that is listed; it is made at the start, and if the store has dropped or lost something.
  */
 export class Pages {
-  private readonly ground: Ground
+  private readonly context: FleetContext
   private readonly records: Records
   /** The listed circuits that were read, by the store's names, with the time until which the store keeps them. */
   private readonly listed = new Map<string, number>()
@@ -28,18 +28,18 @@ export class Pages {
   /** Whether the store did not answer when it was read last. */
   isBehind = false
 
-  constructor(ground: Ground, records: Records) {
-    this.ground = ground
+  constructor(context: FleetContext, records: Records) {
+    this.context = context
     this.records = records
   }
 
   /** Reads until there is no more; whether the store answered all of it. */
   get read(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
-      const { epoch } = this.ground
-      const askedAt = this.ground.now()
+      const { epoch } = this.context
+      const askedAt = this.context.now()
       return Effect.flatMap(
-        this.ground.link.read((store) => store.page(this.since, limits.page)),
+        this.context.client.read((store) => store.page(this.since, limits.page)),
         (page) => {
           this.isBehind = page === undefined || !isSound(page, this.since)
           if (page === undefined || this.isBehind) return Effect.succeed(false)
@@ -47,8 +47,8 @@ export class Pages {
           const isAnother = this.life !== "" && page.life !== this.life
           const hasLost = isAnother || page.epoch < epoch
           this.life = page.life
-          if (hasLost) this.ground.epoch = page.epoch
-          else this.ground.noteEpoch(page.epoch)
+          if (hasLost) this.context.epoch = page.epoch
+          else this.context.noteEpoch(page.epoch)
           if (hasLost || (this.found === undefined && this.since < page.trimmed)) {
             this.passAnew()
             return this.read
@@ -82,13 +82,13 @@ export class Pages {
 
   private learn({ circuit: id, listed, record }: Changed, askedAt: number): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { ground, records } = this
+      const { context, records } = this
       const which = fromCircuitId(id)
       if (which === undefined) return Effect.void
       const isListed = listed && record !== undefined
-      const known = ground.registry.peek(which.name, which.key)
-      const circuit = known ?? (isListed ? ground.registry.own(which.name, which.key, ground.policies) : undefined)
-      if (circuit === undefined || (!isListed && !ground.knows(circuit))) return Effect.void
+      const known = context.registry.peek(which.name, which.key)
+      const circuit = known ?? (isListed ? context.registry.own(which.name, which.key, context.policies) : undefined)
+      if (circuit === undefined || (!isListed && !context.knows(circuit))) return Effect.void
       return records.learn(circuit, record, askedAt)
     })
   }
@@ -99,16 +99,16 @@ export class Pages {
       this.listed.delete(id)
       return
     }
-    const { registry } = this.ground
+    const { registry } = this.context
     const which = fromCircuitId(id)
-    const known = which === undefined ? undefined : registry.peek(which.name, which.key)?.share?.record.known
+    const known = which === undefined ? undefined : registry.peek(which.name, which.key)?.fleetState?.record.known
     if (known?.epoch === record.epoch) {
       this.listed.set(id, known.keptUntil)
       return
     }
-    const writtenAt = this.ground.now() - record.age
+    const writtenAt = this.context.now() - record.age
     const read = fromBody(record.body, writtenAt)
-    const kept = read === undefined ? undefined : Fleet.keptFor(read.circuit, writtenAt, isLift(read.about.why))
+    const kept = read === undefined ? undefined : Fleet.keptFor(read.circuit, writtenAt, isLift(read.provenance.why))
     this.listed.set(id, writtenAt + (kept ?? Infinity))
   }
 
@@ -117,11 +117,11 @@ export class Pages {
    * store has lost them, the counts differ.
    */
   private noteKnown(epoch: number, now: number): void {
-    const { ground } = this
-    for (const circuit of ground.shared) {
-      const known = circuit.share?.record.known
+    const { context } = this
+    for (const circuit of context.shared) {
+      const known = circuit.fleetState?.record.known
       if (known === undefined || known.epoch === 0 || known.epoch > epoch || now >= known.keptUntil) continue
-      const id = ground.idOf(circuit)
+      const id = context.idOf(circuit)
       if (!this.listed.has(id) && Fleet.isListed(known.circuit, now)) this.listed.set(id, known.keptUntil)
     }
   }
@@ -136,7 +136,7 @@ export class Pages {
         for (const id of this.listed.keys()) if (!found.has(id)) this.listed.delete(id)
         return this.loadMissing(found)
       }
-      const now = this.ground.now()
+      const now = this.context.now()
       this.noteKnown(page.epoch, now)
       for (const [id, keptUntil] of this.listed) if (now >= keptUntil) this.listed.delete(id)
       this.differences = this.listed.size === page.listed ? 0 : this.differences + 1
@@ -153,16 +153,16 @@ export class Pages {
   /** Asks for what the store must have forgotten by now. */
   get loadEnded(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
-      const now = this.ground.now()
+      const now = this.context.now()
       return this.load((_, { epoch, keptUntil }) => epoch > 0 && now >= keptUntil)
     })
   }
 
   private load(which: (id: string, known: Known) => boolean): Effect.Effect<boolean> {
-    const { ground, records } = this
-    const ids = [...ground.shared].flatMap((circuit) => {
-      const known = circuit.share?.record.known
-      const id = ground.idOf(circuit)
+    const { context, records } = this
+    const ids = [...context.shared].flatMap((circuit) => {
+      const known = circuit.fleetState?.record.known
+      const id = context.idOf(circuit)
       return known !== undefined && which(id, known) ? [id] : []
     })
     const parts = Array.from({ length: Math.ceil(ids.length / limits.load) }, (_, part) =>

@@ -2,14 +2,14 @@ import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
 import { printable } from "../core/printable.ts"
-import type { Known, Share } from "../engine/fleetState.ts"
+import type { FleetState, Known } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { move, type Next } from "../engine/move.ts"
-import { type About, fromBody, fromCircuitId } from "../store/codec.ts"
+import { fromBody, fromCircuitId, type Provenance } from "../store/codec.ts"
 import { isByPeople, isLift, policyAfter, toSwap, wallOf } from "../store/record.ts"
 import type { Stored } from "../store/SharedStore.ts"
-import type { Ground } from "./context.ts"
+import type { FleetContext } from "./context.ts"
 import type { Lanes, Pace } from "./lanes.ts"
 import { endingMillis, Restoring } from "./restoring.ts"
 
@@ -27,17 +27,17 @@ export type Committed = "Made" | "Overtaken" | "Same" | "Lost" | "Failed"
 
 /** The fleet's records, as they come in and as this process writes them. */
 export class Records {
-  private readonly ground: Ground
+  private readonly context: FleetContext
   private readonly lanes: Lanes
   /** Gives back what the store has lost. */
   readonly restoring: Restoring
   /** Is told when a circuit takes over the fleet's state. */
-  onAdopted: (share: Share) => void = () => {}
+  onAdopted: (fleetState: FleetState) => void = () => {}
 
-  constructor(ground: Ground, lanes: Lanes) {
-    this.ground = ground
+  constructor(context: FleetContext, lanes: Lanes) {
+    this.context = context
     this.lanes = lanes
-    this.restoring = new Restoring(ground, lanes, (...found) => this.learn(...found))
+    this.restoring = new Restoring(context, lanes, (...found) => this.learn(...found))
   }
 
   /**
@@ -46,49 +46,49 @@ export class Records {
    * `askedAt` is -Infinity for what was announced.
    */
   learn(circuit: LiveCircuit, stored: Stored | undefined, askedAt: number): Effect.Effect<void> {
-    const { ground } = this
-    if (!ground.isShareable(circuit)) return Effect.void
-    if (stored !== undefined) ground.noteEpoch(stored.epoch)
+    const { context } = this
+    if (!context.isShareable(circuit)) return Effect.void
+    if (stored !== undefined) context.noteEpoch(stored.epoch)
     // What was remembered of a circuit without a share counts again.
-    const known = (ground.knows(circuit) ? ground.shareOf(circuit) : undefined)?.record.known
+    const known = (context.knows(circuit) ? context.fleetStateOf(circuit) : undefined)?.record.known
     const isSame = (known?.epoch ?? 0) === (stored?.epoch ?? 0)
     if (isSame && (known === undefined || known.epoch > 0)) return Effect.void
     const isAnswer = known === undefined || askedAt >= known.at
     if (stored === undefined) return isAnswer ? this.isGone(circuit, known) : Effect.void
-    const now = ground.now()
+    const now = context.now()
     const read = fromBody(stored.body, now - stored.age)
-    const origin = read?.about.origin ?? stored.epoch
+    const origin = read?.provenance.origin ?? stored.epoch
     if (known !== undefined && origin <= known.origin) {
       if (origin === known.origin) return Effect.sync(() => this.restoring.isBack(circuit, known, stored.epoch))
       return isAnswer ? this.restoring.restore(circuit, known, stored.epoch) : Effect.void
     }
-    const share = ground.shareOf(circuit)
-    share.record.lost = undefined
+    const fleetState = context.fleetStateOf(circuit)
+    fleetState.record.lost = undefined
     if (read === undefined) {
       // What the fleet decides from here on this process cannot follow: what it knows is its own.
-      share.record.known = undefined
-      this.makeOwn(share)
+      fleetState.record.known = undefined
+      this.makeOwn(fleetState)
       return this.report(circuit, "a record that this version cannot read")
     }
-    share.record.known = {
+    fleetState.record.known = {
       epoch: stored.epoch,
       origin,
       circuit: read.circuit,
-      about: read.about,
+      provenance: read.provenance,
       at: now,
-      keptUntil: keptUntil(read.circuit, now - stored.age, read.about.why),
-      since: wallOf(read.circuit, read.about, now - stored.age)
+      keptUntil: keptUntil(read.circuit, now - stored.age, read.provenance.why),
+      since: wallOf(read.circuit, read.provenance, now - stored.age)
     }
-    return this.adopt(circuit, share, share.record.known, false)
+    return this.adopt(circuit, fleetState, fleetState.record.known, false)
   }
 
   /** Reads the records of circuits, by the store's names, and takes them over; whether the store answered. */
   loadAll(ids: ReadonlyArray<string>): Effect.Effect<boolean> {
     return Effect.suspend(() => {
-      const { link, registry } = this.ground
-      const askedAt = this.ground.now()
+      const { client, registry } = this.context
+      const askedAt = this.context.now()
       return Effect.flatMap(
-        link.read((store) => store.load(ids)),
+        client.read((store) => store.load(ids)),
         (answer) => {
           if (answer === undefined) return Effect.succeed(false)
           const learnt = Effect.forEach(
@@ -108,99 +108,104 @@ export class Records {
 
   /** The store has no record of the circuit any more: it has forgotten it, or lost it. */
   private isGone(circuit: LiveCircuit, known: Known | undefined): Effect.Effect<void> {
-    const now = this.ground.now()
+    const now = this.context.now()
     if (known === undefined) return Effect.void
     const isLost = now < known.keptUntil - endingMillis
-    const { share } = circuit
+    const { fleetState } = circuit
     // A closed circuit is worth giving back only if that lifts what another process might bring back.
-    const isOver = Circuit.expire(known.circuit, now)._tag === "Closed" && !(isLost && isLift(known.about.why))
-    if (share !== undefined) {
+    const isOver = Circuit.expire(known.circuit, now)._tag === "Closed" && !(isLost && isLift(known.provenance.why))
+    if (fleetState !== undefined) {
       // A state that is not over lasts to its own end: a missing record is no sign of health.
-      share.record.known = isOver ? undefined : { ...known, epoch: 0 }
-      if (isOver) share.record.lost = undefined
+      fleetState.record.known = isOver ? undefined : { ...known, epoch: 0 }
+      if (isOver) fleetState.record.lost = undefined
     }
     return isLost && !isOver ? this.restoring.restore(circuit, known, 0) : Effect.void
   }
 
   /** From now on this process decides alone: the circuit's state is its own, and not the fleet's. */
-  makeOwn(share: Share): void {
-    share.record.adopted = -1
+  makeOwn(fleetState: FleetState): void {
+    fleetState.record.adopted = -1
   }
 
   /** Makes the fleet's state this circuit's own. `expected` where this process has already made the transition. */
-  private adopt(circuit: LiveCircuit, share: Share, known: Known, expected: boolean): Effect.Effect<void> {
-    const { about } = known
-    const { record } = share
+  private adopt(circuit: LiveCircuit, fleetState: FleetState, known: Known, expected: boolean): Effect.Effect<void> {
+    const { provenance } = known
+    const { record } = fleetState
     // If this process is ahead, the transition that it has not told the store decides.
-    if (record.ahead > 0 || (share.actions.unheard !== undefined && !expected)) return Effect.void
+    if (record.ahead > 0 || (fleetState.actions.pending !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
-      return Effect.andThen(this.lift(circuit, share, about), this.reportPolicy(circuit))
+      return Effect.andThen(this.lift(circuit, fleetState, provenance), this.reportPolicy(circuit))
     }
     const own = circuit.control.value
     // A process that has opened by itself since then knows better.
-    if (isOutlived(own, share, known)) return Effect.void
-    if (this.isOwnAfterLift(own, share, known)) {
-      if (Circuit.isForced(own)) return Effect.asVoid(this.lift(circuit, share, about))
-      this.makeOwn(share)
+    if (isOutlived(own, fleetState, known)) return Effect.void
+    if (this.isOwnAfterLift(own, fleetState, known)) {
+      if (Circuit.isForced(own)) return Effect.asVoid(this.lift(circuit, fleetState, provenance))
+      this.makeOwn(fleetState)
       record.ownBeneath = false
       return Effect.void
     }
     const byAnother = this.isOfAnother(circuit, known)
-    this.onAdopted(share)
+    this.onAdopted(fleetState)
     const jitter = this.jitter(circuit, known)
     // Its end may be over for long; a process that releases a circuit itself has told its callers already.
-    const isReleased = about.why === "Released" && about.process !== this.ground.voter
+    const isReleased = provenance.why === "Released" && provenance.process !== this.context.voter
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
       // Beneath an override this process keeps its own state, if the fleet's is of another policy or its own opening lasts longer.
       record.ownBeneath =
-        Circuit.isForced(state) && (byAnother || (isForce(about.why) && outlasts(beneath(from), state.under, now)))
+        Circuit.isForced(state) && (byAnother || (isForce(provenance.why) && outlasts(beneath(from), state.under, now)))
       const there =
         record.ownBeneath && Circuit.isForced(state)
           ? { ...state, under: Circuit.force(from, state._tag, state.since, state).under }
-          : counted(later(isReleased ? lastsTo(state, now) : state, from, jitter, about.why), from, now, about.why)
-      return merge(from, there, share, about.why, expected)
+          : counted(
+              later(isReleased ? lastsTo(state, now) : state, from, jitter, provenance.why),
+              from,
+              now,
+              provenance.why
+            )
+      return merge(from, there, fleetState, provenance.why, expected)
     }
-    const { actor, action, detail, process, why } = about
+    const { actor, action, detail, process, why } = provenance
     return Effect.asVoid(
-      move(this.ground.runtime, circuit, why, next, {
+      move(this.context.runtime, circuit, why, next, {
         detail,
         actor,
         process,
         action,
-        at: action === undefined ? undefined : about.at,
+        at: action === undefined ? undefined : provenance.at,
         since: known.since,
-        found: this.ground.starting
+        found: this.context.starting
       })
     )
   }
 
   /** Whether lifting an override leaves an opening that this process made itself: beneath it, or while it did not know of it. */
-  private isOwnAfterLift(own: Circuit.Circuit, share: Share, { about, circuit }: Known): boolean {
-    if (about.why !== "Released" || Circuit.isForced(circuit)) return false
-    const isOwn = share.record.ownBeneath || (!Circuit.isForced(own) && !share.isFleets(own))
-    return isOwn && outlasts(beneath(own), circuit, this.ground.now())
+  private isOwnAfterLift(own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: Known): boolean {
+    if (provenance.why !== "Released" || Circuit.isForced(circuit)) return false
+    const isOwn = fleetState.record.ownBeneath || (!Circuit.isForced(own) && !fleetState.isFleets(own))
+    return isOwn && outlasts(beneath(own), circuit, this.context.now())
   }
 
   /** What the fleet says counts again, after it was not listened to. `expected` where this process has said the same. */
-  retake(circuit: LiveCircuit, share: Share, expected: boolean): Effect.Effect<void> {
-    const { known } = share.record
-    return known === undefined ? Effect.void : this.adopt(circuit, share, known, expected)
+  retake(circuit: LiveCircuit, fleetState: FleetState, expected: boolean): Effect.Effect<void> {
+    const { known } = fleetState.record
+    return known === undefined ? Effect.void : this.adopt(circuit, fleetState, known, expected)
   }
 
   /** Processes do not all probe at once: not at the end of an opening, of another's lease, or of an override above an opening. */
-  private jitter(circuit: LiveCircuit, { about, circuit: known }: Known): number {
-    if (this.ground.live <= 1) return 0
-    const { random } = this.ground
+  private jitter(circuit: LiveCircuit, { provenance, circuit: known }: Known): number {
+    if (this.context.live <= 1) return 0
+    const { random } = this.context
     const opening = beneath(known)
     if (opening._tag === "Open") return random() * Math.min(maxJitterMillis, (opening.until - opening.since) / 10)
-    if (known._tag !== "HalfOpen" || about.process === this.ground.voter) return 0
+    if (known._tag !== "HalfOpen" || provenance.process === this.context.voter) return 0
     return random() * Math.min(maxJitterMillis, circuit.policy.probeTimeoutMillis / 10)
   }
 
   /** The fleet's state, as far as it is one for this process. */
   current(circuit: LiveCircuit, now: number): Circuit.Circuit {
-    const known = circuit.share?.record.known
+    const known = circuit.fleetState?.record.known
     return known === undefined || this.isForeign(circuit, known) ? Circuit.initial : Circuit.expire(known.circuit, now)
   }
 
@@ -209,21 +214,24 @@ export class Records {
     return !Circuit.isForced(known.circuit) && this.isOfAnother(circuit, known)
   }
 
-  private isOfAnother(circuit: LiveCircuit, { about }: Known): boolean {
+  private isOfAnother(circuit: LiveCircuit, { provenance }: Known): boolean {
     return (
-      about.policy !== undefined && circuit.group.declared && about.policy !== this.ground.fingerprint(circuit.policy)
+      provenance.policy !== undefined &&
+      circuit.group.declared &&
+      provenance.policy !== this.context.fingerprint(circuit.policy)
     )
   }
 
   /** From now on it is this process's own: all that another has said of it goes, or what was forced. */
   disown(circuit: LiveCircuit, why: "Reset" | "Released"): Effect.Effect<unknown> {
     return Effect.suspend(() => {
-      const { share } = circuit
-      const about = share?.record.known?.about
-      const byAnother = share?.isFleets(circuit.control.value) === true && about?.process !== this.ground.voter
-      this.ground.forget(circuit)
+      const { fleetState } = circuit
+      const provenance = fleetState?.record.known?.provenance
+      const byAnother =
+        fleetState?.isFleets(circuit.control.value) === true && provenance?.process !== this.context.voter
+      this.context.forget(circuit)
       return byAnother
-        ? move(this.ground.runtime, circuit, why, why === "Reset" ? Circuit.reset : Circuit.release, {
+        ? move(this.context.runtime, circuit, why, why === "Reset" ? Circuit.reset : Circuit.release, {
             detail: "its policy keeps it to each process"
           })
         : Effect.void
@@ -231,14 +239,14 @@ export class Records {
   }
 
   /** An override that was for all is lifted for all; beneath it is what is this process's own. */
-  private lift(circuit: LiveCircuit, share: Share, about: About): Effect.Effect<unknown> {
-    const lift: Next = (from) => (share.isFleets(from) ? Circuit.release(from) : from)
-    const { actor, action, detail, process, why } = about
-    return Effect.tap(move(this.ground.runtime, circuit, why, lift, { detail, actor, process, action }), (moved) =>
+  private lift(circuit: LiveCircuit, fleetState: FleetState, provenance: Provenance): Effect.Effect<unknown> {
+    const lift: Next = (from) => (fleetState.isFleets(from) ? Circuit.release(from) : from)
+    const { actor, action, detail, process, why } = provenance
+    return Effect.tap(move(this.context.runtime, circuit, why, lift, { detail, actor, process, action }), (moved) =>
       Effect.sync(() => {
         if (moved === undefined) return
-        this.makeOwn(share)
-        share.record.ownBeneath = false
+        this.makeOwn(fleetState)
+        fleetState.record.ownBeneath = false
       })
     )
   }
@@ -250,18 +258,18 @@ export class Records {
   commit(
     circuit: LiveCircuit,
     next: Next,
-    about: Omit<About, "process" | "policy" | "origin" | "at">,
+    provenance: Omit<Provenance, "process" | "policy" | "origin" | "at">,
     how: { readonly fenced?: number; readonly expected?: boolean; readonly pace?: Pace } = {}
   ): Effect.Effect<Committed> {
     const { expected = false, fenced, pace = "Now" } = how
     return Effect.suspend(() => {
-      const share = this.ground.shareOf(circuit)
-      const { record } = share
+      const fleetState = this.context.fleetStateOf(circuit)
+      const { record } = fleetState
       const before = record.known
       if (expected) record.ahead++
-      const attempt = this.attempt(circuit, share, next, about, { fenced, pace }, attempts)
+      const attempt = this.attempt(circuit, fleetState, next, provenance, { fenced, pace }, attempts)
       const turn = record.turn.withPermit(attempt)
-      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, share, made, before, false))
+      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, fleetState, made, before, false))
       return Effect.flatMap(
         Effect.ensuring(
           turn,
@@ -269,7 +277,7 @@ export class Records {
             record.ahead--
           })
         ),
-        (made) => this.settle(circuit, share, made, before, true)
+        (made) => this.settle(circuit, fleetState, made, before, true)
       )
     })
   }
@@ -277,57 +285,57 @@ export class Records {
   /** What a move that was made, or not, leaves this process with. */
   private settle(
     circuit: LiveCircuit,
-    share: Share,
+    fleetState: FleetState,
     committed: Committed,
     before: Known | undefined,
     expected: boolean
   ): Effect.Effect<Committed> {
-    const { known } = share.record
+    const { known } = fleetState.record
     if (known === undefined) return Effect.succeed(committed)
     const made = committed === "Made"
     const control = circuit.control.value
     // Something may have been learnt while it was on its way, which was left for the end of it.
-    const behind = share.isFleets(control) && control._tag !== known.circuit._tag
+    const behind = fleetState.isFleets(control) && control._tag !== known.circuit._tag
     const takes = made || (expected ? committed !== "Failed" || known !== before : behind)
-    return Effect.as(takes ? this.adopt(circuit, share, known, made && expected) : Effect.void, committed)
+    return Effect.as(takes ? this.adopt(circuit, fleetState, known, made && expected) : Effect.void, committed)
   }
 
   private attempt(
     circuit: LiveCircuit,
-    share: Share,
+    fleetState: FleetState,
     next: Next,
-    about: Omit<About, "process" | "policy" | "origin" | "at">,
+    provenance: Omit<Provenance, "process" | "policy" | "origin" | "at">,
     how: { readonly fenced: number | undefined; readonly pace: Pace },
     left: number
   ): Effect.Effect<Committed> {
-    const { ground, lanes } = this
-    const { record } = share
+    const { context, lanes } = this
+    const { record } = fleetState
     return Effect.suspend(() => {
       const base = record.known
       const epoch = base?.epoch ?? 0
       if (how.fenced !== undefined && epoch !== how.fenced) return Effect.succeed<Committed>("Lost")
       if (!lanes.takes(how.pace)) return Effect.succeed<Committed>("Failed")
-      const now = ground.now()
-      const current = isByPeople(about.why)
+      const now = context.now()
+      const current = isByPeople(provenance.why)
         ? Circuit.expire(base?.circuit ?? Circuit.initial, now)
         : this.current(circuit, now)
       const state = next(current, now)
       if (state === current) return Effect.succeed<Committed>("Same")
       // While the circuit is HalfOpen, one lease that is taken or given back, or one probe that ends, is no verdict.
-      const written: About = {
-        ...about,
+      const written: Provenance = {
+        ...provenance,
         ...(state._tag === "HalfOpen" ? { why: "CooldownOver", detail: undefined } : {}),
-        policy: this.policyOf(circuit, base, about.why),
-        process: ground.voter,
-        at: ground.runtime.time.wall()
+        policy: this.policyOf(circuit, base, provenance.why),
+        process: context.voter,
+        at: context.runtime.time.wall()
       }
       record.committing++
       // Written when it is sent: what a record says of times is relative to that.
       const make = () => {
         // While it waited, this process may have learnt that another process has written the record.
         if (how.fenced !== undefined && (record.known?.epoch ?? 0) !== epoch) return undefined
-        const sent: About = { ...written, at: ground.runtime.time.wall() }
-        return toSwap(ground.idOf(circuit), epoch, state, ground.now(), sent)
+        const sent: Provenance = { ...written, at: context.runtime.time.wall() }
+        return toSwap(context.idOf(circuit), epoch, state, context.now(), sent)
       }
       const swapped = Effect.ensuring(
         lanes.swap(make, how.pace),
@@ -340,19 +348,19 @@ export class Records {
         if (reply === "Dropped") return Effect.succeed("Lost")
         const { answer, sentAt } = reply
         if (answer.swapped && answer.record !== undefined) {
-          ground.noteEpoch(answer.record.epoch)
+          context.noteEpoch(answer.record.epoch)
           // Its announcement, or what another built on it, may have come before the answer.
           if (record.known !== base && record.known !== undefined && record.known.epoch > answer.record.epoch) {
             return Effect.succeed("Overtaken")
           }
-          const at = ground.now()
+          const at = context.now()
           record.lost = undefined
           record.replaced = base?.circuit
           record.known = {
             epoch: answer.record.epoch,
             origin: answer.record.epoch,
             circuit: endingLater(state, at - sentAt),
-            about: written,
+            provenance: written,
             at,
             keptUntil: keptUntil(state, sentAt, written.why),
             since: wallOf(state, written, now)
@@ -362,16 +370,16 @@ export class Records {
         const again =
           how.fenced !== undefined || left <= 1
             ? Effect.succeed<Committed>("Lost")
-            : this.attempt(circuit, share, next, about, how, left - 1)
+            : this.attempt(circuit, fleetState, next, provenance, how, left - 1)
         return Effect.andThen(this.learn(circuit, answer.record, sentAt), again)
       })
     })
   }
 
   private policyOf(circuit: LiveCircuit, base: Known | undefined, why: Circuit.Why): string | undefined {
-    if (why === "Tripped") return this.ground.fingerprint(circuit.policy)
-    if (isByPeople(why)) return policyAfter(why, base?.about)
-    return base === undefined || this.isForeign(circuit, base) ? undefined : base.about.policy
+    if (why === "Tripped") return this.context.fingerprint(circuit.policy)
+    if (isByPeople(why)) return policyAfter(why, base?.provenance)
+    return base === undefined || this.isForeign(circuit, base) ? undefined : base.provenance.policy
   }
 
   /** Reports that the fleet has another policy for a circuit. */
@@ -450,11 +458,11 @@ const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why
 const merge = (
   from: Circuit.Circuit,
   there: Circuit.Circuit,
-  share: Share,
+  fleetState: FleetState,
   why: Circuit.Why,
   expected: boolean
 ): Circuit.Circuit => {
-  const fleets = share.isFleets(from)
+  const fleets = fleetState.isFleets(from)
   // Who probes alone, as the store did not answer, finds out by himself.
   if (from._tag === "HalfOpen" && there._tag === "HalfOpen" && !fleets) return from
   const same =
@@ -464,9 +472,9 @@ const merge = (
 }
 
 /** Whether the fleet's close is older than what this process opened by itself for. */
-const isOutlived = (own: Circuit.Circuit, share: Share, { about, circuit }: Known): boolean =>
+const isOutlived = (own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: Known): boolean =>
   circuit._tag === "Closed" &&
   own._tag === "Open" &&
-  !share.isFleets(own) &&
+  !fleetState.isFleets(own) &&
   own.since > circuit.since &&
-  !isByPeople(about.why)
+  !isByPeople(provenance.why)

@@ -5,16 +5,16 @@ import * as Stream from "effect/Stream"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
 import { foreignText } from "../core/foreign.ts"
-import type { Share } from "../engine/fleetState.ts"
+import type { FleetState } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { fromBody, fromCircuitId } from "../store/codec.ts"
 import type { Change } from "../store/SharedStore.ts"
 import { isUnconnected, storeAnnotation } from "../store/unconnected.ts"
 import type { Ballots } from "./ballots.ts"
-import type { Ground } from "./context.ts"
+import type { FleetContext } from "./context.ts"
 import type { Lanes } from "./lanes.ts"
-import type { Places } from "./leases.ts"
+import type { Leases } from "./leases.ts"
 import type { OperatorActions } from "./operatorActions.ts"
 import { Pages } from "./pages.ts"
 import type { Records } from "./records.ts"
@@ -47,10 +47,10 @@ const waitAtMost = (self: Effect.Effect<unknown>, millis: number): Effect.Effect
 
 /** Hears what is announced, asks for what was not, and makes good what got lost. */
 export class Repair {
-  private readonly ground: Ground
+  private readonly context: FleetContext
   private readonly records: Records
   private readonly ballots: Ballots
-  private readonly places: Places
+  private readonly leases: Leases
   private readonly actions: OperatorActions
   private readonly lanes: Lanes
   private readonly pages: Pages
@@ -60,61 +60,62 @@ export class Repair {
   private away = false
 
   constructor(of: {
-    readonly ground: Ground
+    readonly context: FleetContext
     readonly records: Records
     readonly ballots: Ballots
-    readonly places: Places
+    readonly leases: Leases
     readonly actions: OperatorActions
     readonly lanes: Lanes
     readonly stall: Stall
   }) {
-    this.ground = of.ground
+    this.context = of.context
     this.records = of.records
     this.ballots = of.ballots
-    this.places = of.places
+    this.leases = of.leases
     this.actions = of.actions
     this.lanes = of.lanes
-    this.pages = new Pages(of.ground, of.records)
+    this.pages = new Pages(of.context, of.records)
     this.stall = of.stall
   }
 
   /** As long as its scope is open; then this process leaves. */
   get run(): Effect.Effect<void, never, Scope.Scope> {
-    const { ground } = this
-    const listen = Effect.suspend(() => Stream.runForEach(ground.store.changes, (change) => this.hear(change)))
-    const tick = Math.min(downMillis, ground.syncMillis)
-    let synced = ground.now()
+    const { context } = this
+    const listen = Effect.suspend(() => Stream.runForEach(context.store.changes, (change) => this.hear(change)))
+    const tick = Math.min(downMillis, context.syncMillis)
+    let synced = context.now()
     const repair = Effect.suspend(() => {
-      const now = ground.now()
-      for (const circuit of ground.shared) if (circuit.share !== undefined) this.ballots.renew(circuit, circuit.share)
-      const isWell = ground.link.misses === 0 && !this.pages.isBehind
-      if (isWell && now - synced < ground.syncMillis - tick / 2) return Effect.void
+      const now = context.now()
+      for (const circuit of context.shared)
+        if (circuit.fleetState !== undefined) this.ballots.renew(circuit, circuit.fleetState)
+      const isWell = context.client.misses === 0 && !this.pages.isBehind
+      if (isWell && now - synced < context.syncMillis - tick / 2) return Effect.void
       synced = now
       // A defect must not end the loop.
       return Effect.catchCause(this.sync, (cause) =>
         quietly(Effect.logError(`Circuits could not be compared with those of other processes: ${foreignText(cause)}`))
       )
     })
-    const later = Effect.suspend(() => Effect.sleep(tick * (0.9 + 0.2 * ground.random())))
+    const later = Effect.suspend(() => Effect.sleep(tick * (0.9 + 0.2 * context.random())))
     // All processes lose their connection at the same time.
-    const listenLater = Effect.suspend(() => Effect.sleep(ground.spread(listenAgainMillis)))
+    const listenLater = Effect.suspend(() => Effect.sleep(context.spread(listenAgainMillis)))
     return Effect.gen({ self: this }, function* () {
       yield* Effect.addFinalizer(() => Effect.timeoutOption(this.leave, endMillis))
       yield* Effect.forkScoped(this.stall.watch(() => this.keepBack()))
       // A stream that ends is as deaf as one that fails.
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignoreCause(listen), listenLater)))
-      if (ground.store.connected !== undefined) {
-        yield* waitAtMost(ground.store.connected, ground.connectMillis)
+      if (context.store.connected !== undefined) {
+        yield* waitAtMost(context.store.connected, context.connectMillis)
       }
       const started = Effect.sync(() => {
-        ground.starting = false
+        context.starting = false
       })
       // If the first read takes too long while this process hardly gets to run, it is repeated. One that fails at once is not.
       let isAwaited = true
       const readFirst: Effect.Effect<boolean> = Effect.suspend(() => {
-        const askedAt = ground.now()
+        const askedAt = context.now()
         return Effect.flatMap(this.pages.read, (isRead) =>
-          isRead || !isAwaited || ground.now() - askedAt < startMillis ? Effect.succeed(isRead) : readFirst
+          isRead || !isAwaited || context.now() - askedAt < startMillis ? Effect.succeed(isRead) : readFirst
         )
       })
       // Read the open circuits first. Then wait for the heartbeat: from then on the other processes count this one.
@@ -129,43 +130,43 @@ export class Repair {
 
   private hear(change: Change): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { ground } = this
+      const { context } = this
       if (change._tag === "RollCall") this.lanes.hear(change)
       const which = fromCircuitId(change.circuit)
       if (which === undefined) return Effect.void
-      const circuit = ground.registry.peek(which.name, which.key)
+      const circuit = context.registry.peek(which.name, which.key)
       if (change._tag === "RollCall") return circuit === undefined ? Effect.void : this.compare(circuit, change.box)
       if (change._tag === "Inquiry") return circuit === undefined ? Effect.void : this.answer(circuit, change)
-      const now = ground.now()
+      const now = context.now()
       const read = fromBody(change.body, now)
       // What this process writes it learns from the answer, which is on its way.
-      const isCommitting = (circuit?.share?.record.committing ?? 0) > 0
-      if (isCommitting && read?.about.process === ground.voter) return Effect.void
+      const isCommitting = (circuit?.fleetState?.record.committing ?? 0) > 0
+      if (isCommitting && read?.provenance.process === context.voter) return Effect.void
       const matters = read !== undefined && Fleet.isListed(read.circuit, now)
-      const found = circuit ?? (matters ? ground.registry.own(which.name, which.key, ground.policies) : undefined)
-      if (found === undefined || (!matters && !ground.knows(found))) return Effect.void
+      const found = circuit ?? (matters ? context.registry.own(which.name, which.key, context.policies) : undefined)
+      if (found === undefined || (!matters && !context.knows(found))) return Effect.void
       return this.records.learn(found, { ...change, age: 0 }, Number.NEGATIVE_INFINITY)
     })
   }
 
   private answer(circuit: LiveCircuit, change: Change & { readonly _tag: "Inquiry" }): Effect.Effect<void> {
-    const { ground, records } = this
-    if (!ground.isShareable(circuit) || !circuit.group.declared) return Effect.void
-    if (change.box !== ground.boxOf(circuit)) return records.reportPolicy(circuit)
-    const known = circuit.share?.epoch ?? 0
+    const { context, records } = this
+    if (!context.isShareable(circuit) || !circuit.group.declared) return Effect.void
+    if (change.box !== context.boxOf(circuit)) return records.reportPolicy(circuit)
+    const known = circuit.fleetState?.epoch ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
     // What is announced meanwhile must not wait for this.
     return known >= change.epoch
       ? asked
       : Effect.sync(() => {
-          ground.runtime.background(Effect.andThen(records.loadAll([change.circuit]), asked))
+          context.runtime.background(Effect.andThen(records.loadAll([change.circuit]), asked))
         })
   }
 
   /** Says once that other processes count their ballots in another box. */
   private compare(circuit: LiveCircuit, box: string): Effect.Effect<void> {
-    const { ground, records } = this
-    if (!ground.isShareable(circuit) || !circuit.group.declared || box === ground.boxOf(circuit)) return Effect.void
+    const { context, records } = this
+    if (!context.isShareable(circuit) || !circuit.group.declared || box === context.boxOf(circuit)) return Effect.void
     return records.reportPolicy(circuit)
   }
 
@@ -176,68 +177,70 @@ export class Repair {
 
   private get exchange(): Effect.Effect<void> {
     return Effect.flatMap(this.lanes.heartbeat, (answered) =>
-      !answered && this.ground.link.down ? this.reportDown : Effect.void
+      !answered && this.context.client.down ? this.reportDown : Effect.void
     )
   }
 
   /** Sends what the store has not been told, and forgets circuits that are well again. */
   private get tidy(): Effect.Effect<void> {
-    const { ground } = this
+    const { context } = this
     return Effect.suspend(() => {
-      if (ground.link.down) return Effect.void
-      const at = ground.now()
-      const each = Effect.forEach([...ground.shared], (circuit) => this.tidyOne(circuit, at), { discard: true })
-      return Effect.andThen(this.places.giveBack, Effect.andThen(this.pages.loadEnded, each))
+      if (context.client.down) return Effect.void
+      const at = context.now()
+      const each = Effect.forEach([...context.shared], (circuit) => this.tidyOne(circuit, at), { discard: true })
+      return Effect.andThen(this.leases.giveBack, Effect.andThen(this.pages.loadEnded, each))
     })
   }
 
   private tidyOne(circuit: LiveCircuit, at: number): Effect.Effect<unknown> {
-    const { ground } = this
-    const { share } = circuit
-    if (share === undefined) return Effect.void
+    const { context } = this
+    const { fleetState } = circuit
+    if (fleetState === undefined) return Effect.void
     // Takes over a policy that was reloaded.
-    ground.registry.peek(circuit.group.name, circuit.key)
+    context.registry.peek(circuit.group.name, circuit.key)
     // A reload has taken it out of the fleet. No other process would announce the end of an override.
-    if (!ground.isShareable(circuit)) return this.records.disown(circuit, "Released")
-    this.records.restoring.giveBack(circuit, share)
-    const { unheard } = share.actions
-    if (unheard !== undefined) {
+    if (!context.isShareable(circuit)) return this.records.disown(circuit, "Released")
+    this.records.restoring.giveBack(circuit, fleetState)
+    const { pending } = fleetState.actions
+    if (pending !== undefined) {
       // Do not send an action again while it is on its way: another operator may undo it in between.
-      return share.record.ahead > 0 ? Effect.void : this.actions.tell(circuit, share, unheard, false, "Patient")
+      return fleetState.record.ahead > 0
+        ? Effect.void
+        : this.actions.tell(circuit, fleetState, pending, false, "Patient")
     }
-    if (this.isBehind(circuit, share, at)) return this.actions.close(circuit)
+    if (this.isBehind(circuit, fleetState, at)) return this.actions.close(circuit)
     return Effect.sync(() => {
-      if (this.isForgotten(circuit, share, at)) ground.registry.drop(circuit)
-      else if (this.isOver(circuit, share, at)) ground.forget(circuit)
+      if (this.isForgotten(circuit, fleetState, at)) context.registry.drop(circuit)
+      else if (this.isOver(circuit, fleetState, at)) context.forget(circuit)
     })
   }
 
   /** Whether there is nothing left that the fleet and this circuit have with one another. */
-  private isOver(circuit: LiveCircuit, share: Share, now: number): boolean {
-    const { known } = share.record
+  private isOver(circuit: LiveCircuit, fleetState: FleetState, now: number): boolean {
+    const { known } = fleetState.record
     return (
       circuit.control.value._tag === "Closed" &&
       (known === undefined || known.circuit._tag === "Closed") &&
-      !share.lease.asking &&
-      share.record.committing === 0 &&
-      share.record.lost === undefined &&
-      this.ballots.isSilent(share, now) &&
+      !fleetState.lease.asking &&
+      fleetState.record.committing === 0 &&
+      fleetState.record.lost === undefined &&
+      this.ballots.isSilent(fleetState, now) &&
       circuit.seen().isQuiet(now)
     )
   }
 
   /** Whether it is an opening of others that is over, that the store has forgotten, and that nobody here ever called. */
-  private isForgotten(circuit: LiveCircuit, share: Share, now: number): boolean {
-    const { known } = share.record
+  private isForgotten(circuit: LiveCircuit, fleetState: FleetState, now: number): boolean {
+    const { known } = fleetState.record
     const isOver = known?.epoch === 0 && known.circuit._tag === "Open" && now >= known.circuit.until
-    return isOver && circuit.calls === 0 && this.ballots.isSilent(share, now)
+    return isOver && circuit.calls === 0 && this.ballots.isSilent(fleetState, now)
   }
 
   /**
    * Whether the fleet's opening is over and nobody has closed it, though this process has found out, while it was on its
    * own, that it may be.
    */
-  private isBehind(circuit: LiveCircuit, { record: { known } }: Share, now: number): boolean {
+  private isBehind(circuit: LiveCircuit, { record: { known } }: FleetState, now: number): boolean {
     return (
       circuit.control.value._tag === "Closed" &&
       known !== undefined &&
@@ -249,18 +252,18 @@ export class Repair {
   private get reportDown(): Effect.Effect<void> {
     if (this.reported) return Effect.void
     // A store that is not connected logs its own warning, with the reason.
-    if (isUnconnected(this.ground.store)) {
+    if (isUnconnected(this.context.store)) {
       this.away = true
       return Effect.void
     }
     this.reported = true
-    const line = `The store of the circuits does not answer: ${this.ground.link.trouble}`
+    const line = `The store of the circuits does not answer: ${this.context.client.trouble}`
     return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
   }
 
   /** The store goes down: what was seen up to now may be told later. */
   wentDown(): void {
-    for (const circuit of this.ground.registry.all()) this.ballots.copyEvidence(circuit)
+    for (const circuit of this.context.registry.all()) this.ballots.copyEvidence(circuit)
   }
 
   /** The store answers again: what was seen meanwhile is kept back. */
@@ -268,21 +271,21 @@ export class Repair {
     if (this.reported || this.away) {
       this.reported = false
       this.away = false
-      this.ground.runtime.background(quietly(Effect.logInfo("The store of the circuits answers again")))
+      this.context.runtime.background(quietly(Effect.logInfo("The store of the circuits answers again")))
     }
     this.keepBack()
   }
 
   private keepBack(): void {
-    for (const circuit of this.ground.registry.all()) this.ballots.keepBack(circuit)
+    for (const circuit of this.context.registry.all()) this.ballots.keepBack(circuit)
   }
 
   private get leave(): Effect.Effect<unknown> {
-    const { ground } = this
+    const { context } = this
     return Effect.suspend(() => {
-      ground.leaving = true
-      if (ground.link.down) return Effect.void
-      return Effect.all([this.places.leave, this.lanes.heartbeat], { concurrency: 2, discard: true })
+      context.leaving = true
+      if (context.client.down) return Effect.void
+      return Effect.all([this.leases.leave, this.lanes.heartbeat], { concurrency: 2, discard: true })
     })
   }
 }

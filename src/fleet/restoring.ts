@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
-import type { Known, Share } from "../engine/fleetState.ts"
+import type { FleetState, Known } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { toSwap } from "../store/record.ts"
 import type { Stored } from "../store/SharedStore.ts"
-import type { Ground } from "./context.ts"
+import type { FleetContext } from "./context.ts"
 import type { Lanes } from "./lanes.ts"
 
 /** Each process that knows a lost record gives it back, at a random time within this. */
@@ -17,54 +17,54 @@ type Learn = (circuit: LiveCircuit, stored: Stored | undefined, askedAt: number)
 
 /** If a store has lost its latest writes, gives back those that this process knows. */
 export class Restoring {
-  private readonly ground: Ground
+  private readonly context: FleetContext
   private readonly lanes: Lanes
   private readonly learn: Learn
 
-  constructor(ground: Ground, lanes: Lanes, learn: Learn) {
-    this.ground = ground
+  constructor(context: FleetContext, lanes: Lanes, learn: Learn) {
+    this.context = context
     this.lanes = lanes
     this.learn = learn
   }
 
   /** The store has the same again, under another epoch. */
   isBack(circuit: LiveCircuit, known: Known, epoch: number): void {
-    const { share } = circuit
-    if (share === undefined) return
-    share.record.known = { ...known, epoch, at: this.ground.now() }
-    share.record.lost = undefined
+    const { fleetState } = circuit
+    if (fleetState === undefined) return
+    fleetState.record.known = { ...known, epoch, at: this.context.now() }
+    fleetState.record.lost = undefined
   }
 
   /** The store has lost the record, and has another instead, or none. */
   restore(circuit: LiveCircuit, known: Known, found: number): Effect.Effect<void> {
     return Effect.sync(() => {
-      const share = this.ground.shareOf(circuit)
-      const { record } = share
+      const fleetState = this.context.fleetStateOf(circuit)
+      const { record } = fleetState
       record.known = found === 0 ? { ...known, epoch: 0 } : known
       // A loss that is noticed again while the record waits to be given back is the same loss.
       if (record.lost === undefined) record.lost = { found, sending: false }
       else record.lost.found = found
-      this.giveBack(circuit, share)
+      this.giveBack(circuit, fleetState)
     })
   }
 
   /** Writes a lost record again, over what the store has instead. Runs in the background. */
-  giveBack(circuit: LiveCircuit, share: Share): void {
-    const { ground, lanes } = this
-    const { record } = share
+  giveBack(circuit: LiveCircuit, fleetState: FleetState): void {
+    const { context, lanes } = this
+    const { record } = fleetState
     const { known, lost } = record
-    if (known === undefined || lost === undefined || lost.sending || ground.link.down) return
-    if (ground.now() >= known.keptUntil - endingMillis) {
+    if (known === undefined || lost === undefined || lost.sending || context.client.down) return
+    if (context.now() >= known.keptUntil - endingMillis) {
       record.lost = undefined
       return
     }
     lost.sending = true
     const make = () => {
-      const now = ground.now()
+      const now = context.now()
       // The record is written now, but its state began earlier.
       const at = known.since + now - known.circuit.since
-      const about = { ...known.about, at, origin: known.origin }
-      const swap = toSwap(ground.idOf(circuit), lost.found, known.circuit, now, about)
+      const provenance = { ...known.provenance, at, origin: known.origin }
+      const swap = toSwap(context.idOf(circuit), lost.found, known.circuit, now, provenance)
       return { ...swap, ttl: known.keptUntil === Infinity ? undefined : Math.max(1, known.keptUntil - now) }
     }
     const give = Effect.suspend(() => {
@@ -75,16 +75,16 @@ export class Restoring {
         if (swapped === undefined || swapped === "Dropped" || record.lost !== lost) return Effect.void
         const { answer, sentAt } = swapped
         if (!answer.swapped || answer.record === undefined) return this.learn(circuit, answer.record, sentAt)
-        ground.noteEpoch(answer.record.epoch)
+        context.noteEpoch(answer.record.epoch)
         this.isBack(circuit, known, answer.record.epoch)
         return Effect.void
       })
     })
     // All processes that know the record notice the loss at about the same time.
-    const wait = Effect.sleep(ground.live > 1 ? ground.random() * restoreMillis : 0)
+    const wait = Effect.sleep(context.live > 1 ? context.random() * restoreMillis : 0)
     const done = Effect.sync(() => {
       lost.sending = false
     })
-    ground.runtime.background(Effect.ensuring(Effect.andThen(wait, give), done))
+    context.runtime.background(Effect.ensuring(Effect.andThen(wait, give), done))
   }
 }

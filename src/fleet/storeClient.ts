@@ -22,7 +22,7 @@ const stepMillis = 1_000
 export type Done = ExchangeAnswer & { readonly _tag: "Done" }
 
 /** The connection to the store: deadlines, whether the store is down, and what time it has. */
-export class Link {
+export class StoreClient {
   /** Whether exchanges fail: this process does without the fleet. Reads may still work. */
   down = false
   /** Exchanges that failed in a row. */

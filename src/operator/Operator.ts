@@ -38,7 +38,7 @@ import type * as BreakerEvent from "../shapes/BreakerEvent.ts"
 import { onlyFields } from "../shapes/fields.ts"
 import { overridesOf } from "../shapes/overrides.ts"
 import { toTransition } from "../shapes/transition.ts"
-import { type About, circuitId, fromBody } from "../store/codec.ts"
+import { circuitId, fromBody, type Provenance } from "../store/codec.ts"
 import * as exported from "../store/exported.ts"
 import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "../store/known.ts"
 import { policyAfter, toSwap } from "../store/record.ts"
@@ -232,30 +232,30 @@ const steer = (
       const epoch = stored?.epoch ?? 0
       const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
       const state = next(current, now)
-      const about = {
+      const provenance = {
         why,
         detail: reason ?? words,
         actor: actor ?? origin,
-        policy: policyAfter(why, record?.about),
+        policy: policyAfter(why, record?.provenance),
         process,
         at: now,
         action
-      } satisfies About
+      } satisfies Provenance
       const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
-      const answer = (epoch: number) => ({ ...toKnown({ name, key }, epoch, state, about, now), ended })
+      const answer = (epoch: number) => ({ ...toKnown({ name, key }, epoch, state, provenance, now), ended })
       if (state === current) {
-        const known = record && toKnown({ name, key }, epoch, record.circuit, record.about, now)
+        const known = record && toKnown({ name, key }, epoch, record.circuit, record.provenance, now)
         return Effect.succeed({ ...(known ?? answer(epoch)), transition: undefined, ended: [] })
       }
       const transition = toTransition(current, state, now, noRamp, {
-        ...about,
+        ...provenance,
         circuit: name,
         key,
         scope: "fleet",
         mode: "enforce",
         counts: undefined
       })
-      return Effect.flatMap(swapped(store, toSwap(circuit, epoch, state, now, about), notAfter), (swap) => {
+      return Effect.flatMap(swapped(store, toSwap(circuit, epoch, state, now, provenance), notAfter), (swap) => {
         if (swap?.swapped === true) return Effect.succeed({ ...answer(swap.record?.epoch ?? epoch + 1), transition })
         if (left <= 1) {
           const cause = new Error(`another process came first, or the store was late, ${attempts} times in a row`)

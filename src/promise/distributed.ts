@@ -30,13 +30,13 @@ export const distributedState = (
   name: string,
   key: string | undefined
 ): Effect.Effect<DistributedState | undefined, StoreUnavailableError, BreakerStore> =>
-  Effect.flatMap(BreakerStore, ({ runtime: { sharing } }) => {
+  Effect.flatMap(BreakerStore, ({ runtime: { peers } }) => {
     const id = circuitId(name, key)
-    if (sharing === undefined || id.length > (sharing.store.longestCircuit ?? Infinity)) return Effect.undefined
+    if (peers === undefined || id.length > (peers.store.longestCircuit ?? Infinity)) return Effect.undefined
     const unavailable = (why: string) =>
       new StoreUnavailableError(printable(`The store has not said the state of "${name}": ${why}`))
     const loaded = Effect.timeoutOrElse(
-      Effect.catchCause(sharing.store.load([id]), (cause) => Effect.fail(unavailable(foreignText(cause)))),
+      Effect.catchCause(peers.store.load([id]), (cause) => Effect.fail(unavailable(foreignText(cause)))),
       { duration: answerMillis, orElse: () => Effect.fail(unavailable(`no answer within ${answerMillis} ms`)) }
     )
     return Effect.flatMap(Effect.all([loaded, Clock.currentTimeMillis]), ([{ records }, now]) => {

@@ -114,7 +114,7 @@ export const toPage = ([time, live, life, epoch, trimmed, listed, found]: PageRe
 
 export const toLoadAnswer = (circuits: ReadonlyArray<string>, [time, records]: LoadReply): LoadAnswer => ({
   time: Number(time),
-  records: circuits.map((_, place) => toRecord(records[place] ?? "", Number(time)).record)
+  records: circuits.map((_, index) => toRecord(records[index] ?? "", Number(time)).record)
 })
 
 const isText = (one: unknown): one is string => typeof one === "string"

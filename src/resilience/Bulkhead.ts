@@ -67,7 +67,7 @@ const TypeId: unique symbol = Symbol.for("effect-fuse/Bulkhead")
  * @since 0.1.0
  */
 export interface Bulkhead {
-  readonly [TypeId]: Places
+  readonly [TypeId]: Slots
 }
 
 /**
@@ -77,7 +77,7 @@ export interface Bulkhead {
 export const isBulkhead = (value: unknown): value is Bulkhead =>
   typeof value === "object" && value !== null && TypeId in value
 
-class Places {
+class Slots {
   /** Calls that run or wait. */
   inside = 0
   rejected = 0
@@ -128,7 +128,7 @@ const fields = { concurrency: count, queue: Schema.optional(countOrZero), name: 
  */
 export const makeUnsafe = (options: Options): Bulkhead => {
   const { concurrency, name = "bulkhead", queue = 0 } = decodeOrThrow("Bulkhead.make", fields, options)
-  return { [TypeId]: new Places(name, concurrency, queue) }
+  return { [TypeId]: new Slots(name, concurrency, queue) }
 }
 
 /**

@@ -38,7 +38,7 @@ import { maxKeyLength } from "../engine/registry.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { decodeOrThrow, field, isRecord, word } from "../shapes/fields.ts"
-import { type Choose, callOne, type Places } from "./pool.ts"
+import { type Choose, callOne, type Slots } from "./pool.ts"
 
 /**
  * @category options
@@ -73,7 +73,7 @@ export interface CircuitPool<out A> {
     readonly values: ReadonlyArray<A>
     readonly choose: Choose
     readonly policy: Partial<BreakerPolicy.Policy> | undefined
-    readonly places: Places
+    readonly slots: Slots
   }
 }
 
@@ -136,7 +136,7 @@ export const make = <M extends object>(
       values: members.map(([, value]) => value as Member<M>),
       choose,
       policy: inline,
-      places: { last: -1, busy: [] }
+      slots: { last: -1, busy: [] }
     }
   }
 }
@@ -170,10 +170,10 @@ export const call: {
   ): any => {
     const operation = "CircuitPool.call"
     if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
-    const { choose, places, policy, values } = checked(operation, pool)[TypeId]
+    const { choose, slots, policy, values } = checked(operation, pool)[TypeId]
     const of = { ...subject(operation, pool.name, options, readingFields), inline: policy }
     const subjects = pool.members.map((key) => ({ ...of, key }))
-    return callOne(subjects, choose, places, (place) => f(values[place], pool.members[place] as string))
+    return callOne(subjects, choose, slots, (slot) => f(values[slot], pool.members[slot] as string))
   }
 )
 

@@ -10,7 +10,7 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 export type Choose = "roundRobin" | "inOrder" | "leastBusy"
 
 /** What a pool knows of its members, by their places. */
-export interface Places {
+export interface Slots {
   /** Who was called last. */
   last: number
   /** How many calls are in flight with each, whether its circuit counts them or not. */
@@ -26,19 +26,19 @@ const inOrder = (
   registry: Registry,
   circuits: ReadonlyArray<LiveCircuit>,
   choose: Choose,
-  { busy, last }: Places
+  { busy, last }: Slots
 ): ReadonlyArray<number> => {
   const now = registry.runtime.time.now()
   const start = choose === "inOrder" ? 0 : last + 1
-  const places = circuits.map((_, i) => (start + i) % circuits.length)
-  const at = (place: number) => circuits[place] as LiveCircuit
-  const load = (place: number) => busy[place] ?? 0
-  const sound = places.filter((place) => admits(registry, at(place), now))
+  const slots = circuits.map((_, i) => (start + i) % circuits.length)
+  const at = (slot: number) => circuits[slot] as LiveCircuit
+  const load = (slot: number) => busy[slot] ?? 0
+  const sound = slots.filter((slot) => admits(registry, at(slot), now))
   if (choose === "leastBusy") sound.sort((a, b) => load(a) - load(b))
-  const others = places.filter((place) => !sound.includes(place) && passes(registry, at(place), now))
+  const others = slots.filter((slot) => !sound.includes(slot) && passes(registry, at(slot), now))
   if (sound.length + others.length > 0) return [...sound, ...others]
-  const wait = (place: number) => longestWait(registry, at(place), now)
-  return [places.reduce((best, one) => (wait(one) < wait(best) ? one : best))]
+  const wait = (slot: number) => longestWait(registry, at(slot), now)
+  return [slots.reduce((best, one) => (wait(one) < wait(best) ? one : best))]
 }
 
 const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
@@ -48,28 +48,28 @@ const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
 export const callOne = (
   subjects: ReadonlyArray<Subject>,
   choose: Choose,
-  places: Places,
-  f: (place: number) => Effect.Effect<unknown, unknown>
+  slots: Slots,
+  f: (slot: number) => Effect.Effect<unknown, unknown>
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuits = subjects.map((subject) => locate(fiber, registry, subject))
-    const order = inOrder(registry, circuits, choose, places)
+    const order = inOrder(registry, circuits, choose, slots)
     const from = (i: number, rejected: CircuitOpen | undefined): Effect.Effect<unknown, unknown> => {
-      const place = order[i]
-      if (place === undefined) return Effect.fail(rejected)
+      const slot = order[i]
+      if (slot === undefined) return Effect.fail(rejected)
       let began = false
       const called = Effect.suspend(() => {
         began = true
-        places.last = place
-        places.busy[place] = (places.busy[place] ?? 0) + 1
-        return f(place)
+        slots.last = slot
+        slots.busy[slot] = (slots.busy[slot] ?? 0) + 1
+        return f(slot)
       })
       const call = Effect.onExitPrimitive(called, () => {
-        if (began) places.busy[place] = (places.busy[place] ?? 1) - 1
+        if (began) slots.busy[slot] = (slots.busy[slot] ?? 1) - 1
         return undefined
       })
-      return guardOrElse(call, subjects[place] as Subject, (open) => from(i + 1, sooner(rejected, open)))
+      return guardOrElse(call, subjects[slot] as Subject, (open) => from(i + 1, sooner(rejected, open)))
     }
     return from(0, undefined)
   })

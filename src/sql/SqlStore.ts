@@ -41,7 +41,7 @@ import type { SharedStore } from "../store/SharedStore.ts"
 import { database } from "./database.ts"
 import * as migrations from "./migrations.ts"
 import { longestCircuit, Store } from "./store.ts"
-import { placeFields, placeOf } from "./tables.ts"
+import { tableLocation, tableLocationFields } from "./tables.ts"
 
 /**
  * Where the tables are.
@@ -79,7 +79,11 @@ export interface SqlOptions extends TableOptions {
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
-const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval: Schema.optional(positiveMillis) }
+const sqlFields = {
+  ...tableLocationFields,
+  migrate: Schema.optional(flag),
+  pollInterval: Schema.optional(positiveMillis)
+}
 
 /**
  * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
@@ -91,8 +95,8 @@ const sqlFields = { ...placeFields, migrate: Schema.optional(flag), pollInterval
 export const migrate = (
   options: TableOptions = {}
 ): Effect.Effect<void, PolicyError | MigrationError | SqlError, SqlClient> =>
-  Effect.flatMap(decodeOptions(placeFields, options), (checked) =>
-    Effect.flatMap(database(placeOf(checked)), migrations.migrate)
+  Effect.flatMap(decodeOptions(tableLocationFields, options), (checked) =>
+    Effect.flatMap(database(tableLocation(checked)), migrations.migrate)
   )
 
 /**
@@ -117,13 +121,13 @@ const tables = "The tables of circuits"
 const session = ({
   migrate = true,
   pollInterval = 1_000,
-  ...place
+  ...location
 }: Omit<SqlOptions, "pollInterval"> & { readonly pollInterval?: number | undefined }): Effect.Effect<
   Session,
   unknown,
   SqlClient
 > =>
-  Effect.flatMap(database(placeOf(place)), (found) => {
+  Effect.flatMap(database(tableLocation(location)), (found) => {
     const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
     return Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
       const store = new Store(found, pollInterval)

@@ -26,7 +26,7 @@ export type Table =
   | "_versions"
 
 /** Where the tables are. */
-export interface Place {
+export interface TableLocation {
   /** Begins the name of each table. */
   readonly prefix: string
   /** The schema that they are in, where that is not the connection's own. */
@@ -59,11 +59,11 @@ export class Database {
   readonly clock: string
   /** The channel of what is announced, where there is one: of these very tables, whatever other database or schema has the same. */
   channel = ""
-  private readonly place: Place
+  private readonly location: TableLocation
 
-  constructor(sql: SqlClient.SqlClient, place: Place, dialect: Dialect) {
+  constructor(sql: SqlClient.SqlClient, location: TableLocation, dialect: Dialect) {
     this.sql = sql
-    this.place = place
+    this.location = location
     this.dialect = dialect
     this.clock = clocks[dialect]
     this.now = sql.literal(this.clock)
@@ -74,7 +74,7 @@ export class Database {
   }
 
   tableName(name: Table): string {
-    const { prefix, schema } = this.place
+    const { prefix, schema } = this.location
     return `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
   }
 
@@ -184,7 +184,7 @@ export const storable = (text: string): string => text.replaceAll("\u0000", "\\u
 export const toNumber = (value: unknown): number => Number(value)
 
 /** The database of the client that is there; it dies if that is of a kind that is not known. */
-export const database = (place: Place): Effect.Effect<Database, never, SqlClient.SqlClient> =>
+export const database = (location: TableLocation): Effect.Effect<Database, never, SqlClient.SqlClient> =>
   Effect.map(SqlClient.SqlClient, (sql) => {
     const dialect = sql.onDialectOrElse({
       pg: (): Dialect | undefined => "pg",
@@ -193,5 +193,5 @@ export const database = (place: Place): Effect.Effect<Database, never, SqlClient
       orElse: (): Dialect | undefined => undefined
     })
     if (dialect === undefined) throw new Error("SqlStore knows PostgreSQL, MySQL, MariaDB and SQLite")
-    return new Database(sql, place, dialect)
+    return new Database(sql, location, dialect)
   })

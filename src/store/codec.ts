@@ -132,7 +132,7 @@ export const within = (millis: number): number =>
 // ---- Records ------------------------------------------------------------------------------------------------------
 
 /** What a store's record says beside the state. */
-export interface About {
+export interface Provenance {
   /** Why the state was entered, in which words, and who did it, if a person. */
   readonly why: Circuit.Why
   readonly detail: string | undefined
@@ -176,16 +176,16 @@ const ascii = (json: string): string =>
   json.replaceAll(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** The text of a record, written at `now`. */
-export const toBody = (circuit: Circuit.Circuit, now: number, about: About): string =>
-  ascii(encode({ v: 1, state: Fleet.shift(circuit, -now), ...about }))
+export const toBody = (circuit: Circuit.Circuit, now: number, provenance: Provenance): string =>
+  ascii(encode({ v: 1, state: Fleet.shift(circuit, -now), ...provenance }))
 
 /** What a record says, with the times of a clock at which it was written at `at`; `undefined` for anything else. */
 export const fromBody = (
   body: string,
   at: number
-): { readonly circuit: Circuit.Circuit; readonly about: About } | undefined => {
+): { readonly circuit: Circuit.Circuit; readonly provenance: Provenance } | undefined => {
   const decoded = decode(body)
   if (decoded._tag === "None") return undefined
-  const { state, v: _, ...about } = decoded.value
-  return { circuit: Fleet.shift(state, within(at)), about }
+  const { state, v: _, ...provenance } = decoded.value
+  return { circuit: Fleet.shift(state, within(at)), provenance }
 }

@@ -2,7 +2,7 @@ import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
 import type { Override, Transition } from "../shapes/BreakerEvent.ts"
 import { overridesOf } from "../shapes/overrides.ts"
-import { type About, fromBody, fromCircuitId } from "./codec.ts"
+import { fromBody, fromCircuitId, type Provenance } from "./codec.ts"
 import * as exported from "./exported.ts"
 import type { Stored } from "./SharedStore.ts"
 
@@ -72,7 +72,13 @@ export interface Identity {
 const untilOf = (circuit: Circuit.Circuit): number | undefined =>
   "until" in circuit && circuit.until !== Infinity ? circuit.until : undefined
 
-export const toKnown = (id: Identity, epoch: number, circuit: Circuit.Circuit, about: About, now: number): Known => {
+export const toKnown = (
+  id: Identity,
+  epoch: number,
+  circuit: Circuit.Circuit,
+  provenance: Provenance,
+  now: number
+): Known => {
   const shown = Circuit.expire(circuit, now)
   const forced = Circuit.isForced(shown)
   const outage = Circuit.outage(shown)
@@ -87,15 +93,15 @@ export const toKnown = (id: Identity, epoch: number, circuit: Circuit.Circuit, a
     overrides: overridesOf(shown, now, now),
     beneath: forced ? shown.under._tag : undefined,
     openings: Circuit.openings(shown, now),
-    why: shown === circuit ? about.why : "Expired",
-    reason: forced ? shown.reason : about.detail,
+    why: shown === circuit ? provenance.why : "Expired",
+    reason: forced ? shown.reason : provenance.detail,
     // An import does not change the cause of a state: `actor` is the operator that the imported state names.
     actor: forced
       ? shown.actor
-      : about.why === "Imported"
-        ? (exported.originOf(shown).actor ?? about.actor)
-        : about.actor,
-    process: about.process
+      : provenance.why === "Imported"
+        ? (exported.originOf(shown).actor ?? provenance.actor)
+        : provenance.actor,
+    process: provenance.process
   }
 }
 
@@ -111,12 +117,12 @@ export const decode = (circuit: string, { age, body, epoch }: Stored, now: numbe
     return { _tag: "Unreadable", ...(id ?? { name: circuit, key: undefined }), epoch, body } satisfies Unreadable
   }
   // The age depends on the latency of the read. Without this correction, two reads of one record would show different times.
-  const apart = record.about.at - writtenAt
+  const apart = record.provenance.at - writtenAt
   const state = Math.abs(apart) < sameClockMillis ? Fleet.shift(record.circuit, apart) : record.circuit
-  return { _tag: "Readable", id, epoch, circuit: state, about: record.about } as const
+  return { _tag: "Readable", id, epoch, circuit: state, provenance: record.provenance } as const
 }
 
 export const read = (circuit: string, stored: Stored, now: number): Known | Unreadable => {
   const one = decode(circuit, stored, now)
-  return one._tag === "Unreadable" ? one : toKnown(one.id, one.epoch, one.circuit, one.about, now)
+  return one._tag === "Unreadable" ? one : toKnown(one.id, one.epoch, one.circuit, one.provenance, now)
 }

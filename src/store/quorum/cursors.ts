@@ -9,7 +9,7 @@ const maxRemembered = 2_000
 
 /** What one store has answered or announced: roll calls, and the head of its log. */
 export interface Heard {
-  readonly place: number
+  readonly index: number
   readonly rollCalls: ReadonlyArray<RollCall>
   /** Nothing for an announcement. */
   readonly head: number | undefined
@@ -53,7 +53,7 @@ const keyOf = ({ box, circuit, epoch }: RollCall): string => `${circuit} ${epoch
  */
 export class Cursors {
   private readonly cursors: ReadonlyArray<Cursor>
-  private readonly known = new Map<string, { readonly seq: number; readonly places: Set<number> }>()
+  private readonly known = new Map<string, { readonly seq: number; readonly indexes: Set<number> }>()
   private readonly rollCalls = new Map<number, RollCall>()
   private last = 0
   /** The longest term of a roll call so far, but no less than half a minute. */
@@ -61,8 +61,8 @@ export class Cursors {
   /** The greatest number that no store has given. */
   private ownLast = 0
 
-  constructor(places: number) {
-    this.cursors = Array.from({ length: places }, () => ({
+  constructor(indexes: number) {
+    this.cursors = Array.from({ length: indexes }, () => ({
       head: 0,
       marks: [],
       confirmed: 0,
@@ -82,14 +82,14 @@ export class Cursors {
   }
 
   /** The life of one store if the voter knows it; otherwise an empty text. */
-  lifeAt(place: number, known = ""): string {
-    const life = this.cursors[place]?.life ?? ""
+  lifeAt(index: number, known = ""): string {
+    const life = this.cursors[index]?.life ?? ""
     return `_${known}_`.includes(`_${life}_`) ? life : ""
   }
 
   /** Remembers the life of a store. Returns whether the store has begun a new life, which invalidates what was known of it. */
-  noteLife(place: number, life: string): boolean {
-    const cursor = this.cursors[place]
+  noteLife(index: number, life: string): boolean {
+    const cursor = this.cursors[index]
     if (cursor === undefined || life === "" || life === cursor.life) return false
     const isAnother = cursor.life !== ""
     cursor.life = life
@@ -99,13 +99,13 @@ export class Cursors {
     cursor.marks = []
     cursor.since = this.last
     // The store has lost the voter's ballots, so a roll call there is a new one, even if the other stores have it.
-    for (const { places } of this.known.values()) places.add(place)
+    for (const { indexes } of this.known.values()) indexes.add(index)
     return true
   }
 
   /** What to tell a store that the voter has heard. */
-  heardAt(place: number, heard: number, now: number): number {
-    const cursor = this.cursors[place]
+  heardAt(index: number, heard: number, now: number): number {
+    const cursor = this.cursors[index]
     if (cursor === undefined || heard <= cursor.since) return 0
     const { confirmed, heldUntil, marks } = cursor
     let own = heard
@@ -118,14 +118,14 @@ export class Cursors {
     return now < heldUntil ? Math.min(own, confirmed) : own
   }
 
-  confirm(place: number, heard: number): void {
-    const cursor = this.cursors[place]
+  confirm(index: number, heard: number): void {
+    const cursor = this.cursors[index]
     if (cursor !== undefined) cursor.confirmed = heard
   }
 
   /** Ballots did not reach a store. */
-  hold(place: number, now: number): void {
-    const cursor = this.cursors[place]
+  hold(index: number, now: number): void {
+    const cursor = this.cursors[index]
     if (cursor !== undefined) cursor.heldUntil = now + this.longestTerm
   }
 
@@ -133,15 +133,15 @@ export class Cursors {
   answered(all: ReadonlyArray<Heard>, heard: number) {
     this.number(all)
     // An answer may have only the first of many roll calls: the numbers after those are not given yet.
-    const heads = all.map(({ head = 0, place }) => this.seqOf(place, head))
+    const heads = all.map(({ head = 0, index }) => this.seqOf(index, head))
     const isWhole = ({ head = 0, rollCalls }: Heard) => head > 0 && rollCalls.length < limits.rollCalls
     this.last = Math.max(this.last, ...all.flatMap((one, i) => (isWhole(one) ? [heads[i] ?? 0] : [])))
-    for (const { head = 0, place } of all.filter(isWhole)) {
-      if (!this.cursors[place]?.marks.some(({ own }) => own === head)) this.mark(place, { own: head, seq: this.last })
+    for (const { head = 0, index } of all.filter(isWhole)) {
+      if (!this.cursors[index]?.marks.some(({ own }) => own === head)) this.mark(index, { own: head, seq: this.last })
     }
     const last = Math.max(this.last, ...heads)
-    const seqs = all.flatMap(({ place, rollCalls }) =>
-      rollCalls.flatMap(({ seq }) => this.cursors[place]?.marks.find(({ own }) => own === seq)?.seq ?? [])
+    const seqs = all.flatMap(({ index, rollCalls }) =>
+      rollCalls.flatMap(({ seq }) => this.cursors[index]?.marks.find(({ own }) => own === seq)?.seq ?? [])
     )
     const valid = heard > last ? 0 : heard
     const told = [...new Set(seqs)].filter((seq) => seq > valid).sort((a, b) => a - b)
@@ -150,30 +150,30 @@ export class Cursors {
   }
 
   /** An announced roll call, with its number in the common log. */
-  announced(place: number, rollCall: RollCall): RollCall | undefined {
-    this.number([{ place, rollCalls: [rollCall], head: undefined }])
-    return this.rollCalls.get(this.seqOf(place, rollCall.seq))
+  announced(index: number, rollCall: RollCall): RollCall | undefined {
+    this.number([{ index, rollCalls: [rollCall], head: undefined }])
+    return this.rollCalls.get(this.seqOf(index, rollCall.seq))
   }
 
   /** Gives numbers to the roll calls that have none. */
   private number(all: ReadonlyArray<Heard>): void {
     const groups: Array<Group> = []
-    for (const { place, rollCalls } of all) {
-      const marks = this.cursors[place]?.marks ?? []
+    for (const { index, rollCalls } of all) {
+      const marks = this.cursors[index]?.marks ?? []
       for (const rollCall of rollCalls) {
         this.longestTerm = Math.max(this.longestTerm, rollCall.term)
         if (marks.some(({ own, seq }) => own === rollCall.seq && this.rollCalls.has(seq))) continue
         const key = keyOf(rollCall)
         const known = this.known.get(key)
         const isSame = known !== undefined && Math.abs(known.seq - rollCall.seq) <= sameMicros
-        if (isSame && !known.places.has(place)) {
-          known.places.add(place)
-          this.mark(place, { own: rollCall.seq, seq: known.seq })
+        if (isSame && !known.indexes.has(index)) {
+          known.indexes.add(index)
+          this.mark(index, { own: rollCall.seq, seq: known.seq })
           continue
         }
-        const group = groups.find((one) => one.key === key && !one.of.has(place))
-        if (group === undefined) groups.push({ key, of: new Map([[place, rollCall]]) })
-        else group.of.set(place, rollCall)
+        const group = groups.find((one) => one.key === key && !one.of.has(index))
+        if (group === undefined) groups.push({ key, of: new Map([[index, rollCall]]) })
+        else group.of.set(index, rollCall)
       }
     }
     const latest = ({ of }: Group) => Math.max(...[...of.values()].map(({ seq }) => seq))
@@ -183,12 +183,12 @@ export class Cursors {
       const own = latest(group)
       const isOwn = own > this.last || this.isAgreed(group, own)
       const seq = isOwn ? own : this.last + 1
-      const prev = Math.max(...[...group.of].map(([place, one]) => this.seqOf(place, one.prev)))
-      for (const [place, one] of group.of) this.mark(place, { own: one.seq, seq })
+      const prev = Math.max(...[...group.of].map(([index, one]) => this.seqOf(index, one.prev)))
+      for (const [index, one] of group.of) this.mark(index, { own: one.seq, seq })
       this.last = Math.max(this.last, seq)
       if (!isOwn) this.ownLast = seq
       bounded(this.rollCalls, maxRemembered).set(seq, { ...rollCall, seq, prev: Math.min(prev, seq - 1) })
-      bounded(this.known, maxRemembered).set(group.key, { seq, places: new Set(group.of.keys()) })
+      bounded(this.known, maxRemembered).set(group.key, { seq, indexes: new Set(group.of.keys()) })
     }
   }
 
@@ -200,16 +200,16 @@ export class Cursors {
     return (
       own > this.ownLast &&
       !this.rollCalls.has(own) &&
-      this.cursors.every(({ head }, place) => of.get(place)?.seq === own || (!of.has(place) && head < own))
+      this.cursors.every(({ head }, index) => of.get(index)?.seq === own || (!of.has(index) && head < own))
     )
   }
 
-  private seqOf(place: number, own: number): number {
-    return this.cursors[place]?.marks.find((mark) => mark.own === own)?.seq ?? own
+  private seqOf(index: number, own: number): number {
+    return this.cursors[index]?.marks.find((mark) => mark.own === own)?.seq ?? own
   }
 
-  private mark(place: number, mark: Mark): void {
-    const cursor = this.cursors[place]
+  private mark(index: number, mark: Mark): void {
+    const cursor = this.cursors[index]
     if (cursor === undefined) return
     cursor.head = Math.max(cursor.head, mark.own)
     const others = cursor.marks.filter(({ own }) => own !== mark.own)

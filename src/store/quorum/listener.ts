@@ -9,23 +9,23 @@ interface Ground {
   readonly regions: ReadonlyArray<Region>
   readonly cursors: Cursors
   /** Translates a store's own epoch to the epoch in all stores. */
-  readonly epochOf: (place: number, circuit: string, own: number) => number
-  readonly remember: (place: number, circuit: string, kept: Kept | undefined) => void
+  readonly epochOf: (index: number, circuit: string, own: number) => number
+  readonly remember: (index: number, circuit: string, kept: Kept | undefined) => void
 }
 
 /** Returns a function that takes each announcement of each store, and passes on what is new. */
 export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
   /** Which stores have announced the latest record of a circuit. */
-  const records = new Map<string, { readonly epoch: number; readonly places: Set<number>; readonly told: boolean }>()
+  const records = new Map<string, { readonly epoch: number; readonly indexes: Set<number>; readonly told: boolean }>()
   /** The roll calls that were passed on. */
   const rollCalls = new Map<number, undefined>()
   /** By box: how many inquiries each store has announced, and how many were passed on. */
   const inquiries = new Map<string, { readonly of: Array<number>; told: number }>()
 
-  return (place: number, change: Change): Stream.Stream<Change, StoreError> => {
+  return (index: number, change: Change): Stream.Stream<Change, StoreError> => {
     if (change._tag === "RollCall") {
-      const epoch = epochOf(place, change.circuit, change.epoch)
-      const rollCall = cursors.announced(place, { ...change, epoch })
+      const epoch = epochOf(index, change.circuit, change.epoch)
+      const rollCall = cursors.announced(index, { ...change, epoch })
       if (rollCall === undefined || rollCalls.has(rollCall.seq)) return Stream.empty
       bounded(rollCalls).set(rollCall.seq, undefined)
       return Stream.succeed({ ...rollCall, _tag: "RollCall" })
@@ -34,8 +34,8 @@ export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
       const box = `${change.circuit} ${change.box}`
       const counted = inquiries.get(box) ?? { of: [], told: 0 }
       bounded(inquiries).set(box, counted)
-      const announced = (counted.of[place] ?? 0) + 1
-      counted.of[place] = announced
+      const announced = (counted.of[index] ?? 0) + 1
+      counted.of[index] = announced
       // Every store announces every inquiry: the first announcement is passed on.
       if (announced <= counted.told) return Stream.empty
       counted.told = announced
@@ -43,23 +43,23 @@ export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
       regions.forEach((_, other) => {
         counted.of[other] = Math.max(counted.of[other] ?? 0, announced - 1)
       })
-      counted.of[place] = announced
-      return Stream.succeed({ ...change, epoch: epochOf(place, change.circuit, change.epoch) })
+      counted.of[index] = announced
+      return Stream.succeed({ ...change, epoch: epochOf(index, change.circuit, change.epoch) })
     }
     const { body, circuit, epoch: own } = change
     const kept = unwrap({ body, epoch: own, age: 0 })
     if (kept === undefined) return Stream.empty
-    remember(place, circuit, kept)
+    remember(index, circuit, kept)
     const latest = records.get(circuit)
     if (latest !== undefined && kept.epoch < latest.epoch) return Stream.empty
     const isSame = latest?.epoch === kept.epoch
-    const places = isSame ? latest.places : new Set<number>()
-    places.add(place)
+    const indexes = isSame ? latest.indexes : new Set<number>()
+    indexes.add(index)
     // A record is passed on once most of the stores that can be reached have announced it.
     const most = Math.floor(regions.filter((region) => region.reachable).length / 2) + 1
     const wasTold = isSame && latest.told
-    const isTold = !wasTold && places.size >= most
-    bounded(records).set(circuit, { epoch: kept.epoch, places, told: wasTold || isTold })
+    const isTold = !wasTold && indexes.size >= most
+    bounded(records).set(circuit, { epoch: kept.epoch, indexes, told: wasTold || isTold })
     return isTold ? Stream.succeed({ _tag: "Record", circuit, epoch: kept.epoch, body: kept.body }) : Stream.empty
   }
 }

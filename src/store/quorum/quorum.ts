@@ -26,14 +26,14 @@ const aheadMicros = 1_000_000
 type Done = ExchangeAnswer & { readonly _tag: "Done" }
 
 /** The answer of the store at a place. */
-type Placed = Done & { readonly place: number }
+type Placed = Done & { readonly index: number }
 
 /** No record has it. */
 const noEpoch = -1
 
 /** What one store has of some circuits. */
 interface View {
-  readonly place: number
+  readonly index: number
   readonly region: Region
   readonly kept: ReadonlyMap<string, Kept | undefined>
   /** The epoch of each record in this store; 0 if there is none. */
@@ -113,28 +113,28 @@ export class Quorum {
     return next(since, [])
   }
 
-  private pageAfter(since: number, limit: number): Effect.Effect<ReadonlyArray<Page & { readonly place: number }>> {
+  private pageAfter(since: number, limit: number): Effect.Effect<ReadonlyArray<Page & { readonly index: number }>> {
     const asked = Effect.forEach(this.regions, (region) => region.ask((store) => store.page(since, limit)), every)
     return Effect.map(asked, (replies) =>
-      replies.flatMap((reply, place) => {
-        if (reply !== undefined) this.noteLife(place, reply.value.life)
-        return reply === undefined ? [] : [{ ...reply.value, place }]
+      replies.flatMap((reply, index) => {
+        if (reply !== undefined) this.noteLife(index, reply.value.life)
+        return reply === undefined ? [] : [{ ...reply.value, index }]
       })
     )
   }
 
   /** The changes of several pages as those of one store, up to an epoch. */
   private agree(
-    pages: ReadonlyArray<Page & { readonly place: number }>,
+    pages: ReadonlyArray<Page & { readonly index: number }>,
     since: number,
     end: number
   ): Effect.Effect<ReadonlyArray<Changed>, StoreError> {
     const found = new Map<string, Array<{ readonly kept: Kept | undefined; readonly change: Changed }>>()
-    for (const { changes, place } of pages) {
+    for (const { changes, index } of pages) {
       for (const change of changes) {
         if (change.epoch > end) continue
         const kept = unwrap(change.record)
-        if (change.record !== undefined) this.remember(place, change.circuit, kept)
+        if (change.record !== undefined) this.remember(index, change.circuit, kept)
         const all = found.get(change.circuit) ?? []
         all.push({ kept, change })
         found.set(change.circuit, all)
@@ -168,17 +168,17 @@ export class Quorum {
 
   /** What each store that can be reached has of some circuits. */
   private look(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<View>> {
-    const inOne = (region: Region, place: number) =>
+    const inOne = (region: Region, index: number) =>
       Effect.map(
         region.ask((store) => store.load(circuits)),
         (answer): ReadonlyArray<View> => {
           if (answer === undefined) return []
           const { records, time } = answer.value
-          this.noteTime(place, time)
+          this.noteTime(index, time)
           const kept = circuits.map((circuit, i) => [circuit, unwrap(records[i])] as const)
-          for (const [circuit, one] of kept) this.remember(place, circuit, one)
+          for (const [circuit, one] of kept) this.remember(index, circuit, one)
           const own = new Map(circuits.map((circuit, i) => [circuit, records[i]?.epoch ?? 0]))
-          return [{ place, region, kept: new Map(kept), own }]
+          return [{ index, region, kept: new Map(kept), own }]
         }
       )
     return Effect.map(Effect.forEach(this.regions, inOne, every), (views) => views.flat())
@@ -212,13 +212,13 @@ export class Quorum {
   /** Sends the exchange to all stores, each with its own swaps. Calls `then` if at least one store carried it out. */
   private inAll(
     exchange: Exchange,
-    swapsOf: (place: number) => ReadonlyArray<Swap>,
+    swapsOf: (index: number) => ReadonlyArray<Swap>,
     then: (answers: ReadonlyArray<Placed>) => Effect.Effect<ExchangeAnswer, StoreError>
   ): Effect.Effect<ExchangeAnswer, StoreError> {
     return Effect.flatMap(
-      Effect.forEach(this.regions, (region, place) => this.inOne(exchange, region, place, swapsOf(place)), every),
+      Effect.forEach(this.regions, (region, index) => this.inOne(exchange, region, index, swapsOf(index)), every),
       (replies) => {
-        const answers = replies.flatMap((reply, place) => (reply?._tag === "Done" ? [{ ...reply, place }] : []))
+        const answers = replies.flatMap((reply, index) => (reply?._tag === "Done" ? [{ ...reply, index }] : []))
         if (answers.length > 0) return then(answers)
         const isLate = replies.some((reply) => reply?._tag === "Late")
         return isLate ? Effect.succeed({ _tag: "Late", time: this.wall() }) : none("exchange")
@@ -229,32 +229,32 @@ export class Quorum {
   private inOne(
     exchange: Exchange,
     region: Region,
-    place: number,
+    index: number,
     swaps: ReadonlyArray<Swap>
   ): Effect.Effect<ExchangeAnswer | undefined> {
     const { casts, notAfter } = exchange
     const now = this.wall()
-    const heard = this.cursors.heardAt(place, exchange.heard, now)
-    const life = this.cursors.lifeAt(place, exchange.life)
-    const offset = this.offsets[place]
+    const heard = this.cursors.heardAt(index, exchange.heard, now)
+    const life = this.cursors.lifeAt(index, exchange.life)
+    const offset = this.offsets[index]
     const due = notAfter === undefined || offset === undefined ? undefined : notAfter + offset
-    const ownCasts = casts.map((cast) => ({ ...cast, epoch: this.ownEpoch(place, cast) }))
+    const ownCasts = casts.map((cast) => ({ ...cast, epoch: this.ownEpoch(index, cast) }))
     const send = (of: ReadonlyArray<Cast>, with_: ReadonlyArray<Swap>) =>
       region.ask((store) => store.exchange({ ...exchange, notAfter: due, heard, life, casts: of, swaps: with_ }))
     return Effect.flatMap(send(ownCasts, swaps), (reply): Effect.Effect<ExchangeAnswer | undefined> => {
-      if (reply !== undefined) this.noteTime(place, reply.value.time)
+      if (reply !== undefined) this.noteTime(index, reply.value.time)
       if (reply?.value._tag !== "Done") {
-        if (casts.length > 0) this.cursors.hold(place, now)
+        if (casts.length > 0) this.cursors.hold(index, now)
         return Effect.succeed(reply?.value)
       }
       const done = reply.value
-      this.noteLife(place, done.life)
-      this.cursors.confirm(place, done.life === life ? heard : 0)
+      this.noteLife(index, done.life)
+      this.cursors.confirm(index, done.life === life ? heard : 0)
       // The store has the record of this cast, but under an epoch of its own that was not known yet: cast again with that epoch.
       const again = casts.flatMap((cast, i) => {
         const { record, tally } = done.casts[i] ?? {}
         const kept = unwrap(record)
-        this.remember(place, cast.circuit, kept)
+        this.remember(index, cast.circuit, kept)
         return tally === undefined && kept !== undefined && kept.epoch === cast.epoch
           ? [{ i, cast: { ...cast, epoch: kept.own } }]
           : []
@@ -274,22 +274,22 @@ export class Quorum {
     })
   }
 
-  private ownEpoch(place: number, { circuit, epoch }: Cast): number {
+  private ownEpoch(index: number, { circuit, epoch }: Cast): number {
     if (epoch === 0) return 0
-    const known = this.epochs[place]?.get(circuit)
+    const known = this.epochs[index]?.get(circuit)
     if (known === undefined) return epoch
     return known.epoch === epoch ? known.own : noEpoch
   }
 
   /** The answers of several stores as one. As many voters may object as in the store where the most may. */
   private merge(exchange: Exchange, answers: ReadonlyArray<Placed>): Done {
-    const heard = answers.map(({ head, place, rollCalls }) => ({
-      place,
+    const heard = answers.map(({ head, index, rollCalls }) => ({
+      index,
       head,
-      rollCalls: rollCalls.map((one) => ({ ...one, epoch: this.epochOf(place, one.circuit, one.epoch) }))
+      rollCalls: rollCalls.map((one) => ({ ...one, epoch: this.epochOf(index, one.circuit, one.epoch) }))
     }))
     const live = largest(answers.map((answer) => answer.live))
-    const isKnown = answers.some(({ place }) => this.cursors.lifeAt(place, exchange.life) !== "")
+    const isKnown = answers.some(({ index }) => this.cursors.lifeAt(index, exchange.life) !== "")
     return {
       _tag: "Done",
       time: this.wall(),
@@ -318,20 +318,20 @@ export class Quorum {
       const ahead = pages.map(({ time }) => time * 1_000 + aheadMicros)
       const last = Math.floor(largest([...pages.map(({ epoch }) => epoch), ...ahead, floor]))
       const { allowed, base } = this.allow(swaps, views, last)
-      const inStore = (place: number): ReadonlyArray<Swap> => {
-        const view = views.find((one) => one.place === place)
+      const inStore = (index: number): ReadonlyArray<Swap> => {
+        const view = views.find((one) => one.index === index)
         if (view === undefined) return []
         return allowed.map(({ body, swap }) => ({ ...swap, expectedEpoch: view.own.get(swap.circuit) ?? 0, body }))
       }
-      const places = views.map(({ place }) => place)
+      const indexes = views.map(({ index }) => index)
       const written = new Map<string, Array<SwapAnswer>>()
       return this.inAll({ ...exchange, floor: base - 1 }, inStore, (answers) => {
         for (const answer of answers) {
-          if (!places.includes(answer.place)) continue
+          if (!indexes.includes(answer.index)) continue
           for (const [i, { swap }] of allowed.entries()) {
             const one = answer.swaps[i]
             if (one === undefined) continue
-            this.remember(answer.place, swap.circuit, unwrap(one.record))
+            this.remember(answer.index, swap.circuit, unwrap(one.record))
             written.set(swap.circuit, [...(written.get(swap.circuit) ?? []), one])
           }
         }
@@ -419,7 +419,7 @@ export class Quorum {
         if (views.length < this.regions.length) for (const circuit of circuits) this.disputed.add(circuit)
         return Effect.forEach(
           views,
-          ({ kept, own, place, region }) => {
+          ({ kept, own, index, region }) => {
             const swaps = circuits.flatMap((circuit): ReadonlyArray<Swap> => {
               const holds = majority(views.map((view) => view.kept.get(circuit)))
               if (epochOf(kept.get(circuit)) === epochOf(holds)) return []
@@ -432,7 +432,7 @@ export class Quorum {
               (reply) => {
                 if (reply?.value._tag !== "Done") return
                 for (const [i, { circuit }] of swaps.entries()) {
-                  this.remember(place, circuit, unwrap(reply.value.swaps[i]?.record))
+                  this.remember(index, circuit, unwrap(reply.value.swaps[i]?.record))
                 }
               }
             )
@@ -444,36 +444,36 @@ export class Quorum {
   }
 
   /** Returns a function that takes each announcement of each store, and passes on what is new. */
-  listener(): (place: number, change: Change) => Stream.Stream<Change, StoreError> {
+  listener(): (index: number, change: Change) => Stream.Stream<Change, StoreError> {
     return listener({
       regions: this.regions,
       cursors: this.cursors,
-      epochOf: (place, circuit, own) => this.epochOf(place, circuit, own),
-      remember: (place, circuit, kept) => this.remember(place, circuit, kept)
+      epochOf: (index, circuit, own) => this.epochOf(index, circuit, own),
+      remember: (index, circuit, kept) => this.remember(index, circuit, kept)
     })
   }
 
   // ---- What is remembered -------------------------------------------------------------------------------------------
 
-  private noteLife(place: number, life: string): void {
+  private noteLife(index: number, life: string): void {
     // A store that lost everything is given the records that the others have.
-    if (this.cursors.noteLife(place, life)) this.compared ??= 0
+    if (this.cursors.noteLife(index, life)) this.compared ??= 0
   }
 
-  private noteTime(place: number, time: number): void {
-    this.offsets[place] = time - this.wall()
+  private noteTime(index: number, time: number): void {
+    this.offsets[index] = time - this.wall()
   }
 
-  private remember(place: number, circuit: string, kept: Kept | undefined): void {
-    const epochs = this.epochs[place]
+  private remember(index: number, circuit: string, kept: Kept | undefined): void {
+    const epochs = this.epochs[index]
     if (epochs === undefined) return
     if (kept === undefined) epochs.delete(circuit)
     else bounded(epochs).set(circuit, { own: kept.own, epoch: kept.epoch })
   }
 
   /** Translates a store's own epoch to the epoch in all stores. They differ only for records that were written again. */
-  private epochOf(place: number, circuit: string, own: number): number {
-    const known = this.epochs[place]?.get(circuit)
+  private epochOf(index: number, circuit: string, own: number): number {
+    const known = this.epochs[index]?.get(circuit)
     return known?.own === own ? known.epoch : own
   }
 }

@@ -1,6 +1,6 @@
 /** What happened in a simulation, in the order in which it happened. */
 import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
-import type { About } from "../../../src/store/codec.ts"
+import type { Provenance } from "../../../src/store/codec.ts"
 import type { Request } from "./contract.ts"
 
 /** What all entries say: when, by the timeline, and in which process and life of it (from 1). */
@@ -51,7 +51,7 @@ export type Entry =
       readonly before: number
       readonly epoch: number
       readonly state: Circuit.Circuit
-      readonly about: About
+      readonly provenance: Provenance
     })
   /** Something that the simulation did to the store; process and life are -1. */
   | (At & { readonly _tag: "Wiped" | "FailedOver" | "Frozen" | "Thawed" })

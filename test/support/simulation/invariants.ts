@@ -62,8 +62,8 @@ export const watch = (simulation: Simulation, seed: number, { quorum = 0.5, sync
   simulation.onStep(verify)
   return { verify, counts }
 
-  function opening({ about, at, circuit, state }: Of<"Swapped">): void {
-    if (about.why !== "Tripped" || about.origin !== undefined || state._tag !== "Open") return
+  function opening({ provenance, at, circuit, state }: Of<"Swapped">): void {
+    if (provenance.why !== "Tripped" || provenance.origin !== undefined || state._tag !== "Open") return
     counts.openings++
     const { convinced, voting } = truth.votes(circuit, at)
     if (convinced > quorum * voting) return
@@ -197,10 +197,10 @@ const epochs = (fail: Fail): Part => {
     else if (entry._tag === "Swapped") swapped(entry, atSending.get(entry.command) ?? 0)
   }
 
-  function swapped({ about, before, circuit, epoch }: Of<"Swapped">, known: number): void {
+  function swapped({ provenance, before, circuit, epoch }: Of<"Swapped">, known: number): void {
     if (epoch <= known) fail(promises.epochs, `${circuit} was given ${epoch} by a process that knew ${known}`)
     const last = orders.get(circuit)
-    const order = about.origin ?? epoch
+    const order = provenance.origin ?? epoch
     if (last !== undefined && last.epoch === before && order < last.order) {
       fail(promises.epochs, `${circuit}: what was first written at ${order} replaced what was at ${last.order}`)
     }

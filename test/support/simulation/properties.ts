@@ -54,7 +54,7 @@ const records = (probes: number, fail: Fail) => {
       written.clear()
     },
     swapped: (entry: Swapped) => {
-      const { about, at, before, epoch, state } = entry
+      const { provenance, at, before, epoch, state } = entry
       if (before !== 0 && replaced.has(before)) fail("one transition per epoch", `epoch ${before} was replaced twice`)
       if (written.has(epoch)) fail("no epoch is given twice", `epoch ${epoch}`)
       replaced.add(before)
@@ -63,24 +63,29 @@ const records = (probes: number, fail: Fail) => {
       if (state._tag === "HalfOpen" && state.leases.filter(({ until }) => until > at).length > probes) {
         fail("at most so many valid leases as there may be probes", JSON.stringify(state.leases))
       }
-      if (about.why === "Tripped" && about.policy === undefined)
+      if (provenance.why === "Tripped" && provenance.policy === undefined)
         fail("a trip says under which policy", `epoch ${epoch}`)
       last = entry
     }
   }
 
-  function follows(previous: Swapped, { about, at, state }: Swapped): void {
+  function follows(previous: Swapped, { provenance, at, state }: Swapped): void {
     const from = Circuit.expire(previous.state, at)
     const isProbing = from._tag === "HalfOpen" && state._tag === "HalfOpen"
-    const again = from._tag === "Open" && state._tag === "Open" && about.why === "Tripped" && at >= from.until
+    const again = from._tag === "Open" && state._tag === "Open" && provenance.why === "Tripped" && at >= from.until
     // What people did one after the other may be told at once.
-    if (!isProbing && !again && !byPeople.includes(about.why) && !Circuit.isLegal(from._tag, state._tag, about.why)) {
-      fail("only legal moves", `${from._tag} to ${state._tag} (${about.why})`)
+    if (
+      !isProbing &&
+      !again &&
+      !byPeople.includes(provenance.why) &&
+      !Circuit.isLegal(from._tag, state._tag, provenance.why)
+    ) {
+      fail("only legal moves", `${from._tag} to ${state._tag} (${provenance.why})`)
     }
-    if (Circuit.isForced(from) && !byPeople.includes(about.why)) {
-      fail("forced states are changed only by people", `${from._tag} to ${state._tag} (${about.why})`)
+    if (Circuit.isForced(from) && !byPeople.includes(provenance.why)) {
+      fail("forced states are changed only by people", `${from._tag} to ${state._tag} (${provenance.why})`)
     }
-    const opens = about.why === "Tripped" || about.why === "ProbeFailed" || about.why === "ProbeTimedOut"
+    const opens = provenance.why === "Tripped" || provenance.why === "ProbeFailed" || provenance.why === "ProbeTimedOut"
     if (opens && state._tag === "Open") {
       // One more, if those before still count; more if a process had openings of its own. One that opens again is still the same.
       const before = Circuit.openings(from, at + 1_000)
@@ -88,7 +93,7 @@ const records = (probes: number, fail: Fail) => {
         fail("each opening is counted once", `${state.openings} after ${before}`)
       }
     }
-    if (about.why === "CooldownOver" && from._tag === "Open" && at < from.until - 1_000) {
+    if (provenance.why === "CooldownOver" && from._tag === "Open" && at < from.until - 1_000) {
       fail("no probe before the opening is over", `${from.until - at} ms too early`)
     }
   }

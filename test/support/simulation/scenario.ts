@@ -143,4 +143,5 @@ export const oneIsBad = (seed: number, given: Given = {}): Simulation => {
 }
 
 /** The trips of the fleet. */
-export const trips = ({ history }: Simulation) => history.of("Swapped").filter(({ about }) => about.why === "Tripped")
+export const trips = ({ history }: Simulation) =>
+  history.of("Swapped").filter(({ provenance }) => provenance.why === "Tripped")

@@ -243,7 +243,7 @@ export class StoreServer {
       before,
       epoch,
       state: read.circuit,
-      about: read.about
+      provenance: read.provenance
     })
   }
 }
