@@ -39,7 +39,7 @@ const make = Effect.gen(function* () {
   }
 
   const counting = ({ roll }: Box) => (roll !== undefined && now() - roll.at < roll.term ? roll : undefined)
-  const tally = (box: Box): SharedStore.Tally => {
+  const tally = (box: Box): SharedStore.StoredTally => {
     const { asked, ballots } = box
     const roll = counting(box)
     const all = [...ballots.values()].filter(lasts).map(({ numbers }) => numbers)

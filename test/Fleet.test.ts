@@ -71,7 +71,7 @@ describe("a fleet", () => {
     readonly holdMillis?: number
     readonly young?: boolean
   }
-  type Row = readonly [sentence: string, seen: Partial<Fleet.Tally>, expected: Fleet.Verdict["_tag"], under?: Under]
+  type Row = readonly [sentence: string, seen: Partial<Fleet.Tally>, expected: Fleet.Judgement["_tag"], under?: Under]
   const table: ReadonlyArray<Row> = [
     ["opens when all are convinced and failed often enough together", {}, "Open"],
     ["opens without having asked when most of all who live are convinced", { convictions: 2, failing: 2 }, "Open"],

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Trip, type Window } from "effect-fuse"
-import { Evidence, forgetAfterMillis } from "../src/core/evidence.ts"
+import { forgetAfterMillis, LiveEvidence } from "../src/core/evidence.ts"
 
 const hour = 3_600_000
 const calls = (n: number): Window.Over => ({ _tag: "Calls", calls: n })
@@ -8,14 +8,14 @@ const time = (millis: number): Window.Over => ({ _tag: "Time", millis })
 const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
 
 const still = { running: 0, runningSince: undefined, openings: 0, time: 0 }
-const succeed = (evidence: Evidence, now: number, slow = false) => evidence.recordSuccess(now, slow)
-const fail = (evidence: Evidence, now: number, retryAfterMillis = 0, weight = 1, slow = false) =>
+const succeed = (evidence: LiveEvidence, now: number, slow = false) => evidence.recordSuccess(now, slow)
+const fail = (evidence: LiveEvidence, now: number, retryAfterMillis = 0, weight = 1, slow = false) =>
   evidence.recordFailure(now, slow, weight, retryAfterMillis)
-const countsOf = (evidence: Evidence, over: Window.Over, now: number) => evidence.at(now, still).counts(over)
+const countsOf = (evidence: LiveEvidence, over: Window.Over, now: number) => evidence.at(now, still).counts(over)
 
 describe("the streak", () => {
   it("counts failures in a row and starts again at a success, be it slow", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     const seen: Array<number> = []
     for (const [index, outcome] of ["f", "f", "s", "f", "slow", "f", "f", "f"].entries()) {
       if (outcome === "f") fail(evidence, index)
@@ -26,7 +26,7 @@ describe("the streak", () => {
   })
 
   it("is what a trip sees", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     for (let i = 0; i < 5; i++) fail(evidence, i)
     const trip: Trip.Trip = { _tag: "Consecutive", failures: 5 }
     assert.strictEqual(Trip.tripped(trip, evidence.at(5, still)), trip)
@@ -36,7 +36,7 @@ describe("the streak", () => {
 
 describe("the hint of how long to stay away", () => {
   it("only ever lengthens while calls fail", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     const seen: Array<number> = []
     for (const [now, hint] of [
       [50, 0],
@@ -53,7 +53,7 @@ describe("the hint of how long to stay away", () => {
   })
 
   it("is forgotten at a success and at a clear", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     fail(evidence, 0, 500)
     succeed(evidence, 1)
     assert.strictEqual(evidence.hintUntil, 0)
@@ -67,7 +67,7 @@ describe("windows", () => {
   const overs = [calls(3), calls(10), time(1000)]
 
   it("all see every call", () => {
-    const evidence = new Evidence(overs)
+    const evidence = new LiveEvidence(overs)
     succeed(evidence, 0)
     succeed(evidence, 0, true)
     fail(evidence, 0, 0, 2.5, true)
@@ -82,14 +82,14 @@ describe("windows", () => {
   })
 
   it("that the trip does not read hold nothing", () => {
-    const evidence = new Evidence(overs)
+    const evidence = new LiveEvidence(overs)
     fail(evidence, 0)
     assert.deepStrictEqual(countsOf(evidence, calls(4), 0), none)
     assert.deepStrictEqual(countsOf(evidence, time(3), 0), none)
   })
 
   it("are emptied by a clear, together with the streak", () => {
-    const evidence = new Evidence(overs)
+    const evidence = new LiveEvidence(overs)
     for (let i = 0; i < 5; i++) fail(evidence, i, 0, 2, true)
     evidence.clear()
     assert.strictEqual(evidence.streakAt(5), 0)
@@ -99,7 +99,7 @@ describe("windows", () => {
 
 describe("an hour without calls", () => {
   const filled = (start: number) => {
-    const evidence = new Evidence([calls(10), time(2 * hour)])
+    const evidence = new LiveEvidence([calls(10), time(2 * hour)])
     for (let i = 0; i < 4; i++) fail(evidence, start, 2 * hour)
     return evidence
   }
@@ -128,12 +128,12 @@ describe("an hour without calls", () => {
   })
 
   it.each([
-    ["streakAt", (e: Evidence) => e.streakAt(hour)],
-    ["a view", (e: Evidence) => e.at(hour, still).streak],
-    ["isQuiet, of what it forgot", (e: Evidence) => (e.isQuiet(hour) ? 0 : 1)],
-    ["counts", (e: Evidence) => e.counts(hour)[0]?.counts.failures]
+    ["streakAt", (e: LiveEvidence) => e.streakAt(hour)],
+    ["a view", (e: LiveEvidence) => e.at(hour, still).streak],
+    ["isQuiet, of what it forgot", (e: LiveEvidence) => (e.isQuiet(hour) ? 0 : 1)],
+    ["counts", (e: LiveEvidence) => e.counts(hour)[0]?.counts.failures]
   ] as const)("is noticed by %s", (_, read) => {
-    const evidence = new Evidence([calls(10)])
+    const evidence = new LiveEvidence([calls(10)])
     for (let i = 0; i < 4; i++) fail(evidence, 0)
     assert.strictEqual(read(evidence), 0)
   })
@@ -156,14 +156,14 @@ describe("an hour without calls", () => {
 
 describe("evidence is quiet", () => {
   it("when it is new and when only good calls were seen", () => {
-    const evidence = new Evidence([calls(2), time(1000)])
+    const evidence = new LiveEvidence([calls(2), time(1000)])
     assert.isTrue(evidence.isQuiet(0))
     for (let i = 0; i < 5; i++) succeed(evidence, i)
     assert.isTrue(evidence.isQuiet(5))
   })
 
   it("only once a failure is out of every window, though the streak ended long ago", () => {
-    const evidence = new Evidence([calls(2), time(1000)])
+    const evidence = new LiveEvidence([calls(2), time(1000)])
     fail(evidence, 0)
     assert.isFalse(evidence.isQuiet(0))
     succeed(evidence, 1)
@@ -178,14 +178,14 @@ describe("evidence is quiet", () => {
   })
 
   it("not while a slow call still counts", () => {
-    const evidence = new Evidence([time(1000)])
+    const evidence = new LiveEvidence([time(1000)])
     succeed(evidence, 0, true)
     assert.isFalse(evidence.isQuiet(0))
     assert.isTrue(evidence.isQuiet(1000))
   })
 
   it("not while a streak lasts that no window shows", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     fail(evidence, 0)
     assert.isFalse(evidence.isQuiet(hour - 1))
     assert.isTrue(evidence.isQuiet(hour))
@@ -194,7 +194,7 @@ describe("evidence is quiet", () => {
 
 describe("a change of the trip", () => {
   it("keeps the streak, the hint and the windows that stay", () => {
-    const evidence = new Evidence([calls(10), time(1000)])
+    const evidence = new LiveEvidence([calls(10), time(1000)])
     for (let i = 0; i < 4; i++) fail(evidence, 0, 500)
     evidence.resize([time(1000), calls(10)], 0)
     assert.strictEqual(evidence.streakAt(0), 4)
@@ -204,7 +204,7 @@ describe("a change of the trip", () => {
   })
 
   it("gives windows of another length what they can hold", () => {
-    const evidence = new Evidence([calls(10), time(1000)])
+    const evidence = new LiveEvidence([calls(10), time(1000)])
     for (let i = 0; i < 4; i++) fail(evidence, 0)
     succeed(evidence, 900)
     evidence.resize([calls(2), time(5000)], 900)
@@ -221,7 +221,7 @@ describe("a change of the trip", () => {
   it.each(narrowAndWide)(
     "fills a new window from one of its kind that is wide enough, or else the widest, wherever that stands",
     (...overs) => {
-      const evidence = new Evidence(overs)
+      const evidence = new LiveEvidence(overs)
       fail(evidence, 0)
       for (let i = 1; i <= 7; i++) fail(evidence, 5000)
       evidence.resize([time(20_000), calls(7), calls(20)], 5000)
@@ -231,7 +231,7 @@ describe("a change of the trip", () => {
   )
 
   it("keeps a window that stays as exact as it was, whichever wider ones there are", () => {
-    const evidence = new Evidence([time(10_000), time(1000)])
+    const evidence = new LiveEvidence([time(10_000), time(1000)])
     fail(evidence, 900)
     evidence.resize([time(1000)], 900)
     assert.strictEqual(countsOf(evidence, time(1000), 1899).failures, 1)
@@ -239,14 +239,14 @@ describe("a change of the trip", () => {
   })
 
   it("fills a narrower window from the narrowest that is wide enough, as that is the most exact", () => {
-    const evidence = new Evidence([time(60_000), time(1000)])
+    const evidence = new LiveEvidence([time(60_000), time(1000)])
     for (let i = 0; i < 4; i++) fail(evidence, 8900)
     evidence.resize([time(900)], 8900)
     assert.strictEqual(countsOf(evidence, time(900), 8900).failures, 4)
   })
 
   it("starts a kind of window that was not there empty", () => {
-    const evidence = new Evidence([calls(10)])
+    const evidence = new LiveEvidence([calls(10)])
     fail(evidence, 0)
     evidence.resize([time(1000)], 0)
     assert.deepStrictEqual(countsOf(evidence, time(1000), 0), none)
@@ -255,7 +255,7 @@ describe("a change of the trip", () => {
   })
 
   it("does not make two windows out of one that both record into it", () => {
-    const evidence = new Evidence([calls(10)])
+    const evidence = new LiveEvidence([calls(10)])
     fail(evidence, 0)
     evidence.resize([calls(10), calls(5), calls(20)], 0)
     fail(evidence, 0)
@@ -263,7 +263,7 @@ describe("a change of the trip", () => {
   })
 
   it("does not save what an idle hour forgets", () => {
-    const evidence = new Evidence([calls(10)])
+    const evidence = new LiveEvidence([calls(10)])
     fail(evidence, 0)
     evidence.resize([calls(5)], hour)
     assert.deepStrictEqual([evidence.streakAt(hour), countsOf(evidence, calls(5), hour)], [0, none])
@@ -271,13 +271,13 @@ describe("a change of the trip", () => {
 })
 
 describe("the window for the failure rate", () => {
-  const recentOf = (evidence: Evidence, now: number) => {
+  const recentOf = (evidence: LiveEvidence, now: number) => {
     const { calls, failures } = evidence.recent(now)
     return [calls, failures]
   }
 
   it("exists if the trip reads no window, and does not count for a trip", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     fail(evidence, 0)
     evidence.recordSuccess(0, false)
     assert.deepStrictEqual(recentOf(evidence, 0), [2, 1])
@@ -287,11 +287,11 @@ describe("the window for the failure rate", () => {
   })
 
   it("does not exist if the trip reads windows: the rate is that of the window with most calls", () => {
-    const evidence = new Evidence([time(1000), calls(10)])
+    const evidence = new LiveEvidence([time(1000), calls(10)])
     fail(evidence, 0)
     fail(evidence, 5000)
     assert.deepStrictEqual(recentOf(evidence, 5000), [2, 2])
-    assert.deepStrictEqual(recentOf(new Evidence([time(1000)]), 0), [0, 0])
+    assert.deepStrictEqual(recentOf(new LiveEvidence([time(1000)]), 0), [0, 0])
   })
 
   it.each([
@@ -299,7 +299,7 @@ describe("the window for the failure rate", () => {
     ["longer", time(60_000)],
     ["of calls", calls(10)]
   ])("gives nothing to a window of a trip, nor takes from it, if that is %s", (_, over) => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     fail(evidence, 0)
     evidence.resize([over], 0)
     assert.deepStrictEqual(countsOf(evidence, over, 0), none)
@@ -313,7 +313,7 @@ describe("the window for the failure rate", () => {
   })
 
   it("keeps its calls if the policy changes and its trip still reads no window", () => {
-    const evidence = new Evidence([])
+    const evidence = new LiveEvidence([])
     fail(evidence, 0)
     evidence.resize([], 0)
     assert.deepStrictEqual(recentOf(evidence, 0), [1, 1])
@@ -332,16 +332,16 @@ describe("calls in flight", () => {
     [500, 100, 2, 2],
     [499, 100, 9, 3]
   ])("at %d, those of %d ms or more, counted up to %d, are %d", (now, millis, enough, expected) => {
-    const view = new Evidence([]).at(now, { ...still, runningSince: since })
+    const view = new LiveEvidence([]).at(now, { ...still, runningSince: since })
     assert.strictEqual(view.stuck(millis, enough), expected)
   })
 
   it("are none when nobody keeps them", () => {
-    assert.strictEqual(new Evidence([]).at(500, { ...still, running: 7 }).stuck(0, 1), 0)
+    assert.strictEqual(new LiveEvidence([]).at(500, { ...still, running: 7 }).stuck(0, 1), 0)
   })
 
   it("come with the openings and the wall clock as they are given", () => {
-    const { openings, running, time } = new Evidence([]).at(0, { ...still, running: 3, openings: 2, time: 99 })
+    const { openings, running, time } = new LiveEvidence([]).at(0, { ...still, running: 3, openings: 2, time: 99 })
     assert.deepStrictEqual({ openings, running, time }, { openings: 2, running: 3, time: 99 })
   })
 })

@@ -4,7 +4,7 @@ import { Arbitrary } from "effect"
 import { Fleet } from "effect-fuse"
 import type * as Operator from "effect-fuse/Operator"
 import stringWidth from "string-width"
-import type { Snapshot } from "../src/audit/snapshotRows.ts"
+import type { SnapshotCounts } from "../src/audit/snapshotRows.ts"
 import { agreementOf, type One, toData } from "../src/cli/circuits.ts"
 import { rejectedIn } from "../src/cli/history.ts"
 import { didYouMean, nearest } from "../src/cli/names.ts"
@@ -333,8 +333,8 @@ describe("A name that is not known", () => {
 
 describe("Rejected calls", () => {
   const since = 1_000
-  const snapshot = (process: string, at: number, rejected: number) => ({ process, at, rejected }) as Snapshot
-  const cases: ReadonlyArray<readonly [string, ReadonlyArray<Snapshot>, ReturnType<typeof rejectedIn>]> = [
+  const snapshot = (process: string, at: number, rejected: number) => ({ process, at, rejected }) as SnapshotCounts
+  const cases: ReadonlyArray<readonly [string, ReadonlyArray<SnapshotCounts>, ReturnType<typeof rejectedIn>]> = [
     ["no snapshots", [], undefined],
     ["one snapshot", [snapshot("a", 2_000, 5)], undefined],
     [

@@ -3,13 +3,13 @@ import { Arbitrary } from "effect"
 import { Redis } from "effect/persistence"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
 import {
+  type FailureVerdict,
   Judge,
   ofGivenClient,
   ofGivenPool,
   ofOwnClient,
   uselessAfter,
   uselessAfterMillis,
-  type Verdict,
   verdictOf
 } from "../src/connection/judge.ts"
 import { oneOf, runs } from "./support/garbage.ts"
@@ -17,7 +17,7 @@ import { oneOf, runs } from "./support/garbage.ts"
 const coded = (code: string, message = "") => Object.assign(new Error(message), { code })
 const numbered = (errno: number, message = "") => Object.assign(new Error(message), { errno, code: "ER_ANY" })
 
-const redis: ReadonlyArray<readonly [reply: string, verdict: Verdict]> = [
+const redis: ReadonlyArray<readonly [reply: string, verdict: FailureVerdict]> = [
   ["READONLY You can't write against a read only replica.", "Replace"],
   ["READONLY You can't write against a read only replica. script: 5f2c, on @user_script:53.", "Replace"],
   // Redis 5 and 6 write the reply of a command into the error of the script.
@@ -44,7 +44,7 @@ const redis: ReadonlyArray<readonly [reply: string, verdict: Verdict]> = [
   ["ERR unknown command 'EVALSHA', with args beginning with: ", "Keep"]
 ]
 
-const sql: ReadonlyArray<readonly [what: string, verdict: Verdict, error: unknown]> = [
+const sql: ReadonlyArray<readonly [what: string, verdict: FailureVerdict, error: unknown]> = [
   ["25006 read_only_sql_transaction", "Replace", coded("25006", "cannot execute UPDATE in a read-only transaction")],
   ["28P01 invalid_password", "Replace", coded("28P01")],
   ["28000 invalid_authorization_specification", "Replace", coded("28000")],

@@ -18,7 +18,7 @@ const isStored = (stored: SharedStore.Stored | undefined): boolean =>
   stored === undefined ||
   (isWhole(stored.epoch) && stored.epoch >= 1 && typeof stored.body === "string" && isWhole(stored.age))
 
-const isTally = (tally: SharedStore.Tally | undefined): boolean =>
+const isTally = (tally: SharedStore.StoredTally | undefined): boolean =>
   tally === undefined ||
   (isWhole(tally.voters) &&
     isWhole(tally.abstained) &&

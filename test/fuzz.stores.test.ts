@@ -59,7 +59,7 @@ const isNumber = (n: number) => Number.isFinite(n) && n >= 0
 const isStored = (stored: SharedStore.Stored | undefined): boolean =>
   stored === undefined || (typeof stored.epoch === "number" && typeof stored.body === "string" && isNumber(stored.age))
 
-const isTally = (tally: SharedStore.Tally | undefined): boolean =>
+const isTally = (tally: SharedStore.StoredTally | undefined): boolean =>
   tally === undefined ||
   (isNumber(tally.voters) &&
     isNumber(tally.abstained) &&

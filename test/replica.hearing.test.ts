@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { SharedStore } from "effect-fuse"
 import { EventLoop } from "../src/engine/eventLoop.ts"
 import { Hearing } from "../src/fleet/rollCalls.ts"
-import { Stall } from "../src/fleet/stall.ts"
+import { StallDetector } from "../src/fleet/stall.ts"
 import { StoreClient } from "../src/fleet/storeClient.ts"
 
 const rollCall = (seq: number, prev: number): SharedStore.RollCall => ({
@@ -209,7 +209,7 @@ describe("A store is down", () => {
 describe("A process stands still", () => {
   it("from when its timer is half a second late", () => {
     const clock = { now: 0 }
-    const stall = new Stall(new EventLoop(() => clock.now, false))
+    const stall = new StallDetector(new EventLoop(() => clock.now, false))
     clock.now = 1_000
     assert.isFalse(stall.isNow)
     clock.now = 1_001

@@ -72,7 +72,7 @@ export type {
    * @category models
    * @since 0.1.0
    */
-  Opened,
+  OpeningsOf as Opened,
   /**
    * How many transitions there were on a day, by the state that was entered.
    *
@@ -341,7 +341,7 @@ const decodeWithin = (operation: string, options: Within | undefined, defaults: 
  */
 export const openedWithin = (
   options?: Within
-): Effect.Effect<ReadonlyArray<questions.Opened>, SqlError, AuditTrail> => {
+): Effect.Effect<ReadonlyArray<questions.OpeningsOf>, SqlError, AuditTrail> => {
   const checked = decodeWithin("AuditTrail.openedWithin", options, { within: dayMillis, limit: 100 })
   return use((database) => questions.opened(database, checked))
 }

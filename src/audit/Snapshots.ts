@@ -41,7 +41,7 @@ import * as internal from "./snapshotRows.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Snapshot extends internal.Snapshot {}
+export interface Snapshot extends internal.SnapshotCounts {}
 
 /**
  * Writes a snapshot of all names now.

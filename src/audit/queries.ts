@@ -6,7 +6,7 @@ import { isCurrent } from "../sql/views.ts"
 import { circuitId } from "../store/codec.ts"
 import { shortId } from "./trailRows.ts"
 
-type Asked<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
+type QueryResult<A> = Effect.Effect<ReadonlyArray<A>, SqlError>
 
 const optionalNumber = (value: unknown): number | undefined =>
   value === null || value === undefined ? undefined : toNumber(value)
@@ -126,7 +126,7 @@ const toStanding = (row: Row): Standing => ({
   endsAt: optionalNumber(row["ends_at"])
 })
 
-export const standing = (database: Database, states: ReadonlyArray<string>): Asked<Standing> => {
+export const standing = (database: Database, states: ReadonlyArray<string>): QueryResult<Standing> => {
   const { sql } = database
   return Effect.map(
     database.rows(
@@ -138,7 +138,7 @@ export const standing = (database: Database, states: ReadonlyArray<string>): Ask
 }
 
 /** How often a circuit opened. */
-export interface Opened {
+export interface OpeningsOf {
   readonly circuit: string
   readonly key: string | undefined
   readonly times: number
@@ -146,12 +146,12 @@ export interface Opened {
   readonly last: number
 }
 
-interface Window {
+interface TimeRange {
   readonly within: number
   readonly limit: number
 }
 
-export const opened = (database: Database, { limit, within }: Window): Asked<Opened> => {
+export const opened = (database: Database, { limit, within }: TimeRange): QueryResult<OpeningsOf> => {
   const { now, sql } = database
   return Effect.map(
     database.rows(sql`SELECT MIN(circuit) AS circuit, MIN(circuit_key) AS circuit_key, COUNT(*) AS times, MAX(at) AS last
@@ -178,7 +178,7 @@ export const history = (
     readonly limit: number
     readonly before: Before | undefined
   }
-): Asked<Entry> => {
+): QueryResult<Entry> => {
   const { sql } = database
   const { before, circuit, limit } = of
   const whose = circuit === undefined ? sql`1 = 1` : sql`circuit_id = ${shortId(circuitId(circuit.name, circuit.key))}`
@@ -208,7 +208,7 @@ const dayMillis = 86_400_000
 /** The last day that there is. */
 const lastDay = 100_000_000
 
-export const perDay = (database: Database, within: number): Asked<PerDay> => {
+export const perDay = (database: Database, within: number): QueryResult<PerDay> => {
   const { now, sql } = database
   const day = sql.literal(`FLOOR(at / ${dayMillis}.0)`)
   return Effect.map(
@@ -238,7 +238,7 @@ const isFirstEnd = (database: Database): Fragment => {
     AND earlier.circuit_id = e.circuit_id)`
 }
 
-export const longest = (database: Database, { limit, within }: Window): Asked<Entry> => {
+export const longest = (database: Database, { limit, within }: TimeRange): QueryResult<Entry> => {
   const { now, sql } = database
   return Effect.map(
     database.rows(sql`SELECT e.* FROM ${database.table("_events")} AS e

@@ -9,7 +9,7 @@ import { circuitId } from "../store/codec.ts"
 import { shortId } from "./trailRows.ts"
 
 /** What the circuits of a name had counted at one moment. */
-export interface Snapshot {
+export interface SnapshotCounts {
   /** Milliseconds since 1970. */
   readonly at: number
   readonly name: string
@@ -45,7 +45,7 @@ const runOf = (registry: Registry): string => {
 const worst = ["Isolated", "Open", "HalfOpen", "Disabled", "Closed"]
 
 /** All names of a store. */
-export const read = (registry: Registry, at: number, process: string): ReadonlyArray<Snapshot> =>
+export const read = (registry: Registry, at: number, process: string): ReadonlyArray<SnapshotCounts> =>
   [...registry.named()].map((group) => {
     const seen = group.circuits().map((circuit) => inspect(registry, circuit))
     const { failureRate, healthy, total } = healthOf(seen)
@@ -69,7 +69,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
     }
   })
 
-export const write = (database: Database, snapshots: ReadonlyArray<Snapshot>): Effect.Effect<void, SqlError> => {
+export const write = (database: Database, snapshots: ReadonlyArray<SnapshotCounts>): Effect.Effect<void, SqlError> => {
   const rows = snapshots.map(({ at, failureRate, inFlight, name, ...counted }) => ({
     id: `${nextStamp(at)}-${globalThis.crypto.randomUUID()}`,
     at,
@@ -91,7 +91,7 @@ const nameOf = (name: string): string => shortId(circuitId(name, undefined)).sli
 export const series = (
   database: Database,
   { limit, name, within }: { readonly name: string; readonly within: number; readonly limit: number }
-): Effect.Effect<ReadonlyArray<Snapshot>, SqlError> => {
+): Effect.Effect<ReadonlyArray<SnapshotCounts>, SqlError> => {
   const { now, sql } = database
   return Effect.map(
     database.rows(sql`SELECT * FROM ${database.table("_snapshots")}

@@ -12,7 +12,7 @@ import { quietly } from "../engine/logEvent.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 import { batchSize, type Database, storable } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
-import { idOf, isNewer, type Row, toLine, toState } from "./trailRows.ts"
+import { idOf, isNewer, type TrailRow, toLine, toState } from "./trailRows.ts"
 
 /** What a trail is written with, checked. */
 export interface Writing {
@@ -35,19 +35,19 @@ const longestPauseMillis = 30_000
 export const heartbeat = { countsMillis: 30_000, everyMillis: 10_000 }
 
 /** A state to write. If `state` is `undefined`, the row of this circuit and owner is deleted. */
-interface Change {
+interface StateChange {
   readonly circuit: string
   readonly owner: string
-  readonly state: Row | undefined
+  readonly state: TrailRow | undefined
 }
 
 /** What happened, kept until it is written: each once, whatever becomes of the database. */
 export class Trail {
   private readonly database: Database
   private readonly writing: Writing
-  private readonly pending = MutableList.make<Row>()
+  private readonly pending = MutableList.make<TrailRow>()
   /** The latest state of each circuit, by circuit and owner, if it has not been written yet. */
-  private readonly changes = new Map<string, Change>()
+  private readonly changes = new Map<string, StateChange>()
   /** Circuits that this process alone decided to open or force, each with a unique name for its outages. */
   private readonly own = new Map<string, string>()
   /** Circuits whose shared state is not Closed, as far as this process knows. */
@@ -127,7 +127,7 @@ export class Trail {
     return `${this.writing.run}-${this.serial.toString(36)}`
   }
 
-  private change(change: Change): void {
+  private change(change: StateChange): void {
     this.changes.set(`${change.circuit} ${change.owner}`, change)
   }
 
@@ -186,10 +186,10 @@ export class Trail {
     })
   }
 
-  private write(lines: ReadonlyArray<Row>, changes: ReadonlyArray<Change>): Effect.Effect<void, SqlError> {
+  private write(lines: ReadonlyArray<TrailRow>, changes: ReadonlyArray<StateChange>): Effect.Effect<void, SqlError> {
     const { database } = this
     const { sql } = database
-    const states: Array<Row> = []
+    const states: Array<TrailRow> = []
     const gone: Array<string> = []
     // All lock them in the same order, so that no two wait for each other.
     const inOrder = changes.toSorted((a, b) =>
@@ -249,11 +249,11 @@ export const runOf = (process: string): Effect.Effect<string> =>
   )
 
 /** A line that is already there is not written again. */
-const writeLines = (database: Database, lines: ReadonlyArray<Row>): Effect.Effect<void, SqlError> =>
+const writeLines = (database: Database, lines: ReadonlyArray<TrailRow>): Effect.Effect<void, SqlError> =>
   database.run(database.sql`${database.insert("_events", lines)} ${database.unlessThere}`)
 
 /** Keeps the later of two states of one circuit, in whichever order they are written. */
-const writeStates = (database: Database, states: ReadonlyArray<Row>): Effect.Effect<void, SqlError> => {
+const writeStates = (database: Database, states: ReadonlyArray<TrailRow>): Effect.Effect<void, SqlError> => {
   const { sql } = database
   const columns = Object.keys(states[0] ?? {}).filter((name) => !["circuit_id", "owner", "version"].includes(name))
   const insert = database.insert("_states", states)

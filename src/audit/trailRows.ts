@@ -3,7 +3,7 @@ import { storable } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
 
 /** A row of a table, by column. */
-export type Row = Readonly<Record<string, string | number | null>>
+export type TrailRow = Readonly<Record<string, string | number | null>>
 
 const whole = (n: number | undefined | null): number | null => (n === undefined || n === null ? null : Math.round(n))
 
@@ -36,7 +36,7 @@ export interface Written {
 }
 
 /** The line of an event. */
-export const toLine = (event: Transition, { id, metadata, owner, process }: Written): Row => {
+export const toLine = (event: Transition, { id, metadata, owner, process }: Written): TrailRow => {
   const { counts, outage } = event
   const at = Math.round(event.at)
   return {
@@ -89,7 +89,7 @@ export const isNewer = (now: string, before: string): string => {
 }
 
 /** The row of the state that a circuit has after an event. */
-export const toState = (event: Transition, owner: string): Row => {
+export const toState = (event: Transition, owner: string): TrailRow => {
   const { at, outage, retryAfterMillis, to } = event
   // Of several overrides the row has the one that decides, which another operator may have set before.
   const deciding = event.overrides?.[0]

@@ -38,7 +38,7 @@ const decodeByHand = (operation: string, fields: ReadonlyArray<string>, options:
   return { actor: optionalText(operation, "actor", actor), reason: optionalText(operation, "reason", reason) }
 }
 
-interface Found {
+interface FoundCircuit {
   readonly registry: Registry
   readonly runtime: Runtime
   readonly circuit: LiveCircuit
@@ -51,7 +51,7 @@ const on = <A>(
   name: string,
   key: string | undefined,
   find: Find,
-  f: (found: Found) => Effect.Effect<A>
+  f: (found: FoundCircuit) => Effect.Effect<A>
 ): Effect.Effect<A, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
@@ -74,7 +74,7 @@ const acting = <N extends Next>(
   name: string,
   options: ByHand | undefined,
   why: Circuit.Why,
-  next: (found: Found) => N | Effect.Effect<N>,
+  next: (found: FoundCircuit) => N | Effect.Effect<N>,
   fields: ReadonlyArray<string> = forOne
 ): Effect.Effect<{ readonly state: Circuit.State; readonly next: N }, never, BreakerStore> => {
   const { actor, reason: detail } = decodeByHand(operation, fields, options)
@@ -209,7 +209,7 @@ const read = <A>(
   operation: string,
   name: string,
   options: Target | undefined,
-  f: (found: Found) => Effect.Effect<A>
+  f: (found: FoundCircuit) => Effect.Effect<A>
 ): Effect.Effect<A, never, BreakerStore> => {
   const { key } = onlyFields(operation, ["key"], options ?? {})
   return on(circuitName(operation, name), optionalText(operation, "key", key), view, f)

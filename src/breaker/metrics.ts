@@ -8,7 +8,7 @@ import type { Registry } from "../engine/registry.ts"
 import { effective } from "../engine/standing.ts"
 
 /** What is shown of circuits, checked. */
-export interface Shown {
+export interface MetricsOptions {
   readonly prefix: string
   readonly keys: boolean
   readonly maxSeries: number
@@ -27,14 +27,14 @@ const idOf = (name: string, key?: string): string =>
   key !== undefined ? `key ${name.length} ${name}${key}` : name === others ? others : `name ${name}`
 
 /** What one label stands for: the circuits of some names, or a single one. */
-interface Subject {
+interface MetricsSubject {
   readonly groups: () => ReadonlyArray<NamedGroup>
   readonly circuits: () => ReadonlyArray<LiveCircuit>
   readonly totals: () => Totals
 }
 
 /** What was read of a subject. */
-interface Reading {
+interface MetricsReading {
   readonly totals: Totals
   readonly inFlight: number
   /** How long the longest outage of its circuits has lasted so far, in milliseconds. 0 if no circuit is down. */
@@ -70,14 +70,14 @@ type Labels = Readonly<Record<string, string>>
 export class Series {
   private readonly registry: Registry
   private readonly context: Context.Context<never>
-  private readonly shown: Shown
+  private readonly shown: MetricsOptions
   /** What takes each subject's series away again. */
   private readonly subjects = new Map<string, ReadonlyArray<Metric.Registration>>()
   private readonly own: Array<Metric.Registration> = []
   /** What the others have been said to have counted. */
   private most = nothing
 
-  constructor(registry: Registry, context: Context.Context<never>, shown: Shown) {
+  constructor(registry: Registry, context: Context.Context<never>, shown: MetricsOptions) {
     this.registry = registry
     this.context = context
     this.shown = shown
@@ -124,7 +124,7 @@ export class Series {
 
   private ofGroup(group: NamedGroup): ReadonlyArray<Metric.Registration> {
     const labels = { name: group.name }
-    const subject: Subject = {
+    const subject: MetricsSubject = {
       groups: () => [group],
       circuits: () => group.circuits(),
       totals: () => group.totals()
@@ -141,7 +141,7 @@ export class Series {
 
   private ofOthers(): ReadonlyArray<Metric.Registration> {
     const groups = () => [...this.registry.named()].filter(({ name }) => !this.subjects.has(idOf(name)))
-    const subject: Subject = this.shown.keys
+    const subject: MetricsSubject = this.shown.keys
       ? { groups, circuits: () => this.keyed(false), totals: () => this.othersByKey() }
       : {
           groups,
@@ -170,9 +170,9 @@ export class Series {
   }
 
   /** What is known of each circuit. */
-  private counted(labels: Labels, subject: Subject): ReadonlyArray<Metric.Registration> {
-    let last: Reading | undefined
-    const read = (): Reading => {
+  private counted(labels: Labels, subject: MetricsSubject): ReadonlyArray<Metric.Registration> {
+    let last: MetricsReading | undefined
+    const read = (): MetricsReading => {
       if (last !== undefined) return last
       const circuits = subject.circuits()
       const reading = this.read(circuits, subject.totals())
@@ -218,7 +218,7 @@ export class Series {
   }
 
   /** What is known of each name. */
-  private named(labels: Labels, subject: Subject): ReadonlyArray<Metric.Registration> {
+  private named(labels: Labels, subject: MetricsSubject): ReadonlyArray<Metric.Registration> {
     const moves = (state: Circuit.State) => () => subject.groups().reduce((sum, group) => sum + group.moves[state], 0)
     const measured = subject.groups()[0]?.durations
     return [
@@ -268,7 +268,7 @@ export class Series {
     )
   }
 
-  private read(circuits: ReadonlyArray<LiveCircuit>, totals: Totals): Reading {
+  private read(circuits: ReadonlyArray<LiveCircuit>, totals: Totals): MetricsReading {
     const now = this.registry.runtime.time.now()
     const found: Record<Circuit.State, number> = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
     let inFlight = 0

@@ -5,7 +5,7 @@ import type * as Operator from "../operator/Operator.ts"
 import type { Override } from "../shapes/BreakerEvent.ts"
 import type { StoreError } from "../store/SharedStore.ts"
 import { Failure, iso, lasting } from "./messages.ts"
-import type { Opened } from "./server.ts"
+import type { OpenedServer } from "./server.ts"
 
 /** What the store has of one circuit. */
 export type One = Operator.Known | Operator.Unreadable
@@ -85,7 +85,7 @@ export const which = (name: string, key: string | undefined): string =>
 
 /** Runs a function of Operator, and turns its errors into messages. An exception means that an argument is invalid. */
 export const asked = <A>(
-  { failed }: Opened,
+  { failed }: OpenedServer,
   ask: () => Effect.Effect<A, StoreError | Operator.UnreadableRecord | ImportError>
 ): Effect.Effect<A, Failure> =>
   Effect.try({ try: ask, catch: wrongInput }).pipe(

@@ -15,14 +15,14 @@ import { answer, Failure, lasting, Painted, plural } from "./messages.ts"
 import {
   checkTables,
   isForbidden,
-  type Opened,
+  type OpenedServer,
   type Server,
   storeOn,
   whereTrail,
   withDatabase,
   withServer
 } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import type { CommandSettings } from "./settings.ts"
 import { paint, type Screen, type Style, screen } from "./table.ts"
 
 /** The result of one check. A `warn` may be all right, a `fail` has to be fixed. */
@@ -67,7 +67,7 @@ const versionOf = (server: Server): Effect.Effect<string, unknown> => {
   return Effect.map(database.rows(asking), ([row]) => String(row?.["v"] ?? ""))
 }
 
-const version = (opened: Opened) => {
+const version = (opened: OpenedServer) => {
   const { kind } = opened.server
   const asking = Effect.map(opened.ask(versionOf(opened.server)), (text) => {
     const isOld = Number.parseFloat(text) < oldest[kind]
@@ -93,7 +93,7 @@ const clockOf = (server: Server): Effect.Effect<number, unknown> => {
 /** Only times that people read depend on it. */
 const tolerableMillis = 2_000
 
-const clock = (opened: Opened) => {
+const clock = (opened: OpenedServer) => {
   const asking = Effect.gen(function* () {
     const before = yield* Clock.currentTimeMillis
     const theirs = yield* opened.ask(clockOf(opened.server))
@@ -116,7 +116,7 @@ const rounds = 20
 /** Much less than a process waits for a store. */
 const slowMillis = 100
 
-const latency = (store: SharedStore, opened: Opened, circuit: string) => {
+const latency = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   const one = Effect.gen(function* () {
     const before = performance.now()
     yield* asked(opened, () => store.load([circuit]))
@@ -136,7 +136,7 @@ const latency = (store: SharedStore, opened: Opened, circuit: string) => {
 const canAnnounce = ({ kind }: Server): boolean => kind !== "SQLite"
 
 /** Writes and reads a record of a circuit that no process uses, as a process of the fleet would. */
-const writing = (store: SharedStore, opened: Opened, circuit: string) => {
+const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
   const asking = Effect.gen(function* () {
     const at = yield* Clock.currentTimeMillis
@@ -211,7 +211,7 @@ const writing = (store: SharedStore, opened: Opened, circuit: string) => {
 }
 
 /** What to do about an error: a denied right has to be granted. */
-const adviceFor = (message: string, { server }: Opened): string =>
+const adviceFor = (message: string, { server }: OpenedServer): string =>
   isForbidden(message) ? rights[server.kind] : inTheWay
 
 const rights = {
@@ -221,7 +221,7 @@ const rights = {
   SQLite: "Make the file and its folder writable."
 } as const
 
-const circuits = (store: SharedStore, opened: Opened) => {
+const circuits = (store: SharedStore, opened: OpenedServer) => {
   const asking = Effect.map(
     asked(opened, () => Operator.list(store)),
     ({ circuits, processes }): Finding => {
@@ -243,7 +243,7 @@ const circuits = (store: SharedStore, opened: Opened) => {
 }
 
 /** What Redis does when its memory is full: it must not evict records. */
-const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
+const memory = (opened: OpenedServer): Effect.Effect<ReadonlyArray<Finding>> => {
   const { server } = opened
   if (server.kind !== "Redis") return Effect.succeed([])
   const asking = Effect.map(opened.ask(server.redis.send<string>("INFO", "memory")), (info) => {
@@ -263,7 +263,7 @@ const memory = (opened: Opened): Effect.Effect<ReadonlyArray<Finding>> => {
   )
 }
 
-const trail = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
+const trail = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>> =>
   withDatabase(settings, (opened) => Effect.as(checkTables(opened, migrations.ofTrail), opened.server.label)).pipe(
     Effect.match({
       onSuccess: (label) => [ok("trail", `all tables exist in ${label}`)],
@@ -272,7 +272,7 @@ const trail = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
   )
 
 /** All checks, in the order in which they depend on one another. */
-const examine = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>, Failure> =>
+const examine = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>, Failure> =>
   withServer(settings, (opened) =>
     Effect.gen(function* () {
       const found: Array<Finding> = [ok("server", `${opened.server.label} answers`)]
@@ -308,7 +308,7 @@ const toText = (found: ReadonlyArray<Finding>, on: Screen): string =>
     })
     .join("\n")
 
-export const doctor = (_: object, settings: Settings) =>
+export const doctor = (_: object, settings: CommandSettings) =>
   Effect.gen(function* () {
     const found = yield* examine(settings)
     const failures = found.filter(({ status }) => status === "fail")

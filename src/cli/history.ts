@@ -2,13 +2,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as questions from "../audit/queries.ts"
-import { type Snapshot, series } from "../audit/snapshotRows.ts"
+import { type SnapshotCounts, series } from "../audit/snapshotRows.ts"
 import * as migrations from "../sql/migrations.ts"
 import { grouped } from "./grouped.ts"
 import { answer, Failure, iso, lasting, Painted } from "./messages.ts"
 import { didYouMean, trailNames } from "./names.ts"
 import { checkTables, whereTrail, withDatabase } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import type { CommandSettings } from "./settings.ts"
 import { type Column, type Screen, screen, styleOf, table } from "./table.ts"
 
 const toLine = (entry: questions.Entry) => ({
@@ -62,7 +62,7 @@ const toText = (entries: ReadonlyArray<questions.Entry>, on: Screen): string =>
   )
 
 /** The arguments of `history`. */
-export interface Asked {
+export interface HistoryInput {
   readonly name: Option.Option<string>
   readonly key: Option.Option<string>
   readonly limit: number
@@ -70,7 +70,7 @@ export interface Asked {
   readonly wide: boolean
 }
 
-export const history = ({ before, key, limit, name, wide }: Asked, settings: Settings) =>
+export const history = ({ before, key, limit, name, wide }: HistoryInput, settings: CommandSettings) =>
   Effect.gen(function* () {
     if (Option.isNone(name) && Option.isSome(key)) {
       return yield* new Failure({ code: 1, message: "--key needs the name of a circuit: history NAME --key KEY" })
@@ -111,14 +111,14 @@ const beforeMillis = 3_600_000
  * The calls that one process rejected since a moment. The counters of a process never fall. If they fall in the snapshots, the
  * process was restarted, or several processes use one name: the number is unknown then.
  */
-const rejectedBy = (snapshots: ReadonlyArray<Snapshot>, since: number): number | undefined => {
+const rejectedBy = (snapshots: ReadonlyArray<SnapshotCounts>, since: number): number | undefined => {
   const base = snapshots.findLast(({ at }) => at <= since) ?? snapshots[0]
   const counted = snapshots.filter(({ at }) => base !== undefined && at >= base.at)
   const falls = counted.some(({ rejected }, index) => index > 0 && rejected < (counted[index - 1]?.rejected ?? 0))
   return base === undefined || falls || counted.length < 2 ? undefined : (counted.at(-1)?.rejected ?? 0) - base.rejected
 }
 
-export const rejectedIn = (snapshots: ReadonlyArray<Snapshot>, since: number): Rejected | undefined => {
+export const rejectedIn = (snapshots: ReadonlyArray<SnapshotCounts>, since: number): Rejected | undefined => {
   const counted = [...grouped(snapshots, ({ process }) => process).values()]
     .map((own) => rejectedBy(own, since))
     .filter((calls) => calls !== undefined)
@@ -128,7 +128,11 @@ export const rejectedIn = (snapshots: ReadonlyArray<Snapshot>, since: number): R
 }
 
 /** The rejected calls of a name since a moment. `undefined` without a trail, without snapshots, or if the trail cannot be read. */
-export const rejectedSince = (settings: Settings, name: string, since: number): Effect.Effect<Rejected | undefined> =>
+export const rejectedSince = (
+  settings: CommandSettings,
+  name: string,
+  since: number
+): Effect.Effect<Rejected | undefined> =>
   Effect.gen(function* () {
     if ((yield* whereTrail(settings)) === undefined) return undefined
     const within = (yield* Clock.currentTimeMillis) - since + beforeMillis

@@ -6,8 +6,8 @@ import type { Database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId, fromCircuitId } from "../store/codec.ts"
 import type { Failure } from "./messages.ts"
-import { checkTables, type OnRedis, type OnSql, type Opened, whereTrail, withDatabase } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import { checkTables, type OnRedis, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
+import type { CommandSettings } from "./settings.ts"
 
 // ---- Names ----------------------------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ const namesInTrail = (database: Database, name: string) =>
   )
 
 /** The names in the store and in the trail. If one of them cannot be read, its names are missing, and `failures` says why. */
-export interface Known {
+export interface KnownNames {
   readonly names: ReadonlySet<string>
   readonly failures: ReadonlyArray<Failure>
 }
@@ -97,7 +97,7 @@ export interface Known {
  * The names of all circuits that have a record or ballots in the store, or that are in the trail. A circuit that never failed is in
  * neither of them.
  */
-export const knownNames = (opened: Opened, settings: Settings, name: string): Effect.Effect<Known> =>
+export const knownNames = (opened: OpenedServer, settings: CommandSettings, name: string): Effect.Effect<KnownNames> =>
   Effect.gen(function* () {
     const { server } = opened
     const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : "effect-fuse"

@@ -11,11 +11,11 @@ import { answer, Failure, lasting } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
 import { confirm } from "./question.ts"
 import { record } from "./recording.ts"
-import { type Opened, withStore } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import { type OpenedServer, withStore } from "./server.ts"
+import type { CommandSettings } from "./settings.ts"
 
 /** The arguments of every command that changes a circuit. */
-export interface Input {
+export interface OperateInput {
   readonly name: string
   readonly key: Option.Option<string>
   readonly reason: Option.Option<string>
@@ -44,7 +44,12 @@ const endsOfOthers = (before: Operator.Known | Operator.Unreadable | undefined, 
 }
 
 /** Refuses a name that neither the store nor the trail knows: it is probably mistyped. */
-const refuseUnknown = (opened: Opened, settings: Settings, name: string, listed: ReadonlyArray<Operator.Identity>) =>
+const refuseUnknown = (
+  opened: OpenedServer,
+  settings: CommandSettings,
+  name: string,
+  listed: ReadonlyArray<Operator.Identity>
+) =>
   Effect.gen(function* () {
     if (listed.some((one) => one.name === name)) return
     const { failures, names } = yield* knownNames(opened, settings, name)
@@ -60,7 +65,7 @@ const refuseUnknown = (opened: Opened, settings: Settings, name: string, listed:
 
 const steering =
   ({ act, asks, ends, lasts }: Verb) =>
-  (input: Input, settings: Settings) =>
+  (input: OperateInput, settings: CommandSettings) =>
     withStore(settings, (store, opened) =>
       Effect.gen(function* () {
         const { actor, name, reason } = input

@@ -1,10 +1,10 @@
 import * as Prompt from "effect/cli/Prompt"
 import * as Effect from "effect/Effect"
 import { Failure } from "./messages.ts"
-import type { Settings } from "./settings.ts"
+import type { CommandSettings } from "./settings.ts"
 
 /** Asks for confirmation. Without a terminal, or with `--json`, a missing `--yes` is an error. */
-export const confirm = (what: string, yes: boolean, { json }: Settings) =>
+export const confirm = (what: string, yes: boolean, { json }: CommandSettings) =>
   Effect.suspend(() => {
     if (yes) return Effect.void
     if (json || process.stdin.isTTY !== true || process.stdout.isTTY !== true) {

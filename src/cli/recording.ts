@@ -5,10 +5,10 @@ import { writeActions } from "../audit/trail.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import * as migrations from "../sql/migrations.ts"
 import type { Failure } from "./messages.ts"
-import { type OnSql, type Opened, whereTrail, withDatabase } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import { type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
+import type { CommandSettings } from "./settings.ts"
 
-const write = (actions: ReadonlyArray<Transition>) => (opened: Opened<OnSql>) => {
+const write = (actions: ReadonlyArray<Transition>) => (opened: OpenedServer<OnSql>) => {
   const { database } = opened.server
   return opened.ask(database.apart(writeActions(database, actions, () => null)))
 }
@@ -19,8 +19,8 @@ const write = (actions: ReadonlyArray<Transition>) => (opened: Opened<OnSql>) =>
  * not fail.
  */
 export const record = (
-  settings: Settings,
-  { failed, ask, server }: Opened,
+  settings: CommandSettings,
+  { failed, ask, server }: OpenedServer,
   actions: ReadonlyArray<Transition | undefined>
 ): Effect.Effect<void> => {
   const done = actions.filter((one) => one !== undefined)

@@ -21,7 +21,7 @@ export interface Choice {
 }
 
 /** The circuits of one row. The row shows the state, the reason and the end of the first one. */
-type Row = readonly [One, ...ReadonlyArray<One>]
+type CircuitRow = readonly [One, ...ReadonlyArray<One>]
 
 /** The states from the worst to the best. */
 const severity = ["Isolated", "Open", "HalfOpen", "Unreadable", "Disabled", "Closed"]
@@ -75,14 +75,14 @@ export const chosen = (circuits: ReadonlyArray<One>, { name, sort, states }: Cho
     .sort(order[sort])
 
 /** One row for each circuit if `keys` is set, else one for each name, at the position of its first circuit. */
-const toRows = (circuits: ReadonlyArray<One>, keys: boolean): ReadonlyArray<Row> => {
+const toRows = (circuits: ReadonlyArray<One>, keys: boolean): ReadonlyArray<CircuitRow> => {
   const named = grouped(circuits, (one) => (keys ? one : one.name))
   // A group has at least one circuit, which the type of `sort` does not show.
-  return [...named.values()].map((all) => all.sort(order.state) as unknown as Row)
+  return [...named.values()].map((all) => all.sort(order.state) as unknown as CircuitRow)
 }
 
 /** The worst state of the row, with the number of circuits in it if other circuits of the row are in another state. */
-const stateText = (row: Row): string => {
+const stateText = (row: CircuitRow): string => {
   const [first] = row
   const state = stateOf(first)
   if (row.length === 1) return first._tag === "Known" && first.beneath === "Open" ? `${state} (Open beneath)` : state
@@ -98,7 +98,7 @@ const whyText = (one: One): string => {
 }
 
 /** The text of a column in a row. */
-type Cell = (row: Row, now: number) => string
+type Cell = (row: CircuitRow, now: number) => string
 
 const columns: ReadonlyArray<Column & { readonly cell: Cell }> = [
   { head: "CIRCUIT", long: true, cell: ([{ name }]) => name },

@@ -25,11 +25,11 @@ import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { Failure, lasting } from "./messages.ts"
-import type { Settings } from "./settings.ts"
+import type { CommandSettings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 
 /** A URL, the flag or variable that it comes from, and the part of it that may be printed. */
-interface Given {
+interface GivenUrl {
   readonly from: string
   readonly url: URL
   readonly text: string
@@ -66,7 +66,7 @@ const given = (
   secret: Option.Option<Redacted.Redacted<string>>,
   protocols: ReadonlyArray<string>,
   example: string
-): Effect.Effect<Given | undefined, Failure> => {
+): Effect.Effect<GivenUrl | undefined, Failure> => {
   const text = Option.isNone(secret) ? "" : Redacted.value(secret.value).trim()
   const expected = `${from}: expected a URL such as ${example}`
   if (text === "") {
@@ -100,12 +100,12 @@ const redisUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>
   given(from, secret, protocols, exampleUrl)
 
 /** The Redis of `REDIS_URL`, or of `REDIS_HOST` and the variables beside it. */
-const redisOfEnvironment: Effect.Effect<Given | undefined, Failure> = Effect.flatMap(
+const redisOfEnvironment: Effect.Effect<GivenUrl | undefined, Failure> = Effect.flatMap(
   Effect.mapError(fromVariables, (error) => new Failure({ code: 1, message: error.message })),
   (found) => (found === undefined ? Effect.undefined : redisUrl(found.from, Option.some(Redacted.make(found.url))))
 )
 
-const databaseOfEnvironment: Effect.Effect<Given | undefined, Failure> = Effect.suspend(() =>
+const databaseOfEnvironment: Effect.Effect<GivenUrl | undefined, Failure> = Effect.suspend(() =>
   Effect.flatMap(fromEnvironment("DATABASE_URL"), (secret) => databaseUrl("DATABASE_URL", secret))
 )
 
@@ -126,7 +126,7 @@ const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<strin
   given(from, secret, ["postgres:", "postgresql:", "sqlite:", "file:"], "postgres://localhost/shop or sqlite:./shop.db")
 
 /** Where the circuits are. Flags come before variables. */
-const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
+const whereCircuits = (settings: CommandSettings): Effect.Effect<GivenUrl, Failure> =>
   Effect.gen(function* () {
     const found = (yield* redisUrl("--redis", settings.redis)) ?? (yield* databaseUrl("--database", settings.database))
     if (found !== undefined) return found
@@ -154,7 +154,7 @@ const whereCircuits = (settings: Settings): Effect.Effect<Given, Failure> =>
   })
 
 /** Where the trail is; `undefined` if neither the flag nor the variable is set. */
-export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined, Failure> =>
+export const whereTrail = (settings: CommandSettings): Effect.Effect<GivenUrl | undefined, Failure> =>
   Effect.gen(function* () {
     const said = yield* databaseUrl("--database", settings.database)
     return said ?? (yield* databaseOfEnvironment)
@@ -163,7 +163,7 @@ export const whereTrail = (settings: Settings): Effect.Effect<Given | undefined,
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
 /** The text of an error, without the password of the URL, even where the password stands alone. */
-const hidden = (error: unknown, { url }: Given): string => {
+const hidden = (error: unknown, { url }: GivenUrl): string => {
   const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
   return passwords
     .filter((one) => one !== "")
@@ -182,7 +182,7 @@ const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
   [/\b(?:NOAUTH|WRONGPASS)\b|password authentication failed/, "Check the user and the password in the URL."]
 ]
 
-const failed = (where: Given, error: unknown, advice?: string): Failure => {
+const failed = (where: GivenUrl, error: unknown, advice?: string): Failure => {
   const said = hidden(error, where)
   const remedy = remedies.find(([pattern]) => pattern.test(said))
   return new Failure({
@@ -192,12 +192,12 @@ const failed = (where: Given, error: unknown, advice?: string): Failure => {
   })
 }
 
-const noAnswer = ({ label }: Given, millis: number): Failure =>
+const noAnswer = ({ label }: GivenUrl, millis: number): Failure =>
   new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
 
 /** Waits at most `millis` for an answer, and turns an error into a message. */
 const ask = <A, E, R>(
-  where: Given,
+  where: GivenUrl,
   millis: number,
   asking: Effect.Effect<A, E, R>,
   advice?: string
@@ -220,7 +220,7 @@ const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Fai
 
 // ---- Servers --------------------------------------------------------------------------------------------------------
 
-const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
+const onRedis = (where: GivenUrl, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     const wrong = databaseProblem(where.url)
     if (wrong !== undefined) return yield* new Failure({ code: 1, message: `${where.from}: ${wrong}` })
@@ -236,13 +236,13 @@ const onRedis = (where: Given, millis: number): Effect.Effect<OnRedis, Failure, 
   })
 
 /** The file of a URL: `sqlite:shop.db`, `sqlite:///var/shop.db`, `file:///var/shop.db`. */
-const fileOf = ({ from, url }: Given): Effect.Effect<string, Failure> =>
+const fileOf = ({ from, url }: GivenUrl): Effect.Effect<string, Failure> =>
   Effect.try({
     try: () => (url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)),
     catch: (error) => new Failure({ code: 1, message: `${from}: ${foreignMessage(error)}` })
   })
 
-const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
+const clientLayer = (where: GivenUrl): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
   if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
     // SQLite would create it.
     return Effect.gen(function* () {
@@ -260,7 +260,10 @@ const clientLayer = (where: Given): Effect.Effect<Layer.Layer<SqlClient.SqlClien
   )
 }
 
-const onSql = (where: Given, { prefix, schema, timeout }: Settings): Effect.Effect<OnSql, Failure, Scope.Scope> =>
+const onSql = (
+  where: GivenUrl,
+  { prefix, schema, timeout }: CommandSettings
+): Effect.Effect<OnSql, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     const options = { prefix: Option.getOrUndefined(prefix), schema: Option.getOrUndefined(schema) }
     const location = tableLocation(yield* Effect.mapError(decodeOptions(tableLocationFields, options), wrongOption))
@@ -286,7 +289,7 @@ const wrongOption = ({ problems }: PolicyError): Failure =>
 const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.acquireUseRelease(Scope.make(), (scope) => Scope.provide(body, scope), closeSoon)
 
-export interface Opened<S extends Server = Server> {
+export interface OpenedServer<S extends Server = Server> {
   readonly server: S
   /** Turns an error of the server into a message. */
   readonly failed: (error: unknown, advice?: string) => Failure
@@ -294,14 +297,17 @@ export interface Opened<S extends Server = Server> {
   readonly ask: <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, Failure, R>
 }
 
-const opened = <S extends Server>(server: S, where: Given, { timeout }: Settings): Opened<S> => ({
+const opened = <S extends Server>(server: S, where: GivenUrl, { timeout }: CommandSettings): OpenedServer<S> => ({
   server,
   failed: (error, advice) => failed(where, error, advice),
   ask: (asking, advice) => ask(where, timeout, asking, advice)
 })
 
 /** The server that has the circuits. */
-export const withServer = <A, R>(settings: Settings, body: (opened: Opened) => Effect.Effect<A, Failure, R>) =>
+export const withServer = <A, R>(
+  settings: CommandSettings,
+  body: (opened: OpenedServer) => Effect.Effect<A, Failure, R>
+) =>
   use(
     Effect.flatMap(whereCircuits(settings), (where) => {
       const isRedis = where.url.protocol.startsWith("redis")
@@ -313,7 +319,10 @@ export const withServer = <A, R>(settings: Settings, body: (opened: Opened) => E
   )
 
 /** The database that has the trail. */
-export const withDatabase = <A, R>(settings: Settings, body: (opened: Opened<OnSql>) => Effect.Effect<A, Failure, R>) =>
+export const withDatabase = <A, R>(
+  settings: CommandSettings,
+  body: (opened: OpenedServer<OnSql>) => Effect.Effect<A, Failure, R>
+) =>
   use(
     Effect.gen(function* () {
       const where = yield* whereTrail(settings)
@@ -332,12 +341,12 @@ const noTables =
 
 /** Checks that the tables exist and are the right ones. It does not create them. */
 export const checkTables = (
-  { ask, server }: Opened<OnSql>,
+  { ask, server }: OpenedServer<OnSql>,
   tables: Parameters<typeof migrations.check>[1]
 ): Effect.Effect<void, Failure> => ask(migrations.check(server.database, tables), noTables)
 
 /** The store on a server. */
-export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedStore, Failure> => {
+export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.Effect<SharedStore, Failure> => {
   const { server } = of
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
@@ -354,7 +363,7 @@ export const storeOn = (of: Opened, { prefix }: Settings): Effect.Effect<SharedS
 }
 
 /** A store whose operations end after `--timeout`. */
-const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
+const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore => {
   const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
     Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
   return {
@@ -368,6 +377,6 @@ const patient = (store: SharedStore, { ask }: Opened): SharedStore => {
 
 /** The store that has the circuits. */
 export const withStore = <A, R>(
-  settings: Settings,
-  body: (store: SharedStore, opened: Opened) => Effect.Effect<A, Failure, R>
+  settings: CommandSettings,
+  body: (store: SharedStore, opened: OpenedServer) => Effect.Effect<A, Failure, R>
 ) => withServer(settings, (opened) => Effect.flatMap(storeOn(opened, settings), (store) => body(store, opened)))

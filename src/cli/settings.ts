@@ -98,14 +98,14 @@ export const root = Command.make("effect-fuse").pipe(
   Command.withDescription("Inspects and steers the circuits of a fleet.")
 )
 
-export type Settings = Effect.Success<typeof root>
+export type CommandSettings = Effect.Success<typeof root>
 
 /**
  * Runs a command with its settings, and prints why it failed. The code of a command is loaded when the command runs: help and
  * completions need only its flags.
  */
 export const handle =
-  <Input, R>(load: () => Promise<(input: Input, settings: Settings) => Effect.Effect<void, Failure, R>>) =>
+  <Input, R>(load: () => Promise<(input: Input, settings: CommandSettings) => Effect.Effect<void, Failure, R>>) =>
   (input: Input): Effect.Effect<void, Failure, R | Effect.Services<typeof root>> =>
     Effect.gen(function* () {
       const settings = yield* root

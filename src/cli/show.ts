@@ -13,13 +13,13 @@ import { type Rejected, rejectedSince } from "./history.ts"
 import { answer, Failure, iso, lasting, Painted, plural, report, toJson } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
 import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
-import { type Opened, withStore } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import { type OpenedServer, withStore } from "./server.ts"
+import type { CommandSettings } from "./settings.ts"
 import { paint, type Screen, screen, styleOf } from "./table.ts"
 
-type Listed = Effect.Success<ReturnType<typeof Operator.list>>
+type ListResult = Effect.Success<ReturnType<typeof Operator.list>>
 
-const listed = (store: SharedStore, opened: Opened) => asked(opened, () => Operator.list(store))
+const listed = (store: SharedStore, opened: OpenedServer) => asked(opened, () => Operator.list(store))
 
 /** The flags that choose which circuits are shown, and how. */
 export interface Chosen {
@@ -40,9 +40,9 @@ const toChoice = ({ keys, limit, name, sort, state }: Chosen): Choice => ({
 })
 
 /** Whether the store has neither a live process nor a circuit. A wrong prefix looks the same. */
-const isEmpty = ({ circuits, processes }: Listed): boolean => circuits.length === 0 && processes === 0
+const isEmpty = ({ circuits, processes }: ListResult): boolean => circuits.length === 0 && processes === 0
 
-const summary = (all: Listed, found: ReadonlyArray<One>): string => {
+const summary = (all: ListResult, found: ReadonlyArray<One>): string => {
   if (isEmpty(all)) return "The store is empty: no live process and no circuit. Is --prefix the prefix of your fleet?"
   const { circuits, processes } = all
   const alive = `${plural(processes, "process", "processes")} alive`
@@ -53,7 +53,7 @@ const summary = (all: Listed, found: ReadonlyArray<One>): string => {
   return `${total}${names < found.length ? ` (${plural(names, "name")})` : ""}; ${alive}`
 }
 
-const toText = (all: Listed, choice: Choice, at: number, on: Screen): string => {
+const toText = (all: ListResult, choice: Choice, at: number, on: Screen): string => {
   const found = chosen(all.circuits, choice)
   const { left, text } = toTable(found, choice, at, on)
   return [
@@ -64,12 +64,12 @@ const toText = (all: Listed, choice: Choice, at: number, on: Screen): string => 
   ].join("\n")
 }
 
-const toListData = ({ circuits, processes }: Listed, choice: Choice) => {
+const toListData = ({ circuits, processes }: ListResult, choice: Choice) => {
   const found = chosen(circuits, choice)
   return { processes, total: found.length, circuits: found.slice(0, choice.limit).map(toData) }
 }
 
-export const list = (input: Chosen & { readonly exitCode: boolean }, settings: Settings) =>
+export const list = (input: Chosen & { readonly exitCode: boolean }, settings: CommandSettings) =>
   Effect.gen(function* () {
     const choice = toChoice(input)
     const all = yield* withStore(settings, listed)
@@ -111,7 +111,7 @@ const rejectedLine = ({ calls, processes }: Rejected): string =>
   `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
 
 /** The arguments of `show`. */
-export interface Shown {
+export interface ShowInput {
   readonly name: string
   readonly key: Option.Option<string>
   readonly sort: Sort
@@ -120,7 +120,12 @@ export interface Shown {
 }
 
 /** The circuits of a name. A single one is shown in full; else the name's own circuit in full, and those of its keys in columns. */
-const toDetails = (found: ReadonlyArray<One>, { limit, sort, wide: _, ...input }: Shown, at: number, on: Screen) => {
+const toDetails = (
+  found: ReadonlyArray<One>,
+  { limit, sort, wide: _, ...input }: ShowInput,
+  at: number,
+  on: Screen
+) => {
   const [first] = found
   if (Option.isSome(input.key) || found.length === 1) return found.map((one) => details(one, at, on)).join("\n\n")
   const keyed = found.filter(({ key }) => key !== undefined)
@@ -137,7 +142,7 @@ const toDetails = (found: ReadonlyArray<One>, { limit, sort, wide: _, ...input }
 
 const isDown = (one: One): boolean => one._tag === "Known" && /^(Open|HalfOpen|Isolated)$/.test(one.state)
 
-export const show = (input: Shown, settings: Settings) =>
+export const show = (input: ShowInput, settings: CommandSettings) =>
   Effect.gen(function* () {
     const { name } = input
     const only = Option.getOrUndefined(input.key)
@@ -183,12 +188,12 @@ const gist = (processes: number, circuits: ReadonlyArray<One>): string =>
 /** Shows the circuits again whenever the store announces a change, and at least once per interval. */
 const watching = (
   input: Chosen & { readonly every: number },
-  settings: Settings,
+  settings: CommandSettings,
   live: boolean,
   last: { gist: string }
 ) => {
   const choice = toChoice(input)
-  const look = (store: SharedStore, opened: Opened) =>
+  const look = (store: SharedStore, opened: OpenedServer) =>
     Effect.gen(function* () {
       const all = yield* listed(store, opened)
       const at = yield* Clock.currentTimeMillis
@@ -221,7 +226,7 @@ const watching = (
   )
 }
 
-export const watch = (input: Chosen & { readonly every: number }, settings: Settings) => {
+export const watch = (input: Chosen & { readonly every: number }, settings: CommandSettings) => {
   const live = process.stdout.isTTY === true && !settings.json
   const again = (failure: Failure) =>
     failure.code === 2 ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second")) : Effect.fail(failure)

@@ -7,7 +7,7 @@ import { isRecord } from "../shapes/fields.ts"
 import * as Simulator from "../simulator/Simulator.ts"
 import { fileLabel, inFile, readText } from "./files.ts"
 import { answer, Failure } from "./messages.ts"
-import type { Settings } from "./settings.ts"
+import type { CommandSettings } from "./settings.ts"
 import { table } from "./table.ts"
 
 const wrong = (error: unknown): Failure =>
@@ -56,10 +56,10 @@ const readTrace = (path: string): Effect.Effect<Simulator.Trace, Failure> =>
     )
   )
 
-type Outage = NonNullable<Simulator.LoadOptions["outages"]>[number]
+type SimulatedOutage = NonNullable<Simulator.LoadOptions["outages"]>[number]
 
 /** The arguments of `simulate`; durations are milliseconds. */
-export interface Input {
+export interface SimulateInput {
   readonly trace: Option.Option<string>
   readonly policies: Option.Option<string>
   readonly rate: number
@@ -67,14 +67,14 @@ export interface Input {
   readonly errors: number
   readonly duration: number
   readonly outageDuration: Option.Option<number>
-  readonly outage: ReadonlyArray<Outage>
+  readonly outage: ReadonlyArray<SimulatedOutage>
   readonly callTimeout: Option.Option<number>
   readonly seed: number
   readonly svg: Option.Option<string>
   readonly html: Option.Option<string>
 }
 
-export const simulate = (input: Input, settings: Settings) =>
+export const simulate = (input: SimulateInput, settings: CommandSettings) =>
   Effect.gen(function* () {
     const { duration, errors, html, outage, outageDuration, rate, seed, svg } = input
     const policies = yield* readPolicies(input.policies)

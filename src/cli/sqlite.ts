@@ -22,7 +22,7 @@ const attempt = <A>(evaluate: () => A): Effect.Effect<A, SqlError.SqlError> =>
     }
   })
 
-interface Options {
+interface SqliteOptions {
   /** Runs before each statement. */
   readonly before?: Effect.Effect<void>
   /** How many transactions at once: more than one would see one another's changes. */
@@ -32,7 +32,7 @@ interface Options {
 /** A client for SQLite, of which Effect 4.1 has none: as small as one can be. */
 export const sqlite = (
   open: () => DatabaseSync,
-  { before = Effect.void, transactions = 1 }: Options = {}
+  { before = Effect.void, transactions = 1 }: SqliteOptions = {}
 ): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
   Layer.effect(
     SqlClient.SqlClient,

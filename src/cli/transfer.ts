@@ -15,7 +15,7 @@ import { answer, Failure, lasting, plural } from "./messages.ts"
 import { confirm } from "./question.ts"
 import { record } from "./recording.ts"
 import { checkTables, withDatabase, withStore } from "./server.ts"
-import type { Settings } from "./settings.ts"
+import type { CommandSettings } from "./settings.ts"
 
 /** A line of progress on a terminal, which is erased at the end. */
 const progress = (what: string) => {
@@ -44,7 +44,7 @@ const unreadableNote = (ids: ReadonlyArray<Operator.Identity>, what: string) =>
           .join(", ")}${ids.length > 10 ? ", ..." : ""}`
       )
 
-export const exporting = ({ out }: { readonly out: Option.Option<string> }, settings: Settings) =>
+export const exporting = ({ out }: { readonly out: Option.Option<string> }, settings: CommandSettings) =>
   Effect.gen(function* () {
     const { circuits, json, unreadable } = yield* withStore(settings, (store, opened) =>
       asked(opened, () => Operator.exportAll(store))
@@ -63,7 +63,7 @@ export interface Importing {
   readonly yes: boolean
 }
 
-export const importing = ({ actor, file, yes }: Importing, settings: Settings) =>
+export const importing = ({ actor, file, yes }: Importing, settings: CommandSettings) =>
   Effect.gen(function* () {
     const json = yield* readText(file)
     // Before the question.
@@ -104,7 +104,7 @@ export interface Cleanup {
   readonly yes: boolean
 }
 
-export const cleanup = ({ batch, closedFor, olderThan, yes }: Cleanup, settings: Settings) =>
+export const cleanup = ({ batch, closedFor, olderThan, yes }: Cleanup, settings: CommandSettings) =>
   Effect.gen(function* () {
     const bar = progress("Deleted")
     const deleted = yield* withDatabase(settings, (opened) =>
@@ -124,7 +124,7 @@ export const cleanup = ({ batch, closedFor, olderThan, yes }: Cleanup, settings:
     yield* answer(settings.json, { deleted }, `${plural(deleted, "row")} deleted`)
   })
 
-export const migrate = ({ yes }: { readonly yes: boolean }, settings: Settings) =>
+export const migrate = ({ yes }: { readonly yes: boolean }, settings: CommandSettings) =>
   Effect.gen(function* () {
     const label = yield* withDatabase(settings, (opened) => {
       const { client, database, label } = opened.server

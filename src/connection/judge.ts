@@ -6,7 +6,7 @@ import { foreignText } from "../core/foreign.ts"
  */
 
 /** What the failure of one command says about the connection: nothing, something if it happens again, or enough. */
-export type Verdict = "Keep" | "Count" | "Replace"
+export type FailureVerdict = "Keep" | "Count" | "Replace"
 
 /** The server answers, but not as the server that this connection is for. A new connection may reach another one. */
 const replaced = /(?:^|[\s-])(?:READONLY|LOADING|MASTERDOWN|NOAUTH|WRONGPASS)\b/
@@ -40,7 +40,7 @@ interface ErrorLike {
   readonly errors?: unknown
 }
 
-const read = (error: ErrorLike): Verdict | undefined => {
+const read = (error: ErrorLike): FailureVerdict | undefined => {
   const code = String(error.code ?? "")
   const message = String(error.message ?? "")
   if (replacedStates.test(code) || replacedNumbers.has(error.errno) || replaced.test(message)) return "Replace"
@@ -49,7 +49,7 @@ const read = (error: ErrorLike): Verdict | undefined => {
 }
 
 /** What a failure says, wherever in the error it stands. */
-export const verdictOf = (failure: unknown): Verdict => {
+export const verdictOf = (failure: unknown): FailureVerdict => {
   const open: Array<unknown> = [failure]
   for (let i = 0; i < open.length && i < maxErrors; i++) {
     const one = open[i]

@@ -17,7 +17,7 @@ import * as Window from "./Window.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Rules {
+export interface VotingRules {
   /** So many failures in a row make a process ask the others. */
   readonly suspectAfter: number
   /** The convictions must add up to more than this share of those who are asked. */
@@ -32,7 +32,7 @@ export interface Rules {
  * @category models
  * @since 0.1.0
  */
-export const defaults: Rules = { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
+export const defaults: VotingRules = { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
 
 /**
  * What one process last saw of a circuit. It is cumulative: said twice, late or out of turn, it does no harm.
@@ -61,7 +61,7 @@ const prior = { calls: 50, share: 0.02 }
  * @category ballots
  * @since 0.1.0
  */
-export const conviction = (streak: number, counts: ReadonlyArray<Window.Counts>, rules: Rules): number => {
+export const conviction = (streak: number, counts: ReadonlyArray<Window.Counts>, rules: VotingRules): number => {
   if (streak === 0) return 0
   let widest = { calls: 0, failures: 0 }
   for (const one of counts) if (one.calls > widest.calls) widest = one
@@ -190,7 +190,7 @@ export const pooled = (
  * @category models
  * @since 0.1.0
  */
-export type Verdict =
+export type Judgement =
   /** The circuit opens for all. */
   | { readonly _tag: "Open"; readonly detail: string }
   /** It would open if those that are silent abstained: they are asked by a roll call. */
@@ -202,11 +202,11 @@ export type Verdict =
   /** Most that answered an inquiry see no failure. */
   | { readonly _tag: "Lost" }
 
-const wait: Verdict = { _tag: "Wait", agreed: false }
-const agreed: Verdict = { _tag: "Wait", agreed: true }
-const lost: Verdict = { _tag: "Lost" }
-const rollCall: Verdict = { _tag: "RollCall" }
-const youngStore: Verdict = { _tag: "Young" }
+const wait: Judgement = { _tag: "Wait", agreed: false }
+const agreed: Judgement = { _tag: "Wait", agreed: true }
+const lost: Judgement = { _tag: "Lost" }
+const rollCall: Judgement = { _tag: "RollCall" }
+const youngStore: Judgement = { _tag: "Young" }
 
 /**
  * Opens for all when three things hold. The convictions are more than the quorum of all that might object ({@link voting}). At
@@ -221,9 +221,9 @@ const youngStore: Verdict = { _tag: "Young" }
 export const judge = (
   tally: Tally,
   trip: Trip.Trip,
-  rules: Rules,
+  rules: VotingRules,
   more: { readonly openings: number; readonly time: number; readonly young?: boolean }
-): Verdict => {
+): Judgement => {
   const { asked, convictions, failing, live, open, voters } = tally
   if (convictions <= rules.quorum * voters) {
     const answered = asked !== undefined && asked >= rules.holdMillis

@@ -121,7 +121,7 @@ class CallWindow implements Window {
 }
 
 /** What went wrong in each bucket; a healthy circuit never has one of these. */
-class Trouble {
+class TroubleCounts {
   readonly failures: Array<number> = zeros()
   readonly slow: Array<number> = zeros()
   readonly weight: Array<number> = zeros()
@@ -142,7 +142,7 @@ class TimeWindow implements Window {
   /** The newest bucket that exists, as a whole number of widths since the clock's origin. */
   private newest = 0
   private perBucket: Array<number> | undefined = undefined
-  private trouble: Trouble | undefined = undefined
+  private trouble: TroubleCounts | undefined = undefined
   private calls = 0
 
   constructor(over: Over & { readonly _tag: "Time" }) {
@@ -193,7 +193,7 @@ class TimeWindow implements Window {
     this.perBucket[at] = (this.perBucket[at] ?? 0) + calls
     this.calls += calls
     if (failures === 0 && slow === 0) return
-    this.trouble ??= new Trouble()
+    this.trouble ??= new TroubleCounts()
     const { trouble } = this
     trouble.failures[at] = (trouble.failures[at] ?? 0) + failures
     trouble.slow[at] = (trouble.slow[at] ?? 0) + slow

@@ -11,13 +11,13 @@ const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Ove
   overs.length === 0 ? [forReading] : overs
 
 /** Calls in flight, oldest first, with the time each started. */
-export type Running = ReadonlyMap<unknown, number>
+export type CallsInFlight = ReadonlyMap<unknown, number>
 
 /**
  * What one circuit saw of its calls in the current epoch: the streak of failures and the windows that its trip reads.
  * Mutable, owned by one circuit; time is an argument.
  */
-export class Evidence {
+export class LiveEvidence {
   streak = 0
   /** When the dependency's latest `retryAfter` ends; 0 when there is none. */
   hintUntil = 0
@@ -113,7 +113,7 @@ export class Evidence {
     now: number,
     more: {
       readonly running: number
-      readonly runningSince: Running | undefined
+      readonly runningSince: CallsInFlight | undefined
       /** For how long this process stalled since a time. Nothing else is running then, so it does not count. */
       readonly stalledSince?: ((since: number) => number) | undefined
       readonly openings: number

@@ -19,7 +19,7 @@ export interface BudgetView {
  * Bounds how often the calls of one circuit are made again, over all that make them: many callers with few retries each
  * multiply an outage as well as one with many. It counts for itself: a call may pass no circuit at all before it fails.
  */
-export class Budget {
+export class RetryBudget {
   refused = 0
   /** Calls, of which those that are made again are written as failures. */
   private readonly window: Window.Window

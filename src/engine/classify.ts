@@ -34,7 +34,7 @@ export const asked = (
 const responseId = "~effect/http/HttpClientResponse"
 const errorId = "~effect/http/HttpClientError"
 
-interface Response {
+interface ResponseLike {
   readonly status: number
   readonly headers: { readonly [name: string]: string | undefined }
 }
@@ -45,9 +45,9 @@ export const isFailureStatus = (status: number): boolean => status >= 500 || sta
 const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
   typeof value === "object" && value !== null
 
-const isResponse = (value: unknown): value is Response => isObject(value) && value[responseId] !== undefined
+const isResponse = (value: unknown): value is ResponseLike => isObject(value) && value[responseId] !== undefined
 
-const ofResponse = ({ status }: Response): Outcome.Outcome =>
+const ofResponse = ({ status }: ResponseLike): Outcome.Outcome =>
   isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
 
 /** A `StatusCodeError` is read like its response. A request that cannot be sent says nothing about the server. */
@@ -113,7 +113,7 @@ const hintIn = (error: { readonly [name: string]: unknown }, now: number): numbe
 }
 
 const hintOfResponse = (response: unknown, now: number): number | undefined => {
-  const { headers, status } = response as { readonly headers: Response["headers"]; readonly status?: unknown }
+  const { headers, status } = response as { readonly headers: ResponseLike["headers"]; readonly status?: unknown }
   return parseRetryAfter(headers, now, typeof status === "number" ? status : undefined)
 }
 

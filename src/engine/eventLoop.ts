@@ -46,7 +46,7 @@ const creditMillis = 1_000
 const maxStalls = 16
 
 /** A time during which the event loop did not run. Its true start may be earlier, by up to `checkMillis`. */
-interface Stall {
+interface StallTime {
   from: number
   until: number
   /** Whether there was a credit for it. */
@@ -65,7 +65,7 @@ export class EventLoop {
   private checkAt: number
   private due = Infinity
   private armed: unknown = undefined
-  private readonly stalls: Array<Stall> = []
+  private readonly stalls: Array<StallTime> = []
   private credits = maxExcused
 
   constructor(now: () => number, hasCheckTimer: boolean) {

@@ -4,7 +4,7 @@ import type * as Window from "../core/Window.ts"
 import type { Provenance } from "../store/codec.ts"
 
 /** The fleet's record of a circuit, as this process last read it, with times of this process's clock. */
-export interface Known {
+export interface KnownRecord {
   /** The epoch that the store gave it; 0 if the store has no record any more. */
   readonly epoch: number
   /**
@@ -24,7 +24,7 @@ export interface Known {
 
 /** The fleet's record of a circuit, and the transitions of this process that the store does not have yet. */
 export class RecordPart {
-  known: Known | undefined = undefined
+  known: KnownRecord | undefined = undefined
   /** The local epoch whose state is the fleet's; a state of another epoch is this process's own. */
   adopted = -1
   /** Whether the state beneath an override is this process's own, and not the fleet's. */
@@ -53,14 +53,14 @@ export interface Said {
 }
 
 /** What the streak and the windows held at one moment. */
-export interface Snapshot {
+export interface EvidenceSnapshot {
   readonly at: number
   readonly streak: number
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
 /** Evidence that this process keeps back. `epoch` is the local epoch in which its counting began. */
-export interface KeptBack extends Snapshot {
+export interface KeptBack extends EvidenceSnapshot {
   readonly epoch: number
   /** How many calls had completed. */
   readonly calls: number
@@ -72,7 +72,7 @@ export class BallotPart {
   /** The conviction of the ballot that was built last. */
   conviction = 0
   /** The evidence of this process's own opening, while it lasts. */
-  opened: (Snapshot & { readonly doubted: boolean }) | undefined = undefined
+  opened: (EvidenceSnapshot & { readonly doubted: boolean }) | undefined = undefined
   /** The evidence that no other process is told. */
   keptBack: KeptBack | undefined = undefined
   /** The evidence at the moment when the store went down. */

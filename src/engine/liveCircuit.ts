@@ -1,10 +1,10 @@
 import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
-import { Evidence } from "../core/evidence.ts"
+import { LiveEvidence } from "../core/evidence.ts"
 import * as Trip from "../core/Trip.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
-import type { Budget } from "./budget.ts"
+import type { RetryBudget } from "./budget.ts"
 import type { Durations } from "./durations.ts"
 import type { EventLoop } from "./eventLoop.ts"
 import type { FleetState } from "./fleetState.ts"
@@ -115,7 +115,7 @@ export class LiveCircuit implements Totals {
   readonly group: Group
   readonly key: string | undefined
   readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)
-  private readonly evidence: Evidence
+  private readonly evidence: LiveEvidence
   private evidenceEpoch = 0
   private evidenceBegan = 0
   policy: Policy
@@ -151,7 +151,7 @@ export class LiveCircuit implements Totals {
   /** Wall clock of the latest transition; for a state of the fleet, when that state began. 0 before the first transition. */
   movedAt = 0
   /** What its callers may spend on calling again, where somebody asked for that to be bounded. */
-  budget: Budget | undefined = undefined
+  budget: RetryBudget | undefined = undefined
   /** What it has with the fleet; nothing while all is well. */
   fleetState: FleetState | undefined = undefined
 
@@ -168,7 +168,7 @@ export class LiveCircuit implements Totals {
     this.key = key
     this.basis = group.policy
     this.policy = group.policyOf(key)
-    this.evidence = new Evidence(Trip.windows(this.policy.trip))
+    this.evidence = new LiveEvidence(Trip.windows(this.policy.trip))
     this.adopt(this.policy)
   }
 
@@ -194,7 +194,7 @@ export class LiveCircuit implements Totals {
   }
 
   /** What was seen in an epoch. What belongs to another is forgotten: a window never spans a transition. */
-  seenIn(epoch: number): Evidence {
+  seenIn(epoch: number): LiveEvidence {
     if (this.evidenceEpoch !== epoch) {
       this.evidence.clear()
       // Calls of an older epoch change nothing: not even by hanging.
@@ -219,7 +219,7 @@ export class LiveCircuit implements Totals {
   }
 
   /** What was seen in the current epoch. */
-  seen(): Evidence {
+  seen(): LiveEvidence {
     return this.seenIn(this.control.value.epoch)
   }
 

@@ -3,7 +3,7 @@ import * as Effectable from "effect/Effectable"
 import type * as Fiber from "effect/Fiber"
 import type { LiveCircuit } from "./liveCircuit.ts"
 
-type Running = Fiber.Fiber<unknown, unknown>
+type CallFiber = Fiber.Fiber<unknown, unknown>
 
 /**
  * A call that may contain other calls. A call inside another call of the same circuit, on the same fiber tree, is part of that
@@ -15,10 +15,10 @@ export abstract class Enclosing extends Effectable.Class<unknown, unknown> {
   /** The call that contains this one. It may be of any circuit. */
   declare private around: Enclosing | undefined
   /** The fiber that runs the call; `undefined` for a permit of `admit`, which runs nothing. */
-  declare private readonly fiber: Running | undefined
+  declare private readonly fiber: CallFiber | undefined
   declare private outside: Context.Context<never> | undefined
 
-  constructor(circuit: LiveCircuit, fiber: Running | undefined, around: Enclosing | undefined) {
+  constructor(circuit: LiveCircuit, fiber: CallFiber | undefined, around: Enclosing | undefined) {
     super()
     this.circuit = circuit
     this.fiber = fiber

@@ -3,10 +3,10 @@ import type { Transition } from "../shapes/BreakerEvent.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import type { Time } from "./time.ts"
 
-type Running = Fiber.Fiber<unknown, unknown>
+type SpanFiber = Fiber.Fiber<unknown, unknown>
 
 /** The span in which a fiber runs, if it is one of this program's. */
-const spanOf = ({ cache }: Running) => (cache.span?._tag === "Span" ? cache.span : undefined)
+const spanOf = ({ cache }: SpanFiber) => (cache.span?._tag === "Span" ? cache.span : undefined)
 
 const nanos = (time: Time): bigint => BigInt(Math.round(time.wall())) * 1_000_000n
 
@@ -16,7 +16,7 @@ const named = (circuit: string, key: string | undefined) => ({
 })
 
 /** Says on the caller's span that a call was rejected: a request that failed early says why by itself. */
-export const noteRejection = (fiber: Running, time: Time, open: CircuitOpen): void => {
+export const noteRejection = (fiber: SpanFiber, time: Time, open: CircuitOpen): void => {
   const span = spanOf(fiber)
   if (span === undefined) return
   const { circuit, detail, key, reason, scope, state } = open
@@ -32,7 +32,7 @@ export const noteRejection = (fiber: Running, time: Time, open: CircuitOpen): vo
 }
 
 /** Says on the span of whose call it was that a circuit moved. */
-export const noteTransition = (fiber: Running, time: Time, event: Transition): void => {
+export const noteTransition = (fiber: SpanFiber, time: Time, event: Transition): void => {
   const span = spanOf(fiber)
   if (span === undefined) return
   const { circuit, detail, from, key, to, why } = event

@@ -1,6 +1,6 @@
 import * as Hash from "effect/Hash"
 import * as Fleet from "../core/Fleet.ts"
-import { FleetState, type Known } from "../engine/fleetState.ts"
+import { FleetState, type KnownRecord } from "../engine/fleetState.ts"
 import { type LiveCircuit, overflowKey } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
@@ -44,7 +44,7 @@ export class FleetContext {
    * Lifted overrides of circuits that share nothing else with the fleet, by the store's names. A process that missed the lift must not
    * bring the override back.
    */
-  private readonly lifted = new Map<string, Known>()
+  private readonly lifted = new Map<string, KnownRecord>()
   private readonly fingerprints = new WeakMap<Policy, string>()
   /** How many processes live, and how many did when the store last knew all of them. */
   private alive = 0
@@ -143,7 +143,7 @@ export class FleetContext {
     this.shared.delete(circuit)
   }
 
-  private liftedOf(circuit: LiveCircuit): Known | undefined {
+  private liftedOf(circuit: LiveCircuit): KnownRecord | undefined {
     if (this.lifted.size === 0) return undefined
     const id = this.idOf(circuit)
     const known = this.lifted.get(id)

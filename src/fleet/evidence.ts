@@ -1,19 +1,19 @@
 import * as Trip from "../core/Trip.ts"
 import type * as Window from "../core/Window.ts"
-import type { FleetState, KeptBack, Snapshot } from "../engine/fleetState.ts"
+import type { EvidenceSnapshot, FleetState, KeptBack } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 
 /** The evidence of this process about a circuit, and the part of it that other processes are told. */
 
 const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
 
-export const seen = (circuit: LiveCircuit, now: number): Snapshot => {
+export const seen = (circuit: LiveCircuit, now: number): EvidenceSnapshot => {
   const evidence = circuit.seen()
   return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
 }
 
 /** The evidence that other processes are told: all of it, without the part that is kept back. */
-export const told = (circuit: LiveCircuit, { ballots }: FleetState, now: number): Snapshot => {
+export const told = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all
@@ -58,7 +58,11 @@ export const keepBack = (circuit: LiveCircuit, fleetState: FleetState, now: numb
   ballots.keptBack = { ...without(all, streak, rest), epoch, calls }
 }
 
-const without = (all: Snapshot, streak: number, counts: ReadonlyArray<Window.Counts | undefined>): Snapshot => ({
+const without = (
+  all: EvidenceSnapshot,
+  streak: number,
+  counts: ReadonlyArray<Window.Counts | undefined>
+): EvidenceSnapshot => ({
   at: all.at,
   streak: Math.max(0, all.streak - streak),
   counts: all.counts.map((one, place) => less(one, counts[place]))

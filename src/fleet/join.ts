@@ -12,7 +12,7 @@ import { OperatorActions } from "./operatorActions.ts"
 import { Records } from "./records.ts"
 import { Repair } from "./repair.ts"
 import { Hearing } from "./rollCalls.ts"
-import { Stall } from "./stall.ts"
+import { StallDetector } from "./stall.ts"
 import { StoreClient } from "./storeClient.ts"
 
 /** Makes the circuits of a process part of a fleet, as long as the scope is open. */
@@ -24,7 +24,7 @@ export const joinFleet = (
   Effect.suspend(() => {
     const { runtime } = registry
     const client = new StoreClient(store, runtime.time)
-    const stall = new Stall(runtime.loop)
+    const stall = new StallDetector(runtime.loop)
     const context = new FleetContext({ ...of, registry, store, client })
     const lanes = new Lanes(context, new Hearing())
     const records = new Records(context, lanes)

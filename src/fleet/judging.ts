@@ -4,7 +4,7 @@ import * as Fleet from "../core/Fleet.ts"
 import type { FleetState } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { nextCooldown } from "../engine/move.ts"
-import { limits, type Tally } from "../store/SharedStore.ts"
+import { limits, type StoredTally } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Records } from "./records.ts"
 
@@ -43,7 +43,7 @@ export class Judging {
     circuit: LiveCircuit,
     fleetState: FleetState,
     epoch: number,
-    stored: Tally
+    stored: StoredTally
   ): Effect.Effect<void> {
     const { context } = this
     const { policy } = circuit

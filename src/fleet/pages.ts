@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Fleet from "../core/Fleet.ts"
-import type { Known } from "../engine/fleetState.ts"
+import type { KnownRecord } from "../engine/fleetState.ts"
 import { fromBody, fromCircuitId } from "../store/codec.ts"
 import { isLift } from "../store/record.ts"
 import { type Changed, limits, type Page } from "../store/SharedStore.ts"
@@ -158,7 +158,7 @@ export class Pages {
     })
   }
 
-  private load(which: (id: string, known: Known) => boolean): Effect.Effect<boolean> {
+  private load(which: (id: string, known: KnownRecord) => boolean): Effect.Effect<boolean> {
     const { context, records } = this
     const ids = [...context.shared].flatMap((circuit) => {
       const known = circuit.fleetState?.record.known

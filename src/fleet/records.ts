@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
 import { printable } from "../core/printable.ts"
-import type { FleetState, Known } from "../engine/fleetState.ts"
+import type { FleetState, KnownRecord } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { move, type Next } from "../engine/move.ts"
@@ -107,7 +107,7 @@ export class Records {
   }
 
   /** The store has no record of the circuit any more: it has forgotten it, or lost it. */
-  private isGone(circuit: LiveCircuit, known: Known | undefined): Effect.Effect<void> {
+  private isGone(circuit: LiveCircuit, known: KnownRecord | undefined): Effect.Effect<void> {
     const now = this.context.now()
     if (known === undefined) return Effect.void
     const isLost = now < known.keptUntil - endingMillis
@@ -128,7 +128,12 @@ export class Records {
   }
 
   /** Makes the fleet's state this circuit's own. `expected` where this process has already made the transition. */
-  private adopt(circuit: LiveCircuit, fleetState: FleetState, known: Known, expected: boolean): Effect.Effect<void> {
+  private adopt(
+    circuit: LiveCircuit,
+    fleetState: FleetState,
+    known: KnownRecord,
+    expected: boolean
+  ): Effect.Effect<void> {
     const { provenance } = known
     const { record } = fleetState
     // If this process is ahead, the transition that it has not told the store decides.
@@ -181,7 +186,7 @@ export class Records {
   }
 
   /** Whether lifting an override leaves an opening that this process made itself: beneath it, or while it did not know of it. */
-  private isOwnAfterLift(own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: Known): boolean {
+  private isOwnAfterLift(own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: KnownRecord): boolean {
     if (provenance.why !== "Released" || Circuit.isForced(circuit)) return false
     const isOwn = fleetState.record.ownBeneath || (!Circuit.isForced(own) && !fleetState.isFleets(own))
     return isOwn && outlasts(beneath(own), circuit, this.context.now())
@@ -194,7 +199,7 @@ export class Records {
   }
 
   /** Processes do not all probe at once: not at the end of an opening, of another's lease, or of an override above an opening. */
-  private jitter(circuit: LiveCircuit, { provenance, circuit: known }: Known): number {
+  private jitter(circuit: LiveCircuit, { provenance, circuit: known }: KnownRecord): number {
     if (this.context.live <= 1) return 0
     const { random } = this.context
     const opening = beneath(known)
@@ -210,11 +215,11 @@ export class Records {
   }
 
   /** What a process under another policy decided is not for this one; what people force is for all. */
-  isForeign(circuit: LiveCircuit, known: Known): boolean {
+  isForeign(circuit: LiveCircuit, known: KnownRecord): boolean {
     return !Circuit.isForced(known.circuit) && this.isOfAnother(circuit, known)
   }
 
-  private isOfAnother(circuit: LiveCircuit, { provenance }: Known): boolean {
+  private isOfAnother(circuit: LiveCircuit, { provenance }: KnownRecord): boolean {
     return (
       provenance.policy !== undefined &&
       circuit.group.declared &&
@@ -287,7 +292,7 @@ export class Records {
     circuit: LiveCircuit,
     fleetState: FleetState,
     committed: Committed,
-    before: Known | undefined,
+    before: KnownRecord | undefined,
     expected: boolean
   ): Effect.Effect<Committed> {
     const { known } = fleetState.record
@@ -376,7 +381,7 @@ export class Records {
     })
   }
 
-  private policyOf(circuit: LiveCircuit, base: Known | undefined, why: Circuit.Why): string | undefined {
+  private policyOf(circuit: LiveCircuit, base: KnownRecord | undefined, why: Circuit.Why): string | undefined {
     if (why === "Tripped") return this.context.fingerprint(circuit.policy)
     if (isByPeople(why)) return policyAfter(why, base?.provenance)
     return base === undefined || this.isForeign(circuit, base) ? undefined : base.provenance.policy
@@ -472,7 +477,7 @@ const merge = (
 }
 
 /** Whether the fleet's close is older than what this process opened by itself for. */
-const isOutlived = (own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: Known): boolean =>
+const isOutlived = (own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: KnownRecord): boolean =>
   circuit._tag === "Closed" &&
   own._tag === "Open" &&
   !fleetState.isFleets(own) &&

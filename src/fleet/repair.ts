@@ -18,7 +18,7 @@ import type { Leases } from "./leases.ts"
 import type { OperatorActions } from "./operatorActions.ts"
 import { Pages } from "./pages.ts"
 import type { Records } from "./records.ts"
-import type { Stall } from "./stall.ts"
+import type { StallDetector } from "./stall.ts"
 
 /** A store that does not answer is asked again after this long, or sooner if it is asked more often anyway. */
 const downMillis = 1_000
@@ -54,7 +54,7 @@ export class Repair {
   private readonly actions: OperatorActions
   private readonly lanes: Lanes
   private readonly pages: Pages
-  private readonly stall: Stall
+  private readonly stall: StallDetector
   private reported = false
   /** Whether the store reported by itself that it is not connected. */
   private away = false
@@ -66,7 +66,7 @@ export class Repair {
     readonly leases: Leases
     readonly actions: OperatorActions
     readonly lanes: Lanes
-    readonly stall: Stall
+    readonly stall: StallDetector
   }) {
     this.context = of.context
     this.records = of.records

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { FleetState, Known } from "../engine/fleetState.ts"
+import type { FleetState, KnownRecord } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { toSwap } from "../store/record.ts"
 import type { Stored } from "../store/SharedStore.ts"
@@ -28,7 +28,7 @@ export class Restoring {
   }
 
   /** The store has the same again, under another epoch. */
-  isBack(circuit: LiveCircuit, known: Known, epoch: number): void {
+  isBack(circuit: LiveCircuit, known: KnownRecord, epoch: number): void {
     const { fleetState } = circuit
     if (fleetState === undefined) return
     fleetState.record.known = { ...known, epoch, at: this.context.now() }
@@ -36,7 +36,7 @@ export class Restoring {
   }
 
   /** The store has lost the record, and has another instead, or none. */
-  restore(circuit: LiveCircuit, known: Known, found: number): Effect.Effect<void> {
+  restore(circuit: LiveCircuit, known: KnownRecord, found: number): Effect.Effect<void> {
     return Effect.sync(() => {
       const fleetState = this.context.fleetStateOf(circuit)
       const { record } = fleetState

@@ -12,7 +12,7 @@ const graceMillis = 50
  * Whether this process is stalled, or was a moment ago: its event loop was blocked, or the machine was suspended. What it sees then,
  * such as many timeouts at once, says nothing about the dependencies.
  */
-export class Stall {
+export class StallDetector {
   private readonly loop: EventLoop
   private beatAt: number
   private recovering = false

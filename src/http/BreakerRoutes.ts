@@ -68,12 +68,12 @@ const millis = (duration: Duration.Duration): number | null =>
   Duration.isFinite(duration) ? Math.round(Duration.toMillis(duration)) : null
 
 /** One circuit, or all circuits of a name. */
-interface Entry {
+interface RouteEntry {
   readonly name: string
   readonly circuits: ReadonlyArray<Inspection>
 }
 
-const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyArray<Entry> => {
+const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyArray<RouteEntry> => {
   if (keys) return circuits.map((one) => ({ name: one.circuit, circuits: [one] }))
   const named = new Map<string, Array<Inspection>>()
   for (const one of circuits) {
@@ -99,7 +99,7 @@ const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>
 const iso = (millis: number | undefined): string | null =>
   millis === undefined ? null : new Date(millis).toISOString()
 
-const brief = ({ circuits, name }: Entry, keys: boolean) => {
+const brief = ({ circuits, name }: RouteEntry, keys: boolean) => {
   const one = worst(circuits)
   return {
     name,
@@ -114,7 +114,7 @@ const brief = ({ circuits, name }: Entry, keys: boolean) => {
   }
 }
 
-const full = (entry: Entry, keys: boolean) => {
+const full = (entry: RouteEntry, keys: boolean) => {
   const sum = (of: (one: Inspection) => number) => entry.circuits.reduce((all, one) => all + of(one), 0)
   return {
     ...brief(entry, keys),

@@ -108,7 +108,7 @@ const originOf = (request: HttpClientRequest.HttpClientRequest): string | undefi
   return url === undefined || url.origin === "null" ? undefined : url.origin
 }
 
-type Request = Effect.Effect<HttpClientResponse.HttpClientResponse, unknown>
+type RequestEffect = Effect.Effect<HttpClientResponse.HttpClientResponse, unknown>
 
 /** Returns a function from a request to its circuit. Throws if an option is invalid. */
 const subjects = (
@@ -162,7 +162,7 @@ export const protect: {
     const subjectOf = subjects(operation, name, options)
     const lease = leaseOf(operation, options.lease)
     const guarded = optionalFlag(operation, "body", options.body)
-      ? (effect: Request, of: Subject) => guardBeyond(effect, of, lease, withBody)
+      ? (effect: RequestEffect, of: Subject) => guardBeyond(effect, of, lease, withBody)
       : guard
     return HttpClient.transform(self, (effect, request) =>
       Effect.suspend(() => guarded(effect, subjectOf(request)) as typeof effect)
@@ -277,7 +277,7 @@ export const standard: {
       options
     )
     const subjectOf = subjects(operation, name, options)
-    const timed = limit === false ? (effect: Request) => effect : timeout(limit)
+    const timed = limit === false ? (effect: RequestEffect) => effect : timeout(limit)
     const again =
       retry === false
         ? undefined
@@ -288,7 +288,7 @@ export const standard: {
     return HttpClient.transform(self, (effect, request) =>
       Effect.suspend(() => {
         const of = subjectOf(request)
-        const guarded = guard(timed(effect), of) as Request
+        const guarded = guard(timed(effect), of) as RequestEffect
         return (again === undefined || !mayRepeat(request) ? guarded : repeated(guarded, again(of))) as typeof effect
       })
     )
@@ -296,9 +296,9 @@ export const standard: {
 )
 
 /** Retries responses with a failure status as if they were errors, and returns the last response. */
-const repeated = (request: Request, again: ReturnType<Retrying>): Effect.Effect<unknown, unknown> => {
+const repeated = (request: RequestEffect, again: ReturnType<Retrying>): Effect.Effect<unknown, unknown> => {
   let last: { readonly error: unknown; readonly response: HttpClientResponse.HttpClientResponse } | undefined
-  const attempt = Effect.flatMap(request, (response): Request => {
+  const attempt = Effect.flatMap(request, (response): RequestEffect => {
     if (!isFailureStatus(response.status)) return Effect.succeed(response)
     const error = failed(response)
     last = { error, response }

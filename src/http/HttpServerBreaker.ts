@@ -56,7 +56,7 @@ import { exemption, saysNothing } from "./exempt.ts"
 import { failureOf } from "./failureOf.ts"
 import { tenantHeader } from "./tenantHeader.ts"
 
-type Response = HttpServerResponse.HttpServerResponse
+type ServerResponse = HttpServerResponse.HttpServerResponse
 
 /**
  * How the tenant of a request is found. A request whose header is none of what is expected is answered with 400.
@@ -92,7 +92,7 @@ export interface Options<in E, out R = never> {
   readonly policy?: Input | undefined
   /** Reads how a request ended. Default {@link classify}, to which it may leave the rest. */
   readonly classify?:
-    | ((exit: Exit.Exit<Response, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
+    | ((exit: Exit.Exit<ServerResponse, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
   /**
    * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or the name and the format of another header. Anyone
@@ -133,14 +133,14 @@ export interface RoutesOptions<in E, out R = never> extends Options<E, R> {
 export type Respond =
   | "json"
   | "problem"
-  | ((rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => Response)
+  | ((rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => ServerResponse)
 
 // ---- What the end of a request says ---------------------------------------------------------------------------------
 
 /** Effect's own, for a client that went away. */
 const clientClosedRequest = 499
 
-const ofResponse = (response: Response): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
+const ofResponse = (response: ServerResponse): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
   const { headers, status } = response
   if (status === clientClosedRequest || saysNothing.has(response)) return Outcome.ignored
   if (status < 500) return Outcome.success
@@ -166,7 +166,9 @@ const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
  * @category classifiers
  * @since 0.1.0
  */
-export const classify = (exit: Exit.Exit<Response, unknown>): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
+export const classify = (
+  exit: Exit.Exit<ServerResponse, unknown>
+): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
   if (exit._tag === "Success") return ofResponse(exit.value)
   const outcome = defaultOutcome(exit)
   return outcome._tag === "Ignored" ? outcome : ofCause(exit.cause)
@@ -182,7 +184,7 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-const write = (how: "json" | "problem", { error, fields, headers = {}, status, title }: Answer): Response =>
+const write = (how: "json" | "problem", { error, fields, headers = {}, status, title }: Answer): ServerResponse =>
   HttpServerResponse.setHeaders(
     how === "json"
       ? HttpServerResponse.jsonUnsafe({ error, ...fields }, { status })
@@ -216,7 +218,7 @@ export const toResponse = (
     readonly retryAfter?: "seconds" | "iso" | undefined
     readonly now?: number | undefined
   } = {}
-): Response => {
+): ServerResponse => {
   const seconds = secondsUntil(rejection)
   const open = isCircuitOpen(rejection)
   const response = write(options.format ?? "json", {
@@ -235,10 +237,10 @@ export const toResponse = (
   return response
 }
 
-type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => Response
+type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
 
 /** Adds headers to the response of a rejection: it must not be cached, and it says when to retry. */
-const withHeaders = (response: Response, rejection: CircuitOpen | BulkheadFull): Response => {
+const withHeaders = (response: ServerResponse, rejection: CircuitOpen | BulkheadFull): ServerResponse => {
   const { headers, status } = response
   const seconds = secondsUntil(rejection)
   const added: Record<string, string> = {}
@@ -267,7 +269,7 @@ const answering = (operation: string, { respond, retryAfter }: Options<never, un
 }
 
 /** Not what came: it may be anything. */
-const invalidTenant = (header: string, how: "json" | "problem"): Response =>
+const invalidTenant = (header: string, how: "json" | "problem"): ServerResponse =>
   write(how, {
     status: 400,
     error: "invalid_tenant",
@@ -277,11 +279,15 @@ const invalidTenant = (header: string, how: "json" | "problem"): Response =>
 
 // ---- Middleware -----------------------------------------------------------------------------------------------------
 
-type Handler = Effect.Effect<Response, unknown, unknown>
+type RequestHandler = Effect.Effect<ServerResponse, unknown, unknown>
 
 const optionNames = ["key", "policy", "classify", "tenant", "respond", "retryAfter"]
 
-const around = (operation: string, name: string, options: Options<never, unknown>): ((app: Handler) => Handler) => {
+const around = (
+  operation: string,
+  name: string,
+  options: Options<never, unknown>
+): ((app: RequestHandler) => RequestHandler) => {
   const { key, policy, tenant } = onlyFields(operation, optionNames, options)
   const read = optionalFunction(operation, "classify", options.classify) ?? classify
   const named = subject(operation, name, { policy, classify: read })
@@ -316,9 +322,9 @@ const around = (operation: string, name: string, options: Options<never, unknown
 
 /** What a circuit adds to a handler: its rejections, and those that the handler fails with, become responses. */
 type Protected = <E, R>(
-  app: Effect.Effect<Response, E, R>
+  app: Effect.Effect<ServerResponse, E, R>
 ) => Effect.Effect<
-  Response,
+  ServerResponse,
   Exclude<E, CircuitOpen | BulkheadFull>,
   R | BreakerStore | HttpServerRequest.HttpServerRequest
 >
@@ -340,9 +346,9 @@ export const protect: {
     name: string,
     options: Options<E0, R2>
   ): <E extends E0, R>(
-    app: Effect.Effect<Response, E, R>
+    app: Effect.Effect<ServerResponse, E, R>
   ) => Effect.Effect<
-    Response,
+    ServerResponse,
     Exclude<E, CircuitOpen | BulkheadFull>,
     R | R2 | BreakerStore | HttpServerRequest.HttpServerRequest
   >
@@ -365,8 +371,8 @@ const built = (operation: string, name: string, options: RoutesOptions<unknown> 
   const protecting = around(operation, name, others)
   const isExempt = exemption(operation, exempt)
   return Effect.map(Effect.all([BreakerStore, Policies]), ([store, policies]) => {
-    return (app: Effect.Effect<Response, unhandled>) =>
-      Effect.withFiber<Response, unhandled, HttpServerRequest.HttpServerRequest>((fiber) => {
+    return (app: Effect.Effect<ServerResponse, unhandled>) =>
+      Effect.withFiber<ServerResponse, unhandled, HttpServerRequest.HttpServerRequest>((fiber) => {
         const route = Context.getOrUndefined(fiber.context, HttpRouter.RouteContext)?.route.path
         const { url } = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
         if (isExempt(store, url) || (route !== undefined && isExempt(store, route))) return app

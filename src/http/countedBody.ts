@@ -8,11 +8,11 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Restore } from "../engine/classify.ts"
 
-type Response = HttpClientResponse.HttpClientResponse
+type ClientResponse = HttpClientResponse.HttpClientResponse
 type End = Exit.Exit<unknown, unknown>
 
 /** Whether more is to come after the headers than an answer that is already known. */
-export const hasBody = ({ headers, request, status }: Response): boolean =>
+export const hasBody = ({ headers, request, status }: ClientResponse): boolean =>
   status >= 200 &&
   status < 300 &&
   status !== 204 &&
@@ -35,7 +35,7 @@ const arrived = (end: End): boolean => {
 }
 
 /** Whether what is read as a form is one: else it fails whatever comes. */
-const isForm = ({ headers }: Response): boolean =>
+const isForm = ({ headers }: ClientResponse): boolean =>
   /^(multipart\/form-data|application\/x-www-form-urlencoded)/i.test(headers["content-type"] ?? "")
 
 const bodies: ReadonlySet<PropertyKey> = new Set(["text", "json", "arrayBuffer", "urlParamsBody", "formData"])
@@ -45,12 +45,12 @@ const bodies: ReadonlySet<PropertyKey> = new Set(["text", "json", "arrayBuffer",
  * enough of it, else as what broke off.
  */
 export const counted = (
-  response: Response,
+  response: ClientResponse,
   settle: (end: End, restore: Restore) => Effect.Effect<void> | undefined
-): Response => {
+): ClientResponse => {
   const ended = (end: End, restore: Restore): Effect.Effect<void> =>
     Effect.suspend(() => settle(arrived(end) ? Exit.succeed(response) : end, restore) ?? Effect.void)
-  const watched = (stream: Response["stream"]): Response["stream"] =>
+  const watched = (stream: ClientResponse["stream"]): ClientResponse["stream"] =>
     Stream.unwrap(
       Effect.uninterruptibleMask((restore) => {
         let broke: End | undefined
@@ -62,16 +62,16 @@ export const counted = (
         return Effect.succeed(Stream.onExit(noted, (end) => ended(broke ?? ofReader(end), restore)))
       })
     )
-  const read = (body: Response["text"], endOf: (end: End) => End): Response["text"] =>
+  const read = (body: ClientResponse["text"], endOf: (end: End) => End): ClientResponse["text"] =>
     Effect.uninterruptibleMask((restore) => Effect.onExit(restore(body), (end) => ended(endOf(end), restore)))
   return new Proxy(response, {
     get: (target, name) => {
       const value = Reflect.get(target, name, target)
-      if (name === "stream") return watched(value as Response["stream"])
+      if (name === "stream") return watched(value as ClientResponse["stream"])
       if (name === "formData" && !isForm(response)) {
-        return read(value as Response["text"], ofReader)
+        return read(value as ClientResponse["text"], ofReader)
       }
-      return bodies.has(name) ? read(value as Response["text"], identity) : value
+      return bodies.has(name) ? read(value as ClientResponse["text"], identity) : value
     }
   })
 }

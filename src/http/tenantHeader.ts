@@ -13,7 +13,7 @@ const tenantFields = {
 }
 
 /** The tenant of a request: none, a text, or one that must not be. */
-type Found =
+type TenantFound =
   | { readonly _tag: "None" }
   | { readonly _tag: "Some"; readonly tenant: string }
   | { readonly _tag: "Invalid" }
@@ -21,11 +21,11 @@ type Found =
 /** Where the tenant of a request is written. */
 export interface TenantHeader {
   readonly header: string
-  readonly read: (request: HttpServerRequest.HttpServerRequest) => Found
+  readonly read: (request: HttpServerRequest.HttpServerRequest) => TenantFound
 }
 
-const none: Found = { _tag: "None" }
-const invalid: Found = { _tag: "Invalid" }
+const none: TenantFound = { _tag: "None" }
+const invalid: TenantFound = { _tag: "Invalid" }
 
 /** Throws where an option is wrong. */
 export const tenantHeader = (operation: string, options: unknown = {}): TenantHeader => {

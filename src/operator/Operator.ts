@@ -124,7 +124,7 @@ const which = (name: string, key: string | undefined): string =>
 const pages = (
   store: SharedStore,
   since = 0
-): Effect.Effect<{ readonly records: ReadonlyArray<Listed>; readonly live: number }, StoreError> =>
+): Effect.Effect<{ readonly records: ReadonlyArray<ListedRecord>; readonly live: number }, StoreError> =>
   Effect.flatMap(store.page(since, limits.page), ({ changes, live }) => {
     const records = changes.flatMap(({ circuit, listed, record }) =>
       listed && record !== undefined ? [{ ...record, circuit }] : []
@@ -137,7 +137,7 @@ const pages = (
     })
   })
 
-interface Listed extends Stored {
+interface ListedRecord extends Stored {
   readonly circuit: string
 }
 

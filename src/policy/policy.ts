@@ -147,7 +147,7 @@ export interface Policy extends Circuit.Rules {
   readonly mode: "enforce" | "observe"
   readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
-  readonly fleet: Fleet.Rules | false
+  readonly fleet: Fleet.VotingRules | false
   /** The decoded fields by key, or the function that returns fields which are not decoded yet. */
   readonly keys: ReadonlyMap<string, Partial<Policy>> | ((key: string) => KeyInput | undefined) | undefined
 }

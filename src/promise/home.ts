@@ -17,8 +17,8 @@ import type { RedisOptions } from "./redis.ts"
 import { onAbort, unlessAborted } from "./signals.ts"
 import type { BreakerEvent, EventName, Signal } from "./types.ts"
 
-type Store = BreakerStore.BreakerStore
-type Services = Context.Context<Store>
+type StoreService = BreakerStore.BreakerStore
+type Services = Context.Context<StoreService>
 
 export interface HomeOptions {
   readonly redis: RedisOptions | undefined
@@ -144,7 +144,7 @@ export class Home {
   constructor({ log, maxCircuits, redis }: HomeOptions) {
     const { listeners, scope } = this
     dropped?.register(this, scope)
-    const build = (store: Layer.Layer<Store, unknown>) =>
+    const build = (store: Layer.Layer<StoreService, unknown>) =>
       Effect.tap(
         Layer.buildWithScope(
           Layer.provideMerge(store, Layer.merge(logging(log), Layer.succeed(Clock.Clock, background))),
@@ -191,7 +191,10 @@ export class Home {
     return this.awake.while(this.building)
   }
 
-  async run<A>(effect: Effect.Effect<A, unknown, Store>, signal: Signal | undefined): Promise<Exit.Exit<A, unknown>> {
+  async run<A>(
+    effect: Effect.Effect<A, unknown, StoreService>,
+    signal: Signal | undefined
+  ): Promise<Exit.Exit<A, unknown>> {
     const services = this.services ?? (await this.awake.while(unlessAborted(this.building, signal)))
     const run =
       signal === undefined ? Effect.runPromiseExitWith(services)(effect) : runUntilAborted(services, effect, signal)
@@ -209,7 +212,7 @@ export class Home {
   }
 
   /** What can be said now: nothing before there is a store. */
-  look<A>(effect: Effect.Effect<A, never, Store>): A | undefined {
+  look<A>(effect: Effect.Effect<A, never, StoreService>): A | undefined {
     return this.services === undefined ? undefined : Effect.runSyncWith(this.services)(effect)
   }
 
@@ -225,7 +228,7 @@ export class Home {
 /** The exit of an effect that is interrupted when a signal is aborted. */
 const runUntilAborted = <A>(
   services: Services,
-  effect: Effect.Effect<A, unknown, Store>,
+  effect: Effect.Effect<A, unknown, StoreService>,
   signal: Signal
 ): Promise<Exit.Exit<A, unknown>> =>
   new Promise((resolve) => {

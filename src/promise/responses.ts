@@ -3,19 +3,23 @@ import { type Classify, defaultOutcome, isFailureStatus } from "../engine/classi
 import { failureOf } from "../http/failureOf.ts"
 import { safely } from "../shapes/rejections.ts"
 
-interface Response {
+interface FetchResponse {
   readonly status: number
   readonly headers: { readonly get: (name: string) => unknown }
 }
 
 /** Whether a value is a `Response` of `fetch`, of the platform or of a library such as undici and node-fetch. */
-const isResponse = (value: unknown): value is Response => {
+const isResponse = (value: unknown): value is FetchResponse => {
   if (typeof value !== "object" || value === null) return false
-  const { headers, status, [Symbol.toStringTag]: tag } = value as Partial<Response> & { [Symbol.toStringTag]?: unknown }
+  const {
+    headers,
+    status,
+    [Symbol.toStringTag]: tag
+  } = value as Partial<FetchResponse> & { [Symbol.toStringTag]?: unknown }
   return tag === "Response" && typeof status === "number" && typeof headers?.get === "function"
 }
 
-const ofResponse = ({ headers, status }: Response): Outcome.Outcome =>
+const ofResponse = ({ headers, status }: FetchResponse): Outcome.Outcome =>
   isFailureStatus(status) ? failureOf(status, headers, Date.now()) : Outcome.success
 
 /** Reads the responses of `fetch` by their status, as the default reads those of Effect's `HttpClient`. */
@@ -23,5 +27,5 @@ export const readingResponses =
   (classify: Classify = defaultOutcome): Classify =>
   (exit) =>
     exit._tag === "Success" && safely(() => isResponse(exit.value), false)
-      ? ofResponse(exit.value as Response)
+      ? ofResponse(exit.value as FetchResponse)
       : classify(exit)

@@ -95,17 +95,17 @@ const nodeStream = (stream: NodeStream, ended: Ended): void => {
 
 // ---- Async iterables ------------------------------------------------------------------------------------------------
 
-type Steps = AsyncIterator<unknown>
+type StreamSteps = AsyncIterator<unknown>
 
 const isIterable = (value: object): value is AsyncIterable<unknown> =>
   Symbol.asyncIterator in value && typeof value[Symbol.asyncIterator] === "function"
 
-const isIterator = (value: object): value is Steps => "next" in value && typeof value.next === "function"
+const isIterator = (value: object): value is StreamSteps => "next" in value && typeof value.next === "function"
 
 const methods = ["next", "return", "throw"] as const
 
 /** The methods of an iterator, wrapped so that they report how the iteration ends. */
-const steps = (iterator: Steps, ended: Ended): Steps => {
+const steps = (iterator: StreamSteps, ended: Ended): StreamSteps => {
   const watched = methods.flatMap((name) => {
     const method = iterator[name] as ((...args: ReadonlyArray<unknown>) => Promise<IteratorResult<unknown>>) | undefined
     if (method === undefined) return []
@@ -122,7 +122,7 @@ const steps = (iterator: Steps, ended: Ended): Steps => {
     }
     return [[name, step] as const]
   })
-  return Object.fromEntries(watched) as unknown as Steps
+  return Object.fromEntries(watched) as unknown as StreamSteps
 }
 
 /** The calls that are in flight until an iterable has been read. Several calls may return the same one. */
@@ -154,7 +154,7 @@ const iterable = (stream: AsyncIterable<unknown>, end: Ended): boolean => {
     ? steps(stream, ended)
     : {
         [Symbol.asyncIterator]: () => {
-          const own: AsyncIterable<unknown> & Steps = {
+          const own: AsyncIterable<unknown> & StreamSteps = {
             ...steps(begin(), ended),
             [Symbol.asyncIterator]: () => own as AsyncIterableIterator<unknown>
           }

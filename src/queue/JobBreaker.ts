@@ -179,12 +179,12 @@ export interface TakeOptions<in Job, in A, in E, out R = never> extends Omit<Pro
 }
 
 type Queue = PersistedQueue.PersistedQueue<unknown, unknown>
-type Handler = (job: unknown, metadata: { readonly id: string; readonly attempts: number }) => AnyEffect
+type JobHandler = (job: unknown, metadata: { readonly id: string; readonly attempts: number }) => AnyEffect
 
 interface Taking {
   readonly of: Subject
   readonly delayOf: DelayOf
-  readonly f: Handler
+  readonly f: JobHandler
 }
 
 /**
@@ -326,7 +326,7 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
   const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
   const of = subject(operation, name, { classify, isFailure, isIgnored, key: fixed, policy })
-  const taking: Taking = { of, delayOf: delaying(operation, delays), f: f as Handler }
+  const taking: Taking = { of, delayOf: delaying(operation, delays), f: f as JobHandler }
   // Whatever its elements are: `f`, which is given them, has their type.
   const jobs = queue as unknown as Queue
   return (

@@ -9,7 +9,7 @@ import {
   type Page,
   type RollCall,
   type Stored,
-  type Tally
+  type StoredTally
 } from "../store/SharedStore.ts"
 import type { ExchangeReply, LoadReply, PageReply, RecordReply, TallyReply } from "./scripts.ts"
 
@@ -34,7 +34,7 @@ const toStored = (reply: RecordReply): Stored | undefined =>
 
 const since = (millis: number): number | undefined => (Number(millis) < 0 ? undefined : Number(millis))
 
-const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): Tally => ({
+const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): StoredTally => ({
   voters: Number(voters),
   sums: sums.map(Number),
   asked: since(asked),

@@ -76,7 +76,7 @@ const boundFields = {
 const exponentialFields = { ...boundFields, factor: Schema.optional(factor) }
 const linearFields = { ...boundFields, step: Schema.optional(positiveMillis) }
 
-interface Decoded {
+interface DecodedBounds {
   readonly min?: number | undefined
   readonly max?: number | undefined
   readonly jitter?: number | undefined
@@ -84,7 +84,7 @@ interface Decoded {
 
 const backoff = (
   operation: string,
-  { jitter = 0, max: longest, min: shortest }: Decoded,
+  { jitter = 0, max: longest, min: shortest }: DecodedBounds,
   delay: (min: number, attempt: number) => number
 ): Schedule.Schedule<number> => {
   const max = longest ?? Math.max(30_000, shortest ?? 0)

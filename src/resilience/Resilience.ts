@@ -447,7 +447,7 @@ export interface Way<out A = unknown, out E = unknown, out R = unknown> extends 
   readonly call: Effect.Effect<A, E, R>
 }
 
-type Call<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
+type CallsOf<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
 
 /**
  * Tries one way after another, each under its own circuit, until one succeeds: a way whose circuit is open costs nothing. What
@@ -471,11 +471,11 @@ type Call<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
  */
 export const cascade = <const Ways extends ReadonlyArray<Way>>(
   ways: Ways,
-  options?: { readonly while?: ((error: Effect.Error<Call<Ways>>) => boolean) | undefined }
+  options?: { readonly while?: ((error: Effect.Error<CallsOf<Ways>>) => boolean) | undefined }
 ): Effect.Effect<
-  Effect.Success<Call<Ways>>,
-  Effect.Error<Call<Ways>> | CircuitOpen,
-  Effect.Services<Call<Ways>> | BreakerStore
+  Effect.Success<CallsOf<Ways>>,
+  Effect.Error<CallsOf<Ways>> | CircuitOpen,
+  Effect.Services<CallsOf<Ways>> | BreakerStore
 > => {
   const { while: goesOn } = decodeOrThrow("Resilience.cascade", cascadeFields, options ?? {})
   if (!Array.isArray(ways) || ways.length === 0) {

@@ -21,7 +21,7 @@ export const longestWaitMillis = 60_000
 /** Waits until a circuit closes. */
 type Closes = (registry: Registry, circuit: LiveCircuit) => Effect.Effect<void>
 
-interface Caller {
+interface WaitingCaller {
   /** How long it can wait. */
   readonly until: number
   readonly go: () => void
@@ -37,7 +37,7 @@ export class Line {
   private readonly circuit: LiveCircuit
   private readonly closes: Closes
   /** The callers by their tickets. A caller that is rejected again keeps its ticket, and so its age. */
-  private readonly waiting = new Map<number, Caller>()
+  private readonly waiting = new Map<number, WaitingCaller>()
   private tickets = 0
   private isRunning = false
 

@@ -103,13 +103,13 @@ type Made<F> = F extends (...args: never) => infer Effect ? Effect : F
 /** The error that a function of one can handle; any, where there is none. */
 type Handles<F> = F extends (error: infer E) => unknown ? E : unknown
 type HandlesExit<F> = F extends (exit: Exit.Exit<unknown, infer E>) => unknown ? E : unknown
-type Given<O, Part extends string, Field extends string> = At<At<O, Part>, Field>
+type FieldOf<O, Part extends string, Field extends string> = At<At<O, Part>, Field>
 
-type OfBreaker<O> = Handles<Given<O, "breaker", "isFailure">> &
-  Handles<Given<O, "breaker", "isIgnored">> &
-  HandlesExit<Given<O, "breaker", "classify">>
+type OfBreaker<O> = Handles<FieldOf<O, "breaker", "isFailure">> &
+  Handles<FieldOf<O, "breaker", "isIgnored">> &
+  HandlesExit<FieldOf<O, "breaker", "classify">>
 /** An open circuit is not tried again, whatever anybody says: nobody is asked about it. */
-type OfRetry<O> = Handles<Given<O, "retry", "while">> | CircuitOpen
+type OfRetry<O> = Handles<FieldOf<O, "retry", "while">> | CircuitOpen
 type OfFallback<O> = Handles<At<O, "fallback">>
 
 /** What a compiler shows of an option whose function does not take all errors that come to it. */

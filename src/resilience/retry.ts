@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
-import { type Allowance, Budget } from "../engine/budget.ts"
+import { type Allowance, RetryBudget } from "../engine/budget.ts"
 import { hintOfError } from "../engine/classify.ts"
 import { blocking } from "../engine/dependencies.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
@@ -63,14 +63,14 @@ export const budgetOf = (operation: string, input: unknown): BudgetOf | undefine
 }
 
 /** Does something with the budget of the circuit that the fiber means. */
-const withBudget = <A>(of: BudgetOf, f: (budget: Budget, now: number) => A): Effect.Effect<A> =>
+const withBudget = <A>(of: BudgetOf, f: (budget: RetryBudget, now: number) => A): Effect.Effect<A> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit =
       of.subject === undefined
         ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
         : locate(fiber, registry, of.subject)
-    circuit.budget ??= new Budget(of.overMillis)
+    circuit.budget ??= new RetryBudget(of.overMillis)
     return Effect.succeed(f(circuit.budget, registry.runtime.time.now()))
   })
 

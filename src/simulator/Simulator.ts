@@ -49,7 +49,7 @@ import {
 import * as picture from "./picture.ts"
 import { play } from "./play.ts"
 import * as internal from "./report.ts"
-import { type Call, generate, type Outage, outagesOf, parse } from "./trace.ts"
+import { generate, outagesOf, parse, type TracedCall, type TracedOutage } from "./trace.ts"
 
 export type {
   /**
@@ -65,7 +65,7 @@ export type {
    * @category models
    * @since 0.1.0
    */
-  Move
+  PlayedMove as Move
 } from "./play.ts"
 export type {
   /**
@@ -90,14 +90,14 @@ export type {
    * @category models
    * @since 0.1.0
    */
-  Call,
+  TracedCall as Call,
   /**
    * A time in which the dependency is down.
    *
    * @category models
    * @since 0.1.0
    */
-  Outage
+  TracedOutage as Outage
 } from "./trace.ts"
 
 /**
@@ -107,8 +107,8 @@ export type {
  * @since 0.1.0
  */
 export interface Trace {
-  readonly calls: ReadonlyArray<Call>
-  readonly outages: ReadonlyArray<Outage>
+  readonly calls: ReadonlyArray<TracedCall>
+  readonly outages: ReadonlyArray<TracedOutage>
   /** How long it is, in milliseconds. */
   readonly millis: number
 }
@@ -230,14 +230,14 @@ export interface RunOptions {
 
 const runFields = { timeout: Schema.optional(positiveMillis), seed: Schema.optional(whole) }
 
-type Policies = Readonly<Record<string, BreakerPolicy.Input>>
+type PolicyInputs = Readonly<Record<string, BreakerPolicy.Input>>
 
 /** The policies, and after each one those of its keys. */
-const withKeys = (policies: Policies): Policies =>
+const withKeys = (policies: PolicyInputs): PolicyInputs =>
   Object.fromEntries(
     Object.entries(policies).flatMap(([name, policy]) => {
       const { keys, ...rest } = isRecord(policy) ? policy : {}
-      const ofKeys = isRecord(keys) ? Object.entries(keys as Policies) : []
+      const ofKeys = isRecord(keys) ? Object.entries(keys as PolicyInputs) : []
       const made = ofKeys.map(([key, one]) => [`${name}/${key}`, { ...rest, ...one }] as const)
       return [[name, policy] as const, ...made.filter(([name]) => !Object.hasOwn(policies, name))]
     })

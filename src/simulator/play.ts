@@ -11,7 +11,7 @@ import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
 import type * as Circuit from "../core/Circuit.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { Policies } from "../policy/BreakerPolicy.ts"
-import type { Call } from "./trace.ts"
+import type { TracedCall } from "./trace.ts"
 
 /** A clock that is where it was put. Nobody who sleeps by it wakes: where calls are only counted nobody does. */
 class StoppedClock implements Clock.Clock {
@@ -36,7 +36,7 @@ class StoppedClock implements Clock.Clock {
 /** What became of a call. */
 export type Fate = "succeeded" | "failed" | "rejected"
 
-export interface Move {
+export interface PlayedMove {
   readonly at: number
   readonly from: Circuit.State
   readonly to: Circuit.State
@@ -47,13 +47,13 @@ export interface Move {
 export interface Played {
   readonly policy: string
   readonly fates: ReadonlyArray<Fate>
-  readonly moves: ReadonlyArray<Move>
+  readonly moves: ReadonlyArray<PlayedMove>
 }
 
 /** What happens, in order of time: calls end before others begin. */
-const schedule = (calls: ReadonlyArray<Call>, timeout: number) => {
+const schedule = (calls: ReadonlyArray<TracedCall>, timeout: number) => {
   const endOf = (i: number): number => {
-    const { at, duration } = calls[i] as Call
+    const { at, duration } = calls[i] as TracedCall
     return at + Math.min(duration, timeout)
   }
   const ends = calls.map((_, i) => i).filter((i) => endOf(i) < Infinity)
@@ -62,7 +62,7 @@ const schedule = (calls: ReadonlyArray<Call>, timeout: number) => {
 
 /** Plays the calls against the policy of a name, with the real engine on a clock of its own. */
 const playOne = (
-  calls: ReadonlyArray<Call>,
+  calls: ReadonlyArray<TracedCall>,
   name: string,
   { seed, timeout }: Playing
 ): Effect.Effect<Played, never, Scope.Scope> =>
@@ -75,7 +75,7 @@ const playOne = (
     const { probeTimeoutMillis } = (yield* Policies).get(name)
     const whole = Context.merge(yield* Random.withSeed(Effect.context<never>(), String(seed)), context)
     const run = Effect.runSyncExitWith(whole)
-    const moves: Array<Move> = []
+    const moves: Array<PlayedMove> = []
     let givingUp = false
     Context.get(context, BreakerStore.BreakerStore).runtime.observers.add((event) => {
       if (event._tag !== "Transition") return
@@ -115,7 +115,7 @@ const playOne = (
           continue
         }
         next++
-        const { duration, outcome } = calls[end as number] as Call
+        const { duration, outcome } = calls[end as number] as TracedCall
         settle(end as number, outcome === "success" && duration <= timeout ? "succeeded" : "failed")
       }
     }
@@ -150,7 +150,7 @@ export interface Playing {
 
 /** Plays the same calls against each policy, by name. */
 export const play = (
-  calls: ReadonlyArray<Call>,
+  calls: ReadonlyArray<TracedCall>,
   names: ReadonlyArray<string>,
   options: Playing
 ): Effect.Effect<ReadonlyArray<Played>> => Effect.forEach(names, (name) => Effect.scoped(playOne(calls, name, options)))

@@ -1,9 +1,9 @@
 import type * as Circuit from "../core/Circuit.ts"
-import type { Fate, Move, Played } from "./play.ts"
-import type { Call, Outage } from "./trace.ts"
+import type { Fate, Played, PlayedMove } from "./play.ts"
+import type { TracedCall, TracedOutage } from "./trace.ts"
 
 /** How one outage went, in milliseconds; nothing for what did not come to pass. */
-export interface OutageView extends Outage {
+export interface OutageView extends TracedOutage {
   /** From its beginning until the circuit was open. */
   readonly timeToOpen: number | undefined
   /** From its end until the circuit was closed. */
@@ -30,18 +30,18 @@ export interface Report {
   readonly outages: ReadonlyArray<OutageView>
   /** How long it was in each state, in milliseconds. */
   readonly timeIn: Readonly<Record<Circuit.State, number>>
-  readonly moves: ReadonlyArray<Move>
+  readonly moves: ReadonlyArray<PlayedMove>
   /** What became of the calls over time: each entry is of `bucketMillis`. */
   readonly bucketMillis: number
   readonly buckets: ReadonlyArray<Readonly<Record<Fate, number>>>
 }
 
-const stateAt = (moves: ReadonlyArray<Move>, at: number): Circuit.State =>
+const stateAt = (moves: ReadonlyArray<PlayedMove>, at: number): Circuit.State =>
   moves.findLast((move) => move.at <= at)?.to ?? "Closed"
 
 const passes = (state: Circuit.State): boolean => state === "Closed" || state === "Disabled"
 
-const viewOf = ({ from, until }: Outage, played: Played, calls: ReadonlyArray<Call>): OutageView => {
+const viewOf = ({ from, until }: TracedOutage, played: Played, calls: ReadonlyArray<TracedCall>): OutageView => {
   const { fates, moves } = played
   const opened = passes(stateAt(moves, from))
     ? moves.find(({ at, to }) => at > from && at <= until && to === "Open")?.at
@@ -56,7 +56,7 @@ const viewOf = ({ from, until }: Outage, played: Played, calls: ReadonlyArray<Ca
   }
 }
 
-const isOpening = ({ from, to }: Move): boolean => from === "Closed" && to === "Open"
+const isOpening = ({ from, to }: PlayedMove): boolean => from === "Closed" && to === "Open"
 
 /** What fits on a picture. */
 const mostBuckets = 200
@@ -69,8 +69,8 @@ const lengthFor = (millis: number): number =>
 /** What came of one policy. */
 export const report = (
   played: Played,
-  calls: ReadonlyArray<Call>,
-  outages: ReadonlyArray<Outage>,
+  calls: ReadonlyArray<TracedCall>,
+  outages: ReadonlyArray<TracedOutage>,
   millis: number
 ): Report => {
   const { fates, moves, policy } = played
@@ -83,7 +83,7 @@ export const report = (
   )
   const views = outages.map((outage) => viewOf(outage, played, calls))
   const timeIn: Record<Circuit.State, number> = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
-  let before: Pick<Move, "at" | "to"> = { at: 0, to: "Closed" }
+  let before: Pick<PlayedMove, "at" | "to"> = { at: 0, to: "Closed" }
   for (const move of [...moves, { at: Math.max(millis, moves.at(-1)?.at ?? 0), to: "Closed" as const }]) {
     timeIn[before.to] += move.at - before.at
     before = move

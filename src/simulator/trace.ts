@@ -3,7 +3,7 @@ import { foreignText } from "../core/foreign.ts"
 import { show } from "../core/printable.ts"
 
 /** A call that somebody wants to make, and what the dependency makes of it if it gets there. */
-export interface Call {
+export interface TracedCall {
   /** Milliseconds from the beginning. */
   readonly at: number
   readonly outcome: "success" | "failure"
@@ -12,7 +12,7 @@ export interface Call {
 }
 
 /** A time in which the dependency is down, in milliseconds from the beginning. */
-export interface Outage {
+export interface TracedOutage {
   readonly from: number
   readonly until: number
 }
@@ -25,7 +25,7 @@ export interface Described {
   readonly millis: number
   readonly duration: number
   readonly errors: number
-  readonly outages: ReadonlyArray<Outage & { readonly errors: number; readonly duration: number }>
+  readonly outages: ReadonlyArray<TracedOutage & { readonly errors: number; readonly duration: number }>
   readonly seed: number
 }
 
@@ -41,9 +41,9 @@ const chances = (seed: number) => {
 }
 
 /** Calls that come by chance, as many as was said on average, and take between half and one and a half times as long. */
-export const generate = ({ duration, errors, millis, outages, rate, seed }: Described): ReadonlyArray<Call> => {
+export const generate = ({ duration, errors, millis, outages, rate, seed }: Described): ReadonlyArray<TracedCall> => {
   const chance = chances(seed)
-  const calls: Array<Call> = []
+  const calls: Array<TracedCall> = []
   for (let at = 0; ; ) {
     at += (-Math.log(1 - chance()) * 1_000) / rate
     if (at >= millis) return calls
@@ -55,7 +55,7 @@ export const generate = ({ duration, errors, millis, outages, rate, seed }: Desc
 
 // ---- Recorded traces ------------------------------------------------------------------------------------------------
 
-const outcomes: ReadonlyMap<string, Call["outcome"]> = new Map([
+const outcomes: ReadonlyMap<string, TracedCall["outcome"]> = new Map([
   ["success", "success"],
   ["ok", "success"],
   ["failure", "failure"],
@@ -64,7 +64,7 @@ const outcomes: ReadonlyMap<string, Call["outcome"]> = new Map([
 ])
 
 /** A word, or a status of HTTP: what a server says of itself is its failure, and what it says of the caller is not. */
-const toOutcome = (text: string): Call["outcome"] | undefined =>
+const toOutcome = (text: string): TracedCall["outcome"] | undefined =>
   /^[1-5]\d\d$/.test(text)
     ? Number(text) >= 500 || text === "429"
       ? "failure"
@@ -90,16 +90,16 @@ const toDuration = (text: string): number | undefined => {
 
 const columns = ["time", "outcome", "duration"] as const
 
-type Fields = Readonly<Record<(typeof columns)[number], unknown>>
+type TraceFields = Readonly<Record<(typeof columns)[number], unknown>>
 
 const fieldOf = (value: unknown): string =>
   typeof value === "string" ? value.trim() : typeof value === "number" ? String(value) : ""
 
-const toCall = (fields: Fields, where: string): Result.Result<Call, string> => {
+const toCall = (fields: TraceFields, where: string): Result.Result<TracedCall, string> => {
   const at = toTime(fieldOf(fields.time))
   const outcome = toOutcome(fieldOf(fields.outcome))
   const duration = toDuration(fieldOf(fields.duration))
-  const wrong = (field: keyof Fields, expected: string) =>
+  const wrong = (field: keyof TraceFields, expected: string) =>
     Result.fail(`${where}: ${field} must be ${expected}, got ${show(fields[field])}`)
   if (at === undefined) return wrong("time", "milliseconds or a time such as 2026-11-21T10:00:00Z")
   if (outcome === undefined) return wrong("outcome", "success, failure or a status of HTTP")
@@ -108,16 +108,16 @@ const toCall = (fields: Fields, where: string): Result.Result<Call, string> => {
 }
 
 /** In order of time, from 0. */
-const inOrder = (calls: ReadonlyArray<Call>): ReadonlyArray<Call> => {
+const inOrder = (calls: ReadonlyArray<TracedCall>): ReadonlyArray<TracedCall> => {
   const sorted = [...calls].sort((a, b) => a.at - b.at)
   const first = sorted[0]?.at ?? 0
   return sorted.map((call) => ({ ...call, at: call.at - first }))
 }
 
 const fromRows = (
-  rows: ReadonlyArray<readonly [where: string, fields: Fields]>
-): Result.Result<ReadonlyArray<Call>, string> => {
-  const calls: Array<Call> = []
+  rows: ReadonlyArray<readonly [where: string, fields: TraceFields]>
+): Result.Result<ReadonlyArray<TracedCall>, string> => {
+  const calls: Array<TracedCall> = []
   for (const [where, fields] of rows) {
     const call = toCall(fields, where)
     if (Result.isFailure(call)) return Result.fail(call.failure)
@@ -135,14 +135,14 @@ const cellsOf = (line: string): ReadonlyArray<string> =>
       .replaceAll('""', '"')
   )
 
-const fromCsv = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
+const fromCsv = (text: string): Result.Result<ReadonlyArray<TracedCall>, string> => {
   const [head = "", ...lines] = text.split(/\r?\n/)
   const names = cellsOf(head).map((name) => name.toLowerCase())
   const missing = columns.filter((column) => !names.includes(column))
   if (missing.length > 0) {
     return Result.fail(`line 1: expected the columns ${columns.join(", ")}, got ${show(head)}`)
   }
-  const rows = lines.flatMap((line, i): ReadonlyArray<readonly [string, Fields]> => {
+  const rows = lines.flatMap((line, i): ReadonlyArray<readonly [string, TraceFields]> => {
     if (line.trim() === "") return []
     const cells = cellsOf(line)
     const cell = (column: string) => cells[names.indexOf(column)]
@@ -151,7 +151,7 @@ const fromCsv = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
   return fromRows(rows)
 }
 
-const fromJson = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
+const fromJson = (text: string): Result.Result<ReadonlyArray<TracedCall>, string> => {
   const parsed = Result.try({
     try: (): unknown => JSON.parse(text),
     catch: (error) => `no JSON: ${foreignText(error)}`
@@ -159,26 +159,26 @@ const fromJson = (text: string): Result.Result<ReadonlyArray<Call>, string> => {
   return Result.flatMap(parsed, (value) =>
     Array.isArray(value)
       ? fromRows(
-          value.map((one, i) => [`call ${i + 1}`, (typeof one === "object" && one !== null ? one : {}) as Fields])
+          value.map((one, i) => [`call ${i + 1}`, (typeof one === "object" && one !== null ? one : {}) as TraceFields])
         )
       : Result.fail(`expected a list of { time, outcome, duration }, got ${show(value)}`)
   )
 }
 
 /** The calls of a text: JSON if it begins as such, else CSV. Or what is wrong with it, and where. */
-export const parse = (text: string): Result.Result<ReadonlyArray<Call>, string> =>
+export const parse = (text: string): Result.Result<ReadonlyArray<TracedCall>, string> =>
   /^\s*[[{]/.test(text) ? fromJson(text) : fromCsv(text)
 
 const secondMillis = 1_000
 
 /** The times in which most calls fail, second by second; seconds without a call end none. */
-export const outagesOf = (calls: ReadonlyArray<Call>): ReadonlyArray<Outage> => {
-  const seconds = new Map<number, Array<Call>>()
+export const outagesOf = (calls: ReadonlyArray<TracedCall>): ReadonlyArray<TracedOutage> => {
+  const seconds = new Map<number, Array<TracedCall>>()
   for (const call of calls) {
     const second = Math.floor(call.at / secondMillis)
     seconds.set(second, [...(seconds.get(second) ?? []), call])
   }
-  const found: Array<Outage> = []
+  const found: Array<TracedOutage> = []
   let goesOn = false
   for (const [, some] of [...seconds].sort(([a], [b]) => a - b)) {
     const failures = some.filter(({ outcome }) => outcome === "failure")

@@ -1,4 +1,4 @@
-import type { Cast, RollCall, Tally } from "../store/SharedStore.ts"
+import type { Cast, RollCall, StoredTally } from "../store/SharedStore.ts"
 
 /**
  * The ballot boxes of one exchange, without a database.
@@ -105,7 +105,7 @@ export class Boxes {
   }
 
   /** Puts, renews or withdraws the voter's ballot, and adds up what is in its box. */
-  cast(cast: Cast): Tally {
+  cast(cast: Cast): StoredTally {
     const { ballot, box: name, circuit, epoch, inquire, roll, ttl } = cast
     const { life, time } = this.ground
     const key = keyOf(cast)
@@ -169,7 +169,7 @@ export class Boxes {
     return counts ? { ...box, voters: box.voters - 1, sums: plus(box.sums, ballot.numbers, -1) } : box
   }
 
-  private tally(box: Box): Tally {
+  private tally(box: Box): StoredTally {
     const { askedAt, rollAt, rollSeq, sums, voters } = box
     const { heard, time } = this.ground
     const counts = isCounting(box, time)

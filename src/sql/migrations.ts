@@ -162,7 +162,7 @@ const steps = (database: Database) => {
 export const migrate = (
   database: Database
 ): Effect.Effect<void, Migrator.MigrationError | SqlError, SqlClient.SqlClient> => {
-  const run = (loaded: Steps) =>
+  const run = (loaded: MigrationSteps) =>
     Migrator.make({})({ loader: Migrator.fromRecord(loaded), table: database.tableName("_versions") })
   const all = steps(database)
   const made: Effect.Effect<unknown, Migrator.MigrationError | SqlError, SqlClient.SqlClient> =
@@ -181,13 +181,13 @@ export const migrateIfMissing = (
     Effect.catch(migrate(database), (error) => Effect.mapError(check(database, ofStore), () => error))
   )
 
-type Steps = Parameters<typeof Migrator.fromRecord>[0]
+type MigrationSteps = Parameters<typeof Migrator.fromRecord>[0]
 
 /**
  * MySQL commits with each table that is made. So none is made where one is somebody else's, each step may be run by many at once,
  * and again where one did not come to its end, and they are entered when they did. `versions` makes the table for that.
  */
-const oneByOne = <R>(database: Database, all: Steps, versions: Effect.Effect<unknown, unknown, R>) => {
+const oneByOne = <R>(database: Database, all: MigrationSteps, versions: Effect.Effect<unknown, unknown, R>) => {
   const { sql } = database
   const isMissing = ([table, columns]: readonly [string, string]) => {
     const isOurs = Effect.as(check(database, { [table]: columns }), false)

@@ -131,7 +131,7 @@ export interface Cast {
  * @category models
  * @since 0.1.0
  */
-export interface Tally {
+export interface StoredTally {
   /** How many ballots count. */
   readonly voters: number
   /** Position by position; empty if no ballot counts. */
@@ -154,7 +154,7 @@ export interface Tally {
 export interface CastAnswer {
   readonly record: Stored | undefined
   /** `undefined` if the circuit's record has another epoch than the cast: then the cast changed nothing. */
-  readonly tally: Tally | undefined
+  readonly tally: StoredTally | undefined
 }
 
 /**

@@ -76,7 +76,7 @@ const Override = Schema.Union([Schema.TaggedStruct("Isolated", override), Schema
 const forced = { ...override, others: Schema.optionalKey(Schema.Array(Override)), under }
 
 /** A state with times relative to the moment it was written at. Epochs are each process's and each store's own. */
-const State = Schema.Union([
+const WrittenState = Schema.Union([
   Schema.TaggedStruct("Closed", closed),
   Schema.TaggedStruct("Open", open),
   Schema.TaggedStruct("HalfOpen", {
@@ -94,7 +94,7 @@ const State = Schema.Union([
   Schema.TaggedStruct("Disabled", forced)
 ])
 
-type State = typeof State.Type
+type State = typeof WrittenState.Type
 
 const toCircuit = (state: State): Circuit.Circuit => {
   switch (state._tag) {
@@ -115,7 +115,7 @@ const toState = (circuit: Circuit.Circuit): State => {
 }
 
 /** A circuit's state, as long as it is written somewhere: times are milliseconds from the moment of writing. */
-export const Written: Schema.Codec<Circuit.Circuit, typeof State.Encoded> = State.pipe(
+export const Written: Schema.Codec<Circuit.Circuit, typeof WrittenState.Encoded> = WrittenState.pipe(
   Schema.decodeTo(
     Schema.declare((_: unknown): _ is Circuit.Circuit => true),
     SchemaTransformation.transform<Circuit.Circuit, State>({ decode: toCircuit, encode: toState })

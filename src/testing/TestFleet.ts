@@ -38,7 +38,7 @@ import * as BreakerStore from "../breaker/BreakerStore.ts"
 import { show } from "../core/printable.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
-import { Trouble, troubled, wipeable } from "./trouble.ts"
+import { StoreTrouble, troubled, wipeable } from "./trouble.ts"
 
 export type {
   /**
@@ -56,7 +56,7 @@ export {
    * @category models
    * @since 0.1.0
    */
-  Trouble
+  StoreTrouble as Trouble
 } from "./trouble.ts"
 
 /**
@@ -67,7 +67,7 @@ export interface Options extends BreakerStore.SharedOptions {
   /** The policies of the process. Default: the library's. */
   readonly policies?: BreakerPolicy.Settings | undefined
   /** What is wrong with its way to the store from the start. */
-  readonly trouble?: Partial<Trouble> | undefined
+  readonly trouble?: Partial<StoreTrouble> | undefined
 }
 
 /**
@@ -77,7 +77,7 @@ export interface Options extends BreakerStore.SharedOptions {
  * @since 0.1.0
  */
 export class Process {
-  readonly trouble: Trouble
+  readonly trouble: StoreTrouble
   private readonly context: Context.Context<BreakerStore.BreakerStore>
   private readonly scope: Scope.Closeable
 
@@ -102,7 +102,7 @@ export class Process {
     return this.troubled({ now: "none", only: [], slow: 0, deaf: false, late: 0 })
   }
 
-  private troubled(how: Partial<Trouble>): Effect.Effect<void> {
+  private troubled(how: Partial<StoreTrouble>): Effect.Effect<void> {
     return Effect.sync(() => void Object.assign(this.trouble, how))
   }
 
@@ -124,7 +124,7 @@ export class Process {
  * @since 0.1.0
  */
 export interface Started {
-  readonly trouble: Trouble
+  readonly trouble: StoreTrouble
   readonly context: Context.Context<BreakerStore.BreakerStore>
   readonly scope: Scope.Closeable
 }
@@ -141,7 +141,7 @@ export const start = (
 ): Effect.Effect<Started, BreakerPolicy.PolicyError, Scope.Scope> =>
   Effect.gen(function* () {
     const { policies = {}, seed = "process", trouble: initial, ...shared } = options
-    const trouble = Object.assign(new Trouble(), initial)
+    const trouble = Object.assign(new StoreTrouble(), initial)
     const scope = yield* Scope.fork(yield* Effect.scope)
     const layer = Layer.provideMerge(
       BreakerStore.layerShared(troubled(store, trouble), shared),
@@ -149,7 +149,7 @@ export const start = (
     )
     const context = yield* Random.withSeed(Layer.buildWithScope(layer, scope), seed)
     // When the test is over the clock stands still: nothing may wait for it any more.
-    yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(trouble, new Trouble())))
+    yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(trouble, new StoreTrouble())))
     return { trouble, context, scope }
   })
 

@@ -10,7 +10,7 @@ const kindOf = ({ casts, swaps }: Exchange): Operation =>
   swaps.length > 0 ? "swap" : casts.length > 0 ? "cast" : "heartbeat"
 
 /** What is wrong with a process's way to the store: set a field, and from then on it is. */
-export class Trouble {
+export class StoreTrouble {
   /** What becomes of operations; `lost`: carried out, and never answered; `twice`: carried out a second time later. */
   now: "none" | "hang" | "fail" | "die" | "throw" | "lost" | "twice" = "none"
   /** Which operations it is about; all if none is named. */
@@ -29,7 +29,7 @@ const inContract = (operation: Operation): StoreError["operation"] =>
   operation === "page" || operation === "load" ? operation : "exchange"
 
 /** A store as it looks from behind some trouble. */
-export const troubled = (store: SharedStore, trouble: Trouble): SharedStore => {
+export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore => {
   const operate = <A>(operation: Operation, run: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> => {
     trouble.asked.push(operation)
     const { only } = trouble

@@ -3,11 +3,11 @@ import { Duration, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerEvent, type BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { TestFleet } from "effect-fuse/testing"
-import { Trouble, troubled, wipeable } from "../../src/testing/trouble.ts"
+import { StoreTrouble, troubled, wipeable } from "../../src/testing/trouble.ts"
 import { exchanged } from "./exchanged.ts"
 import { settings } from "./verbs.ts"
 
-export { Trouble, troubled, wipeable }
+export { StoreTrouble as Trouble, troubled, wipeable }
 
 export interface Options extends BreakerStore.SharedOptions {
   /** One policy for every name, or some by name; the default one if nothing is said. */
@@ -15,7 +15,7 @@ export interface Options extends BreakerStore.SharedOptions {
   readonly name?: string
   readonly key?: string
   /** How the store is at the start. */
-  readonly trouble?: Partial<Trouble>
+  readonly trouble?: Partial<StoreTrouble>
 }
 
 /** One process: the circuits that it has of a store, and the calls that it makes. */

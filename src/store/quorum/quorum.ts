@@ -9,10 +9,10 @@ import {
   type LoadAnswer,
   limits,
   type Page,
+  type StoredTally,
   StoreError,
   type Swap,
-  type SwapAnswer,
-  type Tally
+  type SwapAnswer
 } from "../SharedStore.ts"
 import { bounded, maxRemembered } from "./bounded.ts"
 import { Cursors } from "./cursors.ts"
@@ -487,9 +487,9 @@ const endOf = (pages: ReadonlyArray<Page>, most: number): number =>
  * that abstained there.
  */
 const sumUp = (
-  tallies: ReadonlyArray<{ readonly tally: Tally; readonly live: number }>,
+  tallies: ReadonlyArray<{ readonly tally: StoredTally; readonly live: number }>,
   live: number
-): Tally | undefined => {
+): StoredTally | undefined => {
   const [first] = tallies
   if (first === undefined) return undefined
   const { tally } = tallies.reduce((best, one) => (one.tally.voters > best.tally.voters ? one : best), first)

@@ -17,9 +17,9 @@ import {
   type Page,
   type SharedStore,
   type Stored,
+  type StoredTally,
   type Swap,
-  type SwapAnswer,
-  type Tally
+  type SwapAnswer
 } from "../../store/SharedStore.ts"
 
 /** Something that a store did, and what it should have done. */
@@ -84,7 +84,7 @@ const isRecord = (record: Stored | undefined): boolean =>
   record === undefined ||
   (isWhole(record.epoch) && record.epoch >= 1 && typeof record.body === "string" && isAge(record.age))
 
-const isTally = (tally: Tally | undefined): boolean =>
+const isTally = (tally: StoredTally | undefined): boolean =>
   tally === undefined ||
   (isWhole(tally.voters) &&
     isWhole(tally.abstained) &&
@@ -294,7 +294,7 @@ export class Bench {
   }
 
   /** A cast that has to count; answers the tally. */
-  vote(circuit: string, request: Request = {}, heard = 0): Effect.Effect<Tally, Miss> {
+  vote(circuit: string, request: Request = {}, heard = 0): Effect.Effect<StoredTally, Miss> {
     return Effect.flatMap(this.cast(circuit, request, heard), ({ record, tally }) =>
       tally === undefined
         ? miss(`a tally, as epoch ${request.epoch ?? 0} is the circuit's`, { tally, record })
@@ -303,7 +303,7 @@ export class Bench {
   }
 
   /** Reads the tally of a box. Changes no ballot, and makes no voter live. */
-  tally(circuit: string, epoch = 0, box = "box"): Effect.Effect<Tally, Miss> {
+  tally(circuit: string, epoch = 0, box = "box"): Effect.Effect<StoredTally, Miss> {
     const cast = castOf(circuit, { epoch, box, ballot: undefined })
     return Effect.flatMap(this.done({ casts: [cast] }), ({ casts: [answer] }) =>
       answer?.tally === undefined
@@ -313,7 +313,7 @@ export class Bench {
   }
 
   /** The tally is of these ballots. */
-  holds(tally: Tally, ballots: ReadonlyArray<ReadonlyArray<number>>, why: string): Effect.Effect<void, Miss> {
+  holds(tally: StoredTally, ballots: ReadonlyArray<ReadonlyArray<number>>, why: string): Effect.Effect<void, Miss> {
     const places = Math.max(0, ...ballots.map((ballot) => ballot.length))
     const sums = Array.from({ length: places }, (_, place) => ballots.reduce((sum, one) => sum + (one[place] ?? 0), 0))
     const found = [...tally.sums]

@@ -25,7 +25,7 @@ const sending = (store: Store, change: (exchange: Exchange) => Exchange): Store 
   exchange: (exchange) => store.exchange(change(exchange))
 })
 
-const tallies = (answer: Done, change: (tally: SharedStore.Tally) => SharedStore.Tally): Done => ({
+const tallies = (answer: Done, change: (tally: SharedStore.StoredTally) => SharedStore.StoredTally): Done => ({
   ...answer,
   casts: answer.casts.map((one) => ({ ...one, tally: one.tally && change(one.tally) }))
 })
