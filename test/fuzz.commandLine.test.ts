@@ -8,7 +8,7 @@ import { CliError, Command } from "effect/cli"
 import * as Simulator from "effect-fuse/Simulator"
 import { afterAll } from "vitest"
 import { command } from "../src/cli/command.ts"
-import { answer, Failure, report } from "../src/cli/messages.ts"
+import { answer, CommandFailure, report } from "../src/cli/messages.ts"
 import { presentation } from "../src/cli/settings.ts"
 import { table } from "../src/cli/table.ts"
 import {
@@ -72,9 +72,9 @@ const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> 
     if (Exit.isSuccess(exit)) return { code: 0, out, error }
     assert.isFalse(Cause.hasDies(exit.cause), `${said}\n${Cause.pretty(exit.cause)}`)
     const failure: unknown = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    assert.isTrue(CliError.isCliError(failure) || failure instanceof Failure, said)
+    assert.isTrue(CliError.isCliError(failure) || failure instanceof CommandFailure, said)
     assert.notStrictEqual(error, "", said)
-    return { code: failure instanceof Failure ? failure.code : 1, out, error }
+    return { code: failure instanceof CommandFailure ? failure.code : 1, out, error }
   })
 
 /** With `--json` all that is said is JSON. */
@@ -238,7 +238,7 @@ describe("What is said", () => {
         const lines = table([{ head: "A" }, { head: "B" }], rows)
         assert.strictEqual(lines.split("\n").length, rows.length + 1)
         const said = Effect.andThen(
-          report(new Failure({ code: 2, message, advice }), json),
+          report(new CommandFailure({ code: 2, message, advice }), json),
           answer(json, { message, rows }, lines)
         )
         yield* Effect.provideService(said, Console.Console, console)

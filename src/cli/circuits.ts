@@ -4,7 +4,7 @@ import { printable } from "../core/printable.ts"
 import type * as Operator from "../operator/Operator.ts"
 import type { Override } from "../shapes/BreakerEvent.ts"
 import type { StoreError } from "../store/SharedStore.ts"
-import { Failure, iso, lasting } from "./messages.ts"
+import { CommandFailure, iso, lasting } from "./messages.ts"
 import type { OpenedServer } from "./server.ts"
 
 /** What the store has of one circuit. */
@@ -87,26 +87,29 @@ export const which = (name: string, key: string | undefined): string =>
 export const asked = <A>(
   { failed }: OpenedServer,
   ask: () => Effect.Effect<A, StoreError | Operator.UnreadableRecord | ImportError>
-): Effect.Effect<A, Failure> =>
+): Effect.Effect<A, CommandFailure> =>
   Effect.try({ try: ask, catch: wrongInput }).pipe(
     Effect.flatMap((asking) =>
       Effect.mapError(asking, (error) => {
         switch (error._tag) {
           case "StoreError":
             // A timeout of the command line has its message already.
-            return error.cause instanceof Failure ? error.cause : failed(error.cause)
+            return error.cause instanceof CommandFailure ? error.cause : failed(error.cause)
           case "UnreadableRecord":
-            return new Failure({
+            return new CommandFailure({
               code: 3,
               message: error.message,
               advice: "Use the command line of the version that wrote it, or a newer one."
             })
           default:
-            return new Failure({ code: 1, message: error.message })
+            return new CommandFailure({ code: 1, message: error.message })
         }
       })
     )
   )
 
-const wrongInput = (error: unknown): Failure =>
-  new Failure({ code: 1, message: error instanceof Error ? error.message.replace(/^Operator\./, "") : String(error) })
+const wrongInput = (error: unknown): CommandFailure =>
+  new CommandFailure({
+    code: 1,
+    message: error instanceof Error ? error.message.replace(/^Operator\./, "") : String(error)
+  })

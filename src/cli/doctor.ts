@@ -11,7 +11,7 @@ import { circuitId, toBody } from "../store/codec.ts"
 import type { Exchange, SharedStore } from "../store/SharedStore.ts"
 import { processName } from "./actor.ts"
 import { asked } from "./circuits.ts"
-import { answer, Failure, lasting, Painted, plural } from "./messages.ts"
+import { answer, CommandFailure, lasting, Painted, plural } from "./messages.ts"
 import {
   checkTables,
   isForbidden,
@@ -39,8 +39,8 @@ const fail = (check: string, said: string, advice: string): Finding => ({ check,
 
 /** A check that cannot be made does not stop the others. */
 const orElse = (
-  asking: Effect.Effect<Finding, Failure>,
-  otherwise: (failure: Failure) => Finding
+  asking: Effect.Effect<Finding, CommandFailure>,
+  otherwise: (failure: CommandFailure) => Finding
 ): Effect.Effect<Finding> => Effect.catch(asking, (failure) => Effect.succeed(otherwise(failure)))
 
 const noAdvice = "Ignore this if the other checks pass."
@@ -272,7 +272,7 @@ const trail = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>>
   )
 
 /** All checks, in the order in which they depend on one another. */
-const examine = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>, Failure> =>
+const examine = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>, CommandFailure> =>
   withServer(settings, (opened) =>
     Effect.gen(function* () {
       const found: Array<Finding> = [ok("server", `${opened.server.label} answers`)]
@@ -315,6 +315,6 @@ export const doctor = (_: object, settings: CommandSettings) =>
     const text = toText(found, yield* screen(true))
     yield* answer(settings.json, { ok: failures.length === 0, checks: found }, new Painted(text))
     if (failures.length > 0) {
-      yield* new Failure({ code: 3, message: `Failed checks: ${failures.map(({ check }) => check).join(", ")}` })
+      yield* new CommandFailure({ code: 3, message: `Failed checks: ${failures.map(({ check }) => check).join(", ")}` })
     }
   })

@@ -3,22 +3,22 @@ import { text } from "node:stream/consumers"
 import * as Effect from "effect/Effect"
 import { foreignMessage } from "../core/foreign.ts"
 import { printable } from "../core/printable.ts"
-import { Failure } from "./messages.ts"
+import { CommandFailure } from "./messages.ts"
 
 /** What a file is called where it is spoken of. */
 export const fileLabel = (file: string): string => (file === "-" ? "the input" : printable(file))
 
 /** Reads or writes a file; what goes wrong is said with its name. */
-export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Effect<A, Failure> =>
+export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Effect<A, CommandFailure> =>
   Effect.tryPromise({
     try: async () => access(),
     catch: (error) =>
-      new Failure({
+      new CommandFailure({
         code: 1,
         message: `${fileLabel(file)}: ${foreignMessage(error)}`
       })
   })
 
 /** The text of a file, or of the input for `-`. */
-export const readText = (file: string): Effect.Effect<string, Failure> =>
+export const readText = (file: string): Effect.Effect<string, CommandFailure> =>
   inFile(file, () => (file === "-" ? text(process.stdin) : readFileSync(file, "utf8")))

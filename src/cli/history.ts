@@ -5,7 +5,7 @@ import * as questions from "../audit/queries.ts"
 import { type SnapshotCounts, series } from "../audit/snapshotRows.ts"
 import * as migrations from "../sql/migrations.ts"
 import { grouped } from "./grouped.ts"
-import { answer, Failure, iso, lasting, Painted } from "./messages.ts"
+import { answer, CommandFailure, iso, lasting, Painted } from "./messages.ts"
 import { didYouMean, trailNames } from "./names.ts"
 import { checkTables, whereTrail, withDatabase } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
@@ -73,7 +73,10 @@ export interface HistoryInput {
 export const history = ({ before, key, limit, name, wide }: HistoryInput, settings: CommandSettings) =>
   Effect.gen(function* () {
     if (Option.isNone(name) && Option.isSome(key)) {
-      return yield* new Failure({ code: 1, message: "--key needs the name of a circuit: history NAME --key KEY" })
+      return yield* new CommandFailure({
+        code: 1,
+        message: "--key needs the name of a circuit: history NAME --key KEY"
+      })
     }
     const circuit = Option.getOrUndefined(Option.map(name, (name) => ({ name, key: Option.getOrUndefined(key) })))
     const { entries, hint } = yield* withDatabase(settings, (opened) =>

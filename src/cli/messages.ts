@@ -9,7 +9,7 @@ import { printableJson, printableLines } from "../core/printable.ts"
  * Ends a command that failed, with its exit code: 1 is a usage error, 2 means that the store or the database cannot be
  * reached or failed, 3 means that the answer is no.
  */
-export class Failure extends Data.TaggedError("Failure")<{
+export class CommandFailure extends Data.TaggedError("Failure")<{
   readonly code: 1 | 2 | 3
   readonly message: string
   /** What to do about it. */
@@ -20,7 +20,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 }
 
 /** Prints to the error output why a command failed. Parts of the message may come from outside, so they are escaped. */
-export const report = ({ advice, code, message }: Failure, json: boolean): Effect.Effect<void> =>
+export const report = ({ advice, code, message }: CommandFailure, json: boolean): Effect.Effect<void> =>
   Console.error(
     json
       ? toJson({ error: { code, message, advice: advice ?? null } })

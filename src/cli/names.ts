@@ -5,7 +5,7 @@ import { printable } from "../core/printable.ts"
 import type { Database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId, fromCircuitId } from "../store/codec.ts"
-import type { Failure } from "./messages.ts"
+import type { CommandFailure } from "./messages.ts"
 import { checkTables, type OnRedis, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
@@ -88,16 +88,16 @@ const namesInTrail = (database: Database, name: string) =>
   )
 
 /** The names in the store and in the trail. If one of them cannot be read, its names are missing, and `failures` says why. */
-export interface KnownNames {
+export interface StoredNames {
   readonly names: ReadonlySet<string>
-  readonly failures: ReadonlyArray<Failure>
+  readonly failures: ReadonlyArray<CommandFailure>
 }
 
 /**
  * The names of all circuits that have a record or ballots in the store, or that are in the trail. A circuit that never failed is in
  * neither of them.
  */
-export const knownNames = (opened: OpenedServer, settings: CommandSettings, name: string): Effect.Effect<KnownNames> =>
+export const knownNames = (opened: OpenedServer, settings: CommandSettings, name: string): Effect.Effect<StoredNames> =>
   Effect.gen(function* () {
     const { server } = opened
     const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : "effect-fuse"

@@ -7,7 +7,7 @@ import * as Operator from "../operator/Operator.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { by } from "./actor.ts"
 import { asked, ending, overrideData, overrideText, toData, which } from "./circuits.ts"
-import { answer, Failure, lasting } from "./messages.ts"
+import { answer, CommandFailure, lasting } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
 import { confirm } from "./question.ts"
 import { record } from "./recording.ts"
@@ -56,7 +56,7 @@ const refuseUnknown = (
     if (names.has(name)) return
     const unread = failures.map(({ message }) => ` (${message})`).join("")
     const hint = didYouMean(name, [...names, ...listed.map(({ name }) => name)])
-    yield* new Failure({
+    yield* new CommandFailure({
       code: 3,
       message: `The store knows no circuit named ${which(name, undefined)}.${hint}${unread}`,
       advice: "A circuit that has never failed is not in the store. If the name is right, add --new."

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import { writeActions } from "../audit/trail.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import * as migrations from "../sql/migrations.ts"
-import type { Failure } from "./messages.ts"
+import type { CommandFailure } from "./messages.ts"
 import { type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
@@ -39,7 +39,7 @@ export const record = (
           })
         })
       : write(done)({ failed, ask, server })
-  return Effect.catch(inTrail, (failure: Failure) =>
+  return Effect.catch(inTrail, (failure: CommandFailure) =>
     Console.error(`It is done, and the trail does not have it. ${failure.message}`)
   )
 }

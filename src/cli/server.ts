@@ -24,7 +24,7 @@ import { Store } from "../sql/store.ts"
 import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
-import { Failure, lasting } from "./messages.ts"
+import { CommandFailure, lasting } from "./messages.ts"
 import type { CommandSettings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 
@@ -66,19 +66,19 @@ const given = (
   secret: Option.Option<Redacted.Redacted<string>>,
   protocols: ReadonlyArray<string>,
   example: string
-): Effect.Effect<GivenUrl | undefined, Failure> => {
+): Effect.Effect<GivenUrl | undefined, CommandFailure> => {
   const text = Option.isNone(secret) ? "" : Redacted.value(secret.value).trim()
   const expected = `${from}: expected a URL such as ${example}`
   if (text === "") {
     // An unset variable of the shell must not select another store.
     return Option.isSome(secret) && from.startsWith("--")
-      ? Effect.fail(new Failure({ code: 1, message: `${expected}, got an empty text` }))
+      ? Effect.fail(new CommandFailure({ code: 1, message: `${expected}, got an empty text` }))
       : Effect.undefined
   }
   const url = URL.parse(text)
   if (url !== null && /^(mysql|mariadb):$/.test(url.protocol)) {
     return Effect.fail(
-      new Failure({
+      new CommandFailure({
         code: 1,
         message: `${from}: this command line has no client for MySQL and MariaDB`,
         advice: "Use effect-fuse/Operator on SqlStore.make with your own SqlClient."
@@ -88,7 +88,7 @@ const given = (
   return Effect.fromResult(
     Result.mapBoth(serverUrl(text, protocols, example), {
       onSuccess: (url) => ({ from, url, text, label: labelOf(url) }),
-      onFailure: ({ advice, message }) => new Failure({ code: 1, message: `${from}: ${message}`, advice })
+      onFailure: ({ advice, message }) => new CommandFailure({ code: 1, message: `${from}: ${message}`, advice })
     })
   )
 }
@@ -100,12 +100,12 @@ const redisUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>
   given(from, secret, protocols, exampleUrl)
 
 /** The Redis of `REDIS_URL`, or of `REDIS_HOST` and the variables beside it. */
-const redisOfEnvironment: Effect.Effect<GivenUrl | undefined, Failure> = Effect.flatMap(
-  Effect.mapError(fromVariables, (error) => new Failure({ code: 1, message: error.message })),
+const redisOfEnvironment: Effect.Effect<GivenUrl | undefined, CommandFailure> = Effect.flatMap(
+  Effect.mapError(fromVariables, (error) => new CommandFailure({ code: 1, message: error.message })),
   (found) => (found === undefined ? Effect.undefined : redisUrl(found.from, Option.some(Redacted.make(found.url))))
 )
 
-const databaseOfEnvironment: Effect.Effect<GivenUrl | undefined, Failure> = Effect.suspend(() =>
+const databaseOfEnvironment: Effect.Effect<GivenUrl | undefined, CommandFailure> = Effect.suspend(() =>
   Effect.flatMap(fromEnvironment("DATABASE_URL"), (secret) => databaseUrl("DATABASE_URL", secret))
 )
 
@@ -117,22 +117,22 @@ const ofStore = {
 type StoreName = keyof typeof ofStore | "memory"
 const storeNames: ReadonlyArray<StoreName> = ["memory", "redis", "database"]
 
-const storeOfEnvironment: Effect.Effect<StoreName | undefined, Failure> = Effect.mapError(
+const storeOfEnvironment: Effect.Effect<StoreName | undefined, CommandFailure> = Effect.mapError(
   storeName(storeNames),
-  (error) => new Failure({ code: 1, message: error.message })
+  (error) => new CommandFailure({ code: 1, message: error.message })
 )
 
 const databaseUrl = (from: string, secret: Option.Option<Redacted.Redacted<string>>) =>
   given(from, secret, ["postgres:", "postgresql:", "sqlite:", "file:"], "postgres://localhost/shop or sqlite:./shop.db")
 
 /** Where the circuits are. Flags come before variables. */
-const whereCircuits = (settings: CommandSettings): Effect.Effect<GivenUrl, Failure> =>
+const whereCircuits = (settings: CommandSettings): Effect.Effect<GivenUrl, CommandFailure> =>
   Effect.gen(function* () {
     const found = (yield* redisUrl("--redis", settings.redis)) ?? (yield* databaseUrl("--database", settings.database))
     if (found !== undefined) return found
     const chosen = yield* storeOfEnvironment
     if (chosen === "memory") {
-      return yield* new Failure({
+      return yield* new CommandFailure({
         code: 1,
         message:
           "CIRCUIT_BREAKER_STORE: the circuits are in the memory of each process, where no command can reach them",
@@ -143,18 +143,22 @@ const whereCircuits = (settings: CommandSettings): Effect.Effect<GivenUrl, Failu
       const { missing, where } = ofStore[chosen]
       const one = yield* where
       if (one !== undefined) return one
-      return yield* new Failure({ code: 1, message: `CIRCUIT_BREAKER_STORE: no ${chosen} given`, advice: missing })
+      return yield* new CommandFailure({
+        code: 1,
+        message: `CIRCUIT_BREAKER_STORE: no ${chosen} given`,
+        advice: missing
+      })
     }
     const any = (yield* redisOfEnvironment) ?? (yield* databaseOfEnvironment)
     if (any !== undefined) return any
-    return yield* new Failure({
+    return yield* new CommandFailure({
       code: 1,
       message: "No store given. Add --redis URL or --database URL, or set REDIS_URL, REDIS_HOST or DATABASE_URL."
     })
   })
 
 /** Where the trail is; `undefined` if neither the flag nor the variable is set. */
-export const whereTrail = (settings: CommandSettings): Effect.Effect<GivenUrl | undefined, Failure> =>
+export const whereTrail = (settings: CommandSettings): Effect.Effect<GivenUrl | undefined, CommandFailure> =>
   Effect.gen(function* () {
     const said = yield* databaseUrl("--database", settings.database)
     return said ?? (yield* databaseOfEnvironment)
@@ -182,18 +186,18 @@ const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
   [/\b(?:NOAUTH|WRONGPASS)\b|password authentication failed/, "Check the user and the password in the URL."]
 ]
 
-const failed = (where: GivenUrl, error: unknown, advice?: string): Failure => {
+const failed = (where: GivenUrl, error: unknown, advice?: string): CommandFailure => {
   const said = hidden(error, where)
   const remedy = remedies.find(([pattern]) => pattern.test(said))
-  return new Failure({
+  return new CommandFailure({
     code: 2,
     message: `${where.label}: ${said || "failed without a message"}`,
     advice: remedy?.[1] ?? advice
   })
 }
 
-const noAnswer = ({ label }: GivenUrl, millis: number): Failure =>
-  new Failure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
+const noAnswer = ({ label }: GivenUrl, millis: number): CommandFailure =>
+  new CommandFailure({ code: 2, message: `${label}: no answer within ${lasting(millis)}` })
 
 /** Waits at most `millis` for an answer, and turns an error into a message. */
 const ask = <A, E, R>(
@@ -201,29 +205,29 @@ const ask = <A, E, R>(
   millis: number,
   asking: Effect.Effect<A, E, R>,
   advice?: string
-): Effect.Effect<A, Failure, R> =>
+): Effect.Effect<A, CommandFailure, R> =>
   Effect.timeoutOrElse(
-    Effect.mapError(asking, (error) => (error instanceof Failure ? error : failed(where, error, advice))),
+    Effect.mapError(asking, (error) => (error instanceof CommandFailure ? error : failed(where, error, advice))),
     { duration: millis, orElse: () => Effect.fail(noAnswer(where, millis)) }
   )
 
-const packageMissing = (name: string): Failure =>
-  new Failure({
+const packageMissing = (name: string): CommandFailure =>
+  new CommandFailure({
     code: 1,
     message: `The package ${name} is not installed.`,
     advice: `Install it beside effect-fuse: npm install ${name}`
   })
 
 /** Loads a package that is installed only if users need it. */
-const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, Failure> =>
+const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, CommandFailure> =>
   Effect.tryPromise({ try: load, catch: () => packageMissing(name) })
 
 // ---- Servers --------------------------------------------------------------------------------------------------------
 
-const onRedis = (where: GivenUrl, millis: number): Effect.Effect<OnRedis, Failure, Scope.Scope> =>
+const onRedis = (where: GivenUrl, millis: number): Effect.Effect<OnRedis, CommandFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const wrong = databaseProblem(where.url)
-    if (wrong !== undefined) return yield* new Failure({ code: 1, message: `${where.from}: ${wrong}` })
+    if (wrong !== undefined) return yield* new CommandFailure({ code: 1, message: `${where.from}: ${wrong}` })
     const found = yield* optional("redis", load)
     // The timeout of the command line comes first.
     const connecting = connect(found, where.text, millis + 1_000)
@@ -236,18 +240,19 @@ const onRedis = (where: GivenUrl, millis: number): Effect.Effect<OnRedis, Failur
   })
 
 /** The file of a URL: `sqlite:shop.db`, `sqlite:///var/shop.db`, `file:///var/shop.db`. */
-const fileOf = ({ from, url }: GivenUrl): Effect.Effect<string, Failure> =>
+const fileOf = ({ from, url }: GivenUrl): Effect.Effect<string, CommandFailure> =>
   Effect.try({
     try: () => (url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)),
-    catch: (error) => new Failure({ code: 1, message: `${from}: ${foreignMessage(error)}` })
+    catch: (error) => new CommandFailure({ code: 1, message: `${from}: ${foreignMessage(error)}` })
   })
 
-const clientLayer = (where: GivenUrl): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, Failure> => {
+const clientLayer = (where: GivenUrl): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, CommandFailure> => {
   if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
     // SQLite would create it.
     return Effect.gen(function* () {
       const file = yield* fileOf(where)
-      if (!existsSync(file)) return yield* new Failure({ code: 2, message: `${where.label}: the file does not exist` })
+      if (!existsSync(file))
+        return yield* new CommandFailure({ code: 2, message: `${where.label}: the file does not exist` })
       // Some versions of Node print a warning when it is loaded.
       const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
       return sqlite(() => new DatabaseSync(file, { timeout: 5_000 }))
@@ -263,7 +268,7 @@ const clientLayer = (where: GivenUrl): Effect.Effect<Layer.Layer<SqlClient.SqlCl
 const onSql = (
   where: GivenUrl,
   { prefix, schema, timeout }: CommandSettings
-): Effect.Effect<OnSql, Failure, Scope.Scope> =>
+): Effect.Effect<OnSql, CommandFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const options = { prefix: Option.getOrUndefined(prefix), schema: Option.getOrUndefined(schema) }
     const location = tableLocation(yield* Effect.mapError(decodeOptions(tableLocationFields, options), wrongOption))
@@ -282,8 +287,8 @@ const onSql = (
     return yield* ask(where, timeout, opened)
   })
 
-const wrongOption = ({ problems }: PolicyError): Failure =>
-  new Failure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
+const wrongOption = ({ problems }: PolicyError): CommandFailure =>
+  new CommandFailure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
 
 /** Runs `body`, and then closes everything that it opened, without waiting long for a server that hangs. */
 const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
@@ -292,9 +297,9 @@ const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude
 export interface OpenedServer<S extends Server = Server> {
   readonly server: S
   /** Turns an error of the server into a message. */
-  readonly failed: (error: unknown, advice?: string) => Failure
+  readonly failed: (error: unknown, advice?: string) => CommandFailure
   /** Waits for an answer for `--timeout` at most, and turns an error into a message. */
-  readonly ask: <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, Failure, R>
+  readonly ask: <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, CommandFailure, R>
 }
 
 const opened = <S extends Server>(server: S, where: GivenUrl, { timeout }: CommandSettings): OpenedServer<S> => ({
@@ -306,12 +311,12 @@ const opened = <S extends Server>(server: S, where: GivenUrl, { timeout }: Comma
 /** The server that has the circuits. */
 export const withServer = <A, R>(
   settings: CommandSettings,
-  body: (opened: OpenedServer) => Effect.Effect<A, Failure, R>
+  body: (opened: OpenedServer) => Effect.Effect<A, CommandFailure, R>
 ) =>
   use(
     Effect.flatMap(whereCircuits(settings), (where) => {
       const isRedis = where.url.protocol.startsWith("redis")
-      const opening: Effect.Effect<Server, Failure, Scope.Scope> = isRedis
+      const opening: Effect.Effect<Server, CommandFailure, Scope.Scope> = isRedis
         ? onRedis(where, settings.timeout)
         : onSql(where, settings)
       return Effect.flatMap(opening, (server) => body(opened(server, where, settings)))
@@ -321,13 +326,13 @@ export const withServer = <A, R>(
 /** The database that has the trail. */
 export const withDatabase = <A, R>(
   settings: CommandSettings,
-  body: (opened: OpenedServer<OnSql>) => Effect.Effect<A, Failure, R>
+  body: (opened: OpenedServer<OnSql>) => Effect.Effect<A, CommandFailure, R>
 ) =>
   use(
     Effect.gen(function* () {
       const where = yield* whereTrail(settings)
       if (where === undefined) {
-        return yield* new Failure({
+        return yield* new CommandFailure({
           code: 1,
           message: "No database with a trail given. Add --database URL, or set DATABASE_URL."
         })
@@ -343,10 +348,10 @@ const noTables =
 export const checkTables = (
   { ask, server }: OpenedServer<OnSql>,
   tables: Parameters<typeof migrations.check>[1]
-): Effect.Effect<void, Failure> => ask(migrations.check(server.database, tables), noTables)
+): Effect.Effect<void, CommandFailure> => ask(migrations.check(server.database, tables), noTables)
 
 /** The store on a server. */
-export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.Effect<SharedStore, Failure> => {
+export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.Effect<SharedStore, CommandFailure> => {
   const { server } = of
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
@@ -378,5 +383,5 @@ const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore => {
 /** The store that has the circuits. */
 export const withStore = <A, R>(
   settings: CommandSettings,
-  body: (store: SharedStore, opened: OpenedServer) => Effect.Effect<A, Failure, R>
+  body: (store: SharedStore, opened: OpenedServer) => Effect.Effect<A, CommandFailure, R>
 ) => withServer(settings, (opened) => Effect.flatMap(storeOn(opened, settings), (store) => body(store, opened)))

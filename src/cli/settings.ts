@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import { withoutSecrets } from "../core/foreign.ts"
 import { expectedDuration, toMillis } from "../core/millis.ts"
 import { printable } from "../core/printable.ts"
-import { type Failure, report } from "./messages.ts"
+import { type CommandFailure, report } from "./messages.ts"
 
 /** A thousand years. A store or a date cannot hold a much later moment. */
 const longest = 365_000 * 86_400_000
@@ -105,8 +105,10 @@ export type CommandSettings = Effect.Success<typeof root>
  * completions need only its flags.
  */
 export const handle =
-  <Input, R>(load: () => Promise<(input: Input, settings: CommandSettings) => Effect.Effect<void, Failure, R>>) =>
-  (input: Input): Effect.Effect<void, Failure, R | Effect.Services<typeof root>> =>
+  <Input, R>(
+    load: () => Promise<(input: Input, settings: CommandSettings) => Effect.Effect<void, CommandFailure, R>>
+  ) =>
+  (input: Input): Effect.Effect<void, CommandFailure, R | Effect.Services<typeof root>> =>
     Effect.gen(function* () {
       const settings = yield* root
       const run = yield* Effect.promise(load)

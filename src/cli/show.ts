@@ -10,7 +10,7 @@ import * as Operator from "../operator/Operator.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { agreementOf, asked, type One, overrideText, stateOf, toData, which } from "./circuits.ts"
 import { type Rejected, rejectedSince } from "./history.ts"
-import { answer, Failure, iso, lasting, Painted, plural, report, toJson } from "./messages.ts"
+import { answer, CommandFailure, iso, lasting, Painted, plural, report, toJson } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
 import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
 import { type OpenedServer, withStore } from "./server.ts"
@@ -77,7 +77,7 @@ export const list = (input: Chosen & { readonly exitCode: boolean }, settings: C
     yield* answer(settings.json, toListData(all, choice), new Painted(text))
     const found = chosen(all.circuits, choice)
     if (input.exitCode && (found.length > 0 || isEmpty(all))) {
-      yield* new Failure({ code: 3, message: summary(all, found) })
+      yield* new CommandFailure({ code: 3, message: summary(all, found) })
     }
   })
 
@@ -228,7 +228,7 @@ const watching = (
 
 export const watch = (input: Chosen & { readonly every: number }, settings: CommandSettings) => {
   const live = process.stdout.isTTY === true && !settings.json
-  const again = (failure: Failure) =>
+  const again = (failure: CommandFailure) =>
     failure.code === 2 ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second")) : Effect.fail(failure)
   // Kept while the store fails: a list that was shown before the failure is not a change after it.
   const last = { gist: "" }

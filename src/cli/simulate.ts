@@ -6,12 +6,12 @@ import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { isRecord } from "../shapes/fields.ts"
 import * as Simulator from "../simulator/Simulator.ts"
 import { fileLabel, inFile, readText } from "./files.ts"
-import { answer, Failure } from "./messages.ts"
+import { answer, CommandFailure } from "./messages.ts"
 import type { CommandSettings } from "./settings.ts"
 import { table } from "./table.ts"
 
-const wrong = (error: unknown): Failure =>
-  new Failure({ code: 1, message: error instanceof Error ? error.message : String(error) })
+const wrong = (error: unknown): CommandFailure =>
+  new CommandFailure({ code: 1, message: error instanceof Error ? error.message : String(error) })
 
 /**
  * The settings of a program are policies by name, too: over what holds for all of them, but for what they depend on, of which
@@ -29,7 +29,7 @@ const byName = (value: Readonly<Record<string, unknown>>): Readonly<Record<strin
 /** The policies of a file, by name; the library's own if none is given. */
 const readPolicies = (
   file: Option.Option<string>
-): Effect.Effect<Readonly<Record<string, BreakerPolicy.Input>>, Failure> =>
+): Effect.Effect<Readonly<Record<string, BreakerPolicy.Input>>, CommandFailure> =>
   Option.match(file, {
     onNone: () => Effect.succeed({ default: {} }),
     onSome: (path) =>
@@ -49,7 +49,7 @@ const readPolicies = (
       )
   })
 
-const readTrace = (path: string): Effect.Effect<Simulator.Trace, Failure> =>
+const readTrace = (path: string): Effect.Effect<Simulator.Trace, CommandFailure> =>
   Effect.flatMap(readText(path), (text) =>
     Effect.fromResult(
       Result.mapError(Simulator.parseTrace(text), ({ message }) => wrong(`${fileLabel(path)}: ${message}`))

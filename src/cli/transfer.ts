@@ -11,7 +11,7 @@ import * as exported from "../store/exported.ts"
 import { by } from "./actor.ts"
 import { asked, which } from "./circuits.ts"
 import { fileLabel, inFile, readText } from "./files.ts"
-import { answer, Failure, lasting, plural } from "./messages.ts"
+import { answer, CommandFailure, lasting, plural } from "./messages.ts"
 import { confirm } from "./question.ts"
 import { record } from "./recording.ts"
 import { checkTables, withDatabase, withStore } from "./server.ts"
@@ -69,7 +69,7 @@ export const importing = ({ actor, file, yes }: Importing, settings: CommandSett
     // Before the question.
     const sound = exported.read(json, 0, 0)
     if (Result.isFailure(sound)) {
-      return yield* new Failure({ code: 1, message: `${fileLabel(file)}: ${sound.failure}` })
+      return yield* new CommandFailure({ code: 1, message: `${fileLabel(file)}: ${sound.failure}` })
     }
     const bar = progress("Imported")
     const { circuits, unreadable } = yield* withStore(settings, (store, opened) =>
@@ -93,7 +93,7 @@ export const importing = ({ actor, file, yes }: Importing, settings: CommandSett
       { circuits, unreadable: unreadable.map(({ key, name }) => ({ name, key })) },
       `${plural(circuits, "circuit")} imported`
     )
-    if (unreadable.length > 0) yield* new Failure({ code: 3, message: "Some circuits could not be imported." })
+    if (unreadable.length > 0) yield* new CommandFailure({ code: 3, message: "Some circuits could not be imported." })
   })
 
 /** The arguments of `cleanup`; durations are milliseconds. */

@@ -52,9 +52,11 @@ const toError = (key: string, { reason, retryAfter }: CircuitOpen): Effects.Circ
 const toOutcome = (outcome: Effects.Outcome): Outcome.Outcome =>
   outcome._tag === "Failure" ? Outcome.failure({ retryAfter: outcome.retryAfter }) : outcome
 
-type Classify = (exit: Exit.Exit<never, never>) => Effects.Outcome | Effect.Effect<Effects.Outcome, never, unknown>
+type ExitClassifier = (
+  exit: Exit.Exit<never, never>
+) => Effects.Outcome | Effect.Effect<Effects.Outcome, never, unknown>
 
-const toClassify = (classify: Classify) => (exit: Exit.Exit<never, never>) => {
+const toClassify = (classify: ExitClassifier) => (exit: Exit.Exit<never, never>) => {
   const outcome = classify(exit)
   return Effect.isEffect(outcome) ? Effect.map(outcome, toOutcome) : toOutcome(outcome)
 }
@@ -133,7 +135,7 @@ export const layer = (
       )
       const execute = (
         self: Effect.Effect<unknown, unknown>,
-        { classify, key }: { readonly key: string; readonly classify?: Classify | undefined }
+        { classify, key }: { readonly key: string; readonly classify?: ExitClassifier | undefined }
       ): Effect.Effect<unknown, unknown> => {
         const options = classify === undefined ? {} : { classify: toClassify(classify) }
         const { classify: read, waits } = subject("EffectCircuitBreaker.execute", name, options)

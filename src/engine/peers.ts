@@ -1,10 +1,9 @@
 import type * as Effect from "effect/Effect"
 import type * as Circuit from "../core/Circuit.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
+import type { Restore } from "./classify.ts"
 import type { Granted, PendingAction } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** A place, or why there is none. */
 export type Grant =

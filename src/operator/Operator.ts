@@ -411,7 +411,7 @@ export const exportAll = (
   StoreError
 > =>
   Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ records }, now]) => {
-    const circuits: Array<exported.Moved> = []
+    const circuits: Array<exported.ExportedCircuit> = []
     const unreadable: Array<Unreadable> = []
     for (const { circuit, ...stored } of records) {
       const one = decode(circuit, stored, now)
@@ -460,7 +460,7 @@ export const importAll = (
   const { onProgress, ...by } = onlyFields(operation, ["reason", "actor", "process", "onProgress"], options ?? {})
   const progress = optionalFunction(operation, "onProgress", onProgress)
   for (const [field, value] of Object.entries(by)) optionalText(operation, field, value)
-  const taking = ({ key, name, state }: exported.Moved) =>
+  const taking = ({ key, name, state }: exported.ExportedCircuit) =>
     steer(store, operation, fields, name, { ...by, key }, ({ reason }) => {
       const { actor, detail = "imported" } = exported.originOf(state)
       return { why: "Imported", reason: reason ?? detail, actor, next: exported.takeOn(state) }

@@ -38,7 +38,7 @@ import { maxKeyLength } from "../engine/registry.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { decodeOrThrow, field, isRecord, word } from "../shapes/fields.ts"
-import { type Choose, callOne, type Slots } from "./pool.ts"
+import { type Choose, callOne, type PoolState } from "./pool.ts"
 
 /**
  * @category options
@@ -73,7 +73,7 @@ export interface CircuitPool<out A> {
     readonly values: ReadonlyArray<A>
     readonly choose: Choose
     readonly policy: Partial<BreakerPolicy.Policy> | undefined
-    readonly slots: Slots
+    readonly slots: PoolState
   }
 }
 

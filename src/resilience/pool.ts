@@ -10,7 +10,7 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 export type Choose = "roundRobin" | "inOrder" | "leastBusy"
 
 /** What a pool knows of its members, by their places. */
-export interface Slots {
+export interface PoolState {
   /** Who was called last. */
   last: number
   /** How many calls are in flight with each, whether its circuit counts them or not. */
@@ -26,7 +26,7 @@ const inOrder = (
   registry: Registry,
   circuits: ReadonlyArray<LiveCircuit>,
   choose: Choose,
-  { busy, last }: Slots
+  { busy, last }: PoolState
 ): ReadonlyArray<number> => {
   const now = registry.runtime.time.now()
   const start = choose === "inOrder" ? 0 : last + 1
@@ -48,7 +48,7 @@ const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
 export const callOne = (
   subjects: ReadonlyArray<Subject>,
   choose: Choose,
-  slots: Slots,
+  slots: PoolState,
   f: (slot: number) => Effect.Effect<unknown, unknown>
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {

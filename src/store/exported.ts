@@ -20,7 +20,7 @@ const Exported = Schema.fromJsonString(
 )
 
 /** A circuit on its way from a store to another. */
-export interface Moved {
+export interface ExportedCircuit {
   readonly name: string
   readonly key: string | undefined
   readonly state: Circuit.Circuit
@@ -37,7 +37,7 @@ export const isWorthMoving = (circuit: Circuit.Circuit, now: number): boolean =>
   circuit._tag !== "Closed" || Circuit.openings(circuit, now) > 0
 
 /** The text of circuits, whose times are those of a clock that says `now` when the wall clock says `at`. */
-export const write = (circuits: ReadonlyArray<Moved>, now: number, at: number): string =>
+export const write = (circuits: ReadonlyArray<ExportedCircuit>, now: number, at: number): string =>
   Schema.encodeSync(Exported)({
     version: 1,
     at,
@@ -58,7 +58,7 @@ const newer = (text: unknown): string | undefined => {
 }
 
 /** The circuits of a text, by a clock that says `now` when the wall clock says `at`; or what is wrong with the text. */
-export const read = (text: unknown, now: number, at: number): Result.Result<ReadonlyArray<Moved>, string> =>
+export const read = (text: unknown, now: number, at: number): Result.Result<ReadonlyArray<ExportedCircuit>, string> =>
   Result.mapBoth(Schema.decodeUnknownResult(Exported)(text), {
     onFailure: (error) => newer(text) ?? withoutSecrets(String(error)),
     onSuccess: (exported) => {
