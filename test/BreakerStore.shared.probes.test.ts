@@ -361,4 +361,22 @@ describe("A caller that asks for a place", () => {
       })
     )
   }
+
+  it.effect("and closed alone does not close an opening that it hears of only when it tells the others", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      yield* openTogether(processes)
+      yield* cooldownOver(processes)
+      Object.assign(at(0).trouble, { now: "fail", deaf: true })
+      yield* at(0).succeed
+      yield* expectAll([at(0)], "Closed local")
+      yield* at(1).fail
+      yield* pause()
+      yield* expectAll([at(1)], "Open fleet")
+      // It can write again, and cannot read.
+      at(0).trouble.only = ["page", "load"]
+      yield* TestClock.adjust("6 seconds")
+      yield* expectAll(processes, "Open fleet")
+    })
+  )
 })

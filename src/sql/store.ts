@@ -3,7 +3,9 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { BeginTransaction } from "effect/sql/SqlClient"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
+import type { Fragment, Statement } from "effect/sql/Statement"
 import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
 import {
@@ -20,7 +22,7 @@ import {
 } from "../store/SharedStore.ts"
 import { type Database, type Row, toNumber } from "./database.ts"
 import { Turn } from "./exchange.ts"
-import { type Found, foundIn, isNew, lookUp, othersOf, toWhole } from "./lookUp.ts"
+import { type Found, foundIn, isNew, lookUp, othersOf, toWhole, validHeard } from "./lookUp.ts"
 import { firstRow } from "./migrations.ts"
 import { polled } from "./polling.ts"
 
@@ -115,25 +117,31 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. */
+  /**
+   * Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. On PostgreSQL it is one statement, which
+   * takes one round trip.
+   */
   private heartbeat(exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> {
     const { database } = this
     const { now, sql } = database
     const { notAfter = Infinity, ttl, voter } = exchange
     const safe = sql.literal(String(safeMillis))
     const inTime = notAfter === Infinity ? sql`` : sql`AND ${now} <= ${database.big(Math.floor(notAfter))}`
-    const renew = (heard: number) =>
-      database.run(sql`UPDATE ${database.table("_voters")}
-        SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
-        WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`)
+    const renewal = (heard: Fragment) => sql`UPDATE ${database.table("_voters")}
+      SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
+      WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`
+    const isOne = database.dialect === "pg"
+    const before = isOne ? sql`WITH renewed AS (${renewal(validHeard(database, exchange))})` : sql``
     return Effect.gen({ self: this }, function* () {
       const passed = yield* stopwatch
-      const found = yield* this.look(exchange)
+      const found = yield* this.look(exchange, before)
       if (found === undefined) return undefined
       const { bornAt, head, life, own, rollCalls, time } = found
       if (time > notAfter) return late(time)
       if (own === undefined || own.endsAt <= time + safeMillis || isNew(found)) return undefined
-      yield* renew(exchange.life !== life || exchange.heard > head ? 0 : exchange.heard)
+      // MySQL would wait for the row of the store if the statement read it.
+      const heard = exchange.life !== life || exchange.heard > head ? 0 : exchange.heard
+      if (!isOne) yield* database.run(renewal(sql`${heard}`))
       const over = time + passed()
       if (over > notAfter) return late(over)
       const live = othersOf(found) + 1
@@ -142,37 +150,49 @@ export class Store implements SharedStore {
     })
   }
 
-  private look(exchange: Exchange): Effect.Effect<Found | undefined, SqlError> {
+  private look(exchange: Exchange, before: Fragment): Effect.Effect<Found | undefined, SqlError> {
     const { database } = this
-    return Effect.map(database.rows(database.sql`${lookUp(database, exchange)}`), foundIn)
+    return Effect.map(database.rows(database.sql`${before} ${lookUp(database, exchange)}`), foundIn)
   }
 
   /** Carries out an exchange while no other exchange is carried out. */
   private alone(exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> {
     const { database } = this
     const { notAfter = Infinity } = exchange
-    return database.sql
+    const carriedOut = database.sql
       .withTransaction(
         Effect.gen({ self: this }, function* () {
           yield* this.lock
           const passed = yield* stopwatch
-          const found = yield* this.look(exchange)
+          const found = yield* this.look(exchange, database.sql``)
           if (found === undefined) return yield* Effect.die(new Error("the row that was locked is not there"))
           const { time } = found
           if (time > notAfter) return late(time)
           const turn = new Turn(exchange, found)
           const ballots = turn.ballotsOf(database)
           const answer = turn.carryOut(ballots === undefined ? [] : yield* database.rows(database.sql`${ballots}`))
-          for (const write of turn.writes(database)) yield* write
-          const gone = turn.isSweeping ? yield* this.sweep(turn) : []
-          for (const write of turn.writeStore(database, gone)) yield* write
-          yield* this.announce(turn.announced)
+          for (const write of turn.begins(database)) yield* database.run(write)
+          const writes = [...turn.writes(database)]
+          let gone: ReadonlyArray<Row> = []
+          if (turn.isSweeping) {
+            yield* database.runTogether(writes.splice(0))
+            gone = yield* this.sweep(turn)
+          }
+          yield* database.runTogether([
+            ...writes,
+            ...turn.writeStore(database, gone),
+            ...this.announcement(turn.announced)
+          ])
           // If the process stood still in between, the deadline may have passed, and the exchange must not be carried out.
           const over = time + passed()
           return over > notAfter ? yield* new TooLate({ time: over }) : answer
         })
       )
       .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
+    // Where the database's default is stricter, those that wait for the lock would fail when it is given up.
+    return database.dialect === "pg"
+      ? Effect.provideService(carriedOut, BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED")
+      : carriedOut
   }
 
   /**
@@ -199,22 +219,22 @@ export class Store implements SharedStore {
     const made = Effect.flatMap(locked, (rows) =>
       rows.length > 0 ? Effect.void : Effect.andThen(database.run(firstRow(database)), locked)
     )
-    // Where the database's default is stricter, those that wait for the lock would fail when it is given up.
-    const level = dialect === "pg" ? database.run(sql`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`) : Effect.void
-    return Effect.asVoid(Effect.andThen(level, made))
+    return Effect.asVoid(made)
   }
 
   /** Deletes some of what has ended, and answers the records that it deleted. */
   private sweep(turn: Turn): Effect.Effect<ReadonlyArray<Row>, SqlError> {
     const { database } = this
     const { sql } = database
-    const swept = Effect.forEach(turn.sweeps(database), (sweep) => sweep, { discard: true })
-    return Effect.flatMap(Effect.andThen(swept, database.rows(sql`${turn.goneRecords(database)}`)), (gone) => {
-      const circuits = gone.map((row) => row["circuit"])
-      return gone.length === 0
-        ? Effect.succeed(gone)
-        : Effect.as(database.run(sql`DELETE FROM ${database.table("s")} WHERE circuit IN ${sql.in(circuits)}`), gone)
-    })
+    return Effect.flatMap(
+      Effect.andThen(database.runTogether(turn.sweeps(database)), database.rows(sql`${turn.goneRecords(database)}`)),
+      (gone) => {
+        const circuits = gone.map((row) => row["circuit"])
+        return gone.length === 0
+          ? Effect.succeed(gone)
+          : Effect.as(database.run(sql`DELETE FROM ${database.table("s")} WHERE circuit IN ${sql.in(circuits)}`), gone)
+      }
+    )
   }
 
   readonly page = (since: number, limit: number): Effect.Effect<Page, StoreError> => {
@@ -293,13 +313,16 @@ export class Store implements SharedStore {
     )
   }
 
-  /** Announces changes on PostgreSQL. Other processes receive them when the transaction is committed. */
-  private announce(changes: ReadonlyArray<Change>): Effect.Effect<void, SqlError> {
+  /**
+   * The statement that announces changes, which only PostgreSQL has. Other processes receive them when the transaction is committed. It
+   * has to be the last of several statements, because PostgreSQL leaves out a read that nothing depends on.
+   */
+  private announcement(changes: ReadonlyArray<Change>): ReadonlyArray<Statement<object>> {
     const { database } = this
     const { channel, sql } = database
-    if (database.dialect !== "pg" || changes.length === 0) return Effect.void
+    if (database.dialect !== "pg" || changes.length === 0) return []
     const texts = changes.map((change) => sql`(${database.text(toText(change))})`)
-    return database.run(sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`)
+    return [sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`]
   }
 
   get changes(): Stream.Stream<Change, StoreError> {
