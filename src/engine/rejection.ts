@@ -10,19 +10,19 @@ import { effective, scopeOf } from "./standing.ts"
 const askedAgainMillis = 50
 
 /**
- * The error of a rejection. All of its fields are about `circuit`, except `dependency`: the name of `blocker`, if a circuit that
+ * The fields of the error of a rejection. All of them are about `circuit`, except `dependency`: the name of `blocker`, if a circuit that
  * this one depends on is the reason.
  */
-export const rejection = (
+export const rejectionFields = (
   registry: Registry,
   circuit: LiveCircuit,
   now: number,
   reason: CircuitOpen.Reason,
   blocker?: LiveCircuit
-): CircuitOpen.CircuitOpen => {
+): CircuitOpen.Fields => {
   const holds = effective(circuit, now)
   const wait = longestWait(registry, circuit, now)
-  return CircuitOpen.make({
+  return {
     circuit: circuit.group.name,
     key: circuit.key,
     state: holds._tag,
@@ -33,8 +33,12 @@ export const rejection = (
     downSince: Circuit.outage(circuit.control.value)?.at,
     dependency: blocker?.group.name,
     detail: detailOf(holds)
-  })
+  }
 }
+
+/** The error of a rejection. */
+export const rejection = (...provenance: Parameters<typeof rejectionFields>): CircuitOpen.CircuitOpen =>
+  CircuitOpen.make(rejectionFields(...provenance))
 
 const detailOf = (control: Circuit.Circuit): string | undefined => {
   switch (control._tag) {

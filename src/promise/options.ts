@@ -3,10 +3,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { circuitName } from "../breaker/options.ts"
+import { circuitName, optionalFlag } from "../breaker/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
 import { show } from "../core/printable.ts"
 import { sleep } from "../engine/eventLoop.ts"
+import { Delay } from "../engine/timers.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
 import { opens } from "../policy/schema.ts"
@@ -24,8 +25,10 @@ import {
   word
 } from "../shapes/fields.ts"
 import { toCooldown } from "./cooldowns.ts"
-import { TimeoutError, toPlain } from "./errors.ts"
+import type { Direct } from "./direct.ts"
+import { TimeoutError } from "./errors.ts"
 import { held } from "./held.ts"
+import { toPlain } from "./plainErrors.ts"
 import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
 import type { Policy, Protection, RetryOptions } from "./types.ts"
@@ -49,7 +52,16 @@ const policyFields = [
   "fleet"
 ] as const satisfies ReadonlyArray<keyof Policy>
 
-const callFields = ["timeout", "retry", "bulkhead", "fallback", "until", "isFailure", "isIgnored"] as const
+const callFields = [
+  "timeout",
+  "retry",
+  "bulkhead",
+  "fallback",
+  "until",
+  "isFailure",
+  "isIgnored",
+  "rejectionStack"
+] as const
 
 const picked = (options: object, names: ReadonlyArray<string>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
@@ -181,6 +193,10 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
+  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  readonly direct: Direct | undefined
+  /** Whether the errors of rejections have a stack trace. */
+  readonly rejectionStack: boolean
 }
 
 /** The options of a breaker. Throws where one is wrong, before anything is called. */
@@ -198,6 +214,7 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     picked(given, ["fallback", "until", "isFailure", "isIgnored"])
   )
   const { timeout = 10_000 } = given
+  const rejectionStack = optionalFlag(operation, "rejectionStack", given.rejectionStack)
   const timeoutMillis =
     timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
   const read = subject(operation, circuit, {
@@ -221,12 +238,18 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
   const again: Retrying =
     retry === undefined ? () => (call: AnyEffect) => call : retryingAs(`${operation}: retry`, retry)
   const unkeyed = again(of)
+  const delay = timeoutMillis === Infinity ? undefined : new Delay(timeoutMillis)
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
     probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
     fallback,
     subject: of,
+    rejectionStack,
+    direct:
+      retry === undefined && given.bulkhead === undefined && until === undefined
+        ? { subject: of, timeoutMillis, delay, fallback, rejectionStack, single: undefined }
+        : undefined,
     around: (call, key, onLate, running) => {
       const inside = limited(timed(call, onLate), running)
       if (key === undefined) return unkeyed(guarded(inside, of))
