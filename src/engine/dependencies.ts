@@ -2,9 +2,15 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 import { effective, waitOf } from "./standing.ts"
 
+/** Where circuits are found. */
+export interface Circuits {
+  /** The circuit of a name and key, if there is one. */
+  readonly peek: (name: string, key: string | undefined) => LiveCircuit | undefined
+}
+
 /** The circuits that a name in `dependsOn` means: the one of the name, and the one of the same key. */
-const named = (registry: Registry, name: string, key: string | undefined): ReadonlyArray<LiveCircuit> =>
-  [registry.peek(name, undefined), key === undefined ? undefined : registry.peek(name, key)].filter(
+export const named = (circuits: Circuits, name: string, key: string | undefined): ReadonlyArray<LiveCircuit> =>
+  [circuits.peek(name, undefined), key === undefined ? undefined : circuits.peek(name, key)].filter(
     (circuit) => circuit !== undefined
   )
 
