@@ -2,7 +2,8 @@ import * as Effect from "effect/Effect"
 import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
 import { printable } from "../core/printable.ts"
-import { blocking, dependencies } from "../engine/dependencies.ts"
+import { passesAll } from "../engine/answer.ts"
+import { dependencies } from "../engine/dependencies.ts"
 import { type Inspection, inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { expire, type Next, nextCooldown } from "../engine/move.ts"
@@ -260,18 +261,13 @@ const mayHavePassed = (registry: Registry, circuit: LiveCircuit): Effect.Effect<
     /** When the first of what ends by itself does so. */
     const nextEnd = () => Math.min(...watched.map((one) => endOf(one, circuit, time.now())))
     const armed = nextEnd()
-    const { enabled, mode } = circuit.policy
-    if (mode === "observe" || enabled === false) return Effect.succeed(true)
     // What was seen after a wait is looked at again from the beginning, with the circuits that there are then.
     let waited = false
     const passes = Effect.tx(
       Effect.flatMap(
         Effect.forEach(watched, (one) => TxRef.get(one.control)),
         () => {
-          const now = time.now()
-          const { _tag } = effective(circuit, now)
-          const closed = _tag === "Closed" && blocking(registry, circuit, now) === undefined
-          if (closed || _tag === "Disabled" || waited) return Effect.succeed(!waited)
+          if (waited || passesAll(registry, circuit, time.now())) return Effect.succeed(!waited)
           waited = true
           return Effect.txRetry
         }
