@@ -4,11 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
+import { answer, isLasting } from "../engine/answer.ts"
 import { type Allowance, RetryBudget } from "../engine/budget.ts"
 import { hintOfError } from "../engine/classify.ts"
-import { blocking } from "../engine/dependencies.ts"
-import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { effective, waitOf } from "../engine/standing.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import {
   countOrZero,
@@ -84,17 +82,9 @@ const withoutVain =
     Effect.withFiber((fiber) => {
       const registry = registryOf(fiber)
       const circuit = locate(fiber, registry, subject)
-      const now = registry.runtime.time.now()
-      const { enabled, mode } = circuit.policy
-      const { _tag } = effective(circuit, now)
-      const outlasts = (one: LiveCircuit) =>
-        one.policy.probe === undefined && waitOf(one, now) > Duration.toMillis(duration)
-      const vain =
-        mode === "enforce" &&
-        enabled === true &&
-        _tag !== "Disabled" &&
-        (((_tag === "Open" || _tag === "Isolated") && outlasts(circuit)) ||
-          blocking(registry, circuit, now, outlasts) !== undefined)
+      const later = answer(registry, circuit, registry.runtime.time.now() + Duration.toMillis(duration))
+      // Only a call runs a switch that is an effect.
+      const vain = circuit.policy.enabled === true && later._tag === "Reject" && isLasting(later)
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
