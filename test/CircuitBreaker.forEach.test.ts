@@ -271,6 +271,19 @@ describe("A circuit that is open", () => {
     }
   )
 
+  scenario(
+    "because one that it depends on opens after the first items, is asked once",
+    {
+      breakers: { db: quick, api: { dependsOn: ["db"], enabled: Effect.as(Effect.yieldNow, true) } }
+    },
+    function* () {
+      const opens = (i: number) => Effect.as(i < 4 ? CircuitBreaker.open("db") : Effect.void, i)
+      const ends = yield* saidAll(CircuitBreaker.forEach(upTo(20), opens, { name: "api", concurrency: 4 }))
+      assert.deepStrictEqual([...new Set(ends.slice(4))], ["Dependency"])
+      assert.strictEqual((yield* inspect()).totals.rejected, 1)
+    }
+  )
+
   scenario("by hand, for a name, is so for its keys", quick, function* () {
     yield* CircuitBreaker.isolate("api")
     const f = () => Effect.die("called")
