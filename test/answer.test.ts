@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
 import { Circuit } from "effect-fuse"
 import { type Answer, answer, decidesAlone, enforced, isLasting, passesAll, retryAfter } from "../src/engine/answer.ts"
 import { FleetState } from "../src/engine/fleetState.ts"
@@ -269,6 +270,61 @@ describe("A dependency", () => {
       told(answer(find(circuit, cache, network), circuit, now)),
       "Reject, Dependency by network/ for 9000"
     )
+  })
+
+  it("that depends on the circuit itself is no reason", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, open)
+    const db = make("db", { dependsOn: ["api"] }, closed)
+    assert.strictEqual(told(answer(find(circuit, db), circuit, now)), "Reject, Cooldown by api/ for 9000")
+  })
+
+  it("that is disabled blocks nothing, and neither does what it depends on", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, closed)
+    const db = make("db", { dependsOn: ["network"] }, force(closed, "Disabled", 60_000))
+    assert.strictEqual(told(answer(find(db, make("network", {}, open)), circuit, now)), "Admit as Normal")
+  })
+})
+
+describe("A lease of the fleet", () => {
+  const lease = (scope: Case["scope"], state: Case["state"]) =>
+    build({ override: "none", dependency: "none", scope, state, mode: "enforce", enabled: true })
+
+  it("that is spare admits a call in its own epoch only", () => {
+    const { circuit, circuits } = lease("fleet, with a spare lease", "HalfOpenBusy")
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Probe")
+    circuit.control.value = { ...open, epoch: open.epoch + 5 }
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, Cooldown by api/eu for 9000")
+  })
+
+  it("that is being asked for does not matter once the state is this process's own", () => {
+    const { circuit, circuits } = lease("fleet, asking for a lease", "CooldownOver")
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, ProbesBusy by api/eu for 50")
+    if (circuit.fleetState !== undefined) circuit.fleetState.record.adopted = -1
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Probe")
+  })
+})
+
+describe("A rejection lasts until its time", () => {
+  const probe = { check: Effect.void, schedule: 1_000, opens: 0 }
+  const isolated = force(closed, "Isolated", 5_000)
+  const reasons: ReadonlyArray<readonly [string, Partial<Policy>, Circuit.Circuit, boolean]> = [
+    ["a cooldown does", {}, open, true],
+    ["a cooldown does not if a health check may close the circuit", { probe }, open, false],
+    ["an isolation does, also with a health check", { probe }, isolated, true],
+    ["probes do not: their outcome decides", {}, states.HalfOpenBusy, false]
+  ]
+  it.each(reasons)("%s", (_, policy, control, lasts) => {
+    const circuit = make("api", policy, control)
+    const found = answer(find(), circuit, now)
+    assert.strictEqual(found._tag === "Reject" && isLasting(found), lasts)
+  })
+
+  it("a dependency does not if its health check may close it", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, closed)
+    for (const [policy, lasts] of [[{ probe }, false] as const, [{}, true] as const]) {
+      const found = answer(find(make("db", policy, open)), circuit, now)
+      assert.strictEqual(found._tag === "Reject" && isLasting(found), lasts)
+    }
   })
 })
 
