@@ -26,7 +26,8 @@ export interface Pass {
 /** The call does not run. */
 export interface Reject {
   readonly _tag: "Reject"
-  readonly reason: Reason
+  /** A probe that takes too long was admitted before: no answer is `ProbeTimedOut`. */
+  readonly reason: Exclude<Reason, "ProbeTimedOut">
   /** The circuit that decides: the circuit of the call, the circuit of its name, or a dependency. */
   readonly by: LiveCircuit
   /** Milliseconds until a call could pass, whole ones. `Infinity` if no end is known. */
@@ -100,7 +101,7 @@ const no = (
   circuits: Circuits,
   circuit: LiveCircuit,
   now: number,
-  reason: Reason,
+  reason: Reject["reason"],
   observes: boolean,
   by = circuit
 ): Pass | Reject => {
