@@ -415,7 +415,9 @@ export class Call extends Enclosing implements InFlight {
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     if (circuit.control.value.epoch !== this.epoch) return undefined
     if (probe) {
-      if (hint > 0) circuit.seenIn(this.epoch).heed(now, now + hint)
+      // A probe that has lost its lease changes nothing.
+      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.lease))
+        circuit.seenIn(this.epoch).heed(now, now + hint)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
