@@ -17,7 +17,7 @@ import { foreignMessage } from "../core/foreign.ts"
 import type { PolicyError } from "../policy/BreakerPolicy.ts"
 import { connect, load } from "../redis/client.ts"
 import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
-import { fromRedis } from "../redis/store.ts"
+import { redisStore } from "../redis/store.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { Store } from "../sql/store.ts"
@@ -356,7 +356,7 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
     const checked = Effect.mapError(decodeOptions(ofRedis, options), wrongOption)
-    const made = Effect.flatMap(checked, (options) => fromRedis(server.redis, options))
+    const made = Effect.flatMap(checked, (options) => redisStore(server.redis, options))
     return Effect.map(made, (store) => patient(store, of))
   }
   const { database } = server

@@ -5,7 +5,7 @@ import { layerShared } from "../breaker/BreakerStore.ts"
 import { connecting, type Session } from "../connection/connecting.ts"
 import { ofOwnClient } from "../connection/judge.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
-import { fromRedis, longestCircuit } from "../redis/store.ts"
+import { redisStore, longestCircuit } from "../redis/store.ts"
 import { decodeOptions, ofRedis } from "../store/options.ts"
 import { ConfigurationError } from "./errors.ts"
 
@@ -30,7 +30,7 @@ const loaded = async (): Promise<Package> => {
 const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
-    const store = yield* fromRedis(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
+    const store = yield* redisStore(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
     return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 

@@ -6,6 +6,7 @@ import * as Stream from "effect/Stream"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
 import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
+import { fromText, toText } from "../store/announcements.ts"
 import {
   type Change,
   type Changed,
@@ -31,6 +32,13 @@ export const longestCircuit = 2_000
 
 /** PostgreSQL announces at most 8,000 bytes. The announcement of a longer body has no body, and its reader loads the record. */
 const longestText = 7_900
+
+/** The text of an announcement, without the body if that is too long. */
+const short = (change: Change): string => {
+  const text = toText(change)
+  const isLong = change._tag === "Record" && new TextEncoder().encode(text).length > longestText
+  return isLong ? toText({ ...change, body: "" }) : text
+}
 
 /** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
 const safeMillis = 1_000
@@ -298,7 +306,7 @@ export class Store implements SharedStore {
     const { database } = this
     const { channel, sql } = database
     if (database.dialect !== "pg" || changes.length === 0) return Effect.void
-    const texts = changes.map((change) => sql`(${database.text(toText(change))})`)
+    const texts = changes.map((change) => sql`(${database.text(short(change))})`)
     return database.run(sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`)
   }
 
@@ -340,32 +348,4 @@ export class Store implements SharedStore {
     )
     return Effect.mapError(this.database.apart(again), (cause) => new StoreError({ operation, cause }))
   }
-}
-
-const toText = (change: Change): string => {
-  const { circuit, epoch } = change
-  switch (change._tag) {
-    case "Record": {
-      const begin = `R ${epoch} ${circuit} `
-      return new TextEncoder().encode(begin + change.body).length > longestText ? begin : begin + change.body
-    }
-    case "Inquiry":
-      return `I ${epoch} ${circuit} ${change.box}`
-    case "RollCall":
-      return `C ${epoch} ${circuit} ${change.seq} ${change.prev} ${change.term} ${change.box}`
-  }
-}
-
-const fromText = (text: string): Change | undefined => {
-  const found = /^([RIC]) (\d+) (\S+) (.*)$/s.exec(text)
-  if (found === null) return undefined
-  const [, tag, digits, circuit = "", rest = ""] = found
-  const epoch = Number(digits)
-  if (!Number.isSafeInteger(epoch)) return undefined
-  if (tag === "R") return epoch === 0 ? undefined : { _tag: "Record", circuit, epoch, body: rest }
-  if (tag === "I") return { _tag: "Inquiry", circuit, epoch, box: rest }
-  const [seq = 0, prev = Number.NaN, term = 0] = rest.split(" ").map(Number)
-  if (toWhole(seq) === 0 || !Number.isSafeInteger(prev) || prev < 0 || prev >= seq) return undefined
-  if (toWhole(term) === 0 || term > limits.rollCallMillis) return undefined
-  return { _tag: "RollCall", seq, prev, circuit, epoch, term, box: rest.split(" ").slice(3).join(" ") }
 }
