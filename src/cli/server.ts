@@ -24,6 +24,7 @@ import { Store } from "../sql/store.ts"
 import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { wrapped } from "../store/wrapped.ts"
 import { CommandFailure, lasting } from "./messages.ts"
 import type { CommandSettings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
@@ -368,17 +369,13 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
 }
 
 /** A store whose operations end after `--timeout`. */
-const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore => {
-  const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
-    Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
-  return {
-    ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),
-    exchange: (exchange) => within("exchange", store.exchange(exchange)),
-    page: (since, limit) => within("page", store.page(since, limit)),
-    load: (circuits) => within("load", store.load(circuits)),
-    changes: store.changes
-  }
-}
+const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore =>
+  wrapped(store, ({ operation, send }) =>
+    Effect.mapError(
+      ask(Effect.mapError(send(store), ({ cause }) => cause)),
+      (cause) => new StoreError({ operation, cause })
+    )
+  )
 
 /** The store that has the circuits. */
 export const withStore = <A, R>(

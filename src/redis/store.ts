@@ -4,9 +4,10 @@ import * as Stream from "effect/Stream"
 import type { Times } from "../connection/listening.ts"
 import { limits, type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { announcements } from "./announcements.ts"
+import { evaluate } from "./evaluate.ts"
 import { type ExchangeReply, exchange, exchangeArgs, toExchangeAnswer } from "./exchange.ts"
 import { type LoadReply, load, type PageReply, page, pageKeys, toLoadAnswer, toPage } from "./reads.ts"
-import { evaluate, keys } from "./scripts.ts"
+import { keys } from "./scripts.ts"
 
 /** Circuits with a longer text are not shared, because several keys and each roll call contain the text. */
 export const longestCircuit = 4_096
