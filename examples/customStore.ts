@@ -126,7 +126,7 @@ const make = Effect.gen(function* () {
       ...answers
     }
   }
-  const page = (since: number, limit: number): SharedStore.Page => {
+  const page = (since: number, limit: number): SharedStore.PageAnswer => {
     const all = [...rows].sort(([, a], [, b]) => a.epoch - b.epoch)
     const newer = all.filter(([, { epoch }]) => epoch > since).slice(0, limit)
     return {

@@ -27,7 +27,7 @@ const isTally = (tally: SharedStore.StoredTally | undefined): boolean =>
     (tally.rolled === undefined || isWhole(tally.rolled)))
 
 /** The answer to one exchange, which has to be as the contract says. */
-const sound = (answer: SharedStore.ExchangeAnswer & { readonly _tag: "Done" }) => {
+const sound = (answer: SharedStore.ExchangeDone) => {
   const { casts, head, live, liveFor, rollCalls, swaps, time } = answer
   assert.isTrue([head, live, liveFor, time].every(isWhole), JSON.stringify(answer))
   for (const { record, tally } of casts) assert.isTrue(isStored(record) && isTally(tally), JSON.stringify(casts))

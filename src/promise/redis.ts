@@ -5,7 +5,7 @@ import { layerShared } from "../breaker/BreakerStore.ts"
 import { connecting, type Session } from "../connection/connecting.ts"
 import { ofOwnClient } from "../connection/judge.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
-import { redisStore, longestCircuit } from "../redis/store.ts"
+import { longestCircuit, redisStore } from "../redis/store.ts"
 import { decodeOptions, ofRedis } from "../store/options.ts"
 import { ConfigurationError } from "./errors.ts"
 

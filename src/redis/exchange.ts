@@ -1,11 +1,11 @@
 import { fromText } from "../store/announcements.ts"
 import {
+  type StoredTally,
   type CastAnswer,
   type Exchange,
   type ExchangeAnswer,
   limits,
-  type RollCall,
-  type Tally
+  type RollCall
 } from "../store/SharedStore.ts"
 import { boxes } from "./ballotBoxes.ts"
 import { type RecordReply, readRecords, toStored, writeRecord } from "./records.ts"
@@ -216,7 +216,7 @@ export const exchangeArgs = (channel: string, request: Exchange): ReadonlyArray<
 
 const since = (millis: number): number | undefined => (Number(millis) < 0 ? undefined : Number(millis))
 
-const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): Tally => ({
+const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): StoredTally => ({
   voters: Number(voters),
   sums: sums.map(Number),
   asked: since(asked),

@@ -1,4 +1,4 @@
-import type { Changed, LoadAnswer, Page } from "../store/SharedStore.ts"
+import type { Changed, LoadAnswer, PageAnswer } from "../store/SharedStore.ts"
 import { toRecord } from "./records.ts"
 import { common } from "./scripts.ts"
 
@@ -68,7 +68,7 @@ export const load = `${common}${reading}
 return { now, #ARGV > 0 and ask('HMGET', KEYS[1], unpack(ARGV)) or {} }
 `
 
-export const toPage = ([time, live, life, epoch, trimmed, listed, found]: PageReply): Page => {
+export const toPage = ([time, live, life, epoch, trimmed, listed, found]: PageReply): PageAnswer => {
   const now = Number(time)
   const changes: Array<Changed> = []
   for (let i = 0; i + 2 < found.length; i += 3) {

@@ -14,7 +14,7 @@ import {
   type ExchangeAnswer,
   type LoadAnswer,
   limits,
-  type Page,
+  type PageAnswer,
   type SharedStore,
   type Stored,
   StoreError
@@ -225,7 +225,7 @@ export class Store implements SharedStore {
     })
   }
 
-  readonly page = (since: number, limit: number): Effect.Effect<Page, StoreError> => {
+  readonly page = (since: number, limit: number): Effect.Effect<PageAnswer, StoreError> => {
     const { database } = this
     const { now, sql } = database
     const records = database.table("s")

@@ -52,9 +52,9 @@ const mostConnected = (stores: ReadonlyArray<SharedStore>): Effect.Effect<void> 
  *
  * ```ts
  * import { Effect, Layer } from "effect"
- * import { BreakerStore, QuorumStore, SharedStore } from "effect-fuse"
+ * import { BreakerStore, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
  *
- * const regions = Effect.all([SharedStore.makeMemory, SharedStore.makeMemory, SharedStore.makeMemory])
+ * const regions = Effect.all([MemoryStore.make, MemoryStore.make, MemoryStore.make])
  * const Store = Layer.unwrap(Effect.map(Effect.flatMap(regions, QuorumStore.make), (store) => BreakerStore.layerShared(store)))
  * ```
  *

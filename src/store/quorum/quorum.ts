@@ -1,15 +1,16 @@
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import {
+  type StoredTally,
   type Cast,
   type Change,
   type Changed,
   type Exchange,
   type ExchangeAnswer,
+  type ExchangeDone,
   type LoadAnswer,
   limits,
-  type Page,
-  type StoredTally,
+  type PageAnswer,
   StoreError,
   type Swap,
   type SwapAnswer
@@ -23,10 +24,8 @@ import type { Region } from "./region.ts"
 /** An epoch is this far ahead of the clocks of the stores, so that none gives a greater one before it is written. */
 const aheadMicros = 1_000_000
 
-type Done = ExchangeAnswer & { readonly _tag: "Done" }
-
 /** The answer of the store at a place. */
-type Placed = Done & { readonly index: number }
+type Placed = ExchangeDone & { readonly index: number }
 
 /** No record has it. */
 const noEpoch = -1
@@ -89,9 +88,9 @@ export class Quorum {
     })
   }
 
-  page(since: number, limit: number): Effect.Effect<Page, StoreError> {
+  page(since: number, limit: number): Effect.Effect<PageAnswer, StoreError> {
     const most = Math.min(limit, limits.page)
-    const next = (from: number, found: ReadonlyArray<Changed>): Effect.Effect<Page, StoreError> =>
+    const next = (from: number, found: ReadonlyArray<Changed>): Effect.Effect<PageAnswer, StoreError> =>
       Effect.flatMap(this.pageAfter(from, most), (pages) => {
         if (pages.length === 0) return none("page")
         if (new Set(pages.map(({ listed }) => listed)).size > 1) this.compared ??= 0
@@ -113,7 +112,10 @@ export class Quorum {
     return next(since, [])
   }
 
-  private pageAfter(since: number, limit: number): Effect.Effect<ReadonlyArray<Page & { readonly index: number }>> {
+  private pageAfter(
+    since: number,
+    limit: number
+  ): Effect.Effect<ReadonlyArray<PageAnswer & { readonly index: number }>> {
     const asked = Effect.forEach(this.regions, (region) => region.ask((store) => store.page(since, limit)), every)
     return Effect.map(asked, (replies) =>
       replies.flatMap((reply, index) => {
@@ -125,7 +127,7 @@ export class Quorum {
 
   /** The changes of several pages as those of one store, up to an epoch. */
   private agree(
-    pages: ReadonlyArray<Page & { readonly index: number }>,
+    pages: ReadonlyArray<PageAnswer & { readonly index: number }>,
     since: number,
     end: number
   ): Effect.Effect<ReadonlyArray<Changed>, StoreError> {
@@ -282,7 +284,7 @@ export class Quorum {
   }
 
   /** The answers of several stores as one. As many voters may object as in the store where the most may. */
-  private merge(exchange: Exchange, answers: ReadonlyArray<Placed>): Done {
+  private merge(exchange: Exchange, answers: ReadonlyArray<Placed>): ExchangeDone {
     const heard = answers.map(({ head, index, rollCalls }) => ({
       index,
       head,
@@ -479,7 +481,7 @@ export class Quorum {
 }
 
 /** The epoch up to which the pages show all changes: a store whose page is full may have more changes after it. */
-const endOf = (pages: ReadonlyArray<Page>, most: number): number =>
+const endOf = (pages: ReadonlyArray<PageAnswer>, most: number): number =>
   Math.min(...pages.map(({ changes }) => (changes.length < most ? Infinity : (changes.at(-1)?.epoch ?? Infinity))))
 
 /**
