@@ -20,7 +20,7 @@ import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/
 import { redisStore } from "../redis/store.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
-import { Store } from "../sql/store.ts"
+import { sqlStore } from "../sql/store.ts"
 import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
@@ -365,7 +365,7 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
     checkTables({ ...of, server }, migrations.ofStore),
     Effect.mapError(database.named, of.failed)
   )
-  return Effect.map(found, () => patient(new Store(database), of))
+  return Effect.map(found, () => patient(sqlStore(database).store, of))
 }
 
 /** A store whose operations end after `--timeout`. */
