@@ -40,7 +40,7 @@ export interface VoterBallot {
 }
 
 /** The facts and functions that all casts of an exchange share. */
-export interface Facts {
+export interface ExchangeFacts {
   readonly time: number
   readonly burials: number
   /** The number of the voter's life; nothing if it does not live. */
@@ -71,10 +71,10 @@ export class BallotBoxes {
   private readonly boxes = new Map<string, BallotBox>()
   private readonly own = new Map<string, VoterBallot>()
   private readonly changed = new Set<string>()
-  private readonly facts: Facts
+  private readonly facts: ExchangeFacts
 
   /** `own` are the ballots of the voter. */
-  constructor(facts: Facts, boxes: ReadonlyArray<BallotBox>, own: ReadonlyArray<VoterBallot>) {
+  constructor(facts: ExchangeFacts, boxes: ReadonlyArray<BallotBox>, own: ReadonlyArray<VoterBallot>) {
     this.facts = facts
     for (const box of boxes) this.boxes.set(keyOf(box), box)
     for (const ballot of own) this.own.set(keyOf(ballot), ballot)

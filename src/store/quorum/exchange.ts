@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { Cast, Exchange, ExchangeAnswer, ExchangeDone, StoreError, Swap, SwapAnswer } from "../SharedStore.ts"
 import { sumUp } from "./ballotBoxes.ts"
-import { largest, none, type Reads, type View } from "./reads.ts"
+import { largest, none, type QuorumReads, type View } from "./reads.ts"
 import { epochOf, type Kept, majority, toStored, unwrap, wrap } from "./records.ts"
 import type { Region } from "./region.ts"
 import { every, type Regions } from "./regions.ts"
@@ -21,12 +21,12 @@ interface Allowed {
 }
 
 /** Exchanges with all stores as with one. */
-export class Exchanges {
+export class QuorumExchanges {
   private readonly regions: Regions
-  private readonly reads: Reads
+  private readonly reads: QuorumReads
   private readonly random: () => number
 
-  constructor(regions: Regions, reads: Reads, random: () => number) {
+  constructor(regions: Regions, reads: QuorumReads, random: () => number) {
     this.regions = regions
     this.reads = reads
     this.random = random

@@ -20,8 +20,8 @@ export const largest = (numbers: ReadonlyArray<number>): number => Math.max(0, .
 export const endOf = (pages: ReadonlyArray<PageAnswer>, most: number): number =>
   Math.min(...pages.map(({ changes }) => (changes.length < most ? Infinity : (changes.at(-1)?.epoch ?? Infinity))))
 
-/** Reads of all stores as those of one. */
-export class Reads {
+/** QuorumReads of all stores as those of one. */
+export class QuorumReads {
   private readonly regions: Regions
 
   constructor(regions: Regions) {

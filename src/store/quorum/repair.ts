@@ -1,11 +1,11 @@
 import * as Effect from "effect/Effect"
 import { limits, type Swap } from "../SharedStore.ts"
-import { endOf, type Reads } from "./reads.ts"
+import { endOf, type QuorumReads } from "./reads.ts"
 import { epochOf, majority, unwrap, written } from "./records.ts"
 import { every, type Regions } from "./regions.ts"
 
 /** Looks for records that differ, one page for each heartbeat. */
-export const compare = (regions: Regions, reads: Reads): Effect.Effect<void> =>
+export const compare = (regions: Regions, reads: QuorumReads): Effect.Effect<void> =>
   Effect.suspend(() => {
     const from = regions.compared
     if (from === undefined) return Effect.void
@@ -17,7 +17,7 @@ export const compare = (regions: Regions, reads: Reads): Effect.Effect<void> =>
   })
 
 /** Writes the record that most stores have to the stores that have another one, if they still have it. */
-export const repair = (regions: Regions, reads: Reads): Effect.Effect<void> =>
+export const repair = (regions: Regions, reads: QuorumReads): Effect.Effect<void> =>
   Effect.suspend(() => {
     const circuits = regions.takeDisputed(limits.swaps)
     if (circuits.length === 0) return Effect.void

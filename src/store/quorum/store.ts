@@ -6,8 +6,8 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { SharedStore } from "../SharedStore.ts"
 import { listener } from "./announcements.ts"
-import { Exchanges } from "./exchange.ts"
-import { Reads } from "./reads.ts"
+import { QuorumExchanges } from "./exchange.ts"
+import { QuorumReads } from "./reads.ts"
 import { Region } from "./region.ts"
 import { Regions } from "./regions.ts"
 
@@ -45,8 +45,8 @@ export const quorumStore = (
     stores.map((store) => new Region(store, monotonic)),
     () => clock.currentTimeMillisUnsafe()
   )
-  const reads = new Reads(regions)
-  const exchanges = new Exchanges(regions, reads, random)
+  const reads = new QuorumReads(regions)
+  const exchanges = new QuorumExchanges(regions, reads, random)
   const longest = stores.map((store) => store.longestCircuit).filter((length) => length !== undefined)
   return {
     longestCircuit: longest.length === 0 ? undefined : Math.min(...longest),
