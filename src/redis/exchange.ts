@@ -1,11 +1,11 @@
 import { fromText } from "../store/announcements.ts"
 import {
-  type StoredTally,
   type CastAnswer,
   type Exchange,
   type ExchangeAnswer,
   limits,
-  type RollCall
+  type RollCall,
+  type StoredTally
 } from "../store/SharedStore.ts"
 import { boxes } from "./ballotBoxes.ts"
 import { type RecordReply, readRecords, toStored, writeRecord } from "./records.ts"

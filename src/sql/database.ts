@@ -49,7 +49,7 @@ export type SqlRow = Readonly<Record<string, unknown>>
 /** So many rows are written by one statement: databases take no more than some ten thousand parameters. */
 export const batchSize = 500
 
-/** A database with the tables of a place: what differs between the kinds of databases is here. */
+/** A database and the location of its tables. This class contains what differs between the kinds of databases. */
 export class Database {
   readonly sql: SqlClient.SqlClient
   readonly dialect: Dialect
@@ -94,7 +94,7 @@ export class Database {
     return sql`INSERT INTO ${this.table(table)} ${sql.insert(rows as unknown as readonly [Record<string, unknown>])}`
   }
 
-  /** Writes a row, or takes the place of the one with the same key: `columns` get what was to be inserted. */
+  /** Makes an insert replace `columns` of a row that already has the same key. */
   onConflict(key: ReadonlyArray<string>, columns: ReadonlyArray<string>): Fragment {
     const { sql } = this
     const one = (column: string) =>

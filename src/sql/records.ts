@@ -10,7 +10,7 @@ export interface Recorded {
   readonly changed: boolean
 }
 
-/** A number of milliseconds. Anything else, as SQLite may have a text in the place of a number, is as good as 0. */
+/** A number of milliseconds. Anything else counts as 0: SQLite may have a text where a number is expected. */
 export const toAge = (value: unknown): number => {
   const millis = toNumber(value)
   return millis > 0 && millis < Infinity ? millis : 0

@@ -1,4 +1,4 @@
-import { type StoredTally, type Cast, type Change, limits, type RollCall } from "../SharedStore.ts"
+import { type Cast, type Change, limits, type RollCall, type StoredTally } from "../SharedStore.ts"
 
 /** The parts of a memory store beside its records: the register, the log of roll calls, and the ballot boxes. Plain data, to be copied. */
 

@@ -7,7 +7,6 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import {
-  type StoredTally,
   type Cast,
   type CastAnswer,
   type Change,
