@@ -224,6 +224,8 @@ export interface Exchange {
 }
 
 /**
+ * The answer to an exchange.
+ *
  * @category models
  * @since 0.1.0
  */
