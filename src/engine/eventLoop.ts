@@ -33,9 +33,9 @@ import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
 /** A timer that is later than this shows a stall. A busy event loop is often late by 20 to 50 milliseconds. */
 const lateMillis = 100
 const checkMillis = 100
-const graceMillis = 500
+export const graceMillis = 500
 /** A timer may be given more time again if the next stall follows at once, but only this many times. */
-const maxGraces = 3
+export const maxGraces = 3
 /** The grace, and as much as its own timer may be late without being a stall. */
 const excuseMillis = graceMillis + 2 * lateMillis
 const excuseShare = 0.1
@@ -158,7 +158,8 @@ export class EventLoop {
   }
 }
 
-const ofProcess = new EventLoop(monotonicMillis, true)
+/** The event loop of the process, which runs the timers of the live clocks. */
+export const processLoop = new EventLoop(monotonicMillis, true)
 const ofClocks = new WeakMap<Clock.Clock, EventLoop>()
 
 /** The event loop that runs the timers of a clock. */
@@ -166,7 +167,7 @@ export const eventLoopOf = (clock: Clock.Clock): EventLoop => {
   const known = ofClocks.get(clock)
   if (known !== undefined) return known
   const now = nowOf(clock)
-  const made = now === monotonicMillis ? ofProcess : new EventLoop(now, false)
+  const made = now === monotonicMillis ? processLoop : new EventLoop(now, false)
   ofClocks.set(clock, made)
   return made
 }

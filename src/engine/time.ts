@@ -12,6 +12,8 @@ export interface Time {
 const isNative = (f: unknown): boolean => Function.prototype.toString.call(f).includes("[native code]")
 
 const realNow = performance.now.bind(performance)
+/** Milliseconds of a clock that never steps, and that fake timers that are installed later do not control. */
+export const realMillis = (): number => realNow()
 const nowFunction: unknown = performance.now
 /** The `Date` of a program without fake timers. */
 const realDate: unknown = isNative(Date) ? Date : undefined
@@ -84,3 +86,6 @@ export const fromClock = (clock: Clock.Clock): Time => ({
 
 /** Whether fake timers are in use. They can advance the time without running the event loop. */
 export const isFakeTime = (): boolean => globalThis.Date !== realDate || globalThis.setTimeout !== realTimeout
+
+/** Whether `setTimeout` is not the one of the platform. A test can also replace `Date` alone. */
+export const hasFakeTimeouts = (): boolean => globalThis.setTimeout !== realTimeout
