@@ -105,7 +105,7 @@ const build = (tokens: ReadonlyArray<Token>, timeout: Timeout, log: (entry: stri
       case "interruptible":
         return Effect.interruptible(next())
       case "timeout":
-        return timeout(next(), millis)
+        return timeout(next(), millis - 1)
       case "provide":
         return Effect.provideService(next(), Service, millis)
       case "span":
