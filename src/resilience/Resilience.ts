@@ -99,9 +99,7 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
 
 /**
  * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
- *
- * It behaves as `Effect.timeout` does, but costs much less, because all timeouts of a process share one timer. It never fires early. On the
- * live clock it can fire late, by at most 1 % of the duration or 16 milliseconds, whichever is more.
+ * It behaves as `Effect.timeout`, but costs much less. It may fire late, by at most 1 % or 16 milliseconds.
  *
  * If the process stalls while the time runs out, the effect gets a little more time, so that it can read an answer that has arrived. If it
  * then still takes too long, a breaker around it ignores the `TimeoutError`.
