@@ -18,7 +18,7 @@ import { hasFakeTimeouts, realMillis } from "./time.ts"
  *   get more time, so that input that has arrived can be read (see `eventLoop.ts`).
  *
  * Each timeout has its own timer of the platform in two cases:
- * - While fake timers are in use. A test controls these timers exactly, and they end with the fake timers they were made by.
+ * - While fake timers are in use. The test controls these timeouts exactly. If it removes the fake timers, those that wait never fire.
  * - Where timers cannot be told to let the process end, as in browsers, and in runtimes that end the timers of a request with that
  *   request, so that a timer cannot be shared by requests.
  */
@@ -289,7 +289,7 @@ class OwnTimer implements Place {
   }
 }
 
-/** How long timeouts wait. Make it once for many of them, if possible. */
+/** How long timeouts wait. Make one `Delay` for all timeouts of the same duration. */
 export class Delay {
   readonly millis: number
   readonly keepsAlive: boolean
@@ -325,7 +325,7 @@ export class CallbackTimer extends Timer {
   }
 }
 
-/** Calls `onDue` in so many milliseconds, unless it is stopped before. */
+/** Calls `onDue` after `millis`, unless the timeout is stopped before. */
 export const start = (millis: number, onDue: () => void, keepsAlive = true): Timer => {
   const timer = new CallbackTimer(onDue)
   new Delay(millis, keepsAlive).start(timer)
