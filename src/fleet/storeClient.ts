@@ -2,8 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { failureText } from "../engine/classify.ts"
-import { timeout } from "../engine/eventLoop.ts"
 import type { Time } from "../engine/time.ts"
+import { timeout } from "../engine/timeout.ts"
 import type { ExchangeAnswer, ExchangeDone, SharedStore, StoreError } from "../store/SharedStore.ts"
 
 /** How long an answer is waited for. */
