@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Clock, Effect, Schema, TxRef } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerEvent, BreakerPolicy, BreakerStore, Circuit, CircuitBreaker, SharedStore } from "effect-fuse"
+import { type BreakerEvent, BreakerPolicy, BreakerStore, Circuit, CircuitBreaker, MemoryStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import { type ActionName, operatorActions, optionsOf, take } from "../src/core/operatorActions.ts"
 import { fromBody, toBody } from "../src/store/codec.ts"
@@ -119,7 +119,7 @@ const inProcess = (action: ActionName, circuit: Circuit.Circuit, options: Circui
 const onStore = (action: ActionName, circuit: Circuit.Circuit, options: CircuitBreaker.ByHandFor) =>
   Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     yield* write(store, "api", { body: toBody(circuit, now, provenance) })
     const { ended, state, transition } = yield* onStores[action](store, "api", options)
     const record = fromBody((yield* load(store, "api"))?.body ?? "", now) ?? assert.fail("unreadable")
