@@ -175,7 +175,29 @@ describe("The shared timer", () => {
     })()
     coarse.add(again, lane)
     platform.pass(1_000)
-    assert.deepStrictEqual([fired, coarse.waiting], [3, 0])
+    assert.deepStrictEqual([fired, coarse.waiting, platform.sets], [3, 0, 3])
+  })
+
+  it("lets a timeout that was stopped before another one start after it", () => {
+    const { coarse, platform, started } = make()
+    const first = started(100)
+    const second = started(100)
+    first.stop()
+    coarse.add(first, coarse.lane(100, true))
+    platform.pass(200)
+    assert.isDefined(first.firedAt)
+    assert.isDefined(second.firedAt)
+    assert.deepStrictEqual([coarse.waiting, coarse.isArmed], [0, false])
+  })
+
+  it("fires with a timeout only those that are due, to the fraction of a millisecond", () => {
+    const { platform, started } = make()
+    const timers = Array.from({ length: 200 }, () => {
+      platform.pass(0.3)
+      return { timer: started(1_000), from: platform.time }
+    })
+    platform.pass(2_000)
+    for (const { from, timer } of timers) assert.isAtLeast(timer.firedAt ?? 0, from + 1_000 - 1e-6)
   })
 
   it("fires the others if one throws", () => {
@@ -281,9 +303,9 @@ describe("The timeouts of this process", () => {
   })
 
   const module = fileURLToPath(new URL("../src/engine/timers.ts", import.meta.url))
-  const outputOf = async (program: string) => {
-    const imports = `import { start, stop } from ${JSON.stringify(module)}\n`
-    const args = ["--input-type=module", "--no-warnings", "--eval", imports + program]
+  const outputOf = async (program: string, setUp = "") => {
+    const imports = `const { ofProcess, start, stop } = await import(${JSON.stringify(module)})\n`
+    const args = ["--input-type=module", "--no-warnings", "--eval", setUp + imports + program]
     return (await promisify(execFile)(process.execPath, args, { timeout: 60_000 })).stdout
   }
 
@@ -304,6 +326,27 @@ describe("The timeouts of this process", () => {
       setTimeout(() => stop(other), 50)`
     assert.strictEqual(await outputOf(program), "fired\n")
   })
+
+  const alone: Readonly<Record<string, string>> = {
+    "whose timers are numbers, as in browsers": `
+      const timers = []
+      const { setTimeout: set, clearTimeout: clear } = globalThis
+      globalThis.setTimeout = (run, millis) => timers.push(set(run, millis)) - 1
+      globalThis.clearTimeout = (timer) => clear(timers[timer])
+    `,
+    "that ends the timers of a request with it, as Cloudflare Workers do": `
+      Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } })
+    `
+  }
+  for (const [where, setUp] of Object.entries(alone)) {
+    it(`have each a timer of its own on a platform ${where}`, async () => {
+      const program = `
+        start(30, () => console.log("fired"))
+        stop(start(3_600_000, () => console.log("stopped")))
+        console.log(ofProcess.waiting)`
+      assert.strictEqual(await outputOf(program, setUp), "0\nfired\n")
+    })
+  }
 })
 
 // ---- Fake timers ----------------------------------------------------------------------------------------------------
@@ -410,3 +453,16 @@ for (const [name, fake] of Object.entries(fakes)) {
     })
   })
 }
+
+it("A timeout does not fire if it is stopped while another setTimeout is in use, which is not given its timer", () => {
+  vi.useFakeTimers()
+  const timer = start(20, () => assert.fail())
+  const { clearTimeout, setTimeout } = globalThis
+  try {
+    Object.assign(globalThis, { setTimeout: realSetTimeout, clearTimeout: () => assert.fail() })
+    stop(timer)
+  } finally {
+    Object.assign(globalThis, { setTimeout, clearTimeout })
+  }
+  vi.advanceTimersByTime(1_000)
+})

@@ -25,6 +25,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Take from "effect/Take"
 import { eventLoopOf } from "../engine/eventLoop.ts"
+import { checkHealth } from "../engine/healthCheck.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { builtAgain, isBuiltAgain } from "../engine/misuse.ts"
 import { Registry } from "../engine/registry.ts"
@@ -81,6 +82,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
       ),
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
+      checkHealth: (circuit) => checkHealth(runtime, circuit),
       peers: undefined
     }
     return new Registry(runtime, maxCircuits)

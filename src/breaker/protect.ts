@@ -2,7 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
-import { rejectsAt } from "../engine/atOnce.ts"
+import { cooldownWait, rejectsAt } from "../engine/answer.ts"
 import { Call } from "../engine/call.ts"
 import type { Classify } from "../engine/classify.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
@@ -94,7 +94,7 @@ export const guard = (
     const now = rejectsAt(circuit, registry.runtime.time)
     if (now !== undefined) {
       circuit.rejected++
-      const open = rejection(registry, circuit, now, "Cooldown")
+      const open = rejection(circuit, now, "Cooldown", cooldownWait(circuit, now))
       noteRejection(fiber, registry.runtime.time, open)
       return Effect.fail(open)
     }

@@ -1,11 +1,12 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Circuit from "../core/Circuit.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
+import { reportOnce } from "./announce.ts"
 import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
-import { reportOnce } from "./move.ts"
 import type { Registry } from "./registry.ts"
 import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
 
@@ -163,7 +164,7 @@ export class Permit implements InFlight {
       if (probe) return this.endProbe(outcome)
       if (circuit.control.value.epoch !== this.epoch) return undefined
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
-      if (circuit.share !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
+      if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
       return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
     }
     const detail = failureText(outcome.detail, exit)
@@ -171,7 +172,9 @@ export class Permit implements InFlight {
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     if (circuit.control.value.epoch !== this.epoch) return undefined
     if (probe) {
-      if (hint > 0) circuit.seenIn(this.epoch).heed(now, now + hint)
+      // A probe that has lost its lease changes nothing.
+      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.lease))
+        circuit.seenIn(this.epoch).heed(now, now + hint)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)

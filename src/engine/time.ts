@@ -67,12 +67,17 @@ export const toReal = (now: number): number => now - realOffset
 /** A clock that can return milliseconds without a `bigint`. */
 export interface MillisClock extends Clock.Clock {
   readonly monotonicMillisUnsafe: () => number
+  /** Whether its timers keep the process alive, as those of the live clock do. */
+  readonly keepsAlive: boolean
 }
 
 const live = Context.get(Context.empty(), Clock.Clock)
 
 /** Whether a clock is that of the platform, and not one of a test. */
 export const isReal = (clock: Clock.Clock): boolean => clock === live || "monotonicMillisUnsafe" in clock
+
+/** Whether the timers of a clock of the platform keep the process alive. */
+export const keepsAlive = (clock: Clock.Clock): boolean => clock === live || (clock as MillisClock).keepsAlive
 
 /** Reading the live clock in nanoseconds costs twice as much as in milliseconds, and fake timers do not control it. */
 export const nowOf = (clock: Clock.Clock): Time["now"] => {

@@ -18,7 +18,7 @@ import { hasFakeTimeouts, realMillis, toReal } from "./time.ts"
  *   get more time, so that input that has arrived can be read (see `eventLoop.ts`).
  *
  * Each timeout has its own timer of the platform in two cases:
- * - While fake timers are in use. A test controls these timers exactly, and they end with the fake timers they were made by.
+ * - While fake timers are in use. The test controls these timeouts exactly. If it removes the fake timers, those that wait never fire.
  * - Where timers cannot be told to let the process end, as in browsers, and in runtimes that end the timers of a request with that
  *   request, so that a timer cannot be shared by requests.
  */
@@ -47,27 +47,29 @@ export interface Platform {
 
 /** A timeout. It calls `onDue` once, unless it is stopped before. It can be started again after either. */
 export abstract class Timer {
-  /** The list that it waits in. */
-  lane: Lane | undefined = undefined
+  /** Where it waits, if it does. */
+  place: Place | undefined = undefined
+  /** In whole milliseconds, which take less memory than others. */
   due = 0
   /** How often it may still be given more time because of a stall. */
   graces = maxGraces
   previous: Timer | undefined = undefined
   next: Timer | undefined = undefined
-  /** Its own timer, if it does not share one. */
-  own: OwnTimer | undefined = undefined
 
   abstract onDue(): void
 
   stop(): void {
-    if (this.lane !== undefined) this.lane.coarse.remove(this, this.lane)
-    else if (this.own !== undefined) this.own.stop(this)
+    this.place?.remove(this)
   }
 }
 
+interface Place {
+  readonly remove: (timer: Timer) => void
+}
+
 /** Timeouts of one duration that wait, the next one that is due first. */
-export class Lane {
-  readonly coarse: CoarseTimer
+export class Lane implements Place {
+  private readonly coarse: CoarseTimer
   /** The duration, rounded up. */
   readonly millis: number
   readonly keepsAlive: boolean
@@ -81,6 +83,10 @@ export class Lane {
     this.millis = millis
     this.keepsAlive = keepsAlive
     this.slackMillis = slackMillis
+  }
+
+  remove(timer: Timer): void {
+    this.coarse.remove(timer, this)
   }
 }
 
@@ -115,8 +121,8 @@ export class CoarseTimer {
     const key = keepsAlive ? rounded : -rounded
     const known = this.known.get(key)
     if (known !== undefined) return known
-    // `setTimeout` takes whole milliseconds, so that the timer can be armed for one millisecond more.
-    const made = new Lane(this, rounded, keepsAlive, late / 2 - 1)
+    // Both `due` and the time for which the timer is armed are rounded up to whole milliseconds.
+    const made = new Lane(this, rounded, keepsAlive, late / 2 - 2)
     this.known.set(key, made)
     this.lanes.push(made)
     // Of timeouts that fire together the shorter one, which is often inside of the longer one, fires first.
@@ -125,8 +131,8 @@ export class CoarseTimer {
   }
 
   add(timer: Timer, lane: Lane, now = this.platform.now()): void {
-    const due = now + lane.millis
-    timer.lane = lane
+    const due = Math.ceil(now + lane.millis)
+    timer.place = lane
     timer.due = due
     timer.previous = lane.last
     if (lane.last === undefined) lane.first = timer
@@ -143,7 +149,7 @@ export class CoarseTimer {
     else previous.next = next
     if (next === undefined) lane.last = previous
     else next.previous = previous
-    timer.lane = timer.previous = timer.next = undefined
+    timer.place = timer.previous = timer.next = undefined
     this.waits--
     if (lane.keepsAlive && --this.holding === 0) this.armed?.unref()
   }
@@ -239,7 +245,7 @@ const canShare = (): boolean => {
 }
 
 /** A timeout that does not share its timer. */
-class OwnTimer {
+class OwnTimer implements Place {
   private readonly millis: number
   private readonly keepsAlive: boolean
   /** The `setTimeout` that was in use when it was started. */
@@ -249,7 +255,7 @@ class OwnTimer {
   constructor(timer: Timer, millis: number, keepsAlive: boolean) {
     this.millis = millis
     this.keepsAlive = keepsAlive
-    timer.own = this
+    timer.place = this
     timer.due = processLoop.now() + millis
     this.arm(timer, millis)
   }
@@ -258,7 +264,7 @@ class OwnTimer {
     const now = Math.min(millis, longestDelayMillis)
     const { set } = this
     this.handle = set(() => {
-      if (timer.own !== this) return
+      if (timer.place !== this) return
       if (now < millis) this.arm(timer, millis - now)
       else this.fire(timer)
     }, now)
@@ -268,21 +274,21 @@ class OwnTimer {
   }
 
   private fire(timer: Timer): void {
-    timer.own = undefined
+    timer.place = undefined
     if (processLoop.noteTimer(timer.due, processLoop.now()) && timer.graces > 0) {
       timer.graces--
       new OwnTimer(timer, Math.min(this.millis, graceMillis), this.keepsAlive)
     } else timer.onDue()
   }
 
-  stop(timer: Timer): void {
-    timer.own = undefined
+  remove(timer: Timer): void {
+    timer.place = undefined
     // Fake timers must not be given a timer that they have not made.
     if (globalThis.setTimeout === this.set) clearTimeout(this.handle as Parameters<typeof clearTimeout>[0])
   }
 }
 
-/** How long timeouts wait. Make it once for many of them, if possible. */
+/** How long timeouts wait. Make one `Delay` for all timeouts of the same duration. */
 export class Delay {
   readonly millis: number
   readonly keepsAlive: boolean
@@ -308,7 +314,8 @@ export class Delay {
   }
 }
 
-class Callback extends Timer {
+/** A timeout that calls a function. */
+export class CallbackTimer extends Timer {
   readonly onDue: () => void
 
   constructor(onDue: () => void) {
@@ -317,9 +324,9 @@ class Callback extends Timer {
   }
 }
 
-/** Calls `onDue` in so many milliseconds, unless it is stopped before. */
+/** Calls `onDue` after `millis`, unless the timeout is stopped before. */
 export const start = (millis: number, onDue: () => void, keepsAlive = true): Timer => {
-  const timer = new Callback(onDue)
+  const timer = new CallbackTimer(onDue)
   new Delay(millis, keepsAlive).start(timer)
   return timer
 }

@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Subject } from "../breaker/protect.ts"
-import { admitsAt, rejectsAt } from "../engine/atOnce.ts"
+import { admitsAt, cooldownWait, rejectsAt } from "../engine/answer.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { Permit } from "../engine/permit.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
@@ -77,7 +77,10 @@ export const callDirectly = (
     const rejectedAt = rejectsAt(circuit, time)
     if (rejectedAt === undefined) return undefined
     circuit.rejected++
-    const error = circuitOpenError(rejectionFields(registry, circuit, rejectedAt, "Cooldown"), direct.rejectionStack)
+    const error = circuitOpenError(
+      rejectionFields(circuit, rejectedAt, "Cooldown", cooldownWait(circuit, rejectedAt)),
+      direct.rejectionStack
+    )
     return failed(error, direct.fallback, args)
   }
   const permit = new Permit(registry, circuit, subject.classify, undefined, 0)

@@ -14,7 +14,7 @@ import { foreignText } from "../core/foreign.ts"
 import { storeAnnotation } from "../store/unconnected.ts"
 import { background, foreground } from "./clock.ts"
 import type { Circuits } from "./direct.ts"
-import type { RedisOptions } from "./redis.ts"
+import type { RedisUrlOptions } from "./redis.ts"
 import { onAbort, unlessAborted } from "./signals.ts"
 import type { BreakerEvent, EventName, Signal } from "./types.ts"
 
@@ -22,7 +22,7 @@ type StoreService = BreakerStore.BreakerStore
 type Services = Context.Context<StoreService>
 
 export interface HomeOptions {
-  readonly redis: RedisOptions | undefined
+  readonly redis: RedisUrlOptions | undefined
   readonly maxCircuits: number | undefined
   readonly log: ((level: string, message: string) => void) | undefined
 }

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import { circuitName, optionalFlag } from "../breaker/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
 import { show } from "../core/printable.ts"
-import { sleep } from "../engine/eventLoop.ts"
+import { makeTimeoutOrElse, timeout } from "../engine/timeout.ts"
 import { Delay } from "../engine/timers.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
@@ -77,7 +77,7 @@ const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
   const ask = enabled as (circuit: object) => unknown
   return (circuit) =>
     Effect.orElseSucceed(
-      Effect.timeout(
+      timeout(
         Effect.tryPromise(async () => (await ask(circuit)) !== false),
         flagMillis
       ),
@@ -224,15 +224,15 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
   })
   const of = { ...read, classify: readingResponses(read.classify) }
   const limited = toLimited(operation, circuit, given.bulkhead)
+  const withTimeout = makeTimeoutOrElse(timeoutMillis)
   const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
     if (timeoutMillis === Infinity) return call
-    const late = Effect.suspend(() => {
+    return withTimeout(call, () => {
       const error = new TimeoutError(circuit, timeoutMillis)
       // This runs before the call is interrupted, so that the signal of the call is aborted with this error.
       onLate(error)
       return Effect.fail(error)
     })
-    return Effect.raceFirst(call, Effect.andThen(sleep(timeoutMillis), late))
   }
   const retry = toRetry(operation, given.retry)
   const again: Retrying =
