@@ -256,4 +256,21 @@ describe("over HTTP", () => {
     assert.throws(() => layer({ keys: "yes" }), /keys/)
     assert.throws(() => layer({ ready: "/ready" }), /ready: unknown field/)
   })
+
+  for (const keys of [true, false]) {
+    it.effect(`/health ${keys ? "lists" : "does not list"} keys with { keys: ${keys} }`, () =>
+      Effect.gen(function* () {
+        yield* fail({ key: "k" })
+        const store = yield* BreakerStore.BreakerStore
+        const routes = Layer.provide(BreakerRoutes.layer({ keys }), Layer.succeed(BreakerStore.BreakerStore, store))
+        const { dispose, handler } = HttpRouter.toWebHandler(routes, { disableLogger: true })
+        const body = yield* Effect.promise(async () => (await handler(new Request("http://a.test/health"))).json())
+        yield* Effect.promise(dispose)
+        assert.deepStrictEqual(
+          body.unhealthy.map((one: { key?: string; circuits?: number }) => [one.key, one.circuits]),
+          [keys ? ["k", undefined] : [undefined, 1]]
+        )
+      }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: quick })))
+    )
+  }
 })

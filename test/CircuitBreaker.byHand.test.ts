@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Schedule } from "effect"
+import { Clock, Duration, Effect, Exit, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerStore, type Circuit, CircuitBreaker } from "effect-fuse"
 import {
@@ -295,6 +295,20 @@ describe("An override on the name", () => {
     yield* CircuitBreaker.release("api", { key: "k" })
     yield* pass({ key: "k" })
   })
+
+  scenario("and another on its key: the one that rejects wins", quick, function* () {
+    yield* CircuitBreaker.disable("api", { key: "open" })
+    yield* CircuitBreaker.isolate("api")
+    yield* reject({ key: "open" })
+    yield* CircuitBreaker.isolate("api", { key: "shut" })
+    yield* CircuitBreaker.disable("api")
+    yield* reject({ key: "shut" })
+    yield* reject({ key: "any" })
+    yield* CircuitBreaker.release("api")
+    yield* CircuitBreaker.disable("api")
+    yield* reject({ key: "shut" })
+    yield* pass({ key: "any" })
+  })
 })
 
 describe("awaitClosed", () => {
@@ -330,6 +344,56 @@ describe("awaitClosed", () => {
   scenario("is over at once for a circuit that was never used", quick, function* () {
     yield* CircuitBreaker.awaitClosed("api")
     yield* CircuitBreaker.awaitClosed("api", { key: "k" })
+  })
+
+  const waiting = (key?: string) =>
+    Effect.forkChild(CircuitBreaker.awaitClosed("api", { key }), { startImmediately: true })
+
+  scenario("waits for the expiry of an override that began while it waited", quick, function* () {
+    yield* fail()
+    const fiber = yield* waiting()
+    yield* CircuitBreaker.isolate("api", { for: "1 minute" })
+    yield* CircuitBreaker.close("api")
+    yield* TestClock.adjust("59 seconds")
+    assert.isUndefined(fiber.pollUnsafe())
+    yield* TestClock.adjust("1 second")
+    assert.isDefined(fiber.pollUnsafe())
+  })
+
+  scenario("of a key waits for the end of an override on its name that began while it waited", quick, function* () {
+    yield* fail({ key: "k" })
+    const fiber = yield* waiting("k")
+    yield* CircuitBreaker.isolate("api")
+    yield* CircuitBreaker.close("api", { key: "k" })
+    yield* TestClock.adjust("1 second")
+    assert.isUndefined(fiber.pollUnsafe())
+    yield* CircuitBreaker.release("api")
+    yield* TestClock.adjust("1 second")
+    assert.isDefined(fiber.pollUnsafe())
+  })
+
+  scenario("sleeps once for an override, and not again when the circuit is still open after it", quick, function* () {
+    yield* CircuitBreaker.open("api", { for: "1 hour" })
+    yield* CircuitBreaker.isolate("api", { for: "1 minute" })
+    const clock = yield* Clock.Clock
+    let sleeps = 0
+    const counting = Object.assign(Object.create(clock), {
+      sleep: (duration: Duration.Duration) => {
+        sleeps++
+        return clock.sleep(duration)
+      }
+    })
+    const fiber = yield* Effect.forkChild(
+      Effect.provideService(CircuitBreaker.awaitClosed("api"), Clock.Clock, counting),
+      { startImmediately: true }
+    )
+    yield* TestClock.adjust("1 minute")
+    for (let i = 0; i < 100; i++) yield* Effect.yieldNow
+    assert.strictEqual(sleeps, 1)
+    yield* CircuitBreaker.close("api")
+    yield* Effect.yieldNow
+    yield* TestClock.adjust("1 second")
+    assert.isDefined(fiber.pollUnsafe())
   })
 })
 

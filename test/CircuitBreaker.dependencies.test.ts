@@ -333,6 +333,14 @@ describe("A dependency that stops nobody", () => {
     yield* CircuitBreaker.open("a")
     assert.strictEqual(rejectionIn(yield* Effect.exit(b)).dependency, "a")
   })
+
+  scenario("that is Disabled by its name blocks no key", { breakers: { api: { dependsOn: ["db"] } } }, function* () {
+    yield* fail({ name: "db", key: "k" })
+    yield* reject({ key: "k" })
+    yield* CircuitBreaker.disable("db")
+    yield* pass({ name: "db", key: "k" })
+    yield* pass({ key: "k" })
+  })
 })
 
 describe("Whether a dependency is open and whether to probe is decided in one transaction", () => {

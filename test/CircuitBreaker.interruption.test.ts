@@ -6,6 +6,7 @@ import { interruptEverywhere } from "./support/interrupting.ts"
 import {
   call,
   expectState,
+  fail,
   hang,
   inspect,
   pass,
@@ -288,3 +289,12 @@ describe("Slow calls", () => {
     }
   )
 })
+
+scenario(
+  "A transaction that rolls back does not undo the failure that a circuit counted inside it",
+  quick,
+  function* () {
+    yield* Effect.exit(Effect.tx(Effect.andThen(Effect.ignore(fail()), Effect.fail("undo"))))
+    yield* expectState("Open")
+  }
+)

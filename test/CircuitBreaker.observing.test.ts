@@ -323,6 +323,12 @@ describe("observe", () => {
       ]
     )
   })
+
+  scenario("rejects no call, not even of a circuit that is isolated", { ...quick, mode: "observe" }, function* () {
+    yield* CircuitBreaker.isolate("api")
+    yield* pass()
+    assert.strictEqual((yield* inspect()).totals.wouldReject, 1)
+  })
 })
 
 describe("enabled", () => {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Schema } from "effect"
 import { BreakerStore, CircuitBreaker, CircuitOpen } from "effect-fuse"
 import { isRejection, Rejection } from "../src/shapes/rejections.ts"
+import { quick, reject, scenario } from "./support/verbs.ts"
 
 const codec = Schema.toCodecJson(CircuitOpen.CircuitOpen)
 
@@ -98,6 +99,12 @@ describe("the message", () => {
 
   it.prop("never breaks a line, whatever the fields", [fields], ([given]) => {
     assert.strictEqual(CircuitOpen.make(given).message.split(/[\n\v\f\r\u0085\u2028\u2029]/u).length, 1)
+  })
+
+  scenario("of a rejection is one line without control characters, whatever its key", quick, function* () {
+    const key = "a\n\u009b31m\u2028\u202e"
+    yield* CircuitBreaker.isolate("api", { key, reason: "b\n\u001b[31m" })
+    assert.notMatch((yield* reject({ key })).message, /[\p{Cc}\p{Cf}\u2028\u2029]/u)
   })
 })
 

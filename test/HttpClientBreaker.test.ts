@@ -7,6 +7,7 @@ import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpCl
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, BulkheadFull, CircuitBreaker, type CircuitOpen, Outcome, Trip } from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
+import { expectState, quick, scenario } from "./support/verbs.ts"
 
 const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "10 seconds" } }))
 const services = Layer.merge(BreakerStore.layerMemory, policies)
@@ -153,6 +154,11 @@ describe("an HttpClient with a breaker", () => {
     assert.throws(() => HttpClientBreaker.protect(responding(200), "a", { key: 7 }), /key must be a text, got 7/)
     // @ts-expect-error
     assert.throws(() => HttpClientBreaker.protect(responding(200), "a", { classify: 7 }), /classify must be a function/)
+  })
+
+  scenario("uses the policy and the key of its options", {}, function* () {
+    yield* HttpClientBreaker.protect(responding(503), "api", { policy: quick, key: "k" }).get("https://a.test/")
+    yield* expectState("Open", { key: "k" })
   })
 })
 

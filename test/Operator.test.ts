@@ -3,6 +3,7 @@ import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
+import { TestFleet } from "effect-fuse/testing"
 import {
   expectAll,
   fleet,
@@ -151,6 +152,32 @@ describe("An operator's word", () => {
         [after.state, after.until, after.why, after.beneath],
         ["Open", until, "Expired", undefined]
       )
+    })
+  )
+
+  const done = { reason: "done", actor: "ann" }
+
+  it.effect("keeps the reason and the actor of a close, too", () =>
+    Effect.gen(function* () {
+      const { store } = yield* TestFleet.make(1)
+      yield* Operator.open(store, "api", { for: "1 hour" })
+      const closed = yield* Operator.close(store, "api", done)
+      assert.deepStrictEqual(
+        [closed.state, closed.why, closed.reason, closed.actor],
+        ["Closed", "ClosedByHand", "done", "ann"]
+      )
+    })
+  )
+
+  it.effect("keeps the reason and the actor of an import", () =>
+    Effect.gen(function* () {
+      const { store } = yield* TestFleet.make(1)
+      yield* Operator.open(store, "api", { for: "1 hour", reason: "there" })
+      const { json } = yield* Operator.exportAll(store)
+      const { store: to } = yield* TestFleet.make(1)
+      yield* Operator.importAll(to, json, done)
+      const found = yield* Operator.inspect(to, "api")
+      assert.deepInclude(found, { _tag: "Known", state: "Open", why: "Imported", reason: "done", actor: "ann" })
     })
   )
 })

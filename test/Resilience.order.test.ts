@@ -1,10 +1,10 @@
-import { assert, describe } from "@effect/vitest"
-import { Cause, Clock, Deferred, Effect, Exit, Fiber, Layer, Schedule } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import {
   type BreakerPolicy,
-  type BreakerStore,
+  BreakerStore,
   Bulkhead,
   BulkheadFull,
   CircuitBreaker,
@@ -13,6 +13,7 @@ import {
   Tenant,
   Trip
 } from "effect-fuse"
+import { lasts } from "./support/timing.ts"
 import { expectState, fail, hang, inspect, pass, play, quick, scenario } from "./support/verbs.ts"
 
 /** Opens after 3 failures in a row. */
@@ -138,6 +139,18 @@ describe("A timeout", () => {
     yield* finish(pipeline(again, timeout("1 second"))(slow))
     assert.strictEqual(runs, 4)
   })
+
+  it.effect("ends after its duration, also within Resilience.standard", () =>
+    Effect.gen(function* () {
+      for (const duration of [1, 3_000, 60_000]) {
+        assert.strictEqual(yield* lasts(Resilience.timeout(duration)(Effect.never)), duration)
+        assert.strictEqual(
+          yield* lasts(Resilience.standard("api", { timeout: duration, retry: false })(Effect.never)),
+          duration
+        )
+      }
+    }).pipe(Effect.provide(BreakerStore.layerMemory))
+  )
 })
 
 describe("A bulkhead", () => {
@@ -267,6 +280,23 @@ describe("A rate limiter", () => {
     yield* finish(guarded(Effect.void))
     assert.strictEqual(consumed, 2)
   })
+
+  it.effect("passes its options to the limiter", () =>
+    Effect.gen(function* () {
+      const asked: Array<unknown> = []
+      const limiter = {
+        consume: (options: object) => Effect.sync(() => ({ delay: Duration.zero, n: asked.push(options) }))
+      }
+      const one = { key: "tenant 7", limit: 7, window: "3 seconds" } as const
+      const all = { ...one, tokens: 2, algorithm: "token-bucket", onExceeded: "delay" } as const
+      yield* Resilience.rateLimit(limiter, one)(Effect.void)
+      yield* Resilience.rateLimit(limiter, all)(Effect.void)
+      assert.deepStrictEqual(asked, [
+        { ...one, window: 3_000 },
+        { ...all, window: 3_000 }
+      ])
+    })
+  )
 })
 
 describe("A retry", () => {

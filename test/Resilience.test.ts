@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerPolicy, BulkheadFull, CircuitBreaker, CircuitOpen, Resilience, Tenant, Trip } from "effect-fuse"
+import { failingCall, lasts } from "./support/timing.ts"
 import { fail, hang, inspect, quick, scenario } from "./support/verbs.ts"
 
 const { breaker, hedge, pipeline, retry } = Resilience
@@ -141,6 +142,26 @@ describe("A retry", () => {
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(at.length, 2)
+    })
+  )
+
+  it.effect("waits by default 100 ms, then twice as long each time up to 10 seconds, with jitter of one half", () =>
+    Effect.gen(function* () {
+      const { between, call } = failingCall()
+      yield* lasts(Resilience.retry({ times: 40 })(call))
+      const delays = between()
+      delays.forEach((delay, i) => {
+        const plain = Math.min(10_000, 100 * 2 ** i)
+        assert.isAtLeast(delay, Math.max(100, plain * 0.5))
+        assert.isAtMost(delay, Math.min(10_000, plain * 1.5))
+      })
+      const [first = 0, second = 0] = delays
+      assert.isBelow(first, 151)
+      assert.notStrictEqual(second, 2 * first)
+      // Half of it either way, and not a little.
+      const late = delays.slice(8)
+      assert.isBelow(Math.min(...late), 7_500)
+      assert.isAbove(Math.max(...late), 8_500)
     })
   )
 })
@@ -451,6 +472,16 @@ describe("A hedge", () => {
       const gate = yield* Deferred.make<number>()
       yield* hedge({ after: 1 })(Effect.flatMap(Random.next, (n) => Deferred.succeed(gate, n)))
       assert.isBelow(yield* Deferred.await(gate), 1)
+    })
+  )
+
+  it.effect("starts the second call after the delay `after`", () =>
+    Effect.gen(function* () {
+      for (const after of [10, 3_000]) {
+        let copies = 0
+        const call = Effect.suspend(() => (copies++ === 0 ? Effect.never : Effect.void))
+        assert.strictEqual(yield* lasts(Resilience.hedge({ after })(call)), after)
+      }
     })
   )
 })

@@ -182,6 +182,18 @@ describe("A simulation", () => {
     },
     { arbitrary: { runs: 300 } }
   )
+
+  it.effect("with jitter has the same transitions for the same seed, and others for another seed", () =>
+    Effect.gen(function* () {
+      const load = Simulator.load({ rate: 20, for: "2 minutes", outages: [{ at: "10 seconds", for: "1 minute" }] })
+      const policies = { spread: { cooldown: { exponential: "1 second", jittered: true } } } as const
+      const moves = (seed: number) =>
+        Effect.map(Simulator.run(load, policies, { seed }), ([report]) => report?.moves.map(({ at }) => at))
+      const [one, again, other] = [yield* moves(1), yield* moves(1), yield* moves(2)]
+      assert.deepStrictEqual(again, one)
+      assert.notDeepEqual(other, one)
+    })
+  )
 })
 
 describe("A described load", () => {
@@ -219,6 +231,14 @@ describe("A described load", () => {
   ]
   it.each(wrong)("names what is wrong: %s", (field, options) => {
     assert.throws(() => Simulator.load(options as never), new RegExp(`Simulator.load: ${field}`))
+  })
+
+  it("has calls whose mean duration is `duration`", () => {
+    for (const duration of [40, 200]) {
+      const { calls } = Simulator.load({ rate: 50, for: "1 minute", duration })
+      const mean = calls.reduce((sum, call) => sum + call.duration, 0) / calls.length
+      assert.closeTo(mean, duration, duration * 0.1)
+    }
   })
 })
 

@@ -249,4 +249,24 @@ describe("a stream under a circuit", () => {
     assert.throws(() => map(stream, "api", f, { retry: { times: -1 } }), /StreamBreaker.mapEffect: retry: times/)
     assert.throws(() => map(stream, "api", f, { retry: { waitForCircuit: "1 second" } }), /waitForCircuit/)
   })
+
+  for (const [what, retry, calls] of [
+    ["times", { times: 1, schedule: Schedule.forever }, 2],
+    ["schedule", { schedule: Schedule.recurs(3) }, 4],
+    ["while", { times: 9, schedule: Schedule.forever, while: () => false }, 1]
+  ] as const) {
+    scenario(`retries as the option retry.${what} says`, {}, function* () {
+      let made = 0
+      const failing = Effect.suspend(() => {
+        made++
+        return Effect.fail("boom")
+      })
+      const mapped = StreamBreaker.mapEffect(Stream.make(1), "calm", () => failing, {
+        retry,
+        isFailure: () => false
+      })
+      assert.deepStrictEqual(yield* Effect.exit(Stream.runDrain(mapped)), Exit.fail("boom"))
+      assert.strictEqual(made, calls)
+    })
+  }
 })

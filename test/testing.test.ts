@@ -250,4 +250,17 @@ describe("A fleet of a test", () => {
       assert.match(error.message, /default.cooldown/)
     })
   )
+
+  it.effect("gives a process its trouble from the start", () =>
+    Effect.gen(function* () {
+      const { at } = yield* TestFleet.make(2, (i) => ({ trouble: i === 1 ? { now: "fail", deaf: true } : {} }))
+      yield* at(0).run(CircuitBreaker.isolate("api"))
+      yield* TestClock.adjust("10 seconds")
+      const states = yield* Effect.forEach([at(0), at(1)], (one) => one.run(CircuitBreaker.state("api")))
+      assert.deepStrictEqual(states, ["Isolated", "Closed"])
+      yield* at(1).reconnect
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* at(1).run(CircuitBreaker.state("api")), "Isolated")
+    })
+  )
 })
