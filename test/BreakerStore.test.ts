@@ -382,3 +382,40 @@ describe("two stores in one program", () => {
     })
   )
 })
+
+const small = Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 4 }))
+
+it.effect("awaitClosed, state and inspect create no circuits", () =>
+  Effect.gen(function* () {
+    for (const key of keys("k", 1000)) {
+      yield* CircuitBreaker.awaitClosed("api", { key })
+      yield* CircuitBreaker.state("api", { key })
+      yield* CircuitBreaker.inspect("api", { key })
+    }
+    assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 0, evicted: 0, overflowed: 0 })
+  }).pipe(small)
+)
+
+it.effect("circuits that operator actions create beyond the limit are evicted by later calls", () =>
+  Effect.gen(function* () {
+    for (const key of keys("hand", 10)) {
+      yield* CircuitBreaker.isolate("api", { key })
+      yield* CircuitBreaker.release("api", { key })
+    }
+    assert.strictEqual((yield* BreakerStore.stats).circuits, 10)
+    yield* Effect.forEach(keys("call", 20), (key) => succeed(key))
+    assert.strictEqual((yield* BreakerStore.stats).circuits, 4)
+  }).pipe(small)
+)
+
+it.effect("a key that found no room shows the state of the circuit that it shares", () =>
+  Effect.gen(function* () {
+    for (const key of keys("bad", 4)) {
+      yield* Effect.ignore(CircuitBreaker.protect(Effect.fail("down"), "api", { key }))
+    }
+    for (let i = 0; i < 5; i++) {
+      yield* Effect.ignore(CircuitBreaker.protect(Effect.fail("down"), "api", { key: "late" }))
+    }
+    assert.strictEqual(yield* CircuitBreaker.state("api", { key: "late" }), "Open")
+  }).pipe(small)
+)
