@@ -12,7 +12,7 @@ import {
   areLive,
   ask,
   type Connection,
-  listening,
+  listen,
   living,
   onSqlite,
   type Place,
@@ -25,12 +25,6 @@ import { wild } from "./support/wild.ts"
 const problems = <A, R>(effect: Effect.Effect<A, unknown, R>) =>
   Effect.map(Effect.flip(effect), (error) =>
     error instanceof BreakerPolicy.PolicyError ? error.problems.map(({ path }) => path) : String(error)
-  )
-
-const listen = (sql: Connection, n: number) =>
-  until(
-    `${n} listen`,
-    Effect.map(listening(sql), (seen) => seen === n)
   )
 
 /** A store that is young opens nothing, because it may not know all processes yet. */
