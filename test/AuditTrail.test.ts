@@ -4,7 +4,7 @@ import { type BreakerEvent, BreakerStore, CircuitBreaker, MemoryStore } from "ef
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { audited, written } from "./support/audited.ts"
+import { audited, recovers, written } from "./support/audited.ts"
 import { databases, on } from "./support/databases.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
@@ -12,13 +12,6 @@ import { say } from "./support/sqlFleet.ts"
 import { sqlite } from "./support/sqlite.ts"
 import { play, succeed } from "./support/verbs.ts"
 import { wild } from "./support/wild.ts"
-
-/** Calls until one is answered. */
-const recovers = (at: Parameters<typeof succeed>[0]) =>
-  until(
-    "it recovered",
-    Effect.map(succeed(at), (exit) => exit._tag === "Success")
-  )
 
 describe.each(databases)("a trail in %s", (database) => {
   const { place } = on(database)

@@ -270,7 +270,10 @@ describe("over HTTP", () => {
           body.unhealthy.map((one: { key?: string; circuits?: number }) => [one.key, one.circuits]),
           [keys ? ["k", undefined] : [undefined, 1]]
         )
-      }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } })))
+      }).pipe(
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } }))
+      )
     )
   }
 })

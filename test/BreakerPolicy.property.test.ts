@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, ConfigProvider, Effect, Exit, Layer, Result, Schedule, Schema } from "effect"
 import { BreakerPolicy, Trip, type Window } from "effect-fuse"
+import { either } from "./support/garbage.ts"
 
 type Policy = BreakerPolicy.Policy
 
@@ -34,9 +35,6 @@ const oneOf = <A>(list: ReadonlyArray<A>): Arbitrary.Arbitrary<A> =>
     Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: list.length - 1 }))),
     (index) => list[index] as A
   )
-
-const either = <A, B>(a: Arbitrary.Arbitrary<A>, b: Arbitrary.Arbitrary<B>): Arbitrary.Arbitrary<A | B> =>
-  Arbitrary.flatMap(oneOf<Arbitrary.Arbitrary<A | B>>([a, b]), (chosen) => chosen)
 
 const someOf = (keys: ReadonlyArray<string>, value: Arbitrary.Arbitrary<unknown>): Arbitrary.Arbitrary<object> =>
   Arbitrary.map(Arbitrary.array(Arbitrary.all([oneOf(keys), value]), { maxLength: 4 }), Object.fromEntries)

@@ -1,10 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Cause, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import type { BreakerPolicy, CircuitOpen } from "effect-fuse"
-import { CircuitBreaker, Outcome } from "effect-fuse"
+import { type BreakerPolicy, CircuitBreaker, type CircuitOpen, Outcome } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
-import { cooldownOver, expectAll, fleet, openTogether, type Process, pause, transitions } from "./support/fleet.ts"
+import {
+  begin,
+  cooldownOver,
+  expectAll,
+  fleet,
+  openTogether,
+  type Process,
+  pause,
+  transitions
+} from "./support/fleet.ts"
 import { rejectionIn, times } from "./support/verbs.ts"
 
 /** Processes whose circuit the fleet has opened, and whose cooldown is over. */
@@ -18,10 +26,6 @@ const recovering = (size: number, policy: BreakerPolicy.Input = {}) =>
   })
 
 type Running = Fiber.Fiber<unknown, unknown>
-
-/** Begins a call of a process, and lets it come as far as it does at once. */
-const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
-  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))
 
 const endOf = (fiber: Running): Exit.Exit<unknown, unknown> =>
   fiber.pollUnsafe() ?? assert.fail("the call has not ended")

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, SharedStore, Trip } from "effect-fuse"
 import { byHand } from "./support/byHand.ts"
 import {
+  begin,
   cooldownOver,
   expectAll,
   failing,
@@ -21,10 +22,6 @@ import {
   write
 } from "./support/fleet.ts"
 import { capture, type Line, times } from "./support/verbs.ts"
-
-/** Begins a call of a process, and lets it come as far as it does at once. */
-const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
-  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))
 
 /** What became of a process since it was listened to: `Closed > Open, Tripped local`. */
 const told = (seen: Effect.Success<ReturnType<typeof transitions>>) =>

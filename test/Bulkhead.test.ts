@@ -2,13 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, Deferred, Effect, Exit, Fiber, Random, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, Bulkhead, BulkheadFull, CircuitBreaker, Resilience, Trip } from "effect-fuse"
+import { start } from "./support/verbs.ts"
 
 const held = (bulkhead: Bulkhead.Bulkhead) => {
   const { rejected, running, waiting } = Bulkhead.inspect(bulkhead)
   return [running, waiting, rejected]
 }
-
-const start = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
 const breathe = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
 

@@ -2,17 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Schema } from "effect"
 import { BreakerStore, CircuitBreaker, CircuitOpen } from "effect-fuse"
 import { isRejection, Rejection } from "../src/shapes/rejections.ts"
+import { plain } from "./support/rejections.ts"
 import { quick, reject, scenario } from "./support/verbs.ts"
 
 const codec = Schema.toCodecJson(CircuitOpen.CircuitOpen)
-
-const plain: CircuitOpen.Fields = {
-  circuit: "api",
-  state: "Open",
-  reason: "Cooldown",
-  retryAfter: Duration.seconds(3),
-  openings: 1
-}
 
 const make = (fields: Partial<CircuitOpen.Fields> = {}) => CircuitOpen.make({ ...plain, ...fields })
 

@@ -1,9 +1,8 @@
 import { assert, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { Circuit, Fleet, Trip, type Window } from "effect-fuse"
+import { pick } from "./support/garbage.ts"
 
-const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
-  Arbitrary.schema(Schema.Literals(of))
 const runs = (seed: string) => ({ arbitrary: { runs: 500, size: 40, seed } })
 
 // ---- Ballots ------------------------------------------------------------------------------------------------------

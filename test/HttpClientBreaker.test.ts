@@ -7,16 +7,13 @@ import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpCl
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, BulkheadFull, CircuitBreaker, type CircuitOpen, Outcome, Trip } from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
+import { responding } from "./support/responding.ts"
 import { expectState, quick, scenario } from "./support/verbs.ts"
 
 const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "10 seconds" } }))
 const services = Layer.merge(BreakerStore.layerMemory, policies)
 
 const request = HttpClientRequest.get("https://a.test/items")
-const responding = (status: number, headers: Record<string, string> = {}) =>
-  HttpClient.make((request) =>
-    Effect.succeed(HttpClientResponse.fromWeb(request, new Response(null, { status, headers })))
-  )
 const response = (status: number, headers: Record<string, string> = {}) =>
   HttpClientResponse.fromWeb(request, new Response(null, { status, headers }))
 

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, pipe } from "effect"
 import { AiError } from "effect/ai"
-import { HttpClient, HttpClientResponse } from "effect/http"
+import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Resilience, Trip } from "effect-fuse"
+import { responding } from "./support/responding.ts"
 
 const services = Layer.mergeAll(
   BreakerStore.layerMemory,
@@ -11,10 +12,6 @@ const services = Layer.mergeAll(
   Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "10 seconds" } }))
 )
 
-const responding = (status: number, headers: Record<string, string> = {}) =>
-  HttpClient.make((request) =>
-    Effect.succeed(HttpClientResponse.fromWeb(request, new Response(null, { status, headers })))
-  )
 const get = (status: number, headers?: Record<string, string>) => responding(status, headers).get("https://a.test/")
 const getOk = (status: number, headers?: Record<string, string>) =>
   HttpClient.filterStatusOk(responding(status, headers)).get("https://a.test/")

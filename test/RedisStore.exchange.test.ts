@@ -1,14 +1,10 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { SharedStore } from "effect-fuse"
-import { cast, castOf, counted, exchanged, swap, swapOf } from "./support/exchanges.ts"
-import { type Connection, connection, send, sharedStore, until } from "./support/redisFleet.ts"
+import { cast, castOf, circuits, counted, exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { type Connection, connection, send, sharedStore, started, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisServer } from "./support/redisServer.ts"
 
-const started = Effect.flatMap(redisServer, (server) => connection(server.url))
-
-const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)
 const names = (many: number) => Array.from({ length: many }, (_, i) => `voter-${i}`)
 
 /** The voters no longer live, as if they had not exchanged for their ttl. */

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { NodeRedis } from "@effect/platform-node"
 import { assert, describe } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope, Stream } from "effect"
@@ -15,9 +14,8 @@ import { type Connection, connection, type Replica, send, until } from "./suppor
 import { live } from "./support/redisLive.ts"
 import { type RedisProxy, redisProxy } from "./support/redisProxy.ts"
 import { client, redisServer } from "./support/redisServer.ts"
+import { root } from "./support/root.ts"
 import { capture, type Line } from "./support/verbs.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** A process, by one of the faces that connect by themselves, and what it warns of. */
 interface Process {

@@ -13,6 +13,7 @@ import {
   sharedStore,
   standing,
   standsAt,
+  started,
   trip,
   until,
   works
@@ -31,8 +32,6 @@ const problems = <A, R>(effect: Effect.Effect<A, unknown, R>) =>
   Effect.map(Effect.flip(effect), (error) =>
     error instanceof BreakerPolicy.PolicyError ? error.problems.map(({ path }) => path) : String(error)
   )
-
-const started = Effect.flatMap(redisServer, (server) => connection(server.url))
 
 describe("circuits on Redis", () => {
   live(

@@ -14,7 +14,7 @@ import {
   Trip
 } from "effect-fuse"
 import { lasts } from "./support/timing.ts"
-import { expectState, fail, hang, inspect, pass, play, quick, scenario } from "./support/verbs.ts"
+import { errorOf, expectState, fail, hang, inspect, pass, play, quick, scenario, start } from "./support/verbs.ts"
 
 /** Opens after 3 failures in a row. */
 const three: BreakerPolicy.Input = { trip: Trip.consecutive(3), cooldown: "10 seconds" }
@@ -29,8 +29,6 @@ const seen = Effect.map(inspect(), ({ inFlight, totals }) => {
 const sees = (F: number, S: number, I: number, R: number) =>
   Effect.map(seen, (actual) => assert.deepStrictEqual(actual, { F, I, R, S }))
 
-const start = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
-
 /** Runs to its end, whatever it waits for. */
 const finish = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
@@ -38,8 +36,6 @@ const finish = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     yield* TestClock.adjust("10 minutes")
     return yield* Fiber.await(fiber)
   })
-
-const errorOf = (exit: Exit.Exit<unknown, unknown>) => (Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
 
 /** The error of what must fail. */
 const rejected = <A, E, R>(self: Effect.Effect<A, E, R>) =>

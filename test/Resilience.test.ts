@@ -1,16 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Random, Schedule } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerPolicy, BulkheadFull, CircuitBreaker, CircuitOpen, Resilience, Tenant, Trip } from "effect-fuse"
+import { type BreakerPolicy, CircuitBreaker, CircuitOpen, Resilience, Tenant, Trip } from "effect-fuse"
+import { full } from "./support/rejections.ts"
 import { failingCall, lasts } from "./support/timing.ts"
-import { fail, hang, inspect, quick, scenario } from "./support/verbs.ts"
+import { errorOf, fail, hang, inspect, quick, scenario, start } from "./support/verbs.ts"
 
 const { breaker, hedge, pipeline, retry } = Resilience
 
 /** Never opens. */
 const calm: BreakerPolicy.Input = { trip: Trip.consecutive(100_000), cooldown: "10 seconds" }
 
-const start = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => millis / 1_000)
 const every = (duration: "1 second" | "5 seconds") => Schedule.spaced(duration)
 
@@ -21,8 +21,6 @@ const finish = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     return yield* Fiber.await(fiber)
   })
 
-const errorOf = (exit: Exit.Exit<unknown, unknown>) => (Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
-
 const rejected = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.flip(Effect.andThen(self, Effect.die("no error")))
 
 /** Ends its n-th run as the n-th of these says, and the last for all after; `at` are the seconds of its runs. */
@@ -31,8 +29,6 @@ const runs = <A = never, E = never>(...ends: ReadonlyArray<Effect.Effect<A, E>>)
   const call = Effect.flatMap(seconds, (now) => ends[Math.min(at.push(now), ends.length) - 1] ?? Effect.die("no end"))
   return { at, call }
 }
-
-const full = BulkheadFull.make({ bulkhead: "b", concurrency: 1, queue: 0 })
 
 describe("A retry", () => {
   const boom = Effect.fail("boom")

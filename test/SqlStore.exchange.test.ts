@@ -4,7 +4,7 @@ import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { SharedStore } from "effect-fuse"
 import * as client from "../src/cli/sqlite.ts"
 import { databases, on, onOwn, servers } from "./support/databases.ts"
-import { cast as anyCast, castOf, exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { cast as anyCast, castOf, circuits, exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { ask, onSqlite, say, sharedStore, transaction } from "./support/sqlFleet.ts"
@@ -13,7 +13,6 @@ import { wired } from "./support/wired.ts"
 
 const cast = (more: Partial<SharedStore.Cast> = {}) => anyCast({ ballot: [1, 0, 5], ...more })
 
-const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)
 const reversed = [...circuits].reverse()
 
 /** What is in the boxes of all circuits, by a voter that does not live. */

@@ -1,12 +1,11 @@
 import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Logger } from "effect"
 import { CircuitBreaker } from "effect-fuse"
-import * as SqlStore from "effect-fuse/SqlStore"
 import { databases, on, onOwn, ours, servers, tablesIn } from "./support/databases.ts"
 import { swapOf } from "./support/exchanges.ts"
 import { standing, standsAt, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { areLive, ask, type Connection, replica, say, sharedStore } from "./support/sqlFleet.ts"
+import { areLive, ask, migrated, replica, say, sharedStore } from "./support/sqlFleet.ts"
 import { areTogether, force, isUnharmed } from "./support/unharmed.ts"
 
 /** What is logged is there to be looked at while it runs. */
@@ -18,8 +17,6 @@ const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A
     })
     return Effect.provide(use(lines), Logger.layer([logger]))
   })
-
-const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)
 
 /** How often processes have said that they have no tables. */
 const said = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includes("cannot be used yet")).length

@@ -1,12 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Schema } from "effect"
 import { Trip, type Window } from "effect-fuse"
+import { none } from "./support/windows.ts"
 
 const last10: Window.Over = { _tag: "Calls", calls: 10 }
 const last100: Window.Over = { _tag: "Calls", calls: 100 }
 const tenSeconds: Window.Over = { _tag: "Time", millis: 10_000 }
-
-const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
 
 /** What a test wants seen; anything not said is 0. `asked` lists the windows that were read. */
 const evidence = (seen: {

@@ -1,9 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Window } from "effect-fuse"
-
-const calls = (n: number): Window.Over => ({ _tag: "Calls", calls: n })
-const time = (millis: number): Window.Over => ({ _tag: "Time", millis })
-const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
+import { calls, none, time } from "./support/windows.ts"
 
 const succeed = (window: Window.Window, now: number, slow = false) => window.record(now, false, slow, 0)
 const fail = (window: Window.Window, now: number, weight = 1, slow = false) => window.record(now, true, slow, weight)

@@ -2,9 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { Circuit, Fleet } from "effect-fuse"
 import { circuitId, fromBody, fromCircuitId, type Provenance, toBody } from "../src/store/codec.ts"
+import { pick } from "./support/garbage.ts"
 
-const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
-  Arbitrary.schema(Schema.Literals(of))
 const runs = (seed: string) => ({ arbitrary: { runs: 1_000, size: 40, seed } })
 
 // ---- Names --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import {
 } from "effect/http"
 import { BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Tenant } from "effect-fuse"
 import { BreakerRoutes, HttpClientBreaker, HttpServerBreaker, RetryAfter } from "effect-fuse/http"
-import { edited, either, name, number, oneOf, runs, text } from "./support/garbage.ts"
+import { edited, either, name, number, oneOf, optional, runs, text } from "./support/garbage.ts"
 
 // What requests and responses say may be anything, and so may what they are answered with.
 
@@ -40,7 +40,6 @@ const seconds = [
   "9".repeat(400)
 ]
 const headerValue = either(edited(oneOf([...dates, ...seconds])), oneOf([...dates, ...seconds]))
-const optional = <A>(of: Arbitrary.Arbitrary<A>) => either(of, oneOf([undefined]))
 
 describe("Retry-After, whatever it says,", () => {
   const isMillis = (millis: number) => Number.isFinite(millis) && millis >= 0

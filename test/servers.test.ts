@@ -2,13 +2,11 @@ import { execFile } from "node:child_process"
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit } from "effect"
 import { type Kind, ownServer } from "./support/ownServer.ts"
+import { root } from "./support/root.ts"
 import { howToGet, lastLines, type Name, names, programsOf } from "./support/servers.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** A kind of server whose programs are shell scripts in a folder that counts their starts. */
 const scripted = (script: { readonly prepare?: string; readonly serve: string }) =>

@@ -250,3 +250,9 @@ export const objectOf = (
     }),
     (entries) => Object.fromEntries(entries)
   )
+
+/** A value, or `undefined`. */
+export const optional = <A>(of: Arbitrary.Arbitrary<A>) => either(of, oneOf([undefined]))
+
+export const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
+  Arbitrary.schema(Schema.Literals(of))

@@ -122,3 +122,6 @@ export const areLive = (sql: Connection, n = 2) =>
 /** What is said in it is done, or none of it. */
 export const transaction = <A, E>(sql: Connection, effect: Effect.Effect<A, E>) =>
   Context.get(sql, SqlClient.SqlClient).withTransaction(effect)
+
+/** Creates the tables of a store. */
+export const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)
