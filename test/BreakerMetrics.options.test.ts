@@ -5,7 +5,7 @@ import { BreakerMetrics, BreakerStore } from "effect-fuse"
 import { fail, pass } from "./support/verbs.ts"
 
 describe("The options of BreakerMetrics.layer", () => {
-  const metered = (options: BreakerMetrics.Options) =>
+  const withMetrics = (options: BreakerMetrics.Options) =>
     Effect.provide(Layer.provideMerge(BreakerMetrics.layer(options), BreakerStore.layerMemory))
 
   it.effect("keys: each key has its series, also if a name with a line break reads like a name and a key", () =>
@@ -20,7 +20,7 @@ describe("The options of BreakerMetrics.layer", () => {
         { name: "a\nb", key: "", outcome: "success" },
         { name: "a", key: "b", outcome: "failure" }
       ])
-    }).pipe(metered({ keys: true }))
+    }).pipe(withMetrics({ keys: true }))
   )
 
   it.effect("prefix and durations: the names of the metrics and the bounds of the histogram", () =>
@@ -34,7 +34,7 @@ describe("The options of BreakerMetrics.layer", () => {
         [0.03, 1],
         [4, 1]
       ])
-    }).pipe(metered({ prefix: "shop", durations: ["30 millis", "4 seconds"] }))
+    }).pipe(withMetrics({ prefix: "shop", durations: ["30 millis", "4 seconds"] }))
   )
 
   for (const [interval, there] of [
@@ -50,7 +50,7 @@ describe("The options of BreakerMetrics.layer", () => {
           all.some(({ attributes }) => attributes !== undefined && JSON.stringify(attributes).includes('"k"')),
           there
         )
-      }).pipe(metered({ keys: true, interval }))
+      }).pipe(withMetrics({ keys: true, interval }))
     )
   }
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, ConfigProvider, Effect, Exit, Layer, Result, Schedule, Schema } from "effect"
 import { BreakerPolicy, Trip, type Window } from "effect-fuse"
-import { either } from "./support/garbage.ts"
+import { either, oneOf } from "./support/garbage.ts"
 
 type Policy = BreakerPolicy.Policy
 
@@ -29,12 +29,6 @@ const policyFields =
 const variables =
   "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED"
 const numbers = [0, 0.5, 1, 2, 11, -1, 1.5, NaN, "1 second", "x"]
-
-const oneOf = <A>(list: ReadonlyArray<A>): Arbitrary.Arbitrary<A> =>
-  Arbitrary.map(
-    Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: list.length - 1 }))),
-    (index) => list[index] as A
-  )
 
 const someOf = (keys: ReadonlyArray<string>, value: Arbitrary.Arbitrary<unknown>): Arbitrary.Arbitrary<object> =>
   Arbitrary.map(Arbitrary.array(Arbitrary.all([oneOf(keys), value]), { maxLength: 4 }), Object.fromEntries)

@@ -1,20 +1,14 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, Tracer } from "effect"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker } from "effect-fuse"
+import { recordedSpans } from "./support/spans.ts"
 import { fail, quick, reject, scenario, succeed } from "./support/verbs.ts"
 
 /** What an effect's span says when it has ended. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const { spans, tracer } = recordedSpans()
     yield* Effect.exit(effect).pipe(Effect.withSpan("request"), Effect.withTracer(tracer))
     assert.strictEqual(spans.length, 1, "no span but the caller's")
     const [span] = spans
