@@ -13,7 +13,7 @@ describe.each(databases)("metadata in %s", (database) => {
   const { place } = on(database)
 
   live(
-    "is what a function answers for each event, in the same words",
+    "is what a function returns for each event, with text unchanged",
     Effect.gen(function* () {
       const { open } = yield* place
       const metadata: AuditTrail.Options["metadata"] = ({ at, circuit, from, to, why }) => ({

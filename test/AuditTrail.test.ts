@@ -285,7 +285,7 @@ describe.each(databases)("a trail in %s", (database) => {
   )
 
   trail(
-    "has it again and again, where a layer says so",
+    "has a snapshot at each interval of the layer",
     Effect.gen(function* () {
       yield* succeed()
       yield* until(

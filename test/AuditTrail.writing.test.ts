@@ -117,7 +117,7 @@ describe("a trail", () => {
   const { place } = on("PostgreSQL")
 
   live(
-    "loses none of ten thousand transitions, and none is there twice",
+    "has each of ten thousand transitions exactly once",
     Effect.gen(function* () {
       const { open } = yield* place
       const n = 5_000
@@ -211,7 +211,7 @@ describe("a trail", () => {
   )
 
   live(
-    "has once what an operator did from outside of the fleet, and how it ended, and who it was",
+    "has each operator action from outside the fleet once, with its end and its actor",
     Effect.gen(function* () {
       const { processes, shared } = yield* fleet(yield* place)
       const [a] = processes
@@ -243,7 +243,7 @@ describe("a trail", () => {
   )
 
   live(
-    "keeps nobody waiting: not while the database hangs, nor at the end",
+    "delays no caller while the database hangs, nor the end of the program",
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
         yield* play("FF")

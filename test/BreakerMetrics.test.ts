@@ -388,7 +388,7 @@ describe("series", () => {
     }).pipe(Effect.provide(metered({ durations: false })))
   )
 
-  it.effect("say whether the shared store answers", () =>
+  it.effect("show whether the shared store answers", () =>
     Effect.gen(function* () {
       const memory = yield* MemoryStore.make
       let away = false
@@ -411,7 +411,7 @@ describe("series", () => {
   )
 
   it.effect.each(["fails", "never answers"] as const)(
-    "do not say that the store is up before it answers, if it %s",
+    "do not show the store as up before it answers, if it %s",
     (how) =>
       Effect.gen(function* () {
         const memory = yield* MemoryStore.make

@@ -360,7 +360,7 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("says so where code names no breaker at all", () =>
+  it.effect("reports that the code names no breaker, if it names none", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf({ CIRCUIT_BREAKER_A_PROBES: "2" }, { breakers: {} })
       assert.strictEqual(problems[0]?.message, 'unknown breaker "A"; code names none')

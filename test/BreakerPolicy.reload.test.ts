@@ -159,7 +159,7 @@ describe("a living circuit takes on a policy that changes", () => {
 
   const retryAfter = Effect.map(CircuitBreaker.inspect("api"), (seen) => Duration.toMillis(seen.retryAfter))
 
-  it.effect("and opens by hand for the time that it now says, before the next call", () =>
+  it.effect("and an operator's open lasts for the new cooldown, before the next call", () =>
     changing(
       {},
       { cooldown: "5 seconds" },
@@ -177,7 +177,7 @@ describe("a living circuit takes on a policy that changes", () => {
   const defects = (exits: ReadonlyArray<Exit.Exit<unknown, unknown>>) =>
     exits.filter((exit) => Exit.isFailure(exit) && Cause.hasDies(exit.cause)).map((exit) => String(exit))
 
-  it.effect("and lies beneath the policy of a call, though each call makes that anew", () =>
+  it.effect("and is the base of the policy of a call, even if each call creates that policy again", () =>
     changing(
       { trip: Trip.consecutive(9), cooldown: "5 seconds" },
       { trip: Trip.consecutive(3), cooldown: "6 seconds" },
@@ -193,7 +193,7 @@ describe("a living circuit takes on a policy that changes", () => {
     )
   )
 
-  it.effect("and is the policy of every call that says nothing else, wherever it is made", () =>
+  it.effect("and is the policy of every call without a policy of its own", () =>
     changing(
       { probes: 2 },
       { probes: 3 },
@@ -206,7 +206,7 @@ describe("a living circuit takes on a policy that changes", () => {
     )
   )
 
-  it.effect("and after that a call that says otherwise is a defect, as it was before", () =>
+  it.effect("and a call with a different policy is still a defect", () =>
     changing(
       {},
       { probes: 3 },

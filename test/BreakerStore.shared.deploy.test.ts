@@ -22,7 +22,7 @@ const deploying = (size: number) =>
   })
 
 describe("While two releases have different policies for a name", () => {
-  it.effect("neither decides for the other, and each says so once", () =>
+  it.effect("neither decides for the other, and each logs that once", () =>
     Effect.gen(function* () {
       const { lines, old, young } = yield* deploying(4)
       yield* openTogether(old)

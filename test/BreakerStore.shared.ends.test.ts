@@ -238,7 +238,7 @@ describe("An opening of the fleet", () => {
     })
   )
 
-  it.effect("ends with what was closed by hand, beneath an override that a process did not know", () =>
+  it.effect("ends with an operator's close, also in a process that missed the close and the override above it", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2, { policy: { cooldown: "1 minute" } })
       yield* openTogether(processes)

@@ -94,7 +94,7 @@ describe("One probe for all processes", () => {
   )
 })
 
-describe("A place that nobody uses any more", () => {
+describe("A lease that its probe no longer needs", () => {
   const ends: ReadonlyArray<readonly [string, (process: Process) => Effect.Effect<unknown>]> = [
     [
       "whose probe told nothing",
@@ -294,7 +294,7 @@ describe("A caller that asks for a place", () => {
       ["an uninterruptible caller", Effect.uninterruptible]
     ]
   for (const [who, as] of modes) {
-    it.effect(`of a store that hangs: ${who} waits 50 ms, and is rejected`, () =>
+    it.effect(`of a store that hangs: ${who} waits 50 ms and is rejected`, () =>
       Effect.gen(function* () {
         const { at } = yield* recovering(2)
         at(0).trouble.now = "hang"

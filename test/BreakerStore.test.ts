@@ -119,7 +119,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(4))
   )
 
-  it.effect("gives new keys one circuit for each name when none is idle, and says so", () =>
+  it.effect("gives new keys one shared circuit for each name when none is idle, and counts them", () =>
     Effect.gen(function* () {
       yield* fill
       assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 5, evicted: 0, overflowed: 0 })
@@ -201,7 +201,7 @@ describe("a store that is full", () => {
   )
 
   it.effect.each(["isolate", "disable", "open", "close", "release", "reset"] as const)(
-    "makes the circuit that is meant by hand all the same: %s",
+    "creates the circuit that an operator action names: %s",
     (verb) =>
       Effect.gen(function* () {
         yield* fill
@@ -231,7 +231,7 @@ describe("a store that is full", () => {
   )
 
   it.effect.prop(
-    "holds no more circuits than it may, and those that were meant by hand",
+    "holds at most maxCircuits circuits, and those that operator actions name",
     [Arbitrary.array(Arbitrary.schema(steps), { maxLength: 5 })],
     ([all]) =>
       Effect.gen(function* () {
@@ -305,7 +305,7 @@ describe("a key that is too long", () => {
   )
 
   it.each(["isolate", "disable", "open", "close", "release", "reset"] as const)(
-    "cannot be steered by hand, as others share its circuit: %s",
+    "is refused by operator actions, because other keys share its circuit: %s",
     (verb) => {
       assert.throws(
         () => CircuitBreaker[verb]("api", { key }),

@@ -115,7 +115,7 @@ describe("exportAll and importAll", () => {
     yield* expectState("Closed")
   })
 
-  scenario("keep an override without end, who made it, and what is beneath", quick, function* () {
+  scenario("keep an override without end, its actor, and the state beneath it", quick, function* () {
     yield* fail()
     yield* CircuitBreaker.isolate("api", { reason: "why", actor: "ann" })
     const json = yield* BreakerStore.exportAll
@@ -174,7 +174,7 @@ describe("exportAll and importAll", () => {
     )
   })
 
-  scenario("wake who waits", quick, function* () {
+  scenario("wake callers of awaitClosed", quick, function* () {
     const nothing = yield* BreakerStore.exportAll
     assert.strictEqual(yield* importing(nothing), 0)
     yield* CircuitBreaker.open("api")

@@ -11,9 +11,9 @@ const held = (bulkhead: Bulkhead.Bulkhead) => {
 
 const breathe = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
 
-describe("A bulkhead lets so many run, so many wait, and rejects the rest", () => {
+describe("A bulkhead runs up to `concurrency` calls, queues up to `queue`, and rejects the rest", () => {
   it.effect.prop(
-    "whatever its size and whoever comes",
+    "whatever its size and the number of callers",
     [
       Arbitrary.schema(Schema.Literals([1, 2, 3, 7])),
       Arbitrary.schema(Schema.Literals([0, 1, 2, 5])),
@@ -50,7 +50,7 @@ describe("A bulkhead lets so many run, so many wait, and rejects the rest", () =
     { arbitrary: { runs: 60, seed: "bulkhead" } }
   )
 
-  it.effect("who waits is served in the order of arrival, and who comes again stands at the end", () =>
+  it.effect("waiting calls run in the order of arrival, and a repeated call is the last", () =>
     Effect.gen(function* () {
       const bulkhead = Bulkhead.makeUnsafe({ concurrency: 1, queue: 10 })
       const order: Array<string> = []
@@ -69,7 +69,7 @@ describe("A bulkhead lets so many run, so many wait, and rejects the rest", () =
     })
   )
 
-  it.effect("who gives up waiting is passed over by the others, who keep their order", () =>
+  it.effect("a call that gives up waiting is skipped, and the others keep their order", () =>
     Effect.gen(function* () {
       const bulkhead = Bulkhead.makeUnsafe({ concurrency: 1, queue: 3 })
       const order: Array<string> = []
@@ -267,7 +267,7 @@ describe("Options that are wrong throw a RangeError that names them", () => {
     )
   }
 
-  it("everything that is wrong is said at once", () => {
+  it("all wrong options are named in one error", () => {
     const make = () => Bulkhead.makeUnsafe({ concurrency: 0, queue: -1, name: "" })
     for (const field of ["concurrency", "queue", "name"]) assert.throws(make, RangeError, field)
   })

@@ -36,7 +36,7 @@ const setups = {
   Disabled: verbs.disable
 }
 
-describe("Every act answers the state that then holds", () => {
+describe("Every operator action returns the state that then holds", () => {
   const cases: ReadonlyArray<
     readonly [from: keyof typeof setups, act: keyof typeof verbs, to: string, events: number]
   > = [
@@ -86,7 +86,7 @@ describe("Every act answers the state that then holds", () => {
 })
 
 describe("isolate", () => {
-  scenario("rejects everything, without end, and says why and who", quick, function* () {
+  scenario("rejects every call, without end, and reports reason and actor", quick, function* () {
     yield* CircuitBreaker.isolate("api", { reason: "maintenance", actor: "ann" })
     yield* TestClock.adjust("1 day")
     const { circuit, detail, openings, reason, retryAfter, state } = yield* reject()
@@ -262,7 +262,7 @@ describe("An override on the name", () => {
     yield* pass({ key: "new" })
   })
 
-  scenario("holds before anybody has called", quick, function* () {
+  scenario("holds before the first call", quick, function* () {
     yield* CircuitBreaker.isolate("api")
     yield* reject()
     yield* reject({ key: "first" })
@@ -277,7 +277,7 @@ describe("An override on the name", () => {
     assert.strictEqual(Duration.toSeconds((yield* reject({ key: "k" })).retryAfter), 5)
   })
 
-  scenario("that expires is over for a key, whoever calls first", quick, function* () {
+  scenario("that expires is over for a key, whether the key or the name is called first", quick, function* () {
     yield* CircuitBreaker.isolate("api", { for: "1 second" })
     yield* TestClock.adjust("1 second")
     yield* expectState("Closed", { key: "k" })
@@ -324,7 +324,7 @@ describe("awaitClosed", () => {
     ["a reset", verbs.isolate, verbs.reset],
     ["a disable", fail(), verbs.disable],
     ["a release", verbs.isolate, verbs.release],
-    ["an expiry, though nobody calls", isolated, TestClock.adjust("1 minute")],
+    ["an expiry, without a call", isolated, TestClock.adjust("1 minute")],
     ["an expiry on the name, for a key", isolated, TestClock.adjust("1 minute")],
     ["a release on the name, for a key", verbs.isolate, verbs.release]
   ]
@@ -397,7 +397,7 @@ describe("awaitClosed", () => {
   })
 })
 
-describe("Options by hand that are wrong throw and name the field", () => {
+describe("Wrong options of operator actions throw and name the field", () => {
   const cases: ReadonlyArray<readonly [says: string, act: () => unknown]> = [
     ["isolate: name", () => CircuitBreaker.isolate("")],
     ["isolate: for", () => CircuitBreaker.isolate("api", { for: 0 })],
@@ -413,7 +413,7 @@ describe("Options by hand that are wrong throw and name the field", () => {
     it(says, () => assert.throws(act, new RegExp(`CircuitBreaker\\.${says}(?: must be|: expected)`)))
 })
 
-scenario("Looking makes no circuit", quick, function* () {
+scenario("state and inspect create no circuit", quick, function* () {
   yield* state({ key: "k" })
   yield* inspect()
   assert.deepStrictEqual(yield* CircuitBreaker.list, [])

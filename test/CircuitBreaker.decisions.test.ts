@@ -283,7 +283,7 @@ describe("The count of openings survives a close, and is forgotten once it has s
     assert.deepStrictEqual(yield* lastsNow, [3, 4])
   })
 
-  scenario("a circuit that stayed closed that long begins anew", exponential, function* () {
+  scenario("a circuit that stayed closed as long as it was last open counts from 1 again", exponential, function* () {
     yield* lastsNow
     yield* TestClock.adjust("1 second")
     yield* lastsNow

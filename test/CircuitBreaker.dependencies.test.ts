@@ -66,15 +66,19 @@ describe("A circuit that depends on one that is open", () => {
     yield* pass()
   })
 
-  scenario("lets calls through once its cooldown is over, or nobody could close it", chain, function* () {
-    yield* fail(db)
-    yield* TestClock.adjust(9_999)
-    yield* reject()
-    yield* TestClock.adjust(1)
-    // The call that reaches the dependency through it is the probe.
-    yield* CircuitBreaker.protect(call(Effect.void, db), "api")
-    yield* expectState("Closed", db)
-  })
+  scenario(
+    "lets calls through once the cooldown of its dependency is over, so that a call can close it",
+    chain,
+    function* () {
+      yield* fail(db)
+      yield* TestClock.adjust(9_999)
+      yield* reject()
+      yield* TestClock.adjust(1)
+      // The call that reaches the dependency through it is the probe.
+      yield* CircuitBreaker.protect(call(Effect.void, db), "api")
+      yield* expectState("Closed", db)
+    }
+  )
 
   scenario("lets calls through while it is HalfOpen", chain, function* () {
     yield* fail(db)
@@ -311,7 +315,7 @@ describe("With keys", () => {
   })
 })
 
-describe("A dependency that stops nobody", () => {
+describe("A dependency that rejects no call", () => {
   const others: ReadonlyArray<readonly [what: string, policy: BreakerPolicy.Input]> = [
     ["that only observes", { mode: "observe" }],
     ["that is switched off", { enabled: false }]
@@ -345,7 +349,7 @@ describe("A dependency that stops nobody", () => {
 
 describe("Whether a dependency is open and whether to probe is decided in one transaction", () => {
   for (const name of ["db", "network"]) {
-    scenario(`${name} is opened by somebody else at every operation of an admission`, chain, function* () {
+    scenario(`${name} is opened by another fiber at every operation of an admission`, chain, function* () {
       yield* pass(db)
       const scheduler = yield* Scheduler.Scheduler
       const run = Effect.runSyncWith(yield* Effect.context<BreakerStore.BreakerStore>())

@@ -72,7 +72,7 @@ describe("A circuit that is open", () => {
     }
   )
 
-  scenario("by hand, for a name, is so for its keys", quick, function* () {
+  scenario("by an override on a name rejects the items of its keys", quick, function* () {
     yield* CircuitBreaker.isolate("api")
     const f = () => Effect.die("called")
     const ends = yield* CircuitBreaker.forEach(upTo(9), f, { name: "api", key: "eu", concurrency: 3 })
@@ -145,7 +145,7 @@ describe("A circuit that recovers", () => {
     assert.strictEqual(seen.calls, 1)
   })
 
-  scenario("that somebody else probes rejects all items, and is asked once", quick, function* () {
+  scenario("whose probe runs elsewhere rejects all items after one question", quick, function* () {
     yield* recovering
     const probe = yield* hang()
     const all = yield* endsOf(CircuitBreaker.forEach(upTo(5), Effect.succeed, { name: "api", concurrency: 3 }))
@@ -155,7 +155,7 @@ describe("A circuit that recovers", () => {
   })
 
   scenario(
-    "gives up a probe that takes too long, whose end says so",
+    "gives up a probe that takes too long, and its item ends with that error",
     { ...quick, probeTimeout: "2 seconds" },
     function* () {
       yield* recovering
@@ -207,7 +207,7 @@ describe("A circuit that recovers", () => {
   )
 })
 
-describe("A circuit that rejects nobody takes nothing from the concurrency", () => {
+describe("A circuit that rejects no call does not reduce the concurrency", () => {
   const cases: ReadonlyArray<
     readonly [string, BreakerPolicy.Input, Effect.Effect<unknown, never, BreakerStore.BreakerStore>]
   > = [

@@ -93,7 +93,7 @@ describe("Each item has its end, in the order of the items", () => {
     maxLength: 30
   })
   it.effect.prop(
-    "whatever the mix, the concurrency and the state, no item is lost and none is called for twice",
+    "whatever the mix, the concurrency and the state, every item has one result and at most one call",
     [
       mix,
       Arbitrary.schema(Schema.Literals([1, 2, 3, 4, 5, 6, 7, 8, "unbounded"])),
@@ -264,17 +264,13 @@ describe("Options", () => {
     assert.deepStrictEqual([yield* ends("eu"), yield* ends("us"), yield* ends(undefined)], [["Cooldown"], [1], [1]])
   })
 
-  scenario(
-    "a tenant has a circuit of its own where the policy says so",
-    { ...quick, tenants: "separate" },
-    function* () {
-      const failing = CircuitBreaker.forEach([1, 2], () => Effect.fail("boom"), { name: "api", concurrency: 2 })
-      const passing = CircuitBreaker.forEach([1, 2], Effect.succeed, { name: "api", concurrency: 2 })
-      assert.deepStrictEqual(yield* endsOf(failing.pipe(Tenant.within("a"))), ["boom", "Cooldown"])
-      assert.deepStrictEqual(yield* endsOf(passing.pipe(Tenant.within("a"))), ["Cooldown", "Cooldown"])
-      assert.deepStrictEqual(yield* endsOf(passing.pipe(Tenant.within("b"))), [1, 2])
-    }
-  )
+  scenario("a tenant has its own circuit with tenants: separate", { ...quick, tenants: "separate" }, function* () {
+    const failing = CircuitBreaker.forEach([1, 2], () => Effect.fail("boom"), { name: "api", concurrency: 2 })
+    const passing = CircuitBreaker.forEach([1, 2], Effect.succeed, { name: "api", concurrency: 2 })
+    assert.deepStrictEqual(yield* endsOf(failing.pipe(Tenant.within("a"))), ["boom", "Cooldown"])
+    assert.deepStrictEqual(yield* endsOf(passing.pipe(Tenant.within("a"))), ["Cooldown", "Cooldown"])
+    assert.deepStrictEqual(yield* endsOf(passing.pipe(Tenant.within("b"))), [1, 2])
+  })
 
   scenario("ends are read as in protect", calm, function* () {
     const f = (i: number) => (i === 0 ? Effect.fail("missing") : i === 1 ? Effect.fail("busy") : Effect.fail("down"))
@@ -311,7 +307,7 @@ describe("Options", () => {
     assert.throws(() => forEach([1], f, { name: "api", policy: { probes: 0 } }), /probes/)
   })
 
-  it("options, f or items that are not there at all are said to be", () => {
+  it("missing options, f or items throw an error that names them", () => {
     // biome-ignore lint/suspicious/noExplicitAny: wrong on purpose
     const forEach = CircuitBreaker.forEach as any
     assert.throws(() => forEach([1], () => Effect.void), /CircuitBreaker\.forEach/)

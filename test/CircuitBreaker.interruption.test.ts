@@ -170,7 +170,7 @@ scenario(
   }
 )
 
-scenario("An act by hand that is interrupted is done and announced, or not done at all", quick, function* () {
+scenario("An operator action that is interrupted is done and announced, or not done at all", quick, function* () {
   const events = yield* recordEvents
   const found = new Set<boolean>()
   yield* interruptEverywhere(

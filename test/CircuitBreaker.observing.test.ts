@@ -100,7 +100,7 @@ describe("events", () => {
     }
   })
 
-  scenario("a subscriber that falls 4,096 behind loses the oldest, and holds nobody up", quick, function* () {
+  scenario("a subscriber that falls 4,096 events behind loses the oldest, and blocks no call", quick, function* () {
     const events = yield* recordEvents
     const resets = Effect.forEach(Array.from({ length: 5_000 }), () => CircuitBreaker.reset("api"), { discard: true })
     yield* resets
@@ -295,7 +295,7 @@ describe("inspect and list", () => {
 })
 
 describe("observe", () => {
-  scenario("decides, counts and reports, and rejects nobody", { ...quick, mode: "observe" }, function* () {
+  scenario("decides, counts and reports, and rejects no call", { ...quick, mode: "observe" }, function* () {
     const lines: Array<Line> = []
     const events = yield* recordEvents
     yield* capture(lines, fail())

@@ -103,7 +103,7 @@ describe("While HalfOpen", () => {
   )
 })
 
-describe("An interrupted or Ignored probe frees its place; ten in a row are reported", () => {
+describe("An interrupted or Ignored probe frees its slot; ten in a row are reported", () => {
   const ignored = Effect.exit(CircuitBreaker.protect(Effect.void, "api", { classify: () => Outcome.ignored }))
   scenario("they are reported at the tenth and the twentieth, and the last decides nothing", quick, function* () {
     const events = yield* recordEvents
@@ -124,7 +124,7 @@ describe("An interrupted or Ignored probe frees its place; ten in a row are repo
     yield* expectState("Closed")
   })
 
-  scenario("a probe that succeeds begins the count anew", { ...quick, successesToClose: 2 }, function* () {
+  scenario("a probe that succeeds resets the count", { ...quick, successesToClose: 2 }, function* () {
     const events = yield* recordEvents
     yield* fail()
     yield* TestClock.adjust("10 seconds")
@@ -336,7 +336,7 @@ describe("A probe that hangs", () => {
     )
   }
 
-  scenario("is not interrupted where nobody is rejected", { ...policy, mode: "observe" }, function* () {
+  scenario("is not interrupted with mode observe", { ...policy, mode: "observe" }, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const probe = yield* hang()
@@ -378,7 +378,7 @@ describe("After a close, a ramp lets a growing share through", () => {
     yield* expectState("Open")
   })
 
-  scenario("a close by hand ramps too, a reset does not", ramping, function* () {
+  scenario("an operator's close ramps too, a reset does not", ramping, function* () {
     yield* CircuitBreaker.open("api")
     yield* CircuitBreaker.close("api")
     assert.isBelow(yield* shareOf(50), 0.2)

@@ -14,13 +14,13 @@ const called = (pool: CircuitPool.CircuitPool<string>) => CircuitPool.call(pool,
 const down = (...members: ReadonlyArray<string>) =>
   Effect.forEach(members, (key) => Effect.exit(CircuitBreaker.protect(Effect.fail("boom"), "api", { key })))
 
-describe("whom a pool calls", () => {
+describe("a pool calls", () => {
   scenario("each in its turn", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
     assert.deepStrictEqual(yield* times(6, called(pool)), ["a", "b", "c", "a", "b", "c"])
   })
 
-  scenario("nobody whose circuit is open, and the others in their turn", quick, function* () {
+  scenario("no member whose circuit is open, and the others in turn", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
     yield* down("b")
     const names = yield* times(6, called(pool))
@@ -115,7 +115,7 @@ describe("whom a pool calls", () => {
     }
   )
 
-  scenario("all that are left as often as each other, whoever is out", quick, function* () {
+  scenario("the remaining members equally often, whichever are out", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b", "c", "d", "e"] })
     yield* down("b", "c")
     const names = yield* times(300, called(pool))
@@ -255,7 +255,7 @@ describe("a call of a pool", () => {
 })
 
 describe("all of a pool", () => {
-  scenario("is reset in one transaction: nobody sees one that is reset and another that is not", quick, function* () {
+  scenario("is reset in one transaction: no fiber sees one member reset and another not", quick, function* () {
     const names = Array.from({ length: 2_000 }, (_, i) => `m${i}`)
     const pool = CircuitPool.make("api", { members: names })
     yield* down(...names)

@@ -222,13 +222,13 @@ describe("the evidence of a fleet", () => {
     assert.deepStrictEqual([pooled.running, pooled.stuck(0, 10)], [0, 0])
   })
 
-  it("has all calls of a window over time, and of a window over calls so many, with the shares of all", () => {
+  it("has all calls of a window over time, and the size of a window over calls, with the shares of all processes", () => {
     assert.deepStrictEqual(pooled.counts(overTime), counts(40, 8, 4, 6))
     assert.deepStrictEqual(pooled.counts(overCalls), counts(10, 2, 1, 1.5))
     assert.deepStrictEqual(pooled.counts({ ...overCalls }), counts(10, 2, 1, 1.5))
   })
 
-  it("has nothing of a window that the trip does not read, or that nobody sent", () => {
+  it("is empty for a window that the trip does not read or that no process sent", () => {
     assert.deepStrictEqual(pooled.counts({ _tag: "Calls", calls: 11 }), counts(0))
     assert.deepStrictEqual(Fleet.pooled(tally, trip, more).counts(overTime), counts(0))
   })

@@ -163,7 +163,7 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("that nobody reads is Ignored when its time is over", () =>
+  it.effect("that is never read is Ignored when its lease is over", () =>
     Effect.gen(function* () {
       const response = yield* counted(chunks("a"), { lease: "1 minute" }).get("https://a.test")
       assert.deepStrictEqual(yield* totals, only("inFlight"))

@@ -114,7 +114,7 @@ describe("an HttpClient with a breaker", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("reads ends as it is told, and leaves the rest to the default", () =>
+  it.effect("reads responses by the option `classify`, which can call the default", () =>
     Effect.gen(function* () {
       const client = HttpClientBreaker.protect(responding(404), "http", {
         classify: (exit) =>

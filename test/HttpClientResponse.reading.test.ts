@@ -151,7 +151,7 @@ describe("an opening lasts as long as the dependency asks for, by", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("a classifier that says so: what it says", () =>
+  it.effect("a classifier's retryAfter, instead of the header", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.protect(get(503, { "retry-after": "60" }), "api", {
         classify: () => Outcome.failure({ retryAfter: 0 }),
@@ -198,7 +198,7 @@ describe("a retry waits at least as long as the error asks for:", () => {
       )
     })
   )
-  it.effect("for every kind of error that says so", () =>
+  it.effect("for every kind of error with a retry-after", () =>
     Effect.gen(function* () {
       const error = (fields: object) => Effect.fail(Object.assign(new Error("busy"), fields))
       for (const call of [

@@ -219,7 +219,7 @@ describe("the answer to a rejection", () => {
   const headers = (response: Response) => [response.headers.get("retry-after"), response.headers.get("cache-control")]
   const own = (response: HttpServerResponse.HttpServerResponse) => ({ respond: () => response })
 
-  it.effect("has Retry-After and Cache-Control, whoever wrote it", () =>
+  it.effect("has Retry-After and Cache-Control, also with a response of its own", () =>
     Effect.gen(function* () {
       const plain = HttpServerResponse.jsonUnsafe({ error: "down" }, { status: 503 })
       assert.deepStrictEqual(headers(yield* answered(rejected, own(plain))), ["30", "no-store"])

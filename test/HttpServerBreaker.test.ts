@@ -92,7 +92,7 @@ describe("while a circuit is open", () => {
     )
   )
 
-  it.live("without an end nobody is told when to come back", () =>
+  it.live("without an end, the response has no Retry-After", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.isolate("reports")
       const { body, retryAfter } = yield* seen("/report")

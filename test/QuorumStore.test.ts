@@ -160,7 +160,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("was cut off while somebody released says nothing against it when it is back", () =>
+  it.effect("was cut off during a release does not undo the release when it is back", () =>
     Effect.gen(function* () {
       const { at, join, processes, set } = yield* regions(2)
       yield* at(0).run(CircuitBreaker.isolate("api"))

@@ -174,7 +174,7 @@ describe("Redis that", () => {
   )
 
   live(
-    "cuts who listens is asked at the next interval for what was announced meanwhile",
+    "cuts a subscription is asked at the next interval for the changes since then",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const redis = yield* connection(url)

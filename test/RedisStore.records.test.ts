@@ -29,7 +29,7 @@ const lifetimes = (redis: Connection): Effect.Effect<Record<string, number>> =>
 
 describe("what is kept in Redis", () => {
   live(
-    "gives no epoch twice: not after a record ended, nor after keys are deleted, nor after all is flushed",
+    "assigns each epoch once: also after a record ended, after keys are deleted, and after a flush",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -244,7 +244,7 @@ describe("what is kept in Redis", () => {
   )
 
   live(
-    "that others wrote in its place harms nobody",
+    "that other programs wrote in its place does no harm",
     Effect.gen(function* () {
       const redis = yield* started
       const a = yield* replica(redis, { syncInterval: "1 minute" })

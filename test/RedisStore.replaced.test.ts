@@ -233,7 +233,7 @@ const rotate = (admin: Connection, password: string) =>
 
 describe("a password that is rotated", () => {
   live(
-    "is read anew for the next client, if the layer reads it",
+    "is read again for the next client, if the layer reads it",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const admin = yield* connection(url)
@@ -289,7 +289,7 @@ describe("the URL of a program without Effect", () => {
 
 describe("a subscription beside a healthy connection", () => {
   live(
-    "is made anew when it is silent",
+    "is replaced when it is silent",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const wire = yield* redisProxy(port)

@@ -133,7 +133,7 @@ describe("circuits on Redis", () => {
   )
 
   live(
-    "are heard of at the next interval where nobody subscribes",
+    "are read at the next interval without a subscription",
     Effect.gen(function* () {
       const redis = yield* started
       const [a, b] = [yield* replica(redis, { subscribe: false }), yield* replica(redis, { subscribe: false })]
@@ -237,7 +237,7 @@ describe("circuits on Redis", () => {
   )
 
   live(
-    "are all known to who starts, when many hundreds are open",
+    "are all known to a process that starts, when many hundreds are open",
     Effect.gen(function* () {
       const redis = yield* started
       const a = yield* replica(redis)

@@ -186,7 +186,7 @@ describe("A cascade", () => {
   })
 
   scenario(
-    "each way has its own key, policy and reading, and the tenant of who calls",
+    "each way has its own key, policy and classifier, and the tenant of the caller",
     {
       ...quick,
       tenants: "separate"

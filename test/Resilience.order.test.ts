@@ -392,7 +392,7 @@ describe("Resilience.standard", () => {
   }
 
   scenario(
-    "by default each attempt may take 10 seconds and is made twice more",
+    "by default each attempt may take 10 seconds, with two retries",
     { ...three, trip: Trip.consecutive(9) },
     function* () {
       let runs = 0
@@ -429,7 +429,7 @@ describe("Resilience.standard", () => {
   )
 })
 
-scenario("Another order by hand works: retry inside a breaker inside a bulkhead inside a timeout", three, function* () {
+scenario("Another order works: retry inside a breaker inside a bulkhead inside a timeout", three, function* () {
   const other = pipeline(
     pipeline(retry({ times: 1 }), breaker("api"), bulkhead({ concurrency: 1 })),
     timeout("1 minute"),

@@ -79,7 +79,7 @@ describe("A retry", () => {
     })
   )
 
-  it.effect("waits as its schedule says, sees each error, and is made anew for each run", () =>
+  it.effect("waits as its schedule says, passes each error to it, and starts the schedule again for each run", () =>
     Effect.gen(function* () {
       const inputs: Array<string> = []
       const schedule = Schedule.while(Schedule.exponential("1 second"), ({ input }: { readonly input: string }) =>
@@ -292,7 +292,7 @@ describe("waitForCircuit", () => {
     ["a circuit", undefined],
     ["one with a key", "eu"]
   ] as const) {
-    scenario(`wakes early when somebody closes ${what}, also for a tenant`, quick, function* () {
+    scenario(`wakes early when an operator closes ${what}, also for a tenant`, quick, function* () {
       for (const tenant of [undefined, "acme"]) {
         const within = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideService(self, Tenant.Current, tenant)
         const { at, call } = runs(Effect.succeed("ok"))
@@ -459,7 +459,7 @@ describe("A hedge", () => {
     })
   )
 
-  it.effect("copies see the services and the seed of who calls", () =>
+  it.effect("copies see the services and the random seed of the caller", () =>
     Effect.gen(function* () {
       const tenant = yield* hedge({ after: "1 second" })(Effect.andThen(Effect.yieldNow, Tenant.Current)).pipe(
         Tenant.within("acme")

@@ -197,7 +197,7 @@ describe("A simulation", () => {
 })
 
 describe("A described load", () => {
-  it("has about as many calls and failures as was said, and the same for the same seed", () => {
+  it("has about the given number of calls and failures, and the same ones for the same seed", () => {
     const options: Simulator.LoadOptions = {
       rate: 100,
       for: "100 seconds",

@@ -170,7 +170,7 @@ describe("an exchange with SQLite", () => {
   )
 
   live(
-    "makes the sums anew if the clock of the database goes back",
+    "computes the sums again if the clock of the database goes back",
     Effect.gen(function* () {
       const { setClock, sql, store } = yield* withClock
       yield* castOf(store, cast({ ttl: 10_000 }), { voter: "a", ttl: 600_000 })
@@ -313,7 +313,7 @@ describe.each(servers)("an exchange with %s", (database) => {
   )
 
   live(
-    "fails for a user that may only read, who can read all records",
+    "fails for a user without write permission, which can read all records",
     Effect.gen(function* () {
       const made = yield* ground.place
       const writer = yield* sharedStore(yield* made.open)

@@ -194,7 +194,7 @@ describe.each(servers)("%s that", (database) => {
     ["all records and ballots", ground.lock]
   ] as const) {
     live(
-      `keeps somebody else's lock on ${what} takes nothing from callers`,
+      `holds another client's lock on ${what} does not affect callers`,
       Effect.gen(function* () {
         const { open } = yield* place
         const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
@@ -219,7 +219,7 @@ describe("PostgreSQL that", () => {
   const { place } = onOwn("PostgreSQL")
 
   live(
-    "ends who listens is listened to again",
+    "ends a listening connection is listened to again",
     Effect.gen(function* () {
       const { open } = yield* place
       const options = { syncInterval: "5 minutes" } as const
@@ -250,7 +250,7 @@ describe("PostgreSQL that", () => {
   )
 
   live(
-    "has all of its one connection in use still serves who listens on none",
+    "has its only connection in use still serves a process without a listener",
     Effect.gen(function* () {
       const { open, url } = yield* place
       const sql = yield* connect(url, { maxConnections: 1 })

@@ -50,7 +50,7 @@ describe("circuits on a MariaDB in Berlin", () => {
   const { place } = onOwn("MariaDB")
 
   live(
-    "know the time in the hour that comes twice",
+    "know the time in the repeated hour at the end of daylight saving time",
     Effect.gen(function* () {
       const { url } = yield* place
       const sql = yield* connectMysql(url, { maxConnections: 1 })

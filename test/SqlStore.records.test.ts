@@ -43,7 +43,7 @@ describe.each(databases)("what is kept in %s", (database) => {
     ["that is empty", 5, ""]
   ] as const) {
     live(
-      `and ${what} harms nobody, and stays as it is`,
+      `and ${what} does no harm and is not changed`,
       Effect.gen(function* () {
         const { open } = yield* place
         const sql = yield* open
@@ -96,7 +96,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   live(
-    "is made once by ten that start together, and again by nobody",
+    "is created once by ten processes that start together, and not again",
     Effect.gen(function* () {
       const { open } = yield* place
       const clients = yield* Effect.all(Array.from({ length: 10 }, () => open))
@@ -136,7 +136,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   )
 
   live(
-    "is waited for where the program may not make it, and used when somebody has",
+    "is waited for if the program may not create it, and used once it exists",
     logging((lines) =>
       Effect.gen(function* () {
         const { open } = yield* place
@@ -157,7 +157,7 @@ describe.each(databases)("what is kept in %s", (database) => {
 
   for (const table of ["circuit_breakers", "circuit_breaker_voters", "circuit_breaker_versions"]) {
     live(
-      `leaves a table alone that is called ${table} and is somebody else's, and is made when that is gone`,
+      `does not touch another program's table called ${table}, and is created when that table is gone`,
       logging((lines) =>
         Effect.gen(function* () {
           const { open } = yield* place
@@ -189,7 +189,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   live(
-    "stays usable by who is there already when it is emptied by hand, but for the counter",
+    "stays usable by running processes when its tables are emptied, except for the counter",
     Effect.gen(function* () {
       const { open } = yield* place
       const sql = yield* open
@@ -255,7 +255,7 @@ describe("what is kept in PostgreSQL", () => {
   const { place } = onOwn("PostgreSQL")
 
   live(
-    "and announced by somebody else harms nobody",
+    "and announced by another program does no harm",
     Effect.gen(function* () {
       const { open } = yield* place
       const sql = yield* open

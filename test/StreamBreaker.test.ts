@@ -99,7 +99,7 @@ describe("a stream under a circuit", () => {
     }
   )
 
-  scenario("wakes when the circuit is closed by hand, however long it was open", quick, function* () {
+  scenario("wakes when an operator closes the circuit, however long it was open", quick, function* () {
     yield* CircuitBreaker.isolate("api")
     const { stream } = source(2)
     const { save } = dependency()
@@ -134,7 +134,7 @@ describe("a stream under a circuit", () => {
     yield* expectState("Open")
   })
 
-  scenario("tries an element again, as it is told, through an outage: each once, in order", quick, function* () {
+  scenario("retries an element through an outage, by its schedule: each result once, in order", quick, function* () {
     const { stream } = source(20)
     const outage = dependency()
     const answered: Array<number> = []

@@ -36,7 +36,7 @@ const trip = (name: string, where: Where) => Effect.replicateEffect(fail(name, w
 const circuits = Effect.map(CircuitBreaker.list, (all) => all.map(({ circuit, key }) => [circuit, key]))
 
 describe("the circuits of tenants", () => {
-  it.effect("are separate unless the policy says otherwise, and separate from that of nobody", () =>
+  it.effect("have separate circuits by default, and separate from the circuit without a tenant", () =>
     Effect.gen(function* () {
       for (const name of ["api", "separate"]) {
         yield* trip(name, { tenant: "acme" })

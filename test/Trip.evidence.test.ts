@@ -334,7 +334,7 @@ describe("calls in flight", () => {
     assert.strictEqual(view.stuck(millis, enough), expected)
   })
 
-  it("are none when nobody keeps them", () => {
+  it("are none if the engine does not track them", () => {
     assert.strictEqual(new LiveEvidence([]).at(500, { ...still, running: 7 }).stuck(0, 1), 0)
   })
 

@@ -229,7 +229,7 @@ describe("a custom trip sees", () => {
     assert.deepStrictEqual([got[0]?.failureRate, got[0]?.slowRate], [0, 0])
   })
 
-  it("whatever it throws reaches who asked", () => {
+  it("and an error that it throws reaches the caller", () => {
     const broken = custom(() => {
       throw new Error("broken")
     })

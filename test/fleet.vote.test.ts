@@ -172,7 +172,7 @@ describe("A few that call what the others do not", () => {
 })
 
 describe("A mass outage", () => {
-  it("opens a thousand circuits for all within a few seconds, with few commands and nobody down", () => {
+  it("opens a thousand circuits for all within a few seconds, with few commands and every process alive", () => {
     const simulation = fleet(4, { network: "1 ms" })
     const keys = Array.from({ length: 1_000 }, (_, n) => `k${n}`)
     simulation.rounds(names(0, 4), keys, 1_000)

@@ -31,7 +31,7 @@ describe("A tally of any numbers", () => {
   const count = either(number, oneOf([0, 1, 2, 3, 1_000, 2_000, 5_000]))
 
   it.prop(
-    "comes to a verdict in words that can be printed",
+    "leads to a verdict whose text can be printed",
     [
       Arbitrary.array(count, { maxLength: 24 }),
       Arbitrary.all([count, count, count]),
@@ -138,7 +138,7 @@ const record = {
 const body = alteredText([record])
 const csv = either(word, edited(oneOf(["1000,1,0,3,5,5,0,5000", "1,,2", ",", "1000"])))
 
-describe("What somebody put into a database", () => {
+describe("Rows that another program wrote to a database", () => {
   const value = either(
     oneOf([
       ...numbers

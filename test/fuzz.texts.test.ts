@@ -173,7 +173,7 @@ describe("What circuits measure", () => {
   )
 })
 
-describe("What circuits say on spans", () => {
+describe("What circuits write on spans", () => {
   it.effect.prop(
     "is what it is about, as it is: attributes have no lines that could be broken",
     [life],

@@ -34,7 +34,7 @@ describe("A dependency of a test", () => {
     })
   )
 
-  it.effect("plays a script, call by call, and what is said later comes after it", () =>
+  it.effect("plays a script, call by call, and later steps come after it", () =>
     Effect.gen(function* () {
       const { call, failNext, next } = yield* bank(["fail", "answer", Effect.succeed("other")])
       yield* next(Effect.die("burnt"), "answer")
@@ -216,7 +216,7 @@ describe("A fleet of a test", () => {
       yield* at(1).stop
       assert.strictEqual(yield* alive, 3)
       yield* at(2).crash
-      assert.strictEqual(yield* alive, 3, "nobody hears of a crash at once")
+      assert.strictEqual(yield* alive, 3, "a crash is not noticed at once")
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* alive, 2)
       yield* wipe
@@ -225,7 +225,7 @@ describe("A fleet of a test", () => {
       assert.deepStrictEqual(
         (yield* Operator.list(store)).circuits.map(({ name }) => name),
         ["bank"],
-        "what people said is said again"
+        "the override is written again"
       )
     })
   )
