@@ -103,7 +103,7 @@ describe("A function for metadata that", () => {
     })
   }
 
-  it.live("answers nothing for an event leaves that line without, and says nothing", () => {
+  it.live("returns nothing for an event leaves that entry without metadata, and logs nothing", () => {
     lines.length = 0
     const metadata = ({ to }: { readonly to: string }) => (to === "Isolated" ? { by: "hand" } : undefined)
     const program = Effect.gen(function* () {

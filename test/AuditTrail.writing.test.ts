@@ -175,7 +175,7 @@ describe("a trail", () => {
   )
 
   live(
-    "keeps no more than it may while the database is away, and says how many it dropped",
+    "keeps at most its limit while the database is away, and counts what it dropped",
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
         for (let i = 0; i < 25; i++) yield* CircuitBreaker.isolate("api", { key: `${i}` })

@@ -201,23 +201,20 @@ describe("Policies of keys", () => {
     ["returns no policy", () => 5 as never, "keys: expected an object"],
     ["returns a field of the name", () => ({ tenants: "shared" }) as never, "keys.tenants: unknown field"]
   ]
-  it.effect.each(broken)(
-    "of a function that %s are those of the name, which the log says once",
-    ([, keys, message]) => {
-      const lines: Array<Line> = []
-      const program = Effect.gen(function* () {
-        assert.deepStrictEqual([yield* opensAfter("a\u001b"), yield* opensAfter("b")], [2, 2])
-        yield* Effect.yieldNow
-      })
-      const run = provided(program, BreakerPolicy.layer({ breakers: { api: { ...opensAt(2), keys } } }))
-      return Effect.map(capture(lines, run), () => {
-        const errors = lines.flatMap(({ level, message }) => (level === "Error" ? [message] : []))
-        assert.lengthOf(errors, 1)
-        assert.include(errors[0], 'The policy of the circuit "api" ["a\\u001b"] cannot be used')
-        assert.include(errors[0], message)
-      })
-    }
-  )
+  it.effect.each(broken)("of a function that %s are those of the name, which is logged once", ([, keys, message]) => {
+    const lines: Array<Line> = []
+    const program = Effect.gen(function* () {
+      assert.deepStrictEqual([yield* opensAfter("a\u001b"), yield* opensAfter("b")], [2, 2])
+      yield* Effect.yieldNow
+    })
+    const run = provided(program, BreakerPolicy.layer({ breakers: { api: { ...opensAt(2), keys } } }))
+    return Effect.map(capture(lines, run), () => {
+      const errors = lines.flatMap(({ level, message }) => (level === "Error" ? [message] : []))
+      assert.lengthOf(errors, 1)
+      assert.include(errors[0], 'The policy of the circuit "api" ["a\\u001b"] cannot be used')
+      assert.include(errors[0], message)
+    })
+  })
 
   const wrong: ReadonlyArray<readonly [keys: unknown, path: string]> = [
     [5, "breakers.api.keys"],

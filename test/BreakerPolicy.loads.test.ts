@@ -217,7 +217,7 @@ describe("a reload on demand", () => {
     )
   }
 
-  it.effect("loads at once, without a schedule, and says whether the policies have changed", () => {
+  it.effect("loads immediately, without a schedule, and returns whether the policies have changed", () => {
     const one = { default: { trip: Trip.consecutive(1) } }
     const source = loads<never>({ default: { trip: Trip.consecutive(9) } }, one, one)
     const program = Effect.gen(function* () {

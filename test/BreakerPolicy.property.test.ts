@@ -103,7 +103,7 @@ describe("whatever is written", () => {
     error._tag === "PolicyError" && error.problems.length > 0 && error.problems.every(Schema.is(problem))
 
   it.prop(
-    "decode makes a policy of it that can be used, or says what is wrong",
+    "decode makes a usable policy of it, or reports what is wrong",
     [policy],
     ([input]) => {
       const result = BreakerPolicy.decode(input as BreakerPolicy.Input)
@@ -146,7 +146,7 @@ describe("whatever is written", () => {
   )
 
   it.effect.prop(
-    "layer makes policies of it that can be used, or fails and says what is wrong",
+    "layer makes usable policies of it, or fails and reports what is wrong",
     [settings],
     ([input]) => Effect.map(Effect.exit(layer(input)), (exit) => void sound(exit)),
     { arbitrary: { runs: 1_000 } }
@@ -190,7 +190,7 @@ describe("whatever is written", () => {
   )
 
   it.effect.prop(
-    "layerConfig does so, too, where what code says is of any shape",
+    "layerConfig does the same with settings in code of any shape",
     [env, settings],
     ([env, settings]) => Effect.map(Effect.exit(layerConfig(env, settings)), (exit) => void sound(exit)),
     { arbitrary: { runs: 500 } }

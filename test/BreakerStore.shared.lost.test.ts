@@ -168,7 +168,7 @@ describe("A store that can be read and not written", () => {
 })
 
 describe("What was seen before the store went down", () => {
-  it.effect("is told when it is back, and what was seen meanwhile is not", () =>
+  it.effect("reaches the store when it is back, and what was seen meanwhile does not", () =>
     Effect.gen(function* () {
       const policy = { trip: Trip.consecutive(50), fleet: { suspectAfter: 20 } }
       const { store } = yield* fleet(0)

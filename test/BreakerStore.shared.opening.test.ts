@@ -166,7 +166,7 @@ describe("All that look fail", () => {
     })
   )
 
-  it.effect("2 of 10: the others never call it, and are told", () =>
+  it.effect("2 of 10: the others never call it, and learn of the opening", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(10)
       yield* openTogether([at(0), at(1)])
@@ -229,7 +229,7 @@ describe("Which processes have a vote", () => {
   }
 })
 
-describe("The policy says how a fleet agrees", () => {
+describe("The policy decides how a fleet agrees", () => {
   const options: ReadonlyArray<
     readonly [string, BreakerPolicy.Input["fleet"], bad: number, failures: number, standing: string]
   > = [
@@ -253,7 +253,7 @@ describe("The policy says how a fleet agrees", () => {
     )
   }
 
-  it.effect("fleet: false tells the store nothing, and nothing that the store says counts", () =>
+  it.effect("fleet: false: the circuit neither writes to the store nor reads from it", () =>
     Effect.gen(function* () {
       const { at, join, processes } = yield* fleet(2, { policy: { fleet: false } })
       const other = yield* join({ policy: {} })

@@ -179,7 +179,7 @@ describe("An operator action while the store is away", () => {
     })
   )
 
-  it.effect("that has ended before the store answers is not told", () =>
+  it.effect("that has ended before the store answers is not written", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"
@@ -335,7 +335,7 @@ describe("Overrides that several operators set in several processes", () => {
     })
   )
 
-  it.effect("that are set while the store is away are all told later", () =>
+  it.effect("that are set while the store is away are all written later", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"

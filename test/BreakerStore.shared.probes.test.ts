@@ -275,7 +275,7 @@ describe("successesToClose: 3, failuresToReopen: 2", () => {
     )
   }
 
-  it.effect("the record says while probing that the cooldown is over, and why it opened", () =>
+  it.effect("the record of a HalfOpen circuit has the cause CooldownOver", () =>
     Effect.gen(function* () {
       const { at, store } = yield* recovering(2, policy)
       yield* at(0).fail
@@ -309,7 +309,7 @@ describe("A caller that asks for a place", () => {
     )
   }
 
-  it.effect("keeps others of its process from probing meanwhile, as inspect says", () =>
+  it.effect("keeps other calls of its process from probing meanwhile, as inspect shows", () =>
     Effect.gen(function* () {
       const { at } = yield* recovering(2)
       assert.deepStrictEqual((yield* at(0).inspect).retryAfter, Duration.zero)
@@ -321,7 +321,7 @@ describe("A caller that asks for a place", () => {
     })
   )
 
-  it.effect("too late leaves its lease to the next caller, as inspect says", () =>
+  it.effect("too late leaves its lease to the next caller, as inspect shows", () =>
     Effect.gen(function* () {
       const { at } = yield* recovering(2)
       at(0).trouble.slow = 100

@@ -69,7 +69,7 @@ const older = { policy: { trip: Trip.consecutive(5) } }
 const newer = { policy: { trip: Trip.consecutive(6) } }
 
 describe("An opening of its own stays its own", () => {
-  it.effect("though the store tells only now that the fleet closed long before", () =>
+  it.effect("even if the store announces only now that the fleet closed long before", () =>
     Effect.gen(function* () {
       const { at } = yield* recovered(2)
       // What they had with the fleet is forgotten, and asked for again.
@@ -220,7 +220,7 @@ describe("A probe for the fleet", () => {
     })
   )
 
-  it.effect("that told nothing gives its place back, and that is not announced as a recovery", () =>
+  it.effect("that is Ignored releases its lease, which is not announced as a recovery", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)
@@ -342,7 +342,7 @@ describe("An operator action that the store writes slowly, while the processes c
     ["open", "reset", "Open > Closed, Reset fleet"]
   ]
   for (const [before, action, what] of actions) {
-    it.effect(`is told once: ${action}`, () =>
+    it.effect(`is written once: ${action}`, () =>
       Effect.gen(function* () {
         const { a, b, by, wire } = yield* slow
         if (before !== undefined) yield* b.run(byHand(before, "api"))
@@ -368,7 +368,7 @@ describe("An operator action that the store writes slowly, while the processes c
     })
   )
 
-  it.effect("is told again, and once, when the store takes it, whatever was refused before", () =>
+  it.effect("is written again, and once, when the store accepts it, whatever it refused before", () =>
     Effect.gen(function* () {
       const { a, b, by, wire } = yield* slow
       wire.refuses = true
@@ -546,22 +546,27 @@ describe("A process", () => {
     })
   )
 
-  it.effect("says once that another has another policy, however often it had nothing to do with the fleet since", () =>
-    Effect.gen(function* () {
-      const lines: Array<Line> = []
-      const often = Effect.gen(function* () {
-        const { all, at } = yield* fleet(2, (i) => (i < 1 ? older : newer))
-        yield* all((process) => process.succeed)
-        for (let n = 0; n < 5; n++) {
-          yield* failing([at(0)], 3)
-          yield* at(0).succeed
-          yield* TestClock.adjust("5 minutes")
+  it.effect(
+    "logs once that another process has another policy, however often the circuit was idle since",
+    () =>
+      Effect.gen(function* () {
+        const lines: Array<Line> = []
+        const often = Effect.gen(function* () {
+          const { all, at } = yield* fleet(2, (i) => (i < 1 ? older : newer))
           yield* all((process) => process.succeed)
-        }
+          for (let n = 0; n < 5; n++) {
+            yield* failing([at(0)], 3)
+            yield* at(0).succeed
+            yield* TestClock.adjust("5 minutes")
+            yield* all((process) => process.succeed)
+          }
+        })
+        yield* capture(lines, often)
+        assert.strictEqual(
+          lines.filter(({ message }) => /another trip, slowCall, fleet or mode/.test(message)).length,
+          1
+        )
       })
-      yield* capture(lines, often)
-      assert.strictEqual(lines.filter(({ message }) => /another trip, slowCall, fleet or mode/.test(message)).length, 1)
-    })
   )
 
   for (const process of ["café", "a b", "a|b", "a,b", "", "a".repeat(101)]) {

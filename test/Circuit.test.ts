@@ -77,7 +77,7 @@ describe("a call that arrives", () => {
     assert.strictEqual(Circuit.admission(circuit, now, rules), expected)
   })
 
-  it.each([1, 2, 5])("finds as many places for probes as the rules say: %d", (probes) => {
+  it.each([1, 2, 5])("finds as many probe slots as the rules allow: %d", (probes) => {
     const own = { ...rules, probes }
     let circuit: Circuit.Open | Circuit.HalfOpen = open
     for (let taken = 0; taken < probes; taken++) {
@@ -90,7 +90,7 @@ describe("a call that arrives", () => {
   })
 })
 
-describe("a rejected call is told to come again", () => {
+describe("a rejected call has a retryAfter", () => {
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, number, number]> = [
     ["at once by a Closed circuit", closed, 1000, 0],
     ["soon while it ramps, as a call may pass at any time", ramping, 1000, 1000],

@@ -125,7 +125,7 @@ describe("isolate", () => {
     yield* expectState("Closed")
   })
 
-  scenario("a probe in flight loses its say, and the next call after it probes", quick, function* () {
+  scenario("a probe in flight no longer counts, and the next call after it probes", quick, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const probe = yield* hang()
@@ -277,7 +277,7 @@ describe("An override on the name", () => {
     assert.strictEqual(Duration.toSeconds((yield* reject({ key: "k" })).retryAfter), 5)
   })
 
-  scenario("that expires is over for a key, whether the key or the name is called first", quick, function* () {
+  scenario("that expires is over for a key and for the name", quick, function* () {
     yield* CircuitBreaker.isolate("api", { for: "1 second" })
     yield* TestClock.adjust("1 second")
     yield* expectState("Closed", { key: "k" })

@@ -108,7 +108,7 @@ describe("A circuit that depends on one that is open", () => {
     assert.strictEqual((yield* reject()).reason, "Isolated")
   })
 
-  scenario("its own opening is told only when no dependency is why", chain, function* () {
+  scenario("its own opening is the reason only when no dependency is", chain, function* () {
     yield* fail()
     assert.strictEqual((yield* reject()).reason, "Cooldown")
     yield* fail(db)
@@ -148,7 +148,7 @@ describe("How long a call has to wait", () => {
   })
 
   it.effect.prop(
-    "is what inspect says, too; a millisecond before it is over no call passes, and then one does",
+    "is what inspect returns, too; a millisecond before it is over no call passes, and then one does",
     [Arbitrary.array(circuit, { minLength: 4, maxLength: 4 }), oneOf([false, true])],
     ([circuits, probed]) => {
       const breakers = Object.fromEntries(

@@ -355,7 +355,7 @@ describe("enabled", () => {
   ]
   const told: Array<unknown> = []
   scenario(
-    "is told the name and the key of the circuit, that of a tenant included",
+    "gets the name and the key of the circuit, also the key of a tenant",
     { ...quick, enabled: (circuit) => told.push(circuit) === 0 },
     function* () {
       yield* pass()
@@ -379,18 +379,14 @@ describe("enabled", () => {
     })
   }
 
-  scenario(
-    "is asked for each call, and what it says counts for that call",
-    { ...quick, enabled: reading },
-    function* () {
-      yield* fail()
-      flag = false
-      yield* pass()
-      flag = true
-      yield* reject()
-      assert.strictEqual(asked, 3)
-    }
-  )
+  scenario("is asked for each call, and its answer counts for that call", { ...quick, enabled: reading }, function* () {
+    yield* fail()
+    flag = false
+    yield* pass()
+    flag = true
+    yield* reject()
+    assert.strictEqual(asked, 3)
+  })
 })
 
 it.effect("The stream of events ends with its store, after the events that a slow subscriber has not read yet", () =>

@@ -153,7 +153,7 @@ describe("failuresToReopen", () => {
     assert.strictEqual((yield* inspect()).openings, 1)
   })
 
-  scenario("the last of them opens again, and says its error", policy, function* () {
+  scenario("the last of them opens the circuit again, with its error as the cause", policy, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     yield* play("FSF")
@@ -282,7 +282,7 @@ describe("HalfOpen ends early when its verdict is certain; excess callers are re
 })
 
 scenario(
-  "a probe that has lost its lease to another probe changes nothing, nor does what it says of waiting",
+  "a probe that has lost its lease to another probe changes nothing, nor does its retryAfter",
   { ...quick, mode: "observe", probeTimeout: "1 second" },
   function* () {
     yield* fail()
@@ -303,7 +303,7 @@ scenario(
 describe("A probe that hangs", () => {
   const policy = { ...quick, probeTimeout: "5 seconds" } as const
 
-  scenario("is interrupted at probeTimeout, and its caller is told so", policy, function* () {
+  scenario("is interrupted at probeTimeout, and its caller gets ProbeTimedOut", policy, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const probe = yield* hang()

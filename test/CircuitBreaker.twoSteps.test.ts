@@ -86,7 +86,7 @@ describe("A permit is settled as a call in one step would be", () => {
     assert.strictEqual((yield* inspect()).totals.rejected, 1)
   })
 
-  scenario("the rejection of another circuit tells nothing", quick, function* () {
+  scenario("the rejection of another circuit is Ignored", quick, function* () {
     const open = CircuitOpen.make({
       circuit: "x",
       state: "Open",

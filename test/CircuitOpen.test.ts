@@ -157,7 +157,7 @@ describe("the error", () => {
     })
   )
 
-  it("has the fields it was given, `local` unless said otherwise, and no others", () => {
+  it("has the fields it was given, scope `local` by default, and no others", () => {
     assert.deepStrictEqual(fieldsOf(make()), { _tag: "CircuitOpen", ...plain, scope: "local" })
     assert.deepStrictEqual(
       fieldsOf(make({ key: undefined, dependency: undefined, detail: undefined })),

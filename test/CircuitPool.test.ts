@@ -206,7 +206,7 @@ describe("a call of a pool", () => {
     yield* expectState("Closed", { key: "a" })
   })
 
-  scenario("is read as its options say", quick, function* () {
+  scenario("is classified by its options", quick, function* () {
     const failing = (error: string) =>
       Effect.exit(CircuitPool.call(inOrder, () => Effect.fail(error), { isFailure: (one) => one === "down" }))
     yield* failing("not found")
@@ -271,7 +271,7 @@ describe("all of a pool", () => {
     assert.deepStrictEqual([...new Set(circuits.map((one) => one.openings))], [0])
   })
 
-  scenario("says for each that it was reset, by whom and why", quick, function* () {
+  scenario("emits for each member that it was reset, with actor and reason", quick, function* () {
     yield* down("a", "b")
     const events = yield* recordEvents
     yield* CircuitPool.resetAll(abc, { reason: "new hosts", actor: "ann" })

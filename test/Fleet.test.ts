@@ -173,7 +173,7 @@ describe("a fleet", () => {
       "30 of 40 calls failed in 10s (limit 50%) in 3 of 3 processes together"
     ]
   ]
-  it.each(details)("says why: %j %j", (seen, trip, detail) => {
+  it.each(details)("has the reason: %j %j", (seen, trip, detail) => {
     assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail })
   })
 })
@@ -214,7 +214,7 @@ describe("the evidence of a fleet", () => {
     time: 99
   })
 
-  it("has the streaks of all, and what it is told beside them", () => {
+  it("has the streaks of all, and the openings and the time that it is given", () => {
     assert.deepStrictEqual([pooled.streak, pooled.openings, pooled.time], [6, 3, 99])
   })
 

@@ -214,7 +214,7 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("ends as the classifier says, which sees the response, or what broke off", () =>
+  it.effect("is classified by the classifier, which sees the response, or the error that ended it", () =>
     Effect.gen(function* () {
       const seen: Array<boolean> = []
       const client = counted(chunks("a"), {

@@ -95,7 +95,7 @@ describe("an HttpClient with a breaker", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("uses the key that it is told, and the circuit of the name where there is none", () =>
+  it.effect("uses the key of its options, and the circuit of the name without a key", () =>
     Effect.gen(function* () {
       const keyed = [
         HttpClientBreaker.protect(responding(200), "text", { key: "all" }),

@@ -24,7 +24,7 @@ const outcomes = Effect.map(CircuitBreaker.inspect("api"), ({ totals: { failures
 const success = { failures: 0, ignored: 0, successes: 1 }
 const failure = { failures: 1, ignored: 0, successes: 0 }
 
-describe("a response of an HttpClient says what its status says, with every way to make a call:", () => {
+describe("a response of an HttpClient counts by its status, with every way to make a call:", () => {
   const ways: ReadonlyArray<
     readonly [
       what: string,
@@ -65,7 +65,7 @@ describe("a response of an HttpClient says what its status says, with every way 
     }
   }
 
-  it.effect("an error because of a status says what the status says", () =>
+  it.effect("an error because of a status counts as the status does", () =>
     Effect.gen(function* () {
       yield* Effect.exit(CircuitBreaker.protect(getOk(404), "api"))
       assert.deepStrictEqual(yield* outcomes, success)
@@ -140,7 +140,7 @@ describe("an opening lasts as long as the dependency asks for, by", () => {
     )
   }
 
-  it.effect("a classifier that says nothing about it: the error's own", () =>
+  it.effect("a classifier without a retryAfter: that of the error", () =>
     Effect.gen(function* () {
       const call = CircuitBreaker.protect(get(503, { "retry-after": "60" }), "api", {
         classify: () => Outcome.failure(),

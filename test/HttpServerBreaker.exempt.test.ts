@@ -235,7 +235,7 @@ describe("the answer to a rejection", () => {
   )
 
   for (const respond of ["json", "problem"] as const) {
-    it.effect(`as ${respond} says retry_after as a time, if asked`, () =>
+    it.effect(`as ${respond} has retry_after as a time with retryAfter: iso`, () =>
       Effect.gen(function* () {
         const before = Date.now()
         const response = yield* answered(rejected, { respond, retryAfter: "iso" })

@@ -152,7 +152,7 @@ describe("the end of a handler", () => {
     assert.strictEqual((yield* inspect()).totals.calls, 0)
   })
 
-  scenario("is Ignored if `classify` says so", {}, function* () {
+  scenario("is Ignored if `classify` returns Outcome.ignored", {}, function* () {
     yield* answer({ classify: () => Outcome.ignored })
     assert.strictEqual((yield* inspect()).totals.ignored, 1)
   })

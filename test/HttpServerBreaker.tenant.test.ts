@@ -47,7 +47,7 @@ describe("the tenant of a request", () => {
     }).pipe(Effect.provide(route()))
   )
 
-  it.live("is read as the options say: header, maxLength, pattern, required", () =>
+  it.live("heeds the options header, maxLength, pattern and required", () =>
     Effect.gen(function* () {
       const status = (tenant: string) => Effect.map(get("/who", { org: tenant }), ({ status }) => status)
       assert.deepStrictEqual(

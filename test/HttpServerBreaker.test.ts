@@ -14,7 +14,7 @@ import { HttpServerBreaker } from "effect-fuse/http"
 import { get, ok, seen, serving, state, status } from "./support/httpServing.ts"
 
 describe("while a circuit is open", () => {
-  it.live("a handler does not run, and the answer says 503, why, and when to come back", () => {
+  it.live("a handler does not run, and the response is 503 with the reason and Retry-After", () => {
     let ran = 0
     const handler = Effect.suspend(() => {
       ran++
@@ -66,7 +66,7 @@ describe("while a circuit is open", () => {
     )
   )
 
-  it.live("the answer may be what a function says", () =>
+  it.live("the response may be that of a function", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.isolate("reports")
       assert.strictEqual((yield* get("/report", { "x-tenant-id": "acme" })).status, 529)
@@ -108,7 +108,7 @@ describe("what a handler's calls reject", () => {
     HttpServerBreaker.protect("reports")
   )
 
-  it.live("is answered with 503 of the circuit that rejected, and says nothing of the handler", () =>
+  it.live("is answered with 503 for the circuit that rejected, and is Ignored by the circuit of the handler", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
       for (let i = 0; i < 3; i++) {
@@ -179,7 +179,7 @@ describe("where it stands", () => {
     }).pipe(Effect.provide(serving(Layer.mergeAll(failing, fine, HttpServerBreaker.layer("app")))))
   )
 
-  it.live("beside all routes, with a circuit for whatever the request says", () =>
+  it.live("as middleware of all routes, with a circuit chosen by the request", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 2; i++) yield* get(`/fails/${i}`)
       assert.strictEqual(yield* state("app", "GET"), "Open")
@@ -191,7 +191,7 @@ describe("where it stands", () => {
     )
   )
 
-  it.live("around both: a route whose circuit is open says nothing of the application", () =>
+  it.live("around both: the circuit of the application ignores a route whose circuit is open", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.isolate("one")
       yield* CircuitBreaker.isolate("other")

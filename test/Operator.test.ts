@@ -108,7 +108,7 @@ describe("An operator action", () => {
     })
   )
 
-  it.effect("never shortens what another operator has set, and release says what it ended", () =>
+  it.effect("never shortens an override of another operator, and release returns what it ended", () =>
     Effect.gen(function* () {
       const store = yield* MemoryStore.make
       const { since, until } = yield* isolate(store, "api", { ...by, for: "1 hour" })
@@ -273,7 +273,7 @@ describe("An operator", () => {
     })
   )
 
-  it("says what is wrong with what it is given", () => {
+  it("reports what is wrong with its arguments", () => {
     const store = { longestCircuit: 10 } as SharedStore.SharedStore
     const wrong: ReadonlyArray<readonly [() => unknown, RegExp]> = [
       [() => Operator.isolate(store, ""), /Operator\.isolate: name/],

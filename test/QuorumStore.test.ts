@@ -237,7 +237,7 @@ describe("A region that is still connecting", () => {
 })
 
 describe("When two of three are away", () => {
-  it.effect("the one that is left says what holds", () =>
+  it.effect("the remaining region decides", () =>
     Effect.gen(function* () {
       const { at, processes, set } = yield* regions(3)
       for (const region of [0, 1]) set(region, { now: "fail", deaf: true })
@@ -457,7 +457,7 @@ describe("Abstentions", () => {
     })
   )
 
-  it.effect("are not told to a region that the ballots did not reach, as long as the roll call counts", () =>
+  it.effect("do not reach a region that the ballots did not reach, as long as the roll call counts", () =>
     Effect.gen(function* () {
       const [a, b] = yield* processes
       assert(a !== undefined && b !== undefined)

@@ -70,7 +70,7 @@ describe("a program that connects by itself", () => {
   )
 
   live(
-    "is told that a URL which is none will never do, and is protected all the same",
+    "is warned that an invalid URL will never connect, and is protected all the same",
     Effect.gen(function* () {
       const lines: Array<Line> = []
       const one = yield* capture(lines, connecting("localhost:6379"))
@@ -90,7 +90,7 @@ describe("a program that connects by itself", () => {
   )
 
   live(
-    "is told at once which option is wrong",
+    "gets an error that names the wrong option",
     Effect.gen(function* () {
       const port = yield* freePort
       const exit = yield* Effect.exit(connecting(`redis://127.0.0.1:${port}`, { prefix: "{}" }))

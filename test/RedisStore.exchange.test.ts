@@ -150,7 +150,7 @@ describe("an exchange with Redis", () => {
   )
 
   live(
-    "keeps a record that has not ended, even if another program says in the index that it has",
+    "keeps a record that has not ended, even if another program wrote in the index that it has",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -163,7 +163,7 @@ describe("an exchange with Redis", () => {
   )
 
   live(
-    "tells pages that a circuit is no longer listed, also after its record has ended and others were swept",
+    "has a page show that a circuit is no longer listed, also after its record expired and others were swept",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -270,7 +270,7 @@ describe("an exchange with Redis", () => {
   )
 
   live(
-    "tells a voter that expired and returned that its ballots are gone, also if it is the first to return",
+    "shows a voter that expired and returned that its ballots are gone, also if it is the first to return",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)

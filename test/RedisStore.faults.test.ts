@@ -347,7 +347,7 @@ describe("a place for a probe", () => {
   )
 
   live(
-    "is given back when the store gave it and could not say so in time",
+    "is released when the store granted it but answered too late",
     Effect.gen(function* () {
       const { a, admin, b, wire } = yield* due
       yield* wire.mute

@@ -146,7 +146,7 @@ describe("Redis", () => {
   )
 
   live(
-    "says when it is connected, to a process that connects in the background",
+    "reports when it is connected, to a process that connects in the background",
     Effect.gen(function* () {
       const server = yield* redisServer
       yield* server.kill

@@ -145,7 +145,7 @@ describe("what is kept in Redis", () => {
   )
 
   live(
-    "loses what ended, a few records with each exchange, and then a page says up to which epoch",
+    "drops expired records, a few with each exchange, and a page then shows up to which epoch",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)

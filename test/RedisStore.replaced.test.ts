@@ -107,7 +107,7 @@ const ofClient = (warnings: ReadonlyArray<string>) => warnings.filter((line) => 
 
 describe.each(faces)("a process with %s", (_, start) => {
   live(
-    "gets a new client when its server has become a replica, says it once, and closes the old client",
+    "gets a new client when its server has become a replica, logs it once, and closes the old client",
     Effect.gen(function* () {
       const [old, next] = [yield* redisServer, yield* redisServer]
       const wire = yield* redisProxy(old.port)
@@ -134,7 +134,7 @@ describe.each(faces)("a process with %s", (_, start) => {
   )
 
   live(
-    "gets a new client when its connections are silent, says it once, and closes the old client",
+    "gets a new client when its connections are silent, logs it once, and closes the old client",
     Effect.gen(function* () {
       const wire = yield* redisProxy((yield* redisServer).port)
       const pair = [yield* start(wire.url), yield* start(wire.url)] as const
@@ -365,7 +365,7 @@ describe("a client that the program made", () => {
 
 describe("the command line", () => {
   live(
-    "says that the server is a replica, and what to do",
+    "reports that the server is a replica, and what to do",
     Effect.gen(function* () {
       const [old, next] = [yield* redisServer, yield* redisServer]
       const admin = yield* connection(old.url)
@@ -379,7 +379,7 @@ describe("the command line", () => {
   )
 
   live(
-    "says that a password is missing, and what to do",
+    "reports that a password is missing, and what to do",
     Effect.gen(function* () {
       const { url } = yield* redisServer
       yield* send(yield* connection(url), "CONFIG SET requirepass secret")

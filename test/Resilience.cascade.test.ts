@@ -150,7 +150,7 @@ describe("A cascade", () => {
     assert.strictEqual((yield* inspect({ name: "c" })).inFlight, 0)
   })
 
-  scenario("does not go on where while says no, which is not asked about CircuitOpen", quick, function* () {
+  scenario("does not continue if `while` returns false, which is not asked about CircuitOpen", quick, function* () {
     const { called, way } = ways()
     const asked: Array<string> = []
     const cascade = (error: string) =>

@@ -206,7 +206,7 @@ describe("A bulkhead", () => {
     })
   })
 
-  scenario("that is full and outside the breaker tells it nothing", quick, function* () {
+  scenario("that is full and outside the breaker does not reach the breaker", quick, function* () {
     const guarded = pipeline(breaker("api"), bulkhead({ concurrency: 1 }))
     const holder = yield* start(guarded(Effect.never))
     yield* rejected(guarded(Effect.void))
@@ -251,7 +251,7 @@ describe("A rate limiter", () => {
     }).pipe(Effect.provide(Limits))
   })
 
-  scenario("delays where it is told to, and takes a limiter as well as its service", quick, function* () {
+  scenario("delays with onExceeded: delay, and accepts a limiter as well as its service", quick, function* () {
     const limiter = yield* Effect.provide(RateLimiter.RateLimiter, Limits)
     const limited = rateLimit(limiter, { key: "y", limit: 1, window: "1 minute", onExceeded: "delay" })
     yield* limited(Effect.void)

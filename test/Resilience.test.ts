@@ -79,7 +79,7 @@ describe("A retry", () => {
     })
   )
 
-  it.effect("waits as its schedule says, passes each error to it, and starts the schedule again for each run", () =>
+  it.effect("waits for the delays of its schedule, passes each error to it, and starts it again for each run", () =>
     Effect.gen(function* () {
       const inputs: Array<string> = []
       const schedule = Schedule.while(Schedule.exponential("1 second"), ({ input }: { readonly input: string }) =>
@@ -111,7 +111,7 @@ describe("A retry", () => {
     })
   )
 
-  scenario("does not spin on an open circuit, whatever while says", quick, function* () {
+  scenario("does not spin on an open circuit, whatever `while` returns", quick, function* () {
     const asked: Array<unknown> = []
     yield* fail()
     const guarded = pipeline(breaker("api"), retry({ times: 99, while: (error) => asked.push(error) > 0 }))
@@ -333,7 +333,7 @@ describe("waitForCircuit", () => {
     })
   }
 
-  scenario("waits for a circuit that is not one of this store's as long as it says", quick, function* () {
+  scenario("waits for a circuit of another store for its retryAfter", quick, function* () {
     const open = CircuitOpen.make({
       circuit: "remote",
       state: "Open",

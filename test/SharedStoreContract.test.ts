@@ -552,7 +552,7 @@ describe.concurrent("the contract", () => {
     assert.strictEqual(new Set(names).size, names.length)
   })
 
-  it.live("is run to its end, and all that is broken is told", () =>
+  it.live("is run to its end, and all violations are reported", () =>
     Effect.gen(function* () {
       const violations = yield* Effect.flip(SharedStoreContract.run(handleOf("every operation fails")))
       assert.deepStrictEqual(

@@ -66,7 +66,7 @@ describe("A simulation", () => {
     })
   )
 
-  it.effect("tells openings without need from those of an outage", () =>
+  it.effect("distinguishes needless openings from those of an outage", () =>
     Effect.gen(function* () {
       const trace = regular(10, (at) => (at >= 1_000 && at < 3_000) || at === 5_000 || at === 8_000)
       const hasty = yield* one(trace, { trip: Trip.consecutive(1), cooldown: "500 millis" })
@@ -79,7 +79,7 @@ describe("A simulation", () => {
     })
   )
 
-  it.effect("gives up calls that take too long, and probes as the policy says", () =>
+  it.effect("gives up calls that take too long, and probes by the policy", () =>
     Effect.gen(function* () {
       const calls = Array.from({ length: 40 }, (_, i) => ({
         at: i * 100,
@@ -292,7 +292,7 @@ describe("A trace", () => {
     ["[{", /no JSON/],
     ['[{"time":1,"outcome":true,"duration":1}]', /call 1: outcome must be .*got true/]
   ]
-  it.each(wrong)("says where it is none: %j", (text, says) => {
+  it.each(wrong)("reports where it is wrong: %j", (text, says) => {
     const trace = Simulator.parseTrace(text)
     assert(Result.isFailure(trace))
     assert.match(trace.failure.message, says)
@@ -452,7 +452,7 @@ describe("effect-fuse simulate", () => {
     }
   }, 60_000)
 
-  it("replays a trace, and says what is wrong with what it is given", async () => {
+  it("replays a trace, and reports what is wrong with its arguments", async () => {
     const trace = "time,outcome,duration\n0,200,10\n100,503,10\n"
     const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, input: string, code: number, says: RegExp]> = [
       [["--trace", "-"], trace, 0, /default {2}2 +1 +0 +0/],

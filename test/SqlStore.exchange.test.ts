@@ -189,7 +189,7 @@ describe("an exchange with SQLite", () => {
   )
 
   live(
-    "deletes some of what has ended, and says up to which epoch pages no longer show all changes",
+    "deletes some of the expired records, and returns up to which epoch pages no longer show all changes",
     Effect.gen(function* () {
       const { setClock, sql, store } = yield* withClock
       for (let i = 0; i < 20; i++) {

@@ -255,7 +255,7 @@ describe("a stream under a circuit", () => {
     ["schedule", { schedule: Schedule.recurs(3) }, 4],
     ["while", { times: 9, schedule: Schedule.forever, while: () => false }, 1]
   ] as const) {
-    scenario(`retries as the option retry.${what} says`, {}, function* () {
+    scenario(`heeds the option retry.${what}`, {}, function* () {
       let made = 0
       const failing = Effect.suspend(() => {
         made++

@@ -311,7 +311,7 @@ describe("within", () => {
     ["a bigint", 5n, "5n"],
     ["a number that is none", NaN, "NaN"],
     ["a function", () => "acme", "a function"]
-  ])("refuses %s with a RangeError that says what it got", (_, tenant, got) => {
+  ])("refuses %s with a RangeError that shows the value", (_, tenant, got) => {
     for (const wrong of [
       () => Tenant.within(Effect.void, tenant as string),
       () => Tenant.within(tenant as string)(Effect.void)

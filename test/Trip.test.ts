@@ -156,7 +156,7 @@ it.prop(
   { arbitrary: { runs: 1000, seed: "rate" } }
 )
 
-describe("tripped answers the part that says open", () => {
+describe("tripped returns the part that trips", () => {
   const first = consecutive(2)
   const second = failures(1)
 
@@ -191,7 +191,7 @@ it("each rule reads its own window", () => {
   assert.deepStrictEqual(seen.asked, [last10, tenSeconds])
 })
 
-it("stuck says at which age and up to how many it wants calls counted", () => {
+it("stuck asks for calls of its age, up to its number", () => {
   const asked: Array<ReadonlyArray<number>> = []
   const seen: Trip.Evidence = {
     ...evidence({}),
@@ -304,7 +304,7 @@ describe("a call that arrives", () => {
   })
 })
 
-describe("describe says what was seen and where the limit is", () => {
+describe("describe names what was seen and the limit", () => {
   const seen = evidence({ streak: 7, counts: { calls: 30, failures: 15, slow: 12, weight: 22.5 } })
   const table: ReadonlyArray<readonly [Trip.Trip, string]> = [
     [consecutive(5), "7 failures in a row (limit 5)"],

@@ -72,7 +72,7 @@ describe("esbuild bundles", () => {
     }
   }
 
-  it("a URL of Redis in a bundle for browsers is an error that says so", async () => {
+  it("a URL of Redis in a bundle for browsers is an error that names the cause", async () => {
     const resolveDir = join(folder, "with")
     const outfile = join(resolveDir, "redis.mjs")
     await build({

@@ -236,7 +236,7 @@ describe("a record", () => {
   })
 
   // `CircuitBreaker.open(name, { for: "Infinity" })` makes one.
-  it("says that an opening has no end", () => {
+  it("keeps an opening without an end", () => {
     const endless: Circuit.Open = {
       _tag: "Open",
       epoch: 0,

@@ -202,7 +202,7 @@ describe("A mass outage", () => {
 })
 
 describe("A process whose event loop stood still", () => {
-  it("tells nothing of what it saw meanwhile", () => {
+  it("casts no ballot about what it saw meanwhile", () => {
     const simulation = fleet(2, { network: "1 ms", policy: { trip: { _tag: "Consecutive", failures: 50 } } })
     simulation.dependency.behaviour = () => ({ ok: false, latency: 500 })
     simulation.runUntil(24_000)

@@ -41,7 +41,7 @@ const seconds = [
 ]
 const headerValue = either(edited(oneOf([...dates, ...seconds])), oneOf([...dates, ...seconds]))
 
-describe("Retry-After, whatever it says,", () => {
+describe("Retry-After, whatever its text,", () => {
   const isMillis = (millis: number) => Number.isFinite(millis) && millis >= 0
 
   it.prop(
@@ -89,7 +89,7 @@ const answering = (routes: Layer.Layer<never, never, HttpRouter.HttpRouter | Bre
 /** Only characters of one byte may be in a header at all. */
 const sendable = Arbitrary.map(text, (one) => one.replaceAll(/[^\u0021-\u007e\u0080-\u00ff\t ]/g, ""))
 
-describe("The tenant of a request, whatever it says,", () => {
+describe("The tenant of a request, whatever its text,", () => {
   const options: ReadonlyArray<HttpServerBreaker.TenantOptions> = [
     {},
     { required: true },

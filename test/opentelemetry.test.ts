@@ -269,7 +269,7 @@ describe("the span of a caller, as the exporters of OpenTelemetry are given it",
     })
   })
 
-  scenario("says what its probe found", quick, function* () {
+  scenario("shows what its probe found", quick, function* () {
     yield* TestClock.setTime(began)
     yield* fail()
     yield* TestClock.adjust("10 seconds")

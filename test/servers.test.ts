@@ -110,7 +110,7 @@ describe("a server of a test's own", () => {
 })
 
 describe("servers that are missing", () => {
-  it("are listed in one message that says how to get each", () => {
+  it("are listed in one message with how to get each", () => {
     const text = howToGet(names, "only root can install them.")
     assert.match(text, /^These tests need servers that this machine does not have, and only root can install them\.\n/)
     assert.match(text, /\n.*SERVERS=none npm test$/)
@@ -148,7 +148,7 @@ describe("a run with SERVERS=none", () => {
 })
 
 describe("a test file that is not listed as one with servers", () => {
-  it("gets an error that says so if it asks for a server, because an installation could take longer than a test", async () => {
+  it("gets an error if it asks for a server, because an installation could take longer than a test", async () => {
     const error = await programsOf("redis").then(String, String)
     assert.match(error, /^ServerNotListed: .*withServers in vitest\.config\.ts/)
   })

@@ -11,7 +11,7 @@ const bank = (steps?: ReadonlyArray<Dependency.Step<string, string>>) =>
 const five = ["fail", "fail", "fail", "fail", "fail"] as const
 
 describe("A dependency of a test", () => {
-  it.effect("is well, fails, hangs, is slow and recovers when it is told to", () =>
+  it.effect("succeeds, fails, hangs, is slow and recovers on demand", () =>
     Effect.gen(function* () {
       const { call, calls, fail, hang, recover, running, slow } = yield* bank()
       assert.strictEqual(yield* call, "paid")
@@ -61,7 +61,7 @@ describe("A dependency of a test", () => {
     ["failNext", (one) => one.failNext(-1)],
     ["slow", (one) => one.slow("a while" as never)]
   ]
-  it.effect.each(wrong)("names what is wrong with what it is told: %s", ([what, does]) =>
+  it.effect.each(wrong)("names what is wrong with its options: %s", ([what, does]) =>
     Effect.gen(function* () {
       const one = yield* bank()
       assert.throws(() => does(one), new RegExp(`Dependency.${what}`))
@@ -130,7 +130,7 @@ describe("A test of circuits", () => {
     )
   )
 
-  it.effect("goes on where a circuit is what it should be, and says all that is known of one that is not", () =>
+  it.effect("passes if a circuit is in the expected state, and otherwise reports all that is known of it", () =>
     quiet(
       Effect.gen(function* () {
         yield* CircuitTest.expectState("bank", "Closed")
@@ -239,7 +239,7 @@ describe("A fleet of a test", () => {
     })
   )
 
-  it.effect("says what is wrong with its size and its policies", () =>
+  it.effect("reports what is wrong with its size and its policies", () =>
     Effect.gen(function* () {
       for (const size of [0, 1.5, Number.NaN]) {
         const exit = yield* Effect.exit(TestFleet.make(size))
