@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, Fleet, Trip } from "effect-fuse"
+import { BreakerPolicy, Trip } from "effect-fuse"
 import { expectAll, failing, fleet, pause } from "./support/fleet.ts"
 
 describe("A fleet's policy", () => {
@@ -55,32 +55,6 @@ describe("A fleet's policy", () => {
         })
     )
   }
-
-  const tally = {
-    voters: 3,
-    live: 3,
-    abstained: 0,
-    convictions: 3,
-    failing: 3,
-    open: 2,
-    streak: 0,
-    counts: [],
-    asked: 100
-  }
-  const judge = (quorum: number, seen: Partial<typeof tally>) =>
-    Fleet.judge(
-      { ...tally, ...seen },
-      { _tag: "Consecutive", failures: 5 },
-      { ...Fleet.defaults, quorum },
-      { openings: 0, time: 0 }
-    )._tag
-  it("quorum: that share of processes must have opened by themselves, unless the pooled evidence trips the policy", () => {
-    assert.deepStrictEqual([judge(0.5, {}), judge(0.7, {})], ["Open", "Wait"])
-  })
-  it("quorum: an inquiry ends as lost when less than half of the quorum fails", () => {
-    const seen = { voters: 10, live: 10, convictions: 4, failing: 4, open: 0 }
-    assert.deepStrictEqual([judge(0.5, seen), judge(0.9, seen)], ["Wait", "Lost"])
-  })
 })
 
 describe("BreakerPolicy.decode refuses a wrong `fleet` and names the field", () => {

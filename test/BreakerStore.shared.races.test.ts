@@ -546,27 +546,22 @@ describe("A process", () => {
     })
   )
 
-  it.effect(
-    "logs once that another process has another policy, however often the circuit was idle since",
-    () =>
-      Effect.gen(function* () {
-        const lines: Array<Line> = []
-        const often = Effect.gen(function* () {
-          const { all, at } = yield* fleet(2, (i) => (i < 1 ? older : newer))
+  it.effect("logs once that another process has another policy, however often the circuit was idle since", () =>
+    Effect.gen(function* () {
+      const lines: Array<Line> = []
+      const often = Effect.gen(function* () {
+        const { all, at } = yield* fleet(2, (i) => (i < 1 ? older : newer))
+        yield* all((process) => process.succeed)
+        for (let n = 0; n < 5; n++) {
+          yield* failing([at(0)], 3)
+          yield* at(0).succeed
+          yield* TestClock.adjust("5 minutes")
           yield* all((process) => process.succeed)
-          for (let n = 0; n < 5; n++) {
-            yield* failing([at(0)], 3)
-            yield* at(0).succeed
-            yield* TestClock.adjust("5 minutes")
-            yield* all((process) => process.succeed)
-          }
-        })
-        yield* capture(lines, often)
-        assert.strictEqual(
-          lines.filter(({ message }) => /another trip, slowCall, fleet or mode/.test(message)).length,
-          1
-        )
+        }
       })
+      yield* capture(lines, often)
+      assert.strictEqual(lines.filter(({ message }) => /another trip, slowCall, fleet or mode/.test(message)).length, 1)
+    })
   )
 
   for (const process of ["café", "a b", "a|b", "a,b", "", "a".repeat(101)]) {

@@ -343,3 +343,17 @@ describe("worth knowing for a process that has just come", () => {
     assert.strictEqual(Fleet.isListed(circuit, now), expected)
   })
 })
+
+describe("the quorum", () => {
+  const judge = (quorum: number, seen: Partial<Fleet.Tally>) =>
+    Fleet.judge({ ...tally, open: 2, streak: 0, asked: 100, ...seen }, fiveInARow, { ...rules, quorum }, more)._tag
+
+  it("is the share of processes that must have opened by themselves, unless the pooled evidence trips the policy", () => {
+    assert.deepStrictEqual([judge(0.5, {}), judge(0.7, {})], ["Open", "Wait"])
+  })
+
+  it("makes an inquiry lost when less than half of it is convinced", () => {
+    const seen = { voters: 10, live: 10, convictions: 4, failing: 4, open: 0 }
+    assert.deepStrictEqual([judge(0.5, seen), judge(0.9, seen)], ["Wait", "Lost"])
+  })
+})
