@@ -34,7 +34,7 @@ const ways: ReadonlyArray<readonly [how: string, keys: NonNullable<BreakerPolicy
   ["an object", byKey],
   ["data", JSON.parse(JSON.stringify(byKey))],
   ["a function", byFunction],
-  ["a function that makes each policy anew", (key) => structuredClone(byFunction(key))]
+  ["a function that creates each policy again", (key) => structuredClone(byFunction(key))]
 ]
 
 describe.each(ways)("The policy of a key, by %s", (_, keys) => {

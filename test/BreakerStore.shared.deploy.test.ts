@@ -129,7 +129,7 @@ describe("Several stores in one program", () => {
       class Payments extends Context.Service<Payments, { readonly pay: Effect.Effect<Exit.Exit<unknown, unknown>> }>()(
         "test/Payments"
       ) {
-        // The store is taken once, where the service is made: whoever pays knows nothing of it.
+        // The layer of the service reads the store once; its callers do not need it.
         static readonly layer = Layer.effect(
           this,
           Effect.map(Effect.context<BreakerStore.BreakerStore>(), (store) => ({

@@ -33,7 +33,7 @@ describe("A store that", () => {
         const { all, at, processes } = yield* fleet(2)
         yield* all((process) => process.succeed)
         Object.assign(at(0).trouble, trouble)
-        // The clock stands still: whoever waited for anything would wait for ever.
+        // The clock does not advance, so a caller that waited would never return.
         yield* times(5, at(0).fail)
         yield* expectAll([at(0)], "Open local")
         assert.strictEqual(rejectionIn(yield* at(0).succeed).reason, "Cooldown")

@@ -7,7 +7,7 @@ import { capture, type Line } from "./support/verbs.ts"
 
 type Needs = BreakerStore.BreakerStore | Scope.Scope
 
-/** Runs a program with a store of its own for so many circuits. */
+/** Runs a program with its own store of at most `maxCircuits` circuits. */
 const withStore =
   (maxCircuits: number, policy: BreakerPolicy.Input = {}) =>
   <A, E>(self: Effect.Effect<A, E, Needs>) =>
@@ -26,7 +26,7 @@ const keys = (prefix: string, n: number) => Array.from({ length: n }, (_, index)
 const flood = (n: number, name?: string) =>
   Effect.forEach(keys("made-up", n), (key) => succeed(key, name), { discard: true })
 
-/** Five circuits with a failure fresh in mind: in a store of five nobody can be forgotten. */
+/** Creates five circuits with a recent failure: a store of five can evict none of them. */
 const fill = Effect.forEach(keys("failing", 5), (key) => fail(key), { discard: true })
 
 describe("a store that is full", () => {

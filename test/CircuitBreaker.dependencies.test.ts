@@ -43,7 +43,7 @@ describe("A circuit that depends on one that is open", () => {
   })
 
   scenario("rejects for one further down, and names that one", chain, function* () {
-    // The one in between must exist: what nobody called depends on nothing yet.
+    // The circuit in between must exist: a circuit has no dependencies before its first call.
     yield* pass(db)
     yield* fail(network)
     assert.strictEqual((yield* reject(db)).dependency, "network")

@@ -19,11 +19,11 @@ import {
 
 type Run = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 
-/** A call that suspends so many times before it ends. */
+/** A call that suspends this number of times before it ends. */
 const suspending = <E = never>(n: number, end: Effect.Effect<unknown, E> = Effect.void) =>
   Effect.andThen(times(n, Effect.yieldNow), end)
 
-/** Nothing is in flight, nobody probes, and what was counted adds up. */
+/** No call is in flight, no probe runs, and the counts add up. */
 const nothingLeft = (name: string) =>
   Effect.map(inspect({ name }), ({ inFlight, probing, totals: { calls, failures, ignored, successes } }) => {
     assert.deepStrictEqual({ inFlight, probing }, { inFlight: 0, probing: 0 })
@@ -82,7 +82,7 @@ describe("Interrupted at any operation, a call leaves nothing behind", () => {
       (name) => call(suspending(2), { name })
     ],
     [
-      "that probes where nobody is rejected",
+      "that probes with mode observe",
       { ...quick, cooldown: 0, mode: "observe" },
       toProbe,
       (name) => call(suspending(2), { name })

@@ -160,7 +160,7 @@ describe("failuresToReopen", () => {
     const { cause, openings, outage, state } = yield* inspect()
     assert.deepStrictEqual([state, openings, outage?.openings], ["Open", 2, 2])
     assert.deepStrictEqual([cause?.why, cause?.detail], ["ProbeFailed", "boom"])
-    // The next HalfOpen begins anew.
+    // The next HalfOpen state starts its count again.
     yield* TestClock.adjust("10 seconds")
     yield* play("FSSS")
     yield* expectState("Closed")

@@ -26,7 +26,7 @@ describe("a pool calls", () => {
     const names = yield* times(6, called(pool))
     assert.sameMembers([...new Set(names)], ["a", "c"])
     const { totals } = yield* CircuitBreaker.inspect("api", { key: "b" })
-    assert.strictEqual(totals.rejected, 0, "who is not asked rejects nobody")
+    assert.strictEqual(totals.rejected, 0, "a member that is not called rejects no call")
   })
 
   scenario("in order: the first, or else the next that lets calls through", quick, function* () {

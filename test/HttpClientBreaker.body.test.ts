@@ -106,7 +106,7 @@ const cases: ReadonlyArray<
   ],
   ["that is not the JSON that was hoped for", "/no-json", ({ json }) => json, "successes"],
   ["that is no form, read as one", "/whole", ({ formData }) => formData, "successes"],
-  ["that nobody has read yet", "/whole", () => Effect.void, "inFlight"],
+  ["that was not read yet", "/whole", () => Effect.void, "inFlight"],
   ["that is none, of 204", "/none", () => Effect.void, "successes"],
   ["that is none, of length 0", "/empty", () => Effect.void, "successes"],
   ["of an answer that is none of 2xx", "/missing", () => Effect.void, "successes"],

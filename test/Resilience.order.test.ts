@@ -69,7 +69,7 @@ describe("The attempt that opens the circuit", () => {
     })
   const rows: ReadonlyArray<readonly [string, BreakerPolicy.Input, Resilience.RetryOptions, unknown, number, number]> =
     [
-      ["is the last, and nobody waits after it", once, {}, "CircuitOpen", 5, 2],
+      ["is the last, and the retry does not wait after it", once, {}, "CircuitOpen", 5, 2],
       ["is the last, too, without a budget", once, { budget: false }, "CircuitOpen", 5, 2],
       [
         "is not the last where the circuit lets the next through",
@@ -80,7 +80,7 @@ describe("The attempt that opens the circuit", () => {
         4
       ],
       ["is not the last where the policy only observes", { ...once, mode: "observe" }, {}, "boom", 15, 4],
-      ["is waited after where somebody waits for the circuit", once, { waitForCircuit: "1 minute" }, "boom", 25, 4]
+      ["is followed by a wait with waitForCircuit", once, { waitForCircuit: "1 minute" }, "boom", 25, 4]
     ]
   for (const [what, policy, options, error, at, runs] of rows) {
     scenario(what, quick, function* () {

@@ -292,7 +292,7 @@ describe.each(servers)("an exchange with %s", (database) => {
       const answer = yield* store.exchange({ ...request, notAfter: time + 300 })
       yield* Fiber.join(holds)
       assert.strictEqual(answer._tag, "Late")
-      // A heartbeat waits for nobody's lock.
+      // A heartbeat waits for no lock.
       const page = yield* store.page(0, 10)
       assert.deepStrictEqual([page.live, page.changes.length, page.epoch], [1, 0, 0])
       assert.strictEqual((yield* castOf(store, cast({ ballot: undefined }))).tally?.voters, 0)

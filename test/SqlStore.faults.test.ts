@@ -207,7 +207,7 @@ describe.each(servers)("%s that", (database) => {
         yield* standsAt([a, b], "Isolated (fleet)", { circuit: "forced" })
         yield* areTogether([a, b], "afterwards")
         yield* until(
-          "nobody waits for anything any more",
+          "no query waits any more",
           Effect.map(ask(admin, ground.waiting), (n) => n === 0)
         )
       })

@@ -225,7 +225,7 @@ describe.each(servers)("what is kept in %s", (database) => {
         yield* bothSaySo(lines)
         assert.strictEqual(yield* standing(b), "Closed (local)")
         assert.deepStrictEqual(yield* tablesIn(ground, sql), [])
-        // With tables of somebody else's that it may not read, with some that it may not write, and with all that it needs.
+        // Other tables may not be readable, some tables may not be writable, or it has all permissions that it needs.
         yield* migrated(sql)
         const [c, d] = [
           yield* replica(yield* connected, { migrate: false }),

@@ -398,7 +398,7 @@ describe("circuits on PostgreSQL", () => {
         Effect.flatMap(open, (sql) => Effect.flatMap(replica(sql, { syncInterval: 100 }), manyCalls))
       )
       yield* until(
-        "nobody is connected, and all is counted",
+        "no client is connected, and all is counted",
         Effect.map(ask(outside, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = '${name}'`), (n) => n === 0)
       )
       const transactions = yield* ask(

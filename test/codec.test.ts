@@ -103,7 +103,7 @@ const textOrNot = Arbitrary.map(Arbitrary.all({ text: texts, has: pick(true, fal
   has ? text : undefined
 )
 const why = pick("Tripped", "ProbeFailed", "OpenedByHand", "Isolated", "Imported")
-// Quarters are added and taken away without a crumb.
+// Sums and differences of quarters are exact.
 const millis = pick(0, 0.25, 1, 99, 1_000.5, 60_000, 86_400_000, 2 ** 40)
 const counts = pick(0, 1, 2, 1_000, 2 ** 31, Number.MAX_SAFE_INTEGER)
 const cause = Arbitrary.map(Arbitrary.all({ why, detail: texts, actor: textOrNot }), (found): Circuit.Cause => found)

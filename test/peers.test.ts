@@ -207,7 +207,7 @@ describe("The remaining time", () => {
     ["of one that was never called: nothing", [], 0],
     ["of one that fails but is Closed: nothing", [play("FFFF", { name: "calm" })], 0],
     ["one millisecond after it opened: the cooldown less that", [fail(), later(1)], 9_999],
-    ["when the cooldown is over and nobody has probed: nothing", [fail(), later("1 hour")], 0],
+    ["when the cooldown is over and no probe has run: zero", [fail(), later("1 hour")], 0],
     [
       "while HalfOpen with a place free: nothing",
       [fail(), later("10 seconds"), Effect.exit(call(Effect.interrupt))],
