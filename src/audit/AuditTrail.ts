@@ -37,22 +37,30 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
+import {
+  anyMillis,
+  count,
+  decodeOptions,
+  field,
+  flag,
+  isRecord,
+  optional,
+  positiveMillis,
+  text,
+  textOrEmpty
+} from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { show } from "../core/printable.ts"
 import { quietly } from "../engine/logEvent.ts"
-import type { PolicyError } from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
-import { anyMillis, count, decodeOrThrow, flag, positiveMillis, text } from "../shapes/fields.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import type { TableOptions } from "../sql/SqlStore.ts"
 import { tableLocation, tableLocationFields } from "../sql/tables.ts"
-import { decodeOptions } from "../store/options.ts"
 import { harmless, metadataField } from "./metadata.ts"
 import * as questions from "./queries.ts"
 import { AuditTrail, Inside, readyMillis, use } from "./service.ts"
@@ -125,13 +133,13 @@ export interface Options extends ReaderOptions {
   readonly maxPending?: number | undefined
 }
 
-const readerFields = { ...tableLocationFields, migrate: Schema.optional(flag) }
+const readerFields = { ...tableLocationFields, migrate: optional(flag) }
 const optionFields = {
   ...readerFields,
-  process: Schema.optional(text),
-  metadata: Schema.optional(metadataField),
-  flushInterval: Schema.optional(anyMillis),
-  maxPending: Schema.optional(count)
+  process: optional(text),
+  metadata: optional(metadataField),
+  flushInterval: optional(anyMillis),
+  maxPending: optional(count)
 }
 
 /** The tables, made if need be. While the database is away whoever asks a question hears of it. */
@@ -143,25 +151,24 @@ const endMillis = 2_000
 
 /**
  * Writes down what the circuits of the store do. Building it waits for nothing: tables are made, and events written, in the
- * background, again and again until that succeeds, which the log says once. Fails with a `PolicyError` that names the option that is
+ * background, again and again until that succeeds, which the log says once. Throws a `RangeError` that names the option that is
  * wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyError, BreakerStore | SqlClient> =>
-  Layer.effect(
+export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, BreakerStore | SqlClient> => {
+  const {
+    flushInterval = 100,
+    maxPending = 100_000,
+    metadata,
+    migrate = true,
+    process = "process",
+    ...location
+  } = decodeOptions("AuditTrail.layer", optionFields, options)
+  return Layer.effect(
     AuditTrail,
     Effect.gen(function* () {
-      const decoded = yield* decodeOptions(optionFields, options)
-      const {
-        flushInterval = 100,
-        maxPending = 100_000,
-        metadata,
-        migrate = true,
-        process = "process",
-        ...location
-      } = decoded
       const registry = yield* BreakerStore
       const context = yield* Effect.context<SqlClient>()
       const found = yield* database(tableLocation(location))
@@ -206,6 +213,7 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
       return { [Inside]: { database: found, trail, ready: Deferred.await(there) } }
     })
   )
+}
 
 /**
  * For a program that only asks: writes nothing. Fails with the error of the database where that is not there.
@@ -215,16 +223,17 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
  */
 export const layerReader = (
   options: ReaderOptions = {}
-): Layer.Layer<AuditTrail, PolicyError | SqlError | MigrationError, SqlClient> =>
-  Layer.effect(
+): Layer.Layer<AuditTrail, SqlError | MigrationError, SqlClient> => {
+  const { migrate = true, ...location } = decodeOptions("AuditTrail.layerReader", readerFields, options)
+  return Layer.effect(
     AuditTrail,
     Effect.gen(function* () {
-      const { migrate = true, ...location } = yield* decodeOptions(readerFields, options)
       const found = yield* database(tableLocation(location))
       yield* prepared(found, migrate)
       return { [Inside]: { database: found, trail: undefined, ready: Effect.void } }
     })
   )
+}
 
 /**
  * How many events were written since the layer was built, wait to be, and found no room.
@@ -324,12 +333,12 @@ export interface Within {
   readonly limit?: number | undefined
 }
 
-const withinFields = { within: Schema.optional(positiveMillis), limit: Schema.optional(count) }
+const withinFields = { within: optional(positiveMillis), limit: optional(count) }
 
 const dayMillis = 86_400_000
 
 const decodeWithin = (operation: string, options: Within | undefined, defaults: { within: number; limit: number }) => {
-  const { limit = defaults.limit, within = defaults.within } = decodeOrThrow(operation, withinFields, options ?? {})
+  const { limit = defaults.limit, within = defaults.within } = decodeOptions(operation, withinFields, options ?? {})
   return { limit, within }
 }
 
@@ -359,9 +368,18 @@ export interface Page {
   readonly before?: number | Pick<questions.Entry, "at" | "id"> | undefined
 }
 
+const before = field<number | Pick<questions.Entry, "at" | "id">>(
+  "a time in milliseconds since 1970, or a line with at and id",
+  (input) => {
+    if (typeof input === "number") return Number.isFinite(input) ? input : undefined
+    if (!isRecord(input)) return undefined
+    const { at, id } = input
+    return typeof at === "number" && Number.isFinite(at) && typeof id === "string" ? { at, id } : undefined
+  }
+)
 const pageFields = {
-  limit: Schema.optional(count),
-  before: Schema.optional(Schema.Union([Schema.Finite, Schema.Struct({ at: Schema.Finite, id: Schema.String })]))
+  limit: optional(count),
+  before: optional(before)
 }
 
 /**
@@ -371,7 +389,7 @@ const pageFields = {
  * @since 0.1.0
  */
 export const latest = (options?: Page): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
-  const { before, limit = 100 } = decodeOrThrow("AuditTrail.latest", pageFields, options ?? {})
+  const { before, limit = 100 } = decodeOptions("AuditTrail.latest", pageFields, options ?? {})
   return use((database) => questions.history(database, { circuit: undefined, limit, before }))
 }
 
@@ -389,7 +407,7 @@ export const history = (
     before,
     key,
     limit = 100
-  } = decodeOrThrow("AuditTrail.history", { ...pageFields, key: Schema.optional(Schema.String) }, options ?? {})
+  } = decodeOptions("AuditTrail.history", { ...pageFields, key: optional(textOrEmpty) }, options ?? {})
   if (typeof name !== "string" || name === "") {
     throw new RangeError(`AuditTrail.history: name must be a text that is not empty, got ${show(name)}`)
   }
@@ -406,11 +424,7 @@ export const transitionsPerDay = (
   options?: Pick<Within, "within">
 ): Effect.Effect<ReadonlyArray<questions.PerDay>, SqlError, AuditTrail> => {
   const operation = "AuditTrail.transitionsPerDay"
-  const { within = 30 * dayMillis } = decodeOrThrow(
-    operation,
-    { within: Schema.optional(positiveMillis) },
-    options ?? {}
-  )
+  const { within = 30 * dayMillis } = decodeOptions(operation, { within: optional(positiveMillis) }, options ?? {})
   return use((database) => questions.perDay(database, within))
 }
 
@@ -436,9 +450,9 @@ export const longestOpenings = (
 export const timeToRecover = (
   options?: Pick<Within, "within"> & { readonly name?: string | undefined }
 ): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError, AuditTrail> => {
-  const { name, within = 30 * dayMillis } = decodeOrThrow(
+  const { name, within = 30 * dayMillis } = decodeOptions(
     "AuditTrail.timeToRecover",
-    { within: Schema.optional(positiveMillis), name: Schema.optional(text) },
+    { within: optional(positiveMillis), name: optional(text) },
     options ?? {}
   )
   return use((database) => questions.recovery(database, within, name))
@@ -464,8 +478,8 @@ export interface PruneOptions {
 
 const pruneFields = {
   olderThan: positiveMillis,
-  closedFor: Schema.optional(positiveMillis),
-  batch: Schema.optional(count)
+  closedFor: optional(positiveMillis),
+  batch: optional(count)
 }
 
 /**
@@ -475,7 +489,7 @@ const pruneFields = {
  * @since 0.1.0
  */
 export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, AuditTrail> => {
-  const { batch = 1_000, closedFor, olderThan } = decodeOrThrow("AuditTrail.prune", pruneFields, options)
+  const { batch = 1_000, closedFor, olderThan } = decodeOptions("AuditTrail.prune", pruneFields, options)
   return use((database) => questions.prune(database, { olderThan, closedFor: closedFor ?? olderThan, batch }))
 }
 
@@ -489,7 +503,7 @@ export const layerPrune = (
   options: PruneOptions & { readonly every?: Duration.Input | undefined }
 ): Layer.Layer<never, never, AuditTrail> => {
   const { every = "1 hour", ...rest } = options ?? {}
-  const { every: millis } = decodeOrThrow("AuditTrail.layerPrune", { every: positiveMillis }, { every })
+  const { every: millis } = decodeOptions("AuditTrail.layerPrune", { every: positiveMillis }, { every })
   const once = prune(rest as PruneOptions).pipe(
     Effect.catchCause((cause) =>
       quietly(Effect.logWarning(`The audit trail could not be pruned: ${foreignText(cause)}`))

@@ -203,7 +203,7 @@ const unknownField = (fields: Fields, name: string, path: string): Problem => {
 const nearest = (name: string, known: ReadonlyArray<string>): string | undefined => {
   const [best] = known
     .map((one) => ({ one, edits: edits(name.toLowerCase(), one.toLowerCase()) }))
-    .filter(({ edits, one }) => edits <= Math.ceil(Math.min(name.length, one.length) / 4))
+    .filter(({ edits, one }) => edits < name.length && edits <= Math.ceil(Math.min(name.length, one.length) / 4))
     .sort((a, b) => a.edits - b.edits)
   return best?.one
 }
@@ -282,7 +282,7 @@ export const decodeArgument = <F extends Field<unknown>>(
   const problems: Array<Problem> = []
   const decoded = value === undefined && field.optional ? undefined : field.decode(value, name, problems)
   if (problems.length > 0) throw refusal(operation, problems)
-  return decoded as Value<F>
+  return decoded as typeof value extends never ? never : ReturnType<typeof decodeArgument<F>>
 }
 
 /** The error about options that are wrong together, although each of them is right. */
@@ -305,3 +305,9 @@ const describe = (problems: Problems): ReadonlyArray<string> => {
 
 /** The problems, each on one line after its path. */
 export const describeProblems = (problems: Problems): string => describe(problems).join("\n")
+
+/** Options that have no fields but these. */
+export const onlyFields = <O>(operation: string, names: ReadonlyArray<string>, options: O): O => {
+  decodeOptions(operation, Object.fromEntries(names.map((name) => [name, optional(anything)])), options)
+  return options
+}

@@ -1,5 +1,4 @@
-import * as Schema from "effect/Schema"
-import { decodeFields, orThrow, textLike } from "../shapes/fields.ts"
+import { decodeOptions, listOf, optional, textLike } from "../core/fields.ts"
 
 /** Responses that are Ignored: rejections by a circuit or a bulkhead, and reports about the health of circuits. */
 export const saysNothing = new WeakSet<object>()
@@ -26,7 +25,7 @@ export const exemptRoute = (store: object, path: string): void => {
   else known.add(path)
 }
 
-const fields = { exempt: Schema.optional(Schema.Array(textLike("a path that begins with /", /^\/[!-~]*$/))) }
+const fields = { exempt: optional(listOf(textLike("a path that begins with /", /^\/[!-~]*$/))) }
 
 /** The path of a URL without its query and without a slash at its end. */
 const pathOf = (url: string): string => {
@@ -40,7 +39,7 @@ const pathOf = (url: string): string => {
  * option is invalid.
  */
 export const exemption = (operation: string, exempt: unknown): ((store: object, url: string) => boolean) => {
-  const { exempt: paths = [] } = orThrow(operation, decodeFields(fields, { exempt }, ""))
+  const { exempt: paths = [] } = decodeOptions(operation, fields, { exempt })
   const exact = new Set(paths.filter((path) => !path.endsWith("/*")).map(pathOf))
   const below = paths.filter((path) => path.endsWith("/*")).map((path) => path.slice(0, -1))
   return (store, url) => {

@@ -1,15 +1,12 @@
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as Schema from "effect/Schema"
-import { count, decodeFields, field, flag, orThrow, textLike } from "../shapes/fields.ts"
+import { count, decodeOptions, field, flag, optional, textLike } from "../core/fields.ts"
 import * as Tenant from "../shapes/Tenant.ts"
 
 const tenantFields = {
-  header: Schema.optional(textLike("the name of a header", /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)),
-  maxLength: Schema.optional(count),
-  pattern: Schema.optional(
-    field<RegExp>("a regular expression", (input) => (input instanceof RegExp ? input : undefined))
-  ),
-  required: Schema.optional(flag)
+  header: optional(textLike("the name of a header", /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)),
+  maxLength: optional(count),
+  pattern: optional(field<RegExp>("a regular expression", (input) => (input instanceof RegExp ? input : undefined))),
+  required: optional(flag)
 }
 
 /** The tenant of a request: none, a text, or one that must not be. */
@@ -29,7 +26,7 @@ const invalid: TenantFound = { _tag: "Invalid" }
 
 /** Throws where an option is wrong. */
 export const tenantHeader = (operation: string, options: unknown = {}): TenantHeader => {
-  const decoded = orThrow(operation, decodeFields(tenantFields, options, "tenant"))
+  const decoded = decodeOptions(operation, tenantFields, options, "tenant")
   const { header = "x-tenant-id", maxLength = Tenant.maxLength, pattern = /[!-$&-.0-~]+/, required = false } = decoded
   if (maxLength > Tenant.maxLength) {
     throw new RangeError(`${operation}: tenant.maxLength: expected at most ${Tenant.maxLength}, got ${maxLength}`)

@@ -3,33 +3,37 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Fleet from "../core/Fleet.ts"
-import { expectedDuration, toMillis } from "../core/millis.ts"
-import { show } from "../core/printable.ts"
-import type * as Trip from "../core/Trip.ts"
-import type * as Window from "../core/Window.ts"
 import {
   anyMillis,
+  anything,
   at,
   count,
   decodeAll,
   decodeFields,
-  decodeWith,
   factor,
   field,
   flag,
   isCount,
   isRecord,
+  listOf,
   millisWhere,
   numberWhere,
+  optional,
   type Problem,
   type Problems,
   positiveMillis,
   problemsIn,
   share,
   text,
+  textOrEmpty,
   word,
   wrong
-} from "../shapes/fields.ts"
+} from "../core/fields.ts"
+import { expectedDuration, toMillis } from "../core/millis.ts"
+import { show } from "../core/printable.ts"
+import type * as Trip from "../core/Trip.ts"
+import type * as Window from "../core/Window.ts"
+import { decodeParameters } from "./parameters.ts"
 import type { KeyInput, Policy } from "./policy.ts"
 
 /** A window over calls keeps one number a call; more than this is a mistake. */
@@ -47,7 +51,7 @@ const positive = field(
   "a finite number above 0",
   numberWhere((n) => n > 0 && n < Infinity)
 )
-const names = Schema.Array(text)
+const names = listOf(text)
 
 const over = field<Window.Over>(
   `a number of calls from 1 to ${maxWindowCalls}, or ${expectedDuration.aboveZero}`,
@@ -103,7 +107,7 @@ export interface CustomTrip {
 /** The registered custom trips by name; `later` if they are not known yet. */
 export type CustomTrips = ReadonlyMap<string, CustomTrip> | "later"
 
-const tag = Schema.String
+const tag = textOrEmpty
 const rate = { _tag: tag, threshold: share, minimumCalls: count, over }
 const tripFields = {
   Consecutive: { _tag: tag, failures: count },
@@ -112,15 +116,15 @@ const tripFields = {
   Failures: { _tag: tag, atLeast: count, of: over },
   Weighted: { _tag: tag, atLeast: positive, over },
   Stuck: { _tag: tag, calls: count, olderThan: positiveMillis },
-  Any: { _tag: tag, trips: Schema.Unknown },
-  All: { _tag: tag, trips: Schema.Unknown },
+  Any: { _tag: tag, trips: anything },
+  All: { _tag: tag, trips: anything },
   Custom: {
     _tag: tag,
     name: text,
-    predicate: Schema.optionalKey(predicate),
-    schema: Schema.optionalKey(schema),
-    parameters: Schema.optionalKey(parameters),
-    over: Schema.optionalKey(over)
+    predicate: optional(predicate),
+    schema: optional(schema),
+    parameters: optional(parameters),
+    over: optional(over)
   }
 }
 
@@ -158,7 +162,10 @@ const decodeCustom = (input: unknown, path: string, custom: CustomTrips): Result
         ? Result.succeed(trip)
         : wrong(values, `expected none, as ${show(name)} is declared without parameters, got ${show(parameters)}`)
     }
-    return Result.map(decodeWith(declared.schema, parameters ?? {}, values), (parameters) => ({ ...trip, parameters }))
+    return Result.map(decodeParameters(declared.schema, parameters ?? {}, values), (parameters) => ({
+      ...trip,
+      parameters
+    }))
   })
 
 /** Decodes a trip. `custom` has the predicates of those that are only named. */
@@ -252,7 +259,7 @@ export const decodeCustomTrips = (
 
 // ---- Policies -----------------------------------------------------------------------------------------------------
 
-const cooldownFields = { exponential: positiveMillis, factor: Schema.optional(factor), jittered: Schema.optional(flag) }
+const cooldownFields = { exponential: positiveMillis, factor: optional(factor), jittered: optional(flag) }
 
 const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["cooldown"], Problems> => {
   if (Schedule.isSchedule(input)) return Result.succeed(input as Schedule.Schedule<unknown, number>)
@@ -274,10 +281,10 @@ const quorum = field(
   numberWhere((n) => n >= 0 && n < 1)
 )
 const fleetFields = {
-  suspectAfter: Schema.optional(count),
-  quorum: Schema.optional(quorum),
-  hold: Schema.optional(anyMillis),
-  observation: Schema.optional(positiveMillis)
+  suspectAfter: optional(count),
+  quorum: optional(quorum),
+  hold: optional(anyMillis),
+  observation: optional(positiveMillis)
 }
 
 const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"], Problems> => {
@@ -295,25 +302,25 @@ const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"
 export const opens = field<boolean | number>("true, false, or a whole number of 1 or more", (input) =>
   typeof input === "boolean" || (typeof input === "number" && isCount(input)) ? input : undefined
 )
-const probeFields = { check, schedule: interval, opens: Schema.optional(opens) }
+const probeFields = { check, schedule: interval, opens: optional(opens) }
 
 const policyFields = {
-  trip: Schema.optional(Schema.Unknown),
-  slowCall: Schema.optional(slowMillis),
-  cooldown: Schema.optional(Schema.Unknown),
-  maxCooldown: Schema.optional(positiveMillis),
-  probes: Schema.optional(count),
-  successesToClose: Schema.optional(count),
-  failuresToReopen: Schema.optional(count),
-  probeTimeout: Schema.optional(positiveMillis),
-  ramp: Schema.optional(anyMillis),
-  probe: Schema.optional(Schema.Unknown),
-  dependsOn: Schema.optional(names),
-  mode: Schema.optional(word("enforce", "observe")),
-  enabled: Schema.optional(enabled),
-  tenants: Schema.optional(word("separate", "shared", "counted")),
-  fleet: Schema.optional(Schema.Unknown),
-  keys: Schema.optional(Schema.Unknown)
+  trip: optional(anything),
+  slowCall: optional(slowMillis),
+  cooldown: optional(anything),
+  maxCooldown: optional(positiveMillis),
+  probes: optional(count),
+  successesToClose: optional(count),
+  failuresToReopen: optional(count),
+  probeTimeout: optional(positiveMillis),
+  ramp: optional(anyMillis),
+  probe: optional(anything),
+  dependsOn: optional(names),
+  mode: optional(word("enforce", "observe")),
+  enabled: optional(enabled),
+  tenants: optional(word("separate", "shared", "counted")),
+  fleet: optional(anything),
+  keys: optional(anything)
 }
 
 const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policyFields
@@ -383,10 +390,10 @@ const decodePolicyFields = (
 // ---- Settings -----------------------------------------------------------------------------------------------------
 
 const settingsFields = {
-  default: Schema.optional(Schema.Unknown),
-  breakers: Schema.optional(Schema.Unknown),
-  trips: Schema.optional(Schema.Unknown),
-  names: Schema.optional(names)
+  default: optional(anything),
+  breakers: optional(anything),
+  trips: optional(anything),
+  names: optional(names)
 }
 
 /** Settings whose policies are not decoded yet. What is sound of them is there even where something else is wrong. */

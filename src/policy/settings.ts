@@ -1,6 +1,6 @@
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
-import type { Problem, Problems } from "../shapes/fields.ts"
+import type { Problem, Problems } from "../core/fields.ts"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
 import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"

@@ -1,17 +1,16 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
+import { anyMillis, decodeOptions, flag, isRecord, listOf, optional, positiveMillis } from "../core/fields.ts"
 import { expectedDuration, toMillis } from "../core/millis.ts"
 import { show } from "../core/printable.ts"
-import { anyMillis, decodeOrThrow, flag, isRecord, positiveMillis } from "../shapes/fields.ts"
 
 /** A schedule whose n-th delay is that of the n-th opening. */
 const byOpening = (millisOf: (opening: number) => number): Schedule.Schedule<number, number> =>
   Schedule.modifyDelay(Schedule.forever, ({ attempt }) => Effect.sync(() => Duration.millis(millisOf(attempt))))
 
-const linearFields = { linear: positiveMillis, step: Schema.optional(positiveMillis), jittered: Schema.optional(flag) }
-const listFields = { cooldown: Schema.NonEmptyArray(anyMillis) }
+const linearFields = { linear: positiveMillis, step: optional(positiveMillis), jittered: optional(flag) }
+const listFields = { cooldown: listOf(anyMillis, 1) }
 
 const ofFunction = (operation: string, cooldown: (opening: number) => unknown) =>
   byOpening((opening) => {
@@ -25,11 +24,11 @@ const ofFunction = (operation: string, cooldown: (opening: number) => unknown) =
 export const toCooldown = (operation: string, cooldown: unknown): unknown => {
   if (typeof cooldown === "function") return ofFunction(operation, cooldown as (opening: number) => unknown)
   if (Array.isArray(cooldown)) {
-    const { cooldown: list } = decodeOrThrow(operation, listFields, { cooldown })
+    const { cooldown: list } = decodeOptions(operation, listFields, { cooldown })
     return byOpening((opening) => list[Math.min(opening, list.length) - 1] ?? 0)
   }
   if (!isRecord(cooldown) || !("linear" in cooldown)) return cooldown
-  const { jittered, linear, step = linear } = decodeOrThrow(`${operation}: cooldown`, linearFields, cooldown)
+  const { jittered, linear, step = linear } = decodeOptions(`${operation}: cooldown`, linearFields, cooldown)
   const growing = byOpening((opening) => linear + step * (opening - 1))
   return jittered === true ? Schedule.jittered(growing) : growing
 }

@@ -36,8 +36,8 @@
  * @since 0.1.0
  */
 
+import { isRecord } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
-import { isRecord } from "../shapes/fields.ts"
 import { asConfigurationError } from "./errors.ts"
 import { managerFields, type PlainBreaker, PlainManager } from "./manager.ts"
 import type {

@@ -1,13 +1,22 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
 import { healthOf } from "../breaker/health.ts"
 import { keyByHand } from "../breaker/options.ts"
+import {
+  anything,
+  count,
+  decodeOptions,
+  field,
+  functionField,
+  isRecord,
+  onlyFields,
+  optional,
+  text
+} from "../core/fields.ts"
 import { printable, show } from "../core/printable.ts"
-import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../shapes/fields.ts"
 import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
 import { distributedState } from "./distributed.ts"
 import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError, toPlain } from "./errors.ts"
@@ -37,12 +46,12 @@ const wasShutDown = (name: string) => new ShutdownError(printable(`The breaker "
 
 const signalField = field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined))
 const keyField = field<string>("a text", (input) => (typeof input === "string" ? input : undefined))
-const callFields = { key: Schema.optional(keyField), signal: Schema.optional(signalField) }
+const callFields = { key: optional(keyField), signal: optional(signalField) }
 
 const checkedCall = (call: unknown, options: unknown): CallOptions =>
   asConfigurationError(() => {
-    decodeOrThrow("run", { call: functionField }, { call })
-    return decodeOrThrow("run", callFields, options)
+    decodeOptions("run", { call: functionField }, { call })
+    return decodeOptions("run", callFields, options)
   })
 
 /** Calls the function. If it throws, the promise rejects. */
@@ -74,7 +83,7 @@ export class PlainBreaker {
     this.call({}, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
 
   readonly with = (options: CallOptions) => {
-    const checked = asConfigurationError(() => decodeOrThrow("with", callFields, options))
+    const checked = asConfigurationError(() => decodeOptions("with", callFields, options))
     return {
       execute: (...args: ReadonlyArray<unknown>) =>
         this.call(checked, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
@@ -157,7 +166,7 @@ export class PlainBreaker {
   }
 
   readonly inspect = (key?: string): Metrics => {
-    asConfigurationError(() => decodeOrThrow("inspect", { key: Schema.optional(keyField) }, { key }))
+    asConfigurationError(() => decodeOptions("inspect", { key: optional(keyField) }, { key }))
     const found = this.home.look(CircuitBreaker.inspect(this.name, { key }))
     return found === undefined ? unused(this.name, key) : toMetrics(found)
   }
@@ -229,12 +238,12 @@ const isRedisUrl = (input: unknown): input is string =>
   typeof input === "string" && /^rediss?:\/\//.test(input) && URL.canParse(input)
 
 const homeOf = (operation: string, options: object): Home => {
-  const { log, maxCircuits, redis } = decodeOrThrow(
+  const { log, maxCircuits, redis } = decodeOptions(
     operation,
     {
-      redis: Schema.optional(Schema.Unknown),
-      maxCircuits: Schema.optional(count),
-      log: Schema.optional(functionField)
+      redis: optional(anything),
+      maxCircuits: optional(count),
+      log: optional(functionField)
     },
     options
   )
@@ -247,11 +256,7 @@ const homeOf = (operation: string, options: object): Home => {
     if (!isRedisUrl(found)) throw new RangeError(`${expected} from the function`)
     return found
   }
-  const checked = decodeOrThrow(
-    `${operation}: redis`,
-    { prefix: Schema.optional(text), process: Schema.optional(text) },
-    rest
-  )
+  const checked = decodeOptions(`${operation}: redis`, { prefix: optional(text), process: optional(text) }, rest)
   return new Home({ redis: { url: urlOf, ...checked }, maxCircuits, log })
 }
 

@@ -2,9 +2,19 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { circuitName } from "../breaker/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
+import {
+  count,
+  countOrZero,
+  decodeOptions,
+  functionField,
+  onlyFields,
+  optional,
+  positiveMillis,
+  shareOrZero,
+  word
+} from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import { sleep } from "../engine/eventLoop.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
@@ -13,16 +23,6 @@ import { opens } from "../policy/schema.ts"
 import * as Backoff from "../resilience/Backoff.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retryingAs } from "../resilience/retry.ts"
-import {
-  count,
-  countOrZero,
-  decodeOrThrow,
-  functionField,
-  onlyFields,
-  positiveMillis,
-  shareOrZero,
-  word
-} from "../shapes/fields.ts"
 import { toCooldown } from "./cooldowns.ts"
 import { TimeoutError, toPlain } from "./errors.ts"
 import { held } from "./held.ts"
@@ -73,7 +73,7 @@ const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
     )
 }
 
-const probeFields = { check: functionField, every: positiveMillis, opens: Schema.optional(opens) }
+const probeFields = { check: functionField, every: positiveMillis, opens: optional(opens) }
 
 /** A policy as Effect code writes it: what is a promise there is an effect here. */
 const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
@@ -82,7 +82,7 @@ const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
   if (cooldown !== undefined) input["cooldown"] = toCooldown(operation, cooldown)
   if (enabled !== undefined) input["enabled"] = toFlag(operation, enabled)
   if (probe !== undefined) {
-    const checked = decodeOrThrow(`${operation}: probe`, probeFields, probe)
+    const checked = decodeOptions(`${operation}: probe`, probeFields, probe)
     input["probe"] = {
       check: Effect.tryPromise(async (signal) => {
         if ((await checked.check(signal)) === false) throw new Error("the check answered false")
@@ -99,13 +99,13 @@ const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
 }
 
 const retryFields = {
-  times: Schema.optional(countOrZero),
-  minDelay: Schema.optional(positiveMillis),
-  maxDelay: Schema.optional(positiveMillis),
-  backoff: Schema.optional(word("exponential", "linear")),
-  jitter: Schema.optional(shareOrZero),
-  while: Schema.optional(functionField),
-  waitForCircuit: Schema.optional(positiveMillis)
+  times: optional(countOrZero),
+  minDelay: optional(positiveMillis),
+  maxDelay: optional(positiveMillis),
+  backoff: optional(word("exponential", "linear")),
+  jitter: optional(shareOrZero),
+  while: optional(functionField),
+  waitForCircuit: optional(positiveMillis)
 }
 
 /** The options of `Resilience.retry`, or nothing where nothing is to be made again. */
@@ -119,7 +119,7 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
     times = 2,
     waitForCircuit,
     while: again
-  } = decodeOrThrow(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
+  } = decodeOptions(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
   const max = maxDelay ?? Math.max(10_000, minDelay ?? 0)
   if (max < (minDelay ?? 0)) {
     throw new RangeError(`${operation}: retry: maxDelay: expected at least minDelay (${minDelay} ms), got ${max} ms`)
@@ -150,14 +150,14 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
 
 const bulkheadFields = {
   concurrency: count,
-  queue: Schema.optional(countOrZero),
-  holdUntil: Schema.optional(word("settled"))
+  queue: optional(countOrZero),
+  holdUntil: optional(word("settled"))
 }
 
 /** Adds the bulkhead to a call. */
 const toLimited = (operation: string, name: string, options: Protection<never, unknown>["bulkhead"]) => {
   if (options === undefined) return (call: AnyEffect) => call
-  const { holdUntil, ...places } = decodeOrThrow(`${operation}: bulkhead`, bulkheadFields, options)
+  const { holdUntil, ...places } = decodeOptions(`${operation}: bulkhead`, bulkheadFields, options)
   const bulkhead = Bulkhead.makeUnsafe({ name, ...places })
   return holdUntil === undefined
     ? (call: AnyEffect): AnyEffect => Bulkhead.limit(call, bulkhead)
@@ -187,19 +187,19 @@ export interface Checked {
 export const check = (operation: string, name: unknown, options: unknown, more: ReadonlyArray<string>): Checked => {
   const given = onlyFields(operation, [...more, ...callFields, ...policyFields], options) as Protection<never, unknown>
   const circuit = circuitName(operation, name)
-  const { fallback, isFailure, isIgnored, until } = decodeOrThrow(
+  const { fallback, isFailure, isIgnored, until } = decodeOptions(
     operation,
     {
-      fallback: Schema.optional(functionField),
-      until: Schema.optional(word("stream end")),
-      isFailure: Schema.optional(functionField),
-      isIgnored: Schema.optional(functionField)
+      fallback: optional(functionField),
+      until: optional(word("stream end")),
+      isFailure: optional(functionField),
+      isIgnored: optional(functionField)
     },
     picked(given, ["fallback", "until", "isFailure", "isIgnored"])
   )
   const { timeout = 10_000 } = given
   const timeoutMillis =
-    timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
+    timeout === false ? Infinity : decodeOptions(operation, { timeout: positiveMillis }, { timeout }).timeout
   const read = subject(operation, circuit, {
     policy: toPolicy(operation, given),
     ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(toPlain(error)) === true }),

@@ -6,7 +6,6 @@ import { connecting, type Session } from "../connection/connecting.ts"
 import { ofOwnClient } from "../connection/judge.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
 import { fromRedis, longestCircuit } from "../redis/store.ts"
-import { decodeOptions, ofRedis } from "../store/options.ts"
 import { ConfigurationError } from "./errors.ts"
 
 export interface RedisOptions {
@@ -30,7 +29,7 @@ const loaded = async (): Promise<Package> => {
 const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
-    const store = yield* fromRedis(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
+    const store = yield* fromRedis(redis, { prefix })
     return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 

@@ -33,15 +33,14 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as PersistedQueue from "effect/persistence/PersistedQueue"
 import * as Random from "effect/Random"
-import * as Schema from "effect/Schema"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
 import { optionalText } from "../breaker/options.ts"
 import { guard, type Subject, subject } from "../breaker/protect.ts"
+import { decodeOptions, functionField, optional, positiveMillis, shareOrZero } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import { untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import { decodeOrThrow, functionField, positiveMillis, shareOrZero } from "../shapes/fields.ts"
 
 /**
  * How long a job stays away that is handed back: as long as the circuit says, within bounds.
@@ -68,16 +67,16 @@ export interface HandBackOptions<out A, out E = never, out R = never> extends De
 }
 
 const delayFields = {
-  minDelay: Schema.optional(positiveMillis),
-  maxDelay: Schema.optional(positiveMillis),
-  jitter: Schema.optional(shareOrZero)
+  minDelay: optional(positiveMillis),
+  maxDelay: optional(positiveMillis),
+  jitter: optional(shareOrZero)
 }
 
 /** Longer, each time twice, for a job that was handed back so many `times` before, where that is known. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
 const delaying = (operation: string, delays: Delays): DelayOf => {
-  const decoded = decodeOrThrow(operation, delayFields, delays)
+  const decoded = decodeOptions(operation, delayFields, delays)
   const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = decoded
   if (max < min) throw new RangeError(`${operation}: maxDelay: expected at least minDelay (${min} ms), got ${max} ms`)
   return ({ retryAfter }, times = 0) => {
@@ -94,7 +93,7 @@ type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
 
 const handingBack = (operation: string, options: HandBackOptions<unknown, unknown, unknown>) => {
   const { release, ...delays } = options ?? {}
-  const { release: checked } = decodeOrThrow(operation, { release: functionField }, { release })
+  const { release: checked } = decodeOptions(operation, { release: functionField }, { release })
   const delayOf = delaying(operation, delays)
   return (self: AnyEffect): AnyEffect =>
     Effect.catch(self, (error) =>
@@ -301,7 +300,7 @@ const givenBackMillis = 1_000
  * import { JobBreaker } from "effect-fuse/queue"
  *
  * const program = Effect.gen(function* () {
- *   const mails = yield* PersistedQueue.make({ name: "mails", schema: Schema.String })
+ *   const mails = yield* PersistedQueue.make({ name: "mails", schema: textOrEmpty })
  *   yield* mails.offer("hello")
  *   return yield* JobBreaker.take(mails, "smtp", (mail) => Effect.succeed(`sent ${mail}`))
  * })

@@ -11,12 +11,12 @@ import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
 import { concurrency, optionalFlag } from "../breaker/options.ts"
 import { guard, subject } from "../breaker/protect.ts"
+import { onlyFields } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import type { RetryOptions } from "../resilience/Resilience.ts"
 import { retrying } from "../resilience/retry.ts"
 import { whileRejected } from "../resilience/waiting.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { onlyFields } from "../shapes/fields.ts"
 
 /**
  * @category options

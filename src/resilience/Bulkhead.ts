@@ -22,10 +22,9 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
+import { count, countOrZero, decodeOptions, optional, text } from "../core/fields.ts"
 import * as BulkheadFull from "../shapes/BulkheadFull.ts"
-import { count, countOrZero, decodeOrThrow, text } from "../shapes/fields.ts"
 
 /**
  * @category options
@@ -118,7 +117,7 @@ class Slots {
   }
 }
 
-const fields = { concurrency: count, queue: Schema.optional(countOrZero), name: Schema.optional(text) }
+const fields = { concurrency: count, queue: optional(countOrZero), name: optional(text) }
 
 /**
  * {@link make}, outside of an effect: for a constant of a module. Throws a `RangeError` that names the option that is wrong.
@@ -127,7 +126,7 @@ const fields = { concurrency: count, queue: Schema.optional(countOrZero), name: 
  * @since 0.1.0
  */
 export const makeUnsafe = (options: Options): Bulkhead => {
-  const { concurrency, name = "bulkhead", queue = 0 } = decodeOrThrow("Bulkhead.make", fields, options)
+  const { concurrency, name = "bulkhead", queue = 0 } = decodeOptions("Bulkhead.make", fields, options)
   return { [TypeId]: new Slots(name, concurrency, queue) }
 }
 

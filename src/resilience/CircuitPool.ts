@@ -24,7 +24,6 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Schema from "effect/Schema"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ByHand, Reading } from "../breaker/CircuitBreaker.ts"
 import { readingFields } from "../breaker/classifyOptions.ts"
@@ -32,12 +31,12 @@ import * as control from "../breaker/control.ts"
 import { type Health as HealthOf, healthOf } from "../breaker/health.ts"
 import { circuitName } from "../breaker/options.ts"
 import { registryOf, subject } from "../breaker/protect.ts"
+import { anything, decodeOptions, field, isRecord, optional, word } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import { inspect } from "../engine/inspection.ts"
 import { maxKeyLength } from "../engine/registry.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { decodeOrThrow, field, isRecord, word } from "../shapes/fields.ts"
 import { type Choose, callOne, type PoolState } from "./pool.ts"
 
 /**
@@ -104,8 +103,8 @@ const checked = (operation: string, pool: CircuitPool<unknown>): CircuitPool<unk
 
 const fields = {
   members,
-  choose: Schema.optional(word("roundRobin", "inOrder", "leastBusy")),
-  policy: Schema.optional(Schema.Unknown)
+  choose: optional(word("roundRobin", "inOrder", "leastBusy")),
+  policy: optional(anything)
 }
 
 /**
@@ -127,7 +126,7 @@ export const make = <M extends object>(
   options: Options<M> & (M extends ReadonlyArray<unknown> ? { readonly members: ReadonlyArray<string> } : unknown)
 ): CircuitPool<Member<M>> => {
   const operation = "CircuitPool.make"
-  const { choose = "roundRobin", members } = decodeOrThrow(operation, fields, options)
+  const { choose = "roundRobin", members } = decodeOptions(operation, fields, options)
   const { inline } = subject(operation, circuitName(operation, name), { policy: options.policy })
   return {
     name,

@@ -31,16 +31,25 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { CircuitOptions } from "../breaker/CircuitBreaker.ts"
 import { guard, type Subject, subject } from "../breaker/protect.ts"
+import {
+  anything,
+  count,
+  decodeOptions,
+  functionField,
+  onlyFields,
+  optional,
+  positiveMillis,
+  text,
+  word
+} from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
 import { timeout as timeoutOf } from "../engine/eventLoop.ts"
 import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import { count, decodeOrThrow, functionField, onlyFields, positiveMillis, text, word } from "../shapes/fields.ts"
 import * as Bulkhead_ from "./Bulkhead.ts"
 import { hedged } from "./hedge.ts"
 import {
@@ -107,7 +116,7 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
  * @since 0.1.0
  */
 export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> => {
-  const { duration: millis } = decodeOrThrow("Resilience.timeout", { duration: positiveMillis }, { duration })
+  const { duration: millis } = decodeOptions("Resilience.timeout", { duration: positiveMillis }, { duration })
   return makePipeline(["timeout"], (self) => timeoutOf(self, millis))
 }
 
@@ -249,7 +258,7 @@ export const hedge: {
   (options: HedgeOptions & { readonly budget?: false | undefined }): Pipeline
   (options: HedgeOptions): Pipeline<never, BreakerStore>
 } = (options: HedgeOptions): Pipeline => {
-  const decoded = decodeOrThrow("Resilience.hedge", hedgeFields, options)
+  const decoded = decodeOptions("Resilience.hedge", hedgeFields, options)
   const { after, max = 1 } = decoded
   const budget = budgetOf("Resilience.hedge", decoded.budget)
   const allowed = budget === undefined ? Effect.succeed(true) : mayRepeat(budget)
@@ -259,7 +268,7 @@ export const hedge: {
   })
 }
 
-const hedgeFields = { after: positiveMillis, max: Schema.optional(count), budget: Schema.optional(Schema.Unknown) }
+const hedgeFields = { after: positiveMillis, max: optional(count), budget: optional(anything) }
 
 /**
  * What a limiter must be able to do: `RateLimiter` of `effect/persistence` can.
@@ -302,7 +311,7 @@ export const rateLimit = <E, R = never>(
   limiter: Limiter<E> | Effect.Effect<Limiter<E>, never, R>,
   options: RateLimitOptions
 ): Pipeline<E, R> => {
-  const checked = decodeOrThrow("Resilience.rateLimit", rateLimitFields, options)
+  const checked = decodeOptions("Resilience.rateLimit", rateLimitFields, options)
   if (!Effect.isEffect(limiter) && typeof limiter?.consume !== "function") {
     throw new RangeError(`Resilience.rateLimit: limiter: expected a RateLimiter, or its service, got ${show(limiter)}`)
   }
@@ -319,9 +328,9 @@ const rateLimitFields = {
   key: text,
   limit: count,
   window: positiveMillis,
-  tokens: Schema.optional(count),
-  algorithm: Schema.optional(word("fixed-window", "token-bucket")),
-  onExceeded: Schema.optional(word("delay", "fail"))
+  tokens: optional(count),
+  algorithm: optional(word("fixed-window", "token-bucket")),
+  onExceeded: optional(word("delay", "fail"))
 }
 
 /**
@@ -477,7 +486,7 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
   Effect.Error<CallsOf<Ways>> | CircuitOpen,
   Effect.Services<CallsOf<Ways>> | BreakerStore
 > => {
-  const { while: goesOn } = decodeOrThrow("Resilience.cascade", cascadeFields, options ?? {})
+  const { while: goesOn } = decodeOptions("Resilience.cascade", cascadeFields, options ?? {})
   if (!Array.isArray(ways) || ways.length === 0) {
     throw new RangeError(`Resilience.cascade: expected a list of one way or more, got ${show(ways)}`)
   }
@@ -495,4 +504,4 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
   ) as Effect.Effect<never>
 }
 
-const cascadeFields = { while: Schema.optional(functionField) }
+const cascadeFields = { while: optional(functionField) }

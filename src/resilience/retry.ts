@@ -2,24 +2,23 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
 import { answer, isLasting } from "../engine/answer.ts"
-import { type Allowance, RetryBudget } from "../engine/budget.ts"
-import { hintOfError } from "../engine/classify.ts"
-import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import {
+  anything,
   countOrZero,
-  decodeFields,
-  decodeOrThrow,
+  decodeOptions,
   field,
   functionField,
-  orThrow,
+  optional,
   positiveMillis,
   share,
   text,
   textOrEmpty
-} from "../shapes/fields.ts"
+} from "../core/fields.ts"
+import { type Allowance, RetryBudget } from "../engine/budget.ts"
+import { hintOfError } from "../engine/classify.ts"
+import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { isRaisedByUser, isRejection } from "../shapes/rejections.ts"
 import * as Backoff from "./Backoff.ts"
 import { whileRejected } from "./waiting.ts"
@@ -37,10 +36,10 @@ export interface BudgetOf extends Allowance {
 
 const budgetFields = {
   name: text,
-  key: Schema.optional(textOrEmpty),
-  share: Schema.optional(share),
-  floor: Schema.optional(countOrZero),
-  over: Schema.optional(positiveMillis)
+  key: optional(textOrEmpty),
+  share: optional(share),
+  floor: optional(countOrZero),
+  over: optional(positiveMillis)
 }
 
 const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
@@ -49,7 +48,7 @@ const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
 export const budgetOf = (operation: string, input: unknown): BudgetOf | undefined => {
   if (input === undefined || input === false) return undefined
   const options = typeof input === "string" ? { name: input } : input
-  const decoded = orThrow(operation, decodeFields(budgetFields, options, "budget"))
+  const decoded = decodeOptions(operation, budgetFields, options, "budget")
   const {
     floor = defaultBudget.floor,
     key,
@@ -100,12 +99,12 @@ const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input
 )
 
 const fields = {
-  times: Schema.optional(countOrZero),
-  schedule: Schema.optional(schedule),
-  while: Schema.optional(functionField),
-  budget: Schema.optional(Schema.Unknown),
-  maxRetryAfter: Schema.optional(positiveMillis),
-  waitForCircuit: Schema.optional(positiveMillis)
+  times: optional(countOrZero),
+  schedule: optional(schedule),
+  while: optional(functionField),
+  budget: optional(anything),
+  maxRetryAfter: optional(positiveMillis),
+  waitForCircuit: optional(positiveMillis)
 }
 
 const defaultTimes = 2
@@ -145,7 +144,7 @@ export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
 
 /** Checks the options of a retry, once for all calls. */
 export const retryingAs = (operation: string, options: unknown): Retrying => {
-  const decoded = decodeOrThrow(operation, fields, options)
+  const decoded = decodeOptions(operation, fields, options)
   const stated = budgetOf(operation, decoded.budget)
   const { maxRetryAfter = defaultMaxRetryAfter, waitForCircuit } = decoded
   const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)

@@ -34,18 +34,20 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import { show } from "../core/printable.ts"
-import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import {
   anyMillis,
-  decodeOrThrow,
+  decodeOptions,
   field,
   isRecord,
+  listOf,
   numberWhere,
+  optional,
   positiveMillis,
-  shareOrZero
-} from "../shapes/fields.ts"
+  shareOrZero,
+  struct
+} from "../core/fields.ts"
+import { show } from "../core/printable.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import * as picture from "./picture.ts"
 import { play } from "./play.ts"
 import * as internal from "./report.ts"
@@ -147,19 +149,19 @@ const rate = field(
 /** More do not fit into memory. */
 const mostCalls = 10_000_000
 const whole = field("a whole number", numberWhere(Number.isSafeInteger))
-const outageFields = Schema.Struct({
+const outageFields = struct({
   at: anyMillis,
   for: positiveMillis,
-  errors: Schema.optional(shareOrZero),
-  duration: Schema.optional(anyMillis)
+  errors: optional(shareOrZero),
+  duration: optional(anyMillis)
 })
 const loadFields = {
   rate,
   for: positiveMillis,
-  duration: Schema.optional(anyMillis),
-  errors: Schema.optional(shareOrZero),
-  outages: Schema.optional(Schema.Array(outageFields)),
-  seed: Schema.optional(whole)
+  duration: optional(anyMillis),
+  errors: optional(shareOrZero),
+  outages: optional(listOf(outageFields)),
+  seed: optional(whole)
 }
 
 /**
@@ -176,7 +178,7 @@ export const load = (options: LoadOptions): Trace => {
     outages = [],
     rate,
     seed = 1
-  } = decodeOrThrow("Simulator.load", loadFields, options)
+  } = decodeOptions("Simulator.load", loadFields, options)
   if ((rate * millis) / 1_000 > mostCalls) {
     throw new RangeError(
       `Simulator.load: rate: expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
@@ -228,7 +230,7 @@ export interface RunOptions {
   readonly seed?: number | undefined
 }
 
-const runFields = { timeout: Schema.optional(positiveMillis), seed: Schema.optional(whole) }
+const runFields = { timeout: optional(positiveMillis), seed: optional(whole) }
 
 type PolicyInputs = Readonly<Record<string, BreakerPolicy.Input>>
 
@@ -256,7 +258,7 @@ export const run = (
   policies: Readonly<Record<string, BreakerPolicy.Input>>,
   options: RunOptions = {}
 ): Effect.Effect<ReadonlyArray<internal.Report>, BreakerPolicy.PolicyError> => {
-  const { seed = 1, timeout = Infinity } = decodeOrThrow("Simulator.run", runFields, options)
+  const { seed = 1, timeout = Infinity } = decodeOptions("Simulator.run", runFields, options)
   const keyed = withKeys(policies ?? {})
   const names = Object.keys(keyed)
   if (names.length === 0) throw new RangeError(`Simulator.run: there must be a policy, got ${show(policies)}`)

@@ -24,8 +24,8 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { anyMillis, countOrZero, decodeOptions } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
-import { anyMillis, countOrZero, decodeOrThrow } from "../shapes/fields.ts"
 
 /**
  * What becomes of a call: it is answered, it fails, it never ends; or whatever an effect does, such as to die.
@@ -118,7 +118,7 @@ export const make = <A, E>({ answer, error, steps = [] }: Options<A, E>): Effect
       fail: becomes("fail"),
       hang: becomes("hang"),
       slow: (by) => {
-        const { by: millis } = decodeOrThrow("Dependency.slow", { by: anyMillis }, { by })
+        const { by: millis } = decodeOptions("Dependency.slow", { by: anyMillis }, { by })
         return Effect.sync(() => {
           slowMillis = millis
         })
@@ -130,7 +130,7 @@ export const make = <A, E>({ answer, error, steps = [] }: Options<A, E>): Effect
       }),
       next: (...steps) => queue(steps.map((step) => checked("Dependency.next", step))),
       failNext: (calls) => {
-        const { calls: n } = decodeOrThrow("Dependency.failNext", { calls: countOrZero }, { calls })
+        const { calls: n } = decodeOptions("Dependency.failNext", { calls: countOrZero }, { calls })
         return queue(Array.from({ length: n }, () => "fail" as const))
       }
     }
