@@ -310,7 +310,7 @@ describe("a key that is too long", () => {
       assert.throws(
         () => CircuitBreaker[verb]("api", { key }),
         RangeError,
-        `CircuitBreaker.${verb}: key must have at most 512`
+        `CircuitBreaker.${verb}: key: expected a text of at most 512`
       )
       assert.isTrue(Effect.isEffect(CircuitBreaker[verb]("api", { key: "k".repeat(512) })))
     }

@@ -3,10 +3,11 @@ import { Duration, Result } from "effect"
 import * as fields from "../src/core/fields.ts"
 import { toMillis } from "../src/core/millis.ts"
 import { printable, show } from "../src/core/printable.ts"
+import * as problem from "../src/shapes/problems.ts"
 
 /** What is wrong with one value, or what it was decoded as. */
 const read = (field: unknown, input: unknown): unknown => {
-  const result = fields.decodeFields({ it: field as fields.Field<unknown> }, { it: input }, "")
+  const result = problem.decodeFields({ it: field as fields.Field<unknown> }, { it: input }, "")
   return Result.isSuccess(result) ? result.success.it : result.failure.map(({ message, path }) => `${path}: ${message}`)
 }
 
@@ -110,15 +111,15 @@ describe("a field", () => {
 describe("options", () => {
   const inner = fields.struct({ list: fields.listOf(fields.count) })
   const shape = { a: fields.count, b: fields.optional(fields.flag), c: fields.optional(inner) }
-  const problems = (input: unknown, path = "") => fields.problemsIn(fields.decodeFields(shape, input, path))
+  const problems = (input: unknown, path = "") => problem.problemsIn(problem.decodeFields(shape, input, path))
 
   it("are what their fields are decoded as", () => {
     assert.deepStrictEqual(
-      fields.decodeFields(shape, { a: 1, c: { list: [2, 3] } }, ""),
+      problem.decodeFields(shape, { a: 1, c: { list: [2, 3] } }, ""),
       Result.succeed({ a: 1, c: { list: [2, 3] } })
     )
     assert.deepStrictEqual(problems({ a: 1 }), [])
-    assert.deepStrictEqual(fields.problemsIn(undefined), [])
+    assert.deepStrictEqual(problem.problemsIn(undefined), [])
   })
 
   it.each([undefined, null, 5, "text", [], [1], () => ({ a: 1 })].map((input) => [input] as const))(
@@ -233,7 +234,7 @@ describe("options", () => {
   ])("%s is taken to mean %s", (name, meant) => {
     const known = { key: fields.anything, isFailure: fields.anything, cooldown: fields.anything }
     const more = { maxCooldown: fields.anything, timeout: fields.anything, retry: fields.anything }
-    const [found] = fields.problemsIn(fields.decodeFields({ ...known, ...more }, { [name]: 1 }, ""))
+    const [found] = problem.problemsIn(problem.decodeFields({ ...known, ...more }, { [name]: 1 }, ""))
     assert.strictEqual(/did you mean (\w+)\?/.exec(String(found?.message))?.[1], meant)
   })
 })
@@ -258,16 +259,18 @@ describe("an argument", () => {
 
 describe("a list", () => {
   const decode = (input: unknown, index: number) =>
-    typeof input === "number" ? Result.succeed(input * 2) : fields.wrong(fields.at("trips", index), "expected a number")
+    typeof input === "number"
+      ? Result.succeed(input * 2)
+      : problem.wrong(fields.at("trips", index), "expected a number")
 
   it("is decoded one by one", () => {
-    assert.deepStrictEqual(fields.decodeAll([1, 2], decode), Result.succeed([2, 4]))
-    assert.deepStrictEqual(fields.decodeAll([], decode), Result.succeed([]))
+    assert.deepStrictEqual(problem.decodeAll([1, 2], decode), Result.succeed([2, 4]))
+    assert.deepStrictEqual(problem.decodeAll([], decode), Result.succeed([]))
   })
 
   it("says what is wrong with each, and is nothing where one of it is wrong", () => {
     assert.deepStrictEqual(
-      fields.decodeAll([1, "2", 3, null], decode),
+      problem.decodeAll([1, "2", 3, null], decode),
       Result.fail([
         { path: "trips.1", message: "expected a number" },
         { path: "trips.3", message: "expected a number" }

@@ -724,10 +724,10 @@ describe("what cannot be", () => {
   const fn = async () => 1
   it.each([
     [() => createBreaker(1 as never), /createBreaker: expected a function, got 1/],
-    [() => createBreaker(fn, { name: "" }), /createBreaker: name must be a text/],
+    [() => createBreaker(fn, { name: "" }), /createBreaker: name: expected a text/],
     [
       () => createBreaker(fn, { coolDown: 1 } as never),
-      /createBreaker: coolDown: unknown field; expected one of name, redis, maxCircuits, log, /
+      /createBreaker: coolDown: unknown field, expected one of name, redis, maxCircuits, log, /
     ],
     [() => createBreaker(fn, { cooldown: "soon" }), /cooldown: expected/],
     [() => createBreaker(fn, { timeout: 0 }), /timeout: expected a duration above 0/],

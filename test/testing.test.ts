@@ -235,7 +235,7 @@ describe("A fleet of a test", () => {
       const { at } = yield* TestFleet.make(2, (i) => ({ trouble: i === 1 ? { now: "fail" } : {}, process: `p${i}` }))
       yield* TestClock.adjust("10 seconds")
       assert.isAbove(at(1).trouble.asked.length, 0)
-      assert.throws(() => at(2), /there are 2 processes, got 2/)
+      assert.throws(() => at(2), /TestFleet.at: process: expected a number from 0 to 1, got 2/)
     })
   )
 

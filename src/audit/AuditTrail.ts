@@ -41,27 +41,16 @@ import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
-import {
-  anyMillis,
-  count,
-  decodeOptions,
-  field,
-  flag,
-  isRecord,
-  optional,
-  positiveMillis,
-  text,
-  textOrEmpty
-} from "../core/fields.ts"
+import { decodeArgument, decodeOptions, optional, positiveMillis, refused, text, textOrEmpty } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import { show } from "../core/printable.ts"
 import { quietly } from "../engine/logEvent.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import type { TableOptions } from "../sql/SqlStore.ts"
-import { tableLocation, tableLocationFields } from "../sql/tables.ts"
-import { harmless, metadataField } from "./metadata.ts"
+import { tableLocation } from "../sql/tables.ts"
+import { harmless } from "./metadata.ts"
+import { optionFields, pageFields, pruneFields, readerFields, withinFields } from "./options.ts"
 import * as questions from "./queries.ts"
 import { AuditTrail, Inside, readyMillis, use } from "./service.ts"
 import { runOf, Trail, writeActions } from "./trail.ts"
@@ -131,15 +120,6 @@ export interface Options extends ReaderOptions {
   readonly flushInterval?: Duration.Input | undefined
   /** How many events wait at most while the database is away; then the oldest are dropped, and counted. Default 100,000. */
   readonly maxPending?: number | undefined
-}
-
-const readerFields = { ...tableLocationFields, migrate: optional(flag) }
-const optionFields = {
-  ...readerFields,
-  process: optional(text),
-  metadata: optional(metadataField),
-  flushInterval: optional(anyMillis),
-  maxPending: optional(count)
 }
 
 /** The tables, made if need be. While the database is away whoever asks a question hears of it. */
@@ -279,7 +259,11 @@ export const recordAction = (
 ): Effect.Effect<void, SqlError, AuditTrail> => {
   const actions = action === undefined ? [] : "_tag" in action ? [action] : action
   if (actions.some(({ action }) => action === undefined)) {
-    throw new RangeError("AuditTrail.recordAction: action must name the operator action: take what Operator answered")
+    throw refused(
+      "AuditTrail.recordAction",
+      "action",
+      "expected a transition that names the operator action, as Operator returns it, got one that does not"
+    )
   }
   return AuditTrail.use((service) => {
     const { database, ready, trail } = service[Inside]
@@ -333,12 +317,10 @@ export interface Within {
   readonly limit?: number | undefined
 }
 
-const withinFields = { within: optional(positiveMillis), limit: optional(count) }
-
 const dayMillis = 86_400_000
 
 const decodeWithin = (operation: string, options: Within | undefined, defaults: { within: number; limit: number }) => {
-  const { limit = defaults.limit, within = defaults.within } = decodeOptions(operation, withinFields, options ?? {})
+  const { limit = defaults.limit, within = defaults.within } = decodeOptions(operation, withinFields, options)
   return { limit, within }
 }
 
@@ -368,20 +350,6 @@ export interface Page {
   readonly before?: number | Pick<questions.Entry, "at" | "id"> | undefined
 }
 
-const before = field<number | Pick<questions.Entry, "at" | "id">>(
-  "a time in milliseconds since 1970, or a line with at and id",
-  (input) => {
-    if (typeof input === "number") return Number.isFinite(input) ? input : undefined
-    if (!isRecord(input)) return undefined
-    const { at, id } = input
-    return typeof at === "number" && Number.isFinite(at) && typeof id === "string" ? { at, id } : undefined
-  }
-)
-const pageFields = {
-  limit: optional(count),
-  before: optional(before)
-}
-
 /**
  * What all circuits did, the latest first.
  *
@@ -389,7 +357,7 @@ const pageFields = {
  * @since 0.1.0
  */
 export const latest = (options?: Page): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
-  const { before, limit = 100 } = decodeOptions("AuditTrail.latest", pageFields, options ?? {})
+  const { before, limit = 100 } = decodeOptions("AuditTrail.latest", pageFields, options)
   return use((database) => questions.history(database, { circuit: undefined, limit, before }))
 }
 
@@ -407,10 +375,8 @@ export const history = (
     before,
     key,
     limit = 100
-  } = decodeOptions("AuditTrail.history", { ...pageFields, key: optional(textOrEmpty) }, options ?? {})
-  if (typeof name !== "string" || name === "") {
-    throw new RangeError(`AuditTrail.history: name must be a text that is not empty, got ${show(name)}`)
-  }
+  } = decodeOptions("AuditTrail.history", { ...pageFields, key: optional(textOrEmpty) }, options)
+  decodeArgument("AuditTrail.history", "name", text, name)
   return use((database) => questions.history(database, { circuit: { name, key }, limit, before }))
 }
 
@@ -424,7 +390,7 @@ export const transitionsPerDay = (
   options?: Pick<Within, "within">
 ): Effect.Effect<ReadonlyArray<questions.PerDay>, SqlError, AuditTrail> => {
   const operation = "AuditTrail.transitionsPerDay"
-  const { within = 30 * dayMillis } = decodeOptions(operation, { within: optional(positiveMillis) }, options ?? {})
+  const { within = 30 * dayMillis } = decodeOptions(operation, { within: optional(positiveMillis) }, options)
   return use((database) => questions.perDay(database, within))
 }
 
@@ -453,7 +419,7 @@ export const timeToRecover = (
   const { name, within = 30 * dayMillis } = decodeOptions(
     "AuditTrail.timeToRecover",
     { within: optional(positiveMillis), name: optional(text) },
-    options ?? {}
+    options
   )
   return use((database) => questions.recovery(database, within, name))
 }
@@ -476,12 +442,6 @@ export interface PruneOptions {
   readonly batch?: number | undefined
 }
 
-const pruneFields = {
-  olderThan: positiveMillis,
-  closedFor: optional(positiveMillis),
-  batch: optional(count)
-}
-
 /**
  * Deletes what is old, in batches, and answers how many rows that were. Throws a `RangeError` that names the option that is wrong.
  *
@@ -502,12 +462,12 @@ export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, Au
 export const layerPrune = (
   options: PruneOptions & { readonly every?: Duration.Input | undefined }
 ): Layer.Layer<never, never, AuditTrail> => {
-  const { every = "1 hour", ...rest } = options ?? {}
-  const { every: millis } = decodeOptions("AuditTrail.layerPrune", { every: positiveMillis }, { every })
-  const once = prune(rest as PruneOptions).pipe(
+  const layerFields = { ...pruneFields, every: optional(positiveMillis) }
+  const { every = 3_600_000, ...rest } = decodeOptions("AuditTrail.layerPrune", layerFields, options)
+  const once = prune(rest).pipe(
     Effect.catchCause((cause) =>
       quietly(Effect.logWarning(`The audit trail could not be pruned: ${foreignText(cause)}`))
     )
   )
-  return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(millis)))))
+  return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(every)))))
 }

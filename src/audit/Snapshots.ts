@@ -27,9 +27,8 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
-import { count, decodeOptions, optional, positiveMillis, text } from "../core/fields.ts"
+import { count, decodeArgument, decodeOptions, optional, positiveMillis, text } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import { show } from "../core/printable.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { type AuditTrail, use } from "./service.ts"
 import * as internal from "./snapshotRows.ts"
@@ -51,7 +50,7 @@ export interface Snapshot extends internal.SnapshotCounts {}
 export const take = (options?: {
   readonly process?: string | undefined
 }): Effect.Effect<void, SqlError, AuditTrail | BreakerStore> => {
-  const { process = "process" } = decodeOptions("Snapshots.take", { process: optional(text) }, options ?? {})
+  const { process = "process" } = decodeOptions("Snapshots.take", { process: optional(text) }, options)
   return Effect.flatMap(Effect.all([BreakerStore, Clock.currentTimeMillis]), ([registry, now]) =>
     use((database) => internal.write(database, internal.read(registry, now, process)))
   )
@@ -101,10 +100,8 @@ export const series = (
   const { limit = 10_000, within = 86_400_000 } = decodeOptions(
     "Snapshots.series",
     { within: optional(positiveMillis), limit: optional(count) },
-    options ?? {}
+    options
   )
-  if (typeof name !== "string" || name === "") {
-    throw new RangeError(`Snapshots.series: name must be a text that is not empty, got ${show(name)}`)
-  }
+  decodeArgument("Snapshots.series", "name", text, name)
   return use((database) => internal.series(database, { name, within, limit }))
 }

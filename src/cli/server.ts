@@ -13,11 +13,12 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { closeSoon } from "../connection/connecting.ts"
 import { decoded, serverUrl } from "../connection/serverUrl.ts"
-import { type Decoded, decodeFields, type Fields } from "../core/fields.ts"
+import type { Decoded, Fields } from "../core/fields.ts"
 import { foreignMessage } from "../core/foreign.ts"
 import { connect, load } from "../redis/client.ts"
 import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
 import { fromRedis } from "../redis/store.ts"
+import { decodeFields } from "../shapes/problems.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { Store } from "../sql/store.ts"
@@ -293,7 +294,10 @@ const checkedFlags = <F extends Fields>(fields: F, options: unknown): Effect.Eff
     Result.mapError(
       decodeFields(fields, options, ""),
       (problems) =>
-        new CommandFailure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
+        new CommandFailure({
+          code: 1,
+          message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n")
+        })
     )
   )
 

@@ -7,7 +7,6 @@
  *
  * Some calls come by here for each request, so nothing is built for options that are right but the decoded object.
  */
-import * as Result from "effect/Result"
 import { expectedDuration, toMillis } from "./millis.ts"
 import { printable, show } from "./printable.ts"
 
@@ -58,18 +57,13 @@ export const field = <A>(what: string, decode: (input: unknown) => A | undefined
   }
 })
 
-/** A field with a decoder of its own, which says what is wrong inside the value. */
-export const nested = <A>(decode: (input: unknown, path: string) => Result.Result<A, Problems>): Field<A> => ({
-  optional: false,
-  decode: (input, path, problems) => {
-    const result = decode(input, path)
-    if (Result.isSuccess(result)) return result.success
-    problems.push(...result.failure)
-    return undefined as A
-  }
-})
-
 export const optional = <A>({ decode }: Field<A>): OptionalField<A> => ({ optional: true, decode })
+
+/** A field that may be `false` instead. */
+export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
+  optional: false,
+  decode: (input, path, problems) => (input === false ? false : decode(input, path, problems))
+})
 
 /** A value that something else checks. */
 export const anything: Field<unknown> = { optional: false, decode: (input) => input }
@@ -168,9 +162,8 @@ export const isRecord = (input: unknown): input is Readonly<Record<string, unkno
 
 export const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
 
-export const wrong = (path: string, message: string): Result.Result<never, Problems> => Result.fail([{ path, message }])
-
-const decodeInto = <F extends Fields>(
+/** Decodes an object with these fields and no others, and adds everything that is wrong with it to `problems`. */
+export const decodeInto = <F extends Fields>(
   fields: F,
   input: unknown,
   path: string,
@@ -230,35 +223,11 @@ const edits = (a: string, b: string): number => {
   return row[b.length] ?? Infinity
 }
 
-/** Decodes an object with these fields and no others. The failure has everything that is wrong with it. */
-export const decodeFields = <F extends Fields>(
-  fields: F,
-  input: unknown,
-  path: string
-): Result.Result<Decoded<F>, Problems> => {
-  const problems: Array<Problem> = []
-  const decoded = decodeInto(fields, input, path, problems)
-  return problems.length === 0 ? Result.succeed(decoded) : Result.fail(problems)
-}
-
-export const problemsIn = (result: Result.Result<unknown, Problems> | undefined): Problems =>
-  result !== undefined && Result.isFailure(result) ? result.failure : []
-
-/** Decodes each of a list. The failure has everything that is wrong with any of them. */
-export const decodeAll = <A>(
-  inputs: ReadonlyArray<unknown>,
-  decode: (input: unknown, index: number) => Result.Result<A, Problems>
-): Result.Result<ReadonlyArray<A>, Problems> => {
-  const results = inputs.map(decode)
-  const problems = results.flatMap(problemsIn)
-  return problems.length > 0 ? Result.fail(problems) : Result.all(results)
-}
-
 // ---- Options ------------------------------------------------------------------------------------------------------
 
 /**
- * The options of an operation, decoded. Throws a `RangeError` that names the operation and everything that is wrong. `path` is where the
- * options are, if they are a part of others.
+ * The options of an operation, decoded. Throws a `RangeError` that names the operation and everything that is wrong. `undefined` is no
+ * options. `path` is where the options are, if they are a part of others.
  */
 export const decodeOptions = <F extends Fields>(
   operation: string,
@@ -267,7 +236,7 @@ export const decodeOptions = <F extends Fields>(
   path = ""
 ): Decoded<F> => {
   const problems: Array<Problem> = []
-  const decoded = decodeInto(fields, options, path, problems)
+  const decoded = decodeInto(fields, options === undefined ? {} : options, path, problems)
   if (problems.length > 0) throw refusal(operation, problems)
   return decoded
 }

@@ -29,9 +29,9 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { ImportError } from "../breaker/BreakerStore.ts"
 import type * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
-import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "../breaker/options.ts"
+import { circuitName, keyByHand, optionalMillis, optionalText } from "../breaker/options.ts"
 import * as Circuit from "../core/Circuit.ts"
-import { onlyFields } from "../core/fields.ts"
+import { decodeArgument, functionField, onlyFields, optional } from "../core/fields.ts"
 import { printable } from "../core/printable.ts"
 import { nextStamp } from "../core/stamp.ts"
 import { defaults as noRamp } from "../policy/policy.ts"
@@ -458,7 +458,7 @@ export const importAll = (
 > => {
   const operation = "Operator.importAll"
   const { onProgress, ...by } = onlyFields(operation, ["reason", "actor", "process", "onProgress"], options ?? {})
-  const progress = optionalFunction(operation, "onProgress", onProgress)
+  const progress = decodeArgument(operation, "onProgress", optional(functionField), onProgress)
   for (const [field, value] of Object.entries(by)) optionalText(operation, field, value)
   const taking = ({ key, name, state }: exported.ExportedCircuit) =>
     steer(store, operation, fields, name, { ...by, key }, ({ reason }) => {

@@ -1,8 +1,9 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { at, type Problems, wrong } from "../core/fields.ts"
+import { at, type Problems } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
+import { wrong } from "../shapes/problems.ts"
 
 /** Decodes the parameters of a custom trip with its schema. Fields that the schema does not know are wrong, too. */
 export const decodeParameters = <A>(

@@ -8,8 +8,7 @@ import {
   anything,
   at,
   count,
-  decodeAll,
-  decodeFields,
+  expected,
   factor,
   field,
   flag,
@@ -22,17 +21,16 @@ import {
   type Problem,
   type Problems,
   positiveMillis,
-  problemsIn,
   share,
   text,
   textOrEmpty,
-  word,
-  wrong
+  word
 } from "../core/fields.ts"
 import { expectedDuration, toMillis } from "../core/millis.ts"
 import { show } from "../core/printable.ts"
 import type * as Trip from "../core/Trip.ts"
 import type * as Window from "../core/Window.ts"
+import { decodeAll, decodeFields, problemsIn, wrong } from "../shapes/problems.ts"
 import { decodeParameters } from "./parameters.ts"
 import type { KeyInput, Policy } from "./policy.ts"
 
@@ -150,17 +148,14 @@ const decodeCustom = (input: unknown, path: string, custom: CustomTrips): Result
     if (declared === undefined) {
       // A policy beside a call is decoded again when the call runs and the registered trips are known.
       if (custom === "later") return Result.succeed({ _tag: "Custom", name, predicate: never, over: over ?? last100 })
-      return wrong(
-        at(path, "name"),
-        `expected the name of a custom trip (${list([...custom.keys()])}), got ${show(name)}`
-      )
+      return wrong(at(path, "name"), expected(`the name of a custom trip (${list([...custom.keys()])})`, name))
     }
     const trip = { _tag: "Custom", name, predicate: declared.predicate, over: over ?? declared.over } as const
     const values = at(path, "parameters")
     if (declared.schema === undefined) {
       return parameters === undefined || Object.keys(parameters).length === 0
         ? Result.succeed(trip)
-        : wrong(values, `expected none, as ${show(name)} is declared without parameters, got ${show(parameters)}`)
+        : wrong(values, expected(`none, as ${show(name)} is declared without parameters`, parameters))
     }
     return Result.map(decodeParameters(declared.schema, parameters ?? {}, values), (parameters) => ({
       ...trip,
@@ -177,10 +172,7 @@ const decodeTrip = (
 ): Result.Result<Trip.Trip, Problems> => {
   const _tag = isRecord(input) ? input["_tag"] : undefined
   if (!isTripTag(_tag)) {
-    return wrong(
-      path,
-      `expected a trip such as Trip.consecutive(5) (_tag: ${list(Object.keys(tripFields))}), got ${show(input)}`
-    )
+    return wrong(path, expected(`a trip such as Trip.consecutive(5) (_tag: ${list(Object.keys(tripFields))})`, input))
   }
   switch (_tag) {
     case "Consecutive":
@@ -211,7 +203,7 @@ const decodeTrip = (
       return Result.flatMap(decodeFields(tripFields[_tag], input, path), ({ trips }) => {
         const inside = at(path, "trips")
         if (!Array.isArray(trips) || trips.length === 0) {
-          return wrong(inside, `expected a list of one trip or more, got ${show(trips)}`)
+          return wrong(inside, expected("a list of one trip or more", trips))
         }
         if (depth >= maxTripDepth) return wrong(inside, `expected trips nested at most ${maxTripDepth} deep`)
         return Result.map(
@@ -229,11 +221,11 @@ export const decodeCustomTrips = (
   input: unknown,
   path: string
 ): Result.Result<ReadonlyMap<string, CustomTrip>, Problems> => {
-  if (!Array.isArray(input)) return wrong(path, `expected a list of custom trips, got ${show(input)}`)
+  if (!Array.isArray(input)) return wrong(path, expected("a list of custom trips", input))
   const found = new Map<string, CustomTrip>()
   const declare = (trip: unknown, path: string): Result.Result<CustomTrip, Problems> => {
     const _tag = isRecord(trip) ? trip["_tag"] : undefined
-    if (_tag !== "Custom") return wrong(path, `expected a custom trip, got ${show(_tag ?? trip)}`)
+    if (_tag !== "Custom") return wrong(path, expected("a custom trip", _tag ?? trip))
     return Result.flatMap(
       decodeFields(tripFields.Custom, trip, path),
       ({ name, over, parameters, predicate, schema }) => {
@@ -244,7 +236,7 @@ export const decodeCustomTrips = (
             "expected none: a declaration has the schema, and each use has the parameters"
           )
         }
-        if (found.has(name)) return wrong(at(path, "name"), `expected a name that is not taken, got ${show(name)}`)
+        if (found.has(name)) return wrong(at(path, "name"), expected("a name that is not taken", name))
         const declared = { name, predicate, schema, over: over ?? last100 }
         found.set(name, declared)
         return Result.succeed(declared)
@@ -272,8 +264,8 @@ const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["coo
       jittered: jittered ?? false
     }))
   }
-  const expected = `${expectedDuration.zeroOrMore}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
-  return wrong(path, `expected ${expected}, got ${show(input)}`)
+  const what = `${expectedDuration.zeroOrMore}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
+  return wrong(path, expected(what, input))
 }
 
 const quorum = field(
@@ -289,7 +281,7 @@ const fleetFields = {
 
 const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"], Problems> => {
   if (input === false) return Result.succeed(false)
-  if (!isRecord(input)) return wrong(path, `expected false, or an object, got ${show(input)}`)
+  if (!isRecord(input)) return wrong(path, expected("false, or an object", input))
   return Result.map(decodeFields(fleetFields, input, path), ({ hold, observation, quorum, suspectAfter }) => ({
     suspectAfter: suspectAfter ?? Fleet.defaults.suspectAfter,
     quorum: quorum ?? Fleet.defaults.quorum,
@@ -328,7 +320,7 @@ const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policy
 const decodeKeys = (input: unknown, path: string, custom: CustomTrips): Result.Result<Policy["keys"], Problems> => {
   if (typeof input === "function") return Result.succeed(input as (key: string) => KeyInput | undefined)
   if (!isRecord(input)) {
-    return wrong(path, `expected an object of policies by key, or a function of the key, got ${show(input)}`)
+    return wrong(path, expected("an object of policies by key, or a function of the key", input))
   }
   const entries = decodeAll(Object.entries(input), (entry) => {
     const [key, policy] = entry as [string, unknown]
@@ -406,7 +398,7 @@ export const decodeSettingsShape = (input: unknown) => {
   else if (given["breakers"] !== undefined) {
     problems.push({
       path: "breakers",
-      message: `expected an object of policies by name, got ${show(given["breakers"])}`
+      message: expected("an object of policies by name", given["breakers"])
     })
   }
   const known = Result.isSuccess(flat) ? flat.success.names : undefined

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { circuitName } from "../breaker/options.ts"
-import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
+import { defaultLease, guard, guardBeyond, type Subject, subject } from "../breaker/protect.ts"
 import {
   count,
   countOrZero,
@@ -22,7 +22,7 @@ import { defaults as defaultPolicy } from "../policy/policy.ts"
 import { opens } from "../policy/schema.ts"
 import * as Backoff from "../resilience/Backoff.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
-import { type Retrying, retryingAs } from "../resilience/retry.ts"
+import { type Retrying, retrying } from "../resilience/retry.ts"
 import { toCooldown } from "./cooldowns.ts"
 import { TimeoutError, toPlain } from "./errors.ts"
 import { held } from "./held.ts"
@@ -140,7 +140,7 @@ const toRetry = (operation: string, retry: number | RetryOptions | false | undef
 /** A call that ends when the stream that it returns has been read. */
 const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.contextWith((context: Context.Context<never>) =>
-    guardBeyond(self, of, leaseOf("until", undefined), (answer, permit) =>
+    guardBeyond(self, of, defaultLease, (answer, permit) =>
       watchedStream(answer, (end) => {
         const settled = permit.settle(end)
         if (settled !== undefined) Effect.runForkWith(context)(settled)
@@ -218,8 +218,7 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
     return Effect.raceFirst(call, Effect.andThen(sleep(timeoutMillis), late))
   }
   const retry = toRetry(operation, given.retry)
-  const again: Retrying =
-    retry === undefined ? () => (call: AnyEffect) => call : retryingAs(`${operation}: retry`, retry)
+  const again: Retrying = retry === undefined ? () => (call: AnyEffect) => call : retrying(retry)
   const unkeyed = again(of)
   const guarded = until === undefined ? guard : guardStream
   return {

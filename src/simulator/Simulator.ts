@@ -36,6 +36,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import {
   anyMillis,
+  decodeArgument,
   decodeOptions,
   field,
   isRecord,
@@ -43,10 +44,10 @@ import {
   numberWhere,
   optional,
   positiveMillis,
+  refused,
   shareOrZero,
   struct
 } from "../core/fields.ts"
-import { show } from "../core/printable.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import * as picture from "./picture.ts"
 import { play } from "./play.ts"
@@ -180,8 +181,10 @@ export const load = (options: LoadOptions): Trace => {
     seed = 1
   } = decodeOptions("Simulator.load", loadFields, options)
   if ((rate * millis) / 1_000 > mostCalls) {
-    throw new RangeError(
-      `Simulator.load: rate: expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
+    throw refused(
+      "Simulator.load",
+      "rate",
+      `expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
     )
   }
   const down = outages.map((one) => ({
@@ -234,6 +237,10 @@ const runFields = { timeout: optional(positiveMillis), seed: optional(whole) }
 
 type PolicyInputs = Readonly<Record<string, BreakerPolicy.Input>>
 
+const policiesField = field<PolicyInputs>("an object with one policy or more", (input) =>
+  isRecord(input) && Object.keys(input).length > 0 ? (input as PolicyInputs) : undefined
+)
+
 /** The policies, and after each one those of its keys. */
 const withKeys = (policies: PolicyInputs): PolicyInputs =>
   Object.fromEntries(
@@ -259,9 +266,8 @@ export const run = (
   options: RunOptions = {}
 ): Effect.Effect<ReadonlyArray<internal.Report>, BreakerPolicy.PolicyError> => {
   const { seed = 1, timeout = Infinity } = decodeOptions("Simulator.run", runFields, options)
-  const keyed = withKeys(policies ?? {})
+  const keyed = withKeys(decodeArgument("Simulator.run", "policies", policiesField, policies))
   const names = Object.keys(keyed)
-  if (names.length === 0) throw new RangeError(`Simulator.run: there must be a policy, got ${show(policies)}`)
   return play(calls, names, { timeout, seed }).pipe(
     Effect.map((all) => all.map((played) => internal.report(played, calls, outages, millis))),
     Effect.provide(BreakerPolicy.layer({ breakers: keyed })),
