@@ -242,9 +242,7 @@ describe("A fleet of a test", () => {
   it.effect("says what is wrong with its size and its policies", () =>
     Effect.gen(function* () {
       for (const size of [0, 1.5, Number.NaN]) {
-        const exit = yield* Effect.exit(TestFleet.make(size))
-        assert(Exit.isFailure(exit))
-        assert.match(String(Cause.squash(exit.cause)), /TestFleet.make: size/)
+        assert.throws(() => TestFleet.make(size), /TestFleet.make: size: expected a whole number/)
       }
       const error = yield* Effect.flip(TestFleet.make(1, { policies: { default: { cooldown: "soon" as never } } }))
       assert.match(error.message, /default.cooldown/)

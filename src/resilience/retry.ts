@@ -3,7 +3,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
-import { answer, isLasting } from "../engine/answer.ts"
 import {
   countOrZero,
   type Decoded,
@@ -18,6 +17,7 @@ import {
   text,
   textOrEmpty
 } from "../core/fields.ts"
+import { answer, isLasting } from "../engine/answer.ts"
 import { type Allowance, RetryBudget } from "../engine/budget.ts"
 import { hintOfError } from "../engine/classify.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
