@@ -22,7 +22,7 @@ import { JobBreaker, StreamBreaker } from "effect-fuse/queue"
 import * as RedisStore from "effect-fuse/RedisStore"
 import * as Simulator from "effect-fuse/Simulator"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { Dependency, SharedStoreContract, TestFleet } from "effect-fuse/testing"
+import { CircuitTest, Dependency, SharedStoreContract, TestFleet } from "effect-fuse/testing"
 import { publicModules, withoutComments } from "./support/sources.ts"
 
 // biome-ignore lint/suspicious/noExplicitAny: what a caller without types might write
@@ -448,6 +448,7 @@ const rows: Readonly<Record<string, Row>> = {
       ["steps.0", ["x"]]
     ]
   },
+  "CircuitTest.expectState": { call: (o) => CircuitTest.expectState("api", "Closed", o), wrong: ofTarget },
   "SharedStoreContract.cases": {
     call: (o) => SharedStoreContract.cases(SharedStore.makeMemory, o),
     wrong: [
@@ -544,9 +545,10 @@ describe.each(Object.entries(rows))("%s", (name, { call, right = {}, wrong }) =>
   })
 })
 
-/** What these take is no options but data, which may come from a file: what is wrong with it is a value, or found where it is used. */
+/** These check nothing: a trip is data that a policy decodes, and `Circuit` is pure. */
 const data = [
-  "BreakerPolicy.layerConfig",
+  "Circuit.open",
+  "Trip.custom",
   "Trip.failures",
   "Trip.failureRate",
   "Trip.slowRate",

@@ -157,8 +157,8 @@ type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
 /**
  * Lets calls through while the circuit allows it, and learns from how they end.
  *
- * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. Options that are
- * wrong throw here, a `PolicyError` or a `RangeError` that names the field, before anything runs.
+ * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. An
+ * invalid option throws a `RangeError` that names the field here, before anything runs.
  *
  * Inside a call of the same circuit (same name, same key) on the same fiber tree, it is part of that call: it takes no permit, is not
  * counted, and only the outer `protect` reads the end. This holds through `Effect.timeout`, retries and forked fibers, until

@@ -105,7 +105,7 @@ const transitionCapacity = 4_096
  * layer is built, or differs by `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends
  * when the scope of the layer closes.
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` that names the option that is wrong.
  *
  * @category layers
  * @since 0.1.0

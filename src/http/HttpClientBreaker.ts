@@ -151,7 +151,7 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
 /**
  * A client whose requests pass the circuits of a name. Its requests keep their errors and gain one, `CircuitOpen`.
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` that names the option that is wrong.
  *
  * @category combinators
  * @since 0.1.0
@@ -276,7 +276,7 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => 200
  * ```
  *
- * Throws a `RangeError` or a `PolicyError` that names the invalid option.
+ * Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
  * @since 0.1.0

@@ -358,7 +358,7 @@ type Protected = <E, R>(
  * Ignored.
  *
  * It is no middleware for `HttpRouter.serve`: that one stands behind the sending of the response, where no error is to be seen
- * any more. Use {@link layer} there. Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * any more. Use {@link layer} there. Throws a `RangeError` that names the option that is wrong.
  *
  * @category middleware
  * @since 0.1.0

@@ -149,7 +149,7 @@ export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out
 /**
  * Runs a job under a circuit, and hands it back when that, or another that it passes, rejects it. See {@link handBack}.
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` that names the option that is wrong.
  *
  * @category combinators
  * @since 0.1.0

@@ -115,7 +115,7 @@ const fields = {
 export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
 
 /**
- * A pool: made once, as a constant. Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * A pool: made once, as a constant. Throws a `RangeError` that names the option that is wrong.
  *
  * @category constructors
  * @since 0.1.0

@@ -398,7 +398,7 @@ export type Standard<O extends StandardOptions> = [Fallback<O>] extends [never]
  * The order that works: call, timeout, bulkhead, breaker, retry, fallback. By default each attempt may take 10 seconds and
  * is made twice more, with a backoff, within the retry budget of the circuit.
  *
- * Make it once, as a constant: its bulkhead is its own. Throws a `RangeError` or a `PolicyError` that names the option that
+ * Make it once, as a constant: its bulkhead is its own. Throws a `RangeError` that names the option that
  * is wrong.
  *
  * @category policies
