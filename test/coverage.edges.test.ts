@@ -18,6 +18,8 @@ import { type BreakerEvent, createBreaker } from "effect-fuse/promise"
 import { JobBreaker, StreamBreaker } from "effect-fuse/queue"
 import * as Simulator from "effect-fuse/Simulator"
 import { TestFleet } from "effect-fuse/testing"
+import { decodeOptions } from "../src/core/fields.ts"
+import { protectionFields } from "../src/promise/fields.ts"
 import { check } from "../src/promise/options.ts"
 import { expectState, fail, inspect, quick, scenario } from "./support/verbs.ts"
 
@@ -200,14 +202,21 @@ describe("Promises hand on what a policy says:", () => {
   ]
   for (const [options, policy] of cases) {
     it(JSON.stringify(options), () => {
-      assert.deepStrictEqual(check("createBreaker", "api", options, []).subject.inline, policy)
+      assert.deepStrictEqual(
+        check("createBreaker", "api", decodeOptions("createBreaker", protectionFields, options)).subject.inline,
+        policy
+      )
     })
   }
 })
 
 describe("Promises hand on what is around a call:", () => {
   const around = (options: object, key?: string) => {
-    const checked = check("createBreaker", "api", { timeout: false, ...options }, [])
+    const checked = check(
+      "createBreaker",
+      "api",
+      decodeOptions("createBreaker", protectionFields, { timeout: false, ...options })
+    )
     return (call: Effect.Effect<unknown, unknown>) =>
       checked.around(
         call,
