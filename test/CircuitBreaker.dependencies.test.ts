@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Exit, Layer, pipe, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, SharedStore, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, MemoryStore, Resilience, Trip } from "effect-fuse"
 import { oneOf, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
 import { call, expectState, fail, hang, inspect, pass, quick, reject, rejectionIn, scenario } from "./support/verbs.ts"
@@ -282,7 +282,7 @@ describe("A retry", () => {
 describe("A rejection because of a dependency that is open for the fleet", () => {
   it.live("has the scope of the circuit that rejects the call", () =>
     Effect.gen(function* () {
-      const shared = yield* SharedStore.makeMemory
+      const shared = yield* MemoryStore.make
       const layers = BreakerStore.layerShared(shared).pipe(
         Layer.provideMerge(BreakerPolicy.layer({ breakers: { page: { dependsOn: ["db"] } } }))
       )

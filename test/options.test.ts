@@ -8,9 +8,9 @@ import {
   Bulkhead,
   CircuitBreaker,
   CircuitPool,
+  MemoryStore,
   Outcome,
-  Resilience,
-  SharedStore
+  Resilience
 } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as BreakerMetrics from "effect-fuse/BreakerMetrics"
@@ -39,7 +39,7 @@ interface Row {
   readonly wrong: ReadonlyArray<Wrong>
 }
 
-const store = Effect.runSync(SharedStore.makeMemory)
+const store = Effect.runSync(MemoryStore.make)
 const client = HttpClient.make(() => Effect.never)
 const pool = CircuitPool.make("api", { members: ["a"] })
 const limiter = { consume: () => Effect.succeed({ delay: 0 }) } as never
@@ -450,14 +450,14 @@ const rows: Readonly<Record<string, Row>> = {
   },
   "CircuitTest.expectState": { call: (o) => CircuitTest.expectState("api", "Closed", o), wrong: ofTarget },
   "SharedStoreContract.cases": {
-    call: (o) => SharedStoreContract.cases(SharedStore.makeMemory, o),
+    call: (o) => SharedStoreContract.cases(MemoryStore.make, o),
     wrong: [
       ["announces", 1],
       ["patience", 0]
     ]
   },
   "SharedStoreContract.run": {
-    call: (o) => SharedStoreContract.run(SharedStore.makeMemory, o),
+    call: (o) => SharedStoreContract.run(MemoryStore.make, o),
     wrong: [
       ["announces", 1],
       ["patience", 0]

@@ -1,8 +1,10 @@
-import { decodeArgument, endlessMillis, field, optional, text, textOrEmpty } from "../core/fields.ts"
+import { decodeArgument, endlessMillis, type FieldsOf, field, optional, text, textOrEmpty } from "../core/fields.ts"
+import { type ActionName, operatorActions } from "../core/operatorActions.ts"
 import { maxKeyLength } from "../engine/registry.ts"
+import type { ByHand, Target } from "../shapes/byHand.ts"
 
 /** Which circuit of a name. */
-export const targetFields = { key: optional(textOrEmpty) }
+export const targetFields = { key: optional(textOrEmpty) } satisfies FieldsOf<Target>
 
 /** A key, or a function that finds it for each call. */
 export const keyOrFunction = field<string | ((...args: ReadonlyArray<unknown>) => unknown)>(
@@ -23,13 +25,12 @@ export const operatorKey = optional(
 /** The name of a circuit. */
 export const circuitName = (operation: string, name: unknown): string => decodeArgument(operation, "name", text, name)
 
-/** The key of a circuit that is steered by hand: one that is shared must not be, by accident. */
-export const keyByHand = (operation: string, value: unknown): string | undefined =>
-  decodeArgument(operation, "key", operatorKey, value)
+/** What an operator says with an action. */
+export const byHandFields = { reason: optional(textOrEmpty), actor: optional(textOrEmpty) }
 
-export const optionalText = (operation: string, field: string, value: unknown): string | undefined =>
-  decodeArgument(operation, field, optional(textOrEmpty), value)
+const actionFields = { key: operatorKey, ...byHandFields } satisfies FieldsOf<ByHand>
+const lastingFields = { ...actionFields, for: optional(endlessMillis) }
 
-/** Milliseconds of a duration above 0, or nothing where none is given. */
-export const optionalMillis = (operation: string, field: string, value: unknown): number | undefined =>
-  decodeArgument(operation, field, optional(endlessMillis), value)
+/** The options of an operator action; `for` only if the action lasts. */
+export const fieldsOf = (action: ActionName): typeof lastingFields =>
+  operatorActions[action].defaultMillis === undefined ? (actionFields as typeof lastingFields) : lastingFields

@@ -274,9 +274,3 @@ const describe = (problems: Problems): ReadonlyArray<string> => {
 
 /** The problems, each on one line after its path. */
 export const describeProblems = (problems: Problems): string => describe(problems).join("\n")
-
-/** Options that have no fields but these. */
-export const onlyFields = <O>(operation: string, names: ReadonlyArray<string>, options: O): O => {
-  decodeOptions(operation, Object.fromEntries(names.map((name) => [name, optional(anything)])), options)
-  return options
-}

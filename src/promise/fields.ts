@@ -29,7 +29,7 @@ import * as Backoff from "../resilience/Backoff.ts"
 import { ofMemory, redisFields as ofRedis, ofShared } from "../store/options.ts"
 import { cooldownField } from "./cooldowns.ts"
 import { toPlain } from "./errors.ts"
-import type { RedisOptions } from "./redis.ts"
+import type { RedisUrlOptions } from "./redis.ts"
 import { isSignal } from "./signals.ts"
 import type { CallOptions, Policy, Protection, RetryOptions, Signal } from "./types.ts"
 
@@ -191,7 +191,7 @@ const isRedisUrl = (input: unknown): input is string =>
 
 const redisUrl = "a URL such as redis://localhost:6379"
 
-const urlField: Field<RedisOptions["url"]> = {
+const urlField: Field<RedisUrlOptions["url"]> = {
   optional: false,
   decode: (input, path, problems) => {
     if (!isRedisUrl(input) && typeof input !== "function") {
@@ -208,7 +208,7 @@ const urlField: Field<RedisOptions["url"]> = {
 
 const redisFields = { url: urlField, prefix: ofRedis.prefix, process: ofShared.process }
 
-const redisField: Field<RedisOptions> = {
+const redisField: Field<RedisUrlOptions> = {
   optional: false,
   decode: (input, path, problems) =>
     isRecord(input)

@@ -4,7 +4,7 @@ import type * as Exit from "effect/Exit"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
 import { healthOf } from "../breaker/health.ts"
-import { circuitName, keyByHand } from "../breaker/options.ts"
+import { circuitName, operatorKey } from "../breaker/options.ts"
 import {
   type Decoded,
   decodeArgument,
@@ -172,7 +172,7 @@ export class PlainBreaker {
 
   readonly distributedState = async (key?: string): Promise<DistributedState | undefined> => {
     const { inline } = this.checked.subject
-    asConfigurationError(() => keyByHand("distributedState", key))
+    asConfigurationError(() => decodeArgument("distributedState", "key", operatorKey, key))
     if (this.home.isShutDown) throw wasShutDown(this.name)
     return inline?.fleet === false
       ? undefined

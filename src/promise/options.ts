@@ -1,7 +1,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
-import { sleep } from "../engine/eventLoop.ts"
+import { makeTimeoutOrElse } from "../engine/timeout.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retrying } from "../resilience/retry.ts"
@@ -64,15 +64,15 @@ export const check = (operation: string, circuit: string, given: DecodedProtecti
   })
   const of = { ...read, classify: readingResponses(read.classify) }
   const limited = toLimited(circuit, given.bulkhead)
+  const withTimeout = makeTimeoutOrElse(timeoutMillis)
   const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
     if (timeoutMillis === Infinity) return call
-    const late = Effect.suspend(() => {
+    return withTimeout(call, () => {
       const error = new TimeoutError(circuit, timeoutMillis)
       // This runs before the call is interrupted, so that the signal of the call is aborted with this error.
       onLate(error)
       return Effect.fail(error)
     })
-    return Effect.raceFirst(call, Effect.andThen(sleep(timeoutMillis), late))
   }
   const again: Retrying = retry === undefined ? () => (call: AnyEffect) => call : retrying(retry)
   const unkeyed = again(of)

@@ -20,11 +20,9 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -38,9 +36,10 @@ import { PolicyError } from "../policy/BreakerPolicy.ts"
 import { decodeFields } from "../shapes/problems.ts"
 import { ofRedis, redisFields } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
-import { connect as connectClient, load as loadPackage, type Package } from "./client.ts"
+import { load as loadPackage } from "./client.ts"
 import { redisUrl } from "./environment.ts"
-import { fromRedis, longestCircuit } from "./store.ts"
+import { layerEnvironment, session } from "./session.ts"
+import { longestCircuit, redisStore } from "./store.ts"
 
 /**
  * @category models
@@ -73,7 +72,7 @@ export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, nev
 
 const making = (options: Decoded<typeof redisFields>): Effect.Effect<SharedStore, never, Redis.Redis> =>
   Effect.flatMap(Redis.Redis, (redis) =>
-    Effect.map(fromRedis(redis, options), (store) => reporting("Redis", store, ofGivenClient))
+    Effect.map(redisStore(redis, options), (store) => reporting("Redis", store, ofGivenClient))
   )
 
 /**
@@ -110,41 +109,8 @@ const connectingTo = <E, R>(
 ): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
   connecting(
     { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit },
-    Effect.gen(function* () {
-      const services = yield* quietUntilBuilt(Layer.build(Layer.fresh(redis)))
-      yield* Effect.addFinalizer(() => Effect.sync(() => destroy(services)))
-      const store = yield* fromRedis(Context.get(services, Redis.Redis), options)
-      // A client that has connected once connects again by itself. If it does not, its commands show it.
-      return { store, ended: Effect.never }
-    })
+    session(redis, options)
   )
-
-/** `NodeRedis`, which this module cannot import: users of Bun and Deno do not have it. */
-const nodeRedis = Context.Service<{ readonly client: { readonly isOpen: boolean; readonly destroy: () => void } }>(
-  "@effect/platform-node/NodeRedis"
-)
-
-/** Closes a client of node-redis at once. Its layer would wait for all answers, which never come if the connection is silent. */
-const destroy = (services: Context.Context<Redis.Redis>): void => {
-  const found = Context.getOption(services, nodeRedis)
-  if (found._tag === "Some" && found.value.client.isOpen) found.value.client.destroy()
-}
-
-/** Drops the warnings of Effect's client while it connects: it warns of each failed attempt, and this library warns once. */
-const quietUntilBuilt = <A, E, R>(build: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    const loggers = fiber.getRef(Logger.CurrentLoggers)
-    let built = false
-    const gate = Logger.make((options) => {
-      if (built || options.logLevel !== "Warn") for (const logger of loggers) logger.log(options)
-    })
-    const done = Effect.tap(build, () =>
-      Effect.sync(() => {
-        built = true
-      })
-    )
-    return Effect.provideService(done, Logger.CurrentLoggers, new Set([gate]))
-  })
 
 /**
  * Circuits that all processes with this Redis and this prefix share. Throws a `RangeError` that names the option that
@@ -247,7 +213,7 @@ export const layerConfig = (
       // A wrong variable fails the layer. The layer of the client reads them again: a password may be rotated.
       yield* redisUrl
       const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
-      return layerConnecting(ownClient(client), found)
+      return layerConnecting(layerEnvironment(client), found)
     })
   )
 }
@@ -282,13 +248,3 @@ const valuesOf = (
 
 const notInstalled = (error: unknown): PolicyError =>
   new PolicyError({ problems: [{ path: "redis", message: foreignText(error) }] })
-
-/** A client that this library opens itself, to the Redis that the environment names. */
-const ownClient = (found: Package) =>
-  Layer.effect(
-    Redis.Redis,
-    Effect.map(
-      Effect.flatMap(redisUrl, (url) => connectClient(found, url, undefined, true)),
-      ({ redis }) => redis
-    )
-  )

@@ -50,7 +50,7 @@ import {
   word
 } from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
-import { timeout as timeoutOf } from "../engine/eventLoop.ts"
+import { makeTimeout } from "../engine/timeout.ts"
 import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Bulkhead_ from "./Bulkhead.ts"
@@ -67,7 +67,7 @@ import {
   type StandardErrors,
   type StandardInput
 } from "./pipeline.ts"
-import { budgetField, mayRepeat, retryField, retryFields, retrying, spend } from "./retry.ts"
+import { budgetField, counting, mayRepeat, retryField, retryFields, retrying } from "./retry.ts"
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
@@ -108,6 +108,7 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
 
 /**
  * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
+ * It behaves as `Effect.timeout`, but costs much less. It may fire late, by at most 1 % or 16 milliseconds.
  *
  * If the process stalls while the time runs out, the effect gets a little more time, so that it can read an answer that has arrived. If it
  * then still takes too long, a breaker around it ignores the `TimeoutError`.
@@ -118,8 +119,7 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
 export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> =>
   timingOut(decodeArgument("Resilience.timeout", "duration", positiveMillis, duration))
 
-const timingOut = (millis: number): Pipeline<Cause.TimeoutError> =>
-  makePipeline(["timeout"], (self) => timeoutOf(self, millis))
+const timingOut = (millis: number): Pipeline<Cause.TimeoutError> => makePipeline(["timeout"], makeTimeout(millis))
 
 /**
  * Which circuit a breaker of a pipeline uses, and how the ends of its calls are read, as in `CircuitBreaker.protect`.
@@ -268,7 +268,7 @@ export const hedge: {
   const allowed = budget === false ? Effect.succeed(true) : mayRepeat(budget)
   return makePipeline(["hedge"], (self) => {
     const race = hedged(self, after, max, allowed)
-    return budget === false ? race : Effect.andThen(spend(budget), race)
+    return budget === false ? race : counting(budget, race)
   })
 }
 
