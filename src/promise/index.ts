@@ -36,10 +36,10 @@
  * @since 0.1.0
  */
 
-import { type Decoded, decodeArgument, decodeOptions, field, functionField, optional, refused } from "../core/fields.ts"
+import { decodeOptions, field, optional, refused } from "../core/fields.ts"
 import { asConfigurationError } from "./errors.ts"
 import { breakerFields } from "./fields.ts"
-import { managerFields, type PlainBreaker, PlainManager } from "./manager.ts"
+import { alone, aloneWith, managerFields, type PlainBreaker, PlainManager } from "./manager.ts"
 import type {
   AggregateMetrics,
   BreakerEvent,
@@ -397,21 +397,6 @@ export interface CreateOptions<Args extends ReadonlyArray<unknown>, A> extends P
   readonly name?: string | undefined
 }
 
-type BreakerOptions = Decoded<typeof breakerFields>
-
-const decodedOptions = (operation: string, options: unknown): BreakerOptions =>
-  asConfigurationError(() => decodeOptions(operation, breakerFields, options))
-
-/** A breaker that is alone in its manager. */
-const alone = (operation: string, fn: unknown, options: BreakerOptions): readonly [PlainManager, PlainBreaker] =>
-  asConfigurationError(() => {
-    const { log, maxCircuits, name, redis, ...protection } = options
-    decodeArgument(operation, "fn", functionField, fn)
-    const manager = new PlainManager({ log, maxCircuits, redis })
-    const ownName = typeof fn === "function" && fn.name !== "" ? fn.name : "breaker"
-    return [manager, manager.add(operation, name ?? ownName, fn, protection)]
-  })
-
 /**
  * Puts a function under a circuit of its own. In the function `this` is {@link CallContext}: its `signal` is aborted when nobody
  * waits for the call any more (an arrow function has none: give that to `run`).
@@ -426,7 +411,7 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   fn: (this: CallContext, ...args: Args) => A | PromiseLike<A>,
   options: CreateOptions<Args, A> = {}
 ): Breaker<Args, A> & Owner => {
-  const [manager, breaker] = alone("createBreaker", fn, decodedOptions("createBreaker", options))
+  const [manager, breaker] = aloneWith("createBreaker", fn, options)
   // It is of `fn`, whose types its manager has not kept.
   return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
 }
@@ -454,7 +439,7 @@ export const wrap: {
   ): ((this: This, ...args: Args) => Promise<A>) & { readonly breaker: Breaker<Args, A> & Owner }
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
 } = (fn: unknown, options: object = {}): any => {
-  const [manager, plain] = alone("wrap", fn, decodedOptions("wrap", options))
+  const [manager, plain] = aloneWith("wrap", fn, options)
   return Object.assign(wrapped(plain), { breaker: owned(plain, manager) })
 }
 

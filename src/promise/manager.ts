@@ -20,7 +20,7 @@ import { printable, show } from "../core/printable.ts"
 import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
 import { distributedState } from "./distributed.ts"
 import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError, toPlain } from "./errors.ts"
-import { callFields, type DecodedProtection, keyField, protectionFields, storeFields } from "./fields.ts"
+import { breakerFields, callFields, type DecodedProtection, keyField, protectionFields, storeFields } from "./fields.ts"
 import { Home } from "./home.ts"
 import { countsOf, toMetrics, unused } from "./metrics.ts"
 import { type Checked, check } from "./options.ts"
@@ -321,3 +321,23 @@ export class PlainManager {
 
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.home.shutdown()
 }
+
+/** A breaker with a manager of its own. */
+export const alone = (
+  operation: string,
+  fn: unknown,
+  { log, maxCircuits, name, redis, ...protection }: Decoded<typeof breakerFields>
+): readonly [PlainManager, PlainBreaker] =>
+  asConfigurationError(() => {
+    const ownName = decodeArgument(operation, "fn", functionField, fn).name || "breaker"
+    const manager = new PlainManager({ log, maxCircuits, redis })
+    return [manager, manager.add(operation, name ?? ownName, fn, protection)]
+  })
+
+/** {@link alone}, with options that are not decoded yet. */
+export const aloneWith = (operation: string, fn: unknown, options: unknown) =>
+  alone(
+    operation,
+    fn,
+    asConfigurationError(() => decodeOptions(operation, breakerFields, options))
+  )

@@ -74,7 +74,7 @@ export const check = (operation: string, circuit: string, given: DecodedProtecti
       return Effect.fail(error)
     })
   }
-  const again: Retrying = retry === undefined ? () => (call: AnyEffect) => call : retrying(retry)
+  const again: Retrying = retry === false ? () => (call: AnyEffect) => call : retrying(retry)
   const unkeyed = again(of)
   const guarded = until === undefined ? guard : guardStream
   return {
