@@ -258,7 +258,10 @@ describe("An operator", () => {
       [() => Operator.release(store, "api", { for: "1 minute" } as never), /for/],
       [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason: expected a text/],
       [() => Operator.inspect(store, "api", { key: 7 as never }), /Operator\.inspect: key: expected a text/],
-      [() => Operator.close(store, "12345678901"), /Operator.close: name: expected name and key of at most 10 characters.* got 11/]
+      [
+        () => Operator.close(store, "12345678901"),
+        /Operator.close: name: expected name and key of at most 10 characters.* got 11/
+      ]
     ]
     for (const [run, message] of wrong) assert.throws(run, RangeError, message as never)
   })
