@@ -317,7 +317,7 @@ const givenBackMillis = 1_000
  * import { JobBreaker } from "effect-fuse/queue"
  *
  * const program = Effect.gen(function* () {
- *   const mails = yield* PersistedQueue.make({ name: "mails", schema: textOrEmpty })
+ *   const mails = yield* PersistedQueue.make({ name: "mails", schema: Schema.String })
  *   yield* mails.offer("hello")
  *   return yield* JobBreaker.take(mails, "smtp", (mail) => Effect.succeed(`sent ${mail}`))
  * })
