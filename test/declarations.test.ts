@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
@@ -151,9 +151,10 @@ export const mine = page.with({ signal: new AbortController().signal }).execute(
   }, 60_000)
 
   it("every public module, without Node's types", () => {
-    const modules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-      .filter((name) => /^(?!internal\/).*\.ts$/.test(name) && name !== "index.ts")
-      .map((name) => name.slice(0, -3))
+    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const modules = Object.keys(exports)
+      .filter((path) => path !== "." && path !== "./package.json")
+      .map((path) => path.slice(2))
     assert.isAbove(modules.length, 30)
     const program = modules.map((name, i) => `export * as M${i} from "effect-fuse/${name}"`).join("\n")
     assert.strictEqual(compiled(program, "es2023,dom"), "")
