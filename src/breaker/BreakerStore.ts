@@ -26,6 +26,7 @@ import * as Result from "effect/Result"
 import type * as Take from "effect/Take"
 import { decodeOptions } from "../core/fields.ts"
 import { eventLoopOf } from "../engine/eventLoop.ts"
+import { checkHealth } from "../engine/healthCheck.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { builtAgain, isBuiltAgain } from "../engine/misuse.ts"
 import { Registry } from "../engine/registry.ts"
@@ -82,6 +83,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
       ),
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
+      checkHealth: (circuit) => checkHealth(runtime, circuit),
       peers: undefined
     }
     return new Registry(runtime, maxCircuits)

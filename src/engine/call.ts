@@ -8,6 +8,7 @@ import * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
 import * as Trip from "../core/Trip.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
+import { reportOnce } from "./announce.ts"
 import {
   type Admit,
   answer,
@@ -23,7 +24,7 @@ import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcom
 import { dependencies } from "./dependencies.ts"
 import type { Granted } from "./fleetState.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
-import { expire, move, type Next, reportOnce } from "./move.ts"
+import { expire, move, type Next } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
 import type { Peers } from "./peers.ts"
 import type { Registry } from "./registry.ts"
