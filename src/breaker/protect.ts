@@ -2,10 +2,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { type Decoded, decodeOptions, endlessMillis, type FieldsOf, optional } from "../core/fields.ts"
-import { decidesAlone } from "../engine/answer.ts"
+import { cooldownWait, rejectsAt } from "../engine/answer.ts"
 import { Call } from "../engine/call.ts"
 import type { Classify } from "../engine/classify.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { encloses } from "../engine/nesting.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
 import { noteRejection } from "../engine/spans.ts"
@@ -71,7 +72,7 @@ export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry,
 
 /** Whether the fiber runs inside a call of this circuit, so that another call of it would be part of that one. */
 export const isInside = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, circuit: LiveCircuit): boolean =>
-  registry.callerOf(fiber.context).inside?.encloses(circuit) === true
+  encloses(registry.callerOf(fiber.context).inside, circuit)
 
 export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
   Context.getUnsafe(fiber.context, BreakerStore)
@@ -92,16 +93,13 @@ export const guard = (
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, subject, caller)
     const { inside } = caller
-    if (inside?.encloses(circuit) === true) return effect
-    const control = circuit.control.value
-    if (control._tag === "Open" && decidesAlone(circuit)) {
-      const now = registry.runtime.time.now()
-      if (now < control.until) {
-        circuit.rejected++
-        const open = rejection(circuit, now, "Cooldown", Math.ceil(control.until - now))
-        noteRejection(fiber, registry.runtime.time, open)
-        return Effect.fail(open)
-      }
+    if (encloses(inside, circuit)) return effect
+    const now = rejectsAt(circuit, registry.runtime.time)
+    if (now !== undefined) {
+      circuit.rejected++
+      const open = rejection(circuit, now, "Cooldown", cooldownWait(circuit, now))
+      noteRejection(fiber, registry.runtime.time, open)
+      return Effect.fail(open)
     }
     const tenant = tenantOf(circuit, caller)
     const call = new Call(registry, circuit, effect, subject.classify, tenant, 0, fiber, inside)
@@ -155,7 +153,7 @@ export const guardBeyond = <A>(
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, subject, caller)
     const { inside } = caller
-    if (inside?.encloses(circuit) === true) return self
+    if (encloses(inside, circuit)) return self
     let held = false
     const watched = Effect.map(self, (answer) => {
       const given = goesOn(answer, call)
@@ -194,7 +192,7 @@ export const admit = (
     const circuit = find(registry, target, caller)
     const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(circuit, caller), lease)
     // This call is part of the enclosing one: its permit holds no slot, and settling it changes nothing.
-    if (caller.inside?.encloses(circuit) === true) return Effect.succeed(call)
+    if (encloses(caller.inside, circuit)) return Effect.succeed(call)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
     // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.
     return Effect.as(

@@ -88,6 +88,11 @@ export class Registry {
     return circuit
   }
 
+  /** Whether a circuit without a key, which {@link find} gave to the same caller, is still what it would give. */
+  isStill({ basis, group }: LiveCircuit, { policies }: Caller, inline: Partial<Policy> | undefined): boolean {
+    return basis === group.policy && group.hasAgreed(policies, inline)
+  }
+
   /** Declares the policy of a name before its first call. Dies if its policy is another one. */
   declare(name: string, { policies }: Caller, inline: Partial<Policy> | undefined): void {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)

@@ -9,6 +9,7 @@ import {
   type Field,
   type FieldsOf,
   field,
+  flag,
   functionField,
   isRecord,
   type OptionalField,
@@ -22,13 +23,14 @@ import {
   textOrEmpty,
   word
 } from "../core/fields.ts"
+import { timeout } from "../engine/timeout.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { Policy as EnginePolicy } from "../policy/policy.ts"
 import { decodePolicy, opens } from "../policy/schema.ts"
 import * as Backoff from "../resilience/Backoff.ts"
 import { ofMemory, redisFields as ofRedis, ofShared } from "../store/options.ts"
 import { cooldownField } from "./cooldowns.ts"
-import { toPlain } from "./errors.ts"
+import { toPlain } from "./plainErrors.ts"
 import type { RedisUrlOptions } from "./redis.ts"
 import { isSignal } from "./signals.ts"
 import type { CallOptions, Policy, Protection, RetryOptions, Signal } from "./types.ts"
@@ -58,7 +60,7 @@ const enabledField = field<BreakerPolicy.Flag>("true, false or a function", (inp
   if (typeof input !== "function") return undefined
   return (circuit) =>
     Effect.orElseSucceed(
-      Effect.timeout(
+      timeout(
         Effect.tryPromise(async () => (await input(circuit)) !== false),
         flagMillis
       ),
@@ -166,6 +168,7 @@ export const protectionFields = {
   until: optional(word("stream end")),
   isFailure: optional(functionField),
   isIgnored: optional(functionField),
+  rejectionStack: optional(flag),
   ...policyFields
 } satisfies FieldsOf<Protection<never, unknown>>
 

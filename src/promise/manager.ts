@@ -18,12 +18,16 @@ import {
 } from "../core/fields.ts"
 import { printable, show } from "../core/printable.ts"
 import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
+import { type AnyFunction, type Called, invoke, OwnContext, ownContext } from "./called.ts"
+import { callDirectly } from "./direct.ts"
 import { distributedState } from "./distributed.ts"
-import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError, toPlain } from "./errors.ts"
+import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError } from "./errors.ts"
+import { failed } from "./failing.ts"
 import { breakerFields, callFields, type DecodedProtection, keyField, protectionFields, storeFields } from "./fields.ts"
 import { Home } from "./home.ts"
 import { countsOf, toMetrics, unused } from "./metrics.ts"
 import { type Checked, check } from "./options.ts"
+import { toPlain } from "./plainErrors.ts"
 import { isAbortByCaller, isAborted, reasonOf } from "./signals.ts"
 import type {
   AggregateMetrics,
@@ -39,9 +43,6 @@ import type {
   Time
 } from "./types.ts"
 
-// biome-ignore lint/suspicious/noExplicitAny: the types of the function are not known here
-type AnyFunction = (this: any, ...args: any) => unknown
-
 const wasShutDown = (name: string) => new ShutdownError(printable(`The breaker "${name}" was shut down`))
 
 const checkedCall = (call: unknown, options: unknown): CallOptions =>
@@ -51,7 +52,9 @@ const checkedCall = (call: unknown, options: unknown): CallOptions =>
   })
 
 /** Calls the function. If it throws, the promise rejects. */
-const begin = async (call: (signal: AbortSignal) => unknown, signal: AbortSignal): Promise<unknown> => call(signal)
+const begin = async (...call: Parameters<typeof invoke>): Promise<unknown> => invoke(...call)
+
+const noOptions: CallOptions = {}
 
 /** The value of an exit, or its error. */
 const answerOf = <A>(exit: Exit.Exit<A, unknown>): A => {
@@ -75,49 +78,64 @@ export class PlainBreaker {
     this.name = checked.name
   }
 
-  readonly execute = (...args: ReadonlyArray<unknown>): Promise<unknown> =>
-    this.call({}, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
+  readonly execute = (...args: Array<unknown>): Promise<unknown> => this.call(noOptions, this.fn, ownContext, args)
 
   readonly with = (options: CallOptions) => {
     const checked = asConfigurationError(() => decodeOptions("with", callFields, options))
-    return {
-      execute: (...args: ReadonlyArray<unknown>) =>
-        this.call(checked, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
-    }
+    return { execute: (...args: Array<unknown>) => this.call(checked, this.fn, ownContext, args) }
   }
 
   readonly run = async <B>(
     call: (context: CallContext) => B | PromiseLike<B>,
     options: CallOptions = {}
   ): Promise<B> => {
-    return this.call(checkedCall(call, options), undefined, (signal) => call({ signal })) as Promise<B>
+    return this.call(checkedCall(call, options), call, undefined, undefined) as Promise<B>
   }
 
   /** Calls the function with `self` as its `this`. */
-  bound(self: unknown, args: ReadonlyArray<unknown>): Promise<unknown> {
-    return this.call({}, args, () => this.fn.apply(self, [...args]))
+  bound(self: unknown, args: Array<unknown>): Promise<unknown> {
+    return this.call(noOptions, this.fn, self, args)
   }
 
-  /** `args` are the arguments of the function, which the fallback receives. Without them there is no fallback. */
-  private async call(
+  /** See {@link Called}. Nothing is allocated here for a call that needs no fiber. */
+  private call(
     { key, signal }: CallOptions,
-    args: ReadonlyArray<unknown> | undefined,
-    call: (signal: AbortSignal) => unknown
+    fn: AnyFunction,
+    self: unknown,
+    args: Array<unknown> | undefined
   ): Promise<unknown> {
-    const { around, fallback, name, probeTimeoutMillis } = this.checked
-    if (this.home.isShutDown) throw wasShutDown(name)
-    if (isAborted(signal)) throw reasonOf(signal)
+    const { checked, home } = this
+    try {
+      if (home.isShutDown) throw wasShutDown(checked.name)
+      if (isAborted(signal)) throw reasonOf(signal)
+      const { circuits } = home
+      const { direct } = checked
+      const made =
+        direct === undefined || circuits === undefined
+          ? undefined
+          : callDirectly(direct, circuits, key, signal, fn, self, args)
+      return made ?? this.callAsEffect({ fn, self, args, key, signal })
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  private async callAsEffect({ args, fn, key, self, signal }: Called): Promise<unknown> {
+    const { around, fallback, name, probeTimeoutMillis, rejectionStack } = this.checked
     let late: TimeoutError | undefined
     let abandoned: { readonly error: unknown } | undefined
     let running: Promise<unknown> | undefined
     /** Why an attempt is interrupted: its caller left, or it or its probe took too long. */
-    const reason = () => (isAborted(signal) ? reasonOf(signal) : (late ?? new TimeoutError(name, probeTimeoutMillis)))
+    const reason = () => {
+      if (isAborted(signal)) return reasonOf(signal)
+      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis)) : abandoned.error
+    }
     const attempt = Effect.callback<unknown, unknown>((resume) => {
       // A signal may have been aborted without an event, while the attempt waited.
       running = undefined
       if (isAborted(signal)) return resume(Effect.interrupt)
-      const controller = new AbortController()
-      running = begin(call, controller.signal)
+      const context = new OwnContext()
+      running = begin(fn, self, args, context)
       running.then(
         (value) => resume(Effect.succeed(value)),
         (error) => {
@@ -130,7 +148,7 @@ export class PlainBreaker {
           return resume(Effect.fail(error))
         }
       )
-      return Effect.sync(() => controller.abort(reason()))
+      return Effect.sync(() => OwnContext.abort(context, reason()))
     })
     const onLate = (error: TimeoutError) => {
       late = error
@@ -146,11 +164,9 @@ export class PlainBreaker {
       if (isAborted(signal)) throw reasonOf(signal)
       if (abandoned !== undefined) throw abandoned.error
     }
-    const failed = Cause.findErrorOption(exit.cause)
-    if (failed._tag === "Some" && isRejection(failed.value) && ++rejections % rejectionsPerTurn === 0) await turn()
-    const error = failed._tag === "Some" ? toPlain(failed.value) : Cause.squash(exit.cause)
-    if (fallback === undefined || args === undefined) throw error
-    return fallback(error, ...args)
+    const found = Cause.findErrorOption(exit.cause)
+    const error = found._tag === "Some" ? toPlain(found.value, rejectionStack) : Cause.squash(exit.cause)
+    return failed(error, fallback, args)
   }
 
   get state(): State {
@@ -231,19 +247,6 @@ export const managerFields = {
   ...storeFields,
   defaults: optional(struct(protectionFields))
 }
-
-const { setImmediate: soon = (run: () => void) => setTimeout(run, 0) } = globalThis as {
-  readonly setImmediate?: (run: () => void) => unknown
-}
-
-/**
- * After this number of rejections, one rejection waits for a turn of the event loop. A loop that calls an open circuit again and again
- * would otherwise run only microtasks, so that no timer and no I/O could run.
- */
-const rejectionsPerTurn = 1_000
-let rejections = 0
-
-const turn = (): Promise<void> => new Promise((resolve) => void soon(() => resolve()))
 
 /** Several breakers with one store. */
 export class PlainManager {

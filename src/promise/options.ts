@@ -2,12 +2,15 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
 import { makeTimeoutOrElse } from "../engine/timeout.ts"
+import { Delay } from "../engine/timers.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retrying } from "../resilience/retry.ts"
-import { TimeoutError, toPlain } from "./errors.ts"
+import type { Direct } from "./direct.ts"
+import { TimeoutError } from "./errors.ts"
 import { type DecodedProtection, policyOf } from "./fields.ts"
 import { held } from "./held.ts"
+import { toPlain } from "./plainErrors.ts"
 import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
 
@@ -51,11 +54,15 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
+  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  readonly direct: Direct | undefined
+  /** Whether the errors of rejections have a stack trace. */
+  readonly rejectionStack: boolean
 }
 
 /** Builds what is done with each call, from decoded options. */
 export const check = (operation: string, circuit: string, given: DecodedProtection): Checked => {
-  const { fallback, isFailure, isIgnored, retry = false, timeout = 10_000, until } = given
+  const { fallback, isFailure, isIgnored, rejectionStack = false, retry = false, timeout = 10_000, until } = given
   const timeoutMillis = timeout === false ? Infinity : timeout
   const read = toSubject(operation, circuit, {
     policy: policyOf(given),
@@ -76,12 +83,18 @@ export const check = (operation: string, circuit: string, given: DecodedProtecti
   }
   const again: Retrying = retry === false ? () => (call: AnyEffect) => call : retrying(retry)
   const unkeyed = again(of)
+  const delay = timeoutMillis === Infinity ? undefined : new Delay(timeoutMillis)
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
     probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
     fallback,
     subject: of,
+    rejectionStack,
+    direct:
+      retry === false && given.bulkhead === undefined && until === undefined
+        ? { subject: of, timeoutMillis, delay, fallback, rejectionStack, single: undefined }
+        : undefined,
     around: (call, key, onLate, running) => {
       const inside = limited(timed(call, onLate), running)
       if (key === undefined) return unkeyed(guarded(inside, of))
