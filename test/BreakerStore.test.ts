@@ -310,7 +310,7 @@ describe("a key that is too long", () => {
       assert.throws(
         () => CircuitBreaker[verb]("api", { key }),
         RangeError,
-        `CircuitBreaker.${verb}: key must have at most 512`
+        `CircuitBreaker.${verb}: key: expected a text of at most 512`
       )
       assert.isTrue(Effect.isEffect(CircuitBreaker[verb]("api", { key: "k".repeat(512) })))
     }
@@ -318,7 +318,7 @@ describe("a key that is too long", () => {
 })
 
 describe("the options", () => {
-  it.effect.each([
+  it.each([
     [0, "0"],
     [-1, "-1"],
     [1.5, "1.5"],
@@ -329,30 +329,26 @@ describe("the options", () => {
     [{}, "{}"],
     [true, "true"],
     [null, "null"]
-  ] as ReadonlyArray<[unknown, string]>)(
-    "refuse %s as maxCircuits with a PolicyError that names it",
-    ([maxCircuits, got]) =>
-      Effect.gen(function* () {
-        const layer = BreakerStore.layerMemoryWith({ maxCircuits: maxCircuits as number })
-        const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
-        assert.instanceOf(error, BreakerPolicy.PolicyError)
-        assert.strictEqual(error.message, `maxCircuits: expected a whole number of 1 or more, got ${got}`)
-      })
-  )
+  ] as ReadonlyArray<[unknown, string]>)("refuse %s as maxCircuits", (maxCircuits, got) => {
+    assert.throws(
+      () => BreakerStore.layerMemoryWith({ maxCircuits: maxCircuits as number }),
+      RangeError,
+      `BreakerStore.layerMemoryWith: maxCircuits: expected a whole number of 1 or more, got ${got}`
+    )
+  })
 
-  it.effect.each([
-    [{ maxCircuit: 5 }, "maxCircuit: unknown field; expected one of maxCircuits"],
+  it.each([
+    [{ maxCircuit: 5 }, "maxCircuit: unknown field (did you mean maxCircuits?), expected one of maxCircuits"],
     [5, "expected an object with maxCircuits, got 5"],
     [null, "expected an object with maxCircuits, got null"],
     [[], "expected an object with maxCircuits, got []"]
-  ] as ReadonlyArray<[unknown, string]>)("refuse what is none, %j", ([options, message]) =>
-    Effect.gen(function* () {
-      const layer = BreakerStore.layerMemoryWith(options as BreakerStore.Options)
-      const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
-      assert.instanceOf(error, BreakerPolicy.PolicyError)
-      assert.strictEqual(error.message, message)
-    })
-  )
+  ] as ReadonlyArray<[unknown, string]>)("refuse what is none, %j", (options, message) => {
+    assert.throws(
+      () => BreakerStore.layerMemoryWith(options as BreakerStore.Options),
+      RangeError,
+      `BreakerStore.layerMemoryWith: ${message}`
+    )
+  })
 
   it.effect("may be left out", () =>
     Effect.gen(function* () {

@@ -341,14 +341,17 @@ describe("Options that are wrong are errors that name the field", () => {
       const policy = input as BreakerPolicy.Input
       assert.throws(
         () => CircuitBreaker.protect("api", { policy }),
-        new RegExp(`(^|\n)(policy\\.)?${path.replaceAll(".", "\\.")}: `)
+        new RegExp(`(^CircuitBreaker\\.protect: |; )policy\\.${path.replaceAll(".", "\\.")}: `)
       )
     })
   }
 
   for (const [name, wrong, says] of wrongOptions) {
     it(`protect(${JSON.stringify(name)}, { ${Object.keys(wrong as object).join(", ")} }) names ${says}`, () => {
-      assert.throws(() => CircuitBreaker.protect(name as string, wrong as object), new RegExp(`protect: ${says} `))
+      assert.throws(
+        () => CircuitBreaker.protect(name as string, wrong as object),
+        new RegExp(`protect: ${says}: expected `)
+      )
     })
   }
 })

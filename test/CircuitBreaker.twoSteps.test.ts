@@ -199,5 +199,5 @@ describe("Options that are wrong throw and name the field", () => {
         /CircuitBreaker\.admit: lease: expected a duration above 0/
       ))
   }
-  it("name", () => assert.throws(() => CircuitBreaker.admit(""), /CircuitBreaker\.admit: name must be/))
+  it("name", () => assert.throws(() => CircuitBreaker.admit(""), /CircuitBreaker\.admit: name: expected a text/))
 })

@@ -346,9 +346,9 @@ describe("a pool that cannot be", () => {
   })
 
   it("is not used: what is no pool, and what is no function, are named", () => {
-    assert.throws(() => CircuitPool.call({} as never, () => Effect.void), /CircuitPool.call: expected a pool/)
-    assert.throws(() => CircuitPool.call(abc, 1 as never), /f must be a function/)
-    assert.throws(() => CircuitPool.health(1 as never), /CircuitPool.health: expected a pool/)
-    assert.throws(() => CircuitPool.resetAll("api" as never), /CircuitPool.resetAll: expected a pool/)
+    assert.throws(() => CircuitPool.call({} as never, () => Effect.void), /CircuitPool.call: pool: expected a pool/)
+    assert.throws(() => CircuitPool.call(abc, 1 as never), /f: expected a function/)
+    assert.throws(() => CircuitPool.health(1 as never), /CircuitPool.health: pool: expected a pool/)
+    assert.throws(() => CircuitPool.resetAll("api" as never), /CircuitPool.resetAll: pool: expected a pool/)
   })
 })

@@ -199,7 +199,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
   )
 
   it("names what is wrong", () => {
-    assert.throws(() => EffectCircuitBreaker.layer(""), /EffectCircuitBreaker.layer: name must be a text/)
+    assert.throws(() => EffectCircuitBreaker.layer(""), /EffectCircuitBreaker.layer: name: expected a text/)
     const wrong = { probes: 0 }
     assert.throws(() => EffectCircuitBreaker.layer("http", { policy: wrong }), /policy.probes: expected a whole number/)
   })

@@ -256,7 +256,7 @@ describe("a body that counts", () => {
 
   it("names the options that are wrong", () => {
     const client = chunks()
-    assert.throws(() => counted(client, { body: "yes" as never }), /body must be true or false/)
+    assert.throws(() => counted(client, { body: "yes" as never }), /body: expected true or false/)
     assert.throws(() => counted(client, { bodies: true } as never), /HttpClientBreaker.protect: bodies: unknown field/)
     assert.throws(() => counted(client, { lease: 0 }), /lease: expected a duration above 0/)
   })

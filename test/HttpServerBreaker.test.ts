@@ -284,21 +284,27 @@ describe("where it stands", () => {
 
   it("names the options that are wrong", () => {
     const protect = HttpServerBreaker.protect as (name: unknown, options?: unknown) => unknown
-    assert.throws(() => protect(""), /HttpServerBreaker.protect: name must be a text/)
-    assert.throws(() => protect("a", { key: 1 }), /key must be a text/)
+    assert.throws(() => protect(""), /HttpServerBreaker.protect: name: expected a text/)
+    assert.throws(() => protect("a", { key: 1 }), /key: expected a text/)
     assert.throws(() => protect("a", { tennant: false }), /HttpServerBreaker.protect: tennant: unknown field/)
     assert.throws(() => protect("a", null), /HttpServerBreaker.protect: expected an object/)
     assert.throws(() => HttpServerBreaker.layer("a", { tennant: 1 } as never), /HttpServerBreaker.layer: tennant/)
-    assert.throws(() => protect("a", { classify: 1 }), /classify must be a function/)
-    assert.throws(() => protect("a", { respond: "xml" }), /respond must be "json", "problem" or a function, got "xml"/)
+    assert.throws(() => protect("a", { classify: 1 }), /classify: expected a function/)
+    assert.throws(
+      () => protect("a", { respond: "xml" }),
+      /respond: expected "json", "problem" or a function, got "xml"/
+    )
     assert.throws(() => protect("a", { policy: { cooldown: "soon" } }), /cooldown/)
     assert.throws(() => protect("a", { tenant: { header: "a b" } }), /tenant.header: expected the name of a header/)
-    assert.throws(() => protect("a", { tenant: { maxLength: 257 } }), /tenant.maxLength: expected at most 256/)
+    assert.throws(
+      () => protect("a", { tenant: { maxLength: 257 } }),
+      /tenant.maxLength: expected a whole number from 1 to 256/
+    )
     assert.throws(() => protect("a", { tenant: { maxLength: 0 } }), /tenant.maxLength/)
     assert.throws(() => protect("a", { tenant: { pattern: "x" } }), /tenant.pattern: expected a regular expression/)
     assert.throws(() => protect("a", { tenant: { length: 1 } }), /tenant.length: unknown field/)
     assert.throws(() => protect("a", { tenant: "x-tenant-id" }), /tenant: expected an object/)
-    assert.throws(() => protect("a", { retryAfter: "date" }), /retryAfter must be "seconds" or "iso", got "date"/)
+    assert.throws(() => protect("a", { retryAfter: "date" }), /retryAfter: expected "seconds" or "iso", got "date"/)
     assert.throws(() => protect("a", { exempt: ["/a"] }), /HttpServerBreaker.protect: exempt: unknown field/)
     for (const exempt of ["/a", ["a"], [7]]) {
       assert.throws(() => HttpServerBreaker.layer("a", { exempt } as never), /HttpServerBreaker.layer: exempt/)

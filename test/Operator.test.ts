@@ -283,9 +283,12 @@ describe("An operator", () => {
       ],
       [() => Operator.isolate(store, "api", { form: "1 minute" } as never), /form/],
       [() => Operator.release(store, "api", { for: "1 minute" } as never), /for/],
-      [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason must be a text/],
-      [() => Operator.inspect(store, "api", { key: 7 as never }), /Operator\.inspect: key must be a text/],
-      [() => Operator.close(store, "12345678901"), /at most 10 characters .* got 11; longer ones are not shared/]
+      [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason: expected a text/],
+      [() => Operator.inspect(store, "api", { key: 7 as never }), /Operator\.inspect: key: expected a text/],
+      [
+        () => Operator.close(store, "12345678901"),
+        /Operator.close: name: expected name and key of at most 10 characters.* got 11/
+      ]
     ]
     for (const [run, message] of wrong) assert.throws(run, RangeError, message as never)
   })
@@ -424,7 +427,7 @@ describe("Circuits moved from store to store by an operator", () => {
       const { json } = yield* Operator.exportAll(yield* various)
       const to = yield* MemoryStore.make
       const error = yield* Effect.flip(Operator.importAll(to, json.replace("k/1", "k".repeat(10_000))))
-      assert.match(error.message, /key must have at most/)
+      assert.match(error.message, /key: expected a text of at most/)
       assert.deepStrictEqual(yield* told(to), [])
     })
   )

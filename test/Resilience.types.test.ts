@@ -185,7 +185,7 @@ describe("Options that are wrong throw a RangeError that names the operation and
     "Resilience.rateLimit": wrongly((options) => rateLimit(RateLimiter.RateLimiter, options)),
     "Resilience.breaker": wrongly((options) => breaker("api", options)),
     "Resilience.standard": wrongly((options) => standard("api", options)),
-    "Bulkhead.make": wrongly((options) => bulkhead(options))
+    "Resilience.bulkhead": wrongly((options) => bulkhead(options))
   }
   const field = (name: string, values: ReadonlyArray<unknown>, rest: object = {}) =>
     values.map((value) => [{ ...rest, [name]: value }, name] as const)
@@ -250,7 +250,11 @@ describe("Options that are wrong throw a RangeError that names the operation and
       [{ hedge: { after: 1 } }, "hedge"],
       [5, "timeout"]
     ],
-    "Bulkhead.make": [...field("concurrency", notCounts), [{ concurrency: 1, size: 1 }, "size"], [null, "concurrency"]]
+    "Resilience.bulkhead": [
+      ...field("concurrency", notCounts),
+      [{ concurrency: 1, size: 1 }, "size"],
+      [null, "concurrency"]
+    ]
   }
   const shown = (value: unknown): string =>
     typeof value === "object" && value !== null

@@ -109,7 +109,10 @@ describe("A simulation", () => {
       const trace = regular(1, () => false)
       const error = yield* Effect.flip(Simulator.run(trace, { hasty: { cooldown: "soon" as never } }))
       assert.match(error.message, /^hasty.cooldown/)
-      assert.throws(() => Simulator.run(trace, {}), /there must be a policy/)
+      assert.throws(
+        () => Simulator.run(trace, {}),
+        /Simulator.run: policies: expected an object with one policy or more, got/
+      )
       assert.throws(() => Simulator.run(trace, { a: {} }, { timeout: -1 }), /timeout/)
       assert.throws(() => Simulator.run(trace, { a: {} }, { patience: 1 } as never), /patience/)
     })

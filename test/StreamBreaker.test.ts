@@ -243,10 +243,10 @@ describe("a stream under a circuit", () => {
     >()
     const map = StreamBreaker.mapEffect as (...args: ReadonlyArray<unknown>) => unknown
     assert.throws(() => map(stream, "", f), /StreamBreaker.mapEffect: name/)
-    assert.throws(() => map(stream, "api", 1), /f must be a function/)
+    assert.throws(() => map(stream, "api", 1), /f: expected a function/)
     assert.throws(() => map(stream, "api", f, { concurrency: 0 }), /concurrency/)
-    assert.throws(() => map(stream, "api", f, { unordered: 1 }), /unordered must be true or false/)
-    assert.throws(() => map(stream, "api", f, { retry: { times: -1 } }), /StreamBreaker.mapEffect: retry: times/)
+    assert.throws(() => map(stream, "api", f, { unordered: 1 }), /unordered: expected true or false/)
+    assert.throws(() => map(stream, "api", f, { retry: { times: -1 } }), /StreamBreaker.mapEffect: retry.times/)
     assert.throws(() => map(stream, "api", f, { retry: { waitForCircuit: "1 second" } }), /waitForCircuit/)
   })
 

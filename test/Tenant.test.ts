@@ -306,7 +306,7 @@ describe("within", () => {
     ["a text of 257 characters", "x".repeat(257), '"xxxxx'],
     ["a number", 5, "5"],
     ["null", null, "null"],
-    ["nothing", undefined, "undefined"],
+    ["nothing", undefined, "nothing"],
     ["an object", { id: "acme" }, '{"id":"acme"}'],
     ["a bigint", 5n, "5n"],
     ["a number that is none", NaN, "NaN"],

@@ -302,7 +302,7 @@ describe("the small examples", () => {
       "not loaded yet: 5",
       "loaded: 2",
       "Circuit breaker policies could not be reloaded, the last good ones stay in force",
-      "  breakers.bank.colldown: unknown field",
+      "  breakers.bank.colldown: unknown field (did you mean cooldown?)",
       '  breakers.bank.trip.failures: expected a whole number of 1 or more, got "two"',
       "wrong, so as before: 2"
     ],

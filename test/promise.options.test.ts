@@ -3,6 +3,8 @@ import { Clock, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerStore, BulkheadFull } from "effect-fuse"
 import { type BreakerEvent, createBreaker } from "effect-fuse/promise"
+import { decodeOptions } from "../src/core/fields.ts"
+import { protectionFields } from "../src/promise/fields.ts"
 import { check } from "../src/promise/options.ts"
 import { inspect, scenario } from "./support/verbs.ts"
 
@@ -35,14 +37,21 @@ describe("createBreaker passes each policy option to the circuit:", () => {
   ]
   for (const [options, policy] of cases) {
     it(JSON.stringify(options), () => {
-      assert.deepStrictEqual(check("createBreaker", "api", options, []).subject.inline, policy)
+      assert.deepStrictEqual(
+        check("createBreaker", "api", decodeOptions("createBreaker", protectionFields, options)).subject.inline,
+        policy
+      )
     })
   }
 })
 
 describe("createBreaker passes to a call", () => {
   const around = (options: object, key?: string) => {
-    const checked = check("createBreaker", "api", { timeout: false, ...options }, [])
+    const checked = check(
+      "createBreaker",
+      "api",
+      decodeOptions("createBreaker", protectionFields, { timeout: false, ...options })
+    )
     return (call: Effect.Effect<unknown, unknown>) =>
       checked.around(
         call,

@@ -235,16 +235,14 @@ describe("A fleet of a test", () => {
       const { at } = yield* TestFleet.make(2, (i) => ({ trouble: i === 1 ? { now: "fail" } : {}, process: `p${i}` }))
       yield* TestClock.adjust("10 seconds")
       assert.isAbove(at(1).trouble.asked.length, 0)
-      assert.throws(() => at(2), /there are 2 processes, got 2/)
+      assert.throws(() => at(2), /TestFleet.at: process: expected a number from 0 to 1, got 2/)
     })
   )
 
   it.effect("reports what is wrong with its size and its policies", () =>
     Effect.gen(function* () {
       for (const size of [0, 1.5, Number.NaN]) {
-        const exit = yield* Effect.exit(TestFleet.make(size))
-        assert(Exit.isFailure(exit))
-        assert.match(String(Cause.squash(exit.cause)), /TestFleet.make: size/)
+        assert.throws(() => TestFleet.make(size), /TestFleet.make: size: expected a whole number/)
       }
       const error = yield* Effect.flip(TestFleet.make(1, { policies: { default: { cooldown: "soon" as never } } }))
       assert.match(error.message, /default.cooldown/)

@@ -83,12 +83,6 @@ const byWhy: ReadonlyMap<Circuit.Why, OperatorAction> = new Map(
 /** The operator action that a state changed by; `undefined` if it changed for another reason. */
 export const actionOf = (why: Circuit.Why): OperatorAction | undefined => byWhy.get(why)
 
-/** The names of the options of an action. */
-export const optionsOf = (name: ActionName): ReadonlyArray<string> => {
-  const options = ["key", "reason", "actor"]
-  return operatorActions[name].defaultMillis === undefined ? options : [...options, "for"]
-}
-
 /** An operator action with its options. */
 export interface Taken {
   readonly why: Circuit.Why
