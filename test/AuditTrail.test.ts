@@ -4,20 +4,13 @@ import { type BreakerEvent, type BreakerStore, CircuitBreaker, MemoryStore } fro
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
-import { audited, written } from "./support/audited.ts"
+import { audited, recovers, written } from "./support/audited.ts"
 import { databases, on } from "./support/databases.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { say } from "./support/sqlFleet.ts"
 import { play, succeed } from "./support/verbs.ts"
 import { wild } from "./support/wild.ts"
-
-/** Calls until one is answered. */
-const recovers = (at: Parameters<typeof succeed>[0]) =>
-  until(
-    "it recovered",
-    Effect.map(succeed(at), (exit) => exit._tag === "Success")
-  )
 
 describe.each(databases)("a trail in %s", (database) => {
   const { place } = on(database)
@@ -291,7 +284,7 @@ describe.each(databases)("a trail in %s", (database) => {
   )
 
   trail(
-    "has it again and again, where a layer says so",
+    "has a snapshot at each interval of the layer",
     Effect.gen(function* () {
       yield* succeed()
       yield* until(

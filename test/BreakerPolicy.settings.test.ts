@@ -100,7 +100,7 @@ describe("layer", () => {
       })
   )
 
-  it.effect("takes a default dependency that has nothing to say of its own dependencies, or others", () =>
+  it.effect("takes a default dependency whether or not its own policy names dependencies", () =>
     Effect.gen(function* () {
       const byDefault = { dependsOn: ["db"] }
       for (const breakers of [

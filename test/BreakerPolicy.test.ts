@@ -55,7 +55,7 @@ describe("the default policy", () => {
     assert.deepStrictEqual(BreakerPolicy.defaults, decoded({}))
   })
 
-  it.effect("holds for every name when no layer says otherwise", () =>
+  it.effect("holds for every name without a layer of policies", () =>
     Effect.gen(function* () {
       const policies = yield* BreakerPolicy.Policies
       for (const name of ["api", "", "__proto__", "constructor", "a/b"]) {

@@ -143,7 +143,7 @@ describe("the standard client makes again what may be repeated:", () => {
     )
   }
 
-  it.effect("a request that cannot be sent is not, and says nothing about the server", () =>
+  it.effect("a request that cannot be encoded is not sent, and is Ignored", () =>
     Effect.gen(function* () {
       const client = HttpClientBreaker.standard(answering(200).client, "http")
       assert.strictEqual(yield* ended(client.get("no url")), "HttpClientError")

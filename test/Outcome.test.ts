@@ -8,7 +8,7 @@ it("a success and an ignored call carry nothing but their names", () => {
   assert.deepStrictEqual(Outcome.ignored, { _tag: "Ignored" })
 })
 
-it("a failure weighs 1 and hints at nothing unless it is told to", () => {
+it("a failure has weight 1 and no retryAfter by default", () => {
   const plain: Outcome.Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
   assert.deepStrictEqual(Outcome.failure(), plain)
   assert.deepStrictEqual(Outcome.failure({}), plain)

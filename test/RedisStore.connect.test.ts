@@ -70,7 +70,7 @@ describe("a program that connects by itself", () => {
   )
 
   live(
-    "is told that a URL which is none will never do, and is protected all the same",
+    "is warned that an invalid URL will never connect, and is protected all the same",
     Effect.gen(function* () {
       const lines: Array<Line> = []
       const one = yield* capture(lines, connecting("localhost:6379"))

@@ -13,6 +13,7 @@ import {
   sharedStore,
   standing,
   standsAt,
+  started,
   trip,
   until,
   works
@@ -31,8 +32,6 @@ const problems = <A, R>(effect: Effect.Effect<A, unknown, R>) =>
   Effect.map(Effect.flip(effect), (error) =>
     error instanceof BreakerPolicy.PolicyError ? error.problems.map(({ path }) => path) : String(error)
   )
-
-const started = Effect.flatMap(redisServer, (server) => connection(server.url))
 
 describe("circuits on Redis", () => {
   live(
@@ -134,7 +133,7 @@ describe("circuits on Redis", () => {
   )
 
   live(
-    "are heard of at the next interval where nobody subscribes",
+    "are read at the next interval without a subscription",
     Effect.gen(function* () {
       const redis = yield* started
       const [a, b] = [yield* replica(redis, { subscribe: false }), yield* replica(redis, { subscribe: false })]
@@ -238,7 +237,7 @@ describe("circuits on Redis", () => {
   )
 
   live(
-    "are all known to who starts, when many hundreds are open",
+    "are all known to a process that starts, when many hundreds are open",
     Effect.gen(function* () {
       const redis = yield* started
       const a = yield* replica(redis)

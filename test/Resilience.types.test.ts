@@ -2,15 +2,8 @@ import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { type Cause, Context, Effect, pipe, Schedule } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { type BreakerStore, Bulkhead, type BulkheadFull, type CircuitOpen, Outcome, Resilience } from "effect-fuse"
+import { Http, type Missing, Refused } from "./support/typedCall.ts"
 
-class Refused {
-  readonly _tag = "Refused"
-  readonly status: number = 503
-}
-class Missing {
-  readonly _tag = "Missing"
-}
-class Http extends Context.Service<Http, { readonly get: Effect.Effect<string, Refused | Missing> }>()("test/Http") {}
 class Backup extends Context.Service<Backup, number>()("test/Backup") {}
 class Clerk extends Context.Service<Clerk, { readonly of: Outcome.Outcome }>()("test/Clerk") {}
 

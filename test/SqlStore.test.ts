@@ -12,7 +12,7 @@ import {
   areLive,
   ask,
   type Connection,
-  listening,
+  listen,
   living,
   onSqlite,
   type Place,
@@ -21,12 +21,6 @@ import {
   transaction
 } from "./support/sqlFleet.ts"
 import { wild } from "./support/wild.ts"
-
-const listen = (sql: Connection, n: number) =>
-  until(
-    `${n} listen`,
-    Effect.map(listening(sql), (seen) => seen === n)
-  )
 
 /** A store that is young opens nothing, because it may not know all processes yet. */
 const inUseForLong = "UPDATE circuit_breaker_store SET born_at = 1"
@@ -399,7 +393,7 @@ describe("circuits on PostgreSQL", () => {
         Effect.flatMap(open, (sql) => Effect.flatMap(replica(sql, { syncInterval: 100 }), manyCalls))
       )
       yield* until(
-        "nobody is connected, and all is counted",
+        "no client is connected, and all is counted",
         Effect.map(ask(outside, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = '${name}'`), (n) => n === 0)
       )
       const transactions = yield* ask(

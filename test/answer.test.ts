@@ -203,7 +203,7 @@ describe("The answer to a call", () => {
     ])
   })
 
-  it("is what the state alone says, if the policy enforces and is switched on", () => {
+  it("depends on the state alone, if the policy enforces and is enabled", () => {
     each((one, { circuit, circuits }) => {
       const found = told(enforced(circuits, circuit, now))
       assert.strictEqual(found, expected({ ...one, mode: "enforce", enabled: true }), JSON.stringify(one))

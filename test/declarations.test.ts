@@ -1,12 +1,11 @@
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { root } from "./support/root.ts"
 
 // The declarations as a user's compiler sees them: checked, and not skipped as in most projects.
 
-const root = fileURLToPath(new URL("..", import.meta.url))
 const tsc = join(root, "node_modules/typescript/bin/tsc")
 
 const run = (cwd: string, ...args: ReadonlyArray<string>): string => {

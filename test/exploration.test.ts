@@ -80,7 +80,7 @@ const neverYoung: typeof Fleet.judge = (tally, trip, rules, more) =>
   Fleet.judge(tally, trip, rules, { ...more, young: false })
 
 describe("a store that is wiped, and whose clock is then behind", () => {
-  it("is told nothing wrong", () => {
+  it("gets no wrong answer", () => {
     const found = explore(fleet({ ...setting(minority, { wipes: 1 }), stepBack: 1_000 }), most)
     report("clock behind", found)
     assert.isUndefined(found.broken, found.broken && `${found.broken.what}:\n${found.broken.trace.join("\n")}`)

@@ -18,7 +18,7 @@ describe("the public surface", () => {
     assert.deepStrictEqual(namespaces.sort(), inRoot.map(({ name }) => [basename(name), name]).sort())
   })
 
-  it.each(publicModules)("$name and its exports are documented, and the module says its version", ({ name, text }) => {
+  it.each(publicModules)("$name and its exports are documented, and the module names its version", ({ name, text }) => {
     assert.match(text, /^\/\*\*\n \* [^\n]+\n/, `${name} begins with what it is for`)
     assert.match(text.slice(0, text.indexOf("*/")), /@since \d/, name)
     const lines = text.split("\n")
@@ -32,7 +32,7 @@ describe("the public surface", () => {
   })
 
   // A change of the surface shows in review as a change of that file; `npx vitest run publicSurface -u` writes it.
-  it("is what test/public-surface.txt says", async () => {
+  it("equals test/public-surface.txt", async () => {
     const out = mkdtempSync(join(tmpdir(), "surface-"))
     try {
       const tsc = join(root, "node_modules/typescript/bin/tsc")
