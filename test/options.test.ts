@@ -143,7 +143,8 @@ const ofProtection: ReadonlyArray<Wrong> = [
   ["fallback", 1],
   ["until", "later"],
   ["isFailure", 1],
-  ["isIgnored", 1]
+  ["isIgnored", 1],
+  ["rejectionStack", 1]
 ]
 const ofStores: ReadonlyArray<Wrong> = [
   ["redis", "localhost"],
