@@ -212,5 +212,5 @@ it.each([
   assert.strictEqual(defaultMillis, duration in millis ? millis[duration as keyof typeof millis] : cooldown)
   assert.strictEqual("for" in fieldsOf(action), defaultMillis !== undefined)
   assert.strictEqual(take(action, {}).detail, reason)
-  assert.strictEqual(take(action, { reason: "two\nlines" }).detail, "two\\u000alines")
+  assert.strictEqual(take(action, { reason: "two\nlines" }).detail, "two\nlines")
 })
