@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import { intercepted } from "./support/fleet.ts"
 
 /** Two processes on one store, and what the first of them says to it: its convictions, in thousandths. */
 const twoProcesses = Effect.gen(function* () {
-  const store = yield* SharedStore.makeMemory
+  const store = yield* MemoryStore.make
   const said: Array<number | "nothing"> = []
   const heard = intercepted(store, ({ casts }, carryOut) => {
     for (const { ballot } of casts) said.push(ballot?.[0] ?? "nothing")
@@ -24,7 +24,7 @@ const twoProcesses = Effect.gen(function* () {
 }).pipe(Effect.provide(Logger.layer([])))
 
 describe("A process", () => {
-  it.effect("that said that it fails says that it has recovered, long after anybody asked", () =>
+  it.effect("that cast a failing ballot casts a recovered one, long after the inquiry", () =>
     Effect.gen(function* () {
       const { fails, said, works } = yield* twoProcesses
       yield* fails
@@ -38,7 +38,7 @@ describe("A process", () => {
     })
   )
 
-  it.effect("says nothing of single failures, nor of successes", () =>
+  it.effect("casts no ballot for single failures or for successes", () =>
     Effect.gen(function* () {
       const { fails, said, works } = yield* twoProcesses
       for (let i = 0; i < 9; i++) {
@@ -55,7 +55,7 @@ describe("A process that ends", () => {
   for (const millis of [0, 10, 49, 51]) {
     it.effect(`no longer counts, nor what it said ${millis} ms before, though that is on its way for 50 ms`, () =>
       Effect.gen(function* () {
-        const store = yield* SharedStore.makeMemory
+        const store = yield* MemoryStore.make
         const arrived: Array<"ballot" | "goodbye"> = []
         // What is on its way arrives, also if no process waits for it any more.
         const slow = intercepted(store, ({ casts, ttl }, carryOut) => {

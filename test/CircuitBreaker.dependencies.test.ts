@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Exit, Layer, pipe, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, SharedStore, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, MemoryStore, Resilience, Trip } from "effect-fuse"
 import { oneOf, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
 import { call, expectState, fail, hang, inspect, pass, quick, reject, rejectionIn, scenario } from "./support/verbs.ts"
@@ -43,7 +43,7 @@ describe("A circuit that depends on one that is open", () => {
   })
 
   scenario("rejects for one further down, and names that one", chain, function* () {
-    // The one in between must exist: what nobody called depends on nothing yet.
+    // The circuit in between must exist: a circuit has no dependencies before its first call.
     yield* pass(db)
     yield* fail(network)
     assert.strictEqual((yield* reject(db)).dependency, "network")
@@ -66,15 +66,19 @@ describe("A circuit that depends on one that is open", () => {
     yield* pass()
   })
 
-  scenario("lets calls through once its cooldown is over, or nobody could close it", chain, function* () {
-    yield* fail(db)
-    yield* TestClock.adjust(9_999)
-    yield* reject()
-    yield* TestClock.adjust(1)
-    // The call that reaches the dependency through it is the probe.
-    yield* CircuitBreaker.protect(call(Effect.void, db), "api")
-    yield* expectState("Closed", db)
-  })
+  scenario(
+    "lets calls through once the cooldown of its dependency is over, so that a call can close it",
+    chain,
+    function* () {
+      yield* fail(db)
+      yield* TestClock.adjust(9_999)
+      yield* reject()
+      yield* TestClock.adjust(1)
+      // The call that reaches the dependency through it is the probe.
+      yield* CircuitBreaker.protect(call(Effect.void, db), "api")
+      yield* expectState("Closed", db)
+    }
+  )
 
   scenario("lets calls through while it is HalfOpen", chain, function* () {
     yield* fail(db)
@@ -104,7 +108,7 @@ describe("A circuit that depends on one that is open", () => {
     assert.strictEqual((yield* reject()).reason, "Isolated")
   })
 
-  scenario("its own opening is told only when no dependency is why", chain, function* () {
+  scenario("its own opening is the reason only when no dependency is", chain, function* () {
     yield* fail()
     assert.strictEqual((yield* reject()).reason, "Cooldown")
     yield* fail(db)
@@ -144,7 +148,7 @@ describe("How long a call has to wait", () => {
   })
 
   it.effect.prop(
-    "is what inspect says, too; a millisecond before it is over no call passes, and then one does",
+    "is what inspect returns, too; a millisecond before it is over no call passes, and then one does",
     [Arbitrary.array(circuit, { minLength: 4, maxLength: 4 }), oneOf([false, true])],
     ([circuits, probed]) => {
       const breakers = Object.fromEntries(
@@ -180,6 +184,38 @@ describe("How long a call has to wait", () => {
       )
     },
     runs("waits", 100)
+  )
+
+  scenario(
+    "ends with an isolation if the circuit is disabled then, however long a dependency is open",
+    { breakers: { api: { dependsOn: ["db"] }, db: quick } },
+    function* () {
+      yield* pass(db)
+      yield* CircuitBreaker.open("db", { for: "30 seconds" })
+      yield* CircuitBreaker.disable("api", { for: "1 minute" })
+      yield* CircuitBreaker.isolate("api", { for: "1 second" })
+      const { reason, retryAfter } = yield* reject()
+      assert.deepStrictEqual([reason, Duration.toSeconds(retryAfter)], ["Isolated", 1])
+      yield* TestClock.adjust(retryAfter)
+      yield* pass()
+    }
+  )
+
+  scenario(
+    "includes a dependency that is disabled now and rejects calls again before this circuit lets them through",
+    { breakers: { api: { dependsOn: ["db"] }, db: quick } },
+    function* () {
+      yield* pass(db)
+      yield* CircuitBreaker.open("db", { for: "1 minute" })
+      yield* CircuitBreaker.disable("db", { for: "1 second" })
+      yield* CircuitBreaker.open("api", { for: "10 seconds" })
+      const { reason, retryAfter } = yield* reject()
+      assert.deepStrictEqual([reason, Duration.toSeconds(retryAfter)], ["Cooldown", 60])
+      yield* TestClock.adjust("59999 millis")
+      assert.strictEqual((yield* reject()).reason, "Dependency")
+      yield* TestClock.adjust("1 millis")
+      yield* pass()
+    }
   )
 
   scenario(
@@ -230,10 +266,27 @@ describe("How long a call has to wait", () => {
   )
 })
 
+describe("A retry", () => {
+  scenario(
+    "does not sleep for an isolation that outlasts its delay, also if the policy has a health check",
+    { ...quick, trip: Trip.consecutive(99), probe: { check: Effect.void, schedule: "10 seconds" } },
+    function* () {
+      const call = Effect.andThen(CircuitBreaker.isolate("api", { for: "1 minute" }), Effect.fail("down"))
+      const retried = pipe(
+        call,
+        Resilience.standard("api", { retry: { schedule: Schedule.spaced("5 seconds"), times: 2 } })
+      )
+      // Nothing moves the clock: a retry that slept would never end.
+      const error = rejectionIn(yield* Effect.exit(retried))
+      assert.deepStrictEqual([error.reason, error.cause], ["Isolated", "down"])
+    }
+  )
+})
+
 describe("A rejection because of a dependency that is open for the fleet", () => {
   it.live("has the scope of the circuit that rejects the call", () =>
     Effect.gen(function* () {
-      const shared = yield* SharedStore.makeMemory
+      const shared = yield* MemoryStore.make
       const layers = BreakerStore.layerShared(shared).pipe(
         Layer.provideMerge(BreakerPolicy.layer({ breakers: { page: { dependsOn: ["db"] } } }))
       )
@@ -262,7 +315,7 @@ describe("With keys", () => {
   })
 })
 
-describe("A dependency that stops nobody", () => {
+describe("A dependency that rejects no call", () => {
   const others: ReadonlyArray<readonly [what: string, policy: BreakerPolicy.Input]> = [
     ["that only observes", { mode: "observe" }],
     ["that is switched off", { enabled: false }]
@@ -284,11 +337,19 @@ describe("A dependency that stops nobody", () => {
     yield* CircuitBreaker.open("a")
     assert.strictEqual(rejectionIn(yield* Effect.exit(b)).dependency, "a")
   })
+
+  scenario("that is Disabled by its name blocks no key", { breakers: { api: { dependsOn: ["db"] } } }, function* () {
+    yield* fail({ name: "db", key: "k" })
+    yield* reject({ key: "k" })
+    yield* CircuitBreaker.disable("db")
+    yield* pass({ name: "db", key: "k" })
+    yield* pass({ key: "k" })
+  })
 })
 
 describe("Whether a dependency is open and whether to probe is decided in one transaction", () => {
   for (const name of ["db", "network"]) {
-    scenario(`${name} is opened by somebody else at every operation of an admission`, chain, function* () {
+    scenario(`${name} is opened by another fiber at every operation of an admission`, chain, function* () {
       yield* pass(db)
       const scheduler = yield* Scheduler.Scheduler
       const run = Effect.runSyncWith(yield* Effect.context<BreakerStore.BreakerStore>())

@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
+import { CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
+import * as QuorumStore from "effect-fuse/QuorumStore"
 import { SharedStoreContract } from "effect-fuse/testing"
 import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import { cooldownOver, expectAll, openTogether, pause, start, Trouble, troubled, wipeable } from "./support/fleet.ts"
 import { times } from "./support/verbs.ts"
 
-const three = Effect.all([SharedStore.makeMemory, SharedStore.makeMemory, SharedStore.makeMemory])
+const three = Effect.all([MemoryStore.make, MemoryStore.make, MemoryStore.make])
 
 /** Regions with a store each, and processes that reach all of them, each with troubles of its own on the way. */
 const regions = (size: number) =>
@@ -54,7 +55,7 @@ describe("Three stores in memory as one keep the contract", () => {
         const shared = yield* QuorumStore.make(stores)
         return size === 1 ? Effect.succeed(shared) : QuorumStore.make(stores)
       })
-      const names = SharedStoreContract.cases(SharedStore.makeMemory)
+      const names = SharedStoreContract.cases(MemoryStore.make)
       for (const [place, { name }] of names.entries()) {
         it.effect(
           name,
@@ -160,7 +161,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("was cut off while somebody released says nothing against it when it is back", () =>
+  it.effect("was cut off during a release does not undo the release when it is back", () =>
     Effect.gen(function* () {
       const { at, join, processes, set } = yield* regions(2)
       yield* at(0).run(CircuitBreaker.isolate("api"))
@@ -237,7 +238,7 @@ describe("A region that is still connecting", () => {
 })
 
 describe("When two of three are away", () => {
-  it.effect("the one that is left says what holds", () =>
+  it.effect("the remaining region decides", () =>
     Effect.gen(function* () {
       const { at, processes, set } = yield* regions(3)
       for (const region of [0, 1]) set(region, { now: "fail", deaf: true })
@@ -336,7 +337,7 @@ describe("Swaps at the same moment", () => {
   }
 })
 
-const written = ({ changes }: SharedStore.Page) => changes.map(({ circuit, epoch }) => ({ circuit, epoch }))
+const written = ({ changes }: SharedStore.PageAnswer) => changes.map(({ circuit, epoch }) => ({ circuit, epoch }))
 
 describe("A page", () => {
   it.effect("after a region was away for hundreds of records has all of them, and heartbeats make them agree", () =>
@@ -457,7 +458,7 @@ describe("Abstentions", () => {
     })
   )
 
-  it.effect("are not told to a region that the ballots did not reach, as long as the roll call counts", () =>
+  it.effect("do not reach a region that the ballots did not reach, as long as the roll call counts", () =>
     Effect.gen(function* () {
       const [a, b] = yield* processes
       assert(a !== undefined && b !== undefined)
@@ -487,7 +488,7 @@ describe("A region that lost everything", () => {
   it.effect("begins another life of all: there nothing was heard, and in the others what was", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1_800_000_000_000)
-      const regions = [yield* SharedStore.makeControlled, yield* SharedStore.makeControlled]
+      const regions = [yield* MemoryStore.makeControlled, yield* MemoryStore.makeControlled]
       const stores = regions.map(({ store }) => store)
       const [first, second] = stores
       assert(first !== undefined && second !== undefined)

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { NodeRedis } from "@effect/platform-node"
 import { assert, describe } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope, Stream } from "effect"
@@ -8,16 +7,15 @@ import { Redis } from "effect/persistence"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
 import { createManager } from "effect-fuse/promise"
 import * as RedisStore from "effect-fuse/RedisStore"
-import { fromRedis } from "../src/redis/store.ts"
+import { redisStore } from "../src/redis/store.ts"
 import { run } from "./support/commandLine.ts"
 import { listener } from "./support/listener.ts"
 import { type Connection, connection, type Replica, send, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { type RedisProxy, redisProxy } from "./support/redisProxy.ts"
 import { client, redisServer } from "./support/redisServer.ts"
+import { root } from "./support/root.ts"
 import { capture, type Line } from "./support/verbs.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** A process, by one of the faces that connect by themselves, and what it warns of. */
 interface Process {
@@ -109,7 +107,7 @@ const ofClient = (warnings: ReadonlyArray<string>) => warnings.filter((line) => 
 
 describe.each(faces)("a process with %s", (_, start) => {
   live(
-    "gets a new client when its server has become a replica, says it once, and closes the old client",
+    "gets a new client when its server has become a replica, logs it once, and closes the old client",
     Effect.gen(function* () {
       const [old, next] = [yield* redisServer, yield* redisServer]
       const wire = yield* redisProxy(old.port)
@@ -136,7 +134,7 @@ describe.each(faces)("a process with %s", (_, start) => {
   )
 
   live(
-    "gets a new client when its connections are silent, says it once, and closes the old client",
+    "gets a new client when its connections are silent, logs it once, and closes the old client",
     Effect.gen(function* () {
       const wire = yield* redisProxy((yield* redisServer).port)
       const pair = [yield* start(wire.url), yield* start(wire.url)] as const
@@ -235,7 +233,7 @@ const rotate = (admin: Connection, password: string) =>
 
 describe("a password that is rotated", () => {
   live(
-    "is read anew for the next client, if the layer reads it",
+    "is read again for the next client, if the layer reads it",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const admin = yield* connection(url)
@@ -291,14 +289,14 @@ describe("the URL of a program without Effect", () => {
 
 describe("a subscription beside a healthy connection", () => {
   live(
-    "is made anew when it is silent",
+    "is replaced when it is silent",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const wire = yield* redisProxy(port)
       const redis = Context.get(yield* connection(wire.url), Redis.Redis)
       const admin = yield* connection(url)
-      const store = yield* fromRedis(redis, {}, { quietMillis: 200, answerMillis: 300 })
-      const announce = send(admin, "PUBLISH", "{effect-fuse}:changes", '[["I","1","api","box"]]')
+      const store = yield* redisStore(redis, {}, { quietMillis: 200, answerMillis: 300 })
+      const announce = send(admin, "PUBLISH", "{effect-fuse}:changes", '["I 1 api box"]')
       const hearsMore = yield* listener(store, announce)
       yield* hearsMore
       // While it hears itself it stays.
@@ -323,7 +321,7 @@ describe("a subscription beside a healthy connection", () => {
       yield* send(admin, "ACL SETUSER listener on >secret ~* &* +@all -publish")
       const wire = yield* redisProxy(port)
       const redis = yield* connection(wire.url.replace("redis://", "redis://listener:secret@"))
-      const store = yield* fromRedis(Context.get(redis, Redis.Redis), {}, { quietMillis: 20, answerMillis: 20 })
+      const store = yield* redisStore(Context.get(redis, Redis.Redis), {}, { quietMillis: 20, answerMillis: 20 })
       yield* Effect.forkScoped(Stream.runDrain(store.changes))
       yield* until(
         "it listens",
@@ -367,7 +365,7 @@ describe("a client that the program made", () => {
 
 describe("the command line", () => {
   live(
-    "says that the server is a replica, and what to do",
+    "reports that the server is a replica, and what to do",
     Effect.gen(function* () {
       const [old, next] = [yield* redisServer, yield* redisServer]
       const admin = yield* connection(old.url)
@@ -381,7 +379,7 @@ describe("the command line", () => {
   )
 
   live(
-    "says that a password is missing, and what to do",
+    "reports that a password is missing, and what to do",
     Effect.gen(function* () {
       const { url } = yield* redisServer
       yield* send(yield* connection(url), "CONFIG SET requirepass secret")

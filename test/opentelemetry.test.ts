@@ -12,7 +12,7 @@ import {
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Effect, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, Trip } from "effect-fuse"
 import { fail, hang, pass, play, quick, reject, scenario, succeed, times } from "./support/verbs.ts"
 
 const resource = Resource.layer({ serviceName: "shop" })
@@ -76,7 +76,7 @@ const byState = (name: string, label: string, values: Readonly<Record<string, nu
 
 describe("what the exporters of OpenTelemetry are given", () => {
   it.effect("is every series, with its labels, its kind and its value", () => {
-    const memory = Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => BreakerStore.layerShared(store)))
+    const memory = Layer.unwrap(Effect.map(MemoryStore.make, (store) => BreakerStore.layerShared(store)))
     const policy = { trip: Trip.consecutive(3), cooldown: "10 seconds", slowCall: "1 second" } as const
     const { flush, layer } = sending("cumulative", Layer.orDie(memory), policy)
     return Effect.gen(function* () {
@@ -223,12 +223,12 @@ const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   })
 
 describe("the span of a caller, as the exporters of OpenTelemetry are given it", () => {
-  scenario("hears nothing of calls that pass", quick, function* () {
+  scenario("is unchanged by calls that pass", quick, function* () {
     const { attributes, events } = yield* traced(succeed())
     assert.deepStrictEqual({ attributes, events }, { attributes: {}, events: [] })
   })
 
-  scenario("says that its call opened the circuit, and when", quick, function* () {
+  scenario("shows that its call opened the circuit, and when", quick, function* () {
     yield* TestClock.setTime(began)
     const { attributes, events } = yield* traced(Effect.andThen(TestClock.adjust(250), fail({ key: "eu" })))
     assert.deepStrictEqual(attributes, { "circuit_breaker.name": "api", "circuit_breaker.state": "Open" })
@@ -248,7 +248,7 @@ describe("the span of a caller, as the exporters of OpenTelemetry are given it",
     ])
   })
 
-  scenario("says that its call was rejected, and why", quick, function* () {
+  scenario("shows that its call was rejected, and why", quick, function* () {
     yield* TestClock.setTime(began)
     yield* fail({ key: "eu" })
     yield* TestClock.adjust(1_500)
@@ -269,7 +269,7 @@ describe("the span of a caller, as the exporters of OpenTelemetry are given it",
     })
   })
 
-  scenario("says what its probe found", quick, function* () {
+  scenario("shows what its probe found", quick, function* () {
     yield* TestClock.setTime(began)
     yield* fail()
     yield* TestClock.adjust("10 seconds")

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Cause, Data, Effect, Exit, Layer, Logger, Schema, Stream, Tracer } from "effect"
+import { Arbitrary, Cause, Data, Effect, Exit, Layer, Logger, Schema, Stream } from "effect"
 import { HttpClientError, HttpClientRequest, HttpRouter } from "effect/http"
 import * as Redis from "effect/persistence/Redis"
 import { SqlClient } from "effect/sql"
@@ -11,6 +11,7 @@ import {
   BreakerStore,
   CircuitBreaker,
   CircuitOpen,
+  MemoryStore,
   Outcome,
   SharedStore,
   Trip
@@ -20,6 +21,7 @@ import { BreakerRoutes } from "effect-fuse/http"
 import { createBreaker, trip } from "effect-fuse/promise"
 import { oneOf, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
+import { recordedSpans } from "./support/spans.ts"
 import { sqlite } from "./support/sqlite.ts"
 
 // Any error of a call may contain a secret. Nothing that the library shows or stores of that error may contain the secret.
@@ -151,7 +153,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     const logger = Logger.make((options) => {
       said.push(Logger.formatJson.log(options), Logger.formatLogFmt.log(options))
     })
-    const shared = yield* SharedStore.makeMemory
+    const shared = yield* MemoryStore.make
     const store = BreakerStore.layerShared(
       {
         ...shared,
@@ -172,14 +174,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     })
     const database = sqlite(":memory:")
     const trail = AuditTrail.layer({ flushInterval: 0, prefix: "trail" })
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const { spans, tracer } = recordedSpans()
     const program = Effect.gen(function* () {
       const events: Array<BreakerEvent.BreakerEvent> = []
       yield* Effect.forkScoped(

@@ -1,146 +1,25 @@
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import { circuitName } from "../breaker/options.ts"
-import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
-import { show } from "../core/printable.ts"
-import { sleep } from "../engine/eventLoop.ts"
-import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
+import { makeTimeoutOrElse } from "../engine/timeout.ts"
+import { Delay } from "../engine/timers.ts"
 import { defaults as defaultPolicy } from "../policy/policy.ts"
-import { opens } from "../policy/schema.ts"
-import * as Backoff from "../resilience/Backoff.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
-import { type Retrying, retryingAs } from "../resilience/retry.ts"
-import {
-  count,
-  countOrZero,
-  decodeOrThrow,
-  functionField,
-  onlyFields,
-  positiveMillis,
-  shareOrZero,
-  word
-} from "../shapes/fields.ts"
-import { toCooldown } from "./cooldowns.ts"
-import { TimeoutError, toPlain } from "./errors.ts"
+import { type Retrying, retrying } from "../resilience/retry.ts"
+import type { Direct } from "./direct.ts"
+import { TimeoutError } from "./errors.ts"
+import { type DecodedProtection, policyOf } from "./fields.ts"
 import { held } from "./held.ts"
+import { toPlain } from "./plainErrors.ts"
 import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
-import type { Policy, Protection, RetryOptions } from "./types.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
-
-const policyFields = [
-  "trip",
-  "slowCall",
-  "cooldown",
-  "maxCooldown",
-  "probes",
-  "successesToClose",
-  "failuresToReopen",
-  "probeTimeout",
-  "ramp",
-  "probe",
-  "dependsOn",
-  "mode",
-  "enabled",
-  "fleet"
-] as const satisfies ReadonlyArray<keyof Policy>
-
-const callFields = ["timeout", "retry", "bulkhead", "fallback", "until", "isFailure", "isIgnored"] as const
-
-const picked = (options: object, names: ReadonlyArray<string>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
-
-/** A flag that takes longer counts as on: nobody waits for it for ever. */
-const flagMillis = 1_000
-
-const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
-  if (typeof enabled === "boolean") return enabled
-  if (typeof enabled !== "function") {
-    throw new RangeError(`${operation}: enabled: expected true, false or a function, got ${show(enabled)}`)
-  }
-  const ask = enabled as (circuit: object) => unknown
-  return (circuit) =>
-    Effect.orElseSucceed(
-      Effect.timeout(
-        Effect.tryPromise(async () => (await ask(circuit)) !== false),
-        flagMillis
-      ),
-      () => true
-    )
-}
-
-const probeFields = { check: functionField, every: positiveMillis, opens: Schema.optional(opens) }
-
-/** A policy as Effect code writes it: what is a promise there is an effect here. */
-const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
-  const { cooldown, enabled, probe, ...rest } = picked(options, policyFields) as Policy
-  const input: Record<string, unknown> = { ...rest }
-  if (cooldown !== undefined) input["cooldown"] = toCooldown(operation, cooldown)
-  if (enabled !== undefined) input["enabled"] = toFlag(operation, enabled)
-  if (probe !== undefined) {
-    const checked = decodeOrThrow(`${operation}: probe`, probeFields, probe)
-    input["probe"] = {
-      check: Effect.tryPromise(async (signal) => {
-        if ((await checked.check(signal)) === false) throw new Error("the check answered false")
-      }),
-      schedule: Duration.millis(checked.every),
-      opens: checked.opens
-    }
-  }
-  Result.getOrThrowWith(
-    BreakerPolicy.decode(input),
-    ({ message }) => new RangeError(`${operation}: ${message.replaceAll("\n", "; ")}`)
-  )
-  return input
-}
-
-const retryFields = {
-  times: Schema.optional(countOrZero),
-  minDelay: Schema.optional(positiveMillis),
-  maxDelay: Schema.optional(positiveMillis),
-  backoff: Schema.optional(word("exponential", "linear")),
-  jitter: Schema.optional(shareOrZero),
-  while: Schema.optional(functionField),
-  waitForCircuit: Schema.optional(positiveMillis)
-}
-
-/** The options of `Resilience.retry`, or nothing where nothing is to be made again. */
-const toRetry = (operation: string, retry: number | RetryOptions | false | undefined) => {
-  if (retry === undefined || retry === false) return undefined
-  const {
-    backoff = "exponential",
-    jitter = 0.5,
-    maxDelay,
-    minDelay,
-    times = 2,
-    waitForCircuit,
-    while: again
-  } = decodeOrThrow(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
-  const max = maxDelay ?? Math.max(10_000, minDelay ?? 0)
-  if (max < (minDelay ?? 0)) {
-    throw new RangeError(`${operation}: retry: maxDelay: expected at least minDelay (${minDelay} ms), got ${max} ms`)
-  }
-  return {
-    times,
-    waitForCircuit,
-    maxRetryAfter: max,
-    schedule: (backoff === "linear" ? Backoff.linear : Backoff.exponential)({
-      min: minDelay ?? Math.min(100, max),
-      max,
-      jitter
-    }),
-    ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
-  }
-}
 
 /** A call that ends when the stream that it returns has been read. */
 const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.contextWith((context: Context.Context<never>) =>
-    guardBeyond(self, of, leaseOf("until", undefined), (answer, permit) =>
+    guardBeyond(self, of, defaultLease, (answer, permit) =>
       watchedStream(answer, (end) => {
         const settled = permit.settle(end)
         if (settled !== undefined) Effect.runForkWith(context)(settled)
@@ -148,17 +27,11 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
     )
   )
 
-const bulkheadFields = {
-  concurrency: count,
-  queue: Schema.optional(countOrZero),
-  holdUntil: Schema.optional(word("settled"))
-}
-
 /** Adds the bulkhead to a call. */
-const toLimited = (operation: string, name: string, options: Protection<never, unknown>["bulkhead"]) => {
+const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
   if (options === undefined) return (call: AnyEffect) => call
-  const { holdUntil, ...places } = decodeOrThrow(`${operation}: bulkhead`, bulkheadFields, options)
-  const bulkhead = Bulkhead.makeUnsafe({ name, ...places })
+  const { holdUntil, ...slots } = options
+  const bulkhead = Bulkhead.makeUnsafe({ name, ...slots })
   return holdUntil === undefined
     ? (call: AnyEffect): AnyEffect => Bulkhead.limit(call, bulkhead)
     : (call: AnyEffect, running: () => PromiseLike<unknown> | undefined) => held(bulkhead, call, running)
@@ -181,52 +54,47 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
+  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  readonly direct: Direct | undefined
+  /** Whether the errors of rejections have a stack trace. */
+  readonly rejectionStack: boolean
 }
 
-/** The options of a breaker. Throws where one is wrong, before anything is called. */
-export const check = (operation: string, name: unknown, options: unknown, more: ReadonlyArray<string>): Checked => {
-  const given = onlyFields(operation, [...more, ...callFields, ...policyFields], options) as Protection<never, unknown>
-  const circuit = circuitName(operation, name)
-  const { fallback, isFailure, isIgnored, until } = decodeOrThrow(
-    operation,
-    {
-      fallback: Schema.optional(functionField),
-      until: Schema.optional(word("stream end")),
-      isFailure: Schema.optional(functionField),
-      isIgnored: Schema.optional(functionField)
-    },
-    picked(given, ["fallback", "until", "isFailure", "isIgnored"])
-  )
-  const { timeout = 10_000 } = given
-  const timeoutMillis =
-    timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
-  const read = subject(operation, circuit, {
-    policy: toPolicy(operation, given),
+/** Builds what is done with each call, from decoded options. */
+export const check = (operation: string, circuit: string, given: DecodedProtection): Checked => {
+  const { fallback, isFailure, isIgnored, rejectionStack = false, retry = false, timeout = 10_000, until } = given
+  const timeoutMillis = timeout === false ? Infinity : timeout
+  const read = toSubject(operation, circuit, {
+    policy: policyOf(given),
     ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(toPlain(error)) === true }),
     ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(toPlain(error)) === true })
   })
   const of = { ...read, classify: readingResponses(read.classify) }
-  const limited = toLimited(operation, circuit, given.bulkhead)
+  const limited = toLimited(circuit, given.bulkhead)
+  const withTimeout = makeTimeoutOrElse(timeoutMillis)
   const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
     if (timeoutMillis === Infinity) return call
-    const late = Effect.suspend(() => {
+    return withTimeout(call, () => {
       const error = new TimeoutError(circuit, timeoutMillis)
       // This runs before the call is interrupted, so that the signal of the call is aborted with this error.
       onLate(error)
       return Effect.fail(error)
     })
-    return Effect.raceFirst(call, Effect.andThen(sleep(timeoutMillis), late))
   }
-  const retry = toRetry(operation, given.retry)
-  const again: Retrying =
-    retry === undefined ? () => (call: AnyEffect) => call : retryingAs(`${operation}: retry`, retry)
+  const again: Retrying = retry === false ? () => (call: AnyEffect) => call : retrying(retry)
   const unkeyed = again(of)
+  const delay = timeoutMillis === Infinity ? undefined : new Delay(timeoutMillis)
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
     probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
     fallback,
     subject: of,
+    rejectionStack,
+    direct:
+      retry === false && given.bulkhead === undefined && until === undefined
+        ? { subject: of, timeoutMillis, delay, fallback, rejectionStack, single: undefined }
+        : undefined,
     around: (call, key, onLate, running) => {
       const inside = limited(timed(call, onLate), running)
       if (key === undefined) return unkeyed(guarded(inside, of))

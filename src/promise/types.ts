@@ -1,6 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 // The types of the promise face. They mention nothing of Effect, so that users need no types of Effect.
 
+export type { ByHand } from "../shapes/byHand.ts"
+
 /**
  * The type `AbortSignal` of the DOM, Node or Bun. If the program compiles without any of their types, it has the members that all three
  * share.
@@ -201,6 +203,11 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
   readonly isFailure?: ((error: unknown) => boolean) | undefined
   /** Which errors the circuit ignores. Default: none. */
   readonly isIgnored?: ((error: unknown) => boolean) | undefined
+  /**
+   * Whether a `CircuitOpenError` or a `BulkheadFullError` has a stack trace. Default: `false`, because a stack trace costs more than
+   * the rest of a rejection.
+   */
+  readonly rejectionStack?: boolean | undefined
 }
 
 /**
@@ -398,16 +405,4 @@ export interface DistributedState {
   readonly actor: string | undefined
   /** The process that wrote the state. */
   readonly process: string | undefined
-}
-
-/**
- * Which circuit an operator action is for, who takes the action, and why.
- *
- * @category options
- * @since 0.1.0
- */
-export interface ByHand {
-  readonly key?: string | undefined
-  readonly reason?: string | undefined
-  readonly actor?: string | undefined
 }

@@ -1,27 +1,27 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
-import { type Allowance, RetryBudget } from "../engine/budget.ts"
-import { hintOfError } from "../engine/classify.ts"
-import { blocking } from "../engine/dependencies.ts"
-import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { effective, waitOf } from "../engine/standing.ts"
-import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import {
   countOrZero,
-  decodeFields,
-  decodeOrThrow,
+  type Decoded,
+  type Field,
   field,
   functionField,
-  orThrow,
+  optional,
+  orFalse,
   positiveMillis,
   share,
+  struct,
   text,
   textOrEmpty
-} from "../shapes/fields.ts"
+} from "../core/fields.ts"
+import { answer, isLasting } from "../engine/answer.ts"
+import { type Allowance, RetryBudget } from "../engine/budget.ts"
+import { hintOfError } from "../engine/classify.ts"
+import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { isRaisedByUser, isRejection } from "../shapes/rejections.ts"
 import * as Backoff from "./Backoff.ts"
 import { whileRejected } from "./waiting.ts"
@@ -39,40 +39,47 @@ export interface BudgetOf extends Allowance {
 
 const budgetFields = {
   name: text,
-  key: Schema.optional(textOrEmpty),
-  share: Schema.optional(share),
-  floor: Schema.optional(countOrZero),
-  over: Schema.optional(positiveMillis)
+  key: optional(textOrEmpty),
+  share: optional(share),
+  floor: optional(countOrZero),
+  over: optional(positiveMillis)
 }
 
 const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
 
-/** A name alone means the defaults; nothing, or `false`, that there is none. */
-export const budgetOf = (operation: string, input: unknown): BudgetOf | undefined => {
-  if (input === undefined || input === false) return undefined
-  const options = typeof input === "string" ? { name: input } : input
-  const decoded = orThrow(operation, decodeFields(budgetFields, options, "budget"))
-  const {
-    floor = defaultBudget.floor,
-    key,
-    name,
-    over = defaultBudget.overMillis,
-    share = defaultBudget.share
-  } = decoded
-  return { name, key, share, floor, overMillis: over }
-}
+/** The budget of a circuit: its name, options, or `false` for none. */
+export const budgetField: Field<BudgetOf | false> = orFalse({
+  optional: false,
+  decode: (input, path, problems) => {
+    const given = typeof input === "string" ? { name: input } : input
+    const {
+      floor = defaultBudget.floor,
+      key,
+      name,
+      over = defaultBudget.overMillis,
+      share = defaultBudget.share
+    } = struct(budgetFields).decode(given, path, problems)
+    return { name, key, share, floor, overMillis: over }
+  }
+})
 
 /** Does something with the budget of the circuit that the fiber means. */
-const withBudget = <A>(of: BudgetOf, f: (budget: RetryBudget, now: number) => A): Effect.Effect<A> =>
-  Effect.withFiber((fiber) => {
-    const registry = registryOf(fiber)
-    const circuit =
-      of.subject === undefined
-        ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
-        : locate(fiber, registry, of.subject)
-    circuit.budget ??= new RetryBudget(of.overMillis)
-    return Effect.succeed(f(circuit.budget, registry.runtime.time.now()))
-  })
+const onBudget = <A>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  of: BudgetOf,
+  f: (budget: RetryBudget, now: number, of: BudgetOf) => A
+): A => {
+  const registry = registryOf(fiber)
+  const circuit =
+    of.subject === undefined
+      ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
+      : locate(fiber, registry, of.subject)
+  circuit.budget ??= new RetryBudget(of.overMillis)
+  return f(circuit.budget, registry.runtime.time.now(), of)
+}
+
+const noteCall = (budget: RetryBudget, now: number): void => budget.call(now)
+const askRetry = (budget: RetryBudget, now: number, of: BudgetOf): boolean => budget.retry(now, of)
 
 /**
  * Skips a delay after which the retry would be rejected: the caller learns it now. The failed attempt itself may have opened the
@@ -84,38 +91,35 @@ const withoutVain =
     Effect.withFiber((fiber) => {
       const registry = registryOf(fiber)
       const circuit = locate(fiber, registry, subject)
-      const now = registry.runtime.time.now()
-      const { enabled, mode } = circuit.policy
-      const { _tag } = effective(circuit, now)
-      const outlasts = (one: LiveCircuit) =>
-        one.policy.probe === undefined && waitOf(one, now) > Duration.toMillis(duration)
-      const vain =
-        mode === "enforce" &&
-        enabled === true &&
-        _tag !== "Disabled" &&
-        (((_tag === "Open" || _tag === "Isolated") && outlasts(circuit)) ||
-          blocking(registry, circuit, now, outlasts) !== undefined)
+      const later = answer(registry, circuit, registry.runtime.time.now() + Duration.toMillis(duration))
+      // Only a call runs a switch that is an effect.
+      const vain = circuit.policy.enabled === true && later._tag === "Reject" && isLasting(later)
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
-/** Counts a call that may be made again. */
-export const spend = (of: BudgetOf): Effect.Effect<void> => withBudget(of, (budget, now) => budget.call(now))
+/** Counts a call that may be made again, and makes it. */
+export const counting = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    onBudget(fiber, of, noteCall)
+    return self
+  })
 
 /** Asks whether a call may be made again, which is then counted. */
 export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
-  withBudget(of, (budget, now) => budget.retry(now, of))
+  Effect.withFiber((fiber) => Effect.succeed(onBudget(fiber, of, askRetry)))
 
 const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input) =>
   Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
 )
 
-const fields = {
-  times: Schema.optional(countOrZero),
-  schedule: Schema.optional(schedule),
-  while: Schema.optional(functionField),
-  budget: Schema.optional(Schema.Unknown),
-  maxRetryAfter: Schema.optional(positiveMillis),
-  waitForCircuit: Schema.optional(positiveMillis)
+/** The options of a retry. */
+export const retryFields = {
+  times: optional(countOrZero),
+  schedule: optional(schedule),
+  while: optional(functionField),
+  budget: optional(budgetField),
+  maxRetryAfter: optional(positiveMillis),
+  waitForCircuit: optional(positiveMillis)
 }
 
 const defaultTimes = 2
@@ -153,10 +157,15 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
 /** Adds retries to a call. If `subject` is given and the options have no budget, the budget of that circuit applies. */
 export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
 
-/** Checks the options of a retry, once for all calls. */
-export const retryingAs = (operation: string, options: unknown): Retrying => {
-  const decoded = decodeOrThrow(operation, fields, options)
-  const stated = budgetOf(operation, decoded.budget)
+/** The options of a retry, or the number of retries. */
+export const retryField: Field<Decoded<typeof retryFields>> = {
+  optional: false,
+  decode: (input, path, problems) =>
+    struct(retryFields).decode(typeof input === "number" ? { times: input } : input, path, problems)
+}
+
+/** Builds a retry, once for all calls. */
+export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
   const { maxRetryAfter = defaultMaxRetryAfter, waitForCircuit } = decoded
   const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)
   const retryable = mayRetry(decoded.while)
@@ -167,7 +176,7 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
     const budget =
       subject !== undefined && decoded.budget === undefined
         ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
-        : stated
+        : decoded.budget || undefined
     // The budget is asked last: what is not made again for another reason must not be paid for.
     const may = (error: unknown): Effect.Effect<boolean> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -182,7 +191,6 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
       // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
       return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
     }
-    const counted = budget === undefined ? undefined : spend(budget)
     /** A call that succeeds at once pays for no schedule. */
     const retried = (call: AnyEffect): AnyEffect =>
       Effect.catch(call, (error) => {
@@ -200,11 +208,7 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
         waitForCircuit === undefined
           ? retried(self)
           : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
-      return counted === undefined ? all : Effect.andThen(counted, all)
+      return budget === undefined ? all : counting(budget, all)
     }
   }
 }
-
-/** {@link retryingAs} around one subject, or none. */
-export const retrying = (operation: string, options: unknown, subject?: Subject): ((self: AnyEffect) => AnyEffect) =>
-  retryingAs(operation, options)(subject)

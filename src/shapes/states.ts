@@ -6,6 +6,9 @@ const states = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"] as const s
 /** The states of a circuit, as they are written outside. */
 export const State = Schema.Literals(states)
 
+/** Whether a circuit in this state lets every call pass, unless one that it depends on rejects it. */
+export const passesAll = (state: Circuit.State): boolean => state === "Closed" || state === "Disabled"
+
 const whys = [
   "Tripped",
   "CooldownOver",

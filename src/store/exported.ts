@@ -2,8 +2,8 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
+import { isRecord } from "../core/fields.ts"
 import { withoutSecrets } from "../core/foreign.ts"
-import { isRecord } from "../shapes/fields.ts"
 import { Written, within } from "./codec.ts"
 
 /** The circuits of a store, as text. */
@@ -26,7 +26,7 @@ export interface ExportedCircuit {
   readonly state: Circuit.Circuit
 }
 
-/** A place for a probe cannot be moved: an opening whose cooldown is over stands for it. */
+/** A lease cannot be moved: a HalfOpen circuit is exported as an opening whose cooldown is over. */
 const portable = (circuit: Circuit.Circuit, now: number): Circuit.Circuit =>
   circuit._tag === "HalfOpen"
     ? Circuit.force(circuit, "Isolated", now, { until: now, reason: "", actor: undefined }).under

@@ -6,6 +6,9 @@ const deadlineMillis = 100
 /** How long a store that did not answer is left out. */
 const restMillis = 1_000
 
+/** Sends a command to a store. */
+export type Ask<A> = (store: SharedStore) => Effect.Effect<A, StoreError>
+
 /** One of the stores, and whether it can be reached. */
 export class Region {
   readonly store: SharedStore
@@ -24,10 +27,10 @@ export class Region {
   }
 
   /** The store's answer; `undefined` if it fails, does not answer in time, or is left out. */
-  ask<A>(f: (store: SharedStore) => Effect.Effect<A, StoreError>): Effect.Effect<{ readonly value: A } | undefined> {
+  ask<A>(send: Ask<A>): Effect.Effect<{ readonly value: A } | undefined> {
     return Effect.suspend(() => {
       if (this.now() < this.restUntil) return Effect.succeed(undefined)
-      const asked = Effect.suspend(() => f(this.store))
+      const asked = Effect.suspend(() => send(this.store))
       return Effect.matchCauseEffect(Effect.timeout(asked, deadlineMillis), {
         onFailure: () => this.rest(),
         onSuccess: (value) => {

@@ -2,7 +2,8 @@
  * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with the
  * {@link Truth}. A simulation that is checked keeps its whole history.
  */
-import { Fleet, type SharedStore } from "effect-fuse"
+import type { SharedStore } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
 import { type Done, isDone, type Request } from "./contract.ts"
 import type { Entry } from "./history.ts"
 import { Broken } from "./properties.ts"
@@ -235,7 +236,7 @@ const epochsIn = ({ answer, request }: { readonly request: Request; readonly ans
       return [...answer.casts, ...answer.swaps].map(({ record }) => of(record))
     }
     case "page":
-      return [(answer as SharedStore.Page).epoch]
+      return [(answer as SharedStore.PageAnswer).epoch]
     default:
       return (answer as SharedStore.LoadAnswer).records.map(of)
   }
@@ -245,7 +246,7 @@ const epochsIn = ({ answer, request }: { readonly request: Request; readonly ans
 const pages = (fail: Fail): Part => {
   const listed = new Map<string, { readonly epoch: number; readonly until: number }>()
   const given = new Map<string, Map<string, number>>()
-  const answers = new Map<number, SharedStore.Page>()
+  const answers = new Map<number, SharedStore.PageAnswer>()
   /** The last epoch that the store has given since it last lost something. */
   let newest = 0
   return (entry) => {
@@ -261,7 +262,7 @@ const pages = (fail: Fail): Part => {
       answers.clear()
     } else if (entry._tag === "Sent" && entry.request.operation === "page") asked(name, entry.at, entry.request.since)
     else if (entry._tag === "Applied" && entry.request.operation === "page" && !entry.again) {
-      answers.set(entry.command, entry.answer as SharedStore.Page)
+      answers.set(entry.command, entry.answer as SharedStore.PageAnswer)
     } else if (entry._tag === "Answered") {
       const known = given.get(name) ?? new Map<string, number>()
       given.set(name, known)
