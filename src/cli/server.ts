@@ -372,7 +372,7 @@ const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore => {
   const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
     Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
   return {
-    ...(store.longestCircuit === undefined ? {} : { longestCircuit: store.longestCircuit }),
+    longestCircuit: store.longestCircuit,
     exchange: (exchange) => within("exchange", store.exchange(exchange)),
     page: (since, limit) => within("page", store.page(since, limit)),
     load: (circuits) => within("load", store.load(circuits)),

@@ -102,6 +102,7 @@ export const watched = (
   return {
     store: {
       longestCircuit: store.longestCircuit,
+      deadline: store.deadline,
       exchange: (exchange) => run("exchange", store.exchange(exchange)),
       page: (since, limit) => run("page", store.page(since, limit)),
       load: (circuits) => run("load", store.load(circuits)),

@@ -293,7 +293,7 @@ export class Call extends Enclosing implements InFlight {
         this.end(true)
         const { loop, time } = this.registry.runtime
         const now = time.now()
-        if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
+        if (loop.excuses(this.start, now)) return this.excused(true) ?? Effect.void
         this.isSlow(now)
         circuit.noteFailure(time.wall(), detail, this.tenant)
         return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
@@ -389,7 +389,7 @@ export class Call extends Enclosing implements InFlight {
   ): Effect.Effect<void> | undefined {
     const { circuit } = this
     if (outcome._tag === "Ignored") return this.ignore(probe)
-    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.ignore(probe)
+    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.excused(probe)
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
@@ -416,6 +416,12 @@ export class Call extends Enclosing implements InFlight {
   private ignore(probe: boolean): Effect.Effect<void> | undefined {
     this.circuit.ignored++
     return probe ? this.endProbe({ _tag: "Ignored" }) : undefined
+  }
+
+  /** Ignores a failure that followed from a stall. */
+  private excused(probe: boolean): Effect.Effect<void> | undefined {
+    this.registry.stalls.ignored(this.circuit.group.name)
+    return this.ignore(probe)
   }
 
   /** Whether it took too long, which is counted. */

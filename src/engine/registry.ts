@@ -12,6 +12,7 @@ import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.
 import { watch } from "./move.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
+import { StallReport } from "./stallReport.ts"
 
 /** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
 export const maxKeyLength = 512
@@ -49,12 +50,14 @@ export class Registry {
 
   /** Who is told of each name when it is first used. Here and below: before the fields that calls read it costs them 20 ns. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
+  readonly stalls: StallReport
   private warned = false
   private readonly advised = new Set<string>()
 
   constructor(runtime: Runtime, maxCircuits: number) {
     this.runtime = runtime
     this.maxCircuits = maxCircuits
+    this.stalls = new StallReport(runtime)
   }
 
   /** Who calls, and under which policies. */

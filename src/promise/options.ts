@@ -1,15 +1,9 @@
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { circuitName } from "../breaker/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
-import { show } from "../core/printable.ts"
 import { sleep } from "../engine/eventLoop.ts"
-import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
-import { defaults as defaultPolicy } from "../policy/policy.ts"
-import { opens } from "../policy/schema.ts"
 import * as Backoff from "../resilience/Backoff.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retryingAs } from "../resilience/retry.ts"
@@ -23,80 +17,16 @@ import {
   shareOrZero,
   word
 } from "../shapes/fields.ts"
-import { toCooldown } from "./cooldowns.ts"
 import { TimeoutError, toPlain } from "./errors.ts"
 import { held } from "./held.ts"
+import { picked, policyFields, probeTimeoutOf, toPolicy } from "./policies.ts"
 import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
-import type { Policy, Protection, RetryOptions } from "./types.ts"
+import type { Protection, RetryOptions } from "./types.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
 
-const policyFields = [
-  "trip",
-  "slowCall",
-  "cooldown",
-  "maxCooldown",
-  "probes",
-  "successesToClose",
-  "failuresToReopen",
-  "probeTimeout",
-  "ramp",
-  "probe",
-  "dependsOn",
-  "mode",
-  "enabled",
-  "fleet"
-] as const satisfies ReadonlyArray<keyof Policy>
-
 const callFields = ["timeout", "retry", "bulkhead", "fallback", "until", "isFailure", "isIgnored"] as const
-
-const picked = (options: object, names: ReadonlyArray<string>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
-
-/** A flag that takes longer counts as on: nobody waits for it for ever. */
-const flagMillis = 1_000
-
-const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
-  if (typeof enabled === "boolean") return enabled
-  if (typeof enabled !== "function") {
-    throw new RangeError(`${operation}: enabled: expected true, false or a function, got ${show(enabled)}`)
-  }
-  const ask = enabled as (circuit: object) => unknown
-  return (circuit) =>
-    Effect.orElseSucceed(
-      Effect.timeout(
-        Effect.tryPromise(async () => (await ask(circuit)) !== false),
-        flagMillis
-      ),
-      () => true
-    )
-}
-
-const probeFields = { check: functionField, every: positiveMillis, opens: Schema.optional(opens) }
-
-/** A policy as Effect code writes it: what is a promise there is an effect here. */
-const toPolicy = (operation: string, options: Policy): BreakerPolicy.Input => {
-  const { cooldown, enabled, probe, ...rest } = picked(options, policyFields) as Policy
-  const input: Record<string, unknown> = { ...rest }
-  if (cooldown !== undefined) input["cooldown"] = toCooldown(operation, cooldown)
-  if (enabled !== undefined) input["enabled"] = toFlag(operation, enabled)
-  if (probe !== undefined) {
-    const checked = decodeOrThrow(`${operation}: probe`, probeFields, probe)
-    input["probe"] = {
-      check: Effect.tryPromise(async (signal) => {
-        if ((await checked.check(signal)) === false) throw new Error("the check answered false")
-      }),
-      schedule: Duration.millis(checked.every),
-      opens: checked.opens
-    }
-  }
-  Result.getOrThrowWith(
-    BreakerPolicy.decode(input),
-    ({ message }) => new RangeError(`${operation}: ${message.replaceAll("\n", "; ")}`)
-  )
-  return input
-}
 
 const retryFields = {
   times: Schema.optional(countOrZero),
@@ -168,7 +98,7 @@ const toLimited = (operation: string, name: string, options: Protection<never, u
 export interface Checked {
   readonly name: string
   /** The time limit of a probe. */
-  readonly probeTimeoutMillis: number
+  readonly probeTimeoutMillis: (key: string | undefined) => number
   readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
   /**
    * Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. `running`
@@ -224,7 +154,7 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
-    probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
+    probeTimeoutMillis: (key) => probeTimeoutOf(of.inline, key),
     fallback,
     subject: of,
     around: (call, key, onLate, running) => {

@@ -54,7 +54,7 @@ const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpe
 }
 
 /** Waits until the circuit that rejected may let the caller through, in the order in which callers came. */
-const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
+export const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const line = store._tag === "None" ? undefined : lineFor(store.value, open)
@@ -65,15 +65,15 @@ const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patienc
     return line.turn(place.ticket, patience.millis)
   })
 
-/** Until the circuit of a call may let it through, for as long as it takes. */
-export const untilPasses = (subject: Subject): Effect.Effect<void, never, BreakerStore> =>
+/** Waits in line until the circuit of a call may let it through, for as long as it takes. */
+export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect<void, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, subject)
     const now = registry.runtime.time.now()
     if (isInside(fiber, registry, circuit) || passes(registry, circuit, now)) return Effect.void
     const open = rejection(registry, circuit, now, "Cooldown", blocking(registry, circuit, now))
-    const wait = Effect.andThen(untilItMayPass(open, waitMillis(open)), untilPasses(subject))
+    const wait = Effect.andThen(inLine(open, waitMillis(open), patience), untilPasses(subject, patience))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.
     return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))

@@ -21,7 +21,7 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { Quorum } from "./quorum/quorum.ts"
-import { Region } from "./quorum/region.ts"
+import { deadlineMillis, Region } from "./quorum/region.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
 /** What one store announces. One that cannot be heard does not silence the others: it is listened to again later. */
@@ -74,6 +74,7 @@ export const make = (stores: ReadonlyArray<SharedStore>): Effect.Effect<SharedSt
     const longest = stores.map((store) => store.longestCircuit).filter((length) => length !== undefined)
     return {
       longestCircuit: longest.length === 0 ? undefined : Math.min(...longest),
+      deadline: 2 * Math.max(deadlineMillis, ...stores.map(({ deadline = 0 }) => deadline)),
       connected: mostConnected(stores),
       exchange: (exchange) => quorum.exchange(exchange),
       page: (since, limit) => quorum.page(since, limit),

@@ -53,6 +53,9 @@ export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore
     }
   }
   return {
+    longestCircuit: store.longestCircuit,
+    deadline: store.deadline,
+    connected: store.connected,
     exchange: (exchange) => operate(kindOf(exchange), store.exchange(exchange)),
     page: (since, limit) => operate("page", store.page(since, limit)),
     load: (circuits) => operate("load", store.load(circuits)),

@@ -9,11 +9,11 @@ import {
   type LoadAnswer,
   limits,
   type Page,
-  type StoredTally,
   StoreError,
   type Swap,
   type SwapAnswer
 } from "../SharedStore.ts"
+import { endOf, largest, sumUp } from "./answers.ts"
 import { bounded, maxRemembered } from "./bounded.ts"
 import { Cursors } from "./cursors.ts"
 import { epochOf, isAgreed, type Kept, majority, toChanged, toStored, unwrap, wrap, written } from "./kept.ts"
@@ -52,8 +52,6 @@ const none = (operation: StoreError["operation"]) =>
 
 const every = { concurrency: "unbounded" } as const
 
-const largest = (numbers: ReadonlyArray<number>): number => Math.max(0, ...numbers)
-
 export class Quorum {
   private readonly regions: ReadonlyArray<Region>
   private readonly wall: () => number
@@ -67,6 +65,7 @@ export class Quorum {
   private readonly disputed = new Set<string>()
   /** How far a comparison of all records has come, by epoch. It runs after the stores had different numbers of listed records. */
   private compared: number | undefined
+  private agreeing = false
 
   constructor(regions: ReadonlyArray<Region>, wall: () => number, random: () => number) {
     this.regions = regions
@@ -199,13 +198,12 @@ export class Quorum {
       const time = this.wall()
       if (time > notAfter) return Effect.succeed({ _tag: "Late", time })
       if (swaps.length > 0) return this.swapping(exchange)
-      const repaired = casts.length === 0 ? Effect.andThen(this.compare, this.repair) : Effect.void
       const answer = this.inAll(
         exchange,
         () => [],
         (answers) => Effect.succeed(this.merge(exchange, answers))
       )
-      return Effect.tap(answer, () => repaired)
+      return casts.length === 0 ? Effect.tap(answer, () => this.makeAgree) : answer
     })
   }
 
@@ -395,6 +393,19 @@ export class Quorum {
     })
   }
 
+  /** Makes the stores agree, in the background: with regions that are far away it takes several round trips. */
+  private get makeAgree(): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      if (this.agreeing || (this.compared === undefined && this.disputed.size === 0)) return Effect.void
+      this.agreeing = true
+      const done = Effect.sync(() => {
+        this.agreeing = false
+      })
+      const agreed = Effect.ensuring(Effect.andThen(this.compare, this.repair), done)
+      return Effect.forkDetach(agreed, { startImmediately: true })
+    })
+  }
+
   /** Looks for records that differ, one page for each heartbeat. */
   private get compare(): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -476,23 +487,4 @@ export class Quorum {
     const known = this.epochs[index]?.get(circuit)
     return known?.own === own ? known.epoch : own
   }
-}
-
-/** The epoch up to which the pages show all changes: a store whose page is full may have more changes after it. */
-const endOf = (pages: ReadonlyArray<Page>, most: number): number =>
-  Math.min(...pages.map(({ changes }) => (changes.length < most ? Infinity : (changes.at(-1)?.epoch ?? Infinity))))
-
-/**
- * The tally with the most ballots. As many voters may object as in the store where the most may: those that live, less those
- * that abstained there.
- */
-const sumUp = (
-  tallies: ReadonlyArray<{ readonly tally: StoredTally; readonly live: number }>,
-  live: number
-): StoredTally | undefined => {
-  const [first] = tallies
-  if (first === undefined) return undefined
-  const { tally } = tallies.reduce((best, one) => (one.tally.voters > best.tally.voters ? one : best), first)
-  const objecting = largest(tallies.map((one) => one.live - one.tally.abstained))
-  return { ...tally, abstained: Math.max(0, live - objecting) }
 }
