@@ -1,17 +1,22 @@
-/** A store of your own: one operation that writes, two that read, and announcements, here in Maps; and the suite that finds its faults. */
+/**
+ * A store of your own: one operation that writes, two that read, and announcements, here in Maps; and the suite that finds its faults.
+ * Its sections have the names that the files of each store in this library have, as in src/store/memory, src/redis and src/sql.
+ */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
 
-interface Row {
+/** The record of a circuit, as this store keeps it. */
+interface StoredRecord {
   readonly epoch: number
   readonly body: string
   readonly at: number
   readonly until: number
   readonly listed: boolean
 }
-interface Box {
+/** A box with the ballots of a circuit. */
+interface BallotBox {
   readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
   asked: number | undefined
   roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
@@ -22,8 +27,8 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const changes = yield* PubSub.sliding<SharedStore.Change>(1_000)
   const announce = (change: SharedStore.Change) => PubSub.publishUnsafe(changes, change)
-  const rows = new Map<string, Row>()
-  const boxes = new Map<string, Box>()
+  const records = new Map<string, StoredRecord>()
+  const boxes = new Map<string, BallotBox>()
   const voters = new Map<string, { readonly life: number; readonly until: number; readonly heard: number }>()
   const log: Array<SharedStore.RollCall & { readonly at: number }> = []
   const last = { epoch: 0, life: 0 }
@@ -33,20 +38,24 @@ const make = Effect.gen(function* () {
   const lasts = ({ until }: { readonly until: number }) => now() < until
   const head = () => log.at(-1)?.seq ?? 0
   const live = () => [...voters.values()].filter(lasts)
+  // ---- records
+
   const stored = (circuit: string): SharedStore.Stored | undefined => {
-    const row = rows.get(circuit)
-    return row !== undefined && lasts(row) ? { epoch: row.epoch, body: row.body, age: now() - row.at } : undefined
+    const kept = records.get(circuit)
+    return kept !== undefined && lasts(kept) ? { epoch: kept.epoch, body: kept.body, age: now() - kept.at } : undefined
   }
 
-  const counting = ({ roll }: Box) => (roll !== undefined && now() - roll.at < roll.term ? roll : undefined)
-  const tally = (box: Box): SharedStore.StoredTally => {
+  // ---- ballotBoxes
+
+  const counting = ({ roll }: BallotBox) => (roll !== undefined && now() - roll.at < roll.term ? roll : undefined)
+  const tally = (box: BallotBox): SharedStore.StoredTally => {
     const { asked, ballots } = box
     const roll = counting(box)
     const all = [...ballots.values()].filter(lasts).map(({ numbers }) => numbers)
     const heard = roll === undefined ? 0 : live().filter((voter) => voter.heard >= roll.seq).length
     return {
       voters: all.length,
-      sums: (all[0] ?? []).map((_, place) => all.reduce((sum, numbers) => sum + (numbers[place] ?? 0), 0)),
+      sums: (all[0] ?? []).map((_, index) => all.reduce((sum, numbers) => sum + (numbers[index] ?? 0), 0)),
       asked: asked === undefined ? undefined : now() - asked,
       rolled: roll === undefined ? undefined : now() - roll.at,
       abstained: Math.max(0, heard - all.length)
@@ -57,8 +66,8 @@ const make = Effect.gen(function* () {
     const record = stored(circuit)
     if ((record?.epoch ?? 0) !== epoch) return { record, tally: undefined }
     // With the latest swap in its name, so that no box outlives it.
-    const id = `${circuit} ${rows.get(circuit)?.epoch ?? 0} ${epoch} ${name}`
-    const box: Box = boxes.get(id) ?? { ballots: new Map(), asked: undefined, roll: undefined }
+    const id = `${circuit} ${records.get(circuit)?.epoch ?? 0} ${epoch} ${name}`
+    const box: BallotBox = boxes.get(id) ?? { ballots: new Map(), asked: undefined, roll: undefined }
     boxes.set(id, box)
     box.ballots.delete(voter)
     const life = voters.get(voter)
@@ -86,6 +95,9 @@ const make = Effect.gen(function* () {
     }
     return { record, tally: tally(box) }
   }
+
+  // ---- exchange
+
   const swap = (
     floor: number,
     { body, circuit, expectedEpoch, listed, ttl }: SharedStore.Swap
@@ -93,7 +105,7 @@ const make = Effect.gen(function* () {
     const record = stored(circuit)
     if ((record?.epoch ?? 0) !== expectedEpoch) return { swapped: false, record }
     last.epoch = Math.max(last.epoch, floor, now() * 1_000) + 1
-    rows.set(circuit, { epoch: last.epoch, body, listed, at: now(), until: now() + (ttl ?? Infinity) })
+    records.set(circuit, { epoch: last.epoch, body, listed, at: now(), until: now() + (ttl ?? Infinity) })
     announce({ _tag: "Record", circuit, epoch: last.epoch, body })
     return { swapped: true, record: stored(circuit) }
   }
@@ -126,8 +138,11 @@ const make = Effect.gen(function* () {
       ...answers
     }
   }
-  const page = (since: number, limit: number): SharedStore.Page => {
-    const all = [...rows].sort(([, a], [, b]) => a.epoch - b.epoch)
+
+  // ---- reads
+
+  const page = (since: number, limit: number): SharedStore.PageAnswer => {
+    const all = [...records].sort(([, a], [, b]) => a.epoch - b.epoch)
     const newer = all.filter(([, { epoch }]) => epoch > since).slice(0, limit)
     return {
       time: now(),
@@ -135,14 +150,21 @@ const make = Effect.gen(function* () {
       life: born?.life ?? "",
       epoch: last.epoch,
       trimmed: 0,
-      listed: all.filter(([, row]) => row.listed && lasts(row)).length,
+      listed: all.filter(([, kept]) => kept.listed && lasts(kept)).length,
       changes: newer.map(([circuit, { epoch, listed }]) => ({ circuit, epoch, listed, record: stored(circuit) }))
     }
   }
+  const load = (circuits: ReadonlyArray<string>): SharedStore.LoadAnswer => ({
+    time: now(),
+    records: circuits.map(stored)
+  })
+
+  // ---- store
+
   const store: SharedStore.SharedStore = {
     exchange: (request) => Effect.sync(() => exchange(request)),
     page: (since, limit) => Effect.sync(() => page(since, limit)),
-    load: (circuits) => Effect.sync(() => ({ time: now(), records: circuits.map(stored) })),
+    load: (circuits) => Effect.sync(() => load(circuits)),
     changes: Stream.fromPubSub(changes)
   }
   return store

@@ -1,12 +1,12 @@
 /** Three regions with a store each, as one: what most of them say holds, so that none is missed when it fails, or believed when it is behind. */
 import { Effect, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 
 /** A store in memory that can be cut off; in earnest `RedisStore.connect`, one for each region. */
 const region = (name: string) =>
-  Effect.map(SharedStore.makeMemory, (store) => {
+  Effect.map(MemoryStore.make, (store) => {
     const state = { name, store, down: false }
     const unless = <A>(operation: "exchange" | "page" | "load", run: Effect.Effect<A, SharedStore.StoreError>) =>
       Effect.suspend(() =>

@@ -1,7 +1,7 @@
 /** From a store to another: what is open stays open to its end, what people forced stays forced, and what is closed needs no moving. */
 import { Duration, Effect, Layer, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 
 const policies = BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } })
@@ -26,7 +26,7 @@ const program = Effect.gen(function* () {
   yield* TestClock.adjust("10 seconds") // the time that the move takes
 
   // The store of a fleet: one process brings it all, and the others have it, too.
-  const store = yield* SharedStore.makeMemory
+  const store = yield* MemoryStore.make
   const first = yield* Layer.build(BreakerStore.layerShared(store, { process: "shop-1" }))
   const second = yield* Layer.build(BreakerStore.layerShared(store, { process: "shop-2" }))
   const brought = yield* Effect.provideContext(BreakerStore.importAll(json), first)
@@ -40,7 +40,7 @@ const program = Effect.gen(function* () {
   }
 
   // A script that is no process of the fleet moves what a store has to another.
-  const other = yield* SharedStore.makeMemory
+  const other = yield* MemoryStore.make
   const { json: all } = yield* Operator.exportAll(store)
   const { circuits } = yield* Operator.importAll(other, all)
   console.log(`${circuits} in the other store`)

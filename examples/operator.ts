@@ -3,7 +3,7 @@
  * here; with Redis it is what `RedisStore.make` gives, and everything else stays the same.
  */
 import { Effect, Layer, Logger } from "effect"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 
 const pay = Effect.succeed("paid").pipe(
@@ -12,7 +12,7 @@ const pay = Effect.succeed("paid").pipe(
 )
 
 const program = Effect.gen(function* () {
-  const store = yield* SharedStore.makeMemory
+  const store = yield* MemoryStore.make
   const first = yield* Layer.build(BreakerStore.layerShared(store, { process: "checkout-1" }))
   const second = yield* Layer.build(BreakerStore.layerShared(store, { process: "checkout-2" }))
   const both = Effect.forEach([first, second], (process) => Effect.provideContext(pay, process))

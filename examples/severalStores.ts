@@ -1,7 +1,7 @@
 /** Two stores in one program: what is critical is shared with other processes, the rest is this process's own; same names, other circuits. */
 import { Context, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 
 /** A service takes the store that its layer is given. */
@@ -20,7 +20,7 @@ const call = (answer: string) =>
   )
 
 const program = Effect.gen(function* () {
-  const fleet = yield* SharedStore.makeMemory // in earnest RedisStore.layerConnect(redis, { prefix: "critical" })
+  const fleet = yield* MemoryStore.make // in earnest RedisStore.layerConnect(redis, { prefix: "critical" })
   const App = Payments.layer.pipe(
     Layer.provide(BreakerStore.layerShared(fleet, { process: "checkout" })),
     Layer.merge(BreakerStore.layerMemory)

@@ -1,7 +1,7 @@
 import { join as pathOf } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Scope } from "effect"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import { afterAll, beforeAll } from "vitest"
@@ -63,7 +63,7 @@ describe.each(databases)("an operator action in a trail in %s", (database) => {
     "that no process heard of is written by the operator",
     Effect.gen(function* () {
       const { open } = yield* place
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const reader = AuditTrail.layerReader({ prefix: "audit" }).pipe(Layer.provide(Layer.succeedContext(yield* open)))
       yield* Effect.gen(function* () {
         for (const act of actions(store)) {
@@ -88,7 +88,7 @@ describe.each(databases)("an operator action in a trail in %s", (database) => {
     "is there once, and holds since when it was done, though the operator, living processes and later ones write it",
     Effect.gen(function* () {
       const { open } = yield* place
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const processes: Array<Audited> = []
       for (const name of ["a", "b"]) processes.push(yield* processOf(yield* open, store, name))
       for (const [i, act] of actions(store).entries()) {

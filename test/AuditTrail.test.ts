@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { type BreakerEvent, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { type BreakerEvent, BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
@@ -177,7 +177,7 @@ describe.each(databases)("a trail in %s", (database) => {
   trail(
     "lists what one process did within one millisecond in the order in which it happened, page by page",
     Effect.gen(function* () {
-      const shared = yield* SharedStore.makeMemory
+      const shared = yield* MemoryStore.make
       const actions: Array<BreakerEvent.Transition | undefined> = []
       for (let i = 0; i < 40; i++) {
         const options = { reason: `${i}` }

@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import { type Audited, audited, lines, written } from "./support/audited.ts"
@@ -23,7 +23,7 @@ const processOf = ({ open }: Place, shared: SharedStore.SharedStore, process: st
 /** Three processes that share circuits and have one trail. */
 const fleet = (place: Place) =>
   Effect.gen(function* () {
-    const shared = yield* SharedStore.makeMemory
+    const shared = yield* MemoryStore.make
     const processes = yield* Effect.forEach(["a", "b", "c"], (process) => processOf(place, shared, process))
     return { shared, processes }
   })
@@ -50,7 +50,7 @@ describe.each(databases)("a trail in %s", (database) => {
     "has each line of a fleet once, whose processes write of the same circuits at once",
     Effect.gen(function* () {
       const made = yield* place
-      const shared = yield* SharedStore.makeMemory
+      const shared = yield* MemoryStore.make
       const program = (process: string) => processOf(made, shared, process, { flushInterval: "5 minutes" })
       const [a, b] = [yield* program("a"), yield* program("b")]
       const keys = Array.from({ length: 200 }, (_, i) => `${i}`)

@@ -2,7 +2,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { type Context, Effect, Layer } from "effect"
 import { HttpClient, HttpRouter } from "effect/http"
-import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, Trip } from "effect-fuse"
 import { BreakerRoutes } from "effect-fuse/http"
 import { fail, play, scenario, succeed, times } from "./support/verbs.ts"
 
@@ -227,7 +227,7 @@ describe("over HTTP", () => {
 
   it.live("the fields of an outage are the same at every read in every process that shares a store", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const process = Effect.map(
         Layer.build(Layer.fresh(serving({}, quick, Layer.orDie(BreakerStore.layerShared(store))))),
         (context) =>

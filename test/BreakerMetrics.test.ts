@@ -5,7 +5,15 @@ import { Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { Otlp, PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
-import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import {
+  BreakerMetrics,
+  BreakerPolicy,
+  BreakerStore,
+  CircuitBreaker,
+  MemoryStore,
+  SharedStore,
+  Trip
+} from "effect-fuse"
 import { capture, fail, hang, type Line, play, reject, succeed, times } from "./support/verbs.ts"
 
 const quick: BreakerPolicy.Input = { trip: Trip.consecutive(3), cooldown: "10 seconds" }
@@ -202,7 +210,7 @@ describe("an outage", () => {
 
   it.effect("has the same age in every process, also in one that starts during it", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const process = Effect.map(
         Layer.build(Layer.fresh(metered({}, Layer.orDie(BreakerStore.layerShared(store))))),
         (context) =>
@@ -236,7 +244,7 @@ describe("series", () => {
     "count an opening once, and it is warned of once, though the fleet agrees after the process has opened",
     () => {
       const lines: Array<Line> = []
-      const shared = Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => BreakerStore.layerShared(store)))
+      const shared = Layer.unwrap(Effect.map(MemoryStore.make, (store) => BreakerStore.layerShared(store)))
       return Effect.gen(function* () {
         // A store that is new does not know yet that this process is alone.
         yield* TestClock.adjust("6 seconds")
@@ -382,7 +390,7 @@ describe("series", () => {
 
   it.effect("say whether the shared store answers", () =>
     Effect.gen(function* () {
-      const memory = yield* SharedStore.makeMemory
+      const memory = yield* MemoryStore.make
       let away = false
       const broken = () => Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "away" }))
       const store: SharedStore.SharedStore = {
@@ -406,7 +414,7 @@ describe("series", () => {
     "do not say that the store is up before it answers, if it %s",
     (how) =>
       Effect.gen(function* () {
-        const memory = yield* SharedStore.makeMemory
+        const memory = yield* MemoryStore.make
         let there = false
         const away =
           how === "fails" ? Effect.fail(new SharedStore.StoreError({ operation: "page", cause: "away" })) : Effect.never

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import { intercepted } from "./support/fleet.ts"
 
 /** Two processes on one store, and what the first of them says to it: its convictions, in thousandths. */
 const twoProcesses = Effect.gen(function* () {
-  const store = yield* SharedStore.makeMemory
+  const store = yield* MemoryStore.make
   const said: Array<number | "nothing"> = []
   const heard = intercepted(store, ({ casts }, carryOut) => {
     for (const { ballot } of casts) said.push(ballot?.[0] ?? "nothing")
@@ -55,7 +55,7 @@ describe("A process that ends", () => {
   for (const millis of [0, 10, 49, 51]) {
     it.effect(`no longer counts, nor what it said ${millis} ms before, though that is on its way for 50 ms`, () =>
       Effect.gen(function* () {
-        const store = yield* SharedStore.makeMemory
+        const store = yield* MemoryStore.make
         const arrived: Array<"ballot" | "goodbye"> = []
         // What is on its way arrives, also if no process waits for it any more.
         const slow = intercepted(store, ({ casts, ttl }, carryOut) => {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, Trip } from "effect-fuse"
 import { cooldownOver, expectAll, failing, fleet, listed, openTogether, pause, write } from "./support/fleet.ts"
 import { capture, type Line } from "./support/verbs.ts"
 
@@ -125,7 +125,7 @@ describe("Several stores in one program", () => {
 
   it.effect("a critical part with a store of its own beside the general one: they do not meet", () =>
     Effect.gen(function* () {
-      const [general, critical] = yield* Effect.all([SharedStore.makeMemory, SharedStore.makeMemory])
+      const [general, critical] = yield* Effect.all([MemoryStore.make, MemoryStore.make])
       class Payments extends Context.Service<Payments, { readonly pay: Effect.Effect<Exit.Exit<unknown, unknown>> }>()(
         "test/Payments"
       ) {
@@ -159,7 +159,7 @@ describe("Several stores in one program", () => {
 
   it.effect("a part of an effect with another store", () =>
     Effect.gen(function* () {
-      const stores = yield* Effect.all([SharedStore.makeMemory, SharedStore.makeMemory])
+      const stores = yield* Effect.all([MemoryStore.make, MemoryStore.make])
       const [general, critical] = yield* Effect.forEach(stores, (store) => Layer.build(BreakerStore.layerShared(store)))
       const program = Effect.gen(function* () {
         yield* CircuitBreaker.isolate("api").pipe(Effect.provide(critical ?? Context.empty()))

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, SharedStore } from "effect-fuse"
+import { CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import { swapOf } from "./support/exchanges.ts"
 import { exchange, type Process, pause, start } from "./support/fleet.ts"
 
@@ -14,7 +14,7 @@ const stepping = Effect.gen(function* () {
   const offset = { millis: 0 }
   const now = () => clock.currentTimeMillisUnsafe() + offset.millis
   const own: Clock.Clock = Object.assign(Object.create(clock), { currentTimeMillisUnsafe: now })
-  const { store, wipe } = yield* Effect.provideService(SharedStore.makeControlled, Clock.Clock, own)
+  const { store, wipe } = yield* Effect.provideService(MemoryStore.makeControlled, Clock.Clock, own)
   const announces = { isOn: false }
   const changes = Stream.filter(store.changes, () => announces.isOn)
   return { store: { ...store, changes }, wipe, offset, now, announces }

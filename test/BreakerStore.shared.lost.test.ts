@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, Circuit, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerStore, Circuit, CircuitBreaker, MemoryStore, SharedStore, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import { fromBody, toBody } from "../src/store/codec.ts"
 import { byHand } from "./support/byHand.ts"
@@ -187,7 +187,7 @@ describe("A store that can be read and not written", () => {
 
 describe("A process that starts", () => {
   const isolated = Effect.gen(function* () {
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     yield* Operator.isolate(store, "api")
     return store
   })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Tenant, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, Tenant, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import { expectAll, failing, fleet, isRoutine, openTogether, type Process, pause, standings } from "./support/fleet.ts"
 import { times } from "./support/verbs.ts"
@@ -305,7 +305,7 @@ describe("The policy says how a fleet agrees", () => {
 
   it.effect("fleet: false, since a reload: what people forced elsewhere ends, as nobody would tell its end", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       let loaded: BreakerPolicy.Settings = {}
       const policies = BreakerPolicy.layerReloading(
         Effect.sync(() => loaded),

@@ -330,6 +330,33 @@ describe("A caller that asks for a place", () => {
     )
   }
 
+  it.effect("keeps others of its process from probing meanwhile, as inspect says", () =>
+    Effect.gen(function* () {
+      const { at } = yield* recovering(2)
+      assert.deepStrictEqual((yield* at(0).inspect).retryAfter, Duration.zero)
+      at(0).trouble.now = "hang"
+      yield* begin(at(0), Effect.void)
+      const { retryAfter } = yield* at(0).inspect
+      assert.deepStrictEqual(retryAfter, Duration.millis(50))
+      assert.deepStrictEqual(rejectionIn(yield* at(0).succeed).retryAfter, retryAfter)
+    })
+  )
+
+  it.effect("too late leaves its lease to the next caller, as inspect says", () =>
+    Effect.gen(function* () {
+      const { at } = yield* recovering(2)
+      at(0).trouble.slow = 100
+      const caller = yield* begin(at(0), Effect.void)
+      yield* pause(500)
+      assert.strictEqual(rejectionIn(endOf(caller)).reason, "ProbesBusy")
+      assert.deepStrictEqual((yield* at(0).inspect).retryAfter, Duration.zero)
+      yield* begin(at(0), Effect.void)
+      assert.strictEqual(at(0).reached, 1)
+      at(0).trouble.slow = 0
+      yield* pause(500)
+    })
+  )
+
   it.effect("and is interrupted meanwhile ends at once, and keeps no place", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* recovering(2)

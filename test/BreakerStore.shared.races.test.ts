@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, SharedStore, Trip } from "effect-fuse"
 import { byHand } from "./support/byHand.ts"
 import {
   cooldownOver,
@@ -321,7 +321,7 @@ describe("Many things that somebody does while the store is away", () => {
 describe("What somebody does, which the store is slow to take, and the processes compare what they have meanwhile", () => {
   /** Two processes, of which one has a store that is slow to take what it is told, and may refuse to. */
   const slow = Effect.gen(function* () {
-    const inner = yield* SharedStore.makeMemory
+    const inner = yield* MemoryStore.make
     const wire = { slow: 200, refuses: false, asked: 0 }
     const refused = Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: new Error("conflict") }))
     const store = intercepted(inner, ({ swaps }, carryOut) => {
@@ -422,7 +422,7 @@ describe("What somebody does, which the store is slow to take, and the processes
 describe("What somebody does to several circuits, of which the store takes some and never others", () => {
   it.effect("is told of those that it takes", () =>
     Effect.gen(function* () {
-      const inner = yield* SharedStore.makeMemory
+      const inner = yield* MemoryStore.make
       const refused = Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: new Error("conflict") }))
       const store = intercepted(inner, ({ swaps }, carryOut) =>
         swaps.some(({ circuit }) => /^refused/.test(circuit)) ? refused : carryOut
@@ -528,7 +528,7 @@ describe("Openings with keys that the store has forgotten", () => {
 describe("A process", () => {
   it.effect("that got an answer which is none goes on with its repair", () =>
     Effect.gen(function* () {
-      const inner = yield* SharedStore.makeMemory
+      const inner = yield* MemoryStore.make
       let bad = false
       const store: SharedStore.SharedStore = {
         ...inner,
@@ -570,7 +570,7 @@ describe("A process", () => {
   for (const process of ["café", "a b", "a|b", "a,b", "", "a".repeat(101)]) {
     it.effect(`cannot be called ${JSON.stringify(process).slice(0, 20)}`, () =>
       Effect.gen(function* () {
-        const store = yield* SharedStore.makeMemory
+        const store = yield* MemoryStore.make
         const error = yield* Effect.flip(Effect.scoped(Layer.build(BreakerStore.layerShared(store, { process }))))
         assert.isTrue(error instanceof BreakerPolicy.PolicyError)
         assert.match(error.message, /^process: expected at most 100 letters, /)

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 
 /** Processes with one store, and a dependency that they all call. */
 const fleet = (size: number) =>
   Effect.gen(function* () {
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     const contexts: Array<Context.Context<BreakerStore.BreakerStore>> = []
     for (let i = 0; i < size; i++) contexts.push(yield* Layer.build(BreakerStore.layerShared(store)))
     const dependency = { up: true, reached: 0 }

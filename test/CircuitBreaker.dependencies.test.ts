@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Exit, Layer, pipe, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, SharedStore, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, MemoryStore, Resilience, Trip } from "effect-fuse"
 import { oneOf, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
 import { call, expectState, fail, hang, inspect, pass, quick, reject, rejectionIn, scenario } from "./support/verbs.ts"
@@ -183,6 +183,38 @@ describe("How long a call has to wait", () => {
   )
 
   scenario(
+    "ends with an isolation if the circuit is disabled then, however long a dependency is open",
+    { breakers: { api: { dependsOn: ["db"] }, db: quick } },
+    function* () {
+      yield* pass(db)
+      yield* CircuitBreaker.open("db", { for: "30 seconds" })
+      yield* CircuitBreaker.disable("api", { for: "1 minute" })
+      yield* CircuitBreaker.isolate("api", { for: "1 second" })
+      const { reason, retryAfter } = yield* reject()
+      assert.deepStrictEqual([reason, Duration.toSeconds(retryAfter)], ["Isolated", 1])
+      yield* TestClock.adjust(retryAfter)
+      yield* pass()
+    }
+  )
+
+  scenario(
+    "includes a dependency that is disabled now and rejects calls again before this circuit lets them through",
+    { breakers: { api: { dependsOn: ["db"] }, db: quick } },
+    function* () {
+      yield* pass(db)
+      yield* CircuitBreaker.open("db", { for: "1 minute" })
+      yield* CircuitBreaker.disable("db", { for: "1 second" })
+      yield* CircuitBreaker.open("api", { for: "10 seconds" })
+      const { reason, retryAfter } = yield* reject()
+      assert.deepStrictEqual([reason, Duration.toSeconds(retryAfter)], ["Cooldown", 60])
+      yield* TestClock.adjust("59999 millis")
+      assert.strictEqual((yield* reject()).reason, "Dependency")
+      yield* TestClock.adjust("1 millis")
+      yield* pass()
+    }
+  )
+
+  scenario(
     "decides which member of a pool is asked first",
     { breakers: { pool: { dependsOn: ["db"] }, db: quick } },
     function* () {
@@ -230,10 +262,27 @@ describe("How long a call has to wait", () => {
   )
 })
 
+describe("A retry", () => {
+  scenario(
+    "does not sleep for an isolation that outlasts its delay, also if the policy has a health check",
+    { ...quick, trip: Trip.consecutive(99), probe: { check: Effect.void, schedule: "10 seconds" } },
+    function* () {
+      const call = Effect.andThen(CircuitBreaker.isolate("api", { for: "1 minute" }), Effect.fail("down"))
+      const retried = pipe(
+        call,
+        Resilience.standard("api", { retry: { schedule: Schedule.spaced("5 seconds"), times: 2 } })
+      )
+      // Nothing moves the clock: a retry that slept would never end.
+      const error = rejectionIn(yield* Effect.exit(retried))
+      assert.deepStrictEqual([error.reason, error.cause], ["Isolated", "down"])
+    }
+  )
+})
+
 describe("A rejection because of a dependency that is open for the fleet", () => {
   it.live("has the scope of the circuit that rejects the call", () =>
     Effect.gen(function* () {
-      const shared = yield* SharedStore.makeMemory
+      const shared = yield* MemoryStore.make
       const layers = BreakerStore.layerShared(shared).pipe(
         Layer.provideMerge(BreakerPolicy.layer({ breakers: { page: { dependsOn: ["db"] } } }))
       )

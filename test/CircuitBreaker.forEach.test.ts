@@ -12,7 +12,8 @@ import {
   rejectionIn,
   scenario,
   settings,
-  state
+  state,
+  times
 } from "./support/verbs.ts"
 
 /** A word for how an item ended. */
@@ -267,6 +268,23 @@ describe("A circuit that is open", () => {
       const f = () => Effect.die("called")
       const ends = yield* CircuitBreaker.forEach(upTo(20), f, { name: "api", concurrency: 8 })
       assert.deepStrictEqual([...new Set(ends.map((end) => rejectionIn(end).reason))], ["Dependency"])
+      assert.strictEqual((yield* inspect()).totals.rejected, 1)
+    }
+  )
+
+  scenario(
+    "because one that it depends on opens after the first items, is asked once, however its flag is read",
+    {
+      breakers: { db: quick, api: { dependsOn: ["db"], enabled: Effect.as(times(20, Effect.yieldNow), true) } }
+    },
+    function* () {
+      const isOpen = yield* Deferred.make<void>()
+      const open = Effect.andThen(CircuitBreaker.open("db"), Deferred.succeed(isOpen, undefined))
+      let begun = 0
+      const f = (i: number) =>
+        Effect.as(i === 0 ? Effect.void : Effect.suspend(() => (++begun === 4 ? open : Deferred.await(isOpen))), i)
+      const ends = yield* saidAll(CircuitBreaker.forEach(upTo(20), f, { name: "api", concurrency: 4 }))
+      assert.deepStrictEqual(ends.slice(0, 6), [0, 1, 2, 3, 4, "Dependency"])
       assert.strictEqual((yield* inspect()).totals.rejected, 1)
     }
   )

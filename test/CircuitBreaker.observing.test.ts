@@ -132,7 +132,7 @@ describe("log lines", () => {
         'Info Circuit "api" closed',
         'Warn Circuit "api" was isolated: drill',
         'Info Circuit "api" is no longer forced: the time is over',
-        'Warn Circuit "api" was disabled',
+        'Warn Circuit "api" was disabled: Disabled by hand',
         'Info Circuit "api" was released',
         'Warn Circuit "api" opened: deploy',
         'Info Circuit "api" closed: deployed',

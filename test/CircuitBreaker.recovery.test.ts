@@ -370,6 +370,25 @@ describe("HalfOpen ends early when its verdict is certain; excess callers are re
   )
 })
 
+scenario(
+  "a probe that has lost its lease to another probe changes nothing, nor does what it says of waiting",
+  { ...quick, mode: "observe", probeTimeout: "1 second" },
+  function* () {
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    // Nothing interrupts a probe while the policy only observes: its lease goes to another call.
+    const answer = yield* Deferred.make<never, { readonly retryAfter: string }>()
+    const outlived = yield* Effect.forkDetach(call(Deferred.await(answer)), { startImmediately: true })
+    yield* TestClock.adjust("1 second")
+    const probe = yield* hang()
+    yield* Deferred.fail(answer, { retryAfter: "1 minute" })
+    yield* Fiber.await(outlived)
+    yield* probe.end(Exit.fail("boom"))
+    const { retryAfter, state } = yield* inspect()
+    assert.deepStrictEqual([state, Duration.toSeconds(retryAfter)], ["Open", 10])
+  }
+)
+
 describe("A probe that hangs", () => {
   const policy = { ...quick, probeTimeout: "5 seconds" } as const
 

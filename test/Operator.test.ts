@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import {
   expectAll,
@@ -92,7 +92,7 @@ describe("An operator's word", () => {
 
   it.effect("changes nothing where there is nothing to change", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       yield* Operator.release(store, "api")
       yield* Operator.close(store, "api")
       assert.isUndefined(yield* Operator.inspect(store, "api"))
@@ -109,7 +109,7 @@ describe("An operator's word", () => {
 
   it.effect("never shortens what another operator has set, and release says what it ended", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const { since, until } = yield* isolate(store, "api", { ...by, for: "1 hour" })
       yield* TestClock.adjust("1 minute")
       const drill = yield* isolate(store, "api", { reason: "drill", actor: "bob", for: "1 minute" })
@@ -139,7 +139,7 @@ describe("An operator's word", () => {
 
   it.effect("keeps what goes on beneath: an opening keeps its end", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const { until } = yield* Operator.open(store, "api", { for: "10 minutes" })
       yield* TestClock.adjust("1 minute")
       const forced = yield* Operator.isolate(store, "api", { for: "2 minutes" })
@@ -170,7 +170,7 @@ describe("An operator", () => {
 
   it.effect("sees all that is not simply closed, in order, with a key or without", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
       yield* Operator.open(store, "b", { key: "k/%2", for: "1 minute" })
       yield* Operator.isolate(store, "b", by)
@@ -192,7 +192,7 @@ describe("An operator", () => {
 
   it.effect("changes no record that it cannot read", () =>
     Effect.gen(function* () {
-      const store = yield* SharedStore.makeMemory
+      const store = yield* MemoryStore.make
       const body = `{"v":2,"state":"Molten"}`
       const { record } = yield* write(store, "api", { body })
       for (const action of Object.values(actions)) {
@@ -213,7 +213,7 @@ describe("An operator", () => {
   it.effect("fails where the store fails, instead of saying that it is done", () =>
     Effect.gen(function* () {
       const trouble = new Trouble()
-      const store = troubled(yield* SharedStore.makeMemory, trouble)
+      const store = troubled(yield* MemoryStore.make, trouble)
       trouble.now = "fail"
       const all = [Operator.list(store), Operator.inspect(store, "api"), Operator.isolate(store, "api")]
       for (const one of all)
@@ -225,7 +225,7 @@ describe("An operator", () => {
 
   it.effect("is not lost among many: each of ten words at once is said, one after the other", () =>
     Effect.gen(function* () {
-      const memory = yield* SharedStore.makeMemory
+      const memory = yield* MemoryStore.make
       // Others come in between where an operation takes a while.
       const store = intercepted(memory, (_, carryOut) => Effect.andThen(Effect.yieldNow, carryOut))
       const heard: Array<string> = []
@@ -266,7 +266,7 @@ describe("An operator", () => {
 
 describe("Circuits moved from store to store by an operator", () => {
   const various = Effect.gen(function* () {
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     yield* isolate(store, "a", { ...by, for: "1 hour" })
     yield* disable(store, "b", { key: "k/1" })
     yield* open(store, "c", { for: "10 minutes" })
@@ -284,7 +284,7 @@ describe("Circuits moved from store to store by an operator", () => {
       const { circuits, json, unreadable } = yield* Operator.exportAll(from)
       assert.deepStrictEqual([circuits, unreadable], [3, []])
       yield* TestClock.adjust("1 minute")
-      const to = yield* SharedStore.makeMemory
+      const to = yield* MemoryStore.make
       const progress: Array<readonly [number, number]> = []
       const brought = yield* Operator.importAll(to, json, {
         ...by,
@@ -309,7 +309,7 @@ describe("Circuits moved from store to store by an operator", () => {
 
   it.effect("keep the reason, the operator and the beginning, whoever imports them", () =>
     Effect.gen(function* () {
-      const from = yield* SharedStore.makeMemory
+      const from = yield* MemoryStore.make
       yield* Operator.isolate(from, "isolated", { reason: "maintenance", actor: "ann" })
       yield* Operator.disable(from, "disabled", { reason: "migration", actor: "bob", for: "1 day" })
       yield* Operator.open(from, "open", { reason: "drill", actor: "eve", for: "1 day" })
@@ -322,7 +322,7 @@ describe("Circuits moved from store to store by an operator", () => {
       const { json } = yield* Operator.exportAll(from)
       yield* TestClock.adjust("1 hour")
       for (const by of [{}, { actor: "importer", process: "console" }]) {
-        const to = yield* SharedStore.makeMemory
+        const to = yield* MemoryStore.make
         const { transitions } = yield* Operator.importAll(to, json, by)
         assert.deepStrictEqual(yield* origins(to), before)
         assert.deepStrictEqual(transitions.map(({ actor, circuit, detail }) => [circuit, detail, actor]).sort(), [
@@ -360,7 +360,7 @@ describe("Circuits moved from store to store by an operator", () => {
     Effect.gen(function* () {
       const from = yield* various
       const { json } = yield* Operator.exportAll(from)
-      const to = yield* SharedStore.makeMemory
+      const to = yield* MemoryStore.make
       yield* write(to, "a", { body: '{"v":2}' })
       assert.deepInclude(yield* Operator.importAll(to, json), {
         circuits: 2,
@@ -395,7 +395,7 @@ describe("Circuits moved from store to store by an operator", () => {
   it.effect("are none where one of them has a key that is too long", () =>
     Effect.gen(function* () {
       const { json } = yield* Operator.exportAll(yield* various)
-      const to = yield* SharedStore.makeMemory
+      const to = yield* MemoryStore.make
       const error = yield* Effect.flip(Operator.importAll(to, json.replace("k/1", "k".repeat(10_000))))
       assert.match(error.message, /key must have at most/)
       assert.deepStrictEqual(yield* told(to), [])
@@ -405,7 +405,7 @@ describe("Circuits moved from store to store by an operator", () => {
 
 it.effect("An action that runs twice is two actions, and the second one has the greater id", () =>
   Effect.gen(function* () {
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     const action = open(store, "api", by)
     const actions = [(yield* action).transition?.action ?? "", (yield* action).transition?.action ?? ""]
     assert.deepStrictEqual([...new Set(actions)].sort(), actions)

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, QuorumStore, SharedStore } from "effect-fuse"
+import { CircuitBreaker, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
 import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import {
@@ -18,7 +18,7 @@ import {
 } from "./support/fleet.ts"
 import { times } from "./support/verbs.ts"
 
-const three = Effect.all([SharedStore.makeMemory, SharedStore.makeMemory, SharedStore.makeMemory])
+const three = Effect.all([MemoryStore.make, MemoryStore.make, MemoryStore.make])
 
 /** Regions with a store each, and processes that reach all of them, each with troubles of its own on the way. */
 const regions = (size: number) =>
@@ -65,7 +65,7 @@ describe("Three stores in memory as one keep the contract", () => {
         const shared = yield* QuorumStore.make(stores)
         return size === 1 ? Effect.succeed(shared) : QuorumStore.make(stores)
       })
-      const names = SharedStoreContract.cases(SharedStore.makeMemory)
+      const names = SharedStoreContract.cases(MemoryStore.make)
       for (const [place, { name }] of names.entries()) {
         it.effect(
           name,
@@ -465,7 +465,7 @@ describe("Swaps at the same moment", () => {
   }
 })
 
-const written = ({ changes }: SharedStore.Page) => changes.map(({ circuit, epoch }) => ({ circuit, epoch }))
+const written = ({ changes }: SharedStore.PageAnswer) => changes.map(({ circuit, epoch }) => ({ circuit, epoch }))
 
 describe("A page", () => {
   it.effect("after a region was away for hundreds of records has all of them, and heartbeats make them agree", () =>
@@ -616,7 +616,7 @@ describe("A region that lost everything", () => {
   it.effect("begins another life of all: there nothing was heard, and in the others what was", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1_800_000_000_000)
-      const regions = [yield* SharedStore.makeControlled, yield* SharedStore.makeControlled]
+      const regions = [yield* MemoryStore.makeControlled, yield* MemoryStore.makeControlled]
       const stores = regions.map(({ store }) => store)
       const [first, second] = stores
       assert(first !== undefined && second !== undefined)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect } from "effect"
-import { SharedStore } from "effect-fuse"
+import { MemoryStore, type SharedStore } from "effect-fuse"
 import { exchanged } from "./support/exchanges.ts"
 import { oneOf, runs } from "./support/garbage.ts"
 import { madeBefore, ofFile } from "./support/ofFile.ts"
@@ -104,7 +104,7 @@ describe("Redis and the memory store", () => {
       Effect.gen(function* () {
         const redis = yield* connection((yield* server).url)
         yield* send(redis, "FLUSHALL")
-        const [memory, store] = [yield* SharedStore.makeMemory, yield* sharedStore(redis, { subscribe: false })]
+        const [memory, store] = [yield* MemoryStore.make, yield* sharedStore(redis, { subscribe: false })]
         const [expected, found] = [yield* played(memory, steps), yield* played(store, steps)]
         for (const [i, one] of expected.entries()) assert.deepStrictEqual(found[i], one, `step ${i}`)
       }).pipe(Effect.scoped),

@@ -255,7 +255,7 @@ describe("what is kept in Redis", () => {
         "it listens",
         Effect.map(send(redis, "CLIENT LIST TYPE pubsub"), (text) => text !== "")
       )
-      const texts = ["", "[]", "{}", '[["R","5","api","nonsense"]]', '[["R","1","%%%","{}"],["Q","1","api","x"],7]']
+      const texts = ["", "[]", "{}", '["R 5 api nonsense"]', '["R 1 %%% {}","Q 1 api x",7]']
       for (const text of texts) {
         yield* send(redis, "PUBLISH {effect-fuse}:changes", text)
       }

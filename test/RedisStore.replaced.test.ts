@@ -8,7 +8,7 @@ import { Redis } from "effect/persistence"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
 import { createManager } from "effect-fuse/promise"
 import * as RedisStore from "effect-fuse/RedisStore"
-import { fromRedis } from "../src/redis/store.ts"
+import { redisStore } from "../src/redis/store.ts"
 import { run } from "./support/commandLine.ts"
 import { listener } from "./support/listener.ts"
 import { type Connection, connection, type Replica, send, until } from "./support/redisFleet.ts"
@@ -342,8 +342,8 @@ describe("a subscription beside a healthy connection", () => {
       const wire = yield* redisProxy(port)
       const redis = Context.get(yield* connection(wire.url), Redis.Redis)
       const admin = yield* connection(url)
-      const store = yield* fromRedis(redis, {}, { quietMillis: 200, answerMillis: 300 })
-      const announce = send(admin, "PUBLISH", "{effect-fuse}:changes", '[["I","1","api","box"]]')
+      const store = yield* redisStore(redis, {}, { quietMillis: 200, answerMillis: 300 })
+      const announce = send(admin, "PUBLISH", "{effect-fuse}:changes", '["I 1 api box"]')
       const hearsMore = yield* listener(store, announce)
       yield* hearsMore
       // While it hears itself it stays.
@@ -368,7 +368,7 @@ describe("a subscription beside a healthy connection", () => {
       yield* send(admin, "ACL SETUSER listener on >secret ~* &* +@all -publish")
       const wire = yield* redisProxy(port)
       const redis = yield* connection(wire.url.replace("redis://", "redis://listener:secret@"))
-      const store = yield* fromRedis(Context.get(redis, Redis.Redis), {}, { quietMillis: 20, answerMillis: 20 })
+      const store = yield* redisStore(Context.get(redis, Redis.Redis), {}, { quietMillis: 20, answerMillis: 20 })
       yield* Effect.forkScoped(Stream.runDrain(store.changes))
       yield* until(
         "it listens",

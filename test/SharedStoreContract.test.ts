@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, PubSub, Stream } from "effect"
-import { SharedStore } from "effect-fuse"
+import { MemoryStore, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
 
 /** What a store may get wrong, and the case that says so. */
@@ -507,8 +507,8 @@ const handleOf = (fault?: Fault) => {
 
 const names = SharedStoreContract.cases(handleOf()).map(({ name }) => name)
 
-describe("SharedStore.makeMemory", () => {
-  const memory = Effect.runSync(SharedStore.makeMemory)
+describe("MemoryStore.make", () => {
+  const memory = Effect.runSync(MemoryStore.make)
   for (const { name, test } of SharedStoreContract.cases(Effect.succeed(memory))) it.live(name, () => test)
 })
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Clock, Effect, Layer } from "effect"
-import { SharedStore } from "effect-fuse"
+import { MemoryStore, SharedStore } from "effect-fuse"
 import { oneOf, runs } from "./support/garbage.ts"
 import { onSqlite, sharedStore } from "./support/sqlFleet.ts"
 import { sqlite } from "./support/sqlite.ts"
@@ -48,7 +48,7 @@ const twins = Effect.gen(function* () {
     currentTimeMillisUnsafe: () => now.time,
     monotonicTimeNanosUnsafe: () => 0n
   }) as Clock.Clock
-  const memory = yield* Effect.provideService(SharedStore.makeMemory, Clock.Clock, fixed)
+  const memory = yield* Effect.provideService(MemoryStore.make, Clock.Clock, fixed)
   const tables = yield* sharedStore(sql)
   const exchange = (request: SharedStore.Exchange) =>
     Effect.provideService(tables.exchange(request), Clock.Clock, fixed)
@@ -74,12 +74,12 @@ const known = (answer: SharedStore.ExchangeAnswer, other: SharedStore.ExchangeAn
   return { ...answer, life: "", rollCalls, casts }
 }
 
-const shown = ({ changes, epoch, listed, live, time }: SharedStore.Page) => ({
+const shown = ({ changes, epoch, listed, live, time }: SharedStore.PageAnswer) => ({
   ...{ time, live, epoch, listed },
   changes: changes.filter((change) => change.listed && change.record !== undefined)
 })
 
-const unlisted = ({ changes }: SharedStore.Page) => changes.filter((change) => !change.listed)
+const unlisted = ({ changes }: SharedStore.PageAnswer) => changes.filter((change) => !change.listed)
 
 describe("A store on SQLite", () => {
   it.live.prop(

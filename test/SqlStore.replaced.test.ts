@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql"
 import { BreakerPolicy, CircuitBreaker, type SharedStore } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { database } from "../src/sql/database.ts"
-import { Store } from "../src/sql/store.ts"
+import { sqlStore } from "../src/sql/store.ts"
 import { run } from "./support/commandLine.ts"
 import { exchanged } from "./support/exchanged.ts"
 import { listener } from "./support/listener.ts"
@@ -110,7 +110,7 @@ describe("PostgreSQL", () => {
       const sql = yield* connect(through(url, wire), { maxConnections: 2 })
       const found = yield* Effect.provideContext(database({ prefix: "circuit_breaker", schema: undefined }), sql)
       yield* found.named
-      const store = new Store(found, 1_000, { quietMillis: 200, answerMillis: 500 })
+      const store = sqlStore(found, 1_000, { quietMillis: 200, answerMillis: 500 }).store
       const hearsMore = yield* listener(store, say(admin, `SELECT pg_notify('${found.channel}', 'I 1 api box')`))
       for (let round = 0; round < 3; round++) {
         yield* hearsMore

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Layer, Schedule, type Scope } from "effect"
-import { type BreakerMetrics, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { type BreakerMetrics, BreakerStore, CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import { type Expected, testRules } from "./support/promtool.ts"
 import { scrapes, type Target, target, within } from "./support/scrapes.ts"
 
@@ -169,7 +169,7 @@ const keys = Array.from({ length: 20 }, (_, i) => `k${i}`)
 /** Two processes that share a store in memory, one of them without traffic of its own. */
 const sharing = (dependency: Dependency, away: (seconds: number) => boolean = () => false) =>
   Effect.gen(function* () {
-    const memory = yield* SharedStore.makeMemory
+    const memory = yield* MemoryStore.make
     const unless = <A>(self: Effect.Effect<A, SharedStore.StoreError>) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         away(now / 1_000) ? Effect.fail(new SharedStore.StoreError({ operation: "page", cause: "away" })) : self

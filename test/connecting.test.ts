@@ -9,7 +9,7 @@ import { capture, type Line } from "./support/verbs.ts"
 type Command = Effect.Effect<unknown, unknown>
 
 const readOnly = Effect.fail(new Error("READONLY You can't write against a read only replica."))
-const page: SharedStore.Page = { time: 1, live: 1, life: "a", epoch: 0, trimmed: 0, listed: 0, changes: [] }
+const page: SharedStore.PageAnswer = { time: 1, live: 1, life: "a", epoch: 0, trimmed: 0, listed: 0, changes: [] }
 const heartbeat: SharedStore.Exchange = {
   voter: "v",
   ttl: 1_000,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Scope, Stream } from "effect"
-import { BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import * as RedisStore from "effect-fuse/RedisStore"
 import * as SqlStore from "effect-fuse/SqlStore"
@@ -31,7 +31,7 @@ const database = () => sqlite(join(folder, "circuits.db"))
 
 const layers: Readonly<Record<string, () => Store>> = {
   "BreakerStore.layerShared": () =>
-    Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => BreakerStore.layerShared(store, of))),
+    Layer.unwrap(Effect.map(MemoryStore.make, (store) => BreakerStore.layerShared(store, of))),
   "RedisStore.layer": () => Layer.provide(RedisStore.layer({ ...of, prefix: "one" }), redis()),
   "RedisStore.layerConnect": () => RedisStore.layerConnect(redis(), { ...of, prefix: "two" }),
   "SqlStore.layer": () => Layer.provide(SqlStore.layer({ ...of, prefix: "three" }), database())

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Metric } from "effect"
 import { PrometheusMetrics } from "effect/observability"
-import { BreakerMetrics, BreakerStore, SharedStore } from "effect-fuse"
+import { BreakerMetrics, BreakerStore, MemoryStore } from "effect-fuse"
 import { succeed } from "./support/verbs.ts"
 
 const docs = fileURLToPath(new URL("../docs", import.meta.url))
@@ -57,7 +57,7 @@ const exported = Effect.gen(function* () {
   Effect.provide(
     Layer.provideMerge(
       BreakerMetrics.layer(),
-      Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => Layer.orDie(BreakerStore.layerShared(store))))
+      Layer.unwrap(Effect.map(MemoryStore.make, (store) => Layer.orDie(BreakerStore.layerShared(store))))
     )
   ),
   Effect.provideService(Metric.MetricRegistry, new Map())

@@ -6,9 +6,9 @@ import {
   BreakerPolicy,
   BreakerStore,
   CircuitBreaker,
+  MemoryStore,
   Outcome,
   Resilience,
-  SharedStore,
   Trip
 } from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
@@ -57,7 +57,7 @@ const places: ReadonlyArray<readonly [place: string, read: (text: Text) => unkno
     "an option of a shared store",
     (text) =>
       Effect.runPromise(
-        Effect.flatMap(SharedStore.makeMemory, (store) =>
+        Effect.flatMap(MemoryStore.make, (store) =>
           Effect.scoped(Layer.build(BreakerStore.layerShared(store, { syncInterval: text })))
         )
       )

@@ -27,7 +27,7 @@ const isTally = (tally: SharedStore.StoredTally | undefined): boolean =>
     (tally.rolled === undefined || isWhole(tally.rolled)))
 
 /** The answer to one exchange, which has to be as the contract says. */
-const sound = (answer: SharedStore.ExchangeAnswer & { readonly _tag: "Done" }) => {
+const sound = (answer: SharedStore.ExchangeDone) => {
   const { casts, head, live, liveFor, rollCalls, swaps, time } = answer
   assert.isTrue([head, live, liveFor, time].every(isWhole), JSON.stringify(answer))
   for (const { record, tally } of casts) assert.isTrue(isStored(record) && isTally(tally), JSON.stringify(casts))
@@ -117,7 +117,10 @@ describe("What another program put into Redis", () => {
     Arbitrary.all([
       oneOf(sets),
       oneOf(["-inf", "-1", "0.5", "1", "7", "1e15", "1e300", "+inf"]),
-      either(text, oneOf(["api", "other", "v", "w", "7 0 0 api b", "8 9 0 api b", `${"9".repeat(20)} 1 0 api b`]))
+      either(
+        text,
+        oneOf(["api", "other", "v", "w", "C 0 api 7 0 9 b", "C 0 api 8 9 9 b", `C 0 api ${"9".repeat(20)} 1 9 b`])
+      )
     ]),
     ([name, score, member]) => ["ZADD", key(name), score, member]
   )
@@ -165,12 +168,12 @@ describe("What another program put into Redis", () => {
   const message = either(
     edited(
       oneOf([
-        '[["R","5","api","{}"]]',
-        '[["I","5","api","b"],["R","1","a/b","two words\\n{}"]]',
-        `[["R","${"9".repeat(400)}","api","{}"]]`,
-        '[["C","0","a%0020b","b","7","3"]]',
-        '[["C","0","api","b","9007199254740993","1"],["I","7","api","b"]]',
-        '[["R","9007199254740993","api","{}"],null,[],[1,2,3,4],{"length":4}]'
+        '["R 5 api {}"]',
+        '["I 5 api b","R 1 a/b two words\\n{}"]',
+        `["R ${"9".repeat(400)} api {}"]`,
+        '["C 0 a%0020b 7 3 1000 b"]',
+        '["C 0 api 9007199254740993 1 1000 b","I 7 api b"]',
+        '["R 9007199254740993 api {}",null,[],["R 5 api {}"],{"length":4}]'
       ])
     ),
     text
@@ -188,7 +191,7 @@ describe("What another program put into Redis", () => {
           "it listens",
           Effect.map(send(redis, "CLIENT LIST TYPE pubsub"), (text) => text !== "")
         )
-        for (const one of [...messages, '[["I","7","the-end","b"]]']) yield* send(redis, "PUBLISH", key("changes"), one)
+        for (const one of [...messages, '["I 7 the-end b"]']) yield* send(redis, "PUBLISH", key("changes"), one)
         yield* until(
           "all is heard",
           Effect.sync(() => heard.at(-1)?.circuit === "the-end")

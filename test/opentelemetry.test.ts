@@ -12,7 +12,7 @@ import {
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Effect, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, Trip } from "effect-fuse"
 import { fail, hang, pass, play, quick, reject, scenario, succeed, times } from "./support/verbs.ts"
 
 const resource = Resource.layer({ serviceName: "shop" })
@@ -76,7 +76,7 @@ const byState = (name: string, label: string, values: Readonly<Record<string, nu
 
 describe("what the exporters of OpenTelemetry are given", () => {
   it.effect("is every series, with its labels, its kind and its value", () => {
-    const memory = Layer.unwrap(Effect.map(SharedStore.makeMemory, (store) => BreakerStore.layerShared(store)))
+    const memory = Layer.unwrap(Effect.map(MemoryStore.make, (store) => BreakerStore.layerShared(store)))
     const policy = { trip: Trip.consecutive(3), cooldown: "10 seconds", slowCall: "1 second" } as const
     const { flush, layer } = sending("cumulative", Layer.orDie(memory), policy)
     return Effect.gen(function* () {

@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, SharedStore } from "effect-fuse"
+import { CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import { exchange, fleet, intercepted, load, type Options, pause, start } from "./support/fleet.ts"
 
 const term = 30_000
@@ -13,7 +13,7 @@ const term = 30_000
 /** The box in which a process casts, and a ballot that says that all is well. */
 const castBy = (options: Options) =>
   Effect.gen(function* () {
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     const found: Array<SharedStore.Cast> = []
     const seen = intercepted(store, ({ casts }, carryOut) => {
       found.push(...casts)

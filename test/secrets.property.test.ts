@@ -11,6 +11,7 @@ import {
   BreakerStore,
   CircuitBreaker,
   CircuitOpen,
+  MemoryStore,
   Outcome,
   SharedStore,
   Trip
@@ -151,7 +152,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     const logger = Logger.make((options) => {
       said.push(Logger.formatJson.log(options), Logger.formatLogFmt.log(options))
     })
-    const shared = yield* SharedStore.makeMemory
+    const shared = yield* MemoryStore.make
     const store = BreakerStore.layerShared(
       {
         ...shared,

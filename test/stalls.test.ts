@@ -2,7 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Layer, Logger, type Scope } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Resilience, SharedStore, Trip } from "effect-fuse"
+import {
+  BreakerPolicy,
+  BreakerStore,
+  CircuitBreaker,
+  MemoryStore,
+  Resilience,
+  type SharedStore,
+  Trip
+} from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
 import { EventLoop } from "../src/engine/eventLoop.ts"
 import { makeStalling, type Stalling } from "./support/stalling.ts"
@@ -283,7 +291,7 @@ describe("A process that stalled", () => {
   it.effect("tells the fleet nothing of what became late", () =>
     Effect.gen(function* () {
       const casts: Array<SharedStore.Cast> = []
-      const memory = yield* SharedStore.makeMemory
+      const memory = yield* MemoryStore.make
       const store: SharedStore.SharedStore = {
         ...memory,
         exchange: (exchange) => {

@@ -1,6 +1,7 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Context, Effect, Exit, type Layer, pipe } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, type CircuitOpen, Outcome, Trip } from "effect-fuse"
+import type * as Operator from "effect-fuse/Operator"
 
 class Refused {
   readonly _tag = "Refused"
@@ -150,6 +151,7 @@ it("looking and steering need the store and cannot fail", () => {
   expectTypeOf(CircuitBreaker.state("api", key)).toEqualTypeOf<Steered>()
   expectTypeOf(CircuitBreaker.open("api", { ...key, for: "1 minute" })).toEqualTypeOf<Steered>()
   expectTypeOf(CircuitBreaker.release("api")).toEqualTypeOf<Effect.Effect<CircuitBreaker.Released, never, Store>>()
+  expectTypeOf<Operator.Done>().toExtend<CircuitBreaker.Released>()
   expectTypeOf(CircuitBreaker.awaitClosed("api")).toEqualTypeOf<Effect.Effect<void, never, Store>>()
   expectTypeOf(CircuitBreaker.inspect("api")).toEqualTypeOf<Effect.Effect<CircuitBreaker.Inspection, never, Store>>()
 })

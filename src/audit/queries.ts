@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
-import { type Database, type Row, storable, type Table, toNumber } from "../sql/database.ts"
+import { type Database, type SqlRow, storable, type Table, toNumber } from "../sql/database.ts"
 import { isCurrent } from "../sql/views.ts"
 import { circuitId } from "../store/codec.ts"
 import { shortId } from "./trailRows.ts"
@@ -57,12 +57,12 @@ const parse = (text: string | undefined): unknown => {
   }
 }
 
-const toOutage = (row: Row) =>
+const toOutage = (row: SqlRow) =>
   row["outage_since"] === null || row["outage_since"] === undefined
     ? undefined
     : { since: toNumber(row["outage_since"]), openings: toNumber(row["outage_openings"]) }
 
-const toEntry = (row: Row): Entry => ({
+const toEntry = (row: SqlRow): Entry => ({
   id: String(row["id"]),
   at: toNumber(row["at"]),
   circuit: String(row["circuit"]),
@@ -112,7 +112,7 @@ export interface Standing {
   readonly endsAt: number | undefined
 }
 
-const toStanding = (row: Row): Standing => ({
+const toStanding = (row: SqlRow): Standing => ({
   circuit: String(row["circuit"]),
   key: optionalText(row["circuit_key"]),
   state: String(row["state"]),
@@ -293,7 +293,7 @@ export const prune = (
       readonly key: string
       readonly time: string
       readonly condition: Fragment
-      readonly of: (rows: ReadonlyArray<Row>) => Fragment
+      readonly of: (rows: ReadonlyArray<SqlRow>) => Fragment
     }
   ) => {
     const name = database.table(table)
@@ -317,7 +317,7 @@ export const prune = (
     key: "id",
     time: "at",
     condition: sql`at < ${now} - ${database.big(olderThan)}`,
-    of: (rows: ReadonlyArray<Row>) => {
+    of: (rows: ReadonlyArray<SqlRow>) => {
       const ids = rows.map((row) => String(row["id"]))
       return sql`${sql.in("id", ids)}`
     }
@@ -326,7 +326,7 @@ export const prune = (
     key: "circuit_id, owner",
     time: "since",
     condition: sql`${which} AND since < ${now} - ${database.big(closedFor)}`,
-    of: (rows: ReadonlyArray<Row>) =>
+    of: (rows: ReadonlyArray<SqlRow>) =>
       sql`(circuit_id, owner) IN (${sql.csv(rows.map((row) => sql`(${row["circuit_id"]}, ${row["owner"]})`))})`
   })
   const heartbeats = database.table("_heartbeats")

@@ -29,10 +29,11 @@ import { isOutcome } from "../engine/classify.ts"
 import type { Inspection } from "../engine/inspection.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
+import type { ByHand, Target } from "../shapes/byHand.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
+import type { Released } from "../shapes/overrides.ts"
 import { BreakerStore } from "./BreakerStore.ts"
 import { runBatch } from "./batch.ts"
-import type { Released } from "./control.ts"
 import * as control from "./control.ts"
 import { concurrency, optionalFunction } from "./options.ts"
 import { admit as admitCall, guard, subject, subjectFields } from "./protect.ts"
@@ -78,29 +79,8 @@ export type {
    */
   TenantCounts
 } from "../engine/liveCircuit.ts"
-export type {
-  /**
-   * What {@link release} answers: the state that holds now, and the overrides that it ended.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  Released
-} from "./control.ts"
-
-/**
- * Which circuit: the one of the name alone, or the one of a key.
- *
- * @category options
- * @since 0.1.0
- */
-export interface Target {
-  /**
-   * Same policy, own state: a host, a region, a customer. Any text; the empty one is a key too. Those for which there is no
-   * room, and those of more than 512 characters, share a circuit, by the key `(overflow)`.
-   */
-  readonly key?: string | undefined
-}
+export type { ByHand, Target } from "../shapes/byHand.ts"
+export type { Released } from "../shapes/overrides.ts"
 
 /**
  * How the end of a call is read. By default a success is a Success, errors and defects are Failures, and what another
@@ -387,26 +367,19 @@ export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.u
 )
 
 /**
- * Who steers a circuit by hand, and why: both are kept, logged and announced.
- *
- * @category options
- * @since 0.1.0
- */
-export interface ByHand extends Target {
-  readonly reason?: string | undefined
-  readonly actor?: string | undefined
-}
-
-/**
- * Who steers a circuit by hand, why, and for how long.
+ * The circuit that an operator action is for, the reason, the operator, and how long the action lasts.
  *
  * @category options
  * @since 0.1.0
  */
 export interface ByHandFor extends ByHand {
-  /** A duration above 0. */
+  /** A duration above 0. Default: an override lasts until `release`, an opening lasts as long as after a trip. */
   readonly for?: Duration.Input | undefined
 }
+
+/** Takes an operator action. The result is the state after it. */
+const stateAfter = (...action: Parameters<typeof control.byHand>): Effect.Effect<Circuit.State, never, BreakerStore> =>
+  Effect.map(control.byHand(...action), ({ state }) => state)
 
 /**
  * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says (but none where the
@@ -422,7 +395,7 @@ export interface ByHandFor extends ByHand {
  * @since 0.1.0
  */
 export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  control.force("isolate", name, options)
+  stateAfter("isolate", name, options)
 
 /**
  * Lets every call through, uncounted, until {@link release}, or for as long as `for` says. Without a key it holds for all
@@ -432,7 +405,7 @@ export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circui
  * @since 0.1.0
  */
 export const disable = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  control.force("disable", name, options)
+  stateAfter("disable", name, options)
 
 /**
  * Ends all overrides of a circuit that {@link isolate} and {@link disable} have set, by any operator, and answers which it
@@ -442,7 +415,7 @@ export const disable = (name: string, options?: ByHandFor): Effect.Effect<Circui
  * @since 0.1.0
  */
 export const release = (name: string, options?: ByHand): Effect.Effect<Released, never, BreakerStore> =>
-  control.release(name, options)
+  control.byHand("release", name, options)
 
 /**
  * Opens a circuit as a trip would: it cools down (for the policy's cooldown, or `for`), probes and closes by itself. An
@@ -452,7 +425,7 @@ export const release = (name: string, options?: ByHand): Effect.Effect<Released,
  * @since 0.1.0
  */
 export const open = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  control.open(name, options)
+  stateAfter("open", name, options)
 
 /**
  * Closes a circuit, with its ramp if it has one. Beneath an override it changes what holds afterwards.
@@ -461,7 +434,7 @@ export const open = (name: string, options?: ByHandFor): Effect.Effect<Circuit.S
  * @since 0.1.0
  */
 export const close = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  control.close(name, options)
+  stateAfter("close", name, options)
 
 /**
  * Makes a circuit as new: Closed, nothing in its windows, no memory of openings, no override. Calls in flight change
@@ -471,4 +444,4 @@ export const close = (name: string, options?: ByHand): Effect.Effect<Circuit.Sta
  * @since 0.1.0
  */
 export const reset = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
-  control.reset(name, options)
+  stateAfter("reset", name, options)

@@ -1,8 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
-import { blocking } from "../engine/dependencies.ts"
-import { effective } from "../engine/standing.ts"
+import { passesAll } from "../engine/answer.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { guardOrElse, isInside, locate, registryOf, type Subject } from "./protect.ts"
 
@@ -29,18 +28,11 @@ export const runBatch = (
     const registry = registryOf(fiber)
     const alone = Semaphore.makeUnsafe(1)
     let stopped: CircuitOpen | undefined
-    /** Whether it has let a call begin. */
-    let passed = false
 
     /** Whether many may ask at once. */
     const isOpenHanded = () => {
       const circuit = locate(fiber, registry, subject)
-      const { enabled, mode } = circuit.policy
-      const now = registry.runtime.time.now()
-      const { _tag } = effective(circuit, now)
-      if (isInside(fiber, registry, circuit)) return true
-      if (_tag === "Disabled" || mode === "observe" || enabled === false) return true
-      return _tag === "Closed" && (passed || (enabled === true && blocking(registry, circuit, now) === undefined))
+      return isInside(fiber, registry, circuit) || passesAll(registry, circuit, registry.runtime.time.now())
     }
 
     const reject = (item: unknown, open: CircuitOpen, index: number): AnyEffect =>
@@ -48,11 +40,8 @@ export const runBatch = (
 
     const call = (item: unknown, index: number): AnyEffect => {
       if (stopped !== undefined) return reject(item, stopped, index)
-      const began = Effect.suspend(() => {
-        passed = true
-        return run(item, index)
-      })
-      return guardOrElse(began, subject, (open) => {
+      const called = Effect.suspend(() => run(item, index))
+      return guardOrElse(called, subject, (open) => {
         // A ramp rejects some calls and lets others pass.
         if (open.reason !== "Ramping") stopped ??= open
         return reject(item, open, index)

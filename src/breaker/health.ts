@@ -1,4 +1,5 @@
 import type { Inspection } from "../engine/inspection.ts"
+import { passesAll } from "../shapes/states.ts"
 
 /** Several circuits as one answer. */
 export interface Health {
@@ -18,8 +19,7 @@ export interface Health {
   readonly circuits: ReadonlyArray<Inspection>
 }
 
-export const isHealthy = ({ blockedBy, state }: Inspection): boolean =>
-  state === "Disabled" || (state === "Closed" && blockedBy === undefined)
+export const isHealthy = ({ blockedBy, state }: Inspection): boolean => passesAll(state) && blockedBy === undefined
 
 /** The mean over the circuits that have a rate; `undefined` if no circuit has one. */
 export const meanFailureRate = (circuits: ReadonlyArray<Inspection>): number | undefined => {

@@ -1,6 +1,9 @@
 import { expectedDuration, toMillis } from "../core/millis.ts"
+import type { Given } from "../core/operatorActions.ts"
 import { show } from "../core/printable.ts"
 import { maxKeyLength } from "../engine/registry.ts"
+import type { ByHand, Target } from "../shapes/byHand.ts"
+import { onlyFields } from "../shapes/fields.ts"
 
 /** The name of a circuit, or a `RangeError` that says what was given. */
 export const circuitName = (operation: string, name: unknown): string => {
@@ -8,7 +11,7 @@ export const circuitName = (operation: string, name: unknown): string => {
   throw new RangeError(`${operation}: name must be a text that is not empty, got ${show(name)}`)
 }
 
-/** The key of a circuit that is steered by hand: one that is shared must not be, by accident. */
+/** The key of a circuit for an operator action. A longer key would mean the circuit that many keys share. */
 export const keyByHand = (operation: string, value: unknown): string | undefined => {
   const key = optionalText(operation, "key", value)
   if (key === undefined || key.length <= maxKeyLength) return key
@@ -46,4 +49,19 @@ export const concurrency = (operation: string, value: unknown): number | "unboun
   throw new RangeError(
     `${operation}: concurrency must be a whole number of 1 or more, or "unbounded", got ${show(value)}`
   )
+}
+
+/** Checks the options of an operator action. `fields` are the names that are allowed; the caller checks further ones. */
+export const actionOptions = (
+  operation: string,
+  fields: ReadonlyArray<string>,
+  options: (ByHand & { readonly for?: unknown }) | undefined
+): Given & Target => {
+  const given = onlyFields(operation, fields, options ?? {})
+  return {
+    key: keyByHand(operation, given.key),
+    reason: optionalText(operation, "reason", given.reason),
+    actor: optionalText(operation, "actor", given.actor),
+    millis: optionalMillis(operation, "for", given.for)
+  }
 }

@@ -2,6 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import { decidesAlone } from "../engine/answer.ts"
 import { Call } from "../engine/call.ts"
 import type { Classify } from "../engine/classify.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
@@ -90,11 +91,11 @@ export const guard = (
     const { inside } = caller
     if (inside?.encloses(circuit) === true) return effect
     const control = circuit.control.value
-    if (control._tag === "Open" && circuit.plain && !circuit.group.forced) {
+    if (control._tag === "Open" && decidesAlone(circuit)) {
       const now = registry.runtime.time.now()
       if (now < control.until) {
         circuit.rejected++
-        const open = rejection(registry, circuit, now, "Cooldown")
+        const open = rejection(circuit, now, "Cooldown", Math.ceil(control.until - now))
         noteRejection(fiber, registry.runtime.time, open)
         return Effect.fail(open)
       }

@@ -2,9 +2,9 @@ import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { type ActionName, operatorActions } from "../core/operatorActions.ts"
 import { printable } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
-import type { SharedStore } from "../store/SharedStore.ts"
 import { by } from "./actor.ts"
 import { asked, ending, overrideData, overrideText, toData, which } from "./circuits.ts"
 import { answer, CommandFailure, lasting } from "./messages.ts"
@@ -25,14 +25,13 @@ export interface OperateInput {
   readonly for?: Option.Option<number>
 }
 
-interface Verb {
-  readonly act: (store: SharedStore, name: string, options: Operator.ByHandFor) => ReturnType<typeof Operator.isolate>
-  /** The duration if `--for` is not given; `undefined` for an action that does not last. */
-  readonly lasts?: string
-  /** The question before the action; absent for a harmless action. */
-  readonly asks?: (all: string, circuit: string, duration: string) => string
-  /** Whether the action ends overrides. It then asks before it ends one that another operator has set. */
-  readonly ends?: boolean
+/** The question before an action. A harmless action has none. */
+const questions: { readonly [Name in ActionName]?: (all: string, circuit: string, duration: string) => string } = {
+  isolate: (all, circuit, duration) => `${all} will reject every call of ${circuit} ${duration}.`,
+  disable: (all, circuit, duration) =>
+    `${all} will let every call of ${circuit} through ${duration}, whether it fails or not.`,
+  open: (all, circuit, duration) => `${all} will reject calls of ${circuit} ${duration}, and then probe.`,
+  reset: (all, circuit) => `${all} will close ${circuit} and forget its openings and overrides.`
 }
 
 /** What the action would end that another operator has set, as a sentence; empty if there is nothing. */
@@ -63,25 +62,26 @@ const refuseUnknown = (
     })
   })
 
-const steering =
-  ({ act, asks, ends, lasts }: Verb) =>
-  (input: OperateInput, settings: CommandSettings) =>
+/** The command that takes an operator action. */
+const steering = (action: ActionName, take: (typeof Operator)[ActionName]) => {
+  const asks = questions[action]
+  const { defaultMillis = 0, overrides } = operatorActions[action]
+  return (input: OperateInput, settings: CommandSettings) =>
     withStore(settings, (store, opened) =>
       Effect.gen(function* () {
         const { actor, name, reason } = input
         const key = Option.getOrUndefined(input.key)
         const target = key === undefined ? {} : { key }
-        const millis = input.for === undefined ? undefined : Option.getOrUndefined(input.for)
+        const millis = input.for && Option.getOrUndefined(input.for)
         const before = yield* asked(opened, () => Operator.inspect(store, name, target))
         const isUnknown = before === undefined && !input.new
-        const ended = ends === true ? endsOfOthers(before, by(actor).actor) : ""
+        const ended = overrides === "ended" ? endsOfOthers(before, by(actor).actor) : ""
         if (isUnknown || asks !== undefined) {
           const { circuits, processes } = yield* asked(opened, () => Operator.list(store))
           if (isUnknown) yield* refuseUnknown(opened, settings, name, circuits)
           if (asks !== undefined) {
             const all = processes === 0 ? "All processes (none is alive now)" : `All processes (${processes} now)`
-            const duration = millis === undefined ? (lasts ?? "") : `for ${lasting(millis)}`
-            const question = asks(all, which(name, key), duration)
+            const question = asks(all, which(name, key), forHowLong(millis ?? defaultMillis))
             yield* confirm(ended === "" ? question : `${question} ${ended}`, input.yes === true, settings)
           }
         }
@@ -89,7 +89,7 @@ const steering =
           yield* confirm(`${which(name, key)} is forced. ${ended}`, input.yes === true, settings)
         }
         const known = yield* asked(opened, () =>
-          act(store, name, {
+          take(store, name, {
             ...target,
             ...(Option.isNone(reason) ? {} : { reason: reason.value }),
             ...(millis === undefined ? {} : { for: millis }),
@@ -104,6 +104,10 @@ const steering =
         yield* answer(settings.json, data, told(known, yield* Clock.currentTimeMillis))
       })
     )
+}
+
+/** How long an override or an opening lasts, at the end of a sentence. */
+const forHowLong = (millis: number): string => (millis === Infinity ? "until it is released" : `for ${lasting(millis)}`)
 
 /** A sentence about the state of a circuit. */
 const told = (known: Operator.Done, at: number): string => {
@@ -115,31 +119,9 @@ const told = (known: Operator.Done, at: number): string => {
   return [first, ...also, ...known.ended.map((one) => `ended: ${overrideText(one)}`)].join("\n")
 }
 
-export const isolate = steering({
-  act: Operator.isolate,
-  lasts: "until it is released",
-  asks: (all, circuit, duration) => `${all} will reject every call of ${circuit} ${duration}.`
-})
-
-export const disable = steering({
-  act: Operator.disable,
-  lasts: "until it is released",
-  asks: (all, circuit, duration) =>
-    `${all} will let every call of ${circuit} through ${duration}, whether it fails or not.`
-})
-
-export const open = steering({
-  act: Operator.open,
-  lasts: "for 30s",
-  asks: (all, circuit, duration) => `${all} will reject calls of ${circuit} ${duration}, and then probe.`
-})
-
-export const close = steering({ act: Operator.close })
-
-export const release = steering({ act: Operator.release, ends: true })
-
-export const reset = steering({
-  act: Operator.reset,
-  ends: true,
-  asks: (all, circuit) => `${all} will close ${circuit} and forget its openings and overrides.`
-})
+export const isolate = steering("isolate", Operator.isolate)
+export const disable = steering("disable", Operator.disable)
+export const release = steering("release", Operator.release)
+export const open = steering("open", Operator.open)
+export const close = steering("close", Operator.close)
+export const reset = steering("reset", Operator.reset)

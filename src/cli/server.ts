@@ -17,13 +17,14 @@ import { foreignMessage } from "../core/foreign.ts"
 import type { PolicyError } from "../policy/BreakerPolicy.ts"
 import { connect, load } from "../redis/client.ts"
 import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
-import { fromRedis } from "../redis/store.ts"
+import { redisStore } from "../redis/store.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
-import { Store } from "../sql/store.ts"
+import { sqlStore } from "../sql/store.ts"
 import { tableLocation, tableLocationFields } from "../sql/tables.ts"
 import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { wrapped } from "../store/wrapped.ts"
 import { CommandFailure, lasting } from "./messages.ts"
 import type { CommandSettings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
@@ -356,7 +357,7 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
     const checked = Effect.mapError(decodeOptions(ofRedis, options), wrongOption)
-    const made = Effect.flatMap(checked, (options) => fromRedis(server.redis, options))
+    const made = Effect.flatMap(checked, (options) => redisStore(server.redis, options))
     return Effect.map(made, (store) => patient(store, of))
   }
   const { database } = server
@@ -364,21 +365,17 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
     checkTables({ ...of, server }, migrations.ofStore),
     Effect.mapError(database.named, of.failed)
   )
-  return Effect.map(found, () => patient(new Store(database), of))
+  return Effect.map(found, () => patient(sqlStore(database).store, of))
 }
 
 /** A store whose operations end after `--timeout`. */
-const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore => {
-  const within = <A>(operation: StoreError["operation"], asking: Effect.Effect<A, StoreError>) =>
-    Effect.mapError(ask(Effect.mapError(asking, ({ cause }) => cause)), (cause) => new StoreError({ operation, cause }))
-  return {
-    longestCircuit: store.longestCircuit,
-    exchange: (exchange) => within("exchange", store.exchange(exchange)),
-    page: (since, limit) => within("page", store.page(since, limit)),
-    load: (circuits) => within("load", store.load(circuits)),
-    changes: store.changes
-  }
-}
+const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore =>
+  wrapped(store, ({ operation, send }) =>
+    Effect.mapError(
+      ask(Effect.mapError(send(store), ({ cause }) => cause)),
+      (cause) => new StoreError({ operation, cause })
+    )
+  )
 
 /** The store that has the circuits. */
 export const withStore = <A, R>(

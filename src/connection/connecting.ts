@@ -11,6 +11,7 @@ import { foreignText } from "../core/foreign.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { storeAnnotation, Unconnected } from "../store/unconnected.ts"
+import { type Carry, operations } from "../store/wrapped.ts"
 import type { Strictness } from "./judge.ts"
 import { notReplaced, once, warnOf, watched } from "./watched.ts"
 
@@ -186,7 +187,7 @@ export const connecting = <E, R>(
       return Effect.forEach([...scopes], closed, { concurrency: "unbounded", discard: true })
     })
     const there = Effect.suspend(() => Deferred.await(connected))
-    const then = <A>(operation: StoreError["operation"], f: (store: SharedStore) => Effect.Effect<A, StoreError>) =>
+    const onceConnected: Carry = ({ operation, send }) =>
       Effect.flatMap(
         Effect.suspend(() => {
           if (current !== undefined || failure === undefined) return there
@@ -194,14 +195,12 @@ export const connecting = <E, R>(
           const orElse = () => Effect.fail(new StoreError({ operation, cause: error }))
           return Effect.timeoutOrElse(there, { duration: waitMillis, orElse })
         }),
-        f
+        send
       )
     return {
+      ...operations(onceConnected),
       longestCircuit,
       connected: Effect.asVoid(there),
-      exchange: (exchange) => then("exchange", (store) => store.exchange(exchange)),
-      page: (since, limit) => then("page", (store) => store.page(since, limit)),
-      load: (circuits) => then("load", (store) => store.load(circuits)),
       changes: Stream.unwrap(Effect.map(there, (store) => store.changes)),
       [Unconnected]: () => current === undefined || doubtful
     } satisfies SharedStore & { readonly [Unconnected]: () => boolean }

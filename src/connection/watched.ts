@@ -7,6 +7,7 @@ import * as Scope from "effect/Scope"
 import { quietly } from "../engine/logEvent.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { storeAnnotation } from "../store/unconnected.ts"
+import { wrapped } from "../store/wrapped.ts"
 import { Judge, type Strictness } from "./judge.ts"
 
 /** A command that its caller gives up sooner than this is not counted. */
@@ -100,14 +101,7 @@ export const watched = (
     )
 
   return {
-    store: {
-      longestCircuit: store.longestCircuit,
-      deadline: store.deadline,
-      exchange: (exchange) => run("exchange", store.exchange(exchange)),
-      page: (since, limit) => run("page", store.page(since, limit)),
-      load: (circuits) => run("load", store.load(circuits)),
-      changes: store.changes
-    },
+    store: wrapped(store, ({ operation, send }) => run(operation, send(store))),
     drain: Effect.asVoid(Effect.suspend(() => Effect.timeoutOption(Fiber.awaitAll([...pending]), drainMillis)))
   }
 }

@@ -285,6 +285,14 @@ export type Verdict =
   | { readonly _tag: "Failure"; readonly openFor: number; readonly cause: Cause }
 
 /**
+ * Whether a probe still has its lease: a lease that has expired may have gone to another probe.
+ *
+ * @category getters
+ */
+export const holdsLease = (circuit: Circuit, lease: number): boolean =>
+  circuit._tag === "HalfOpen" && circuit.leases.some((one) => one.id === lease)
+
+/**
  * What a probe that ends changes. Its lease is given back; if that had lapsed and was given to another, the verdict changes
  * nothing. The circuit closes at `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first.
  *
@@ -299,7 +307,7 @@ export const settleProbe = (
   now: number,
   rules: Rules
 ): Closed | Open | HalfOpen => {
-  if (!circuit.leases.some((one) => one.id === lease)) return circuit
+  if (!holdsLease(circuit, lease)) return circuit
   const leases = circuit.leases.filter((one) => one.id !== lease)
   if (verdict._tag === "Failure") {
     const failures = circuit.failures + 1

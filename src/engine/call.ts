@@ -7,20 +7,29 @@ import * as Circuit from "../core/Circuit.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
 import * as Trip from "../core/Trip.ts"
-import type * as CircuitOpen from "../shapes/CircuitOpen.ts"
+import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
+import {
+  type Admit,
+  answer,
+  blockerOf,
+  decidesAlone,
+  type Pass,
+  type Reject,
+  refused,
+  retryAfter,
+  switchedOn
+} from "./answer.ts"
 import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
-import { blocking, dependencies } from "./dependencies.ts"
-import { sleep, timeoutOrElse } from "./eventLoop.ts"
+import { dependencies } from "./dependencies.ts"
 import type { Granted } from "./fleetState.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { expire, move, type Next, reportOnce } from "./move.ts"
 import { Enclosing } from "./nesting.ts"
-import { switchedOn } from "./passing.ts"
 import type { Peers } from "./peers.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
-import { effective } from "./standing.ts"
+import { sleep, timeoutOrElse } from "./timeout.ts"
 import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
 
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
@@ -76,7 +85,7 @@ export class Call extends Enclosing implements InFlight {
   override asEffect(): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     const control = circuit.control.value
-    if (control._tag === "Closed" && circuit.plain && !circuit.group.forced) {
+    if (control._tag === "Closed" && decidesAlone(circuit)) {
       const now = this.registry.runtime.time.now()
       if (now >= control.rampUntil) return this.begin("Normal", control.epoch, now)
     }
@@ -93,43 +102,33 @@ export class Call extends Enclosing implements InFlight {
     })
   }
 
-  /** Who says no first: an override, a dependency, the circuit itself. */
+  /** Asks for the {@link answer} and does what it says. */
   private decide(): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
     const { runtime } = registry
-    const { policy } = circuit
     const now = runtime.time.now()
     const expired = this.expired(now)
     if (expired !== undefined) {
       return Effect.flatMap(expire(runtime, expired), () => this.decide())
     }
-    const holds = effective(circuit, now)
-    if (holds._tag === "Isolated") return this.reject(now, "Isolated")
-    if (holds._tag === "Disabled") return this.pass()
-    if (policy.dependsOn.length > 0) {
-      const blocker = blocking(registry, circuit, now)
-      if (blocker !== undefined) return this.reject(now, "Dependency", blocker)
-    }
+    const told = answer(registry, circuit, now)
+    return told._tag === "Admit" ? this.admitted(told, now) : this.refused(told, now)
+  }
+
+  private admitted({ as }: Admit, now: number): Effect.Effect<unknown, unknown> {
+    const { circuit, registry } = this
     const control = circuit.control.value
-    if (circuit.fleetState?.lease.spare !== undefined) {
-      const grant = runtime.peers?.spare(circuit)
-      if (grant !== undefined) return this.take(grant)
-    }
-    switch (Circuit.admission(control, now, policy)) {
+    switch (as) {
       case "Normal":
         return this.arrive(control.epoch, now)
       case "Ramp": {
         circuit.rampCredit += control._tag === "Closed" ? Circuit.rampShare(control, now) : 1
-        if (circuit.rampCredit < 1) return this.reject(now, "Ramping")
+        if (circuit.rampCredit < 1) return this.refused(refused(registry, circuit, now, "Ramping"), now)
         circuit.rampCredit -= 1
         return this.arrive(control.epoch, now)
       }
       case "Probe":
-        return runtime.peers !== undefined && circuit.fleetState?.isFleets(control) === true
-          ? this.sharedProbe(runtime.peers)
-          : this.probe()
-      default:
-        return this.reject(now, control._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown")
+        return this.probe()
     }
   }
 
@@ -180,18 +179,19 @@ export class Call extends Enclosing implements InFlight {
     return this.self
   }
 
-  private reject(now: number, reason: CircuitOpen.Reason, blocker?: LiveCircuit): Effect.Effect<unknown, unknown> {
+  private refused(told: Pass | Reject, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
-    if (circuit.policy.mode === "observe") {
-      circuit.wouldReject++
+    if (told._tag === "Pass") {
+      if (told.why === "Observed") circuit.wouldReject++
       return this.pass()
     }
     circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
-    return this.rejected(rejection(this.registry, circuit, now, reason, blocker))
+    const dependency = told.reason === "Dependency" ? told.by : undefined
+    return this.rejected(rejection(circuit, now, told.reason, told.wait, dependency))
   }
 
-  private rejected(open: CircuitOpen.CircuitOpen): Effect.Effect<never, CircuitOpen.CircuitOpen> {
+  private rejected(open: CircuitOpen): Effect.Effect<never, CircuitOpen> {
     return Effect.withFiber((fiber) => {
       noteRejection(fiber, this.registry.runtime.time, open)
       return Effect.fail(open)
@@ -199,6 +199,16 @@ export class Call extends Enclosing implements InFlight {
   }
 
   private probe(): Effect.Effect<unknown, unknown> {
+    const { circuit } = this
+    const { peers } = this.registry.runtime
+    const { fleetState } = circuit
+    if (peers === undefined || fleetState === undefined) return this.localProbe()
+    const spare = fleetState.lease.spare === undefined ? undefined : peers.spare(circuit)
+    if (spare !== undefined) return this.take(spare)
+    return fleetState.isFleets(circuit.control.value) ? this.sharedProbe(peers) : this.localProbe()
+  }
+
+  private localProbe(): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
     const { runtime } = registry
     const { policy } = circuit
@@ -207,7 +217,7 @@ export class Call extends Enclosing implements InFlight {
       taken =
         (current._tag === "Open" || current._tag === "HalfOpen") &&
         Circuit.admission(current, now, policy) === "Probe" &&
-        (policy.dependsOn.length === 0 || blocking(registry, circuit, now) === undefined)
+        blockerOf(registry, circuit, now) === undefined
       return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
     }
     const reads = dependencies(registry, circuit).map((other) => other.control)
@@ -240,9 +250,9 @@ export class Call extends Enclosing implements InFlight {
     return Effect.flatMap(asked, ({ grant, run }) => {
       if (run !== undefined) return run
       const now = time.now()
-      const stillOpen =
+      const isDenied =
         grant._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
-      return stillOpen ? this.reject(now, "ProbesBusy") : this.decide()
+      return isDenied ? this.refused(refused(this.registry, circuit, now, "ProbesBusy"), now) : this.decide()
     })
   }
 
@@ -275,11 +285,12 @@ export class Call extends Enclosing implements InFlight {
     })
   }
 
-  private probeTimedOut(): Effect.Effect<never, CircuitOpen.CircuitOpen> {
+  private probeTimedOut(): Effect.Effect<never, CircuitOpen> {
     const { circuit, registry } = this
-    return Effect.flatMap(this.timedOut, () =>
-      this.rejected(rejection(registry, circuit, registry.runtime.time.now(), "ProbeTimedOut"))
-    )
+    return Effect.flatMap(this.timedOut, () => {
+      const now = registry.runtime.time.now()
+      return this.rejected(rejection(circuit, now, "ProbeTimedOut", retryAfter(registry, circuit, now)))
+    })
   }
 
   /** Settles a probe whose time is over, if it has not ended just now. */
@@ -404,7 +415,9 @@ export class Call extends Enclosing implements InFlight {
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     if (circuit.control.value.epoch !== this.epoch) return undefined
     if (probe) {
-      if (hint > 0) circuit.seenIn(this.epoch).heed(now, now + hint)
+      // A probe that has lost its lease changes nothing.
+      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.lease))
+        circuit.seenIn(this.epoch).heed(now, now + hint)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)

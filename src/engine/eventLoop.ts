@@ -1,7 +1,4 @@
-import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Clock from "effect/Clock"
 import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
 
 /*
@@ -9,7 +6,7 @@ import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
  * blocked, or it collected garbage. This module is the one place that knows of stalls.
  *
  * How a stall is detected. A timer that fires more than `lateMillis` after it was due shows that the event loop stood still from
- * then until now. Every timer of the library that decides about a call reports this (`sleep`). They are not enough: a
+ * then until now. Every timer of the library that decides about a call reports this (`timers.ts` and `timeout.ts`). They are not enough: a
  * call may have no timer, or only a timer of the user's. So while calls are in flight a check timer runs, one for the whole
  * process, every `checkMillis`. It does not keep the process alive. A call pays two additions and a comparison for it. An outcome
  * that is read before the check timer could fire finds that the check timer is overdue.
@@ -33,9 +30,9 @@ import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
 /** A timer that is later than this shows a stall. A busy event loop is often late by 20 to 50 milliseconds. */
 const lateMillis = 100
 const checkMillis = 100
-const graceMillis = 500
+export const graceMillis = 500
 /** A timer may be given more time again if the next stall follows at once, but only this many times. */
-const maxGraces = 3
+export const maxGraces = 3
 /** The grace, and as much as its own timer may be late without being a stall. */
 const excuseMillis = graceMillis + 2 * lateMillis
 const excuseShare = 0.1
@@ -164,7 +161,8 @@ export class EventLoop {
   }
 }
 
-const ofProcess = new EventLoop(monotonicMillis, true)
+/** The event loop of the process, which runs the timers of the live clocks. */
+export const processLoop = new EventLoop(monotonicMillis, true)
 const ofClocks = new WeakMap<Clock.Clock, EventLoop>()
 
 /** The event loop that runs the timers of a clock. */
@@ -172,43 +170,7 @@ export const eventLoopOf = (clock: Clock.Clock): EventLoop => {
   const known = ofClocks.get(clock)
   if (known !== undefined) return known
   const now = nowOf(clock)
-  const made = now === monotonicMillis ? ofProcess : new EventLoop(now, false)
+  const made = now === monotonicMillis ? processLoop : new EventLoop(now, false)
   ofClocks.set(clock, made)
   return made
 }
-
-/** Sleeps. If the event loop stalled until after the end, it sleeps a little longer, so that input that has arrived can be read. */
-const sleepOn = (clock: Clock.Clock, loop: EventLoop, millis: number, graces: number): Effect.Effect<void> => {
-  const due = loop.now() + millis
-  return Effect.flatMap(clock.sleep(Duration.millis(millis)), () =>
-    loop.noteTimer(due, loop.now()) && graces > 0
-      ? sleepOn(clock, loop, Math.min(millis, graceMillis), graces - 1)
-      : Effect.void
-  )
-}
-
-/** The sleep of every timer that decides about a call. */
-export const sleep = (millis: number): Effect.Effect<void> =>
-  Clock.clockWith((clock) => sleepOn(clock, eventLoopOf(clock), millis, maxGraces))
-
-/** `Effect.timeoutOrElse` with {@link sleep}. */
-export const timeoutOrElse = <A, E, R, A2, E2, R2>(
-  self: Effect.Effect<A, E, R>,
-  millis: number,
-  orElse: () => Effect.Effect<A2, E2, R2>
-): Effect.Effect<A | A2, E | E2, R | R2> =>
-  Effect.flatten(
-    Effect.raceFirst(
-      Effect.map(self, Effect.succeed),
-      Effect.as(sleep(millis), Effect.suspend(orElse))
-    ) as Effect.Effect<Effect.Effect<A | A2, E2, R2>, E, R>
-  )
-
-/** `Effect.timeout` with {@link sleep}. */
-export const timeout = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  millis: number
-): Effect.Effect<A, E | Cause.TimeoutError, R> =>
-  timeoutOrElse(self, millis, () =>
-    Effect.fail(new Cause.TimeoutError(`Operation timed out after '${Duration.format(Duration.millis(millis))}'`))
-  )

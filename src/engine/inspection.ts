@@ -3,8 +3,8 @@ import * as Circuit from "../core/Circuit.ts"
 import type * as Window from "../core/Window.ts"
 import type { Override } from "../shapes/BreakerEvent.ts"
 import { overridesOf } from "../shapes/overrides.ts"
+import { blockerOf, retryAfter } from "./answer.ts"
 import type { BudgetView } from "./budget.ts"
-import { blocking, longestWait } from "./dependencies.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 import { effective, scopeOf } from "./standing.ts"
@@ -45,8 +45,9 @@ export interface Inspection {
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /**
-   * How long until a call may pass, zero if it may now, infinite while isolated without expiry. A second at most while
-   * probes or a ramp decide: a call may pass before.
+   * How long until a call passes by the state of the circuit, zero if it passes now, infinite while isolated without expiry. A second
+   * at most while probes or a ramp decide: a call may pass before. A policy that only observes or is switched off lets calls pass
+   * nevertheless.
    */
   readonly retryAfter: Duration.Duration
   readonly openings: number
@@ -109,7 +110,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
   const now = registry.runtime.time.now()
   circuit.lapse(now)
   const control = effective(circuit, now)
-  const blocker = control._tag === "Disabled" ? undefined : blocking(registry, circuit, now)
+  const blocker = control._tag === "Disabled" ? undefined : blockerOf(registry, circuit, now)
   // What an override on the name hides is still this circuit's own.
   const own = Circuit.expire(circuit.control.value, now)
   return {
@@ -125,7 +126,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     since: circuit.movedAt,
     overrides: overridesOf(own, now, registry.runtime.time.wall()),
     outage: outageOf(own),
-    retryAfter: Duration.millis(longestWait(registry, circuit, now)),
+    retryAfter: Duration.millis(retryAfter(registry, circuit, now)),
     openings: Circuit.openings(own, now),
     streak: circuit.seen().streakAt(now),
     inFlight: circuit.inFlight,

@@ -12,11 +12,11 @@ import type { Policy } from "../policy/policy.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 import { toTransition } from "../shapes/transition.ts"
 import { openFor } from "./cooldown.ts"
-import { timeout } from "./eventLoop.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
 import { noteTransition } from "./spans.ts"
+import { timeout } from "./timeout.ts"
 
 /** What a move did. */
 export interface Moved {

@@ -1,37 +1,31 @@
 import * as Duration from "effect/Duration"
 import * as Circuit from "../core/Circuit.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
-import { longestWait } from "./dependencies.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import type { Registry } from "./registry.ts"
 import { effective, scopeOf } from "./standing.ts"
 
-/** Somebody else is asking for the place of a probe: it is not known yet whether it is given. */
-const askedAgainMillis = 50
-
 /**
- * The error of a rejection. All of its fields are about `circuit`, except `dependency`: the name of `blocker`, if a circuit that
- * this one depends on is the reason.
+ * The error of a rejection. All of its fields are about `circuit`, except `dependency`: the name of the circuit that is the reason,
+ * if it is one that this one depends on.
  */
 export const rejection = (
-  registry: Registry,
   circuit: LiveCircuit,
   now: number,
   reason: CircuitOpen.Reason,
-  blocker?: LiveCircuit
+  wait: number,
+  dependency?: LiveCircuit
 ): CircuitOpen.CircuitOpen => {
   const holds = effective(circuit, now)
-  const wait = longestWait(registry, circuit, now)
   return CircuitOpen.make({
     circuit: circuit.group.name,
     key: circuit.key,
     state: holds._tag,
     scope: scopeOf(circuit, now),
     reason,
-    retryAfter: Duration.millis(reason === "ProbesBusy" && wait === 0 ? askedAgainMillis : wait),
+    retryAfter: Duration.millis(wait),
     openings: Circuit.openings(circuit.control.value, now),
     downSince: Circuit.outage(circuit.control.value)?.at,
-    dependency: blocker?.group.name,
+    dependency: dependency?.group.name,
     detail: detailOf(holds)
   })
 }

@@ -12,6 +12,8 @@ export interface Time {
 const isNative = (f: unknown): boolean => Function.prototype.toString.call(f).includes("[native code]")
 
 const realNow = performance.now.bind(performance)
+/** Milliseconds of a clock that never steps, and that fake timers that are installed later do not control. */
+export const realMillis = (): number => realNow()
 const nowFunction: unknown = performance.now
 /** The `Date` of a program without fake timers. */
 const realDate: unknown = isNative(Date) ? Date : undefined
@@ -62,12 +64,17 @@ export const monotonicMillis = (): number => {
 /** A clock that can return milliseconds without a `bigint`. */
 export interface MillisClock extends Clock.Clock {
   readonly monotonicMillisUnsafe: () => number
+  /** Whether its timers keep the process alive, as those of the live clock do. */
+  readonly keepsAlive: boolean
 }
 
 const live = Context.get(Context.empty(), Clock.Clock)
 
 /** Whether a clock is that of the platform, and not one of a test. */
 export const isReal = (clock: Clock.Clock): boolean => clock === live || "monotonicMillisUnsafe" in clock
+
+/** Whether the timers of a clock of the platform keep the process alive. */
+export const keepsAlive = (clock: Clock.Clock): boolean => clock === live || (clock as MillisClock).keepsAlive
 
 /** Reading the live clock in nanoseconds costs twice as much as in milliseconds, and fake timers do not control it. */
 export const nowOf = (clock: Clock.Clock): Time["now"] => {
@@ -84,3 +91,6 @@ export const fromClock = (clock: Clock.Clock): Time => ({
 
 /** Whether fake timers are in use. They can advance the time without running the event loop. */
 export const isFakeTime = (): boolean => globalThis.Date !== realDate || globalThis.setTimeout !== realTimeout
+
+/** Whether `setTimeout` is not the one of the platform. A test can also replace `Date` alone. */
+export const hasFakeTimeouts = (): boolean => globalThis.setTimeout !== realTimeout

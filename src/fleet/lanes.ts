@@ -8,6 +8,7 @@ import {
   type Cast,
   type CastAnswer,
   type Exchange,
+  type ExchangeDone,
   limits,
   type RollCall,
   type Swap,
@@ -15,7 +16,6 @@ import {
 } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Hearing } from "./rollCalls.ts"
-import type { Done } from "./storeClient.ts"
 
 /** A command that failed is followed by about this pause. */
 const pauseMillis = 100
@@ -348,7 +348,9 @@ export class Lanes {
     this.wake()
   }
 
-  private exchange(what: Pick<Exchange, "casts" | "swaps" | "heard" | "life">): Effect.Effect<Done | undefined> {
+  private exchange(
+    what: Pick<Exchange, "casts" | "swaps" | "heard" | "life">
+  ): Effect.Effect<ExchangeDone | undefined> {
     const { context, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }
     const { generation } = hearing

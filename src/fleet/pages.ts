@@ -3,7 +3,7 @@ import * as Fleet from "../core/Fleet.ts"
 import type { KnownRecord } from "../engine/fleetState.ts"
 import { fromBody, fromCircuitId } from "../store/codec.ts"
 import { isLift } from "../store/record.ts"
-import { type Changed, limits, type Page } from "../store/SharedStore.ts"
+import { type Changed, limits, type PageAnswer } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Records } from "./records.ts"
 
@@ -68,7 +68,7 @@ export class Pages {
     this.differences = 0
   }
 
-  private apply({ changes }: Page, askedAt: number): Effect.Effect<void> {
+  private apply({ changes }: PageAnswer, askedAt: number): Effect.Effect<void> {
     return Effect.forEach(
       changes,
       (change) => {
@@ -127,7 +127,7 @@ export class Pages {
   }
 
   /** The last page was read. */
-  private end(page: Page): Effect.Effect<boolean> {
+  private end(page: PageAnswer): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const { found } = this
       this.since = Math.max(this.since, page.epoch)
@@ -176,7 +176,7 @@ export class Pages {
 }
 
 /** If epochs did not ascend, reading would never end. */
-const isSound = ({ changes, epoch, trimmed }: Page, since: number): boolean =>
+const isSound = ({ changes, epoch, trimmed }: PageAnswer, since: number): boolean =>
   Number.isSafeInteger(epoch) &&
   Number.isSafeInteger(trimmed) &&
   changes.every((one, place) => Number.isSafeInteger(one.epoch) && one.epoch > (changes[place - 1]?.epoch ?? since))

@@ -7,7 +7,7 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { move, type Next } from "../engine/move.ts"
 import { fromBody, fromCircuitId, type Provenance } from "../store/codec.ts"
-import { isByPeople, isLift, policyAfter, toSwap, wallOf } from "../store/record.ts"
+import { isByPeople, isForce, isLift, policyAfter, toSwap, wallOf } from "../store/record.ts"
 import type { Stored } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Lanes, Pace } from "./lanes.ts"
@@ -405,8 +405,6 @@ export class Records {
 
 const keptUntil = (circuit: Circuit.Circuit, writtenAt: number, why: Circuit.Why): number =>
   writtenAt + (Fleet.keptFor(circuit, writtenAt, isLift(why)) ?? Infinity)
-
-const isForce = (why: Circuit.Why): boolean => why === "Isolated" || why === "Disabled"
 
 const beneath = (circuit: Circuit.Circuit): Circuit.Circuit => (Circuit.isForced(circuit) ? circuit.under : circuit)
 

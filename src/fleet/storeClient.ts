@@ -2,9 +2,9 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { failureText } from "../engine/classify.ts"
-import { timeout } from "../engine/eventLoop.ts"
 import type { Time } from "../engine/time.ts"
-import type { ExchangeAnswer, SharedStore, StoreError } from "../store/SharedStore.ts"
+import { timeout } from "../engine/timeout.ts"
+import type { ExchangeAnswer, ExchangeDone, SharedStore, StoreError } from "../store/SharedStore.ts"
 
 /** How long an operation may take if the store does not say. */
 const deadlineMillis = 250
@@ -15,8 +15,6 @@ const downAfterMillis = 500
 
 /** The store's clock has stepped if it is this much ahead of what was expected, or behind it. */
 const stepMillis = 1_000
-
-export type Done = ExchangeAnswer & { readonly _tag: "Done" }
 
 /** The connection to the store: deadlines, whether the store is down, and what time it has. */
 export class StoreClient {
@@ -83,7 +81,7 @@ export class StoreClient {
    */
   exchange(
     send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
-  ): Effect.Effect<Done | undefined> {
+  ): Effect.Effect<ExchangeDone | undefined> {
     const once = this.write(() => send(this.notAfter))
     const again = Effect.map(once, (answer) => {
       if (answer === undefined || answer._tag === "Done") return answer

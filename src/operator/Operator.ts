@@ -29,14 +29,15 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { ImportError } from "../breaker/BreakerStore.ts"
 import type * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
-import { circuitName, keyByHand, optionalFunction, optionalMillis, optionalText } from "../breaker/options.ts"
+import { actionOptions, circuitName, keyByHand, optionalFunction, optionalText } from "../breaker/options.ts"
 import * as Circuit from "../core/Circuit.ts"
+import { type ActionName, optionsOf, type Taken, take } from "../core/operatorActions.ts"
 import { printable } from "../core/printable.ts"
 import { nextStamp } from "../core/stamp.ts"
 import { defaults as noRamp } from "../policy/policy.ts"
 import type * as BreakerEvent from "../shapes/BreakerEvent.ts"
 import { onlyFields } from "../shapes/fields.ts"
-import { overridesOf } from "../shapes/overrides.ts"
+import { endedBy } from "../shapes/overrides.ts"
 import { toTransition } from "../shapes/transition.ts"
 import { circuitId, fromBody, type Provenance } from "../store/codec.ts"
 import * as exported from "../store/exported.ts"
@@ -90,23 +91,23 @@ export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
 }
 
 /**
- * Who does it, and why: both are kept, announced and logged by every process of the fleet.
+ * The circuit that an operator action is for, the reason, the operator, and the program.
  *
  * @category options
  * @since 0.1.0
  */
-export interface ByHand extends CircuitBreaker.ByHand {
-  /** What the fleet's events call this program; `operator` if nothing is said. */
+export interface ActionOptions extends CircuitBreaker.ByHand {
+  /** The name of this program in the events of the fleet. Default: `operator`. */
   readonly process?: string | undefined
 }
 
 /**
- * Who does it, why, and for how long.
+ * {@link ActionOptions}, and how long the action lasts. {@link open} lasts 30 seconds by default.
  *
  * @category options
  * @since 0.1.0
  */
-export interface ByHandFor extends ByHand, CircuitBreaker.ByHandFor {}
+export interface TimedActionOptions extends ActionOptions, CircuitBreaker.ByHandFor {}
 
 /** The voter in the exchanges of an operator. It never counts as a live process. */
 const nobody = "operator"
@@ -171,15 +172,16 @@ export const inspect = (
   name: string,
   options?: CircuitBreaker.Target
 ): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
-  const id = identify(store, "Operator.inspect", name, onlyFields("Operator.inspect", ["key"], options ?? {}))
+  const { key } = onlyFields("Operator.inspect", ["key"], options ?? {})
+  const id = identify(store, "Operator.inspect", name, key)
   return Effect.map(Effect.all([store.load([id]), Clock.currentTimeMillis]), ([{ records }, now]) => {
     const [stored] = records
     return stored === undefined ? undefined : read(id, stored, now)
   })
 }
 
-/** What the store calls the circuit, or a `RangeError` where it is not shared. */
-const identify = (store: SharedStore, operation: string, name: string, { key }: CircuitBreaker.Target): string => {
+/** The id of a circuit in the store. Throws a `RangeError` if the store cannot share the circuit. */
+const identify = (store: SharedStore, operation: string, name: string, key: string | undefined): string => {
   const id = circuitId(circuitName(operation, name), keyByHand(operation, key))
   const { longestCircuit = Infinity } = store
   if (id.length <= longestCircuit) return id
@@ -188,41 +190,21 @@ const identify = (store: SharedStore, operation: string, name: string, { key }: 
   )
 }
 
-interface OperatorAction {
-  readonly why: Circuit.Why
-  readonly reason?: string | undefined
-  /** Who is said to have done it, unless the caller says it. */
-  readonly actor?: string | undefined
-  readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
-}
-
-/** What may be said of every action; and of one that lasts. */
-const fields = ["key", "reason", "actor", "process"]
-const lasting = [...fields, "for"]
-
 type Steered = Effect.Effect<Done, StoreError | UnreadableRecord>
 
-/** Moves the fleet's circuit to what `next` makes of it, also where somebody else comes in between. */
+/** An operator action, and the name of this program. */
+interface Action extends Taken {
+  readonly process: string | undefined
+}
+
+/** Takes an operator action on the fleet's circuit, again if another process writes the record at the same time. */
 const steer = (
   store: SharedStore,
   operation: string,
-  allowed: ReadonlyArray<string>,
-  name: string,
-  options: ByHandFor | undefined,
-  what: (by: {
-    readonly reason: string | undefined
-    readonly actor: string | undefined
-    readonly millis: number | undefined
-  }) => OperatorAction
-): Effect.Effect<Done, StoreError | UnreadableRecord> => {
-  const given = onlyFields(operation, allowed, options ?? {})
-  const key = keyByHand(operation, given.key)
-  const circuit = identify(store, operation, name, given)
-  const actor = optionalText(operation, "actor", given.actor)
-  const words = optionalText(operation, "reason", given.reason)
-  const millis = optionalMillis(operation, "for", given.for)
-  const { actor: origin, next, reason, why } = what({ reason: words, actor, millis })
-  const process = optionalText(operation, "process", given.process) ?? nobody
+  { key, name }: Identity,
+  { actor, detail, next, process = nobody, why }: Action
+): Steered => {
+  const circuit = identify(store, operation, name, key)
   const attempt = (stored: Stored | undefined, notAfter: number, left: number, action: string): Steered =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const record = stored && fromBody(stored.body, now - stored.age)
@@ -231,18 +213,20 @@ const steer = (
       }
       const epoch = stored?.epoch ?? 0
       const current = Circuit.expire(record?.circuit ?? { ...Circuit.initial, since: now }, now)
-      const state = next(current, now)
+      const state = next(current, now, { at: now, rules: noRamp })
       const provenance = {
         why,
-        detail: reason ?? words,
-        actor: actor ?? origin,
+        detail,
+        actor,
         policy: policyAfter(why, record?.provenance),
         process,
         at: now,
         action
       } satisfies Provenance
-      const ended = Circuit.isForced(state) ? [] : overridesOf(current, now, now)
-      const answer = (epoch: number) => ({ ...toKnown({ name, key }, epoch, state, provenance, now), ended })
+      const answer = (epoch: number) => ({
+        ...toKnown({ name, key }, epoch, state, provenance, now),
+        ended: endedBy(why, current, now, now)
+      })
       if (state === current) {
         const known = record && toKnown({ name, key }, epoch, record.circuit, record.provenance, now)
         return Effect.succeed({ ...(known ?? answer(epoch)), transition: undefined, ended: [] })
@@ -286,21 +270,17 @@ const swapped = (
   return Effect.map(store.exchange(exchange), (answer) => (answer._tag === "Done" ? answer.swaps[0] : undefined))
 }
 
-const force = (
-  verb: "isolate" | "disable",
-  tag: "Isolated" | "Disabled",
+const act = (
+  action: ActionName,
   store: SharedStore,
   name: string,
-  options: ByHandFor | undefined
-) =>
-  steer(store, `Operator.${verb}`, lasting, name, options, ({ actor, millis = Infinity, reason: said }) => {
-    const reason = printable(said ?? `${tag} by hand`)
-    return {
-      why: tag,
-      reason,
-      next: (current, now) => Circuit.force(current, tag, now, { until: now + millis, reason, actor })
-    }
-  })
+  options: TimedActionOptions | undefined
+): Steered => {
+  const operation = `Operator.${action}`
+  const { key, ...given } = actionOptions(operation, [...optionsOf(action), "process"], options)
+  const process = optionalText(operation, "process", options?.process)
+  return steer(store, operation, { name, key }, { ...take(action, given), process })
+}
 
 /**
  * Forces a circuit open in all processes, those that start later too, until {@link release} or for as long as `for` says.
@@ -313,8 +293,8 @@ const force = (
 export const isolate = (
   store: SharedStore,
   name: string,
-  options?: ByHandFor
-): Effect.Effect<Done, StoreError | UnreadableRecord> => force("isolate", "Isolated", store, name, options)
+  options?: TimedActionOptions
+): Effect.Effect<Done, StoreError | UnreadableRecord> => act("isolate", store, name, options)
 
 /**
  * Lets every call through, uncounted, in all processes, until {@link release} or for as long as `for` says.
@@ -325,8 +305,8 @@ export const isolate = (
 export const disable = (
   store: SharedStore,
   name: string,
-  options?: ByHandFor
-): Effect.Effect<Done, StoreError | UnreadableRecord> => force("disable", "Disabled", store, name, options)
+  options?: TimedActionOptions
+): Effect.Effect<Done, StoreError | UnreadableRecord> => act("disable", store, name, options)
 
 /**
  * Ends all overrides that {@link isolate} and {@link disable} have set, by any operator. `ended` of the answer lists them. What went
@@ -338,9 +318,8 @@ export const disable = (
 export const release = (
   store: SharedStore,
   name: string,
-  options?: ByHand
-): Effect.Effect<Done, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.release", fields, name, options, () => ({ why: "Released", next: Circuit.release }))
+  options?: ActionOptions
+): Effect.Effect<Done, StoreError | UnreadableRecord> => act("release", store, name, options)
 
 /**
  * Opens a circuit as a trip would: it cools down for as long as `for` says, 30 seconds if nothing is said (the policy is not
@@ -352,18 +331,8 @@ export const release = (
 export const open = (
   store: SharedStore,
   name: string,
-  options?: ByHandFor
-): Effect.Effect<Done, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.open", lasting, name, options, ({ actor, millis: openFor = 30_000, reason: said }) => {
-    const reason = printable(said ?? "opened by hand")
-    const cause: Circuit.Cause = { why: "OpenedByHand", detail: reason, actor }
-    return {
-      why: "OpenedByHand",
-      reason,
-      next: (current, now) =>
-        Circuit.moveUnder(current, (under) => Circuit.open(under, now, { openFor, cause, at: now }))
-    }
-  })
+  options?: TimedActionOptions
+): Effect.Effect<Done, StoreError | UnreadableRecord> => act("open", store, name, options)
 
 /**
  * Closes a circuit that the fleet has opened, without a ramp. A process that has opened for itself stays open:
@@ -375,12 +344,8 @@ export const open = (
 export const close = (
   store: SharedStore,
   name: string,
-  options?: ByHand
-): Effect.Effect<Done, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.close", fields, name, options, () => ({
-    why: "ClosedByHand",
-    next: (current, now) => Circuit.moveUnder(current, (under) => Circuit.close(under, now, noRamp))
-  }))
+  options?: ActionOptions
+): Effect.Effect<Done, StoreError | UnreadableRecord> => act("close", store, name, options)
 
 /**
  * Makes a circuit as new in all processes: Closed, no memory of openings, no override.
@@ -391,9 +356,8 @@ export const close = (
 export const reset = (
   store: SharedStore,
   name: string,
-  options?: ByHand
-): Effect.Effect<Done, StoreError | UnreadableRecord> =>
-  steer(store, "Operator.reset", fields, name, options, () => ({ why: "Reset", next: Circuit.reset }))
+  options?: ActionOptions
+): Effect.Effect<Done, StoreError | UnreadableRecord> => act("reset", store, name, options)
 
 // ---- Moving ---------------------------------------------------------------------------------------------------------
 
@@ -430,7 +394,7 @@ export const exportAll = (
  * @category options
  * @since 0.1.0
  */
-export interface ImportOptions extends Omit<ByHand, "key"> {
+export interface ImportOptions extends Omit<ActionOptions, "key"> {
   /** Is called after each circuit, with how many are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
@@ -457,14 +421,14 @@ export const importAll = (
   StoreError | ImportError
 > => {
   const operation = "Operator.importAll"
-  const { onProgress, ...by } = onlyFields(operation, ["reason", "actor", "process", "onProgress"], options ?? {})
-  const progress = optionalFunction(operation, "onProgress", onProgress)
-  for (const [field, value] of Object.entries(by)) optionalText(operation, field, value)
-  const taking = ({ key, name, state }: exported.ExportedCircuit) =>
-    steer(store, operation, fields, name, { ...by, key }, ({ reason }) => {
-      const { actor, detail = "imported" } = exported.originOf(state)
-      return { why: "Imported", reason: reason ?? detail, actor, next: exported.takeOn(state) }
-    })
+  const by = actionOptions(operation, ["reason", "actor", "process", "onProgress"], options)
+  const process = optionalText(operation, "process", options?.process)
+  const progress = optionalFunction(operation, "onProgress", options?.onProgress)
+  const taking = ({ key, name, state }: exported.ExportedCircuit) => {
+    const { actor, detail = "imported" } = exported.originOf(state)
+    const provenance = { detail: by.reason ?? detail, actor: by.actor ?? actor, process }
+    return steer(store, operation, { name, key }, { ...provenance, why: "Imported", next: exported.takeOn(state) })
+  }
   return Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     const read = exported.read(json, now, now)

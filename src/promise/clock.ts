@@ -32,6 +32,7 @@ const make = (keepsAlive: boolean): MillisClock => ({
   currentTimeNanosUnsafe: () => base.currentTimeNanosUnsafe(),
   currentTimeNanos: base.currentTimeNanos,
   monotonicMillisUnsafe: monotonicMillis,
+  keepsAlive,
   monotonicTimeNanosUnsafe: nanos,
   monotonicTimeNanos: Effect.sync(nanos),
   sleep: (duration) => sleep(Math.max(0, Duration.toMillis(duration)), keepsAlive)

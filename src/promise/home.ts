@@ -13,7 +13,7 @@ import type { Subject } from "../breaker/protect.ts"
 import { foreignText } from "../core/foreign.ts"
 import { storeAnnotation } from "../store/unconnected.ts"
 import { background, foreground } from "./clock.ts"
-import type { RedisOptions } from "./redis.ts"
+import type { RedisUrlOptions } from "./redis.ts"
 import { onAbort, unlessAborted } from "./signals.ts"
 import type { BreakerEvent, EventName, Signal } from "./types.ts"
 
@@ -21,7 +21,7 @@ type StoreService = BreakerStore.BreakerStore
 type Services = Context.Context<StoreService>
 
 export interface HomeOptions {
-  readonly redis: RedisOptions | undefined
+  readonly redis: RedisUrlOptions | undefined
   readonly maxCircuits: number | undefined
   readonly log: ((level: string, message: string) => void) | undefined
 }

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { circuitName } from "../breaker/options.ts"
 import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
-import { sleep } from "../engine/eventLoop.ts"
+import { makeTimeoutOrElse } from "../engine/timeout.ts"
 import * as Backoff from "../resilience/Backoff.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retryingAs } from "../resilience/retry.ts"
@@ -137,15 +137,15 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
   })
   const of = { ...read, classify: readingResponses(read.classify) }
   const limited = toLimited(operation, circuit, given.bulkhead)
+  const withTimeout = makeTimeoutOrElse(timeoutMillis)
   const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
     if (timeoutMillis === Infinity) return call
-    const late = Effect.suspend(() => {
+    return withTimeout(call, () => {
       const error = new TimeoutError(circuit, timeoutMillis)
       // This runs before the call is interrupted, so that the signal of the call is aborted with this error.
       onLate(error)
       return Effect.fail(error)
     })
-    return Effect.raceFirst(call, Effect.andThen(sleep(timeoutMillis), late))
   }
   const retry = toRetry(operation, given.retry)
   const again: Retrying =

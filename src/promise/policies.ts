@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { printable, show } from "../core/printable.ts"
+import { timeout } from "../engine/timeout.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { defaults } from "../policy/policy.ts"
 import { opens } from "../policy/schema.ts"
@@ -45,7 +46,7 @@ const toFlag = (operation: string, enabled: unknown): BreakerPolicy.Flag => {
   const ask = enabled as (circuit: object) => unknown
   return (circuit) =>
     Effect.orElseSucceed(
-      Effect.timeout(
+      timeout(
         Effect.tryPromise(async () => (await ask(circuit)) !== false),
         flagMillis
       ),

@@ -5,11 +5,11 @@ import { layerShared } from "../breaker/BreakerStore.ts"
 import { connecting, type Session } from "../connection/connecting.ts"
 import { ofOwnClient } from "../connection/judge.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
-import { fromRedis, longestCircuit } from "../redis/store.ts"
+import { longestCircuit, redisStore } from "../redis/store.ts"
 import { decodeOptions, ofRedis } from "../store/options.ts"
 import { ConfigurationError } from "./errors.ts"
 
-export interface RedisOptions {
+export interface RedisUrlOptions {
   /** Called for each client that is built. */
   readonly url: () => Promise<string>
   readonly prefix?: string | undefined
@@ -27,15 +27,15 @@ const loaded = async (): Promise<Package> => {
 }
 
 /** A connection that is built again when it ends. */
-const session = (found: Package, { prefix, url }: RedisOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
+const session = (found: Package, { prefix, url }: RedisUrlOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
-    const store = yield* fromRedis(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
+    const store = yield* redisStore(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
     return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 
 /** The circuits of all processes with this Redis. */
-export const layerRedis = async (options: RedisOptions, maxCircuits: number | undefined) => {
+export const layerRedis = async (options: RedisUrlOptions, maxCircuits: number | undefined) => {
   const found = await loaded()
   const { process } = options
   const judged = { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit }

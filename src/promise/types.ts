@@ -1,6 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 // The types of the promise face. They mention nothing of Effect, so that users need no types of Effect.
 
+export type { ByHand } from "../shapes/byHand.ts"
+
 /**
  * The type `AbortSignal` of the DOM, Node or Bun. If the program compiles without any of their types, it has the members that all three
  * share.
@@ -412,16 +414,4 @@ export interface DistributedState {
   readonly actor: string | undefined
   /** The process that wrote the state. */
   readonly process: string | undefined
-}
-
-/**
- * Which circuit an operator action is for, who takes the action, and why.
- *
- * @category options
- * @since 0.1.0
- */
-export interface ByHand {
-  readonly key?: string | undefined
-  readonly reason?: string | undefined
-  readonly actor?: string | undefined
 }

@@ -188,8 +188,8 @@ interface Taking {
 }
 
 /**
- * One circuit for all jobs: none is claimed while it is open, workers go on in waves after a close, and one that it rejects after all is given back as it was, by an
- * interruption, which the queue counts as no attempt.
+ * One circuit for all jobs: no job is claimed while it is open, and workers go on in waves after a close. A job that it rejects after all
+ * is given back as it was, by an interruption, which the queue counts as no attempt.
  */
 const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
   const take = (patience: Patience): AnyEffect => {

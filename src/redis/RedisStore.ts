@@ -20,11 +20,9 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
 import type * as Scope from "effect/Scope"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
@@ -35,9 +33,10 @@ import { foreignText } from "../core/foreign.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
 import { decodeOptions, ofRedis } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
-import { connect as connectClient, load as loadPackage, type Package } from "./client.ts"
+import { load as loadPackage } from "./client.ts"
 import { redisUrl } from "./environment.ts"
-import { fromRedis, longestCircuit } from "./store.ts"
+import { layerEnvironment, session } from "./session.ts"
+import { longestCircuit, redisStore } from "./store.ts"
 
 /**
  * @category models
@@ -68,7 +67,7 @@ export interface Options extends BreakerStore.SharedOptions, RedisOptions {}
 export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, PolicyError, Redis.Redis> =>
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
     Effect.flatMap(Redis.Redis, (redis) =>
-      Effect.map(fromRedis(redis, checked), (store) => reporting("Redis", store, ofGivenClient))
+      Effect.map(redisStore(redis, checked), (store) => reporting("Redis", store, ofGivenClient))
     )
   )
 
@@ -101,42 +100,9 @@ export const connect = <E, R>(
   Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
     connecting(
       { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit },
-      Effect.gen(function* () {
-        const services = yield* quietUntilBuilt(Layer.build(Layer.fresh(redis)))
-        yield* Effect.addFinalizer(() => Effect.sync(() => destroy(services)))
-        const store = yield* fromRedis(Context.get(services, Redis.Redis), checked)
-        // A client that has connected once connects again by itself. If it does not, its commands show it.
-        return { store, ended: Effect.never }
-      })
+      session(redis, checked)
     )
   )
-
-/** `NodeRedis`, which this module cannot import: users of Bun and Deno do not have it. */
-const nodeRedis = Context.Service<{ readonly client: { readonly isOpen: boolean; readonly destroy: () => void } }>(
-  "@effect/platform-node/NodeRedis"
-)
-
-/** Closes a client of node-redis at once. Its layer would wait for all answers, which never come if the connection is silent. */
-const destroy = (services: Context.Context<Redis.Redis>): void => {
-  const found = Context.getOption(services, nodeRedis)
-  if (found._tag === "Some" && found.value.client.isOpen) found.value.client.destroy()
-}
-
-/** Drops the warnings of Effect's client while it connects: it warns of each failed attempt, and this library warns once. */
-const quietUntilBuilt = <A, E, R>(build: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    const loggers = fiber.getRef(Logger.CurrentLoggers)
-    let built = false
-    const gate = Logger.make((options) => {
-      if (built || options.logLevel !== "Warn") for (const logger of loggers) logger.log(options)
-    })
-    const done = Effect.tap(build, () =>
-      Effect.sync(() => {
-        built = true
-      })
-    )
-    return Effect.provideService(done, Logger.CurrentLoggers, new Set([gate]))
-  })
 
 /**
  * Circuits that all processes with this Redis and this prefix share. Fails with a `PolicyError` that names the option that
@@ -233,7 +199,7 @@ export const layerConfig = (
       // A wrong variable fails the layer. The layer of the client reads them again: a password may be rotated.
       yield* redisUrl
       const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
-      return layerConnect(ownClient(client), found)
+      return layerConnect(layerEnvironment(client), found)
     })
   )
 
@@ -247,13 +213,3 @@ const valuesOf = (options: ConfigOptions): Effect.Effect<Options, Config.ConfigE
 
 const notInstalled = (error: unknown): PolicyError =>
   new PolicyError({ problems: [{ path: "redis", message: foreignText(error) }] })
-
-/** A client that this library opens itself, to the Redis that the environment names. */
-const ownClient = (found: Package) =>
-  Layer.effect(
-    Redis.Redis,
-    Effect.map(
-      Effect.flatMap(redisUrl, (url) => connectClient(found, url, undefined, true)),
-      ({ redis }) => redis
-    )
-  )

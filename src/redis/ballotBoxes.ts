@@ -20,8 +20,8 @@ local function numbers(text)
   if not text then return nil end
   local isText, found = pcall(cjson.decode, '[' .. text .. ']')
   if not isText or #found > 1000 then return nil end
-  for place = 1, #found do
-    local n = found[place]
+  for index = 1, #found do
+    local n = found[index]
     if type(n) ~= 'number' or n % 1 ~= 0 or n < 0 or n > largest then return nil end
   end
   return found
@@ -39,10 +39,10 @@ end
 local function add(box, ballot, sign)
   box[1] = box[1] + sign
   if box[1] < 0 then return false end
-  for place = 2, #ballot do
-    local sum = (box[5 + place] or 0) + sign * ballot[place]
+  for index = 2, #ballot do
+    local sum = (box[5 + index] or 0) + sign * ballot[index]
     if sum < 0 then return false end
-    box[5 + place] = sum
+    box[5 + index] = sum
   end
   return true
 end
@@ -61,10 +61,10 @@ local function takeOut(ballots, untils, boxes, members)
     if many == boxes[name][1] then boxes[name] = { 0, unpack(boxes[name], 2, 6) } else going[name] = nil end
     boxes[name].changed = true
   end
-  for place, member in ipairs(members) do
+  for index, member in ipairs(members) do
     local name = string.match(member, '^[^|]*|')
     if not going[name] then
-      local ballot = numbers(found[place])
+      local ballot = numbers(found[index])
       if not ballot or not add(boxes[name], ballot, -1) then return false end
     end
   end
@@ -111,13 +111,13 @@ local function takeDead(ballots, untils, boxes, field)
     work = work - many
     isAll = many == buried
     if not isAll then last = tonumber(gone[#gone]) or box[5] end
-    for place = 1, #gone, 2 do suspects[#suspects + 1] = { field .. gone[place], tonumber(gone[place + 1]) } end
+    for index = 1, #gone, 2 do suspects[#suspects + 1] = { field .. gone[index], tonumber(gone[index + 1]) } end
   end
   local members, asked = {}, {}
-  for place, suspect in ipairs(suspects) do asked[place] = suspect[1] end
+  for index, suspect in ipairs(suspects) do asked[index] = suspect[1] end
   local found = #asked > 0 and redis.call('HMGET', ballots, unpack(asked)) or {}
-  for place, suspect in ipairs(suspects) do
-    local before = found[place] and tonumber(string.match(found[place], '^%d+'))
+  for index, suspect in ipairs(suspects) do
+    local before = found[index] and tonumber(string.match(found[index], '^%d+'))
     if before and before < suspect[2] then
       if work < 20 then
         -- The next exchange continues from this burial, or repeats the search among the ballots.
@@ -195,9 +195,9 @@ local function castIn(ballots, untils, epoch, circuit, name, csv, millis, inquir
       local term = math.min(math.ceil(roll), ${limits.rollCallMillis})
       kept.head, box[3], box[4], box[6], box.changed = seq, seq, now, now + term, true
       longestTerm = math.max(longestTerm, term)
+      -- The log keeps the text of the announcement.
       called[#called + 1] = seq
-      called[#called + 1] = full(seq) .. ' ' .. prev .. ' ' .. epoch .. ' ' .. circuit .. ' ' .. name .. ' ' .. term
-      announce('C', epoch, circuit, name, full(seq), prev, full(term))
+      called[#called + 1] = announce('C', epoch, circuit, full(seq), prev, full(term), name)
     end
     lasting, kept.longest = math.max(lasting, ends), math.max(kept.longest, ends - now)
     local last = math.max(ends, box[6])

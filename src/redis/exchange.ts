@@ -1,11 +1,42 @@
-import { limits } from "../store/SharedStore.ts"
+import { fromText } from "../store/announcements.ts"
+import {
+  type CastAnswer,
+  type Exchange,
+  type ExchangeAnswer,
+  limits,
+  type RollCall,
+  type StoredTally
+} from "../store/SharedStore.ts"
 import { boxes } from "./ballotBoxes.ts"
+import { type RecordReply, readRecords, toStored, writeRecord } from "./records.ts"
 import { common, keys } from "./scripts.ts"
+
+type TallyReply = readonly [
+  voters: number,
+  asked: number,
+  rolled: number,
+  abstained: number,
+  sums: ReadonlyArray<number>
+]
+
+export type ExchangeReply =
+  | readonly [late: 0, time: number]
+  | readonly [
+      done: 1,
+      time: number,
+      live: number,
+      liveFor: number,
+      life: string,
+      head: number,
+      rollCalls: ReadonlyArray<string>,
+      casts: ReadonlyArray<readonly [record: RecordReply, tally: TallyReply | readonly []]>,
+      swaps: ReadonlyArray<readonly [swapped: number, record: RecordReply]>
+    ]
 
 /**
  * Everything that one process writes. The order of the arguments: channel, voter, ttl, notAfter, heard, floor, the life in which
- * that was heard, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those
- * above, then two for each cast and for each swap.
+ * that was heard, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those of
+ * `keys`, then two for each cast and for each swap.
  */
 export const exchange = `${common}
 local channel, voter, ttl, notAfter = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -14,14 +45,14 @@ if notAfter and now > notAfter then return { 0, now } end
 
 local micros, lastDate = clock[1] * 1000000 + clock[2], 8.64e15
 local store, records, changed, listed, unlisted, voters, hearers, dead, rolls = unpack(KEYS)
-for place, kind in ipairs({ 'hash', 'hash', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset' }) do
-  local found = redis.call('TYPE', KEYS[place]).ok
-  if found ~= kind and found ~= 'none' then redis.call('UNLINK', KEYS[place]) end
+for index, kind in ipairs({ 'hash', 'hash', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset' }) do
+  local found = redis.call('TYPE', KEYS[index]).ok
+  if found ~= kind and found ~= 'none' then redis.call('UNLINK', KEYS[index]) end
 end
 local names = { 'epoch', 'trimmed', 'born', 'head', 'burial', 'longest', 'lasting' }
 local kept, was = {}, redis.call('HMGET', store, unpack(names))
-for place, name in ipairs(names) do
-  was[name] = whole(was[place])
+for index, name in ipairs(names) do
+  was[name] = whole(was[index])
   kept[name] = was[name] or 0
 end
 local life = redis.call('HGET', store, 'life')
@@ -64,29 +95,7 @@ if burials > 0 then
 end
 if redis.call('ZCARD', hearers) > redis.call('ZCARD', voters) then redis.call('UNLINK', hearers) end
 
--- Records.
-local function read(text)
-  local epoch, at, ends, isListed, body = string.match(text or '', '^(%d+) (%d+) (%d*) ([01]) (.*)$')
-  epoch, at = whole(epoch), whole(at)
-  if not (epoch and epoch > 0 and at) then return nil end
-  return { epoch = epoch, at = at, ends = ends ~= '' and tonumber(ends) or math.huge, body = body }
-end
-local function sweep(key)
-  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 50)
-  if #due == 0 then return end
-  local found = redis.call('HMGET', records, unpack(due))
-  for place, circuit in ipairs(due) do
-    local record = read(found[place])
-    if record and now < record.ends then
-      redis.call('ZADD', key, score(record.ends), circuit)
-    else
-      kept.trimmed = math.max(kept.trimmed, whole(redis.call('ZSCORE', changed, circuit)) or 0)
-      redis.call('ZREM', changed, circuit)
-      redis.call('ZREM', key, circuit)
-      redis.call('HDEL', records, circuit)
-    end
-  end
-end
+${readRecords}
 sweep(listed)
 sweep(unlisted)
 local castsEnd = 9 + 7 * tonumber(ARGV[9])
@@ -95,8 +104,8 @@ for at = 10, castsEnd, 7 do circuits[#circuits + 1] = ARGV[at] end
 for at = castsEnd + 1, #ARGV, 5 do circuits[#circuits + 1] = ARGV[at] end
 if #circuits > 0 then
   local found = redis.call('HMGET', records, unpack(circuits))
-  for place, circuit in ipairs(circuits) do
-    local record = read(found[place])
+  for index, circuit in ipairs(circuits) do
+    local record = read(found[index])
     if record and now < record.ends then known[circuit] = record end
   end
 end
@@ -105,52 +114,38 @@ local function answer(record)
   return { record.epoch, record.body, math.max(0, now - record.at) }
 end
 local messages, called, longestTerm = {}, {}, 0
-local function announce(...) messages[#messages + 1] = cjson.encode({ ... }) end
+-- Writes the text of an announcement. store/announcements.ts reads it.
+local function announce(...)
+  local text = table.concat({ ... }, ' ')
+  messages[#messages + 1] = text
+  return text
+end
 
 ${boxes}
 
-local casts, swaps, place = {}, {}, ${keys.length}
+local casts, swaps, index = {}, {}, ${keys.length}
 for at = 10, castsEnd, 7 do
   local circuit, epoch, name, csv, millis, inquire, roll = unpack(ARGV, at, at + 6)
   local record = known[circuit]
   local tally = {}
   if (record and full(record.epoch) or '0') == epoch then
-    tally = castIn(KEYS[place + 1], KEYS[place + 2], epoch, circuit, name, csv, tonumber(millis), tonumber(inquire), tonumber(roll))
+    tally = castIn(KEYS[index + 1], KEYS[index + 2], epoch, circuit, name, csv, tonumber(millis), tonumber(inquire), tonumber(roll))
   end
   casts[#casts + 1] = { answer(record), tally }
-  place = place + 2
+  index = index + 2
 end
 
-local isWritten = false
-local function write(circuit, body, millis, isListed)
-  isWritten = true
-  local epoch = math.max(kept.epoch, floor < largest and floor or 0, micros) + 1
-  local ends = millis == '' and math.huge or endOf(tonumber(millis))
-  local bounded = ends < lastDate and full(ends) or ''
-  kept.epoch = epoch
-  redis.call('HSET', records, circuit, full(epoch) .. ' ' .. full(now) .. ' ' .. bounded .. ' ' .. isListed .. ' ' .. body)
-  if isListed == '1' then
-    redis.call('ZADD', changed, epoch, circuit)
-    redis.call('ZADD', listed, score(ends), circuit)
-    redis.call('ZREM', unlisted, circuit)
-  else
-    local shown = redis.call('ZADD', changed, 'XX', 'CH', epoch, circuit) == 1 and now + ${limits.unlistedMillis} or 0
-    redis.call('ZREM', listed, circuit)
-    redis.call('ZADD', unlisted, score(math.max(ends, shown)), circuit)
-  end
-  announce('R', full(epoch), circuit, body)
-  return { epoch = epoch, at = now, ends = ends, body = body }
-end
+${writeRecord}
 for at = castsEnd + 1, #ARGV, 5 do
   local circuit, expected, body, millis, isListed = unpack(ARGV, at, at + 4)
   local record = known[circuit]
   local swapped = (record and full(record.epoch) or '0') == expected
   if swapped then
     known[circuit] = write(circuit, body, millis, isListed)
-    redis.call('UNLINK', KEYS[place + 1], KEYS[place + 2])
+    redis.call('UNLINK', KEYS[index + 1], KEYS[index + 2])
   end
   swaps[#swaps + 1] = { swapped and 1 or 0, answer(known[circuit]) }
-  place = place + 2
+  index = index + 2
 end
 
 -- A key ends later than all that is in it, so that what ended is noticed as long as any process is there.
@@ -182,7 +177,8 @@ if #called > 0 then
   -- Drops roll calls that are over from the front. Looks at no more than twice as many as were added.
   local over = 0
   for _, member in ipairs(redis.call('ZRANGE', rolls, 0, #called - 1)) do
-    local seq, term = whole(string.match(member, '^%d+')), whole(string.match(member, '%d+$'))
+    local digits, millis = string.match(member, '^C %d+ %S+ (%d+) %d+ (%d+) ')
+    local seq, term = whole(digits), whole(millis)
     if seq and seq <= kept.head and micros - seq < ((term or 0) + ${limits.logMillis}) * 1000 then break end
     over = over + 1
   end
@@ -197,9 +193,66 @@ for _, name in ipairs(names) do
 end
 if #changes > 0 then redis.call('HSET', store, unpack(changes)) end
 -- PUBLISH may be forbidden. The writes take effect all the same.
-if #messages > 0 then redis.pcall('PUBLISH', channel, '[' .. table.concat(messages, ',') .. ']') end
+if #messages > 0 then redis.pcall('PUBLISH', channel, cjson.encode(messages)) end
 
 local rollCalls = redis.call('ZRANGEBYSCORE', rolls, '(' .. full(heard), kept.head, 'LIMIT', 0, ${limits.rollCalls})
 local live = redis.call('ZCOUNT', voters, '(' .. full(now), '+inf')
 return { 1, now, live, math.max(0, now - kept.born), life, kept.head, rollCalls, casts, swaps }
 `
+
+/** The arguments of the script that exchanges. */
+export const exchangeArgs = (channel: string, request: Exchange): ReadonlyArray<string | number> => {
+  const { casts, floor, heard, life = "", notAfter = "", swaps, ttl, voter } = request
+  return [
+    ...[channel, voter, ttl, notAfter, heard, floor, life, globalThis.crypto.randomUUID(), casts.length],
+    ...casts.flatMap(({ ballot, box, circuit, epoch, inquire, roll, ttl }) => [
+      ...[circuit, epoch, box, ballot === undefined ? "-" : ballot.join(","), ttl, inquire, roll]
+    ]),
+    ...swaps.flatMap(({ body, circuit, expectedEpoch, listed, ttl = "" }) => [
+      ...[circuit, expectedEpoch, body, ttl, listed ? 1 : 0]
+    ])
+  ]
+}
+
+const since = (millis: number): number | undefined => (Number(millis) < 0 ? undefined : Number(millis))
+
+const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): StoredTally => ({
+  voters: Number(voters),
+  sums: sums.map(Number),
+  asked: since(asked),
+  rolled: since(rolled),
+  abstained: Number(abstained)
+})
+
+/** The roll calls in texts of the log, ascending, up to the head of the log. What another program wrote is left out. */
+const toRollCalls = (texts: ReadonlyArray<string>, head: number): ReadonlyArray<RollCall> => {
+  let last = 0
+  return texts.flatMap((text) => {
+    const change = fromText(text)
+    if (change?._tag !== "RollCall" || change.seq <= last || change.seq > head) return []
+    const { _tag, ...rollCall } = change
+    last = rollCall.seq
+    return [rollCall]
+  })
+}
+
+export const toExchangeAnswer = (reply: ExchangeReply): ExchangeAnswer => {
+  if (reply.length === 2) return { _tag: "Late", time: Number(reply[1]) }
+  const [, time, live, liveFor, life, head, rollCalls, casts, swaps] = reply
+  return {
+    _tag: "Done",
+    time: Number(time),
+    live: Number(live),
+    liveFor: Number(liveFor),
+    life,
+    head: Number(head),
+    rollCalls: toRollCalls(rollCalls, Number(head)),
+    casts: casts.map(
+      ([record, tally]): CastAnswer => ({
+        record: toStored(record),
+        tally: tally.length === 0 ? undefined : toTally(tally)
+      })
+    ),
+    swaps: swaps.map(([swapped, record]) => ({ swapped: Number(swapped) === 1, record: toStored(record) }))
+  }
+}

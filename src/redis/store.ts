@@ -1,28 +1,24 @@
 import * as Effect from "effect/Effect"
-import * as Redis from "effect/persistence/Redis"
+import type * as Redis from "effect/persistence/Redis"
 import * as Stream from "effect/Stream"
-import { detached } from "../connection/detached.ts"
-import { listening, type Times } from "../connection/listening.ts"
+import type { Times } from "../connection/listening.ts"
 import { limits, type SharedStore, StoreError } from "../store/SharedStore.ts"
-import { exchangeArgs, toChanges, toExchangeAnswer, toLoadAnswer, toPage } from "./answers.ts"
+import { announcements } from "./announcements.ts"
 import { evaluate } from "./evaluate.ts"
-import { exchange } from "./exchange.ts"
-import { type ExchangeReply, keys, type LoadReply, load, type PageReply, page, pageKeys } from "./scripts.ts"
-
-interface RedisOptions {
-  readonly prefix?: string | undefined
-  readonly subscribe?: boolean | undefined
-}
-
-type Service = Redis.Redis["Service"]
+import { type ExchangeReply, exchange, exchangeArgs, toExchangeAnswer } from "./exchange.ts"
+import { type LoadReply, load, type PageReply, page, pageKeys, toLoadAnswer, toPage } from "./reads.ts"
+import { keys } from "./scripts.ts"
 
 /** Circuits with a longer text are not shared, because several keys and each roll call contain the text. */
 export const longestCircuit = 4_096
 
 /** A store on any Redis client. Only the subscription is judged here; `watched` judges the commands. */
-export const fromRedis = (
-  redis: Service,
-  { prefix = "effect-fuse", subscribe = true }: RedisOptions,
+export const redisStore = (
+  redis: Redis.Redis["Service"],
+  {
+    prefix = "effect-fuse",
+    subscribe = true
+  }: { readonly prefix?: string | undefined; readonly subscribe?: boolean | undefined },
   times?: Times
 ): Effect.Effect<SharedStore> =>
   Effect.gen(function* () {
@@ -38,19 +34,15 @@ export const fromRedis = (
     const evalExchange = yield* evaluate<ExchangeReply>(redis, exchange)
     const evalPage = yield* evaluate<PageReply>(redis, page)
     const evalLoad = yield* evaluate<LoadReply>(redis, load)
+    const failed =
+      (operation: StoreError["operation"]) =>
+      ({ cause }: Redis.RedisError) =>
+        new StoreError({ operation, cause })
     const run = <Reply, A>(
       operation: StoreError["operation"],
       effect: Effect.Effect<Reply, Redis.RedisError>,
       answer: (reply: Reply) => A
-    ) => Effect.mapError(Effect.map(effect, answer), ({ cause }) => new StoreError({ operation, cause }))
-
-    const announce = Effect.match(Effect.timeout(redis.send("PUBLISH", channel, "[]"), "5 seconds"), {
-      // Without the right to publish, or while commands fail, the subscription cannot be tried.
-      onFailure: () => false,
-      onSuccess: () => true
-    })
-    const silent = () => new Redis.RedisError({ cause: new Error("nothing is heard, not even own announcements") })
-    const audible = listening<Redis.RedisMessage, Redis.RedisError>("Redis", announce, silent, times)
+    ) => Effect.mapError(Effect.map(effect, answer), failed(operation))
 
     const store: SharedStore = {
       longestCircuit,
@@ -65,14 +57,7 @@ export const fromRedis = (
         ),
       page: (since, limit) => run("page", evalPage(ofPage, [since, Math.min(limit, limits.page)]), toPage),
       load: (circuits) => run("load", evalLoad(ofLoad, circuits), (reply) => toLoadAnswer(circuits, reply)),
-      changes: subscribe
-        ? Stream.unwrap(
-            Effect.map(detached(redis.subscribe(channel)), (messages) => audible(Stream.fromQueue(messages)))
-          ).pipe(
-            Stream.mapError(({ cause }) => new StoreError({ operation: "changes", cause })),
-            Stream.flatMap(({ message }) => Stream.fromIterable(toChanges(message)))
-          )
-        : Stream.never
+      changes: subscribe ? Stream.mapError(announcements(redis, channel, times), failed("changes")) : Stream.never
     }
     return store
   })

@@ -37,7 +37,7 @@ import type { CircuitOptions } from "../breaker/CircuitBreaker.ts"
 import { guard, type Subject, subject } from "../breaker/protect.ts"
 import type * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
-import { timeout as timeoutOf } from "../engine/eventLoop.ts"
+import { makeTimeout } from "../engine/timeout.ts"
 import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 import { count, decodeOrThrow, functionField, onlyFields, positiveMillis, text, word } from "../shapes/fields.ts"
@@ -54,7 +54,7 @@ import {
   type StandardErrors,
   type StandardInput
 } from "./pipeline.ts"
-import { budgetOf, mayRepeat, retrying, spend } from "./retry.ts"
+import { budgetOf, counting, mayRepeat, retrying } from "./retry.ts"
 
 /**
  * A policy, or several as one: a function of an effect that keeps what the effect answers and fails with, and adds what
@@ -99,6 +99,7 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
 
 /**
  * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
+ * It behaves as `Effect.timeout`, but costs much less. It may fire late, by at most 1 % or 16 milliseconds.
  *
  * If the process stalls while the time runs out, the effect gets a little more time, so that it can read an answer that has arrived. If it
  * then still takes too long, a breaker around it ignores the `TimeoutError`.
@@ -108,7 +109,7 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
  */
 export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> => {
   const { duration: millis } = decodeOrThrow("Resilience.timeout", { duration: positiveMillis }, { duration })
-  return makePipeline(["timeout"], (self) => timeoutOf(self, millis))
+  return makePipeline(["timeout"], makeTimeout(millis))
 }
 
 /**
@@ -255,7 +256,7 @@ export const hedge: {
   const allowed = budget === undefined ? Effect.succeed(true) : mayRepeat(budget)
   return makePipeline(["hedge"], (self) => {
     const race = hedged(self, after, max, allowed)
-    return budget === undefined ? race : Effect.andThen(spend(budget), race)
+    return budget === undefined ? race : counting(budget, race)
   })
 }
 

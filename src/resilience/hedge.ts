@@ -2,7 +2,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { sleep } from "../engine/eventLoop.ts"
+import { alarm } from "../engine/timeout.ts"
 
 /**
  * Runs an effect, and again beside it when it takes too long, up to `more` times. The first success is the result; what
@@ -21,10 +21,14 @@ export const hedged = <A, E, R>(
       const running = new Set<Fiber.Fiber<unknown, unknown>>()
       let failure: { readonly copy: number; readonly exit: Exit.Exit<A, E> } | undefined
       let copies = 0
-      let timer: Fiber.Fiber<unknown, unknown> | undefined
+      /** What asks whether another copy may be made. */
+      let asking: Fiber.Fiber<unknown, unknown> | undefined
       let done = false
 
-      const all = () => Fiber.interruptAll(timer === undefined ? running : [...running, timer])
+      const all = () => {
+        wait.stop()
+        return Fiber.interruptAll(asking === undefined ? running : [...running, asking])
+      }
       const end = (exit: Exit.Exit<A, E>) => {
         done = true
         resume(Effect.andThen(all(), exit))
@@ -40,16 +44,17 @@ export const hedged = <A, E, R>(
           if (failure === undefined || copy < failure.copy) failure = { copy, exit }
           if (running.size === 0) end(failure.exit)
         })
-        if (!done && copies <= more) wait()
+        if (!done && copies <= more) wait.start()
       }
-      const wait = () => {
-        const fiber = run(Effect.andThen(sleep(afterMillis), allowed))
-        timer = fiber
+      const ask = () => {
+        const fiber = run(allowed)
+        asking = fiber
         fiber.addObserver((exit) => {
-          timer = undefined
+          asking = undefined
           if (!done && exit._tag === "Success" && exit.value) start()
         })
       }
+      const wait = alarm(parent, afterMillis, ask)
       start()
       return Effect.suspend(() => {
         done = true

@@ -1,8 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { longestWait } from "../engine/dependencies.ts"
+import { answer } from "../engine/answer.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { passes } from "../engine/passing.ts"
 import type { Registry } from "../engine/registry.ts"
 import { effective } from "../engine/standing.ts"
 
@@ -82,8 +81,9 @@ export class Line {
       if (this.waiting.size === 0) return Effect.void
       const { circuit, registry } = this
       const now = registry.runtime.time.now()
-      if (!passes(registry, circuit, now)) {
-        const rest = Math.max(shortestWaitMillis, longestWait(registry, circuit, now))
+      const told = answer(registry, circuit, now)
+      if (told._tag === "Reject") {
+        const rest = Math.max(shortestWaitMillis, told.wait)
         this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
         const millis = Math.min(longestWaitMillis, rest)
         const wait = Effect.raceFirst(Effect.sleep(Duration.millis(millis)), this.closes(registry, circuit))

@@ -1,9 +1,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { guardOrElse, locate, registryOf, type Subject } from "../breaker/protect.ts"
-import { longestWait } from "../engine/dependencies.ts"
+import { answer, enforced } from "../engine/answer.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { admits, passes } from "../engine/passing.ts"
 import type { Registry } from "../engine/registry.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
@@ -33,11 +32,14 @@ const inOrder = (
   const slots = circuits.map((_, i) => (start + i) % circuits.length)
   const at = (slot: number) => circuits[slot] as LiveCircuit
   const load = (slot: number) => busy[slot] ?? 0
-  const sound = slots.filter((slot) => admits(registry, at(slot), now))
+  const sound = slots.filter((slot) => enforced(registry, at(slot), now)._tag !== "Reject")
   if (choose === "leastBusy") sound.sort((a, b) => load(a) - load(b))
-  const others = slots.filter((slot) => !sound.includes(slot) && passes(registry, at(slot), now))
+  const wait = (slot: number) => {
+    const told = answer(registry, at(slot), now)
+    return told._tag === "Reject" ? told.wait : 0
+  }
+  const others = slots.filter((slot) => !sound.includes(slot) && wait(slot) === 0)
   if (sound.length + others.length > 0) return [...sound, ...others]
-  const wait = (slot: number) => longestWait(registry, at(slot), now)
   return [slots.reduce((best, one) => (wait(one) < wait(best) ? one : best))]
 }
 

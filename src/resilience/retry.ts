@@ -1,14 +1,13 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
+import { answer, isLasting } from "../engine/answer.ts"
 import { type Allowance, RetryBudget } from "../engine/budget.ts"
 import { hintOfError } from "../engine/classify.ts"
-import { blocking } from "../engine/dependencies.ts"
-import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { effective, waitOf } from "../engine/standing.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import {
   countOrZero,
@@ -63,16 +62,22 @@ export const budgetOf = (operation: string, input: unknown): BudgetOf | undefine
 }
 
 /** Does something with the budget of the circuit that the fiber means. */
-const withBudget = <A>(of: BudgetOf, f: (budget: RetryBudget, now: number) => A): Effect.Effect<A> =>
-  Effect.withFiber((fiber) => {
-    const registry = registryOf(fiber)
-    const circuit =
-      of.subject === undefined
-        ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
-        : locate(fiber, registry, of.subject)
-    circuit.budget ??= new RetryBudget(of.overMillis)
-    return Effect.succeed(f(circuit.budget, registry.runtime.time.now()))
-  })
+const onBudget = <A>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  of: BudgetOf,
+  f: (budget: RetryBudget, now: number, of: BudgetOf) => A
+): A => {
+  const registry = registryOf(fiber)
+  const circuit =
+    of.subject === undefined
+      ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
+      : locate(fiber, registry, of.subject)
+  circuit.budget ??= new RetryBudget(of.overMillis)
+  return f(circuit.budget, registry.runtime.time.now(), of)
+}
+
+const noteCall = (budget: RetryBudget, now: number): void => budget.call(now)
+const askRetry = (budget: RetryBudget, now: number, of: BudgetOf): boolean => budget.retry(now, of)
 
 /**
  * Skips a delay after which the retry would be rejected: the caller learns it now. The failed attempt itself may have opened the
@@ -84,26 +89,22 @@ const withoutVain =
     Effect.withFiber((fiber) => {
       const registry = registryOf(fiber)
       const circuit = locate(fiber, registry, subject)
-      const now = registry.runtime.time.now()
-      const { enabled, mode } = circuit.policy
-      const { _tag } = effective(circuit, now)
-      const outlasts = (one: LiveCircuit) =>
-        one.policy.probe === undefined && waitOf(one, now) > Duration.toMillis(duration)
-      const vain =
-        mode === "enforce" &&
-        enabled === true &&
-        _tag !== "Disabled" &&
-        (((_tag === "Open" || _tag === "Isolated") && outlasts(circuit)) ||
-          blocking(registry, circuit, now, outlasts) !== undefined)
+      const later = answer(registry, circuit, registry.runtime.time.now() + Duration.toMillis(duration))
+      // Only a call runs a switch that is an effect.
+      const vain = circuit.policy.enabled === true && later._tag === "Reject" && isLasting(later)
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
-/** Counts a call that may be made again. */
-export const spend = (of: BudgetOf): Effect.Effect<void> => withBudget(of, (budget, now) => budget.call(now))
+/** Counts a call that may be made again, and makes it. */
+export const counting = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    onBudget(fiber, of, noteCall)
+    return self
+  })
 
 /** Asks whether a call may be made again, which is then counted. */
 export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
-  withBudget(of, (budget, now) => budget.retry(now, of))
+  Effect.withFiber((fiber) => Effect.succeed(onBudget(fiber, of, askRetry)))
 
 const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input) =>
   Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
@@ -182,7 +183,6 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
       // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
       return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
     }
-    const counted = budget === undefined ? undefined : spend(budget)
     /** A call that succeeds at once pays for no schedule. */
     const retried = (call: AnyEffect): AnyEffect =>
       Effect.catch(call, (error) => {
@@ -200,7 +200,7 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
         waitForCircuit === undefined
           ? retried(self)
           : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
-      return counted === undefined ? all : Effect.andThen(counted, all)
+      return budget === undefined ? all : counting(budget, all)
     }
   }
 }

@@ -5,18 +5,18 @@ import * as Effect from "effect/Effect"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import { awaitClosed } from "../breaker/control.ts"
 import { isInside, locate, registryOf, type Subject } from "../breaker/protect.ts"
-import { blocking } from "../engine/dependencies.ts"
-import { passes, switchedOn } from "../engine/passing.ts"
+import { answer, passesAll, switchedOn } from "../engine/answer.ts"
 import type { Registry } from "../engine/registry.ts"
-import { rejection } from "../engine/rejection.ts"
-import { effective } from "../engine/standing.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { isRaisedByUser } from "../shapes/rejections.ts"
 import { type Line, lineOf, longestWaitMillis, shortestWaitMillis } from "./line.ts"
 
+/** The circuit that rejected a call. */
+type Rejecting = Pick<CircuitOpen.CircuitOpen, "circuit" | "key">
+
 /** Until the circuit that rejected may let calls through: until its time is over, or it closes before. */
-export const untilItMayPass = (open: CircuitOpen.CircuitOpen, millis: number): Effect.Effect<unknown> =>
+export const untilItMayPass = (open: Rejecting, millis: number): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const rest = millis - shortestWaitMillis
@@ -37,16 +37,13 @@ const closes = (registry: Registry, name: string, key: string | undefined): Effe
     Effect.provideService(CurrentTenant, undefined)
   )
 
-const rejectsIn = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): boolean => {
+const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean => {
   const circuit = registry.peek(open.circuit, open.key)
-  if (circuit === undefined) return false
-  const now = registry.runtime.time.now()
-  const { _tag } = effective(circuit, now)
-  return (_tag !== "Closed" && _tag !== "Disabled") || blocking(registry, circuit, now) !== undefined
+  return circuit !== undefined && !passesAll(registry, circuit, registry.runtime.time.now())
 }
 
 /** The line of the circuit that rejected the call. `undefined` if the circuit is not in this process, or its state does not reject. */
-const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
+const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | undefined => {
   const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
   // A flag can let calls through in any state. The line cannot ask it, because only a call does.
   if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
@@ -54,7 +51,7 @@ const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpe
 }
 
 /** Waits until the circuit that rejected may let the caller through, in the order in which callers came. */
-export const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
+export const inLine = (open: Rejecting, millis: number, patience: Patience): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const line = store._tag === "None" ? undefined : lineFor(store.value, open)
@@ -70,18 +67,20 @@ export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, subject)
-    const now = registry.runtime.time.now()
-    if (isInside(fiber, registry, circuit) || passes(registry, circuit, now)) return Effect.void
-    const open = rejection(registry, circuit, now, "Cooldown", blocking(registry, circuit, now))
-    const wait = Effect.andThen(inLine(open, waitMillis(open), patience), untilPasses(subject, patience))
+    if (isInside(fiber, registry, circuit)) return Effect.void
+    const told = answer(registry, circuit, registry.runtime.time.now())
+    if (told._tag !== "Reject") return Effect.void
+    const rejecting = { circuit: circuit.group.name, key: circuit.key }
+    const wait = Effect.andThen(inLine(rejecting, bounded(told.wait), patience), untilPasses(subject, patience))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.
     return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))
   })
 
 /** How long to wait after a rejection before the circuit is asked again. */
-export const waitMillis = (open: CircuitOpen.CircuitOpen): number =>
-  Math.max(shortestWaitMillis, Math.min(longestWaitMillis, Duration.toMillis(open.retryAfter)))
+export const waitMillis = (open: CircuitOpen.CircuitOpen): number => bounded(Duration.toMillis(open.retryAfter))
+
+const bounded = (millis: number): number => Math.max(shortestWaitMillis, Math.min(longestWaitMillis, millis))
 
 const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 

@@ -1,5 +1,19 @@
 import * as Circuit from "../core/Circuit.ts"
+import { actionOf } from "../core/operatorActions.ts"
 import type { Override } from "./BreakerEvent.ts"
+
+/**
+ * What `release` answers. `CircuitBreaker.release` answers this, `Operator.release` answers more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Released {
+  /** The state after the release. */
+  readonly state: Circuit.State
+  /** The overrides that the release ended. The override that decided the state comes first. */
+  readonly ended: ReadonlyArray<Override>
+}
 
 /** The overrides that stand at `now`, the deciding one first. `wall` is the wall clock at `now`. */
 export const overridesOf = (circuit: Circuit.Circuit, now: number, wall: number): ReadonlyArray<Override> => {
@@ -14,3 +28,11 @@ export const overridesOf = (circuit: Circuit.Circuit, now: number, wall: number)
       ...(actor === undefined ? {} : { actor })
     }))
 }
+
+/** The overrides that an operator action ends: all that stand if it is `release` or `reset`. */
+export const endedBy = (
+  why: Circuit.Why,
+  before: Circuit.Circuit,
+  now: number,
+  wall: number
+): ReadonlyArray<Override> => (actionOf(why)?.overrides === "ended" ? overridesOf(before, now, wall) : [])

@@ -26,6 +26,9 @@ export const worst = <S extends (typeof worstFirst)[number]>(states: ReadonlyArr
     undefined
   )
 
+/** Whether a circuit in this state lets every call pass, unless one that it depends on rejects it. */
+export const passesAll = (state: Circuit.State): boolean => state === "Closed" || state === "Disabled"
+
 const whys = [
   "Tripped",
   "CooldownOver",

@@ -1,6 +1,6 @@
 import * as Circuit from "../core/Circuit.ts"
 import type { Transition } from "./BreakerEvent.ts"
-import { overridesOf } from "./overrides.ts"
+import { endedBy, overridesOf } from "./overrides.ts"
 
 /** The fields of a transition that do not depend on the two states. */
 export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode" | "scope" | "why"> {
@@ -54,7 +54,7 @@ const aboutOverrides = (
   at: number
 ): Pick<Transition, "overrides" | "ended"> => {
   if (Circuit.isForced(to)) return to.others.length === 0 ? {} : { overrides: overridesOf(to, now, at) }
-  const ended = why === "Released" || why === "Reset" ? overridesOf(from, now, at) : []
+  const ended = endedBy(why, from, now, at)
   return ended.length === 0 ? {} : { ended }
 }
 

@@ -1,4 +1,5 @@
 import type * as Circuit from "../core/Circuit.ts"
+import { passesAll } from "../shapes/states.ts"
 import type { Fate, Played, PlayedMove } from "./play.ts"
 import type { TracedCall, TracedOutage } from "./trace.ts"
 
@@ -39,14 +40,14 @@ export interface Report {
 const stateAt = (moves: ReadonlyArray<PlayedMove>, at: number): Circuit.State =>
   moves.findLast((move) => move.at <= at)?.to ?? "Closed"
 
-const passes = (state: Circuit.State): boolean => state === "Closed" || state === "Disabled"
-
 const viewOf = ({ from, until }: TracedOutage, played: Played, calls: ReadonlyArray<TracedCall>): OutageView => {
   const { fates, moves } = played
-  const opened = passes(stateAt(moves, from))
+  const opened = passesAll(stateAt(moves, from))
     ? moves.find(({ at, to }) => at > from && at <= until && to === "Open")?.at
     : from
-  const recovered = passes(stateAt(moves, until)) ? until : moves.find(({ at, to }) => at > until && passes(to))?.at
+  const recovered = passesAll(stateAt(moves, until))
+    ? until
+    : moves.find(({ at, to }) => at > until && passesAll(to))?.at
   return {
     from,
     until,

@@ -40,7 +40,7 @@ import { decodeOptions, ofShared } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { database } from "./database.ts"
 import * as migrations from "./migrations.ts"
-import { longestCircuit, Store } from "./store.ts"
+import { longestCircuit, sqlStore } from "./store.ts"
 import { tableLocation, tableLocationFields } from "./tables.ts"
 
 /**
@@ -129,10 +129,7 @@ const session = ({
 > =>
   Effect.flatMap(database(tableLocation(location)), (found) => {
     const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
-    return Effect.map(found.apart(Effect.andThen(ready, found.named)), () => {
-      const store = new Store(found, pollInterval)
-      return { store, ended: store.ended }
-    })
+    return Effect.map(found.apart(Effect.andThen(ready, found.named)), () => sqlStore(found, pollInterval))
   })
 
 /**

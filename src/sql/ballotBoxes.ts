@@ -9,7 +9,7 @@ import type { Cast, RollCall, StoredTally } from "../store/SharedStore.ts"
  */
 
 /** A box as a row has it. A time or number of 0 means that there is none. */
-export interface Box {
+export interface BallotBox {
   readonly circuit: string
   readonly box: string
   readonly epoch: number
@@ -30,7 +30,7 @@ export interface Box {
 }
 
 /** A ballot as a row has it. One that was withdrawn has ended, and has no numbers. */
-export interface Ballot {
+export interface VoterBallot {
   readonly circuit: string
   readonly box: string
   readonly epoch: number
@@ -40,7 +40,7 @@ export interface Ballot {
 }
 
 /** The facts and functions that all casts of an exchange share. */
-export interface Ground {
+export interface ExchangeFacts {
   readonly time: number
   readonly burials: number
   /** The number of the voter's life; nothing if it does not live. */
@@ -67,15 +67,15 @@ const plus = (sums: ReadonlyArray<number>, numbers: ReadonlyArray<number>, sign:
 
 const keyOf = ({ box, circuit }: { readonly box: string; readonly circuit: string }): string => `${circuit} ${box}`
 
-export class Boxes {
-  private readonly boxes = new Map<string, Box>()
-  private readonly own = new Map<string, Ballot>()
+export class BallotBoxes {
+  private readonly boxes = new Map<string, BallotBox>()
+  private readonly own = new Map<string, VoterBallot>()
   private readonly changed = new Set<string>()
-  private readonly ground: Ground
+  private readonly facts: ExchangeFacts
 
   /** `own` are the ballots of the voter. */
-  constructor(ground: Ground, boxes: ReadonlyArray<Box>, own: ReadonlyArray<Ballot>) {
-    this.ground = ground
+  constructor(facts: ExchangeFacts, boxes: ReadonlyArray<BallotBox>, own: ReadonlyArray<VoterBallot>) {
+    this.facts = facts
     for (const box of boxes) this.boxes.set(keyOf(box), box)
     for (const ballot of own) this.own.set(keyOf(ballot), ballot)
   }
@@ -84,14 +84,14 @@ export class Boxes {
   isStale(cast: Cast): boolean {
     const box = this.boxes.get(keyOf(cast))
     if (box === undefined || box.epoch !== cast.epoch) return false
-    const { burials, time } = this.ground
+    const { burials, time } = this.facts
     return box.burials !== burials || time < box.builtAt || time >= box.validUntil
   }
 
   /** Rebuilds the sums of the casts' boxes from the ballots that count. */
-  rebuild(casts: ReadonlyArray<Cast>, counting: ReadonlyArray<Ballot>): void {
-    const { burials, time } = this.ground
-    const made = new Map<string, Box>()
+  rebuild(casts: ReadonlyArray<Cast>, counting: ReadonlyArray<VoterBallot>): void {
+    const { burials, time } = this.facts
+    const made = new Map<string, BallotBox>()
     for (const cast of casts) {
       const box = this.boxes.get(keyOf(cast))
       if (box === undefined) continue
@@ -107,7 +107,7 @@ export class Boxes {
   /** Puts, renews or withdraws the voter's ballot, and adds up what is in its box. */
   cast(cast: Cast): StoredTally {
     const { ballot, box: name, circuit, epoch, inquire, roll, ttl } = cast
-    const { life, time } = this.ground
+    const { life, time } = this.facts
     const key = keyOf(cast)
     const known = this.boxes.get(key)
     const isKnown = known?.epoch === epoch
@@ -116,15 +116,15 @@ export class Boxes {
     }
     let box = this.without(isKnown ? known : this.empty(cast))
     if (ballot !== undefined && life !== undefined) {
-      const put: Ballot = { circuit, box: name, epoch, life, numbers: ballot, endsAt: endOf(time, ttl) }
+      const put: VoterBallot = { circuit, box: name, epoch, life, numbers: ballot, endsAt: endOf(time, ttl) }
       this.own.set(key, put)
       box = this.with(box, put)
       if (inquire > 0 && isDue(box.askedAt, time, inquire)) {
         box = { ...box, askedAt: time }
-        this.ground.inquiry(cast)
+        this.facts.inquiry(cast)
       }
       if (roll > 0 && (!isCounting(box, time) || time - box.rollAt >= roll)) {
-        const { seq, term } = this.ground.rollCall(cast)
+        const { seq, term } = this.facts.rollCall(cast)
         const rollEndsAt = time + term
         box = { ...box, rollSeq: seq, rollAt: time, rollEndsAt, endsAt: Math.max(box.endsAt, rollEndsAt) }
       }
@@ -143,13 +143,13 @@ export class Boxes {
     return { boxes: of(this.boxes), ballots: of(this.own) }
   }
 
-  private empty({ box, circuit, epoch }: Cast): Box {
-    const { burials, time } = this.ground
+  private empty({ box, circuit, epoch }: Cast): BallotBox {
+    const { burials, time } = this.facts
     const none = { voters: 0, sums: [], askedAt: 0, rollSeq: 0, rollAt: 0, rollEndsAt: 0 }
     return { circuit, box, epoch, ...none, burials, builtAt: time, validUntil: never, endsAt: 0 }
   }
 
-  private with(box: Box, { endsAt, numbers }: Ballot): Box {
+  private with(box: BallotBox, { endsAt, numbers }: VoterBallot): BallotBox {
     if (numbers === undefined) return box
     return {
       ...box,
@@ -161,17 +161,17 @@ export class Boxes {
   }
 
   /** The box without the ballot that the voter has in it. */
-  private without(box: Box): Box {
+  private without(box: BallotBox): BallotBox {
     const ballot = this.own.get(keyOf(box))
-    const { life } = this.ground
+    const { life } = this.facts
     const counts =
       ballot?.numbers !== undefined && ballot.epoch === box.epoch && ballot.life === life && ballot.endsAt > box.builtAt
     return counts ? { ...box, voters: box.voters - 1, sums: plus(box.sums, ballot.numbers, -1) } : box
   }
 
-  private tally(box: Box): StoredTally {
+  private tally(box: BallotBox): StoredTally {
     const { askedAt, rollAt, rollSeq, sums, voters } = box
-    const { heard, time } = this.ground
+    const { heard, time } = this.facts
     const counts = isCounting(box, time)
     return {
       voters,
@@ -184,7 +184,7 @@ export class Boxes {
 }
 
 /** Whether the latest roll call counts. If the clock went back behind it, it does not. */
-const isCounting = ({ rollAt, rollEndsAt }: Box, time: number): boolean => time >= rollAt && time < rollEndsAt
+const isCounting = ({ rollAt, rollEndsAt }: BallotBox, time: number): boolean => time >= rollAt && time < rollEndsAt
 
 /** Whether something that happened last at a time is due again. A time in the future is of a clock that went back. */
 const isDue = (last: number, time: number, millis: number): boolean =>

@@ -44,12 +44,12 @@ interface Announcing {
 
 const isAnnouncing = (sql: object): sql is Announcing => "listen" in sql && typeof sql.listen === "function"
 
-export type Row = Readonly<Record<string, unknown>>
+export type SqlRow = Readonly<Record<string, unknown>>
 
 /** So many rows are written by one statement: databases take no more than some ten thousand parameters. */
 export const batchSize = 500
 
-/** A database with the tables of a place: what differs between the kinds of databases is here. */
+/** A database and the location of its tables. This class contains what differs between the kinds of databases. */
 export class Database {
   readonly sql: SqlClient.SqlClient
   readonly dialect: Dialect
@@ -79,8 +79,8 @@ export class Database {
   }
 
   /** The rows of a statement, their columns named as they are in it. */
-  rows(statement: Statement<object>): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
-    return statement.withoutTransform as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+  rows(statement: Statement<object>): Effect.Effect<ReadonlyArray<SqlRow>, SqlError.SqlError> {
+    return statement.withoutTransform as Effect.Effect<ReadonlyArray<SqlRow>, SqlError.SqlError>
   }
 
   run(statement: Statement<object>): Effect.Effect<void, SqlError.SqlError> {
@@ -88,13 +88,13 @@ export class Database {
   }
 
   /** Writes rows, of which there is at least one. */
-  insert(table: Table, rows: ReadonlyArray<Row>): Statement<object> {
+  insert(table: Table, rows: ReadonlyArray<SqlRow>): Statement<object> {
     const { sql } = this
     // The type wants it to be seen that there is one.
     return sql`INSERT INTO ${this.table(table)} ${sql.insert(rows as unknown as readonly [Record<string, unknown>])}`
   }
 
-  /** Writes a row, or takes the place of the one with the same key: `columns` get what was to be inserted. */
+  /** Makes an insert replace `columns` of a row that already has the same key. */
   onConflict(key: ReadonlyArray<string>, columns: ReadonlyArray<string>): Fragment {
     const { sql } = this
     const one = (column: string) =>
@@ -182,6 +182,12 @@ export const storable = (text: string): string => text.replaceAll("\u0000", "\\u
 
 /** Whole numbers come as numbers, as texts or as bigints. */
 export const toNumber = (value: unknown): number => Number(value)
+
+/** A whole number from 0 to below 2^53. Anything else, as another program may have written, is as good as 0. */
+export const toWhole = (value: unknown): number => {
+  const n = toNumber(value)
+  return Number.isSafeInteger(n) && n > 0 && n < Number.MAX_SAFE_INTEGER ? n : 0
+}
 
 /** The database of the client that is there; it dies if that is of a kind that is not known. */
 export const database = (location: TableLocation): Effect.Effect<Database, never, SqlClient.SqlClient> =>

@@ -1,311 +1,136 @@
-import type * as Effect from "effect/Effect"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Fragment, Statement } from "effect/sql/Statement"
-import {
-  type Cast,
-  type CastAnswer,
-  type Change,
-  type Exchange,
-  type ExchangeAnswer,
-  limits,
-  type RollCall,
-  type Stored,
-  type Swap,
-  type SwapAnswer
-} from "../store/SharedStore.ts"
-import { type Box, Boxes, endOf } from "./ballotBoxes.ts"
-import { type Database, type Row, toNumber } from "./database.ts"
-import { type Found, isNew, othersOf, type Recorded, toBallot, toWhole } from "./lookUp.ts"
+import type { Exchange, ExchangeAnswer } from "../store/SharedStore.ts"
+import { announce } from "./announcements.ts"
+import type { Database, SqlRow } from "./database.ts"
+import { isNew, type LookUpAnswer, lookUp, lookUpAnswer, othersOf } from "./lookUp.ts"
+import { firstRow } from "./migrations.ts"
+import { Turn } from "./turn.ts"
 
-/** Rows that have ended are deleted at most this often, and at most this many of a table at once. Until then they are not read. */
-const sweepMillis = 5_000
-const sweptRows = 500
+/** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
+const safeMillis = 1_000
 
-/** One exchange while it holds the store's lock: its changes and its answer. */
-export class Turn {
-  readonly announced: Array<Change> = []
-  private readonly exchange: Exchange
-  private readonly found: Found
-  private readonly boxes: Boxes
-  private readonly burials: number
-  private readonly life: number | undefined
-  /** The life of the store. A store that was never used begins one. */
-  private readonly storeLife: string
-  private readonly called: Array<RollCall> = []
-  private readonly swapped = new Map<string, Recorded & { readonly listed: boolean }>()
-  private head: number
-  private epoch: number
+/** A process that holds the lock and stands still loses it after this long, where the database can take it away. */
+const stalledMillis = 1_000
 
-  constructor(exchange: Exchange, found: Found) {
-    const { ttl } = exchange
-    const { dead, own, sweptAt, time } = found
-    this.exchange = exchange
-    this.found = found
-    this.head = found.head
-    this.epoch = found.epoch
-    const lives = own !== undefined && own.endsAt > time
-    // A store that was emptied does not give any earlier number again.
-    const known = found.bornAt === 0 ? Math.max(found.burials, time * 1_000) : found.burials
-    // If the clock went back, ballots may have been deleted that have not ended.
-    const someDied = dead > 0 || (lives && ttl <= 0) || sweptAt > time
-    this.burials = someDied ? known + 1 : known
-    this.life = ttl <= 0 ? undefined : lives ? own.life : this.burials
-    this.storeLife = isNew(found) ? globalThis.crypto.randomUUID() : found.life
-    const ownHeard = lives && ttl > 0 ? own.heard : -1
-    const heard = (seq: number) =>
-      isNew(found)
-        ? 0
-        : found.others.reduce((sum, [up, voters]) => sum + (up >= seq ? voters : 0), ownHeard >= seq ? 1 : 0)
-    this.boxes = new Boxes(
-      {
-        time,
-        burials: this.burials,
-        life: this.life,
-        heard,
-        rollCall: (cast) => this.rollCall(cast),
-        inquiry: ({ box, circuit, epoch }) => this.announced.push({ _tag: "Inquiry", circuit, epoch, box })
-      },
-      found.boxes,
-      found.ballots
-    )
-  }
+/** Rolls back a transaction that came too late. */
+class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
 
-  private rollCall({ box, circuit, epoch, roll }: Cast): RollCall {
-    const prev = this.head
-    this.head = Math.max(prev + 1, Math.floor(this.found.time * 1_000))
-    const rollCall = {
-      seq: this.head,
-      prev,
-      circuit,
-      epoch,
-      box,
-      term: Math.min(Math.ceil(roll), limits.rollCallMillis)
-    }
-    this.called.push(rollCall)
-    this.announced.push({ _tag: "RollCall", ...rollCall })
-    return rollCall
-  }
+/** Starts a stopwatch: a function that returns how many milliseconds have passed in this process. */
+const stopwatch = Effect.map(Clock.Clock, (clock) => {
+  const began = clock.monotonicTimeNanosUnsafe()
+  return () => Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
+})
 
-  private recordOf(circuit: string): Recorded | undefined {
-    const swapped = this.swapped.get(circuit) ?? this.found.records.get(circuit)
-    if (swapped === undefined || swapped.epoch === 0) return undefined
-    return swapped.endsAt > 0 && swapped.endsAt <= this.found.time ? undefined : swapped
-  }
+const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time: Math.floor(time) })
 
-  private stored(circuit: string): Stored | undefined {
-    const record = this.recordOf(circuit)
-    if (record === undefined) return undefined
-    const age = Math.max(0, this.found.time - record.writtenAt)
-    return { epoch: record.epoch, body: record.body, age: Number.isFinite(age) ? age : 0 }
-  }
-
-  private holds({ circuit, epoch }: Cast): boolean {
-    return (this.recordOf(circuit)?.epoch ?? 0) === epoch
-  }
-
-  /** The statement that reads the ballots of the boxes whose sums must be rebuilt; `undefined` if there are none. */
-  ballotsOf(database: Database): Fragment | undefined {
-    const { sql } = database
-    const { time } = this.found
-    const circuits = [...new Set(this.stale.map(({ circuit }) => circuit))]
-    if (circuits.length === 0) return undefined
-    // The row of a voter that does not live yet, or no longer, is of another life.
-    const own = this.life === this.found.own?.life ? sql`` : sql`AND b.voter <> ${this.exchange.voter}`
-    return sql`SELECT b.circuit AS name, b.box, b.epoch AS a, b.life AS b, b.ends_at AS c, b.numbers AS body
-      FROM ${database.table("_ballots")} b
-      JOIN ${database.table("_voters")} v ON v.voter = b.voter AND v.life = b.life AND v.ends_at > ${database.big(time)}
-      WHERE b.circuit IN ${sql.in(circuits)} AND b.ends_at > ${database.big(time)} ${own}`
-  }
-
-  private get stale(): ReadonlyArray<Cast> {
-    return this.exchange.casts.filter((cast) => this.holds(cast) && this.boxes.isStale(cast))
-  }
-
-  /** Carries out the exchange, with what {@link ballotsOf} found. */
-  carryOut(ballots: ReadonlyArray<Row>): ExchangeAnswer {
-    const { casts, swaps, ttl } = this.exchange
-    const { bornAt, rollCalls, time } = this.found
-    this.boxes.rebuild(this.stale, ballots.map(toBallot))
-    const castAnswers = casts.map(
-      (cast): CastAnswer => ({
-        record: this.stored(cast.circuit),
-        tally: this.holds(cast) ? this.boxes.cast(cast) : undefined
-      })
-    )
-    const swapAnswers = swaps.map((swap) => this.swap(swap))
-    const { valid } = this
-    return {
-      _tag: "Done",
-      time,
-      live: othersOf(this.found) + (ttl > 0 ? 1 : 0),
-      liveFor: isNew(this.found) ? 0 : Math.max(0, time - bornAt),
-      life: this.storeLife,
-      head: this.head,
-      rollCalls: [...(isNew(this.found) ? [] : rollCalls), ...this.called]
-        .filter(({ seq }) => seq > valid)
-        .slice(0, limits.rollCalls),
-      casts: castAnswers,
-      swaps: swapAnswers
-    }
-  }
-
-  /** How far the voter has heard the log that the store has now. */
-  private get valid(): number {
-    const { heard, life } = this.exchange
-    return life !== this.storeLife || heard > this.head ? 0 : heard
-  }
-
-  private swap({ body, circuit, expectedEpoch, listed, ttl }: Swap): SwapAnswer {
-    const { time } = this.found
-    const current = this.recordOf(circuit)
-    if ((current?.epoch ?? 0) !== expectedEpoch) return { swapped: false, record: this.stored(circuit) }
-    const floor = toWhole(this.exchange.floor)
-    this.epoch = Math.max(this.epoch, floor, Math.floor(time * 1_000)) + 1
-    const was = this.swapped.get(circuit) ?? this.found.records.get(circuit)
-    const endsAt = ttl === undefined || ttl === Infinity ? 0 : endOf(time, ttl)
-    const changed = listed || was?.changed === true
-    this.swapped.set(circuit, { epoch: this.epoch, body, writtenAt: time, endsAt, changed, listed })
-    this.announced.push({ _tag: "Record", circuit, epoch: this.epoch, body })
-    return { swapped: true, record: { epoch: this.epoch, body, age: 0 } }
-  }
-
-  /** The statements that write what the exchange has changed. */
-  writes(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
-    const { sql } = database
-    const { ttl, voter } = this.exchange
-    const { dead, time } = this.found
-    const all: Array<Effect.Effect<void, SqlError>> = []
-    const { ballots, boxes } = this.boxes.written((circuit) => this.swapped.has(circuit))
-    if (isNew(this.found)) {
-      // In a new life nothing was heard yet.
-      all.push(
-        database.run(sql`DELETE FROM ${database.table("_rolls")}`),
-        database.run(sql`UPDATE ${database.table("_voters")} SET heard = 0`)
+/**
+ * Carries out an exchange. A heartbeat of a voter that lives is one statement without the lock on the store; see `sqlStore`.
+ */
+export const exchange = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> => {
+  const { casts, swaps, ttl } = exchange
+  const isHeartbeat = casts.length === 0 && swaps.length === 0 && ttl > 2 * safeMillis
+  return isHeartbeat
+    ? Effect.flatMap(heartbeat(database, exchange), (answer) =>
+        answer === undefined ? alone(database, exchange) : Effect.succeed(answer)
       )
-    }
-    if (ttl > 0) {
-      const row = { voter, life: this.life, heard: this.valid, ends_at: endOf(time, ttl) }
-      all.push(
-        database.run(sql`${database.insert("_voters", [row])}
-          ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
-      )
-    } else {
-      all.push(database.run(sql`DELETE FROM ${database.table("_voters")} WHERE voter = ${voter}`))
-    }
-    if (dead > 0) all.push(database.deleteSome("_voters", sql`ends_at <= ${time}`, sweptRows))
-    if (ballots.length > 0) {
-      const rows = ballots.map(({ box, circuit, endsAt, epoch, life, numbers = [] }) => {
-        return { circuit, voter, box, epoch, life, numbers: numbers.join(","), ends_at: endsAt }
-      })
-      all.push(
-        database.run(sql`${database.insert("_ballots", rows)}
-          ${database.onConflict(["circuit", "voter", "box"], ["epoch", "life", "numbers", "ends_at"])}`)
-      )
-    }
-    if (boxes.length > 0) all.push(database.run(writeBoxes(database, boxes)))
-    if (this.swapped.size > 0) {
-      const circuits = [...this.swapped.keys()]
-      for (const table of ["_ballots", "_boxes"] as const) {
-        all.push(database.run(sql`DELETE FROM ${database.table(table)} WHERE circuit IN ${sql.in(circuits)}`))
-      }
-      all.push(database.run(this.writeRecords(database)))
-    }
-    if (this.called.length > 0) {
-      all.push(
-        database.run(
-          database.insert(
-            "_rolls",
-            this.called.map((one) => ({ ...one, ends_at: time + one.term + limits.logMillis }))
-          )
-        )
-      )
-    }
-    return all
-  }
-
-  private writeRecords(database: Database): Statement<object> {
-    const { time } = this.found
-    const rows = [...this.swapped].map(([circuit, { body, changed, endsAt, epoch, listed }]) => {
-      // Pages show for a while that a circuit is no longer listed.
-      const shown = changed && !listed ? time + limits.unlistedMillis : 0
-      return {
-        circuit,
-        epoch,
-        body,
-        listed: listed ? 1 : 0,
-        changed: changed ? 1 : 0,
-        written_at: time,
-        ends_at: endsAt === 0 ? null : endsAt,
-        gone_at: endsAt === 0 ? null : Math.max(endsAt, shown)
-      }
-    })
-    return database.sql`${database.insert("s", rows)}
-      ${database.onConflict(["circuit"], ["epoch", "body", "listed", "changed", "written_at", "ends_at", "gone_at"])}`
-  }
-
-  /** Whether it is time to delete what has ended. */
-  get isSweeping(): boolean {
-    const { sweptAt, time } = this.found
-    return sweptAt > time || time - sweptAt >= sweepMillis
-  }
-
-  /** The statements that delete rows that have ended, except records. */
-  sweeps(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
-    const { sql } = database
-    const { time } = this.found
-    return [
-      database.deleteSome("_ballots", sql`ends_at <= ${time}`, sweptRows),
-      database.deleteSome("_boxes", sql`ends_at <= ${time}`, sweptRows),
-      database.deleteSome("_rolls", sql`ends_at <= ${time}`, sweptRows)
-    ]
-  }
-
-  /** The statement that reads the records of which nothing needs to be kept any longer. */
-  goneRecords(database: Database): Fragment {
-    const { sql } = database
-    return sql`SELECT circuit, epoch, changed FROM ${database.table("s")} WHERE gone_at <= ${this.found.time}
-      ORDER BY gone_at LIMIT ${sql.literal(String(sweptRows))}`
-  }
-
-  /** The statement that writes the single row of the store, if the row has changed. `gone` are the records that were deleted. */
-  writeStore(database: Database, gone: ReadonlyArray<Row>): ReadonlyArray<Effect.Effect<void, SqlError>> {
-    const { bornAt, sweptAt, time } = this.found
-    const trimmed = gone.map((row) => (toNumber(row["changed"]) === 1 ? toWhole(row["epoch"]) : 0))
-    const next = {
-      epoch: this.epoch,
-      trimmed: Math.max(this.found.trimmed, ...trimmed),
-      born_at: isNew(this.found) ? time : bornAt,
-      life: this.storeLife,
-      head: this.head,
-      burials: this.burials,
-      swept_at: this.isSweeping ? time : sweptAt
-    }
-    const { burials, epoch, head } = this.found
-    const isChanged =
-      isNew(this.found) || this.isSweeping || epoch !== next.epoch || head !== next.head || burials !== next.burials
-    return isChanged
-      ? [database.run(database.sql`UPDATE ${database.table("_store")} SET ${database.sql.update(next)} WHERE id = 1`)]
-      : []
-  }
+    : alone(database, exchange)
 }
 
-const writeBoxes = (database: Database, boxes: ReadonlyArray<Box>) => {
-  const rows = boxes.map((one) => ({
-    circuit: one.circuit,
-    box: one.box,
-    epoch: one.epoch,
-    voters: one.voters,
-    sums: one.sums.join(","),
-    asked_at: one.askedAt,
-    roll_seq: one.rollSeq,
-    roll_at: one.rollAt,
-    roll_ends_at: one.rollEndsAt,
-    burials: one.burials,
-    built_at: one.builtAt,
-    valid_until: one.validUntil,
-    ends_at: one.endsAt
-  }))
-  const { box: _, circuit: __, ...columns } = rows[0] ?? { box: "", circuit: "" }
-  return database.sql`${database.insert("_boxes", rows)}
-    ${database.onConflict(["circuit", "box"], Object.keys(columns))}`
+const look = (database: Database, exchange: Exchange): Effect.Effect<LookUpAnswer | undefined, SqlError> =>
+  Effect.map(database.rows(database.sql`${lookUp(database, exchange)}`), lookUpAnswer)
+
+/** Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. */
+const heartbeat = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> => {
+  const { now, sql } = database
+  const { notAfter = Infinity, ttl, voter } = exchange
+  const safe = sql.literal(String(safeMillis))
+  const inTime = notAfter === Infinity ? sql`` : sql`AND ${now} <= ${database.big(Math.floor(notAfter))}`
+  const renew = (heard: number) =>
+    database.run(sql`UPDATE ${database.table("_voters")}
+      SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
+      WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`)
+  return Effect.gen(function* () {
+    const passed = yield* stopwatch
+    const found = yield* look(database, exchange)
+    if (found === undefined) return undefined
+    const { bornAt, head, life, own, rollCalls, time } = found
+    if (time > notAfter) return late(time)
+    if (own === undefined || own.endsAt <= time + safeMillis || isNew(found)) return undefined
+    yield* renew(exchange.life !== life || exchange.heard > head ? 0 : exchange.heard)
+    const over = time + passed()
+    if (over > notAfter) return late(over)
+    const live = othersOf(found) + 1
+    const liveFor = Math.max(0, time - bornAt)
+    return { _tag: "Done", time, live, liveFor, life, head, rollCalls, casts: [], swaps: [] }
+  })
+}
+
+/** Carries out an exchange while no other exchange is carried out. */
+const alone = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> => {
+  const { notAfter = Infinity } = exchange
+  return database.sql
+    .withTransaction(
+      Effect.gen(function* () {
+        yield* lock(database)
+        const passed = yield* stopwatch
+        const found = yield* look(database, exchange)
+        if (found === undefined) return yield* Effect.die(new Error("the row that was locked is not there"))
+        const { time } = found
+        if (time > notAfter) return late(time)
+        const turn = new Turn(exchange, found)
+        const ballots = turn.ballotsOf(database)
+        const answer = turn.carryOut(ballots === undefined ? [] : yield* database.rows(database.sql`${ballots}`))
+        for (const write of turn.writes(database)) yield* write
+        const gone = turn.isSweeping ? yield* sweep(database, turn) : []
+        for (const write of turn.writeStore(database, gone)) yield* write
+        yield* announce(database, turn.announced)
+        // If the process stood still in between, the deadline may have passed, and the exchange must not be carried out.
+        const over = time + passed()
+        return over > notAfter ? yield* new TooLate({ time: over }) : answer
+      })
+    )
+    .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
+}
+
+/**
+ * Waits until no other exchange is carried out. PostgreSQL takes the lock from a process that stands still in the middle, as
+ * MySQL and MariaDB do when its connection ends.
+ */
+const lock = (database: Database): Effect.Effect<void, SqlError> => {
+  const { dialect, sql } = database
+  const table = database.table("_store")
+  const locked = Effect.suspend(() => {
+    switch (dialect) {
+      case "pg":
+        return database.rows(sql`SELECT id, set_config('idle_in_transaction_session_timeout',
+          ${String(stalledMillis)}, true) FROM ${table} WHERE id = 1 FOR UPDATE`)
+      case "mysql":
+        // MySQL reads the first comment, and MariaDB the second: neither waits for longer than 5 seconds.
+        return database.rows(sql`SELECT /*+ SET_VAR(innodb_lock_wait_timeout = 5) */ id FROM ${table}
+          WHERE id = 1 FOR UPDATE /*M! WAIT 5 */`)
+      case "sqlite":
+        return database.rows(sql`UPDATE ${table} SET id = 1 WHERE id = 1 RETURNING id`)
+    }
+  })
+  const made = Effect.flatMap(locked, (rows) =>
+    rows.length > 0 ? Effect.void : Effect.andThen(database.run(firstRow(database)), locked)
+  )
+  // Where the database's default is stricter, those that wait for the lock would fail when it is given up.
+  const level = dialect === "pg" ? database.run(sql`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`) : Effect.void
+  return Effect.asVoid(Effect.andThen(level, made))
+}
+
+/** Deletes some of what has ended, and answers the records that it deleted. */
+const sweep = (database: Database, turn: Turn): Effect.Effect<ReadonlyArray<SqlRow>, SqlError> => {
+  const { sql } = database
+  const swept = Effect.forEach(turn.sweeps(database), (sweep) => sweep, { discard: true })
+  return Effect.flatMap(Effect.andThen(swept, database.rows(sql`${turn.goneRecords(database)}`)), (gone) => {
+    const circuits = gone.map((row) => row["circuit"])
+    return gone.length === 0
+      ? Effect.succeed(gone)
+      : Effect.as(database.run(sql`DELETE FROM ${database.table("s")} WHERE circuit IN ${sql.in(circuits)}`), gone)
+  })
 }

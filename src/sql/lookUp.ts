@@ -1,25 +1,11 @@
 import type { Fragment } from "effect/sql/Statement"
 import { type Exchange, limits, type RollCall } from "../store/SharedStore.ts"
-import { type Ballot, type Box, numbersOf } from "./ballotBoxes.ts"
-import { type Database, type Row, toNumber } from "./database.ts"
-
-/** A whole number from 0 to below 2^53. Anything else, as another program may have written, is as good as 0. */
-export const toWhole = (value: unknown): number => {
-  const n = toNumber(value)
-  return Number.isSafeInteger(n) && n > 0 && n < Number.MAX_SAFE_INTEGER ? n : 0
-}
-
-/** A record as a row has it. */
-export interface Recorded {
-  readonly epoch: number
-  readonly body: string
-  readonly writtenAt: number
-  readonly endsAt: number
-  readonly changed: boolean
-}
+import { type BallotBox, numbersOf, type VoterBallot } from "./ballotBoxes.ts"
+import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
+import type { Recorded } from "./records.ts"
 
 /** What the database answered to {@link lookUp}. */
-export interface Found {
+export interface LookUpAnswer {
   readonly time: number
   readonly epoch: number
   readonly trimmed: number
@@ -34,8 +20,8 @@ export interface Found {
   readonly dead: number
   readonly own: { readonly endsAt: number; readonly heard: number; readonly life: number } | undefined
   readonly records: ReadonlyMap<string, Recorded>
-  readonly boxes: ReadonlyArray<Box>
-  readonly ballots: ReadonlyArray<Ballot>
+  readonly boxes: ReadonlyArray<BallotBox>
+  readonly ballots: ReadonlyArray<VoterBallot>
   readonly rollCalls: ReadonlyArray<RollCall>
 }
 
@@ -75,7 +61,7 @@ export const lookUp = (database: Database, { casts, heard, life = "", swaps, vot
   return sql.join(" UNION ALL ", false)(parts)
 }
 
-export const rollCallOf = (row: Row): RollCall => ({
+export const rollCallOf = (row: SqlRow): RollCall => ({
   seq: toWhole(row["a"]),
   prev: toWhole(row["b"]),
   circuit: String(row["name"]),
@@ -84,7 +70,7 @@ export const rollCallOf = (row: Row): RollCall => ({
   term: toWhole(row["d"])
 })
 
-const toBox = (row: Row): Box => {
+const toBox = (row: SqlRow): BallotBox => {
   const sums = numbersOf(String(row["body"]))
   const voters = toWhole(row["b"])
   return {
@@ -105,7 +91,7 @@ const toBox = (row: Row): Box => {
   }
 }
 
-export const toBallot = (row: Row): Ballot => ({
+export const toBallot = (row: SqlRow): VoterBallot => ({
   circuit: String(row["name"]),
   box: String(row["box"]),
   epoch: toWhole(row["a"]),
@@ -115,8 +101,8 @@ export const toBallot = (row: Row): Ballot => ({
 })
 
 /** `undefined` if the single row of the store is missing. */
-export const foundIn = (rows: ReadonlyArray<Row>): Found | undefined => {
-  const of = <A>(kind: string, f: (row: Row) => A): ReadonlyArray<A> =>
+export const lookUpAnswer = (rows: ReadonlyArray<SqlRow>): LookUpAnswer | undefined => {
+  const of = <A>(kind: string, f: (row: SqlRow) => A): ReadonlyArray<A> =>
     rows.flatMap((row) => (row["kind"] === kind ? [f(row)] : []))
   const [store] = of("store", (row) => ({
     epoch: toWhole(row["a"]),
@@ -154,7 +140,7 @@ export const foundIn = (rows: ReadonlyArray<Row>): Found | undefined => {
 }
 
 /** Whether the store was never used, or was emptied by hand. */
-export const isNew = ({ bornAt, life }: Found): boolean => bornAt === 0 || life === ""
+export const isNew = ({ bornAt, life }: LookUpAnswer): boolean => bornAt === 0 || life === ""
 
 /** How many other voters live. */
-export const othersOf = ({ others }: Found): number => others.reduce((sum, [, voters]) => sum + voters, 0)
+export const othersOf = ({ others }: LookUpAnswer): number => others.reduce((sum, [, voters]) => sum + voters, 0)

@@ -3,8 +3,8 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Change, limits } from "../store/SharedStore.ts"
-import { type Database, type Row, toNumber } from "./database.ts"
-import { rollCallOf, toWhole } from "./lookUp.ts"
+import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
+import { rollCallOf } from "./lookUp.ts"
 
 /** The most records in the answer to one poll. If there are more, the next poll goes on. */
 const maxRecords = 200
@@ -36,7 +36,7 @@ const look = (database: Database, after: Position | undefined) => {
 }
 
 /** What the answer of a poll announces, and where the next poll begins. */
-const read = (rows: ReadonlyArray<Row>, after: Position | undefined) => {
+const read = (rows: ReadonlyArray<SqlRow>, after: Position | undefined) => {
   const of = (kind: string) =>
     rows.filter((row) => row["kind"] === kind).sort((one, other) => toNumber(one["a"]) - toNumber(other["a"]))
   const [store] = of("store")
@@ -77,7 +77,7 @@ const read = (rows: ReadonlyArray<Row>, after: Position | undefined) => {
 export const polled = <E>(
   database: Database,
   millis: number,
-  run: (rows: Effect.Effect<ReadonlyArray<Row>, SqlError>) => Effect.Effect<ReadonlyArray<Row>, E>
+  run: (rows: Effect.Effect<ReadonlyArray<SqlRow>, SqlError>) => Effect.Effect<ReadonlyArray<SqlRow>, E>
 ): Stream.Stream<Change, E> => {
   const wait = Effect.flatMap(Random.next, (random) => Effect.sleep(millis * (0.8 + 0.4 * random)))
   return Stream.suspend(() => {

@@ -4,7 +4,7 @@
  * **When to use**
  *
  * To keep the circuits of a fleet in a store of your own: implement {@link SharedStore}, pass it to
- * `BreakerStore.layerShared`, and run the suite of `effect-fuse/testing` on it. {@link makeMemory} is an example, and the
+ * `BreakerStore.layerShared`, and run the suite of `effect-fuse/testing` on it. `MemoryStore` is an example, and the
  * store for tests.
  *
  * **What a store keeps**
@@ -29,15 +29,10 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
-import * as Effect from "effect/Effect"
-import * as PubSub from "effect/PubSub"
-import * as Random from "effect/Random"
-import * as Stream from "effect/Stream"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 import { foreignMessage } from "../core/foreign.ts"
-import { bury, castIn, liveAt, rollCallsAfter } from "./memory/ballots.ts"
-import { changesAfter, emptyState, storedAt, sweep, write } from "./memory/records.ts"
 
 /**
  * An operation of a store failed. Callers of protected effects never see this error: each process then decides by what it
@@ -229,31 +224,50 @@ export interface Exchange {
 }
 
 /**
+ * The answer to an exchange.
+ *
  * @category models
  * @since 0.1.0
  */
-export type ExchangeAnswer =
-  /** The exchange came after its `notAfter` and changed nothing. */
-  | { readonly _tag: "Late"; readonly time: number }
-  | {
-      readonly _tag: "Done"
-      /** The store's clock, in milliseconds. */
-      readonly time: number
-      /** How many voters live. */
-      readonly live: number
-      /** Milliseconds since the first exchange of this store, or the first since it lost everything. */
-      readonly liveFor: number
-      /** A text that no store has had before: made up at that first exchange, and kept since. Of letters, digits, `-` and `_`. */
-      readonly life: string
-      /** The `seq` of the latest roll call in the log; 0 if there was none. */
-      readonly head: number
-      /** The roll calls after `heard`, ascending: at most `limits.rollCalls`, and without those that the log has dropped. */
-      readonly rollCalls: ReadonlyArray<RollCall>
-      /** In the order of the exchange's casts. */
-      readonly casts: ReadonlyArray<CastAnswer>
-      /** In the order of the exchange's swaps. */
-      readonly swaps: ReadonlyArray<SwapAnswer>
-    }
+export type ExchangeAnswer = ExchangeLate | ExchangeDone
+
+/**
+ * The exchange came after its `notAfter` and changed nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ExchangeLate {
+  readonly _tag: "Late"
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+}
+
+/**
+ * The exchange was carried out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ExchangeDone {
+  readonly _tag: "Done"
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+  /** How many voters live. */
+  readonly live: number
+  /** Milliseconds since the first exchange of this store, or the first since it lost everything. */
+  readonly liveFor: number
+  /** A text that no store has had before: made up at that first exchange, and kept since. Of letters, digits, `-` and `_`. */
+  readonly life: string
+  /** The `seq` of the latest roll call in the log; 0 if there was none. */
+  readonly head: number
+  /** The roll calls after `heard`, ascending: at most `limits.rollCalls`, and without those that the log has dropped. */
+  readonly rollCalls: ReadonlyArray<RollCall>
+  /** In the order of the exchange's casts. */
+  readonly casts: ReadonlyArray<CastAnswer>
+  /** In the order of the exchange's swaps. */
+  readonly swaps: ReadonlyArray<SwapAnswer>
+}
 
 /**
  * A circuit whose record has changed.
@@ -275,7 +289,7 @@ export interface Changed {
  * @category models
  * @since 0.1.0
  */
-export interface Page {
+export interface PageAnswer {
   /** The store's clock, in milliseconds. */
   readonly time: number
   /** How many voters live. */
@@ -355,7 +369,7 @@ export interface SharedStore {
    * listed records are among them, and for `limits.unlistedMillis` those that are no longer listed; those that ended may be
    * left out. Writes nothing.
    */
-  readonly page: (since: number, limit: number) => Effect.Effect<Page, StoreError>
+  readonly page: (since: number, limit: number) => Effect.Effect<PageAnswer, StoreError>
   /** The records of at most `limits.load` circuits. Writes nothing. */
   readonly load: (circuits: ReadonlyArray<string>) => Effect.Effect<LoadAnswer, StoreError>
   /**
@@ -364,131 +378,3 @@ export interface SharedStore {
    */
   readonly changes: Stream.Stream<Change, StoreError>
 }
-
-class Memory {
-  state = emptyState()
-  private readonly now: () => number
-  private readonly random: () => number
-  private readonly announce: (change: Change) => void
-
-  constructor(now: () => number, random: () => number, announce: (change: Change) => void) {
-    this.now = now
-    this.random = random
-    this.announce = announce
-  }
-
-  exchange({ casts, floor, heard, life, notAfter, swaps, ttl, voter }: Exchange): ExchangeAnswer {
-    const { records, votes } = this.state
-    const time = this.now()
-    if (notAfter !== undefined && time > notAfter) return { _tag: "Late", time }
-    if (this.state.born === undefined) {
-      this.state.born = time
-      this.state.life = this.random().toString(36).slice(2)
-    }
-    // A voter whose time to live is over begins again without its ballots.
-    bury(votes, time, limits)
-    const before = votes.register.get(voter)?.heard ?? 0
-    votes.register.set(voter, { until: time + ttl, heard: before })
-    if (ttl <= 0) bury(votes, time, limits)
-    sweep(this.state, time, limits)
-    const castAnswers = casts.map((cast): CastAnswer => {
-      const record = storedAt(records, cast.circuit, time)
-      if ((record?.epoch ?? 0) !== cast.epoch) return { record, tally: undefined }
-      return { record, tally: castIn(votes, cast, voter, time, limits, this.announce) }
-    })
-    const swapAnswers = swaps.map((swap) => this.swap(swap, floor, time))
-    const valid = life !== this.state.life || heard > votes.head ? 0 : heard
-    if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
-    return {
-      _tag: "Done",
-      time,
-      live: liveAt(votes, time),
-      liveFor: Math.max(0, time - this.state.born),
-      life: this.state.life,
-      head: votes.head,
-      rollCalls: rollCallsAfter(votes, valid, limits.rollCalls),
-      casts: castAnswers,
-      swaps: swapAnswers
-    }
-  }
-
-  private swap(swap: Swap, floor: number, time: number): SwapAnswer {
-    const { body, circuit, expectedEpoch } = swap
-    const current = storedAt(this.state.records, circuit, time)
-    if ((current?.epoch ?? 0) !== expectedEpoch) return { swapped: false, record: current }
-    const epoch = write(this.state, swap, floor, time)
-    this.announce({ _tag: "Record", circuit, epoch, body })
-    return { swapped: true, record: { epoch, body, age: 0 } }
-  }
-
-  page(since: number, limit: number): Page {
-    const { epoch, life, trimmed, votes } = this.state
-    const time = this.now()
-    const { changes, listed } = changesAfter(this.state, since, Math.min(limit, limits.page), time)
-    return { time, live: liveAt(votes, time), life, epoch, trimmed, listed, changes }
-  }
-
-  load(circuits: ReadonlyArray<string>): LoadAnswer {
-    const time = this.now()
-    return { time, records: circuits.map((circuit) => storedAt(this.state.records, circuit, time)) }
-  }
-}
-
-/**
- * A memory store, and the faults of a real one.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Controlled {
-  readonly store: SharedStore
-  /** The store forgets everything, as a Redis that is flushed. */
-  readonly wipe: Effect.Effect<void>
-  /**
-   * Remembers what the store has now. The effect that it answers puts that back: the store then has lost all later writes, as
-   * after a failover to a replica that was behind.
-   */
-  readonly save: Effect.Effect<Effect.Effect<void>>
-}
-
-/**
- * {@link makeMemory}, with its faults.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const makeControlled: Effect.Effect<Controlled> = Effect.gen(function* () {
-  const clock = yield* Clock.Clock
-  const random = yield* Random.Random
-  const announcements = yield* PubSub.sliding<Change>(4_096)
-  const memory = new Memory(
-    () => clock.currentTimeMillisUnsafe(),
-    () => random.nextDoubleUnsafe(),
-    (change) => void PubSub.publishUnsafe(announcements, change)
-  )
-  return {
-    store: {
-      exchange: (exchange) => Effect.sync(() => memory.exchange(exchange)),
-      page: (since, limit) => Effect.sync(() => memory.page(since, limit)),
-      load: (circuits) => Effect.sync(() => memory.load(circuits)),
-      changes: Stream.fromPubSub(announcements)
-    },
-    wipe: Effect.sync(() => {
-      memory.state = emptyState()
-    }),
-    save: Effect.sync(() => {
-      const saved = structuredClone(memory.state)
-      return Effect.sync(() => {
-        memory.state = structuredClone(saved)
-      })
-    })
-  }
-})
-
-/**
- * A shared store in memory: for tests, and for several breaker stores of one process.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const makeMemory: Effect.Effect<SharedStore> = Effect.map(makeControlled, ({ store }) => store)

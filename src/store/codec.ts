@@ -6,7 +6,7 @@ import { Why } from "../shapes/states.ts"
 
 // ---- Names --------------------------------------------------------------------------------------------------------
 
-/** Any text as letters, digits, `.`, `_`, `-` and `%`: no two become the same, and none leaves its place. */
+/** Any text as letters, digits, `.`, `_`, `-` and `%`. Different texts stay different. */
 const escape = (text: string): string =>
   text.replaceAll(/[^A-Za-z0-9._-]/g, (char) => `%${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
@@ -95,9 +95,9 @@ const WrittenState = Schema.Union([
   Schema.TaggedStruct("Disabled", forced)
 ])
 
-type State = typeof WrittenState.Type
+type WrittenState = typeof WrittenState.Type
 
-const toCircuit = (state: State): Circuit.Circuit => {
+const toCircuit = (state: WrittenState): Circuit.Circuit => {
   switch (state._tag) {
     case "Closed":
     case "Open":
@@ -109,7 +109,7 @@ const toCircuit = (state: State): Circuit.Circuit => {
   }
 }
 
-const toState = (circuit: Circuit.Circuit): State => {
+const toState = (circuit: Circuit.Circuit): WrittenState => {
   if ((circuit._tag !== "Isolated" && circuit._tag !== "Disabled") || circuit.others.length > 0) return circuit
   const { others: _, ...alone } = circuit
   return alone
@@ -119,7 +119,7 @@ const toState = (circuit: Circuit.Circuit): State => {
 export const Written: Schema.Codec<Circuit.Circuit, typeof WrittenState.Encoded> = WrittenState.pipe(
   Schema.decodeTo(
     Schema.declare((_: unknown): _ is Circuit.Circuit => true),
-    SchemaTransformation.transform<Circuit.Circuit, State>({ decode: toCircuit, encode: toState })
+    SchemaTransformation.transform<Circuit.Circuit, WrittenState>({ decode: toCircuit, encode: toState })
   )
 )
 

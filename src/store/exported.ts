@@ -26,7 +26,7 @@ export interface ExportedCircuit {
   readonly state: Circuit.Circuit
 }
 
-/** A place for a probe cannot be moved: an opening whose cooldown is over stands for it. */
+/** A lease cannot be moved: a HalfOpen circuit is exported as an opening whose cooldown is over. */
 const portable = (circuit: Circuit.Circuit, now: number): Circuit.Circuit =>
   circuit._tag === "HalfOpen"
     ? Circuit.force(circuit, "Isolated", now, { until: now, reason: "", actor: undefined }).under

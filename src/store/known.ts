@@ -1,7 +1,7 @@
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
 import type { Override, Transition } from "../shapes/BreakerEvent.ts"
-import { overridesOf } from "../shapes/overrides.ts"
+import { overridesOf, type Released } from "../shapes/overrides.ts"
 import { fromBody, fromCircuitId, type Provenance } from "./codec.ts"
 import * as exported from "./exported.ts"
 import type { Stored } from "./SharedStore.ts"
@@ -45,13 +45,13 @@ export interface Known {
 /**
  * What the store contains about a circuit after an operator action.
  */
-export interface Done extends Known {
+export interface Done extends Known, Released {
   /**
    * The transition that each process of the fleet announces when it receives the action; `undefined` if the action changed nothing. If
    * there may be no running process, pass the transition to `AuditTrail.recordAction`, which writes it to the trail.
    */
   readonly transition: Transition | undefined
-  /** The overrides that the action ended: all that stood, if it was `release` or `reset`. */
+  /** The overrides that `release` or `reset` ended. Empty for every other action. */
   readonly ended: ReadonlyArray<Override>
 }
 

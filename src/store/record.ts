@@ -1,29 +1,24 @@
 import type * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
+import { actionOf } from "../core/operatorActions.ts"
 import { type Provenance, toBody, within } from "./codec.ts"
 import type { Swap } from "./SharedStore.ts"
 
-/** What only people do: to force a state or lift that, and to the state itself. */
-const byOverride: ReadonlySet<Circuit.Why> = new Set(["Isolated", "Disabled", "Released"])
-const byPeople: ReadonlySet<Circuit.Why> = new Set([
-  ...byOverride,
-  "Reset",
-  "OpenedByHand",
-  "ClosedByHand",
-  "Imported"
-] as const)
+/** Whether an operator caused a transition, by an operator action or an import. */
+export const isByPeople = (why: Circuit.Why): boolean => why === "Imported" || actionOf(why) !== undefined
 
-export const isByPeople = (why: Circuit.Why): boolean => byPeople.has(why)
+/** Whether a transition set an override. */
+export const isForce = (why: Circuit.Why): boolean => actionOf(why)?.overrides === "set"
 
 /** Whether a transition may lift an override. Its record is kept longer: a process that missed it must not bring the override back. */
-export const isLift = (why: Circuit.Why): boolean => why === "Released" || why === "Reset"
+export const isLift = (why: Circuit.Why): boolean => actionOf(why)?.overrides === "ended"
 
 /**
- * Whose policy a state rests on after what somebody did. What is beneath an override stays whose it was; what people say of
- * the state itself is for all.
+ * The policy that decided the state, after an operator action. An action on overrides keeps the policy that decided the state beneath
+ * them. After an action on the state itself there is no policy: the state is valid for the processes of all policies.
  */
 export const policyAfter = (why: Circuit.Why, before: Provenance | undefined): string | undefined =>
-  byOverride.has(why) ? before?.policy : undefined
+  actionOf(why)?.beneath === "kept" ? before?.policy : undefined
 
 /**
  * When a state began, by the wall clock of the process that wrote it. Every reader of a record gets the same time, even if the

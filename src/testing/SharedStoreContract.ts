@@ -8,11 +8,11 @@
  * ```ts
  * import { it } from "@effect/vitest"
  * import { Effect } from "effect"
- * import { SharedStore } from "effect-fuse"
+ * import { MemoryStore, SharedStore } from "effect-fuse"
  * import { SharedStoreContract } from "effect-fuse/testing"
  *
  * // Each run of it opens one more handle on the same store, as each process does.
- * const store = Effect.runSync(SharedStore.makeMemory)
+ * const store = Effect.runSync(MemoryStore.make)
  * const handle = Effect.succeed(store)
  *
  * for (const { name, test } of SharedStoreContract.cases(handle)) it.live(name, () => test, 60_000)

@@ -1,13 +1,18 @@
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
-import { type Change, type Exchange, makeControlled, type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { makeControlled } from "../store/MemoryStore.ts"
+import { type Change, type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { type Carry, type StoreCommand, wrapped } from "../store/wrapped.ts"
 
 /** The kind of a request to a store: an exchange with swaps, with casts only, or with neither (`heartbeat`), or a read. */
 export type Operation = "cast" | "swap" | "heartbeat" | "page" | "load"
 
-const kindOf = ({ casts, swaps }: Exchange): Operation =>
-  swaps.length > 0 ? "swap" : casts.length > 0 ? "cast" : "heartbeat"
+const kindOf = ({ exchange, operation }: StoreCommand<unknown>): Operation => {
+  if (operation !== "exchange") return operation
+  const { casts = [], swaps = [] } = exchange ?? {}
+  return swaps.length > 0 ? "swap" : casts.length > 0 ? "cast" : "heartbeat"
+}
 
 /** What is wrong with a process's way to the store: set a field, and from then on it is. */
 export class StoreTrouble {
@@ -25,15 +30,15 @@ export class StoreTrouble {
   asked: Array<Operation> = []
 }
 
-const inContract = (operation: Operation): StoreError["operation"] =>
-  operation === "page" || operation === "load" ? operation : "exchange"
-
 /** A store as it looks from behind some trouble. */
 export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore => {
-  const operate = <A>(operation: Operation, run: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> => {
-    trouble.asked.push(operation)
+  const carry: Carry = (command) => {
+    const { operation, send } = command
+    const kind = kindOf(command)
+    trouble.asked.push(kind)
     const { only } = trouble
-    const now = only.length > 0 && !only.includes(operation) ? "none" : trouble.now
+    const now = only.length > 0 && !only.includes(kind) ? "none" : trouble.now
+    const run = send(store)
     if (now === "throw") throw new Error("thrown")
     const wait = Effect.sleep(trouble.slow / 2)
     const slow = trouble.slow > 0 ? Effect.andThen(wait, Effect.ensuring(run, wait)) : run
@@ -41,7 +46,7 @@ export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore
       case "hang":
         return Effect.never
       case "fail":
-        return Effect.fail(new StoreError({ operation: inContract(operation), cause: new Error("refused") }))
+        return Effect.fail(new StoreError({ operation, cause: new Error("refused") }))
       case "die":
         return Effect.die(new Error("died"))
       case "lost":
@@ -53,12 +58,7 @@ export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore
     }
   }
   return {
-    longestCircuit: store.longestCircuit,
-    deadline: store.deadline,
-    connected: store.connected,
-    exchange: (exchange) => operate(kindOf(exchange), store.exchange(exchange)),
-    page: (since, limit) => operate("page", store.page(since, limit)),
-    load: (circuits) => operate("load", store.load(circuits)),
+    ...wrapped(store, carry),
     changes: store.changes.pipe(
       Stream.filter(() => !trouble.deaf),
       Stream.mapEffect(

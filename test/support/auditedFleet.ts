@@ -1,7 +1,15 @@
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerEvent, type BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore, Trip } from "effect-fuse"
+import {
+  type BreakerEvent,
+  type BreakerPolicy,
+  BreakerStore,
+  CircuitBreaker,
+  MemoryStore,
+  type SharedStore,
+  Trip
+} from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import { TestFleet } from "effect-fuse/testing"
 import type { Place } from "./sqlFleet.ts"
@@ -92,7 +100,7 @@ export const fleetOf = (
 ): Effect.Effect<Seen, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* today
-    const store = yield* SharedStore.makeMemory
+    const store = yield* MemoryStore.make
     const processes = yield* Effect.forEach(Array.from({ length: n }), (_, i) =>
       auditedProcess(place, `p${i}`, of, store)
     )

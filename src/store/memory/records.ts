@@ -1,6 +1,7 @@
-import { type Bounds, noVotes, sweepBoxes, type Votes } from "./ballots.ts"
+import { limits, type Stored, type Swap } from "../SharedStore.ts"
+import { noVotes, sweepBoxes, type Votes } from "./ballotBoxes.ts"
 
-interface Entry {
+interface MemoryRecord {
   readonly epoch: number
   readonly body: string
   readonly at: number
@@ -9,8 +10,8 @@ interface Entry {
 }
 
 /** Everything that a memory store keeps. Plain data, to be copied. */
-export interface State {
-  readonly records: Map<string, Entry>
+export interface MemoryState {
+  readonly records: Map<string, MemoryRecord>
   /** The latest change of each circuit, ascending by epoch. */
   readonly changed: Map<string, { readonly epoch: number; readonly at: number; readonly listed: boolean }>
   readonly votes: Votes
@@ -22,7 +23,7 @@ export interface State {
   sweptAt: number
 }
 
-export const emptyState = (): State => ({
+export const emptyState = (): MemoryState => ({
   records: new Map(),
   changed: new Map(),
   votes: noVotes(),
@@ -36,20 +37,20 @@ export const emptyState = (): State => ({
 /** How often entries that have ended are dropped. Until then they are not read. */
 const sweepMillis = 1_000
 
-export const storedAt = (records: State["records"], circuit: string, time: number) => {
+export const storedAt = (records: MemoryState["records"], circuit: string, time: number): Stored | undefined => {
   const found = records.get(circuit)
   if (found === undefined || time >= found.until) return undefined
   return { epoch: found.epoch, body: found.body, age: Math.max(0, time - found.at) }
 }
 
 /** Drops the entries that have ended. */
-export const sweep = (state: State, time: number, bounds: Bounds & { readonly unlistedMillis: number }): void => {
+export const sweep = (state: MemoryState, time: number): void => {
   if (time - state.sweptAt < sweepMillis && time >= state.sweptAt) return
   const { changed, records, votes } = state
   state.sweptAt = time
   for (const [circuit, { until }] of records) if (time >= until) records.delete(circuit)
   for (const [circuit, { at, epoch, listed }] of changed) {
-    if (listed ? records.has(circuit) : time - at < bounds.unlistedMillis) continue
+    if (listed ? records.has(circuit) : time - at < limits.unlistedMillis) continue
     changed.delete(circuit)
     state.trimmed = Math.max(state.trimmed, epoch)
   }
@@ -57,17 +58,7 @@ export const sweep = (state: State, time: number, bounds: Bounds & { readonly un
 }
 
 /** Writes a record, which empties the boxes of its circuit; answers its epoch. */
-export const write = (
-  state: State,
-  swap: {
-    readonly circuit: string
-    readonly body: string
-    readonly ttl: number | undefined
-    readonly listed: boolean
-  },
-  floor: number,
-  time: number
-): number => {
+export const write = (state: MemoryState, swap: Omit<Swap, "expectedEpoch">, floor: number, time: number): number => {
   const { body, circuit, listed, ttl = Infinity } = swap
   const epoch = Math.max(state.epoch, floor, Math.floor(time * 1_000)) + 1
   state.epoch = epoch
@@ -77,16 +68,4 @@ export const write = (
   if (listed || wasChanged) state.changed.set(circuit, { epoch, at: time, listed })
   state.votes.boxes.delete(circuit)
   return epoch
-}
-
-/** The changes after an epoch, at most `most` of them, and the number of listed records. */
-export const changesAfter = ({ changed, records }: State, since: number, most: number, time: number) => {
-  const changes = []
-  let allListed = 0
-  for (const [circuit, { epoch, listed }] of changed) {
-    const record = storedAt(records, circuit, time)
-    if (listed && record !== undefined) allListed++
-    if (epoch > since && changes.length < most) changes.push({ circuit, epoch, listed, record })
-  }
-  return { changes, listed: allListed }
 }

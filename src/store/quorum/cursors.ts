@@ -37,7 +37,7 @@ interface Cursor {
 }
 
 /** One roll call, with its form in each store that has it. */
-interface Group {
+interface RollCallGroup {
   readonly key: string
   readonly of: Map<number, RollCall>
 }
@@ -157,7 +157,7 @@ export class Cursors {
 
   /** Gives numbers to the roll calls that have none. */
   private number(all: ReadonlyArray<Heard>): void {
-    const groups: Array<Group> = []
+    const groups: Array<RollCallGroup> = []
     for (const { index, rollCalls } of all) {
       const marks = this.cursors[index]?.marks ?? []
       for (const rollCall of rollCalls) {
@@ -176,7 +176,7 @@ export class Cursors {
         else group.of.set(index, rollCall)
       }
     }
-    const latest = ({ of }: Group) => Math.max(...[...of.values()].map(({ seq }) => seq))
+    const latest = ({ of }: RollCallGroup) => Math.max(...[...of.values()].map(({ seq }) => seq))
     for (const group of groups.sort((a, b) => latest(a) - latest(b))) {
       const [rollCall] = group.of.values()
       if (rollCall === undefined) continue
@@ -196,7 +196,7 @@ export class Cursors {
    * Whether a roll call may have a number that is not above the last, because no store that numbers it differently, or does
    * not have it, has answered as much. The others answered it before, or were told that it was heard.
    */
-  private isAgreed({ of }: Group, own: number): boolean {
+  private isAgreed({ of }: RollCallGroup, own: number): boolean {
     return (
       own > this.ownLast &&
       !this.rollCalls.has(own) &&

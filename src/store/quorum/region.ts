@@ -9,6 +9,9 @@ const restMillis = 1_000
 /** If the deadline fires later than this, the process was stalled, and the store may have answered in time. */
 const lateMillis = 100
 
+/** Sends a command to a store. */
+export type Ask<A> = (store: SharedStore) => Effect.Effect<A, StoreError>
+
 /** One of the stores, and whether it can be reached. */
 export class Region {
   readonly store: SharedStore
@@ -32,18 +35,16 @@ export class Region {
   }
 
   /** The store's answer; `undefined` if it fails, does not answer in time, or is left out. */
-  ask<A>(f: (store: SharedStore) => Effect.Effect<A, StoreError>): Effect.Effect<{ readonly value: A } | undefined> {
+  ask<A>(send: Ask<A>): Effect.Effect<{ readonly value: A } | undefined> {
     return Effect.suspend(() => {
       if (this.now() < this.restUntil) return Effect.undefined
-      return this.silent ? this.tryAgain : this.send(f)
+      return this.silent ? this.tryAgain : this.send(send)
     })
   }
 
-  private send<A>(
-    f: (store: SharedStore) => Effect.Effect<A, StoreError>
-  ): Effect.Effect<{ readonly value: A } | undefined> {
+  private send<A>(send: Ask<A>): Effect.Effect<{ readonly value: A } | undefined> {
     const askedAt = this.now()
-    const asked = Effect.suspend(() => f(this.store))
+    const asked = Effect.suspend(() => send(this.store))
     return Effect.matchCauseEffect(Effect.timeout(asked, this.deadlineMillis), {
       onFailure: (cause) => {
         const isMissed = Cause.isTimeoutError(Cause.squash(cause))

@@ -13,8 +13,9 @@ import {
   type Changed,
   type Exchange,
   type ExchangeAnswer,
+  type ExchangeDone,
   limits,
-  type Page,
+  type PageAnswer,
   type SharedStore,
   type Stored,
   type StoredTally,
@@ -112,8 +113,6 @@ const answered = <A>(
     })
   )
 
-export type Done = ExchangeAnswer & { readonly _tag: "Done" }
-
 /** A cast of some voter. */
 type Request = Partial<Omit<Cast, "circuit">> & { readonly voter?: string }
 
@@ -172,13 +171,17 @@ export class Bench {
   }
 
   /** An exchange that is carried out. */
-  done(request: Partial<Exchange> = {}): Effect.Effect<Done, Miss> {
+  done(request: Partial<Exchange> = {}): Effect.Effect<ExchangeDone, Miss> {
     return Effect.flatMap(this.exchange(request), (answer) =>
       answer._tag === "Done" ? Effect.succeed(answer) : miss("an exchange that is not late", answer)
     )
   }
 
-  private inForm(answer: Done, casts: ReadonlyArray<Cast>, swaps: ReadonlyArray<Swap>): Effect.Effect<void, Miss> {
+  private inForm(
+    answer: ExchangeDone,
+    casts: ReadonlyArray<Cast>,
+    swaps: ReadonlyArray<Swap>
+  ): Effect.Effect<void, Miss> {
     const { head, life, live, liveFor, rollCalls } = answer
     this.life = life
     const ascending = rollCalls.every(({ seq }, place) => seq > (rollCalls[place - 1]?.seq ?? 0) && seq <= head)
@@ -234,7 +237,7 @@ export class Bench {
     return Effect.map(this.loadAll([circuit]), ([record]) => record)
   }
 
-  page(since = 0, limit: number = limits.page): Effect.Effect<Page, Miss> {
+  page(since = 0, limit: number = limits.page): Effect.Effect<PageAnswer, Miss> {
     return Effect.suspend(() => this.run("page", (store) => store.page(since, limit))).pipe(
       Effect.tap(({ changes, epoch, listed, live, time, trimmed }) => {
         const ascending = changes.every((one, place) => one.epoch > (changes[place - 1]?.epoch ?? since))
@@ -353,12 +356,12 @@ export class Bench {
   }
 
   /** Lives, but no longer than the trial. */
-  join(voter: string, ttl = long, heard = 0): Effect.Effect<Done, Miss> {
+  join(voter: string, ttl = long, heard = 0): Effect.Effect<ExchangeDone, Miss> {
     return this.done({ voter, ttl, heard })
   }
 
   /** No longer lives. */
-  leave(voter: string): Effect.Effect<Done, Miss> {
+  leave(voter: string): Effect.Effect<ExchangeDone, Miss> {
     return this.done({ voter, ttl: 0 })
   }
 

@@ -1,7 +1,7 @@
 /** What a small world of the protocol consists of. */
 import type { Fleet, SharedStore } from "effect-fuse"
 import type { Hearing } from "../../../src/fleet/rollCalls.ts"
-import type { State as StoreState, Wrong } from "./store.ts"
+import type { MemoryState as StoreState, Wrong } from "./store.ts"
 
 /** What a process's calls do. An idle process has had no call within `observation`: it has no say. */
 export type Role = "failing" | "well" | "idle"

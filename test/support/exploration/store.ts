@@ -1,9 +1,9 @@
 /** One exchange with a memory store, as a pure function of what the store holds: made of the store's own pure parts. */
 import { SharedStore } from "effect-fuse"
-import { bury, castIn, liveAt, noVotes, rollCallsAfter, type Votes } from "../../../src/store/memory/ballots.ts"
-import { emptyState, type State, storedAt, sweep, write } from "../../../src/store/memory/records.ts"
+import { bury, castIn, liveAt, noVotes, rollCallsAfter, type Votes } from "../../../src/store/memory/ballotBoxes.ts"
+import { emptyState, type MemoryState, storedAt, sweep, write } from "../../../src/store/memory/records.ts"
 
-export type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
+export type Done = SharedStore.ExchangeDone
 export type RollCalled = SharedStore.Change & { readonly _tag: "RollCall" }
 
 /** Deliberate faults of a store. */
@@ -15,7 +15,7 @@ export interface Wrong {
 
 /** Carries an exchange out in place. */
 export const exchange = (
-  state: State,
+  state: MemoryState,
   request: SharedStore.Exchange,
   time: number,
   announce: (change: SharedStore.Change) => void,
@@ -27,12 +27,12 @@ export const exchange = (
   const { records, votes } = state
   state.born ??= time
   votes.register.set(voter, { until: time + ttl, heard: votes.register.get(voter)?.heard ?? 0 })
-  buries(votes, time, limits)
-  sweep(state, time, limits)
+  buries(votes, time)
+  sweep(state, time)
   const castAnswers = casts.map((cast): SharedStore.CastAnswer => {
     const record = storedAt(records, cast.circuit, time)
     if ((record?.epoch ?? 0) !== cast.epoch) return { record, tally: undefined }
-    return { record, tally: castIn(votes, cast, voter, time, limits, announce) }
+    return { record, tally: castIn(votes, cast, voter, time, announce) }
   })
   const swapAnswers = swaps.map((swap): SharedStore.SwapAnswer => {
     const current = storedAt(records, swap.circuit, time)
@@ -57,7 +57,7 @@ export const exchange = (
 }
 
 /** A copy that shares nothing that changes. */
-export const copy = ({ changed, records, votes, ...rest }: State): State => ({
+export const copy = ({ changed, records, votes, ...rest }: MemoryState): MemoryState => ({
   ...rest,
   records: new Map(records),
   changed: new Map(changed),
@@ -79,7 +79,7 @@ const copyVotes = ({ boxes, head, log, register }: Votes): Votes => {
 }
 
 /** What a store holds as a text: of each voter in turn. Times are given as the distance from now. */
-export const textOf = ({ born, records, votes }: State, now: number, voters: ReadonlyArray<string>): string => {
+export const textOf = ({ born, records, votes }: MemoryState, now: number, voters: ReadonlyArray<string>): string => {
   const { boxes, head, log, register } = votes
   const seqOf = (seq: number): number => (seq === 0 ? 0 : seq - now * 1_000)
   const held = [...boxes.values()].flatMap((ofCircuit) =>
@@ -102,7 +102,7 @@ export const textOf = ({ born, records, votes }: State, now: number, voters: Rea
 }
 
 /** What a process would learn from the store if it asked now: the tally, how many live, and since when. */
-export const newsOf = ({ born, votes }: State, now: number): string => {
+export const newsOf = ({ born, votes }: MemoryState, now: number): string => {
   const { boxes, register } = votes
   const lives = [...register.values()].filter(({ until }) => now < until)
   const held = [...boxes.values()].flatMap((ofCircuit) =>
@@ -116,4 +116,4 @@ export const newsOf = ({ born, votes }: State, now: number): string => {
   return [born === undefined ? "" : now - born, lives.length, ...held].join(" ")
 }
 
-export { emptyState, type State }
+export { emptyState, type MemoryState }

@@ -3,7 +3,7 @@
  * now, processes that do the same are interchangeable, and what no step depends on is left out.
  */
 import type { Flight, Process, State } from "./model.ts"
-import { newsOf, type State as StoreState, textOf } from "./store.ts"
+import { newsOf, type MemoryState as StoreState, textOf } from "./store.ts"
 
 /** Remembers the text of each object at its latest time, because states share most of their parts. */
 const kept = <Key extends object, A>(make: (key: Key, time: number) => A): ((key: Key, time: number) => A) => {

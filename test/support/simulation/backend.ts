@@ -1,6 +1,6 @@
 /** What carries out the commands of all processes, in virtual time: a store in memory, unless a simulation names another. */
 import { Clock, Effect, type Exit, Stream } from "effect"
-import { SharedStore } from "effect-fuse"
+import { MemoryStore, type SharedStore } from "effect-fuse"
 import { carryOut, type Request, through } from "./contract.ts"
 import type { Timeline } from "./timeline.ts"
 
@@ -32,8 +32,8 @@ export interface Backend {
 export type MakeBackend = (ground: Ground) => Backend
 
 /** A store in memory on a clock, whose announcements `publish` hears. */
-const make = ({ clock, publish, run }: Pick<Ground, "clock" | "publish" | "run">): SharedStore.Controlled => {
-  const made = Effect.runSync(Effect.provideService(SharedStore.makeControlled, Clock.Clock, clock))
+const make = ({ clock, publish, run }: Pick<Ground, "clock" | "publish" | "run">): MemoryStore.Controlled => {
+  const made = Effect.runSync(Effect.provideService(MemoryStore.makeControlled, Clock.Clock, clock))
   run(Stream.runForEach(made.store.changes, (change) => Effect.sync(() => publish(change))))
   return made
 }

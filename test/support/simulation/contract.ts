@@ -62,7 +62,7 @@ export interface Written {
   readonly body: string
 }
 
-export type Done = SharedStore.ExchangeAnswer & { readonly _tag: "Done" }
+export type Done = SharedStore.ExchangeDone
 
 /** Whether the answer is that of an exchange which the store carried out in time. */
 export const isDone = (answer: unknown): answer is Done => (answer as { readonly _tag?: string })._tag === "Done"
@@ -95,4 +95,4 @@ export const itemsOf = (request: Request): number => {
 
 /** How many changes an answer carries. */
 export const recordsIn = ({ operation }: Request, answer: unknown): number =>
-  operation === "page" ? (answer as SharedStore.Page).changes.length : 0
+  operation === "page" ? (answer as SharedStore.PageAnswer).changes.length : 0

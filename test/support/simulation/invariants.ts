@@ -216,7 +216,7 @@ const epochsIn = ({ answer, request }: { readonly request: Request; readonly ans
       return [...answer.casts, ...answer.swaps].map(({ record }) => of(record))
     }
     case "page":
-      return [(answer as SharedStore.Page).epoch]
+      return [(answer as SharedStore.PageAnswer).epoch]
     default:
       return (answer as SharedStore.LoadAnswer).records.map(of)
   }
@@ -226,7 +226,7 @@ const epochsIn = ({ answer, request }: { readonly request: Request; readonly ans
 const pages = (fail: Fail): Part => {
   const listed = new Map<string, { readonly epoch: number; readonly until: number }>()
   const given = new Map<string, Map<string, number>>()
-  const answers = new Map<number, SharedStore.Page>()
+  const answers = new Map<number, SharedStore.PageAnswer>()
   return (entry) => {
     const name = `${entry.process} ${entry.life}`
     if (entry._tag === "Swapped") swapped(entry)
@@ -236,7 +236,7 @@ const pages = (fail: Fail): Part => {
       answers.clear()
     } else if (entry._tag === "Sent" && entry.request.operation === "page") asked(name, entry.at, entry.request.since)
     else if (entry._tag === "Applied" && entry.request.operation === "page" && !entry.again) {
-      answers.set(entry.command, entry.answer as SharedStore.Page)
+      answers.set(entry.command, entry.answer as SharedStore.PageAnswer)
     } else if (entry._tag === "Answered") {
       const known = given.get(name) ?? new Map<string, number>()
       given.set(name, known)

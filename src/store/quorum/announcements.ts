@@ -1,20 +1,11 @@
 import * as Stream from "effect/Stream"
 import type { Change, StoreError } from "../SharedStore.ts"
 import { bounded } from "./bounded.ts"
-import type { Cursors } from "./cursors.ts"
-import { type Kept, unwrap } from "./kept.ts"
-import type { Region } from "./region.ts"
-
-interface Ground {
-  readonly regions: ReadonlyArray<Region>
-  readonly cursors: Cursors
-  /** Translates a store's own epoch to the epoch in all stores. */
-  readonly epochOf: (index: number, circuit: string, own: number) => number
-  readonly remember: (index: number, circuit: string, kept: Kept | undefined) => void
-}
+import { unwrap } from "./records.ts"
+import type { Regions } from "./regions.ts"
 
 /** Returns a function that takes each announcement of each store, and passes on what is new. */
-export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
+export const listener = (regions: Regions) => {
   /** Which stores have announced the latest record of a circuit. */
   const records = new Map<string, { readonly epoch: number; readonly indexes: Set<number>; readonly told: boolean }>()
   /** The roll calls that were passed on. */
@@ -24,8 +15,8 @@ export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
 
   return (index: number, change: Change): Stream.Stream<Change, StoreError> => {
     if (change._tag === "RollCall") {
-      const epoch = epochOf(index, change.circuit, change.epoch)
-      const rollCall = cursors.announced(index, { ...change, epoch })
+      const epoch = regions.epochOf(index, change.circuit, change.epoch)
+      const rollCall = regions.cursors.announced(index, { ...change, epoch })
       if (rollCall === undefined || rollCalls.has(rollCall.seq)) return Stream.empty
       bounded(rollCalls).set(rollCall.seq, undefined)
       return Stream.succeed({ ...rollCall, _tag: "RollCall" })
@@ -40,23 +31,23 @@ export const listener = ({ cursors, epochOf, regions, remember }: Ground) => {
       if (announced <= counted.told) return Stream.empty
       counted.told = announced
       // A store that was not heard for a while counts as one behind, so that its next announcement is passed on if the others fail.
-      regions.forEach((_, other) => {
+      regions.all.forEach((_, other) => {
         counted.of[other] = Math.max(counted.of[other] ?? 0, announced - 1)
       })
       counted.of[index] = announced
-      return Stream.succeed({ ...change, epoch: epochOf(index, change.circuit, change.epoch) })
+      return Stream.succeed({ ...change, epoch: regions.epochOf(index, change.circuit, change.epoch) })
     }
     const { body, circuit, epoch: own } = change
     const kept = unwrap({ body, epoch: own, age: 0 })
     if (kept === undefined) return Stream.empty
-    remember(index, circuit, kept)
+    regions.remember(index, circuit, kept)
     const latest = records.get(circuit)
     if (latest !== undefined && kept.epoch < latest.epoch) return Stream.empty
     const isSame = latest?.epoch === kept.epoch
     const indexes = isSame ? latest.indexes : new Set<number>()
     indexes.add(index)
     // A record is passed on once most of the stores that can be reached have announced it.
-    const most = Math.floor(regions.filter((region) => region.reachable).length / 2) + 1
+    const most = Math.floor(regions.all.filter((region) => region.reachable).length / 2) + 1
     const wasTold = isSame && latest.told
     const isTold = !wasTold && indexes.size >= most
     bounded(records).set(circuit, { epoch: kept.epoch, indexes, told: wasTold || isTold })

@@ -1,10 +1,5 @@
-import type { Page, StoredTally } from "../SharedStore.ts"
-
-export const largest = (numbers: ReadonlyArray<number>): number => Math.max(0, ...numbers)
-
-/** The epoch up to which the pages show all changes: a store whose page is full may have more changes after it. */
-export const endOf = (pages: ReadonlyArray<Page>, most: number): number =>
-  Math.min(...pages.map(({ changes }) => (changes.length < most ? Infinity : (changes.at(-1)?.epoch ?? Infinity))))
+import type { StoredTally } from "../SharedStore.ts"
+import { largest } from "./reads.ts"
 
 /**
  * The tally with the most ballots. As many voters may object as in the store where the most may: those that live, less those

@@ -1,50 +1,23 @@
+import { type Cast, type Change, limits, type RollCall, type StoredTally } from "../SharedStore.ts"
+
 /** The parts of a memory store beside its records: the register, the log of roll calls, and the ballot boxes. Plain data, to be copied. */
 
-interface Called {
-  readonly seq: number
-  readonly prev: number
-  readonly circuit: string
-  readonly epoch: number
-  readonly box: string
-  readonly term: number
-}
-
-interface BallotCast {
-  readonly circuit: string
-  readonly epoch: number
-  readonly box: string
-  readonly ballot: ReadonlyArray<number> | undefined
-  readonly ttl: number
-  readonly inquire: number
-  readonly roll: number
-}
-
-interface Box {
+interface MemoryBox {
   readonly epoch: number
   readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
   asked: number | undefined
   roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
 }
 
-type Announcement =
-  | { readonly _tag: "Inquiry"; readonly circuit: string; readonly epoch: number; readonly box: string }
-  | ({ readonly _tag: "RollCall" } & Called)
-
 /** The voters that live, the log of roll calls, and the boxes by circuit and name. */
 export interface Votes {
   readonly register: Map<string, { readonly until: number; readonly heard: number }>
-  readonly log: Array<Called & { readonly at: number }>
-  readonly boxes: Map<string, Map<string, Box>>
+  readonly log: Array<RollCall & { readonly at: number }>
+  readonly boxes: Map<string, Map<string, MemoryBox>>
   head: number
 }
 
 export const noVotes = (): Votes => ({ register: new Map(), log: [], boxes: new Map(), head: 0 })
-
-/** How much longer than its term the log keeps a roll call, and the longest term. */
-export interface Bounds {
-  readonly logMillis: number
-  readonly rollCallMillis: number
-}
 
 export const liveAt = ({ register }: Votes, time: number): number => {
   let live = 0
@@ -53,18 +26,18 @@ export const liveAt = ({ register }: Votes, time: number): number => {
 }
 
 /** Removes the voters that no longer live, with all of their ballots, and the roll calls that are too old. */
-export const bury = ({ boxes, log, register }: Votes, time: number, { logMillis }: Bounds): void => {
+export const bury = ({ boxes, log, register }: Votes, time: number): void => {
   for (const [voter, { until }] of register) {
     if (time < until) continue
     register.delete(voter)
     for (const ofCircuit of boxes.values()) for (const box of ofCircuit.values()) box.ballots.delete(voter)
   }
-  const first = log.findIndex(({ at, term }) => time - at < term + logMillis)
+  const first = log.findIndex(({ at, term }) => time - at < term + limits.logMillis)
   log.splice(0, first === -1 ? log.length : first)
 }
 
 /** Whether a roll call counts. If the clock went back behind it, it does not. */
-const isCounting = (roll: Box["roll"], time: number): roll is NonNullable<Box["roll"]> =>
+const isCounting = (roll: MemoryBox["roll"], time: number): roll is NonNullable<MemoryBox["roll"]> =>
   roll !== undefined && time >= roll.at && time - roll.at < roll.term
 
 /** Drops the boxes in which no ballot counts. */
@@ -79,41 +52,36 @@ export const sweepBoxes = ({ boxes }: Votes, time: number): void => {
 }
 
 /** The roll calls after `heard`, at most `most` of them. */
-export const rollCallsAfter = ({ log }: Votes, heard: number, most: number): ReadonlyArray<Called> => {
+export const rollCallsAfter = ({ log }: Votes, heard: number, most: number): ReadonlyArray<RollCall> => {
   const first = log.findIndex(({ seq }) => seq > heard)
   return first === -1 ? [] : log.slice(first, first + most).map(({ at: _, ...rollCall }) => rollCall)
 }
 
-const boxOf = ({ boxes }: Votes, { ballot, box, circuit, epoch }: BallotCast): Box | undefined => {
-  const ofCircuit = boxes.get(circuit) ?? new Map<string, Box>()
+const boxOf = ({ boxes }: Votes, { ballot, box, circuit, epoch }: Cast): MemoryBox | undefined => {
+  const ofCircuit = boxes.get(circuit) ?? new Map<string, MemoryBox>()
   const known = ofCircuit.get(box)
   if (known?.epoch === epoch) return known
   ofCircuit.delete(box)
   if (ballot === undefined) return undefined
-  const made: Box = { epoch, ballots: new Map(), asked: undefined, roll: undefined }
+  const made: MemoryBox = { epoch, ballots: new Map(), asked: undefined, roll: undefined }
   boxes.set(circuit, ofCircuit.set(box, made))
   return made
 }
 
-const callRoll = (
-  votes: Votes,
-  { box, circuit, epoch, roll }: BallotCast,
-  time: number,
-  { rollCallMillis }: Bounds
-): Called => {
+const callRoll = (votes: Votes, { box, circuit, epoch, roll }: Cast, time: number): RollCall => {
   const prev = votes.head
   const seq = Math.max(prev + 1, Math.floor(time * 1_000))
   votes.head = seq
-  const rollCall: Called = { seq, prev, circuit, epoch, box, term: Math.min(roll, rollCallMillis) }
+  const rollCall: RollCall = { seq, prev, circuit, epoch, box, term: Math.min(roll, limits.rollCallMillis) }
   votes.log.push({ ...rollCall, at: time })
   return rollCall
 }
 
-const tally = ({ register }: Votes, { asked, ballots, roll }: Box, time: number) => {
+const tally = ({ register }: Votes, { asked, ballots, roll }: MemoryBox, time: number): StoredTally => {
   const sums: Array<number> = []
   for (const { numbers } of ballots.values()) {
-    numbers.forEach((n, place) => {
-      sums[place] = (sums[place] ?? 0) + n
+    numbers.forEach((n, index) => {
+      sums[index] = (sums[index] ?? 0) + n
     })
   }
   const counting = isCounting(roll, time) ? roll : undefined
@@ -131,12 +99,11 @@ const tally = ({ register }: Votes, { asked, ballots, roll }: Box, time: number)
 /** Puts, renews or withdraws a ballot of the epoch that holds, and adds up what is in its box. */
 export const castIn = (
   votes: Votes,
-  cast: BallotCast,
+  cast: Cast,
   voter: string,
   time: number,
-  bounds: Bounds,
-  announce: (announcement: Announcement) => void
-) => {
+  announce: (change: Change) => void
+): StoredTally => {
   const { ballot, circuit, epoch, inquire, roll, ttl } = cast
   const box = boxOf(votes, cast)
   if (box === undefined) return { voters: 0, sums: [], asked: undefined, rolled: undefined, abstained: 0 }
@@ -149,7 +116,7 @@ export const castIn = (
       announce({ _tag: "Inquiry", circuit, epoch, box: cast.box })
     }
     if (roll > 0 && (!isCounting(box.roll, time) || time - box.roll.at >= roll)) {
-      const rollCall = callRoll(votes, cast, time, bounds)
+      const rollCall = callRoll(votes, cast, time)
       box.roll = { seq: rollCall.seq, at: time, term: rollCall.term }
       announce({ _tag: "RollCall", ...rollCall })
     }

@@ -1,0 +1,44 @@
+import * as Effect from "effect/Effect"
+import * as Redis from "effect/persistence/Redis"
+import * as Stream from "effect/Stream"
+import { detached } from "../connection/detached.ts"
+import { listening, type Times } from "../connection/listening.ts"
+import { fromText } from "../store/announcements.ts"
+import type { Change } from "../store/SharedStore.ts"
+
+/** The changes that a message announces. One exchange publishes all of its announcements in one message, a list of texts in JSON. */
+const toChanges = (message: string): ReadonlyArray<Change> => {
+  try {
+    const found: unknown = JSON.parse(message)
+    const texts = Array.isArray(found) ? found.filter((one) => typeof one === "string") : []
+    return texts.map(fromText).filter((change) => change !== undefined)
+  } catch {
+    return []
+  }
+}
+
+/** Publishes a message without announcements. Returns whether Redis took it. */
+const publishNothing = (redis: Redis.Redis["Service"], channel: string): Effect.Effect<boolean> =>
+  Effect.match(Effect.timeout(redis.send("PUBLISH", channel, "[]"), "5 seconds"), {
+    // Without the right to publish, or while commands fail, the subscription cannot be tried.
+    onFailure: () => false,
+    onSuccess: () => true
+  })
+
+/** What other processes announce on a channel. The stream fails if its connection is silent. */
+export const announcements = (
+  redis: Redis.Redis["Service"],
+  channel: string,
+  times?: Times
+): Stream.Stream<Change, Redis.RedisError> => {
+  const silent = () => new Redis.RedisError({ cause: new Error("nothing is heard, not even own announcements") })
+  const audible = listening<Redis.RedisMessage, Redis.RedisError>(
+    "Redis",
+    publishNothing(redis, channel),
+    silent,
+    times
+  )
+  return Stream.unwrap(
+    Effect.map(detached(redis.subscribe(channel)), (messages) => audible(Stream.fromQueue(messages)))
+  ).pipe(Stream.flatMap(({ message }) => Stream.fromIterable(toChanges(message))))
+}

@@ -1,0 +1,101 @@
+import * as Effect from "effect/Effect"
+import type { Cast } from "../SharedStore.ts"
+import { bounded, maxRemembered } from "./bounded.ts"
+import { Cursors } from "./cursors.ts"
+import type { Kept } from "./records.ts"
+import type { Ask, Region } from "./region.ts"
+
+/** No record has this epoch. */
+const noEpoch = -1
+
+/** Asks several stores at the same time. */
+export const every = { concurrency: "unbounded" } as const
+
+/** All stores, and what this process remembers of each. */
+export class Regions {
+  readonly all: ReadonlyArray<Region>
+  /** The time of this process. */
+  readonly wall: () => number
+  readonly cursors: Cursors
+  /** For each store, by circuit: the record's epoch in that store (`own`), and its epoch in all stores. */
+  private readonly epochs: ReadonlyArray<Map<string, { readonly own: number; readonly epoch: number }>>
+  /** The clock of each store less that of this process. */
+  private readonly offsets: Array<number | undefined>
+  /** Circuits whose records differed between the stores. The next heartbeat makes them agree. */
+  private readonly disputed = new Set<string>()
+  /** How far a comparison of all records has come, by epoch; `undefined` if none is necessary. */
+  compared: number | undefined
+
+  constructor(all: ReadonlyArray<Region>, wall: () => number) {
+    this.all = all
+    this.wall = wall
+    this.cursors = new Cursors(all.length)
+    this.epochs = all.map(() => new Map())
+    this.offsets = all.map(() => undefined)
+  }
+
+  /** Asks all stores. Returns what `take` makes of each answer when it arrives, without the stores that cannot be reached. */
+  ask<A, B>(send: Ask<A>, take: (answer: A, index: number) => B): Effect.Effect<ReadonlyArray<B>> {
+    const one = (region: Region, index: number) =>
+      Effect.map(region.ask(send), (reply) => (reply === undefined ? [] : [take(reply.value, index)]))
+    return Effect.map(Effect.forEach(this.all, one, every), (taken) => taken.flat())
+  }
+
+  /** All records must be compared: the stores may have different ones. */
+  startComparison(): void {
+    this.compared ??= 0
+  }
+
+  noteLife(index: number, life: string): void {
+    // A store that lost everything is given the records that the others have.
+    if (this.cursors.noteLife(index, life)) this.startComparison()
+  }
+
+  noteTime(index: number, time: number): void {
+    this.offsets[index] = time - this.wall()
+  }
+
+  /** A time of this process, by the clock of a store; `undefined` if that is not known. */
+  timeAt(index: number, time: number): number | undefined {
+    const offset = this.offsets[index]
+    return offset === undefined ? undefined : time + offset
+  }
+
+  /** Whether nothing is known in which the stores differ. */
+  get areAgreed(): boolean {
+    return this.compared === undefined && this.disputed.size === 0
+  }
+
+  /** The stores have different records of a circuit. */
+  dispute(circuit: string): void {
+    if (this.disputed.size < maxRemembered) this.disputed.add(circuit)
+  }
+
+  /** Some of the disputed circuits, which are then no longer disputed. */
+  takeDisputed(most: number): ReadonlyArray<string> {
+    const circuits = [...this.disputed].slice(0, most)
+    for (const circuit of circuits) this.disputed.delete(circuit)
+    return circuits
+  }
+
+  remember(index: number, circuit: string, kept: Kept | undefined): void {
+    const epochs = this.epochs[index]
+    if (epochs === undefined) return
+    if (kept === undefined) epochs.delete(circuit)
+    else bounded(epochs).set(circuit, { own: kept.own, epoch: kept.epoch })
+  }
+
+  /** Translates a store's own epoch to the epoch in all stores. They differ only for records that were written again. */
+  epochOf(index: number, circuit: string, own: number): number {
+    const known = this.epochs[index]?.get(circuit)
+    return known?.own === own ? known.epoch : own
+  }
+
+  /** The epoch of a cast in one store. */
+  ownEpoch(index: number, { circuit, epoch }: Cast): number {
+    if (epoch === 0) return 0
+    const known = this.epochs[index]?.get(circuit)
+    if (known === undefined) return epoch
+    return known.epoch === epoch ? known.own : noEpoch
+  }
+}

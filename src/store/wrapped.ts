@@ -1,0 +1,35 @@
+import type * as Effect from "effect/Effect"
+import type { Exchange, SharedStore, StoreError } from "./SharedStore.ts"
+import { Unconnected } from "./unconnected.ts"
+
+/** One command to a store: one of the operations, with its arguments. */
+export interface StoreCommand<A> {
+  readonly operation: "exchange" | "page" | "load"
+  /** What the command writes; `undefined` for a read. */
+  readonly exchange: Exchange | undefined
+  /** Sends the command to a store. */
+  readonly send: (store: SharedStore) => Effect.Effect<A, StoreError>
+}
+
+/** How commands reach a store: with a deadline, judged, counted, once it is connected. */
+export type Carry = <A>(command: StoreCommand<A>) => Effect.Effect<A, StoreError>
+
+/** The operations of a store that takes a command each. */
+export const operations = (carry: Carry): Pick<SharedStore, StoreCommand<unknown>["operation"]> => ({
+  exchange: (exchange) => carry({ operation: "exchange", exchange, send: (store) => store.exchange(exchange) }),
+  page: (since, limit) => carry({ operation: "page", exchange: undefined, send: (store) => store.page(since, limit) }),
+  load: (circuits) => carry({ operation: "load", exchange: undefined, send: (store) => store.load(circuits) })
+})
+
+/** The same store, with another way for its commands. */
+export const wrapped = (store: SharedStore, carry: Carry): SharedStore => {
+  const isUnconnected = (store as { readonly [Unconnected]?: () => boolean })[Unconnected]
+  return {
+    longestCircuit: store.longestCircuit,
+    deadline: store.deadline,
+    connected: store.connected,
+    changes: store.changes,
+    ...operations(carry),
+    ...(isUnconnected === undefined ? {} : { [Unconnected]: isUnconnected })
+  }
+}

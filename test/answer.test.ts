@@ -1,0 +1,343 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Circuit } from "effect-fuse"
+import { type Answer, answer, decidesAlone, enforced, isLasting, passesAll, retryAfter } from "../src/engine/answer.ts"
+import { FleetState } from "../src/engine/fleetState.ts"
+import { NamedGroup } from "../src/engine/group.ts"
+import { LiveCircuit } from "../src/engine/liveCircuit.ts"
+import { defaults, type Policy } from "../src/policy/policy.ts"
+import { none } from "../src/policy/settings.ts"
+
+const now = 100_000
+const cause: Circuit.Cause = { why: "Tripped", detail: "5 failures in a row", actor: undefined }
+const until = (circuit: Circuit.Closed, at: number) =>
+  Circuit.open(circuit, now - 1_000, { openFor: at - (now - 1_000), cause, at: 0 })
+
+const closed = { ...Circuit.initial, epoch: 1 }
+const open = until(closed, now + 9_000)
+const over = until(closed, now)
+const halfOpen = (...leases: ReadonlyArray<number>): Circuit.HalfOpen => ({
+  ...Circuit.probe(over, now, defaults),
+  leases: leases.map((lease, id) => ({ id, until: lease }))
+})
+
+/** The circuit's own state, beneath its overrides. A busy one has a probe for another 300 ms. */
+const states = {
+  Closed: closed,
+  Ramping: { ...closed, since: now - 100, rampUntil: now + 700 },
+  Open: open,
+  CooldownOver: over,
+  HalfOpenFree: halfOpen(now),
+  HalfOpenBusy: halfOpen(now + 300)
+} as const
+
+const force = (control: Circuit.Circuit, tag: "Isolated" | "Disabled", millis: number) =>
+  Circuit.force(control, tag, now, { until: now + millis, reason: "moving", actor: "olga" })
+
+/** Overrides: on the circuit itself, or on its name. */
+const overrides = {
+  none: undefined,
+  IsolatedBriefly: { tag: "Isolated", millis: 5_000, onName: false },
+  IsolatedForLong: { tag: "Isolated", millis: 20_000, onName: false },
+  IsolatedForEver: { tag: "Isolated", millis: Infinity, onName: false },
+  Disabled: { tag: "Disabled", millis: Infinity, onName: false },
+  NameIsolated: { tag: "Isolated", millis: 5_000, onName: true },
+  NameDisabled: { tag: "Disabled", millis: Infinity, onName: true }
+} as const
+
+/** The state of the circuit that is depended on. */
+const dependencies = {
+  none: undefined,
+  Closed: closed,
+  Open: until(closed, now + 7_000),
+  CooldownOver: over,
+  HalfOpenBusy: halfOpen(now + 300),
+  Isolated: force(closed, "Isolated", 7_000),
+  Disabled: force(open, "Disabled", Infinity)
+} as const
+
+/** Whether the state is this process's or the fleet's, and what the fleet has said of a lease for a probe. */
+const scopes = ["local", "fleet", "fleet, asking for a lease", "fleet, with a spare lease"] as const
+
+interface Case {
+  readonly override: keyof typeof overrides
+  readonly dependency: keyof typeof dependencies
+  readonly scope: (typeof scopes)[number]
+  readonly state: keyof typeof states
+  readonly mode: Policy["mode"]
+  readonly enabled: boolean
+}
+
+const product = <A extends object, K extends string, V>(all: ReadonlyArray<A>, name: K, values: ReadonlyArray<V>) =>
+  all.flatMap((one) => values.map((value) => ({ ...one, [name]: value }) as A & Record<K, V>))
+
+const keys = <A extends object>(record: A) => Object.keys(record) as Array<keyof A>
+
+const cases: ReadonlyArray<Case> = [
+  ["override", keys(overrides)],
+  ["dependency", keys(dependencies)],
+  ["scope", scopes],
+  ["state", keys(states)],
+  ["mode", ["enforce", "observe"]],
+  ["enabled", [true, false]]
+].reduce<ReadonlyArray<object>>(
+  (all, [name, values]) => product(all, name as string, values as ReadonlyArray<unknown>),
+  [{}]
+) as ReadonlyArray<Case>
+
+const make = (name: string, policy: Partial<Policy>, control: Circuit.Circuit, key?: string) => {
+  const group = new NamedGroup(name, none, () => {})
+  group.policy = { ...defaults, ...policy }
+  const circuit = new LiveCircuit(group, key)
+  circuit.control.value = control
+  return circuit
+}
+
+const find = (...all: ReadonlyArray<LiveCircuit>) => ({
+  peek: (name: string, key: string | undefined) => all.find((one) => one.group.name === name && one.key === key)
+})
+
+const build = ({ dependency, enabled, mode, override, scope, state }: Case) => {
+  const set = overrides[override]
+  const own: Circuit.Circuit = states[state]
+  const control = set === undefined || set.onName ? own : force(own, set.tag, set.millis)
+  const circuit = make("api", { mode, enabled, dependsOn: dependency === "none" ? [] : ["db"] }, control, "eu")
+  const named = new LiveCircuit(circuit.group, undefined)
+  if (set?.onName === true) {
+    named.control.value = force(closed, set.tag, set.millis)
+    circuit.group.single = named
+    circuit.group.forced = true
+  }
+  if (scope !== "local") {
+    circuit.fleetState = new FleetState()
+    circuit.fleetState.record.adopted = control.epoch
+    circuit.fleetState.lease.asking = scope === "fleet, asking for a lease"
+    if (scope === "fleet, with a spare lease") {
+      circuit.fleetState.lease.spare = { _tag: "Granted", lease: 0, epoch: control.epoch, until: now + 1_000 }
+    }
+  }
+  const db = make("db", {}, dependencies[dependency] ?? closed)
+  return { circuit, db, named, circuits: find(...(dependency === "none" ? [] : [db])) }
+}
+
+type Built = ReturnType<typeof build>
+
+const told = (found: Answer) => {
+  switch (found._tag) {
+    case "Admit":
+      return `Admit as ${found.as}`
+    case "Pass":
+      return `Pass, ${found.why}`
+    default:
+      return `Reject, ${found.reason} by ${found.by.group.name}/${found.by.key ?? ""} for ${found.wait}`
+  }
+}
+
+/** The longest of all reasons. Half-open becomes an opening that is over beneath an override. */
+const waitOf = ({ dependency, override, scope, state }: Case): number => {
+  const set = overrides[override]
+  const isBlocked = dependency === "Open" || dependency === "Isolated"
+  const isBeneath = set !== undefined && !set.onName
+  const own = { Ramping: 700, Open: 9_000, HalfOpenBusy: isBeneath ? 0 : 300 } as const
+  const mine = state in own ? own[state as keyof typeof own] : 0
+  const wait = Math.max(set?.tag === "Isolated" ? set.millis : 0, isBlocked ? 7_000 : 0, mine)
+  return wait === 0 && scope === "fleet, asking for a lease" ? 50 : wait
+}
+
+/** The specification, in the order of admission. */
+const expected = (one: Case): string => {
+  const { dependency, enabled, mode, override, scope, state } = one
+  const no = (reason: string, by = "api/eu") =>
+    mode === "observe" ? "Pass, Observed" : `Reject, ${reason} by ${by} for ${waitOf(one)}`
+  if (!enabled) return "Pass, SwitchedOff"
+  if (override === "Disabled" || override === "NameDisabled") return "Pass, Disabled"
+  if (override === "NameIsolated") return no("Isolated", "api/")
+  if (override !== "none") return no("Isolated")
+  if (dependency === "Open" || dependency === "Isolated") return no("Dependency", "db/")
+  if (scope === "fleet, with a spare lease") return "Admit as Probe"
+  if (state === "Closed") return "Admit as Normal"
+  if (state === "Ramping") return "Admit as Ramp"
+  if (state === "Open") return no("Cooldown")
+  if (state === "HalfOpenBusy" || scope === "fleet, asking for a lease") return no("ProbesBusy")
+  return "Admit as Probe"
+}
+
+const each = (check: (one: Case, built: Built) => void) => {
+  for (const one of cases) {
+    // Only a state other than Closed can be the state of the fleet.
+    if (one.scope !== "local" && (one.state === "Closed" || one.state === "Ramping")) continue
+    check(one, build(one))
+  }
+}
+
+describe("The answer to a call", () => {
+  it("is the first of: the switch, the override, the dependency, the circuit's own state; its wait is the longest of all", () => {
+    const seen = new Set<string>()
+    each((one, { circuit, circuits }) => {
+      const found = told(answer(circuits, circuit, now))
+      assert.strictEqual(found, expected(one), JSON.stringify(one))
+      seen.add(found.replace(/ by .*/, ""))
+    })
+    assert.deepStrictEqual([...seen].sort(), [
+      "Admit as Normal",
+      "Admit as Probe",
+      "Admit as Ramp",
+      "Pass, Disabled",
+      "Pass, Observed",
+      "Pass, SwitchedOff",
+      "Reject, Cooldown",
+      "Reject, Dependency",
+      "Reject, Isolated",
+      "Reject, ProbesBusy"
+    ])
+  })
+
+  it("is what the state alone says, if the policy enforces and is switched on", () => {
+    each((one, { circuit, circuits }) => {
+      const found = told(enforced(circuits, circuit, now))
+      assert.strictEqual(found, expected({ ...one, mode: "enforce", enabled: true }), JSON.stringify(one))
+    })
+  })
+
+  it("changes when its wait is over, and not a millisecond before, unless a probe decides", () => {
+    each((one, { circuit, circuits }) => {
+      const found = answer(circuits, circuit, now)
+      if (found._tag !== "Reject" || !isLasting(found) || found.wait === Infinity) return
+      const before = answer(circuits, circuit, now + found.wait - 1)
+      assert.isTrue(before._tag === "Reject", JSON.stringify(one))
+      const after = answer(circuits, circuit, now + found.wait)
+      assert.isTrue(after._tag !== "Reject" || !isLasting(after), JSON.stringify(one))
+    })
+  })
+
+  it("is one constant for each admission and pass: a call that is not rejected allocates no answer", () => {
+    const known = new Map<string, Answer>()
+    each((_, { circuit, circuits }) => {
+      const found = answer(circuits, circuit, now)
+      if (found._tag === "Reject") return
+      assert.strictEqual(known.get(told(found)) ?? found, found)
+      known.set(told(found), found)
+    })
+  })
+
+  it("agrees with the hot paths: a circuit that decides alone admits when Closed and rejects for its cooldown when Open", () => {
+    let alone = 0
+    each(({ state }, { circuit, circuits }) => {
+      if (!decidesAlone(circuit)) return
+      alone++
+      const { value: control } = circuit.control
+      if (state === "Closed" && control === closed) {
+        assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Normal")
+      }
+      if (state === "Open" && control === open && circuit.fleetState?.lease.spare === undefined) {
+        assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, Cooldown by api/eu for 9000")
+      }
+    })
+    assert.isAbove(alone, 0)
+  })
+
+  it("passes all calls if the policy only observes, if nothing rejects them, and not while a probe decides", () => {
+    each((one, { circuit, circuits }) => {
+      const found = expected(one)
+      const all = one.mode === "observe" || found.startsWith("Pass") || /Normal|Ramp/.test(found)
+      assert.strictEqual(passesAll(circuits, circuit, now), all, JSON.stringify(one))
+    })
+  })
+
+  it("has a wait of 0 for a call that would pass, and of a second at most during a ramp", () => {
+    each((one, { circuit, circuits }) => {
+      const found = expected({ ...one, mode: "enforce", enabled: true })
+      const wait = found.startsWith("Reject") ? waitOf(one) : found === "Admit as Ramp" ? 700 : 0
+      assert.strictEqual(retryAfter(circuits, circuit, now), wait, JSON.stringify(one))
+    })
+  })
+})
+
+describe("A dependency", () => {
+  const policies = { "only observes": { mode: "observe" }, "is switched off": { enabled: false } } as const
+  for (const what of keys(policies)) {
+    it(`that ${what} blocks nothing`, () => {
+      const circuit = make("api", { dependsOn: ["db"] }, closed)
+      assert.strictEqual(told(answer(find(make("db", policies[what], open)), circuit, now)), "Admit as Normal")
+    })
+  }
+
+  it("may be further down, may be a circuit of the same key, and may depend on what depends on it", () => {
+    const circuit = make("api", { dependsOn: ["cache", "db"] }, closed, "eu")
+    const cache = make("cache", { dependsOn: ["api", "network"] }, closed, "eu")
+    const network = make("network", { dependsOn: ["api"] }, open)
+    assert.strictEqual(
+      told(answer(find(circuit, cache, network), circuit, now)),
+      "Reject, Dependency by network/ for 9000"
+    )
+  })
+
+  it("that depends on the circuit itself is no reason", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, open)
+    const db = make("db", { dependsOn: ["api"] }, closed)
+    assert.strictEqual(told(answer(find(circuit, db), circuit, now)), "Reject, Cooldown by api/ for 9000")
+  })
+
+  it("that is disabled blocks nothing, and neither does what it depends on", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, closed)
+    const db = make("db", { dependsOn: ["network"] }, force(closed, "Disabled", 60_000))
+    assert.strictEqual(told(answer(find(db, make("network", {}, open)), circuit, now)), "Admit as Normal")
+  })
+})
+
+describe("A lease of the fleet", () => {
+  const lease = (scope: Case["scope"], state: Case["state"]) =>
+    build({ override: "none", dependency: "none", scope, state, mode: "enforce", enabled: true })
+
+  it("that is spare admits a call in its own epoch only", () => {
+    const { circuit, circuits } = lease("fleet, with a spare lease", "HalfOpenBusy")
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Probe")
+    circuit.control.value = { ...open, epoch: open.epoch + 5 }
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, Cooldown by api/eu for 9000")
+  })
+
+  it("that is being asked for does not matter once the state is this process's own", () => {
+    const { circuit, circuits } = lease("fleet, asking for a lease", "CooldownOver")
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, ProbesBusy by api/eu for 50")
+    if (circuit.fleetState !== undefined) circuit.fleetState.record.adopted = -1
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Probe")
+  })
+})
+
+describe("A rejection lasts until its time", () => {
+  const probe = { check: Effect.void, schedule: 1_000, opens: 0 }
+  const isolated = force(closed, "Isolated", 5_000)
+  const reasons: ReadonlyArray<readonly [string, Partial<Policy>, Circuit.Circuit, boolean]> = [
+    ["a cooldown does", {}, open, true],
+    ["a cooldown does not if a health check may close the circuit", { probe }, open, false],
+    ["an isolation does, also with a health check", { probe }, isolated, true],
+    ["probes do not: their outcome decides", {}, states.HalfOpenBusy, false]
+  ]
+  it.each(reasons)("%s", (_, policy, control, lasts) => {
+    const circuit = make("api", policy, control)
+    const found = answer(find(), circuit, now)
+    assert.strictEqual(found._tag === "Reject" && isLasting(found), lasts)
+  })
+
+  it("a dependency does not if its health check may close it", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, closed)
+    for (const [policy, lasts] of [[{ probe }, false] as const, [{}, true] as const]) {
+      const found = answer(find(make("db", policy, open)), circuit, now)
+      assert.strictEqual(found._tag === "Reject" && isLasting(found), lasts)
+    }
+  })
+})
+
+describe("The wait of a rejection", () => {
+  it("ends with the isolation if the circuit is disabled then, however long a dependency is open", () => {
+    const isolated = force(force(closed, "Disabled", 60_000), "Isolated", 1_000)
+    const circuit = make("api", { dependsOn: ["db"] }, isolated)
+    assert.strictEqual(told(answer(find(make("db", {}, open)), circuit, now)), "Reject, Isolated by api/ for 1000")
+  })
+
+  it("includes a dependency that is disabled now and rejects calls again before the circuit lets them through", () => {
+    const circuit = make("api", { dependsOn: ["db"] }, open)
+    const db = make("db", {}, force(until(closed, now + 60_000), "Disabled", 1_000))
+    assert.strictEqual(told(answer(find(db), circuit, now)), "Reject, Cooldown by api/ for 60000")
+  })
+})
