@@ -319,8 +319,13 @@ const apart = (millis: number) =>
         })
       )
     )
-    // The processes say farewell without the clock.
-    yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(far, new Trouble())))
+    // The processes say farewell without the clock, after the commands in flight have ended.
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(
+        Effect.sync(() => Object.assign(far, new Trouble())),
+        TestClock.adjust("2 seconds")
+      )
+    )
     yield* TestClock.adjust("6 seconds")
     const at = (i: number) => processes[i] ?? assert.fail(`there is no process ${i}`)
     /** Of the store in the third region. */
