@@ -9,10 +9,10 @@ const conditions = ["@effect-fuse/source"]
 const withServers = [
   ...["AuditTrail", "RedisStore", "SqlStore", "commandLine"].map((name) => `test/${name}{,.*}.test.ts`),
   ...[
+    "BreakerStore.shared.options",
     "JobBreaker",
     "Operator.servers",
     "alerts",
-    "coverage.stores",
     "examples",
     "fleet.servers",
     "fuzz.redis",

@@ -47,7 +47,7 @@ const errors = Logger.make(({ cause, logLevel, message }) => {
   if (logLevel !== "Error") return
   console.log(String(message))
   const { problems } = Cause.squash(cause) as BreakerPolicy.PolicyError
-  for (const { message, path } of problems) console.log(`  ${path}: ${message.split(";")[0]}`)
+  for (const { message, path } of problems) console.log(`  ${path}: ${message.split(", expected")[0]}`)
 })
 const App = BreakerPolicy.layerReloading(load, Schedule.spaced("30 seconds")).pipe(
   Layer.provide(Table),

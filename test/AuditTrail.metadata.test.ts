@@ -13,7 +13,7 @@ describe.each(databases)("metadata in %s", (database) => {
   const { place } = on(database)
 
   live(
-    "is what a function answers for each event, in the same words",
+    "is what a function returns for each event, with text unchanged",
     Effect.gen(function* () {
       const { open } = yield* place
       const metadata: AuditTrail.Options["metadata"] = ({ at, circuit, from, to, why }) => ({
@@ -103,7 +103,7 @@ describe("A function for metadata that", () => {
     })
   }
 
-  it.live("answers nothing for an event leaves that line without, and says nothing", () => {
+  it.live("returns nothing for an event leaves that entry without metadata, and logs nothing", () => {
     lines.length = 0
     const metadata = ({ to }: { readonly to: string }) => (to === "Isolated" ? { by: "hand" } : undefined)
     const program = Effect.gen(function* () {

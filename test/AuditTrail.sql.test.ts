@@ -3,12 +3,11 @@ import { assert, describe } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
-import { audited } from "./support/audited.ts"
+import { audited, recovers } from "./support/audited.ts"
 import { type Database, databases, on } from "./support/databases.ts"
-import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { type Connection, say } from "./support/sqlFleet.ts"
-import { play, succeed } from "./support/verbs.ts"
+import { play } from "./support/verbs.ts"
 
 const page = (name: string) => readFileSync(new URL(`../docs/${name}.md`, import.meta.url), "utf8")
 
@@ -105,12 +104,6 @@ const comparable = (database: Database, { columns, indexes }: Described): Descri
 // ---- What happened --------------------------------------------------------------------------------------------------
 
 const number = (value: unknown) => Number(value)
-
-const recovers = (at: Parameters<typeof succeed>[0]) =>
-  until(
-    "it recovered",
-    Effect.map(succeed(at), (exit) => exit._tag === "Success")
-  )
 
 /** Fails as often, each time with a new key: no circuit of the name opens. */
 const failAtKeys = (name: string, n: number) =>

@@ -1,6 +1,7 @@
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
+import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
@@ -9,7 +10,8 @@ import { databases, on, onOwn, servers } from "./support/databases.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { connect, type Place } from "./support/sqlFleet.ts"
-import { play, succeed } from "./support/verbs.ts"
+import { sqliteTrails } from "./support/sqliteTrail.ts"
+import { fail, play, succeed } from "./support/verbs.ts"
 
 const nowhere = connect("postgres://postgres@127.0.0.1:1/none")
 
@@ -115,7 +117,7 @@ describe("a trail", () => {
   const { place } = on("PostgreSQL")
 
   live(
-    "loses none of ten thousand transitions, and none is there twice",
+    "has each of ten thousand transitions exactly once",
     Effect.gen(function* () {
       const { open } = yield* place
       const n = 5_000
@@ -173,7 +175,7 @@ describe("a trail", () => {
   )
 
   live(
-    "keeps no more than it may while the database is away, and says how many it dropped",
+    "keeps at most its limit while the database is away, and counts what it dropped",
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
         for (let i = 0; i < 25; i++) yield* CircuitBreaker.isolate("api", { key: `${i}` })
@@ -209,7 +211,7 @@ describe("a trail", () => {
   )
 
   live(
-    "has once what an operator did from outside of the fleet, and how it ended, and who it was",
+    "has each operator action from outside the fleet once, with its end and its actor",
     Effect.gen(function* () {
       const { processes, shared } = yield* fleet(yield* place)
       const [a] = processes
@@ -241,7 +243,7 @@ describe("a trail", () => {
   )
 
   live(
-    "keeps nobody waiting: not while the database hangs, nor at the end",
+    "delays no caller while the database hangs, nor the end of the program",
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
         yield* play("FF")
@@ -249,4 +251,38 @@ describe("a trail", () => {
       }).pipe(Effect.provideContext(yield* audited(yield* nowhere)))
     })
   )
+})
+
+const { database, trail } = sqliteTrails()
+
+describe("A trail in SQLite", () => {
+  it.effect("writes after `flushInterval`", () =>
+    Effect.gen(function* () {
+      yield* AuditTrail.flush
+      yield* fail()
+      yield* TestClock.adjust("59 seconds")
+      assert.deepInclude(yield* AuditTrail.stats, { written: 0, pending: 1 })
+      yield* TestClock.adjust("2 seconds")
+      assert.deepInclude(yield* AuditTrail.stats, { written: 1, pending: 0 })
+    }).pipe(Effect.provide(trail({ flushInterval: "1 minute" })))
+  )
+
+  it.live("names the process that owns a local state", () =>
+    Effect.gen(function* () {
+      yield* fail()
+      yield* AuditTrail.flush
+      const [standing] = yield* AuditTrail.openNow
+      assert.match(standing?.owner ?? "", /^shop~/)
+    }).pipe(Effect.provide(trail({ process: "shop" })))
+  )
+
+  it.live("can be read from tables with another prefix", () => {
+    const file = database()
+    const reader = AuditTrail.layerReader({ prefix: "other" })
+    return Effect.gen(function* () {
+      yield* Effect.provide(AuditTrail.openNow, reader)
+      const sql = yield* SqlClient.SqlClient
+      assert.deepStrictEqual(yield* sql`SELECT * FROM other_events`, [])
+    }).pipe(Effect.provide(file))
+  })
 })

@@ -136,7 +136,7 @@ describe("Where it is used", () => {
     }
   )
 
-  it.effect("in Effect.retry and in Resilience.retry it waits as long as it says", () =>
+  it.effect("in Effect.retry and in Resilience.retry it waits for its delays", () =>
     Effect.gen(function* () {
       const schedule = Backoff.linear({ min: "1 second" })
       const clock = Effect.map(Clock.currentTimeMillis, (millis) => millis / 1_000)

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerEvent, BreakerPolicy, BreakerStore, Circuit, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 
 const roundTrip = (event: BreakerEvent.BreakerEvent): BreakerEvent.BreakerEvent => {
   const wire = JSON.stringify(Schema.encodeSync(BreakerEvent.BreakerEvent)(event))
@@ -96,7 +97,7 @@ describe("an event", () => {
 describe("what circuits do", () => {
   const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "1 second" }
 
-  it.effect("is told in events that go through JSON unchanged, each with its reason and an epoch of its own", () =>
+  it.effect("is published in events that survive JSON unchanged, each with its reason and its own epoch", () =>
     Effect.gen(function* () {
       const seen: Array<BreakerEvent.BreakerEvent> = []
       const listener = yield* Effect.forkChild(
@@ -142,7 +143,7 @@ describe("what circuits do", () => {
     }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: policy })))
   )
 
-  it.effect("is told of ten probes in a row that told nothing", () =>
+  it.effect("is notified of ten Ignored probes in a row", () =>
     Effect.gen(function* () {
       const listener = yield* CircuitBreaker.events.pipe(
         Stream.filter((event) => event._tag === "ProbesIgnored"),

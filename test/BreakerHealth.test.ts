@@ -20,7 +20,7 @@ describe("the health of all circuits", () => {
     })
   })
 
-  scenario("says how many let calls through, and the mean of what fails", quick, function* () {
+  scenario("counts the circuits that let calls through, and has their mean failure rate", quick, function* () {
     yield* play("SF")
     yield* succeed({ name: "other" })
     yield* CircuitBreaker.isolate("gone")
@@ -151,7 +151,7 @@ describe("over HTTP", () => {
     }).pipe(Effect.provide(serving({ critical: ["database"] })))
   )
 
-  it.live("/breakers says what each name has counted, its keys together", () =>
+  it.live("/breakers has the counts of each name, with its keys together", () =>
     Effect.gen(function* () {
       yield* play("SSF", { key: "a" })
       yield* play("S", { key: "b" })
@@ -184,7 +184,7 @@ describe("over HTTP", () => {
     }).pipe(Effect.provide(serving()))
   )
 
-  it.live("keys are said where they are asked for, at the paths that are asked for", () =>
+  it.live("keys are listed with keys: true, at the configured paths", () =>
     Effect.gen(function* () {
       yield* succeed({ key: "a" })
       yield* succeed({ key: "b" })
@@ -256,4 +256,24 @@ describe("over HTTP", () => {
     assert.throws(() => layer({ keys: "yes" }), /keys/)
     assert.throws(() => layer({ ready: "/ready" }), /ready: unknown field/)
   })
+
+  for (const keys of [true, false]) {
+    it.effect(`/health ${keys ? "lists" : "does not list"} keys with { keys: ${keys} }`, () =>
+      Effect.gen(function* () {
+        yield* fail({ key: "k" })
+        const store = yield* BreakerStore.BreakerStore
+        const routes = Layer.provide(BreakerRoutes.layer({ keys }), Layer.succeed(BreakerStore.BreakerStore, store))
+        const { dispose, handler } = HttpRouter.toWebHandler(routes, { disableLogger: true })
+        const body = yield* Effect.promise(async () => (await handler(new Request("http://a.test/health"))).json())
+        yield* Effect.promise(dispose)
+        assert.deepStrictEqual(
+          body.unhealthy.map((one: { key?: string; circuits?: number }) => [one.key, one.circuits]),
+          [keys ? ["k", undefined] : [undefined, 1]]
+        )
+      }).pipe(
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } }))
+      )
+    )
+  }
 })

@@ -68,7 +68,7 @@ describe("what Prometheus is given", () => {
     }).pipe(Effect.provide(metered()))
   )
 
-  it.effect("says how many circuits of a name are in which state, and how many calls run", () =>
+  it.effect("has the number of circuits of a name in each state, and of calls in flight", () =>
     Effect.gen(function* () {
       yield* succeed({ key: "a" })
       yield* succeed({ key: "b" })
@@ -87,7 +87,7 @@ describe("what Prometheus is given", () => {
     }).pipe(Effect.provide(metered()))
   )
 
-  it.effect("says how long calls took", () =>
+  it.effect("has the durations of calls", () =>
     Effect.gen(function* () {
       for (const millis of [1, 40, 40, 3_000]) {
         const call = yield* Effect.forkChild(CircuitBreaker.protect(Effect.sleep(millis), "api"), {
@@ -388,7 +388,7 @@ describe("series", () => {
     }).pipe(Effect.provide(metered({ durations: false })))
   )
 
-  it.effect("say whether the shared store answers", () =>
+  it.effect("show whether the shared store answers", () =>
     Effect.gen(function* () {
       const memory = yield* MemoryStore.make
       let away = false
@@ -411,7 +411,7 @@ describe("series", () => {
   )
 
   it.effect.each(["fails", "never answers"] as const)(
-    "do not say that the store is up before it answers, if it %s",
+    "do not show the store as up before it answers, if it %s",
     (how) =>
       Effect.gen(function* () {
         const memory = yield* MemoryStore.make

@@ -133,30 +133,32 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("goes before what code says of all, field by field, and of one where it means that one", () =>
-    Effect.gen(function* () {
-      const settings: BreakerPolicy.Settings = {
-        default: { cooldown: "1 second", probes: 2, trip: Trip.consecutive(8) },
-        breakers: { a: { probes: 3, successesToClose: 4, trip: Trip.consecutive(7) }, b: { ramp: 5 } }
-      }
-      const policies = yield* load(
-        {
-          CIRCUIT_BREAKER_COOLDOWN: "9",
-          CIRCUIT_BREAKER_THRESHOLD: "6",
-          CIRCUIT_BREAKER_A_PROBES: "30",
-          CIRCUIT_BREAKER_A_THRESHOLD: "5"
-        },
-        settings
-      )
-      const common = { ...BreakerPolicy.defaults, cooldown: 9_000, probes: 2, trip: any(streak(6)) as Trip.Trip }
-      assert.deepStrictEqual(policies.get("other"), common)
-      assert.deepStrictEqual(policies.get("b"), { ...common, rampMillis: 5 })
-      const trip = any(streak(5)) as Trip.Trip
-      assert.deepStrictEqual(policies.get("a"), { ...common, probes: 30, successesToClose: 4, trip })
-    })
+  it.effect(
+    "overrides the default in code field by field, and one circuit in code if the variable names that circuit",
+    () =>
+      Effect.gen(function* () {
+        const settings: BreakerPolicy.Settings = {
+          default: { cooldown: "1 second", probes: 2, trip: Trip.consecutive(8) },
+          breakers: { a: { probes: 3, successesToClose: 4, trip: Trip.consecutive(7) }, b: { ramp: 5 } }
+        }
+        const policies = yield* load(
+          {
+            CIRCUIT_BREAKER_COOLDOWN: "9",
+            CIRCUIT_BREAKER_THRESHOLD: "6",
+            CIRCUIT_BREAKER_A_PROBES: "30",
+            CIRCUIT_BREAKER_A_THRESHOLD: "5"
+          },
+          settings
+        )
+        const common = { ...BreakerPolicy.defaults, cooldown: 9_000, probes: 2, trip: any(streak(6)) as Trip.Trip }
+        assert.deepStrictEqual(policies.get("other"), common)
+        assert.deepStrictEqual(policies.get("b"), { ...common, rampMillis: 5 })
+        const trip = any(streak(5)) as Trip.Trip
+        assert.deepStrictEqual(policies.get("a"), { ...common, probes: 30, successesToClose: 4, trip })
+      })
   )
 
-  it.effect("for all stands back behind what code says of one, and for that one does not", () =>
+  it.effect("for all circuits yields to the code for one circuit, and for that circuit it does not", () =>
     Effect.gen(function* () {
       const settings: BreakerPolicy.Settings = {
         default: { cooldown: "4 seconds", successesToClose: 4 },
@@ -271,7 +273,7 @@ describe("the environment", () => {
       })
   )
 
-  it.effect("refuses variables that it does not know, and says which it knows", () =>
+  it.effect("refuses unknown variables, and lists the known ones", () =>
     Effect.gen(function* () {
       const env = { CIRCUIT_BREAKER_TRESHOLD: "5", CIRCUIT_BREAKER_API_COOLDOWNS: "5", CIRCUIT_BREAKER_PROBES_: "1" }
       const problems = yield* problemsOf({ ...env, CIRCUIT_BREAKER_COOLDOWN: "5" })
@@ -353,14 +355,14 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("says at once what is wrong in code and in the environment", () =>
+  it.effect("reports what is wrong in code and in the environment in one error", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf({ CIRCUIT_BREAKER_PROBES: "no" }, { default: { probes: 0 } })
       assert.deepStrictEqual(paths(problems), ["CIRCUIT_BREAKER_PROBES", "default.probes"])
     })
   )
 
-  it.effect("says so where code names no breaker at all", () =>
+  it.effect("reports that the code names no breaker, if it names none", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf({ CIRCUIT_BREAKER_A_PROBES: "2" }, { breakers: {} })
       assert.strictEqual(problems[0]?.message, 'unknown breaker "A"; code names none')

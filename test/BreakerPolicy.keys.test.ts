@@ -34,7 +34,7 @@ const ways: ReadonlyArray<readonly [how: string, keys: NonNullable<BreakerPolicy
   ["an object", byKey],
   ["data", JSON.parse(JSON.stringify(byKey))],
   ["a function", byFunction],
-  ["a function that makes each policy anew", (key) => structuredClone(byFunction(key))]
+  ["a function that creates each policy again", (key) => structuredClone(byFunction(key))]
 ]
 
 describe.each(ways)("The policy of a key, by %s", (_, keys) => {
@@ -201,23 +201,20 @@ describe("Policies of keys", () => {
     ["returns no policy", () => 5 as never, "keys: expected an object"],
     ["returns a field of the name", () => ({ tenants: "shared" }) as never, "keys.tenants: unknown field"]
   ]
-  it.effect.each(broken)(
-    "of a function that %s are those of the name, which the log says once",
-    ([, keys, message]) => {
-      const lines: Array<Line> = []
-      const program = Effect.gen(function* () {
-        assert.deepStrictEqual([yield* opensAfter("a\u001b"), yield* opensAfter("b")], [2, 2])
-        yield* Effect.yieldNow
-      })
-      const run = provided(program, BreakerPolicy.layer({ breakers: { api: { ...opensAt(2), keys } } }))
-      return Effect.map(capture(lines, run), () => {
-        const errors = lines.flatMap(({ level, message }) => (level === "Error" ? [message] : []))
-        assert.lengthOf(errors, 1)
-        assert.include(errors[0], 'The policy of the circuit "api" ["a\\u001b"] cannot be used')
-        assert.include(errors[0], message)
-      })
-    }
-  )
+  it.effect.each(broken)("of a function that %s are those of the name, which is logged once", ([, keys, message]) => {
+    const lines: Array<Line> = []
+    const program = Effect.gen(function* () {
+      assert.deepStrictEqual([yield* opensAfter("a\u001b"), yield* opensAfter("b")], [2, 2])
+      yield* Effect.yieldNow
+    })
+    const run = provided(program, BreakerPolicy.layer({ breakers: { api: { ...opensAt(2), keys } } }))
+    return Effect.map(capture(lines, run), () => {
+      const errors = lines.flatMap(({ level, message }) => (level === "Error" ? [message] : []))
+      assert.lengthOf(errors, 1)
+      assert.include(errors[0], 'The policy of the circuit "api" ["a\\u001b"] cannot be used')
+      assert.include(errors[0], message)
+    })
+  })
 
   const wrong: ReadonlyArray<readonly [keys: unknown, path: string]> = [
     [5, "breakers.api.keys"],

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, ConfigProvider, Effect, Exit, Layer, Result, Schedule, Schema } from "effect"
-import { BreakerPolicy, Trip, type Window } from "effect-fuse"
+import { BreakerPolicy, Trip } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
+import { either, oneOf } from "./support/garbage.ts"
 
 type Policy = BreakerPolicy.Policy
 
@@ -28,15 +30,6 @@ const policyFields =
 const variables =
   "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED"
 const numbers = [0, 0.5, 1, 2, 11, -1, 1.5, NaN, "1 second", "x"]
-
-const oneOf = <A>(list: ReadonlyArray<A>): Arbitrary.Arbitrary<A> =>
-  Arbitrary.map(
-    Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: list.length - 1 }))),
-    (index) => list[index] as A
-  )
-
-const either = <A, B>(a: Arbitrary.Arbitrary<A>, b: Arbitrary.Arbitrary<B>): Arbitrary.Arbitrary<A | B> =>
-  Arbitrary.flatMap(oneOf<Arbitrary.Arbitrary<A | B>>([a, b]), (chosen) => chosen)
 
 const someOf = (keys: ReadonlyArray<string>, value: Arbitrary.Arbitrary<unknown>): Arbitrary.Arbitrary<object> =>
   Arbitrary.map(Arbitrary.array(Arbitrary.all([oneOf(keys), value]), { maxLength: 4 }), Object.fromEntries)
@@ -111,7 +104,7 @@ describe("whatever is written", () => {
     error._tag === "PolicyError" && error.problems.length > 0 && error.problems.every(Schema.is(problem))
 
   it.prop(
-    "decode makes a policy of it that can be used, or says what is wrong",
+    "decode makes a usable policy of it, or reports what is wrong",
     [policy],
     ([input]) => {
       const result = BreakerPolicy.decode(input as BreakerPolicy.Input)
@@ -154,7 +147,7 @@ describe("whatever is written", () => {
   )
 
   it.effect.prop(
-    "layer makes policies of it that can be used, or fails and says what is wrong",
+    "layer makes usable policies of it, or fails and reports what is wrong",
     [settings],
     ([input]) => Effect.map(Effect.exit(layer(input)), (exit) => void sound(exit)),
     { arbitrary: { runs: 1_000 } }
@@ -198,7 +191,7 @@ describe("whatever is written", () => {
   )
 
   it.effect.prop(
-    "layerConfig does so, too, where what code says is of any shape",
+    "layerConfig does the same with settings in code of any shape",
     [env, settings],
     ([env, settings]) => Effect.map(Effect.exit(layerConfig(env, settings)), (exit) => void sound(exit)),
     { arbitrary: { runs: 500 } }

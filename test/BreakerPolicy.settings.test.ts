@@ -100,7 +100,7 @@ describe("layer", () => {
       })
   )
 
-  it.effect("takes a default dependency that has nothing to say of its own dependencies, or others", () =>
+  it.effect("takes a default dependency whether or not its own policy names dependencies", () =>
     Effect.gen(function* () {
       const byDefault = { dependsOn: ["db"] }
       for (const breakers of [
@@ -166,7 +166,7 @@ describe("layer", () => {
     ["default", [5, "x", true, []], "expected an object with trip, slowCall, "],
     ["breakers", [5, "x", true, [], null], "expected an object of policies by name"],
     ["trips", [5, "x", true, {}], "expected a list of custom trips"],
-    ["names", [5, "x", true, {}, null], "array"]
+    ["names", [5, "x", true, {}, null], "expected a list"]
   ] as ReadonlyArray<[string, ReadonlyArray<unknown>, string]>)(
     "refuses %s of another shape, beside all else that is wrong",
     ([field, values, expected]) =>

@@ -55,7 +55,7 @@ describe("the default policy", () => {
     assert.deepStrictEqual(BreakerPolicy.defaults, decoded({}))
   })
 
-  it.effect("holds for every name when no layer says otherwise", () =>
+  it.effect("holds for every name without a layer of policies", () =>
     Effect.gen(function* () {
       const policies = yield* BreakerPolicy.Policies
       for (const name of ["api", "", "__proto__", "constructor", "a/b"]) {
@@ -200,7 +200,7 @@ const bad: ReadonlyArray<Bad> = [
   ...each(["enabled"], ["true", 1, null], "true, false, an effect, or a function of the circuit"),
   ...each(["tenants"], ["own", 0], '"separate", "shared" or "counted"'),
   ...each(["trip"], ["consecutive", null, 5, {}, [], { _tag: "Sometimes" }], aTrip),
-  ...each(["dependsOn"], ["db", 5], "array"),
+  ...each(["dependsOn"], ["db", 5], "a list"),
   [{ dependsOn: ["db", ""] }, "dependsOn.1", '""', aName],
   [{ dependsOn: [7] }, "dependsOn.0", "7", aName],
   [{ probe: { check, schedule, opens: 0 } }, "probe.opens", "0", "true, false, or a whole number of 1 or more"],
@@ -267,31 +267,33 @@ describe("decode", () => {
   })
 
   it("refuses a field that it does not know, and says which it is and which there are", () => {
-    for (const [input, path, known] of [
+    for (const [input, path, known, meant] of [
       [
         { cooldwon: 1 },
         "cooldwon",
-        "trip, slowCall, cooldown, maxCooldown, probes, successesToClose, failuresToReopen, "
+        "trip, slowCall, cooldown, maxCooldown, probes, successesToClose, failuresToReopen, ",
+        "cooldown"
       ],
-      [{ trip: { _tag: "Consecutive", failures: 1, over: 5 } }, "trip.over", "_tag, failures"],
-      [one({ ...Trip.any(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips"],
-      [one({ ...Trip.all(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips"],
-      [{ probe: { check, schedule, every: 1 } }, "probe.every", "check, schedule, opens"],
-      [cooldown({ exponential: 5, more: 1 }), "cooldown.more", "exponential, factor, jittered"]
+      [{ trip: { _tag: "Consecutive", failures: 1, over: 5 } }, "trip.over", "_tag, failures", undefined],
+      [one({ ...Trip.any(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips", undefined],
+      [one({ ...Trip.all(Trip.consecutive(1)), atLeast: 2 }), "trip.atLeast", "_tag, trips", undefined],
+      [{ probe: { check, schedule, every: 1 } }, "probe.every", "check, schedule, opens", undefined],
+      [cooldown({ exponential: 5, more: 1 }), "cooldown.more", "exponential, factor, jittered", undefined]
     ] as const) {
       const error = refused(input)
       assert.deepStrictEqual(paths(error.problems), [path])
-      assert.isTrue(error.message.startsWith(`${path}: unknown field; expected one of ${known}`), error.message)
+      const hint = meant === undefined ? "" : ` (did you mean ${meant}?)`
+      assert.isTrue(error.message.startsWith(`${path}: unknown field${hint}, expected one of ${known}`), error.message)
     }
   })
 
   it("refuses a field that is missing, and says which", () => {
-    for (const [input, path] of [
-      [{ trip: { _tag: "Consecutive" } }, "trip.failures"],
-      [{ trip: { _tag: "All" } }, "trip.trips"],
-      [{ probe: { check } }, "probe.schedule"]
+    for (const [input, path, what] of [
+      [{ trip: { _tag: "Consecutive" } }, "trip.failures", "a whole number of 1 or more"],
+      [{ trip: { _tag: "All" } }, "trip.trips", "a list of one trip or more"],
+      [{ probe: { check } }, "probe.schedule", 'a Schedule, or a duration above 0 such as "30s" or "30 seconds"']
     ] as const) {
-      assert.strictEqual(refused(input).message, `${path}: expected a value, got nothing`)
+      assert.strictEqual(refused(input).message, `${path}: expected ${what}, got nothing`)
     }
   })
 
@@ -301,7 +303,7 @@ describe("decode", () => {
     ["x", '"x"'],
     [true, "true"],
     [[], "[]"],
-    [undefined, "undefined"]
+    [undefined, "nothing"]
   ])("refuses %j as a policy, and says what a policy has", (input, got) => {
     const { message } = refused(input)
     assert.isTrue(message.startsWith("expected an object with trip, slowCall, cooldown, "), message)

@@ -61,7 +61,7 @@ describe("two policies for one name in one store", () => {
     ["a cooldown that grows", (n) => ({ cooldown: { exponential: 5, ...(n === 0 ? {} : { factor: 2 }) } })],
     ["one predicate", () => ({ trip: Trip.custom("mine", predicate) })]
   ] as ReadonlyArray<[string, (n: number) => BreakerPolicy.Input]>)(
-    "are one when both say the same: %s",
+    "are one policy if their fields are equal: %s",
     ([_, policy]) =>
       Effect.gen(function* () {
         for (const n of [0, 1, 0, 1]) assert.strictEqual((yield* protect(policy(n)))._tag, "Success")

@@ -94,7 +94,7 @@ describe("An opening of the fleet, in a process that made no call", () => {
 })
 
 describe("Openings in a row", () => {
-  it.effect("are counted once by all, whoever probes, and each is longer", () =>
+  it.effect("are counted once by all processes, whichever process probes, and each is longer", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(3, { policy: { cooldown: Schedule.exponential("10 seconds") } })
       yield* openTogether(processes)
@@ -133,7 +133,7 @@ describe("Openings in a row", () => {
     })
   )
 
-  it.effect("begin anew after a close that lasted", () =>
+  it.effect("are counted from 1 again after a close that lasted", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(3)
       yield* openTogether(processes)
@@ -207,7 +207,7 @@ describe("A close of the fleet", () => {
 })
 
 describe("A rejection of the fleet", () => {
-  it.effect("tells its scope in words and on the wire", () =>
+  it.effect("has its scope as a field and in its message", () =>
     Effect.gen(function* () {
       const { at } = yield* fleet(2)
       yield* failing([at(0), at(1)], 3)

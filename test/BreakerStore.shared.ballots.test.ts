@@ -24,7 +24,7 @@ const twoProcesses = Effect.gen(function* () {
 }).pipe(Effect.provide(Logger.layer([])))
 
 describe("A process", () => {
-  it.effect("that said that it fails says that it has recovered, long after anybody asked", () =>
+  it.effect("that cast a failing ballot casts a recovered one, long after the inquiry", () =>
     Effect.gen(function* () {
       const { fails, said, works } = yield* twoProcesses
       yield* fails
@@ -38,7 +38,7 @@ describe("A process", () => {
     })
   )
 
-  it.effect("says nothing of single failures, nor of successes", () =>
+  it.effect("casts no ballot for single failures or for successes", () =>
     Effect.gen(function* () {
       const { fails, said, works } = yield* twoProcesses
       for (let i = 0; i < 9; i++) {

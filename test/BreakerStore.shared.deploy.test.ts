@@ -22,7 +22,7 @@ const deploying = (size: number) =>
   })
 
 describe("While two releases have different policies for a name", () => {
-  it.effect("neither decides for the other, and each says so once", () =>
+  it.effect("neither decides for the other, and each logs that once", () =>
     Effect.gen(function* () {
       const { lines, old, young } = yield* deploying(4)
       yield* openTogether(old)
@@ -129,7 +129,7 @@ describe("Several stores in one program", () => {
       class Payments extends Context.Service<Payments, { readonly pay: Effect.Effect<Exit.Exit<unknown, unknown>> }>()(
         "test/Payments"
       ) {
-        // The store is taken once, where the service is made: whoever pays knows nothing of it.
+        // The layer of the service reads the store once; its callers do not need it.
         static readonly layer = Layer.effect(
           this,
           Effect.map(Effect.context<BreakerStore.BreakerStore>(), (store) => ({

@@ -42,7 +42,7 @@ describe("Three processes open together what none of them would open alone", () 
         yield* expectAll(processes, "Open fleet")
       })
     )
-    it.effect(`${what}: one that fails so often stays Closed`, () =>
+    it.effect(`${what}: a process that alone has all these failures stays Closed`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(3, { policy: { trip } })
         yield* succeedAll(processes, successes)
@@ -166,7 +166,7 @@ describe("All that look fail", () => {
     })
   )
 
-  it.effect("2 of 10: the others never call it, and are told", () =>
+  it.effect("2 of 10: the others never call it, and learn of the opening", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(10)
       yield* openTogether([at(0), at(1)])
@@ -175,7 +175,7 @@ describe("All that look fail", () => {
   )
 })
 
-describe("Who has a say", () => {
+describe("Which processes have a vote", () => {
   const lately: ReadonlyArray<readonly [ago: string, standing: string]> = [
     ["20 seconds", "Closed local"],
     ["31 seconds", "Open fleet"]
@@ -193,7 +193,7 @@ describe("Who has a say", () => {
     )
   }
 
-  it.effect("who has recovered says so, though nobody asks", () =>
+  it.effect("a process that has recovered updates its ballot without being asked", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(4, { policy: { trip: Trip.consecutive(3) } })
       yield* succeedAll(processes)
@@ -229,7 +229,7 @@ describe("Who has a say", () => {
   }
 })
 
-describe("The policy says how a fleet agrees", () => {
+describe("The policy decides how a fleet agrees", () => {
   const options: ReadonlyArray<
     readonly [string, BreakerPolicy.Input["fleet"], bad: number, failures: number, standing: string]
   > = [
@@ -253,7 +253,7 @@ describe("The policy says how a fleet agrees", () => {
     )
   }
 
-  it.effect("fleet: false tells the store nothing, and nothing that the store says counts", () =>
+  it.effect("fleet: false: the circuit neither writes to the store nor reads from it", () =>
     Effect.gen(function* () {
       const { at, join, processes } = yield* fleet(2, { policy: { fleet: false } })
       const other = yield* join({ policy: {} })
@@ -271,20 +271,22 @@ describe("The policy says how a fleet agrees", () => {
 
   const own = Effect.succeed("ok").pipe(CircuitBreaker.protect("api", { policy: { fleet: false } }))
 
-  it.effect("fleet: false, where only the first call says so: it lets no word of others reject it", () =>
-    Effect.gen(function* () {
-      const { join, processes } = yield* fleet(2)
-      yield* openTogether(processes)
-      const late = yield* join()
-      yield* expectAll([late], "Open fleet")
-      assert.strictEqual(yield* late.run(own), "ok")
-      yield* expectAll([late], "Closed local")
-      yield* expectAll(processes, "Open fleet")
-    })
+  it.effect(
+    "fleet: false in the policy of the first call: the circuit ignores the state of the fleet from then on",
+    () =>
+      Effect.gen(function* () {
+        const { join, processes } = yield* fleet(2)
+        yield* openTogether(processes)
+        const late = yield* join()
+        yield* expectAll([late], "Open fleet")
+        assert.strictEqual(yield* late.run(own), "ok")
+        yield* expectAll([late], "Closed local")
+        yield* expectAll(processes, "Open fleet")
+      })
   )
 
   it.effect(
-    "fleet: false, where only the first call says so: what people forced elsewhere ends, and what they force here stays",
+    "fleet: false in the policy of the first call: overrides of other processes end, and overrides of this process stay",
     () =>
       Effect.gen(function* () {
         const { at, join } = yield* fleet(1)
@@ -303,27 +305,29 @@ describe("The policy says how a fleet agrees", () => {
       })
   )
 
-  it.effect("fleet: false, since a reload: what people forced elsewhere ends, as nobody would tell its end", () =>
-    Effect.gen(function* () {
-      const store = yield* MemoryStore.make
-      let loaded: BreakerPolicy.Settings = {}
-      const policies = BreakerPolicy.layerReloading(
-        Effect.sync(() => loaded),
-        "1 second"
-      )
-      const call = Effect.succeed("ok").pipe(CircuitBreaker.protect("api"))
-      const program = Effect.gen(function* () {
-        yield* call
-        yield* Operator.isolate(store, "api")
-        yield* TestClock.adjust("10 seconds")
-        const before = (yield* Effect.flip(call)).reason
-        loaded = { breakers: { api: { fleet: false } } }
-        yield* TestClock.adjust("10 seconds")
-        return [before, yield* call, yield* CircuitBreaker.state("api")]
+  it.effect(
+    "fleet: false since a reload: overrides of other processes end, because their release would not be heard",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* MemoryStore.make
+        let loaded: BreakerPolicy.Settings = {}
+        const policies = BreakerPolicy.layerReloading(
+          Effect.sync(() => loaded),
+          "1 second"
+        )
+        const call = Effect.succeed("ok").pipe(CircuitBreaker.protect("api"))
+        const program = Effect.gen(function* () {
+          yield* call
+          yield* Operator.isolate(store, "api")
+          yield* TestClock.adjust("10 seconds")
+          const before = (yield* Effect.flip(call)).reason
+          loaded = { breakers: { api: { fleet: false } } }
+          yield* TestClock.adjust("10 seconds")
+          return [before, yield* call, yield* CircuitBreaker.state("api")]
+        })
+        const layer = Layer.provideMerge(BreakerStore.layerShared(store), policies)
+        assert.deepStrictEqual(yield* Effect.provide(program, layer), ["Isolated", "ok", "Closed"])
       })
-      const layer = Layer.provideMerge(BreakerStore.layerShared(store), policies)
-      assert.deepStrictEqual(yield* Effect.provide(program, layer), ["Isolated", "ok", "Closed"])
-    })
   )
 
   it.effect("fleet: false, for a name that this process has not called yet", () =>

@@ -8,14 +8,14 @@ import { rejectionIn } from "./support/verbs.ts"
 
 const by = { reason: "maintenance", actor: "ann" }
 
-describe("What somebody does in one process", () => {
+describe("An operator action in one process", () => {
   const actions: ReadonlyArray<readonly [keyof typeof CircuitBreaker & ("isolate" | "disable" | "open"), string]> = [
     ["isolate", "Isolated"],
     ["disable", "Disabled"],
     ["open", "Open"]
   ]
   for (const [action, state] of actions) {
-    it.effect(`${action}: holds in all, with who and why, and ends in all`, () =>
+    it.effect(`${action}: holds in all processes, with actor and reason, and ends in all`, () =>
       Effect.gen(function* () {
         const { at, join, processes } = yield* fleet(3)
         yield* at(1).succeed
@@ -52,7 +52,7 @@ describe("What somebody does in one process", () => {
     ["close ends open", "open", "close", "ClosedByHand"]
   ]
   for (const [what, before, after, why] of undoing) {
-    it.effect(`${what} in all, whoever says so`, () =>
+    it.effect(`${what} in all processes, also from another process`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(3)
         yield* at(0).run(byHand(before, "api"))
@@ -131,7 +131,7 @@ describe("What somebody does in one process", () => {
   )
 })
 
-describe("What somebody does while the store is away", () => {
+describe("An operator action while the store is away", () => {
   for (const now of ["hang", "fail", "die", "throw"] as const) {
     it.effect(`holds here at once, and in all as soon as the store answers (${now})`, () =>
       Effect.gen(function* () {
@@ -152,7 +152,7 @@ describe("What somebody does while the store is away", () => {
     )
   }
 
-  it.effect("is told, though who did it did not wait for the end of it", () =>
+  it.effect("reaches the fleet even if its caller did not wait for it", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "hang"
@@ -165,7 +165,7 @@ describe("What somebody does while the store is away", () => {
     })
   )
 
-  it.effect("ends when it was to end, and not so long after it was told", () =>
+  it.effect("ends when it was due to end, however late it reached the fleet", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"
@@ -179,7 +179,7 @@ describe("What somebody does while the store is away", () => {
     })
   )
 
-  it.effect("that has ended before the store answers is not told", () =>
+  it.effect("that has ended before the store answers is not written", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"
@@ -234,7 +234,7 @@ describe("What somebody does while the store is away", () => {
   )
 })
 
-describe("What somebody forced", () => {
+describe("An override", () => {
   for (const forever of [true, false]) {
     it.effect(`survives a store that lost everything, ${forever ? "without" : "with"} an end`, () =>
       Effect.gen(function* () {
@@ -254,7 +254,7 @@ describe("What somebody forced", () => {
     )
   }
 
-  it.effect("survives all who knew of it", () =>
+  it.effect("survives the end of all processes that knew of it", () =>
     Effect.gen(function* () {
       const { at, join } = yield* fleet(2)
       yield* at(0).run(CircuitBreaker.isolate("api"))
@@ -285,7 +285,7 @@ describe("Overrides that several operators set in several processes", () => {
   const hour = { reason: "migration", actor: "ann", for: "1 hour" } as const
   const minute = { reason: "drill", actor: "bob", for: "1 minute" } as const
 
-  it.effect("never shorten one another, and one release ends them all and says so", () =>
+  it.effect("never shorten one another, and one release ends them all and lists them", () =>
     Effect.gen(function* () {
       const { at, join, processes } = yield* fleet(3)
       yield* at(0).run(CircuitBreaker.isolate("api", hour))
@@ -335,7 +335,7 @@ describe("Overrides that several operators set in several processes", () => {
     })
   )
 
-  it.effect("that are set while the store is away are all told later", () =>
+  it.effect("that are set while the store is away are all written later", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"

@@ -1,10 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Cause, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import type { BreakerPolicy, CircuitOpen } from "effect-fuse"
-import { CircuitBreaker, Outcome } from "effect-fuse"
+import { type BreakerPolicy, CircuitBreaker, type CircuitOpen, Outcome } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
-import { cooldownOver, expectAll, fleet, openTogether, type Process, pause, transitions } from "./support/fleet.ts"
+import {
+  begin,
+  cooldownOver,
+  expectAll,
+  fleet,
+  openTogether,
+  type Process,
+  pause,
+  transitions
+} from "./support/fleet.ts"
 import { rejectionIn, times } from "./support/verbs.ts"
 
 /** Processes whose circuit the fleet has opened, and whose cooldown is over. */
@@ -18,10 +26,6 @@ const recovering = (size: number, policy: BreakerPolicy.Input = {}) =>
   })
 
 type Running = Fiber.Fiber<unknown, unknown>
-
-/** Begins a call of a process, and lets it come as far as it does at once. */
-const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
-  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))
 
 const endOf = (fiber: Running): Exit.Exit<unknown, unknown> =>
   fiber.pollUnsafe() ?? assert.fail("the call has not ended")
@@ -115,7 +119,7 @@ describe("How many processes agreed on an opening", () => {
   )
 })
 
-describe("A place that nobody uses any more", () => {
+describe("A lease that its probe no longer needs", () => {
   const ends: ReadonlyArray<readonly [string, (process: Process) => Effect.Effect<unknown>]> = [
     [
       "whose probe told nothing",
@@ -296,7 +300,7 @@ describe("successesToClose: 3, failuresToReopen: 2", () => {
     )
   }
 
-  it.effect("the record says while probing that the cooldown is over, and why it opened", () =>
+  it.effect("the record of a HalfOpen circuit has the cause CooldownOver", () =>
     Effect.gen(function* () {
       const { at, store } = yield* recovering(2, policy)
       yield* at(0).fail
@@ -315,7 +319,7 @@ describe("A caller that asks for a place", () => {
       ["an uninterruptible caller", Effect.uninterruptible]
     ]
   for (const [who, as] of modes) {
-    it.effect(`of a store that hangs: ${who} waits 50 ms, and is rejected`, () =>
+    it.effect(`of a store that hangs: ${who} waits 50 ms and is rejected`, () =>
       Effect.gen(function* () {
         const { at } = yield* recovering(2)
         at(0).trouble.now = "hang"
@@ -330,7 +334,7 @@ describe("A caller that asks for a place", () => {
     )
   }
 
-  it.effect("keeps others of its process from probing meanwhile, as inspect says", () =>
+  it.effect("keeps other calls of its process from probing meanwhile, as inspect shows", () =>
     Effect.gen(function* () {
       const { at } = yield* recovering(2)
       assert.deepStrictEqual((yield* at(0).inspect).retryAfter, Duration.zero)
@@ -342,7 +346,7 @@ describe("A caller that asks for a place", () => {
     })
   )
 
-  it.effect("too late leaves its lease to the next caller, as inspect says", () =>
+  it.effect("too late leaves its lease to the next caller, as inspect shows", () =>
     Effect.gen(function* () {
       const { at } = yield* recovering(2)
       at(0).trouble.slow = 100

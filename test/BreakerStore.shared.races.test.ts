@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Schedule, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, SharedStore, Trip } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, SharedStore, Trip } from "effect-fuse"
 import { byHand } from "./support/byHand.ts"
 import {
+  begin,
   cooldownOver,
   expectAll,
   failing,
@@ -21,10 +22,6 @@ import {
   write
 } from "./support/fleet.ts"
 import { capture, type Line, times } from "./support/verbs.ts"
-
-/** Begins a call of a process, and lets it come as far as it does at once. */
-const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
-  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))
 
 /** What became of a process since it was listened to: `Closed > Open, Tripped local`. */
 const told = (seen: Effect.Success<ReturnType<typeof transitions>>) =>
@@ -72,7 +69,7 @@ const older = { policy: { trip: Trip.consecutive(5) } }
 const newer = { policy: { trip: Trip.consecutive(6) } }
 
 describe("An opening of its own stays its own", () => {
-  it.effect("though the store tells only now that the fleet closed long before", () =>
+  it.effect("even if the store announces only now that the fleet closed long before", () =>
     Effect.gen(function* () {
       const { at } = yield* recovered(2)
       // What they had with the fleet is forgotten, and asked for again.
@@ -93,7 +90,7 @@ describe("An opening of its own stays its own", () => {
     ["the fleet has recovered", recovered]
   ]
   for (const [what, make] of befores) {
-    it.effect(`though somebody releases it, where nothing was forced and ${what}`, () =>
+    it.effect(`after a release without an override, and ${what}`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* make(3)
         yield* openAlone(processes)
@@ -156,7 +153,7 @@ describe("An opening of its own stays its own", () => {
     })
   )
 
-  it.effect("also where it was the fleet's, once the fleet goes on in words of a version to come", () =>
+  it.effect("also if the fleet opened it and then wrote a record of a later version", () =>
     Effect.gen(function* () {
       const { at, processes, store } = yield* fleet(2)
       yield* openTogether(processes)
@@ -175,7 +172,7 @@ describe("An opening of its own stays its own", () => {
 })
 
 describe("What was seen", () => {
-  it.effect("before somebody reset it does not open it, though the cooldown took that long to find out", () =>
+  it.effect("before a reset does not open the circuit, even if its cooldown is computed slowly", () =>
     Effect.gen(function* () {
       let slow = false
       const find = Effect.suspend(() => Effect.as(slow ? Effect.sleep("3 seconds") : Effect.void, Duration.seconds(1)))
@@ -193,7 +190,7 @@ describe("What was seen", () => {
     })
   )
 
-  it.effect("before the fleet recovered gives no say after it: who has not called since is not counted", () =>
+  it.effect("before the fleet recovered gives no vote after it: a process without a later call is not counted", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* recovered(4, { policy: { cooldown: "1 second" } })
       yield* TestClock.adjust("1 second")
@@ -223,7 +220,7 @@ describe("A probe for the fleet", () => {
     })
   )
 
-  it.effect("that told nothing gives its place back, and that is not announced as a recovery", () =>
+  it.effect("that is Ignored releases its lease, which is not announced as a recovery", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)
@@ -260,7 +257,7 @@ describe("A probe for the fleet", () => {
 
 type OperatorAction = "isolate" | "disable" | "open" | "close" | "release" | "reset"
 
-describe("Many things that somebody does while the store is away", () => {
+describe("Several operator actions while the store is away", () => {
   const orders: ReadonlyArray<readonly [actions: ReadonlyArray<OperatorAction>, holds: string, released: string]> = [
     [["open", "isolate", "disable"], "Isolated fleet", "Open fleet"],
     [["disable", "isolate"], "Isolated fleet", "Closed local"],
@@ -318,7 +315,7 @@ describe("Many things that somebody does while the store is away", () => {
   }
 })
 
-describe("What somebody does, which the store is slow to take, and the processes compare what they have meanwhile", () => {
+describe("An operator action that the store writes slowly, while the processes compare their states", () => {
   /** Two processes, of which one has a store that is slow to take what it is told, and may refuse to. */
   const slow = Effect.gen(function* () {
     const inner = yield* MemoryStore.make
@@ -345,7 +342,7 @@ describe("What somebody does, which the store is slow to take, and the processes
     ["open", "reset", "Open > Closed, Reset fleet"]
   ]
   for (const [before, action, what] of actions) {
-    it.effect(`is told once: ${action}`, () =>
+    it.effect(`is written once: ${action}`, () =>
       Effect.gen(function* () {
         const { a, b, by, wire } = yield* slow
         if (before !== undefined) yield* b.run(byHand(before, "api"))
@@ -371,7 +368,7 @@ describe("What somebody does, which the store is slow to take, and the processes
     })
   )
 
-  it.effect("is told again, and once, when the store takes it, whatever was refused before", () =>
+  it.effect("is written again, and once, when the store accepts it, whatever it refused before", () =>
     Effect.gen(function* () {
       const { a, b, by, wire } = yield* slow
       wire.refuses = true
@@ -404,7 +401,7 @@ describe("What somebody does, which the store is slow to take, and the processes
     )
   }
 
-  it.effect("is what another said as well: with the word of the last, which is announced", () =>
+  it.effect("is the same as another process's: the reason of the last one holds and is announced", () =>
     Effect.gen(function* () {
       const { a, b, by } = yield* slow
       const seen = yield* transitions(a)
@@ -419,8 +416,8 @@ describe("What somebody does, which the store is slow to take, and the processes
   )
 })
 
-describe("What somebody does to several circuits, of which the store takes some and never others", () => {
-  it.effect("is told of those that it takes", () =>
+describe("Operator actions on several circuits, of which the store refuses some", () => {
+  it.effect("reach the fleet for the circuits that it accepts", () =>
     Effect.gen(function* () {
       const inner = yield* MemoryStore.make
       const refused = Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: new Error("conflict") }))
@@ -440,7 +437,7 @@ describe("What somebody does to several circuits, of which the store takes some 
 })
 
 describe("What a process forced", () => {
-  it.effect("has run out in all without a word to the store, and without an event before the next call", () =>
+  it.effect("expires in all processes without a store operation, and without an event before the next call", () =>
     Effect.gen(function* () {
       const { all, at, processes } = yield* fleet(3)
       yield* all((process) => process.succeed)
@@ -455,7 +452,7 @@ describe("What a process forced", () => {
     })
   )
 
-  it.effect("is written again once by ten who find out that the store has lost it, and hear of nothing", () =>
+  it.effect("is written again once when ten processes notice, without announcements, that the store has lost it", () =>
     Effect.gen(function* () {
       const { all, at, processes, store, wipe } = yield* fleet(10)
       yield* all((process) => process.succeed)
@@ -478,7 +475,7 @@ describe("Openings with keys that the store has forgotten", () => {
   const keysOf = (process: Process) =>
     Effect.map(process.run(CircuitBreaker.list), (all) => all.flatMap(({ key }) => key ?? []))
 
-  it.effect("are dropped where nobody called them, and nothing is asked about them any more", () =>
+  it.effect("are dropped in processes that never called them, which no longer ask the store about them", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       for (const key of keys) yield* at(0).run(CircuitBreaker.open("api", { key }))
@@ -495,7 +492,7 @@ describe("Openings with keys that the store has forgotten", () => {
     })
   )
 
-  it.effect("are kept where somebody called them, and nothing is asked about them either", () =>
+  it.effect("are kept in processes that called them, which do not ask the store about them", () =>
     Effect.gen(function* () {
       const { at } = yield* fleet(2)
       for (const key of keys) {
@@ -549,7 +546,7 @@ describe("A process", () => {
     })
   )
 
-  it.effect("says once that another has another policy, however often it had nothing to do with the fleet since", () =>
+  it.effect("logs once that another process has another policy, however often the circuit was idle since", () =>
     Effect.gen(function* () {
       const lines: Array<Line> = []
       const often = Effect.gen(function* () {
@@ -571,9 +568,11 @@ describe("A process", () => {
     it.effect(`cannot be called ${JSON.stringify(process).slice(0, 20)}`, () =>
       Effect.gen(function* () {
         const store = yield* MemoryStore.make
-        const error = yield* Effect.flip(Effect.scoped(Layer.build(BreakerStore.layerShared(store, { process }))))
-        assert.isTrue(error instanceof BreakerPolicy.PolicyError)
-        assert.match(error.message, /^process: expected at most 100 letters, /)
+        assert.throws(
+          () => BreakerStore.layerShared(store, { process }),
+          RangeError,
+          /^BreakerStore.layerShared: process: expected at most 100 letters, /
+        )
       })
     )
   }

@@ -33,7 +33,7 @@ describe("A store that", () => {
         const { all, at, processes } = yield* fleet(2)
         yield* all((process) => process.succeed)
         Object.assign(at(0).trouble, trouble)
-        // The clock stands still: whoever waited for anything would wait for ever.
+        // The clock does not advance, so a caller that waited would never return.
         yield* times(5, at(0).fail)
         yield* expectAll([at(0)], "Open local")
         assert.strictEqual(rejectionIn(yield* at(0).succeed).reason, "Cooldown")
@@ -123,7 +123,7 @@ describe("A store that", () => {
 })
 
 describe("Answers that are lost, though what was asked was done", () => {
-  it.effect("lose no opening and no close, and count none twice", () =>
+  it.effect("lose no opening and no close, and count each once", () =>
     Effect.gen(function* () {
       const { all, processes } = yield* fleet(3)
       yield* all((process) => process.succeed)
@@ -135,7 +135,7 @@ describe("Answers that are lost, though what was asked was done", () => {
     })
   )
 
-  it.effect("of one: what it did by hand holds in all, once", () =>
+  it.effect("of one process: its operator action holds in all processes, once", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       Object.assign(at(0).trouble, { now: "lost", only: ["swap"] })

@@ -7,7 +7,7 @@ import { capture, type Line } from "./support/verbs.ts"
 
 type Needs = BreakerStore.BreakerStore | Scope.Scope
 
-/** Runs a program with a store of its own for so many circuits. */
+/** Runs a program with its own store of at most `maxCircuits` circuits. */
 const withStore =
   (maxCircuits: number, policy: BreakerPolicy.Input = {}) =>
   <A, E>(self: Effect.Effect<A, E, Needs>) =>
@@ -26,7 +26,7 @@ const keys = (prefix: string, n: number) => Array.from({ length: n }, (_, index)
 const flood = (n: number, name?: string) =>
   Effect.forEach(keys("made-up", n), (key) => succeed(key, name), { discard: true })
 
-/** Five circuits with a failure fresh in mind: in a store of five nobody can be forgotten. */
+/** Creates five circuits with a recent failure: a store of five can evict none of them. */
 const fill = Effect.forEach(keys("failing", 5), (key) => fail(key), { discard: true })
 
 describe("a store that is full", () => {
@@ -119,7 +119,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(4))
   )
 
-  it.effect("gives new keys one circuit for each name when none is idle, and says so", () =>
+  it.effect("gives new keys one shared circuit for each name when none is idle, and counts them", () =>
     Effect.gen(function* () {
       yield* fill
       assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 5, evicted: 0, overflowed: 0 })
@@ -201,7 +201,7 @@ describe("a store that is full", () => {
   )
 
   it.effect.each(["isolate", "disable", "open", "close", "release", "reset"] as const)(
-    "makes the circuit that is meant by hand all the same: %s",
+    "creates the circuit that an operator action names: %s",
     (verb) =>
       Effect.gen(function* () {
         yield* fill
@@ -231,7 +231,7 @@ describe("a store that is full", () => {
   )
 
   it.effect.prop(
-    "holds no more circuits than it may, and those that were meant by hand",
+    "holds at most maxCircuits circuits, and those that operator actions name",
     [Arbitrary.array(Arbitrary.schema(steps), { maxLength: 5 })],
     ([all]) =>
       Effect.gen(function* () {
@@ -305,12 +305,12 @@ describe("a key that is too long", () => {
   )
 
   it.each(["isolate", "disable", "open", "close", "release", "reset"] as const)(
-    "cannot be steered by hand, as others share its circuit: %s",
+    "is refused by operator actions, because other keys share its circuit: %s",
     (verb) => {
       assert.throws(
         () => CircuitBreaker[verb]("api", { key }),
         RangeError,
-        `CircuitBreaker.${verb}: key must have at most 512`
+        `CircuitBreaker.${verb}: key: expected a text of at most 512`
       )
       assert.isTrue(Effect.isEffect(CircuitBreaker[verb]("api", { key: "k".repeat(512) })))
     }
@@ -318,7 +318,7 @@ describe("a key that is too long", () => {
 })
 
 describe("the options", () => {
-  it.effect.each([
+  it.each([
     [0, "0"],
     [-1, "-1"],
     [1.5, "1.5"],
@@ -329,30 +329,26 @@ describe("the options", () => {
     [{}, "{}"],
     [true, "true"],
     [null, "null"]
-  ] as ReadonlyArray<[unknown, string]>)(
-    "refuse %s as maxCircuits with a PolicyError that names it",
-    ([maxCircuits, got]) =>
-      Effect.gen(function* () {
-        const layer = BreakerStore.layerMemoryWith({ maxCircuits: maxCircuits as number })
-        const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
-        assert.instanceOf(error, BreakerPolicy.PolicyError)
-        assert.strictEqual(error.message, `maxCircuits: expected a whole number of 1 or more, got ${got}`)
-      })
-  )
+  ] as ReadonlyArray<[unknown, string]>)("refuse %s as maxCircuits", (maxCircuits, got) => {
+    assert.throws(
+      () => BreakerStore.layerMemoryWith({ maxCircuits: maxCircuits as number }),
+      RangeError,
+      `BreakerStore.layerMemoryWith: maxCircuits: expected a whole number of 1 or more, got ${got}`
+    )
+  })
 
-  it.effect.each([
-    [{ maxCircuit: 5 }, "maxCircuit: unknown field; expected one of maxCircuits"],
+  it.each([
+    [{ maxCircuit: 5 }, "maxCircuit: unknown field (did you mean maxCircuits?), expected one of maxCircuits"],
     [5, "expected an object with maxCircuits, got 5"],
     [null, "expected an object with maxCircuits, got null"],
     [[], "expected an object with maxCircuits, got []"]
-  ] as ReadonlyArray<[unknown, string]>)("refuse what is none, %j", ([options, message]) =>
-    Effect.gen(function* () {
-      const layer = BreakerStore.layerMemoryWith(options as BreakerStore.Options)
-      const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
-      assert.instanceOf(error, BreakerPolicy.PolicyError)
-      assert.strictEqual(error.message, message)
-    })
-  )
+  ] as ReadonlyArray<[unknown, string]>)("refuse what is none, %j", (options, message) => {
+    assert.throws(
+      () => BreakerStore.layerMemoryWith(options as BreakerStore.Options),
+      RangeError,
+      `BreakerStore.layerMemoryWith: ${message}`
+    )
+  })
 
   it.effect("may be left out", () =>
     Effect.gen(function* () {
@@ -382,3 +378,40 @@ describe("two stores in one program", () => {
     })
   )
 })
+
+const small = Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 4 }))
+
+it.effect("awaitClosed, state and inspect create no circuits", () =>
+  Effect.gen(function* () {
+    for (const key of keys("k", 1000)) {
+      yield* CircuitBreaker.awaitClosed("api", { key })
+      yield* CircuitBreaker.state("api", { key })
+      yield* CircuitBreaker.inspect("api", { key })
+    }
+    assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 0, evicted: 0, overflowed: 0 })
+  }).pipe(small)
+)
+
+it.effect("circuits that operator actions create beyond the limit are evicted by later calls", () =>
+  Effect.gen(function* () {
+    for (const key of keys("hand", 10)) {
+      yield* CircuitBreaker.isolate("api", { key })
+      yield* CircuitBreaker.release("api", { key })
+    }
+    assert.strictEqual((yield* BreakerStore.stats).circuits, 10)
+    yield* Effect.forEach(keys("call", 20), (key) => succeed(key))
+    assert.strictEqual((yield* BreakerStore.stats).circuits, 4)
+  }).pipe(small)
+)
+
+it.effect("a key that found no room shows the state of the circuit that it shares", () =>
+  Effect.gen(function* () {
+    for (const key of keys("bad", 4)) {
+      yield* Effect.ignore(CircuitBreaker.protect(Effect.fail("down"), "api", { key }))
+    }
+    for (let i = 0; i < 5; i++) {
+      yield* Effect.ignore(CircuitBreaker.protect(Effect.fail("down"), "api", { key: "late" }))
+    }
+    assert.strictEqual(yield* CircuitBreaker.state("api", { key: "late" }), "Open")
+  }).pipe(small)
+)

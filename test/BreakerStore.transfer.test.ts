@@ -53,7 +53,7 @@ describe("exportAll and importAll", () => {
     assert.deepStrictEqual(found, expected)
   })
 
-  scenario("say the same again when what was brought is exported", quick, function* () {
+  scenario("are the same when they are imported and exported again", quick, function* () {
     yield* various
     const json = yield* BreakerStore.exportAll
     const again = yield* elsewhere(Effect.andThen(importing(json), BreakerStore.exportAll))
@@ -115,7 +115,7 @@ describe("exportAll and importAll", () => {
     yield* expectState("Closed")
   })
 
-  scenario("keep an override without end, who made it, and what is beneath", quick, function* () {
+  scenario("keep an override without end, its actor, and the state beneath it", quick, function* () {
     yield* fail()
     yield* CircuitBreaker.isolate("api", { reason: "why", actor: "ann" })
     const json = yield* BreakerStore.exportAll
@@ -160,7 +160,7 @@ describe("exportAll and importAll", () => {
     )
   })
 
-  scenario("change what is there to what the text says, and nothing else", quick, function* () {
+  scenario("change existing circuits to the state in the text, and nothing else", quick, function* () {
     yield* fail()
     const json = yield* BreakerStore.exportAll
     yield* elsewhere(
@@ -174,7 +174,7 @@ describe("exportAll and importAll", () => {
     )
   })
 
-  scenario("wake who waits", quick, function* () {
+  scenario("wake callers of awaitClosed", quick, function* () {
     const nothing = yield* BreakerStore.exportAll
     assert.strictEqual(yield* importing(nothing), 0)
     yield* CircuitBreaker.open("api")
@@ -188,7 +188,7 @@ describe("exportAll and importAll", () => {
   })
 })
 
-describe("A text that cannot be read changes nothing, and is told what is wrong with it", () => {
+describe("A text that cannot be read changes nothing, and the error names the fault", () => {
   const open = {
     _tag: "Open",
     since: 0,
@@ -278,7 +278,7 @@ describe("From one process to a fleet and back", () => {
     })
   )
 
-  it.effect("imported while the store is away, it is told later", () =>
+  it.effect("imported while the store is away, it is written later", () =>
     Effect.gen(function* () {
       const json = yield* elsewhere(Effect.andThen(CircuitBreaker.isolate("api"), BreakerStore.exportAll))
       const { at, processes } = yield* fleet(2)

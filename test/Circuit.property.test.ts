@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 
 const settleKinds = ["Success", "Ignored", "ProbeFailed", "ProbeTimedOut"] as const
 const hands = ["open", "close", "reset", "isolate", "disable", "release", "healthy"] as const
@@ -194,7 +194,7 @@ it.prop(
 const without = (circuit: Circuit.Circuit) => (Circuit.isForced(circuit) ? circuit.under : circuit)
 
 it.prop(
-  "every opening is counted once, whoever opens and whatever is forced over it",
+  "every opening is counted once, whatever opens the circuit and whatever overrides are set",
   { rules, steps },
   ({ rules, steps }) => {
     play(rules, steps, ({ from, now, to }) => {
@@ -237,7 +237,7 @@ it.prop(
 )
 
 it.prop(
-  "who is told to come again after a while is not rejected by the same state then, nor told too long a while",
+  "retryAfter is exact: the same state no longer rejects a call then, and still rejects it just before",
   { rules, steps },
   ({ rules, steps }) => {
     play(rules, steps, ({ now, to }) => {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 
 const rules: Circuit.Rules = {
   probes: 2,
@@ -77,7 +77,7 @@ describe("a call that arrives", () => {
     assert.strictEqual(Circuit.admission(circuit, now, rules), expected)
   })
 
-  it.each([1, 2, 5])("finds as many places for probes as the rules say: %d", (probes) => {
+  it.each([1, 2, 5])("finds as many probe slots as the rules allow: %d", (probes) => {
     const own = { ...rules, probes }
     let circuit: Circuit.Open | Circuit.HalfOpen = open
     for (let taken = 0; taken < probes; taken++) {
@@ -90,7 +90,7 @@ describe("a call that arrives", () => {
   })
 })
 
-describe("a rejected call is told to come again", () => {
+describe("a rejected call has a retryAfter", () => {
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, number, number]> = [
     ["at once by a Closed circuit", closed, 1000, 0],
     ["soon while it ramps, as a call may pass at any time", ramping, 1000, 1000],
@@ -307,7 +307,7 @@ describe("a probe that ends", () => {
     })
   })
 
-  it.each(verdicts)("under a lease that nobody holds changes nothing: %o", (verdict) => {
+  it.each(verdicts)("under an unknown lease changes nothing: %o", (verdict) => {
     for (const id of [0, 5, 10, -1]) assert.strictEqual(Circuit.settleProbe(before, id, verdict, 1100, rules), before)
   })
 
@@ -438,13 +438,13 @@ describe("openings", () => {
     })
   })
 
-  it("grow when a HalfOpen circuit is opened by hand", () => {
+  it("grow when an operator opens a HalfOpen circuit", () => {
     assert.strictEqual(Circuit.open(halfOpen(a), 1100, opening).openings, 3)
   })
 })
 
-describe("people", () => {
-  it.each(["Isolated", "Disabled"] as const)("who force it %s leave beneath it what would hold", (tag) => {
+describe("operator actions", () => {
+  it.each(["Isolated", "Disabled"] as const)("that set %s keep the state beneath the override", (tag) => {
     for (const under of [closed, ramping, open]) {
       const expected = { _tag: tag, epoch: 8, since: 2000, ...override, others: [], under }
       assert.deepStrictEqual(Circuit.force(under, tag, 2000, override), expected)
@@ -452,7 +452,7 @@ describe("people", () => {
   })
 
   it.each(["Isolated", "Disabled"] as const)(
-    "who make it %s while probes run leave an opening beneath that is over and as long as it was",
+    "that set %s while probes run leave an opening beneath that is over and as long as before",
     (tag) => {
       const after = Circuit.force(halfOpen(a, b), tag, 1100, override)
       assert.deepStrictEqual(after.under, { ...open, since: 600, until: 1100 })
@@ -465,7 +465,7 @@ describe("people", () => {
 
   const isolation: Circuit.Override = { _tag: "Isolated", since: 1100, ...override }
 
-  it("who force it twice leave both overrides, the one that rejects in front, and what is beneath", () => {
+  it("that set two overrides keep both, the rejecting one in front, and the state beneath", () => {
     const first = Circuit.force(open, "Isolated", 1100, override)
     const second = Circuit.force(first, "Disabled", 1200, { until: Infinity, reason: "test", actor: undefined })
     const disabled: Circuit.Override = {
@@ -524,16 +524,16 @@ describe("people", () => {
     )
   })
 
-  it("who release it bring back what was beneath, in an epoch of its own", () => {
+  it("that release a circuit restore the state beneath, in a new epoch", () => {
     assert.deepStrictEqual(Circuit.release(forced("Isolated", 5000, open)), { ...open, epoch: 10 })
     assert.deepStrictEqual(Circuit.release(forced("Disabled", 5000, ramping)), { ...ramping, epoch: 10 })
   })
 
-  it("who release what is under no override change nothing", () => {
+  it("that release a circuit without an override change nothing", () => {
     for (const circuit of [closed, ramping, open, halfOpen(a)]) assert.strictEqual(Circuit.release(circuit), circuit)
   })
 
-  it("who open or close it beneath an override leave the override as it is", () => {
+  it("that open or close a circuit beneath an override do not change the override", () => {
     const isolated = forced("Isolated", 5000, closed)
     const opened = Circuit.moveUnder(isolated, (under) => Circuit.open(under, 2000, { openFor: 500, cause, at: 9 }))
     assert.deepStrictEqual(opened, {
@@ -546,7 +546,7 @@ describe("people", () => {
     assert.strictEqual(Circuit.isForced(shut) ? shut.under._tag : shut._tag, "Closed")
   })
 
-  it("who close what is Closed beneath an override change nothing", () => {
+  it("that close a circuit that is Closed beneath an override change nothing", () => {
     const isolated = forced("Isolated", 5000, closed)
     assert.strictEqual(
       Circuit.moveUnder(isolated, (under) => Circuit.close(under, 2000, rules)),
@@ -554,7 +554,7 @@ describe("people", () => {
     )
   })
 
-  it("who reset it make it as new, but for the epoch", () => {
+  it("that reset a circuit restore its initial state, except for the epoch", () => {
     const all = [closed, ramping, open, halfOpen(a), forced("Isolated", Infinity, open), forced("Disabled", 5000)]
     for (const circuit of all) {
       assert.deepStrictEqual(Circuit.reset(circuit, 2000), {

@@ -19,7 +19,7 @@ import {
 const waiting = () => Effect.forkChild(CircuitBreaker.awaitClosed("api"), { startImmediately: true })
 const onDb = { breakers: { api: { ...quick, dependsOn: ["db"] }, db: quick } }
 
-scenario("who looks at a circuit sees what blocks it, and for how long", onDb, function* () {
+scenario("inspect shows what blocks a circuit, and for how long", onDb, function* () {
   yield* fail({ name: "db" })
   const error = yield* reject()
   assert.strictEqual(error.message, 'Circuit "api" depends on "db", which lets no calls through, retry after 10s')
@@ -116,7 +116,7 @@ scenario("a probe that the caller's region protects from interruption runs to it
 })
 
 scenario(
-  "a flag that ends interrupted protects, and interrupts nobody",
+  "a flag that is interrupted protects, and interrupts no call",
   { ...quick, enabled: Effect.interrupt },
   function* () {
     yield* pass()
@@ -157,7 +157,7 @@ scenario("the circuit that many keys share is looked at and steered by its own k
   assert.strictEqual((yield* CircuitBreaker.list).length, 1)
 })
 
-scenario("a dependency that a reload lets observe blocks nobody any more", quick, function* () {
+scenario("a dependency that only observes since a reload no longer blocks a call", quick, function* () {
   let settings: BreakerPolicy.Settings = { default: quick, breakers: { api: { dependsOn: ["db"] } } }
   const reloading = BreakerPolicy.layerReloading(
     Effect.sync(() => settings),

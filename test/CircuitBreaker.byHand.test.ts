@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Schedule } from "effect"
+import { Clock, Duration, Effect, Exit, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerStore, type Circuit, CircuitBreaker } from "effect-fuse"
+import { type BreakerStore, CircuitBreaker } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import {
   call,
   expectState,
@@ -36,7 +37,7 @@ const setups = {
   Disabled: verbs.disable
 }
 
-describe("Every act answers the state that then holds", () => {
+describe("Every operator action returns the state that then holds", () => {
   const cases: ReadonlyArray<
     readonly [from: keyof typeof setups, act: keyof typeof verbs, to: string, events: number]
   > = [
@@ -86,7 +87,7 @@ describe("Every act answers the state that then holds", () => {
 })
 
 describe("isolate", () => {
-  scenario("rejects everything, without end, and says why and who", quick, function* () {
+  scenario("rejects every call, without end, and reports reason and actor", quick, function* () {
     yield* CircuitBreaker.isolate("api", { reason: "maintenance", actor: "ann" })
     yield* TestClock.adjust("1 day")
     const { circuit, detail, openings, reason, retryAfter, state } = yield* reject()
@@ -125,7 +126,7 @@ describe("isolate", () => {
     yield* expectState("Closed")
   })
 
-  scenario("a probe in flight loses its say, and the next call after it probes", quick, function* () {
+  scenario("a probe in flight no longer counts, and the next call after it probes", quick, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const probe = yield* hang()
@@ -262,7 +263,7 @@ describe("An override on the name", () => {
     yield* pass({ key: "new" })
   })
 
-  scenario("holds before anybody has called", quick, function* () {
+  scenario("holds before the first call", quick, function* () {
     yield* CircuitBreaker.isolate("api")
     yield* reject()
     yield* reject({ key: "first" })
@@ -277,7 +278,7 @@ describe("An override on the name", () => {
     assert.strictEqual(Duration.toSeconds((yield* reject({ key: "k" })).retryAfter), 5)
   })
 
-  scenario("that expires is over for a key, whoever calls first", quick, function* () {
+  scenario("that expires is over for a key and for the name", quick, function* () {
     yield* CircuitBreaker.isolate("api", { for: "1 second" })
     yield* TestClock.adjust("1 second")
     yield* expectState("Closed", { key: "k" })
@@ -295,6 +296,20 @@ describe("An override on the name", () => {
     yield* CircuitBreaker.release("api", { key: "k" })
     yield* pass({ key: "k" })
   })
+
+  scenario("and another on its key: the one that rejects wins", quick, function* () {
+    yield* CircuitBreaker.disable("api", { key: "open" })
+    yield* CircuitBreaker.isolate("api")
+    yield* reject({ key: "open" })
+    yield* CircuitBreaker.isolate("api", { key: "shut" })
+    yield* CircuitBreaker.disable("api")
+    yield* reject({ key: "shut" })
+    yield* reject({ key: "any" })
+    yield* CircuitBreaker.release("api")
+    yield* CircuitBreaker.disable("api")
+    yield* reject({ key: "shut" })
+    yield* pass({ key: "any" })
+  })
 })
 
 describe("awaitClosed", () => {
@@ -310,7 +325,7 @@ describe("awaitClosed", () => {
     ["a reset", verbs.isolate, verbs.reset],
     ["a disable", fail(), verbs.disable],
     ["a release", verbs.isolate, verbs.release],
-    ["an expiry, though nobody calls", isolated, TestClock.adjust("1 minute")],
+    ["an expiry, without a call", isolated, TestClock.adjust("1 minute")],
     ["an expiry on the name, for a key", isolated, TestClock.adjust("1 minute")],
     ["a release on the name, for a key", verbs.isolate, verbs.release]
   ]
@@ -331,9 +346,59 @@ describe("awaitClosed", () => {
     yield* CircuitBreaker.awaitClosed("api")
     yield* CircuitBreaker.awaitClosed("api", { key: "k" })
   })
+
+  const waiting = (key?: string) =>
+    Effect.forkChild(CircuitBreaker.awaitClosed("api", { key }), { startImmediately: true })
+
+  scenario("waits for the expiry of an override that began while it waited", quick, function* () {
+    yield* fail()
+    const fiber = yield* waiting()
+    yield* CircuitBreaker.isolate("api", { for: "1 minute" })
+    yield* CircuitBreaker.close("api")
+    yield* TestClock.adjust("59 seconds")
+    assert.isUndefined(fiber.pollUnsafe())
+    yield* TestClock.adjust("1 second")
+    assert.isDefined(fiber.pollUnsafe())
+  })
+
+  scenario("of a key waits for the end of an override on its name that began while it waited", quick, function* () {
+    yield* fail({ key: "k" })
+    const fiber = yield* waiting("k")
+    yield* CircuitBreaker.isolate("api")
+    yield* CircuitBreaker.close("api", { key: "k" })
+    yield* TestClock.adjust("1 second")
+    assert.isUndefined(fiber.pollUnsafe())
+    yield* CircuitBreaker.release("api")
+    yield* TestClock.adjust("1 second")
+    assert.isDefined(fiber.pollUnsafe())
+  })
+
+  scenario("sleeps once for an override, and not again when the circuit is still open after it", quick, function* () {
+    yield* CircuitBreaker.open("api", { for: "1 hour" })
+    yield* CircuitBreaker.isolate("api", { for: "1 minute" })
+    const clock = yield* Clock.Clock
+    let sleeps = 0
+    const counting = Object.assign(Object.create(clock), {
+      sleep: (duration: Duration.Duration) => {
+        sleeps++
+        return clock.sleep(duration)
+      }
+    })
+    const fiber = yield* Effect.forkChild(
+      Effect.provideService(CircuitBreaker.awaitClosed("api"), Clock.Clock, counting),
+      { startImmediately: true }
+    )
+    yield* TestClock.adjust("1 minute")
+    for (let i = 0; i < 100; i++) yield* Effect.yieldNow
+    assert.strictEqual(sleeps, 1)
+    yield* CircuitBreaker.close("api")
+    yield* Effect.yieldNow
+    yield* TestClock.adjust("1 second")
+    assert.isDefined(fiber.pollUnsafe())
+  })
 })
 
-describe("Options by hand that are wrong throw and name the field", () => {
+describe("Wrong options of operator actions throw and name the field", () => {
   const cases: ReadonlyArray<readonly [says: string, act: () => unknown]> = [
     ["isolate: name", () => CircuitBreaker.isolate("")],
     ["isolate: for", () => CircuitBreaker.isolate("api", { for: 0 })],
@@ -349,7 +414,7 @@ describe("Options by hand that are wrong throw and name the field", () => {
     it(says, () => assert.throws(act, new RegExp(`CircuitBreaker\\.${says}(?: must be|: expected)`)))
 })
 
-scenario("Looking makes no circuit", quick, function* () {
+scenario("state and inspect create no circuit", quick, function* () {
   yield* state({ key: "k" })
   yield* inspect()
   assert.deepStrictEqual(yield* CircuitBreaker.list, [])

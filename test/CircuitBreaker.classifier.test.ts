@@ -7,7 +7,7 @@ import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Resilience } from
 import * as EffectCircuitBreaker from "effect-fuse/EffectCircuitBreaker"
 import { HttpClientBreaker } from "effect-fuse/http"
 import { JobBreaker, StreamBreaker } from "effect-fuse/queue"
-import { capture, type Line, quick } from "./support/verbs.ts"
+import { call, capture, expectState, fail, inspect, type Line, quick, scenario } from "./support/verbs.ts"
 
 const policies = Layer.orDie(BreakerPolicy.layer({ default: { ...quick, cooldown: "10 seconds", probes: 1 } }))
 const services = Layer.provideMerge(EffectCircuitBreaker.layer("api"), Layer.merge(BreakerStore.layerMemory, policies))
@@ -156,3 +156,89 @@ it.effect("A classifier that interrupts itself is reported, and the circuit read
     assert.include(lines[0]?.message, 'A classifier of the circuit "api" failed')
   }).pipe(Effect.provide(services))
 )
+
+describe("A value that is not an Outcome", () => {
+  const failure = (fields: object) => ({ _tag: "Failure", weight: 1, ...fields })
+  const cases: ReadonlyArray<readonly [what: string, outcome: unknown]> = [
+    ["nothing", undefined],
+    ["another tag", { _tag: "Failed", weight: 1 }],
+    ["a weight of NaN", failure({ weight: Number.NaN })],
+    ["an infinite weight", failure({ weight: Infinity })],
+    ["a weight above what Outcome.failure takes", failure({ weight: 1_000_001 })],
+    ["a retryAfter that is not a duration", failure({ retryAfter: "soon" })],
+    ["a retryAfter of null", failure({ retryAfter: null })],
+    ["a retryAfter with an unknown field", failure({ retryAfter: { minute: 5 } })]
+  ]
+  for (const [what, outcome] of cases) {
+    scenario(
+      `from a classifier leaves the result of the call alone and is classified by default: ${what}`,
+      quick,
+      function* () {
+        const lines: Array<Line> = []
+        const read = CircuitBreaker.protect(Effect.fail("boom"), "api", { classify: () => outcome as never })
+        assert.deepStrictEqual(yield* capture(lines, Effect.exit(read)), Exit.fail("boom"))
+        yield* expectState("Open")
+        assert.deepStrictEqual(
+          lines.filter(({ level }) => level === "Error").map(({ message }) => message.split(";")[0]),
+          ['A classifier of the circuit "api" failed']
+        )
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(yield* Effect.exit(read), Exit.fail("boom"))
+        const { openings, probing, state } = yield* inspect()
+        assert.deepStrictEqual([state, openings, probing], ["Open", 2, 0])
+      }
+    )
+
+    scenario(`does not settle a permit, which can still be settled: ${what}`, quick, function* () {
+      const permit = yield* CircuitBreaker.admit("api")
+      const exit = yield* Effect.exit(CircuitBreaker.settle(permit, outcome as never))
+      assert.instanceOf(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined, TypeError)
+      assert.strictEqual((yield* inspect()).inFlight, 1)
+      yield* CircuitBreaker.settle(permit, Outcome.failure())
+      yield* expectState("Open")
+    })
+  }
+})
+
+const unprintable: ReadonlyArray<readonly [what: string, error: unknown]> = [
+  [
+    "whose toJSON gives nothing and that has no prototype",
+    Object.assign(Object.create(null), { toJSON: () => undefined })
+  ],
+  [
+    "whose toString throws",
+    {
+      toJSON: () => undefined,
+      toString: () => {
+        throw new Error("no")
+      }
+    }
+  ],
+  ["whose message is a symbol", Object.assign(new Error(), { message: Symbol("x") })]
+]
+for (const [what, error] of unprintable) {
+  scenario(`an error ${what} is a Failure`, quick, function* () {
+    const exit = yield* Effect.exit(call(Effect.fail(error)))
+    assert.isTrue(Exit.hasFails(exit) && !Exit.hasDies(exit))
+    yield* expectState("Open")
+  })
+}
+
+for (const [what, classify] of [
+  ["synchronously", () => undefined as never],
+  ["as an effect", () => Effect.succeed({ _tag: "Fine" } as never)]
+] as const) {
+  scenario(
+    `a classifier that returns no outcome ${what} is logged, and the exit is classified by default`,
+    quick,
+    function* () {
+      yield* fail()
+      yield* TestClock.adjust("10 seconds")
+      const lines: Array<Line> = []
+      const exit = yield* capture(lines, Effect.exit(CircuitBreaker.protect(Effect.succeed(1), "api", { classify })))
+      assert.deepStrictEqual(exit, Exit.succeed(1))
+      assert.isTrue(lines.some(({ message }) => message.includes("classifier")))
+      yield* expectState("Closed")
+    }
+  )
+}

@@ -72,7 +72,7 @@ scenario("Weights count only in Trip.weighted", { trip: Trip.weighted({ atLeast:
 })
 
 describe("At exactly openedAt + cooldown the call is admitted as a probe", () => {
-  scenario("one millisecond before it is rejected, and told so", quick, function* () {
+  scenario("one millisecond before it is rejected, with retryAfter 1 ms", quick, function* () {
     yield* fail()
     yield* TestClock.adjust(9_999)
     assert.strictEqual(Duration.toMillis((yield* reject()).retryAfter), 1)
@@ -134,7 +134,7 @@ describe("A success is a Success, errors and defects are Failures, interrupts on
     })
   }
 
-  scenario("a breaker within a breaker: the inner rejection tells the outer nothing", quick, function* () {
+  scenario("a breaker within a breaker: the outer one ignores the inner rejection", quick, function* () {
     yield* fail({ name: "inner" })
     const nested = CircuitBreaker.protect(call(Effect.void, { name: "inner" }), "outer")
     const error = yield* Effect.flip(nested)
@@ -143,7 +143,7 @@ describe("A success is a Success, errors and defects are Failures, interrupts on
     assert.strictEqual((yield* inspect({ name: "outer" })).totals.ignored, 1)
   })
 
-  scenario("a timeout inside protect is a Failure, outside it tells nothing", {}, function* () {
+  scenario("a timeout inside protect is a Failure, outside it is Ignored", {}, function* () {
     const inside = CircuitBreaker.protect(Effect.timeout(Effect.never, "1 second"), "inside")
     const outside = Effect.timeout(CircuitBreaker.protect(Effect.never, "outside"), "1 second")
     const fibers = yield* Effect.forEach([inside, outside], (self) => Effect.forkChild(Effect.exit(self)))
@@ -283,7 +283,7 @@ describe("The count of openings survives a close, and is forgotten once it has s
     assert.deepStrictEqual(yield* lastsNow, [3, 4])
   })
 
-  scenario("a circuit that stayed closed that long begins anew", exponential, function* () {
+  scenario("a circuit that stayed closed as long as it was last open counts from 1 again", exponential, function* () {
     yield* lastsNow
     yield* TestClock.adjust("1 second")
     yield* lastsNow
@@ -341,14 +341,17 @@ describe("Options that are wrong are errors that name the field", () => {
       const policy = input as BreakerPolicy.Input
       assert.throws(
         () => CircuitBreaker.protect("api", { policy }),
-        new RegExp(`(^|\n)(policy\\.)?${path.replaceAll(".", "\\.")}: `)
+        new RegExp(`(^CircuitBreaker\\.protect: |; )policy\\.${path.replaceAll(".", "\\.")}: `)
       )
     })
   }
 
   for (const [name, wrong, says] of wrongOptions) {
     it(`protect(${JSON.stringify(name)}, { ${Object.keys(wrong as object).join(", ")} }) names ${says}`, () => {
-      assert.throws(() => CircuitBreaker.protect(name as string, wrong as object), new RegExp(`protect: ${says} `))
+      assert.throws(
+        () => CircuitBreaker.protect(name as string, wrong as object),
+        new RegExp(`protect: ${says}: expected `)
+      )
     })
   }
 })

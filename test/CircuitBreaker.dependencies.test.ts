@@ -43,7 +43,7 @@ describe("A circuit that depends on one that is open", () => {
   })
 
   scenario("rejects for one further down, and names that one", chain, function* () {
-    // The one in between must exist: what nobody called depends on nothing yet.
+    // The circuit in between must exist: a circuit has no dependencies before its first call.
     yield* pass(db)
     yield* fail(network)
     assert.strictEqual((yield* reject(db)).dependency, "network")
@@ -66,15 +66,19 @@ describe("A circuit that depends on one that is open", () => {
     yield* pass()
   })
 
-  scenario("lets calls through once its cooldown is over, or nobody could close it", chain, function* () {
-    yield* fail(db)
-    yield* TestClock.adjust(9_999)
-    yield* reject()
-    yield* TestClock.adjust(1)
-    // The call that reaches the dependency through it is the probe.
-    yield* CircuitBreaker.protect(call(Effect.void, db), "api")
-    yield* expectState("Closed", db)
-  })
+  scenario(
+    "lets calls through once the cooldown of its dependency is over, so that a call can close it",
+    chain,
+    function* () {
+      yield* fail(db)
+      yield* TestClock.adjust(9_999)
+      yield* reject()
+      yield* TestClock.adjust(1)
+      // The call that reaches the dependency through it is the probe.
+      yield* CircuitBreaker.protect(call(Effect.void, db), "api")
+      yield* expectState("Closed", db)
+    }
+  )
 
   scenario("lets calls through while it is HalfOpen", chain, function* () {
     yield* fail(db)
@@ -104,7 +108,7 @@ describe("A circuit that depends on one that is open", () => {
     assert.strictEqual((yield* reject()).reason, "Isolated")
   })
 
-  scenario("its own opening is told only when no dependency is why", chain, function* () {
+  scenario("its own opening is the reason only when no dependency is", chain, function* () {
     yield* fail()
     assert.strictEqual((yield* reject()).reason, "Cooldown")
     yield* fail(db)
@@ -144,7 +148,7 @@ describe("How long a call has to wait", () => {
   })
 
   it.effect.prop(
-    "is what inspect says, too; a millisecond before it is over no call passes, and then one does",
+    "is what inspect returns, too; a millisecond before it is over no call passes, and then one does",
     [Arbitrary.array(circuit, { minLength: 4, maxLength: 4 }), oneOf([false, true])],
     ([circuits, probed]) => {
       const breakers = Object.fromEntries(
@@ -311,7 +315,7 @@ describe("With keys", () => {
   })
 })
 
-describe("A dependency that stops nobody", () => {
+describe("A dependency that rejects no call", () => {
   const others: ReadonlyArray<readonly [what: string, policy: BreakerPolicy.Input]> = [
     ["that only observes", { mode: "observe" }],
     ["that is switched off", { enabled: false }]
@@ -333,11 +337,19 @@ describe("A dependency that stops nobody", () => {
     yield* CircuitBreaker.open("a")
     assert.strictEqual(rejectionIn(yield* Effect.exit(b)).dependency, "a")
   })
+
+  scenario("that is Disabled by its name blocks no key", { breakers: { api: { dependsOn: ["db"] } } }, function* () {
+    yield* fail({ name: "db", key: "k" })
+    yield* reject({ key: "k" })
+    yield* CircuitBreaker.disable("db")
+    yield* pass({ name: "db", key: "k" })
+    yield* pass({ key: "k" })
+  })
 })
 
 describe("Whether a dependency is open and whether to probe is decided in one transaction", () => {
   for (const name of ["db", "network"]) {
-    scenario(`${name} is opened by somebody else at every operation of an admission`, chain, function* () {
+    scenario(`${name} is opened by another fiber at every operation of an admission`, chain, function* () {
       yield* pass(db)
       const scheduler = yield* Scheduler.Scheduler
       const run = Effect.runSyncWith(yield* Effect.context<BreakerStore.BreakerStore>())

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger } from "effect"
+import { Clock, Effect, Logger, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker } from "effect-fuse"
 import { TestFleet } from "effect-fuse/testing"
@@ -162,5 +162,107 @@ describe("A health check with `opens`", () => {
         yield* process.run(expectState("Open"))
       }
     }).pipe(Effect.scoped, Effect.provide(Logger.layer([])))
+  })
+})
+
+describe("A health check runs while the circuit is Open and HalfOpen", () => {
+  const checking = (answers: ReadonlyArray<Effect.Effect<unknown, unknown>>, schedule: "3 seconds" = "3 seconds") => {
+    const asked: Array<number> = []
+    const check = Effect.clockWith((clock) => {
+      asked.push(clock.currentTimeMillisUnsafe() / 1000)
+      return answers[asked.length - 1] ?? Effect.fail("down")
+    })
+    return { asked, policy: { ...quick, probeTimeout: "2 seconds", probe: { check, schedule } } as const }
+  }
+
+  const up = checking([Effect.fail("down"), Effect.die("bug"), Effect.succeed("up"), Effect.succeed("up")])
+  scenario("its first success closes the circuit without a call, and it then rests", up.policy, function* () {
+    const events = yield* recordEvents
+    yield* pass()
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(up.asked, [])
+    yield* fail()
+    yield* TestClock.adjust("8 seconds")
+    yield* expectState("Open")
+    yield* TestClock.adjust("1 second")
+    yield* expectState("Closed")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(up.asked, [63, 66, 69])
+    assert.deepStrictEqual(
+      (yield* events).map((event) => event._tag === "Transition" && event.why),
+      ["Tripped", "HealthCheckPassed"]
+    )
+    assert.strictEqual((yield* inspect()).totals.calls, 2)
+  })
+
+  const hanging = checking([Effect.never, Effect.succeed("up")])
+  scenario("a check that hangs ends at probeTimeout, and the next check runs", hanging.policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("8 seconds")
+    assert.deepStrictEqual(hanging.asked, [3, 8])
+    yield* expectState("Closed")
+  })
+
+  const late = checking([Effect.delay(Effect.succeed("up"), "1 second")])
+  scenario("a check that began in an older epoch changes nothing", late.policy, function* () {
+    yield* fail()
+    yield* TestClock.adjust("3 seconds")
+    yield* CircuitBreaker.open("api")
+    yield* TestClock.adjust("1 second")
+    yield* expectState("Open")
+  })
+
+  const resting = checking([])
+  scenario("it rests while an override is set, and continues after its release", resting.policy, function* () {
+    yield* fail()
+    yield* CircuitBreaker.isolate("api")
+    yield* TestClock.adjust("30 seconds")
+    assert.deepStrictEqual(resting.asked, [])
+    yield* CircuitBreaker.release("api")
+    yield* TestClock.adjust("3 seconds")
+    assert.deepStrictEqual(resting.asked, [33])
+    yield* CircuitBreaker.reset("api")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(resting.asked, [33])
+  })
+
+  const asked: Array<number> = []
+  const check = Effect.andThen(
+    Effect.map(Clock.currentTimeMillis, (now) => asked.push(now / 1_000)),
+    Effect.fail("down")
+  )
+  const probe = { check, schedule: Schedule.exponential("1 second") }
+  scenario(
+    "it runs after each delay of its schedule, and starts the schedule again with the next opening",
+    { ...quick, probe },
+    function* () {
+      yield* fail()
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(asked, [1, 3, 7])
+      yield* CircuitBreaker.close("api")
+      yield* TestClock.adjust("90 seconds")
+      yield* fail()
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(asked, [1, 3, 7, 101, 103])
+      yield* expectState("Open")
+    }
+  )
+
+  let checks = 0
+  const ending = {
+    check: Effect.suspend(() => {
+      checks++
+      return Effect.fail("down")
+    }),
+    schedule: Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(3)])
+  }
+  scenario("a schedule that ended starts again with the next opening", { ...quick, probe: ending }, function* () {
+    checks = 0
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual(checks, 3)
+    yield* fail()
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual(checks, 6)
   })
 })

@@ -6,6 +6,7 @@ import { interruptEverywhere } from "./support/interrupting.ts"
 import {
   call,
   expectState,
+  fail,
   hang,
   inspect,
   pass,
@@ -18,11 +19,11 @@ import {
 
 type Run = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 
-/** A call that suspends so many times before it ends. */
+/** A call that suspends this number of times before it ends. */
 const suspending = <E = never>(n: number, end: Effect.Effect<unknown, E> = Effect.void) =>
   Effect.andThen(times(n, Effect.yieldNow), end)
 
-/** Nothing is in flight, nobody probes, and what was counted adds up. */
+/** No call is in flight, no probe runs, and the counts add up. */
 const nothingLeft = (name: string) =>
   Effect.map(inspect({ name }), ({ inFlight, probing, totals: { calls, failures, ignored, successes } }) => {
     assert.deepStrictEqual({ inFlight, probing }, { inFlight: 0, probing: 0 })
@@ -81,7 +82,7 @@ describe("Interrupted at any operation, a call leaves nothing behind", () => {
       (name) => call(suspending(2), { name })
     ],
     [
-      "that probes where nobody is rejected",
+      "that probes with mode observe",
       { ...quick, cooldown: 0, mode: "observe" },
       toProbe,
       (name) => call(suspending(2), { name })
@@ -169,7 +170,7 @@ scenario(
   }
 )
 
-scenario("An act by hand that is interrupted is done and announced, or not done at all", quick, function* () {
+scenario("An operator action that is interrupted is done and announced, or not done at all", quick, function* () {
   const events = yield* recordEvents
   const found = new Set<boolean>()
   yield* interruptEverywhere(
@@ -215,14 +216,18 @@ describe("Many fibers", () => {
   })
 })
 
-scenario("An interrupted caller gets its interruption, at once, and the circuit is told nothing", quick, function* () {
-  const one = yield* hang()
-  yield* one.interrupt
-  const exit = yield* Fiber.await(one.fiber)
-  assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
-  const { streak, totals } = yield* inspect()
-  assert.deepStrictEqual([streak, totals.ignored, totals.failures], [0, 1, 0])
-})
+scenario(
+  "An interrupted caller gets its interruption immediately, and the circuit ignores the call",
+  quick,
+  function* () {
+    const one = yield* hang()
+    yield* one.interrupt
+    const exit = yield* Fiber.await(one.fiber)
+    assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+    const { streak, totals } = yield* inspect()
+    assert.deepStrictEqual([streak, totals.ignored, totals.failures], [0, 1, 0])
+  }
+)
 
 describe("Slow calls", () => {
   const slow: BreakerPolicy.Input = {
@@ -288,3 +293,12 @@ describe("Slow calls", () => {
     }
   )
 })
+
+scenario(
+  "A transaction that rolls back does not undo the failure that a circuit counted inside it",
+  quick,
+  function* () {
+    yield* Effect.exit(Effect.tx(Effect.andThen(Effect.ignore(fail()), Effect.fail("undo"))))
+    yield* expectState("Open")
+  }
+)

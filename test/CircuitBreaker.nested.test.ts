@@ -115,7 +115,7 @@ describe("A call inside another call of the same circuit is part of that call", 
     assert.strictEqual(most, 3)
   })
 
-  scenario("the outer call says how the end is read", { trip: Trip.consecutive(5) }, function* () {
+  scenario("the classifier of the outer call decides", { trip: Trip.consecutive(5) }, function* () {
     const inner = CircuitBreaker.protect(Effect.fail("not found"), "api", { isFailure: () => true })
     yield* Effect.exit(CircuitBreaker.protect(inner, "api", { isFailure: () => false }))
     const { failures, successes } = (yield* inspect()).totals

@@ -100,7 +100,7 @@ describe("events", () => {
     }
   })
 
-  scenario("a subscriber that falls 4,096 behind loses the oldest, and holds nobody up", quick, function* () {
+  scenario("a subscriber that falls 4,096 events behind loses the oldest, and blocks no call", quick, function* () {
     const events = yield* recordEvents
     const resets = Effect.forEach(Array.from({ length: 5_000 }), () => CircuitBreaker.reset("api"), { discard: true })
     yield* resets
@@ -295,7 +295,7 @@ describe("inspect and list", () => {
 })
 
 describe("observe", () => {
-  scenario("decides, counts and reports, and rejects nobody", { ...quick, mode: "observe" }, function* () {
+  scenario("decides, counts and reports, and rejects no call", { ...quick, mode: "observe" }, function* () {
     const lines: Array<Line> = []
     const events = yield* recordEvents
     yield* capture(lines, fail())
@@ -323,6 +323,12 @@ describe("observe", () => {
       ]
     )
   })
+
+  scenario("rejects no call, not even of a circuit that is isolated", { ...quick, mode: "observe" }, function* () {
+    yield* CircuitBreaker.isolate("api")
+    yield* pass()
+    assert.strictEqual((yield* inspect()).totals.wouldReject, 1)
+  })
 })
 
 describe("enabled", () => {
@@ -349,7 +355,7 @@ describe("enabled", () => {
   ]
   const told: Array<unknown> = []
   scenario(
-    "is told the name and the key of the circuit, that of a tenant included",
+    "gets the name and the key of the circuit, also the key of a tenant",
     { ...quick, enabled: (circuit) => told.push(circuit) === 0 },
     function* () {
       yield* pass()
@@ -373,18 +379,14 @@ describe("enabled", () => {
     })
   }
 
-  scenario(
-    "is asked for each call, and what it says counts for that call",
-    { ...quick, enabled: reading },
-    function* () {
-      yield* fail()
-      flag = false
-      yield* pass()
-      flag = true
-      yield* reject()
-      assert.strictEqual(asked, 3)
-    }
-  )
+  scenario("is asked for each call, and its answer counts for that call", { ...quick, enabled: reading }, function* () {
+    yield* fail()
+    flag = false
+    yield* pass()
+    flag = true
+    yield* reject()
+    assert.strictEqual(asked, 3)
+  })
 })
 
 it.effect("The stream of events ends with its store, after the events that a slow subscriber has not read yet", () =>

@@ -29,7 +29,7 @@ describe("several overrides", () => {
     }
   })
 
-  scenario("release ends all of them, and says what it ended", quick, function* () {
+  scenario("release ends all of them, and returns what it ended", quick, function* () {
     yield* CircuitBreaker.isolate("api", minute)
     yield* CircuitBreaker.disable("api", { actor: "eve" })
     yield* TestClock.adjust("30 seconds")
@@ -84,7 +84,7 @@ describe("several overrides", () => {
     assert.deepStrictEqual(overrides, [{ state: "Isolated", since: 0, until: 90_000, reason: "second", actor: "bob" }])
   })
 
-  scenario("the event of a further override tells all that stand", quick, function* () {
+  scenario("the event of a further override has all overrides in force", quick, function* () {
     yield* CircuitBreaker.isolate("api", hour)
     const seen = yield* recordEvents
     yield* CircuitBreaker.isolate("api", minute)

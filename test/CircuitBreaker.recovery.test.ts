@@ -1,15 +1,13 @@
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Schedule } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerPolicy, CircuitBreaker, Outcome, Trip } from "effect-fuse"
+import { CircuitBreaker, Outcome, Trip } from "effect-fuse"
 import {
   call,
-  capture,
   expectState,
   fail,
   hang,
   inspect,
-  type Line,
   pass,
   play,
   quick,
@@ -19,93 +17,6 @@ import {
   scenario,
   times
 } from "./support/verbs.ts"
-
-/** Fails, and answers how many seconds the opening lasts. */
-const opensFor = Effect.gen(function* () {
-  yield* fail()
-  yield* expectState("Open")
-  return Duration.toSeconds((yield* inspect()).retryAfter)
-})
-
-const cooldownOver = Effect.gen(function* () {
-  yield* TestClock.adjust((yield* inspect()).retryAfter)
-})
-
-describe("The n-th opening in a row lasts the n-th delay of the cooldown", () => {
-  const cases: ReadonlyArray<
-    readonly [what: string, cooldown: BreakerPolicy.Input["cooldown"], seconds: ReadonlyArray<number>]
-  > = [
-    ["a duration", "3 seconds", [3, 3, 3]],
-    ["exponential, capped by maxCooldown", Schedule.exponential("1 second"), [1, 2, 4, 8, 16, 20, 20]],
-    [
-      "one that ends: its last delay holds",
-      Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(3)]),
-      [1, 2, 4, 4, 4]
-    ],
-    ["exponential as data", { exponential: "1 second", factor: 3 }, [1, 3, 9, 20]],
-    ["fibonacci", Schedule.fibonacci("1 second"), [1, 1, 2, 3, 5]],
-    [
-      "one delay after another",
-      Schedule.concat(Schedule.duration("2 seconds"), Schedule.spaced("5 seconds")),
-      [2, 5, 5]
-    ],
-    [
-      "one that counts the time spent open",
-      Schedule.upTo(Schedule.exponential("1 second"), { duration: "6 seconds" }),
-      [1, 2, 4, 4]
-    ]
-  ]
-  for (const [what, cooldown, seconds] of cases) {
-    scenario(what, { ...quick, cooldown, maxCooldown: "20 seconds" }, function* () {
-      for (const expected of seconds) {
-        assert.strictEqual(yield* opensFor, expected)
-        yield* cooldownOver
-      }
-    })
-  }
-
-  const jittered = Schedule.jittered(Schedule.exponential("10 seconds"))
-  scenario("jitter stays within its bounds", { ...quick, cooldown: jittered }, function* () {
-    const lengths: Array<number> = []
-    for (let i = 0; i < 50; i++) {
-      lengths.push(yield* opensFor)
-      yield* CircuitBreaker.reset("api")
-    }
-    assert.isTrue(
-      lengths.every((seconds) => seconds >= 8 && seconds <= 12),
-      String(lengths)
-    )
-    assert.isAbove(new Set(lengths).size, 1)
-  })
-
-  scenario(
-    "a schedule that is asked for its delay is asked, and not waited for",
-    { ...quick, cooldown: Schedule.spaced("1 hour"), maxCooldown: "2 hours" },
-    function* () {
-      assert.strictEqual(yield* opensFor, 3600)
-      yield* TestClock.adjust("1 hour")
-      yield* pass()
-    }
-  )
-
-  const dying = Schedule.modifyDelay(Schedule.exponential("1 second"), () => Effect.die(new Error("broken")))
-  scenario(
-    "a schedule that dies protects for maxCooldown, and is reported",
-    { ...quick, cooldown: dying },
-    function* () {
-      const lines: Array<Line> = []
-      assert.strictEqual(yield* capture(lines, opensFor), 600)
-      assert.deepStrictEqual(
-        lines.map((line) => line.level),
-        ["Error", "Warn"]
-      )
-    }
-  )
-
-  scenario("a fixed cooldown is what it says, whatever the cap", { ...quick, cooldown: "1 hour" }, function* () {
-    assert.strictEqual(yield* opensFor, 3600)
-  })
-})
 
 describe("While HalfOpen", () => {
   for (const probes of [1, 2, 4]) {
@@ -192,7 +103,7 @@ describe("While HalfOpen", () => {
   )
 })
 
-describe("An interrupted or Ignored probe frees its place; ten in a row are reported", () => {
+describe("An interrupted or Ignored probe frees its slot; ten in a row are reported", () => {
   const ignored = Effect.exit(CircuitBreaker.protect(Effect.void, "api", { classify: () => Outcome.ignored }))
   scenario("they are reported at the tenth and the twentieth, and the last decides nothing", quick, function* () {
     const events = yield* recordEvents
@@ -213,7 +124,7 @@ describe("An interrupted or Ignored probe frees its place; ten in a row are repo
     yield* expectState("Closed")
   })
 
-  scenario("a probe that succeeds begins the count anew", { ...quick, successesToClose: 2 }, function* () {
+  scenario("a probe that succeeds resets the count", { ...quick, successesToClose: 2 }, function* () {
     const events = yield* recordEvents
     yield* fail()
     yield* TestClock.adjust("10 seconds")
@@ -242,14 +153,14 @@ describe("failuresToReopen", () => {
     assert.strictEqual((yield* inspect()).openings, 1)
   })
 
-  scenario("the last of them opens again, and says its error", policy, function* () {
+  scenario("the last of them opens the circuit again, with its error as the cause", policy, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     yield* play("FSF")
     const { cause, openings, outage, state } = yield* inspect()
     assert.deepStrictEqual([state, openings, outage?.openings], ["Open", 2, 2])
     assert.deepStrictEqual([cause?.why, cause?.detail], ["ProbeFailed", "boom"])
-    // The next HalfOpen begins anew.
+    // The next HalfOpen state starts its count again.
     yield* TestClock.adjust("10 seconds")
     yield* play("FSSS")
     yield* expectState("Closed")
@@ -371,7 +282,7 @@ describe("HalfOpen ends early when its verdict is certain; excess callers are re
 })
 
 scenario(
-  "a probe that has lost its lease to another probe changes nothing, nor does what it says of waiting",
+  "a probe that has lost its lease to another probe changes nothing, nor does its retryAfter",
   { ...quick, mode: "observe", probeTimeout: "1 second" },
   function* () {
     yield* fail()
@@ -392,7 +303,7 @@ scenario(
 describe("A probe that hangs", () => {
   const policy = { ...quick, probeTimeout: "5 seconds" } as const
 
-  scenario("is interrupted at probeTimeout, and its caller is told so", policy, function* () {
+  scenario("is interrupted at probeTimeout, and its caller gets ProbeTimedOut", policy, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const probe = yield* hang()
@@ -425,7 +336,7 @@ describe("A probe that hangs", () => {
     )
   }
 
-  scenario("is not interrupted where nobody is rejected", { ...policy, mode: "observe" }, function* () {
+  scenario("is not interrupted with mode observe", { ...policy, mode: "observe" }, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const probe = yield* hang()
@@ -467,74 +378,12 @@ describe("After a close, a ramp lets a growing share through", () => {
     yield* expectState("Open")
   })
 
-  scenario("a close by hand ramps too, a reset does not", ramping, function* () {
+  scenario("an operator's close ramps too, a reset does not", ramping, function* () {
     yield* CircuitBreaker.open("api")
     yield* CircuitBreaker.close("api")
     assert.isBelow(yield* shareOf(50), 0.2)
     yield* CircuitBreaker.reset("api")
     assert.strictEqual(yield* shareOf(50), 1)
-  })
-})
-
-describe("The policy's own probe checks while Open and HalfOpen", () => {
-  const checking = (answers: ReadonlyArray<Effect.Effect<unknown, unknown>>, schedule: "3 seconds" = "3 seconds") => {
-    const asked: Array<number> = []
-    const check = Effect.clockWith((clock) => {
-      asked.push(clock.currentTimeMillisUnsafe() / 1000)
-      return answers[asked.length - 1] ?? Effect.fail("down")
-    })
-    return { asked, policy: { ...quick, probeTimeout: "2 seconds", probe: { check, schedule } } as const }
-  }
-
-  const up = checking([Effect.fail("down"), Effect.die("bug"), Effect.succeed("up"), Effect.succeed("up")])
-  scenario("its first success closes, without spending a call; then it rests", up.policy, function* () {
-    const events = yield* recordEvents
-    yield* pass()
-    yield* TestClock.adjust("1 minute")
-    assert.deepStrictEqual(up.asked, [])
-    yield* fail()
-    yield* TestClock.adjust("8 seconds")
-    yield* expectState("Open")
-    yield* TestClock.adjust("1 second")
-    yield* expectState("Closed")
-    yield* TestClock.adjust("1 minute")
-    assert.deepStrictEqual(up.asked, [63, 66, 69])
-    assert.deepStrictEqual(
-      (yield* events).map((event) => event._tag === "Transition" && event.why),
-      ["Tripped", "HealthCheckPassed"]
-    )
-    assert.strictEqual((yield* inspect()).totals.calls, 2)
-  })
-
-  const hanging = checking([Effect.never, Effect.succeed("up")])
-  scenario("a check that hangs ends at probeTimeout, and is asked again", hanging.policy, function* () {
-    yield* fail()
-    yield* TestClock.adjust("8 seconds")
-    assert.deepStrictEqual(hanging.asked, [3, 8])
-    yield* expectState("Closed")
-  })
-
-  const late = checking([Effect.delay(Effect.succeed("up"), "1 second")])
-  scenario("an answer to a question of an older epoch changes nothing", late.policy, function* () {
-    yield* fail()
-    yield* TestClock.adjust("3 seconds")
-    yield* CircuitBreaker.open("api")
-    yield* TestClock.adjust("1 second")
-    yield* expectState("Open")
-  })
-
-  const resting = checking([])
-  scenario("it rests while somebody forces the circuit, and goes on after", resting.policy, function* () {
-    yield* fail()
-    yield* CircuitBreaker.isolate("api")
-    yield* TestClock.adjust("30 seconds")
-    assert.deepStrictEqual(resting.asked, [])
-    yield* CircuitBreaker.release("api")
-    yield* TestClock.adjust("3 seconds")
-    assert.deepStrictEqual(resting.asked, [33])
-    yield* CircuitBreaker.reset("api")
-    yield* TestClock.adjust("1 minute")
-    assert.deepStrictEqual(resting.asked, [33])
   })
 })
 

@@ -86,7 +86,7 @@ describe("A permit is settled as a call in one step would be", () => {
     assert.strictEqual((yield* inspect()).totals.rejected, 1)
   })
 
-  scenario("the rejection of another circuit tells nothing", quick, function* () {
+  scenario("the rejection of another circuit is Ignored", quick, function* () {
     const open = CircuitOpen.make({
       circuit: "x",
       state: "Open",
@@ -123,8 +123,8 @@ describe("A permit that is never settled lapses, as Ignored", () => {
   })
 
   for (const noticed of [true, false]) {
-    const what = noticed ? "after that was noticed" : "though nobody looked in between"
-    scenario(`and what is said of it afterwards changes nothing, ${what}`, quick, function* () {
+    const what = noticed ? "after that was noticed" : "without a read in between"
+    scenario(`and settling it afterwards changes nothing, ${what}`, quick, function* () {
       const permit = yield* CircuitBreaker.admit("api", { lease: "1 second" })
       yield* TestClock.adjust("1 second")
       if (noticed) yield* counts
@@ -183,7 +183,7 @@ describe("A permit that holds nothing", () => {
     assert.deepStrictEqual([state, totals.calls, totals.failures, totals.passed], ["Disabled", 0, 0, 1])
   })
 
-  scenario("where nobody is rejected is not counted either", { ...quick, mode: "observe" }, function* () {
+  scenario("with mode observe is not counted either", { ...quick, mode: "observe" }, function* () {
     yield* play("F")
     yield* settle(yield* admit, Outcome.success)
     const { state, totals } = yield* inspect()
@@ -199,5 +199,5 @@ describe("Options that are wrong throw and name the field", () => {
         /CircuitBreaker\.admit: lease: expected a duration above 0/
       ))
   }
-  it("name", () => assert.throws(() => CircuitBreaker.admit(""), /CircuitBreaker\.admit: name must be/))
+  it("name", () => assert.throws(() => CircuitBreaker.admit(""), /CircuitBreaker\.admit: name: expected a text/))
 })

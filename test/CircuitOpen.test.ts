@@ -2,16 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect, Schema } from "effect"
 import { BreakerStore, CircuitBreaker, CircuitOpen } from "effect-fuse"
 import { isRejection, Rejection } from "../src/shapes/rejections.ts"
+import { plain } from "./support/rejections.ts"
+import { quick, reject, scenario } from "./support/verbs.ts"
 
 const codec = Schema.toCodecJson(CircuitOpen.CircuitOpen)
-
-const plain: CircuitOpen.Fields = {
-  circuit: "api",
-  state: "Open",
-  reason: "Cooldown",
-  retryAfter: Duration.seconds(3),
-  openings: 1
-}
 
 const make = (fields: Partial<CircuitOpen.Fields> = {}) => CircuitOpen.make({ ...plain, ...fields })
 
@@ -99,6 +93,12 @@ describe("the message", () => {
   it.prop("never breaks a line, whatever the fields", [fields], ([given]) => {
     assert.strictEqual(CircuitOpen.make(given).message.split(/[\n\v\f\r\u0085\u2028\u2029]/u).length, 1)
   })
+
+  scenario("of a rejection is one line without control characters, whatever its key", quick, function* () {
+    const key = "a\n\u009b31m\u2028\u202e"
+    yield* CircuitBreaker.isolate("api", { key, reason: "b\n\u001b[31m" })
+    assert.notMatch((yield* reject({ key })).message, /[\p{Cc}\p{Cf}\u2028\u2029]/u)
+  })
 })
 
 describe("the error", () => {
@@ -157,7 +157,7 @@ describe("the error", () => {
     })
   )
 
-  it("has the fields it was given, `local` unless said otherwise, and no others", () => {
+  it("has the fields it was given, scope `local` by default, and no others", () => {
     assert.deepStrictEqual(fieldsOf(make()), { _tag: "CircuitOpen", ...plain, scope: "local" })
     assert.deepStrictEqual(
       fieldsOf(make({ key: undefined, dependency: undefined, detail: undefined })),

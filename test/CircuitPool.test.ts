@@ -14,19 +14,19 @@ const called = (pool: CircuitPool.CircuitPool<string>) => CircuitPool.call(pool,
 const down = (...members: ReadonlyArray<string>) =>
   Effect.forEach(members, (key) => Effect.exit(CircuitBreaker.protect(Effect.fail("boom"), "api", { key })))
 
-describe("whom a pool calls", () => {
+describe("a pool calls", () => {
   scenario("each in its turn", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
     assert.deepStrictEqual(yield* times(6, called(pool)), ["a", "b", "c", "a", "b", "c"])
   })
 
-  scenario("nobody whose circuit is open, and the others in their turn", quick, function* () {
+  scenario("no member whose circuit is open, and the others in turn", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
     yield* down("b")
     const names = yield* times(6, called(pool))
     assert.sameMembers([...new Set(names)], ["a", "c"])
     const { totals } = yield* CircuitBreaker.inspect("api", { key: "b" })
-    assert.strictEqual(totals.rejected, 0, "who is not asked rejects nobody")
+    assert.strictEqual(totals.rejected, 0, "a member that is not called rejects no call")
   })
 
   scenario("in order: the first, or else the next that lets calls through", quick, function* () {
@@ -115,7 +115,7 @@ describe("whom a pool calls", () => {
     }
   )
 
-  scenario("all that are left as often as each other, whoever is out", quick, function* () {
+  scenario("the remaining members equally often, whichever are out", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b", "c", "d", "e"] })
     yield* down("b", "c")
     const names = yield* times(300, called(pool))
@@ -206,7 +206,7 @@ describe("a call of a pool", () => {
     yield* expectState("Closed", { key: "a" })
   })
 
-  scenario("is read as its options say", quick, function* () {
+  scenario("is classified by its options", quick, function* () {
     const failing = (error: string) =>
       Effect.exit(CircuitPool.call(inOrder, () => Effect.fail(error), { isFailure: (one) => one === "down" }))
     yield* failing("not found")
@@ -255,7 +255,7 @@ describe("a call of a pool", () => {
 })
 
 describe("all of a pool", () => {
-  scenario("is reset in one transaction: nobody sees one that is reset and another that is not", quick, function* () {
+  scenario("is reset in one transaction: no fiber sees one member reset and another not", quick, function* () {
     const names = Array.from({ length: 2_000 }, (_, i) => `m${i}`)
     const pool = CircuitPool.make("api", { members: names })
     yield* down(...names)
@@ -271,7 +271,7 @@ describe("all of a pool", () => {
     assert.deepStrictEqual([...new Set(circuits.map((one) => one.openings))], [0])
   })
 
-  scenario("says for each that it was reset, by whom and why", quick, function* () {
+  scenario("emits for each member that it was reset, with actor and reason", quick, function* () {
     yield* down("a", "b")
     const events = yield* recordEvents
     yield* CircuitPool.resetAll(abc, { reason: "new hosts", actor: "ann" })
@@ -346,9 +346,9 @@ describe("a pool that cannot be", () => {
   })
 
   it("is not used: what is no pool, and what is no function, are named", () => {
-    assert.throws(() => CircuitPool.call({} as never, () => Effect.void), /CircuitPool.call: expected a pool/)
-    assert.throws(() => CircuitPool.call(abc, 1 as never), /f must be a function/)
-    assert.throws(() => CircuitPool.health(1 as never), /CircuitPool.health: expected a pool/)
-    assert.throws(() => CircuitPool.resetAll("api" as never), /CircuitPool.resetAll: expected a pool/)
+    assert.throws(() => CircuitPool.call({} as never, () => Effect.void), /CircuitPool.call: pool: expected a pool/)
+    assert.throws(() => CircuitPool.call(abc, 1 as never), /f: expected a function/)
+    assert.throws(() => CircuitPool.health(1 as never), /CircuitPool.health: pool: expected a pool/)
+    assert.throws(() => CircuitPool.resetAll("api" as never), /CircuitPool.resetAll: pool: expected a pool/)
   })
 })

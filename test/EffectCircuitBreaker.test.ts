@@ -39,7 +39,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("says that others are probing, and that a probe that took too long was given up", () =>
+  it.effect("rejects while others probe, and when a probe took too long", () =>
     Effect.gen(function* () {
       yield* fail
       yield* fail
@@ -54,7 +54,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("reads ends as its callers' classifiers say, hints included", () =>
+  it.effect("reads exits by the classifiers of its callers, retryAfter included", () =>
     Effect.gen(function* () {
       const one = yield* breaker
       const classify = (exit: Exit.Exit<string, string>) =>
@@ -113,7 +113,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("tells transitions in Effect's words, and only those of its name", () =>
+  it.effect("emits its transitions as Effect's events, and only those of its name", () =>
     Effect.gen(function* () {
       const one = yield* breaker
       const heard = yield* Effect.forkChild(Stream.runCollect(Stream.take(one.transitions, 7)), {
@@ -183,7 +183,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("a call that is interrupted tells nothing, a defect is a failure", () =>
+  it.effect("a call that is interrupted is Ignored, a defect is a Failure", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 3; i++) {
         const running = yield* Effect.forkChild(execute(Effect.never), { startImmediately: true })
@@ -199,7 +199,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
   )
 
   it("names what is wrong", () => {
-    assert.throws(() => EffectCircuitBreaker.layer(""), /EffectCircuitBreaker.layer: name must be a text/)
+    assert.throws(() => EffectCircuitBreaker.layer(""), /EffectCircuitBreaker.layer: name: expected a text/)
     const wrong = { probes: 0 }
     assert.throws(() => EffectCircuitBreaker.layer("http", { policy: wrong }), /policy.probes: expected a whole number/)
   })

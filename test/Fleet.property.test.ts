@@ -1,9 +1,9 @@
 import { assert, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Circuit, Fleet, Trip, type Window } from "effect-fuse"
+import { Trip } from "effect-fuse"
+import { Circuit, Fleet, type Window } from "effect-fuse/core"
+import { pick } from "./support/garbage.ts"
 
-const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
-  Arbitrary.schema(Schema.Literals(of))
 const runs = (seed: string) => ({ arbitrary: { runs: 500, size: 40, seed } })
 
 // ---- Ballots ------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ const judged = (
   )
 
 it.prop(
-  "a fleet opens if and only if most that might object agree, not one alone, and its policy or as many circuits say so",
+  "a fleet opens if and only if most voters that might object agree, not one alone, and the policy or that many open circuits support it",
   { seen },
   ({ seen: { abstained: most, asked, ballots, quorum, silent, trip, young } }) => {
     const rule = trips[trip] ?? both
@@ -184,7 +184,7 @@ it.prop(
 )
 
 it.prop(
-  "silence never opens a fleet: neither more processes that say nothing, nor time, nor abstentions that are not counted",
+  "silence never opens a fleet: neither more silent processes, nor time, nor abstentions that are not counted",
   { seen, more: pick(0, 1, 5, 100) },
   ({ more: others, seen: { abstained: most, ballots, quorum, silent, trip } }) => {
     const abstained = Math.min(most, silent)
@@ -200,7 +200,7 @@ it.prop(
 )
 
 it.prop(
-  "a roll call that all who are silent answer by abstaining opens the fleet, and without one of them it may not",
+  "a roll call opens the fleet when all silent processes abstain, and may not without one of them",
   { seen },
   ({ seen: { ballots, quorum, silent, trip } }) => {
     const live = ballots.length + silent
@@ -322,7 +322,7 @@ it.prop(
 )
 
 it.prop(
-  "a call is told the same by a state whose times were moved, at a time that was moved as far",
+  "a state whose times were shifted gives a call the same answer, at a time that was shifted as far",
   { circuit, by: shifts, rules, after: millis },
   ({ after, by, circuit, rules }) => {
     const moved = Fleet.shift(circuit, by)

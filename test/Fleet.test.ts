@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit, Fleet, type Trip, type Window } from "effect-fuse"
+import type { Trip } from "effect-fuse"
+import { Circuit, Fleet, type Window } from "effect-fuse/core"
 
 const rules = Fleet.defaults
 const more = { openings: 0, time: 0 }
@@ -45,7 +46,7 @@ describe("a process is convinced", () => {
   it.each([
     ["as much where it knows of no other failure", 2, [seen(500, 2)], 1],
     ["less where failures are usual", 2, [seen(500, 100)], 0.4374],
-    ["less where one call of ten fails, the fifty that nobody made included", 2, [seen(52, 11)], 0.5886],
+    ["less if one call of ten fails, with the fifty calls of the prior included", 2, [seen(52, 11)], 0.5886],
     ["as much by more of them", 5, [seen(500, 100)], 1],
     ["less by the window with the most calls", 2, [seen(10, 2), seen(500, 100)], 0.4374],
     ["as little by that window, wherever it stands", 2, [seen(500, 100), seen(10, 2)], 0.4374],
@@ -86,7 +87,7 @@ describe("a fleet", () => {
       "RollCall"
     ],
     ["waits when just half are, each a little", { voters: 4, live: 4, convictions: 2, failing: 4 }, "Wait"],
-    ["opens when a crumb more than half are", { voters: 4, live: 4, convictions: 2.001, failing: 4 }, "Open"],
+    ["opens when slightly more than half are", { voters: 4, live: 4, convictions: 2.001, failing: 4 }, "Open"],
     ["calls the roll when only those that are silent prevent it", { live: 100 }, "RollCall"],
     [
       "calls the roll however long the others had to answer: silence is never consent",
@@ -94,7 +95,7 @@ describe("a fleet", () => {
       "RollCall"
     ],
     ["opens when all that are silent abstained", { live: 100, abstained: 97 }, "Open"],
-    ["opens when so many abstained that the convinced are most of the others", { live: 100, abstained: 95 }, "Open"],
+    ["opens when the convinced are most of those that did not abstain", { live: 100, abstained: 95 }, "Open"],
     ["calls the roll when the convinced are just half of the others", { live: 100, abstained: 94 }, "RollCall"],
     ["counts each ballot, however many are said to have abstained", { voters: 6, live: 6, abstained: 6 }, "Wait"],
     ["does not open while its store is young", {}, "Young", { young: true }],
@@ -114,10 +115,10 @@ describe("a fleet", () => {
       "Wait"
     ],
     ["of one process is convinced by it", { voters: 1, live: 1, convictions: 1, failing: 1 }, "Open"],
-    ["that nobody is known to live in is convinced by one", { voters: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
+    ["without known live processes is convinced by one", { voters: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
     ["is not convinced by a policy that says no", { streak: 4 }, "Wait"],
     ["is convinced by a policy that just says yes", { streak: 5 }, "Open"],
-    ["waits where nobody is convinced and nobody was asked", { convictions: 0, failing: 0 }, "Wait"],
+    ["waits when no process is convinced and none was asked", { convictions: 0, failing: 0 }, "Wait"],
     ["gives up an inquiry that found less than half of what it needs", tenVoters(2.499), "Lost"],
     ["goes on with an inquiry that found half of what it needs", tenVoters(2.5), "Wait"],
     ["does not give up while the others may still answer", { ...tenVoters(0), asked: 74 }, "Wait"],
@@ -197,11 +198,14 @@ describe("a fleet", () => {
       "30 of 40 calls failed in 10s (limit 50%)"
     ]
   ]
-  it.each(details)("says why, and how many agreed: %j %j", (seen, trip, detail, [processes, of], rest) => {
-    const agreed = { processes, of }
-    assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail, agreed })
-    assert.strictEqual(Fleet.withoutAgreement(detail, agreed), rest)
-  })
+  it.each(details)(
+    "has the reason, and the number of processes that agreed: %j %j",
+    (seen, trip, detail, [processes, of], rest) => {
+      const agreed = { processes, of }
+      assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail, agreed })
+      assert.strictEqual(Fleet.withoutAgreement(detail, agreed), rest)
+    }
+  )
 })
 
 describe("a fleet that waits", () => {
@@ -209,7 +213,7 @@ describe("a fleet that waits", () => {
     ["has agreed where only its policy does not say so yet", { streak: 4 }, true],
     ["has agreed where half of it has opened besides", { streak: 4, open: 1 }, true],
     ["has not where few are convinced", { convictions: 1 }, false],
-    ["has not where nobody is", { convictions: 0, failing: 0, streak: 0 }, false],
+    ["has not when no process is", { convictions: 0, failing: 0, streak: 0 }, false],
     ["has not where one alone is", { voters: 2, live: 2, convictions: 1.5, failing: 1 }, false]
   ]
   it.each(table)("%s", (_, seen, agreed) => {
@@ -244,7 +248,7 @@ describe("the evidence of a fleet", () => {
     time: 99
   })
 
-  it("has the streaks of all, and what it is told beside them", () => {
+  it("has the streaks of all, and the openings and the time that it is given", () => {
     assert.deepStrictEqual([pooled.streak, pooled.openings, pooled.time], [6, 3, 99])
   })
 
@@ -252,13 +256,13 @@ describe("the evidence of a fleet", () => {
     assert.deepStrictEqual([pooled.running, pooled.stuck(0, 10)], [0, 0])
   })
 
-  it("has all calls of a window over time, and of a window over calls so many, with the shares of all", () => {
+  it("has all calls of a window over time, and the size of a window over calls, with the shares of all processes", () => {
     assert.deepStrictEqual(pooled.counts(overTime), counts(40, 8, 4, 6))
     assert.deepStrictEqual(pooled.counts(overCalls), counts(10, 2, 1, 1.5))
     assert.deepStrictEqual(pooled.counts({ ...overCalls }), counts(10, 2, 1, 1.5))
   })
 
-  it("has nothing of a window that the trip does not read, or that nobody sent", () => {
+  it("is empty for a window that the trip does not read or that no process sent", () => {
     assert.deepStrictEqual(pooled.counts({ _tag: "Calls", calls: 11 }), counts(0))
     assert.deepStrictEqual(Fleet.pooled(tally, trip, more).counts(overTime), counts(0))
   })
@@ -364,12 +368,26 @@ describe("worth knowing for a process that has just come", () => {
     ["is a ramp", { ...closed, rampUntil: 1700 }, 1699.9, true],
     ["is no ramp that is over", { ...closed, rampUntil: 1700 }, 1700, false],
     ["is an opening", open, 1100, true],
-    ["is an opening that is over, as nobody has probed it yet", open, 1e9, true],
+    ["is an opening that is over but not yet probed", open, 1e9, true],
     ["is a HalfOpen circuit", halfOpen(), 1600, true],
     ["is an override", forced(2000), 1100, true],
     ["is an override that lets all through", { ...forced(2000), _tag: "Disabled" }, 1100, true]
   ]
   it.each(table)("%s", (_, circuit, now, expected) => {
     assert.strictEqual(Fleet.isListed(circuit, now), expected)
+  })
+})
+
+describe("the quorum", () => {
+  const judge = (quorum: number, seen: Partial<Fleet.Tally>) =>
+    Fleet.judge({ ...tally, open: 2, streak: 0, asked: 100, ...seen }, fiveInARow, { ...rules, quorum }, more)._tag
+
+  it("is the share of processes that must have opened by themselves, unless the pooled evidence trips the policy", () => {
+    assert.deepStrictEqual([judge(0.5, {}), judge(0.7, {})], ["Open", "Wait"])
+  })
+
+  it("makes an inquiry lost when less than half of it is convinced", () => {
+    const seen = { voters: 10, live: 10, convictions: 4, failing: 4, open: 0 }
+    assert.deepStrictEqual([judge(0.5, seen), judge(0.9, seen)], ["Wait", "Lost"])
   })
 })

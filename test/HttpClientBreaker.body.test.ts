@@ -106,7 +106,7 @@ const cases: ReadonlyArray<
   ],
   ["that is not the JSON that was hoped for", "/no-json", ({ json }) => json, "successes"],
   ["that is no form, read as one", "/whole", ({ formData }) => formData, "successes"],
-  ["that nobody has read yet", "/whole", () => Effect.void, "inFlight"],
+  ["that was not read yet", "/whole", () => Effect.void, "inFlight"],
   ["that is none, of 204", "/none", () => Effect.void, "successes"],
   ["that is none, of length 0", "/empty", () => Effect.void, "successes"],
   ["of an answer that is none of 2xx", "/missing", () => Effect.void, "successes"],
@@ -163,7 +163,7 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("that nobody reads is Ignored when its time is over", () =>
+  it.effect("that is never read is Ignored when its lease is over", () =>
     Effect.gen(function* () {
       const response = yield* counted(chunks("a"), { lease: "1 minute" }).get("https://a.test")
       assert.deepStrictEqual(yield* totals, only("inFlight"))
@@ -214,7 +214,7 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("ends as the classifier says, which sees the response, or what broke off", () =>
+  it.effect("is classified by the classifier, which sees the response, or the error that ended it", () =>
     Effect.gen(function* () {
       const seen: Array<boolean> = []
       const client = counted(chunks("a"), {
@@ -256,7 +256,7 @@ describe("a body that counts", () => {
 
   it("names the options that are wrong", () => {
     const client = chunks()
-    assert.throws(() => counted(client, { body: "yes" as never }), /body must be true or false/)
+    assert.throws(() => counted(client, { body: "yes" as never }), /body: expected true or false/)
     assert.throws(() => counted(client, { bodies: true } as never), /HttpClientBreaker.protect: bodies: unknown field/)
     assert.throws(() => counted(client, { lease: 0 }), /lease: expected a duration above 0/)
   })

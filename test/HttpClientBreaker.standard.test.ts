@@ -150,7 +150,7 @@ describe("the standard client makes again what may be repeated:", () => {
     )
   }
 
-  it.effect("a request that cannot be sent is not, and says nothing about the server", () =>
+  it.effect("a request that cannot be encoded is not sent, and is Ignored", () =>
     Effect.gen(function* () {
       const client = HttpClientBreaker.standard(answering(200).client, "http")
       assert.strictEqual(yield* ended(client.get("no url")), "HttpClientError")
@@ -225,11 +225,11 @@ describe("the standard client", () => {
     expectTypeOf(client.pipe(HttpClientBreaker.standard("http"))).toEqualTypeOf<Client<Cause.TimeoutError>>()
     expectTypeOf(client.pipe(HttpClientBreaker.standard("http", { timeout: false }))).toEqualTypeOf<Client<never>>()
     const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
-      [{ timeout: -1 }, /duration: expected a duration above 0/],
-      [{ retry: -1 }, /HttpClientBreaker.standard: retry: times: expected a whole number/],
+      [{ timeout: -1 }, /timeout: expected a duration above 0/],
+      [{ retry: -1 }, /HttpClientBreaker.standard: retry.times: expected a whole number/],
       [{ retry: "often" }, /HttpClientBreaker.standard: retry/],
       [{ retry: { maxRetryAfter: "soon" } }, /maxRetryAfter: expected a duration/],
-      [{ key: 7 }, /HttpClientBreaker.standard: key must be a text/],
+      [{ key: 7 }, /HttpClientBreaker.standard: key: expected a text/],
       [{ retries: 2 }, /retries: unknown field/]
     ]
     for (const [options, message] of wrong) {

@@ -7,15 +7,13 @@ import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpCl
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, BulkheadFull, CircuitBreaker, type CircuitOpen, Outcome, Trip } from "effect-fuse"
 import { HttpClientBreaker } from "effect-fuse/http"
+import { responding } from "./support/responding.ts"
+import { expectState, quick, scenario } from "./support/verbs.ts"
 
 const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "10 seconds" } }))
 const services = Layer.merge(BreakerStore.layerMemory, policies)
 
 const request = HttpClientRequest.get("https://a.test/items")
-const responding = (status: number, headers: Record<string, string> = {}) =>
-  HttpClient.make((request) =>
-    Effect.succeed(HttpClientResponse.fromWeb(request, new Response(null, { status, headers })))
-  )
 const response = (status: number, headers: Record<string, string> = {}) =>
   HttpClientResponse.fromWeb(request, new Response(null, { status, headers }))
 
@@ -97,7 +95,7 @@ describe("an HttpClient with a breaker", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("uses the key that it is told, and the circuit of the name where there is none", () =>
+  it.effect("uses the key of its options, and the circuit of the name without a key", () =>
     Effect.gen(function* () {
       const keyed = [
         HttpClientBreaker.protect(responding(200), "text", { key: "all" }),
@@ -116,7 +114,7 @@ describe("an HttpClient with a breaker", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("reads ends as it is told, and leaves the rest to the default", () =>
+  it.effect("reads responses by the option `classify`, which can call the default", () =>
     Effect.gen(function* () {
       const client = HttpClientBreaker.protect(responding(404), "http", {
         classify: (exit) =>
@@ -132,7 +130,7 @@ describe("an HttpClient with a breaker", () => {
       const client = HttpClientBreaker.protect(responding(200), "http", { key: () => 7 as never })
       assert.include(
         String(yield* Effect.exit(client.execute(request))),
-        "HttpClientBreaker.protect: key must be a text, got 7"
+        "HttpClientBreaker.protect: key: expected a text, got 7"
       )
     }).pipe(Effect.provide(services))
   )
@@ -147,12 +145,19 @@ describe("an HttpClient with a breaker", () => {
     expectTypeOf(responding(200).pipe(HttpClientBreaker.protect("http"))).toEqualTypeOf<Guarded>()
     assert.throws(
       () => HttpClientBreaker.protect(responding(200), ""),
-      /HttpClientBreaker.protect: name must be a text/
+      /HttpClientBreaker.protect: name: expected a text/
     )
     // @ts-expect-error
-    assert.throws(() => HttpClientBreaker.protect(responding(200), "a", { key: 7 }), /key must be a text, got 7/)
+    const wrongKey = () => HttpClientBreaker.protect(responding(200), "a", { key: 7 })
+    assert.throws(wrongKey, /key: expected a text, or .*, got 7/)
     // @ts-expect-error
-    assert.throws(() => HttpClientBreaker.protect(responding(200), "a", { classify: 7 }), /classify must be a function/)
+    const wrong = () => HttpClientBreaker.protect(responding(200), "a", { classify: 7 })
+    assert.throws(wrong, /classify: expected a function/)
+  })
+
+  scenario("uses the policy and the key of its options", {}, function* () {
+    yield* HttpClientBreaker.protect(responding(503), "api", { policy: quick, key: "k" }).get("https://a.test/")
+    yield* expectState("Open", { key: "k" })
   })
 })
 

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, pipe } from "effect"
 import { AiError } from "effect/ai"
-import { HttpClient, HttpClientResponse } from "effect/http"
+import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Resilience, Trip } from "effect-fuse"
+import { responding } from "./support/responding.ts"
 
 const services = Layer.mergeAll(
   BreakerStore.layerMemory,
@@ -11,10 +12,6 @@ const services = Layer.mergeAll(
   Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "10 seconds" } }))
 )
 
-const responding = (status: number, headers: Record<string, string> = {}) =>
-  HttpClient.make((request) =>
-    Effect.succeed(HttpClientResponse.fromWeb(request, new Response(null, { status, headers })))
-  )
 const get = (status: number, headers?: Record<string, string>) => responding(status, headers).get("https://a.test/")
 const getOk = (status: number, headers?: Record<string, string>) =>
   HttpClient.filterStatusOk(responding(status, headers)).get("https://a.test/")
@@ -27,7 +24,7 @@ const outcomes = Effect.map(CircuitBreaker.inspect("api"), ({ totals: { failures
 const success = { failures: 0, ignored: 0, successes: 1 }
 const failure = { failures: 1, ignored: 0, successes: 0 }
 
-describe("a response of an HttpClient says what its status says, with every way to make a call:", () => {
+describe("a response of an HttpClient counts by its status, with every way to make a call:", () => {
   const ways: ReadonlyArray<
     readonly [
       what: string,
@@ -68,7 +65,7 @@ describe("a response of an HttpClient says what its status says, with every way 
     }
   }
 
-  it.effect("an error because of a status says what the status says", () =>
+  it.effect("an error because of a status counts as the status does", () =>
     Effect.gen(function* () {
       yield* Effect.exit(CircuitBreaker.protect(getOk(404), "api"))
       assert.deepStrictEqual(yield* outcomes, success)
@@ -143,7 +140,7 @@ describe("an opening lasts as long as the dependency asks for, by", () => {
     )
   }
 
-  it.effect("a classifier that says nothing about it: the error's own", () =>
+  it.effect("a classifier without a retryAfter: that of the error", () =>
     Effect.gen(function* () {
       const call = CircuitBreaker.protect(get(503, { "retry-after": "60" }), "api", {
         classify: () => Outcome.failure(),
@@ -154,7 +151,7 @@ describe("an opening lasts as long as the dependency asks for, by", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("a classifier that says so: what it says", () =>
+  it.effect("a classifier's retryAfter, instead of the header", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.protect(get(503, { "retry-after": "60" }), "api", {
         classify: () => Outcome.failure({ retryAfter: 0 }),
@@ -201,7 +198,7 @@ describe("a retry waits at least as long as the error asks for:", () => {
       )
     })
   )
-  it.effect("for every kind of error that says so", () =>
+  it.effect("for every kind of error with a retry-after", () =>
     Effect.gen(function* () {
       const error = (fields: object) => Effect.fail(Object.assign(new Error("busy"), fields))
       for (const call of [

@@ -219,7 +219,7 @@ describe("the answer to a rejection", () => {
   const headers = (response: Response) => [response.headers.get("retry-after"), response.headers.get("cache-control")]
   const own = (response: HttpServerResponse.HttpServerResponse) => ({ respond: () => response })
 
-  it.effect("has Retry-After and Cache-Control, whoever wrote it", () =>
+  it.effect("has Retry-After and Cache-Control, also with a response of its own", () =>
     Effect.gen(function* () {
       const plain = HttpServerResponse.jsonUnsafe({ error: "down" }, { status: 503 })
       assert.deepStrictEqual(headers(yield* answered(rejected, own(plain))), ["30", "no-store"])
@@ -235,7 +235,7 @@ describe("the answer to a rejection", () => {
   )
 
   for (const respond of ["json", "problem"] as const) {
-    it.effect(`as ${respond} says retry_after as a time, if asked`, () =>
+    it.effect(`as ${respond} has retry_after as a time with retryAfter: iso`, () =>
       Effect.gen(function* () {
         const before = Date.now()
         const response = yield* answered(rejected, { respond, retryAfter: "iso" })

@@ -441,7 +441,7 @@ describe("a worker of a persisted queue", () => {
       const exit = yield* Effect.exit(
         JobBreaker.take(queue, "host", () => Effect.void, { key: (({ n }: Job) => n) as never })
       )
-      assert.include(String(exit), "JobBreaker.take: key must be a text, got 0")
+      assert.include(String(exit), "JobBreaker.take: key: expected a text, got 0")
     }).pipe(Effect.provide(services))
   )
 
@@ -479,11 +479,11 @@ describe("a worker of a persisted queue", () => {
   it("has the types of its job, and names what is wrong", () => {
     const queue = {} as PersistedQueue.PersistedQueue<Job>
     const take = JobBreaker.take as (queue: unknown, name: unknown, f: unknown, options?: unknown) => unknown
-    assert.throws(() => take(queue, "api", () => Effect.void), /JobBreaker.take: expected a PersistedQueue/)
+    assert.throws(() => take(queue, "api", () => Effect.void), /JobBreaker.take: queue: expected a PersistedQueue/)
     const sound = { take: () => Effect.void, offer: () => Effect.void }
     assert.throws(() => take(sound, "", () => Effect.void), /JobBreaker.take: name/)
-    assert.throws(() => take(sound, "api", 1), /f must be a function/)
-    assert.throws(() => take(sound, "api", () => Effect.void, { key: 1 }), /key must be a text/)
+    assert.throws(() => take(sound, "api", 1), /f: expected a function/)
+    assert.throws(() => take(sound, "api", () => Effect.void, { key: 1 }), /key: expected a text/)
     assert.throws(() => take(sound, "api", () => Effect.void, { maxDelay: "soon" }), /maxDelay/)
     assert.throws(() => take(sound, "api", () => Effect.void, { delays: 1 }), /delays: unknown field/)
     type Taken = Effect.Effect<

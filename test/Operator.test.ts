@@ -3,6 +3,7 @@ import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
+import { TestFleet } from "effect-fuse/testing"
 import {
   expectAll,
   fleet,
@@ -20,14 +21,14 @@ const { close, disable, isolate, open, release, reset } = Operator
 const actions = { close, disable, isolate, open, release, reset }
 const by = { reason: "maintenance", actor: "ann", process: "console" }
 
-describe("An operator's word", () => {
+describe("An operator action", () => {
   const forcing: ReadonlyArray<readonly ["isolate" | "disable" | "open", string]> = [
     ["isolate", "Isolated"],
     ["disable", "Disabled"],
     ["open", "Open"]
   ]
   for (const [action, state] of forcing) {
-    it.effect(`${action}: holds in all processes, with who and why, and ends in all`, () =>
+    it.effect(`${action}: holds in all processes, with actor and reason, and ends in all`, () =>
       Effect.gen(function* () {
         const { at, join, processes, store } = yield* fleet(3)
         yield* at(0).succeed
@@ -65,7 +66,7 @@ describe("An operator's word", () => {
     ["open", "close"]
   ]
   for (const [before, after] of undoing) {
-    it.effect(`${after} ends ${before} in all, whoever said it first`, () =>
+    it.effect(`${after} by an operator ends ${before} by a process, in all processes`, () =>
       Effect.gen(function* () {
         const { at, processes, store } = yield* fleet(2)
         yield* at(0).run(CircuitBreaker[before]("api"))
@@ -107,7 +108,7 @@ describe("An operator's word", () => {
     })
   )
 
-  it.effect("never shortens what another operator has set, and release says what it ended", () =>
+  it.effect("never shortens an override of another operator, and release returns what it ended", () =>
     Effect.gen(function* () {
       const store = yield* MemoryStore.make
       const { since, until } = yield* isolate(store, "api", { ...by, for: "1 hour" })
@@ -153,10 +154,36 @@ describe("An operator's word", () => {
       )
     })
   )
+
+  const done = { reason: "done", actor: "ann" }
+
+  it.effect("keeps the reason and the actor of a close, too", () =>
+    Effect.gen(function* () {
+      const { store } = yield* TestFleet.make(1)
+      yield* Operator.open(store, "api", { for: "1 hour" })
+      const closed = yield* Operator.close(store, "api", done)
+      assert.deepStrictEqual(
+        [closed.state, closed.why, closed.reason, closed.actor],
+        ["Closed", "ClosedByHand", "done", "ann"]
+      )
+    })
+  )
+
+  it.effect("keeps the reason and the actor of an import", () =>
+    Effect.gen(function* () {
+      const { store } = yield* TestFleet.make(1)
+      yield* Operator.open(store, "api", { for: "1 hour", reason: "there" })
+      const { json } = yield* Operator.exportAll(store)
+      const { store: to } = yield* TestFleet.make(1)
+      yield* Operator.importAll(to, json, done)
+      const found = yield* Operator.inspect(to, "api")
+      assert.deepInclude(found, { _tag: "Known", state: "Open", why: "Imported", reason: "done", actor: "ann" })
+    })
+  )
 })
 
 describe("An operator", () => {
-  it.effect("has no voice: one process that lives alone still opens for itself and the fleet", () =>
+  it.effect("is no voter: a single live process still opens for itself and the fleet", () =>
     Effect.gen(function* () {
       const { processes, store } = yield* fleet(1)
       for (let i = 0; i < 5; i++) {
@@ -223,7 +250,7 @@ describe("An operator", () => {
     })
   )
 
-  it.effect("is not lost among many: each of ten words at once is said, one after the other", () =>
+  it.effect("makes ten concurrent operator actions take effect one after the other", () =>
     Effect.gen(function* () {
       const memory = yield* MemoryStore.make
       // Others come in between where an operation takes a while.
@@ -246,7 +273,7 @@ describe("An operator", () => {
     })
   )
 
-  it("says what is wrong with what it is given", () => {
+  it("reports what is wrong with its arguments", () => {
     const store = { longestCircuit: 10 } as SharedStore.SharedStore
     const wrong: ReadonlyArray<readonly [() => unknown, RegExp]> = [
       [() => Operator.isolate(store, ""), /Operator\.isolate: name/],
@@ -256,9 +283,12 @@ describe("An operator", () => {
       ],
       [() => Operator.isolate(store, "api", { form: "1 minute" } as never), /form/],
       [() => Operator.release(store, "api", { for: "1 minute" } as never), /for/],
-      [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason must be a text/],
-      [() => Operator.inspect(store, "api", { key: 7 as never }), /Operator\.inspect: key must be a text/],
-      [() => Operator.close(store, "12345678901"), /at most 10 characters .* got 11; longer ones are not shared/]
+      [() => Operator.open(store, "api", { reason: 7 as never }), /Operator\.open: reason: expected a text/],
+      [() => Operator.inspect(store, "api", { key: 7 as never }), /Operator\.inspect: key: expected a text/],
+      [
+        () => Operator.close(store, "12345678901"),
+        /Operator.close: name: expected name and key of at most 10 characters.* got 11/
+      ]
     ]
     for (const [run, message] of wrong) assert.throws(run, RangeError, message as never)
   })
@@ -307,7 +337,7 @@ describe("Circuits moved from store to store by an operator", () => {
     })
   )
 
-  it.effect("keep the reason, the operator and the beginning, whoever imports them", () =>
+  it.effect("keep the reason, the operator and the start, whichever operator imports them", () =>
     Effect.gen(function* () {
       const from = yield* MemoryStore.make
       yield* Operator.isolate(from, "isolated", { reason: "maintenance", actor: "ann" })
@@ -356,7 +386,7 @@ describe("Circuits moved from store to store by an operator", () => {
     })
   )
 
-  it.effect("leave a record alone that this version cannot read, and say so", () =>
+  it.effect("do not replace a record that this version cannot read, and report it", () =>
     Effect.gen(function* () {
       const from = yield* various
       const { json } = yield* Operator.exportAll(from)
@@ -397,7 +427,7 @@ describe("Circuits moved from store to store by an operator", () => {
       const { json } = yield* Operator.exportAll(yield* various)
       const to = yield* MemoryStore.make
       const error = yield* Effect.flip(Operator.importAll(to, json.replace("k/1", "k".repeat(10_000))))
-      assert.match(error.message, /key must have at most/)
+      assert.match(error.message, /key: expected a text of at most/)
       assert.deepStrictEqual(yield* told(to), [])
     })
   )

@@ -8,7 +8,7 @@ it("a success and an ignored call carry nothing but their names", () => {
   assert.deepStrictEqual(Outcome.ignored, { _tag: "Ignored" })
 })
 
-it("a failure weighs 1 and hints at nothing unless it is told to", () => {
+it("a failure has weight 1 and no retryAfter by default", () => {
   const plain: Outcome.Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
   assert.deepStrictEqual(Outcome.failure(), plain)
   assert.deepStrictEqual(Outcome.failure({}), plain)
@@ -26,7 +26,7 @@ it.each([0.25, 1, 3, 1e6, Number.MIN_VALUE])("a failure may weigh %d", (weight) 
 it.each([0, -0, -1, 1_000_000.01, 1e21, Number.NaN, Infinity, -Infinity])(
   "a weight of %d is refused by name",
   (weight) => {
-    const message = `Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${weight}`
+    const message = `Outcome.failure: weight: expected a number above 0 and at most 1,000,000, got ${weight}`
     assert.throws(() => Outcome.failure({ weight }), RangeError, message)
   }
 )
@@ -35,13 +35,14 @@ it.each(["3", true, [3], 3n])("a weight is a number, and not %o", (weight) => {
   assert.throws(
     () => Outcome.failure({ weight: weight as never }),
     RangeError,
-    /^Outcome\.failure: weight must be a number/
+    /^Outcome\.failure: weight: expected a number/
   )
 })
 
 it("an option that there is not is refused by name", () => {
   const wrong = { weight: 2, retryafter: "1 minute" }
-  const message = "Outcome.failure: retryafter: unknown field; expected one of weight, retryAfter, detail"
+  const message =
+    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, detail"
   assert.throws(() => Outcome.failure(wrong), RangeError, message)
 })
 

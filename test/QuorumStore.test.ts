@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
+import { CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
+import * as QuorumStore from "effect-fuse/QuorumStore"
 import { SharedStoreContract } from "effect-fuse/testing"
 import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import {
@@ -227,7 +228,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("was cut off while somebody released says nothing against it when it is back", () =>
+  it.effect("was cut off during a release does not undo the release when it is back", () =>
     Effect.gen(function* () {
       const { at, join, processes, set } = yield* regions(2)
       yield* at(0).run(CircuitBreaker.isolate("api"))
@@ -371,7 +372,7 @@ describe("Regions that are far apart", () => {
 })
 
 describe("When two of three are away", () => {
-  it.effect("the one that is left says what holds", () =>
+  it.effect("the remaining region decides", () =>
     Effect.gen(function* () {
       const { at, processes, set } = yield* regions(3)
       for (const region of [0, 1]) set(region, { now: "fail", deaf: true })
@@ -591,7 +592,7 @@ describe("Abstentions", () => {
     })
   )
 
-  it.effect("are not told to a region that the ballots did not reach, as long as the roll call counts", () =>
+  it.effect("do not reach a region that the ballots did not reach, as long as the roll call counts", () =>
     Effect.gen(function* () {
       const [a, b] = yield* processes
       assert(a !== undefined && b !== undefined)

@@ -1,14 +1,10 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { SharedStore } from "effect-fuse"
-import { cast, castOf, counted, exchanged, swap, swapOf } from "./support/exchanges.ts"
-import { type Connection, connection, send, sharedStore, until } from "./support/redisFleet.ts"
+import { cast, castOf, circuits, counted, exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { type Connection, connection, send, sharedStore, started, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisServer } from "./support/redisServer.ts"
 
-const started = Effect.flatMap(redisServer, (server) => connection(server.url))
-
-const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)
 const names = (many: number) => Array.from({ length: many }, (_, i) => `voter-${i}`)
 
 /** The voters no longer live, as if they had not exchanged for their ttl. */
@@ -154,7 +150,7 @@ describe("an exchange with Redis", () => {
   )
 
   live(
-    "keeps a record that has not ended, even if another program says in the index that it has",
+    "keeps a record that has not ended, even if another program wrote in the index that it has",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -167,7 +163,7 @@ describe("an exchange with Redis", () => {
   )
 
   live(
-    "tells pages that a circuit is no longer listed, also after its record has ended and others were swept",
+    "has a page show that a circuit is no longer listed, also after its record expired and others were swept",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -274,7 +270,7 @@ describe("an exchange with Redis", () => {
   )
 
   live(
-    "tells a voter that expired and returned that its ballots are gone, also if it is the first to return",
+    "shows a voter that expired and returned that its ballots are gone, also if it is the first to return",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)

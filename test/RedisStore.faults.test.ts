@@ -88,7 +88,7 @@ describe("Redis that", () => {
       yield* both(redis)
       yield* areTogether([a, b], "before")
       yield* server.pause
-      // All of these end while nobody answers.
+      // All of these end while Redis does not answer.
       yield* isUnharmed(a, b, "meanwhile")
       yield* isUnharmed(b, a, "at the same time")
       assert.strictEqual(yield* works(a, { circuit: "before" }), "Cooldown (fleet)")
@@ -174,7 +174,7 @@ describe("Redis that", () => {
   )
 
   live(
-    "cuts who listens is asked at the next interval for what was announced meanwhile",
+    "cuts a subscription is asked at the next interval for the changes since then",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const redis = yield* connection(url)
@@ -314,7 +314,7 @@ describe("a place for a probe", () => {
         Effect.exit(Effect.timeout(CircuitBreaker.protect(Effect.succeed("ok"), "api"), "5 millis"))
       )
       assert.isTrue(Exit.isFailure(yield* impatient))
-      // Who does not limit it is told no; when it is clear that nobody answers, one probes for this process alone.
+      // A caller without a timeout is rejected; once Redis is known not to answer, a call probes for this process alone.
       const seen: Array<string> = []
       yield* until(
         "it probes alone",
@@ -347,7 +347,7 @@ describe("a place for a probe", () => {
   )
 
   live(
-    "is given back when the store gave it and could not say so in time",
+    "is released when the store granted it but answered too late",
     Effect.gen(function* () {
       const { a, admin, b, wire } = yield* due
       yield* wire.mute

@@ -187,7 +187,7 @@ describe("a process", () => {
   )
 
   live(
-    "that ends in good order takes back what it said, gives its place back, and is no longer counted",
+    "that shuts down withdraws its ballots, releases its lease, and is no longer counted",
     Effect.gen(function* () {
       const { redis, url } = yield* started
       const policy = { probeTimeout: "10 minutes" } as const

@@ -1,15 +1,10 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, type Scope, Stream } from "effect"
-import { SharedStore } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
-import { cast, counted, exchanged, swap, swapOf } from "./support/exchanges.ts"
-import { type Connection, connection, send, sharedStore, until } from "./support/redisFleet.ts"
+import { cast, circuits, counted, exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { type Connection, connection, send, sharedStore, started, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { client, clusterServer, redisServer } from "./support/redisServer.ts"
-
-const started = Effect.flatMap(redisServer, (server) => connection(server.url))
-
-const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)
 
 const listening = (redis: Connection, channel: string) =>
   Effect.map(send<ReadonlyArray<unknown>>(redis, `PUBSUB NUMSUB ${channel}`), (reply) => Number(reply[1]) > 0)
@@ -151,7 +146,7 @@ describe("Redis", () => {
   )
 
   live(
-    "says when it is connected, to a process that connects in the background",
+    "reports when it is connected, to a process that connects in the background",
     Effect.gen(function* () {
       const server = yield* redisServer
       yield* server.kill

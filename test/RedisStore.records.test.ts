@@ -2,6 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { CircuitBreaker, SharedStore } from "effect-fuse"
 import { cast as anyCast, castOf, exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { load } from "./support/fleet.ts"
 import {
   type Connection,
   connection,
@@ -9,18 +10,14 @@ import {
   send,
   sharedStore,
   standsAt,
+  started,
   until,
   works
 } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisServer } from "./support/redisServer.ts"
 
-const started = Effect.flatMap(redisServer, (server) => connection(server.url))
-
 const cast = (more: Partial<SharedStore.Cast>) => anyCast({ ttl: 10_000, ...more })
-
-const stored = (store: SharedStore.SharedStore, circuit: string) =>
-  Effect.map(store.load([circuit]), ({ records: [record] }) => record)
 
 /** The milliseconds that each key has left; -1 for one that stays. */
 const lifetimes = (redis: Connection): Effect.Effect<Record<string, number>> =>
@@ -32,7 +29,7 @@ const lifetimes = (redis: Connection): Effect.Effect<Record<string, number>> =>
 
 describe("what is kept in Redis", () => {
   live(
-    "gives no epoch twice: not after a record ended, nor after keys are deleted, nor after all is flushed",
+    "assigns each epoch once: also after a record ended, after keys are deleted, and after a flush",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -48,19 +45,19 @@ describe("what is kept in Redis", () => {
         yield* write({ ttl: 1 })
         yield* until(
           "the record has ended",
-          Effect.map(stored(store, "api"), (record) => record === undefined)
+          Effect.map(load(store, "api"), (record) => record === undefined)
         )
       }
       for (const command of ["DEL {effect-fuse}:records", "DEL {effect-fuse}:store", "FLUSHALL", "FLUSHALL"]) {
-        const epoch = yield* write({ expectedEpoch: (yield* stored(store, "api"))?.epoch ?? 0 })
+        const epoch = yield* write({ expectedEpoch: (yield* load(store, "api"))?.epoch ?? 0 })
         yield* send(redis, command)
-        if ((yield* stored(store, "api")) === undefined) {
+        if ((yield* load(store, "api")) === undefined) {
           // The epoch that was lost can neither be swapped nor cast on.
           assert.isFalse((yield* swapOf(store, swap({ expectedEpoch: epoch }))).swapped)
           assert.isUndefined((yield* castOf(store, cast({ epoch }))).tally)
         }
       }
-      let epoch = (yield* stored(store, "api"))?.epoch ?? 0
+      let epoch = (yield* load(store, "api"))?.epoch ?? 0
       for (let i = 0; i < 200; i++) epoch = yield* write({ expectedEpoch: epoch })
       assert.strictEqual(epochs.length, 224)
       assert.deepStrictEqual(
@@ -118,7 +115,7 @@ describe("what is kept in Redis", () => {
       const circuits = ["a", "b/1", "{c}~1"]
       for (const listed of [true, false]) {
         for (const circuit of circuits) {
-          const expectedEpoch = (yield* stored(store, circuit))?.epoch ?? 0
+          const expectedEpoch = (yield* load(store, circuit))?.epoch ?? 0
           const { record } = yield* swapOf(store, swap({ circuit, expectedEpoch, listed }))
           yield* castOf(store, cast({ circuit, epoch: record?.epoch ?? 0, inquire: 1, roll: 1 }), { heard: 1 })
         }
@@ -148,7 +145,7 @@ describe("what is kept in Redis", () => {
   )
 
   live(
-    "loses what ended, a few records with each exchange, and then a page says up to which epoch",
+    "drops expired records, a few with each exchange, and a page then shows up to which epoch",
     Effect.gen(function* () {
       const redis = yield* started
       const store = yield* sharedStore(redis)
@@ -247,7 +244,7 @@ describe("what is kept in Redis", () => {
   )
 
   live(
-    "that others wrote in its place harms nobody",
+    "that other programs wrote in its place does no harm",
     Effect.gen(function* () {
       const redis = yield* started
       const a = yield* replica(redis, { syncInterval: "1 minute" })

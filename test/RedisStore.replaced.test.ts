@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { NodeRedis } from "@effect/platform-node"
 import { assert, describe } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope, Stream } from "effect"
@@ -15,9 +14,8 @@ import { type Connection, connection, type Replica, send, until } from "./suppor
 import { live } from "./support/redisLive.ts"
 import { type RedisProxy, redisProxy } from "./support/redisProxy.ts"
 import { client, freePort, inMemory, redisServer, startRedis } from "./support/redisServer.ts"
+import { root } from "./support/root.ts"
 import { capture, type Line } from "./support/verbs.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** A process, by one of the faces that connect by themselves, and what it warns of. */
 interface Process {
@@ -132,7 +130,7 @@ const ofClient = (warnings: ReadonlyArray<string>) => warnings.filter((line) => 
 
 describe.each(faces)("a process with %s", (_, start) => {
   live(
-    "gets a new client when its server has become a replica, says it once, and closes the old client",
+    "gets a new client when its server has become a replica, logs it once, and closes the old client",
     Effect.gen(function* () {
       const [old, next] = [yield* redisServer, yield* redisServer]
       const wire = yield* redisProxy(old.port)
@@ -181,7 +179,7 @@ describe.each(faces)("a process with %s", (_, start) => {
   }
 
   live(
-    "gets a new client when its connections are silent, says it once, and closes the old client",
+    "gets a new client when its connections are silent, logs it once, and closes the old client",
     Effect.gen(function* () {
       const wire = yield* redisProxy((yield* redisServer).port)
       const pair = [yield* start(wire.url), yield* start(wire.url)] as const
@@ -280,7 +278,7 @@ const rotate = (admin: Connection, password: string) =>
 
 describe("a password that is rotated", () => {
   live(
-    "is read anew for the next client, if the layer reads it",
+    "is read again for the next client, if the layer reads it",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const admin = yield* connection(url)
@@ -336,7 +334,7 @@ describe("the URL of a program without Effect", () => {
 
 describe("a subscription beside a healthy connection", () => {
   live(
-    "is made anew when it is silent",
+    "is replaced when it is silent",
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const wire = yield* redisProxy(port)
@@ -412,7 +410,7 @@ describe("a client that the program made", () => {
 
 describe("the command line", () => {
   live(
-    "says that the server is a replica, and what to do",
+    "reports that the server is a replica, and what to do",
     Effect.gen(function* () {
       const [old, next] = [yield* redisServer, yield* redisServer]
       const admin = yield* connection(old.url)
@@ -426,7 +424,7 @@ describe("the command line", () => {
   )
 
   live(
-    "says that a password is missing, and what to do",
+    "reports that a password is missing, and what to do",
     Effect.gen(function* () {
       const { url } = yield* redisServer
       yield* send(yield* connection(url), "CONFIG SET requirepass secret")

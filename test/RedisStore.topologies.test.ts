@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process"
-import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Layer, Scope } from "effect"
@@ -11,8 +10,7 @@ import { layer as sentinelLayer } from "../examples/redisSentinel.ts"
 import { connection, type Replica, send, standsAt, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisCluster, redisSentinel } from "./support/redisTopologies.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
+import { root } from "./support/root.ts"
 
 /** A process that connects by itself, with a client of its own. */
 const process_ = (redis: Layer.Layer<Redis.Redis, unknown>): Effect.Effect<Replica, never, Scope.Scope> =>

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process"
 import { connect } from "node:net"
-import { fileURLToPath } from "node:url"
 import { assert, describe } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
@@ -10,9 +9,8 @@ import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { client, freePort, redisServer } from "./support/redisServer.ts"
 import { hasOpenssl, selfSignedRedis } from "./support/redisTls.ts"
+import { root } from "./support/root.ts"
 import { capture, type Line } from "./support/verbs.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 const password = "correct-horse-battery"
 const wrong = "wr0ng-p4ssword"

@@ -1,7 +1,9 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Schedule } from "effect"
+import { Effect, Fiber, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, Resilience } from "effect-fuse"
+import { failingCall } from "./support/timing.ts"
+import { scenario } from "./support/verbs.ts"
 
 const retryOf = (key: string) =>
   Resilience.retry({ times: 1, schedule: Schedule.forever, budget: { name: "api", key, floor: 1, over: "10 seconds" } })
@@ -25,3 +27,27 @@ it.effect("a budget asks the circuits of its store once, and counts no overflow 
     assert.strictEqual((yield* BreakerStore.stats).overflowed, 0)
   }).pipe(Effect.provide(BreakerStore.layerMemory))
 )
+
+for (const [over, retries] of [
+  ["2 seconds", 2],
+  ["10 seconds", 1]
+] as const) {
+  scenario(
+    `a budget over ${over}: a second call 5 seconds later makes ${retries === 2 ? "a retry, too" : "no retry"}`,
+    {},
+    function* () {
+      const again = Resilience.retry({
+        times: 1,
+        schedule: Schedule.spaced(1),
+        budget: { name: "api", floor: 1, share: 0.01, over }
+      })
+      const { between, call } = failingCall()
+      for (let i = 0; i < 2; i++) {
+        const fiber = yield* Effect.forkChild(Effect.exit(again(call)))
+        yield* TestClock.adjust("5 seconds")
+        yield* Fiber.join(fiber)
+      }
+      assert.strictEqual(between().length + 1 - 2, retries)
+    }
+  )
+}

@@ -150,7 +150,7 @@ describe("A cascade", () => {
     assert.strictEqual((yield* inspect({ name: "c" })).inFlight, 0)
   })
 
-  scenario("does not go on where while says no, which is not asked about CircuitOpen", quick, function* () {
+  scenario("does not continue if `while` returns false, which is not asked about CircuitOpen", quick, function* () {
     const { called, way } = ways()
     const asked: Array<string> = []
     const cascade = (error: string) =>
@@ -186,7 +186,7 @@ describe("A cascade", () => {
   })
 
   scenario(
-    "each way has its own key, policy and reading, and the tenant of who calls",
+    "each way has its own key, policy and classifier, and the tenant of the caller",
     {
       ...quick,
       tenants: "separate"

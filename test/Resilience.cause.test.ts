@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, pipe, Schedule, Schema } from "effect"
+import { Effect, Fiber, pipe, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { BulkheadFull, CircuitBreaker, CircuitOpen, Resilience, Trip } from "effect-fuse"
+import { CircuitBreaker, CircuitOpen, Resilience, Trip } from "effect-fuse"
 import { CircuitOpenError, createBreaker, createManager, TimeoutError, trip } from "effect-fuse/promise"
+import { full, plain } from "./support/rejections.ts"
 import { capture, type Line, quick, rejectionIn, scenario } from "./support/verbs.ts"
 
 const soon = { schedule: Schedule.spaced("1 second"), times: 9, while: () => true } as const
@@ -20,16 +21,6 @@ const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
 const failing = (...errors: ReadonlyArray<unknown>) => {
   let n = 0
   return Effect.suspend(() => Effect.fail(errors[Math.min(n++, errors.length - 1)]))
-}
-
-const full = BulkheadFull.make({ bulkhead: "b", concurrency: 1, queue: 0 })
-
-const plain: CircuitOpen.Fields = {
-  circuit: "api",
-  state: "Open",
-  reason: "Cooldown",
-  retryAfter: Duration.seconds(3),
-  openings: 1
 }
 
 describe("A retry that ends because the circuit opened", () => {

@@ -1,10 +1,10 @@
-import { assert, describe } from "@effect/vitest"
-import { Cause, Clock, Deferred, Effect, Exit, Fiber, Layer, Schedule } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import {
   type BreakerPolicy,
-  type BreakerStore,
+  BreakerStore,
   Bulkhead,
   BulkheadFull,
   CircuitBreaker,
@@ -13,7 +13,8 @@ import {
   Tenant,
   Trip
 } from "effect-fuse"
-import { expectState, fail, hang, inspect, pass, play, quick, scenario } from "./support/verbs.ts"
+import { lasts } from "./support/timing.ts"
+import { errorOf, expectState, fail, hang, inspect, pass, play, quick, scenario, start } from "./support/verbs.ts"
 
 /** Opens after 3 failures in a row. */
 const three: BreakerPolicy.Input = { trip: Trip.consecutive(3), cooldown: "10 seconds" }
@@ -28,8 +29,6 @@ const seen = Effect.map(inspect(), ({ inFlight, totals }) => {
 const sees = (F: number, S: number, I: number, R: number) =>
   Effect.map(seen, (actual) => assert.deepStrictEqual(actual, { F, I, R, S }))
 
-const start = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
-
 /** Runs to its end, whatever it waits for. */
 const finish = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
@@ -37,8 +36,6 @@ const finish = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     yield* TestClock.adjust("10 minutes")
     return yield* Fiber.await(fiber)
   })
-
-const errorOf = (exit: Exit.Exit<unknown, unknown>) => (Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
 
 /** The error of what must fail. */
 const rejected = <A, E, R>(self: Effect.Effect<A, E, R>) =>
@@ -72,7 +69,7 @@ describe("The attempt that opens the circuit", () => {
     })
   const rows: ReadonlyArray<readonly [string, BreakerPolicy.Input, Resilience.RetryOptions, unknown, number, number]> =
     [
-      ["is the last, and nobody waits after it", once, {}, "CircuitOpen", 5, 2],
+      ["is the last, and the retry does not wait after it", once, {}, "CircuitOpen", 5, 2],
       ["is the last, too, without a budget", once, { budget: false }, "CircuitOpen", 5, 2],
       [
         "is not the last where the circuit lets the next through",
@@ -83,7 +80,7 @@ describe("The attempt that opens the circuit", () => {
         4
       ],
       ["is not the last where the policy only observes", { ...once, mode: "observe" }, {}, "boom", 15, 4],
-      ["is waited after where somebody waits for the circuit", once, { waitForCircuit: "1 minute" }, "boom", 25, 4]
+      ["is followed by a wait with waitForCircuit", once, { waitForCircuit: "1 minute" }, "boom", 25, 4]
     ]
   for (const [what, policy, options, error, at, runs] of rows) {
     scenario(what, quick, function* () {
@@ -138,6 +135,18 @@ describe("A timeout", () => {
     yield* finish(pipeline(again, timeout("1 second"))(slow))
     assert.strictEqual(runs, 4)
   })
+
+  it.effect("ends after its duration, also within Resilience.standard", () =>
+    Effect.gen(function* () {
+      for (const duration of [1, 3_000, 60_000]) {
+        assert.strictEqual(yield* lasts(Resilience.timeout(duration)(Effect.never)), duration)
+        assert.strictEqual(
+          yield* lasts(Resilience.standard("api", { timeout: duration, retry: false })(Effect.never)),
+          duration
+        )
+      }
+    }).pipe(Effect.provide(BreakerStore.layerMemory))
+  )
 })
 
 describe("A bulkhead", () => {
@@ -197,7 +206,7 @@ describe("A bulkhead", () => {
     })
   })
 
-  scenario("that is full and outside the breaker tells it nothing", quick, function* () {
+  scenario("that is full and outside the breaker does not reach the breaker", quick, function* () {
     const guarded = pipeline(breaker("api"), bulkhead({ concurrency: 1 }))
     const holder = yield* start(guarded(Effect.never))
     yield* rejected(guarded(Effect.void))
@@ -242,7 +251,7 @@ describe("A rate limiter", () => {
     }).pipe(Effect.provide(Limits))
   })
 
-  scenario("delays where it is told to, and takes a limiter as well as its service", quick, function* () {
+  scenario("delays with onExceeded: delay, and accepts a limiter as well as its service", quick, function* () {
     const limiter = yield* Effect.provide(RateLimiter.RateLimiter, Limits)
     const limited = rateLimit(limiter, { key: "y", limit: 1, window: "1 minute", onExceeded: "delay" })
     yield* limited(Effect.void)
@@ -267,6 +276,23 @@ describe("A rate limiter", () => {
     yield* finish(guarded(Effect.void))
     assert.strictEqual(consumed, 2)
   })
+
+  it.effect("passes its options to the limiter", () =>
+    Effect.gen(function* () {
+      const asked: Array<unknown> = []
+      const limiter = {
+        consume: (options: object) => Effect.sync(() => ({ delay: Duration.zero, n: asked.push(options) }))
+      }
+      const one = { key: "tenant 7", limit: 7, window: "3 seconds" } as const
+      const all = { ...one, tokens: 2, algorithm: "token-bucket", onExceeded: "delay" } as const
+      yield* Resilience.rateLimit(limiter, one)(Effect.void)
+      yield* Resilience.rateLimit(limiter, all)(Effect.void)
+      assert.deepStrictEqual(asked, [
+        { ...one, window: 3_000 },
+        { ...all, window: 3_000 }
+      ])
+    })
+  )
 })
 
 describe("A retry", () => {
@@ -366,7 +392,7 @@ describe("Resilience.standard", () => {
   }
 
   scenario(
-    "by default each attempt may take 10 seconds and is made twice more",
+    "by default each attempt may take 10 seconds, with two retries",
     { ...three, trip: Trip.consecutive(9) },
     function* () {
       let runs = 0
@@ -403,7 +429,7 @@ describe("Resilience.standard", () => {
   )
 })
 
-scenario("Another order by hand works: retry inside a breaker inside a bulkhead inside a timeout", three, function* () {
+scenario("Another order works: retry inside a breaker inside a bulkhead inside a timeout", three, function* () {
   const other = pipeline(
     pipeline(retry({ times: 1 }), breaker("api"), bulkhead({ concurrency: 1 })),
     timeout("1 minute"),

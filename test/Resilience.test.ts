@@ -1,15 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Random, Schedule } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerPolicy, BulkheadFull, CircuitBreaker, CircuitOpen, Resilience, Tenant, Trip } from "effect-fuse"
-import { fail, hang, inspect, quick, scenario } from "./support/verbs.ts"
+import { type BreakerPolicy, CircuitBreaker, CircuitOpen, Resilience, Tenant, Trip } from "effect-fuse"
+import { full } from "./support/rejections.ts"
+import { failingCall, lasts } from "./support/timing.ts"
+import { errorOf, fail, hang, inspect, quick, scenario, start } from "./support/verbs.ts"
 
 const { breaker, hedge, pipeline, retry } = Resilience
 
 /** Never opens. */
 const calm: BreakerPolicy.Input = { trip: Trip.consecutive(100_000), cooldown: "10 seconds" }
 
-const start = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => millis / 1_000)
 const every = (duration: "1 second" | "5 seconds") => Schedule.spaced(duration)
 
@@ -20,8 +21,6 @@ const finish = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     return yield* Fiber.await(fiber)
   })
 
-const errorOf = (exit: Exit.Exit<unknown, unknown>) => (Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
-
 const rejected = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.flip(Effect.andThen(self, Effect.die("no error")))
 
 /** Ends its n-th run as the n-th of these says, and the last for all after; `at` are the seconds of its runs. */
@@ -30,8 +29,6 @@ const runs = <A = never, E = never>(...ends: ReadonlyArray<Effect.Effect<A, E>>)
   const call = Effect.flatMap(seconds, (now) => ends[Math.min(at.push(now), ends.length) - 1] ?? Effect.die("no end"))
   return { at, call }
 }
-
-const full = BulkheadFull.make({ bulkhead: "b", concurrency: 1, queue: 0 })
 
 describe("A retry", () => {
   const boom = Effect.fail("boom")
@@ -82,7 +79,7 @@ describe("A retry", () => {
     })
   )
 
-  it.effect("waits as its schedule says, sees each error, and is made anew for each run", () =>
+  it.effect("waits for the delays of its schedule, passes each error to it, and starts it again for each run", () =>
     Effect.gen(function* () {
       const inputs: Array<string> = []
       const schedule = Schedule.while(Schedule.exponential("1 second"), ({ input }: { readonly input: string }) =>
@@ -114,7 +111,7 @@ describe("A retry", () => {
     })
   )
 
-  scenario("does not spin on an open circuit, whatever while says", quick, function* () {
+  scenario("does not spin on an open circuit, whatever `while` returns", quick, function* () {
     const asked: Array<unknown> = []
     yield* fail()
     const guarded = pipeline(breaker("api"), retry({ times: 99, while: (error) => asked.push(error) > 0 }))
@@ -141,6 +138,26 @@ describe("A retry", () => {
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(at.length, 2)
+    })
+  )
+
+  it.effect("waits by default 100 ms, then twice as long each time up to 10 seconds, with jitter of one half", () =>
+    Effect.gen(function* () {
+      const { between, call } = failingCall()
+      yield* lasts(Resilience.retry({ times: 40 })(call))
+      const delays = between()
+      delays.forEach((delay, i) => {
+        const plain = Math.min(10_000, 100 * 2 ** i)
+        assert.isAtLeast(delay, Math.max(100, plain * 0.5))
+        assert.isAtMost(delay, Math.min(10_000, plain * 1.5))
+      })
+      const [first = 0, second = 0] = delays
+      assert.isBelow(first, 151)
+      assert.notStrictEqual(second, 2 * first)
+      // Half of it either way, and not a little.
+      const late = delays.slice(8)
+      assert.isBelow(Math.min(...late), 7_500)
+      assert.isAbove(Math.max(...late), 8_500)
     })
   )
 })
@@ -275,7 +292,7 @@ describe("waitForCircuit", () => {
     ["a circuit", undefined],
     ["one with a key", "eu"]
   ] as const) {
-    scenario(`wakes early when somebody closes ${what}, also for a tenant`, quick, function* () {
+    scenario(`wakes early when an operator closes ${what}, also for a tenant`, quick, function* () {
       for (const tenant of [undefined, "acme"]) {
         const within = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideService(self, Tenant.Current, tenant)
         const { at, call } = runs(Effect.succeed("ok"))
@@ -316,7 +333,7 @@ describe("waitForCircuit", () => {
     })
   }
 
-  scenario("waits for a circuit that is not one of this store's as long as it says", quick, function* () {
+  scenario("waits for a circuit of another store for its retryAfter", quick, function* () {
     const open = CircuitOpen.make({
       circuit: "remote",
       state: "Open",
@@ -442,7 +459,7 @@ describe("A hedge", () => {
     })
   )
 
-  it.effect("copies see the services and the seed of who calls", () =>
+  it.effect("copies see the services and the random seed of the caller", () =>
     Effect.gen(function* () {
       const tenant = yield* hedge({ after: "1 second" })(Effect.andThen(Effect.yieldNow, Tenant.Current)).pipe(
         Tenant.within("acme")
@@ -451,6 +468,16 @@ describe("A hedge", () => {
       const gate = yield* Deferred.make<number>()
       yield* hedge({ after: 1 })(Effect.flatMap(Random.next, (n) => Deferred.succeed(gate, n)))
       assert.isBelow(yield* Deferred.await(gate), 1)
+    })
+  )
+
+  it.effect("starts the second call after the delay `after`", () =>
+    Effect.gen(function* () {
+      for (const after of [10, 3_000]) {
+        let copies = 0
+        const call = Effect.suspend(() => (copies++ === 0 ? Effect.never : Effect.void))
+        assert.strictEqual(yield* lasts(Resilience.hedge({ after })(call)), after)
+      }
     })
   )
 })

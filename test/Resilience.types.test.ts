@@ -2,15 +2,8 @@ import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { type Cause, Context, Effect, pipe, Schedule } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { type BreakerStore, Bulkhead, type BulkheadFull, type CircuitOpen, Outcome, Resilience } from "effect-fuse"
+import { Http, type Missing, Refused } from "./support/typedCall.ts"
 
-class Refused {
-  readonly _tag = "Refused"
-  readonly status: number = 503
-}
-class Missing {
-  readonly _tag = "Missing"
-}
-class Http extends Context.Service<Http, { readonly get: Effect.Effect<string, Refused | Missing> }>()("test/Http") {}
 class Backup extends Context.Service<Backup, number>()("test/Backup") {}
 class Clerk extends Context.Service<Clerk, { readonly of: Outcome.Outcome }>()("test/Clerk") {}
 
@@ -192,7 +185,7 @@ describe("Options that are wrong throw a RangeError that names the operation and
     "Resilience.rateLimit": wrongly((options) => rateLimit(RateLimiter.RateLimiter, options)),
     "Resilience.breaker": wrongly((options) => breaker("api", options)),
     "Resilience.standard": wrongly((options) => standard("api", options)),
-    "Bulkhead.make": wrongly((options) => bulkhead(options))
+    "Resilience.bulkhead": wrongly((options) => bulkhead(options))
   }
   const field = (name: string, values: ReadonlyArray<unknown>, rest: object = {}) =>
     values.map((value) => [{ ...rest, [name]: value }, name] as const)
@@ -257,7 +250,11 @@ describe("Options that are wrong throw a RangeError that names the operation and
       [{ hedge: { after: 1 } }, "hedge"],
       [5, "timeout"]
     ],
-    "Bulkhead.make": [...field("concurrency", notCounts), [{ concurrency: 1, size: 1 }, "size"], [null, "concurrency"]]
+    "Resilience.bulkhead": [
+      ...field("concurrency", notCounts),
+      [{ concurrency: 1, size: 1 }, "size"],
+      [null, "concurrency"]
+    ]
   }
   const shown = (value: unknown): string =>
     typeof value === "object" && value !== null

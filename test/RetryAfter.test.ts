@@ -66,7 +66,7 @@ describe("Retry-After is read as servers write it:", () => {
   })
 })
 
-describe("other headers that say when to come back are read, too:", () => {
+describe("other headers with a retry time are read, too:", () => {
   const readings: ReadonlyArray<
     readonly [headers: Record<string, string>, millis: number | undefined, status?: number]
   > = [

@@ -3,10 +3,10 @@ import { Cause, Effect, PubSub, Stream } from "effect"
 import { MemoryStore, SharedStore } from "effect-fuse"
 import { SharedStoreContract } from "effect-fuse/testing"
 
-/** What a store may get wrong, and the case that says so. */
+/** Faults of a store, each with part of the name of the test that finds it. */
 const faults = [
   ["each handle has a store of its own", "handles are of one store"],
-  ["a swap of any epoch writes where nothing is", "a circuit that nobody wrote"],
+  ["a swap of any epoch writes where nothing is", "a circuit that was"],
   ["a swap answers the record before it", "a swap writes the record"],
   ["a swap writes the body once", "a swap writes the record"],
   ["epochs are answered as texts", "a swap writes the record"],
@@ -14,50 +14,50 @@ const faults = [
   ["every operation fails", "a swap writes the record"],
   ["every operation dies", "a swap writes the record"],
   ["a swap keeps the epoch", "each swap gets a new epoch"],
-  ["epochs begin anew where nothing is", "each swap gets a new epoch"],
+  ["epochs start again without a record", "each swap gets a new epoch"],
   ["epochs are drawn at random", "each swap gets a new epoch"],
-  ["a denied swap answers no record", "a swap of another epoch answers"],
-  ["a denied swap writes its body", "a swap of another epoch answers"],
-  ["a denied swap makes the record young", "a swap of another epoch answers"],
-  ["a swap of a later epoch is done", "a swap of another epoch answers"],
-  ["a swap of the same body is done again", "a swap said twice"],
-  ["records never expire", "a record is forgotten"],
-  ["a page has what has expired", "a record is forgotten"],
-  ["cast finds what has expired", "a record is forgotten"],
-  ["ttls are seconds", "a record is forgotten"],
-  ["ttls are microseconds", "a record is kept"],
-  ["a record keeps its first ttl", "a record is kept"],
-  ["a denied swap renews the ttl", "makes a record last neither longer"],
-  ["a denied swap shortens the ttl", "makes a record last neither longer"],
+  ["a denied swap answers no record", "a swap of another epoch returns"],
+  ["a denied swap writes its body", "a swap of another epoch returns"],
+  ["a denied swap makes the record young", "a swap of another epoch returns"],
+  ["a swap of a later epoch is done", "a swap of another epoch returns"],
+  ["a repeated swap is done again", "a repeated swap is"],
+  ["records never expire", "a record expires when"],
+  ["a page has what has expired", "a record expires when"],
+  ["cast finds what has expired", "a record expires when"],
+  ["ttls are seconds", "a record expires when"],
+  ["ttls are microseconds", "a record lasts for"],
+  ["a record keeps its first ttl", "a record lasts for"],
+  ["a denied swap renews the ttl", "a swap of another epoch does"],
+  ["a denied swap shortens the ttl", "a swap of another epoch does"],
   ["ages are seconds", "the age of a record"],
   ["a record is as old as its circuit", "the age of a record"],
   ["cast answers a record of no age", "the age of a record"],
-  ["everything is listed", "the pages have what was last written"],
-  ["a record is listed as its first was", "the pages have what was last written"],
-  ["a denied swap changes the listing", "the pages have what was last written"],
+  ["everything is listed", "the pages have each"],
+  ["a record is listed as its first was", "the pages have each"],
+  ["a denied swap changes the listing", "the pages have each"],
   ["bodies are trimmed", "any text may be a body"],
   ["bodies are cut at 65,535", "any text may be a body"],
   ["names ignore case", "names of letters"],
   ["names are cut at 255", "names of letters"],
-  ["a swap reads and then writes", "of many swaps of one epoch"],
+  ["a swap reads and then writes", "of many concurrent swaps"],
   ["a swap reads and then writes", "no swap is lost"],
-  ["a voter lives once for each exchange", "a voter lives, once"],
-  ["an exchange with 0 changes nothing", "a voter lives, once"],
-  ["voters live for good", "a voter that is not heard of"],
-  ["a voter keeps its first ttl", "each exchange of a voter says anew"],
-  ["heartbeats at once lose each other", "of many voters that exchange"],
-  ["sums have two places", "a tally adds up"],
-  ["a ballot of zeros is none", "a tally adds up"],
-  ["a ballot said twice counts twice", "a voter's ballot takes the place"],
-  ["a voter keeps its first ballot", "a voter's ballot takes the place"],
-  ["ballots cannot be taken back", "a ballot that is taken back"],
-  ["a ballot taken back counts as one of none", "a ballot that is taken back"],
+  ["a voter lives once for each exchange", "a voter counts as"],
+  ["an exchange with 0 changes nothing", "a voter counts as"],
+  ["voters live for good", "a voter without an"],
+  ["a voter keeps its first ttl", "each exchange of a"],
+  ["heartbeats at once lose each other", "of many voters with"],
+  ["sums have two places", "a tally is the"],
+  ["a ballot of zeros is none", "a tally is the"],
+  ["a repeated ballot counts twice", "a voter's ballot replaces"],
+  ["a voter keeps its first ballot", "a voter's ballot replaces"],
+  ["ballots cannot be withdrawn", "a withdrawn ballot no"],
+  ["a withdrawn ballot counts as a ballot of zeros", "a withdrawn ballot no"],
   ["ballots never expire", "a ballot no longer counts"],
   ["only a cast with a ballot sweeps", "a ballot no longer counts"],
   ["a ballot keeps its first ttl", "a ballot counts for its ttl"],
   ["ballots count for microseconds", "a ballot counts for its ttl"],
   ["casts of any epoch count", "a cast of another epoch changes nothing"],
-  ["a cast of another epoch takes back", "a cast of another epoch changes nothing"],
+  ["a cast of another epoch withdraws", "a cast of another epoch changes nothing"],
   ["a cast of another epoch answers no record", "a cast of another epoch changes nothing"],
   ["a cast of another epoch begins an inquiry", "a cast of another epoch changes nothing"],
   ["without a record there is no box", "epoch 0 is the box"],
@@ -66,67 +66,67 @@ const faults = [
   ["a swap empties one box", "a swap empties every box"],
   ["a swap leaves the inquiry", "a swap empties every box"],
   ["a denied swap empties the boxes", "a swap empties every box"],
-  ["the ballots of epoch 0 come back", "the ballots of a record that was forgotten"],
-  ["a circuit has one box", "boxes are apart"],
-  ["circuits share their boxes", "boxes are apart"],
-  ["a circuit has one inquiry", "boxes are apart"],
-  ["every inquiry begins anew", "an inquiry is joined"],
-  ["an inquiry never ends", "an inquiry is joined"],
-  ["only who inquires hears of the inquiry", "an inquiry is joined"],
-  ["sums are of 32 bits", "two hundred voters"],
-  ["sums are rounded", "two hundred voters"],
-  ["a box has a hundred voters", "two hundred voters"],
-  ["a cast reads and then writes", "casts at once"],
-  ["a cast answers half of a ballot", "casts at once"],
+  ["the ballots of epoch 0 come back", "after a record expired"],
+  ["a circuit has one box", "boxes are independent, and"],
+  ["circuits share their boxes", "boxes are independent, and"],
+  ["a circuit has one inquiry", "boxes are independent, and"],
+  ["every cast begins a new inquiry", "casts join an inquiry"],
+  ["an inquiry never ends", "casts join an inquiry"],
+  ["only the voter that inquires hears of the inquiry", "casts join an inquiry"],
+  ["sums are of 32 bits", "the sums of two"],
+  ["sums are rounded", "the sums of two"],
+  ["a box has a hundred voters", "the sums of two"],
+  ["a cast reads and then writes", "concurrent casts are all"],
+  ["a cast answers half of a ballot", "concurrent casts are all"],
   ["a cast looks at the epoch and counts later", "casts and a swap"],
-  ["the fifth voter takes the place of the first", "what five voters say"],
+  ["the fifth voter takes the place of the first", "random casts and withdrawals"],
   ["a late exchange is done", "an exchange after its deadline"],
   ["a late exchange is a heartbeat", "an exchange after its deadline"],
   ["a deadline is ignored by swaps", "an exchange after its deadline"],
-  ["times are seconds", "the time that is answered goes on"],
-  ["a store is young again with each exchange", "a store that is used says for how long"],
+  ["times are seconds", "the returned time advances"],
+  ["a store is young again with each exchange", "a store returns for"],
   ["swaps are answered backwards", "an exchange does many casts and swaps"],
   ["an exchange does sixteen casts", "an exchange does many casts and swaps"],
-  ["swaps come before casts", "casts come before swaps"],
-  ["an exchange that comes twice calls the roll twice", "an exchange that is carried out twice"],
+  ["swaps come before casts", "an exchange runs casts"],
+  ["a repeated exchange begins a second roll call", "a repeated exchange has"],
   ["the floor is ignored", "a new epoch is above the floor"],
   ["the floor is no more than once an epoch", "a new epoch is above the floor"],
-  ["load leaves out what is not there", "load has the records of a hundred"],
+  ["load leaves out what is not there", "load returns the records"],
   ["pages are ordered by name", "the pages have all changes"],
   ["a page has some twice", "the pages have all changes"],
-  ["a page has only what is listed", "a page tells that a circuit is no longer listed"],
+  ["a page has only what is listed", "a page shows that"],
   ["a page counts what has ended", "a page counts the records that are listed"],
   ["reading is living", "reads write nothing"],
-  ["abstentions are those that heard", "a live voter that heard the roll call"],
-  ["silence abstains", "a live voter that heard the roll call"],
+  ["abstentions are those that heard", "a live voter that"],
+  ["silence abstains", "a live voter that"],
   ["hearing comes before the casts", "`heard` counts from the exchange after"],
-  ["the dead have heard", "a voter that no longer lives neither"],
-  ["the ballots of the dead count", "a voter that no longer lives neither"],
-  ["a ballot ends with the first ttl of its voter", "a ballot lasts as long as its voter"],
-  ["the roll is called anew each time", "a roll call is joined"],
-  ["the roll is called once", "a roll call is joined"],
+  ["the dead have heard", "a voter that no"],
+  ["the ballots of the dead count", "a voter that no"],
+  ["a ballot ends with the first ttl of its voter", "a ballot ends with"],
+  ["every cast begins a new roll call", "casts join a roll"],
+  ["the roll is called once", "casts join a roll"],
   ["a roll call has the same term as all", "a roll call counts for its term"],
   ["a roll call never ends", "a roll call counts for its term"],
   ["a roll call is as long as it is said to be", "a roll call counts for its term"],
-  ["hearing in another life counts", "what was heard in another life"],
-  ["every answer has a life of its own", "a store has one life"],
-  ["a page has no life", "a store has one life"],
-  ["a roll call names none before it", "an exchange answers the roll calls"],
-  ["all roll calls are answered", "an exchange answers the roll calls"],
-  ["hearing beyond the head counts", "a number beyond the head"],
+  ["hearing in another life counts", "a `heard` of another"],
+  ["every answer has a life of its own", "a store returns the"],
+  ["a page has no life", "a store returns the"],
+  ["a roll call names none before it", "an exchange returns the"],
+  ["all roll calls are answered", "an exchange returns the"],
+  ["hearing beyond the head counts", "a `heard` beyond the"],
   ["a swap leaves the roll call", "a swap ends the roll call"],
-  ["a thousand roll calls are answered", "an answer has the bounded number"],
+  ["a thousand roll calls are answered", "an answer has a"],
   ["announces nothing", "a swap is announced"],
   ["announces no roll call", "a roll call is announced"],
   ["announces to one listener", "a swap is announced"],
   ["announces no epoch", "a swap is announced"],
   ["announced bodies are cut at 8,000", "an announced body"],
   ["announces no inquiry", "an inquiry is announced"],
-  ["announces who joins", "an inquiry is announced"],
+  ["announces each voter that joins", "an inquiry is announced"],
   ["announces no box", "an inquiry is announced"],
-  ["announces denied swaps", "what changes nothing"],
-  ["announces every cast", "what changes nothing"],
-  ["announces inquiries of another epoch", "what changes nothing"]
+  ["announces denied swaps", "an exchange that changes"],
+  ["announces every cast", "an exchange that changes"],
+  ["announces inquiries of another epoch", "an exchange that changes"]
 ] as const
 
 type Fault = (typeof faults)[number][0]
@@ -208,7 +208,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
       epoch === expectedEpoch ||
       (has("a swap of any epoch writes where nothing is") && row === undefined) ||
       (has("a swap of a later epoch is done") && expectedEpoch > epoch) ||
-      (has("a swap of the same body is done again") && row?.body === request.body)
+      (has("a repeated swap is done again") && row?.body === request.body)
     if (!fits) {
       if (row !== undefined) {
         if (has("a denied swap writes its body")) row.body = request.body
@@ -224,7 +224,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     epochs = has("epochs are drawn at random")
       ? 1 + Math.floor(Math.random() * 2 ** 40)
       : Math.max(epochs, has("the floor is ignored") ? 0 : floor) + 1
-    const next = has("epochs begin anew where nothing is")
+    const next = has("epochs start again without a record")
       ? epoch + 1
       : has("a swap keeps the epoch") && epoch > 0
         ? epoch
@@ -277,12 +277,11 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
       for (const [other, said] of ballots) if (now() >= said.until) ballots.delete(other)
     }
     if (ballot === undefined || (has("a ballot of zeros is none") && ballot.every((n) => n === 0))) {
-      if (has("a ballot taken back counts as one of none") && before !== undefined) {
+      if (has("a withdrawn ballot counts as a ballot of zeros") && before !== undefined) {
         ballots.set(voter, { numbers: [], until: Infinity })
-      } else if (!has("ballots cannot be taken back")) ballots.delete(voter)
+      } else if (!has("ballots cannot be withdrawn")) ballots.delete(voter)
     } else if (lives(voter)) {
-      const twice =
-        has("a ballot said twice counts twice") && before !== undefined && `${before.numbers}` === `${ballot}`
+      const twice = has("a repeated ballot counts twice") && before !== undefined && `${before.numbers}` === `${ballot}`
       const numbers = twice ? ballot.map((n) => n * 2) : ballot
       if (has("the fifth voter takes the place of the first") && before === undefined && ballots.size === 4) {
         ballots.delete([...ballots.keys()][0] ?? "")
@@ -306,12 +305,12 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     const anew =
       ballot !== undefined &&
       inquire > 0 &&
-      (found.asked === undefined || has("every inquiry begins anew") || age >= inquire)
+      (found.asked === undefined || has("every cast begins a new inquiry") || age >= inquire)
     const begins = has("an inquiry never ends") && found.asked !== undefined ? false : anew
     if (begins) found.asked = now()
     if (
       has("announces every cast") ||
-      (ballot !== undefined && inquire > 0 && (begins || has("announces who joins")))
+      (ballot !== undefined && inquire > 0 && (begins || has("announces each voter that joins")))
     ) {
       if (!has("announces no inquiry")) {
         announce({ _tag: "Inquiry", circuit, epoch, box: has("announces no box") ? "" : box })
@@ -325,7 +324,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     if (
       ballot !== undefined &&
       roll > 0 &&
-      (!young || has("the roll is called anew each time", "an exchange that comes twice calls the roll twice"))
+      (!young || has("every cast begins a new roll call", "a repeated exchange begins a second roll call"))
     ) {
       const most = has("a roll call is as long as it is said to be") ? Infinity : SharedStore.limits.rollCallMillis
       const term = has("a roll call has the same term as all") ? 60_000 : Math.min(roll, most)
@@ -353,7 +352,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     const told = has("sums are of 32 bits") ? rounded.map((n) => n | 0) : rounded
     const half = has("a cast answers half of a ballot") && ballots.size > 1 ? told.map((n) => Math.floor(n / 2)) : told
     const asked = found.asked === undefined ? undefined : now() - found.asked
-    const hears = !has("only who inquires hears of the inquiry") || inquire > 0
+    const hears = !has("only the voter that inquires hears of the inquiry") || inquire > 0
     const rolled = counting === undefined ? undefined : now() - counting.at
     const abstained = has("abstentions are those that heard") ? heard : Math.max(0, heard - ballots.size)
     return { voters: ballots.size, sums: half, asked: hears ? asked : undefined, rolled, abstained }
@@ -368,7 +367,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     if (has("a cast writes a record") && row === undefined)
       yield* swap({ circuit, expectedEpoch: 0, body: "", ttl, listed: true })
     if ((row?.epoch ?? 0) !== epoch && !has("casts of any epoch count")) {
-      if (has("a cast of another epoch takes back")) boxes.get(boxKey(circuit, request.box))?.ballots.delete(voter)
+      if (has("a cast of another epoch withdraws")) boxes.get(boxKey(circuit, request.box))?.ballots.delete(voter)
       const box = boxes.get(boxKey(circuit, request.box))
       if (has("a cast of another epoch begins an inquiry") && box !== undefined && inquire > 0) box.asked = now()
       if (has("announces inquiries of another epoch")) announce({ _tag: "Inquiry", circuit, epoch, box: request.box })
@@ -553,7 +552,7 @@ describe.concurrent("the contract", () => {
     assert.strictEqual(new Set(names).size, names.length)
   })
 
-  it.live("is run to its end, and all that is broken is told", () =>
+  it.live("is run to its end, and all violations are reported", () =>
     Effect.gen(function* () {
       const violations = yield* Effect.flip(SharedStoreContract.run(handleOf("every operation fails")))
       assert.deepStrictEqual(

@@ -66,7 +66,7 @@ describe("A simulation", () => {
     })
   )
 
-  it.effect("tells openings without need from those of an outage", () =>
+  it.effect("distinguishes needless openings from those of an outage", () =>
     Effect.gen(function* () {
       const trace = regular(10, (at) => (at >= 1_000 && at < 3_000) || at === 5_000 || at === 8_000)
       const hasty = yield* one(trace, { trip: Trip.consecutive(1), cooldown: "500 millis" })
@@ -79,7 +79,7 @@ describe("A simulation", () => {
     })
   )
 
-  it.effect("gives up calls that take too long, and probes as the policy says", () =>
+  it.effect("gives up calls that take too long, and probes by the policy", () =>
     Effect.gen(function* () {
       const calls = Array.from({ length: 40 }, (_, i) => ({
         at: i * 100,
@@ -109,7 +109,10 @@ describe("A simulation", () => {
       const trace = regular(1, () => false)
       const error = yield* Effect.flip(Simulator.run(trace, { hasty: { cooldown: "soon" as never } }))
       assert.match(error.message, /^hasty.cooldown/)
-      assert.throws(() => Simulator.run(trace, {}), /there must be a policy/)
+      assert.throws(
+        () => Simulator.run(trace, {}),
+        /Simulator.run: policies: expected an object with one policy or more, got/
+      )
       assert.throws(() => Simulator.run(trace, { a: {} }, { timeout: -1 }), /timeout/)
       assert.throws(() => Simulator.run(trace, { a: {} }, { patience: 1 } as never), /patience/)
     })
@@ -182,10 +185,22 @@ describe("A simulation", () => {
     },
     { arbitrary: { runs: 300 } }
   )
+
+  it.effect("with jitter has the same transitions for the same seed, and others for another seed", () =>
+    Effect.gen(function* () {
+      const load = Simulator.load({ rate: 20, for: "2 minutes", outages: [{ at: "10 seconds", for: "1 minute" }] })
+      const policies = { spread: { cooldown: { exponential: "1 second", jittered: true } } } as const
+      const moves = (seed: number) =>
+        Effect.map(Simulator.run(load, policies, { seed }), ([report]) => report?.moves.map(({ at }) => at))
+      const [one, again, other] = [yield* moves(1), yield* moves(1), yield* moves(2)]
+      assert.deepStrictEqual(again, one)
+      assert.notDeepEqual(other, one)
+    })
+  )
 })
 
 describe("A described load", () => {
-  it("has about as many calls and failures as was said, and the same for the same seed", () => {
+  it("has about the given number of calls and failures, and the same ones for the same seed", () => {
     const options: Simulator.LoadOptions = {
       rate: 100,
       for: "100 seconds",
@@ -219,6 +234,14 @@ describe("A described load", () => {
   ]
   it.each(wrong)("names what is wrong: %s", (field, options) => {
     assert.throws(() => Simulator.load(options as never), new RegExp(`Simulator.load: ${field}`))
+  })
+
+  it("has calls whose mean duration is `duration`", () => {
+    for (const duration of [40, 200]) {
+      const { calls } = Simulator.load({ rate: 50, for: "1 minute", duration })
+      const mean = calls.reduce((sum, call) => sum + call.duration, 0) / calls.length
+      assert.closeTo(mean, duration, duration * 0.1)
+    }
   })
 })
 
@@ -272,7 +295,7 @@ describe("A trace", () => {
     ["[{", /no JSON/],
     ['[{"time":1,"outcome":true,"duration":1}]', /call 1: outcome must be .*got true/]
   ]
-  it.each(wrong)("says where it is none: %j", (text, says) => {
+  it.each(wrong)("reports where it is wrong: %j", (text, says) => {
     const trace = Simulator.parseTrace(text)
     assert(Result.isFailure(trace))
     assert.match(trace.failure.message, says)
@@ -432,7 +455,7 @@ describe("effect-fuse simulate", () => {
     }
   }, 60_000)
 
-  it("replays a trace, and says what is wrong with what it is given", async () => {
+  it("replays a trace, and reports what is wrong with its arguments", async () => {
     const trace = "time,outcome,duration\n0,200,10\n100,503,10\n"
     const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, input: string, code: number, says: RegExp]> = [
       [["--trace", "-"], trace, 0, /default {2}2 +1 +0 +0/],

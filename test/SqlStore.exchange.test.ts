@@ -4,7 +4,7 @@ import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { SharedStore } from "effect-fuse"
 import * as client from "../src/cli/sqlite.ts"
 import { databases, on, onOwn, servers } from "./support/databases.ts"
-import { cast as anyCast, castOf, exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { cast as anyCast, castOf, circuits, exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { ask, onSqlite, say, sharedStore, transaction } from "./support/sqlFleet.ts"
@@ -13,7 +13,6 @@ import { wired } from "./support/wired.ts"
 
 const cast = (more: Partial<SharedStore.Cast> = {}) => anyCast({ ballot: [1, 0, 5], ...more })
 
-const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)
 const reversed = [...circuits].reverse()
 
 /** What is in the boxes of all circuits, by a voter that does not live. */
@@ -171,7 +170,7 @@ describe("an exchange with SQLite", () => {
   )
 
   live(
-    "makes the sums anew if the clock of the database goes back",
+    "computes the sums again if the clock of the database goes back",
     Effect.gen(function* () {
       const { setClock, sql, store } = yield* withClock
       yield* castOf(store, cast({ ttl: 10_000 }), { voter: "a", ttl: 600_000 })
@@ -190,7 +189,7 @@ describe("an exchange with SQLite", () => {
   )
 
   live(
-    "deletes some of what has ended, and says up to which epoch pages no longer show all changes",
+    "deletes some of the expired records, and returns up to which epoch pages no longer show all changes",
     Effect.gen(function* () {
       const { setClock, sql, store } = yield* withClock
       for (let i = 0; i < 20; i++) {
@@ -293,7 +292,7 @@ describe.each(servers)("an exchange with %s", (database) => {
       const answer = yield* store.exchange({ ...request, notAfter: time + 300 })
       yield* Fiber.join(holds)
       assert.strictEqual(answer._tag, "Late")
-      // A heartbeat waits for nobody's lock.
+      // A heartbeat waits for no lock.
       const page = yield* store.page(0, 10)
       assert.deepStrictEqual([page.live, page.changes.length, page.epoch], [1, 0, 0])
       assert.strictEqual((yield* castOf(store, cast({ ballot: undefined }))).tally?.voters, 0)
@@ -314,7 +313,7 @@ describe.each(servers)("an exchange with %s", (database) => {
   )
 
   live(
-    "fails for a user that may only read, who can read all records",
+    "fails for a user without write permission, which can read all records",
     Effect.gen(function* () {
       const made = yield* ground.place
       const writer = yield* sharedStore(yield* made.open)

@@ -4,7 +4,17 @@ import { CircuitBreaker } from "effect-fuse"
 import { onOwn, servers } from "./support/databases.ts"
 import { fails, standing, standsAt, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { areLive, ask, type Connection, connect, listening, replica, say, transaction } from "./support/sqlFleet.ts"
+import {
+  areLive,
+  ask,
+  type Connection,
+  connect,
+  listen,
+  listening,
+  replica,
+  say,
+  transaction
+} from "./support/sqlFleet.ts"
 import { areTogether, areTogetherInTheEnd, force, impatient, isUnharmed } from "./support/unharmed.ts"
 import { wired } from "./support/wired.ts"
 
@@ -21,13 +31,6 @@ const held = (sql: Connection, statement: string) =>
 describe.each(servers)("%s that", (database) => {
   const ground = onOwn(database)
   const { place } = ground
-
-  /** Waits until so many listen again. */
-  const listen = (sql: Connection, n: number) =>
-    until(
-      `${n} listen`,
-      Effect.map(listening(sql), (seen) => seen === n)
-    )
 
   live(
     "crashes takes nothing from callers, and is used again when it is back",
@@ -191,7 +194,7 @@ describe.each(servers)("%s that", (database) => {
     ["all records and ballots", ground.lock]
   ] as const) {
     live(
-      `keeps somebody else's lock on ${what} takes nothing from callers`,
+      `holds another client's lock on ${what} does not affect callers`,
       Effect.gen(function* () {
         const { open } = yield* place
         const [a, b] = [yield* replica(yield* open), yield* replica(yield* open)]
@@ -204,7 +207,7 @@ describe.each(servers)("%s that", (database) => {
         yield* standsAt([a, b], "Isolated (fleet)", { circuit: "forced" })
         yield* areTogether([a, b], "afterwards")
         yield* until(
-          "nobody waits for anything any more",
+          "no query waits any more",
           Effect.map(ask(admin, ground.waiting), (n) => n === 0)
         )
       })
@@ -216,7 +219,7 @@ describe("PostgreSQL that", () => {
   const { place } = onOwn("PostgreSQL")
 
   live(
-    "ends who listens is listened to again",
+    "ends a listening connection is listened to again",
     Effect.gen(function* () {
       const { open } = yield* place
       const options = { syncInterval: "5 minutes" } as const
@@ -247,7 +250,7 @@ describe("PostgreSQL that", () => {
   )
 
   live(
-    "has all of its one connection in use still serves who listens on none",
+    "has its only connection in use still serves a process without a listener",
     Effect.gen(function* () {
       const { open, url } = yield* place
       const sql = yield* connect(url, { maxConnections: 1 })
@@ -293,6 +296,65 @@ describe("PostgreSQL that", () => {
           }
         }
         yield* areTogether(replicas, "afterwards")
+      })
+    )
+  }
+})
+
+describe.each(servers)("%s that hangs", (database) => {
+  const ground = onOwn(database)
+
+  live(
+    "does not keep a program from ending",
+    Effect.gen(function* () {
+      const { admin, open, wire } = yield* wired(ground)
+      const a = yield* replica(yield* open)
+      yield* areLive(admin, 1)
+      for (let i = 0; i < 3; i++) yield* fails(a)
+      yield* wire.hang
+      const b = yield* replica(yield* open)
+      const seen = [yield* impatient(Effect.as(a.end, "ended"), "3 seconds")]
+      seen.push(yield* impatient(Effect.as(b.end, "ended"), "3 seconds"))
+      yield* Effect.andThen(wire.mend, wire.cut)
+      assert.deepStrictEqual(seen, ["ended", "ended"])
+    })
+  )
+
+  for (let i = 0; i < 3; i++) {
+    live(
+      `does not delay an override, even right after the hang began (${i})`,
+      Effect.gen(function* () {
+        const { admin, open, wire } = yield* wired(ground)
+        const a = yield* replica(yield* open)
+        yield* areLive(admin, 1)
+        yield* Effect.sleep(100 * i)
+        yield* wire.hang
+        const forced = Effect.as(a.run(CircuitBreaker.isolate("api")), "forced")
+        const seen = yield* impatient(forced)
+        yield* Effect.andThen(wire.mend, wire.cut)
+        assert.strictEqual(seen, "forced")
+      })
+    )
+
+    live(
+      `does not delay a call when a probe is due: the call passes or is rejected at once (${i})`,
+      Effect.gen(function* () {
+        const { admin, open, wire } = yield* wired(ground)
+        const a = yield* replica(yield* open, { syncInterval: "5 minutes" })
+        yield* areLive(admin, 1)
+        yield* a.run(CircuitBreaker.open("api", { for: 300 }))
+        yield* until(
+          "the cooldown is over",
+          Effect.map(a.run(CircuitBreaker.inspect("api")), ({ retryAfter }) => String(retryAfter) === "0 millis")
+        )
+        yield* wire.hang
+        const seen = new Set<string>()
+        for (let n = 0; n < 5; n++) {
+          seen.add(yield* impatient(works(a)))
+          yield* Effect.sleep(100)
+        }
+        yield* Effect.andThen(wire.mend, wire.cut)
+        for (const one of seen) assert.include(["ok", "ProbesBusy (fleet)"], one)
       })
     )
   }

@@ -1,15 +1,12 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
-import * as SqlStore from "effect-fuse/SqlStore"
 import { on, onOwn, ours, tablesIn } from "./support/databases.ts"
 import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
 import { live } from "./support/redisLive.ts"
-import { ask, type Connection, connectMysql, say, sharedStore } from "./support/sqlFleet.ts"
+import { ask, type Connection, connectMysql, migrated, say, sharedStore } from "./support/sqlFleet.ts"
 
 // What is about MariaDB alone. What holds for every database is tested with all of them, in the other files.
-
-const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)
 
 describe("circuits on MariaDB", () => {
   const { place } = on("MariaDB")
@@ -53,7 +50,7 @@ describe("circuits on a MariaDB in Berlin", () => {
   const { place } = onOwn("MariaDB")
 
   live(
-    "know the time in the hour that comes twice",
+    "know the time in the repeated hour at the end of daylight saving time",
     Effect.gen(function* () {
       const { url } = yield* place
       const sql = yield* connectMysql(url, { maxConnections: 1 })

@@ -1,12 +1,11 @@
 import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Logger } from "effect"
 import { CircuitBreaker } from "effect-fuse"
-import * as SqlStore from "effect-fuse/SqlStore"
 import { databases, on, onOwn, ours, servers, tablesIn } from "./support/databases.ts"
 import { swapOf } from "./support/exchanges.ts"
 import { standing, standsAt, until, works } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
-import { areLive, ask, type Connection, replica, say, sharedStore } from "./support/sqlFleet.ts"
+import { areLive, ask, migrated, replica, say, sharedStore } from "./support/sqlFleet.ts"
 import { areTogether, force, isUnharmed } from "./support/unharmed.ts"
 
 /** What is logged is there to be looked at while it runs. */
@@ -18,8 +17,6 @@ const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A
     })
     return Effect.provide(use(lines), Logger.layer([logger]))
   })
-
-const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)
 
 /** How often processes have said that they have no tables. */
 const said = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includes("cannot be used yet")).length
@@ -46,7 +43,7 @@ describe.each(databases)("what is kept in %s", (database) => {
     ["that is empty", 5, ""]
   ] as const) {
     live(
-      `and ${what} harms nobody, and stays as it is`,
+      `and ${what} does no harm and is not changed`,
       Effect.gen(function* () {
         const { open } = yield* place
         const sql = yield* open
@@ -99,7 +96,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   live(
-    "is made once by ten that start together, and again by nobody",
+    "is created once by ten processes that start together, and not again",
     Effect.gen(function* () {
       const { open } = yield* place
       const clients = yield* Effect.all(Array.from({ length: 10 }, () => open))
@@ -139,7 +136,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   )
 
   live(
-    "is waited for where the program may not make it, and used when somebody has",
+    "is waited for if the program may not create it, and used once it exists",
     logging((lines) =>
       Effect.gen(function* () {
         const { open } = yield* place
@@ -160,7 +157,7 @@ describe.each(databases)("what is kept in %s", (database) => {
 
   for (const table of ["circuit_breakers", "circuit_breaker_voters", "circuit_breaker_versions"]) {
     live(
-      `leaves a table alone that is called ${table} and is somebody else's, and is made when that is gone`,
+      `does not touch another program's table called ${table}, and is created when that table is gone`,
       logging((lines) =>
         Effect.gen(function* () {
           const { open } = yield* place
@@ -192,7 +189,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   live(
-    "stays usable by who is there already when it is emptied by hand, but for the counter",
+    "stays usable by running processes when its tables are emptied, except for the counter",
     Effect.gen(function* () {
       const { open } = yield* place
       const sql = yield* open
@@ -228,7 +225,7 @@ describe.each(servers)("what is kept in %s", (database) => {
         yield* bothSaySo(lines)
         assert.strictEqual(yield* standing(b), "Closed (local)")
         assert.deepStrictEqual(yield* tablesIn(ground, sql), [])
-        // With tables of somebody else's that it may not read, with some that it may not write, and with all that it needs.
+        // Other tables may not be readable, some tables may not be writable, or it has all permissions that it needs.
         yield* migrated(sql)
         const [c, d] = [
           yield* replica(yield* connected, { migrate: false }),
@@ -258,7 +255,7 @@ describe("what is kept in PostgreSQL", () => {
   const { place } = onOwn("PostgreSQL")
 
   live(
-    "and announced by somebody else harms nobody",
+    "and announced by another program does no harm",
     Effect.gen(function* () {
       const { open } = yield* place
       const sql = yield* open

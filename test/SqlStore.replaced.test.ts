@@ -125,7 +125,7 @@ describe("PostgreSQL", () => {
   )
 
   live(
-    "that takes no writes is an error of the command line that says what to do",
+    "that is read-only is an error of the command line that advises what to do",
     Effect.gen(function* () {
       const server = yield* postgresServer
       const { open, url } = yield* onPostgres(server.url)

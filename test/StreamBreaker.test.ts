@@ -99,7 +99,7 @@ describe("a stream under a circuit", () => {
     }
   )
 
-  scenario("wakes when the circuit is closed by hand, however long it was open", quick, function* () {
+  scenario("wakes when an operator closes the circuit, however long it was open", quick, function* () {
     yield* CircuitBreaker.isolate("api")
     const { stream } = source(2)
     const { save } = dependency()
@@ -134,7 +134,7 @@ describe("a stream under a circuit", () => {
     yield* expectState("Open")
   })
 
-  scenario("tries an element again, as it is told, through an outage: each once, in order", quick, function* () {
+  scenario("retries an element through an outage, by its schedule: each result once, in order", quick, function* () {
     const { stream } = source(20)
     const outage = dependency()
     const answered: Array<number> = []
@@ -243,10 +243,30 @@ describe("a stream under a circuit", () => {
     >()
     const map = StreamBreaker.mapEffect as (...args: ReadonlyArray<unknown>) => unknown
     assert.throws(() => map(stream, "", f), /StreamBreaker.mapEffect: name/)
-    assert.throws(() => map(stream, "api", 1), /f must be a function/)
+    assert.throws(() => map(stream, "api", 1), /f: expected a function/)
     assert.throws(() => map(stream, "api", f, { concurrency: 0 }), /concurrency/)
-    assert.throws(() => map(stream, "api", f, { unordered: 1 }), /unordered must be true or false/)
-    assert.throws(() => map(stream, "api", f, { retry: { times: -1 } }), /StreamBreaker.mapEffect: retry: times/)
+    assert.throws(() => map(stream, "api", f, { unordered: 1 }), /unordered: expected true or false/)
+    assert.throws(() => map(stream, "api", f, { retry: { times: -1 } }), /StreamBreaker.mapEffect: retry.times/)
     assert.throws(() => map(stream, "api", f, { retry: { waitForCircuit: "1 second" } }), /waitForCircuit/)
   })
+
+  for (const [what, retry, calls] of [
+    ["times", { times: 1, schedule: Schedule.forever }, 2],
+    ["schedule", { schedule: Schedule.recurs(3) }, 4],
+    ["while", { times: 9, schedule: Schedule.forever, while: () => false }, 1]
+  ] as const) {
+    scenario(`heeds the option retry.${what}`, {}, function* () {
+      let made = 0
+      const failing = Effect.suspend(() => {
+        made++
+        return Effect.fail("boom")
+      })
+      const mapped = StreamBreaker.mapEffect(Stream.make(1), "calm", () => failing, {
+        retry,
+        isFailure: () => false
+      })
+      assert.deepStrictEqual(yield* Effect.exit(Stream.runDrain(mapped)), Exit.fail("boom"))
+      assert.strictEqual(made, calls)
+    })
+  }
 })

@@ -36,7 +36,7 @@ const trip = (name: string, where: Where) => Effect.replicateEffect(fail(name, w
 const circuits = Effect.map(CircuitBreaker.list, (all) => all.map(({ circuit, key }) => [circuit, key]))
 
 describe("the circuits of tenants", () => {
-  it.effect("are separate unless the policy says otherwise, and separate from that of nobody", () =>
+  it.effect("have separate circuits by default, and separate from the circuit without a tenant", () =>
     Effect.gen(function* () {
       for (const name of ["api", "separate"]) {
         yield* trip(name, { tenant: "acme" })
@@ -306,12 +306,12 @@ describe("within", () => {
     ["a text of 257 characters", "x".repeat(257), '"xxxxx'],
     ["a number", 5, "5"],
     ["null", null, "null"],
-    ["nothing", undefined, "undefined"],
+    ["nothing", undefined, "nothing"],
     ["an object", { id: "acme" }, '{"id":"acme"}'],
     ["a bigint", 5n, "5n"],
     ["a number that is none", NaN, "NaN"],
     ["a function", () => "acme", "a function"]
-  ])("refuses %s with a RangeError that says what it got", (_, tenant, got) => {
+  ])("refuses %s with a RangeError that shows the value", (_, tenant, got) => {
     for (const wrong of [
       () => Tenant.within(Effect.void, tenant as string),
       () => Tenant.within(tenant as string)(Effect.void)

@@ -1,11 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Trip, type Window } from "effect-fuse"
+import { Trip } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
 import { forgetAfterMillis, LiveEvidence } from "../src/core/evidence.ts"
+import { calls, none, time } from "./support/windows.ts"
 
 const hour = 3_600_000
-const calls = (n: number): Window.Over => ({ _tag: "Calls", calls: n })
-const time = (millis: number): Window.Over => ({ _tag: "Time", millis })
-const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
 
 const still = { running: 0, runningSince: undefined, openings: 0, time: 0 }
 const succeed = (evidence: LiveEvidence, now: number, slow = false) => evidence.recordSuccess(now, slow)
@@ -336,7 +335,7 @@ describe("calls in flight", () => {
     assert.strictEqual(view.stuck(millis, enough), expected)
   })
 
-  it("are none when nobody keeps them", () => {
+  it("are none if the engine does not track them", () => {
     assert.strictEqual(new LiveEvidence([]).at(500, { ...still, running: 7 }).stuck(0, 1), 0)
   })
 

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Schema } from "effect"
-import { Trip, type Window } from "effect-fuse"
+import { Trip } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
+import { none } from "./support/windows.ts"
 
 const last10: Window.Over = { _tag: "Calls", calls: 10 }
 const last100: Window.Over = { _tag: "Calls", calls: 100 }
 const tenSeconds: Window.Over = { _tag: "Time", millis: 10_000 }
-
-const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
 
 /** What a test wants seen; anything not said is 0. `asked` lists the windows that were read. */
 const evidence = (seen: {
@@ -157,7 +157,7 @@ it.prop(
   { arbitrary: { runs: 1000, seed: "rate" } }
 )
 
-describe("tripped answers the part that says open", () => {
+describe("tripped returns the part that trips", () => {
   const first = consecutive(2)
   const second = failures(1)
 
@@ -192,7 +192,7 @@ it("each rule reads its own window", () => {
   assert.deepStrictEqual(seen.asked, [last10, tenSeconds])
 })
 
-it("stuck says at which age and up to how many it wants calls counted", () => {
+it("stuck asks for calls of its age, up to its number", () => {
   const asked: Array<ReadonlyArray<number>> = []
   const seen: Trip.Evidence = {
     ...evidence({}),
@@ -230,7 +230,7 @@ describe("a custom trip sees", () => {
     assert.deepStrictEqual([got[0]?.failureRate, got[0]?.slowRate], [0, 0])
   })
 
-  it("whatever it throws reaches who asked", () => {
+  it("and an error that it throws reaches the caller", () => {
     const broken = custom(() => {
       throw new Error("broken")
     })
@@ -305,7 +305,7 @@ describe("a call that arrives", () => {
   })
 })
 
-describe("describe says what was seen and where the limit is", () => {
+describe("describe names what was seen and the limit", () => {
   const seen = evidence({ streak: 7, counts: { calls: 30, failures: 15, slow: 12, weight: 22.5 } })
   const table: ReadonlyArray<readonly [Trip.Trip, string]> = [
     [consecutive(5), "7 failures in a row (limit 5)"],

@@ -1,9 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Window } from "effect-fuse"
-
-const calls = (n: number): Window.Over => ({ _tag: "Calls", calls: n })
-const time = (millis: number): Window.Over => ({ _tag: "Time", millis })
-const none: Window.Counts = { calls: 0, failures: 0, slow: 0, weight: 0 }
+import { Window } from "effect-fuse/core"
+import { calls, none, time } from "./support/windows.ts"
 
 const succeed = (window: Window.Window, now: number, slow = false) => window.record(now, false, slow, 0)
 const fail = (window: Window.Window, now: number, weight = 1, slow = false) => window.record(now, true, slow, weight)
@@ -14,7 +11,7 @@ describe("any window", () => {
     ["over time", time(1000)]
   ]
 
-  it.each(both)("%s, starts empty and says what it looks at", (_, over) => {
+  it.each(both)("%s, starts empty and has its span as a field", (_, over) => {
     const window = Window.make(over)
     assert.deepStrictEqual(window.over, over)
     assert.deepStrictEqual(window.counts(0), none)
@@ -155,7 +152,7 @@ describe("a window over time", () => {
     assert.deepStrictEqual(window.counts(950 + gap), { calls: 1, failures: 0, slow: 0, weight: 0 })
   })
 
-  it("forgets in the middle of a gap what nobody asked about", () => {
+  it("forgets in the middle of a gap without reads", () => {
     const window = Window.make(time(1000))
     fail(window, 0)
     fail(window, 500)
@@ -179,7 +176,7 @@ describe("a window over time", () => {
     assert.deepStrictEqual(window.counts(6000), none)
   })
 
-  it.each([1, 7, 10, 999, 86_400_000])("of %d ms keeps its word wherever the clock stands", (millis) => {
+  it.each([1, 7, 10, 999, 86_400_000])("of %d ms keeps calls for that long, wherever the clock stands", (millis) => {
     const window = Window.make(time(millis))
     const start = 1000 * millis
     fail(window, start)

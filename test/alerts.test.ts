@@ -433,7 +433,7 @@ describe("the alerts and the panels", () => {
   })
 
   it.effect.each(Object.entries(scenarios))(
-    "say what happened in %s",
+    "show what happened in %s",
     ([, scenario]) =>
       Effect.gen(function* () {
         const { everySeconds = 15, forMinutes, start } = scenario
@@ -443,7 +443,7 @@ describe("the alerts and the panels", () => {
     120_000
   )
 
-  it.effect("say which circuit is down, and for how long", () =>
+  it.effect("show which circuit is down, and for how long", () =>
     Effect.gen(function* () {
       const scraped = yield* scrapes(yield* calling(during("fails", [10, 30])), {
         everySeconds: 15,

@@ -3,11 +3,9 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
 import { builtinModules } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
+import { root } from "./support/root.ts"
 
 const programs = {
   "effect-fuse/promise": `
@@ -74,7 +72,7 @@ describe("esbuild bundles", () => {
     }
   }
 
-  it("a URL of Redis in a bundle for browsers is an error that says so", async () => {
+  it("a URL of Redis in a bundle for browsers is an error that names the cause", async () => {
     const resolveDir = join(folder, "with")
     const outfile = join(resolveDir, "redis.mjs")
     await build({

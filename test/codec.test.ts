@@ -1,10 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Circuit, Fleet } from "effect-fuse"
+import { Circuit, Fleet } from "effect-fuse/core"
 import { circuitId, fromBody, fromCircuitId, type Provenance, toBody } from "../src/store/codec.ts"
+import { pick } from "./support/garbage.ts"
 
-const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
-  Arbitrary.schema(Schema.Literals(of))
 const runs = (seed: string) => ({ arbitrary: { runs: 1_000, size: 40, seed } })
 
 // ---- Names --------------------------------------------------------------------------------------------------------
@@ -104,7 +103,7 @@ const textOrNot = Arbitrary.map(Arbitrary.all({ text: texts, has: pick(true, fal
   has ? text : undefined
 )
 const why = pick("Tripped", "ProbeFailed", "OpenedByHand", "Isolated", "Imported")
-// Quarters are added and taken away without a crumb.
+// Sums and differences of quarters are exact.
 const millis = pick(0, 0.25, 1, 99, 1_000.5, 60_000, 86_400_000, 2 ** 40)
 const counts = pick(0, 1, 2, 1_000, 2 ** 31, Number.MAX_SAFE_INTEGER)
 const cause = Arbitrary.map(Arbitrary.all({ why, detail: texts, actor: textOrNot }), (found): Circuit.Cause => found)
@@ -237,7 +236,7 @@ describe("a record", () => {
   })
 
   // `CircuitBreaker.open(name, { for: "Infinity" })` makes one.
-  it("says that an opening has no end", () => {
+  it("keeps an opening without an end", () => {
     const endless: Circuit.Open = {
       _tag: "Open",
       epoch: 0,

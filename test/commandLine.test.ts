@@ -291,7 +291,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
         [kind === "Redis" ? 0 : 1, ["isolate", long, "--new", "--yes"]]
       ]
       const seen = yield* Effect.forEach(asked, ([code, args]) => runs(code, [...args, ...flags]), few)
-      for (const { error } of seen.slice(0, 2)) assert.match(error, /^(isolate|inspect): (name|key) must /)
+      for (const { error } of seen.slice(0, 2)) assert.match(error, /^(isolate|inspect): (name|key): expected /)
       const records = yield* listed(outside)
       assert.strictEqual(records.length, kind === "Redis" ? 1 : 0)
     }),

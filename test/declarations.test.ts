@@ -1,12 +1,11 @@
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { root } from "./support/root.ts"
 
 // The declarations as a user's compiler sees them: checked, and not skipped as in most projects.
 
-const root = fileURLToPath(new URL("..", import.meta.url))
 const tsc = join(root, "node_modules/typescript/bin/tsc")
 
 const run = (cwd: string, ...args: ReadonlyArray<string>): string => {
@@ -151,9 +150,10 @@ export const mine = page.with({ signal: new AbortController().signal }).execute(
   }, 60_000)
 
   it("every public module, without Node's types", () => {
-    const modules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-      .filter((name) => /^(?!internal\/).*\.ts$/.test(name) && name !== "index.ts")
-      .map((name) => name.slice(0, -3))
+    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const modules = Object.keys(exports)
+      .filter((path) => path !== "." && path !== "./package.json")
+      .map((path) => path.slice(2))
     assert.isAbove(modules.length, 30)
     const program = modules.map((name, i) => `export * as M${i} from "effect-fuse/${name}"`).join("\n")
     assert.strictEqual(compiled(program, "es2023,dom"), "")

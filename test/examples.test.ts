@@ -240,12 +240,12 @@ describe("the small examples", () => {
     ],
     customStore: [
       "0 sentences of the contract are not kept",
-      "each swap gets a new epoch, above those before, also after the record was forgotten",
-      "a record is forgotten once its ttl is over: by load, page, swap and cast",
-      "a record is kept for its ttl, and without one for good",
-      "a swap of another epoch makes a record last neither longer nor shorter",
-      "a page counts the records that are listed, and not those that ended",
-      "the ballots of a record that was forgotten do not come back, nor those from before it",
+      "each swap gets a new epoch, above those before, also after the record expired",
+      "a record expires when its ttl is over: for load, page, swap and cast",
+      "a record lasts for its ttl, and for ever without a ttl",
+      "a swap of another epoch does not change how long a record lasts",
+      "a page counts the records that are listed, and not those that expired",
+      "after a record expired, neither its ballots nor those from before it count again",
       "Isolated, Isolated"
     ],
     severalStores: [
@@ -302,7 +302,7 @@ describe("the small examples", () => {
       "not loaded yet: 5",
       "loaded: 2",
       "Circuit breaker policies could not be reloaded, the last good ones stay in force",
-      "  breakers.bank.colldown: unknown field",
+      "  breakers.bank.colldown: unknown field (did you mean cooldown?)",
       '  breakers.bank.trip.failures: expected a whole number of 1 or more, got "two"',
       "wrong, so as before: 2"
     ],

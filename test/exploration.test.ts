@@ -5,7 +5,7 @@
  * `EXPLORE=all npx vitest run exploration -t "two of three"` explores with all faults at once; otherwise with a few at a time.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Fleet } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
 import { type Budget, type Faults, none, type Role, type Setting } from "./support/exploration/model.ts"
 import { type Explored, explore } from "./support/exploration/search.ts"
 import { fleet } from "./support/exploration/world.ts"
@@ -80,7 +80,7 @@ const neverYoung: typeof Fleet.judge = (tally, trip, rules, more) =>
   Fleet.judge(tally, trip, rules, { ...more, young: false })
 
 describe("a store that is wiped, and whose clock is then behind", () => {
-  it("is told nothing wrong", () => {
+  it("gets no wrong answer", () => {
     const found = explore(fleet({ ...setting(minority, { wipes: 1 }), stepBack: 1_000 }), most)
     report("clock behind", found)
     assert.isUndefined(found.broken, found.broken && `${found.broken.what}:\n${found.broken.trace.join("\n")}`)

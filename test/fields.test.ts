@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Result, Schema } from "effect"
+import { Duration, Result } from "effect"
+import * as fields from "../src/core/fields.ts"
 import { toMillis } from "../src/core/millis.ts"
 import { printable, show } from "../src/core/printable.ts"
-import * as fields from "../src/shapes/fields.ts"
+import * as problem from "../src/shapes/problems.ts"
 
 /** What is wrong with one value, or what it was decoded as. */
 const read = (field: unknown, input: unknown): unknown => {
-  const result = fields.decodeFields({ it: field as Schema.Codec<unknown> }, { it: input }, "")
+  const result = problem.decodeFields({ it: field as fields.Field<unknown> }, { it: input }, "")
   return Result.isSuccess(result) ? result.success.it : result.failure.map(({ message, path }) => `${path}: ${message}`)
 }
 
@@ -105,31 +106,30 @@ describe("a field", () => {
     assert.strictEqual(read(fields.positiveMillis, "2 seconds"), 2_000)
     assert.strictEqual(read(fields.anyMillis, Duration.zero), 0)
   })
-
-  it("is written as what it was read as", () => {
-    assert.strictEqual(Schema.encodeSync(fields.count as Schema.Codec<number, unknown>)(5), 5)
-  })
 })
 
 describe("options", () => {
-  const inner = Schema.Struct({ list: Schema.Array(fields.count) })
-  const shape = { a: fields.count, b: Schema.optionalKey(fields.flag), c: Schema.optionalKey(inner) }
-  const problems = (input: unknown, path = "") => fields.problemsIn(fields.decodeFields(shape, input, path))
+  const inner = fields.struct({ list: fields.listOf(fields.count) })
+  const shape = { a: fields.count, b: fields.optional(fields.flag), c: fields.optional(inner) }
+  const problems = (input: unknown, path = "") => problem.problemsIn(problem.decodeFields(shape, input, path))
 
   it("are what their fields are decoded as", () => {
     assert.deepStrictEqual(
-      fields.decodeFields(shape, { a: 1, c: { list: [2, 3] } }, ""),
+      problem.decodeFields(shape, { a: 1, c: { list: [2, 3] } }, ""),
       Result.succeed({ a: 1, c: { list: [2, 3] } })
     )
     assert.deepStrictEqual(problems({ a: 1 }), [])
-    assert.deepStrictEqual(fields.problemsIn(undefined), [])
+    assert.deepStrictEqual(problem.problemsIn(undefined), [])
   })
 
   it.each([undefined, null, 5, "text", [], [1], () => ({ a: 1 })].map((input) => [input] as const))(
     "are an object, and not %o",
     (input) => {
       assert.deepStrictEqual(problems(input, "outer"), [
-        { path: "outer", message: `expected an object with a, b, c, got ${show(input)}` }
+        {
+          path: "outer",
+          message: `expected an object with a, b, c, got ${input === undefined ? "nothing" : show(input)}`
+        }
       ])
     }
   )
@@ -137,9 +137,9 @@ describe("options", () => {
   it("say everything that is wrong with them at once, each with its place", () => {
     const input = { b: 1, c: { list: [1, 0, 2, -1] }, d: 1, e: 2 }
     const found = [
-      { path: "d", message: "unknown field; expected one of a, b, c" },
-      { path: "e", message: "unknown field; expected one of a, b, c" },
-      { path: "a", message: "expected a value, got nothing" },
+      { path: "d", message: "unknown field, expected one of a, b, c" },
+      { path: "e", message: "unknown field, expected one of a, b, c" },
+      { path: "a", message: "expected a whole number of 1 or more, got nothing" },
       { path: "b", message: "expected true or false, got 1" },
       { path: "c.list.1", message: "expected a whole number of 1 or more, got 0" },
       { path: "c.list.3", message: "expected a whole number of 1 or more, got -1" }
@@ -153,14 +153,14 @@ describe("options", () => {
 
   it("are refused for an unknown field alone", () => {
     assert.deepStrictEqual(problems({ a: 1, B: true }), [
-      { path: "B", message: "unknown field; expected one of a, b, c" }
+      { path: "B", message: "unknown field (did you mean b?), expected one of a, b, c" }
     ])
   })
 
   it("say what they got instead of a list or an object, too", () => {
-    assert.deepStrictEqual(problems({ a: 1, c: 5 }), [{ path: "c", message: "Expected object, got 5" }])
+    assert.deepStrictEqual(problems({ a: 1, c: 5 }), [{ path: "c", message: "expected an object with list, got 5" }])
     assert.deepStrictEqual(problems({ a: 1, c: { list: "x" } }), [
-      { path: "c.list", message: 'Expected array, got "x"' }
+      { path: "c.list", message: 'expected a list, got "x"' }
     ])
   })
 
@@ -176,46 +176,101 @@ describe("options", () => {
 
   it("that are wrong throw a RangeError that names the operation and each field", () => {
     assert.strictEqual(
-      refused(() => fields.decodeOrThrow("Pool.make", shape, { a: 0, b: 1, c: {} })),
+      refused(() => fields.decodeOptions("Pool.make", shape, { a: 0, b: 1, c: {} })),
       "Pool.make: a: expected a whole number of 1 or more, got 0; b: expected true or false, got 1; " +
-        "c.list: expected a value, got nothing"
+        "c.list: expected a list, got nothing"
     )
     assert.strictEqual(
-      refused(() => fields.decodeOrThrow("Pool.make", shape, null)),
+      refused(() => fields.decodeOptions("Pool.make", shape, null)),
       "Pool.make: expected an object with a, b, c, got null"
     )
-    assert.deepStrictEqual(fields.decodeOrThrow("Pool.make", shape, { a: 1 }), { a: 1 })
+    assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, { a: 1 }), { a: 1 })
   })
 
-  it("of which only the names are looked at stay the same object, whatever is in their fields", () => {
-    const options = { a: Symbol("anything") }
-    assert.strictEqual(fields.onlyFields("Pool.make", ["a", "b"], options), options)
+  it("take what their prototype has, and mind no stranger there", () => {
+    const options = Object.create({ a: 5, other: 1 })
+    assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, options), { a: 5 })
+  })
+
+  it("keep a field that is left out apart from one that is wrong", () => {
+    assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, { a: 1, b: undefined }), { a: 1 })
+    assert.deepStrictEqual(problems({ a: 1, b: null }), [{ path: "b", message: "expected true or false, got null" }])
+  })
+
+  it("that are a part of others are named with the path to them", () => {
     assert.strictEqual(
-      refused(() => fields.onlyFields("Pool.make", ["a", "b"], { a: 1, c: 2 })),
-      "Pool.make: c: unknown field; expected one of a, b"
+      refused(() => fields.decodeOptions("Pool.make", shape, { a: 1, B: 1 }, "part")),
+      "Pool.make: part.B: unknown field (did you mean b?), expected one of a, b, c"
     )
-    for (const none of [undefined, null, 5, [], "a"]) {
-      const says = `Pool.make: expected an object with a, b, got ${show(none)}`
-      assert.strictEqual(
-        refused(() => fields.onlyFields("Pool.make", ["a", "b"], none)),
-        says
-      )
-    }
+  })
+
+  it("that are wrong together say where and why", () => {
+    const error = fields.refused("Pool.make", "max", "expected at least min (5 ms), got 3 ms")
+    assert.instanceOf(error, RangeError)
+    assert.strictEqual(error.message, "Pool.make: max: expected at least min (5 ms), got 3 ms")
+  })
+
+  it("say no more than 20 things that are wrong, and each of them in a bounded length and on one line", () => {
+    const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`x${i}\n${"y".repeat(5_000)}`, 1]))
+    const message = refused(() => fields.decodeOptions("Pool.make", shape, { a: 1, ...many }))
+    assert.isBelow(message.length, 10_000)
+    assert.notInclude(message, "\n")
+    assert.match(message, /; and 9980 more$/)
+  })
+
+  it.each([
+    ["isFailur", "isFailure"],
+    ["isfailure", "isFailure"],
+    ["coolDown", "cooldown"],
+    ["maxCooldwon", "maxCooldown"],
+    ["cooldwn", "cooldown"],
+    ["ky", "key"],
+    ["timeouts", "timeout"],
+    ["retries", undefined],
+    ["name", undefined],
+    ["x", undefined],
+    ["", undefined],
+    ["x".repeat(10_000), undefined]
+  ])("%s is taken to mean %s", (name, meant) => {
+    const known = { key: fields.anything, isFailure: fields.anything, cooldown: fields.anything }
+    const more = { maxCooldown: fields.anything, timeout: fields.anything, retry: fields.anything }
+    const [found] = problem.problemsIn(problem.decodeFields({ ...known, ...more }, { [name]: 1 }, ""))
+    assert.strictEqual(/did you mean (\w+)\?/.exec(String(found?.message))?.[1], meant)
+  })
+})
+
+describe("an argument", () => {
+  const read = (field: fields.Field<unknown>, value: unknown) => fields.decodeArgument("Pool.get", "name", field, value)
+
+  it("is decoded like a field", () => {
+    assert.strictEqual(read(fields.text, "a"), "a")
+    assert.strictEqual(read(fields.positiveMillis, "2s"), 2_000)
+    assert.isUndefined(read(fields.optional(fields.text), undefined))
+  })
+
+  it.each([
+    [fields.text, "", 'Pool.get: name: expected a text that is not empty, got ""'],
+    [fields.text, undefined, "Pool.get: name: expected a text that is not empty, got nothing"],
+    [fields.optional(fields.text), null, "Pool.get: name: expected a text that is not empty, got null"]
+  ] as const)("that is wrong is named with its operation", (field, value, message) => {
+    assert.throws(() => read(field, value), RangeError, message)
   })
 })
 
 describe("a list", () => {
   const decode = (input: unknown, index: number) =>
-    typeof input === "number" ? Result.succeed(input * 2) : fields.wrong(fields.at("trips", index), "expected a number")
+    typeof input === "number"
+      ? Result.succeed(input * 2)
+      : problem.wrong(fields.at("trips", index), "expected a number")
 
   it("is decoded one by one", () => {
-    assert.deepStrictEqual(fields.decodeAll([1, 2], decode), Result.succeed([2, 4]))
-    assert.deepStrictEqual(fields.decodeAll([], decode), Result.succeed([]))
+    assert.deepStrictEqual(problem.decodeAll([1, 2], decode), Result.succeed([2, 4]))
+    assert.deepStrictEqual(problem.decodeAll([], decode), Result.succeed([]))
   })
 
   it("says what is wrong with each, and is nothing where one of it is wrong", () => {
     assert.deepStrictEqual(
-      fields.decodeAll([1, "2", 3, null], decode),
+      problem.decodeAll([1, "2", 3, null], decode),
       Result.fail([
         { path: "trips.1", message: "expected a number" },
         { path: "trips.3", message: "expected a number" }

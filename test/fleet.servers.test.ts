@@ -333,7 +333,7 @@ describe("a store that lost its latest writes is given them back, and no process
   }
 })
 
-describe("a process that starts is told what is open after it has connected, however long that takes", () => {
+describe("a process that starts learns what is open after it has connected, however long that takes", () => {
   const places: Places<WiredPlace> = {
     Redis: () => Effect.map(onRedis(), (made) => ({ ...made, store: connecting(made) })),
     PostgreSQL: postgres

@@ -172,7 +172,7 @@ describe("A few that call what the others do not", () => {
 })
 
 describe("A mass outage", () => {
-  it("opens a thousand circuits for all within a few seconds, with few commands and nobody down", () => {
+  it("opens a thousand circuits for all within a few seconds, with few commands and every process alive", () => {
     const simulation = fleet(4, { network: "1 ms" })
     const keys = Array.from({ length: 1_000 }, (_, n) => `k${n}`)
     simulation.rounds(names(0, 4), keys, 1_000)
@@ -202,7 +202,7 @@ describe("A mass outage", () => {
 })
 
 describe("A process whose event loop stood still", () => {
-  it("tells nothing of what it saw meanwhile", () => {
+  it("casts no ballot about what it saw meanwhile", () => {
     const simulation = fleet(2, { network: "1 ms", policy: { trip: { _tag: "Consecutive", failures: 50 } } })
     simulation.dependency.behaviour = () => ({ ok: false, latency: 500 })
     simulation.runUntil(24_000)

@@ -132,9 +132,9 @@ const store = Arbitrary.map(
 
 const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "5 millis" } }))
 
-describe("A fleet whose store says anything", () => {
+describe("A fleet whose store answers anything", () => {
   it.live.prop(
-    "protects as each process would alone, and says what is wrong on lines that end where they should",
+    "protects as each process would alone, and logs what is wrong on unbroken lines",
     [store, either(oneOf(["api"]), name)],
     ([store, name]) => {
       const lines: Array<string> = []

@@ -10,7 +10,7 @@ import {
 } from "effect/http"
 import { BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Tenant } from "effect-fuse"
 import { BreakerRoutes, HttpClientBreaker, HttpServerBreaker, RetryAfter } from "effect-fuse/http"
-import { edited, either, name, number, oneOf, runs, text } from "./support/garbage.ts"
+import { edited, either, name, number, oneOf, optional, runs, text } from "./support/garbage.ts"
 
 // What requests and responses say may be anything, and so may what they are answered with.
 
@@ -40,9 +40,8 @@ const seconds = [
   "9".repeat(400)
 ]
 const headerValue = either(edited(oneOf([...dates, ...seconds])), oneOf([...dates, ...seconds]))
-const optional = <A>(of: Arbitrary.Arbitrary<A>) => either(of, oneOf([undefined]))
 
-describe("Retry-After, whatever it says,", () => {
+describe("Retry-After, whatever its text,", () => {
   const isMillis = (millis: number) => Number.isFinite(millis) && millis >= 0
 
   it.prop(
@@ -90,7 +89,7 @@ const answering = (routes: Layer.Layer<never, never, HttpRouter.HttpRouter | Bre
 /** Only characters of one byte may be in a header at all. */
 const sendable = Arbitrary.map(text, (one) => one.replaceAll(/[^\u0021-\u007e\u0080-\u00ff\t ]/g, ""))
 
-describe("The tenant of a request, whatever it says,", () => {
+describe("The tenant of a request, whatever its text,", () => {
   const options: ReadonlyArray<HttpServerBreaker.TenantOptions> = [
     {},
     { required: true },

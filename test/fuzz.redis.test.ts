@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Stream } from "effect"
 import type { SharedStore } from "effect-fuse"
 import { exchanged } from "./support/exchanges.ts"
-import { alteredText, edited, either, numbers, oneOf, runs, text } from "./support/garbage.ts"
+import { alteredText, edited, either, oneOf, runs, text, word } from "./support/garbage.ts"
 import { madeBefore, ofFile } from "./support/ofFile.ts"
 import { connection, send, sharedStore, until } from "./support/redisFleet.ts"
 import { redisServer } from "./support/redisServer.ts"
@@ -84,10 +84,6 @@ const state = {
   cause: { why: "Tripped", detail: "d", actor: null }
 }
 const body = alteredText([{ v: 1, state, why: "Tripped", detail: "d", actor: null, policy: null, process: "p" }])
-const word = either(
-  oneOf(["5", "007", "-5", "0x10", "1e3", "inf", "nan", "", "9".repeat(16), "9".repeat(400), ...numbers.map(String)]),
-  text
-)
 const csv = either(word, edited(oneOf(["0,1000,1,0,3,5,5,0,5000", "1,,2", ",", "1000", "[1]", "1],[2", '"x"', "null"])))
 
 describe("What another program put into Redis", () => {

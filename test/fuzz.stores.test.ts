@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, Effect, Exit, Layer, Logger, Result, Scope } from "effect"
-import { BreakerPolicy, Fleet, SharedStore, Trip } from "effect-fuse"
+import { BreakerPolicy, SharedStore, Trip } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
+import { Fleet } from "effect-fuse/core"
 import * as Operator from "effect-fuse/Operator"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { afterAll } from "vitest"
 import { cast, castOf, swap } from "./support/exchanges.ts"
-import { alteredText, edited, either, number, numbers, oneOf, runs, text } from "./support/garbage.ts"
+import { alteredText, edited, either, number, numbers, oneOf, runs, word } from "./support/garbage.ts"
 import { onSqlite, say, sharedStore as sqlStore } from "./support/sqlFleet.ts"
 
 // What is in a store may have been put there by a version that is not known, by another program or by hand.
@@ -31,7 +32,7 @@ describe("A tally of any numbers", () => {
   const count = either(number, oneOf([0, 1, 2, 3, 1_000, 2_000, 5_000]))
 
   it.prop(
-    "comes to a verdict in words that can be printed",
+    "leads to a verdict whose text can be printed",
     [
       Arbitrary.array(count, { maxLength: 24 }),
       Arbitrary.all([count, count, count]),
@@ -136,13 +137,9 @@ const record = {
   at: 1_700_000_000_000
 }
 const body = alteredText([record])
-const word = either(
-  oneOf(["5", "007", "-5", "0x10", "1e3", "inf", "nan", "", "9".repeat(16), "9".repeat(400), ...numbers.map(String)]),
-  text
-)
 const csv = either(word, edited(oneOf(["1000,1,0,3,5,5,0,5000", "1,,2", ",", "1000"])))
 
-describe("What somebody put into a database", () => {
+describe("Rows that another program wrote to a database", () => {
   const value = either(
     oneOf([
       ...numbers

@@ -5,11 +5,10 @@ import { TestClock } from "effect/testing"
 import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
 import { shortId } from "../src/audit/trailRows.ts"
 import { circuitId } from "../src/store/codec.ts"
-import { either, name, oneOf, runs, text, unprintable } from "./support/garbage.ts"
+import { either, name, oneOf, optional, runs, text, unprintable } from "./support/garbage.ts"
 
 // Names, keys, reasons and errors come from outside: where they are written down they stay what they are, in their place.
 
-const optional = <A>(of: Arbitrary.Arbitrary<A>) => either(of, oneOf([undefined]))
 const policies = (more: BreakerPolicy.Input = {}) =>
   Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(1), cooldown: "10 seconds", ...more } }))
 
@@ -174,7 +173,7 @@ describe("What circuits measure", () => {
   )
 })
 
-describe("What circuits say on spans", () => {
+describe("What circuits write on spans", () => {
   it.effect.prop(
     "is what it is about, as it is: attributes have no lines that could be broken",
     [life],

@@ -73,7 +73,7 @@ describe("A text to be imported", () => {
   ])
 
   it.effect.prop(
-    "is taken on, and is there to be looked at, called, measured and exported; or it is said why not, and nothing is changed",
+    "is imported, and its circuits can be inspected, called, measured and exported; or the error names the fault and nothing is changed",
     [texts],
     ([text]) =>
       Effect.gen(function* () {
@@ -100,7 +100,7 @@ describe("A text to be imported", () => {
   )
 
   it.effect.prop(
-    "is taken on by a fleet, or it is said why not: what was written can be read, and listed",
+    "is imported into a fleet, where its records can be read and listed; or the error names the fault",
     [texts],
     ([text]) =>
       Effect.gen(function* () {

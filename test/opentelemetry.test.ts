@@ -223,12 +223,12 @@ const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   })
 
 describe("the span of a caller, as the exporters of OpenTelemetry are given it", () => {
-  scenario("hears nothing of calls that pass", quick, function* () {
+  scenario("is unchanged by calls that pass", quick, function* () {
     const { attributes, events } = yield* traced(succeed())
     assert.deepStrictEqual({ attributes, events }, { attributes: {}, events: [] })
   })
 
-  scenario("says that its call opened the circuit, and when", quick, function* () {
+  scenario("shows that its call opened the circuit, and when", quick, function* () {
     yield* TestClock.setTime(began)
     const { attributes, events } = yield* traced(Effect.andThen(TestClock.adjust(250), fail({ key: "eu" })))
     assert.deepStrictEqual(attributes, { "circuit_breaker.name": "api", "circuit_breaker.state": "Open" })
@@ -248,7 +248,7 @@ describe("the span of a caller, as the exporters of OpenTelemetry are given it",
     ])
   })
 
-  scenario("says that its call was rejected, and why", quick, function* () {
+  scenario("shows that its call was rejected, and why", quick, function* () {
     yield* TestClock.setTime(began)
     yield* fail({ key: "eu" })
     yield* TestClock.adjust(1_500)
@@ -269,7 +269,7 @@ describe("the span of a caller, as the exporters of OpenTelemetry are given it",
     })
   })
 
-  scenario("says what its probe found", quick, function* () {
+  scenario("shows what its probe found", quick, function* () {
     yield* TestClock.setTime(began)
     yield* fail()
     yield* TestClock.adjust("10 seconds")

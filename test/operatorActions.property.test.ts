@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Clock, Effect, Schema, TxRef } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerEvent, BreakerPolicy, BreakerStore, Circuit, CircuitBreaker, MemoryStore } from "effect-fuse"
+import { type BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import * as Operator from "effect-fuse/Operator"
-import { type ActionName, operatorActions, optionsOf, take } from "../src/core/operatorActions.ts"
+import { fieldsOf } from "../src/breaker/options.ts"
+import { type ActionName, operatorActions, take } from "../src/core/operatorActions.ts"
 import { fromBody, toBody } from "../src/store/codec.ts"
 import { byHand } from "./support/byHand.ts"
 import { fleet, load, pause, write } from "./support/fleet.ts"
@@ -150,7 +152,7 @@ describe.each(actions)("%s", (action) => {
         const options = {
           ...(reason === undefined ? {} : { reason }),
           ...(actor === undefined ? {} : { actor }),
-          ...(millis === undefined || !optionsOf(action).includes("for") ? {} : { for: millis })
+          ...(millis === undefined || !("for" in fieldsOf(action)) ? {} : { for: millis })
         }
         assert.deepStrictEqual(yield* inProcess(action, circuit, options), yield* onStore(action, circuit, options))
       }),
@@ -209,7 +211,7 @@ it.each([
   const cooldown = BreakerPolicy.defaults.cooldown
   const { defaultMillis } = operatorActions[action]
   assert.strictEqual(defaultMillis, duration in millis ? millis[duration as keyof typeof millis] : cooldown)
-  assert.strictEqual(optionsOf(action).includes("for"), defaultMillis !== undefined)
+  assert.strictEqual("for" in fieldsOf(action), defaultMillis !== undefined)
   assert.strictEqual(take(action, {}).detail, reason)
-  assert.strictEqual(take(action, { reason: "two\nlines" }).detail, "two\\u000alines")
+  assert.strictEqual(take(action, { reason: "two\nlines" }).detail, "two\nlines")
 })

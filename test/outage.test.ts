@@ -39,7 +39,7 @@ describe("The outage of a circuit", () => {
     )
   })
 
-  scenario("counts its openings anew, although the next opening lasts longer for those before", quick, function* () {
+  scenario("counts its own openings only, although earlier openings lengthen the next one", quick, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     yield* pass()

@@ -200,14 +200,14 @@ describe("Half-open", () => {
   )
 })
 
-describe("How long is left", () => {
+describe("The remaining time", () => {
   type Step = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
   const later = (duration: Duration.Input) => TestClock.adjust(duration)
   const cases: ReadonlyArray<readonly [what: string, steps: ReadonlyArray<Step>, millis: number]> = [
     ["of one that was never called: nothing", [], 0],
     ["of one that fails but is Closed: nothing", [play("FFFF", { name: "calm" })], 0],
     ["one millisecond after it opened: the cooldown less that", [fail(), later(1)], 9_999],
-    ["when the cooldown is over and nobody has probed: nothing", [fail(), later("1 hour")], 0],
+    ["when the cooldown is over and no probe has run: zero", [fail(), later("1 hour")], 0],
     [
       "while HalfOpen with a place free: nothing",
       [fail(), later("10 seconds"), Effect.exit(call(Effect.interrupt))],
@@ -232,11 +232,11 @@ describe("How long is left", () => {
   }
 })
 
-describe("By hand", () => {
+describe("Operator actions", () => {
   let asked = 0
   const probe = { check: Effect.sync(() => asked++), schedule: "2 seconds" } as const
   scenario(
-    "an isolation that outlasts the opening beneath it lets nobody through, checks nothing, and counts who asked",
+    "an isolation that outlasts the opening beneath it rejects every call, runs no check, and counts the rejections",
     { ...quick, cooldown: "5 seconds", probe },
     function* () {
       yield* fail()
@@ -330,7 +330,7 @@ describe("After the end of a store", () => {
     })
   )
 
-  it.effect("who listens to its events hears the end", () =>
+  it.effect("a subscriber to its events sees the end of the stream", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const services = yield* builtIn(scope, quick)
@@ -349,7 +349,7 @@ describe("After the end of a store", () => {
     ["Open", fail()],
     ["HalfOpen", Effect.andThen(fail(), TestClock.adjust("10 seconds"))]
   ] as const) {
-    it.effect(`a call of somebody who still has it ends, and does not hang: ${what}`, () =>
+    it.effect(`a call through a reference to the store ends, and does not hang: ${what}`, () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const services = yield* builtIn(scope, quick)
@@ -367,7 +367,7 @@ describe("After the end of a store", () => {
   }
 })
 
-describe("Who is called back", () => {
+describe("A callback", () => {
   // A lock around a callback, or a state that is written after it, makes these hang or lose a move.
   const callsBack = Effect.gen(function* () {
     yield* inspect()
@@ -425,7 +425,7 @@ describe("Who is called back", () => {
   )
 
   it.effect(
-    "a health check may go through its own circuit: it closes as a probe would, and asks nobody while Open",
+    "a health check may go through its own circuit: it closes the circuit as a probe would, and calls nothing while Open",
     () =>
       Effect.gen(function* () {
         const services = yield* built
@@ -475,7 +475,7 @@ describe("Who is called back", () => {
   })
 })
 
-describe("One around another", () => {
+describe("A circuit around another circuit", () => {
   const isOpen = (exit: Exit.Exit<unknown, unknown>) =>
     Exit.isFailure(exit) && exit.cause.reasons.some((one) => one._tag === "Fail" && one.error !== "boom")
   const heeds: CircuitBreaker.Reading<unknown, unknown> = {
@@ -486,7 +486,7 @@ describe("One around another", () => {
     ["b", "a"]
   ] as const) {
     scenario(
-      `${outer} around ${inner}: what the inner one rejects tells the outer nothing, unless its classifier says so`,
+      `${outer} around ${inner}: a rejection by the inner one is Ignored by the outer one, unless its classifier counts it`,
       quick,
       function* () {
         yield* fail({ name: inner })
@@ -580,7 +580,7 @@ describe("An option that is 0 is 0 where it may be, and no default", () => {
       yield* Fiber.interrupt(fiber)
     })
   )
-  it("the floor of a budget, and what must be above 0 says so", () => {
+  it("the floor of a budget; fields that must be above 0 are refused", () => {
     Resilience.retry({ budget: { name: "api", floor: 0 } })
     for (const field of ["slowCall", "maxCooldown", "probeTimeout", "probes", "successesToClose", "failuresToReopen"]) {
       assert.throws(() => CircuitBreaker.protect("api", { policy: { [field]: 0 } }), new RegExp(`${field}: .*got 0`))

@@ -114,7 +114,7 @@ describe("a place in the bulkhead", () => {
     const holdUntil = "forever" as "settled"
     assert.throws(
       () => createBreaker(async () => {}, { name: "api", bulkhead: { concurrency: 1, holdUntil } }),
-      /bulkhead: holdUntil: expected "settled", got "forever"/
+      /bulkhead.holdUntil: expected "settled", got "forever"/
     )
   })
 })

@@ -57,7 +57,7 @@ describe("a cooldown", () => {
 
   const wrong: ReadonlyArray<readonly [what: string, cooldown: () => unknown, message: RegExp]> = [
     ["throws", () => assert.fail("no cooldown"), /no cooldown/],
-    ["returns no time", () => "soon", /createBreaker: cooldown: expected a duration of 0 or more .*, got "soon"/],
+    ["returns no time", () => "soon", /cooldown: the function: expected a duration of 0 or more .*, got "soon"/],
     ["returns a negative time", () => -1, /expected a duration of 0 or more/]
   ]
   it.each(wrong)("whose function %s lasts for maxCooldown, and the log says why", async (_, cooldown, message) => {
@@ -71,7 +71,7 @@ describe("a cooldown", () => {
   })
 
   it.each([
-    [[], /cooldown\.0: expected a value, got nothing/],
+    [[], /cooldown: expected a list of 1 or more, got \[\]/],
     [["1s", "soon"], /cooldown\.1: expected a duration of 0 or more/],
     [["1s", -1], /cooldown\.1: expected a duration of 0 or more/],
     [{ linear: 0 }, /linear: expected a duration above 0/],

@@ -121,12 +121,12 @@ describe("keys", () => {
   })
 
   const invalid: ReadonlyArray<readonly [keys: unknown, message: RegExp]> = [
-    [7, /createBreaker: keys: expected an object of policies by key, or a function, got 7/],
+    [7, /createBreaker: keys: expected an object of policies by key, or a function of the key, got 7/],
     [null, /createBreaker: keys: expected an object/],
     [{ a: 7 }, /createBreaker: keys\.a: expected an object .*, got 7/],
-    [{ a: { prboes: 1 } }, /createBreaker: keys\.a: prboes: unknown field/],
-    [{ a: { fleet: false } }, /createBreaker: keys\.a: fleet: unknown field/],
-    [{ a: { keys: {} } }, /createBreaker: keys\.a: keys: unknown field/],
+    [{ a: { prboes: 1 } }, /createBreaker: keys\.a\.prboes: unknown field/],
+    [{ a: { fleet: false } }, /createBreaker: keys\.a\.fleet: unknown field/],
+    [{ a: { keys: {} } }, /createBreaker: keys\.a\.keys: unknown field/],
     [{ a: { probes: 0 } }, /createBreaker: keys\.a\.probes: /],
     [{ a: { cooldown: "soon" } }, /createBreaker: keys\.a\.cooldown: expected a duration/],
     [{ "a\u0007b": { probes: 0 } }, /createBreaker: keys\.a.{1,6}b\.probes: /]

@@ -723,11 +723,11 @@ describe("the types", () => {
 describe("what cannot be", () => {
   const fn = async () => 1
   it.each([
-    [() => createBreaker(1 as never), /createBreaker: expected a function, got 1/],
-    [() => createBreaker(fn, { name: "" }), /createBreaker: name must be a text/],
+    [() => createBreaker(1 as never), /createBreaker: fn: expected a function, got 1/],
+    [() => createBreaker(fn, { name: "" }), /createBreaker: name: expected a text/],
     [
       () => createBreaker(fn, { coolDown: 1 } as never),
-      /createBreaker: coolDown: unknown field; expected one of name, redis, maxCircuits, log, /
+      /createBreaker: coolDown: unknown field \(did you mean cooldown\?\), expected one of name, redis, maxCircuits, log, /
     ],
     [() => createBreaker(fn, { cooldown: "soon" }), /cooldown: expected/],
     [() => createBreaker(fn, { timeout: 0 }), /timeout: expected a duration above 0/],
@@ -736,45 +736,48 @@ describe("what cannot be", () => {
       () => createBreaker(fn, { trip: trip.failureRate({ threshold: 2, minimumCalls: 1, over: 10 }) }),
       /trip.threshold/
     ],
-    [() => createBreaker(fn, { retry: -1 }), /retry: times/],
+    [() => createBreaker(fn, { retry: -1 }), /retry.times: expected/],
     [
       () => createBreaker(fn, { retry: { minDelay: 10, maxDelay: 5 } }),
-      /createBreaker: retry: maxDelay: expected at least/
+      /createBreaker: retry.maxDelay: expected at least/
     ],
     [() => createBreaker(fn, { retry: { tries: 1 } as never }), /tries: unknown field/],
-    [() => createBreaker(fn, { bulkhead: { concurrency: 0 } }), /createBreaker: bulkhead: concurrency/],
-    [() => createBreaker(fn, { bulkhead: { concurrency: 1, name: "a" } as never }), /bulkhead: name: unknown field/],
+    [() => createBreaker(fn, { bulkhead: { concurrency: 0 } }), /createBreaker: bulkhead.concurrency: expected/],
+    [() => createBreaker(fn, { bulkhead: { concurrency: 1, name: "a" } as never }), /bulkhead.name: unknown field/],
     [() => createBreaker(fn, { bulkhead: 5 as never }), /bulkhead: expected an object/],
     [() => createBreaker(fn, { fallback: 1 as never }), /fallback: expected a function/],
     [() => createBreaker(fn, { isFailure: 1 as never }), /isFailure: expected a function/],
-    [() => createBreaker(fn, { probe: { check: 1 as never, every: 1 } }), /probe: check: expected a function/],
-    [() => createBreaker(fn, { probe: { check: fn, every: 0 } }), /probe: every/],
+    [() => createBreaker(fn, { probe: { check: 1 as never, every: 1 } }), /probe.check: expected a function/],
+    [() => createBreaker(fn, { probe: { check: fn, every: 0 } }), /probe.every: expected/],
     [() => createBreaker(fn, { enabled: 1 as never }), /createBreaker: enabled: expected true, false or a function/],
     [() => createBreaker(fn, { probe: 5 as never }), /createBreaker: probe: expected an object with check, every/],
     [() => createBreaker(fn, { redis: "localhost" }), /redis: expected a URL such as redis/],
-    [() => createBreaker(fn, { redis: { url: "redis://localhost", prefix: "" } }), /redis: prefix/],
-    [() => createBreaker(fn, { redis: { host: "a" } as never }), /redis: expected a URL/],
+    [() => createBreaker(fn, { redis: { url: "redis://localhost", prefix: "" } }), /redis.prefix: expected/],
+    [
+      () => createBreaker(fn, { redis: { host: "a" } as never }),
+      /redis.host: unknown field.*redis.url: expected a URL/
+    ],
     [() => createBreaker(fn, { log: true as never }), /log: expected a function/],
     [() => createBreaker(fn, null as never), /createBreaker/],
     [() => createManager({ default: {} } as never), /createManager: default: unknown field/],
-    [() => createManager({ defaults: { cooldown: -1 } }), /createManager: defaults: cooldown/],
-    [() => createManager().register("a", fn, null as never), /register: options: expected an object/],
-    [() => createManager().register("a", fn, "abc" as never), /register: options: expected an object/],
-    [() => protect(null as never), /protect: options: expected an object/],
+    [() => createManager({ defaults: { cooldown: -1 } }), /createManager: defaults.cooldown: expected/],
+    [() => createManager().register("a", fn, null as never), /register: expected an object/],
+    [() => createManager().register("a", fn, "abc" as never), /register: expected an object/],
+    [() => protect(null as never), /protect: expected an object/],
     [() => createManager({ defaults: 1 as never }), /defaults: expected an object/],
     [() => createManager({ maxCircuits: 0 }), /maxCircuits/],
     [() => createManager().register("", fn), /register: name/],
-    [() => createManager().register("a", 1 as never), /register: expected a function/],
+    [() => createManager().register("a", 1 as never), /register: fn: expected a function/],
     [
       () => {
         const manager = createManager()
         manager.register("a", fn)
         manager.register("a", fn)
       },
-      /register: name: there is a breaker "a" already/
+      /register: name: expected a name that no other breaker has, got "a"/
     ],
-    [() => createBreaker(fn).on("opened" as never, () => {}), /on: event must be one of open, halfOpen/],
-    [() => createBreaker(fn).on("open", 1 as never), /on: listener must be a function/],
+    [() => createBreaker(fn).on("opened" as never, () => {}), /on: event: expected "open", "halfOpen"/],
+    [() => createBreaker(fn).on("open", 1 as never), /on: listener: expected a function/],
     [() => createBreaker(fn).with({ key: 1 } as never), /with: key: expected a text/],
     [() => createBreaker(fn).with({ signal: {} } as never), /with: signal: expected an AbortSignal/],
     [() => createBreaker(fn).inspect(1 as never), /^inspect: key: expected a text/],

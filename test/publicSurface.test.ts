@@ -6,21 +6,22 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { folderOf, importsOf, publicModules, resolved, root, sources } from "./support/sources.ts"
 
 describe("the public surface", () => {
-  it("has each public module of the first folders as a namespace of the root", () => {
+  it("has each public module of the first folders as a namespace of the root, but for those with a path of their own", () => {
     const index = sources.find(({ name }) => name === "index")?.text ?? ""
     const namespaces = Array.from(index.matchAll(/export \* as (\w+) from "\.\/([\w/]+)\.ts"/g), ([, name, file]) => [
       name,
       file
     ])
-    const inRoot = publicModules.filter(({ name }) =>
-      ["core", "shapes", "policy", "store", "breaker", "resilience"].includes(folderOf(name))
+    const inRoot = publicModules.filter(
+      ({ name }) =>
+        ["core", "shapes", "policy", "store", "breaker", "resilience"].includes(folderOf(name)) &&
+        !["core/index", "core/Circuit", "core/Fleet", "core/Window", "store/QuorumStore"].includes(name)
     )
     assert.deepStrictEqual(namespaces.sort(), inRoot.map(({ name }) => [basename(name), name]).sort())
   })
 
-  it.each(publicModules)("$name and its exports are documented, and the module says its version", ({ name, text }) => {
+  it.each(publicModules)("$name and its exports are documented", ({ name, text }) => {
     assert.match(text, /^\/\*\*\n \* [^\n]+\n/, `${name} begins with what it is for`)
-    assert.match(text.slice(0, text.indexOf("*/")), /@since \d/, name)
     const lines = text.split("\n")
     lines.forEach((line, index) => {
       if (!/^export (const|class|interface|type|function) \w/.test(line)) return
@@ -32,7 +33,7 @@ describe("the public surface", () => {
   })
 
   // A change of the surface shows in review as a change of that file; `npx vitest run publicSurface -u` writes it.
-  it("is what test/public-surface.txt says", async () => {
+  it("equals test/public-surface.txt", async () => {
     const out = mkdtempSync(join(tmpdir(), "surface-"))
     try {
       const tsc = join(root, "node_modules/typescript/bin/tsc")

@@ -1,24 +1,24 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { fromBody, type Provenance } from "../src/store/codec.ts"
 import { isByPeople, policyAfter, toSwap } from "../src/store/record.ts"
 
 /** Every reason there is. Who gave it; and whether it leaves what is beneath an override whose it was. */
-const whys: Readonly<Record<Circuit.Why, readonly [by: "people" | "machine", rests: "beneath" | "on nobody"]>> = {
-  Tripped: ["machine", "on nobody"],
-  CooldownOver: ["machine", "on nobody"],
-  ProbeFailed: ["machine", "on nobody"],
-  ProbeTimedOut: ["machine", "on nobody"],
-  Recovered: ["machine", "on nobody"],
-  HealthCheckPassed: ["machine", "on nobody"],
-  Expired: ["machine", "on nobody"],
-  OpenedByHand: ["people", "on nobody"],
-  ClosedByHand: ["people", "on nobody"],
-  Reset: ["people", "on nobody"],
-  Imported: ["people", "on nobody"],
-  Isolated: ["people", "beneath"],
-  Disabled: ["people", "beneath"],
-  Released: ["people", "beneath"]
+const whys: Readonly<Record<Circuit.Why, readonly [by: "an operator" | "the library", rests: "keeps" | "drops"]>> = {
+  Tripped: ["the library", "drops"],
+  CooldownOver: ["the library", "drops"],
+  ProbeFailed: ["the library", "drops"],
+  ProbeTimedOut: ["the library", "drops"],
+  Recovered: ["the library", "drops"],
+  HealthCheckPassed: ["the library", "drops"],
+  Expired: ["the library", "drops"],
+  OpenedByHand: ["an operator", "drops"],
+  ClosedByHand: ["an operator", "drops"],
+  Reset: ["an operator", "drops"],
+  Imported: ["an operator", "drops"],
+  Isolated: ["an operator", "keeps"],
+  Disabled: ["an operator", "keeps"],
+  Released: ["an operator", "keeps"]
 }
 const all = Object.entries(whys).map(([why, [by, rests]]) => ({ why: why as Circuit.Why, by, rests }))
 
@@ -43,12 +43,12 @@ const open: Circuit.Open = {
 }
 
 describe("a record", () => {
-  it.each(all)("that says $why is by $by", ({ by, why }) => {
-    assert.strictEqual(isByPeople(why), by === "people")
+  it.each(all)("with $why is by $by", ({ by, why }) => {
+    assert.strictEqual(isByPeople(why), by === "an operator")
   })
 
-  it.each(all)("that says $why rests $rests of the policy of the one before", ({ rests, why }) => {
-    assert.strictEqual(policyAfter(why, provenance), rests === "beneath" ? "abc" : undefined)
+  it.each(all)("with $why $rests the policy of the record before", ({ rests, why }) => {
+    assert.strictEqual(policyAfter(why, provenance), rests === "keeps" ? "abc" : undefined)
     assert.isUndefined(policyAfter(why, undefined))
     assert.isUndefined(policyAfter(why, { ...provenance, policy: undefined }))
   })
@@ -56,7 +56,7 @@ describe("a record", () => {
   const minute = 60_000
   const day = 86_400_000
   it.each(all)(
-    "that says $why is kept as long as it counts, and longer if it lifts what others may bring back",
+    "with $why is kept as long as it counts, and longer if it ends an override that other processes could write again",
     ({ why }) => {
       const lifts = why === "Released" || why === "Reset"
       assert.strictEqual(

@@ -67,7 +67,7 @@ describe("A process hears roll calls", () => {
     assert.deepStrictEqual([hearing.confirmed, numbers(hearing)], [12, [13]])
   })
 
-  it("begins anew with a log that the store has lost", () => {
+  it("starts again when the store has lost its log", () => {
     const hearing = upTo10()
     hearing.announced(rollCall(11, 10))
     hearing.answered([], 0, { ...hearing })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Cause, Data, Effect, Exit, Layer, Logger, Schema, Stream, Tracer } from "effect"
+import { Arbitrary, Cause, Data, Effect, Exit, Layer, Logger, Schema, Stream } from "effect"
 import { HttpClientError, HttpClientRequest, HttpRouter } from "effect/http"
 import * as Redis from "effect/persistence/Redis"
 import { SqlClient } from "effect/sql"
@@ -21,6 +21,7 @@ import { BreakerRoutes } from "effect-fuse/http"
 import { createBreaker, trip } from "effect-fuse/promise"
 import { oneOf, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
+import { recordedSpans } from "./support/spans.ts"
 import { sqlite } from "./support/sqlite.ts"
 
 // Any error of a call may contain a secret. Nothing that the library shows or stores of that error may contain the secret.
@@ -173,14 +174,7 @@ const told = (error: unknown, message: string, way: (typeof ways)[number]) =>
     })
     const database = sqlite(":memory:")
     const trail = AuditTrail.layer({ flushInterval: 0, prefix: "trail" })
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const { spans, tracer } = recordedSpans()
     const program = Effect.gen(function* () {
       const events: Array<BreakerEvent.BreakerEvent> = []
       yield* Effect.forkScoped(

@@ -2,13 +2,11 @@ import { execFile } from "node:child_process"
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit } from "effect"
 import { type Kind, ownServer } from "./support/ownServer.ts"
+import { root } from "./support/root.ts"
 import { howToGet, lastLines, type Name, names, programsOf } from "./support/servers.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** A kind of server whose programs are shell scripts in a folder that counts their starts. */
 const scripted = (script: { readonly prepare?: string; readonly serve: string }) =>
@@ -112,7 +110,7 @@ describe("a server of a test's own", () => {
 })
 
 describe("servers that are missing", () => {
-  it("are listed in one message that says how to get each", () => {
+  it("are listed in one message with how to get each", () => {
     const text = howToGet(names, "only root can install them.")
     assert.match(text, /^These tests need servers that this machine does not have, and only root can install them\.\n/)
     assert.match(text, /\n.*SERVERS=none npm test$/)
@@ -133,7 +131,13 @@ describe("a run with SERVERS=none", () => {
   it("runs the tests that need no server, leaves out the others, and prints at its end which servers they need", async () => {
     const env: NodeJS.ProcessEnv = { ...process.env, SERVERS: "none", NO_COLOR: "1", REDIS_URL: "", DATABASE_URL: "" }
     delete env["VITEST"]
-    const args = ["node_modules/vitest/vitest.mjs", "run", "RedisStore.contract", "JobBreaker", "coverage.stores"]
+    const args = [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "RedisStore.contract",
+      "JobBreaker",
+      "BreakerStore.shared.options"
+    ]
     const out = await new Promise<string>((resolve, reject) =>
       execFile(process.execPath, args, { cwd: root, env }, (error, stdout, stderr) =>
         error === null ? resolve(stdout) : reject(new Error(`${stdout}\n${stderr}`))
@@ -150,7 +154,7 @@ describe("a run with SERVERS=none", () => {
 })
 
 describe("a test file that is not listed as one with servers", () => {
-  it("gets an error that says so if it asks for a server, because an installation could take longer than a test", async () => {
+  it("gets an error if it asks for a server, because an installation could take longer than a test", async () => {
     const error = await programsOf("redis").then(String, String)
     assert.match(error, /^ServerNotListed: .*withServers in vitest\.config\.ts/)
   })

@@ -48,7 +48,7 @@ describe("a process that fails alone", () => {
       }
     })
 
-  it("would open all with a store that counts nobody else", () => {
+  it("would open all with a store that counts no other process", () => {
     assert.isAbove(trips(oneIsBad(1, { mutate: alone })).length, 0)
   })
 })

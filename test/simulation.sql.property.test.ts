@@ -60,7 +60,7 @@ describe("a process on a database that fails alone", () => {
       }
     })
 
-  it("would open all with a store that counts nobody else", () => {
+  it("would open all with a store that counts no other process", () => {
     const simulation = oneIsBad(1, { store: sqlStore(), mutate: alone })
     assert.isAbove(trips(simulation).length, 0)
     simulation.close()
@@ -69,7 +69,7 @@ describe("a process on a database that fails alone", () => {
 
 /** What a database, or a statement, would have to do to break a promise. */
 const wrong: ReadonlyArray<readonly [name: string, promise: string, wrong: Parameters<typeof sqlStore>[0]]> = [
-  ["whose transactions keep nobody out", "one transition per epoch", { isolated: false }],
+  ["whose transactions are not isolated", "one transition per epoch", { isolated: false }],
   [
     "that does not know how old a record is",
     "a denied request extends nothing",

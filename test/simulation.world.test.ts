@@ -144,7 +144,7 @@ describe("a store", () => {
     assert.isAbove(simulation.history.of("Swapped").length, 0)
   })
 
-  it("that fails over to a copy loses its latest writes, and gives no epoch twice", () => {
+  it("that fails over to a copy loses its latest writes, and assigns each epoch once", () => {
     const simulation = fleet({ network: "none", store: replicated(500), syncInterval: 60_000 })
     const swapped = () => simulation.history.of("Swapped")
     simulation.process(0).do(open)

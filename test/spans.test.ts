@@ -1,20 +1,14 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, Tracer } from "effect"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker } from "effect-fuse"
+import { recordedSpans } from "./support/spans.ts"
 import { fail, quick, reject, scenario, succeed } from "./support/verbs.ts"
 
 /** What an effect's span says when it has ended. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const { spans, tracer } = recordedSpans()
     yield* Effect.exit(effect).pipe(Effect.withSpan("request"), Effect.withTracer(tracer))
     assert.strictEqual(spans.length, 1, "no span but the caller's")
     const [span] = spans
@@ -30,11 +24,11 @@ const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   })
 
 describe("the span of a caller", () => {
-  scenario("hears nothing of calls that pass", quick, function* () {
+  scenario("is unchanged by calls that pass", quick, function* () {
     assert.deepStrictEqual(yield* traced(succeed()), { attributes: {}, events: [] })
   })
 
-  scenario("says that its call opened the circuit, and why", quick, function* () {
+  scenario("shows that its call opened the circuit, and why", quick, function* () {
     const { attributes, events } = yield* traced(fail({ key: "eu" }))
     assert.deepStrictEqual(attributes, { "circuit_breaker.name": "api", "circuit_breaker.state": "Open" })
     assert.deepStrictEqual(events, [
@@ -52,7 +46,7 @@ describe("the span of a caller", () => {
     ])
   })
 
-  scenario("says that its call was rejected, and why", quick, function* () {
+  scenario("shows that its call was rejected, and why", quick, function* () {
     yield* fail()
     const { attributes, events } = yield* traced(reject())
     const said = {
@@ -66,13 +60,13 @@ describe("the span of a caller", () => {
     assert.deepStrictEqual(events, [["circuit_breaker.rejected", said]])
   })
 
-  scenario("says so for every reason", quick, function* () {
+  scenario("shows every reason", quick, function* () {
     yield* CircuitBreaker.isolate("api", { reason: "drill" })
     const { attributes } = yield* traced(reject())
     assert.deepInclude(attributes, { "circuit_breaker.reason": "Isolated", "circuit_breaker.detail": "drill" })
   })
 
-  scenario("says what its probe found", quick, function* () {
+  scenario("shows what its probe found", quick, function* () {
     yield* fail()
     yield* TestClock.adjust("10 seconds")
     const { events } = yield* traced(succeed())

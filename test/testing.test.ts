@@ -11,7 +11,7 @@ const bank = (steps?: ReadonlyArray<Dependency.Step<string, string>>) =>
 const five = ["fail", "fail", "fail", "fail", "fail"] as const
 
 describe("A dependency of a test", () => {
-  it.effect("is well, fails, hangs, is slow and recovers when it is told to", () =>
+  it.effect("succeeds, fails, hangs, is slow and recovers on demand", () =>
     Effect.gen(function* () {
       const { call, calls, fail, hang, recover, running, slow } = yield* bank()
       assert.strictEqual(yield* call, "paid")
@@ -34,7 +34,7 @@ describe("A dependency of a test", () => {
     })
   )
 
-  it.effect("plays a script, call by call, and what is said later comes after it", () =>
+  it.effect("plays a script, call by call, and later steps come after it", () =>
     Effect.gen(function* () {
       const { call, failNext, next } = yield* bank(["fail", "answer", Effect.succeed("other")])
       yield* next(Effect.die("burnt"), "answer")
@@ -61,7 +61,7 @@ describe("A dependency of a test", () => {
     ["failNext", (one) => one.failNext(-1)],
     ["slow", (one) => one.slow("a while" as never)]
   ]
-  it.effect.each(wrong)("names what is wrong with what it is told: %s", ([what, does]) =>
+  it.effect.each(wrong)("names what is wrong with its options: %s", ([what, does]) =>
     Effect.gen(function* () {
       const one = yield* bank()
       assert.throws(() => does(one), new RegExp(`Dependency.${what}`))
@@ -130,7 +130,7 @@ describe("A test of circuits", () => {
     )
   )
 
-  it.effect("goes on where a circuit is what it should be, and says all that is known of one that is not", () =>
+  it.effect("passes if a circuit is in the expected state, and otherwise reports all that is known of it", () =>
     quiet(
       Effect.gen(function* () {
         yield* CircuitTest.expectState("bank", "Closed")
@@ -216,7 +216,7 @@ describe("A fleet of a test", () => {
       yield* at(1).stop
       assert.strictEqual(yield* alive, 3)
       yield* at(2).crash
-      assert.strictEqual(yield* alive, 3, "nobody hears of a crash at once")
+      assert.strictEqual(yield* alive, 3, "a crash is not noticed at once")
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* alive, 2)
       yield* wipe
@@ -225,7 +225,7 @@ describe("A fleet of a test", () => {
       assert.deepStrictEqual(
         (yield* Operator.list(store)).circuits.map(({ name }) => name),
         ["bank"],
-        "what people said is said again"
+        "the override is written again"
       )
     })
   )
@@ -235,19 +235,30 @@ describe("A fleet of a test", () => {
       const { at } = yield* TestFleet.make(2, (i) => ({ trouble: i === 1 ? { now: "fail" } : {}, process: `p${i}` }))
       yield* TestClock.adjust("10 seconds")
       assert.isAbove(at(1).trouble.asked.length, 0)
-      assert.throws(() => at(2), /there are 2 processes, got 2/)
+      assert.throws(() => at(2), /TestFleet.at: process: expected a number from 0 to 1, got 2/)
     })
   )
 
-  it.effect("says what is wrong with its size and its policies", () =>
+  it.effect("reports what is wrong with its size and its policies", () =>
     Effect.gen(function* () {
       for (const size of [0, 1.5, Number.NaN]) {
-        const exit = yield* Effect.exit(TestFleet.make(size))
-        assert(Exit.isFailure(exit))
-        assert.match(String(Cause.squash(exit.cause)), /TestFleet.make: size/)
+        assert.throws(() => TestFleet.make(size), /TestFleet.make: size: expected a whole number/)
       }
       const error = yield* Effect.flip(TestFleet.make(1, { policies: { default: { cooldown: "soon" as never } } }))
       assert.match(error.message, /default.cooldown/)
+    })
+  )
+
+  it.effect("gives a process its trouble from the start", () =>
+    Effect.gen(function* () {
+      const { at } = yield* TestFleet.make(2, (i) => ({ trouble: i === 1 ? { now: "fail", deaf: true } : {} }))
+      yield* at(0).run(CircuitBreaker.isolate("api"))
+      yield* TestClock.adjust("10 seconds")
+      const states = yield* Effect.forEach([at(0), at(1)], (one) => one.run(CircuitBreaker.state("api")))
+      assert.deepStrictEqual(states, ["Isolated", "Closed"])
+      yield* at(1).reconnect
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* at(1).run(CircuitBreaker.state("api")), "Isolated")
     })
   )
 })

@@ -2,15 +2,8 @@ import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Context, Effect, Exit, type Layer, pipe } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, type CircuitOpen, Outcome, Trip } from "effect-fuse"
 import type * as Operator from "effect-fuse/Operator"
+import { Http, type Missing, Refused } from "./support/typedCall.ts"
 
-class Refused {
-  readonly _tag = "Refused"
-  readonly status: number = 503
-}
-class Missing {
-  readonly _tag = "Missing"
-}
-class Http extends Context.Service<Http, { readonly get: Effect.Effect<string, Refused | Missing> }>()("test/Http") {}
 class Health extends Context.Service<Health, { readonly of: (status: number) => Outcome.Outcome }>()("test/Health") {}
 
 type Open = CircuitOpen.CircuitOpen

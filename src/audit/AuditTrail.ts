@@ -37,23 +37,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
+import { decodeArgument, decodeOptions, optional, positiveMillis, refused, text, textOrEmpty } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import { show } from "../core/printable.ts"
 import { quietly } from "../engine/logEvent.ts"
-import type { PolicyError } from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
-import { anyMillis, count, decodeOrThrow, flag, positiveMillis, text } from "../shapes/fields.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import type { TableOptions } from "../sql/SqlStore.ts"
-import { tableLocation, tableLocationFields } from "../sql/tables.ts"
-import { decodeOptions } from "../store/options.ts"
-import { harmless, metadataField } from "./metadata.ts"
+import { tableLocation } from "../sql/tables.ts"
+import { harmless } from "./metadata.ts"
+import { optionFields, pageFields, pruneFields, readerFields, withinFields } from "./options.ts"
 import * as questions from "./queries.ts"
 import { AuditTrail, Inside, readyMillis, use } from "./service.ts"
 import { runOf, Trail, writeActions } from "./trail.ts"
@@ -125,15 +122,6 @@ export interface Options extends ReaderOptions {
   readonly maxPending?: number | undefined
 }
 
-const readerFields = { ...tableLocationFields, migrate: Schema.optional(flag) }
-const optionFields = {
-  ...readerFields,
-  process: Schema.optional(text),
-  metadata: Schema.optional(metadataField),
-  flushInterval: Schema.optional(anyMillis),
-  maxPending: Schema.optional(count)
-}
-
 /** The tables, made if need be. While the database is away whoever asks a question hears of it. */
 const prepared = (found: Database, migrate: boolean) =>
   migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofTrail)
@@ -143,25 +131,24 @@ const endMillis = 2_000
 
 /**
  * Writes down what the circuits of the store do. Building it waits for nothing: tables are made, and events written, in the
- * background, again and again until that succeeds, which the log says once. Fails with a `PolicyError` that names the option that is
+ * background, again and again until that succeeds, which the log says once. Throws a `RangeError` that names the option that is
  * wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyError, BreakerStore | SqlClient> =>
-  Layer.effect(
+export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, BreakerStore | SqlClient> => {
+  const {
+    flushInterval = 100,
+    maxPending = 100_000,
+    metadata,
+    migrate = true,
+    process = "process",
+    ...location
+  } = decodeOptions("AuditTrail.layer", optionFields, options)
+  return Layer.effect(
     AuditTrail,
     Effect.gen(function* () {
-      const decoded = yield* decodeOptions(optionFields, options)
-      const {
-        flushInterval = 100,
-        maxPending = 100_000,
-        metadata,
-        migrate = true,
-        process = "process",
-        ...location
-      } = decoded
       const registry = yield* BreakerStore
       const context = yield* Effect.context<SqlClient>()
       const found = yield* database(tableLocation(location))
@@ -206,6 +193,7 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
       return { [Inside]: { database: found, trail, ready: Deferred.await(there) } }
     })
   )
+}
 
 /**
  * For a program that only asks: writes nothing. Fails with the error of the database where that is not there.
@@ -215,16 +203,17 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, PolicyErro
  */
 export const layerReader = (
   options: ReaderOptions = {}
-): Layer.Layer<AuditTrail, PolicyError | SqlError | MigrationError, SqlClient> =>
-  Layer.effect(
+): Layer.Layer<AuditTrail, SqlError | MigrationError, SqlClient> => {
+  const { migrate = true, ...location } = decodeOptions("AuditTrail.layerReader", readerFields, options)
+  return Layer.effect(
     AuditTrail,
     Effect.gen(function* () {
-      const { migrate = true, ...location } = yield* decodeOptions(readerFields, options)
       const found = yield* database(tableLocation(location))
       yield* prepared(found, migrate)
       return { [Inside]: { database: found, trail: undefined, ready: Effect.void } }
     })
   )
+}
 
 /**
  * How many events were written since the layer was built, wait to be, and found no room.
@@ -270,7 +259,11 @@ export const recordAction = (
 ): Effect.Effect<void, SqlError, AuditTrail> => {
   const actions = action === undefined ? [] : "_tag" in action ? [action] : action
   if (actions.some(({ action }) => action === undefined)) {
-    throw new RangeError("AuditTrail.recordAction: action must name the operator action: take what Operator answered")
+    throw refused(
+      "AuditTrail.recordAction",
+      "action",
+      "expected a transition that names the operator action, as Operator returns it, got one that does not"
+    )
   }
   return AuditTrail.use((service) => {
     const { database, ready, trail } = service[Inside]
@@ -324,12 +317,10 @@ export interface Within {
   readonly limit?: number | undefined
 }
 
-const withinFields = { within: Schema.optional(positiveMillis), limit: Schema.optional(count) }
-
 const dayMillis = 86_400_000
 
 const decodeWithin = (operation: string, options: Within | undefined, defaults: { within: number; limit: number }) => {
-  const { limit = defaults.limit, within = defaults.within } = decodeOrThrow(operation, withinFields, options ?? {})
+  const { limit = defaults.limit, within = defaults.within } = decodeOptions(operation, withinFields, options)
   return { limit, within }
 }
 
@@ -359,11 +350,6 @@ export interface Page {
   readonly before?: number | Pick<questions.Entry, "at" | "id"> | undefined
 }
 
-const pageFields = {
-  limit: Schema.optional(count),
-  before: Schema.optional(Schema.Union([Schema.Finite, Schema.Struct({ at: Schema.Finite, id: Schema.String })]))
-}
-
 /**
  * What all circuits did, the latest first.
  *
@@ -371,7 +357,7 @@ const pageFields = {
  * @since 0.1.0
  */
 export const latest = (options?: Page): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
-  const { before, limit = 100 } = decodeOrThrow("AuditTrail.latest", pageFields, options ?? {})
+  const { before, limit = 100 } = decodeOptions("AuditTrail.latest", pageFields, options)
   return use((database) => questions.history(database, { circuit: undefined, limit, before }))
 }
 
@@ -389,10 +375,8 @@ export const history = (
     before,
     key,
     limit = 100
-  } = decodeOrThrow("AuditTrail.history", { ...pageFields, key: Schema.optional(Schema.String) }, options ?? {})
-  if (typeof name !== "string" || name === "") {
-    throw new RangeError(`AuditTrail.history: name must be a text that is not empty, got ${show(name)}`)
-  }
+  } = decodeOptions("AuditTrail.history", { ...pageFields, key: optional(textOrEmpty) }, options)
+  decodeArgument("AuditTrail.history", "name", text, name)
   return use((database) => questions.history(database, { circuit: { name, key }, limit, before }))
 }
 
@@ -406,11 +390,7 @@ export const transitionsPerDay = (
   options?: Pick<Within, "within">
 ): Effect.Effect<ReadonlyArray<questions.PerDay>, SqlError, AuditTrail> => {
   const operation = "AuditTrail.transitionsPerDay"
-  const { within = 30 * dayMillis } = decodeOrThrow(
-    operation,
-    { within: Schema.optional(positiveMillis) },
-    options ?? {}
-  )
+  const { within = 30 * dayMillis } = decodeOptions(operation, { within: optional(positiveMillis) }, options)
   return use((database) => questions.perDay(database, within))
 }
 
@@ -436,10 +416,10 @@ export const longestOpenings = (
 export const timeToRecover = (
   options?: Pick<Within, "within"> & { readonly name?: string | undefined }
 ): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError, AuditTrail> => {
-  const { name, within = 30 * dayMillis } = decodeOrThrow(
+  const { name, within = 30 * dayMillis } = decodeOptions(
     "AuditTrail.timeToRecover",
-    { within: Schema.optional(positiveMillis), name: Schema.optional(text) },
-    options ?? {}
+    { within: optional(positiveMillis), name: optional(text) },
+    options
   )
   return use((database) => questions.recovery(database, within, name))
 }
@@ -462,12 +442,6 @@ export interface PruneOptions {
   readonly batch?: number | undefined
 }
 
-const pruneFields = {
-  olderThan: positiveMillis,
-  closedFor: Schema.optional(positiveMillis),
-  batch: Schema.optional(count)
-}
-
 /**
  * Deletes what is old, in batches, and answers how many rows that were. Throws a `RangeError` that names the option that is wrong.
  *
@@ -475,7 +449,7 @@ const pruneFields = {
  * @since 0.1.0
  */
 export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, AuditTrail> => {
-  const { batch = 1_000, closedFor, olderThan } = decodeOrThrow("AuditTrail.prune", pruneFields, options)
+  const { batch = 1_000, closedFor, olderThan } = decodeOptions("AuditTrail.prune", pruneFields, options)
   return use((database) => questions.prune(database, { olderThan, closedFor: closedFor ?? olderThan, batch }))
 }
 
@@ -488,12 +462,12 @@ export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, Au
 export const layerPrune = (
   options: PruneOptions & { readonly every?: Duration.Input | undefined }
 ): Layer.Layer<never, never, AuditTrail> => {
-  const { every = "1 hour", ...rest } = options ?? {}
-  const { every: millis } = decodeOrThrow("AuditTrail.layerPrune", { every: positiveMillis }, { every })
-  const once = prune(rest as PruneOptions).pipe(
+  const layerFields = { ...pruneFields, every: optional(positiveMillis) }
+  const { every = 3_600_000, ...rest } = decodeOptions("AuditTrail.layerPrune", layerFields, options)
+  const once = prune(rest).pipe(
     Effect.catchCause((cause) =>
       quietly(Effect.logWarning(`The audit trail could not be pruned: ${foreignText(cause)}`))
     )
   )
-  return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(millis)))))
+  return Layer.effectDiscard(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(Duration.millis(every)))))
 }

@@ -25,13 +25,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
+import { count, decodeArgument, decodeOptions, optional, positiveMillis, text } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import { show } from "../core/printable.ts"
 import { quietly } from "../engine/logEvent.ts"
-import { count, decodeOrThrow, positiveMillis, text } from "../shapes/fields.ts"
 import { type AuditTrail, use } from "./service.ts"
 import * as internal from "./snapshotRows.ts"
 
@@ -52,7 +50,7 @@ export interface Snapshot extends internal.SnapshotCounts {}
 export const take = (options?: {
   readonly process?: string | undefined
 }): Effect.Effect<void, SqlError, AuditTrail | BreakerStore> => {
-  const { process = "process" } = decodeOrThrow("Snapshots.take", { process: Schema.optional(text) }, options ?? {})
+  const { process = "process" } = decodeOptions("Snapshots.take", { process: optional(text) }, options)
   return Effect.flatMap(Effect.all([BreakerStore, Clock.currentTimeMillis]), ([registry, now]) =>
     use((database) => internal.write(database, internal.read(registry, now, process)))
   )
@@ -68,9 +66,9 @@ export const take = (options?: {
 export const layer = (
   options: { readonly every?: Duration.Input | undefined; readonly process?: string | undefined } = {}
 ): Layer.Layer<never, never, AuditTrail | BreakerStore> => {
-  const { every = 60_000, process } = decodeOrThrow(
+  const { every = 60_000, process } = decodeOptions(
     "Snapshots.layer",
-    { every: Schema.optional(positiveMillis), process: Schema.optional(text) },
+    { every: optional(positiveMillis), process: optional(text) },
     options
   )
   let reported = false
@@ -99,13 +97,11 @@ export const series = (
   name: string,
   options?: { readonly within?: Duration.Input | undefined; readonly limit?: number | undefined }
 ): Effect.Effect<ReadonlyArray<Snapshot>, SqlError, AuditTrail> => {
-  const { limit = 10_000, within = 86_400_000 } = decodeOrThrow(
+  const { limit = 10_000, within = 86_400_000 } = decodeOptions(
     "Snapshots.series",
-    { within: Schema.optional(positiveMillis), limit: Schema.optional(count) },
-    options ?? {}
+    { within: optional(positiveMillis), limit: optional(count) },
+    options
   )
-  if (typeof name !== "string" || name === "") {
-    throw new RangeError(`Snapshots.series: name must be a text that is not empty, got ${show(name)}`)
-  }
+  decodeArgument("Snapshots.series", "name", text, name)
   return use((database) => internal.series(database, { name, within, limit }))
 }

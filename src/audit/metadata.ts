@@ -1,6 +1,6 @@
+import { field } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
-import { field } from "../shapes/fields.ts"
 
 /** What is written with the line of an event, as JSON. */
 export type MetadataOf = (event: Transition) => string | null

@@ -19,8 +19,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import { decodeOrThrow, text } from "../shapes/fields.ts"
+import { decodeArgument, listOf, text } from "../core/fields.ts"
 import type { BreakerStore } from "./BreakerStore.ts"
 import { list } from "./control.ts"
 import { type Health as HealthOf, healthOf, healthOfNames } from "./health.ts"
@@ -62,6 +61,6 @@ export const check: Effect.Effect<Health, never, BreakerStore> = Effect.map(list
  * @since 0.1.0
  */
 export const checkOnly = (names: ReadonlyArray<string>): Effect.Effect<Health, never, BreakerStore> => {
-  const decoded = decodeOrThrow("BreakerHealth.checkOnly", { names: Schema.Array(text) }, { names })
-  return Effect.map(list, (circuits) => healthOfNames(circuits, decoded.names))
+  const decoded = decodeArgument("BreakerHealth.checkOnly", "names", listOf(text), names)
+  return Effect.map(list, (circuits) => healthOfNames(circuits, decoded))
 }

@@ -45,9 +45,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
+import { count, decodeOptions, field, flag, optional, positiveMillis, textLike } from "../core/fields.ts"
 import { toMillis } from "../core/millis.ts"
-import { count, decodeOrThrow, field, flag, positiveMillis, textLike } from "../shapes/fields.ts"
 import { BreakerStore } from "./BreakerStore.ts"
 import { Series } from "./metrics.ts"
 
@@ -90,13 +89,11 @@ const bounds = field<ReadonlyArray<number> | false>(
 )
 
 const fields = {
-  prefix: Schema.optional(
-    textLike("letters, digits and _, not beginning with a digit", /^[A-Za-z_][A-Za-z0-9_]{0,63}$/)
-  ),
-  keys: Schema.optional(flag),
-  maxSeries: Schema.optional(count),
-  durations: Schema.optional(bounds),
-  interval: Schema.optional(positiveMillis)
+  prefix: optional(textLike("letters, digits and _, not beginning with a digit", /^[A-Za-z_][A-Za-z0-9_]{0,63}$/)),
+  keys: optional(flag),
+  maxSeries: optional(count),
+  durations: optional(bounds),
+  interval: optional(positiveMillis)
 }
 
 /**
@@ -107,7 +104,7 @@ const fields = {
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<never, never, BreakerStore> => {
-  const decoded = decodeOrThrow("BreakerMetrics.layer", fields, options)
+  const decoded = decodeOptions("BreakerMetrics.layer", fields, options)
   const {
     durations = defaultDurations,
     interval = 10_000,

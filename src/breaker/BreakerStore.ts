@@ -24,7 +24,9 @@ import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Take from "effect/Take"
+import { decodeOptions } from "../core/fields.ts"
 import { eventLoopOf } from "../engine/eventLoop.ts"
+import { checkHealth } from "../engine/healthCheck.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { builtAgain, isBuiltAgain } from "../engine/misuse.ts"
 import { Registry } from "../engine/registry.ts"
@@ -34,7 +36,7 @@ import { exportAll as exportRegistry, importAll as importRegistry } from "../eng
 import { joinFleet } from "../fleet/join.ts"
 import { Policies, type PolicyError } from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
-import { decodeOptions, ofMemory, ofShared, storeName } from "../store/options.ts"
+import { ofMemory, ofShared, storeName } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 
 /**
@@ -81,13 +83,11 @@ const makeRegistry = (maxCircuits = 100_000) =>
       ),
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
+      checkHealth: (circuit) => checkHealth(runtime, circuit),
       peers: undefined
     }
     return new Registry(runtime, maxCircuits)
   })
-
-const make = (options: Options) =>
-  Effect.flatMap(decodeOptions(ofMemory, options), ({ maxCircuits }) => makeRegistry(maxCircuits))
 
 /**
  * Circuits in the memory of this process.
@@ -98,16 +98,18 @@ const make = (options: Options) =>
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<BreakerStore> = Layer.effect(BreakerStore, Effect.orDie(make({})))
+export const layerMemory: Layer.Layer<BreakerStore> = Layer.effect(BreakerStore, makeRegistry(undefined))
 
 /**
- * {@link layerMemory} with options. Fails with a `PolicyError` that names the option that is wrong.
+ * {@link layerMemory} with options. Throws a `RangeError` that names the option that is wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore, PolicyError> =>
-  Layer.effect(BreakerStore, make(options))
+export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore> => {
+  const { maxCircuits } = decodeOptions("BreakerStore.layerMemoryWith", ofMemory, options)
+  return Layer.effect(BreakerStore, makeRegistry(maxCircuits))
+}
 
 /**
  * @category models
@@ -134,16 +136,21 @@ export interface SharedOptions extends Options {
  * send one probe and close it for all. What people force in one holds in all.
  *
  * Building it waits until it is known which circuits are open: for `connectTimeout` at most until the store is connected, and then
- * for 200 milliseconds at most.
+ * for 200 milliseconds at most. Throws a `RangeError` that names the option that is wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerShared = (store: SharedStore, options: SharedOptions = {}): Layer.Layer<BreakerStore, PolicyError> =>
-  Layer.effect(
+export const layerShared = (store: SharedStore, options: SharedOptions = {}): Layer.Layer<BreakerStore> => {
+  const {
+    connectTimeout,
+    maxCircuits,
+    process = "process",
+    syncInterval
+  } = decodeOptions("BreakerStore.layerShared", ofShared, options)
+  return Layer.effect(
     BreakerStore,
     Effect.gen(function* () {
-      const { connectTimeout, maxCircuits, process = "process", syncInterval } = yield* decodeOptions(ofShared, options)
       const registry = yield* makeRegistry(maxCircuits)
       const random = yield* Random.Random
       yield* joinFleet(registry, store, {
@@ -156,6 +163,7 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
       return registry
     })
   )
+}
 
 /**
  * One of several stores, which the variable `CIRCUIT_BREAKER_STORE` names. If the variable is not set, circuits are in the memory of

@@ -22,8 +22,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type * as Circuit from "../core/Circuit.ts"
+import { concurrency, decodeArgument, decodeOptions, field, functionField, optional, text } from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
-import { show } from "../core/printable.ts"
 import type { Call } from "../engine/call.ts"
 import { isOutcome } from "../engine/classify.ts"
 import type { Inspection } from "../engine/inspection.ts"
@@ -35,8 +35,7 @@ import type { Released } from "../shapes/overrides.ts"
 import { BreakerStore } from "./BreakerStore.ts"
 import { runBatch } from "./batch.ts"
 import * as control from "./control.ts"
-import { concurrency, optionalFunction } from "./options.ts"
-import { admit as admitCall, guard, subject, subjectFields } from "./protect.ts"
+import { admit as admitCall, guard, subject, subjectFields, toSubject } from "./protect.ts"
 
 export type {
   /**
@@ -138,8 +137,8 @@ type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
 /**
  * Lets calls through while the circuit allows it, and learns from how they end.
  *
- * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. Options that are
- * wrong throw here, a `PolicyError` or a `RangeError` that names the field, before anything runs.
+ * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. An
+ * invalid option throws a `RangeError` that names the field here, before anything runs.
  *
  * Inside a call of the same circuit (same name, same key) on the same fiber tree, it is part of that call: it takes no permit, is not
  * counted, and only the outer `protect` reads the end. This holds through `Effect.timeout`, retries and forked fibers, until
@@ -196,7 +195,17 @@ export interface ForEachOptions<in I, in B, in E, out R2 = never> extends Protec
     | undefined
 }
 
-const forEachFields = [...subjectFields, "name", "concurrency", "onOpen"]
+const iterable = field<Iterable<unknown>>("an iterable", (input) =>
+  typeof (input as Iterable<unknown> | null | undefined)?.[Symbol.iterator] === "function"
+    ? (input as Iterable<unknown>)
+    : undefined
+)
+const forEachFields = {
+  ...subjectFields,
+  name: text,
+  concurrency: optional(concurrency),
+  onOpen: optional(functionField)
+}
 
 /**
  * Calls for each of many items under one circuit, and gives each its end, in their order: what the call gave, the error or
@@ -239,17 +248,10 @@ export const forEach: {
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types; options are checked when it is applied
 } = (items: Iterable<any>, f: (item: any, index: number) => any, options: ForEachOptions<any, any, any, any>): any => {
   const operation = "CircuitBreaker.forEach"
-  if (typeof items?.[Symbol.iterator] !== "function") {
-    throw new RangeError(`${operation}: items must be iterable, got ${show(items)}`)
-  }
-  if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
-  const batch = {
-    subject: subject(operation, options?.name, options, forEachFields),
-    concurrency: concurrency(operation, options?.concurrency),
-    run: f,
-    // biome-ignore lint/suspicious/noExplicitAny: as above
-    onOpen: optionalFunction(operation, "onOpen", options?.onOpen) as any
-  }
+  decodeArgument(operation, "items", iterable, items)
+  decodeArgument(operation, "f", functionField, f)
+  const { concurrency = 1, name, onOpen, ...given } = decodeOptions(operation, forEachFields, options)
+  const batch = { subject: toSubject(operation, name, given), concurrency, run: f, onOpen }
   return Effect.suspend(() => runBatch(Array.from(items), batch))
 }
 

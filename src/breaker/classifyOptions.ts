@@ -1,10 +1,10 @@
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import { at, type Decoded, type FieldsOf, functionField, optional, refused } from "../core/fields.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { type Classify, defaultFailure, defaultOutcome } from "../engine/classify.ts"
 import { isRejection } from "../shapes/rejections.ts"
-import { optionalFunction } from "./options.ts"
 
 /**
  * Options that say how an exit is read. Their types are those of the effect that is protected, whatever they are; what a
@@ -19,20 +19,22 @@ export interface ReadingOptions {
 }
 
 /** The fields of {@link ReadingOptions}. */
-export const readingFields: ReadonlyArray<string> = ["classify", "isFailure", "isIgnored"]
+export const readingFields = {
+  classify: optional(functionField),
+  isFailure: optional(functionField),
+  isIgnored: optional(functionField)
+} satisfies FieldsOf<ReadingOptions>
 
-/** One function from these options, or nothing where they say nothing. */
-export const toClassify = (operation: string, options: ReadingOptions): Classify | undefined => {
-  const classify = optionalFunction(operation, "classify", options.classify) as Classify | undefined
-  const isFailure = optionalFunction(operation, "isFailure", options.isFailure) as
-    | ((error: unknown) => boolean)
-    | undefined
-  const isIgnored = optionalFunction(operation, "isIgnored", options.isIgnored) as
-    | ((error: unknown) => boolean)
-    | undefined
+/** One function from these options; `undefined` if none is set. `path` is where the options are. */
+export const toClassify = (
+  operation: string,
+  { classify, isFailure, isIgnored }: Decoded<typeof readingFields>,
+  path = ""
+): Classify | undefined => {
   if (isFailure === undefined && isIgnored === undefined) return classify
   if (classify !== undefined) {
-    throw new RangeError(`${operation}: classify reads the whole exit; isFailure and isIgnored cannot be given with it`)
+    const other = isFailure === undefined ? "isIgnored" : "isFailure"
+    throw refused(operation, at(path, other), "expected nothing, as classify reads the whole exit, got a function")
   }
   return (exit) => {
     if (exit._tag === "Success") return defaultOutcome(exit)

@@ -1,22 +1,23 @@
 import * as Effect from "effect/Effect"
 import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
-import { type ActionName, type Given, optionsOf, type Taken, take } from "../core/operatorActions.ts"
+import { decodeOptions } from "../core/fields.ts"
+import { type ActionName, type Given, type Taken, take } from "../core/operatorActions.ts"
 import { passesAll } from "../engine/answer.ts"
 import { dependencies } from "../engine/dependencies.ts"
 import { type Inspection, inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
-import { expire, nextCooldown } from "../engine/move.ts"
+import { expire } from "../engine/move.ts"
+import { nextCooldown } from "../engine/opening.ts"
 import { steer } from "../engine/operate.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
 import { effective, scopeOf } from "../engine/standing.ts"
 import type { Override } from "../shapes/BreakerEvent.ts"
 import type { ByHand, Target } from "../shapes/byHand.ts"
-import { onlyFields } from "../shapes/fields.ts"
 import { endedBy, type Released } from "../shapes/overrides.ts"
 import { BreakerStore } from "./BreakerStore.ts"
-import { actionOptions, circuitName, optionalText } from "./options.ts"
+import { byHandFields, circuitName, fieldsOf, targetFields } from "./options.ts"
 import { isInside, registryOf } from "./protect.ts"
 
 interface FoundCircuit {
@@ -80,7 +81,8 @@ export const byHand = (
   options: (ByHand & { readonly for?: unknown }) | undefined
 ): Effect.Effect<Released, never, BreakerStore> => {
   const operation = `CircuitBreaker.${action}`
-  const { key, ...given } = actionOptions(operation, optionsOf(action), options)
+  const { for: millis, key, ...by } = decodeOptions(operation, fieldsOf(action), options)
+  const given: Given = { ...by, millis }
   return on(circuitName(operation, name), key, reach, ({ circuit, runtime }) => {
     const cooldown =
       action === "open" && given.millis === undefined
@@ -100,7 +102,7 @@ export const resetAll = (
   keys: ReadonlyArray<string>,
   options: Omit<ByHand, "key"> | undefined
 ): Effect.Effect<void, never, BreakerStore> => {
-  const given = actionOptions(operation, ["reason", "actor"], options)
+  const given = decodeOptions(operation, byHandFields, options)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)
@@ -115,8 +117,8 @@ const read = <A>(
   options: Target | undefined,
   f: (found: FoundCircuit) => Effect.Effect<A>
 ): Effect.Effect<A, never, BreakerStore> => {
-  const { key } = onlyFields(operation, ["key"], options ?? {})
-  return on(circuitName(operation, name), optionalText(operation, "key", key), view, f)
+  const { key } = decodeOptions(operation, targetFields, options)
+  return on(circuitName(operation, name), key, view, f)
 }
 
 export const state = (name: string, target: Target | undefined): Effect.Effect<Circuit.State, never, BreakerStore> =>

@@ -1,22 +1,23 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Result from "effect/Result"
-import { decidesAlone } from "../engine/answer.ts"
+import { type Decoded, decodeOptions, endlessMillis, type FieldsOf, optional } from "../core/fields.ts"
+import { cooldownWait, rejectsAt } from "../engine/answer.ts"
 import { Call } from "../engine/call.ts"
 import type { Classify } from "../engine/classify.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { encloses } from "../engine/nesting.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
 import { noteRejection } from "../engine/spans.ts"
-import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { Policy } from "../policy/policy.ts"
 import { decodeInline } from "../policy/settings.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
-import { onlyFields } from "../shapes/fields.ts"
+import { nested } from "../shapes/problems.ts"
 import { BreakerStore } from "./BreakerStore.ts"
 import { type ReadingOptions, readingFields, toClassify } from "./classifyOptions.ts"
-import { circuitName, optionalMillis, optionalText } from "./options.ts"
+import { circuitName, targetFields } from "./options.ts"
 
 /** What is protected and how, its options checked once. */
 export interface Subject {
@@ -33,30 +34,33 @@ export interface SubjectOptions extends ReadingOptions {
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
+/** A policy that is written beside a call. */
+export const inlinePolicy = optional(nested(decodeInline))
+
 /** The fields of {@link SubjectOptions}. */
-export const subjectFields: ReadonlyArray<string> = ["key", "policy", ...readingFields]
+export const subjectFields = {
+  ...targetFields,
+  policy: inlinePolicy,
+  ...readingFields
+} satisfies FieldsOf<SubjectOptions>
 
-/** Throws where an option is wrong, or is none of these, before anything runs. */
-export const subject = (
+/** Checks the options before anything runs. `path` is where they are, if they are a part of others. */
+export const subject = (operation: string, name: string, options: SubjectOptions | undefined, path = ""): Subject =>
+  toSubject(operation, name, options === undefined ? {} : decodeOptions(operation, subjectFields, options, path), path)
+
+/** The subject of options that are decoded, perhaps among others. */
+export const toSubject = (
   operation: string,
-  named: string,
-  options: SubjectOptions | undefined,
-  fields: ReadonlyArray<string> = subjectFields
-): Subject => {
-  const name = circuitName(operation, named)
-  if (options === undefined) return { name, key: undefined, classify: undefined, waits: false, inline: undefined }
-  const { key, policy } = onlyFields(operation, fields, options)
-  return {
-    name,
-    key: optionalText(operation, "key", key),
-    classify: toClassify(operation, options),
-    waits: options.classify !== undefined,
-    inline: policy === undefined ? undefined : inlinePolicy(policy)
-  }
-}
-
-const inlinePolicy = (input: BreakerPolicy.Input): Partial<Policy> =>
-  Result.getOrThrowWith(decodeInline(input), (problems) => new BreakerPolicy.PolicyError({ problems }))
+  name: unknown,
+  options: Decoded<typeof subjectFields>,
+  path = ""
+): Subject => ({
+  name: circuitName(operation, name),
+  key: options.key,
+  classify: toClassify(operation, options, path),
+  waits: options.classify !== undefined,
+  inline: options.policy
+})
 
 /** The circuit of a subject for the caller on this fiber. */
 const find = (registry: Registry, subject: Subject, caller: Caller): LiveCircuit =>
@@ -68,7 +72,7 @@ export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry,
 
 /** Whether the fiber runs inside a call of this circuit, so that another call of it would be part of that one. */
 export const isInside = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, circuit: LiveCircuit): boolean =>
-  registry.callerOf(fiber.context).inside?.encloses(circuit) === true
+  encloses(registry.callerOf(fiber.context).inside, circuit)
 
 export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
   Context.getUnsafe(fiber.context, BreakerStore)
@@ -89,16 +93,13 @@ export const guard = (
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, subject, caller)
     const { inside } = caller
-    if (inside?.encloses(circuit) === true) return effect
-    const control = circuit.control.value
-    if (control._tag === "Open" && decidesAlone(circuit)) {
-      const now = registry.runtime.time.now()
-      if (now < control.until) {
-        circuit.rejected++
-        const open = rejection(circuit, now, "Cooldown", Math.ceil(control.until - now))
-        noteRejection(fiber, registry.runtime.time, open)
-        return Effect.fail(open)
-      }
+    if (encloses(inside, circuit)) return effect
+    const now = rejectsAt(circuit, registry.runtime.time)
+    if (now !== undefined) {
+      circuit.rejected++
+      const open = rejection(circuit, now, "Cooldown", cooldownWait(circuit, now))
+      noteRejection(fiber, registry.runtime.time, open)
+      return Effect.fail(open)
     }
     const tenant = tenantOf(circuit, caller)
     const call = new Call(registry, circuit, effect, subject.classify, tenant, 0, fiber, inside)
@@ -152,7 +153,7 @@ export const guardBeyond = <A>(
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, subject, caller)
     const { inside } = caller
-    if (inside?.encloses(circuit) === true) return self
+    if (encloses(inside, circuit)) return self
     let held = false
     const watched = Effect.map(self, (answer) => {
       const given = goesOn(answer, call)
@@ -172,11 +173,10 @@ export const guardBeyond = <A>(
 const tenantOf = (circuit: LiveCircuit, caller: Caller): string | undefined =>
   circuit.policy.tenants === "counted" ? caller.tenant : undefined
 
-/** How long a permit lasts whose holder settles it by himself, if nothing else is said. */
-export const leaseOf = (operation: string, lease: unknown): number =>
-  optionalMillis(operation, "lease", lease) ?? 600_000
+/** How long a permit lasts that its holder settles, in milliseconds. */
+export const defaultLease = 600_000
 
-const admitFields = [...subjectFields, "lease"]
+const admitFields = { ...subjectFields, lease: optional(endlessMillis) }
 
 /** Admits without running anything; whoever gets the permit settles it. */
 export const admit = (
@@ -184,15 +184,15 @@ export const admit = (
   options: (SubjectOptions & { readonly lease?: unknown }) | undefined
 ): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> => {
   const operation = "CircuitBreaker.admit"
-  const target = subject(operation, name, options, admitFields)
-  const lease = leaseOf(operation, options?.lease)
+  const { lease = defaultLease, ...given } = decodeOptions(operation, admitFields, options)
+  const target = toSubject(operation, name, given)
   return Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, target, caller)
     const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(circuit, caller), lease)
     // This call is part of the enclosing one: its permit holds no slot, and settling it changes nothing.
-    if (caller.inside?.encloses(circuit) === true) return Effect.succeed(call)
+    if (encloses(caller.inside, circuit)) return Effect.succeed(call)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
     // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.
     return Effect.as(

@@ -13,16 +13,17 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { closeSoon } from "../connection/connecting.ts"
 import { decoded, serverUrl } from "../connection/serverUrl.ts"
+import type { Decoded, Fields } from "../core/fields.ts"
 import { foreignMessage } from "../core/foreign.ts"
-import type { PolicyError } from "../policy/BreakerPolicy.ts"
 import { connect, load } from "../redis/client.ts"
 import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
 import { redisStore } from "../redis/store.ts"
+import { decodeFields } from "../shapes/problems.ts"
 import { type Database, database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { sqlStore } from "../sql/store.ts"
 import { tableLocation, tableLocationFields } from "../sql/tables.ts"
-import { decodeOptions, ofRedis, storeName } from "../store/options.ts"
+import { redisFields, storeName } from "../store/options.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { wrapped } from "../store/wrapped.ts"
 import { CommandFailure, lasting } from "./messages.ts"
@@ -272,7 +273,7 @@ const onSql = (
 ): Effect.Effect<OnSql, CommandFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const options = { prefix: Option.getOrUndefined(prefix), schema: Option.getOrUndefined(schema) }
-    const location = tableLocation(yield* Effect.mapError(decodeOptions(tableLocationFields, options), wrongOption))
+    const location = tableLocation(yield* checkedFlags(tableLocationFields, options))
     const layer = yield* clientLayer(where)
     const opened = Effect.gen(function* () {
       const client = yield* Layer.build(layer)
@@ -288,8 +289,18 @@ const onSql = (
     return yield* ask(where, timeout, opened)
   })
 
-const wrongOption = ({ problems }: PolicyError): CommandFailure =>
-  new CommandFailure({ code: 1, message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n") })
+/** Options that flags have set. */
+const checkedFlags = <F extends Fields>(fields: F, options: unknown): Effect.Effect<Decoded<F>, CommandFailure> =>
+  Effect.fromResult(
+    Result.mapError(
+      decodeFields(fields, options, ""),
+      (problems) =>
+        new CommandFailure({
+          code: 1,
+          message: problems.map(({ message, path }) => `--${path}: ${message}`).join("\n")
+        })
+    )
+  )
 
 /** Runs `body`, and then closes everything that it opened, without waiting long for a server that hangs. */
 const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
@@ -356,8 +367,7 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
   const { server } = of
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
-    const checked = Effect.mapError(decodeOptions(ofRedis, options), wrongOption)
-    const made = Effect.flatMap(checked, (options) => redisStore(server.redis, options))
+    const made = Effect.flatMap(checkedFlags(redisFields, options), (options) => redisStore(server.redis, options))
     return Effect.map(made, (store) => patient(store, of))
   }
   const { database } = server

@@ -9,8 +9,8 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import { expectedDuration, toMillis } from "./millis.ts"
-import { show } from "./printable.ts"
+import { decodeOptions, field, millisWhere, numberWhere, optional, textOrEmpty } from "./fields.ts"
+import { expectedDuration } from "./millis.ts"
 
 /**
  * The dependency answered in time. It resets the streak of failures and counts as a call in every window.
@@ -92,25 +92,27 @@ export const failure = (options?: {
   readonly detail?: string | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
-  if (typeof options !== "object" || options === null) {
-    throw new RangeError(`Outcome.failure: expected an object with weight, retryAfter, detail, got ${show(options)}`)
+  const { detail, retryAfter, weight = 1 } = decodeOptions("Outcome.failure", failureFields, options)
+  return {
+    _tag: "Failure",
+    weight,
+    retryAfter: retryAfter === undefined ? undefined : Duration.millis(retryAfter),
+    detail
   }
-  for (const name in options) {
-    if (name !== "weight" && name !== "retryAfter" && name !== "detail") {
-      throw new RangeError(`Outcome.failure: ${name}: unknown field; expected one of weight, retryAfter, detail`)
-    }
-  }
-  const weight = options.weight ?? 1
-  if (!(typeof weight === "number" && weight > 0 && weight <= 1e6)) {
-    throw new RangeError(`Outcome.failure: weight must be a number above 0 and at most 1,000,000, got ${show(weight)}`)
-  }
-  const { detail } = options
-  if (options.retryAfter === undefined) return { _tag: "Failure", weight, retryAfter: undefined, detail }
-  const millis = toMillis(options.retryAfter)
-  if (millis === undefined || millis < 0) {
-    throw new RangeError(
-      `Outcome.failure: retryAfter: expected ${expectedDuration.zeroOrMore}, got ${show(options.retryAfter)}`
+}
+
+const failureFields = {
+  weight: optional(
+    field(
+      "a number above 0 and at most 1,000,000",
+      numberWhere((n) => n > 0 && n <= 1e6)
     )
-  }
-  return { _tag: "Failure", weight, retryAfter: Duration.millis(millis), detail }
+  ),
+  retryAfter: optional(
+    field(
+      expectedDuration.zeroOrMore,
+      millisWhere((n) => n >= 0)
+    )
+  ),
+  detail: optional(textOrEmpty)
 }

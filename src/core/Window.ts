@@ -152,6 +152,14 @@ class TimeWindow implements Window {
   record(now: number, failed: boolean, slow: boolean, weight: number): void {
     // A clock that steps back must not write into a bucket that has come round again.
     const bucket = Math.max(bucketOf(now, this.over), this.newest)
+    const { perBucket } = this
+    if (bucket === this.newest && perBucket !== undefined && !failed && !slow) {
+      // Nearly all calls of a healthy circuit.
+      const at = place(bucket)
+      perBucket[at] = (perBucket[at] as number) + 1
+      this.calls++
+      return
+    }
     this.forget(bucket)
     this.add(bucket, 1, failed ? 1 : 0, slow ? 1 : 0, weight)
   }
@@ -236,7 +244,7 @@ const place = (bucket: number): number => bucket % buckets
  * An empty window.
  *
  * ```ts
- * import { Window } from "effect-fuse"
+ * import { Window } from "effect-fuse/core"
  *
  * const window = Window.make({ _tag: "Time", millis: 10_000 })
  * window.record(0, true, false, 1)

@@ -1,5 +1,4 @@
 import * as Circuit from "./Circuit.ts"
-import { printable } from "./printable.ts"
 
 export type ActionName = "isolate" | "disable" | "release" | "open" | "close" | "reset"
 
@@ -83,16 +82,10 @@ const byWhy: ReadonlyMap<Circuit.Why, OperatorAction> = new Map(
 /** The operator action that a state changed by; `undefined` if it changed for another reason. */
 export const actionOf = (why: Circuit.Why): OperatorAction | undefined => byWhy.get(why)
 
-/** The names of the options of an action. */
-export const optionsOf = (name: ActionName): ReadonlyArray<string> => {
-  const options = ["key", "reason", "actor"]
-  return operatorActions[name].defaultMillis === undefined ? options : [...options, "for"]
-}
-
 /** An operator action with its options. */
 export interface Taken {
   readonly why: Circuit.Why
-  /** The reason, as events and records have it. */
+  /** The reason as it was given, in events and records. It is escaped where it is shown. */
   readonly detail: string | undefined
   readonly actor: string | undefined
   readonly next: (current: Circuit.Circuit, now: number, context: ActionContext) => Circuit.Circuit
@@ -100,8 +93,7 @@ export interface Taken {
 
 export const take = (name: ActionName, given: Given): Taken => {
   const { defaultMillis = Infinity, defaultReason, next, why } = operatorActions[name]
-  const { actor, millis = defaultMillis, reason: text = defaultReason } = given
-  const detail = text === undefined ? undefined : printable(text)
+  const { actor, millis = defaultMillis, reason: detail = defaultReason } = given
   const reason = detail ?? ""
   return {
     why,

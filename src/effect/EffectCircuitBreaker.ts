@@ -36,7 +36,8 @@ import * as Stream from "effect/Stream"
 import type * as Take from "effect/Take"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
-import { guardOrElse, subject } from "../breaker/protect.ts"
+import { guardOrElse, inlinePolicy, subject, toSubject } from "../breaker/protect.ts"
+import { decodeOptions } from "../core/fields.ts"
 import * as Outcome from "../core/Outcome.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
@@ -104,7 +105,7 @@ const transitionCapacity = 4_096
  * layer is built, or differs by `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends
  * when the scope of the layer closes.
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` that names the option that is wrong.
  *
  * @category layers
  * @since 0.1.0
@@ -113,7 +114,8 @@ export const layer = (
   name: string,
   options?: { readonly policy?: BreakerPolicy.Input | undefined }
 ): Layer.Layer<Effects.CircuitBreaker, never, BreakerStore> => {
-  const named = subject("EffectCircuitBreaker.layer", name, options, ["policy"])
+  const operation = "EffectCircuitBreaker.layer"
+  const named = toSubject(operation, name, decodeOptions(operation, { policy: inlinePolicy }, options))
   return Layer.effect(
     Effects.CircuitBreaker,
     Effect.gen(function* () {

@@ -4,6 +4,7 @@ import type { Reason } from "../shapes/CircuitOpen.ts"
 import { type Circuits, named } from "./dependencies.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { deciding, effective } from "./standing.ts"
+import type { Time } from "./time.ts"
 
 /**
  * The call runs, and its outcome counts. Of calls admitted as `Ramp` only a share runs: each call draws from that share, and may
@@ -205,8 +206,30 @@ export const isLasting = ({ by, reason }: Reject): boolean => {
   }
 }
 
-/** Whether nothing but the circuit's own state decides, so that the hot paths of Closed and Open need not ask {@link answer}. */
-export const decidesAlone = (circuit: LiveCircuit): boolean => circuit.plain && !circuit.group.forced
+// ---- The hot paths --------------------------------------------------------------------------------------------------
+
+/** Whether nothing but the circuit's own state decides: not a flag, a dependency or an override. */
+const decidesAlone = (circuit: LiveCircuit): boolean => circuit.plain && !circuit.group.forced
+
+/** The time now if the circuit admits a call at once, as a normal call. Otherwise `undefined`: {@link answer} decides. */
+export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
+  const control = circuit.control.value
+  if (control._tag !== "Closed" || !decidesAlone(circuit)) return undefined
+  const now = time.now()
+  return now >= control.rampUntil ? now : undefined
+}
+
+/** The time now if the circuit rejects a call at once, because of its cooldown. Otherwise `undefined`: {@link answer} decides. */
+export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
+  const control = circuit.control.value
+  if (control._tag !== "Open" || !decidesAlone(circuit)) return undefined
+  const now = time.now()
+  return now < control.until ? now : undefined
+}
+
+/** Milliseconds until the end of the opening that a circuit is in, whole ones. */
+export const cooldownWait = ({ control: { value } }: LiveCircuit, now: number): number =>
+  value._tag === "Open" ? Math.ceil(value.until - now) : 0
 
 /** Whether the switch of a circuit's policy is on. A switch that cannot be read counts as on. */
 export const switchedOn = ({ group: { name }, key, policy: { enabled } }: LiveCircuit): Effect.Effect<boolean> =>

@@ -1,38 +1,44 @@
-import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Effectable from "effect/Effectable"
 import type * as Fiber from "effect/Fiber"
 import * as Circuit from "../core/Circuit.ts"
-import * as Outcome from "../core/Outcome.ts"
-import { show } from "../core/printable.ts"
 import * as Trip from "../core/Trip.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import {
   type Admit,
+  admitsAt,
   answer,
   blockerOf,
-  decidesAlone,
   type Pass,
   type Reject,
   refused,
   retryAfter,
   switchedOn
 } from "./answer.ts"
-import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
+import type { Classify } from "./classify.ts"
 import { dependencies } from "./dependencies.ts"
 import type { Granted } from "./fleetState.ts"
-import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
-import { expire, move, type Next, reportOnce } from "./move.ts"
-import { Enclosing } from "./nesting.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import { expire, move, type Next } from "./move.ts"
+import { type Enclosing, EnclosingCall, running } from "./nesting.ts"
 import type { Peers } from "./peers.ts"
+import { Permit } from "./permit.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
 import { sleep, timeoutOrElse } from "./timeout.ts"
-import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
+import { judge } from "./verdict.ts"
 
-type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
+type Running = Fiber.Fiber<unknown, unknown>
+
+type PermitAndEffect = Permit & Effectable.Class<unknown, unknown>
+
+// The type of `Mixin` names types that Effect does not export, and `any` in the place of its type parameters.
+const PermitAndEffect = Effectable.Mixin(Permit) as unknown as abstract new (
+  ...args: ConstructorParameters<typeof Permit>
+) => PermitAndEffect
 
 /**
  * One call from its admission to its outcome: the permit, and the effect that admits it and goes on with the call.
@@ -40,19 +46,12 @@ type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
  * It must be run inside an `onExit` that calls {@link settle}. That is registered before anything is taken, so that no
  * interruption, wherever it comes, can leave a place taken.
  */
-export class Call extends Enclosing implements InFlight {
-  start = 0
-  private kind: Kind = "Waiting"
-  private epoch = 0
-  private lease = 0
-  /** Whether the lease is one of the fleet's. */
-  private shared = false
-  private readonly registry: Registry
+export class Call extends PermitAndEffect implements Enclosing {
   private readonly self: Effect.Effect<unknown, unknown>
-  private readonly classify: Classify | undefined
-  private readonly tenant: string | undefined
-  /** How long the permit of a caller that settles by itself lasts; 0 for a call whose end is always seen. */
-  private readonly permitMillis: number
+  around: Enclosing | undefined
+  /** The fiber that runs the call; `undefined` for a permit of `admit`, which runs nothing. */
+  private readonly fiber: Running | undefined
+  private outside: Context.Context<never> | undefined = undefined
 
   constructor(
     registry: Registry,
@@ -61,34 +60,48 @@ export class Call extends Enclosing implements InFlight {
     classify: Classify | undefined,
     tenant: string | undefined,
     permitMillis: number,
-    fiber?: Fiber.Fiber<unknown, unknown>,
+    fiber?: Running,
     around?: Enclosing
   ) {
-    super(circuit, fiber, around)
-    this.registry = registry
+    super(registry, circuit, classify, tenant, permitMillis)
     this.self = self
-    this.classify = classify
-    this.tenant = tenant
-    this.permitMillis = permitMillis
+    this.fiber = fiber
+    this.around = around === undefined ? undefined : running(around)
   }
 
-  protected override get isCurrent(): boolean {
+  get isCurrent(): boolean {
     const { circuit, epoch, kind } = this
     if (circuit.control.value.epoch !== epoch) return false
     return kind === "Pass" || ((kind === "Normal" || kind === "Probe") && !circuit.group.forced)
   }
 
-  protected override get isOver(): boolean {
+  get isOver(): boolean {
     return this.kind === "Settled"
+  }
+
+  /** From now on, the fiber and every fiber that it forks run inside this call. */
+  private enter(): void {
+    if (this.fiber === undefined) return
+    this.circuit.group.enclosing--
+    this.outside = this.fiber.context
+    this.fiber.setContext(Context.add(this.outside, EnclosingCall, this))
+  }
+
+  /** From now on, the fiber runs outside this call. Only the fiber itself may call this. */
+  leave(): void {
+    if (this.outside !== undefined) this.fiber?.setContext(this.outside)
+  }
+
+  protected override end(due?: boolean): boolean {
+    // Drops enclosing calls that have ended, so that a fiber that outlives its calls does not keep a chain of them.
+    this.around = running(this.around)
+    return super.end(due)
   }
 
   override asEffect(): Effect.Effect<unknown, unknown> {
     const { circuit } = this
-    const control = circuit.control.value
-    if (control._tag === "Closed" && decidesAlone(circuit)) {
-      const now = this.registry.runtime.time.now()
-      if (now >= control.rampUntil) return this.begin("Normal", control.epoch, now)
-    }
+    const now = admitsAt(circuit, this.registry.runtime.time)
+    if (now !== undefined) return this.admit("Normal", circuit.control.value.epoch, now)
     const { enabled } = circuit.policy
     if (enabled === false) return this.pass()
     if (enabled === true) return this.decide()
@@ -144,30 +157,17 @@ export class Call extends Enclosing implements InFlight {
   /** While everything hangs nothing is settled: calls that are stuck are looked for when another one comes. */
   private arrive(epoch: number, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
-    if (circuit.runningSince === undefined) return this.begin("Normal", epoch, now)
+    if (circuit.runningSince === undefined) return this.admit("Normal", epoch, now)
     circuit.lapse(now)
     const opening = judge(this.registry.runtime, circuit, epoch, now, Trip.onArrival(circuit.policy.trip))
-    return opening === undefined ? this.begin("Normal", epoch, now) : Effect.flatMap(opening, () => this.decide())
+    return opening === undefined ? this.admit("Normal", epoch, now) : Effect.flatMap(opening, () => this.decide())
   }
 
-  private begin(kind: "Normal" | "Probe", epoch: number, now: number): Effect.Effect<unknown, unknown> {
-    const { circuit } = this
-    this.kind = kind
-    this.epoch = epoch
-    this.start = now
-    const { group } = circuit
-    this.registry.runtime.loop.began(now)
-    if (circuit.inFlight > 0) group.enclosing = Infinity
+  private admit(kind: "Normal" | "Probe", epoch: number, now: number): Effect.Effect<unknown, unknown> {
+    const { group, inFlight } = this.circuit
+    if (inFlight > 0) group.enclosing = Infinity
     if (kind === "Probe" || group.enclosing > 0) this.enter()
-    circuit.inFlight++
-    circuit.calls++
-    if (circuit.runningSince !== undefined) circuit.runningSince.set(this, now)
-    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).calls++
-    if (this.permitMillis > 0) {
-      circuit.lapse(now)
-      circuit.permits ??= new Permits()
-      circuit.permits.add(this, now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis))
-    }
+    this.begin(kind, epoch, now)
     return this.self
   }
 
@@ -226,7 +226,7 @@ export class Call extends Enclosing implements InFlight {
       Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
         if (!taken || moved?.to._tag !== "HalfOpen") return false
         this.lease = moved.to.nextLease - 1
-        this.begin("Probe", moved.to.epoch, moved.now)
+        this.admit("Probe", moved.to.epoch, moved.now)
         return true
       })
     )
@@ -261,7 +261,7 @@ export class Call extends Enclosing implements InFlight {
     const now = this.registry.runtime.time.now()
     this.lease = grant.lease
     this.shared = true
-    this.begin("Probe", grant.epoch, now)
+    this.admit("Probe", grant.epoch, now)
     return this.run(Math.max(0, grant.until - now))
   }
 
@@ -310,147 +310,5 @@ export class Call extends Enclosing implements InFlight {
         return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
       })
     )
-  }
-
-  /** Whether it still holds what it was admitted with, which it then no longer does; `due`: its time ends just now. */
-  private end(due = false): boolean {
-    const { circuit, kind } = this
-    this.kind = "Settled"
-    this.unlink()
-    if (kind === "Asking") circuit.pending--
-    if (kind === "Asking" || kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
-    if (this.permitMillis > 0) {
-      if (!due) circuit.lapse(this.registry.runtime.time.now())
-      if (circuit.permits?.delete(this) !== true) return false
-    }
-    circuit.inFlight--
-    this.lapsed()
-    if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
-    return true
-  }
-
-  lapsed(): void {
-    this.registry.runtime.loop.ended()
-  }
-
-  /** What the end of the call changes, uninterruptibly. The second time, and for a call that was rejected or passed, nothing. */
-  settle(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
-    const probe = this.kind === "Probe"
-    if (!this.end()) return undefined
-    // When the call itself ended: reading its exit may take longer.
-    const now = this.registry.runtime.time.now()
-    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) {
-      if (!probe) return this.registry.interrupted(this.circuit, now - this.start, now)
-      return this.record(probe, Outcome.ignored, exit, now)
-    }
-    if (this.classify === undefined) return this.record(probe, defaultOutcome(exit), exit, now)
-    let outcome: Outcome.Outcome | Effect.Effect<Outcome.Outcome>
-    try {
-      outcome = this.classify(exit)
-    } catch (defect) {
-      return this.misread(probe, exit, now, Cause.die(defect))
-    }
-    if (!Effect.isEffect(outcome)) return this.read(probe, exit, now, outcome)
-    return Effect.matchCauseEffect(asked(outcome, restore), {
-      onFailure: (cause) => this.misread(probe, exit, now, cause),
-      onSuccess: (outcome) => this.read(probe, exit, now, outcome) ?? Effect.void
-    })
-  }
-
-  private read(
-    probe: boolean,
-    exit: Exit.Exit<unknown, unknown>,
-    now: number,
-    outcome: unknown
-  ): Effect.Effect<void> | undefined {
-    if (isOutcome(outcome)) return this.record(probe, outcome, exit, now)
-    return this.misread(
-      probe,
-      exit,
-      now,
-      Cause.die(new TypeError(`classify must give an Outcome, got ${show(outcome)}`))
-    )
-  }
-
-  /** A classifier that fails must not cost the caller the result of his call: it is reported once, and not heard. */
-  private misread(
-    probe: boolean,
-    exit: Exit.Exit<unknown, unknown>,
-    now: number,
-    cause: Cause.Cause<never>
-  ): Effect.Effect<void> {
-    const { circuit } = this
-    const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
-    const report = reportOnce(circuit, "classify", "failed; exits are read as by default", cause)
-    return report === undefined ? settled : Effect.andThen(settled, report)
-  }
-
-  /** The same for a caller that says the outcome itself. */
-  settleAs(outcome: Outcome.Outcome): Effect.Effect<void> | undefined {
-    const probe = this.kind === "Probe"
-    if (!this.end()) return undefined
-    return this.record(probe, outcome, undefined, this.registry.runtime.time.now())
-  }
-
-  private record(
-    probe: boolean,
-    outcome: Outcome.Outcome,
-    exit: Exit.Exit<unknown, unknown> | undefined,
-    now: number
-  ): Effect.Effect<void> | undefined {
-    const { circuit } = this
-    if (outcome._tag === "Ignored") return this.ignore(probe)
-    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.excused(probe)
-    const slow = this.isSlow(now)
-    if (outcome._tag === "Success") {
-      circuit.successes++
-      if (probe) return this.endProbe(outcome)
-      if (circuit.control.value.epoch !== this.epoch) return undefined
-      circuit.seenIn(this.epoch).recordSuccess(now, slow)
-      if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
-      return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
-    }
-    const detail = failureText(outcome.detail, exit)
-    circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
-    const hint = hintMillis(outcome, exit, this.registry.runtime.time)
-    if (circuit.control.value.epoch !== this.epoch) return undefined
-    if (probe) {
-      // A probe that has lost its lease changes nothing.
-      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.lease))
-        circuit.seenIn(this.epoch).heed(now, now + hint)
-      return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
-    }
-    circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
-    const opening = judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
-    if (opening === undefined) this.registry.runtime.peers?.failed(circuit, now)
-    return opening
-  }
-
-  private ignore(probe: boolean): Effect.Effect<void> | undefined {
-    this.circuit.ignored++
-    return probe ? this.endProbe({ _tag: "Ignored" }) : undefined
-  }
-
-  /** Ignores a failure that followed from a stall. */
-  private excused(probe: boolean): Effect.Effect<void> | undefined {
-    this.registry.stalls.ignored(this.circuit.group.name)
-    return this.ignore(probe)
-  }
-
-  /** Whether it took too long, which is counted. */
-  private isSlow(now: number): boolean {
-    const { circuit } = this
-    const took = now - this.start
-    circuit.group.durations?.record(took)
-    const { slowCallMillis } = circuit.policy
-    const slow =
-      took >= slowCallMillis && took - this.registry.runtime.loop.stalledBetween(this.start, now) >= slowCallMillis
-    if (slow) circuit.slow++
-    return slow
-  }
-
-  private endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
-    const { circuit, epoch, lease, shared } = this
-    return settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
   }
 }

@@ -1,8 +1,8 @@
+import { describeProblems } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { printable } from "../core/printable.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
-import { describeProblems } from "../shapes/fields.ts"
 
 type Difference = Partial<Policy>
 

@@ -3,6 +3,7 @@ import * as Circuit from "../core/Circuit.ts"
 import { LiveEvidence } from "../core/evidence.ts"
 import * as Trip from "../core/Trip.ts"
 import type { Policy } from "../policy/policy.ts"
+import type { Policies } from "../policy/settings.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import type { RetryBudget } from "./budget.ts"
 import type { Durations } from "./durations.ts"
@@ -74,6 +75,8 @@ export interface Group {
   readonly name: string
   policy: Policy
   policyOf(key: string | undefined): Policy
+  /** Whether a call that said this was found to mean the policy of this name. */
+  hasAgreed(policies: Policies, inline: Partial<Policy> | undefined): boolean
   /** The circuit without a key; an override on it holds for all keys. */
   single: LiveCircuit | undefined
   keyed: Map<string, LiveCircuit> | undefined

@@ -1,22 +1,14 @@
-import type * as EffectCause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
-import * as PubSub from "effect/PubSub"
-import * as Schedule from "effect/Schedule"
 import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
-import { foreignText } from "../core/foreign.ts"
 import { printable } from "../core/printable.ts"
-import type { Policy } from "../policy/policy.ts"
-import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
+import type { Transition } from "../shapes/BreakerEvent.ts"
 import { toTransition } from "../shapes/transition.ts"
-import { openFor } from "./cooldown.ts"
+import { announce } from "./announce.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
 import { noteTransition } from "./spans.ts"
-import { timeout } from "./timeout.ts"
 
 /** What a move did. */
 export interface Moved {
@@ -181,7 +173,7 @@ const follow = (
   circuit.rampCredit = 1
   // Another move may have come in between: what holds now counts, and not what this one did.
   if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
-  watch(runtime, circuit)
+  runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,
@@ -207,188 +199,3 @@ const lastFailure = ({ lastFailures }: LiveCircuit, { counts, why }: Transition)
   why === "Tripped" && counts !== undefined && counts.failures + counts.streak > 0
     ? lastFailures?.at(-1)?.error
     : undefined
-
-export const announce = (
-  runtime: Runtime,
-  event: BreakerEvent,
-  found = false,
-  last?: string | undefined
-): Effect.Effect<void> => {
-  tell(runtime, event)
-  return logEvent(event, { found, last, own: runtime.peers?.process })
-}
-
-/** Announces an event to the observers and the event stream, without a line in the log. */
-export const tell = (runtime: Runtime, event: BreakerEvent): void => {
-  for (const observe of runtime.observers) observe(event)
-  PubSub.publishUnsafe(runtime.events, [event])
-}
-
-/** An opening whose length is known, for the moves of `Circuit`. */
-export interface Opening {
-  readonly openFor: number
-  readonly cause: Circuit.Cause
-  /** Wall clock, milliseconds since 1970. */
-  readonly at: number
-}
-
-/** Opens a circuit that is still in the epoch in which that was decided, for as long as its policy or a hint says. */
-export const open = (
-  runtime: Runtime,
-  circuit: LiveCircuit,
-  epoch: number,
-  cause: Circuit.Cause,
-  hintUntil: number,
-  next: (current: Circuit.Circuit, now: number, opening: Opening) => Circuit.Circuit,
-  process?: string
-): Effect.Effect<Moved | undefined> =>
-  Effect.flatMap(nextCooldown(runtime, circuit, circuit.control.value, hintUntil), (millis) =>
-    move(
-      runtime,
-      circuit,
-      cause.why,
-      (current, now) =>
-        current.epoch === epoch ? next(current, now, { openFor: millis, cause, at: runtime.time.wall() }) : current,
-      { ...cause, process }
-    )
-  )
-
-/** Opens a Closed circuit because of what this process has seen. */
-export const openTripped = (
-  runtime: Runtime,
-  circuit: LiveCircuit,
-  epoch: number,
-  now: number,
-  detail: string
-): Effect.Effect<Moved | undefined> => {
-  runtime.peers?.opening(circuit, now)
-  const cause: Circuit.Cause = { why: "Tripped", detail, actor: undefined }
-  return open(runtime, circuit, epoch, cause, circuit.seen().hintUntil, (current, now, opening) =>
-    current._tag === "Closed" ? Circuit.open(current, now, opening) : current
-  )
-}
-
-/** How long the next opening of a circuit lasts. A schedule that dies costs no caller his call. */
-export const nextCooldown = (
-  runtime: Runtime,
-  { policy }: LiveCircuit,
-  current: Circuit.Circuit,
-  hintUntil: number
-): Effect.Effect<number> => {
-  const now = runtime.time.now()
-  const opening = Circuit.nextOpening(current, now)
-  return Effect.catchCause(openFor(policy, opening, Math.max(0, hintUntil - now)), (cause) =>
-    Effect.as(
-      quietly(Effect.logError(`The cooldown schedule of a circuit failed; maxCooldown is used: ${foreignText(cause)}`)),
-      policy.maxCooldownMillis
-    )
-  )
-}
-
-/**
- * Runs the policy's health check while the circuit is Open or HalfOpen, and while it is Closed if the check may open it. Each of the
- * two begins the schedule anew.
- */
-export const watch = (runtime: Runtime, circuit: LiveCircuit): void => {
-  const { policy, watching: running } = circuit
-  const down = isDown(circuit.control.value)
-  const wanted = down || mayOpen(circuit) ? policy.probe : undefined
-  if (sameProbe(running?.probe, wanted) && (running === undefined || running.down === down)) return
-  circuit.unwatch()
-  if (wanted === undefined) return
-  let failures = 0
-  const check = Effect.suspend(() => {
-    const { epoch } = circuit.control.value
-    return Effect.flatMap(
-      Effect.exit(timeout(wanted.check, policy.probeTimeoutMillis)),
-      (exit): Effect.Effect<unknown> => {
-        failures = exit._tag === "Failure" ? failures + 1 : 0
-        if (down) return failures > 0 ? Effect.void : passed(runtime, circuit, epoch)
-        return exit._tag === "Failure" && failures >= wanted.opens
-          ? failed(runtime, circuit, epoch, exit.cause)
-          : Effect.void
-      }
-    )
-  })
-  const schedule = typeof wanted.schedule === "number" ? Schedule.spaced(wanted.schedule) : wanted.schedule
-  // A schedule that ends leaves the next opening to begin it anew.
-  const ended = Effect.sync(() => {
-    if (circuit.watching === watching) circuit.watching = undefined
-  })
-  const checks = Effect.catchCause(Effect.schedule(check, schedule), (cause) =>
-    quietly(
-      Effect.logError(
-        `The schedule of a circuit's health check failed; it runs no more in this opening: ${foreignText(cause)}`
-      )
-    )
-  )
-  const fiber = runtime.background(Effect.ensuring(checks, ended))
-  const watching = { probe: wanted, down, stop: () => fiber.interruptUnsafe() }
-  circuit.watching = watching
-}
-
-/** Closes the circuit. */
-const passed = (runtime: Runtime, circuit: LiveCircuit, epoch: number): Effect.Effect<unknown> =>
-  move(runtime, circuit, "HealthCheckPassed", (current, now) =>
-    current.epoch === epoch && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
-  )
-
-/** Opens the circuit, as a trip does. */
-const failed = (
-  runtime: Runtime,
-  circuit: LiveCircuit,
-  epoch: number,
-  why: EffectCause.Cause<unknown>
-): Effect.Effect<unknown> => {
-  // What has changed since the check began decides without it.
-  if (circuit.control.value.epoch !== epoch || !mayOpen(circuit)) return Effect.void
-  return openTripped(runtime, circuit, epoch, runtime.time.now(), `the health check failed: ${foreignText(why)}`)
-}
-
-/** Whether the health check may open the circuit now. */
-const mayOpen = ({ control, policy }: LiveCircuit): boolean =>
-  control.value._tag === "Closed" && policy.enabled !== false && policy.probe !== undefined && policy.probe.opens > 0
-
-const sameProbe = (a: Policy["probe"], b: Policy["probe"]): boolean =>
-  a === b ||
-  (a !== undefined &&
-    b !== undefined &&
-    a.check === b.check &&
-    a.opens === b.opens &&
-    Equal.equals(a.schedule, b.schedule))
-
-const isDown = (control: Circuit.Circuit): control is Circuit.Open | Circuit.HalfOpen =>
-  control._tag === "Open" || control._tag === "HalfOpen"
-
-/** Logs an error of the user's code, the first time for each circuit. */
-export const reportOnce = (
-  circuit: LiveCircuit,
-  part: "trip" | "classify",
-  message: string,
-  error: unknown
-): Effect.Effect<void> | undefined => {
-  if (!circuit.reportsFirst(part)) return undefined
-  const subject = `A ${part === "trip" ? "custom trip" : "classifier"} of the circuit "${printable(circuit.group.name)}"`
-  return quietly(Effect.logError(`${subject} ${message}: ${foreignText(error)}`))
-}
-
-/** An event is announced each time that this number of probes in a row was Ignored. */
-const ignoredProbes = 10
-
-/** Announces that a circuit stays HalfOpen because its probes are Ignored. */
-export const reportIgnored = (
-  runtime: Runtime,
-  circuit: LiveCircuit,
-  moved: Moved | undefined
-): Effect.Effect<void> => {
-  const to = moved?.to
-  if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
-  return announce(runtime, {
-    _tag: "ProbesIgnored",
-    circuit: circuit.group.name,
-    ...(circuit.key === undefined ? {} : { key: circuit.key }),
-    at: runtime.time.wall(),
-    epoch: to.epoch,
-    probes: to.ignored
-  })
-}

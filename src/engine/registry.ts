@@ -9,7 +9,6 @@ import { NamedGroup } from "./group.ts"
 import { LiveCircuit, overflowKey } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
-import { watch } from "./move.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
 import { StallReport } from "./stallReport.ts"
@@ -90,6 +89,11 @@ export class Registry {
     const circuit = known ?? this.make(group, own)
     if (circuit.basis !== group.policy) this.adopt(circuit)
     return circuit
+  }
+
+  /** Whether a circuit without a key, which {@link find} gave to the same caller, is still what it would give. */
+  isStill({ basis, group }: LiveCircuit, { policies }: Caller, inline: Partial<Policy> | undefined): boolean {
+    return basis === group.policy && group.hasAgreed(policies, inline)
   }
 
   /** Declares the policy of a name before its first call. Dies if its policy is another one. */
@@ -222,7 +226,7 @@ export class Registry {
 
   private adopt(circuit: LiveCircuit): void {
     circuit.change(this.runtime.time.now())
-    watch(this.runtime, circuit)
+    this.runtime.checkHealth(circuit)
   }
 
   private make(group: NamedGroup, key: string | undefined): LiveCircuit {
@@ -265,14 +269,14 @@ export class Registry {
     if (group.single !== undefined) return group.single
     group.single = new LiveCircuit(group, undefined)
     this.runtime.peers?.created(group.single)
-    watch(this.runtime, group.single)
+    this.runtime.checkHealth(group.single)
     return group.single
   }
 
   private keep(group: NamedGroup, key: string): LiveCircuit {
     const circuit = new LiveCircuit(group, key)
     this.runtime.peers?.created(circuit)
-    watch(this.runtime, circuit)
+    this.runtime.checkHealth(circuit)
     group.keyed ??= new Map()
     group.keyed.set(key, circuit)
     this.size++

@@ -5,18 +5,18 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import { effective, scopeOf } from "./standing.ts"
 
 /**
- * The error of a rejection. All of its fields are about `circuit`, except `dependency`: the name of the circuit that is the reason,
- * if it is one that this one depends on.
+ * The fields of the error of a rejection. All of them are about `circuit`, except `dependency`: the name of the circuit that is the
+ * reason, if it is one that this one depends on.
  */
-export const rejection = (
+export const rejectionFields = (
   circuit: LiveCircuit,
   now: number,
   reason: CircuitOpen.Reason,
   wait: number,
   dependency?: LiveCircuit
-): CircuitOpen.CircuitOpen => {
+): CircuitOpen.Fields => {
   const holds = effective(circuit, now)
-  return CircuitOpen.make({
+  return {
     circuit: circuit.group.name,
     key: circuit.key,
     state: holds._tag,
@@ -27,8 +27,12 @@ export const rejection = (
     downSince: Circuit.outage(circuit.control.value)?.at,
     dependency: dependency?.group.name,
     detail: detailOf(holds)
-  })
+  }
 }
+
+/** The error of a rejection. */
+export const rejection = (...provenance: Parameters<typeof rejectionFields>): CircuitOpen.CircuitOpen =>
+  CircuitOpen.make(rejectionFields(...provenance))
 
 const detailOf = (control: Circuit.Circuit): string | undefined => {
   switch (control._tag) {

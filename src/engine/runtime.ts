@@ -4,6 +4,7 @@ import type * as PubSub from "effect/PubSub"
 import type * as Take from "effect/Take"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
 import type { EventLoop } from "./eventLoop.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Peers } from "./peers.ts"
 import type { Time } from "./time.ts"
 
@@ -17,6 +18,8 @@ export interface Runtime {
   readonly observers: Set<(event: BreakerEvent) => void>
   /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
+  /** Starts or stops the health check of a circuit, as its state and its policy say. */
+  readonly checkHealth: (circuit: LiveCircuit) => void
   /** The other processes, where there are any. */
   peers: Peers | undefined
 }

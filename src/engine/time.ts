@@ -61,6 +61,9 @@ export const monotonicMillis = (): number => {
   return wasFake ? realMillisAgain() : realNow() + realOffset
 }
 
+/** A time of {@link monotonicMillis} as a time of {@link realMillis}, without fake timers. */
+export const toReal = (now: number): number => now - realOffset
+
 /** A clock that can return milliseconds without a `bigint`. */
 export interface MillisClock extends Clock.Clock {
   readonly monotonicMillisUnsafe: () => number

@@ -1,5 +1,5 @@
 import { graceMillis, maxGraces, processLoop } from "./eventLoop.ts"
-import { hasFakeTimeouts, realMillis } from "./time.ts"
+import { hasFakeTimeouts, realMillis, toReal } from "./time.ts"
 
 /*
  * One coarse timer for all timeouts of a process.
@@ -130,8 +130,7 @@ export class CoarseTimer {
     return made
   }
 
-  add(timer: Timer, lane: Lane): void {
-    const now = this.platform.now()
+  add(timer: Timer, lane: Lane, now = this.platform.now()): void {
     const due = Math.ceil(now + lane.millis)
     timer.place = lane
     timer.due = due
@@ -301,8 +300,8 @@ export class Delay {
     this.keepsAlive = keepsAlive
   }
 
-  /** Starts a timeout that does not wait. `Infinity` never ends. */
-  start(timer: Timer): void {
+  /** Starts a timeout that does not wait. `Infinity` never ends. `since` is the time from which it counts; default: now. */
+  start(timer: Timer, since?: number): void {
     const { keepsAlive, millis } = this
     if (millis === Infinity) return
     timer.graces = maxGraces
@@ -311,7 +310,7 @@ export class Delay {
       return
     }
     this.lane ??= coarse.lane(millis, keepsAlive)
-    coarse.add(timer, this.lane)
+    coarse.add(timer, this.lane, since === undefined ? undefined : toReal(since))
   }
 }
 

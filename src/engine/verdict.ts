@@ -1,8 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import * as Trip from "../core/Trip.ts"
+import { reportIgnored, reportOnce } from "./announce.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { move, open, openTripped, reportIgnored, reportOnce } from "./move.ts"
+import { move } from "./move.ts"
+import { type Opening, open, openTripped } from "./opening.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** Asks the trip whether the circuit opens, and opens it if so. */
@@ -49,20 +51,13 @@ export const settleProbe = (
     // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
     const hintUntil = circuit.control.value.epoch === epoch ? circuit.seen().hintUntil : 0
     let openFor = 0
-    const settled = open(
-      runtime,
-      circuit,
-      epoch,
-      cause,
-      hintUntil,
-      (current, now, options) => {
-        openFor = options.openFor
-        return current._tag === "HalfOpen"
-          ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...options }, now, circuit.policy)
-          : current
-      },
-      peers?.process
-    )
+    const next = (current: Circuit.Circuit, now: number, opening: Opening): Circuit.Circuit => {
+      openFor = opening.openFor
+      return current._tag === "HalfOpen"
+        ? Circuit.settleProbe(current, lease, { _tag: "Failure", ...opening }, now, circuit.policy)
+        : current
+    }
+    const settled = open(runtime, circuit, { epoch, cause, hintUntil, next, process: peers?.process })
     return Effect.map(settled, (moved) => {
       if (moved !== undefined) peers?.settled(circuit, lease, { _tag: "Failure", openFor, cause })
     })
@@ -80,6 +75,6 @@ export const settleProbe = (
   )
   return Effect.flatMap(settled, (moved) => {
     if (moved !== undefined) peers?.settled(circuit, lease, verdict)
-    return reportIgnored(runtime, circuit, moved)
+    return reportIgnored(runtime, circuit, moved?.to)
   })
 }

@@ -29,12 +29,11 @@ import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import * as BreakerHealth from "../breaker/BreakerHealth.ts"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { Inspection } from "../breaker/CircuitBreaker.ts"
 import { healthOfNames, isHealthy, meanFailureRate } from "../breaker/health.ts"
-import { decodeOrThrow, flag, text, textLike } from "../shapes/fields.ts"
+import { decodeOptions, flag, listOf, optional, text, textLike } from "../core/fields.ts"
 import { severity } from "../shapes/states.ts"
 import { exemptRoute, saysNothing } from "./exempt.ts"
 
@@ -58,10 +57,10 @@ export interface Options {
 
 const path = textLike("a path that begins with /", /^\/[!-~]*$/)
 const fields = {
-  health: Schema.optional(path),
-  breakers: Schema.optional(path),
-  critical: Schema.optional(Schema.Array(text)),
-  keys: Schema.optional(flag)
+  health: optional(path),
+  breakers: optional(path),
+  critical: optional(listOf(text)),
+  keys: optional(flag)
 }
 
 /** Milliseconds; what has no end is `null`. */
@@ -169,7 +168,7 @@ const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) =>
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRouter.HttpRouter | BreakerStore> => {
-  const decoded = decodeOrThrow("BreakerRoutes.layer", fields, options)
+  const decoded = decodeOptions("BreakerRoutes.layer", fields, options)
   const { breakers = "/breakers", critical = [], health = "/health", keys = false } = decoded
   return Layer.unwrap(
     BreakerStore.useSync((store) => {

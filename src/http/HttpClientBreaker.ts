@@ -37,16 +37,28 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
-import { optionalFlag, optionalFunction, optionalText } from "../breaker/options.ts"
-import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
+import { keyOrFunction } from "../breaker/options.ts"
+import { defaultLease, guard, guardBeyond, inlinePolicy, type Subject, toSubject } from "../breaker/protect.ts"
+import {
+  type Decoded,
+  decodeArgument,
+  decodeOptions,
+  endlessMillis,
+  type FieldsOf,
+  flag,
+  functionField,
+  optional,
+  orFalse,
+  positiveMillis,
+  textOrEmpty
+} from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
 import type { Call } from "../engine/call.ts"
 import { defaultOutcome, hintOf, isFailureStatus } from "../engine/classify.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { type RetryOptions, timeout } from "../resilience/Resilience.ts"
-import { type Retrying, retryingAs } from "../resilience/retry.ts"
+import { type Retrying, retryField, retrying } from "../resilience/retry.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { onlyFields } from "../shapes/fields.ts"
 import { counted, hasBody } from "./countedBody.ts"
 
 /**
@@ -110,17 +122,28 @@ const originOf = (request: HttpClientRequest.HttpClientRequest): string | undefi
 
 type RequestEffect = Effect.Effect<HttpClientResponse.HttpClientResponse, unknown>
 
-/** Returns a function from a request to its circuit. Throws if an option is invalid. */
+const circuitFields = {
+  key: optional(keyOrFunction),
+  policy: inlinePolicy,
+  classify: optional(functionField)
+}
+
+/** Returns a function from a request to its circuit. */
 const subjects = (
   operation: string,
   name: string,
-  { classify, key, policy }: Pick<Options<never, unknown>, "key" | "policy" | "classify">
+  { classify, key, policy }: Decoded<typeof circuitFields>
 ): ((request: HttpClientRequest.HttpClientRequest) => Subject) => {
-  const named = subject(operation, name, { policy, classify: optionalFunction(operation, "classify", classify) })
-  const text = typeof key === "function" ? undefined : optionalText(operation, "key", key)
-  const keyOf = typeof key === "function" ? key : text === undefined ? originOf : () => text
-  return (request) => ({ ...named, key: optionalText(operation, "key", keyOf(request)) })
+  const named = toSubject(operation, name, { policy, classify })
+  const keyOf = typeof key === "function" ? key : key === undefined ? originOf : () => key
+  return (request) => ({ ...named, key: decodeArgument(operation, "key", optional(textOrEmpty), keyOf(request)) })
 }
+
+const fields = {
+  ...circuitFields,
+  body: optional(flag),
+  lease: optional(endlessMillis)
+} satisfies FieldsOf<Options<never>>
 
 const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call) =>
   hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
@@ -128,7 +151,7 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
 /**
  * A client whose requests pass the circuits of a name. Its requests keep their errors and gain one, `CircuitOpen`.
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` that names the option that is wrong.
  *
  * @category combinators
  * @since 0.1.0
@@ -154,16 +177,14 @@ export const protect: {
   (
     self: HttpClient.HttpClient,
     name: string,
-    options: Options<never, unknown> = {}
+    options?: Options<never, unknown>
     // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   ): any => {
     const operation = "HttpClientBreaker.protect"
-    onlyFields(operation, ["key", "policy", "classify", "body", "lease"], options)
-    const subjectOf = subjects(operation, name, options)
-    const lease = leaseOf(operation, options.lease)
-    const guarded = optionalFlag(operation, "body", options.body)
-      ? (effect: RequestEffect, of: Subject) => guardBeyond(effect, of, lease, withBody)
-      : guard
+    const { body, lease = defaultLease, ...circuit } = decodeOptions(operation, fields, options)
+    const subjectOf = subjects(operation, name, circuit)
+    const guarded =
+      body === true ? (effect: RequestEffect, of: Subject) => guardBeyond(effect, of, lease, withBody) : guard
     return HttpClient.transform(self, (effect, request) =>
       Effect.suspend(() => guarded(effect, subjectOf(request)) as typeof effect)
     )
@@ -220,6 +241,12 @@ const failed = (response: HttpClientResponse.HttpClientResponse): HttpClientErro
     reason: new HttpClientError.StatusCodeError({ request: response.request, response })
   })
 
+const standardFields = {
+  ...circuitFields,
+  timeout: optional(orFalse(positiveMillis)),
+  retry: optional(orFalse(retryField))
+} satisfies FieldsOf<StandardOptions>
+
 type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
 
 /**
@@ -247,7 +274,7 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => 200
  * ```
  *
- * Throws a `RangeError` or a `PolicyError` that names the invalid option.
+ * Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
  * @since 0.1.0
@@ -267,22 +294,12 @@ export const standard: {
 } = dual(
   (args) => HttpClient.isHttpClient(args[0]),
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
-  (self: HttpClient.HttpClient, name: string, options: StandardOptions = {}): any => {
+  (self: HttpClient.HttpClient, name: string, options?: StandardOptions): any => {
     const operation = "HttpClientBreaker.standard"
-    const { retry = {}, timeout: limit = "10 seconds" } = onlyFields(
-      operation,
-      ["key", "policy", "classify", "timeout", "retry"],
-      options
-    )
-    const subjectOf = subjects(operation, name, options)
+    const { retry = {}, timeout: limit = 10_000, ...circuit } = decodeOptions(operation, standardFields, options)
+    const subjectOf = subjects(operation, name, circuit)
     const timed = limit === false ? (effect: RequestEffect) => effect : timeout(limit)
-    const again =
-      retry === false
-        ? undefined
-        : retryingAs(`${operation}: retry`, {
-            while: isTransient,
-            ...(typeof retry === "number" ? { times: retry } : retry)
-          })
+    const again = retry === false ? undefined : retrying({ while: isTransient, ...retry })
     return HttpClient.transform(self, (effect, request) =>
       Effect.suspend(() => {
         const of = subjectOf(request)

@@ -42,19 +42,29 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as ProblemDetails from "effect/http/ProblemDetails"
 import type { unhandled } from "effect/Types"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
-import { optionalFunction, optionalText } from "../breaker/options.ts"
-import { guard, subject } from "../breaker/protect.ts"
+import { keyOrFunction } from "../breaker/options.ts"
+import { guard, inlinePolicy, toSubject } from "../breaker/protect.ts"
+import {
+  type Decoded,
+  decodeArgument,
+  decodeOptions,
+  type FieldsOf,
+  field,
+  functionField,
+  numberWhere,
+  optional,
+  textOrEmpty,
+  word
+} from "../core/fields.ts"
 import * as Outcome from "../core/Outcome.ts"
-import { show } from "../core/printable.ts"
 import { defaultOutcome } from "../engine/classify.ts"
 import { type Input, Policies } from "../policy/BreakerPolicy.ts"
 import { type BulkheadFull, isBulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import { onlyFields } from "../shapes/fields.ts"
 import * as Tenant from "../shapes/Tenant.ts"
-import { exemption, saysNothing } from "./exempt.ts"
+import { exemptField, exemption, saysNothing } from "./exempt.ts"
 import { failureOf } from "./failureOf.ts"
-import { tenantHeader } from "./tenantHeader.ts"
+import { tenantField, tenantHeader } from "./tenantHeader.ts"
 
 type ServerResponse = HttpServerResponse.HttpServerResponse
 
@@ -218,7 +228,16 @@ export const toResponse = (
     readonly retryAfter?: "seconds" | "iso" | undefined
     readonly now?: number | undefined
   } = {}
-): ServerResponse => {
+): ServerResponse => rejected(rejection, decodeOptions("HttpServerBreaker.toResponse", responseFields, options))
+
+const responseFields = {
+  tenant: optional(textOrEmpty),
+  format: optional(word("json", "problem")),
+  retryAfter: optional(word("seconds", "iso")),
+  now: optional(field("milliseconds since 1970", numberWhere(Number.isFinite)))
+}
+
+const rejected = (rejection: CircuitOpen | BulkheadFull, options: Decoded<typeof responseFields>): ServerResponse => {
   const seconds = secondsUntil(rejection)
   const open = isCircuitOpen(rejection)
   const response = write(options.format ?? "json", {
@@ -251,22 +270,15 @@ const withHeaders = (response: ServerResponse, rejection: CircuitOpen | Bulkhead
   return HttpServerResponse.setHeaders(response, added)
 }
 
-const answering = (operation: string, { respond, retryAfter }: Options<never, unknown>): Answering => {
-  if (retryAfter !== undefined && retryAfter !== "seconds" && retryAfter !== "iso") {
-    throw new RangeError(`${operation}: retryAfter must be "seconds" or "iso", got ${show(retryAfter)}`)
-  }
-  if (typeof respond === "function") {
-    return (rejection, tenant) => {
-      const response = withHeaders(respond(rejection, tenant), rejection)
-      saysNothing.add(response)
-      return response
-    }
-  }
-  if (respond === undefined || respond === "json" || respond === "problem") {
-    return (rejection, tenant, now) => toResponse(rejection, { tenant, format: respond, retryAfter, now })
-  }
-  throw new RangeError(`${operation}: respond must be "json", "problem" or a function, got ${show(respond)}`)
-}
+/** The same for each rejection, with the options of a breaker. */
+const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): Answering =>
+  typeof respond === "function"
+    ? (rejection, tenant) => {
+        const response = withHeaders(respond(rejection, tenant), rejection)
+        saysNothing.add(response)
+        return response
+      }
+    : (rejection, tenant, now) => rejected(rejection, { tenant, format: respond, retryAfter, now })
 
 /** Not what came: it may be anything. */
 const invalidTenant = (header: string, how: "json" | "problem"): ServerResponse =>
@@ -281,28 +293,39 @@ const invalidTenant = (header: string, how: "json" | "problem"): ServerResponse 
 
 type RequestHandler = Effect.Effect<ServerResponse, unknown, unknown>
 
-const optionNames = ["key", "policy", "classify", "tenant", "respond", "retryAfter"]
+const fields = {
+  key: optional(keyOrFunction),
+  policy: inlinePolicy,
+  classify: optional(functionField),
+  tenant: optional(tenantField),
+  respond: optional(
+    field<Respond>('"json", "problem" or a function', (input) =>
+      input === "json" || input === "problem" || typeof input === "function" ? (input as Respond) : undefined
+    )
+  ),
+  retryAfter: optional(word("seconds", "iso"))
+} satisfies FieldsOf<Options<never>>
 
 const around = (
   operation: string,
   name: string,
-  options: Options<never, unknown>
+  options: Decoded<typeof fields>
 ): ((app: RequestHandler) => RequestHandler) => {
-  const { key, policy, tenant } = onlyFields(operation, optionNames, options)
-  const read = optionalFunction(operation, "classify", options.classify) ?? classify
-  const named = subject(operation, name, { policy, classify: read })
-  const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
-  const keyOf = typeof key === "function" ? key : () => fixed
-  const answer = answering(operation, options)
-  const tenants =
-    tenant === undefined || tenant === false ? undefined : tenantHeader(operation, tenant === true ? {} : tenant)
-  const format = options.respond === "problem" ? "problem" : "json"
+  const { classify: read = classify, key, policy, respond, retryAfter, tenant = false } = options
+  const named = toSubject(operation, name, { policy, classify: read })
+  const keyOf = typeof key === "function" ? key : () => key
+  const answer = answering(respond, retryAfter)
+  const tenants = tenant === false ? undefined : tenantHeader(tenant)
+  const format = respond === "problem" ? "problem" : "json"
 
   return (app) => {
     const run = Effect.withFiber((fiber) => {
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
       const route = Context.getOrUndefined(fiber.context, HttpRouter.RouteContext)?.route.path
-      const guarded = guard(app, { ...named, key: optionalText(operation, "key", keyOf(request, route)) }) as typeof app
+      const guarded = guard(app, {
+        ...named,
+        key: decodeArgument(operation, "key", optional(textOrEmpty), keyOf(request, route))
+      }) as typeof app
       return Effect.catch(guarded, (error) =>
         isCircuitOpen(error) || isBulkheadFull(error)
           ? Effect.flatMap(Tenant.Current, (tenant) =>
@@ -335,7 +358,7 @@ type Protected = <E, R>(
  * Ignored.
  *
  * It is no middleware for `HttpRouter.serve`: that one stands behind the sending of the response, where no error is to be seen
- * any more. Use {@link layer} there. Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * any more. Use {@link layer} there. Throws a `RangeError` that names the option that is wrong.
  *
  * @category middleware
  * @since 0.1.0
@@ -353,7 +376,8 @@ export const protect: {
     R | R2 | BreakerStore | HttpServerRequest.HttpServerRequest
   >
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
-} = (name: string, options: Options<never, unknown> = {}): any => around("HttpServerBreaker.protect", name, options)
+} = (name: string, options?: Options<never, unknown>): any =>
+  around("HttpServerBreaker.protect", name, decodeOptions("HttpServerBreaker.protect", fields, options))
 
 const provide = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -366,10 +390,10 @@ const provide = <A, E, R>(
  * {@link protect} with the store and the policies that are there where the router is built, so that they need not be among
  * the services of each request. A handler keeps those that it has.
  */
-const built = (operation: string, name: string, options: RoutesOptions<unknown> = {}) => {
-  const { exempt, ...others } = onlyFields(operation, [...optionNames, "exempt"], options)
+const built = (operation: string, name: string, options: RoutesOptions<unknown> | undefined) => {
+  const { exempt, ...others } = decodeOptions(operation, { ...fields, exempt: exemptField }, options)
   const protecting = around(operation, name, others)
-  const isExempt = exemption(operation, exempt)
+  const isExempt = exemption(exempt)
   return Effect.map(Effect.all([BreakerStore, Policies]), ([store, policies]) => {
     return (app: Effect.Effect<ServerResponse, unhandled>) =>
       Effect.withFiber<ServerResponse, unhandled, HttpServerRequest.HttpServerRequest>((fiber) => {

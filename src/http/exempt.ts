@@ -1,5 +1,4 @@
-import * as Schema from "effect/Schema"
-import { decodeFields, orThrow, textLike } from "../shapes/fields.ts"
+import { listOf, optional, textLike } from "../core/fields.ts"
 
 /** Responses that are Ignored: rejections by a circuit or a bulkhead, and reports about the health of circuits. */
 export const saysNothing = new WeakSet<object>()
@@ -26,7 +25,8 @@ export const exemptRoute = (store: object, path: string): void => {
   else known.add(path)
 }
 
-const fields = { exempt: Schema.optional(Schema.Array(textLike("a path that begins with /", /^\/[!-~]*$/))) }
+/** Paths that are exempt. */
+export const exemptField = optional(listOf(textLike("a path that begins with /", /^\/[!-~]*$/)))
 
 /** The path of a URL without its query and without a slash at its end. */
 const pathOf = (url: string): string => {
@@ -36,11 +36,9 @@ const pathOf = (url: string): string => {
 }
 
 /**
- * Returns a function that tells whether a request is exempt, by its URL or by the path of its route. Throws a `RangeError` if the
- * option is invalid.
+ * Returns a function that tells whether a request is exempt, by its URL or by the path of its route.
  */
-export const exemption = (operation: string, exempt: unknown): ((store: object, url: string) => boolean) => {
-  const { exempt: paths = [] } = orThrow(operation, decodeFields(fields, { exempt }, ""))
+export const exemption = (paths: ReadonlyArray<string> = []): ((store: object, url: string) => boolean) => {
   const exact = new Set(paths.filter((path) => !path.endsWith("/*")).map(pathOf))
   const below = paths.filter((path) => path.endsWith("/*")).map((path) => path.slice(0, -1))
   return (store, url) => {

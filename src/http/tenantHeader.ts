@@ -1,16 +1,24 @@
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as Schema from "effect/Schema"
-import { count, decodeFields, field, flag, orThrow, textLike } from "../shapes/fields.ts"
+import { type Decoded, field, flag, isCount, numberWhere, optional, orFalse, struct, textLike } from "../core/fields.ts"
 import * as Tenant from "../shapes/Tenant.ts"
 
 const tenantFields = {
-  header: Schema.optional(textLike("the name of a header", /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)),
-  maxLength: Schema.optional(count),
-  pattern: Schema.optional(
-    field<RegExp>("a regular expression", (input) => (input instanceof RegExp ? input : undefined))
+  header: optional(textLike("the name of a header", /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)),
+  maxLength: optional(
+    field(
+      `a whole number from 1 to ${Tenant.maxLength}`,
+      numberWhere((n) => isCount(n) && n <= Tenant.maxLength)
+    )
   ),
-  required: Schema.optional(flag)
+  pattern: optional(field<RegExp>("a regular expression", (input) => (input instanceof RegExp ? input : undefined))),
+  required: optional(flag)
 }
+
+/** `true` is no options. */
+export const tenantField = orFalse<Decoded<typeof tenantFields>>({
+  optional: false,
+  decode: (input, path, problems) => struct(tenantFields).decode(input === true ? {} : input, path, problems)
+})
 
 /** The tenant of a request: none, a text, or one that must not be. */
 type TenantFound =
@@ -27,13 +35,12 @@ export interface TenantHeader {
 const none: TenantFound = { _tag: "None" }
 const invalid: TenantFound = { _tag: "Invalid" }
 
-/** Throws where an option is wrong. */
-export const tenantHeader = (operation: string, options: unknown = {}): TenantHeader => {
-  const decoded = orThrow(operation, decodeFields(tenantFields, options, "tenant"))
-  const { header = "x-tenant-id", maxLength = Tenant.maxLength, pattern = /[!-$&-.0-~]+/, required = false } = decoded
-  if (maxLength > Tenant.maxLength) {
-    throw new RangeError(`${operation}: tenant.maxLength: expected at most ${Tenant.maxLength}, got ${maxLength}`)
-  }
+export const tenantHeader = ({
+  header = "x-tenant-id",
+  maxLength = Tenant.maxLength,
+  pattern = /[!-$&-.0-~]+/,
+  required = false
+}: Decoded<typeof tenantFields>): TenantHeader => {
   // The whole of it: half a match is somebody else. And one that remembers where it stopped would say another thing next time.
   const form = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replaceAll(/[gmy]/g, ""))
   const name = header.toLowerCase()

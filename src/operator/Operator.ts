@@ -29,14 +29,22 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { ImportError } from "../breaker/BreakerStore.ts"
 import type * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
-import { actionOptions, circuitName, keyByHand, optionalFunction, optionalText } from "../breaker/options.ts"
+import { byHandFields, circuitName, fieldsOf, operatorKey } from "../breaker/options.ts"
 import * as Circuit from "../core/Circuit.ts"
-import { type ActionName, optionsOf, type Taken, take } from "../core/operatorActions.ts"
+import {
+  decodeArgument,
+  decodeOptions,
+  type FieldsOf,
+  functionField,
+  optional,
+  refused,
+  textOrEmpty
+} from "../core/fields.ts"
+import { type ActionName, type Taken, take } from "../core/operatorActions.ts"
 import { printable } from "../core/printable.ts"
 import { nextStamp } from "../core/stamp.ts"
 import { defaults as noRamp } from "../policy/policy.ts"
 import type * as BreakerEvent from "../shapes/BreakerEvent.ts"
-import { onlyFields } from "../shapes/fields.ts"
 import { endedBy } from "../shapes/overrides.ts"
 import { toTransition } from "../shapes/transition.ts"
 import { circuitId, fromBody, type Provenance } from "../store/codec.ts"
@@ -172,7 +180,7 @@ export const inspect = (
   name: string,
   options?: CircuitBreaker.Target
 ): Effect.Effect<Known | Unreadable | undefined, StoreError> => {
-  const { key } = onlyFields("Operator.inspect", ["key"], options ?? {})
+  const { key } = decodeOptions("Operator.inspect", { key: operatorKey }, options)
   const id = identify(store, "Operator.inspect", name, key)
   return Effect.map(Effect.all([store.load([id]), Clock.currentTimeMillis]), ([{ records }, now]) => {
     const [stored] = records
@@ -182,11 +190,13 @@ export const inspect = (
 
 /** The id of a circuit in the store. Throws a `RangeError` if the store cannot share the circuit. */
 const identify = (store: SharedStore, operation: string, name: string, key: string | undefined): string => {
-  const id = circuitId(circuitName(operation, name), keyByHand(operation, key))
+  const id = circuitId(circuitName(operation, name), decodeArgument(operation, "key", operatorKey, key))
   const { longestCircuit = Infinity } = store
   if (id.length <= longestCircuit) return id
-  throw new RangeError(
-    `${operation}: name and key must have at most ${longestCircuit} characters as the store writes them, got ${id.length}; longer ones are not shared`
+  throw refused(
+    operation,
+    "name",
+    `expected name and key of at most ${longestCircuit} characters, as the store writes them, got ${id.length}`
   )
 }
 
@@ -277,9 +287,9 @@ const act = (
   options: TimedActionOptions | undefined
 ): Steered => {
   const operation = `Operator.${action}`
-  const { key, ...given } = actionOptions(operation, [...optionsOf(action), "process"], options)
-  const process = optionalText(operation, "process", options?.process)
-  return steer(store, operation, { name, key }, { ...take(action, given), process })
+  const fields = { ...fieldsOf(action), process: optional(textOrEmpty) }
+  const { for: millis, key, process, ...by } = decodeOptions(operation, fields, options)
+  return steer(store, operation, { name, key }, { ...take(action, { ...by, millis }), process })
 }
 
 /**
@@ -399,6 +409,12 @@ export interface ImportOptions extends Omit<ActionOptions, "key"> {
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
+const importFields = {
+  ...byHandFields,
+  process: optional(textOrEmpty),
+  onProgress: optional(functionField)
+} satisfies FieldsOf<ImportOptions>
+
 /**
  * Makes circuits what the text says that `exportAll` gave, of this store or of another, in all processes, and answers how many
  * that were. Time went on meanwhile: an opening keeps its end. Circuits that are not in the text stay as they are. Records
@@ -421,9 +437,7 @@ export const importAll = (
   StoreError | ImportError
 > => {
   const operation = "Operator.importAll"
-  const by = actionOptions(operation, ["reason", "actor", "process", "onProgress"], options)
-  const process = optionalText(operation, "process", options?.process)
-  const progress = optionalFunction(operation, "onProgress", options?.onProgress)
+  const { onProgress: progress, process, ...by } = decodeOptions(operation, importFields, options)
   const taking = ({ key, name, state }: exported.ExportedCircuit) => {
     const { actor, detail = "imported" } = exported.originOf(state)
     const provenance = { detail: by.reason ?? detail, actor: by.actor ?? actor, process }

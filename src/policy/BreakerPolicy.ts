@@ -17,11 +17,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
+import { decodeOptions, describeProblems, optional, type Problem } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import type * as Trip from "../core/Trip.ts"
-import { decodeOrThrow, describeProblems, type Problem } from "../shapes/fields.ts"
 import { type Environment, environment } from "./environment.ts"
 import { defaults, type Input, type Policy } from "./policy.ts"
 import { decodePolicy, interval } from "./schema.ts"
@@ -35,7 +34,7 @@ export type {
    * @since 0.1.0
    */
   Problem
-} from "../shapes/fields.ts"
+} from "../core/fields.ts"
 export {
   /**
    * The policy of every circuit of which nothing is said.
@@ -241,8 +240,8 @@ export const layerReloading = <E, R, Output>(
   load: Effect.Effect<unknown, E, R>,
   schedule?: Schedule.Schedule<Output> | Duration.Input
 ): Layer.Layer<never, PolicyError | E, R> => {
-  const fields = { schedule: Schema.optional(interval) }
-  const { schedule: again } = decodeOrThrow("BreakerPolicy.layerReloading", fields, { schedule })
+  const fields = { schedule: optional(interval) }
+  const { schedule: again } = decodeOptions("BreakerPolicy.layerReloading", fields, { schedule })
   return Layer.effect(
     Policies,
     Effect.gen(function* () {

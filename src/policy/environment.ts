@@ -1,9 +1,9 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { Problem } from "../core/fields.ts"
 import { expectedDuration, toMillis } from "../core/millis.ts"
 import * as Trip from "../core/Trip.ts"
-import type { Problem } from "../shapes/fields.ts"
 import type { Input } from "./policy.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]

@@ -3,33 +3,35 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Fleet from "../core/Fleet.ts"
-import { expectedDuration, toMillis } from "../core/millis.ts"
-import { show } from "../core/printable.ts"
-import type * as Trip from "../core/Trip.ts"
-import type * as Window from "../core/Window.ts"
 import {
   anyMillis,
+  anything,
   at,
   count,
-  decodeAll,
-  decodeFields,
-  decodeWith,
+  expected,
   factor,
   field,
   flag,
   isCount,
   isRecord,
+  listOf,
   millisWhere,
   numberWhere,
+  optional,
   type Problem,
   type Problems,
   positiveMillis,
-  problemsIn,
   share,
   text,
-  word,
-  wrong
-} from "../shapes/fields.ts"
+  textOrEmpty,
+  word
+} from "../core/fields.ts"
+import { expectedDuration, toMillis } from "../core/millis.ts"
+import { show } from "../core/printable.ts"
+import type * as Trip from "../core/Trip.ts"
+import type * as Window from "../core/Window.ts"
+import { decodeAll, decodeFields, problemsIn, wrong } from "../shapes/problems.ts"
+import { decodeParameters } from "./parameters.ts"
 import type { KeyInput, Policy } from "./policy.ts"
 
 /** A window over calls keeps one number a call; more than this is a mistake. */
@@ -47,7 +49,7 @@ const positive = field(
   "a finite number above 0",
   numberWhere((n) => n > 0 && n < Infinity)
 )
-const names = Schema.Array(text)
+const names = listOf(text)
 
 const over = field<Window.Over>(
   `a number of calls from 1 to ${maxWindowCalls}, or ${expectedDuration.aboveZero}`,
@@ -103,7 +105,7 @@ export interface CustomTrip {
 /** The registered custom trips by name; `later` if they are not known yet. */
 export type CustomTrips = ReadonlyMap<string, CustomTrip> | "later"
 
-const tag = Schema.String
+const tag = textOrEmpty
 const rate = { _tag: tag, threshold: share, minimumCalls: count, over }
 const tripFields = {
   Consecutive: { _tag: tag, failures: count },
@@ -112,15 +114,15 @@ const tripFields = {
   Failures: { _tag: tag, atLeast: count, of: over },
   Weighted: { _tag: tag, atLeast: positive, over },
   Stuck: { _tag: tag, calls: count, olderThan: positiveMillis },
-  Any: { _tag: tag, trips: Schema.Unknown },
-  All: { _tag: tag, trips: Schema.Unknown },
+  Any: { _tag: tag, trips: anything },
+  All: { _tag: tag, trips: anything },
   Custom: {
     _tag: tag,
     name: text,
-    predicate: Schema.optionalKey(predicate),
-    schema: Schema.optionalKey(schema),
-    parameters: Schema.optionalKey(parameters),
-    over: Schema.optionalKey(over)
+    predicate: optional(predicate),
+    schema: optional(schema),
+    parameters: optional(parameters),
+    over: optional(over)
   }
 }
 
@@ -146,19 +148,19 @@ const decodeCustom = (input: unknown, path: string, custom: CustomTrips): Result
     if (declared === undefined) {
       // A policy beside a call is decoded again when the call runs and the registered trips are known.
       if (custom === "later") return Result.succeed({ _tag: "Custom", name, predicate: never, over: over ?? last100 })
-      return wrong(
-        at(path, "name"),
-        `expected the name of a custom trip (${list([...custom.keys()])}), got ${show(name)}`
-      )
+      return wrong(at(path, "name"), expected(`the name of a custom trip (${list([...custom.keys()])})`, name))
     }
     const trip = { _tag: "Custom", name, predicate: declared.predicate, over: over ?? declared.over } as const
     const values = at(path, "parameters")
     if (declared.schema === undefined) {
       return parameters === undefined || Object.keys(parameters).length === 0
         ? Result.succeed(trip)
-        : wrong(values, `expected none, as ${show(name)} is declared without parameters, got ${show(parameters)}`)
+        : wrong(values, expected(`none, as ${show(name)} is declared without parameters`, parameters))
     }
-    return Result.map(decodeWith(declared.schema, parameters ?? {}, values), (parameters) => ({ ...trip, parameters }))
+    return Result.map(decodeParameters(declared.schema, parameters ?? {}, values), (parameters) => ({
+      ...trip,
+      parameters
+    }))
   })
 
 /** Decodes a trip. `custom` has the predicates of those that are only named. */
@@ -170,10 +172,7 @@ const decodeTrip = (
 ): Result.Result<Trip.Trip, Problems> => {
   const _tag = isRecord(input) ? input["_tag"] : undefined
   if (!isTripTag(_tag)) {
-    return wrong(
-      path,
-      `expected a trip such as Trip.consecutive(5) (_tag: ${list(Object.keys(tripFields))}), got ${show(input)}`
-    )
+    return wrong(path, expected(`a trip such as Trip.consecutive(5) (_tag: ${list(Object.keys(tripFields))})`, input))
   }
   switch (_tag) {
     case "Consecutive":
@@ -204,7 +203,7 @@ const decodeTrip = (
       return Result.flatMap(decodeFields(tripFields[_tag], input, path), ({ trips }) => {
         const inside = at(path, "trips")
         if (!Array.isArray(trips) || trips.length === 0) {
-          return wrong(inside, `expected a list of one trip or more, got ${show(trips)}`)
+          return wrong(inside, expected("a list of one trip or more", trips))
         }
         if (depth >= maxTripDepth) return wrong(inside, `expected trips nested at most ${maxTripDepth} deep`)
         return Result.map(
@@ -222,11 +221,11 @@ export const decodeCustomTrips = (
   input: unknown,
   path: string
 ): Result.Result<ReadonlyMap<string, CustomTrip>, Problems> => {
-  if (!Array.isArray(input)) return wrong(path, `expected a list of custom trips, got ${show(input)}`)
+  if (!Array.isArray(input)) return wrong(path, expected("a list of custom trips", input))
   const found = new Map<string, CustomTrip>()
   const declare = (trip: unknown, path: string): Result.Result<CustomTrip, Problems> => {
     const _tag = isRecord(trip) ? trip["_tag"] : undefined
-    if (_tag !== "Custom") return wrong(path, `expected a custom trip, got ${show(_tag ?? trip)}`)
+    if (_tag !== "Custom") return wrong(path, expected("a custom trip", _tag ?? trip))
     return Result.flatMap(
       decodeFields(tripFields.Custom, trip, path),
       ({ name, over, parameters, predicate, schema }) => {
@@ -237,7 +236,7 @@ export const decodeCustomTrips = (
             "expected none: a declaration has the schema, and each use has the parameters"
           )
         }
-        if (found.has(name)) return wrong(at(path, "name"), `expected a name that is not taken, got ${show(name)}`)
+        if (found.has(name)) return wrong(at(path, "name"), expected("a name that is not taken", name))
         const declared = { name, predicate, schema, over: over ?? last100 }
         found.set(name, declared)
         return Result.succeed(declared)
@@ -252,7 +251,7 @@ export const decodeCustomTrips = (
 
 // ---- Policies -----------------------------------------------------------------------------------------------------
 
-const cooldownFields = { exponential: positiveMillis, factor: Schema.optional(factor), jittered: Schema.optional(flag) }
+const cooldownFields = { exponential: positiveMillis, factor: optional(factor), jittered: optional(flag) }
 
 const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["cooldown"], Problems> => {
   if (Schedule.isSchedule(input)) return Result.succeed(input as Schedule.Schedule<unknown, number>)
@@ -265,8 +264,8 @@ const decodeCooldown = (input: unknown, path: string): Result.Result<Policy["coo
       jittered: jittered ?? false
     }))
   }
-  const expected = `${expectedDuration.zeroOrMore}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
-  return wrong(path, `expected ${expected}, got ${show(input)}`)
+  const what = `${expectedDuration.zeroOrMore}, a Schedule, or { exponential: "1 second", factor: 2, jittered: true }`
+  return wrong(path, expected(what, input))
 }
 
 const quorum = field(
@@ -274,15 +273,15 @@ const quorum = field(
   numberWhere((n) => n >= 0 && n < 1)
 )
 const fleetFields = {
-  suspectAfter: Schema.optional(count),
-  quorum: Schema.optional(quorum),
-  hold: Schema.optional(anyMillis),
-  observation: Schema.optional(positiveMillis)
+  suspectAfter: optional(count),
+  quorum: optional(quorum),
+  hold: optional(anyMillis),
+  observation: optional(positiveMillis)
 }
 
 const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"], Problems> => {
   if (input === false) return Result.succeed(false)
-  if (!isRecord(input)) return wrong(path, `expected false, or an object, got ${show(input)}`)
+  if (!isRecord(input)) return wrong(path, expected("false, or an object", input))
   return Result.map(decodeFields(fleetFields, input, path), ({ hold, observation, quorum, suspectAfter }) => ({
     suspectAfter: suspectAfter ?? Fleet.defaults.suspectAfter,
     quorum: quorum ?? Fleet.defaults.quorum,
@@ -295,25 +294,25 @@ const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"
 export const opens = field<boolean | number>("true, false, or a whole number of 1 or more", (input) =>
   typeof input === "boolean" || (typeof input === "number" && isCount(input)) ? input : undefined
 )
-const probeFields = { check, schedule: interval, opens: Schema.optional(opens) }
+const probeFields = { check, schedule: interval, opens: optional(opens) }
 
 const policyFields = {
-  trip: Schema.optional(Schema.Unknown),
-  slowCall: Schema.optional(slowMillis),
-  cooldown: Schema.optional(Schema.Unknown),
-  maxCooldown: Schema.optional(positiveMillis),
-  probes: Schema.optional(count),
-  successesToClose: Schema.optional(count),
-  failuresToReopen: Schema.optional(count),
-  probeTimeout: Schema.optional(positiveMillis),
-  ramp: Schema.optional(anyMillis),
-  probe: Schema.optional(Schema.Unknown),
-  dependsOn: Schema.optional(names),
-  mode: Schema.optional(word("enforce", "observe")),
-  enabled: Schema.optional(enabled),
-  tenants: Schema.optional(word("separate", "shared", "counted")),
-  fleet: Schema.optional(Schema.Unknown),
-  keys: Schema.optional(Schema.Unknown)
+  trip: optional(anything),
+  slowCall: optional(slowMillis),
+  cooldown: optional(anything),
+  maxCooldown: optional(positiveMillis),
+  probes: optional(count),
+  successesToClose: optional(count),
+  failuresToReopen: optional(count),
+  probeTimeout: optional(positiveMillis),
+  ramp: optional(anyMillis),
+  probe: optional(anything),
+  dependsOn: optional(names),
+  mode: optional(word("enforce", "observe")),
+  enabled: optional(enabled),
+  tenants: optional(word("separate", "shared", "counted")),
+  fleet: optional(anything),
+  keys: optional(anything)
 }
 
 const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policyFields
@@ -321,7 +320,7 @@ const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policy
 const decodeKeys = (input: unknown, path: string, custom: CustomTrips): Result.Result<Policy["keys"], Problems> => {
   if (typeof input === "function") return Result.succeed(input as (key: string) => KeyInput | undefined)
   if (!isRecord(input)) {
-    return wrong(path, `expected an object of policies by key, or a function of the key, got ${show(input)}`)
+    return wrong(path, expected("an object of policies by key, or a function of the key", input))
   }
   const entries = decodeAll(Object.entries(input), (entry) => {
     const [key, policy] = entry as [string, unknown]
@@ -383,10 +382,10 @@ const decodePolicyFields = (
 // ---- Settings -----------------------------------------------------------------------------------------------------
 
 const settingsFields = {
-  default: Schema.optional(Schema.Unknown),
-  breakers: Schema.optional(Schema.Unknown),
-  trips: Schema.optional(Schema.Unknown),
-  names: Schema.optional(names)
+  default: optional(anything),
+  breakers: optional(anything),
+  trips: optional(anything),
+  names: optional(names)
 }
 
 /** Settings whose policies are not decoded yet. What is sound of them is there even where something else is wrong. */
@@ -399,7 +398,7 @@ export const decodeSettingsShape = (input: unknown) => {
   else if (given["breakers"] !== undefined) {
     problems.push({
       path: "breakers",
-      message: `expected an object of policies by name, got ${show(given["breakers"])}`
+      message: expected("an object of policies by name", given["breakers"])
     })
   }
   const known = Result.isSuccess(flat) ? flat.success.names : undefined

@@ -1,6 +1,6 @@
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
-import type { Problem, Problems } from "../shapes/fields.ts"
+import type { Problem, Problems } from "../core/fields.ts"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
 import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
@@ -46,10 +46,10 @@ export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded,
 const unresolved = new WeakMap<Partial<Policy>, unknown>()
 
 /** Decodes a policy that is written beside a call. Names of custom trips are checked when the call runs: see {@link resolve}. */
-export const decodeInline = (input: unknown): Result.Result<Partial<Policy>, Problems> => {
-  const decoded = decodePolicy(input, "policy", new Map())
+export const decodeInline = (input: unknown, path: string): Result.Result<Partial<Policy>, Problems> => {
+  const decoded = decodePolicy(input, path, new Map())
   if (Result.isSuccess(decoded)) return decoded
-  return Result.map(decodePolicy(input, "policy", "later"), (policy) => {
+  return Result.map(decodePolicy(input, path, "later"), (policy) => {
     unresolved.set(policy, input)
     return policy
   })

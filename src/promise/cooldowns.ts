@@ -1,35 +1,50 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
-import { expectedDuration, toMillis } from "../core/millis.ts"
-import { show } from "../core/printable.ts"
-import { anyMillis, decodeOrThrow, flag, isRecord, positiveMillis } from "../shapes/fields.ts"
+import {
+  anyMillis,
+  decodeArgument,
+  type Field,
+  field,
+  flag,
+  isRecord,
+  listOf,
+  millisWhere,
+  optional,
+  positiveMillis,
+  struct
+} from "../core/fields.ts"
+import { expectedDuration } from "../core/millis.ts"
 
 /** A schedule whose n-th delay is that of the n-th opening. */
 const byOpening = (millisOf: (opening: number) => number): Schedule.Schedule<number, number> =>
   Schedule.modifyDelay(Schedule.forever, ({ attempt }) => Effect.sync(() => Duration.millis(millisOf(attempt))))
 
-const linearFields = { linear: positiveMillis, step: Schema.optional(positiveMillis), jittered: Schema.optional(flag) }
-const listFields = { cooldown: Schema.NonEmptyArray(anyMillis) }
+const linearFields = { linear: positiveMillis, step: optional(positiveMillis), jittered: optional(flag) }
 
-const ofFunction = (operation: string, cooldown: (opening: number) => unknown) =>
+const ofFunction = (cooldown: (opening: number) => unknown) =>
   byOpening((opening) => {
-    const answer = cooldown(opening)
-    const millis = toMillis(answer)
-    if (millis !== undefined && millis >= 0) return millis
-    throw new RangeError(`${operation}: cooldown: expected ${expectedDuration.zeroOrMore}, got ${show(answer)}`)
+    const millis = cooldown(opening)
+    return decodeArgument("cooldown", "the function", endlessOrZero, millis)
   })
 
-/** Turns the forms of a cooldown that only the promise face has into a schedule. Returns all others unchanged. */
-export const toCooldown = (operation: string, cooldown: unknown): unknown => {
-  if (typeof cooldown === "function") return ofFunction(operation, cooldown as (opening: number) => unknown)
-  if (Array.isArray(cooldown)) {
-    const { cooldown: list } = decodeOrThrow(operation, listFields, { cooldown })
-    return byOpening((opening) => list[Math.min(opening, list.length) - 1] ?? 0)
+const endlessOrZero = field(
+  expectedDuration.zeroOrMore,
+  millisWhere((n) => n >= 0)
+)
+
+/** Turns the forms of a cooldown that only the promise face has into a schedule. All others stay as they are. */
+export const cooldownField: Field<unknown> = {
+  optional: false,
+  decode: (cooldown, path, problems) => {
+    if (typeof cooldown === "function") return ofFunction(cooldown as (opening: number) => unknown)
+    if (Array.isArray(cooldown)) {
+      const list = listOf(anyMillis, 1).decode(cooldown, path, problems)
+      return byOpening((opening) => list[Math.min(opening, list.length) - 1] ?? 0)
+    }
+    if (!isRecord(cooldown) || !("linear" in cooldown)) return cooldown
+    const { jittered, linear, step = linear } = struct(linearFields).decode(cooldown, path, problems)
+    const growing = byOpening((opening) => linear + step * (opening - 1))
+    return jittered === true ? Schedule.jittered(growing) : growing
   }
-  if (!isRecord(cooldown) || !("linear" in cooldown)) return cooldown
-  const { jittered, linear, step = linear } = decodeOrThrow(`${operation}: cooldown`, linearFields, cooldown)
-  const growing = byOpening((opening) => linear + step * (opening - 1))
-  return jittered === true ? Schedule.jittered(growing) : growing
 }

@@ -1,9 +1,5 @@
-import * as Duration from "effect/Duration"
 import { printable } from "../core/printable.ts"
-import { type BulkheadFull, isBulkheadFull } from "../shapes/BulkheadFull.ts"
-import { withoutStack } from "../shapes/bareError.ts"
-import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import { isRaisedByUser, Rejection } from "../shapes/rejections.ts"
+import { Rejection } from "../shapes/rejections.ts"
 import type { Scope, State } from "./types.ts"
 
 /**
@@ -35,22 +31,23 @@ export abstract class BreakerError extends Error {
  */
 export class CircuitOpenError extends BreakerError {
   readonly code = "CIRCUIT_OPEN"
-  readonly circuit: string
-  readonly key: string | undefined
-  readonly state: State
+  // `declare` emits no field definition, which would cost each rejection time.
+  declare readonly circuit: string
+  declare readonly key: string | undefined
+  declare readonly state: State
   /** Whose state it is: this process's own, or that of all that share the store. */
-  readonly scope: Scope
-  readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
+  declare readonly scope: Scope
+  declare readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
   /** Milliseconds until a call could pass: the longest wait of all reasons. `Infinity` while the circuit is isolated without an end. */
-  readonly retryAfter: number
+  declare readonly retryAfter: number
   /** How often in a row the circuit has opened. */
-  readonly openings: number
+  declare readonly openings: number
   /** The start of the outage, in milliseconds since 1970. `undefined` if the circuit is not in an outage. */
-  readonly downSince: number | undefined
+  declare readonly downSince: number | undefined
   /** The circuit that this one depends on, where that is why. */
-  readonly dependency: string | undefined
+  declare readonly dependency: string | undefined
   /** Why it opened, in words. */
-  readonly detail: string | undefined
+  declare readonly detail: string | undefined
 
   constructor(open: CircuitOpenFields) {
     super(open.message, open.cause === undefined ? undefined : { cause: open.cause })
@@ -156,38 +153,6 @@ export class StoreUnavailableError extends BreakerError {
  */
 export class ConfigurationError extends BreakerError {
   readonly code = "INVALID_OPTIONS"
-}
-
-const ofCircuitOpen = (open: CircuitOpen, cause: unknown): CircuitOpenError => {
-  const { circuit, dependency, detail, downSince, key, message, openings, reason, retryAfter, scope, state } = open
-  const millis = Duration.toMillis(retryAfter)
-  return withoutStack(
-    () =>
-      new CircuitOpenError({
-        message,
-        circuit,
-        key,
-        state,
-        scope,
-        reason,
-        retryAfter: millis,
-        openings,
-        downSince,
-        dependency,
-        detail,
-        cause
-      })
-  )
-}
-
-const ofBulkheadFull = ({ bulkhead, message }: BulkheadFull): BulkheadFullError =>
-  withoutStack(() => new BulkheadFullError(bulkhead, message))
-
-/** An error as code without Effect sees it. What the user's function raised stays as it is, whatever its class. */
-export const toPlain = (error: unknown): unknown => {
-  if (isRaisedByUser(error)) return error
-  if (isCircuitOpen(error)) return ofCircuitOpen(error, toPlain(error.cause))
-  return isBulkheadFull(error) ? ofBulkheadFull(error) : error
 }
 
 /** What is wrong with options, as an error of this face; `inner` is what it is called within. */

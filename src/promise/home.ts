@@ -13,6 +13,7 @@ import type { Subject } from "../breaker/protect.ts"
 import { foreignText } from "../core/foreign.ts"
 import { storeAnnotation } from "../store/unconnected.ts"
 import { background, foreground } from "./clock.ts"
+import type { Circuits } from "./direct.ts"
 import type { RedisUrlOptions } from "./redis.ts"
 import { onAbort, unlessAborted } from "./signals.ts"
 import type { BreakerEvent, EventName, Signal } from "./types.ts"
@@ -132,6 +133,7 @@ const dropped =
 export class Home {
   /** Whether there is a store: at once in memory, a little later where it is to be connected. */
   private services: Services | undefined = undefined
+  private known: Circuits | undefined = undefined
   private building: Promise<Services>
   private readonly scope = Scope.makeUnsafe()
   private readonly awake: Awake = new Awake()
@@ -140,24 +142,20 @@ export class Home {
   /** Functions that declare the policies of breakers that were created before the store. */
   private readonly undeclared: Array<(services: Services) => void> = []
   private readonly listeners: Listeners = new Map()
+  private isListening = false
 
   constructor({ log, maxCircuits, redis }: HomeOptions) {
-    const { listeners, scope } = this
+    const { scope } = this
     dropped?.register(this, scope)
     const build = (store: Layer.Layer<StoreService, unknown>) =>
-      Effect.tap(
-        Layer.buildWithScope(
-          Layer.provideMerge(store, Layer.merge(logging(log), Layer.succeed(Clock.Clock, background))),
-          scope
-        ),
-        (services) => listen(listeners, services, scope)
+      Layer.buildWithScope(
+        Layer.provideMerge(store, Layer.merge(logging(log), Layer.succeed(Clock.Clock, background))),
+        scope
       )
     this.connected = redis !== undefined
     if (redis === undefined) {
-      this.services = ofCalls(
-        Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
-      )
-      this.building = Promise.resolve(this.services)
+      const made = Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
+      this.building = Promise.resolve(this.use(ofCalls(made)))
       return
     }
     this.building = import("./redis.ts")
@@ -166,11 +164,26 @@ export class Home {
       .then((services) => {
         const ready = ofCalls(services)
         for (const declare of this.undeclared.splice(0)) declare(ready)
-        this.services = ready
-        return ready
+        return this.use(ready)
       })
     // Who calls hears of it; who does not must not be ended by it.
     this.building.catch(() => {})
+  }
+
+  /** Takes the events of the store, from the first listener on. */
+  private hear(): void {
+    const { isListening, listeners, scope, services } = this
+    if (isListening || services === undefined || listeners.size === 0) return
+    this.isListening = true
+    Effect.runSync(listen(listeners, Context.add(services, Clock.Clock, background), scope))
+  }
+
+  private use(services: Services): Services {
+    this.services = services
+    const registry = Context.get(services, BreakerStore.BreakerStore)
+    this.known = { registry, caller: registry.callerOf(services), run: (effect) => this.run(effect, undefined) }
+    this.hear()
+    return services
   }
 
   on(name: EventName, listener: Listener): () => void {
@@ -179,6 +192,7 @@ export class Home {
     // The same function twice is two listeners.
     const own: Listener = (event) => listener(event)
     all.add(own)
+    this.hear()
     return () => void all.delete(own)
   }
 
@@ -189,6 +203,11 @@ export class Home {
   /** When the store is there, if it can be. */
   get ready(): Promise<unknown> {
     return this.awake.while(this.building)
+  }
+
+  /** Where the circuits are, if there is a store. */
+  get circuits(): Circuits | undefined {
+    return this.known
   }
 
   async run<A>(

@@ -36,10 +36,10 @@
  * @since 0.1.0
  */
 
-import { show } from "../core/printable.ts"
-import { isRecord } from "../shapes/fields.ts"
+import { decodeOptions, field, optional, refused } from "../core/fields.ts"
 import { asConfigurationError } from "./errors.ts"
-import { managerFields, type PlainBreaker, PlainManager } from "./manager.ts"
+import { breakerFields } from "./fields.ts"
+import { alone, aloneWith, managerFields, type PlainBreaker, PlainManager } from "./manager.ts"
 import type {
   AggregateMetrics,
   BreakerEvent,
@@ -377,7 +377,9 @@ export interface ManagerOptions extends StoreOptions {
  */
 export const createManager = (options: ManagerOptions = {}): Manager =>
   // Functions are kept as any; whoever registers one gets a breaker with its types.
-  asConfigurationError(() => new PlainManager("createManager", options)) as unknown as Manager
+  asConfigurationError(
+    () => new PlainManager(decodeOptions("createManager", managerFields, options))
+  ) as unknown as Manager
 
 /**
  * Which breaker: its name, and where its circuits are.
@@ -388,26 +390,6 @@ export interface CreateOptions<Args extends ReadonlyArray<unknown>, A> extends P
   /** Default the name of the function. */
   readonly name?: string | undefined
 }
-
-const onlyRecord = (operation: string, options: unknown): object =>
-  asConfigurationError(() => {
-    if (isRecord(options)) return options
-    throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
-  })
-
-const alone = (operation: string, fn: unknown, options: object): readonly [PlainManager, PlainBreaker] =>
-  asConfigurationError(() => {
-    const given: { readonly name?: unknown } = onlyRecord(operation, options)
-    const fallbackName = typeof fn === "function" && fn.name !== "" ? fn.name : "breaker"
-    const of = (ours: boolean) =>
-      Object.fromEntries(
-        Object.entries(given).filter(([name]) => storeFields.includes(name) === ours && name !== "name")
-      )
-    const manager = new PlainManager(operation, of(true))
-    return [manager, manager.add(operation, given.name ?? fallbackName, fn, of(false), ["name", ...storeFields])]
-  })
-
-const storeFields: ReadonlyArray<string> = managerFields.filter((name) => name !== "defaults")
 
 /**
  * Puts a function under a circuit of its own. In the function `this` is {@link CallContext}: its `signal` is aborted when nobody
@@ -423,7 +405,7 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   fn: (this: CallContext, ...args: Args) => A | PromiseLike<A>,
   options: CreateOptions<Args, A> = {}
 ): Breaker<Args, A> & Owner => {
-  const [manager, breaker] = alone("createBreaker", fn, options)
+  const [manager, breaker] = aloneWith("createBreaker", fn, options)
   // It is of `fn`, whose types its manager has not kept.
   return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
 }
@@ -451,7 +433,7 @@ export const wrap: {
   ): ((this: This, ...args: Args) => Promise<A>) & { readonly breaker: Breaker<Args, A> & Owner }
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
 } = (fn: unknown, options: object = {}): any => {
-  const [manager, plain] = alone("wrap", fn, options)
+  const [manager, plain] = aloneWith("wrap", fn, options)
   return Object.assign(wrapped(plain), { breaker: owned(plain, manager) })
 }
 
@@ -477,17 +459,21 @@ export interface MethodOptions extends Omit<CreateOptions<ReadonlyArray<never>, 
  *
  * @category constructors
  */
-export const protect = (options: MethodOptions = {}) => {
-  const { manager, ...rest } = onlyRecord("protect", options) as MethodOptions
+export const protect = (options?: MethodOptions) => {
+  const { manager, ...own } = asConfigurationError(() => {
+    const decoded = decodeOptions("protect", { manager: optional(managerField), ...breakerFields }, options)
+    const other = (["redis", "maxCircuits", "log"] as const).find((name) => decoded[name] !== undefined)
+    if (decoded.manager === undefined || other === undefined) return decoded
+    throw refused("protect", other, "expected nothing, as the manager has the store, got an option")
+  })
   return <F extends AsyncFunction>(
     method: F,
     context: { readonly kind: "method"; readonly name: string | symbol }
   ): F => {
-    const { name, ...others } = { name: String(context.name), ...rest }
+    const { name = String(context.name), ...others } = own
     if (manager === undefined) return wrapped(alone("protect", method, { name, ...others })[1]) as unknown as F
-    return asConfigurationError(() => {
-      if (!(manager instanceof PlainManager)) throw new RangeError("protect: manager: expected one of createManager")
-      return wrapped(manager.add("protect", name, method, others)) as unknown as F
-    })
+    return asConfigurationError(() => wrapped(manager.add("protect", name, method, others))) as unknown as F
   }
 }
+
+const managerField = field("a manager of createManager", (input) => (input instanceof PlainManager ? input : undefined))

@@ -1,20 +1,34 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
 import { healthOf } from "../breaker/health.ts"
-import { keyByHand } from "../breaker/options.ts"
+import { circuitName, operatorKey } from "../breaker/options.ts"
+import {
+  type Decoded,
+  decodeArgument,
+  decodeOptions,
+  type Field,
+  functionField,
+  optional,
+  refused,
+  struct,
+  word
+} from "../core/fields.ts"
 import { printable, show } from "../core/printable.ts"
-import { count, decodeOrThrow, field, functionField, isRecord, onlyFields, text } from "../shapes/fields.ts"
 import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
+import { type AnyFunction, type Called, invoke, OwnContext, ownContext } from "./called.ts"
+import { callDirectly } from "./direct.ts"
 import { distributedState } from "./distributed.ts"
-import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError, toPlain } from "./errors.ts"
+import { asConfigurationError, ConfigurationError, ShutdownError, TimeoutError } from "./errors.ts"
+import { failed } from "./failing.ts"
+import { breakerFields, callFields, type DecodedProtection, keyField, protectionFields, storeFields } from "./fields.ts"
 import { Home } from "./home.ts"
 import { countsOf, toMetrics, unused } from "./metrics.ts"
 import { type Checked, check } from "./options.ts"
-import { isAbortByCaller, isAborted, isSignal, reasonOf } from "./signals.ts"
+import { toPlain } from "./plainErrors.ts"
+import { isAbortByCaller, isAborted, reasonOf } from "./signals.ts"
 import type {
   AggregateMetrics,
   BreakerEvent,
@@ -25,28 +39,22 @@ import type {
   EventName,
   Metrics,
   Released,
-  Signal,
   State,
   Time
 } from "./types.ts"
 
-// biome-ignore lint/suspicious/noExplicitAny: the types of the function are not known here
-type AnyFunction = (this: any, ...args: any) => unknown
-
 const wasShutDown = (name: string) => new ShutdownError(printable(`The breaker "${name}" was shut down`))
-
-const signalField = field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined))
-const keyField = field<string>("a text", (input) => (typeof input === "string" ? input : undefined))
-const callFields = { key: Schema.optional(keyField), signal: Schema.optional(signalField) }
 
 const checkedCall = (call: unknown, options: unknown): CallOptions =>
   asConfigurationError(() => {
-    decodeOrThrow("run", { call: functionField }, { call })
-    return decodeOrThrow("run", callFields, options)
+    decodeArgument("run", "call", functionField, call)
+    return decodeOptions("run", callFields, options)
   })
 
 /** Calls the function. If it throws, the promise rejects. */
-const begin = async (call: (signal: AbortSignal) => unknown, signal: AbortSignal): Promise<unknown> => call(signal)
+const begin = async (...call: Parameters<typeof invoke>): Promise<unknown> => invoke(...call)
+
+const noOptions: CallOptions = {}
 
 /** The value of an exit, or its error. */
 const answerOf = <A>(exit: Exit.Exit<A, unknown>): A => {
@@ -54,7 +62,7 @@ const answerOf = <A>(exit: Exit.Exit<A, unknown>): A => {
   return exit.value
 }
 
-const events: ReadonlyArray<EventName> = ["open", "halfOpen", "close", "isolate", "disable", "transition"]
+const eventField: Field<EventName> = word("open", "halfOpen", "close", "isolate", "disable", "transition")
 
 /** The circuits of one name and the function that they protect. */
 export class PlainBreaker {
@@ -70,50 +78,64 @@ export class PlainBreaker {
     this.name = checked.name
   }
 
-  readonly execute = (...args: ReadonlyArray<unknown>): Promise<unknown> =>
-    this.call({}, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
+  readonly execute = (...args: Array<unknown>): Promise<unknown> => this.call(noOptions, this.fn, ownContext, args)
 
   readonly with = (options: CallOptions) => {
-    const checked = asConfigurationError(() => decodeOrThrow("with", callFields, options))
-    return {
-      execute: (...args: ReadonlyArray<unknown>) =>
-        this.call(checked, args, (signal) => this.fn.apply({ signal } satisfies CallContext, [...args]))
-    }
+    const checked = asConfigurationError(() => decodeOptions("with", callFields, options))
+    return { execute: (...args: Array<unknown>) => this.call(checked, this.fn, ownContext, args) }
   }
 
   readonly run = async <B>(
     call: (context: CallContext) => B | PromiseLike<B>,
     options: CallOptions = {}
   ): Promise<B> => {
-    return this.call(checkedCall(call, options), undefined, (signal) => call({ signal })) as Promise<B>
+    return this.call(checkedCall(call, options), call, undefined, undefined) as Promise<B>
   }
 
   /** Calls the function with `self` as its `this`. */
-  bound(self: unknown, args: ReadonlyArray<unknown>): Promise<unknown> {
-    return this.call({}, args, () => this.fn.apply(self, [...args]))
+  bound(self: unknown, args: Array<unknown>): Promise<unknown> {
+    return this.call(noOptions, this.fn, self, args)
   }
 
-  /** `args` are the arguments of the function, which the fallback receives. Without them there is no fallback. */
-  private async call(
+  /** See {@link Called}. Nothing is allocated here for a call that needs no fiber. */
+  private call(
     { key, signal }: CallOptions,
-    args: ReadonlyArray<unknown> | undefined,
-    call: (signal: AbortSignal) => unknown
+    fn: AnyFunction,
+    self: unknown,
+    args: Array<unknown> | undefined
   ): Promise<unknown> {
-    const { around, fallback, name, probeTimeoutMillis } = this.checked
-    if (this.home.isShutDown) throw wasShutDown(name)
-    if (isAborted(signal)) throw reasonOf(signal)
+    const { checked, home } = this
+    try {
+      if (home.isShutDown) throw wasShutDown(checked.name)
+      if (isAborted(signal)) throw reasonOf(signal)
+      const { circuits } = home
+      const { direct } = checked
+      const made =
+        direct === undefined || circuits === undefined
+          ? undefined
+          : callDirectly(direct, circuits, key, signal, fn, self, args)
+      return made ?? this.callAsEffect({ fn, self, args, key, signal })
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  private async callAsEffect({ args, fn, key, self, signal }: Called): Promise<unknown> {
+    const { around, fallback, name, probeTimeoutMillis, rejectionStack } = this.checked
     let late: TimeoutError | undefined
     let abandoned: { readonly error: unknown } | undefined
     let running: Promise<unknown> | undefined
     /** Why an attempt is interrupted: its caller left, or it or its probe took too long. */
-    const reason = () =>
-      isAborted(signal) ? reasonOf(signal) : (late ?? new TimeoutError(name, probeTimeoutMillis(key)))
+    const reason = () => {
+      if (isAborted(signal)) return reasonOf(signal)
+      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis(key))) : abandoned.error
+    }
     const attempt = Effect.callback<unknown, unknown>((resume) => {
       // A signal may have been aborted without an event, while the attempt waited.
       running = undefined
       if (isAborted(signal)) return resume(Effect.interrupt)
-      const controller = new AbortController()
-      running = begin(call, controller.signal)
+      const context = new OwnContext()
+      running = begin(fn, self, args, context)
       running.then(
         (value) => resume(Effect.succeed(value)),
         (error) => {
@@ -126,7 +148,7 @@ export class PlainBreaker {
           return resume(Effect.fail(error))
         }
       )
-      return Effect.sync(() => controller.abort(reason()))
+      return Effect.sync(() => OwnContext.abort(context, reason()))
     })
     const onLate = (error: TimeoutError) => {
       late = error
@@ -142,11 +164,9 @@ export class PlainBreaker {
       if (isAborted(signal)) throw reasonOf(signal)
       if (abandoned !== undefined) throw abandoned.error
     }
-    const failed = Cause.findErrorOption(exit.cause)
-    if (failed._tag === "Some" && isRejection(failed.value) && ++rejections % rejectionsPerTurn === 0) await turn()
-    const error = failed._tag === "Some" ? toPlain(failed.value) : Cause.squash(exit.cause)
-    if (fallback === undefined || args === undefined) throw error
-    return fallback(error, ...args)
+    const found = Cause.findErrorOption(exit.cause)
+    const error = found._tag === "Some" ? toPlain(found.value, rejectionStack) : Cause.squash(exit.cause)
+    return failed(error, fallback, args)
   }
 
   get state(): State {
@@ -158,7 +178,7 @@ export class PlainBreaker {
   }
 
   readonly inspect = (key?: string): Metrics => {
-    asConfigurationError(() => decodeOrThrow("inspect", { key: Schema.optional(keyField) }, { key }))
+    asConfigurationError(() => decodeArgument("inspect", "key", keyField, key))
     const found = this.home.look(CircuitBreaker.inspect(this.name, { key }))
     return found === undefined ? unused(this.name, key) : toMetrics(found)
   }
@@ -168,7 +188,7 @@ export class PlainBreaker {
 
   readonly distributedState = async (key?: string): Promise<DistributedState | undefined> => {
     const { inline } = this.checked.subject
-    asConfigurationError(() => keyByHand("distributedState", key))
+    asConfigurationError(() => decodeArgument("distributedState", "key", operatorKey, key))
     if (this.home.isShutDown) throw wasShutDown(this.name)
     return inline?.fleet === false
       ? undefined
@@ -215,97 +235,46 @@ const listen = (
   listener: (event: BreakerEvent) => void,
   given: unknown
 ): (() => void) => {
-  if (!events.includes(event)) {
-    throw new ConfigurationError(`on: event must be one of ${events.join(", ")}, got ${show(event)}`)
-  }
-  if (typeof given !== "function") throw new ConfigurationError(`on: listener must be a function, got ${show(given)}`)
+  asConfigurationError(() => {
+    decodeArgument("on", "event", eventField, event)
+    decodeArgument("on", "listener", functionField, given)
+  })
   return home.on(event, listener)
 }
 
-/** Which options are for a manager. */
-export const managerFields = ["redis", "maxCircuits", "log", "defaults"]
-
-/** A URL may contain a password, so errors do not show it. */
-const isRedisUrl = (input: unknown): input is string =>
-  typeof input === "string" && /^rediss?:\/\//.test(input) && URL.canParse(input)
-
-const homeOf = (operation: string, options: object): Home => {
-  const { log, maxCircuits, redis } = decodeOrThrow(
-    operation,
-    {
-      redis: Schema.optional(Schema.Unknown),
-      maxCircuits: Schema.optional(count),
-      log: Schema.optional(functionField)
-    },
-    options
-  )
-  if (redis === undefined) return new Home({ redis, maxCircuits, log })
-  const { url, ...rest } = isRecord(redis) ? redis : { url: redis }
-  const expected = `${operation}: redis: expected a URL such as redis://localhost:6379`
-  if (!isRedisUrl(url) && typeof url !== "function") throw new RangeError(`${expected}, or a function that returns one`)
-  const urlOf = async (): Promise<string> => {
-    const found: unknown = typeof url === "function" ? await url() : url
-    if (!isRedisUrl(found)) throw new RangeError(`${expected} from the function`)
-    return found
-  }
-  const checked = decodeOrThrow(
-    `${operation}: redis`,
-    { prefix: Schema.optional(text), process: Schema.optional(text) },
-    rest
-  )
-  return new Home({ redis: { url: urlOf, ...checked }, maxCircuits, log })
+/** The options of a manager. */
+export const managerFields = {
+  ...storeFields,
+  defaults: optional(struct(protectionFields))
 }
-
-/** The options that are set. An option that is `undefined` does not replace the default of the manager. */
-const given = (options: object): object =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-
-const { setImmediate: soon = (run: () => void) => setTimeout(run, 0) } = globalThis as {
-  readonly setImmediate?: (run: () => void) => unknown
-}
-
-/**
- * After this number of rejections, one rejection waits for a turn of the event loop. A loop that calls an open circuit again and again
- * would otherwise run only microtasks, so that no timer and no I/O could run.
- */
-const rejectionsPerTurn = 1_000
-let rejections = 0
-
-const turn = (): Promise<void> => new Promise((resolve) => void soon(() => resolve()))
 
 /** Several breakers with one store. */
 export class PlainManager {
   private readonly home: Home
   private readonly breakers = new Map<string, PlainBreaker>()
-  private readonly defaults: object
+  private readonly defaults: DecodedProtection
 
-  constructor(operation: string, options: unknown) {
-    const { defaults = {}, ...rest } = onlyFields(operation, managerFields, options) as {
-      readonly defaults?: object
-    }
-    if (!isRecord(defaults)) throw new RangeError(`${operation}: defaults: expected an object, got ${show(defaults)}`)
-    // Report invalid defaults here, and not when the first breaker is created.
-    check(`${operation}: defaults`, "defaults", defaults, [])
+  constructor({ defaults = {}, log, maxCircuits, redis }: Decoded<typeof managerFields>) {
     this.defaults = defaults
-    this.home = homeOf(operation, rest)
+    this.home = new Home({ redis, maxCircuits, log })
   }
 
-  /** `more` are the options that the caller has already read. Errors about unknown options list them, too. */
-  add(operation: string, name: unknown, fn: unknown, options: object, more: ReadonlyArray<string> = []): PlainBreaker {
-    if (typeof fn !== "function") throw new RangeError(`${operation}: expected a function, got ${show(fn)}`)
-    if (!isRecord(options)) throw new RangeError(`${operation}: options: expected an object, got ${show(options)}`)
-    const checked = check(operation, name, { ...this.defaults, ...given(options) }, more)
-    if (this.breakers.has(checked.name)) {
-      throw new RangeError(`${operation}: name: there is a breaker ${show(checked.name)} already`)
+  /** Adds a breaker with decoded options, which replace the defaults of the manager. */
+  add(operation: string, name: unknown, fn: unknown, options: DecodedProtection): PlainBreaker {
+    const circuit = circuitName(operation, name)
+    decodeArgument(operation, "fn", functionField, fn)
+    if (this.breakers.has(circuit)) {
+      throw refused(operation, "name", `expected a name that no other breaker has, got ${show(circuit)}`)
     }
+    const checked = check(operation, circuit, { ...this.defaults, ...options })
     const breaker = new PlainBreaker(this.home, checked, fn as AnyFunction)
     this.breakers.set(checked.name, breaker)
     this.home.declare(checked.subject)
     return breaker
   }
 
-  readonly register = (name: string, fn: unknown, options: object = {}): PlainBreaker =>
-    asConfigurationError(() => this.add("register", name, fn, options))
+  readonly register = (name: string, fn: unknown, options?: object): PlainBreaker =>
+    asConfigurationError(() => this.add("register", name, fn, decodeOptions("register", protectionFields, options)))
 
   readonly get = (name: string): PlainBreaker | undefined => this.breakers.get(name)
 
@@ -361,3 +330,23 @@ export class PlainManager {
 
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.home.shutdown()
 }
+
+/** A breaker with a manager of its own. */
+export const alone = (
+  operation: string,
+  fn: unknown,
+  { log, maxCircuits, name, redis, ...protection }: Decoded<typeof breakerFields>
+): readonly [PlainManager, PlainBreaker] =>
+  asConfigurationError(() => {
+    const ownName = decodeArgument(operation, "fn", functionField, fn).name || "breaker"
+    const manager = new PlainManager({ log, maxCircuits, redis })
+    return [manager, manager.add(operation, name ?? ownName, fn, protection)]
+  })
+
+/** {@link alone}, with options that are not decoded yet. */
+export const aloneWith = (operation: string, fn: unknown, options: unknown) =>
+  alone(
+    operation,
+    fn,
+    asConfigurationError(() => decodeOptions(operation, breakerFields, options))
+  )

@@ -1,76 +1,27 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import { circuitName } from "../breaker/options.ts"
-import { guard, guardBeyond, leaseOf, type Subject, subject } from "../breaker/protect.ts"
+import * as Result from "effect/Result"
+import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
 import { makeTimeoutOrElse } from "../engine/timeout.ts"
-import * as Backoff from "../resilience/Backoff.ts"
+import { Delay } from "../engine/timers.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import { defaults } from "../policy/policy.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
-import { type Retrying, retryingAs } from "../resilience/retry.ts"
-import {
-  count,
-  countOrZero,
-  decodeOrThrow,
-  functionField,
-  onlyFields,
-  positiveMillis,
-  shareOrZero,
-  word
-} from "../shapes/fields.ts"
-import { TimeoutError, toPlain } from "./errors.ts"
+import { type Retrying, retrying } from "../resilience/retry.ts"
+import type { Direct } from "./direct.ts"
+import { TimeoutError } from "./errors.ts"
+import { type DecodedProtection, policyOf } from "./fields.ts"
 import { held } from "./held.ts"
-import { picked, policyFields, probeTimeoutOf, toPolicy } from "./policies.ts"
+import { toPlain } from "./plainErrors.ts"
 import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
-import type { Protection, RetryOptions } from "./types.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
-
-const callFields = ["timeout", "retry", "bulkhead", "fallback", "until", "isFailure", "isIgnored"] as const
-
-const retryFields = {
-  times: Schema.optional(countOrZero),
-  minDelay: Schema.optional(positiveMillis),
-  maxDelay: Schema.optional(positiveMillis),
-  backoff: Schema.optional(word("exponential", "linear")),
-  jitter: Schema.optional(shareOrZero),
-  while: Schema.optional(functionField),
-  waitForCircuit: Schema.optional(positiveMillis)
-}
-
-/** The options of `Resilience.retry`, or nothing where nothing is to be made again. */
-const toRetry = (operation: string, retry: number | RetryOptions | false | undefined) => {
-  if (retry === undefined || retry === false) return undefined
-  const {
-    backoff = "exponential",
-    jitter = 0.5,
-    maxDelay,
-    minDelay,
-    times = 2,
-    waitForCircuit,
-    while: again
-  } = decodeOrThrow(`${operation}: retry`, retryFields, typeof retry === "number" ? { times: retry } : retry)
-  const max = maxDelay ?? Math.max(10_000, minDelay ?? 0)
-  if (max < (minDelay ?? 0)) {
-    throw new RangeError(`${operation}: retry: maxDelay: expected at least minDelay (${minDelay} ms), got ${max} ms`)
-  }
-  return {
-    times,
-    waitForCircuit,
-    maxRetryAfter: max,
-    schedule: (backoff === "linear" ? Backoff.linear : Backoff.exponential)({
-      min: minDelay ?? Math.min(100, max),
-      max,
-      jitter
-    }),
-    ...(again === undefined ? {} : { while: (error: unknown) => again(toPlain(error)) === true })
-  }
-}
 
 /** A call that ends when the stream that it returns has been read. */
 const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.contextWith((context: Context.Context<never>) =>
-    guardBeyond(self, of, leaseOf("until", undefined), (answer, permit) =>
+    guardBeyond(self, of, defaultLease, (answer, permit) =>
       watchedStream(answer, (end) => {
         const settled = permit.settle(end)
         if (settled !== undefined) Effect.runForkWith(context)(settled)
@@ -78,20 +29,24 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
     )
   )
 
-const bulkheadFields = {
-  concurrency: count,
-  queue: Schema.optional(countOrZero),
-  holdUntil: Schema.optional(word("settled"))
-}
-
 /** Adds the bulkhead to a call. */
-const toLimited = (operation: string, name: string, options: Protection<never, unknown>["bulkhead"]) => {
+const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
   if (options === undefined) return (call: AnyEffect) => call
-  const { holdUntil, ...places } = decodeOrThrow(`${operation}: bulkhead`, bulkheadFields, options)
-  const bulkhead = Bulkhead.makeUnsafe({ name, ...places })
+  const { holdUntil, ...slots } = options
+  const bulkhead = Bulkhead.makeUnsafe({ name, ...slots })
   return holdUntil === undefined
     ? (call: AnyEffect): AnyEffect => Bulkhead.limit(call, bulkhead)
     : (call: AnyEffect, running: () => PromiseLike<unknown> | undefined) => held(bulkhead, call, running)
+}
+
+/** The time limit of a probe of a key. */
+const probeTimeoutOf = (policy: Partial<BreakerPolicy.Policy> | undefined, key: string | undefined): number => {
+  const { keys, probeTimeoutMillis = defaults.probeTimeoutMillis } = policy ?? {}
+  if (key === undefined || keys === undefined) return probeTimeoutMillis
+  if (typeof keys !== "function") return keys.get(key)?.probeTimeoutMillis ?? probeTimeoutMillis
+  const given = Result.getOrUndefined(Result.try(() => keys(key)?.probeTimeout))
+  const decoded = given === undefined ? undefined : Result.getOrUndefined(BreakerPolicy.decode({ probeTimeout: given }))
+  return decoded?.probeTimeoutMillis ?? probeTimeoutMillis
 }
 
 /** What is done with each call, its options checked. */
@@ -111,32 +66,23 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
+  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  readonly direct: Direct | undefined
+  /** Whether the errors of rejections have a stack trace. */
+  readonly rejectionStack: boolean
 }
 
-/** The options of a breaker. Throws where one is wrong, before anything is called. */
-export const check = (operation: string, name: unknown, options: unknown, more: ReadonlyArray<string>): Checked => {
-  const given = onlyFields(operation, [...more, ...callFields, ...policyFields], options) as Protection<never, unknown>
-  const circuit = circuitName(operation, name)
-  const { fallback, isFailure, isIgnored, until } = decodeOrThrow(
-    operation,
-    {
-      fallback: Schema.optional(functionField),
-      until: Schema.optional(word("stream end")),
-      isFailure: Schema.optional(functionField),
-      isIgnored: Schema.optional(functionField)
-    },
-    picked(given, ["fallback", "until", "isFailure", "isIgnored"])
-  )
-  const { timeout = 10_000 } = given
-  const timeoutMillis =
-    timeout === false ? Infinity : decodeOrThrow(operation, { timeout: positiveMillis }, { timeout }).timeout
-  const read = subject(operation, circuit, {
-    policy: toPolicy(operation, given),
+/** Builds what is done with each call, from decoded options. */
+export const check = (operation: string, circuit: string, given: DecodedProtection): Checked => {
+  const { fallback, isFailure, isIgnored, rejectionStack = false, retry = false, timeout = 10_000, until } = given
+  const timeoutMillis = timeout === false ? Infinity : timeout
+  const read = toSubject(operation, circuit, {
+    policy: policyOf(given),
     ...(isFailure === undefined ? {} : { isFailure: (error: unknown) => isFailure(toPlain(error)) === true }),
     ...(isIgnored === undefined ? {} : { isIgnored: (error: unknown) => isIgnored(toPlain(error)) === true })
   })
   const of = { ...read, classify: readingResponses(read.classify) }
-  const limited = toLimited(operation, circuit, given.bulkhead)
+  const limited = toLimited(circuit, given.bulkhead)
   const withTimeout = makeTimeoutOrElse(timeoutMillis)
   const timed = (call: AnyEffect, onLate: (error: TimeoutError) => void): AnyEffect => {
     if (timeoutMillis === Infinity) return call
@@ -147,16 +93,20 @@ export const check = (operation: string, name: unknown, options: unknown, more: 
       return Effect.fail(error)
     })
   }
-  const retry = toRetry(operation, given.retry)
-  const again: Retrying =
-    retry === undefined ? () => (call: AnyEffect) => call : retryingAs(`${operation}: retry`, retry)
+  const again: Retrying = retry === false ? () => (call: AnyEffect) => call : retrying(retry)
   const unkeyed = again(of)
+  const delay = timeoutMillis === Infinity ? undefined : new Delay(timeoutMillis)
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
     probeTimeoutMillis: (key) => probeTimeoutOf(of.inline, key),
     fallback,
     subject: of,
+    rejectionStack,
+    direct:
+      retry === false && given.bulkhead === undefined && until === undefined
+        ? { subject: of, timeoutMillis, delay, fallback, rejectionStack, single: undefined }
+        : undefined,
     around: (call, key, onLate, running) => {
       const inside = limited(timed(call, onLate), running)
       if (key === undefined) return unkeyed(guarded(inside, of))

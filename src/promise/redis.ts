@@ -6,7 +6,6 @@ import { connecting, type Session } from "../connection/connecting.ts"
 import { ofOwnClient } from "../connection/judge.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
 import { longestCircuit, redisStore } from "../redis/store.ts"
-import { decodeOptions, ofRedis } from "../store/options.ts"
 import { ConfigurationError } from "./errors.ts"
 
 export interface RedisUrlOptions {
@@ -30,7 +29,7 @@ const loaded = async (): Promise<Package> => {
 const session = (found: Package, { prefix, url }: RedisUrlOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
-    const store = yield* redisStore(redis, yield* decodeOptions(ofRedis, prefix === undefined ? {} : { prefix }))
+    const store = yield* redisStore(redis, { prefix })
     return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 

@@ -1,3 +1,4 @@
+import * as Exit from "effect/Exit"
 import * as Outcome from "../core/Outcome.ts"
 import { type Classify, defaultOutcome, isFailureStatus } from "../engine/classify.ts"
 import { failureOf } from "../http/failureOf.ts"
@@ -22,10 +23,16 @@ const isResponse = (value: unknown): value is FetchResponse => {
 const ofResponse = ({ headers, status }: FetchResponse): Outcome.Outcome =>
   isFailureStatus(status) ? failureOf(status, headers, Date.now()) : Outcome.success
 
+/** The outcome of a call that answered a value. No option reads values. */
+export const outcomeOf = (value: unknown): Outcome.Outcome => {
+  if (typeof value !== "object" || value === null) return Outcome.success
+  return safely(() => isResponse(value), false)
+    ? ofResponse(value as FetchResponse)
+    : defaultOutcome(Exit.succeed(value))
+}
+
 /** Reads the responses of `fetch` by their status, as the default reads those of Effect's `HttpClient`. */
 export const readingResponses =
   (classify: Classify = defaultOutcome): Classify =>
   (exit) =>
-    exit._tag === "Success" && safely(() => isResponse(exit.value), false)
-      ? ofResponse(exit.value as FetchResponse)
-      : classify(exit)
+    exit._tag === "Success" ? outcomeOf(exit.value) : classify(exit)

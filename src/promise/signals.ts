@@ -1,4 +1,4 @@
-import { isRecord } from "../shapes/fields.ts"
+import { isRecord } from "../core/fields.ts"
 import { safely } from "../shapes/rejections.ts"
 import type { Signal } from "./types.ts"
 

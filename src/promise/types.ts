@@ -217,6 +217,11 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
   readonly isFailure?: ((error: unknown) => boolean) | undefined
   /** Which errors the circuit ignores. Default: none. */
   readonly isIgnored?: ((error: unknown) => boolean) | undefined
+  /**
+   * Whether a `CircuitOpenError` or a `BulkheadFullError` has a stack trace. Default: `false`, because a stack trace costs more than
+   * the rest of a rejection.
+   */
+  readonly rejectionStack?: boolean | undefined
 }
 
 /**

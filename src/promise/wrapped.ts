@@ -6,7 +6,7 @@ import type { PlainBreaker } from "./manager.ts"
  */
 export const wrapped = (plain: PlainBreaker) => {
   const { fn } = plain
-  const called = function (this: unknown, ...args: ReadonlyArray<unknown>) {
+  const called = function (this: unknown, ...args: Array<unknown>) {
     return plain.bound(this, args)
   }
   for (const key of Reflect.ownKeys(fn)) {

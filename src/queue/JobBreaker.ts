@@ -33,15 +33,26 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as PersistedQueue from "effect/persistence/PersistedQueue"
 import * as Random from "effect/Random"
-import * as Schema from "effect/Schema"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
-import { optionalText } from "../breaker/options.ts"
-import { guard, type Subject, subject } from "../breaker/protect.ts"
-import { show } from "../core/printable.ts"
+import { keyOrFunction } from "../breaker/options.ts"
+import { guard, type Subject, subjectFields, toSubject } from "../breaker/protect.ts"
+import {
+  type Decoded,
+  decodeArgument,
+  decodeOptions,
+  type Field,
+  type FieldsOf,
+  field,
+  functionField,
+  optional,
+  positiveMillis,
+  refused,
+  shareOrZero,
+  textOrEmpty
+} from "../core/fields.ts"
 import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import { decodeOrThrow, functionField, positiveMillis, shareOrZero } from "../shapes/fields.ts"
 
 /**
  * How long a job stays away that is handed back: as long as the circuit says, within bounds.
@@ -68,18 +79,17 @@ export interface HandBackOptions<out A, out E = never, out R = never> extends De
 }
 
 const delayFields = {
-  minDelay: Schema.optional(positiveMillis),
-  maxDelay: Schema.optional(positiveMillis),
-  jitter: Schema.optional(shareOrZero)
+  minDelay: optional(positiveMillis),
+  maxDelay: optional(positiveMillis),
+  jitter: optional(shareOrZero)
 }
 
 /** Longer, each time twice, for a job that was handed back so many `times` before, where that is known. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
-const delaying = (operation: string, delays: Delays): DelayOf => {
-  const decoded = decodeOrThrow(operation, delayFields, delays)
-  const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = decoded
-  if (max < min) throw new RangeError(`${operation}: maxDelay: expected at least minDelay (${min} ms), got ${max} ms`)
+const delaying = (operation: string, delays: Decoded<typeof delayFields>): DelayOf => {
+  const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = delays
+  if (max < min) throw refused(operation, "maxDelay", `expected at least minDelay (${min} ms), got ${max} ms`)
   return ({ retryAfter }, times = 0) => {
     const millis = Math.min(max, Math.max(min * 2 ** times, Duration.toMillis(retryAfter)))
     return Effect.map(Random.next, (random) => Duration.millis(Math.ceil(millis * (1 + jitter * random))))
@@ -92,15 +102,13 @@ const wasNotMade = (error: unknown): error is CircuitOpen => isCircuitOpen(error
 type AnyEffect = Effect.Effect<unknown, unknown>
 type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
 
-const handingBack = (operation: string, options: HandBackOptions<unknown, unknown, unknown>) => {
-  const { release, ...delays } = options ?? {}
-  const { release: checked } = decodeOrThrow(operation, { release: functionField }, { release })
+const handBackFields = { ...delayFields, release: functionField as Field<Release> }
+
+const handingBack = (operation: string, { release, ...delays }: Decoded<typeof handBackFields>) => {
   const delayOf = delaying(operation, delays)
   return (self: AnyEffect): AnyEffect =>
     Effect.catch(self, (error) =>
-      wasNotMade(error)
-        ? Effect.flatMap(delayOf(error), (delay) => (checked as Release)(delay, error))
-        : Effect.fail(error)
+      wasNotMade(error) ? Effect.flatMap(delayOf(error), (delay) => release(delay, error)) : Effect.fail(error)
     )
 }
 
@@ -125,7 +133,7 @@ export const handBack: {
   2,
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   (self: AnyEffect, options: HandBackOptions<unknown, unknown>): any =>
-    handingBack("JobBreaker.handBack", options)(self)
+    handingBack("JobBreaker.handBack", decodeOptions("JobBreaker.handBack", handBackFields, options))(self)
 )
 
 /**
@@ -141,7 +149,7 @@ export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out
 /**
  * Runs a job under a circuit, and hands it back when that, or another that it passes, rejects it. See {@link handBack}.
  *
- * Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * Throws a `RangeError` that names the option that is wrong.
  *
  * @category combinators
  * @since 0.1.0
@@ -161,9 +169,9 @@ export const protect: {
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   (self: AnyEffect, name: string, options: Options<never, never, unknown, unknown, unknown>): any => {
     const operation = "JobBreaker.protect"
-    const { classify, isFailure, isIgnored, key, policy, ...handBack } = options ?? {}
-    const of = subject(operation, name, { classify, isFailure, isIgnored, key, policy })
-    return handingBack(operation, handBack)(guard(self, of))
+    const decoded = decodeOptions(operation, { ...subjectFields, ...handBackFields }, options)
+    const handBack = handingBack(operation, decoded)
+    return handBack(guard(self, toSubject(operation, name, decoded)))
   }
 )
 
@@ -177,6 +185,14 @@ export interface TakeOptions<in Job, in A, in E, out R = never> extends Omit<Pro
   /** Which circuit of the name: a text for all jobs, or a function of the job, where jobs are for many. */
   readonly key?: string | ((job: Job) => string | undefined) | undefined
 }
+
+const takeFields = { ...subjectFields, ...delayFields, key: optional(keyOrFunction) } satisfies FieldsOf<
+  TakeOptions<never, never, never>
+>
+
+const queueField = field("a PersistedQueue", (input) =>
+  typeof (input as Queue | null | undefined)?.take === "function" ? input : undefined
+)
 
 type Queue = PersistedQueue.PersistedQueue<unknown, unknown>
 type JobHandler = (job: unknown, metadata: { readonly id: string; readonly attempts: number }) => AnyEffect
@@ -252,7 +268,7 @@ const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknow
     const job = queue.take((value, metadata) =>
       Effect.catch(
         Effect.suspend(() => {
-          const key = optionalText("JobBreaker.take", "key", keyOf(value))
+          const key = decodeArgument("JobBreaker.take", "key", optional(textOrEmpty), keyOf(value))
           return guard(
             Effect.suspend(() => f(value, metadata)),
             { ...of, key }
@@ -321,19 +337,12 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   options: TakeOptions<Job, A, E, R2> = {}
 ): Effect.Effect<A, E | CircuitOpen | PersistedQueue.PersistedQueueError, RQ | R | R2 | BreakerStore> => {
   const operation = "JobBreaker.take"
-  const { classify, isFailure, isIgnored, key, policy, ...delays } = options ?? {}
-  if (typeof queue?.take !== "function") {
-    throw new RangeError(`${operation}: expected a PersistedQueue, got ${show(queue)}`)
-  }
-  if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
-  const fixed = typeof key === "function" ? undefined : optionalText(operation, "key", key)
-  const of = subject(operation, name, { classify, isFailure, isIgnored, key: fixed, policy })
-  const taking: Taking = { of, delayOf: delaying(operation, delays), f: f as JobHandler }
+  decodeArgument(operation, "queue", queueField, queue)
+  decodeArgument(operation, "f", functionField, f)
+  const { key, ...given } = decodeOptions(operation, takeFields, options)
+  const of = toSubject(operation, name, typeof key === "function" ? given : { ...given, key })
+  const taking: Taking = { of, delayOf: delaying(operation, given), f: f as JobHandler }
   // Whatever its elements are: `f`, which is given them, has their type.
   const jobs = queue as unknown as Queue
-  return (
-    typeof key === "function"
-      ? takeKeyed(jobs, taking, key as (job: unknown) => string | undefined)
-      : takeOne(jobs, taking)
-  ) as Effect.Effect<A, E>
+  return (typeof key === "function" ? takeKeyed(jobs, taking, key) : takeOne(jobs, taking)) as Effect.Effect<A, E>
 }

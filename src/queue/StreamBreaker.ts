@@ -9,14 +9,21 @@ import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
-import { concurrency, optionalFlag } from "../breaker/options.ts"
-import { guard, subject } from "../breaker/protect.ts"
-import { show } from "../core/printable.ts"
+import { guard, subjectFields, toSubject } from "../breaker/protect.ts"
+import {
+  concurrency,
+  decodeArgument,
+  decodeOptions,
+  type FieldsOf,
+  flag,
+  functionField,
+  optional,
+  struct
+} from "../core/fields.ts"
 import type { RetryOptions } from "../resilience/Resilience.ts"
-import { retrying } from "../resilience/retry.ts"
+import { retryFields, retrying } from "../resilience/retry.ts"
 import { whileRejected } from "../resilience/waiting.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { onlyFields } from "../shapes/fields.ts"
 
 /**
  * @category options
@@ -33,6 +40,14 @@ export interface Options<in A, in E, out R = never> extends ProtectOptions<A, E,
    */
   readonly retry?: Omit<RetryOptions<E>, "waitForCircuit" | "budget"> | undefined
 }
+
+const { schedule, times, while: again } = retryFields
+const fields = {
+  ...subjectFields,
+  concurrency: optional(concurrency),
+  unordered: optional(flag),
+  retry: optional(struct({ schedule, times, while: again }))
+} satisfies FieldsOf<Options<never, never>>
 
 /**
  * `Stream.mapEffect` under a circuit. An element that the circuit, or another that it passes, rejects waits and is tried again,
@@ -85,14 +100,10 @@ export const mapEffect: {
     // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   ): any => {
     const operation = "StreamBreaker.mapEffect"
-    const retryOperation = `${operation}: retry`
-    const { concurrency: many, retry, unordered, ...protecting } = options
-    const of = subject(operation, name, protecting)
-    if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
-    const again =
-      retry === undefined
-        ? undefined
-        : retrying(retryOperation, onlyFields(retryOperation, ["times", "schedule", "while"], retry))
+    const { concurrency, retry, unordered, ...protecting } = decodeOptions(operation, fields, options)
+    const of = toSubject(operation, name, protecting)
+    decodeArgument(operation, "f", functionField, f)
+    const again = retry === undefined ? undefined : retrying(retry)()
     const call = (element: unknown, index: number) => {
       const guarded = guard(
         Effect.suspend(() => f(element, index)),
@@ -102,8 +113,8 @@ export const mapEffect: {
       return again === undefined ? kept : again(kept)
     }
     return Stream.mapEffect(self, call, {
-      concurrency: concurrency(operation, many),
-      unordered: optionalFlag(operation, "unordered", unordered)
+      concurrency: concurrency ?? 1,
+      unordered: unordered ?? false
     })
   }
 )

@@ -24,14 +24,17 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import { connecting } from "../connection/connecting.ts"
 import { ofGivenClient, ofOwnClient } from "../connection/judge.ts"
 import { reporting } from "../connection/watched.ts"
+import { type Decoded, decodeOptions, optional } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
-import { decodeOptions, ofRedis } from "../store/options.ts"
+import { decodeFields } from "../shapes/problems.ts"
+import { ofRedis, redisFields } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { load as loadPackage } from "./client.ts"
 import { redisUrl } from "./environment.ts"
@@ -64,11 +67,12 @@ export interface Options extends BreakerStore.SharedOptions, RedisOptions {}
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, PolicyError, Redis.Redis> =>
-  Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
-    Effect.flatMap(Redis.Redis, (redis) =>
-      Effect.map(redisStore(redis, checked), (store) => reporting("Redis", store, ofGivenClient))
-    )
+export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, never, Redis.Redis> =>
+  making(decodeOptions("RedisStore.make", redisFields, options))
+
+const making = (options: Decoded<typeof redisFields>): Effect.Effect<SharedStore, never, Redis.Redis> =>
+  Effect.flatMap(Redis.Redis, (redis) =>
+    Effect.map(redisStore(redis, options), (store) => reporting("Redis", store, ofGivenClient))
   )
 
 /**
@@ -79,7 +83,8 @@ export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, Pol
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
  * import { Effect, Layer } from "effect"
- * import { BreakerStore, QuorumStore } from "effect-fuse"
+ * import { BreakerStore } from "effect-fuse"
+ * import * as QuorumStore from "effect-fuse/QuorumStore"
  * import * as RedisStore from "effect-fuse/RedisStore"
  *
  * const regions = ["eu", "us", "asia"].map((region) =>
@@ -96,16 +101,20 @@ export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, Pol
 export const connect = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
   options: RedisOptions = {}
-): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
-  Effect.flatMap(decodeOptions(ofRedis, options), (checked) =>
-    connecting(
-      { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit },
-      session(redis, checked)
-    )
+): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
+  connectingTo(redis, decodeOptions("RedisStore.connect", redisFields, options))
+
+const connectingTo = <E, R>(
+  redis: Layer.Layer<Redis.Redis, E, R>,
+  options: Decoded<typeof redisFields>
+): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
+  connecting(
+    { what: "Redis", strictness: ofOwnClient, replaces: true, hearsLate: true, longestCircuit },
+    session(redis, options)
   )
 
 /**
- * Circuits that all processes with this Redis and this prefix share. Fails with a `PolicyError` that names the option that
+ * Circuits that all processes with this Redis and this prefix share. Throws a `RangeError` that names the option that
  * is wrong.
  *
  * ```ts
@@ -121,9 +130,9 @@ export const connect = <E, R>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, PolicyError, Redis.Redis> => {
-  const { prefix: _, subscribe: __, ...rest } = options
-  return Layer.unwrap(Effect.map(make(options), (store) => BreakerStore.layerShared(store, rest)))
+export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, never, Redis.Redis> => {
+  const { prefix, subscribe, ...shared } = decodeOptions("RedisStore.layer", ofRedis, options)
+  return Layer.unwrap(Effect.map(making({ prefix, subscribe }), (store) => BreakerStore.layerShared(store, shared)))
 }
 
 /**
@@ -146,9 +155,14 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
 export const layerConnect = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
   options: Options = {}
-): Layer.Layer<BreakerStore.BreakerStore, PolicyError, R> => {
-  const { prefix: _, subscribe: __, ...rest } = options
-  return Layer.unwrap(Effect.map(connect(redis, options), (store) => BreakerStore.layerShared(store, rest)))
+): Layer.Layer<BreakerStore.BreakerStore, never, R> =>
+  layerConnecting(redis, decodeOptions("RedisStore.layerConnect", ofRedis, options))
+
+const layerConnecting = <E, R>(redis: Layer.Layer<Redis.Redis, E, R>, options: Decoded<typeof ofRedis>) => {
+  const { prefix, subscribe, ...shared } = options
+  return Layer.unwrap(
+    Effect.map(connectingTo(redis, { prefix, subscribe }), (store) => BreakerStore.layerShared(store, shared))
+  )
 }
 
 /**
@@ -192,23 +206,45 @@ export type ConfigOptions = {
  */
 export const layerConfig = (
   options: ConfigOptions = {}
-): Layer.Layer<BreakerStore.BreakerStore, PolicyError | Config.ConfigError> =>
-  Layer.unwrap(
+): Layer.Layer<BreakerStore.BreakerStore, PolicyError | Config.ConfigError> => {
+  const given = decodeOptions("RedisStore.layerConfig", configFields, options)
+  return Layer.unwrap(
     Effect.gen(function* () {
-      const found = yield* valuesOf(options)
+      const found = yield* valuesOf(given)
       // A wrong variable fails the layer. The layer of the client reads them again: a password may be rotated.
       yield* redisUrl
       const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
-      return layerConnect(layerEnvironment(client), found)
+      return layerConnecting(layerEnvironment(client), found)
     })
   )
+}
 
-const valuesOf = (options: ConfigOptions): Effect.Effect<Options, Config.ConfigError> =>
-  Effect.map(
+/** The same options, each of which may be a `Config`. */
+const configFields = Object.fromEntries(
+  Object.entries(ofRedis).map(([name, { decode }]) => [
+    name,
+    optional({
+      optional: false,
+      decode: (input, path, problems) => (Config.isConfig(input) ? input : decode(input, path, problems))
+    })
+  ])
+)
+
+/** The values of options. The value of a `Config` comes from outside: a wrong one is an error of the layer. */
+const valuesOf = (
+  options: Readonly<Record<string, unknown>>
+): Effect.Effect<Decoded<typeof ofRedis>, PolicyError | Config.ConfigError> =>
+  Effect.flatMap(
     Effect.forEach(Object.entries(options), ([name, one]) =>
       Effect.map(Config.isConfig(one) ? one : Effect.succeed(one), (value) => [name, value] as const)
     ),
-    (entries) => Object.fromEntries(entries)
+    (entries) =>
+      Effect.fromResult(
+        Result.mapError(
+          decodeFields(ofRedis, Object.fromEntries(entries), ""),
+          (problems) => new PolicyError({ problems })
+        )
+      )
   )
 
 const notInstalled = (error: unknown): PolicyError =>

@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { serverUrl } from "../connection/serverUrl.ts"
+import type { Problem, Problems } from "../core/fields.ts"
 import { withoutSecrets } from "../core/foreign.ts"
 import { show } from "../core/printable.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
-import type { Problem, Problems } from "../shapes/fields.ts"
 
 export const protocols = ["redis:", "rediss:"]
 export const exampleUrl = "redis://localhost:6379"

@@ -21,8 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
-import { decodeOrThrow, factor, positiveMillis, shareOrZero } from "../shapes/fields.ts"
+import { decodeOptions, factor, optional, positiveMillis, refused, shareOrZero } from "../core/fields.ts"
 
 /**
  * @category options
@@ -49,7 +48,7 @@ export interface Bounds {
  * @since 0.1.0
  */
 export const exponential = (options?: Bounds & { readonly factor?: number | undefined }): Schedule.Schedule<number> => {
-  const { factor, ...bounds } = decodeOrThrow("Backoff.exponential", exponentialFields, options ?? {})
+  const { factor, ...bounds } = decodeOptions("Backoff.exponential", exponentialFields, options)
   return backoff("Backoff.exponential", bounds, (min, attempt) => min * (factor ?? 2) ** (attempt - 1))
 }
 
@@ -64,17 +63,17 @@ export const exponential = (options?: Bounds & { readonly factor?: number | unde
 export const linear = (
   options?: Bounds & { readonly step?: Duration.Input | undefined }
 ): Schedule.Schedule<number> => {
-  const { step, ...bounds } = decodeOrThrow("Backoff.linear", linearFields, options ?? {})
+  const { step, ...bounds } = decodeOptions("Backoff.linear", linearFields, options)
   return backoff("Backoff.linear", bounds, (min, attempt) => min + (step ?? min) * (attempt - 1))
 }
 
 const boundFields = {
-  min: Schema.optional(positiveMillis),
-  max: Schema.optional(positiveMillis),
-  jitter: Schema.optional(shareOrZero)
+  min: optional(positiveMillis),
+  max: optional(positiveMillis),
+  jitter: optional(shareOrZero)
 }
-const exponentialFields = { ...boundFields, factor: Schema.optional(factor) }
-const linearFields = { ...boundFields, step: Schema.optional(positiveMillis) }
+const exponentialFields = { ...boundFields, factor: optional(factor) }
+const linearFields = { ...boundFields, step: optional(positiveMillis) }
 
 interface DecodedBounds {
   readonly min?: number | undefined
@@ -89,7 +88,7 @@ const backoff = (
 ): Schedule.Schedule<number> => {
   const max = longest ?? Math.max(30_000, shortest ?? 0)
   const min = shortest ?? Math.min(100, max)
-  if (max < min) throw new RangeError(`${operation}: max: expected at least min (${min} ms), got ${max} ms`)
+  if (max < min) throw refused(operation, "max", `expected at least min (${min} ms), got ${max} ms`)
   const delayOf = (attempt: number): Effect.Effect<number> => {
     const plain = Math.min(max, delay(min, attempt))
     if (jitter === 0) return Effect.succeed(plain)

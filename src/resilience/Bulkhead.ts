@@ -22,10 +22,9 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Schema from "effect/Schema"
-import * as Semaphore from "effect/Semaphore"
-import * as BulkheadFull from "../shapes/BulkheadFull.ts"
-import { count, countOrZero, decodeOrThrow, text } from "../shapes/fields.ts"
+import { decodeOptions } from "../core/fields.ts"
+import type * as BulkheadFull from "../shapes/BulkheadFull.ts"
+import { bulkheadFields, hasSlots, type Slots, TypeId, toSlots } from "./slots.ts"
 
 /**
  * @category options
@@ -58,8 +57,6 @@ export interface Inspection {
   readonly rejected: number
 }
 
-const TypeId: unique symbol = Symbol.for("effect-fuse/Bulkhead")
-
 /**
  * A number of places. Whoever uses the same bulkhead shares them.
  *
@@ -74,51 +71,7 @@ export interface Bulkhead {
  * @category guards
  * @since 0.1.0
  */
-export const isBulkhead = (value: unknown): value is Bulkhead =>
-  typeof value === "object" && value !== null && TypeId in value
-
-class Slots {
-  /** Calls that run or wait. */
-  inside = 0
-  rejected = 0
-  readonly name: string
-  readonly concurrency: number
-  readonly queue: number
-  private readonly semaphore: Semaphore.Semaphore
-
-  constructor(name: string, concurrency: number, queue: number) {
-    this.name = name
-    this.concurrency = concurrency
-    this.queue = queue
-    this.semaphore = Semaphore.makeUnsafe(concurrency)
-  }
-
-  limit<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> {
-    const run = this.semaphore.withPermit(self)
-    return Effect.suspend(() => {
-      let entered = false
-      // The end is seen to before anything is taken: an interruption that comes between the two would keep the place.
-      return Effect.onExitPrimitive(
-        Effect.suspend((): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> => {
-          if (this.inside >= this.concurrency + this.queue) {
-            this.rejected++
-            const { concurrency, name, queue } = this
-            return Effect.fail(BulkheadFull.make({ bulkhead: name, concurrency, queue }))
-          }
-          entered = true
-          this.inside++
-          return run
-        }),
-        () => {
-          if (entered) this.inside--
-          return undefined
-        }
-      )
-    })
-  }
-}
-
-const fields = { concurrency: count, queue: Schema.optional(countOrZero), name: Schema.optional(text) }
+export const isBulkhead = (value: unknown): value is Bulkhead => hasSlots(value)
 
 /**
  * {@link make}, outside of an effect: for a constant of a module. Throws a `RangeError` that names the option that is wrong.
@@ -126,18 +79,20 @@ const fields = { concurrency: count, queue: Schema.optional(countOrZero), name: 
  * @category constructors
  * @since 0.1.0
  */
-export const makeUnsafe = (options: Options): Bulkhead => {
-  const { concurrency, name = "bulkhead", queue = 0 } = decodeOrThrow("Bulkhead.make", fields, options)
-  return { [TypeId]: new Slots(name, concurrency, queue) }
-}
+export const makeUnsafe = (options: Options): Bulkhead => ({
+  [TypeId]: toSlots(decodeOptions("Bulkhead.makeUnsafe", bulkheadFields, options))
+})
 
 /**
- * Makes a bulkhead: once, and not for each call. Options that are wrong are a defect, a `RangeError` that names the option.
+ * Makes a bulkhead: once, and not for each call. Throws a `RangeError` that names the option that is wrong.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: Options): Effect.Effect<Bulkhead> => Effect.sync(() => makeUnsafe(options))
+export const make = (options: Options): Effect.Effect<Bulkhead> => {
+  const decoded = decodeOptions("Bulkhead.make", bulkheadFields, options)
+  return Effect.sync(() => ({ [TypeId]: toSlots(decoded) }))
+}
 
 /**
  * Runs an effect in one of the places, or waits for one, or fails with `BulkheadFull`.

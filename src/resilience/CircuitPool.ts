@@ -24,20 +24,18 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Schema from "effect/Schema"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ByHand, Reading } from "../breaker/CircuitBreaker.ts"
 import { readingFields } from "../breaker/classifyOptions.ts"
 import * as control from "../breaker/control.ts"
 import { type Health as HealthOf, healthOf } from "../breaker/health.ts"
 import { circuitName } from "../breaker/options.ts"
-import { registryOf, subject } from "../breaker/protect.ts"
-import { show } from "../core/printable.ts"
+import { inlinePolicy, registryOf, toSubject } from "../breaker/protect.ts"
+import { decodeArgument, decodeOptions, field, functionField, isRecord, optional, word } from "../core/fields.ts"
 import { inspect } from "../engine/inspection.ts"
 import { maxKeyLength } from "../engine/registry.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { decodeOrThrow, field, isRecord, word } from "../shapes/fields.ts"
 import { type Choose, callOne, type PoolState } from "./pool.ts"
 
 /**
@@ -97,15 +95,15 @@ const members = field<Members>("one name or more, each with what its calls are g
   return names.length > 0 && sound && new Set(names).size === names.length ? found : undefined
 })
 
-const checked = (operation: string, pool: CircuitPool<unknown>): CircuitPool<unknown> => {
-  if (isCircuitPool(pool)) return pool
-  throw new RangeError(`${operation}: expected a pool of CircuitPool.make, got ${show(pool)}`)
-}
+const poolField = field("a pool of CircuitPool.make", (input) => (isCircuitPool(input) ? input : undefined))
+
+const checked = (operation: string, pool: unknown): CircuitPool<unknown> =>
+  decodeArgument(operation, "pool", poolField, pool)
 
 const fields = {
   members,
-  choose: Schema.optional(word("roundRobin", "inOrder", "leastBusy")),
-  policy: Schema.optional(Schema.Unknown)
+  choose: optional(word("roundRobin", "inOrder", "leastBusy")),
+  policy: inlinePolicy
 }
 
 /**
@@ -117,7 +115,7 @@ const fields = {
 export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
 
 /**
- * A pool: made once, as a constant. Throws a `RangeError` or a `PolicyError` that names the option that is wrong.
+ * A pool: made once, as a constant. Throws a `RangeError` that names the option that is wrong.
  *
  * @category constructors
  * @since 0.1.0
@@ -127,15 +125,14 @@ export const make = <M extends object>(
   options: Options<M> & (M extends ReadonlyArray<unknown> ? { readonly members: ReadonlyArray<string> } : unknown)
 ): CircuitPool<Member<M>> => {
   const operation = "CircuitPool.make"
-  const { choose = "roundRobin", members } = decodeOrThrow(operation, fields, options)
-  const { inline } = subject(operation, circuitName(operation, name), { policy: options.policy })
+  const { choose = "roundRobin", members, policy } = decodeOptions(operation, fields, options)
   return {
-    name,
+    name: circuitName(operation, name),
     members: members.map(([name]) => name),
     [TypeId]: {
       values: members.map(([, value]) => value as Member<M>),
       choose,
-      policy: inline,
+      policy,
       slots: { last: -1, busy: [] }
     }
   }
@@ -169,9 +166,9 @@ export const call: {
     // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   ): any => {
     const operation = "CircuitPool.call"
-    if (typeof f !== "function") throw new RangeError(`${operation}: f must be a function, got ${show(f)}`)
+    decodeArgument(operation, "f", functionField, f)
     const { choose, slots, policy, values } = checked(operation, pool)[TypeId]
-    const of = { ...subject(operation, pool.name, options, readingFields), inline: policy }
+    const of = toSubject(operation, pool.name, { ...decodeOptions(operation, readingFields, options), policy })
     const subjects = pool.members.map((key) => ({ ...of, key }))
     return callOne(subjects, choose, slots, (slot) => f(values[slot], pool.members[slot] as string))
   }

@@ -31,17 +31,30 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { CircuitOptions } from "../breaker/CircuitBreaker.ts"
-import { guard, type Subject, subject } from "../breaker/protect.ts"
+import { guard, type Subject, subject, subjectFields, toSubject } from "../breaker/protect.ts"
+import {
+  count,
+  decodeArgument,
+  decodeOptions,
+  type FieldsOf,
+  field,
+  functionField,
+  listOf,
+  optional,
+  orFalse,
+  positiveMillis,
+  struct,
+  text,
+  word
+} from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
-import { show } from "../core/printable.ts"
 import { makeTimeout } from "../engine/timeout.ts"
 import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import { count, decodeOrThrow, functionField, onlyFields, positiveMillis, text, word } from "../shapes/fields.ts"
 import * as Bulkhead_ from "./Bulkhead.ts"
+import { fallbackField, fallingBack } from "./fallback.ts"
 import { hedged } from "./hedge.ts"
 import {
   type Any,
@@ -54,7 +67,8 @@ import {
   type StandardErrors,
   type StandardInput
 } from "./pipeline.ts"
-import { budgetOf, counting, mayRepeat, retrying } from "./retry.ts"
+import { budgetField, counting, mayRepeat, retryField, retryFields, retrying } from "./retry.ts"
+import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
  * A policy, or several as one: a function of an effect that keeps what the effect answers and fails with, and adds what
@@ -77,15 +91,10 @@ export interface Pipeline<out E = never, out R = never, out B = never, in In = u
  * @category combinators
  * @since 0.1.0
  */
-export const pipeline: Compose = (...parts: ReadonlyArray<Any>) => {
-  const wrong = parts.findIndex((part) => !isPipeline(part))
-  if (parts.length === 0 || wrong >= 0) {
-    throw new RangeError(
-      `Resilience.pipeline: ${wrong < 0 ? "parts" : `parts.${wrong}`}: expected a policy, got ${show(parts[wrong])}`
-    )
-  }
-  return compose(parts)
-}
+export const pipeline: Compose = (...parts: ReadonlyArray<Any>) =>
+  compose(decodeArgument("Resilience.pipeline", "parts", listOf(partField, 1), parts))
+
+const partField = field("a policy", (input) => (isPipeline(input) ? input : undefined))
 
 const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
   makePipeline(
@@ -107,10 +116,10 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
  * @category policies
  * @since 0.1.0
  */
-export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> => {
-  const { duration: millis } = decodeOrThrow("Resilience.timeout", { duration: positiveMillis }, { duration })
-  return makePipeline(["timeout"], makeTimeout(millis))
-}
+export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> =>
+  timingOut(decodeArgument("Resilience.timeout", "duration", positiveMillis, duration))
+
+const timingOut = (millis: number): Pipeline<Cause.TimeoutError> => makePipeline(["timeout"], makeTimeout(millis))
 
 /**
  * Which circuit a breaker of a pipeline uses, and how the ends of its calls are read, as in `CircuitBreaker.protect`.
@@ -148,10 +157,15 @@ const around = <P extends Any>(of: Subject): P => makePipeline(["breaker"], (sel
  * @category policies
  * @since 0.1.0
  */
-export const bulkhead = (options: Bulkhead_.Options | Bulkhead_.Bulkhead): Pipeline<BulkheadFull> => {
-  const places = Bulkhead_.isBulkhead(options) ? options : Bulkhead_.makeUnsafe(options)
-  return makePipeline(["bulkhead"], Bulkhead_.limit(places))
-}
+export const bulkhead = (options: Bulkhead_.Options | Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
+  inBulkhead(
+    Bulkhead_.isBulkhead(options)
+      ? options
+      : { [TypeId]: toSlots(decodeOptions("Resilience.bulkhead", bulkheadFields, options)) }
+  )
+
+const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
+  makePipeline(["bulkhead"], Bulkhead_.limit(bulkhead))
 
 /**
  * What bounds the retries of all that call one circuit: at most `floor` in the last `over`, or `share` of the calls made
@@ -220,7 +234,7 @@ export const retry: {
   ): Pipeline<SE, SR, never, E>
   <E = unknown, SE = never, SR = never>(options: RetryOptions<E, SE, SR>): Pipeline<SE, SR | BreakerStore, never, E>
 } = <E, SE, SR>(options: RetryOptions<E, SE, SR> = {}): Pipeline<SE, SR, never, E> =>
-  makePipeline(["retry"], retrying("Resilience.retry", options))
+  makePipeline(["retry"], retrying(decodeOptions("Resilience.retry", retryFields, options))())
 
 /**
  * @category options
@@ -250,17 +264,15 @@ export const hedge: {
   (options: HedgeOptions & { readonly budget?: false | undefined }): Pipeline
   (options: HedgeOptions): Pipeline<never, BreakerStore>
 } = (options: HedgeOptions): Pipeline => {
-  const decoded = decodeOrThrow("Resilience.hedge", hedgeFields, options)
-  const { after, max = 1 } = decoded
-  const budget = budgetOf("Resilience.hedge", decoded.budget)
-  const allowed = budget === undefined ? Effect.succeed(true) : mayRepeat(budget)
+  const { after, budget = false, max = 1 } = decodeOptions("Resilience.hedge", hedgeFields, options)
+  const allowed = budget === false ? Effect.succeed(true) : mayRepeat(budget)
   return makePipeline(["hedge"], (self) => {
     const race = hedged(self, after, max, allowed)
-    return budget === undefined ? race : counting(budget, race)
+    return budget === false ? race : counting(budget, race)
   })
 }
 
-const hedgeFields = { after: positiveMillis, max: Schema.optional(count), budget: Schema.optional(Schema.Unknown) }
+const hedgeFields = { after: positiveMillis, max: optional(count), budget: optional(budgetField) }
 
 /**
  * What a limiter must be able to do: `RateLimiter` of `effect/persistence` can.
@@ -303,26 +315,27 @@ export const rateLimit = <E, R = never>(
   limiter: Limiter<E> | Effect.Effect<Limiter<E>, never, R>,
   options: RateLimitOptions
 ): Pipeline<E, R> => {
-  const checked = decodeOrThrow("Resilience.rateLimit", rateLimitFields, options)
-  if (!Effect.isEffect(limiter) && typeof limiter?.consume !== "function") {
-    throw new RangeError(`Resilience.rateLimit: limiter: expected a RateLimiter, or its service, got ${show(limiter)}`)
-  }
+  decodeArgument("Resilience.rateLimit", "limiter", limiterField, limiter)
+  const checked = decodeOptions("Resilience.rateLimit", rateLimitFields, options)
   const found = Effect.isEffect(limiter) ? limiter : Effect.succeed(limiter)
-  const consumed = Effect.flatMap(found as Effect.Effect<Limiter<E>>, (limiter) =>
-    limiter.consume({ ...options, window: checked.window })
-  )
+  const consumed = Effect.flatMap(found as Effect.Effect<Limiter<E>>, (limiter) => limiter.consume(checked))
   return makePipeline(["rateLimit"], (self) =>
     Effect.flatMap(consumed, ({ delay }) => (Duration.isZero(delay) ? self : Effect.delay(self, delay)))
   )
 }
 
+const limiterField = field("a RateLimiter, or its service", (input) =>
+  Effect.isEffect(input) || typeof (input as Limiter<unknown> | null | undefined)?.consume === "function"
+    ? input
+    : undefined
+)
 const rateLimitFields = {
   key: text,
   limit: count,
   window: positiveMillis,
-  tokens: Schema.optional(count),
-  algorithm: Schema.optional(word("fixed-window", "token-bucket")),
-  onExceeded: Schema.optional(word("delay", "fail"))
+  tokens: optional(count),
+  algorithm: optional(word("fixed-window", "token-bucket")),
+  onExceeded: optional(word("delay", "fail"))
 }
 
 /**
@@ -333,13 +346,7 @@ const rateLimitFields = {
  */
 export const fallback = <B, E2 = never, R2 = never, E = unknown>(
   orElse: Effect.Effect<B, E2, R2> | ((error: E) => Effect.Effect<B, E2, R2>)
-): Pipeline<E2, R2, B, E, never> => {
-  if (!Effect.isEffect(orElse) && typeof orElse !== "function") {
-    throw new RangeError(`Resilience.fallback: expected an effect, or a function of the error, got ${show(orElse)}`)
-  }
-  const other = Effect.isEffect(orElse) ? () => orElse : (orElse as (error: unknown) => Effect.Effect<B, E2, R2>)
-  return makePipeline(["fallback"], (self) => Effect.catch(self, other) as Effect.Effect<unknown, unknown>)
-}
+): Pipeline<E2, R2, B, E, never> => fallingBack(decodeArgument("Resilience.fallback", "orElse", fallbackField, orElse))
 
 /**
  * The parts of {@link standard}. Each that is `false` is left out; those with a default are there unless it is.
@@ -391,7 +398,7 @@ export type Standard<O extends StandardOptions> = [Fallback<O>] extends [never]
  * The order that works: call, timeout, bulkhead, breaker, retry, fallback. By default each attempt may take 10 seconds and
  * is made twice more, with a backoff, within the retry budget of the circuit.
  *
- * Make it once, as a constant: its bulkhead is its own. Throws a `RangeError` or a `PolicyError` that names the option that
+ * Make it once, as a constant: its bulkhead is its own. Throws a `RangeError` that names the option that
  * is wrong.
  *
  * @category policies
@@ -401,40 +408,27 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   name: string,
   options?: O & Exactly<O, StandardOptions, { breaker: BreakerOptions; retry: RetryOptions }>
 ): Standard<O> => {
-  const given = onlyFields("Resilience.standard", standardFields, options ?? {}) as Unchecked
-  const {
-    breaker: circuit,
-    bulkhead: places,
-    fallback: orElse,
-    retry: again = {},
-    timeout: limit = "10 seconds"
-  } = given
-  const of = subject("Resilience.standard: breaker", name, circuit)
+  const operation = "Resilience.standard"
+  const decoded = decodeOptions(operation, standardFields, options)
+  const { breaker = {}, bulkhead = false, fallback, retry = {}, timeout = 10_000 } = decoded
+  const of = toSubject(operation, name, breaker, "breaker")
   const parts: ReadonlyArray<Any | false> = [
-    limit !== false && timeout(limit),
-    places !== undefined && places !== false && bulkhead(withName(name, places)),
+    timeout !== false && timingOut(timeout),
+    bulkhead !== false && inBulkhead(hasSlots(bulkhead) ? bulkhead : { [TypeId]: toSlots({ name, ...bulkhead }) }),
     around(of),
-    again !== false &&
-      makePipeline<Pipeline>(
-        ["retry"],
-        retrying("Resilience.standard: retry", typeof again === "number" ? { times: again } : again, of)
-      ),
-    orElse !== undefined && fallback(orElse)
+    retry !== false && makePipeline<Pipeline>(["retry"], retrying(retry)(of)),
+    fallback !== undefined && fallingBack(fallback)
   ]
   return compose(parts.filter((part) => part !== false))
 }
 
-/** The options of {@link standard}: that their functions can handle what comes is seen to by its type. */
-type Unchecked = Pick<StandardOptions, "timeout" | "bulkhead"> & {
-  readonly breaker?: BreakerOptions
-  readonly retry?: number | RetryOptions | false
-  readonly fallback?: Parameters<typeof fallback>[0]
-}
-
-const withName = (name: string, options: Bulkhead_.Options | Bulkhead_.Bulkhead) =>
-  Bulkhead_.isBulkhead(options) ? options : { ...options, name: options.name ?? name }
-
-const standardFields = ["timeout", "bulkhead", "breaker", "retry", "fallback"]
+const standardFields = {
+  timeout: optional(orFalse(positiveMillis)),
+  bulkhead: optional(orFalse(bulkheadField)),
+  breaker: optional(struct(subjectFields)),
+  retry: optional(orFalse(retryField)),
+  fallback: optional(fallbackField)
+} satisfies FieldsOf<StandardOptions>
 
 /**
  * One of the ways of {@link cascade}: a call and its circuit, with the options of `CircuitBreaker.protect`.
@@ -478,22 +472,22 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
   Effect.Error<CallsOf<Ways>> | CircuitOpen,
   Effect.Services<CallsOf<Ways>> | BreakerStore
 > => {
-  const { while: goesOn } = decodeOrThrow("Resilience.cascade", cascadeFields, options ?? {})
-  if (!Array.isArray(ways) || ways.length === 0) {
-    throw new RangeError(`Resilience.cascade: expected a list of one way or more, got ${show(ways)}`)
-  }
-  const calls = ways.map((way: Way | undefined, index) => {
-    const { call, name, ...rest } = way ?? {}
-    const operation = `Resilience.cascade: ways.${index}`
-    if (!Effect.isEffect(call)) {
-      throw new RangeError(`${operation}.call: expected an effect, got ${show(call)}`)
-    }
-    return guard(call, subject(operation, name as string, rest))
-  })
+  const operation = "Resilience.cascade"
+  const { while: goesOn } = decodeOptions(operation, cascadeFields, options)
+  const calls = decodeArgument(operation, "ways", listOf(struct(wayFields), 1), ways).map(
+    ({ call, name, ...given }, index) => guard(call, toSubject(operation, name, given, `ways.${index}`))
+  )
   const after = (error: unknown) => isCircuitOpen(error) || goesOn === undefined || goesOn(error)
   return calls.reduceRight((next, call) =>
     Effect.catch(call, (error) => (after(error) ? next : Effect.fail(error)))
   ) as Effect.Effect<never>
 }
 
-const cascadeFields = { while: Schema.optional(functionField) }
+const wayFields = {
+  ...subjectFields,
+  name: text,
+  call: field<Effect.Effect<unknown, unknown>>("an effect", (input) =>
+    Effect.isEffect(input) ? (input as Effect.Effect<unknown, unknown>) : undefined
+  )
+}
+const cascadeFields = { while: optional(functionField) }

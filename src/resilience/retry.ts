@@ -3,24 +3,25 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { locate, registryOf, type Subject } from "../breaker/protect.ts"
+import {
+  countOrZero,
+  type Decoded,
+  type Field,
+  field,
+  functionField,
+  optional,
+  orFalse,
+  positiveMillis,
+  share,
+  struct,
+  text,
+  textOrEmpty
+} from "../core/fields.ts"
 import { answer, isLasting } from "../engine/answer.ts"
 import { type Allowance, RetryBudget } from "../engine/budget.ts"
 import { hintOfError } from "../engine/classify.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
-import {
-  countOrZero,
-  decodeFields,
-  decodeOrThrow,
-  field,
-  functionField,
-  orThrow,
-  positiveMillis,
-  share,
-  text,
-  textOrEmpty
-} from "../shapes/fields.ts"
 import { isRaisedByUser, isRejection } from "../shapes/rejections.ts"
 import * as Backoff from "./Backoff.ts"
 import { whileRejected } from "./waiting.ts"
@@ -38,28 +39,29 @@ export interface BudgetOf extends Allowance {
 
 const budgetFields = {
   name: text,
-  key: Schema.optional(textOrEmpty),
-  share: Schema.optional(share),
-  floor: Schema.optional(countOrZero),
-  over: Schema.optional(positiveMillis)
+  key: optional(textOrEmpty),
+  share: optional(share),
+  floor: optional(countOrZero),
+  over: optional(positiveMillis)
 }
 
 const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
 
-/** A name alone means the defaults; nothing, or `false`, that there is none. */
-export const budgetOf = (operation: string, input: unknown): BudgetOf | undefined => {
-  if (input === undefined || input === false) return undefined
-  const options = typeof input === "string" ? { name: input } : input
-  const decoded = orThrow(operation, decodeFields(budgetFields, options, "budget"))
-  const {
-    floor = defaultBudget.floor,
-    key,
-    name,
-    over = defaultBudget.overMillis,
-    share = defaultBudget.share
-  } = decoded
-  return { name, key, share, floor, overMillis: over }
-}
+/** The budget of a circuit: its name, options, or `false` for none. */
+export const budgetField: Field<BudgetOf | false> = orFalse({
+  optional: false,
+  decode: (input, path, problems) => {
+    const given = typeof input === "string" ? { name: input } : input
+    const {
+      floor = defaultBudget.floor,
+      key,
+      name,
+      over = defaultBudget.overMillis,
+      share = defaultBudget.share
+    } = struct(budgetFields).decode(given, path, problems)
+    return { name, key, share, floor, overMillis: over }
+  }
+})
 
 /** Does something with the budget of the circuit that the fiber means. */
 const onBudget = <A>(
@@ -110,13 +112,14 @@ const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input
   Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
 )
 
-const fields = {
-  times: Schema.optional(countOrZero),
-  schedule: Schema.optional(schedule),
-  while: Schema.optional(functionField),
-  budget: Schema.optional(Schema.Unknown),
-  maxRetryAfter: Schema.optional(positiveMillis),
-  waitForCircuit: Schema.optional(positiveMillis)
+/** The options of a retry. */
+export const retryFields = {
+  times: optional(countOrZero),
+  schedule: optional(schedule),
+  while: optional(functionField),
+  budget: optional(budgetField),
+  maxRetryAfter: optional(positiveMillis),
+  waitForCircuit: optional(positiveMillis)
 }
 
 const defaultTimes = 2
@@ -154,10 +157,15 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
 /** Adds retries to a call. If `subject` is given and the options have no budget, the budget of that circuit applies. */
 export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
 
-/** Checks the options of a retry, once for all calls. */
-export const retryingAs = (operation: string, options: unknown): Retrying => {
-  const decoded = decodeOrThrow(operation, fields, options)
-  const stated = budgetOf(operation, decoded.budget)
+/** The options of a retry, or the number of retries. */
+export const retryField: Field<Decoded<typeof retryFields>> = {
+  optional: false,
+  decode: (input, path, problems) =>
+    struct(retryFields).decode(typeof input === "number" ? { times: input } : input, path, problems)
+}
+
+/** Builds a retry, once for all calls. */
+export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
   const { maxRetryAfter = defaultMaxRetryAfter, waitForCircuit } = decoded
   const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)
   const retryable = mayRetry(decoded.while)
@@ -168,7 +176,7 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
     const budget =
       subject !== undefined && decoded.budget === undefined
         ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
-        : stated
+        : decoded.budget || undefined
     // The budget is asked last: what is not made again for another reason must not be paid for.
     const may = (error: unknown): Effect.Effect<boolean> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -204,7 +212,3 @@ export const retryingAs = (operation: string, options: unknown): Retrying => {
     }
   }
 }
-
-/** {@link retryingAs} around one subject, or none. */
-export const retrying = (operation: string, options: unknown, subject?: Subject): ((self: AnyEffect) => AnyEffect) =>
-  retryingAs(operation, options)(subject)

@@ -6,8 +6,8 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { printable } from "../core/printable.ts"
 import { bareError } from "./bareError.ts"
+import { rejectionMessage } from "./rejectionMessage.ts"
 import { Rejection, safely } from "./rejections.ts"
 import { Scope, State } from "./states.ts"
 
@@ -93,28 +93,7 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
   }
 
   override get message(): string {
-    const key = this.key === undefined ? "" : ` [${JSON.stringify(this.key)}]`
-    // A reader of the sentence about a dependency would take this circuit's detail for the dependency's.
-    const detail = this.detail === undefined || this.reason === "Dependency" ? "" : ` (${this.detail})`
-    const until = Duration.isFinite(this.retryAfter) ? `, retry after ${Duration.format(this.retryAfter)}` : ""
-    return printable(`Circuit ${JSON.stringify(this.circuit)}${key} ${says(this)}${detail}${until}`)
-  }
-}
-
-const says = ({ dependency, reason }: CircuitOpen): string => {
-  switch (reason) {
-    case "Cooldown":
-      return "is open"
-    case "ProbesBusy":
-      return "is being probed"
-    case "ProbeTimedOut":
-      return "gave up a probe"
-    case "Ramping":
-      return "has just closed and lets only a share of calls through"
-    case "Dependency":
-      return `depends on ${JSON.stringify(dependency)}, which lets no calls through`
-    case "Isolated":
-      return "is isolated"
+    return rejectionMessage(this)
   }
 }
 

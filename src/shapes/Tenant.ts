@@ -12,7 +12,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import { show } from "../core/printable.ts"
+import { decodeArgument, field } from "../core/fields.ts"
 import { CurrentTenant } from "./currentTenant.ts"
 
 /**
@@ -55,8 +55,9 @@ export const within: {
   (tenant: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, tenant: string): Effect.Effect<A, E, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, tenant: string): Effect.Effect<A, E, R> => {
-  if (typeof tenant !== "string" || tenant === "" || tenant.length > maxLength) {
-    throw new RangeError(`Tenant.within: tenant must be a text of 1 to ${maxLength} characters, got ${show(tenant)}`)
-  }
-  return Effect.provideService(self, CurrentTenant, tenant)
+  return Effect.provideService(self, CurrentTenant, decodeArgument("Tenant.within", "tenant", tenantField, tenant))
 })
+
+const tenantField = field(`a text of 1 to ${maxLength} characters`, (input) =>
+  typeof input === "string" && input !== "" && input.length <= maxLength ? input : undefined
+)

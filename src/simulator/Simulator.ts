@@ -34,18 +34,21 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import { show } from "../core/printable.ts"
-import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import {
   anyMillis,
-  decodeOrThrow,
+  decodeArgument,
+  decodeOptions,
   field,
   isRecord,
+  listOf,
   numberWhere,
+  optional,
   positiveMillis,
-  shareOrZero
-} from "../shapes/fields.ts"
+  refused,
+  shareOrZero,
+  struct
+} from "../core/fields.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import * as picture from "./picture.ts"
 import { play } from "./play.ts"
 import * as internal from "./report.ts"
@@ -147,19 +150,19 @@ const rate = field(
 /** More do not fit into memory. */
 const mostCalls = 10_000_000
 const whole = field("a whole number", numberWhere(Number.isSafeInteger))
-const outageFields = Schema.Struct({
+const outageFields = struct({
   at: anyMillis,
   for: positiveMillis,
-  errors: Schema.optional(shareOrZero),
-  duration: Schema.optional(anyMillis)
+  errors: optional(shareOrZero),
+  duration: optional(anyMillis)
 })
 const loadFields = {
   rate,
   for: positiveMillis,
-  duration: Schema.optional(anyMillis),
-  errors: Schema.optional(shareOrZero),
-  outages: Schema.optional(Schema.Array(outageFields)),
-  seed: Schema.optional(whole)
+  duration: optional(anyMillis),
+  errors: optional(shareOrZero),
+  outages: optional(listOf(outageFields)),
+  seed: optional(whole)
 }
 
 /**
@@ -176,10 +179,12 @@ export const load = (options: LoadOptions): Trace => {
     outages = [],
     rate,
     seed = 1
-  } = decodeOrThrow("Simulator.load", loadFields, options)
+  } = decodeOptions("Simulator.load", loadFields, options)
   if ((rate * millis) / 1_000 > mostCalls) {
-    throw new RangeError(
-      `Simulator.load: rate: expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
+    throw refused(
+      "Simulator.load",
+      "rate",
+      `expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
     )
   }
   const down = outages.map((one) => ({
@@ -228,9 +233,13 @@ export interface RunOptions {
   readonly seed?: number | undefined
 }
 
-const runFields = { timeout: Schema.optional(positiveMillis), seed: Schema.optional(whole) }
+const runFields = { timeout: optional(positiveMillis), seed: optional(whole) }
 
 type PolicyInputs = Readonly<Record<string, BreakerPolicy.Input>>
+
+const policiesField = field<PolicyInputs>("an object with one policy or more", (input) =>
+  isRecord(input) && Object.keys(input).length > 0 ? (input as PolicyInputs) : undefined
+)
 
 /** The policies, and after each one those of its keys. */
 const withKeys = (policies: PolicyInputs): PolicyInputs =>
@@ -256,10 +265,9 @@ export const run = (
   policies: Readonly<Record<string, BreakerPolicy.Input>>,
   options: RunOptions = {}
 ): Effect.Effect<ReadonlyArray<internal.Report>, BreakerPolicy.PolicyError> => {
-  const { seed = 1, timeout = Infinity } = decodeOrThrow("Simulator.run", runFields, options)
-  const keyed = withKeys(policies ?? {})
+  const { seed = 1, timeout = Infinity } = decodeOptions("Simulator.run", runFields, options)
+  const keyed = withKeys(decodeArgument("Simulator.run", "policies", policiesField, policies))
   const names = Object.keys(keyed)
-  if (names.length === 0) throw new RangeError(`Simulator.run: there must be a policy, got ${show(policies)}`)
   return play(calls, names, { timeout, seed }).pipe(
     Effect.map((all) => all.map((played) => internal.report(played, calls, outages, millis))),
     Effect.provide(BreakerPolicy.layer({ breakers: keyed })),

@@ -23,10 +23,10 @@
  * @since 0.1.0
  */
 
+import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
@@ -34,9 +34,8 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import { connecting, type Session } from "../connection/connecting.ts"
 import { ofGivenPool, ofOwnClient } from "../connection/judge.ts"
-import type { PolicyError } from "../policy/BreakerPolicy.ts"
-import { flag, positiveMillis } from "../shapes/fields.ts"
-import { decodeOptions, ofShared } from "../store/options.ts"
+import { type Decoded, decodeOptions, flag, optional, positiveMillis } from "../core/fields.ts"
+import { ofShared } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { database } from "./database.ts"
 import * as migrations from "./migrations.ts"
@@ -81,9 +80,10 @@ export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
 const sqlFields = {
   ...tableLocationFields,
-  migrate: Schema.optional(flag),
-  pollInterval: Schema.optional(positiveMillis)
+  migrate: optional(flag),
+  pollInterval: optional(positiveMillis)
 }
+const layerFields = { ...sqlFields, ...ofShared }
 
 /**
  * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
@@ -92,11 +92,10 @@ const sqlFields = {
  * @category migrations
  * @since 0.1.0
  */
-export const migrate = (
-  options: TableOptions = {}
-): Effect.Effect<void, PolicyError | MigrationError | SqlError, SqlClient> =>
-  Effect.flatMap(decodeOptions(tableLocationFields, options), (checked) =>
-    Effect.flatMap(database(tableLocation(checked)), migrations.migrate)
+export const migrate = (options: TableOptions = {}): Effect.Effect<void, MigrationError | SqlError, SqlClient> =>
+  Effect.flatMap(
+    database(tableLocation(decodeOptions("SqlStore.migrate", tableLocationFields, options))),
+    migrations.migrate
   )
 
 /**
@@ -106,11 +105,14 @@ export const migrate = (
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, PolicyError, SqlClient | Scope.Scope> =>
-  Effect.flatMap(Effect.all([decodeOptions(sqlFields, options), Effect.context<SqlClient>()]), ([checked, context]) =>
+export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, never, SqlClient | Scope.Scope> =>
+  making(decodeOptions("SqlStore.make", sqlFields, options))
+
+const making = (options: Decoded<typeof sqlFields>): Effect.Effect<SharedStore, never, SqlClient | Scope.Scope> =>
+  Effect.contextWith((context: Context.Context<SqlClient>) =>
     connecting(
       { what: tables, strictness: ofGivenPool, replaces: false, hearsLate: false, longestCircuit },
-      Effect.provideContext(session(checked), context)
+      Effect.provideContext(session(options), context)
     )
   )
 
@@ -122,11 +124,7 @@ const session = ({
   migrate = true,
   pollInterval = 1_000,
   ...location
-}: Omit<SqlOptions, "pollInterval"> & { readonly pollInterval?: number | undefined }): Effect.Effect<
-  Session,
-  unknown,
-  SqlClient
-> =>
+}: Decoded<typeof sqlFields>): Effect.Effect<Session, unknown, SqlClient> =>
   Effect.flatMap(database(tableLocation(location)), (found) => {
     const ready = migrate ? migrations.migrateIfMissing(found) : migrations.check(found, migrations.ofStore)
     return Effect.map(found.apart(Effect.andThen(ready, found.named)), () => sqlStore(found, pollInterval))
@@ -151,16 +149,20 @@ const session = ({
 export const connect = <E, R>(
   client: Layer.Layer<SqlClient, E, R>,
   options: SqlOptions = {}
-): Effect.Effect<SharedStore, PolicyError, R | Scope.Scope> =>
-  Effect.flatMap(decodeOptions(sqlFields, options), (checked) =>
-    connecting(
-      { what: tables, strictness: ofOwnClient, replaces: true, hearsLate: false, longestCircuit },
-      Effect.flatMap(Layer.build(Layer.fresh(client)), (context) => Effect.provideContext(session(checked), context))
-    )
+): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
+  connectingTo(client, decodeOptions("SqlStore.connect", sqlFields, options))
+
+const connectingTo = <E, R>(
+  client: Layer.Layer<SqlClient, E, R>,
+  options: Decoded<typeof sqlFields>
+): Effect.Effect<SharedStore, never, R | Scope.Scope> =>
+  connecting(
+    { what: tables, strictness: ofOwnClient, replaces: true, hearsLate: false, longestCircuit },
+    Effect.flatMap(Layer.build(Layer.fresh(client)), (context) => Effect.provideContext(session(options), context))
   )
 
 /**
- * Circuits that all processes with this database and this prefix share. Fails with a `PolicyError` that names the option that is
+ * Circuits that all processes with this database and this prefix share. Throws a `RangeError` that names the option that is
  * wrong. A program starts and is protected whether the database is there or not, and shares its circuits from when it is.
  *
  * ```ts
@@ -176,17 +178,10 @@ export const connect = <E, R>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, PolicyError, SqlClient> => {
-  const { migrate, pollInterval, prefix, schema, ...shared } = options
-  return Layer.unwrap(
-    Effect.map(
-      Effect.andThen(
-        decodeOptions({ ...sqlFields, ...ofShared }, options),
-        make({ migrate, pollInterval, prefix, schema })
-      ),
-      (store) => BreakerStore.layerShared(store, shared)
-    )
-  )
+export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, never, SqlClient> => {
+  const { migrate, pollInterval, prefix, schema, ...shared } = decodeOptions("SqlStore.layer", layerFields, options)
+  const made = making({ migrate, pollInterval, prefix, schema })
+  return Layer.unwrap(Effect.map(made, (store) => BreakerStore.layerShared(store, shared)))
 }
 
 /**
@@ -208,15 +203,9 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
 export const layerConnect = <E, R>(
   client: Layer.Layer<SqlClient, E, R>,
   options: Options = {}
-): Layer.Layer<BreakerStore.BreakerStore, PolicyError, R> => {
-  const { migrate, pollInterval, prefix, schema, ...shared } = options
-  return Layer.unwrap(
-    Effect.map(
-      Effect.andThen(
-        decodeOptions({ ...sqlFields, ...ofShared }, options),
-        connect(client, { migrate, pollInterval, prefix, schema })
-      ),
-      (store) => BreakerStore.layerShared(store, shared)
-    )
-  )
+): Layer.Layer<BreakerStore.BreakerStore, never, R> => {
+  const checked = decodeOptions("SqlStore.layerConnect", layerFields, options)
+  const { migrate, pollInterval, prefix, schema, ...shared } = checked
+  const connected = connectingTo(client, { migrate, pollInterval, prefix, schema })
+  return Layer.unwrap(Effect.map(connected, (store) => BreakerStore.layerShared(store, shared)))
 }

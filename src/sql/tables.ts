@@ -1,11 +1,10 @@
-import * as Schema from "effect/Schema"
-import { textLike } from "../shapes/fields.ts"
+import { optional, textLike } from "../core/fields.ts"
 import type { TableLocation } from "./database.ts"
 
 const name = textLike("at most 40 letters, digits and _, not beginning with a digit", /^[A-Za-z_][A-Za-z0-9_]{0,39}$/)
 
 /** The options that say where tables are. */
-export const tableLocationFields = { prefix: Schema.optional(name), schema: Schema.optional(name) }
+export const tableLocationFields = { prefix: optional(name), schema: optional(name) }
 
 export const tableLocation = ({
   prefix = "circuit_breaker",

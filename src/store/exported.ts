@@ -2,8 +2,8 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
+import { isRecord } from "../core/fields.ts"
 import { withoutSecrets } from "../core/foreign.ts"
-import { isRecord } from "../shapes/fields.ts"
 import { Written, within } from "./codec.ts"
 
 /** The circuits of a store, as text. */

@@ -31,7 +31,9 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
+import { targetFields } from "../breaker/options.ts"
 import type * as Circuit from "../core/Circuit.ts"
+import { decodeOptions } from "../core/fields.ts"
 import { printable } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
@@ -114,8 +116,9 @@ export const expectState = (
   name: string,
   state: Circuit.State,
   options?: CircuitBreaker.Target
-): Effect.Effect<void, never, BreakerStore> =>
-  Effect.flatMap(Effect.all([CircuitBreaker.inspect(name, options), CircuitBreaker.list]), ([seen, all]) => {
+): Effect.Effect<void, never, BreakerStore> => {
+  const target = decodeOptions("CircuitTest.expectState", targetFields, options)
+  return Effect.flatMap(Effect.all([CircuitBreaker.inspect(name, target), CircuitBreaker.list]), ([seen, all]) => {
     const absent = missing(name, seen.key, all)
     // If the name has only circuits with keys, the test has forgotten the key.
     const isForgotten = absent !== undefined && seen.key === undefined && all.some(({ circuit }) => circuit === name)
@@ -128,6 +131,7 @@ export const expectState = (
       })
     )
   })
+}
 
 /**
  * What happened since {@link record}.

@@ -24,8 +24,17 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { show } from "../core/printable.ts"
-import { anyMillis, countOrZero, decodeOrThrow } from "../shapes/fields.ts"
+import {
+  anyMillis,
+  anything,
+  countOrZero,
+  decodeArgument,
+  decodeOptions,
+  type FieldsOf,
+  field,
+  listOf,
+  optional
+} from "../core/fields.ts"
 
 /**
  * What becomes of a call: it is answered, it fails, it never ends; or whatever an effect does, such as to die.
@@ -73,10 +82,16 @@ export interface Options<A, E> {
   readonly steps?: ReadonlyArray<Step<A, E>> | undefined
 }
 
-const checked = <A, E>(operation: string, step: Step<A, E>): Step<A, E> => {
-  if (Effect.isEffect(step) || step === "answer" || step === "fail" || step === "hang") return step
-  throw new RangeError(`${operation}: a step must be "answer", "fail", "hang" or an effect, got ${show(step)}`)
-}
+const stepsField = listOf(
+  field<Step<never, never>>('"answer", "fail", "hang" or an effect', (input) =>
+    Effect.isEffect(input) || input === "answer" || input === "fail" || input === "hang"
+      ? (input as Step<never, never>)
+      : undefined
+  )
+)
+const fields = { answer: anything, error: anything, steps: optional(stepsField) } satisfies FieldsOf<
+  Options<never, never>
+>
 
 /**
  * A dependency that is well. Throws a `RangeError` for a step that is none.
@@ -84,10 +99,11 @@ const checked = <A, E>(operation: string, step: Step<A, E>): Step<A, E> => {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A, E>({ answer, error, steps = [] }: Options<A, E>): Effect.Effect<Dependency<A, E>> =>
-  Effect.sync(() => {
-    const first = steps.map((step) => checked("Dependency.make", step))
-    let next: Array<Step<A, E>> = first
+export const make = <A, E>(options: Options<A, E>): Effect.Effect<Dependency<A, E>> => {
+  const { steps = [] } = decodeOptions("Dependency.make", fields, options)
+  const { answer, error } = options
+  return Effect.sync(() => {
+    let next: Array<Step<A, E>> = [...steps]
     let usual: "answer" | "fail" | "hang" = "answer"
     let slowMillis = 0
     let calls = 0
@@ -118,7 +134,7 @@ export const make = <A, E>({ answer, error, steps = [] }: Options<A, E>): Effect
       fail: becomes("fail"),
       hang: becomes("hang"),
       slow: (by) => {
-        const { by: millis } = decodeOrThrow("Dependency.slow", { by: anyMillis }, { by })
+        const millis = decodeArgument("Dependency.slow", "by", anyMillis, by)
         return Effect.sync(() => {
           slowMillis = millis
         })
@@ -128,10 +144,11 @@ export const make = <A, E>({ answer, error, steps = [] }: Options<A, E>): Effect
         slowMillis = 0
         next = []
       }),
-      next: (...steps) => queue(steps.map((step) => checked("Dependency.next", step))),
+      next: (...steps) => queue(decodeArgument("Dependency.next", "steps", stepsField, steps)),
       failNext: (calls) => {
-        const { calls: n } = decodeOrThrow("Dependency.failNext", { calls: countOrZero }, { calls })
+        const n = decodeArgument("Dependency.failNext", "calls", countOrZero, calls)
         return queue(Array.from({ length: n }, () => "fail" as const))
       }
     }
   })
+}

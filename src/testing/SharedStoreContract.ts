@@ -38,6 +38,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { count, decodeOptions, type FieldsOf, flag, optional } from "../core/fields.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { ballots } from "./contract/ballots.ts"
 import { open } from "./contract/bench.ts"
@@ -86,6 +87,8 @@ export interface Options {
   readonly patience?: number
 }
 
+const fields = { announces: optional(flag), patience: optional(count) } satisfies FieldsOf<Options>
+
 /**
  * The cases. Each run of `make` gives one more handle on the same store.
  *
@@ -96,7 +99,7 @@ export const cases = (
   make: Effect.Effect<SharedStore, unknown, Scope.Scope>,
   options: Options = {}
 ): ReadonlyArray<Case> => {
-  const { announces = true, patience = 5_000 } = options
+  const { announces = true, patience = 5_000 } = decodeOptions("SharedStoreContract.cases", fields, options)
   return [...records, ...live, ...exchanges, ...ballots, ...rollCalls, ...(announces ? changes : [])].map(
     ({ name, test }) => ({
       name,

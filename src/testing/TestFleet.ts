@@ -35,8 +35,21 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
-import { show } from "../core/printable.ts"
+import {
+  anything,
+  count,
+  decodeArgument,
+  decodeOptions,
+  expected,
+  type FieldsOf,
+  field,
+  isRecord,
+  optional,
+  refused,
+  textOrEmpty
+} from "../core/fields.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import { ofShared } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { StoreTrouble, troubled, wipeable } from "./trouble.ts"
 
@@ -69,6 +82,12 @@ export interface Options extends BreakerStore.SharedOptions {
   /** What is wrong with its way to the store from the start. */
   readonly trouble?: Partial<StoreTrouble> | undefined
 }
+
+const fields = {
+  ...ofShared,
+  policies: optional(anything),
+  trouble: optional(field("an object", (input) => (isRecord(input) ? input : undefined)))
+} satisfies FieldsOf<Options>
 
 /**
  * One process of a fleet: circuits of its own, which it shares with the others.
@@ -138,20 +157,26 @@ export interface Started {
 export const start = (
   store: SharedStore,
   options: Options & { readonly seed?: string | undefined } = {}
-): Effect.Effect<Started, BreakerPolicy.PolicyError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { policies = {}, seed = "process", trouble: initial, ...shared } = options
+): Effect.Effect<Started, BreakerPolicy.PolicyError, Scope.Scope> => {
+  const {
+    policies = {},
+    seed = "process",
+    trouble: initial,
+    ...shared
+  } = decodeOptions("TestFleet.start", { ...fields, seed: optional(textOrEmpty) }, options)
+  return Effect.gen(function* () {
     const trouble = Object.assign(new StoreTrouble(), initial)
     const scope = yield* Scope.fork(yield* Effect.scope)
     const layer = Layer.provideMerge(
       BreakerStore.layerShared(troubled(store, trouble), shared),
-      BreakerPolicy.layer(policies)
+      BreakerPolicy.layer(policies as BreakerPolicy.Settings)
     )
     const context = yield* Random.withSeed(Layer.buildWithScope(layer, scope), seed)
     // When the test is over the clock stands still: nothing may wait for it any more.
     yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(trouble, new StoreTrouble())))
     return { trouble, context, scope }
   })
+}
 
 /**
  * @category models
@@ -181,11 +206,10 @@ const settled = "6 seconds"
 export const make = (
   size: number,
   options: Options | ((process: number) => Options) = {}
-): Effect.Effect<TestFleet, BreakerPolicy.PolicyError, Scope.Scope> =>
-  Effect.gen(function* () {
-    if (!Number.isSafeInteger(size) || size < 1) {
-      throw new RangeError(`TestFleet.make: size must be a whole number of 1 or more, got ${show(size)}`)
-    }
+): Effect.Effect<TestFleet, BreakerPolicy.PolicyError, Scope.Scope> => {
+  decodeArgument("TestFleet.make", "size", count, size)
+  if (typeof options !== "function") decodeOptions("TestFleet.make", fields, options)
+  return Effect.gen(function* () {
     const { store, wipe } = yield* wipeable
     const scope = yield* Effect.scope
     const of = typeof options === "function" ? options : () => options
@@ -201,9 +225,10 @@ export const make = (
       processes,
       at: (i) => {
         const found = processes[i]
-        if (found === undefined) throw new RangeError(`TestFleet.at: there are ${size} processes, got ${show(i)}`)
+        if (found === undefined) throw refused("TestFleet.at", "process", expected(`a number from 0 to ${size - 1}`, i))
         return found
       },
       join: (more) => Scope.provide(join(more), scope)
     }
   })
+}

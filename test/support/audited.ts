@@ -3,6 +3,7 @@ import { BreakerPolicy, BreakerStore, Trip } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import { until } from "./redisFleet.ts"
 import type { Connection } from "./sqlFleet.ts"
+import { succeed } from "./verbs.ts"
 
 /** A program that has a trail. */
 export type Audited = Context.Context<AuditTrail.AuditTrail | BreakerStore.BreakerStore>
@@ -35,3 +36,10 @@ export const written = (n: number) =>
 
 /** How many lines there are, of all circuits. */
 export const lines = Effect.map(AuditTrail.latest({ limit: 1_000_000 }), ({ length }) => length)
+
+/** Calls until a call succeeds. */
+export const recovers = (at: Parameters<typeof succeed>[0]) =>
+  until(
+    "it recovered",
+    Effect.map(succeed(at), (exit) => exit._tag === "Success")
+  )

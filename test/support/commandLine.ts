@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
 import { assert } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
+import { root } from "./root.ts"
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
 const program = ["--conditions=@effect-fuse/source", "--disable-warning=ExperimentalWarning"]
 const main = `${root}src/cli/main.ts`
 

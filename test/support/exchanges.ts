@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import type { SharedStore } from "effect-fuse"
+import { SharedStore } from "effect-fuse"
 import { exchanged } from "./exchanged.ts"
 import { type Connection, send } from "./redisFleet.ts"
 
@@ -60,3 +60,6 @@ export const counted = <A, E, R>(redis: Connection, effect: Effect.Effect<A, E, 
     all.delete("config|resetstat")
     return all
   })
+
+/** As many circuits as one exchange may have. */
+export const circuits = Array.from({ length: SharedStore.limits.casts }, (_, i) => `c${i}`)

@@ -165,3 +165,7 @@ export const transitions = (process: Process) =>
     yield* pause(1)
     return () => seen.filter((event) => event._tag === "Transition")
   })
+
+/** Starts a call of a process, and waits until it has reached the dependency or was rejected. */
+export const begin = <A, E>(process: Process, self: Effect.Effect<A, E>) =>
+  Effect.tap(Effect.forkChild(process.protect(self), { startImmediately: true }), () => pause(1))

@@ -250,3 +250,15 @@ export const objectOf = (
     }),
     (entries) => Object.fromEntries(entries)
   )
+
+/** A value, or `undefined`. */
+export const optional = <A>(of: Arbitrary.Arbitrary<A>) => either(of, oneOf([undefined]))
+
+export const pick = <const A extends ReadonlyArray<string | number | boolean>>(...of: A) =>
+  Arbitrary.schema(Schema.Literals(of))
+
+/** What may stand where a number is stored as text. */
+export const word = either(
+  oneOf(["5", "007", "-5", "0x10", "1e3", "inf", "nan", "", "9".repeat(16), "9".repeat(400), ...numbers.map(String)]),
+  text
+)

@@ -3,7 +3,7 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Redis } from "effect/persistence"
 import { BreakerPolicy, type BreakerStore, CircuitBreaker, type SharedStore } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
-import { client } from "./redisServer.ts"
+import { client, redisServer } from "./redisServer.ts"
 
 /** Waits for a fact, long enough for the slowest machine. */
 export const until = <E, R>(fact: string, holds: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
@@ -125,3 +125,6 @@ export const sharedStore = (
   redis: Connection,
   options: RedisStore.RedisOptions = {}
 ): Effect.Effect<SharedStore.SharedStore> => Effect.orDie(Effect.provideContext(RedisStore.make(options), redis))
+
+/** A connection to a Redis server of the test's own. */
+export const started = Effect.flatMap(redisServer, (server) => connection(server.url))

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
-import { fileURLToPath } from "node:url"
+import { root } from "./root.ts"
 
-export const root = fileURLToPath(new URL("../..", import.meta.url))
+export { root }
+
 export const src = join(root, "src")
 
 /** A file of `src`. Its name is its path in `src`, without `.ts`. */

@@ -105,6 +105,13 @@ export const living = (sql: Connection, voters = "circuit_breaker_voters"): Effe
 export const listening = (sql: Connection): Effect.Effect<number> =>
   ask(sql, "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'")
 
+/** Waits until this number of processes listen. */
+export const listen = (sql: Connection, n: number): Effect.Effect<void> =>
+  until(
+    `${n} listen`,
+    Effect.map(listening(sql), (seen) => seen === n)
+  )
+
 /** Waits until so many processes have said that they live. */
 export const areLive = (sql: Connection, n = 2) =>
   until(
@@ -115,3 +122,6 @@ export const areLive = (sql: Connection, n = 2) =>
 /** What is said in it is done, or none of it. */
 export const transaction = <A, E>(sql: Connection, effect: Effect.Effect<A, E>) =>
   Context.get(sql, SqlClient.SqlClient).withTransaction(effect)
+
+/** Creates the tables of a store. */
+export const migrated = (sql: Connection) => Effect.provideContext(SqlStore.migrate(), sql)

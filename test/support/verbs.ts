@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Logger, References, type Scope, Stream } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Logger, References, type Scope, Stream } from "effect"
 import { type BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
 
 /** Opens at the first failure, for 10 seconds: what most tests want. */
@@ -134,3 +134,10 @@ export const capture = <A, E, R>(lines: Array<Line>, self: Effect.Effect<A, E, R
     ),
     Effect.provideService(References.MinimumLogLevel, "All")
   )
+
+/** Starts an effect in a child fiber before it returns. */
+export const start = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
+
+/** The error or defect of an exit, or `undefined` if it is a success. */
+export const errorOf = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined

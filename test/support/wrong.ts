@@ -33,6 +33,6 @@ export const wrongOptions: ReadonlyArray<readonly [name: unknown, options: unkno
   ["api", { key: 1 }, "key"],
   ["api", { classify: 1 }, "classify"],
   ["api", { isFailure: true }, "isFailure"],
-  ["api", { classify: () => Outcome.success, isFailure: () => true }, "classify"],
-  ["api", { classify: () => Outcome.success, isIgnored: () => true }, "classify"]
+  ["api", { classify: () => Outcome.success, isFailure: () => true }, "isFailure"],
+  ["api", { classify: () => Outcome.success, isIgnored: () => true }, "isIgnored"]
 ]

@@ -20,7 +20,7 @@ const recorded = (bench: Bench) => {
 }
 
 export const ballots: ReadonlyArray<Trial> = [
-  trial("a tally adds up the ballots of all voters, place by place", function* (bench) {
+  trial("a tally is the sum of the ballots of all voters, position by position", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     const said = [
       [1, 0, 7],
@@ -34,7 +34,7 @@ export const ballots: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a voter's ballot takes the place of its last, and said twice counts once", function* (bench) {
+  trial("a voter's ballot replaces its last one, and a repeated cast counts once", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     yield* bench.vote(circuit, { epoch, voter: "other", ballot: [10, 10] })
     for (const ballot of [
@@ -52,11 +52,11 @@ export const ballots: ReadonlyArray<Trial> = [
   }),
 
   trial(
-    "a ballot that is taken back no longer counts, and taking back what is not there does nothing",
+    "a withdrawn ballot no longer counts, and withdrawing a ballot that does not exist does nothing",
     function* (bench) {
       const { circuit, epoch } = yield* recorded(bench)
       const back = (voter: string) => bench.vote(circuit, { epoch, voter, ballot: undefined })
-      yield* bench.holds(yield* back("a"), [], "in a box that nobody used")
+      yield* bench.holds(yield* back("a"), [], "in a box without ballots")
       yield* bench.vote(circuit, { epoch, voter: "a", ballot: [1, 2] })
       yield* bench.vote(circuit, { epoch, voter: "b", ballot: [10, 20] })
       yield* bench.holds(
@@ -65,7 +65,7 @@ export const ballots: ReadonlyArray<Trial> = [
           [1, 2],
           [10, 20]
         ],
-        "after a voter that said nothing took it back"
+        "after a voter without a ballot withdrew it"
       )
       yield* bench.holds(yield* back("a"), [[10, 20]], "after one of two took it back")
       yield* bench.holds(yield* back("a"), [[10, 20]], "after the same took it back again")
@@ -78,7 +78,7 @@ export const ballots: ReadonlyArray<Trial> = [
     }
   ),
 
-  trial("a ballot no longer counts once its ttl is over, though others are cast in its box", function* (bench) {
+  trial("a ballot no longer counts once its ttl is over, even if others are cast in its box", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     yield* bench.vote(circuit, { epoch, voter: "brief", ballot: [1, 2], ttl: short })
     const cast = bench.vote(circuit, { epoch, voter: "other", ballot: [10, 20] })
@@ -93,7 +93,7 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* read, [], "after the ttl of all")
   }),
 
-  trial("a ballot counts for its ttl, and each cast says anew for how long", function* (bench) {
+  trial("a ballot counts for its ttl, and each cast sets the ttl again", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     yield* bench.vote(circuit, { epoch, voter: "lasting", ballot: [1] })
     yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10], ttl: 200 })
@@ -106,7 +106,7 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* read, [[1]], "after a ttl that was made shorter")
   }),
 
-  trial("a cast of another epoch changes nothing, and answers the record and no tally", function* (bench) {
+  trial("a cast of another epoch changes nothing, and returns the record and no tally", function* (bench) {
     const { circuit, epoch: old } = yield* recorded(bench)
     const now = yield* bench.write(circuit, { expectedEpoch: old, body: "now" })
     yield* bench.vote(circuit, { epoch: now.epoch, voter: "a", ballot: [1, 2] })
@@ -167,7 +167,7 @@ export const ballots: ReadonlyArray<Trial> = [
     }
   ),
 
-  trial("the ballots of a record that was forgotten do not come back, nor those from before it", function* (bench) {
+  trial("after a record expired, neither its ballots nor those from before it count again", function* (bench) {
     const circuit = bench.name("circuit")
     // Nobody casts in the quiet box between.
     const boxes = ["box", "quiet"]
@@ -184,7 +184,7 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* bench.tally(circuit, again.epoch), [], "of the next epoch")
   }),
 
-  trial("boxes are apart, and so are circuits", function* (bench) {
+  trial("boxes are independent, and so are circuits", function* (bench) {
     const [one, two] = [yield* recorded(bench), yield* recorded(bench)]
     const places = [one, two].flatMap((of) => ["x", "y"].map((box) => ({ ...of, box })))
     const ballots = [[1], [10, 0, 3], [100, 7], [0, 0, 0, 9]]
@@ -200,25 +200,22 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* bench.tally(one.circuit, one.epoch, "y"), [[10, 0, 3]], "after a ballot left another box")
   }),
 
-  trial(
-    "an inquiry is joined by all who inquire before it is as old as they say, and then begins anew",
-    function* (bench) {
-      const { circuit, epoch } = yield* recorded(bench)
-      const first = yield* bench.vote(circuit, { epoch, voter: "a" })
-      yield* equal(first.asked, undefined, "when an inquiry began, before anybody inquired")
-      const start = yield* Clock.currentTimeMillis
-      yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "a", inquire: long })).asked, start, 0, "asked")
-      yield* Effect.sleep(120)
-      const joined = yield* bench.vote(circuit, { epoch, voter: "b", inquire: long })
-      yield* bench.aged(joined.asked, start, 120, "an inquiry of 120 ms ago joined: asked")
-      yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "c" })).asked, start, 120, "read by others: asked")
-      const again = yield* Clock.currentTimeMillis
-      const anew = yield* bench.vote(circuit, { epoch, voter: "b", inquire: 50 })
-      yield* bench.aged(anew.asked, again, 0, "an inquiry of more than 50 ms ago begun anew: asked")
-    }
-  ),
+  trial("casts join an inquiry that is younger than their `inquire`, and otherwise begin a new one", function* (bench) {
+    const { circuit, epoch } = yield* recorded(bench)
+    const first = yield* bench.vote(circuit, { epoch, voter: "a" })
+    yield* equal(first.asked, undefined, "when an inquiry began, before anybody inquired")
+    const start = yield* Clock.currentTimeMillis
+    yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "a", inquire: long })).asked, start, 0, "asked")
+    yield* Effect.sleep(120)
+    const joined = yield* bench.vote(circuit, { epoch, voter: "b", inquire: long })
+    yield* bench.aged(joined.asked, start, 120, "an inquiry of 120 ms ago joined: asked")
+    yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "c" })).asked, start, 120, "read by others: asked")
+    const again = yield* Clock.currentTimeMillis
+    const anew = yield* bench.vote(circuit, { epoch, voter: "b", inquire: 50 })
+    yield* bench.aged(anew.asked, again, 0, "an inquiry of more than 50 ms ago that began again: asked")
+  }),
 
-  trial("two hundred voters with forty large numbers each are added up without a crumb", function* (bench) {
+  trial("the sums of two hundred ballots with forty large numbers each are exact", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     const roll = dice(1)
     const said = Array.from({ length: 200 }, () =>
@@ -237,7 +234,7 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* bench.tally(circuit, epoch), half, "after half of them took it back")
   }),
 
-  trial("casts at once are all counted, and no tally has a ballot in part", function* (bench) {
+  trial("concurrent casts are all counted, and no tally has part of a ballot", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     const numbers = Array.from({ length: 50 }, (_, n) => n)
     const tallies = yield* Effect.forEach(
@@ -261,7 +258,7 @@ export const ballots: ReadonlyArray<Trial> = [
     )
   }),
 
-  trial("casts and a swap at once leave no ballot of the old epoch in the new", function* (bench) {
+  trial("concurrent casts and a swap leave no ballot of the old epoch in the new epoch", function* (bench) {
     for (let round = 0; round < 5; round++) {
       const { circuit, epoch } = yield* recorded(bench)
       const casts = Array.from({ length: 20 }, (_, n) =>
@@ -276,7 +273,7 @@ export const ballots: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("what five voters say and take back in random order adds up as on paper", function* (bench) {
+  trial("random casts and withdrawals of five voters give the expected sums", function* (bench) {
     const circuit = bench.name("circuit")
     const roll = dice(7)
     const paper = new Map<string, Map<string, ReadonlyArray<number>>>()

@@ -33,7 +33,7 @@ export const changes: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("an announced body is the one that was written, whatever it is", function* (bench) {
+  trial("an announced body equals the body that was written, whatever its text", function* (bench) {
     const heard = yield* bench.listen(0)
     for (const [kind, body] of bodies) {
       const circuit = bench.name("circuit")
@@ -81,7 +81,7 @@ export const changes: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a roll call is announced to every listener, with its number and the one before it", function* (bench) {
+  trial("a roll call is announced to every listener, with its number and the number before it", function* (bench) {
     const all = yield* listeners(bench)
     const begin = Effect.gen(function* () {
       const circuit = bench.name("circuit")
@@ -101,7 +101,7 @@ export const changes: ReadonlyArray<Trial> = [
     for (const change of heard.flat()) yield* equal(change, expected, "an announcement of the roll call")
   }),
 
-  trial("what changes nothing is not announced, nor what asks nobody", function* (bench) {
+  trial("an exchange that changes nothing and a cast that inquires nothing are not announced", function* (bench) {
     const heard = yield* bench.listen(0)
     const circuit = bench.name("circuit")
     const { epoch } = yield* bench.write(circuit)

@@ -7,7 +7,7 @@ import { castOf, equal, expect, long, short, slack, swapOf, type Trial, trial, w
 const askOf = (circuit: string) => castOf(circuit, { inquire: long, roll: long })
 
 export const exchanges: ReadonlyArray<Trial> = [
-  trial("an exchange after its deadline changes nothing and says what time it is", function* (bench) {
+  trial("an exchange after its deadline changes nothing and returns the time of the store", function* (bench) {
     const { head, live, time } = yield* bench.done()
     const before = yield* bench.page()
     const [cast, swap] = [bench.name("circuit"), bench.name("circuit")]
@@ -27,7 +27,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* equal((yield* bench.live) - live, 1, "how many more live after it")
   }),
 
-  trial("the time that is answered goes on, in milliseconds, for exchanges and reads alike", function* (bench) {
+  trial("the returned time advances in milliseconds, for exchanges and for reads", function* (bench) {
     const start = yield* Clock.currentTimeMillis
     const { time } = yield* bench.done()
     yield* Effect.sleep(100)
@@ -43,7 +43,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a store that is used says for how long, and does not forget when that began", function* (bench) {
+  trial("a store returns for how long it has been in use, counted from one fixed start", function* (bench) {
     const first = yield* bench.done()
     yield* Effect.sleep(120)
     const later = yield* bench.done()
@@ -51,7 +51,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* expect(Math.abs(passed - more) <= 1, `${passed} ms more`, more)
   }),
 
-  trial("a store has one life, whichever way it is asked", function* (bench) {
+  trial("a store returns the same life from every operation", function* (bench) {
     const { life } = yield* bench.done()
     for (let turn = 0; turn < 4; turn++) {
       yield* equal([(yield* bench.done()).life], [life], "the life that another exchange answers")
@@ -59,7 +59,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("an exchange does many casts and swaps, and answers each in its place", function* (bench) {
+  trial("an exchange does many casts and swaps, and returns their answers in the same order", function* (bench) {
     const circuits = Array.from({ length: limits.casts }, () => bench.name("circuit"))
     const others = Array.from({ length: limits.swaps }, () => bench.name("other"))
     const taken = others.filter((_, place) => place % 3 === 0)
@@ -85,7 +85,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* expect(ascending, "epochs in the order of the swaps", epochs)
   }),
 
-  trial("casts come before swaps, and of two for one circuit the first comes first", function* (bench) {
+  trial("an exchange runs casts before swaps, and two for one circuit in their order", function* (bench) {
     const circuit = bench.name("circuit")
     const voter = bench.voter("voter")
     const twice = [askOf(circuit), { ...askOf(circuit), ballot: [7] }]
@@ -108,7 +108,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* bench.tally(circuit, epoch), [], "after the swap that came after the casts")
   }),
 
-  trial("an exchange that is carried out twice does no more than once", function* (bench) {
+  trial("a repeated exchange has no further effect", function* (bench) {
     const [cast, swap] = [bench.name("circuit"), bench.name("circuit")]
     const request = { voter: bench.voter("voter"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
     const first = yield* bench.done(request)
@@ -133,7 +133,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* expect(low.epoch > two.epoch, `an epoch above ${two.epoch}, with a floor of 1`, low.epoch)
   }),
 
-  trial("load has the records of a hundred circuits in the order that was asked for", function* (bench) {
+  trial("load returns the records of a hundred circuits in the requested order", function* (bench) {
     const circuits = Array.from({ length: limits.load }, () => bench.name("circuit"))
     const kept = circuits.filter((_, place) => place % 2 === 0)
     yield* Effect.forEach(kept, (circuit) => bench.write(circuit, { body: circuit, listed: false }), { concurrency: 8 })
@@ -174,7 +174,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* equal(later.changes, [], "what a page has after the last epoch")
   }),
 
-  trial("a page tells that a circuit is no longer listed", function* (bench) {
+  trial("a page shows that a circuit is no longer listed", function* (bench) {
     const circuit = bench.name("circuit")
     const { epoch: listed } = yield* bench.write(circuit)
     const { epoch } = yield* bench.write(circuit, { expectedEpoch: listed, listed: false, body: "over" })
@@ -186,7 +186,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     )
   }),
 
-  trial("a page counts the records that are listed, and not those that ended", function* (bench) {
+  trial("a page counts the records that are listed, and not those that expired", function* (bench) {
     const { listed } = yield* bench.page()
     const more = Effect.map(bench.page(), (page) => page.listed - listed)
     const [one, two] = [bench.name("circuit"), bench.name("circuit")]
@@ -201,7 +201,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* expect(after < before, `fewer than ${before} more listed once one has ended`, after)
   }),
 
-  trial("reads write nothing: no voter lives by them, and no epoch is given", function* (bench) {
+  trial("reads write nothing: they keep no voter alive and assign no epoch", function* (bench) {
     const circuit = bench.name("circuit")
     const { epoch } = yield* bench.write(circuit)
     const { live } = yield* bench.done()

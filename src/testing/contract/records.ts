@@ -27,7 +27,7 @@ const names: ReadonlyArray<readonly [kind: string, name: string]> = [
 ]
 
 export const records: ReadonlyArray<Trial> = [
-  trial("handles are of one store: what one writes, the others read", function* (bench) {
+  trial("all handles are of one store: each reads what another wrote", function* (bench) {
     const circuit = bench.name("circuit")
     const { epoch } = yield* bench.write(circuit, { body: "shared" })
     for (const _ of bench.handles) {
@@ -36,7 +36,7 @@ export const records: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a circuit that nobody wrote has no record", function* (bench) {
+  trial("a circuit that was never written has no record", function* (bench) {
     const circuit = bench.name("circuit")
     yield* equal(yield* bench.load(circuit), undefined, "what load answers")
     yield* equal(yield* bench.listed(circuit), [], "what the pages have of it")
@@ -45,7 +45,7 @@ export const records: ReadonlyArray<Trial> = [
     yield* equal(yield* bench.load(circuit), undefined, "what load answers after a swap of epoch 7")
   }),
 
-  trial("a swap writes the record, and answers it as load and page do", function* (bench) {
+  trial("a swap writes the record, and returns it as load and page do", function* (bench) {
     const circuit = bench.name("circuit")
     let epoch = 0
     for (const body of ["first", "second", "third"]) {
@@ -57,7 +57,7 @@ export const records: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("each swap gets a new epoch, above those before, also after the record was forgotten", function* (bench) {
+  trial("each swap gets a new epoch, above those before, also after the record expired", function* (bench) {
     const circuit = bench.name("circuit")
     const epochs: Array<number> = []
     for (let round = 0; round < 3; round++) {
@@ -75,24 +75,27 @@ export const records: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a swap of another epoch answers what is there and changes neither body, epoch nor age", function* (bench) {
-    const circuit = bench.name("circuit")
-    const start = yield* Clock.currentTimeMillis
-    const old = yield* bench.write(circuit, { body: "old" })
-    const { epoch } = yield* bench.write(circuit, { expectedEpoch: old.epoch, body: "winner" })
-    yield* Effect.sleep(100)
-    for (const expectedEpoch of [0, old.epoch, epoch + 1, epoch + 1_000, 2 ** 53 - 1]) {
-      const { record, swapped } = yield* bench.swap(circuit, { ...loser, expectedEpoch })
-      const what = `what a swap of epoch ${expectedEpoch} answers, where ${epoch} is`
-      yield* equal([swapped, written(record)], [false, { epoch, body: "winner" }], what)
-      yield* bench.aged(record?.age, start, 100, "an answer with the winner's age: written")
+  trial(
+    "a swap of another epoch returns the current record and changes neither its body, epoch nor age",
+    function* (bench) {
+      const circuit = bench.name("circuit")
+      const start = yield* Clock.currentTimeMillis
+      const old = yield* bench.write(circuit, { body: "old" })
+      const { epoch } = yield* bench.write(circuit, { expectedEpoch: old.epoch, body: "winner" })
+      yield* Effect.sleep(100)
+      for (const expectedEpoch of [0, old.epoch, epoch + 1, epoch + 1_000, 2 ** 53 - 1]) {
+        const { record, swapped } = yield* bench.swap(circuit, { ...loser, expectedEpoch })
+        const what = `what a swap of epoch ${expectedEpoch} answers, where ${epoch} is`
+        yield* equal([swapped, written(record)], [false, { epoch, body: "winner" }], what)
+        yield* bench.aged(record?.age, start, 100, "an answer with the winner's age: written")
+      }
+      const found = yield* bench.load(circuit)
+      yield* equal(written(found), { epoch, body: "winner" }, "what load answers afterwards")
+      yield* bench.aged(found?.age, start, 100, "an age that no such swap changed: written")
     }
-    const found = yield* bench.load(circuit)
-    yield* equal(written(found), { epoch, body: "winner" }, "what load answers afterwards")
-    yield* bench.aged(found?.age, start, 100, "an age that no such swap changed: written")
-  }),
+  ),
 
-  trial("a swap said twice is done once", function* (bench) {
+  trial("a repeated swap is done once", function* (bench) {
     const circuit = bench.name("circuit")
     const { epoch } = yield* bench.write(circuit)
     const next = yield* bench.write(circuit, { expectedEpoch: epoch, body: "next" })
@@ -100,7 +103,7 @@ export const records: ReadonlyArray<Trial> = [
     yield* equal([swapped, written(record)], [false, written(next)], "what the second answers")
   }),
 
-  trial("a record is forgotten once its ttl is over: by load, page, swap and cast", function* (bench) {
+  trial("a record expires when its ttl is over: for load, page, swap and cast", function* (bench) {
     for (const how of ["load", "page", "swap", "cast"]) {
       const circuit = bench.name("circuit")
       const { epoch } = yield* bench.write(circuit, { ttl: short })
@@ -120,7 +123,7 @@ export const records: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a record is kept for its ttl, and without one for good", function* (bench) {
+  trial("a record lasts for its ttl, and for ever without a ttl", function* (bench) {
     const lasting = bench.name("circuit")
     const forGood = bench.name("circuit")
     const { epoch } = yield* bench.write(lasting, { ttl: long })
@@ -138,7 +141,7 @@ export const records: ReadonlyArray<Trial> = [
     yield* bench.forgotten(forGood)
   }),
 
-  trial("a swap of another epoch makes a record last neither longer nor shorter", function* (bench) {
+  trial("a swap of another epoch does not change how long a record lasts", function* (bench) {
     const brief = bench.name("circuit")
     const lasting = bench.name("circuit")
     yield* bench.write(brief, { ttl: 500 })
@@ -154,7 +157,7 @@ export const records: ReadonlyArray<Trial> = [
     )
   }),
 
-  trial("the age of a record is how long ago it was written, wherever it is answered", function* (bench) {
+  trial("the age of a record is the time since it was written, in every answer", function* (bench) {
     const circuit = bench.name("circuit")
     const start = yield* Clock.currentTimeMillis
     const { age, epoch } = yield* bench.write(circuit)
@@ -168,7 +171,7 @@ export const records: ReadonlyArray<Trial> = [
     yield* bench.aged((yield* bench.load(circuit))?.age, again, 0, "load's answer after another swap: written")
   }),
 
-  trial("the pages have what was last written as listed, once, and nothing else", function* (bench) {
+  trial("the pages have each circuit whose last record is listed, once, and no other", function* (bench) {
     const circuit = bench.name("circuit")
     let epoch = 0
     for (const listed of [true, false, true, true, false, false, true]) {
@@ -193,7 +196,7 @@ export const records: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("names of letters, digits and . _ - ~ % / are each their own, by case too", function* (bench) {
+  trial("names of letters, digits and . _ - ~ % / are distinct, and case-sensitive", function* (bench) {
     const own = bench.name("own")
     const short = [...names.map(([, name]) => `${own}${name}`), own, `${own}.`, `${own}A`, `${own}a`, `${own}%`]
     const all = [...short, own.padEnd(Math.min(bench.longestCircuit, 3_000), "long")]
@@ -217,7 +220,7 @@ export const records: ReadonlyArray<Trial> = [
     )
   }),
 
-  trial("of many swaps of one epoch at once one wins, and the others are answered its record", function* (bench) {
+  trial("of many concurrent swaps of one epoch one wins, and the others get its record", function* (bench) {
     const circuit = bench.name("circuit")
     let epoch = 0
     for (let round = 0; round < 5; round++) {
@@ -235,7 +238,7 @@ export const records: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("no swap is lost where many read, add one and swap at once", function* (bench) {
+  trial("no swap is lost when many handles read, add one and swap concurrently", function* (bench) {
     const circuit = bench.name("circuit")
     const addOne = Effect.gen(function* () {
       let read = yield* bench.load(circuit)
@@ -252,7 +255,7 @@ export const records: ReadonlyArray<Trial> = [
 ]
 
 export const live: ReadonlyArray<Trial> = [
-  trial("a voter lives, once, from its exchange with a ttl until its exchange with 0", function* (bench) {
+  trial("a voter counts as live, once, from its exchange with a ttl until its exchange with ttl 0", function* (bench) {
     const circuit = bench.name("circuit")
     const [a, b] = [bench.name("voter"), bench.name("voter")]
     const live = yield* bench.live
@@ -272,7 +275,7 @@ export const live: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("a voter that is not heard of for its ttl no longer lives", function* (bench) {
+  trial("a voter without an exchange for its ttl no longer counts as live", function* (bench) {
     const live = yield* bench.live
     for (const how of ["page", "exchange"]) {
       yield* bench.join(bench.name("voter"), short)
@@ -283,7 +286,7 @@ export const live: ReadonlyArray<Trial> = [
     }
   }),
 
-  trial("each exchange of a voter says anew how long it lives", function* (bench) {
+  trial("each exchange of a voter sets again how long it lives", function* (bench) {
     const live = yield* bench.live
     const more = Effect.map(bench.live, (found) => found - live)
     const voter = bench.name("voter")
@@ -295,7 +298,7 @@ export const live: ReadonlyArray<Trial> = [
     yield* bench.until(more, (found) => found === 0, `that 0 more live after an exchange with a ttl of ${short} ms`)
   }),
 
-  trial("of many voters that exchange at once each is counted", function* (bench) {
+  trial("of many voters with concurrent exchanges each is counted", function* (bench) {
     const live = yield* bench.live
     const voters = Array.from({ length: 50 }, () => bench.name("voter"))
     yield* Effect.forEach(voters, (voter) => bench.join(voter), { concurrency: "unbounded" })

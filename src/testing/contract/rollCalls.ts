@@ -17,7 +17,7 @@ const hear = (bench: Bench, voter: string, heard: number, ttl = long) =>
   bench.done({ voter: bench.voter(voter), ttl, heard })
 
 export const rollCalls: ReadonlyArray<Trial> = [
-  trial("a live voter that heard the roll call and has no ballot abstains", function* (bench) {
+  trial("a live voter that has heard the roll call and has no ballot abstains", function* (bench) {
     const { circuit, epoch, seq } = yield* rolled(bench)
     const steps = [
       ["one heard less", hear(bench, "a", seq - 1), 0],
@@ -44,7 +44,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it")
   }),
 
-  trial("a voter that no longer lives neither abstains nor has a ballot", function* (bench) {
+  trial("a voter that no longer counts as live neither abstains nor has a ballot", function* (bench) {
     const { circuit, epoch, seq } = yield* rolled(bench)
     yield* hear(bench, "caller", seq)
     yield* hear(bench, "a", seq, short)
@@ -60,7 +60,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* look, [], "after the last voter left")
   }),
 
-  trial("a ballot lasts as long as its voter lives, if its ttl is longer", function* (bench) {
+  trial("a ballot ends with its voter, even if its ttl is longer", function* (bench) {
     const circuit = bench.name("circuit")
     const voter = bench.voter("voter")
     yield* bench.done({ voter, ttl: 200, casts: [castOf(circuit)] })
@@ -69,29 +69,26 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* bench.tally(circuit), [[1]], "after its voter has renewed its life")
   }),
 
-  trial(
-    "a roll call is joined by all that call before it is as old as they say, and then called anew",
-    function* (bench) {
-      const { circuit, epoch, seq } = yield* rolled(bench)
-      yield* Effect.sleep(120)
-      const joined = yield* bench.vote(circuit, { epoch, voter: "b", roll: long })
-      yield* expect((joined.rolled ?? 0) >= 95, "a roll call of 95 ms ago or more", joined.rolled)
-      yield* equal((yield* bench.done()).head, seq, "the head after a voter joined")
-      const anew = yield* bench.vote(circuit, { epoch, voter: "b", roll: 50 })
-      yield* expect(anew.rolled !== undefined && anew.rolled < 95, "a roll call of just now", anew.rolled)
-      yield* hear(bench, "a", seq)
-      yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain that heard only the first")
-      const { rollCalls } = yield* hear(bench, "a", seq)
-      yield* equal(
-        rollCalls.filter((one) => one.circuit === circuit).map(({ box, epoch }) => ({ box, epoch })),
-        [{ box: "box", epoch }],
-        "the roll calls of the circuit after the first"
-      )
-    }
-  ),
+  trial("casts join a roll call that is younger than their `roll`, and otherwise begin a new one", function* (bench) {
+    const { circuit, epoch, seq } = yield* rolled(bench)
+    yield* Effect.sleep(120)
+    const joined = yield* bench.vote(circuit, { epoch, voter: "b", roll: long })
+    yield* expect((joined.rolled ?? 0) >= 95, "a roll call of 95 ms ago or more", joined.rolled)
+    yield* equal((yield* bench.done()).head, seq, "the head after a voter joined")
+    const anew = yield* bench.vote(circuit, { epoch, voter: "b", roll: 50 })
+    yield* expect(anew.rolled !== undefined && anew.rolled < 95, "a roll call of just now", anew.rolled)
+    yield* hear(bench, "a", seq)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain that heard only the first")
+    const { rollCalls } = yield* hear(bench, "a", seq)
+    yield* equal(
+      rollCalls.filter((one) => one.circuit === circuit).map(({ box, epoch }) => ({ box, epoch })),
+      [{ box: "box", epoch }],
+      "the roll calls of the circuit after the first"
+    )
+  }),
 
   trial(
-    "an exchange answers the roll calls after `heard`, ascending, each naming the one before it",
+    "an exchange returns the roll calls after `heard`, ascending, each with the number of the one before it",
     function* (bench) {
       const { head } = yield* bench.done()
       const circuits = Array.from({ length: 5 }, () => bench.name("circuit"))
@@ -117,7 +114,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     }
   ),
 
-  trial("a number beyond the head is no hearing", function* (bench) {
+  trial("a `heard` beyond the head does not count as heard", function* (bench) {
     const { circuit, epoch, seq } = yield* rolled(bench)
     yield* hear(bench, "caller", seq)
     yield* hear(bench, "a", seq + 1_000_000_000)
@@ -126,7 +123,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in earnest")
   }),
 
-  trial("what was heard in another life was not heard", function* (bench) {
+  trial("a `heard` of another life does not count as heard", function* (bench) {
     const { circuit, epoch, seq } = yield* rolled(bench)
     yield* hear(bench, "caller", seq)
     for (const life of ["another", undefined]) {
@@ -140,7 +137,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in this life")
   }),
 
-  trial("a roll call counts for its term, and can then be called again", function* (bench) {
+  trial("a roll call counts for its term, and then a new one can begin", function* (bench) {
     const circuit = bench.name("circuit")
     const { epoch } = yield* bench.write(circuit)
     const { head } = yield* bench.done()
@@ -178,7 +175,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* expect(anew.rolled !== undefined, "a new roll call, though the last was just now", anew)
   }),
 
-  trial("an answer has the bounded number of roll calls, and the next has the rest", function* (bench) {
+  trial("an answer has a bounded number of roll calls, and the next answer has the rest", function* (bench) {
     const { head } = yield* bench.done()
     const many = limits.rollCalls + 40
     const circuits = Array.from({ length: many }, () => bench.name("circuit"))

@@ -3,11 +3,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import * as RedisStore from "effect-fuse/RedisStore"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { afterAll } from "vitest"
+import { fleet } from "./support/fleet.ts"
 import { madeBefore, ofFile } from "./support/ofFile.ts"
 import { until } from "./support/redisFleet.ts"
 import { client, redisServer } from "./support/redisServer.ts"
@@ -23,7 +25,7 @@ afterAll(async () => {
 
 type Store = Layer.Layer<BreakerStore.BreakerStore, unknown, Scope.Scope>
 
-/** What every shared store is told of this process, whatever the store is. */
+/** Options that every shared store has. */
 const of = { process: "shop", maxCircuits: 1, syncInterval: "100 millis" } as const
 
 const redis = () => Layer.unwrap(Effect.map(server, ({ url }) => client(url)))
@@ -37,7 +39,7 @@ const layers: Readonly<Record<string, () => Store>> = {
   "SqlStore.layer": () => Layer.provide(SqlStore.layer({ ...of, prefix: "three" }), database())
 }
 
-describe("A process of a fleet has the name and the bound that it is given", () => {
+describe("The options `process` and `maxCircuits` name a process and bound its circuits", () => {
   it.live.each(Object.entries(layers))("by %s", ([, layer]) =>
     Effect.gen(function* () {
       const heard: Array<string | undefined> = []
@@ -57,7 +59,7 @@ describe("A process of a fleet has the name and the bound that it is given", () 
   )
 })
 
-it.live("A process that connects by itself is of the fleet whose prefix it is given", () =>
+it.live("RedisStore.layerConnect joins the fleet of its option `prefix`", () =>
   Effect.gen(function* () {
     const there = (prefix: string) =>
       Effect.map(Effect.flatMap(RedisStore.make({ prefix }), Operator.list), ({ circuits }) => circuits.length)
@@ -71,4 +73,19 @@ it.live("A process that connects by itself is of the fleet whose prefix it is gi
     Effect.provide(Layer.suspend(() => RedisStore.layerConnect(redis(), { ...of, prefix: "mine" }))),
     Effect.provide(Layer.suspend(redis))
   )
+)
+
+it.effect("The option `syncInterval` is the interval at which a process reads all circuits that are not Closed", () =>
+  Effect.gen(function* () {
+    for (const [syncInterval, least, most] of [
+      ["5 seconds", 11, 13],
+      ["30 seconds", 1, 3]
+    ] as const) {
+      const { at } = yield* fleet(1, { syncInterval })
+      at(0).trouble.asked = []
+      yield* TestClock.adjust("1 minute")
+      const lists = at(0).trouble.asked.filter((operation) => operation === "page").length
+      assert.isTrue(lists >= least && lists <= most, `${syncInterval}: ${lists}`)
+    }
+  })
 )

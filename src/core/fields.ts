@@ -1,0 +1,276 @@
+/**
+ * How options are checked, for every function that takes some. A function describes its options once, as a record of fields. From this
+ * record come the values, the list of known names and all messages, which have one form:
+ *
+ *     CircuitBreaker.admit: lease: expected a duration above 0 such as "30s" or "30 seconds", got "soon"
+ *     CircuitBreaker.protect: isFailur: unknown field (did you mean isFailure?), expected one of key, policy, ...
+ *
+ * Some calls come by here for each request, so nothing is built for options that are right but the decoded object.
+ */
+import { expectedDuration, toMillis } from "./millis.ts"
+import { printable, show } from "./printable.ts"
+
+/** One thing that is wrong with a policy, an option or a variable. */
+export interface Problem {
+  readonly path: string
+  readonly message: string
+}
+
+export type Problems = ReadonlyArray<Problem>
+
+// ---- Fields -------------------------------------------------------------------------------------------------------
+
+/** How the value of one field is decoded. If the value is wrong, `decode` adds a problem, and what it returns is not used. */
+export interface Field<out A> {
+  readonly optional: boolean
+  readonly decode: (input: unknown, path: string, problems: Array<Problem>) => A
+}
+
+/** A field that may be left out, or be `undefined`. */
+export interface OptionalField<out A> extends Field<A> {
+  readonly optional: true
+}
+
+export type Fields = Readonly<Record<string, Field<unknown>>>
+
+type Value<F> = F extends Field<infer A> ? A : never
+
+/** The options that a record of fields describes, decoded. */
+export type Decoded<F extends Fields> = {
+  readonly [K in keyof F as F[K] extends OptionalField<unknown> ? never : K]: Value<F[K]>
+} & { readonly [K in keyof F as F[K] extends OptionalField<unknown> ? K : never]?: Value<F[K]> | undefined }
+
+/** The fields of an options type: with `satisfies`, the compiler finds a field that is missing or that does not exist. */
+export type FieldsOf<Options> = { readonly [K in keyof Options]-?: Field<unknown> }
+
+/** The message about a value. */
+export const expected = (what: string, input: unknown): string =>
+  `expected ${what}, got ${input === undefined ? "nothing" : show(input)}`
+
+/** A field whose decoding is a plain function: the value, or `undefined` if the input is wrong. */
+export const field = <A>(what: string, decode: (input: unknown) => A | undefined): Field<A> => ({
+  optional: false,
+  decode: (input, path, problems) => {
+    const value = decode(input)
+    if (value === undefined) problems.push({ path, message: expected(what, input) })
+    return value as A
+  }
+})
+
+export const optional = <A>({ decode }: Field<A>): OptionalField<A> => ({ optional: true, decode })
+
+/** A field that may be `false` instead. */
+export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
+  optional: false,
+  decode: (input, path, problems) => (input === false ? false : decode(input, path, problems))
+})
+
+/** A value that something else checks. */
+export const anything: Field<unknown> = { optional: false, decode: (input) => input }
+
+/** An object with these fields and no others. */
+export const struct = <F extends Fields>(fields: F): Field<Decoded<F>> => ({
+  optional: false,
+  decode: (input, path, problems) => decodeInto(fields, input, path, problems)
+})
+
+export const listOf = <A>(one: Field<A>, minimum = 0): Field<ReadonlyArray<A>> => ({
+  optional: false,
+  decode: (input, path, problems) => {
+    if (Array.isArray(input) && input.length >= minimum) {
+      return input.map((value, index) => one.decode(value, at(path, index), problems))
+    }
+    problems.push({ path, message: expected(minimum === 0 ? "a list" : `a list of ${minimum} or more`, input) })
+    return []
+  }
+})
+
+// ---- Values -------------------------------------------------------------------------------------------------------
+
+export const millisWhere = (ok: (millis: number) => boolean) => (input: unknown) => {
+  const millis = toMillis(input)
+  return millis !== undefined && ok(millis) ? millis : undefined
+}
+
+export const positiveMillis = field(
+  expectedDuration.aboveZero,
+  millisWhere((n) => n > 0 && n < Infinity)
+)
+export const anyMillis = field(
+  expectedDuration.zeroOrMore,
+  millisWhere((n) => n >= 0 && n < Infinity)
+)
+/** A duration that may also have no end. */
+export const endlessMillis = field(
+  expectedDuration.aboveZero,
+  millisWhere((n) => n > 0)
+)
+
+export const numberWhere = (ok: (n: number) => boolean) => (input: unknown) =>
+  typeof input === "number" && ok(input) ? input : undefined
+export const isCount = (n: number) => Number.isSafeInteger(n) && n >= 1
+export const count = field("a whole number of 1 or more", numberWhere(isCount))
+export const countOrZero = field(
+  "a whole number of 0 or more",
+  numberWhere((n) => Number.isSafeInteger(n) && n >= 0)
+)
+export const share = field(
+  "a number above 0 and at most 1",
+  numberWhere((n) => n > 0 && n <= 1)
+)
+export const shareOrZero = field(
+  "a number from 0 to 1",
+  numberWhere((n) => n >= 0 && n <= 1)
+)
+export const factor = field(
+  "a finite number of 1 or more",
+  numberWhere((n) => n >= 1 && n < Infinity)
+)
+export const concurrency = field<number | "unbounded">('a whole number of 1 or more, or "unbounded"', (input) =>
+  input === "unbounded" || (typeof input === "number" && isCount(input)) ? input : undefined
+)
+export const flag = field("true or false", (input) => (typeof input === "boolean" ? input : undefined))
+export const text = field("a text that is not empty", (input) =>
+  typeof input === "string" && input !== "" ? input : undefined
+)
+
+export const textOrEmpty = field("a text", (input) => (typeof input === "string" ? input : undefined))
+
+/** A text of a certain form. */
+export const textLike = (what: string, form: RegExp) =>
+  field(what, (input) => (typeof input === "string" && form.test(input) ? input : undefined))
+
+/** A function. Its types are not known before it is called. */
+// biome-ignore lint/suspicious/noExplicitAny: the caller of the decoder knows its type
+export const functionField = field<any>("a function", (input) => (typeof input === "function" ? input : undefined))
+
+/** Some words as a sentence lists them. */
+export const wordOf = (words: ReadonlyArray<string>): string =>
+  words
+    .map((one) => `"${one}"`)
+    .join(", ")
+    .replace(/, ([^,]*)$/, " or $1")
+
+/** One of some words. */
+export const word = <const Words extends ReadonlyArray<string>>(...words: Words) =>
+  field<Words[number]>(wordOf(words), (input) => words.find((one) => one === input))
+
+// ---- Structures ---------------------------------------------------------------------------------------------------
+
+export const isRecord = (input: unknown): input is Readonly<Record<string, unknown>> =>
+  typeof input === "object" && input !== null && !Array.isArray(input)
+
+export const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
+
+/** Decodes an object with these fields and no others, and adds everything that is wrong with it to `problems`. */
+export const decodeInto = <F extends Fields>(
+  fields: F,
+  input: unknown,
+  path: string,
+  problems: Array<Problem>
+): Decoded<F> => {
+  const decoded: Record<string, unknown> = {}
+  if (isRecord(input)) {
+    for (const name in input) {
+      if (!Object.hasOwn(fields, name) && Object.hasOwn(input, name)) problems.push(unknownField(fields, name, path))
+    }
+    for (const name in fields) {
+      const one = fields[name] as Field<unknown>
+      const value = input[name]
+      if (value !== undefined || !one.optional) decoded[name] = one.decode(value, at(path, name), problems)
+    }
+  } else {
+    problems.push({ path, message: expected(`an object with ${Object.keys(fields).join(", ")}`, input) })
+  }
+  return decoded as Decoded<F>
+}
+
+const unknownField = (fields: Fields, name: string, path: string): Problem => {
+  const known = Object.keys(fields)
+  const meant = nearest(name, known)
+  const hint = meant === undefined ? "" : ` (did you mean ${meant}?)`
+  return { path: at(path, name), message: `unknown field${hint}, expected one of ${known.join(", ")}` }
+}
+
+/** The known name that a misspelt one most likely means. */
+const nearest = (name: string, known: ReadonlyArray<string>): string | undefined => {
+  const [best] = known
+    .map((one) => ({ one, edits: edits(name.toLowerCase(), one.toLowerCase()) }))
+    .filter(({ edits, one }) => edits < name.length && edits <= Math.ceil(Math.min(name.length, one.length) / 4))
+    .sort((a, b) => a.edits - b.edits)
+  return best?.one
+}
+
+/** How many letters one text has more, fewer or different than another, or swapped with the next. */
+const edits = (a: string, b: string): number => {
+  if (Math.abs(a.length - b.length) > 3) return Infinity
+  let [before, row]: [ReadonlyArray<number>, Array<number>] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)]
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      next[j] = Math.min(
+        Number(row[j]) + 1,
+        Number(next[j - 1]) + 1,
+        Number(row[j - 1]) + same,
+        swapped ? Number(before[j - 2]) + 1 : Infinity
+      )
+    }
+    before = row
+    row = next
+  }
+  return row[b.length] ?? Infinity
+}
+
+// ---- Options ------------------------------------------------------------------------------------------------------
+
+/**
+ * The options of an operation, decoded. Throws a `RangeError` that names the operation and everything that is wrong. `undefined` is no
+ * options. `path` is where the options are, if they are a part of others.
+ */
+export const decodeOptions = <F extends Fields>(
+  operation: string,
+  fields: F,
+  options: unknown,
+  path = ""
+): Decoded<F> => {
+  const problems: Array<Problem> = []
+  const decoded = decodeInto(fields, options === undefined ? {} : options, path, problems)
+  if (problems.length > 0) throw refusal(operation, problems)
+  return decoded
+}
+
+/** One argument of an operation, decoded like a field of options. */
+export const decodeArgument = <F extends Field<unknown>>(
+  operation: string,
+  name: string,
+  field: F,
+  value: unknown
+): F extends OptionalField<unknown> ? Value<F> | undefined : Value<F> => {
+  const problems: Array<Problem> = []
+  const decoded = value === undefined && field.optional ? undefined : field.decode(value, name, problems)
+  if (problems.length > 0) throw refusal(operation, problems)
+  return decoded as typeof value extends never ? never : ReturnType<typeof decodeArgument<F>>
+}
+
+/** The error about options that are wrong together, although each of them is right. */
+export const refused = (operation: string, path: string, message: string): RangeError =>
+  refusal(operation, [{ path, message }])
+
+const refusal = (operation: string, problems: Problems): RangeError =>
+  new RangeError(`${operation}: ${describe(problems).join("; ")}`)
+
+const maxProblems = 20
+const maxPath = 200
+
+const describe = (problems: Problems): ReadonlyArray<string> => {
+  const lines = problems.slice(0, maxProblems).map(({ message, path }) => {
+    const where = path.length > maxPath ? `${path.slice(0, maxPath)}...` : path
+    return printable(where === "" ? message : `${where}: ${message}`)
+  })
+  return problems.length > maxProblems ? [...lines, `and ${problems.length - maxProblems} more`] : lines
+}
+
+/** The problems, each on one line after its path. */
+export const describeProblems = (problems: Problems): string => describe(problems).join("\n")

@@ -1,0 +1,58 @@
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import type * as Circuit from "../core/Circuit.ts"
+import { foreignText } from "../core/foreign.ts"
+import { printable } from "../core/printable.ts"
+import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import { logEvent, quietly } from "./logEvent.ts"
+import type { Runtime } from "./runtime.ts"
+
+/** Announces an event to the observers and the event stream, and logs it. */
+export const announce = (
+  runtime: Runtime,
+  event: BreakerEvent,
+  found = false,
+  last?: string | undefined
+): Effect.Effect<void> => {
+  tell(runtime, event)
+  return logEvent(event, { found, last, own: runtime.peers?.process })
+}
+
+/** Announces an event to the observers and the event stream, without a line in the log. */
+export const tell = (runtime: Runtime, event: BreakerEvent): void => {
+  for (const observe of runtime.observers) observe(event)
+  PubSub.publishUnsafe(runtime.events, [event])
+}
+
+/** Logs an error of the user's code, the first time for each circuit. */
+export const reportOnce = (
+  circuit: LiveCircuit,
+  part: "trip" | "classify",
+  message: string,
+  error: unknown
+): Effect.Effect<void> | undefined => {
+  if (!circuit.reportsFirst(part)) return undefined
+  const subject = `A ${part === "trip" ? "custom trip" : "classifier"} of the circuit "${printable(circuit.group.name)}"`
+  return quietly(Effect.logError(`${subject} ${message}: ${foreignText(error)}`))
+}
+
+/** An event is announced each time that this number of probes in a row was Ignored. */
+const ignoredProbes = 10
+
+/** Announces that a circuit stays HalfOpen because its probes are Ignored. */
+export const reportIgnored = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  to: Circuit.Circuit | undefined
+): Effect.Effect<void> => {
+  if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
+  return announce(runtime, {
+    _tag: "ProbesIgnored",
+    circuit: circuit.group.name,
+    ...(circuit.key === undefined ? {} : { key: circuit.key }),
+    at: runtime.time.wall(),
+    epoch: to.epoch,
+    probes: to.ignored
+  })
+}

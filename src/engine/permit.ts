@@ -1,0 +1,213 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Circuit from "../core/Circuit.ts"
+import * as Outcome from "../core/Outcome.ts"
+import { show } from "../core/printable.ts"
+import { reportOnce } from "./announce.ts"
+import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
+import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
+import type { Registry } from "./registry.ts"
+import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
+
+/** `Waiting` and `Asking`: not admitted yet. */
+type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
+
+/**
+ * What an admitted call holds until it is settled: how a call begins, and what its end changes. Calls that are effects and calls that
+ * are only promises share it.
+ */
+export class Permit implements InFlight {
+  // `declare` emits no field definition: defining a field before the constructor sets it costs each call 15 ns.
+  declare readonly circuit: LiveCircuit
+  declare start: number
+  declare protected kind: Kind
+  declare protected epoch: number
+  declare protected lease: number
+  /** Whether the lease is one of the fleet's. */
+  declare protected shared: boolean
+  declare protected readonly registry: Registry
+  declare private readonly classify: Classify | undefined
+  declare protected readonly tenant: string | undefined
+  /** How long the permit of a caller that settles by itself lasts; 0 for a call whose end is always seen. */
+  declare private readonly permitMillis: number
+
+  constructor(
+    registry: Registry,
+    circuit: LiveCircuit,
+    classify: Classify | undefined,
+    tenant: string | undefined,
+    permitMillis: number
+  ) {
+    this.circuit = circuit
+    this.start = 0
+    this.kind = "Waiting"
+    this.epoch = 0
+    this.lease = 0
+    this.shared = false
+    this.registry = registry
+    this.classify = classify
+    this.tenant = tenant
+    this.permitMillis = permitMillis
+  }
+
+  /** The call is admitted. */
+  begin(kind: "Normal" | "Probe", epoch: number, now: number): void {
+    const { circuit } = this
+    this.kind = kind
+    this.epoch = epoch
+    this.start = now
+    this.registry.runtime.loop.began(now)
+    circuit.inFlight++
+    circuit.calls++
+    if (circuit.runningSince !== undefined) circuit.runningSince.set(this, now)
+    if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).calls++
+    if (this.permitMillis > 0) {
+      circuit.lapse(now)
+      circuit.permits ??= new Permits()
+      circuit.permits.add(this, now + (kind === "Probe" ? circuit.policy.probeTimeoutMillis : this.permitMillis))
+    }
+  }
+
+  /** Whether it still holds what it was admitted with, which it then no longer does; `due`: its time ends just now. */
+  protected end(due = false): boolean {
+    const { circuit, kind } = this
+    this.kind = "Settled"
+    if (kind === "Asking") circuit.pending--
+    if (kind === "Asking" || kind === "Waiting" || kind === "Settled" || kind === "Pass") return false
+    if (this.permitMillis > 0) {
+      if (!due) circuit.lapse(this.registry.runtime.time.now())
+      if (circuit.permits?.delete(this) !== true) return false
+    }
+    circuit.inFlight--
+    this.lapsed()
+    if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
+    return true
+  }
+
+  lapsed(): void {
+    this.registry.runtime.loop.ended()
+  }
+
+  /** What the end of the call changes, uninterruptibly. The second time, and for a call that was rejected or passed, nothing. */
+  settle(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
+    const probe = this.kind === "Probe"
+    if (!this.end()) return undefined
+    // When the call itself ended: reading its exit may take longer.
+    const now = this.registry.runtime.time.now()
+    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) {
+      if (!probe) return this.registry.interrupted(this.circuit, now - this.start, now)
+      return this.record(probe, Outcome.ignored, exit, now)
+    }
+    if (this.classify === undefined) return this.record(probe, defaultOutcome(exit), exit, now)
+    let outcome: Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+    try {
+      outcome = this.classify(exit)
+    } catch (defect) {
+      return this.misread(probe, exit, now, Cause.die(defect))
+    }
+    if (outcome === Outcome.success) return this.record(probe, Outcome.success, exit, now)
+    if (!Effect.isEffect(outcome)) return this.read(probe, exit, now, outcome)
+    return Effect.matchCauseEffect(asked(outcome, restore), {
+      onFailure: (cause) => this.misread(probe, exit, now, cause),
+      onSuccess: (outcome) => this.read(probe, exit, now, outcome) ?? Effect.void
+    })
+  }
+
+  private read(
+    probe: boolean,
+    exit: Exit.Exit<unknown, unknown>,
+    now: number,
+    outcome: unknown
+  ): Effect.Effect<void> | undefined {
+    if (isOutcome(outcome)) return this.record(probe, outcome, exit, now)
+    return this.misread(
+      probe,
+      exit,
+      now,
+      Cause.die(new TypeError(`classify must give an Outcome, got ${show(outcome)}`))
+    )
+  }
+
+  /** A classifier that fails must not cost the caller the result of his call: it is reported once, and not heard. */
+  private misread(
+    probe: boolean,
+    exit: Exit.Exit<unknown, unknown>,
+    now: number,
+    cause: Cause.Cause<never>
+  ): Effect.Effect<void> {
+    const { circuit } = this
+    const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
+    const report = reportOnce(circuit, "classify", "failed; exits are read as by default", cause)
+    return report === undefined ? settled : Effect.andThen(settled, report)
+  }
+
+  /** The same for a caller that says the outcome itself. If it is a Failure, `exit` can say more about it. */
+  settleAs(outcome: Outcome.Outcome, exit?: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
+    const probe = this.kind === "Probe"
+    if (!this.end()) return undefined
+    return this.record(probe, outcome, exit, this.registry.runtime.time.now())
+  }
+
+  private record(
+    probe: boolean,
+    outcome: Outcome.Outcome,
+    exit: Exit.Exit<unknown, unknown> | undefined,
+    now: number
+  ): Effect.Effect<void> | undefined {
+    const { circuit } = this
+    if (outcome._tag === "Ignored") return this.ignore(probe)
+    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.excused(probe)
+    const slow = this.isSlow(now)
+    if (outcome._tag === "Success") {
+      circuit.successes++
+      if (probe) return this.endProbe(outcome)
+      if (circuit.control.value.epoch !== this.epoch) return undefined
+      circuit.seenIn(this.epoch).recordSuccess(now, slow)
+      if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
+      return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
+    }
+    const detail = failureText(outcome.detail, exit)
+    circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
+    const hint = hintMillis(outcome, exit, this.registry.runtime.time)
+    if (circuit.control.value.epoch !== this.epoch) return undefined
+    if (probe) {
+      // A probe that has lost its lease changes nothing.
+      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.lease))
+        circuit.seenIn(this.epoch).heed(now, now + hint)
+      return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
+    }
+    circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
+    const opening = judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
+    if (opening === undefined) this.registry.runtime.peers?.failed(circuit, now)
+    return opening
+  }
+
+  protected ignore(probe: boolean): Effect.Effect<void> | undefined {
+    this.circuit.ignored++
+    return probe ? this.endProbe({ _tag: "Ignored" }) : undefined
+  }
+
+  /** Ignores a failure that followed from a stall. */
+  protected excused(probe: boolean): Effect.Effect<void> | undefined {
+    this.registry.stalls.ignored(this.circuit.group.name)
+    return this.ignore(probe)
+  }
+
+  /** Whether it took too long, which is counted. */
+  protected isSlow(now: number): boolean {
+    const { circuit } = this
+    const took = now - this.start
+    circuit.group.durations?.record(took)
+    const { slowCallMillis } = circuit.policy
+    const slow =
+      took >= slowCallMillis && took - this.registry.runtime.loop.stalledBetween(this.start, now) >= slowCallMillis
+    if (slow) circuit.slow++
+    return slow
+  }
+
+  protected endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
+    const { circuit, epoch, lease, shared } = this
+    return settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
+  }
+}

@@ -1,0 +1,233 @@
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Subject } from "../breaker/protect.ts"
+import { admitsAt, cooldownWait, rejectsAt } from "../engine/answer.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
+import { Permit } from "../engine/permit.ts"
+import type { Caller, Registry } from "../engine/registry.ts"
+import { rejectionFields } from "../engine/rejection.ts"
+import { type Delay, Timer } from "../engine/timers.ts"
+import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
+import { type AnyFunction, afterwards, invoke, OwnContext } from "./called.ts"
+import { TimeoutError } from "./errors.ts"
+import { type Answering, failed } from "./failing.ts"
+import { circuitOpenError } from "./plainErrors.ts"
+import { outcomeOf } from "./responses.ts"
+import { isAbortByCaller, isAborted, onAbort, reasonOf } from "./signals.ts"
+import type { Signal } from "./types.ts"
+
+/*
+ * Calls without a fiber.
+ *
+ * If a breaker has only a circuit, a timeout, a fallback and predicates, then most of its calls need no effect: the circuit is Closed and
+ * admits the call, or it is Open and rejects the call. Such a call finds its circuit, begins, calls the function, and is settled when the
+ * promise of the function has settled. All other calls are effects (see `PlainBreaker`): probes, calls during a ramp or an override,
+ * and the calls of policies that need more questions. Both use the same circuit, and the same `Permit` begins and settles both. An
+ * effect runs here only if the end of a call has one: when the circuit trips, or when something is logged.
+ */
+
+/** Where the circuits are. */
+export interface Circuits {
+  readonly registry: Registry
+  readonly caller: Caller
+  /** Runs what the end of a call brings with it. */
+  readonly run: (effect: Effect.Effect<void>) => Promise<Exit.Exit<void, unknown>>
+}
+
+/** What is done with the calls of a breaker. */
+export interface Direct {
+  readonly subject: Subject
+  readonly timeoutMillis: number
+  /** `undefined` without a timeout. */
+  readonly delay: Delay | undefined
+  readonly fallback: Answering | undefined
+  readonly rejectionStack: boolean
+  /** The circuit without a key, once a call has found it. */
+  single: LiveCircuit | undefined
+}
+
+const find = ({ subject }: Direct, { caller, registry }: Circuits, key: string | undefined): LiveCircuit =>
+  registry.find(subject.name, key, caller, subject.inline)
+
+/** The circuit without a key, which is not looked up for each call. */
+const singleOf = (direct: Direct, circuits: Circuits): LiveCircuit => {
+  const { single, subject } = direct
+  if (single !== undefined && circuits.registry.isStill(single, circuits.caller, subject.inline)) return single
+  direct.single = find(direct, circuits, undefined)
+  return direct.single
+}
+
+/** Makes a call without a fiber; `undefined` if the call needs one. In this case nothing has happened. */
+export const callDirectly = (
+  direct: Direct,
+  circuits: Circuits,
+  key: string | undefined,
+  signal: Signal | undefined,
+  fn: AnyFunction,
+  self: unknown,
+  args: Array<unknown> | undefined
+): Promise<unknown> | undefined => {
+  const { registry } = circuits
+  const { delay, subject } = direct
+  const circuit = key === undefined ? singleOf(direct, circuits) : find(direct, circuits, key)
+  const { time } = registry.runtime
+  const now = admitsAt(circuit, time)
+  if (now === undefined) {
+    const rejectedAt = rejectsAt(circuit, time)
+    if (rejectedAt === undefined) return undefined
+    circuit.rejected++
+    const error = circuitOpenError(
+      rejectionFields(circuit, rejectedAt, "Cooldown", cooldownWait(circuit, rejectedAt)),
+      direct.rejectionStack
+    )
+    return failed(error, direct.fallback, args)
+  }
+  const permit = new Permit(registry, circuit, subject.classify, undefined, 0)
+  permit.begin("Normal", circuit.control.value.epoch, now)
+  const context = new OwnContext()
+  let made: unknown
+  try {
+    made = invoke(fn, self, args, context)
+  } catch (error) {
+    made = Promise.reject(error)
+  }
+  if (delay !== undefined || signal !== undefined) {
+    return new BoundedCall(direct, circuits, args, signal, permit, context).wait(made)
+  }
+  // The function alone ends the call.
+  return afterwards(
+    made,
+    (value) => answered(circuits, permit, value),
+    (error) => raised(direct, circuits, args, undefined, permit, context, error)
+  )
+}
+
+// ---- The ends of a call: each returns the answer, or a promise of the answer or the error ---------------------------
+
+const answered = (circuits: Circuits, permit: Permit, value: unknown): unknown => {
+  const outcome = outcomeOf(value)
+  const rest = permit.settleAs(outcome, outcome._tag === "Failure" ? Exit.succeed(value) : undefined)
+  if (rest === undefined) return value
+  return circuits.run(rest).then((exit) => {
+    if (exit._tag === "Failure") throw Cause.squash(exit.cause)
+    return value
+  })
+}
+
+type Args = ReadonlyArray<unknown> | undefined
+
+/** The function has failed. */
+const raised = (
+  direct: Direct,
+  circuits: Circuits,
+  args: Args,
+  signal: Signal | undefined,
+  permit: Permit,
+  context: OwnContext,
+  error: unknown
+): Promise<unknown> => {
+  if (isAbortByCaller(error, signal, args)) {
+    const reason = isAborted(signal) ? reasonOf(signal) : error
+    OwnContext.abort(context, reason)
+    return interrupted(circuits, permit, reason)
+  }
+  if (isRejection(error)) noteRaisedByUser(error)
+  return failedWith(direct, circuits, args, permit, error)
+}
+
+const failedWith = (
+  { fallback }: Direct,
+  circuits: Circuits,
+  args: Args,
+  permit: Permit,
+  error: unknown
+): Promise<unknown> => {
+  const rest = permit.settle(Exit.fail(error))
+  if (rest === undefined) return failed(error, fallback, args)
+  return circuits.run(rest).then(() => failed(error, fallback, args))
+}
+
+/** The circuit sees an interruption, because the caller gave up the call. There is no fallback. */
+const interrupted = (circuits: Circuits, permit: Permit, reason: unknown): Promise<unknown> => {
+  const rest = permit.settle(Exit.interrupt())
+  if (rest === undefined) return Promise.reject(reason)
+  return circuits.run(rest).then(() => Promise.reject(reason))
+}
+
+/** A call that a timeout or its caller can end before its function does. It is its own timer. */
+class BoundedCall extends Timer {
+  declare private readonly direct: Direct
+  declare private readonly circuits: Circuits
+  declare private readonly args: Args
+  declare private readonly signal: Signal | undefined
+  declare private readonly permit: Permit
+  declare private readonly context: OwnContext
+  declare private isOver: boolean
+  declare private off: (() => void) | undefined
+  declare private resolve: (answer: unknown) => void
+
+  constructor(
+    direct: Direct,
+    circuits: Circuits,
+    args: Args,
+    signal: Signal | undefined,
+    permit: Permit,
+    context: OwnContext
+  ) {
+    super()
+    this.direct = direct
+    this.circuits = circuits
+    this.args = args
+    this.signal = signal
+    this.permit = permit
+    this.context = context
+    this.isOver = false
+    this.off = undefined
+  }
+
+  wait(made: unknown): Promise<unknown> {
+    return new Promise((resolve) => {
+      this.resolve = resolve
+      void afterwards(
+        made,
+        (value) => {
+          if (this.end()) resolve(answered(this.circuits, this.permit, value))
+        },
+        (error) => {
+          const { args, circuits, context, direct, permit, signal } = this
+          if (this.end()) resolve(raised(direct, circuits, args, signal, permit, context, error))
+        }
+      )
+      const { signal } = this
+      this.direct.delay?.start(this, this.permit.start)
+      // The function may have aborted it.
+      if (signal !== undefined) this.off = onAbort(signal, () => this.aborted(signal))
+    })
+  }
+
+  /** Whether it is ended just now. */
+  private end(): boolean {
+    if (this.isOver) return false
+    this.isOver = true
+    this.stop()
+    this.off?.()
+    return true
+  }
+
+  private aborted(signal: Signal): void {
+    if (!this.end()) return
+    const reason = reasonOf(signal)
+    OwnContext.abort(this.context, reason)
+    this.resolve(interrupted(this.circuits, this.permit, reason))
+  }
+
+  override onDue(): void {
+    const { args, circuits, direct, permit, signal } = this
+    if (!this.end()) return
+    const error = new TimeoutError(direct.subject.name, direct.timeoutMillis)
+    // Some signals dispatch no event when they are aborted.
+    OwnContext.abort(this.context, isAborted(signal) ? reasonOf(signal) : error)
+    this.resolve(failedWith(direct, circuits, args, permit, error))
+  }
+}

@@ -1,0 +1,62 @@
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import { count, countOrZero, type Decoded, type Field, optional, struct, text } from "../core/fields.ts"
+import * as BulkheadFull from "../shapes/BulkheadFull.ts"
+
+export const TypeId: unique symbol = Symbol.for("effect-fuse/Bulkhead")
+
+/** The slots of a bulkhead. */
+export class Slots {
+  /** Calls that run or wait. */
+  inside = 0
+  rejected = 0
+  readonly name: string
+  readonly concurrency: number
+  readonly queue: number
+  private readonly semaphore: Semaphore.Semaphore
+
+  constructor(name: string, concurrency: number, queue: number) {
+    this.name = name
+    this.concurrency = concurrency
+    this.queue = queue
+    this.semaphore = Semaphore.makeUnsafe(concurrency)
+  }
+
+  limit<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> {
+    const run = this.semaphore.withPermit(self)
+    return Effect.suspend(() => {
+      let entered = false
+      // The end is seen to before anything is taken: an interruption that comes between the two would keep the place.
+      return Effect.onExitPrimitive(
+        Effect.suspend((): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> => {
+          if (this.inside >= this.concurrency + this.queue) {
+            this.rejected++
+            const { concurrency, name, queue } = this
+            return Effect.fail(BulkheadFull.make({ bulkhead: name, concurrency, queue }))
+          }
+          entered = true
+          this.inside++
+          return run
+        }),
+        () => {
+          if (entered) this.inside--
+          return undefined
+        }
+      )
+    })
+  }
+}
+
+export const bulkheadFields = { concurrency: count, queue: optional(countOrZero), name: optional(text) }
+
+export const toSlots = ({ concurrency, name = "bulkhead", queue = 0 }: Decoded<typeof bulkheadFields>): Slots =>
+  new Slots(name, concurrency, queue)
+
+export const hasSlots = (value: unknown): value is { readonly [TypeId]: Slots } =>
+  typeof value === "object" && value !== null && TypeId in value
+
+/** A bulkhead, or the options of one. */
+export const bulkheadField: Field<{ readonly [TypeId]: Slots } | Decoded<typeof bulkheadFields>> = {
+  optional: false,
+  decode: (input, path, problems) => (hasSlots(input) ? input : struct(bulkheadFields).decode(input, path, problems))
+}
