@@ -49,6 +49,8 @@ import { BreakerStore } from "./BreakerStore.ts"
 import { Series } from "./metrics.ts"
 
 /**
+ * The options of the metrics.
+ *
  * @category options
  */
 export interface Options {

@@ -48,6 +48,8 @@ import type { SharedStore } from "../store/SharedStore.ts"
 export class BreakerStore extends Context.Service<BreakerStore, Registry>()("effect-fuse/BreakerStore") {}
 
 /**
+ * The options of a store.
+ *
  * @category models
  */
 export interface Options {
@@ -111,6 +113,8 @@ export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore> => 
 }
 
 /**
+ * The options of a shared store.
+ *
  * @category models
  */
 export interface SharedOptions extends Options {
@@ -244,6 +248,8 @@ export interface Stats {
 }
 
 /**
+ * The number of circuits in the store, and how often it was full.
+ *
  * @category getters
  */
 export const stats: Effect.Effect<Stats, never, BreakerStore> = BreakerStore.useSync((registry) => ({

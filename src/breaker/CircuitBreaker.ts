@@ -184,6 +184,8 @@ export const protect: {
 }
 
 /**
+ * The options of {@link forEach}.
+ *
  * @category options
  */
 export interface ForEachOptions<in I, in B, in E, out R2 = never> extends ProtectOptions<B, E, R2> {
