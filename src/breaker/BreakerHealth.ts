@@ -23,25 +23,23 @@ import { list } from "./control.ts"
 import { type Health as HealthOf, healthOf, healthOfNames } from "./health.ts"
 
 /**
- * The health of several circuits: the numbers of healthy and unhealthy circuits, the names without a circuit, the mean
- * failure rate, and the circuits themselves.
+ * The health of several circuits: the numbers of healthy and unhealthy circuits, the names without a circuit, the mean failure rate, and
+ * the circuits themselves.
  *
  * @category models
  */
 export interface Health extends HealthOf {}
 
 /**
- * The health of all circuits of the store, all read at the same moment. Reading 100,000 circuits takes about 125
- * milliseconds.
+ * The health of all circuits of the store, all read at the same moment. Reading 100,000 circuits takes about 125 milliseconds.
  *
  * @category getters
  */
 export const check: Effect.Effect<Health, never, BreakerStore> = Effect.map(list, healthOf)
 
 /**
- * The health of the circuits with these names, including all of their keys. `total` counts every name: a name that no
- * call has used yet has no circuit, and is listed in `unknown` as neither healthy nor unhealthy. Throws a `RangeError`
- * if `names` is not an array of strings.
+ * The health of the circuits with these names, including all of their keys. `total` counts every name: a name that no call has used yet has
+ * no circuit, and is listed in `unknown` as neither healthy nor unhealthy. Throws a `RangeError` if `names` is not an array of strings.
  *
  * ```ts
  * import { Effect } from "effect"

@@ -18,8 +18,8 @@
  *
  * **Cost**
  *
- * Recording its duration costs each call a few nanoseconds, unless `durations` is `false`. All other metrics are read
- * from the circuits' own counters when an exporter takes a snapshot.
+ * Recording its duration costs each call a few nanoseconds, unless `durations` is `false`. All other metrics are read from the circuits'
+ * own counters when an exporter takes a snapshot.
  *
  * **Metrics**
  *
@@ -57,23 +57,20 @@ export interface Options {
   /** The prefix of every metric name: letters, digits and `_`. Default: `circuit_breaker`. */
   readonly prefix?: string | undefined
   /**
-   * Whether each key has its own series, with the label `key`. Otherwise all keys of a name share one. Keys may be
-   * numerous, and may identify customers. Default: `false`.
+   * Whether each key has its own series, with the label `key`. Otherwise all keys of a name share one. Keys may be numerous, and may
+   * identify customers. Default: `false`.
    */
   readonly keys?: boolean | undefined
-  /**
-   * The maximum number of names and keys with their own series. The rest share the series of the name `(others)`.
-   * Default: 1,000.
-   */
+  /** The maximum number of names and keys with their own series. The rest share the series of the name `(others)`. Default: 1,000. */
   readonly maxSeries?: number | undefined
   /**
-   * The upper bounds of the histogram's buckets, in increasing order. `false` disables the histogram. Default: 12
-   * bounds from 5 milliseconds to 30 seconds.
+   * The upper bounds of the histogram's buckets, in increasing order. `false` disables the histogram. Default: 12 bounds from 5
+   * milliseconds to 30 seconds.
    */
   readonly durations?: ReadonlyArray<Duration.Input> | false | undefined
   /**
-   * How often series for new keys are added, and series of names and keys that no longer exist are removed. Each
-   * snapshot does the same. A new name has its series from its first call on. Default: 10 seconds.
+   * How often series for new keys are added, and series of names and keys that no longer exist are removed. Each snapshot does the same. A
+   * new name has its series from its first call on. Default: 10 seconds.
    */
   readonly interval?: Duration.Input | undefined
 }
@@ -102,8 +99,8 @@ const fields = {
 }
 
 /**
- * Registers the store's circuits with the program's metrics until the layer's scope closes. Throws a `RangeError` that
- * names the invalid option.
+ * Registers the store's circuits with the program's metrics until the layer's scope closes. Throws a `RangeError` that names the invalid
+ * option.
  *
  * @category layers
  */

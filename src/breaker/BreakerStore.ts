@@ -3,13 +3,13 @@
  *
  * **When to use**
  *
- * Provide {@link layerMemory} once, at the top of your program. Every store has its own circuits, so a store that is
- * created for each request never sees enough calls to trip.
+ * Provide {@link layerMemory} once, at the top of your program. Every store has its own circuits, so a store that is created for each
+ * request never sees enough calls to trip.
  *
  * **Gotchas**
  *
- * Within one graph of layers, {@link layerMemory} is a single store. Two effects that are provided with it separately
- * have two stores. To give a part of the program its own circuits, use {@link layerMemoryWith} or `Layer.fresh`.
+ * Within one graph of layers, {@link layerMemory} is a single store. Two effects that are provided with it separately have two stores. To
+ * give a part of the program its own circuits, use {@link layerMemoryWith} or `Layer.fresh`.
  */
 
 import * as Clock from "effect/Clock"
@@ -56,10 +56,9 @@ export interface Options {
   /**
    * The maximum number of circuits with a key. Each takes up to about a kilobyte. Default: 100,000.
    *
-   * Above it, the store evicts idle circuits: Closed, without a failure or a slow call in the window, and without a
-   * call in flight. If the next 256 candidates include no idle circuit, new keys share one circuit per name, so that a
-   * flood of invented keys neither exhausts the memory nor evicts a failing circuit. Circuits without a key do not
-   * count, as names come from code and keys from outside.
+   * Above it, the store evicts idle circuits: Closed, without a failure or a slow call in the window, and without a call in flight. If the
+   * next 256 candidates include no idle circuit, new keys share one circuit per name, so that a flood of invented keys neither exhausts the
+   * memory nor evicts a failing circuit. Circuits without a key do not count, as names come from code and keys from outside.
    */
   readonly maxCircuits?: number | undefined
 }
@@ -95,8 +94,8 @@ const makeRegistry = (maxCircuits = 100_000) =>
 /**
  * Circuits in the memory of this process.
  *
- * They use the `Clock` of the context in which the layer is built. If a test provides the layer inside the test,
- * `TestClock` controls their time.
+ * They use the `Clock` of the context in which the layer is built. If a test provides the layer inside the test, `TestClock` controls their
+ * time.
  *
  * @category layers
  */
@@ -119,32 +118,28 @@ export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore> => 
  */
 export interface SharedOptions extends Options {
   /**
-   * The interval between this process's reads of the changes in the store, each with a heartbeat. A read also repairs
-   * missed announcements. Healthy circuits cost the store nothing else. Default: 5 seconds.
+   * The interval between this process's reads of the changes in the store, each with a heartbeat. A read also repairs missed announcements.
+   * Healthy circuits cost the store nothing else. Default: 5 seconds.
    */
   readonly syncInterval?: Duration.Input | undefined
   /**
-   * How long the layer waits at startup for the connection to the store. Once connected, it waits up to 200
-   * milliseconds more to learn which circuits are open. If the connection takes longer, the process starts without the
-   * store and joins as soon as it is connected. Default: 1 second.
+   * How long the layer waits at startup for the connection to the store. Once connected, it waits up to 200 milliseconds more to learn
+   * which circuits are open. If the connection takes longer, the process starts without the store and joins as soon as it is connected.
+   * Default: 1 second.
    */
   readonly connectTimeout?: Duration.Input | undefined
-  /**
-   * The name of this process in events: letters, digits, `.`, `_` and `-`. The layer appends a unique suffix. Default:
-   * `process`.
-   */
+  /** The name of this process in events: letters, digits, `.`, `_` and `-`. The layer appends a unique suffix. Default: `process`. */
   readonly process?: string | undefined
 }
 
 /**
  * Circuits shared by all processes with the same {@link SharedStore}.
  *
- * Each process decides calls in memory, and protects itself even if the store is down. A circuit opens for the whole
- * fleet when most of the processes that call it agree. One probe then tests it, and closes it for all. Operator actions
- * in one process apply to all of them.
+ * Each process decides calls in memory, and protects itself even if the store is down. A circuit opens for the whole fleet when most of the
+ * processes that call it agree. One probe then tests it, and closes it for all. Operator actions in one process apply to all of them.
  *
- * Building the layer waits at most `connectTimeout` for the connection, and then at most 200 milliseconds to learn
- * which circuits are open. Throws a `RangeError` that names the invalid option.
+ * Building the layer waits at most `connectTimeout` for the connection, and then at most 200 milliseconds to learn which circuits are open.
+ * Throws a `RangeError` that names the invalid option.
  *
  * @category layers
  */
@@ -173,8 +168,8 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
 }
 
 /**
- * The store that the environment variable `CIRCUIT_BREAKER_STORE` names, or {@link layerMemory} if the variable is not
- * set. Only the chosen store is built. The name `memory` means {@link layerMemory}, unless `stores` defines it.
+ * The store that the environment variable `CIRCUIT_BREAKER_STORE` names, or {@link layerMemory} if the variable is not set. Only the
+ * chosen store is built. The name `memory` means {@link layerMemory}, unless `stores` defines it.
  *
  * Fails with a `PolicyError` if the variable names an unknown store.
  *
@@ -210,8 +205,8 @@ export const layerConfig = <Stores extends Readonly<Record<string, Layer.Layer<B
 export class ImportError extends Data.TaggedError("ImportError")<{ readonly message: string }> {}
 
 /**
- * The circuits that are worth moving, as JSON: those that are open, have an override, or remember past openings. With a
- * shared store, the export has the fleet's circuits, as far as this process knows them.
+ * The circuits that are worth moving, as JSON: those that are open, have an override, or remember past openings. With a shared store, the
+ * export has the fleet's circuits, as far as this process knows them.
  *
  * @category transfer
  */
@@ -220,8 +215,8 @@ export const exportAll: Effect.Effect<string, never, BreakerStore> = BreakerStor
 /**
  * Imports the JSON of {@link exportAll}, from this store or another. Succeeds with the number of imported circuits.
  *
- * With a shared store, the import applies to all processes. Openings keep their original end. An imported circuit
- * replaces the state that this store has for it. Invalid JSON changes nothing.
+ * With a shared store, the import applies to all processes. Openings keep their original end. An imported circuit replaces the state that
+ * this store has for it. Invalid JSON changes nothing.
  *
  * @category transfer
  */

@@ -77,9 +77,8 @@ export type { Released } from "../shapes/overrides.ts"
 /**
  * How a circuit classifies the end of a call.
  *
- * By default, a success is a Success, errors and defects are Failures, and rejections by another policy (`CircuitOpen`,
- * `BulkheadFull`, `RateLimiterError`) are Ignored. A call that was only interrupted is Ignored, whatever these options
- * say.
+ * By default, a success is a Success, errors and defects are Failures, and rejections by another policy (`CircuitOpen`, `BulkheadFull`,
+ * `RateLimiterError`) are Ignored. A call that was only interrupted is Ignored, whatever these options say.
  *
  * @category options
  */
@@ -87,9 +86,8 @@ export interface Reading<in A, in E, out R = never> {
   /**
    * Classifies the whole exit, as a value or as an effect. Cannot be combined with the other two options.
    *
-   * The caller waits for the effect. If the caller is interrupted meanwhile, so is the effect, and the outcome is
-   * Ignored. A classifier that throws or dies does not affect the caller: the circuit logs the problem once and applies
-   * the default.
+   * The caller waits for the effect. If the caller is interrupted meanwhile, so is the effect, and the outcome is Ignored. A classifier
+   * that throws or dies does not affect the caller: the circuit logs the problem once and applies the default.
    */
   readonly classify?:
     | ((exit: Exit.Exit<A, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
@@ -107,9 +105,9 @@ export interface Reading<in A, in E, out R = never> {
  */
 export interface CircuitOptions extends Target {
   /**
-   * Overrides fields of the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a second,
-   * different policy for the same name in one store is a defect. It applies from the first call on. An operator action
-   * before that uses the policy of `BreakerPolicy`.
+   * Overrides fields of the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a second, different policy for the
+   * same name in one store is a defect. It applies from the first call on. An operator action before that uses the policy of
+   * `BreakerPolicy`.
    */
   readonly policy?: BreakerPolicy.Input | undefined
 }
@@ -121,9 +119,7 @@ export interface CircuitOptions extends Target {
  */
 export interface ProtectOptions<in A, in E, out R = never> extends CircuitOptions, Reading<A, E, R> {}
 
-/**
- * Options that classify exits fit effects of certain types, the others fit all effects. These types tell the two apart.
- */
+/** Options that classify exits fit effects of certain types, the others fit all effects. These types tell the two apart. */
 type Reads = { readonly classify: unknown }
 type ReadsErrors<E> = Omit<Reading<never, E>, "classify"> & { readonly classify?: undefined } & (
     | { readonly isFailure: unknown }
@@ -132,24 +128,22 @@ type ReadsErrors<E> = Omit<Reading<never, E>, "classify"> & { readonly classify?
 type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
 
 /**
- * Runs an effect under a circuit: fails with `CircuitOpen` while the circuit rejects, otherwise runs the effect and
- * records how it ends.
+ * Runs an effect under a circuit: fails with `CircuitOpen` while the circuit rejects, otherwise runs the effect and records how it ends.
  *
- * The effect keeps its own errors and gains one, `CircuitOpen`. A store never adds another error. An invalid option
- * throws a `RangeError` that names the field when `protect` is called, before anything runs.
+ * The effect keeps its own errors and gains one, `CircuitOpen`. A store never adds another error. An invalid option throws a `RangeError`
+ * that names the field when `protect` is called, before anything runs.
  *
  * **Details**
  *
- * Inside a call of the same circuit (same name, same key) on the same fiber tree, the effect is part of that call: it
- * takes no permit, is not counted, and only the outer `protect` classifies the end. This includes effects inside
- * `Effect.timeout`, retries and forked fibers, until the outer call ends or the circuit changes state.
+ * Inside a call of the same circuit (same name, same key) on the same fiber tree, the effect is part of that call: it takes no permit, is
+ * not counted, and only the outer `protect` classifies the end. This includes effects inside `Effect.timeout`, retries and forked fibers,
+ * until the outer call ends or the circuit changes state.
  *
  * A probe, the call that tests whether the dependency is back, is interrupted after the policy's `probeTimeout`.
  *
  * **Gotchas**
  *
- * Put `Effect.timeout` inside `protect`. Outside, a timeout is an interruption, which says nothing about the
- * dependency.
+ * Put `Effect.timeout` inside `protect`. Outside, a timeout is an interruption, which says nothing about the dependency.
  *
  * @category combinators
  */
@@ -212,11 +206,11 @@ const forEachFields = {
 }
 
 /**
- * Runs a call for each item under one circuit. Returns one exit per item, in the order of the items: the result or the
- * error of the call, or the exit of `onOpen` if the circuit rejected the item. A failed item does not stop the others.
+ * Runs a call for each item under one circuit. Returns one exit per item, in the order of the items: the result or the error of the call,
+ * or the exit of `onOpen` if the circuit rejected the item. A failed item does not stop the others.
  *
- * After the first rejection, the remaining items are rejected without asking the circuit again. Calls that have started
- * continue. While the circuit recovers, the items run one at a time as probes, until it is Closed.
+ * After the first rejection, the remaining items are rejected without asking the circuit again. Calls that have started continue. While the
+ * circuit recovers, the items run one at a time as probes, until it is Closed.
  *
  * ```ts
  * import { Effect, Exit } from "effect"
@@ -272,12 +266,12 @@ const PermitTypeId: unique symbol = Symbol.for("effect-fuse/CircuitBreaker/Permi
 /**
  * Asks whether a call may be made now: the first of two steps, for callers that cannot wrap an effect.
  *
- * The caller must {@link settle} the permit once. A permit that is never settled lapses, and counts as Ignored: a probe
- * after the policy's `probeTimeout`, any other after `lease` (default 10 minutes). If the fiber may be interrupted in
- * between, use `Effect.acquireUseRelease(admit, use, settle)`.
+ * The caller must {@link settle} the permit once. A permit that is never settled lapses, and counts as Ignored: a probe after the policy's
+ * `probeTimeout`, any other after `lease` (default 10 minutes). If the fiber may be interrupted in between, use
+ * `Effect.acquireUseRelease(admit, use, settle)`.
  *
- * Inside a {@link protect} of the same circuit, the permit is part of that call, and settling it changes nothing. A
- * `protect` after `admit` is a separate call.
+ * Inside a {@link protect} of the same circuit, the permit is part of that call, and settling it changes nothing. A `protect` after
+ * `admit` is a separate call.
  *
  * @category two steps
  */
@@ -288,9 +282,9 @@ export const admit = (
   Effect.map(admitCall(name, options), (call): Permit => ({ [PermitTypeId]: call }))
 
 /**
- * Reports how the call ended, as an outcome or as an exit: the second step after {@link admit}. An exit is classified
- * as by {@link protect} without options. Settling again, or after the permit has lapsed, does nothing. Any other value
- * is a defect, a `TypeError`.
+ * Reports how the call ended, as an outcome or as an exit: the second step after {@link admit}. An exit is classified as by
+ * {@link protect} without options. Settling again, or after the permit has lapsed, does nothing. Any other value is a defect, a
+ * `TypeError`.
  *
  * @category two steps
  */
@@ -306,8 +300,8 @@ export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown,
   )
 
 /**
- * The state of a circuit; `Closed` if no call has used it. Reading it changes nothing: after its cooldown, a circuit
- * stays Open until a call probes it.
+ * The state of a circuit; `Closed` if no call has used it. Reading it changes nothing: after its cooldown, a circuit stays Open until a
+ * call probes it.
  *
  * @category getters
  */
@@ -315,8 +309,8 @@ export const state = (name: string, options?: Target): Effect.Effect<Circuit.Sta
   control.state(name, options)
 
 /**
- * `scope` says whether this process (`local`) or the whole fleet (`fleet`) decided the state. States that an operator
- * has set in a shared store are `fleet`. Closed circuits, and all circuits of a store that is not shared, are `local`.
+ * `scope` says whether this process (`local`) or the whole fleet (`fleet`) decided the state. States that an operator has set in a shared
+ * store are `fleet`. Closed circuits, and all circuits of a store that is not shared, are `local`.
  *
  * @category getters
  */
@@ -339,11 +333,10 @@ export const inspect = (name: string, options?: Target): Effect.Effect<Inspectio
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = control.list
 
 /**
- * Waits until a circuit lets all calls through: until it is Closed and no dependency blocks it, or until it is
- * Disabled. Returns at once if the policy only observes or is switched off.
+ * Waits until a circuit lets all calls through: until it is Closed and no dependency blocks it, or until it is Disabled. Returns at once if
+ * the policy only observes or is switched off.
  *
- * Waiting does not probe the circuit: another call, or the policy's `probe`, has to. Add an `Effect.timeout` to limit
- * the wait.
+ * Waiting does not probe the circuit: another call, or the policy's `probe`, has to. Add an `Effect.timeout` to limit the wait.
  *
  * @category getters
  */
@@ -351,8 +344,8 @@ export const awaitClosed = (name: string, options?: Target): Effect.Effect<void,
   control.awaitClosed(name, options)
 
 /**
- * The events of all circuits of the store, from the subscription on. A subscriber that falls 4,096 events behind loses
- * the oldest ones. The stream ends when the store closes.
+ * The events of all circuits of the store, from the subscription on. A subscriber that falls 4,096 events behind loses the oldest ones. The
+ * stream ends when the store closes.
  *
  * @category getters
  */
@@ -366,10 +359,7 @@ export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.u
  * @category options
  */
 export interface ByHandFor extends ByHand {
-  /**
-   * How long the action lasts, above 0. Default: an override lasts until {@link release}, an opening as long as after a
-   * trip.
-   */
+  /** How long the action lasts, above 0. Default: an override lasts until {@link release}, an opening as long as after a trip. */
   readonly for?: Duration.Input | undefined
 }
 
@@ -377,45 +367,43 @@ const stateAfter = (...action: Parameters<typeof control.byHand>): Effect.Effect
   Effect.map(control.byHand(...action), ({ state }) => state)
 
 /**
- * Forces a circuit to reject every call until {@link release}, or for the duration `for`. Returns the state after the
- * action, as all operator actions except {@link release} do.
+ * Forces a circuit to reject every call until {@link release}, or for the duration `for`. Returns the state after the action, as all
+ * operator actions except {@link release} do.
  *
- * Without a key, it applies to all keys of the name, including those that are Disabled. A policy that only observes or
- * is switched off rejects no calls. The state beneath the override is kept: an opening keeps its end, and counted calls
- * still count.
+ * Without a key, it applies to all keys of the name, including those that are Disabled. A policy that only observes or is switched off
+ * rejects no calls. The state beneath the override is kept: an opening keeps its end, and counted calls still count.
  *
- * A later override never shortens an earlier one. The circuit is Isolated until the last isolation ends, and then
- * Disabled until the last {@link disable} ends. A second override of the same kind by the same `actor` extends the
- * first.
+ * A later override never shortens an earlier one. The circuit is Isolated until the last isolation ends, and then Disabled until the last
+ * {@link disable} ends. A second override of the same kind by the same `actor` extends the first.
  *
- * @category by hand
+ * @category operator actions
  */
 export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("isolate", name, options)
 
 /**
- * Lets every call through, uncounted, until {@link release}, or for the duration `for`. Without a key, it applies to
- * all keys of the name except those that are Isolated: {@link isolate} takes precedence.
+ * Lets every call through, uncounted, until {@link release}, or for the duration `for`. Without a key, it applies to all keys of the name
+ * except those that are Isolated: {@link isolate} takes precedence.
  *
- * @category by hand
+ * @category operator actions
  */
 export const disable = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("disable", name, options)
 
 /**
- * Ends all overrides that any operator has set with {@link isolate} and {@link disable}. Returns the state after it,
- * and the overrides that it ended. Calls that were counted beneath them still count.
+ * Ends all overrides that any operator has set with {@link isolate} and {@link disable}. Returns the state after it, and the overrides
+ * that it ended. Calls that were counted beneath them still count.
  *
- * @category by hand
+ * @category operator actions
  */
 export const release = (name: string, options?: ByHand): Effect.Effect<Released, never, BreakerStore> =>
   control.byHand("release", name, options)
 
 /**
- * Opens a circuit as a trip does: it cools down for `for`, or for the policy's cooldown, and then probes and closes by
- * itself. An Open circuit gets a new end. Beneath an override, the opening takes effect when the override ends.
+ * Opens a circuit as a trip does: it cools down for `for`, or for the policy's cooldown, and then probes and closes by itself. An Open
+ * circuit gets a new end. Beneath an override, the opening takes effect when the override ends.
  *
- * @category by hand
+ * @category operator actions
  */
 export const open = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("open", name, options)
@@ -423,16 +411,16 @@ export const open = (name: string, options?: ByHandFor): Effect.Effect<Circuit.S
 /**
  * Closes a circuit, with the ramp of its policy. Beneath an override, the close takes effect when the override ends.
  *
- * @category by hand
+ * @category operator actions
  */
 export const close = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("close", name, options)
 
 /**
- * Returns a circuit to its initial state: Closed, with empty windows, no past openings and no override. Calls in flight
- * change nothing when they end. The totals are kept.
+ * Returns a circuit to its initial state: Closed, with empty windows, no past openings and no override. Calls in flight change nothing when
+ * they end. The totals are kept.
  *
- * @category by hand
+ * @category operator actions
  */
 export const reset = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("reset", name, options)

@@ -16,9 +16,9 @@ export interface Batch {
 }
 
 /**
- * Runs each item under one circuit. After the first rejection, all items that have not started are rejected with the
- * same error, without asking the circuit. While the circuit may reject calls, the items run one at a time, as the next
- * one may be the probe that decides for all.
+ * Runs each item under one circuit. After the first rejection, all items that have not started are rejected with the same error, without
+ * asking the circuit. While the circuit may reject calls, the items run one at a time, as the next one may be the probe that decides for
+ * all.
  */
 export const runBatch = (
   items: ReadonlyArray<unknown>,
@@ -50,8 +50,7 @@ export const runBatch = (
 
     const runItem = (item: unknown, index: number): AnyEffect => {
       if (stopped !== undefined || isConcurrent()) return call(item, index)
-      // While this item waited, the circuit may have closed. The item then leaves the semaphore, so that others run
-      // concurrently.
+      // While this item waited, the circuit may have closed. The item then leaves the semaphore, so that others run concurrently.
       let later = false
       const queued = alone.withPermit(
         Effect.suspend(() => {

@@ -7,8 +7,8 @@ import { type Classify, defaultFailure, defaultOutcome } from "../engine/classif
 import { isRejection } from "../shapes/rejections.ts"
 
 /**
- * Options that classify an exit. The public types tie them to the protected effect. The services of a classifier that
- * is an effect are part of the protected effect's requirements, so the fiber has them.
+ * Options that classify an exit. The public types tie them to the protected effect. The services of a classifier that is an effect are part
+ * of the protected effect's requirements, so the fiber has them.
  */
 export interface ReadingOptions {
   readonly classify?:
@@ -25,10 +25,7 @@ export const readingFields = {
   isIgnored: optional(functionField)
 } satisfies FieldsOf<ReadingOptions>
 
-/**
- * One classifier for these options; `undefined` if none is set. `path` is the position of the options inside larger
- * ones.
- */
+/** One classifier for these options; `undefined` if none is set. `path` is the position of the options inside larger ones. */
 export const toClassify = (
   operation: string,
   { classify, isFailure, isIgnored }: Decoded<typeof readingFields>,

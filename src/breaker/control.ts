@@ -141,8 +141,8 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
 )
 
 /**
- * Waits until the circuit lets calls through. Changes of state wake the transaction; ends that time brings (an
- * override, a cooldown) need a timer.
+ * Waits until the circuit lets calls through. Changes of state wake the transaction; ends that time brings (an override, a cooldown) need a
+ * timer.
  */
 export const awaitClosed = (name: string, target: Target | undefined): Effect.Effect<void, never, BreakerStore> => {
   // The lookup repeats on every iteration, as circuits may have been created meanwhile.
@@ -150,7 +150,7 @@ export const awaitClosed = (name: string, target: Target | undefined): Effect.Ef
     read("CircuitBreaker.awaitClosed", name, target, ({ circuit, registry }) =>
       Effect.withFiber((fiber) =>
         // A probe that waited for its own circuit would never end.
-        isInside(fiber, registry, circuit) ? Effect.succeed(true) : mayHavePassed(registry, circuit)
+        isInside(fiber, registry, circuit) ? Effect.succeed(true) : awaitChange(registry, circuit)
       )
     ),
     (passes) => (passes ? Effect.void : wait)
@@ -158,10 +158,8 @@ export const awaitClosed = (name: string, target: Target | undefined): Effect.Ef
   return wait
 }
 
-/**
- * Waits for one relevant change. `true` if the circuit then lets calls through, `false` if the caller must look again.
- */
-const mayHavePassed = (registry: Registry, circuit: LiveCircuit): Effect.Effect<boolean> =>
+/** Waits for one relevant change. `true` if the circuit then lets calls through, `false` if the caller must look again. */
+const awaitChange = (registry: Registry, circuit: LiveCircuit): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const { time } = registry.runtime
     const circuits = () =>

@@ -3,8 +3,7 @@ import { passesAll } from "../shapes/states.ts"
 
 export interface Health {
   /**
-   * Circuits that are Closed or Disabled and have no blocking dependency. A circuit that only observes counts by its
-   * state, like any other.
+   * Circuits that are Closed or Disabled and have no blocking dependency. A circuit that only observes counts by its state, like any other.
    */
   readonly healthy: number
   /** Circuits that are Open, HalfOpen, Isolated, or blocked by a dependency. */
@@ -14,8 +13,8 @@ export interface Health {
   /** Names that the caller asked for and that no call has used yet, so that they have no circuit in this store. */
   readonly unknown: ReadonlyArray<string>
   /**
-   * The mean failure rate of the circuits, from 0 to 1. Open and HalfOpen circuits count as 1, and circuits without
-   * recent calls do not count. `undefined` if no circuit has a rate.
+   * The mean failure rate of the circuits, from 0 to 1. Open and HalfOpen circuits count as 1, and circuits without recent calls do not
+   * count. `undefined` if no circuit has a rate.
    */
   readonly failureRate: number | undefined
   readonly circuits: ReadonlyArray<Inspection>

@@ -87,10 +87,7 @@ export class Series {
 
   private readonly meet = (group: NamedGroup): void => this.add(idOf(group.name), () => this.ofGroup(group))
 
-  /**
-   * Adds series for new names and keys, and removes those of names and keys that no longer exist. New names also arrive
-   * through `meet`.
-   */
+  /** Adds series for new names and keys, and removes those of names and keys that no longer exist. New names also arrive through `meet`. */
   discover(): void {
     const there = new Set<string>()
     for (const group of this.registry.named()) {
@@ -135,10 +132,7 @@ export class Series {
     return [...counted, ...this.named(labels, subject)]
   }
 
-  /**
-   * The circuit of the name and that of the empty key share a series, as metric systems treat an empty label as a
-   * missing one.
-   */
+  /** The circuit of the name and that of the empty key share a series, as metric systems treat an empty label as a missing one. */
   private ofKey(group: NamedGroup, key: string): ReadonlyArray<Metric.Registration> {
     const circuits = () => group.at(key)
     return this.counted({ name: group.name, key }, { groups: () => [], circuits, totals: () => sumOf(circuits()) })
@@ -165,9 +159,8 @@ export class Series {
   }
 
   /**
-   * The totals of all names, minus those of keys with their own series: evicted circuits still count. When a key gets
-   * its own series, the result would decrease, which a metric system takes for a restart of the counter. So the series
-   * keeps its maximum.
+   * The totals of all names, minus those of keys with their own series: evicted circuits still count. When a key gets its own series, the
+   * result would decrease, which a metric system takes for a restart of the counter. So the series keeps its maximum.
    */
   private othersByKey(): Totals {
     const all = sumOf([...this.registry.named()].map((group) => group.totals()))

@@ -11,10 +11,7 @@ export const keyOrFunction = field<string | ((...args: ReadonlyArray<unknown>) =
   (input) => (typeof input === "string" || typeof input === "function" ? (input as string) : undefined)
 )
 
-/**
- * The key of an operator action. Circuits with longer keys share one circuit, so an action on a longer key would affect
- * unrelated keys.
- */
+/** The key of an operator action. Circuits with longer keys share one circuit, so an action on a longer key would affect unrelated keys. */
 export const operatorKey = optional(
   field(`a text of at most ${maxKeyLength} characters`, (input) =>
     typeof input === "string" && input.length <= maxKeyLength ? input : undefined

@@ -75,8 +75,7 @@ export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
   Context.getUnsafe(fiber.context, BreakerStore)
 
 /**
- * Runs `self` under a circuit, or as part of the enclosing call if the fiber is already inside a call of the same
- * circuit.
+ * Runs `self` under a circuit, or as part of the enclosing call if the fiber is already inside a call of the same circuit.
  *
  * This is the hot path: no generator, span or transaction while the circuit is Closed or Open.
  */
@@ -115,10 +114,7 @@ export const guard = (
     })
   })
 
-/**
- * {@link guard}, with `orElse` if this circuit rejects the call. A `CircuitOpen` that the call itself fails with is an
- * ordinary error.
- */
+/** {@link guard}, with `orElse` if this circuit rejects the call. A `CircuitOpen` that the call itself fails with is an ordinary error. */
 export const guardOrElse = (
   self: Effect.Effect<unknown, unknown>,
   subject: Subject,
@@ -136,9 +132,9 @@ export const guardOrElse = (
   })
 
 /**
- * {@link guard} for a call that may outlive its effect, such as a response whose body is still to be read. `takeOver`
- * receives the answer and the permit. If it returns a replacement for the answer, the replacement must settle the
- * permit, or the permit lapses. If it returns `undefined`, the call has ended.
+ * {@link guard} for a call that may outlive its effect, such as a response whose body is still to be read. `takeOver` receives the answer
+ * and the permit. If it returns a replacement for the answer, the replacement must settle the permit, or the permit lapses. If it returns
+ * `undefined`, the call has ended.
  */
 export const guardBeyond = <A>(
   self: Effect.Effect<A, unknown>,

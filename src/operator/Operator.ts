@@ -1,15 +1,13 @@
 /**
- * Inspects and controls the fleet's circuits from outside: from a script, an admin page or a job that is not a process
- * of the fleet.
+ * Inspects and controls the fleet's circuits from outside: from a script, an admin page or a job that is not a process of the fleet.
  *
  * **When to use**
  *
- * Use it in programs that do not call the protected dependencies. A `BreakerStore` layer makes its program a voter of
- * the fleet, and a program that only inspects and controls circuits must not vote: a single process that sees an outage
- * would then be one voter of two, and have no majority.
+ * Use it in programs that do not call the protected dependencies. A `BreakerStore` layer makes its program a voter of the fleet, and a
+ * program that only inspects and controls circuits must not vote: a single process that sees an outage would then be one voter of two, and
+ * have no majority.
  *
- * These functions read and write the store directly. They fail if the store fails, and succeed only after the store has
- * done the work.
+ * These functions read and write the store directly. They fail if the store fails, and succeed only after the store has done the work.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
@@ -108,8 +106,8 @@ export interface ActionOptions extends CircuitBreaker.ByHand {
 }
 
 /**
- * {@link ActionOptions}, and how long the action lasts. Default: overrides last until {@link release}, and {@link open}
- * lasts 30 seconds.
+ * {@link ActionOptions}, and how long the action lasts. Default: overrides last until {@link release}, and {@link open} lasts 30
+ * seconds.
  *
  * @category options
  */
@@ -149,10 +147,10 @@ interface ListedRecord extends Stored {
 }
 
 /**
- * The fleet's circuits that are not healthy, sorted by name and key, and the number of live processes. The store has no
- * records of healthy circuits, so their number is unknown.
+ * The fleet's circuits that are not healthy, sorted by name and key, and the number of live processes. The store has no records of healthy
+ * circuits, so their number is unknown.
  *
- * @category looking
+ * @category getters
  */
 export const list = (
   store: SharedStore
@@ -167,10 +165,9 @@ const byName = (a: Identity, b: Identity): number => compare(a.name, b.name) || 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /**
- * The store's record of one circuit; `undefined` if there is none, which means that the circuit is Closed for the
- * fleet.
+ * The store's record of one circuit; `undefined` if there is none, which means that the circuit is Closed for the fleet.
  *
- * @category looking
+ * @category getters
  */
 export const inspect = (
   store: SharedStore,
@@ -203,10 +200,7 @@ interface Action extends Taken {
   readonly process: string | undefined
 }
 
-/**
- * Takes an operator action on the fleet's record of a circuit. It retries if another process writes the record at the
- * same time.
- */
+/** Takes an operator action on the fleet's record of a circuit. It retries if another process writes the record at the same time. */
 const steer = (
   store: SharedStore,
   operation: string,
@@ -292,13 +286,13 @@ const act = (
 }
 
 /**
- * Forces a circuit to reject every call in all processes, including those that start later, until {@link release} or
- * for the duration `for`. Without a key, it applies to all keys of the name.
+ * Forces a circuit to reject every call in all processes, including those that start later, until {@link release} or for the duration
+ * `for`. Without a key, it applies to all keys of the name.
  *
- * A later override never shortens an earlier one. The circuit is Isolated until the last isolation ends, and then
- * Disabled until the last {@link disable} ends.
+ * A later override never shortens an earlier one. The circuit is Isolated until the last isolation ends, and then Disabled until the last
+ * {@link disable} ends.
  *
- * @category steering
+ * @category operator actions
  */
 export const isolate = (
   store: SharedStore,
@@ -309,7 +303,7 @@ export const isolate = (
 /**
  * Lets every call through, uncounted, in all processes, until {@link release} or for the duration `for`.
  *
- * @category steering
+ * @category operator actions
  */
 export const disable = (
   store: SharedStore,
@@ -318,10 +312,10 @@ export const disable = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("disable", store, name, options)
 
 /**
- * Ends all overrides that any operator has set with {@link isolate} and {@link disable}. `ended` of the result lists
- * them. The state beneath them is kept.
+ * Ends all overrides that any operator has set with {@link isolate} and {@link disable}. `ended` of the result lists them. The state
+ * beneath them is kept.
  *
- * @category steering
+ * @category operator actions
  */
 export const release = (
   store: SharedStore,
@@ -330,10 +324,10 @@ export const release = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("release", store, name, options)
 
 /**
- * Opens a circuit as a trip does: it cools down for `for`, and then probes and closes by itself. Default: 30 seconds,
- * as the circuit's policy is not known here.
+ * Opens a circuit as a trip does: it cools down for `for`, and then probes and closes by itself. Default: 30 seconds, as the circuit's
+ * policy is not known here.
  *
- * @category steering
+ * @category operator actions
  */
 export const open = (
   store: SharedStore,
@@ -342,10 +336,10 @@ export const open = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("open", store, name, options)
 
 /**
- * Closes a circuit that the fleet has opened, without a ramp. A process that opened the circuit only for itself keeps
- * it open: use {@link reset} to close it there, too.
+ * Closes a circuit that the fleet has opened, without a ramp. A process that opened the circuit only for itself keeps it open: use
+ * {@link reset} to close it there, too.
  *
- * @category steering
+ * @category operator actions
  */
 export const close = (
   store: SharedStore,
@@ -356,7 +350,7 @@ export const close = (
 /**
  * Returns a circuit to its initial state in all processes: Closed, with no past openings and no override.
  *
- * @category steering
+ * @category operator actions
  */
 export const reset = (
   store: SharedStore,
@@ -364,13 +358,13 @@ export const reset = (
   options?: ActionOptions
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("reset", store, name, options)
 
-// ---- Moving ---------------------------------------------------------------------------------------------------------
+// ---- Export and import ----------------------------------------------------------------------------------------------
 
 /**
- * The circuits of {@link list} as JSON, for {@link importAll} or `BreakerStore.importAll`. `unreadable` lists the
- * records that this version cannot read, which the JSON omits.
+ * The circuits of {@link list} as JSON, for {@link importAll} or `BreakerStore.importAll`. `unreadable` lists the records that this
+ * version cannot read, which the JSON omits.
  *
- * @category moving
+ * @category transfer
  */
 export const exportAll = (
   store: SharedStore
@@ -411,13 +405,13 @@ const importFields = {
 } satisfies FieldsOf<ImportOptions>
 
 /**
- * Imports the JSON of an export, from this store or another, into all processes. `circuits` of the result is the number
- * of imported circuits.
+ * Imports the JSON of an export, from this store or another, into all processes. `circuits` of the result is the number of imported
+ * circuits.
  *
- * Openings keep their original end. Circuits that are not in the JSON stay as they are. Records that cannot be read are
- * not overwritten, and `unreadable` lists them. Invalid JSON changes nothing, and fails with an `ImportError`.
+ * Openings keep their original end. Circuits that are not in the JSON stay as they are. Records that cannot be read are not overwritten,
+ * and `unreadable` lists them. Invalid JSON changes nothing, and fails with an `ImportError`.
  *
- * @category moving
+ * @category transfer
  */
 export const importAll = (
   store: SharedStore,

@@ -1,6 +1,5 @@
 /**
- * Delays between attempts, as an Effect `Schedule`: for `Resilience.retry`, for `Effect.retry`, or for the `cooldown`
- * of a policy.
+ * Delays between attempts, as an Effect `Schedule`: for `Resilience.retry`, for `Effect.retry`, or for the `cooldown` of a policy.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -32,16 +31,15 @@ export interface Bounds {
   /** The longest delay. Default: 30 seconds, or `min` if that is longer. */
   readonly max?: Duration.Input | undefined
   /**
-   * The relative random variation of each delay: 0.5 means 50 % to 150 % of it, within `min` and `max`. From 0 to 1.
-   * Default: 0, no variation. With jitter, callers that failed together do not retry together.
+   * The relative random variation of each delay: 0.5 means 50 % to 150 % of it, within `min` and `max`. From 0 to 1. Default: 0, no
+   * variation. With jitter, callers that failed together do not retry together.
    */
   readonly jitter?: number | undefined
 }
 
 /**
- * Exponential delays: each is the previous one times `factor` (default 2, at least 1), from `min` up to `max`.
- *
- * Throws a `RangeError` that names the invalid option.
+ * Exponential delays: each is the previous one times `factor` (default 2, at least 1), from `min` up to `max`. Throws a `RangeError` that
+ * names the invalid option.
  *
  * @category constructors
  */
@@ -51,9 +49,8 @@ export const exponential = (options?: Bounds & { readonly factor?: number | unde
 }
 
 /**
- * Linear delays: each is the previous one plus `step` (default: `min`), from `min` up to `max`.
- *
- * Throws a `RangeError` that names the invalid option.
+ * Linear delays: each is the previous one plus `step` (default: `min`), from `min` up to `max`. Throws a `RangeError` that names the
+ * invalid option.
  *
  * @category constructors
  */
@@ -89,8 +86,7 @@ const backoff = (
   const delayOf = (attempt: number): Effect.Effect<number> => {
     const plain = Math.min(max, delay(min, attempt))
     if (jitter === 0) return Effect.succeed(plain)
-    // The random range is limited first: limiting the random delay instead would give many callers exactly `min` or
-    // `max`.
+    // The random range is limited first: limiting the random delay instead would give many callers exactly `min` or `max`.
     const low = Math.max(min, plain * (1 - jitter))
     const high = Math.min(max, plain * (1 + jitter))
     return Effect.map(Random.next, (random) => low + random * (high - low))

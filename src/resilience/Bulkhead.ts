@@ -1,6 +1,5 @@
 /**
- * Limits how many calls run concurrently and how many wait, so that one slow dependency cannot take up the resources of
- * all others.
+ * Limits how many calls run concurrently and how many wait, so that one slow dependency cannot take up the resources of all others.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -72,8 +71,7 @@ export interface Bulkhead {
 export const isBulkhead = (value: unknown): value is Bulkhead => hasSlots(value)
 
 /**
- * Creates a bulkhead without an effect, as for a module-level constant. Throws a `RangeError` that names the invalid
- * option.
+ * Creates a bulkhead without an effect, as for a module-level constant. Throws a `RangeError` that names the invalid option.
  *
  * @category constructors
  */
@@ -92,10 +90,9 @@ export const make = (options: Options): Effect.Effect<Bulkhead> => {
 }
 
 /**
- * Runs an effect in a bulkhead. If the bulkhead is busy, the effect waits. If its queue is full too, the effect fails
- * with `BulkheadFull`.
+ * Runs an effect in a bulkhead. If the bulkhead is busy, the effect waits. If its queue is full too, the effect fails with `BulkheadFull`.
  *
- * Do not nest the same bulkhead: the inner effect would wait for the permit that the outer one holds.
+ * Do not nest the same bulkhead: the inner effect may wait for the slot that the outer one holds.
  *
  * @category combinators
  */

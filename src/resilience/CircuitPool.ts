@@ -1,6 +1,6 @@
 /**
- * A pool of interchangeable members, such as replicas, regions or providers. Each member has its own circuit, and a
- * call goes to a member whose circuit lets it through.
+ * A pool of interchangeable members, such as replicas, regions or providers. Each member has its own circuit, and a call goes to a member
+ * whose circuit lets it through.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -18,8 +18,7 @@
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => ["answer of us.db.example", "answer of us.db.example", "1 of 2"]
  * ```
  *
- * The circuit of a member has the pool's name, and the member's name as its key. Inspect and control it with
- * `CircuitBreaker`.
+ * The circuit of a member has the pool's name, and the member's name as its key. Inspect and control it with `CircuitBreaker`.
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -44,8 +43,8 @@ import { type Choose, callOne, type PoolState } from "./pool.ts"
  */
 export interface Options<out Members> {
   /**
-   * The members. Either an object from names to the values that calls receive, such as hosts or clients. Or a list of
-   * names, which are also the values: it keeps its order even if the names are numbers.
+   * The members. Either an object from names to the values that calls receive, such as hosts or clients. Or a list of names, which are also
+   * the values: it keeps its order even if the names are numbers.
    */
   readonly members: Members
   /**
@@ -143,8 +142,8 @@ export const make = <M extends object>(
 /**
  * Calls one member, under that member's circuit. The call may be the probe of a member whose cooldown is over.
  *
- * If no circuit lets calls through, it fails with the `CircuitOpen` of the circuit that will do so first. A call that
- * has failed is not repeated with another member: add a retry for that.
+ * If no circuit lets calls through, it fails with the `CircuitOpen` of the circuit that will do so first. A call that has failed is not
+ * repeated with another member: add a retry for that.
  *
  * @category combinators
  */
@@ -176,11 +175,10 @@ export const call: {
 )
 
 /**
- * Resets the circuits of all members in one transaction: this process never sees only some of them reset. Other
- * processes with the same store receive one change for each circuit. For a tenant, this resets only that tenant's
- * circuits.
+ * Resets the circuits of all members in one transaction: this process never sees only some of them reset. Other processes with the same
+ * store receive one change for each circuit. For a tenant, this resets only that tenant's circuits.
  *
- * @category by hand
+ * @category operator actions
  */
 export const resetAll = (
   pool: CircuitPool<unknown>,

@@ -1,6 +1,6 @@
 /**
- * Policies around a call: timeout, bulkhead, breaker, retry, hedge, rate limit and fallback. Use each alone, or combine
- * several into one value.
+ * Policies around a call: timeout, bulkhead, breaker, retry, hedge, rate limit and fallback. Use each alone, or combine several into one
+ * value.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -16,10 +16,10 @@
  *
  *     call -> timeout -> bulkhead -> breaker -> retry -> fallback
  *
- * - The **timeout** limits each attempt. Inside the breaker it counts as a Failure. Outside it would be an
- *   interruption, which says nothing about the dependency.
- * - The **bulkhead** is outside the timeout, so that waiting in its queue does not look like a slow dependency. It is
- *   inside the breaker, so that no call waits while the circuit is open. The breaker ignores `BulkheadFull`.
+ * - The **timeout** limits each attempt. Inside the breaker it counts as a Failure. Outside it would be an interruption, which says nothing
+ *   about the dependency.
+ * - The **bulkhead** is outside the timeout, so that waiting in its queue does not look like a slow dependency. It is inside the breaker,
+ *   so that no call waits while the circuit is open. The breaker ignores `BulkheadFull`.
  * - The **breaker** is inside the retry, so that it counts each attempt and stops further ones.
  * - The **retry** stops at `CircuitOpen`.
  * - The **fallback** is the outermost: it handles the final error.
@@ -69,8 +69,8 @@ import { budgetField, counting, mayRepeat, retryField, retryFields, retrying } f
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
- * One policy, or several as one. It is a function of an effect: it keeps the effect's result and errors, and adds those
- * of its parts. `parts` has the names of the parts, the innermost first.
+ * One policy, or several as one. It is a function of an effect: it keeps the effect's result and errors, and adds those of its parts.
+ * `parts` has the names of the parts, the innermost first.
  *
  * - `E`: the errors that it adds.
  * - `R`: the services that it needs.
@@ -84,8 +84,8 @@ export interface Pipeline<out E = never, out R = never, out B = never, in In = u
   extends PipelineType<E, R, B, In, Kept> {}
 
 /**
- * Combines policies into one value, the innermost first: `pipeline(a, b, c)(effect)` is `pipe(effect, a, b, c)`. For
- * more than five, nest pipelines. It is a type error if a policy cannot handle the errors of those inside it.
+ * Combines policies into one value, the innermost first: `pipeline(a, b, c)(effect)` is `pipe(effect, a, b, c)`. For more than five, nest
+ * pipelines. It is a type error if a policy cannot handle the errors of those inside it.
  *
  * @category combinators
  */
@@ -105,11 +105,11 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
   )
 
 /**
- * Interrupts an effect that takes longer, and fails with Effect's `TimeoutError`. It behaves as `Effect.timeout`, but
- * costs much less. It may fire late, by at most 1 % or 16 milliseconds.
+ * Interrupts an effect that takes longer, and fails with Effect's `TimeoutError`. It behaves as `Effect.timeout`, but costs much less. It
+ * may fire late, by at most 1 % or 16 milliseconds.
  *
- * If the process stalls while the time runs out, the effect gets a little more time to read an answer that has already
- * arrived. If it still takes too long, a breaker around it ignores the `TimeoutError`.
+ * If the process stalls while the time runs out, the effect gets a little more time to read an answer that has already arrived. If it still
+ * takes too long, a breaker around it ignores the `TimeoutError`.
  *
  * @category policies
  */
@@ -162,8 +162,8 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
   makePipeline(["bulkhead"], Bulkhead_.limit(bulkhead))
 
 /**
- * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the
- * calls, whichever is more. If it refuses a retry, the caller fails with the error of the last attempt.
+ * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the calls, whichever is
+ * more. If it refuses a retry, the caller fails with the error of the last attempt.
  *
  * Each circuit has one budget. The first use sets its `over`. `CircuitBreaker.inspect` shows the budget as `retries`.
  *
@@ -189,27 +189,23 @@ export interface Budget {
 export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
   /** The maximum number of retries. Default: 2, or unlimited if `schedule` is given. */
   readonly times?: number | undefined
-  /**
-   * The delays between attempts. Default: `Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })`.
-   */
+  /** The delays between attempts. Default: `Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })`. */
   readonly schedule?: Schedule.Schedule<unknown, E, SE, SR> | undefined
   /**
-   * Which errors to retry. Default: all except rejections by a policy. `CircuitOpen` never reaches this function: only
-   * `waitForCircuit` repeats a call that a circuit rejected.
+   * Which errors to retry. Default: all except rejections by a policy. `CircuitOpen` never reaches this function: only `waitForCircuit`
+   * repeats a call that a circuit rejected.
    */
   readonly while?: ((error: E) => boolean) | undefined
   /**
-   * The maximum total time to wait for a circuit that rejects. Rejected attempts do not count as `times`. If the
-   * circuit asks for a longer wait, the call fails with `CircuitOpen` at once. Default: no waiting.
+   * The maximum total time to wait for a circuit that rejects. Rejected attempts do not count as `times`. If the circuit asks for a longer
+   * wait, the call fails with `CircuitOpen` at once. Default: no waiting.
    *
-   * After the circuit closes, waiting callers proceed in waves, the oldest first: 4 at once, then twice as many every
-   * 100 milliseconds.
+   * After the circuit closes, waiting callers proceed in waves, the oldest first: 4 at once, then twice as many every 100 milliseconds.
    */
   readonly waitForCircuit?: Duration.Input | undefined
   /**
-   * The longest wait that an error may ask for, with its `retryAfter` or with response headers such as `Retry-After`. A
-   * retry waits at least as long as the error asks. If that is longer than `maxRetryAfter`, the call fails with the
-   * error at once. Default: 10 seconds.
+   * The longest wait that an error may ask for, with its `retryAfter` or with response headers such as `Retry-After`. A retry waits at
+   * least as long as the error asks. If that is longer than `maxRetryAfter`, the call fails with the error at once. Default: 10 seconds.
    */
   readonly maxRetryAfter?: Duration.Input | undefined
   /** The retry budget of a circuit, by the circuit's name or with options. Default and `false`: no budget. */
@@ -217,8 +213,7 @@ export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
 }
 
 /**
- * Repeats a call that fails. Defects and interruptions are not retried. Throws a `RangeError` that names the invalid
- * option.
+ * Repeats a call that fails. Defects and interruptions are not retried. Throws a `RangeError` that names the invalid option.
  *
  * @category policies
  */
@@ -248,11 +243,11 @@ export interface HedgeOptions {
 }
 
 /**
- * Starts another copy of a call that takes too long. The result is the first success, and the other copies are
- * interrupted, which a breaker inside ignores.
+ * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
+ * inside ignores.
  *
- * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result
- * only if no other copy is running. Use it only for calls that may be made twice.
+ * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
+ * is running. Use it only for calls that may be made twice.
  *
  * @category policies
  */
@@ -299,9 +294,8 @@ export interface RateLimitOptions {
 }
 
 /**
- * Limits the rate of calls with a limiter, or with Effect's `RateLimiter` service:
- * `Resilience.rateLimit(RateLimiter.RateLimiter, { key: "api", limit: 100, window: "1 second" })`. Breakers ignore its
- * rejections, which say nothing about the dependency.
+ * Limits the rate of calls with a limiter, or with Effect's `RateLimiter` service: `Resilience.rateLimit(RateLimiter.RateLimiter, { key:
+ * "api", limit: 100, window: "1 second" })`. Breakers ignore its rejections, which say nothing about the dependency.
  *
  * @category policies
  */
@@ -333,8 +327,7 @@ const rateLimitFields = {
 }
 
 /**
- * Runs another effect if the call fails. `orElse` is that effect, or a function from the error to it. Defects and
- * interruptions pass.
+ * Runs another effect if the call fails. `orElse` is that effect, or a function from the error to it. Defects and interruptions pass.
  *
  * @category policies
  */
@@ -354,9 +347,7 @@ export interface StandardOptions {
   readonly bulkhead?: Bulkhead_.Options | Bulkhead_.Bulkhead | false | undefined
   /** The key and policy of the circuit, and how it classifies the ends of calls. */
   readonly breaker?: BreakerOptions<never> | undefined
-  /**
-   * The maximum number of retries, or options. Default: those of {@link retry}, with the retry budget of the circuit.
-   */
+  /** The maximum number of retries, or options. Default: those of {@link retry}, with the retry budget of the circuit. */
   readonly retry?: number | RetryOptions<never> | false | undefined
   /** The effect that runs after the final error, or a function from the error to it. Default: no fallback. */
   readonly fallback?:
@@ -389,12 +380,10 @@ export type Standard<O extends StandardOptions> = [Fallback<O>] extends [never]
       >
 
 /**
- * The recommended pipeline: timeout, bulkhead, breaker, retry and fallback, the innermost first. By default, each
- * attempt may take 10 seconds, and a failed call is retried twice, with a backoff and within the retry budget of the
- * circuit.
+ * The recommended pipeline: timeout, bulkhead, breaker, retry and fallback, the innermost first. By default, each attempt may take 10
+ * seconds, and a failed call is retried twice, with a backoff and within the retry budget of the circuit.
  *
- * Create it once, as a constant: each pipeline has its own bulkhead. Throws a `RangeError` that names the invalid
- * option.
+ * Create it once, as a constant: each pipeline has its own bulkhead. Throws a `RangeError` that names the invalid option.
  *
  * @category policies
  */
@@ -438,9 +427,8 @@ export interface Way<out A = unknown, out E = unknown, out R = unknown> extends 
 type CallsOf<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
 
 /**
- * Tries alternatives in order, each under its own circuit, until one succeeds. Alternatives with an open circuit are
- * skipped at once. If all fail, the error is that of the last one. For a default value, add {@link fallback}, or make
- * it the last alternative.
+ * Tries alternatives in order, each under its own circuit, until one succeeds. Alternatives with an open circuit are skipped at once. If
+ * all fail, the error is that of the last one. For a default value, add {@link fallback}, or make it the last alternative.
  *
  * `while` says which errors lead to the next alternative. `CircuitOpen` always does.
  *

@@ -5,9 +5,8 @@ import * as Fiber from "effect/Fiber"
 import { alarm } from "../engine/timeout.ts"
 
 /**
- * Runs an effect, and starts up to `more` further copies of it, one each `afterMillis`. The first success is the result
- * and interrupts the other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the
- * earliest one.
+ * Runs an effect, and starts up to `more` further copies of it, one each `afterMillis`. The first success is the result and interrupts the
+ * other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the earliest one.
  */
 export const hedged = <A, E, R>(
   self: Effect.Effect<A, E, R>,

@@ -28,9 +28,9 @@ interface WaitingCaller {
 /**
  * The queue of callers that wait for one circuit.
  *
- * While the circuit probes, the line releases one caller per available probe. After a close, it releases callers in
- * waves, the oldest first, and doubles the wave each time, to protect a dependency that has just recovered. If the
- * circuit opens again, the remaining callers wait for the next close, and the waves start small again.
+ * While the circuit probes, the line releases one caller per available probe. After a close, it releases callers in waves, the oldest
+ * first, and doubles the wave each time, to protect a dependency that has just recovered. If the circuit opens again, the remaining callers
+ * wait for the next close, and the waves start small again.
  */
 export class Line {
   private readonly registry: Registry
@@ -52,8 +52,8 @@ export class Line {
   }
 
   /**
-   * Waits at most `millis` for the caller's turn. If the circuit rejects calls for longer than that, the caller
-   * proceeds at once, and the circuit rejects it. An interrupted caller leaves the line.
+   * Waits at most `millis` for the caller's turn. If the circuit rejects calls for longer than that, the caller proceeds at once, and the
+   * circuit rejects it. An interrupted caller leaves the line.
    */
   turn(ticket: number, millis: number): Effect.Effect<void> {
     const turn = Effect.callback<void>((resume) => {

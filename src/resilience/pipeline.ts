@@ -88,7 +88,7 @@ export const makePipeline = <P extends Any>(parts: ReadonlyArray<string>, apply:
     parts
   }) as unknown as P
 
-// ---- What the standard pipeline makes of its options ----------------------------------------------------------------
+// ---- The types of the standard pipeline -----------------------------------------------------------------------------
 
 type At<O, Part extends string> = Part extends keyof O ? O[Part] : undefined
 
@@ -117,8 +117,8 @@ type OfFallback<O> = Handles<At<O, "fallback">>
 type Untaken<Option extends string, E> = { readonly [Name in `${Option} must take this error, too`]: E }
 
 /**
- * The errors that the call may have: every function in the options must handle them. Each must also handle the errors
- * of the policies inside it.
+ * The errors that the call may have: every function in the options must handle them. Each must also handle the errors of the policies
+ * inside it.
  */
 export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] extends [OfBreaker<O>]
   ? [StandardErrors<O>] extends [OfRetry<O>]
@@ -132,8 +132,8 @@ export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] 
 type Others<O, Shape> = O extends object ? { readonly [Name in Exclude<keyof O, keyof Shape>]: never } : O
 
 /**
- * Accepts only plain objects and the other values that `Shape` allows. If all fields of a type are optional, its
- * intersections also accept numbers, lists and functions.
+ * Accepts only plain objects and the other values that `Shape` allows. If all fields of a type are optional, its intersections also accept
+ * numbers, lists and functions.
  */
 type Part<Shape> = (object & { readonly length?: never }) | Exclude<Shape, object>
 

@@ -8,7 +8,7 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 export type Choose = "roundRobin" | "inOrder" | "leastBusy"
 
-/** The state of a pool; its numbers are indices of members. */
+/** The state of a pool. Members are identified by their index. */
 export interface PoolState {
   /** The member of the last call; -1 before the first. */
   last: number
@@ -17,9 +17,8 @@ export interface PoolState {
 }
 
 /**
- * The indices of the members in the order in which to try them. First, by `choose`, the members whose circuits let
- * calls through. Then those that only observe, and would reject if they were enforced. If all members reject, only the
- * one with the shortest wait.
+ * The indices of the members in the order in which to try them. First, by `choose`, the members whose circuits let calls through. Then
+ * those that only observe, and would reject if they were enforced. If all members reject, only the one with the shortest wait.
  *
  * All circuits are read synchronously, so that none changes in between.
  */

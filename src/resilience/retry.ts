@@ -82,11 +82,10 @@ const noteCall = (budget: RetryBudget, now: number): void => budget.call(now)
 const askRetry = (budget: RetryBudget, now: number, of: BudgetOf): boolean => budget.retry(now, of)
 
 /**
- * Skips a delay after which the circuit would reject the retry anyway, so that the caller fails at once. The failed
- * attempt may itself have opened the circuit. If the policy has its own `probe`, the circuit may close before its
- * cooldown ends, so no delay is skipped.
+ * Skips a delay after which the circuit would reject the retry anyway, so that the caller fails at once. The failed attempt may itself have
+ * opened the circuit. If the policy has its own `probe`, the circuit may close before its cooldown ends, so no delay is skipped.
  */
-const withoutVain =
+const skippingVainDelay =
   (subject: Subject) =>
   ({ duration }: { readonly duration: Duration.Duration }): Effect.Effect<Duration.Duration> =>
     Effect.withFiber((fiber) => {
@@ -155,9 +154,7 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
   }
 }
 
-/**
- * Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies.
- */
+/** Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies. */
 export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
 
 /** The options of a retry, or the number of retries. */
@@ -191,7 +188,7 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
         Schedule.modifyDelay(atLeastHint)
       )
       // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
-      return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
+      return subject === undefined ? hinted : Schedule.modifyDelay(hinted, skippingVainDelay(subject))
     }
     /** Creates the schedule only after the first failure. */
     const retried = (call: AnyEffect): AnyEffect =>

@@ -40,10 +40,7 @@ const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean 
   return circuit !== undefined && !passesAll(registry, circuit, registry.runtime.time.now())
 }
 
-/**
- * The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if it does
- * not reject now.
- */
+/** The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if it does not reject now. */
 const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
   const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
   // A flag can let calls through in any state. The line cannot evaluate it: only calls do.
@@ -95,8 +92,8 @@ export interface Patience {
 }
 
 /**
- * Repeats the call while circuits reject it, as long as `patience` lasts. If the next wait would exceed it, the call
- * fails with the rejection at once.
+ * Repeats the call while circuits reject it, as long as `patience` lasts. If the next wait would exceed it, the call fails with the
+ * rejection at once.
  */
 export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: Patience): Effect.Effect<A, E, R> =>
   Effect.catch(self, (error) => {

@@ -1,10 +1,10 @@
 /**
  * Compares policies on the same calls, to choose thresholds.
  *
- * Provide calls that were recorded (a trace of times, outcomes and durations) or calls that are generated (a load with
- * outages), and several policies by name. The simulator runs the calls against the real engine in virtual time. For
- * each policy, it reports how many calls failed, how many were rejected and how many of those would have succeeded, how
- * soon the circuit opened and closed, and how often it opened without an outage.
+ * Provide calls that were recorded (a trace of times, outcomes and durations) or calls that are generated (a load with outages), and
+ * several policies by name. The simulator runs the calls against the real engine in virtual time. For each policy, it reports how many
+ * calls failed, how many were rejected and how many of those would have succeeded, how soon the circuit opened and closed, and how often it
+ * opened without an outage.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -114,10 +114,7 @@ export interface Trace {
  * @category options
  */
 export interface LoadOptions {
-  /**
-   * The mean number of calls per second, at random times: above 0 and at most 100,000. At most 10 million calls in
-   * total.
-   */
+  /** The mean number of calls per second, at random times: above 0 and at most 100,000. At most 10 million calls in total. */
   readonly rate: number
   readonly for: Duration.Input
   /** The mean duration of a call. Default: 50 milliseconds. */
@@ -202,8 +199,8 @@ export const load = (options: LoadOptions): Trace => {
 export class TraceError extends Data.TaggedError("TraceError")<{ readonly message: string }> {}
 
 /**
- * Reads recorded calls, as CSV or as a JSON list of objects. Both need the columns or fields `time`, `outcome` and
- * `duration`, in any order. Others are ignored.
+ * Reads recorded calls, as CSV or as a JSON list of objects. Both need the columns or fields `time`, `outcome` and `duration`, in any
+ * order. Others are ignored.
  *
  * - `time`: milliseconds, or ISO 8601.
  * - `outcome`: `success`, `failure`, or an HTTP status, of which 5xx and 429 are failures.
@@ -253,9 +250,9 @@ const withKeys = (policies: PolicyInputs): PolicyInputs =>
 /**
  * Runs the calls against each policy. The reports have the order of the policies.
  *
- * A policy's `probe` is not run, as it would call the real dependency, and dependencies between circuits have no
- * effect. Each entry in `keys` of a policy is a separate policy, named `name/key`. Fails with a `PolicyError` that
- * names the invalid field of a policy. Throws a `RangeError` that names the invalid option.
+ * A policy's `probe` is not run, as it would call the real dependency, and dependencies between circuits have no effect. Each entry in
+ * `keys` of a policy is a separate policy, named `name/key`. Fails with a `PolicyError` that names the invalid field of a policy. Throws a
+ * `RangeError` that names the invalid option.
  *
  * @category running
  */
@@ -284,12 +281,12 @@ export const run = (
   )
 }
 
-// ---- Showing --------------------------------------------------------------------------------------------------------
+// ---- Output ---------------------------------------------------------------------------------------------------------
 
 /**
  * The columns of {@link toRows}.
  *
- * @category showing
+ * @category output
  */
 export const columns: ReadonlyArray<string> = [
   "policy",
@@ -311,7 +308,7 @@ const seconds = (millis: number | undefined): string =>
 /**
  * The reports as text, with one row per policy. If there are several outages, the times are those of the first.
  *
- * @category showing
+ * @category output
  */
 export const toRows = (reports: ReadonlyArray<internal.Report>): ReadonlyArray<ReadonlyArray<string>> =>
   reports.map((one) => {
@@ -329,14 +326,14 @@ export const toRows = (reports: ReadonlyArray<internal.Report>): ReadonlyArray<R
 /**
  * An SVG with one row per policy: the outcomes of the calls over time, and the circuit's states below.
  *
- * @category showing
+ * @category output
  */
 export const toSvg = (reports: ReadonlyArray<internal.Report>): string => picture.svg(reports)
 
 /**
  * An HTML page with {@link toSvg} and {@link toRows}.
  *
- * @category showing
+ * @category output
  */
 export const toHtml = (reports: ReadonlyArray<internal.Report>): string =>
   picture.html(reports, columns, toRows(reports))

@@ -13,10 +13,7 @@ import * as Outcome from "../core/Outcome.ts"
 import { Policies } from "../policy/BreakerPolicy.ts"
 import type { TracedCall } from "./trace.ts"
 
-/**
- * A clock that only moves when it is set. Sleeping never ends: the simulated circuits only count calls, and do not
- * sleep.
- */
+/** A clock that only moves when it is set. Sleeping never ends: the simulated circuits only count calls, and do not sleep. */
 class StoppedClock implements Clock.Clock {
   now = 0
   currentTimeMillisUnsafe(): number {
@@ -135,8 +132,8 @@ const playOne = (
       fates[call] = "failed"
       const isProbe = run(state)
       if (Exit.isSuccess(isProbe) && isProbe.value === "HalfOpen") {
-        // The list stays in order of time, as probes are admitted in order and have the same timeout. A nanosecond
-        // later, the lease would lapse.
+        // The list stays in order of time, as probes are admitted in order and have the same timeout. A nanosecond later, the lease would
+        // lapse.
         lateProbes.push({ at: at + probeTimeoutMillis - 1e-6, call })
       }
     })

@@ -17,7 +17,7 @@ export interface TracedOutage {
   readonly until: number
 }
 
-// ---- Described loads ------------------------------------------------------------------------------------------------
+// ---- Generated loads ------------------------------------------------------------------------------------------------
 
 /** The decoded load, in milliseconds and calls per second. */
 export interface Described {
