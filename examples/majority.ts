@@ -1,8 +1,9 @@
 /** Three regions with a store each, as one: what most of them say holds, so that none is missed when it fails, or believed when it is behind. */
 import { Effect, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
+import * as QuorumStore from "effect-fuse/QuorumStore"
 
 /** A store in memory that can be cut off; in earnest `RedisStore.connect`, one for each region. */
 const region = (name: string) =>

@@ -1,5 +1,6 @@
 /** What a worker writes down: one JSON text a line, with times of CLOCK_MONOTONIC in milliseconds, the same in all. */
-import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
+import type { BreakerEvent, CircuitOpen } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 
 export const circuits = ["orders", "search"] as const
 export type Name = (typeof circuits)[number]

@@ -1,5 +1,5 @@
 /** The fleet's records, as the observer heard them: a chain for each circuit, as long as the store forgets nothing. */
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { type History, losses, meets, storeTrouble } from "../history.ts"
 import { circuits } from "../lines.ts"
 import type { Record } from "../observer.ts"
