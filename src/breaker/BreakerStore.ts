@@ -234,7 +234,6 @@ export const importAll = (json: string): Effect.Effect<number, ImportError, Brea
  * @category models
  */
 export interface Stats {
-  /** Circuits in memory. */
   readonly circuits: number
   /** Idle circuits that were evicted to make room. */
   readonly evicted: number

@@ -183,7 +183,6 @@ export const protect: {
  * @category options
  */
 export interface ForEachOptions<in I, in B, in E, out R2 = never> extends ProtectOptions<B, E, R2> {
-  /** The name of the circuit. */
   readonly name: string
   /** The maximum number of concurrent calls: 1 or more, or `unbounded`. Default: 1. */
   readonly concurrency?: number | "unbounded" | undefined

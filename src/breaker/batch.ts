@@ -7,7 +7,6 @@ import { guardOrElse, isInside, locate, registryOf, type Subject } from "./prote
 
 type AnyEffect = Effect.Effect<unknown, unknown>
 
-/** A batch, its options checked. */
 export interface Batch {
   readonly subject: Subject
   readonly concurrency: number | "unbounded"
@@ -29,7 +28,6 @@ export const runBatch = (
     const alone = Semaphore.makeUnsafe(1)
     let stopped: CircuitOpen | undefined
 
-    /** Whether items may run concurrently. */
     const isConcurrent = () => {
       const circuit = locate(fiber, registry, subject)
       return isInside(fiber, registry, circuit) || passesAll(registry, circuit, registry.runtime.time.now())

@@ -18,7 +18,6 @@ export interface ReadingOptions {
   readonly isIgnored?: ((error: never) => boolean) | undefined
 }
 
-/** The fields of {@link ReadingOptions}. */
 export const readingFields = {
   classify: optional(functionField),
   isFailure: optional(functionField),

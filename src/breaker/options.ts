@@ -5,7 +5,6 @@ import type { ByHand, Target } from "../shapes/byHand.ts"
 
 export const targetFields = { key: optional(textOrEmpty) } satisfies FieldsOf<Target>
 
-/** A key, or a function that computes it for each call. */
 export const keyOrFunction = field<string | ((...args: ReadonlyArray<unknown>) => unknown)>(
   "a text, or a function that returns one",
   (input) => (typeof input === "string" || typeof input === "function" ? (input as string) : undefined)
@@ -20,7 +19,6 @@ export const operatorKey = optional(
 
 export const circuitName = (operation: string, name: unknown): string => decodeArgument(operation, "name", text, name)
 
-/** The reason for an operator action, and the operator. */
 export const byHandFields = { reason: optional(textOrEmpty), actor: optional(textOrEmpty) }
 
 const actionFields = { key: operatorKey, ...byHandFields } satisfies FieldsOf<ByHand>

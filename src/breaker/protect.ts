@@ -34,7 +34,6 @@ export interface SubjectOptions extends ReadingOptions {
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
-/** A policy in the options of a call. */
 export const inlinePolicy = optional(nested(decodeInline))
 
 export const subjectFields = {

@@ -25,7 +25,6 @@ type TenantFound =
   | { readonly _tag: "Some"; readonly tenant: string }
   | { readonly _tag: "Invalid" }
 
-/** Reads the tenant of a request from a header. */
 export interface TenantHeader {
   readonly header: string
   readonly read: (request: HttpServerRequest.HttpServerRequest) => TenantFound

@@ -170,7 +170,6 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
  * @category options
  */
 export interface Budget {
-  /** The name of the circuit. */
   readonly name: string
   readonly key?: string | undefined
   /** The fraction of calls that may be retries, above 0 and at most 1. Default: 0.2. */
@@ -419,7 +418,6 @@ const standardFields = {
  * @category options
  */
 export interface Way<out A = unknown, out E = unknown, out R = unknown> extends BreakerOptions<never> {
-  /** The name of the circuit. */
   readonly name: string
   readonly call: Effect.Effect<A, E, R>
 }

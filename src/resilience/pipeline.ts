@@ -51,7 +51,6 @@ export type Then<P extends Any, Q extends Any> = Pipeline<
 // biome-ignore lint/suspicious/noExplicitAny: whatever it adds itself
 export type Takes<P extends Any> = Pipeline<any, any, any, ErrorOf<P>, any>
 
-/** Composes pipelines, the innermost first. */
 export interface Compose {
   <P1 extends Any>(p1: P1): P1
   <P1 extends Any, P2 extends Takes<P1>>(p1: P1, p2: P2): Then<P1, P2>

@@ -63,7 +63,6 @@ export const budgetField: Field<BudgetOf | false> = orFalse({
   }
 })
 
-/** Applies `f` to the budget of the circuit. */
 const onBudget = <A>(
   fiber: Fiber.Fiber<unknown, unknown>,
   of: BudgetOf,
@@ -112,7 +111,6 @@ const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input
   Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
 )
 
-/** The options of a retry. */
 export const retryFields = {
   times: optional(countOrZero),
   schedule: optional(schedule),

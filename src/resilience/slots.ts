@@ -5,7 +5,6 @@ import * as BulkheadFull from "../shapes/BulkheadFull.ts"
 
 export const TypeId: unique symbol = Symbol.for("effect-fuse/Bulkhead")
 
-/** The state of a bulkhead. */
 export class Slots {
   /** Running and waiting calls. */
   inside = 0

@@ -75,7 +75,6 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))
   })
 
-/** How long to wait after a rejection before trying again. */
 export const waitMillis = (open: CircuitOpen.CircuitOpen): number => bounded(Duration.toMillis(open.retryAfter))
 
 const bounded = (millis: number): number => Math.max(shortestWaitMillis, Math.min(longestWaitMillis, millis))

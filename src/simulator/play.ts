@@ -33,7 +33,6 @@ class StoppedClock implements Clock.Clock {
   }
 }
 
-/** How a call ended. */
 export type Fate = "succeeded" | "failed" | "rejected"
 
 export interface PlayedMove {
@@ -43,7 +42,6 @@ export interface PlayedMove {
   readonly why: Circuit.Why
 }
 
-/** How the calls ended under one policy. */
 export interface Played {
   readonly policy: string
   readonly fates: ReadonlyArray<Fate>
@@ -144,7 +142,6 @@ const playOne = (
 export interface Playing {
   /** The time in milliseconds after which a caller gives up a call, which then counts as failed. */
   readonly timeout: number
-  /** The seed of the random numbers. */
   readonly seed: number
 }
 

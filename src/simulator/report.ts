@@ -13,7 +13,6 @@ export interface OutageView extends TracedOutage {
   readonly leaked: number
 }
 
-/** The result for one policy. */
 export interface Report {
   readonly policy: string
   readonly calls: number
@@ -59,7 +58,6 @@ const viewOf = ({ from, until }: TracedOutage, played: Played, calls: ReadonlyAr
 
 const isOpening = ({ from, to }: PlayedMove): boolean => from === "Closed" && to === "Open"
 
-/** The maximum number of buckets in the picture. */
 const mostBuckets = 200
 const steps = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000]
 
