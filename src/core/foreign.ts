@@ -207,14 +207,14 @@ const scalar = (value: unknown): string => {
 }
 
 /** Codes of the operating system, such as `ECONNREFUSED`. The message beside such a code adds nothing. */
-const saysAll = /^E[A-Z\d]+$/
+const systemCode = /^E[A-Z\d]+$/
 
 /** The text of a nested error: its message and its codes, or its kind if it has neither. */
 const nestedText = (value: unknown): ReadonlyArray<string> => {
   if (value === undefined || value === null) return []
   if (!isObject(value)) return [cut(scalar(value), maxNested)]
   const codes = codesOf(value)
-  if (codes.some((code) => saysAll.test(code))) return codes
+  if (codes.some((code) => systemCode.test(code))) return codes
   const message = word(read(value, "message"))
   return message === "" && codes.length === 0 ? [kindOf(value)] : [message, ...codes]
 }
@@ -222,13 +222,13 @@ const nestedText = (value: unknown): ReadonlyArray<string> => {
 /** The texts of the errors that `value` contains, breadth first, each text once. */
 const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): ReadonlyArray<string> => {
   const seen = new Set<unknown>([value])
-  const said: Array<string> = []
-  const say = (texts: ReadonlyArray<string>) => {
-    for (const text of texts) {
-      if (text !== "" && ![head, ...said].some((other) => other.includes(text))) said.push(text)
+  const texts: Array<string> = []
+  const addNew = (more: ReadonlyArray<string>) => {
+    for (const text of more) {
+      if (text !== "" && ![head, ...texts].some((other) => other.includes(text))) texts.push(text)
     }
   }
-  say(codesOf(value))
+  addNew(codesOf(value))
   const queue = [...within(value), ...others]
   for (let i = 0; i < queue.length && i < maxErrors; i++) {
     const one = queue[i]
@@ -239,10 +239,10 @@ const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): R
       queue.push(...reasons)
       continue
     }
-    say(nestedText(one))
+    addNew(nestedText(one))
     if (isObject(one)) queue.push(...within(one))
   }
-  return said
+  return texts
 }
 
 const describe = (value: unknown, others: ReadonlyArray<unknown>, named: boolean): string => {

@@ -79,13 +79,13 @@ const byWhy: ReadonlyMap<Circuit.Why, OperatorAction> = new Map(
   Object.values(operatorActions).map((action) => [action.why, action])
 )
 
-/** The operator action that a state changed by; `undefined` if it changed for another reason. */
+/** The operator action with this reason, or `undefined` if it is the reason of another transition. */
 export const actionOf = (why: Circuit.Why): OperatorAction | undefined => byWhy.get(why)
 
-/** An operator action with its options. */
+/** An operator action with its options applied. */
 export interface Taken {
   readonly why: Circuit.Why
-  /** The reason as it was given, in events and records. It is escaped where it is shown. */
+  /** The reason as the operator gave it, for events and records. It is escaped when it is shown. */
   readonly detail: string | undefined
   readonly actor: string | undefined
   readonly next: (current: Circuit.Circuit, now: number, context: ActionContext) => Circuit.Circuit

@@ -7,7 +7,6 @@
  * Headers: a record whose names may be in any case, or an object with a `get` method, such as the `Headers` of `fetch`.
  *
  * @category models
- * @since 0.1.0
  */
 export type HeadersLike = { readonly [name: string]: unknown } | { readonly get: (name: string) => unknown }
 
