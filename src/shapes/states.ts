@@ -3,10 +3,10 @@ import type * as Circuit from "../core/Circuit.ts"
 
 const states = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"] as const satisfies ReadonlyArray<Circuit.State>
 
-/** The states of a circuit, as they are written outside. */
+/** The schema of a state, for events, stores and responses. */
 export const State = Schema.Literals(states)
 
-/** Whether a circuit in this state lets every call pass, unless one that it depends on rejects it. */
+/** Whether a circuit in this state lets every call run, unless a dependency rejects calls. */
 export const passesAll = (state: Circuit.State): boolean => state === "Closed" || state === "Disabled"
 
 const whys = [
@@ -26,8 +26,8 @@ const whys = [
   "Imported"
 ] as const satisfies ReadonlyArray<Circuit.Why>
 
-/** Why a circuit moved, as it is written outside. */
+/** The schema of the reason of a transition. */
 export const Why = Schema.Literals(whys)
 
-/** Whose state it is: that of one process, or of the fleet. */
+/** The schema of a scope: whether one process or the whole fleet decided a state. */
 export const Scope = Schema.Literals(["local", "fleet"])
