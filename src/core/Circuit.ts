@@ -105,8 +105,8 @@ export interface HalfOpen {
 }
 
 /**
- * A state that operators set with one or more overrides. The own fields are those of the override that decides: `Isolated` decides
- * over `Disabled`, and of two overrides of the same kind the one that ends last decides.
+ * A state that operators set with one or more overrides. One of them decides: `Isolated` before `Disabled`, and of the
+ * same kind the one that ends last. The reason, the operator and the times are those of the override that decides.
  *
  * - `until`: `Infinity` if the override does not expire.
  * - `others`: the other overrides in force. Overrides never shorten each other.

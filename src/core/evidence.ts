@@ -10,7 +10,6 @@ const forDisplay: Window.Over = { _tag: "Time", millis: 10_000 }
 const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Over> =>
   overs.length === 0 ? [forDisplay] : overs
 
-/** The start times of the calls in flight, oldest first. */
 export type CallsInFlight = ReadonlyMap<unknown, number>
 
 /**
@@ -22,14 +21,12 @@ export class LiveEvidence {
   hintUntil = 0
   /** The windows of the trip, or the window for display. There is always at least one. */
   private windows: ReadonlyArray<Window.Window>
-  /** When the latest counted call ended. */
   lastAt = Number.NEGATIVE_INFINITY
 
   constructor(overs: ReadonlyArray<Window.Over>) {
     this.windows = windowsFor(overs).map(Window.make)
   }
 
-  /** The windows that the trip reads. */
   private get deciding(): ReadonlyArray<Window.Window> {
     return this.windows[0]?.over === forDisplay ? noWindows : this.windows
   }
@@ -93,7 +90,6 @@ export class LiveEvidence {
     return this.streak
   }
 
-  /** The counts of each window of the trip at `now`. */
   counts(now: number): ReadonlyArray<{ readonly over: Window.Over; readonly counts: Window.Counts }> {
     this.age(now)
     return this.deciding.map((window) => ({ over: window.over, counts: window.counts(now) }))
@@ -107,7 +103,6 @@ export class LiveEvidence {
       .reduce((most, one) => (one.calls > most.calls ? one : most), nothing)
   }
 
-  /** The evidence on which a trip is evaluated at `now`. */
   at(
     now: number,
     more: {

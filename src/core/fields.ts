@@ -26,7 +26,6 @@ export interface Field<out A> {
   readonly decode: (input: unknown, path: string, problems: Array<Problem>) => A
 }
 
-/** A field that may be absent or `undefined`. */
 export interface OptionalField<out A> extends Field<A> {
   readonly optional: true
 }
@@ -35,7 +34,6 @@ export type Fields = Readonly<Record<string, Field<unknown>>>
 
 type Value<F> = F extends Field<infer A> ? A : never
 
-/** The decoded options of a record of fields. */
 export type Decoded<F extends Fields> = {
   readonly [K in keyof F as F[K] extends OptionalField<unknown> ? never : K]: Value<F[K]>
 } & { readonly [K in keyof F as F[K] extends OptionalField<unknown> ? K : never]?: Value<F[K]> | undefined }
@@ -58,7 +56,6 @@ export const field = <A>(what: string, decode: (input: unknown) => A | undefined
 
 export const optional = <A>({ decode }: Field<A>): OptionalField<A> => ({ optional: true, decode })
 
-/** A field that may be `false` instead. */
 export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
   optional: false,
   decode: (input, path, problems) => (input === false ? false : decode(input, path, problems))
@@ -67,7 +64,6 @@ export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
 /** A value that is checked elsewhere. */
 export const anything: Field<unknown> = { optional: false, decode: (input) => input }
 
-/** An object with these fields and no others. */
 export const struct = <F extends Fields>(fields: F): Field<Decoded<F>> => ({
   optional: false,
   decode: (input, path, problems) => decodeInto(fields, input, path, problems)
@@ -268,5 +264,4 @@ const describe = (problems: Problems): ReadonlyArray<string> => {
   return problems.length > maxProblems ? [...lines, `and ${problems.length - maxProblems} more`] : lines
 }
 
-/** One line for each problem: its path and its message. */
 export const describeProblems = (problems: Problems): string => describe(problems).join("\n")

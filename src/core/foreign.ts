@@ -6,13 +6,11 @@ import { printable } from "./printable.ts"
  * responses. This file turns every such text into one line of bounded length, without secrets.
  */
 
-/** Maximum length of a text made here. */
 const maxText = 300
 /** Maximum length of the first error's message. The rest is room for the codes of its causes. */
 const maxMessage = 200
 /** Maximum length of what one nested error adds. */
 const maxNested = 80
-/** Maximum number of nested errors that are read. */
 const maxErrors = 16
 /** Maximum number of characters of a message that are read. */
 const maxRead = 2_000
@@ -60,7 +58,6 @@ const rules: ReadonlyArray<Rule> = [
   [/[\w+/=~-]{16,}/g, (run = "", at = "", whole = "") => (looksRandom(run, Number(at), whole) ? hidden : run)]
 ]
 
-/** Whether a text is a host, such as `localhost:3000` or `[::1]:5432`, or a list of hosts. */
 const isHost = (text: string): boolean =>
   /^(?:[\w.*-]+|\[[\da-f:.]+\])?(?::\d{0,5})?(?:,[\w.-]+(?::\d{1,5})?)*$/i.test(text)
 
@@ -195,7 +192,6 @@ const list = (value: unknown): ReadonlyArray<unknown> => {
   }
 }
 
-/** The errors that an error contains, the nearest first. */
 const within = (value: object): ReadonlyArray<unknown> => [
   ...["reason", "cause", "originalError"].map((field) => read(value, field)),
   ...list(read(value, "errors"))

@@ -4,7 +4,6 @@ const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "millise
 
 const isNumber = (input: unknown): boolean => typeof input === "number" && !Number.isNaN(input)
 
-/** The short units, as Effect writes them. */
 const shortUnits: Readonly<Record<string, string>> = {
   ms: "millis",
   s: "seconds",
@@ -45,7 +44,6 @@ export const toMillis = (input: unknown): number | undefined => {
   return typeof input === "string" ? millisOfText(input) : millisOf(input as Duration.Input)
 }
 
-/** The texts of error messages that expect a duration. */
 export const expectedDuration = {
   aboveZero: `a duration above 0 such as "30s" or "30 seconds"`,
   zeroOrMore: `a duration of 0 or more such as "30s" or "30 seconds"`

@@ -17,7 +17,6 @@ export type Why =
   | "CooldownOver"
   | "ProbeFailed"
   | "ProbeTimedOut"
-  /** Enough probes succeeded. */
   | "Recovered"
   /** The health check of the policy succeeded, or a process had closed its circuit while it had no connection to the store. */
   | "HealthCheckPassed"
@@ -27,9 +26,7 @@ export type Why =
   | "Isolated"
   | "Disabled"
   | "Released"
-  /** An override reached its expiry. */
   | "Expired"
-  /** The state was imported from another store. */
   | "Imported"
 
 /**

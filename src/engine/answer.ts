@@ -224,7 +224,6 @@ export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined 
   return now < control.until ? now : undefined
 }
 
-/** Whole milliseconds until the opening of a circuit ends. */
 export const cooldownWait = ({ control: { value } }: LiveCircuit, now: number): number =>
   value._tag === "Open" ? Math.ceil(value.until - now) : 0
 

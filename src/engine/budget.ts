@@ -27,7 +27,6 @@ export class RetryBudget {
     this.window = Window.make({ _tag: "Time", millis: (overMillis * 10) / 9 })
   }
 
-  /** Counts a first attempt. */
   call(now: number): void {
     this.window.record(now, false, false, 0)
   }

@@ -255,7 +255,6 @@ export class Call extends PermitAndEffect implements Enclosing {
     })
   }
 
-  /** Begins a probe with a lease of the fleet. */
   private take(grant: Granted): Effect.Effect<unknown, unknown> {
     const now = this.registry.runtime.time.now()
     this.lease = grant.lease

@@ -82,7 +82,6 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 
 const plainFailure = Outcome.failure()
 
-/** The outcome of an exit without a classifier. */
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
   // Reading a property may throw, for example of a proxy. Such a value is not a response.
   try {
@@ -131,7 +130,6 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
   }
 }
 
-/** How long an exit asks clients to wait, in milliseconds, if the exit is a Failure. */
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
     const { value } = exit

@@ -1,8 +1,6 @@
 import type { LiveCircuit } from "./liveCircuit.ts"
 
-/** Looks up circuits. */
 export interface Circuits {
-  /** The circuit of a name and key, if there is one. */
   readonly peek: (name: string, key: string | undefined) => LiveCircuit | undefined
 }
 

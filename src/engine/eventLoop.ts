@@ -8,7 +8,7 @@ import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
  * How a stall is detected. If a timer fires more than `lateMillis` after it was due, the event loop did not run in between. Every timer
  * of the library that decides about a call reports this (`timers.ts` and `timeout.ts`). A call may have no such timer. So while calls are
  * in flight, one check timer for the whole process fires every `checkMillis`. It does not keep the process alive, and it costs a call two
- * additions and a comparison. An outcome that is read before an overdue check timer fires notices that it is overdue.
+ * additions and a comparison. Before an outcome counts, the circuit also looks whether the check timer is overdue.
  *
  * What follows from a stall:
  * - A timer that was due during the stall gives the call more time, so that input that has arrived can be read: as much as the
@@ -29,7 +29,6 @@ import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
 const lateMillis = 100
 const checkMillis = 100
 export const graceMillis = 500
-/** Maximum number of times that one timer gets more time. */
 export const maxGraces = 3
 /** The grace, and the time by which its timer may be late without a stall. */
 const excuseMillis = graceMillis + 2 * lateMillis
@@ -43,7 +42,6 @@ const maxStalls = 16
 interface StallTime {
   from: number
   until: number
-  /** Whether there was a credit for it. */
   readonly excuses: boolean
 }
 
@@ -53,7 +51,6 @@ const realClearTimeout = globalThis.clearTimeout
 
 export class EventLoop {
   readonly now: () => number
-  /** The number of calls in flight. */
   private running = 0
   /** The time from which on the check timer is overdue or has to be armed. `Infinity` if there is no check timer. */
   private checkAt: number
@@ -149,7 +146,6 @@ export class EventLoop {
   }
 }
 
-/** The event loop of this process, for the live clocks. */
 export const processLoop = new EventLoop(monotonicMillis, true)
 const ofClocks = new WeakMap<Clock.Clock, EventLoop>()
 

@@ -48,7 +48,6 @@ export interface Said {
   readonly epoch: number
   readonly box: string
   readonly conviction: number
-  /** When the ballot stops counting. */
   readonly until: number
 }
 
@@ -62,7 +61,6 @@ export interface EvidenceSnapshot {
 /** Evidence that this process does not put into its ballots. `epoch` is the local epoch in which it began to be counted. */
 export interface KeptBack extends EvidenceSnapshot {
   readonly epoch: number
-  /** The number of completed calls. */
   readonly calls: number
 }
 
@@ -91,9 +89,7 @@ export class BallotPart {
   inquire = 0
   /** Milliseconds of the roll call that the next cast begins; 0 for none. */
   roll = 0
-  /** Whether a ballot waits to be sent. */
   waiting = false
-  /** Whether a ballot is in flight. */
   sending = false
   /** The time of the next ballot that the rate limit allows. */
   allowance = Number.NEGATIVE_INFINITY
@@ -121,7 +117,6 @@ export interface Granted {
 export class LeasePart {
   /** A lease that came too late for the call that asked for it. */
   spare: Granted | undefined = undefined
-  /** Whether a call is asking for a lease. */
   asking = false
 }
 
@@ -139,7 +134,6 @@ export interface PendingAction {
 
 /** The operator actions on a circuit. Only `OperatorActions` writes it. */
 export class OperatorActionPart {
-  /** An operator action in this process that the store does not have yet. */
   pending: PendingAction | undefined = undefined
 }
 

@@ -39,7 +39,6 @@ export class NamedGroup implements Group {
   readonly moves = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
   outages = 0
   durations: Durations | undefined = undefined
-  /** The totals of evicted circuits. */
   gone: Totals | undefined = undefined
   /** The declaration from which the policy comes: that of the first call, or of an operator before the first call. */
   private source: Agreed
@@ -87,14 +86,12 @@ export class NamedGroup implements Group {
     this.agreed = [{ policies, version: policies.version, inline }, ...others].slice(0, maxAgreed)
   }
 
-  /** The policy of the circuit of a key. */
   policyOf(key: string | undefined): Policy {
     return key === undefined || key === overflowKey
       ? this.policy
       : this.keyPolicies.of(this.policy, key, this.source.policies)
   }
 
-  /** All circuits of the name. */
   circuits(): ReadonlyArray<LiveCircuit> {
     return [this.single, ...(this.keyed?.values() ?? []), this.overflow].filter((one) => one !== undefined)
   }

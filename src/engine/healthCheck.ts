@@ -70,7 +70,6 @@ const failed = (
   return openTripped(runtime, circuit, epoch, runtime.time.now(), `the health check failed: ${foreignText(why)}`)
 }
 
-/** Whether the health check may open the circuit now. */
 const mayOpen = ({ control, policy }: LiveCircuit): boolean =>
   control.value._tag === "Closed" && policy.enabled !== false && policy.probe !== undefined && policy.probe.opens > 0
 

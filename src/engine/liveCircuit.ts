@@ -11,10 +11,8 @@ import type { EventLoop } from "./eventLoop.ts"
 import type { FleetState } from "./fleetState.ts"
 import type { Interruptions } from "./misuse.ts"
 
-/** A call in flight, as its circuit knows it. */
 export interface InFlight {
   readonly start: number
-  /** Called when its permit expires. */
   readonly lapsed: () => void
 }
 
@@ -34,7 +32,6 @@ export interface TenantCounts {
   lastFailure: LastFailure | undefined
 }
 
-/** The permits that expire. */
 export class Permits {
   private readonly untils = new Map<InFlight, number>()
   /** No permit expires before this time. */
@@ -50,7 +47,6 @@ export class Permits {
     return this.untils.delete(permit)
   }
 
-  /** Removes and returns the permits that have expired. */
   lapsed(now: number): ReadonlyArray<InFlight> {
     if (now < this.first) return []
     const found: Array<InFlight> = []
@@ -84,22 +80,18 @@ export interface Group {
   overflow: LiveCircuit | undefined
   /** Whether `single` is Isolated or Disabled. */
   forced: boolean
-  /** Whether a call has declared the policy. */
   readonly declared: boolean
   /**
    * How many of the next calls announce themselves to the calls inside them. `Infinity` after two calls of one circuit have overlapped,
    * because nested calls overlap. Names whose calls never overlap do not pay for this.
    */
   enclosing: number
-  /** How often a circuit entered each state. */
   readonly moves: Record<Circuit.State, number>
-  /** The number of outages that have begun. */
   outages: number
   /** The durations of the calls, if metrics are collected. */
   durations: Durations | undefined
 }
 
-/** The counts of a circuit since it was made. */
 export interface Totals {
   calls: number
   successes: number
@@ -127,11 +119,9 @@ export class LiveCircuit implements Totals {
   plain = true
   /** The calls in flight, oldest first. Kept only if the trip has a rule about stuck calls. */
   runningSince: Map<InFlight, number> | undefined = undefined
-  /** The permits of callers that settle their calls themselves. */
   permits: Permits | undefined = undefined
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
-  /** The health check, while it runs. */
   watching: { readonly probe: Policy["probe"]; readonly down: boolean; readonly stop: () => void } | undefined =
     undefined
   /** The number of calls that wait for the flag of the policy. */
@@ -152,7 +142,6 @@ export class LiveCircuit implements Totals {
   reported: Set<"trip" | "classify" | "fleet"> | undefined = undefined
   /** When the state began, in milliseconds since 1970. 0 before the first transition. */
   movedAt = 0
-  /** The retry budget, if a caller has one. */
   budget: RetryBudget | undefined = undefined
   /** `undefined` while the circuit is healthy. */
   fleetState: FleetState | undefined = undefined
@@ -162,7 +151,6 @@ export class LiveCircuit implements Totals {
   previous: LiveCircuit | undefined = undefined
   callsWhenPassed = -1
 
-  /** Consecutive calls that were interrupted after about the same time. */
   interruptions: Interruptions | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {
@@ -220,7 +208,6 @@ export class LiveCircuit implements Totals {
     return this.evidenceBegan
   }
 
-  /** The evidence of the current epoch. */
   seen(): LiveEvidence {
     return this.seenIn(this.control.value.epoch)
   }
@@ -233,13 +220,11 @@ export class LiveCircuit implements Totals {
     return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }
   }
 
-  /** Stops the health check. */
   unwatch(): void {
     this.watching?.stop()
     this.watching = undefined
   }
 
-  /** Counts a failed call, and keeps its error as text. */
   noteFailure(at: number, error: string, tenant: string | undefined): void {
     this.failures++
     const failure = { at, error }
@@ -298,7 +283,6 @@ export class LiveCircuit implements Totals {
     )
   }
 
-  /** The evidence for the trip. */
   trips(now: number, wall: number, loop: EventLoop): Trip.Evidence {
     return this.seen().at(now, {
       running: this.inFlight,

@@ -21,7 +21,6 @@ const actions: { readonly [Why in Transition["why"]]?: string } = {
 const levels = { Closed: "Info", Open: "Warn", HalfOpen: "Debug", Isolated: "Warn", Disabled: "Warn" } as const
 
 export interface EventContext {
-  /** The name of this process in the fleet. */
   readonly own: string | undefined
   /** Whether this process found the state when it started. */
   readonly found: boolean
@@ -45,7 +44,6 @@ const sentence = (event: Transition, { found, last, own }: EventContext): string
   return `Circuit "${printable(event.circuit)}"${key} ${verb}${all}${observing}${why}${failed}`
 }
 
-/** Logs one line for an event, with its fields as annotations. */
 export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Effect<void> => {
   const subject = {
     circuit: printable(event.circuit),

@@ -15,7 +15,6 @@ export interface Moved {
   readonly to: Circuit.Circuit
   /** The time of the move, by the monotonic clock. */
   readonly now: number
-  /** The counts of the epoch that ended. */
   readonly counts: Transition["counts"]
 }
 
@@ -96,7 +95,6 @@ export const move = (
   )
 }
 
-/** One of several moves in one transaction. */
 export interface Move {
   readonly circuit: LiveCircuit
   readonly next: Next

@@ -11,7 +11,6 @@ export interface Enclosing {
   readonly around: Enclosing | undefined
   /** Whether this call holds a permit of the circuit's current epoch. */
   readonly isCurrent: boolean
-  /** Whether this call has ended. */
   readonly isOver: boolean
 }
 
@@ -32,7 +31,6 @@ export const running = (call: Enclosing | undefined): Enclosing | undefined => {
   return one
 }
 
-/** The innermost call around the current fiber. */
 export const EnclosingCall: Context.Reference<Enclosing | undefined> = Context.Reference<Enclosing | undefined>(
   "effect-fuse/EnclosingCall",
   { defaultValue: () => undefined }

@@ -7,11 +7,9 @@ import { quietly } from "./logEvent.ts"
 import { type Moved, move } from "./move.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** The options of `Circuit.open`. */
 export interface Opening {
   readonly openFor: number
   readonly cause: Circuit.Cause
-  /** Milliseconds since 1970. */
   readonly at: number
 }
 

@@ -28,13 +28,11 @@ export interface Peers {
   readonly succeeded: (circuit: LiveCircuit, now: number) => void
   /** The circuit is about to open by itself, which clears its evidence. */
   readonly opening: (circuit: LiveCircuit, now: number) => void
-  /** The circuit has moved because of something in this process. */
   readonly moved: (circuit: LiveCircuit, from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why) => void
   /** Asks for a lease. Run it uninterruptibly: `restore` makes only the wait interruptible. */
   readonly grant: (circuit: LiveCircuit, restore: Restore) => Effect.Effect<Grant>
   /** Takes a lease that came too late for the call that asked for it. */
   readonly spare: (circuit: LiveCircuit) => Granted | undefined
-  /** A probe with a lease of the fleet has ended. */
   readonly settled: (circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict) => void
   /** The name of this process, if operator actions on this circuit apply to the fleet. */
   readonly speaksFor: (circuit: LiveCircuit) => string | undefined

@@ -21,19 +21,15 @@ const evictionSteps = 256
 /** Maximum number of mistakes that are logged, because names may be foreign text. */
 const maxAdvice = 20
 
-/** The services of a fiber that matter for a call. */
 export interface Caller {
   readonly policies: Policies
   readonly tenant: string | undefined
-  /** The call around the fiber. */
   readonly inside: Enclosing | undefined
 }
 
-/** All circuits of one store in this process. */
 export class Registry {
   readonly runtime: Runtime
   evicted = 0
-  /** The number of calls that used an overflow circuit. */
   overflowed = 0
   private readonly maxCircuits: number
   private readonly groups = new Map<string, NamedGroup>()
@@ -157,7 +153,6 @@ export class Registry {
     return key !== overflowKey && key.length <= maxKeyLength && this.hasRoom() ? this.keep(group, key) : undefined
   }
 
-  /** All circuits, with the current policies. */
   all(): ReadonlyArray<LiveCircuit> {
     const found: Array<LiveCircuit> = []
     for (const group of this.groups.values()) {
@@ -170,7 +165,6 @@ export class Registry {
     return found
   }
 
-  /** The group of each name, with the current policies. */
   *named(): Generator<NamedGroup> {
     for (const group of this.groups.values()) {
       group.refresh()

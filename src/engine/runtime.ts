@@ -17,7 +17,6 @@ export interface Runtime {
   readonly observers: Set<(event: BreakerEvent) => void>
   /** Runs an effect with the services of the store, and not those of a caller, until it ends or the store is closed. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
-  /** Starts or stops the health check of a circuit. */
   readonly checkHealth: (circuit: LiveCircuit) => void
   /** The fleet, if the store is shared. */
   peers: Peers | undefined

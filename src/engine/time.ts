@@ -1,7 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 
-/** The clocks of one store. */
 export interface Time {
   /** Milliseconds of a monotonic clock, for all decisions. */
   readonly now: () => number
@@ -15,12 +14,10 @@ const realNow = performance.now.bind(performance)
 /** Milliseconds of the monotonic clock of the platform, also while fake timers are in use. */
 export const realMillis = (): number => realNow()
 const nowFunction: unknown = performance.now
-/** The `Date` of a program without fake timers. */
 const realDate: unknown = isNative(Date) ? Date : undefined
 /** The `setTimeout` of a program without fake timers; `undefined` if this module was loaded while they were in use. */
 const realTimeout: unknown = realDate === undefined ? undefined : globalThis.setTimeout
 
-/** Whether fake timers were in use when the time was last read. */
 let wasFake = false
 /** How far this clock is ahead of the real clock, after fake timers were in use. */
 let realOffset = 0

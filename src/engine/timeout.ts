@@ -65,7 +65,6 @@ class Limit {
   }
 }
 
-/** An effect with a timeout. */
 class Timed {
   readonly self: AnyEffect
   readonly limit: Limit

@@ -29,7 +29,6 @@ const longestMillis = 1_000
 /** The longest delay of `setTimeout`. A timer with a longer delay fires at once. */
 const longestDelayMillis = 2 ** 31 - 1
 
-/** A timer of the platform that can let the process end. */
 export interface Handle {
   readonly ref: () => void
   readonly unref: () => void
@@ -226,7 +225,6 @@ const coarse = new CoarseTimer({
   }
 })
 
-/** The shared timer of this process, for tests. */
 export const ofProcess: Pick<CoarseTimer, "isArmed" | "waiting"> = coarse
 
 let sharable: boolean | undefined
@@ -320,7 +318,6 @@ export class CallbackTimer extends Timer {
   }
 }
 
-/** Calls `onDue` after `millis`, unless the timeout is stopped first. */
 export const start = (millis: number, onDue: () => void, keepsAlive = true): Timer => {
   const timer = new CallbackTimer(onDue)
   new Delay(millis, keepsAlive).start(timer)

@@ -30,7 +30,6 @@ export interface EndedProbe {
   readonly circuit: LiveCircuit
   readonly epoch: number
   readonly lease: number
-  /** Whether the lease is from the fleet. */
   readonly shared: boolean
 }
 

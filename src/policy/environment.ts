@@ -155,7 +155,8 @@ const parseName = (variable: string, { all, known }: KnownNames) => {
     const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
     wrong(`unknown breaker "${suffix}"; ${names}`)
   }
-  if (matches.length > 1) wrong(`ambiguous; ${matches.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)
+  if (matches.length > 1)
+    wrong(`ambiguous; ${matches.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)
   return { field, suffix, name: matches[0] }
 }
 

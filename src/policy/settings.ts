@@ -5,7 +5,6 @@ import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
 import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
 
-/** The current policies. */
 export interface Policies {
   readonly version: number
   readonly get: (name: string) => Policy
@@ -26,7 +25,6 @@ export interface Decoded {
   readonly custom: ReadonlyMap<string, CustomTrip>
 }
 
-/** The policies of a program that configures none. */
 export const none: Policies = {
   version: 0,
   get: () => defaults,

@@ -5,7 +5,6 @@ const canLimitStack = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")?
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
-/** Makes an error without a stack trace, so that rejections are cheap. */
 export const withoutStack = <E extends Error>(make: () => E): E => {
   const limit = Error.stackTraceLimit
   if (canLimitStack) Error.stackTraceLimit = 0

@@ -8,7 +8,6 @@ import type { Override } from "./BreakerEvent.ts"
  * @category models
  */
 export interface Released {
-  /** The state after the release. */
   readonly state: Circuit.State
   /** The overrides that ended. The one that decided the state comes first. */
   readonly ended: ReadonlyArray<Override>

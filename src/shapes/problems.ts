@@ -29,7 +29,6 @@ export const decodeFields = <F extends Fields>(
 export const problemsIn = (result: Result.Result<unknown, Problems> | undefined): Problems =>
   result !== undefined && Result.isFailure(result) ? result.failure : []
 
-/** Decodes the values of a list. The failure has the problems of all values. */
 export const decodeAll = <A>(
   inputs: ReadonlyArray<unknown>,
   decode: (input: unknown, index: number) => Result.Result<A, Problems>

@@ -1,7 +1,6 @@
 import * as Duration from "effect/Duration"
 import { printable } from "../core/printable.ts"
 
-/** The fields of a rejection that its message shows. */
 export interface Rejected {
   readonly circuit: string
   readonly key?: string | undefined

@@ -3,7 +3,6 @@ import type * as Circuit from "../core/Circuit.ts"
 
 const states = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"] as const satisfies ReadonlyArray<Circuit.State>
 
-/** The schema of a state, for events, stores and responses. */
 export const State = Schema.Literals(states)
 
 /** Whether a circuit in this state lets every call run, unless a dependency rejects calls. */
@@ -26,7 +25,6 @@ const whys = [
   "Imported"
 ] as const satisfies ReadonlyArray<Circuit.Why>
 
-/** The schema of the reason of a transition. */
 export const Why = Schema.Literals(whys)
 
 /** The schema of a scope: whether one process or the whole fleet decided a state. */
