@@ -46,8 +46,7 @@ export interface Closed {
 /**
  * The time from the first opening of a circuit until it closes. A failed probe does not end an outage.
  *
- * - `since`: the start of the first opening.
- * - `at`: the same moment in milliseconds since 1970, by the wall clock of the process that opened the circuit.
+ * - `since`: the start of the first opening. `at`: the same in milliseconds since 1970, by the clock of the process that opened.
  * - `openings`: the number of openings so far, at least 1.
  *
  * @category models
@@ -158,7 +157,7 @@ export interface Rules {
   /** How many probes must fail to open again, if not enough have succeeded before. */
   readonly failuresToReopen: number
   readonly probeTimeoutMillis: number
-  /** How long the ramp after a close lasts. 0: no ramp. */
+  /** The length of the ramp after a close; 0 for no ramp. */
   readonly rampMillis: number
 }
 
@@ -203,7 +202,6 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
   }
 }
 
-/** The wait that is suggested while probes or a ramp decide: a call may pass at any time. */
 const soon = 1000
 
 /**
@@ -243,8 +241,7 @@ export const rampShare = (circuit: Closed, now: number): number => {
 }
 
 /**
- * Takes a lease for a probe. Call it only if {@link admission} returned `Probe`. The new lease comes last in `leases`; pass its `id` to
- * {@link settleProbe}.
+ * Takes a lease for a probe, the last one in `leases`. Call it only if {@link admission} returned `Probe`.
  *
  * @category admission
  */
@@ -296,9 +293,8 @@ export const holdsLease = (circuit: Circuit, lease: number): boolean =>
 
 /**
  * Ends a probe: returns its lease and counts its verdict. If the probe has lost its lease, nothing changes. The circuit closes at
- * `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first.
- *
- * Each HalfOpen state numbers its leases from 0, so call this only if the circuit is still in the epoch of the probe.
+ * `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first. Call it only in the epoch of the
+ * probe, because each HalfOpen state numbers its leases from 0.
  *
  * @category settling
  */
@@ -469,7 +465,6 @@ export const expire = (circuit: Circuit, now: number): Circuit => {
   return over([first, ...others], circuit.under, circuit.epoch + 1, circuit.spread)
 }
 
-/** The state under an override that has expired. See `spread` of {@link Forced}. */
 const outlasting = ({ spread, under, until }: Isolated | Disabled): Closed | Open =>
   spread === undefined || under._tag !== "Open" ? under : { ...under, until: Math.max(under.until, until) + spread }
 
