@@ -348,6 +348,9 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
  * Somebody else has to probe it (a caller, or the policy's `probe`), so bound it with `Effect.timeout`. Where the policy only
  * observes or is switched off there is nothing to wait for.
  *
+ * All callers that wait are told at once, because it reports a state and admits no call. For callers that then call the
+ * dependency, use `waitForCircuit` of `Resilience.retry`: it lets them go in waves.
+ *
  * @category getters
  * @since 0.1.0
  */

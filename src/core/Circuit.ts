@@ -1,21 +1,14 @@
 /**
  * The pure state machine of one circuit: which calls it admits, what their outcomes change, and what operators can set.
  *
- * These functions read no clock, count no calls and publish nothing. The time is an argument, in milliseconds of a monotonic clock,
- * and the result is the next state. Every transition gets a new `epoch`, a fencing token: the outcome of a call that was admitted in
- * another epoch changes nothing.
+ * Time is an argument, in milliseconds of a monotonic clock, and the result is the next state. Every transition gets a new `epoch`, a
+ * fencing token: the outcome of a call that was admitted in another epoch changes nothing.
  */
-
 import { add, isInForce, type Override, type Overrides } from "./override.ts"
 import type { Why } from "./transitions.ts"
 
 export type { Override } from "./override.ts"
-export {
-  edges,
-  isLegal,
-  type State,
-  type Why
-} from "./transitions.ts"
+export { edges, isLegal, type State, type Why } from "./transitions.ts"
 
 /**
  * Why a circuit opened. `detail` is a sentence with the figures; `actor` is the operator, if an operator opened the circuit.
@@ -48,6 +41,7 @@ export interface Closed {
  *
  * - `since`: the start of the first opening. `at`: the same in milliseconds since 1970, by the clock of the process that opened.
  * - `openings`: the number of openings so far, at least 1.
+ * - `agreed`: the agreement with which the fleet last opened the circuit in this outage. Absent if only processes did.
  *
  * @category models
  */
@@ -55,6 +49,17 @@ export interface Outage {
   readonly since: number
   readonly at: number
   readonly openings: number
+  readonly agreed?: Agreement
+}
+
+/**
+ * How many processes agreed that the circuit opens, of all that might have objected.
+ *
+ * @category models
+ */
+export interface Agreement {
+  readonly processes: number
+  readonly of: number
 }
 
 /**
@@ -83,7 +88,8 @@ export interface Lease {
 }
 
 /**
- * Probes decide whether the circuit closes. `openFor` is the length of the opening before, in milliseconds.
+ * Probes decide whether the circuit closes. `openFor` is the length of the opening before, in milliseconds; `ignored` counts Ignored
+ * probes in a row.
  *
  * @category models
  */
@@ -97,7 +103,6 @@ export interface HalfOpen {
   readonly cause: Cause
   readonly successes: number
   readonly failures: number
-  /** Ignored probes in a row. */
   readonly ignored: number
   readonly leases: ReadonlyArray<Lease>
   readonly nextLease: number
@@ -108,10 +113,9 @@ export interface HalfOpen {
  * same kind the one that ends last. The reason, the operator and the times are those of the override that decides.
  *
  * - `until`: `Infinity` if the override does not expire.
- * - `others`: the other overrides in force. Overrides never shorten each other.
- * - `under`: the state without overrides.
- * - `spread`: if `under` is Open and the overrides expire, the opening lasts this many milliseconds longer than the overrides. This
- *   keeps the processes of a fleet from probing all at once. Default: the opening keeps its own end.
+ * - `others`: the other overrides in force. `under`: the state without overrides.
+ * - `spread`: how many milliseconds longer than overrides that expire an opening under them lasts, so that not all processes of a fleet
+ *   probe at once. Default: the opening keeps its own end.
  *
  * @category models
  */
@@ -145,16 +149,13 @@ export type Disabled = Forced<"Disabled">
 export type Circuit = Closed | Open | HalfOpen | Isolated | Disabled
 
 /**
- * The part of a policy that the state machine reads. Durations are in milliseconds.
+ * The part of a policy that the state machine reads, see `BreakerPolicy.Input`. Durations are in milliseconds.
  *
  * @category models
  */
 export interface Rules {
-  /** How many probes may run at once. */
   readonly probes: number
-  /** How many probes must succeed to close. */
   readonly successesToClose: number
-  /** How many probes must fail to open again, if not enough have succeeded before. */
   readonly failuresToReopen: number
   readonly probeTimeoutMillis: number
   /** The length of the ramp after a close; 0 for no ramp. */
@@ -183,7 +184,7 @@ export const initial: Closed = { _tag: "Closed", epoch: 0, since: 0, openings: 0
 export type Admission = "Normal" | "Ramp" | "Probe" | "Pass" | "Reject" | "Expired"
 
 /**
- * Decides about a call that arrives at `now`. It changes nothing.
+ * Decides about a call that arrives at `now`.
  *
  * @category admission
  */
@@ -205,8 +206,8 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
 const soon = 1000
 
 /**
- * Milliseconds until a call may run; 0 if a call may run now. `Infinity` if an override does not expire. While every lease is taken
- * and during a ramp, a call may run at any time, so the result is at most one second. Call {@link expire} first.
+ * Milliseconds until a call may run; 0 if one may run now, `Infinity` if an override does not expire. At most one second while every
+ * lease is taken and during a ramp, because a call may run at any time then. Call {@link expire} first.
  *
  * @category admission
  */
@@ -284,7 +285,7 @@ export type Verdict =
   | { readonly _tag: "Failure"; readonly openFor: number; readonly cause: Cause }
 
 /**
- * Whether a probe still has its lease. A lease that has expired may have been given to another probe.
+ * Whether a probe still has its lease. A lease that has expired may be gone.
  *
  * @category getters
  */
@@ -292,7 +293,7 @@ export const holdsLease = (circuit: Circuit, lease: number): boolean =>
   circuit._tag === "HalfOpen" && circuit.leases.some(({ id }) => id === lease)
 
 /**
- * Ends a probe: returns its lease and counts its verdict. If the probe has lost its lease, nothing changes. The circuit closes at
+ * Ends a probe: returns its lease and counts its verdict. A probe without its lease changes nothing. The circuit closes at
  * `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first. Call it only in the epoch of the
  * probe, because each HalfOpen state numbers its leases from 0.
  *
@@ -406,8 +407,8 @@ export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rul
 export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, epoch: circuit.epoch + 1, since: now })
 
 /**
- * Sets an override. Overrides in force stay: a later one never shortens an earlier one. A second override of the same kind by the same
- * operator extends the first. Probes in flight no longer count: under the override, HalfOpen becomes Open with its cooldown over.
+ * Sets an override. A later one never shortens an earlier one, and a second one of the same kind by the same operator extends the first.
+ * Probes in flight no longer count: under the override, HalfOpen becomes Open with its cooldown over.
  *
  * @category moves
  */
@@ -441,7 +442,6 @@ export const overrides = (circuit: Circuit): ReadonlyArray<Override> => {
   return [{ _tag, since, until, reason, actor }, ...others]
 }
 
-/** Whether an override `Disabled` is still in force when the isolation ends, so that calls run then. */
 const isDisabledAfter = ({ others, until }: Isolated): boolean =>
   others.some((override) => override._tag === "Disabled" && isInForce(override, until))
 

@@ -186,8 +186,8 @@ export const pooled = (
  * @category models
  */
 export type Judgement =
-  /** The circuit opens for all processes. */
-  | { readonly _tag: "Open"; readonly detail: string }
+  /** The circuit opens for all processes. `detail` says why, and ends with the number of processes that agreed. */
+  | { readonly _tag: "Open"; readonly detail: string; readonly agreed: Circuit.Agreement }
   /** The circuit would open if the silent processes abstained: a roll call has to ask them. */
   | { readonly _tag: "RollCall" }
   /** The circuit would open, but the store is too new to know all live processes: judge again later. */
@@ -233,17 +233,28 @@ export const judge = (
   const opens = (of: number): boolean => tripped !== undefined || open > rules.quorum * of
   if (most && opens(all)) {
     if (more.young === true) return youngStore
-    const detail =
-      tripped === undefined
-        ? `${open} of ${all} processes opened`
-        : `${Trip.describe(tripped, evidence)} ${among(failing, all)}`
-    return { _tag: "Open", detail }
+    const agreed = { processes: tripped === undefined ? open : failing, of: all }
+    const detail = tripped === undefined ? opened(agreed) : `${Trip.describe(tripped, evidence)}${together(agreed)}`
+    return { _tag: "Open", detail, agreed }
   }
   return opens(voters) ? rollCall : agreed
 }
 
-const among = (failing: number, all: number): string =>
-  all === 1 ? "in the only process" : `in ${failing} of ${all} processes together`
+const opened = ({ of, processes }: Circuit.Agreement): string => `${processes} of ${of} processes opened`
+
+const together = ({ of, processes }: Circuit.Agreement): string =>
+  of === 1 ? " in the only process" : ` in ${processes} of ${of} processes together`
+
+/**
+ * The `detail` of an opening without the number of processes that agreed, for output that shows this number separately.
+ *
+ * @category judging
+ */
+export const withoutAgreement = (detail: string, agreed: Circuit.Agreement): string => {
+  const end = together(agreed)
+  if (detail.endsWith(end)) return detail.slice(0, -end.length)
+  return detail === opened(agreed) ? "" : detail
+}
 
 /**
  * Whether a store has been used for too short a time to know all live processes. Each process sends a heartbeat at least once in

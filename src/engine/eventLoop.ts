@@ -139,6 +139,11 @@ export class EventLoop {
     return this.stalledBetween(since, until) >= Math.max(lateMillis, excuseShare * (until - since))
   }
 
+  get lastStallMillis(): number {
+    const last = this.stalls.at(-1)
+    return last === undefined ? 0 : last.until - last.from
+  }
+
   get hasJustStalled(): boolean {
     this.update()
     const last = this.stalls.at(-1)

@@ -49,6 +49,8 @@ export interface Said {
   readonly box: string
   readonly conviction: number
   readonly until: number
+  /** Whether it is unknown if the store still has the ballot. */
+  readonly unsure: boolean
 }
 
 /** The streak and the windows at one moment. */

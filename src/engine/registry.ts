@@ -11,6 +11,7 @@ import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
+import { StallReport } from "./stallReport.ts"
 
 /** Calls with a longer key share the overflow circuit, because keys may be foreign text. */
 export const maxKeyLength = 512
@@ -45,12 +46,14 @@ export class Registry {
   // Fields that calls do not read come last: before the others they cost each call 20 ns.
   /** Listeners that are called when a name is first used. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
+  readonly stalls: StallReport
   private warned = false
   private readonly advised = new Set<string>()
 
   constructor(runtime: Runtime, maxCircuits: number) {
     this.runtime = runtime
     this.maxCircuits = maxCircuits
+    this.stalls = new StallReport(runtime)
   }
 
   callerOf(context: Context.Context<never>): Caller {

@@ -25,7 +25,7 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -228,9 +228,7 @@ const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientReques
   !(body._tag === "Raw" && isReadOnce(body.body))
 
 const isTransient = (error: unknown): boolean => {
-  if (!HttpClientError.isHttpClientError(error)) {
-    return typeof error === "object" && error !== null && "_tag" in error && error._tag === "TimeoutError"
-  }
+  if (!HttpClientError.isHttpClientError(error)) return Cause.isTimeoutError(error)
   const { reason } = error
   return (
     reason._tag === "TransportError" || (reason._tag === "StatusCodeError" && isFailureStatus(reason.response.status))

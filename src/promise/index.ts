@@ -144,11 +144,7 @@ export type {
    * @category options
    */
   CallOptions,
-  /**
-   * What was counted since a circuit was made.
-   *
-   * @category models
-   */
+  /** What was counted since a circuit was made. @category models */
   Counts,
   /**
    * The fleet's state of a circuit, as the store has it.
@@ -162,6 +158,8 @@ export type {
    * @category models
    */
   EventName,
+  /** The fields of a policy that differ for one key. @category options */
+  KeyPolicy,
   /**
    * Everything about one circuit at one moment.
    *
@@ -180,11 +178,7 @@ export type {
    * @category options
    */
   Policy,
-  /**
-   * A policy, and what else is done with the calls of a function.
-   *
-   * @category options
-   */
+  /** A policy, and what else is done with the calls of a function. @category options */
   Protection,
   /**
    * The result of `release`: the state after it, and the overrides that it ended.

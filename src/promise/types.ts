@@ -138,7 +138,21 @@ export interface Policy {
         readonly observation?: Time | undefined
       }
     | undefined
+  /**
+   * Fields that differ for some keys: an object by key, or a function of the key that returns the fields, or `undefined` if no field
+   * differs. They take precedence over the other fields. The function is called when a circuit is made. If it fails or returns an invalid
+   * policy, the log says so once, and the policy of the breaker holds. Default: none.
+   */
+  readonly keys?: { readonly [key: string]: KeyPolicy } | ((key: string) => KeyPolicy | undefined) | undefined
 }
+
+/**
+ * The fields of a policy that differ for one key. Fields that decide about the breaker as a whole cannot differ.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface KeyPolicy extends Omit<Policy, "keys" | "dependsOn" | "fleet"> {}
 
 /**
  * @category options

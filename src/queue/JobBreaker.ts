@@ -51,7 +51,7 @@ import {
   shareOrZero,
   textOrEmpty
 } from "../core/fields.ts"
-import { untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
+import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
@@ -204,11 +204,11 @@ interface Taking {
 }
 
 /**
- * One circuit for all jobs: none is claimed while it is open, and one that it rejects after all is given back as it was, by an
- * interruption, which the queue counts as no attempt.
+ * One circuit for all jobs: no job is claimed while it is open, and workers go on in waves after a close. A job that it rejects after all
+ * is given back as it was, by an interruption, which the queue counts as no attempt.
  */
 const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
-  const taken = Effect.suspend(() => {
+  const take = (patience: Patience): AnyEffect => {
     let rejected: CircuitOpen | undefined
     const job = queue.take((value, metadata) =>
       Effect.catch(
@@ -225,12 +225,14 @@ const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
     )
     return Effect.catchCause(job as AnyEffect, (cause) =>
       rejected !== undefined && Cause.hasInterruptsOnly(cause)
-        ? Effect.andThen(untilItMayPass(rejected, waitMillis(rejected)), next)
+        ? Effect.andThen(inLine(rejected, waitMillis(rejected), patience), next(patience))
         : Effect.failCause(cause)
     )
-  })
-  const next: AnyEffect = Effect.andThen(untilPasses(of) as Effect.Effect<void>, taken)
-  return next
+  }
+  const next = (patience: Patience): AnyEffect =>
+    Effect.flatMap(untilPasses(of, patience) as Effect.Effect<void>, () => take(patience))
+  // Each worker keeps its turn in the line of the circuit until it has run a job.
+  return Effect.suspend(() => next({ millis: Infinity }))
 }
 
 const postponed = Symbol("postponed")
@@ -299,9 +301,9 @@ const givenBackMillis = 1_000
  * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and answers when one has been run. No attempt is
  * counted for a job that a circuit rejects.
  *
- * - With one circuit for all jobs, none is taken from the queue while it is open: workers wait, all of them. A job that is
- *   rejected after all, as when the circuit opens at that moment, or by another circuit that it passes, is given back as it
- *   was.
+ * - With one circuit for all jobs, none is taken from the queue while it is open: all workers wait. After a close they go on in
+ *   waves, the oldest first: 4 at once, and every 100 milliseconds twice as many as before. A job that is rejected after all, as when
+ *   the circuit opens at that moment, or by another circuit that it passes, is given back as it was.
  * - With a `key` that is a function of the job, the jobs of other circuits go on. One that is rejected at its first attempt is
  *   offered again with a delay (its id ends with how often: `~1`; each time it stays away twice as long, up to `maxDelay`) and
  *   the claimed one is done with. One that has failed before keeps its attempts, and is given back as it was. A `key` that throws, or

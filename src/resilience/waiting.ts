@@ -43,7 +43,7 @@ const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean 
 }
 
 /** The line of the circuit that rejected the call. `undefined` if the circuit is not in this process, or its state does not reject. */
-const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
+const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | undefined => {
   const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
   // A flag can let calls through in any state. The line cannot ask it, because only a call does.
   if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
@@ -51,7 +51,7 @@ const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpe
 }
 
 /** Waits until the circuit that rejected may let the caller through, in the order in which callers came. */
-const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
+export const inLine = (open: Rejecting, millis: number, patience: Patience): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const line = store._tag === "None" ? undefined : lineFor(store.value, open)
@@ -62,8 +62,8 @@ const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patienc
     return line.turn(place.ticket, patience.millis)
   })
 
-/** Until the circuit of a call may let it through, for as long as it takes. */
-export const untilPasses = (subject: Subject): Effect.Effect<void, never, BreakerStore> =>
+/** Waits in line until the circuit of a call may let it through, for as long as it takes. */
+export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect<void, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, subject)
@@ -71,7 +71,7 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     const told = answer(registry, circuit, registry.runtime.time.now())
     if (told._tag !== "Reject") return Effect.void
     const rejecting = { circuit: circuit.group.name, key: circuit.key }
-    const wait = Effect.andThen(untilItMayPass(rejecting, bounded(told.wait)), untilPasses(subject))
+    const wait = Effect.andThen(inLine(rejecting, bounded(told.wait), patience), untilPasses(subject, patience))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.
     return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))

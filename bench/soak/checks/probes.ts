@@ -13,11 +13,12 @@ interface Probe extends Span {
 
 /**
  * Probes of a circuit that ended; one whose process was killed is not counted. At its deadline a probe is interrupted:
- * where the machine is too busy for that to happen in time, its place is free all the same.
+ * where the machine is too busy for that to happen in time, its place is free all the same. The deadline counts from when the call took
+ * its place, which is after it began and up to 50 milliseconds before it is admitted.
  */
 const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
   lives.flatMap(({ life, of }) =>
-    of("call").flatMap(({ admitted, c: circuit, done, ended, epoch, id, scope, state }) =>
+    of("call").flatMap(({ admitted, began, c: circuit, done, ended, epoch, id, scope, state }) =>
       circuit === c && state === "HalfOpen" && admitted !== undefined
         ? [
             {
@@ -26,7 +27,7 @@ const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
               scope: scope ?? "",
               epoch,
               from: admitted,
-              to: Math.min(ended ?? done ?? admitted, admitted + probeTimeoutMillis[c] - 1)
+              to: Math.min(ended ?? done ?? admitted, began + probeTimeoutMillis[c] - 1)
             }
           ]
         : []

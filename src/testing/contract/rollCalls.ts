@@ -121,6 +121,9 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain")
     yield* hear(bench, "a", seq)
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in earnest")
+    // Now the voter lives, and a store may take its heartbeat in another way.
+    yield* hear(bench, "a", seq + 1_000_000_000)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain, after a living voter said so")
   }),
 
   trial("a `heard` of another life does not count as heard", function* (bench) {
