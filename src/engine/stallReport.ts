@@ -4,15 +4,15 @@ import { printable } from "../core/printable.ts"
 import { quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** No more than one line in this time. */
+/** The minimum time between two lines. */
 const betweenMillis = 60_000
 
-/** The line waits this long for the failures that follow a stall: they end at most 700 milliseconds after it. */
+/** How long a line waits for all failures that a stall causes. They end at most 700 milliseconds after the stall. */
 const collectMillis = 1_000
 
 const maxNames = 3
 
-/** Tells the log that failures of calls were ignored because the process had stalled. What one line leaves out, the next one counts. */
+/** Logs that failures of calls were ignored because the process had stalled. Failures between two lines are counted in the next line. */
 export class StallReport {
   private readonly runtime: Runtime
   private loggedAt = Number.NEGATIVE_INFINITY
@@ -26,7 +26,6 @@ export class StallReport {
     this.runtime = runtime
   }
 
-  /** A failure of a call was ignored. */
   ignored(name: string): void {
     this.failures++
     this.longest = Math.max(this.longest, this.runtime.loop.lastStallMillis)
