@@ -37,7 +37,7 @@ const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
     : (call: AnyEffect, running: () => PromiseLike<unknown> | undefined) => held(bulkhead, call, running)
 }
 
-/** What is done with each call, its options checked. */
+/** The checked options of a breaker, in the form that calls use. */
 export interface Checked {
   readonly name: string
   /** The time limit of a probe. */
@@ -54,13 +54,13 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
-  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  /** The options for calls without a fiber; `undefined` if every call needs one. */
   readonly direct: Direct | undefined
   /** Whether the errors of rejections have a stack trace. */
   readonly rejectionStack: boolean
 }
 
-/** Builds what is done with each call, from decoded options. */
+/** Checks decoded options, and builds the wrapper of calls. */
 export const check = (operation: string, circuit: string, given: DecodedProtection): Checked => {
   const { fallback, isFailure, isIgnored, rejectionStack = false, retry = false, timeout = 10_000, until } = given
   const timeoutMillis = timeout === false ? Infinity : timeout
