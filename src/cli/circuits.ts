@@ -12,13 +12,13 @@ export type One = Operator.Known | Operator.Unreadable
 
 export const stateOf = (one: One): string => (one._tag === "Unreadable" ? one._tag : one.state)
 
-/** How many processes of how many agreed that the circuit opens. */
+/** How many of the counted processes agreed to open the circuit. */
 export interface Agreement {
   readonly processes: number
   readonly of: number
 }
 
-/** The end of the text by which a fleet says why it opened a circuit (`Fleet.judge`). */
+/** The end of the reason that `Fleet.judge` gives for an opening: how many processes agreed. */
 const agreementText =
   /(?: in (?<only>the only process)| in (?<some>\d+) of (?<all>\d+) processes together|^(?<opened>\d+) of (?<voted>\d+) processes opened)$/
 
@@ -73,7 +73,7 @@ export const ending = ({ state, until }: Operator.Known, now: number): string =>
   return until > now ? `in ${lasting(until - now)}` : "at the next call"
 }
 
-/** One override, and its operator, times and reason, as a text. */
+/** An override with its operator, times and reason, as text. */
 export const overrideText = ({ actor, reason, since, state, until }: Override): string => {
   const by = actor === undefined ? "" : ` by ${printable(actor)}`
   const end = iso(until) ?? "it is released"
@@ -93,7 +93,7 @@ export const asked = <A>(
       Effect.mapError(asking, (error) => {
         switch (error._tag) {
           case "StoreError":
-            // A timeout of the command line has its message already.
+            // A timeout of the command line has a message of its own.
             return error.cause instanceof CommandFailure ? error.cause : failed(error.cause)
           case "UnreadableRecord":
             return new CommandFailure({
