@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // The types of this module. They do not refer to types of Effect, so that users need none.
 
 export type { ByHand } from "../shapes/byHand.ts"
