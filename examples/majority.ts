@@ -1,8 +1,9 @@
 /** Three regions, each with a store, form one store by majority. It works while one region is away, and ignores one that is behind. */
 import { Effect, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerStore, CircuitBreaker, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
+import * as QuorumStore from "effect-fuse/QuorumStore"
 
 /** A store in memory that can be cut off. In production, use `RedisStore.connect`, one for each region. */
 const region = (name: string) =>

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerEvent, BreakerPolicy, BreakerStore, Circuit, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 
 const roundTrip = (event: BreakerEvent.BreakerEvent): BreakerEvent.BreakerEvent => {
   const wire = JSON.stringify(Schema.encodeSync(BreakerEvent.BreakerEvent)(event))

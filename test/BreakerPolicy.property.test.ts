@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, ConfigProvider, Effect, Exit, Layer, Result, Schedule, Schema } from "effect"
-import { BreakerPolicy, Trip, type Window } from "effect-fuse"
+import { BreakerPolicy, Trip } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
 import { either, oneOf } from "./support/garbage.ts"
 
 type Policy = BreakerPolicy.Policy

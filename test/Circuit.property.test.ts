@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 
 const settleKinds = ["Success", "Ignored", "ProbeFailed", "ProbeTimedOut"] as const
 const hands = ["open", "close", "reset", "isolate", "disable", "release", "healthy"] as const

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 
 const rules: Circuit.Rules = {
   probes: 2,

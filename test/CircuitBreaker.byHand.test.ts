@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerStore, type Circuit, CircuitBreaker } from "effect-fuse"
+import { type BreakerStore, CircuitBreaker } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import {
   call,
   expectState,

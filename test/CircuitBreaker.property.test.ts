@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from "node:util"
 import { assert, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerStore, Circuit, CircuitBreaker } from "effect-fuse"
+import { type BreakerStore, CircuitBreaker } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { alone, anyRun, keys, name, play, type Run, type Seen } from "./support/runs.ts"
 
 /** A generated policy and 40 generated steps, 500 times, each with a store and a clock of its own. */

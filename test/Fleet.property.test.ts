@@ -1,6 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Circuit, Fleet, Trip, type Window } from "effect-fuse"
+import { Trip } from "effect-fuse"
+import { Circuit, Fleet, type Window } from "effect-fuse/core"
 import { pick } from "./support/garbage.ts"
 
 const runs = (seed: string) => ({ arbitrary: { runs: 500, size: 40, seed } })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit, Fleet, type Trip, type Window } from "effect-fuse"
+import type { Trip } from "effect-fuse"
+import { Circuit, Fleet, type Window } from "effect-fuse/core"
 
 const rules = Fleet.defaults
 const more = { openings: 0, time: 0 }

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Trip, type Window } from "effect-fuse"
+import { Trip } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
 import { forgetAfterMillis, LiveEvidence } from "../src/core/evidence.ts"
 import { calls, none, time } from "./support/windows.ts"
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Schema } from "effect"
-import { Trip, type Window } from "effect-fuse"
+import { Trip } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
 import { none } from "./support/windows.ts"
 
 const last10: Window.Over = { _tag: "Calls", calls: 10 }

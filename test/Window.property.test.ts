@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Window } from "effect-fuse"
+import { Window } from "effect-fuse/core"
 
 /** One call, `at` the time it ended. */
 interface Call {

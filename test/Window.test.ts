@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Window } from "effect-fuse"
+import { Window } from "effect-fuse/core"
 import { calls, none, time } from "./support/windows.ts"
 
 const succeed = (window: Window.Window, now: number, slow = false) => window.record(now, false, slow, 0)

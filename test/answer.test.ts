@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import {
   type Answer,
   admitsAt,

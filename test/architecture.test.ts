@@ -11,7 +11,7 @@ const folders = [
 ]
 
 /** Modules of these folders are imported with the folder in their path: `effect-fuse/http/RetryAfter`. */
-const subPaths = ["audit", "http", "queue", "testing"]
+const subPaths = ["core", "audit", "http", "queue", "testing"]
 
 /** The path by which users import a public file. */
 const publicPath = (name: string): string => {

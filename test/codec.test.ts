@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Circuit, Fleet } from "effect-fuse"
+import { Circuit, Fleet } from "effect-fuse/core"
 import { circuitId, fromBody, fromCircuitId, type Provenance, toBody } from "../src/store/codec.ts"
 import { pick } from "./support/garbage.ts"
 

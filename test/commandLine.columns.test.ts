@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import { Fleet } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
 import type * as Operator from "effect-fuse/Operator"
 import stringWidth from "string-width"
 import type { SnapshotCounts } from "../src/audit/snapshotRows.ts"

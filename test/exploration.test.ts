@@ -5,7 +5,7 @@
  * `EXPLORE=all npx vitest run exploration -t "two of three"` explores with all faults at once; otherwise with a few at a time.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Fleet } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
 import { type Budget, type Faults, none, type Role, type Setting } from "./support/exploration/model.ts"
 import { type Explored, explore } from "./support/exploration/search.ts"
 import { fleet } from "./support/exploration/world.ts"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { fromBody, type Provenance } from "../src/store/codec.ts"
 import { isByPeople, policyAfter, toSwap } from "../src/store/record.ts"
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { written } from "./support/simulation/contract.ts"
 import type { Entry, History } from "./support/simulation/history.ts"
 import { scenario } from "./support/simulation/scenario.ts"

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Circuit } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import { type Answer, circuits, type Mood, type Name, now, type Order } from "./lines.ts"
 import type { Proxy } from "./proxy.ts"
 

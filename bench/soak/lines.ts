@@ -1,5 +1,6 @@
 /** The lines of a worker's journal: one JSON text per line. Times are milliseconds of CLOCK_MONOTONIC, which all processes share. */
-import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
+import type { BreakerEvent, CircuitOpen } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 
 export const circuits = ["orders", "search"] as const
 export type Name = (typeof circuits)[number]

@@ -1,6 +1,7 @@
 /** The records that an observer of the store receives. */
 import { Effect, Logger, Schedule, type Scope, Stream } from "effect"
-import type { Circuit, SharedStore } from "effect-fuse"
+import type { SharedStore } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import { type Name, now } from "./lines.ts"
 
 /** A record of the fleet. Times in its state are milliseconds from when it was written. */

@@ -1,4 +1,5 @@
-import type { BreakerEvent, Circuit } from "effect-fuse"
+import type { BreakerEvent } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import type { Mood } from "./shop.ts"
 
 /** How one attempt ended. */

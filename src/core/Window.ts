@@ -244,7 +244,7 @@ const place = (bucket: number): number => bucket % buckets
  * An empty window.
  *
  * ```ts
- * import { Window } from "effect-fuse"
+ * import { Window } from "effect-fuse/core"
  *
  * const window = Window.make({ _tag: "Time", millis: 10_000 })
  * window.record(0, true, false, 1)

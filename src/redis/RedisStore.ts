@@ -83,7 +83,8 @@ const making = (options: Decoded<typeof redisFields>): Effect.Effect<SharedStore
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
  * import { Effect, Layer } from "effect"
- * import { BreakerStore, QuorumStore } from "effect-fuse"
+ * import { BreakerStore } from "effect-fuse"
+ * import * as QuorumStore from "effect-fuse/QuorumStore"
  * import * as RedisStore from "effect-fuse/RedisStore"
  *
  * const regions = ["eu", "us", "asia"].map((region) =>

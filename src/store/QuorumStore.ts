@@ -24,7 +24,8 @@ import type { SharedStore } from "./SharedStore.ts"
  *
  * ```ts
  * import { Effect, Layer } from "effect"
- * import { BreakerStore, MemoryStore, QuorumStore, SharedStore } from "effect-fuse"
+ * import { BreakerStore, MemoryStore, SharedStore } from "effect-fuse"
+ * import * as QuorumStore from "effect-fuse/QuorumStore"
  *
  * const regions = Effect.all([MemoryStore.make, MemoryStore.make, MemoryStore.make])
  * const Store = Layer.unwrap(Effect.map(Effect.flatMap(regions, QuorumStore.make), (store) => BreakerStore.layerShared(store)))

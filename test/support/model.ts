@@ -3,7 +3,8 @@
  * number. It is slow and obvious on purpose, so that the real one can be compared with it.
  */
 
-import type { Circuit, CircuitOpen } from "effect-fuse"
+import type { CircuitOpen } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import {
   bucketsOf,
   type Event,

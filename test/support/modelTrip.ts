@@ -1,6 +1,7 @@
 /** What the naive circuit of `model.ts` is told, says, and remembers of its calls, and when that makes it open. */
 import { Duration } from "effect"
-import type { BreakerEvent, Circuit, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
+import type { BreakerEvent, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 
 /** Durations in milliseconds. The n-th opening lasts `first * factor ** (n - 1)`; jitter takes a fifth of it, always. */
 export interface Rules {

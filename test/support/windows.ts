@@ -1,4 +1,4 @@
-import type { Window } from "effect-fuse"
+import type { Window } from "effect-fuse/core"
 
 export const calls = (n: number): Window.Over => ({ _tag: "Calls", calls: n })
 export const time = (millis: number): Window.Over => ({ _tag: "Time", millis })

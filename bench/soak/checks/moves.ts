@@ -1,5 +1,6 @@
 /** The transitions of each process: along legal edges, in order, and never before the end of an opening. */
-import { type BreakerEvent, Circuit } from "effect-fuse"
+import type { BreakerEvent } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import type { History, Told } from "../history.ts"
 import { circuits } from "../lines.ts"
 import { at, type Check } from "./check.ts"

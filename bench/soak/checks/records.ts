@@ -1,5 +1,5 @@
 /** The records of the fleet, as the observer received them: a chain for each circuit while the store loses nothing. */
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { type History, losses, meets, storeTrouble } from "../history.ts"
 import { circuits } from "../lines.ts"
 import type { Record } from "../observer.ts"

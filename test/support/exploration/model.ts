@@ -1,5 +1,6 @@
 /** What a small world of the protocol consists of. */
-import type { Fleet, SharedStore } from "effect-fuse"
+import type { SharedStore } from "effect-fuse"
+import type { Fleet } from "effect-fuse/core"
 import type { Hearing } from "../../../src/fleet/rollCalls.ts"
 import type { MemoryState as StoreState, Wrong } from "./store.ts"
 

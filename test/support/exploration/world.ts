@@ -5,7 +5,8 @@
  * Time stands still but for two steps: 300 ms, after which every command on its way is late, and 6 s, in which every process that
  * lives has a heartbeat.
  */
-import { Fleet, type SharedStore, type Trip } from "effect-fuse"
+import type { SharedStore, Trip } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
 import { Hearing } from "../../../src/fleet/rollCalls.ts"
 import type { Budget, Flight, Process, Role, Setting, State } from "./model.ts"
 import type { Step, World } from "./search.ts"

@@ -1,5 +1,6 @@
 /** What happened in a simulation, in the order in which it happened. */
-import type { BreakerEvent, Circuit, CircuitOpen } from "effect-fuse"
+import type { BreakerEvent, CircuitOpen } from "effect-fuse"
+import type { Circuit } from "effect-fuse/core"
 import type { Provenance } from "../../../src/store/codec.ts"
 import type { Request } from "./contract.ts"
 

@@ -2,7 +2,8 @@
  * The invariants of the fleet's protocol, checked at each entry of a history. They compare what processes and the store did with the
  * {@link Truth}. A simulation that is checked keeps its whole history.
  */
-import { Fleet, type SharedStore } from "effect-fuse"
+import type { SharedStore } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
 import { type Done, isDone, type Request } from "./contract.ts"
 import type { Entry } from "./history.ts"
 import { Broken } from "./properties.ts"

@@ -1,6 +1,6 @@
 /** What must hold of a fleet at every moment, whatever goes wrong; and in the end, once nothing does any more. */
 import { Duration } from "effect"
-import { Circuit } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import type { Entry } from "./history.ts"
 import type { Scenario } from "./scenario.ts"
 import type { Look } from "./simulation.ts"

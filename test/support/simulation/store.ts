@@ -1,6 +1,7 @@
 /** The store's side: a store on a clock of its own, what is done to it, and what it did. */
 import { Clock, Context, Effect, Exit, Logger, Scheduler } from "effect"
-import { Circuit, type SharedStore } from "effect-fuse"
+import type { SharedStore } from "effect-fuse"
+import { Circuit } from "effect-fuse/core"
 import { fromBody } from "../../../src/store/codec.ts"
 import { type Backend, type Ground, type MakeBackend, memory } from "./backend.ts"
 import {
