@@ -283,16 +283,13 @@ describe("A trace", () => {
     ["time,outcome\n1,ok", /line 1: expected the columns/],
     ["time,outcome,duration\n", /no call/],
     ["time,outcome,duration\n1,ok,1\nsoon,ok,1", /line 3: time must be milliseconds or a time such as .*, got "soon"/],
-    [
-      "time,outcome,duration\n1,perhaps,1",
-      /line 2: outcome must be success, failure or a status of HTTP, got "perhaps"/
-    ],
+    ["time,outcome,duration\n1,perhaps,1", /line 2: outcome must be success, failure or an HTTP status, got "perhaps"/],
     ["time,outcome,duration\n1,ok,-1", /line 2: duration must be/],
     ["time,outcome,duration\n1,ok", /line 2: duration must be .*got undefined/],
     ["[]", /no call/],
     ["[1]", /call 1: time must be/],
     ["{}", /expected a list/],
-    ["[{", /no JSON/],
+    ["[{", /invalid JSON/],
     ['[{"time":1,"outcome":true,"duration":1}]', /call 1: outcome must be .*got true/]
   ]
   it.each(wrong)("reports where it is wrong: %j", (text, says) => {

@@ -4,6 +4,7 @@ import { healthOf } from "../breaker/health.ts"
 import { nextStamp } from "../core/stamp.ts"
 import { inspect } from "../engine/inspection.ts"
 import type { Registry } from "../engine/registry.ts"
+import { worst } from "../shapes/states.ts"
 import { batchSize, type Database, storable, toNumber } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
 import { shortId } from "./trailRows.ts"
@@ -42,8 +43,6 @@ const runOf = (registry: Registry): string => {
   return made
 }
 
-const worst = ["Isolated", "Open", "HalfOpen", "Disabled", "Closed"]
-
 /** All names of a store. */
 export const read = (registry: Registry, at: number, process: string): ReadonlyArray<SnapshotCounts> =>
   [...registry.named()].map((group) => {
@@ -55,7 +54,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
       name: group.name,
       process: storable(process),
       run: runOf(registry),
-      state: worst.find((state) => seen.some((one) => one.state === state)) ?? "Closed",
+      state: worst(seen.map(({ state }) => state)) ?? "Closed",
       circuits: total,
       healthy,
       calls,

@@ -1,5 +1,5 @@
 /**
- * What circuits do, as Effect's metrics: for Prometheus, for OpenTelemetry, for whatever reads those.
+ * Circuits as Effect metrics, for Prometheus, OpenTelemetry, or any other exporter of Effect metrics.
  *
  * ```ts
  * import { Effect, Layer, Metric } from "effect"
@@ -16,31 +16,29 @@
  * await Effect.runPromise(metered) // => [{ count: 1, incremental: true }]
  * ```
  *
- * **What it costs**
+ * **Cost**
  *
- * A call pays for its duration, a few nanoseconds, where that is measured, and for nothing else: what circuits count anyway is
- * read when somebody looks.
+ * Recording its duration costs each call a few nanoseconds, unless `durations` is `false`. All other metrics are read from the circuits'
+ * own counters when an exporter takes a snapshot.
  *
- * **What there is**
+ * **Metrics**
  *
  * | metric | labels | |
  * | --- | --- | --- |
- * | `circuit_breaker_calls_total` | `name`, `outcome`: `success`, `failure`, `ignored` | calls that were admitted and have ended |
- * | `circuit_breaker_slow_calls_total` | `name` | of these, those that took as long as `slowCall` |
- * | `circuit_breaker_rejections_total` | `name` | calls that were not made |
- * | `circuit_breaker_passed_total` | `name` | calls that ran uncounted: disabled, switched off, only observed |
- * | `circuit_breaker_transitions_total` | `name`, `to` | transitions, by the state that was entered, as this process saw them |
- * | `circuit_breaker_outages_total` | `name` | outages that have begun: each lasts from its first opening until the circuit closes again |
- * | `circuit_breaker_openings_total` | `name` | transitions to `Open`: the first of an outage, and one more for each probe that failed |
- * | `circuit_breaker_down_seconds` | `name` | how long the outage has lasted so far, or 0. If several circuits of the name are down: the longest outage |
+ * | `circuit_breaker_calls_total` | `name`, `outcome`: `success`, `failure`, `ignored` | admitted calls that have ended |
+ * | `circuit_breaker_slow_calls_total` | `name` | of these, the calls that took at least `slowCall` |
+ * | `circuit_breaker_rejections_total` | `name` | rejected calls |
+ * | `circuit_breaker_passed_total` | `name` | calls that ran uncounted: the circuit is Disabled, switched off, or only observes |
+ * | `circuit_breaker_transitions_total` | `name`, `to` | transitions that this process saw, by the state that was entered |
+ * | `circuit_breaker_outages_total` | `name` | outages that have begun: an outage lasts from its first opening until the circuit closes again |
+ * | `circuit_breaker_openings_total` | `name` | transitions to `Open`: the first of an outage, and another one for each failed probe |
+ * | `circuit_breaker_down_seconds` | `name` | how long the current outage has lasted, or 0. If several circuits of the name are down: the longest outage |
  * | `circuit_breaker_circuits` | `name`, `state` | circuits that are in this state now |
- * | `circuit_breaker_in_flight` | `name` | calls that run now |
- * | `circuit_breaker_call_duration_seconds` | `name` | a histogram |
+ * | `circuit_breaker_in_flight` | `name` | calls in flight |
+ * | `circuit_breaker_call_duration_seconds` | `name` | a histogram of call durations |
  * | `circuit_breaker_known` | | circuits in memory |
- * | `circuit_breaker_evictions_total`, `circuit_breaker_overflows_total` | | circuits forgotten to make room; calls for which there was none |
- * | `circuit_breaker_store_up` | | 1 while the shared store answers; 0 before its first answer, and while this process is on its own. Absent without a shared store |
- *
- * @since 0.1.0
+ * | `circuit_breaker_evictions_total`, `circuit_breaker_overflows_total` | | circuits evicted to make room; calls whose key found no room |
+ * | `circuit_breaker_store_up` | | 1 while the shared store answers; 0 before its first answer, and while this process is cut off. Absent without a shared store |
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -51,24 +49,28 @@ import { BreakerStore } from "./BreakerStore.ts"
 import { Series } from "./metrics.ts"
 
 /**
+ * The options of the metrics.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options {
-  /** Begins each name: letters, digits and `_`. Default `circuit_breaker`. */
+  /** The prefix of every metric name: letters, digits and `_`. Default: `circuit_breaker`. */
   readonly prefix?: string | undefined
   /**
-   * Whether there is a series for each key, with the label `key`, in place of one for all keys of a name. Keys may be many, and may
-   * be customers. Default `false`.
+   * Whether each key has its own series, with the label `key`. Otherwise all keys of a name share one. Keys may be numerous, and may
+   * identify customers. Default: `false`.
    */
   readonly keys?: boolean | undefined
-  /** How many names and keys have series of their own; the others share those of the name `(others)`. Default 1,000. */
+  /** The maximum number of names and keys with their own series. The rest share the series of the name `(others)`. Default: 1,000. */
   readonly maxSeries?: number | undefined
-  /** Up to how long calls take that are counted together, or `false` to measure none. Default from 5 milliseconds to 30 seconds. */
+  /**
+   * The upper bounds of the histogram's buckets, in increasing order. `false` disables the histogram. Default: 12 bounds from 5
+   * milliseconds to 30 seconds.
+   */
   readonly durations?: ReadonlyArray<Duration.Input> | false | undefined
   /**
-   * How often it is seen to which keys are new, and which names are gone, if nobody reads metrics meanwhile. Names have their series
-   * from their first call on. Default 10 seconds.
+   * How often series for new keys are added, and series of names and keys that no longer exist are removed. Each snapshot does the same. A
+   * new name has its series from its first call on. Default: 10 seconds.
    */
   readonly interval?: Duration.Input | undefined
 }
@@ -97,11 +99,10 @@ const fields = {
 }
 
 /**
- * Shows the circuits of the store among the metrics of the program, for as long as the layer lives. Throws a `RangeError` that
- * names the option that is wrong.
+ * Registers the store's circuits with the program's metrics until the layer's scope closes. Throws a `RangeError` that names the invalid
+ * option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<never, never, BreakerStore> => {
   const decoded = decodeOptions("BreakerMetrics.layer", fields, options)

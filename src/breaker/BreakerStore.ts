@@ -1,14 +1,15 @@
 /**
- * Where circuits live: the service that every protected effect needs.
+ * The service that holds the circuits. Every protected effect needs it.
  *
  * **When to use**
  *
- * Provide {@link layerMemory} once, at the top of your program: each store has circuits of its own, and one that is made for
- * each request never sees enough to trip. Where circuits must not meet, give each part its own store with
- * {@link layerMemoryWith} or `Layer.fresh`; {@link layerMemory} itself is one store wherever it stands in one graph of layers, and
- * two where two effects are given it one after the other.
+ * Provide {@link layerMemory} once, at the top of your program. Every store has its own circuits, so a store that is created for each
+ * request never sees enough calls to trip.
  *
- * @since 0.1.0
+ * **Gotchas**
+ *
+ * Within one graph of layers, {@link layerMemory} is a single store. Two effects that are provided with it separately have two stores. To
+ * give a part of the program its own circuits, use {@link layerMemoryWith} or `Layer.fresh`.
  */
 
 import * as Clock from "effect/Clock"
@@ -40,23 +41,24 @@ import { ofMemory, ofShared, storeName } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 
 /**
- * The circuits of this process. What it holds is reached through `CircuitBreaker`; its own members are not public.
+ * The circuits of this process. Use `CircuitBreaker` to reach them: the members of the service are not public.
  *
  * @category services
- * @since 0.1.0
  */
 export class BreakerStore extends Context.Service<BreakerStore, Registry>()("effect-fuse/BreakerStore") {}
 
 /**
+ * The options of a store.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Options {
   /**
-   * How many circuits with a key are kept; each takes up to about a kilobyte. When there are more, idle ones are forgotten:
-   * Closed, with no failure and no slow call that still counts, and no call in flight. Keys share one circuit for each
-   * name while none of the next 256 is idle, so that no flood of made-up keys can exhaust the memory or erase what is
-   * known of a failing one. Default 100,000. Names are not counted: they are written in code, and keys come from outside.
+   * The maximum number of circuits with a key. Each takes up to about a kilobyte. Default: 100,000.
+   *
+   * Above it, the store evicts idle circuits: Closed, without a failure or a slow call in the window, and without a call in flight. If the
+   * next 256 candidates include no idle circuit, new keys share one circuit per name, so that a flood of invented keys neither exhausts the
+   * memory nor evicts a failing circuit. Circuits without a key do not count, as names come from code and keys from outside.
    */
   readonly maxCircuits?: number | undefined
 }
@@ -68,7 +70,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const builtAt = monotonicMillis()
-    // A test has a store for each case, and usually a clock of its own.
+    // Tests build a store for each case, usually with their own clock.
     if (isReal(clock)) {
       yield* Effect.addFinalizer(() =>
         isBuiltAgain(builtAt, monotonicMillis()) ? quietly(Effect.logWarning(builtAgain)) : Effect.void
@@ -92,19 +94,17 @@ const makeRegistry = (maxCircuits = 100_000) =>
 /**
  * Circuits in the memory of this process.
  *
- * They read the `Clock` that is in force where the layer is built: provide it inside a test, and `TestClock` moves their
+ * They use the `Clock` of the context in which the layer is built. If a test provides the layer inside the test, `TestClock` controls their
  * time.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerMemory: Layer.Layer<BreakerStore> = Layer.effect(BreakerStore, makeRegistry(undefined))
 
 /**
- * {@link layerMemory} with options. Throws a `RangeError` that names the option that is wrong.
+ * {@link layerMemory} with options. Throws a `RangeError` that names the invalid option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore> => {
   const { maxCircuits } = decodeOptions("BreakerStore.layerMemoryWith", ofMemory, options)
@@ -112,34 +112,36 @@ export const layerMemoryWith = (options: Options): Layer.Layer<BreakerStore> => 
 }
 
 /**
+ * The options of a shared store.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface SharedOptions extends Options {
   /**
-   * How often this process reads what has changed in the store, which repairs what was announced and not heard, and tells the
-   * store that it lives. Default: 5 seconds. Healthy circuits cost the store nothing else.
+   * The interval between this process's reads of the changes in the store, each with a heartbeat. A read also repairs missed announcements.
+   * Healthy circuits cost the store nothing else. Default: 5 seconds.
    */
   readonly syncInterval?: Duration.Input | undefined
   /**
-   * How long a process that starts waits for its store to be connected. After that it waits 200 milliseconds for the circuits that
-   * are open. Default: 1 second. A store that is not there in time is used as soon as it is.
+   * How long the layer waits at startup for the connection to the store. Once connected, it waits up to 200 milliseconds more to learn
+   * which circuits are open. If the connection takes longer, the process starts without the store and joins as soon as it is connected.
+   * Default: 1 second.
    */
   readonly connectTimeout?: Duration.Input | undefined
-  /** How this process is called in events: letters, digits, `.`, `_`, `-`. Something unique is added. Default `process`. */
+  /** The name of this process in events: letters, digits, `.`, `_` and `-`. The layer appends a unique suffix. Default: `process`. */
   readonly process?: string | undefined
 }
 
 /**
- * Circuits that all processes with the same {@link SharedStore} have together. Each decides alone and in memory, and is
- * protected by itself whatever becomes of the store; together they open a circuit when most of those that call it agree,
- * send one probe and close it for all. What people force in one holds in all.
+ * Circuits shared by all processes with the same {@link SharedStore}.
  *
- * Building it waits until it is known which circuits are open: for `connectTimeout` at most until the store is connected, and then
- * for 200 milliseconds at most. Throws a `RangeError` that names the option that is wrong.
+ * Each process decides calls in memory, and protects itself even if the store is down. A circuit opens for the whole fleet when most of the
+ * processes that call it agree. One probe then tests it, and closes it for all. Operator actions in one process apply to all of them.
+ *
+ * Building the layer waits at most `connectTimeout` for the connection, and then at most 200 milliseconds to learn which circuits are open.
+ * Throws a `RangeError` that names the invalid option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerShared = (store: SharedStore, options: SharedOptions = {}): Layer.Layer<BreakerStore> => {
   const {
@@ -166,10 +168,10 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
 }
 
 /**
- * One of several stores, which the variable `CIRCUIT_BREAKER_STORE` names. If the variable is not set, circuits are in the memory of
- * this process. Only the store that is chosen is built. `memory` is {@link layerMemory}, unless `stores` has another.
+ * The store that the environment variable `CIRCUIT_BREAKER_STORE` names, or {@link layerMemory} if the variable is not set. Only the
+ * chosen store is built. The name `memory` means {@link layerMemory}, unless `stores` defines it.
  *
- * Fails with a `PolicyError` if the variable names none of them.
+ * Fails with a `PolicyError` if the variable names an unknown store.
  *
  * ```ts
  * import { BreakerStore } from "effect-fuse"
@@ -179,7 +181,6 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerConfig = <Stores extends Readonly<Record<string, Layer.Layer<BreakerStore, unknown, unknown>>>>(
   stores: Stores
@@ -193,34 +194,31 @@ export const layerConfig = <Stores extends Readonly<Record<string, Layer.Layer<B
     ...Object.entries(stores)
   ])
   const chosen = Effect.map(storeName([...all.keys()]), (name = "memory") => all.get(name) ?? layerMemory)
-  // The type of the chosen layer is not known here.
   return Layer.unwrap(chosen) as Layer.Layer<BreakerStore, never, never>
 }
 
 /**
- * A text that cannot be imported, and why.
+ * {@link importAll} could not read its input. The message says why.
  *
  * @category errors
- * @since 0.1.0
  */
 export class ImportError extends Data.TaggedError("ImportError")<{ readonly message: string }> {}
 
 /**
- * All circuits of which something is to be said, as JSON: what is open, forced, or still remembers its openings. Of a fleet
- * those that it has together, as this process knows them.
+ * The circuits that are worth moving, as JSON: those that are open, have an override, or remember past openings. With a shared store, the
+ * export has the fleet's circuits, as far as this process knows them.
  *
  * @category transfer
- * @since 0.1.0
  */
 export const exportAll: Effect.Effect<string, never, BreakerStore> = BreakerStore.useSync(exportRegistry)
 
 /**
- * Takes on what {@link exportAll} gave, from this store or another, and answers how many circuits that were. Where the store
- * is shared it holds in all processes. Time went on meanwhile: an opening keeps its end. A circuit that already is
- * something else becomes what the text says. A text that cannot be read changes nothing.
+ * Imports the JSON of {@link exportAll}, from this store or another. Succeeds with the number of imported circuits.
+ *
+ * With a shared store, the import applies to all processes. Openings keep their original end. An imported circuit replaces the state that
+ * this store has for it. Invalid JSON changes nothing.
  *
  * @category transfer
- * @since 0.1.0
  */
 export const importAll = (json: string): Effect.Effect<number, ImportError, BreakerStore> =>
   Effect.flatMap(Effect.all([BreakerStore, Policies]), ([registry, policies]) => {
@@ -231,23 +229,22 @@ export const importAll = (json: string): Effect.Effect<number, ImportError, Brea
   })
 
 /**
- * How full a store is.
+ * The number of circuits in a store, and how often it was full.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Stats {
-  /** Circuits in memory. */
   readonly circuits: number
-  /** Idle circuits forgotten to make room. */
+  /** Idle circuits that were evicted to make room. */
   readonly evicted: number
-  /** Calls whose key found no room, or was longer than 512 characters, and went to a shared circuit. */
+  /** Calls that used the shared circuit of their name, as their key found no room or was longer than 512 characters. */
   readonly overflowed: number
 }
 
 /**
+ * The number of circuits in the store, and how often it was full.
+ *
  * @category getters
- * @since 0.1.0
  */
 export const stats: Effect.Effect<Stats, never, BreakerStore> = BreakerStore.useSync((registry) => ({
   circuits: registry.count(),

@@ -1,5 +1,5 @@
 /**
- * Circuit breakers for effects: stop calling what is down, notice when it is back.
+ * Circuit breakers for effects: stop calling a dependency that is down, and notice when it is back.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -13,8 +13,6 @@
  *
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => "hello"
  * ```
- *
- * @since 0.1.0
  */
 
 import type * as Duration from "effect/Duration"
@@ -39,26 +37,23 @@ import { admit as admitCall, guard, subject, subjectFields, toSubject } from "./
 
 export type {
   /**
-   * What a retry budget has counted lately, and what it has refused since it was made.
+   * What a retry budget has counted recently, and how many retries it has refused since it was created.
    *
    * @category models
-   * @since 0.1.0
    */
   BudgetView
 } from "../engine/budget.ts"
 export type {
   /**
-   * Everything about one circuit at one moment: its state and why, its counts and rates, its last failures.
+   * A snapshot of one circuit: its state and the cause, its counts and rates, its last failures.
    *
    * @category models
-   * @since 0.1.0
    */
   Inspection,
   /**
-   * What a window of a circuit's trip holds.
+   * The contents of one window of a circuit's trip.
    *
    * @category models
-   * @since 0.1.0
    */
   WindowView
 } from "../engine/inspection.ts"
@@ -67,14 +62,12 @@ export type {
    * One of the last failures of a circuit, as text.
    *
    * @category models
-   * @since 0.1.0
    */
   LastFailure,
   /**
    * The calls of one tenant on a circuit that all tenants share.
    *
    * @category models
-   * @since 0.1.0
    */
   TenantCounts
 } from "../engine/liveCircuit.ts"
@@ -82,51 +75,51 @@ export type { ByHand, Target } from "../shapes/byHand.ts"
 export type { Released } from "../shapes/overrides.ts"
 
 /**
- * How the end of a call is read. By default a success is a Success, errors and defects are Failures, and what another
- * policy rejected is Ignored: `CircuitOpen`, `BulkheadFull`, `RateLimiterError`. Whatever is said here, a call that was only interrupted is Ignored.
+ * How a circuit classifies the end of a call.
+ *
+ * By default, a success is a Success, errors and defects are Failures, and rejections by another policy (`CircuitOpen`, `BulkheadFull`,
+ * `RateLimiterError`) are Ignored. A call that was only interrupted is Ignored, whatever these options say.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Reading<in A, in E, out R = never> {
   /**
-   * Reads the whole exit, at once or with an effect. Cannot be combined with the other two options. The caller waits for the
-   * effect. If the caller is interrupted meanwhile, so is the effect, and the outcome is Ignored. A classifier that throws or dies
-   * does not affect the caller: the circuit logs it once and reads the exit as by default.
+   * Classifies the whole exit, as a value or as an effect. Cannot be combined with the other two options.
+   *
+   * The caller waits for the effect. If the caller is interrupted meanwhile, so is the effect, and the outcome is Ignored. A classifier
+   * that throws or dies does not affect the caller: the circuit logs the problem once and applies the default.
    */
   readonly classify?:
     | ((exit: Exit.Exit<A, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
-  /** Which errors are failures; others are answers, and count as Success. Defects are always failures. */
+  /** Which errors are Failures. Other errors are answers, and count as Success. Defects are always Failures. */
   readonly isFailure?: ((error: E) => boolean) | undefined
-  /** Which errors tell nothing of the dependency. Asked before `isFailure`. */
+  /** Which errors say nothing about the dependency. Checked before `isFailure`. */
   readonly isIgnored?: ((error: E) => boolean) | undefined
 }
 
 /**
- * Which circuit, under which policy.
+ * The key and the policy of a circuit.
  *
  * @category options
- * @since 0.1.0
  */
 export interface CircuitOptions extends Target {
   /**
-   * What differs from the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a name has one
-   * policy in a store, and a second one that differs is a defect. It holds from the first call on: what an operator does before that
-   * uses the policy that `BreakerPolicy` has.
+   * Overrides fields of the policy that `BreakerPolicy` has for this name. Write it once, as a constant: a second, different policy for the
+   * same name in one store is a defect. It applies from the first call on. An operator action before that uses the policy of
+   * `BreakerPolicy`.
    */
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
 /**
- * Which circuit, under which policy, and how the ends of its calls are read.
+ * The key and the policy of a circuit, and how it classifies the ends of its calls.
  *
  * @category options
- * @since 0.1.0
  */
 export interface ProtectOptions<in A, in E, out R = never> extends CircuitOptions, Reading<A, E, R> {}
 
-/** Options that read exits are for effects of certain types, others for all: told apart by what is given. */
+/** Options that classify exits fit effects of certain types, the others fit all effects. These types tell the two apart. */
 type Reads = { readonly classify: unknown }
 type ReadsErrors<E> = Omit<Reading<never, E>, "classify"> & { readonly classify?: undefined } & (
     | { readonly isFailure: unknown }
@@ -135,23 +128,27 @@ type ReadsErrors<E> = Omit<Reading<never, E>, "classify"> & { readonly classify?
 type ReadsNot = { readonly [K in keyof Reading<never, never>]?: undefined }
 
 /**
- * Lets calls through while the circuit allows it, and learns from how they end.
+ * Runs an effect under a circuit: fails with `CircuitOpen` while the circuit rejects, otherwise runs the effect and records how it ends.
  *
- * The effect keeps its own errors and gains one, `CircuitOpen`; no state of a store can add another. An
- * invalid option throws a `RangeError` that names the field here, before anything runs.
+ * The effect keeps its own errors and gains one, `CircuitOpen`. A store never adds another error. An invalid option throws a `RangeError`
+ * that names the field when `protect` is called, before anything runs.
  *
- * Inside a call of the same circuit (same name, same key) on the same fiber tree, it is part of that call: it takes no permit, is not
- * counted, and only the outer `protect` reads the end. This holds through `Effect.timeout`, retries and forked fibers, until
- * the outer call ends or the circuit changes state.
+ * **Details**
  *
- * A probe, the call that finds out whether the dependency is back, is interrupted at the policy's `probeTimeout`. Put
- * `Effect.timeout` inside `protect`: outside it a timeout is an interruption, which says nothing of the dependency.
+ * Inside a call of the same circuit (same name, same key) on the same fiber tree, the effect is part of that call: it takes no permit, is
+ * not counted, and only the outer `protect` classifies the end. This includes effects inside `Effect.timeout`, retries and forked fibers,
+ * until the outer call ends or the circuit changes state.
+ *
+ * A probe, the call that tests whether the dependency is back, is interrupted after the policy's `probeTimeout`.
+ *
+ * **Gotchas**
+ *
+ * Put `Effect.timeout` inside `protect`. Outside, a timeout is an interruption, which says nothing about the dependency.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const protect: {
-  // Data first comes first: of a call that fits none, compilers tell what is wrong with the last.
+  // The data-first overload comes first: if no overload fits, the compiler reports the error of the last one.
   <A, E, R, R2 = never>(
     self: Effect.Effect<A, E, R>,
     name: string,
@@ -181,15 +178,15 @@ export const protect: {
 }
 
 /**
+ * The options of {@link forEach}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface ForEachOptions<in I, in B, in E, out R2 = never> extends ProtectOptions<B, E, R2> {
-  /** The name of the circuit. */
   readonly name: string
-  /** How many items are called for at once: a number of 1 or more (default 1), or `unbounded`. */
+  /** The maximum number of concurrent calls: 1 or more, or `unbounded`. Default: 1. */
   readonly concurrency?: number | "unbounded" | undefined
-  /** Takes the place of the result of an item that was not called for. Default: the item's error is `CircuitOpen`. */
+  /** Runs for each rejected item, and provides its result. Default: the item fails with `CircuitOpen`. */
   readonly onOpen?:
     | ((item: I, open: CircuitOpen, index: number) => Effect.Effect<unknown, unknown, unknown>)
     | undefined
@@ -208,11 +205,11 @@ const forEachFields = {
 }
 
 /**
- * Calls for each of many items under one circuit, and gives each its end, in their order: what the call gave, the error or
- * defect with which it failed, or, where the circuit let no call through, what `onOpen` makes of that. One item's failure stops no other.
+ * Runs a call for each item under one circuit. Returns one exit per item, in the order of the items: the result or the error of the call,
+ * or the exit of `onOpen` if the circuit rejected the item. A failed item does not stop the others.
  *
- * An open circuit is asked once, and not for each item; when it opens midway, what has begun ends, and no other item is
- * called for. Of a circuit that recovers, one item after the other is a probe, until it is Closed.
+ * After the first rejection, the remaining items are rejected without asking the circuit again. Calls that have started continue. While the
+ * circuit recovers, the items run one at a time as probes, until it is Closed.
  *
  * ```ts
  * import { Effect, Exit } from "effect"
@@ -230,7 +227,6 @@ const forEachFields = {
  * ```
  *
  * @category combinators
- * @since 0.1.0
  */
 export const forEach: {
   <I, B, E, R, C, E2, R3, R2 = never>(
@@ -256,10 +252,9 @@ export const forEach: {
 }
 
 /**
- * What an admitted call holds until it is settled.
+ * An admitted call, until it is settled or lapses.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Permit {
   readonly [PermitTypeId]: Call
@@ -268,17 +263,16 @@ export interface Permit {
 const PermitTypeId: unique symbol = Symbol.for("effect-fuse/CircuitBreaker/Permit")
 
 /**
- * The first of two steps, for callers that cannot wrap an effect: asks whether a call may be made now.
+ * Asks whether a call may be made now: the first of two steps, for callers that cannot wrap an effect.
  *
- * Inside a {@link protect} of the same circuit the permit is part of that call, and settling it changes nothing. The other way
- * round each is a call of its own: `protect` knows nothing of a permit that was admitted before it.
- *
- * Whoever gets the permit must {@link settle} it, once. One that is never settled lapses, as Ignored: a probe's after the
- * policy's `probeTimeout`, any other after `lease` (default 10 minutes). Where the fiber may be interrupted in between, use
+ * The caller must {@link settle} the permit once. A permit that is never settled lapses, and counts as Ignored: a probe after the policy's
+ * `probeTimeout`, any other after `lease` (default 10 minutes). If the fiber may be interrupted in between, use
  * `Effect.acquireUseRelease(admit, use, settle)`.
  *
+ * Inside a {@link protect} of the same circuit, the permit is part of that call, and settling it changes nothing. A `protect` after
+ * `admit` is a separate call.
+ *
  * @category two steps
- * @since 0.1.0
  */
 export const admit = (
   name: string,
@@ -287,11 +281,11 @@ export const admit = (
   Effect.map(admitCall(name, options), (call): Permit => ({ [PermitTypeId]: call }))
 
 /**
- * The second step: says how the call ended, as an outcome or as an exit, which is read as {@link protect} does by default.
- * The second time, or after the permit has lapsed, nothing happens. Anything else as the end is a `TypeError`, a defect.
+ * Reports how the call ended, as an outcome or as an exit: the second step after {@link admit}. An exit is classified as by
+ * {@link protect} without options. Settling again, or after the permit has lapsed, does nothing. Any other value is a defect, a
+ * `TypeError`.
  *
  * @category two steps
- * @since 0.1.0
  */
 export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.uninterruptibleMask((restore) =>
@@ -305,61 +299,57 @@ export const settle = (permit: Permit, end: Outcome.Outcome | Exit.Exit<unknown,
   )
 
 /**
- * The state of a circuit; `Closed` if it was never used. Looking changes nothing: a circuit whose cooldown is over stays
- * Open until a call probes it.
+ * The state of a circuit; `Closed` if no call has used it. Reading it changes nothing: after its cooldown, a circuit stays Open until a
+ * call probes it.
  *
  * @category getters
- * @since 0.1.0
  */
 export const state = (name: string, options?: Target): Effect.Effect<Circuit.State, never, BreakerStore> =>
   control.state(name, options)
 
 /**
- * Whose word the state of a circuit is: `fleet` if all processes with the same store have agreed on it, or somebody forced
- * it; `local` if it is this process's own, as everything is where the store is not shared, and every Closed circuit.
+ * `scope` says whether this process (`local`) or the whole fleet (`fleet`) decided the state. States that an operator has set in a shared
+ * store are `fleet`. Closed circuits, and all circuits of a store that is not shared, are `local`.
  *
  * @category getters
- * @since 0.1.0
  */
 export const scope = (name: string, options?: Target): Effect.Effect<"local" | "fleet", never, BreakerStore> =>
   control.scope(name, options)
 
 /**
- * Everything about a circuit.
+ * A snapshot of one circuit: its state and the cause, its counts and rates, its last failures.
  *
  * @category getters
- * @since 0.1.0
  */
 export const inspect = (name: string, options?: Target): Effect.Effect<Inspection, never, BreakerStore> =>
   control.inspection(name, options)
 
 /**
- * Everything about every circuit of the store.
+ * Snapshots of all circuits of the store.
  *
  * @category getters
- * @since 0.1.0
  */
 export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore> = control.list
 
 /**
- * Waits until a circuit lets calls through: until it is Closed and nothing that it depends on blocks it, or until it is
- * Disabled.
+ * Waits until a circuit lets all calls through: until it is Closed and no dependency blocks it, or until it is Disabled. Returns at once if
+ * the policy only observes or is switched off.
  *
- * Somebody else has to probe it (a caller, or the policy's `probe`), so bound it with `Effect.timeout`. Where the policy only
- * observes or is switched off there is nothing to wait for.
+ * Waiting does not probe the circuit: another call, or the policy's `probe`, has to. Add an `Effect.timeout` to limit the wait.
+ *
+ * All callers that wait are told at once, because it reports a state and admits no call. For callers that then call the
+ * dependency, use `waitForCircuit` of `Resilience.retry`: it lets them go in waves.
  *
  * @category getters
- * @since 0.1.0
  */
 export const awaitClosed = (name: string, options?: Target): Effect.Effect<void, never, BreakerStore> =>
   control.awaitClosed(name, options)
 
 /**
- * What happens to all circuits of the store, from now on. A subscriber that falls 4,096 events behind loses the oldest. The
- * stream ends with the store.
+ * The events of all circuits of the store, from the subscription on. A subscriber that falls 4,096 events behind loses the oldest ones. The
+ * stream ends when the store closes.
  *
  * @category getters
- * @since 0.1.0
  */
 export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.unwrap(
   BreakerStore.useSync((registry) => Stream.fromPubSubTake(registry.runtime.events))
@@ -369,78 +359,70 @@ export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.u
  * The circuit that an operator action is for, the reason, the operator, and how long the action lasts.
  *
  * @category options
- * @since 0.1.0
  */
 export interface ByHandFor extends ByHand {
-  /** A duration above 0. Default: an override lasts until `release`, an opening lasts as long as after a trip. */
+  /** How long the action lasts, above 0. Default: an override lasts until {@link release}, an opening as long as after a trip. */
   readonly for?: Duration.Input | undefined
 }
 
-/** Takes an operator action. The result is the state after it. */
 const stateAfter = (...action: Parameters<typeof control.byHand>): Effect.Effect<Circuit.State, never, BreakerStore> =>
   Effect.map(control.byHand(...action), ({ state }) => state)
 
 /**
- * Forces a circuit open: every call is rejected until {@link release}, or for as long as `for` says (but none where the
- * policy only observes or is switched off). Without a key it holds for all keys of the name, also for those that are
- * Disabled. What was going on beneath goes on after it: an opening keeps its end, and the calls that were counted still count.
+ * Forces a circuit to reject every call until {@link release}, or for the duration `for`. Returns the state after the action, as all
+ * operator actions except {@link release} do.
  *
- * A later override never shortens an earlier one: while several stand, the circuit is Isolated until the last one that isolates
- * ends, and then Disabled until the last one that disables ends. A second one of a kind by the same `actor` extends the first.
+ * Without a key, it applies to all keys of the name, including those that are Disabled. A policy that only observes or is switched off
+ * rejects no calls. The state beneath the override is kept: an opening keeps its end, and counted calls still count.
  *
- * Answers the state that then holds, as all of these do.
+ * A later override never shortens an earlier one. The circuit is Isolated until the last isolation ends, and then Disabled until the last
+ * {@link disable} ends. A second override of the same kind by the same `actor` extends the first.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const isolate = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("isolate", name, options)
 
 /**
- * Lets every call through, uncounted, until {@link release}, or for as long as `for` says. Without a key it holds for all
- * keys of the name but those that are Isolated. It does not end an {@link isolate}: what rejects decides.
+ * Lets every call through, uncounted, until {@link release}, or for the duration `for`. Without a key, it applies to all keys of the name
+ * except those that are Isolated: {@link isolate} takes precedence.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const disable = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("disable", name, options)
 
 /**
- * Ends all overrides of a circuit that {@link isolate} and {@link disable} have set, by any operator, and answers which it
- * ended. What was counted beneath them goes on counting.
+ * Ends all overrides that any operator has set with {@link isolate} and {@link disable}. Returns the state after it, and the overrides
+ * that it ended. Calls that were counted beneath them still count.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const release = (name: string, options?: ByHand): Effect.Effect<Released, never, BreakerStore> =>
   control.byHand("release", name, options)
 
 /**
- * Opens a circuit as a trip would: it cools down (for the policy's cooldown, or `for`), probes and closes by itself. An
- * Open one gets a new end. Beneath an override it changes what holds afterwards.
+ * Opens a circuit as a trip does: it cools down for `for`, or for the policy's cooldown, and then probes and closes by itself. An Open
+ * circuit gets a new end. Beneath an override, the opening takes effect when the override ends.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const open = (name: string, options?: ByHandFor): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("open", name, options)
 
 /**
- * Closes a circuit, with its ramp if it has one. Beneath an override it changes what holds afterwards.
+ * Closes a circuit, with the ramp of its policy. Beneath an override, the close takes effect when the override ends.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const close = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("close", name, options)
 
 /**
- * Makes a circuit as new: Closed, nothing in its windows, no memory of openings, no override. Calls in flight change
- * nothing when they end. Its totals go on.
+ * Returns a circuit to its initial state: Closed, with empty windows, no past openings and no override. Calls in flight change nothing when
+ * they end. The totals are kept.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const reset = (name: string, options?: ByHand): Effect.Effect<Circuit.State, never, BreakerStore> =>
   stateAfter("reset", name, options)

@@ -7,7 +7,6 @@ import { guardOrElse, isInside, locate, registryOf, type Subject } from "./prote
 
 type AnyEffect = Effect.Effect<unknown, unknown>
 
-/** A batch, its options checked. */
 export interface Batch {
   readonly subject: Subject
   readonly concurrency: number | "unbounded"
@@ -16,9 +15,9 @@ export interface Batch {
 }
 
 /**
- * Runs each item under one circuit. The first rejection is that of all items that have not begun, and the circuit is not
- * asked again. Where it is not sure that it lets calls through, one item goes after the other: the next may be the probe
- * that decides for all.
+ * Runs each item under one circuit. After the first rejection, all items that have not started are rejected with the same error, without
+ * asking the circuit. While the circuit may reject calls, the items run one at a time, as the next one may be the probe that decides for
+ * all.
  */
 export const runBatch = (
   items: ReadonlyArray<unknown>,
@@ -29,8 +28,7 @@ export const runBatch = (
     const alone = Semaphore.makeUnsafe(1)
     let stopped: CircuitOpen | undefined
 
-    /** Whether many may ask at once. */
-    const isOpenHanded = () => {
+    const isConcurrent = () => {
       const circuit = locate(fiber, registry, subject)
       return isInside(fiber, registry, circuit) || passesAll(registry, circuit, registry.runtime.time.now())
     }
@@ -42,24 +40,26 @@ export const runBatch = (
       if (stopped !== undefined) return reject(item, stopped, index)
       const called = Effect.suspend(() => run(item, index))
       return guardOrElse(called, subject, (open) => {
-        // A ramp rejects some calls and lets others pass.
+        // A ramp rejects only some calls.
         if (open.reason !== "Ramping") stopped ??= open
         return reject(item, open, index)
       })
     }
 
-    const one = (item: unknown, index: number): AnyEffect => {
-      if (stopped !== undefined || isOpenHanded()) return call(item, index)
-      // Who waited for another's end may find that many may go now, and lets them.
+    const runItem = (item: unknown, index: number): AnyEffect => {
+      if (stopped !== undefined || isConcurrent()) return call(item, index)
+      // While this item waited, the circuit may have closed. The item then leaves the semaphore, so that others run concurrently.
       let later = false
-      const careful = alone.withPermit(
+      const queued = alone.withPermit(
         Effect.suspend(() => {
-          later = stopped !== undefined || isOpenHanded()
+          later = stopped !== undefined || isConcurrent()
           return later ? Effect.void : call(item, index)
         })
       )
-      return Effect.flatMap(careful, (value) => (later ? call(item, index) : Effect.succeed(value)))
+      return Effect.flatMap(queued, (value) => (later ? call(item, index) : Effect.succeed(value)))
     }
 
-    return Effect.forEach(items, (item, index) => Effect.exit(Effect.suspend(() => one(item, index))), { concurrency })
+    return Effect.forEach(items, (item, index) => Effect.exit(Effect.suspend(() => runItem(item, index))), {
+      concurrency
+    })
   })

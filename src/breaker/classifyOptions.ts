@@ -7,8 +7,8 @@ import { type Classify, defaultFailure, defaultOutcome } from "../engine/classif
 import { isRejection } from "../shapes/rejections.ts"
 
 /**
- * Options that say how an exit is read. Their types are those of the effect that is protected, whatever they are; what a
- * classifier needs is among the services of the fiber, by the types of who protects.
+ * Options that classify an exit. The public types tie them to the protected effect. The services of a classifier that is an effect are part
+ * of the protected effect's requirements, so the fiber has them.
  */
 export interface ReadingOptions {
   readonly classify?:
@@ -18,14 +18,13 @@ export interface ReadingOptions {
   readonly isIgnored?: ((error: never) => boolean) | undefined
 }
 
-/** The fields of {@link ReadingOptions}. */
 export const readingFields = {
   classify: optional(functionField),
   isFailure: optional(functionField),
   isIgnored: optional(functionField)
 } satisfies FieldsOf<ReadingOptions>
 
-/** One function from these options; `undefined` if none is set. `path` is where the options are. */
+/** One classifier for these options; `undefined` if none is set. `path` is the position of the options inside larger ones. */
 export const toClassify = (
   operation: string,
   { classify, isFailure, isIgnored }: Decoded<typeof readingFields>,

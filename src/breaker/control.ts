@@ -28,7 +28,6 @@ interface FoundCircuit {
 
 type Find = (registry: Registry, name: string, key: string | undefined, caller: Caller) => LiveCircuit
 
-/** Runs `f` on the circuit that `find` finds for the current fiber. */
 const on = <A>(
   name: string,
   key: string | undefined,
@@ -44,13 +43,13 @@ const on = <A>(
     })
   })
 
-/** Finds the circuit, and makes it if it does not exist. */
+/** Finds the circuit, or creates it. */
 const reach: Find = (registry, ...which) => registry.reach(...which)
 
-/** Finds the circuit without making one. A name that was never used is Closed and has counted nothing. */
+/** Finds the circuit without creating it. A name without a circuit reads as Closed, without counts. */
 const view: Find = (registry, ...which) => registry.view(...which)
 
-/** Takes an operator action on circuits, in one transaction. The result is the overrides that the action ended. */
+/** Takes an operator action on several circuits in one transaction. Returns the overrides that it ended. */
 const act = (
   runtime: Runtime,
   circuits: ReadonlyArray<LiveCircuit>,
@@ -67,14 +66,14 @@ const act = (
     }
     return taken.next(current, now, context)
   }
-  // An override whose time is over ends before the action, as a transition of its own.
+  // An expired override ends before the action, as a separate transition.
   return Effect.forEach(circuits, (circuit) => expire(runtime, circuit), { discard: true }).pipe(
     Effect.flatMap(() => steer(runtime, circuits, { ...taken, next })),
     Effect.map(() => [...ended.values()])
   )
 }
 
-/** Takes an operator action on a circuit. The result is the state after it, and the overrides that it ended. */
+/** Takes an operator action on one circuit. Returns the state after it, and the overrides that it ended. */
 export const byHand = (
   action: ActionName,
   name: string,
@@ -141,14 +140,17 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
   registry.all().map((circuit) => inspect(registry, circuit))
 )
 
-/** Waits, in a transaction, until calls pass; what ends by itself (an override, a cooldown) is waited for with the clock. */
+/**
+ * Waits until the circuit lets calls through. Changes of state wake the transaction; ends that time brings (an override, a cooldown) need a
+ * timer.
+ */
 export const awaitClosed = (name: string, target: Target | undefined): Effect.Effect<void, never, BreakerStore> => {
-  // Looked up again each time: the circuits that matter may have been made meanwhile.
+  // The lookup repeats on every iteration, as circuits may have been created meanwhile.
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
     read("CircuitBreaker.awaitClosed", name, target, ({ circuit, registry }) =>
       Effect.withFiber((fiber) =>
-        // A probe that waits for its own circuit to close would wait for itself.
-        isInside(fiber, registry, circuit) ? Effect.succeed(true) : mayHavePassed(registry, circuit)
+        // A probe that waited for its own circuit would never end.
+        isInside(fiber, registry, circuit) ? Effect.succeed(true) : awaitChange(registry, circuit)
       )
     ),
     (passes) => (passes ? Effect.void : wait)
@@ -156,17 +158,17 @@ export const awaitClosed = (name: string, target: Target | undefined): Effect.Ef
   return wait
 }
 
-/** Waits until the circuit lets calls through, or until what there is to wait for is no longer the same. */
-const mayHavePassed = (registry: Registry, circuit: LiveCircuit): Effect.Effect<boolean> =>
+/** Waits for one relevant change. `true` if the circuit then lets calls through, `false` if the caller must look again. */
+const awaitChange = (registry: Registry, circuit: LiveCircuit): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const { time } = registry.runtime
     const circuits = () =>
       [circuit, circuit.group.single, ...dependencies(registry, circuit)].filter((one) => one !== undefined)
     const watched = circuits()
-    /** When the first of what ends by itself does so. */
+    /** When the first override or cooldown of the watched circuits ends. */
     const nextEnd = () => Math.min(...watched.map((one) => endOf(one, circuit, time.now())))
     const armed = nextEnd()
-    // What was seen after a wait is looked at again from the beginning, with the circuits that there are then.
+    // After a change, the caller starts over, as the set of relevant circuits may be different.
     let waited = false
     const passes = Effect.tx(
       Effect.flatMap(
@@ -182,7 +184,7 @@ const mayHavePassed = (registry: Registry, circuit: LiveCircuit): Effect.Effect<
     return Effect.raceFirst(passes, Effect.as(Effect.sleep(armed - time.now()), false))
   })
 
-/** An override ends at its expiry; that a dependency blocks ends with its cooldown. */
+/** When an override, or the cooldown of a blocking dependency, ends by itself. `Infinity` if nothing does. */
 const endOf = (one: LiveCircuit, waiting: LiveCircuit, now: number): number => {
   const control = one.control.value
   const until =

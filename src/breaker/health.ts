@@ -1,19 +1,20 @@
 import type { Inspection } from "../engine/inspection.ts"
 import { passesAll } from "../shapes/states.ts"
 
-/** Several circuits as one answer. */
 export interface Health {
-  /** How many are Closed or Disabled, with nothing that they depend on in the way. One that only observes counts like others. */
+  /**
+   * Circuits that are Closed or Disabled and have no blocking dependency. A circuit that only observes counts by its state, like any other.
+   */
   readonly healthy: number
-  /** How many are Open, HalfOpen, Isolated, or blocked by a circuit that they depend on. */
+  /** Circuits that are Open, HalfOpen, Isolated, or blocked by a dependency. */
   readonly unhealthy: number
   /** The number of circuits and of `unknown` names. */
   readonly total: number
-  /** The names that the caller asked for and that have no circuit in this store, because no call has used them yet. */
+  /** Names that the caller asked for and that no call has used yet, so that they have no circuit in this store. */
   readonly unknown: ReadonlyArray<string>
   /**
-   * The mean of the circuits' `failureRate`. A circuit that is Open or HalfOpen counts as 1, and a circuit without recent calls does
-   * not count. `undefined` if no circuit has a rate.
+   * The mean failure rate of the circuits, from 0 to 1. Open and HalfOpen circuits count as 1, and circuits without recent calls do not
+   * count. `undefined` if no circuit has a rate.
    */
   readonly failureRate: number | undefined
   readonly circuits: ReadonlyArray<Inspection>
@@ -21,7 +22,7 @@ export interface Health {
 
 export const isHealthy = ({ blockedBy, state }: Inspection): boolean => passesAll(state) && blockedBy === undefined
 
-/** The mean over the circuits that have a rate; `undefined` if no circuit has one. */
+/** The mean of the known failure rates; `undefined` if there is none. */
 export const meanFailureRate = (circuits: ReadonlyArray<Inspection>): number | undefined => {
   const rates = circuits.map(({ failureRate }) => failureRate).filter((rate) => rate !== undefined)
   return rates.length === 0 ? undefined : rates.reduce((sum, rate) => sum + rate, 0) / rates.length
@@ -39,7 +40,7 @@ export const healthOf = (circuits: ReadonlyArray<Inspection>, unknown: ReadonlyA
   }
 }
 
-/** The circuits of these names. A name that has no circuit here is unknown. */
+/** The health of the circuits with these names. A name without a circuit is unknown. */
 export const healthOfNames = (circuits: ReadonlyArray<Inspection>, names: ReadonlyArray<string>): Health => {
   const wanted = new Set(names)
   const found = circuits.filter(({ circuit }) => wanted.has(circuit))

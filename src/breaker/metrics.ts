@@ -7,7 +7,7 @@ import type { LiveCircuit, Totals } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import { effective } from "../engine/standing.ts"
 
-/** What is shown of circuits, checked. */
+/** The decoded options of `BreakerMetrics.layer`. */
 export interface MetricsOptions {
   readonly prefix: string
   readonly keys: boolean
@@ -16,28 +16,27 @@ export interface MetricsOptions {
 
 const states: ReadonlyArray<Circuit.State> = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"]
 
-/** So many circuits are looked at for each series by itself. */
+/** Above this number of circuits, all metrics of one snapshot share a reading. */
 const manyCircuits = 100
 
-/** Those for which there is no room are shown together. */
+/** The name under which names and keys beyond `maxSeries` share a series. */
 export const others = "(others)"
 
-/** By what a series is known: no name reads like another with a key, whatever is in them. */
+/** An id that is unique whatever characters a name or key contains. */
 const idOf = (name: string, key?: string): string =>
   key !== undefined ? `key ${name.length} ${name}${key}` : name === others ? others : `name ${name}`
 
-/** What one label stands for: the circuits of some names, or a single one. */
+/** What one series shows: the circuits of some names, or a single circuit. */
 interface MetricsSubject {
   readonly groups: () => ReadonlyArray<NamedGroup>
   readonly circuits: () => ReadonlyArray<LiveCircuit>
   readonly totals: () => Totals
 }
 
-/** What was read of a subject. */
 interface MetricsReading {
   readonly totals: Totals
   readonly inFlight: number
-  /** How long the longest outage of its circuits has lasted so far, in milliseconds. 0 if no circuit is down. */
+  /** Milliseconds since the start of the longest current outage; 0 if no circuit is down. */
   readonly downMillis: number
   readonly states: Readonly<Record<Circuit.State, number>>
 }
@@ -66,15 +65,15 @@ const noHooks = { update: () => {}, modify: () => {} }
 
 type Labels = Readonly<Record<string, string>>
 
-/** Effect's metrics of the circuits of a store: each is read when somebody looks, and calls know nothing of it. */
+/** The Effect metrics of a store's circuits. A snapshot of the metrics reads them; calls do no work for them. */
 export class Series {
   private readonly registry: Registry
   private readonly context: Context.Context<never>
   private readonly shown: MetricsOptions
-  /** What takes each subject's series away again. */
+  /** The registrations of each subject, to remove its series. */
   private readonly subjects = new Map<string, ReadonlyArray<Metric.Registration>>()
   private readonly own: Array<Metric.Registration> = []
-  /** What the others have been said to have counted. */
+  /** The highest totals that the series of the others has reported. */
   private most = nothing
 
   constructor(registry: Registry, context: Context.Context<never>, shown: MetricsOptions) {
@@ -88,7 +87,7 @@ export class Series {
 
   private readonly meet = (group: NamedGroup): void => this.add(idOf(group.name), () => this.ofGroup(group))
 
-  /** Series for what is there since it was last looked, and none for what is there no longer. Names are met when they come. */
+  /** Adds series for new names and keys, and removes those of names and keys that no longer exist. New names also arrive through `meet`. */
   discover(): void {
     const there = new Set<string>()
     for (const group of this.registry.named()) {
@@ -133,7 +132,7 @@ export class Series {
     return [...counted, ...this.named(labels, subject)]
   }
 
-  /** A label that is empty is none, where metrics are read: the circuit of the name and that of the empty key are one there. */
+  /** The circuit of the name and that of the empty key share a series, as metric systems treat an empty label as a missing one. */
   private ofKey(group: NamedGroup, key: string): ReadonlyArray<Metric.Registration> {
     const circuits = () => group.at(key)
     return this.counted({ name: group.name, key }, { groups: () => [], circuits, totals: () => sumOf(circuits()) })
@@ -152,7 +151,7 @@ export class Series {
     return [...this.counted(labels, subject), ...this.named(labels, subject)]
   }
 
-  /** The circuits that have, or have not, series of their own key. */
+  /** The circuits whose keys have their own series, or those whose keys do not. */
   private keyed(own: boolean): ReadonlyArray<LiveCircuit> {
     return [...this.registry.named()].flatMap((group) =>
       group.circuits().filter(({ key = "" }) => this.subjects.has(idOf(group.name, key)) === own)
@@ -160,8 +159,8 @@ export class Series {
   }
 
   /**
-   * All that was counted but for what is shown by its key: circuits that are forgotten take nothing from it. Nor does one that
-   * gets series of its own, as a counter that became less would be taken for one that began anew.
+   * The totals of all names, minus those of keys with their own series: evicted circuits still count. When a key gets its own series, the
+   * result would decrease, which a metric system takes for a restart of the counter. So the series keeps its maximum.
    */
   private othersByKey(): Totals {
     const all = sumOf([...this.registry.named()].map((group) => group.totals()))
@@ -169,7 +168,7 @@ export class Series {
     return this.most
   }
 
-  /** What is known of each circuit. */
+  /** The metrics that exist per circuit. */
   private counted(labels: Labels, subject: MetricsSubject): ReadonlyArray<Metric.Registration> {
     let last: MetricsReading | undefined
     const read = (): MetricsReading => {
@@ -177,7 +176,7 @@ export class Series {
       const circuits = subject.circuits()
       const reading = this.read(circuits, subject.totals())
       if (circuits.length > manyCircuits) {
-        // To look at many takes its time: good for what is read in the same breath, and no longer.
+        // The synchronous snapshot ends before this microtask runs.
         last = reading
         queueMicrotask(() => {
           last = undefined
@@ -196,10 +195,10 @@ export class Series {
       outcome("success", ({ successes }) => successes),
       outcome("failure", ({ failures }) => failures),
       outcome("ignored", ({ ignored }) => ignored),
-      this.counter("slow_calls_total", "Calls that took as long as slowCall", labels, () => read().totals.slow),
-      this.counter("rejections_total", "Calls that were not made", labels, () => read().totals.rejected),
+      this.counter("slow_calls_total", "Calls that took at least slowCall", labels, () => read().totals.slow),
+      this.counter("rejections_total", "Rejected calls", labels, () => read().totals.rejected),
       this.counter("passed_total", "Calls that ran uncounted", labels, () => read().totals.passed),
-      this.gauge("in_flight", "Calls that run now", labels, () => read().inFlight),
+      this.gauge("in_flight", "Calls in flight", labels, () => read().inFlight),
       this.gauge(
         "down_seconds",
         "How long the longest outage of these circuits has lasted, from its first opening; 0 while none is down",
@@ -207,17 +206,12 @@ export class Series {
         () => read().downMillis / 1_000
       ),
       ...states.map((state) =>
-        this.gauge(
-          "circuits",
-          "Circuits by the state that counts now",
-          { ...labels, state },
-          () => read().states[state]
-        )
+        this.gauge("circuits", "Circuits by their current state", { ...labels, state }, () => read().states[state])
       )
     ]
   }
 
-  /** What is known of each name. */
+  /** The metrics that exist per name only. */
   private named(labels: Labels, subject: MetricsSubject): ReadonlyArray<Metric.Registration> {
     const moves = (state: Circuit.State) => () => subject.groups().reduce((sum, group) => sum + group.moves[state], 0)
     const measured = subject.groups()[0]?.durations
@@ -231,7 +225,12 @@ export class Series {
         labels,
         () => subject.groups().reduce((sum, { outages }) => sum + outages, 0)
       ),
-      this.counter("openings_total", "How often circuits have opened, also after failed probes", labels, moves("Open")),
+      this.counter(
+        "openings_total",
+        "Transitions to Open: the first of an outage, and another one for each failed probe",
+        labels,
+        moves("Open")
+      ),
       ...(measured === undefined
         ? []
         : [
@@ -249,11 +248,11 @@ export class Series {
     const { registry } = this
     this.own.push(
       this.gauge("known", "Circuits in memory", {}, () => {
-        // Whoever reads finds at the next reading which keys are new, and for which names there is room.
+        // A snapshot also discovers new keys. They are visible in the next one.
         this.discover()
         return registry.count()
       }),
-      this.counter("evictions_total", "Idle circuits forgotten to make room", {}, () => registry.evicted),
+      this.counter("evictions_total", "Idle circuits evicted to make room", {}, () => registry.evicted),
       this.counter("overflows_total", "Calls whose key found no room", {}, () => registry.overflowed)
     )
     const { peers } = registry.runtime
@@ -303,7 +302,7 @@ export class Series {
   ): Metric.Registration {
     const boundaries = bounds.map((millis) => millis / 1_000)
     const metric = Metric.histogram(`${this.shown.prefix}_call_duration_seconds`, {
-      description: "How long calls took that told something",
+      description: "Duration of the calls that ended as Success or Failure",
       attributes,
       boundaries
     })

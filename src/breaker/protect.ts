@@ -19,12 +19,12 @@ import { BreakerStore } from "./BreakerStore.ts"
 import { type ReadingOptions, readingFields, toClassify } from "./classifyOptions.ts"
 import { circuitName, targetFields } from "./options.ts"
 
-/** What is protected and how, its options checked once. */
+/** The decoded options of a protected call. */
 export interface Subject {
   readonly name: string
   readonly key: string | undefined
   readonly classify: Classify | undefined
-  /** Whether `classify` may be an effect, which the caller waits for. */
+  /** Whether `classify` may return an effect, for which the caller waits. */
   readonly waits: boolean
   readonly inline: Partial<Policy> | undefined
 }
@@ -34,21 +34,18 @@ export interface SubjectOptions extends ReadingOptions {
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
-/** A policy that is written beside a call. */
 export const inlinePolicy = optional(nested(decodeInline))
 
-/** The fields of {@link SubjectOptions}. */
 export const subjectFields = {
   ...targetFields,
   policy: inlinePolicy,
   ...readingFields
 } satisfies FieldsOf<SubjectOptions>
 
-/** Checks the options before anything runs. `path` is where they are, if they are a part of others. */
+/** Decodes the options. `path` is the position of the options inside larger ones. */
 export const subject = (operation: string, name: string, options: SubjectOptions | undefined, path = ""): Subject =>
   toSubject(operation, name, options === undefined ? {} : decodeOptions(operation, subjectFields, options, path), path)
 
-/** The subject of options that are decoded, perhaps among others. */
 export const toSubject = (
   operation: string,
   name: unknown,
@@ -62,15 +59,14 @@ export const toSubject = (
   inline: options.policy
 })
 
-/** The circuit of a subject for the caller on this fiber. */
 const find = (registry: Registry, subject: Subject, caller: Caller): LiveCircuit =>
   registry.find(subject.name, subject.key, caller, subject.inline)
 
-/** The circuit that a fiber means, found with its store, its policies and its tenant. */
+/** The circuit of a subject, found with the policies and the tenant of the fiber. */
 export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, subject: Subject): LiveCircuit =>
   find(registry, subject, registry.callerOf(fiber.context))
 
-/** Whether the fiber runs inside a call of this circuit, so that another call of it would be part of that one. */
+/** Whether the fiber runs inside a call of this circuit. If so, a nested call would be part of that call. */
 export const isInside = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, circuit: LiveCircuit): boolean =>
   encloses(registry.callerOf(fiber.context).inside, circuit)
 
@@ -78,16 +74,16 @@ export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
   Context.getUnsafe(fiber.context, BreakerStore)
 
 /**
- * The hot path: no generator, no span, no transaction while the circuit is Closed or Open.
+ * Runs `self` under a circuit, or as part of the enclosing call if the fiber is already inside a call of the same circuit.
  *
- * Inside a call of the same circuit it runs `self` as a part of that call.
+ * This is the hot path: no generator, span or transaction while the circuit is Closed or Open.
  */
 export const guard = (
   self: Effect.Effect<unknown, unknown, unknown>,
   subject: Subject
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
-    // The services of `self` are those of this fiber, as it runs on it.
+    // `self` runs on this fiber, which has its services.
     const effect = self as Effect.Effect<unknown, unknown>
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)
@@ -117,10 +113,7 @@ export const guard = (
     })
   })
 
-/**
- * {@link guard}, with something else in place of the call where this circuit does not let it begin. The `CircuitOpen` of
- * another circuit, from within the call, is an error like others.
- */
+/** {@link guard}, with `orElse` if this circuit rejects the call. A `CircuitOpen` that the call itself fails with is an ordinary error. */
 export const guardOrElse = (
   self: Effect.Effect<unknown, unknown>,
   subject: Subject,
@@ -138,15 +131,15 @@ export const guardOrElse = (
   })
 
 /**
- * {@link guard} for a call that may go on after its effect has ended. `goesOn` looks at what it answered, and gives the
- * caller something in its place, which it has handed the permit to: that settles it then, or it lapses. Where it gives
- * nothing the call has ended.
+ * {@link guard} for a call that may outlive its effect, such as a response whose body is still to be read. `takeOver` receives the answer
+ * and the permit. If it returns a replacement for the answer, the replacement must settle the permit, or the permit lapses. If it returns
+ * `undefined`, the call has ended.
  */
 export const guardBeyond = <A>(
   self: Effect.Effect<A, unknown>,
   subject: Subject,
   leaseMillis: number,
-  goesOn: (answer: A, permit: Call) => A | undefined
+  takeOver: (answer: A, permit: Call) => A | undefined
 ): Effect.Effect<A, unknown> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
@@ -154,10 +147,10 @@ export const guardBeyond = <A>(
     const circuit = find(registry, subject, caller)
     const { inside } = caller
     if (encloses(inside, circuit)) return self
-    let held = false
+    let takenOver = false
     const watched = Effect.map(self, (answer) => {
-      const given = goesOn(answer, call)
-      held = given !== undefined
+      const given = takeOver(answer, call)
+      takenOver = given !== undefined
       return given ?? answer
     })
     const tenant = tenantOf(circuit, caller)
@@ -165,7 +158,7 @@ export const guardBeyond = <A>(
     return Effect.uninterruptibleMask((restore) =>
       Effect.onExitPrimitive(restore(call as Effect.Effect<A, unknown>), (exit) => {
         call.leave()
-        return held && exit._tag === "Success" ? undefined : call.settle(exit, restore)
+        return takenOver && exit._tag === "Success" ? undefined : call.settle(exit, restore)
       })
     )
   })
@@ -173,12 +166,12 @@ export const guardBeyond = <A>(
 const tenantOf = (circuit: LiveCircuit, caller: Caller): string | undefined =>
   circuit.policy.tenants === "counted" ? caller.tenant : undefined
 
-/** How long a permit lasts that its holder settles, in milliseconds. */
+/** How long a permit lasts unless it is settled, in milliseconds. */
 export const defaultLease = 600_000
 
 const admitFields = { ...subjectFields, lease: optional(endlessMillis) }
 
-/** Admits without running anything; whoever gets the permit settles it. */
+/** Admits a call without running it. The caller must settle the permit. */
 export const admit = (
   name: string,
   options: (SubjectOptions & { readonly lease?: unknown }) | undefined
@@ -191,10 +184,10 @@ export const admit = (
     const caller = registry.callerOf(fiber.context)
     const circuit = find(registry, target, caller)
     const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(circuit, caller), lease)
-    // This call is part of the enclosing one: its permit holds no slot, and settling it changes nothing.
+    // This call is part of the enclosing one: its permit holds no lease, and settling it changes nothing.
     if (encloses(caller.inside, circuit)) return Effect.succeed(call)
     const admitted = call as Effect.Effect<unknown, CircuitOpen.CircuitOpen>
-    // Interrupted while it is admitted, it is given back; on the way to its owner, it lapses.
+    // An interruption during admission returns the permit. An interruption after it leaves the permit to lapse.
     return Effect.as(
       Effect.onExitPrimitive(admitted, (exit) => (exit._tag === "Failure" ? call.settle(exit) : undefined)),
       call

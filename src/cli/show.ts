@@ -99,8 +99,8 @@ const details = (one: One, at: number, on: Screen): string =>
     .join("\n")
 
 const agreementLine = (one: One): ReadonlyArray<string> => {
-  const found = agreementOf(one)
-  return found === undefined ? [] : [`${"agreed".padEnd(16)}${found.agreed.processes} of ${found.agreed.of} processes`]
+  const agreed = agreementOf(one)
+  return agreed === undefined ? [] : [`${"agreed".padEnd(16)}${agreed.processes} of ${agreed.of} processes`]
 }
 
 /** A line for each override that does not decide the state. */

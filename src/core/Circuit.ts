@@ -51,6 +51,7 @@ export interface Closed {
  * - `since`: when the first opening began.
  * - `at`: the same moment by the wall clock of the process that opened, in milliseconds since 1970, the same in every process.
  * - `openings`: how many openings the outage has had, at least 1.
+ * - `agreed`: how many processes of how many agreed when the fleet last opened the circuit in this outage; absent if it did not.
  *
  * @category models
  */
@@ -58,6 +59,17 @@ export interface Outage {
   readonly since: number
   readonly at: number
   readonly openings: number
+  readonly agreed?: Agreement
+}
+
+/**
+ * How many processes, of all that might have objected, agreed that the circuit opens.
+ *
+ * @category models
+ */
+export interface Agreement {
+  readonly processes: number
+  readonly of: number
 }
 
 /**

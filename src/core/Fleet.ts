@@ -191,8 +191,8 @@ export const pooled = (
  * @since 0.1.0
  */
 export type Judgement =
-  /** The circuit opens for all. */
-  | { readonly _tag: "Open"; readonly detail: string }
+  /** The circuit opens for all. `detail` says why, and ends with the number of processes that agreed. */
+  | { readonly _tag: "Open"; readonly detail: string; readonly agreed: Circuit.Agreement }
   /** It would open if those that are silent abstained: they are asked by a roll call. */
   | { readonly _tag: "RollCall" }
   /** It would open, but the store is too young to know all that live: it is asked again later. */
@@ -237,17 +237,29 @@ export const judge = (
   const opens = (of: number): boolean => tripped !== undefined || open > rules.quorum * of
   if (most && opens(all)) {
     if (more.young === true) return youngStore
-    const detail =
-      tripped === undefined
-        ? `${open} of ${all} processes opened`
-        : `${Trip.describe(tripped, seen)} ${among(failing, all)}`
-    return { _tag: "Open", detail }
+    const agreed = { processes: tripped === undefined ? open : failing, of: all }
+    const detail = tripped === undefined ? opened(agreed) : `${Trip.describe(tripped, seen)}${together(agreed)}`
+    return { _tag: "Open", detail, agreed }
   }
   return opens(voters) ? rollCall : agreed
 }
 
-const among = (failing: number, all: number): string =>
-  all === 1 ? "in the only process" : `in ${failing} of ${all} processes together`
+const opened = ({ of, processes }: Circuit.Agreement): string => `${processes} of ${of} processes opened`
+
+const together = ({ of, processes }: Circuit.Agreement): string =>
+  of === 1 ? " in the only process" : ` in ${processes} of ${of} processes together`
+
+/**
+ * The `detail` of an opening without the number of processes that agreed, for a page that shows that number by itself.
+ *
+ * @category judging
+ * @since 0.1.0
+ */
+export const withoutAgreement = (detail: string, agreed: Circuit.Agreement): string => {
+  const end = together(agreed)
+  if (detail.endsWith(end)) return detail.slice(0, -end.length)
+  return detail === opened(agreed) ? "" : detail
+}
 
 /**
  * Whether a store has not been used for long enough to know all processes that live. They exchange at least once in each

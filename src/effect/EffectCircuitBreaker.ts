@@ -1,6 +1,6 @@
 /**
- * Effect's own `CircuitBreaker` service (`effect/persistence`, experimental), made of the circuits of a `BreakerStore`:
- * `HttpClient.withCircuitBreaker` and other code that was written for it gains everything here, and stays as it is.
+ * Effect's own `CircuitBreaker` service (`effect/persistence`, experimental), implemented by the circuits of a `BreakerStore`.
+ * `HttpClient.withCircuitBreaker` and other code for that service can use it without changes.
  *
  * ```ts
  * import { Effect, Layer } from "effect"
@@ -18,11 +18,8 @@
  * await Effect.runPromise(Effect.provide(program, Breaker)) // => "Closed"
  * ```
  *
- * Effect's keys are the keys of the circuit of that name. What Effect's service has no word for is said in the nearest: a
- * circuit that is Isolated is `Open`, one that is Disabled is `Closed`, and a move that it does not know is told as the two that
- * lead there.
- *
- * @since 0.1.0
+ * Effect's keys are the keys of the circuit. States that Effect's service does not have are mapped to the nearest: Isolated to `Open`, and
+ * Disabled to `Closed`. A transition that it does not have is reported as the two that lead there.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -43,7 +40,6 @@ import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 
-/** What a rejection is there. */
 const toError = (key: string, { reason, retryAfter }: CircuitOpen): Effects.CircuitBreakerError =>
   new Effects.CircuitBreakerError({
     reason:
@@ -75,7 +71,7 @@ const toState = (key: string, inspection: CircuitBreaker.Inspection): Effects.St
   }
 }
 
-/** What its three states make of ours. */
+/** Maps a state to the three states of Effect's service. */
 const stateOf = (state: Transition["from"]) => (state === "Isolated" ? "Open" : state === "Disabled" ? "Closed" : state)
 
 const toTransitions = (event: Transition): ReadonlyArray<Effects.Transition> => {
@@ -101,14 +97,11 @@ const toTransitions = (event: Transition): ReadonlyArray<Effects.Transition> => 
 const transitionCapacity = 4_096
 
 /**
- * Effect's service on the circuits of a name, a circuit for each key. The policy is that of the name where the
- * layer is built, or differs by `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends
- * when the scope of the layer closes.
- *
- * Throws a `RangeError` that names the option that is wrong.
+ * Effect's service for the circuits of a name, one for each key. The policy is that of the name in the context that builds the layer, with
+ * the overrides in `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends when the scope of the layer
+ * closes. Throws a `RangeError` that names the invalid option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (
   name: string,
@@ -142,7 +135,7 @@ export const layer = (
         const options = classify === undefined ? {} : { classify: toClassify(classify) }
         const { classify: read, waits } = subject("EffectCircuitBreaker.execute", name, options)
         return Effect.contextWith((context: Context.Context<never>) => {
-          // The call itself runs with what its caller provides: it may have breakers of another store inside.
+          // The call runs with its caller's services, as it may contain breakers of another store.
           let raised: unknown
           const call = Effect.mapError(Effect.provideContext(self, context), (error) => {
             raised = error
@@ -152,7 +145,7 @@ export const layer = (
             Effect.fail(toError(key, open))
           )
           return guarded.pipe(
-            Effect.mapError((error) => (error !== raised && isGivenUp(error) ? toError(key, error) : error)),
+            Effect.mapError((error) => (error !== raised && isProbeTimeout(error) ? toError(key, error) : error)),
             Effect.provideContext(
               Context.add(Context.add(context, BreakerStore, store), BreakerPolicy.Policies, policies)
             )
@@ -173,5 +166,6 @@ export const layer = (
   )
 }
 
-/** A probe took too long. If the call did not raise this, it was its own probe. */
-const isGivenUp = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason === "ProbeTimedOut"
+/** A rejection by a probe that timed out. If the call did not raise it, the call itself was that probe. */
+const isProbeTimeout = (error: unknown): error is CircuitOpen =>
+  isCircuitOpen(error) && error.reason === "ProbeTimedOut"

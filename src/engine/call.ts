@@ -304,7 +304,7 @@ export class Call extends PermitAndEffect implements Enclosing {
         this.end(true)
         const { loop, time } = this.registry.runtime
         const now = time.now()
-        if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
+        if (loop.excuses(this.start, now)) return this.excused(true) ?? Effect.void
         this.isSlow(now)
         circuit.noteFailure(time.wall(), detail, this.tenant)
         return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })

@@ -147,6 +147,12 @@ export class EventLoop {
     return this.stalledBetween(since, until) >= Math.max(lateMillis, excuseShare * (until - since))
   }
 
+  /** How long the latest stall took. */
+  get lastStallMillis(): number {
+    const last = this.stalls.at(-1)
+    return last === undefined ? 0 : last.until - last.from
+  }
+
   /** Whether a stall has just ended. */
   get hasJustStalled(): boolean {
     this.update()

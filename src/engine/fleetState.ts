@@ -50,6 +50,8 @@ export interface Said {
   readonly conviction: number
   /** When the ballot stops counting. */
   readonly until: number
+  /** Whether the store may have dropped the ballot, or may have it still. */
+  readonly unsure: boolean
 }
 
 /** What the streak and the windows held at one moment. */

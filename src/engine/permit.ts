@@ -157,7 +157,7 @@ export class Permit implements InFlight {
   ): Effect.Effect<void> | undefined {
     const { circuit } = this
     if (outcome._tag === "Ignored") return this.ignore(probe)
-    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.ignore(probe)
+    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.excused(probe)
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
@@ -186,6 +186,12 @@ export class Permit implements InFlight {
   protected ignore(probe: boolean): Effect.Effect<void> | undefined {
     this.circuit.ignored++
     return probe ? this.endProbe({ _tag: "Ignored" }) : undefined
+  }
+
+  /** Ignores a failure that followed from a stall. */
+  protected excused(probe: boolean): Effect.Effect<void> | undefined {
+    this.registry.stalls.ignored(this.circuit.group.name)
+    return this.ignore(probe)
   }
 
   /** Whether it took too long, which is counted. */

@@ -11,6 +11,7 @@ import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
+import { StallReport } from "./stallReport.ts"
 
 /** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
 export const maxKeyLength = 512
@@ -48,12 +49,14 @@ export class Registry {
 
   /** Who is told of each name when it is first used. Here and below: before the fields that calls read it costs them 20 ns. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
+  readonly stalls: StallReport
   private warned = false
   private readonly advised = new Set<string>()
 
   constructor(runtime: Runtime, maxCircuits: number) {
     this.runtime = runtime
     this.maxCircuits = maxCircuits
+    this.stalls = new StallReport(runtime)
   }
 
   /** Who calls, and under which policies. */

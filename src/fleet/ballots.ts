@@ -197,10 +197,13 @@ export class Ballots implements Voting {
   }
 
   isUnsure(rollCall: RollCall): boolean {
+    const { context } = this
     const circuit = this.circuitOf(rollCall)
     if (circuit === undefined || !this.isVoter(circuit, rollCall)) return false
-    if ((circuit.fleetState?.votingEpoch ?? 0) === rollCall.epoch) return false
-    return this.hasSay(circuit, this.context.now()) && !this.wasRead.has(rollCall)
+    // A circuit that shares nothing may have an override whose end is remembered.
+    const epoch = context.knows(circuit) ? context.fleetStateOf(circuit).votingEpoch : 0
+    if (epoch === rollCall.epoch) return false
+    return this.hasSay(circuit, context.now()) && !this.wasRead.has(rollCall)
   }
 
   read(rollCalls: ReadonlyArray<RollCall>): Effect.Effect<boolean> {
@@ -273,8 +276,13 @@ export class Ballots implements Voting {
 
   /** Casts a ballot if it says something else than the last. */
   private update(circuit: LiveCircuit, fleetState: FleetState): void {
-    if (this.ballot(circuit, fleetState)?.conviction !== fleetState.ballots.said?.conviction)
-      this.say(circuit, fleetState)
+    if (this.isNews(circuit, fleetState)) this.say(circuit, fleetState)
+  }
+
+  /** Whether the ballot that this process would cast now differs from the one that the store has. */
+  private isNews(circuit: LiveCircuit, fleetState: FleetState): boolean {
+    const { said } = fleetState.ballots
+    return said?.unsure === true || this.ballot(circuit, fleetState)?.conviction !== said?.conviction
   }
 
   /** The ballot that this process would cast now; `undefined` if it has no recent evidence of its own. */
@@ -333,8 +341,8 @@ export class Ballots implements Voting {
       const now = this.context.now()
       if (!this.isAsked(ballots, now) && now >= ballots.abstainedUntil) return
       // A process that is not convinced does not judge, so it need not read the sum: it only tells what it has not told yet.
-      const conviction = this.ballot(circuit, fleetState)?.conviction
-      if ((conviction ?? 0) > 0 || conviction !== ballots.said?.conviction) this.say(circuit, fleetState, true)
+      const conviction = this.ballot(circuit, fleetState)?.conviction ?? 0
+      if (conviction > 0 || this.isNews(circuit, fleetState)) this.say(circuit, fleetState, true)
     })
     this.context.runtime.background(Effect.andThen(Effect.sleep(wait), then))
   }
@@ -373,7 +381,22 @@ export class Ballots implements Voting {
   }
 
   dropped(): void {
-    for (const { fleetState } of this.context.shared) if (fleetState !== undefined) fleetState.ballots.said = undefined
+    for (const { fleetState } of this.context.shared) {
+      if (fleetState?.ballots.said !== undefined) fleetState.ballots.said = { ...fleetState.ballots.said, unsure: true }
+    }
+  }
+
+  /**
+   * The store answers again. It may still have ballots that say failing, cast before it went down, although the circuits have recovered
+   * since then.
+   */
+  returned(): void {
+    for (const circuit of this.context.shared) {
+      const { fleetState } = circuit
+      const said = fleetState?.ballots.said
+      if (fleetState === undefined || said === undefined || said.conviction === 0) continue
+      if ((this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) this.say(circuit, fleetState, true)
+    }
   }
 
   answered(circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number): Effect.Effect<void> {
@@ -398,7 +421,7 @@ export class Ballots implements Voting {
     }
     ballots.abstainedUntil = Number.NEGATIVE_INFINITY
     const { conviction } = ballots
-    ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl }
+    ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl, unsure: false }
     // While the command was on its way, this process may have seen that the dependency works.
     if (conviction === 0 || (this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) return Effect.void
     return this.judging.weigh(this, circuit, fleetState, cast.epoch, tally)
@@ -414,8 +437,8 @@ const abstains = ({ ballots }: FleetState, until: number): void => {
   ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
 }
 
-/** Whether the last ballot is about the current record and does not end soon. */
+/** Whether the store has the last ballot for sure, and the ballot is about the current record and does not end soon. */
 const isFresh = (fleetState: FleetState, now: number): boolean => {
   const { said } = fleetState.ballots
-  return said !== undefined && said.epoch === fleetState.votingEpoch && said.until - now > renewMillis
+  return said?.unsure === false && said.epoch === fleetState.votingEpoch && said.until - now > renewMillis
 }

@@ -37,7 +37,10 @@ export const joinFleet = (
       lanes.begin()
       repair.wentDown()
     }
-    client.onReturn = () => repair.returned()
+    client.onReturn = () => {
+      repair.returned()
+      ballots.returned()
+    }
     client.isStalled = () => stall.isNow || runtime.loop.hasJustStalled
     ballots.isStalled = () => stall.isNow
     client.onStep = () => lanes.begin()
@@ -53,7 +56,7 @@ export const joinFleet = (
       moved: (circuit, from, to, why) => {
         // After this move has been announced: what the fleet makes of it comes later.
         const closesFleets = why === "HealthCheckPassed" && from.epoch === circuit.fleetState?.record.adopted
-        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, actions.close(circuit)))
+        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, actions.close(circuit, "HealthCheck")))
         if (to._tag === "Open" && why !== "OpenedByHand") ballots.opened(circuit)
         else if (to._tag === "Closed") ballots.closed(circuit)
       },

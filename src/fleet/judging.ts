@@ -64,7 +64,7 @@ export class Judging {
     if (verdict._tag !== "RollCall") ballots.resumMillis = 0
     switch (verdict._tag) {
       case "Open":
-        return this.open(casting, circuit, fleetState, epoch, current, verdict.detail)
+        return this.open(casting, circuit, fleetState, epoch, current, verdict)
       case "Young":
         casting.later(circuit, fleetState, context.spread(youngMillis))
         return Effect.void
@@ -116,7 +116,7 @@ export class Judging {
     fleetState: FleetState,
     epoch: number,
     current: Circuit.Circuit,
-    detail: string
+    { agreed, detail }: Extract<Fleet.Judgement, { readonly _tag: "Open" }>
   ): Effect.Effect<void> {
     const { runtime } = this.context
     const own = circuit.control.value
@@ -132,7 +132,7 @@ export class Judging {
             const at = runtime.time.wall()
             const opened = Circuit.open(countedBefore(state, own, now), now, { openFor, cause, at })
             // The outage began when this process opened its own circuit, if it did so before the fleet agreed.
-            return { ...opened, outage: Circuit.outage(own) ?? opened.outage }
+            return { ...opened, outage: { ...(Circuit.outage(own) ?? opened.outage), agreed } }
           },
           cause,
           { fenced: epoch }

@@ -16,7 +16,6 @@ import {
 } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Hearing } from "./rollCalls.ts"
-import { notAfterMillis } from "./storeClient.ts"
 
 /** A command that failed is followed by about this pause. */
 const pauseMillis = 100
@@ -186,7 +185,7 @@ export class Lanes {
    * roll calls. Its ballots are gone, and it would be taken to abstain.
    */
   private checkLife(): void {
-    if (this.context.now() + notAfterMillis >= this.livesUntil) this.begin()
+    if (this.context.now() + this.context.client.deadlineMillis >= this.livesUntil) this.begin()
   }
 
   /** If the store has begun another life, this process has heard and cast nothing in it, whatever the numbers are. */

@@ -83,10 +83,17 @@ export class OperatorActions {
     })
   }
 
-  /** What this process found out for itself closes the fleet's circuit, too. */
-  close(circuit: LiveCircuit): Effect.Effect<unknown> {
-    const close: Next = (current, now) =>
-      current._tag === "Open" || current._tag === "HalfOpen" ? Circuit.close(current, now, circuit.policy) : current
+  /**
+   * What this process found out for itself closes the fleet's circuit, too: at any time if a health check has passed, and only once the
+   * cooldown is over if a probe of its own has succeeded.
+   */
+  close(circuit: LiveCircuit, by: "HealthCheck" | "Probe"): Effect.Effect<unknown> {
+    const close: Next = (current, now) => {
+      if (current._tag !== "Open" && current._tag !== "HalfOpen") return current
+      // Another process may have opened it again meanwhile.
+      if (by === "Probe" && Circuit.admission(current, now, circuit.policy) !== "Probe") return current
+      return Circuit.close(current, now, circuit.policy)
+    }
     const provenance = { why: "HealthCheckPassed", detail: undefined, actor: undefined } as const
     return Effect.tap(this.records.commit(circuit, close, provenance, { expected: true }), (committed) =>
       Effect.sync(() => this.announceEnd(circuit, committed, provenance))

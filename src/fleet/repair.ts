@@ -208,7 +208,7 @@ export class Repair {
         ? Effect.void
         : this.actions.tell(circuit, fleetState, pending, false, "Patient")
     }
-    if (this.isBehind(circuit, fleetState, at)) return this.actions.close(circuit)
+    if (this.isBehind(circuit, fleetState, at)) return this.actions.close(circuit, "Probe")
     return Effect.sync(() => {
       if (this.isForgotten(circuit, fleetState, at)) context.registry.drop(circuit)
       else if (this.isOver(circuit, fleetState, at)) context.forget(circuit)

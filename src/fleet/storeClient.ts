@@ -6,11 +6,8 @@ import type { Time } from "../engine/time.ts"
 import { timeout } from "../engine/timeout.ts"
 import type { ExchangeAnswer, ExchangeDone, SharedStore, StoreError } from "../store/SharedStore.ts"
 
-/** How long an answer is waited for. */
+/** How long an operation may take if the store does not say. */
 const deadlineMillis = 250
-
-/** A command that the store receives later than this changes nothing. */
-export const notAfterMillis = 250
 
 /** The store is down after this many failures in a row, and at least this long after the first of them began. */
 const failuresDown = 2
@@ -21,6 +18,8 @@ const stepMillis = 1_000
 
 /** The connection to the store: deadlines, whether the store is down, and what time it has. */
 export class StoreClient {
+  /** How long an operation may take. A command that the store receives later than this changes nothing. */
+  readonly deadlineMillis: number
   /** Whether exchanges fail: this process does without the fleet. Reads may still work. */
   down = false
   /** Exchanges that failed in a row. */
@@ -51,6 +50,7 @@ export class StoreClient {
   constructor(store: SharedStore, time: Time) {
     this.store = store
     this.time = time
+    this.deadlineMillis = store.deadline ?? deadlineMillis
   }
 
   /** Takes the store's time from an answer. */
@@ -72,7 +72,7 @@ export class StoreClient {
   /** Until when a command that is sent now may take effect, by the store's clock. */
   private get notAfter(): number | undefined {
     const now = this.storeNow
-    return now === undefined ? undefined : now + notAfterMillis
+    return now === undefined ? undefined : now + this.deadlineMillis
   }
 
   /**
@@ -129,7 +129,7 @@ export class StoreClient {
     failed: () => void
   ): Effect.Effect<A | undefined> {
     // A custom store may throw before there is an effect.
-    return Effect.matchCause(timeout(Effect.suspend(operation), deadlineMillis), {
+    return Effect.matchCause(timeout(Effect.suspend(operation), this.deadlineMillis), {
       onFailure: (cause) => {
         this.trouble = Cause.hasInterruptsOnly(cause) ? "interrupted" : failureText(undefined, Exit.failCause(cause))
         failed()

@@ -1,6 +1,5 @@
 /**
- * Circuits as JSON, for Effect's `HttpRouter`: `/health` for what asks whether this process can work, `/breakers` for who wants to
- * know why not.
+ * Routes for Effect's `HttpRouter` that report circuits as JSON: `/health` for health checks, and `/breakers` for details.
  *
  * ```ts
  * import { Effect, Layer } from "effect"
@@ -19,10 +18,8 @@
  * await dispose()
  * ```
  *
- * They say the names of circuits, and nothing of keys unless asked: keys may be customers. Whoever may not know the names must not
- * reach them.
- *
- * @since 0.1.0
+ * The responses contain the names of circuits, and keys only with `keys: true`, as keys may identify customers. Restrict access to the
+ * routes if the names are confidential.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -34,23 +31,25 @@ import { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { Inspection } from "../breaker/CircuitBreaker.ts"
 import { healthOfNames, isHealthy, meanFailureRate } from "../breaker/health.ts"
 import { decodeOptions, flag, listOf, optional, text, textLike } from "../core/fields.ts"
+import { severity } from "../shapes/states.ts"
 import { exemptRoute, saysNothing } from "./exempt.ts"
 
 /**
+ * The options of the routes.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options {
-  /** The path of the short answer. Default `/health`. */
+  /** The path of the health check. Default: `/health`. */
   readonly health?: `/${string}` | undefined
-  /** The path of the long answer. Default `/breakers`. */
+  /** The path of the details. Default: `/breakers`. */
   readonly breakers?: `/${string}` | undefined
   /**
-   * Circuits without which this process can do nothing: while one of them is not healthy, `/health` answers 503. Default none: an
-   * open circuit means that something else is down, and taking this process out helps nobody.
+   * The names of circuits that this process cannot work without. While one of them is not healthy, `/health` responds with 503. Default:
+   * none, as an open circuit usually means that another service is down, and removing this process does not help.
    */
   readonly critical?: ReadonlyArray<string> | undefined
-  /** Whether keys are said, and each circuit by itself. Default `false`: all circuits of a name are one. */
+  /** Whether to report each circuit with its key. Default: `false`, one entry for all circuits of a name. */
   readonly keys?: boolean | undefined
 }
 
@@ -62,7 +61,7 @@ const fields = {
   keys: optional(flag)
 }
 
-/** Milliseconds; what has no end is `null`. */
+/** Milliseconds; `null` for an infinite duration. */
 const millis = (duration: Duration.Duration): number | null =>
   Duration.isFinite(duration) ? Math.round(Duration.toMillis(duration)) : null
 
@@ -83,18 +82,15 @@ const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyAr
   return [...named].map(([name, circuits]) => ({ name, circuits }))
 }
 
-const rankOf = ({ state }: Inspection): number => ["Disabled", "Closed", "HalfOpen", "Open", "Isolated"].indexOf(state)
-
 const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
 
 const isWorse = (one: Inspection, than: Inspection): boolean =>
-  rankOf(one) === rankOf(than) ? downSince(one) < downSince(than) : rankOf(one) > rankOf(than)
+  one.state === than.state ? downSince(one) < downSince(than) : severity(one.state) < severity(than.state)
 
-/** The circuit in the worst state. If several are in that state, the one with the longest outage. */
+/** The circuit in the worst state. Among several, the one with the longest outage. */
 const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>
   circuits.reduce<Inspection | undefined>((bad, one) => (bad === undefined || isWorse(one, bad) ? one : bad), undefined)
 
-/** A recorded wall clock time in ISO 8601 format. Each read returns the same value. */
 const iso = (millis: number | undefined): string | null =>
   millis === undefined ? null : new Date(millis).toISOString()
 
@@ -141,9 +137,9 @@ const silent = (response: HttpServerResponse.HttpServerResponse): HttpServerResp
 }
 
 /**
- * Adds a route. `onPath` receives its path, with the prefix of the router. A router has no public field for its prefix, but `addAll` calls
- * the `map` of the routes that it is given to add the prefix to each path. If `addAll` did not call `map`, `onPath` would receive the path
- * without the prefix, and the complete path would become known with the first request to the route.
+ * Adds a route, and passes its path, with the prefix of the router, to `onPath`. A router has no public field for its prefix, but `addAll`
+ * adds it by calling `map` of the given routes. If a later version did not call `map`, `onPath` would receive the path without the prefix,
+ * and the first request would provide the complete path.
  */
 const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) => void) =>
   HttpRouter.use((router) => {
@@ -159,14 +155,17 @@ const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) =>
   })
 
 /**
- * The two routes. `/health` returns `{ status, healthy, total, failure_rate, unhealthy, unknown }`. `status` is `down`, with 503, while
- * a critical circuit is not healthy; `degraded` while another circuit is not healthy; otherwise `up`. `unknown` lists the critical names
- * that no call has used yet. `/breakers` returns a list of all circuits with their counts. `failure_rate` is `null` if no recent call is
- * counted. `down_since` is the start of the outage, which failed probes do not change. It is `null` if there is no outage. Throws a
- * `RangeError` that names the invalid option.
+ * Adds the two routes.
+ *
+ * - `/health` returns `{ status, healthy, total, failure_rate, unhealthy, unknown }`. `status` is `down`, with 503, while a critical
+ *   circuit is not healthy; `degraded` while another circuit is not healthy; otherwise `up`. `unknown` lists the critical names that no
+ *   call has used yet.
+ * - `/breakers` returns a list of all circuits with their counts.
+ *
+ * `failure_rate` is `null` without recent calls. `down_since` is the start of the outage, or `null`. Failed probes do not change it. Throws
+ * a `RangeError` that names the invalid option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRouter.HttpRouter | BreakerStore> => {
   const decoded = decodeOptions("BreakerRoutes.layer", fields, options)

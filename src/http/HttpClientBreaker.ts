@@ -1,5 +1,5 @@
 /**
- * Circuits around Effect's `HttpClient`: one for each origin, or for whatever else you say.
+ * Circuits around Effect's `HttpClient`: one for each origin by default.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -20,12 +20,10 @@
  * open._tag === "CircuitOpen" && open.key // => "https://example.com"
  * ```
  *
- * Put it on the client before what retries (`HttpClient.retryTransient` after it in the pipe), so that each attempt is counted and
- * an open circuit ends the attempts. It sees the response's headers; with `body: true` also a body that breaks off later.
- *
- * @since 0.1.0
+ * In a pipe, put it before retries such as `HttpClient.retryTransient`, so that each attempt is counted and an open circuit ends the
+ * attempts. It classifies a response by its headers. With `body: true`, a body that breaks off later is also a Failure.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -62,47 +60,50 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { counted, hasBody } from "./countedBody.ts"
 
 /**
+ * The options of {@link protect}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options<in E, out R = never> {
   /**
-   * Which circuit of the name: a text for all requests, or a function of the request. Default its origin. Requests for which
-   * there is none share the circuit of the name alone. Keys that come from outside are bounded by the store.
+   * The key of the circuit: a string for all requests, or a function of the request. Default: the origin of the request. Requests for which
+   * the function returns `undefined` use the circuit of the name without a key.
    */
   readonly key?: string | ((request: HttpClientRequest.HttpClientRequest) => string | undefined) | undefined
-  /** What differs from the policy that `BreakerPolicy` has for this name. */
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name. */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** Reads the end of a request, or of its body where that counts. Default {@link classify}, to which it may leave the rest. */
+  /**
+   * Classifies the end of a request, or of its body with `body: true`. Default: {@link classify}, which a custom function may call for the
+   * remaining cases.
+   */
   readonly classify?:
     | ((
         exit: Exit.Exit<HttpClientResponse.HttpClientResponse, E | HttpClientError.HttpClientError>
       ) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
   /**
-   * Whether the call goes on until its body has been read, so that a stream that dies after its headers is a Failure. For
-   * clients whose callers read the bodies of all responses of status 2xx: a call whose body nobody reads is in flight until
-   * its `lease` is over, and then Ignored. One that stalls, and is given up by its reader, is Ignored as well: put a timeout
-   * on each pull of the stream if silence is a failure. Default `false`.
+   * Whether the call lasts until its body has been read, so that a stream that breaks off after its headers is a Failure. Default: `false`.
+   *
+   * Use it only if callers read the bodies of all 2xx responses. If nothing reads the body, the call stays in flight until its `lease`
+   * ends, and is then Ignored. A body that stalls and that its reader gives up is Ignored too: to count it as a Failure, put a timeout on
+   * each pull of the stream.
    */
   readonly body?: boolean | undefined
   /**
-   * How long a call may take whose body counts, until it is Ignored. Default 10 minutes. A probe has its policy's
-   * `probeTimeout` for headers and body: let that be as long as bodies take.
+   * With `body: true`, how long a call may last before it is Ignored. Default: 10 minutes. For a probe, the policy's `probeTimeout` limits
+   * headers and body together, so make it as long as bodies take.
    */
   readonly lease?: Duration.Input | undefined
 }
 
 /**
- * What the end of a request says of the server:
+ * Classifies the end of a request:
  *
- * - Failure: status 5xx, 408 and 429, with what `Retry-After` says; no connection; a timeout; any other error or defect.
- * - Success: every other status, as an answer or as a `StatusCodeError`.
- * - Ignored: a request that could not be sent, because its URL or its body is wrong; an interruption; what another policy
- *   rejected.
+ * - Failure: status 5xx, 408 and 429, with the wait that `Retry-After` asks for; no connection; a timeout; any other error or defect.
+ * - Success: every other status, as a response or as a `StatusCodeError`.
+ * - Ignored: a request that could not be sent, as its URL or body is invalid; an interruption; a rejection by another policy.
  *
  * @category classifiers
- * @since 0.1.0
  */
 export const classify = (
   exit: Exit.Exit<HttpClientResponse.HttpClientResponse, unknown>
@@ -128,7 +129,6 @@ const circuitFields = {
   classify: optional(functionField)
 }
 
-/** Returns a function from a request to its circuit. */
 const subjects = (
   operation: string,
   name: string,
@@ -149,12 +149,10 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
   hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
 
 /**
- * A client whose requests pass the circuits of a name. Its requests keep their errors and gain one, `CircuitOpen`.
- *
- * Throws a `RangeError` that names the option that is wrong.
+ * Protects the requests of a client with circuits. They keep their errors and gain one, `CircuitOpen`. Throws a `RangeError` that names the
+ * invalid option.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const protect: {
   <E, R, R2 = never>(
@@ -194,20 +192,19 @@ export const protect: {
 // ---- The standard client --------------------------------------------------------------------------------------------
 
 /**
- * The parts of {@link standard}.
+ * The options of {@link standard}.
  *
  * @category options
- * @since 0.1.0
  */
 export interface StandardOptions extends Pick<Options<never>, "key" | "policy" | "classify"> {
-  /** Limits each attempt until the headers of its response arrive. Default 10 seconds. */
+  /** The timeout of each attempt, until the headers of its response arrive. `false` disables it. Default: 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
   /**
-   * How failed requests are retried: the maximum number of retries, or the options of `Resilience.retry`. By default, a request is
-   * retried twice, with a backoff, and only while the retry budget of its circuit lasts.
+   * The maximum number of retries, or the options of `Resilience.retry`. `false` disables retries. Default: 2 retries with a backoff,
+   * within the retry budget of the circuit.
    *
-   * `while` decides which errors are retried. By default these are a timeout, a failed connection, and the statuses 408, 429 and 5xx. A
-   * response with another status is not an error. A request that may not be repeated is never retried.
+   * `while` decides which errors are retried. Default: timeouts, failed connections, and the statuses 408, 429 and 5xx. Responses with
+   * another status are not errors. A request that may not be repeated is never retried.
    */
   readonly retry?: number | RetryOptions | false | undefined
 }
@@ -228,9 +225,7 @@ const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientReques
   !(body._tag === "Raw" && isReadOnce(body.body))
 
 const isTransient = (error: unknown): boolean => {
-  if (!HttpClientError.isHttpClientError(error)) {
-    return typeof error === "object" && error !== null && "_tag" in error && error._tag === "TimeoutError"
-  }
+  if (!HttpClientError.isHttpClientError(error)) return Cause.isTimeoutError(error)
   const { reason } = error
   return (
     reason._tag === "TransportError" || (reason._tag === "StatusCodeError" && isFailureStatus(reason.response.status))
@@ -252,13 +247,14 @@ const standardFields = {
 type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
 
 /**
- * Adds to a client a timeout for each attempt, one circuit for each origin, and retries of requests that may be repeated. A request
- * keeps its errors, and can also fail with `CircuitOpen` and `TimeoutError`.
+ * Adds a timeout for each attempt, one circuit for each origin, and retries to a client. Requests keep their errors, and can also fail with
+ * `CircuitOpen` and `TimeoutError`.
  *
- * A request is retried after a status of 408, 429 or 5xx, after a timeout, and if there is no connection. It may be repeated only if
- * its method is idempotent (GET, HEAD, OPTIONS, QUERY, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and if its body is not a stream. A
- * retry waits at least as long as `Retry-After` says. If that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry. The
- * client returns the last response, whatever its status. To get an error instead, put `HttpClient.filterStatusOk` after it in the pipe.
+ * A request is retried after a status of 408, 429 or 5xx, after a timeout, and if there is no connection. It may be repeated only if its
+ * method is idempotent (GET, HEAD, OPTIONS, QUERY, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and if its body is not a stream. A
+ * retry waits at least as long as `Retry-After` asks. If that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry.
+ *
+ * The client returns the last response, whatever its status. To get an error instead, put `HttpClient.filterStatusOk` after it in the pipe.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -279,7 +275,6 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  * Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const standard: {
   <E, R, const O extends StandardOptions = Record<never, never>>(

@@ -1,6 +1,6 @@
 /**
- * Circuits around what an HTTP server does: while one is open, requests are answered with 503 and `Retry-After`, and the
- * handler does not run.
+ * Circuits around the handlers of an HTTP server: while a circuit is open, requests receive 503 with `Retry-After`, and the handler does
+ * not run.
  *
  * ```ts
  * import { Effect, Layer, pipe } from "effect"
@@ -26,8 +26,6 @@
  *
  * With `tenant: true`, the header `X-Tenant-ID` of a request names its tenant. The handler, and its calls to other services, then use
  * circuits of that tenant. Anyone who can set this header can bypass an open circuit: use it only if your gateway sets the header.
- *
- * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -69,85 +67,84 @@ import { tenantField, tenantHeader } from "./tenantHeader.ts"
 type ServerResponse = HttpServerResponse.HttpServerResponse
 
 /**
- * How the tenant of a request is found. A request whose header is none of what is expected is answered with 400.
+ * How to read the tenant of a request. A request with an invalid header receives 400.
  *
  * @category options
- * @since 0.1.0
  */
 export interface TenantOptions {
-  /** The name of the header. Default `x-tenant-id`. */
+  /** The name of the header. Default: `x-tenant-id`. */
   readonly header?: string | undefined
-  /** Of how many characters at most, up to 256, which is the default. */
+  /** The maximum length in characters, up to 256. Default: 256. */
   readonly maxLength?: number | undefined
-  /** What it must look like, from its beginning to its end. Default: visible ASCII characters but `/` and `%`. */
+  /** A pattern for the complete value. Default: visible ASCII characters except `/` and `%`. */
   readonly pattern?: RegExp | undefined
-  /** Whether a request must have one. Default `false`. */
+  /** Whether a request must have the header. Default: `false`. */
   readonly required?: boolean | undefined
 }
 
 /**
+ * The options of {@link protect}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options<in E, out R = never> {
   /**
-   * Which circuit of the name: a text for all requests, or a function of the request and of the path of its route, as the
-   * router has it, with its prefix (`/v1/users/:id`). Default: one circuit for all. In {@link layer} the route is not known.
+   * The key of the circuit: a string for all requests, or a function of the request and of its route's path, as the router has it, with its
+   * prefix (`/v1/users/:id`). In {@link layer}, the path is `undefined`. Default: one circuit for all requests.
    */
   readonly key?:
     | string
     | ((request: HttpServerRequest.HttpServerRequest, route: string | undefined) => string | undefined)
     | undefined
-  /** What differs from the policy that `BreakerPolicy` has for this name. */
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name. */
   readonly policy?: Input | undefined
-  /** Reads how a request ended. Default {@link classify}, to which it may leave the rest. */
+  /** Classifies the end of a request. Default: {@link classify}, which a custom function may call for the remaining cases. */
   readonly classify?:
     | ((exit: Exit.Exit<ServerResponse, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
   /**
-   * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or the name and the format of another header. Anyone
-   * who can set this header can bypass an open circuit, so your gateway must set it. Default `false`: the header is not read.
+   * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or the name and the format of another header. Anyone who
+   * can set this header can bypass an open circuit, so your gateway must set it. Default: `false`, the header is not read.
    */
   readonly tenant?: boolean | TenantOptions | undefined
   /**
-   * How a rejection is answered: as JSON `{ error, service, tenant_id, retry_after }`, which is the default, with the same
-   * fields as `application/problem+json`, or a function that returns the response. `Retry-After` and `Cache-Control: no-store`
-   * are added to the response of a function, unless it already has these headers.
+   * The response to a rejected request. Default: `json`.
+   *
+   * - `json`: `{ error, service, tenant_id, retry_after }`.
+   * - `problem`: the same fields as `application/problem+json`.
+   * - a function that returns the response. `Retry-After` and `Cache-Control: no-store` are added unless it has these headers.
    */
   readonly respond?: Respond | undefined
-  /** The format of `retry_after` in the body: `seconds`, or `iso` for a time (`2026-01-31T12:00:00.000Z`). Default `seconds`. */
+  /** The format of `retry_after` in the body: `seconds`, or `iso` for a time (`2026-01-31T12:00:00.000Z`). Default: `seconds`. */
   readonly retryAfter?: "seconds" | "iso" | undefined
 }
 
 /**
- * Options of {@link layer} and {@link middleware}.
+ * The options of {@link layer} and {@link middleware}.
  *
  * @category options
- * @since 0.1.0
  */
 export interface RoutesOptions<in E, out R = never> extends Options<E, R> {
   /**
-   * Additional paths that the breaker never rejects or counts: exact, or with all paths below (`/internal/*`). The breaker also never
-   * rejects or counts the routes of `BreakerRoutes`, `/health`, `/healthz`, `/livez`, `/readyz`, `/live`, `/ready`, `/breakers` and
-   * `/metrics`.
+   * Additional paths that the breaker never rejects or counts: exact paths, or prefixes such as `/internal/*`. The routes of
+   * `BreakerRoutes`, `/health`, `/healthz`, `/livez`, `/readyz`, `/live`, `/ready`, `/breakers` and `/metrics` are always exempt.
    */
   readonly exempt?: ReadonlyArray<string> | undefined
 }
 
 /**
- * How a rejection is answered.
+ * The response to a rejected request: a format, or a function that returns the response.
  *
  * @category options
- * @since 0.1.0
  */
 export type Respond =
   | "json"
   | "problem"
   | ((rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => ServerResponse)
 
-// ---- What the end of a request says ---------------------------------------------------------------------------------
+// ---- Classification -------------------------------------------------------------------------------------------------
 
-/** Effect's own, for a client that went away. */
+/** Effect's status for a client that closed the connection. */
 const clientClosedRequest = 499
 
 const ofResponse = (response: ServerResponse): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
@@ -164,17 +161,16 @@ const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
   })
 
 /**
- * What the end of a request says of its handler:
+ * Classifies the end of a request:
  *
- * - Failure: status 5xx, whether it answered or failed with it, with what `Retry-After` says; a defect.
- * - Success: every other status, 404 and 429 as well.
- * - Ignored: an interruption, as by a client that went away; what another circuit or a bulkhead rejected, also where that is
- *   answered already.
+ * - Failure: status 5xx, as a response or as an error, with the wait that `Retry-After` asks for; a defect.
+ * - Success: every other status, including 404 and 429.
+ * - Ignored: an interruption, such as a client that closed the connection; a rejection by another circuit or a bulkhead, including one that
+ *   was already turned into a response.
  *
- * It sees the response before it is sent: a stream that breaks off later is not counted.
+ * It classifies the response before it is sent: a stream that breaks off later does not count.
  *
  * @category classifiers
- * @since 0.1.0
  */
 export const classify = (
   exit: Exit.Exit<ServerResponse, unknown>
@@ -184,7 +180,7 @@ export const classify = (
   return outcome._tag === "Ignored" ? outcome : ofCause(exit.cause)
 }
 
-// ---- What is answered -----------------------------------------------------------------------------------------------
+// ---- Responses ------------------------------------------------------------------------------------------------------
 
 interface Answer {
   readonly status: number
@@ -202,10 +198,10 @@ const write = (how: "json" | "problem", { error, fields, headers = {}, status, t
     { "cache-control": "no-store", ...headers }
   )
 
-/** What is taken for any number that is too large to be read (RFC 9111, section 1.2.2): one more digit and it may be none. */
+/** The largest value that every client can read: recipients treat larger numbers as this one (RFC 9111, section 1.2.2). */
 const mostSeconds = 2 ** 31
 
-/** Whole seconds, at least one; nothing where nobody knows. */
+/** Whole seconds, at least 1; `undefined` if the wait is unknown. */
 const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined =>
   isCircuitOpen(rejection) && Duration.isFinite(rejection.retryAfter)
     ? Math.min(mostSeconds, Math.max(1, Math.ceil(Duration.toSeconds(rejection.retryAfter))))
@@ -214,11 +210,10 @@ const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined
 const timeIn = (seconds: number, now: number = Date.now()): string => new Date(now + seconds * 1_000).toISOString()
 
 /**
- * The response to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` if the time is known. With
- * `retryAfter: "iso"` the body has the time itself, computed from `now` (milliseconds since 1970; default: the system clock).
+ * The response to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` if the time is known. With `retryAfter: "iso"`
+ * the body has the time itself, computed from `now` (milliseconds since 1970; default: the system clock).
  *
  * @category responses
- * @since 0.1.0
  */
 export const toResponse = (
   rejection: CircuitOpen | BulkheadFull,
@@ -258,7 +253,6 @@ const rejected = (rejection: CircuitOpen | BulkheadFull, options: Decoded<typeof
 
 type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
 
-/** Adds headers to the response of a rejection: it must not be cached, and it says when to retry. */
 const withHeaders = (response: ServerResponse, rejection: CircuitOpen | BulkheadFull): ServerResponse => {
   const { headers, status } = response
   const seconds = secondsUntil(rejection)
@@ -270,7 +264,6 @@ const withHeaders = (response: ServerResponse, rejection: CircuitOpen | Bulkhead
   return HttpServerResponse.setHeaders(response, added)
 }
 
-/** The same for each rejection, with the options of a breaker. */
 const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): Answering =>
   typeof respond === "function"
     ? (rejection, tenant) => {
@@ -280,7 +273,7 @@ const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" |
       }
     : (rejection, tenant, now) => rejected(rejection, { tenant, format: respond, retryAfter, now })
 
-/** Not what came: it may be anything. */
+/** The response does not repeat the header's value, which may be anything. */
 const invalidTenant = (header: string, how: "json" | "problem"): ServerResponse =>
   write(how, {
     status: 400,
@@ -343,7 +336,7 @@ const around = (
   }
 }
 
-/** What a circuit adds to a handler: its rejections, and those that the handler fails with, become responses. */
+/** The rejections by the circuit, and those that the handler fails with, become responses. */
 type Protected = <E, R>(
   app: Effect.Effect<ServerResponse, E, R>
 ) => Effect.Effect<
@@ -353,15 +346,14 @@ type Protected = <E, R>(
 >
 
 /**
- * A handler under a circuit. While it is open the answer is 503, and nothing runs. The `CircuitOpen` and `BulkheadFull` with
- * which the handler fails, from calls that it makes, are answered so as well, with the name of that circuit, and count as
- * Ignored.
+ * Protects a handler with a circuit. While the circuit is open, requests receive 503, and the handler does not run. If the handler itself
+ * fails with `CircuitOpen` or `BulkheadFull`, from calls that it makes, the response is a 503 with the name of that circuit or bulkhead,
+ * and the circuit ignores it.
  *
- * It is no middleware for `HttpRouter.serve`: that one stands behind the sending of the response, where no error is to be seen
- * any more. Use {@link layer} there. Throws a `RangeError` that names the option that is wrong.
+ * Do not use it as the middleware of `HttpRouter.serve`, which runs after errors have become responses: use {@link layer} there. Throws a
+ * `RangeError` that names the invalid option.
  *
  * @category middleware
- * @since 0.1.0
  */
 export const protect: {
   (name: string, options?: Options<never> & { readonly classify?: undefined }): Protected
@@ -387,8 +379,8 @@ const provide = <A, E, R>(
   Effect.provideService(Effect.provideService(self, BreakerStore, store), Policies, policies)
 
 /**
- * {@link protect} with the store and the policies that are there where the router is built, so that they need not be among
- * the services of each request. A handler keeps those that it has.
+ * {@link protect} with the store and the policies of the router's construction, so that requests need not provide them. A handler with its
+ * own store keeps it.
  */
 const built = (operation: string, name: string, options: RoutesOptions<unknown> | undefined) => {
   const { exempt, ...others } = decodeOptions(operation, { ...fields, exempt: exemptField }, options)
@@ -408,7 +400,8 @@ const built = (operation: string, name: string, options: RoutesOptions<unknown> 
 }
 
 /**
- * {@link protect} for the routes of a router: provide its `layer` to those that it is for.
+ * {@link protect} for some routes of a router: provide the `layer` of the result to them. Throws a `RangeError` that names the invalid
+ * option.
  *
  * ```ts
  * import { Layer } from "effect"
@@ -422,19 +415,18 @@ const built = (operation: string, name: string, options: RoutesOptions<unknown> 
  * ```
  *
  * @category middleware
- * @since 0.1.0
  */
 export const middleware = (name: string, options?: RoutesOptions<unknown>) =>
   HttpRouter.middleware(built("HttpServerBreaker.middleware", name, options))
 
 /**
- * {@link protect} for all routes of a router, as a layer beside them. All requests use one circuit, unless `key` returns another key
- * for the request. The route of the request is not known yet. Requests to the routes of `BreakerRoutes`, to health and metrics routes
- * such as `/health` and `/metrics`, and to the paths in `exempt` are never rejected or counted. A request without a route counts as an
- * answer. A probe that hangs fails when its time is over, but is not interrupted.
+ * {@link protect} for all routes of a router, as a layer beside them. All requests use one circuit, unless `key` returns a key for the
+ * request. The route of a request is not known yet.
+ *
+ * The routes of `BreakerRoutes`, health and metrics paths such as `/health` and `/metrics`, and the paths in `exempt` are never rejected or
+ * counted. A request without a matching route counts as an answer. A probe that hangs fails at the `probeTimeout`, but is not interrupted.
  *
  * @category middleware
- * @since 0.1.0
  */
 export const layer = (name: string, options?: RoutesOptions<unknown>) =>
   HttpRouter.middleware(built("HttpServerBreaker.layer", name, options), { global: true })

@@ -1,26 +1,24 @@
 /**
- * Reads how long a server asks clients to wait: from `Retry-After` (RFC 9110, section 10.2.3), also in common forms that the RFC does
- * not allow, and from the headers of rate limits.
- *
- * @since 0.1.0
+ * Reads how long a server asks clients to wait: from `Retry-After` (RFC 9110, section 10.2.3), including common forms that the RFC does not
+ * allow, and from rate limit headers.
  */
 import { type HeadersLike, parseRetryAfter } from "../core/retryHints.ts"
 
 export type { HeadersLike }
 
 /**
- * How long to wait in milliseconds, from 0 to one day. `undefined` if no header says so in a readable form. It never throws.
+ * The wait in milliseconds, from 0 to one day. `undefined` if no header has a readable wait. It never throws.
  *
- * The first of these that can be read is used:
+ * It uses the first of these headers that it can read:
  *
  * 1. `retry-after-ms`, `x-ms-retry-after-ms`: milliseconds.
- * 2. `retry-after`: seconds, also with a fraction; an HTTP date or an ISO date. In a list (`120, 60`) the longest wait is used.
- * 3. `RateLimit` with `reset` or `t`, `RateLimit-Reset`, `X-RateLimit-Reset` and similar: seconds, a date, seconds or milliseconds
- *    since 1970, or a duration such as `6m0s`. They are read if the remaining quota is 0. If no header gives the remaining quota, they
- *    are read only if `status` is 429 or not given.
+ * 2. `retry-after`: seconds, including fractions; an HTTP date or an ISO date. In a list (`120, 60`), the longest wait.
+ * 3. `RateLimit` with `reset` or `t`, `RateLimit-Reset`, `X-RateLimit-Reset` and similar: seconds, a date, seconds or milliseconds since
+ *    1970, or a duration such as `6m0s`. Used only if the remaining quota is 0, or, if no header has the quota, only if `status` is 429 or
+ *    not given.
  *
- * A date is compared with the `Date` header of the response, so that the two clocks need not agree. If there is none, it is compared
- * with `now`, in milliseconds since 1970.
+ * A date is compared with the response's `Date` header, so that the two clocks need not agree. Without that header, it is compared with
+ * `now`, in milliseconds since 1970.
  *
  * ```ts
  * import { RetryAfter } from "effect-fuse/http"
@@ -32,7 +30,6 @@ export type { HeadersLike }
  * ```
  *
  * @category parsing
- * @since 0.1.0
  */
 export const parse = (headers: HeadersLike, now: number, status?: number): number | undefined =>
   parseRetryAfter(headers, now, status)

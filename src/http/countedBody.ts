@@ -11,7 +11,7 @@ import type { Restore } from "../engine/classify.ts"
 type ClientResponse = HttpClientResponse.HttpClientResponse
 type End = Exit.Exit<unknown, unknown>
 
-/** Whether more is to come after the headers than an answer that is already known. */
+/** Whether the response has a body that may still break off. */
 export const hasBody = ({ headers, request, status }: ClientResponse): boolean =>
   status >= 200 &&
   status < 300 &&
@@ -20,10 +20,10 @@ export const hasBody = ({ headers, request, status }: ClientResponse): boolean =
   request.method !== "HEAD" &&
   headers["content-length"] !== "0"
 
-/** Of an end that its reader made, and not the body: he had enough of it, unless he was interrupted. */
+/** The end of a read that the reader ended, not the body. It is a success unless the reader was interrupted. */
 const ofReader = (end: End): End => (end._tag === "Failure" && !Cause.hasInterruptsOnly(end.cause) ? Exit.void : end)
 
-/** A body that came, but is empty, longer than its reader takes, or not the JSON that he hoped for, is an answer. */
+/** Whether the body arrived. A body that is empty, too long for its reader or not valid JSON has arrived. */
 const arrived = (end: End): boolean => {
   if (end._tag === "Success") return true
   const error = Option.getOrUndefined(Cause.findErrorOption(end.cause))
@@ -34,15 +34,15 @@ const arrived = (end: End): boolean => {
   return cause instanceof SyntaxError || (cause instanceof Error && "_tag" in cause && cause._tag === "MaxBytesError")
 }
 
-/** Whether what is read as a form is one: else it fails whatever comes. */
+/** Whether the response is a form. Reading any other body as a form always fails. */
 const isForm = ({ headers }: ClientResponse): boolean =>
   /^(multipart\/form-data|application\/x-www-form-urlencoded)/i.test(headers["content-type"] ?? "")
 
 const bodies: ReadonlySet<PropertyKey> = new Set(["text", "json", "arrayBuffer", "urlParamsBody", "formData"])
 
 /**
- * The same response, which says how its body ended: as the response itself does where all of it came, or its reader had
- * enough of it, else as what broke off.
+ * Wraps a response so that it reports the end of its body to `settle`: as the response itself if the body arrived or the reader stopped
+ * early, otherwise as the failure of the body.
  */
 export const counted = (
   response: ClientResponse,

@@ -1,9 +1,9 @@
 import { listOf, optional, textLike } from "../core/fields.ts"
 
-/** Responses that are Ignored: rejections by a circuit or a bulkhead, and reports about the health of circuits. */
+/** Responses that count as Ignored: rejections by a circuit or a bulkhead, and reports about the health of circuits. */
 export const saysNothing = new WeakSet<object>()
 
-/** Paths that operators and schedulers use to check a process. They must answer while all other requests are rejected. */
+/** Paths for checks of the process. They must respond while all other requests are rejected. */
 const operational: ReadonlySet<string> = new Set([
   "/health",
   "/healthz",
@@ -18,26 +18,23 @@ const operational: ReadonlySet<string> = new Set([
 /** The paths of the `BreakerRoutes` of each store. */
 const routes = new WeakMap<object, Set<string>>()
 
-/** Exempts a path from the breakers whose circuits are in this store. */
+/** Exempts a path from the breakers of this store. */
 export const exemptRoute = (store: object, path: string): void => {
   const known = routes.get(store)
   if (known === undefined) routes.set(store, new Set([path]))
   else known.add(path)
 }
 
-/** Paths that are exempt. */
 export const exemptField = optional(listOf(textLike("a path that begins with /", /^\/[!-~]*$/)))
 
-/** The path of a URL without its query and without a slash at its end. */
+/** The path of a URL, without query and trailing slash. */
 const pathOf = (url: string): string => {
   const end = url.search(/[?#]/)
   const path = end < 0 ? url : url.slice(0, end)
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path
 }
 
-/**
- * Returns a function that tells whether a request is exempt, by its URL or by the path of its route.
- */
+/** A predicate for exempt requests, by the request's URL or by the path of its route. */
 export const exemption = (paths: ReadonlyArray<string> = []): ((store: object, url: string) => boolean) => {
   const exact = new Set(paths.filter((path) => !path.endsWith("/*")).map(pathOf))
   const below = paths.filter((path) => path.endsWith("/*")).map((path) => path.slice(0, -1))

@@ -2,7 +2,6 @@ import * as Duration from "effect/Duration"
 import * as Outcome from "../core/Outcome.ts"
 import { type HeadersLike, parseRetryAfter } from "../core/retryHints.ts"
 
-/** The Failure of a response, with the wait that its headers ask for. */
 export const failureOf = (status: number, headers: HeadersLike, now: number): Outcome.Outcome => {
   const detail = `HTTP ${status}`
   const millis = parseRetryAfter(headers, now, status)

@@ -14,19 +14,17 @@ const tenantFields = {
   required: optional(flag)
 }
 
-/** `true` is no options. */
+/** The options of the tenant header. `true` means the defaults, `false` no tenant. */
 export const tenantField = orFalse<Decoded<typeof tenantFields>>({
   optional: false,
   decode: (input, path, problems) => struct(tenantFields).decode(input === true ? {} : input, path, problems)
 })
 
-/** The tenant of a request: none, a text, or one that must not be. */
 type TenantFound =
   | { readonly _tag: "None" }
   | { readonly _tag: "Some"; readonly tenant: string }
   | { readonly _tag: "Invalid" }
 
-/** Where the tenant of a request is written. */
 export interface TenantHeader {
   readonly header: string
   readonly read: (request: HttpServerRequest.HttpServerRequest) => TenantFound
@@ -41,7 +39,7 @@ export const tenantHeader = ({
   pattern = /[!-$&-.0-~]+/,
   required = false
 }: Decoded<typeof tenantFields>): TenantHeader => {
-  // The whole of it: half a match is somebody else. And one that remembers where it stopped would say another thing next time.
+  // The whole value must match, as a partial match would be another tenant. Without the flags `g`, `m` and `y`, each test starts anew.
   const form = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replaceAll(/[gmy]/g, ""))
   const name = header.toLowerCase()
   return {

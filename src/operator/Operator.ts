@@ -1,11 +1,13 @@
 /**
- * The fleet's circuits, seen and steered from outside: by a script, an admin page, a job, which are no process of the fleet.
+ * Inspects and controls the fleet's circuits from outside: from a script, an admin page or a job that is not a process of the fleet.
  *
  * **When to use**
  *
- * Where nobody calls what the circuits protect. A `BreakerStore` layer makes its program a member of the fleet, with a vote
- * in what is decided; who only looks and steers must have none, or one process that sees an outage would be one of two.
- * These functions work on the store itself, and fail where it does: what they answer has happened.
+ * Use it in programs that do not call the protected dependencies. A `BreakerStore` layer makes its program a voter of the fleet, and a
+ * program that only inspects and controls circuits must not vote: a single process that sees an outage would then be one voter of two, and
+ * have no majority.
+ *
+ * These functions read and write the store directly. They fail if the store fails, and succeed only after the store has done the work.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
@@ -20,8 +22,6 @@
  * }).pipe(Effect.provide(NodeRedis.layer({ url: "redis://localhost:6379" })))
  * Effect.isEffect(maintenance) // => true
  * ```
- *
- * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
@@ -55,38 +55,35 @@ import { limits, type SharedStore, type Stored, StoreError, type Swap, type Swap
 
 export type {
   /**
-   * What the store has of a circuit after an operator action.
+   * The store's record of a circuit after an operator action.
    *
    * @category models
-   * @since 0.1.0
    */
   Done,
   /**
+   * The name and the key of a circuit.
+   *
    * @category models
-   * @since 0.1.0
    */
   Identity,
   /**
-   * What the store has of a circuit. Times are milliseconds since 1970 by this process's clock.
+   * The store's record of a circuit. Times are milliseconds since 1970 by this process's clock.
    *
    * @category models
-   * @since 0.1.0
    */
   Known,
   /**
-   * A record that this version cannot read: a newer one wrote it, or something else did.
+   * A record that this version cannot read: it comes from a newer version, or is not a record.
    *
    * @category models
-   * @since 0.1.0
    */
   Unreadable
 } from "../store/known.ts"
 
 /**
- * Fails {@link isolate} and the others: a record that cannot be read is not overwritten.
+ * An operator action found a record that this version cannot read. It did not overwrite it.
  *
  * @category errors
- * @since 0.1.0
  */
 export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
   readonly name: string
@@ -99,10 +96,9 @@ export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
 }
 
 /**
- * The circuit that an operator action is for, the reason, the operator, and the program.
+ * The key of the circuit, the reason, the operator, and the name of the program.
  *
  * @category options
- * @since 0.1.0
  */
 export interface ActionOptions extends CircuitBreaker.ByHand {
   /** The name of this program in the events of the fleet. Default: `operator`. */
@@ -110,26 +106,26 @@ export interface ActionOptions extends CircuitBreaker.ByHand {
 }
 
 /**
- * {@link ActionOptions}, and how long the action lasts. {@link open} lasts 30 seconds by default.
+ * {@link ActionOptions}, and how long the action lasts. Default: overrides last until {@link release}, and {@link open} lasts 30
+ * seconds.
  *
  * @category options
- * @since 0.1.0
  */
 export interface TimedActionOptions extends ActionOptions, CircuitBreaker.ByHandFor {}
 
-/** The voter in the exchanges of an operator. It never counts as a live process. */
-const nobody = "operator"
+/** The voter id of an operator. The store never counts it as a live process. */
+const operatorVoter = "operator"
 
-/** An action that the store receives later than this changes nothing: it may have been frozen on its way. */
+/** If an action reaches the store later than this, it changes nothing: it may have been delayed on its way. */
 const notAfterMillis = 5_000
 
-/** So often a move is made anew on what somebody else wrote meanwhile. */
+/** The maximum number of attempts at a compare-and-swap that other writers win. */
 const attempts = 20
 
 const which = (name: string, key: string | undefined): string =>
   `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
 
-/** All that is listed, page by page, and how many processes live. */
+/** All listed records, read page by page, and the number of live processes. */
 const pages = (
   store: SharedStore,
   since = 0
@@ -139,7 +135,7 @@ const pages = (
       listed && record !== undefined ? [{ ...record, circuit }] : []
     )
     if (changes.length < limits.page) return Effect.succeed({ records, live })
-    // A record that changes meanwhile is on a later page again.
+    // A record that changes during the reads appears again on a later page.
     return Effect.map(pages(store, changes.at(-1)?.epoch), (more) => {
       const again = new Set(more.records.map(({ circuit }) => circuit))
       return { records: [...records.filter(({ circuit }) => !again.has(circuit)), ...more.records], live: more.live }
@@ -151,11 +147,10 @@ interface ListedRecord extends Stored {
 }
 
 /**
- * All circuits of the fleet that are not simply Closed, by name and key; and how many processes live. A healthy circuit is
- * not in the store: there may be any number of them.
+ * The fleet's circuits that are not healthy, sorted by name and key, and the number of live processes. The store has no records of healthy
+ * circuits, so their number is unknown.
  *
- * @category looking
- * @since 0.1.0
+ * @category getters
  */
 export const list = (
   store: SharedStore
@@ -170,10 +165,9 @@ const byName = (a: Identity, b: Identity): number => compare(a.name, b.name) || 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /**
- * What the store has of one circuit; `undefined` if nothing: then it is Closed, for all that the fleet knows.
+ * The store's record of one circuit; `undefined` if there is none, which means that the circuit is Closed for the fleet.
  *
- * @category looking
- * @since 0.1.0
+ * @category getters
  */
 export const inspect = (
   store: SharedStore,
@@ -188,7 +182,6 @@ export const inspect = (
   })
 }
 
-/** The id of a circuit in the store. Throws a `RangeError` if the store cannot share the circuit. */
 const identify = (store: SharedStore, operation: string, name: string, key: string | undefined): string => {
   const id = circuitId(circuitName(operation, name), decodeArgument(operation, "key", operatorKey, key))
   const { longestCircuit = Infinity } = store
@@ -202,17 +195,17 @@ const identify = (store: SharedStore, operation: string, name: string, key: stri
 
 type Steered = Effect.Effect<Done, StoreError | UnreadableRecord>
 
-/** An operator action, and the name of this program. */
+/** An operator action, with the name of this program. */
 interface Action extends Taken {
   readonly process: string | undefined
 }
 
-/** Takes an operator action on the fleet's circuit, again if another process writes the record at the same time. */
+/** Takes an operator action on the fleet's record of a circuit. It retries if another process writes the record at the same time. */
 const steer = (
   store: SharedStore,
   operation: string,
   { key, name }: Identity,
-  { actor, detail, next, process = nobody, why }: Action
+  { actor, detail, next, process = operatorVoter, why }: Action
 ): Steered => {
   const circuit = identify(store, operation, name, key)
   const attempt = (stored: Stored | undefined, notAfter: number, left: number, action: string): Steered =>
@@ -262,13 +255,13 @@ const steer = (
     Effect.flatMap(store.load([circuit]), ({ records: [stored], time }) =>
       attempt(stored, time + notAfterMillis, left, action)
     )
-  // Each run of the effect is an action of its own.
+  // Each run of the effect is a separate action.
   return Effect.flatMap(Clock.currentTimeMillis, (now) =>
     begin(attempts, `${nextStamp(now)}-${globalThis.crypto.randomUUID()}`)
   )
 }
 
-/** Swaps one record; `undefined` if the command came too late. */
+/** Swaps one record. Returns `undefined` if the command reached the store too late. */
 const swapped = (
   store: SharedStore,
   swap: Swap,
@@ -276,7 +269,7 @@ const swapped = (
 ): Effect.Effect<SwapAnswer | undefined, StoreError> => {
   const swaps = [swap]
   const floor = swap.expectedEpoch
-  const exchange = { voter: nobody, ttl: 0, notAfter, heard: 0, floor, casts: [], swaps }
+  const exchange = { voter: operatorVoter, ttl: 0, notAfter, heard: 0, floor, casts: [], swaps }
   return Effect.map(store.exchange(exchange), (answer) => (answer._tag === "Done" ? answer.swaps[0] : undefined))
 }
 
@@ -293,12 +286,13 @@ const act = (
 }
 
 /**
- * Forces a circuit open in all processes, those that start later too, until {@link release} or for as long as `for` says.
- * Without a key it holds for all keys of the name. A later override never shortens an earlier one: while several stand, the circuit is
- * Isolated until the last isolation ends, and then Disabled until the last {@link disable} ends.
+ * Forces a circuit to reject every call in all processes, including those that start later, until {@link release} or for the duration
+ * `for`. Without a key, it applies to all keys of the name.
  *
- * @category steering
- * @since 0.1.0
+ * A later override never shortens an earlier one. The circuit is Isolated until the last isolation ends, and then Disabled until the last
+ * {@link disable} ends.
+ *
+ * @category operator actions
  */
 export const isolate = (
   store: SharedStore,
@@ -307,10 +301,9 @@ export const isolate = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("isolate", store, name, options)
 
 /**
- * Lets every call through, uncounted, in all processes, until {@link release} or for as long as `for` says.
+ * Lets every call through, uncounted, in all processes, until {@link release} or for the duration `for`.
  *
- * @category steering
- * @since 0.1.0
+ * @category operator actions
  */
 export const disable = (
   store: SharedStore,
@@ -319,11 +312,10 @@ export const disable = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("disable", store, name, options)
 
 /**
- * Ends all overrides that {@link isolate} and {@link disable} have set, by any operator. `ended` of the answer lists them. What went
- * on beneath goes on.
+ * Ends all overrides that any operator has set with {@link isolate} and {@link disable}. `ended` of the result lists them. The state
+ * beneath them is kept.
  *
- * @category steering
- * @since 0.1.0
+ * @category operator actions
  */
 export const release = (
   store: SharedStore,
@@ -332,11 +324,10 @@ export const release = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("release", store, name, options)
 
 /**
- * Opens a circuit as a trip would: it cools down for as long as `for` says, 30 seconds if nothing is said (the policy is not
- * known here), probes and closes by itself.
+ * Opens a circuit as a trip does: it cools down for `for`, and then probes and closes by itself. Default: 30 seconds, as the circuit's
+ * policy is not known here.
  *
- * @category steering
- * @since 0.1.0
+ * @category operator actions
  */
 export const open = (
   store: SharedStore,
@@ -345,11 +336,10 @@ export const open = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("open", store, name, options)
 
 /**
- * Closes a circuit that the fleet has opened, without a ramp. A process that has opened for itself stays open:
- * {@link reset} closes there, too.
+ * Closes a circuit that the fleet has opened, without a ramp. A process that opened the circuit only for itself keeps it open: use
+ * {@link reset} to close it there, too.
  *
- * @category steering
- * @since 0.1.0
+ * @category operator actions
  */
 export const close = (
   store: SharedStore,
@@ -358,10 +348,9 @@ export const close = (
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("close", store, name, options)
 
 /**
- * Makes a circuit as new in all processes: Closed, no memory of openings, no override.
+ * Returns a circuit to its initial state in all processes: Closed, with no past openings and no override.
  *
- * @category steering
- * @since 0.1.0
+ * @category operator actions
  */
 export const reset = (
   store: SharedStore,
@@ -369,14 +358,13 @@ export const reset = (
   options?: ActionOptions
 ): Effect.Effect<Done, StoreError | UnreadableRecord> => act("reset", store, name, options)
 
-// ---- Moving ---------------------------------------------------------------------------------------------------------
+// ---- Export and import ----------------------------------------------------------------------------------------------
 
 /**
- * All circuits that {@link list} has, as JSON, in the form of `BreakerStore.exportAll`: for {@link importAll}, and for
- * `BreakerStore.importAll`. What this version cannot read is not in it, and said.
+ * The circuits of {@link list} as JSON, for {@link importAll} or `BreakerStore.importAll`. `unreadable` lists the records that this
+ * version cannot read, which the JSON omits.
  *
- * @category moving
- * @since 0.1.0
+ * @category transfer
  */
 export const exportAll = (
   store: SharedStore
@@ -401,11 +389,12 @@ export const exportAll = (
   })
 
 /**
+ * The options of {@link importAll}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface ImportOptions extends Omit<ActionOptions, "key"> {
-  /** Is called after each circuit, with how many are done. */
+  /** Called after each circuit, with the number of circuits that are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
@@ -416,12 +405,13 @@ const importFields = {
 } satisfies FieldsOf<ImportOptions>
 
 /**
- * Makes circuits what the text says that `exportAll` gave, of this store or of another, in all processes, and answers how many
- * that were. Time went on meanwhile: an opening keeps its end. Circuits that are not in the text stay as they are. Records
- * that cannot be read are not overwritten, and said. A text that cannot be read changes nothing, and fails with an `ImportError`.
+ * Imports the JSON of an export, from this store or another, into all processes. `circuits` of the result is the number of imported
+ * circuits.
  *
- * @category moving
- * @since 0.1.0
+ * Openings keep their original end. Circuits that are not in the JSON stay as they are. Records that cannot be read are not overwritten,
+ * and `unreadable` lists them. Invalid JSON changes nothing, and fails with an `ImportError`.
+ *
+ * @category transfer
  */
 export const importAll = (
   store: SharedStore,
@@ -431,7 +421,7 @@ export const importAll = (
   {
     readonly circuits: number
     readonly unreadable: ReadonlyArray<Identity>
-    /** As {@link Done} has it, of each circuit that changed. */
+    /** The transitions of the circuits that changed, as in {@link Done}. */
     readonly transitions: ReadonlyArray<BreakerEvent.Transition>
   },
   StoreError | ImportError
@@ -446,7 +436,7 @@ export const importAll = (
   return Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     const read = exported.read(json, now, now)
-    // A name or a key that is too long is found before anything is changed.
+    // An invalid name or key is found before anything is changed.
     const all = Result.flatMap(read, (circuits) =>
       Result.try({ try: () => circuits.map(taking), catch: (error) => String(error) })
     )

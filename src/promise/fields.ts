@@ -1,10 +1,12 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import {
+  anything,
   at,
   count,
   countOrZero,
   type Decoded,
+  decodeOptions,
   expected,
   type Field,
   type FieldsOf,
@@ -33,7 +35,7 @@ import { cooldownField } from "./cooldowns.ts"
 import { toPlain } from "./plainErrors.ts"
 import type { RedisUrlOptions } from "./redis.ts"
 import { isSignal } from "./signals.ts"
-import type { CallOptions, Policy, Protection, RetryOptions, Signal } from "./types.ts"
+import type { CallOptions, KeyPolicy, Policy, Protection, RetryOptions, Signal } from "./types.ts"
 
 // ---- Policies -------------------------------------------------------------------------------------------------------
 
@@ -86,6 +88,48 @@ const probeField: Field<unknown> = {
   }
 }
 
+/** The fields that may differ by key. The others decide about the breaker as a whole. */
+const keyPolicyFields = {
+  trip: optional(anything),
+  slowCall: optional(anything),
+  cooldown: optional(cooldownField),
+  maxCooldown: optional(anything),
+  probes: optional(anything),
+  successesToClose: optional(anything),
+  failuresToReopen: optional(anything),
+  probeTimeout: optional(anything),
+  ramp: optional(anything),
+  probe: optional(probeField),
+  mode: optional(anything),
+  enabled: optional(enabledField)
+} satisfies FieldsOf<KeyPolicy>
+
+/** A function that returns constants makes no new policies: the engine knows a policy by its identity. */
+const keysFunction = (keys: (key: string) => unknown) => {
+  const known = new WeakMap<object, BreakerPolicy.KeyInput>()
+  return (key: string): BreakerPolicy.KeyInput | undefined => {
+    const given = keys(key)
+    if (given === undefined) return undefined
+    const before = isRecord(given) ? known.get(given) : undefined
+    if (before !== undefined) return before
+    const made = decodeOptions("keys", keyPolicyFields, given) as BreakerPolicy.KeyInput
+    known.set(given as object, made)
+    return made
+  }
+}
+
+const keysField: Field<unknown> = {
+  optional: false,
+  decode: (input, path, problems) => {
+    if (typeof input === "function") return keysFunction(input as (key: string) => unknown)
+    if (!isRecord(input)) return input
+    const policy = struct(keyPolicyFields)
+    return Object.fromEntries(
+      Object.entries(input).map(([key, given]) => [key, policy.decode(given, at(path, key), problems)])
+    )
+  }
+}
+
 export const policyFields = {
   trip: policyField("trip"),
   slowCall: policyField("slowCall"),
@@ -100,7 +144,8 @@ export const policyFields = {
   dependsOn: policyField("dependsOn"),
   mode: policyField("mode"),
   enabled: policyField("enabled", enabledField),
-  fleet: policyField("fleet")
+  fleet: policyField("fleet"),
+  keys: policyField("keys", keysField)
 } satisfies FieldsOf<Policy>
 
 // ---- Calls ----------------------------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ export type {
   Counts,
   DistributedState,
   EventName,
+  KeyPolicy,
   Metrics,
   Override,
   Policy,

@@ -128,7 +128,7 @@ export class PlainBreaker {
     /** Why an attempt is interrupted: its caller aborted it, or it exceeded `timeout` or `probeTimeout`. */
     const reason = () => {
       if (isAborted(signal)) return reasonOf(signal)
-      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis)) : abandoned.error
+      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis(key))) : abandoned.error
     }
     const attempt = Effect.callback<unknown, unknown>((resume) => {
       // A signal may have been aborted without an event, while the attempt waited.
@@ -307,12 +307,18 @@ export class PlainManager {
     listen(this.home, event, listener, listener)
 
   readonly exportAll = async (): Promise<string> => {
-    if (this.home.isShutDown) throw wasShutDown(this.names[0] ?? "")
+    if (this.home.isShutDown) {
+      throw new ShutdownError("exportAll: the circuits are gone after shutdown; call exportAll before shutdown")
+    }
     return answerOf(await this.home.run(BreakerStore.exportAll, undefined))
   }
 
   readonly importAll = async (json: string): Promise<number> => {
-    if (this.home.isShutDown) throw wasShutDown(this.names[0] ?? "")
+    if (this.home.isShutDown) {
+      throw new ShutdownError(
+        "importAll: no circuits can be imported after shutdown; import them into a new manager or breaker"
+      )
+    }
     const exit = await this.home.run(Effect.result(BreakerStore.importAll(json)), undefined)
     const result = answerOf(exit)
     if (result._tag === "Failure") throw new ConfigurationError(result.failure.message)

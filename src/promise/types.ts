@@ -139,7 +139,20 @@ export interface Policy {
         readonly observation?: Time | undefined
       }
     | undefined
+  /**
+   * Fields that differ for some keys: an object by key, or a function of the key that returns the fields, or `undefined` if no field
+   * differs. They take precedence over the other fields. The function is called when a circuit is made. If it fails or returns an invalid
+   * policy, the log reports it once, and the circuit uses the policy of the breaker. Default: none.
+   */
+  readonly keys?: { readonly [key: string]: KeyPolicy } | ((key: string) => KeyPolicy | undefined) | undefined
 }
+
+/**
+ * The fields of a policy that differ for one key. Fields that decide about the breaker as a whole cannot differ.
+ *
+ * @category options
+ */
+export interface KeyPolicy extends Omit<Policy, "keys" | "dependsOn" | "fleet"> {}
 
 /**
  * How failed calls are retried.

@@ -1,5 +1,5 @@
 /**
- * Workers under a breaker: a job whose circuit is open is handed back, with the delay to wait, and costs it no attempt.
+ * Queue workers under a circuit breaker: while its circuit is open, a job returns to its queue with a delay, and loses no attempt.
  *
  * ```ts
  * import { Duration, Effect, pipe } from "effect"
@@ -9,7 +9,7 @@
  * const work = pipe(
  *   Effect.succeed("sent"),
  *   JobBreaker.protect("mail", {
- *     // What your queue calls it: change the visibility, nack with a delay, set `run_at`.
+ *     // Use your queue's operation: change the visibility, nack with a delay, set `run_at`.
  *     release: (delay) => Effect.succeed(`back in ${Math.round(Duration.toSeconds(delay))} s`),
  *     jitter: 0
  *   })
@@ -22,10 +22,8 @@
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => ["sent", "back in 30 s"]
  * ```
  *
- * A job is handed back whole, and run again from its beginning: what it did before an inner circuit rejected it, it does
- * again. That is what queues that deliver at least once ask of jobs anyway.
- *
- * @since 0.1.0
+ * A returned job runs again from its beginning, including the work that it did before an inner circuit rejected it. Jobs need to tolerate
+ * that anyway in queues that deliver at least once.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -51,30 +49,32 @@ import {
   shareOrZero,
   textOrEmpty
 } from "../core/fields.ts"
-import { untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
+import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
- * How long a job stays away that is handed back: as long as the circuit says, within bounds.
+ * The delay of a returned job: the circuit's `retryAfter`, within these bounds.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Delays {
-  /** At least so long. Default 1 second. */
+  /** The shortest delay. Default: 1 second, or `maxDelay` if that is shorter. */
   readonly minDelay?: Duration.Input | undefined
-  /** No longer than this, before `jitter`, however long the circuit stays open. Default 5 minutes. */
+  /** The longest delay before `jitter`, however long the circuit stays open. Default: 5 minutes. */
   readonly maxDelay?: Duration.Input | undefined
-  /** By up to which share longer, from 0 to 1, so that not all come back at once. Default 0.2. */
+  /** The maximum random extension, as a fraction of the delay from 0 to 1, so that jobs do not all return at once. Default: 0.2. */
   readonly jitter?: number | undefined
 }
 
 /**
+ * The options of {@link handBack}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface HandBackOptions<out A, out E = never, out R = never> extends Delays {
-  /** Hands the job back, to be delivered again after `delay`, which is always finite. Its answer is the answer. */
+  /**
+   * Returns the job to its queue, to be delivered again after `delay`, which is always finite. Its result becomes the result of the job.
+   */
   readonly release: (delay: Duration.Duration, rejection: CircuitOpen) => Effect.Effect<A, E, R>
 }
 
@@ -84,7 +84,7 @@ const delayFields = {
   jitter: optional(shareOrZero)
 }
 
-/** Longer, each time twice, for a job that was handed back so many `times` before, where that is known. */
+/** The delay of a returned job. It doubles with the number of `times` that the job was already returned, if known. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
 const delaying = (operation: string, delays: Decoded<typeof delayFields>): DelayOf => {
@@ -96,7 +96,7 @@ const delaying = (operation: string, delays: Decoded<typeof delayFields>): Delay
   }
 }
 
-/** Whether the call that was rejected was not made; a probe that took too long was. */
+/** Whether the rejected call never started. A probe that timed out had started. */
 const wasNotMade = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason !== "ProbeTimedOut"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
@@ -113,13 +113,11 @@ const handingBack = (operation: string, { release, ...delays }: Decoded<typeof h
 }
 
 /**
- * Hands a job back when any circuit that it passes rejects it.
+ * Returns a job to its queue if a circuit inside the job rejects a call.
  *
- * The one `CircuitOpen` that is left is that of a probe that took longer than its policy allows: that job had been
- * started, and it failed.
+ * It still fails with `CircuitOpen` if a probe times out, as that job had started and failed.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const handBack: {
   <A, E, R, A2, E2, R2>(
@@ -137,22 +135,19 @@ export const handBack: {
 )
 
 /**
- * How a job is protected and handed back.
+ * The options of {@link protect}.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out R3 = never>
   extends ProtectOptions<A, E, R3>,
     HandBackOptions<A2, E2, R2> {}
 
 /**
- * Runs a job under a circuit, and hands it back when that, or another that it passes, rejects it. See {@link handBack}.
- *
- * Throws a `RangeError` that names the option that is wrong.
+ * Runs a job under a circuit, and returns it to its queue if that circuit, or another one inside the job, rejects it. See
+ * {@link handBack}. Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const protect: {
   <A, E, R, A2, E2, R2, R3 = never>(
@@ -178,11 +173,12 @@ export const protect: {
 // ---- Effect's persisted queue ---------------------------------------------------------------------------------------
 
 /**
+ * The options of {@link take}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface TakeOptions<in Job, in A, in E, out R = never> extends Omit<ProtectOptions<A, E, R>, "key">, Delays {
-  /** Which circuit of the name: a text for all jobs, or a function of the job, where jobs are for many. */
+  /** The key of the circuit: a string for all jobs, or a function of the job. Default: one circuit for all jobs. */
   readonly key?: string | ((job: Job) => string | undefined) | undefined
 }
 
@@ -204,11 +200,11 @@ interface Taking {
 }
 
 /**
- * One circuit for all jobs: none is claimed while it is open, and one that it rejects after all is given back as it was, by an
- * interruption, which the queue counts as no attempt.
+ * One circuit for all jobs. No job is claimed while the circuit is open, and workers continue in waves after a close. If a circuit rejects a
+ * claimed job, an interruption returns it to the queue, which does not count that as an attempt.
  */
 const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
-  const taken = Effect.suspend(() => {
+  const take = (patience: Patience): AnyEffect => {
     let rejected: CircuitOpen | undefined
     const job = queue.take((value, metadata) =>
       Effect.catch(
@@ -225,29 +221,34 @@ const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
     )
     return Effect.catchCause(job as AnyEffect, (cause) =>
       rejected !== undefined && Cause.hasInterruptsOnly(cause)
-        ? Effect.andThen(untilItMayPass(rejected, waitMillis(rejected)), next)
+        ? Effect.andThen(inLine(rejected, waitMillis(rejected), patience), next(patience))
         : Effect.failCause(cause)
     )
-  })
-  const next: AnyEffect = Effect.andThen(untilPasses(of) as Effect.Effect<void>, taken)
-  return next
+  }
+  const next = (patience: Patience): AnyEffect =>
+    Effect.flatMap(untilPasses(of, patience) as Effect.Effect<void>, () => take(patience))
+  // Each worker keeps its turn in the line of the circuit until it has run a job.
+  return Effect.suspend(() => next({ millis: Infinity }))
 }
 
 const postponed = Symbol("postponed")
 
-/** How often a job was offered again is the end of its id. */
+/** The end of a job's id has the number of times that the job was offered again. */
 const again = /~(\d+)$/
 
-/** Its next id: said twice, as after an interruption between the offer and the end of what was claimed, it is there once. */
+/**
+ * The id for the next offer. If an interruption between the offer and the end of the claimed job leads to a second offer, both have the
+ * same id, and the queue keeps one job.
+ */
 const nextId = (id: string): { readonly id: string; readonly times: number } => {
   const times = Number(again.exec(id)?.[1] ?? 0)
   return { id: `${id.replace(again, "")}~${times + 1}`, times }
 }
 
 /**
- * A circuit for each job: which, is known only when it has been claimed. One that its circuit rejects is offered again with a
- * delay, and done with, so that the others get their turn. One that has failed before keeps its attempts: it is given back as it
- * was, as is one that cannot be offered.
+ * A circuit for each job, which is known only after the job is claimed. A rejected job is offered again with a delay, and the claimed one
+ * completes, so that other jobs get their turn. If the job has already failed, or the offer fails, the job is given back unchanged instead,
+ * and keeps its attempts.
  */
 const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknown) => unknown): AnyEffect => {
   const offerAgain = (value: unknown, id: string, open: CircuitOpen): AnyEffect => {
@@ -292,23 +293,22 @@ const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknow
   return taken
 }
 
-/** A worker that gives back one job of many circuits waits no longer than this before he claims the next. */
+/** The longest wait after giving back a job before claiming the next one, which may have another circuit. */
 const givenBackMillis = 1_000
 
 /**
- * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and answers when one has been run. No attempt is
- * counted for a job that a circuit rejects.
+ * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and succeeds with its result. Rejections do not count as
+ * attempts.
  *
- * - With one circuit for all jobs, none is taken from the queue while it is open: workers wait, all of them. A job that is
- *   rejected after all, as when the circuit opens at that moment, or by another circuit that it passes, is given back as it
- *   was.
- * - With a `key` that is a function of the job, the jobs of other circuits go on. One that is rejected at its first attempt is
- *   offered again with a delay (its id ends with how often: `~1`; each time it stays away twice as long, up to `maxDelay`) and
- *   the claimed one is done with. One that has failed before keeps its attempts, and is given back as it was. A `key` that throws, or
- *   answers no text, is a defect, which costs the job an attempt.
+ * - With one circuit for all jobs, workers take no job while it is open. After a close they continue in waves, the oldest first: 4 at
+ *   once, and every 100 milliseconds twice as many as before. If the circuit opens at that moment, or another circuit inside the job
+ *   rejects it, the job is given back unchanged.
+ * - With a `key` that is a function of the job, jobs of other circuits continue. A job that is rejected at its first attempt is offered
+ *   again with a delay, and the claimed one completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
+ *   up to `maxDelay`. A job that has already failed keeps its attempts, and is given back unchanged. A `key` that throws or returns no
+ *   string is a defect, which costs the job an attempt.
  *
- * It is for one job. A worker is `Effect.retry(Effect.forever(take), Schedule.spaced("1 second"))`, as a job that fails ends it with
- * its error.
+ * It runs one job, and fails if the job fails. For a worker, use `Effect.retry(Effect.forever(take), Schedule.spaced("1 second"))`.
  *
  * ```ts
  * import { Effect, Layer, Schema } from "effect"
@@ -326,7 +326,6 @@ const givenBackMillis = 1_000
  * ```
  *
  * @category workers
- * @since 0.1.0
  */
 export const take = <Job, RQ, A, E, R, R2 = never>(
   queue: PersistedQueue.PersistedQueue<Job, RQ>,
@@ -340,7 +339,7 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   const { key, ...given } = decodeOptions(operation, takeFields, options)
   const of = toSubject(operation, name, typeof key === "function" ? given : { ...given, key })
   const taking: Taking = { of, delayOf: delaying(operation, given), f: f as JobHandler }
-  // Whatever its elements are: `f`, which is given them, has their type.
+  // `f` receives the elements, and has their type.
   const jobs = queue as unknown as Queue
   return (typeof key === "function" ? takeKeyed(jobs, taking, key) : takeOne(jobs, taking)) as Effect.Effect<A, E>
 }

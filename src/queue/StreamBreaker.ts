@@ -1,8 +1,6 @@
 /**
- * Streams under a breaker: while the circuit is open the element in hand is kept, no other is pulled from the source, and the
- * stream goes on by itself when the circuit lets calls through.
- *
- * @since 0.1.0
+ * Streams under a circuit breaker: while the circuit is open, the current element waits, the source is not pulled, and the stream resumes
+ * when the circuit lets calls through.
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -26,17 +24,18 @@ import { whileRejected } from "../resilience/waiting.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
+ * The options of {@link mapEffect}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options<in A, in E, out R = never> extends ProtectOptions<A, E, R> {
-  /** How many elements are worked on at once: a number of 1 or more (default 1), or `unbounded`. */
+  /** The maximum number of concurrent calls: 1 or more, or `unbounded`. Default: 1. */
   readonly concurrency?: number | "unbounded" | undefined
-  /** Whether answers may come in another order than their elements. Default `false`. */
+  /** Whether results may be in another order than their elements. Default: `false`. */
   readonly unordered?: boolean | undefined
   /**
-   * How an element is tried again that fails. Waiting for the circuit is none of its attempts, and a probe that took too long
-   * is tried again. Default: it is not, and its failure ends the stream.
+   * How to retry a failed element. Waiting for the circuit does not count as an attempt. A probe that timed out is retried too. Default: no
+   * retries, and a failed element ends the stream.
    */
   readonly retry?: Omit<RetryOptions<E>, "waitForCircuit" | "budget"> | undefined
 }
@@ -50,8 +49,8 @@ const fields = {
 } satisfies FieldsOf<Options<never, never>>
 
 /**
- * `Stream.mapEffect` under a circuit. An element that the circuit, or another that it passes, rejects waits and is tried again,
- * for as long as it takes, and meanwhile no more are pulled than are worked on at once. A source that ends meanwhile is heard.
+ * `Stream.mapEffect` under a circuit. If the circuit, or another circuit inside `f`, rejects an element, the element waits without limit
+ * and is tried again. Meanwhile, at most `concurrency` elements are pulled. The end of the source is noticed while elements wait.
  *
  * ```ts
  * import { Effect, pipe, Stream } from "effect"
@@ -72,11 +71,9 @@ const fields = {
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => [10, 20, 30]
  * ```
  *
- * The one `CircuitOpen` with which it may fail is that of a probe that took longer than its policy allows, where there is no
- * `retry`: what it called had been started.
+ * The stream fails with `CircuitOpen` only if a probe times out and there is no `retry`, as its call had already started.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const mapEffect: {
   <A, E, R, B, E2, R2, R3 = never>(

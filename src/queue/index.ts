@@ -1,10 +1,8 @@
 /**
- * Breakers where work is fetched: workers of queues, and streams.
+ * Circuit breakers for queue workers and streams.
  *
- * - `JobBreaker`: hands a job back, with the delay to wait, while its circuit is open.
- * - `StreamBreaker`: stops pulling while a circuit is open, and goes on by itself.
- *
- * @since 0.1.0
+ * - `JobBreaker`: returns a job to its queue with a delay while its circuit is open.
+ * - `StreamBreaker`: stops pulling while a circuit is open, and resumes when it closes.
  */
 export * as JobBreaker from "./JobBreaker.ts"
 export * as StreamBreaker from "./StreamBreaker.ts"

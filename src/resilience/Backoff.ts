@@ -1,6 +1,5 @@
 /**
- * How long to wait from one attempt to the next, as an Effect `Schedule`: for `Resilience.retry`, for `Effect.retry`, for
- * the `cooldown` of a policy.
+ * Delays between attempts, as an Effect `Schedule`: for `Resilience.retry`, for `Effect.retry`, or for the `cooldown` of a policy.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -13,9 +12,7 @@
  * await Effect.runPromise(program) // => 3
  * ```
  *
- * They go on for ever: say how often with `times`, or `Schedule.upTo`.
- *
- * @since 0.1.0
+ * The schedules never end. To limit the attempts, use `times` or `Schedule.upTo`.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,28 +21,27 @@ import * as Schedule from "effect/Schedule"
 import { decodeOptions, factor, optional, positiveMillis, refused, shareOrZero } from "../core/fields.ts"
 
 /**
+ * The bounds and the jitter of the delays.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Bounds {
-  /** The first delay, and the shortest. Default 100 milliseconds, or `max` if that is shorter. */
+  /** The first and shortest delay. Default: 100 milliseconds, or `max` if that is shorter. */
   readonly min?: Duration.Input | undefined
-  /** The longest. Default 30 seconds, or `min` if that is longer. */
+  /** The longest delay. Default: 30 seconds, or `min` if that is longer. */
   readonly max?: Duration.Input | undefined
   /**
-   * By which share a delay may be shorter or longer, from 0 (default: always the same) to 1 (from nothing to twice as long), but
-   * never out of the bounds. Those who failed together then do not come back together.
+   * The relative random variation of each delay: 0.5 means 50 % to 150 % of it, within `min` and `max`. From 0 to 1. Default: 0, no
+   * variation. With jitter, callers that failed together do not retry together.
    */
   readonly jitter?: number | undefined
 }
 
 /**
- * Each delay is the one before it times `factor` (default 2, at least 1), from `min` up to `max`.
- *
- * Throws a `RangeError` that names the option that is wrong.
+ * Exponential delays: each is the previous one times `factor` (default 2, at least 1), from `min` up to `max`. Throws a `RangeError` that
+ * names the invalid option.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const exponential = (options?: Bounds & { readonly factor?: number | undefined }): Schedule.Schedule<number> => {
   const { factor, ...bounds } = decodeOptions("Backoff.exponential", exponentialFields, options)
@@ -53,12 +49,10 @@ export const exponential = (options?: Bounds & { readonly factor?: number | unde
 }
 
 /**
- * Each delay is longer than the one before it by `step` (default: as much as `min`), from `min` up to `max`.
- *
- * Throws a `RangeError` that names the option that is wrong.
+ * Linear delays: each is the previous one plus `step` (default: `min`), from `min` up to `max`. Throws a `RangeError` that names the
+ * invalid option.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const linear = (
   options?: Bounds & { readonly step?: Duration.Input | undefined }
@@ -92,7 +86,7 @@ const backoff = (
   const delayOf = (attempt: number): Effect.Effect<number> => {
     const plain = Math.min(max, delay(min, attempt))
     if (jitter === 0) return Effect.succeed(plain)
-    // Spread over what is within the bounds: cut off at them, many would wait exactly as long as one another.
+    // The random range is limited first: limiting the random delay instead would give many callers exactly `min` or `max`.
     const low = Math.max(min, plain * (1 - jitter))
     const high = Math.min(max, plain * (1 + jitter))
     return Effect.map(Random.next, (random) => low + random * (high - low))

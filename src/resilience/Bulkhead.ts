@@ -1,6 +1,5 @@
 /**
- * Bounds how many calls run at once, and how many may wait: so that one dependency that has become slow cannot take up
- * everything that the others need.
+ * Limits how many calls run concurrently and how many wait, so that one slow dependency cannot take up the resources of all others.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -16,9 +15,7 @@
  * await Effect.runPromise(program) // => ["done", "done", "BulkheadFull: Bulkhead \"reports\" is full: 1 running and 1 waiting", 1]
  * ```
  *
- * Who waits does so in the order of arrival, and for as long as it takes: put `Effect.timeout` around it to wait less.
- *
- * @since 0.1.0
+ * Waiting calls run in the order of arrival. They wait without limit: to wait less, add `Effect.timeout`.
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -27,67 +24,65 @@ import type * as BulkheadFull from "../shapes/BulkheadFull.ts"
 import { bulkheadFields, hasSlots, type Slots, TypeId, toSlots } from "./slots.ts"
 
 /**
+ * The options of a bulkhead.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options {
-  /** How many calls run at once, at least 1. */
+  /** The maximum number of concurrent calls, at least 1. */
   readonly concurrency: number
-  /** How many more may wait. Default 0: what cannot run at once is rejected. */
+  /** The maximum number of waiting calls. Further calls are rejected. Default: 0. */
   readonly queue?: number | undefined
-  /** What its error calls it. Default `bulkhead`. */
+  /** The name in `BulkheadFull` errors. Default: `bulkhead`. */
   readonly name?: string | undefined
 }
 
 /**
- * What a bulkhead holds at one moment.
+ * A snapshot of a bulkhead.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Inspection {
   readonly name: string
   readonly concurrency: number
   readonly queue: number
-  /** Calls that run now, at most `concurrency`. */
+  /** Running calls, at most `concurrency`. */
   readonly running: number
-  /** Calls that wait for a place now, at most `queue`. */
+  /** Waiting calls, at most `queue`. */
   readonly waiting: number
-  /** Calls that found no room, since it was made. */
+  /** Calls that were rejected since the bulkhead was created. */
   readonly rejected: number
 }
 
 /**
- * A number of places. Whoever uses the same bulkhead shares them.
+ * A limit that all effects with the same bulkhead share.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Bulkhead {
   readonly [TypeId]: Slots
 }
 
 /**
+ * Whether a value is a bulkhead.
+ *
  * @category guards
- * @since 0.1.0
  */
 export const isBulkhead = (value: unknown): value is Bulkhead => hasSlots(value)
 
 /**
- * {@link make}, outside of an effect: for a constant of a module. Throws a `RangeError` that names the option that is wrong.
+ * Creates a bulkhead without an effect, as for a module-level constant. Throws a `RangeError` that names the invalid option.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const makeUnsafe = (options: Options): Bulkhead => ({
   [TypeId]: toSlots(decodeOptions("Bulkhead.makeUnsafe", bulkheadFields, options))
 })
 
 /**
- * Makes a bulkhead: once, and not for each call. Throws a `RangeError` that names the option that is wrong.
+ * Creates a bulkhead. Create it once, not for each call. Throws a `RangeError` that names the invalid option.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (options: Options): Effect.Effect<Bulkhead> => {
   const decoded = decodeOptions("Bulkhead.make", bulkheadFields, options)
@@ -95,13 +90,11 @@ export const make = (options: Options): Effect.Effect<Bulkhead> => {
 }
 
 /**
- * Runs an effect in one of the places, or waits for one, or fails with `BulkheadFull`.
+ * Runs an effect in a bulkhead. If the bulkhead is busy, the effect waits. If its queue is full too, the effect fails with `BulkheadFull`.
  *
- * Its place is free again when the effect has ended, however it ends. Do not use it twice around one call: the inner one
- * may wait for the place that the outer one holds.
+ * Do not nest the same bulkhead: the inner effect may wait for the slot that the outer one holds.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const limit: {
   <A, E, R>(self: Effect.Effect<A, E, R>, bulkhead: Bulkhead): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R>
@@ -113,12 +106,12 @@ export const limit: {
 )
 
 /**
+ * The numbers of running, waiting and rejected calls.
+ *
  * @category getters
- * @since 0.1.0
  */
 export const inspect = (bulkhead: Bulkhead): Inspection => {
   const { concurrency, inside, name, queue, rejected } = bulkhead[TypeId]
-  // Whoever is inside runs as long as there is a place.
   const running = Math.min(inside, concurrency)
   return { name, concurrency, queue, running, waiting: inside - running, rejected }
 }

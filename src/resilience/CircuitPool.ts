@@ -1,6 +1,6 @@
 /**
- * Several of the same kind, of which any will do: replicas, regions, providers. Each has a circuit of its own, and a call goes
- * to one whose circuit lets it through.
+ * A pool of interchangeable members, such as replicas, regions or providers. Each member has its own circuit, and a call goes to a member
+ * whose circuit lets it through.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -18,9 +18,7 @@
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => ["answer of us.db.example", "answer of us.db.example", "1 of 2"]
  * ```
  *
- * A member's circuit has the pool's name and the member's own as its key: look at it and steer it with `CircuitBreaker`.
- *
- * @since 0.1.0
+ * The circuit of a member has the pool's name, and the member's name as its key. Inspect and control it with `CircuitBreaker`.
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -39,45 +37,50 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { type Choose, callOne, type PoolState } from "./pool.ts"
 
 /**
+ * The options of a pool.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options<out Members> {
   /**
-   * By name, what a call is given to make it with: a host, a client. Or a list of names, which are given themselves, and whose
-   * order counts even where names are numbers.
+   * The members. Either an object from names to the values that calls receive, such as hosts or clients. Or a list of names, which are also
+   * the values: it keeps its order even if the names are numbers.
    */
   readonly members: Members
   /**
-   * Which of the members that let calls through is called: the one whose turn it is (`roundRobin`, the default), the first
-   * (`inOrder`: the others stand by), or the one with the fewest calls of this pool in flight (`leastBusy`).
+   * How to choose among the members whose circuits let calls through. Default: `roundRobin`.
+   *
+   * - `roundRobin`: each in turn.
+   * - `inOrder`: the first of the list. The others are standbys.
+   * - `leastBusy`: the member with the fewest calls of this pool in flight.
    */
   readonly choose?: "roundRobin" | "inOrder" | "leastBusy" | undefined
-  /** What differs from the policy that `BreakerPolicy` has for this name: one for all members. */
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name, for all members. */
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
 const TypeId: unique symbol = Symbol.for("effect-fuse/CircuitPool")
 
 /**
+ * A pool of members, each with its own circuit.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface CircuitPool<out A> {
   readonly name: string
-  /** The names of its members. */
   readonly members: ReadonlyArray<string>
   readonly [TypeId]: {
     readonly values: ReadonlyArray<A>
     readonly choose: Choose
     readonly policy: Partial<BreakerPolicy.Policy> | undefined
-    readonly slots: PoolState
+    readonly state: PoolState
   }
 }
 
 /**
+ * Whether a value is a pool.
+ *
  * @category guards
- * @since 0.1.0
  */
 export const isCircuitPool = (value: unknown): value is CircuitPool<unknown> =>
   typeof value === "object" && value !== null && TypeId in value
@@ -107,18 +110,16 @@ const fields = {
 }
 
 /**
- * What the calls of a pool with these members are given.
+ * The type of the values that calls of a pool receive.
  *
  * @category models
- * @since 0.1.0
  */
 export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
 
 /**
- * A pool: made once, as a constant. Throws a `RangeError` that names the option that is wrong.
+ * Creates a pool. Create it once, as a constant. Throws a `RangeError` that names the invalid option.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = <M extends object>(
   name: string,
@@ -133,19 +134,18 @@ export const make = <M extends object>(
       values: members.map(([, value]) => value as Member<M>),
       choose,
       policy,
-      slots: { last: -1, busy: [] }
+      state: { last: -1, busy: [] }
     }
   }
 }
 
 /**
- * Makes a call with one member, under that member's circuit. A member whose cooldown is over gets its turn: its call is the
- * probe. A call that has begun is made with no other: for that put a retry around it.
+ * Calls one member, under that member's circuit. The call may be the probe of a member whose cooldown is over.
  *
- * While no circuit lets calls through it fails with the `CircuitOpen` of the one that will first.
+ * If no circuit lets calls through, it fails with the `CircuitOpen` of the circuit that will do so first. A call that has failed is not
+ * repeated with another member: add a retry for that.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const call: {
   <A, B, E, R, R2 = never>(
@@ -167,19 +167,18 @@ export const call: {
   ): any => {
     const operation = "CircuitPool.call"
     decodeArgument(operation, "f", functionField, f)
-    const { choose, slots, policy, values } = checked(operation, pool)[TypeId]
+    const { choose, policy, state, values } = checked(operation, pool)[TypeId]
     const of = toSubject(operation, pool.name, { ...decodeOptions(operation, readingFields, options), policy })
     const subjects = pool.members.map((key) => ({ ...of, key }))
-    return callOne(subjects, choose, slots, (slot) => f(values[slot], pool.members[slot] as string))
+    return callOne(subjects, choose, state, (member) => f(values[member], pool.members[member] as string))
   }
 )
 
 /**
- * Makes all members' circuits as new, in one transaction: nobody sees one that is reset and another that is not yet. Other
- * processes with the same store hear of each by itself. Within a tenant these are the tenant's.
+ * Resets the circuits of all members in one transaction: this process never sees only some of them reset. Other processes with the same
+ * store receive one change for each circuit. For a tenant, this resets only that tenant's circuits.
  *
- * @category by hand
- * @since 0.1.0
+ * @category operator actions
  */
 export const resetAll = (
   pool: CircuitPool<unknown>,
@@ -188,18 +187,16 @@ export const resetAll = (
   control.resetAll("CircuitPool.resetAll", checked("CircuitPool.resetAll", pool).name, pool.members, options)
 
 /**
- * Several circuits as one answer.
+ * The health of a pool: the numbers of healthy and unhealthy members, the mean failure rate, and the circuits.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Health extends HealthOf {}
 
 /**
- * How its members are, all of the same moment and in their order.
+ * The health of the members, all read at the same moment and listed in the members' order.
  *
  * @category getters
- * @since 0.1.0
  */
 export const health = (pool: CircuitPool<unknown>): Effect.Effect<Health, never, BreakerStore> => {
   const { members, name, [TypeId]: its } = checked("CircuitPool.health", pool)

@@ -1,5 +1,6 @@
 /**
- * Policies around a call: retry, breaker, bulkhead, timeout, hedge, limit and fallback, each alone or several as one value.
+ * Policies around a call: timeout, bulkhead, breaker, retry, hedge, rate limit and fallback. Use each alone, or combine several into one
+ * value.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -11,20 +12,17 @@
  * await Effect.runPromise(Effect.provide(program, BreakerStore.layerMemory)) // => "hello"
  * ```
  *
- * In a pipe the first is the innermost, next to the call. {@link standard} has the order that works:
+ * In a pipe, the first policy is the innermost, next to the call. {@link standard} has the recommended order:
  *
  *     call -> timeout -> bulkhead -> breaker -> retry -> fallback
  *
- * - The **timeout** bounds each attempt. Inside the breaker it is a Failure, as it should be; outside it would be an
- *   interruption, which tells the breaker nothing.
- * - The **bulkhead** is outside the timeout, so that waiting for a place is not mistaken for a slow dependency, and inside the
- *   breaker, so that no place is waited for while the circuit is open. That it is full says nothing of the dependency: the
- *   breaker ignores it.
- * - The **breaker** is inside the retry, so that it sees each attempt, and stops the next.
+ * - The **timeout** limits each attempt. Inside the breaker it counts as a Failure. Outside it would be an interruption, which says nothing
+ *   about the dependency.
+ * - The **bulkhead** is outside the timeout, so that waiting in its queue does not look like a slow dependency. It is inside the breaker,
+ *   so that no call waits while the circuit is open. The breaker ignores `BulkheadFull`.
+ * - The **breaker** is inside the retry, so that it counts each attempt and stops further ones.
  * - The **retry** stops at `CircuitOpen`.
- * - The **fallback** comes last: it answers when all else has failed.
- *
- * @since 0.1.0
+ * - The **fallback** is the outermost: it handles the final error.
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -71,25 +69,25 @@ import { budgetField, counting, mayRepeat, retryField, retryFields, retrying } f
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
- * A policy, or several as one: a function of an effect that keeps what the effect answers and fails with, and adds what
- * its parts add. `parts` names them, the innermost first.
+ * One policy, or several as one. It is a function of an effect: it keeps the effect's result and errors, and adds those of its parts.
+ * `parts` has the names of the parts, the innermost first.
  *
- * `E`: the errors it adds. `R`: the services it needs. `B`: what it may answer instead. `In`: the errors it can handle.
- * `Kept`: `unknown` if the effect's own errors pass, `never` if none does.
+ * - `E`: the errors that it adds.
+ * - `R`: the services that it needs.
+ * - `B`: the results that it may add.
+ * - `In`: the errors that it can handle.
+ * - `Kept`: `unknown` if the effect's own errors pass, `never` if none does.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Pipeline<out E = never, out R = never, out B = never, in In = unknown, out Kept = unknown>
   extends PipelineType<E, R, B, In, Kept> {}
 
 /**
- * Several policies as one value, the innermost first, as in a pipe: what `pipe(effect, a, b, c)` does, `pipeline(a, b, c)`
- * does to any effect. More than five are pipelines of pipelines. A policy that could not handle the errors of those
- * inside it is a type error.
+ * Combines policies into one value, the innermost first: `pipeline(a, b, c)(effect)` is `pipe(effect, a, b, c)`. For more than five, nest
+ * pipelines. It is a type error if a policy cannot handle the errors of those inside it.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const pipeline: Compose = (...parts: ReadonlyArray<Any>) =>
   compose(decodeArgument("Resilience.pipeline", "parts", listOf(partField, 1), parts))
@@ -107,14 +105,13 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
   )
 
 /**
- * Fails with Effect's `TimeoutError` what takes longer, and interrupts it.
- * It behaves as `Effect.timeout`, but costs much less. It may fire late, by at most 1 % or 16 milliseconds.
+ * Interrupts an effect that takes longer, and fails with Effect's `TimeoutError`. It behaves as `Effect.timeout`, but costs much less. It
+ * may fire late, by at most 1 % or 16 milliseconds.
  *
- * If the process stalls while the time runs out, the effect gets a little more time, so that it can read an answer that has arrived. If it
- * then still takes too long, a breaker around it ignores the `TimeoutError`.
+ * If the process stalls while the time runs out, the effect gets a little more time to read an answer that has already arrived. If it still
+ * takes too long, a breaker around it ignores the `TimeoutError`.
  *
  * @category policies
- * @since 0.1.0
  */
 export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> =>
   timingOut(decodeArgument("Resilience.timeout", "duration", positiveMillis, duration))
@@ -122,27 +119,25 @@ export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> 
 const timingOut = (millis: number): Pipeline<Cause.TimeoutError> => makePipeline(["timeout"], makeTimeout(millis))
 
 /**
- * Which circuit a breaker of a pipeline uses, and how the ends of its calls are read, as in `CircuitBreaker.protect`.
+ * The circuit of a breaker in a pipeline, and how it classifies the ends of calls, as in `CircuitBreaker.protect`.
  *
  * @category options
- * @since 0.1.0
  */
 export interface BreakerOptions<in E = unknown, out R = never> extends CircuitOptions {
-  /** Reads the whole exit. Not with the other two. */
+  /** Classifies the whole exit. Cannot be combined with the other two options. */
   readonly classify?:
     | ((exit: Exit.Exit<unknown, E>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome, never, R>)
     | undefined
-  /** Which errors are failures; others are answers. */
+  /** Which errors are Failures. Other errors count as Success. */
   readonly isFailure?: ((error: E) => boolean) | undefined
-  /** Which errors tell nothing of the dependency. */
+  /** Which errors say nothing about the dependency. */
   readonly isIgnored?: ((error: E) => boolean) | undefined
 }
 
 /**
- * `CircuitBreaker.protect` as a part.
+ * `CircuitBreaker.protect` as a policy.
  *
  * @category policies
- * @since 0.1.0
  */
 export const breaker = <E = unknown, R = never>(
   name: string,
@@ -152,10 +147,9 @@ export const breaker = <E = unknown, R = never>(
 const around = <P extends Any>(of: Subject): P => makePipeline(["breaker"], (self) => guard(self, of))
 
 /**
- * `Bulkhead.limit` as a part, in a bulkhead that is given or one of its own, which all effects in this pipeline share.
+ * `Bulkhead.limit` as a policy. Given options, it creates a bulkhead that all effects with this policy share.
  *
  * @category policies
- * @since 0.1.0
  */
 export const bulkhead = (options: Bulkhead_.Options | Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
   inBulkhead(
@@ -168,62 +162,59 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
   makePipeline(["bulkhead"], Bulkhead_.limit(bulkhead))
 
 /**
- * What bounds the retries of all that call one circuit: at most `floor` in the last `over`, or `share` of the calls made
- * in that time, whichever is more. A retry that it refuses is not made, and the error that there is stays.
+ * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the calls, whichever is
+ * more. If it refuses a retry, the caller fails with the error of the last attempt.
  *
- * A circuit has one budget; the first to use it says how far it looks back. `CircuitBreaker.inspect` shows it as `retries`.
+ * Each circuit has one budget. The first use sets its `over`. `CircuitBreaker.inspect` shows the budget as `retries`.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Budget {
-  /** The name of the circuit. */
   readonly name: string
-  /** Its key. */
   readonly key?: string | undefined
-  /** From above 0 to 1. Default 0.2. */
+  /** The fraction of calls that may be retries, above 0 and at most 1. Default: 0.2. */
   readonly share?: number | undefined
-  /** Default 10. */
+  /** The number of retries that are always allowed. Default: 10. */
   readonly floor?: number | undefined
-  /** Default 10 seconds. */
+  /** The period over which calls and retries are counted. Default: 10 seconds. */
   readonly over?: Duration.Input | undefined
 }
 
 /**
+ * The options of {@link retry}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface RetryOptions<in E = unknown, out SE = never, out SR = never> {
-  /** How often a call is made again. Default 2, or as often as `schedule` says where one is given. */
+  /** The maximum number of retries. Default: 2, or unlimited if `schedule` is given. */
   readonly times?: number | undefined
-  /** How long to wait before each. Default `Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })`. */
+  /** The delays between attempts. Default: `Backoff.exponential({ min: "100 millis", max: "10 seconds", jitter: 0.5 })`. */
   readonly schedule?: Schedule.Schedule<unknown, E, SE, SR> | undefined
   /**
-   * Which errors are worth another attempt. Default all but those with which a policy rejected the call. It is not asked about
-   * `CircuitOpen`, which is never tried again but by `waitForCircuit`.
+   * Which errors to retry. Default: all except rejections by a policy. `CircuitOpen` never reaches this function: only `waitForCircuit`
+   * repeats a call that a circuit rejected.
    */
   readonly while?: ((error: E) => boolean) | undefined
   /**
-   * Waits while the circuit rejects, for no longer than this in all, and then calls: an attempt that was rejected is none of
-   * `times`. What would take longer fails with `CircuitOpen` at once. After a close, the callers that wait go in waves, the oldest
-   * first: 4 at once, and every 100 milliseconds twice as many as before. Default: no waiting.
+   * The maximum total time to wait for a circuit that rejects. Rejected attempts do not count as `times`. If the circuit asks for a longer
+   * wait, the call fails with `CircuitOpen` at once. Default: no waiting.
+   *
+   * After the circuit closes, waiting callers proceed in waves, the oldest first: 4 at once, then twice as many every 100 milliseconds.
    */
   readonly waitForCircuit?: Duration.Input | undefined
   /**
-   * The longest wait that an error may ask for. An error asks for a wait with its `retryAfter`, or with the headers of its response
-   * (`Retry-After` and others). A retry waits at least that long. If the error asks for longer than `maxRetryAfter`, there is no retry:
-   * the call fails with that error at once. Default 10 seconds.
+   * The longest wait that an error may ask for, with its `retryAfter` or with response headers such as `Retry-After`. A retry waits at
+   * least as long as the error asks. If that is longer than `maxRetryAfter`, the call fails with the error at once. Default: 10 seconds.
    */
   readonly maxRetryAfter?: Duration.Input | undefined
-  /** Bounds the retries of all that call a circuit, given by its name or with figures. Default, and `false`: nothing does. */
+  /** The retry budget of a circuit, by the circuit's name or with options. Default and `false`: no budget. */
   readonly budget?: string | Budget | false | undefined
 }
 
 /**
- * Calls again when the call fails. Defects and interruptions are not tried again.
+ * Repeats a call that fails. Defects and interruptions are not retried. Throws a `RangeError` that names the invalid option.
  *
  * @category policies
- * @since 0.1.0
  */
 export const retry: {
   <E = unknown, SE = never, SR = never>(
@@ -237,27 +228,27 @@ export const retry: {
   makePipeline(["retry"], retrying(decodeOptions("Resilience.retry", retryFields, options))())
 
 /**
+ * The options of {@link hedge}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface HedgeOptions {
-  /** How long a call may take before another is made beside it: about as long as 95 of 100 take. */
+  /** The time after which a second copy of the call starts. A good value is the p95 duration. */
   readonly after: Duration.Input
-  /** How many more calls are made at most. Default 1. */
+  /** The maximum number of additional copies. Default: 1. */
   readonly max?: number | undefined
-  /** Bounds these calls together with the retries of all that call a circuit. Default: nothing does. */
+  /** A retry budget that the additional copies share with the retries of the circuit's callers. Default: no budget. */
   readonly budget?: string | Budget | false | undefined
 }
 
 /**
- * Makes the same call again beside one that takes too long, and answers with the first success. The others are
- * interrupted, which a breaker inside ignores. It helps against slowness and not against errors: a call that has failed is not
- * made again, and its failure is the result only when no other call is left.
+ * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
+ * inside ignores.
  *
- * Only for calls that may be made twice.
+ * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
+ * is running. Use it only for calls that may be made twice.
  *
  * @category policies
- * @since 0.1.0
  */
 export const hedge: {
   (options: HedgeOptions & { readonly budget: string | Budget }): Pipeline<never, BreakerStore>
@@ -275,10 +266,9 @@ export const hedge: {
 const hedgeFields = { after: positiveMillis, max: optional(count), budget: optional(budgetField) }
 
 /**
- * What a limiter must be able to do: `RateLimiter` of `effect/persistence` can.
+ * A rate limiter, such as `RateLimiter` of `effect/persistence`.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Limiter<out E> {
   readonly consume: (options: RateLimitOptions) => Effect.Effect<{ readonly delay: Duration.Duration }, E>
@@ -288,28 +278,25 @@ export interface Limiter<out E> {
  * The options of Effect's limiter.
  *
  * @category options
- * @since 0.1.0
  */
 export interface RateLimitOptions {
   /** Calls with the same key share the limit. */
   readonly key: string
-  /** How many calls in each `window`. */
+  /** The maximum number of calls in each `window`. */
   readonly limit: number
   readonly window: Duration.Input
-  /** How many calls this one counts for. Default 1. */
+  /** The number of calls that this call counts as. Default: 1. */
   readonly tokens?: number | undefined
   readonly algorithm?: "fixed-window" | "token-bucket" | undefined
-  /** Whether a call beyond the limit waits, or fails with the limiter's error. Default `fail`. */
+  /** Whether a call above the limit waits (`delay`), or fails with the limiter's error (`fail`). Default: `fail`. */
   readonly onExceeded?: "delay" | "fail" | undefined
 }
 
 /**
- * Limits how many calls are made in a time, by Effect's own limiter: `Resilience.rateLimit(RateLimiter.RateLimiter, { key: "api",
- * limit: 100, window: "1 second" })`. Give its service, or a limiter. What it rejects says nothing of the dependency:
- * breakers ignore it.
+ * Limits the rate of calls with a limiter, or with Effect's `RateLimiter` service: `Resilience.rateLimit(RateLimiter.RateLimiter, { key:
+ * "api", limit: 100, window: "1 second" })`. Breakers ignore its rejections, which say nothing about the dependency.
  *
  * @category policies
- * @since 0.1.0
  */
 export const rateLimit = <E, R = never>(
   limiter: Limiter<E> | Effect.Effect<Limiter<E>, never, R>,
@@ -339,31 +326,29 @@ const rateLimitFields = {
 }
 
 /**
- * Answers when all else has failed, with an effect or one that is made of the error. Defects and interruptions pass.
+ * Runs another effect if the call fails. `orElse` is that effect, or a function from the error to it. Defects and interruptions pass.
  *
  * @category policies
- * @since 0.1.0
  */
 export const fallback = <B, E2 = never, R2 = never, E = unknown>(
   orElse: Effect.Effect<B, E2, R2> | ((error: E) => Effect.Effect<B, E2, R2>)
 ): Pipeline<E2, R2, B, E, never> => fallingBack(decodeArgument("Resilience.fallback", "orElse", fallbackField, orElse))
 
 /**
- * The parts of {@link standard}. Each that is `false` is left out; those with a default are there unless it is.
+ * The policies of {@link standard}. `false` removes a policy.
  *
  * @category options
- * @since 0.1.0
  */
 export interface StandardOptions {
-  /** Bounds each attempt. Default 10 seconds. */
+  /** The timeout of each attempt. Default: 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
-  /** How many attempts run at once. Default: no bulkhead. */
+  /** The bulkhead, or its options. Default: no bulkhead. */
   readonly bulkhead?: Bulkhead_.Options | Bulkhead_.Bulkhead | false | undefined
-  /** Its key, its policy, and how ends are read. */
+  /** The key and policy of the circuit, and how it classifies the ends of calls. */
   readonly breaker?: BreakerOptions<never> | undefined
-  /** The maximum number of retries, or options. Default as {@link retry}, with a budget of the circuit. */
+  /** The maximum number of retries, or options. Default: those of {@link retry}, with the retry budget of the circuit. */
   readonly retry?: number | RetryOptions<never> | false | undefined
-  /** What answers when all else has failed. Default: nothing does. */
+  /** The effect that runs after the final error, or a function from the error to it. Default: no fallback. */
   readonly fallback?:
     | Effect.Effect<unknown, unknown, unknown>
     | ((error: never) => Effect.Effect<unknown, unknown, unknown>)
@@ -371,15 +356,14 @@ export interface StandardOptions {
 }
 
 /**
- * What {@link standard} makes of its options.
+ * The type of the pipeline that {@link standard} returns.
  *
  * @category models
- * @since 0.1.0
  */
 export type Standard<O extends StandardOptions> = [Fallback<O>] extends [never]
   ? Pipeline<StandardErrors<O>, BreakerStore, never, StandardInput<O>>
   : undefined extends O["fallback"]
-    ? // There may be one: both may come.
+    ? // The fallback is optional: the errors of the call and the results of the fallback are both possible.
       Pipeline<
         StandardErrors<O> | Effect.Error<Fallback<O>>,
         BreakerStore | Effect.Services<Fallback<O>>,
@@ -395,14 +379,12 @@ export type Standard<O extends StandardOptions> = [Fallback<O>] extends [never]
       >
 
 /**
- * The order that works: call, timeout, bulkhead, breaker, retry, fallback. By default each attempt may take 10 seconds and
- * is made twice more, with a backoff, within the retry budget of the circuit.
+ * The recommended pipeline: timeout, bulkhead, breaker, retry and fallback, the innermost first. By default, each attempt may take 10
+ * seconds, and a failed call is retried twice, with a backoff and within the retry budget of the circuit.
  *
- * Make it once, as a constant: its bulkhead is its own. Throws a `RangeError` that names the option that
- * is wrong.
+ * Create it once, as a constant: each pipeline has its own bulkhead. Throws a `RangeError` that names the invalid option.
  *
  * @category policies
- * @since 0.1.0
  */
 export const standard = <const O extends StandardOptions = Record<never, never>>(
   name: string,
@@ -431,13 +413,11 @@ const standardFields = {
 } satisfies FieldsOf<StandardOptions>
 
 /**
- * One of the ways of {@link cascade}: a call and its circuit, with the options of `CircuitBreaker.protect`.
+ * An alternative of {@link cascade}: a call and its circuit, with the options of `CircuitBreaker.protect`.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Way<out A = unknown, out E = unknown, out R = unknown> extends BreakerOptions<never> {
-  /** The name of the circuit. */
   readonly name: string
   readonly call: Effect.Effect<A, E, R>
 }
@@ -445,10 +425,10 @@ export interface Way<out A = unknown, out E = unknown, out R = unknown> extends 
 type CallsOf<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
 
 /**
- * Tries one way after another, each under its own circuit, until one succeeds: a way whose circuit is open costs nothing. What
- * the last one fails with is the error. For a default put {@link fallback} around it, or make it the last way.
+ * Tries alternatives in order, each under its own circuit, until one succeeds. Alternatives with an open circuit are skipped at once. If
+ * all fail, the error is that of the last one. For a default value, add {@link fallback}, or make it the last alternative.
  *
- * `while` says which errors are worth another way, and is not asked about `CircuitOpen`, which always is.
+ * `while` says which errors lead to the next alternative. `CircuitOpen` always does.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -462,7 +442,6 @@ type CallsOf<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
  * ```
  *
  * @category policies
- * @since 0.1.0
  */
 export const cascade = <const Ways extends ReadonlyArray<Way>>(
   ways: Ways,
@@ -473,13 +452,13 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
   Effect.Services<CallsOf<Ways>> | BreakerStore
 > => {
   const operation = "Resilience.cascade"
-  const { while: goesOn } = decodeOptions(operation, cascadeFields, options)
+  const { while: triesNext } = decodeOptions(operation, cascadeFields, options)
   const calls = decodeArgument(operation, "ways", listOf(struct(wayFields), 1), ways).map(
     ({ call, name, ...given }, index) => guard(call, toSubject(operation, name, given, `ways.${index}`))
   )
-  const after = (error: unknown) => isCircuitOpen(error) || goesOn === undefined || goesOn(error)
+  const isNext = (error: unknown) => isCircuitOpen(error) || triesNext === undefined || triesNext(error)
   return calls.reduceRight((next, call) =>
-    Effect.catch(call, (error) => (after(error) ? next : Effect.fail(error)))
+    Effect.catch(call, (error) => (isNext(error) ? next : Effect.fail(error)))
   ) as Effect.Effect<never>
 }
 

@@ -8,7 +8,6 @@ export const fallbackField = field<AnyFallback>("an effect, or a function of the
   Effect.isEffect(input) || typeof input === "function" ? (input as AnyFallback) : undefined
 )
 
-/** Answers with an effect, or with a function of the error, when a call has failed. */
 export const fallingBack = <P extends Any>(orElse: AnyFallback): P => {
   const other = Effect.isEffect(orElse) ? () => orElse : orElse
   return makePipeline(["fallback"], (self) => Effect.catch(self, other))

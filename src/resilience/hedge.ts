@@ -5,9 +5,8 @@ import * as Fiber from "effect/Fiber"
 import { alarm } from "../engine/timeout.ts"
 
 /**
- * Runs an effect, and again beside it when it takes too long, up to `more` times. The first success is the result; what
- * still runs then is interrupted. What fails is not run again, and is the result only when nothing else runs: then the
- * failure of the earliest is.
+ * Runs an effect, and starts up to `more` further copies of it, one each `afterMillis`. The first success is the result and interrupts the
+ * other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the earliest one.
  */
 export const hedged = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -21,7 +20,7 @@ export const hedged = <A, E, R>(
       const running = new Set<Fiber.Fiber<unknown, unknown>>()
       let failure: { readonly copy: number; readonly exit: Exit.Exit<A, E> } | undefined
       let copies = 0
-      /** What asks whether another copy may be made. */
+      /** The fiber that asks `allowed` for another copy. */
       let asking: Fiber.Fiber<unknown, unknown> | undefined
       let done = false
 

@@ -11,31 +11,32 @@ const firstWave = 4
 /** The time between two waves. */
 const betweenWavesMillis = 100
 
-/** A caller waits at least this long, even if the circuit asks for no wait: other calls are probing. */
+/** The shortest wait of a caller, even if the circuit asks for none: other calls are probing it. */
 export const shortestWaitMillis = 50
 
-/** The line checks its circuit again after this time at the latest, also if the current state has no end. */
+/** The line checks its circuit at least this often, even if the current state has no end. */
 export const longestWaitMillis = 60_000
 
-/** Waits until a circuit closes. */
 type Closes = (registry: Registry, circuit: LiveCircuit) => Effect.Effect<void>
 
 interface WaitingCaller {
-  /** How long it can wait. */
+  /** The time until which the caller waits. */
   readonly until: number
   readonly go: () => void
 }
 
 /**
- * The callers that wait for one circuit. While it probes, the line lets as many of them go as there are places for probes. After a
- * close it lets them go in waves, the oldest caller first: a few, then twice as many, and so on. This protects a dependency that has just
- * recovered. If the circuit opens again, the others wait for the next close, and the waves begin with the smallest one.
+ * The queue of callers that wait for one circuit.
+ *
+ * While the circuit probes, the line releases one caller per available probe. After a close, it releases callers in waves, the oldest
+ * first, and doubles the wave each time, to protect a dependency that has just recovered. If the circuit opens again, the remaining callers
+ * wait for the next close, and the waves start small again.
  */
 export class Line {
   private readonly registry: Registry
   private readonly circuit: LiveCircuit
   private readonly closes: Closes
-  /** The callers by their tickets. A caller that is rejected again keeps its ticket, and so its age. */
+  /** The callers by ticket. A caller that is rejected again keeps its ticket, and so its position. */
   private readonly waiting = new Map<number, WaitingCaller>()
   private tickets = 0
   private isRunning = false
@@ -51,8 +52,8 @@ export class Line {
   }
 
   /**
-   * Waits for the turn of a caller, for `millis` at most. If the circuit rejects calls for longer than that, the caller goes at once, and
-   * the circuit rejects it. A caller that is interrupted leaves the line.
+   * Waits at most `millis` for the caller's turn. If the circuit rejects calls for longer than that, the caller proceeds at once, and the
+   * circuit rejects it. An interrupted caller leaves the line.
    */
   turn(ticket: number, millis: number): Effect.Effect<void> {
     const turn = Effect.callback<void>((resume) => {
@@ -68,7 +69,7 @@ export class Line {
   private start(): void {
     this.isRunning = true
     const run = Effect.andThen(Effect.sleep(shortestWaitMillis), this.waves(firstWave))
-    // This also runs when the store closes. Nothing else would then let the callers go.
+    // This also runs when the store closes, as nothing else would release the callers then.
     const ended = Effect.sync(() => {
       this.isRunning = false
       this.release([...this.waiting.keys()])
@@ -81,23 +82,23 @@ export class Line {
       if (this.waiting.size === 0) return Effect.void
       const { circuit, registry } = this
       const now = registry.runtime.time.now()
-      const told = answer(registry, circuit, now)
-      if (told._tag === "Reject") {
-        const rest = Math.max(shortestWaitMillis, told.wait)
+      const answered = answer(registry, circuit, now)
+      if (answered._tag === "Reject") {
+        const rest = Math.max(shortestWaitMillis, answered.wait)
         this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
         const millis = Math.min(longestWaitMillis, rest)
         const wait = Effect.raceFirst(Effect.sleep(Duration.millis(millis)), this.closes(registry, circuit))
         return Effect.flatMap(wait, () => this.waves(firstWave))
       }
-      const places = this.placesOf(now)
-      this.release(this.oldest(places ?? size))
-      const next = places === undefined ? size * 2 : firstWave
+      const probes = this.probesAt(now)
+      this.release(this.oldest(probes ?? size))
+      const next = probes === undefined ? size * 2 : firstWave
       return Effect.flatMap(Effect.sleep(betweenWavesMillis), () => this.waves(next))
     })
   }
 
-  /** How many probes may begin now; `undefined` if calls are not probes. */
-  private placesOf(now: number): number | undefined {
+  /** How many probes may start now; `undefined` if calls are not probes. */
+  private probesAt(now: number): number | undefined {
     const { circuit } = this
     const control = effective(circuit, now)
     if (control._tag === "Open") return circuit.policy.probes
@@ -120,7 +121,6 @@ export class Line {
 
 const lines = new WeakMap<LiveCircuit, Line>()
 
-/** The line of a circuit. */
 export const lineOf = (registry: Registry, circuit: LiveCircuit, closes: Closes): Line => {
   const known = lines.get(circuit)
   if (known !== undefined) return known

@@ -7,12 +7,13 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 export const PipelineTypeId: unique symbol = Symbol.for("effect-fuse/Resilience/Pipeline")
 
 /**
- * A function of an effect that knows what it adds.
+ * A function of an effect, with the types of what it adds.
  *
- * - `E`: the errors it adds, and `R`: the services it needs.
- * - `B`: what it may answer in place of what the effect answers.
- * - `In`: the errors that it can handle, `unknown` where it can handle any.
- * - `Kept`: what is left of the effect's own errors, `unknown` for all of them, `never` for none.
+ * - `E`: the errors that it adds.
+ * - `R`: the services that it needs.
+ * - `B`: the results that it may add.
+ * - `In`: the errors that it can handle; `unknown` for all.
+ * - `Kept`: which of the effect's own errors remain: `unknown` for all of them, `never` for none.
  */
 export interface Pipeline<out E = never, out R = never, out B = never, in In = unknown, out Kept = unknown> {
   <A, E1 extends In, R1>(self: Effect.Effect<A, E1, R1>): Effect.Effect<A | B, E | (E1 & Kept), R | R1>
@@ -23,7 +24,7 @@ export interface Pipeline<out E = never, out R = never, out B = never, in In = u
     readonly In: (error: In) => void
     readonly Kept: () => Kept
   }
-  /** What it is made of, the innermost first. */
+  /** The names of its parts, the innermost first. */
   readonly parts: ReadonlyArray<string>
 }
 
@@ -37,7 +38,7 @@ type AnswerOf<P extends Any> = ReturnType<Types<P>["B"]>
 type InputOf<P extends Any> = Parameters<Types<P>["In"]>[0]
 type KeptOf<P extends Any> = ReturnType<Types<P>["Kept"]>
 
-/** What two of them come to, `P` inside `Q`. */
+/** The type of a composition, with `P` inside `Q`. */
 export type Then<P extends Any, Q extends Any> = Pipeline<
   ErrorOf<Q> | (ErrorOf<P> & KeptOf<Q>),
   ServicesOf<P> | ServicesOf<Q>,
@@ -46,11 +47,10 @@ export type Then<P extends Any, Q extends Any> = Pipeline<
   KeptOf<P> & KeptOf<Q>
 >
 
-/** Those that can handle what `P` adds. */
+/** The pipelines that can handle the errors that `P` adds. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever it adds itself
 export type Takes<P extends Any> = Pipeline<any, any, any, ErrorOf<P>, any>
 
-/** Several as one, the innermost first. */
 export interface Compose {
   <P1 extends Any>(p1: P1): P1
   <P1 extends Any, P2 extends Takes<P1>>(p1: P1, p2: P2): Then<P1, P2>
@@ -80,14 +80,14 @@ export const isPipeline = (value: unknown): value is Any => typeof value === "fu
 
 type Apply = (self: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>
 
-/** What its name says it is; whoever makes it says its types. */
+/** Builds a pipeline. The caller asserts its types. */
 export const makePipeline = <P extends Any>(parts: ReadonlyArray<string>, apply: Apply): P =>
   Object.assign((self: Effect.Effect<unknown, unknown>) => apply(self), {
     [PipelineTypeId]: undefined,
     parts
   }) as unknown as P
 
-// ---- What the standard pipeline makes of its options ----------------------------------------------------------------
+// ---- The types of the standard pipeline -----------------------------------------------------------------------------
 
 type At<O, Part extends string> = Part extends keyof O ? O[Part] : undefined
 
@@ -96,11 +96,11 @@ export type StandardErrors<O> =
   | ([At<O, "timeout">] extends [false] ? never : Cause.TimeoutError)
   | ([At<O, "bulkhead">] extends [false | undefined] ? never : BulkheadFull)
 
-/** What a fallback makes; nothing, where there is none. */
+/** The effect of the fallback; `never` if there is none. */
 export type Fallback<O> = Made<Exclude<At<O, "fallback">, undefined>>
 type Made<F> = F extends (...args: never) => infer Effect ? Effect : F
 
-/** The error that a function of one can handle; any, where there is none. */
+/** The errors that a function can handle; `unknown` if there is no function. */
 type Handles<F> = F extends (error: infer E) => unknown ? E : unknown
 type HandlesExit<F> = F extends (exit: Exit.Exit<unknown, infer E>) => unknown ? E : unknown
 type FieldOf<O, Part extends string, Field extends string> = At<At<O, Part>, Field>
@@ -108,14 +108,17 @@ type FieldOf<O, Part extends string, Field extends string> = At<At<O, Part>, Fie
 type OfBreaker<O> = Handles<FieldOf<O, "breaker", "isFailure">> &
   Handles<FieldOf<O, "breaker", "isIgnored">> &
   HandlesExit<FieldOf<O, "breaker", "classify">>
-/** An open circuit is not tried again, whatever anybody says: nobody is asked about it. */
+/** `while` need not handle `CircuitOpen`, which the retry never passes to it. */
 type OfRetry<O> = Handles<FieldOf<O, "retry", "while">> | CircuitOpen
 type OfFallback<O> = Handles<At<O, "fallback">>
 
-/** What a compiler shows of an option whose function does not take all errors that come to it. */
+/** The compiler shows this type if an option's function does not accept all errors that reach it. */
 type Untaken<Option extends string, E> = { readonly [Name in `${Option} must take this error, too`]: E }
 
-/** What comes in must be handled by those that look at it, and so must what is added on the way to them. */
+/**
+ * The errors that the call may have: every function in the options must handle them. Each must also handle the errors of the policies
+ * inside it.
+ */
 export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] extends [OfBreaker<O>]
   ? [StandardErrors<O>] extends [OfRetry<O>]
     ? [StandardErrors<O>] extends [OfFallback<O>]
@@ -124,16 +127,16 @@ export type StandardInput<O> = [Extract<StandardErrors<O>, Cause.TimeoutError>] 
     : Untaken<"retry.while", Exclude<StandardErrors<O>, OfRetry<O>>>
   : Untaken<"breaker", Exclude<Extract<StandardErrors<O>, Cause.TimeoutError>, OfBreaker<O>>>
 
-/** Fields that `Shape` has not, which are mistakes. */
+/** Forbids fields that `Shape` does not have. */
 type Others<O, Shape> = O extends object ? { readonly [Name in Exclude<keyof O, keyof Shape>]: never } : O
 
 /**
- * If all fields of an object type are optional, the compiler also accepts a number, a list or a function for an intersection with it. This
- * type accepts only plain objects, and the other values that `Shape` allows.
+ * Accepts only plain objects and the other values that `Shape` allows. If all fields of a type are optional, its intersections also accept
+ * numbers, lists and functions.
  */
 type Part<Shape> = (object & { readonly length?: never }) | Exclude<Shape, object>
 
-/** Options with no other fields than there are, at the top and in its parts. */
+/** Options without unknown fields, at the top level and in `Parts`. */
 export type Exactly<O, Shape, Parts extends { readonly [Part in keyof Shape]?: unknown }> = Others<O, Shape> & {
   readonly [Name in keyof O & keyof Parts]?: Others<O[Name], Parts[Name]> &
     Part<Name extends keyof Shape ? Shape[Name] : never>

@@ -8,18 +8,19 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 export type Choose = "roundRobin" | "inOrder" | "leastBusy"
 
-/** What a pool knows of its members, by their places. */
+/** The state of a pool. Members are identified by their index. */
 export interface PoolState {
-  /** Who was called last. */
+  /** The member of the last call; -1 before the first. */
   last: number
-  /** How many calls are in flight with each, whether its circuit counts them or not. */
+  /** Calls in flight for each member, including calls that its circuit does not count. */
   readonly busy: Array<number>
 }
 
 /**
- * The places of all members in the order in which they are to be tried: those whose circuits let calls through as `choose`
- * says, and of the others, in case none does, the one that will first. A circuit that would reject if it were allowed to comes
- * after those that would not. All are looked at in one breath, so that none can change in between.
+ * The indices of the members in the order in which to try them. First, by `choose`, the members whose circuits let calls through. Then
+ * those that only observe, and would reject if they were enforced. If all members reject, only the one with the shortest wait.
+ *
+ * All circuits are read synchronously, so that none changes in between.
  */
 const inOrder = (
   registry: Registry,
@@ -29,49 +30,49 @@ const inOrder = (
 ): ReadonlyArray<number> => {
   const now = registry.runtime.time.now()
   const start = choose === "inOrder" ? 0 : last + 1
-  const slots = circuits.map((_, i) => (start + i) % circuits.length)
-  const at = (slot: number) => circuits[slot] as LiveCircuit
-  const load = (slot: number) => busy[slot] ?? 0
-  const sound = slots.filter((slot) => enforced(registry, at(slot), now)._tag !== "Reject")
+  const members = circuits.map((_, i) => (start + i) % circuits.length)
+  const at = (member: number) => circuits[member] as LiveCircuit
+  const load = (member: number) => busy[member] ?? 0
+  const sound = members.filter((member) => enforced(registry, at(member), now)._tag !== "Reject")
   if (choose === "leastBusy") sound.sort((a, b) => load(a) - load(b))
-  const wait = (slot: number) => {
-    const told = answer(registry, at(slot), now)
-    return told._tag === "Reject" ? told.wait : 0
+  const wait = (member: number) => {
+    const answered = answer(registry, at(member), now)
+    return answered._tag === "Reject" ? answered.wait : 0
   }
-  const others = slots.filter((slot) => !sound.includes(slot) && wait(slot) === 0)
+  const others = members.filter((member) => !sound.includes(member) && wait(member) === 0)
   if (sound.length + others.length > 0) return [...sound, ...others]
-  return [slots.reduce((best, one) => (wait(one) < wait(best) ? one : best))]
+  return [members.reduce((best, one) => (wait(one) < wait(best) ? one : best))]
 }
 
 const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
   a !== undefined && Duration.toMillis(a.retryAfter) <= Duration.toMillis(b.retryAfter) ? a : b
 
-/** Calls one member; one whose circuit does not let the call begin, after all, costs it nothing: the next is asked. */
+/** Calls one member. If a circuit rejects the call before it begins, the next member gets it. */
 export const callOne = (
   subjects: ReadonlyArray<Subject>,
   choose: Choose,
-  slots: PoolState,
-  f: (slot: number) => Effect.Effect<unknown, unknown>
+  state: PoolState,
+  f: (member: number) => Effect.Effect<unknown, unknown>
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuits = subjects.map((subject) => locate(fiber, registry, subject))
-    const order = inOrder(registry, circuits, choose, slots)
+    const order = inOrder(registry, circuits, choose, state)
     const from = (i: number, rejected: CircuitOpen | undefined): Effect.Effect<unknown, unknown> => {
-      const slot = order[i]
-      if (slot === undefined) return Effect.fail(rejected)
+      const member = order[i]
+      if (member === undefined) return Effect.fail(rejected)
       let began = false
       const called = Effect.suspend(() => {
         began = true
-        slots.last = slot
-        slots.busy[slot] = (slots.busy[slot] ?? 0) + 1
-        return f(slot)
+        state.last = member
+        state.busy[member] = (state.busy[member] ?? 0) + 1
+        return f(member)
       })
       const call = Effect.onExitPrimitive(called, () => {
-        if (began) slots.busy[slot] = (slots.busy[slot] ?? 1) - 1
+        if (began) state.busy[member] = (state.busy[member] ?? 1) - 1
         return undefined
       })
-      return guardOrElse(call, subjects[slot] as Subject, (open) => from(i + 1, sooner(rejected, open)))
+      return guardOrElse(call, subjects[member] as Subject, (open) => from(i + 1, sooner(rejected, open)))
     }
     return from(0, undefined)
   })

@@ -28,12 +28,12 @@ import { whileRejected } from "./waiting.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown>
 
-/** What bounds the retries of a circuit's callers, checked. */
+/** The decoded options of a retry budget. */
 export interface BudgetOf extends Allowance {
   readonly name: string
   readonly key: string | undefined
   readonly overMillis: number
-  /** What the call itself declares of the circuit, where that is known. */
+  /** The call's own options for the circuit, if known. */
   readonly subject?: Subject | undefined
 }
 
@@ -47,7 +47,7 @@ const budgetFields = {
 
 const defaultBudget = { share: 0.2, floor: 10, overMillis: 10_000 }
 
-/** The budget of a circuit: its name, options, or `false` for none. */
+/** A retry budget: the circuit's name, options, or `false` for none. */
 export const budgetField: Field<BudgetOf | false> = orFalse({
   optional: false,
   decode: (input, path, problems) => {
@@ -63,7 +63,6 @@ export const budgetField: Field<BudgetOf | false> = orFalse({
   }
 })
 
-/** Does something with the budget of the circuit that the fiber means. */
 const onBudget = <A>(
   fiber: Fiber.Fiber<unknown, unknown>,
   of: BudgetOf,
@@ -82,29 +81,29 @@ const noteCall = (budget: RetryBudget, now: number): void => budget.call(now)
 const askRetry = (budget: RetryBudget, now: number, of: BudgetOf): boolean => budget.retry(now, of)
 
 /**
- * Skips a delay after which the retry would be rejected: the caller learns it now. The failed attempt itself may have opened the
- * circuit. A circuit with a health check of its own may close before its cooldown is over, so it skips no delay.
+ * Skips a delay after which the circuit would reject the retry anyway, so that the caller fails at once. The failed attempt may itself have
+ * opened the circuit. If the policy has its own `probe`, the circuit may close before its cooldown ends, so no delay is skipped.
  */
-const withoutVain =
+const skippingVainDelay =
   (subject: Subject) =>
   ({ duration }: { readonly duration: Duration.Duration }): Effect.Effect<Duration.Duration> =>
     Effect.withFiber((fiber) => {
       const registry = registryOf(fiber)
       const circuit = locate(fiber, registry, subject)
       const later = answer(registry, circuit, registry.runtime.time.now() + Duration.toMillis(duration))
-      // Only a call runs a switch that is an effect.
+      // Only calls evaluate an `enabled` that is an effect.
       const vain = circuit.policy.enabled === true && later._tag === "Reject" && isLasting(later)
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
-/** Counts a call that may be made again, and makes it. */
+/** Counts a call in the retry budget, and runs it. */
 export const counting = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     onBudget(fiber, of, noteCall)
     return self
   })
 
-/** Asks whether a call may be made again, which is then counted. */
+/** Whether the budget allows a retry. If so, the budget counts it. */
 export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
   Effect.withFiber((fiber) => Effect.succeed(onBudget(fiber, of, askRetry)))
 
@@ -112,7 +111,6 @@ const schedule = field<Schedule.Schedule<unknown, unknown>>("a Schedule", (input
   Schedule.isSchedule(input) ? (input as Schedule.Schedule<unknown, unknown>) : undefined
 )
 
-/** The options of a retry. */
 export const retryFields = {
   times: optional(countOrZero),
   schedule: optional(schedule),
@@ -127,7 +125,7 @@ const defaultBackoff = Backoff.exponential({ min: "100 millis", max: "10 seconds
 
 const defaultMaxRetryAfter = 10_000
 
-/** How long an error asks to wait, as a duration to wait at least. */
+/** Extends a delay to the wait that the error asks for. */
 const atLeastHint = ({
   duration,
   input
@@ -137,14 +135,14 @@ const atLeastHint = ({
 }): Effect.Effect<Duration.Duration> =>
   Effect.map(Clock.currentTimeMillis, (now) => Duration.max(duration, Duration.millis(hintOfError(input, now) ?? 0)))
 
-/** What a policy rejected is not tried again, unless somebody says so; and a circuit's rejection not even then. */
+/** Rejections by a policy are not retried unless `again` accepts them. Rejections by a circuit are never retried. */
 const mayRetry =
   (again: ((error: unknown) => boolean) | undefined) =>
   (error: unknown): boolean =>
     (!CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) &&
     (again === undefined ? !isRejection(error) : again(error))
 
-/** Remembers the last error of the call itself. If a circuit rejects a later attempt, that error becomes the cause of the rejection. */
+/** If a circuit rejects a later attempt, the last error of the call itself becomes the `cause` of that rejection. */
 const caused = (first: unknown): ((error: unknown) => unknown) => {
   let last = isRejection(first) ? undefined : first
   return (error) => {
@@ -154,7 +152,7 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
   }
 }
 
-/** Adds retries to a call. If `subject` is given and the options have no budget, the budget of that circuit applies. */
+/** Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies. */
 export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
 
 /** The options of a retry, or the number of retries. */
@@ -164,7 +162,6 @@ export const retryField: Field<Decoded<typeof retryFields>> = {
     struct(retryFields).decode(typeof input === "number" ? { times: input } : input, path, problems)
 }
 
-/** Builds a retry, once for all calls. */
 export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
   const { maxRetryAfter = defaultMaxRetryAfter, waitForCircuit } = decoded
   const times = decoded.times ?? (decoded.schedule === undefined ? defaultTimes : Infinity)
@@ -177,7 +174,7 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
       subject !== undefined && decoded.budget === undefined
         ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
         : decoded.budget || undefined
-    // The budget is asked last: what is not made again for another reason must not be paid for.
+    // The budget comes last, so that only retries that will be made are charged to it.
     const may = (error: unknown): Effect.Effect<boolean> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         if (!retryable(error) || (hintOfError(error, now) ?? 0) > maxRetryAfter) return Effect.succeed(false)
@@ -189,9 +186,9 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
         Schedule.modifyDelay(atLeastHint)
       )
       // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
-      return subject === undefined ? hinted : Schedule.modifyDelay(hinted, withoutVain(subject))
+      return subject === undefined ? hinted : Schedule.modifyDelay(hinted, skippingVainDelay(subject))
     }
-    /** A call that succeeds at once pays for no schedule. */
+    /** Creates the schedule only after the first failure. */
     const retried = (call: AnyEffect): AnyEffect =>
       Effect.catch(call, (error) => {
         let first = true

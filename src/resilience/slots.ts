@@ -5,9 +5,8 @@ import * as BulkheadFull from "../shapes/BulkheadFull.ts"
 
 export const TypeId: unique symbol = Symbol.for("effect-fuse/Bulkhead")
 
-/** The slots of a bulkhead. */
 export class Slots {
-  /** Calls that run or wait. */
+  /** Running and waiting calls. */
   inside = 0
   rejected = 0
   readonly name: string
@@ -26,7 +25,7 @@ export class Slots {
     const run = this.semaphore.withPermit(self)
     return Effect.suspend(() => {
       let entered = false
-      // The end is seen to before anything is taken: an interruption that comes between the two would keep the place.
+      // The finalizer is registered first, so that an interruption between the two cannot leak a slot.
       return Effect.onExitPrimitive(
         Effect.suspend((): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> => {
           if (this.inside >= this.concurrency + this.queue) {
@@ -55,7 +54,6 @@ export const toSlots = ({ concurrency, name = "bulkhead", queue = 0 }: Decoded<t
 export const hasSlots = (value: unknown): value is { readonly [TypeId]: Slots } =>
   typeof value === "object" && value !== null && TypeId in value
 
-/** A bulkhead, or the options of one. */
 export const bulkheadField: Field<{ readonly [TypeId]: Slots } | Decoded<typeof bulkheadFields>> = {
   optional: false,
   decode: (input, path, problems) => (hasSlots(input) ? input : struct(bulkheadFields).decode(input, path, problems))

@@ -12,16 +12,15 @@ import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { isRaisedByUser } from "../shapes/rejections.ts"
 import { type Line, lineOf, longestWaitMillis, shortestWaitMillis } from "./line.ts"
 
-/** The circuit that rejected a call. */
 type Rejecting = Pick<CircuitOpen.CircuitOpen, "circuit" | "key">
 
-/** Until the circuit that rejected may let calls through: until its time is over, or it closes before. */
+/** Waits `millis`, or until the circuit that rejected closes, if that is earlier. */
 export const untilItMayPass = (open: Rejecting, millis: number): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const rest = millis - shortestWaitMillis
     const slept = rest > 0 ? Effect.sleep(rest) : Effect.void
-    // The rejection may come from another store or another process, of whose circuits nothing is known here.
+    // A rejection may come from another store or process, whose circuits this store does not know.
     const wait =
       store._tag === "None" || !rejectsIn(store.value, open)
         ? slept
@@ -29,7 +28,6 @@ export const untilItMayPass = (open: Rejecting, millis: number): Effect.Effect<u
     return Effect.andThen(Effect.sleep(shortestWaitMillis), wait)
   })
 
-/** Waits for the close of a circuit. */
 const closes = (registry: Registry, name: string, key: string | undefined): Effect.Effect<void> =>
   awaitClosed(name, { key }).pipe(
     Effect.provideService(BreakerStore, registry),
@@ -42,60 +40,59 @@ const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean 
   return circuit !== undefined && !passesAll(registry, circuit, registry.runtime.time.now())
 }
 
-/** The line of the circuit that rejected the call. `undefined` if the circuit is not in this process, or its state does not reject. */
-const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
+/** The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if it does not reject now. */
+const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | undefined => {
   const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
-  // A flag can let calls through in any state. The line cannot ask it, because only a call does.
+  // A flag can let calls through in any state. The line cannot evaluate it: only calls do.
   if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
   return lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
 }
 
-/** Waits until the circuit that rejected may let the caller through, in the order in which callers came. */
-const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
+/** Waits for this caller's turn, in the order of arrival. */
+export const inLine = (open: Rejecting, millis: number, patience: Patience): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const line = store._tag === "None" ? undefined : lineFor(store.value, open)
     if (line === undefined) return untilItMayPass(open, millis)
-    // If another circuit has rejected the call, the call joins the line of that circuit at its end.
-    const place = patience.place?.line === line ? patience.place : { line, ticket: line.nextTicket() }
-    patience.place = place
-    return line.turn(place.ticket, patience.millis)
+    // If another circuit rejected the call this time, the call joins that circuit's line at its end.
+    const position = patience.position?.line === line ? patience.position : { line, ticket: line.nextTicket() }
+    patience.position = position
+    return line.turn(position.ticket, patience.millis)
   })
 
-/** Until the circuit of a call may let it through, for as long as it takes. */
-export const untilPasses = (subject: Subject): Effect.Effect<void, never, BreakerStore> =>
+/** Waits in line, without limit, until the circuit of a call may let it through. */
+export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect<void, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, subject)
     if (isInside(fiber, registry, circuit)) return Effect.void
-    const told = answer(registry, circuit, registry.runtime.time.now())
-    if (told._tag !== "Reject") return Effect.void
+    const answered = answer(registry, circuit, registry.runtime.time.now())
+    if (answered._tag !== "Reject") return Effect.void
     const rejecting = { circuit: circuit.group.name, key: circuit.key }
-    const wait = Effect.andThen(untilItMayPass(rejecting, bounded(told.wait)), untilPasses(subject))
+    const wait = Effect.andThen(inLine(rejecting, bounded(answered.wait), patience), untilPasses(subject, patience))
     const { enabled } = circuit.policy
-    // A flag that is off lets calls through whatever the state; who waits asks it each time he looks.
+    // A flag that is off lets calls through in any state, so each iteration evaluates it.
     return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))
   })
 
-/** How long to wait after a rejection before the circuit is asked again. */
 export const waitMillis = (open: CircuitOpen.CircuitOpen): number => bounded(Duration.toMillis(open.retryAfter))
 
 const bounded = (millis: number): number => Math.max(shortestWaitMillis, Math.min(longestWaitMillis, millis))
 
 const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
-/** How much longer a call may wait for circuits, over all its attempts. */
+/** The state of one call that waits for circuits. `millis` is the remaining wait over all attempts. */
 export interface Patience {
   millis: number
-  /** Whether a call that had been started is made again: a probe that took too long. */
+  /** Whether to repeat a started call, which is a probe that timed out. */
   readonly again?: boolean
-  /** The call's ticket in a line. The call keeps it if it is rejected again. */
-  place?: { readonly line: Line; readonly ticket: number }
+  /** The call's ticket in a line. A call that is rejected again keeps it. */
+  position?: { readonly line: Line; readonly ticket: number }
 }
 
 /**
- * While a circuit rejects the call, waits and calls again, as long as there is patience: what would take longer fails with
- * the rejection at once.
+ * Repeats the call while circuits reject it, as long as `patience` lasts. If the next wait would exceed it, the call fails with the
+ * rejection at once.
  */
 export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: Patience): Effect.Effect<A, E, R> =>
   Effect.catch(self, (error) => {

@@ -1,9 +1,10 @@
 /**
- * What policies would have made of the same calls: to choose thresholds by looking.
+ * Compares policies on the same calls, to choose thresholds.
  *
- * Give it calls as they were (a trace of times, outcomes and durations) or as they might be (a described load with outages), and
- * policies by name. It plays them against the real engine in virtual time, and says of each policy how many calls failed, were
- * rejected, or were rejected for nothing; how soon it opened and closed; and how often it opened without need.
+ * Provide calls that were recorded (a trace of times, outcomes and durations) or calls that are generated (a load with outages), and
+ * several policies by name. The simulator runs the calls against the real engine in virtual time. For each policy, it reports how many
+ * calls failed, how many were rejected and how many of those would have succeeded, how soon the circuit opened and closed, and how often it
+ * opened without an outage.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -26,9 +27,7 @@
  * (hasty?.flaps ?? 0) > 10 // => true
  * ```
  *
- * It is about one process and one circuit. Callers of a simulation do not retry, and do not come back.
- *
- * @since 0.1.0
+ * A simulation has one process and one circuit. Its callers do not retry.
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -56,90 +55,84 @@ import { generate, outagesOf, parse, type TracedCall, type TracedOutage } from "
 
 export type {
   /**
-   * What became of a call.
+   * How a call ended.
    *
    * @category models
-   * @since 0.1.0
    */
   Fate,
   /**
-   * One move of the circuit, in milliseconds from the beginning.
+   * A transition of the circuit. Times are milliseconds from the start.
    *
    * @category models
-   * @since 0.1.0
    */
   PlayedMove as Move
 } from "./play.ts"
 export type {
   /**
-   * How one outage went, in milliseconds; `undefined` for what did not come to pass.
+   * The effect of one outage, in milliseconds; `undefined` for what did not happen.
    *
    * @category models
-   * @since 0.1.0
    */
   OutageView,
   /**
-   * What one policy would have done. Times are milliseconds.
+   * The result for one policy. Times are milliseconds.
    *
    * @category models
-   * @since 0.1.0
    */
   Report
 } from "./report.ts"
 export type {
   /**
-   * A call that somebody wants to make, and what the dependency makes of it if it gets there.
+   * A call that a caller wants to make, and how it ends if it reaches the dependency.
    *
    * @category models
-   * @since 0.1.0
    */
   TracedCall as Call,
   /**
-   * A time in which the dependency is down.
+   * A period in which the dependency is down.
    *
    * @category models
-   * @since 0.1.0
    */
   TracedOutage as Outage
 } from "./trace.ts"
 
 /**
- * The calls of a simulation, in order of time, and when the dependency was down.
+ * The calls of a simulation, in order of time, and the outages.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Trace {
   readonly calls: ReadonlyArray<TracedCall>
   readonly outages: ReadonlyArray<TracedOutage>
-  /** How long it is, in milliseconds. */
+  /** The duration in milliseconds. */
   readonly millis: number
 }
 
 /**
+ * The options of {@link load}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface LoadOptions {
-  /** How many calls a second, on average: they come by chance. No more than ten million in all. */
+  /** The mean number of calls per second, at random times: above 0 and at most 100,000. At most 10 million calls in total. */
   readonly rate: number
   readonly for: Duration.Input
-  /** How long a call takes, on average. Default 50 milliseconds. */
+  /** The mean duration of a call. Default: 50 milliseconds. */
   readonly duration?: Duration.Input | undefined
-  /** The share of calls that fail though nothing is down. Default 0. */
+  /** The fraction of calls that fail outside of outages. Default: 0. */
   readonly errors?: number | undefined
   readonly outages?:
     | ReadonlyArray<{
-        /** When it begins. */
+        /** The start of the outage. */
         readonly at: Duration.Input
         readonly for: Duration.Input
-        /** The share of calls that fail. Default 1. */
+        /** The fraction of calls that fail. Default: 1. */
         readonly errors?: number | undefined
-        /** How long a call takes meanwhile. Default as always. */
+        /** The mean duration of a call in the outage. Default: the load's `duration`. */
         readonly duration?: Duration.Input | undefined
       }>
     | undefined
-  /** What is left to chance is the same for the same one. Default 1. */
+  /** The seed of the random numbers: the same seed gives the same load. Default: 1. */
   readonly seed?: number | undefined
 }
 
@@ -147,7 +140,6 @@ const rate = field(
   "a number above 0 and at most 100,000",
   numberWhere((n) => n > 0 && n <= 100_000)
 )
-/** More do not fit into memory. */
 const mostCalls = 10_000_000
 const whole = field("a whole number", numberWhere(Number.isSafeInteger))
 const outageFields = struct({
@@ -166,10 +158,9 @@ const loadFields = {
 }
 
 /**
- * Calls as they might be. Throws a `RangeError` that names the option that is wrong.
+ * Generates calls. Throws a `RangeError` that names the invalid option.
  *
  * @category traces
- * @since 0.1.0
  */
 export const load = (options: LoadOptions): Trace => {
   const {
@@ -201,20 +192,23 @@ export const load = (options: LoadOptions): Trace => {
 }
 
 /**
- * A text that is no trace: where, and what was expected.
+ * The text is not a valid trace. The message says where, and what was expected.
  *
  * @category errors
- * @since 0.1.0
  */
 export class TraceError extends Data.TaggedError("TraceError")<{ readonly message: string }> {}
 
 /**
- * Calls as they were: CSV with the columns `time`, `outcome` and `duration`, in any order among others, or JSON, a list of objects
- * with these. `time` is in milliseconds or as ISO 8601, `outcome` is `success`, `failure` or a status of HTTP, `duration` is in
- * milliseconds, or `hang`. When the dependency was down is found in it: seconds in which most calls failed.
+ * Reads recorded calls, as CSV or as a JSON list of objects. Both need the columns or fields `time`, `outcome` and `duration`, in any
+ * order. Others are ignored.
+ *
+ * - `time`: milliseconds, or ISO 8601.
+ * - `outcome`: `success`, `failure`, or an HTTP status, of which 5xx and 429 are failures.
+ * - `duration`: milliseconds, or `hang`.
+ *
+ * The outages are the seconds in which most calls failed.
  *
  * @category traces
- * @since 0.1.0
  */
 export const parseTrace = (text: string): Result.Result<Trace, TraceError> =>
   Result.mapBoth(parse(text), {
@@ -223,13 +217,14 @@ export const parseTrace = (text: string): Result.Result<Trace, TraceError> =>
   })
 
 /**
+ * The options of {@link run}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface RunOptions {
-  /** When callers give up: such a call has failed. Default never. */
+  /** The time after which a caller gives up a call, which then counts as failed. Default: never. */
   readonly timeout?: Duration.Input | undefined
-  /** What the engine leaves to chance is the same for the same one. Default 1. */
+  /** The seed of the engine's random numbers: the same seed gives the same result. Default: 1. */
   readonly seed?: number | undefined
 }
 
@@ -241,7 +236,7 @@ const policiesField = field<PolicyInputs>("an object with one policy or more", (
   isRecord(input) && Object.keys(input).length > 0 ? (input as PolicyInputs) : undefined
 )
 
-/** The policies, and after each one those of its keys. */
+/** Each policy, followed by the policies of its keys. */
 const withKeys = (policies: PolicyInputs): PolicyInputs =>
   Object.fromEntries(
     Object.entries(policies).flatMap(([name, policy]) => {
@@ -253,12 +248,13 @@ const withKeys = (policies: PolicyInputs): PolicyInputs =>
   )
 
 /**
- * Plays the calls against each policy, by name, and answers in that order. A health check (`probe`) is not run, as it would ask
- * the real dependency, and there is no other circuit to depend on. A key in `keys` of a policy is played as a policy of its own, which is
- * called `name/key`. Fails with a `PolicyError` that names the field of a policy that is wrong; throws a `RangeError` for an option that is.
+ * Runs the calls against each policy. The reports have the order of the policies.
+ *
+ * A policy's `probe` is not run, as it would call the real dependency, and dependencies between circuits have no effect. Each entry in
+ * `keys` of a policy is a separate policy, named `name/key`. Fails with a `PolicyError` that names the invalid field of a policy. Throws a
+ * `RangeError` that names the invalid option.
  *
  * @category running
- * @since 0.1.0
  */
 export const run = (
   { calls, millis, outages }: Trace,
@@ -271,7 +267,7 @@ export const run = (
   return play(calls, names, { timeout, seed }).pipe(
     Effect.map((all) => all.map((played) => internal.report(played, calls, outages, millis))),
     Effect.provide(BreakerPolicy.layer({ breakers: keyed })),
-    // By the names that they were given here.
+    // Errors name the policies as the caller did.
     Effect.mapError(
       ({ problems }) =>
         new BreakerPolicy.PolicyError({
@@ -285,13 +281,12 @@ export const run = (
   )
 }
 
-// ---- Showing --------------------------------------------------------------------------------------------------------
+// ---- Output ---------------------------------------------------------------------------------------------------------
 
 /**
  * The columns of {@link toRows}.
  *
- * @category showing
- * @since 0.1.0
+ * @category output
  */
 export const columns: ReadonlyArray<string> = [
   "policy",
@@ -311,10 +306,9 @@ const seconds = (millis: number | undefined): string =>
   millis === undefined ? "never" : `${(millis / 1_000).toFixed(1)}s`
 
 /**
- * The figures as texts, a row for each policy: of several outages the times of the first.
+ * The reports as text, with one row per policy. If there are several outages, the times are those of the first.
  *
- * @category showing
- * @since 0.1.0
+ * @category output
  */
 export const toRows = (reports: ReadonlyArray<internal.Report>): ReadonlyArray<ReadonlyArray<string>> =>
   reports.map((one) => {
@@ -330,18 +324,16 @@ export const toRows = (reports: ReadonlyArray<internal.Report>): ReadonlyArray<R
   })
 
 /**
- * A picture: what became of the calls over time and the states beneath, a row for each policy.
+ * An SVG with one row per policy: the outcomes of the calls over time, and the circuit's states below.
  *
- * @category showing
- * @since 0.1.0
+ * @category output
  */
 export const toSvg = (reports: ReadonlyArray<internal.Report>): string => picture.svg(reports)
 
 /**
- * A page with {@link toSvg} and the figures.
+ * An HTML page with {@link toSvg} and {@link toRows}.
  *
- * @category showing
- * @since 0.1.0
+ * @category output
  */
 export const toHtml = (reports: ReadonlyArray<internal.Report>): string =>
   picture.html(reports, columns, toRows(reports))

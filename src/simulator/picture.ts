@@ -21,13 +21,12 @@ const colours: Readonly<Record<string, string>> = {
   Disabled: "#5a8fc0"
 }
 
-/** XML has no control characters, however they are written. */
+/** XML does not allow control characters, not even escaped. */
 const escape = (text: string): string =>
   printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
 
 const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
 
-/** What a row says in words. */
 const caption = ({ failed, flaps, lost, openings, outages, rejected }: Report): string => {
   const [outage] = outages
   const calls = `${failed} failed, ${rejected} rejected (${lost} for nothing)`
@@ -50,7 +49,7 @@ const spans = ({ moves }: Report, millis: number): ReadonlyArray<Span> => {
   return starts.map(({ at, to }, i) => ({ from: at, until: starts[i + 1]?.at ?? millis, state: to }))
 }
 
-/** One policy: what became of the calls over time, and beneath it the states. */
+/** One policy: the outcomes of the calls over time, and the states below. */
 const drawRow = (report: Report, top: number, millis: number, most: number): string => {
   const x = (at: number): number => left + (Math.min(at, millis) / millis) * (right - left)
   const bottom = top + head + barsHigh
@@ -84,7 +83,7 @@ const drawRow = (report: Report, top: number, millis: number, most: number): str
   ].join("\n")
 }
 
-/** What each policy would have done, one beneath the other on the same time. */
+/** All policies on the same time axis. */
 export const svg = (reports: ReadonlyArray<Report>): string => {
   const buckets = reports.flatMap((one) => one.buckets)
   const most = Math.max(1, ...buckets.map(({ failed, rejected, succeeded }) => failed + rejected + succeeded))
@@ -118,7 +117,6 @@ export const svg = (reports: ReadonlyArray<Report>): string => {
   ].join("\n")
 }
 
-/** A page with the picture and the figures. */
 export const html = (
   reports: ReadonlyArray<Report>,
   heads: ReadonlyArray<string>,

@@ -13,7 +13,7 @@ import * as Outcome from "../core/Outcome.ts"
 import { Policies } from "../policy/BreakerPolicy.ts"
 import type { TracedCall } from "./trace.ts"
 
-/** A clock that is where it was put. Nobody who sleeps by it wakes: where calls are only counted nobody does. */
+/** A clock that only moves when it is set. Sleeping never ends: the simulated circuits only count calls, and do not sleep. */
 class StoppedClock implements Clock.Clock {
   now = 0
   currentTimeMillisUnsafe(): number {
@@ -33,7 +33,6 @@ class StoppedClock implements Clock.Clock {
   }
 }
 
-/** What became of a call. */
 export type Fate = "succeeded" | "failed" | "rejected"
 
 export interface PlayedMove {
@@ -43,14 +42,13 @@ export interface PlayedMove {
   readonly why: Circuit.Why
 }
 
-/** What became of the calls under one policy. */
 export interface Played {
   readonly policy: string
   readonly fates: ReadonlyArray<Fate>
   readonly moves: ReadonlyArray<PlayedMove>
 }
 
-/** What happens, in order of time: calls end before others begin. */
+/** The ends of the calls in order of time. */
 const schedule = (calls: ReadonlyArray<TracedCall>, timeout: number) => {
   const endOf = (i: number): number => {
     const { at, duration } = calls[i] as TracedCall
@@ -60,7 +58,7 @@ const schedule = (calls: ReadonlyArray<TracedCall>, timeout: number) => {
   return { ends: ends.sort((a, b) => endOf(a) - endOf(b) || a - b), endOf }
 }
 
-/** Plays the calls against the policy of a name, with the real engine on a clock of its own. */
+/** Runs the calls against one policy, with the real engine and its own clock. */
 const playOne = (
   calls: ReadonlyArray<TracedCall>,
   name: string,
@@ -79,7 +77,7 @@ const playOne = (
     let givingUp = false
     Context.get(context, BreakerStore.BreakerStore).runtime.observers.add((event) => {
       if (event._tag !== "Transition") return
-      // Who only says how a call ended cannot say that it was given up.
+      // `settle` cannot report that a probe timed out, so the engine reports a failed probe.
       const why = givingUp && event.why === "ProbeFailed" ? "ProbeTimedOut" : event.why
       moves.push({ at: event.at, from: event.from, to: event.to, why })
     })
@@ -87,7 +85,7 @@ const playOne = (
     const state = CircuitBreaker.state(name)
     const fates: Array<Fate> = []
     const permits = new Map<number, CircuitBreaker.Permit>()
-    /** Probes that are given up before they end. */
+    /** Probes that time out before they end, by the time of the timeout. */
     const lateProbes: Array<{ readonly at: number; readonly call: number }> = []
 
     const settle = (call: number, fate: "succeeded" | "failed"): void => {
@@ -128,12 +126,12 @@ const playOne = (
         return
       }
       permits.set(call, admitted.value)
-      // What never ends has failed, for who wants to know.
+      // A call that never ends counts as failed.
       fates[call] = "failed"
       const isProbe = run(state)
       if (Exit.isSuccess(isProbe) && isProbe.value === "HalfOpen") {
-        // The probe before it is over, or this one would not have been admitted; several of a policy come in this order, too.
-        // A nanosecond before its place would lapse.
+        // The list stays in order of time, as probes are admitted in order and have the same timeout. A nanosecond later, the lease would
+        // lapse.
         lateProbes.push({ at: at + probeTimeoutMillis - 1e-6, call })
       }
     })
@@ -142,13 +140,11 @@ const playOne = (
   })
 
 export interface Playing {
-  /** Milliseconds after which a caller gives up a call, which then failed. */
+  /** The time in milliseconds after which a caller gives up a call, which then counts as failed. */
   readonly timeout: number
-  /** What is left to chance is the same for the same one. */
   readonly seed: number
 }
 
-/** Plays the same calls against each policy, by name. */
 export const play = (
   calls: ReadonlyArray<TracedCall>,
   names: ReadonlyArray<string>,

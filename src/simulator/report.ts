@@ -3,36 +3,35 @@ import { passesAll } from "../shapes/states.ts"
 import type { Fate, Played, PlayedMove } from "./play.ts"
 import type { TracedCall, TracedOutage } from "./trace.ts"
 
-/** How one outage went, in milliseconds; nothing for what did not come to pass. */
+/** The effect of one outage, in milliseconds; `undefined` for what did not happen. */
 export interface OutageView extends TracedOutage {
-  /** From its beginning until the circuit was open. */
+  /** From the start of the outage until the circuit opened. */
   readonly timeToOpen: number | undefined
-  /** From its end until the circuit was closed. */
+  /** From the end of the outage until the circuit closed. */
   readonly timeToRecover: number | undefined
-  /** Calls that reached the dependency, and failed. */
+  /** Calls that reached the dependency and failed. */
   readonly leaked: number
 }
 
-/** What one policy would have done. */
 export interface Report {
   readonly policy: string
   readonly calls: number
   readonly succeeded: number
   readonly failed: number
   readonly rejected: number
-  /** Calls that failed in an outage, of which a breaker has to spare callers and dependency. */
+  /** Calls that reached the dependency during an outage and failed. A breaker should prevent them. */
   readonly leaked: number
-  /** Calls that were rejected, and would have succeeded. */
+  /** Rejected calls that would have succeeded. */
   readonly lost: number
-  /** How often the circuit opened, apart from probes that failed. */
+  /** Transitions from Closed to Open. Reopenings after failed probes do not count. */
   readonly openings: number
-  /** Openings for which there was no outage, or more than one for the same. */
+  /** Openings without an outage, or beyond the first in an outage. */
   readonly flaps: number
   readonly outages: ReadonlyArray<OutageView>
-  /** How long it was in each state, in milliseconds. */
+  /** The time in each state, in milliseconds. */
   readonly timeIn: Readonly<Record<Circuit.State, number>>
   readonly moves: ReadonlyArray<PlayedMove>
-  /** What became of the calls over time: each entry is of `bucketMillis`. */
+  /** The outcomes of the calls over time, in buckets of `bucketMillis`. */
   readonly bucketMillis: number
   readonly buckets: ReadonlyArray<Readonly<Record<Fate, number>>>
 }
@@ -59,15 +58,13 @@ const viewOf = ({ from, until }: TracedOutage, played: Played, calls: ReadonlyAr
 
 const isOpening = ({ from, to }: PlayedMove): boolean => from === "Closed" && to === "Open"
 
-/** What fits on a picture. */
 const mostBuckets = 200
 const steps = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000]
 
-/** How long a bucket is, so that there are not too many. */
+/** A bucket length in milliseconds that gives at most `mostBuckets` buckets. */
 const lengthFor = (millis: number): number =>
   steps.find((step) => millis / step <= mostBuckets) ?? Math.ceil(millis / mostBuckets / 3_600_000) * 3_600_000
 
-/** What came of one policy. */
 export const report = (
   played: Played,
   calls: ReadonlyArray<TracedCall>,
@@ -77,7 +74,7 @@ export const report = (
   const { fates, moves, policy } = played
   const count = (fate: Fate): number => fates.reduce((n, one) => (one === fate ? n + 1 : n), 0)
   const openings = moves.filter(isOpening)
-  // A call that began in an outage may end, and open the circuit, after it.
+  // A call that begins in an outage may end after it, and open the circuit then.
   const graceMillis = 1_000
   const inOutages = outages.filter(({ from, until }) =>
     openings.some(({ at }) => at >= from && at <= until + graceMillis)

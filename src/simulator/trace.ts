@@ -2,24 +2,24 @@ import * as Result from "effect/Result"
 import { foreignText } from "../core/foreign.ts"
 import { show } from "../core/printable.ts"
 
-/** A call that somebody wants to make, and what the dependency makes of it if it gets there. */
+/** A call that a caller wants to make, and how it ends if it reaches the dependency. */
 export interface TracedCall {
-  /** Milliseconds from the beginning. */
+  /** Milliseconds from the start. */
   readonly at: number
   readonly outcome: "success" | "failure"
-  /** Milliseconds until it ends; `Infinity` for one that hangs. */
+  /** The duration in milliseconds; `Infinity` for a call that hangs. */
   readonly duration: number
 }
 
-/** A time in which the dependency is down, in milliseconds from the beginning. */
+/** A period in which the dependency is down, in milliseconds from the start. */
 export interface TracedOutage {
   readonly from: number
   readonly until: number
 }
 
-// ---- Described loads ------------------------------------------------------------------------------------------------
+// ---- Generated loads ------------------------------------------------------------------------------------------------
 
-/** What goes on, in milliseconds and calls a second. */
+/** The decoded load, in milliseconds and calls per second. */
 export interface Described {
   readonly rate: number
   readonly millis: number
@@ -29,7 +29,7 @@ export interface Described {
   readonly seed: number
 }
 
-/** Chances that are the same each time (mulberry32). */
+/** Reproducible random numbers from 0 to 1 (mulberry32). */
 const chances = (seed: number) => {
   let state = seed >>> 0
   return (): number => {
@@ -40,7 +40,7 @@ const chances = (seed: number) => {
   }
 }
 
-/** Calls that come by chance, as many as was said on average, and take between half and one and a half times as long. */
+/** Calls at random times with the mean `rate`. Each takes between 0.5 and 1.5 times the `duration`. */
 export const generate = ({ duration, errors, millis, outages, rate, seed }: Described): ReadonlyArray<TracedCall> => {
   const chance = chances(seed)
   const calls: Array<TracedCall> = []
@@ -63,7 +63,7 @@ const outcomes: ReadonlyMap<string, TracedCall["outcome"]> = new Map([
   ["timeout", "failure"]
 ])
 
-/** A word, or a status of HTTP: what a server says of itself is its failure, and what it says of the caller is not. */
+/** Reads a word or an HTTP status. 5xx and 429 are failures of the server; other statuses are not. */
 const toOutcome = (text: string): TracedCall["outcome"] | undefined =>
   /^[1-5]\d\d$/.test(text)
     ? Number(text) >= 500 || text === "429"
@@ -71,10 +71,10 @@ const toOutcome = (text: string): TracedCall["outcome"] | undefined =>
       : "success"
     : outcomes.get(text.toLowerCase())
 
-/** The last moment that a date can be. */
+/** The largest time that `Date` supports. */
 const lastMillis = 8.64e15
 
-/** `Date.parse` finds a date in many a text that is none: here it has to begin as ISO 8601 does. */
+/** `Date.parse` accepts many texts that are not dates, so the text must begin as ISO 8601 does. */
 const date = /^[+-]?\d{4,6}-\d{2}(-\d{2}([T ].*)?)?$/
 
 const toTime = (text: string): number | undefined => {
@@ -102,12 +102,12 @@ const toCall = (fields: TraceFields, where: string): Result.Result<TracedCall, s
   const wrong = (field: keyof TraceFields, expected: string) =>
     Result.fail(`${where}: ${field} must be ${expected}, got ${show(fields[field])}`)
   if (at === undefined) return wrong("time", "milliseconds or a time such as 2026-11-21T10:00:00Z")
-  if (outcome === undefined) return wrong("outcome", "success, failure or a status of HTTP")
+  if (outcome === undefined) return wrong("outcome", "success, failure or an HTTP status")
   if (duration === undefined) return wrong("duration", "milliseconds of 0 or more, or hang")
   return Result.succeed({ at, outcome, duration })
 }
 
-/** In order of time, from 0. */
+/** Sorts the calls by time, and makes the first time 0. */
 const inOrder = (calls: ReadonlyArray<TracedCall>): ReadonlyArray<TracedCall> => {
   const sorted = [...calls].sort((a, b) => a.at - b.at)
   const first = sorted[0]?.at ?? 0
@@ -123,10 +123,10 @@ const fromRows = (
     if (Result.isFailure(call)) return Result.fail(call.failure)
     calls.push(call.success)
   }
-  return calls.length === 0 ? Result.fail("there is no call in it") : Result.succeed(inOrder(calls))
+  return calls.length === 0 ? Result.fail("the trace has no calls") : Result.succeed(inOrder(calls))
 }
 
-/** The cells of a line; a comma within quotes is part of a text, and so is a quote that is written twice. */
+/** The cells of a line of CSV. In quotes, a comma is text, and a doubled quote is a quote. */
 const cellsOf = (line: string): ReadonlyArray<string> =>
   Array.from(line.matchAll(/(?<=^|,)(?:"(?:[^"]|"")*"|[^,])*/g), ([cell]) =>
     cell
@@ -154,7 +154,7 @@ const fromCsv = (text: string): Result.Result<ReadonlyArray<TracedCall>, string>
 const fromJson = (text: string): Result.Result<ReadonlyArray<TracedCall>, string> => {
   const parsed = Result.try({
     try: (): unknown => JSON.parse(text),
-    catch: (error) => `no JSON: ${foreignText(error)}`
+    catch: (error) => `invalid JSON: ${foreignText(error)}`
   })
   return Result.flatMap(parsed, (value) =>
     Array.isArray(value)
@@ -165,13 +165,13 @@ const fromJson = (text: string): Result.Result<ReadonlyArray<TracedCall>, string
   )
 }
 
-/** The calls of a text: JSON if it begins as such, else CSV. Or what is wrong with it, and where. */
+/** Reads JSON if the text starts with a bracket, otherwise CSV. A failure says what is wrong and where. */
 export const parse = (text: string): Result.Result<ReadonlyArray<TracedCall>, string> =>
   /^\s*[[{]/.test(text) ? fromJson(text) : fromCsv(text)
 
 const secondMillis = 1_000
 
-/** The times in which most calls fail, second by second; seconds without a call end none. */
+/** The periods in which most calls fail, in steps of a second. Seconds without calls do not end an outage. */
 export const outagesOf = (calls: ReadonlyArray<TracedCall>): ReadonlyArray<TracedOutage> => {
   const seconds = new Map<number, Array<TracedCall>>()
   for (const call of calls) {
@@ -179,13 +179,13 @@ export const outagesOf = (calls: ReadonlyArray<TracedCall>): ReadonlyArray<Trace
     seconds.set(second, [...(seconds.get(second) ?? []), call])
   }
   const found: Array<TracedOutage> = []
-  let goesOn = false
+  let inOutage = false
   for (const [, some] of [...seconds].sort(([a], [b]) => a - b)) {
     const failures = some.filter(({ outcome }) => outcome === "failure")
     const [first, last] = [failures[0], failures.at(-1)]
-    const before = goesOn ? found.pop() : undefined
-    goesOn = failures.length * 2 > some.length
-    if (goesOn && first !== undefined && last !== undefined) {
+    const before = inOutage ? found.pop() : undefined
+    inOutage = failures.length * 2 > some.length
+    if (inOutage && first !== undefined && last !== undefined) {
       found.push({ from: before?.from ?? first.at, until: last.at })
     } else if (before !== undefined) found.push(before)
   }

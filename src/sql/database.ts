@@ -87,6 +87,20 @@ export class Database {
     return Effect.asVoid(statement.withoutTransform)
   }
 
+  /**
+   * Runs statements that do not depend on one another. PostgreSQL runs them as one statement, which takes one round trip: all of
+   * them see what was there before, so no two may write the same row.
+   */
+  runTogether(statements: ReadonlyArray<Statement<object>>): Effect.Effect<void, SqlError.SqlError> {
+    const { sql } = this
+    const last = statements.at(-1)
+    if (last === undefined) return Effect.void
+    if (this.dialect !== "pg") return Effect.forEach(statements, (one) => this.run(one), { discard: true })
+    if (statements.length === 1) return this.run(last)
+    const others = statements.slice(0, -1).map((one, index) => sql`${sql.literal(`part_${index}`)} AS (${one})`)
+    return this.run(sql`WITH ${sql.csv(others)} ${last}`)
+  }
+
   /** Writes rows, of which there is at least one. */
   insert(table: Table, rows: ReadonlyArray<SqlRow>): Statement<object> {
     const { sql } = this
@@ -114,16 +128,16 @@ export class Database {
   }
 
   /** Deletes some of the rows that fit, so that a statement does not take long. */
-  deleteSome(table: Table, fit: Fragment, most: number): Effect.Effect<void, SqlError.SqlError> {
+  deleteSome(table: Table, fit: Fragment, most: number): Statement<object> {
     const { sql } = this
     const from = sql`${this.table(table)} WHERE ${fit} LIMIT ${sql.literal(String(most))}`
     switch (this.dialect) {
       case "pg":
-        return this.run(sql`DELETE FROM ${this.table(table)} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${from}))`)
+        return sql`DELETE FROM ${this.table(table)} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${from}))`
       case "sqlite":
-        return this.run(sql`DELETE FROM ${this.table(table)} WHERE rowid IN (SELECT rowid FROM ${from})`)
+        return sql`DELETE FROM ${this.table(table)} WHERE rowid IN (SELECT rowid FROM ${from})`
       case "mysql":
-        return this.run(sql`DELETE FROM ${from}`)
+        return sql`DELETE FROM ${from}`
     }
   }
 

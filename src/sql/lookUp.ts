@@ -25,12 +25,20 @@ export interface LookUpAnswer {
   readonly rollCalls: ReadonlyArray<RollCall>
 }
 
+/** How far the voter has heard the log that the store has now. */
+export const validHeard = (database: Database, { heard, life = "" }: Exchange): Fragment => {
+  const { sql } = database
+  const said = database.big(heard)
+  return sql`(SELECT CASE WHEN ${said} > head OR life <> ${life} THEN 0 ELSE ${said} END
+    FROM ${database.table("_store")} WHERE id = 1)`
+}
+
 /** Reads, in one statement, all that an exchange depends on, but for the ballots of others. */
-export const lookUp = (database: Database, { casts, heard, life = "", swaps, voter }: Exchange): Fragment => {
+export const lookUp = (database: Database, exchange: Exchange): Fragment => {
   const { now, sql } = database
+  const { casts, swaps, voter } = exchange
   const store = database.table("_store")
   const voters = database.table("_voters")
-  const after = database.big(heard)
   const parts = [
     sql`SELECT 'store' AS kind, '' AS name, '' AS box, life AS body, epoch AS a, trimmed AS b, born_at AS c, head AS d,
       burials AS e, swept_at AS f, ${now} AS g, 0 AS h, 0 AS i, 0 AS j FROM ${store} WHERE id = 1`,
@@ -40,8 +48,7 @@ export const lookUp = (database: Database, { casts, heard, life = "", swaps, vot
     sql`SELECT 'own', '', '', '', ends_at, heard, life, 0, 0, 0, 0, 0, 0, 0 FROM ${voters} WHERE voter = ${voter}`,
     sql`SELECT * FROM (SELECT 'roll' AS kind, circuit AS name, box, '' AS body, seq, prev, epoch, term, 0 AS e, 0 AS f, 0 AS g,
         0 AS h, 0 AS i, 0 AS j FROM ${database.table("_rolls")}
-      WHERE seq > (SELECT CASE WHEN ${after} > head OR life <> ${life} THEN 0 ELSE ${after} END FROM ${store} WHERE id = 1)
-        AND ends_at > ${now}
+      WHERE seq > ${validHeard(database, exchange)} AND ends_at > ${now}
       ORDER BY seq LIMIT ${sql.literal(String(limits.rollCalls))}) rolls`
   ]
   const circuits = [...new Set([...casts, ...swaps].map(({ circuit }) => circuit))]

@@ -1,5 +1,3 @@
-import type * as Effect from "effect/Effect"
-import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment, Statement } from "effect/sql/Statement"
 import {
   type Cast,
@@ -170,58 +168,48 @@ export class Turn {
     return { swapped: true, record: { epoch: this.epoch, body, age: 0 } }
   }
 
-  /** The statements that write what the exchange has changed. */
-  writes(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
+  /** The statements that write what the exchange has changed. No two of them write the same row. */
+  writes(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     const { ttl, voter } = this.exchange
     const { dead, time } = this.found
-    const all: Array<Effect.Effect<void, SqlError>> = []
+    const all: Array<Statement<object>> = []
     const { ballots, boxes } = this.boxes.written((circuit) => this.swapped.has(circuit))
-    if (isNew(this.found)) {
-      // In a new life nothing was heard yet.
-      all.push(
-        database.run(sql`DELETE FROM ${database.table("_rolls")}`),
-        database.run(sql`UPDATE ${database.table("_voters")} SET heard = 0`)
-      )
-    }
     if (ttl > 0) {
       const row = { voter, life: this.life, heard: this.valid, ends_at: endOf(time, ttl) }
-      all.push(
-        database.run(sql`${database.insert("_voters", [row])}
-          ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
-      )
+      all.push(sql`${database.insert("_voters", [row])}
+        ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
     } else {
-      all.push(database.run(sql`DELETE FROM ${database.table("_voters")} WHERE voter = ${voter}`))
+      all.push(sql`DELETE FROM ${database.table("_voters")} WHERE voter = ${voter}`)
     }
-    if (dead > 0) all.push(database.deleteSome("_voters", sql`ends_at <= ${time}`, sweptRows))
+    if (dead > 0) all.push(database.deleteSome("_voters", sql`ends_at <= ${time} AND voter <> ${voter}`, sweptRows))
     if (ballots.length > 0) {
       const rows = ballots.map(({ box, circuit, endsAt, epoch, life, numbers = [] }) => {
         return { circuit, voter, box, epoch, life, numbers: numbers.join(","), ends_at: endsAt }
       })
-      all.push(
-        database.run(sql`${database.insert("_ballots", rows)}
-          ${database.onConflict(["circuit", "voter", "box"], ["epoch", "life", "numbers", "ends_at"])}`)
-      )
+      all.push(sql`${database.insert("_ballots", rows)}
+        ${database.onConflict(["circuit", "voter", "box"], ["epoch", "life", "numbers", "ends_at"])}`)
     }
-    if (boxes.length > 0) all.push(database.run(writeBoxes(database, boxes)))
+    if (boxes.length > 0) all.push(writeBoxes(database, boxes))
     if (this.swapped.size > 0) {
       const circuits = [...this.swapped.keys()]
       for (const table of ["_ballots", "_boxes"] as const) {
-        all.push(database.run(sql`DELETE FROM ${database.table(table)} WHERE circuit IN ${sql.in(circuits)}`))
+        all.push(sql`DELETE FROM ${database.table(table)} WHERE circuit IN ${sql.in(circuits)}`)
       }
-      all.push(database.run(this.writeRecords(database)))
+      all.push(this.writeRecords(database))
     }
     if (this.called.length > 0) {
-      all.push(
-        database.run(
-          database.insert(
-            "_rolls",
-            this.called.map((one) => ({ ...one, ends_at: time + one.term + limits.logMillis }))
-          )
-        )
-      )
+      const rows = this.called.map((one) => ({ ...one, ends_at: time + one.term + limits.logMillis }))
+      all.push(database.insert("_rolls", rows))
     }
     return all
+  }
+
+  /** The statements that begin a new life of the store, in which nothing was heard yet. They come before all other writes. */
+  begins(database: Database): ReadonlyArray<Statement<object>> {
+    const { sql } = database
+    if (!isNew(this.found)) return []
+    return [sql`DELETE FROM ${database.table("_rolls")}`, sql`UPDATE ${database.table("_voters")} SET heard = 0`]
   }
 
   private writeRecords(database: Database): Statement<object> {
@@ -251,7 +239,7 @@ export class Turn {
   }
 
   /** The statements that delete rows that have ended, except records. */
-  sweeps(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
+  sweeps(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     const { time } = this.found
     return [
@@ -269,7 +257,7 @@ export class Turn {
   }
 
   /** The statement that writes the single row of the store, if the row has changed. `gone` are the records that were deleted. */
-  writeStore(database: Database, gone: ReadonlyArray<SqlRow>): ReadonlyArray<Effect.Effect<void, SqlError>> {
+  writeStore(database: Database, gone: ReadonlyArray<SqlRow>): ReadonlyArray<Statement<object>> {
     const { bornAt, sweptAt, time } = this.found
     const trimmed = gone.map((row) => (toNumber(row["changed"]) === 1 ? toWhole(row["epoch"]) : 0))
     const next = {
@@ -284,9 +272,8 @@ export class Turn {
     const { burials, epoch, head } = this.found
     const isChanged =
       isNew(this.found) || this.isSweeping || epoch !== next.epoch || head !== next.head || burials !== next.burials
-    return isChanged
-      ? [database.run(database.sql`UPDATE ${database.table("_store")} SET ${database.sql.update(next)} WHERE id = 1`)]
-      : []
+    const { sql } = database
+    return isChanged ? [sql`UPDATE ${database.table("_store")} SET ${sql.update(next)} WHERE id = 1`] : []
   }
 }
 

@@ -339,6 +339,12 @@ export interface SharedStore {
   /** The longest text of a circuit that the store takes; a circuit with a longer text is not shared. */
   readonly longestCircuit?: number | undefined
   /**
+   * How long an operation may take, in milliseconds. The default is 250. An operation that takes longer counts as failed, and a
+   * command that arrives later than this changes nothing. Give a store that is far away more time; more than a fifth of
+   * `syncInterval` makes processes answer roll calls late.
+   */
+  readonly deadline?: number | undefined
+  /**
    * Completes when the store is connected; `undefined` if it is connected from the start. A process that starts waits for
    * this before it counts the time for the first page.
    */

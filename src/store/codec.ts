@@ -64,7 +64,8 @@ const Wall = Schema.Finite.check(Schema.isBetween({ minimum: -lastMillis, maximu
 const Outage = Schema.Struct({
   since: Millis,
   at: Wall,
-  openings: Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(1))
+  openings: Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(1)),
+  agreed: Schema.optionalKey(Schema.Struct({ processes: Count, of: Count }))
 })
 
 const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }

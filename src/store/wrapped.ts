@@ -26,6 +26,7 @@ export const wrapped = (store: SharedStore, carry: Carry): SharedStore => {
   const isUnconnected = (store as { readonly [Unconnected]?: () => boolean })[Unconnected]
   return {
     longestCircuit: store.longestCircuit,
+    deadline: store.deadline,
     connected: store.connected,
     changes: store.changes,
     ...operations(carry),

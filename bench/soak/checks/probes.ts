@@ -14,11 +14,12 @@ interface Probe extends Span {
 /**
  * The probes of a circuit that ended. A probe whose process was killed does not count.
  *
- * A probe is interrupted at its deadline. On a busy machine this happens late, but its lease is free all the same.
+ * A probe is interrupted at its deadline. On a busy machine this happens late, but its lease is free all the same. The deadline counts
+ * from when the call took its lease, which is after the call began and up to 50 milliseconds before it is admitted.
  */
 const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
   lives.flatMap(({ life, of }) =>
-    of("call").flatMap(({ admitted, c: circuit, done, ended, epoch, id, scope, state }) =>
+    of("call").flatMap(({ admitted, began, c: circuit, done, ended, epoch, id, scope, state }) =>
       circuit === c && state === "HalfOpen" && admitted !== undefined
         ? [
             {
@@ -27,7 +28,7 @@ const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
               scope: scope ?? "",
               epoch,
               from: admitted,
-              to: Math.min(ended ?? done ?? admitted, admitted + probeTimeoutMillis[c] - 1)
+              to: Math.min(ended ?? done ?? admitted, began + probeTimeoutMillis[c] - 1)
             }
           ]
         : []

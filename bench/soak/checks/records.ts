@@ -50,9 +50,21 @@ export const chain: Check = {
 const isForgotten = ({ at, state }: Record, now: number): boolean =>
   state._tag === "Closed" && now - at - (state.since ?? 0) >= (state.openFor ?? 0) - transitMillis
 
+/**
+ * How many openings the process that wrote a record had counted before, without the current opening. The fleet takes over the openings
+ * that a process counted alone, also from an earlier outage.
+ */
+const countedBy = ({ lives, wallToMonotonic }: History, { at, c, process }: Record): number => {
+  const writer = lives.find(({ life }) => life.voice === process.split("~")[0])
+  const moves = writer?.of("move").filter(({ event }) => event.circuit === c && event.at + wallToMonotonic < at)
+  const last = moves?.at(-1)?.event
+  if (last === undefined) return 0
+  return last.to === "Open" ? last.openings - 1 : last.openings
+}
+
 export const counted: Check = {
   name: "each opening of the fleet is counted once",
-  find: finder((next, before) => {
+  find: finder((next, before, history) => {
     if (next.state._tag !== "Open") return openingsOf(next) > openingsOf(before)
     if (before.state._tag === "Isolated") return false
     const more = openingsOf(next) - openingsOf(before)
@@ -60,7 +72,9 @@ export const counted: Check = {
     // The process that writes the record may have opened by itself before, in the same outage. These openings count, too.
     const own = Math.max(1, next.state.outage?.openings ?? 1)
     const isOneMore = (of: number): boolean => of >= 1 && of <= own
-    return !isOneMore(more) && !(isForgotten(before, next.at) && isOneMore(openingsOf(next)))
+    const counted = isForgotten(before, next.at) ? 0 : openingsOf(before)
+    if (isOneMore(more) || isOneMore(openingsOf(next) - counted)) return false
+    return openingsOf(next) <= counted || openingsOf(next) !== countedBy(history, next) + 1
   })
 }
 

@@ -25,6 +25,8 @@ export class QuorumExchanges {
   private readonly regions: Regions
   private readonly reads: QuorumReads
   private readonly random: () => number
+  /** Whether the stores are being made to agree. */
+  private agreeing = false
 
   constructor(regions: Regions, reads: QuorumReads, random: () => number) {
     this.regions = regions
@@ -38,16 +40,25 @@ export class QuorumExchanges {
       const time = this.regions.wall()
       if (time > notAfter) return Effect.succeed({ _tag: "Late", time })
       if (swaps.length > 0) return this.swapping(exchange)
-      const repaired =
-        casts.length === 0
-          ? Effect.andThen(compare(this.regions, this.reads), repair(this.regions, this.reads))
-          : Effect.void
       const answer = this.inAll(
         exchange,
         () => [],
         (answers) => Effect.succeed(this.merge(exchange, answers))
       )
-      return Effect.tap(answer, () => repaired)
+      return casts.length === 0 ? Effect.tap(answer, () => this.makeAgree) : answer
+    })
+  }
+
+  /** Makes the stores agree, in the background: with regions that are far away it takes several round trips. */
+  private get makeAgree(): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      if (this.agreeing || this.regions.areAgreed) return Effect.void
+      this.agreeing = true
+      const done = Effect.sync(() => {
+        this.agreeing = false
+      })
+      const agreed = Effect.andThen(compare(this.regions, this.reads), repair(this.regions, this.reads))
+      return Effect.forkDetach(Effect.ensuring(agreed, done), { startImmediately: true })
     })
   }
 

@@ -61,6 +61,11 @@ export class Regions {
     return offset === undefined ? undefined : time + offset
   }
 
+  /** Whether nothing is known in which the stores differ. */
+  get areAgreed(): boolean {
+    return this.compared === undefined && this.disputed.size === 0
+  }
+
   /** The stores have different records of a circuit. */
   dispute(circuit: string): void {
     if (this.disputed.size < maxRemembered) this.disputed.add(circuit)

@@ -125,6 +125,9 @@ export const rollCalls: ReadonlyArray<Trial> = [
       1,
       "how many abstain after the voter heard the roll call"
     )
+    // The voter is live now, and a store may handle its heartbeat in another way.
+    yield* hear(bench, "a", seq + 1_000_000_000)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain after a live voter reported it")
   }),
 
   trial("a `heard` of another life does not count as heard", function* (bench) {
