@@ -25,7 +25,6 @@ export const reasonOf = (one: Operator.Known): string => {
   return Fleet.withoutAgreement(one.reason, agreed)
 }
 
-/** An override as JSON. */
 export const overrideData = ({ actor, reason, since, state, until }: Override) => ({
   state,
   since: iso(since),
@@ -34,7 +33,6 @@ export const overrideData = ({ actor, reason, since, state, until }: Override) =
   actor
 })
 
-/** A circuit as JSON. */
 export const toData = (one: One) =>
   one._tag === "Unreadable"
     ? { name: one.name, key: one.key, state: "Unreadable", epoch: one.epoch, body: one.body }

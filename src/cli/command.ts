@@ -244,7 +244,6 @@ const migrate = Command.make(
   )
 )
 
-/** The command line. */
 export const command = root.pipe(
   Command.withSubcommands([
     { group: "Look", commands: [list, show, watch, history, doctor] },

@@ -62,7 +62,6 @@ const refuseUnknown = (
     })
   })
 
-/** The command for an operator action. */
 const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) => {
   const asks = questions[action]
   const { defaultMillis = 0, overrides } = operatorActions[action]

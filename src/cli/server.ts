@@ -318,7 +318,6 @@ const opened = <S extends Server>(server: S, where: GivenUrl, { timeout }: Comma
   ask: (asking, advice) => ask(where, timeout, asking, advice)
 })
 
-/** The server that has the circuits. */
 export const withServer = <A, R>(
   settings: CommandSettings,
   body: (opened: OpenedServer) => Effect.Effect<A, CommandFailure, R>

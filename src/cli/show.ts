@@ -110,7 +110,6 @@ const overrideLines = (one: One): ReadonlyArray<string> =>
 const rejectedLine = ({ calls, processes }: Rejected): string =>
   `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
 
-/** The arguments of `show`. */
 export interface ShowInput {
   readonly name: string
   readonly key: Option.Option<string>

@@ -56,7 +56,6 @@ export const exporting = ({ out }: { readonly out: Option.Option<string> }, sett
     yield* answer(settings.json, { circuits, file: out.value, unreadable: unreadable.length }, said)
   })
 
-/** The arguments of `import`. */
 export interface Importing {
   readonly file: string
   readonly actor: Option.Option<string>

@@ -225,7 +225,6 @@ export const policyOf = (options: DecodedProtection): Partial<EnginePolicy> =>
 
 export const keyField = optional(textOrEmpty)
 
-/** The options of one call. */
 export const callFields = {
   key: keyField,
   signal: optional(field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined)))

@@ -245,7 +245,6 @@ const listen = (
   return home.on(event, listener)
 }
 
-/** The options of a manager. */
 export const managerFields = {
   ...storeFields,
   defaults: optional(struct(protectionFields))

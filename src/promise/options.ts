@@ -29,7 +29,6 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
     )
   )
 
-/** Adds the bulkhead to a call. */
 const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
   if (options === undefined) return (call: AnyEffect) => call
   const { holdUntil, ...slots } = options
