@@ -25,7 +25,6 @@ export const reasonOf = (one: Operator.Known): string => {
   return Fleet.withoutAgreement(one.reason, agreed)
 }
 
-/** An override as JSON. */
 export const overrideData = ({ actor, reason, since, state, until }: Override) => ({
   state,
   since: iso(since),
@@ -34,7 +33,6 @@ export const overrideData = ({ actor, reason, since, state, until }: Override) =
   actor
 })
 
-/** A circuit as JSON. */
 export const toData = (one: One) =>
   one._tag === "Unreadable"
     ? { name: one.name, key: one.key, state: "Unreadable", epoch: one.epoch, body: one.body }
@@ -63,7 +61,7 @@ export const ending = ({ state, until }: Operator.Known, now: number): string =>
   return until > now ? `in ${lasting(until - now)}` : "at the next call"
 }
 
-/** One override, and its operator, times and reason, as a text. */
+/** An override with its operator, times and reason, as text. */
 export const overrideText = ({ actor, reason, since, state, until }: Override): string => {
   const by = actor === undefined ? "" : ` by ${printable(actor)}`
   const end = iso(until) ?? "it is released"
@@ -83,7 +81,7 @@ export const asked = <A>(
       Effect.mapError(asking, (error) => {
         switch (error._tag) {
           case "StoreError":
-            // A timeout of the command line has its message already.
+            // A timeout of the command line has a message of its own.
             return error.cause instanceof CommandFailure ? error.cause : failed(error.cause)
           case "UnreadableRecord":
             return new CommandFailure({

@@ -5,7 +5,6 @@ import { grouped } from "./grouped.ts"
 import { lasting } from "./messages.ts"
 import { type Column, type Screen, styleOf, table } from "./table.ts"
 
-/** The order in which circuits are shown. */
 export type Sort = "name" | "state" | "down" | "openings"
 
 /** Which circuits are shown, and how. */

@@ -39,7 +39,7 @@ import type { CallOptions, KeyPolicy, Policy, Protection, RetryOptions, Signal }
 
 // ---- Policies -------------------------------------------------------------------------------------------------------
 
-/** One field of a policy. `toInput` turns the forms that only the promise face has into those of Effect code. */
+/** One field of a policy. `toInput` converts the forms that exist only in this module to the forms of Effect code. */
 const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalField<Partial<EnginePolicy>> =>
   optional({
     optional: false,
@@ -54,7 +54,7 @@ const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalFiel
     }
   })
 
-/** A flag that takes longer counts as on: nobody waits for it for ever. */
+/** How long a call waits for the `enabled` function. A function that takes longer counts as `true`. */
 const flagMillis = 1_000
 
 const enabledField = field<BreakerPolicy.Flag>("true, false or a function", (input) => {
@@ -80,7 +80,7 @@ const probeField: Field<unknown> = {
     if (problems.length > before) return undefined
     return {
       check: Effect.tryPromise(async (signal) => {
-        if ((await check(signal)) === false) throw new Error("the check answered false")
+        if ((await check(signal)) === false) throw new Error("the check returned false")
       }),
       schedule: Duration.millis(every),
       opens
@@ -160,7 +160,7 @@ const retryFields = {
   waitForCircuit: optional(positiveMillis)
 } satisfies FieldsOf<RetryOptions>
 
-/** A number of retries, or options, as those of `Resilience.retry`. */
+/** A number of retries or options, converted to the options of `Resilience.retry`. */
 const retryField = orFalse({
   optional: false,
   decode: (input, path, problems) => {
@@ -204,7 +204,7 @@ const bulkheadFields = {
   holdUntil: optional(word("settled"))
 } satisfies FieldsOf<NonNullable<Protection<never, unknown>["bulkhead"]>>
 
-/** How a function is protected. */
+/** The options of a protected function. */
 export const protectionFields = {
   timeout: optional(orFalse(positiveMillis)),
   retry: optional(retryField),
@@ -219,13 +219,12 @@ export const protectionFields = {
 
 export type DecodedProtection = Decoded<typeof protectionFields>
 
-/** The options of a policy, as one. */
+/** The policy that consists of the decoded fields. */
 export const policyOf = (options: DecodedProtection): Partial<EnginePolicy> =>
   Object.assign({}, ...Object.keys(policyFields).map((name) => options[name as keyof Policy]))
 
 export const keyField = optional(textOrEmpty)
 
-/** The options of one call. */
 export const callFields = {
   key: keyField,
   signal: optional(field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined)))
@@ -264,7 +263,7 @@ const redisField: Field<RedisUrlOptions> = {
       : { url: urlField.decode(input, path, problems) }
 }
 
-/** The store of a manager, or of one breaker. */
+/** The options of the store of a manager or a breaker. */
 export const storeFields = {
   redis: optional(redisField),
   ...ofMemory,

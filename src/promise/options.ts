@@ -29,7 +29,6 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
     )
   )
 
-/** Adds the bulkhead to a call. */
 const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
   if (options === undefined) return (call: AnyEffect) => call
   const { holdUntil, ...slots } = options
@@ -49,7 +48,7 @@ const probeTimeoutOf = (policy: Partial<BreakerPolicy.Policy> | undefined, key: 
   return decoded?.probeTimeoutMillis ?? probeTimeoutMillis
 }
 
-/** What is done with each call, its options checked. */
+/** The checked options of a breaker, in the form that calls use. */
 export interface Checked {
   readonly name: string
   /** The time limit of a probe. */
@@ -66,13 +65,13 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
-  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  /** The options for calls without a fiber; `undefined` if every call needs one. */
   readonly direct: Direct | undefined
   /** Whether the errors of rejections have a stack trace. */
   readonly rejectionStack: boolean
 }
 
-/** Builds what is done with each call, from decoded options. */
+/** Checks decoded options, and builds the wrapper of calls. */
 export const check = (operation: string, circuit: string, given: DecodedProtection): Checked => {
   const { fallback, isFailure, isIgnored, rejectionStack = false, retry = false, timeout = 10_000, until } = given
   const timeoutMillis = timeout === false ? Infinity : timeout
