@@ -13,7 +13,7 @@ export const seen = (circuit: LiveCircuit, now: number): EvidenceSnapshot => {
 }
 
 /** The evidence for a ballot: everything except the part that is kept back. */
-export const told = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
+export const ballotEvidence = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all

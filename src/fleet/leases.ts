@@ -113,7 +113,7 @@ export class Leases {
 
   /** The store cannot be asked: this process decides alone from now on. */
   private alone(fleetState: FleetState): Grant {
-    this.records.makeOwn(fleetState)
+    this.records.decideAlone(fleetState)
     return { _tag: "Alone" }
   }
 

@@ -70,10 +70,10 @@ export class OperatorActions {
         if (fleetState.actions.pending === action) fleetState.actions.pending = undefined
         this.announceEnd(circuit, committed, action)
         // A record that another process wrote in the meantime was not adopted yet.
-        return committed === "Made" ? Effect.void : this.records.retake(circuit, fleetState, committed === "Same")
+        return committed === "Made" ? Effect.void : this.records.adoptKnown(circuit, fleetState, committed === "Same")
       }
       // Until the store has received it, the action holds in this process only. A later action does the same for itself.
-      if (fleetState.actions.pending === action) this.records.makeOwn(fleetState)
+      if (fleetState.actions.pending === action) this.records.decideAlone(fleetState)
       this.context.putLast(circuit)
       const { trouble } = this.context.client
       return first
