@@ -196,7 +196,7 @@ export class Ballots implements Voting {
     const { context } = this
     const circuit = this.circuitOf(rollCall)
     if (circuit === undefined || !this.isVoter(circuit, rollCall)) return false
-    // A circuit that shares nothing may have an override whose end is remembered.
+    // A circuit without fleet state may have a remembered override.
     const epoch = context.knows(circuit) ? context.fleetStateOf(circuit).votingEpoch : 0
     if (epoch === rollCall.epoch) return false
     return this.hasSay(circuit, context.now()) && !this.wasRead.has(rollCall)
@@ -382,10 +382,7 @@ export class Ballots implements Voting {
     }
   }
 
-  /**
-   * The store answers again. It may still have ballots that say failing, cast before it went down, although the circuits have recovered
-   * since then.
-   */
+  /** When the store answers again: withdraws ballots that say failing of circuits that have recovered since the store went down. */
   returned(): void {
     for (const circuit of this.context.shared) {
       const { fleetState } = circuit
@@ -433,7 +430,7 @@ const abstains = ({ ballots }: FleetState, until: number): void => {
   ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
 }
 
-/** Whether the store has the last ballot for sure, and the ballot is about the current record and does not end soon. */
+/** Whether the store certainly has the last ballot, which is about the current record and does not end soon. */
 const isFresh = (fleetState: FleetState, now: number): boolean => {
   const { said } = fleetState.ballots
   return said?.unsure === false && said.epoch === fleetState.votingEpoch && said.until - now > renewMillis

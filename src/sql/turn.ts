@@ -168,6 +168,7 @@ export class Turn {
     return { swapped: true, record: { epoch: this.epoch, body, age: 0 } }
   }
 
+  /** No two of these statements may write the same row; see `Database.runTogether`. */
   writes(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     const { ttl, voter } = this.exchange

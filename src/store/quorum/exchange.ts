@@ -24,7 +24,6 @@ export class QuorumExchanges {
   private readonly regions: Regions
   private readonly reads: QuorumReads
   private readonly random: () => number
-  /** Whether the stores are being made to agree. */
   private agreeing = false
 
   constructor(regions: Regions, reads: QuorumReads, random: () => number) {
@@ -48,7 +47,7 @@ export class QuorumExchanges {
     })
   }
 
-  /** Makes the stores agree, in the background: with regions that are far away it takes several round trips. */
+  /** Makes the stores agree, in the background, because distant regions need several round trips. */
   private get makeAgree(): Effect.Effect<unknown> {
     return Effect.suspend(() => {
       if (this.agreeing || this.regions.areAgreed) return Effect.void

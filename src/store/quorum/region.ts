@@ -17,7 +17,7 @@ export class Region {
   private readonly now: () => number
   private readonly deadlineMillis: number
   private restUntil = Number.NEGATIVE_INFINITY
-  /** It missed its deadline: no operation waits for it until it has answered again. */
+  /** Whether it missed its deadline. No operation waits for it until it has answered again. */
   private silent = false
   private trying = false
   private up = true
