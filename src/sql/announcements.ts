@@ -22,8 +22,8 @@ const short = (change: Change): string => {
 }
 
 /**
- * The statement that announces changes, which only PostgreSQL has. Other processes receive them when the transaction is committed. It
- * must be the last of several statements, because PostgreSQL leaves out a read that nothing depends on.
+ * The statement that announces changes on PostgreSQL. Other processes receive them when the transaction is committed. It must be the last
+ * of several statements, because PostgreSQL skips a read whose result is not used.
  */
 export const announcement = (database: Database, changes: ReadonlyArray<Change>): ReadonlyArray<Statement<object>> => {
   const { channel, sql } = database

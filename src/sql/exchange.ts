@@ -11,13 +11,12 @@ import { isNew, type LookUpAnswer, lookUp, lookUpAnswer, othersOf, validHeard } 
 import { firstRow } from "./migrations.ts"
 import { Turn } from "./turn.ts"
 
-/** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
+/** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it in the meantime. */
 const safeMillis = 1_000
 
-/** A process that holds the lock and stands still loses it after this long, where the database can take it away. */
+/** PostgreSQL takes the lock from a process that stalls for this long. */
 const stalledMillis = 1_000
 
-/** Rolls back a transaction that came too late. */
 class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
 
 /** Starts a stopwatch: a function that returns how many milliseconds have passed in this process. */
@@ -28,9 +27,7 @@ const stopwatch = Effect.map(Clock.Clock, (clock) => {
 
 const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time: Math.floor(time) })
 
-/**
- * Carries out an exchange. A heartbeat of a voter that lives is one statement without the lock on the store; see `sqlStore`.
- */
+/** Carries out an exchange. The heartbeat of a live voter is one statement without the lock on the store; see `sqlStore`. */
 export const exchange = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> => {
   const { casts, swaps, ttl } = exchange
   const isHeartbeat = casts.length === 0 && swaps.length === 0 && ttl > 2 * safeMillis
@@ -49,8 +46,7 @@ const look = (
   Effect.map(database.rows(database.sql`${before} ${lookUp(database, exchange)}`), lookUpAnswer)
 
 /**
- * Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. On PostgreSQL it is one statement, which
- * takes one round trip.
+ * Renews the life of a voter; `undefined` if this needs the lock, because it does not live for long enough. One statement on PostgreSQL.
  */
 const heartbeat = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> => {
   const { now, sql } = database
@@ -80,7 +76,7 @@ const heartbeat = (database: Database, exchange: Exchange): Effect.Effect<Exchan
   })
 }
 
-/** Carries out an exchange while no other exchange is carried out. */
+/** Carries out an exchange with the lock on the store. */
 const alone = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> => {
   const { notAfter = Infinity } = exchange
   const carriedOut = database.sql
@@ -107,22 +103,19 @@ const alone = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAn
           ...turn.writeStore(database, gone),
           ...announcement(database, turn.announced)
         ])
-        // If the process stood still in between, the deadline may have passed, and the exchange must not be carried out.
+        // If the process stalled, the deadline may have passed, and the exchange must not take effect.
         const over = time + passed()
         return over > notAfter ? yield* new TooLate({ time: over }) : answer
       })
     )
     .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
-  // Where the database's default is stricter, those that wait for the lock would fail when it is given up.
+  // With a stricter isolation level, transactions that wait for the lock would fail when it is released.
   return database.dialect === "pg"
     ? Effect.provideService(carriedOut, BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED")
     : carriedOut
 }
 
-/**
- * Waits until no other exchange is carried out. PostgreSQL takes the lock from a process that stands still in the middle, as
- * MySQL and MariaDB do when its connection ends.
- */
+/** Waits for the lock on the store. PostgreSQL takes it from a process that stalls; MySQL and MariaDB do when its connection ends. */
 const lock = (database: Database): Effect.Effect<void, SqlError> => {
   const { dialect, sql } = database
   const table = database.table("_store")
@@ -145,7 +138,7 @@ const lock = (database: Database): Effect.Effect<void, SqlError> => {
   return Effect.asVoid(made)
 }
 
-/** Deletes some of what has ended, and answers the records that it deleted. */
+/** Deletes some rows that have ended. Returns the records among them. */
 const sweep = (database: Database, turn: Turn): Effect.Effect<ReadonlyArray<SqlRow>, SqlError> => {
   const { sql } = database
   const swept = database.runTogether(turn.sweeps(database))

@@ -4,7 +4,6 @@ import { type BallotBox, numbersOf, type VoterBallot } from "./ballotBoxes.ts"
 import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import type { Recorded } from "./records.ts"
 
-/** What the database answered to {@link lookUp}. */
 export interface LookUpAnswer {
   readonly time: number
   readonly epoch: number
@@ -15,7 +14,7 @@ export interface LookUpAnswer {
   readonly head: number
   readonly burials: number
   readonly sweptAt: number
-  /** The other voters that live: how many have heard how far. */
+  /** The other live voters, counted by how far they have heard. */
   readonly others: ReadonlyArray<readonly [heard: number, voters: number]>
   readonly dead: number
   readonly own: { readonly endsAt: number; readonly heard: number; readonly life: number } | undefined
@@ -25,7 +24,7 @@ export interface LookUpAnswer {
   readonly rollCalls: ReadonlyArray<RollCall>
 }
 
-/** How far the voter has heard the log that the store has now. */
+/** How far the voter has heard the present log. */
 export const validHeard = (database: Database, { heard, life = "" }: Exchange): Fragment => {
   const { sql } = database
   const said = database.big(heard)
@@ -33,7 +32,7 @@ export const validHeard = (database: Database, { heard, life = "" }: Exchange): 
     FROM ${database.table("_store")} WHERE id = 1)`
 }
 
-/** Reads, in one statement, all that an exchange depends on, but for the ballots of others. */
+/** One statement that reads everything that an exchange depends on, except the ballots of other voters. */
 export const lookUp = (database: Database, exchange: Exchange): Fragment => {
   const { now, sql } = database
   const { casts, swaps, voter } = exchange
@@ -149,5 +148,4 @@ export const lookUpAnswer = (rows: ReadonlyArray<SqlRow>): LookUpAnswer | undefi
 /** Whether the store was never used, or was emptied by hand. */
 export const isNew = ({ bornAt, life }: LookUpAnswer): boolean => bornAt === 0 || life === ""
 
-/** How many other voters live. */
 export const othersOf = ({ others }: LookUpAnswer): number => others.reduce((sum, [, voters]) => sum + voters, 0)

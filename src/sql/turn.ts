@@ -16,7 +16,7 @@ import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import { isNew, type LookUpAnswer, othersOf, toBallot } from "./lookUp.ts"
 import type { Recorded } from "./records.ts"
 
-/** Rows that have ended are deleted at most this often, and at most this many of a table at once. Until then they are not read. */
+/** How often rows that have ended are deleted, and how many of a table at once. Until then they are ignored. */
 const sweepMillis = 5_000
 const sweptRows = 500
 
@@ -28,7 +28,7 @@ export class Turn {
   private readonly boxes: BallotBoxes
   private readonly burials: number
   private readonly life: number | undefined
-  /** The life of the store. A store that was never used begins one. */
+  /** A store that was never used begins a life. */
   private readonly storeLife: string
   private readonly called: Array<RollCall> = []
   private readonly swapped = new Map<string, Recorded & { readonly listed: boolean }>()
@@ -43,7 +43,7 @@ export class Turn {
     this.head = found.head
     this.epoch = found.epoch
     const lives = own !== undefined && own.endsAt > time
-    // A store that was emptied does not give any earlier number again.
+    // A store that was emptied must not give an earlier number again.
     const known = found.bornAt === 0 ? Math.max(found.burials, time * 1_000) : found.burials
     // If the clock went back, ballots may have been deleted that have not ended.
     const someDied = dead > 0 || (lives && ttl <= 0) || sweptAt > time
@@ -108,7 +108,7 @@ export class Turn {
     const { time } = this.found
     const circuits = [...new Set(this.stale.map(({ circuit }) => circuit))]
     if (circuits.length === 0) return undefined
-    // The row of a voter that does not live yet, or no longer, is of another life.
+    // If the voter was not live before this exchange, or leaves, its ballots belong to an earlier life.
     const own = this.life === this.found.own?.life ? sql`` : sql`AND b.voter <> ${this.exchange.voter}`
     return sql`SELECT b.circuit AS name, b.box, b.epoch AS a, b.life AS b, b.ends_at AS c, b.numbers AS body
       FROM ${database.table("_ballots")} b
@@ -148,7 +148,7 @@ export class Turn {
     }
   }
 
-  /** How far the voter has heard the log that the store has now. */
+  /** How far the voter has heard the present log. */
   private get valid(): number {
     const { heard, life } = this.exchange
     return life !== this.storeLife || heard > this.head ? 0 : heard
@@ -168,7 +168,7 @@ export class Turn {
     return { swapped: true, record: { epoch: this.epoch, body, age: 0 } }
   }
 
-  /** The statements that write what the exchange has changed. No two of them write the same row. */
+  /** No two of these statements may write the same row; see `Database.runTogether`. */
   writes(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     const { ttl, voter } = this.exchange
@@ -205,7 +205,7 @@ export class Turn {
     return all
   }
 
-  /** The statements that begin a new life of the store, in which nothing was heard yet. They come before all other writes. */
+  /** The statements that begin a new life of the store, in which no roll call has been heard. They come before all other writes. */
   begins(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     if (!isNew(this.found)) return []
@@ -232,7 +232,6 @@ export class Turn {
       ${database.onConflict(["circuit"], ["epoch", "body", "listed", "changed", "written_at", "ends_at", "gone_at"])}`
   }
 
-  /** Whether it is time to delete what has ended. */
   get isSweeping(): boolean {
     const { sweptAt, time } = this.found
     return sweptAt > time || time - sweptAt >= sweepMillis
@@ -249,7 +248,6 @@ export class Turn {
     ]
   }
 
-  /** The statement that reads the records of which nothing needs to be kept any longer. */
   goneRecords(database: Database): Fragment {
     const { sql } = database
     return sql`SELECT circuit, epoch, changed FROM ${database.table("s")} WHERE gone_at <= ${this.found.time}

@@ -7,25 +7,23 @@ import type { Region } from "./region.ts"
 import { every, type Regions } from "./regions.ts"
 import { compare, repair } from "./repair.ts"
 
-/** An epoch is this far ahead of the clocks of the stores, so that none gives a greater one before it is written. */
+/** How far new epochs are ahead of the clocks of the stores, so that no store assigns a greater one before they are written. */
 const aheadMicros = 1_000_000
 
-/** The answer of the store with an index. */
 type IndexedDone = ExchangeDone & { readonly index: number }
 
-/** A swap that finds the epoch that it expects, in most stores. */
+/** A swap whose expected epoch most stores have. */
 interface Allowed {
   readonly swap: Swap
   readonly epoch: number
   readonly body: string
 }
 
-/** Exchanges with all stores as with one. */
+/** Carries out exchanges with all stores as if they were one. */
 export class QuorumExchanges {
   private readonly regions: Regions
   private readonly reads: QuorumReads
   private readonly random: () => number
-  /** Whether the stores are being made to agree. */
   private agreeing = false
 
   constructor(regions: Regions, reads: QuorumReads, random: () => number) {
@@ -49,7 +47,7 @@ export class QuorumExchanges {
     })
   }
 
-  /** Makes the stores agree, in the background: with regions that are far away it takes several round trips. */
+  /** Makes the stores agree, in the background, because distant regions need several round trips. */
   private get makeAgree(): Effect.Effect<unknown> {
     return Effect.suspend(() => {
       if (this.agreeing || this.regions.areAgreed) return Effect.void
@@ -126,7 +124,7 @@ export class QuorumExchanges {
     })
   }
 
-  /** The answers of several stores as one. As many voters may object as in the store where the most may. */
+  /** Merges the answers of several stores. The number of possible objections is the greatest that any store reports. */
   private merge(exchange: Exchange, answers: ReadonlyArray<IndexedDone>): ExchangeDone {
     const heard = answers.map(({ head, index, rollCalls }) => ({
       index,

@@ -9,7 +9,6 @@ const restMillis = 1_000
 /** If the deadline fires later than this, the process was stalled, and the store may have answered in time. */
 const lateMillis = 100
 
-/** Sends a command to a store. */
 export type Ask<A> = (store: SharedStore) => Effect.Effect<A, StoreError>
 
 /** One of the stores, and whether it can be reached. */
@@ -18,7 +17,7 @@ export class Region {
   private readonly now: () => number
   private readonly deadlineMillis: number
   private restUntil = Number.NEGATIVE_INFINITY
-  /** It missed its deadline: no operation waits for it until it has answered again. */
+  /** Whether it missed its deadline. No operation waits for it until it has answered again. */
   private silent = false
   private trying = false
   private up = true
@@ -29,7 +28,7 @@ export class Region {
     this.deadlineMillis = Math.max(deadlineMillis, store.deadline ?? 0)
   }
 
-  /** Whether it answered when it was last asked. */
+  /** Whether its last answer arrived. */
   get reachable(): boolean {
     return this.up
   }

@@ -11,7 +11,7 @@ import { QuorumReads } from "./reads.ts"
 import { deadlineMillis, Region } from "./region.ts"
 import { Regions } from "./regions.ts"
 
-/** What one store announces. One that cannot be heard does not silence the others: it is listened to again later. */
+/** The announcements of one store. If they fail, they are tried again later, and the other stores are still heard. */
 const listening = (store: SharedStore): SharedStore["changes"] =>
   Stream.repeat(
     Stream.catchCause(store.changes, () => Stream.empty),
@@ -34,7 +34,6 @@ const mostConnected = (stores: ReadonlyArray<SharedStore>): Effect.Effect<void> 
   })
 }
 
-/** Several stores as one. */
 export const quorumStore = (
   stores: ReadonlyArray<SharedStore>,
   clock: Clock.Clock,
