@@ -382,7 +382,7 @@ export class Ballots implements Voting {
     }
   }
 
-  /** When the store answers again: withdraws ballots that say failing of circuits that have recovered since the store went down. */
+  /** When the store answers again: replaces ballots that say failing of circuits that have recovered since it went down. */
   returned(): void {
     for (const circuit of this.context.shared) {
       const { fleetState } = circuit
