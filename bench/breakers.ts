@@ -1,9 +1,9 @@
 /**
- * What a protected call costs, beside the bare effect and beside other breakers, in one run on one no-op.
+ * Measures the cost of a protected no-op, compared with the bare effect and with other breakers, in one run.
  *
  *     npm run bench             a table, and bench/results/breakers.json
  *     npm run bench -- --json   the same as JSON on the standard output
- *     npm run bench -- --quick  a tenth of the calls, to see that it works
+ *     npm run bench -- --quick  a tenth of the calls, only to check that it works
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
@@ -66,7 +66,7 @@ const closed = (name: string) => {
   return loop(ours, () => effect)
 }
 
-/** The same for an effect that fails; what is measured includes catching the error. */
+/** The same for an effect that fails. The time includes catching the error. */
 const failing = <R>(runtime: ManagedRuntime.ManagedRuntime<R, unknown>, effect: Effect.Effect<unknown, unknown, R>) => {
   const caught = Effect.catch(effect, () => Effect.void)
   return loop(runtime, () => caught)
@@ -187,7 +187,7 @@ const states = {
   cockatiel: Cockatiel.CircuitState[openCockatiel.state],
   opossum: openOpossum.opened ? "Open" : "Closed"
 }
-// A benchmark of the wrong state would measure nothing.
+// A benchmark in the wrong state would measure something else.
 for (const [what, expected] of [
   ["closed", "Closed"],
   ["open", "Open"],
@@ -199,7 +199,7 @@ for (const [what, expected] of [
 }
 
 const circuits = quick ? 10_000 : 100_000
-// In processes of their own: what else was measured in this one leaves garbage behind, sooner or later.
+// In separate processes, because earlier measurements leave garbage in this one.
 const idle = Array.from({ length: 3 }, () =>
   Number(
     execFileSync(process.execPath, ["--expose-gc", "bench/idleCircuits.ts", String(circuits)], { encoding: "utf8" })
@@ -210,7 +210,7 @@ const median = (numbers: ReadonlyArray<number>): number =>
   numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN
 const bytes = median(idle)
 
-/** How long a process of its own takes to import modules. */
+/** How many milliseconds a new process takes to import modules. */
 const importMillis = (modules: ReadonlyArray<string>): number => {
   const code = `const t = performance.now(); ${modules.map((m) => `await import(${JSON.stringify(m)})`).join(";")}; console.log(performance.now() - t)`
   return Number(execFileSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" }))
@@ -240,7 +240,7 @@ const needed = [
   "Stream",
   "TxRef"
 ].map((name) => `effect/${name}`)
-// In turns: a machine that is busy for a while is so for both.
+// In turns, so that a busy machine affects both alike.
 const loaded = Array.from(
   { length: quick ? 3 : 21 },
   () => [importMillis(needed), importMillis(["effect-fuse"])] as const

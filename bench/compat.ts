@@ -1,7 +1,7 @@
 /**
- * Whether the packed package works where it says that it does: with the lowest versions of its peers, on the lowest Node, on this one,
- * and on Bun, installed afresh; whether its types are right for TypeScript 5.9, 6 and 7, as Node finds them and as bundlers do; and
- * whether bundlers make programs of it for servers and for browsers, with the package redis and without it.
+ * Checks that the packed package works where it claims to work: with the lowest versions of its peers; on the lowest Node, on this one
+ * and on Bun; with TypeScript 5.9, 6 and 7, which resolve its types as Node or as a bundler; and with bundlers, for servers and for
+ * browsers, with and without the package redis.
  *
  *     npm run compat
  */
@@ -35,18 +35,18 @@ const answer = await createBreaker(async () => "answer").execute()
 console.log(JSON.stringify([seen, answer, all.every((one) => Object.keys(one).length > 0)]))
 `
 
-/** What a user writes, and what he must not be able to write. */
+/** A user's program, and a line that must not compile. */
 const typed = `${program}
 import type { CircuitOpen } from "effect-fuse"
 const hello: Effect.Effect<string, CircuitOpen.CircuitOpen, BreakerStore.BreakerStore> = Effect.succeed("hello").pipe(
   CircuitBreaker.protect("api")
 )
-// @ts-expect-error an open circuit is an error of its type
+// @ts-expect-error the type has the error of an open circuit
 const never: Effect.Effect<string, never, BreakerStore.BreakerStore> = hello
 export { hello, never }
 `
 
-/** What is bundled: without Effect, and with it. */
+/** The programs to bundle: one without Effect, and one with it. */
 const bundled = {
   promise: `
 import { createBreaker } from "effect-fuse/promise"
@@ -60,7 +60,7 @@ console.log(await Effect.runPromise(Effect.provide(call, BreakerStore.layerMemor
 `
 }
 
-/** Each writes `out/<name>.mjs` of `<name>.mjs`, for a target. */
+/** The scripts of the bundlers. Each bundles `<name>.mjs` to `out/<name>.mjs` for a target. */
 const bundlers: Readonly<Record<string, string>> = {
   esbuild: `
     import { build } from "esbuild"
@@ -150,7 +150,7 @@ try {
           encoding: "utf8"
         }
       )
-      // Declarations of others are theirs to mend.
+      // Errors in the declarations of other packages do not count.
       const ours = compiled.stdout
         .split("\n")
         .filter((line) => /^(typed\.ts|node_modules\/effect-fuse|error)/.test(line))

@@ -1,5 +1,5 @@
 /**
- * How long one operation of a process takes on Redis and on PostgreSQL, by the clock of the client; on Redis also by the clock of the
+ * Measures how long one store operation takes on Redis and on PostgreSQL, by the clock of the client; on Redis also by the clock of the
  * server (SLOWLOG).
  *
  *     npm run bench:exchanges

@@ -1,14 +1,14 @@
 /**
- * What sharing circuits through Redis costs and brings, beside Effect's own breaker on the same Redis, in one run.
+ * Measures the cost and the benefit of circuits that are shared through Redis, compared with Effect's own breaker on the same Redis.
  *
  *     npm run bench:fleet                         tables, and files in bench/results: fleet.v2.json, fleet.svg, scale.v2.json
  *     npm run bench:fleet -- --json               the same as JSON on the standard output
- *     npm run bench:fleet -- --quick              in a minute, to see that it works
+ *     npm run bench:fleet -- --quick              takes a minute, only to check that it works
  *     npm run bench:fleet -- --experiment mass    one part, or several: calls, mass, blocking, newcomer, steady, cold
  *
- * `calls` starts a `redis-server` and a PostgreSQL of its own on free ports, and three processes that call one dependency. The others
- * start a `redis-server` and up to 20 processes with thousands of circuits. It prints
- * the figures of the first protocol, from the files named v1 there, beside its own.
+ * `calls` starts a `redis-server` and a PostgreSQL on free ports, and three processes that call one dependency. The other experiments
+ * start a `redis-server` and up to 20 processes with thousands of circuits. The figures of the first protocol, from the files named
+ * v1, are printed for comparison.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
@@ -61,7 +61,7 @@ const tell = (what: string) => {
 }
 
 const json = flags["json"] === true
-// Four digits are more than it can be sure of.
+// More than four digits would only be noise.
 const toJson = (value: unknown) =>
   JSON.stringify(
     value,
@@ -75,7 +75,7 @@ const earlier: Result | undefined = existsSync(inResults("fleet.v1.json"))
   ? JSON.parse(readFileSync(inResults("fleet.v1.json"), "utf8"))
   : undefined
 
-/** Three processes that call one dependency, beside Effect's own breaker. */
+/** Three processes that call one dependency, compared with Effect's own breaker. */
 const calls = async (): Promise<Result> => {
   const scope = Scope.makeUnsafe()
   const server = await Effect.runPromise(Scope.provide(redisServer, scope))
@@ -144,5 +144,5 @@ else {
     writeFileSync(inResults("fleet.svg"), toChart(result))
   }
 }
-// Clients that lost their server may still be closing.
+// Clients that lost their server may still be closing, so the process does not wait for them.
 process.exit(0)

@@ -1,4 +1,4 @@
-/** Prints how many bytes each of so many circuits takes that were called once and are idle, under the default policy. */
+/** Prints how many bytes an idle circuit takes that was called once, under the default policy. */
 import { Effect, ManagedRuntime } from "effect"
 import { BreakerStore, CircuitBreaker } from "effect-fuse"
 import { bytesEach } from "./measure.ts"

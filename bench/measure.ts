@@ -1,8 +1,8 @@
-/** One thing to measure: `run` makes n calls and is awaited. */
+/** A case to measure. `run` makes n calls. */
 export interface Case {
   readonly name: string
   readonly run: (n: number) => Promise<void>
-  /** How many calls a round makes; fewer for what is slow. */
+  /** How many calls a round makes. Slow cases make fewer. */
   readonly calls: number
 }
 
@@ -14,8 +14,8 @@ export interface Figure {
 }
 
 /**
- * Nanoseconds a call: the median of the rounds. The cases take turns in every round, so that what else the machine does
- * falls on all of them alike.
+ * Measures nanoseconds per call: the median of the rounds. The cases take turns in every round, so that other work of the machine
+ * affects all of them alike.
  */
 export const measure = async (cases: ReadonlyArray<Case>, rounds: number): Promise<ReadonlyArray<Figure>> => {
   const times = new Map<string, Array<number>>(cases.map(({ name }) => [name, []]))
@@ -38,10 +38,10 @@ export const measure = async (cases: ReadonlyArray<Case>, rounds: number): Promi
   })
 }
 
-/** Bytes of heap that `make` leaves behind for each of `n` things, kept alive until it is measured. */
+/** The bytes of heap for each of the `n` things that `make` creates and keeps alive. */
 export const bytesEach = async (n: number, make: () => Promise<unknown>): Promise<number> => {
   const collect = globalThis.gc
-  if (collect === undefined) throw new Error("memory is measured with node --expose-gc")
+  if (collect === undefined) throw new Error("run node with --expose-gc to measure memory")
   const settle = async () => {
     for (let i = 0; i < 4; i++) {
       collect()

@@ -1,5 +1,5 @@
 /**
- * What typical programs weigh when they are bundled, minified and compressed: with Effect, and the part of it that is this library.
+ * Measures the sizes of typical programs, bundled, minified and compressed: the whole program, and the part that is this library.
  *
  *     npm run bench:sizes            a table, and bench/results/sizes.json
  *     npm run bench:sizes -- --json  the same as JSON on the standard output
@@ -48,7 +48,7 @@ interface Size {
   readonly program: string
   /** Bytes, minified and compressed. */
   readonly whole: number
-  /** The same of what is neither Effect nor a driver. */
+  /** The same for the part that is neither Effect nor a driver. */
   readonly ours: number
 }
 

@@ -1,11 +1,11 @@
 /**
- * Processes that share circuits through one store, and everything that can go wrong for a while; then what was promised
- * is checked on all that they wrote down.
+ * A soak test: processes share circuits through one store while faults happen. Afterwards, it checks the promises of the library on
+ * the journals of the processes.
  *
  *     npm run soak -- [--minutes 1] [--processes 4] [--seed n] [--store redis|postgres] [--keep]
- *     npm run soak -- --again <folder>     checks what was kept once more
+ *     npm run soak -- --again <folder>     checks a kept folder again
  *
- * The same seed draws the same faults; when they meet which call is another matter. Ends with 1 if a promise was
+ * The same seed gives the same faults, but not the same calls during them. The exit code is 1 if a promise was
  * broken.
  */
 import { mkdtempSync, rmSync } from "node:fs"
@@ -116,7 +116,7 @@ const run = (folder: string) =>
     return history
   })
 
-/** Prints what happened and what became of the promises; answers whether all were kept. */
+/** Prints what happened and which promises were broken. Returns whether all were kept. */
 const report = (history: History) =>
   Effect.gen(function* () {
     yield* Console.log(table(history))
@@ -154,7 +154,7 @@ const program = Effect.map(
   }
 )
 
-// A terminal that is closed ends it as Ctrl-C does.
+// Closing the terminal ends the program as Ctrl-C does.
 process.once("SIGHUP", () => process.kill(process.pid, "SIGTERM"))
 
 NodeRuntime.runMain(program)

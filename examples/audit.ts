@@ -1,11 +1,11 @@
-/** Two processes that share circuits in PostgreSQL, an outage, and what the trail says of it. Needs DATABASE_URL. */
+/** Two processes share circuits in PostgreSQL. Prints an outage and its audit trail. Needs DATABASE_URL. */
 import { PgClient } from "@effect/sql-pg"
 import { Config, Effect, Layer, Logger } from "effect"
 import { BreakerPolicy, CircuitBreaker, Trip } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as SqlStore from "effect-fuse/SqlStore"
 
-// Tables of this example's own: delete them as you like.
+// This example uses tables of its own, which you can delete.
 const tables = { prefix: "example_breaker" }
 const database = PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") })
 
@@ -20,7 +20,7 @@ const process = (name: string) =>
 let down = false
 const charge = Effect.suspend(() => (down ? Effect.fail("down") : Effect.succeed("paid"))).pipe(
   CircuitBreaker.protect("payments"),
-  Effect.catchTag("CircuitOpen", ({ scope }) => Effect.succeed(`rejected, by the word of the ${scope}`)),
+  Effect.catchTag("CircuitOpen", ({ scope }) => Effect.succeed(`rejected by the ${scope}`)),
   Effect.catch(() => Effect.succeed("failed"))
 )
 
@@ -31,9 +31,9 @@ const program = Effect.gen(function* () {
 
   yield* both
   down = true
-  // Each sees failures; together they open it for both.
+  // Both processes see failures, and open the circuit together.
   const said = (what: string) => Effect.repeat(both, { until: (all) => all.every((one) => one.startsWith(what)) })
-  const rejected = yield* Effect.delay(said("rejected, by the word of the fleet"), "50 millis")
+  const rejected = yield* Effect.delay(said("rejected by the fleet"), "50 millis")
   console.log(rejected.join("; "))
   down = false
   const paid = yield* Effect.repeat(Effect.delay(both, "20 millis"), {

@@ -1,4 +1,4 @@
-/** Many items under one circuit: it opens midway, the rest is kept for later, and no item is lost. */
+/** Processes many items through one circuit. It opens midway; the remaining items are kept for later, and none is lost. */
 import { Effect, Exit, Logger } from "effect"
 import { BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 

@@ -1,4 +1,4 @@
-/** A consumer of a queue that pauses while the circuit is open: it keeps the message in hand, and the queue fills up behind it. */
+/** A queue consumer pauses while the circuit is open. It keeps its current message, and the other messages wait in the queue. */
 import { Clock, Effect, Fiber, Logger, pipe, Queue, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, Resilience, Trip } from "effect-fuse"
@@ -14,7 +14,7 @@ const send = (message: string) =>
 const say = (words: string) =>
   Effect.map(Clock.currentTimeMillis, (now) => console.log(`${String(now / 1_000).padStart(2)} s  ${words}`))
 
-/** Each message is tried until it is sent: waiting for the circuit is none of its attempts. */
+/** Retries each message until it is sent. Waiting for the circuit does not count as an attempt. */
 const consume = (queue: Queue.Queue<string>) =>
   Effect.flatMap(Queue.take(queue), (message) =>
     pipe(
@@ -22,7 +22,7 @@ const consume = (queue: Queue.Queue<string>) =>
       CircuitBreaker.protect("smtp", { policy: { trip: Trip.consecutive(2), cooldown: "30 seconds" } }),
       Resilience.retry({ times: 5, schedule: Schedule.spaced("1 second"), waitForCircuit: "1 hour" }),
       Effect.flatMap(say),
-      Effect.catch((error) => say(`gave up on ${message}: ${error}`)) // in earnest: to the dead letters
+      Effect.catch((error) => say(`gave up on ${message}: ${error}`)) // in production: move it to the dead letters
     )
   )
 

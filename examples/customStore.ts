@@ -1,6 +1,6 @@
 /**
- * A store of your own: one operation that writes, two that read, and announcements, here in Maps; and the suite that finds its faults.
- * Its sections have the names that the files of each store in this library have, as in src/store/memory, src/redis and src/sql.
+ * A store of your own, here in Maps: one operation that writes, two that read, and announcements. The test suite finds its faults.
+ * The sections have the names of the files of the library's stores, as in src/store/memory, src/redis and src/sql.
  */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -22,7 +22,7 @@ interface BallotBox {
   roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
 }
 
-// A store that lasts must also delete what has ended.
+// A real store must also delete what has expired.
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const changes = yield* PubSub.sliding<SharedStore.Change>(1_000)
@@ -65,7 +65,7 @@ const make = Effect.gen(function* () {
     const { ballot, box: name, circuit, epoch, inquire, roll, ttl } = cast
     const record = stored(circuit)
     if ((record?.epoch ?? 0) !== epoch) return { record, tally: undefined }
-    // With the latest swap in its name, so that no box outlives it.
+    // The name contains the epoch of the record, so that no box outlives a swap.
     const id = `${circuit} ${records.get(circuit)?.epoch ?? 0} ${epoch} ${name}`
     const box: BallotBox = boxes.get(id) ?? { ballots: new Map(), asked: undefined, roll: undefined }
     boxes.set(id, box)
@@ -73,7 +73,7 @@ const make = Effect.gen(function* () {
     const life = voters.get(voter)
     if (ballot !== undefined && life !== undefined) {
       const end = now() + ttl
-      // It counts as long as this life of its voter, which later exchanges may prolong.
+      // A ballot counts while this life of its voter lasts. Later exchanges may prolong the life.
       const isAlive = () => voters.get(voter)?.life === life.life && lasts(voters.get(voter) ?? life)
       box.ballots.set(voter, {
         numbers: ballot,
@@ -120,7 +120,7 @@ const make = Effect.gen(function* () {
     if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: before })
     else voters.delete(voter)
     const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
-    // After the casts: a voter that has heard a roll call has cast the ballots that it owes.
+    // This comes after the casts, because a voter that has heard a roll call has cast the ballots that it owes.
     const valid = heardIn !== born.life || heard > head() ? 0 : heard
     if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: valid })
     const { logMillis } = SharedStore.limits
@@ -170,19 +170,19 @@ const make = Effect.gen(function* () {
   return store
 })
 
-/** In a test file: `for (const { name, test } of SharedStoreContract.cases(make)) it.live(name, () => test)`. */
+/** In a test file, use `for (const { name, test } of SharedStoreContract.cases(make)) it.live(name, () => test)`. */
 const violations = (store: SharedStore.SharedStore) =>
   Effect.gen(function* () {
     const suite = Effect.flip(SharedStoreContract.run(Effect.succeed(store)))
     const fiber = yield* Effect.forkChild(Effect.orElseSucceed(suite, () => []))
-    // It sleeps, here in virtual time, as this store has no other.
+    // The cases sleep in virtual time, because this store uses no other clock.
     while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("5 millis")
     return yield* Fiber.join(fiber)
   })
 
 const program = Effect.gen(function* () {
   const store = yield* make
-  console.log(`${(yield* violations(store)).length} sentences of the contract are not kept`)
+  console.log(`${(yield* violations(store)).length} sentences of the contract are violated`)
   const forgetful: SharedStore.SharedStore = {
     ...store,
     exchange: (request) =>

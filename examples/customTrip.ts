@@ -1,25 +1,25 @@
-/** Rules of one's own, registered by name so that a file can choose them: by the time of day, by weight, stricter each time. */
+/** Custom trips, registered by name so that a file can select them: by time of day, by weight, and stricter at each opening. */
 import { Effect, Layer, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
 
 const trips = [
-  // At night nobody is there to look: two failures are enough.
+  // At night, no operator watches, so two failures are enough.
   Trip.custom("byTimeOfDay", ({ streak, time }) => streak >= (new Date(time).getUTCHours() < 6 ? 2 : 4)),
-  // A rate in which a failure that weighs 2 counts as two.
+  // A failure rate in which a failure of weight 2 counts twice.
   Trip.custom("heavy", ({ calls, weight }) => calls >= 4 && weight >= calls / 2, { over: 10 }),
-  // Four failures, then three, then two: what keeps on failing gets less patience.
+  // Four failures, then three, then two: each opening of an outage needs fewer.
   Trip.custom("stricterEachTime", ({ openings, streak }) => streak >= Math.max(1, 4 - openings))
 ]
 
-// As it may stand in a file.
+// The content of a configuration file.
 const json = `{
   "night":   { "trip": { "_tag": "Custom", "name": "byTimeOfDay" } },
   "weights": { "trip": { "_tag": "Any", "trips": [{ "_tag": "Custom", "name": "heavy" }, { "_tag": "Consecutive", "failures": 9 }] } },
   "again":   { "trip": { "_tag": "Custom", "name": "stricterEachTime" }, "cooldown": "10 seconds" }
 }`
 
-/** Fails until it opens, and says after how many failures that was. */
+/** Fails until the circuit opens. Returns the number of failures. */
 const failuresUntilOpen = Effect.fnUntraced(function* (name: string, weight = 1) {
   const fails = pipe(Effect.fail("down"), CircuitBreaker.protect(name, { classify: () => Outcome.failure({ weight }) }))
   let failures = 0
@@ -43,7 +43,7 @@ const program = Effect.gen(function* () {
     yield* pipe(Effect.void, CircuitBreaker.protect("again")) // the probe closes it
   }
 
-  // A name that is mistyped is found before anything runs.
+  // A mistyped name is reported before the program runs.
   const wrong = BreakerPolicy.layer({ trips, breakers: { a: { trip: { _tag: "Custom", name: "havey" } } } })
   console.log((yield* Effect.flip(Layer.build(wrong))).message)
 })

@@ -1,4 +1,4 @@
-/** SQLite that is busy, and a caller who breaks a constraint: the one opens the circuit, the other is an answer. */
+/** Tells apart two errors of SQLite: a busy database opens the circuit, and a violated constraint does not. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -8,7 +8,7 @@ import { BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 
 class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly code: number; readonly message: string }> {}
 
-/** Of an extended code the last byte says what it is about: 5 busy, 6 locked, 10 disk, 13 full, 14 cannot open, 26 no database. */
+/** The last byte of an extended code is the primary code: 5 busy, 6 locked, 10 disk, 13 full, 14 cannot open, 26 no database. */
 const isTrouble = ({ code }: DatabaseError) => [5, 6, 10, 13, 14, 26].includes(code & 0xff)
 
 const protect = CircuitBreaker.protect("orders", { isFailure: isTrouble, policy: { trip: Trip.consecutive(2) } })
@@ -41,7 +41,7 @@ const program = Effect.gen(function* () {
     )
 
   for (let i = 0; i < 4; i++) console.log(yield* say(1))
-  other.exec("BEGIN IMMEDIATE") // somebody else holds the lock
+  other.exec("BEGIN IMMEDIATE") // another connection holds the lock
   for (let i = 0; i < 3; i++) console.log(yield* say(2))
   const { totals } = yield* CircuitBreaker.inspect("orders")
   console.log(`${totals.successes} answers, ${totals.failures} failures, ${totals.rejected} rejected`)

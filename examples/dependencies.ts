@@ -1,4 +1,4 @@
-/** Circuits that depend on one another: while the database is open, what needs it is rejected at once, and says what it waits for. */
+/** Circuits with dependencies. While the circuit of the database is open, the circuits that depend on it reject calls, and name it. */
 import { Duration, Effect, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -8,7 +8,7 @@ const policies = BreakerPolicy.layer({
   default: { trip: Trip.consecutive(2), cooldown: "10 seconds" },
   breakers: {
     orders: { dependsOn: ["database"] },
-    checkout: { dependsOn: ["orders", "bank"] } // of the orders, and so of the database
+    checkout: { dependsOn: ["orders", "bank"] } // and through the orders on the database
   }
 })
 

@@ -1,4 +1,4 @@
-/** Code that was written for Effect's own circuit breaker, on these circuits: inspected and steered like others. */
+/** Runs code for Effect's own circuit breaker on these circuits. They can be inspected and controlled as all others. */
 import { Effect, Layer, Logger } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { CircuitBreaker as Effects } from "effect/persistence"
@@ -10,7 +10,7 @@ const down = HttpClient.make((request) =>
 )
 
 const program = Effect.gen(function* () {
-  // What was there before: Effect's service, and its client.
+  // The existing code, with Effect's service and its client.
   const client = HttpClient.withCircuitBreaker(down, { breaker: yield* Effects.CircuitBreaker, key: "api" })
   for (let i = 0; i < 3; i++) {
     const said = Effect.map(client.get("http://api.example/items"), ({ status }) => `answered ${status}`)

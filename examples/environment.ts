@@ -9,7 +9,7 @@ import { Effect, Layer, Logger, pipe } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker } from "effect-fuse"
 import * as RedisStore from "effect-fuse/RedisStore"
 
-// Any other store has a name of its own here, such as `database: SqlStore.layer().pipe(Layer.provide(PgLive))`.
+// Other stores get their own names here, such as `database: SqlStore.layer().pipe(Layer.provide(PgLive))`.
 const Circuits = BreakerStore.layerConfig({ redis: RedisStore.layerConfig({ prefix: "shop" }) }).pipe(
   Layer.provideMerge(BreakerPolicy.layerConfig())
 )

@@ -1,8 +1,8 @@
-/** A breaker behind a feature flag: `enabled` is an effect that is asked at each call, and while it says no all calls pass. */
+/** A breaker behind a feature flag. Each call evaluates the effect `enabled`. While it returns `false`, all calls pass. */
 import { Context, Effect, Logger, pipe, Ref } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 
-/** What the flags come from: in earnest a client that keeps them in memory, as every call waits for the answer. */
+/** The source of the flags. In production, use a client that keeps the flags in memory, because every call waits for the answer. */
 class Flags extends Context.Service<Flags, { readonly isOn: (flag: string) => Effect.Effect<boolean> }>()(
   "shop/Flags"
 ) {}
@@ -14,7 +14,7 @@ const program = Effect.gen(function* () {
   const on = yield* Ref.make(false)
   const flags = Flags.of({ isOn: () => Ref.get(on) })
 
-  // The policy is made once the flags are there: its effect needs no services of whoever calls.
+  // The policy is created with the flags, so that its effect needs no services of the caller.
   const policies = BreakerPolicy.layer({
     breakers: { search: { trip: Trip.consecutive(2), enabled: flags.isOn("search-breaker") } }
   })

@@ -1,11 +1,11 @@
 /**
- * Three processes, one circuit: they open together, close together, and get on without Redis when they have to.
+ * Three processes share one circuit. They open and close it together, and each continues alone while Redis is away.
  *
  *     npm run demo:fleet            starts a redis-server of its own
  *     REDIS_URL=redis://... npm run demo:fleet
  *
- * What a process has to do for this is the first part of `fleet/worker.ts`; all else is the show. It ends with 0 if
- * everything that it checks has held.
+ * The first part of `fleet/worker.ts` is all that a process needs for this; the other files are the demonstration. The exit code is 0 if
+ * all checks passed.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Logger, pipe } from "effect"
@@ -17,7 +17,7 @@ import { legend, paint, row, title, told, wrap } from "./fleet/timeline.ts"
 
 const names = ["ann", "bob", "cid"] as const
 
-/** A row for each second. */
+/** Prints a row for each second. */
 const watch = ({ heard, shop }: Stage, redisUp: () => boolean) => {
   let shown = 0
   const next = Effect.suspend(() => {
@@ -51,7 +51,9 @@ const program = Effect.gen(function* () {
   let held = true
   for (const act of acts) {
     if (act.needsPower && server.power === undefined) {
-      lines.push(`${paint("yellow", "skipped")}  ${wrap(`${act.title}: the server of REDIS_URL is not mine to kill`)}`)
+      lines.push(
+        `${paint("yellow", "skipped")}  ${wrap(`${act.title}: the demonstration does not kill the server of REDIS_URL`)}`
+      )
       continue
     }
     yield* Console.log(title(act.title))
@@ -73,12 +75,12 @@ const verdict = (title: string, { checks }: Result, failed: ReadonlyArray<string
     ? `${paint("green", "ok")}       ${wrap(`${title}: ${Object.keys(checks).join(", ")}`)}`
     : `${paint("red", "FAILED")}   ${wrap(`${title}: not so: ${failed.join(", ")}`)}`
 
-/** What is missing is said in words; anything else is a bug, and shown as one. */
+/** Prints a message if Redis is missing. Any other error is a bug, and is printed with its stack. */
 const show = Effect.catchTag(Effect.scoped(program), "NoRedis", ({ message }) =>
   Effect.as(Console.error(message), false)
 )
 
-// A terminal that is closed ends it as Ctrl-C does.
+// Closing the terminal ends the program as Ctrl-C does.
 process.once("SIGHUP", () => process.kill(process.pid, "SIGTERM"))
 
 pipe(

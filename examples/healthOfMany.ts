@@ -1,4 +1,4 @@
-/** The health of many services: how many are well, which are not and why, and whether a critical service needs an engineer at once. */
+/** The health of many services: how many are healthy, why the others are not, and whether a critical service needs an engineer now. */
 import { Effect, Logger } from "effect"
 import { BreakerHealth, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 

@@ -1,24 +1,24 @@
-/** A second copy of a call that takes too long, and no more than so many calls a second: the one outside of a breaker, the other inside. */
+/** A hedge outside a breaker, which starts a second copy of a slow call, and a rate limit inside a breaker. */
 import { Effect, Fiber, Logger, pipe } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, Resilience } from "effect-fuse"
 
 let copies = 0
-/** The first copy of each two takes five seconds, the other 50 milliseconds. */
+/** Every first copy takes five seconds, and every second copy takes 50 milliseconds. */
 const read = Effect.suspend(() => {
   const n = ++copies
   return Effect.delay(Effect.succeed(`copy ${n}`), n % 2 === 1 ? "5 seconds" : "50 millis")
 })
 
-// The hedge is outside: each copy is a call to the circuit. The one that lost is interrupted, which tells it nothing.
+// The hedge is outside, so each copy is a call of the circuit. The slower copy is interrupted, and does not count.
 const hedged = pipe(
   read,
   CircuitBreaker.protect("replica"),
   Resilience.hedge({ after: "200 millis", budget: { name: "replica", share: 0.1, floor: 5 } })
 )
 
-// The limit is inside, so that calls to what is down take no tokens. What it rejects tells the circuit nothing.
+// The limit is inside, so that rejected calls take no tokens. The circuit ignores the rejections of the limit.
 const limited = pipe(
   Effect.succeed("sent"),
   Resilience.rateLimit(RateLimiter.RateLimiter, { key: "mail", limit: 3, window: "1 second" }),

@@ -1,4 +1,4 @@
-/** A circuit for each origin that an HttpClient calls: one server fails, the other is not concerned. */
+/** An HttpClient with a circuit for each origin. One server fails, and calls to the other continue. */
 import { createServer } from "node:http"
 import { Duration, Effect, Layer, Logger } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"

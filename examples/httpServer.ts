@@ -1,4 +1,4 @@
-/** A server whose route says 503, and when to come back, while what it needs is down; each tenant has a circuit of its own. */
+/** A server whose route returns 503 with `Retry-After` while its dependency is down. Each tenant has a circuit of its own. */
 import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Logger, pipe } from "effect"
@@ -8,13 +8,13 @@ import { HttpServerBreaker } from "effect-fuse/http"
 
 let handled = 0
 
-/** Fails for one tenant: his credentials have expired. */
+/** Fails for one tenant, whose credentials have expired. */
 const report = Effect.map(Tenant.Current, (tenant) => {
   handled++
   return tenant === "acme" ? HttpServerResponse.empty({ status: 502 }) : HttpServerResponse.text(`for ${tenant}`)
 })
 
-// Only because nothing but this program calls it: in production a gateway has to set the header.
+// Safe here, because only this program calls the server. In production, a gateway must set the header.
 const Routes = HttpRouter.add("GET", "/report", pipe(report, HttpServerBreaker.protect("reports", { tenant: true })))
 
 const Breakers = Layer.mergeAll(

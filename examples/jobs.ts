@@ -1,4 +1,4 @@
-/** Workers of a persisted queue, whose mail server goes away: nobody claims a job meanwhile, and none loses an attempt. */
+/** Workers of a persisted queue. While the mail server is down, no worker takes a job, and no job loses an attempt. */
 import { Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -16,13 +16,13 @@ const program = Effect.gen(function* () {
   yield* mails.offer("hello")
   console.log(yield* worker)
 
-  // The server goes away; the first job finds that out.
+  // The server goes down, and the first job fails.
   down = true
   yield* mails.offer("news", { id: "news" })
   console.log(yield* Effect.flip(worker))
   console.log(yield* CircuitBreaker.state("smtp"))
 
-  // The worker waits. When the cooldown is over and the server is back it goes on by itself.
+  // The worker waits. It continues by itself when the cooldown is over and the server is back.
   yield* mails.offer("more news")
   const waiting = yield* Effect.forkChild(worker)
   yield* Effect.sleep("100 millis")

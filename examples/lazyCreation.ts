@@ -1,4 +1,4 @@
-/** Circuits by key: made when first called, forgotten when idle and there are too many, and never while one of them knows of a failure. */
+/** Circuits by key are created at their first call, and evicted when idle if there are too many, unless they count a failure. */
 import { Effect, Logger } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 
@@ -20,7 +20,7 @@ const look = (what: string) =>
 const program = Effect.gen(function* () {
   yield* look("at first")
   yield* CircuitBreaker.inspect("host", { key: "a" })
-  yield* look("who only looks makes none")
+  yield* look("inspect creates none")
   yield* hosts("a", "b", "bad-1")
   yield* look("three")
   yield* hosts("c", "d", "e")
@@ -28,7 +28,7 @@ const program = Effect.gen(function* () {
   yield* hosts("bad-2", "bad-3")
   yield* look("two bad ones")
   yield* hosts("f", "g")
-  yield* look("and no room left")
+  yield* look("no room left")
 })
 
 await Effect.runPromise(

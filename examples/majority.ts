@@ -1,11 +1,11 @@
-/** Three regions with a store each, as one: what most of them say holds, so that none is missed when it fails, or believed when it is behind. */
+/** Three regions, each with a store, form one store by majority. It works while one region is away, and ignores one that is behind. */
 import { Effect, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import * as QuorumStore from "effect-fuse/QuorumStore"
 
-/** A store in memory that can be cut off; in earnest `RedisStore.connect`, one for each region. */
+/** A store in memory that can be cut off. In production, use `RedisStore.connect`, one for each region. */
 const region = (name: string) =>
   Effect.map(MemoryStore.make, (store) => {
     const state = { name, store, down: false }
@@ -31,9 +31,9 @@ const program = Effect.gen(function* () {
 
   const look = (what: string) =>
     Effect.gen(function* () {
-      yield* TestClock.adjust("10 seconds") // a process asks for all that is not Closed every 5 seconds
+      yield* TestClock.adjust("10 seconds") // a process reads all circuits that are not Closed every 5 seconds
       const state = yield* Effect.provideContext(CircuitBreaker.state("bank"), second)
-      // A region is asked by what it keeps for the majority: its records are not those of a store that stands alone.
+      // Reads what each region keeps for the majority, because its records are not those of a single store.
       const kept = yield* Effect.forEach(regions, ({ name, store }) =>
         Effect.map(Operator.list(store), ({ circuits }) => `${name} ${circuits.length}`)
       )

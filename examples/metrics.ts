@@ -1,4 +1,4 @@
-/** What Prometheus would read of two circuits, one of which opens; and what the caller's span says of a rejected call. */
+/** The metrics of two circuits for Prometheus, one of which opens, and the span attributes of a rejected call. */
 import { Effect, Layer, Logger } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import { BreakerHealth, BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -8,7 +8,7 @@ const fails = Effect.ignore(Effect.fail("down").pipe(CircuitBreaker.protect("pay
 
 const program = Effect.gen(function* () {
   yield* Effect.repeat(works, { times: 4 })
-  yield* Effect.repeat(fails, { times: 2 }) // three calls: two reach it, and open the circuit
+  yield* Effect.repeat(fails, { times: 2 }) // three calls: two fail and open the circuit
 
   const text = yield* PrometheusMetrics.format()
   const shown = /breaker_(calls|rejections|outages)_total\{name="payments"/

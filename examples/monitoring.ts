@@ -1,4 +1,4 @@
-/** How long a circuit was in each state, and alerts that are made of its events: one of an outage, one of flapping. */
+/** Derives from events how long a circuit was in each state, and two alerts: one for an outage, one for flapping. */
 import { Clock, Duration, Effect, Logger, pipe, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -12,7 +12,7 @@ const watch = Effect.flatMap(Clock.currentTimeMillis, (begun) =>
     Effect.sync(() => {
       if (event._tag !== "Transition") return
       const { at, circuit, detail, from, to, why } = event
-      // Of a circuit that moves for the first time nobody knows how long it had been Closed.
+      // At the first transition of a circuit, the duration of its first Closed state is unknown.
       timeIn.set(from, (timeIn.get(from) ?? 0) + (event.lastedMillis ?? at - begun))
       if (to === "Closed") console.log(`resolved: ${circuit} is back`)
       if (why !== "Tripped") return
@@ -24,7 +24,7 @@ const watch = Effect.flatMap(Clock.currentTimeMillis, (begun) =>
 )
 
 const program = Effect.gen(function* () {
-  // At once: who listens hears what happens from then on.
+  // Starts immediately, because a listener misses earlier events.
   yield* Effect.forkChild(watch, { startImmediately: true })
   const bank = yield* Dependency.make({ answer: "paid", error: "down" })
   const pay = pipe(bank.call, CircuitBreaker.protect("bank"), Effect.ignore)
@@ -35,10 +35,10 @@ const program = Effect.gen(function* () {
     yield* bank.failNext(3)
     yield* Effect.repeat(pay, { times: 2 })
     yield* TestClock.adjust("45 seconds")
-    yield* pay // finds it well again
+    yield* pay // the probe succeeds
   }
-  yield* TestClock.adjust("1 second") // let the watcher hear it
-  for (const [state, millis] of timeIn) console.log(`${state}: ${Duration.format(Duration.millis(millis))}`) // probes took no time
+  yield* TestClock.adjust("1 second") // let the watcher receive the event
+  for (const [state, millis] of timeIn) console.log(`${state}: ${Duration.format(Duration.millis(millis))}`) // the probes took no time
 })
 
 await Effect.runPromise(

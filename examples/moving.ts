@@ -1,4 +1,4 @@
-/** From a store to another: what is open stays open to its end, what people forced stays forced, and what is closed needs no moving. */
+/** Moves circuits to another store. Open circuits stay open until their end, and overrides stay. Closed circuits need no move. */
 import { Duration, Effect, Layer, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, MemoryStore, Trip } from "effect-fuse"
@@ -8,7 +8,7 @@ const policies = BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } })
 const call = (name: string, up: boolean) =>
   Effect.exit(pipe(up ? Effect.void : Effect.fail("down"), CircuitBreaker.protect(name)))
 
-/** One process with circuits in its memory. */
+/** A process with circuits in its memory. */
 const before = Effect.gen(function* () {
   yield* call("stock", true)
   yield* call("bank", false)
@@ -23,9 +23,9 @@ const program = Effect.gen(function* () {
       .circuits.map(({ circuit }: { readonly circuit: string }) => circuit)
       .join(", ")
   )
-  yield* TestClock.adjust("10 seconds") // the time that the move takes
+  yield* TestClock.adjust("10 seconds") // the duration of the move
 
-  // The store of a fleet: one process brings it all, and the others have it, too.
+  // The store of a fleet. One process imports the circuits, and the other processes get them from the store.
   const store = yield* MemoryStore.make
   const first = yield* Layer.build(BreakerStore.layerShared(store, { process: "shop-1" }))
   const second = yield* Layer.build(BreakerStore.layerShared(store, { process: "shop-2" }))
@@ -39,7 +39,7 @@ const program = Effect.gen(function* () {
     console.log(`${circuit}: ${state}, ${cause?.detail}, ${until}`)
   }
 
-  // A script that is no process of the fleet moves what a store has to another.
+  // A script outside the fleet can copy the circuits of one store to another.
   const other = yield* MemoryStore.make
   const { json: all } = yield* Operator.exportAll(store)
   const { circuits } = yield* Operator.importAll(other, all)

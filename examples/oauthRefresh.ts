@@ -1,4 +1,4 @@
-/** An API behind a token: a 401 refreshes it and does not count, and what gives out tokens has a circuit of its own. */
+/** An API with an OAuth token. A 401 refreshes the token and does not count as a failure. The token server has its own circuit. */
 import { Data, Effect, Logger, pipe, Ref } from "effect"
 import { BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 
@@ -23,7 +23,7 @@ const getItems = (token: Ref.Ref<string>) => {
     Effect.flatMap(Ref.get(token), items),
     CircuitBreaker.protect("api", { policy, isFailure: ({ status }: ApiError) => status >= 500 })
   )
-  // Outside of the API's circuit: what becomes of a refresh is no news of the API. Once; a second 401 is the answer.
+  // The refresh is outside the circuit of the API, which it does not concern. It happens once; a second 401 is the result.
   return Effect.catchIf(
     ask,
     (error) => error._tag === "ApiError" && error.status === 401,

@@ -1,4 +1,4 @@
-/** A breaker that is tried out: `mode: "observe"` decides and reports with real calls, and rejects none of them. */
+/** Tries out a policy. With `mode: "observe"`, a breaker decides and reports for real calls, but rejects none. */
 import { Effect, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -17,7 +17,7 @@ const search = Effect.suspend(() => {
   return Effect.fail("down")
 }).pipe(CircuitBreaker.protect("search"))
 
-/** A call each second. */
+/** Makes a call each second. */
 const calls = (seconds: number) =>
   Effect.forEach(Array.from({ length: seconds }), () =>
     Effect.andThen(Effect.exit(search), TestClock.adjust("1 second"))
@@ -39,7 +39,7 @@ const program = Effect.gen(function* () {
   yield* calls(20)
   const { totals } = yield* CircuitBreaker.inspect("search")
   console.log(`${made} calls were made, ${failed} failed, ${totals.rejected} were rejected`)
-  console.log(`to enforce it would have rejected ${totals.wouldReject}, which is long for an outage of 30 seconds`)
+  console.log(`enforce would have rejected ${totals.wouldReject} calls, too many for an outage of 30 seconds`)
 })
 
 await Effect.runPromise(

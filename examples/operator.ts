@@ -1,6 +1,6 @@
 /**
- * Two processes that share their circuits, and a script that is neither: it forces a circuit in both. The store is in memory
- * here; with Redis it is what `RedisStore.make` gives, and everything else stays the same.
+ * Two processes share their circuits, and a script outside the fleet isolates one of them in both. The store is in memory here.
+ * With Redis, use `RedisStore.make`; everything else stays the same.
  */
 import { Effect, Layer, Logger } from "effect"
 import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
@@ -24,7 +24,7 @@ const program = Effect.gen(function* () {
   console.log(yield* look)
 
   yield* Operator.isolate(store, "payments", { reason: "the bank is closed", actor: "ann", for: "1 hour" })
-  yield* Effect.sleep("100 millis") // they hear of it in the background
+  yield* Effect.sleep("100 millis") // the processes learn of it in the background
   console.log((yield* both).join("\n"))
   console.log(yield* look)
 

@@ -1,4 +1,4 @@
-/** A health check of one's own, so that no user's call is the probe: the first success closes the circuit. */
+/** A custom health check, so that no user's call is the probe. The first success closes the circuit. */
 import { Effect, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -7,14 +7,14 @@ let up = false
 let asked = 0
 let checks = 0
 
-/** The way that calls go: a page that always answers would close a circuit that should be open. */
+/** The check uses the same path as calls. A page that always answers would close a circuit that should be open. */
 const select = Effect.suspend(() => (up ? Effect.succeed(1) : Effect.fail("no connection")))
 
 const policies = BreakerPolicy.layer({
   breakers: {
     database: {
       trip: Trip.consecutive(2),
-      cooldown: "10 minutes", // long: the check is there before
+      cooldown: "10 minutes", // long, because the check closes the circuit earlier
       probe: {
         check: Effect.andThen(
           Effect.sync(() => checks++),

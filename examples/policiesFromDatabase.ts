@@ -1,9 +1,9 @@
-/** Policies in a table: a change takes effect while the program runs, and one that is wrong is told in the log and changes nothing. */
+/** Policies in a database table. A change takes effect while the program runs. An invalid change is logged, and changes nothing. */
 import { Cause, Effect, Layer, Logger, pipe, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
-import { sqlite } from "../test/support/sqlite.ts" // Effect 4.1 has no client for SQLite; PgClient is used alike
+import { sqlite } from "../test/support/sqlite.ts" // Effect 4.1 has no client for SQLite. PgClient works the same way.
 
 /** Each row is the policy of a name, as JSON. */
 const load = Effect.gen(function* () {
@@ -30,14 +30,14 @@ const failuresUntilOpen = Effect.gen(function* () {
 })
 
 const program = Effect.gen(function* () {
-  console.log("as it began:", yield* failuresUntilOpen)
+  console.log("at first:", yield* failuresUntilOpen)
   yield* write({ trip: { _tag: "Consecutive", failures: 2 }, cooldown: "1 minute" })
   console.log("not loaded yet:", yield* failuresUntilOpen)
   yield* TestClock.adjust("30 seconds")
   console.log("loaded:", yield* failuresUntilOpen)
   yield* write({ trip: { _tag: "Consecutive", failures: "two" }, colldown: "1 minute" })
   yield* TestClock.adjust("30 seconds")
-  console.log("wrong, so as before:", yield* failuresUntilOpen)
+  console.log("invalid, so unchanged:", yield* failuresUntilOpen)
 })
 
 const Table = Layer.effectDiscard(

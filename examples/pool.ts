@@ -1,4 +1,4 @@
-/** Three replicas, of which any will do: calls go round those whose circuits let them through. */
+/** A pool of three equal replicas. Calls go in turn to the replicas whose circuits admit them. */
 import { Effect, Logger } from "effect"
 import { BreakerStore, CircuitPool, Trip } from "effect-fuse"
 
@@ -17,7 +17,7 @@ const look = Effect.map(CircuitPool.health(replicas), ({ circuits, healthy, tota
 })
 
 const program = Effect.gen(function* () {
-  // The first call of the one that is down fails, and no other is sent there.
+  // The first call of the broken replica fails, and no other call is sent there.
   for (let i = 0; i < 5; i++) console.log(yield* Effect.catch(query, (error) => Effect.succeed(String(error))))
   console.log(yield* look)
   down.clear()

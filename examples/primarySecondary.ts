@@ -1,4 +1,4 @@
-/** A primary and a secondary, each with a circuit: when the first is down the second is asked, and when both are, a default. */
+/** A primary and a secondary, each with a circuit. If the primary is down, the secondary is called. If both are down, a default is used. */
 import { Effect, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Resilience, Trip } from "effect-fuse"
@@ -13,18 +13,18 @@ const program = Effect.gen(function* () {
       { name: "rates-primary", call: Effect.timeout(primary.call, "1 second") },
       { name: "rates-secondary", call: secondary.call }
     ]),
-    Resilience.fallback(Effect.succeed("1.00, of yesterday"))
+    Resilience.fallback(Effect.succeed("1.00, from yesterday"))
   )
   const ask = (when: string) => Effect.map(rate, (answer) => console.log(`${when}: ${answer}`))
 
   yield* ask("all is well")
   yield* primary.fail
   for (let i = 0; i < 4; i++) yield* ask("the primary is down")
-  console.log(`it was asked ${(yield* primary.calls) - 1} times, then no more`)
+  console.log(`the primary was called ${(yield* primary.calls) - 1} times, then rejected`)
   yield* secondary.fail
   for (let i = 0; i < 2; i++) yield* ask("both are down")
 
-  // Nobody has to switch back: the first caller after the cooldown finds the primary well again.
+  // No switch back is needed: the first call after the cooldown is a probe, and the primary answers it.
   yield* primary.recover
   yield* TestClock.adjust("30 seconds")
   yield* ask("the primary is back")

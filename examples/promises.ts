@@ -1,4 +1,4 @@
-/** Without Effect: functions that return promises, a signal, a fallback, figures and events. */
+/** Breakers for code without Effect: functions that return promises, a signal, a fallback, metrics and events. */
 import { CircuitOpenError, createManager, trip } from "effect-fuse/promise"
 
 let down = false
@@ -15,7 +15,7 @@ const users = manager.register(
 const avatars = manager.register(
   "avatars",
   async function (id: number) {
-    // `this.signal` is aborted when nobody waits any more: give it to `fetch`.
+    // `this.signal` is aborted when the caller no longer waits for the call. Pass it to `fetch`.
     return this.signal.aborted ? "" : `avatar ${id}`
   },
   { fallback: (_, id) => `initials of ${id}` }

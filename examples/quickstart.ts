@@ -2,7 +2,7 @@
  * A shop that works, fails, hangs and recovers, called over HTTP through a circuit breaker.
  *
  *     npm start                a timeline
- *     npm start -s -- --json   the same facts for a machine
+ *     npm start -s -- --json   the same facts as JSON
  */
 import { parseArgs } from "node:util"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -24,14 +24,14 @@ const callShop = (url: string, witness: Witness) =>
       HttpClient.filterStatusOk(client).get(url),
       Effect.timeout("300 millis"),
       CircuitBreaker.protect("shop"),
-      witness, // only for the show: it writes down how each attempt ended
+      witness, // only for the demonstration: records how each attempt ended
       Effect.retry({ times: 2, schedule: Schedule.spaced("50 millis"), while: (error) => error._tag !== "CircuitOpen" })
     )
   )
 
 const services = Layer.mergeAll(BreakerStore.layerMemory, policies, FetchHttpClient.layer)
 
-// ---- The show: customers, a shop with moods, and somebody who writes it all down ------------------------------------
+// ---- The demonstration: customers, a shop with moods, and a diary ---------------------------------------------------
 
 const { values: flags } = parseArgs({ options: { json: { type: "boolean" } } })
 const json = flags.json === true
@@ -71,7 +71,7 @@ const witnessFor =
 const customer = (shop: Shop, diary: Diary) =>
   pipe(callShop(shop.url, witnessFor(diary)), Effect.ignore, Effect.repeat(Schedule.spaced("100 millis")))
 
-/** A row for each half second, with the mood in which it began. */
+/** Prints a row for each half second, with the mood at its start. */
 const watch = (shop: Shop, diary: Diary) =>
   Effect.gen(function* () {
     const mood = shop.mood()

@@ -22,9 +22,9 @@ export const layer = (nodes: ReadonlyArray<string>): Layer.Layer<Redis.Redis, Re
           () =>
             createCluster({
               rootNodes: nodes.map((node) => ({ url: `redis://${node}` })),
-              // Password and TLS go here, as they are for all nodes, also for those that the cluster names.
+              // Password and TLS go here. They apply to all nodes, also to nodes that the client discovers.
               defaults: { disableOfflineQueue: true, pingInterval: 10_000 }
-            }).on("error", () => {}) // commands fail with it
+            }).on("error", () => {}) // commands fail with this error
         ),
         (cluster) => Effect.sync(() => cluster.isOpen && cluster.destroy())
       )
@@ -32,7 +32,7 @@ export const layer = (nodes: ReadonlyArray<string>): Layer.Layer<Redis.Redis, Re
       return yield* Redis.make({
         send: <A>(command: string, ...args: ReadonlyArray<string>) =>
           Effect.tryPromise({
-            // The first key says which node to ask. All keys of a store are in one slot.
+            // The first key selects the node. All keys of a store are in one slot.
             try: () =>
               cluster.sendCommand(/^EVAL/.test(command) ? args[2] : args[0], false, [command, ...args]) as Promise<A>,
             catch: failed
@@ -58,11 +58,11 @@ if (import.meta.main && nodes !== undefined) {
   const main = Effect.gen(function* () {
     yield* CircuitBreaker.isolate("payments", { reason: "migration", for: "1 minute" })
     const { scope, state } = yield* CircuitBreaker.inspect("payments")
-    console.log(`payments is ${state}, by the word of the ${scope}`)
+    console.log(`payments is ${state}, decided by the ${scope}`)
     yield* CircuitBreaker.release("payments")
     console.log(yield* CircuitBreaker.protect(Effect.succeed("paid"), "payments"))
   })
-  // Only what this program prints itself.
+  // Prints only the lines of this program.
   const quiet = Logger.layer([])
   await Effect.runPromise(Effect.provide(main, Layer.provideMerge(Store, Layer.merge(BreakerPolicy.layer({}), quiet))))
 }

@@ -26,10 +26,10 @@ export const layer = (
             createSentinel({
               name,
               sentinelRootNodes: [...sentinels],
-              // Password and TLS of the servers go here, those of the sentinels into `sentinelClientOptions`.
+              // Password and TLS of the servers go here. Those of the sentinels go into `sentinelClientOptions`.
               nodeClientOptions: { disableOfflineQueue: true, pingInterval: 10_000 },
               scanInterval: 1_000
-            }).on("error", () => {}) // commands fail with it
+            }).on("error", () => {}) // commands fail with this error
         ),
         (sentinel) => Effect.sync(() => void sentinel.destroy().catch(() => {}))
       )
@@ -65,11 +65,11 @@ if (import.meta.main && addresses !== undefined) {
   const main = Effect.gen(function* () {
     yield* CircuitBreaker.isolate("payments", { reason: "migration", for: "1 minute" })
     const { scope, state } = yield* CircuitBreaker.inspect("payments")
-    console.log(`payments is ${state}, by the word of the ${scope}`)
+    console.log(`payments is ${state}, decided by the ${scope}`)
     yield* CircuitBreaker.release("payments")
     console.log(yield* CircuitBreaker.protect(Effect.succeed("paid"), "payments"))
   })
-  // Only what this program prints itself.
+  // Prints only the lines of this program.
   const quiet = Logger.layer([])
   await Effect.runPromise(Effect.provide(main, Layer.provideMerge(Store, Layer.merge(BreakerPolicy.layer({}), quiet))))
 }

@@ -1,4 +1,4 @@
-/** A retry with exponential backoff and jitter: an open circuit ends it, or is waited for where that is said. */
+/** A retry with exponential backoff and jitter. An open circuit ends the retry, or the retry waits for it with `waitForCircuit`. */
 import { Clock, Effect, Fiber, Logger, pipe, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { Backoff, BreakerStore, CircuitBreaker, Resilience, Trip } from "effect-fuse"

@@ -1,10 +1,10 @@
-/** A service whose layer protects its calls: who uses it handles `CircuitOpen` and sees nothing else of a breaker. */
+/** A service whose layer protects its calls. Its users only handle `CircuitOpen`. */
 import { Context, Data, Effect, Layer, Logger } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, type CircuitOpen, Trip } from "effect-fuse"
 
 class BankError extends Data.TaggedError("BankError")<{ readonly reason: "declined" | "down" }> {}
 
-/** What talks to the bank, without a breaker: in earnest an HTTP client. */
+/** The client of the bank, without a breaker. In production, an HTTP client. */
 class Bank extends Context.Service<Bank, { readonly charge: (card: string) => Effect.Effect<string, BankError> }>()(
   "shop/Bank"
 ) {}
@@ -18,7 +18,7 @@ class Payments extends Context.Service<
     Effect.gen(function* () {
       const bank = yield* Bank
       const store = yield* BreakerStore.BreakerStore
-      // A declined card is an answer: the bank lives.
+      // A declined card is not a failure: the bank works.
       const protect = CircuitBreaker.protect("bank", { isFailure: ({ reason }: BankError) => reason === "down" })
       return { charge: (card) => Effect.provideService(protect(bank.charge(card)), BreakerStore.BreakerStore, store) }
     })
@@ -27,7 +27,7 @@ class Payments extends Context.Service<
 
 let asked = 0
 const TestBank = Layer.succeed(Bank, {
-  // Counted when it runs, and not when it is made: a call that is rejected is made all the same.
+  // Counts calls that run. A rejected call is created, but does not run.
   charge: (card) =>
     Effect.suspend(() => {
       asked++
@@ -49,7 +49,7 @@ const program = Effect.gen(function* () {
   console.log(`the bank was asked ${asked} times`)
 })
 
-// Policies are read where a call runs: provide them to the program, and not only to the layer of the service.
+// A call reads its policy where it runs. Provide policies to the program, not only to the layer of the service.
 const App = Payments.layer.pipe(
   Layer.provide(TestBank),
   Layer.provideMerge(BreakerStore.layerMemory),

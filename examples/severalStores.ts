@@ -1,10 +1,13 @@
-/** Two stores in one program: what is critical is shared with other processes, the rest is this process's own; same names, other circuits. */
+/**
+ * Two stores in one program: critical circuits are shared with other processes, and the others are local. Equal names are different
+ * circuits.
+ */
 import { Context, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, MemoryStore } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 
-/** A service takes the store that its layer is given. */
+/** A service uses the store that is provided to its layer. */
 class Payments extends Context.Service<Payments, { readonly pay: Effect.Effect<string> }>()("shop/Payments") {
   static readonly layer = Layer.effect(
     Payments,
@@ -20,7 +23,7 @@ const call = (answer: string) =>
   )
 
 const program = Effect.gen(function* () {
-  const fleet = yield* MemoryStore.make // in earnest RedisStore.layerConnect(redis, { prefix: "critical" })
+  const fleet = yield* MemoryStore.make // in production: RedisStore.layerConnect(redis, { prefix: "critical" })
   const App = Payments.layer.pipe(
     Layer.provide(BreakerStore.layerShared(fleet, { process: "checkout" })),
     Layer.merge(BreakerStore.layerMemory)
@@ -31,11 +34,11 @@ const program = Effect.gen(function* () {
     const both = Effect.map(Effect.all([pay, browse]), (all) => console.log(all.join("; ")))
 
     yield* both
-    yield* CircuitBreaker.isolate("api", { reason: "the catalogue moves" }) // of the store that this part has
+    yield* CircuitBreaker.isolate("api", { reason: "the catalogue moves" }) // in the store of this part of the program
     yield* both
     yield* CircuitBreaker.release("api")
-    yield* Operator.isolate(fleet, "api", { reason: "the bank is closed" }) // of the fleet's
-    yield* TestClock.adjust("1 second") // it is heard of in the background
+    yield* Operator.isolate(fleet, "api", { reason: "the bank is closed" }) // in the store of the fleet
+    yield* TestClock.adjust("1 second") // processes learn of it in the background
     yield* both
   }).pipe(Effect.provide(App))
 })

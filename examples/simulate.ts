@@ -1,9 +1,9 @@
-/** What three policies would have made of the same calls: of an outage of 20 seconds among usual errors. */
+/** Compares three policies on the same calls: an outage of 20 seconds, and a few errors at other times. */
 import { Effect } from "effect"
 import { Trip } from "effect-fuse"
 import * as Simulator from "effect-fuse/Simulator"
 
-// Or what really happened: `Simulator.parseTrace` reads CSV and JSON.
+// To use recorded calls, see `Simulator.parseTrace`, which reads CSV and JSON.
 const calls = Simulator.load({
   rate: 20,
   for: "2 minutes",
@@ -22,9 +22,11 @@ const reports = await Effect.runPromise(
 for (const { flaps, leaked, lost, outages, policy } of reports) {
   const [outage] = outages
   const opened = outage?.timeToOpen === undefined ? "never opened" : `opened after ${Math.round(outage.timeToOpen)} ms`
-  console.log(`${policy}: ${opened}, ${leaked} calls leaked, ${lost} lost for nothing, ${flaps} openings without need`)
+  console.log(
+    `${policy}: ${opened}, ${leaked} calls leaked, ${lost} rejected needlessly, ${flaps} unnecessary openings`
+  )
 }
 
-// `Simulator.toHtml(reports)` draws a picture of it, and `toRows` is a table.
+// `Simulator.toHtml(reports)` draws a picture, and `Simulator.toRows(reports)` returns a table.
 const best = reports.toSorted((a, b) => a.leaked + a.lost - (b.leaked + b.lost))[0]
-console.log(`fewest of both: ${best?.policy}`)
+console.log(`fewest leaked and rejected calls: ${best?.policy}`)

@@ -1,12 +1,12 @@
-/** What circuits had counted, minute by minute, in a database: how an outage went, for who has no metrics. */
+/** Records the counts of circuits every minute in a database, to show the course of an outage without a metrics system. */
 import { Effect, Layer, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import { Dependency } from "effect-fuse/testing"
-import { sqlite } from "../test/support/sqlite.ts" // Effect 4.1 has no client for SQLite; PgClient is used alike
+import { sqlite } from "../test/support/sqlite.ts" // Effect 4.1 has no client for SQLite. PgClient works the same way.
 
-// "Within the last hour" is by the clock of the database, which knows nothing of a clock of tests: that one begins at today.
+// `within` uses the clock of the database, so the test clock starts at the current time.
 const start = Date.now()
 
 const program = Effect.gen(function* () {
@@ -24,7 +24,7 @@ const program = Effect.gen(function* () {
   yield* bank.recover
   yield* minutes(2)
 
-  // They are totals since the circuit was made: what happened in a minute is what two of them differ by.
+  // The counts are totals since the circuit was created. The difference of two snapshots is what happened in between.
   const series = yield* Snapshots.series("bank", { within: "1 hour" })
   series.forEach((now, i) => {
     const before = series[i - 1]

@@ -1,4 +1,4 @@
-/** A stream through an outage: it stops pulling, keeps the element in hand, and goes on by itself. */
+/** A stream during an outage: it stops pulling, keeps the current element, and continues by itself. */
 import { Effect, Logger, pipe, Schedule, Stream } from "effect"
 import { BreakerStore, Trip } from "effect-fuse"
 import { StreamBreaker } from "effect-fuse/queue"
@@ -6,7 +6,7 @@ import { StreamBreaker } from "effect-fuse/queue"
 let calls = 0
 let pulled = 0
 
-/** Down from the third call to the fifth. */
+/** Fails from the third call to the fifth. */
 const save = (n: number) =>
   Effect.suspend(() => {
     calls++

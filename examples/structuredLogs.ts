@@ -1,10 +1,10 @@
-/** Transitions as lines of JSON, by Effect's own loggers: what happened is in fields, and nothing has to be parsed out of a text. */
+/** Logs transitions as lines of JSON with Effect's own loggers. The details are fields, so that no text has to be parsed. */
 import { Effect, Logger, pipe, References } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import { Dependency } from "effect-fuse/testing"
 
-// `Logger.consoleJson` has fields of its own; this one has those that the collector wants.
+// `Logger.consoleJson` has fixed fields. This logger has the fields that the collector expects.
 const json = Logger.map(Logger.formatStructured, ({ annotations, level, message, timestamp }) =>
   console.log(JSON.stringify({ time: timestamp.slice(11, 19), level, message, ...annotations }))
 )
@@ -27,7 +27,7 @@ await Effect.runPromise(
   program.pipe(
     Effect.provide(BreakerStore.layerMemory),
     Effect.provide(Logger.layer([json])),
-    Effect.provideService(References.MinimumLogLevel, "Debug"), // probes are told as Debug
+    Effect.provideService(References.MinimumLogLevel, "Debug"), // probes are logged at Debug
     Effect.provide(TestClock.layer())
   )
 )

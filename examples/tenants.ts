@@ -1,4 +1,7 @@
-/** A circuit for each tenant, so that one whose credentials expired stops nobody else; or one for all, with counts for each. */
+/**
+ * A circuit for each tenant, so that one tenant with expired credentials affects no other; or one circuit for all, with counts per
+ * tenant.
+ */
 import { Effect, Logger, pipe } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Tenant, Trip } from "effect-fuse"
 
@@ -17,7 +20,7 @@ const program = Effect.gen(function* () {
     console.log(`${tenant}: ${yield* Tenant.within(crm, tenant)}`)
   for (const { key, state } of yield* CircuitBreaker.list) console.log(`the circuit of ${key} is ${state}`)
 
-  // What all depend on alike has one circuit; whose calls failed can be seen all the same.
+  // A dependency that all tenants share has one circuit. The counts show whose calls failed.
   for (const tenant of ["globex", "acme", "acme", "globex"])
     console.log(`${tenant}: ${yield* Tenant.within(mail, tenant)}`)
   const { state, tenants } = yield* CircuitBreaker.inspect("mail")

@@ -1,4 +1,4 @@
-/** The test kit: a dependency that does as it is told, assertions that say what a circuit saw, and a fleet with a process cut off. */
+/** The test kit: a fake dependency, assertions about circuits, and a fleet with a process that is cut off. */
 import { Cause, Effect, Exit, Fiber, Logger, pipe, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -6,14 +6,14 @@ import { CircuitTest, Dependency, TestFleet } from "effect-fuse/testing"
 
 const policies = { default: { trip: Trip.consecutive(2), cooldown: "10 seconds" } } as const
 
-// With @effect/vitest each of these is the body of an `it.effect`, which provides scope and clock.
+// With @effect/vitest, each of these is the body of an `it.effect`, which provides scope and clock.
 
 const recovers = Effect.gen(function* () {
   const recording = yield* CircuitTest.record
   const bank = yield* Dependency.make({ answer: "paid", error: "down", steps: ["hang", "fail"] })
   const pay = pipe(bank.call, Effect.timeout("1 second"), CircuitBreaker.protect("bank"), Effect.exit)
 
-  const hanging = yield* Effect.forkChild(pay) // what waits must be forked before the clock is moved
+  const hanging = yield* Effect.forkChild(pay) // fork a waiting call before the clock advances
   yield* TestClock.adjust("1 second")
   yield* Fiber.join(hanging)
   yield* pay
@@ -27,7 +27,7 @@ const recovers = Effect.gen(function* () {
   ])
 }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer(policies)))
 
-// Wrong on purpose, to see what it says.
+// Fails on purpose, to show the message.
 const isWrong = Effect.gen(function* () {
   yield* Effect.ignore(CircuitBreaker.protect(Effect.fail("down"), "bank"))
   yield* CircuitTest.expectState("bank", "Open")

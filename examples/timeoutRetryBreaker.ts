@@ -1,4 +1,4 @@
-/** Timeout inside breaker inside retry, and what two other orders make of a dependency that hangs. */
+/** Timeout inside breaker inside retry, compared with two wrong orders, for a dependency that hangs. */
 import { Effect, Fiber, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, Resilience, Trip } from "effect-fuse"
@@ -15,11 +15,11 @@ const retry = Resilience.retry({ times: 4 })
 const breaker = (name: string) => Resilience.breaker(name, { policy })
 
 const orders = {
-  // Each attempt that takes too long is a failure; the third opens the circuit, which ends the retry.
+  // Each attempt that times out is a failure. The third opens the circuit, which ends the retry.
   right: pipe(hangs, timeout, breaker("right"), retry),
-  // The breaker sees interruptions, which say nothing: it never opens.
+  // The breaker sees only interruptions, which it ignores, so it never opens.
   "timeout outside": pipe(hangs, breaker("timeout outside"), timeout, retry),
-  // The breaker sees one failure for five attempts, and nothing stops them.
+  // The breaker sees one failure for five attempts, and does not stop them.
   "retry inside": pipe(hangs, timeout, retry, breaker("retry inside"))
 }
 

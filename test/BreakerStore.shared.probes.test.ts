@@ -94,6 +94,31 @@ describe("One probe for all processes", () => {
   )
 })
 
+describe("How many processes agreed on an opening", () => {
+  it.effect("is in the record until the circuit closes, also after a failed probe", () =>
+    Effect.gen(function* () {
+      const { at, processes, store } = yield* fleet(3)
+      const known = Effect.map(Operator.inspect(store, "api"), (one) =>
+        one?._tag === "Known" ? one : assert.fail("there is no record")
+      )
+      yield* openTogether(processes)
+      const opened = yield* known
+      assert.include(["2/3", "3/3"], `${opened.outage?.agreed?.processes}/${opened.outage?.agreed?.of}`)
+      yield* cooldownOver(processes)
+      yield* Effect.forkChild(at(0).fail, { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      const failed = yield* known
+      assert.deepStrictEqual([failed.why, failed.outage?.openings], ["ProbeFailed", 2])
+      assert.deepStrictEqual(failed.outage?.agreed, opened.outage?.agreed)
+      yield* at(0).run(CircuitBreaker.reset("api"))
+      yield* pause(500)
+      yield* at(0).run(CircuitBreaker.open("api"))
+      yield* pause(500)
+      assert.isUndefined((yield* known).outage?.agreed)
+    })
+  )
+})
+
 describe("A lease that its probe no longer needs", () => {
   const ends: ReadonlyArray<readonly [string, (process: Process) => Effect.Effect<unknown>]> = [
     [
@@ -392,4 +417,22 @@ describe("A caller that asks for a place", () => {
       })
     )
   }
+
+  it.effect("and closed alone does not close an opening that it hears of only when it tells the others", () =>
+    Effect.gen(function* () {
+      const { at, processes } = yield* fleet(2)
+      yield* openTogether(processes)
+      yield* cooldownOver(processes)
+      Object.assign(at(0).trouble, { now: "fail", deaf: true })
+      yield* at(0).succeed
+      yield* expectAll([at(0)], "Closed local")
+      yield* at(1).fail
+      yield* pause()
+      yield* expectAll([at(1)], "Open fleet")
+      // It can write again, and cannot read.
+      at(0).trouble.only = ["page", "load"]
+      yield* TestClock.adjust("6 seconds")
+      yield* expectAll(processes, "Open fleet")
+    })
+  )
 })

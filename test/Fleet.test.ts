@@ -158,25 +158,54 @@ describe("a fleet", () => {
     }
   )
 
-  const details: ReadonlyArray<readonly [Partial<Fleet.Tally>, Trip.Trip, string]> = [
-    [{}, fiveInARow, "6 failures in a row (limit 5) in 3 of 3 processes together"],
-    [{ convictions: 2, failing: 2 }, fiveInARow, "5 failures in a row (limit 5) in 2 of 3 processes together"],
-    [{ voters: 1, live: 1, failing: 1 }, fiveInARow, "6 failures in a row (limit 5) in the only process"],
+  const details: ReadonlyArray<
+    readonly [Partial<Fleet.Tally>, Trip.Trip, detail: string, agreed: readonly [number, number], rest: string]
+  > = [
+    [
+      {},
+      fiveInARow,
+      "6 failures in a row (limit 5) in 3 of 3 processes together",
+      [3, 3],
+      "6 failures in a row (limit 5)"
+    ],
+    [
+      { convictions: 2, failing: 2 },
+      fiveInARow,
+      "5 failures in a row (limit 5) in 2 of 3 processes together",
+      [2, 3],
+      "5 failures in a row (limit 5)"
+    ],
+    [
+      { voters: 1, live: 1, failing: 1 },
+      fiveInARow,
+      "6 failures in a row (limit 5) in the only process",
+      [1, 1],
+      "6 failures in a row (limit 5)"
+    ],
     [
       { voters: 2, live: 1, convictions: 1.5, failing: 1 },
       fiveInARow,
-      "5 failures in a row (limit 5) in 1 of 2 processes together"
+      "5 failures in a row (limit 5) in 1 of 2 processes together",
+      [1, 2],
+      "5 failures in a row (limit 5)"
     ],
-    [{ streak: 0, open: 2 }, fiveInARow, "2 of 3 processes opened"],
+    [{ streak: 0, open: 2 }, fiveInARow, "2 of 3 processes opened", [2, 3], ""],
     [
       { counts: [counts(40, 30)] },
       { _tag: "Any", trips: [{ _tag: "Consecutive", failures: 9 }, halfFailed(overTime)] },
-      "30 of 40 calls failed in 10s (limit 50%) in 3 of 3 processes together"
+      "30 of 40 calls failed in 10s (limit 50%) in 3 of 3 processes together",
+      [3, 3],
+      "30 of 40 calls failed in 10s (limit 50%)"
     ]
   ]
-  it.each(details)("has the reason: %j %j", (seen, trip, detail) => {
-    assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail })
-  })
+  it.each(details)(
+    "has the reason, and the number of processes that agreed: %j %j",
+    (seen, trip, detail, [processes, of], rest) => {
+      const agreed = { processes, of }
+      assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, trip, rules, more), { _tag: "Open", detail, agreed })
+      assert.strictEqual(Fleet.withoutAgreement(detail, agreed), rest)
+    }
+  )
 })
 
 describe("a fleet that waits", () => {
@@ -198,7 +227,11 @@ describe("a custom trip of a fleet", () => {
     const predicate = (one: Trip.Seen) => seen.push(one) > 0
     const trip: Trip.Trip = { _tag: "Custom", name: "own", over: overTime, predicate }
     const verdict = Fleet.judge({ ...tally, counts: [counts(20, 5, 4)] }, trip, rules, { openings: 3, time: 99 })
-    assert.deepStrictEqual(verdict, { _tag: "Open", detail: 'custom trip "own" in 3 of 3 processes together' })
+    assert.deepStrictEqual(verdict, {
+      _tag: "Open",
+      detail: 'custom trip "own" in 3 of 3 processes together',
+      agreed: { processes: 3, of: 3 }
+    })
     assert.deepStrictEqual(seen, [
       { ...counts(20, 5, 4), streak: 6, failureRate: 0.25, slowRate: 0.2, running: 0, openings: 3, time: 99 }
     ])

@@ -405,7 +405,7 @@ describe("Circuits moved from store to store by an operator", () => {
   const wrong: ReadonlyArray<readonly [text: string, says: RegExp]> = [
     ["", /JSON/],
     ["{}", /version/],
-    ['{"version":2,"at":0,"circuits":[]}', /version: it is of version 2, and this can read version 1$/],
+    ['{"version":2,"at":0,"circuits":[]}', /version: expected 1, got 2$/],
     ['{"version":1,"at":"now","circuits":[]}', /at \["at"\]/],
     ['{"version":"2"}', /Expected 1/],
     ["null", /Expected/],

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -5,7 +6,17 @@ import { CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import * as QuorumStore from "effect-fuse/QuorumStore"
 import { SharedStoreContract } from "effect-fuse/testing"
 import { castOf, exchanged, swapOf } from "./support/exchanges.ts"
-import { cooldownOver, expectAll, openTogether, pause, start, Trouble, troubled, wipeable } from "./support/fleet.ts"
+import {
+  cooldownOver,
+  expectAll,
+  failing,
+  openTogether,
+  pause,
+  start,
+  Trouble,
+  troubled,
+  wipeable
+} from "./support/fleet.ts"
 import { times } from "./support/verbs.ts"
 
 const three = Effect.all([MemoryStore.make, MemoryStore.make, MemoryStore.make])
@@ -88,7 +99,10 @@ describe("A region that", () => {
       Effect.gen(function* () {
         const { at, join, processes, set } = yield* regions(3)
         set(0, { ...trouble, deaf: true })
-        yield* openTogether(processes)
+        yield* Effect.forEach(processes, (process) => process.succeed)
+        yield* failing(processes, 3)
+        yield* TestClock.adjust("2 seconds")
+        yield* expectAll(processes, "Open fleet")
         yield* cooldownOver(processes)
         for (let i = 0; i < 5; i++) {
           yield* Effect.forkChild(at(0).succeed, { startImmediately: true })
@@ -104,6 +118,59 @@ describe("A region that", () => {
       })
     )
   }
+
+  it.effect("hangs is waited for once, until its deadline, and is used again when it answers", () =>
+    Effect.gen(function* () {
+      const stores = yield* three
+      const away = new Trouble()
+      const quorum = yield* QuorumStore.make(stores.map((store, i) => troubled(store, i === 2 ? away : new Trouble())))
+      const isAnswered = (millis: number) =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(quorum.load(["api"]), { startImmediately: true })
+          yield* TestClock.adjust(millis)
+          return fiber.pollUnsafe() !== undefined
+        })
+      away.now = "hang"
+      assert.isFalse(yield* isAnswered(499))
+      yield* TestClock.adjust(1)
+      for (let i = 0; i < 20; i++) {
+        assert.isTrue(yield* isAnswered(0), `read ${i} waits for a region that did not answer`)
+        yield* TestClock.adjust("400 millis")
+      }
+      assert.isBelow(away.asked.length, 8)
+      away.now = "none"
+      yield* TestClock.adjust("2 seconds")
+      yield* isAnswered(0)
+      const { length } = away.asked
+      yield* isAnswered(0)
+      assert.isAbove(away.asked.length, length)
+    })
+  )
+
+  it.live("has its answer in the socket after a stall of the process is not left out", () =>
+    Effect.gen(function* () {
+      const [one, two, three_] = yield* three
+      let asked = 0
+      const reading: SharedStore.SharedStore = {
+        ...three_,
+        load: (circuits) =>
+          Effect.suspend(() => {
+            asked++
+            return Effect.andThen(
+              Effect.promise(() => readFile(new URL(import.meta.url))),
+              three_.load(circuits)
+            )
+          })
+      }
+      const quorum = yield* QuorumStore.make([one, two, reading])
+      const fiber = yield* Effect.forkChild(quorum.load(["api"]), { startImmediately: true })
+      const until = performance.now() + 700
+      while (performance.now() < until);
+      yield* Fiber.join(fiber)
+      yield* quorum.load(["api"])
+      assert.strictEqual(asked, 2)
+    })
+  )
 
   it.effect("cannot announce: the other two still do", () =>
     Effect.gen(function* () {
@@ -198,7 +265,7 @@ describe("A region that is still connecting", () => {
   const settled = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
-      yield* TestClock.adjust("200 millis")
+      yield* TestClock.adjust("600 millis")
       return yield* Fiber.join(fiber)
     })
 
@@ -235,6 +302,73 @@ describe("A region that is still connecting", () => {
       assert.isDefined((yield* QuorumStore.make([one, b.store, c.store])).connected)
     })
   )
+})
+
+/** Processes of three regions. Each is near its own store, and every operation on another store takes this long. */
+const apart = (millis: number) =>
+  Effect.gen(function* () {
+    yield* TestClock.setTime(1_800_000_000_000)
+    const wipeables = [yield* wipeable, yield* wipeable, yield* wipeable]
+    const stores = wipeables.map(({ store }) => store)
+    const far = Object.assign(new Trouble(), { slow: millis, late: millis / 2 })
+    const processes = yield* Effect.forEach([0, 1, 2], (near) =>
+      Effect.flatMap(QuorumStore.make(stores.map((store, i) => (i === near ? store : troubled(store, far)))), (store) =>
+        Effect.gen(function* () {
+          const starting = yield* Effect.forkChild(start(store), { startImmediately: true })
+          yield* TestClock.adjust("1 second")
+          return yield* Fiber.join(starting)
+        })
+      )
+    )
+    // The processes say farewell without the clock, after the commands in flight have ended.
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(
+        Effect.sync(() => Object.assign(far, new Trouble())),
+        TestClock.adjust("2 seconds")
+      )
+    )
+    yield* TestClock.adjust("6 seconds")
+    const at = (i: number) => processes[i] ?? assert.fail(`there is no process ${i}`)
+    /** Of the store in the third region. */
+    const third = wipeables[2] ?? assert.fail("there is no third store")
+    return { processes, at, wipe: third.wipe, recordOf: recordIn(third.store) }
+  })
+
+describe("Regions that are far apart", () => {
+  for (const millis of [60, 150, 300]) {
+    it.effect(`${millis} ms: open, probe, close, isolate and release together`, () =>
+      Effect.gen(function* () {
+        const { at, processes } = yield* apart(millis)
+        yield* Effect.forEach(processes, (process) => process.succeed)
+        yield* failing(processes, 3)
+        yield* TestClock.adjust("6 seconds")
+        yield* expectAll(processes, "Open fleet")
+        yield* cooldownOver(processes)
+        for (let i = 0; i < 5; i++) {
+          yield* Effect.forkChild(at(0).succeed, { startImmediately: true })
+          yield* TestClock.adjust("2 seconds")
+        }
+        yield* expectAll(processes, "Closed local")
+        yield* Effect.forkChild(at(1).run(CircuitBreaker.isolate("api")), { startImmediately: true })
+        yield* TestClock.adjust("6 seconds")
+        yield* expectAll(processes, "Isolated fleet")
+        yield* Effect.forkChild(at(2).run(CircuitBreaker.release("api")), { startImmediately: true })
+        yield* TestClock.adjust("6 seconds")
+        yield* expectAll(processes, "Closed local")
+      })
+    )
+    it.effect(`${millis} ms: a store that lost everything is given what the others have`, () =>
+      Effect.gen(function* () {
+        const { at, processes, wipe, recordOf } = yield* apart(millis)
+        yield* Effect.forkChild(at(0).run(CircuitBreaker.isolate("api")), { startImmediately: true })
+        yield* TestClock.adjust("6 seconds")
+        yield* wipe
+        yield* TestClock.adjust("12 seconds")
+        yield* expectAll(processes, "Isolated fleet")
+        assert.isDefined(yield* recordOf)
+      })
+    )
+  }
 })
 
 describe("When two of three are away", () => {

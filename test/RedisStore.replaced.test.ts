@@ -13,7 +13,7 @@ import { listener } from "./support/listener.ts"
 import { type Connection, connection, type Replica, send, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { type RedisProxy, redisProxy } from "./support/redisProxy.ts"
-import { client, redisServer } from "./support/redisServer.ts"
+import { client, freePort, inMemory, redisServer, startRedis } from "./support/redisServer.ts"
 import { root } from "./support/root.ts"
 import { capture, type Line } from "./support/verbs.ts"
 
@@ -103,6 +103,29 @@ const demote = (wire: RedisProxy, old: Connection, port: number) =>
     )
   })
 
+/** The server is a replica whose primary is away, and it serves no stale data. */
+const orphan = (old: Connection) =>
+  Effect.gen(function* () {
+    const away = yield* freePort
+    yield* send(old, "CONFIG SET replica-serve-stale-data no")
+    yield* send(old, `REPLICAOF 127.0.0.1 ${away}`)
+  })
+
+/** The server loads its data for about ten seconds, as after a start with a large file. */
+const load = (old: Connection) =>
+  Effect.gen(function* () {
+    yield* send(old, "EVAL", "for i = 1, 2000 do redis.call('SET', 'key' .. i, string.rep('x', 1000)) end", "0")
+    yield* send(old, "CONFIG SET key-load-delay 5000")
+    yield* send(old, "CONFIG SET loading-process-events-interval-bytes 1024")
+    yield* Effect.forkScoped(Effect.ignoreCause(send(old, "DEBUG RELOAD")))
+  })
+
+/** What a server answers to every command after a failover, and how it comes to that. */
+const replies = [
+  ["MASTERDOWN", orphan],
+  ["LOADING", load]
+] as const
+
 const ofClient = (warnings: ReadonlyArray<string>) => warnings.filter((line) => line.startsWith("Redis"))
 
 describe.each(faces)("a process with %s", (_, start) => {
@@ -132,6 +155,28 @@ describe.each(faces)("a process with %s", (_, start) => {
     }),
     120_000
   )
+
+  for (const [reply, trouble] of replies) {
+    live(
+      `gets a new client when its server answers ${reply}, and says it once`,
+      Effect.gen(function* () {
+        const options = [...inMemory, "--enable-debug-command", "yes"]
+        const [old, next] = [yield* startRedis({ options }), yield* redisServer]
+        const wire = yield* redisProxy(old.port)
+        const admin = yield* connection(old.url)
+        const pair = [yield* start(wire.url), yield* start(wire.url)] as const
+        yield* together(pair)
+        yield* wire.moveTo(next.port)
+        yield* trouble(admin)
+        yield* together(pair)
+        for (const { warnings } of pair) {
+          assert.lengthOf(ofClient(warnings()), 1)
+          assert.match(ofClient(warnings())[0] ?? "", new RegExp(`^Redis: the connection is useless \\(.*${reply}`))
+        }
+      }),
+      120_000
+    )
+  }
 
   live(
     "gets a new client when its connections are silent, logs it once, and closes the old client",

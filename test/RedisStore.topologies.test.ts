@@ -43,7 +43,7 @@ const example = (file: string, env: Readonly<Record<string, string>>) =>
     return { lines: stdout.trimEnd().split("\n"), stderr }
   })
 
-const printed = { lines: ["payments is Isolated, by the word of the fleet", "paid"], stderr: "" }
+const printed = { lines: ["payments is Isolated, decided by the fleet", "paid"], stderr: "" }
 
 describe("a Redis Cluster of three masters", () => {
   live(

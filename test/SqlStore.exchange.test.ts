@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import { Statement } from "effect/sql"
 import { SharedStore } from "effect-fuse"
 import * as client from "../src/cli/sqlite.ts"
 import { databases, on, onOwn, servers } from "./support/databases.ts"
@@ -170,6 +171,41 @@ describe("an exchange with SQLite", () => {
   )
 
   live(
+    "is not carried out if its process stands still in the middle until it is too late",
+    Effect.gen(function* () {
+      const { url } = yield* onSqlite
+      const clock = yield* Clock.Clock
+      let stood = 0n
+      const rewrite = (statement: string) => {
+        // The process stands still after it has read, and before it writes.
+        if (/^\s*INSERT/.test(statement) && isStanding) stood += 1_000_000_000n
+        return statement
+      }
+      let isStanding = false
+      const slow = Object.assign(Object.create(clock), {
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + stood
+      })
+      const store = yield* sharedStore(yield* Layer.build(sqlite(url, { rewrite })))
+      const { time } = yield* store.load([])
+      const request = {
+        voter: "v",
+        ttl: 60_000,
+        notAfter: time + 30_000,
+        heard: 0,
+        floor: 0,
+        casts: [],
+        swaps: [swap()]
+      }
+      isStanding = true
+      const late = yield* Effect.provideService(store.exchange({ ...request, notAfter: time + 900 }), Clock.Clock, slow)
+      assert.strictEqual(late._tag, "Late")
+      assert.deepStrictEqual((yield* store.load(["api"])).records, [undefined])
+      isStanding = false
+      assert.strictEqual((yield* store.exchange(request))._tag, "Done")
+    })
+  )
+
+  live(
     "computes the sums again if the clock of the database goes back",
     Effect.gen(function* () {
       const { setClock, sql, store } = yield* withClock
@@ -333,6 +369,34 @@ describe("an exchange with PostgreSQL", () => {
   const ground = onOwn("PostgreSQL")
 
   live(
+    "is three statements in a transaction, however much it carries, and a heartbeat is one without a transaction",
+    Effect.gen(function* () {
+      const { open } = yield* ground.place
+      const store = yield* sharedStore(yield* open)
+      const during = (more: Partial<SharedStore.Exchange> = {}) =>
+        Effect.gen(function* () {
+          const said: Array<string> = []
+          yield* Effect.provideService(exchanged(store, more), Statement.CurrentTransformer, (statement) => {
+            const [text] = statement.compile(true)
+            said.push(text.trim().split(/\s/)[0] ?? "")
+            return Effect.succeed(statement)
+          })
+          return said.join(" ")
+        })
+      const of = (many: number, round: string) => ({
+        casts: circuits.slice(0, many).map((circuit) => cast({ circuit, inquire: 1, roll: 1 })),
+        swaps: circuits.slice(0, many).map((circuit) => swap({ circuit: `${circuit}/${round}` }))
+      })
+      // The first begins the life of the store, and deletes what has ended.
+      yield* during(of(32, "first"))
+      assert.strictEqual(yield* during(of(1, "one")), "SELECT SELECT WITH")
+      assert.strictEqual(yield* during(of(32, "many")), "SELECT SELECT WITH")
+      assert.strictEqual(yield* during(), "WITH")
+      assert.strictEqual(yield* during({ voter: "new" }), "WITH SELECT SELECT INSERT")
+    })
+  )
+
+  live(
     "of a process that stands still in the middle does not keep the others waiting",
     Effect.gen(function* () {
       const { admin, open, wire } = yield* wired(ground)
@@ -344,7 +408,7 @@ describe("an exchange with PostgreSQL", () => {
       const casts = circuits.map((circuit) => cast({ circuit }))
       yield* Effect.forkChild(Effect.exit(exchanged(stalled, { voter: "stalled", casts })))
       const isHolding = `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-        AND state = 'idle in transaction' AND query LIKE 'INSERT%'`
+        AND state = 'idle in transaction' AND query LIKE 'WITH%INSERT%'`
       yield* until(
         "it is in the middle",
         Effect.map(ask(admin, isHolding), (n) => n === 1)

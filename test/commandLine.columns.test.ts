@@ -220,9 +220,15 @@ describe("A row", () => {
     const trip = { _tag: "Consecutive", failures: 5 } as const
     const verdict = Fleet.judge(tally, trip, Fleet.defaults, { openings: 0, time: 0 })
     if (verdict._tag !== "Open") return assert.fail(verdict._tag)
-    const { rows } = shown([known("api", undefined, { reason: verdict.detail })])
+    const outage = { since: at - 10_000, openings: 1, agreed: verdict.agreed }
+    const { rows } = shown([known("api", undefined, { reason: verdict.detail, outage })])
     assert.deepInclude(rows[0], { AGREED: expected })
     assert.match(rows[0]?.["WHY"] ?? "", /^\d failures in a row \(limit 5\)$/)
+    // The outage goes on after a failed probe, with another reason.
+    const later = { why: "ProbeFailed", reason: "the probe failed", outage: { ...outage, openings: 2 } } as const
+    const { rows: after } = shown([known("api", undefined, later)])
+    assert.deepInclude(after[0], { AGREED: expected })
+    assert.match(after[0]?.["WHY"] ?? "", /the probe failed$/)
   })
 
   it("shows how many processes opened before the fleet did", () => {
@@ -241,12 +247,22 @@ describe("A row", () => {
     const verdict = Fleet.judge(tally, never, Fleet.defaults, { openings: 0, time: 0 })
     if (verdict._tag !== "Open") return assert.fail(verdict._tag)
     const agreed = { processes: 3, of: 4 }
-    assert.deepInclude(toData(known("api", undefined, { reason: verdict.detail })), { reason: verdict.detail, agreed })
+    assert.deepStrictEqual(verdict.agreed, agreed)
+    const opened = known("api", undefined, { reason: verdict.detail, outage: { since: at, openings: 1, agreed } })
+    assert.deepInclude(toData(opened), { reason: verdict.detail, agreed })
+    assert.deepInclude(shown([opened]).rows[0], { AGREED: "3/4", WHY: "Tripped" })
   })
 
-  it("shows no number of processes if the record has none", () => {
+  it("shows no number of processes if the record has none, whatever its reason says, or if it shows an override", () => {
     const claims = "broken in 3 of 4 processes together"
-    for (const more of [{ reason: "5 failures in a row" }, { why: "OpenedByHand", reason: claims }] as const) {
+    const outage = { since: at, openings: 1, agreed: { processes: 3, of: 4 } }
+    const override = { state: "Isolated", since: at, reason: "drill" } as const
+    for (const more of [
+      { reason: "5 failures in a row" },
+      { why: "Tripped", reason: claims },
+      { why: "OpenedByHand", reason: claims },
+      { ...overridden, outage, overrides: [override] }
+    ] as const) {
       assert.isUndefined(agreementOf(known("api", undefined, more)))
     }
     assert.isUndefined(agreementOf(unreadable))

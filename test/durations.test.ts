@@ -76,7 +76,7 @@ const places: ReadonlyArray<readonly [place: string, read: (text: Text) => unkno
   ]
 ]
 
-const texts = ["30s", "250ms", "10m", "1h30m", "30 seconds"]
+const texts = ["30s", "250ms", "10m", "1h30m", "1d", "30 seconds"]
 
 describe("a duration as a text", () => {
   it.each(places)("is accepted in %s", async (_, read) => {

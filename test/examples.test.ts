@@ -59,7 +59,7 @@ describe("examples/audit.ts", () => {
       const [rejected, paid, ...trail] = stdout.trimEnd().split("\n")
       assert.deepStrictEqual(
         [rejected, paid, stderr],
-        ["rejected, by the word of the fleet; rejected, by the word of the fleet", "paid; paid", ""]
+        ["rejected by the fleet; rejected by the fleet", "paid; paid", ""]
       )
       assert.includeMembers(trail, [
         "Open -> HalfOpen  CooldownOver, fleet",
@@ -239,7 +239,7 @@ describe("the small examples", () => {
       'breakers.a.trip.name: expected the name of a custom trip (byTimeOfDay, heavy, stricterEachTime), got "havey"'
     ],
     customStore: [
-      "0 sentences of the contract are not kept",
+      "0 sentences of the contract are violated",
       "each swap gets a new epoch, above those before, also after the record expired",
       "a record expires when its ttl is over: for load, page, swap and cast",
       "a record lasts for its ttl, and for ever without a ttl",
@@ -280,9 +280,9 @@ describe("the small examples", () => {
       "the primary is down: 1.09, delayed",
       "the primary is down: 1.09, delayed",
       "the primary is down: 1.09, delayed",
-      "it was asked 2 times, then no more",
-      "both are down: 1.00, of yesterday",
-      "both are down: 1.00, of yesterday",
+      "the primary was called 2 times, then rejected",
+      "both are down: 1.00, from yesterday",
+      "both are down: 1.00, from yesterday",
       "the primary is back: 1.10, live",
       "Closed; Open"
     ],
@@ -298,13 +298,13 @@ describe("the small examples", () => {
       "database: Closed"
     ],
     policiesFromDatabase: [
-      "as it began: 5",
+      "at first: 5",
       "not loaded yet: 5",
       "loaded: 2",
       "Circuit breaker policies could not be reloaded, the last good ones stay in force",
       "  breakers.bank.colldown: unknown field (did you mean cooldown?)",
       '  breakers.bank.trip.failures: expected a whole number of 1 or more, got "two"',
-      "wrong, so as before: 2"
+      "invalid, so unchanged: 2"
     ],
     observing: [
       "it would be Open (observe)",
@@ -313,7 +313,7 @@ describe("the small examples", () => {
       "it would be HalfOpen (observe)",
       "it would be Closed (observe)",
       "60 calls were made, 30 failed, 0 were rejected",
-      "to enforce it would have rejected 38, which is long for an outage of 30 seconds"
+      "enforce would have rejected 38 calls, too many for an outage of 30 seconds"
     ],
     ownProbe: [
       "no connection, Closed",
@@ -369,11 +369,11 @@ describe("the small examples", () => {
     ],
     lazyCreation: [
       "at first: none; 0 forgotten, 0 without room",
-      "who only looks makes none: none; 0 forgotten, 0 without room",
+      "inspect creates none: none; 0 forgotten, 0 without room",
       "three: a b bad-1 (Open); 0 forgotten, 0 without room",
       "three more: bad-1 (Open) d e; 3 forgotten, 0 without room",
       "two bad ones: bad-1 (Open) bad-2 (Open) bad-3 (Open); 5 forgotten, 0 without room",
-      "and no room left: bad-1 (Open) bad-2 (Open) bad-3 (Open) (overflow); 5 forgotten, 2 without room"
+      "no room left: bad-1 (Open) bad-2 (Open) bad-3 (Open) (overflow); 5 forgotten, 2 without room"
     ],
     moving: [
       "bank, search",
@@ -384,10 +384,10 @@ describe("the small examples", () => {
       "ImportError"
     ],
     simulate: [
-      "usual: opened after 210 ms, 8 calls leaked, 230 lost for nothing, 0 openings without need",
-      "hasty: opened after 0 ms, 3 calls leaked, 1296 lost for nothing, 14 openings without need",
-      "late: never opened, 404 calls leaked, 0 lost for nothing, 0 openings without need",
-      "fewest of both: usual"
+      "usual: opened after 210 ms, 8 calls leaked, 230 rejected needlessly, 0 unnecessary openings",
+      "hasty: opened after 0 ms, 3 calls leaked, 1296 rejected needlessly, 14 unnecessary openings",
+      "late: never opened, 404 calls leaked, 0 rejected needlessly, 0 unnecessary openings",
+      "fewest leaked and rejected calls: usual"
     ]
   }
 

@@ -25,6 +25,17 @@ const calls = (simulation: Simulation, process: number, from: number, until: num
   for (let at = from; at < until; at += apart) simulation.at(at, () => simulation.process(process).call())
 }
 
+/** Counts commands that carry something, and what they carry. */
+const batches = () => {
+  const counted = { commands: 0, items: 0, largest: 0 }
+  const add = (items: number): void => {
+    if (items > 0) counted.commands++
+    counted.items += items
+    counted.largest = Math.max(counted.largest, items)
+  }
+  return Object.assign(counted, { add })
+}
+
 describe("A minority", () => {
   const networked: ReadonlyArray<NetworkName> = ["1 ms", "40 ms", "100 ms", "300 ms", "polled", "none", "lossy", "far"]
   it.each(networked)("of two in ten that fail opens only itself, with announcements %s", (network) => {
@@ -50,6 +61,18 @@ describe("A minority", () => {
       assert.deepStrictEqual(openings(simulation), [])
     }
   )
+
+  it("opens nothing where the event loops of the others stand still while the roll is called: they answer afterwards", () => {
+    const simulation = fleet(5, { network: "1 ms" })
+    simulation.fail((process) => (process < 2 ? 1 : 0))
+    for (const process of names(2, 5)) {
+      calls(simulation, process, 20_000, 21_000)
+      simulation.at(21_050, () => simulation.process(process).stall(2_000))
+    }
+    for (const process of names(0, 2)) calls(simulation, process, 21_000, 40_000)
+    simulation.runUntil(40_000)
+    assert.deepStrictEqual(openings(simulation), [])
+  })
 
   it.each([
     ["have called before", true],
@@ -179,7 +202,18 @@ describe("A mass outage", () => {
     simulation.runUntil(23_000)
     simulation.fail(1)
     const before = simulation.processes.map(({ network }) => network.commands)
+    const [casts, swaps] = [batches(), batches()]
+    simulation.store.onArrival = (request) => {
+      if (request.operation !== "exchange") return
+      casts.add(request.exchange.casts.length)
+      swaps.add(request.exchange.swaps.length)
+    }
     simulation.runUntil(27_000)
+    // A command carries as much as has come up while the one before was on its way.
+    for (const { commands, items, largest } of [casts, swaps]) {
+      assert.isAbove(items / commands, 1.5)
+      assert.isAbove(largest, 5)
+    }
     assert.strictEqual(new Set(openings(simulation).map(({ circuit }) => circuit)).size, 1_000)
     for (const [index, { network }] of simulation.processes.entries()) {
       assert.isBelow(network.commands - (before[index] ?? 0), 4 * 200, `commands of process ${index}`)

@@ -363,7 +363,7 @@ describe("the fleet's state", () => {
         Effect.tryPromise({ try: () => one.distributedState(), catch: (error) => error })
       )
       assert.instanceOf(error, StoreUnavailableError)
-      assert.match(String(error), /The store has not said the state of "api": /)
+      assert.match(String(error), /The state of "api" could not be read from the store: /)
       assert.strictEqual(yield* Effect.promise(() => one.execute().catch(() => "rejected")), "rejected")
     }),
     60_000

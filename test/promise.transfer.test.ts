@@ -39,12 +39,20 @@ describe("the circuits of a manager", () => {
   )
 
   it("are neither exported nor imported after a shutdown", async () => {
+    const empty = createManager()
     const manager = createManager()
     manager.register("users", fn)
     const json = await manager.exportAll()
-    await manager.shutdown()
-    for (const refused of [manager.exportAll(), manager.importAll(json)]) {
-      assert.instanceOf(await refused.catch((error: unknown) => error), ShutdownError)
+    for (const owner of [empty, manager, createBreaker(fn, { name: "alone" })]) {
+      await owner.shutdown()
+      for (const [refused, message] of [
+        [owner.exportAll(), /^exportAll: the circuits are gone after shutdown; call exportAll before shutdown$/],
+        [owner.importAll(json), /^importAll: no circuits can be imported after shutdown; import them into a new /]
+      ] as const) {
+        const error = await refused.catch((error: unknown) => error)
+        assert.instanceOf(error, ShutdownError)
+        assert.match((error as Error).message, message)
+      }
     }
   })
 })

@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, MemoryStore, type SharedStore } from "effect-fuse"
+import { CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import { exchange, fleet, intercepted, load, type Options, pause, start } from "./support/fleet.ts"
 
 const term = 30_000
@@ -54,6 +54,8 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
+      /** The convictions of all ballots. The voter that asks has none. */
+      convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
       /** How many vote and how many abstain, the voter that asks being one of those that vote. */
       count: Effect.andThen(
         vote(0),
@@ -83,6 +85,17 @@ describe("A process that heard a roll call", () => {
           assert.deepStrictEqual(yield* count, votes, `after ${passed} ms`)
         }
       }).pipe(silent)
+  )
+
+  it.effect("of a circuit that it does not have casts a ballot with its first call, also if that fails", () =>
+    Effect.gen(function* () {
+      const { count, process, roll } = yield* polled()
+      yield* roll
+      assert.deepStrictEqual(yield* count, abstains)
+      yield* process.fail
+      yield* pause()
+      assert.deepStrictEqual(yield* count, votes)
+    }).pipe(silent)
   )
 
   it.effect("of a circuit that it knows from others only casts a ballot with its first call", () =>
@@ -158,6 +171,25 @@ describe("A process that heard a roll call", () => {
     }).pipe(silent)
   )
 
+  it.effect("about a record that it cannot read does not abstain", () =>
+    Effect.gen(function* () {
+      const { count, process, roll, store } = yield* polled()
+      yield* process.succeed
+      Object.assign(process.trouble, { deaf: true, only: ["page", "load"], now: "fail" })
+      const other = yield* start(store)
+      yield* other.run(CircuitBreaker.isolate("api"))
+      yield* other.run(CircuitBreaker.release("api"))
+      yield* other.stop
+      yield* pause()
+      yield* roll
+      yield* TestClock.adjust("6 seconds")
+      assert.deepStrictEqual(yield* count, { abstained: 0, voters: 1 })
+      Object.assign(process.trouble, { only: [], now: "none" })
+      yield* TestClock.adjust("6 seconds")
+      assert.deepStrictEqual(yield* count, votes)
+    }).pipe(silent)
+  )
+
   it.effect("about a record that the store has back, as it lost a newer one, casts a ballot", () =>
     Effect.gen(function* () {
       const { count, process, roll, save, store } = yield* polled()
@@ -179,6 +211,25 @@ describe("A process that heard a roll call", () => {
     }).pipe(silent)
   )
 
+  it.effect("of a circuit of which it remembers only a release that the store has lost casts a ballot", () =>
+    Effect.gen(function* () {
+      const { count, process, roll, save, store } = yield* polled()
+      const lose = yield* save
+      const other = yield* start(store)
+      yield* other.run(CircuitBreaker.isolate("api"))
+      yield* pause(100)
+      assert.strictEqual(yield* process.state, "Isolated")
+      yield* other.run(CircuitBreaker.release("api"))
+      yield* other.stop
+      // The process forgets all else that it shares.
+      yield* TestClock.adjust("20 seconds")
+      yield* lose
+      yield* process.succeed
+      yield* roll
+      assert.deepStrictEqual(yield* count, votes)
+    }).pipe(silent)
+  )
+
   it.effect("and whose first ballot after that did not arrive says that it heard no roll call", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
@@ -193,6 +244,125 @@ describe("A process that heard a roll call", () => {
       Object.assign(process.trouble, { only: [], now: "none" })
       yield* TestClock.adjust("2 seconds")
       assert.deepStrictEqual(yield* count, votes)
+    }).pipe(silent)
+  )
+})
+
+describe("A process that has opened by itself, and whose circuit recovers while the store is down, is not convinced any more", () => {
+  const options = { policy: { cooldown: "1 second" } } as const
+
+  /** One that has opened by itself, and closes while the store is down. */
+  const recovered = Effect.gen(function* () {
+    const found = yield* polled(options)
+    const { convictions, process } = found
+    for (let i = 0; i < 5; i++) yield* process.fail
+    yield* pause()
+    assert.strictEqual(yield* convictions, 1)
+    process.trouble.now = "fail"
+    yield* TestClock.adjust("3 seconds")
+    yield* process.succeed
+    assert.strictEqual(yield* process.state, "Closed")
+    assert.strictEqual(yield* convictions, 1)
+    return found
+  })
+
+  it.effect("when the store answers again, without another call", () =>
+    Effect.gen(function* () {
+      const { convictions, process } = yield* recovered
+      process.trouble.now = "none"
+      yield* TestClock.adjust("1500 millis")
+      assert.strictEqual(yield* convictions, 0)
+    }).pipe(silent)
+  )
+
+  it.effect("with its next call, if the store answers again just then", () =>
+    Effect.gen(function* () {
+      const { convictions, process } = yield* recovered
+      for (let i = 0; i < 20; i++) yield* process.succeed
+      process.trouble.now = "none"
+      for (let i = 0; i < 15; i++) {
+        yield* process.succeed
+        yield* pause(100)
+      }
+      assert.strictEqual(yield* convictions, 0)
+    }).pipe(silent)
+  )
+})
+
+describe("A process that hears many roll calls at once", () => {
+  const count = 2 * SharedStore.limits.casts + 6
+  const keys = Array.from({ length: count }, (_, i) => `k${i}`)
+
+  /** A process that has called all keys, and the exchanges that the store carries out for it. `asked` calls the roll of all keys. */
+  const caller = Effect.gen(function* () {
+    const { box, ballot } = yield* castBy({})
+    const { store } = yield* fleet(0)
+    const done: Array<SharedStore.Exchange> = []
+    let refuses = (_: SharedStore.Exchange): boolean => false
+    const seen = intercepted(store, (exchange, carryOut) => {
+      if (refuses(exchange)) return Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "refused" }))
+      done.push(exchange)
+      return carryOut
+    })
+    const process = yield* start(seen)
+    process.trouble.deaf = true
+    yield* TestClock.adjust("7 seconds")
+    const all = Effect.forEach(keys, (key) => process.run(CircuitBreaker.protect(Effect.void, "api", { key })))
+    const circuits = keys.map((key) => `api/${key}`)
+    const asked = Effect.gen(function* () {
+      for (let from = 0; from < count; from += SharedStore.limits.casts) {
+        const casts = circuits
+          .slice(from, from + SharedStore.limits.casts)
+          .map((circuit) => ({ circuit, epoch: 0, box, ballot, ttl: 60_000, inquire: 0, roll: term }))
+        yield* exchange(store, { voter: "v", ttl: 60_000, casts })
+      }
+      return (yield* exchange(store)).rollCalls
+    })
+    const refuse = (which: typeof refuses) => {
+      refuses = which
+    }
+    return { all, asked, done, process, refuse }
+  })
+
+  /** Fails if an exchange says that a roll call was heard before the ballot for it was cast. */
+  const check = (done: ReadonlyArray<SharedStore.Exchange>, rollCalls: ReadonlyArray<SharedStore.RollCall>): void => {
+    const cast = new Set<string>()
+    let heard = 0
+    for (const one of done) {
+      for (const { ballot, circuit } of one.casts) if (ballot !== undefined) cast.add(circuit)
+      const owed = rollCalls.filter(({ circuit, seq }) => seq <= one.heard && !cast.has(circuit))
+      assert.deepStrictEqual(
+        owed.map(({ circuit }) => circuit),
+        []
+      )
+      heard = Math.max(heard, one.heard)
+    }
+    assert.isAtLeast(heard, rollCalls.at(-1)?.seq ?? Infinity)
+  }
+
+  it.effect("says that it has heard one only when the ballot for it is cast, batch by batch", () =>
+    Effect.gen(function* () {
+      const { all, asked, done } = yield* caller
+      yield* all
+      const rollCalls = yield* asked
+      assert.strictEqual(rollCalls.length, count)
+      yield* TestClock.adjust("6 seconds")
+      check(done, rollCalls)
+    }).pipe(silent)
+  )
+
+  it.effect("does not say so after a command with the ballots has failed", () =>
+    Effect.gen(function* () {
+      const { all, asked, done, process, refuse } = yield* caller
+      yield* all
+      const rollCalls = yield* asked
+      let failures = 0
+      refuse(({ casts }) => casts.length > 0 && failures++ < 1)
+      while (failures === 0) yield* pause(10)
+      // Just then an operator acts: that is a command of the other lane.
+      yield* process.run(CircuitBreaker.isolate("other"))
+      yield* TestClock.adjust("6 seconds")
+      check(done, rollCalls)
     }).pipe(silent)
   )
 })

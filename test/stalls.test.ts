@@ -14,6 +14,7 @@ import {
 import { HttpClientBreaker } from "effect-fuse/http"
 import { EventLoop } from "../src/engine/eventLoop.ts"
 import { makeStalling, type Stalling } from "./support/stalling.ts"
+import { capture, type Line } from "./support/verbs.ts"
 
 type Steps = (
   loop: Stalling
@@ -425,5 +426,72 @@ describe("A stall", () => {
 
   it("excuses each time if the process runs for a second in between", () => {
     assert.strictEqual(excusedOf(100, 1_000), 100)
+  })
+})
+
+// ---- The log --------------------------------------------------------------------------------------------------------
+
+describe("A stall that made calls fail", () => {
+  /** Runs the steps on a clock whose event loop can stall. Returns the lines of the log about stalls. */
+  const logged = (name: string, body: (loop: Stalling, stalls: () => ReadonlyArray<Line>) => ReturnType<Steps>): void =>
+    it.effect(name, () =>
+      Effect.flatMap(makeStalling, (loop) => {
+        const lines: Array<Line> = []
+        const stalls = () => lines.filter(({ message }) => message.includes("stood still"))
+        return capture(
+          lines,
+          Effect.provideService(
+            Effect.gen(() => body(loop, stalls)).pipe(Effect.provide(BreakerStore.layerMemory)),
+            Clock.Clock,
+            loop.clock
+          )
+        )
+      })
+    )
+
+  const failing = (loop: Stalling, circuit: string) =>
+    CircuitBreaker.protect(Effect.andThen(loop.answer(50), Effect.fail("reset")), circuit)
+
+  const stalled = (loop: Stalling, millis: number, circuits: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const calls = yield* Effect.forEach(circuits, (circuit) => begin(2, failing(loop, circuit)))
+      yield* loop.detectedStall(millis)
+      yield* TestClock.adjust("2 seconds")
+      for (const call of calls.flat()) yield* Fiber.join(call)
+    })
+
+  logged("is said once, with its length and what was ignored", function* (loop, stalls) {
+    yield* stalled(loop, 3_000, ["api"])
+    assert.deepStrictEqual(
+      stalls().map(({ level }) => level),
+      ["Warn"]
+    )
+    assert.match(
+      stalls()[0]?.message ?? "",
+      /^The event loop of this process stood still for about 3s\. 2 failures of calls \("api"\) followed from that .* ignored\./
+    )
+  })
+
+  logged("is said with three names at most, without control characters", function* (loop, stalls) {
+    yield* stalled(loop, 3_000, ["a\u0007", "b", "c", "d", "e"])
+    assert.match(stalls()[0]?.message ?? "", /10 failures of calls \("a[^"]*", "b", "c" and others\)/)
+    assert.notInclude(stalls()[0]?.message ?? "", "\u0007")
+  })
+
+  logged("is said once a minute at most, and the next line counts what was left out", function* (loop, stalls) {
+    for (let i = 0; i < 5; i++) yield* stalled(loop, i === 2 ? 5_000 : 1_000, ["api"])
+    assert.strictEqual(stalls().length, 1)
+    yield* TestClock.adjust("1 minute")
+    yield* stalled(loop, 1_000, ["api"])
+    assert.strictEqual(stalls().length, 2)
+    assert.match(stalls()[1]?.message ?? "", /for about 5s\. 10 failures of calls \("api"\)/)
+  })
+
+  logged("is not said if no call failed", function* (loop, stalls) {
+    const calls = yield* begin(5, CircuitBreaker.protect(loop.answer(50), name))
+    yield* loop.detectedStall(3_000)
+    yield* TestClock.adjust("2 seconds")
+    for (const call of calls) yield* Fiber.join(call)
+    assert.deepStrictEqual(stalls(), [])
   })
 })

@@ -35,13 +35,21 @@ describe("a wrapped store", () => {
     })
   )
 
-  it.effect("is connected, announces and bounds circuits as the store within does", () =>
+  it.effect("is connected, announces, bounds circuits and has the deadline as the store within", () =>
     Effect.gen(function* () {
       const connected = Effect.void
       const changes = Stream.never
-      const inner = { ...(yield* MemoryStore.make), longestCircuit: 7, connected, changes, [Unconnected]: () => true }
+      const inner = {
+        ...(yield* MemoryStore.make),
+        longestCircuit: 7,
+        deadline: 900,
+        connected,
+        changes,
+        [Unconnected]: () => true
+      }
       const store = wrapped(inner, ({ send }) => send(inner))
       assert.strictEqual(store.longestCircuit, 7)
+      assert.strictEqual(store.deadline, 900)
       assert.strictEqual(store.connected, connected)
       assert.strictEqual(store.changes, changes)
       assert.isTrue(isUnconnected(store))

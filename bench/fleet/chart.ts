@@ -3,7 +3,7 @@ import { short, time } from "./figures.ts"
 export interface Bar {
   readonly label: string
   readonly value: number
-  /** What colours it. */
+  /** The CSS class of the bar, which sets its color. */
   readonly who: "ours" | "ours-too" | "theirs" | "theirs-too" | "memory"
 }
 

@@ -3,19 +3,19 @@ import { CircuitBreaker, type SharedStore } from "effect-fuse"
 import { sleep } from "./figures.ts"
 import { type Admin, oursOnRedis, theirsOnRedis } from "./stores.ts"
 
-/** What a client can have sent; everything else in the server's statistics was run within a script. */
+/** The commands that clients send. All others in the statistics of the server were run within a script. */
 const sentByClients = /^(evalsha|eval|script\|.*|p?subscribe|unsubscribe|ping|hello|client\|.*|select|quit)$/
 
 export interface Counted {
   readonly calls: number
   /** Commands that clients sent. */
   readonly sent: number
-  /** Commands that scripts ran on behalf of those. */
+  /** Commands that scripts ran. */
   readonly inner: number
 }
 
 export interface CommandsAtRate {
-  /** Calls a second; `undefined` as fast as it goes. */
+  /** Calls per second; `undefined` means as fast as possible. */
   readonly rate: number | undefined
   readonly millis: number
   readonly ours: Counted & { readonly routine: number }
@@ -30,15 +30,15 @@ export interface CommandsIdle {
   readonly operations: Operations
 }
 
-/** An exchange without casts and swaps is a heartbeat, any other a write. */
+/** The operations of a store. An exchange without casts and swaps is a heartbeat, and any other exchange is a write. */
 type Operations = Record<"heartbeat" | "write" | "page" | "load", number>
 
-/** What a process sends once per sync interval, whatever its circuits do. */
+/** The number of operations that a process sends in every sync interval, whatever its circuits do. */
 export const routine = ({ heartbeat, page }: Operations): number => heartbeat + page
 
 const noop = Effect.succeed(1)
 
-/** Counts what the engine asks of its store. */
+/** Counts the operations that the engine sends to its store. */
 class Counter {
   readonly operations: Operations = { heartbeat: 0, write: 0, page: 0, load: 0 }
   private running = 0
@@ -69,7 +69,7 @@ class Counter {
     return heartbeat + write + page + load
   }
 
-  /** What was asked and what the server has seen, at a moment at which nothing is on its way. */
+  /** The operations of the engine and the commands of the server, read when no request is in flight. */
   async now(server: Admin): Promise<{ readonly asked: Operations; readonly seen: ReadonlyMap<string, number> }> {
     for (;;) {
       const { running, total } = this
@@ -84,7 +84,7 @@ const difference = (before: ReadonlyMap<string, number>, after: ReadonlyMap<stri
   let [sent, inner] = [0, 0]
   for (const [name, calls] of after) {
     const more = calls - (before.get(name) ?? 0)
-    // The bench's own.
+    // This command is the bench's own.
     if (name === "info") continue
     if (sentByClients.test(name)) sent += more
     else inner += more
@@ -92,7 +92,7 @@ const difference = (before: ReadonlyMap<string, number>, after: ReadonlyMap<stri
   return { sent, inner }
 }
 
-/** One caller at a rate, or as fast as it goes, for a while; how many calls it made. */
+/** Calls for a while, at a rate or as fast as possible. Returns the number of calls. */
 const callFor = async (
   run: (calls: number) => Promise<unknown>,
   rate: number | undefined,
@@ -104,7 +104,7 @@ const callFor = async (
     if (rate === undefined) {
       await run(100)
       calls += 100
-      // Timers and sockets have their turn, as in a service.
+      // Lets timers and sockets run, as in a service.
       await sleep(0)
     } else {
       await run(1)
@@ -130,7 +130,7 @@ export const commandsAtRates = async (url: string, server: Admin, quick: boolean
     const protectedNoop = Effect.provideContext(CircuitBreaker.protect(noop, "api"), context)
     const theirs = await theirsOnRedis(url)
     const executed = theirs.breaker.execute(noop, { key: "api" })
-    // Scripts are loaded, and nothing of the start is on its way any more.
+    // Loads the scripts, and waits for the requests of the start.
     await repeated(protectedNoop)(1)
     await repeated(executed)(1)
     await sleep(100)
@@ -156,7 +156,7 @@ export const commandsAtRates = async (url: string, server: Admin, quick: boolean
   return rows
 }
 
-/** Healthy circuits that are called now and then, over several sync intervals. */
+/** Measures healthy circuits that are called now and then, over several sync intervals. */
 export const commandsIdle = async (url: string, server: Admin, quick: boolean): Promise<CommandsIdle> => {
   const circuits = quick ? 2_000 : 10_000
   const millis = quick ? 2_500 : 8_000

@@ -2,12 +2,12 @@ import { connect, createServer, type Socket } from "node:net"
 
 export interface DelayProxy {
   readonly url: string
-  /** Each request is this much later from now on, each answer at once: one round trip is so much longer. */
+  /** How many milliseconds each later request is delayed. Answers are not delayed, so this is the additional time of a round trip. */
   delay: number
   readonly close: () => void
 }
 
-/** A way to a local port that can be made long. */
+/** A proxy to a local port with an adjustable delay. */
 export const delayProxy = (port: number): Promise<DelayProxy> =>
   new Promise((resolve) => {
     const sockets = new Set<Socket>()

@@ -8,7 +8,7 @@ export const quantile = (values: ReadonlyArray<number>, q: number): number => {
 
 export const median = (values: ReadonlyArray<number>): number => quantile(values, 0.5)
 
-/** How one thing is spread, in milliseconds unless said otherwise. */
+/** The distribution of a figure. Default unit: milliseconds. */
 export interface Spread {
   readonly n: number
   readonly p50: number
@@ -28,7 +28,7 @@ export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6
 
 export const sleep = (millis: number): Promise<void> => later(millis)
 
-/** Three digits that matter, and four of what has no more. */
+/** A number with three significant digits, or four from 1,000 to 9,999. */
 export const short = (value: number): string => {
   if (!Number.isFinite(value)) return "-"
   const size = Math.abs(value)
@@ -37,7 +37,7 @@ export const short = (value: number): string => {
   return value.toFixed(size >= 10 ? 1 : 2)
 }
 
-/** Milliseconds in the unit that suits them. */
+/** A time in a suitable unit. */
 export const time = (millis: number): string => {
   if (!Number.isFinite(millis)) return "-"
   const size = Math.abs(millis)

@@ -1,4 +1,4 @@
-/** One process with many keys, started by `scale.ts` with its setup. It uses only the public surface. */
+/** A process with many keys, which `scale.ts` starts. It uses only public modules. */
 import { NodeRedis } from "@effect/platform-node"
 import { Effect, Layer, Logger, ManagedRuntime } from "effect"
 import { BreakerPolicy, CircuitBreaker } from "effect-fuse"
@@ -8,7 +8,7 @@ import type { KeysAnswer, KeysOrder, KeysSetup } from "./keysMessages.ts"
 const setup: KeysSetup = JSON.parse(process.argv[2] ?? "{}")
 const began = performance.now()
 
-/** What the store says to the log: "The store of the circuits does not answer", and that it answers again. */
+/** The log messages about the store: that it does not answer, and that it answers again. */
 const store: Array<string> = []
 const logger = Logger.make(({ message }) => {
   const text = String(message)
@@ -51,7 +51,7 @@ setInterval(() => {
   last = now
 }, 20).unref()
 
-/** Calls every key once per second, each second in another random order, until it is told to stop. */
+/** Calls every key once per second, in a random order, until it is stopped. */
 let isCalling = false
 const rounds = async (keys: number) => {
   const order = Array.from({ length: keys }, (_, i) => i)

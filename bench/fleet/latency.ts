@@ -21,11 +21,11 @@ export interface Latency {
   readonly condition: Condition
   /** Milliseconds of a protected no-op. */
   readonly noop: Readonly<Record<Subject, Spread>>
-  /** When `Effect.timeout("100 millis")` around a protected call that hangs ended, in milliseconds. */
+  /** How many milliseconds `Effect.timeout("100 millis")` around a protected call that hangs took. */
   readonly timeout: Readonly<Record<(typeof hanging)[number], Spread>>
 }
 
-/** The first has no breaker at all: how late timers are on this machine just then. */
+/** The first has no breaker. It shows how late the timers of this machine are. */
 export const hanging = ["no breaker", "ours, Redis", "Effect's, Redis", "Effect's, Redis, no offline queue"] as const
 
 const noop = Effect.succeed(1)
@@ -33,10 +33,10 @@ const down: Effect.Effect<number, string> = Effect.fail("down")
 
 type OurCall = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 
-/** Few enough that the scheduler of the fiber does not give way in between; and whole turns of the mixed calls. */
+/** The number of calls in a burst. It is small enough that the fiber does not yield within a burst, and a multiple of the mixed calls. */
 const burst = 98
 
-/** Times each call of bursts that take turns, with a pause after each in which timers and sockets have their turn. */
+/** Measures each call. The bursts of the cases alternate, with a pause after each in which timers and sockets can run. */
 const timeOurs = async (all: ReadonlyArray<readonly [Ours, ReadonlyArray<OurCall>]>, bursts: number) => {
   const times = all.map((): Array<number> => [])
   for (let n = 0; n < bursts; n++) {
@@ -60,7 +60,7 @@ const timeOurs = async (all: ReadonlyArray<readonly [Ours, ReadonlyArray<OurCall
   return times
 }
 
-/** Open loop: each call begins when it is due, however long the ones before take. All have ended when this does. */
+/** Open loop: each call begins at its time, however long the earlier calls take. Returns when all calls have ended. */
 const timeEach = async (all: ReadonlyArray<() => Promise<unknown>>, calls: number, every: number) => {
   const times = all.map((): Array<number> => [])
   const running: Array<Promise<unknown>> = []
@@ -82,7 +82,7 @@ interface Round {
   readonly distant: readonly [Ours, Theirs, Theirs]
 }
 
-/** How long Redis stays stopped, and at most how long dead, once the calls have begun. */
+/** How long Redis stays stopped, and how long it stays killed at most, after the calls begin. */
 export const boundsOf = (quick: boolean) =>
   quick ? { stoppedMillis: 1_000, killedMillis: 1_000 } : { stoppedMillis: 3_500, killedMillis: 6_500 }
 
@@ -102,7 +102,7 @@ export const latency = async (
 
   let fleets = 0
   const three = async (url: string): Promise<Round["direct"]> => [
-    // A fleet of its own: what another one said before it was cut off is not this one's.
+    // A separate fleet, so that ballots of an earlier fleet do not count.
     await oursOnRedis(url, { prefix: `latency-${fleets++}`, syncInterval: 500 }),
     await theirsOnRedis(url),
     await theirsOnRedis(url, { disableOfflineQueue: true })
@@ -119,7 +119,7 @@ export const latency = async (
       return () => runtime.runPromiseExit(call)
     }
 
-    // Two failures, then successes: the process suspects, says so, and takes it back, again and again.
+    // Two failures, then successes: the process casts a ballot and withdraws it, again and again.
     const mixed = [fails, fails, works, works, works, works, works]
     const bursting = [
       [round.memory, [protectedNoop]],
@@ -129,7 +129,7 @@ export const latency = async (
     const theirNoop = execute(theirs, noop, "2 seconds")
     const otherNoop = execute(withoutQueue, noop, "2 seconds")
 
-    // Warm: the code, the scripts of Redis, the circuits.
+    // Warms up the code, the scripts of Redis and the circuits.
     await timeOurs(bursting, 20)
     for (let i = 0; i < 20; i++) await Promise.all([theirNoop(), otherNoop()])
     const place = conditions.indexOf(condition)
@@ -174,7 +174,7 @@ export const latency = async (
       await Effect.runPromise(server.resume)
     }
     if (condition === "killed") {
-      // Dead until nobody waits any more, or for so long; then it is back, empty.
+      // Killed until no call waits any longer, at most for this time. It starts again empty.
       await Promise.race([Promise.all([hung, calls]), sleep(killedMillis)])
       await Effect.runPromise(server.start)
     }
@@ -186,7 +186,7 @@ export const latency = async (
   }
 
   for (let n = 0; n < rounds; n++) {
-    // Nothing is measured while the code is still being compiled.
+    // The first round only lets the code be compiled.
     if (n === 0) {
       const warm = oursInMemory()
       await timeOurs([[warm, [CircuitBreaker.protect(noop, "api")]]], 200)
@@ -200,7 +200,7 @@ export const latency = async (
         distant: await three(proxy.url)
       }
       await measureIn(round, condition)
-      // Who is cut off closes when it can.
+      // A runtime without a connection closes later.
       const all = [round.memory, ...[round.direct, round.distant].flatMap(([a, b, c]) => [a, b.runtime, c.runtime])]
       await Promise.race([Promise.allSettled(all.map((one) => one.dispose())), sleep(1_500)])
     }

@@ -1,4 +1,4 @@
-/** One process of a fleet, started by `processes.ts` with a URL: does what the bench says, through any breaker. */
+/** A process of a fleet, which `processes.ts` starts with a URL. It executes the orders of the bench with each breaker. */
 import { Effect, Queue, Stream } from "effect"
 import { Redis } from "effect/persistence"
 import { CircuitBreaker, type SharedStore } from "effect-fuse"
@@ -10,7 +10,7 @@ const [url = ""] = process.argv.slice(2)
 
 const tell = (news: News) => process.send?.(news)
 
-/** Tells of each record that is written. */
+/** Reports each record that the process writes. */
 const around = (store: SharedStore.SharedStore): SharedStore.SharedStore => ({
   ...store,
   exchange: (exchange) =>
@@ -37,7 +37,7 @@ const channel = "bench:published"
 const waiting = new Map<number, (ok: boolean) => void>()
 let lastId = 0
 
-/** The dependency is the bench: it counts who comes, and says how it went. */
+/** The dependency is the bench process. It counts the calls, and decides whether each call fails. */
 const dependency = (key: string) =>
   Effect.callback<void, "down">((resume) => {
     lastId++
@@ -55,7 +55,7 @@ const through = (breaker: Breaker, key: string): (() => Promise<unknown>) => {
   return () => runtime.runPromiseExit(call)
 }
 
-/** Mulberry32: the same arrivals for every breaker. */
+/** Mulberry32. It gives every breaker the same arrivals. */
 const random = (seed: number) => {
   let state = seed
   return () => {
@@ -93,7 +93,7 @@ const call = async (key: string, ok: boolean, times: number) => {
   }
 }
 
-// The first call after a state was taken on is made at once: that it is rejected is what counts.
+// Makes a call as soon as this process knows a state of the fleet, because the figure is the time until a call is rejected.
 onRedis.runFork(
   Stream.runForEach(CircuitBreaker.events, (event) => {
     const { key } = event
@@ -106,7 +106,7 @@ onRedis.runFork(
   })
 )
 
-// What the way there costs without any circuit.
+// Measures the time of a message without a circuit.
 redis.runFork(
   Effect.scoped(
     Effect.gen(function* () {
@@ -154,8 +154,8 @@ const obey = async (order: Order): Promise<void> => {
 }
 
 process.on("message", (order: Order) => void obey(order))
-// Without the bench there is nothing to do.
+// The process must not outlive the bench.
 process.on("disconnect", () => process.exit(0))
-// All that listens has begun to by then.
+// By then, all subscriptions have begun.
 await sleep(200)
 tell({ said: "ready" })

@@ -1,11 +1,11 @@
-/** What the bench tells a process of the fleet. */
+/** The orders of the bench to a process of the fleet. */
 export type Order =
-  /** So many calls of a circuit, one after the other. */
+  /** Calls a circuit several times, one call after the other. */
   | { readonly do: "call"; readonly key: string; readonly ok: boolean; readonly times: number }
   | { readonly do: "isolate"; readonly key: string }
-  /** A bare PUBLISH, which all hear. */
+  /** Sends a bare PUBLISH, which all processes receive. */
   | { readonly do: "publish"; readonly key: string }
-  /** Calls that arrive whether those before have ended or not, at a rate per second. */
+  /** Calls at a rate per second, without waiting for earlier calls. */
   | {
       readonly do: "arrive"
       readonly breaker: Breaker
@@ -14,19 +14,19 @@ export type Order =
       readonly millis: number
       readonly seed: number
     }
-  /** What the dependency answers to a call. */
+  /** The result of a call of the dependency. */
   | { readonly do: "answer"; readonly id: number; readonly ok: boolean }
   | { readonly do: "stop" }
 
-/** What a process tells the bench. Times are those of `monotonic`. */
+/** The reports of a process to the bench. Times are those of `monotonic`. */
 export type News =
   | { readonly said: "ready" }
   | { readonly said: "done" }
-  /** It wrote a record, or published: when it was sent, and when the answer was there. */
+  /** The process wrote a record or published a message: when it sent the request, and when it received the answer. */
   | { readonly said: "swapped"; readonly circuit: string; readonly sent: number; readonly answered: number }
-  /** It has taken a state on from the fleet, and then rejected a call; or has heard what was published. */
+  /** The process rejected a call because of the fleet's state, or received a published message. */
   | { readonly said: "rejected"; readonly key: string; readonly at: number }
-  /** It calls the dependency. */
+  /** The process calls the dependency. */
   | { readonly said: "calls"; readonly key: string; readonly id: number }
 
 export const breakers = ["ours, Redis", "ours, memory", "Effect's, Redis"] as const

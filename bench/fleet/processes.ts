@@ -5,7 +5,7 @@ import { type Breaker, breakers, type News, type Order } from "./messages.ts"
 
 type Listener = (news: News, from: number) => void
 
-/** Processes that the bench orders about. */
+/** The processes of the bench. */
 export class Fleet {
   readonly size: number
   private readonly children: ReadonlyArray<ChildProcess>
@@ -50,7 +50,7 @@ export class Fleet {
     })
   }
 
-  /** Tells one what to do, until it is done. */
+  /** Sends an order to a process, and waits until it is carried out. */
   async order(who: number, order: Order): Promise<void> {
     const done = this.hears(who, "done")
     this.send(who, order)
@@ -73,9 +73,9 @@ export class Fleet {
 
 export interface Propagation {
   readonly trips: number
-  /** Trips of which another process did not hear within two seconds. */
+  /** Trips that another process did not learn of within two seconds. */
   readonly unheard: number
-  /** To the first rejection in each other process: from when the swap was answered, and from when it was sent. */
+  /** The time until the first rejection in each other process, from the answer to the swap, and from its request. */
   readonly fromAnswer: Spread
   readonly fromSent: Spread
 }
@@ -85,7 +85,7 @@ interface Round {
   readonly to: ReadonlyArray<number>
 }
 
-/** What happens after something was done: who wrote it, and when the others rejected. */
+/** Observes what follows an action: which process wrote the record, and when the others rejected a call. */
 const observe = async (fleet: Fleet, key: string, act: () => Promise<unknown>): Promise<Round | undefined> => {
   let swap: { from: number; sent: number; answered: number } | undefined
   const rejected = new Map<number, number>()
@@ -115,7 +115,7 @@ const propagated = (rounds: ReadonlyArray<Round | undefined>): Propagation => {
   }
 }
 
-/** Two of the processes see three failures each; the third, which sees none, has to hear of it. */
+/** Two processes see three failures each. The third sees none, and must learn of the trip from the store. */
 const trip = (fleet: Fleet, n: number) => {
   const key = `trip-${String(n).padStart(4, "0")}`
   const failing = [n % fleet.size, (n + 1) % fleet.size]
@@ -138,7 +138,7 @@ const publish = (fleet: Fleet, n: number) => {
   return observe(fleet, key, () => fleet.order(n % fleet.size, { do: "publish", key }))
 }
 
-/** All three in turns: what a bare PUBLISH takes is what the machine and the way take. */
+/** The three cases take turns. The time of a bare PUBLISH is that of the machine and the connection. */
 export const propagation = async (fleet: Fleet, count: number) => {
   type Rounds = Array<Round | undefined>
   const rounds: Record<"trip" | "isolate" | "bare PUBLISH", Rounds> = { trip: [], isolate: [], "bare PUBLISH": [] }
@@ -156,16 +156,16 @@ export const propagation = async (fleet: Fleet, count: number) => {
 
 export interface Leak {
   readonly breaker: Breaker
-  /** Milliseconds after which the dependency says that a call failed. */
+  /** The failure latency of the dependency, in milliseconds. */
   readonly failureMillis: number
   readonly outages: number
-  /** Calls that reached it after the outage began. */
+  /** Calls that reached the dependency after the outage began. */
   readonly leaked: ReadonlyArray<number>
   readonly p50: number
-  /** What came while the first failures were under way, whatever any breaker does: rate x failure latency. */
+  /** The calls that arrive before the first failure ends, which no breaker can prevent: rate x failure latency. */
   readonly floor: number
   readonly excess: number
-  /** When the last of them came, after the beginning, in milliseconds; and the median. */
+  /** When the last of these calls arrived, in milliseconds after the beginning, and the median. */
   readonly lasts: ReadonlyArray<number>
   readonly lastAt: number
 }
@@ -174,7 +174,7 @@ const rate = 50
 const healthyMillis = 250
 const outageMillis = 450
 
-/** Outages in turns: each breaker has the same arrivals. */
+/** The breakers take turns. Each has the same arrivals. */
 export const leaks = async (fleet: Fleet, outages: number, tell: (what: string) => void) => {
   const found = new Map<string, { readonly counts: Array<number>; readonly lasts: Array<number> }>()
   for (let outage = 0; outage < outages; outage++) {

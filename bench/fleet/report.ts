@@ -13,7 +13,7 @@ export interface Measured {
     readonly node: string
     readonly redis: string
     readonly platform: string
-    /** What else the machine did: processes that ran or wanted to, over a minute, before and at the end. */
+    /** The load average of the machine over a minute, before and at the end. */
     readonly load: readonly [before: number, after: number]
   }
   readonly quick: boolean
@@ -47,7 +47,7 @@ const under = ({ latency }: Measured, condition: Condition): Latency => {
 
 const faults = conditions.filter((condition) => condition !== "healthy" && condition !== "5 ms away")
 
-/** What the noise of a shared machine may add to a figure of a microsecond before it counts as changed. */
+/** The tolerance for the noise of a shared machine, below which a figure of microseconds counts as unchanged. */
 const unchanged = { times: 1.5, millis: 0.001 }
 
 export const judge = (result: Measured): ReadonlyArray<Judged> => {
@@ -116,7 +116,7 @@ export const judge = (result: Measured): ReadonlyArray<Judged> => {
   ]
 }
 
-/** A table: words to the left, numbers to the right. */
+/** A table. Texts are aligned to the left, and numbers to the right. */
 const table = (title: string, rows: ReadonlyArray<ReadonlyArray<string>>, notes: ReadonlyArray<string> = []) => {
   const texts = rows[0]?.[1] === "breaker" ? 2 : 1
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
@@ -140,7 +140,7 @@ export const print = (result: Result, earlier?: Result): void => {
       `${result.seconds} s; load ${machine.load.map((load) => load.toFixed(1)).join(" before, ")} at the end`
   )
   if (machine.load[0] > machine.cores / 2)
-    console.log("THE MACHINE IS BUSY: judge by the ratios, and by what is beside")
+    console.log("THE MACHINE IS BUSY: use the ratios, and the figures that were measured at the same time")
   table(
     "calls a second of a protected no-op on one core, beside Effect's Redis breaker",
     [
@@ -154,8 +154,8 @@ export const print = (result: Result, earlier?: Result): void => {
       ])
     ],
     [
-      "medians, all in turns; Redis runs on another core",
-      "Effect's keeps one count for all that is exact at each call, and pays for it; ours does not"
+      "medians; the cases take turns; Redis runs on another core",
+      "Effect's breaker asks the store at each call for an exact count; ours does not"
     ]
   )
   table(
@@ -163,7 +163,7 @@ export const print = (result: Result, earlier?: Result): void => {
     [
       ["rate", "ours", "heartbeats and pages", "Effect's", "run within its scripts"],
       ...commands.rates.map(({ ours, rate, theirs }) => [
-        rate === undefined ? "as fast as it goes" : `${rate} a second`,
+        rate === undefined ? "as fast as possible" : `${rate} a second`,
         `${ours.sent} for ${ours.calls.toLocaleString("en-US")} calls`,
         String(ours.routine),
         `${(theirs.sent / theirs.calls).toFixed(2)} a call`,
@@ -202,16 +202,16 @@ export const print = (result: Result, earlier?: Result): void => {
   table(
     "from the swap in one process to the first rejection in each of two others",
     [
-      ["", "counted from", "p50", "p99", "max", "not heard of"],
+      ["", "counted from", "p50", "p99", "max", "not received"],
       ...Object.entries(propagation).flatMap(([what, { fromAnswer, fromSent, trips, unheard }]) => [
         [`${what}, ${trips} times`, "its answer", ...spreadCells(fromAnswer), String(unheard)],
         ["", "its sending", ...spreadCells(fromSent), ""]
       ])
     ],
     [
-      "real processes, CLOCK_MONOTONIC; less than nothing: heard of before the writer had its answer",
-      "a bare PUBLISH, heard by the same processes in the same seconds, is what the machine takes",
-      "Effect's has no such delay: each call asks"
+      "real processes, CLOCK_MONOTONIC; a negative time: received before the writer had its answer",
+      "a bare PUBLISH to the same processes in the same seconds shows the share of the machine",
+      "Effect's breaker has no such delay, because each call asks the store"
     ]
   )
   table(
@@ -229,8 +229,8 @@ export const print = (result: Result, earlier?: Result): void => {
       ])
     ],
     [
-      "5 failures in a row for all; Poisson arrivals, the same for each breaker; counted at the dependency",
-      "floor: rate x failure latency, what comes before the first failure is known"
+      "all breakers: 5 failures in a row; the same Poisson arrivals; counted at the dependency",
+      "floor: rate x failure latency, the calls before the first failure is known"
     ]
   )
   table("bytes", [

@@ -1,4 +1,4 @@
-/** Thousands of circuits that are open, or that fail at once, on a real Redis with real processes. */
+/** Experiments with thousands of circuits that are open or fail at once, on a real Redis with real processes. */
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { NodeRedis } from "@effect/platform-node"
@@ -51,7 +51,7 @@ const startAll = (count: number, setup: Partial<KeysSetup> & Pick<KeysSetup, "ur
 
 const stopAll = (members: ReadonlyArray<Member>) => Promise.all(members.map(({ stop }) => stop()))
 
-/** Does something with a Redis that serves nothing else. */
+/** Runs an experiment with a Redis of its own. */
 const onServer = async <A>(use: (url: string, server: Admin) => Promise<A>): Promise<A> => {
   const scope = Scope.makeUnsafe()
   try {
@@ -68,7 +68,7 @@ const onServer = async <A>(use: (url: string, server: Admin) => Promise<A>): Pro
   }
 }
 
-/** The commands of processes: each runs one script. */
+/** The number of commands of the processes. Each command runs one script. */
 const scripts = async (server: Admin): Promise<number> => {
   const commands = await server.commands()
   // Version 1 read records by HMGET outside of scripts; INFO counts those of scripts as well.
@@ -80,16 +80,16 @@ const openIn = async (server: Admin): Promise<number> => Number(await server.sen
 export interface MassOutage {
   readonly keys: number
   readonly processes: number
-  /** Seconds until the fleet had opened the circuits of all keys, or until the bench gave up; and how many were open then. */
+  /** Seconds until the fleet had opened the circuits of all keys or the bench gave up, and the number of open circuits then. */
   readonly seconds: number
   readonly open: number
   readonly leakedAKey: number
-  /** Commands per second and process: over the whole time, and in the busiest second. */
+  /** Commands per second and process, on average and in the busiest second. */
   readonly commands: number
   readonly busiest: number
-  /** How many processes found the store down. */
+  /** How many processes found the store unavailable. */
   readonly down: number
-  /** Milliseconds for which the longest command blocked Redis, and the 99th percentile of those over 0.2 ms. */
+  /** How many milliseconds the longest command blocked Redis, and the 99th percentile of the commands above 0.2 ms. */
   readonly longestMillis: number
   readonly p99Millis: number
 }
@@ -100,7 +100,7 @@ export const massOutage = (quick: boolean): Promise<MassOutage> =>
     const [keys, processes] = [quick ? 1_000 : 10_000, 4]
     const members = await startAll(processes, { url })
     await Promise.all(members.map(({ ask }) => ask({ do: "call", keys })))
-    // A new store opens nothing for 6 seconds, and every key has been called by then.
+    // No process opens a circuit in the first 6 seconds of a store. By then, every key has been called.
     await sleep(8_000)
     const before = await Promise.all(members.map(({ ask }) => ask({ do: "report" })))
     await longest(server)
@@ -118,7 +118,7 @@ export const massOutage = (quick: boolean): Promise<MassOutage> =>
     }
     const seconds = (performance.now() - began) / 1_000
     const sent = (await scripts(server)) - first
-    // The others hear of the last openings.
+    // Gives all processes time to learn of the last openings.
     await sleep(1_000)
     const after = await Promise.all(members.map(({ ask }) => ask({ do: "report" })))
     const times = await longest(server)
@@ -141,13 +141,13 @@ export const massOutage = (quick: boolean): Promise<MassOutage> =>
 export interface Blocking {
   readonly items: number
   readonly exchanges: number
-  /** Milliseconds for which one exchange blocks Redis: the median, the 99th percentile and the longest. */
+  /** How many milliseconds one exchange blocks Redis: the median, the 99th percentile and the maximum. */
   readonly p50Millis: number
   readonly p99Millis: number
   readonly longestMillis: number
 }
 
-/** The largest exchanges, one after the other, by 50 voters in boxes that all of them use, while nothing else runs. */
+/** Measures the largest exchanges of 50 voters with ballots in the same boxes, one after the other, while nothing else runs. */
 export const blocking = (quick: boolean): Promise<Blocking> =>
   onServer(async (url, server) => {
     await logSlow(server, 0)
@@ -170,7 +170,7 @@ export const blocking = (quick: boolean): Promise<Blocking> =>
       )
     )
     await Effect.runPromise(Effect.provide(all, NodeRedis.layer({ url })))
-    // The first loads the script.
+    // The first exchange loads the script.
     const times = (await longest(server)).slice(0, exchanges)
     return {
       items,
@@ -183,17 +183,17 @@ export const blocking = (quick: boolean): Promise<Blocking> =>
 
 export interface Newcomer {
   readonly circuits: number
-  /** Milliseconds from the start of its program until its layer was built, and until it knew all; NaN if it never did. */
+  /** Milliseconds from the start of the process until its layer was built, and until it knew all circuits; NaN if it never did. */
   readonly builtMillis: number
   readonly allMillis: number
-  /** How many circuits it knew before its first call. */
+  /** How many circuits the process knew before its first call. */
   readonly knownAtOnce: number
-  /** Milliseconds of the longest page on the server, and of the longest delay of a timer in the process. */
+  /** The longest page on the server and the longest delay of a timer in the process, in milliseconds. */
   readonly longestPage: number
   readonly longestLag: number
 }
 
-/** Many circuits are open when a process starts. */
+/** Measures a process that starts while many circuits are open. */
 export const newcomer = (quick: boolean): Promise<Newcomer> =>
   onServer(async (url, server) => {
     const circuits = quick ? 5_000 : 40_000
@@ -226,23 +226,23 @@ export const newcomer = (quick: boolean): Promise<Newcomer> =>
 export interface Steady {
   readonly circuits: number
   readonly processes: number
-  /** How many sync intervals it was watched for, each 5 seconds. */
+  /** The number of observed sync intervals, each 5 seconds. */
   readonly intervals: number
   /** Commands per process and interval. */
   readonly commands: number
-  /** The mean time of a command on the server, in milliseconds, and the longest. */
+  /** The mean and the maximum time of a command on the server, in milliseconds. */
   readonly meanMillis: number
   readonly longestMillis: number
 }
 
-/** Many circuits are open, and nothing changes. */
+/** Measures the commands while many circuits are open and nothing changes. */
 export const steady = (quick: boolean): Promise<Steady> =>
   onServer(async (url, server) => {
     const [circuits, processes, intervals] = [quick ? 500 : 2_000, 4, quick ? 2 : 6]
     const members = await startAll(processes, { url })
     await members[0]?.ask({ do: "open", keys: circuits })
     for (let i = 0; i < 300 && (await openIn(server)) < circuits; i++) await sleep(100)
-    // All have read them.
+    // By then, all processes have read the circuits.
     await sleep(6_000)
     await longest(server)
     await logSlow(server, 0)
@@ -264,14 +264,14 @@ export const steady = (quick: boolean): Promise<Steady> =>
 export interface ColdStart {
   readonly processes: number
   readonly calls: number
-  /** Calls that reached the dependency, and processes that let one through. */
+  /** Calls that reached the dependency, and processes that admitted such a call. */
   readonly reached: number
   readonly processesThatLet: number
-  /** The longest time until a layer was built, in milliseconds from the start of the program. */
+  /** The maximum time until a layer was built, in milliseconds from the start of the process. */
   readonly slowestMillis: number
 }
 
-/** Processes start at once while a circuit is open for all, and call it as soon as they can. */
+/** Processes start at once while a circuit is open in the whole fleet, and call it as soon as they can. */
 export const coldStart = (quick: boolean): Promise<ColdStart> =>
   onServer(async (url) => {
     const [processes, callsAtOnce, rounds] = [20, 20, quick ? 1 : 3]

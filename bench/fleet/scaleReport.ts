@@ -38,7 +38,7 @@ const read = (protocol: "v1" | "v2"): Scale =>
 export interface ScaleBar {
   readonly bar: string
   readonly most: number
-  /** The figure of the first protocol, if it is known, and that of this one. */
+  /** The figures of the first protocol, if it is known, and of this one. */
   readonly v1: number | undefined
   readonly v2: number
   readonly met: boolean
@@ -48,7 +48,7 @@ type Figure = readonly [bar: string, most: number, figure: (scale: Scale) => num
 
 const keys = ({ mass }: Scale) => mass?.keys.toLocaleString("en-US") ?? "?"
 
-/** Each figure, and the highest value that it may have. */
+/** The figures with their maximum values. */
 const figures = (measured: Scale): ReadonlyArray<Figure> => [
   [`${keys(measured)} keys down at once: seconds until all are open for all`, 15, ({ mass }) => mass?.seconds],
   ["keys that are not open then", 0, ({ mass }) => mass && mass.keys - mass.open],

@@ -21,7 +21,7 @@ export interface Sizes {
 }
 
 const noop = Effect.succeed(1)
-/** So many circuits share what is kept once for all. */
+/** The number of circuits, among which the constant part is divided. */
 const sample = 50
 
 const usage = async (server: Admin, pattern: string): Promise<number> => {
@@ -42,7 +42,7 @@ const callAll = (runtime: Ours, circuits: number) => {
   )
 }
 
-/** What the ballot of a process under the default policy looks like: one window, three failures of forty calls. */
+/** A ballot under the default policy: one window, three failures of forty calls. */
 const ballot = [1_000, 1, 0, 3, 40, 3, 0, 3_000]
 const cast = { circuit: "payments/acme", epoch: 0, box: "2~1a2b3c4", ballot, ttl: 60_000, inquire: 300, roll: 0 }
 
@@ -79,7 +79,7 @@ export const sizes = async (url: string, server: Admin, quick: boolean): Promise
     await each((key) => protect(key, Effect.fail("down")))
     await each((key) => execute(key, Effect.fail("down")))
   }
-  // The fleet, of one, opens in the background.
+  // The fleet of one process opens the circuit in the background.
   await Effect.runPromise(Effect.sleep("1 second"))
   const indexes = ["changed", "listed", "unlisted"]
   let open = await of("{sizes}:records")

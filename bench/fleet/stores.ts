@@ -10,19 +10,19 @@ const silent = Logger.layer([])
 
 export type Ours = ManagedRuntime.ManagedRuntime<BreakerStore.BreakerStore, unknown>
 
-/** A runtime with the breaker of Effect's own: its documented form, five failures in a row. */
+/** A runtime with Effect's own breaker in its documented form: five failures in a row. */
 export interface Theirs {
   readonly runtime: ManagedRuntime.ManagedRuntime<EffectOwn.CircuitBreaker, unknown>
   readonly breaker: EffectOwn.CircuitBreaker
 }
 
-/** No probe comes while something is measured. */
+/** So long that no probe begins during a measurement. */
 const cooldown = "10 minutes"
 
 interface OursOptions extends RedisStore.Options {
-  /** Five failures in a row only, as Effect's own is set; else the default policy. */
+  /** Whether to trip only by five failures in a row, as Effect's breaker. Default: the default policy. */
   readonly streak?: boolean
-  /** Something that looks on. */
+  /** Wraps the store, to observe it. */
   readonly around?: (store: SharedStore.SharedStore) => SharedStore.SharedStore
 }
 
@@ -39,7 +39,7 @@ export const oursInMemory = (options: BreakerStore.Options & { readonly streak?:
   return ManagedRuntime.make(store.pipe(Layer.provideMerge(policies(streak)), Layer.provideMerge(silent)))
 }
 
-/** `RedisStore.layer`, taken apart only where something looks on. */
+/** `RedisStore.layer`, or its parts if the store is observed. */
 export const oursOnRedis = async (url: string, options: OursOptions = {}): Promise<Ours> => {
   const { around, prefix, streak, ...rest } = options
   const store =
@@ -82,7 +82,7 @@ const theirs = async (store: Layer.Layer<EffectOwn.CircuitBreakerStore, unknown>
 
 export const theirsInMemory = () => theirs(EffectOwn.layerStoreMemory())
 
-/** As its documentation shows; `disableOfflineQueue` is its best practice, not its default. */
+/** As in Effect's documentation, which recommends `disableOfflineQueue`. The default is without. */
 export const theirsOnRedis = (url: string, options: { readonly disableOfflineQueue?: boolean } = {}) =>
   theirs(
     EffectOwn.layerStoreRedis({ prefix: `theirs-${options.disableOfflineQueue === true}:` }).pipe(
@@ -94,12 +94,12 @@ export const theirsOnRedis = (url: string, options: { readonly disableOfflineQue
 export interface Admin {
   readonly send: <A>(command: string, ...args: ReadonlyArray<string>) => Promise<A>
   readonly version: string
-  /** How often each command was run since the server started, by clients or within scripts. */
+  /** How many times each command was run since the server started, by clients or within scripts. */
   readonly commands: () => Promise<ReadonlyMap<string, number>>
   readonly close: () => Promise<void>
 }
 
-/** Effect's Redis service and nothing else. */
+/** Effect's Redis service without a breaker. */
 export const plain = (url: string) =>
   ManagedRuntime.make(NodeRedis.layer({ url, RESP: 2 }).pipe(Layer.provideMerge(silent)))
 
@@ -122,11 +122,11 @@ export const admin = async (url: string): Promise<Admin> => {
   }
 }
 
-/** From now on the server remembers each command that takes at least this many microseconds; -1 for none. */
+/** Makes the server log each later command that takes at least this many microseconds; -1 for none. */
 export const logSlow = (server: Admin, micros: number): Promise<unknown> =>
   server.send("CONFIG", "SET", "slowlog-log-slower-than", String(micros), "slowlog-max-len", "100000")
 
-/** The scripts that the server remembers since the last call of this: their times on the server in milliseconds, the longest first. */
+/** The times of the scripts that the server has logged since the last call of this function, in milliseconds, the longest first. */
 export const longest = async (server: Admin): Promise<ReadonlyArray<number>> => {
   const entries = await server.send<ReadonlyArray<readonly [number, number, number, ReadonlyArray<string>]>>(
     "SLOWLOG",

@@ -23,7 +23,7 @@ export interface Throughput {
 
 const noop = Effect.succeed(1)
 
-/** Makes calls with so many callers at once, each of which makes its next when the last has ended. */
+/** Makes calls with `count` concurrent callers. Each makes its next call when the last one has ended. */
 const callers =
   <R>(runtime: ManagedRuntime.ManagedRuntime<R, unknown>, effect: Effect.Effect<unknown, unknown, R>, count: number) =>
   (calls: number) => {

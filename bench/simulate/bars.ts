@@ -6,7 +6,7 @@ export type AllResults = Readonly<Record<string, Results>>
 
 export interface Bar {
   readonly bar: string
-  /** The experiments that it needs. */
+  /** The names of the experiments that the bar needs. */
   readonly of: ReadonlyArray<string>
   /** The figures to compare, in the order of `most`. */
   readonly figures: (results: AllResults) => ReadonlyArray<number>
@@ -151,7 +151,7 @@ export const bars: ReadonlyArray<Bar> = [
   }
 ]
 
-/** Judges the bars whose experiments have results. A figure that is missing misses its bar. */
+/** Judges the bars whose experiments have results. A bar with a missing figure is missed. */
 export const judge = (v1: AllResults | undefined, v2: AllResults): ReadonlyArray<Judged> =>
   bars
     .filter(({ of }) => of.every((name) => name in v2))

@@ -1,11 +1,11 @@
-/** What a fleet costs its store. */
+/** The load that a fleet puts on its store. */
 import type { Experiment, Scale } from "./experiment.ts"
 import { running, type Size, sized } from "./fleet.ts"
 
 const perSecond = (size: Size, share: number, scale: Scale): { readonly items: number; readonly commands: number } => {
   const simulation = running(size, scale.seed)
   simulation.fail(share)
-  // During the first minute inquiries learn to be rare.
+  // Processes reduce the rate of inquiries during the first minute, which is not measured.
   const seconds = scale.quick ? 20 : 12_000 / size.processes
   simulation.runUntil(60_000)
   const { items, total } = simulation.store

@@ -1,4 +1,4 @@
-/** One call of a worker, and all that is written down of it. */
+/** One call of a worker, and the lines that it writes to the journal. */
 import { Effect, Exit } from "effect"
 import { type BreakerStore, CircuitBreaker, type CircuitOpen } from "effect-fuse"
 import { answer } from "./dependency.ts"
@@ -12,7 +12,7 @@ export const open = new Set<CallLine>()
 
 type Tagged = { readonly _tag: string; readonly id?: number }
 
-/** How something ended, in words that are the same for the same end. */
+/** An exit as text. Equal exits have equal texts. */
 const say = (exit: Exit.Exit<unknown, Tagged>): string => {
   if (Exit.isSuccess(exit)) return `ok ${exit.value}`
   const [reason] = exit.cause.reasons.filter(({ _tag }) => _tag !== "Interrupt")
@@ -28,7 +28,7 @@ const rejectionOf = (exit: Exit.Exit<unknown, Tagged | CircuitOpen.CircuitOpen>)
   return { reason: error.reason, state: error.state, scope: error.scope }
 }
 
-/** Some callers have little patience: their calls are interrupted. */
+/** How many milliseconds a caller waits before it interrupts its call; 0 means until the call ends. */
 const patienceOf = (): number => (Math.random() < 0.05 ? 1 + Math.random() * 30 : 0)
 
 export const oneCall = (c: Name, mood: () => Mood): Effect.Effect<void, never, BreakerStore.BreakerStore> =>

@@ -1,4 +1,4 @@
-/** What the workers call: it answers, fails, takes long or hangs as its mood says. */
+/** The dependency of the workers. It answers, fails, is slow or hangs, according to its mood. */
 import { Data, Effect } from "effect"
 import type { Mood } from "./lines.ts"
 import { callTimeoutMillis } from "./policies.ts"
@@ -7,7 +7,7 @@ export class Down extends Data.TaggedError("Down")<{ readonly id: number }> {}
 
 const flapMillis = 700
 
-/** Answers the number of the call, or fails with it. */
+/** Succeeds or fails with the number of the call. */
 export const answer = (mood: Mood, id: number): Effect.Effect<number, Down | { readonly _tag: "TimeoutError" }> => {
   const fails =
     mood === "down" ||

@@ -1,4 +1,4 @@
-/** Makes the faults of a plan happen, each at its time, and notes when it began and ended. */
+/** Executes the faults of a plan, each at its time, and records when it began and ended. */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Worker } from "./fleet.ts"
 import { circuits, type Mood, now } from "./lines.ts"
@@ -18,7 +18,7 @@ export interface Field {
   readonly prefix: string
   readonly workers: ReadonlyArray<Worker>
   readonly happened: Array<Happened>
-  /** Whether it still goes on: whoever stops it wants nothing started any more. */
+  /** Whether the soak is still running. If not, no fault may start anything. */
   readonly running: () => boolean
 }
 
@@ -38,7 +38,7 @@ const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { w
   }
 }
 
-/** Who is alive, beginning with a certain one: there may be nobody to tell. */
+/** The first live worker, starting with the number `who`; `undefined` if no worker is alive. */
 const someone = (who: number, { workers }: Field): Worker | undefined =>
   [...workers.slice(who), ...workers.slice(0, who)].find(({ alive }) => alive)
 
@@ -69,7 +69,7 @@ const happen = async ({ fault, lasts }: Planned, field: Field): Promise<void> =>
   }
 }
 
-/** All lanes side by side; ends when the last fault has. */
+/** Runs all lanes concurrently. Returns when the last fault has ended. */
 export const drive = async (plan: ReadonlyArray<Planned>, field: Field): Promise<void> => {
   const begin = now()
   await Promise.all(
@@ -84,7 +84,7 @@ export const drive = async (plan: ReadonlyArray<Planned>, field: Field): Promise
   )
 }
 
-/** What holds after all faults: everything is well, and nobody keeps anything closed by hand. */
+/** Ends all faults: every dependency works, and no circuit is isolated. */
 export const heal = async (field: Field): Promise<void> => {
   ways("all", field, { _tag: "Pass" })
   for (const worker of field.workers) {

@@ -1,4 +1,4 @@
-/** The workers, as processes: started, told what to do, killed, and started again. */
+/** Starts the workers as processes, sends orders to them, kills them, and starts them again. */
 import { type ChildProcess, fork } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { join } from "node:path"
@@ -16,7 +16,7 @@ export interface Life {
   readonly journal: string
   readonly from: number
   to: number
-  /** Whether it ended without having been told to. */
+  /** Whether the process ended without an order. */
   unexpected: boolean
 }
 
@@ -105,7 +105,7 @@ export class Worker {
     })
   }
 
-  /** Ends it at once, or politely and at most a while later. */
+  /** Kills the process, or asks it to shut down and kills it if that takes too long. */
   async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     const { child } = this
     if (child === undefined) return

@@ -1,4 +1,4 @@
-/** Everything that was written down, read again and put together for the checks. */
+/** The history of a soak for the checks, read from the journals. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Happened } from "./drive.ts"
@@ -13,7 +13,7 @@ export type Of<K extends Line["k"]> = Extract<Line, { readonly k: K }>
 export interface Told {
   readonly life: Life
   readonly lines: ReadonlyArray<Line>
-  /** Of one kind. */
+  /** The lines of one kind. */
   readonly of: <K extends Line["k"]>(k: K) => ReadonlyArray<Of<K>>
 }
 
@@ -21,13 +21,13 @@ export interface History {
   readonly lives: ReadonlyArray<Told>
   readonly happened: ReadonlyArray<Happened>
   readonly records: ReadonlyArray<Record>
-  /** From the wall clock, in which moves are dated, to the clock of the lines. */
+  /** The difference from the wall clock of transitions to the clock of the lines. */
   readonly wallToMonotonic: number
-  /** What was found after all faults: what did not become well in time. */
+  /** The problems that remained after all faults. */
   readonly notWell: ReadonlyArray<string>
 }
 
-/** The last line may be cut short, where its process was killed. */
+/** Parses a line. The last line of a killed process may be incomplete. */
 const parse = (text: string): Line | undefined => {
   try {
     return JSON.parse(text)
@@ -45,17 +45,17 @@ export const read = (life: Life): Told => {
 
 const fileName = "history.json"
 
-/** Keeps what the journals of the workers do not say beside them. */
+/** Saves the parts of the history that are not in the journals of the workers, in the same folder. */
 export const save = (folder: string, { lives, ...history }: History): void =>
   writeFileSync(join(folder, fileName), JSON.stringify({ ...history, lives: lives.map(({ life }) => life) }))
 
-/** What was kept, to check it again. */
+/** Loads a kept history, to check it again. */
 export const load = (folder: string): History => {
   const history = JSON.parse(readFileSync(join(folder, fileName), "utf8"))
   return { ...history, lives: history.lives.map(read) }
 }
 
-/** A stretch of time. */
+/** A period of time. */
 export interface Span {
   readonly from: number
   readonly to: number
@@ -64,11 +64,11 @@ export interface Span {
 export const meets = (spans: ReadonlyArray<Span>, from: number, to: number): boolean =>
   spans.some((span) => span.from <= to && from <= span.to)
 
-/** When the store forgot everything. */
+/** The periods in which the store lost everything. */
 export const losses = ({ happened }: History): ReadonlyArray<Span> =>
   happened.filter(({ fault }) => forgetting.includes(fault.kind))
 
-/** When the store was not there as it should be for a worker, or for any; `after` is added for what follows from it. */
+/** The periods in which a fault kept a worker, or any worker, from the store. `after` extends them by the time for the consequences. */
 export const storeTrouble = ({ happened }: History, who: number | "any", after: number): ReadonlyArray<Span> =>
   happened.flatMap(({ fault, from, to }) =>
     "millis" in fault && (who === "any" || fault.who === "all" || fault.who === who || !fault.kind.startsWith("proxy"))
@@ -76,6 +76,6 @@ export const storeTrouble = ({ happened }: History, who: number | "any", after: 
       : []
   )
 
-/** When a process was not run for long: the machine is a shared one. */
+/** The periods in which a busy machine did not run a process. */
 export const lags = ({ of }: Told): ReadonlyArray<Span & { readonly millis: number }> =>
   of("lag").map(({ millis, t }) => ({ from: t - millis - 60, to: t, millis }))

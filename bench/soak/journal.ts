@@ -1,4 +1,4 @@
-/** Where a worker writes its lines: to its standard output, which is a file, so that not even SIGKILL loses one. */
+/** The journal of a worker. It is the standard output, redirected to a file, so that not even SIGKILL loses a line. */
 import { writeSync } from "node:fs"
 import type { Line } from "./lines.ts"
 

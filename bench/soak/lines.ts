@@ -1,4 +1,4 @@
-/** What a worker writes down: one JSON text a line, with times of CLOCK_MONOTONIC in milliseconds, the same in all. */
+/** The lines of a worker's journal: one JSON text per line. Times are milliseconds of CLOCK_MONOTONIC, which all processes share. */
 import type { BreakerEvent, CircuitOpen } from "effect-fuse"
 import type { Circuit } from "effect-fuse/core"
 
@@ -10,19 +10,19 @@ export type Mood = "works" | "down" | "flapping" | "partly" | "slow" | "hanging"
 
 export type OperatorAction = "isolate" | "release"
 
-/** A call from its beginning to its end; what belongs to an admission is there only if it was admitted. */
+/** A call from its beginning to its end. The fields of an admission exist only if the call was admitted. */
 export interface CallLine {
   readonly k: "call"
   readonly id: number
   readonly c: Name
   readonly began: number
-  /** The caller's own patience; 0 for one that waits. */
+  /** How many milliseconds the caller waits; 0 means until the call ends. */
   readonly patience: number
   admitted?: number
   state?: Circuit.State
   scope?: "local" | "fleet"
   epoch?: number
-  /** When the protected effect ended, and how; `ended` is missing where it never began. */
+  /** When and how the protected effect ended. `ended` is missing if the effect never began. */
   ended?: number
   inner?: string
   done?: number
@@ -33,7 +33,7 @@ export interface CallLine {
 export type Line =
   | { readonly k: "up"; readonly t: number; readonly voice: string }
   | CallLine
-  /** A probe, as it is admitted: its `call` line may never be written. */
+  /** A probe, written when it is admitted, because its `call` line may never be written. */
   | { readonly k: "probe"; readonly t: number; readonly id: number; readonly c: Name; readonly scope: string }
   | { readonly k: "stuck"; readonly t: number; readonly call: CallLine }
   | { readonly k: "move"; readonly t: number; readonly event: BreakerEvent.Transition }
@@ -50,7 +50,7 @@ export type Line =
   | { readonly k: "heap"; readonly t: number; readonly bytes: number }
   | { readonly k: "trouble"; readonly t: number; readonly text: string }
 
-/** What the parent asks of a worker. */
+/** The orders of the parent to a worker. */
 export type Order =
   | { readonly _tag: "Mood"; readonly c: Name; readonly mood: Mood }
   | { readonly _tag: "OperatorAction"; readonly c: Name; readonly action: OperatorAction }

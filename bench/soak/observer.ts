@@ -1,14 +1,14 @@
-/** The records that an onlooker hears of. */
+/** The records that an observer of the store receives. */
 import { Effect, Logger, Schedule, type Scope, Stream } from "effect"
 import type { SharedStore } from "effect-fuse"
 import type { Circuit } from "effect-fuse/core"
 import { type Name, now } from "./lines.ts"
 
-/** A record of the fleet's; times in its state are milliseconds from when it was written. */
+/** A record of the fleet. Times in its state are milliseconds from when it was written. */
 export interface Record {
   readonly c: Name
   readonly epoch: number
-  /** By the server's clock, of which an epoch is made. */
+  /** The time by the clock of the server, from the epoch. */
   readonly at: number
   readonly why: Circuit.Why
   readonly process: string
@@ -31,7 +31,7 @@ const read = ({ body, circuit, epoch }: SharedStore.Change & { readonly _tag: "R
   return { c: circuit as Name, epoch, at: epoch / 1_000 + wallToMonotonic, why, process, state }
 }
 
-/** Adds each record that is announced. Listens again whenever that ended. */
+/** Adds each announced record to the list. Subscribes again whenever the stream ends. */
 export const listening = <E, E2>(
   open: Effect.Effect<Stream.Stream<SharedStore.Change, E>, E2, Scope.Scope>,
   records: Array<Record>

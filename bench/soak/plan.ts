@@ -1,11 +1,11 @@
-/** Which faults come when: all of it drawn from the seed, in four lanes that go on side by side. */
+/** The plan of faults, drawn from the seed, in four lanes that run concurrently. */
 import { circuits, type Mood, type Name } from "./lines.ts"
 import type { Random } from "./random.ts"
 
-/** On the way of one process to the store, or of all. */
+/** Faults of the connection of one process or of all processes to the store. */
 export type WayFault = "proxy delay" | "proxy cut" | "proxy hang"
 
-/** Of the store itself. */
+/** Faults of the store itself. */
 export type StoreFault =
   | "redis stopped"
   | "redis killed"
@@ -17,7 +17,7 @@ export type StoreFault =
   | "tables emptied"
   | "kill listeners"
 
-/** After which the store knows nothing any more. */
+/** Faults after which the store is empty. */
 export const forgetting: ReadonlyArray<string> = [
   "flushall",
   "redis killed",

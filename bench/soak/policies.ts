@@ -1,18 +1,18 @@
-/** The circuits of the soak: short times, so that much happens. */
+/** The policies of the soak. Their times are short, so that many transitions happen. */
 import { Schedule } from "effect"
 import { BreakerPolicy, Trip } from "effect-fuse"
 import type { Name } from "./lines.ts"
 
 export const syncMillis = 1_000
 
-/** No probe, and so no call, runs longer than the patience of the protected effect. */
+/** The timeout of the protected effect, and so the maximum duration of a probe. */
 export const callTimeoutMillis = 400
 
 export const probes: Readonly<Record<Name, number>> = { orders: 1, search: 2 }
 
 export const probeTimeoutMillis: Readonly<Record<Name, number>> = { orders: 1_000, search: 300 }
 
-/** What an opening lasts at most. */
+/** The maximum length of an opening. */
 export const longestOpeningMillis = 4_000
 
 export const policies = BreakerPolicy.layer({

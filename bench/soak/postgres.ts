@@ -9,10 +9,10 @@ import type { MakeServer } from "./server.ts"
 
 const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
 
-/** How the connections of the observer are called, so that a fault can leave them alone. */
+/** The application name of the observer's connections, so that faults can spare them. */
 const observerName = "observer"
 
-/** What a notification says of a record. */
+/** Decodes the record in a notification. */
 const announced = (payload: string): Result.Result<SharedStore.Change, void> => {
   const found = /^R (\d+) (\S+) (.+)$/s.exec(payload)
   if (found === null) return Result.failVoid
@@ -23,7 +23,7 @@ const announced = (payload: string): Result.Result<SharedStore.Change, void> => 
 export const postgres: MakeServer = (prefix) =>
   Effect.map(postgresServer, ({ kill, port, start, url }) => {
     const own = client(url, { applicationName: observerName, maxConnections: 1 })
-    /** Statements on a connection of their own. On a busy machine, a server that was killed is back later than planned. */
+    /** Runs statements on a separate connection. It retries, because on a busy machine, a killed server returns later than planned. */
     const saying = <A, E>(f: (sql: PgClient) => Effect.Effect<A, E>): Effect.Effect<A> =>
       Effect.flatMap(PgClient, f).pipe(
         Effect.provide(own),
@@ -37,13 +37,13 @@ export const postgres: MakeServer = (prefix) =>
       port,
       urlBy: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
       faults: {
-        // What was committed is there again.
+        // Committed transactions survive this fault.
         "postgres killed": async (lasts, running) => {
           await run(kill)
           await sleep(lasts)
           return running() ? run(start) : undefined
         },
-        // Whoever writes waits, and so does whoever reads: as while somebody changes a table.
+        // Reads and writes wait, as while a migration changes a table.
         "tables locked": (lasts) =>
           run(
             Effect.ignoreCause(
@@ -58,7 +58,7 @@ export const postgres: MakeServer = (prefix) =>
       },
       observe: (records) =>
         listening(
-          // Not by a `SqlStore`, which would look for its tables first: they may be locked.
+          // Without a `SqlStore`, because it would check its tables first, which may be locked.
           Effect.gen(function* () {
             const sql = Context.get(yield* Layer.build(own), PgClient)
             const [row] = yield* sql.unsafe<{ oid: string }>(`SELECT CAST('${prefix}s'::regclass::oid AS TEXT) AS oid`)

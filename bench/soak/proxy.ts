@@ -1,12 +1,12 @@
-/** The way of one worker to the store, with everything that goes wrong on such ways. */
+/** A proxy between one worker and the store, which can delay, block or cut connections. */
 import { connect, createServer, type Socket } from "node:net"
 
 export type Way =
   | { readonly _tag: "Pass" }
   | { readonly _tag: "Delay"; readonly millis: number }
-  /** Nothing goes through, until it does again. */
+  /** No byte passes until the fault ends. */
   | { readonly _tag: "Hang" }
-  /** Connections are closed, and so are new ones. */
+  /** All connections are closed, also new ones. */
   | { readonly _tag: "Cut" }
 
 export interface Proxy {
@@ -15,7 +15,7 @@ export interface Proxy {
   readonly close: () => void
 }
 
-/** Takes bytes from one side to the other in order, each at its time. */
+/** Passes bytes from one side to the other in order, each after its delay. */
 class Lane {
   private readonly waiting: Array<{ readonly bytes: Buffer; readonly due: number }> = []
   private readonly to: Socket

@@ -1,6 +1,6 @@
-/** Random numbers that come again with the same seed. */
+/** Pseudo-random numbers. The same seed gives the same numbers. */
 export interface Random {
-  /** From 0 to 1. */
+  /** A number from 0 to below 1. */
   readonly next: () => number
   readonly between: (low: number, high: number) => number
   readonly pick: <A>(of: readonly [A, ...Array<A>]) => A

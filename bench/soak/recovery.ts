@@ -1,14 +1,14 @@
-/** Waits until everything is well after the last fault, and says what is not. */
+/** Waits after the last fault until all circuits and the store have recovered. Returns the problems that remain. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Effect } from "effect"
 import type { Field } from "./drive.ts"
 import { circuits, now } from "./lines.ts"
 import { longestOpeningMillis } from "./policies.ts"
 
-/** The longest opening, with its jitter; a probe, and whoever hears of it last. */
+/** The time for the longest opening with its jitter, for a probe, and for all processes to learn of the result. */
 const closedWithin = longestOpeningMillis * 1.25 + 5_000
 
-/** Ballots last 10 s, and a voter 1.5 sync intervals and 1 s. */
+/** The time until dead voters and their ballots expire. Ballots last 10 s, and voters 1.5 sync intervals and 1 s. */
 const forgottenWithin = 15_000
 
 const notClosed = async ({ workers }: Field): Promise<ReadonlyArray<string>> => {
@@ -28,8 +28,8 @@ const ghosts = async ({ server, workers }: Field): Promise<ReadonlyArray<string>
   const { ballots, live } = await Effect.runPromise(server.voters)
   const missing = [...known].filter((voice) => !live.some((one) => one.startsWith(`${voice}~`)))
   return [
-    ...live.filter(isGhost).map((voice) => `${voice} is said to live`),
-    ...missing.map((voice) => `${voice} is not said to live`),
+    ...live.filter(isGhost).map((voice) => `${voice} is dead, but the store counts it as live`),
+    ...missing.map((voice) => `${voice} is alive, but the store does not count it`),
     ...ballots.filter(([voice]) => isGhost(voice)).map(([voice, box]) => `${voice} still has a ballot in ${box}`)
   ]
 }

@@ -10,19 +10,19 @@ import type { MakeServer } from "./server.ts"
 
 const run = <A>(effect: Effect.Effect<A>): Promise<A> => Effect.runPromise(effect)
 
-/** How the connections of the observer are called, so that a fault can leave them alone. */
+/** The name of the observer's connections, so that faults can spare them. */
 const observerName = "observer"
 
 type Send = (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown>
 
-/** Commands on a connection of their own. */
+/** Runs commands on a separate connection. */
 const commanding = <A>(url: string, f: (send: Send) => Effect.Effect<A>): Effect.Effect<A> =>
   Effect.flatMap(Redis.Redis, (redis) => f((...command) => Effect.orDie(redis.send(...command)))).pipe(
     Effect.provide(Layer.orDie(NodeRedis.layer({ url }))),
     Effect.provide(Logger.layer([]))
   )
 
-/** Only those of the workers: the observer goes on hearing. */
+/** Kills only the subscriptions of the workers, so that the observer misses nothing. */
 const killPubsub = (send: Send) =>
   Effect.gen(function* () {
     const clients = String(yield* send("CLIENT", "LIST", "TYPE", "pubsub"))
@@ -69,7 +69,7 @@ export const redis: MakeServer = (prefix) =>
           const live = yield* members(`{${prefix}}:voters`)
           const circuits = (yield* send("KEYS", `{${prefix}}:until:*`)) as ReadonlyArray<string>
           const ballots: Array<readonly [string, string]> = []
-          // A member is a box and a voter.
+          // A member consists of a box and a voter.
           for (const circuit of circuits) {
             for (const member of yield* members(circuit)) {
               const [box = "", voter = ""] = member.split("|")

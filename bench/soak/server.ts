@@ -1,25 +1,25 @@
-/** The store that the processes share: what can happen to it, and what an onlooker sees of it. */
+/** The shared store of a soak: its faults, and what an observer can read. */
 import type { Effect, Scope } from "effect"
 import type { Record } from "./observer.ts"
 import type { StoreFault } from "./plan.ts"
 
-/** The voters that the store knows. */
+/** The voters in the store. */
 export interface Voters {
   readonly live: ReadonlyArray<string>
-  /** The voters that have a ballot, and where. */
+  /** The voters that have a ballot, each with its box. */
   readonly ballots: ReadonlyArray<readonly [voter: string, box: string]>
 }
 
-/** Makes a fault of the store's own happen; ends when that is over. */
+/** Executes a fault of the store itself. Returns when the fault is over. */
 export type Happen = (lasts: number, running: () => boolean) => Promise<void>
 
 export interface Server {
   readonly port: number
-  /** Its address for one who comes to it by another port. */
+  /** The URL of the store through a proxy on another port. */
   readonly urlBy: (port: number) => string
-  /** Beside what happens on the way to it. */
+  /** The faults of the store itself, in addition to those of connections. */
   readonly faults: { readonly [kind in StoreFault]?: Happen }
-  /** Somebody beside the fleet, on a connection that no fault is meant for: hears each record that is written. */
+  /** Records each written record, on a connection that no fault affects. */
   readonly observe: (records: Array<Record>) => Effect.Effect<void>
   readonly voters: Effect.Effect<Voters>
 }

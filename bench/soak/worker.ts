@@ -1,4 +1,4 @@
-/** One process of the soak: it calls without end, does as it is told, and writes down everything. */
+/** One process of the soak. It makes calls until it is stopped, follows orders, and writes everything to its journal. */
 import { NodeRedis, NodeRuntime } from "@effect/platform-node"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Logger, pipe, Queue, Redacted, Schedule, Stream } from "effect"
@@ -106,7 +106,7 @@ const orphaned = Effect.callback<void>((resume) => {
 pipe(
   Effect.scoped(program),
   Effect.provide(Layer.mergeAll(store, policies)),
-  // `NodeRedis.layer` fails where the server is away while it is built: a process that starts then has to try again.
+  // `NodeRedis.layer` fails if the server is away while it is built, so a process that starts then has to retry.
   Effect.retry(Schedule.spaced("100 millis")),
   Effect.provide(Logger.layer([troubles])),
   Effect.raceFirst(orphaned),

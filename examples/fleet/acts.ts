@@ -1,4 +1,4 @@
-/** The six acts of the show. Each makes something happen, waits until it has, and says what was to be checked. */
+/** The six acts of the demonstration. Each causes an event, waits for its effects, and returns a summary and checks. */
 
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect } from "effect"
@@ -15,11 +15,11 @@ export interface Stage {
   readonly shop: Shop
   readonly workers: readonly [Worker, Worker, Worker]
   readonly heard: Heard
-  /** Tells the timeline that the server is gone, or back. */
+  /** Tells the timeline whether the server is up. */
   readonly setRedisUp: (up: boolean) => void
 }
 
-/** A sentence for who watches, and what of it must hold. */
+/** A summary for the reader, and checks that must hold. */
 export interface Result {
   readonly says: string
   readonly checks: Readonly<Record<string, boolean>>
@@ -33,7 +33,7 @@ export interface Act {
 
 type Transition = BreakerEvent.Transition
 
-/** What was heard since now, and the latest move of each worker. */
+/** The reports from now on, and the latest transition of each worker. */
 const since = ({ heard, workers }: Stage) => {
   const [calls, moves] = [heard.calls.length, heard.moves.length]
   const movesOf = (worker: Worker): ReadonlyArray<Transition> =>
@@ -50,7 +50,7 @@ const since = ({ heard, workers }: Stage) => {
   }
 }
 
-/** Waits until something holds, for ten seconds at most: then a check will say so. */
+/** Waits until a condition holds, for at most ten seconds. If it does not, a check fails later. */
 const until = (holds: () => boolean): Effect.Effect<unknown> =>
   Effect.timeoutOption(
     Effect.suspend(() => Effect.sleep("5 millis")).pipe(Effect.repeat({ until: () => Effect.sync(holds) })),
@@ -62,7 +62,7 @@ const isClosed = (last: Transition) => last.to === "Closed"
 
 const tellAll = ({ workers }: Stage, says: (worker: Worker) => string) => workers.map(says).join(", ")
 
-/** How often the server ran a command, by its own statistics. */
+/** How many times the server ran each command, by its own statistics. */
 const commandStats = ({ server }: Stage) =>
   Effect.map(ask(server.url, "INFO", "commandstats"), (info) => {
     const of = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(info)?.[1] ?? 0)
@@ -74,30 +74,30 @@ const healthy: Act = {
   needsPower: false,
   play: (stage) =>
     Effect.gen(function* () {
-      yield* Effect.sleep("500 millis") // until all have said that they live
+      yield* Effect.sleep("500 millis") // until every process has sent a heartbeat
       const before = yield* commandStats(stage)
       const seen = since(stage)
       yield* Effect.sleep("2500 millis")
       const after = yield* commandStats(stage)
       const calls = seen.calls().length
       const [scripts, lists] = [after.scripts - before.scripts, after.lists - before.lists]
-      // A server that others use, too, counts their commands as well.
+      // The statistics of a shared server include the commands of its other clients.
       const mine = stage.server.power !== undefined
       return {
         says:
           `${calls} calls, and 0 commands for them: Redis ran ${scripts} scripts, in ${lists} of which ` +
-          "the processes said that they live and asked what is open, once a second each.",
+          "each process sent its heartbeat and read the open circuits, once per second.",
         checks: {
           "all calls were answered": calls > 0 && seen.calls().every(({ end }) => end === "ok"),
           "no script ran for a call": !mine || scripts === lists,
-          "nothing was written of a circuit": !mine || after.writes === before.writes,
-          "nothing moved": seen.moves().length === 0
+          "no circuit was written": !mine || after.writes === before.writes,
+          "no circuit changed its state": seen.moves().length === 0
         }
       }
     })
 }
 
-/** Lets the shop fail until all have opened; answers what it took. */
+/** Lets the shop fail until all processes have opened the circuit. Returns the number of failed calls. */
 const openTogether = (stage: Stage) =>
   Effect.gen(function* () {
     const seen = since(stage)
@@ -108,7 +108,7 @@ const openTogether = (stage: Stage) =>
     const author = openings[0] === undefined ? undefined : authorOf(openings[0])
     const count = tellAll(stage, ({ name }) => `${failed.filter(({ worker }) => worker === name).length} by ${name}`)
     return {
-      says: `All three opened together after ${failed.length} failed calls (${count}); ${author} said so.`,
+      says: `All three opened together after ${failed.length} failed calls (${count}); ${author} wrote the opening.`,
       checks: {
         "all three opened": seen.all(isOpen("fleet")),
         "one process opened it, once": openings.length === 3 && openings.every((one) => authorOf(one) === author),
@@ -117,7 +117,7 @@ const openTogether = (stage: Stage) =>
     }
   })
 
-/** Lets the shop answer again, slowly, until all have closed. */
+/** Lets the shop answer again, slowly, until all processes have closed the circuit. */
 const closeTogether = (stage: Stage) =>
   Effect.gen(function* () {
     yield* Effect.sleep("500 millis")
@@ -132,11 +132,11 @@ const closeTogether = (stage: Stage) =>
     const probes = seen.moves().filter(({ to }) => to === "HalfOpen")
     const [first] = probes
     return {
-      says: `${first === undefined ? "Nobody" : authorOf(first)} sent the one probe that closed it for all.`,
+      says: `${first === undefined ? "No process" : authorOf(first)} sent the only probe, which closed the circuit for all.`,
       checks: {
         "all calls were rejected meanwhile": calls.length > 0 && calls.every(({ end }) => end === "rejected"),
         "one probe reached the shop": beforeAnswer === 1,
-        "all heard of the same probe": new Set(probes.map(authorOf)).size === 1,
+        "all learned of the same probe": new Set(probes.map(authorOf)).size === 1,
         "all three closed": seen.all(isClosed)
       }
     }
@@ -170,10 +170,10 @@ const badNode: Act = {
       yield* bad.tell("mend network")
       yield* until(() => last()?.to === "Closed")
       return {
-        says: `${bad.name} opened alone; ${healthy.name} and ${other.name} went on with ${others.length} calls.`,
+        says: `${bad.name} opened alone; ${healthy.name} and ${other.name} continued with ${others.length} calls.`,
         checks: {
           "it opened by itself": opened?.to === "Open" && opened.scope === "local",
-          "the others did not move": seen.movesOf(healthy).length + seen.movesOf(other).length === 0,
+          "the others did not change their state": seen.movesOf(healthy).length + seen.movesOf(other).length === 0,
           "their calls were answered": others.length > 0 && others.every(({ end }) => end === "ok"),
           "it closed again": last()?.to === "Closed"
         }
@@ -193,17 +193,17 @@ const byHand: Act = {
       const isolated = seen.all(
         ({ actor, detail, to }) => to === "Isolated" && actor === "olga" && detail !== undefined
       )
-      yield* Effect.sleep("200 millis") // calls that were on their way
+      yield* Effect.sleep("200 millis") // for calls in flight
       const during = since(stage)
       yield* Effect.sleep("1 second")
       const calls = during.calls()
       yield* second.tell("release")
       yield* until(() => seen.all(isClosed))
       return {
-        says: `Said to ${first.name}, it held for all three; so did her release, said to ${second.name}.`,
+        says: `She isolated it in ${first.name} and released it in ${second.name}. Both applied to all three.`,
         checks: {
           "all three know who and why": isolated,
-          "nobody called the shop": calls.length > 0 && calls.every(({ end }) => end === "rejected"),
+          "no call reached the shop": calls.length > 0 && calls.every(({ end }) => end === "rejected"),
           "all were released": seen.all(isClosed)
         }
       }
@@ -232,14 +232,14 @@ const withoutRedis: Act = {
         checks: {
           "calls were answered without Redis": before.length > 0 && before.every(({ end }) => end === "ok"),
           "each opened by itself": opened,
-          "nobody waited for Redis": slowest < 1_000,
+          "no call waited for Redis": slowest < 1_000,
           "each closed by itself": seen.all(isClosed)
         }
       }
     })
 }
 
-/** Asks as the processes do, without being counted as one of them, until all are there. */
+/** Reads the number of live processes, without being one of them, until it includes all workers. */
 const countLive = ({ prefix, server, workers }: Stage) =>
   Effect.gen(function* () {
     const store = yield* RedisStore.make({ prefix, subscribe: false })
@@ -261,7 +261,7 @@ const reunited: Act = {
       yield* Effect.sleep("1 second")
       const { checks, says } = yield* together(stage)
       return {
-        says: `They found one another. ${says}`,
+        says: `All processes are in the fleet again. ${says}`,
         checks: { "all three are there": live === stage.workers.length, ...checks }
       }
     })

@@ -1,4 +1,4 @@
-/** The processes of the fleet, and what the show has heard from them. */
+/** The processes of the fleet, and their reports. */
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Effect, type Scope } from "effect"
@@ -16,7 +16,7 @@ export interface Move {
   readonly event: BreakerEvent.Transition
 }
 
-/** All that was heard, in the order in which it came. */
+/** All reports, in the order in which they arrived. */
 export interface Heard {
   readonly calls: Array<Call>
   readonly moves: Array<Move>
@@ -29,7 +29,7 @@ export interface Worker {
 
 const file = fileURLToPath(new URL("./worker.ts", import.meta.url))
 
-/** A process that calls the shop; it ends with the scope. */
+/** Starts a process that calls the shop until the scope closes. */
 const start = (name: string, args: ReadonlyArray<string>, hear: (report: Report) => void) =>
   Effect.map(
     Effect.acquireRelease(
@@ -51,7 +51,7 @@ const start = (name: string, args: ReadonlyArray<string>, hear: (report: Report)
     })
   )
 
-/** Politely, so that it can say goodbye to the others; and by force if that takes too long. */
+/** Asks a process to shut down, so that it can leave the fleet. Kills it if that takes too long. */
 const end = (child: ChildProcess): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
@@ -63,7 +63,7 @@ const end = (child: ChildProcess): Effect.Effect<void> =>
     child.kill("SIGTERM")
   })
 
-/** Starts one worker for each name. `onMove` hears of each transition as it comes. */
+/** Starts one worker for each name. `onMove` receives each transition as it is reported. */
 export const startFleet = (
   names: ReadonlyArray<string>,
   args: ReadonlyArray<string>,

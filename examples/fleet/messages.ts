@@ -1,4 +1,4 @@
-/** What the show and its workers tell each other, over the channel that Node gives to a child process. */
+/** The messages between the demonstration and its workers, over the channel that Node gives to a child process. */
 import type { BreakerEvent } from "effect-fuse"
 
 /** How one call of a worker ended. */

@@ -1,4 +1,4 @@
-/** The Redis of the show: one of its own, which it may kill, or the one that `REDIS_URL` names, which it may not. */
+/** The Redis of the demonstration. It kills a server that it started itself, but not the server of `REDIS_URL`. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
@@ -10,7 +10,7 @@ import { Redis } from "effect/persistence"
 
 export interface Server {
   readonly url: string
-  /** `undefined` for a server that is somebody else's. */
+  /** `undefined` for the server of `REDIS_URL`. */
   readonly power: { readonly kill: Effect.Effect<void>; readonly start: Effect.Effect<void> } | undefined
 }
 
@@ -47,7 +47,7 @@ const freePort = Effect.callback<number>((resume) => {
   })
 })
 
-/** One command on a connection of its own. */
+/** Runs one command on a separate connection. */
 export const ask = (url: string, command: string, ...args: ReadonlyArray<string>) =>
   Effect.flatMap(Redis.Redis, (redis) => redis.send<string>(command, ...args)).pipe(
     Effect.provide(NodeRedis.layer({ url }))
@@ -83,7 +83,7 @@ const own: Effect.Effect<Server, NoRedis, Scope.Scope> = Effect.gen(function* ()
   return { url, power: { kill, start } }
 })
 
-/** A server that is up, for as long as the scope is open. */
+/** A running server. The scope stops it. */
 export const server: Effect.Effect<Server, NoRedis, Scope.Scope> = Effect.suspend(() => {
   const url = process.env["REDIS_URL"]
   return url === undefined || url === "" ? own : Effect.succeed({ url, power: undefined })

@@ -1,19 +1,19 @@
-/** What the fleet depends on: a real HTTP server, in the hands of the show. */
+/** The dependency of the fleet: a real HTTP server whose mood the demonstration sets. */
 import * as Http from "node:http"
 import { Effect, type Scope } from "effect"
 
-/** It answers, says 503, or answers after half a second. */
+/** The shop answers, returns 503, or answers after half a second. */
 export type Mood = "works" | "fails" | "slow"
 
 export interface Shop {
   readonly url: string
   readonly mood: () => Mood
   readonly setMood: (mood: Mood) => void
-  /** Requests since the mood was set; and how many of them had come when the first answer went out. */
+  /** The number of requests since the mood was set, and the number of them before the first answer. */
   readonly seen: () => { readonly requests: number; readonly beforeAnswer: number }
 }
 
-/** It is open for as long as the scope is. */
+/** Starts the shop. The scope stops it. */
 export const openShop: Effect.Effect<Shop, never, Scope.Scope> = Effect.gen(function* () {
   let mood: Mood = "works"
   let seen = { requests: 0, beforeAnswer: 0, answered: false }

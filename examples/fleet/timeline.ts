@@ -1,4 +1,4 @@
-/** How the show looks: a row a second, a line for each move, and at most 80 columns. */
+/** The output of the demonstration: a row per second, a line for each transition, and at most 80 columns. */
 import type { BreakerEvent } from "effect-fuse"
 import { type Paint, painter } from "../quickstart/timeline.ts"
 import type { Call, Move } from "./fleet.ts"
@@ -57,7 +57,7 @@ export const row = (of: {
   return `${time()}  ${shop}${redis}${cells.join("")}`.trimEnd()
 }
 
-/** What happened, as its own process tells it; what the others merely hear of is not repeated. */
+/** A transition as text, if the worker made it itself. A transition that the worker learned from the fleet is not repeated. */
 export const told = ({ event, worker }: Move): string | undefined => {
   const by = authorOf(event) ?? worker
   if (by !== worker) return undefined
@@ -67,7 +67,7 @@ export const told = ({ event, worker }: Move): string | undefined => {
   return `${time()}  ${wrap(text)}`
 }
 
-/** The worker that made a move that all share. */
+/** The worker that made a transition of the fleet. */
 export const authorOf = (event: BreakerEvent.Transition): string | undefined => event.process?.split("~")[0]
 
 /** Breaks a text between words, indented below the time. */

@@ -1,6 +1,6 @@
 /**
- * One process of the fleet: it calls the shop ten times a second through the circuit that all processes share. The
- * first part is what such a process looks like; the second only tells the show what happens in it.
+ * One process of the fleet. It calls the shop ten times per second through the shared circuit. The first part is what such a process
+ * looks like; the second part only reports to the demonstration.
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -15,7 +15,7 @@ const [name = "", shopUrl = "", redisUrl = "", prefix = ""] = process.argv.slice
 // ---- A process whose circuits are the fleet's ----------------------------------------------------------------------
 
 const policies = BreakerPolicy.layer({
-  breakers: { shop: { cooldown: "2 seconds" } } // short, as you are watching; so is the `syncInterval`
+  breakers: { shop: { cooldown: "2 seconds" } } // short for the demonstration, as is the `syncInterval`
 })
 
 const redis = NodeRedis.layer({ url: redisUrl, disableOfflineQueue: true })
@@ -44,7 +44,7 @@ const obey = (command: Command) => {
       return CircuitBreaker.release("shop", { actor: "olga" })
     case "break network":
       return Effect.sync(() => {
-        url = "http://127.0.0.1:9" // nobody listens there
+        url = "http://127.0.0.1:9" // no server listens there
       })
     case "mend network":
       return Effect.sync(() => {
@@ -83,7 +83,7 @@ const program = Effect.gen(function* () {
   return yield* Effect.repeat(customer, Schedule.spaced("100 millis"))
 })
 
-// No worker outlives the show, however that ends.
+// No worker may outlive the demonstration, however it ends.
 const orphaned = Effect.callback<void>((resume) => {
   process.once("disconnect", () => resume(Effect.void))
 })

@@ -1,18 +1,18 @@
 import * as Http from "node:http"
 import { Effect, type Scope } from "effect"
 
-/** How the shop behaves: it answers, says 503, never answers, or answers again. */
+/** How the shop behaves: it answers, returns 503, never answers, or answers again. */
 export type Mood = "works" | "fails" | "hangs" | "recovered"
 
 export interface Shop {
   readonly url: string
   readonly mood: () => Mood
   readonly setMood: (mood: Mood) => void
-  /** Requests that reached it, by its mood at that time. */
+  /** The number of requests that reached the shop, by its mood. */
   readonly requests: Record<Mood, number>
 }
 
-/** A real HTTP server on a free port, gone when the scope closes. */
+/** Starts a real HTTP server on a free port. The scope stops it. */
 export const openShop: Effect.Effect<Shop, Error, Scope.Scope> = Effect.gen(function* () {
   let mood: Mood = "works"
   const requests: Record<Mood, number> = { works: 0, fails: 0, hangs: 0, recovered: 0 }

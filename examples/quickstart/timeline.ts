@@ -17,7 +17,7 @@ const codes = { green: 32, red: 31, yellow: 33, cyan: 36, dim: 2, bold: 1 } as c
 
 export type Paint = (colour: keyof typeof codes, text: string) => string
 
-/** Colours for people at a terminal; plain text otherwise, or where `NO_COLOR` is set. */
+/** Colors on a terminal. Plain text otherwise, or if `NO_COLOR` is set. */
 export const painter =
   (colours: boolean): Paint =>
   (colour, text) =>
@@ -28,7 +28,7 @@ const moodColours = { works: "green", fails: "red", hangs: "red", recovered: "gr
 const signs = { ok: ["green", "+"], error: ["red", "x"], timeout: ["yellow", "t"], rejected: ["dim", "."] } as const
 
 export const legend = (paint: Paint): string =>
-  `one sign an attempt:  ${paint("green", "+")} answered   ${paint("red", "x")} failed   ${paint("yellow", "t")} timed out   ${paint("dim", ".")} rejected by the circuit, not sent\n\n` +
+  `one sign per attempt:  ${paint("green", "+")} answered   ${paint("red", "x")} failed   ${paint("yellow", "t")} timed out   ${paint("dim", ".")} rejected by the circuit, not sent\n\n` +
   paint("dim", "   time  the shop    circuit    calls")
 
 export const row = ({ ends, mood, retryAfterSeconds, seconds, state }: Row, paint: Paint): string => {

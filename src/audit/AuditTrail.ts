@@ -1,11 +1,11 @@
 /**
- * What circuits did, written down in a database: every transition and every override, what it was, why, by whom, and what was
- * counted at that moment; and the questions that such a trail answers.
+ * An audit trail in a database: every transition and override of circuits, with the reason, the operator and the counts at that
+ * moment, and queries on it.
  *
  * **When to use**
  *
- * Beside any store: circuits in Redis and their trail in PostgreSQL go together. Provide {@link layer} in every process: each writes
- * what it did itself, once.
+ * With any store: circuits may be in Redis and their trail in PostgreSQL. Provide {@link layer} in every process: each writes its own
+ * transitions.
  *
  * ```ts
  * import { PgClient } from "@effect/sql-pg"
@@ -27,10 +27,8 @@
  *
  * **What it costs**
  *
- * A call waits for nothing. Events are kept in memory and written in batches, a tenth of a second later; while the database is away
- * they wait, up to `maxPending`, and are written when it is back, each exactly once. Who crashes loses what was not written yet.
- *
- * @since 0.1.0
+ * Calls never wait. Events are queued in memory and written in batches, 100 milliseconds later. While the database is unreachable
+ * up to `maxPending` events are queued; they are written exactly once when it answers again. A process that crashes loses its queue.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -57,85 +55,82 @@ import { runOf, Trail, writeActions } from "./trail.ts"
 
 export type {
   /**
-   * One line of the trail. Times are milliseconds since 1970 by the clock of the process that wrote it.
+   * One line of the trail. Times are milliseconds since 1970 by the clock of the process that wrote the line.
    *
    * @category models
-   * @since 0.1.0
    */
   Entry,
   /**
    * How often a circuit opened.
    *
    * @category models
-   * @since 0.1.0
    */
   OpeningsOf as Opened,
   /**
-   * How many transitions there were on a day, by the state that was entered.
+   * The number of transitions on a day to one state.
    *
    * @category models
-   * @since 0.1.0
    */
   PerDay,
   /**
-   * What was last said of a circuit: by the fleet, or by a process of its own.
+   * The latest state of a circuit, decided by the fleet or by one process alone.
    *
    * @category models
-   * @since 0.1.0
    */
   Standing
 } from "./queries.ts"
 export {
   /**
-   * A trail: what the questions below are asked of.
+   * An audit trail, which the queries below need.
    *
    * @category services
-   * @since 0.1.0
    */
   AuditTrail
 } from "./service.ts"
 
 /**
+ * The options of {@link layerReader}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface ReaderOptions extends TableOptions {
-  /** Whether to make the tables that are missing. `false` where the program may not: use `SqlStore.migrate`. Default `true`. */
+  /** Whether to create missing tables. If the program has no right to, set `false` and run `SqlStore.migrate`. Default: `true`. */
   readonly migrate?: boolean | undefined
 }
 
 /**
+ * The options of {@link layer}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options extends ReaderOptions {
-  /** How this process is called in its lines. Default `process`. */
+  /** The name of this process in its lines. Default: `process`. */
   readonly process?: string | undefined
   /**
    * Metadata that is written with every line as JSON, or a function that returns it for an event, called when the event happens. If the
    * function throws or returns a value that JSON cannot represent, the line has no metadata, and one log message reports this.
    */
   readonly metadata?: object | string | number | boolean | null | ((event: Transition) => unknown) | undefined
-  /** How long to wait for more before a batch is written. Default 100 milliseconds. */
+  /** How long events are collected before a batch is written. Default: 100 milliseconds. */
   readonly flushInterval?: Duration.Input | undefined
-  /** How many events wait at most while the database is away; then the oldest are dropped, and counted. Default 100,000. */
+  /**
+   * The most events that are queued while the database is unreachable. Beyond that the oldest are dropped and counted. Default: 100,000.
+   */
   readonly maxPending?: number | undefined
 }
 
-/** The tables, made if need be. While the database is away whoever asks a question hears of it. */
 const prepared = (found: Database, migrate: boolean) =>
   migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofTrail)
 
-/** How long the last events may take to be written when the program ends. */
+/** How long shutdown waits for the last events to be written. */
 const endMillis = 2_000
 
 /**
- * Writes down what the circuits of the store do. Building it waits for nothing: tables are made, and events written, in the
- * background, again and again until that succeeds, which the log says once. Throws a `RangeError` that names the option that is
- * wrong.
+ * Writes the transitions and overrides of all circuits of the store. Building the layer waits for nothing: tables are created and events
+ * written in the background, and retried until that succeeds; the first failure is logged. Throws a `RangeError` that names every
+ * invalid option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, BreakerStore | SqlClient> => {
   const {
@@ -156,8 +151,8 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, Bre
         run: yield* runOf(process),
         process,
         metadata: harmless(metadata ?? (() => null), (cause) => {
-          const said = `The metadata of an event cannot be written; its line is written without: ${foreignText(cause)}`
-          registry.runtime.background(quietly(Effect.logWarning(said)))
+          const line = `The metadata of an event cannot be written; its line is written without: ${foreignText(cause)}`
+          registry.runtime.background(quietly(Effect.logWarning(line)))
         }),
         flushMillis: flushInterval,
         maxPending
@@ -172,15 +167,15 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, Bre
             Effect.ignoreCause(Effect.timeout(trail.leave, endMillis))
           )
       )
-      let said = false
+      let reported = false
       const ready = Effect.provideContext(found.apart(prepared(found, migrate)), context).pipe(
         Effect.tapCause((cause) =>
           Effect.suspend(() => {
-            if (said) return Effect.void
-            said = true
+            if (reported) return Effect.void
+            reported = true
             return quietly(
               Effect.logWarning(
-                `The tables of the audit trail are not there yet; it is kept until they are: ${foreignText(cause)}`
+                `The tables of the audit trail do not exist yet; events are kept until they do: ${foreignText(cause)}`
               )
             )
           })
@@ -196,10 +191,9 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, Bre
 }
 
 /**
- * For a program that only asks: writes nothing. Fails with the error of the database where that is not there.
+ * For a program that only reads the trail. Fails with the error of the database if it is unreachable.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerReader = (
   options: ReaderOptions = {}
@@ -216,10 +210,9 @@ export const layerReader = (
 }
 
 /**
- * How many events were written since the layer was built, wait to be, and found no room.
+ * How many events were written, are queued, and were dropped since the layer was built.
  *
  * @category getters
- * @since 0.1.0
  */
 export const stats: Effect.Effect<
   { readonly written: number; readonly pending: number; readonly dropped: number },
@@ -228,10 +221,9 @@ export const stats: Effect.Effect<
 > = AuditTrail.useSync((service) => service[Inside].trail?.stats ?? { written: 0, pending: 0, dropped: 0 })
 
 /**
- * Writes what waits to be written, now.
+ * Writes all queued events now.
  *
  * @category writing
- * @since 0.1.0
  */
 export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((service) => {
   const { ready, trail } = service[Inside]
@@ -252,7 +244,6 @@ export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((
  * ```
  *
  * @category writing
- * @since 0.1.0
  */
 export const recordAction = (
   action: Transition | ReadonlyArray<Transition> | undefined
@@ -275,10 +266,9 @@ export const recordAction = (
 // ---- Questions ------------------------------------------------------------------------------------------------------
 
 /**
- * The circuits that are Open, those that have been so for longest first.
+ * The circuits that are Open, the longest open first.
  *
  * @category questions
- * @since 0.1.0
  */
 export const openNow: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = use((database) =>
   questions.standing(database, ["Open"])
@@ -288,32 +278,29 @@ export const openNow: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError,
  * The circuits whose dependencies have not recovered: Open or HalfOpen.
  *
  * @category questions
- * @since 0.1.0
  */
 export const failing: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = use((database) =>
   questions.standing(database, ["Open", "HalfOpen"])
 )
 
 /**
- * The circuits that somebody forced, and who: Isolated or Disabled.
+ * The circuits that an operator has forced (Isolated or Disabled), with the operator.
  *
  * @category questions
- * @since 0.1.0
  */
 export const forced: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, AuditTrail> = use((database) =>
   questions.standing(database, ["Isolated", "Disabled"])
 )
 
 /**
- * Of how long ago, and of which circuits.
+ * Which time a query covers, and how many results it returns.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Within {
-  /** As far back as this. Default 24 hours; 30 days for {@link longestOpenings} and {@link transitionsPerDay}. */
+  /** How far back. Default: 24 hours; 30 days for {@link longestOpenings} and {@link transitionsPerDay}. */
   readonly within?: Duration.Input | undefined
-  /** How many answers at most. Default 100; 10 for {@link longestOpenings}. */
+  /** The most results. Default: 100; 10 for {@link longestOpenings}. */
   readonly limit?: number | undefined
 }
 
@@ -325,10 +312,9 @@ const decodeWithin = (operation: string, options: Within | undefined, defaults: 
 }
 
 /**
- * The circuits that have opened lately, how often and when last, those that did most often first.
+ * The circuits that have opened in that time, how often and when last. The circuit with the most openings is first.
  *
  * @category questions
- * @since 0.1.0
  */
 export const openedWithin = (
   options?: Within
@@ -338,23 +324,21 @@ export const openedWithin = (
 }
 
 /**
- * Which lines, of those that there are.
+ * A page of lines.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Page {
-  /** How many lines at most. Default 100. */
+  /** The most lines. Default: 100. */
   readonly limit?: number | undefined
-  /** Only what was before: the last line of the page before this one, or a time in milliseconds since 1970. */
+  /** Only earlier lines: the last line of the previous page, or a time in milliseconds since 1970. */
   readonly before?: number | Pick<questions.Entry, "at" | "id"> | undefined
 }
 
 /**
- * What all circuits did, the latest first.
+ * The lines of all circuits, the latest first.
  *
  * @category questions
- * @since 0.1.0
  */
 export const latest = (options?: Page): Effect.Effect<ReadonlyArray<questions.Entry>, SqlError, AuditTrail> => {
   const { before, limit = 100 } = decodeOptions("AuditTrail.latest", pageFields, options)
@@ -362,10 +346,9 @@ export const latest = (options?: Page): Effect.Effect<ReadonlyArray<questions.En
 }
 
 /**
- * What one circuit did, the latest first.
+ * The lines of one circuit, the latest first.
  *
  * @category questions
- * @since 0.1.0
  */
 export const history = (
   name: string,
@@ -381,10 +364,9 @@ export const history = (
 }
 
 /**
- * How many transitions there were each day (of UTC), by the state that was entered, the latest day first.
+ * The number of transitions on each day (UTC) to each state, the latest day first.
  *
  * @category questions
- * @since 0.1.0
  */
 export const transitionsPerDay = (
   options?: Pick<Within, "within">
@@ -395,10 +377,9 @@ export const transitionsPerDay = (
 }
 
 /**
- * The recoveries that took longest, the longest first: `downMillis` says for how long calls did not pass.
+ * The longest outages that have ended, the longest first. `downMillis` is the length of the outage.
  *
  * @category questions
- * @since 0.1.0
  */
 export const longestOpenings = (
   options?: Within
@@ -408,10 +389,9 @@ export const longestOpenings = (
 }
 
 /**
- * How long it took on average until calls passed again, over all recoveries of that time, and how many these were.
+ * The mean length of the outages that ended in that time, and their number. Default: the last 30 days, all circuits.
  *
  * @category questions
- * @since 0.1.0
  */
 export const timeToRecover = (
   options?: Pick<Within, "within"> & { readonly name?: string | undefined }
@@ -427,26 +407,26 @@ export const timeToRecover = (
 // ---- Pruning --------------------------------------------------------------------------------------------------------
 
 /**
+ * The options of {@link prune}.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface PruneOptions {
-  /** Lines and snapshots that are older are deleted. */
+  /** Older lines and snapshots are deleted. */
   readonly olderThan: Duration.Input
   /**
-   * Circuits that have been Closed for longer are no longer among those that the questions know, nor are those that a process
-   * opened for itself longer ago: it may have crashed. Default as `olderThan`.
+   * Also deletes the latest state of circuits that have been Closed for longer, and states that a process decided alone longer ago: the
+   * process may have crashed. Default: `olderThan`.
    */
   readonly closedFor?: Duration.Input | undefined
-  /** How many rows one statement deletes, so that nobody waits for it for long. Default 1,000. */
+  /** The most rows that one statement deletes, so that other statements do not wait for long. Default: 1,000. */
   readonly batch?: number | undefined
 }
 
 /**
- * Deletes what is old, in batches, and answers how many rows that were. Throws a `RangeError` that names the option that is wrong.
+ * Deletes old rows in batches. Returns the number of deleted rows. Throws a `RangeError` that names every invalid option.
  *
  * @category pruning
- * @since 0.1.0
  */
 export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, AuditTrail> => {
   const { batch = 1_000, closedFor, olderThan } = decodeOptions("AuditTrail.prune", pruneFields, options)
@@ -454,10 +434,9 @@ export const prune = (options: PruneOptions): Effect.Effect<number, SqlError, Au
 }
 
 /**
- * {@link prune} again and again, every hour unless `every` says otherwise. What fails is logged, and tried again the next time.
+ * Runs {@link prune} every hour, or every `every`. A failure is logged, and the next run tries again.
  *
  * @category pruning
- * @since 0.1.0
  */
 export const layerPrune = (
   options: PruneOptions & { readonly every?: Duration.Input | undefined }

@@ -1,6 +1,6 @@
 /**
- * What circuits had counted, written down again and again: how calls, failures and rejections went over time, for who has no
- * metrics, or wants them beside the trail.
+ * Writes the counters of circuits to a database at intervals: calls, failures and rejections over time, for programs without
+ * metrics or next to an audit trail.
  *
  * ```ts
  * import { PgClient } from "@effect/sql-pg"
@@ -16,9 +16,7 @@
  * const lastHour = Snapshots.series("payments", { within: "1 hour" }).pipe(Effect.provide(Audited))
  * ```
  *
- * One row for each name and process, its keys together. `AuditTrail.prune` deletes old ones with the old lines.
- *
- * @since 0.1.0
+ * A snapshot has one row for each name and process, which adds up all keys. `AuditTrail.prune` also deletes old snapshots.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -34,10 +32,9 @@ import { type AuditTrail, use } from "./service.ts"
 import * as internal from "./snapshotRows.ts"
 
 /**
- * What the circuits of a name had counted at one moment, since they were made, in one process.
+ * The counters of all circuits of a name in one process, at one moment.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Snapshot extends internal.SnapshotCounts {}
 
@@ -45,7 +42,6 @@ export interface Snapshot extends internal.SnapshotCounts {}
  * Writes a snapshot of all names now.
  *
  * @category writing
- * @since 0.1.0
  */
 export const take = (options?: {
   readonly process?: string | undefined
@@ -57,11 +53,10 @@ export const take = (options?: {
 }
 
 /**
- * {@link take} again and again, every minute unless `every` says otherwise. What fails is logged, once while it goes on failing,
- * and that snapshot is missing. Throws a `RangeError` that names the option that is wrong.
+ * Writes a snapshot every minute, or every `every`. If that fails, the snapshot is missing, and the log says so once until one succeeds.
+ * Throws a `RangeError` that names every invalid option.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (
   options: { readonly every?: Duration.Input | undefined; readonly process?: string | undefined } = {}
@@ -88,10 +83,9 @@ export const layer = (
 }
 
 /**
- * The snapshots of a name, the oldest first, of all processes that wrote some.
+ * The snapshots of a name by all processes, the oldest first. Default: at most 10,000, of the last 24 hours.
  *
  * @category questions
- * @since 0.1.0
  */
 export const series = (
   name: string,

@@ -1,10 +1,8 @@
 /**
- * What circuits did, written down in a database.
+ * A record of what circuits did, in a database.
  *
- * - `AuditTrail`: every transition and override, and the questions that they answer.
- * - `Snapshots`: what had been counted, over time.
- *
- * @since 0.1.0
+ * - `AuditTrail`: every transition and override, and queries on them.
+ * - `Snapshots`: the counters of circuits over time.
  */
 export * as AuditTrail from "./AuditTrail.ts"
 export * as Snapshots from "./Snapshots.ts"

@@ -2,12 +2,12 @@ import { field } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 
-/** What is written with the line of an event, as JSON. */
+/** Returns the metadata for the line of an event, as JSON; `null` for none. */
 export type MetadataOf = (event: Transition) => string | null
 
 export const metadataField = field<MetadataOf>("a value that JSON can hold, or a function of the event", (input) => {
   if (typeof input === "function") {
-    // `undefined` is nothing to write; what JSON has no text for is a mistake.
+    // `undefined` means no metadata. Any other value that JSON cannot represent is a mistake.
     return (event) => {
       const answer: unknown = input(event)
       const text = answer === undefined ? null : JSON.stringify(answer)
@@ -23,7 +23,7 @@ export const metadataField = field<MetadataOf>("a value that JSON can hold, or a
   }
 })
 
-/** Loses no event over its metadata, and complains once. */
+/** If `metadata` throws, the event has none. Calls `complain` the first time. */
 export const harmless = (metadata: MetadataOf, complain: (cause: unknown) => void): MetadataOf => {
   let complained = false
   return (event) => {

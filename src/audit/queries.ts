@@ -29,9 +29,9 @@ export interface Entry {
   readonly mode: string
   readonly epoch: number
   readonly openings: number
-  /** For how long calls were then rejected; nothing where that had no end. */
+  /** How long calls were rejected after this; `undefined` if that had no end. */
   readonly retryAfterMillis: number | undefined
-  /** How long the state before lasted, where that is known. */
+  /** How long the previous state lasted; `undefined` if unknown. */
   readonly lastedMillis: number | undefined
   /**
    * The outage that the circuit is in, also beneath an override, or has just left. `since` is the start of its first opening, in
@@ -40,14 +40,14 @@ export interface Entry {
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /** How long the outage lasted, from its first opening. Only set on the line that ends the outage. */
   readonly downMillis: number | undefined
-  /** What had been counted at that moment; nothing where that was nothing. */
+  /** The counts at that moment; `undefined` if there were none. */
   readonly counts:
     | { readonly calls: number; readonly failures: number; readonly slow: number; readonly streak: number }
     | undefined
   readonly metadata: unknown
 }
 
-/** Written by somebody else, it may be anything. */
+/** Another program may have written a text that is not JSON. */
 const parse = (text: string | undefined): unknown => {
   if (text === undefined) return undefined
   try {
@@ -93,12 +93,12 @@ const toEntry = (row: SqlRow): Entry => ({
   metadata: parse(optionalText(row["metadata"]))
 })
 
-/** What was last said of a circuit. */
+/** The latest state of a circuit. */
 export interface Standing {
   readonly circuit: string
   readonly key: string | undefined
   readonly state: string
-  /** Which run of which process has it to itself; nothing for what is the fleet's. */
+  /** The run of the process that decided the state alone; `undefined` if the fleet decided it. */
   readonly owner: string | undefined
   /** Milliseconds since 1970. */
   readonly since: number
@@ -108,7 +108,7 @@ export interface Standing {
   readonly openings: number
   /** The outage that the circuit is in, also beneath an override. `since` is the start of its first opening. */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** Until when calls are rejected, as it was said; nothing where that has no end. */
+  /** When calls are no longer rejected, in milliseconds since 1970, as planned when the state began; `undefined` if that has no end. */
   readonly endsAt: number | undefined
 }
 
@@ -173,7 +173,7 @@ export type Before = number | Pick<Entry, "at" | "id">
 export const history = (
   database: Database,
   of: {
-    /** Of which circuit; of all if nothing. */
+    /** `undefined` for all circuits. */
     readonly circuit: { readonly name: string; readonly key: string | undefined } | undefined
     readonly limit: number
     readonly before: Before | undefined
@@ -198,14 +198,14 @@ export const history = (
 
 /** How many transitions there were on a day. */
 export interface PerDay {
-  /** `2026-11-21`, of UTC. */
+  /** The day in UTC, such as `2026-11-21`. */
   readonly day: string
   readonly to: string
   readonly transitions: number
 }
 
 const dayMillis = 86_400_000
-/** The last day that there is. */
+/** The last day of a `Date`, in days since 1970. */
 const lastDay = 100_000_000
 
 export const perDay = (database: Database, within: number): QueryResult<PerDay> => {
@@ -218,7 +218,7 @@ export const perDay = (database: Database, within: number): QueryResult<PerDay> 
     (rows) =>
       rows.flatMap((row) => {
         const day = toNumber(row["day"])
-        // Somebody else may have written a time that no date can be.
+        // Another program may have written a time beyond all dates.
         if (!(Math.abs(day) <= lastDay)) return []
         const [date = ""] = new Date(day * dayMillis).toISOString().split("T")
         return [{ day: date, to: String(row["to_state"]), transitions: toNumber(row["transitions"]) }]
@@ -226,10 +226,7 @@ export const perDay = (database: Database, within: number): QueryResult<PerDay> 
   )
 }
 
-/**
- * Several lines can end one outage, because a process with a health check, or without its store, detects the end by itself. Selects
- * the first of these lines.
- */
+/** Selects the first line that ends an outage: a process with a health check, or cut off, detects the end by itself. */
 const isFirstEnd = (database: Database): Fragment => {
   const { sql } = database
   const events = database.table("_events")
@@ -254,7 +251,7 @@ export const recovery = (
   name: string | undefined
 ): Effect.Effect<{ readonly meanMillis: number | undefined; readonly recoveries: number }, SqlError> => {
   const { now, sql } = database
-  // MySQL takes texts for the same that differ in spaces at their ends.
+  // MySQL ignores spaces at the ends of texts when it compares them.
   const length = database.dialect === "mysql" ? sql`AND CHAR_LENGTH(circuit) = CHAR_LENGTH(${name})` : sql``
   const named = name === undefined ? sql`` : sql`AND circuit = ${storable(name)} ${length}`
   return Effect.map(
@@ -273,7 +270,7 @@ interface Pruning {
   readonly olderThan: number
 }
 
-/** Deletes so many rows at a time, until none is left, and says after each batch how many that were until then. */
+/** Deletes old rows in batches of `batch`. Calls `progress` after each batch with the total so far. */
 export const prune = (
   database: Database,
   { batch, closedFor, olderThan }: Pruning,
@@ -297,13 +294,13 @@ export const prune = (
     }
   ) => {
     const name = database.table(table)
-    // In order of time, or some databases read all of it.
+    // Ordered by time, because otherwise some databases read the whole table.
     const found = database.rows(
       sql`SELECT ${sql.literal(key)} FROM ${name} WHERE ${condition} ORDER BY ${sql.literal(time)} LIMIT ${size}`
     )
     const all: Effect.Effect<void, SqlError> = Effect.flatMap(found, (rows) => {
       if (rows.length === 0) return Effect.void
-      // What became young again in between stays.
+      // A row that was renewed in between stays.
       const gone = database.run(sql`DELETE FROM ${name} WHERE ${of(rows)} AND ${condition}`)
       return Effect.andThen(gone, () => {
         deleted += rows.length

@@ -6,14 +6,14 @@ import type { Trail } from "./trail.ts"
 
 export const Inside: unique symbol = Symbol.for("effect-fuse/audit/AuditTrail/Inside")
 
-/** A trail: where it is, and who writes it, if somebody does. */
+/** An audit trail. `trail` is `undefined` if this program only reads it. */
 export class AuditTrail extends Context.Service<
   AuditTrail,
   {
     readonly [Inside]: {
       readonly database: Database
       readonly trail: Trail | undefined
-      /** When the tables are there. */
+      /** Completes when the tables exist. */
       readonly ready: Effect.Effect<void>
     }
   }
@@ -21,7 +21,7 @@ export class AuditTrail extends Context.Service<
 
 export const readyMillis = 5_000
 
-/** Who asks just after the start waits for the tables; later he hears what the database says. */
+/** Runs a query after waiting up to 5 seconds for the tables. If they are missing, it fails with the error of the database. */
 export const use = <A>(
   question: (database: Database) => Effect.Effect<A, SqlError>
 ): Effect.Effect<A, SqlError, AuditTrail> =>

@@ -4,11 +4,12 @@ import { healthOf } from "../breaker/health.ts"
 import { nextStamp } from "../core/stamp.ts"
 import { inspect } from "../engine/inspection.ts"
 import type { Registry } from "../engine/registry.ts"
+import { worst } from "../shapes/states.ts"
 import { batchSize, type Database, storable, toNumber } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
 import { shortId } from "./trailRows.ts"
 
-/** What the circuits of a name had counted at one moment. */
+/** The counters of all circuits of a name, at one moment. */
 export interface SnapshotCounts {
   /** Milliseconds since 1970. */
   readonly at: number
@@ -16,7 +17,7 @@ export interface SnapshotCounts {
   readonly process: string
   /** A unique id of one run of that process. Its counters begin at 0 with each run. */
   readonly run: string
-  /** The worst state among them. */
+  /** The worst state among the circuits. */
   readonly state: string
   readonly circuits: number
   readonly healthy: number
@@ -33,7 +34,7 @@ export interface SnapshotCounts {
 
 const runs = new WeakMap<Registry, string>()
 
-/** The id of a run: a store in memory, whose counters began at 0 when it was created. */
+/** The id of a registry, whose counters began at 0 when it was created. */
 const runOf = (registry: Registry): string => {
   const known = runs.get(registry)
   if (known !== undefined) return known
@@ -42,9 +43,6 @@ const runOf = (registry: Registry): string => {
   return made
 }
 
-const worst = ["Isolated", "Open", "HalfOpen", "Disabled", "Closed"]
-
-/** All names of a store. */
 export const read = (registry: Registry, at: number, process: string): ReadonlyArray<SnapshotCounts> =>
   [...registry.named()].map((group) => {
     const seen = group.circuits().map((circuit) => inspect(registry, circuit))
@@ -55,7 +53,7 @@ export const read = (registry: Registry, at: number, process: string): ReadonlyA
       name: group.name,
       process: storable(process),
       run: runOf(registry),
-      state: worst.find((state) => seen.some((one) => one.state === state)) ?? "Closed",
+      state: worst(seen.map(({ state }) => state)) ?? "Closed",
       circuits: total,
       healthy,
       calls,
@@ -85,7 +83,7 @@ export const write = (database: Database, snapshots: ReadonlyArray<SnapshotCount
   return Effect.forEach(batches, (batch) => database.run(database.insert("_snapshots", batch)), { discard: true })
 }
 
-/** A name for an index, which takes no long ones. */
+/** Shortens a name for the index. */
 const nameOf = (name: string): string => shortId(circuitId(name, undefined)).slice(-480)
 
 export const series = (

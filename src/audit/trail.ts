@@ -14,13 +14,11 @@ import { batchSize, type Database, storable } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
 import { idOf, isNewer, type TrailRow, toLine, toState } from "./trailRows.ts"
 
-/** What a trail is written with, checked. */
 export interface Writing {
-  /** Of whom it is: unique for each run of a program. */
+  /** Unique for each run of a program. */
   readonly run: string
-  /** How the process is called. */
   readonly process: string
-  /** The metadata of an event, as JSON; it is written with the line of the event. */
+  /** The metadata of an event, as JSON. */
   readonly metadata: (event: Transition) => string | null
   readonly flushMillis: number
   readonly maxPending: number
@@ -41,7 +39,7 @@ interface StateChange {
   readonly state: TrailRow | undefined
 }
 
-/** What happened, kept until it is written: each once, whatever becomes of the database. */
+/** Queues events and states until they are written: each line exactly once, even if the database fails in between. */
 export class Trail {
   private readonly database: Database
   private readonly writing: Writing
@@ -59,7 +57,6 @@ export class Trail {
   private reported = false
   private readonly turn = Semaphore.makeUnsafe(1)
 
-  /** The metadata of an event. */
   get metadata(): Writing["metadata"] {
     return this.writing.metadata
   }
@@ -69,7 +66,6 @@ export class Trail {
     this.writing = writing
   }
 
-  /** How many events were written, wait, and found no room. */
   get stats() {
     return { written: this.written, pending: this.pending.length, dropped: this.dropped }
   }
@@ -135,7 +131,7 @@ export class Trail {
     return this.pending.length > 0 || this.changes.size > 0
   }
 
-  /** Writes what there is, again and again, for ever. */
+  /** Runs forever. Writes what is queued. */
   get run(): Effect.Effect<never> {
     const pause = Effect.sleep(Duration.millis(this.writing.flushMillis))
     const wait = Effect.suspend(() => (this.hasWork ? Effect.void : Deferred.await(this.arrived)))
@@ -150,14 +146,14 @@ export class Trail {
         const first = !this.reported
         this.reported = true
         const later = Effect.sleep(Duration.millis(Math.min(longestPauseMillis, 500 * 2 ** failures++)))
-        const said = "What circuits do cannot be written down; it is kept until it can"
-        return first ? Effect.andThen(quietly(Effect.logWarning(`${said}: ${foreignText(cause)}`)), later) : later
+        const line = "The audit trail cannot be written; events are kept until it can"
+        return first ? Effect.andThen(quietly(Effect.logWarning(`${line}: ${foreignText(cause)}`)), later) : later
       }
     })
     return Effect.forever(Effect.andThen(wait, Effect.andThen(pause, once)))
   }
 
-  /** Writes all that there is now; one at a time does. */
+  /** Writes everything that is queued. Only one fiber writes at a time. */
   get flush(): Effect.Effect<void, SqlError> {
     return this.turn.withPermit(this.batches)
   }
@@ -176,7 +172,7 @@ export class Trail {
         changes.map(([, change]) => change)
       )
       return Effect.flatMap(this.database.apart(written), () => {
-        // What found no room meanwhile was taken from the front.
+        // Events that were dropped during the write were at the front.
         MutableList.takeNVoid(this.pending, Math.max(0, lines.length - (this.dropped - dropped)))
         this.written += lines.length
         // A state that changed during the write is written with the next batch.
@@ -191,7 +187,7 @@ export class Trail {
     const { sql } = database
     const states: Array<TrailRow> = []
     const gone: Array<string> = []
-    // All lock them in the same order, so that no two wait for each other.
+    // All processes lock the rows in the same order, so that they cannot deadlock.
     const inOrder = changes.toSorted((a, b) =>
       a.circuit < b.circuit || (a.circuit === b.circuit && a.owner < b.owner) ? -1 : 1
     )
@@ -199,7 +195,7 @@ export class Trail {
       if (state === undefined) gone.push(circuit)
       else states.push(state)
     }
-    // Said twice, as after an answer that was lost, it is there once.
+    // Idempotent: after a lost answer the same lines are written again.
     return sql.withTransaction(
       Effect.gen({ self: this }, function* () {
         if (lines.length > 0) yield* writeLines(database, lines)
@@ -230,7 +226,7 @@ export class Trail {
     return database.run(sql`${insert} ${database.onConflict(["owner"], ["ends_at"])}`)
   }
 
-  /** What this process had of its own ends with it. */
+  /** Writes what is queued, and deletes the states that this process decided alone. */
   get leave(): Effect.Effect<void, SqlError> {
     const { database } = this
     const { sql } = database
@@ -240,7 +236,7 @@ export class Trail {
   }
 }
 
-/** A name for one run of a program, which no other has. */
+/** A unique id for one run of a program. */
 export const runOf = (process: string): Effect.Effect<string> =>
   Effect.map(
     Clock.currentTimeMillis,

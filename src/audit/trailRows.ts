@@ -2,7 +2,6 @@ import type { Transition } from "../shapes/BreakerEvent.ts"
 import { storable } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
 
-/** A row of a table, by column. */
 export type TrailRow = Readonly<Record<string, string | number | null>>
 
 const whole = (n: number | undefined | null): number | null => (n === undefined || n === null ? null : Math.round(n))
@@ -35,7 +34,6 @@ export interface Written {
   readonly metadata: string | null
 }
 
-/** The line of an event. */
 export const toLine = (event: Transition, { id, metadata, owner, process }: Written): TrailRow => {
   const { counts, outage } = event
   const at = Math.round(event.at)
@@ -88,7 +86,6 @@ export const isNewer = (now: string, before: string): string => {
     OR NOT ${isSame} AND ${part(now, at)} >= ${part(before, at)})`
 }
 
-/** The row of the state that a circuit has after an event. */
 export const toState = (event: Transition, owner: string): TrailRow => {
   const { at, outage, retryAfterMillis, to } = event
   // Of several overrides the row has the one that decides, which another operator may have set before.

@@ -337,6 +337,9 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
  *
  * Waiting does not probe the circuit: another call, or the policy's `probe`, has to. Add an `Effect.timeout` to limit the wait.
  *
+ * All callers that wait are told at once, because it reports a state and admits no call. For callers that then call the
+ * dependency, use `waitForCircuit` of `Resilience.retry`: it lets them go in waves.
+ *
  * @category getters
  */
 export const awaitClosed = (name: string, options?: Target): Effect.Effect<void, never, BreakerStore> =>

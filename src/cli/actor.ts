@@ -14,7 +14,6 @@ const me = (): string | undefined => {
 /** The name of this program in the fleet's events. */
 export const processName = `effect-fuse@${hostname()}`
 
-/** The actor and the process of an operator action. */
 export const by = (actor: Option.Option<string>) => ({
   actor: Option.getOrElse(actor, me),
   process: processName

@@ -1,5 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { ImportError } from "../breaker/BreakerStore.ts"
+import type * as Circuit from "../core/Circuit.ts"
+import * as Fleet from "../core/Fleet.ts"
 import { printable } from "../core/printable.ts"
 import type * as Operator from "../operator/Operator.ts"
 import type { Override } from "../shapes/BreakerEvent.ts"
@@ -10,32 +12,19 @@ import type { OpenedServer } from "./server.ts"
 /** What the store has of one circuit. */
 export type One = Operator.Known | Operator.Unreadable
 
-export const stateOf = (one: One): string => (one._tag === "Unreadable" ? one._tag : one.state)
+export const stateOf = (one: One): Circuit.State | "Unreadable" => (one._tag === "Unreadable" ? one._tag : one.state)
 
-/** How many processes of how many agreed that the circuit opens. */
-export interface Agreement {
-  readonly processes: number
-  readonly of: number
+/** How many processes agreed on the outage that the circuit is in. `undefined` if the fleet did not open it, or an override is shown. */
+export const agreementOf = (one: One): Circuit.Agreement | undefined =>
+  one._tag === "Unreadable" || one.overrides.length > 0 ? undefined : one.outage?.agreed
+
+/** The reason of a state without the number of processes that agreed. */
+export const reasonOf = (one: Operator.Known): string => {
+  const agreed = agreementOf(one)
+  if (one.reason === undefined || agreed === undefined) return one.reason ?? ""
+  return Fleet.withoutAgreement(one.reason, agreed)
 }
 
-/** The end of the text by which a fleet says why it opened a circuit (`Fleet.judge`). */
-const agreementText =
-  /(?: in (?<only>the only process)| in (?<some>\d+) of (?<all>\d+) processes together|^(?<opened>\d+) of (?<voted>\d+) processes opened)$/
-
-/** The number of processes in a fleet's reason, and the rest of the reason. `undefined` unless the fleet itself opened the circuit. */
-export const agreementOf = (one: One): { readonly agreed: Agreement; readonly rest: string } | undefined => {
-  if (one._tag === "Unreadable" || one.why !== "Tripped" || one.reason === undefined) return undefined
-  const groups = agreementText.exec(one.reason)?.groups
-  if (groups === undefined) return undefined
-  const { all, only, opened, some, voted } = groups
-  return {
-    agreed:
-      only === undefined ? { processes: Number(some ?? opened), of: Number(all ?? voted) } : { processes: 1, of: 1 },
-    rest: one.reason.replace(agreementText, "")
-  }
-}
-
-/** An override as JSON. */
 export const overrideData = ({ actor, reason, since, state, until }: Override) => ({
   state,
   since: iso(since),
@@ -44,7 +33,6 @@ export const overrideData = ({ actor, reason, since, state, until }: Override) =
   actor
 })
 
-/** A circuit as JSON. */
 export const toData = (one: One) =>
   one._tag === "Unreadable"
     ? { name: one.name, key: one.key, state: "Unreadable", epoch: one.epoch, body: one.body }
@@ -61,7 +49,7 @@ export const toData = (one: One) =>
         openings: one.openings,
         why: one.why,
         reason: one.reason,
-        agreed: agreementOf(one)?.agreed,
+        agreed: agreementOf(one),
         actor: one.actor,
         process: one.process,
         epoch: one.epoch
@@ -73,7 +61,7 @@ export const ending = ({ state, until }: Operator.Known, now: number): string =>
   return until > now ? `in ${lasting(until - now)}` : "at the next call"
 }
 
-/** One override, and its operator, times and reason, as a text. */
+/** An override with its operator, times and reason, as text. */
 export const overrideText = ({ actor, reason, since, state, until }: Override): string => {
   const by = actor === undefined ? "" : ` by ${printable(actor)}`
   const end = iso(until) ?? "it is released"
@@ -93,7 +81,7 @@ export const asked = <A>(
       Effect.mapError(asking, (error) => {
         switch (error._tag) {
           case "StoreError":
-            // A timeout of the command line has its message already.
+            // A timeout of the command line has a message of its own.
             return error.cause instanceof CommandFailure ? error.cause : failed(error.cause)
           case "UnreadableRecord":
             return new CommandFailure({

@@ -21,7 +21,7 @@ import { countFlag, durationFlag, handle, keyFlag, nameArgument, root, yesFlag }
 
 // ---- Look -----------------------------------------------------------------------------------------------------------
 
-const looking = () => import("./show.ts")
+const showModule = () => import("./show.ts")
 
 const choice = {
   name: patternFlag,
@@ -41,7 +41,7 @@ const list = Command.make(
       Flag.withDefault(false)
     )
   },
-  handle(async () => (await looking()).list)
+  handle(async () => (await showModule()).list)
 ).pipe(
   Command.withDescription("Lists all circuits that are not closed. Healthy circuits are not in the store"),
   Command.withExamples([
@@ -54,7 +54,7 @@ const list = Command.make(
 const show = Command.make(
   "show",
   { name: nameArgument, key: keyFlag, sort: sortFlag, limit: limitFlag, wide: wideFlag },
-  handle(async () => (await looking()).show)
+  handle(async () => (await showModule()).show)
 ).pipe(Command.withDescription("Shows all that the store has of a circuit and of its keys"))
 
 const watch = Command.make(
@@ -65,7 +65,7 @@ const watch = Command.make(
       Flag.withDefault(2_000)
     )
   },
-  handle(async () => (await looking()).watch)
+  handle(async () => (await showModule()).watch)
 ).pipe(
   Command.withDescription(
     "Lists circuits again whenever they change, until it is interrupted. If output is not a terminal, it prints only changes; with --json a line for each"
@@ -102,7 +102,7 @@ const doctor = Command.make(
 
 // ---- Steer ----------------------------------------------------------------------------------------------------------
 
-const steering = () => import("./operate.ts")
+const operateModule = () => import("./operate.ts")
 
 const target = { name: nameArgument, key: keyFlag, reason: reasonFlag, actor: actorFlag, new: newFlag }
 
@@ -111,13 +111,13 @@ const forFlag = (otherwise: string) => durationFlag("for", `How long. Default: $
 const isolate = Command.make(
   "isolate",
   { ...target, yes: yesFlag, for: forFlag("until it is released") },
-  handle(async () => (await steering()).isolate)
+  handle(async () => (await operateModule()).isolate)
 ).pipe(Command.withDescription("Rejects all calls of a circuit, in all processes, until it is released"))
 
 const disable = Command.make(
   "disable",
   { ...target, yes: yesFlag, for: forFlag("until it is released") },
-  handle(async () => (await steering()).disable)
+  handle(async () => (await operateModule()).disable)
 ).pipe(
   Command.withDescription(
     "Lets all calls of a circuit through, in all processes, and does not count them, until it is released"
@@ -127,25 +127,25 @@ const disable = Command.make(
 const release = Command.make(
   "release",
   { ...target, yes: yesFlag },
-  handle(async () => (await steering()).release)
+  handle(async () => (await operateModule()).release)
 ).pipe(Command.withDescription("Ends isolate and disable. It asks before it ends what another operator has set"))
 
 const open = Command.make(
   "open",
   { ...target, yes: yesFlag, for: forFlag("30s") },
-  handle(async () => (await steering()).open)
+  handle(async () => (await operateModule()).open)
 ).pipe(Command.withDescription("Opens a circuit as a trip would. It probes and closes by itself"))
 
 const close = Command.make(
   "close",
   target,
-  handle(async () => (await steering()).close)
+  handle(async () => (await operateModule()).close)
 ).pipe(Command.withDescription("Closes a circuit that the fleet has opened"))
 
 const reset = Command.make(
   "reset",
   { ...target, yes: yesFlag },
-  handle(async () => (await steering()).reset)
+  handle(async () => (await operateModule()).reset)
 ).pipe(Command.withDescription("Makes a circuit as new: closed, without memory of openings, and without an override"))
 
 // ---- Choose ---------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ const simulate = Command.make(
 
 // ---- Keep -----------------------------------------------------------------------------------------------------------
 
-const moving = () => import("./transfer.ts")
+const transferModule = () => import("./transfer.ts")
 
 const exporting = Command.make(
   "export",
@@ -197,7 +197,7 @@ const exporting = Command.make(
       Flag.optional
     )
   },
-  handle(async () => (await moving()).exporting)
+  handle(async () => (await transferModule()).exporting)
 ).pipe(
   Command.withDescription("Prints all circuits that are not closed as JSON, for import"),
   Command.withExamples([
@@ -212,7 +212,7 @@ const importing = Command.make(
     actor: actorFlag,
     yes: yesFlag
   },
-  handle(async () => (await moving()).importing)
+  handle(async () => (await transferModule()).importing)
 ).pipe(Command.withDescription("Restores circuits from export, in all processes. Other circuits do not change"))
 
 const cleanup = Command.make(
@@ -226,7 +226,7 @@ const cleanup = Command.make(
     batch: countFlag("batch", "How many rows one statement deletes. Default: 1000").pipe(Flag.withDefault(1_000)),
     yes: yesFlag
   },
-  handle(async () => (await moving()).cleanup)
+  handle(async () => (await transferModule()).cleanup)
 ).pipe(
   Command.withDescription(
     "Deletes old rows from the trail, in batches. Open and forced circuits are kept, however old"
@@ -237,14 +237,13 @@ const cleanup = Command.make(
 const migrate = Command.make(
   "migrate",
   { yes: yesFlag },
-  handle(async () => (await moving()).migrate)
+  handle(async () => (await transferModule()).migrate)
 ).pipe(
   Command.withDescription(
     "Creates the missing tables of circuits and of the trail, for programs that have no right to create tables"
   )
 )
 
-/** The command line. */
 export const command = root.pipe(
   Command.withSubcommands([
     { group: "Look", commands: [list, show, watch, history, doctor] },

@@ -25,7 +25,7 @@ import {
 import type { CommandSettings } from "./settings.ts"
 import { paint, type Screen, type Style, screen } from "./table.ts"
 
-/** The result of one check. A `warn` may be all right, a `fail` has to be fixed. */
+/** The result of one check. A `warn` is possibly a problem; a `fail` must be fixed. */
 interface Finding {
   readonly check: string
   readonly status: "ok" | "warn" | "fail"
@@ -37,14 +37,14 @@ const ok = (check: string, said: string): Finding => ({ check, status: "ok", sai
 const warn = (check: string, said: string, advice: string): Finding => ({ check, status: "warn", said, advice })
 const fail = (check: string, said: string, advice: string): Finding => ({ check, status: "fail", said, advice })
 
-/** A check that cannot be made does not stop the others. */
+/** Turns the failure of a check into a finding, so that the other checks still run. */
 const orElse = (
   asking: Effect.Effect<Finding, CommandFailure>,
   otherwise: (failure: CommandFailure) => Finding
 ): Effect.Effect<Finding> => Effect.catch(asking, (failure) => Effect.succeed(otherwise(failure)))
 
 const noAdvice = "Ignore this if the other checks pass."
-const inTheWay = "Find out why the server does not answer."
+const noAnswerAdvice = "Find out why the server does not answer."
 
 // ---- The server -----------------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ const clockOf = (server: Server): Effect.Effect<number, unknown> => {
   return Effect.map(database.rows(database.sql`SELECT ${database.now} AS t`), ([row]) => toNumber(row?.["t"]))
 }
 
-/** Only times that people read depend on it. */
+/** The tolerated difference of clocks. It affects only times that people read. */
 const tolerableMillis = 2_000
 
 const clock = (opened: OpenedServer) => {
@@ -113,7 +113,7 @@ const clock = (opened: OpenedServer) => {
 // ---- The store ------------------------------------------------------------------------------------------------------
 
 const rounds = 20
-/** Much less than a process waits for a store. */
+/** A slower median is a warning. Processes wait for a store much longer than this. */
 const slowMillis = 100
 
 const latency = (store: SharedStore, opened: OpenedServer, circuit: string) => {
@@ -135,12 +135,12 @@ const latency = (store: SharedStore, opened: OpenedServer, circuit: string) => {
 
 const canAnnounce = ({ kind }: Server): boolean => kind !== "SQLite"
 
-/** Writes and reads a record of a circuit that no process uses, as a process of the fleet would. */
+/** Checks that records, ballots and announcements work, with a circuit that no process uses. */
 const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
-  const about = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
+  const cause = { why: "Reset", detail: "doctor", actor: undefined, policy: undefined, process: processName } as const
   const asking = Effect.gen(function* () {
     const at = yield* Clock.currentTimeMillis
-    const body = toBody({ ...Circuit.initial, since: at }, at, { ...about, at })
+    const body = toBody({ ...Circuit.initial, since: at }, at, { ...cause, at })
     const heard = yield* Deferred.make<void>()
     const listening = Stream.runForEach(store.changes, (change) =>
       change.circuit === circuit ? Deferred.succeed(heard, undefined) : Effect.void
@@ -161,7 +161,7 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
       )
     // A new subscription may miss the first announcement: it is repeated until one is received.
     let epoch = 0
-    const say = Effect.map(
+    const announce = Effect.map(
       Effect.suspend(() => exchange({ swaps: [{ circuit, expectedEpoch: epoch, body, ttl: 10_000, listed: false }] })),
       (answer) => {
         const swap = answer._tag === "Done" ? answer.swaps[0] : undefined
@@ -169,12 +169,12 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
         return swap?.swapped === true
       }
     )
-    const wrote = yield* say
+    const wrote = yield* announce
     const cast = { circuit, epoch, box: "doctor", ballot: [1], ttl: 1_000, inquire: 0, roll: 0 }
-    // The ballot counts only while its voter lives, so the doctor is a voter for a moment.
+    // The ballot counts only while its voter is live, so the doctor is a voter for a moment.
     const ballot = yield* exchange({ ttl: 1_000, casts: [cast] })
     yield* exchange({})
-    const again = Effect.andThen(Effect.sleep("200 millis"), say)
+    const again = Effect.andThen(Effect.sleep("200 millis"), announce)
     const announced = canAnnounce(opened.server)
       ? yield* Effect.raceFirst(
           Effect.as(Deferred.await(heard), true),
@@ -210,9 +210,9 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   })
 }
 
-/** What to do about an error: a denied right has to be granted. */
+/** The advice for an error. If a right is denied, it lists the rights that the user needs. */
 const adviceFor = (message: string, { server }: OpenedServer): string =>
-  isForbidden(message) ? rights[server.kind] : inTheWay
+  isForbidden(message) ? rights[server.kind] : noAnswerAdvice
 
 const rights = {
   Redis:
@@ -242,7 +242,7 @@ const circuits = (store: SharedStore, opened: OpenedServer) => {
   return orElse(asking, ({ message }) => fail("circuits", message, rights[opened.server.kind]))
 }
 
-/** What Redis does when its memory is full: it must not evict records. */
+/** Checks that Redis does not evict records when its memory is full. */
 const memory = (opened: OpenedServer): Effect.Effect<ReadonlyArray<Finding>> => {
   const { server } = opened
   if (server.kind !== "Redis") return Effect.succeed([])
@@ -267,7 +267,7 @@ const trail = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>>
   withDatabase(settings, (opened) => Effect.as(checkTables(opened, migrations.ofTrail), opened.server.label)).pipe(
     Effect.match({
       onSuccess: (label) => [ok("trail", `all tables exist in ${label}`)],
-      onFailure: ({ advice, message }) => [fail("trail", message, advice ?? inTheWay)]
+      onFailure: ({ advice, message }) => [fail("trail", message, advice ?? noAnswerAdvice)]
     })
   )
 
@@ -279,7 +279,7 @@ const examine = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding
       found.push(yield* version(opened), yield* clock(opened), ...(yield* memory(opened)))
       const made = yield* Effect.result(storeOn(opened, settings))
       if (made._tag === "Failure") {
-        found.push(fail("store", made.failure.message, made.failure.advice ?? inTheWay))
+        found.push(fail("store", made.failure.message, made.failure.advice ?? noAnswerAdvice))
         return found
       }
       const store = made.success

@@ -5,10 +5,10 @@ import { foreignMessage } from "../core/foreign.ts"
 import { printable } from "../core/printable.ts"
 import { CommandFailure } from "./messages.ts"
 
-/** What a file is called where it is spoken of. */
+/** The name of a file in messages. */
 export const fileLabel = (file: string): string => (file === "-" ? "the input" : printable(file))
 
-/** Reads or writes a file; what goes wrong is said with its name. */
+/** Reads or writes a file. Errors name the file. */
 export const inFile = <A>(file: string, access: () => A | Promise<A>): Effect.Effect<A, CommandFailure> =>
   Effect.tryPromise({
     try: async () => access(),

@@ -61,7 +61,6 @@ const toText = (entries: ReadonlyArray<questions.Entry>, on: Screen): string =>
     on
   )
 
-/** The arguments of `history`. */
 export interface HistoryInput {
   readonly name: Option.Option<string>
   readonly key: Option.Option<string>

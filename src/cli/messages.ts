@@ -6,13 +6,13 @@ import * as Runtime from "effect/Runtime"
 import { printableJson, printableLines } from "../core/printable.ts"
 
 /**
- * Ends a command that failed, with its exit code: 1 is a usage error, 2 means that the store or the database cannot be
- * reached or failed, 3 means that the answer is no.
+ * Ends a command that failed, with its exit code: 1 for a usage error, 2 if the store or the database cannot be reached or failed, 3
+ * if the answer of the command is negative.
  */
 export class CommandFailure extends Data.TaggedError("Failure")<{
   readonly code: 1 | 2 | 3
   readonly message: string
-  /** What to do about it. */
+  /** How to solve the problem. */
   readonly advice?: string | undefined
 }> {
   override readonly [Runtime.errorExitCode] = this.code
@@ -45,10 +45,10 @@ export const toJson = (value: unknown, space?: number): string =>
 export const answer = (json: boolean, value: unknown, text: string | Painted): Effect.Effect<void> =>
   Console.log(json ? toJson(value, 2) : typeof text === "string" ? printableLines(text) : text.text)
 
-/** The last moment that a date can be. */
+/** The latest time of a `Date`. */
 const lastMillis = 8.64e15
 
-/** A moment as ISO 8601. `null` if there is none, or if the number is not a date: a store may hold any number. */
+/** A time in ISO 8601. `null` if there is none or if the number is not a date, because a store may contain any number. */
 export const iso = (millis: number | undefined): string | null =>
   millis === undefined || !(Math.abs(millis) <= lastMillis) ? null : new Date(millis).toISOString()
 

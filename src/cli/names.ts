@@ -63,7 +63,6 @@ const sqlNames = ({ database }: OnSql) => {
   )
 }
 
-/** The names in a trail. */
 export const trailNames = (database: Database) => {
   const { sql } = database
   return Effect.map(

@@ -34,10 +34,10 @@ const questions: { readonly [Name in ActionName]?: (all: string, circuit: string
   reset: (all, circuit) => `${all} will close ${circuit} and forget its openings and overrides.`
 }
 
-/** What the action would end that another operator has set, as a sentence; empty if there is nothing. */
+/** A sentence that lists the overrides of other operators that the action would end. Empty if there are none. */
 const endsOfOthers = (before: Operator.Known | Operator.Unreadable | undefined, actor: string | undefined): string => {
   if (before === undefined || before._tag === "Unreadable") return ""
-  // An override without an operator may be of anyone.
+  // An override without an actor may be of another operator.
   const others = before.overrides.filter((one) => one.actor === undefined || one.actor !== actor)
   return others.length === 0 ? "" : `It ends what another operator has set. ${others.map(overrideText).join(". ")}.`
 }
@@ -62,8 +62,7 @@ const refuseUnknown = (
     })
   })
 
-/** The command that takes an operator action. */
-const steering = (action: ActionName, take: (typeof Operator)[ActionName]) => {
+const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) => {
   const asks = questions[action]
   const { defaultMillis = 0, overrides } = operatorActions[action]
   return (input: OperateInput, settings: CommandSettings) =>
@@ -101,7 +100,7 @@ const steering = (action: ActionName, take: (typeof Operator)[ActionName]) => {
           yield* Console.error(`The store had no record of ${which(name, key)} before. Is that the right key?`)
         }
         const data = { ...toData(known), ended: known.ended.map(overrideData) }
-        yield* answer(settings.json, data, told(known, yield* Clock.currentTimeMillis))
+        yield* answer(settings.json, data, resultText(known, yield* Clock.currentTimeMillis))
       })
     )
 }
@@ -110,7 +109,7 @@ const steering = (action: ActionName, take: (typeof Operator)[ActionName]) => {
 const forHowLong = (millis: number): string => (millis === Infinity ? "until it is released" : `for ${lasting(millis)}`)
 
 /** A sentence about the state of a circuit. */
-const told = (known: Operator.Done, at: number): string => {
+const resultText = (known: Operator.Done, at: number): string => {
   const ends = ending(known, at)
   const beneath = known.beneath === "Open" ? ", Open beneath" : ""
   const why = known.reason === undefined ? "" : `: ${printable(known.reason)}`
@@ -119,9 +118,9 @@ const told = (known: Operator.Done, at: number): string => {
   return [first, ...also, ...known.ended.map((one) => `ended: ${overrideText(one)}`)].join("\n")
 }
 
-export const isolate = steering("isolate", Operator.isolate)
-export const disable = steering("disable", Operator.disable)
-export const release = steering("release", Operator.release)
-export const open = steering("open", Operator.open)
-export const close = steering("close", Operator.close)
-export const reset = steering("reset", Operator.reset)
+export const isolate = actionCommand("isolate", Operator.isolate)
+export const disable = actionCommand("disable", Operator.disable)
+export const release = actionCommand("release", Operator.release)
+export const open = actionCommand("open", Operator.open)
+export const close = actionCommand("close", Operator.close)
+export const reset = actionCommand("reset", Operator.reset)

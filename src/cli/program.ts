@@ -28,8 +28,8 @@ const platform = async () => {
   }
 }
 
-/** A defect of this program. */
-const surprised = (cause: Cause.Cause<unknown>) =>
+/** Reports a defect, which is a bug of this program, and exits with 2. */
+const reportDefect = (cause: Cause.Cause<unknown>) =>
   Cause.hasDies(cause)
     ? Effect.andThen(
         Console.error(`Unexpected error. Please report it:\n${printableLines(withoutSecrets(Cause.pretty(cause)))}`),
@@ -46,7 +46,7 @@ export const run = async (): Promise<void> => {
   })
   const { runtime, services } = await platform()
   Command.run(command, { version: version() }).pipe(
-    Effect.tapCause(surprised),
+    Effect.tapCause(reportDefect),
     Effect.provide(Layer.mergeAll(services.layer, presentation, Layer.succeed(Logger.LogToStderr, true))),
     runtime.runMain
   )

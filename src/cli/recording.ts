@@ -14,9 +14,10 @@ const write = (actions: ReadonlyArray<Transition>) => (opened: OpenedServer<OnSq
 }
 
 /**
- * Writes operator actions to the trail: the processes of the fleet do so, too, if any is alive. The trail is in the database that has
- * the circuits, or in the one that was named beside a Redis. What is done is done: if the trail cannot be written, this says so and does
- * not fail.
+ * Writes operator actions to the trail. Live processes of the fleet write them, too. The trail is in the database of the circuits, or
+ * in the database that is configured in addition to Redis.
+ *
+ * The action has already happened, so a trail that cannot be written is reported, but does not fail the command.
  */
 export const record = (
   settings: CommandSettings,
@@ -31,7 +32,7 @@ export const record = (
           if (where === undefined) return Effect.void
           return withDatabase(settings, (opened) => {
             const tables = migrations.check(opened.server.database, migrations.ofTrail)
-            // A database that is only around need not have a trail.
+            // A database that only a variable names need not have a trail.
             const isTrail = Option.isSome(settings.database)
               ? Effect.as(opened.ask(tables), true)
               : Effect.match(tables, { onFailure: () => false, onSuccess: () => true })
@@ -40,6 +41,6 @@ export const record = (
         })
       : write(done)({ failed, ask, server })
   return Effect.catch(inTrail, (failure: CommandFailure) =>
-    Console.error(`It is done, and the trail does not have it. ${failure.message}`)
+    Console.error(`The action was carried out, but the trail could not be written. ${failure.message}`)
   )
 }

@@ -1,10 +1,10 @@
 import type * as Operator from "../operator/Operator.ts"
-import { agreementOf, type One, stateOf } from "./circuits.ts"
+import { severity } from "../shapes/states.ts"
+import { agreementOf, type One, reasonOf, stateOf } from "./circuits.ts"
 import { grouped } from "./grouped.ts"
 import { lasting } from "./messages.ts"
 import { type Column, type Screen, styleOf, table } from "./table.ts"
 
-/** The order in which circuits are shown. */
 export type Sort = "name" | "state" | "down" | "openings"
 
 /** Which circuits are shown, and how. */
@@ -23,9 +23,6 @@ export interface Choice {
 /** The circuits of one row. The row shows the state, the reason and the end of the first one. */
 type CircuitRow = readonly [One, ...ReadonlyArray<One>]
 
-/** The states from the worst to the best. */
-const severity = ["Isolated", "Open", "HalfOpen", "Unreadable", "Disabled", "Closed"]
-
 const isOverride = ({ state }: Operator.Known): boolean => state === "Isolated" || state === "Disabled"
 
 /** The start of an override, of an outage, or of a ramp. A failed probe does not restart an outage. */
@@ -41,7 +38,7 @@ const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const byNumber = (a: number, b: number): number => (a === b ? 0 : a - b)
 
 const byName = (a: One, b: One): number => byText(a.name, b.name) || byText(a.key ?? "", b.key ?? "")
-const byState = (a: One, b: One): number => severity.indexOf(stateOf(a)) - severity.indexOf(stateOf(b))
+const byState = (a: One, b: One): number => severity(stateOf(a)) - severity(stateOf(b))
 const byStart = (a: One, b: One): number => byNumber(startOf(a), startOf(b))
 const byOpenings = (a: One, b: One): number => openingsOf(b) - openingsOf(a)
 
@@ -92,7 +89,7 @@ const stateText = (row: CircuitRow): string => {
 
 const whyText = (one: One): string => {
   if (one._tag === "Unreadable") return "written by another version"
-  const reason = agreementOf(one)?.rest ?? one.reason ?? ""
+  const reason = reasonOf(one)
   if (reason === "") return one.why
   return one.why === "Tripped" ? reason : `${one.why}: ${reason}`
 }
@@ -136,8 +133,8 @@ const columns: ReadonlyArray<Column & { readonly cell: Cell }> = [
   {
     head: "AGREED",
     cell: ([one]) => {
-      const found = agreementOf(one)
-      return found === undefined ? "" : `${found.agreed.processes}/${found.agreed.of}`
+      const agreed = agreementOf(one)
+      return agreed === undefined ? "" : `${agreed.processes}/${agreed.of}`
     }
   },
   { head: "WHY", long: true, cell: ([one]) => whyText(one) },

@@ -38,14 +38,12 @@ interface GivenUrl {
   readonly label: string
 }
 
-/** A Redis that answers. */
 export interface OnRedis {
   readonly kind: "Redis"
   readonly label: string
   readonly redis: Redis.Redis["Service"]
 }
 
-/** A database that answers. */
 export interface OnSql {
   readonly kind: "PostgreSQL" | "SQLite"
   readonly label: string
@@ -168,18 +166,18 @@ export const whereTrail = (settings: CommandSettings): Effect.Effect<GivenUrl | 
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
-/** The text of an error, without the password of the URL, even where the password stands alone. */
-const hidden = (error: unknown, { url }: GivenUrl): string => {
+/** The text of an error, with each occurrence of the URL's password replaced. */
+const withoutPassword = (error: unknown, { url }: GivenUrl): string => {
   const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
   return passwords
     .filter((one) => one !== "")
-    .reduce((said, secret) => said.replaceAll(secret, "***"), foreignMessage(error))
+    .reduce((text, secret) => text.replaceAll(secret, "***"), foreignMessage(error))
 }
 
 /** Whether a server denies a right to the user. */
 export const isForbidden = (said: string): boolean => /NOPERM|denied/i.test(said)
 
-/** What to do about a server that answers, but cannot be used. */
+/** The advice for errors of a server that answers but cannot be used. */
 const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
   [/NOPERM|denied/i, "effect-fuse doctor shows which rights the user needs."],
   [/\bREADONLY\b|read-only/i, "This server is a replica, which takes no writes. Use the URL of the primary."],
@@ -189,7 +187,7 @@ const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
 ]
 
 const failed = (where: GivenUrl, error: unknown, advice?: string): CommandFailure => {
-  const said = hidden(error, where)
+  const said = withoutPassword(error, where)
   const remedy = remedies.find(([pattern]) => pattern.test(said))
   return new CommandFailure({
     code: 2,
@@ -231,7 +229,7 @@ const onRedis = (where: GivenUrl, millis: number): Effect.Effect<OnRedis, Comman
     const wrong = databaseProblem(where.url)
     if (wrong !== undefined) return yield* new CommandFailure({ code: 1, message: `${where.from}: ${wrong}` })
     const found = yield* optional("redis", load)
-    // The timeout of the command line comes first.
+    // The timeout of `ask` comes first.
     const connecting = connect(found, where.text, millis + 1_000)
     const { redis } = yield* ask(
       where,
@@ -250,12 +248,12 @@ const fileOf = ({ from, url }: GivenUrl): Effect.Effect<string, CommandFailure> 
 
 const clientLayer = (where: GivenUrl): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError>, CommandFailure> => {
   if (where.url.protocol === "sqlite:" || where.url.protocol === "file:") {
-    // SQLite would create it.
+    // SQLite would create a missing file.
     return Effect.gen(function* () {
       const file = yield* fileOf(where)
       if (!existsSync(file))
         return yield* new CommandFailure({ code: 2, message: `${where.label}: the file does not exist` })
-      // Some versions of Node print a warning when it is loaded.
+      // Some versions of Node print a warning when this module is loaded, so it is loaded only for SQLite.
       const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
       return sqlite(() => new DatabaseSync(file, { timeout: 5_000 }))
     })
@@ -320,7 +318,6 @@ const opened = <S extends Server>(server: S, where: GivenUrl, { timeout }: Comma
   ask: (asking, advice) => ask(where, timeout, asking, advice)
 })
 
-/** The server that has the circuits. */
 export const withServer = <A, R>(
   settings: CommandSettings,
   body: (opened: OpenedServer) => Effect.Effect<A, CommandFailure, R>
@@ -356,7 +353,7 @@ export const withDatabase = <A, R>(
 const noTables =
   "If the tables do not exist, create them with effect-fuse migrate. --prefix and --schema say where they are."
 
-/** Checks that the tables exist and are the right ones. It does not create them. */
+/** Checks that the tables exist and have the right columns. It does not create them. */
 export const checkTables = (
   { ask, server }: OpenedServer<OnSql>,
   tables: Parameters<typeof migrations.check>[1]
@@ -368,18 +365,18 @@ export const storeOn = (of: OpenedServer, { prefix }: CommandSettings): Effect.E
   if (server.kind === "Redis") {
     const options = Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
     const made = Effect.flatMap(checkedFlags(redisFields, options), (options) => redisStore(server.redis, options))
-    return Effect.map(made, (store) => patient(store, of))
+    return Effect.map(made, (store) => withTimeout(store, of))
   }
   const { database } = server
   const found = Effect.andThen(
     checkTables({ ...of, server }, migrations.ofStore),
     Effect.mapError(database.named, of.failed)
   )
-  return Effect.map(found, () => patient(sqlStore(database).store, of))
+  return Effect.map(found, () => withTimeout(sqlStore(database).store, of))
 }
 
-/** A store whose operations end after `--timeout`. */
-const patient = (store: SharedStore, { ask }: OpenedServer): SharedStore =>
+/** A store whose operations time out after `--timeout`. */
+const withTimeout = (store: SharedStore, { ask }: OpenedServer): SharedStore =>
   wrapped(store, ({ operation, send }) =>
     Effect.mapError(
       ask(Effect.mapError(send(store), ({ cause }) => cause)),

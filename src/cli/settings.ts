@@ -117,8 +117,11 @@ export const handle =
 
 // ---- Usage errors ---------------------------------------------------------------------------------------------------
 
-/** A word without secrets. Of a word that may be a URL, everything up to the last `@` is hidden: a password may contain any character. */
-const said = (word: unknown): unknown =>
+/**
+ * A word of the command line without secrets. In a word that may be a URL, everything up to the last `@` is masked, because a password
+ * may contain any character.
+ */
+const masked = (word: unknown): unknown =>
   typeof word === "string" ? printable(withoutSecrets(word.replace(/(:\/*)[\s\S]*@/, "$1***@"))) : word
 
 /** The same error, safe to print: without secrets, such as a URL in the wrong place, and with control characters escaped. */
@@ -126,11 +129,11 @@ const harmless = (error: CliError.CliError): CliError.CliError =>
   Object.assign(
     Object.create(Object.getPrototypeOf(error)),
     Object.fromEntries(
-      Object.entries(error).map(([field, value]) => [field, Array.isArray(value) ? value.map(said) : said(value)])
+      Object.entries(error).map(([field, value]) => [field, Array.isArray(value) ? value.map(masked) : masked(value)])
     )
   )
 
-/** Prints a usage error in few words, and to the error output. */
+/** Prints a usage error to the error output, without the whole help text. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"

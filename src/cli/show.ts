@@ -99,18 +99,17 @@ const details = (one: One, at: number, on: Screen): string =>
     .join("\n")
 
 const agreementLine = (one: One): ReadonlyArray<string> => {
-  const found = agreementOf(one)
-  return found === undefined ? [] : [`${"agreed".padEnd(16)}${found.agreed.processes} of ${found.agreed.of} processes`]
+  const agreed = agreementOf(one)
+  return agreed === undefined ? [] : [`${"agreed".padEnd(16)}${agreed.processes} of ${agreed.of} processes`]
 }
 
-/** The overrides that stand beside the one that decides, a line for each. */
+/** A line for each override that does not decide the state. */
 const overrideLines = (one: One): ReadonlyArray<string> =>
   one._tag === "Unreadable" ? [] : one.overrides.slice(1).map((other) => `${"also".padEnd(16)}${overrideText(other)}`)
 
 const rejectedLine = ({ calls, processes }: Rejected): string =>
   `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
 
-/** The arguments of `show`. */
 export interface ShowInput {
   readonly name: string
   readonly key: Option.Option<string>
@@ -119,7 +118,10 @@ export interface ShowInput {
   readonly wide: boolean
 }
 
-/** The circuits of a name. A single one is shown in full; else the name's own circuit in full, and those of its keys in columns. */
+/**
+ * The circuits of a name. A single circuit is shown in full. Of several, the circuit without a key is shown in full, and the others in
+ * columns.
+ */
 const toDetails = (
   found: ReadonlyArray<One>,
   { limit, sort, wide: _, ...input }: ShowInput,
@@ -181,7 +183,10 @@ const withinScreen = (choice: Choice): Choice => {
   return room === Infinity ? choice : { ...choice, limit: Math.min(choice.limit ?? Infinity, room) }
 }
 
-/** What decides whether a list has changed. Durations change at every read, and times may differ by a millisecond, so both are left out. */
+/**
+ * The parts of a list that count as a change. Durations change at every read, and times may differ by a millisecond, so both are left
+ * out.
+ */
 const gist = (processes: number, circuits: ReadonlyArray<One>): string =>
   JSON.stringify([processes, circuits.map((one) => [one.name, one.key, one.epoch, stateOf(one)])])
 
@@ -230,7 +235,7 @@ export const watch = (input: Chosen & { readonly every: number }, settings: Comm
   const live = process.stdout.isTTY === true && !settings.json
   const again = (failure: CommandFailure) =>
     failure.code === 2 ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second")) : Effect.fail(failure)
-  // Kept while the store fails: a list that was shown before the failure is not a change after it.
+  // Kept while the store fails, so that the same list is not printed again afterwards.
   const last = { gist: "" }
   return Effect.forever(Effect.catchTag(watching(input, settings, live, last), "Failure", again))
 }

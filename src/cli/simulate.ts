@@ -14,8 +14,8 @@ const wrong = (error: unknown): CommandFailure =>
   new CommandFailure({ code: 1, message: error instanceof Error ? error.message : String(error) })
 
 /**
- * The settings of a program are policies by name, too: over what holds for all of them, but for what they depend on, of which
- * there is nothing here.
+ * Also accepts the settings of a program, which have policies by name. Each policy inherits the default policy, except `dependsOn`,
+ * because the simulator has no other circuits.
  */
 const byName = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const { breakers, default: given = {}, ...rest } = value
@@ -26,7 +26,7 @@ const byName = (value: Readonly<Record<string, unknown>>): Readonly<Record<strin
   )
 }
 
-/** The policies of a file, by name; the library's own if none is given. */
+/** The policies of a file, by name. Without a file, the default policy. */
 const readPolicies = (
   file: Option.Option<string>
 ): Effect.Effect<Readonly<Record<string, BreakerPolicy.Input>>, CommandFailure> =>
@@ -38,7 +38,7 @@ const readPolicies = (
         (value) => {
           const policies = isRecord(value) ? byName(value) : {}
           return Object.keys(policies).length > 0
-            ? // What is not a policy is said by whoever decodes it.
+            ? // The simulator decodes the policies, and reports invalid ones.
               Effect.succeed(policies as Readonly<Record<string, BreakerPolicy.Input>>)
             : Effect.fail(
                 wrong(

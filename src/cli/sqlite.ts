@@ -9,7 +9,7 @@ import type * as SqlConnection from "effect/sql/SqlConnection"
 import * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 
-/** Databases say what is wrong by exceptions. */
+/** Turns an exception of the database into a `SqlError`. */
 const attempt = <A>(evaluate: () => A): Effect.Effect<A, SqlError.SqlError> =>
   Effect.try({
     try: evaluate,
@@ -25,11 +25,11 @@ const attempt = <A>(evaluate: () => A): Effect.Effect<A, SqlError.SqlError> =>
 interface SqliteOptions {
   /** Runs before each statement. */
   readonly before?: Effect.Effect<void>
-  /** How many transactions at once: more than one would see one another's changes. */
+  /** How many transactions may run at once. Default: 1, because concurrent transactions would see each other's changes. */
   readonly transactions?: number
 }
 
-/** A client for SQLite, of which Effect 4.1 has none: as small as one can be. */
+/** A minimal client for SQLite, because Effect 4.1 has none. */
 export const sqlite = (
   open: () => DatabaseSync,
   { before = Effect.void, transactions = 1 }: SqliteOptions = {}
@@ -44,7 +44,7 @@ export const sqlite = (
           attempt(() => {
             const statement = db.prepare(sql)
             statement.setReturnArrays(arrays)
-            // Its types know rows as objects only.
+            // The type of `all` does not know rows as arrays.
             return statement.all(...(params as Array<SQLInputValue>)) as unknown as Array<never>
           })
         )

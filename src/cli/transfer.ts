@@ -20,16 +20,16 @@ import type { CommandSettings } from "./settings.ts"
 /** A line of progress on a terminal, which is erased at the end. */
 const progress = (what: string) => {
   const live = process.stderr.isTTY === true
-  let saidAt = 0
+  let shownAt = 0
   return {
     at: (done: number, total?: number) => {
-      // Ten times per second is enough.
-      if (!live || Date.now() - saidAt < 100) return
-      saidAt = Date.now()
+      // At most ten times per second.
+      if (!live || Date.now() - shownAt < 100) return
+      shownAt = Date.now()
       process.stderr.write(`\r\u001b[K${what} ${done}${total === undefined ? "" : ` of ${total}`}`)
     },
     over: Effect.sync(() => {
-      if (live && saidAt > 0) process.stderr.write("\r\u001b[K")
+      if (live && shownAt > 0) process.stderr.write("\r\u001b[K")
     })
   }
 }
@@ -56,7 +56,6 @@ export const exporting = ({ out }: { readonly out: Option.Option<string> }, sett
     yield* answer(settings.json, { circuits, file: out.value, unreadable: unreadable.length }, said)
   })
 
-/** The arguments of `import`. */
 export interface Importing {
   readonly file: string
   readonly actor: Option.Option<string>
@@ -66,7 +65,7 @@ export interface Importing {
 export const importing = ({ actor, file, yes }: Importing, settings: CommandSettings) =>
   Effect.gen(function* () {
     const json = yield* readText(file)
-    // Before the question.
+    // An invalid file is reported before the confirmation.
     const sound = exported.read(json, 0, 0)
     if (Result.isFailure(sound)) {
       return yield* new CommandFailure({ code: 1, message: `${fileLabel(file)}: ${sound.failure}` })

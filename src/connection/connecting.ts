@@ -18,31 +18,31 @@ import { notReplaced, once, warnOf, watched } from "./watched.ts"
 const upTo = (first: "100 millis" | "200 millis" | "15 seconds", longest: "10 seconds" | "30 seconds" | "5 minutes") =>
   Schedule.jittered(Schedule.min([Schedule.exponential(first), Schedule.spaced(longest)]))
 
-/** A client that could not connect is built again, later each time. */
+/** The delays before a client that could not connect is built again. */
 const reconnect = upTo("100 millis", "10 seconds")
 
-/** The same for a client that was connected, and then ended or was useless. */
+/** The delays before a client that ended or was useless is replaced. */
 const replace = upTo("200 millis", "30 seconds")
 
-/** After a client that was useful for this long, the next one is not built later than after the first. */
+/** If a client worked for this long, the delays begin again. */
 const steadyMillis = 60_000
 
-/** How long an attempt may take. Later ones may take longer, because what a client that hangs has opened may stay open. */
+/** How long an attempt may take. Later attempts may take longer, because each client that hangs may leave connections open. */
 const patience = upTo("15 seconds", "5 minutes")
 
-/** A client may wait for a server that hangs when it is closed: nobody waits for that for long. */
+/** Closes a scope in the background and waits briefly, because a client may wait for a server that hangs. */
 export const closeSoon = (scope: Scope.Closeable): Effect.Effect<unknown> =>
   Effect.flatMap(Effect.forkDetach(Scope.close(scope, Exit.void)), (closing) =>
     Effect.timeoutOption(Fiber.await(closing), "500 millis")
   )
 
-/** A client that is connected: the store on it, and when it will not come back by itself. */
+/** A store on a connected client. `ended` completes when the client has ended and will not reconnect. */
 export interface Session {
   readonly store: SharedStore
   readonly ended: Effect.Effect<void>
 }
 
-/** A session that is used, until it has ended or is useless. */
+/** The session in use, until it has ended or is useless. */
 interface Live extends Session {
   readonly scope: Scope.Closeable
   readonly drain: Effect.Effect<void>
@@ -51,7 +51,7 @@ interface Live extends Session {
   readonly over: Deferred.Deferred<never, StoreError>
 }
 
-/** If the last attempt to connect failed, how long an operation waits before it fails. Callers of stores wait longer than this. */
+/** How long an operation waits after a failed attempt to connect. The deadlines of callers are longer. */
 const waitMillis = 200
 
 /** After this time, an attempt that has not ended is reported, because some clients never give up. */
@@ -63,16 +63,17 @@ export interface Connecting {
   /** How the connection is judged. A session that is useless is replaced, or only reported if its client was made by the program. */
   readonly strictness: Strictness
   readonly replaces: boolean
-  /** Whether late answers to commands that were given up are still heard; see `watched`. */
+  /** Whether late answers to commands still count after their callers stopped waiting; see `watched`. */
   readonly hearsLate: boolean
   readonly longestCircuit?: number | undefined
 }
 
 /**
- * A store on a client that connects in the background, and tries again until it succeeds. Operations wait for the first attempt. If
- * that fails, they wait a moment and then fail with its error. One warning says why the store cannot be used yet.
+ * A store on a client that connects in the background, and retries until it succeeds. Operations wait for the first attempt. If that
+ * fails, they wait a moment and then fail with its error. One warning says why the store cannot be used yet.
  *
- * The client is judged by its commands. One that is useless is used until another one is connected, and is then closed.
+ * The results of commands show whether the client is useless. A useless client stays in use until another one is connected, and is
+ * then closed.
  */
 export const connecting = <E, R>(
   { hearsLate, longestCircuit, replaces, strictness, what }: Connecting,
@@ -86,7 +87,7 @@ export const connecting = <E, R>(
     let failure: { readonly error: unknown } | undefined
     /** Whether the log says that the store cannot be used, or that its client is replaced. */
     let reported = false
-    /** Whether the client was useless, and the next one has not proved itself. */
+    /** Whether a client was useless and its successor has not answered yet. */
     let doubtful = false
     const scopes = new Set<Scope.Closeable>()
 
@@ -109,7 +110,7 @@ export const connecting = <E, R>(
       warn(`${what} cannot be used yet, and each process decides alone until then: ${why}`)
     const report = (cause: Cause.Cause<E>) => {
       failure = { error: Cause.squash(cause) }
-      // A client that cannot even be made, as of a URL that is none, is not tried again.
+      // A client that cannot be constructed, for example because its URL is invalid, is not tried again.
       if (!Cause.hasDies(cause)) return cannotBeUsed(foreignText(cause))
       const line = `${what} cannot be used as it is configured, and each process decides alone: ${foreignText(cause)}`
       return Effect.annotateLogs(quietly(Effect.logError(line)), storeAnnotation, what)
@@ -181,7 +182,7 @@ export const connecting = <E, R>(
         }
       })
     )
-    // Connecting cannot be interrupted, either.
+    // Do not wait for a pending attempt: some clients cannot interrupt it.
     yield* Effect.addFinalizer(() => {
       living.interruptUnsafe()
       return Effect.forEach([...scopes], closed, { concurrency: "unbounded", discard: true })

@@ -5,7 +5,7 @@ import * as Scope from "effect/Scope"
 
 /**
  * Opens something in a scope of its own, which is closed in the background. Some clients cannot interrupt an attempt to connect, or
- * wait for the answer of a server that hangs when they close: neither holds up the caller's scope.
+ * wait when they close for the answer of a server that hangs. The caller's scope does not wait for either.
  */
 export const detached = <A, E, R>(
   open: Effect.Effect<A, E, R>,

@@ -1,11 +1,11 @@
 import { foreignText } from "../core/foreign.ts"
 
 /**
- * Decides by the commands of a connection whether the connection is useful. Its socket says little: a replica that was the primary
+ * Decides whether a connection is useful, by the results of its commands. Its socket says little: a primary that became a replica
  * keeps its connections, and behind a NAT a dead connection stays open. Pure: no client and no clock.
  */
 
-/** What the failure of one command says about the connection: nothing, something if it happens again, or enough. */
+/** What a failed command says about its connection: nothing, something if it happens again, or enough to replace it. */
 export type FailureVerdict = "Keep" | "Count" | "Replace"
 
 /** The server answers, but not as the server that this connection is for. A new connection may reach another one. */
@@ -28,7 +28,7 @@ const refusedNumbers: ReadonlySet<unknown> = new Set([
   ...[1020, 1044, 1054, 1062, 1064, 1142, 1143, 1146, 1205, 1213, 1317, 1969, 3024]
 ])
 
-/** How many errors are read of those that are in one another. */
+/** The most nested errors that are read. */
 const maxErrors = 16
 
 interface ErrorLike {
@@ -48,7 +48,7 @@ const read = (error: ErrorLike): FailureVerdict | undefined => {
   return undefined
 }
 
-/** What a failure says, wherever in the error it stands. */
+/** The verdict on a failure, by the first nested error that gives one; `Count` if none does. */
 export const verdictOf = (failure: unknown): FailureVerdict => {
   const open: Array<unknown> = [failure]
   for (let i = 0; i < open.length && i < maxErrors; i++) {
@@ -67,7 +67,7 @@ export const verdictOf = (failure: unknown): FailureVerdict => {
   return "Count"
 }
 
-/** What a judge makes of a verdict, and of a command that was not answered in time. */
+/** How a judge treats each verdict, and (`late`) a command that was not answered in time. */
 export interface Strictness {
   readonly replace: "Replace" | "Count"
   readonly count: "Count" | "Keep"
@@ -77,16 +77,16 @@ export interface Strictness {
 /** For a client that this library built and can build again. */
 export const ofOwnClient: Strictness = { replace: "Replace", count: "Count", late: "Count" }
 
-/** For a client that the program made: it reconnects by itself, but not if its socket seems to be well. */
+/** For a client that the program made. It reconnects by itself, but not while its socket looks healthy. */
 export const ofGivenClient: Strictness = { replace: "Count", count: "Keep", late: "Count" }
 
-/** For a pool that the program made: it closes connections that do not answer. */
+/** For a pool that the program made. It closes connections that do not answer. */
 export const ofGivenPool: Strictness = { replace: "Count", count: "Keep", late: "Keep" }
 
-/** A connection is useless after this many commands in a row that failed. A process has no more than 3 on their way at once. */
+/** A connection is useless after this many failed commands in a row. A process has at most 3 commands pending at once. */
 export const uselessAfter = 4
 
-/** And no sooner than this long after the first of them was sent: a server may pause, for a snapshot or a failover. */
+/** The failures must also last this long, from when the first command was sent: a server may pause for a snapshot or a failover. */
 export const uselessAfterMillis = 2_000
 
 /** Commands in a row that failed, and when the first of them was sent. */
@@ -98,7 +98,7 @@ class Streak {
     this.misses = 0
   }
 
-  /** Counts one more. Returns for how long they have failed if that is enough, or `undefined`. */
+  /** Counts a failure. Returns how long commands have failed if that is enough, or `undefined`. */
   add(sentAt: number, now: number): number | undefined {
     this.since = this.misses === 0 ? sentAt : Math.min(this.since, sentAt)
     this.misses++
@@ -107,19 +107,19 @@ class Streak {
   }
 }
 
-/** The judge of one connection. Times are in milliseconds, of any clock that only goes forward. */
+/** The judge of one connection. Times are milliseconds of a clock that only goes forward. */
 export class Judge {
   private readonly strictness: Strictness
   /** Commands that failed or were not answered. Any answer shows that the connection works. */
   private readonly misses = new Streak()
-  /** Replies of a wrong server. A replica goes on to answer reads, so only a write shows that the server is the right one. */
+  /** Replies of a wrong server. A replica still answers reads, so only a write shows that the server is the right one. */
   private readonly wrong = new Streak()
 
   constructor(strictness: Strictness) {
     this.strictness = strictness
   }
 
-  /** A command was carried out, even if late. */
+  /** A command was carried out, in time or late. */
   answered(isWrite: boolean): void {
     this.misses.reset()
     if (isWrite) this.wrong.reset()

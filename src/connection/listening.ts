@@ -2,16 +2,16 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { warnOf } from "./watched.ts"
 
-/** How long a subscription may be quiet before its connection is tried: twice this at most, and a different time in each process. */
+/** How long a subscription may be quiet before a test. Each process waits a random time from this to twice this. */
 const quietMillis = 20_000
 
-/** How long an announcement may take. */
+/** How long an announcement may take to arrive. */
 const answerMillis = 5_000
 
-/** How many announcements of its own in a row a subscription may miss. */
+/** A connection is silent after this many own announcements in a row did not arrive. */
 const mostMissed = 2
 
-/** After each silent connection, the next one is tried after twice the time. This is the greatest factor. */
+/** After each silent connection, the time before the next test doubles, up to this factor. */
 const mostLater = 16
 
 export interface Times {
@@ -20,11 +20,11 @@ export interface Times {
 }
 
 /**
- * Judges a subscription by what it hears. If it hears nothing for a while, the process announces something empty. A subscription
- * that does not hear even that is on a connection that is silent, and ends with an error, so that the caller subscribes again.
+ * Finds out whether the connection of a subscription is silent. If nothing arrives for a while, the process announces something
+ * empty. If that does not arrive, either, the stream fails, so that the caller subscribes again.
  *
- * All processes hear each announcement. Therefore a fleet sends one for all of its processes, and none if there is other news.
- * `announce` returns whether the store took it: without the right to announce, nothing is tried.
+ * Every process receives each announcement. So one test serves the whole fleet, and none is needed while there are other
+ * announcements. `announce` returns whether the store took it: without the right to announce, there is no test.
  */
 export const listening = <A, E>(
   what: string,

@@ -25,7 +25,7 @@ const isSound = (url: URL): boolean => {
   )
 }
 
-/** The URL that a text is, if it begins with one of the protocols. */
+/** Parses a URL that begins with one of the protocols. */
 export const serverUrl = (
   text: string,
   protocols: ReadonlyArray<string>,
@@ -34,7 +34,7 @@ export const serverUrl = (
   const expected = `expected a URL such as ${example}`
   const url = URL.parse(text)
   if (url === null) return Result.fail({ message: `${expected}, got a text that is not a URL` })
-  // A slash in a password ends the host: the rest of the password would be taken for a path, and printed.
+  // A slash in a password ends the host: the rest of the password would become the path, and be printed.
   if (!isSound(url)) {
     return Result.fail({
       message: `${expected}, got a URL with a character that must be percent-encoded`,

@@ -10,10 +10,10 @@ import { storeAnnotation } from "../store/unconnected.ts"
 import { wrapped } from "../store/wrapped.ts"
 import { Judge, type Strictness } from "./judge.ts"
 
-/** A command that its caller gives up sooner than this is not counted. */
+/** A command whose caller stopped waiting sooner than this does not count as missed. */
 const patienceMillis = 200
 
-/** No command of a store takes this long. */
+/** A command that takes this long has failed. */
 const commandMillis = 5_000
 
 /** How long pending commands may take when their connection is replaced. */
@@ -29,9 +29,9 @@ export interface Watched {
 const now = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /**
- * A store whose commands are judged. `onUseless` runs, each time again, when the connection is found to be useless, and `onAnswer`
- * when an exchange was carried out. If `hearsLate`, commands that are given up go on until the scope is closed, so that a late answer
- * is heard: a server that is slow is not replaced. Otherwise commands are interrupted with their callers.
+ * A store whose commands are judged. `onUseless` runs each time the connection is found to be useless, and `onAnswer` each time an
+ * exchange was carried out. If `hearsLate`, a command whose caller stopped waiting continues until the scope is closed, so that a
+ * late answer counts: a slow server is not replaced. Otherwise commands are interrupted with their callers.
  */
 export const watched = (
   store: SharedStore,
@@ -106,18 +106,17 @@ export const watched = (
   }
 }
 
-/** A warning about a store. Promise code without a log sees it, too. */
+/** Logs a warning about a store. Promise code without a logger sees it, too. */
 export const warnOf = (what: string, line: string): Effect.Effect<void> =>
   Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, what)
 
-/** What to say once of a client that the program made. */
+/** Warns that a client that the program made is useless. */
 export const notReplaced = (what: string, why: string): Effect.Effect<void> =>
   warnOf(
     what,
     `${what}: the client does not work (${why}). The program made it, so it is not replaced: if it does not recover by itself, use layerConnect or connect`
   )
 
-/** Runs the first time only. */
 export const once = <A>(f: (value: A) => Effect.Effect<void>): ((value: A) => Effect.Effect<void>) => {
   let done = false
   return (value) =>
@@ -128,9 +127,9 @@ export const once = <A>(f: (value: A) => Effect.Effect<void>): ((value: A) => Ef
     })
 }
 
-/** A store on a client that the program made. This library cannot replace such a client, so it warns once if the client is useless. */
+/** A store on a client that the program made, which cannot be replaced: warns once if the client is useless. */
 export const reporting = (what: string, store: SharedStore, strictness: Strictness): SharedStore => {
-  // It is never closed: each command in it ends by itself.
+  // Never closed: each command in this scope ends by itself.
   const scope = Scope.makeUnsafe()
   const onUseless = once((why: string) => notReplaced(what, why))
   return watched(store, scope, { strictness, hearsLate: true, onUseless, onAnswer: () => {} }).store

@@ -1,26 +1,17 @@
 /**
- * The pure state machine of one circuit: what is admitted, what an outcome changes, what people may force.
+ * The pure state machine of one circuit: which calls it admits, what their outcomes change, and what operators can set.
  *
- * Nothing here reads a clock, counts calls or publishes anything. Time is an argument, in milliseconds of a monotonic
- * clock, and the next state is the result. Every move gets a new `epoch`, a fencing token: an outcome that was admitted
- * under another epoch changes nothing.
- *
- * @since 0.1.0
+ * Time is an argument, in milliseconds of a monotonic clock, and the result is the next state. Every transition gets a new `epoch`, a
+ * fencing token: the outcome of a call that was admitted in another epoch changes nothing.
  */
-
-import { add, isStanding, type Override, type Overrides } from "./override.ts"
+import { add, isInForce, type Override, type Overrides } from "./override.ts"
 import type { Why } from "./transitions.ts"
 
 export type { Override } from "./override.ts"
-export {
-  edges,
-  isLegal,
-  type State,
-  type Why
-} from "./transitions.ts"
+export { edges, isLegal, type State, type Why } from "./transitions.ts"
 
 /**
- * Why a circuit opened: the reason, a sentence with the figures, and the operator who did it, if one did.
+ * Why a circuit opened. `detail` is a sentence with the figures; `actor` is the operator, if an operator opened the circuit.
  *
  * @category models
  */
@@ -31,8 +22,8 @@ export interface Cause {
 }
 
 /**
- * Calls pass and are counted. `openings` and `openFor` are the memory of the last opening: they are forgotten once the
- * circuit has stayed closed for `openFor`. Until `rampUntil` only a growing share of calls passes.
+ * Calls run and are counted. Until `rampUntil`, only a growing share of calls runs. `openings` counts the openings before, and
+ * `openFor` is the length of the last one in milliseconds. Both are forgotten once the circuit has stayed Closed for `openFor`.
  *
  * @category models
  */
@@ -46,11 +37,11 @@ export interface Closed {
 }
 
 /**
- * The time from the first opening of a circuit until it closes again; failed probes belong to it.
+ * The time from the first opening of a circuit until it closes. A failed probe does not end an outage.
  *
- * - `since`: when the first opening began.
- * - `at`: the same moment by the wall clock of the process that opened, in milliseconds since 1970, the same in every process.
- * - `openings`: how many openings the outage has had, at least 1.
+ * - `since`: the start of the first opening. `at`: the same in milliseconds since 1970, by the clock of the process that opened.
+ * - `openings`: the number of openings so far, at least 1.
+ * - `agreed`: the agreement with which the fleet last opened the circuit in this outage. Absent if only processes did.
  *
  * @category models
  */
@@ -58,6 +49,17 @@ export interface Outage {
   readonly since: number
   readonly at: number
   readonly openings: number
+  readonly agreed?: Agreement
+}
+
+/**
+ * How many processes agreed that the circuit opens, of all that might have objected.
+ *
+ * @category models
+ */
+export interface Agreement {
+  readonly processes: number
+  readonly of: number
 }
 
 /**
@@ -76,8 +78,7 @@ export interface Open {
 }
 
 /**
- * The place of one probe. From `until` on it may be given to another, so that a probe that is never heard of again does not
- * hold it for ever.
+ * The permission of one probe to run. It expires at `until`, so that a probe that never ends does not block other probes for ever.
  *
  * @category models
  */
@@ -87,7 +88,8 @@ export interface Lease {
 }
 
 /**
- * A few probes decide. `openFor` is how long calls were rejected before.
+ * Probes decide whether the circuit closes. `openFor` is the length of the opening before, in milliseconds; `ignored` counts Ignored
+ * probes in a row.
  *
  * @category models
  */
@@ -101,20 +103,19 @@ export interface HalfOpen {
   readonly cause: Cause
   readonly successes: number
   readonly failures: number
-  /** Ignored probes in a row. */
   readonly ignored: number
   readonly leases: ReadonlyArray<Lease>
   readonly nextLease: number
 }
 
 /**
- * Set by operators, with what would hold without them. The state, its start, its end, the reason and the operator are those of
- * the override that decides: one that isolates decides over one that disables, and of two of a kind the one that ends last.
+ * A state that operators set with one or more overrides. One of them decides: `Isolated` before `Disabled`, and of the
+ * same kind the one that ends last. The reason, the operator and the times are those of the override that decides.
  *
- * - `until`: `Infinity` if it does not expire.
- * - `others`: the overrides that stand beside it. They never shorten it, and it never shortens them.
- * - `spread`: an opening beneath lasts this many milliseconds longer than the overrides, if these end by themselves: processes of
- *   a fleet do not all probe at once then. If it is not set, the opening keeps its end.
+ * - `until`: `Infinity` if the override does not expire.
+ * - `others`: the other overrides in force. `under`: the state without overrides.
+ * - `spread`: how many milliseconds longer than overrides that expire an opening under them lasts, so that not all processes of a fleet
+ *   probe at once. Default: the opening keeps its own end.
  *
  * @category models
  */
@@ -126,54 +127,67 @@ export interface Forced<Tag extends "Isolated" | "Disabled"> extends Override {
   readonly spread?: number
 }
 
-/** @category models */
+/**
+ * An operator has set that every call is rejected.
+ *
+ * @category models
+ */
 export type Isolated = Forced<"Isolated">
 
-/** @category models */
+/**
+ * An operator has set that every call runs and is not counted.
+ *
+ * @category models
+ */
 export type Disabled = Forced<"Disabled">
 
-/** @category models */
+/**
+ * The state of a circuit.
+ *
+ * @category models
+ */
 export type Circuit = Closed | Open | HalfOpen | Isolated | Disabled
 
 /**
- * The part of a policy that the machine reads; durations in milliseconds.
+ * The part of a policy that the state machine reads, see `BreakerPolicy.Input`. Durations are in milliseconds.
  *
  * @category models
  */
 export interface Rules {
-  /** How many probes may run at once. */
   readonly probes: number
-  /** How many probes must succeed to close. */
   readonly successesToClose: number
-  /** How many probes must fail to open again, if not enough have succeeded before. */
   readonly failuresToReopen: number
   readonly probeTimeoutMillis: number
-  /** How long a growing share of calls is admitted after a close; 0 for no ramp. */
+  /** The length of the ramp after a close; 0 for no ramp. */
   readonly rampMillis: number
 }
 
 /**
- * A circuit that nothing has happened to.
+ * The state of a new circuit.
  *
  * @category constructors
  */
 export const initial: Closed = { _tag: "Closed", epoch: 0, since: 0, openings: 0, openFor: 0, rampUntil: 0 }
 
 /**
- * What becomes of a call that arrives now.
+ * What happens to a call that arrives now.
  *
- * - `Normal`: runs, and its outcome is counted.
- * - `Ramp`: the circuit has just closed; a growing share of calls runs as `Normal`, see {@link rampShare}.
- * - `Probe`: takes a place with {@link probe} and runs under its lease.
- * - `Pass`: runs, and tells nobody anything (Disabled).
- * - `Reject`: see {@link retryAfter}.
- * - `Expired`: an override has run out; {@link expire} it and ask again.
+ * - `Normal`: the call runs, and its outcome is counted.
+ * - `Ramp`: the circuit has just closed; a share of the calls runs as `Normal`, see {@link rampShare}.
+ * - `Probe`: the call takes a lease with {@link probe} and runs.
+ * - `Pass`: the call runs, and its outcome is not counted (Disabled).
+ * - `Reject`: the call does not run; {@link retryAfter} is the wait.
+ * - `Expired`: an override has expired; call {@link expire}, then ask again.
  *
  * @category models
  */
 export type Admission = "Normal" | "Ramp" | "Probe" | "Pass" | "Reject" | "Expired"
 
-/** @category admission */
+/**
+ * Decides about a call that arrives at `now`.
+ *
+ * @category admission
+ */
 export const admission = (circuit: Circuit, now: number, rules: Rules): Admission => {
   switch (circuit._tag) {
     case "Closed":
@@ -192,9 +206,8 @@ export const admission = (circuit: Circuit, now: number, rules: Rules): Admissio
 const soon = 1000
 
 /**
- * Milliseconds until a call may pass, 0 if one may now: the rest of an opening or of an override and what is beneath it.
- * While probes hold every place their verdict is near, and during a ramp some call may pass at any time: a second at most.
- * `Infinity` for an override without expiry. Ask after {@link expire}.
+ * Milliseconds until a call may run; 0 if one may run now, `Infinity` if an override does not expire. At most one second while every
+ * lease is taken and during a ramp, because a call may run at any time then. Call {@link expire} first.
  *
  * @category admission
  */
@@ -206,7 +219,6 @@ export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number 
       return Math.max(0, circuit.until - now)
     case "Isolated": {
       const rest = Math.max(0, circuit.until - now)
-      // One that disables and lasts longer lets every call through then.
       const passes = isDisabledAfter(circuit)
       return passes ? rest : Math.max(rest, retryAfter(circuit.under, now, rules))
     }
@@ -220,7 +232,7 @@ export const retryAfter = (circuit: Circuit, now: number, rules: Rules): number 
 }
 
 /**
- * The share of calls that a ramp lets through: from a tenth, right after the close, to all.
+ * The share of calls that run during a ramp: it grows from 0.1 at the close to 1 at the end.
  *
  * @category admission
  */
@@ -230,7 +242,7 @@ export const rampShare = (circuit: Closed, now: number): number => {
 }
 
 /**
- * Takes a place for a probe. Only where {@link admission} said `Probe`; the lease's `id` is what settles it.
+ * Takes a lease for a probe, the last one in `leases`. Call it only if {@link admission} returned `Probe`.
  *
  * @category admission
  */
@@ -263,7 +275,7 @@ const liveLeases = (leases: ReadonlyArray<Lease>, now: number): ReadonlyArray<Le
   leases.every((lease) => now < lease.until) ? leases : leases.filter((lease) => now < lease.until)
 
 /**
- * What a probe found. A failure brings the opening that follows from it.
+ * The outcome of a probe. A failure has the length (in milliseconds) and the cause of the opening that may follow.
  *
  * @category models
  */
@@ -273,18 +285,17 @@ export type Verdict =
   | { readonly _tag: "Failure"; readonly openFor: number; readonly cause: Cause }
 
 /**
- * Whether a probe still has its lease: a lease that has expired may have gone to another probe.
+ * Whether a probe still has its lease. A lease that has expired may be gone.
  *
  * @category getters
  */
 export const holdsLease = (circuit: Circuit, lease: number): boolean =>
-  circuit._tag === "HalfOpen" && circuit.leases.some((one) => one.id === lease)
+  circuit._tag === "HalfOpen" && circuit.leases.some(({ id }) => id === lease)
 
 /**
- * What a probe that ends changes. Its lease is given back; if that had lapsed and was given to another, the verdict changes
- * nothing. The circuit closes at `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first.
- *
- * Leases are numbered anew in each HalfOpen: ask only where the epoch is still the one of the permit.
+ * Ends a probe: returns its lease and counts its verdict. A probe without its lease changes nothing. The circuit closes at
+ * `successesToClose` successes and opens again at `failuresToReopen` failures, whichever comes first. Call it only in the epoch of the
+ * probe, because each HalfOpen state numbers its leases from 0.
  *
  * @category settling
  */
@@ -309,7 +320,7 @@ export const settleProbe = (
 }
 
 /**
- * How many openings count at `now`: those of a circuit that has stayed closed as long as it was last open are forgotten.
+ * How many openings in a row count at `now`. A circuit that has stayed Closed for as long as its last opening has none.
  *
  * @category getters
  */
@@ -326,7 +337,7 @@ export const openings = (circuit: Circuit, now: number): number => {
 }
 
 /**
- * The number that an opening now would have. Opening an Open circuit again counts no further one.
+ * The number that an opening at `now` would have, from 1. Opening an Open circuit again is not another opening.
  *
  * @category getters
  */
@@ -336,7 +347,7 @@ export const nextOpening = (circuit: Circuit, now: number): number => {
 }
 
 /**
- * The outage that a circuit is in, also beneath an override; `undefined` while it is Closed.
+ * The outage that a circuit is in, also under an override. `undefined` if the circuit is Closed.
  *
  * @category getters
  */
@@ -346,8 +357,8 @@ export const outage = (circuit: Circuit): Outage | undefined => {
 }
 
 /**
- * Opens, for `openFor` milliseconds. Opening an Open circuit moves its end and counts no further opening. `at` is the wall
- * clock, in milliseconds since 1970: a Closed circuit begins an outage then.
+ * Opens a circuit for `openFor` milliseconds. If it is Open already, only its end and its cause change. `at` is the time by the wall
+ * clock, in milliseconds since 1970: the start of the outage if the circuit was Closed.
  *
  * @category moves
  */
@@ -372,7 +383,7 @@ const outageAfter = (circuit: Closed | Open | HalfOpen, now: number, at: number)
 }
 
 /**
- * Closes, with the policy's ramp, and remembers how long calls were rejected. A Closed circuit stays what it is.
+ * Closes a circuit, with the ramp of the policy. It remembers how long the opening lasted. A Closed circuit does not change.
  *
  * @category moves
  */
@@ -389,16 +400,15 @@ export const close = (circuit: Closed | Open | HalfOpen, now: number, rules: Rul
 }
 
 /**
- * As new, but for the epoch: calls admitted before it change nothing after it.
+ * The state of a new circuit, with a new epoch: calls that were admitted before change nothing.
  *
  * @category moves
  */
 export const reset = (circuit: Circuit, now: number): Closed => ({ ...initial, epoch: circuit.epoch + 1, since: now })
 
 /**
- * Sets an override, over what would hold without it. Overrides that stand already go on: a later one never shortens an earlier one.
- * A second one of the same kind by the same operator extends the first. Probes in flight lose their say: an override over HalfOpen
- * has an opening under it whose cooldown is over.
+ * Sets an override. A later one never shortens an earlier one, and a second one of the same kind by the same operator extends the first.
+ * Probes in flight no longer count: under the override, HalfOpen becomes Open with its cooldown over.
  *
  * @category moves
  */
@@ -408,9 +418,9 @@ export const force = (
   now: number,
   { actor, reason, until }: Pick<Override, "until" | "reason" | "actor">
 ): Isolated | Disabled => {
-  const standing = overrides(circuit).filter((one) => isStanding(one, now))
+  const inForce = overrides(circuit).filter((override) => isInForce(override, now))
   const spread = isForced(circuit) ? circuit.spread : undefined
-  const all = add(standing, { _tag: tag, since: now, until, reason, actor })
+  const all = add(inForce, { _tag: tag, since: now, until, reason, actor })
   return over(all, beneath(circuit, now), circuit.epoch + 1, spread)
 }
 
@@ -422,7 +432,7 @@ const over = (
 ): Isolated | Disabled => ({ ...first, epoch, others, under, ...(spread === undefined ? {} : { spread }) })
 
 /**
- * The overrides of a circuit: first the one that decides, then the others.
+ * The overrides of a circuit. The override that decides comes first.
  *
  * @category getters
  */
@@ -432,12 +442,11 @@ export const overrides = (circuit: Circuit): ReadonlyArray<Override> => {
   return [{ _tag, since, until, reason, actor }, ...others]
 }
 
-/** Whether calls pass at the end of an isolation, because the circuit is disabled for longer. */
 const isDisabledAfter = ({ others, until }: Isolated): boolean =>
-  others.some((one) => one._tag === "Disabled" && isStanding(one, until))
+  others.some((override) => override._tag === "Disabled" && isInForce(override, until))
 
 /**
- * Ends all overrides. A circuit without one does not change. An opening beneath them keeps its end.
+ * Ends all overrides. A circuit without overrides does not change. An opening under them keeps its end.
  *
  * @category moves
  */
@@ -445,27 +454,30 @@ export const release = (circuit: Circuit): Circuit =>
   isForced(circuit) ? { ...circuit.under, epoch: circuit.epoch + 1 } : circuit
 
 /**
- * Ends the override that decides, if its time is over. Another one that stands decides then.
+ * If the override that decides has expired, ends it. Another one that is still in force then decides.
  *
  * @category moves
  */
 export const expire = (circuit: Circuit, now: number): Circuit => {
   if (!isForced(circuit) || now < circuit.until) return circuit
-  const [first, ...others] = circuit.others.filter((one) => isStanding(one, now))
+  const [first, ...others] = circuit.others.filter((override) => isInForce(override, now))
   if (first === undefined) return { ...outlasting(circuit), epoch: circuit.epoch + 1 }
   return over([first, ...others], circuit.under, circuit.epoch + 1, circuit.spread)
 }
 
-/** What is beneath an override that has ended by itself. */
 const outlasting = ({ spread, under, until }: Isolated | Disabled): Closed | Open =>
   spread === undefined || under._tag !== "Open" ? under : { ...under, until: Math.max(under.until, until) + spread }
 
-/** @category guards */
+/**
+ * Whether operators have set the state.
+ *
+ * @category guards
+ */
 export const isForced = (circuit: Circuit): circuit is Isolated | Disabled =>
   circuit._tag === "Isolated" || circuit._tag === "Disabled"
 
 /**
- * Applies {@link open} or {@link close} beneath an override, which stays.
+ * Applies {@link open} or {@link close}. If the circuit has overrides, they stay, and the state under them changes.
  *
  * @category moves
  */

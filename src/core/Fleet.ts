@@ -1,88 +1,87 @@
 /**
- * How many processes agree on one circuit: what each says (its ballot), what that adds up to (the tally), and when the
- * circuit opens for all of them.
+ * How processes agree on one circuit: what each process has seen (its ballot), the sum of the ballots (the tally), and when the circuit
+ * opens for all processes.
  *
- * Pure, as `Circuit` is: no clock, no store. A store only keeps records and adds up numbers; what they mean is
- * said here, once, for every store.
- *
- * @since 0.1.0
+ * These functions are pure: they use no clock and no store. A store only keeps records and adds up numbers. This module gives the
+ * numbers their meaning, for every store.
  */
 import * as Circuit from "./Circuit.ts"
 import * as Trip from "./Trip.ts"
 import * as Window from "./Window.ts"
 
 /**
- * When the fleet takes a suspicion seriously; durations in milliseconds.
+ * When processes ask each other about a circuit, and how many must agree. Durations are in milliseconds.
  *
  * @category models
- * @since 0.1.0
  */
 export interface VotingRules {
-  /** So many failures in a row make a process ask the others. */
+  /** After this many failures in a row, a process asks the other processes. */
   readonly suspectAfter: number
-  /** The convictions must add up to more than this share of those who are asked. */
+  /** The convictions must add up to more than this share of the processes that might object. */
   readonly quorum: number
-  /** Paces the ballots of one circuit, and after an inquiry decides when it is lost. It never makes silence count. */
+  /** The time between two ballots of one circuit, and the time after which an inquiry may be lost. Silence is never consent. */
   readonly holdMillis: number
-  /** Only who completed a call within this time has a say. */
+  /** Only processes that completed a call within this time have a ballot. */
   readonly observationMillis: number
 }
 
 /**
+ * The rules of a policy that sets no others.
+ *
  * @category models
- * @since 0.1.0
  */
 export const defaults: VotingRules = { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 }
 
 /**
- * What one process last saw of a circuit. It is cumulative: said twice, late or out of turn, it does no harm.
+ * What one process last saw of a circuit. A ballot replaces the one before, so sending it twice, late or out of order does no harm.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Ballot {
-  /** From 0, its last call succeeded, to 1, so many failed in a row that it is sure, or it has opened by itself. */
+  /**
+   * How sure the process is that the dependency is down, from 0 (its last call succeeded) to 1 (its streak is long enough, or it has
+   * opened the circuit by itself). See {@link conviction}.
+   */
   readonly conviction: number
-  /** Whether its own circuit is open. */
+  /** Whether the process has opened its own circuit. */
   readonly open: boolean
-  /** Its failures in a row. */
+  /** Failures in a row. */
   readonly streak: number
-  /** What the windows of its policy hold, in the order of `Trip.windows`. */
+  /** The counts of the windows of the policy, in the order of `Trip.windows`. */
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
-/** What counts as usual where little is known: so many calls, of which this share fails. */
+/** The assumed failure rate while few calls are counted: it weighs as much as 50 calls of which 2 % failed. */
 const prior = { calls: 50, share: 0.02 }
 
 /**
- * How sure a process is that has seen this many failures in a row: 1 at `suspectAfter` of them, where failures are rare.
- * Where they are usual, by what its windows held before, it takes as many as are as unlikely.
+ * How sure a process is that the dependency is down after `streak` failures in a row, from 0 to 1. If failures are rare, it is sure at
+ * `suspectAfter` failures. If its windows show that failures are common, it needs a longer streak, one that is equally unlikely by
+ * chance.
  *
  * @category ballots
- * @since 0.1.0
  */
 export const conviction = (streak: number, counts: ReadonlyArray<Window.Counts>, rules: VotingRules): number => {
   if (streak === 0) return 0
   let widest = { calls: 0, failures: 0 }
   for (const one of counts) if (one.calls > widest.calls) widest = one
-  // The streak itself is what is to be judged: usual is what was before it.
+  // The usual failure rate is that of the calls before the streak.
   const calls = Math.max(0, widest.calls - streak) + prior.calls
   const failures = Math.max(0, widest.failures - streak) + prior.calls * prior.share
   const usual = Math.min(0.5, Math.max(prior.share, failures / calls))
   return Math.min(1, (streak / rules.suspectAfter) * (Math.log(usual) / Math.log(prior.share)))
 }
 
-/** Shares and weights are kept as whole thousandths: stores add them up without crumbs. */
+/** Convictions and weights are sent as whole thousandths, so that sums are exact. */
 const whole = 1000
 
 const head = 4
 const perWindow = 4
 
 /**
- * A ballot as a store keeps it: whole numbers, added up place by place.
+ * A ballot as whole numbers. A store adds up the ballots of all processes, number by number.
  *
  * @category ballots
- * @since 0.1.0
  */
 export const toNumbers = (ballot: Ballot): ReadonlyArray<number> => [
   Math.round(ballot.conviction * whole),
@@ -93,40 +92,40 @@ export const toNumbers = (ballot: Ballot): ReadonlyArray<number> => [
 ]
 
 /**
- * The sum of the ballots in a box.
+ * The sum of the ballots of one circuit and epoch.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Tally {
-  /** How many processes have a ballot in the box. */
+  /** The number of processes that have a ballot. */
   readonly voters: number
-  /** How many processes live, with or without a ballot. */
+  /** The number of live processes, with or without a ballot. */
   readonly live: number
-  /** At least this many live processes heard the latest roll call and have no ballot. */
+  /** The number of live processes that have read the latest roll call and have no ballot. It may be too low. */
   readonly abstained: number
   /** Milliseconds since the latest inquiry; `undefined` if there was none. */
   readonly asked: number | undefined
+  /** The sum of the convictions. */
   readonly convictions: number
-  /** How many are convinced at all. */
+  /** The number of processes whose conviction is above 0. */
   readonly failing: number
-  /** How many have opened by themselves. */
+  /** The number of processes that have opened their own circuit. */
   readonly open: number
+  /** The sum of the streaks. */
   readonly streak: number
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
 /**
- * Reads what a store has added up.
+ * Makes a tally from the sums of {@link toNumbers} that a store has added up.
  *
  * @category ballots
- * @since 0.1.0
  */
 export const fromSums = (
   sums: ReadonlyArray<number>,
-  said: Pick<Tally, "voters" | "live" | "abstained" | "asked">
+  rest: Pick<Tally, "voters" | "live" | "abstained" | "asked">
 ): Tally => {
-  // A malformed ballot must not keep the others from being counted.
+  // A malformed ballot must not prevent the others from being counted.
   const at = (index: number): number => {
     const sum = sums[index] ?? 0
     return sum > 0 && sum < Infinity ? sum : 0
@@ -135,26 +134,23 @@ export const fromSums = (
   for (let i = head; i + perWindow <= sums.length; i += perWindow) {
     counts.push({ calls: at(i), failures: at(i + 1), slow: at(i + 2), weight: at(i + 3) / whole })
   }
-  return { ...said, convictions: at(0) / whole, failing: at(1), open: at(2), streak: at(3), counts }
+  return { ...rest, convictions: at(0) / whole, failing: at(1), open: at(2), streak: at(3), counts }
 }
 
 /**
- * How many processes might object to an opening: all live processes except those that abstained, and at least those that have a
- * ballot. A silent process counts, because it may not have heard the question.
+ * How many processes might object to an opening: all live processes except those that abstained, but at least those that have a
+ * ballot. A silent process counts, because it may not have read the question yet.
  *
  * @category judging
- * @since 0.1.0
  */
 export const voting = ({ abstained, live, voters }: Pick<Tally, "voters" | "live" | "abstained">): number =>
   Math.max(voters, live - abstained)
 
 /**
- * What a trip is evaluated on when a fleet asks: streaks and counts added up. A process that is not convinced interrupts the
- * streaks of the others, by one. A window over the last n calls of each process becomes n calls with the shares that all of
- * them saw together.
+ * The evidence of all processes together, for the trip of the policy. Streaks and counts are added up. Each process whose last call
+ * succeeded shortens the sum of the streaks by one. A window over the last n calls becomes n calls with the rates of all processes.
  *
  * @category judging
- * @since 0.1.0
  */
 export const pooled = (
   tally: Tally,
@@ -179,27 +175,26 @@ export const pooled = (
         weight: found.weight * share
       }
     },
-    // Calls that hang are each process's own matter: one that opens over them is heard as open.
+    // Each process decides about its own stuck calls. If it opens, its ballot says so.
     stuck: () => 0
   }
 }
 
 /**
- * What a tally comes to.
+ * The result of {@link judge}.
  *
  * @category models
- * @since 0.1.0
  */
 export type Judgement =
-  /** The circuit opens for all. */
-  | { readonly _tag: "Open"; readonly detail: string }
-  /** It would open if those that are silent abstained: they are asked by a roll call. */
+  /** The circuit opens for all processes. `detail` says why, and ends with the number of processes that agreed. */
+  | { readonly _tag: "Open"; readonly detail: string; readonly agreed: Circuit.Agreement }
+  /** The circuit would open if the silent processes abstained: a roll call has to ask them. */
   | { readonly _tag: "RollCall" }
-  /** It would open, but the store is too young to know all that live: it is asked again later. */
+  /** The circuit would open, but the store is too new to know all live processes: judge again later. */
   | { readonly _tag: "Young" }
-  /** It may open yet. `agreed`: most that have a ballot are convinced, and more failures may do. */
+  /** Not yet. `agreed`: most processes with a ballot are convinced, and more failures can open the circuit. */
   | { readonly _tag: "Wait"; readonly agreed: boolean }
-  /** Most that answered an inquiry see no failure. */
+  /** Most of the processes that answered the inquiry see no failure. */
   | { readonly _tag: "Lost" }
 
 const wait: Judgement = { _tag: "Wait", agreed: false }
@@ -209,14 +204,15 @@ const rollCall: Judgement = { _tag: "RollCall" }
 const youngStore: Judgement = { _tag: "Young" }
 
 /**
- * Opens for all when three things hold. The convictions are more than the quorum of all that might object ({@link voting}). At
- * least two processes fail, unless only one lives. And the policy says so: its trip does on the pooled evidence, or as many
- * processes have opened by themselves.
+ * Decides whether a circuit opens for all processes. It opens if three conditions are true:
  *
- * If only silence prevents that, the roll has to be called. Silence is never consent.
+ * - The convictions add up to more than the quorum of the processes that might object (see {@link voting}).
+ * - At least two processes see failures, or only one process is live.
+ * - The trip of the policy trips on the evidence of all processes, or more than the quorum have opened their own circuits.
+ *
+ * If only silent processes prevent this, the result is `RollCall`. Silence is never consent.
  *
  * @category judging
- * @since 0.1.0
  */
 export const judge = (
   tally: Tally,
@@ -230,56 +226,63 @@ export const judge = (
     return answered && convictions < (rules.quorum * voters) / 2 ? lost : wait
   }
   if (failing < Math.min(2, Math.max(1, live))) return wait
-  const seen = pooled(tally, trip, more)
-  const tripped = Trip.tripped(trip, seen)
+  const evidence = pooled(tally, trip, more)
+  const tripped = Trip.tripped(trip, evidence)
   const all = voting(tally)
   const most = convictions > rules.quorum * all
   const opens = (of: number): boolean => tripped !== undefined || open > rules.quorum * of
   if (most && opens(all)) {
     if (more.young === true) return youngStore
-    const detail =
-      tripped === undefined
-        ? `${open} of ${all} processes opened`
-        : `${Trip.describe(tripped, seen)} ${among(failing, all)}`
-    return { _tag: "Open", detail }
+    const agreed = { processes: tripped === undefined ? open : failing, of: all }
+    const detail = tripped === undefined ? opened(agreed) : `${Trip.describe(tripped, evidence)}${together(agreed)}`
+    return { _tag: "Open", detail, agreed }
   }
   return opens(voters) ? rollCall : agreed
 }
 
-const among = (failing: number, all: number): string =>
-  all === 1 ? "in the only process" : `in ${failing} of ${all} processes together`
+const opened = ({ of, processes }: Circuit.Agreement): string => `${processes} of ${of} processes opened`
+
+const together = ({ of, processes }: Circuit.Agreement): string =>
+  of === 1 ? " in the only process" : ` in ${processes} of ${of} processes together`
 
 /**
- * Whether a store has not been used for long enough to know all processes that live. They exchange at least once in each
- * interval.
+ * The `detail` of an opening without the number of processes that agreed, for output that shows this number separately.
  *
  * @category judging
- * @since 0.1.0
+ */
+export const withoutAgreement = (detail: string, agreed: Circuit.Agreement): string => {
+  const end = together(agreed)
+  if (detail.endsWith(end)) return detail.slice(0, -end.length)
+  return detail === opened(agreed) ? "" : detail
+}
+
+/**
+ * Whether a store has been used for too short a time to know all live processes. Each process sends a heartbeat at least once in
+ * `syncMillis`.
+ *
+ * @category judging
  */
 export const isYoung = (liveForMillis: number, syncMillis: number): boolean => liveForMillis < 1.2 * syncMillis
 
 /**
- * For how long a process lives after each exchange.
+ * How many milliseconds after its latest heartbeat a process counts as live.
  *
  * @category judging
- * @since 0.1.0
  */
 export const livesFor = (syncMillis: number): number => 1.5 * syncMillis + 1_000
 
 /**
- * The age from which the roll is called again for the same box. An earlier call would fail, because every process would have to hear
- * it again.
+ * The minimum time between two roll calls about the same circuit and epoch, in milliseconds. An earlier one would cancel the roll call
+ * in progress, because every process would have to read the new one first.
  *
  * @category judging
- * @since 0.1.0
  */
 export const rollCallEvery = (syncMillis: number): number => Math.max(30_000, 3 * syncMillis)
 
 /**
- * Moves all times of a state: from one clock to another, or to "so many milliseconds from now".
+ * Adds `by` milliseconds to all times of a state, to convert them to another clock or to times relative to now.
  *
  * @category records
- * @since 0.1.0
  */
 export const shift = <C extends Circuit.Circuit>(circuit: C, by: number): C => shifted(circuit, by) as C
 
@@ -311,10 +314,9 @@ const shifted = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
 }
 
 /**
- * A place for a probe under a token that no other place has, in any process.
+ * Takes a lease for a probe, as `Circuit.probe` does, with `token` as its id. The token must be unique in the fleet.
  *
  * @category records
- * @since 0.1.0
  */
 export const lease = (
   circuit: Circuit.Open | Circuit.HalfOpen,
@@ -326,26 +328,26 @@ export const lease = (
   return { ...taken, leases: taken.leases.map((one) => (one.id === taken.nextLease - 1 ? { ...one, id: token } : one)) }
 }
 
-/** What a store keeps longer than it must: a process may have been away for a while. */
+/** A store keeps a record for this much longer than necessary, for processes that had no connection for a while. */
 const marginMillis = 60_000
-/** That an override was lifted is remembered this long, so that nobody who was away brings it back. */
+/** A record after the end of an override is kept for one day, so that a process without a connection does not set the override again. */
 const liftedMillis = 86_400_000
 
 /**
- * How long a store has to keep a record from now on; `undefined` for as long as it lives.
+ * How many milliseconds from now a store has to keep a record; `undefined` for as long as the store exists. `lifted`: an override of the
+ * circuit has ended.
  *
- * An opening is kept beyond its end by as long as it lasted, so that it is probed and not forgotten, and a Closed circuit
- * until its openings no longer count.
+ * An opening is kept for twice its length, so that it is probed and not forgotten. A Closed circuit is kept until its openings no
+ * longer count.
  *
  * @category records
- * @since 0.1.0
  */
 export const keptFor = (circuit: Circuit.Circuit, now: number, lifted = false): number | undefined => {
   const millis = kept(circuit, now, lifted ? liftedMillis : 0)
   return millis > longestMillis ? undefined : millis
 }
 
-/** A thousand years: what is kept for longer is kept for ever, as no store can count so far. */
+/** A thousand years. Stores cannot represent longer times, so such a record is kept for ever. */
 const longestMillis = 365_000 * 86_400_000
 
 const kept = (circuit: Circuit.Circuit, now: number, atLeast: number): number => {
@@ -363,10 +365,9 @@ const kept = (circuit: Circuit.Circuit, now: number, atLeast: number): number =>
 }
 
 /**
- * Whether it is worth knowing for a process that has just come: anything but Closed, and a ramp while it lasts.
+ * Whether a process that starts has to read this record: the circuit is not Closed, or its ramp is not over.
  *
  * @category records
- * @since 0.1.0
  */
 export const isListed = (circuit: Circuit.Circuit, now: number): boolean =>
   circuit._tag !== "Closed" || now < circuit.rampUntil

@@ -1,22 +1,19 @@
 /**
- * What one call says of the health of the dependency it called.
+ * What one call says about the health of the dependency.
  *
  * **When to use**
  *
- * Return an outcome from `classify` where the exit of a call alone does not tell: a `404` is an answer (a Success), a
- * `200` whose body says "try later" is a Failure, and a request that the user cancelled tells nothing (Ignored).
- *
- * @since 0.1.0
+ * Return an outcome from `classify` if the exit of a call does not show whether the dependency is healthy. A `404` is an answer
+ * (Success). A `200` with the body "try later" is a Failure. A request that the user cancelled says nothing (Ignored).
  */
 import * as Duration from "effect/Duration"
 import { decodeOptions, field, millisWhere, numberWhere, optional, textOrEmpty } from "./fields.ts"
 import { expectedDuration } from "./millis.ts"
 
 /**
- * The dependency answered in time. It resets the streak of failures and counts as a call in every window.
+ * The dependency answered. A success resets the streak of failures, and it counts as a call in every window.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Success {
   readonly _tag: "Success"
@@ -25,13 +22,12 @@ export interface Success {
 /**
  * The dependency failed.
  *
- * - `weight` counts only in `Trip.weighted` and in custom trips; everywhere else a failure is one failure. Default 1.
- * - `retryAfter` is how long the dependency asked to be left alone. If the circuit opens, it stays open at least that
- *   long (never longer than the policy's `maxCooldown`). It opens nothing by itself.
- * - `detail` is what `inspect` shows of it; the error's own message if there is none.
+ * - `weight`: used only by `Trip.weighted` and custom trips. All other trips count one failure. Default: 1.
+ * - `retryAfter`: how long the dependency asks clients to wait. If the circuit opens, it stays open at least this long, but at most the
+ *   `maxCooldown` of the policy. It does not open the circuit by itself.
+ * - `detail`: the text that `inspect` shows. Default: the message of the error.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Failure {
   readonly _tag: "Failure"
@@ -41,40 +37,41 @@ export interface Failure {
 }
 
 /**
- * The call tells nothing of the dependency: it counts nowhere, and a probe that ends so gives its place back.
+ * The call says nothing about the dependency. It counts in no window. A probe that ends like this returns its lease.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Ignored {
   readonly _tag: "Ignored"
 }
 
 /**
+ * What one call says about the dependency.
+ *
  * @category models
- * @since 0.1.0
  */
 export type Outcome = Success | Failure | Ignored
 
 /**
+ * The outcome of a call that the dependency answered.
+ *
  * @category constructors
- * @since 0.1.0
  */
 export const success: Outcome = { _tag: "Success" }
 
 /**
+ * The outcome of a call that says nothing about the dependency.
+ *
  * @category constructors
- * @since 0.1.0
  */
 export const ignored: Outcome = { _tag: "Ignored" }
 
 const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
 
 /**
- * A failure, with a weight above 0 (default 1) and a hint of how long to stay away (default none).
+ * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `detail`.
  *
- * Throws a `RangeError` that names the option when `weight` is not a number above 0 and at most a million, or `retryAfter`
- * not a duration of 0 or more.
+ * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, or if `retryAfter` is not a duration of 0 or more.
  *
  * ```ts
  * import { Outcome } from "effect-fuse"
@@ -84,7 +81,6 @@ const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefine
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const failure = (options?: {
   readonly weight?: number | undefined

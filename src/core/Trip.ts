@@ -1,21 +1,18 @@
 /**
  * When a Closed circuit opens.
  *
- * A trip is data with one interpreter, {@link tripped}, so that it can be written in code, read from configuration,
- * compared, printed and evaluated on what one process saw or on what a fleet saw together. It is evaluated when a call
- * failed or was slow, never after a plain success, and opens at its threshold (`>=`, unrounded).
- *
- * @since 0.1.0
+ * A trip is data with one interpreter, {@link tripped}. It can be written in code, read from configuration, compared and printed, and it
+ * can be evaluated on the calls of one process or of a whole fleet. It is evaluated after a call that failed or was slow. It trips if the
+ * unrounded value is at least the threshold (`>=`).
  */
 import * as Duration from "effect/Duration"
 import { show } from "./printable.ts"
 import type * as Window from "./Window.ts"
 
 /**
- * A trip as the interpreter reads it: checked, durations in milliseconds, custom predicates found. Policies hold this.
+ * A decoded trip, as policies have it: all values are checked, durations are in milliseconds, and custom trips have their predicates.
  *
  * @category models
- * @since 0.1.0
  */
 export type Trip =
   | { readonly _tag: "Consecutive"; readonly failures: number }
@@ -41,40 +38,37 @@ export type Trip =
     }
 
 /**
- * Decides for {@link custom}, from what it sees and from the parameters of the trip. It must not have side effects. If it throws, it does
- * not trip, and the circuit reports this.
+ * The rule of a {@link custom} trip: returns whether the circuit opens. It must not have side effects. If it throws, the circuit does not
+ * open, and the error is logged once for each circuit.
  *
  * @category models
- * @since 0.1.0
  */
 export type Predicate<P = undefined> = (seen: Seen, parameters: P) => boolean
 
 /**
- * What a custom trip sees.
+ * What the predicate of a custom trip gets: the counts of its window, and more.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Seen extends Window.Counts {
-  /** Failures in a row, up to now. */
+  /** Failures in a row. */
   readonly streak: number
-  /** Share of the calls in the window that failed, 0 when there are none. */
+  /** Share of the calls in the window that failed, from 0 to 1. 0 if there are no calls. */
   readonly failureRate: number
-  /** Share of the calls in the window that were slow, 0 when there are none. */
+  /** Share of the calls in the window that were slow, from 0 to 1. 0 if there are no calls. */
   readonly slowRate: number
   /** Calls in flight. */
   readonly running: number
-  /** How often the circuit has opened without staying closed long enough in between. */
+  /** Openings in a row before now. They are forgotten once the circuit has stayed Closed for as long as its last opening. */
   readonly openings: number
-  /** Wall clock, milliseconds since 1970: for rules that depend on the time of day. */
+  /** The wall clock, in milliseconds since 1970, for rules that depend on the time of day. */
   readonly time: number
 }
 
 /**
- * What the interpreter reads. One process implements it on its own windows, a fleet on pooled ones.
+ * What {@link tripped} reads: the evidence of one process, or of all processes of a fleet (`Fleet.pooled`).
  *
  * @category models
- * @since 0.1.0
  */
 export interface Evidence {
   readonly streak: number
@@ -82,24 +76,21 @@ export interface Evidence {
   readonly openings: number
   readonly time: number
   counts(over: Window.Over): Window.Counts
-  /** How many calls in flight started at least `millis` ago; counting may stop at `enough`. */
+  /** The number of calls in flight that started at least `millis` ago. Counting may stop at `enough`. */
   stuck(millis: number, enough: number): number
 }
 
 /**
- * A window as written: a number is a count of calls, anything else a duration.
+ * A window as written: a number is a number of calls, any other value is a duration.
  *
  * @category inputs
- * @since 0.1.0
  */
 export type OverInput = number | Exclude<Duration.Input, number | bigint>
 
 /**
- * A trip as written in code or configuration, not yet checked. The constructors of this module make these; a policy that
- * is decoded checks them and says which field is wrong.
+ * A trip as written in code or configuration. The constructors of this module make it. It is checked when its policy is decoded.
  *
  * @category inputs
- * @since 0.1.0
  */
 export type Input =
   | { readonly _tag: "Consecutive"; readonly failures: number }
@@ -117,9 +108,9 @@ export type Input =
       readonly _tag: "Custom"
       readonly name: string
       readonly predicate?: Predicate<never>
-      /** The schema of the parameters, where the trip is declared. */
+      /** Only in a declaration: the schema of the parameters. */
       readonly schema?: unknown
-      /** The parameters, where the trip is used. The schema of the declaration decodes them. */
+      /** Only in a use: the parameters, which the schema of the declaration decodes. */
       readonly parameters?: Readonly<Record<string, unknown>>
       readonly over?: OverInput
     }
@@ -128,16 +119,14 @@ export type Input =
  * Trips at `failures` failures in a row.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const consecutive = (failures: number): Input => ({ _tag: "Consecutive", failures })
 
 /**
- * Trips at `atLeast` failures among the calls of a window: `failures({ atLeast: 2, of: 5 })` is two of the last five,
- * `failures({ atLeast: 10, of: "1 minute" })` is ten within a minute.
+ * Trips at `atLeast` failures in a window. `failures({ atLeast: 2, of: 5 })` means two of the last five calls, and
+ * `failures({ atLeast: 10, of: "1 minute" })` means ten within a minute.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const failures = (options: { readonly atLeast: number; readonly of: OverInput }): Input => ({
   _tag: "Failures",
@@ -145,11 +134,10 @@ export const failures = (options: { readonly atLeast: number; readonly of: OverI
 })
 
 /**
- * Trips when the share of failed calls in a window reaches `threshold`, a number above 0 and at most 1, once the window
- * holds `minimumCalls`.
+ * Trips if the share of failed calls in a window is at least `threshold`, a number above 0 and at most 1. It does not trip before the
+ * window has `minimumCalls` calls.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const failureRate = (options: {
   readonly threshold: number
@@ -158,11 +146,10 @@ export const failureRate = (options: {
 }): Input => ({ _tag: "FailureRate", ...options })
 
 /**
- * Trips when the share of slow calls in a window reaches `threshold`. A call is slow when it takes at least the policy's
- * `slowCall`, whether it succeeds or fails.
+ * Trips if the share of slow calls in a window is at least `threshold`, a number above 0 and at most 1. A call is slow if it takes at least
+ * the `slowCall` of the policy, whether it succeeds or fails. It does not trip before the window has `minimumCalls` calls.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const slowRate = (options: {
   readonly threshold: number
@@ -171,11 +158,10 @@ export const slowRate = (options: {
 }): Input => ({ _tag: "SlowRate", ...options })
 
 /**
- * Trips when `calls` calls have been running for at least `olderThan`: a dependency that hangs is noticed before
- * anything times out. It is also evaluated when a call arrives, as nothing else happens while everything hangs.
+ * Trips if `calls` calls have been running for at least `olderThan`. This detects a dependency that hangs before its calls time out. The
+ * trip is also evaluated when a call arrives, because no call ends while all calls hang.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const stuck = (options: { readonly calls: number; readonly olderThan: Duration.Input }): Input => ({
   _tag: "Stuck",
@@ -183,11 +169,10 @@ export const stuck = (options: { readonly calls: number; readonly olderThan: Dur
 })
 
 /**
- * Trips when the weights of the failures in a window add up to `atLeast`. `Outcome.failure({ weight })` gives a failure
- * its weight; without one it weighs 1.
+ * Trips if the weights of the failures in a window add up to at least `atLeast`. `Outcome.failure({ weight })` sets the weight of a
+ * failure. Default weight: 1.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const weighted = (options: { readonly atLeast: number; readonly over: OverInput }): Input => ({
   _tag: "Weighted",
@@ -195,27 +180,25 @@ export const weighted = (options: { readonly atLeast: number; readonly over: Ove
 })
 
 /**
- * Trips when one of them does.
+ * Trips if at least one of the trips does.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const any = (...trips: ReadonlyArray<Input>): Input => ({ _tag: "Any", trips })
 
 /**
- * Trips when all of them do at the same moment.
+ * Trips if all of the trips do at the same time.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const all = (...trips: ReadonlyArray<Input>): Input => ({ _tag: "All", trips })
 
 /**
- * A rule of your own. It sees the counts of the window `over` (default: the last 100 calls).
+ * A trip with a rule of your own, which gets the counts of the window `over`. Default: the last 100 calls.
  *
- * Give the rule to `BreakerPolicy.layer({ trips: [...] })`. Code and configuration can then name it: `Trip.custom("strict")`, or
- * `{ "_tag": "Custom", "name": "strict" }`. If the rule has parameters, its declaration has their `Schema`, which needs no services, and
- * each use has its own values:
+ * Declare the trip in `BreakerPolicy.layer({ trips: [...] })`. Code and configuration can then use it by its name: `Trip.custom("strict")`,
+ * or `{ "_tag": "Custom", "name": "strict" }`. A trip can have parameters. The declaration has their `Schema`, which must not need
+ * services, and each use has its own values:
  *
  * ```ts
  * import { Schema } from "effect"
@@ -236,7 +219,6 @@ export const all = (...trips: ReadonlyArray<Input>): Input => ({ _tag: "All", tr
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const custom: {
   <P>(
@@ -261,7 +243,6 @@ export const custom: {
  * The windows that a trip reads, each once.
  *
  * @category getters
- * @since 0.1.0
  */
 export const windows = (trip: Trip): ReadonlyArray<Window.Over> => {
   const found = new Map<string, Window.Over>()
@@ -275,10 +256,9 @@ export const windows = (trip: Trip): ReadonlyArray<Window.Over> => {
 }
 
 /**
- * Whether a trip has to know how long the calls in flight have been running.
+ * Whether a trip reads how long the calls in flight have been running.
  *
  * @category getters
- * @since 0.1.0
  */
 export const watchesRunning = (trip: Trip): boolean => {
   let found = false
@@ -289,11 +269,10 @@ export const watchesRunning = (trip: Trip): boolean => {
 }
 
 /**
- * The part of a trip that calls in flight may set off by themselves, when another call arrives: nothing else happens while
- * everything hangs. The other rules wait for a failure.
+ * The part of a trip that is evaluated when a call arrives: the rules about calls in flight. `undefined` if there are none. All other rules
+ * are evaluated only when a call ends.
  *
  * @category getters
- * @since 0.1.0
  */
 export const onArrival = (trip: Trip): Trip | undefined => {
   if (trip._tag === "Stuck") return trip
@@ -309,10 +288,9 @@ const visit = (trip: Trip, f: (leaf: Trip) => void): void => {
 }
 
 /**
- * The part of a trip that says "open", or nothing: of `any` the first that does, of `all` the whole.
+ * The part of a trip that opens the circuit, or `undefined`. For `any` it is the first part that trips, for `all` it is the whole trip.
  *
  * @category interpreters
- * @since 0.1.0
  */
 export const tripped = (trip: Trip, evidence: Evidence): Trip | undefined => {
   switch (trip._tag) {
@@ -361,10 +339,9 @@ const seen = (evidence: Evidence, over: Window.Over): Seen => {
 }
 
 /**
- * A trip and what it saw, in words: `5 failures in a row (limit 5)`.
+ * Describes a trip and its evidence, for example `5 failures in a row (limit 5)`.
  *
  * @category interpreters
- * @since 0.1.0
  */
 export const describe = (trip: Trip, evidence: Evidence): string => {
   switch (trip._tag) {
@@ -401,5 +378,5 @@ const within = (over: Window.Over): string =>
 
 const percent = (share: number): string => `${round(share * 100)}%`
 
-/** As many digits as a person reads, and never so few that a figure looks to be on the other side of its limit. */
+/** Two decimals, or one significant digit for numbers below 0.01, which would be shown as 0. */
 const round = (n: number): number => Number(n >= 0.01 ? n.toFixed(2) : n.toPrecision(1))

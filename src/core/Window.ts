@@ -1,28 +1,23 @@
 /**
- * What a circuit remembers of its recent calls: the last n of them, or those of the last stretch of time.
+ * The counts of recent calls: of the last n calls, or of the calls within a time.
  *
- * Windows are small mutable objects owned by one circuit. Time is always an argument, in milliseconds of a monotonic
- * clock; a window reads no clock and starts no timer.
- *
- * @since 0.1.0
+ * A window is a small mutable object of one circuit. It reads no clock and starts no timer: the time is an argument, in milliseconds of a
+ * monotonic clock.
  */
 
 /**
- * How far a window looks back: over a number of calls, or over a stretch of time in milliseconds.
+ * The length of a window: a number of calls, or a time in milliseconds.
  *
  * @category models
- * @since 0.1.0
  */
 export type Over =
   | { readonly _tag: "Calls"; readonly calls: number }
   | { readonly _tag: "Time"; readonly millis: number }
 
 /**
- * What a window holds. `failures` and `slow` overlap: a slow failure counts in both. `weight` is the sum of the weights
- * of the failures.
+ * The counts of a window. A slow failure counts in both `failures` and `slow`. `weight` is the sum of the weights of the failures.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Counts {
   readonly calls: number
@@ -32,37 +27,38 @@ export interface Counts {
 }
 
 /**
+ * A window over the recent calls of one circuit.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Window {
   readonly over: Over
-  /** Adds one call that ended at `now`. `weight` is 0 unless it failed. */
+  /** Adds a call that ended at `now`. `weight` is 0 if the call did not fail. */
   record(now: number, failed: boolean, slow: boolean, weight: number): void
-  /** What the window holds at `now`, after what is too old has been forgotten. */
+  /** The counts at `now`. Calls that are too old are removed first. */
   counts(now: number): Counts
-  /** Forgets everything. */
   clear(): void
 }
 
 /**
+ * Whether two windows have the same length.
+ *
  * @category guards
- * @since 0.1.0
  */
 export const sameOver = (a: Over, b: Over): boolean =>
   a._tag === "Calls" ? b._tag === "Calls" && a.calls === b.calls : b._tag === "Time" && a.millis === b.millis
 
-/** A time window is cut into this many buckets and forgets one whole bucket at a time. */
+/** The number of buckets of a time window. Old calls are removed one bucket at a time. */
 const buckets = 10
 
 const failedBit = 1
 const slowBit = 2
 
-/** The last n calls, as a ring of one small number a call; a call that falls out is subtracted. O(1) a call. */
+/** The last n calls: a ring buffer with one small integer per call. Recording a call takes constant time. */
 class CallWindow implements Window {
   readonly over: Over & { readonly _tag: "Calls" }
   private ring: Array<number> = []
-  /** Weights by place in the ring, made only when a weight other than 1 is seen. */
+  /** The weights by index in the ring. Allocated with the first weight other than 1. */
   private weights: Array<number> | undefined = undefined
   private next = 0
   private failures = 0
@@ -107,11 +103,11 @@ class CallWindow implements Window {
     this.weight = 0
   }
 
-  /** Plays the calls it holds into another window, oldest first. */
+  /** Records its calls in another window, oldest first. */
   replay(into: Window): void {
     const length = this.ring.length
     for (let i = 0; i < length; i++) {
-      // While the ring is not full, the next place is its length, and so the first again.
+      // While the ring is not full, `next` is its length, so that the index begins at 0.
       const at = (this.next + i) % length
       const bits = this.ring[at] ?? 0
       const failed = (bits & failedBit) !== 0
@@ -120,12 +116,11 @@ class CallWindow implements Window {
   }
 }
 
-/** What went wrong in each bucket; a healthy circuit never has one of these. */
+/** Failures and slow calls by bucket. A healthy circuit never allocates this. */
 class TroubleCounts {
   readonly failures: Array<number> = zeros()
   readonly slow: Array<number> = zeros()
   readonly weight: Array<number> = zeros()
-  /** The sums of these. */
   readonly total = { failures: 0, slow: 0, weight: 0 }
 }
 
@@ -134,12 +129,12 @@ const none = { failures: 0, slow: 0, weight: 0 }
 const zeros = (): Array<number> => new Array<number>(buckets).fill(0)
 
 /**
- * The last stretch of time, as buckets of a tenth of it. The bucket of a call is the whole number of bucket widths since
- * the clock's origin, so that what is forgotten depends on the time now alone and never on how often calls come.
+ * The calls within a time, in ten buckets. Buckets are numbered from the origin of the clock, so that which calls are removed depends on
+ * the time only, and not on when calls come.
  */
 class TimeWindow implements Window {
   readonly over: Over & { readonly _tag: "Time" }
-  /** The newest bucket that exists, as a whole number of widths since the clock's origin. */
+  /** The number of the newest bucket. */
   private newest = 0
   private perBucket: Array<number> | undefined = undefined
   private trouble: TroubleCounts | undefined = undefined
@@ -150,12 +145,12 @@ class TimeWindow implements Window {
   }
 
   record(now: number, failed: boolean, slow: boolean, weight: number): void {
-    // A clock that steps back must not write into a bucket that has come round again.
+    // If the clock steps back, the call must not go into a bucket that has been reused.
     const bucket = Math.max(bucketOf(now, this.over), this.newest)
     const { perBucket } = this
     if (bucket === this.newest && perBucket !== undefined && !failed && !slow) {
-      // Nearly all calls of a healthy circuit.
-      const at = place(bucket)
+      // The fast path: nearly all calls of a healthy circuit.
+      const at = indexOf(bucket)
       perBucket[at] = (perBucket[at] as number) + 1
       this.calls++
       return
@@ -176,12 +171,12 @@ class TimeWindow implements Window {
     this.calls = 0
   }
 
-  /** Adds the buckets of another window, each at its own time, as far as they are not too old for this one. */
+  /** Adds the buckets of another window, except those that are too old for this one. */
   absorb(from: TimeWindow, now: number): void {
     this.forget(bucketOf(now, this.over))
     from.forget(bucketOf(now, from.over))
     for (let bucket = Math.max(0, from.newest - buckets + 1); bucket <= from.newest; bucket++) {
-      const at = place(bucket)
+      const at = indexOf(bucket)
       const target = Math.floor((bucket * from.over.millis) / this.over.millis)
       if (target <= this.newest - buckets) continue
       const { perBucket, trouble } = from
@@ -197,7 +192,7 @@ class TimeWindow implements Window {
 
   private add(bucket: number, calls: number, failures: number, slow: number, weight: number): void {
     this.perBucket ??= zeros()
-    const at = place(bucket)
+    const at = indexOf(bucket)
     this.perBucket[at] = (this.perBucket[at] ?? 0) + calls
     this.calls += calls
     if (failures === 0 && slow === 0) return
@@ -211,7 +206,7 @@ class TimeWindow implements Window {
     trouble.total.weight += weight
   }
 
-  /** Moves on to `bucket` and subtracts the buckets that are now out of sight. */
+  /** Makes `bucket` the newest one, and removes the buckets that are now too old. */
   private forget(bucket: number): void {
     const steps = bucket - this.newest
     if (steps <= 0) return
@@ -219,7 +214,7 @@ class TimeWindow implements Window {
     if (steps >= buckets) this.clear()
     else if (perBucket !== undefined) {
       for (let i = this.newest + 1; i <= bucket; i++) {
-        const at = place(i)
+        const at = indexOf(i)
         this.calls -= perBucket[at] ?? 0
         perBucket[at] = 0
         if (trouble === undefined) continue
@@ -237,11 +232,11 @@ class TimeWindow implements Window {
 
 const bucketOf = (now: number, over: { readonly millis: number }): number => Math.floor((now * buckets) / over.millis)
 
-/** No bucket is below 0: a window begins at the clock's origin and only moves on. */
-const place = (bucket: number): number => bucket % buckets
+/** The index of a bucket in the arrays. Bucket numbers are never negative. */
+const indexOf = (bucket: number): number => bucket % buckets
 
 /**
- * An empty window.
+ * Makes an empty window.
  *
  * ```ts
  * import { Window } from "effect-fuse/core"
@@ -253,16 +248,14 @@ const place = (bucket: number): number => bucket % buckets
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (over: Over): Window => (over._tag === "Calls" ? new CallWindow(over) : new TimeWindow(over))
 
 /**
- * A window over another stretch that keeps what it can of this one: the newest calls that fit, or the buckets that are
- * not too old. Calls cannot become times nor times calls, so a change between the two starts empty.
+ * Makes a window of another length that keeps the newest calls of this one, as far as they fit. A change between a number of calls and a
+ * time starts with an empty window.
  *
  * @category combinators
- * @since 0.1.0
  */
 export const resize = (window: Window, over: Over, now: number): Window => {
   if (sameOver(window.over, over)) return window

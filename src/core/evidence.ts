@@ -1,38 +1,34 @@
 import type * as Trip from "./Trip.ts"
 import * as Window from "./Window.ts"
 
-/** A circuit that nobody called for this long remembers nothing of its streak and its windows over calls. */
+/** After this time without a call, a circuit forgets its streak and its windows over a number of calls. */
 export const forgetAfterMillis = 3_600_000
 
-/** The window that is kept for the failure rate if the trip reads no window. It is as long as the window of the default trip. */
-const forReading: Window.Over = { _tag: "Time", millis: 10_000 }
+/** If the trip reads no window, this one is kept to show the failure rate. It is as long as the window of the default trip. */
+const forDisplay: Window.Over = { _tag: "Time", millis: 10_000 }
 
 const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Over> =>
-  overs.length === 0 ? [forReading] : overs
+  overs.length === 0 ? [forDisplay] : overs
 
-/** Calls in flight, oldest first, with the time each started. */
 export type CallsInFlight = ReadonlyMap<unknown, number>
 
 /**
- * What one circuit saw of its calls in the current epoch: the streak of failures and the windows that its trip reads.
- * Mutable, owned by one circuit; time is an argument.
+ * What one circuit has seen of its calls in the current epoch: the streak of failures and the windows that its trip reads.
  */
 export class LiveEvidence {
   streak = 0
-  /** When the dependency's latest `retryAfter` ends; 0 when there is none. */
+  /** The end of the latest `retryAfter` of the dependency; 0 if there is none. */
   hintUntil = 0
-  /** The trip's windows, or the window for the failure rate: there is always at least one. */
+  /** The windows of the trip, or the window for display. There is always at least one. */
   private windows: ReadonlyArray<Window.Window>
-  /** When the latest call that counts ended. */
   lastAt = Number.NEGATIVE_INFINITY
 
   constructor(overs: ReadonlyArray<Window.Over>) {
     this.windows = windowsFor(overs).map(Window.make)
   }
 
-  /** The windows that the trip reads. */
   private get deciding(): ReadonlyArray<Window.Window> {
-    return this.windows[0]?.over === forReading ? noWindows : this.windows
+    return this.windows[0]?.over === forDisplay ? noWindows : this.windows
   }
 
   recordSuccess(now: number, slow: boolean): void {
@@ -51,7 +47,7 @@ export class LiveEvidence {
     for (let i = 0; i < this.windows.length; i++) this.windows[i]?.record(now, true, slow, weight)
   }
 
-  /** A failed probe asked to be left alone until then. Its failure is not part of the streak or the windows. */
+  /** Notes the `retryAfter` of a failed probe. The failure itself counts neither in the streak nor in the windows. */
   heed(now: number, until: number): void {
     this.age(now)
     this.lastAt = now
@@ -66,19 +62,19 @@ export class LiveEvidence {
   }
 
   /**
-   * Takes on the windows of another trip, keeping what they can hold. The calls in the window for the failure rate are not passed
-   * on, because that window counts for no trip.
+   * Changes to the windows of another trip, which keep the calls that fit. The calls in the window for display are not kept: they count
+   * for no trip.
    */
   resize(overs: ReadonlyArray<Window.Over>, now: number): void {
     const old = this.deciding
     if (overs.length === 0 && old.length === 0) return
     this.windows = windowsFor(overs).map((over) => {
-      const from = over === forReading ? undefined : bestSource(old, over)
+      const from = over === forDisplay ? undefined : bestSource(old, over)
       return from === undefined ? Window.make(over) : Window.resize(from, over, now)
     })
   }
 
-  /** Whether there is anything in it that would be missed: a failure or a slow call that still counts. */
+  /** Whether no failure and no slow call still counts. */
   isQuiet(now: number): boolean {
     this.age(now)
     if (this.streak > 0) return false
@@ -94,7 +90,6 @@ export class LiveEvidence {
     return this.streak
   }
 
-  /** A copy of what each window of the trip holds at `now`. */
   counts(now: number): ReadonlyArray<{ readonly over: Window.Over; readonly counts: Window.Counts }> {
     this.age(now)
     return this.deciding.map((window) => ({ over: window.over, counts: window.counts(now) }))
@@ -108,13 +103,12 @@ export class LiveEvidence {
       .reduce((most, one) => (one.calls > most.calls ? one : most), nothing)
   }
 
-  /** The view that a trip is evaluated on. */
   at(
     now: number,
     more: {
       readonly running: number
       readonly runningSince: CallsInFlight | undefined
-      /** For how long this process stalled since a time. Nothing else is running then, so it does not count. */
+      /** How many milliseconds this process has stalled since a time. They do not count as running time of a call. */
       readonly stalledSince?: ((since: number) => number) | undefined
       readonly openings: number
       readonly time: number
@@ -134,7 +128,7 @@ export class LiveEvidence {
         let found = 0
         if (more.runningSince === undefined) return found
         for (const start of more.runningSince.values()) {
-          // Oldest first: the first call that is young enough ends the count.
+          // The calls are in the order of their start, so the count ends at the first one that is too young.
           if (now - start < millis || found >= enough) break
           if (more.stalledSince !== undefined && now - start - more.stalledSince(start) < millis) break
           found++
@@ -144,7 +138,7 @@ export class LiveEvidence {
     }
   }
 
-  /** Windows over time forget by themselves; what only calls push out would otherwise last for ever. */
+  /** Forgets what only new calls would remove. Windows over a time need no help. */
   private age(now: number): void {
     if (now - this.lastAt < forgetAfterMillis) return
     this.streak = 0
@@ -155,7 +149,7 @@ export class LiveEvidence {
 
 const reach = (over: Window.Over): number => (over._tag === "Calls" ? over.calls : over.millis)
 
-/** Of the windows of a kind the narrowest that holds all that is wanted, which is the same if there is one; or the widest. */
+/** The window from which a new one takes its calls: the narrowest of its kind that is wide enough, or else the widest. */
 const bestSource = (windows: ReadonlyArray<Window.Window>, over: Window.Over): Window.Window | undefined => {
   const alike = windows.filter((window) => window.over._tag === over._tag).sort((a, b) => reach(a.over) - reach(b.over))
   return alike.find((window) => reach(window.over) >= reach(over)) ?? alike.at(-1)

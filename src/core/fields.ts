@@ -1,16 +1,16 @@
 /**
- * How options are checked, for every function that takes some. A function describes its options once, as a record of fields. From this
- * record come the values, the list of known names and all messages, which have one form:
+ * Checks the options of functions. A function describes its options once, as a record of fields. The decoded values, the list of known names
+ * and all messages come from this record. The messages have one form:
  *
  *     CircuitBreaker.admit: lease: expected a duration above 0 such as "30s" or "30 seconds", got "soon"
  *     CircuitBreaker.protect: isFailur: unknown field (did you mean isFailure?), expected one of key, policy, ...
  *
- * Some calls come by here for each request, so nothing is built for options that are right but the decoded object.
+ * Some functions decode options for each request, so decoding valid options allocates only the decoded object.
  */
 import { expectedDuration, toMillis } from "./millis.ts"
 import { printable, show } from "./printable.ts"
 
-/** One thing that is wrong with a policy, an option or a variable. */
+/** One invalid value in a policy, an option or a variable. */
 export interface Problem {
   readonly path: string
   readonly message: string
@@ -20,13 +20,12 @@ export type Problems = ReadonlyArray<Problem>
 
 // ---- Fields -------------------------------------------------------------------------------------------------------
 
-/** How the value of one field is decoded. If the value is wrong, `decode` adds a problem, and what it returns is not used. */
+/** Decodes one field. If the value is invalid, `decode` adds a problem, and its result is not used. */
 export interface Field<out A> {
   readonly optional: boolean
   readonly decode: (input: unknown, path: string, problems: Array<Problem>) => A
 }
 
-/** A field that may be left out, or be `undefined`. */
 export interface OptionalField<out A> extends Field<A> {
   readonly optional: true
 }
@@ -35,19 +34,17 @@ export type Fields = Readonly<Record<string, Field<unknown>>>
 
 type Value<F> = F extends Field<infer A> ? A : never
 
-/** The options that a record of fields describes, decoded. */
 export type Decoded<F extends Fields> = {
   readonly [K in keyof F as F[K] extends OptionalField<unknown> ? never : K]: Value<F[K]>
 } & { readonly [K in keyof F as F[K] extends OptionalField<unknown> ? K : never]?: Value<F[K]> | undefined }
 
-/** The fields of an options type: with `satisfies`, the compiler finds a field that is missing or that does not exist. */
+/** The fields of an options type. With `satisfies`, the compiler finds missing and unknown fields. */
 export type FieldsOf<Options> = { readonly [K in keyof Options]-?: Field<unknown> }
 
-/** The message about a value. */
 export const expected = (what: string, input: unknown): string =>
   `expected ${what}, got ${input === undefined ? "nothing" : show(input)}`
 
-/** A field whose decoding is a plain function: the value, or `undefined` if the input is wrong. */
+/** A field with a function that returns the value, or `undefined` if the input is invalid. */
 export const field = <A>(what: string, decode: (input: unknown) => A | undefined): Field<A> => ({
   optional: false,
   decode: (input, path, problems) => {
@@ -59,16 +56,14 @@ export const field = <A>(what: string, decode: (input: unknown) => A | undefined
 
 export const optional = <A>({ decode }: Field<A>): OptionalField<A> => ({ optional: true, decode })
 
-/** A field that may be `false` instead. */
 export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
   optional: false,
   decode: (input, path, problems) => (input === false ? false : decode(input, path, problems))
 })
 
-/** A value that something else checks. */
+/** A value that is checked elsewhere. */
 export const anything: Field<unknown> = { optional: false, decode: (input) => input }
 
-/** An object with these fields and no others. */
 export const struct = <F extends Fields>(fields: F): Field<Decoded<F>> => ({
   optional: false,
   decode: (input, path, problems) => decodeInto(fields, input, path, problems)
@@ -100,7 +95,7 @@ export const anyMillis = field(
   expectedDuration.zeroOrMore,
   millisWhere((n) => n >= 0 && n < Infinity)
 )
-/** A duration that may also have no end. */
+/** A duration above 0 that may be infinite. */
 export const endlessMillis = field(
   expectedDuration.aboveZero,
   millisWhere((n) => n > 0)
@@ -136,22 +131,19 @@ export const text = field("a text that is not empty", (input) =>
 
 export const textOrEmpty = field("a text", (input) => (typeof input === "string" ? input : undefined))
 
-/** A text of a certain form. */
 export const textLike = (what: string, form: RegExp) =>
   field(what, (input) => (typeof input === "string" && form.test(input) ? input : undefined))
 
-/** A function. Its types are not known before it is called. */
 // biome-ignore lint/suspicious/noExplicitAny: the caller of the decoder knows its type
 export const functionField = field<any>("a function", (input) => (typeof input === "function" ? input : undefined))
 
-/** Some words as a sentence lists them. */
+/** Joins words for a message: `"a", "b" or "c"`. */
 export const wordOf = (words: ReadonlyArray<string>): string =>
   words
     .map((one) => `"${one}"`)
     .join(", ")
     .replace(/, ([^,]*)$/, " or $1")
 
-/** One of some words. */
 export const word = <const Words extends ReadonlyArray<string>>(...words: Words) =>
   field<Words[number]>(wordOf(words), (input) => words.find((one) => one === input))
 
@@ -162,7 +154,7 @@ export const isRecord = (input: unknown): input is Readonly<Record<string, unkno
 
 export const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
 
-/** Decodes an object with these fields and no others, and adds everything that is wrong with it to `problems`. */
+/** Decodes an object with these fields and no others. Adds all problems to `problems`. */
 export const decodeInto = <F extends Fields>(
   fields: F,
   input: unknown,
@@ -192,7 +184,7 @@ const unknownField = (fields: Fields, name: string, path: string): Problem => {
   return { path: at(path, name), message: `unknown field${hint}, expected one of ${known.join(", ")}` }
 }
 
-/** The known name that a misspelt one most likely means. */
+/** The known name that is most similar to a misspelt one. */
 const nearest = (name: string, known: ReadonlyArray<string>): string | undefined => {
   const [best] = known
     .map((one) => ({ one, edits: edits(name.toLowerCase(), one.toLowerCase()) }))
@@ -201,7 +193,7 @@ const nearest = (name: string, known: ReadonlyArray<string>): string | undefined
   return best?.one
 }
 
-/** How many letters one text has more, fewer or different than another, or swapped with the next. */
+/** The Damerau-Levenshtein distance: the number of inserted, deleted, changed and swapped letters. */
 const edits = (a: string, b: string): number => {
   if (Math.abs(a.length - b.length) > 3) return Infinity
   let [before, row]: [ReadonlyArray<number>, Array<number>] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)]
@@ -226,8 +218,8 @@ const edits = (a: string, b: string): number => {
 // ---- Options ------------------------------------------------------------------------------------------------------
 
 /**
- * The options of an operation, decoded. Throws a `RangeError` that names the operation and everything that is wrong. `undefined` is no
- * options. `path` is where the options are, if they are a part of others.
+ * Decodes the options of an operation. Throws a `RangeError` that names the operation and all problems. `undefined` stands for no options.
+ * `path` is the path of the options, if they are a part of other options.
  */
 export const decodeOptions = <F extends Fields>(
   operation: string,
@@ -241,7 +233,7 @@ export const decodeOptions = <F extends Fields>(
   return decoded
 }
 
-/** One argument of an operation, decoded like a field of options. */
+/** Decodes one argument of an operation like a field of options. */
 export const decodeArgument = <F extends Field<unknown>>(
   operation: string,
   name: string,
@@ -254,7 +246,7 @@ export const decodeArgument = <F extends Field<unknown>>(
   return decoded as typeof value extends never ? never : ReturnType<typeof decodeArgument<F>>
 }
 
-/** The error about options that are wrong together, although each of them is right. */
+/** The error about options that are invalid only in combination. */
 export const refused = (operation: string, path: string, message: string): RangeError =>
   refusal(operation, [{ path, message }])
 
@@ -272,5 +264,4 @@ const describe = (problems: Problems): ReadonlyArray<string> => {
   return problems.length > maxProblems ? [...lines, `and ${problems.length - maxProblems} more`] : lines
 }
 
-/** The problems, each on one line after its path. */
 export const describeProblems = (problems: Problems): string => describe(problems).join("\n")

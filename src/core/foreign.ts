@@ -6,13 +6,11 @@ import { printable } from "./printable.ts"
  * responses. This file turns every such text into one line of bounded length, without secrets.
  */
 
-/** Maximum length of a text made here. */
 const maxText = 300
 /** Maximum length of the first error's message. The rest is room for the codes of its causes. */
 const maxMessage = 200
 /** Maximum length of what one nested error adds. */
 const maxNested = 80
-/** Maximum number of nested errors that are read. */
 const maxErrors = 16
 /** Maximum number of characters of a message that are read. */
 const maxRead = 2_000
@@ -60,7 +58,6 @@ const rules: ReadonlyArray<Rule> = [
   [/[\w+/=~-]{16,}/g, (run = "", at = "", whole = "") => (looksRandom(run, Number(at), whole) ? hidden : run)]
 ]
 
-/** Whether a text is a host, such as `localhost:3000` or `[::1]:5432`, or a list of hosts. */
 const isHost = (text: string): boolean =>
   /^(?:[\w.*-]+|\[[\da-f:.]+\])?(?::\d{0,5})?(?:,[\w.-]+(?::\d{1,5})?)*$/i.test(text)
 
@@ -195,7 +192,6 @@ const list = (value: unknown): ReadonlyArray<unknown> => {
   }
 }
 
-/** The errors that an error contains, the nearest first. */
 const within = (value: object): ReadonlyArray<unknown> => [
   ...["reason", "cause", "originalError"].map((field) => read(value, field)),
   ...list(read(value, "errors"))
@@ -207,14 +203,14 @@ const scalar = (value: unknown): string => {
 }
 
 /** Codes of the operating system, such as `ECONNREFUSED`. The message beside such a code adds nothing. */
-const saysAll = /^E[A-Z\d]+$/
+const systemCode = /^E[A-Z\d]+$/
 
 /** The text of a nested error: its message and its codes, or its kind if it has neither. */
 const nestedText = (value: unknown): ReadonlyArray<string> => {
   if (value === undefined || value === null) return []
   if (!isObject(value)) return [cut(scalar(value), maxNested)]
   const codes = codesOf(value)
-  if (codes.some((code) => saysAll.test(code))) return codes
+  if (codes.some((code) => systemCode.test(code))) return codes
   const message = word(read(value, "message"))
   return message === "" && codes.length === 0 ? [kindOf(value)] : [message, ...codes]
 }
@@ -222,13 +218,13 @@ const nestedText = (value: unknown): ReadonlyArray<string> => {
 /** The texts of the errors that `value` contains, breadth first, each text once. */
 const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): ReadonlyArray<string> => {
   const seen = new Set<unknown>([value])
-  const said: Array<string> = []
-  const say = (texts: ReadonlyArray<string>) => {
-    for (const text of texts) {
-      if (text !== "" && ![head, ...said].some((other) => other.includes(text))) said.push(text)
+  const texts: Array<string> = []
+  const addNew = (more: ReadonlyArray<string>) => {
+    for (const text of more) {
+      if (text !== "" && ![head, ...texts].some((other) => other.includes(text))) texts.push(text)
     }
   }
-  say(codesOf(value))
+  addNew(codesOf(value))
   const queue = [...within(value), ...others]
   for (let i = 0; i < queue.length && i < maxErrors; i++) {
     const one = queue[i]
@@ -239,10 +235,10 @@ const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): R
       queue.push(...reasons)
       continue
     }
-    say(nestedText(one))
+    addNew(nestedText(one))
     if (isObject(one)) queue.push(...within(one))
   }
-  return said
+  return texts
 }
 
 const describe = (value: unknown, others: ReadonlyArray<unknown>, named: boolean): string => {

@@ -4,7 +4,6 @@ const durationFields = ["weeks", "days", "hours", "minutes", "seconds", "millise
 
 const isNumber = (input: unknown): boolean => typeof input === "number" && !Number.isNaN(input)
 
-/** The short units, as Effect writes them. */
 const shortUnits: Readonly<Record<string, string>> = {
   ms: "millis",
   s: "seconds",
@@ -34,7 +33,7 @@ const millisOfText = (text: string): number | undefined => {
   return millisOf(trimmed.replace(/^(-?[\d.]+)(?=[a-z])/, "$1 ") as Duration.Input)
 }
 
-/** The milliseconds of any duration, or `undefined`. `Duration.fromInput` would read any object and NaN as zero. */
+/** The milliseconds of a duration, or `undefined` if it is none. `Duration.fromInput` would read NaN and any object as zero. */
 export const toMillis = (input: unknown): number | undefined => {
   if (typeof input === "object" && input !== null && !Duration.isDuration(input)) {
     const fields = Object.entries(input)
@@ -45,7 +44,6 @@ export const toMillis = (input: unknown): number | undefined => {
   return typeof input === "string" ? millisOfText(input) : millisOf(input as Duration.Input)
 }
 
-/** What an error says if a duration is expected. */
 export const expectedDuration = {
   aboveZero: `a duration above 0 such as "30s" or "30 seconds"`,
   zeroOrMore: `a duration of 0 or more such as "30s" or "30 seconds"`

@@ -10,11 +10,9 @@ export interface Given {
   readonly millis?: number | undefined
 }
 
-/** What an operator action needs to know when it changes a state. */
 export interface ActionContext {
   /** The wall clock at the time of the action, in milliseconds since 1970. */
   readonly at: number
-  /** The policy of the circuit. */
   readonly rules: Circuit.Rules
 }
 
@@ -33,7 +31,6 @@ export interface OperatorAction {
   readonly defaultMillis?: number
   /** Whether the action sets an override, ends all overrides, or keeps them. */
   readonly overrides: "set" | "ended" | "kept"
-  /** Whether the action changes the state beneath the overrides. */
   readonly beneath: "changed" | "kept"
   /** The state after the action. `now` is a time of the clock that the state uses. */
   readonly next: (current: Circuit.Circuit, now: number, terms: Terms) => Circuit.Circuit
@@ -79,13 +76,12 @@ const byWhy: ReadonlyMap<Circuit.Why, OperatorAction> = new Map(
   Object.values(operatorActions).map((action) => [action.why, action])
 )
 
-/** The operator action that a state changed by; `undefined` if it changed for another reason. */
+/** The operator action with this reason, or `undefined` if it is the reason of another transition. */
 export const actionOf = (why: Circuit.Why): OperatorAction | undefined => byWhy.get(why)
 
-/** An operator action with its options. */
 export interface Taken {
   readonly why: Circuit.Why
-  /** The reason as it was given, in events and records. It is escaped where it is shown. */
+  /** The reason as the operator gave it, for events and records. It is escaped when it is shown. */
   readonly detail: string | undefined
   readonly actor: string | undefined
   readonly next: (current: Circuit.Circuit, now: number, context: ActionContext) => Circuit.Circuit

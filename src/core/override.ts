@@ -1,6 +1,6 @@
 /**
- * What one operator has set over a circuit: every call is rejected (`Isolated`), or every call passes uncounted (`Disabled`).
- * `until` is `Infinity` if the override does not expire.
+ * What one operator has set: `Isolated` rejects every call, `Disabled` lets every call run uncounted. `since` and `until` are in
+ * milliseconds of the monotonic clock; `until` is `Infinity` if the override does not expire.
  *
  * @category models
  */
@@ -12,24 +12,24 @@ export interface Override {
   readonly actor: string | undefined
 }
 
-/** The override that decides, and the others that stand beside it. */
+/** The overrides in force. The override that decides comes first. */
 export type Overrides = readonly [Override, ...Array<Override>]
 
-/** How many overrides of one circuit are kept. Above this, one that ends no later than another of its kind is dropped. */
+/** Maximum number of overrides of one circuit. If there are more, an override is dropped that another one outlasts. */
 export const maxOverrides = 16
 
-/** The override that decides comes first: one that rejects, and of several the one that ends last. */
+/** `Isolated` comes before `Disabled`, and of the same kind the override that ends last comes first. */
 const order = (a: Override, b: Override): number => {
   if (a._tag !== b._tag) return a._tag === "Isolated" ? -1 : 1
-  // A difference would be no number for two overrides without an end.
+  // `Infinity - Infinity` is NaN.
   return a.until === b.until ? a.since - b.since : b.until - a.until
 }
 
-export const isStanding = ({ until }: Override, now: number): boolean => now < until
+export const isInForce = ({ until }: Override, now: number): boolean => now < until
 
 const isSame = (a: Override, b: Override): boolean => a._tag === b._tag && a.actor === b.actor
 
-/** The overrides that remain of two of the same kind by the same operator: one, from the earlier start to the later end. */
+/** Two overrides of the same kind by the same operator become one, from the earlier start to the later end. */
 const merge = (before: Override, { reason, since, until, ...next }: Override): Override => ({
   ...next,
   since: Math.min(before.since, since),
@@ -37,7 +37,7 @@ const merge = (before: Override, { reason, since, until, ...next }: Override): O
   reason
 })
 
-/** Drops the override whose loss changes nothing: it ends first, and another of its kind ends no earlier. */
+/** Drops the override that ends first and that another one of its kind outlasts: without it, nothing changes. */
 const dropOne = (sorted: ReadonlyArray<Override>): ReadonlyArray<Override> => {
   let dropped = -1
   sorted.forEach(({ _tag, until }, i) => {
@@ -47,12 +47,12 @@ const dropOne = (sorted: ReadonlyArray<Override>): ReadonlyArray<Override> => {
 }
 
 /**
- * The overrides after another one is set. None ends earlier than before. One that the same operator set already is extended:
- * it keeps its start and the later end, and gets the new reason.
+ * The overrides after `next` is set. No override ends earlier than before. If the same operator has set one of the same kind before,
+ * that one gets the later end and the new reason.
  */
-export const add = (standing: ReadonlyArray<Override>, next: Override): Overrides => {
-  const before = standing.find((one) => isSame(one, next))
-  const others = standing.filter((one) => one !== before)
+export const add = (inForce: ReadonlyArray<Override>, next: Override): Overrides => {
+  const before = inForce.find((override) => isSame(override, next))
+  const others = inForce.filter((override) => override !== before)
   const sorted = [...others, before === undefined ? next : merge(before, next)].sort(order)
   return (sorted.length > maxOverrides ? dropOne(sorted) : sorted) as unknown as Overrides
 }

@@ -1,7 +1,7 @@
-/** Most texts, which are found out in half the time that a search for what has to be escaped takes. */
+/** Matches texts that need no escaping. Testing this first takes half the time of a search for characters to escape. */
 const printableAscii = /^[ -~]*$/
 
-/** Keys and reasons come from outside: none of them may end a log line, hide in one or colour a terminal. */
+/** Escapes control and invisible characters. Keys and reasons are foreign: they must not break a log line or control a terminal. */
 export const printable = (text: string): string =>
   printableAscii.test(text)
     ? text
@@ -10,16 +10,16 @@ export const printable = (text: string): string =>
         (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
       )
 
-/** The same for a text of several lines, which keeps them. */
+/** {@link printable} for each line of a text. */
 export const printableLines = (text: string): string => text.split("\n").map(printable).join("\n")
 
-/** The same for JSON, which says the same afterwards: what it does not escape by itself. */
+/** {@link printable} for JSON: escapes the characters that `JSON.stringify` leaves, without changing the value. */
 export const printableJson = (json: string): string =>
   json.replaceAll(/[\u007f-\u009f\p{Cf}\u2028\u2029]/gu, (char) =>
     Array.from({ length: char.length }, (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")
   )
 
-/** Any value, on one line and not too long, for the message of an error. */
+/** Any value as one line of at most 123 characters, for an error message. */
 export const show = (value: unknown): string => {
   if (typeof value === "number") return String(value)
   if (typeof value === "bigint") return `${value}n`
@@ -28,7 +28,7 @@ export const show = (value: unknown): string => {
   return line.length > 120 ? `${line.slice(0, 120)}...` : line
 }
 
-/** Some values can be turned into text in no way but this last one. */
+/** `Object.prototype.toString` works for every value, also if the other two fail. */
 const toText = (value: unknown): string => {
   for (const write of [JSON.stringify, String]) {
     try {

@@ -7,14 +7,12 @@
  * Headers: a record whose names may be in any case, or an object with a `get` method, such as the `Headers` of `fetch`.
  *
  * @category models
- * @since 0.1.0
  */
 export type HeadersLike = { readonly [name: string]: unknown } | { readonly get: (name: string) => unknown }
 
 /** The longest wait that is reported: one day. If a server asks for more, it is called again after one day. */
 export const longest = 86_400_000
 
-/** Longer header values are not read. */
 const maxLength = 256
 
 /** From this number on, a value is a time in seconds since 1970, because as a delay it would be more than 31 years. */

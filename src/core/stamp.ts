@@ -1,8 +1,9 @@
 let last = 0
 
 /**
- * A text that is greater than all texts that this process was given before. It begins with the given time, in milliseconds since 1970,
- * so texts of processes whose clocks agree are in the order of time, too. All have the same length and the same order in every collation.
+ * Returns a text that is greater than all texts that it returned before in this process. The text encodes the given time, in
+ * milliseconds since 1970, so the texts of several processes are in the order of time as far as their clocks agree. All texts have the
+ * same length, and every collation sorts them in the same way.
  */
 export const nextStamp = (millis: number): string => {
   last = Math.max(last + 1, Math.floor(millis * 1_000))

@@ -1,21 +1,24 @@
-/** @category models */
+/**
+ * The name of a state.
+ *
+ * @category models
+ */
 export type State = "Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled"
 
 /**
- * Why a circuit moved.
+ * The reason of a transition.
  *
  * @category models
  */
 export type Why =
-  /** The policy's trip said so. */
+  /** The trip of the policy, or a health check that may open the circuit. */
   | "Tripped"
-  /** The cooldown is over and a first probe was admitted. */
+  /** The cooldown was over, and the first probe was admitted. */
   | "CooldownOver"
   | "ProbeFailed"
   | "ProbeTimedOut"
-  /** Enough probes succeeded. */
   | "Recovered"
-  /** The policy's own health check succeeded, or a process that was cut off found out by itself. */
+  /** The health check of the policy succeeded, or a process had closed its circuit while it had no connection to the store. */
   | "HealthCheckPassed"
   | "OpenedByHand"
   | "ClosedByHand"
@@ -23,13 +26,11 @@ export type Why =
   | "Isolated"
   | "Disabled"
   | "Released"
-  /** An override reached its expiry. */
   | "Expired"
-  /** It was brought in from another store. */
   | "Imported"
 
 /**
- * The moves that exist, and why each may happen; what is imported may be anything. Everything else is a bug.
+ * The legal transitions and their reasons. `Imported` is legal between all states. Any other transition is a bug.
  *
  * @category tables
  */
@@ -67,6 +68,10 @@ export const edges: Readonly<Record<State, Readonly<Partial<Record<State, Readon
   }
 }
 
-/** @category tables */
+/**
+ * Whether a transition is in {@link edges}, or imports a state.
+ *
+ * @category tables
+ */
 export const isLegal = (from: State, to: State, why: Why): boolean =>
   why === "Imported" || (edges[from][to]?.includes(why) ?? false)

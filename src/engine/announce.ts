@@ -8,7 +8,7 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** Announces an event to the observers and the event stream, and logs it. */
+/** Sends an event to the observers, the event stream and the log. */
 export const announce = (
   runtime: Runtime,
   event: BreakerEvent,
@@ -19,13 +19,13 @@ export const announce = (
   return logEvent(event, { found, last, own: runtime.peers?.process })
 }
 
-/** Announces an event to the observers and the event stream, without a line in the log. */
+/** Sends an event to the observers and the event stream, but not to the log. */
 export const tell = (runtime: Runtime, event: BreakerEvent): void => {
   for (const observe of runtime.observers) observe(event)
   PubSub.publishUnsafe(runtime.events, [event])
 }
 
-/** Logs an error of the user's code, the first time for each circuit. */
+/** Logs an error of the user's code, once for each circuit. */
 export const reportOnce = (
   circuit: LiveCircuit,
   part: "trip" | "classify",
@@ -37,10 +37,9 @@ export const reportOnce = (
   return quietly(Effect.logError(`${subject} ${message}: ${foreignText(error)}`))
 }
 
-/** An event is announced each time that this number of probes in a row was Ignored. */
 const ignoredProbes = 10
 
-/** Announces that a circuit stays HalfOpen because its probes are Ignored. */
+/** Announces every tenth Ignored probe in a row, because the circuit stays HalfOpen. */
 export const reportIgnored = (
   runtime: Runtime,
   circuit: LiveCircuit,

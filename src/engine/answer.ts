@@ -7,8 +7,8 @@ import { deciding, effective } from "./standing.ts"
 import type { Time } from "./time.ts"
 
 /**
- * The call runs, and its outcome counts. Of calls admitted as `Ramp` only a share runs: each call draws from that share, and may
- * yet be rejected as `Ramping`.
+ * The call runs, and its outcome counts. Only a share of the calls that are admitted as `Ramp` runs: the others are rejected as
+ * `Ramping`.
  */
 export interface Admit {
   readonly _tag: "Admit"
@@ -16,8 +16,8 @@ export interface Admit {
 }
 
 /**
- * The call runs, and its outcome does not count: an operator has disabled the circuit, the policy switches it off, or the policy
- * only observes and would reject the call if it enforced.
+ * The call runs, and its outcome does not count: an operator has disabled the circuit, `enabled` is false, or the policy observes and
+ * would otherwise reject the call.
  */
 export interface Pass {
   readonly _tag: "Pass"
@@ -27,18 +27,17 @@ export interface Pass {
 /** The call does not run. */
 export interface Reject {
   readonly _tag: "Reject"
-  /** A probe that takes too long was admitted before: no answer is `ProbeTimedOut`. */
+  /** `ProbeTimedOut` is the end of an admitted call, and never an answer. */
   readonly reason: Exclude<Reason, "ProbeTimedOut">
   /** The circuit that decides: the circuit of the call, the circuit of its name, or a dependency. */
   readonly by: LiveCircuit
-  /** Milliseconds until a call could pass, whole ones. `Infinity` if no end is known. */
+  /** Whole milliseconds until a call could run. `Infinity` if no end is known. */
   readonly wait: number
 }
 
-/** What a call would be told. */
 export type Answer = Admit | Pass | Reject
 
-/** Constants, so that a call that is not rejected allocates nothing. */
+// Constants, so that a call that is not rejected allocates nothing.
 const admit = {
   Normal: { _tag: "Admit", as: "Normal" },
   Ramp: { _tag: "Admit", as: "Ramp" },
@@ -52,53 +51,52 @@ const pass = {
 } as const satisfies Record<Pass["why"], Pass>
 
 /**
- * What a call of a circuit would be told at a time, if nothing changed until then but by time itself. In this order: the policy's
- * switch, an override, a dependency, the circuit's own state (which is the fleet's or this process's). The first that rejects the
- * call gives the reason.
+ * Decides about a call of a circuit at the time `now`. It looks at `enabled`, the overrides, the dependencies, and the state of the
+ * circuit, in this order. The first one that rejects the call gives the reason.
  *
- * This is the only place that answers the question. It changes nothing and asks no store. A switch that is an effect counts as on:
- * only a call runs it, see {@link switchedOn}.
+ * This function is the only one that decides this. It changes nothing and does not ask the store. If `enabled` is an effect or a
+ * function, it counts as true here: only a call runs it, see {@link switchedOn}.
  */
 export const answer = (circuits: Circuits, circuit: LiveCircuit, now: number): Answer =>
   circuit.policy.enabled === false
     ? pass.SwitchedOff
     : byState(circuits, circuit, now, circuit.policy.mode === "observe")
 
-/** {@link answer} as if the policy enforced and were switched on: what the state alone says. */
+/** {@link answer} as if `mode` were `enforce` and `enabled` were true. */
 export const enforced = (circuits: Circuits, circuit: LiveCircuit, now: number): Answer =>
   byState(circuits, circuit, now, false)
 
 const byState = (circuits: Circuits, circuit: LiveCircuit, now: number, observes: boolean): Answer => {
-  const holds = effective(circuit, now)
-  if (holds._tag === "Disabled") return pass.Disabled
-  if (holds._tag === "Isolated") return no(circuits, circuit, now, "Isolated", observes, deciding(circuit, now))
+  const state = effective(circuit, now)
+  if (state._tag === "Disabled") return pass.Disabled
+  if (state._tag === "Isolated") return reject(circuits, circuit, now, "Isolated", observes, deciding(circuit, now))
   const blocker = blockerOf(circuits, circuit, now)
-  if (blocker !== undefined) return no(circuits, circuit, now, "Dependency", observes, blocker)
+  if (blocker !== undefined) return reject(circuits, circuit, now, "Dependency", observes, blocker)
   if (hasSpareLease(circuit, now)) return admit.Probe
-  switch (Circuit.admission(holds, now, circuit.policy)) {
+  switch (Circuit.admission(state, now, circuit.policy)) {
     case "Normal":
       return admit.Normal
     case "Ramp":
       return admit.Ramp
     case "Probe":
-      return isAskingForLease(circuit) ? no(circuits, circuit, now, "ProbesBusy", observes) : admit.Probe
+      return isAskingForLease(circuit) ? reject(circuits, circuit, now, "ProbesBusy", observes) : admit.Probe
     default:
-      return no(circuits, circuit, now, holds._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown", observes)
+      return reject(circuits, circuit, now, state._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown", observes)
   }
 }
 
-/** The rejection that a call finds out by itself: its share of a ramp is used up, or the fleet gives it no lease. */
+/** The answer to a call that was admitted but cannot run: the share of the ramp is used up, or the fleet has no lease for it. */
 export const refused = (
   circuits: Circuits,
   circuit: LiveCircuit,
   now: number,
   reason: "Ramping" | "ProbesBusy"
-): Pass | Reject => no(circuits, circuit, now, reason, circuit.policy.mode === "observe")
+): Pass | Reject => reject(circuits, circuit, now, reason, circuit.policy.mode === "observe")
 
-/** The wait while a lease is being asked for: the answer is not known yet. */
+/** The wait while another call of this process asks the fleet for a lease. */
 const askedAgainMillis = 50
 
-const no = (
+const reject = (
   circuits: Circuits,
   circuit: LiveCircuit,
   now: number,
@@ -112,18 +110,18 @@ const no = (
 }
 
 /**
- * Milliseconds until a call passes, as far as is known now: the longest wait of all that rejects calls, which are overrides,
- * dependencies and the circuit's own state. Rounded up, because timers know only whole ones.
+ * Milliseconds until a call runs, as far as is known now: the longest wait of the overrides, the dependencies and the state of the
+ * circuit. Rounded up, because timers take whole milliseconds.
  */
 const waitOf = (circuits: Circuits, circuit: LiveCircuit, now: number): number => {
   let at = now
   for (;;) {
-    const holds = effective(circuit, at)
-    if (holds._tag === "Disabled") return Math.ceil(at - now)
-    let until = rejectsUntil(holds)
+    const state = effective(circuit, at)
+    if (state._tag === "Disabled") return Math.ceil(at - now)
+    let until = rejectsUntil(state)
     if (until <= at) {
       const blocker = blockerOf(circuits, circuit, at)
-      if (blocker === undefined) return Math.ceil(Math.max(at - now, Circuit.retryAfter(holds, now, circuit.policy)))
+      if (blocker === undefined) return Math.ceil(Math.max(at - now, Circuit.retryAfter(state, now, circuit.policy)))
       until = rejectsUntil(effective(blocker, at))
     }
     if (until === Infinity) return Infinity
@@ -132,29 +130,28 @@ const waitOf = (circuits: Circuits, circuit: LiveCircuit, now: number): number =
 }
 
 /**
- * {@link Reject.wait}, and 0 if a call would pass now, by the state alone. While a ramp lets a share of calls pass it is a second at
- * most, the time at which another call is worth a try.
+ * {@link Reject.wait} by the state alone, and 0 if a call would run now. During a ramp it is at most one second, because any call may
+ * run then.
  */
 export const retryAfter = (circuits: Circuits, circuit: LiveCircuit, now: number): number => {
-  const told = enforced(circuits, circuit, now)
-  if (told._tag === "Reject") return told.wait
-  return told === admit.Ramp ? waitOf(circuits, circuit, now) : 0
+  const result = enforced(circuits, circuit, now)
+  if (result._tag === "Reject") return result.wait
+  return result === admit.Ramp ? waitOf(circuits, circuit, now) : 0
 }
 
-/** The time until which a state rejects every call. */
-const rejectsUntil = (holds: Circuit.Circuit): number =>
-  holds._tag === "Open" || holds._tag === "Isolated" ? holds.until : Number.NEGATIVE_INFINITY
+const rejectsUntil = (state: Circuit.Circuit): number =>
+  state._tag === "Open" || state._tag === "Isolated" ? state.until : Number.NEGATIVE_INFINITY
 
 /**
- * The first circuit on which `circuit` depends, directly or not, that rejects every call. A circuit whose cooldown is over lets a
- * probe through, so that it can close.
+ * The first direct or indirect dependency of `circuit` that rejects every call. A dependency whose cooldown is over does not block
+ * calls, because one of them may be the probe that closes it.
  */
 export const blockerOf = (circuits: Circuits, circuit: LiveCircuit, now: number): LiveCircuit | undefined =>
   circuit.policy.dependsOn.length === 0
     ? undefined
     : blockerBeneath(circuits, circuit, now, new Set([circuit.group.name]))
 
-/** Each name is looked at once. A circuit that lets every call pass blocks nothing, nor does what it depends on. */
+/** Visits each name once. A dependency that lets every call run does not block, and its own dependencies are not visited. */
 const blockerBeneath = (
   circuits: Circuits,
   circuit: LiveCircuit,
@@ -166,9 +163,9 @@ const blockerBeneath = (
     seen.add(name)
     for (const other of named(circuits, name, circuit.key)) {
       if (other.policy.mode === "observe" || other.policy.enabled === false) continue
-      const holds = effective(other, now)
-      if (holds._tag === "Disabled") continue
-      if (now < rejectsUntil(holds)) return other
+      const state = effective(other, now)
+      if (state._tag === "Disabled") continue
+      if (now < rejectsUntil(state)) return other
       const deeper = blockerBeneath(circuits, other, now, seen)
       if (deeper !== undefined) return deeper
     }
@@ -176,24 +173,24 @@ const blockerBeneath = (
   return undefined
 }
 
-/** Whether a lease of the fleet is there that came too late for the call that asked for it: the next call takes it. */
+/** Whether the fleet has given a lease that came too late for the call that asked for it. The next call takes it. */
 const hasSpareLease = (circuit: LiveCircuit, now: number): boolean => {
   const spare = circuit.fleetState?.lease.spare
   return spare !== undefined && spare.epoch === circuit.control.value.epoch && now < spare.until
 }
 
-/** Whether another call is asking the fleet for a lease: a process asks for one at a time. */
+/** Whether another call is asking the fleet for a lease. A process asks for one lease at a time. */
 const isAskingForLease = ({ control, fleetState }: LiveCircuit): boolean =>
   fleetState?.lease.asking === true && fleetState.isFleets(control.value)
 
-/** Whether every call that came now would pass, and not only a probe. */
+/** Whether every call would run now, and not only a probe. */
 export const passesAll = (circuits: Circuits, circuit: LiveCircuit, now: number): boolean => {
   if (circuit.policy.mode === "observe") return true
-  const told = answer(circuits, circuit, now)
-  return told._tag !== "Reject" && told !== admit.Probe
+  const result = answer(circuits, circuit, now)
+  return result._tag !== "Reject" && result !== admit.Probe
 }
 
-/** Whether calls are rejected until the time of a rejection, whatever the calls in flight find. A health check may close a circuit. */
+/** Whether the circuit rejects calls for the whole wait of a rejection. Calls in flight or a health check may end other waits earlier. */
 export const isLasting = ({ by, reason }: Reject): boolean => {
   switch (reason) {
     case "Isolated":
@@ -208,10 +205,10 @@ export const isLasting = ({ by, reason }: Reject): boolean => {
 
 // ---- The hot paths --------------------------------------------------------------------------------------------------
 
-/** Whether nothing but the circuit's own state decides: not a flag, a dependency or an override. */
+/** Whether only the state of the circuit decides, and no flag, dependency or override. */
 const decidesAlone = (circuit: LiveCircuit): boolean => circuit.plain && !circuit.group.forced
 
-/** The time now if the circuit admits a call at once, as a normal call. Otherwise `undefined`: {@link answer} decides. */
+/** The time now if the circuit admits a normal call. Otherwise `undefined`, and {@link answer} has to decide. */
 export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
   if (control._tag !== "Closed" || !decidesAlone(circuit)) return undefined
@@ -219,7 +216,7 @@ export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined =
   return now >= control.rampUntil ? now : undefined
 }
 
-/** The time now if the circuit rejects a call at once, because of its cooldown. Otherwise `undefined`: {@link answer} decides. */
+/** The time now if the circuit rejects a call because of its cooldown. Otherwise `undefined`, and {@link answer} has to decide. */
 export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
   if (control._tag !== "Open" || !decidesAlone(circuit)) return undefined
@@ -227,16 +224,15 @@ export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined 
   return now < control.until ? now : undefined
 }
 
-/** Milliseconds until the end of the opening that a circuit is in, whole ones. */
 export const cooldownWait = ({ control: { value } }: LiveCircuit, now: number): number =>
   value._tag === "Open" ? Math.ceil(value.until - now) : 0
 
-/** Whether the switch of a circuit's policy is on. A switch that cannot be read counts as on. */
+/** Runs the flag `enabled` of a policy. A flag that fails counts as true. */
 export const switchedOn = ({ group: { name }, key, policy: { enabled } }: LiveCircuit): Effect.Effect<boolean> =>
   Effect.matchCause(
     Effect.suspend(() => {
-      const said = typeof enabled === "function" ? enabled({ name, key }) : enabled
-      return Effect.isEffect(said) ? said : Effect.succeed(said)
+      const value = typeof enabled === "function" ? enabled({ name, key }) : enabled
+      return Effect.isEffect(value) ? value : Effect.succeed(value)
     }),
     { onFailure: () => true, onSuccess: (on: unknown) => on !== false }
   )

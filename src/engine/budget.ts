@@ -1,14 +1,12 @@
 import * as Window from "../core/Window.ts"
 
-/** How many retries a budget allows. */
+/** The limit of a retry budget: `share` of the recent calls, but at least `floor` retries. */
 export interface Allowance {
-  /** At most this share of the calls made lately. */
   readonly share: number
-  /** So many are allowed in any case. */
   readonly floor: number
 }
 
-/** What a budget has counted lately, and what it has refused since it was made. */
+/** The recent calls and retries of a circuit, and all retries that its budget has refused. */
 export interface BudgetView {
   readonly calls: number
   readonly retries: number
@@ -16,25 +14,24 @@ export interface BudgetView {
 }
 
 /**
- * Bounds how often the calls of one circuit are made again, over all that make them: many callers with few retries each
- * multiply an outage as well as one with many. It counts for itself: a call may pass no circuit at all before it fails.
+ * Limits the retries of one circuit over all callers, because many callers with few retries each multiply the load of an outage, too.
+ * It has counts of its own: a call that is retried may not go through the circuit.
  */
 export class RetryBudget {
   refused = 0
-  /** Calls, of which those that are made again are written as failures. */
+  /** Calls and retries. A retry is recorded as a failure. */
   private readonly window: Window.Window
 
   constructor(overMillis: number) {
-    // A window forgets a tenth of itself at a time, and here must not forget what is younger than this.
+    // A window removes a tenth of its length at a time. It is longer, so that it keeps every call of the last `overMillis`.
     this.window = Window.make({ _tag: "Time", millis: (overMillis * 10) / 9 })
   }
 
-  /** Somebody calls for the first time. */
   call(now: number): void {
     this.window.record(now, false, false, 0)
   }
 
-  /** Somebody asks to call again. */
+  /** Whether the budget allows a retry, which is then counted. */
   retry(now: number, { floor, share }: Allowance): boolean {
     const { calls, retries } = this.view(now)
     if (retries >= Math.max(floor, share * calls)) {

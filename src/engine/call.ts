@@ -35,16 +35,16 @@ type Running = Fiber.Fiber<unknown, unknown>
 
 type PermitAndEffect = Permit & Effectable.Class<unknown, unknown>
 
-// The type of `Mixin` names types that Effect does not export, and `any` in the place of its type parameters.
+// The type of `Mixin` contains types that Effect does not export, and `any` instead of type parameters.
 const PermitAndEffect = Effectable.Mixin(Permit) as unknown as abstract new (
   ...args: ConstructorParameters<typeof Permit>
 ) => PermitAndEffect
 
 /**
- * One call from its admission to its outcome: the permit, and the effect that admits it and goes on with the call.
+ * One call: its permit, and the effect that admits the call and then runs it.
  *
- * It must be run inside an `onExit` that calls {@link settle}. That is registered before anything is taken, so that no
- * interruption, wherever it comes, can leave a place taken.
+ * Run it inside an `onExit` that calls {@link settle}. The finalizer is registered before the call takes a permit or a lease, so that
+ * an interruption always returns them.
  */
 export class Call extends PermitAndEffect implements Enclosing {
   private readonly self: Effect.Effect<unknown, unknown>
@@ -93,7 +93,7 @@ export class Call extends PermitAndEffect implements Enclosing {
   }
 
   protected override end(due?: boolean): boolean {
-    // Drops enclosing calls that have ended, so that a fiber that outlives its calls does not keep a chain of them.
+    // Drops enclosing calls that have ended, so that a long-lived fiber does not keep a chain of them in memory.
     this.around = running(this.around)
     return super.end(due)
   }
@@ -105,7 +105,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     const { enabled } = circuit.policy
     if (enabled === false) return this.pass()
     if (enabled === true) return this.decide()
-    // Who waits for it keeps the circuit from being forgotten.
+    // A pending call prevents the eviction of its circuit.
     this.kind = "Asking"
     circuit.pending++
     return Effect.flatMap(switchedOn(circuit), (on) => {
@@ -115,7 +115,6 @@ export class Call extends PermitAndEffect implements Enclosing {
     })
   }
 
-  /** Asks for the {@link answer} and does what it says. */
   private decide(): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
     const { runtime } = registry
@@ -124,8 +123,8 @@ export class Call extends PermitAndEffect implements Enclosing {
     if (expired !== undefined) {
       return Effect.flatMap(expire(runtime, expired), () => this.decide())
     }
-    const told = answer(registry, circuit, now)
-    return told._tag === "Admit" ? this.admitted(told, now) : this.refused(told, now)
+    const result = answer(registry, circuit, now)
+    return result._tag === "Admit" ? this.admitted(result, now) : this.refused(result, now)
   }
 
   private admitted({ as }: Admit, now: number): Effect.Effect<unknown, unknown> {
@@ -145,7 +144,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     }
   }
 
-  /** The circuit whose override has run out and is to end before anything else is decided. */
+  /** A circuit whose override has expired. The override has to end first. */
   private expired(now: number): LiveCircuit | undefined {
     const { circuit } = this
     const { single } = circuit.group
@@ -154,7 +153,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     )
   }
 
-  /** While everything hangs nothing is settled: calls that are stuck are looked for when another one comes. */
+  /** Evaluates the rules about stuck calls first, because no call ends while all calls hang. */
   private arrive(epoch: number, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     if (circuit.runningSince === undefined) return this.admit("Normal", epoch, now)
@@ -179,16 +178,16 @@ export class Call extends PermitAndEffect implements Enclosing {
     return this.self
   }
 
-  private refused(told: Pass | Reject, now: number): Effect.Effect<unknown, unknown> {
+  private refused(result: Pass | Reject, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
-    if (told._tag === "Pass") {
-      if (told.why === "Observed") circuit.wouldReject++
+    if (result._tag === "Pass") {
+      if (result.why === "Observed") circuit.wouldReject++
       return this.pass()
     }
     circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
-    const dependency = told.reason === "Dependency" ? told.by : undefined
-    return this.rejected(rejection(circuit, now, told.reason, told.wait, dependency))
+    const dependency = result.reason === "Dependency" ? result.by : undefined
+    return this.rejected(rejection(circuit, now, result.reason, result.wait, dependency))
   }
 
   private rejected(open: CircuitOpen): Effect.Effect<never, CircuitOpen> {
@@ -221,7 +220,7 @@ export class Call extends PermitAndEffect implements Enclosing {
       return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
     }
     const reads = dependencies(registry, circuit).map((other) => other.control)
-    // The lease is noted in the same breath as it is taken, or an interruption in between would lose it.
+    // An interruption between the transition and these assignments would lose the lease.
     const admitted = Effect.uninterruptible(
       Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
         if (!taken || moved?.to._tag !== "HalfOpen") return false
@@ -233,14 +232,14 @@ export class Call extends PermitAndEffect implements Enclosing {
     return Effect.flatMap(admitted, (admitted) => (admitted ? this.run(policy.probeTimeoutMillis) : this.decide()))
   }
 
-  /** A probe for all processes: its place is asked for, which is the one time that a call waits for a store. */
+  /** Asks the fleet for a lease. This is the only time that a call waits for the store. */
   private sharedProbe(peers: Peers): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     const { time } = this.registry.runtime
     const asked = Effect.uninterruptibleMask((restore) =>
       Effect.map(peers.grant(circuit, restore), (grant) => {
         if (grant._tag !== "Granted") return { run: undefined, grant }
-        // A stall may have ended it before its probe could begin.
+        // The process may have stalled until after the end of the lease.
         if (circuit.control.value.epoch === grant.epoch && time.now() < grant.until)
           return { run: this.take(grant), grant }
         peers.settled(circuit, grant.lease, { _tag: "Ignored" })
@@ -256,7 +255,6 @@ export class Call extends PermitAndEffect implements Enclosing {
     })
   }
 
-  /** Begins as a probe in a place of the fleet's. */
   private take(grant: Granted): Effect.Effect<unknown, unknown> {
     const now = this.registry.runtime.time.now()
     this.lease = grant.lease
@@ -265,9 +263,8 @@ export class Call extends PermitAndEffect implements Enclosing {
     return this.run(Math.max(0, grant.until - now))
   }
 
-  /** Runs a probe, at most this long. */
   private run(millis: number): Effect.Effect<unknown, unknown> {
-    // Who observes interrupts nobody, and a permit alone has nothing that could be: their leases lapse.
+    // In mode `observe` no call is interrupted, and a permit of `admit` has no effect to interrupt. Their leases expire.
     if (this.circuit.policy.mode === "observe" || this.self === Effect.void) return this.self
     return Effect.uninterruptibleMask((restore) =>
       restore(this.self) === this.self
@@ -276,7 +273,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     )
   }
 
-  /** Where the caller cannot be interrupted the probe must not be either, though a race would: it goes on, and has failed. */
+  /** For a caller that cannot be interrupted: when the time is over, the probe counts as failed, but it is not interrupted. */
   private untilDue(millis: number): Effect.Effect<unknown, unknown> {
     const due = this.registry.runtime.background(Effect.andThen(sleep(millis), this.timedOut))
     return Effect.onExitPrimitive(this.self, () => {
@@ -293,7 +290,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     })
   }
 
-  /** Settles a probe whose time is over, if it has not ended just now. */
+  /** Settles a probe whose time is over, unless it has just ended. */
   private get timedOut(): Effect.Effect<void> {
     const { circuit } = this
     const after = Duration.format(Duration.millis(circuit.policy.probeTimeoutMillis))
@@ -304,7 +301,7 @@ export class Call extends PermitAndEffect implements Enclosing {
         this.end(true)
         const { loop, time } = this.registry.runtime
         const now = time.now()
-        if (loop.excuses(this.start, now)) return this.ignore(true) ?? Effect.void
+        if (loop.excuses(this.start, now)) return this.excused(true) ?? Effect.void
         this.isSlow(now)
         circuit.noteFailure(time.wall(), detail, this.tenant)
         return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })

@@ -9,10 +9,10 @@ import { longest, parseRetryAfter } from "../core/retryHints.ts"
 import { isRejection, safely } from "../shapes/rejections.ts"
 import type { Time } from "./time.ts"
 
-/** What one exit says, or an effect that finds out. */
+/** Returns the outcome of an exit, or an effect that determines it. */
 export type Classify = (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>
 
-/** Gives an effect the interruptibility that the caller had, inside a region that cannot be interrupted. */
+/** Runs an effect with the interruptibility of the caller, inside an uninterruptible region. */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Runs a classifier with the interruptibility of the caller. If the caller is interrupted, the outcome is Ignored. */
@@ -30,7 +30,7 @@ export const asked = (
 
 // ---- Responses of Effect's HttpClient -------------------------------------------------------------------------------
 
-/** Ids that identify responses and errors of `HttpClient` without an import. */
+// Ids that identify responses and errors of `HttpClient` without an import.
 const responseId = "~effect/http/HttpClientResponse"
 const errorId = "~effect/http/HttpClientError"
 
@@ -39,7 +39,7 @@ interface ResponseLike {
   readonly headers: { readonly [name: string]: string | undefined }
 }
 
-/** A status that says that the server cannot answer now. All other statuses are answers. */
+/** Whether a status means that the server cannot answer now. All other statuses are answers. */
 export const isFailureStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
 const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
@@ -50,18 +50,18 @@ const isResponse = (value: unknown): value is ResponseLike => isObject(value) &&
 const ofResponse = ({ status }: ResponseLike): Outcome.Outcome =>
   isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
 
-/** A `StatusCodeError` is read like its response. A request that cannot be sent says nothing about the server. */
+/** A `StatusCodeError` has the outcome of its response. A request that could not be encoded says nothing about the server. */
 const ofHttpError = (error: object): Outcome.Outcome => {
   const { reason } = error as { readonly reason?: { readonly _tag?: unknown; readonly response?: unknown } }
   if (reason?._tag === "StatusCodeError" && isResponse(reason.response)) return ofResponse(reason.response)
   return reason?._tag === "EncodeError" || reason?._tag === "InvalidUrlError" ? Outcome.ignored : plainFailure
 }
 
-// ---- The default reading --------------------------------------------------------------------------------------------
+// ---- The default outcome --------------------------------------------------------------------------------------------
 
 /**
- * A defect or an error is a Failure, unless it is an error of Effect's `HttpClient` that says otherwise. An interruption, or the
- * rejection of another policy, says nothing about the dependency.
+ * A defect or an error is a Failure, except for some errors of Effect's `HttpClient`. An interruption or the rejection of another
+ * policy is Ignored.
  */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
   let outcome: Outcome.Outcome | undefined
@@ -82,9 +82,8 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 
 const plainFailure = Outcome.failure()
 
-/** The outcome of an exit if no option decides it. */
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
-  // A value that throws when it is looked at is no response. A proxy may throw for each property that it does not have.
+  // Reading a property may throw, for example of a proxy. Such a value is not a response.
   try {
     if (exit._tag === "Failure") return defaultFailure(exit.cause)
     return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
@@ -93,16 +92,15 @@ export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outco
   }
 }
 
-// ---- How long the dependency asks to be left alone ------------------------------------------------------------------
+// ---- How long the dependency asks clients to wait -------------------------------------------------------------------
 
-/** The larger of two optional numbers. */
 const larger = (one: number | undefined, other: number | undefined): number | undefined =>
   one === undefined || (other !== undefined && other > one) ? other : one
 
 const hintIn = (error: { readonly [name: string]: unknown }, now: number): number | undefined => {
   const { retryAfter } = error
   const duration = retryAfter === undefined ? undefined : toMillis(retryAfter)
-  // A text that is no duration may be the value of the header: `120`, or a date.
+  // A text that is not a duration may be the value of a `Retry-After` header: `120`, or a date.
   const given =
     duration ?? (typeof retryAfter === "string" ? parseRetryAfter({ "retry-after": retryAfter }, now) : undefined)
   const response = [error, error["response"], error["$response"]].find(
@@ -127,12 +125,11 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
     if (!isObject(error)) return undefined
     return hintIn(error, now) ?? (isObject(error["cause"]) ? hintIn(error["cause"], now) : undefined)
   } catch {
-    // The error's own getters may throw.
+    // A getter of the error may throw.
     return undefined
   }
 }
 
-/** How long an exit asks clients to wait, in milliseconds, if the exit is a Failure. */
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
     const { value } = exit
@@ -161,14 +158,14 @@ export const isOutcome = (value: unknown): value is Outcome.Outcome =>
     value._tag === "Ignored" ||
     (value._tag === "Failure" && "weight" in value && isSound(value)))
 
-/** Whether a failure that may be of any making is as `Outcome.failure` makes it, as far as it is counted with. */
+/** Whether the numbers of a failure are valid. A classifier may return one that `Outcome.failure` did not make. */
 const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unknown }): boolean =>
   typeof failure.weight === "number" &&
   failure.weight > 0 &&
   failure.weight <= 1e6 &&
   (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined)
 
-/** The text of a failure. The detail that a classifier gives may quote the dependency, so it is foreign text too. */
+/** The text of a failure. A detail from a classifier may quote the dependency, so it is treated as foreign text. */
 export const failureText = (detail: unknown, exit: Exit.Exit<unknown, unknown> | undefined): string => {
   if (typeof detail === "string") return foreignText(detail)
   if (exit === undefined) return "reported as a failure"

@@ -7,15 +7,15 @@ import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type { Policy } from "../policy/policy.ts"
 
-/** After this many openings in a row a schedule is not asked any further: its delay then stays what it is. */
+/** Later openings in a row have the delay of this one. */
 const maxSteps = 1_000
 
 /**
- * How many milliseconds the `opening`-th opening in a row lasts: what the policy says, or the dependency's own hint if
- * that is longer. Schedules and hints are cut to `maxCooldown`.
+ * How many milliseconds the `opening`-th opening in a row lasts: the cooldown of the policy, or the `retryAfter` of the dependency if
+ * it is longer. Schedules and `retryAfter` are limited to `maxCooldown`.
  *
- * A schedule is played from its beginning against a clock that advances by its own delays, so that `upTo` and `during`
- * measure time spent open. Where it ends, its last delay holds.
+ * The schedule is run from its beginning on a simulated clock that advances by its delays, so that `upTo` and `during` measure the time
+ * that the circuit was open. After the schedule has ended, its last delay is used.
  */
 export const openFor = (policy: Policy, opening: number, hintMillis: number): Effect.Effect<number> => {
   const { cooldown, maxCooldownMillis } = policy

@@ -1,18 +1,16 @@
 import type { LiveCircuit } from "./liveCircuit.ts"
 
-/** Where circuits are found. */
 export interface Circuits {
-  /** The circuit of a name and key, if there is one. */
   readonly peek: (name: string, key: string | undefined) => LiveCircuit | undefined
 }
 
-/** The circuits that a name in `dependsOn` means: the one of the name, and the one of the same key. */
+/** The circuits of a name in `dependsOn`: the circuit without a key, and the circuit of the same key. */
 export const named = (circuits: Circuits, name: string, key: string | undefined): ReadonlyArray<LiveCircuit> =>
   [circuits.peek(name, undefined), key === undefined ? undefined : circuits.peek(name, key)].filter(
     (circuit) => circuit !== undefined
   )
 
-/** All circuits on which a circuit depends, directly or not. */
+/** All direct and indirect dependencies of a circuit. */
 export const dependencies = (
   circuits: Circuits,
   circuit: LiveCircuit,

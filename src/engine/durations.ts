@@ -1,8 +1,8 @@
-/** How long calls took: how many at most so long, for each of some bounds. */
+/** A histogram of the durations of calls. */
 export class Durations {
-  /** Milliseconds, each more than the one before. */
+  /** Upper bounds of the buckets, in milliseconds, ascending. */
   readonly bounds: ReadonlyArray<number>
-  /** Calls that took longer than the bound before and at most this one; the last are those that took longer than all. */
+  /** The number of calls by bucket. The last bucket has no upper bound. */
   readonly counts: Array<number>
   sum = 0
   min = Infinity

@@ -2,63 +2,57 @@ import type * as Clock from "effect/Clock"
 import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
 
 /*
- * What a stall of the event loop makes late is no evidence about a dependency: the process was stopped, its event loop was
- * blocked, or it collected garbage. This module is the one place that knows of stalls.
+ * Detects stalls of the event loop, for example because the process was stopped, its event loop was blocked, or it collected garbage. A
+ * call that is late because of a stall is no evidence about its dependency.
  *
- * How a stall is detected. A timer that fires more than `lateMillis` after it was due shows that the event loop stood still from
- * then until now. Every timer of the library that decides about a call reports this (`timers.ts` and `timeout.ts`). They are not enough: a
- * call may have no timer, or only a timer of the user's. So while calls are in flight a check timer runs, one for the whole
- * process, every `checkMillis`. It does not keep the process alive. A call pays two additions and a comparison for it. An outcome
- * that is read before the check timer could fire finds that the check timer is overdue.
+ * How a stall is detected. If a timer fires more than `lateMillis` after it was due, the event loop did not run in between. Every timer
+ * of the library that decides about a call reports this (`timers.ts` and `timeout.ts`). A call may have no such timer. So while calls are
+ * in flight, one check timer for the whole process fires every `checkMillis`. It does not keep the process alive, and it costs a call two
+ * additions and a comparison. Before an outcome counts, the circuit also looks whether the check timer is overdue.
  *
  * What follows from a stall:
  * - A timer that was due during the stall gives the call more time, so that input that has arrived can be read: as much as the
  *   timer's own duration, at most `graceMillis`.
- * - A Failure of a call is Ignored if the call was in flight during a stall, ends at most `excuseMillis` after it, and if the
- *   stall took at least `lateMillis` and `excuseShare` of its time. A call that begins after the stall counts as ever, and so
- *   does a long call of which the stall took only a small part.
+ * - A Failure of a call is Ignored if the call was in flight during a stall, ended at most `excuseMillis` after it, and if the stall took
+ *   at least `lateMillis` and at least `excuseShare` of the duration of the call.
  * - The time of a stall counts neither for `slowCall` nor for `Trip.stuck`.
  *
- * What is bounded. A process that stalls all the time must not become blind. Each stall uses up one of `maxExcused` credits, and
- * each second between stalls returns one. A stall without a credit excuses nothing.
+ * Limits. A process that stalls often must still detect failures. Each stall uses one of `maxExcused` credits, and each second between
+ * stalls returns one. A stall without a credit excuses nothing.
  *
- * Whose time. Knowledge belongs to a clock. The live clocks share the event loop of the process. Any other clock, such as
- * `TestClock`, has its own, without a check timer: there a timer is late only if that clock wakes it late, so a large step of `TestClock`
- * is no stall. Fake timers are ignored altogether, because some of them advance the time before they fire what is due.
+ * Clocks. The live clocks share the event loop of the process. Any other clock, such as `TestClock`, has an `EventLoop` of its own,
+ * without a check timer, so that a large step of `TestClock` is not a stall. Fake timers are ignored, because some of them advance the
+ * time before they fire the timers that are due.
  */
 
-/** A timer that is later than this shows a stall. A busy event loop is often late by 20 to 50 milliseconds. */
+/** A timer that is later than this indicates a stall. A busy event loop is often late by 20 to 50 milliseconds. */
 const lateMillis = 100
 const checkMillis = 100
 export const graceMillis = 500
-/** A timer may be given more time again if the next stall follows at once, but only this many times. */
 export const maxGraces = 3
-/** The grace, and as much as its own timer may be late without being a stall. */
+/** The grace, and the time by which its timer may be late without a stall. */
 const excuseMillis = graceMillis + 2 * lateMillis
 const excuseShare = 0.1
 const maxExcused = 10
 /** The time between two stalls that returns one credit. */
 const creditMillis = 1_000
-/** The number of stalls that are remembered. */
 const maxStalls = 16
 
-/** A time during which the event loop did not run. Its true start may be earlier, by up to `checkMillis`. */
+/** A time in which the event loop did not run. The stall may have begun up to `checkMillis` earlier. */
 interface StallTime {
   from: number
   until: number
-  /** Whether there was a credit for it. */
   readonly excuses: boolean
 }
 
-// Fake timers that are installed later must not control the check timer.
+// Fake timers that a test installs later must not control the check timer.
 const realSetTimeout = globalThis.setTimeout
 const realClearTimeout = globalThis.clearTimeout
 
 export class EventLoop {
   readonly now: () => number
-  /** The number of calls in flight. */
   private running = 0
-  /** From this time on the check timer is overdue, or not armed. `Infinity` if there is no check timer. */
+  /** The time from which on the check timer is overdue or has to be armed. `Infinity` if there is no check timer. */
   private checkAt: number
   private due = Infinity
   private armed: unknown = undefined
@@ -70,13 +64,11 @@ export class EventLoop {
     this.checkAt = hasCheckTimer ? Number.NEGATIVE_INFINITY : Infinity
   }
 
-  /** A call begins. */
   began(now: number): void {
     this.running++
     if (now >= this.checkAt) this.check(now)
   }
 
-  /** A call has ended. */
   ended(): void {
     this.running--
   }
@@ -109,7 +101,7 @@ export class EventLoop {
     if (now - due <= lateMillis || isFakeTime()) return false
     const last = this.stalls.at(-1)
     if (last !== undefined && due <= last.until) {
-      // Another timer of the same stall. A stall in the past, which the timer was not due in, was reported then.
+      // Another timer that was due in the same stall.
       last.from = Math.min(last.from, due)
       last.until = Math.max(last.until, now)
       return true
@@ -122,14 +114,14 @@ export class EventLoop {
     return true
   }
 
-  /** Looks at the check timer, which may be overdue and has not fired yet. */
+  /** Notices an overdue check timer before it fires. */
   private update(): void {
     if (this.armed === undefined) return
     const now = this.now()
     if (now >= this.checkAt) this.check(now)
   }
 
-  /** For how long the event loop stalled between two times. */
+  /** How many milliseconds between two times the event loop stalled. */
   stalledBetween(since: number, until: number): number {
     this.update()
     let total = 0
@@ -139,7 +131,7 @@ export class EventLoop {
     return total
   }
 
-  /** Whether a failure of a call that began at `since` and ended at `until` may be due to a stall. */
+  /** Whether a stall may be the reason for the failure of a call that began at `since` and ended at `until`. */
   excuses(since: number, until: number): boolean {
     this.update()
     const last = this.stalls.at(-1)
@@ -147,7 +139,11 @@ export class EventLoop {
     return this.stalledBetween(since, until) >= Math.max(lateMillis, excuseShare * (until - since))
   }
 
-  /** Whether a stall has just ended. */
+  get lastStallMillis(): number {
+    const last = this.stalls.at(-1)
+    return last === undefined ? 0 : last.until - last.from
+  }
+
   get hasJustStalled(): boolean {
     this.update()
     const last = this.stalls.at(-1)
@@ -155,11 +151,9 @@ export class EventLoop {
   }
 }
 
-/** The event loop of the process, which runs the timers of the live clocks. */
 export const processLoop = new EventLoop(monotonicMillis, true)
 const ofClocks = new WeakMap<Clock.Clock, EventLoop>()
 
-/** The event loop that runs the timers of a clock. */
 export const eventLoopOf = (clock: Clock.Clock): EventLoop => {
   const known = ofClocks.get(clock)
   if (known !== undefined) return known

@@ -3,13 +3,13 @@ import type * as Circuit from "../core/Circuit.ts"
 import type * as Window from "../core/Window.ts"
 import type { Provenance } from "../store/codec.ts"
 
-/** The fleet's record of a circuit, as this process last read it, with times of this process's clock. */
+/** The record of a circuit in the store, as this process last read it. Times are by the monotonic clock of this process. */
 export interface KnownRecord {
-  /** The epoch that the store gave it; 0 if the store has no record any more. */
+  /** The epoch in the store; 0 if the store no longer has a record. */
   readonly epoch: number
   /**
-   * The epoch at which this content was first written. It differs from `epoch` if the store lost the record and was given it
-   * back. Records are compared by it.
+   * The epoch with which this state was first written. Records are compared by it. It differs from `epoch` if the store lost the record
+   * and a process wrote it again.
    */
   readonly origin: number
   readonly circuit: Circuit.Circuit
@@ -22,92 +22,92 @@ export interface KnownRecord {
   readonly since: number
 }
 
-/** The fleet's record of a circuit, and the transitions of this process that the store does not have yet. */
+/** The record of a circuit in the store, and the transitions of this process that the store does not have yet. */
 export class RecordPart {
   known: KnownRecord | undefined = undefined
-  /** The local epoch whose state is the fleet's; a state of another epoch is this process's own. */
+  /** The local epoch in which the state is that of the fleet. In any other epoch, this process decides the state. */
   adopted = -1
-  /** Whether the state beneath an override is this process's own, and not the fleet's. */
+  /** Whether this process, and not the fleet, decides the state under an override. */
   ownBeneath = false
-  /** The fleet's transitions that this process makes are made one after the other. */
+  /** Serializes the transitions of the fleet that this process makes. */
   readonly turn = Semaphore.makeUnsafe(1)
-  /** How many swaps of this circuit the store has not answered. */
+  /** The number of compare-and-swaps in flight. */
   committing = 0
-  /** How many transitions this process has made that the store has not: until it has, this process's own state holds. */
+  /** The number of transitions of this process that the store does not have yet. While there are any, the local state decides. */
   ahead = 0
   /** The state of the fleet that this process last replaced. */
   replaced: Circuit.Circuit | undefined = undefined
-  /** When the outage began whose end this process last announced for all, by the wall clock. */
+  /** The start (wall clock) of the outage whose end this process last announced for the fleet. */
   ended = 0
-  /** The store has lost this record: which epoch it has instead, 0 for none; and whether the record is on its way back to it. */
+  /** Set if the store has lost the record. `found`: the epoch that it has instead, or 0. `sending`: the record is being written again. */
   lost: { found: number; sending: boolean } | undefined = undefined
 }
 
-/** The ballot that the store has of this process. */
+/** The ballot of this process that the store has. */
 export interface Said {
   readonly epoch: number
   readonly box: string
   readonly conviction: number
-  /** When the ballot stops counting. */
   readonly until: number
+  /** Whether it is unknown if the store still has the ballot. */
+  readonly unsure: boolean
 }
 
-/** What the streak and the windows held at one moment. */
+/** The streak and the windows at one moment. */
 export interface EvidenceSnapshot {
   readonly at: number
   readonly streak: number
   readonly counts: ReadonlyArray<Window.Counts>
 }
 
-/** Evidence that this process keeps back. `epoch` is the local epoch in which its counting began. */
+/** Evidence that this process does not put into its ballots. `epoch` is the local epoch in which it began to be counted. */
 export interface KeptBack extends EvidenceSnapshot {
   readonly epoch: number
-  /** How many calls had completed. */
   readonly calls: number
 }
 
-/** What this process tells the others of a circuit. */
+/** The ballots of this process about a circuit. */
 export class BallotPart {
   said: Said | undefined = undefined
-  /** The conviction of the ballot that was built last. */
+  /** The conviction of the latest ballot, sent or not. */
   conviction = 0
-  /** The evidence of this process's own opening, while it lasts. */
+  /** The evidence for the opening of this process, while it lasts. */
   opened: (EvidenceSnapshot & { readonly doubted: boolean }) | undefined = undefined
-  /** The evidence that no other process is told. */
   keptBack: KeptBack | undefined = undefined
-  /** The evidence at the moment when the store went down. */
+  /** The evidence at the moment when the connection to the store was lost. */
   whenDown: (KeptBack & { readonly successes: number }) | undefined = undefined
 
-  /** The others are being asked until then; no new inquiry before `quietUntil`. */
+  /** An inquiry is in progress until this time. */
   inquiryUntil = Number.NEGATIVE_INFINITY
+  /** No new inquiry begins before this time. */
   quietUntil = Number.NEGATIVE_INFINITY
-  /** Inquiries in a row that came to nothing. */
+  /** Inquiries in a row that did not open the circuit. */
   fruitless = 0
   trippedAt = Number.NEGATIVE_INFINITY
 
-  /** Whether most agreed when the sum was last read, and the policy did not yet. */
+  /** Whether, at the latest reading of the tally, most voters were convinced but the trip did not trip yet. */
   agreed = false
-  /** What the next cast asks of the store: to begin an inquiry, and to call the roll. In milliseconds, 0 for neither. */
+  /** Milliseconds of the inquiry that the next cast begins; 0 for none. */
   inquire = 0
+  /** Milliseconds of the roll call that the next cast begins; 0 for none. */
   roll = 0
-  /** A ballot waits to be sent, or is on its way. */
   waiting = false
   sending = false
-  /** When the next ballot is due by the rate that is allowed. */
+  /** The time of the next ballot that the rate limit allows. */
   allowance = Number.NEGATIVE_INFINITY
-  /** When the sum is read again; `undefined` if it is not. */
+  /** When the tally is read again; `undefined` for never. */
   readAt: number | undefined = undefined
-  /** The next pause before the sum is read again after a roll call. */
+  /** The next pause before the tally is read again after a roll call. */
   resumMillis = 0
-  /** How long the store took for the latest ballot. */
+  /** The latency of the latest cast. */
   tookMillis = 0
-  /** A roll call that this process answered may count until then: its ballot has to last as long. */
+  /** The end of a roll call that this process answered with a ballot. The ballot has to last until then. */
   rolledUntil = Number.NEGATIVE_INFINITY
-  /** This process abstained from a roll call that may count until then. */
+  /** The end of a roll call from which this process abstained. */
   abstainedUntil = Number.NEGATIVE_INFINITY
 }
 
-/** A probe's lease that the fleet gave: in which local epoch, and for how long. */
+/** A lease from the fleet. `epoch` is the local epoch. */
 export interface Granted {
   readonly _tag: "Granted"
   readonly lease: number
@@ -115,50 +115,48 @@ export interface Granted {
   readonly until: number
 }
 
-/** The probes of a circuit. Written by `Places`. */
+/** The leases of a circuit. Only `Leases` writes it. */
 export class LeasePart {
   /** A lease that came too late for the call that asked for it. */
   spare: Granted | undefined = undefined
-  /** Whether a lease is being asked for. */
   asking = false
 }
 
-/** An operator action, to be made on whatever state the fleet is in. */
+/** An operator action that is applied to the state of the fleet, whatever it is by then. */
 export interface PendingAction {
-  /** If it is several, one after the other: each of them. */
+  /** If this combines several actions: each of them, in order. */
   readonly steps?: ReadonlyArray<PendingAction["next"]>
   readonly next: (current: Circuit.Circuit, now: number) => Circuit.Circuit
   readonly why: Circuit.Why
   readonly detail: string | undefined
   readonly actor: string | undefined
-  /** When the state began that is brought in from elsewhere, by the wall clock; it begins now if this is not set. */
+  /** For an imported state: when it began, by the wall clock. Default: now. */
   readonly since?: number | undefined
 }
 
-/** The operator actions on a circuit. Written by `OperatorActions`. */
+/** The operator actions on a circuit. Only `OperatorActions` writes it. */
 export class OperatorActionPart {
-  /** What an operator did in this process and the store has not been told. */
   pending: PendingAction | undefined = undefined
 }
 
-/** What a circuit shares with the fleet, from the first failure until all is well again. */
+/** What a circuit shares with the fleet. It exists from the first failure until the circuit is healthy again. */
 export class FleetState {
   readonly record = new RecordPart()
   readonly ballots = new BallotPart()
   readonly lease = new LeasePart()
   readonly actions = new OperatorActionPart()
 
-  /** Whether this state is the fleet's, and not this process's own. */
+  /** Whether the fleet decided this state. */
   isFleets(control: Circuit.Circuit): boolean {
     return control._tag !== "Closed" && control.epoch === this.record.adopted
   }
 
-  /** The epoch of the store's record, as far as this process knows. */
+  /** The epoch of the record in the store, as this process last read it. */
   get epoch(): number {
     return this.record.known?.epoch ?? 0
   }
 
-  /** The epoch that ballots are about: that of the record which the store has, also while it has lost a newer one. */
+  /** The epoch of ballots: the epoch that the store has, also if it has lost a newer record. */
   get votingEpoch(): number {
     return this.record.lost?.found ?? this.epoch
   }

@@ -11,7 +11,7 @@ import { type Group, type LiveCircuit, overflowKey, type Totals } from "./liveCi
 
 type Inline = Partial<Policy> | undefined
 
-/** Policies, and what a call says beside them, that were found to mean the policy of a group. */
+/** The policies of a caller and its inline policy, which together give the policy of the group. */
 interface Agreed {
   readonly policies: Policies
   readonly version: number
@@ -24,10 +24,10 @@ const add = (sum: Totals, one: Readonly<Totals>): void => {
   for (const name of Object.keys(nothing) as Array<keyof Totals>) sum[name] += one[name]
 }
 
-/** So many different places may declare the policy of one name before each call compares it again. */
+/** Maximum number of declarations that are remembered. With more than this, each call compares the policies again. */
 const maxAgreed = 8
 
-/** The circuits of one name, and the one policy that all who call it must mean. */
+/** The circuits of one name, and their policy. All callers of the name must declare the same policy. */
 export class NamedGroup implements Group {
   readonly name: string
   policy: Policy
@@ -39,13 +39,12 @@ export class NamedGroup implements Group {
   readonly moves = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
   outages = 0
   durations: Durations | undefined = undefined
-  /** What circuits had counted that are kept no longer; nothing while there are none. */
   gone: Totals | undefined = undefined
-  /** Who said what the policy is: whoever came first, until the first call does. */
+  /** The declaration from which the policy comes: that of the first call, or of an operator before the first call. */
   private source: Agreed
-  /** Whether a call has, or the maker of a promise breaker. An operator has no policy to declare. */
+  /** Whether a call or a promise breaker has declared the policy. An operator action does not declare a policy. */
   declared = false
-  /** The latest first. */
+  /** Declarations of the same policy, the latest first. */
   private agreed: Array<Agreed> = []
 
   private readonly keyPolicies: KeyPolicies
@@ -57,7 +56,7 @@ export class NamedGroup implements Group {
     this.source = { policies, version: policies.version, inline: undefined }
   }
 
-  /** Whether a call that said this was found to mean the policy of this name. */
+  /** Whether an earlier call with the same declaration had the policy of this name. */
   hasAgreed(policies: Policies, inline: Inline): boolean {
     for (let i = 0; i < this.agreed.length; i++) {
       const one = this.agreed[i]
@@ -67,16 +66,16 @@ export class NamedGroup implements Group {
   }
 
   /**
-   * Takes what a call says for the policy of this name, or dies: two policies for one name are a mistake. A reload is
-   * none: what the first caller's policies now say holds for all.
+   * Takes the declaration of a call. Throws if it differs from the policy of this name, because two policies for one name are a mistake.
+   * After a reload, the policies of the first caller decide for all callers.
    */
   agree(policies: Policies, inline: Inline): void {
-    const said = merge(policies, this.name, inline)
-    if (Result.isFailure(said)) throw new PolicyError({ problems: said.failure })
+    const given = merge(policies, this.name, inline)
+    if (Result.isFailure(given)) throw new PolicyError({ problems: given.failure })
     if (this.declared) this.refresh()
     else this.follow(policies, inline)
     this.declared = true
-    const differing = differingFields(this.policy, said.success)
+    const differing = differingFields(this.policy, given.success)
     if (differing.length > 0) {
       throw new Error(
         `Two policies for the circuit "${printable(this.name)}" in one store: they differ in ${differing.join(", ")}. ` +
@@ -87,32 +86,30 @@ export class NamedGroup implements Group {
     this.agreed = [{ policies, version: policies.version, inline }, ...others].slice(0, maxAgreed)
   }
 
-  /** The policy of the circuit of a key. */
   policyOf(key: string | undefined): Policy {
     return key === undefined || key === overflowKey
       ? this.policy
       : this.keyPolicies.of(this.policy, key, this.source.policies)
   }
 
-  /** All circuits of the name. */
   circuits(): ReadonlyArray<LiveCircuit> {
     return [this.single, ...(this.keyed?.values() ?? []), this.overflow].filter((one) => one !== undefined)
   }
 
-  /** Those that are shown by a key: by the empty one that of the name, too. */
+  /** The circuits that are shown under a key. The empty key also shows the circuit without a key. */
   at(key: string): ReadonlyArray<LiveCircuit> {
     const shared = key === "" ? this.single : key === this.overflow?.key ? this.overflow : undefined
     return [shared, this.keyed?.get(key)].filter((one) => one !== undefined)
   }
 
-  /** What all circuits of the name have counted, those that are kept no longer included: it never becomes less. */
+  /** The totals of all circuits of the name. They include evicted circuits, so that no total ever decreases. */
   totals(): Totals {
     const sum = { ...(this.gone ?? nothing) }
     for (const one of this.circuits()) add(sum, one)
     return sum
   }
 
-  /** What a circuit has counted goes on being known. */
+  /** Removes a circuit and keeps its totals. */
   forget(circuit: LiveCircuit): void {
     this.gone ??= { ...nothing }
     add(this.gone, circuit)
@@ -120,15 +117,15 @@ export class NamedGroup implements Group {
   }
 
   /**
-   * For a caller that declares no policy, such as an operator. Before the first call, the policies that are configured for this
-   * caller hold: the circuit may have been made by code for which none are configured.
+   * For a caller that declares no policy, such as an operator. Before the first call, the configured policies of this caller apply, because
+   * code without configured policies may have made the circuit.
    */
   touch(policies: Policies): void {
     if (this.declared || policies === none || policies === this.source.policies) this.refresh()
     else this.follow(policies, undefined)
   }
 
-  /** Takes on what a reload has changed. */
+  /** Applies a reload. */
   refresh(): void {
     const { inline, policies, version } = this.source
     if (version !== policies.version) this.follow(policies, inline)
@@ -136,8 +133,8 @@ export class NamedGroup implements Group {
 
   private follow(policies: Policies, inline: Inline): void {
     const next = merge(policies, this.name, inline)
-    // The same object for the same policy: circuits compare it by identity. If a reload has removed the custom trip that `inline`
-    // names, the last good policy stays.
+    // Equal policies stay the same object, because circuits compare them by identity. If a reload has removed a custom trip that `inline`
+    // uses, the last valid policy stays.
     if (Result.isSuccess(next) && !Equal.equals(this.policy, next.success)) {
       this.policy = next.success
       this.keyPolicies.clear()

@@ -13,8 +13,8 @@ import type { Runtime } from "./runtime.ts"
 import { timeout } from "./timeout.ts"
 
 /**
- * Runs the policy's health check while the circuit is Open or HalfOpen, and while it is Closed if the check may open it. Each of the
- * two begins the schedule anew.
+ * Starts or stops the health check of a circuit. It runs while the circuit is Open or HalfOpen, and also while it is Closed if the check
+ * may open it. The schedule starts again when the circuit opens and when it closes.
  */
 export const checkHealth = (runtime: Runtime, circuit: LiveCircuit): void => {
   const { policy, watching: running } = circuit
@@ -38,14 +38,14 @@ export const checkHealth = (runtime: Runtime, circuit: LiveCircuit): void => {
     )
   })
   const schedule = typeof wanted.schedule === "number" ? Schedule.spaced(wanted.schedule) : wanted.schedule
-  // A schedule that ends leaves the next opening to begin it anew.
+  // After the schedule has ended, the next opening starts it again.
   const ended = Effect.sync(() => {
     if (circuit.watching === watching) circuit.watching = undefined
   })
   const checks = Effect.catchCause(Effect.schedule(check, schedule), (cause) =>
     quietly(
       Effect.logError(
-        `The schedule of a circuit's health check failed; it runs no more in this opening: ${foreignText(cause)}`
+        `The schedule of a circuit's health check failed; the check does not run again in this opening: ${foreignText(cause)}`
       )
     )
   )
@@ -54,25 +54,22 @@ export const checkHealth = (runtime: Runtime, circuit: LiveCircuit): void => {
   circuit.watching = watching
 }
 
-/** Closes the circuit. */
 const passed = (runtime: Runtime, circuit: LiveCircuit, epoch: number): Effect.Effect<unknown> =>
   move(runtime, circuit, "HealthCheckPassed", (current, now) =>
     current.epoch === epoch && isDown(current) ? Circuit.close(current, now, circuit.policy) : current
   )
 
-/** Opens the circuit, as a trip does. */
 const failed = (
   runtime: Runtime,
   circuit: LiveCircuit,
   epoch: number,
   why: EffectCause.Cause<unknown>
 ): Effect.Effect<unknown> => {
-  // What has changed since the check began decides without it.
+  // If the circuit has changed since the check began, the result no longer counts.
   if (circuit.control.value.epoch !== epoch || !mayOpen(circuit)) return Effect.void
   return openTripped(runtime, circuit, epoch, runtime.time.now(), `the health check failed: ${foreignText(why)}`)
 }
 
-/** Whether the health check may open the circuit now. */
 const mayOpen = ({ control, policy }: LiveCircuit): boolean =>
   control.value._tag === "Closed" && policy.enabled !== false && policy.probe !== undefined && policy.probe.opens > 0
 

@@ -9,7 +9,7 @@ import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 import { effective, scopeOf } from "./standing.ts"
 
-/** What a window of a circuit's trip holds now. */
+/** The counts of one window of the trip. */
 export interface WindowView extends Window.Counts {
   /** A number of calls, or a duration. */
   readonly over: number | Duration.Duration
@@ -17,49 +17,48 @@ export interface WindowView extends Window.Counts {
   readonly slowRate: number
 }
 
-/** Everything about one circuit, at one moment. */
+/** The state and the counts of one circuit at one moment. */
 export interface Inspection {
   readonly circuit: string
   readonly key: string | undefined
   readonly state: Circuit.State
-  /** Whose state it is: this process's own, or the fleet's. */
+  /** `local` if this process decided the state, `fleet` if all processes share it. */
   readonly scope: "local" | "fleet"
   readonly mode: "enforce" | "observe"
-  /** `false` where the policy switches it off: every call passes, whatever the state. An effect counts as `true`. */
+  /** `false` if the policy says `enabled: false`: every call runs uncounted. A flag that is an effect or a function counts as `true`. */
   readonly enabled: boolean
-  /** The name of a circuit that this one depends on and that lets no calls through now. */
+  /** The name of a dependency that rejects every call now. */
   readonly blockedBy: string | undefined
   readonly epoch: number
-  /** Why it opened, while it is Open or HalfOpen; who forced it and why, while it is Isolated or Disabled. */
+  /** While Open or HalfOpen: why the circuit opened. While Isolated or Disabled: the reason and the operator. */
   readonly cause: { readonly why: Circuit.Why; readonly detail: string; readonly actor: string | undefined } | undefined
   /**
-   * When the state began: the wall clock of the latest move, in milliseconds since 1970; 0 if there was none. Of several overrides it is
-   * the start of the one that decides.
+   * When the state began, in milliseconds since 1970. 0 before the first transition. With several overrides it is the start of the one that
+   * decides.
    */
   readonly since: number
-  /** The overrides of this circuit that operators have set and that have not ended: first the one that decides. */
+  /** The overrides in force on this circuit. The first one decides. */
   readonly overrides: ReadonlyArray<Override>
   /**
-   * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
-   * opening by the wall clock, in milliseconds since 1970, and `openings` is the number of its openings.
+   * The outage that the circuit is in, also under an override; `undefined` if it is Closed. `since` is its start in milliseconds since
+   * 1970, and `openings` counts its openings.
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /**
-   * How long until a call passes by the state of the circuit, zero if it passes now, infinite while isolated without expiry. A second
-   * at most while probes or a ramp decide: a call may pass before. A policy that only observes or is switched off lets calls pass
-   * nevertheless.
+   * How long until a call can run, by the state alone: zero if it can run now, infinite if the circuit is isolated without expiry. While
+   * probes or a ramp decide, it is at most one second, and a call may run earlier. `mode` and `enabled` are not considered.
    */
   readonly retryAfter: Duration.Duration
   readonly openings: number
   /** Failures in a row. */
   readonly streak: number
   readonly inFlight: number
-  /** Calls that hold a probe's place. */
+  /** Calls that hold a lease. */
   readonly probing: number
   readonly windows: ReadonlyArray<WindowView>
   /**
-   * The share of recent calls that failed, from 0 to 1: in the window of the trip that holds the most calls, or in the last 10
-   * seconds if the trip reads no window. 1 while the circuit is Open or HalfOpen. `undefined` if no recent call is counted.
+   * The share of recent calls that failed, from 0 to 1. It is taken from the window of the trip with the most calls, or from the last 10
+   * seconds if the trip reads no window. 1 while the circuit is Open or HalfOpen. `undefined` if there is no recent call.
    */
   readonly failureRate: number | undefined
   /** Since the circuit was made. `calls` were admitted and counted; `passed` ran uncounted; `rejected` did not run. */
@@ -71,14 +70,14 @@ export interface Inspection {
     readonly slow: number
     readonly rejected: number
     readonly passed: number
-    /** What `enforce` would have rejected; part of `passed`. */
+    /** The part of `passed` that mode `enforce` would have rejected. */
     readonly wouldReject: number
   }
-  /** What its retry budget has counted lately, and refused since it was made; nothing where it has none. */
+  /** The retry budget of the circuit; `undefined` if it has none. */
   readonly retries: BudgetView | undefined
-  /** The latest few, oldest first. */
+  /** The latest failures, at most five, oldest first. */
   readonly lastFailures: ReadonlyArray<LastFailure>
-  /** By tenant, where the policy counts a shared circuit's tenants. */
+  /** The counts by tenant, if the policy has `tenants: "counted"`. */
   readonly tenants: Readonly<Record<string, Readonly<TenantCounts>>>
 }
 
@@ -105,13 +104,13 @@ const failureRateOf = (circuit: LiveCircuit, state: Circuit.State, now: number):
   return calls === 0 ? undefined : failures / calls
 }
 
-/** Reads a circuit; nothing in it changes but what time has made obsolete. */
+/** Reads a circuit. It only removes expired permits. */
 export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection => {
   const now = registry.runtime.time.now()
   circuit.lapse(now)
   const control = effective(circuit, now)
   const blocker = control._tag === "Disabled" ? undefined : blockerOf(registry, circuit, now)
-  // What an override on the name hides is still this circuit's own.
+  // The state of this circuit itself, also under an override on the whole name.
   const own = Circuit.expire(circuit.control.value, now)
   return {
     circuit: circuit.group.name,

@@ -6,12 +6,12 @@ import type { Policies } from "../policy/settings.ts"
 
 type Difference = Partial<Policy>
 
-/** The policies of the keys of one name. Each is kept by its circuit only, so that they are bounded as circuits are. */
+/** The policies of the keys of one name. Only the circuit of a key keeps its policy, so their number is bounded by that of the circuits. */
 export class KeyPolicies {
   private readonly name: string
   private readonly report: (message: string) => void
   private reported = false
-  /** What a function has returned and what it means. A function that returns constants makes no new policies. */
+  /** Caches by identity, so that a function that returns constants makes no new policies. */
   private decoded = new WeakMap<object, Difference>()
   private merged = new WeakMap<Difference, Policy>()
 
@@ -20,14 +20,14 @@ export class KeyPolicies {
     this.report = report
   }
 
-  /** After a change of the policy of the name, or of the custom trips. */
+  /** Call this after the policy of the name or the custom trips have changed. */
   clear(): void {
     this.decoded = new WeakMap()
     this.merged = new WeakMap()
     this.reported = false
   }
 
-  /** The policy of a key, over that of the name. */
+  /** The policy of the name with the fields that differ for a key. */
   of(policy: Policy, key: string, policies: Policies): Policy {
     const { keys } = policy
     if (keys === undefined) return policy
@@ -60,7 +60,7 @@ export class KeyPolicies {
     if (this.reported) return undefined
     this.reported = true
     const circuit = `"${printable(this.name)}" ["${printable(key)}"]`
-    this.report(`The policy of the circuit ${circuit} cannot be used; the policy of the name holds: ${why}`)
+    this.report(`The policy of the circuit ${circuit} cannot be used; the policy of the name is used: ${why}`)
     return undefined
   }
 }

@@ -11,21 +11,19 @@ import type { EventLoop } from "./eventLoop.ts"
 import type { FleetState } from "./fleetState.ts"
 import type { Interruptions } from "./misuse.ts"
 
-/** A call in flight, as far as its circuit must know it. */
 export interface InFlight {
   readonly start: number
-  /** Its permit has lapsed. */
   readonly lapsed: () => void
 }
 
-/** One of the last failures, kept as text so that no error object outlives its call. */
+/** One of the last failures, as text, so that no error object is kept in memory. */
 export interface LastFailure {
-  /** Wall clock, milliseconds since 1970. */
+  /** Milliseconds since 1970. */
   readonly at: number
   readonly error: string
 }
 
-/** The calls of one tenant on a circuit that all tenants share. */
+/** The counts of one tenant on a circuit that all tenants share. */
 export interface TenantCounts {
   calls: number
   failures: number
@@ -34,10 +32,9 @@ export interface TenantCounts {
   lastFailure: LastFailure | undefined
 }
 
-/** Permits and when each lapses. */
 export class Permits {
   private readonly untils = new Map<InFlight, number>()
-  /** None lapses before this, so that none is looked at before. */
+  /** No permit expires before this time. */
   private first = Infinity
 
   add(permit: InFlight, until: number): void {
@@ -45,12 +42,11 @@ export class Permits {
     this.first = Math.min(this.first, until)
   }
 
-  /** Whether it was still there. */
+  /** Returns whether the permit had not expired. */
   delete(permit: InFlight): boolean {
     return this.untils.delete(permit)
   }
 
-  /** Takes out those that have lapsed. */
   lapsed(now: number): ReadonlyArray<InFlight> {
     if (now < this.first) return []
     const found: Array<InFlight> = []
@@ -64,42 +60,38 @@ export class Permits {
   }
 }
 
-/** The key by which the circuit that many keys share is looked at and steered. */
+/** The key of the circuit that many keys share, for inspection and operator actions. */
 export const overflowKey = "(overflow)"
 
 const maxLastFailures = 5
 const maxTenants = 1_000
 
-/** All circuits of one name: one policy, and a circuit for each key. */
+/** The circuits of one name: they have one policy, and each key has a circuit. */
 export interface Group {
   readonly name: string
   policy: Policy
   policyOf(key: string | undefined): Policy
-  /** Whether a call that said this was found to mean the policy of this name. */
+  /** Whether an earlier call with the same declaration had the policy of this name. */
   hasAgreed(policies: Policies, inline: Partial<Policy> | undefined): boolean
-  /** The circuit without a key; an override on it holds for all keys. */
+  /** The circuit without a key. An override on it applies to all keys. */
   single: LiveCircuit | undefined
   keyed: Map<string, LiveCircuit> | undefined
-  /** Shared by the keys for which there was no room. */
+  /** The circuit of all keys for which there was no room. */
   overflow: LiveCircuit | undefined
   /** Whether `single` is Isolated or Disabled. */
   forced: boolean
-  /** Whether a call has said what the policy is. */
   readonly declared: boolean
   /**
-   * How many of the next calls are made known to the calls inside them: `Infinity` once two calls of one circuit have overlapped.
-   * A call inside another one overlaps it, so a name whose calls never overlap need not pay for it.
+   * How many of the next calls announce themselves to the calls inside them. `Infinity` after two calls of one circuit have overlapped,
+   * because nested calls overlap. Names whose calls never overlap do not pay for this.
    */
   enclosing: number
-  /** How often one of them came into a state. */
   readonly moves: Record<Circuit.State, number>
-  /** The number of outages of its circuits that have begun. */
   outages: number
-  /** How long their calls took, where somebody wants to know. */
+  /** The durations of the calls, if metrics are collected. */
   durations: Durations | undefined
 }
 
-/** What a circuit counts for as long as it is kept. */
 export interface Totals {
   calls: number
   successes: number
@@ -111,8 +103,7 @@ export interface Totals {
 }
 
 /**
- * One circuit of this process. Its control state is a `TxRef`, changed only by transactions that check the epoch; its
- * counts are plain fields, changed only by the call that is being settled.
+ * One circuit of this process. Its state is a `TxRef` that only transactions change. Its counts are plain fields.
  */
 export class LiveCircuit implements Totals {
   readonly group: Group
@@ -122,20 +113,18 @@ export class LiveCircuit implements Totals {
   private evidenceEpoch = 0
   private evidenceBegan = 0
   policy: Policy
-  /** The policy of the name from which {@link policy} was made. */
+  /** The policy of the name from which `policy` was made. */
   basis: Policy
-  /** Nothing but its own state decides: not a flag, not an observation, not a dependency, not the calls in flight. */
+  /** Whether only the state of the circuit decides, and no flag, mode, dependency or call in flight. */
   plain = true
-  /** Calls in flight, oldest first; kept only for a trip that asks how long they have been running. */
+  /** The calls in flight, oldest first. Kept only if the trip has a rule about stuck calls. */
   runningSince: Map<InFlight, number> | undefined = undefined
-  /** The permits of callers that admit and settle by themselves. */
   permits: Permits | undefined = undefined
   tenants: Map<string, TenantCounts> | undefined = undefined
   lastFailures: Array<LastFailure> | undefined = undefined
-  /** The policy's health check, while it runs. */
   watching: { readonly probe: Policy["probe"]; readonly down: boolean; readonly stop: () => void } | undefined =
     undefined
-  /** Calls that wait for the policy's flag. */
+  /** The number of calls that wait for the flag of the policy. */
   pending = 0
   rampCredit = 0
   inFlight = 0
@@ -145,25 +134,23 @@ export class LiveCircuit implements Totals {
   ignored = 0
   slow = 0
   rejected = 0
-  /** Calls that ran uncounted: disabled, switched off, or let through by `observe`. */
+  /** Calls that ran uncounted, because of an override, the flag, or mode `observe`. */
   passed = 0
-  /** Of these, the ones that `enforce` would have rejected. */
+  /** The part of `passed` that mode `enforce` would have rejected. */
   wouldReject = 0
-  /** What has been reported once and is not again. */
+  /** What has been reported, so that it is reported only once. */
   reported: Set<"trip" | "classify" | "fleet"> | undefined = undefined
-  /** Wall clock of the latest transition; for a state of the fleet, when that state began. 0 before the first transition. */
+  /** When the state began, in milliseconds since 1970. 0 before the first transition. */
   movedAt = 0
-  /** What its callers may spend on calling again, where somebody asked for that to be bounded. */
   budget: RetryBudget | undefined = undefined
-  /** What it has with the fleet; nothing while all is well. */
+  /** `undefined` while the circuit is healthy. */
   fleetState: FleetState | undefined = undefined
 
-  // Its place among the circuits that may be evicted.
+  // The ring in which the registry looks for a circuit to evict.
   next: LiveCircuit | undefined = undefined
   previous: LiveCircuit | undefined = undefined
   callsWhenPassed = -1
 
-  /** Calls that were interrupted after about the same time. */
   interruptions: Interruptions | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {
@@ -175,7 +162,7 @@ export class LiveCircuit implements Totals {
     this.adopt(this.policy)
   }
 
-  /** Takes on the policy of its name. The state stays, and of the windows what the new trip can use. */
+  /** Applies a new policy of the name. The state stays, and the windows keep the calls that fit. */
   change(now: number): void {
     this.basis = this.group.policy
     const policy = this.group.policyOf(this.key)
@@ -196,11 +183,11 @@ export class LiveCircuit implements Totals {
       !watches
   }
 
-  /** What was seen in an epoch. What belongs to another is forgotten: a window never spans a transition. */
+  /** The evidence of an epoch. That of any other epoch is cleared, because a window never spans a transition. */
   seenIn(epoch: number): LiveEvidence {
     if (this.evidenceEpoch !== epoch) {
       this.evidence.clear()
-      // Calls of an older epoch change nothing: not even by hanging.
+      // Calls of an older epoch change nothing, even if they hang.
       this.runningSince?.clear()
       this.evidenceEpoch = epoch
       this.evidenceBegan = epoch
@@ -208,25 +195,24 @@ export class LiveCircuit implements Totals {
     return this.evidence
   }
 
-  /** What was seen in an epoch goes on counting in the next one. Calls in flight do not: theirs is the old one. */
+  /** Keeps the evidence of an epoch for the next one, except for the calls in flight. */
   carry(from: number, to: number): void {
     if (this.evidenceEpoch !== from) return
     this.evidenceEpoch = to
     this.runningSince?.clear()
   }
 
-  /** The epoch in which the evidence of the current epoch began to be counted: an earlier one if an override came between. */
+  /** The epoch in which the current evidence began to be counted. It is older than the current epoch after an override. */
   get countingSince(): number {
     this.seen()
     return this.evidenceBegan
   }
 
-  /** What was seen in the current epoch. */
   seen(): LiveEvidence {
     return this.seenIn(this.control.value.epoch)
   }
 
-  /** What was seen in an epoch that has just ended, and is not forgotten yet; nothing where that was nothing. */
+  /** The counts of an epoch that has just ended; `undefined` if there are none. */
   lastSeen(epoch: number, now: number): Transition["counts"] {
     if (this.evidenceEpoch !== epoch) return undefined
     const { streak } = this.evidence
@@ -234,13 +220,11 @@ export class LiveCircuit implements Totals {
     return streak === 0 && calls === 0 ? undefined : { calls, failures, slow, streak }
   }
 
-  /** Stops the policy's health check. */
   unwatch(): void {
     this.watching?.stop()
     this.watching = undefined
   }
 
-  /** Counts a failed call, and keeps its error as text. */
   noteFailure(at: number, error: string, tenant: string | undefined): void {
     this.failures++
     const failure = { at, error }
@@ -253,7 +237,7 @@ export class LiveCircuit implements Totals {
     counts.lastFailure = failure
   }
 
-  /** The counts of a tenant; those beyond a thousand are counted together. */
+  /** The counts of a tenant. Tenants after the first thousand are counted together. */
   tenant(id: string): TenantCounts {
     this.tenants ??= new Map()
     const known = this.tenants.get(id)
@@ -264,7 +248,7 @@ export class LiveCircuit implements Totals {
     return counts
   }
 
-  /** Says something once; whether it was not said before. */
+  /** Returns true the first time, so that something is reported once. */
   reportsFirst(what: "trip" | "classify" | "fleet"): boolean {
     this.reported ??= new Set()
     if (this.reported.has(what)) return false
@@ -272,7 +256,7 @@ export class LiveCircuit implements Totals {
     return true
   }
 
-  /** Forgets the permits that lapsed: their callers are not heard of again. */
+  /** Ends the permits that have expired, as Ignored. */
   lapse(now: number): void {
     for (const permit of this.permits?.lapsed(now) ?? []) {
       this.runningSince?.delete(permit)
@@ -282,7 +266,7 @@ export class LiveCircuit implements Totals {
     }
   }
 
-  /** Whether forgetting it would lose nothing but counts. */
+  /** Whether the circuit can be evicted without losing anything except totals. */
   isIdle(now: number): boolean {
     this.lapse(now)
     const control = this.control.value
@@ -293,13 +277,12 @@ export class LiveCircuit implements Totals {
       this.inFlight === 0 &&
       this.pending === 0 &&
       this.fleetState === undefined &&
-      // Forgetting what was spent would give it out again.
+      // A new budget would allow the same retries again.
       (this.budget === undefined || this.budget.view(now).retries === 0) &&
       this.seen().isQuiet(now)
     )
   }
 
-  /** What a trip is evaluated on. */
   trips(now: number, wall: number, loop: EventLoop): Trip.Evidence {
     return this.seen().at(now, {
       running: this.inFlight,

@@ -11,31 +11,29 @@ const verbs = {
   Disabled: "was disabled"
 } as const
 
-/** Moves that are better told by what happened than by the state they lead to. */
+/** Transitions whose log line names the reason instead of the new state. */
 const actions: { readonly [Why in Transition["why"]]?: string } = {
   Released: "was released",
-  Expired: "is no longer forced: the time is over",
+  Expired: "is no longer forced: the override has expired",
   Reset: "was reset"
 }
 
 const levels = { Closed: "Info", Open: "Warn", HalfOpen: "Debug", Isolated: "Warn", Disabled: "Warn" } as const
 
-/** Who is told: of what this process did itself the others hear later, of what it did before it started long ago. */
-export interface Told {
-  /** How this process is called. */
+export interface EventContext {
   readonly own: string | undefined
-  /** Whether it is what this process found when it started. */
+  /** Whether this process found the state when it started. */
   readonly found: boolean
   /** The text of the last failure, if the circuit tripped because calls failed. */
   readonly last?: string | undefined
 }
 
-/** It was Open before: others agree, or somebody gave it another end. */
+/** Whether an open circuit got another end: the fleet opened it, too, or an operator opened it again. */
 const staysOpen = ({ from, to }: Transition): boolean => from === "Open" && to === "Open"
 
-const levelOf = (event: Transition, { found }: Told) => (found || staysOpen(event) ? "Info" : levels[event.to])
+const levelOf = (event: Transition, { found }: EventContext) => (found || staysOpen(event) ? "Info" : levels[event.to])
 
-const sentence = (event: Transition, { found, last, own }: Told): string => {
+const sentence = (event: Transition, { found, last, own }: EventContext): string => {
   const stays = staysOpen(event)
   const all = event.scope === "fleet" && (found || stays || event.process !== own) ? " for all processes" : ""
   const verb = found ? `is ${event.to} already` : stays ? "stays open" : (actions[event.why] ?? verbs[event.to])
@@ -46,15 +44,14 @@ const sentence = (event: Transition, { found, last, own }: Told): string => {
   return `Circuit "${printable(event.circuit)}"${key} ${verb}${all}${observing}${why}${failed}`
 }
 
-/** One line for one event, with its fields as annotations. */
-export const logEvent = (event: BreakerEvent, told: Told): Effect.Effect<void> => {
+export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Effect<void> => {
   const subject = {
     circuit: printable(event.circuit),
     ...(event.key === undefined ? {} : { key: printable(event.key) })
   }
   const line =
     event._tag === "Transition"
-      ? Effect.annotateLogs(Effect.logWithLevel(levelOf(event, told))(sentence(event, told)), {
+      ? Effect.annotateLogs(Effect.logWithLevel(levelOf(event, context))(sentence(event, context)), {
           ...subject,
           from: event.from,
           to: event.to,
@@ -68,12 +65,12 @@ export const logEvent = (event: BreakerEvent, told: Told): Effect.Effect<void> =
         })
       : Effect.annotateLogs(
           Effect.logWarning(
-            `Circuit "${subject.circuit}": ${event.probes} probes in a row told nothing; it stays HalfOpen until one succeeds or fails`
+            `Circuit "${subject.circuit}": ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
           ),
           subject
         )
   return quietly(line)
 }
 
-/** Logs in a finalizer: a logger that fails there would take the caller's result with it. */
+/** Ignores the failure of a logger, which would replace the result of the caller in a finalizer. */
 export const quietly = (log: Effect.Effect<void>): Effect.Effect<void> => Effect.catchCause(log, () => Effect.void)

@@ -1,12 +1,12 @@
 import * as Duration from "effect/Duration"
 import { printable } from "../core/printable.ts"
 
-/**
- * What looks like a mistake in the program, and how to correct it. Each is logged once. Nothing here is looked at by a call that is
- * answered or rejected.
+/*
+ * Detects likely mistakes in the program. The log names each mistake once and says how to correct it. Calls that end normally or are
+ * rejected do not run this code.
  */
 
-/** Calls of a circuit that were interrupted after about the same time, one after the other. */
+/** Calls of a circuit in a row that were interrupted after about the same time. */
 export interface Interruptions {
   /** How long the first of them ran. */
   readonly millis: number
@@ -16,16 +16,16 @@ export interface Interruptions {
   count: number
 }
 
-/** The number of such calls, and their share of all calls that ended meanwhile, from which on a timeout is the likely reason. */
+/** A timeout is the likely reason from this number of such calls on, if they are at least this share of all calls in that time. */
 const enough = { calls: 20, share: 0.75 }
 
-/** Durations that differ by less are about the same. */
+/** Durations count as the same if they differ by less than this. */
 const tolerance = (millis: number): number => Math.max(10, millis / 20)
 
-/** The run of interruptions to which a call belongs that was interrupted now. `ended` is how many calls of its circuit have ended. */
+/** Adds a call that was interrupted now. `ended` is the number of calls of the circuit that have ended. */
 export const after = (found: Interruptions | undefined, ended: number, millis: number, now: number): Interruptions => {
   const isAlike = found !== undefined && Math.abs(millis - found.millis) <= tolerance(found.millis)
-  // A long run that is no longer most of the calls has ended.
+  // The run has ended if most of the many calls since it began were not interrupted.
   const isOld = found !== undefined && ended - found.before > 10 * enough.calls && !isMost(found, ended)
   if (!isAlike || isOld) return { millis, since: now, before: ended - 1, count: 1 }
   found.count++
@@ -35,8 +35,8 @@ export const after = (found: Interruptions | undefined, ended: number, millis: n
 const isMost = ({ before, count }: Interruptions, ended: number): boolean => count >= enough.share * (ended - before)
 
 /**
- * Whether a timeout around the circuit is the likely reason. If calls end together (a scope closes, a race is decided), it is not: a
- * timeout ends calls for longer than it lasts.
+ * Whether a timeout around the circuit is the likely reason. If all calls of a run are interrupted within less than their duration, the
+ * reason is another one, such as a scope that closes.
  */
 export const looksLikeTimeout = (run: Interruptions, ended: number, now: number): boolean =>
   run.count >= enough.calls && isMost(run, ended) && run.millis >= 1 && now - run.since >= run.millis
@@ -61,14 +61,14 @@ export const unlistedName = (name: string, names: ReadonlyArray<string>): string
   )
 }
 
-/** When stores were closed soon after they were built, the latest last. */
+/** The times at which short-lived stores were closed, the latest last. */
 const shortLived: Array<number> = []
 const many = { stores: 100, withinMillis: 60_000 }
 let reported = false
 
 /**
- * Notes that a store was closed. Returns, once, whether the program seems to build a store for each call: many were closed soon after
- * they were built.
+ * Notes that a store was closed. Returns true, once, if many stores were closed soon after they were built: the program seems to build
+ * one for each call.
  */
 export const isBuiltAgain = (builtAt: number, now: number): boolean => {
   if (reported || now - builtAt > many.withinMillis) return false

@@ -10,38 +10,36 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 import { noteTransition } from "./spans.ts"
 
-/** What a move did. */
 export interface Moved {
   readonly from: Circuit.Circuit
   readonly to: Circuit.Circuit
-  /** When, by the monotonic clock. */
+  /** The time of the move, by the monotonic clock. */
   readonly now: number
-  /** What was seen in the epoch that ended. */
   readonly counts: Transition["counts"]
 }
 
-/** What becomes of a state at a time. It may be asked more than once. */
+/** Returns the next state. A transaction may call it more than once. */
 export type Next = (current: Circuit.Circuit, now: number) => Circuit.Circuit
 
-/** What a move is announced with: the figures or the reason, and who it was. */
+/** What the event of a move contains in addition to the states. */
 export interface MoveDetails {
   readonly detail?: string | undefined
   readonly actor?: string | undefined
-  /** Set for a move that is the fleet's: which process made it. */
+  /** For a transition of the fleet: the process that made it. */
   readonly process?: string | undefined
-  /** Set for a transition of the fleet: when the state began, by the wall clock of the process that wrote it. */
+  /** For a transition of the fleet: when the state began, by the wall clock of the process that wrote it. */
   readonly since?: number | undefined
-  /** Set for what somebody outside of the fleet did: what names that act. */
+  /** For an action that `Operator` took on the store: its id. */
   readonly action?: string | undefined
-  /** Set with `action`: the time of the action, by the wall clock. */
+  /** With `action`: the time of the action, by the wall clock. */
   readonly at?: number | undefined
-  /** Set for what this process finds when it starts: it is no news. */
+  /** Whether this process found the state when it started. */
   readonly found?: boolean | undefined
 }
 
 type Ref = TxRef.TxRef<Circuit.Circuit>
 
-/** The part of a move that is done in a transaction, which may do it again. */
+/** The part of a move inside the transaction, which may run it more than once. */
 const step = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -55,7 +53,7 @@ const step = (
     if (to === from) return [undefined, to]
     if (process !== undefined && circuit.fleetState !== undefined) circuit.fleetState.record.adopted = to.epoch
     const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
-    if (goesOnCounting(from, to, why)) circuit.carry(from.epoch, to.epoch)
+    if (keepsEvidence(from, to, why)) circuit.carry(from.epoch, to.epoch)
     return [{ from, to, now, counts }, to]
   })
 
@@ -63,10 +61,10 @@ const isClosedBeneath = (circuit: Circuit.Circuit): boolean =>
   (Circuit.isForced(circuit) ? circuit.under : circuit)._tag === "Closed"
 
 /**
- * Whether what was counted before goes on counting: an override was set, ended or changed over a circuit that was Closed and
- * still is.
+ * Whether the evidence of the old epoch still counts in the new one: an override was set, ended or changed while the circuit under it
+ * stayed Closed.
  */
-const goesOnCounting = (from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why): boolean =>
+const keepsEvidence = (from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why): boolean =>
   (Circuit.isForced(from) || Circuit.isForced(to)) &&
   isClosedBeneath(from) &&
   isClosedBeneath(to) &&
@@ -74,9 +72,9 @@ const goesOnCounting = (from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit
   why !== "Imported"
 
 /**
- * Moves a circuit, in a transaction, to what `next` makes of its state; nothing happens if that is the same state. A new
- * epoch is announced and logged, and starts or stops the health check. `reads` are states of other circuits on which `next`
- * rests: it is asked again if one of them changes meanwhile.
+ * Moves a circuit to the state that `next` returns, in a transaction. Nothing happens if `next` returns the current state. If a new epoch
+ * begins, the move is announced and logged, and the health check starts or stops. `reads` are the states of other circuits that `next`
+ * reads: `next` is called again if one of them changes meanwhile.
  */
 export const move = (
   runtime: Runtime,
@@ -89,7 +87,7 @@ export const move = (
   const modify = step(runtime, circuit, why, next, details)
   const transaction =
     reads.length === 0 ? modify : Effect.tx(Effect.andThen(Effect.forEach(reads, TxRef.get, { discard: true }), modify))
-  // Nothing may come between the commit and what follows from it.
+  // Commit and announcement must not be interrupted separately.
   return Effect.uninterruptible(
     Effect.flatMap(outsideTransactions(transaction), (moved) =>
       Effect.as(follow(runtime, circuit, moved, why, details), moved)
@@ -97,14 +95,13 @@ export const move = (
   )
 }
 
-/** One of several circuits that are moved together. */
 export interface Move {
   readonly circuit: LiveCircuit
   readonly next: Next
   readonly details: MoveDetails
 }
 
-/** Moves several circuits in one transaction: nobody sees one of them moved and another not. */
+/** Moves several circuits in one transaction, so that no reader sees only some of them moved. */
 export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: Circuit.Why): Effect.Effect<void> => {
   const transaction = Effect.tx(
     Effect.forEach(moves, ({ details, circuit, next }) => step(runtime, circuit, why, next, details))
@@ -118,26 +115,26 @@ export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: 
   )
 }
 
-/** Ends an override that has run out. One that was the fleet's leaves what is the fleet's. */
+/** Ends an override that has expired. If the override was that of the fleet, the state under it is that of the fleet, too. */
 export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<unknown> =>
   Effect.suspend(() => {
     const { fleetState } = circuit
     const control = circuit.control.value
     const fleets = fleetState?.isFleets(control) === true && !fleetState.record.ownBeneath
     const { action, process } = (fleets ? fleetState.record.known?.provenance : undefined) ?? {}
-    // Processes detect the end at their next call. The event has the time at which the override ended.
+    // A process notices the end at its next call. The event has the time at which the override ended.
     const { now, wall } = runtime.time
     const at =
       action !== undefined && Circuit.isForced(control) ? Math.round(wall() - (now() - control.until)) : undefined
     return move(runtime, circuit, "Expired", Circuit.expire, { process, action, at })
   })
 
-/** What a circuit learns stays learnt: a caller's own transaction that is undone or run again does not undo it. */
+/** A transaction of the caller that is rolled back or run again must not undo the moves of circuits. */
 const outsideTransactions: <A>(effect: Effect.Effect<A>) => Effect.Effect<A> = Effect.updateContext(
   Context.omit(Effect.Transaction)
 )
 
-/** What a move brings with it once it is done, if it began a new epoch. */
+/** After the commit, if a new epoch began: updates counts, starts or stops the health check, informs the peers, and announces the move. */
 const follow = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -148,7 +145,7 @@ const follow = (
   if (moved === undefined || moved.from.epoch === moved.to.epoch) return Effect.void
   const { counts, from, now, to } = moved
   const { process } = details
-  // That what it did alone is the fleet's word, too, or gets another end, is no second opening.
+  // An Open circuit that the fleet opens, too, or that gets another end, does not count as another opening.
   if (from._tag !== to._tag) circuit.group.moves[to._tag]++
   const before = Circuit.outage(from)
   const outage = Circuit.outage(to)
@@ -156,7 +153,7 @@ const follow = (
   if (before !== undefined && outage === undefined && process !== undefined && circuit.fleetState !== undefined) {
     circuit.fleetState.record.ended = before.at
   }
-  // What others did in between was not seen: the fleet's moves may come from anywhere.
+  // A transition of the fleet may seem illegal, because this process does not see all transitions in between.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
     return Effect.die(
       new Error(
@@ -164,14 +161,14 @@ const follow = (
       )
     )
   }
-  // If this process starts an outage, the outage already has a start time. The event uses the same time.
+  // If an outage begins here, the event has the same time as the outage.
   const at = before === undefined && process === undefined && outage !== undefined ? outage.at : runtime.time.wall()
-  // An override that stood before may decide: its state began when it was set.
+  // An earlier override may decide now. Its state began when it was set.
   const began = Circuit.isForced(to) ? Math.round(at - (now - to.since)) : at
   circuit.movedAt = details.since ?? began
-  // The first call after a close passes, whatever the ramp's share.
+  // The first call after a close runs, whatever the share of the ramp is.
   circuit.rampCredit = 1
-  // Another move may have come in between: what holds now counts, and not what this one did.
+  // Another move may have happened since the commit, so this reads the current state.
   if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
@@ -194,7 +191,7 @@ const follow = (
   })
 }
 
-/** The last failure before a circuit tripped, for the log. `undefined` if it tripped for another reason, such as slow calls. */
+/** The last failure before a circuit tripped, for the log. `undefined` if it tripped without a failure, for example on slow calls. */
 const lastFailure = ({ lastFailures }: LiveCircuit, { counts, why }: Transition): string | undefined =>
   why === "Tripped" && counts !== undefined && counts.failures + counts.streak > 0
     ? lastFailures?.at(-1)?.error

@@ -2,8 +2,8 @@ import * as Context from "effect/Context"
 import type { LiveCircuit } from "./liveCircuit.ts"
 
 /**
- * A call that may contain other calls. A call inside another call of the same circuit, on the same fiber tree, is part of that
- * call and takes no permit of its own. Otherwise a probe would wait for the slot that it holds itself.
+ * A call that may contain other calls. A call inside another call of the same circuit, on the same fiber tree, is part of that call and
+ * takes no permit. Otherwise a nested call would be rejected because the probe around it holds the lease.
  */
 export interface Enclosing {
   readonly circuit: LiveCircuit
@@ -11,11 +11,10 @@ export interface Enclosing {
   readonly around: Enclosing | undefined
   /** Whether this call holds a permit of the circuit's current epoch. */
   readonly isCurrent: boolean
-  /** Whether this call has ended. */
   readonly isOver: boolean
 }
 
-/** Whether a call of `circuit` inside `call` is part of `call` or of a call that contains it. */
+/** Whether a call of `circuit` inside `call` is part of `call`, or of a call around it. */
 export const encloses = (call: Enclosing | undefined, circuit: LiveCircuit): boolean => {
   let one = call
   while (one !== undefined) {
@@ -25,14 +24,13 @@ export const encloses = (call: Enclosing | undefined, circuit: LiveCircuit): boo
   return false
 }
 
-/** The innermost call that is still running: `call`, or a call that contains it. */
+/** The innermost call that is still running: `call`, or a call around it. */
 export const running = (call: Enclosing | undefined): Enclosing | undefined => {
   let one = call
   while (one?.isOver === true) one = one.around
   return one
 }
 
-/** The innermost call that contains the current fiber, if there is one. */
 export const EnclosingCall: Context.Reference<Enclosing | undefined> = Context.Reference<Enclosing | undefined>(
   "effect-fuse/EnclosingCall",
   { defaultValue: () => undefined }

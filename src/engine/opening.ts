@@ -7,15 +7,13 @@ import { quietly } from "./logEvent.ts"
 import { type Moved, move } from "./move.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** An opening whose length is known, for the moves of `Circuit`. */
 export interface Opening {
   readonly openFor: number
   readonly cause: Circuit.Cause
-  /** Wall clock, milliseconds since 1970. */
   readonly at: number
 }
 
-/** Opens a circuit that is still in the epoch in which that was decided, for as long as its policy or a hint says. */
+/** Opens a circuit for the cooldown of its policy, or until `hintUntil` if that is later. */
 export const open = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -29,10 +27,10 @@ export const open = (
     /** The circuit opens only if it is still in this epoch. */
     readonly epoch: number
     readonly cause: Circuit.Cause
-    /** The opening does not end before then. 0 if the dependency did not ask to be left alone. */
+    /** The end of the `retryAfter` of the dependency; 0 if there is none. */
     readonly hintUntil: number
     readonly next: (current: Circuit.Circuit, now: number, opening: Opening) => Circuit.Circuit
-    /** Set for an opening of the fleet: the process that made it. */
+    /** For an opening of the fleet: the process that made it. */
     readonly process?: string | undefined
   }
 ): Effect.Effect<Moved | undefined> =>
@@ -47,7 +45,7 @@ export const open = (
     )
   )
 
-/** Opens a Closed circuit because of what this process has seen. */
+/** Opens a Closed circuit on the evidence of this process. */
 export const openTripped = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -63,7 +61,7 @@ export const openTripped = (
   return open(runtime, circuit, { epoch, cause, hintUntil, next })
 }
 
-/** How long the next opening of a circuit lasts. A schedule that dies costs no caller his call. */
+/** How many milliseconds the next opening of a circuit lasts. A schedule that fails must not fail the call of the caller. */
 export const nextCooldown = (
   runtime: Runtime,
   { policy }: LiveCircuit,

@@ -5,14 +5,14 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import { moveTogether, type Next } from "./move.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** Takes an operator action on circuits: in this process, in one transaction, and then in the fleet if there is one. */
+/** Takes an operator action on circuits: first in this process, in one transaction, then in the fleet. */
 export const steer = (
   runtime: Runtime,
   circuits: ReadonlyArray<LiveCircuit>,
   action: Taken & Pick<PendingAction, "since">
 ): Effect.Effect<unknown> => {
   const { peers } = runtime
-  // The action happens now, even if the store hears of it later: its duration and its outage start now.
+  // The duration of the action and its outage begin now, even if the store gets the action later.
   let taken: { readonly now: number; readonly at: number } | undefined
   const moves = circuits.map((circuit) => {
     const next: Next = (current, now) => {
@@ -21,11 +21,11 @@ export const steer = (
     }
     return { circuit, next, details: { ...action, process: peers?.speaksFor(circuit) } }
   })
-  const here = moveTogether(runtime, moves, action.why)
-  if (peers === undefined) return here
-  const told = Effect.forEach(moves, ({ circuit, next }) => peers.steer(circuit, { ...action, next }), {
+  const local = moveTogether(runtime, moves, action.why)
+  if (peers === undefined) return local
+  const shared = Effect.forEach(moves, ({ circuit, next }) => peers.steer(circuit, { ...action, next }), {
     concurrency: "unbounded",
     discard: true
   })
-  return Effect.andThen(here, told)
+  return Effect.andThen(local, shared)
 }

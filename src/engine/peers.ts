@@ -5,45 +5,40 @@ import type { Restore } from "./classify.ts"
 import type { Granted, PendingAction } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 
-/** A place, or why there is none. */
+/** The answer to a request for a lease. */
 export type Grant =
   | Granted
-  /** Another has it, or nobody answered in time. */
+  /** Another process has the lease, or the store did not answer in time. */
   | { readonly _tag: "Denied" }
-  /** There is no fleet to ask: this process is on its own. */
+  /** This process has no connection to the store. */
   | { readonly _tag: "Alone" }
 
 /**
- * What the circuits of a process tell those of the others. None of these waits for a store but {@link Peers.place}, for a
- * bounded time, and {@link Peers.steer}, which no call waits for.
+ * The fleet, as the circuits of one process see it. Only {@link Peers.grant}, for a bounded time, and {@link Peers.steer}, for which no
+ * call waits, wait for the store.
  */
 export interface Peers {
-  /** The store that the processes share. */
   readonly store: SharedStore
-  /** How this process is called among the others. */
+  /** The name of this process in the fleet. */
   readonly process: string
-  /** Whether this process is on its own: the store has not answered yet, or no longer answers. */
+  /** Whether this process decides alone, because the store has not answered yet or no longer answers. */
   readonly isCutOff: () => boolean
-  /** A call failed, and its circuit did not open by that. */
+  /** A call failed, and the circuit did not open. */
   readonly failed: (circuit: LiveCircuit, now: number) => void
   readonly succeeded: (circuit: LiveCircuit, now: number) => void
-  /** It is about to open by itself: what it saw is forgotten then. */
+  /** The circuit is about to open by itself, which clears its evidence. */
   readonly opening: (circuit: LiveCircuit, now: number) => void
-  /** It moved, by something that happened in this process. */
   readonly moved: (circuit: LiveCircuit, from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.Why) => void
-  /** Asks for the place of a probe. To be run where nothing interrupts it but at the wait, inside `restore`. */
+  /** Asks for a lease. Run it uninterruptibly: `restore` makes only the wait interruptible. */
   readonly grant: (circuit: LiveCircuit, restore: Restore) => Effect.Effect<Grant>
-  /** A place that is there already: it came too late for the call before. */
+  /** Takes a lease that came too late for the call that asked for it. */
   readonly spare: (circuit: LiveCircuit) => Granted | undefined
-  /** What the probe in a place found. */
   readonly settled: (circuit: LiveCircuit, lease: number, verdict: Circuit.Verdict) => void
-  /** The name of this process, if what a person does to this circuit in it is for all. */
+  /** The name of this process, if operator actions on this circuit apply to the fleet. */
   readonly speaksFor: (circuit: LiveCircuit) => string | undefined
   readonly steer: (circuit: LiveCircuit, action: PendingAction) => Effect.Effect<void>
-  /** The first call says that its policy has it apart from the fleet: until then it was taken for one of the fleet's. */
+  /** The first call has declared `fleet: false`. Until then the circuit was part of the fleet. */
   readonly disowned: (circuit: LiveCircuit) => void
-  /** It is new in this process. */
   readonly created: (circuit: LiveCircuit) => void
-  /** It is no longer kept. */
   readonly forgotten: (circuit: LiveCircuit) => void
 }

@@ -10,26 +10,26 @@ import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
 
-/** `Waiting` and `Asking`: not admitted yet. */
+/** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
 /**
- * What an admitted call holds until it is settled: how a call begins, and what its end changes. Calls that are effects and calls that
- * are only promises share it.
+ * The permit of an admitted call: it counts the beginning of the call, and settles its end. Calls that are effects and calls that are only
+ * promises share this class.
  */
 export class Permit implements InFlight {
-  // `declare` emits no field definition: defining a field before the constructor sets it costs each call 15 ns.
+  // `declare` emits no field definition, which saves 15 ns for each call.
   declare readonly circuit: LiveCircuit
   declare start: number
   declare protected kind: Kind
   declare protected epoch: number
   declare protected lease: number
-  /** Whether the lease is one of the fleet's. */
+  /** Whether the lease is from the fleet. */
   declare protected shared: boolean
   declare protected readonly registry: Registry
   declare private readonly classify: Classify | undefined
   declare protected readonly tenant: string | undefined
-  /** How long the permit of a caller that settles by itself lasts; 0 for a call whose end is always seen. */
+  /** After how many milliseconds the permit of a caller that settles the call itself expires. 0 for calls that are effects. */
   declare private readonly permitMillis: number
 
   constructor(
@@ -51,7 +51,6 @@ export class Permit implements InFlight {
     this.permitMillis = permitMillis
   }
 
-  /** The call is admitted. */
   begin(kind: "Normal" | "Probe", epoch: number, now: number): void {
     const { circuit } = this
     this.kind = kind
@@ -69,7 +68,7 @@ export class Permit implements InFlight {
     }
   }
 
-  /** Whether it still holds what it was admitted with, which it then no longer does; `due`: its time ends just now. */
+  /** Ends the permit. Returns whether it was still valid. `due`: the timeout of the probe is the reason. */
   protected end(due = false): boolean {
     const { circuit, kind } = this
     this.kind = "Settled"
@@ -89,11 +88,11 @@ export class Permit implements InFlight {
     this.registry.runtime.loop.ended()
   }
 
-  /** What the end of the call changes, uninterruptibly. The second time, and for a call that was rejected or passed, nothing. */
+  /** Counts the end of a call. Run it uninterruptibly. It does nothing the second time, and for a call that was rejected or passed. */
   settle(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
-    // When the call itself ended: reading its exit may take longer.
+    // The classifier may take time, which does not belong to the call.
     const now = this.registry.runtime.time.now()
     if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) {
       if (!probe) return this.registry.interrupted(this.circuit, now - this.start, now)
@@ -104,12 +103,12 @@ export class Permit implements InFlight {
     try {
       outcome = this.classify(exit)
     } catch (defect) {
-      return this.misread(probe, exit, now, Cause.die(defect))
+      return this.useDefault(probe, exit, now, Cause.die(defect))
     }
     if (outcome === Outcome.success) return this.record(probe, Outcome.success, exit, now)
     if (!Effect.isEffect(outcome)) return this.read(probe, exit, now, outcome)
     return Effect.matchCauseEffect(asked(outcome, restore), {
-      onFailure: (cause) => this.misread(probe, exit, now, cause),
+      onFailure: (cause) => this.useDefault(probe, exit, now, cause),
       onSuccess: (outcome) => this.read(probe, exit, now, outcome) ?? Effect.void
     })
   }
@@ -121,7 +120,7 @@ export class Permit implements InFlight {
     outcome: unknown
   ): Effect.Effect<void> | undefined {
     if (isOutcome(outcome)) return this.record(probe, outcome, exit, now)
-    return this.misread(
+    return this.useDefault(
       probe,
       exit,
       now,
@@ -129,8 +128,8 @@ export class Permit implements InFlight {
     )
   }
 
-  /** A classifier that fails must not cost the caller the result of his call: it is reported once, and not heard. */
-  private misread(
+  /** A classifier that fails must not change the result of the call. It is reported once, and the default classification is used. */
+  private useDefault(
     probe: boolean,
     exit: Exit.Exit<unknown, unknown>,
     now: number,
@@ -138,11 +137,11 @@ export class Permit implements InFlight {
   ): Effect.Effect<void> {
     const { circuit } = this
     const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
-    const report = reportOnce(circuit, "classify", "failed; exits are read as by default", cause)
+    const report = reportOnce(circuit, "classify", "failed; the default classification is used", cause)
     return report === undefined ? settled : Effect.andThen(settled, report)
   }
 
-  /** The same for a caller that says the outcome itself. If it is a Failure, `exit` can say more about it. */
+  /** {@link settle} for a caller that passes the outcome. For a Failure, `exit` may have its text and its `retryAfter`. */
   settleAs(outcome: Outcome.Outcome, exit?: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
     if (!this.end()) return undefined
@@ -157,7 +156,7 @@ export class Permit implements InFlight {
   ): Effect.Effect<void> | undefined {
     const { circuit } = this
     if (outcome._tag === "Ignored") return this.ignore(probe)
-    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.ignore(probe)
+    if (outcome._tag === "Failure" && this.registry.runtime.loop.excuses(this.start, now)) return this.excused(probe)
     const slow = this.isSlow(now)
     if (outcome._tag === "Success") {
       circuit.successes++
@@ -188,7 +187,13 @@ export class Permit implements InFlight {
     return probe ? this.endProbe({ _tag: "Ignored" }) : undefined
   }
 
-  /** Whether it took too long, which is counted. */
+  /** Ignores a failure that may be due to a stall. */
+  protected excused(probe: boolean): Effect.Effect<void> | undefined {
+    this.registry.stalls.ignored(this.circuit.group.name)
+    return this.ignore(probe)
+  }
+
+  /** Records the duration of the call. Returns whether the call was slow. */
   protected isSlow(now: number): boolean {
     const { circuit } = this
     const took = now - this.start

@@ -11,52 +11,51 @@ import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
 import type { Runtime } from "./runtime.ts"
+import { StallReport } from "./stallReport.ts"
 
-/** Keys come from outside; a call with a longer one shares the circuit of those for which there is no room. */
+/** Calls with a longer key share the overflow circuit, because keys may be foreign text. */
 export const maxKeyLength = 512
 
-/** How many circuits are looked at to find one to evict; the next search goes on from there. */
+/** Maximum number of circuits that one search for a circuit to evict visits. The next search continues from there. */
 const evictionSteps = 256
 
-/** Mistakes are logged until there are this many, because names may come from outside. */
+/** Maximum number of mistakes that are logged, because names may be foreign text. */
 const maxAdvice = 20
 
-/** What the services of a fiber say of a call. */
 export interface Caller {
   readonly policies: Policies
   readonly tenant: string | undefined
-  /** The call inside which the fiber runs, if any. */
   readonly inside: Enclosing | undefined
 }
 
-/** All circuits of one store in this process. */
 export class Registry {
   readonly runtime: Runtime
   evicted = 0
-  /** Calls whose key found no room, or was too long. */
   overflowed = 0
   private readonly maxCircuits: number
   private readonly groups = new Map<string, NamedGroup>()
   private size = 0
   private bounds: ReadonlyArray<number> | undefined = undefined
-  /** Where the next search for a circuit to evict begins, in a ring of all that have a key, oldest first. */
+  /** Where the next search for a circuit to evict begins, in a ring of all circuits with a key, oldest first. */
   private hand: LiveCircuit | undefined = undefined
 
-  /** The latest context and what it said: calls of one fiber come with the same one, time after time. */
+  /** The caller of the latest context is cached, because all calls of a fiber have the same context. */
   private context: Context.Context<never> | undefined = undefined
   private caller: Caller = { policies: none, tenant: undefined, inside: undefined }
 
-  /** Who is told of each name when it is first used. Here and below: before the fields that calls read it costs them 20 ns. */
+  // Fields that calls do not read come last: before the others they cost each call 20 ns.
+  /** Listeners that are called when a name is first used. */
   readonly meeting = new Set<(group: NamedGroup) => void>()
+  readonly stalls: StallReport
   private warned = false
   private readonly advised = new Set<string>()
 
   constructor(runtime: Runtime, maxCircuits: number) {
     this.runtime = runtime
     this.maxCircuits = maxCircuits
+    this.stalls = new StallReport(runtime)
   }
 
-  /** Who calls, and under which policies. */
   callerOf(context: Context.Context<never>): Caller {
     if (context === this.context) return this.caller
     const caller = {
@@ -64,7 +63,7 @@ export class Registry {
       tenant: Context.get(context, CurrentTenant),
       inside: Context.get(context, EnclosingCall)
     }
-    // Inside a call each context is new, and does not come again: the one outside does.
+    // The context inside a call is new for each call, so caching it would not help.
     if (caller.inside === undefined) {
       this.caller = caller
       this.context = context
@@ -72,7 +71,7 @@ export class Registry {
     return caller
   }
 
-  /** The circuit that a call means, made if there is none. Dies if its policy is not that of the name. */
+  /** The circuit of a call, made if there is none. Throws if the call declares another policy than that of the name. */
   find(
     name: string,
     key: string | undefined,
@@ -88,12 +87,12 @@ export class Registry {
     return circuit
   }
 
-  /** Whether a circuit without a key, which {@link find} gave to the same caller, is still what it would give. */
+  /** Whether {@link find} would still return this circuit, which has no key, for the same caller. */
   isStill({ basis, group }: LiveCircuit, { policies }: Caller, inline: Partial<Policy> | undefined): boolean {
     return basis === group.policy && group.hasAgreed(policies, inline)
   }
 
-  /** Declares the policy of a name before its first call. Dies if its policy is another one. */
+  /** Declares the policy of a name before its first call. Throws if the name has another policy. */
   declare(name: string, { policies }: Caller, inline: Partial<Policy> | undefined): void {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
     if (!group.hasAgreed(policies, inline)) this.agree(group, policies, inline)
@@ -101,8 +100,8 @@ export class Registry {
   }
 
   /**
-   * The same for somebody who steers it by hand. He has no policy to declare: the first call will. What he means is made
-   * even where there is no room left, or he might steer a circuit that others share.
+   * The circuit for an operator action, made if there is none. An operator action does not declare a policy; the first call does. The
+   * circuit is made even if there is no room, so that the action never applies to the overflow circuit.
    */
   reach(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
@@ -111,7 +110,7 @@ export class Registry {
     return this.peek(name, own) ?? (own === undefined ? this.single(group) : this.keep(group, own))
   }
 
-  /** The circuit that a call would use, for something beside the call that has no policy to declare. */
+  /** The circuit that a call would use, made if there is none, for a caller that declares no policy. */
   beside(name: string, key: string | undefined, { policies, tenant }: Caller): LiveCircuit {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)
     group.touch(policies)
@@ -122,7 +121,7 @@ export class Registry {
     return group.overflow
   }
 
-  /** The circuit that somebody looks at: the one that calls would use, or one that nobody has called, kept nowhere. */
+  /** The circuit that a call would use, for inspection. If there is none, it returns a new one that is not kept. */
   view(name: string, key: string | undefined, { policies, tenant }: Caller, inline?: Partial<Policy>): LiveCircuit {
     const group = this.groups.get(name)
     if (group === undefined) {
@@ -138,7 +137,7 @@ export class Registry {
     return circuit
   }
 
-  /** The circuit of a name and key, if there is one. */
+  /** The circuit of a name and a whole key, if there is one. */
   peek(name: string, key: string | undefined): LiveCircuit | undefined {
     const group = this.groups.get(name)
     if (group === undefined) return undefined
@@ -157,7 +156,6 @@ export class Registry {
     return key !== overflowKey && key.length <= maxKeyLength && this.hasRoom() ? this.keep(group, key) : undefined
   }
 
-  /** All circuits, under the policies that hold now. */
   all(): ReadonlyArray<LiveCircuit> {
     const found: Array<LiveCircuit> = []
     for (const group of this.groups.values()) {
@@ -170,7 +168,6 @@ export class Registry {
     return found
   }
 
-  /** The circuits of each name, under the policies that hold now. */
   *named(): Generator<NamedGroup> {
     for (const group of this.groups.values()) {
       group.refresh()
@@ -178,13 +175,12 @@ export class Registry {
     }
   }
 
-  /** From now on it is known how long calls take, up to these bounds in milliseconds. */
+  /** Starts to measure the durations of calls. `bounds`: the upper bounds of the buckets, in milliseconds. */
   measure(bounds: ReadonlyArray<number>): void {
     this.bounds = bounds
     for (const group of this.groups.values()) group.durations ??= new Durations(bounds)
   }
 
-  /** How many circuits there are. */
   count(): number {
     let found = this.size
     for (const group of this.groups.values()) {
@@ -237,7 +233,7 @@ export class Registry {
     return group.overflow
   }
 
-  /** A call that is interrupted is Ignored. If most are, after the same time, the log says so once for each name. */
+  /** Counts an interrupted call as Ignored. If most calls are interrupted after the same time, this is logged once for each name. */
   interrupted(circuit: LiveCircuit, millis: number, now: number): Effect.Effect<void> | undefined {
     circuit.ignored++
     const ended = circuit.calls - circuit.inFlight
@@ -247,18 +243,18 @@ export class Registry {
     return looksLikeTimeout(run, ended, now) ? this.advise(name, timeoutOutside(name, run.millis)) : undefined
   }
 
-  /** Logs what looks like a mistake in the program, once for each subject. */
+  /** Logs a likely mistake in the program, once for each subject. */
   advise(subject: string, line: string): Effect.Effect<void> | undefined {
     if (this.advised.has(subject) || this.advised.size >= maxAdvice) return undefined
     this.advised.add(subject)
     return quietly(Effect.logWarning(line))
   }
 
-  /** What is shared by those without room protects none of them well: somebody should know, once. */
+  /** Logs once that keys share a circuit, which protects none of them well. */
   private warn(): void {
     if (this.warned) return
     this.warned = true
-    const line = `There is room for ${this.maxCircuits} circuits with keys, and no idle one was found: calls with other keys share one for each name`
+    const line = `There is room for ${this.maxCircuits} circuits with keys, and no idle one was found: calls with other keys share one circuit for each name`
     this.runtime.background(quietly(Effect.logWarning(line)))
   }
 
@@ -287,15 +283,15 @@ export class Registry {
     return circuit
   }
 
-  /** Room for one more, made if need be; and what was made beyond it by hand is given back, one at a time. */
+  /** Whether there is room for one more circuit. It may evict one, and a second one if operator actions have made too many. */
   private hasRoom(): boolean {
     if (this.size > this.maxCircuits) this.evict()
     return this.size < this.maxCircuits || this.evict()
   }
 
   /**
-   * Makes room by forgetting a circuit that is idle: of those that come next in the ring the first that was not called
-   * since the search last came by, or else the first that is idle at all. So calls keep no order of use for this.
+   * Evicts an idle circuit: the next one in the ring that was not called since the search last visited it, or else the next idle one. This
+   * approximates the least recently used circuit without any work in calls.
    */
   private evict(): boolean {
     const now = this.runtime.time.now()
@@ -315,7 +311,7 @@ export class Registry {
     return true
   }
 
-  /** Keeps a circuit with a key no longer, if no call is in it. */
+  /** Removes a circuit with a key, unless a call is in flight. */
   drop(circuit: LiveCircuit): void {
     if (circuit.next === undefined || circuit.inFlight > 0 || circuit.pending > 0) return
     this.forget(circuit)
@@ -324,7 +320,6 @@ export class Registry {
 
   private forget(circuit: LiveCircuit): void {
     const { next, previous } = circuit
-    // The search goes on behind what it found, with what it has seen on the way there.
     this.hand = next === circuit ? undefined : next
     if (next !== undefined && previous !== undefined) {
       previous.next = next
@@ -338,7 +333,7 @@ export class Registry {
   }
 }
 
-/** The key under which a circuit is kept. The first slash is the border between tenant and key: no two pairs meet. */
+/** The whole key of a circuit. Slashes in the tenant are escaped, so that different pairs of tenant and key have different keys. */
 const keyFor = (policy: Policy, key: string | undefined, tenant: string | undefined): string | undefined => {
   if (tenant === undefined || policy.tenants !== "separate") return key
   const escaped = tenant.replaceAll("%", "%25").replaceAll("/", "%2F")

@@ -5,8 +5,7 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import { effective, scopeOf } from "./standing.ts"
 
 /**
- * The fields of the error of a rejection. All of them are about `circuit`, except `dependency`: the name of the circuit that is the
- * reason, if it is one that this one depends on.
+ * The fields of the error of a rejection. All fields except `dependency` are about `circuit`, also if a dependency is the reason.
  */
 export const rejectionFields = (
   circuit: LiveCircuit,
@@ -15,24 +14,23 @@ export const rejectionFields = (
   wait: number,
   dependency?: LiveCircuit
 ): CircuitOpen.Fields => {
-  const holds = effective(circuit, now)
+  const state = effective(circuit, now)
   return {
     circuit: circuit.group.name,
     key: circuit.key,
-    state: holds._tag,
+    state: state._tag,
     scope: scopeOf(circuit, now),
     reason,
     retryAfter: Duration.millis(wait),
     openings: Circuit.openings(circuit.control.value, now),
     downSince: Circuit.outage(circuit.control.value)?.at,
     dependency: dependency?.group.name,
-    detail: detailOf(holds)
+    detail: detailOf(state)
   }
 }
 
-/** The error of a rejection. */
-export const rejection = (...provenance: Parameters<typeof rejectionFields>): CircuitOpen.CircuitOpen =>
-  CircuitOpen.make(rejectionFields(...provenance))
+export const rejection = (...args: Parameters<typeof rejectionFields>): CircuitOpen.CircuitOpen =>
+  CircuitOpen.make(rejectionFields(...args))
 
 const detailOf = (control: Circuit.Circuit): string | undefined => {
   switch (control._tag) {

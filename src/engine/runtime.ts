@@ -11,15 +11,13 @@ import type { Time } from "./time.ts"
 /** What the circuits of one store share. */
 export interface Runtime {
   readonly time: Time
-  /** What is known about stalls of the process. */
   readonly loop: EventLoop
   readonly events: PubSub.PubSub<Take.Take<BreakerEvent>>
-  /** Who must miss nothing is told in the same breath, and keeps nobody waiting. */
+  /** Called synchronously with each event, so that they miss none. They must return at once. */
   readonly observers: Set<(event: BreakerEvent) => void>
-  /** Runs an effect as long as the store lives, with the services of the store and not those of some caller. */
+  /** Runs an effect with the services of the store, and not those of a caller, until it ends or the store is closed. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
-  /** Starts or stops the health check of a circuit, as its state and its policy say. */
   readonly checkHealth: (circuit: LiveCircuit) => void
-  /** The other processes, where there are any. */
+  /** The fleet, if the store is shared. */
   peers: Peers | undefined
 }

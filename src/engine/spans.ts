@@ -5,7 +5,7 @@ import type { Time } from "./time.ts"
 
 type SpanFiber = Fiber.Fiber<unknown, unknown>
 
-/** The span in which a fiber runs, if it is one of this program's. */
+/** The span of a fiber. A span of another program cannot be written. */
 const spanOf = ({ cache }: SpanFiber) => (cache.span?._tag === "Span" ? cache.span : undefined)
 
 const nanos = (time: Time): bigint => BigInt(Math.round(time.wall())) * 1_000_000n
@@ -15,7 +15,7 @@ const named = (circuit: string, key: string | undefined) => ({
   ...(key === undefined ? {} : { "circuit_breaker.key": key })
 })
 
-/** Says on the caller's span that a call was rejected: a request that failed early says why by itself. */
+/** Adds a rejection to the span of the caller, so that the trace of a request shows why it failed. */
 export const noteRejection = (fiber: SpanFiber, time: Time, open: CircuitOpen): void => {
   const span = spanOf(fiber)
   if (span === undefined) return
@@ -31,7 +31,7 @@ export const noteRejection = (fiber: SpanFiber, time: Time, open: CircuitOpen): 
   span.event("circuit_breaker.rejected", nanos(time), attributes)
 }
 
-/** Says on the span of whose call it was that a circuit moved. */
+/** Adds a transition to the span of the call that caused it. */
 export const noteTransition = (fiber: SpanFiber, time: Time, event: Transition): void => {
   const span = spanOf(fiber)
   if (span === undefined) return

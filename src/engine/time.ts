@@ -1,30 +1,27 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 
-/** The clocks of one store: every time it compares comes from the same one. */
 export interface Time {
-  /** Milliseconds of a clock that never steps: what all decisions are made on. */
+  /** Milliseconds of a monotonic clock, for all decisions. */
   readonly now: () => number
-  /** Milliseconds since 1970, for people. */
+  /** Milliseconds since 1970, for events and messages. */
   readonly wall: () => number
 }
 
 const isNative = (f: unknown): boolean => Function.prototype.toString.call(f).includes("[native code]")
 
 const realNow = performance.now.bind(performance)
-/** Milliseconds of a clock that never steps, and that fake timers that are installed later do not control. */
+/** Milliseconds of the monotonic clock of the platform, also while fake timers are in use. */
 export const realMillis = (): number => realNow()
 const nowFunction: unknown = performance.now
-/** The `Date` of a program without fake timers. */
 const realDate: unknown = isNative(Date) ? Date : undefined
 /** The `setTimeout` of a program without fake timers; `undefined` if this module was loaded while they were in use. */
 const realTimeout: unknown = realDate === undefined ? undefined : globalThis.setTimeout
 
-/** Whether fake timers were in use when the time was last read. */
 let wasFake = false
 /** How far this clock is ahead of the real clock, after fake timers were in use. */
 let realOffset = 0
-/** The latest reading under fake timers: the fake function or class, its value, and the time that this clock returned. */
+// The latest reading under fake timers: the fake function or class, its value, and the time that this clock returned.
 let source: unknown
 let reading = 0
 let shown = 0
@@ -73,13 +70,13 @@ export interface MillisClock extends Clock.Clock {
 
 const live = Context.get(Context.empty(), Clock.Clock)
 
-/** Whether a clock is that of the platform, and not one of a test. */
+/** Whether a clock is that of the platform, and not a test clock. */
 export const isReal = (clock: Clock.Clock): boolean => clock === live || "monotonicMillisUnsafe" in clock
 
-/** Whether the timers of a clock of the platform keep the process alive. */
+/** Whether the timers of a clock keep the process alive. Only for a clock for which {@link isReal} is true. */
 export const keepsAlive = (clock: Clock.Clock): boolean => clock === live || (clock as MillisClock).keepsAlive
 
-/** Reading the live clock in nanoseconds costs twice as much as in milliseconds, and fake timers do not control it. */
+/** The monotonic clock. The live clock in nanoseconds would cost twice as much, and fake timers do not control it. */
 export const nowOf = (clock: Clock.Clock): Time["now"] => {
   if (clock === live) return monotonicMillis
   return "monotonicMillisUnsafe" in clock

@@ -24,7 +24,7 @@ type AnyEffect = Effect.Effect<unknown, unknown>
 
 // ---- Any clock ------------------------------------------------------------------------------------------------------
 
-/** Sleeps. If the event loop stalled until after the end, it sleeps a little longer, so that input that has arrived can be read. */
+/** Sleeps. If the event loop has stalled meanwhile, it sleeps a little longer, so that input that has arrived can be read. */
 const sleepOn = (clock: Clock.Clock, loop: EventLoop, millis: number, graces: number): Effect.Effect<void> => {
   const due = loop.now() + millis
   return Effect.flatMap(clock.sleep(Duration.millis(millis)), () =>
@@ -44,10 +44,10 @@ const race = (clock: Clock.Clock, self: AnyEffect, millis: number, late: () => A
 
 // ---- The live clock -------------------------------------------------------------------------------------------------
 
-/** Whether the timer of the process can be used for a time of this clock. A sleep of no time only yields, and one of all time never ends. */
+/** Whether the shared timer can be used. A sleep of 0 only yields, and an infinite one never ends: `sleepOn` does both. */
 const usesTimer = (clock: Clock.Clock, millis: number): boolean => isReal(clock) && millis > 0 && millis < Infinity
 
-/** One duration of many timeouts. Timers of some clocks keep the process alive, and those of others do not. */
+/** The delay of timeouts with the same duration. The timers of some clocks keep the process alive, and those of others do not. */
 class Limit {
   readonly millis: number
   private readonly kept: Delay
@@ -65,7 +65,6 @@ class Limit {
   }
 }
 
-/** An effect with a timeout. */
 class Timed {
   readonly self: AnyEffect
   readonly limit: Limit
@@ -81,7 +80,7 @@ class Timed {
     const clock = parent.getRef(Clock.Clock)
     if (!usesTimer(clock, this.limit.millis)) return race(clock, this.self, this.limit.millis, this.late)
     return Effect.callback((resume) => {
-      // Just as the fibers of a race, it can be interrupted even if the caller cannot.
+      // As in a race, the call can be interrupted even if the caller cannot.
       const call = Effect.runForkWith(parent.context as Context.Context<never>)(this.self)
       const exit = call.pollUnsafe()
       if (exit === undefined) return wait(this, call, resume, clock)
@@ -104,8 +103,8 @@ const wait = (
 }
 
 /**
- * The timer of a call that has suspended. As an effect it interrupts the call. It is made for each call, so its size matters: it is
- * one object.
+ * The timer of a call that has suspended. As an effect, it interrupts the call. It is made for each call, so it is one object that has both
+ * roles.
  */
 class TimedCall extends Effectable.Mixin(Timer) {
   declare private readonly timed: Timed
@@ -121,11 +120,11 @@ class TimedCall extends Effectable.Mixin(Timer) {
 
   ended(exit: Exit.Exit<unknown, unknown>): void {
     this.stop()
-    // Nothing happens if the caller was interrupted, or the timeout has fired.
+    // `resume` does nothing if the caller was interrupted or the timeout has fired.
     this.resume(exit)
   }
 
-  /** The end of the call is awaited, in which its finalizers run. */
+  /** Interrupts the call and waits for its finalizers. */
   onDue(): void {
     const end = this.end()
     this.resume(Effect.flatMap(Effect.uninterruptible(Fiber.interrupt(this.call)), () => end))
@@ -183,7 +182,7 @@ export const timeout = <A, E, R>(
   millis: number
 ): Effect.Effect<A, E | Cause.TimeoutError, R> => makeTimeout(millis)(self)
 
-/** The sleep of a timer that decides about a call. */
+/** `Effect.sleep` on the timer of the process, with more time after a stall. */
 export const sleep = (millis: number): Effect.Effect<void> =>
   Clock.clockWith((clock) =>
     usesTimer(clock, millis)
@@ -195,13 +194,13 @@ export const sleep = (millis: number): Effect.Effect<void> =>
       : sleepOn(clock, eventLoopOf(clock), millis, maxGraces)
   )
 
-/** A timer on a fiber's clock that can be started again and again. */
+/** A timer that can be started again. */
 export interface Alarm {
   readonly start: () => void
   readonly stop: () => void
 }
 
-/** Calls `onDue` when the time is over, each time it is started. */
+/** A timer on the clock of a fiber that calls `onDue` each time it has been started and the time is over. */
 export const alarm = (fiber: Fiber.Fiber<unknown, unknown>, millis: number, onDue: () => void): Alarm => {
   const clock = fiber.getRef(Clock.Clock)
   if (usesTimer(clock, millis)) {

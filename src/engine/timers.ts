@@ -4,26 +4,24 @@ import { hasFakeTimeouts, realMillis, toReal } from "./time.ts"
 /*
  * One coarse timer for all timeouts of a process.
  *
- * A timeout almost never fires: the call ends first. So starting and stopping one must cost next to nothing, and only firing may cost
- * more. All timeouts share one timer of the platform. Starting one appends it to a list, and stopping it unlinks it from there.
+ * A timeout almost never fires, because the call ends first. So starting and stopping one must cost next to nothing; firing may cost more.
+ * All timeouts share one timer of the platform. Starting one appends it to a linked list, and stopping it unlinks it.
  *
- * - A list (`Lane`) holds timeouts of the same duration, so the first of a list is always the next one that is due. There are few
- *   lists, because durations are rounded up.
- * - A timeout never fires early. It fires late by at most 1 % of its duration, or by 16 ms if that is more: half of it because its
- *   duration is rounded up, half of it because timeouts that are due at almost the same time fire together. The event loop can add to that.
- * - The timer of the platform is armed for the next timeout that is due, at most `longestMillis` ahead. After the last timeout has been
- *   stopped it stays armed until then, without keeping the process alive: one call after another would otherwise arm it each time.
- * - The process is kept alive while a timeout waits that keeps it alive.
+ * - A list (`Lane`) has the timeouts of one duration, so its first timeout is always the next one that is due. There are few lists,
+ *   because durations are rounded up.
+ * - A timeout never fires early. It fires late by at most 1 % of its duration, or 16 ms if that is more, because its duration is rounded up
+ *   and because timeouts that are due at almost the same time fire together. A busy event loop can add to that.
+ * - The timer of the platform is armed for the next timeout that is due, at most `longestMillis` ahead. It stays armed after the last
+ *   timeout has been stopped, without keeping the process alive. Otherwise each of several calls in a row would arm it again.
  * - If the timer of the platform fires much later than it was armed for, the event loop has stalled. The timeouts that are due then
  *   get more time, so that input that has arrived can be read (see `eventLoop.ts`).
  *
  * Each timeout has its own timer of the platform in two cases:
- * - While fake timers are in use. The test controls these timeouts exactly. If it removes the fake timers, those that wait never fire.
- * - Where timers cannot be told to let the process end, as in browsers, and in runtimes that end the timers of a request with that
- *   request, so that a timer cannot be shared by requests.
+ * - While fake timers are in use, so that the test controls each timeout. If the test removes the fake timers, waiting timeouts never fire.
+ * - In browsers, whose timers have no `unref`, and in runtimes that end the timers of a request together with the request.
  */
 
-/** The part of its duration by which a timeout can be late, and the least that this amounts to. */
+// A timeout can be late by this share of its duration, or by `leastLateMillis` if that is more.
 const lateShare = 0.01
 const leastLateMillis = 16
 /** The longest time ahead for which the timer of the platform is armed. */
@@ -31,7 +29,6 @@ const longestMillis = 1_000
 /** The longest delay of `setTimeout`. A timer with a longer delay fires at once. */
 const longestDelayMillis = 2 ** 31 - 1
 
-/** A timer of the platform that can let the process end. */
 export interface Handle {
   readonly ref: () => void
   readonly unref: () => void
@@ -45,13 +42,13 @@ export interface Platform {
   readonly hasStalled: (lateMillis: number) => boolean
 }
 
-/** A timeout. It calls `onDue` once, unless it is stopped before. It can be started again after either. */
+/** A timeout. It calls `onDue` once, unless it is stopped first. After that it can be started again. */
 export abstract class Timer {
-  /** Where it waits, if it does. */
-  place: Place | undefined = undefined
-  /** In whole milliseconds, which take less memory than others. */
+  /** The list or timer that will fire it; `undefined` if it does not wait. */
+  owner: Owner | undefined = undefined
+  /** In whole milliseconds, which take less memory than fractions. */
   due = 0
-  /** How often it may still be given more time because of a stall. */
+  /** How many more times a stall may give it more time. */
   graces = maxGraces
   previous: Timer | undefined = undefined
   next: Timer | undefined = undefined
@@ -59,21 +56,21 @@ export abstract class Timer {
   abstract onDue(): void
 
   stop(): void {
-    this.place?.remove(this)
+    this.owner?.remove(this)
   }
 }
 
-interface Place {
+interface Owner {
   readonly remove: (timer: Timer) => void
 }
 
-/** Timeouts of one duration that wait, the next one that is due first. */
-export class Lane implements Place {
+/** The waiting timeouts of one duration. The next one that is due comes first. */
+export class Lane implements Owner {
   private readonly coarse: CoarseTimer
   /** The duration, rounded up. */
   readonly millis: number
   readonly keepsAlive: boolean
-  /** How much later than it is due a timeout may fire, so that it fires together with others. */
+  /** By how much a timeout may be late so that it fires together with others. */
   readonly slackMillis: number
   first: Timer | undefined = undefined
   last: Timer | undefined = undefined
@@ -93,7 +90,7 @@ export class Lane implements Place {
 export class CoarseTimer {
   private readonly platform: Platform
   private readonly lanes: Array<Lane> = []
-  /** The lanes by their duration, negative for those that do not keep the process alive. */
+  /** The lanes by duration. The duration is negative if they do not keep the process alive. */
   private readonly known = new Map<number, Lane>()
   private armed: Handle | undefined = undefined
   private armedFor = Infinity
@@ -105,7 +102,6 @@ export class CoarseTimer {
     this.platform = platform
   }
 
-  /** The number of timeouts that wait. */
   get waiting(): number {
     return this.waits
   }
@@ -121,18 +117,18 @@ export class CoarseTimer {
     const key = keepsAlive ? rounded : -rounded
     const known = this.known.get(key)
     if (known !== undefined) return known
-    // Both `due` and the time for which the timer is armed are rounded up to whole milliseconds.
+    // 2: `due` and the time for which the timer is armed are rounded up to whole milliseconds.
     const made = new Lane(this, rounded, keepsAlive, late / 2 - 2)
     this.known.set(key, made)
     this.lanes.push(made)
-    // Of timeouts that fire together the shorter one, which is often inside of the longer one, fires first.
+    // If timeouts fire together, the shorter one fires first: it is often nested in the longer one.
     this.lanes.sort((a, b) => a.millis - b.millis)
     return made
   }
 
   add(timer: Timer, lane: Lane, now = this.platform.now()): void {
     const due = Math.ceil(now + lane.millis)
-    timer.place = lane
+    timer.owner = lane
     timer.due = due
     timer.previous = lane.last
     if (lane.last === undefined) lane.first = timer
@@ -149,7 +145,7 @@ export class CoarseTimer {
     else previous.next = next
     if (next === undefined) lane.last = previous
     else next.previous = previous
-    timer.place = timer.previous = timer.next = undefined
+    timer.owner = timer.previous = timer.next = undefined
     this.waits--
     if (lane.keepsAlive && --this.holding === 0) this.armed?.unref()
   }
@@ -166,12 +162,12 @@ export class CoarseTimer {
     const now = this.platform.now()
     const stalled = this.platform.hasStalled(now - this.armedFor)
     this.armed = undefined
-    // A timeout that is started meanwhile does not arm the timer.
+    // So that a timeout that is started by an `onDue` does not arm the timer.
     this.armedFor = Number.NEGATIVE_INFINITY
     try {
       for (const lane of this.lanes) this.fire(lane, now, stalled)
     } finally {
-      // Also if an `onDue` throws: the others fire later.
+      // If an `onDue` throws, the other timeouts fire later.
       this.armedFor = Infinity
       this.armNext()
     }
@@ -213,7 +209,7 @@ type Global = {
 }
 const { navigator, process } = globalThis as Global
 
-/** Runs a function outside of the asynchronous context of any call: the shared timer must not hold on to one. */
+/** Runs a function outside the asynchronous context of a call, which the shared timer would otherwise keep in memory. */
 const outside = process?.getBuiltinModule?.("node:async_hooks")?.AsyncLocalStorage?.snapshot?.()
 
 const setShared = (run: () => void, millis: number): Handle =>
@@ -229,7 +225,6 @@ const coarse = new CoarseTimer({
   }
 })
 
-/** The shared timer of this process, for tests. */
 export const ofProcess: Pick<CoarseTimer, "isArmed" | "waiting"> = coarse
 
 let sharable: boolean | undefined
@@ -239,13 +234,13 @@ const canShare = (): boolean => {
   const timer: unknown = realSetTimeout(() => {}, 0)
   realClearTimeout(timer as Parameters<typeof clearTimeout>[0])
   const canUnref = typeof timer === "object" && timer !== null && "ref" in timer && "unref" in timer
-  // Cloudflare Workers have such timers, but end those of a request with that request.
+  // Cloudflare Workers have `unref`, but end the timers of a request together with the request.
   sharable = canUnref && navigator?.userAgent !== "Cloudflare-Workers"
   return sharable
 }
 
-/** A timeout that does not share its timer. */
-class OwnTimer implements Place {
+/** The timer of one timeout that cannot share a timer. */
+class OwnTimer implements Owner {
   private readonly millis: number
   private readonly keepsAlive: boolean
   /** The `setTimeout` that was in use when it was started. */
@@ -255,7 +250,7 @@ class OwnTimer implements Place {
   constructor(timer: Timer, millis: number, keepsAlive: boolean) {
     this.millis = millis
     this.keepsAlive = keepsAlive
-    timer.place = this
+    timer.owner = this
     timer.due = processLoop.now() + millis
     this.arm(timer, millis)
   }
@@ -264,7 +259,7 @@ class OwnTimer implements Place {
     const now = Math.min(millis, longestDelayMillis)
     const { set } = this
     this.handle = set(() => {
-      if (timer.place !== this) return
+      if (timer.owner !== this) return
       if (now < millis) this.arm(timer, millis - now)
       else this.fire(timer)
     }, now)
@@ -274,7 +269,7 @@ class OwnTimer implements Place {
   }
 
   private fire(timer: Timer): void {
-    timer.place = undefined
+    timer.owner = undefined
     if (processLoop.noteTimer(timer.due, processLoop.now()) && timer.graces > 0) {
       timer.graces--
       new OwnTimer(timer, Math.min(this.millis, graceMillis), this.keepsAlive)
@@ -282,13 +277,13 @@ class OwnTimer implements Place {
   }
 
   remove(timer: Timer): void {
-    timer.place = undefined
-    // Fake timers must not be given a timer that they have not made.
+    timer.owner = undefined
+    // A fake `clearTimeout` must not get a timer that it did not make, nor a real one a fake timer.
     if (globalThis.setTimeout === this.set) clearTimeout(this.handle as Parameters<typeof clearTimeout>[0])
   }
 }
 
-/** How long timeouts wait. Make one `Delay` for all timeouts of the same duration. */
+/** The duration of timeouts. Make one `Delay` for all timeouts of the same duration. */
 export class Delay {
   readonly millis: number
   readonly keepsAlive: boolean
@@ -300,7 +295,7 @@ export class Delay {
     this.keepsAlive = keepsAlive
   }
 
-  /** Starts a timeout that does not wait. `Infinity` never ends. `since` is the time from which it counts; default: now. */
+  /** Starts a timeout that is not waiting. `since`: the time from which its duration counts. Default: now. */
   start(timer: Timer, since?: number): void {
     const { keepsAlive, millis } = this
     if (millis === Infinity) return
@@ -314,7 +309,6 @@ export class Delay {
   }
 }
 
-/** A timeout that calls a function. */
 export class CallbackTimer extends Timer {
   readonly onDue: () => void
 
@@ -324,7 +318,6 @@ export class CallbackTimer extends Timer {
   }
 }
 
-/** Calls `onDue` after `millis`, unless the timeout is stopped before. */
 export const start = (millis: number, onDue: () => void, keepsAlive = true): Timer => {
   const timer = new CallbackTimer(onDue)
   new Delay(millis, keepsAlive).start(timer)

@@ -16,7 +16,7 @@ export const exportAll = (registry: Registry): string => {
   return exported.write(circuits, now, time.wall())
 }
 
-/** Takes the circuits on; how many. Or says what is wrong with the text. */
+/** Imports circuits. The effect returns their number. The failure says what is wrong with the text. */
 export const importAll = (
   registry: Registry,
   policies: Policies,
@@ -24,7 +24,7 @@ export const importAll = (
 ): Result.Result<Effect.Effect<number>, string> => {
   const { runtime } = registry
   return Result.map(exported.read(text, runtime.time.now(), runtime.time.wall()), (circuits) => {
-    const brought = Effect.forEach(circuits, ({ key, name, state }) => {
+    const imports = Effect.forEach(circuits, ({ key, name, state }) => {
       const circuit = registry.own(name, key, policies)
       if (circuit === undefined) return Effect.succeed(0)
       const { actor, detail = "imported" } = exported.originOf(state)
@@ -32,6 +32,6 @@ export const importAll = (
       const action = { next: exported.takeOn(state), why: "Imported", detail, actor, since } as const
       return Effect.as(steer(runtime, [circuit], action), 1)
     })
-    return Effect.map(brought, (counts) => counts.reduce((sum, one) => sum + one, 0))
+    return Effect.map(imports, (counts) => counts.reduce((sum, one) => sum + one, 0))
   })
 }

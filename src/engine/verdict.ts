@@ -7,7 +7,7 @@ import { move } from "./move.ts"
 import { type Opening, open, openTripped } from "./opening.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** Asks the trip whether the circuit opens, and opens it if so. */
+/** Evaluates a trip. If it trips, returns the effect that opens the circuit. */
 export const judge = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -26,12 +26,10 @@ export const judge = (
   return openTripped(runtime, circuit, epoch, now, Trip.describe(tripped, seen))
 }
 
-/** A probe whose outcome is known. */
 export interface EndedProbe {
   readonly circuit: LiveCircuit
   readonly epoch: number
   readonly lease: number
-  /** Whether the lease is one of the fleet's. */
   readonly shared: boolean
 }
 
@@ -39,7 +37,7 @@ export type ProbeOutcome =
   | { readonly _tag: "Success" | "Ignored" }
   | { readonly _tag: "Failure"; readonly why: "ProbeFailed" | "ProbeTimedOut"; readonly detail: string }
 
-/** Gives the lease of a probe back, and moves the circuit as the outcome of the probe says. */
+/** Returns the lease of a probe, and moves the circuit according to its outcome. */
 export const settleProbe = (
   runtime: Runtime,
   { circuit, epoch, lease, shared }: EndedProbe,
@@ -48,7 +46,7 @@ export const settleProbe = (
   const peers = shared ? runtime.peers : undefined
   if (found._tag === "Failure") {
     const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
-    // Of all failed probes of this HalfOpen, the latest end of a `retryAfter`.
+    // The latest end of a `retryAfter` of all failed probes in this HalfOpen state.
     const hintUntil = circuit.control.value.epoch === epoch ? circuit.seen().hintUntil : 0
     let openFor = 0
     const next = (current: Circuit.Circuit, now: number, opening: Opening): Circuit.Circuit => {

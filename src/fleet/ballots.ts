@@ -6,37 +6,34 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { fromCircuitId } from "../store/codec.ts"
 import type { Cast, CastAnswer, RollCall } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
-import { copyEvidence, keepBack, seen, told } from "./evidence.ts"
+import { ballotEvidence, copyEvidence, keepBack, seen } from "./evidence.ts"
 import type { Judging } from "./judging.ts"
 import type { Lanes, Voting } from "./lanes.ts"
 import type { Records } from "./records.ts"
 
-/** A ballot counts this long, if it is not renewed. */
+/** How long a ballot counts if it is not renewed. */
 const ttlMillis = 10_000
-/**
- * A ballot that answers a roll call counts for the roll call's term, and this much longer: a ballot that ended earlier would be
- * taken for an abstention.
- */
+/** How much longer than its term a ballot for a roll call counts. If it ended earlier, the store would count an abstention. */
 const rolledMillis = 5_000
-/** A roll call that is further ahead of the store's clock does not come from its clock. */
+/** A roll call further ahead of the store's clock does not come from that clock. */
 const longestAheadMillis = 3_600_000
 /** A ballot is renewed if it ends within this time. */
 const renewMillis = 2_000
 
-/** The others are asked for this long, or for four times `hold`. */
+/** How long an inquiry lasts at least. It lasts four times `hold` if that is longer. */
 const inquiryMillis = 300
 
-/** After an inquiry that came to nothing the next waits, twice as long each time, within these. */
+/** After an inquiry without a result, the next one waits. The wait doubles each time, from the first to the last of these. */
 const firstQuietMillis = 75
 const lastQuietMillis = 10_000
 
-/** An opening of this process's own asks the others at once, but no more often than this. */
+/** An opening by this process begins an inquiry at once, but not more often than this. */
 const tripMillis = 1_000
 
-/** So many ballots of one circuit may be cast in a row; after that one per `hold`. */
+/** How many ballots of one circuit may be cast in a row. After that, one per `hold`. */
 const burst = 3
 
-/** How many abstentions are remembered, for circuits that this process does not have. */
+/** The most abstentions that are remembered for circuits that this process does not have. */
 const maxAbstained = 10_000
 
 /** Decides when this process casts a ballot, and what the ballot says. */
@@ -47,9 +44,9 @@ export class Ballots implements Voting {
   private readonly judging: Judging
   /** Roll calls whose circuit's record was read for them. */
   private readonly wasRead = new WeakSet<RollCall>()
-  /** The circuits that this process does not have and abstained for in a roll call, with the time until which that counts. */
+  /** The roll calls in which this process abstained for circuits that it does not have: by circuit id, until when they count. */
   private readonly abstained = new Map<string, number>()
-  /** During a stall, and right after it, this process casts no ballots. */
+  /** Whether this process is stalled, or was a moment ago. It then casts no ballots. */
   isStalled: () => boolean = () => false
 
   constructor(context: FleetContext, records: Records, lanes: Lanes, judging: Judging) {
@@ -61,7 +58,7 @@ export class Ballots implements Voting {
 
   // ---- What happens in this process ---------------------------------------------------------------------------------
 
-  /** A call failed: this process begins to suspect, or says so in an inquiry that goes on. */
+  /** A call failed: begins an inquiry, or casts a ballot for the present one. */
   failed(circuit: LiveCircuit, now: number): void {
     const { fleet } = circuit.policy
     if (fleet === false) return
@@ -72,12 +69,12 @@ export class Ballots implements Voting {
     if ((!mayAsk && !asked && !abstained) || !this.context.isShareable(circuit)) return
     const fleetState = this.context.fleetStateOf(circuit)
     if (mayAsk && this.ballot(circuit, fleetState)?.conviction === 1) this.inquire(circuit, fleetState, now)
-    // If most agree already, each further failure may be what the policy waits for.
+    // Most voters already agree, so each further failure may reach the threshold.
     else if (abstained || (asked && fleetState.ballots.agreed)) this.say(circuit, fleetState)
     else if (asked) this.update(circuit, fleetState)
   }
 
-  /** A call succeeded: tells the others, if they were told of failures or were told nothing. */
+  /** A call succeeded: casts a ballot if the others have one that says failing, or an abstention. */
   succeeded(circuit: LiveCircuit, now: number): void {
     const { fleetState } = circuit
     if (fleetState === undefined) return
@@ -88,20 +85,20 @@ export class Ballots implements Voting {
     else if (this.isAsked(ballots, now)) this.update(circuit, fleetState)
   }
 
-  /** It is about to open by itself, and to forget what it saw. */
+  /** The circuit is about to open by itself and clear its evidence: copies it. */
   opening(circuit: LiveCircuit, now: number): void {
     if (!this.context.isShareable(circuit)) return
     const fleetState = this.context.fleetStateOf(circuit)
-    fleetState.ballots.opened = { ...told(circuit, fleetState, now), doubted: false }
+    fleetState.ballots.opened = { ...ballotEvidence(circuit, fleetState, now), doubted: false }
   }
 
-  /** It has opened by itself: the others are asked at once. */
+  /** The circuit has opened by itself: begins an inquiry at once. */
   opened(circuit: LiveCircuit): void {
     if (!this.context.isShareable(circuit)) return
     const now = this.context.now()
     const fleetState = this.context.fleetStateOf(circuit)
     const { ballots } = fleetState
-    // A probe of its own that failed is fresh evidence of the same.
+    // A failed probe of this process is fresh evidence.
     ballots.opened = { ...(ballots.opened ?? seen(circuit, now)), at: now, doubted: this.isStalled() }
     if (now < ballots.inquiryUntil || now - ballots.trippedAt < tripMillis) this.say(circuit, fleetState)
     else {
@@ -110,7 +107,7 @@ export class Ballots implements Voting {
     }
   }
 
-  /** It closed by itself: it has nothing to say. */
+  /** The circuit closed by itself: withdraws its ballot. */
   closed(circuit: LiveCircuit): void {
     const { fleetState } = circuit
     if (fleetState === undefined) return
@@ -118,14 +115,14 @@ export class Ballots implements Voting {
     if (fleetState.ballots.said !== undefined) this.say(circuit, fleetState)
   }
 
-  /** The circuit takes over the fleet's state: its earlier ballot was about another state. */
+  /** The circuit adopts the fleet's state, so its ballot is about an earlier state. */
   adopted({ ballots }: FleetState): void {
     ballots.said = undefined
     ballots.opened = undefined
     ballots.fruitless = 0
   }
 
-  /** A circuit is new in this process. */
+  /** A circuit is new in this process: it may have abstained already. */
   created(circuit: LiveCircuit): void {
     if (this.abstained.size === 0 || !this.context.isShareable(circuit)) return
     const id = this.context.idOf(circuit)
@@ -135,14 +132,13 @@ export class Ballots implements Voting {
     abstains(this.context.fleetStateOf(circuit), until)
   }
 
-  /** The store goes down. */
   copyEvidence(circuit: LiveCircuit): void {
     const now = this.context.now()
     if (!this.context.isShareable(circuit) || circuit.seen().isQuiet(now)) return
     copyEvidence(circuit, this.context.fleetStateOf(circuit), now)
   }
 
-  /** Keeps back what was seen while the store was down or this process stalled: the failures may have the same cause. */
+  /** Excludes the evidence of a stall, or of the time when the store was down: the failures may have the same cause. */
   keepBack(circuit: LiveCircuit): void {
     const now = this.context.now()
     if (!this.context.isShareable(circuit) || circuit.seen().isQuiet(now)) return
@@ -156,7 +152,7 @@ export class Ballots implements Voting {
       this.say(circuit, fleetState)
   }
 
-  /** Whether there is nothing that it has said, or is about to. */
+  /** Whether no ballot of the circuit counts or is pending. */
   isSilent(fleetState: FleetState, now: number): boolean {
     const { abstainedUntil, quietUntil, readAt, sending, waiting } = fleetState.ballots
     const isIdle = !sending && !waiting && readAt === undefined
@@ -165,18 +161,18 @@ export class Ballots implements Voting {
 
   // ---- What the others ask ------------------------------------------------------------------------------------------
 
-  /** Another process asks. */
+  /** Another process has begun an inquiry. */
   asked(circuit: LiveCircuit): void {
     const now = this.context.now()
     if (!this.hasSay(circuit, now)) return
     const fleetState = this.context.fleetStateOf(circuit)
     if (now >= fleetState.ballots.inquiryUntil) this.begin(fleetState, now, inquiryOf(circuit))
-    // Also for an inquiry of its own: the store's answer contains the ballots that others have cast meanwhile.
+    // This includes inquiries by this process: the answer of the store contains the ballots that others have cast since.
     if (isFresh(fleetState, now)) this.update(circuit, fleetState)
     else this.say(circuit, fleetState)
   }
 
-  /** Whether this process has anything to say of a circuit: it has called it lately, or has opened by itself. */
+  /** Whether this process votes on a circuit: it has called it recently, or has opened it by itself. */
   private hasSay(circuit: LiveCircuit, now: number): boolean {
     const { fleet } = circuit.policy
     if (fleet === false) return false
@@ -197,10 +193,13 @@ export class Ballots implements Voting {
   }
 
   isUnsure(rollCall: RollCall): boolean {
+    const { context } = this
     const circuit = this.circuitOf(rollCall)
     if (circuit === undefined || !this.isVoter(circuit, rollCall)) return false
-    if ((circuit.fleetState?.votingEpoch ?? 0) === rollCall.epoch) return false
-    return this.hasSay(circuit, this.context.now()) && !this.wasRead.has(rollCall)
+    // A circuit without fleet state may have a remembered override.
+    const epoch = context.knows(circuit) ? context.fleetStateOf(circuit).votingEpoch : 0
+    if (epoch === rollCall.epoch) return false
+    return this.hasSay(circuit, context.now()) && !this.wasRead.has(rollCall)
   }
 
   read(rollCalls: ReadonlyArray<RollCall>): Effect.Effect<boolean> {
@@ -222,11 +221,11 @@ export class Ballots implements Voting {
     }
     const fleetState = context.fleetStateOf(circuit)
     const { votingEpoch } = fleetState
-    // The roll call is about a record that was replaced. (If the record was not read, the store may have lost the newer one.)
+    // The roll call is about a replaced record. (If the record was not loaded, the store may have lost the newer one.)
     if (votingEpoch > rollCall.epoch && this.wasRead.has(rollCall)) return undefined
     const { ballots } = fleetState
     ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
-    // The others receive the roll call now, too: read the sum again soon.
+    // The others receive the roll call now, too: soon read the sum again.
     ballots.resumMillis = 0
     const votes = this.isVoter(circuit, rollCall) && votingEpoch === rollCall.epoch && this.hasSay(circuit, now)
     if (!votes || this.ballot(circuit, fleetState) === undefined) {
@@ -237,7 +236,7 @@ export class Ballots implements Voting {
     return circuit
   }
 
-  /** How far the store's clock is behind the time of a roll call, because the clock stepped back. The roll call lasts longer by this. */
+  /** How far the store's clock has gone back behind the time of a roll call. The roll call lasts longer by this. */
   private aheadOf({ seq }: RollCall): number {
     const { storeNow = Infinity } = this.context.client
     return Math.min(longestAheadMillis, Math.max(0, seq / 1_000 - storeNow))
@@ -251,7 +250,7 @@ export class Ballots implements Voting {
     this.abstained.set(id, until)
   }
 
-  /** Whether another process has a ballot of this process that says failing, or asks for one. */
+  /** Whether the store has a ballot of this process that says failing, or an inquiry is running. */
   private isAsked({ inquiryUntil, said }: FleetState["ballots"], now: number): boolean {
     return now < inquiryUntil || (said !== undefined && said.conviction > 0)
   }
@@ -273,8 +272,13 @@ export class Ballots implements Voting {
 
   /** Casts a ballot if it says something else than the last. */
   private update(circuit: LiveCircuit, fleetState: FleetState): void {
-    if (this.ballot(circuit, fleetState)?.conviction !== fleetState.ballots.said?.conviction)
-      this.say(circuit, fleetState)
+    if (this.isNews(circuit, fleetState)) this.say(circuit, fleetState)
+  }
+
+  /** Whether the ballot that this process would cast now differs from the one that the store has. */
+  private isNews(circuit: LiveCircuit, fleetState: FleetState): boolean {
+    const { said } = fleetState.ballots
+    return said?.unsure === true || this.ballot(circuit, fleetState)?.conviction !== said?.conviction
   }
 
   /** The ballot that this process would cast now; `undefined` if it has no recent evidence of its own. */
@@ -285,13 +289,13 @@ export class Ballots implements Voting {
     const now = this.context.now()
     if (control._tag === "Closed") {
       if (now - circuit.seen().lastAt > fleet.observationMillis) return undefined
-      const all = told(circuit, fleetState, now)
+      const all = ballotEvidence(circuit, fleetState, now)
       return { ...all, conviction: Fleet.conviction(all.streak, all.counts, fleet), open: false }
     }
     const { opened } = fleetState.ballots
     if (opened === undefined) return undefined
     if (opened.doubted) {
-      // It has called the circuit lately, so it objects. If it abstained, a few other processes would be the majority.
+      // This process has called the circuit recently, so it objects. If it abstained, a few other processes would be the majority.
       return now - opened.at > fleet.observationMillis
         ? undefined
         : { ...opened, conviction: 0, streak: 0, open: false }
@@ -302,7 +306,7 @@ export class Ballots implements Voting {
     return { ...opened, conviction: 1, open: true }
   }
 
-  /** Casts the ballot with the next command, or withdraws it if there is nothing to say. `atOnce` ignores the rate limit. */
+  /** Casts the ballot with the next command, or withdraws it if there is no ballot. `atOnce` ignores the rate limit. */
   say(circuit: LiveCircuit, fleetState: FleetState, atOnce = false): void {
     const { ballots } = fleetState
     if (this.context.client.down || this.isStalled() || ballots.waiting) return
@@ -322,7 +326,7 @@ export class Ballots implements Voting {
   /** Casts the ballot after this time, unless an earlier time is set already. */
   later(circuit: LiveCircuit, fleetState: FleetState, millis: number): void {
     const { ballots } = fleetState
-    // At least a whole millisecond: a clock may round less to zero, and this would repeat for ever.
+    // At least 1 millisecond: a clock may round less to 0, and this would never stop.
     const wait = Math.ceil(Math.max(1, millis))
     const at = this.context.now() + wait
     if (ballots.readAt !== undefined && ballots.readAt <= at) return
@@ -333,8 +337,8 @@ export class Ballots implements Voting {
       const now = this.context.now()
       if (!this.isAsked(ballots, now) && now >= ballots.abstainedUntil) return
       // A process that is not convinced does not judge, so it need not read the sum: it only tells what it has not told yet.
-      const conviction = this.ballot(circuit, fleetState)?.conviction
-      if ((conviction ?? 0) > 0 || conviction !== ballots.said?.conviction) this.say(circuit, fleetState, true)
+      const conviction = this.ballot(circuit, fleetState)?.conviction ?? 0
+      if (conviction > 0 || this.isNews(circuit, fleetState)) this.say(circuit, fleetState, true)
     })
     this.context.runtime.background(Effect.andThen(Effect.sleep(wait), then))
   }
@@ -349,7 +353,7 @@ export class Ballots implements Voting {
     if (context.leaving || this.isStalled() || (ballot === undefined && ballots.said === undefined)) return undefined
     const { inquire, roll } = ballots
     ballots.conviction = ballot?.conviction ?? 0
-    // A process that has answered a roll call and withdraws its ballot abstains.
+    // A process that answered a roll call and then withdraws its ballot abstains.
     if (ballot === undefined) abstains(fleetState, ballots.rolledUntil)
     return {
       circuit: context.idOf(circuit),
@@ -373,7 +377,19 @@ export class Ballots implements Voting {
   }
 
   dropped(): void {
-    for (const { fleetState } of this.context.shared) if (fleetState !== undefined) fleetState.ballots.said = undefined
+    for (const { fleetState } of this.context.shared) {
+      if (fleetState?.ballots.said !== undefined) fleetState.ballots.said = { ...fleetState.ballots.said, unsure: true }
+    }
+  }
+
+  /** When the store answers again: withdraws ballots that say failing of circuits that have recovered since the store went down. */
+  returned(): void {
+    for (const circuit of this.context.shared) {
+      const { fleetState } = circuit
+      const said = fleetState?.ballots.said
+      if (fleetState === undefined || said === undefined || said.conviction === 0) continue
+      if ((this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) this.say(circuit, fleetState, true)
+    }
   }
 
   answered(circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number): Effect.Effect<void> {
@@ -398,8 +414,8 @@ export class Ballots implements Voting {
     }
     ballots.abstainedUntil = Number.NEGATIVE_INFINITY
     const { conviction } = ballots
-    ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl }
-    // While the command was on its way, this process may have seen that the dependency works.
+    ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl, unsure: false }
+    // This process may have seen in the meantime that the dependency works.
     if (conviction === 0 || (this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) return Effect.void
     return this.judging.weigh(this, circuit, fleetState, cast.epoch, tally)
   }
@@ -408,14 +424,14 @@ export class Ballots implements Voting {
 const inquiryOf = ({ policy: { fleet } }: LiveCircuit): number =>
   Math.max(inquiryMillis, fleet === false ? 0 : 4 * fleet.holdMillis)
 
-/** This process abstains from a roll call that counts until then. A ballot that it casts before then must last as long. */
+/** Notes an abstention in a roll call that counts until `until`. A later ballot must count at least as long. */
 const abstains = ({ ballots }: FleetState, until: number): void => {
   ballots.abstainedUntil = Math.max(ballots.abstainedUntil, until)
   ballots.rolledUntil = Math.max(ballots.rolledUntil, until)
 }
 
-/** Whether the last ballot is about the current record and does not end soon. */
+/** Whether the store certainly has the last ballot, which is about the current record and does not end soon. */
 const isFresh = (fleetState: FleetState, now: number): boolean => {
   const { said } = fleetState.ballots
-  return said !== undefined && said.epoch === fleetState.votingEpoch && said.until - now > renewMillis
+  return said?.unsure === false && said.epoch === fleetState.votingEpoch && said.until - now > renewMillis
 }

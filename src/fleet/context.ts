@@ -11,45 +11,40 @@ import { isLift } from "../store/record.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import type { StoreClient } from "./storeClient.ts"
 
-/** Processes with another version of the protocol do not count each other's ballots. */
 const protocolVersion = 2
 
-/** How many lifted overrides are remembered, for circuits that are well again. */
+/** The most lifted overrides that are remembered for circuits without fleet state. */
 const maxLifted = 1_000
 
-/** What all parts of a replica use: this process among the others. */
+/** What all parts of this folder share: the identity of this process, its clock, its store and its circuits. */
 export class FleetContext {
   readonly registry: Registry
   readonly runtime: Runtime
   readonly store: SharedStore
   readonly client: StoreClient
-  /** The name of this process, and of no other, before or after it. */
+  /** The name of this process. It is unique: no other process and no earlier run of this one has the same. */
   readonly voter: string
   readonly policies: Policies
   readonly random: () => number
   readonly syncMillis: number
   /** How long a process that starts waits for the store to be connected. */
   readonly connectMillis: number
-  /** Until this process knows which circuits are open. */
+  /** True until this process has read which circuits are open. */
   starting = true
-  /** From when this process withdraws. */
   leaving = false
   /** The highest epoch that this process has read. */
   floor = 0
   /** The highest epoch that this process has read since the store last lost writes. */
   epoch = 0
-  /** The circuits that share something with the fleet. */
+  /** The circuits that have fleet state. */
   readonly shared = new Set<LiveCircuit>()
-  /**
-   * Lifted overrides of circuits that share nothing else with the fleet, by the store's names. A process that missed the lift must not
-   * bring the override back.
-   */
+  /** Lifted overrides of circuits without fleet state, by circuit id: a process that missed the lift must not bring one back. */
   private readonly lifted = new Map<string, KnownRecord>()
   private readonly fingerprints = new WeakMap<Policy, string>()
-  /** How many processes live, and how many did when the store last knew all of them. */
+  /** The number of live processes, and what it was when the store last knew all of them. */
   private alive = 0
   private remembered = 0
-  /** Since when the store counts the processes that live, by this process's clock. */
+  /** When the store began to count the live processes, by the clock of this process. */
   private countsSince = Number.NEGATIVE_INFINITY
 
   constructor(of: {
@@ -77,7 +72,7 @@ export class FleetContext {
     return this.runtime.time.now()
   }
 
-  /** For how long this process lives after each exchange. */
+  /** How long an exchange keeps this process alive in the store, in milliseconds. */
   get liveMillis(): number {
     return Fleet.livesFor(this.syncMillis)
   }
@@ -87,25 +82,21 @@ export class FleetContext {
     return this.leaving ? 0 : this.liveMillis
   }
 
-  /**
-   * Takes over how many processes live. While a store is young it may not know all of them: then at least as many live as this
-   * process remembers.
-   */
+  /** Takes over the number of live processes. While the store is young, the last complete number is the minimum. */
   noteLive(live: number, liveMillisOfStore: number): void {
     const now = this.now()
-    // A store whose clock has leapt forward does not know them either.
+    // After its clock leapt forward, a store does not know all live processes, either.
     const liveForMillis = Math.min(liveMillisOfStore, now - this.client.leaptAt)
     if (liveForMillis >= this.liveMillis) this.remembered = live
     this.alive = Math.max(live, this.remembered)
     this.countsSince = now - liveForMillis
   }
 
-  /** How many processes live. */
   get live(): number {
     return Math.max(1, this.alive)
   }
 
-  /** Whether the store may not yet know all processes that live. */
+  /** Whether the store may not know all live processes yet. */
   get isStoreYoung(): boolean {
     return Fleet.isYoung(this.now() - this.countsSince, this.syncMillis)
   }
@@ -131,7 +122,7 @@ export class FleetContext {
     return circuit.fleetState
   }
 
-  /** The circuit shares nothing with the fleet any more. That an override was lifted is remembered. */
+  /** Removes the fleet state of a circuit. A lifted override is remembered; see `lifted`. */
   forget(circuit: LiveCircuit): void {
     const known = circuit.fleetState?.record.known
     if (known !== undefined && isLift(known.provenance.why) && this.now() < known.keptUntil) {
@@ -151,12 +142,12 @@ export class FleetContext {
     return known !== undefined && this.now() < known.keptUntil ? known : undefined
   }
 
-  /** Whether this process knows anything of the circuit that a change of its record may end. */
+  /** Whether this process has fleet state or a lifted override of the circuit, which a new record replaces. */
   knows(circuit: LiveCircuit): boolean {
     return circuit.fleetState !== undefined || this.lifted.has(this.idOf(circuit))
   }
 
-  /** Moves a circuit to the end of the order: if the store does not take it, the others come first the next time. */
+  /** Moves a circuit to the end of {@link shared}, so that the others come first if the store does not take its record. */
   putLast(circuit: LiveCircuit): void {
     if (this.shared.delete(circuit)) this.shared.add(circuit)
   }
@@ -165,12 +156,12 @@ export class FleetContext {
     return circuitId(circuit.group.name, circuit.key)
   }
 
-  /** What must be the same for two processes to count each other's ballots. */
+  /** The ballot box of a circuit. Processes with another version of the protocol or another policy use another box. */
   boxOf(circuit: LiveCircuit): string {
     return `${protocolVersion}~${this.fingerprint(circuit.policy)}`
   }
 
-  /** What must be the same for two processes to decide for each other. */
+  /** A hash of the parts of a policy in which processes must agree to decide for each other. */
   fingerprint(policy: Policy): string {
     const known = this.fingerprints.get(policy)
     if (known !== undefined) return known
@@ -181,7 +172,7 @@ export class FleetContext {
     return made
   }
 
-  /** Spreads what many processes do at the same moment: a duration that is up to a fifth longer or shorter. */
+  /** A duration that is up to a fifth longer or shorter, so that many processes do not act at the same moment. */
   spread(millis: number): number {
     return millis * (0.8 + 0.4 * this.random())
   }

@@ -3,7 +3,7 @@ import type * as Window from "../core/Window.ts"
 import type { EvidenceSnapshot, FleetState, KeptBack } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 
-/** The evidence of this process about a circuit, and the part of it that other processes are told. */
+/** What this process has seen of a circuit, and which part of it its ballots contain. */
 
 const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.failures
 
@@ -12,8 +12,8 @@ export const seen = (circuit: LiveCircuit, now: number): EvidenceSnapshot => {
   return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
 }
 
-/** The evidence that other processes are told: all of it, without the part that is kept back. */
-export const told = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
+/** The evidence for a ballot: everything except the part that is kept back. */
+export const ballotEvidence = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all
@@ -27,20 +27,20 @@ export const told = (circuit: LiveCircuit, { ballots }: FleetState, now: number)
 /** The part of earlier counts that the windows still contain. `then` is of the same epoch. */
 const stillHeld = (circuit: LiveCircuit, then: KeptBack, now: number): ReadonlyArray<Window.Counts | undefined> => {
   const since = callsOf(circuit) - then.calls
-  return Trip.windows(circuit.policy.trip).map((over, place) => {
+  return Trip.windows(circuit.policy.trip).map((over, index) => {
     const isGone = over._tag === "Calls" ? since >= over.calls : now - then.at >= over.millis
-    return isGone ? undefined : then.counts[place]
+    return isGone ? undefined : then.counts[index]
   })
 }
 
-/** The store goes down: what was seen up to now may be told later. */
+/** When the store goes down: copies the evidence so far, which ballots may contain later. */
 export const copyEvidence = (circuit: LiveCircuit, fleetState: FleetState, now: number): void => {
   const epoch = circuit.countingSince
   const { successes } = circuit
   fleetState.ballots.whenDown = { ...seen(circuit, now), epoch, calls: callsOf(circuit), successes }
 }
 
-/** Keeps back what was seen since the store went down. Without a copy of that moment, keeps back all that was seen. */
+/** When the store answers again: keeps evidence since it went down, or all evidence without a copy, out of ballots. */
 export const keepBack = (circuit: LiveCircuit, fleetState: FleetState, now: number): void => {
   const { ballots } = fleetState
   const epoch = circuit.countingSince
@@ -53,7 +53,7 @@ export const keepBack = (circuit: LiveCircuit, fleetState: FleetState, now: numb
     return
   }
   const rest = stillHeld(circuit, before, now)
-  // A success since then has ended the streak of that time.
+  // A success since the copy was made has ended the streak in it.
   const streak = circuit.successes > before.successes ? 0 : before.streak
   ballots.keptBack = { ...without(all, streak, rest), epoch, calls }
 }
@@ -65,7 +65,7 @@ const without = (
 ): EvidenceSnapshot => ({
   at: all.at,
   streak: Math.max(0, all.streak - streak),
-  counts: all.counts.map((one, place) => less(one, counts[place]))
+  counts: all.counts.map((one, index) => less(one, counts[index]))
 })
 
 const less = (counts: Window.Counts, of: Window.Counts | undefined): Window.Counts => ({

@@ -33,11 +33,14 @@ export const joinFleet = (
     const actions = new OperatorActions(context, records, ballots)
     const repair = new Repair({ context, records, ballots, leases, actions, lanes, stall })
     client.onDown = () => {
-      // Ballots that were cast meanwhile did not arrive.
+      // Ballots that were cast during the failures did not arrive.
       lanes.begin()
       repair.wentDown()
     }
-    client.onReturn = () => repair.returned()
+    client.onReturn = () => {
+      repair.returned()
+      ballots.returned()
+    }
     client.isStalled = () => stall.isNow || runtime.loop.hasJustStalled
     ballots.isStalled = () => stall.isNow
     client.onStep = () => lanes.begin()
@@ -51,9 +54,9 @@ export const joinFleet = (
       succeeded: (circuit, now) => ballots.succeeded(circuit, now),
       opening: (circuit, now) => ballots.opening(circuit, now),
       moved: (circuit, from, to, why) => {
-        // After this move has been announced: what the fleet makes of it comes later.
+        // After this transition is announced, because the fleet announces its own afterwards.
         const closesFleets = why === "HealthCheckPassed" && from.epoch === circuit.fleetState?.record.adopted
-        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, actions.close(circuit)))
+        if (closesFleets) runtime.background(Effect.andThen(Effect.yieldNow, actions.close(circuit, "HealthCheck")))
         if (to._tag === "Open" && why !== "OpenedByHand") ballots.opened(circuit)
         else if (to._tag === "Closed") ballots.closed(circuit)
       },
@@ -62,7 +65,7 @@ export const joinFleet = (
       settled: (circuit, lease, verdict) => leases.settled(circuit, lease, verdict),
       speaksFor: (circuit) => actions.speaksFor(circuit),
       steer: (circuit, action) => actions.steer(circuit, action),
-      // Done at once: the call that is the first must not be rejected by what concerns others.
+      // At once: a state that other processes decided must not reject the first call of this circuit.
       disowned: (circuit) => void runtime.background(records.disown(circuit, "Reset")),
       created: (circuit) => ballots.created(circuit),
       forgotten: (circuit) => context.forget(circuit)

@@ -8,13 +8,10 @@ import { limits, type StoredTally } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Records } from "./records.ts"
 
-/**
- * While other processes succeed, an open circuit counts as failing for this long. After that it counts as an objection, until it
- * fails again.
- */
+/** How long an opening counts as failing while other processes succeed. Then it objects, until the circuit fails again. */
 const believedMillis = 5_000
 
-/** After a roll call the sum is read again after this long, then twice as long each time. */
+/** After a roll call the sum is read again, first after `firstResumMillis`. The wait doubles up to `lastResumMillis`. */
 const firstResumMillis = 5
 const lastResumMillis = 2_000
 
@@ -64,7 +61,7 @@ export class Judging {
     if (verdict._tag !== "RollCall") ballots.resumMillis = 0
     switch (verdict._tag) {
       case "Open":
-        return this.open(casting, circuit, fleetState, epoch, current, verdict.detail)
+        return this.open(casting, circuit, fleetState, epoch, current, verdict)
       case "Young":
         casting.later(circuit, fleetState, context.spread(youngMillis))
         return Effect.void
@@ -72,7 +69,7 @@ export class Judging {
         const every = Math.min(Fleet.rollCallEvery(context.syncMillis), limits.rollCallMillis)
         ballots.roll = every
         if (rolled === undefined || rolled >= every) casting.say(circuit, fleetState, true)
-        // A process that is only half convinced leaves this to a convinced one. With a quorum of one half or more, there is one.
+        // A half convinced process leaves this to a convinced one. If the quorum is one half or more, there is one.
         else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, fleetState)
         return Effect.void
       }
@@ -102,7 +99,7 @@ export class Judging {
     if (opened === undefined || opened.doubted) return
     const wait = opened.at + believedMillis - now
     if (wait > 0 || tally.voters === tally.failing) {
-      // Without this the ballot would count for as long as the store keeps it, which is longer.
+      // Otherwise the ballot would count until the store drops it, which takes longer.
       casting.later(circuit, fleetState, wait > 0 ? wait : believedMillis)
       return
     }
@@ -116,7 +113,7 @@ export class Judging {
     fleetState: FleetState,
     epoch: number,
     current: Circuit.Circuit,
-    detail: string
+    { agreed, detail }: Extract<Fleet.Judgement, { readonly _tag: "Open" }>
   ): Effect.Effect<void> {
     const { runtime } = this.context
     const own = circuit.control.value
@@ -132,7 +129,7 @@ export class Judging {
             const at = runtime.time.wall()
             const opened = Circuit.open(countedBefore(state, own, now), now, { openFor, cause, at })
             // The outage began when this process opened its own circuit, if it did so before the fleet agreed.
-            return { ...opened, outage: Circuit.outage(own) ?? opened.outage }
+            return { ...opened, outage: { ...(Circuit.outage(own) ?? opened.outage), agreed } }
           },
           cause,
           { fenced: epoch }
@@ -155,8 +152,8 @@ const mayOpen = (circuit: Circuit.Circuit, now: number): circuit is Circuit.Clos
   circuit._tag === "Closed" || (circuit._tag === "Open" && now >= circuit.until)
 
 /**
- * A closed circuit of the fleet with the number of openings that this process has counted, if that is higher. If this process has
- * opened by itself, its current opening does not count: the fleet is about to make the same one.
+ * The fleet's closed circuit with this process's number of openings, if that is higher. If this process has opened by itself, its
+ * current opening does not count: the fleet is about to make the same one.
  */
 const countedBefore = <C extends Circuit.Circuit>(state: C, own: Circuit.Circuit, now: number): C => {
   if (state._tag !== "Closed" || Circuit.isForced(own)) return state

@@ -16,9 +16,8 @@ import {
 } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Hearing } from "./rollCalls.ts"
-import { notAfterMillis } from "./storeClient.ts"
 
-/** A command that failed is followed by about this pause. */
+/** About how long a lane pauses after a failed command. */
 const pauseMillis = 100
 
 /** The pause after a command that only confirms roll calls. The next such command confirms all that arrive meanwhile. */
@@ -26,15 +25,15 @@ const hearingMillis = 50
 
 /** What `Ballots` does for the casts lane. */
 export interface Voting {
-  /** The ballot as it is now; nothing if there is nothing to tell. */
+  /** The present ballot; `undefined` if there is nothing to cast. */
   readonly build: (circuit: LiveCircuit) => Cast | undefined
   /** Whether the circuit's record has to be read before the roll call can be answered. */
   readonly isUnsure: (rollCall: RollCall) => boolean
   readonly read: (rollCalls: ReadonlyArray<RollCall>) => Effect.Effect<unknown>
-  /** The circuit whose ballot this process owes to a roll call; nothing if it abstains, or its ballot counts long enough. */
+  /** The circuit whose ballot this process owes to a roll call; `undefined` if it abstains. */
   readonly owed: (rollCall: RollCall) => LiveCircuit | undefined
   readonly sent: (circuit: LiveCircuit) => void
-  /** The store has answered; `sentAt` is when the cast was sent. */
+  /** `sentAt` is when the cast was sent. */
   readonly answered: (circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number) => Effect.Effect<void>
   /** The cast was not sent, or the command failed. */
   readonly unsent: (circuit: LiveCircuit) => void
@@ -53,16 +52,14 @@ const silent: Voting = {
   dropped: () => {}
 }
 
-/** `First`: sent before the swaps that wait. `Patient`: sent after them. `Now`: the same, but right after a failure it fails at once. */
+/** `First`: before the queued swaps. `Patient`: after them. `Now`: after them, but it fails at once right after a failure. */
 export type Pace = "First" | "Patient" | "Now"
 
-/** A swap that waits to be sent. */
 interface Waiting {
   readonly make: () => Swap | undefined
   readonly answered: Deferred.Deferred<Swapped | "Dropped" | undefined>
 }
 
-/** What the store made of a swap, and when it was sent. */
 export interface Swapped {
   readonly answer: SwapAnswer
   readonly sentAt: number
@@ -70,23 +67,23 @@ export interface Swapped {
 
 /**
  * The two lanes of a process to its store: one for casts, heartbeats and roll calls, one for swaps. Each lane sends one command at a
- * time, with at most 32 items. While the store is slow, circuits wait here: their ballots and records are made when they are sent.
+ * time, with at most 32 items. The ballots and records of waiting circuits are made when they are sent, not when they are queued.
  */
 export class Lanes {
   private readonly context: FleetContext
   private readonly hearing: Hearing
-  /** Set before anything is sent. */
+  /** Must be set before anything is sent. */
   voting: Voting = silent
   private readonly casts = new Set<LiveCircuit>()
   private readonly swaps: Array<Waiting> = []
-  /** Answered after the next exchange of the casts lane, whatever it contains. */
+  /** Completed after the next exchange of the casts lane. */
   private heartbeats: Array<Deferred.Deferred<boolean>> = []
   private casting = false
   private swapping = false
   private castsPausedUntil = Number.NEGATIVE_INFINITY
   private swapsPausedUntil = Number.NEGATIVE_INFINITY
   private hearAt = Number.NEGATIVE_INFINITY
-  /** Until then the store takes this process for alive. */
+  /** Until when the store counts this process as live. */
   private livesUntil = Number.NEGATIVE_INFINITY
   private hearingLater = false
 
@@ -101,7 +98,6 @@ export class Lanes {
     this.wake()
   }
 
-  /** Hears a roll call that was announced. */
   hear(rollCall: RollCall): void {
     this.hearing.announced(rollCall)
     this.wake()
@@ -120,8 +116,8 @@ export class Lanes {
   }
 
   /**
-   * An exchange, even if there is nothing to send. Returns whether the store carried it out. For a process that is leaving it is the
-   * last one, which says that the process no longer lives.
+   * Sends an exchange even if there is nothing to write. Returns whether the store carried it out. For a process that is leaving it is
+   * the last exchange, which removes the process from the register.
    */
   get heartbeat(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
@@ -132,14 +128,14 @@ export class Lanes {
     })
   }
 
-  /** Whether a swap would be sent. */
+  /** Whether a swap of this pace would be sent now. */
   takes(pace: Pace): boolean {
     return !this.context.client.down && (pace !== "Now" || this.context.now() >= this.swapsPausedUntil)
   }
 
   /**
-   * Swaps a record. `make` is called when the command is sent; if it returns nothing, the swap is dropped. The result is undefined if
-   * the command failed.
+   * Swaps a record. `make` is called when the command is sent; if it returns `undefined`, the swap is dropped. The result is `undefined`
+   * if the command failed.
    */
   swap(make: () => Swap | undefined, pace: Pace): Effect.Effect<Swapped | "Dropped" | undefined> {
     return Effect.suspend(() => {
@@ -156,7 +152,7 @@ export class Lanes {
 
   private get hasCasts(): boolean {
     if (this.heartbeats.length > 0) return true
-    // While the store is down only heartbeats ask whether it still is.
+    // While the store is down, only heartbeats test it.
     if (this.context.client.down || this.context.leaving) return false
     return this.casts.size > 0 || (this.hearing.isBehind && this.context.now() >= this.hearAt)
   }
@@ -168,7 +164,7 @@ export class Lanes {
       this.casting = false
       this.wake()
     })
-    // The call that caused this finishes first.
+    // Let the call that caused this finish first.
     this.context.runtime.background(Effect.ensuring(Effect.andThen(Effect.yieldNow, this.sendAllCasts), done))
   }
 
@@ -182,21 +178,21 @@ export class Lanes {
   }
 
   /**
-   * Before each command: a process that the store may take for dead by the time the command arrives must not say that it has heard
-   * roll calls. Its ballots are gone, and it would be taken to abstain.
+   * Runs before each command. If the store may count this process as dead when the command arrives, its ballots are gone; if it then said
+   * that it has heard roll calls, the store would count abstentions.
    */
   private checkLife(): void {
-    if (this.context.now() + notAfterMillis >= this.livesUntil) this.begin()
+    if (this.context.now() + this.context.client.deadlineMillis >= this.livesUntil) this.begin()
   }
 
-  /** If the store has begun another life, this process has heard and cast nothing in it, whatever the numbers are. */
+  /** In a new life of the store this process has heard and cast nothing, whatever the numbers are. */
   private noteLife(life: string): void {
     const { hearing } = this
     if (hearing.life !== "" && hearing.life !== life) this.begin()
     hearing.life = life
   }
 
-  /** To the store this process is a new one. */
+  /** The store may not know this process any more: begins as a new one. */
   begin(): void {
     this.hearing.forget()
     this.voting.dropped()
@@ -210,7 +206,7 @@ export class Lanes {
       const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
       const read = unsure.length === 0 ? Effect.void : voting.read(unsure)
       return Effect.flatMap(read, () => {
-        // The read took its time.
+        // The read may have taken long.
         this.checkLife()
         const batch = new Map<LiveCircuit, Cast>()
         const { life } = hearing
@@ -223,25 +219,24 @@ export class Lanes {
         }
         const isNews = batch.size > 0 || heard !== hearing.confirmed || hearing.missing > 0
         if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard, life)
-        // What cannot be answered now is tried again a little later.
+        // Roll calls that cannot be answered now are tried again a little later.
         if (hearing.isBehind) this.castsPausedUntil = context.now() + context.spread(pauseMillis)
         return Effect.void
       })
     })
   }
 
-  /** Adds the ballots that are owed to roll calls, while there is room. Returns the number of the last roll call that is answered. */
+  /** Adds the ballots owed to roll calls, while there is room. Returns the number of the last roll call that is answered. */
   private answerRollCalls(batch: Map<LiveCircuit, Cast>): number {
     const { hearing, voting } = this
     let { confirmed: heard } = hearing
     for (const rollCall of hearing.queued) {
-      // The read failed, had no room for it, or was sent before this was heard.
+      // The read failed, had no room for this roll call, or was sent before it arrived.
       if (voting.isUnsure(rollCall)) return heard
       const circuit = voting.owed(rollCall)
       if (circuit !== undefined && !batch.has(circuit)) {
         if (batch.size >= limits.casts) return heard
         const cast = voting.build(circuit)
-        // The ballot that it owes cannot be built now.
         if (cast === undefined) return heard
         batch.set(circuit, cast)
       }
@@ -276,8 +271,8 @@ export class Lanes {
         if (hearing.generation === generation) hearing.confirm(answer.life !== life || heard > answer.head ? 0 : heard)
         return Effect.forEach(
           [...batch],
-          ([circuit, cast], place) => {
-            const one = answer.casts[place]
+          ([circuit, cast], index) => {
+            const one = answer.casts[index]
             if (one === undefined) return Effect.sync(() => voting.unsent(circuit))
             return Effect.catchCause(voting.answered(circuit, cast, one, sentAt), (cause) =>
               quietly(Effect.logError(`The store's answer to a ballot cannot be used: ${foreignText(cause)}`))
@@ -332,12 +327,12 @@ export class Lanes {
       if (swaps.length === 0) return Effect.void
       return Effect.map(this.exchange({ casts: [], swaps, heard: confirmed, life }), (answer) => {
         if (answer === undefined) return this.swapsFailed(batch)
-        for (const [place, { answered }] of batch.entries()) {
-          const one = answer.swaps[place]
+        for (const [index, { answered }] of batch.entries()) {
+          const one = answer.swaps[index]
           Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))
         }
         this.wake()
-        // Meanwhile the other lane has confirmed other roll calls than this command did: confirm them again.
+        // The other lane has confirmed other roll calls since this command was sent: confirm them again.
         if (hearing.confirmed !== confirmed) context.runtime.background(this.heartbeat)
       })
     })

@@ -10,36 +10,35 @@ import { timeoutOrElse } from "../engine/timeout.ts"
 import type { FleetContext } from "./context.ts"
 import type { Committed, Records } from "./records.ts"
 
-/** A call that asks to be a probe waits this long at most. */
-const placeMillis = 50
+/** How long a call waits at most for the lease of a probe. */
+const leaseWaitMillis = 50
 
-/** Tokens of leases: too many to meet, and above all that a process gives on its own. */
+/** The range of the random tokens of leases: practically never equal, and above the numbers that a process counts by itself. */
 const tokens = { from: 2 ** 32, count: 2 ** 52 }
 
-/** One place that was asked for. */
-interface Ticket {
+interface LeaseRequest {
   grant: Grant
-  /** Nobody waits for it any more: it came too late, or who waited is gone. */
+  /** Why the call does not wait any more: the answer came too late, or the call was interrupted. */
   abandoned: false | "Late" | "Gone"
 }
 
-/** A place for a probe, and what the probe found, as long as the store has not heard of that. */
+/** A lease that a call of this process holds, until the store has received the verdict of its probe. */
 interface Held {
   readonly circuit: LiveCircuit
-  /** From then on it is another's, whether its probe was heard of or not. */
+  /** When the lease ends. Another process may then get a lease, even if this probe was not settled. */
   readonly until: number
   verdict: Circuit.Verdict
 }
 
 const denied: Grant = { _tag: "Denied" }
 
-/** The places of the fleet's probes: asked for, held, settled and given back. */
+/** Requests, holds, settles and returns the leases of the fleet's probes. */
 export class Leases {
   private readonly context: FleetContext
   private readonly records: Records
-  /** Those that calls of this process hold. */
+  /** The leases that calls of this process hold, by token. */
   private readonly held = new Map<number, Held>()
-  /** Those that were asked for and not heard of: a store may have given them all the same. */
+  /** Leases whose request was not answered, by token. The store may have granted them. */
   private readonly lost = new Map<number, { readonly circuit: LiveCircuit; readonly until: number }>()
 
   constructor(context: FleetContext, records: Records) {
@@ -62,9 +61,9 @@ export class Leases {
         return Effect.succeed(this.alone(fleetState))
       }
       fleetState.lease.asking = true
-      const ticket: Ticket = { grant: denied, abandoned: false }
+      const request: LeaseRequest = { grant: denied, abandoned: false }
       const answered = Deferred.makeUnsafe<void>()
-      const asked = Effect.andThen(this.ask(circuit, fleetState, ticket), Deferred.succeed(answered, undefined))
+      const asked = Effect.andThen(this.ask(circuit, fleetState, request), Deferred.succeed(answered, undefined))
       context.runtime.background(
         Effect.ensuring(
           asked,
@@ -74,22 +73,22 @@ export class Leases {
         )
       )
       const wait = Effect.exit(
-        restore(timeoutOrElse(Effect.asSome(Deferred.await(answered)), placeMillis, () => Effect.succeedNone))
+        restore(timeoutOrElse(Effect.asSome(Deferred.await(answered)), leaseWaitMillis, () => Effect.succeedNone))
       )
       return Effect.flatMap(wait, (exit) => {
         if (exit._tag === "Success") {
-          if (exit.value._tag === "Some" || ticket.grant !== denied) return Effect.succeed(ticket.grant)
-          ticket.abandoned = "Late"
+          if (exit.value._tag === "Some" || request.grant !== denied) return Effect.succeed(request.grant)
+          request.abandoned = "Late"
           return Effect.succeed(denied)
         }
-        ticket.abandoned = "Gone"
-        if (ticket.grant._tag === "Granted") this.settled(circuit, ticket.grant.lease, { _tag: "Ignored" })
+        request.abandoned = "Gone"
+        if (request.grant._tag === "Granted") this.settled(circuit, request.grant.lease, { _tag: "Ignored" })
         return Effect.failCause(exit.cause)
       })
     })
   }
 
-  /** A place that came too late for who asked for it is kept for the next: a slow store would never give one else. */
+  /** Keeps a lease that came too late for its call, as a spare for the next call: a slow store would never grant one in time. */
   private keep(circuit: LiveCircuit, fleetState: FleetState, grant: Granted): void {
     fleetState.lease.spare = grant
     const giveBack = Effect.sync(() => {
@@ -106,19 +105,19 @@ export class Leases {
     const grant = fleetState?.lease.spare
     if (fleetState === undefined || grant === undefined) return undefined
     fleetState.lease.spare = undefined
-    // It may have ended while the process was stalled.
+    // The lease may have ended while the process was stalled.
     if (grant.epoch === circuit.control.value.epoch && this.context.now() < grant.until) return grant
     this.settled(circuit, grant.lease, { _tag: "Ignored" })
     return undefined
   }
 
-  /** There is no fleet to ask: what was the fleet's is this process's own from here on. */
+  /** The store cannot be asked: this process decides alone from now on. */
   private alone(fleetState: FleetState): Grant {
-    this.records.makeOwn(fleetState)
+    this.records.decideAlone(fleetState)
     return { _tag: "Alone" }
   }
 
-  private ask(circuit: LiveCircuit, fleetState: FleetState, ticket: Ticket): Effect.Effect<void> {
+  private ask(circuit: LiveCircuit, fleetState: FleetState, request: LeaseRequest): Effect.Effect<void> {
     const { context } = this
     const { policy } = circuit
     const token = tokens.from + Math.floor(context.random() * tokens.count)
@@ -134,22 +133,22 @@ export class Leases {
     )
     return Effect.map(taken, (committed) => {
       if (committed === "Failed") {
-        ticket.grant = this.alone(fleetState)
+        request.grant = this.alone(fleetState)
         this.lost.set(token, { circuit, until: context.now() + policy.probeTimeoutMillis })
       }
       if (committed === "Overtaken") this.settled(circuit, token, { _tag: "Ignored" })
       if (committed !== "Made") return
-      // Its end is counted from when it was asked for: rather too early than too late.
+      // The end is counted from the request: this process must never use the lease for longer than the store grants it.
       const until = asked + policy.probeTimeoutMillis
       this.held.set(token, { circuit, until, verdict: { _tag: "Ignored" } })
       const control = circuit.control.value
-      // Meanwhile another probe of this process may have found out.
-      if (ticket.abandoned === "Gone" || control._tag !== "HalfOpen" || !fleetState.isFleets(control)) {
+      // Another probe of this process may have decided the state in the meantime.
+      if (request.abandoned === "Gone" || control._tag !== "HalfOpen" || !fleetState.isFleets(control)) {
         this.settled(circuit, token, { _tag: "Ignored" })
         return
       }
-      ticket.grant = { _tag: "Granted", lease: token, epoch: control.epoch, until }
-      if (ticket.abandoned === "Late") this.keep(circuit, fleetState, ticket.grant)
+      request.grant = { _tag: "Granted", lease: token, epoch: control.epoch, until }
+      if (request.abandoned === "Late") this.keep(circuit, fleetState, request.grant)
     })
   }
 
@@ -171,7 +170,7 @@ export class Leases {
     return Effect.tap(committed, () => Effect.sync(() => this.held.delete(lease)))
   }
 
-  /** Gives back those that the store gave and could not say. */
+  /** Returns leases that the store granted in an answer that was lost. */
   get giveBack(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = this.context.now()
@@ -191,7 +190,7 @@ export class Leases {
     })
   }
 
-  /** Tells what the probes found whose end was not told yet; those that have not ended are given back. */
+  /** Sends the verdicts that the store has not received, and returns the leases of probes that still run. */
   get leave(): Effect.Effect<unknown> {
     return Effect.suspend(() =>
       Effect.all(

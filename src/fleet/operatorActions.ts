@@ -11,15 +11,15 @@ import type { FleetContext } from "./context.ts"
 import type { Pace } from "./lanes.ts"
 import type { Committed, Records } from "./records.ts"
 
-/** One operator action after others that were not told yet. All are made: an override never shortens an earlier one. */
+/** Adds an action to those that the store has not received. All are applied, because an override never shortens an earlier one. */
 const after = (before: PendingAction, action: PendingAction): PendingAction => {
-  const told = before.steps ?? [before.next]
-  // A reset leaves nothing of what came before it.
-  const steps = action.why === "Reset" ? [action.next] : [...told, action.next]
+  const earlier = before.steps ?? [before.next]
+  // A reset undoes everything before it.
+  const steps = action.why === "Reset" ? [action.next] : [...earlier, action.next]
   return { ...action, steps, next: (current, now) => steps.reduce((state, next) => next(state, now), current) }
 }
 
-/** What people do to circuits, and what this process found out by itself: told to the others, now or later. */
+/** Sends operator actions and passed health checks to the other processes: at once, or when the store answers again. */
 export class OperatorActions {
   private readonly context: FleetContext
   private readonly records: Records
@@ -44,18 +44,19 @@ export class OperatorActions {
       const before = fleetState.actions.pending
       const now = this.context.now()
       const state = Circuit.expire(fleetState.record.known?.circuit ?? Circuit.initial, now)
-      // What changes nothing, here or there, is nothing to tell.
+      // An action that changes neither the state of this process nor that of the fleet is not sent.
       const { value } = circuit.control
       if (before === undefined && action.next(value, now) === value && action.next(state, now) === state)
         return Effect.void
-      // Noted before it is told: who does it may not wait for the answer. What was not told yet comes first.
+      // Set before the action is sent, because the operator may stop waiting for the answer. Earlier actions that were not sent come
+      // first.
       fleetState.actions.pending = before === undefined ? action : after(before, action)
       // The operator does not wait for a store that has just failed.
       return this.tell(circuit, fleetState, fleetState.actions.pending, before === undefined, "Now")
     })
   }
 
-  /** Tells the others what a person did here. */
+  /** Sends an operator action of this process to the store. */
   tell(
     circuit: LiveCircuit,
     fleetState: FleetState,
@@ -68,35 +69,37 @@ export class OperatorActions {
       if (committed !== "Failed" && committed !== "Lost") {
         if (fleetState.actions.pending === action) fleetState.actions.pending = undefined
         this.announceEnd(circuit, committed, action)
-        // What another said after it was left for the end of it, too.
-        return committed === "Made" ? Effect.void : this.records.retake(circuit, fleetState, committed === "Same")
+        // A record that another process wrote in the meantime was not adopted yet.
+        return committed === "Made" ? Effect.void : this.records.adoptKnown(circuit, fleetState, committed === "Same")
       }
-      // It is this process's own until then. What came after it speaks for itself.
-      if (fleetState.actions.pending === action) this.records.makeOwn(fleetState)
+      // Until the store has received it, the action holds in this process only. A later action does the same for itself.
+      if (fleetState.actions.pending === action) this.records.decideAlone(fleetState)
       this.context.putLast(circuit)
       const { trouble } = this.context.client
       return first
-        ? quietly(
-            Effect.logWarning(`${action.why} holds in this process only until the store can be told (${trouble})`)
-          )
+        ? quietly(Effect.logWarning(`${action.why} holds in this process only until the store answers (${trouble})`))
         : Effect.void
     })
   }
 
-  /** What this process found out for itself closes the fleet's circuit, too. */
-  close(circuit: LiveCircuit): Effect.Effect<unknown> {
-    const close: Next = (current, now) =>
-      current._tag === "Open" || current._tag === "HalfOpen" ? Circuit.close(current, now, circuit.policy) : current
+  /**
+   * Closes the fleet's circuit after this process has found that the dependency works. After a successful probe it does so only once the
+   * cooldown is over; a passed health check does not wait for that.
+   */
+  close(circuit: LiveCircuit, by: "HealthCheck" | "Probe"): Effect.Effect<unknown> {
+    const close: Next = (current, now) => {
+      if (current._tag !== "Open" && current._tag !== "HalfOpen") return current
+      // Another process may have opened it again in the meantime.
+      if (by === "Probe" && Circuit.admission(current, now, circuit.policy) !== "Probe") return current
+      return Circuit.close(current, now, circuit.policy)
+    }
     const provenance = { why: "HealthCheckPassed", detail: undefined, actor: undefined } as const
     return Effect.tap(this.records.commit(circuit, close, provenance, { expected: true }), (committed) =>
       Effect.sync(() => this.announceEnd(circuit, committed, provenance))
     )
   }
 
-  /**
-   * Announces the end of an outage of the fleet, unless this process has done so: it was Closed already when it told the others, or in
-   * an outage of its own.
-   */
+  /** Announces the end of the fleet's outage if this process's own transition did not: it was Closed, or in its own outage. */
   private announceEnd(
     circuit: LiveCircuit,
     committed: Committed,

@@ -7,25 +7,25 @@ import { type Changed, limits, type PageAnswer } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Records } from "./records.ts"
 
-/** A full pass is made if the counts of listed circuits differ this many times in a row. A record that just ended makes one difference. */
+/** A full pass begins after this many differing counts of listed circuits in a row. A record that just ended causes one. */
 const differencesForPass = 2
 
 /**
- * What has changed in the store, page by page. What was read stays read: a page that fails is asked for again, and not those before
- * it. A full pass reads all that is listed; it is made at the start, and if the store has dropped or lost something.
+ * Reads the changes of the store, page by page. After a failed read it continues with the page that failed. A full pass reads all
+ * listed records: at the start, and when the store has dropped or lost changes.
  */
 export class Pages {
   private readonly context: FleetContext
   private readonly records: Records
-  /** The listed circuits that were read, by the store's names, with the time until which the store keeps them. */
+  /** The listed circuits that were read, by circuit id, each with the time at which the store drops it. */
   private readonly listed = new Map<string, number>()
-  /** All changes up to this epoch were read, in this life of the store; the life is empty until a page has named one. */
+  /** All changes up to this epoch have been read, in this life of the store. The life is empty until the first page. */
   private since = 0
   private life = ""
-  /** The circuits that the full pass has found so far; nothing if none is being made. */
+  /** The circuits that the full pass has found so far; `undefined` if no full pass is running. */
   private found: Set<string> | undefined = new Set()
   private differences = 0
-  /** Whether the store did not answer when it was read last. */
+  /** Whether the last read failed. */
   isBehind = false
 
   constructor(context: FleetContext, records: Records) {
@@ -33,7 +33,7 @@ export class Pages {
     this.records = records
   }
 
-  /** Reads until there is no more; whether the store answered all of it. */
+  /** Reads all pages. Returns whether the store answered every time. */
   get read(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const { epoch } = this.context
@@ -50,7 +50,7 @@ export class Pages {
           if (hasLost) this.context.epoch = page.epoch
           else this.context.noteEpoch(page.epoch)
           if (hasLost || (this.found === undefined && this.since < page.trimmed)) {
-            this.passAnew()
+            this.beginFullPass()
             return this.read
           }
           return Effect.andThen(
@@ -62,7 +62,7 @@ export class Pages {
     })
   }
 
-  private passAnew(): void {
+  private beginFullPass(): void {
     this.since = 0
     this.found = new Set()
     this.differences = 0
@@ -93,7 +93,6 @@ export class Pages {
     })
   }
 
-  /** Keeps count of what is listed. */
   private note({ circuit: id, listed, record }: Changed): void {
     if (!listed || record === undefined) {
       this.listed.delete(id)
@@ -113,8 +112,8 @@ export class Pages {
   }
 
   /**
-   * Counts as listed also the circuits that this process knows from announcements or wrote itself, and that no page contained. If the
-   * store has lost them, the counts differ.
+   * Adds the listed circuits that this process knows from announcements or wrote itself, and that no page contained. If the store has
+   * lost them, the counts differ.
    */
   private noteKnown(epoch: number, now: number): void {
     const { context } = this
@@ -126,7 +125,7 @@ export class Pages {
     }
   }
 
-  /** The last page was read. */
+  /** Runs after the last page. */
   private end(page: PageAnswer): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const { found } = this
@@ -140,17 +139,17 @@ export class Pages {
       this.noteKnown(page.epoch, now)
       for (const [id, keptUntil] of this.listed) if (now >= keptUntil) this.listed.delete(id)
       this.differences = this.listed.size === page.listed ? 0 : this.differences + 1
-      if (this.differences >= differencesForPass) this.passAnew()
+      if (this.differences >= differencesForPass) this.beginFullPass()
       return Effect.succeed(true)
     })
   }
 
-  /** Asks for what this process knows and the full pass has not found. */
+  /** Loads the records that this process knows and the full pass has not found. */
   private loadMissing(found: ReadonlySet<string>): Effect.Effect<boolean> {
     return this.load((id, { epoch }) => epoch > 0 && !found.has(id))
   }
 
-  /** Asks for what the store must have forgotten by now. */
+  /** Loads the records that the store must have dropped by now. */
   get loadEnded(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const now = this.context.now()
@@ -179,4 +178,4 @@ export class Pages {
 const isSound = ({ changes, epoch, trimmed }: PageAnswer, since: number): boolean =>
   Number.isSafeInteger(epoch) &&
   Number.isSafeInteger(trimmed) &&
-  changes.every((one, place) => Number.isSafeInteger(one.epoch) && one.epoch > (changes[place - 1]?.epoch ?? since))
+  changes.every((one, index) => Number.isSafeInteger(one.epoch) && one.epoch > (changes[index - 1]?.epoch ?? since))

@@ -13,25 +13,29 @@ import type { FleetContext } from "./context.ts"
 import type { Lanes, Pace } from "./lanes.ts"
 import { endingMillis, Restoring } from "./restoring.ts"
 
-/** So often a move is made anew on what another process wrote meanwhile. */
+/** The most attempts of a transition, if other processes write the record in between. */
 const attempts = 5
 
-/** Processes do not all ask for the first probe at once: each waits up to a tenth of the opening more, at most this long. */
+/** The longest random delay of the first probe, which is up to a tenth of the opening: processes do not all ask at once. */
 const maxJitterMillis = 1_000
 
 /**
- * How a move of the fleet's ended: made; made, and another came after it already; nothing to do; another came first; or the
- * store did not answer.
+ * The result of a fleet transition:
+ *
+ * - `Made`: the record was written.
+ * - `Overtaken`: it was written, and another process has already replaced it.
+ * - `Same`: there was nothing to write.
+ * - `Lost`: another process wrote the record first.
+ * - `Failed`: the store did not answer.
  */
 export type Committed = "Made" | "Overtaken" | "Same" | "Lost" | "Failed"
 
-/** The fleet's records, as they come in and as this process writes them. */
+/** Reads and writes the fleet's records, and adopts their states in this process. */
 export class Records {
   private readonly context: FleetContext
   private readonly lanes: Lanes
-  /** Gives back what the store has lost. */
   readonly restoring: Restoring
-  /** Is told when a circuit takes over the fleet's state. */
+  /** Called when a circuit adopts the fleet's state. */
   onAdopted: (fleetState: FleetState) => void = () => {}
 
   constructor(context: FleetContext, lanes: Lanes) {
@@ -41,15 +45,15 @@ export class Records {
   }
 
   /**
-   * Takes over what the store has of a circuit. A newer record holds. An older one does not: an announcement may be late, but a
-   * store that answers an older record than this process knew when it asked has lost the newer one, and is given it back.
-   * `askedAt` is -Infinity for what was announced.
+   * Learns the record that the store has of a circuit. A newer record is adopted; an older announcement is ignored, because it may be
+   * late. If an answer contains an older record than this process knew when it asked (`askedAt`), the store has lost the newer one, and
+   * it is written back. `askedAt` is -Infinity for announcements.
    */
   learn(circuit: LiveCircuit, stored: Stored | undefined, askedAt: number): Effect.Effect<void> {
     const { context } = this
     if (!context.isShareable(circuit)) return Effect.void
     if (stored !== undefined) context.noteEpoch(stored.epoch)
-    // What was remembered of a circuit without a share counts again.
+    // A circuit without fleet state may have a remembered override.
     const known = (context.knows(circuit) ? context.fleetStateOf(circuit) : undefined)?.record.known
     const isSame = (known?.epoch ?? 0) === (stored?.epoch ?? 0)
     if (isSame && (known === undefined || known.epoch > 0)) return Effect.void
@@ -65,9 +69,9 @@ export class Records {
     const fleetState = context.fleetStateOf(circuit)
     fleetState.record.lost = undefined
     if (read === undefined) {
-      // What the fleet decides from here on this process cannot follow: what it knows is its own.
+      // This process cannot follow the fleet any more, so it decides alone.
       fleetState.record.known = undefined
-      this.makeOwn(fleetState)
+      this.decideAlone(fleetState)
       return this.report(circuit, "a record that this version cannot read")
     }
     fleetState.record.known = {
@@ -82,7 +86,7 @@ export class Records {
     return this.adopt(circuit, fleetState, fleetState.record.known, false)
   }
 
-  /** Reads the records of circuits, by the store's names, and takes them over; whether the store answered. */
+  /** Loads and learns the records of circuit ids. Returns whether the store answered. */
   loadAll(ids: ReadonlyArray<string>): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const { client, registry } = this.context
@@ -93,10 +97,10 @@ export class Records {
           if (answer === undefined) return Effect.succeed(false)
           const learnt = Effect.forEach(
             ids,
-            (id, place) => {
+            (id, index) => {
               const which = fromCircuitId(id)
               const circuit = which === undefined ? undefined : registry.peek(which.name, which.key)
-              return circuit === undefined ? Effect.void : this.learn(circuit, answer.records[place], askedAt)
+              return circuit === undefined ? Effect.void : this.learn(circuit, answer.records[index], askedAt)
             },
             { discard: true }
           )
@@ -106,28 +110,28 @@ export class Records {
     })
   }
 
-  /** The store has no record of the circuit any more: it has forgotten it, or lost it. */
+  /** The store has no record of the circuit: it has dropped or lost it. */
   private isGone(circuit: LiveCircuit, known: KnownRecord | undefined): Effect.Effect<void> {
     const now = this.context.now()
     if (known === undefined) return Effect.void
     const isLost = now < known.keptUntil - endingMillis
     const { fleetState } = circuit
-    // A closed circuit is worth giving back only if that lifts what another process might bring back.
+    // A closed circuit is only written back if that lifts an override that another process might bring back.
     const isOver = Circuit.expire(known.circuit, now)._tag === "Closed" && !(isLost && isLift(known.provenance.why))
     if (fleetState !== undefined) {
-      // A state that is not over lasts to its own end: a missing record is no sign of health.
+      // A state lasts to its own end: a missing record is no sign of health.
       fleetState.record.known = isOver ? undefined : { ...known, epoch: 0 }
       if (isOver) fleetState.record.lost = undefined
     }
     return isLost && !isOver ? this.restoring.restore(circuit, known, 0) : Effect.void
   }
 
-  /** From now on this process decides alone: the circuit's state is its own, and not the fleet's. */
-  makeOwn(fleetState: FleetState): void {
+  /** From now on this process decides the state of the circuit alone. */
+  decideAlone(fleetState: FleetState): void {
     fleetState.record.adopted = -1
   }
 
-  /** Makes the fleet's state this circuit's own. `expected` where this process has already made the transition. */
+  /** Applies the fleet's state to the circuit of this process. `expected` if this process has already made the transition. */
   private adopt(
     circuit: LiveCircuit,
     fleetState: FleetState,
@@ -136,28 +140,29 @@ export class Records {
   ): Effect.Effect<void> {
     const { provenance } = known
     const { record } = fleetState
-    // If this process is ahead, the transition that it has not told the store decides.
+    // If this process has made a transition that the store does not have yet, that transition decides.
     if (record.ahead > 0 || (fleetState.actions.pending !== undefined && !expected)) return Effect.void
     if (this.isForeign(circuit, known)) {
       return Effect.andThen(this.lift(circuit, fleetState, provenance), this.reportPolicy(circuit))
     }
     const own = circuit.control.value
-    // A process that has opened by itself since then knows better.
+    // This process has opened by itself since then, so its evidence is newer.
     if (isOutlived(own, fleetState, known)) return Effect.void
     if (this.isOwnAfterLift(own, fleetState, known)) {
       if (Circuit.isForced(own)) return Effect.asVoid(this.lift(circuit, fleetState, provenance))
-      this.makeOwn(fleetState)
+      this.decideAlone(fleetState)
       record.ownBeneath = false
       return Effect.void
     }
     const byAnother = this.isOfAnother(circuit, known)
     this.onAdopted(fleetState)
     const jitter = this.jitter(circuit, known)
-    // Its end may be over for long; a process that releases a circuit itself has told its callers already.
+    // The end of the state may be long over. A process that releases a circuit itself has already answered its callers.
     const isReleased = provenance.why === "Released" && provenance.process !== this.context.voter
     const next: Next = (from, now) => {
       const state = Circuit.expire(known.circuit, now)
-      // Beneath an override this process keeps its own state, if the fleet's is of another policy or its own opening lasts longer.
+      // Beneath an override this process keeps its own state if the fleet's state is of another policy, or if its own opening lasts
+      // longer.
       record.ownBeneath =
         Circuit.isForced(state) && (byAnother || (isForce(provenance.why) && outlasts(beneath(from), state.under, now)))
       const there =
@@ -185,20 +190,20 @@ export class Records {
     )
   }
 
-  /** Whether lifting an override leaves an opening that this process made itself: beneath it, or while it did not know of it. */
+  /** Whether a lifted override uncovers an opening that this process made by itself, beneath the override or before it knew of it. */
   private isOwnAfterLift(own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: KnownRecord): boolean {
     if (provenance.why !== "Released" || Circuit.isForced(circuit)) return false
     const isOwn = fleetState.record.ownBeneath || (!Circuit.isForced(own) && !fleetState.isFleets(own))
     return isOwn && outlasts(beneath(own), circuit, this.context.now())
   }
 
-  /** What the fleet says counts again, after it was not listened to. `expected` where this process has said the same. */
-  retake(circuit: LiveCircuit, fleetState: FleetState, expected: boolean): Effect.Effect<void> {
+  /** Adopts the known record, which this process has ignored so far. `expected` if this process has made the same transition. */
+  adoptKnown(circuit: LiveCircuit, fleetState: FleetState, expected: boolean): Effect.Effect<void> {
     const { known } = fleetState.record
     return known === undefined ? Effect.void : this.adopt(circuit, fleetState, known, expected)
   }
 
-  /** Processes do not all probe at once: not at the end of an opening, of another's lease, or of an override above an opening. */
+  /** A random delay, so that processes do not all probe at once after an opening, a lease or an override ends. */
   private jitter(circuit: LiveCircuit, { provenance, circuit: known }: KnownRecord): number {
     if (this.context.live <= 1) return 0
     const { random } = this.context
@@ -208,13 +213,13 @@ export class Records {
     return random() * Math.min(maxJitterMillis, circuit.policy.probeTimeoutMillis / 10)
   }
 
-  /** The fleet's state, as far as it is one for this process. */
+  /** The fleet's state, or Closed if there is none for this process. */
   current(circuit: LiveCircuit, now: number): Circuit.Circuit {
     const known = circuit.fleetState?.record.known
     return known === undefined || this.isForeign(circuit, known) ? Circuit.initial : Circuit.expire(known.circuit, now)
   }
 
-  /** What a process under another policy decided is not for this one; what people force is for all. */
+  /** Whether a process with another policy decided the state, which then does not apply here. Overrides apply to all processes. */
   isForeign(circuit: LiveCircuit, known: KnownRecord): boolean {
     return !Circuit.isForced(known.circuit) && this.isOfAnother(circuit, known)
   }
@@ -227,7 +232,7 @@ export class Records {
     )
   }
 
-  /** From now on it is this process's own: all that another has said of it goes, or what was forced. */
+  /** Takes a circuit out of the fleet: ends the states (`Reset`) or the overrides (`Released`) that other processes decided. */
   disown(circuit: LiveCircuit, why: "Reset" | "Released"): Effect.Effect<unknown> {
     return Effect.suspend(() => {
       const { fleetState } = circuit
@@ -243,22 +248,23 @@ export class Records {
     })
   }
 
-  /** An override that was for all is lifted for all; beneath it is what is this process's own. */
+  /** Lifts an override of the fleet. The state beneath it is this process's own. */
   private lift(circuit: LiveCircuit, fleetState: FleetState, provenance: Provenance): Effect.Effect<unknown> {
     const lift: Next = (from) => (fleetState.isFleets(from) ? Circuit.release(from) : from)
     const { actor, action, detail, process, why } = provenance
     return Effect.tap(move(this.context.runtime, circuit, why, lift, { detail, actor, process, action }), (moved) =>
       Effect.sync(() => {
         if (moved === undefined) return
-        this.makeOwn(fleetState)
+        this.decideAlone(fleetState)
         fleetState.record.ownBeneath = false
       })
     )
   }
 
   /**
-   * Moves the fleet's circuit to what `next` makes of its state. Where another process came first it is asked again, on what
-   * that one wrote, unless the move is `fenced`: meant for this epoch only. `expected` where this process moved already.
+   * Makes a transition of the fleet: writes what `next` returns for its state. If another process wrote the record first, `next` is
+   * called again with the new state, unless the transition is `fenced`, which limits it to one epoch. `expected` if this process has
+   * already made the transition.
    */
   commit(
     circuit: LiveCircuit,
@@ -287,7 +293,7 @@ export class Records {
     })
   }
 
-  /** What a move that was made, or not, leaves this process with. */
+  /** Adopts the known record after a transition, if necessary. */
   private settle(
     circuit: LiveCircuit,
     fleetState: FleetState,
@@ -299,7 +305,7 @@ export class Records {
     if (known === undefined) return Effect.succeed(committed)
     const made = committed === "Made"
     const control = circuit.control.value
-    // Something may have been learnt while it was on its way, which was left for the end of it.
+    // A record that was learnt during the write was not adopted.
     const behind = fleetState.isFleets(control) && control._tag !== known.circuit._tag
     const takes = made || (expected ? committed !== "Failed" || known !== before : behind)
     return Effect.as(takes ? this.adopt(circuit, fleetState, known, made && expected) : Effect.void, committed)
@@ -326,7 +332,7 @@ export class Records {
         : this.current(circuit, now)
       const state = next(current, now)
       if (state === current) return Effect.succeed<Committed>("Same")
-      // While the circuit is HalfOpen, one lease that is taken or given back, or one probe that ends, is no verdict.
+      // While the circuit is HalfOpen, a change of its leases or the end of one probe is not a decision about its state.
       const written: Provenance = {
         ...provenance,
         ...(state._tag === "HalfOpen" ? { why: "CooldownOver", detail: undefined } : {}),
@@ -335,9 +341,9 @@ export class Records {
         at: context.runtime.time.wall()
       }
       record.committing++
-      // Written when it is sent: what a record says of times is relative to that.
+      // Encoded when it is sent, because the times in a record are relative to that moment.
       const make = () => {
-        // While it waited, this process may have learnt that another process has written the record.
+        // Another process may have written the record while this swap was queued.
         if (how.fenced !== undefined && (record.known?.epoch ?? 0) !== epoch) return undefined
         const sent: Provenance = { ...written, at: context.runtime.time.wall() }
         return toSwap(context.idOf(circuit), epoch, state, context.now(), sent)
@@ -354,7 +360,7 @@ export class Records {
         const { answer, sentAt } = reply
         if (answer.swapped && answer.record !== undefined) {
           context.noteEpoch(answer.record.epoch)
-          // Its announcement, or what another built on it, may have come before the answer.
+          // The announcement of this write, or a later record, may have arrived before the answer.
           if (record.known !== base && record.known !== undefined && record.known.epoch > answer.record.epoch) {
             return Effect.succeed("Overtaken")
           }
@@ -387,12 +393,11 @@ export class Records {
     return base === undefined || this.isForeign(circuit, base) ? undefined : base.provenance.policy
   }
 
-  /** Reports that the fleet has another policy for a circuit. */
   reportPolicy(circuit: LiveCircuit): Effect.Effect<void> {
     return this.report(circuit, "another trip, slowCall, fleet or mode in the policy")
   }
 
-  /** Logs, once for each circuit, that the fleet has something that this process does not share. */
+  /** Logs once for each circuit why this process does not follow the fleet. */
   private report(circuit: LiveCircuit, what: string): Effect.Effect<void> {
     if (!circuit.reportsFirst("fleet")) return Effect.void
     const key = circuit.key === undefined ? "" : ` ["${printable(circuit.key)}"]`
@@ -408,14 +413,11 @@ const keptUntil = (circuit: Circuit.Circuit, writtenAt: number, why: Circuit.Why
 
 const beneath = (circuit: Circuit.Circuit): Circuit.Circuit => (Circuit.isForced(circuit) ? circuit.under : circuit)
 
-/** Whether an opening lasts longer than the other state, by more than processes wait at random. */
+/** Whether an opening outlasts the other state by more than the random delay of processes. */
 const outlasts = (own: Circuit.Circuit, other: Circuit.Circuit, now: number): boolean =>
   own._tag === "Open" && own.until > now && (other._tag !== "Open" || own.until > other.until + maxJitterMillis)
 
-/**
- * The others count the end of an opening from when the store took it, which was at some time between when it was sent and when that
- * was answered. This process must not be ahead of them.
- */
+/** Other processes count the end of an opening from when the store wrote it. This process must not be earlier than they are. */
 const endingLater = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
   if (circuit._tag === "Open") return { ...circuit, until: circuit.until + by }
   if (!Circuit.isForced(circuit) || circuit.under._tag !== "Open") return circuit
@@ -425,10 +427,11 @@ const endingLater = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
 const lastsTo = (state: Circuit.Circuit, until: number): Circuit.Circuit =>
   state._tag === "Open" ? { ...state, until: Math.max(state.until, until) } : state
 
-/** This process waits a little longer than the fleet, and never less than it knew that it would. */
+/** Delays the end of the fleet's state by `jitter`, and never to before the end that this process already knew. */
 const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
   if (Circuit.isForced(state)) {
-    // When the override ends the opening beneath it may be over for long, in all processes. A release must find the opening's own end.
+    // When the override ends, the opening beneath it may be long over in all processes, so only `spread` delays the probe. A release
+    // needs the real end of the opening.
     return jitter > 0 && state.under._tag === "Open" ? { ...state, spread: jitter } : state
   }
   if (state._tag === "HalfOpen" && jitter > 0) {
@@ -436,15 +439,12 @@ const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, wh
   }
   if (state._tag !== "Open") return state
   const until = state.until + jitter
-  // What operators do may shorten it, but a release does not: it ends overrides only.
+  // An operator action may shorten an opening, except a release, which only ends overrides.
   const mayShorten = isByPeople(why) && why !== "Released"
   return { ...state, until: from._tag === "Open" && !mayShorten ? Math.max(from.until, until) : until }
 }
 
-/**
- * The fleet's state with the number of openings that this process has counted, if that is higher: the fleet does not know of openings
- * that this process made by itself.
- */
+/** The fleet's state with this process's number of openings if that is higher: it includes openings that the fleet does not know. */
 const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why: Circuit.Why): Circuit.Circuit => {
   if (isByPeople(why) || Circuit.isForced(there) || Circuit.isForced(from)) return there
   if (there._tag === "Closed") {
@@ -457,7 +457,7 @@ const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why
   return there.openings >= least ? there : { ...there, openings: least }
 }
 
-/** The fleet's state as this process's own: in a new epoch, unless it is the one that it is in already. */
+/** The fleet's state, with a new epoch unless the circuit is already in this state. */
 const merge = (
   from: Circuit.Circuit,
   there: Circuit.Circuit,
@@ -466,7 +466,7 @@ const merge = (
   expected: boolean
 ): Circuit.Circuit => {
   const fleets = fleetState.isFleets(from)
-  // Who probes alone, as the store did not answer, finds out by himself.
+  // This process probes alone, because the store did not answer: its own probes decide.
   if (from._tag === "HalfOpen" && there._tag === "HalfOpen" && !fleets) return from
   const same =
     from._tag === there._tag &&
@@ -474,7 +474,7 @@ const merge = (
   return { ...there, epoch: same ? from.epoch : from.epoch + 1 }
 }
 
-/** Whether the fleet's close is older than what this process opened by itself for. */
+/** Whether the fleet closed the circuit before this process opened it by itself. */
 const isOutlived = (own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: KnownRecord): boolean =>
   circuit._tag === "Closed" &&
   own._tag === "Open" &&

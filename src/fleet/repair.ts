@@ -20,24 +20,23 @@ import { Pages } from "./pages.ts"
 import type { Records } from "./records.ts"
 import type { StallDetector } from "./stall.ts"
 
-/** A store that does not answer is asked again after this long, or sooner if it is asked more often anyway. */
+/** How often a store that does not answer is asked again, unless `syncInterval` is shorter. */
 const downMillis = 1_000
 
 /** How long a process that starts waits to read which circuits are open, once the store is connected. */
 const startMillis = 200
 
-/** At the start, a process waits in steps of this length. */
 const stepMillis = 20
 
-/** A process that ends waits this long at most to say so. */
+/** How long shutdown waits for the last messages to reach the store. */
 const endMillis = 500
 
-/** The announcements of a store that lost them are asked for again after about this long. */
+/** About how long a process waits before it listens again, when the stream of announcements has ended. */
 const listenAgainMillis = 1_000
 
 /**
- * Waits for an effect for at most this long. Each step counts as long as it should have taken: of a process that starts on a busy
- * machine, the time in which it does not run does not count, because it cannot receive an answer then.
+ * Waits for an effect for at most this long, in steps that each count for the time they should take. If the machine is busy, the time
+ * in which the process does not run does not count, because it cannot receive an answer then.
  */
 const waitAtMost = (self: Effect.Effect<unknown>, millis: number): Effect.Effect<void> => {
   const wait = (left: number): Effect.Effect<void> =>
@@ -45,7 +44,7 @@ const waitAtMost = (self: Effect.Effect<unknown>, millis: number): Effect.Effect
   return Effect.raceFirst(Effect.asVoid(self), wait(millis))
 }
 
-/** Hears what is announced, asks for what was not, and makes good what got lost. */
+/** Keeps this process in step with the store: receives announcements, reads what it missed, and writes back what the store lost. */
 export class Repair {
   private readonly context: FleetContext
   private readonly records: Records
@@ -78,7 +77,7 @@ export class Repair {
     this.stall = of.stall
   }
 
-  /** As long as its scope is open; then this process leaves. */
+  /** Runs in the background until the scope closes. Then this process leaves the fleet. */
   get run(): Effect.Effect<void, never, Scope.Scope> {
     const { context } = this
     const listen = Effect.suspend(() => Stream.runForEach(context.store.changes, (change) => this.hear(change)))
@@ -97,12 +96,12 @@ export class Repair {
       )
     })
     const later = Effect.suspend(() => Effect.sleep(tick * (0.9 + 0.2 * context.random())))
-    // All processes lose their connection at the same time.
+    // All processes may lose their connection at the same moment.
     const listenLater = Effect.suspend(() => Effect.sleep(context.spread(listenAgainMillis)))
     return Effect.gen({ self: this }, function* () {
       yield* Effect.addFinalizer(() => Effect.timeoutOption(this.leave, endMillis))
       yield* Effect.forkScoped(this.stall.watch(() => this.keepBack()))
-      // A stream that ends is as deaf as one that fails.
+      // Listen again when the stream ends or fails.
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignoreCause(listen), listenLater)))
       if (context.store.connected !== undefined) {
         yield* waitAtMost(context.store.connected, context.connectMillis)
@@ -110,7 +109,7 @@ export class Repair {
       const started = Effect.sync(() => {
         context.starting = false
       })
-      // If the first read takes too long while this process hardly gets to run, it is repeated. One that fails at once is not.
+      // On a busy machine the first read may time out although the store is well: it is repeated. A read that fails at once is not.
       let isAwaited = true
       const readFirst: Effect.Effect<boolean> = Effect.suspend(() => {
         const askedAt = context.now()
@@ -139,7 +138,7 @@ export class Repair {
       if (change._tag === "Inquiry") return circuit === undefined ? Effect.void : this.answer(circuit, change)
       const now = context.now()
       const read = fromBody(change.body, now)
-      // What this process writes it learns from the answer, which is on its way.
+      // This process learns the result of its own write from the answer.
       const isCommitting = (circuit?.fleetState?.record.committing ?? 0) > 0
       if (isCommitting && read?.provenance.process === context.voter) return Effect.void
       const matters = read !== undefined && Fleet.isListed(read.circuit, now)
@@ -155,7 +154,7 @@ export class Repair {
     if (change.box !== context.boxOf(circuit)) return records.reportPolicy(circuit)
     const known = circuit.fleetState?.epoch ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
-    // What is announced meanwhile must not wait for this.
+    // Later announcements must not wait for this read.
     return known >= change.epoch
       ? asked
       : Effect.sync(() => {
@@ -163,14 +162,13 @@ export class Repair {
         })
   }
 
-  /** Says once that other processes count their ballots in another box. */
+  /** Reports once that other processes use another ballot box. */
   private compare(circuit: LiveCircuit, box: string): Effect.Effect<void> {
     const { context, records } = this
     if (!context.isShareable(circuit) || !circuit.group.declared || box === context.boxOf(circuit)) return Effect.void
     return records.reportPolicy(circuit)
   }
 
-  /** Reads what has changed and says that this process lives, then tidies up. */
   private get sync(): Effect.Effect<void> {
     return Effect.andThen(Effect.all([this.pages.read, this.exchange], { concurrency: 2 }), this.tidy)
   }
@@ -181,7 +179,7 @@ export class Repair {
     )
   }
 
-  /** Sends what the store has not been told, and forgets circuits that are well again. */
+  /** Sends operator actions and records that the store does not have, and removes fleet state that is no longer needed. */
   private get tidy(): Effect.Effect<void> {
     const { context } = this
     return Effect.suspend(() => {
@@ -196,26 +194,26 @@ export class Repair {
     const { context } = this
     const { fleetState } = circuit
     if (fleetState === undefined) return Effect.void
-    // Takes over a policy that was reloaded.
+    // Applies a reloaded policy.
     context.registry.peek(circuit.group.name, circuit.key)
-    // A reload has taken it out of the fleet. No other process would announce the end of an override.
+    // The reloaded policy keeps the circuit out of the fleet. No other process would announce the end of an override.
     if (!context.isShareable(circuit)) return this.records.disown(circuit, "Released")
     this.records.restoring.giveBack(circuit, fleetState)
     const { pending } = fleetState.actions
     if (pending !== undefined) {
-      // Do not send an action again while it is on its way: another operator may undo it in between.
+      // An action that is being sent is not sent again: another operator may undo it in between.
       return fleetState.record.ahead > 0
         ? Effect.void
         : this.actions.tell(circuit, fleetState, pending, false, "Patient")
     }
-    if (this.isBehind(circuit, fleetState, at)) return this.actions.close(circuit)
+    if (this.isBehind(circuit, fleetState, at)) return this.actions.close(circuit, "Probe")
     return Effect.sync(() => {
       if (this.isForgotten(circuit, fleetState, at)) context.registry.drop(circuit)
       else if (this.isOver(circuit, fleetState, at)) context.forget(circuit)
     })
   }
 
-  /** Whether there is nothing left that the fleet and this circuit have with one another. */
+  /** Whether the circuit needs no fleet state any more. */
   private isOver(circuit: LiveCircuit, fleetState: FleetState, now: number): boolean {
     const { known } = fleetState.record
     return (
@@ -229,17 +227,14 @@ export class Repair {
     )
   }
 
-  /** Whether it is an opening of others that is over, that the store has forgotten, and that nobody here ever called. */
+  /** Whether this is an opening of other processes that is over and dropped by the store, of a circuit never called here. */
   private isForgotten(circuit: LiveCircuit, fleetState: FleetState, now: number): boolean {
     const { known } = fleetState.record
     const isOver = known?.epoch === 0 && known.circuit._tag === "Open" && now >= known.circuit.until
     return isOver && circuit.calls === 0 && this.ballots.isSilent(fleetState, now)
   }
 
-  /**
-   * Whether the fleet's opening is over and nobody has closed it, though this process has found out, while it was on its
-   * own, that it may be.
-   */
+  /** Whether this process closed the circuit while it was cut off, and the fleet's opening is over but not closed. */
   private isBehind(circuit: LiveCircuit, { record: { known } }: FleetState, now: number): boolean {
     return (
       circuit.control.value._tag === "Closed" &&
@@ -261,12 +256,10 @@ export class Repair {
     return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
   }
 
-  /** The store goes down: what was seen up to now may be told later. */
   wentDown(): void {
     for (const circuit of this.context.registry.all()) this.ballots.copyEvidence(circuit)
   }
 
-  /** The store answers again: what was seen meanwhile is kept back. */
   returned(): void {
     if (this.reported || this.away) {
       this.reported = false

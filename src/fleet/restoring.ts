@@ -6,16 +6,15 @@ import type { Stored } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
 import type { Lanes } from "./lanes.ts"
 
-/** Each process that knows a lost record gives it back, at a random time within this. */
+/** Each process that knows a lost record writes it back, after a random time of up to this. */
 const restoreMillis = 1_000
 
-/** A lost record that ends within this time is not given back. */
+/** A lost record that ends within this time is not written back. */
 export const endingMillis = 1_000
 
-/** Takes over what the store has of a circuit. */
 type Learn = (circuit: LiveCircuit, stored: Stored | undefined, askedAt: number) => Effect.Effect<void>
 
-/** If a store has lost its latest writes, gives back those that this process knows. */
+/** Writes back records that the store has lost and this process knows. */
 export class Restoring {
   private readonly context: FleetContext
   private readonly lanes: Lanes
@@ -27,7 +26,7 @@ export class Restoring {
     this.learn = learn
   }
 
-  /** The store has the same again, under another epoch. */
+  /** The store has the record again, under another epoch. */
   isBack(circuit: LiveCircuit, known: KnownRecord, epoch: number): void {
     const { fleetState } = circuit
     if (fleetState === undefined) return
@@ -35,13 +34,13 @@ export class Restoring {
     fleetState.record.lost = undefined
   }
 
-  /** The store has lost the record, and has another instead, or none. */
+  /** The store has lost the record. `found` is the epoch of the record that it has instead, or 0. */
   restore(circuit: LiveCircuit, known: KnownRecord, found: number): Effect.Effect<void> {
     return Effect.sync(() => {
       const fleetState = this.context.fleetStateOf(circuit)
       const { record } = fleetState
       record.known = found === 0 ? { ...known, epoch: 0 } : known
-      // A loss that is noticed again while the record waits to be given back is the same loss.
+      // If the record already waits to be written back, this is the same loss.
       if (record.lost === undefined) record.lost = { found, sending: false }
       else record.lost.found = found
       this.giveBack(circuit, fleetState)
@@ -68,7 +67,7 @@ export class Restoring {
       return { ...swap, ttl: known.keptUntil === Infinity ? undefined : Math.max(1, known.keptUntil - now) }
     }
     const give = Effect.suspend(() => {
-      // Another process may have given it back meanwhile, or written something newer.
+      // Another process may have written it back, or something newer.
       if (record.lost !== lost) return Effect.void
       return Effect.flatMap(lanes.swap(make, "Patient"), (swapped) => {
         lost.sending = false

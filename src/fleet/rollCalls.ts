@@ -3,33 +3,31 @@ import { limits, type RollCall } from "../store/SharedStore.ts"
 /**
  * The roll calls that this process has to answer, and how far it has answered them. Pure: no store and no clock.
  *
- * `heard` may move to a roll call only in the exchange that carries the last ballot that this process owes up to it, or in a
- * later one. The store takes a roll call that was heard, and not answered by a ballot, for an abstention.
+ * An exchange may report a roll call as `heard` only if it, or an earlier exchange, carries every ballot that this process owes up to
+ * that roll call. The store counts a roll call that was heard without a ballot as an abstention.
  */
 export class Hearing {
-  /** The life of the store in which all of this was heard; empty until the store has answered. */
+  /** The life of the store in which these roll calls were heard; empty until the store has answered. */
   life = ""
-  /** The number of the last roll call that, as the store knows, this process has heard. */
+  /** The last roll call that this process has heard according to the store. */
   confirmed = 0
-  /** The number of the latest roll call that is queued or was heard: all up to it are. */
+  /** All roll calls up to this number are queued or were heard. */
   latest = 0
-  /** The number of the latest roll call that is known of and cannot be queued, because one before it is missing; or 0. */
+  /** The latest known roll call that cannot be queued, because an earlier one is missing; 0 if there is none. */
   missing = 0
-  /** How often all of this was forgotten. An answer to a command from before that says nothing. */
+  /** Counts the calls of {@link forget}. The answer to a command that was sent before one of them is stale. */
   generation = 0
   private queue: Array<RollCall> = []
 
-  /** The roll calls to answer, in their order. */
   get queued(): ReadonlyArray<RollCall> {
     return this.queue
   }
 
-  /** Whether there is something to tell the store, or to ask it. */
   get isBehind(): boolean {
     return this.missing > 0 || this.queue.length > 0
   }
 
-  /** An announcement. If one before it is missing the store has to be asked. */
+  /** Queues an announced roll call, or notes that an earlier one is missing. */
   announced(rollCall: RollCall): void {
     if (!isSound(rollCall) || rollCall.seq <= this.latest) return
     if (rollCall.prev > this.latest) {
@@ -40,14 +38,14 @@ export class Hearing {
     this.latest = rollCall.seq
   }
 
-  /** What an exchange has answered. `before` is what {@link latest} and {@link missing} were when it was sent. */
+  /** Queues the roll calls of an answer. `before` is what {@link latest} and {@link missing} were when the exchange was sent. */
   answered(
     rollCalls: ReadonlyArray<RollCall>,
     head: number,
     before: { readonly latest: number; readonly missing: number }
   ): void {
     if (!Number.isSafeInteger(head)) return
-    // The log ends before what this process knows of it: the store lost it.
+    // The log ends before the last roll call that this process knows: the store has lost it.
     if (head < before.latest) {
       // This process has heard nothing of the present log, whatever the numbers are.
       this.queue = []
@@ -66,10 +64,7 @@ export class Hearing {
     if (this.missing <= this.latest) this.missing = 0
   }
 
-  /**
-   * The store may have taken this process for dead, and have dropped its ballots: nothing was heard and answered. The roll calls
-   * that the store still has come again.
-   */
+  /** The store may have taken this process for dead and dropped its ballots. It sends the roll calls that it still has again. */
   forget(): void {
     this.generation++
     this.queue = []

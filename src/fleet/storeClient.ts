@@ -6,38 +6,36 @@ import type { Time } from "../engine/time.ts"
 import { timeout } from "../engine/timeout.ts"
 import type { ExchangeAnswer, ExchangeDone, SharedStore, StoreError } from "../store/SharedStore.ts"
 
-/** How long an answer is waited for. */
+/** How long an operation may take if the store sets no deadline. */
 const deadlineMillis = 250
 
-/** A command that the store receives later than this changes nothing. */
-export const notAfterMillis = 250
-
-/** The store is down after this many failures in a row, and at least this long after the first of them began. */
+/** The store is down after this many failures in a row, and at least this long after the first failed operation began. */
 const failuresDown = 2
 const downAfterMillis = 500
 
 /** The store's clock has stepped if it is this much ahead of what was expected, or behind it. */
 const stepMillis = 1_000
 
-/** The connection to the store: deadlines, whether the store is down, and what time it has. */
+/** Sends commands to the store with a deadline, and tracks whether it is down and what time it has. */
 export class StoreClient {
-  /** Whether exchanges fail: this process does without the fleet. Reads may still work. */
+  /** How long an operation may take. A command that the store receives later than this changes nothing. */
+  readonly deadlineMillis: number
+  /** Whether exchanges fail, so that this process decides alone. Reads may still work. */
   down = false
-  /** Exchanges that failed in a row. */
   misses = 0
   /** Whether the store has answered since this process started. */
   answered = false
   /** When the store last went down, and when it last answered again after that. */
   downAt = Number.NEGATIVE_INFINITY
   connectedAt = Number.NEGATIVE_INFINITY
-  /** When this process noticed that the store's clock has leapt forward. By then the store may take every process for dead. */
+  /** When this process noticed that the store's clock leapt forward. The store may then count every process as dead. */
   leaptAt = Number.NEGATIVE_INFINITY
-  /** What failed last, in words. */
+  /** The text of the last failure. */
   trouble = ""
   /** Called when the store goes down, and when it answers again. */
   onDown: () => void = () => {}
   onReturn: () => void = () => {}
-  /** Called when the store's clock has stepped: the store may have taken this process for dead. */
+  /** Called when the store's clock has stepped: the store may have counted this process as dead. */
   onStep: () => void = () => {}
   /** Whether this process is stalled: a failure during a stall does not count against the store. */
   isStalled: () => boolean = () => false
@@ -45,12 +43,12 @@ export class StoreClient {
   private readonly time: Time
   /** When the first operation began that failed after the last success. */
   private failingSince = Number.POSITIVE_INFINITY
-  /** The store's time, and when this process received it. */
   private storeTime: { readonly time: number; readonly at: number } | undefined = undefined
 
   constructor(store: SharedStore, time: Time) {
     this.store = store
     this.time = time
+    this.deadlineMillis = store.deadline ?? deadlineMillis
   }
 
   /** Takes the store's time from an answer. */
@@ -64,21 +62,18 @@ export class StoreClient {
     if (Math.abs(step) > stepMillis) this.onStep()
   }
 
-  /** The store's clock, as far as this process knows: it may be a little behind. */
+  /** The store's present time, as this process estimates it. It may be a little late. */
   get storeNow(): number | undefined {
     return this.storeTime === undefined ? undefined : this.storeTime.time + (this.time.now() - this.storeTime.at)
   }
 
-  /** Until when a command that is sent now may take effect, by the store's clock. */
+  /** By the store's clock, when a command that is sent now expires. */
   private get notAfter(): number | undefined {
     const now = this.storeNow
-    return now === undefined ? undefined : now + notAfterMillis
+    return now === undefined ? undefined : now + this.deadlineMillis
   }
 
-  /**
-   * An exchange, which the store carries out in time or not at all. If the store's clock has stepped it is repeated once. Nothing
-   * if it failed.
-   */
+  /** An exchange that the store carries out in time or not at all; `undefined` if it failed. Repeated once if the clock has stepped. */
   exchange(
     send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
   ): Effect.Effect<ExchangeDone | undefined> {
@@ -99,7 +94,7 @@ export class StoreClient {
     })
   }
 
-  /** A read; nothing if it failed. */
+  /** Sends a read; `undefined` if it failed. */
   read<A extends { readonly time: number }>(
     operation: (store: SharedStore) => Effect.Effect<A, StoreError>
   ): Effect.Effect<A | undefined> {
@@ -128,8 +123,8 @@ export class StoreClient {
     succeeded: () => void,
     failed: () => void
   ): Effect.Effect<A | undefined> {
-    // A custom store may throw before there is an effect.
-    return Effect.matchCause(timeout(Effect.suspend(operation), deadlineMillis), {
+    // A custom store may throw instead of returning an effect.
+    return Effect.matchCause(timeout(Effect.suspend(operation), this.deadlineMillis), {
       onFailure: (cause) => {
         this.trouble = Cause.hasInterruptsOnly(cause) ? "interrupted" : failureText(undefined, Exit.failCause(cause))
         failed()

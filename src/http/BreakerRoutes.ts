@@ -31,6 +31,7 @@ import { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { Inspection } from "../breaker/CircuitBreaker.ts"
 import { healthOfNames, isHealthy, meanFailureRate } from "../breaker/health.ts"
 import { decodeOptions, flag, listOf, optional, text, textLike } from "../core/fields.ts"
+import { severity } from "../shapes/states.ts"
 import { exemptRoute, saysNothing } from "./exempt.ts"
 
 /**
@@ -81,12 +82,10 @@ const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyAr
   return [...named].map(([name, circuits]) => ({ name, circuits }))
 }
 
-const rankOf = ({ state }: Inspection): number => ["Disabled", "Closed", "HalfOpen", "Open", "Isolated"].indexOf(state)
-
 const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
 
 const isWorse = (one: Inspection, than: Inspection): boolean =>
-  rankOf(one) === rankOf(than) ? downSince(one) < downSince(than) : rankOf(one) > rankOf(than)
+  one.state === than.state ? downSince(one) < downSince(than) : severity(one.state) < severity(than.state)
 
 /** The circuit in the worst state. Among several, the one with the longest outage. */
 const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>

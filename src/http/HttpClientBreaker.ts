@@ -23,7 +23,7 @@
  * In a pipe, put it before retries such as `HttpClient.retryTransient`, so that each attempt is counted and an open circuit ends the
  * attempts. It classifies a response by its headers. With `body: true`, a body that breaks off later is also a Failure.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -225,9 +225,7 @@ const mayRepeat = ({ body, headers, method }: HttpClientRequest.HttpClientReques
   !(body._tag === "Raw" && isReadOnce(body.body))
 
 const isTransient = (error: unknown): boolean => {
-  if (!HttpClientError.isHttpClientError(error)) {
-    return typeof error === "object" && error !== null && "_tag" in error && error._tag === "TimeoutError"
-  }
+  if (!HttpClientError.isHttpClientError(error)) return Cause.isTimeoutError(error)
   const { reason } = error
   return (
     reason._tag === "TransportError" || (reason._tag === "StatusCodeError" && isFailureStatus(reason.response.status))

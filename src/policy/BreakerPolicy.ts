@@ -1,13 +1,11 @@
 /**
- * How circuits trip, cool down and recover: decoded once, at the door, with an error for each field that is wrong.
+ * How circuits trip, cool down and recover. Policies are decoded once, and the error names each invalid field.
  *
  * **When to use**
  *
- * Provide {@link layer} with the policies of your circuits by name, {@link layerConfig} to let the environment change
- * them, or {@link layerReloading} to change them while the program runs. Without any of these every circuit has
- * {@link defaults}. The policies are a `Context.Reference`: they add nothing to the requirements of your effects.
- *
- * @since 0.1.0
+ * Provide {@link layer} with the policies of your circuits by name. Use {@link layerConfig} if the environment may change them, or
+ * {@link layerReloading} to change them while the program runs. Without these layers every circuit has {@link defaults}. The policies are a
+ * `Context.Reference`, so they add nothing to the requirements of your effects.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -28,47 +26,41 @@ import * as internal from "./settings.ts"
 
 export type {
   /**
-   * One thing that is wrong: where, and what was expected.
+   * One invalid value: its path, and what was expected.
    *
    * @category errors
-   * @since 0.1.0
    */
   Problem
 } from "../core/fields.ts"
 export {
   /**
-   * The policy of every circuit of which nothing is said.
+   * The policy of circuits for which nothing else is set.
    *
    * @category models
-   * @since 0.1.0
    */
   defaults,
   /**
    * A feature flag of a circuit: a value, an effect, or a function of the circuit that returns one of them.
    *
    * @category inputs
-   * @since 0.1.0
    */
   type Flag,
   /**
-   * A policy as written. Every field may be left out; {@link defaults} says what then holds.
+   * A policy as written. Every field is optional; {@link defaults} has the default values.
    *
    * @category inputs
-   * @since 0.1.0
    */
   type Input,
   /**
-   * The fields of a policy that differ for one key of a name.
+   * The fields of a policy that can differ for one key.
    *
    * @category inputs
-   * @since 0.1.0
    */
   type KeyInput,
   /**
-   * A policy as circuits use it: complete, checked, durations in milliseconds.
+   * A decoded policy: complete and checked. Durations are in milliseconds.
    *
    * @category models
-   * @since 0.1.0
    */
   type Policy
 } from "./policy.ts"
@@ -77,27 +69,25 @@ export {
  * The policies of a program.
  *
  * @category inputs
- * @since 0.1.0
  */
 export interface Settings {
-  /** What holds for every circuit, over {@link defaults}. */
+  /** The policy of every circuit. It takes precedence over {@link defaults}. */
   readonly default?: Input | undefined
-  /** What holds for a circuit by its name, over `default`. */
+  /** The policies by the names of circuits. They take precedence over `default`. */
   readonly breakers?: { readonly [name: string]: Input } | undefined
-  /** Custom trips that these settings, and policies beside calls, can name. */
+  /** The custom trips that these settings, and the policies of calls, can use by name. */
   readonly trips?: ReadonlyArray<Trip.Input> | undefined
   /**
-   * The names that exist, if you want others in `breakers`, `dependsOn` or the environment to be errors. The log warns once of a call
-   * that uses another name.
+   * All names of circuits. Any other name in `breakers`, `dependsOn` or the environment is an error, and a call with another name logs one
+   * warning. Default: every name is allowed.
    */
   readonly names?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Policies, options or variables that cannot be used, with the field, the value and what was expected for each.
+ * Invalid policies, options or variables. Each problem has the path, and a message with the value and what was expected.
  *
  * @category errors
- * @since 0.1.0
  */
 export class PolicyError extends Data.TaggedError("PolicyError")<{ readonly problems: ReadonlyArray<Problem> }> {
   override get message(): string {
@@ -106,10 +96,9 @@ export class PolicyError extends Data.TaggedError("PolicyError")<{ readonly prob
 }
 
 /**
- * The policies in force. `version` grows each time they change.
+ * The current policies. `version` increases when they change.
  *
  * @category models
- * @since 0.1.0
  */
 export type Policies = internal.Policies
 
@@ -123,10 +112,9 @@ const decodeSettings = (settings: unknown, environment?: Environment): Effect.Ef
 const fixed = (decoded: internal.Decoded): Policies => internal.toPolicies(decoded, 0)
 
 /**
- * The policies that circuits read, {@link defaults} for all unless a layer says otherwise.
+ * The policies that circuits read. Default: every circuit has {@link defaults}.
  *
  * @category references
- * @since 0.1.0
  */
 export const Policies: Context.Reference<Policies> = Context.Reference<Policies>("effect-fuse/BreakerPolicy/Policies", {
   defaultValue: () => internal.none
@@ -145,35 +133,34 @@ export const Policies: Context.Reference<Policies> = Context.Reference<Policies>
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
   Layer.effect(Policies, Effect.map(decodeSettings(settings), fixed))
 
 /**
- * Policies from the environment (any `ConfigProvider` with flat names), over those written in code.
+ * Policies from code and from the environment (any `ConfigProvider` with flat names).
  *
- * `CIRCUIT_BREAKER_<FIELD>` sets a field for every circuit, `CIRCUIT_BREAKER_<NAME>_<FIELD>` for one; the name `my-api`
- * is written `MY_API`. A duration is `30s`, `1h30m`, `30 seconds`, or a number of seconds (`30`).
+ * `CIRCUIT_BREAKER_<FIELD>` sets a field for every circuit, and `CIRCUIT_BREAKER_<NAME>_<FIELD>` sets it for one circuit. The name
+ * `my-api` is written `MY_API`. A duration is `30s`, `1h30m`, `30 seconds`, or a number of seconds (`30`).
  *
  * | field | value |
  * | --- | --- |
- * | `THRESHOLD` | failures in a row that open |
- * | `FAILURE_RATE`, `MINIMUM_CALLS`, `WINDOW` | share of failed calls that opens (above 0, at most 1), from how many calls on (default 20), over which time (default 10 seconds) |
+ * | `THRESHOLD` | failures in a row that open the circuit |
+ * | `FAILURE_RATE` | share of failed calls that opens the circuit, above 0 and at most 1 (default 0.5) |
+ * | `MINIMUM_CALLS` | minimum number of calls for `FAILURE_RATE` (default 20) |
+ * | `WINDOW` | duration of the window for `FAILURE_RATE` (default 10 seconds) |
  * | `COOLDOWN`, `MAX_COOLDOWN`, `PROBE_TIMEOUT`, `SLOW_CALL`, `RAMP` | durations |
  * | `PROBES`, `SUCCESSES_TO_CLOSE`, `FAILURES_TO_REOPEN` | counts |
  * | `MODE` | `enforce` or `observe` |
  * | `ENABLED` | `true` or `false` |
  *
- * What is more specific wins: a field that code sets for one circuit stands against a variable for all, and falls to a
- * variable for that circuit. `THRESHOLD` and the rate fields together are the whole trip: where only `THRESHOLD` is set,
- * only failures in a row open.
+ * The more specific setting wins: a variable for one circuit, then the policy of that circuit in code, then a variable for every circuit,
+ * then `default` in code. The first four fields replace the whole trip: if only `THRESHOLD` is set, only failures in a row open the circuit.
  *
- * A variable that begins with `CIRCUIT_BREAKER_` and is none of these is an error, as is a name that code does not have,
- * in `names` or else in `breakers`, where either is given.
+ * Any other variable that begins with `CIRCUIT_BREAKER_` is an error. If the settings have `names` or `breakers`, a circuit that they do
+ * not list is an error, too.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyError> =>
   Layer.effect(
@@ -187,7 +174,7 @@ export const layerConfig = (settings: Settings = {}): Layer.Layer<never, PolicyE
 /** The effect of {@link reload}, for the policies of {@link layerReloading}. */
 const reloads = new WeakMap<Policies, Effect.Effect<boolean, PolicyError>>()
 
-/** The errors of a loader are foreign, so a `PolicyError` has only their description. */
+/** The error of a loader is foreign, so the `PolicyError` has only a description of it. */
 const toPolicyError = (cause: Cause.Cause<unknown>): Effect.Effect<never, PolicyError> => {
   const failed = Cause.squash(cause)
   if (failed instanceof PolicyError) return Effect.fail(failed)
@@ -196,9 +183,9 @@ const toPolicyError = (cause: Cause.Cause<unknown>): Effect.Effect<never, Policy
 }
 
 /**
- * Loads the policies of {@link layerReloading} now, for example when a file changes, at a signal, or for an operator. Succeeds with `true`
- * if the policies have changed, and with `false` if they have not, or if they come from another layer. If the load fails, the last good
- * policies stay in force, and this fails with a `PolicyError`. If another load is running, this one begins after it.
+ * Loads the policies of {@link layerReloading} now, for example when a file has changed. Succeeds with `true` if the policies have changed.
+ * Succeeds with `false` if they have not, or if they come from another layer. If the load fails, the current policies stay, and `reload`
+ * fails with a `PolicyError`. If another load is running, this one begins after it.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -216,7 +203,6 @@ const toPolicyError = (cause: Cause.Cause<unknown>): Effect.Effect<never, Policy
  * ```
  *
  * @category reloading
- * @since 0.1.0
  */
 export const reload: Effect.Effect<boolean, PolicyError> = Effect.flatMap(
   Policies,
@@ -224,17 +210,17 @@ export const reload: Effect.Effect<boolean, PolicyError> = Effect.flatMap(
 )
 
 /**
- * Policies that may change while the program runs: `load` gives {@link Settings}, as values or as the JSON of a file or a
- * database. It runs at the start, whenever {@link reload} is called, and on `schedule` (a schedule, or the time between two loads) if that
- * is given. Throws a `RangeError` if `schedule` is neither.
+ * Policies that can change while the program runs. `load` returns {@link Settings}, as values or as parsed JSON. It runs at the start, when
+ * {@link reload} is called, and on `schedule` (a `Schedule`, or the time between two loads). Default: no schedule. Throws a `RangeError` if
+ * `schedule` is neither.
  *
- * A circuit whose policy changes keeps its state, and of its window what the new one can hold. The first load must
- * succeed; none of them may hang, as no other begins while one runs. Effects and schedules in it must be constants: a new
- * one is a new policy. After that, one that fails or does not decode is reported as an error in the log, once while it
- * stays the same, and the last good policies stay in force.
+ * If the policy of a circuit changes, its state stays, and its windows keep the calls that fit.
+ *
+ * The layer fails if the first load fails. If a later load fails or its settings are invalid, the current policies stay, and the error is
+ * logged. The same error is not logged again. A load must end, because only one runs at a time. Effects and schedules in the settings must
+ * be constants, because a new object is a changed policy.
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerReloading = <E, R, Output>(
   load: Effect.Effect<unknown, E, R>,
@@ -256,7 +242,6 @@ export const layerReloading = <E, R, Output>(
         current = internal.toPolicies(loaded, current.version + 1)
         return Effect.as(Effect.logInfo("Circuit breaker policies were reloaded"), true)
       }
-      // The same trouble again is no news.
       const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
         const failed = Cause.squash(cause)
         const own = failed instanceof PolicyError
@@ -264,7 +249,7 @@ export const layerReloading = <E, R, Output>(
         if (trouble === reported) return Effect.void
         reported = trouble
         const line = "Circuit breaker policies could not be reloaded, the last good ones stay in force"
-        // A `PolicyError` names the fields. Any other error comes from `load` and may contain a secret.
+        // A `PolicyError` names the fields. Any other error is from `load` and may contain a secret.
         return own ? Effect.logError(line, Cause.fail(failed)) : Effect.logError(`${line}: ${trouble}`)
       }
       const context = yield* Effect.context<R>()
@@ -292,10 +277,9 @@ export const layerReloading = <E, R, Output>(
 }
 
 /**
- * A complete policy from one that is written, over {@link defaults}; or what is wrong with it.
+ * Decodes a policy. Fields that are not set have the values of {@link defaults}.
  *
  * @category decoding
- * @since 0.1.0
  */
 export const decode = (input: Input): Result.Result<Policy, PolicyError> =>
   Result.mapBoth(decodePolicy(input, "", new Map()), {

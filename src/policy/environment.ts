@@ -8,10 +8,9 @@ import type { Input } from "./policy.ts"
 
 const prefix = ["CIRCUIT", "BREAKER"]
 
-/** This variable names the store. It has the prefix of the policy variables, but does not belong to a policy. */
+/** This variable selects the store. It has the prefix of the policy variables, but is not a part of a policy. */
 export const storeVariable = "CIRCUIT_BREAKER_STORE"
 
-/** What is wrong with one variable. */
 class Wrong {
   readonly message: string
   constructor(message: string) {
@@ -28,7 +27,7 @@ const expected = (what: string, text: string): never => wrong(`expected ${what},
 const toMillisOf = (text: string): number =>
   toMillis(text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : text) ?? Number.NaN
 
-/** Each returns the value, or throws what is wrong with it. */
+/** Each parser returns the value or throws a `Wrong`. */
 const parsers = {
   count: (text: string) =>
     /^\d+$/.test(text) && Number(text) >= 1 && Number.isSafeInteger(Number(text))
@@ -77,33 +76,32 @@ type Values = { -readonly [K in Field]?: ReturnType<(typeof fields)[K]> }
 /** Longest first, so that MAX_COOLDOWN is not read as the COOLDOWN of a circuit called max. */
 const fieldNames = (Object.keys(fields) as Array<Field>).sort((a, b) => b.length - a.length)
 
-/** How a circuit's name is written in a variable. */
+/** The name of a circuit as variables contain it. */
 export const variableName = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]+/g, "_")
 
-/** What the environment says, and what of it makes no sense. */
+/** The policies from the environment, and the variables that are invalid. */
 export interface Environment {
   readonly default: Input
-  /** For names whose spelling is known. */
+  /** By the name of the circuit, if the settings contain it. */
   readonly byName: ReadonlyMap<string, Input>
-  /** For the others, by the name as the variable writes it. */
+  /** All others, by the name as the variable contains it. */
   readonly byVariable: ReadonlyMap<string, Input>
   readonly problems: ReadonlyArray<Problem>
 }
 
-/** What code says of names; whether it is right is looked at elsewhere. */
+/** The part of the settings that has names. It is not checked yet. */
 interface Names {
   readonly names?: unknown
   readonly breakers?: unknown
 }
 
 interface KnownNames {
-  /** All there are; nothing where any name may be meant. */
+  /** All allowed names: those in `names`, or else in `breakers`. `undefined` if the settings have neither. */
   readonly known: ReadonlyArray<string> | undefined
-  /** Every name that code spells. */
+  /** The names in `names` and in `breakers`. */
   readonly all: ReadonlyArray<string>
 }
 
-/** Names in `names`, or else in `breakers`, are all there are; without either any name may be meant. */
 const namesIn = (settings: Names | null | undefined): KnownNames => {
   const { breakers, names } = settings ?? {}
   const declared = typeof breakers === "object" && breakers !== null ? Object.keys(breakers) : undefined
@@ -118,7 +116,6 @@ export const environment = (settings: Names | null | undefined): Effect.Effect<E
     (variables) => gather(variables, namesIn(settings))
   )
 
-/** A variable's name and its text. */
 type Variable = readonly [name: string, text: string]
 
 const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environment => {
@@ -129,7 +126,7 @@ const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environm
   for (const [variable, text] of variables) {
     if (variable === storeVariable) continue
     try {
-      const { field, name, suffix } = meant(variable, names)
+      const { field, name, suffix } = parseName(variable, names)
       const given = { [field]: fields[field](text) }
       if (suffix === undefined) Object.assign(base, given)
       else if (name === undefined) byVariable.set(suffix, { ...byVariable.get(suffix), ...given })
@@ -144,8 +141,8 @@ const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environm
   return { default: toInput(base), byName: inputs(byName), byVariable: inputs(byVariable), problems }
 }
 
-/** Which setting a variable means, and of whom: a circuit as the variable writes it, and as code does if it is known. */
-const meant = (variable: string, { all, known }: KnownNames) => {
+/** The field that a variable sets, and the circuit: `suffix` as the variable contains it, and its `name` if the settings contain it. */
+const parseName = (variable: string, { all, known }: KnownNames) => {
   const rest = variable.slice(prefix.join("_").length + 1)
   const field =
     fieldNames.find((field) => rest === field || rest.endsWith(`_${field}`)) ??
@@ -153,18 +150,19 @@ const meant = (variable: string, { all, known }: KnownNames) => {
   if (rest === field) return { field, suffix: undefined, name: undefined }
   const suffix = rest.slice(0, -field.length - 1)
   if (variableName(suffix) !== suffix) wrong(`expected the name in capitals, as ${variableName(suffix)}`)
-  const alike = all.filter((one) => variableName(one) === suffix)
-  if (alike.length === 0 && known !== undefined) {
+  const matches = all.filter((one) => variableName(one) === suffix)
+  if (matches.length === 0 && known !== undefined) {
     const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
     wrong(`unknown breaker "${suffix}"; ${names}`)
   }
-  if (alike.length > 1) wrong(`ambiguous; ${alike.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)
-  return { field, suffix, name: alike[0] }
+  if (matches.length > 1)
+    wrong(`ambiguous; ${matches.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)
+  return { field, suffix, name: matches[0] }
 }
 
-/** The fields of the trip belong together: one circuit may give a part of it and take the rest from the default. */
+/** Makes a policy of variables. If a circuit sets a part of the trip, the other part comes from the variables for every circuit. */
 const toInput = (given: Values, base: Values = {}): Input => {
-  const touchesTrip = given.THRESHOLD ?? given.FAILURE_RATE ?? given.MINIMUM_CALLS ?? given.WINDOW
+  const setsTrip = given.THRESHOLD ?? given.FAILURE_RATE ?? given.MINIMUM_CALLS ?? given.WINDOW
   const { FAILURE_RATE, MINIMUM_CALLS, THRESHOLD, WINDOW } = { ...base, ...given }
   const rules: Array<Trip.Input> = []
   if (THRESHOLD !== undefined) rules.push(Trip.consecutive(THRESHOLD))
@@ -173,7 +171,7 @@ const toInput = (given: Values, base: Values = {}): Input => {
     rules.push(Trip.failureRate({ threshold: FAILURE_RATE ?? 0.5, minimumCalls: MINIMUM_CALLS ?? 20, over }))
   }
   const input: { -readonly [K in keyof Input]: Input[K] } = {}
-  if (touchesTrip !== undefined) input.trip = Trip.any(...rules)
+  if (setsTrip !== undefined) input.trip = Trip.any(...rules)
   if (given.COOLDOWN !== undefined) input.cooldown = given.COOLDOWN
   if (given.MAX_COOLDOWN !== undefined) input.maxCooldown = given.MAX_COOLDOWN
   if (given.PROBE_TIMEOUT !== undefined) input.probeTimeout = given.PROBE_TIMEOUT
@@ -187,10 +185,10 @@ const toInput = (given: Values, base: Values = {}): Input => {
   return input
 }
 
-/** Names may hold numbers; a source tells of those only how far they go. */
+/** The highest number in the name of a variable. For numbered children, a provider returns only how many there are. */
 const maxNumber = 65_535
 
-/** All variables beneath a path, by their whole name. A source that cannot be read is a defect. */
+/** All variables below a path, by their whole names. A provider that cannot be read is a defect. */
 const walk = (
   provider: ConfigProvider.ConfigProvider,
   path: ReadonlyArray<string>

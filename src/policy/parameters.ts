@@ -5,7 +5,7 @@ import { at, type Problems } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { wrong } from "../shapes/problems.ts"
 
-/** Decodes the parameters of a custom trip with its schema. Fields that the schema does not know are wrong, too. */
+/** Decodes the parameters of a custom trip with its schema. Unknown fields are errors. */
 export const decodeParameters = <A>(
   schema: Schema.Codec<A, never>,
   input: unknown,

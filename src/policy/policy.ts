@@ -6,11 +6,10 @@ import * as Fleet from "../core/Fleet.ts"
 import type * as Trip from "../core/Trip.ts"
 
 /**
- * A feature flag of a circuit: a value, an effect, or a function of the circuit that returns one of them. While it is `false`, calls pass
+ * A feature flag of a circuit: a value, an effect, or a function of the circuit that returns one of them. While it is `false`, calls run
  * uncounted.
  *
  * @category inputs
- * @since 0.1.0
  */
 export type Flag =
   | boolean
@@ -18,59 +17,58 @@ export type Flag =
   | ((circuit: { readonly name: string; readonly key: string | undefined }) => boolean | Effect.Effect<boolean>)
 
 /**
- * The fields of a policy that differ for one key of a name. Fields that decide about the name as a whole cannot differ.
+ * The fields of a policy that can differ for one key.
  *
  * @category inputs
- * @since 0.1.0
  */
 export interface KeyInput extends Omit<Input, "keys" | "tenants" | "dependsOn" | "fleet"> {}
 
 /**
- * A policy as written. Every field may be left out; `BreakerPolicy.defaults` says what then holds.
+ * A policy as written. Every field is optional; `BreakerPolicy.defaults` has the default values.
  *
  * @category inputs
- * @since 0.1.0
  */
 export interface Input {
-  /** When a Closed circuit opens. Default: 5 failures in a row, or half of at least 20 calls within 10 seconds. */
+  /** When a Closed circuit opens. Default: 5 failures in a row, or 50 % failures of at least 20 calls within 10 seconds. */
   readonly trip?: Trip.Input | undefined
-  /** A call that takes at least this long is slow: `Trip.slowRate` counts these. Default 2 seconds. */
+  /** A call is slow if it takes at least this long. `Trip.slowRate` counts slow calls. Default: 2 seconds. */
   readonly slowCall?: Duration.Input | undefined
   /**
-   * How long it stays Open. The n-th delay of a `Schedule` is for the n-th opening; when the schedule ends, its last
-   * delay holds. 0 makes the next call a probe. Configuration, which cannot hold a `Schedule`, writes
-   * `{ exponential: "1 second", factor: 2, jittered: true }`. A schedule's delays must not wait for anything: the call that
-   * opens waits for them. Default 30 seconds.
+   * How long the circuit stays Open. 0 makes the next call a probe. Default: 30 seconds.
+   *
+   * With a `Schedule`, the n-th opening in a row lasts for the n-th delay, and after the last delay for the last one. The schedule must
+   * compute its delays at once, because the call that opens the circuit waits for it. Configuration has a schedule as
+   * `{ exponential: "1 second", factor: 2, jittered: true }`.
    */
   readonly cooldown?:
     | Duration.Input
     | Schedule.Schedule<unknown, number>
     | { readonly exponential: Duration.Input; readonly factor?: number; readonly jittered?: boolean }
     | undefined
-  /** What a schedule or a `retryAfter` says is cut to this; a fixed `cooldown` is what it says. Default 10 minutes. */
+  /** The maximum length of an opening from a schedule or a `retryAfter`. A fixed `cooldown` may be longer. Default: 10 minutes. */
   readonly maxCooldown?: Duration.Input | undefined
-  /** How many probes may run at once while HalfOpen. Default 1. */
+  /** How many probes may run at once while HalfOpen. Default: 1. */
   readonly probes?: number | undefined
-  /** How many probes must succeed to close. Default 1. */
+  /** How many probes must succeed to close. Default: 1. */
   readonly successesToClose?: number | undefined
   /**
-   * How many probes must fail to open again, if not enough have succeeded before. Raise it for a dependency that also fails now and then
-   * while it is healthy. Default 1.
+   * How many probes must fail to open again, if not enough have succeeded before. Increase it if the dependency sometimes fails while it is
+   * healthy. Default: 1.
    */
   readonly failuresToReopen?: number | undefined
   /**
-   * A probe that takes longer is interrupted, with the fibers it has forked as its children, and counts as a failure.
-   * One that cannot be interrupted loses its place to another. Default 30 seconds.
+   * The timeout of a probe. A probe that takes longer is interrupted, together with its child fibers, and counts as a failure. If it cannot
+   * be interrupted, it loses its lease. Default: 30 seconds.
    */
   readonly probeTimeout?: Duration.Input | undefined
-  /** For this long after a close, only a growing share of calls passes: from a tenth to all. Default none. */
+  /** How long after a close only a growing share of the calls runs, from a tenth to all. Default: no ramp. */
   readonly ramp?: Duration.Input | undefined
   /**
-   * A health check of your own. While the circuit is Open or HalfOpen it runs on `schedule` (its first delay first), and
-   * its first success closes the circuit without spending a user's call. It gets `probeTimeout` to answer. Default none.
+   * A health check. While the circuit is Open or HalfOpen it runs on `schedule`, which begins with a delay. Its first success closes the
+   * circuit, without a probe. Its timeout is `probeTimeout`. Default: no health check.
    *
-   * With `opens`, it also runs while the circuit is Closed, from the first use of the circuit on, and a check that fails opens the
-   * circuit. A number is how many checks in a row must fail. Default: `false`.
+   * With `opens`, the check also runs while the circuit is Closed, from the first use of the circuit on, and a failed check opens the
+   * circuit. A number says how many checks in a row must fail. Default: `false`.
    */
   readonly probe?:
     | {
@@ -80,27 +78,29 @@ export interface Input {
       }
     | undefined
   /**
-   * Names of circuits without which this one cannot work: while one of them is open, calls are rejected. Meant are the
-   * circuit of the name alone and the one of the same key.
+   * Names of circuits that this circuit needs. While one of them rejects every call, this circuit rejects calls, too. A name stands for two
+   * circuits: the one without a key, and the one with the key of this circuit. Default: none.
    */
   readonly dependsOn?: ReadonlyArray<string> | undefined
-  /** `observe` decides, counts and reports, and rejects nobody. Default `enforce`. */
+  /** With `observe`, the circuit counts, changes its state and reports, but it rejects no call. Default: `enforce`. */
   readonly mode?: "enforce" | "observe" | undefined
   /**
-   * A feature flag: `false` passes calls through uncounted. An effect, or a function of the circuit's name and key, runs for each call,
-   * and the call waits for it. A flag that fails counts as `true`. Default `true`.
+   * A feature flag: while it is `false`, calls run uncounted. An effect, or a function of the name and the key, runs for each call, and the
+   * call waits for it. A flag that fails counts as `true`. Default: `true`.
    */
   readonly enabled?: Flag | undefined
   /**
-   * What `Tenant.within` does to this circuit: `separate` gives each tenant a circuit of its own, `shared` keeps one for
-   * all, `counted` keeps one for all and counts the calls of each. Default `separate`.
+   * What `Tenant.within` does. `separate`: each tenant has a separate circuit. `shared`: all tenants have one circuit. `counted`: all tenants
+   * have one circuit, which counts the calls of each tenant. Default: `separate`.
    */
   readonly tenants?: "separate" | "shared" | "counted" | undefined
   /**
-   * How processes agree, where the store is shared: a process asks the others after `suspectAfter` failures in a row
-   * (default 2) and gives them `hold` to answer (default 75 milliseconds); who completed a call within `observation`
-   * (default 30 seconds) has a say; more than `quorum` of them must agree (default 0.5). `false` keeps the circuit to each
-   * process.
+   * How processes with a shared store agree. With `false`, each process decides alone.
+   *
+   * - `suspectAfter`: after how many failures in a row a process asks the others. Default: 2.
+   * - `hold`: how long it gives them to answer. Default: 75 milliseconds.
+   * - `observation`: only processes that completed a call within this time have a vote. Default: 30 seconds.
+   * - `quorum`: more than this share of them must agree, from 0 to below 1. Default: 0.5.
    */
   readonly fleet?:
     | false
@@ -112,24 +112,24 @@ export interface Input {
       }
     | undefined
   /**
-   * Fields that differ for some keys of the name: an object by key, or a function of the key that returns the fields, or `undefined` if no
-   * field differs. They take precedence over the other fields. The key is the whole key of the circuit, with its tenant, as `inspect` shows it. The function is
-   * called when a circuit is made and when the policy changes, so it needs no cache; circuits with keys are bounded by `maxCircuits`.
-   * If it fails or returns an invalid policy, the log says so once, and the policy of the name holds. Default: none.
+   * Fields that differ for some keys: an object by key, or a function of the key that returns the fields, or `undefined` if none differs.
+   * They take precedence over the other fields. The key is the whole key of the circuit, with its tenant, as `inspect` shows it.
+   *
+   * The function is called when a circuit is made and when the policy changes, so it needs no cache. If it throws or returns an invalid
+   * policy, this is logged once, and the policy of the name is used. Default: none.
    */
   readonly keys?: { readonly [key: string]: KeyInput } | ((key: string) => KeyInput | undefined) | undefined
 }
 
 /**
- * A policy as circuits use it: complete, checked, durations in milliseconds.
+ * A decoded policy: complete and checked. Durations are in milliseconds.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Policy extends Circuit.Rules {
   readonly trip: Trip.Trip
   readonly slowCallMillis: number
-  /** Milliseconds, a schedule, or the data of one: kept as data, so that two policies that say the same are equal. */
+  /** Milliseconds, a schedule, or the data of a schedule, so that two equal policies can be compared. */
   readonly cooldown:
     | number
     | Schedule.Schedule<unknown, number>
@@ -148,15 +148,14 @@ export interface Policy extends Circuit.Rules {
   readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
   readonly fleet: Fleet.VotingRules | false
-  /** The decoded fields by key, or the function that returns fields which are not decoded yet. */
+  /** The decoded fields by key, or the function, which returns fields that are not decoded. */
   readonly keys: ReadonlyMap<string, Partial<Policy>> | ((key: string) => KeyInput | undefined) | undefined
 }
 
 /**
- * The policy of every circuit of which nothing is said.
+ * The policy of circuits for which nothing else is set.
  *
  * @category models
- * @since 0.1.0
  */
 export const defaults: Policy = {
   trip: {

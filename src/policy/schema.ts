@@ -34,7 +34,7 @@ import { decodeAll, decodeFields, problemsIn, wrong } from "../shapes/problems.t
 import { decodeParameters } from "./parameters.ts"
 import type { KeyInput, Policy } from "./policy.ts"
 
-/** A window over calls keeps one number a call; more than this is a mistake. */
+/** A window over calls keeps one number for each call, so a longer one is likely a mistake. */
 const maxWindowCalls = 10_000
 const maxTripDepth = 8
 
@@ -94,7 +94,7 @@ export const interval = field<number | Schedule.Schedule<unknown>>(
 
 // ---- Trips --------------------------------------------------------------------------------------------------------
 
-/** A custom trip that is registered, so that code and configuration can name it. */
+/** A registered custom trip, which code and configuration can use by name. */
 export interface CustomTrip {
   readonly name: string
   readonly predicate: Trip.Predicate<unknown>
@@ -131,7 +131,7 @@ const isTripTag = (input: unknown): input is Trip.Trip["_tag"] =>
 
 const list = (words: ReadonlyArray<string>): string => (words.length === 0 ? "none is registered" : words.join(", "))
 
-/** A window over calls never holds more than its length. */
+/** Checks that a window over calls can reach a threshold. */
 const fits = <A extends Trip.Trip>(trip: A, name: string, value: number, over: Window.Over, path: string) =>
   over._tag === "Calls" && value > over.calls
     ? wrong(at(path, name), `expected at most the ${over.calls} calls of the window, got ${value}`)
@@ -140,13 +140,13 @@ const fits = <A extends Trip.Trip>(trip: A, name: string, value: number, over: W
 const last100: Window.Over = { _tag: "Calls", calls: 100 }
 const never = () => false
 
-/** A custom trip with its parameters, from its own predicate or from the trip that is registered under its name. */
+/** Decodes a custom trip. Its predicate is its own, or that of the registered trip with its name. */
 const decodeCustom = (input: unknown, path: string, custom: CustomTrips): Result.Result<Trip.Trip, Problems> =>
   Result.flatMap(decodeFields(tripFields.Custom, input, path), ({ name, over, parameters, predicate, schema }) => {
     const known = custom === "later" ? undefined : custom.get(name)
     const declared = predicate === undefined ? known : { predicate, schema, over: last100 }
     if (declared === undefined) {
-      // A policy beside a call is decoded again when the call runs and the registered trips are known.
+      // The policy of a call is decoded again when the call runs. The registered trips are known then.
       if (custom === "later") return Result.succeed({ _tag: "Custom", name, predicate: never, over: over ?? last100 })
       return wrong(at(path, "name"), expected(`the name of a custom trip (${list([...custom.keys()])})`, name))
     }
@@ -163,7 +163,7 @@ const decodeCustom = (input: unknown, path: string, custom: CustomTrips): Result
     }))
   })
 
-/** Decodes a trip. `custom` has the predicates of those that are only named. */
+/** Decodes a trip. `custom` has the registered custom trips. */
 const decodeTrip = (
   input: unknown,
   path: string,
@@ -216,7 +216,7 @@ const decodeTrip = (
   }
 }
 
-/** Decodes the custom trips that configuration may name. */
+/** Decodes the declarations of custom trips. */
 export const decodeCustomTrips = (
   input: unknown,
   path: string
@@ -329,14 +329,14 @@ const decodeKeys = (input: unknown, path: string, custom: CustomTrips): Result.R
   return Result.map(entries, (entries) => new Map(entries))
 }
 
-/** Decodes what differs for one key. */
+/** Decodes the fields that differ for one key. */
 export const decodeKeyPolicy = (
   input: unknown,
   path: string,
   custom: CustomTrips
 ): Result.Result<Partial<Policy>, Problems> => decodePolicyFields(keyFields, input, path, custom)
 
-/** Decodes the fields of a policy that are given, or says what is wrong with each. */
+/** Decodes the fields of a policy that are given. */
 export const decodePolicy = (
   input: unknown,
   path: string,
@@ -375,7 +375,7 @@ const decodePolicyFields = (
     probeTimeoutMillis: probeTimeout,
     rampMillis: ramp
   }
-  // A field that is given as undefined is a field that is not given: it must not hide the default beneath.
+  // A field with the value `undefined` must not hide the default.
   return Result.succeed(Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)))
 }
 
@@ -388,7 +388,7 @@ const settingsFields = {
   names: optional(names)
 }
 
-/** Settings whose policies are not decoded yet. What is sound of them is there even where something else is wrong. */
+/** Decodes settings, but not the policies in them. Returns all valid parts, even if there are problems. */
 export const decodeSettingsShape = (input: unknown) => {
   const flat = decodeFields(settingsFields, input, "")
   const given = isRecord(input) ? input : {}

@@ -5,19 +5,18 @@ import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
 import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
 
-/** The policies in force. */
 export interface Policies {
   readonly version: number
   readonly get: (name: string) => Policy
-  /** The names that exist, if the settings list them. */
+  /** The allowed names, if the settings list them. */
   readonly names?: ReadonlyArray<string> | undefined
-  /** Decodes a policy that is written beside a call, with the custom trips that are registered. */
+  /** Decodes the policy of a call, with the registered custom trips. */
   readonly decode: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
-  /** Decodes the fields that differ for one key, with the same custom trips. */
+  /** Decodes the fields that differ for one key, with the registered custom trips. */
   readonly decodeKey: (input: unknown, path: string) => Result.Result<Partial<Policy>, Problems>
 }
 
-/** What settings come to: one policy for all, and those of some by their name or as a variable writes it. */
+/** Decoded settings: the policy of every circuit, and the policies by the names of circuits and by names in variables. */
 export interface Decoded {
   readonly base: Policy
   readonly byName: ReadonlyMap<string, Policy>
@@ -26,7 +25,6 @@ export interface Decoded {
   readonly custom: ReadonlyMap<string, CustomTrip>
 }
 
-/** What holds for every circuit of which nothing is said. */
 export const none: Policies = {
   version: 0,
   get: () => defaults,
@@ -42,10 +40,10 @@ export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded,
   decodeKey: (input, path) => decodeKeyPolicy(input, path, custom)
 })
 
-/** The input of each policy beside a call that names a registered trip. */
+/** The inputs of the policies of calls that use registered custom trips. */
 const unresolved = new WeakMap<Partial<Policy>, unknown>()
 
-/** Decodes a policy that is written beside a call. Names of custom trips are checked when the call runs: see {@link resolve}. */
+/** Decodes the policy of a call. Names of custom trips are checked when the call runs, see {@link resolve}. */
 export const decodeInline = (input: unknown, path: string): Result.Result<Partial<Policy>, Problems> => {
   const decoded = decodePolicy(input, path, new Map())
   if (Result.isSuccess(decoded)) return decoded
@@ -55,11 +53,10 @@ export const decodeInline = (input: unknown, path: string): Result.Result<Partia
   })
 }
 
-/** A policy that is written beside a call, with the custom trips of the policies under which the call runs. */
+/** The policy of a call, with the custom trips that are registered where it runs. */
 export const resolve = (policies: Policies, inline: Partial<Policy>): Result.Result<Partial<Policy>, Problems> =>
   unresolved.has(inline) ? policies.decode(unresolved.get(inline), "policy") : Result.succeed(inline)
 
-/** Whether two settings come to the same. */
 export const same = (a: Decoded, b: Decoded): boolean =>
   Equal.equals(a.base, b.base) &&
   Equal.equals(a.names, b.names) &&
@@ -68,8 +65,8 @@ export const same = (a: Decoded, b: Decoded): boolean =>
   [...a.byName].every(([name, policy]) => Equal.equals(policy, b.byName.get(name)))
 
 /**
- * Decodes settings and what the environment says beside them. What is more specific wins; of what is equally specific, the
- * environment. Everything that is wrong is said at once.
+ * Decodes settings and the variables of the environment. The more specific setting wins. If both are equally specific, the environment
+ * wins. The failure has all problems.
  */
 export const decodeSettings = (
   input: unknown,
@@ -104,7 +101,7 @@ export const decodeSettings = (
 
   problems.push(...(environment?.problems ?? []))
   if (settings.names !== undefined) problems.push(...unknownNames(settings.names, base, byName))
-  // What all depend on by default would else depend on itself.
+  // A circuit in the `dependsOn` of `default` must not depend on itself.
   for (const name of base.dependsOn) {
     const policy = byName.get(name) ?? base
     if (policy.dependsOn === base.dependsOn) byName.set(name, { ...policy, dependsOn: [] })
@@ -130,7 +127,7 @@ const unknownNames = (
     .map(([name, path]) => ({ path, message: `unknown breaker "${name}"; expected one of ${names.join(", ")}` }))
 }
 
-/** Circuits that depend on one another in a circle would keep one another closed to all calls. */
+/** Circuits that depend on each other in a circle would never recover, because each would block the probes of the others. */
 const circles = (base: Policy, byName: ReadonlyMap<string, Policy>): ReadonlyArray<Problem> => {
   const next = (name: string) => (byName.get(name) ?? base).dependsOn
   const done = new Set<string>()

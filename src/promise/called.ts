@@ -3,7 +3,7 @@ import type { CallContext, Signal } from "./types.ts"
 // biome-ignore lint/suspicious/noExplicitAny: the types of the function are not known here
 export type AnyFunction = (this: any, ...args: any) => unknown
 
-/** The `this` of a function. Its signal is made when the function first asks for it, because most functions do not. */
+/** The `this` of a function. Its signal is created when the function first reads it, because most functions do not. */
 export class OwnContext implements CallContext {
   // `declare` emits no field definition, which would cost each call time.
   declare private controller: AbortController | undefined
@@ -23,14 +23,14 @@ export class OwnContext implements CallContext {
     return this.controller.signal
   }
 
-  /** Aborts the signal of a call. Not a method, because the function would have it. */
+  /** Aborts the signal of a call. It is static, so that the function cannot call it. */
   static abort(context: OwnContext, reason: unknown): void {
     if (context.controller === undefined) context.aborted ??= { reason }
     else context.controller.abort(reason)
   }
 }
 
-/** What a caller asks for. */
+/** One call of a breaker. */
 export interface Called {
   readonly fn: AnyFunction
   /** The `this` of the function. If it is {@link ownContext}, the function gets a context of its own. */
@@ -43,7 +43,6 @@ export interface Called {
 
 export const ownContext: unique symbol = Symbol()
 
-/** Calls the function. */
 export const invoke = (
   fn: AnyFunction,
   self: unknown,
@@ -52,21 +51,21 @@ export const invoke = (
 ): unknown => (args === undefined ? fn(context) : fn.apply(self === ownContext ? context : self, args))
 
 /**
- * Waits for what a function has returned. A promise of the platform, which every `async` function returns, is waited for as it is, and
- * everything else as the result of an `async` function would be.
+ * Waits for the result of a function. A native promise, which every `async` function returns, is used directly; any other value is
+ * resolved first.
  */
 export const afterwards = (
-  made: unknown,
+  returned: unknown,
   onValue: (value: unknown) => unknown,
   onError: (error: unknown) => unknown
 ): Promise<unknown> => {
   try {
     // A subclass can have a `then` of its own, and so can a single promise.
-    if (made instanceof Promise && made.constructor === Promise && made.then === Promise.prototype.then) {
-      return made.then(onValue, onError)
+    if (returned instanceof Promise && returned.constructor === Promise && returned.then === Promise.prototype.then) {
+      return returned.then(onValue, onError)
     }
   } catch {
-    // The value throws when it is looked at, or it only looks like a promise.
+    // Reading a property of the value throws, or the value only looks like a promise.
   }
-  return new Promise((resolve) => resolve(made)).then(onValue, onError)
+  return new Promise((resolve) => resolve(returned)).then(onValue, onError)
 }

@@ -16,7 +16,7 @@ import {
 } from "../core/fields.ts"
 import { expectedDuration } from "../core/millis.ts"
 
-/** A schedule whose n-th delay is that of the n-th opening. */
+/** A schedule whose n-th delay is the cooldown of the n-th opening. */
 const byOpening = (millisOf: (opening: number) => number): Schedule.Schedule<number, number> =>
   Schedule.modifyDelay(Schedule.forever, ({ attempt }) => Effect.sync(() => Duration.millis(millisOf(attempt))))
 
@@ -25,15 +25,15 @@ const linearFields = { linear: positiveMillis, step: optional(positiveMillis), j
 const ofFunction = (cooldown: (opening: number) => unknown) =>
   byOpening((opening) => {
     const millis = cooldown(opening)
-    return decodeArgument("cooldown", "the function", endlessOrZero, millis)
+    return decodeArgument("cooldown", "the function", anyDuration, millis)
   })
 
-const endlessOrZero = field(
+const anyDuration = field(
   expectedDuration.zeroOrMore,
   millisWhere((n) => n >= 0)
 )
 
-/** Turns the forms of a cooldown that only the promise face has into a schedule. All others stay as they are. */
+/** Converts the forms of a cooldown that exist only in this module to a schedule. Other forms stay unchanged. */
 export const cooldownField: Field<unknown> = {
   optional: false,
   decode: (cooldown, path, problems) => {

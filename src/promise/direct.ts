@@ -20,22 +20,22 @@ import type { Signal } from "./types.ts"
 /*
  * Calls without a fiber.
  *
- * If a breaker has only a circuit, a timeout, a fallback and predicates, then most of its calls need no effect: the circuit is Closed and
- * admits the call, or it is Open and rejects the call. Such a call finds its circuit, begins, calls the function, and is settled when the
- * promise of the function has settled. All other calls are effects (see `PlainBreaker`): probes, calls during a ramp or an override,
- * and the calls of policies that need more questions. Both use the same circuit, and the same `Permit` begins and settles both. An
- * effect runs here only if the end of a call has one: when the circuit trips, or when something is logged.
+ * If a breaker has only a circuit, a timeout, a fallback and predicates, most of its calls need no effect: the circuit is Closed and
+ * admits the call, or it is Open and rejects the call. Such a call finds its circuit, begins, calls the function, and settles when the
+ * promise of the function settles. All other calls are effects (see `PlainBreaker`): probes, calls during a ramp or an override, and
+ * calls whose policy has dependencies or an `enabled` function. Both kinds use the same circuits and the same `Permit`. An effect runs
+ * here only at the end of a call, if the circuit trips or something is logged.
  */
 
-/** Where the circuits are. */
+/** The circuits of a store, and the way to run effects on them. */
 export interface Circuits {
   readonly registry: Registry
   readonly caller: Caller
-  /** Runs what the end of a call brings with it. */
+  /** Runs the effect that the end of a call requires. */
   readonly run: (effect: Effect.Effect<void>) => Promise<Exit.Exit<void, unknown>>
 }
 
-/** What is done with the calls of a breaker. */
+/** The options of a breaker whose calls need no fiber. */
 export interface Direct {
   readonly subject: Subject
   readonly timeoutMillis: number
@@ -43,14 +43,14 @@ export interface Direct {
   readonly delay: Delay | undefined
   readonly fallback: Answering | undefined
   readonly rejectionStack: boolean
-  /** The circuit without a key, once a call has found it. */
+  /** The circuit without a key, as the latest call found it. */
   single: LiveCircuit | undefined
 }
 
 const find = ({ subject }: Direct, { caller, registry }: Circuits, key: string | undefined): LiveCircuit =>
   registry.find(subject.name, key, caller, subject.inline)
 
-/** The circuit without a key, which is not looked up for each call. */
+/** The circuit without a key. It is looked up again only if the store has replaced it. */
 const singleOf = (direct: Direct, circuits: Circuits): LiveCircuit => {
   const { single, subject } = direct
   if (single !== undefined && circuits.registry.isStill(single, circuits.caller, subject.inline)) return single
@@ -58,7 +58,7 @@ const singleOf = (direct: Direct, circuits: Circuits): LiveCircuit => {
   return direct.single
 }
 
-/** Makes a call without a fiber; `undefined` if the call needs one. In this case nothing has happened. */
+/** Makes a call without a fiber. If the call needs a fiber, returns `undefined` and has no effect. */
 export const callDirectly = (
   direct: Direct,
   circuits: Circuits,
@@ -95,7 +95,7 @@ export const callDirectly = (
   if (delay !== undefined || signal !== undefined) {
     return new BoundedCall(direct, circuits, args, signal, permit, context).wait(made)
   }
-  // The function alone ends the call.
+  // Neither a timeout nor a signal can end the call.
   return afterwards(
     made,
     (value) => answered(circuits, permit, value),
@@ -155,7 +155,7 @@ const interrupted = (circuits: Circuits, permit: Permit, reason: unknown): Promi
   return circuits.run(rest).then(() => Promise.reject(reason))
 }
 
-/** A call that a timeout or its caller can end before its function does. It is its own timer. */
+/** A call that a timeout or its caller can end before its function does. The object is its own timer. */
 class BoundedCall extends Timer {
   declare private readonly direct: Direct
   declare private readonly circuits: Circuits
@@ -201,12 +201,12 @@ class BoundedCall extends Timer {
       )
       const { signal } = this
       this.direct.delay?.start(this, this.permit.start)
-      // The function may have aborted it.
+      // The function may have aborted the signal already.
       if (signal !== undefined) this.off = onAbort(signal, () => this.aborted(signal))
     })
   }
 
-  /** Whether it is ended just now. */
+  /** Ends the call. Returns `false` if it has ended before. */
   private end(): boolean {
     if (this.isOver) return false
     this.isOver = true

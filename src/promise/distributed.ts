@@ -34,7 +34,7 @@ export const distributedState = (
     const id = circuitId(name, key)
     if (peers === undefined || id.length > (peers.store.longestCircuit ?? Infinity)) return Effect.undefined
     const unavailable = (why: string) =>
-      new StoreUnavailableError(printable(`The store has not said the state of "${name}": ${why}`))
+      new StoreUnavailableError(printable(`The state of "${name}" could not be read from the store: ${why}`))
     const loaded = Effect.timeoutOrElse(
       Effect.catchCause(peers.store.load([id]), (cause) => Effect.fail(unavailable(foreignText(cause)))),
       { duration: answerMillis, orElse: () => Effect.fail(unavailable(`no answer within ${answerMillis} ms`)) }
@@ -43,7 +43,7 @@ export const distributedState = (
       const [stored] = records
       if (stored === undefined) return Effect.succeed(closed(name, key))
       const found = read(id, stored, now)
-      if (found._tag === "Unreadable") return Effect.fail(unavailable("its record is of another version"))
+      if (found._tag === "Unreadable") return Effect.fail(unavailable("another version wrote its record"))
       const { actor, openings, outage, process, reason, since, state, until, why } = found
       return Effect.succeed({
         name,

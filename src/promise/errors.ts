@@ -3,10 +3,9 @@ import { Rejection } from "../shapes/rejections.ts"
 import type { Scope, State } from "./types.ts"
 
 /**
- * What a breaker itself rejects a call with. Tell them apart by their class, or by `code`.
+ * The base class of the errors that a breaker itself rejects with. Distinguish them by class or by `code`.
  *
  * @category errors
- * @since 0.1.0
  */
 export abstract class BreakerError extends Error {
   abstract readonly code:
@@ -22,12 +21,12 @@ export abstract class BreakerError extends Error {
 }
 
 /**
- * The call was not made: its circuit is open, or lets only some calls through. (With the reason `ProbeTimedOut` it had been
- * made, and took too long for a probe.) `cause` is the last error of the function itself, if `retry` gave up because the
- * circuit opened.
+ * The circuit rejected the call: it is open, or it admits only some calls. With the reason `ProbeTimedOut`, the call was made as a
+ * probe, and exceeded `probeTimeout`.
+ *
+ * `cause` is the last error of the function itself, if `retry` gave up because the circuit opened.
  *
  * @category errors
- * @since 0.1.0
  */
 export class CircuitOpenError extends BreakerError {
   readonly code = "CIRCUIT_OPEN"
@@ -35,18 +34,18 @@ export class CircuitOpenError extends BreakerError {
   declare readonly circuit: string
   declare readonly key: string | undefined
   declare readonly state: State
-  /** Whose state it is: this process's own, or that of all that share the store. */
+  /** Whether this process (`local`) or the whole fleet (`fleet`) decided the state. */
   declare readonly scope: Scope
   declare readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
   /** Milliseconds until a call could pass: the longest wait of all reasons. `Infinity` while the circuit is isolated without an end. */
   declare readonly retryAfter: number
-  /** How often in a row the circuit has opened. */
+  /** How many times in a row the circuit has opened. */
   declare readonly openings: number
   /** The start of the outage, in milliseconds since 1970. `undefined` if the circuit is not in an outage. */
   declare readonly downSince: number | undefined
-  /** The circuit that this one depends on, where that is why. */
+  /** The open circuit that this circuit depends on, if the reason is `Dependency`. */
   declare readonly dependency: string | undefined
-  /** Why it opened, in words. */
+  /** Why the circuit opened, as a sentence. */
   declare readonly detail: string | undefined
 
   constructor(open: CircuitOpenFields) {
@@ -86,10 +85,9 @@ export interface CircuitOpenFields {
 }
 
 /**
- * The call was not made: as many run and wait as may.
+ * The bulkhead rejected the call: its slots are taken, and its queue is full.
  *
  * @category errors
- * @since 0.1.0
  */
 export class BulkheadFullError extends BreakerError {
   readonly code = "BULKHEAD_FULL"
@@ -110,7 +108,6 @@ export class BulkheadFullError extends BreakerError {
  * The call took longer than `timeout`, and its signal was aborted.
  *
  * @category errors
- * @since 0.1.0
  */
 export class TimeoutError extends BreakerError {
   readonly code = "TIMEOUT"
@@ -126,36 +123,33 @@ export class TimeoutError extends BreakerError {
 }
 
 /**
- * The breaker, or its manager, was shut down.
+ * The breaker or its manager was shut down before the call.
  *
  * @category errors
- * @since 0.1.0
  */
 export class ShutdownError extends BreakerError {
   readonly code = "SHUT_DOWN"
 }
 
 /**
- * The store that processes share has not answered. Only `distributedState` waits for the store; no call does.
+ * The shared store did not answer. Only `distributedState` waits for the store; calls do not.
  *
  * @category errors
- * @since 0.1.0
  */
 export class StoreUnavailableError extends BreakerError {
   readonly code = "STORE_UNAVAILABLE"
 }
 
 /**
- * Options that cannot be used, each named by the message; or a package that they need and that is not installed.
+ * The options are invalid, and the message names each of them; or an option needs a package that is not installed.
  *
  * @category errors
- * @since 0.1.0
  */
 export class ConfigurationError extends BreakerError {
   readonly code = "INVALID_OPTIONS"
 }
 
-/** What is wrong with options, as an error of this face; `inner` is what it is called within. */
+/** Runs a check, and converts its error to a {@link ConfigurationError}. A prefix `inner` of the message is removed. */
 export const asConfigurationError = <A>(check: () => A, inner = ""): A => {
   try {
     return check()

@@ -11,10 +11,10 @@ const { setImmediate: soon = (run: () => void) => setTimeout(run, 0) } = globalT
 const rejectionsPerTurn = 1_000
 let rejections = 0
 
-/** Answers in place of a call that was rejected or has failed. */
+/** A fallback: it returns a result in place of a call that was rejected or has failed. */
 export type Answering = (error: unknown, ...args: ReadonlyArray<unknown>) => unknown
 
-/** The result of the fallback, with the arguments of the call. Without one the promise rejects with the error. */
+/** Calls the fallback with the error and the arguments of the call. Without a fallback, the promise rejects with the error. */
 export const failed = (
   error: unknown,
   fallback: Answering | undefined,
@@ -30,7 +30,7 @@ export const failed = (
       }
     }
     if (isRejection(error) && ++rejections % rejectionsPerTurn === 0) soon(end)
-    // Not at once: Node does extra work for a promise that rejects before its caller has it.
+    // In a microtask, because Node does extra work for a promise that rejects before its caller has received it.
     else settled.then(end)
   })
 

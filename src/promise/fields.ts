@@ -1,10 +1,12 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import {
+  anything,
   at,
   count,
   countOrZero,
   type Decoded,
+  decodeOptions,
   expected,
   type Field,
   type FieldsOf,
@@ -33,11 +35,11 @@ import { cooldownField } from "./cooldowns.ts"
 import { toPlain } from "./plainErrors.ts"
 import type { RedisUrlOptions } from "./redis.ts"
 import { isSignal } from "./signals.ts"
-import type { CallOptions, Policy, Protection, RetryOptions, Signal } from "./types.ts"
+import type { CallOptions, KeyPolicy, Policy, Protection, RetryOptions, Signal } from "./types.ts"
 
 // ---- Policies -------------------------------------------------------------------------------------------------------
 
-/** One field of a policy. `toInput` turns the forms that only the promise face has into those of Effect code. */
+/** One field of a policy. `toInput` converts the forms that exist only in this module to the forms of Effect code. */
 const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalField<Partial<EnginePolicy>> =>
   optional({
     optional: false,
@@ -52,7 +54,7 @@ const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalFiel
     }
   })
 
-/** A flag that takes longer counts as on: nobody waits for it for ever. */
+/** How long a call waits for the `enabled` function. A function that takes longer counts as `true`. */
 const flagMillis = 1_000
 
 const enabledField = field<BreakerPolicy.Flag>("true, false or a function", (input) => {
@@ -78,11 +80,53 @@ const probeField: Field<unknown> = {
     if (problems.length > before) return undefined
     return {
       check: Effect.tryPromise(async (signal) => {
-        if ((await check(signal)) === false) throw new Error("the check answered false")
+        if ((await check(signal)) === false) throw new Error("the check returned false")
       }),
       schedule: Duration.millis(every),
       opens
     }
+  }
+}
+
+/** The fields that may differ by key. The others decide about the breaker as a whole. */
+const keyPolicyFields = {
+  trip: optional(anything),
+  slowCall: optional(anything),
+  cooldown: optional(cooldownField),
+  maxCooldown: optional(anything),
+  probes: optional(anything),
+  successesToClose: optional(anything),
+  failuresToReopen: optional(anything),
+  probeTimeout: optional(anything),
+  ramp: optional(anything),
+  probe: optional(probeField),
+  mode: optional(anything),
+  enabled: optional(enabledField)
+} satisfies FieldsOf<KeyPolicy>
+
+/** A function that returns constants makes no new policies: the engine knows a policy by its identity. */
+const keysFunction = (keys: (key: string) => unknown) => {
+  const known = new WeakMap<object, BreakerPolicy.KeyInput>()
+  return (key: string): BreakerPolicy.KeyInput | undefined => {
+    const given = keys(key)
+    if (given === undefined) return undefined
+    const before = isRecord(given) ? known.get(given) : undefined
+    if (before !== undefined) return before
+    const made = decodeOptions("keys", keyPolicyFields, given) as BreakerPolicy.KeyInput
+    known.set(given as object, made)
+    return made
+  }
+}
+
+const keysField: Field<unknown> = {
+  optional: false,
+  decode: (input, path, problems) => {
+    if (typeof input === "function") return keysFunction(input as (key: string) => unknown)
+    if (!isRecord(input)) return input
+    const policy = struct(keyPolicyFields)
+    return Object.fromEntries(
+      Object.entries(input).map(([key, given]) => [key, policy.decode(given, at(path, key), problems)])
+    )
   }
 }
 
@@ -100,7 +144,8 @@ export const policyFields = {
   dependsOn: policyField("dependsOn"),
   mode: policyField("mode"),
   enabled: policyField("enabled", enabledField),
-  fleet: policyField("fleet")
+  fleet: policyField("fleet"),
+  keys: policyField("keys", keysField)
 } satisfies FieldsOf<Policy>
 
 // ---- Calls ----------------------------------------------------------------------------------------------------------
@@ -115,7 +160,7 @@ const retryFields = {
   waitForCircuit: optional(positiveMillis)
 } satisfies FieldsOf<RetryOptions>
 
-/** A number of retries, or options, as those of `Resilience.retry`. */
+/** A number of retries or options, converted to the options of `Resilience.retry`. */
 const retryField = orFalse({
   optional: false,
   decode: (input, path, problems) => {
@@ -159,7 +204,7 @@ const bulkheadFields = {
   holdUntil: optional(word("settled"))
 } satisfies FieldsOf<NonNullable<Protection<never, unknown>["bulkhead"]>>
 
-/** How a function is protected. */
+/** The options of a protected function. */
 export const protectionFields = {
   timeout: optional(orFalse(positiveMillis)),
   retry: optional(retryField),
@@ -174,13 +219,12 @@ export const protectionFields = {
 
 export type DecodedProtection = Decoded<typeof protectionFields>
 
-/** The options of a policy, as one. */
+/** The policy that consists of the decoded fields. */
 export const policyOf = (options: DecodedProtection): Partial<EnginePolicy> =>
   Object.assign({}, ...Object.keys(policyFields).map((name) => options[name as keyof Policy]))
 
 export const keyField = optional(textOrEmpty)
 
-/** The options of one call. */
 export const callFields = {
   key: keyField,
   signal: optional(field<Signal>("an AbortSignal", (input) => (isSignal(input) ? input : undefined)))
@@ -219,7 +263,7 @@ const redisField: Field<RedisUrlOptions> = {
       : { url: urlField.decode(input, path, problems) }
 }
 
-/** The store of a manager, or of one breaker. */
+/** The options of the store of a manager or a breaker. */
 export const storeFields = {
   redis: optional(redisField),
   ...ofMemory,

@@ -8,10 +8,10 @@ type AnyEffect = Effect.Effect<unknown, unknown>
 const ignore = () => {}
 
 /**
- * Runs a call in a place of a bulkhead. The caller gets the result as soon as the call ends. The place is free again when the function
- * has settled, which is later if the function goes on after its time was over or its caller has left.
+ * Runs a call in a slot of a bulkhead. The caller gets the result as soon as the call ends. The slot becomes free when the function
+ * has settled, which is later if the function continues after a timeout or an abort.
  *
- * `settled` returns the promise of the function, if the call has begun it.
+ * `settled` returns the promise of the function, or `undefined` if the call did not begin it.
  */
 export const held = (
   bulkhead: Bulkhead.Bulkhead,
@@ -25,7 +25,7 @@ export const held = (
       const running = settled()
       return running === undefined ? Effect.void : Effect.promise(async () => void (await running.then(ignore, ignore)))
     })
-    // If there is no place, the call does not begin, and this is the only exit.
+    // If there is no slot, the call does not begin, and this is the only exit.
     const all = Effect.onExit(limit(inside, bulkhead), (exit) => Effect.sync(() => Deferred.doneUnsafe(result, exit)))
     return Effect.flatMap(Effect.forkDetach(all, { startImmediately: true }), (fiber) =>
       Effect.onInterrupt(Deferred.await(result), () => Effect.sync(() => fiber.interruptUnsafe()))

@@ -46,14 +46,17 @@ const textOf = (message: unknown): string => {
 /** Uses `process.emitWarning` of Node, Bun and Deno, or otherwise the console, because this module must not require Node. */
 const emitWarning = (text: string): void => {
   const { process } = globalThis as {
-    readonly process?: { readonly emitWarning?: (text: string, about: object) => void }
+    readonly process?: { readonly emitWarning?: (text: string, options: object) => void }
   }
   if (typeof process?.emitWarning === "function") process.emitWarning(text, { type: "EffectFuseWarning" })
   // biome-ignore lint/suspicious/noConsole: no other output exists on every platform
   else globalThis.console?.warn(`EffectFuseWarning: ${text}`)
 }
 
-/** Without `log`, the only report is one warning if the store cannot be used. The process then works alone, which is easy to overlook. */
+/**
+ * Without `log`, the only output is one warning if the store cannot be used, because it is easy to overlook that the process works
+ * alone.
+ */
 const warnOnce = () => {
   let warned = false
   return Logger.make(({ fiber, message }) => {
@@ -70,14 +73,14 @@ const logging = (log: HomeOptions["log"]): Layer.Layer<never> =>
       : Logger.make(({ logLevel, message }) => log(logLevel.toLowerCase(), textOf(message)))
   ])
 
-/** A breaker that is asked how long it takes to shut down answers within this. */
+/** The maximum duration of a shutdown. */
 const shutdownMillis = 2_000
 
 type Listeners = Map<EventName, Set<Listener>>
 
 const emit = (listeners: Listeners, event: BreakerEvent): void => {
-  const about = [...(listeners.get(names[event.to]) ?? []), ...(listeners.get("transition") ?? [])]
-  for (const listener of about) {
+  const interested = [...(listeners.get(names[event.to]) ?? []), ...(listeners.get("transition") ?? [])]
+  for (const listener of interested) {
     try {
       listener(event)
     } catch (error) {
@@ -89,7 +92,7 @@ const emit = (listeners: Listeners, event: BreakerEvent): void => {
   }
 }
 
-/** Gives the events of a store to listeners, as long as the scope is open. */
+/** Passes the events of a store to listeners until the scope closes. */
 const listen = (listeners: Listeners, services: Services, scope: Scope.Scope): Effect.Effect<unknown> => {
   const heard = Stream.runForEach(CircuitBreaker.events, (event) =>
     Effect.sync(() => {
@@ -118,8 +121,8 @@ const close = (scope: Scope.Closeable): Effect.Effect<unknown> =>
   Effect.timeoutOption(Scope.close(scope, Exit.void), shutdownMillis)
 
 /**
- * Closes the store of a home that the program has dropped without a shutdown. Otherwise the timers of health checks would run for ever.
- * Some platforms have no `FinalizationRegistry`.
+ * Closes the store when the program has dropped its home without a shutdown. Otherwise, the timers of health checks would run for
+ * ever. Some platforms have no `FinalizationRegistry`.
  */
 const dropped =
   typeof FinalizationRegistry === "function"
@@ -127,13 +130,13 @@ const dropped =
     : undefined
 
 /**
- * Where the circuits of promise code live: a store, its background work, and its listeners. Nothing that runs in the background may hold
- * it, so that it is collected when the program has dropped all breakers that use it.
+ * The store of promise code, with its background work and its listeners. No background work may reference this object, so that it is
+ * collected when the program has dropped all breakers that use it.
  */
 export class Home {
-  /** Whether there is a store: at once in memory, a little later where it is to be connected. */
+  /** `undefined` until the store is ready. A store in memory is ready at once; a connection to Redis takes time. */
   private services: Services | undefined = undefined
-  private known: Circuits | undefined = undefined
+  private circuitsOfStore: Circuits | undefined = undefined
   private building: Promise<Services>
   private readonly scope = Scope.makeUnsafe()
   private readonly awake: Awake = new Awake()
@@ -166,12 +169,12 @@ export class Home {
         for (const declare of this.undeclared.splice(0)) declare(ready)
         return this.use(ready)
       })
-    // Who calls hears of it; who does not must not be ended by it.
+    // Every call rejects with this error. Without this handler, the error would also end a program that makes no call.
     this.building.catch(() => {})
   }
 
-  /** Takes the events of the store, from the first listener on. */
-  private hear(): void {
+  /** Subscribes to the events of the store when the first listener is added. */
+  private subscribe(): void {
     const { isListening, listeners, scope, services } = this
     if (isListening || services === undefined || listeners.size === 0) return
     this.isListening = true
@@ -181,8 +184,12 @@ export class Home {
   private use(services: Services): Services {
     this.services = services
     const registry = Context.get(services, BreakerStore.BreakerStore)
-    this.known = { registry, caller: registry.callerOf(services), run: (effect) => this.run(effect, undefined) }
-    this.hear()
+    this.circuitsOfStore = {
+      registry,
+      caller: registry.callerOf(services),
+      run: (effect) => this.run(effect, undefined)
+    }
+    this.subscribe()
     return services
   }
 
@@ -192,7 +199,7 @@ export class Home {
     // The same function twice is two listeners.
     const own: Listener = (event) => listener(event)
     all.add(own)
-    this.hear()
+    this.subscribe()
     return () => void all.delete(own)
   }
 
@@ -200,14 +207,14 @@ export class Home {
     return this.ended !== undefined
   }
 
-  /** When the store is there, if it can be. */
+  /** Resolves when the store is ready, and rejects if it cannot be used. */
   get ready(): Promise<unknown> {
     return this.awake.while(this.building)
   }
 
-  /** Where the circuits are, if there is a store. */
+  /** `undefined` until the store is ready. */
   get circuits(): Circuits | undefined {
-    return this.known
+    return this.circuitsOfStore
   }
 
   async run<A>(
@@ -230,7 +237,7 @@ export class Home {
     else declare(this.services)
   }
 
-  /** What can be said now: nothing before there is a store. */
+  /** Runs an effect now; `undefined` if the store is not ready. */
   look<A>(effect: Effect.Effect<A, never, StoreService>): A | undefined {
     return this.services === undefined ? undefined : Effect.runSyncWith(this.services)(effect)
   }
@@ -259,7 +266,7 @@ const runUntilAborted = <A>(
     })
   })
 
-/** What somebody waits for keeps the process alive, though the store that is asked for it does not. */
+/** Keeps the process alive while a caller waits for a promise, because the connection and the timers of the store do not. */
 class Awake {
   private waiting = 0
   private timer: ReturnType<typeof setInterval> | undefined = undefined

@@ -1,5 +1,5 @@
 /**
- * Circuit breakers for code without Effect: functions that return promises, in and out.
+ * Circuit breakers for code without Effect: they wrap functions that return promises.
  *
  * ```ts
  * import { CircuitOpenError, createBreaker, trip } from "effect-fuse/promise"
@@ -27,13 +27,11 @@
  *
  * **When to use**
  *
- * {@link createBreaker} for one function; {@link createManager} for several that share a store and are looked at as one.
- * Circuits are in the memory of the process, or shared through Redis by its URL. In code with Effect use `CircuitBreaker` and
+ * Use {@link createBreaker} for one function, and {@link createManager} for several functions that share a store and metrics.
+ * Circuits are kept in the memory of the process, or shared through Redis. In code with Effect, use `CircuitBreaker` and
  * `Resilience`.
  *
- * Nothing here keeps a process alive: it ends when nothing else is to be done, whether anything was shut down or not.
- *
- * @since 0.1.0
+ * Breakers do not keep the process alive. It ends when no call and no other work is left, also without a shutdown.
  */
 
 import { decodeOptions, field, optional, refused } from "../core/fields.ts"
@@ -57,203 +55,63 @@ import type {
 import { wrapped } from "./wrapped.ts"
 
 export {
-  /**
-   * What a breaker itself rejects a call with. Tell them apart by their class, or by `code`.
-   *
-   * @category errors
-   */
   BreakerError,
-  /**
-   * The call was not made: as many run and wait as may. `code`: `BULKHEAD_FULL`.
-   *
-   * @category errors
-   */
   BulkheadFullError,
-  /**
-   * The call was not made: its circuit is open, or lets only some calls through. `code`: `CIRCUIT_OPEN`; `retryAfter` in
-   * milliseconds.
-   *
-   * @category errors
-   */
   CircuitOpenError,
-  /**
-   * Options that cannot be used, each named by the message. `code`: `INVALID_OPTIONS`.
-   *
-   * @category errors
-   */
   ConfigurationError,
-  /**
-   * The breaker, or its manager, was shut down. `code`: `SHUT_DOWN`.
-   *
-   * @category errors
-   */
   ShutdownError,
-  /**
-   * The store that processes share has not answered `distributedState`. `code`: `STORE_UNAVAILABLE`.
-   *
-   * @category errors
-   */
   StoreUnavailableError,
-  /**
-   * The call took longer than `timeout`, and its signal was aborted. `code`: `TIMEOUT`.
-   *
-   * @category errors
-   */
   TimeoutError
 } from "./errors.ts"
 export {
-  /**
-   * @category options
-   */
   type TripRate,
-  /**
-   * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10s"` or `"10 seconds"`.
-   *
-   * @category trips
-   */
   trip
 } from "./trips.ts"
 export type {
-  /**
-   * All circuits of a manager as one.
-   *
-   * @category models
-   */
   AggregateMetrics,
-  /**
-   * A circuit moved, or somebody acted on it.
-   *
-   * @category models
-   */
   BreakerEvent,
-  /**
-   * Who steers a circuit by hand, and why.
-   *
-   * @category options
-   */
   ByHand,
-  /**
-   * What `this` is in the function of a breaker, and what `run` gives to its call: the signal of the call.
-   *
-   * @category models
-   */
   CallContext,
-  /**
-   * Which circuit a call is for, and what gives it up.
-   *
-   * @category options
-   */
   CallOptions,
-  /**
-   * What was counted since a circuit was made.
-   *
-   * @category models
-   */
   Counts,
-  /**
-   * The fleet's state of a circuit, as the store has it.
-   *
-   * @category models
-   */
   DistributedState,
-  /**
-   * What may be listened to.
-   *
-   * @category models
-   */
   EventName,
-  /**
-   * Everything about one circuit at one moment.
-   *
-   * @category models
-   */
+  KeyPolicy,
   Metrics,
-  /**
-   * An override that an operator set.
-   *
-   * @category models
-   */
   Override,
-  /**
-   * How a circuit trips, cools down and recovers. Every field may be left out.
-   *
-   * @category options
-   */
   Policy,
-  /**
-   * A policy, and what else is done with the calls of a function.
-   *
-   * @category options
-   */
   Protection,
-  /**
-   * The result of `release`: the state after it, and the overrides that it ended.
-   *
-   * @category models
-   */
   Released,
-  /**
-   * How failed calls are made again.
-   *
-   * @category options
-   */
   RetryOptions,
-  /**
-   * Whose state it is: this process's own, or that of all that share the store.
-   *
-   * @category models
-   */
   Scope,
-  /**
-   * What a custom trip sees.
-   *
-   * @category models
-   */
   Seen,
-  /**
-   * What can abort a call: an `AbortSignal`, or any object that works like one.
-   *
-   * @category options
-   */
   Signal,
-  /**
-   * @category models
-   */
   State,
-  /**
-   * Milliseconds, or a text such as `"30s"`, `"1h30m"` or `"30 seconds"`.
-   *
-   * @category models
-   */
   Time,
-  /**
-   * When a circuit opens: made by {@link trip}.
-   *
-   * @category options
-   */
   Trip
 } from "./types.ts"
 
 /**
- * A function under a circuit.
+ * A function that is protected by a circuit, and the operator actions on the circuit.
  *
  * @category models
  */
 export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
   readonly name: string
   /**
-   * Calls the function. Rejects with what that rejects with, or with a `BreakerError`; or answers what its `fallback` does.
+   * Calls the function. Rejects with the error of the function or with a {@link BreakerError}. With a `fallback`, returns the result
+   * of the fallback instead.
    */
   readonly execute: (...args: Args) => Promise<A>
-  /** The same for the circuit of a key, or with a signal: when that is aborted the call is given up, and rejects with its reason. */
+  /** Selects the circuit of a key, or adds a signal: if it is aborted, the call rejects with its reason. */
   readonly with: (options: CallOptions) => { readonly execute: (...args: Args) => Promise<A> }
-  /** Makes any call under the same circuit. It has no fallback. */
+  /** Makes any other call through the same circuit. The call has no fallback. */
   readonly run: <B>(call: (context: CallContext) => B | PromiseLike<B>, options?: CallOptions) => Promise<B>
-  /** Of the circuit without a key, now. A circuit whose cooldown is over stays `Open` until a call probes it. */
+  /** The current state of the circuit without a key. A circuit whose cooldown is over stays `Open` until a call probes it. */
   readonly state: State
-  /** Of the circuit without a key, now. */
+  /** The current metrics of the circuit without a key. */
   readonly metrics: Metrics
-  /** The metrics of the circuit of a key. */
+  /** The current metrics of the circuit of a key. */
   readonly inspect: (key?: string) => Metrics
   /**
    * Reads the fleet's state of the circuit from the store. `state` and `metrics` have the state in this process, which can differ.
@@ -262,31 +120,35 @@ export interface Breaker<Args extends ReadonlyArray<unknown>, A> {
    * Rejects with a `StoreUnavailableError` if the store does not answer within a second.
    */
   readonly distributedState: (key?: string) => Promise<DistributedState | undefined>
-  /** Listens to the circuits of this breaker, until the function that it answers is called. */
+  /** Listens to the circuits of this breaker. Returns a function that removes the listener. */
   readonly on: (event: EventName, listener: (event: BreakerEvent) => void) => () => void
-  /** Makes the circuit as new. */
+  /** Closes the circuit, empties its windows, and forgets its openings and overrides. Its totals do not change. */
   readonly reset: (options?: ByHand) => Promise<void>
   /** Opens the circuit as a trip would. */
   readonly open: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
+  /** Closes the circuit. If an override decides its state, the circuit is Closed after the override. */
   readonly close: (options?: ByHand) => Promise<void>
   /**
-   * Rejects every call until `release`, or for a while. Without a key it holds for all keys. A later override never shortens an
-   * earlier one.
+   * Rejects every call until `release`, or for the duration `for`. Without a key, this applies to all keys. A later override never
+   * shortens an earlier one.
    */
   readonly isolate: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
-  /** Lets every call through, uncounted, until `release`, or for a while. */
+  /** Lets every call pass uncounted until `release`, or for the duration `for`. */
   readonly disable: (options?: ByHand & { readonly for?: Time | undefined }) => Promise<void>
   /** Ends all overrides of the circuit, also those of other operators, and returns them. */
   readonly release: (options?: ByHand) => Promise<Released>
 }
 
 /**
- * What has a store of its own, which may be shut down.
+ * An object that owns a store, and can shut it down.
  *
  * @category models
  */
 export interface Owner extends AsyncDisposable {
-  /** Waits until the store can be used: at once in memory, for up to 1.2 seconds with Redis, also if Redis does not answer. */
+  /**
+   * Waits until the store can be used. A store in memory can be used at once. With Redis, this takes up to 1.2 seconds, also if Redis
+   * does not answer.
+   */
   readonly ready: () => Promise<void>
   /**
    * The state of all circuits as JSON: those that are open, isolated or disabled, or that still remember their openings. Policies and
@@ -294,24 +156,26 @@ export interface Owner extends AsyncDisposable {
    */
   readonly exportAll: () => Promise<string>
   /**
-   * Takes over the circuits of {@link Owner.exportAll}, and returns the number of circuits. An opening keeps its end. With `redis`, all
-   * processes take over these circuits. If the text cannot be read, nothing changes, and the promise rejects with a `ConfigurationError`.
+   * Imports the circuits of {@link Owner.exportAll}, and returns their number. The end of an opening does not change. With `redis`,
+   * all processes import the circuits. If the text is invalid, nothing changes, and the promise rejects with a `ConfigurationError`.
    */
   readonly importAll: (json: string) => Promise<number>
-  /** Gives back what it holds: connections, health checks. Calls that run go on; new ones are rejected. */
+  /** Closes connections and stops health checks. Running calls continue; later calls reject with a `ShutdownError`. */
   readonly shutdown: () => Promise<void>
 }
 
 /**
+ * Where circuits are kept.
+ *
  * @category options
  */
 export interface StoreOptions {
   /**
-   * The URL of a Redis through which processes share their circuits. It needs the package `redis`.
-   * Whatever becomes of Redis, calls are protected in this process. Default: circuits are this process's own.
+   * The URL of a Redis through which processes share their circuits, or options. It needs the package `redis`. If Redis fails, this
+   * process protects calls by itself. Default: the circuits of this process only.
    *
-   * The client is replaced if it stops working. `url` can be a function, which is called for each new client. It can therefore return a
-   * password that was rotated.
+   * The client is replaced if it stops working. `url` can be a function, which is called for each new client, for example to return a
+   * rotated password.
    */
   readonly redis?:
     | string
@@ -321,11 +185,11 @@ export interface StoreOptions {
         readonly process?: string | undefined
       }
     | undefined
-  /** How many circuits with keys are kept. Default 100,000. */
+  /** The maximum number of circuits with keys. Default: 100,000. */
   readonly maxCircuits?: number | undefined
   /**
-   * Receives the lines of the log, such as circuits that open and a Redis that cannot be used. Default: the first warning about Redis goes to
-   * `process.emitWarning` (to the console if there is no `process`), and nothing else is logged.
+   * Receives the log, such as circuits that open or a Redis that cannot be used. Default: the first warning about Redis goes to
+   * `process.emitWarning`, or to the console if there is no `process`. Nothing else is logged.
    */
   readonly log?: ((level: string, message: string) => void) | undefined
 }
@@ -336,33 +200,36 @@ export interface StoreOptions {
  * @category models
  */
 export interface Manager extends Owner {
-  /** Makes a breaker. A name can be registered once. */
+  /** Makes a breaker. Each name can be registered only once. */
   readonly register: <Args extends ReadonlyArray<unknown>, A>(
     name: string,
     fn: (this: CallContext, ...args: Args) => A | PromiseLike<A>,
     options?: Protection<Args, A>
   ) => Breaker<Args, A>
-  /** The breaker of a name, if there is one. Say its types, or none are known. */
-  // biome-ignore lint/suspicious/noExplicitAny: who asks knows what he registered
+  /** The breaker of a name, or `undefined`. Its types are not known; pass them as type arguments. */
+  // biome-ignore lint/suspicious/noExplicitAny: the caller knows the types of the registered function
   readonly get: <Args extends ReadonlyArray<unknown> = ReadonlyArray<any>, A = any>(
     name: string
   ) => Breaker<Args, A> | undefined
+  /** The names of all breakers, in the order of their registration. */
   readonly names: ReadonlyArray<string>
   readonly aggregateMetrics: () => AggregateMetrics
-  /** Listens to all circuits. */
+  /** Listens to all circuits. Returns a function that removes the listener. */
   readonly on: (event: EventName, listener: (event: BreakerEvent) => void) => () => void
 }
 
 /**
+ * The store of a manager, and the defaults of its breakers.
+ *
  * @category options
  */
 export interface ManagerOptions extends StoreOptions {
-  /** What holds for each breaker that says nothing else. */
+  /** The options of each breaker, unless the breaker sets its own. */
   readonly defaults?: Omit<Protection<ReadonlyArray<never>, never>, "fallback"> | undefined
 }
 
 /**
- * Makes a manager. Throws a `ConfigurationError` that names the option that is wrong.
+ * Makes a manager. Throws a `ConfigurationError` that names the invalid option.
  *
  * ```ts
  * import { createManager } from "effect-fuse/promise"
@@ -382,28 +249,30 @@ export interface ManagerOptions extends StoreOptions {
  * @category constructors
  */
 export const createManager = (options: ManagerOptions = {}): Manager =>
-  // Functions are kept as any; whoever registers one gets a breaker with its types.
+  // The manager does not keep the types of functions. `register` returns a breaker with the types of its function.
   asConfigurationError(
     () => new PlainManager(decodeOptions("createManager", managerFields, options))
   ) as unknown as Manager
 
 /**
- * Which breaker: its name, and where its circuits are.
+ * The options of {@link createBreaker}: the protection of the function, the name and the store of the circuits.
  *
  * @category options
  */
 export interface CreateOptions<Args extends ReadonlyArray<unknown>, A> extends Protection<Args, A>, StoreOptions {
-  /** Default the name of the function. */
+  /** The name of the circuit. Default: the name of the function. */
   readonly name?: string | undefined
 }
 
 /**
- * Puts a function under a circuit of its own. In the function `this` is {@link CallContext}: its `signal` is aborted when nobody
- * waits for the call any more (an arrow function has none: give that to `run`).
+ * Protects a function with a circuit of its own.
+ *
+ * In the function, `this` is a {@link CallContext}, whose `signal` is aborted when the caller no longer waits for the call. An arrow
+ * function has no such `this`; pass it to `run`, which passes the context as argument.
  *
  * If the function is overloaded, TypeScript infers only its last overload here. {@link wrap} keeps all of them.
  *
- * Throws a `ConfigurationError` that names the option that is wrong.
+ * Throws a `ConfigurationError` that names the invalid option.
  *
  * @category constructors
  */
@@ -412,14 +281,14 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   options: CreateOptions<Args, A> = {}
 ): Breaker<Args, A> & Owner => {
   const [manager, breaker] = aloneWith("createBreaker", fn, options)
-  // It is of `fn`, whose types its manager has not kept.
+  // The manager does not keep the types of `fn`.
   return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
 }
 
 const owned = (breaker: PlainBreaker, { exportAll, importAll, ready, shutdown }: PlainManager) =>
   Object.assign(breaker, { exportAll, importAll, ready, shutdown, [Symbol.asyncDispose]: shutdown })
 
-// biome-ignore lint/suspicious/noExplicitAny: any function of promises, whatever its types
+// biome-ignore lint/suspicious/noExplicitAny: any function that returns a promise
 type AsyncFunction = (this: any, ...args: any) => Promise<any>
 
 /**
@@ -444,24 +313,25 @@ export const wrap: {
 }
 
 /**
- * How methods are protected: the options of {@link createBreaker}, or of a manager's.
+ * The options of {@link protect}: those of {@link createBreaker}, and a manager.
  *
  * @category options
  */
 export interface MethodOptions extends Omit<CreateOptions<ReadonlyArray<never>, never>, "fallback"> {
-  /** Answers in place of a call that was rejected or has failed. It gets the method's arguments. */
-  // biome-ignore lint/suspicious/noExplicitAny: they are not known before there is a method
+  /** Returns a result in place of a call that was rejected or has failed. It receives the error and the arguments of the method. */
+  // biome-ignore lint/suspicious/noExplicitAny: the arguments are known only when a method is decorated
   readonly fallback?: ((error: unknown, ...args: any) => unknown) | undefined
-  /** Registers the circuit with a manager. Default: it has a store of its own. */
+  /** Registers the circuit with a manager. Default: the circuit has a store of its own. */
   readonly manager?: Manager | undefined
 }
 
 /**
- * {@link wrap} as a decorator of methods (those of the standard, without a flag). All instances of the class share the circuit.
+ * Protects a method, as a standard decorator (without a compiler flag). All instances of the class share the circuit.
  *
  * `class Users { @protect({ timeout: "2 seconds" }) async find(id: number) { ... } }`
  *
- * With a manager the circuit is one of its: `protect({ manager, name: "users.find" })`. Its default name is the method's.
+ * With a manager, the circuit belongs to the manager: `protect({ manager, name: "users.find" })`. Its default name is the name of the
+ * method.
  *
  * @category constructors
  */

@@ -97,7 +97,7 @@ export class PlainBreaker {
     return this.call(noOptions, this.fn, self, args)
   }
 
-  /** See {@link Called}. Nothing is allocated here for a call that needs no fiber. */
+  /** Makes a call; the parameters are those of {@link Called}. Nothing is allocated here for a call that needs no fiber. */
   private call(
     { key, signal }: CallOptions,
     fn: AnyFunction,
@@ -125,10 +125,10 @@ export class PlainBreaker {
     let late: TimeoutError | undefined
     let abandoned: { readonly error: unknown } | undefined
     let running: Promise<unknown> | undefined
-    /** Why an attempt is interrupted: its caller left, or it or its probe took too long. */
+    /** Why an attempt is interrupted: its caller aborted it, or it exceeded `timeout` or `probeTimeout`. */
     const reason = () => {
       if (isAborted(signal)) return reasonOf(signal)
-      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis)) : abandoned.error
+      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis(key))) : abandoned.error
     }
     const attempt = Effect.callback<unknown, unknown>((resume) => {
       // A signal may have been aborted without an event, while the attempt waited.
@@ -195,24 +195,27 @@ export class PlainBreaker {
       : answerOf(await this.home.run(distributedState(this.name, key), undefined))
   }
 
-  readonly reset = (options?: ByHand) => this.steer((target) => CircuitBreaker.reset(this.name, target), options)
+  readonly reset = (options?: ByHand) => this.operate((target) => CircuitBreaker.reset(this.name, target), options)
   readonly open = (options?: ByHand & { readonly for?: Time }) =>
-    this.steer((target) => CircuitBreaker.open(this.name, target), options)
-  readonly close = (options?: ByHand) => this.steer((target) => CircuitBreaker.close(this.name, target), options)
+    this.operate((target) => CircuitBreaker.open(this.name, target), options)
+  readonly close = (options?: ByHand) => this.operate((target) => CircuitBreaker.close(this.name, target), options)
   readonly isolate = (options?: ByHand & { readonly for?: Time }) =>
-    this.steer((target) => CircuitBreaker.isolate(this.name, target), options)
+    this.operate((target) => CircuitBreaker.isolate(this.name, target), options)
   readonly disable = (options?: ByHand & { readonly for?: Time }) =>
-    this.steer((target) => CircuitBreaker.disable(this.name, target), options)
+    this.operate((target) => CircuitBreaker.disable(this.name, target), options)
   readonly release = async (options?: ByHand): Promise<Released> => {
-    const { ended, state } = await this.steered((target) => CircuitBreaker.release(this.name, target), options)
+    const { ended, state } = await this.operateWithResult(
+      (target) => CircuitBreaker.release(this.name, target),
+      options
+    )
     return { state, ended: ended.map((one) => ({ until: Infinity, actor: undefined, ...one })) }
   }
 
-  private async steer(...how: Parameters<typeof this.steered>): Promise<void> {
-    await this.steered(...how)
+  private async operate(...how: Parameters<typeof this.operateWithResult>): Promise<void> {
+    await this.operateWithResult(...how)
   }
 
-  private async steered<A>(
+  private async operateWithResult<A>(
     act: (options: CircuitBreaker.ByHandFor | undefined) => Effect.Effect<A, never, BreakerStore.BreakerStore>,
     options: (ByHand & { readonly for?: Time }) | undefined
   ): Promise<A> {
@@ -242,7 +245,6 @@ const listen = (
   return home.on(event, listener)
 }
 
-/** The options of a manager. */
 export const managerFields = {
   ...storeFields,
   defaults: optional(struct(protectionFields))
@@ -304,12 +306,18 @@ export class PlainManager {
     listen(this.home, event, listener, listener)
 
   readonly exportAll = async (): Promise<string> => {
-    if (this.home.isShutDown) throw wasShutDown(this.names[0] ?? "")
+    if (this.home.isShutDown) {
+      throw new ShutdownError("exportAll: the circuits are gone after shutdown; call exportAll before shutdown")
+    }
     return answerOf(await this.home.run(BreakerStore.exportAll, undefined))
   }
 
   readonly importAll = async (json: string): Promise<number> => {
-    if (this.home.isShutDown) throw wasShutDown(this.names[0] ?? "")
+    if (this.home.isShutDown) {
+      throw new ShutdownError(
+        "importAll: no circuits can be imported after shutdown; import them into a new manager or breaker"
+      )
+    }
     const exit = await this.home.run(Effect.result(BreakerStore.importAll(json)), undefined)
     const result = answerOf(exit)
     if (result._tag === "Failure") throw new ConfigurationError(result.failure.message)

@@ -1,9 +1,11 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
 import { makeTimeoutOrElse } from "../engine/timeout.ts"
 import { Delay } from "../engine/timers.ts"
-import { defaults as defaultPolicy } from "../policy/policy.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import { defaults } from "../policy/policy.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retrying } from "../resilience/retry.ts"
 import type { Direct } from "./direct.ts"
@@ -27,7 +29,6 @@ const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>
     )
   )
 
-/** Adds the bulkhead to a call. */
 const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
   if (options === undefined) return (call: AnyEffect) => call
   const { holdUntil, ...slots } = options
@@ -37,11 +38,21 @@ const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
     : (call: AnyEffect, running: () => PromiseLike<unknown> | undefined) => held(bulkhead, call, running)
 }
 
-/** What is done with each call, its options checked. */
+/** The time limit of a probe of a key. */
+const probeTimeoutOf = (policy: Partial<BreakerPolicy.Policy> | undefined, key: string | undefined): number => {
+  const { keys, probeTimeoutMillis = defaults.probeTimeoutMillis } = policy ?? {}
+  if (key === undefined || keys === undefined) return probeTimeoutMillis
+  if (typeof keys !== "function") return keys.get(key)?.probeTimeoutMillis ?? probeTimeoutMillis
+  const given = Result.getOrUndefined(Result.try(() => keys(key)?.probeTimeout))
+  const decoded = given === undefined ? undefined : Result.getOrUndefined(BreakerPolicy.decode({ probeTimeout: given }))
+  return decoded?.probeTimeoutMillis ?? probeTimeoutMillis
+}
+
+/** The checked options of a breaker, in the form that calls use. */
 export interface Checked {
   readonly name: string
   /** The time limit of a probe. */
-  readonly probeTimeoutMillis: number
+  readonly probeTimeoutMillis: (key: string | undefined) => number
   readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
   /**
    * Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. `running`
@@ -54,13 +65,13 @@ export interface Checked {
     running: () => PromiseLike<unknown> | undefined
   ) => AnyEffect
   readonly subject: Subject
-  /** How calls are made that need no effect; `undefined` if all of them need one. */
+  /** The options for calls without a fiber; `undefined` if every call needs one. */
   readonly direct: Direct | undefined
   /** Whether the errors of rejections have a stack trace. */
   readonly rejectionStack: boolean
 }
 
-/** Builds what is done with each call, from decoded options. */
+/** Checks decoded options, and builds the wrapper of calls. */
 export const check = (operation: string, circuit: string, given: DecodedProtection): Checked => {
   const { fallback, isFailure, isIgnored, rejectionStack = false, retry = false, timeout = 10_000, until } = given
   const timeoutMillis = timeout === false ? Infinity : timeout
@@ -87,7 +98,7 @@ export const check = (operation: string, circuit: string, given: DecodedProtecti
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
-    probeTimeoutMillis: of.inline?.probeTimeoutMillis ?? defaultPolicy.probeTimeoutMillis,
+    probeTimeoutMillis: (key) => probeTimeoutOf(of.inline, key),
     fallback,
     subject: of,
     rejectionStack,

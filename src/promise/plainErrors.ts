@@ -30,8 +30,8 @@ const bulkheadFullError = ({ bulkhead, message }: BulkheadFull, hasStack: boolea
   hasStack ? new BulkheadFullError(bulkhead, message) : withoutStack(() => new BulkheadFullError(bulkhead, message))
 
 /**
- * An error as code without Effect sees it; the rejection of a policy has a stack trace if `hasStack`. What the user's function raised
- * stays as it is, whatever its class.
+ * Converts a rejection of Effect code to an error of this module, with a stack trace if `hasStack`. An error that the user's function
+ * raised stays unchanged, whatever its class.
  */
 export const toPlain = (error: unknown, hasStack = false): unknown => {
   if (isRaisedByUser(error)) return error

@@ -19,13 +19,13 @@ const loaded = async (): Promise<Package> => {
   try {
     return await load()
   } catch (cause) {
-    const error = new ConfigurationError("redis: it needs the package redis, which is not installed")
+    const error = new ConfigurationError("redis: the package redis is not installed")
     error.cause = cause
     throw error
   }
 }
 
-/** A connection that is built again when it ends. */
+/** Opens one connection. `ended` completes when the connection ends, so that the caller can replace it. */
 const session = (found: Package, { prefix, url }: RedisUrlOptions): Effect.Effect<Session, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const { client, redis } = yield* connect(found, yield* Effect.tryPromise({ try: url, catch: (error) => error }))
@@ -33,7 +33,7 @@ const session = (found: Package, { prefix, url }: RedisUrlOptions): Effect.Effec
     return { store, ended: Effect.callback<void>((resume) => whenEnded(client, () => resume(Effect.void))) }
   })
 
-/** The circuits of all processes with this Redis. */
+/** The store of the circuits that all processes with this Redis share. */
 export const layerRedis = async (options: RedisUrlOptions, maxCircuits: number | undefined) => {
   const found = await loaded()
   const { process } = options

@@ -23,7 +23,7 @@ const isResponse = (value: unknown): value is FetchResponse => {
 const ofResponse = ({ headers, status }: FetchResponse): Outcome.Outcome =>
   isFailureStatus(status) ? failureOf(status, headers, Date.now()) : Outcome.success
 
-/** The outcome of a call that answered a value. No option reads values. */
+/** The outcome of a call that returned a value. No option classifies values. */
 export const outcomeOf = (value: unknown): Outcome.Outcome => {
   if (typeof value !== "object" || value === null) return Outcome.success
   return safely(() => isResponse(value), false)
@@ -31,7 +31,7 @@ export const outcomeOf = (value: unknown): Outcome.Outcome => {
     : defaultOutcome(Exit.succeed(value))
 }
 
-/** Reads the responses of `fetch` by their status, as the default reads those of Effect's `HttpClient`. */
+/** Classifies responses of `fetch` by their status, as the default classifies responses of Effect's `HttpClient`. */
 export const readingResponses =
   (classify: Classify = defaultOutcome): Classify =>
   (exit) =>

@@ -6,7 +6,6 @@ export type Ended = (end: Exit.Exit<unknown, unknown>) => void
 const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function"
 
-/** Calls `ended` at most once. */
 const once = (ended: Ended): Ended => {
   let over = false
   return (end) => {

@@ -2,27 +2,26 @@ import * as Trips from "../core/Trip.ts"
 import type { Seen, Time, Trip } from "./types.ts"
 
 /**
- * When circuits open. Windows (`over`, `of`) are a number of calls, or a text such as `"10s"` or `"10 seconds"`.
+ * The rules by which circuits open. A window (`over`, `of`) is a number of calls, or a text such as `"10s"` or `"10 seconds"`.
  *
  * @category trips
- * @since 0.1.0
  */
 export const trip: {
-  /** So many failures in a row. */
+  /** Opens after this number of failures in a row. */
   readonly consecutive: (failures: number) => Trip
-  /** So many failures of the last calls: `{ atLeast: 2, of: 5 }`. */
+  /** Opens if at least `atLeast` of the calls in the window `of` failed: `{ atLeast: 2, of: 5 }`. */
   readonly failures: (options: { readonly atLeast: number; readonly of: number | string }) => Trip
-  /** A share of failures, from 0 to 1, from so many calls on. */
+  /** Opens if the share of failed calls reaches the threshold. */
   readonly failureRate: (options: TripRate) => Trip
-  /** A share of slow calls, from 0 to 1, from so many calls on. */
+  /** Opens if the share of slow calls reaches the threshold. */
   readonly slowRate: (options: TripRate) => Trip
-  /** So many calls that have been running for longer than that. */
+  /** Opens if this number of calls have been running for longer than `olderThan`. */
   readonly stuck: (options: { readonly calls: number; readonly olderThan: Time }) => Trip
-  /** The first that does. */
+  /** Opens if at least one of the trips does. */
   readonly any: (...trips: ReadonlyArray<Trip>) => Trip
-  /** When all of them do. */
+  /** Opens if all of the trips do. */
   readonly all: (...trips: ReadonlyArray<Trip>) => Trip
-  /** A rule of your own, under a name. */
+  /** A rule of your own. Opens if `predicate` returns `true`. `over` is its window. */
   readonly custom: (
     name: string,
     predicate: (seen: Seen) => boolean,
@@ -31,11 +30,15 @@ export const trip: {
 } = Trips as never
 
 /**
+ * When a share of calls opens a circuit.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface TripRate {
+  /** The share of calls, from 0 to 1. */
   readonly threshold: number
+  /** How many calls the window must have before the circuit can open. */
   readonly minimumCalls: number
+  /** The window: a number of calls, or a duration. */
   readonly over: number | string
 }

@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// The types of the promise face. They mention nothing of Effect, so that users need no types of Effect.
+// The types of this module. They do not refer to types of Effect, so that users need none.
 
 export type { ByHand } from "../shapes/byHand.ts"
 
@@ -15,24 +15,27 @@ export type PlatformSignal = typeof globalThis extends { readonly AbortSignal: {
  * Milliseconds, or a text such as `"30s"`, `"1h30m"` or `"30 seconds"`.
  *
  * @category models
- * @since 0.1.0
  */
 export type Time = number | string
 
 /**
+ * The state of a circuit. `Isolated` and `Disabled` are set by an operator.
+ *
  * @category models
- * @since 0.1.0
  */
 export type State = "Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled"
 
-/** Whether one process (`local`) or the whole fleet (`fleet`) decided a state. */
+/**
+ * Whether one process (`local`) or the whole fleet (`fleet`) decided a state.
+ *
+ * @category models
+ */
 export type Scope = "local" | "fleet"
 
 /**
  * When a circuit opens. Made by `trip`.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Trip {
   readonly _tag: string
@@ -42,7 +45,6 @@ export interface Trip {
  * The counts that a custom trip decides on.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Seen {
   /** The calls in the window of the trip. */
@@ -68,7 +70,6 @@ export interface Seen {
  * How a circuit trips, cools down and recovers. All fields are optional.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Policy {
   /** When the circuit opens. Default: 5 failures in a row, or half of at least 20 calls within 10 seconds. */
@@ -138,11 +139,25 @@ export interface Policy {
         readonly observation?: Time | undefined
       }
     | undefined
+  /**
+   * Fields that differ for some keys: an object by key, or a function of the key that returns the fields, or `undefined` if no field
+   * differs. They take precedence over the other fields. The function is called when a circuit is made. If it fails or returns an invalid
+   * policy, the log reports it once, and the circuit uses the policy of the breaker. Default: none.
+   */
+  readonly keys?: { readonly [key: string]: KeyPolicy } | ((key: string) => KeyPolicy | undefined) | undefined
 }
 
 /**
+ * The fields of a policy that differ for one key. Fields that decide about the breaker as a whole cannot differ.
+ *
  * @category options
- * @since 0.1.0
+ */
+export interface KeyPolicy extends Omit<Policy, "keys" | "dependsOn" | "fleet"> {}
+
+/**
+ * How failed calls are retried.
+ *
+ * @category options
  */
 export interface RetryOptions {
   /** The maximum number of retries. Default: 2. */
@@ -171,7 +186,6 @@ export type Listed<Args extends ReadonlyArray<unknown>> = { [I in keyof Args]: A
  * What a breaker does with the calls of one function. `Args` are the arguments of the function, and `A` is its result.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Policy {
   /** How long each attempt may take; `false` for no limit. Default: 10 seconds. */
@@ -181,8 +195,8 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
   /**
    * How many calls may run at once (`concurrency`), and how many more may wait (`queue`, default 0). Default: no limit.
    *
-   * A call that times out or is aborted frees its place at once, although its function may still run. With `holdUntil: "settled"`, the
-   * place is free only when the promise of the function has settled. A function that never settles then holds its place for ever.
+   * A call that times out or is aborted frees its slot at once, although its function may still run. With `holdUntil: "settled"`, the
+   * slot is free only when the promise of the function has settled. A function that never settles then keeps its slot for ever.
    */
   readonly bulkhead?:
     | {
@@ -214,7 +228,6 @@ export interface Protection<Args extends ReadonlyArray<unknown>, A> extends Poli
  * The `this` of the function of a breaker, and the argument of a call that is made with `run`.
  *
  * @category models
- * @since 0.1.0
  */
 export interface CallContext {
   /**
@@ -228,7 +241,6 @@ export interface CallContext {
  * What can abort a call: an `AbortSignal`, or any object that works like one.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Signal {
   readonly aborted: boolean
@@ -238,8 +250,9 @@ export interface Signal {
 }
 
 /**
+ * The circuit and the signal of one call.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface CallOptions {
   /** Selects a circuit of the breaker, for example of a host or a customer. Each key has its own state. Default: the circuit without a key. */
@@ -252,7 +265,6 @@ export interface CallOptions {
  * The counts of a circuit since it was created.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Counts {
   readonly calls: number
@@ -269,7 +281,6 @@ export interface Counts {
  * The state and the counts of one circuit.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Metrics extends Counts {
   readonly name: string
@@ -300,7 +311,6 @@ export interface Metrics extends Counts {
  * The sums over all circuits of a manager.
  *
  * @category models
- * @since 0.1.0
  */
 export interface AggregateMetrics extends Counts {
   readonly circuits: number
@@ -319,7 +329,6 @@ export interface AggregateMetrics extends Counts {
  * The names of events: one for each state that a circuit enters, and `transition` for all of them.
  *
  * @category models
- * @since 0.1.0
  */
 export type EventName = "open" | "halfOpen" | "close" | "isolate" | "disable" | "transition"
 
@@ -327,7 +336,6 @@ export type EventName = "open" | "halfOpen" | "close" | "isolate" | "disable" | 
  * A transition of a circuit, or an operator action on it.
  *
  * @category models
- * @since 0.1.0
  */
 export interface BreakerEvent {
   readonly name: string
@@ -384,7 +392,6 @@ export interface Released {
  * The fleet's state of a circuit, as the store has it. Times are in milliseconds since 1970.
  *
  * @category models
- * @since 0.1.0
  */
 export interface DistributedState {
   readonly name: string

@@ -49,7 +49,7 @@ import {
   shareOrZero,
   textOrEmpty
 } from "../core/fields.ts"
-import { untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
+import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
@@ -200,11 +200,11 @@ interface Taking {
 }
 
 /**
- * One circuit for all jobs. No job is claimed while the circuit is open. If a circuit rejects a claimed job, an interruption returns it to
- * the queue, which does not count that as an attempt.
+ * One circuit for all jobs. No job is claimed while the circuit is open, and workers continue in waves after a close. If a circuit rejects a
+ * claimed job, an interruption returns it to the queue, which does not count that as an attempt.
  */
 const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
-  const taken = Effect.suspend(() => {
+  const take = (patience: Patience): AnyEffect => {
     let rejected: CircuitOpen | undefined
     const job = queue.take((value, metadata) =>
       Effect.catch(
@@ -221,12 +221,14 @@ const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
     )
     return Effect.catchCause(job as AnyEffect, (cause) =>
       rejected !== undefined && Cause.hasInterruptsOnly(cause)
-        ? Effect.andThen(untilItMayPass(rejected, waitMillis(rejected)), next)
+        ? Effect.andThen(inLine(rejected, waitMillis(rejected), patience), next(patience))
         : Effect.failCause(cause)
     )
-  })
-  const next: AnyEffect = Effect.andThen(untilPasses(of) as Effect.Effect<void>, taken)
-  return next
+  }
+  const next = (patience: Patience): AnyEffect =>
+    Effect.flatMap(untilPasses(of, patience) as Effect.Effect<void>, () => take(patience))
+  // Each worker keeps its turn in the line of the circuit until it has run a job.
+  return Effect.suspend(() => next({ millis: Infinity }))
 }
 
 const postponed = Symbol("postponed")
@@ -298,8 +300,9 @@ const givenBackMillis = 1_000
  * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and succeeds with its result. Rejections do not count as
  * attempts.
  *
- * - With one circuit for all jobs, workers take no job while it is open. If the circuit opens at that moment, or another circuit inside the
- *   job rejects it, the job is given back unchanged.
+ * - With one circuit for all jobs, workers take no job while it is open. After a close they continue in waves, the oldest first: 4 at
+ *   once, and every 100 milliseconds twice as many as before. If the circuit opens at that moment, or another circuit inside the job
+ *   rejects it, the job is given back unchanged.
  * - With a `key` that is a function of the job, jobs of other circuits continue. A job that is rejected at its first attempt is offered
  *   again with a delay, and the claimed one completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
  *   up to `maxDelay`. A job that has already failed keeps its attempts, and is given back unchanged. A `key` that throws or returns no

@@ -3,21 +3,19 @@
  *
  * **When to use**
  *
- * Provide {@link layerConnect} in place of `BreakerStore.layerMemory`, with any layer of Effect's `Redis` service: `NodeRedis`,
- * `BunRedis` or Deno's; or {@link layer}, where you have that service already. With `NodeRedis` say
- * `disableOfflineQueue: true`, or commands that nobody waits for any more pile up while Redis is away.
+ * Provide {@link layerConnect} in place of `BreakerStore.layerMemory`, with a layer of Effect's `Redis` service: `NodeRedis`,
+ * `BunRedis` or Deno's. If your program already has that service, use {@link layer}. With `NodeRedis`, set
+ * `disableOfflineQueue: true`; otherwise commands that have timed out pile up while Redis is unreachable.
  *
  * **What it costs**
  *
  * A call costs no command. Each process sends one heartbeat and one read per `syncInterval`; it sends more only when calls
- * fail. Each command is one script, and takes as long with many processes as with few: about a millisecond for 32 circuits.
+ * fail. Each command is one script, which takes about a millisecond for 32 circuits, whatever the number of processes.
  * Reads write nothing, so a read-only replica or a user without write permission can serve them.
  *
  * Redis 5 or later, or Valkey; RESP2 or RESP3. All keys of a prefix have one hash tag, so that a Redis Cluster keeps them
- * together; give independent services prefixes of their own. All keys expire by themselves, except the counters of each
- * prefix and records that an operator forced without an end.
- *
- * @since 0.1.0
+ * on one node. Give independent services different prefixes. All keys expire, except the counters of each prefix and the records
+ * of overrides without an end.
  */
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
@@ -42,30 +40,34 @@ import { layerEnvironment, session } from "./session.ts"
 import { longestCircuit, redisStore } from "./store.ts"
 
 /**
+ * The options of a shared store on Redis.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface RedisOptions {
-  /** Begins every key: letters, digits, `.`, `_`, `-`, `:`. Processes with the same one are one fleet. Default `effect-fuse`. */
+  /**
+   * The beginning of every key: letters, digits, `.`, `_`, `-`, `:`. Processes with the same prefix are one fleet. Default:
+   * `effect-fuse`.
+   */
   readonly prefix?: string | undefined
   /**
-   * Whether to hear at once what others announce, on a connection of its own. Without it, as where SUBSCRIBE is forbidden,
-   * it is heard of at the next `syncInterval`. Default `true`.
+   * Whether to receive announcements of other processes at once, on a connection of its own. Without it, for example because
+   * SUBSCRIBE is forbidden, changes are read every `syncInterval`. Default: `true`.
    */
   readonly subscribe?: boolean | undefined
 }
 
 /**
+ * The options of {@link layer} and {@link layerConnect}.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Options extends BreakerStore.SharedOptions, RedisOptions {}
 
 /**
- * What the engine needs of a store, on Redis: to combine it with others, as in `QuorumStore`.
+ * A shared store on Redis, to be combined with others in a `QuorumStore`. Throws a `RangeError` that names every invalid option.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (options: RedisOptions = {}): Effect.Effect<SharedStore, never, Redis.Redis> =>
   making(decodeOptions("RedisStore.make", redisFields, options))
@@ -76,9 +78,8 @@ const making = (options: Decoded<typeof redisFields>): Effect.Effect<SharedStore
   )
 
 /**
- * {@link make} that connects by itself, in the background, and tries again until it succeeds. Operations wait
- * for the first attempt. If that fails, they fail with its error.
- * Use it to combine stores of several regions, of which one may be down when the program starts.
+ * Like {@link make}, but connects in the background, and retries until it succeeds. Operations wait for the first attempt. If that
+ * fails, they fail with its error. Use it to combine the stores of several regions, one of which may be down when the program starts.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
@@ -96,7 +97,6 @@ const making = (options: Decoded<typeof redisFields>): Effect.Effect<SharedStore
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const connect = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
@@ -114,8 +114,8 @@ const connectingTo = <E, R>(
   )
 
 /**
- * Circuits that all processes with this Redis and this prefix share. Throws a `RangeError` that names the option that
- * is wrong.
+ * A breaker store that shares its circuits with all processes that use the same Redis and the same prefix. Throws a
+ * `RangeError` that names every invalid option.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
@@ -128,7 +128,6 @@ const connectingTo = <E, R>(
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, never, Redis.Redis> => {
   const { prefix, subscribe, ...shared } = decodeOptions("RedisStore.layer", ofRedis, options)
@@ -136,10 +135,10 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
 }
 
 /**
- * {@link layer} that connects by itself, in the background: a program starts and is protected whether Redis is there or
- * not, and shares its circuits from when it is. A client that cannot connect is built again, after a tenth of a second at
- * first and ten seconds at most, which is logged once. Building this waits for the connection, for
- * `connectTimeout` (1 second) at most, and then for the open circuits, for 200 milliseconds at most.
+ * Like {@link layer}, but connects in the background. While Redis is unreachable the program starts, and each process decides alone;
+ * it shares its circuits once Redis is connected. A client that cannot connect is built again, after 100 milliseconds at first
+ * and at most every 10 seconds. This is logged once. Building the layer waits at most `connectTimeout` (1 second) for the
+ * connection, and then at most 200 milliseconds for the open circuits.
  *
  * ```ts
  * import { NodeRedis } from "@effect/platform-node"
@@ -150,7 +149,6 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerConnect = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
@@ -169,7 +167,6 @@ const layerConnecting = <E, R>(redis: Layer.Layer<Redis.Redis, E, R>, options: D
  * The options of {@link layerConfig}: each is a value, or a `Config` of one. A `Config.String` of a duration can be short: `30s`.
  *
  * @category models
- * @since 0.1.0
  */
 export type ConfigOptions = {
   readonly [K in keyof Options]:
@@ -179,7 +176,7 @@ export type ConfigOptions = {
 }
 
 /**
- * {@link layerConnect} to the Redis that the environment names, or any `ConfigProvider`. It needs the package `redis`.
+ * {@link layerConnect} to the Redis that the environment, or any other `ConfigProvider`, names. Needs the package `redis`.
  *
  * The variable is `REDIS_URL`: `redis://user:password@host:6379/0`, or `rediss://` with TLS. If it is not set, these are read:
  *
@@ -191,8 +188,8 @@ export type ConfigOptions = {
  * | `REDIS_DB` | the number of the database; default 0 |
  * | `REDIS_TLS` | `true` or `false`; default `false` |
  *
- * The command line reads the same variables. A variable that cannot be used fails the layer with a `PolicyError` that names the
- * variable, and shows neither a URL nor a password.
+ * The command line reads the same variables. If a variable is invalid, the layer fails with a `PolicyError` that names the
+ * variable and contains neither the URL nor the password.
  *
  * ```ts
  * import { Config } from "effect"
@@ -202,7 +199,6 @@ export type ConfigOptions = {
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerConfig = (
   options: ConfigOptions = {}
@@ -211,7 +207,7 @@ export const layerConfig = (
   return Layer.unwrap(
     Effect.gen(function* () {
       const found = yield* valuesOf(given)
-      // A wrong variable fails the layer. The layer of the client reads them again: a password may be rotated.
+      // An invalid variable fails the layer. The layer of the client reads the variables again, because a password may be rotated.
       yield* redisUrl
       const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
       return layerConnecting(layerEnvironment(client), found)

@@ -1,19 +1,19 @@
 import { limits } from "../store/SharedStore.ts"
 
 /**
- * The part of an exchange that is about ballots.
+ * The part of the exchange script that handles ballots.
  *
- * A box is one field of the circuit's hash: how many voters have a ballot in it, when the latest inquiry began, the number
- * and the time of the latest roll call, the last burial that the box knows, the end of the roll call's term, and the sums.
- * Each ballot is a field of its own, and begins with the number of the last burial before it. The circuit's sorted set has
- * each ballot by its end.
+ * A box is one field of the circuit's hash: how many voters have a ballot in it, when the latest inquiry began, the number and the
+ * time of the latest roll call, the last burial that the box knows, the end of the roll call's term, and the sums. Each ballot is a
+ * field of its own, and begins with the number of the last burial before it. The circuit's sorted set orders the ballots by their
+ * end.
  *
- * A ballot is subtracted from the sums when it is replaced, withdrawn or over, or when its voter has been buried; so a cast
- * takes as long with many voters as with few. If very many ballots are over at once, an exchange subtracts some of them, and
- * the next exchanges go on. Until all are subtracted, a tally counts only the ballot of the voter that asks, and no
- * abstentions: less than there are, so that no circuit opens by it.
+ * A ballot is subtracted from the sums when it is replaced, withdrawn or over, or when its voter has been buried. So the time of a
+ * cast does not depend on the number of voters. If very many ballots are over at once, an exchange subtracts some of them, and the
+ * next exchanges subtract the rest. Until then a tally counts only the ballot of the asking voter, and no abstentions: it counts too
+ * little, which cannot open a circuit.
  *
- * What cannot be read, or does not add up, is dropped with all boxes of its circuit and their roll calls.
+ * If a box or a ballot cannot be read or does not add up, all boxes of its circuit and their roll calls are dropped.
  */
 export const boxes = `-- Ballots, and boxes: a box is { voters, asked, seq, at, burial, termEnd, sums... }.
 local function numbers(text)

@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 export type Package = typeof import("redis")
 
 /**
- * The package `redis`, for users who give a URL and no client. Bundlers see by the `try` that it may be missing. For browsers
+ * Loads the package `redis`, which only programs that give a URL need. The `try` tells bundlers that it may be missing. For browsers
  * `package.json` replaces it with nothing.
  */
 export const load = async (): Promise<Package> => {
@@ -22,19 +22,19 @@ export const load = async (): Promise<Package> => {
 }
 export type Client = ReturnType<Package["createClient"]>
 
-/** A server that takes a connection and says nothing is no server. */
+/** How long to wait for a server that accepts a connection and does not answer. */
 const connectMillis = 5_000
 
 const failed = (cause: unknown) => new Redis.RedisError({ cause })
 
-/** Runs until it ends, and is gone with the scope, whatever it was doing. */
+/** Connects a client. When the scope closes, the client is destroyed at once, whatever it is doing. */
 const open = (make: () => Client, millis: number): Effect.Effect<Client, Redis.RedisError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const client = make()
-      // Before it connects: its sockets keep no process alive, not even while they wait for a greeting.
+      // Before connecting, so that its sockets never keep the process alive, not even during the handshake.
       client.unref()
-      // Whoever waits for it hears of it elsewhere; an event that nobody hears would end the process.
+      // Callers receive errors from their commands. Without a listener an error event would end the process.
       client.on("error", () => {})
       return client
     }),
@@ -50,14 +50,14 @@ const open = (make: () => Client, millis: number): Effect.Effect<Client, Redis.R
     )
   )
 
-/** Calls this when a client ends, which does not come back by itself. */
+/** Calls `then` when a client ends. Such a client does not reconnect. */
 export const whenEnded = (client: Client, then: () => void): void => {
   client.once("end", then)
   client.once("error", then)
   if (!client.isOpen) then()
 }
 
-/** A client that has connected once connects again by itself; before that, its first error ends it. */
+/** A reconnect strategy. A client that has been connected reconnects by itself; before that, its first error ends it. */
 const reconnecting = () => {
   let ready = false
   return {
@@ -70,8 +70,8 @@ const reconnecting = () => {
 }
 
 /**
- * Effect's service on a connection whose sockets keep no process alive. Unless `again` is set, the connection does not come back by
- * itself, because the timers for that would keep the process alive.
+ * Effect's `Redis` service on a connection that does not keep the process alive. Unless `again` is set, the connection does not come
+ * back by itself, because the timers for that would keep the process alive.
  */
 export const connect = (
   { createClient }: Package,
@@ -94,15 +94,15 @@ export const connect = (
     const redis = yield* Redis.make({
       send: <A>(command: string, ...args: ReadonlyArray<string>) =>
         Effect.tryPromise({ try: () => client.sendCommand([command, ...args]) as Promise<A>, catch: failed }),
-      // No command of a store needs a connection for itself.
+      // No command of a store needs a connection of its own.
       connect: Effect.fail(failed(new Error("there is one connection"))),
       subscribe: (channel, onMessage) =>
         Effect.gen(function* () {
           const subscriber = yield* open(() => client.duplicate(), millis)
           const over = yield* Deferred.make<void, Redis.RedisError>()
           whenEnded(subscriber, () => Deferred.doneUnsafe(over, Exit.fail(failed(new Error("it was disconnected")))))
-          const heard = (message: string, channel: string) => onMessage({ channel, message })
-          yield* Effect.tryPromise({ try: () => subscriber.subscribe(channel, heard), catch: failed })
+          const receive = (message: string, channel: string) => onMessage({ channel, message })
+          yield* Effect.tryPromise({ try: () => subscriber.subscribe(channel, receive), catch: failed })
           return Deferred.await(over)
         })
     })

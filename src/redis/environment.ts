@@ -13,19 +13,18 @@ export const exampleUrl = "redis://localhost:6379"
 
 const names = ["REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB", "REDIS_TLS"] as const
 
-/** A URL, and the variable that it comes from. */
 export interface FromVariable {
   readonly from: "REDIS_URL" | "REDIS_HOST"
   readonly url: string
 }
 
-/** A variable that is empty is not set. */
+/** The value of a variable. An empty variable counts as not set. */
 const variable = (name: string): Effect.Effect<string | undefined, Config.ConfigError> =>
   Effect.map(Config.option(Config.String(name)), (text) =>
     Option.getOrUndefined(Option.filter(text, (text) => text.trim() !== ""))
   )
 
-/** The database in the path of a URL is a number. */
+/** What is wrong with the path of a URL, which must be the number of a database. */
 export const databaseProblem = (url: URL): string | undefined =>
   /^\/?\d*$/.test(url.pathname)
     ? undefined
@@ -33,7 +32,7 @@ export const databaseProblem = (url: URL): string | undefined =>
 
 type Parts = { readonly [K in (typeof names)[number]]: string | undefined }
 
-/** Shows the value of a variable that has no secret, unless it has one by mistake. */
+/** Shows the value of a variable, without secrets that it contains by mistake. */
 const got = (text: string): string => `got ${show(withoutSecrets(text))}`
 
 const hostOf = (text: string): string | Problem => {
@@ -60,15 +59,15 @@ const databaseOf = (text = "0"): string | Problem =>
     : { path: "REDIS_DB", message: `expected the number of a database, such as 0, ${got(text)}` }
 
 const protocolOf = (text = "false"): string | Problem => {
-  const said = text.trim().toLowerCase()
-  if (["true", "yes", "on", "1"].includes(said)) return "rediss:"
-  if (["false", "no", "off", "0"].includes(said)) return "redis:"
+  const value = text.trim().toLowerCase()
+  if (["true", "yes", "on", "1"].includes(value)) return "rediss:"
+  if (["false", "no", "off", "0"].includes(value)) return "redis:"
   return { path: "REDIS_TLS", message: `expected "true" or "false", ${got(text)}` }
 }
 
 const isProblem = (part: string | Problem): part is Problem => typeof part !== "string"
 
-/** The URL that the parts are together. */
+/** Builds a URL from the variables, or says what is wrong with them. */
 const urlOf = (host: string, parts: Parts): Result.Result<string, Problems> => {
   const found = [
     protocolOf(parts.REDIS_TLS),
@@ -85,8 +84,8 @@ const urlOf = (host: string, parts: Parts): Result.Result<string, Problems> => {
 }
 
 /**
- * The Redis that the environment names: by `REDIS_URL`, or otherwise by `REDIS_HOST` and the variables beside it. `undefined` if
- * neither is set. It does not check `REDIS_URL`.
+ * The Redis that the environment names: by `REDIS_URL`, or otherwise by `REDIS_HOST` and the other variables. `undefined` if neither
+ * is set. It does not check `REDIS_URL`.
  */
 export const fromVariables: Effect.Effect<FromVariable | undefined, PolicyError | Config.ConfigError> = Effect.gen(
   function* () {

@@ -34,9 +34,9 @@ export type ExchangeReply =
     ]
 
 /**
- * Everything that one process writes. The order of the arguments: channel, voter, ttl, notAfter, heard, floor, the life in which
- * that was heard, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those of
- * `keys`, then two for each cast and for each swap.
+ * The script of an exchange. The order of the arguments: channel, voter, ttl, notAfter, heard, floor, the life to which `heard`
+ * belongs, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those of `keys`, then
+ * two for each cast and for each swap.
  */
 export const exchange = `${common}
 local channel, voter, ttl, notAfter = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -148,7 +148,7 @@ for at = castsEnd + 1, #ARGV, 5 do
   index = index + 2
 end
 
--- A key ends later than all that is in it, so that what ended is noticed as long as any process is there.
+-- A key expires later than everything in it: exchanges must still find what has ended, and sweep it.
 local grace = 60000
 if isWritten then
   local last = now
@@ -200,7 +200,6 @@ local live = redis.call('ZCOUNT', voters, '(' .. full(now), '+inf')
 return { 1, now, live, math.max(0, now - kept.born), life, kept.head, rollCalls, casts, swaps }
 `
 
-/** The arguments of the script that exchanges. */
 export const exchangeArgs = (channel: string, request: Exchange): ReadonlyArray<string | number> => {
   const { casts, floor, heard, life = "", notAfter = "", swaps, ttl, voter } = request
   return [
@@ -224,7 +223,7 @@ const toTally = ([voters, asked, rolled, abstained, sums]: TallyReply): StoredTa
   abstained: Number(abstained)
 })
 
-/** The roll calls in texts of the log, ascending, up to the head of the log. What another program wrote is left out. */
+/** The roll calls in texts of the log, ascending, up to the head of the log. Texts that another program wrote are skipped. */
 const toRollCalls = (texts: ReadonlyArray<string>, head: number): ReadonlyArray<RollCall> => {
   let last = 0
   return texts.flatMap((text) => {

@@ -18,8 +18,7 @@ export type LoadReply = readonly [time: number, records: ReadonlyArray<string | 
 /** The keys of a page, in the order of its script. */
 export const pageKeys = ["store", "records", "changed", "listed", "voters"] as const
 
-// Reads answer what is there and write nothing, so they work on a replica and for a user that may not write. A key of
-// another type is as good as none.
+// Reads write nothing, so they work on a replica and for a user without write permission. A key of another type counts as missing.
 const reading = `
 local function ask(...)
   local found = redis.pcall(...)
@@ -29,7 +28,7 @@ local function ask(...)
 end
 `
 
-/** The keys: `store`, `records`, `changed`, `listed`, `voters`; the arguments: the epoch, and how many changes at most. */
+/** The keys: `store`, `records`, `changed`, `listed`, `voters`. The arguments: the epoch, and the most changes. */
 export const page = `${common}${reading}
 local store, records, changed, listed, voters = unpack(KEYS)
 local after, most, changes = ARGV[1], tonumber(ARGV[2]), {}

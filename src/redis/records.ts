@@ -7,7 +7,7 @@ export type RecordReply = readonly [epoch: number, body: string, age: number] | 
 export const toStored = (reply: RecordReply): Stored | undefined =>
   reply.length === 0 ? undefined : { epoch: Number(reply[0]), body: reply[1], age: Number(reply[2]) }
 
-/** A record as its text is kept: epoch, time, end, whether it is listed, and the body, with one space between them. */
+/** Reads the text of a record: epoch, time, end, whether it is listed, and the body, with one space between them. */
 export const toRecord = (
   text: string,
   time: number

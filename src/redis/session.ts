@@ -9,7 +9,7 @@ import { connect, type Package } from "./client.ts"
 import { redisUrl } from "./environment.ts"
 import { redisStore } from "./store.ts"
 
-/** Builds a client of its own from a layer, and a store on it. */
+/** Builds a client from a layer, and a store on it. */
 export const session = <E, R>(
   redis: Layer.Layer<Redis.Redis, E, R>,
   options: Parameters<typeof redisStore>[1]
@@ -18,7 +18,7 @@ export const session = <E, R>(
     const services = yield* quietUntilBuilt(Layer.build(Layer.fresh(redis)))
     yield* Effect.addFinalizer(() => Effect.sync(() => destroy(services)))
     const store = yield* redisStore(Context.get(services, Redis.Redis), options)
-    // A client that has connected once connects again by itself. If it does not, its commands show it.
+    // A client that has been connected reconnects by itself. If it does not, its commands fail.
     return { store, ended: Effect.never }
   })
 

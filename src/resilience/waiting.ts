@@ -41,7 +41,7 @@ const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean 
 }
 
 /** The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if it does not reject now. */
-const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpen): Line | undefined => {
+const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | undefined => {
   const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
   // A flag can let calls through in any state. The line cannot evaluate it: only calls do.
   if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
@@ -49,7 +49,7 @@ const lineFor = (registry: BreakerStore["Service"], open: CircuitOpen.CircuitOpe
 }
 
 /** Waits for this caller's turn, in the order of arrival. */
-const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patience): Effect.Effect<unknown> =>
+export const inLine = (open: Rejecting, millis: number, patience: Patience): Effect.Effect<unknown> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
     const line = store._tag === "None" ? undefined : lineFor(store.value, open)
@@ -60,8 +60,8 @@ const inLine = (open: CircuitOpen.CircuitOpen, millis: number, patience: Patienc
     return line.turn(position.ticket, patience.millis)
   })
 
-/** Waits, without limit, until the circuit of a call may let it through. */
-export const untilPasses = (subject: Subject): Effect.Effect<void, never, BreakerStore> =>
+/** Waits in line, without limit, until the circuit of a call may let it through. */
+export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect<void, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
     const circuit = locate(fiber, registry, subject)
@@ -69,7 +69,7 @@ export const untilPasses = (subject: Subject): Effect.Effect<void, never, Breake
     const answered = answer(registry, circuit, registry.runtime.time.now())
     if (answered._tag !== "Reject") return Effect.void
     const rejecting = { circuit: circuit.group.name, key: circuit.key }
-    const wait = Effect.andThen(untilItMayPass(rejecting, bounded(answered.wait)), untilPasses(subject))
+    const wait = Effect.andThen(inLine(rejecting, bounded(answered.wait), patience), untilPasses(subject, patience))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through in any state, so each iteration evaluates it.
     return typeof enabled === "boolean" ? wait : Effect.flatMap(switchedOn(circuit), (on) => (on ? wait : Effect.void))

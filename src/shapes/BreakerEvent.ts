@@ -1,19 +1,16 @@
 /**
- * What happened to circuits, for people, logs and audits. Calls and rejections are not events: they are counted.
- *
- * @since 0.1.0
+ * The events of circuits, for logs and audits. Calls and rejections are counted; they are not events.
  */
 import * as Schema from "effect/Schema"
 import { Scope, State, Why } from "./states.ts"
 
 /**
- * An override that an operator set: `Isolated` rejects every call, `Disabled` lets every call pass uncounted.
+ * An override that an operator has set: `Isolated` rejects every call, `Disabled` lets every call run uncounted.
  *
- * - `since` and `until`: by the wall clock, in milliseconds since 1970. `until` is absent if the override does not expire.
- * - `reason` and `actor`: what the operator gave.
+ * - `since` and `until`: in milliseconds since 1970. `until` is absent if the override does not expire.
+ * - `reason` and `actor`: as the operator gave them.
  *
  * @category models
- * @since 0.1.0
  */
 export const Override = Schema.Struct({
   state: Schema.Literals(["Isolated", "Disabled"]),
@@ -24,33 +21,33 @@ export const Override = Schema.Struct({
 })
 
 /**
+ * An override, decoded.
+ *
  * @category models
- * @since 0.1.0
  */
 export type Override = typeof Override.Type
 
 /**
- * A circuit moved, or somebody acted on it.
+ * A circuit changed its state.
  *
- * - `at`: wall clock, milliseconds since 1970.
- * - `epoch`: the epoch the move began.
- * - `retryAfterMillis`: how long calls are now rejected, if they are; `null` when that has no end.
- * - `detail`: the figures that made it trip, or the reason somebody gave.
- * - `scope`: `local` for a move of this process alone, `fleet` for one that all share.
- * - `process`: which process made a move that all share.
- * - `action`: what names an act from outside of the fleet, as `Operator`'s: all processes see the same one, and each says it.
- * - `outage`: the outage that the circuit entered, is in, or just left. `at` is its start by the wall clock, in milliseconds since
- *   1970, and is the same in every process; `openings` counts its openings so far. Absent if the circuit was and is Closed
- *   (an override is not an outage).
- * - `downForMillis`: how long the outage lasted, from its first opening to its close, on the transition that ends it.
- * - `lastedMillis`: how long the state before lasted, where that is known.
- * - `counts`: what this process had seen in the window of the state that ended (of several the one with most calls), and
- *   the failures in a row; nothing where it had seen nothing.
- * - `overrides`: the overrides that stand after the transition, the deciding one first. Absent unless there are several.
- * - `ended`: the overrides that an operator ended by `release` or `reset`. Absent if there were none.
+ * - `at`: the time of the transition, in milliseconds since 1970.
+ * - `epoch`: the epoch that began with the transition.
+ * - `openings`: how many openings in a row the circuit has had.
+ * - `retryAfterMillis`: how long calls are rejected from now on. 0 if they are not, `null` if no end is known.
+ * - `detail`: the figures on which the circuit tripped, or the reason that an operator gave.
+ * - `scope`: `local` if only this process changed the state, `fleet` if all processes share the state.
+ * - `process`: for `fleet`, the process that made the transition.
+ * - `action`: the id of an action that `Operator` took on the store. Each process announces the action with the same id.
+ * - `outage`: the outage that the circuit entered, is in, or left. `at` is its start in milliseconds since 1970, which is the same in
+ *   every process; `openings` counts its openings so far. Absent if the circuit was and is Closed. An override is not an outage.
+ * - `downForMillis`: on the transition that ends an outage, how long the outage lasted.
+ * - `lastedMillis`: how long the previous state lasted. Absent if this is not known.
+ * - `counts`: the calls that this process counted in the previous state, from the window of the trip with the most calls, and the
+ *   failures in a row (`streak`). Absent if it counted none.
+ * - `overrides`: the overrides in force after the transition; the first one decides. Absent unless there are several.
+ * - `ended`: the overrides that an operator ended with `release` or `reset`. Absent if there were none.
  *
  * @category models
- * @since 0.1.0
  */
 export const Transition = Schema.TaggedStruct("Transition", {
   circuit: Schema.String,
@@ -79,17 +76,17 @@ export const Transition = Schema.TaggedStruct("Transition", {
 })
 
 /**
+ * A transition, decoded.
+ *
  * @category models
- * @since 0.1.0
  */
 export type Transition = typeof Transition.Type
 
 /**
- * Ten probes in a row told nothing: they were interrupted, or classified as Ignored. The circuit stays HalfOpen; it may
- * never close if nothing that reaches the dependency counts as a success.
+ * Ten probes in a row were Ignored: they were interrupted, or `classify` returned Ignored. The circuit stays HalfOpen, and it does not
+ * close before a probe counts as a success.
  *
  * @category models
- * @since 0.1.0
  */
 export const ProbesIgnored = Schema.TaggedStruct("ProbesIgnored", {
   circuit: Schema.String,
@@ -100,19 +97,22 @@ export const ProbesIgnored = Schema.TaggedStruct("ProbesIgnored", {
 })
 
 /**
+ * A warning about Ignored probes, decoded.
+ *
  * @category models
- * @since 0.1.0
  */
 export type ProbesIgnored = typeof ProbesIgnored.Type
 
 /**
+ * The schema of all events.
+ *
  * @category models
- * @since 0.1.0
  */
 export const BreakerEvent = Schema.Union([Transition, ProbesIgnored])
 
 /**
+ * Any event of a circuit.
+ *
  * @category models
- * @since 0.1.0
  */
 export type BreakerEvent = typeof BreakerEvent.Type

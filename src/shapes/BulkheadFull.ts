@@ -1,7 +1,5 @@
 /**
- * The one error of a bulkhead: the call was not made.
- *
- * @since 0.1.0
+ * The error of a bulkhead that did not make the call.
  */
 import * as Schema from "effect/Schema"
 import { printable } from "../core/printable.ts"
@@ -9,14 +7,13 @@ import { bareError } from "./bareError.ts"
 import { Rejection, safely } from "./rejections.ts"
 
 /**
- * A bulkhead had neither a place nor room to wait for one. It says nothing of the dependency: breakers ignore it.
+ * The bulkhead had reached its limits, so the call did not run. The error says nothing about the dependency; circuits ignore it.
  *
- * - `bulkhead`: the name that it was given.
- * - `concurrency`: how many calls it lets run at once, all of which were running.
- * - `queue`: how many may wait, all of which were waiting.
+ * - `bulkhead`: the name of the bulkhead.
+ * - `concurrency`: its limit of running calls.
+ * - `queue`: its limit of waiting calls.
  *
  * @category errors
- * @since 0.1.0
  */
 export class BulkheadFull extends Schema.TaggedError<BulkheadFull>()("BulkheadFull", {
   bulkhead: Schema.String,
@@ -35,8 +32,9 @@ export class BulkheadFull extends Schema.TaggedError<BulkheadFull>()("BulkheadFu
 }
 
 /**
+ * The fields of {@link BulkheadFull}.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Fields {
   readonly bulkhead: string
@@ -45,10 +43,9 @@ export interface Fields {
 }
 
 /**
- * Makes the error without checking its fields and without a stack trace: it stays cheap while everything is rejected.
+ * Makes the error without a check of its fields and without a stack trace, so that rejections are cheap.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (fields: Fields): BulkheadFull => {
   const error = bareError(BulkheadFull)
@@ -60,8 +57,9 @@ export const make = (fields: Fields): BulkheadFull => {
 }
 
 /**
+ * Whether a value is a {@link BulkheadFull}.
+ *
  * @category guards
- * @since 0.1.0
  */
 export const isBulkheadFull = (value: unknown): value is BulkheadFull =>
   safely(() => value instanceof BulkheadFull, false)

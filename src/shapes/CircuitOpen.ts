@@ -1,7 +1,5 @@
 /**
- * The one error of a circuit breaker: the call was not made.
- *
- * @since 0.1.0
+ * The error of a call that a circuit rejected.
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
@@ -15,25 +13,25 @@ import { Scope, State } from "./states.ts"
  * Why a call was rejected.
  *
  * - `Cooldown`: the circuit is Open, and its cooldown is not over.
- * - `ProbesBusy`: the circuit is HalfOpen, and others are probing.
- * - `ProbeTimedOut`: this call was a probe and did not end within `probeTimeout`. It is the only reason with which the
- *   call had been started; it was interrupted.
- * - `Ramping`: the circuit has just closed and lets only a share of calls through.
- * - `Dependency`: a circuit that this one depends on is open; `dependency` names it.
- * - `Isolated`: somebody forced it open.
+ * - `ProbesBusy`: the circuit is HalfOpen, and as many probes are running as the policy allows.
+ * - `ProbeTimedOut`: this call was a probe and did not end within `probeTimeout`. It was interrupted. With all other reasons, the call
+ *   did not start.
+ * - `Ramping`: the circuit has just closed and admits only a share of the calls.
+ * - `Dependency`: a circuit on which this one depends rejects calls; `dependency` is its name.
+ * - `Isolated`: an operator has isolated the circuit.
  *
  * @category models
- * @since 0.1.0
  */
 export const Reason = Schema.Literals(["Cooldown", "ProbesBusy", "ProbeTimedOut", "Ramping", "Dependency", "Isolated"])
 
 /**
+ * Why a call was rejected, decoded.
+ *
  * @category models
- * @since 0.1.0
  */
 export type Reason = typeof Reason.Type
 
-// JSON has no Infinity: a circuit that is isolated without expiry is `null` on the wire.
+// JSON has no Infinity, so an infinite wait is encoded as `null`.
 const RetryAfter = Schema.NullOr(Schema.Number).pipe(
   Schema.decodeTo(
     Schema.Duration,
@@ -45,23 +43,19 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
 )
 
 /**
- * The call was rejected by a circuit, to protect what it calls.
+ * A circuit rejected the call. All fields except `dependency` are about the circuit of the call:
  *
- * All fields but `dependency` are about one circuit, the one that rejected the call:
+ * - `circuit` and `key`: the name and the key of the circuit.
+ * - `scope`: `local` if this process decided the state, `fleet` if all processes share it.
+ * - `retryAfter`: how long until a call could run: the longest wait of this circuit and of all circuits on which it depends. Infinite if
+ *   one of them is isolated without expiry. Encoded as milliseconds, or as `null` if it is infinite.
+ * - `openings`: how many openings in a row the circuit has had.
+ * - `downSince`: the start of the outage, in milliseconds since 1970. Absent if the circuit is not in an outage.
+ * - `detail`: why the circuit opened, for example `5 failures in a row (limit 5)`.
+ * - `dependency`: the name of the circuit that is the reason, if it is another one.
+ * - `cause`: the last error of the call itself, if `Resilience.retry` or `standard` gave up because the circuit opened. It is not encoded.
  *
- * - `circuit` and `key`: which one. (Not `name`, which every `Error` has already.)
- * - `retryAfter`: how long until a call could pass: the longest wait of this circuit and of every circuit that it depends on.
- *   Infinite while one of these circuits is isolated without expiry. Encoded as milliseconds, or `null` when infinite.
- * - `openings`: how often in a row the circuit has opened.
- * - `downSince`: the start of the outage (of its first opening) by the wall clock, in milliseconds since 1970. Absent if the circuit
- *   is not in an outage.
- * - `detail`: why it opened, in words: `5 failures in a row (limit 5)`.
- * - `dependency`: the circuit that is the reason, if it is one that this circuit depends on.
- * - `cause`: the last error of the call itself, if `Resilience.retry` or `standard` gave up because the circuit opened. It is
- *   the error as it was thrown, and it is not encoded.
- *
- * Circuits make it without a stack trace, with {@link make}: a rejection stays cheap while everything is rejected. It is a
- * Schema: encode it to send it elsewhere.
+ * Circuits make the error with {@link make}, without a stack trace. The class is a Schema, so the error can be encoded and sent.
  *
  * ```ts
  * import { Duration, Schema } from "effect"
@@ -73,7 +67,6 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
  * ```
  *
  * @category errors
- * @since 0.1.0
  */
 export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen", {
   circuit: Schema.String,
@@ -98,10 +91,9 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen"
 }
 
 /**
- * The fields of {@link CircuitOpen}; `scope` is `local` unless given.
+ * The fields of {@link CircuitOpen}. Default of `scope`: `local`.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Fields {
   readonly circuit: string
@@ -118,10 +110,9 @@ export interface Fields {
 }
 
 /**
- * Makes the error without checking its fields and without a stack trace: about a fifth of the cost of `new CircuitOpen`.
+ * Makes the error without a check of its fields and without a stack trace, at about a fifth of the cost of `new CircuitOpen`.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (fields: Fields): CircuitOpen => {
   const error = bareError(CircuitOpen)
@@ -136,7 +127,7 @@ export const make = (fields: Fields): CircuitOpen => {
   if (fields.downSince !== undefined) error.downSince = fields.downSince
   if (fields.dependency !== undefined) error.dependency = fields.dependency
   if (fields.detail !== undefined) error.detail = fields.detail
-  // Not enumerable, as in every error: JSON of this error does not contain its cause.
+  // Not enumerable, as in every error, so that the JSON of the error does not contain its cause.
   if (fields.cause !== undefined) {
     Object.defineProperty(error, "cause", { value: fields.cause, configurable: true, writable: true })
   }
@@ -144,7 +135,8 @@ export const make = (fields: Fields): CircuitOpen => {
 }
 
 /**
+ * Whether a value is a {@link CircuitOpen}.
+ *
  * @category guards
- * @since 0.1.0
  */
 export const isCircuitOpen = (value: unknown): value is CircuitOpen => safely(() => value instanceof CircuitOpen, false)

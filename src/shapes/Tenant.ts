@@ -3,11 +3,9 @@
  *
  * **When to use**
  *
- * Wrap what is done for one customer in {@link within}. Every breaker inside then has a circuit of its own for that
- * customer, so that one whose credentials fail does not stop the others. A policy with `tenants: "shared"` keeps one
- * circuit for all, `"counted"` also counts each tenant's calls on it.
- *
- * @since 0.1.0
+ * Wrap the work for one customer in {@link within}. Each breaker inside has a separate circuit for that customer, so that a customer with
+ * wrong credentials does not stop the others. With `tenants: "shared"` in its policy, a breaker has one circuit for all tenants. With
+ * `"counted"`, it also counts the calls of each tenant.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -16,10 +14,9 @@ import { decodeArgument, field } from "../core/fields.ts"
 import { CurrentTenant } from "./currentTenant.ts"
 
 /**
- * How many characters a tenant has at most: tenants come from outside, and become keys.
+ * Maximum number of characters of a tenant.
  *
  * @category constants
- * @since 0.1.0
  */
 export const maxLength = 256
 
@@ -27,15 +24,14 @@ export const maxLength = 256
  * The tenant of the current fiber, or `undefined`.
  *
  * @category references
- * @since 0.1.0
  */
 export const Current: Context.Reference<string | undefined> = CurrentTenant
 
 /**
  * Runs an effect for a tenant. Throws a `RangeError` unless the tenant is a text of 1 to 256 characters.
  *
- * The circuit of tenant `acme` has the key `acme`; with a key of its own inside, `acme/key`. By these keys it is looked at
- * and steered from outside, so do not use keys that callers choose beside tenants under one name.
+ * The circuit of tenant `acme` has the key `acme`. A call with the key `key` inside has the circuit `acme/key`. Inspection and operator
+ * actions use these keys, so do not mix tenants with keys that callers choose freely in one name.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -49,7 +45,6 @@ export const Current: Context.Reference<string | undefined> = CurrentTenant
  * ```
  *
  * @category combinators
- * @since 0.1.0
  */
 export const within: {
   (tenant: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>

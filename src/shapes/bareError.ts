@@ -1,11 +1,10 @@
 import * as Data from "effect/Data"
 
-/** Frozen intrinsics do not let it be changed; an error then costs its stack. */
+/** With frozen intrinsics the limit cannot be changed. Each error then has a stack trace. */
 const canLimitStack = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")?.writable === true
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
-/** Makes an error without its stack trace: a rejection must stay cheap while everything is rejected. */
 export const withoutStack = <E extends Error>(make: () => E): E => {
   const limit = Error.stackTraceLimit
   if (canLimitStack) Error.stackTraceLimit = 0
@@ -14,7 +13,7 @@ export const withoutStack = <E extends Error>(make: () => E): E => {
   return error
 }
 
-/** An instance of an error class without a stack trace and without its fields, which its maker sets: a fifth of the cost of `new`. */
+/** Makes an instance of an error class without a stack trace, at a fifth of the cost of `new`. The caller sets its fields. */
 export const bareError = <E extends Error>(constructor: new (...args: never) => E): Mutable<E> =>
-  // The plain error constructor with this class as its target: a real error and a real instance, less the validation.
+  // Calls the constructor of `Data.Error` with this class as the target, which skips the validation of the class.
   withoutStack(() => Reflect.construct(Data.Error, [], constructor) as unknown as Mutable<E> & Error)

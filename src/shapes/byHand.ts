@@ -1,25 +1,24 @@
 /**
- * A circuit of a name: the circuit of the name itself, or the circuit of a key.
+ * Which circuit of a name. Default: the circuit without a key.
  *
  * @category options
- * @since 0.1.0
  */
 export interface Target {
   /**
-   * The key of a circuit with the policy of the name and a state of its own: a host, a region, a customer. Any text is a key, also the
-   * empty text. Calls share the key `(overflow)` if their key has more than 512 characters, or if there is no room for another circuit.
+   * The key, for example a host, a region or a customer. The circuit of a key has the policy of the name and a state of its own. Any text
+   * is a key, also the empty text. Calls share the key `(overflow)` if their key has more than 512 characters, or if there is no
+   * room for another circuit (`maxCircuits`).
    */
   readonly key?: string | undefined
 }
 
 /**
- * The circuit that an operator action is for, the reason, and the operator. Reason and operator are stored, logged and announced.
+ * The circuit of an operator action, the reason, and the operator. Reason and operator appear in the store, the log and the events.
  *
  * @category options
- * @since 0.1.0
  */
 export interface ByHand extends Target {
-  /** Default: `isolate`, `disable` and `open` have a reason that says that an operator did it; the others have none. */
+  /** Default: for `isolate`, `disable` and `open` a text that names the action; for the others none. */
   readonly reason?: string | undefined
   readonly actor?: string | undefined
 }

@@ -3,19 +3,17 @@ import { actionOf } from "../core/operatorActions.ts"
 import type { Override } from "./BreakerEvent.ts"
 
 /**
- * What `release` answers. `CircuitBreaker.release` answers this, `Operator.release` answers more.
+ * The result of `release`.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Released {
-  /** The state after the release. */
   readonly state: Circuit.State
-  /** The overrides that the release ended. The override that decided the state comes first. */
+  /** The overrides that ended. The one that decided the state comes first. */
   readonly ended: ReadonlyArray<Override>
 }
 
-/** The overrides that stand at `now`, the deciding one first. `wall` is the wall clock at `now`. */
+/** The overrides in force at `now`; the first one decides. `wall` is the wall clock at `now`. */
 export const overridesOf = (circuit: Circuit.Circuit, now: number, wall: number): ReadonlyArray<Override> => {
   const toWall = (time: number): number => Math.round(wall + time - now)
   return Circuit.overrides(circuit)
@@ -29,7 +27,7 @@ export const overridesOf = (circuit: Circuit.Circuit, now: number, wall: number)
     }))
 }
 
-/** The overrides that an operator action ends: all that stand if it is `release` or `reset`. */
+/** The overrides that an operator action ends. Only `release` and `reset` end overrides. */
 export const endedBy = (
   why: Circuit.Why,
   before: Circuit.Circuit,

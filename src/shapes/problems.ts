@@ -1,10 +1,10 @@
-/** Decoding by `core/fields` with its result as a value, where what is wrong is not thrown: policies, variables, flags. */
+/** Decoding with `core/fields` that returns problems instead of throwing an error, for policies and variables. */
 import * as Result from "effect/Result"
 import { type Decoded, decodeInto, type Field, type Fields, type Problem, type Problems } from "../core/fields.ts"
 
 export const wrong = (path: string, message: string): Result.Result<never, Problems> => Result.fail([{ path, message }])
 
-/** A field with a decoder of its own, which says what is wrong inside the value. */
+/** A field with a decoder of its own, which returns the problems inside the value. */
 export const nested = <A>(decode: (input: unknown, path: string) => Result.Result<A, Problems>): Field<A> => ({
   optional: false,
   decode: (input, path, problems) => {
@@ -15,7 +15,7 @@ export const nested = <A>(decode: (input: unknown, path: string) => Result.Resul
   }
 })
 
-/** Decodes an object with these fields and no others. The failure has everything that is wrong with it. */
+/** Decodes an object with these fields and no others. The failure has all problems. */
 export const decodeFields = <F extends Fields>(
   fields: F,
   input: unknown,
@@ -29,7 +29,6 @@ export const decodeFields = <F extends Fields>(
 export const problemsIn = (result: Result.Result<unknown, Problems> | undefined): Problems =>
   result !== undefined && Result.isFailure(result) ? result.failure : []
 
-/** Decodes each of a list. The failure has everything that is wrong with any of them. */
 export const decodeAll = <A>(
   inputs: ReadonlyArray<unknown>,
   decode: (input: unknown, index: number) => Result.Result<A, Problems>

@@ -1,7 +1,6 @@
 import * as Duration from "effect/Duration"
 import { printable } from "../core/printable.ts"
 
-/** What the message of a rejection tells. */
 export interface Rejected {
   readonly circuit: string
   readonly key?: string | undefined
@@ -11,7 +10,7 @@ export interface Rejected {
   readonly detail?: string | undefined
 }
 
-// An open circuit rejects many calls with the same words, and often many within the same millisecond.
+// The latest message and wait, because an open circuit rejects many calls in a row with the same ones.
 let latest: Rejected | undefined
 let words = ""
 let latestWait: Duration.Duration | undefined
@@ -27,10 +26,10 @@ const isAlike = (a: Rejected, b: Rejected): boolean =>
 const wordsOf = (rejected: Rejected): string => {
   const { circuit, dependency, detail, key, reason } = rejected
   if (latest !== undefined && isAlike(latest, rejected)) return words
-  // A reader of the sentence about a dependency would take this circuit's detail for the dependency's.
-  const about = detail === undefined || reason === "Dependency" ? "" : ` (${detail})`
+  // In a message about a dependency, the detail of this circuit would be read as that of the dependency.
+  const figures = detail === undefined || reason === "Dependency" ? "" : ` (${detail})`
   const name = key === undefined ? JSON.stringify(circuit) : `${JSON.stringify(circuit)} [${JSON.stringify(key)}]`
-  words = printable(`Circuit ${name} ${says(rejected)}${about}`)
+  words = printable(`Circuit ${name} ${verbOf(rejected)}${figures}`)
   latest = { circuit, key, reason, detail, dependency, retryAfter: Duration.zero }
   return words
 }
@@ -42,10 +41,9 @@ const waitOf = (retryAfter: Duration.Duration): string => {
   return wait
 }
 
-/** The message of a call that a circuit rejected. */
 export const rejectionMessage = (rejected: Rejected): string => `${wordsOf(rejected)}${waitOf(rejected.retryAfter)}`
 
-const says = ({ dependency, reason }: Rejected): string => {
+const verbOf = ({ dependency, reason }: Rejected): string => {
   switch (reason) {
     case "Cooldown":
       return "is open"

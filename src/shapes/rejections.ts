@@ -1,13 +1,13 @@
-/** Marks errors with which a policy rejects a call: it was not made, so they say nothing of what it would have called. */
+/** Marks the errors of calls that a policy rejected. The call did not run, so the error says nothing about the dependency. */
 export const Rejection: unique symbol = Symbol.for("effect-fuse/Rejection")
 
-/** Those of Effect, which its limiter and its breaker make. They are known by these names, which need no import. */
+/** The ids of the rejections of Effect's rate limiter and circuit breaker. Comparing ids needs no import. */
 const effects = [
   "~effect/persistence/RateLimiter/RateLimiterError",
   "~effect/persistence/CircuitBreaker/CircuitBreakerError"
 ]
 
-/** The answer of a question about a foreign value; `otherwise` if the value throws when it is looked at, as a revoked proxy does. */
+/** Inspects a foreign value. Returns `otherwise` if the value throws, as a revoked proxy does. */
 export const safely = <A>(question: () => A, otherwise: A): A => {
   try {
     return question()
@@ -16,7 +16,7 @@ export const safely = <A>(question: () => A, otherwise: A): A => {
   }
 }
 
-/** Whether an error is the rejection of a call by some policy, ours or one of Effect's. */
+/** Whether an error is a rejection by a policy of this library or of Effect. */
 export const isRejection = (error: unknown): boolean =>
   typeof error === "object" &&
   error !== null &&
@@ -24,11 +24,11 @@ export const isRejection = (error: unknown): boolean =>
 
 const raised = new WeakSet<object>()
 
-/** Remembers that the user's function raised this error, whatever its class. Only errors whose class is one of ours need it. */
+/** Remembers that the user's function raised this error. Needed only for errors of a class of this library. */
 export const noteRaisedByUser = (error: unknown): void => {
   if (typeof error === "object" && error !== null) raised.add(error)
 }
 
-/** Whether the user's function raised this error: no circuit or policy around the call did. */
+/** Whether the user's function raised this error, and not a circuit or policy around the call. */
 export const isRaisedByUser = (error: unknown): boolean =>
   typeof error === "object" && error !== null && raised.has(error)

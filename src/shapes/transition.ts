@@ -12,7 +12,7 @@ export interface TransitionOf extends Pick<Transition, "at" | "circuit" | "mode"
   readonly counts: Transition["counts"]
 }
 
-/** The event of a transition. `now` is a time of the clock that the states use. */
+/** The event of a transition. `now` is a time of the clock that `from` and `to` use. */
 export const toTransition = (
   from: Circuit.Circuit,
   to: Circuit.Circuit,
@@ -41,12 +41,11 @@ export const toTransition = (
     ...outageOf(Circuit.outage(from), Circuit.outage(to), now),
     ...(from.since > 0 ? { lastedMillis: Math.max(0, Math.round(now - from.since)) } : {}),
     ...(counts === undefined ? {} : { counts }),
-    ...aboutOverrides(from, to, why, now, at)
+    ...overridesOfEvent(from, to, why, now, at)
   }
 }
 
-/** The fields of an event about overrides. */
-const aboutOverrides = (
+const overridesOfEvent = (
   from: Circuit.Circuit,
   to: Circuit.Circuit,
   why: Circuit.Why,
@@ -58,7 +57,7 @@ const aboutOverrides = (
   return ended.length === 0 ? {} : { ended }
 }
 
-/** The fields of an event about the outage that a circuit entered, is in, or left. */
+/** The outage that the circuit entered, is in, or left. */
 const outageOf = (
   before: Circuit.Outage | undefined,
   after: Circuit.Outage | undefined,

@@ -1,26 +1,24 @@
 /**
- * Circuits that processes share through a database: PostgreSQL, MySQL or MariaDB, SQLite.
+ * Circuits that processes share through a database: PostgreSQL, MySQL, MariaDB or SQLite.
  *
  * **When to use**
  *
- * Provide {@link layer} in place of `BreakerStore.layerMemory`, with the `SqlClient` that you have: for those who run a database
- * and no Redis. Give it a client of its own where transactions of your program may hold all connections for long.
+ * If you run a database and no Redis, provide {@link layer} in place of `BreakerStore.layerMemory`, with the `SqlClient` of your
+ * program. If transactions of your program may hold all connections for long, use {@link layerConnect}, which has its own client.
  *
  * **What it costs**
  *
  * A call costs no statement. Each process sends one heartbeat (two statements) and reads one page of changes (one statement)
- * per `syncInterval`. When calls fail, a transaction of 7 to 13 statements carries up to 32 ballots or changes of records, and
- * takes as many statements with many processes as with few. These transactions are carried out one after the other.
- * On PostgreSQL other processes hear of changes by LISTEN and NOTIFY, which takes one connection. On other databases, and with a
- * client that has no LISTEN, each process reads new changes every `pollInterval` (one statement). The clock is the database's.
- * Everything expires, except overrides that an operator has set without an end.
+ * per `syncInterval`. When calls fail, a transaction of 7 to 13 statements carries up to 32 ballots or changes of records,
+ * whatever the number of processes. These transactions are carried out one after the other.
+ * On PostgreSQL changes are announced by LISTEN and NOTIFY, which takes one connection. On other databases, and with a client
+ * without LISTEN, each process reads new changes every `pollInterval` (one statement). All times are those of the database's
+ * clock. All rows expire, except overrides without an end.
  *
  * **What it needs**
  *
- * Its tables, which it makes when it starts ({@link migrate}), from however many processes at once. Whatever is wrong with the
- * database, circuits are then each process's own, and the log says why; nothing that is not of these tables is touched.
- *
- * @since 0.1.0
+ * Its tables, which it creates when it starts ({@link migrate}); many processes may start at once. While the database cannot be
+ * used, each process decides alone, and the log says why. The store never changes other tables.
  */
 
 import type * as Context from "effect/Context"
@@ -43,38 +41,39 @@ import { longestCircuit, sqlStore } from "./store.ts"
 import { tableLocation, tableLocationFields } from "./tables.ts"
 
 /**
- * Where the tables are.
+ * The location of the tables.
  *
  * @category models
- * @since 0.1.0
  */
 export interface TableOptions {
   /**
-   * Begins the names of the tables: `circuit_breakers`, `circuit_breaker_ballots`, `circuit_breaker_events` and so on. Letters,
-   * digits and `_`. Processes with the same one are one fleet. Default `circuit_breaker`.
+   * The beginning of the table names: `circuit_breakers`, `circuit_breaker_ballots`, `circuit_breaker_events` and so on. Letters, digits
+   * and `_`. Processes with the same prefix are one fleet. Default: `circuit_breaker`.
    */
   readonly prefix?: string | undefined
-  /** The schema (of PostgreSQL) or the database (of MySQL) that they are in. Default: the connection's own. */
+  /** The schema (PostgreSQL) or the database (MySQL) of the tables. Default: the connection's own. */
   readonly schema?: string | undefined
 }
 
 /**
+ * The options of a shared store on a database.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface SqlOptions extends TableOptions {
-  /** Whether to make the tables that are missing. `false` where the program may not: use {@link migrate}. Default `true`. */
+  /** Whether to create missing tables. If the program has no right to, set `false` and run {@link migrate}. Default: `true`. */
   readonly migrate?: boolean | undefined
   /**
-   * How often to read what other processes changed, on a database or with a client that has no LISTEN. Each time is up to a fifth
-   * sooner or later. Default 1 second.
+   * How often to read changes of other processes, on a database or with a client without LISTEN. Each interval varies by up to a fifth.
+   * Default: 1 second.
    */
   readonly pollInterval?: Duration.Input | undefined
 }
 
 /**
+ * The options of {@link layer} and {@link layerConnect}.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Options extends BreakerStore.SharedOptions, SqlOptions {}
 
@@ -86,11 +85,10 @@ const sqlFields = {
 const layerFields = { ...sqlFields, ...ofShared }
 
 /**
- * Makes the tables that are missing, of this version: safe to run from many processes at once, and again. Fails with a
- * `MigrationError` where a table of one of these names is something else, or where the program has no right to make one.
+ * Creates the missing tables. Many processes may run it at once, and again. Fails with a `MigrationError` if another table has one of the
+ * names, or if the user has no right to create tables.
  *
  * @category migrations
- * @since 0.1.0
  */
 export const migrate = (options: TableOptions = {}): Effect.Effect<void, MigrationError | SqlError, SqlClient> =>
   Effect.flatMap(
@@ -99,11 +97,10 @@ export const migrate = (options: TableOptions = {}): Effect.Effect<void, Migrati
   )
 
 /**
- * What the engine needs of a store, on a database: to combine it with others, as in `QuorumStore`. It creates its tables in the
- * background, and tries again until it succeeds. Operations wait for the first attempt. If that fails, they fail with its error.
+ * A shared store on a database, to be combined with others in a `QuorumStore`. It creates its tables in the background, and retries until
+ * it succeeds. Operations wait for the first attempt. If that fails, they fail with its error.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (options: SqlOptions = {}): Effect.Effect<SharedStore, never, SqlClient | Scope.Scope> =>
   making(decodeOptions("SqlStore.make", sqlFields, options))
@@ -119,7 +116,7 @@ const making = (options: Decoded<typeof sqlFields>): Effect.Effect<SharedStore, 
 /** The name of this store in the log. */
 const tables = "The tables of circuits"
 
-/** A store whose tables are there. Tables that are gone later are made again. */
+/** A store whose tables exist. If they disappear, the session ends, and the next one creates them again. */
 const session = ({
   migrate = true,
   pollInterval = 1_000,
@@ -131,9 +128,9 @@ const session = ({
   })
 
 /**
- * {@link make} on a client that it builds by itself, in the background. A client that turns out to be useless is replaced: its
- * statements are not answered, or the server has become a standby, as after a failover behind one address. The layer is built anew
- * for each client, and reads credentials that come from a `Config` or an effect again.
+ * Like {@link make}, but builds its client in the background, and replaces a client that is useless: its statements are not
+ * answered, or the server has become a standby, as after a failover behind one address. The layer is built again for each client,
+ * so credentials from a `Config` or an effect are read again.
  *
  * ```ts
  * import { PgClient } from "@effect/sql-pg"
@@ -144,7 +141,6 @@ const session = ({
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const connect = <E, R>(
   client: Layer.Layer<SqlClient, E, R>,
@@ -162,8 +158,8 @@ const connectingTo = <E, R>(
   )
 
 /**
- * Circuits that all processes with this database and this prefix share. Throws a `RangeError` that names the option that is
- * wrong. A program starts and is protected whether the database is there or not, and shares its circuits from when it is.
+ * A breaker store that shares its circuits with all processes that use the same tables. While the database is unreachable the
+ * program starts, and each process decides alone. Throws a `RangeError` that names every invalid option.
  *
  * ```ts
  * import { PgClient } from "@effect/sql-pg"
@@ -176,7 +172,6 @@ const connectingTo = <E, R>(
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerStore, never, SqlClient> => {
   const { migrate, pollInterval, prefix, schema, ...shared } = decodeOptions("SqlStore.layer", layerFields, options)
@@ -185,8 +180,8 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
 }
 
 /**
- * {@link layer} on a client that it builds by itself, and replaces if it turns out to be useless: see {@link connect}. The client has
- * no other users, so transactions of your program cannot hold its connections.
+ * Like {@link layer}, but builds its own client, and replaces it if it is useless; see {@link connect}. Transactions of your program
+ * cannot hold the connections of this client.
  *
  * ```ts
  * import { PgClient } from "@effect/sql-pg"
@@ -198,7 +193,6 @@ export const layer = (options: Options = {}): Layer.Layer<BreakerStore.BreakerSt
  * ```
  *
  * @category layers
- * @since 0.1.0
  */
 export const layerConnect = <E, R>(
   client: Layer.Layer<SqlClient, E, R>,

@@ -1,6 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+
 import { SqlError, UnknownError } from "effect/sql/SqlError"
+import type { Statement } from "effect/sql/Statement"
 import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
 import { fromText, toText } from "../store/announcements.ts"
@@ -19,12 +21,15 @@ const short = (change: Change): string => {
   return isLong ? toText({ ...change, body: "" }) : text
 }
 
-/** Announces changes on PostgreSQL. Other processes receive them when the transaction is committed. */
-export const announce = (database: Database, changes: ReadonlyArray<Change>): Effect.Effect<void, SqlError> => {
+/**
+ * The statement that announces changes on PostgreSQL. Other processes receive them when the transaction is committed. It must be the last
+ * of several statements, because PostgreSQL skips a read whose result is not used.
+ */
+export const announcement = (database: Database, changes: ReadonlyArray<Change>): ReadonlyArray<Statement<object>> => {
   const { channel, sql } = database
-  if (database.dialect !== "pg" || changes.length === 0) return Effect.void
+  if (database.dialect !== "pg" || changes.length === 0) return []
   const texts = changes.map((change) => sql`(${database.text(short(change))})`)
-  return database.run(sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`)
+  return [sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`]
 }
 
 /** Sends an empty announcement. Returns whether the database took it, which a standby does not. */

@@ -3,12 +3,12 @@ import type { Cast, RollCall, StoredTally } from "../store/SharedStore.ts"
 /**
  * The ballot boxes of one exchange, without a database.
  *
- * A box keeps the sums of its ballots, so a cast takes as long with many voters as with few. The sums hold while no voter has
- * died and no ballot has ended since they were built; otherwise they are rebuilt from the ballots. A ballot counts if it has the
+ * A box keeps the sums of its ballots, so the time of a cast does not depend on the number of voters. The sums are valid while no voter
+ * has died and no ballot has ended since they were built; otherwise they are rebuilt from the ballots. A ballot counts if it has the
  * box's epoch and the present life of its voter, and had not ended when the sums were built.
  */
 
-/** A box as a row has it. A time or number of 0 means that there is none. */
+/** A row of the table of boxes. A time or number of 0 means that there is none. */
 export interface BallotBox {
   readonly circuit: string
   readonly box: string
@@ -18,18 +18,17 @@ export interface BallotBox {
   readonly askedAt: number
   readonly rollSeq: number
   readonly rollAt: number
-  /** The end of the roll call's term. */
   readonly rollEndsAt: number
   /** The number of burials when the sums were built. */
   readonly burials: number
   readonly builtAt: number
-  /** The first of its ballots ends then. */
+  /** When the first of its ballots ends. */
   readonly validUntil: number
-  /** The last of what it keeps ends then. */
+  /** When the last of its ballots and its roll call end. */
   readonly endsAt: number
 }
 
-/** A ballot as a row has it. One that was withdrawn has ended, and has no numbers. */
+/** A row of the table of ballots. A withdrawn ballot has ended and has no numbers. */
 export interface VoterBallot {
   readonly circuit: string
   readonly box: string
@@ -43,7 +42,7 @@ export interface VoterBallot {
 export interface ExchangeFacts {
   readonly time: number
   readonly burials: number
-  /** The number of the voter's life; nothing if it does not live. */
+  /** The number of the voter's life; `undefined` if it does not live. */
   readonly life: number | undefined
   /** How many live voters have heard a roll call. */
   readonly heard: (seq: number) => number
@@ -53,10 +52,9 @@ export interface ExchangeFacts {
 
 const never = Number.MAX_SAFE_INTEGER
 
-/** The end of what lasts for some milliseconds. */
 export const endOf = (time: number, millis: number): number => Math.min(never, time + Math.max(1, Math.ceil(millis)))
 
-/** The numbers of a text; `undefined` if the text has anything else. */
+/** The numbers of a text; `undefined` if it contains anything else. */
 export const numbersOf = (text: string): ReadonlyArray<number> | undefined => {
   const numbers = text.split(",").map(Number)
   return text !== "" && numbers.every((n) => Number.isSafeInteger(n) && n >= 0) ? numbers : undefined
@@ -104,7 +102,7 @@ export class BallotBoxes {
     for (const [key, box] of made) this.boxes.set(key, box)
   }
 
-  /** Puts, renews or withdraws the voter's ballot, and adds up what is in its box. */
+  /** Puts, renews or withdraws the ballot of the voter, and returns the tally of its box. */
   cast(cast: Cast): StoredTally {
     const { ballot, box: name, circuit, epoch, inquire, roll, ttl } = cast
     const { life, time } = this.facts
@@ -160,7 +158,6 @@ export class BallotBoxes {
     }
   }
 
-  /** The box without the ballot that the voter has in it. */
   private without(box: BallotBox): BallotBox {
     const ballot = this.own.get(keyOf(box))
     const { life } = this.facts
@@ -183,9 +180,9 @@ export class BallotBoxes {
   }
 }
 
-/** Whether the latest roll call counts. If the clock went back behind it, it does not. */
+/** Whether the latest roll call counts. It does not if the clock has gone back to before it. */
 const isCounting = ({ rollAt, rollEndsAt }: BallotBox, time: number): boolean => time >= rollAt && time < rollEndsAt
 
-/** Whether something that happened last at a time is due again. A time in the future is of a clock that went back. */
+/** A time in the future comes from a clock that has gone back. */
 const isDue = (last: number, time: number, millis: number): boolean =>
   last === 0 || last > time || time - last >= millis

@@ -7,7 +7,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import type { Fragment, Identifier, Statement } from "effect/sql/Statement"
 
-/** What a table is called, beginning with the prefix of all. */
+/** The name of a table, without the prefix. */
 export type Table =
   | "s"
   | "_ballots"
@@ -25,17 +25,15 @@ export type Table =
   | "_snapshots_view"
   | "_versions"
 
-/** Where the tables are. */
 export interface TableLocation {
-  /** Begins the name of each table. */
   readonly prefix: string
-  /** The schema that they are in, where that is not the connection's own. */
+  /** `undefined` for the connection's own schema. */
   readonly schema: string | undefined
 }
 
 export type Dialect = "pg" | "mysql" | "sqlite"
 
-/** A client that can announce and hear what others announce: that of PostgreSQL. */
+/** A client with LISTEN: the one for PostgreSQL. */
 interface Announcing {
   readonly listen: (
     channel: string
@@ -46,18 +44,18 @@ const isAnnouncing = (sql: object): sql is Announcing => "listen" in sql && type
 
 export type SqlRow = Readonly<Record<string, unknown>>
 
-/** So many rows are written by one statement: databases take no more than some ten thousand parameters. */
+/** The most rows in one statement: databases limit the number of parameters. */
 export const batchSize = 500
 
-/** A database and the location of its tables. This class contains what differs between the kinds of databases. */
+/** A database and the location of its tables. This class contains what differs between databases. */
 export class Database {
   readonly sql: SqlClient.SqlClient
   readonly dialect: Dialect
   /** Milliseconds since 1970 by the clock of the database, new with each statement of a transaction. */
   readonly now: Fragment
-  /** The same as text. */
+  /** The text of {@link now}. */
   readonly clock: string
-  /** The channel of what is announced, where there is one: of these very tables, whatever other database or schema has the same. */
+  /** The channel of announcements on PostgreSQL. Tables of the same name in another schema have another channel. */
   channel = ""
   private readonly location: TableLocation
 
@@ -78,7 +76,7 @@ export class Database {
     return `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
   }
 
-  /** The rows of a statement, their columns named as they are in it. */
+  /** The rows of a statement. Columns keep their names, even if the client transforms names. */
   rows(statement: Statement<object>): Effect.Effect<ReadonlyArray<SqlRow>, SqlError.SqlError> {
     return statement.withoutTransform as Effect.Effect<ReadonlyArray<SqlRow>, SqlError.SqlError>
   }
@@ -87,10 +85,24 @@ export class Database {
     return Effect.asVoid(statement.withoutTransform)
   }
 
-  /** Writes rows, of which there is at least one. */
+  /**
+   * Runs independent statements. PostgreSQL runs them as one statement, in one round trip. Each of them sees the state before all of
+   * them, so no two may write the same row.
+   */
+  runTogether(statements: ReadonlyArray<Statement<object>>): Effect.Effect<void, SqlError.SqlError> {
+    const { sql } = this
+    const last = statements.at(-1)
+    if (last === undefined) return Effect.void
+    if (this.dialect !== "pg") return Effect.forEach(statements, (one) => this.run(one), { discard: true })
+    if (statements.length === 1) return this.run(last)
+    const others = statements.slice(0, -1).map((one, index) => sql`${sql.literal(`part_${index}`)} AS (${one})`)
+    return this.run(sql`WITH ${sql.csv(others)} ${last}`)
+  }
+
+  /** Inserts at least one row. */
   insert(table: Table, rows: ReadonlyArray<SqlRow>): Statement<object> {
     const { sql } = this
-    // The type wants it to be seen that there is one.
+    // The type demands a list that is not empty.
     return sql`INSERT INTO ${this.table(table)} ${sql.insert(rows as unknown as readonly [Record<string, unknown>])}`
   }
 
@@ -106,45 +118,43 @@ export class Database {
       : sql`ON CONFLICT (${sql.csv(key.map((column) => sql`${sql(column)}`))}) DO UPDATE SET ${sql.csv(columns.map(one))}`
   }
 
-  /** Writes rows but those that are there: of tables whose key is `id`. */
+  /** Makes an insert skip rows whose `id` exists. */
   get unlessThere(): Fragment {
     return this.sql.literal(
       this.dialect === "mysql" ? "ON DUPLICATE KEY UPDATE id = id" : "ON CONFLICT (id) DO NOTHING"
     )
   }
 
-  /** Deletes some of the rows that fit, so that a statement does not take long. */
-  deleteSome(table: Table, fit: Fragment, most: number): Effect.Effect<void, SqlError.SqlError> {
+  /** Deletes at most `most` matching rows, so that the statement does not take long. */
+  deleteSome(table: Table, fit: Fragment, most: number): Statement<object> {
     const { sql } = this
     const from = sql`${this.table(table)} WHERE ${fit} LIMIT ${sql.literal(String(most))}`
     switch (this.dialect) {
       case "pg":
-        return this.run(sql`DELETE FROM ${this.table(table)} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${from}))`)
+        return sql`DELETE FROM ${this.table(table)} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${from}))`
       case "sqlite":
-        return this.run(sql`DELETE FROM ${this.table(table)} WHERE rowid IN (SELECT rowid FROM ${from})`)
+        return sql`DELETE FROM ${this.table(table)} WHERE rowid IN (SELECT rowid FROM ${from})`
       case "mysql":
-        return this.run(sql`DELETE FROM ${from}`)
+        return sql`DELETE FROM ${from}`
     }
   }
 
-  /** A parameter, where nothing else says what it is. */
+  /** A parameter whose type the statement does not say otherwise. */
   text(value: string): Fragment {
     return this.dialect === "pg" ? this.sql`CAST(${value} AS TEXT)` : this.sql`${value}`
   }
 
-  /** The same for a whole number. */
   big(value: number): Fragment {
     return this.dialect === "pg" ? this.sql`CAST(${value} AS BIGINT)` : this.sql`${value}`
   }
 
-  /** The client's listener, if it has one. */
   get announcing(): Announcing | undefined {
     return this.dialect === "pg" && isAnnouncing(this.sql) ? this.sql : undefined
   }
 
   /**
-   * Not in the transaction of whoever happens to call: what is shared holds whether that is rolled back or not. And on a fiber
-   * of its own: a driver may take its time to give up a statement, and who gives up waiting does not wait for that.
+   * Runs an effect outside the caller's transaction: shared state must not depend on whether that is rolled back. It runs on its own
+   * fiber, so that an interrupted caller does not wait until the driver has cancelled the statement.
    */
   apart<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const outside = Effect.updateContext(
@@ -158,38 +168,38 @@ export class Database {
     )
   }
 
-  /** Finds out what these tables are called among all that the server has. */
+  /** Reads the number of the tables on PostgreSQL, which names their channel. */
   get named(): Effect.Effect<void, SqlError.SqlError> {
     if (this.dialect !== "pg") return Effect.void
     const [quoted] = this.sql`${this.table("s")}`.compile(true)
     return Effect.map(this.rows(this.sql`SELECT CAST(CAST(to_regclass(${quoted}) AS oid) AS TEXT) AS oid`), ([row]) => {
-      // Channels are of one database: the number of the table is enough.
+      // A channel belongs to one database, so the number of a table is unique.
       this.channel = `circuit_breakers_${String(row?.["oid"])}`
     })
   }
 }
 
-/** When the statement came, and not when the transaction began: one time for all rows, which indexes can be asked for. */
+/** The time of the statement, not of the transaction: one value for all rows, so that queries can use indexes. */
 const clocks: Readonly<Record<Dialect, string>> = {
   pg: "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
-  // `NOW` would be of the connection's time zone, where an hour of autumn comes twice.
+  // `NOW` depends on the time zone of the connection, in which an hour of autumn occurs twice.
   mysql: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
   sqlite: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 }
 
-/** What comes from outside may be anything, and PostgreSQL has texts of all letters but this one. */
+/** Escapes the NUL character, which PostgreSQL cannot store. */
 export const storable = (text: string): string => text.replaceAll("\u0000", "\\u0000")
 
-/** Whole numbers come as numbers, as texts or as bigints. */
+/** A whole number of a row: drivers return a number, a text or a bigint. */
 export const toNumber = (value: unknown): number => Number(value)
 
-/** A whole number from 0 to below 2^53. Anything else, as another program may have written, is as good as 0. */
+/** A whole number from 0 to below 2^53. Anything else, which another program may have written, counts as 0. */
 export const toWhole = (value: unknown): number => {
   const n = toNumber(value)
   return Number.isSafeInteger(n) && n > 0 && n < Number.MAX_SAFE_INTEGER ? n : 0
 }
 
-/** The database of the client that is there; it dies if that is of a kind that is not known. */
+/** The database of the client. Dies if the client is for another kind of database. */
 export const database = (location: TableLocation): Effect.Effect<Database, never, SqlClient.SqlClient> =>
   Effect.map(SqlClient.SqlClient, (sql) => {
     const dialect = sql.onDialectOrElse({
@@ -198,6 +208,6 @@ export const database = (location: TableLocation): Effect.Effect<Database, never
       sqlite: (): Dialect | undefined => "sqlite",
       orElse: (): Dialect | undefined => undefined
     })
-    if (dialect === undefined) throw new Error("SqlStore knows PostgreSQL, MySQL, MariaDB and SQLite")
+    if (dialect === undefined) throw new Error("SqlStore supports PostgreSQL, MySQL, MariaDB and SQLite")
     return new Database(sql, location, dialect)
   })

@@ -1,21 +1,22 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import { BeginTransaction } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import type { Exchange, ExchangeAnswer } from "../store/SharedStore.ts"
-import { announce } from "./announcements.ts"
+import { announcement } from "./announcements.ts"
 import type { Database, SqlRow } from "./database.ts"
-import { isNew, type LookUpAnswer, lookUp, lookUpAnswer, othersOf } from "./lookUp.ts"
+import { isNew, type LookUpAnswer, lookUp, lookUpAnswer, othersOf, validHeard } from "./lookUp.ts"
 import { firstRow } from "./migrations.ts"
 import { Turn } from "./turn.ts"
 
-/** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it meanwhile. */
+/** A voter that lives at least this much longer may renew its life without the lock: no other exchange buries it in the meantime. */
 const safeMillis = 1_000
 
-/** A process that holds the lock and stands still loses it after this long, where the database can take it away. */
+/** PostgreSQL takes the lock from a process that stalls for this long. */
 const stalledMillis = 1_000
 
-/** Rolls back a transaction that came too late. */
 class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
 
 /** Starts a stopwatch: a function that returns how many milliseconds have passed in this process. */
@@ -26,9 +27,7 @@ const stopwatch = Effect.map(Clock.Clock, (clock) => {
 
 const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time: Math.floor(time) })
 
-/**
- * Carries out an exchange. A heartbeat of a voter that lives is one statement without the lock on the store; see `sqlStore`.
- */
+/** Carries out an exchange. The heartbeat of a live voter is one statement without the lock on the store; see `sqlStore`. */
 export const exchange = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> => {
   const { casts, swaps, ttl } = exchange
   const isHeartbeat = casts.length === 0 && swaps.length === 0 && ttl > 2 * safeMillis
@@ -39,27 +38,36 @@ export const exchange = (database: Database, exchange: Exchange): Effect.Effect<
     : alone(database, exchange)
 }
 
-const look = (database: Database, exchange: Exchange): Effect.Effect<LookUpAnswer | undefined, SqlError> =>
-  Effect.map(database.rows(database.sql`${lookUp(database, exchange)}`), lookUpAnswer)
+const look = (
+  database: Database,
+  exchange: Exchange,
+  before: Fragment
+): Effect.Effect<LookUpAnswer | undefined, SqlError> =>
+  Effect.map(database.rows(database.sql`${before} ${lookUp(database, exchange)}`), lookUpAnswer)
 
-/** Renews the life of a voter; `undefined` if the voter does not live, or not for much longer. */
+/**
+ * Renews the life of a voter; `undefined` if this needs the lock, because it does not live for long enough. One statement on PostgreSQL.
+ */
 const heartbeat = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> => {
   const { now, sql } = database
   const { notAfter = Infinity, ttl, voter } = exchange
   const safe = sql.literal(String(safeMillis))
   const inTime = notAfter === Infinity ? sql`` : sql`AND ${now} <= ${database.big(Math.floor(notAfter))}`
-  const renew = (heard: number) =>
-    database.run(sql`UPDATE ${database.table("_voters")}
-      SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
-      WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`)
+  const renewal = (heard: Fragment) => sql`UPDATE ${database.table("_voters")}
+    SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
+    WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`
+  const isOne = database.dialect === "pg"
+  const before = isOne ? sql`WITH renewed AS (${renewal(validHeard(database, exchange))})` : sql``
   return Effect.gen(function* () {
     const passed = yield* stopwatch
-    const found = yield* look(database, exchange)
+    const found = yield* look(database, exchange, before)
     if (found === undefined) return undefined
     const { bornAt, head, life, own, rollCalls, time } = found
     if (time > notAfter) return late(time)
     if (own === undefined || own.endsAt <= time + safeMillis || isNew(found)) return undefined
-    yield* renew(exchange.life !== life || exchange.heard > head ? 0 : exchange.heard)
+    // MySQL would wait for the row of the store if the statement read it.
+    const heard = exchange.life !== life || exchange.heard > head ? 0 : exchange.heard
+    if (!isOne) yield* database.run(renewal(sql`${heard}`))
     const over = time + passed()
     if (over > notAfter) return late(over)
     const live = othersOf(found) + 1
@@ -68,37 +76,46 @@ const heartbeat = (database: Database, exchange: Exchange): Effect.Effect<Exchan
   })
 }
 
-/** Carries out an exchange while no other exchange is carried out. */
+/** Carries out an exchange with the lock on the store. */
 const alone = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer, SqlError> => {
   const { notAfter = Infinity } = exchange
-  return database.sql
+  const carriedOut = database.sql
     .withTransaction(
       Effect.gen(function* () {
         yield* lock(database)
         const passed = yield* stopwatch
-        const found = yield* look(database, exchange)
+        const found = yield* look(database, exchange, database.sql``)
         if (found === undefined) return yield* Effect.die(new Error("the row that was locked is not there"))
         const { time } = found
         if (time > notAfter) return late(time)
         const turn = new Turn(exchange, found)
         const ballots = turn.ballotsOf(database)
         const answer = turn.carryOut(ballots === undefined ? [] : yield* database.rows(database.sql`${ballots}`))
-        for (const write of turn.writes(database)) yield* write
-        const gone = turn.isSweeping ? yield* sweep(database, turn) : []
-        for (const write of turn.writeStore(database, gone)) yield* write
-        yield* announce(database, turn.announced)
-        // If the process stood still in between, the deadline may have passed, and the exchange must not be carried out.
+        for (const write of turn.begins(database)) yield* database.run(write)
+        const writes = [...turn.writes(database)]
+        let gone: ReadonlyArray<SqlRow> = []
+        if (turn.isSweeping) {
+          yield* database.runTogether(writes.splice(0))
+          gone = yield* sweep(database, turn)
+        }
+        yield* database.runTogether([
+          ...writes,
+          ...turn.writeStore(database, gone),
+          ...announcement(database, turn.announced)
+        ])
+        // If the process stalled, the deadline may have passed, and the exchange must not take effect.
         const over = time + passed()
         return over > notAfter ? yield* new TooLate({ time: over }) : answer
       })
     )
     .pipe(Effect.catchTag("TooLate", ({ time }) => Effect.succeed(late(time))))
+  // With a stricter isolation level, transactions that wait for the lock would fail when it is released.
+  return database.dialect === "pg"
+    ? Effect.provideService(carriedOut, BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED")
+    : carriedOut
 }
 
-/**
- * Waits until no other exchange is carried out. PostgreSQL takes the lock from a process that stands still in the middle, as
- * MySQL and MariaDB do when its connection ends.
- */
+/** Waits for the lock on the store. PostgreSQL takes it from a process that stalls; MySQL and MariaDB do when its connection ends. */
 const lock = (database: Database): Effect.Effect<void, SqlError> => {
   const { dialect, sql } = database
   const table = database.table("_store")
@@ -118,15 +135,13 @@ const lock = (database: Database): Effect.Effect<void, SqlError> => {
   const made = Effect.flatMap(locked, (rows) =>
     rows.length > 0 ? Effect.void : Effect.andThen(database.run(firstRow(database)), locked)
   )
-  // Where the database's default is stricter, those that wait for the lock would fail when it is given up.
-  const level = dialect === "pg" ? database.run(sql`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`) : Effect.void
-  return Effect.asVoid(Effect.andThen(level, made))
+  return Effect.asVoid(made)
 }
 
-/** Deletes some of what has ended, and answers the records that it deleted. */
+/** Deletes some rows that have ended. Returns the records among them. */
 const sweep = (database: Database, turn: Turn): Effect.Effect<ReadonlyArray<SqlRow>, SqlError> => {
   const { sql } = database
-  const swept = Effect.forEach(turn.sweeps(database), (sweep) => sweep, { discard: true })
+  const swept = database.runTogether(turn.sweeps(database))
   return Effect.flatMap(Effect.andThen(swept, database.rows(sql`${turn.goneRecords(database)}`)), (gone) => {
     const circuits = gone.map((row) => row["circuit"])
     return gone.length === 0

@@ -4,7 +4,6 @@ import { type BallotBox, numbersOf, type VoterBallot } from "./ballotBoxes.ts"
 import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import type { Recorded } from "./records.ts"
 
-/** What the database answered to {@link lookUp}. */
 export interface LookUpAnswer {
   readonly time: number
   readonly epoch: number
@@ -15,7 +14,7 @@ export interface LookUpAnswer {
   readonly head: number
   readonly burials: number
   readonly sweptAt: number
-  /** The other voters that live: how many have heard how far. */
+  /** The other live voters, counted by how far they have heard. */
   readonly others: ReadonlyArray<readonly [heard: number, voters: number]>
   readonly dead: number
   readonly own: { readonly endsAt: number; readonly heard: number; readonly life: number } | undefined
@@ -25,12 +24,20 @@ export interface LookUpAnswer {
   readonly rollCalls: ReadonlyArray<RollCall>
 }
 
-/** Reads, in one statement, all that an exchange depends on, but for the ballots of others. */
-export const lookUp = (database: Database, { casts, heard, life = "", swaps, voter }: Exchange): Fragment => {
+/** How far the voter has heard the present log. */
+export const validHeard = (database: Database, { heard, life = "" }: Exchange): Fragment => {
+  const { sql } = database
+  const said = database.big(heard)
+  return sql`(SELECT CASE WHEN ${said} > head OR life <> ${life} THEN 0 ELSE ${said} END
+    FROM ${database.table("_store")} WHERE id = 1)`
+}
+
+/** One statement that reads everything that an exchange depends on, except the ballots of other voters. */
+export const lookUp = (database: Database, exchange: Exchange): Fragment => {
   const { now, sql } = database
+  const { casts, swaps, voter } = exchange
   const store = database.table("_store")
   const voters = database.table("_voters")
-  const after = database.big(heard)
   const parts = [
     sql`SELECT 'store' AS kind, '' AS name, '' AS box, life AS body, epoch AS a, trimmed AS b, born_at AS c, head AS d,
       burials AS e, swept_at AS f, ${now} AS g, 0 AS h, 0 AS i, 0 AS j FROM ${store} WHERE id = 1`,
@@ -40,8 +47,7 @@ export const lookUp = (database: Database, { casts, heard, life = "", swaps, vot
     sql`SELECT 'own', '', '', '', ends_at, heard, life, 0, 0, 0, 0, 0, 0, 0 FROM ${voters} WHERE voter = ${voter}`,
     sql`SELECT * FROM (SELECT 'roll' AS kind, circuit AS name, box, '' AS body, seq, prev, epoch, term, 0 AS e, 0 AS f, 0 AS g,
         0 AS h, 0 AS i, 0 AS j FROM ${database.table("_rolls")}
-      WHERE seq > (SELECT CASE WHEN ${after} > head OR life <> ${life} THEN 0 ELSE ${after} END FROM ${store} WHERE id = 1)
-        AND ends_at > ${now}
+      WHERE seq > ${validHeard(database, exchange)} AND ends_at > ${now}
       ORDER BY seq LIMIT ${sql.literal(String(limits.rollCalls))}) rolls`
   ]
   const circuits = [...new Set([...casts, ...swaps].map(({ circuit }) => circuit))]
@@ -142,5 +148,4 @@ export const lookUpAnswer = (rows: ReadonlyArray<SqlRow>): LookUpAnswer | undefi
 /** Whether the store was never used, or was emptied by hand. */
 export const isNew = ({ bornAt, life }: LookUpAnswer): boolean => bornAt === 0 || life === ""
 
-/** How many other voters live. */
 export const othersOf = ({ others }: LookUpAnswer): number => others.reduce((sum, [, voters]) => sum + voters, 0)

@@ -5,11 +5,10 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Database, Table } from "./database.ts"
 import { views } from "./views.ts"
 
-/** The types of columns, which databases call differently. */
 const types = ({ dialect }: Database) => ({
-  // What MySQL is to find by a text must have a length, and be compared letter by letter.
+  // MySQL can only index texts with a length. `ascii_bin` compares them exactly.
   id: (length: number) => (dialect === "mysql" ? `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin` : "TEXT"),
-  // Of any letters, whatever those of the database are.
+  // Any text, whatever the default character set of the database.
   text: dialect === "mysql" ? "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" : "TEXT",
   big: dialect === "sqlite" ? "INTEGER" : "BIGINT",
   small: dialect === "sqlite" ? "INTEGER" : "SMALLINT",
@@ -22,11 +21,11 @@ export const firstRow = (database: Database) => {
   return database.sql`${database.insert("_store", [row])} ${database.unlessThere}`
 }
 
-/** Milliseconds since 1970 are whole numbers everywhere: a time zone cannot change them. */
+/** The migrations. Times are whole numbers of milliseconds since 1970, which do not depend on time zones. */
 const steps = (database: Database) => {
   const { sql } = database
   const { big, id, real, small, text } = types(database)
-  /** A table with its indexes. For MySQL it is one statement, which may be said again: none can be taken back there. */
+  /** Creates a table with its indexes. On MySQL this is one repeatable statement, because MySQL cannot roll it back. */
   const make = (table: Table, columns: string, indexes: Readonly<Record<string, string>> = {}) => {
     const name = database.table(table)
     const named = Object.entries(indexes).map(
@@ -45,7 +44,7 @@ const steps = (database: Database) => {
   }
   return {
     "0001_records_and_ballots": Effect.gen(function* () {
-      // `changed` is 1 if pages show the record, and `gone_at` is when nothing of it needs to be kept any longer.
+      // `changed` is 1 if pages show the record. `gone_at` is when the record can be deleted.
       yield* make(
         "s",
         `circuit ${id(2000)} NOT NULL PRIMARY KEY, epoch ${big} NOT NULL, body ${text} NOT NULL,
@@ -111,7 +110,7 @@ const steps = (database: Database) => {
          version ${id(40)} NOT NULL, PRIMARY KEY (circuit_id, owner)`,
         { state: "state, since", owner: "owner" }
       )
-      // Until when the rows of an owner that is a process count.
+      // How long the states of a process count.
       yield* make(
         "_heartbeats",
         `owner ${id(120)} NOT NULL PRIMARY KEY, process ${text} NOT NULL, ends_at ${big} NOT NULL`,
@@ -128,7 +127,7 @@ const steps = (database: Database) => {
         { name: "circuit_name, at", at: "at" }
       )
     }),
-    // Looked at once: a program needs no rights on views.
+    // Checked only here: a program needs no rights on views.
     "0004_views": Effect.andThen(
       Effect.forEach(Object.entries(views(database)), ([view, select]) => makeView(view as Table, select), {
         discard: true
@@ -137,7 +136,6 @@ const steps = (database: Database) => {
     )
   }
 
-  /** Databases differ in how a view is made that may be there already. */
   function makeView(view: Table, select: string): Effect.Effect<void, SqlError> {
     const make = (how: string) =>
       database.run(sql`${sql.literal(how)} ${database.table(view)} AS ${sql.literal(select)}`)
@@ -147,7 +145,7 @@ const steps = (database: Database) => {
       case "sqlite":
         return make("CREATE VIEW IF NOT EXISTS")
       case "mysql": {
-        // A view of these columns is left as it is, and so is any other view or table that answers: `check` names it afterwards.
+        // A view with this name is left as it is. If it has other columns, the later `check` fails.
         const isThere = check(database, { [view]: "1" })
         return Effect.catch(isThere, () => make("CREATE OR REPLACE VIEW"))
       }
@@ -155,10 +153,7 @@ const steps = (database: Database) => {
   }
 }
 
-/**
- * Makes the tables that are missing. Many processes may do so at once. A table that has one of their names and is not of these is
- * an error, and stays as it is.
- */
+/** Creates missing tables, safely from many processes at once. Fails if a table has other columns, and leaves it as it is. */
 export const migrate = (
   database: Database
 ): Effect.Effect<void, Migrator.MigrationError | SqlError, SqlClient.SqlClient> => {
@@ -171,8 +166,8 @@ export const migrate = (
 }
 
 /**
- * {@link migrate}, if something is missing. A program that only reads can use tables that are there: a replica of a database, or
- * a user without other rights.
+ * {@link migrate} if a table is missing. If the tables of the store exist, a failure to create the others is ignored: the database may be
+ * a replica, or the user may have no right to create tables.
  */
 export const migrateIfMissing = (
   database: Database
@@ -184,14 +179,14 @@ export const migrateIfMissing = (
 type MigrationSteps = Parameters<typeof Migrator.fromRecord>[0]
 
 /**
- * MySQL commits with each table that is made. So none is made where one is somebody else's, each step may be run by many at once,
- * and again where one did not come to its end, and they are entered when they did. `versions` makes the table for that.
+ * The migrations on MySQL, which commits after each table. So nothing is created if a table belongs to another program. The steps may run
+ * in many processes at once, and again after an interruption. They are recorded when all are done, in the table that `versions` creates.
  */
 const oneByOne = <R>(database: Database, all: MigrationSteps, versions: Effect.Effect<unknown, unknown, R>) => {
   const { sql } = database
   const isMissing = ([table, columns]: readonly [string, string]) => {
     const isOurs = Effect.as(check(database, { [table]: columns }), false)
-    // Asked again where there is one: somebody may have made it meanwhile.
+    // The table exists: check it again, because another process may have created it in the meantime.
     return Effect.catch(isOurs, () =>
       Effect.matchEffect(check(database, { [table]: "1" }), {
         onSuccess: () => isOurs,
@@ -210,12 +205,12 @@ const oneByOne = <R>(database: Database, all: MigrationSteps, versions: Effect.E
     done ? Effect.void : Effect.all([...Object.values(all), versions, enter], { discard: true })
   ).pipe(
     Effect.mapError(
-      (cause) => new Migrator.MigrationError({ kind: "Failed", cause, message: "The tables could not be made" })
+      (cause) => new Migrator.MigrationError({ kind: "Failed", cause, message: "The tables could not be created" })
     )
   )
 }
 
-/** What a store reads and writes, and what a trail does. */
+/** The columns that a store uses, and those that an audit trail uses. */
 export const ofStore = {
   s: "circuit, epoch, body, listed, changed, written_at, ends_at, gone_at",
   _ballots: "circuit, voter, box, epoch, life, numbers, ends_at",
@@ -231,7 +226,6 @@ export const ofTrail = {
   _heartbeats: "owner, ends_at",
   _snapshots: "id, at, circuit_name, run, failure_rate"
 }
-/** What people read. */
 const ofViews = {
   _events_view: "at, at_ms, circuit, to_state, outage_since, down_seconds",
   _states_view: "circuit, state, scope, since, outage_since",
@@ -239,7 +233,7 @@ const ofViews = {
   _snapshots_view: "at, at_ms, circuit, failures"
 }
 
-/** That tables are there, and are these: for a program that may not make them, and after they were made. */
+/** Fails if a table is missing or has other columns. */
 export const check = (database: Database, tables: Partial<Record<Table, string>>): Effect.Effect<void, SqlError> =>
   Effect.forEach(
     Object.entries(tables) as ReadonlyArray<[Table, string]>,

@@ -6,10 +6,10 @@ import { type Change, limits } from "../store/SharedStore.ts"
 import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import { rollCallOf } from "./lookUp.ts"
 
-/** The most records in the answer to one poll. If there are more, the next poll goes on. */
+/** The most records in one poll. The next poll reads the rest. */
 const maxRecords = 200
 
-/** Up to where the changes of a database were read. */
+/** How far the changes of a database have been read. */
 interface Position {
   readonly life: string
   readonly epoch: number
@@ -17,8 +17,8 @@ interface Position {
 }
 
 /**
- * The records and roll calls after a position, as one statement that writes nothing. Without a position, only where the store is.
- * Records that were never listed are left out: no index finds them, and no process waits for them.
+ * One statement that reads the records and roll calls after a position, or only the present position of the store. Records that were
+ * never listed are left out: no index finds them, and no process waits for them.
  */
 const look = (database: Database, after: Position | undefined) => {
   const { now, sql } = database
@@ -35,7 +35,7 @@ const look = (database: Database, after: Position | undefined) => {
       ORDER BY seq LIMIT ${sql.literal(String(limits.rollCalls))}) rolls`
 }
 
-/** What the answer of a poll announces, and where the next poll begins. */
+/** The changes in a poll, and the position of the next poll. */
 const read = (rows: ReadonlyArray<SqlRow>, after: Position | undefined) => {
   const of = (kind: string) =>
     rows.filter((row) => row["kind"] === kind).sort((one, other) => toNumber(one["a"]) - toNumber(other["a"]))
@@ -70,10 +70,7 @@ const read = (rows: ReadonlyArray<SqlRow>, after: Position | undefined) => {
   }
 }
 
-/**
- * The changes of a database that cannot announce them. Reads new changes about every `millis`; the interval varies, so that many
- * processes do not read at the same moment. `run` carries out a statement.
- */
+/** The changes of a database without announcements, read about every `millis`. The interval varies, to spread the reads. */
 export const polled = <E>(
   database: Database,
   millis: number,

@@ -4,12 +4,11 @@ import { type Changed, type LoadAnswer, limits, type PageAnswer } from "../store
 import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import { toAge, toStored } from "./records.ts"
 
-/** The changes after an epoch, as one statement. */
 export const page = (database: Database, since: number, limit: number): Effect.Effect<PageAnswer, SqlError> => {
   const { now, sql } = database
   const records = database.table("s")
   const most = Math.max(0, Math.min(Math.floor(limit), limits.page))
-  // An epoch beyond all numbers was written by another program.
+  // Only another program can have written a greater epoch.
   const last = sql.literal(String(Number.MAX_SAFE_INTEGER - 1))
   const found = database.rows(sql`
     SELECT 'store' AS kind, '' AS circuit, epoch, life AS body, trimmed AS age, ${now} AS written_at, 0 AS listed
@@ -48,7 +47,6 @@ export const page = (database: Database, since: number, limit: number): Effect.E
   })
 }
 
-/** The records of circuits, as one statement. */
 export const load = (database: Database, circuits: ReadonlyArray<string>): Effect.Effect<LoadAnswer, SqlError> => {
   const { now, sql } = database
   const found =

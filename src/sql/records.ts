@@ -1,7 +1,7 @@
 import type { Stored } from "../store/SharedStore.ts"
 import { type SqlRow, toNumber, toWhole } from "./database.ts"
 
-/** A record as a row has it. */
+/** A row of the table of records. */
 export interface Recorded {
   readonly epoch: number
   readonly body: string

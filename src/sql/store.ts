@@ -10,14 +10,14 @@ import type { Database } from "./database.ts"
 import { exchange } from "./exchange.ts"
 import { load, page } from "./reads.ts"
 
-/** Texts that databases find by an index must not be longer. */
+/** Databases limit the length of indexed texts. */
 export const longestCircuit = 2_000
 
 /** Whether a table or a column is missing. Most databases report this as a syntax error; SQLite has no code for it. */
-const makesNoSense = ({ reason }: SqlError): boolean =>
+const isTableMissing = ({ reason }: SqlError): boolean =>
   reason._tag === "SqlSyntaxError" || /no such (table|column)/.test(String(reason.cause))
 
-/** Two transactions got in each other's way. */
+/** Whether two transactions conflicted, so that a retry helps. */
 const isConflict = ({ reason }: SqlError): boolean =>
   reason._tag === "DeadlockError" ||
   reason._tag === "SerializationError" ||
@@ -27,17 +27,17 @@ const isConflict = ({ reason }: SqlError): boolean =>
 /**
  * A store on a database.
  *
- * Exchanges that cast, swap, join or leave are carried out one after the other: each is a transaction that begins with the lock
- * on one row, so none can deadlock with another, and epochs become visible in their order. A heartbeat of a voter that lives is
- * one statement without that lock. Reads are one statement each.
+ * Exchanges that cast, swap, join or leave run one after the other. Each is a transaction that begins with a lock on the same row, so
+ * exchanges cannot deadlock, and epochs become visible in order. The heartbeat of a live voter is one statement without that lock. Reads
+ * are one statement each.
  *
- * The session ends when the tables cannot be used any more: they are missing, or have other columns.
+ * The session ends when a table is missing or has other columns.
  */
 export const sqlStore = (database: Database, pollMillis = 1_000, times?: Times): Session => {
   const broken = Deferred.makeUnsafe<void>()
   const run = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> => {
     const again = Effect.retry(effect, { times: 3, while: isConflict }).pipe(
-      Effect.tapError((error) => (makesNoSense(error) ? Deferred.succeed(broken, undefined) : Effect.void))
+      Effect.tapError((error) => (isTableMissing(error) ? Deferred.succeed(broken, undefined) : Effect.void))
     )
     return database.apart(again)
   }

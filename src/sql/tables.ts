@@ -3,7 +3,6 @@ import type { TableLocation } from "./database.ts"
 
 const name = textLike("at most 40 letters, digits and _, not beginning with a digit", /^[A-Za-z_][A-Za-z0-9_]{0,39}$/)
 
-/** The options that say where tables are. */
 export const tableLocationFields = { prefix: optional(name), schema: optional(name) }
 
 export const tableLocation = ({

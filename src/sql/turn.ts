@@ -1,5 +1,3 @@
-import type * as Effect from "effect/Effect"
-import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment, Statement } from "effect/sql/Statement"
 import {
   type Cast,
@@ -18,7 +16,7 @@ import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import { isNew, type LookUpAnswer, othersOf, toBallot } from "./lookUp.ts"
 import type { Recorded } from "./records.ts"
 
-/** Rows that have ended are deleted at most this often, and at most this many of a table at once. Until then they are not read. */
+/** How often rows that have ended are deleted, and how many of a table at once. Until then they are ignored. */
 const sweepMillis = 5_000
 const sweptRows = 500
 
@@ -30,7 +28,7 @@ export class Turn {
   private readonly boxes: BallotBoxes
   private readonly burials: number
   private readonly life: number | undefined
-  /** The life of the store. A store that was never used begins one. */
+  /** A store that was never used begins a life. */
   private readonly storeLife: string
   private readonly called: Array<RollCall> = []
   private readonly swapped = new Map<string, Recorded & { readonly listed: boolean }>()
@@ -45,7 +43,7 @@ export class Turn {
     this.head = found.head
     this.epoch = found.epoch
     const lives = own !== undefined && own.endsAt > time
-    // A store that was emptied does not give any earlier number again.
+    // A store that was emptied must not give an earlier number again.
     const known = found.bornAt === 0 ? Math.max(found.burials, time * 1_000) : found.burials
     // If the clock went back, ballots may have been deleted that have not ended.
     const someDied = dead > 0 || (lives && ttl <= 0) || sweptAt > time
@@ -110,7 +108,7 @@ export class Turn {
     const { time } = this.found
     const circuits = [...new Set(this.stale.map(({ circuit }) => circuit))]
     if (circuits.length === 0) return undefined
-    // The row of a voter that does not live yet, or no longer, is of another life.
+    // If the voter was not live before this exchange, or leaves, its ballots belong to an earlier life.
     const own = this.life === this.found.own?.life ? sql`` : sql`AND b.voter <> ${this.exchange.voter}`
     return sql`SELECT b.circuit AS name, b.box, b.epoch AS a, b.life AS b, b.ends_at AS c, b.numbers AS body
       FROM ${database.table("_ballots")} b
@@ -150,7 +148,7 @@ export class Turn {
     }
   }
 
-  /** How far the voter has heard the log that the store has now. */
+  /** How far the voter has heard the present log. */
   private get valid(): number {
     const { heard, life } = this.exchange
     return life !== this.storeLife || heard > this.head ? 0 : heard
@@ -170,58 +168,48 @@ export class Turn {
     return { swapped: true, record: { epoch: this.epoch, body, age: 0 } }
   }
 
-  /** The statements that write what the exchange has changed. */
-  writes(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
+  /** No two of these statements may write the same row; see `Database.runTogether`. */
+  writes(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     const { ttl, voter } = this.exchange
     const { dead, time } = this.found
-    const all: Array<Effect.Effect<void, SqlError>> = []
+    const all: Array<Statement<object>> = []
     const { ballots, boxes } = this.boxes.written((circuit) => this.swapped.has(circuit))
-    if (isNew(this.found)) {
-      // In a new life nothing was heard yet.
-      all.push(
-        database.run(sql`DELETE FROM ${database.table("_rolls")}`),
-        database.run(sql`UPDATE ${database.table("_voters")} SET heard = 0`)
-      )
-    }
     if (ttl > 0) {
       const row = { voter, life: this.life, heard: this.valid, ends_at: endOf(time, ttl) }
-      all.push(
-        database.run(sql`${database.insert("_voters", [row])}
-          ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
-      )
+      all.push(sql`${database.insert("_voters", [row])}
+        ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
     } else {
-      all.push(database.run(sql`DELETE FROM ${database.table("_voters")} WHERE voter = ${voter}`))
+      all.push(sql`DELETE FROM ${database.table("_voters")} WHERE voter = ${voter}`)
     }
-    if (dead > 0) all.push(database.deleteSome("_voters", sql`ends_at <= ${time}`, sweptRows))
+    if (dead > 0) all.push(database.deleteSome("_voters", sql`ends_at <= ${time} AND voter <> ${voter}`, sweptRows))
     if (ballots.length > 0) {
       const rows = ballots.map(({ box, circuit, endsAt, epoch, life, numbers = [] }) => {
         return { circuit, voter, box, epoch, life, numbers: numbers.join(","), ends_at: endsAt }
       })
-      all.push(
-        database.run(sql`${database.insert("_ballots", rows)}
-          ${database.onConflict(["circuit", "voter", "box"], ["epoch", "life", "numbers", "ends_at"])}`)
-      )
+      all.push(sql`${database.insert("_ballots", rows)}
+        ${database.onConflict(["circuit", "voter", "box"], ["epoch", "life", "numbers", "ends_at"])}`)
     }
-    if (boxes.length > 0) all.push(database.run(writeBoxes(database, boxes)))
+    if (boxes.length > 0) all.push(writeBoxes(database, boxes))
     if (this.swapped.size > 0) {
       const circuits = [...this.swapped.keys()]
       for (const table of ["_ballots", "_boxes"] as const) {
-        all.push(database.run(sql`DELETE FROM ${database.table(table)} WHERE circuit IN ${sql.in(circuits)}`))
+        all.push(sql`DELETE FROM ${database.table(table)} WHERE circuit IN ${sql.in(circuits)}`)
       }
-      all.push(database.run(this.writeRecords(database)))
+      all.push(this.writeRecords(database))
     }
     if (this.called.length > 0) {
-      all.push(
-        database.run(
-          database.insert(
-            "_rolls",
-            this.called.map((one) => ({ ...one, ends_at: time + one.term + limits.logMillis }))
-          )
-        )
-      )
+      const rows = this.called.map((one) => ({ ...one, ends_at: time + one.term + limits.logMillis }))
+      all.push(database.insert("_rolls", rows))
     }
     return all
+  }
+
+  /** The statements that begin a new life of the store, in which no roll call has been heard. They come before all other writes. */
+  begins(database: Database): ReadonlyArray<Statement<object>> {
+    const { sql } = database
+    if (!isNew(this.found)) return []
+    return [sql`DELETE FROM ${database.table("_rolls")}`, sql`UPDATE ${database.table("_voters")} SET heard = 0`]
   }
 
   private writeRecords(database: Database): Statement<object> {
@@ -244,14 +232,13 @@ export class Turn {
       ${database.onConflict(["circuit"], ["epoch", "body", "listed", "changed", "written_at", "ends_at", "gone_at"])}`
   }
 
-  /** Whether it is time to delete what has ended. */
   get isSweeping(): boolean {
     const { sweptAt, time } = this.found
     return sweptAt > time || time - sweptAt >= sweepMillis
   }
 
   /** The statements that delete rows that have ended, except records. */
-  sweeps(database: Database): ReadonlyArray<Effect.Effect<void, SqlError>> {
+  sweeps(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
     const { time } = this.found
     return [
@@ -261,7 +248,6 @@ export class Turn {
     ]
   }
 
-  /** The statement that reads the records of which nothing needs to be kept any longer. */
   goneRecords(database: Database): Fragment {
     const { sql } = database
     return sql`SELECT circuit, epoch, changed FROM ${database.table("s")} WHERE gone_at <= ${this.found.time}
@@ -269,7 +255,7 @@ export class Turn {
   }
 
   /** The statement that writes the single row of the store, if the row has changed. `gone` are the records that were deleted. */
-  writeStore(database: Database, gone: ReadonlyArray<SqlRow>): ReadonlyArray<Effect.Effect<void, SqlError>> {
+  writeStore(database: Database, gone: ReadonlyArray<SqlRow>): ReadonlyArray<Statement<object>> {
     const { bornAt, sweptAt, time } = this.found
     const trimmed = gone.map((row) => (toNumber(row["changed"]) === 1 ? toWhole(row["epoch"]) : 0))
     const next = {
@@ -284,9 +270,8 @@ export class Turn {
     const { burials, epoch, head } = this.found
     const isChanged =
       isNew(this.found) || this.isSweeping || epoch !== next.epoch || head !== next.head || burials !== next.burials
-    return isChanged
-      ? [database.run(database.sql`UPDATE ${database.table("_store")} SET ${database.sql.update(next)} WHERE id = 1`)]
-      : []
+    const { sql } = database
+    return isChanged ? [sql`UPDATE ${database.table("_store")} SET ${sql.update(next)} WHERE id = 1`] : []
   }
 }
 

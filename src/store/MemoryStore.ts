@@ -1,12 +1,10 @@
 /**
- * A shared store in memory: for tests, and for several breaker stores of one process.
+ * A shared store in memory, for tests and for several breaker stores in one process.
  *
  * **When to use**
  *
- * To test what a fleet does without a server. For circuits that only one process has, use `BreakerStore.layerMemory`, which has no
- * shared store at all.
- *
- * @since 0.1.0
+ * To test a fleet without a server. For a program that is a single process, use `BreakerStore.layerMemory`, which has no shared
+ * store.
  */
 import * as Effect from "effect/Effect"
 import { emptyState } from "./memory/records.ts"
@@ -14,27 +12,25 @@ import { memoryStore } from "./memory/store.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
 /**
- * A memory store, and the faults of a real one.
+ * A memory store, with controls that simulate faults.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Controlled {
   readonly store: SharedStore
-  /** The store forgets everything, as a Redis that is flushed. */
+  /** Empties the store, like `FLUSHALL` on Redis. */
   readonly wipe: Effect.Effect<void>
   /**
-   * Remembers what the store has now. The effect that it returns restores that state: the store has then lost all later writes, as
-   * after a failover to a replica that was behind.
+   * Saves the present state. The effect that it returns restores that state, so that all later writes are lost, as after a failover
+   * to a replica that was behind.
    */
   readonly save: Effect.Effect<Effect.Effect<void>>
 }
 
 /**
- * {@link make}, with the faults of a real store.
+ * Like {@link make}, with controls that simulate faults.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const makeControlled: Effect.Effect<Controlled> = Effect.map(memoryStore, ({ memory, store }) => ({
   store,
@@ -60,6 +56,5 @@ export const makeControlled: Effect.Effect<Controlled> = Effect.map(memoryStore,
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make: Effect.Effect<SharedStore> = Effect.map(memoryStore, ({ store }) => store)

@@ -1,17 +1,15 @@
 /**
- * Several shared stores as one: what most of those that can be reached say, holds.
+ * Combines several shared stores into one, in which the majority of the reachable stores decides.
  *
  * **When to use**
  *
- * Where a fleet spans regions, each with a Redis or a database of its own: none of them is then missed when it fails, and a
- * region that was cut off takes on what the others decided as soon as it is back.
+ * For a fleet that spans regions, each with its own Redis or database. The fleet continues if one of the stores fails, and a region
+ * that was cut off adopts the decisions of the others when it is back.
  *
  * **What it is not**
  *
- * A consensus. Two halves that cannot see each other decide apart, as the store of each is all that they reach; when they
- * meet again, the later word holds. Every operation asks all stores: a probe waits for the slowest that still answers.
- *
- * @since 0.1.0
+ * A consensus. While two parts of the fleet cannot reach each other's stores, each part decides alone; afterwards the later decision
+ * wins. Every operation asks all stores, so a probe waits for the slowest store that still answers.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -20,7 +18,7 @@ import { quorumStore } from "./quorum/store.ts"
 import type { SharedStore } from "./SharedStore.ts"
 
 /**
- * Combines stores. Give it three or five, in the same order in all processes or in any.
+ * Combines stores: best three or five, in any order.
  *
  * ```ts
  * import { Effect, Layer } from "effect"
@@ -32,7 +30,6 @@ import type { SharedStore } from "./SharedStore.ts"
  * ```
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (stores: ReadonlyArray<SharedStore>): Effect.Effect<SharedStore> =>
   Effect.map(Effect.all([Clock.Clock, Random.Random]), ([clock, random]) =>

@@ -1,11 +1,10 @@
 /**
- * What a store must do so that many processes can share their circuits.
+ * The contract of a store in which processes share their circuits.
  *
  * **When to use**
  *
  * To keep the circuits of a fleet in a store of your own: implement {@link SharedStore}, pass it to
- * `BreakerStore.layerShared`, and run the suite of `effect-fuse/testing` on it. `MemoryStore` is an example, and the
- * store for tests.
+ * `BreakerStore.layerShared`, and run the contract tests of `effect-fuse/testing` on it. `MemoryStore` is an example.
  *
  * **What a store keeps**
  *
@@ -13,21 +12,19 @@
  *   swap. Epochs are unique in the store and never go back.
  * - For each circuit *ballot boxes*. A box holds one ballot of each voter. A ballot is a list of whole numbers; the store
  *   adds them up position by position. A swap of the record empties all boxes of the circuit.
- * - One *register* of the processes that live. A process that lives is a *voter*.
+ * - One *register* of the live processes. Each of them is a *voter*.
  * - One *log of roll calls*. A roll call asks every live voter for its ballot in one box. For each voter the register
  *   keeps how far in the log it has *heard*. A voter that heard a roll call and has no ballot in its box abstains.
- * - One *life*: a text that the store makes up when it is first used, and again after it lost everything. What a process
- *   knows of one life says nothing about another, whatever the numbers are.
+ * - One *life*: a unique text that the store chooses when it is first used, and again after it lost everything. Numbers of
+ *   one life mean nothing in another.
  *
- * All times are those of one clock: the store's own.
+ * All times are times of the store's own clock.
  *
  * **What a store may rely on**
  *
  * No caller of a protected effect waits for a store, except a probe, for at most 50 milliseconds. The engine stops waiting
  * for an answer after a while, but the store may still carry the command out: late, twice or never. So every command is
  * idempotent, and a command that is later than its `notAfter` changes nothing.
- *
- * @since 0.1.0
  */
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
@@ -35,11 +32,9 @@ import type * as Stream from "effect/Stream"
 import { foreignMessage } from "../core/foreign.ts"
 
 /**
- * An operation of a store failed. Callers of protected effects never see this error: each process then decides by what it
- * knows itself.
+ * An operation of a store failed. Callers of protected effects never see this error: the process then decides alone.
  *
  * @category errors
- * @since 0.1.0
  */
 export class StoreError extends Data.TaggedError("StoreError")<{
   readonly operation: "exchange" | "page" | "load" | "changes"
@@ -54,7 +49,6 @@ export class StoreError extends Data.TaggedError("StoreError")<{
  * The bounds of the contract: numbers of items, and milliseconds.
  *
  * @category constants
- * @since 0.1.0
  */
 export const limits = {
   /** The most casts in one exchange. */
@@ -78,10 +72,9 @@ export const limits = {
 } as const
 
 /**
- * A record as a store answers it.
+ * A record in an answer of a store.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Stored {
   /** At least 1, and below 2^53. */
@@ -95,7 +88,6 @@ export interface Stored {
  * Puts, renews or withdraws the voter's ballot in one box.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Cast {
   readonly circuit: string
@@ -121,15 +113,14 @@ export interface Cast {
 }
 
 /**
- * What the ballots in a box add up to.
+ * The sum of the ballots in a box.
  *
  * @category models
- * @since 0.1.0
  */
 export interface StoredTally {
   /** How many ballots count. */
   readonly voters: number
-  /** Position by position; empty if no ballot counts. */
+  /** The sums of the ballots, position by position; empty if no ballot counts. */
   readonly sums: ReadonlyArray<number>
   /** Milliseconds since the latest inquiry of this box began; `undefined` if there was none. */
   readonly asked: number | undefined
@@ -143,12 +134,13 @@ export interface StoredTally {
 }
 
 /**
+ * The answer to one cast: the record of the circuit, and the tally of the box.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface CastAnswer {
   readonly record: Stored | undefined
-  /** `undefined` if the circuit's record has another epoch than the cast: then the cast changed nothing. */
+  /** `undefined` if the epoch of the cast is not that of the circuit's record. The cast then changed nothing. */
   readonly tally: StoredTally | undefined
 }
 
@@ -156,22 +148,22 @@ export interface CastAnswer {
  * Replaces the record of one circuit, if its epoch is the expected one.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Swap {
   readonly circuit: string
   /** 0 to write a record where there is none. */
   readonly expectedEpoch: number
   readonly body: string
-  /** Milliseconds after which the store forgets the record; `undefined` keeps it for ever. */
+  /** Milliseconds after which the store drops the record; `undefined` keeps it without end. */
   readonly ttl: number | undefined
   /** Whether {@link SharedStore.page} shows the record to every process. */
   readonly listed: boolean
 }
 
 /**
+ * The answer to one swap.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface SwapAnswer {
   readonly swapped: boolean
@@ -183,7 +175,6 @@ export interface SwapAnswer {
  * Asks every live voter for its ballot in one box.
  *
  * @category models
- * @since 0.1.0
  */
 export interface RollCall {
   /** Its number in the log: at least 1, below 2^53, and greater than all before it. */
@@ -193,7 +184,7 @@ export interface RollCall {
   readonly circuit: string
   readonly epoch: number
   readonly box: string
-  /** For how many milliseconds it counts. */
+  /** How long it counts, in milliseconds. */
   readonly term: number
 }
 
@@ -201,17 +192,16 @@ export interface RollCall {
  * Everything that one process writes, in one atomic step. An exchange without casts and swaps is a heartbeat.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Exchange {
   readonly voter: string
-  /** Milliseconds that the voter lives from now on. With 0 it does not live: it is removed from the register. */
+  /** How long the voter lives from now on, in milliseconds. 0 removes it from the register. */
   readonly ttl: number
   /** By the store's clock, in milliseconds: after this time the exchange changes nothing. `undefined` sets no deadline. */
   readonly notAfter: number | undefined
   /** The `seq` of the latest roll call up to which this voter has cast all ballots that it owes; 0 if it has heard none. */
   readonly heard: number
-  /** The life of the store in which the voter has heard that. Without it `heard` counts as 0. */
+  /** The life of the store to which `heard` belongs. Without it `heard` counts as 0. */
   readonly life?: string | undefined
   /** The highest epoch that the voter knows, or 0. The epochs that this exchange gives are greater. */
   readonly floor: number
@@ -219,7 +209,7 @@ export interface Exchange {
   readonly casts: ReadonlyArray<Cast>
   /** At most `limits.swaps`. */
   readonly swaps: ReadonlyArray<Swap>
-  /** Room for a summary of this process's circuits: at most `limits.digest` bytes. Stores ignore it for now. */
+  /** A summary of the circuits of this process, at most `limits.digest` bytes. Stores ignore it for now. */
   readonly digest?: string | undefined
 }
 
@@ -227,7 +217,6 @@ export interface Exchange {
  * The answer to an exchange.
  *
  * @category models
- * @since 0.1.0
  */
 export type ExchangeAnswer = ExchangeLate | ExchangeDone
 
@@ -235,7 +224,6 @@ export type ExchangeAnswer = ExchangeLate | ExchangeDone
  * The exchange came after its `notAfter` and changed nothing.
  *
  * @category models
- * @since 0.1.0
  */
 export interface ExchangeLate {
   readonly _tag: "Late"
@@ -247,7 +235,6 @@ export interface ExchangeLate {
  * The exchange was carried out.
  *
  * @category models
- * @since 0.1.0
  */
 export interface ExchangeDone {
   readonly _tag: "Done"
@@ -257,7 +244,7 @@ export interface ExchangeDone {
   readonly live: number
   /** Milliseconds since the first exchange of this store, or the first since it lost everything. */
   readonly liveFor: number
-  /** A text that no store has had before: made up at that first exchange, and kept since. Of letters, digits, `-` and `_`. */
+  /** A unique text of letters, digits, `-` and `_`, chosen at that first exchange. */
   readonly life: string
   /** The `seq` of the latest roll call in the log; 0 if there was none. */
   readonly head: number
@@ -273,7 +260,6 @@ export interface ExchangeDone {
  * A circuit whose record has changed.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Changed {
   readonly circuit: string
@@ -286,19 +272,20 @@ export interface Changed {
 }
 
 /**
+ * One page of changes.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface PageAnswer {
   /** The store's clock, in milliseconds. */
   readonly time: number
   /** How many voters live. */
   readonly live: number
-  /** As in the answer of an exchange; empty if there was none yet. */
+  /** The life of the store, as in {@link ExchangeDone}; empty before the first exchange. */
   readonly life: string
   /** The last epoch that the store gave to any record; 0 if it gave none. */
   readonly epoch: number
-  /** Of the changes up to this epoch some are no longer shown, because they ended or are too old; 0 if all are shown. */
+  /** Some changes up to this epoch are no longer shown, because they ended or are too old; 0 if all are shown. */
   readonly trimmed: number
   /** How many records are listed. */
   readonly listed: number
@@ -307,8 +294,9 @@ export interface PageAnswer {
 }
 
 /**
+ * The records that were asked for.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface LoadAnswer {
   /** The store's clock, in milliseconds. */
@@ -321,7 +309,6 @@ export interface LoadAnswer {
  * An announcement: a new record, an inquiry that began, or a roll call.
  *
  * @category models
- * @since 0.1.0
  */
 export type Change =
   | { readonly _tag: "Record"; readonly circuit: string; readonly epoch: number; readonly body: string }
@@ -329,15 +316,20 @@ export type Change =
   | ({ readonly _tag: "RollCall" } & RollCall)
 
 /**
- * The contract. Circuits, boxes and voters are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`; boxes and voters
- * have at most 200 characters.
+ * A shared store. Circuits, boxes and voters are texts of letters, digits and `.`, `_`, `-`, `~`, `%`, `/`; boxes and voters have at
+ * most 200 characters.
  *
  * @category models
- * @since 0.1.0
  */
 export interface SharedStore {
-  /** The longest text of a circuit that the store takes; a circuit with a longer text is not shared. */
+  /** The most characters of a circuit. A circuit with a longer text is not shared. Default: no limit. */
   readonly longestCircuit?: number | undefined
+  /**
+   * How long an operation may take, in milliseconds. The default is 250. An operation that takes longer counts as failed, and a
+   * command that arrives later than this changes nothing. Give a store that is far away more time; more than a fifth of
+   * `syncInterval` makes processes answer roll calls late.
+   */
+  readonly deadline?: number | undefined
   /**
    * Completes when the store is connected; `undefined` if it is connected from the start. A process that starts waits for
    * this before it counts the time for the first page.
@@ -355,19 +347,19 @@ export interface SharedStore {
    *    `max(the last epoch, floor, the time in microseconds) + 1`, empties the circuit's boxes and announces the record.
    * 5. Keeps the voter's `heard`; or 0 if `life` is not the store's or `heard` is greater than `head`: then the log was lost.
    *
-   * Takes no longer with many voters than with few.
+   * Its time must not grow with the number of voters.
    */
   readonly exchange: (exchange: Exchange) => Effect.Effect<ExchangeAnswer, StoreError>
   /**
-   * The changes after the epoch `since`, ascending, at most `limit` of them: of every circuit its latest change only. All
-   * listed records are among them, and for `limits.unlistedMillis` those that are no longer listed; those that ended may be
-   * left out. Writes nothing.
+   * The changes after the epoch `since`, ascending, at most `limit`: only the latest change of each circuit. All listed records are
+   * among them, and for `limits.unlistedMillis` those that are no longer listed. Records that have ended may be left out. Writes
+   * nothing.
    */
   readonly page: (since: number, limit: number) => Effect.Effect<PageAnswer, StoreError>
   /** The records of at most `limits.load` circuits. Writes nothing. */
   readonly load: (circuits: ReadonlyArray<string>) => Effect.Effect<LoadAnswer, StoreError>
   /**
-   * Announcements, from when the stream is run. They are hints: they may be lost, late, doubled or out of order. A store that
+   * Announcements, from the moment the stream is run. They are hints: they may be lost, late, doubled or out of order. A store that
    * cannot announce gives `Stream.never`. The engine runs a stream that ends or fails again.
    */
   readonly changes: Stream.Stream<Change, StoreError>

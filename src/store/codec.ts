@@ -13,11 +13,11 @@ const escape = (text: string): string =>
 const unescape = (text: string): string =>
   text.replaceAll(/%([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 
-/** How a store names a circuit. The empty key is a key, too. */
+/** The id of a circuit in a store. A circuit with an empty key and one without a key have different ids. */
 export const circuitId = (name: string, key: string | undefined): string =>
   key === undefined ? escape(name) : `${escape(name)}/${escape(key)}`
 
-/** The name and key of a circuit in a store; `undefined` for what {@link circuitId} never made. */
+/** The name and key in a circuit id; `undefined` for a text that is not an id. */
 export const fromCircuitId = (id: string): { readonly name: string; readonly key: string | undefined } | undefined => {
   const [name = "", key] = id.split("/").map(unescape)
   return name === "" || circuitId(name, key) !== id ? undefined : { name, key }
@@ -25,7 +25,7 @@ export const fromCircuitId = (id: string): { readonly name: string; readonly key
 
 // ---- States -------------------------------------------------------------------------------------------------------
 
-/** What JSON has no word for is `null`. */
+/** Writes a value that JSON cannot represent as `null`. */
 const orNull = <A, const B>(schema: Schema.Codec<A>, nothing: B) =>
   Schema.NullOr(schema).pipe(
     Schema.decodeTo(
@@ -41,7 +41,7 @@ const Millis = Schema.Finite
 const Count = Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 const Until = orNull(Millis, Infinity)
 
-/** A longer text is cut when it is written: a database that refuses a long statement would refuse all that goes in it. */
+/** Longer texts are truncated when written: a database that rejects a long statement would reject the whole batch. */
 const longestText = 10_000
 const Text = Schema.String.pipe(
   Schema.decodeTo(
@@ -55,7 +55,7 @@ const Text = Schema.String.pipe(
 const OptionalText = orNull(Text, undefined)
 const Cause = Schema.Struct({ why: Why, detail: Text, actor: OptionalText })
 
-/** The last moment that a date can be. */
+/** The largest time value of a `Date`. */
 const lastMillis = 8.64e15
 
 /** A wall clock, in milliseconds since 1970. */
@@ -64,7 +64,8 @@ const Wall = Schema.Finite.check(Schema.isBetween({ minimum: -lastMillis, maximu
 const Outage = Schema.Struct({
   since: Millis,
   at: Wall,
-  openings: Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(1))
+  openings: Schema.Number.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(1)),
+  agreed: Schema.optionalKey(Schema.Struct({ processes: Count, of: Count }))
 })
 
 const closed = { since: Millis, openings: Count, openFor: Until, rampUntil: Millis }
@@ -72,10 +73,10 @@ const open = { since: Millis, until: Until, openings: Count, outage: Outage, cau
 const under = Schema.Union([Schema.TaggedStruct("Closed", closed), Schema.TaggedStruct("Open", open)])
 const override = { since: Millis, until: Until, reason: Text, actor: OptionalText }
 const Override = Schema.Union([Schema.TaggedStruct("Isolated", override), Schema.TaggedStruct("Disabled", override)])
-/** `others` is absent where no other override stands. */
+/** `others` is absent if there is no other override. */
 const forced = { ...override, others: Schema.optionalKey(Schema.Array(Override)), under }
 
-/** A state with times relative to the moment it was written at. Epochs are each process's and each store's own. */
+/** A written state: times are relative to the moment of writing; each process and each store counts its own epochs. */
 const WrittenState = Schema.Union([
   Schema.TaggedStruct("Closed", closed),
   Schema.TaggedStruct("Open", open),
@@ -114,7 +115,7 @@ const toState = (circuit: Circuit.Circuit): WrittenState => {
   return alone
 }
 
-/** A circuit's state, as long as it is written somewhere: times are milliseconds from the moment of writing. */
+/** The codec of a written state. Its times are milliseconds from the moment of writing. */
 export const Written: Schema.Codec<Circuit.Circuit, typeof WrittenState.Encoded> = WrittenState.pipe(
   Schema.decodeTo(
     Schema.declare((_: unknown): _ is Circuit.Circuit => true),
@@ -123,31 +124,30 @@ export const Written: Schema.Codec<Circuit.Circuit, typeof WrittenState.Encoded>
 )
 
 /**
- * A time to move a state to. What is read may be of any time, and it may have been said so when it was written: one that is
- * no time, or beyond all dates, would make times of it that are no numbers, which nobody could write again.
+ * Limits a time from outside to the range of dates; NaN becomes 0. Otherwise an invalid time would make the times of a state invalid,
+ * and the state could not be written again.
  */
 export const within = (millis: number): number =>
   Number.isNaN(millis) ? 0 : Math.min(lastMillis, Math.max(-lastMillis, millis))
 
 // ---- Records ------------------------------------------------------------------------------------------------------
 
-/** What a store's record says beside the state. */
+/** What a record contains in addition to the state. */
 export interface Provenance {
-  /** Why the state was entered, in which words, and who did it, if a person. */
+  /** Why the state was entered, an explanation, and the operator if there was one. */
   readonly why: Circuit.Why
   readonly detail: string | undefined
   readonly actor: string | undefined
-  /** The fingerprint of the policy that decided; `undefined` where a person did. */
+  /** The fingerprint of the policy that decided; `undefined` if an operator did. */
   readonly policy: string | undefined
-  /** The process that wrote it. */
   readonly process: string
   /** Wall clock of the process that wrote it, in milliseconds since 1970. */
   readonly at: number
-  /** What names the act, where no process of the fleet did it. */
+  /** The id of an operator action from outside the fleet. */
   readonly action?: string | undefined
   /**
-   * The epoch at which this was first written, if the store lost it and was given it back. Records are compared by it:
-   * otherwise what a process gives back would hold over what came after it.
+   * The epoch of the first write, if a process has written a lost record back. Records are compared by it, so that a record that is
+   * written back does not override newer ones.
    */
   readonly origin?: number | undefined
 }
@@ -171,7 +171,7 @@ const Body = Schema.fromJsonString(
 const decode = Schema.decodeUnknownOption(Body)
 const encode = Schema.encodeSync(Body)
 
-/** The same JSON in ASCII: a database need not have other letters. */
+/** Escapes JSON to ASCII, which a database with any encoding can store. */
 const ascii = (json: string): string =>
   json.replaceAll(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
@@ -179,7 +179,7 @@ const ascii = (json: string): string =>
 export const toBody = (circuit: Circuit.Circuit, now: number, provenance: Provenance): string =>
   ascii(encode({ v: 1, state: Fleet.shift(circuit, -now), ...provenance }))
 
-/** What a record says, with the times of a clock at which it was written at `at`; `undefined` for anything else. */
+/** Decodes a record that was written at `at`, by the clock of the result. `undefined` if the text is not a record. */
 export const fromBody = (
   body: string,
   at: number

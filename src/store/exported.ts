@@ -6,7 +6,6 @@ import { isRecord } from "../core/fields.ts"
 import { withoutSecrets } from "../core/foreign.ts"
 import { Written, within } from "./codec.ts"
 
-/** The circuits of a store, as text. */
 const Exported = Schema.fromJsonString(
   Schema.Struct({
     /** The version of this format. */
@@ -19,7 +18,7 @@ const Exported = Schema.fromJsonString(
   })
 )
 
-/** A circuit on its way from a store to another. */
+/** A circuit that is exported from one store to be imported into another. */
 export interface ExportedCircuit {
   readonly name: string
   readonly key: string | undefined
@@ -32,11 +31,11 @@ const portable = (circuit: Circuit.Circuit, now: number): Circuit.Circuit =>
     ? Circuit.force(circuit, "Isolated", now, { until: now, reason: "", actor: undefined }).under
     : circuit
 
-/** What has no memory is as good as nothing. */
+/** Whether a state is worth exporting. A Closed circuit that has counted no openings is like a new one. */
 export const isWorthMoving = (circuit: Circuit.Circuit, now: number): boolean =>
   circuit._tag !== "Closed" || Circuit.openings(circuit, now) > 0
 
-/** The text of circuits, whose times are those of a clock that says `now` when the wall clock says `at`. */
+/** Encodes circuits as text. `now` and `at` are the present time by the clock of the states and by the wall clock. */
 export const write = (circuits: ReadonlyArray<ExportedCircuit>, now: number, at: number): string =>
   Schema.encodeSync(Exported)({
     version: 1,
@@ -48,21 +47,19 @@ export const write = (circuits: ReadonlyArray<ExportedCircuit>, now: number, at:
     }))
   })
 
-/** What is to be said of a text that is of another version. */
+/** The complaint about a text of another version; `undefined` for any other text. */
 const newer = (text: unknown): string | undefined => {
   const parsed = Result.try((): unknown => JSON.parse(String(text)))
   const version = Result.isSuccess(parsed) && isRecord(parsed.success) ? parsed.success["version"] : undefined
-  return typeof version === "number" && version !== 1
-    ? `version: it is of version ${version}, and this can read version 1`
-    : undefined
+  return typeof version === "number" && version !== 1 ? `version: expected 1, got ${version}` : undefined
 }
 
-/** The circuits of a text, by a clock that says `now` when the wall clock says `at`; or what is wrong with the text. */
+/** Decodes a text that {@link write} made. Fails with what is wrong with the text. */
 export const read = (text: unknown, now: number, at: number): Result.Result<ReadonlyArray<ExportedCircuit>, string> =>
   Result.mapBoth(Schema.decodeUnknownResult(Exported)(text), {
     onFailure: (error) => newer(text) ?? withoutSecrets(String(error)),
     onSuccess: (exported) => {
-      // On the way time went on.
+      // Time has passed since the export.
       const written = within(now - Math.max(0, at - exported.at))
       return exported.circuits.map(({ circuit: name, key, state }) => ({
         name,
@@ -72,13 +69,13 @@ export const read = (text: unknown, now: number, at: number): Result.Result<Read
     }
   })
 
-/** The reason for a state and the operator who gave it, which it keeps wherever it is brought. */
+/** The reason for a state and the operator who gave it. An import keeps both. */
 export const originOf = (state: Circuit.Circuit): { readonly detail?: string; readonly actor: string | undefined } => {
   if (Circuit.isForced(state)) return { detail: state.reason, actor: state.actor }
   return state._tag === "Closed" ? { actor: undefined } : state.cause
 }
 
-/** What a circuit becomes that takes a state on. */
+/** The transition of a circuit to an imported state. */
 export const takeOn =
   (state: Circuit.Circuit) =>
   (from: Circuit.Circuit): Circuit.Circuit => ({ ...state, epoch: from.epoch + 1 })

@@ -21,8 +21,11 @@ export interface Known {
   /**
    * The outage that the circuit is in, also beneath an override; `undefined` while it is Closed. `since` is the start of its first
    * opening, in milliseconds since 1970 by the clock of the process that opened it, and `openings` is the number of its openings.
+   * `agreed` says how many processes agreed when the fleet last opened the circuit in this outage; it is absent if the fleet did not.
    */
-  readonly outage: { readonly since: number; readonly openings: number } | undefined
+  readonly outage:
+    | { readonly since: number; readonly openings: number; readonly agreed?: Circuit.Agreement }
+    | undefined
   /** When the cooldown or the override ends; `undefined` for a state that does not end by itself. */
   readonly until: number | undefined
   /** The overrides that operators have set and that have not ended: first the one that decides. */
@@ -88,7 +91,11 @@ export const toKnown = (
     epoch,
     state: shown._tag,
     since: Math.round(shown.since),
-    outage: outage && { since: Math.round(outage.at), openings: outage.openings },
+    outage: outage && {
+      since: Math.round(outage.at),
+      openings: outage.openings,
+      ...(outage.agreed && { agreed: outage.agreed })
+    },
     until: untilOf(shown),
     overrides: overridesOf(shown, now, now),
     beneath: forced ? shown.under._tag : undefined,

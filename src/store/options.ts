@@ -8,7 +8,7 @@ import { storeVariable } from "../policy/environment.ts"
 /** The options of every store. */
 export const ofMemory = { maxCircuits: optional(count) }
 
-/** Those of stores that processes share. */
+/** The options of breaker stores that share their circuits. */
 export const ofShared = {
   ...ofMemory,
   syncInterval: optional(positiveMillis),
@@ -16,16 +16,16 @@ export const ofShared = {
   process: optional(textLike("at most 100 letters, digits, ., _ and -", /^[A-Za-z0-9._-]{1,100}$/))
 }
 
-/** Those of Redis alone. */
+/** The options of a shared store on Redis. */
 export const redisFields = {
   prefix: optional(textLike("at most 100 letters, digits, ., _, - and :", /^[A-Za-z0-9._:-]{1,100}$/)),
   subscribe: optional(flag)
 }
 
-/** Those of Redis, and of a shared store on it. */
+/** The options of a breaker store that shares its circuits on Redis. */
 export const ofRedis = { ...redisFields, ...ofShared }
 
-/** Which of some stores `CIRCUIT_BREAKER_STORE` names; `undefined` if the variable is not set. */
+/** The store that `CIRCUIT_BREAKER_STORE` names; `undefined` if the variable is not set. */
 export const storeName = <Name extends string>(
   names: ReadonlyArray<Name>
 ): Effect.Effect<Name | undefined, PolicyError | Config.ConfigError> =>

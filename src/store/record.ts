@@ -27,7 +27,7 @@ export const policyAfter = (why: Circuit.Why, before: Provenance | undefined): s
 export const wallOf = (state: Circuit.Circuit, { at }: Provenance, writtenAt: number): number =>
   Math.round(within(at + state.since - writtenAt))
 
-/** Writes a state over the record of an epoch, for as long as it has to be known. */
+/** A swap that replaces the record of an epoch by a state. The store keeps the new record as long as a process may need it. */
 export const toSwap = (
   circuit: string,
   expectedEpoch: number,

@@ -11,21 +11,22 @@ export interface StoreCommand<A> {
   readonly send: (store: SharedStore) => Effect.Effect<A, StoreError>
 }
 
-/** How commands reach a store: with a deadline, judged, counted, once it is connected. */
+/** Sends a command to a store. It may add a deadline, wait for the connection, or judge the result. */
 export type Carry = <A>(command: StoreCommand<A>) => Effect.Effect<A, StoreError>
 
-/** The operations of a store that takes a command each. */
+/** The operations of a store that sends all commands with `carry`. */
 export const operations = (carry: Carry): Pick<SharedStore, StoreCommand<unknown>["operation"]> => ({
   exchange: (exchange) => carry({ operation: "exchange", exchange, send: (store) => store.exchange(exchange) }),
   page: (since, limit) => carry({ operation: "page", exchange: undefined, send: (store) => store.page(since, limit) }),
   load: (circuits) => carry({ operation: "load", exchange: undefined, send: (store) => store.load(circuits) })
 })
 
-/** The same store, with another way for its commands. */
+/** The same store, but `carry` sends its commands. */
 export const wrapped = (store: SharedStore, carry: Carry): SharedStore => {
   const isUnconnected = (store as { readonly [Unconnected]?: () => boolean })[Unconnected]
   return {
     longestCircuit: store.longestCircuit,
+    deadline: store.deadline,
     connected: store.connected,
     changes: store.changes,
     ...operations(carry),

@@ -1,5 +1,5 @@
 /**
- * What tests want to know of circuits: whether they are what they should be, and what they did.
+ * Assertions for tests: the state of a circuit, and the transitions that it made.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -21,10 +21,8 @@
  * await Effect.runPromise(test) // => ["Closed -> Open: Tripped", "Open -> HalfOpen: CooldownOver", "HalfOpen -> Closed: Recovered"]
  * ```
  *
- * What is not what it should be is a defect with `actual` and `expected`, which test runners show, and with all that is known of the
- * circuit. To force a circuit, use `CircuitBreaker.open` and `close`, or `isolate` and `disable` for one that must stay so.
- *
- * @since 0.1.0
+ * A failed assertion is a defect with `actual` and `expected`, which test runners show. Its message has the counts of the circuit and
+ * the cause of its state. To set a state in a test, use `CircuitBreaker.open` and `close`, or `isolate` and `disable` if it must last.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -38,10 +36,9 @@ import { printable } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
 /**
- * A circuit is not what a test expected, or did something else.
+ * A failed assertion about a circuit.
  *
  * @category errors
- * @since 0.1.0
  */
 export class Unexpected extends Error {
   override readonly name = "Unexpected"
@@ -57,7 +54,7 @@ export class Unexpected extends Error {
 const which = ({ circuit, key }: { readonly circuit: string; readonly key?: string | undefined }): string =>
   `Circuit "${printable(circuit)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
 
-/** What is known of a circuit, for who wonders why it is what it is. */
+/** The counts of a circuit and the cause of its state, for the message of a failed assertion. */
 const describe = ({
   cause,
   inFlight,
@@ -86,7 +83,7 @@ const listed = (what: string, texts: Iterable<string>): string => {
   return `${what}${all.length === 1 ? "" : "s"} ${[...shown, ...rest].join(", ")}`
 }
 
-/** Says that the circuit of a test does not exist, and which circuits do; `undefined` if it exists. */
+/** Says that the circuit of an assertion does not exist, and which circuits do; `undefined` if it exists. */
 const missing = (
   name: string,
   key: string | undefined,
@@ -106,11 +103,10 @@ const missing = (
 }
 
 /**
- * Dies if the circuit is in another state. The message describes the circuit, or lists the keys of the name if there is no such circuit. A
- * circuit that was not called yet is Closed.
+ * Dies with {@link Unexpected} if the circuit is in another state. If there is no such circuit, the message lists the names, or the
+ * keys of the name, that exist. A circuit that has not been called is Closed.
  *
  * @category assertions
- * @since 0.1.0
  */
 export const expectState = (
   name: string,
@@ -123,9 +119,9 @@ export const expectState = (
     // If the name has only circuits with keys, the test has forgotten the key.
     const isForgotten = absent !== undefined && seen.key === undefined && all.some(({ circuit }) => circuit === name)
     if (seen.state === state && !isForgotten) return Effect.void
-    const said = absent === undefined ? describe(seen) : `  ${absent}`
+    const details = absent === undefined ? describe(seen) : `  ${absent}`
     return Effect.die(
-      new Unexpected(`${which(seen)} should be ${state} and is ${seen.state}\n${said}`, {
+      new Unexpected(`${which(seen)} should be ${state} and is ${seen.state}\n${details}`, {
         actual: seen.state,
         expected: state
       })
@@ -134,17 +130,16 @@ export const expectState = (
 }
 
 /**
- * What happened since {@link record}.
+ * What the circuits of a store did since {@link record}.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Recording {
-  /** All events, of all circuits. */
+  /** All events of all circuits, oldest first. */
   readonly events: () => ReadonlyArray<BreakerEvent>
-  /** The transitions of a circuit as `from -> to: why`. */
+  /** The transitions of a circuit, oldest first, as texts such as `Closed -> Open: Tripped`. */
   readonly transitions: (name: string, options?: CircuitBreaker.Target) => ReadonlyArray<string>
-  /** Dies if these are not all transitions of the circuit until now. */
+  /** Dies with {@link Unexpected} unless these are all transitions of the circuit so far, in this order. */
   readonly expectTransitions: (
     name: string,
     transitions: ReadonlyArray<string>,
@@ -155,10 +150,9 @@ export interface Recording {
 const line = ({ from, to, why }: Transition): string => `${from} -> ${to}: ${why}`
 
 /**
- * Records what the circuits of the store do, until the scope ends.
+ * Records the events of all circuits of the store until the scope closes.
  *
  * @category recording
- * @since 0.1.0
  */
 export const record: Effect.Effect<Recording, never, BreakerStore | Scope.Scope> = BreakerStore.use((registry) => {
   const events: Array<BreakerEvent> = []
@@ -175,10 +169,10 @@ export const record: Effect.Effect<Recording, never, BreakerStore | Scope.Scope>
       Effect.suspend(() => {
         const actual = transitions(name, options)
         if (actual.length === expected.length && actual.every((one, i) => one === expected[i])) return Effect.void
-        const said = `${which({ circuit: name, key: options?.key })} did something else than expected`
+        const message = `${which({ circuit: name, key: options?.key })} made other transitions than expected`
         const absent = missing(name, options?.key, events)
-        const line = absent === undefined ? "" : `\n  ${absent}`
-        return Effect.die(new Unexpected(`${said}${line}`, { actual, expected }))
+        const details = absent === undefined ? "" : `\n  ${absent}`
+        return Effect.die(new Unexpected(`${message}${details}`, { actual, expected }))
       })
   }
   return Effect.as(

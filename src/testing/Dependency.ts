@@ -1,5 +1,5 @@
 /**
- * Something to call that fails, hangs, is slow and recovers when a test says so.
+ * A fake dependency for tests: it fails, hangs, slows down and recovers when the test says so.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -19,8 +19,6 @@
  *
  * await Effect.runPromise(test) // => [5, "paid"]
  * ```
- *
- * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -37,48 +35,53 @@ import {
 } from "../core/fields.ts"
 
 /**
- * What becomes of a call: it is answered, it fails, it never ends; or whatever an effect does, such as to die.
+ * How a call ends: it succeeds (`answer`), fails (`fail`) or never ends (`hang`). An effect replaces the call; it can die, for
+ * example.
  *
  * @category models
- * @since 0.1.0
  */
 export type Step<A, E> = "answer" | "fail" | "hang" | Effect.Effect<A, E>
 
 /**
+ * A fake dependency. A change affects the calls that begin later, not those that are running.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Dependency<A, E> {
-  /** One call of it: what is to be protected. */
+  /** One call of the dependency. Protect this effect with a breaker. */
   readonly call: Effect.Effect<A, E>
-  /** How many calls have reached it. */
+  /** How many calls have reached the dependency. */
   readonly calls: Effect.Effect<number>
-  /** How many of them have not ended. */
+  /** How many of these calls have not ended. */
   readonly running: Effect.Effect<number>
-  /** From now on every call fails. */
+  /** Makes every later call fail. */
   readonly fail: Effect.Effect<void>
-  /** From now on no call ends by itself. */
+  /** Makes every later call hang until it is interrupted. */
   readonly hang: Effect.Effect<void>
-  /** From now on every call takes so long, and ends as it would. */
+  /** Makes every later call take this much longer. Its result does not change. */
   readonly slow: (by: Duration.Input) => Effect.Effect<void>
-  /** From now on every call is answered at once. What {@link Dependency.next} said of those to come is forgotten. */
+  /** Makes every later call succeed at once, and discards the queued steps. */
   readonly recover: Effect.Effect<void>
-  /** What becomes of the next calls, one after the other, before all else; after those that were said before. */
+  /**
+   * Queues one step for each of the next calls, after the steps that are queued already. A queued step takes precedence over `fail`
+   * and `hang`.
+   */
   readonly next: (...steps: ReadonlyArray<Step<A, E>>) => Effect.Effect<void>
-  /** The next calls fail, so many of them. */
+  /** Queues this number of failures. */
   readonly failNext: (calls: number) => Effect.Effect<void>
 }
 
 /**
+ * The results of a fake dependency.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Options<A, E> {
-  /** What it answers when it is well. */
+  /** The value of a call that succeeds. */
   readonly answer: A
-  /** What it fails with when it is not. */
+  /** The error of a call that fails. */
   readonly error: E
-  /** What becomes of the first calls. */
+  /** One step for each of the first calls. Default: none; all calls succeed. */
   readonly steps?: ReadonlyArray<Step<A, E>> | undefined
 }
 
@@ -94,10 +97,9 @@ const fields = { answer: anything, error: anything, steps: optional(stepsField) 
 >
 
 /**
- * A dependency that is well. Throws a `RangeError` for a step that is none.
+ * Makes a dependency whose calls succeed. Throws a `RangeError` for an invalid step.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = <A, E>(options: Options<A, E>): Effect.Effect<Dependency<A, E>> => {
   const { steps = [] } = decodeOptions("Dependency.make", fields, options)
@@ -122,7 +124,7 @@ export const make = <A, E>(options: Options<A, E>): Effect.Effect<Dependency<A, 
         })
       )
     })
-    const becomes = (mode: typeof usual) =>
+    const setUsual = (mode: typeof usual) =>
       Effect.sync(() => {
         usual = mode
       })
@@ -131,8 +133,8 @@ export const make = <A, E>(options: Options<A, E>): Effect.Effect<Dependency<A, 
       call,
       calls: Effect.sync(() => calls),
       running: Effect.sync(() => running),
-      fail: becomes("fail"),
-      hang: becomes("hang"),
+      fail: setUsual("fail"),
+      hang: setUsual("hang"),
       slow: (by) => {
         const millis = decodeArgument("Dependency.slow", "by", anyMillis, by)
         return Effect.sync(() => {

@@ -1,9 +1,9 @@
 /**
- * The suite that every `SharedStore` must pass: the sentences of its contract, each with a test.
+ * The test suite that every `SharedStore` must pass. Each case tests one sentence of the contract.
  *
  * **When to use**
  *
- * Where you write a store of your own. The cases are plain effects: any test runner will do. With `@effect/vitest`:
+ * To test a store of your own. The cases are plain effects, which any test runner can run. With `@effect/vitest`:
  *
  * ```ts
  * import { it } from "@effect/vitest"
@@ -11,29 +11,26 @@
  * import { MemoryStore, SharedStore } from "effect-fuse"
  * import { SharedStoreContract } from "effect-fuse/testing"
  *
- * // Each run of it opens one more handle on the same store, as each process does.
+ * // Each run of this effect opens one more handle on the same store, as each process would.
  * const store = Effect.runSync(MemoryStore.make)
  * const handle = Effect.succeed(store)
  *
  * for (const { name, test } of SharedStoreContract.cases(handle)) it.live(name, () => test, 60_000)
  * ```
  *
- * **What it needs**
+ * **Requirements**
  *
- * - *Several handles.* `make` is run twice for each case, and the operations of a case take turns on the two. Both have
- *   to be of the same store, through connections of their own if it has connections.
- * - *A store for itself, which need not be empty.* All names are new each time, and only what a case wrote is looked at.
- *   But the voters that live, the last epoch and the log of roll calls are one for the whole store: no process may use it
- *   meanwhile, so run the cases one after the other, as test runners do within a file. What they leave behind expires
- *   within a minute.
- * - *Real time.* Cases sleep, and compare the ages that the store answers with the time that passed: `it.live` and not
- *   `it.effect`, whose clock stands still. They sleep for up to a second, and wait up to `patience` for what has to come.
+ * - *Two handles.* Each case runs `make` twice, and its operations alternate between the two handles. Both must be handles on the
+ *   same store, each with its own connection if the store has connections.
+ * - *Exclusive use.* The store need not be empty: each case uses new names, and checks only what it wrote. But the live voters, the
+ *   last epoch and the log of roll calls belong to the whole store. Therefore no other process may use the store meanwhile, and the
+ *   cases must run one after the other, as test runners do within a file. What the cases write expires within a minute.
+ * - *Real time.* Cases sleep for up to a second, and compare the ages in answers with the time that has passed. Use `it.live`, because
+ *   the clock of `it.effect` does not advance. They wait for up to `patience` for expected answers, expiries and announcements.
  *
- * **What it does not say**
+ * **What it does not test**
  *
- * How fast a store is; that an exchange takes no longer with many voters than with few; what it does when it is cut off.
- *
- * @since 0.1.0
+ * The speed of the store, also with many voters, and its behavior without a connection.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -48,10 +45,9 @@ import { live, records } from "./contract/records.ts"
 import { rollCalls } from "./contract/rollCalls.ts"
 
 /**
- * A sentence of the contract that a store does not keep.
+ * The store violates a sentence of the contract.
  *
  * @category errors
- * @since 0.1.0
  */
 export class ContractViolation extends Data.TaggedError("ContractViolation")<{
   /** The name of the case. */
@@ -68,32 +64,31 @@ export class ContractViolation extends Data.TaggedError("ContractViolation")<{
  * One sentence of the contract, with its test.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Case {
-  /** A sentence: what a store does. */
+  /** The sentence, such as "a repeated swap is done once". */
   readonly name: string
   readonly test: Effect.Effect<void, ContractViolation, Scope.Scope>
 }
 
 /**
+ * The options of a run of the suite.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface Options {
-  /** `false` for a store that announces nothing: the cases about `changes` are left out. */
+  /** Whether the store announces changes. With `false`, the cases about `changes` are left out. Default: `true`. */
   readonly announces?: boolean
-  /** How many milliseconds to wait for an answer, an expiry or an announcement before it is missed. Default 5,000. */
+  /** How many milliseconds a case waits for an answer, an expiry or an announcement before it fails. Default: 5,000. */
   readonly patience?: number
 }
 
 const fields = { announces: optional(flag), patience: optional(count) } satisfies FieldsOf<Options>
 
 /**
- * The cases. Each run of `make` gives one more handle on the same store.
+ * All cases. Each run of `make` must open one more handle on the same store.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const cases = (
   make: Effect.Effect<SharedStore, unknown, Scope.Scope>,
@@ -112,10 +107,9 @@ export const cases = (
 }
 
 /**
- * Runs all cases, one after the other, and fails with those that the store does not pass.
+ * Runs all cases, one after the other. Fails with the violations that they found.
  *
  * @category running
- * @since 0.1.0
  */
 export const run = (
   make: Effect.Effect<SharedStore, unknown, Scope.Scope>,

@@ -1,5 +1,5 @@
 /**
- * Several processes in one test, which share their circuits in virtual time, and faults between them and their store.
+ * A fleet of several processes in one test: they share circuits in virtual time, with faults between a process and the store.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -22,10 +22,8 @@
  * await Effect.runPromise(test) // => [["Isolated", "Isolated", "Closed"], "Isolated"]
  * ```
  *
- * It is the real engine, on a store in memory: what it does here it does with Redis. It needs the `TestClock`, which `it.effect` of
- * `@effect/vitest` provides. A process hears of others at once, and compares what it knows with the store every `syncInterval`.
- *
- * @since 0.1.0
+ * Each process runs the real engine on a store in memory, so the fleet behaves as it does with Redis. It needs the `TestClock`, which
+ * `it.effect` of `@effect/vitest` provides. A process receives announcements at once, and reads the store every `syncInterval`.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -53,33 +51,18 @@ import { ofShared } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { StoreTrouble, troubled, wipeable } from "./trouble.ts"
 
-export type {
-  /**
-   * What is asked of a store.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  Operation
-} from "./trouble.ts"
-export {
-  /**
-   * What is wrong with a process's way to the store: set a field, and from then on it is.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  StoreTrouble as Trouble
-} from "./trouble.ts"
+export type { Operation } from "./trouble.ts"
+export { StoreTrouble as Trouble } from "./trouble.ts"
 
 /**
+ * The options of one process.
+ *
  * @category options
- * @since 0.1.0
  */
 export interface Options extends BreakerStore.SharedOptions {
-  /** The policies of the process. Default: the library's. */
+  /** The policies of the process. Default: the default policy for all circuits. */
   readonly policies?: BreakerPolicy.Settings | undefined
-  /** What is wrong with its way to the store from the start. */
+  /** The faults between the process and the store from the start. Default: none. */
   readonly trouble?: Partial<StoreTrouble> | undefined
 }
 
@@ -90,10 +73,9 @@ const fields = {
 } satisfies FieldsOf<Options>
 
 /**
- * One process of a fleet: circuits of its own, which it shares with the others.
+ * One process of a fleet.
  *
  * @category models
- * @since 0.1.0
  */
 export class Process {
   readonly trouble: StoreTrouble
@@ -111,12 +93,15 @@ export class Process {
     return Effect.provideContext(effect, this.context)
   }
 
-  /** From now on the store does not answer this process, and it hears of nothing. `trouble` knows more kinds of that. */
+  /**
+   * Cuts the process off: the store no longer answers it, and it receives no announcements. For other faults, set the fields of
+   * `trouble`.
+   */
   get cutOff(): Effect.Effect<void> {
     return this.troubled({ now: "hang", only: [], deaf: true })
   }
 
-  /** From now on nothing is wrong with its way to the store. */
+  /** Removes all faults between the process and the store. */
   get reconnect(): Effect.Effect<void> {
     return this.troubled({ now: "none", only: [], slow: 0, deaf: false, late: 0 })
   }
@@ -125,22 +110,21 @@ export class Process {
     return Effect.sync(() => void Object.assign(this.trouble, how))
   }
 
-  /** Ends as a process that is stopped does: the others know. */
+  /** Shuts the process down in order. It leaves the store, so the others stop counting it at once. */
   get stop(): Effect.Effect<void> {
     return Scope.close(this.scope, Exit.void)
   }
 
-  /** Ends as one that is killed does: nobody hears of it. */
+  /** Ends the process as a kill does. It cannot leave the store, so the others count it until its heartbeat expires. */
   get crash(): Effect.Effect<void> {
     return Effect.andThen(this.cutOff, Effect.asVoid(Effect.forkDetach(this.stop, { startImmediately: true })))
   }
 }
 
 /**
- * What a {@link Process} is made of.
+ * The parts of a {@link Process}.
  *
  * @category models
- * @since 0.1.0
  */
 export interface Started {
   readonly trouble: StoreTrouble
@@ -149,10 +133,9 @@ export interface Started {
 }
 
 /**
- * Starts a process on any store, behind what trouble there is. `seed` makes what is left to chance the same each time.
+ * Starts a process on any store, with the faults of `trouble` between the two. `seed` fixes the random numbers of the process.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const start = (
   store: SharedStore,
@@ -172,36 +155,39 @@ export const start = (
       BreakerPolicy.layer(policies as BreakerPolicy.Settings)
     )
     const context = yield* Random.withSeed(Layer.buildWithScope(layer, scope), seed)
-    // When the test is over the clock stands still: nothing may wait for it any more.
+    // After the test, the clock does not advance. Faults that remained would keep the shutdown waiting for ever.
     yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(trouble, new StoreTrouble())))
     return { trouble, context, scope }
   })
 }
 
 /**
+ * Several processes and the store that they share.
+ *
  * @category models
- * @since 0.1.0
  */
 export interface TestFleet {
-  /** What they share: to look at it, and for `Operator`. */
+  /** The store of the fleet, for assertions and for `Operator`. */
   readonly store: SharedStore
-  /** The store forgets all it has, as a Redis that is flushed. */
+  /** Deletes everything in the store, as when a Redis is flushed. */
   readonly wipe: Effect.Effect<void>
-  /** One of the processes that were there from the start, counted from 0. */
+  /** One of the `processes`, counted from 0. Throws a `RangeError` if there is no such process. */
   readonly at: (process: number) => Process
+  /** The processes that {@link make} started. */
   readonly processes: ReadonlyArray<Process>
-  /** One more process, now. */
+  /** Starts one more process. */
   readonly join: (options?: Options) => Effect.Effect<Process, BreakerPolicy.PolicyError>
 }
 
-/** All are counted among those who live after so long. */
+/** After this time, the store counts all processes as alive. */
 const settled = "6 seconds"
 
 /**
- * So many processes, all alike or each as a function says. The clock has then gone on for six seconds.
+ * Starts a fleet of `size` processes, and advances the clock by 6 seconds, after which the processes know one another.
+ *
+ * `options` is for all processes, or a function of the number of the process, counted from 0.
  *
  * @category constructors
- * @since 0.1.0
  */
 export const make = (
   size: number,

@@ -1,15 +1,13 @@
 /**
- * What helps to test code that uses breakers, and stores for them.
+ * Helpers for tests of code that uses breakers, and of stores.
  *
- * - `Dependency`: something to call that fails, hangs, is slow and recovers when a test says so.
- * - `CircuitTest`: whether circuits are what they should be, and what they did.
+ * - `Dependency`: a fake dependency that fails, hangs, slows down and recovers when the test says so.
+ * - `CircuitTest`: assertions about the states and transitions of circuits.
  * - `TestFleet`: several processes in one test, with faults between them and their store.
- * - `SharedStoreContract`: the suite for a `SharedStore` of your own.
+ * - `SharedStoreContract`: a test suite for your own `SharedStore`.
  *
- * It needs no test runner, and is not part of the root module. Circuits follow the clock that is in force where their store is
- * built: provide the store inside the test, and `TestClock` moves their cooldowns.
- *
- * @since 0.1.0
+ * They need no test runner, and the root module does not export them. Circuits use the clock that is provided when their store is
+ * built. Provide the store inside the test, so that `TestClock` controls their cooldowns.
  */
 export * as CircuitTest from "./CircuitTest.ts"
 export * as Dependency from "./Dependency.ts"

@@ -5,7 +5,11 @@ import { makeControlled } from "../store/MemoryStore.ts"
 import { type Change, type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { type Carry, type StoreCommand, wrapped } from "../store/wrapped.ts"
 
-/** The kind of a request to a store: an exchange with swaps, with casts only, or with neither (`heartbeat`), or a read. */
+/**
+ * The kind of a request to a store: an exchange with swaps, with casts only, or with neither (`heartbeat`), or a read.
+ *
+ * @category models
+ */
 export type Operation = "cast" | "swap" | "heartbeat" | "page" | "load"
 
 const kindOf = ({ exchange, operation }: StoreCommand<unknown>): Operation => {
@@ -14,23 +18,30 @@ const kindOf = ({ exchange, operation }: StoreCommand<unknown>): Operation => {
   return swaps.length > 0 ? "swap" : casts.length > 0 ? "cast" : "heartbeat"
 }
 
-/** What is wrong with a process's way to the store: set a field, and from then on it is. */
+/**
+ * The faults between a process and the store. Set a field to change them at any time.
+ *
+ * @category models
+ */
 export class StoreTrouble {
-  /** What becomes of operations; `lost`: carried out, and never answered; `twice`: carried out a second time later. */
+  /**
+   * The fault of each operation. `lost`: the store carries it out and never answers. `twice`: the store carries it out again after 20
+   * ms.
+   */
   now: "none" | "hang" | "fail" | "die" | "throw" | "lost" | "twice" = "none"
-  /** Which operations it is about; all if none is named. */
+  /** The operations that `now` affects. Empty: all operations. */
   only: ReadonlyArray<Operation> = []
-  /** Milliseconds that each operation takes, half of them on the way there. */
+  /** By how many milliseconds each operation is slower: half of them before the store carries it out, half of them after. */
   slow = 0
-  /** Whether announcements are dropped. */
+  /** Whether announcements are lost. */
   deaf = false
-  /** Milliseconds by which announcements are late. */
+  /** By how many milliseconds announcements are delayed. */
   late = 0
-  /** What was asked of the store, however that ended. */
+  /** All operations of the process so far, also those that failed. */
   asked: Array<Operation> = []
 }
 
-/** A store as it looks from behind some trouble. */
+/** The store as a process sees it through these faults. */
 export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore => {
   const carry: Carry = (command) => {
     const { operation, send } = command
@@ -69,7 +80,7 @@ export const troubled = (store: SharedStore, trouble: StoreTrouble): SharedStore
   }
 }
 
-/** A store in memory that may lose all it has. */
+/** A store in memory whose content can be deleted. */
 export const wipeable = Effect.gen(function* () {
   const hub = yield* PubSub.unbounded<Change>()
   const { save, store, wipe } = yield* makeControlled

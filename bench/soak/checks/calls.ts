@@ -1,4 +1,4 @@
-/** What callers may rely on: their results are their own, and nobody waits for the store. */
+/** The promises to callers: a breaker does not change their results, and no call waits for the store. */
 import { lags, meets } from "../history.ts"
 import type { CallLine } from "../lines.ts"
 import { callTimeoutMillis } from "../policies.ts"
@@ -6,7 +6,7 @@ import { at, type Check } from "./check.ts"
 
 const show = (voice: string, call: CallLine) => `${voice} ${JSON.stringify(call)}`
 
-/** How a call may end: as its effect did, or with `CircuitOpen` where it did not run, or ran as a probe out of time. */
+/** Whether a call ended as its effect did, or with `CircuitOpen` if the effect did not run, or was a probe that took too long. */
 const isOwn = ({ admitted, inner, outer, patience, rejection }: CallLine): boolean => {
   if (outer === "interrupted") return patience > 0
   if (admitted === undefined) return rejection !== undefined && rejection.reason !== "ProbeTimedOut"
@@ -17,14 +17,14 @@ export const results: Check = {
   name: "no result or error is changed; CircuitOpen is the only one added",
   find: ({ lives }) =>
     lives.flatMap(({ life, of }) => {
-      const ending = life.to - 6_000 // while a process ends in order, its own calls are interrupted
+      const ending = life.to - 6_000 // a process that shuts down interrupts its own calls
       return of("call")
         .filter((call) => !isOwn(call) && !(call.outer === "interrupted" && (call.done ?? 0) > ending))
         .map((call) => show(life.voice, call))
     })
 }
 
-/** A lease is waited for 50 ms; the rest is for a machine that is busy. */
+/** A call waits up to 50 ms for a lease. The bound allows for a busy machine. */
 const leaseMillis = 50
 const bound = 150
 

@@ -3,7 +3,7 @@ import type { History } from "../history.ts"
 
 export interface Check {
   readonly name: string
-  /** What was broken, each in a line: none if the promise was kept. */
+  /** The violations, one text for each. Empty if the promise was kept. */
   readonly find: (history: History) => ReadonlyArray<string>
 }
 

@@ -1,15 +1,15 @@
-/** What is left when all is over: healthy circuits, a clean store, and heaps that have not grown. */
+/** The state after all faults: healthy circuits, a clean store, and heaps that have not grown. */
 import type { Check } from "./check.ts"
 
 export const recovery: Check = {
-  name: "afterwards all circuits are Closed, and the store knows of nobody who is gone",
+  name: "afterwards all circuits are Closed, and the store has no process that is gone",
   find: ({ notWell }) => notWell
 }
 
 const growth = 1.3
 const slack = 4_000_000
 
-/** Shorter lives say nothing of growth. */
+/** The heap is checked only in lives with at least this number of measurements. */
 const longEnough = 10
 
 export const heap: Check = {

@@ -1,4 +1,4 @@
-/** What an operator isolates stays isolated, in all processes, until somebody releases it. */
+/** An isolated circuit stays isolated in all processes until an operator releases it. */
 import { type History, losses, meets, type Span, storeTrouble, type Told } from "../history.ts"
 import type { Name } from "../lines.ts"
 import { syncMillis } from "../policies.ts"
@@ -9,7 +9,7 @@ interface Isolation extends Span {
   readonly by: string
 }
 
-/** From when the store knew of it until somebody began to release it. */
+/** The time from when the store had the isolation until an operator began to release it. */
 const isolations = ({ lives }: History): ReadonlyArray<Isolation> => {
   const actions = lives.flatMap(({ life, of }) => of("action").map((action) => ({ ...action, by: life.voice })))
   return actions
@@ -20,11 +20,11 @@ const isolations = ({ lives }: History): ReadonlyArray<Isolation> => {
     })
 }
 
-/** To connect again, to ask, and for one who knows to write again what a store forgot. */
+/** The time to connect again and read the store, and for a process to write again what the store has lost. */
 const hearingMillis = 2 * syncMillis + 1_000
 const reconnectMillis = 3_500
 
-/** When a process has had an undisturbed while in which to hear of it; never, if there was none. */
+/** When a process must know the isolation: after enough time without a fault of its store. `Infinity` if the process never started. */
 const heardBy = (history: History, { life, of }: Told, isolation: Isolation): number => {
   const up = of("up")[0]?.t
   if (up === undefined) return Infinity
@@ -37,14 +37,14 @@ const heardBy = (history: History, { life, of }: Told, isolation: Isolation): nu
   return since + hearingMillis
 }
 
-/** While the store has lost it and those who know of it cannot say so, who starts anew cannot know. */
+/** Whether the store had lost the isolation, and no process could write it again. A process that starts then cannot know it. */
 const isLost = (history: History, isolation: Isolation, { life }: Told): boolean => {
   const lost = losses(history).filter(({ from, to }) => to > isolation.from && from < isolation.to)
   return lost.some(({ to }) => life.from > isolation.from && meets(storeTrouble(history, "any", 4_000), to, life.from))
 }
 
 export const isolation: Check = {
-  name: "once the store knows of an isolation, nobody is admitted until it is lifted",
+  name: "once the store has an isolation, no call is admitted until it is released",
   find: (history) =>
     isolations(history).flatMap((isolation) =>
       history.lives.flatMap((told) => {

@@ -1,4 +1,4 @@
-/** The moves of each process by itself: along legal edges, in turn, and never before the end of an opening. */
+/** The transitions of each process: along legal edges, in order, and never before the end of an opening. */
 import type { BreakerEvent } from "effect-fuse"
 import { Circuit } from "effect-fuse/core"
 import type { History, Told } from "../history.ts"
@@ -7,7 +7,7 @@ import { at, type Check } from "./check.ts"
 
 type Move = BreakerEvent.Transition
 
-/** The moves of a circuit in one life, in turn, with the one before. */
+/** The transitions of a circuit in one life, in order, each with the one before. */
 const pairs = (told: Told): ReadonlyArray<readonly [before: Move | undefined, move: Move]> =>
   circuits.flatMap((c) => {
     const moves = told.of("move").flatMap(({ event }) => (event.circuit === c ? [event] : []))
@@ -28,7 +28,7 @@ const finder =
         .map(([before, move]) => show(told, history, before, move))
     )
 
-/** A process that has closed by itself, without the store, closes the circuit for the fleet later: it tells that, and does not move. */
+/** Whether a transition only reports to the fleet that this process had closed the circuit while it was without the store. */
 const isTold = (move: Move, before: Move): boolean =>
   move.scope === "fleet" &&
   move.from === "Closed" &&
@@ -39,19 +39,22 @@ const isTold = (move: Move, before: Move): boolean =>
 export const edges: Check = {
   name: "each process moves along legal edges, one epoch at a time",
   find: finder((move, before) => {
-    // What it took on while it started, nobody was there to hear.
+    // Events from before the listener was added are missing.
     const follows =
       before === undefined || (move.from === before.to && move.epoch === before.epoch + 1) || isTold(move, before)
     return !follows || (move.scope === "local" && !Circuit.isLegal(move.from, move.to, move.why))
   })
 }
 
-/** A step of the wall clock is a millisecond. */
+/** The resolution of the wall clock is a millisecond. */
 const tolerance = 2
 
 const byOthers: ReadonlyArray<Circuit.Why> = ["ClosedByHand", "Reset", "Isolated", "Disabled", "OpenedByHand"]
 
-/** How long a state lasted: as its process measured it. The times of two moves are of a wall clock that is set, and read late. */
+/**
+ * How long a state lasted, as its process measured it. The times of two transitions are less exact: the wall clock can be set, and is
+ * read late.
+ */
 const lasted = (move: Move, before: Move): number => Math.max(move.lastedMillis ?? 0, move.at - before.at)
 
 export const openings: Check = {
@@ -66,7 +69,7 @@ export const openings: Check = {
   )
 }
 
-/** The end of the fleet's opening is a little later in each process, by chance: up to a tenth of its length. */
+/** Each process delays the end of the fleet's opening at random, by up to a tenth of its length. */
 const jitter = (move: Move): number => (move.retryAfterMillis ?? 0) / 10
 
 export const shortened: Check = {
@@ -81,9 +84,20 @@ export const shortened: Check = {
   )
 }
 
+/** How late a busy machine may date a transition. */
+const lateMillis = 100
+
+/**
+ * Whether a closed circuit took over a later close of the fleet. No event announces that, but the state that the transition measured
+ * is younger than the transition before. The circuit then continues the fleet's count of openings.
+ */
+const isReplaced = (move: Move, before: Move): boolean =>
+  before.to === "Closed" && (move.lastedMillis ?? Infinity) < move.at - before.at - lateMillis
+
 export const counted: Check = {
   name: "each process counts each opening of its own once",
   find: finder((move, before) => {
+    if (before !== undefined && isReplaced(move, before)) return false
     if (move.to !== "Open" || move.scope !== "local" || before === undefined) return false
     if (move.from === "HalfOpen") return move.openings !== before.openings + 1
     return move.from === "Closed" && move.openings !== before.openings + 1 && move.openings !== 1

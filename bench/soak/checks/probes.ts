@@ -1,4 +1,4 @@
-/** Who probes: not more at once than the policy says. */
+/** The number of concurrent probes does not exceed the policy. */
 import { type History, meets, type Span, storeTrouble } from "../history.ts"
 import { circuits, type Name } from "../lines.ts"
 import { probes as places, probeTimeoutMillis } from "../policies.ts"
@@ -12,12 +12,14 @@ interface Probe extends Span {
 }
 
 /**
- * Probes of a circuit that ended; one whose process was killed is not counted. At its deadline a probe is interrupted:
- * where the machine is too busy for that to happen in time, its place is free all the same.
+ * The probes of a circuit that ended. A probe whose process was killed does not count.
+ *
+ * A probe is interrupted at its deadline. On a busy machine this happens late, but its lease is free all the same. The deadline counts
+ * from when the call took its lease, which is after the call began and up to 50 milliseconds before it is admitted.
  */
 const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
   lives.flatMap(({ life, of }) =>
-    of("call").flatMap(({ admitted, c: circuit, done, ended, epoch, id, scope, state }) =>
+    of("call").flatMap(({ admitted, began, c: circuit, done, ended, epoch, id, scope, state }) =>
       circuit === c && state === "HalfOpen" && admitted !== undefined
         ? [
             {
@@ -26,14 +28,14 @@ const probesOf = ({ lives }: History, c: Name): ReadonlyArray<Probe> =>
               scope: scope ?? "",
               epoch,
               from: admitted,
-              to: Math.min(ended ?? done ?? admitted, admitted + probeTimeoutMillis[c] - 1)
+              to: Math.min(ended ?? done ?? admitted, began + probeTimeoutMillis[c] - 1)
             }
           ]
         : []
     )
   )
 
-/** Groups of more than `most` that were in flight at once, as seen when the last of them began. */
+/** Groups of more than `most` probes in flight, as seen when the last of them began. */
 const crowds = (probes: ReadonlyArray<Probe>, most: number): ReadonlyArray<ReadonlyArray<Probe>> =>
   probes
     .map((one) => probes.filter((other) => other.from <= one.from && one.from < other.to))
@@ -46,11 +48,11 @@ const show = (c: Name, together: ReadonlyArray<Probe>) => {
   return `${c}: ${said.join(", ")}`
 }
 
-/** After a fault a process may be on its own until it has connected and asked. */
+/** How long a process may work alone after a fault, until it has connected and read the store. */
 const settleMillis = 6_000
 
 export const fleet: Check = {
-  name: "with a store that is well, the fleet has no more probes in flight than places",
+  name: "with a healthy store, the fleet has no more probes in flight than leases",
   find: (history) => {
     const trouble = storeTrouble(history, "any", settleMillis)
     return circuits.flatMap((c) => {
@@ -63,7 +65,7 @@ export const fleet: Check = {
 }
 
 export const own: Check = {
-  name: "no process ever has more probes in flight than places",
+  name: "no process ever has more probes in flight than leases",
   find: (history) =>
     circuits.flatMap((c) => {
       const all = probesOf(history, c)

@@ -1,6 +1,6 @@
 import { type Cast, type Change, limits, type RollCall, type StoredTally } from "../SharedStore.ts"
 
-/** The parts of a memory store beside its records: the register, the log of roll calls, and the ballot boxes. Plain data, to be copied. */
+/** The register, the log of roll calls and the ballot boxes of a memory store. Plain data, which can be copied. */
 
 interface MemoryBox {
   readonly epoch: number
@@ -9,7 +9,6 @@ interface MemoryBox {
   roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
 }
 
-/** The voters that live, the log of roll calls, and the boxes by circuit and name. */
 export interface Votes {
   readonly register: Map<string, { readonly until: number; readonly heard: number }>
   readonly log: Array<RollCall & { readonly at: number }>
@@ -25,7 +24,7 @@ export const liveAt = ({ register }: Votes, time: number): number => {
   return live
 }
 
-/** Removes the voters that no longer live, with all of their ballots, and the roll calls that are too old. */
+/** Removes voters that no longer live, their ballots, and roll calls that are too old. */
 export const bury = ({ boxes, log, register }: Votes, time: number): void => {
   for (const [voter, { until }] of register) {
     if (time < until) continue
@@ -36,7 +35,7 @@ export const bury = ({ boxes, log, register }: Votes, time: number): void => {
   log.splice(0, first === -1 ? log.length : first)
 }
 
-/** Whether a roll call counts. If the clock went back behind it, it does not. */
+/** Whether a roll call counts. It does not if the clock has gone back to before it. */
 const isCounting = (roll: MemoryBox["roll"], time: number): roll is NonNullable<MemoryBox["roll"]> =>
   roll !== undefined && time >= roll.at && time - roll.at < roll.term
 
@@ -51,7 +50,6 @@ export const sweepBoxes = ({ boxes }: Votes, time: number): void => {
   }
 }
 
-/** The roll calls after `heard`, at most `most` of them. */
 export const rollCallsAfter = ({ log }: Votes, heard: number, most: number): ReadonlyArray<RollCall> => {
   const first = log.findIndex(({ seq }) => seq > heard)
   return first === -1 ? [] : log.slice(first, first + most).map(({ at: _, ...rollCall }) => rollCall)
@@ -96,7 +94,7 @@ const tally = ({ register }: Votes, { asked, ballots, roll }: MemoryBox, time: n
   }
 }
 
-/** Puts, renews or withdraws a ballot of the epoch that holds, and adds up what is in its box. */
+/** Puts, renews or withdraws a ballot, and returns the tally of its box. The epoch of the cast is that of the record. */
 export const castIn = (
   votes: Votes,
   cast: Cast,

@@ -3,10 +3,8 @@ import { limits } from "../SharedStore.ts"
 import { bury, castIn, liveAt, rollCallsAfter } from "./ballotBoxes.ts"
 import { type MemoryState, storedAt, sweep, write } from "./records.ts"
 
-/** What an exchange needs beside the state of the store. */
 export interface MemoryEffects {
   readonly time: number
-  /** Makes up a life for a store that has none. */
   readonly newLife: () => string
   readonly announce: (change: Change) => void
 }
@@ -24,7 +22,7 @@ export const exchange = (
     state.born = time
     state.life = newLife()
   }
-  // A voter whose time to live is over begins again without its ballots.
+  // A voter that no longer lives begins again without its ballots.
   bury(votes, time)
   votes.register.set(voter, { until: time + ttl, heard: votes.register.get(voter)?.heard ?? 0 })
   if (ttl <= 0) bury(votes, time)

@@ -9,7 +9,7 @@ interface MemoryRecord {
   readonly listed: boolean
 }
 
-/** Everything that a memory store keeps. Plain data, to be copied. */
+/** Everything that a memory store keeps. Plain data, which can be copied. */
 export interface MemoryState {
   readonly records: Map<string, MemoryRecord>
   /** The latest change of each circuit, ascending by epoch. */
@@ -18,7 +18,7 @@ export interface MemoryState {
   epoch: number
   trimmed: number
   born: number | undefined
-  /** Made up when the store was born; empty until then. */
+  /** Empty until the first exchange. */
   life: string
   sweptAt: number
 }
@@ -43,7 +43,6 @@ export const storedAt = (records: MemoryState["records"], circuit: string, time:
   return { epoch: found.epoch, body: found.body, age: Math.max(0, time - found.at) }
 }
 
-/** Drops the entries that have ended. */
 export const sweep = (state: MemoryState, time: number): void => {
   if (time - state.sweptAt < sweepMillis && time >= state.sweptAt) return
   const { changed, records, votes } = state
@@ -57,7 +56,7 @@ export const sweep = (state: MemoryState, time: number): void => {
   sweepBoxes(votes, time)
 }
 
-/** Writes a record, which empties the boxes of its circuit; answers its epoch. */
+/** Writes a record, empties the boxes of its circuit, and returns the new epoch. */
 export const write = (state: MemoryState, swap: Omit<Swap, "expectedEpoch">, floor: number, time: number): number => {
   const { body, circuit, listed, ttl = Infinity } = swap
   const epoch = Math.max(state.epoch, floor, Math.floor(time * 1_000)) + 1

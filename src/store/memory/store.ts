@@ -8,7 +8,7 @@ import { exchange } from "./exchange.ts"
 import { load, page } from "./reads.ts"
 import { emptyState } from "./records.ts"
 
-/** A store in memory, and its whole state, which can be replaced. */
+/** A memory store, and its state, which can be replaced. */
 export const memoryStore = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random

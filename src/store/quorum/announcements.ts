@@ -7,11 +7,14 @@ import type { Regions } from "./regions.ts"
 /** Returns a function that takes each announcement of each store, and passes on what is new. */
 export const listener = (regions: Regions) => {
   /** Which stores have announced the latest record of a circuit. */
-  const records = new Map<string, { readonly epoch: number; readonly indexes: Set<number>; readonly told: boolean }>()
+  const records = new Map<
+    string,
+    { readonly epoch: number; readonly indexes: Set<number>; readonly passedOn: boolean }
+  >()
   /** The roll calls that were passed on. */
   const rollCalls = new Map<number, undefined>()
   /** By box: how many inquiries each store has announced, and how many were passed on. */
-  const inquiries = new Map<string, { readonly of: Array<number>; told: number }>()
+  const inquiries = new Map<string, { readonly of: Array<number>; passedOn: number }>()
 
   return (index: number, change: Change): Stream.Stream<Change, StoreError> => {
     if (change._tag === "RollCall") {
@@ -23,14 +26,14 @@ export const listener = (regions: Regions) => {
     }
     if (change._tag === "Inquiry") {
       const box = `${change.circuit} ${change.box}`
-      const counted = inquiries.get(box) ?? { of: [], told: 0 }
+      const counted = inquiries.get(box) ?? { of: [], passedOn: 0 }
       bounded(inquiries).set(box, counted)
       const announced = (counted.of[index] ?? 0) + 1
       counted.of[index] = announced
       // Every store announces every inquiry: the first announcement is passed on.
-      if (announced <= counted.told) return Stream.empty
-      counted.told = announced
-      // A store that was not heard for a while counts as one behind, so that its next announcement is passed on if the others fail.
+      if (announced <= counted.passedOn) return Stream.empty
+      counted.passedOn = announced
+      // A silent store is assumed to be one inquiry behind, so that its next announcement is passed on if the others fail.
       regions.all.forEach((_, other) => {
         counted.of[other] = Math.max(counted.of[other] ?? 0, announced - 1)
       })
@@ -48,9 +51,9 @@ export const listener = (regions: Regions) => {
     indexes.add(index)
     // A record is passed on once most of the stores that can be reached have announced it.
     const most = Math.floor(regions.all.filter((region) => region.reachable).length / 2) + 1
-    const wasTold = isSame && latest.told
-    const isTold = !wasTold && indexes.size >= most
-    bounded(records).set(circuit, { epoch: kept.epoch, indexes, told: wasTold || isTold })
-    return isTold ? Stream.succeed({ _tag: "Record", circuit, epoch: kept.epoch, body: kept.body }) : Stream.empty
+    const wasPassedOn = isSame && latest.passedOn
+    const isPassedOn = !wasPassedOn && indexes.size >= most
+    bounded(records).set(circuit, { epoch: kept.epoch, indexes, passedOn: wasPassedOn || isPassedOn })
+    return isPassedOn ? Stream.succeed({ _tag: "Record", circuit, epoch: kept.epoch, body: kept.body }) : Stream.empty
   }
 }

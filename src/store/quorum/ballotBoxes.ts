@@ -1,10 +1,7 @@
 import type { StoredTally } from "../SharedStore.ts"
 import { largest } from "./reads.ts"
 
-/**
- * The tally with the most ballots. As many voters may object as in the store where the most may: those that live, less those
- * that abstained there.
- */
+/** The tally with the most ballots. The possible objections (live voters that did not abstain) are the most of any store. */
 export const sumUp = (
   tallies: ReadonlyArray<{ readonly tally: StoredTally; readonly live: number }>,
   live: number

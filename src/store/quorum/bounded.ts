@@ -1,7 +1,7 @@
-/** How many circuits are remembered, by the epoch of their latest record in each store. */
+/** The most circuits that are remembered for each store. */
 export const maxRemembered = 10_000
 
-/** Forgets the oldest if there are too many. */
+/** Drops the oldest entry of a map that is full. */
 export const bounded = <K, V>(map: Map<K, V>, most = maxRemembered): Map<K, V> => {
   const [first] = map.keys()
   if (map.size > most && first !== undefined) map.delete(first)

@@ -7,11 +7,11 @@ const sameMicros = 10_000_000
 /** How many numbers of one log are remembered, and how many roll calls. */
 const maxRemembered = 2_000
 
-/** What one store has answered or announced: roll calls, and the head of its log. */
+/** The roll calls and the head of the log that one store has answered or announced. */
 export interface Heard {
   readonly index: number
   readonly rollCalls: ReadonlyArray<RollCall>
-  /** Nothing for an announcement. */
+  /** `undefined` for an announcement. */
   readonly head: number | undefined
 }
 
@@ -26,7 +26,7 @@ interface Cursor {
   head: number
   /** Ascending by the store's own numbers. */
   marks: Array<Mark>
-  /** How far the voter has heard, as it last told the store. */
+  /** How far the voter has heard, as this store was last told. */
   confirmed: number
   /** The life of the store to which this cursor belongs; empty until it is known. */
   life: string
@@ -103,7 +103,7 @@ export class Cursors {
     return true
   }
 
-  /** What to tell a store that the voter has heard. */
+  /** The `heard` to report to a store. */
   heardAt(index: number, heard: number, now: number): number {
     const cursor = this.cursors[index]
     if (cursor === undefined || heard <= cursor.since) return 0
@@ -144,18 +144,17 @@ export class Cursors {
       rollCalls.flatMap(({ seq }) => this.cursors[index]?.marks.find(({ own }) => own === seq)?.seq ?? [])
     )
     const valid = heard > last ? 0 : heard
-    const told = [...new Set(seqs)].filter((seq) => seq > valid).sort((a, b) => a - b)
-    const rollCalls = told.slice(0, limits.rollCalls).flatMap((seq) => this.rollCalls.get(seq) ?? [])
+    const unheard = [...new Set(seqs)].filter((seq) => seq > valid).sort((a, b) => a - b)
+    const rollCalls = unheard.slice(0, limits.rollCalls).flatMap((seq) => this.rollCalls.get(seq) ?? [])
     return { head: last, rollCalls }
   }
 
-  /** An announced roll call, with its number in the common log. */
   announced(index: number, rollCall: RollCall): RollCall | undefined {
     this.number([{ index, rollCalls: [rollCall], head: undefined }])
     return this.rollCalls.get(this.seqOf(index, rollCall.seq))
   }
 
-  /** Gives numbers to the roll calls that have none. */
+  /** Numbers the roll calls that have no number in the common log yet. */
   private number(all: ReadonlyArray<Heard>): void {
     const groups: Array<RollCallGroup> = []
     for (const { index, rollCalls } of all) {
@@ -192,10 +191,7 @@ export class Cursors {
     }
   }
 
-  /**
-   * Whether a roll call may have a number that is not above the last, because no store that numbers it differently, or does
-   * not have it, has answered as much. The others answered it before, or were told that it was heard.
-   */
+  /** Whether a roll call may keep the number `own`: each store gives it that number, or lacks it and has not answered that far. */
   private isAgreed({ of }: RollCallGroup, own: number): boolean {
     return (
       own > this.ownLast &&

@@ -7,24 +7,24 @@ import type { Region } from "./region.ts"
 import { every, type Regions } from "./regions.ts"
 import { compare, repair } from "./repair.ts"
 
-/** An epoch is this far ahead of the clocks of the stores, so that none gives a greater one before it is written. */
+/** How far new epochs are ahead of the clocks of the stores, so that no store assigns a greater one before they are written. */
 const aheadMicros = 1_000_000
 
-/** The answer of the store with an index. */
 type IndexedDone = ExchangeDone & { readonly index: number }
 
-/** A swap that finds the epoch that it expects, in most stores. */
+/** A swap whose expected epoch most stores have. */
 interface Allowed {
   readonly swap: Swap
   readonly epoch: number
   readonly body: string
 }
 
-/** Exchanges with all stores as with one. */
+/** Carries out exchanges with all stores as if they were one. */
 export class QuorumExchanges {
   private readonly regions: Regions
   private readonly reads: QuorumReads
   private readonly random: () => number
+  private agreeing = false
 
   constructor(regions: Regions, reads: QuorumReads, random: () => number) {
     this.regions = regions
@@ -38,16 +38,25 @@ export class QuorumExchanges {
       const time = this.regions.wall()
       if (time > notAfter) return Effect.succeed({ _tag: "Late", time })
       if (swaps.length > 0) return this.swapping(exchange)
-      const repaired =
-        casts.length === 0
-          ? Effect.andThen(compare(this.regions, this.reads), repair(this.regions, this.reads))
-          : Effect.void
       const answer = this.inAll(
         exchange,
         () => [],
         (answers) => Effect.succeed(this.merge(exchange, answers))
       )
-      return Effect.tap(answer, () => repaired)
+      return casts.length === 0 ? Effect.tap(answer, () => this.makeAgree) : answer
+    })
+  }
+
+  /** Makes the stores agree, in the background, because distant regions need several round trips. */
+  private get makeAgree(): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      if (this.agreeing || this.regions.areAgreed) return Effect.void
+      this.agreeing = true
+      const done = Effect.sync(() => {
+        this.agreeing = false
+      })
+      const agreed = Effect.andThen(compare(this.regions, this.reads), repair(this.regions, this.reads))
+      return Effect.forkDetach(Effect.ensuring(agreed, done), { startImmediately: true })
     })
   }
 
@@ -115,7 +124,7 @@ export class QuorumExchanges {
     })
   }
 
-  /** The answers of several stores as one. As many voters may object as in the store where the most may. */
+  /** Merges the answers of several stores. The number of possible objections is the greatest that any store reports. */
   private merge(exchange: Exchange, answers: ReadonlyArray<IndexedDone>): ExchangeDone {
     const heard = answers.map(({ head, index, rollCalls }) => ({
       index,

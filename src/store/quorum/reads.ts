@@ -3,7 +3,7 @@ import { type Changed, type LoadAnswer, limits, type PageAnswer, StoreError } fr
 import { isAgreed, type Kept, majority, toChanged, toStored, unwrap } from "./records.ts"
 import type { Regions } from "./regions.ts"
 
-/** What one store has of some circuits. */
+/** The records of some circuits in one store. */
 export interface View {
   readonly index: number
   readonly kept: ReadonlyMap<string, Kept | undefined>
@@ -20,7 +20,7 @@ export const largest = (numbers: ReadonlyArray<number>): number => Math.max(0, .
 export const endOf = (pages: ReadonlyArray<PageAnswer>, most: number): number =>
   Math.min(...pages.map(({ changes }) => (changes.length < most ? Infinity : (changes.at(-1)?.epoch ?? Infinity))))
 
-/** QuorumReads of all stores as those of one. */
+/** Reads all stores as if they were one. */
 export class QuorumReads {
   private readonly regions: Regions
 
@@ -62,7 +62,6 @@ export class QuorumReads {
     return next(since, [])
   }
 
-  /** The pages of all stores that can be reached. */
   pageAfter(since: number, limit: number): Effect.Effect<ReadonlyArray<PageAnswer & { readonly index: number }>> {
     return this.regions.ask(
       (store) => store.page(since, limit),
@@ -73,7 +72,7 @@ export class QuorumReads {
     )
   }
 
-  /** The changes of several pages as those of one store, up to an epoch. */
+  /** Merges the pages of several stores, up to an epoch. */
   agree(
     pages: ReadonlyArray<PageAnswer & { readonly index: number }>,
     since: number,
@@ -116,7 +115,7 @@ export class QuorumReads {
     )
   }
 
-  /** What each store that can be reached has of some circuits. */
+  /** The records of some circuits in each reachable store. */
   look(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<View>> {
     return this.regions.ask(
       (store) => store.load(circuits),
@@ -129,7 +128,7 @@ export class QuorumReads {
     )
   }
 
-  /** What most stores have of a circuit. */
+  /** The record that most stores have. */
   holding(circuit: string, views: ReadonlyArray<View>): Kept | undefined {
     const kept = views.map((view) => view.kept.get(circuit))
     if (!isAgreed(kept)) this.regions.dispute(circuit)

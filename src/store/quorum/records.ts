@@ -9,7 +9,7 @@ export interface Kept {
   readonly listed: boolean
   readonly body: string
   readonly age: number
-  /** Its epoch in the one store. It is the same, unless the record was written again there. */
+  /** Its epoch in one store. It differs only if the record was written again there. */
   readonly own: number
 }
 
@@ -44,14 +44,10 @@ export const majority = (all: ReadonlyArray<Kept | undefined>): Kept | undefined
   return all.find((kept) => epochOf(kept) === epoch)
 }
 
-/** Whether all have the same. */
 export const isAgreed = (all: ReadonlyArray<Kept | undefined>): boolean =>
   all.every((kept) => epochOf(kept) === epochOf(all[0]))
 
-/**
- * The part of a swap that writes a record again in a store that has another one. If no record holds, it writes one that ends after a
- * millisecond.
- */
+/** The part of a swap that writes a record again. Without a record, it writes one that ends after 1 millisecond. */
 export const written = (holds: Kept | undefined) =>
   holds === undefined
     ? { body: wrap(0, { body: "", ttl: 1, listed: false }), ttl: 1, listed: false }

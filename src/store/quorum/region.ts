@@ -1,27 +1,34 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { SharedStore, StoreError } from "../SharedStore.ts"
 
-/** How long to wait for the answer of a store. */
-const deadlineMillis = 100
-/** How long a store that did not answer is left out. */
+/** How long to wait for the answer of a store. Regions on opposite sides of the earth are about 300 milliseconds apart. */
+export const deadlineMillis = 500
+/** How long a store that failed or missed its deadline is left out. */
 const restMillis = 1_000
+/** If the deadline fires later than this, the process was stalled, and the store may have answered in time. */
+const lateMillis = 100
 
-/** Sends a command to a store. */
 export type Ask<A> = (store: SharedStore) => Effect.Effect<A, StoreError>
 
 /** One of the stores, and whether it can be reached. */
 export class Region {
   readonly store: SharedStore
   private readonly now: () => number
+  private readonly deadlineMillis: number
   private restUntil = Number.NEGATIVE_INFINITY
+  /** Whether it missed its deadline. No operation waits for it until it has answered again. */
+  private silent = false
+  private trying = false
   private up = true
 
   constructor(store: SharedStore, now: () => number) {
     this.store = store
     this.now = now
+    this.deadlineMillis = Math.max(deadlineMillis, store.deadline ?? 0)
   }
 
-  /** Whether it answered when it was last asked. */
+  /** Whether its last answer arrived. */
   get reachable(): boolean {
     return this.up
   }
@@ -29,15 +36,41 @@ export class Region {
   /** The store's answer; `undefined` if it fails, does not answer in time, or is left out. */
   ask<A>(send: Ask<A>): Effect.Effect<{ readonly value: A } | undefined> {
     return Effect.suspend(() => {
-      if (this.now() < this.restUntil) return Effect.succeed(undefined)
-      const asked = Effect.suspend(() => send(this.store))
-      return Effect.matchCauseEffect(Effect.timeout(asked, deadlineMillis), {
-        onFailure: () => this.rest(),
-        onSuccess: (value) => {
-          this.up = true
-          return Effect.succeed({ value })
-        }
-      })
+      if (this.now() < this.restUntil) return Effect.undefined
+      return this.silent ? this.tryAgain : this.send(send)
+    })
+  }
+
+  private send<A>(send: Ask<A>): Effect.Effect<{ readonly value: A } | undefined> {
+    const askedAt = this.now()
+    const asked = Effect.suspend(() => send(this.store))
+    return Effect.matchCauseEffect(Effect.timeout(asked, this.deadlineMillis), {
+      onFailure: (cause) => {
+        const isMissed = Cause.isTimeoutError(Cause.squash(cause))
+        if (isMissed && this.now() - askedAt > this.deadlineMillis + lateMillis) return Effect.undefined
+        this.silent = isMissed
+        return this.rest()
+      },
+      onSuccess: (value) => {
+        this.up = true
+        this.silent = false
+        return Effect.succeed({ value })
+      }
+    })
+  }
+
+  /** Asks a store that missed its deadline whether it answers now. No operation waits for that. */
+  private get tryAgain(): Effect.Effect<undefined> {
+    return Effect.suspend(() => {
+      if (this.trying) return Effect.undefined
+      this.trying = true
+      const tried = Effect.ensuring(
+        this.send((store) => store.load([])),
+        Effect.sync(() => {
+          this.trying = false
+        })
+      )
+      return Effect.as(Effect.forkDetach(tried, { startImmediately: true }), undefined)
     })
   }
 
@@ -53,6 +86,7 @@ export class Region {
       this.restUntil = Number.POSITIVE_INFINITY
       waiting.addObserver(() => {
         this.restUntil = Number.NEGATIVE_INFINITY
+        this.silent = false
       })
       return undefined
     })

@@ -8,18 +8,16 @@ import type { Ask, Region } from "./region.ts"
 /** No record has this epoch. */
 const noEpoch = -1
 
-/** Asks several stores at the same time. */
 export const every = { concurrency: "unbounded" } as const
 
 /** All stores, and what this process remembers of each. */
 export class Regions {
   readonly all: ReadonlyArray<Region>
-  /** The time of this process. */
   readonly wall: () => number
   readonly cursors: Cursors
   /** For each store, by circuit: the record's epoch in that store (`own`), and its epoch in all stores. */
   private readonly epochs: ReadonlyArray<Map<string, { readonly own: number; readonly epoch: number }>>
-  /** The clock of each store less that of this process. */
+  /** The clock of each store minus the clock of this process. */
   private readonly offsets: Array<number | undefined>
   /** Circuits whose records differed between the stores. The next heartbeat makes them agree. */
   private readonly disputed = new Set<string>()
@@ -34,7 +32,7 @@ export class Regions {
     this.offsets = all.map(() => undefined)
   }
 
-  /** Asks all stores. Returns what `take` makes of each answer when it arrives, without the stores that cannot be reached. */
+  /** Asks all stores. Returns the results of `take`, which runs on each answer when it arrives, without unreachable stores. */
   ask<A, B>(send: Ask<A>, take: (answer: A, index: number) => B): Effect.Effect<ReadonlyArray<B>> {
     const one = (region: Region, index: number) =>
       Effect.map(region.ask(send), (reply) => (reply === undefined ? [] : [take(reply.value, index)]))
@@ -47,7 +45,7 @@ export class Regions {
   }
 
   noteLife(index: number, life: string): void {
-    // A store that lost everything is given the records that the others have.
+    // A store that lost everything gets the records of the others.
     if (this.cursors.noteLife(index, life)) this.startComparison()
   }
 
@@ -61,12 +59,16 @@ export class Regions {
     return offset === undefined ? undefined : time + offset
   }
 
-  /** The stores have different records of a circuit. */
+  /** Whether no difference between the stores is known. */
+  get areAgreed(): boolean {
+    return this.compared === undefined && this.disputed.size === 0
+  }
+
   dispute(circuit: string): void {
     if (this.disputed.size < maxRemembered) this.disputed.add(circuit)
   }
 
-  /** Some of the disputed circuits, which are then no longer disputed. */
+  /** Removes some of the disputed circuits and returns them. */
   takeDisputed(most: number): ReadonlyArray<string> {
     const circuits = [...this.disputed].slice(0, most)
     for (const circuit of circuits) this.disputed.delete(circuit)
@@ -86,7 +88,6 @@ export class Regions {
     return known?.own === own ? known.epoch : own
   }
 
-  /** The epoch of a cast in one store. */
   ownEpoch(index: number, { circuit, epoch }: Cast): number {
     if (epoch === 0) return 0
     const known = this.epochs[index]?.get(circuit)

@@ -4,7 +4,7 @@ import { endOf, type QuorumReads } from "./reads.ts"
 import { epochOf, majority, unwrap, written } from "./records.ts"
 import { every, type Regions } from "./regions.ts"
 
-/** Looks for records that differ, one page for each heartbeat. */
+/** Compares the records of all stores, one page for each heartbeat. */
 export const compare = (regions: Regions, reads: QuorumReads): Effect.Effect<void> =>
   Effect.suspend(() => {
     const from = regions.compared
@@ -22,7 +22,7 @@ export const repair = (regions: Regions, reads: QuorumReads): Effect.Effect<void
     const circuits = regions.takeDisputed(limits.swaps)
     if (circuits.length === 0) return Effect.void
     return Effect.flatMap(reads.look(circuits), (views) => {
-      // A store that cannot be reached is given them once it can be.
+      // Records for an unreachable store stay disputed until it is reachable.
       if (views.length < regions.all.length) for (const circuit of circuits) regions.dispute(circuit)
       return Effect.forEach(
         views,

@@ -8,10 +8,10 @@ import type { SharedStore } from "../SharedStore.ts"
 import { listener } from "./announcements.ts"
 import { QuorumExchanges } from "./exchange.ts"
 import { QuorumReads } from "./reads.ts"
-import { Region } from "./region.ts"
+import { deadlineMillis, Region } from "./region.ts"
 import { Regions } from "./regions.ts"
 
-/** What one store announces. One that cannot be heard does not silence the others: it is listened to again later. */
+/** The announcements of one store. If they fail, they are tried again later, and the other stores are still heard. */
 const listening = (store: SharedStore): SharedStore["changes"] =>
   Stream.repeat(
     Stream.catchCause(store.changes, () => Stream.empty),
@@ -34,7 +34,6 @@ const mostConnected = (stores: ReadonlyArray<SharedStore>): Effect.Effect<void> 
   })
 }
 
-/** Several stores as one. */
 export const quorumStore = (
   stores: ReadonlyArray<SharedStore>,
   clock: Clock.Clock,
@@ -50,6 +49,7 @@ export const quorumStore = (
   const longest = stores.map((store) => store.longestCircuit).filter((length) => length !== undefined)
   return {
     longestCircuit: longest.length === 0 ? undefined : Math.min(...longest),
+    deadline: 2 * Math.max(deadlineMillis, ...stores.map(({ deadline = 0 }) => deadline)),
     connected: mostConnected(stores),
     exchange: (exchange) => exchanges.exchange(exchange),
     page: (since, limit) => reads.page(since, limit),

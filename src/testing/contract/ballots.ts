@@ -4,7 +4,7 @@ import { type Bench, equal, expect, long, short, type Trial, trial, written } fr
 
 const many = { concurrency: "unbounded" } as const
 
-/** A few numbers that look random, and are the same each time. */
+/** Returns pseudo-random whole numbers below `sides`. The same seed gives the same numbers. */
 const dice = (seed: number) => {
   let state = seed
   return (sides: number): number => {
@@ -13,7 +13,7 @@ const dice = (seed: number) => {
   }
 }
 
-/** A circuit whose record is in the epoch it comes with. */
+/** A new circuit with a record, and the epoch of the record. */
 const recorded = (bench: Bench) => {
   const circuit = bench.name("circuit")
   return Effect.map(bench.write(circuit), ({ epoch }) => ({ circuit, epoch }))
@@ -22,15 +22,15 @@ const recorded = (bench: Bench) => {
 export const ballots: ReadonlyArray<Trial> = [
   trial("a tally is the sum of the ballots of all voters, position by position", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
-    const said = [
+    const given = [
       [1, 0, 7],
       [0, 0, 5],
       [3, 0, 1_000],
       [0, 0, 0]
     ]
-    for (let voters = 1; voters <= said.length; voters++) {
-      const tally = yield* bench.vote(circuit, { epoch, voter: `voter-${voters}`, ballot: said[voters - 1] })
-      yield* bench.holds(tally, said.slice(0, voters), `with ${voters} voters`)
+    for (let voters = 1; voters <= given.length; voters++) {
+      const tally = yield* bench.vote(circuit, { epoch, voter: `voter-${voters}`, ballot: given[voters - 1] })
+      yield* bench.holds(tally, given.slice(0, voters), `with ${voters} voters`)
     }
   }),
 
@@ -47,7 +47,7 @@ export const ballots: ReadonlyArray<Trial> = [
       [2, 9]
     ]) {
       const tally = yield* bench.vote(circuit, { epoch, voter: "voter", ballot })
-      yield* bench.holds(tally, [[10, 10], ballot], "after a ballot in the place of another")
+      yield* bench.holds(tally, [[10, 10], ballot], "after a ballot that replaced another")
     }
   }),
 
@@ -67,13 +67,13 @@ export const ballots: ReadonlyArray<Trial> = [
         ],
         "after a voter without a ballot withdrew it"
       )
-      yield* bench.holds(yield* back("a"), [[10, 20]], "after one of two took it back")
-      yield* bench.holds(yield* back("a"), [[10, 20]], "after the same took it back again")
-      yield* bench.holds(yield* back("b"), [], "after all took it back")
+      yield* bench.holds(yield* back("a"), [[10, 20]], "after one of two voters withdrew its ballot")
+      yield* bench.holds(yield* back("a"), [[10, 20]], "after the same voter withdrew again")
+      yield* bench.holds(yield* back("b"), [], "after all voters withdrew")
       yield* bench.holds(
         yield* bench.vote(circuit, { epoch, voter: "a", ballot: [3, 4] }),
         [[3, 4]],
-        "after one came back"
+        "after one voter cast again"
       )
     }
   ),
@@ -86,8 +86,8 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.holds(yield* cast, [[10, 20]], "after the ttl of another")
     yield* bench.vote(circuit, { epoch, voter: "brief", ballot: [5, 6], ttl: short })
     const read = bench.tally(circuit, epoch)
-    yield* bench.until(read, ({ voters }) => voters === 1, "1 voter, too, by a cast that puts no ballot,")
-    yield* bench.holds(yield* read, [[10, 20]], "after the ttl of another, by a cast that puts none")
+    yield* bench.until(read, ({ voters }) => voters === 1, "1 voter, also when the tally is only read,")
+    yield* bench.holds(yield* read, [[10, 20]], "after the ttl of another, when the tally is only read")
     yield* bench.vote(circuit, { epoch, voter: "other", ballot: [7], ttl: short })
     yield* bench.until(read, ({ voters }) => voters === 0, "no voter after the ttl of all")
     yield* bench.holds(yield* read, [], "after the ttl of all")
@@ -99,11 +99,11 @@ export const ballots: ReadonlyArray<Trial> = [
     yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10], ttl: 200 })
     yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10] })
     yield* Effect.sleep(350)
-    yield* bench.holds(yield* bench.tally(circuit, epoch), [[1], [10]], "after 350 ms, of ttls of a minute")
+    yield* bench.holds(yield* bench.tally(circuit, epoch), [[1], [10]], "after 350 ms, with ttls of a minute")
     yield* bench.vote(circuit, { epoch, voter: "renewed", ballot: [10], ttl: short })
     const read = bench.tally(circuit, epoch)
-    yield* bench.until(read, ({ voters }) => voters === 1, "1 voter after a ttl that was made shorter")
-    yield* bench.holds(yield* read, [[1]], "after a ttl that was made shorter")
+    yield* bench.until(read, ({ voters }) => voters === 1, "1 voter after a shortened ttl")
+    yield* bench.holds(yield* read, [[1]], "after a shortened ttl")
   }),
 
   trial("a cast of another epoch changes nothing, and returns the record and no tally", function* (bench) {
@@ -113,25 +113,29 @@ export const ballots: ReadonlyArray<Trial> = [
     for (const epoch of [0, old, now.epoch + 1, now.epoch + 1_000, 2 ** 53 - 1]) {
       for (const ballot of [[100, 100], undefined]) {
         const { record, tally } = yield* bench.cast(circuit, { epoch, voter: "a", ballot, inquire: 1 })
-        yield* equal(tally, undefined, `the tally for epoch ${epoch}, where ${now.epoch} is`)
-        yield* equal(written(record), written(now), "the record that is answered with it")
+        yield* equal(tally, undefined, `the tally for epoch ${epoch}, when the circuit is in epoch ${now.epoch}`)
+        yield* equal(written(record), written(now), "the record in the same answer")
       }
     }
     const tally = yield* bench.tally(circuit, now.epoch)
     yield* bench.holds(tally, [[1, 2]], "after casts of other epochs")
-    yield* equal(tally.asked, undefined, "when an inquiry began, as those of other epochs begin none")
+    yield* equal(tally.asked, undefined, "the age of the inquiry, after casts of other epochs")
     const nowhere = bench.name("circuit")
     const answer = yield* bench.cast(nowhere, { epoch: 7 })
-    yield* equal([answer.record, answer.tally], [undefined, undefined], "record and tally for epoch 7 where none is")
+    yield* equal(
+      [answer.record, answer.tally],
+      [undefined, undefined],
+      "record and tally for epoch 7 of a circuit without a record"
+    )
     yield* bench.holds(yield* bench.tally(nowhere), [], "of epoch 0, after a cast of epoch 7")
-    yield* equal(yield* bench.load(nowhere), undefined, "the record of a circuit that was only cast on")
+    yield* equal(yield* bench.load(nowhere), undefined, "the record of a circuit that has only ballots")
   }),
 
   trial("epoch 0 is the box of a circuit that has no record", function* (bench) {
     const circuit = bench.name("circuit")
     yield* bench.vote(circuit, { voter: "a", ballot: [1, 2] })
     const { record, tally } = yield* bench.cast(circuit, { voter: "b", ballot: [10, 20] })
-    yield* equal(record, undefined, "the record that is answered")
+    yield* equal(record, undefined, "the record in the answer")
     if (tally !== undefined)
       yield* bench.holds(
         tally,
@@ -142,7 +146,7 @@ export const ballots: ReadonlyArray<Trial> = [
         "of epoch 0"
       )
     yield* expect(tally !== undefined, "a tally of epoch 0", tally)
-    yield* equal(yield* bench.listed(circuit), [], "what the pages have of a circuit that was only cast on")
+    yield* equal(yield* bench.listed(circuit), [], "what the pages have of a circuit that has only ballots")
   }),
 
   trial(
@@ -160,7 +164,7 @@ export const ballots: ReadonlyArray<Trial> = [
         for (const box of ["x", "y"]) {
           const tally = yield* bench.vote(circuit, { epoch, box, voter: "other", ballot: [5, 5] })
           yield* bench.holds(tally, [[5, 5]], `after the ${round} swap`)
-          yield* equal(tally.asked, undefined, `when an inquiry began, after the ${round} swap`)
+          yield* equal(tally.asked, undefined, `the age of the inquiry, after the ${round} swap`)
           yield* bench.vote(circuit, { epoch, box, voter: "other", ballot: undefined })
         }
       }
@@ -169,16 +173,16 @@ export const ballots: ReadonlyArray<Trial> = [
 
   trial("after a record expired, neither its ballots nor those from before it count again", function* (bench) {
     const circuit = bench.name("circuit")
-    // Nobody casts in the quiet box between.
+    // No voter casts in the quiet box while the record exists.
     const boxes = ["box", "quiet"]
     for (const box of boxes) yield* bench.vote(circuit, { box, voter: "before", ballot: [1] })
     const { epoch } = yield* bench.write(circuit, { ttl: 300 })
     yield* bench.vote(circuit, { epoch, voter: "during", ballot: [10] })
     yield* bench.forgotten(circuit)
     for (const box of boxes) {
-      yield* bench.holds(yield* bench.tally(circuit, 0, box), [], "of epoch 0, once the record is forgotten")
+      yield* bench.holds(yield* bench.tally(circuit, 0, box), [], "of epoch 0, after the record expired")
       const tally = yield* bench.vote(circuit, { box, voter: "after", ballot: [100] })
-      yield* bench.holds(tally, [[100]], "of epoch 0 from then on")
+      yield* bench.holds(tally, [[100]], "of epoch 0 after that")
     }
     const again = yield* bench.write(circuit)
     yield* bench.holds(yield* bench.tally(circuit, again.epoch), [], "of the next epoch")
@@ -186,15 +190,15 @@ export const ballots: ReadonlyArray<Trial> = [
 
   trial("boxes are independent, and so are circuits", function* (bench) {
     const [one, two] = [yield* recorded(bench), yield* recorded(bench)]
-    const places = [one, two].flatMap((of) => ["x", "y"].map((box) => ({ ...of, box })))
+    const boxes = [one, two].flatMap((of) => ["x", "y"].map((box) => ({ ...of, box })))
     const ballots = [[1], [10, 0, 3], [100, 7], [0, 0, 0, 9]]
-    for (const [index, place] of places.entries()) {
-      yield* bench.vote(place.circuit, { ...place, ballot: ballots[index], inquire: index === 0 ? long : 0 })
+    for (const [index, target] of boxes.entries()) {
+      yield* bench.vote(target.circuit, { ...target, ballot: ballots[index], inquire: index === 0 ? long : 0 })
     }
-    for (const [index, { box, circuit, epoch }] of places.entries()) {
+    for (const [index, { box, circuit, epoch }] of boxes.entries()) {
       const tally = yield* bench.tally(circuit, epoch, box)
       yield* bench.holds(tally, [ballots[index] ?? []], `in box ${box} of circuit ${index < 2 ? 1 : 2}`)
-      yield* equal(tally.asked !== undefined, index === 0, "whether there was an inquiry, as in the first alone")
+      yield* equal(tally.asked !== undefined, index === 0, "whether there was an inquiry, which only the first box had")
     }
     yield* bench.vote(one.circuit, { epoch: one.epoch, box: "x", ballot: undefined })
     yield* bench.holds(yield* bench.tally(one.circuit, one.epoch, "y"), [[10, 0, 3]], "after a ballot left another box")
@@ -203,35 +207,40 @@ export const ballots: ReadonlyArray<Trial> = [
   trial("casts join an inquiry that is younger than their `inquire`, and otherwise begin a new one", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     const first = yield* bench.vote(circuit, { epoch, voter: "a" })
-    yield* equal(first.asked, undefined, "when an inquiry began, before anybody inquired")
+    yield* equal(first.asked, undefined, "the age of the inquiry, before any voter inquired")
     const start = yield* Clock.currentTimeMillis
     yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "a", inquire: long })).asked, start, 0, "asked")
     yield* Effect.sleep(120)
     const joined = yield* bench.vote(circuit, { epoch, voter: "b", inquire: long })
-    yield* bench.aged(joined.asked, start, 120, "an inquiry of 120 ms ago joined: asked")
-    yield* bench.aged((yield* bench.vote(circuit, { epoch, voter: "c" })).asked, start, 120, "read by others: asked")
+    yield* bench.aged(joined.asked, start, 120, "after a voter joined an inquiry of 120 ms ago: asked")
+    yield* bench.aged(
+      (yield* bench.vote(circuit, { epoch, voter: "c" })).asked,
+      start,
+      120,
+      "when another voter reads it: asked"
+    )
     const again = yield* Clock.currentTimeMillis
     const anew = yield* bench.vote(circuit, { epoch, voter: "b", inquire: 50 })
-    yield* bench.aged(anew.asked, again, 0, "an inquiry of more than 50 ms ago that began again: asked")
+    yield* bench.aged(anew.asked, again, 0, "after a new inquiry replaced one of more than 50 ms ago: asked")
   }),
 
   trial("the sums of two hundred ballots with forty large numbers each are exact", function* (bench) {
     const { circuit, epoch } = yield* recorded(bench)
     const roll = dice(1)
-    const said = Array.from({ length: 200 }, () =>
+    const given = Array.from({ length: 200 }, () =>
       Array.from({ length: 40 }, (_, n) => 2 ** 31 - roll(n < 20 ? 9 : 2 ** 31))
     )
-    yield* Effect.forEach(said, (ballot, n) => bench.vote(circuit, { epoch, voter: `voter-${n}`, ballot }), {
+    yield* Effect.forEach(given, (ballot, n) => bench.vote(circuit, { epoch, voter: `voter-${n}`, ballot }), {
       concurrency: 20
     })
-    yield* bench.holds(yield* bench.tally(circuit, epoch), said, "of 200 voters")
-    const half = said.filter((_, n) => n % 2 === 1)
+    yield* bench.holds(yield* bench.tally(circuit, epoch), given, "of 200 voters")
+    const half = given.filter((_, n) => n % 2 === 1)
     yield* Effect.forEach(
-      said.filter((_, n) => n % 2 === 0),
+      given.filter((_, n) => n % 2 === 0),
       (_, n) => bench.vote(circuit, { epoch, voter: `voter-${n * 2}`, ballot: undefined }),
       { concurrency: 20 }
     )
-    yield* bench.holds(yield* bench.tally(circuit, epoch), half, "after half of them took it back")
+    yield* bench.holds(yield* bench.tally(circuit, epoch), half, "after half of the voters withdrew")
   }),
 
   trial("concurrent casts are all counted, and no tally has part of a ballot", function* (bench) {
@@ -276,20 +285,20 @@ export const ballots: ReadonlyArray<Trial> = [
   trial("random casts and withdrawals of five voters give the expected sums", function* (bench) {
     const circuit = bench.name("circuit")
     const roll = dice(7)
-    const paper = new Map<string, Map<string, ReadonlyArray<number>>>()
+    const model = new Map<string, Map<string, ReadonlyArray<number>>>()
     let epoch = 0
     for (let step = 0; step < 150; step++) {
       const [box, voter] = [`box-${roll(2)}`, `voter-${roll(5)}`]
       if (roll(25) === 0) {
         epoch = (yield* bench.write(circuit, { expectedEpoch: epoch })).epoch
-        paper.clear()
+        model.clear()
       }
       if (roll(10) === 0) yield* bench.cast(circuit, { epoch: epoch + 1, box, voter, ballot: [9, 9, 9] })
       const ballot = roll(4) === 0 ? undefined : [roll(3), roll(1_000), roll(2)]
-      const inBox = paper.get(box) ?? new Map<string, ReadonlyArray<number>>()
+      const inBox = model.get(box) ?? new Map<string, ReadonlyArray<number>>()
       if (ballot === undefined) inBox.delete(voter)
       else inBox.set(voter, ballot)
-      paper.set(box, inBox)
+      model.set(box, inBox)
       const tally = yield* bench.vote(circuit, { epoch, box, voter, ballot })
       yield* bench.holds(tally, [...inBox.values()], `after step ${step}`)
     }

@@ -23,10 +23,10 @@ import {
   type SwapAnswer
 } from "../../store/SharedStore.ts"
 
-/** Something that a store did, and what it should have done. */
+/** What a store did, and what it should have done. */
 export class Miss extends Data.TaggedError("Miss")<{ readonly expected: string; readonly actual: string }> {}
 
-/** One sentence of the contract, and an effect that fails where it does not hold. */
+/** One sentence of the contract, and an effect that fails if the store violates it. */
 export interface Trial {
   readonly name: string
   readonly test: (bench: Bench) => Effect.Effect<void, Miss, Scope.Scope>
@@ -37,14 +37,15 @@ export const trial = (
   test: (bench: Bench) => Generator<Effect.Effect<unknown, Miss, Scope.Scope>, void, never>
 ): Trial => ({ name, test: (bench) => Effect.gen(() => test(bench)) })
 
-/** Milliseconds: nothing of this kind ends within a trial, and this soon it has ended. */
+/** A ttl in milliseconds that does not end within a trial. */
 export const long = 60_000
+/** A ttl in milliseconds that ends soon. */
 export const short = 60
-/** What two clocks may differ by over a trial, and a timer from what it was set to. */
+/** The tolerated difference, in milliseconds, of two clocks within a trial, or of a timer from its delay. */
 export const slack = 25
 
 const widest = 160
-/** A value in a message: not too much of it. */
+/** A value as text for a message. A long text is cut. */
 export const show = (value: unknown): string => {
   const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "nothing")
   return text.length <= widest ? text : `${text.slice(0, widest)}... (${text.length} characters)`
@@ -59,14 +60,14 @@ export const expect = (fact: boolean, expected: string, actual: unknown): Effect
 export const equal = (actual: unknown, expected: unknown, what: string): Effect.Effect<void, Miss> =>
   expect(Equal.equals(actual, expected), `${what}: ${show(expected)}`, actual)
 
-/** By default a lasting ballot on a circuit without a record. It begins no inquiry and calls no roll. */
+/** A cast. By default it puts a lasting ballot on a circuit without a record, and begins neither an inquiry nor a roll call. */
 export const castOf = (circuit: string, more: Partial<Omit<Cast, "circuit">> = {}): Cast => ({
   ...{ epoch: 0, box: "box", ballot: [1], ttl: long, inquire: 0, roll: 0 },
   ...more,
   circuit
 })
 
-/** By default writes a listed record that lasts, where there is none. */
+/** A swap. By default it writes a listed, lasting record of a circuit that has none. */
 export const swapOf = (circuit: string, more: Partial<Omit<Swap, "circuit">> = {}): Swap => ({
   ...{ expectedEpoch: 0, body: "body", ttl: long, listed: true },
   ...more,
@@ -96,7 +97,7 @@ const isTally = (tally: StoredTally | undefined): boolean =>
 const aRecord = "a record with an epoch from 1 to below 2^53, a text and an age of 0 or more"
 const aTally = "a tally of whole numbers of 0 or more, with ages of 0 or more milliseconds or undefined"
 
-/** What an operation has to bring, whatever else: an answer in time and in its form. */
+/** Runs an operation, which must answer in time and without an error. */
 const answered = <A>(
   operation: string,
   patience: number,
@@ -113,22 +114,23 @@ const answered = <A>(
     })
   )
 
-/** A cast of some voter. */
+/** A cast, and the name of its voter. */
 type Request = Partial<Omit<Cast, "circuit">> & { readonly voter?: string }
 
 /**
- * A store with several handles, which take turns, one operation each, so that what one process wrote another reads. Its
- * names are new each time: the store need not be empty, and nothing in it but what a trial wrote is looked at.
+ * A store with several handles. The operations of a trial alternate between the handles, so that one reads what another wrote.
+ *
+ * Each name is new. The store need not be empty, because a trial checks only what it wrote.
  */
 export class Bench {
   readonly handles: ReadonlyArray<SharedStore>
-  /** How long to wait for what has to come, in milliseconds. */
+  /** How many milliseconds to wait for an answer or a change. */
   readonly patience: number
-  /** The life of the store, by its latest answer. */
+  /** The `life` in the latest answer of the store. */
   private life = ""
   private turn = 0
   private readonly own = globalThis.crypto.randomUUID().slice(0, 8)
-  /** The voters that this trial has made live. */
+  /** The voters that this trial made live. */
   private readonly voters = new Set<string>()
 
   constructor(handles: ReadonlyArray<SharedStore>, patience: number) {
@@ -136,17 +138,17 @@ export class Bench {
     this.patience = patience
   }
 
-  /** How long the text of a circuit may be. */
+  /** The maximum length of the text of a circuit. */
   get longestCircuit(): number {
     return Math.min(...this.handles.map(({ longestCircuit = Infinity }) => longestCircuit))
   }
 
-  /** A name that nothing has had before. */
+  /** A name that was never used before. */
   name(what: string): string {
     return `${what}-${globalThis.crypto.randomUUID()}`
   }
 
-  /** A voter of this trial, and of no other. */
+  /** The name of a voter that only this trial uses. */
   voter(name: string): string {
     return `${name}~${this.own}`
   }
@@ -156,7 +158,7 @@ export class Bench {
     return handle === undefined ? miss("a handle", "none") : answered(operation, this.patience, () => f(handle))
   }
 
-  /** By default an exchange without casts and swaps, of a voter that does not live before or after it. */
+  /** An exchange. By default it has no casts and no swaps, and its voter is live neither before nor after it. */
   exchange(request: Partial<Exchange> = {}): Effect.Effect<ExchangeAnswer, Miss> {
     const { casts = [], floor = 0, heard = 0, notAfter, swaps = [], ttl = 0, voter = this.name("absent") } = request
     const whole = { voter, ttl, notAfter, heard, floor, casts, swaps }
@@ -170,7 +172,7 @@ export class Bench {
     )
   }
 
-  /** An exchange that is carried out. */
+  /** An exchange that must not be late. */
   done(request: Partial<Exchange> = {}): Effect.Effect<ExchangeDone, Miss> {
     return Effect.flatMap(this.exchange(request), (answer) =>
       answer._tag === "Done" ? Effect.succeed(answer) : miss("an exchange that is not late", answer)
@@ -184,7 +186,7 @@ export class Bench {
   ): Effect.Effect<void, Miss> {
     const { head, life, live, liveFor, rollCalls } = answer
     this.life = life
-    const ascending = rollCalls.every(({ seq }, place) => seq > (rollCalls[place - 1]?.seq ?? 0) && seq <= head)
+    const ascending = rollCalls.every(({ seq }, index) => seq > (rollCalls[index - 1]?.seq ?? 0) && seq <= head)
     const records = [...answer.casts, ...answer.swaps].map(({ record }) => record)
     return Effect.all(
       [
@@ -196,9 +198,9 @@ export class Bench {
           aTally,
           answer.casts
         ),
-        expect(isWhole(live), "a whole number of voters that live", live),
+        expect(isWhole(live), "a whole number of live voters", live),
         expect(isLife(life), "a life of letters, digits, - and _", life),
-        expect(isAge(liveFor), "a store that lives for 0 or more milliseconds", liveFor),
+        expect(isAge(liveFor), "a `liveFor` of 0 or more milliseconds", liveFor),
         expect(isWhole(head), "a head that is a whole number", head),
         expect(ascending, "roll calls that ascend up to the head", answer)
       ],
@@ -210,17 +212,17 @@ export class Bench {
   swap(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<SwapAnswer, Miss> {
     return Effect.flatMap(this.done({ floor, swaps: [swapOf(circuit, request)] }), ({ swaps: [answer] }) =>
       answer === undefined || (answer.swapped && answer.record === undefined)
-        ? miss("the record that is there now", answer)
+        ? miss("the current record", answer)
         : Effect.succeed(answer)
     )
   }
 
-  /** A swap that has to succeed; answers the record. */
+  /** A swap that must succeed. Returns the record. */
   write(circuit: string, request: Partial<Omit<Swap, "circuit">> = {}, floor = 0): Effect.Effect<Stored, Miss> {
     return Effect.flatMap(this.swap(circuit, request, floor), ({ record, swapped }) =>
       swapped && record !== undefined
         ? Effect.succeed(record)
-        : miss(`a swap of epoch ${request.expectedEpoch ?? 0}, which is the circuit's`, { swapped, record })
+        : miss(`a successful swap of epoch ${request.expectedEpoch ?? 0}, the current epoch`, { swapped, record })
     )
   }
 
@@ -228,7 +230,7 @@ export class Bench {
     return Effect.suspend(() => this.run("load", (store) => store.load(circuits))).pipe(
       Effect.tap(({ time }) => expect(isAge(time), "a time of 0 or more milliseconds", time)),
       Effect.map(({ records }) => records),
-      Effect.tap((records) => equal(records.length, circuits.length, "records that are answered")),
+      Effect.tap((records) => equal(records.length, circuits.length, "records in the answer")),
       Effect.tap((records) => expect(records.every(isRecord), aRecord, records))
     )
   }
@@ -240,7 +242,7 @@ export class Bench {
   page(since = 0, limit: number = limits.page): Effect.Effect<PageAnswer, Miss> {
     return Effect.suspend(() => this.run("page", (store) => store.page(since, limit))).pipe(
       Effect.tap(({ changes, epoch, listed, live, time, trimmed }) => {
-        const ascending = changes.every((one, place) => one.epoch > (changes[place - 1]?.epoch ?? since))
+        const ascending = changes.every((one, index) => one.epoch > (changes[index - 1]?.epoch ?? since))
         return Effect.all(
           [
             expect(isAge(time), "a time of 0 or more milliseconds", time),
@@ -264,7 +266,7 @@ export class Bench {
     )
   }
 
-  /** All changes after an epoch, page by page. */
+  /** All changes after an epoch, read in pages. */
   pages(since = 0, limit: number = limits.page): Effect.Effect<ReadonlyArray<Changed>, Miss> {
     return Effect.flatMap(this.page(since, limit), ({ changes }) =>
       changes.length < limit
@@ -273,7 +275,7 @@ export class Bench {
     )
   }
 
-  /** What the pages have of a circuit that is listed. */
+  /** The listed records of a circuit in the pages. */
   listed(circuit: string) {
     return Effect.map(this.pages(), (changes) =>
       changes.flatMap((one) =>
@@ -282,12 +284,12 @@ export class Bench {
     )
   }
 
-  /** How many voters live. */
+  /** The number of live voters. */
   get live(): Effect.Effect<number, Miss> {
     return Effect.map(this.page(Number.MAX_SAFE_INTEGER, 1), ({ live }) => live)
   }
 
-  /** An exchange with one cast; see {@link castOf}. Its voter, which no other trial has, then lives for a minute. */
+  /** An exchange with one cast; see {@link castOf}. Its voter belongs to this trial, and is live for a minute. */
   cast(circuit: string, request: Request = {}, heard = 0): Effect.Effect<CastAnswer, Miss> {
     const { voter = "voter", ...more } = request
     return Effect.flatMap(
@@ -296,11 +298,11 @@ export class Bench {
     )
   }
 
-  /** A cast that has to count; answers the tally. */
+  /** A cast that must count. Returns the tally. */
   vote(circuit: string, request: Request = {}, heard = 0): Effect.Effect<StoredTally, Miss> {
     return Effect.flatMap(this.cast(circuit, request, heard), ({ record, tally }) =>
       tally === undefined
-        ? miss(`a tally, as epoch ${request.epoch ?? 0} is the circuit's`, { tally, record })
+        ? miss(`a tally, because epoch ${request.epoch ?? 0} is current`, { tally, record })
         : Effect.succeed(tally)
     )
   }
@@ -310,25 +312,25 @@ export class Bench {
     const cast = castOf(circuit, { epoch, box, ballot: undefined })
     return Effect.flatMap(this.done({ casts: [cast] }), ({ casts: [answer] }) =>
       answer?.tally === undefined
-        ? miss(`a tally, as epoch ${epoch} is the circuit's`, answer)
+        ? miss(`a tally, because epoch ${epoch} is current`, answer)
         : Effect.succeed(answer.tally)
     )
   }
 
-  /** The tally is of these ballots. */
+  /** Checks that a tally is the sum of these ballots. */
   holds(tally: StoredTally, ballots: ReadonlyArray<ReadonlyArray<number>>, why: string): Effect.Effect<void, Miss> {
-    const places = Math.max(0, ...ballots.map((ballot) => ballot.length))
-    const sums = Array.from({ length: places }, (_, place) => ballots.reduce((sum, one) => sum + (one[place] ?? 0), 0))
+    const length = Math.max(0, ...ballots.map((ballot) => ballot.length))
+    const sums = Array.from({ length: length }, (_, index) => ballots.reduce((sum, one) => sum + (one[index] ?? 0), 0))
     const found = [...tally.sums]
-    while (found.length > places && found.at(-1) === 0) found.pop()
-    while (found.length < places) found.push(0)
+    while (found.length > length && found.at(-1) === 0) found.pop()
+    while (found.length < length) found.push(0)
     return Effect.andThen(
       equal(tally.voters, ballots.length, `voters, ${why}`),
       expect(Equal.equals(found, sums), `sums, ${why}: ${show(sums)}`, tally.sums)
     )
   }
 
-  /** Asks again until it is so. */
+  /** Repeats `look` until its result is as expected. Fails after {@link patience}. */
   until<A>(look: Effect.Effect<A, Miss>, fact: (found: A) => boolean, expected: string): Effect.Effect<A, Miss> {
     const attempt = (end: number): Effect.Effect<A, Miss> =>
       Effect.flatMap(look, (found) => {
@@ -343,10 +345,10 @@ export class Bench {
   }
 
   forgotten(circuit: string): Effect.Effect<unknown, Miss> {
-    return this.until(this.load(circuit), (record) => record === undefined, "the record is forgotten after its ttl")
+    return this.until(this.load(circuit), (record) => record === undefined, "no record after its ttl")
   }
 
-  /** The ages that something may have: it happened after `start`, and at least so long ago. */
+  /** Checks an age: the event happened after `start`, and at least `atLeast` milliseconds ago. */
   aged(age: number | undefined, start: number, atLeast: number, what: string): Effect.Effect<void, Miss> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const atMost = now - start + slack
@@ -355,12 +357,12 @@ export class Bench {
     })
   }
 
-  /** Lives, but no longer than the trial. */
+  /** Makes a voter live, at most until the trial ends. */
   join(voter: string, ttl = long, heard = 0): Effect.Effect<ExchangeDone, Miss> {
     return this.done({ voter, ttl, heard })
   }
 
-  /** No longer lives. */
+  /** Makes a voter leave: it is no longer live. */
   leave(voter: string): Effect.Effect<ExchangeDone, Miss> {
     return this.done({ voter, ttl: 0 })
   }
@@ -370,7 +372,7 @@ export class Bench {
     return Effect.forEach(this.voters, (voter) => Effect.ignore(this.leave(voter)), { concurrency: 8, discard: true })
   }
 
-  /** All that is announced to a handle, from now on. A stream that ends or fails is run again, as the engine does. */
+  /** Collects all announcements to a handle from now on. A stream that ends or fails is run again, as the engine does. */
   listen(handle: number): Effect.Effect<ReadonlyArray<Change>, Miss, Scope.Scope> {
     const heard: Array<Change> = []
     const store = this.handles[handle % this.handles.length]
@@ -380,12 +382,12 @@ export class Bench {
     )
     const probe = Effect.suspend(() => this.write(this.name("probe"), { ttl: short, listed: false }))
     return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.exit(listening), Effect.sleep(10)))).pipe(
-      Effect.andThen(this.until(probe, () => heard.length > 0, "an announcement of some swap")),
+      Effect.andThen(this.until(probe, () => heard.length > 0, "an announcement of a swap")),
       Effect.as(heard)
     )
   }
 
-  /** Waits for what was to be announced up to now. */
+  /** Waits until all earlier announcements have arrived. */
   settled(heard: ReadonlyArray<Change>): Effect.Effect<void, Miss> {
     const circuit = this.name("last")
     return this.write(circuit, { ttl: short, listed: false }).pipe(
@@ -401,7 +403,7 @@ export class Bench {
   }
 }
 
-/** Opens the handles of a bench, for as long as the scope. */
+/** Opens the handles of a bench. The scope closes them. */
 export const open = (
   make: Effect.Effect<SharedStore, unknown, Scope.Scope>,
   patience: number

@@ -14,7 +14,7 @@ export const changes: ReadonlyArray<Trial> = [
     const all = yield* listeners(bench)
     const circuit = bench.name("circuit")
     const swaps: Array<Change> = []
-    // Announcements may be lost, but not all of them.
+    // A store may lose single announcements, so the swap is repeated until every listener has received one.
     const swap = Effect.gen(function* () {
       const body = `${swaps.length} \u{1f9ef}\n"`
       const { epoch } = yield* bench.write(circuit, { expectedEpoch: swaps.at(-1)?.epoch ?? 0, body })
@@ -25,11 +25,11 @@ export const changes: ReadonlyArray<Trial> = [
     const heard = yield* bench.until(
       swap,
       (found) => found.every((one) => one.length > 0),
-      `that ${all.length} listeners hear of some swap`
+      `that ${all.length} listeners receive the announcement of a swap`
     )
     for (const change of heard.flat()) {
       const made = swaps.some((swap) => Equal.equals(swap, change))
-      yield* expect(made, `announcements of swaps as they were made: ${show(swaps)}`, change)
+      yield* expect(made, `an announcement that equals one of the swaps: ${show(swaps)}`, change)
     }
   }),
 
@@ -58,14 +58,10 @@ export const changes: ReadonlyArray<Trial> = [
     const { circuit, epoch, heard } = yield* bench.until(
       begin,
       ({ heard }) => heard.every((one) => one.length > 0),
-      `that ${all.length} listeners hear of some inquiry`
+      `that ${all.length} listeners receive the announcement of an inquiry`
     )
     for (const change of heard.flat()) {
-      yield* equal(
-        change,
-        { _tag: "Inquiry", circuit, epoch, box: "box/1" },
-        "an announcement of the inquiry as it began"
-      )
+      yield* equal(change, { _tag: "Inquiry", circuit, epoch, box: "box/1" }, "an announcement of the inquiry")
     }
     const join = (n: number) => bench.vote(circuit, { epoch, box: "box/1", voter: `voter-${n}`, inquire: long })
     yield* Effect.forEach(
@@ -76,8 +72,8 @@ export const changes: ReadonlyArray<Trial> = [
     for (const one of all) {
       yield* bench.settled(one)
       const times = one.filter(of(circuit)).filter(({ _tag }) => _tag === "Inquiry").length
-      // A delivery may be doubled, and more than that where a store is kept in several places.
-      yield* expect(times <= 5, "one announcement, or a few of the same, of an inquiry that 21 joined", times)
+      // A store may deliver an announcement twice, and more often if it consists of several stores.
+      yield* expect(times <= 5, "at most 5 announcements of an inquiry that 21 voters joined", times)
     }
   }),
 
@@ -96,7 +92,7 @@ export const changes: ReadonlyArray<Trial> = [
     const { expected, heard } = yield* bench.until(
       begin,
       ({ heard }) => heard.every((one) => one.length > 0),
-      `that ${all.length} listeners hear of some roll call`
+      `that ${all.length} listeners receive the announcement of a roll call`
     )
     for (const change of heard.flat()) yield* equal(change, expected, "an announcement of the roll call")
   }),
@@ -116,6 +112,6 @@ export const changes: ReadonlyArray<Trial> = [
     yield* bench.join(bench.name("voter"))
     yield* bench.settled(heard)
     const more = heard.filter((one) => one.circuit === circuit && (one._tag !== "Record" || one.body !== "body"))
-    yield* equal(more, [], "what is announced of a circuit beside its one swap")
+    yield* equal(more, [], "announcements of the circuit other than that of its only swap")
   })
 ]

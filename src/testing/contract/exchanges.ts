@@ -14,17 +14,17 @@ export const exchanges: ReadonlyArray<Trial> = [
     const request = { voter: bench.voter("late"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
     for (const notAfter of [0, time - 1]) {
       const late = yield* bench.exchange({ ...request, notAfter })
-      yield* equal(late._tag, "Late", `the answer to an exchange that was due ${time - notAfter} ms ago`)
+      yield* equal(late._tag, "Late", `the answer to an exchange whose deadline was ${time - notAfter} ms ago`)
       yield* expect(late.time >= time, `a time of ${time} or later`, late.time)
     }
     const after = yield* bench.done()
-    yield* equal([after.live, after.head], [live, head], "how many live, and the head of the log")
+    yield* equal([after.live, after.head], [live, head], "the number of live voters, and the head of the log")
     yield* equal((yield* bench.page()).epoch, before.epoch, "the last epoch")
     yield* equal(yield* bench.loadAll([cast, swap]), [undefined, undefined], "the records")
     yield* bench.holds(yield* bench.tally(cast), [], "after a cast that came too late")
     const done = yield* bench.exchange({ ...request, notAfter: after.time + long })
-    yield* equal(done._tag, "Done", "the answer to the same before its deadline")
-    yield* equal((yield* bench.live) - live, 1, "how many more live after it")
+    yield* equal(done._tag, "Done", "the answer to the same exchange before its deadline")
+    yield* equal((yield* bench.live) - live, 1, "how many more voters are live after it")
   }),
 
   trial("the returned time advances in milliseconds, for exchanges and for reads", function* (bench) {
@@ -54,34 +54,34 @@ export const exchanges: ReadonlyArray<Trial> = [
   trial("a store returns the same life from every operation", function* (bench) {
     const { life } = yield* bench.done()
     for (let turn = 0; turn < 4; turn++) {
-      yield* equal([(yield* bench.done()).life], [life], "the life that another exchange answers")
-      yield* equal([(yield* bench.page()).life], [life], "the life that a page has")
+      yield* equal([(yield* bench.done()).life], [life], "the life in the answer of another exchange")
+      yield* equal([(yield* bench.page()).life], [life], "the life in a page")
     }
   }),
 
   trial("an exchange does many casts and swaps, and returns their answers in the same order", function* (bench) {
     const circuits = Array.from({ length: limits.casts }, () => bench.name("circuit"))
     const others = Array.from({ length: limits.swaps }, () => bench.name("other"))
-    const taken = others.filter((_, place) => place % 3 === 0)
+    const taken = others.filter((_, index) => index % 3 === 0)
     for (const circuit of taken) yield* bench.write(circuit, { body: "taken" })
     const { casts, swaps } = yield* bench.done({
       voter: bench.voter("voter"),
       ttl: long,
-      casts: circuits.map((circuit, place) => ({ ...askOf(circuit), epoch: place % 2, ballot: [place] })),
+      casts: circuits.map((circuit, index) => ({ ...askOf(circuit), epoch: index % 2, ballot: [index] })),
       swaps: others.map((circuit) => swapOf(circuit, { body: circuit }))
     })
-    for (const [place, { record, tally }] of casts.entries()) {
-      const expected = place % 2 === 0 ? [place] : undefined
-      yield* equal([record, tally?.sums], [undefined, expected], `the answer to cast ${place}`)
+    for (const [index, { record, tally }] of casts.entries()) {
+      const expected = index % 2 === 0 ? [index] : undefined
+      yield* equal([record, tally?.sums], [undefined, expected], `the answer to cast ${index}`)
     }
     const records = yield* bench.loadAll(others)
     const epochs: Array<number> = []
-    for (const [place, { record, swapped }] of swaps.entries()) {
-      yield* equal([swapped, record?.body], place % 3 === 0 ? [false, "taken"] : [true, others[place]], `swap ${place}`)
-      yield* equal(written(records[place]), written(record), `the record of swap ${place} as load has it`)
+    for (const [index, { record, swapped }] of swaps.entries()) {
+      yield* equal([swapped, record?.body], index % 3 === 0 ? [false, "taken"] : [true, others[index]], `swap ${index}`)
+      yield* equal(written(records[index]), written(record), `the record of swap ${index} in the answer of load`)
       if (swapped) epochs.push(record?.epoch ?? 0)
     }
-    const ascending = epochs.every((epoch, place) => epoch > (epochs[place - 1] ?? 0))
+    const ascending = epochs.every((epoch, index) => epoch > (epochs[index - 1] ?? 0))
     yield* expect(ascending, "epochs in the order of the swaps", epochs)
   }),
 
@@ -94,7 +94,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* equal(
       answer.casts.map(({ tally }) => tally?.sums),
       [[1], [7]],
-      "the sums that the casts are answered"
+      "the sums in the answers to the casts"
     )
     yield* equal(
       answer.swaps.map(({ record, swapped }) => [swapped, record?.body]),
@@ -105,7 +105,7 @@ export const exchanges: ReadonlyArray<Trial> = [
       "the answers to the swaps"
     )
     const epoch = answer.swaps[0]?.record?.epoch ?? 0
-    yield* bench.holds(yield* bench.tally(circuit, epoch), [], "after the swap that came after the casts")
+    yield* bench.holds(yield* bench.tally(circuit, epoch), [], "after the casts and the swaps")
   }),
 
   trial("a repeated exchange has no further effect", function* (bench) {
@@ -113,7 +113,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     const request = { voter: bench.voter("voter"), ttl: long, casts: [askOf(cast)], swaps: [swapOf(swap)] }
     const first = yield* bench.done(request)
     const second = yield* bench.done(request)
-    yield* equal(second.live, first.live, "how many live after the second")
+    yield* equal(second.live, first.live, "the number of live voters after the second exchange")
     yield* equal(second.head, first.head, "the head of the log after the second")
     yield* equal(second.swaps[0]?.swapped, false, "whether the second swapped")
     yield* equal(written(second.swaps[0]?.record), written(first.swaps[0]?.record), "the record after the second")
@@ -123,7 +123,7 @@ export const exchanges: ReadonlyArray<Trial> = [
   trial("a new epoch is above the floor, and so are all after it", function* (bench) {
     const circuits = [bench.name("circuit"), bench.name("circuit")]
     const { epoch } = yield* bench.page()
-    // Not far: what one store has given, other trials have to exceed.
+    // Only a little higher, because the epochs of all later trials must be above this one.
     const floor = Math.max(epoch, (yield* bench.write(bench.name("circuit"))).epoch) + 1_000_000
     const one = yield* bench.write(circuits[0] ?? "", {}, floor)
     yield* expect(one.epoch > floor, `an epoch above the floor of ${floor}`, one.epoch)
@@ -135,15 +135,15 @@ export const exchanges: ReadonlyArray<Trial> = [
 
   trial("load returns the records of a hundred circuits in the requested order", function* (bench) {
     const circuits = Array.from({ length: limits.load }, () => bench.name("circuit"))
-    const kept = circuits.filter((_, place) => place % 2 === 0)
+    const kept = circuits.filter((_, index) => index % 2 === 0)
     yield* Effect.forEach(kept, (circuit) => bench.write(circuit, { body: circuit, listed: false }), { concurrency: 8 })
     const bodies = (yield* bench.loadAll(circuits)).map((record) => record?.body)
     yield* equal(
       bodies,
-      circuits.map((circuit, place) => (place % 2 === 0 ? circuit : undefined)),
+      circuits.map((circuit, index) => (index % 2 === 0 ? circuit : undefined)),
       "the bodies"
     )
-    yield* equal(yield* bench.loadAll([]), [], "what it answers for no circuit")
+    yield* equal(yield* bench.loadAll([]), [], "the answer for no circuits")
     const [one = ""] = circuits
     yield* equal(
       (yield* bench.loadAll([one, one])).map((record) => record?.body),
@@ -156,7 +156,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     const circuits = Array.from({ length: 100 }, () => bench.name("circuit"))
     const { epoch: since } = yield* bench.page()
     const first = yield* Effect.forEach(circuits, (circuit) => bench.write(circuit, { ttl: 20_000 }))
-    // Some change again while they are read.
+    // Some circuits change again while the pages are read.
     const read: Array<string> = []
     for (let from = since, turn = 0; ; turn++) {
       const { changes } = yield* bench.page(from, 7)
@@ -169,9 +169,9 @@ export const exchanges: ReadonlyArray<Trial> = [
       }
     }
     const found = read.filter((circuit) => circuits.includes(circuit))
-    yield* equal([...new Set(found)].sort(), [...circuits].sort(), "the circuits that the pages have")
+    yield* equal([...new Set(found)].sort(), [...circuits].sort(), "the circuits in the pages")
     const later = yield* bench.page(yield* Effect.map(bench.page(), ({ epoch }) => epoch))
-    yield* equal(later.changes, [], "what a page has after the last epoch")
+    yield* equal(later.changes, [], "the changes after the last epoch")
   }),
 
   trial("a page shows that a circuit is no longer listed", function* (bench) {
@@ -182,7 +182,7 @@ export const exchanges: ReadonlyArray<Trial> = [
     yield* equal(
       found.map(({ epoch, listed, record }) => ({ epoch, listed, body: record?.body })),
       [{ epoch, listed: false, body: "over" }],
-      "what the pages have of it"
+      "the changes of the circuit in the pages"
     )
   }),
 
@@ -193,12 +193,12 @@ export const exchanges: ReadonlyArray<Trial> = [
     const { epoch } = yield* bench.write(one)
     yield* bench.write(bench.name("circuit"), { listed: false })
     yield* bench.write(two, { ttl: 20_000 })
-    yield* expect((yield* more) <= 2, "at most two more listed", yield* more)
+    yield* expect((yield* more) <= 2, "at most two more listed circuits", yield* more)
     const before = yield* more
     yield* bench.write(one, { expectedEpoch: epoch, ttl: short })
     yield* bench.forgotten(one)
     const after = yield* more
-    yield* expect(after < before, `fewer than ${before} more listed once one has ended`, after)
+    yield* expect(after < before, `fewer than ${before} more listed circuits after one expired`, after)
   }),
 
   trial("reads write nothing: they keep no voter alive and assign no epoch", function* (bench) {
@@ -212,6 +212,6 @@ export const exchanges: ReadonlyArray<Trial> = [
     }
     const after = yield* bench.page()
     yield* equal([after.epoch, after.trimmed], [before.epoch, before.trimmed], "the last epoch and what was trimmed")
-    yield* equal((yield* bench.done()).live, live, "how many live")
+    yield* equal((yield* bench.done()).live, live, "the number of live voters")
   })
 ]

@@ -2,15 +2,15 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { equal, expect, long, short, show, swapOf, type Trial, trial, written } from "./bench.ts"
 
-/** What a swap of another epoch may ask for, to see whether any of it is done. */
+/** The content of a swap of another epoch, none of which may take effect. */
 const loser = { body: "loser", ttl: long, listed: true }
 
-/** Texts that some store or script takes for something else. */
+/** Texts that a store or a script could misread. */
 export const bodies: ReadonlyArray<readonly [kind: string, body: string]> = [
   ["empty", ""],
   ["a space at each end", " body "],
-  ["what looks like a number", "007"],
-  ["what looks like nothing", "null"],
+  ["a text that looks like a number", "007"],
+  ["a text that looks like null", "null"],
   ["quotes and backslashes", `'"\`\\ \\n \\u0041 %s %% $1 {{}} --; ]]`],
   ["control characters", "\u0001\t\n\r\u001b\u007f\u0085\u2028"],
   ["letters of many scripts", "Ünïcode ß ﬁ 日本語 한국어 עברית \u202e  e\u0301 🧯👩‍👩‍👧 \u{10ffff}"],
@@ -38,11 +38,11 @@ export const records: ReadonlyArray<Trial> = [
 
   trial("a circuit that was never written has no record", function* (bench) {
     const circuit = bench.name("circuit")
-    yield* equal(yield* bench.load(circuit), undefined, "what load answers")
-    yield* equal(yield* bench.listed(circuit), [], "what the pages have of it")
+    yield* equal(yield* bench.load(circuit), undefined, "the answer of load")
+    yield* equal(yield* bench.listed(circuit), [], "the listed records in the pages")
     const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: 7 })
-    yield* equal([swapped, record], [false, undefined], "what a swap of epoch 7 answers")
-    yield* equal(yield* bench.load(circuit), undefined, "what load answers after a swap of epoch 7")
+    yield* equal([swapped, record], [false, undefined], "the answer to a swap of epoch 7")
+    yield* equal(yield* bench.load(circuit), undefined, "the answer of load after a swap of epoch 7")
   }),
 
   trial("a swap writes the record, and returns it as load and page do", function* (bench) {
@@ -50,10 +50,10 @@ export const records: ReadonlyArray<Trial> = [
     let epoch = 0
     for (const body of ["first", "second", "third"]) {
       const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: epoch, body })
-      yield* equal([swapped, record?.body], [true, body], "whether it swapped, and the body that is there now")
+      yield* equal([swapped, record?.body], [true, body], "whether it swapped, and the current body")
       epoch = record?.epoch ?? 0
-      yield* equal(written(yield* bench.load(circuit)), { epoch, body }, "what load answers")
-      yield* equal((yield* bench.listed(circuit)).map(written), [{ epoch, body }], "what the pages have of the circuit")
+      yield* equal(written(yield* bench.load(circuit)), { epoch, body }, "the answer of load")
+      yield* equal((yield* bench.listed(circuit)).map(written), [{ epoch, body }], "the listed records in the pages")
     }
   }),
 
@@ -71,7 +71,7 @@ export const records: ReadonlyArray<Trial> = [
     yield* expect(grow, "15 epochs, each greater than the one before", epochs)
     for (const expectedEpoch of epochs) {
       const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch })
-      yield* equal([swapped, record], [false, undefined], "what a swap of an epoch that is over answers")
+      yield* equal([swapped, record], [false, undefined], "the answer to a swap of a past epoch")
     }
   }),
 
@@ -85,13 +85,13 @@ export const records: ReadonlyArray<Trial> = [
       yield* Effect.sleep(100)
       for (const expectedEpoch of [0, old.epoch, epoch + 1, epoch + 1_000, 2 ** 53 - 1]) {
         const { record, swapped } = yield* bench.swap(circuit, { ...loser, expectedEpoch })
-        const what = `what a swap of epoch ${expectedEpoch} answers, where ${epoch} is`
+        const what = `the answer to a swap of epoch ${expectedEpoch}, when the circuit is in epoch ${epoch}`
         yield* equal([swapped, written(record)], [false, { epoch, body: "winner" }], what)
-        yield* bench.aged(record?.age, start, 100, "an answer with the winner's age: written")
+        yield* bench.aged(record?.age, start, 100, "the age of the winner's record in the answer: written")
       }
       const found = yield* bench.load(circuit)
-      yield* equal(written(found), { epoch, body: "winner" }, "what load answers afterwards")
-      yield* bench.aged(found?.age, start, 100, "an age that no such swap changed: written")
+      yield* equal(written(found), { epoch, body: "winner" }, "the answer of load afterwards")
+      yield* bench.aged(found?.age, start, 100, "the age of the record afterwards: written")
     }
   ),
 
@@ -100,7 +100,7 @@ export const records: ReadonlyArray<Trial> = [
     const { epoch } = yield* bench.write(circuit)
     const next = yield* bench.write(circuit, { expectedEpoch: epoch, body: "next" })
     const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: epoch, body: "next" })
-    yield* equal([swapped, written(record)], [false, written(next)], "what the second answers")
+    yield* equal([swapped, written(record)], [false, written(next)], "the answer to the second swap")
   }),
 
   trial("a record expires when its ttl is over: for load, page, swap and cast", function* (bench) {
@@ -113,12 +113,12 @@ export const records: ReadonlyArray<Trial> = [
         if (how === "cast") return (yield* bench.cast(circuit, { epoch: 0 })).tally !== undefined
         return (yield* bench.swap(circuit, { expectedEpoch: 0, ttl: long })).swapped
       })
-      yield* bench.until(look, (gone) => gone, `that ${how} finds no record after its ttl of ${short} ms, but true`)
+      yield* bench.until(look, (gone) => gone, `that ${how} finds no record after its ttl of ${short} ms`)
       const { record, swapped } = yield* bench.swap(circuit, { expectedEpoch: epoch })
       yield* equal(
         [swapped, record?.epoch === epoch],
         [false, false],
-        "whether its epoch still swaps, and is still there"
+        "whether a swap of its epoch succeeds, and whether the record still has this epoch"
       )
     }
   }),
@@ -136,7 +136,11 @@ export const records: ReadonlyArray<Trial> = [
       `the epoch of a record with a ttl of ${long} ms after 1.1 s`
     )
     const found = (yield* bench.load(forGood))?.epoch
-    yield* equal(found, kept.epoch, "the epoch of a record without a ttl after 1.1 s, whose forerunner had one of 1 s")
+    yield* equal(
+      found,
+      kept.epoch,
+      "the epoch of a record without a ttl after 1.1 s, which replaced a record with a ttl of 1 s"
+    )
     yield* bench.write(forGood, { expectedEpoch: kept.epoch, ttl: short })
     yield* bench.forgotten(forGood)
   }),
@@ -153,7 +157,7 @@ export const records: ReadonlyArray<Trial> = [
     yield* equal(
       (yield* bench.load(lasting))?.epoch,
       epoch,
-      "the epoch of a record that lasts, after one with a ttl of 60 ms"
+      "the epoch of a lasting record, after a losing swap with a ttl of 60 ms"
     )
   }),
 
@@ -180,7 +184,7 @@ export const records: ReadonlyArray<Trial> = [
       yield* bench.swap(circuit, { expectedEpoch: epoch + 1, listed: !listed })
       const expected = listed ? [written(record)] : []
       const why = listed ? "a record written as listed" : "a record written as not listed"
-      yield* equal((yield* bench.listed(circuit)).map(written), expected, `what the pages have of ${why}`)
+      yield* equal((yield* bench.listed(circuit)).map(written), expected, `the listed records in the pages, for ${why}`)
     }
   }),
 
@@ -188,11 +192,11 @@ export const records: ReadonlyArray<Trial> = [
     for (const [kind, body] of bodies) {
       const circuit = bench.name("circuit")
       const { epoch } = yield* bench.write(circuit, { body, ttl: 20_000 })
-      yield* equal((yield* bench.load(circuit))?.body, body, `the body that load answers, of ${kind}`)
-      yield* equal((yield* bench.listed(circuit))[0]?.body, body, `the body that a page answers, of ${kind}`)
+      yield* equal((yield* bench.load(circuit))?.body, body, `the body in the answer of load, for ${kind}`)
+      yield* equal((yield* bench.listed(circuit))[0]?.body, body, `the body in a page, for ${kind}`)
       const { record } = yield* bench.swap(circuit, { ...loser, expectedEpoch: epoch + 1 })
-      yield* equal(record?.body, body, `the body that a swap of another epoch answers, of ${kind}`)
-      yield* equal((yield* bench.cast(circuit)).record?.body, body, `the body that a cast answers, of ${kind}`)
+      yield* equal(record?.body, body, `the body in the answer to a swap of another epoch, for ${kind}`)
+      yield* equal((yield* bench.cast(circuit)).record?.body, body, `the body in the answer to a cast, for ${kind}`)
     }
   }),
 
@@ -206,7 +210,7 @@ export const records: ReadonlyArray<Trial> = [
       yield* equal(
         (yield* bench.listed(circuit)).map(({ body }) => body),
         [circuit],
-        `what the pages have of ${show(circuit)}`
+        `the listed bodies in the pages, for ${show(circuit)}`
       )
     }
     const circuit = bench.name("circuit")
@@ -232,8 +236,8 @@ export const records: ReadonlyArray<Trial> = [
       const winners = racers.filter((_, racer) => answers[racer]?.swapped === true)
       yield* equal(winners.length, 1, "how many of 20 swaps of the same epoch won")
       const found = written(yield* bench.load(circuit))
-      yield* equal(found?.body, winners[0], "the body that is there afterwards, of the winner")
-      for (const { record } of answers) yield* equal(written(record), found, "what each of the 20 swaps answers")
+      yield* equal(found?.body, winners[0], "the body afterwards, which the winner wrote")
+      for (const { record } of answers) yield* equal(written(record), found, "the answer to each of the 20 swaps")
       epoch = found?.epoch ?? 0
     }
   }),
@@ -260,18 +264,22 @@ export const live: ReadonlyArray<Trial> = [
     const [a, b] = [bench.name("voter"), bench.name("voter")]
     const live = yield* bench.live
     const steps = [
-      ["one exchanges", bench.join(a), 1],
-      ["the same exchanges again", bench.join(a), 1],
-      ["a second exchanges", bench.join(b), 2],
-      ["the first leaves", bench.leave(a), 1],
-      ["the first leaves again", bench.leave(a), 1],
-      ["one that never lived swaps", bench.done({ swaps: [swapOf(circuit, { expectedEpoch: 7 })] }), 1],
-      ["the second leaves", bench.leave(b), 0]
+      ["the first voter exchanges", bench.join(a), 1],
+      ["the first voter exchanges again", bench.join(a), 1],
+      ["a second voter exchanges", bench.join(b), 2],
+      ["the first voter leaves", bench.leave(a), 1],
+      ["the first voter leaves again", bench.leave(a), 1],
+      ["a voter that was never live swaps", bench.done({ swaps: [swapOf(circuit, { expectedEpoch: 7 })] }), 1],
+      ["the second voter leaves", bench.leave(b), 0]
     ] as const
     for (const [what, step, more] of steps) {
-      yield* equal((yield* step).live - live, more, `how many more live after ${what}, by its own answer`)
-      yield* equal((yield* bench.live) - live, more, `how many more live after ${what}, by a page`)
-      yield* equal((yield* bench.done()).live - live, more, `how many more live after ${what}, by another's exchange`)
+      yield* equal((yield* step).live - live, more, `how many more voters are live after ${what}, in its own answer`)
+      yield* equal((yield* bench.live) - live, more, `how many more voters are live after ${what}, in a page`)
+      yield* equal(
+        (yield* bench.done()).live - live,
+        more,
+        `how many more voters are live after ${what}, in another's answer`
+      )
     }
   }),
 
@@ -293,17 +301,25 @@ export const live: ReadonlyArray<Trial> = [
     yield* bench.join(voter, 200)
     yield* bench.join(voter, long)
     yield* Effect.sleep(300)
-    yield* equal(yield* more, 1, "how many more live 300 ms after exchanges with ttls of 200 ms and a minute")
+    yield* equal(
+      yield* more,
+      1,
+      "how many more voters are live 300 ms after exchanges with ttls of 200 ms and a minute"
+    )
     yield* bench.join(voter, short)
-    yield* bench.until(more, (found) => found === 0, `that 0 more live after an exchange with a ttl of ${short} ms`)
+    yield* bench.until(
+      more,
+      (found) => found === 0,
+      `that 0 more voters are live after an exchange with a ttl of ${short} ms`
+    )
   }),
 
   trial("of many voters with concurrent exchanges each is counted", function* (bench) {
     const live = yield* bench.live
     const voters = Array.from({ length: 50 }, () => bench.name("voter"))
     yield* Effect.forEach(voters, (voter) => bench.join(voter), { concurrency: "unbounded" })
-    yield* equal((yield* bench.live) - live, 50, "how many more live")
+    yield* equal((yield* bench.live) - live, 50, "how many more voters are live")
     yield* Effect.forEach(voters, (voter) => bench.leave(voter), { concurrency: "unbounded" })
-    yield* equal((yield* bench.live) - live, 0, "how many more live after they left")
+    yield* equal((yield* bench.live) - live, 0, "how many more voters are live after they left")
   })
 ]

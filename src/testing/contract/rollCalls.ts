@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { limits } from "../../store/SharedStore.ts"
 import { type Bench, castOf, equal, expect, long, short, type Trial, trial } from "./bench.ts"
 
-/** A circuit on which the voter "caller" has cast a ballot and called the roll, and the number of that roll call. */
+/** A new circuit for which the voter "caller" has cast a ballot and called the roll, with the number of that roll call. */
 const rolled = (bench: Bench) =>
   Effect.gen(function* () {
     const circuit = bench.name("circuit")
@@ -12,7 +12,7 @@ const rolled = (bench: Bench) =>
     return { circuit, epoch, seq: (yield* bench.done()).head }
   })
 
-/** The exchange of a voter of the trial that has heard up to a number. */
+/** An exchange of a voter that has heard all roll calls up to a number. */
 const hear = (bench: Bench, voter: string, heard: number, ttl = long) =>
   bench.done({ voter: bench.voter(voter), ttl, heard })
 
@@ -20,15 +20,15 @@ export const rollCalls: ReadonlyArray<Trial> = [
   trial("a live voter that has heard the roll call and has no ballot abstains", function* (bench) {
     const { circuit, epoch, seq } = yield* rolled(bench)
     const steps = [
-      ["one heard less", hear(bench, "a", seq - 1), 0],
-      ["it heard the roll call, and the caller did not", hear(bench, "a", seq), 0],
+      ["a first voter heard only earlier roll calls", hear(bench, "a", seq - 1), 0],
+      ["the first voter heard the roll call, and the caller did not", hear(bench, "a", seq), 0],
       ["the caller heard it, too", hear(bench, "caller", seq), 1],
-      ["another heard it", hear(bench, "b", seq), 2],
-      ["a third has a ballot and did not hear it", bench.vote(circuit, { epoch, voter: "c" }), 1],
-      ["the third heard it", hear(bench, "c", seq), 2],
-      ["the third withdrew its ballot", bench.vote(circuit, { epoch, voter: "c", ballot: undefined }, seq), 3],
-      ["the second casts", bench.vote(circuit, { epoch, voter: "b", ballot: [0] }, seq), 2],
-      ["the first left", bench.leave(bench.voter("a")), 1]
+      ["a second voter heard it", hear(bench, "b", seq), 2],
+      ["a third voter has a ballot and did not hear it", bench.vote(circuit, { epoch, voter: "c" }), 1],
+      ["the third voter heard it", hear(bench, "c", seq), 2],
+      ["the third voter withdrew its ballot", bench.vote(circuit, { epoch, voter: "c", ballot: undefined }, seq), 3],
+      ["the second voter cast a ballot", bench.vote(circuit, { epoch, voter: "b", ballot: [0] }, seq), 2],
+      ["the first voter left", bench.leave(bench.voter("a")), 1]
     ] as const
     for (const [what, step, abstained] of steps) {
       yield* step
@@ -40,8 +40,8 @@ export const rollCalls: ReadonlyArray<Trial> = [
     const { circuit, epoch, seq } = yield* rolled(bench)
     yield* hear(bench, "caller", seq)
     const before = yield* bench.vote(circuit, { epoch, voter: "a", ballot: undefined }, seq)
-    yield* equal(before.abstained, 0, "how many abstain by the answer of the exchange that says what it has heard")
-    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it")
+    yield* equal(before.abstained, 0, "how many abstain in the answer to the exchange that reports `heard`")
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after that exchange")
   }),
 
   trial("a voter that no longer counts as live neither abstains nor has a ballot", function* (bench) {
@@ -54,7 +54,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* bench.until(look, ({ abstained }) => abstained === 1, `1 abstention after a voter's ttl of ${short} ms`)
     yield* hear(bench, "c", seq, short)
     const tally = yield* bench.until(look, ({ voters }) => voters === 1, `1 ballot after a voter's ttl of ${short} ms`)
-    yield* bench.holds(tally, [[1]], "after a voter with a lasting ballot no longer lived")
+    yield* bench.holds(tally, [[1]], "after a voter with a lasting ballot was no longer live")
     yield* equal(tally.abstained, 1, "how many abstain then")
     yield* bench.leave(bench.voter("caller"))
     yield* bench.holds(yield* look, [], "after the last voter left")
@@ -66,7 +66,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* bench.done({ voter, ttl: 200, casts: [castOf(circuit)] })
     yield* bench.join(voter)
     yield* Effect.sleep(300)
-    yield* bench.holds(yield* bench.tally(circuit), [[1]], "after its voter has renewed its life")
+    yield* bench.holds(yield* bench.tally(circuit), [[1]], "after its voter renewed its ttl")
   }),
 
   trial("casts join a roll call that is younger than their `roll`, and otherwise begin a new one", function* (bench) {
@@ -78,7 +78,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     const anew = yield* bench.vote(circuit, { epoch, voter: "b", roll: 50 })
     yield* expect(anew.rolled !== undefined && anew.rolled < 95, "a roll call of just now", anew.rolled)
     yield* hear(bench, "a", seq)
-    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain that heard only the first")
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many voters that heard only the first abstain")
     const { rollCalls } = yield* hear(bench, "a", seq)
     yield* equal(
       rollCalls.filter((one) => one.circuit === circuit).map(({ box, epoch }) => ({ box, epoch })),
@@ -93,22 +93,22 @@ export const rollCalls: ReadonlyArray<Trial> = [
       const { head } = yield* bench.done()
       const circuits = Array.from({ length: 5 }, () => bench.name("circuit"))
       for (const circuit of circuits) yield* bench.vote(circuit, { roll: long })
-      const told = (heard: number) =>
+      const rollCallsAfter = (heard: number) =>
         Effect.map(bench.done({ heard }), ({ rollCalls }) => rollCalls.filter((one) => circuits.includes(one.circuit)))
-      const found = yield* told(head)
+      const found = yield* rollCallsAfter(head)
       yield* equal(
         found.map((one) => one.circuit),
         circuits,
         "the circuits of the roll calls"
       )
       yield* equal(found[0]?.prev, head, "the number of the roll call before the first")
-      for (const [place, one] of found.entries()) {
-        const before = found[place - 1]
-        if (before !== undefined) yield* equal(one.prev, before.seq, `the number before roll call ${place}`)
-        yield* equal(yield* told(one.seq), found.slice(place + 1), `the roll calls after number ${place}`)
+      for (const [index, one] of found.entries()) {
+        const before = found[index - 1]
+        if (before !== undefined) yield* equal(one.prev, before.seq, `the number before roll call ${index}`)
+        yield* equal(yield* rollCallsAfter(one.seq), found.slice(index + 1), `the roll calls after number ${index}`)
       }
       yield* equal((yield* bench.done()).head, found.at(-1)?.seq, "the head, of the last roll call")
-      // A voter that has heard more than the log holds has heard a log that was lost. It is told all roll calls.
+      // A `heard` beyond the head counts roll calls of a log that was lost. The answer then has all roll calls.
       const { rollCalls } = yield* bench.done({ heard: Number.MAX_SAFE_INTEGER })
       yield* expect(rollCalls.length >= 5, "the roll calls that are kept, after a number beyond the head", rollCalls)
     }
@@ -120,7 +120,14 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* hear(bench, "a", seq + 1_000_000_000)
     yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain")
     yield* hear(bench, "a", seq)
-    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in earnest")
+    yield* equal(
+      (yield* bench.tally(circuit, epoch)).abstained,
+      1,
+      "how many abstain after the voter heard the roll call"
+    )
+    // The voter is live now, and a store may handle its heartbeat in another way.
+    yield* hear(bench, "a", seq + 1_000_000_000)
+    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain after a live voter reported it")
   }),
 
   trial("a `heard` of another life does not count as heard", function* (bench) {
@@ -129,12 +136,20 @@ export const rollCalls: ReadonlyArray<Trial> = [
     for (const life of ["another", undefined]) {
       const answer = yield* bench.done({ voter: bench.voter("a"), ttl: long, heard: seq, life })
       yield* equal((yield* bench.tally(circuit, epoch)).abstained, 0, "how many abstain")
-      // There may be too many before it for one answer.
+      // Earlier roll calls may fill the answer.
       const first = answer.rollCalls[0]?.seq ?? Infinity
-      yield* expect(first <= seq, `roll calls from ${seq} or before, as if none had been heard`, answer.rollCalls[0])
+      yield* expect(
+        first <= seq,
+        `roll calls from number ${seq} or earlier, as for a voter that has heard none`,
+        answer.rollCalls[0]
+      )
     }
     yield* hear(bench, "a", seq)
-    yield* equal((yield* bench.tally(circuit, epoch)).abstained, 1, "how many abstain after it heard in this life")
+    yield* equal(
+      (yield* bench.tally(circuit, epoch)).abstained,
+      1,
+      "how many abstain after the voter heard the roll call in this life"
+    )
   }),
 
   trial("a roll call counts for its term, and then a new one can begin", function* (bench) {
@@ -146,7 +161,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     const of = (heard: number) =>
       Effect.map(bench.done({ heard }), ({ rollCalls }) => rollCalls.filter((one) => one.circuit === circuit))
     const [called] = yield* of(head)
-    yield* equal(called?.term, 300, "the term that is answered")
+    yield* equal(called?.term, 300, "the term in the answer")
     const seq = called?.seq ?? 0
     yield* hear(bench, "a", seq)
     yield* hear(bench, "b", seq)
@@ -158,7 +173,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     yield* equal(
       again.map(({ term }) => term),
       [limits.rollCallMillis],
-      "the term of the next, which was called for 1e12 ms"
+      "the term of the next roll call, which was called for 1e12 ms"
     )
   }),
 
@@ -172,7 +187,7 @@ export const rollCalls: ReadonlyArray<Trial> = [
     const tally = yield* bench.vote(circuit, { epoch: next.epoch, voter: "caller" })
     yield* equal([tally.rolled, tally.abstained], [undefined, 0], "the roll call and the abstentions after a swap")
     const anew = yield* bench.vote(circuit, { epoch: next.epoch, voter: "caller", roll: long })
-    yield* expect(anew.rolled !== undefined, "a new roll call, though the last was just now", anew)
+    yield* expect(anew.rolled !== undefined, "a new roll call, although the last one was just called", anew)
   }),
 
   trial("an answer has a bounded number of roll calls, and the next answer has the rest", function* (bench) {

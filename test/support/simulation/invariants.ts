@@ -79,7 +79,9 @@ type Part = (entry: Entry) => void
 const hearing = (truth: Truth, fail: Fail, young: number): Part => {
   let leaptAt = Number.NEGATIVE_INFINITY
   const rollCalls = new Map<number, SharedStore.RollCall>()
-  const register = new Map<string, { until: number; heard: number }>()
+  const register = new Map<string, { until: number; told: number }>()
+  /** When the casts of a command were built: a command that comes too late is repeated with the same casts. */
+  const builtAt = new WeakMap<object, number>()
   const ballots = new Map<string, Map<string, number>>()
   const epochs = new Map<string, number>()
   const boxOf = (circuit: string, epoch: number, box: string): Map<string, number> => {
@@ -93,6 +95,10 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
   }
   return (entry) => {
     if (entry._tag === "Wiped" || entry._tag === "FailedOver") forget()
+    else if (entry._tag === "Sent" && entry.request.operation === "exchange") {
+      const { casts } = entry.request.exchange
+      if (!builtAt.has(casts)) builtAt.set(casts, entry.at)
+    }
     // A process notices with the next answer that the store took it for dead. Until then no process opens.
     else if (entry._tag === "Jumped" && entry.millis > 0) leaptAt = entry.at
     else if (entry._tag === "Swapped") epochs.set(entry.circuit, entry.epoch)
@@ -114,11 +120,13 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
     exchange: SharedStore.Exchange,
     answer: Done
   ): void {
-    const { casts, ttl, voter } = exchange
+    const { casts, swaps, ttl, voter } = exchange
     const { time } = answer
     bury(voter, time)
     for (const [place, { ballot, box, circuit, epoch, ttl }] of casts.entries()) {
-      const tally = answer.casts[place]?.tally
+      const { record, tally } = answer.casts[place] ?? {}
+      // A record may have ended.
+      epochs.set(circuit, record?.epoch ?? 0)
       if (tally === undefined) continue
       if (ballot === undefined) boxOf(circuit, epoch, box).delete(voter)
       else boxOf(circuit, epoch, box).set(voter, time + ttl)
@@ -127,16 +135,25 @@ const hearing = (truth: Truth, fail: Fail, young: number): Part => {
       }
     }
     for (const one of answer.rollCalls) rollCalls.set(one.seq, one)
-    const before = register.get(voter)?.heard ?? 0
+    if (ttl <= 0) {
+      // It leaves.
+      register.set(voter, { until: time, told: 0 })
+      bury(voter, time)
+      return
+    }
+    const before = register.get(voter)?.told ?? 0
     const isValid = exchange.life === answer.life && exchange.heard <= answer.head
     const now = isValid ? exchange.heard : 0
-    register.set(voter, { until: time + ttl, heard: now })
+    // What a process has heard moves in the lane of its casts. A command with swaps may tell of an earlier time.
+    const told = swaps.length > 0 ? before : now
+    register.set(voter, { until: time + ttl, told })
     if (at - leaptAt < young) return
     const sentAt = truth.sentAt(command)
+    const decidedAt = builtAt.get(casts) ?? sentAt
     for (const { box, circuit, epoch, seq, term } of rollCalls.values()) {
       if (seq > now || time - seq / 1_000 >= term) continue
       // The first ballot after an abstention waits for its turn.
-      const since = seq > before ? sentAt - 1 : sentAt - pacing
+      const since = seq > before ? decidedAt - 1 : decidedAt - pacing
       if ((epochs.get(circuit) ?? epoch) !== epoch || !truth.hadSay(process, life, circuit, sentAt - 1, since)) continue
       const until = boxOf(circuit, epoch, box).get(voter)
       if (until !== undefined && time < until) continue
@@ -182,20 +199,22 @@ const commands = (truth: Truth, fail: Fail): Part => {
 /** Epochs and origins. */
 const epochs = (fail: Fail): Part => {
   const knows = new Map<string, number>()
-  const atSending = new Map<number, number>()
+  const sent = new Map<number, { readonly at: number; readonly known: number }>()
   const answers = new Map<number, { readonly request: Request; readonly answer: unknown }>()
   const orders = new Map<string, { readonly epoch: number; readonly order: number }>()
   return (entry) => {
     const name = `${entry.process} ${entry.life}`
-    if (entry._tag === "Sent") atSending.set(entry.command, knows.get(name) ?? 0)
+    if (entry._tag === "Sent") sent.set(entry.command, { at: entry.at, known: knows.get(name) ?? 0 })
     else if (entry._tag === "Applied") {
       if (!entry.again) answers.set(entry.command, entry)
     } else if (entry._tag === "Answered") {
       const answered = answers.get(entry.command)
       answers.delete(entry.command)
-      if (answered !== undefined) knows.set(name, Math.max(knows.get(name) ?? 0, ...epochsIn(answered)))
+      // A process does not read an answer that comes too late.
+      const isInTime = entry.at - (sent.get(entry.command)?.at ?? 0) < deadlineMillis
+      if (answered !== undefined && isInTime) knows.set(name, Math.max(knows.get(name) ?? 0, ...epochsIn(answered)))
     } else if (entry._tag === "Wiped" || entry._tag === "FailedOver") orders.clear()
-    else if (entry._tag === "Swapped") swapped(entry, atSending.get(entry.command) ?? 0)
+    else if (entry._tag === "Swapped") swapped(entry, sent.get(entry.command)?.known ?? 0)
   }
 
   function swapped({ provenance, before, circuit, epoch }: Of<"Swapped">, known: number): void {
@@ -228,10 +247,16 @@ const pages = (fail: Fail): Part => {
   const listed = new Map<string, { readonly epoch: number; readonly until: number }>()
   const given = new Map<string, Map<string, number>>()
   const answers = new Map<number, SharedStore.PageAnswer>()
+  /** The last epoch that the store has given since it last lost something. */
+  let newest = 0
   return (entry) => {
     const name = `${entry.process} ${entry.life}`
     if (entry._tag === "Swapped") swapped(entry)
-    else if (entry._tag === "Wiped" || entry._tag === "FailedOver") {
+    else if (entry._tag === "Jumped") {
+      // The store's clock says when a record ends.
+      for (const [circuit, one] of listed) listed.set(circuit, { ...one, until: one.until - entry.millis })
+    } else if (entry._tag === "Wiped" || entry._tag === "FailedOver") {
+      newest = 0
       listed.clear()
       given.clear()
       answers.clear()
@@ -248,11 +273,14 @@ const pages = (fail: Fail): Part => {
 
   function swapped({ at, circuit, epoch, state }: Of<"Swapped">): void {
     const kept = Fleet.keptFor(state, at)
+    newest = Math.max(newest, epoch)
     if (!Fleet.isListed(state, at)) listed.delete(circuit)
     else listed.set(circuit, { epoch, until: at + (kept ?? Number.POSITIVE_INFINITY) })
   }
 
   function asked(name: string, at: number, since: number): void {
+    // A process that knows a later epoch than the store sees from the answer that the store has lost something.
+    if (since > newest) return
     for (const [circuit, { epoch, until }] of listed) {
       if (epoch > since || at > until - 1_000) continue
       if ((given.get(name)?.get(circuit) ?? 0) < epoch)

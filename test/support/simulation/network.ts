@@ -13,7 +13,10 @@ export interface Conditions {
   /** How likely it is that a command does not arrive, or that its answer does not. */
   loseRequest: number
   loseAnswer: number
-  /** How likely it is that a command arrives twice, and how long after the first the second does. */
+  /**
+   * How likely it is that a command arrives twice, and how long after the first the second does. As on a connection, it does not
+   * arrive again after a later exchange of its process.
+   */
   duplicate: number
   late: Distribution
   /** Whether commands, and answers, may overtake one another. */
@@ -75,6 +78,8 @@ export class Network {
   private readonly process: number
   private readonly polledAt: number
   private lastThere = 0
+  /** The latest exchange that has arrived. */
+  private lastArrived = 0
   private lastBack = 0
   private lastAnnounced = 0
   private frozen = false
@@ -137,6 +142,8 @@ export class Network {
         }
         // A command on its way arrives even if its process has crashed.
         if (conditions.cut || server.hangs) return
+        if (again && command < this.lastArrived) return
+        if (request.operation === "exchange") this.lastArrived = Math.max(this.lastArrived, command)
         server.apply(request, command, from, again, (exit) => {
           if (again || chance.happens(conditions.loseAnswer)) return
           timeline.at(this.back(server.delay(chance) + conditions.delay(chance)), () => {

@@ -65,6 +65,7 @@ export class Process {
   private readonly protects = new Map<string | undefined, Protect>()
   private run: Run | undefined
   private lives = 0
+  private turnsBefore = 0
   private wallOffset = 0
   private calls = 0
 
@@ -73,6 +74,11 @@ export class Process {
     this.world = world
     this.network = network
     this.chance = chance
+  }
+
+  /** Grows whenever something runs in this process, or a life of it begins or ends. In between only time passes for it. */
+  get turns(): number {
+    return this.turnsBefore + (this.run?.turns ?? 0)
   }
 
   /** Whether its calls are admitted or rejected, and not dropped. */
@@ -99,6 +105,7 @@ export class Process {
       services: undefined,
       ending: false
     })
+    this.turnsBefore = this.turns + 1
     this.run = run
     this.note("Started", run)
     const base = this.world.services.pipe(
@@ -139,6 +146,7 @@ export class Process {
     if (run?.alive !== true) return
     run.alive = false
     run.services = undefined
+    this.turnsBefore++
     this.note("Crashed", run)
   }
 
@@ -148,10 +156,12 @@ export class Process {
     const services = run?.services
     if (run === undefined || services === undefined || run.ending) return
     run.ending = true
+    this.turnsBefore++
     this.note("Ending", run)
     const ended = Effect.map(Scope.close(run.scope, Exit.void), () => {
       run.alive = false
       run.services = undefined
+      this.turnsBefore++
       this.note("Ended", run)
     })
     Effect.runForkWith(services)(ended)

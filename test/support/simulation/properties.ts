@@ -1,9 +1,11 @@
 /** What must hold of a fleet at every moment, whatever goes wrong; and in the end, once nothing does any more. */
 import { Duration } from "effect"
+import type { CircuitBreaker } from "effect-fuse"
 import { Circuit } from "effect-fuse/core"
 import type { Entry } from "./history.ts"
 import type { Scenario } from "./scenario.ts"
-import type { Look } from "./simulation.ts"
+import type { Simulation } from "./simulation.ts"
+import type { Record } from "./store.ts"
 
 /** A promise that was broken, and how to see it again. */
 export class Broken extends Error {
@@ -70,6 +72,8 @@ const records = (probes: number, fail: Fail) => {
   }
 
   function follows(previous: Swapped, { provenance, at, state }: Swapped): void {
+    // A record that the store had lost, and was given back, follows what the store had before.
+    if (provenance.origin !== undefined) return
     const from = Circuit.expire(previous.state, at)
     const isProbing = from._tag === "HalfOpen" && state._tag === "HalfOpen"
     const again = from._tag === "Open" && state._tag === "Open" && provenance.why === "Tripped" && at >= from.until
@@ -108,7 +112,7 @@ const deadlines = (fail: Fail) => {
     jumped: () => {
       excused = last?.epoch ?? -1
     },
-    look: ({ record }: Look) => {
+    look: (record: Record | undefined) => {
       const until = record === undefined || !("until" in record.state) ? undefined : record.state.until
       if (
         record !== undefined &&
@@ -124,23 +128,40 @@ const deadlines = (fail: Fail) => {
   }
 }
 
+/** What one process knew, and when. */
+interface Knew {
+  readonly at: number
+  readonly turns: number
+  readonly state: CircuitBreaker.Inspection | undefined
+}
+
 /** What each process does: by what it knew just before. */
-const callers = (fail: Fail) => {
-  let before: Look | undefined
+const callers = (fail: Fail, simulation: Simulation) => {
+  const before: Array<Knew> = []
   let excusedUntil = 0
   return {
     /** Who writes just then may write what it knew before: a place may be given twice. */
     wiped: (at: number) => {
       excusedUntil = at + 1_000
     },
-    look: (look: Look) => {
-      before = look
+    /** An operator ended what the process knew. A call that waited for a lease is admitted at the same moment. */
+    steered: ({ event, process }: Extract<Entry, { readonly _tag: "Event" }>) => {
+      const known = before[process]
+      if (known === undefined || event._tag !== "Transition" || !byPeople.includes(event.why)) return
+      before[process] = { ...known, state: undefined }
+    },
+    /** Looks at the processes in which something has run. */
+    look: () => {
+      for (const process of simulation.processes) {
+        const { index, turns } = process
+        if (before[index]?.turns !== turns) before[index] = { at: simulation.now, turns, state: process.look() }
+      }
     },
     admitted: (entry: Extract<Entry, { readonly _tag: "Admitted" }>) => {
-      const known = before?.processes[entry.process]
-      if (known === undefined || before === undefined || entry.at < excusedUntil) return
+      const { at = 0, state: known } = before[entry.process] ?? {}
+      if (known === undefined || entry.at < excusedUntil) return
       const left = Duration.toMillis(known.retryAfter)
-      if (known.state === "Open" && before.now + left > entry.at + jitterMillis) {
+      if (known.state === "Open" && at + left > entry.at + jitterMillis) {
         fail("nothing is admitted before the end of an opening that a process knows of", `${left} ms were left`)
       }
       if (known.state === "Isolated") fail("nothing is admitted while isolated", `by process ${entry.process}`)
@@ -155,13 +176,15 @@ export const check = (seed: number, { calmAt, endsAt, probes, simulation }: Scen
   }
   const ofRecords = records(probes, fail)
   const ofDeadlines = deadlines(fail)
-  const ofCallers = callers(fail)
+  const ofCallers = callers(fail, simulation)
   let broken: unknown
+  let stored = -1
   simulation.history.onEntry((entry) => {
     // What throws here would end in a fiber of the engine.
     try {
       if (entry._tag === "Swapped") ofRecords.swapped(entry)
       else if (entry._tag === "Admitted") ofCallers.admitted(entry)
+      else if (entry._tag === "Event") ofCallers.steered(entry)
       else if (entry._tag === "Defect") fail("no call dies of the engine", String(entry.cause))
       else if (entry._tag === "Wiped") {
         ofRecords.forget("records")
@@ -176,9 +199,11 @@ export const check = (seed: number, { calmAt, endsAt, probes, simulation }: Scen
   })
   simulation.onStep(() => {
     if (broken !== undefined) throw broken
-    const look = simulation.look()
-    ofDeadlines.look(look)
-    ofCallers.look(look)
+    if (simulation.store.turns !== stored) {
+      stored = simulation.store.turns
+      ofDeadlines.look(simulation.record)
+    }
+    ofCallers.look()
   })
   simulation.runUntil(endsAt)
   if (broken !== undefined) throw broken

@@ -175,11 +175,16 @@ export class Simulation {
     this.store.close()
   }
 
+  /** The store's record of the circuit. */
+  get record(): Record | undefined {
+    return this.store.record(circuit)
+  }
+
   look(): Look {
     return {
       now: this.now,
       processes: this.processes.map((process) => process.look()),
-      record: this.store.record(circuit),
+      record: this.record,
       running: this.dependency.running
     }
   }

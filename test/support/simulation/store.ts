@@ -74,6 +74,8 @@ export class StoreServer {
   private readonly backend: Backend
   private readonly store: SharedStore.SharedStore
   private readonly service: Service | undefined
+  /** Grows whenever the store may have changed. In between only time passes for it. */
+  turns = 0
   private commands = 0
   private frozen = false
   private serving = false
@@ -133,6 +135,7 @@ export class StoreServer {
   /** Its clock jumps by so many milliseconds, forward or backward. */
   jump(millis: number): void {
     this.clock.wallOffset += millis
+    this.turns++
     this.history.add({ _tag: "Jumped", at: this.timeline.now, process: -1, life: -1, millis })
   }
 
@@ -182,10 +185,12 @@ export class StoreServer {
     this.onArrival(request, from)
     this.waiting.push(() => {
       const { service } = this
+      this.turns++
       this.applied[request.operation]++
       this.items += itemsOf(request)
       this.serving = service !== undefined
       this.run(carryOut(this.store, request), (exit) => {
+        this.turns++
         let records = 0
         if (Exit.isSuccess(exit)) {
           const answer = exit.value
@@ -223,6 +228,7 @@ export class StoreServer {
   }
 
   private note(_tag: "Wiped" | "FailedOver" | "Frozen" | "Thawed"): void {
+    this.turns++
     this.history.add({ _tag, at: this.timeline.now, process: -1, life: -1 })
   }
 

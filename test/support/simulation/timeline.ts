@@ -115,6 +115,8 @@ const isFirst = (a: Planned, b: Planned): boolean => a.time < b.time || (a.time 
  */
 export class Life {
   alive = true
+  /** How often something has run in it. In between, its state changes only by the time that passes. */
+  turns = 0
   private stalls = 0
   private timers: Array<() => void> = []
   private arrivals: Array<() => void> = []
@@ -126,13 +128,19 @@ export class Life {
   /** Runs the work of a timer when the event loop is not stalled. */
   onTimer(task: () => void): void {
     if (this.stalls > 0) this.timers.push(task)
-    else if (this.alive) task()
+    else this.turn(task)
   }
 
   /** Runs the work of a message when the event loop is not stalled. */
   onArrival(task: () => void): void {
     if (this.stalls > 0) this.arrivals.push(task)
-    else if (this.alive) task()
+    else this.turn(task)
+  }
+
+  private turn(task: () => void): void {
+    if (!this.alive) return
+    this.turns++
+    task()
   }
 
   /** Stalls its event loop for this many milliseconds. */

@@ -1,0 +1,98 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Schema } from "effect"
+import { PersistedQueue } from "effect/persistence"
+import { TestClock } from "effect/testing"
+import { BreakerStore, CircuitBreaker } from "effect-fuse"
+import { JobBreaker } from "effect-fuse/queue"
+
+const provided = Layer.merge(
+  BreakerStore.layerMemory,
+  Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
+)
+
+/** Workers of one circuit, each with a job, and the time at which each job began. */
+const crew = (size: number, rejected: (job: number) => boolean = () => false) =>
+  Effect.gen(function* () {
+    const queue = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })
+    for (let job = 0; job < size; job++) yield* queue.offer(job)
+    const began: Array<{ readonly worker: number; readonly at: number }> = []
+    const run = (worker: number) =>
+      JobBreaker.take(queue, "api", (job) =>
+        Effect.flatMap(
+          Effect.clockWith((clock) => clock.currentTimeMillis),
+          (at) => {
+            if (rejected(job)) return Effect.fail("down")
+            began.push({ worker, at })
+            return Effect.void
+          }
+        )
+      )
+    const workers: Array<Fiber.Fiber<unknown, unknown>> = []
+    for (let worker = 0; worker < size; worker++) {
+      workers.push(yield* Effect.forkChild(run(worker), { startImmediately: true }))
+    }
+    return { began, workers }
+  })
+
+const perWave = (began: ReadonlyArray<{ readonly at: number }>, from: number): ReadonlyArray<number> => {
+  const counts: Array<number> = []
+  for (const { at } of began) {
+    const wave = Math.floor((at - from) / 100)
+    counts[wave] = (counts[wave] ?? 0) + 1
+  }
+  return Array.from(counts, (count = 0) => count)
+}
+
+const range = (to: number) => Array.from({ length: to }, (_, i) => i)
+
+describe("workers that wait for the circuit of their jobs", () => {
+  it.effect("go on in waves after a close, the oldest first, and none is lost", () =>
+    Effect.gen(function* () {
+      yield* CircuitBreaker.open("api", { for: "50 seconds" })
+      const { began, workers } = yield* crew(100)
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(began, [])
+      yield* CircuitBreaker.close("api")
+      for (let i = 0; i < 20; i++) yield* TestClock.adjust("50 millis")
+      assert.deepStrictEqual(perWave(began, 10_000), [4, 8, 16, 32, 40])
+      assert.deepStrictEqual(
+        began.map(({ worker }) => worker),
+        range(100)
+      )
+      for (const worker of workers) yield* Fiber.join(worker)
+    }).pipe(Effect.provide(provided))
+  )
+
+  it.effect("keep their turn if the circuit opens again between two waves", () =>
+    Effect.gen(function* () {
+      yield* CircuitBreaker.open("api", { for: "50 seconds" })
+      const { began } = yield* crew(100)
+      yield* CircuitBreaker.close("api")
+      yield* TestClock.adjust("150 millis")
+      assert.strictEqual(began.length, 12)
+      yield* CircuitBreaker.open("api", { for: "50 seconds" })
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(began.length, 12)
+      yield* CircuitBreaker.close("api")
+      for (let i = 0; i < 20; i++) yield* TestClock.adjust("50 millis")
+      assert.deepStrictEqual(
+        began.map(({ worker }) => worker),
+        range(100)
+      )
+      assert.deepStrictEqual(perWave(began.slice(12), 10_150), [4, 8, 16, 32, 28])
+    }).pipe(Effect.provide(provided))
+  )
+
+  it.effect("take up their jobs one by one while the circuit probes", () =>
+    Effect.gen(function* () {
+      yield* CircuitBreaker.open("api", { for: "10 seconds" })
+      const { began, workers } = yield* crew(20)
+      yield* TestClock.adjust("9 seconds")
+      assert.deepStrictEqual(began, [])
+      for (let i = 0; i < 100; i++) yield* TestClock.adjust("50 millis")
+      assert.strictEqual(began[0]?.worker, 0)
+      assert.strictEqual(began.length, 20)
+      for (const worker of workers) yield* Fiber.join(worker)
+    }).pipe(Effect.provide(provided))
+  )
+})

@@ -1,0 +1,145 @@
+import { type ConfigurationError, type CreateOptions, createBreaker, createManager, trip } from "effect-fuse/promise"
+import { afterEach, assert, beforeEach, describe, it, vi } from "vitest"
+
+type Keys = NonNullable<CreateOptions<[], unknown>["keys"]>
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+const byKey = {
+  basic: { trip: trip.consecutive(2) },
+  premium: { trip: trip.consecutive(6), cooldown: "5s", probeTimeout: "40ms" }
+} as const
+const ofKey = (key: string) => (key === "basic" ? byKey.basic : key === "premium" ? byKey.premium : undefined)
+
+const policy = { name: "api", trip: trip.consecutive(4), cooldown: "20s" } as const
+
+const down = async (): Promise<unknown> => {
+  throw new Error("down")
+}
+
+/** After how many failures the circuit of a key opens, and for how long. */
+const opens = async (breaker: ReturnType<typeof createBreaker<[], unknown>>, key: string | undefined) => {
+  for (let failures = 1; failures <= 20; failures++) {
+    await breaker
+      .with({ key })
+      .execute()
+      .catch(() => {})
+    const { retryAfter, state } = breaker.inspect(key)
+    if (state === "Open") return [failures, retryAfter]
+  }
+  return "never"
+}
+
+const ways: ReadonlyArray<readonly [how: string, keys: Keys]> = [
+  ["an object", byKey],
+  ["a function", ofKey],
+  ["a function that makes each policy anew", (key) => ({ ...ofKey(key) })]
+]
+
+describe.each(ways)("keys as %s", (_, keys) => {
+  it("hold for their key, and the policy of the breaker for all other keys and without a key", async () => {
+    const breaker = createBreaker(down, { ...policy, keys })
+    assert.deepStrictEqual(await opens(breaker, "basic"), [2, 20_000])
+    assert.deepStrictEqual(await opens(breaker, "premium"), [6, 5_000])
+    assert.deepStrictEqual(await opens(breaker, "other"), [4, 20_000])
+    assert.deepStrictEqual(await opens(breaker, undefined), [4, 20_000])
+    await breaker.shutdown()
+  })
+
+  it("hold for an operator before the first call", async () => {
+    const breaker = createBreaker(down, { ...policy, keys })
+    await breaker.open({ key: "premium" })
+    await breaker.open({ key: "other" })
+    assert.deepStrictEqual(
+      [breaker.inspect("premium").retryAfter, breaker.inspect("other").retryAfter],
+      [5_000, 20_000]
+    )
+    await breaker.shutdown()
+  })
+
+  it("hold in the defaults of a manager", async () => {
+    const manager = createManager({ defaults: { trip: policy.trip, cooldown: policy.cooldown, keys } })
+    const breaker = manager.register("api", down)
+    assert.deepStrictEqual(await opens(breaker as never, "basic"), [2, 20_000])
+    await manager.shutdown()
+  })
+
+  it("give a probe the time limit of its key, which the error states", async () => {
+    const breaker = createBreaker(() => new Promise<unknown>(() => {}), { ...policy, timeout: false, keys })
+    await breaker.open({ key: "premium" })
+    await vi.advanceTimersByTimeAsync(5_000)
+    let reason: unknown
+    const ended = breaker
+      .run(
+        ({ signal }) =>
+          new Promise(() => {
+            signal.addEventListener("abort", () => {
+              reason = signal.reason
+            })
+          }),
+        { key: "premium" }
+      )
+      .catch(() => {})
+    await vi.advanceTimersByTimeAsync(41)
+    await ended
+    assert.match(String(reason), /40 ms/)
+    await breaker.shutdown()
+  })
+})
+
+describe("keys", () => {
+  it("can turn the circuit of one key off", async () => {
+    const asked: Array<unknown> = []
+    const enabled = (circuit: object) => {
+      asked.push(circuit)
+      return Promise.resolve(false)
+    }
+    const breaker = createBreaker(down, { ...policy, keys: { off: { enabled } } })
+    assert.strictEqual(await opens(breaker, "off"), "never")
+    assert.deepStrictEqual(asked[0], { name: "api", key: "off" })
+    await breaker.shutdown()
+  })
+
+  it("of a function that fails leave the policy of the breaker, and the log says so once", async () => {
+    const wrong: ReadonlyArray<readonly [keys: Keys, message: RegExp]> = [
+      [() => assert.fail("no policy"), /no policy/],
+      [() => ({ trip: trip.consecutive(2), probes: -1 }), /keys\.probes|probes/],
+      [() => ({ prboes: 1 }) as never, /prboes: unknown field/],
+      [() => 7 as never, /7/]
+    ]
+    for (const [keys, message] of wrong) {
+      const lines: Array<string> = []
+      const breaker = createBreaker(down, { ...policy, keys, log: (_, line) => lines.push(line) })
+      assert.deepStrictEqual(await opens(breaker, "a"), [4, 20_000])
+      assert.deepStrictEqual(await opens(breaker, "b"), [4, 20_000])
+      const said = lines.filter((line) => line.includes("cannot be used"))
+      assert.strictEqual(said.length, 1, lines.join("\n"))
+      assert.match(said[0] ?? "", message)
+      await breaker.shutdown()
+    }
+  })
+
+  const invalid: ReadonlyArray<readonly [keys: unknown, message: RegExp]> = [
+    [7, /createBreaker: keys: expected an object of policies by key, or a function of the key, got 7/],
+    [null, /createBreaker: keys: expected an object/],
+    [{ a: 7 }, /createBreaker: keys\.a: expected an object .*, got 7/],
+    [{ a: { prboes: 1 } }, /createBreaker: keys\.a\.prboes: unknown field/],
+    [{ a: { fleet: false } }, /createBreaker: keys\.a\.fleet: unknown field/],
+    [{ a: { keys: {} } }, /createBreaker: keys\.a\.keys: unknown field/],
+    [{ a: { probes: 0 } }, /createBreaker: keys\.a\.probes: /],
+    [{ a: { cooldown: "soon" } }, /createBreaker: keys\.a\.cooldown: expected a duration/],
+    [{ "a\u0007b": { probes: 0 } }, /createBreaker: keys\.a.{1,6}b\.probes: /]
+  ]
+  for (const [keys, message] of invalid) {
+    it(`${JSON.stringify(keys)} are an error that names the field`, () => {
+      try {
+        createBreaker(down, { ...policy, keys: keys as never })
+        assert.fail("it was accepted")
+      } catch (error) {
+        assert.match((error as ConfigurationError).message, message)
+        assert.strictEqual((error as ConfigurationError).code, "INVALID_OPTIONS")
+      }
+    })
+  }
+})
