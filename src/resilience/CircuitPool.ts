@@ -87,7 +87,7 @@ export const isCircuitPool = (value: unknown): value is CircuitPool<unknown> =>
 
 type Members = ReadonlyArray<readonly [name: string, value: unknown]>
 
-const members = field<Members>("one name or more, each with what its calls are given, or a list of names", (input) => {
+const members = field<Members>("an object from names to values, or a list of names, at least one", (input) => {
   const found = Array.isArray(input)
     ? input.map((name) => [name, name] as const)
     : isRecord(input)
