@@ -287,6 +287,27 @@ describe("A store that lost everything", () => {
       })
     )
   }
+
+  it.effect(
+    "or was out of reach for longer than processes live: a process that returns first and fails alone opens only itself",
+    () =>
+      Effect.gen(function* () {
+        const { all, at, processes } = yield* fleet(3)
+        yield* all((process) => process.succeed)
+        for (const { trouble } of processes) trouble.now = "fail"
+        // For longer than the store takes a process for alive.
+        yield* TestClock.adjust("15 seconds")
+        at(0).trouble.now = "none"
+        yield* TestClock.adjust("1200 millis")
+        yield* all((process) => process.succeed)
+        yield* failing([at(0)], 5)
+        yield* pause(400)
+        yield* expectAll([at(0)], "Open local")
+        for (const { trouble } of processes) trouble.now = "none"
+        yield* TestClock.adjust("6 seconds")
+        yield* expectAll(processes.slice(1), "Closed local")
+      })
+  )
 })
 
 describe("What was seen while the store was away", () => {

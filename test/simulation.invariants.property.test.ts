@@ -63,6 +63,7 @@ describe("the invariants of the protocol", () => {
     ["a failing ballot that would arrive again has been followed by one that says that all is well", 4440],
     ["the record that a roll call is about ends", 3311],
     ["a process asks a store that has lost its time and its records what is new", 5655],
+    ["a store that was out of reach for longer than processes live is reached by one that fails alone", 7296],
     ["a record ends early because the store's clock leaps forward", 5071],
     ["the last command of a process that has left arrives again", 4888],
     ["a circuit recovers while its process cannot reach the store, which still has a ballot of its opening", 890],

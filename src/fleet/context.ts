@@ -44,6 +44,8 @@ export class FleetContext {
   /** The number of live processes, and what it was when the store last knew all of them. */
   private alive = 0
   private remembered = 0
+  /** Since when the store has counted this process as alive without a break. */
+  joinedAt = Number.NEGATIVE_INFINITY
   /** When the store began to count the live processes, by the clock of this process. */
   private countsSince = Number.NEGATIVE_INFINITY
 
@@ -85,8 +87,9 @@ export class FleetContext {
   /** Takes over the number of live processes. While the store is young, the last complete number is the minimum. */
   noteLive(live: number, liveMillisOfStore: number): void {
     const now = this.now()
-    // After its clock leapt forward, a store does not know all live processes, either.
-    const liveForMillis = Math.min(liveMillisOfStore, now - this.client.leaptAt)
+    // After its clock leapt forward, a store does not know all live processes, either. The same holds for a store that counted this process
+    // as dead: if it was out of reach, it counted the others as dead, too.
+    const liveForMillis = Math.min(liveMillisOfStore, now - this.client.leaptAt, now - this.joinedAt)
     if (liveForMillis >= this.liveMillis) this.remembered = live
     this.alive = Math.max(live, this.remembered)
     this.countsSince = now - liveForMillis

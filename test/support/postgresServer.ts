@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs"
 import { join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Redacted, type Scope } from "effect"
@@ -27,10 +28,11 @@ export const postgresServer: Effect.Effect<PostgresServer, never, Scope.Scope> =
     initdb,
     ["-D", join(folder, "data"), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
   ],
-  serve: ({ postgres }, folder, port) => [
-    postgres,
-    ["-D", join(folder, "data"), "-p", String(port), ...settings(folder)]
-  ],
+  serve: ({ postgres }, folder, port) => {
+    // A server that was killed leaves this file. If another PostgreSQL has its process id by now, the server would not start again.
+    rmSync(join(folder, "data", "postmaster.pid"), { force: true })
+    return [postgres, ["-D", join(folder, "data"), "-p", String(port), ...settings(folder)]]
+  },
   ready: /ready to accept connections/,
   signal: "SIGQUIT",
   url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`
