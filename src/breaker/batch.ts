@@ -2,10 +2,9 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
 import { passesAll } from "../engine/answer.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { guardOrElse, isInside, locate, registryOf, type Subject } from "./protect.ts"
-
-type AnyEffect = Effect.Effect<unknown, unknown>
 
 export interface Batch {
   readonly subject: Subject

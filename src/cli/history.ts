@@ -101,7 +101,7 @@ export const history = ({ before, key, limit, name, wide }: HistoryInput, settin
 // ---- Snapshots ------------------------------------------------------------------------------------------------------
 
 /** The number of rejected calls of a name, and the number of processes whose snapshots show it. */
-export interface Rejected {
+export interface RejectedCalls {
   readonly calls: number
   readonly processes: number
 }
@@ -120,7 +120,7 @@ const rejectedBy = (snapshots: ReadonlyArray<SnapshotCounts>, since: number): nu
   return base === undefined || falls || counted.length < 2 ? undefined : (counted.at(-1)?.rejected ?? 0) - base.rejected
 }
 
-export const rejectedIn = (snapshots: ReadonlyArray<SnapshotCounts>, since: number): Rejected | undefined => {
+export const rejectedIn = (snapshots: ReadonlyArray<SnapshotCounts>, since: number): RejectedCalls | undefined => {
   const counted = [...grouped(snapshots, ({ process }) => process).values()]
     .map((own) => rejectedBy(own, since))
     .filter((calls) => calls !== undefined)
@@ -134,7 +134,7 @@ export const rejectedSince = (
   settings: CommandSettings,
   name: string,
   since: number
-): Effect.Effect<Rejected | undefined> =>
+): Effect.Effect<RejectedCalls | undefined> =>
   Effect.gen(function* () {
     if ((yield* whereTrail(settings)) === undefined) return undefined
     const within = (yield* Clock.currentTimeMillis) - since + beforeMillis

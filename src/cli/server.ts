@@ -13,7 +13,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { closeSoon } from "../connection/connecting.ts"
 import { decoded, serverUrl } from "../connection/serverUrl.ts"
-import type { Decoded, Fields } from "../core/fields.ts"
+import type { Decoded, OptionFields } from "../core/fields.ts"
 import { foreignMessage } from "../core/foreign.ts"
 import { connect, load } from "../redis/client.ts"
 import { databaseProblem, exampleUrl, fromVariables, protocols } from "../redis/environment.ts"
@@ -288,7 +288,7 @@ const onSql = (
   })
 
 /** Options that flags have set. */
-const checkedFlags = <F extends Fields>(fields: F, options: unknown): Effect.Effect<Decoded<F>, CommandFailure> =>
+const checkedFlags = <F extends OptionFields>(fields: F, options: unknown): Effect.Effect<Decoded<F>, CommandFailure> =>
   Effect.fromResult(
     Result.mapError(
       decodeFields(fields, options, ""),

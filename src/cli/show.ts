@@ -9,7 +9,7 @@ import { printable } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { agreementOf, asked, type One, overrideText, stateOf, toData, which } from "./circuits.ts"
-import { type Rejected, rejectedSince } from "./history.ts"
+import { type RejectedCalls, rejectedSince } from "./history.ts"
 import { answer, CommandFailure, iso, lasting, Painted, plural, report, toJson } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
 import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
@@ -107,7 +107,7 @@ const agreementLine = (one: One): ReadonlyArray<string> => {
 const overrideLines = (one: One): ReadonlyArray<string> =>
   one._tag === "Unreadable" ? [] : one.overrides.slice(1).map((other) => `${"also".padEnd(16)}${overrideText(other)}`)
 
-const rejectedLine = ({ calls, processes }: Rejected): string =>
+const rejectedLine = ({ calls, processes }: RejectedCalls): string =>
   `${"rejected".padEnd(16)}at least ${plural(calls, "call")} (all keys; snapshots of ${plural(processes, "process", "processes")})`
 
 export interface ShowInput {

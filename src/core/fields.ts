@@ -30,11 +30,11 @@ export interface OptionalField<out A> extends Field<A> {
   readonly optional: true
 }
 
-export type Fields = Readonly<Record<string, Field<unknown>>>
+export type OptionFields = Readonly<Record<string, Field<unknown>>>
 
 type Value<F> = F extends Field<infer A> ? A : never
 
-export type Decoded<F extends Fields> = {
+export type Decoded<F extends OptionFields> = {
   readonly [K in keyof F as F[K] extends OptionalField<unknown> ? never : K]: Value<F[K]>
 } & { readonly [K in keyof F as F[K] extends OptionalField<unknown> ? K : never]?: Value<F[K]> | undefined }
 
@@ -64,7 +64,7 @@ export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
 /** A value that is checked elsewhere. */
 export const anything: Field<unknown> = { optional: false, decode: (input) => input }
 
-export const struct = <F extends Fields>(fields: F): Field<Decoded<F>> => ({
+export const struct = <F extends OptionFields>(fields: F): Field<Decoded<F>> => ({
   optional: false,
   decode: (input, path, problems) => decodeInto(fields, input, path, problems)
 })
@@ -155,7 +155,7 @@ export const isRecord = (input: unknown): input is Readonly<Record<string, unkno
 export const at = (path: string, name: string | number): string => (path === "" ? String(name) : `${path}.${name}`)
 
 /** Decodes an object with these fields and no others. Adds all problems to `problems`. */
-export const decodeInto = <F extends Fields>(
+export const decodeInto = <F extends OptionFields>(
   fields: F,
   input: unknown,
   path: string,
@@ -177,7 +177,7 @@ export const decodeInto = <F extends Fields>(
   return decoded as Decoded<F>
 }
 
-const unknownField = (fields: Fields, name: string, path: string): Problem => {
+const unknownField = (fields: OptionFields, name: string, path: string): Problem => {
   const known = Object.keys(fields)
   const meant = nearest(name, known)
   const hint = meant === undefined ? "" : ` (did you mean ${meant}?)`
@@ -221,7 +221,7 @@ const edits = (a: string, b: string): number => {
  * Decodes the options of an operation. Throws a `RangeError` that names the operation and all problems. `undefined` stands for no options.
  * `path` is the path of the options, if they are a part of other options.
  */
-export const decodeOptions = <F extends Fields>(
+export const decodeOptions = <F extends OptionFields>(
   operation: string,
   fields: F,
   options: unknown,

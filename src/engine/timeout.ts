@@ -20,7 +20,8 @@ import { CallbackTimer, Delay, Timer } from "./timers.ts"
  * This holds for the live clock. On any other clock, such as `TestClock`, it is a race with a sleep of that clock.
  */
 
-type AnyEffect = Effect.Effect<unknown, unknown>
+/** An effect whose types do not matter here. */
+export type AnyEffect = Effect.Effect<unknown, unknown>
 
 // ---- Any clock ------------------------------------------------------------------------------------------------------
 

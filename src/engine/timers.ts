@@ -45,7 +45,7 @@ export interface Platform {
 /** A timeout. It calls `onDue` once, unless it is stopped first. After that it can be started again. */
 export abstract class Timer {
   /** The list or timer that will fire it; `undefined` if it does not wait. */
-  owner: Owner | undefined = undefined
+  owner: TimerOwner | undefined = undefined
   /** In whole milliseconds, which take less memory than fractions. */
   due = 0
   /** How many more times a stall may give it more time. */
@@ -60,12 +60,12 @@ export abstract class Timer {
   }
 }
 
-interface Owner {
+interface TimerOwner {
   readonly remove: (timer: Timer) => void
 }
 
 /** The waiting timeouts of one duration. The next one that is due comes first. */
-export class Lane implements Owner {
+export class Lane implements TimerOwner {
   private readonly coarse: CoarseTimer
   /** The duration, rounded up. */
   readonly millis: number
@@ -240,7 +240,7 @@ const canShare = (): boolean => {
 }
 
 /** The timer of one timeout that cannot share a timer. */
-class OwnTimer implements Owner {
+class OwnTimer implements TimerOwner {
   private readonly millis: number
   private readonly keepsAlive: boolean
   /** The `setTimeout` that was in use when it was started. */

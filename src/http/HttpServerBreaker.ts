@@ -182,7 +182,7 @@ export const classify = (
 
 // ---- Responses ------------------------------------------------------------------------------------------------------
 
-interface Answer {
+interface RejectionAnswer {
   readonly status: number
   readonly error: string
   readonly title: string
@@ -190,7 +190,10 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-const write = (how: "json" | "problem", { error, fields, headers = {}, status, title }: Answer): ServerResponse =>
+const write = (
+  how: "json" | "problem",
+  { error, fields, headers = {}, status, title }: RejectionAnswer
+): ServerResponse =>
   HttpServerResponse.setHeaders(
     how === "json"
       ? HttpServerResponse.jsonUnsafe({ error, ...fields }, { status })
@@ -251,7 +254,7 @@ const rejected = (rejection: CircuitOpen | BulkheadFull, options: Decoded<typeof
   return response
 }
 
-type Answering = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
+type AnswersOf = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
 
 const withHeaders = (response: ServerResponse, rejection: CircuitOpen | BulkheadFull): ServerResponse => {
   const { headers, status } = response
@@ -264,7 +267,7 @@ const withHeaders = (response: ServerResponse, rejection: CircuitOpen | Bulkhead
   return HttpServerResponse.setHeaders(response, added)
 }
 
-const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): Answering =>
+const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): AnswersOf =>
   typeof respond === "function"
     ? (rejection, tenant) => {
         const response = withHeaders(respond(rejection, tenant), rejection)

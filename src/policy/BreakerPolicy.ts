@@ -102,14 +102,17 @@ export class PolicyError extends Data.TaggedError("PolicyError")<{ readonly prob
  */
 export type Policies = internal.Policies
 
-const decodeSettings = (settings: unknown, environment?: Environment): Effect.Effect<internal.Decoded, PolicyError> =>
+const decodeSettings = (
+  settings: unknown,
+  environment?: Environment
+): Effect.Effect<internal.DecodedSettings, PolicyError> =>
   Effect.suspend(() =>
     Effect.fromResult(
       Result.mapError(internal.decodeSettings(settings, environment), (problems) => new PolicyError({ problems }))
     )
   )
 
-const fixed = (decoded: internal.Decoded): Policies => internal.toPolicies(decoded, 0)
+const fixed = (decoded: internal.DecodedSettings): Policies => internal.toPolicies(decoded, 0)
 
 /**
  * The policies that circuits read. Default: every circuit has {@link defaults}.
@@ -235,7 +238,7 @@ export const layerReloading = <E, R, Output>(
       let decoded = yield* next
       let current = fixed(decoded)
       let reported: string | undefined
-      const adopt = (loaded: internal.Decoded): Effect.Effect<boolean> => {
+      const adopt = (loaded: internal.DecodedSettings): Effect.Effect<boolean> => {
         reported = undefined
         if (internal.same(decoded, loaded)) return Effect.succeed(false)
         decoded = loaded

@@ -70,11 +70,11 @@ const fields = {
   ENABLED: parsers.flag
 }
 
-type Field = keyof typeof fields
-type Values = { -readonly [K in Field]?: ReturnType<(typeof fields)[K]> }
+type EnvironmentField = keyof typeof fields
+type Values = { -readonly [K in EnvironmentField]?: ReturnType<(typeof fields)[K]> }
 
 /** Longest first, so that MAX_COOLDOWN is not read as the COOLDOWN of a circuit called max. */
-const fieldNames = (Object.keys(fields) as Array<Field>).sort((a, b) => b.length - a.length)
+const fieldNames = (Object.keys(fields) as Array<EnvironmentField>).sort((a, b) => b.length - a.length)
 
 /** The name of a circuit as variables contain it. */
 export const variableName = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]+/g, "_")

@@ -17,7 +17,7 @@ export interface Policies {
 }
 
 /** Decoded settings: the policy of every circuit, and the policies by the names of circuits and by names in variables. */
-export interface Decoded {
+export interface DecodedSettings {
   readonly base: Policy
   readonly byName: ReadonlyMap<string, Policy>
   readonly byVariable: ReadonlyMap<string, Policy>
@@ -32,7 +32,10 @@ export const none: Policies = {
   decodeKey: (input, path) => decodeKeyPolicy(input, path, new Map())
 }
 
-export const toPolicies = ({ base, byName, byVariable, custom, names }: Decoded, version: number): Policies => ({
+export const toPolicies = (
+  { base, byName, byVariable, custom, names }: DecodedSettings,
+  version: number
+): Policies => ({
   version,
   names,
   get: (name) => byName.get(name) ?? byVariable.get(variableName(name)) ?? base,
@@ -57,7 +60,7 @@ export const decodeInline = (input: unknown, path: string): Result.Result<Partia
 export const resolve = (policies: Policies, inline: Partial<Policy>): Result.Result<Partial<Policy>, Problems> =>
   unresolved.has(inline) ? policies.decode(unresolved.get(inline), "policy") : Result.succeed(inline)
 
-export const same = (a: Decoded, b: Decoded): boolean =>
+export const same = (a: DecodedSettings, b: DecodedSettings): boolean =>
   Equal.equals(a.base, b.base) &&
   Equal.equals(a.names, b.names) &&
   a.byName.size === b.byName.size &&
@@ -71,7 +74,7 @@ export const same = (a: Decoded, b: Decoded): boolean =>
 export const decodeSettings = (
   input: unknown,
   environment?: Environment
-): Result.Result<Decoded, ReadonlyArray<Problem>> => {
+): Result.Result<DecodedSettings, ReadonlyArray<Problem>> => {
   const settings = decodeSettingsShape(input)
   const problems: Array<Problem> = [...settings.problems]
   const take = <A>(result: Result.Result<A, ReadonlyArray<Problem>>, otherwise: A): A => {

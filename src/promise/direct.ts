@@ -11,7 +11,7 @@ import { type Delay, Timer } from "../engine/timers.ts"
 import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
 import { type AnyFunction, afterwards, invoke, OwnContext } from "./called.ts"
 import { TimeoutError } from "./errors.ts"
-import { type Answering, failed } from "./failing.ts"
+import { type FallbackFunction, failed } from "./failing.ts"
 import { circuitOpenError } from "./plainErrors.ts"
 import { outcomeOf } from "./responses.ts"
 import { isAbortByCaller, isAborted, onAbort, reasonOf } from "./signals.ts"
@@ -28,7 +28,7 @@ import type { Signal } from "./types.ts"
  */
 
 /** The circuits of a store, and the way to run effects on them. */
-export interface Circuits {
+export interface DirectCircuits {
   readonly registry: Registry
   readonly caller: Caller
   /** Runs the effect that the end of a call requires. */
@@ -41,17 +41,17 @@ export interface Direct {
   readonly timeoutMillis: number
   /** `undefined` without a timeout. */
   readonly delay: Delay | undefined
-  readonly fallback: Answering | undefined
+  readonly fallback: FallbackFunction | undefined
   readonly rejectionStack: boolean
   /** The circuit without a key, as the latest call found it. */
   single: LiveCircuit | undefined
 }
 
-const find = ({ subject }: Direct, { caller, registry }: Circuits, key: string | undefined): LiveCircuit =>
+const find = ({ subject }: Direct, { caller, registry }: DirectCircuits, key: string | undefined): LiveCircuit =>
   registry.find(subject.name, key, caller, subject.inline)
 
 /** The circuit without a key. It is looked up again only if the store has replaced it. */
-const singleOf = (direct: Direct, circuits: Circuits): LiveCircuit => {
+const singleOf = (direct: Direct, circuits: DirectCircuits): LiveCircuit => {
   const { single, subject } = direct
   if (single !== undefined && circuits.registry.isStill(single, circuits.caller, subject.inline)) return single
   direct.single = find(direct, circuits, undefined)
@@ -61,7 +61,7 @@ const singleOf = (direct: Direct, circuits: Circuits): LiveCircuit => {
 /** Makes a call without a fiber. If the call needs a fiber, returns `undefined` and has no effect. */
 export const callDirectly = (
   direct: Direct,
-  circuits: Circuits,
+  circuits: DirectCircuits,
   key: string | undefined,
   signal: Signal | undefined,
   fn: AnyFunction,
@@ -105,7 +105,7 @@ export const callDirectly = (
 
 // ---- The ends of a call: each returns the answer, or a promise of the answer or the error ---------------------------
 
-const answered = (circuits: Circuits, permit: Permit, value: unknown): unknown => {
+const answered = (circuits: DirectCircuits, permit: Permit, value: unknown): unknown => {
   const outcome = outcomeOf(value)
   const rest = permit.settleAs(outcome, outcome._tag === "Failure" ? Exit.succeed(value) : undefined)
   if (rest === undefined) return value
@@ -120,7 +120,7 @@ type Args = ReadonlyArray<unknown> | undefined
 /** The function has failed. */
 const raised = (
   direct: Direct,
-  circuits: Circuits,
+  circuits: DirectCircuits,
   args: Args,
   signal: Signal | undefined,
   permit: Permit,
@@ -138,7 +138,7 @@ const raised = (
 
 const failedWith = (
   { fallback }: Direct,
-  circuits: Circuits,
+  circuits: DirectCircuits,
   args: Args,
   permit: Permit,
   error: unknown
@@ -149,7 +149,7 @@ const failedWith = (
 }
 
 /** The circuit sees an interruption, because the caller gave up the call. There is no fallback. */
-const interrupted = (circuits: Circuits, permit: Permit, reason: unknown): Promise<unknown> => {
+const interrupted = (circuits: DirectCircuits, permit: Permit, reason: unknown): Promise<unknown> => {
   const rest = permit.settle(Exit.interrupt())
   if (rest === undefined) return Promise.reject(reason)
   return circuits.run(rest).then(() => Promise.reject(reason))
@@ -158,7 +158,7 @@ const interrupted = (circuits: Circuits, permit: Permit, reason: unknown): Promi
 /** A call that a timeout or its caller can end before its function does. The object is its own timer. */
 class BoundedCall extends Timer {
   declare private readonly direct: Direct
-  declare private readonly circuits: Circuits
+  declare private readonly circuits: DirectCircuits
   declare private readonly args: Args
   declare private readonly signal: Signal | undefined
   declare private readonly permit: Permit
@@ -169,7 +169,7 @@ class BoundedCall extends Timer {
 
   constructor(
     direct: Direct,
-    circuits: Circuits,
+    circuits: DirectCircuits,
     args: Args,
     signal: Signal | undefined,
     permit: Permit,

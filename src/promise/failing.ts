@@ -12,12 +12,12 @@ const rejectionsPerTurn = 1_000
 let rejections = 0
 
 /** A fallback: it returns a result in place of a call that was rejected or has failed. */
-export type Answering = (error: unknown, ...args: ReadonlyArray<unknown>) => unknown
+export type FallbackFunction = (error: unknown, ...args: ReadonlyArray<unknown>) => unknown
 
 /** Calls the fallback with the error and the arguments of the call. Without a fallback, the promise rejects with the error. */
 export const failed = (
   error: unknown,
-  fallback: Answering | undefined,
+  fallback: FallbackFunction | undefined,
   args: ReadonlyArray<unknown> | undefined
 ): Promise<unknown> =>
   new Promise((resolve, reject) => {

@@ -1,9 +1,8 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type { AnyEffect } from "../engine/timeout.ts"
 import type * as Bulkhead from "../resilience/Bulkhead.ts"
 import { limit } from "../resilience/Bulkhead.ts"
-
-type AnyEffect = Effect.Effect<unknown, unknown>
 
 const ignore = () => {}
 

@@ -13,7 +13,7 @@ import type { Subject } from "../breaker/protect.ts"
 import { foreignText } from "../core/foreign.ts"
 import { storeAnnotation } from "../store/unconnected.ts"
 import { background, foreground } from "./clock.ts"
-import type { Circuits } from "./direct.ts"
+import type { DirectCircuits } from "./direct.ts"
 import type { RedisUrlOptions } from "./redis.ts"
 import { onAbort, unlessAborted } from "./signals.ts"
 import type { BreakerEvent, EventName, Signal } from "./types.ts"
@@ -136,7 +136,7 @@ const dropped =
 export class Home {
   /** `undefined` until the store is ready. A store in memory is ready at once; a connection to Redis takes time. */
   private services: Services | undefined = undefined
-  private circuitsOfStore: Circuits | undefined = undefined
+  private circuitsOfStore: DirectCircuits | undefined = undefined
   private building: Promise<Services>
   private readonly scope = Scope.makeUnsafe()
   private readonly awake: Awake = new Awake()
@@ -213,7 +213,7 @@ export class Home {
   }
 
   /** `undefined` until the store is ready. */
-  get circuits(): Circuits | undefined {
+  get circuits(): DirectCircuits | undefined {
     return this.circuitsOfStore
   }
 

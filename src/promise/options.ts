@@ -2,7 +2,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
-import { makeTimeoutOrElse } from "../engine/timeout.ts"
+import { type AnyEffect, makeTimeoutOrElse } from "../engine/timeout.ts"
 import { Delay } from "../engine/timers.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { defaults } from "../policy/policy.ts"
@@ -15,8 +15,6 @@ import { held } from "./held.ts"
 import { toPlain } from "./plainErrors.ts"
 import { readingResponses } from "./responses.ts"
 import { watchedStream } from "./streams.ts"
-
-type AnyEffect = Effect.Effect<unknown, unknown>
 
 /** A call that ends when the stream that it returns has been read. */
 const guardStream = (self: AnyEffect, of: Subject): AnyEffect =>

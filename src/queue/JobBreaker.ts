@@ -49,6 +49,7 @@ import {
   shareOrZero,
   textOrEmpty
 } from "../core/fields.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
 import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 
@@ -99,7 +100,6 @@ const delaying = (operation: string, delays: Decoded<typeof delayFields>): Delay
 /** Whether the rejected call never started. A probe that timed out had started. */
 const wasNotMade = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason !== "ProbeTimedOut"
 
-type AnyEffect = Effect.Effect<unknown, unknown>
 type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
 
 const handBackFields = { ...delayFields, release: functionField as Field<Release> }

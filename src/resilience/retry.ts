@@ -21,12 +21,11 @@ import {
 import { answer, isLasting } from "../engine/answer.ts"
 import { type Allowance, RetryBudget } from "../engine/budget.ts"
 import { hintOfError } from "../engine/classify.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { isRaisedByUser, isRejection } from "../shapes/rejections.ts"
 import * as Backoff from "./Backoff.ts"
 import { whileRejected } from "./waiting.ts"
-
-type AnyEffect = Effect.Effect<unknown, unknown>
 
 /** The decoded options of a retry budget. */
 export interface BudgetOf extends Allowance {

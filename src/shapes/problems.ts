@@ -1,6 +1,6 @@
 /** Decoding with `core/fields` that returns problems instead of throwing an error, for policies and variables. */
 import * as Result from "effect/Result"
-import { type Decoded, decodeInto, type Field, type Fields, type Problem, type Problems } from "../core/fields.ts"
+import { type Decoded, decodeInto, type Field, type OptionFields, type Problem, type Problems } from "../core/fields.ts"
 
 export const wrong = (path: string, message: string): Result.Result<never, Problems> => Result.fail([{ path, message }])
 
@@ -16,7 +16,7 @@ export const nested = <A>(decode: (input: unknown, path: string) => Result.Resul
 })
 
 /** Decodes an object with these fields and no others. The failure has all problems. */
-export const decodeFields = <F extends Fields>(
+export const decodeFields = <F extends OptionFields>(
   fields: F,
   input: unknown,
   path: string
