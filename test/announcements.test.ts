@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import type { SharedStore } from "effect-fuse"
-import { fromText, toText } from "../src/store/announcements.ts"
+import { fromText, toText } from "../src/store/announcementText.ts"
 
 const pick = <const A extends ReadonlyArray<string | number>>(...of: A) => Arbitrary.schema(Schema.Literals(of))
 

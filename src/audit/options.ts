@@ -1,5 +1,5 @@
 import { anyMillis, count, field, flag, isRecord, optional, positiveMillis, text } from "../core/fields.ts"
-import { tableLocationFields } from "../sql/tables.ts"
+import { tableLocationFields } from "../sql/tableLocation.ts"
 import { metadataField } from "./metadata.ts"
 import type * as questions from "./queries.ts"
 

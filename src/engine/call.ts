@@ -29,7 +29,7 @@ import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
 import { sleep, timeoutOrElse } from "./timeout.ts"
-import { judge } from "./verdict.ts"
+import { judge } from "./tripping.ts"
 
 type Running = Fiber.Fiber<unknown, unknown>
 

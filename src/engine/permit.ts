@@ -7,8 +7,9 @@ import { show } from "../core/printable.ts"
 import { reportOnce } from "./announce.ts"
 import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
+import { type ProbeOutcome, settleProbe } from "./probes.ts"
 import type { Registry } from "./registry.ts"
-import { judge, type ProbeOutcome, settleProbe } from "./verdict.ts"
+import { judge } from "./tripping.ts"
 
 /** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"

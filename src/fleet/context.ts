@@ -44,7 +44,7 @@ export class FleetContext {
   /** The number of live processes, and what it was when the store last knew all of them. */
   private alive = 0
   private remembered = 0
-  /** Since when the store has counted this process as alive without a break. */
+  /** When the store last counted this process as alive again, after it had counted it as dead. */
   joinedAt = Number.NEGATIVE_INFINITY
   /** When the store began to count the live processes, by the clock of this process. */
   private countsSince = Number.NEGATIVE_INFINITY

@@ -355,7 +355,9 @@ export class Lanes {
     const sent = context.client.exchange((notAfter) => context.store.exchange({ voter, ttl, notAfter, floor, ...what }))
     const taken = Effect.map(sent, (answer) => {
       if (answer === undefined || ttl === 0) return answer
-      if (sentAt + context.client.deadlineMillis >= this.livesUntil) context.joinedAt = context.now()
+      // At its start a process relies on the store's count: the lives of the others have not ended.
+      const hasLived = this.livesUntil > Number.NEGATIVE_INFINITY
+      if (hasLived && sentAt + context.client.deadlineMillis >= this.livesUntil) context.joinedAt = context.now()
       context.noteLive(answer.live, answer.liveFor)
       this.livesUntil = Math.max(this.livesUntil, sentAt + ttl)
       if (hearing.generation === generation) {

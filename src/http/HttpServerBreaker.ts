@@ -61,7 +61,7 @@ import { type BulkheadFull, isBulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Tenant from "../shapes/Tenant.ts"
 import { exemptField, exemption, saysNothing } from "./exempt.ts"
-import { failureOf } from "./failureOf.ts"
+import { failureOf } from "./failureWithRetryAfter.ts"
 import { tenantField, tenantHeader } from "./tenantHeader.ts"
 
 type ServerResponse = HttpServerResponse.HttpServerResponse

@@ -1,7 +1,7 @@
 import * as Exit from "effect/Exit"
 import * as Outcome from "../core/Outcome.ts"
 import { type Classify, defaultOutcome, isFailureStatus } from "../engine/classify.ts"
-import { failureOf } from "../http/failureOf.ts"
+import { failureOf } from "../http/failureWithRetryAfter.ts"
 import { safely } from "../shapes/rejections.ts"
 
 interface FetchResponse {

@@ -3,7 +3,7 @@ import * as Redis from "effect/persistence/Redis"
 import * as Stream from "effect/Stream"
 import { detached } from "../connection/detached.ts"
 import { listening, type Times } from "../connection/listening.ts"
-import { fromText } from "../store/announcements.ts"
+import { fromText } from "../store/announcementText.ts"
 import type { Change } from "../store/SharedStore.ts"
 
 /** The changes that a message announces. One exchange publishes all of its announcements in one message, a list of texts in JSON. */

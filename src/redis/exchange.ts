@@ -1,4 +1,4 @@
-import { fromText } from "../store/announcements.ts"
+import { fromText } from "../store/announcementText.ts"
 import {
   type CastAnswer,
   type Exchange,
@@ -9,7 +9,7 @@ import {
 } from "../store/SharedStore.ts"
 import { boxes } from "./ballotBoxes.ts"
 import { type RecordReply, readRecords, toStored, writeRecord } from "./records.ts"
-import { common, keys } from "./scripts.ts"
+import { common, keys } from "./scriptPrelude.ts"
 
 type TallyReply = readonly [
   voters: number,

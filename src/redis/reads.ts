@@ -1,6 +1,6 @@
 import type { Changed, LoadAnswer, PageAnswer } from "../store/SharedStore.ts"
 import { toRecord } from "./records.ts"
-import { common } from "./scripts.ts"
+import { common } from "./scriptPrelude.ts"
 
 export type PageReply = readonly [
   time: number,

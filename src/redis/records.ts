@@ -1,4 +1,4 @@
-import { isStoreNumber } from "../store/announcements.ts"
+import { isStoreNumber } from "../store/announcementText.ts"
 import { limits, type Stored } from "../store/SharedStore.ts"
 
 /** A record in the answer of a script: its epoch, its body and its age, or nothing. */

@@ -7,7 +7,7 @@ import { announcements } from "./announcements.ts"
 import { evaluate } from "./evaluate.ts"
 import { type ExchangeReply, exchange, exchangeArgs, toExchangeAnswer } from "./exchange.ts"
 import { type LoadReply, load, type PageReply, page, pageKeys, toLoadAnswer, toPage } from "./reads.ts"
-import { keys } from "./scripts.ts"
+import { keys } from "./scriptPrelude.ts"
 
 /** Circuits with a longer text are not shared, because several keys and each roll call contain the text. */
 export const longestCircuit = 4_096

@@ -10,7 +10,7 @@ import type { Registry } from "../engine/registry.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { isRaisedByUser } from "../shapes/rejections.ts"
-import { type Line, lineOf, longestWaitMillis, shortestWaitMillis } from "./line.ts"
+import { type Line, lineOf, longestWaitMillis, shortestWaitMillis } from "./waitingLine.ts"
 
 type Rejecting = Pick<CircuitOpen.CircuitOpen, "circuit" | "key">
 

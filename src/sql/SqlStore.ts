@@ -38,7 +38,7 @@ import type { SharedStore } from "../store/SharedStore.ts"
 import { database } from "./database.ts"
 import * as migrations from "./migrations.ts"
 import { longestCircuit, sqlStore } from "./store.ts"
-import { tableLocation, tableLocationFields } from "./tables.ts"
+import { tableLocation, tableLocationFields } from "./tableLocation.ts"
 
 /**
  * The location of the tables.

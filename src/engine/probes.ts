@@ -1,30 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
-import * as Trip from "../core/Trip.ts"
-import { reportIgnored, reportOnce } from "./announce.ts"
+import { reportIgnored } from "./announce.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { move } from "./move.ts"
-import { type Opening, open, openTripped } from "./opening.ts"
+import { type Opening, open } from "./opening.ts"
 import type { Runtime } from "./runtime.ts"
-
-/** Evaluates a trip. If it trips, returns the effect that opens the circuit. */
-export const judge = (
-  runtime: Runtime,
-  circuit: LiveCircuit,
-  epoch: number,
-  now: number,
-  trip: Trip.Trip | undefined
-): Effect.Effect<unknown> | undefined => {
-  const seen = circuit.trips(now, runtime.time.wall(), runtime.loop)
-  let tripped: Trip.Trip | undefined
-  try {
-    tripped = trip === undefined ? undefined : Trip.tripped(trip, seen)
-  } catch (error) {
-    return reportOnce(circuit, "trip", "threw; it does not trip", error)
-  }
-  if (tripped === undefined) return undefined
-  return openTripped(runtime, circuit, epoch, now, Trip.describe(tripped, seen))
-}
 
 export interface EndedProbe {
   readonly circuit: LiveCircuit
