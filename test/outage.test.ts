@@ -108,7 +108,11 @@ describe("The outage of a fleet", () => {
       for (const millis of [0, 1, 333]) {
         yield* TestClock.adjust(millis)
         const known = yield* Operator.inspect(store, "api")
-        assert.deepStrictEqual(known?._tag === "Known" ? known.outage : undefined, first)
+        assert(known?._tag === "Known" && known.outage !== undefined)
+        const { agreed, ...outage } = known.outage
+        assert.deepStrictEqual(outage, first)
+        // The record also says how many processes agreed on the opening, also after a probe has failed.
+        assert.deepStrictEqual(agreed, { processes: 2, of: 3 })
       }
     })
   )
