@@ -17,7 +17,9 @@ export const operatorKey = optional(
   )
 )
 
-export const circuitName = (operation: string, name: unknown): string => decodeArgument(operation, "name", text, name)
+/** `protect` may be called for each call, so a valid name takes the short way. */
+export const circuitName = (operation: string, name: unknown): string =>
+  typeof name === "string" && name !== "" ? name : decodeArgument(operation, "name", text, name)
 
 export const byHandFields = { reason: optional(textOrEmpty), actor: optional(textOrEmpty) }
 

@@ -44,7 +44,9 @@ export const subjectFields = {
 
 /** Decodes the options. `path` is the position of the options inside larger ones. */
 export const subject = (operation: string, name: string, options: SubjectOptions | undefined, path = ""): Subject =>
-  toSubject(operation, name, options === undefined ? {} : decodeOptions(operation, subjectFields, options, path), path)
+  options === undefined
+    ? { name: circuitName(operation, name), key: undefined, classify: undefined, waits: false, inline: undefined }
+    : toSubject(operation, name, decodeOptions(operation, subjectFields, options, path), path)
 
 export const toSubject = (
   operation: string,

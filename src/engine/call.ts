@@ -47,11 +47,12 @@ const PermitAndEffect = Effectable.Mixin(Permit) as unknown as abstract new (
  * an interruption always returns them.
  */
 export class Call extends PermitAndEffect implements Enclosing {
-  private readonly self: Effect.Effect<unknown, unknown>
-  around: Enclosing | undefined
+  // `declare` emits no field definition, which would cost each call time: see `Permit`.
+  declare private readonly self: Effect.Effect<unknown, unknown>
+  declare around: Enclosing | undefined
   /** The fiber that runs the call; `undefined` for a permit of `admit`, which runs nothing. */
-  private readonly fiber: Running | undefined
-  private outside: Context.Context<never> | undefined = undefined
+  declare private readonly fiber: Running | undefined
+  declare private outside: Context.Context<never> | undefined
 
   constructor(
     registry: Registry,
@@ -66,6 +67,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     super(registry, circuit, classify, tenant, permitMillis)
     this.self = self
     this.fiber = fiber
+    this.outside = undefined
     this.around = around === undefined ? undefined : running(around)
   }
 
