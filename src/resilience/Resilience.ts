@@ -25,7 +25,7 @@
  * - The **fallback** is the outermost: it handles the final error.
  */
 import type * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Schedule from "effect/Schedule"
@@ -38,20 +38,18 @@ import {
   decodeOptions,
   type FieldsOf,
   field,
-  functionField,
   listOf,
   optional,
   orFalse,
   positiveMillis,
-  struct,
-  text,
-  word
+  struct
 } from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
 import { makeTimeout } from "../engine/timeout.ts"
 import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
-import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
+import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Bulkhead_ from "./Bulkhead.ts"
+import { cascading } from "./cascade.ts"
 import { fallbackField, fallingBack } from "./fallback.ts"
 import { hedged } from "./hedge.ts"
 import {
@@ -65,6 +63,7 @@ import {
   type StandardErrors,
   type StandardInput
 } from "./pipeline.ts"
+import { limiting } from "./rateLimit.ts"
 import { budgetField, counting, mayRepeat, retryField, retryFields, retrying } from "./retry.ts"
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
@@ -301,29 +300,7 @@ export interface RateLimitOptions {
 export const rateLimit = <E, R = never>(
   limiter: Limiter<E> | Effect.Effect<Limiter<E>, never, R>,
   options: RateLimitOptions
-): Pipeline<E, R> => {
-  decodeArgument("Resilience.rateLimit", "limiter", limiterField, limiter)
-  const checked = decodeOptions("Resilience.rateLimit", rateLimitFields, options)
-  const found = Effect.isEffect(limiter) ? limiter : Effect.succeed(limiter)
-  const consumed = Effect.flatMap(found as Effect.Effect<Limiter<E>>, (limiter) => limiter.consume(checked))
-  return makePipeline(["rateLimit"], (self) =>
-    Effect.flatMap(consumed, ({ delay }) => (Duration.isZero(delay) ? self : Effect.delay(self, delay)))
-  )
-}
-
-const limiterField = field("a RateLimiter, or its service", (input) =>
-  Effect.isEffect(input) || typeof (input as Limiter<unknown> | null | undefined)?.consume === "function"
-    ? input
-    : undefined
-)
-const rateLimitFields = {
-  key: text,
-  limit: count,
-  window: positiveMillis,
-  tokens: optional(count),
-  algorithm: optional(word("fixed-window", "token-bucket")),
-  onExceeded: optional(word("delay", "fail"))
-}
+): Pipeline<E, R> => makePipeline(["rateLimit"], limiting("Resilience.rateLimit", limiter, options))
 
 /**
  * Runs another effect if the call fails. `orElse` is that effect, or a function from the error to it. Defects and interruptions pass.
@@ -450,23 +427,4 @@ export const cascade = <const Ways extends ReadonlyArray<Way>>(
   Effect.Success<CallsOf<Ways>>,
   Effect.Error<CallsOf<Ways>> | CircuitOpen,
   Effect.Services<CallsOf<Ways>> | BreakerStore
-> => {
-  const operation = "Resilience.cascade"
-  const { while: triesNext } = decodeOptions(operation, cascadeFields, options)
-  const calls = decodeArgument(operation, "ways", listOf(struct(wayFields), 1), ways).map(
-    ({ call, name, ...given }, index) => guard(call, toSubject(operation, name, given, `ways.${index}`))
-  )
-  const isNext = (error: unknown) => isCircuitOpen(error) || triesNext === undefined || triesNext(error)
-  return calls.reduceRight((next, call) =>
-    Effect.catch(call, (error) => (isNext(error) ? next : Effect.fail(error)))
-  ) as Effect.Effect<never>
-}
-
-const wayFields = {
-  ...subjectFields,
-  name: text,
-  call: field<Effect.Effect<unknown, unknown>>("an effect", (input) =>
-    Effect.isEffect(input) ? (input as Effect.Effect<unknown, unknown>) : undefined
-  )
-}
-const cascadeFields = { while: optional(functionField) }
+> => cascading("Resilience.cascade", ways, options) as Effect.Effect<never>
