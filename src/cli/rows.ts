@@ -1,7 +1,8 @@
+import type { NonEmptyArray } from "effect/Array"
+import { grouped } from "../core/grouped.ts"
 import type * as Operator from "../operator/Operator.ts"
 import { severity } from "../shapes/states.ts"
 import { agreementOf, type One, reasonOf, stateOf } from "./circuits.ts"
-import { grouped } from "./grouped.ts"
 import { lasting } from "./messages.ts"
 import { type Column, type Screen, styleOf, table } from "./table.ts"
 
@@ -21,7 +22,7 @@ export interface Choice {
 }
 
 /** The circuits of one row. The row shows the state, the reason and the end of the first one. */
-type CircuitRow = readonly [One, ...ReadonlyArray<One>]
+type CircuitRow = Readonly<NonEmptyArray<One>>
 
 const isOverride = ({ state }: Operator.Known): boolean => state === "Isolated" || state === "Disabled"
 
@@ -74,8 +75,7 @@ export const chosen = (circuits: ReadonlyArray<One>, { name, sort, states }: Cho
 /** One row for each circuit if `keys` is set, else one for each name, at the position of its first circuit. */
 const toRows = (circuits: ReadonlyArray<One>, keys: boolean): ReadonlyArray<CircuitRow> => {
   const named = grouped(circuits, (one) => (keys ? one : one.name))
-  // A group has at least one circuit, which the type of `sort` does not show.
-  return [...named.values()].map((all) => all.sort(order.state) as unknown as CircuitRow)
+  return [...named.values()].map((all) => all.sort(order.state))
 }
 
 /** The worst state of the row, with the number of circuits in it if other circuits of the row are in another state. */

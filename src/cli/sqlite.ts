@@ -38,25 +38,28 @@ export const sqlite = (
     SqlClient.SqlClient,
     Effect.gen(function* () {
       const db = yield* Effect.acquireRelease(attempt(open), (opened) => Effect.sync(() => opened.close()))
-      const run = (sql: string, params: ReadonlyArray<unknown>, arrays = false) =>
+      const all = (sql: string, params: ReadonlyArray<unknown>, arrays: boolean) =>
         Effect.andThen(
           before,
-          attempt(() => {
+          attempt((): ReadonlyArray<object> => {
             const statement = db.prepare(sql)
             statement.setReturnArrays(arrays)
-            // The type of `all` does not know rows as arrays.
-            return statement.all(...(params as Array<SQLInputValue>)) as unknown as Array<never>
+            // Effect does not type the parameters of a statement. SQLite throws if it does not support one.
+            return statement.all(...(params as ReadonlyArray<SQLInputValue>))
           })
         )
+      const raw = (sql: string, params: ReadonlyArray<unknown>) => all(sql, params, false)
       const rows: SqlConnection.Connection["execute"] = (sql, params, f) =>
-        f ? Effect.map(run(sql, params), f) : run(sql, params)
+        f ? Effect.map(raw(sql, params), f) : raw(sql, params)
+      const values = (sql: string, params: ReadonlyArray<unknown>) =>
+        Effect.map(all(sql, params, true), (rows) => rows.filter(Array.isArray))
       const connection: SqlConnection.Connection = {
         execute: rows,
         executeUnprepared: rows,
-        executeRaw: run,
-        executeValues: (sql, params) => run(sql, params, true),
-        executeValuesUnprepared: (sql, params) => run(sql, params, true),
-        executeStream: (sql, params) => Stream.fromIterableEffect(run(sql, params))
+        executeRaw: raw,
+        executeValues: values,
+        executeValuesUnprepared: values,
+        executeStream: (sql, params) => Stream.fromIterableEffect(raw(sql, params))
       }
       const acquirers = SqlClient.makeSqliteAcquirers({
         connection: Effect.succeed(connection),

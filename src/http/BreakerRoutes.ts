@@ -21,6 +21,7 @@
  * The responses contain the names of circuits, and keys only with `keys: true`, as keys may identify customers. Restrict access to the
  * routes if the names are confidential.
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -30,9 +31,10 @@ import * as BreakerHealth from "../breaker/BreakerHealth.ts"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { Inspection } from "../breaker/CircuitBreaker.ts"
 import { healthOfNames, isHealthy, meanFailureRate } from "../breaker/health.ts"
-import { decodeOptions, flag, listOf, optional, text, textLike } from "../core/fields.ts"
+import { decodeOptions, flag, listOf, optional, text } from "../core/fields.ts"
+import { grouped } from "../core/grouped.ts"
 import { severity } from "../shapes/states.ts"
-import { exemptRoute, saysNothing } from "./exempt.ts"
+import { exemptRoute, pathField, saysNothing } from "./exempt.ts"
 
 /**
  * The options of the routes.
@@ -53,10 +55,9 @@ export interface Options {
   readonly keys?: boolean | undefined
 }
 
-const path = textLike("a path that begins with /", /^\/[!-~]*$/)
 const fields = {
-  health: optional(path),
-  breakers: optional(path),
+  health: optional(pathField),
+  breakers: optional(pathField),
   critical: optional(listOf(text)),
   keys: optional(flag)
 }
@@ -68,18 +69,15 @@ const millis = (duration: Duration.Duration): number | null =>
 /** One circuit, or all circuits of a name. */
 interface RouteEntry {
   readonly name: string
-  readonly circuits: ReadonlyArray<Inspection>
+  readonly circuits: NonEmptyReadonlyArray<Inspection>
 }
 
 const entries = (circuits: ReadonlyArray<Inspection>, keys: boolean): ReadonlyArray<RouteEntry> => {
   if (keys) return circuits.map((one) => ({ name: one.circuit, circuits: [one] }))
-  const named = new Map<string, Array<Inspection>>()
-  for (const one of circuits) {
-    const same = named.get(one.circuit)
-    if (same === undefined) named.set(one.circuit, [one])
-    else same.push(one)
-  }
-  return [...named].map(([name, circuits]) => ({ name, circuits }))
+  return Array.from(
+    grouped(circuits, ({ circuit }) => circuit),
+    ([name, circuits]) => ({ name, circuits })
+  )
 }
 
 const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
@@ -88,8 +86,8 @@ const isWorse = (one: Inspection, than: Inspection): boolean =>
   one.state === than.state ? downSince(one) < downSince(than) : severity(one.state) < severity(than.state)
 
 /** The circuit in the worst state. Among several, the one with the longest outage. */
-const worst = (circuits: ReadonlyArray<Inspection>): Inspection | undefined =>
-  circuits.reduce<Inspection | undefined>((bad, one) => (bad === undefined || isWorse(one, bad) ? one : bad), undefined)
+const worst = (circuits: NonEmptyReadonlyArray<Inspection>): Inspection =>
+  circuits.reduce((bad, one) => (isWorse(one, bad) ? one : bad))
 
 const iso = (millis: number | undefined): string | null =>
   millis === undefined ? null : new Date(millis).toISOString()
@@ -98,14 +96,14 @@ const brief = ({ circuits, name }: RouteEntry, keys: boolean) => {
   const one = worst(circuits)
   return {
     name,
-    ...(keys ? { key: one?.key ?? null } : { circuits: circuits.length }),
-    state: one?.state,
-    scope: one?.scope,
-    since: iso(one?.since === 0 ? undefined : one?.since),
-    down_since: iso(one?.outage?.since),
-    outage_openings: one?.outage?.openings ?? 0,
-    retry_after_ms: one === undefined ? 0 : millis(one.retryAfter),
-    detail: one?.cause?.detail ?? (one?.blockedBy === undefined ? null : `depends on ${one.blockedBy}`)
+    ...(keys ? { key: one.key ?? null } : { circuits: circuits.length }),
+    state: one.state,
+    scope: one.scope,
+    since: iso(one.since === 0 ? undefined : one.since),
+    down_since: iso(one.outage?.since),
+    outage_openings: one.outage?.openings ?? 0,
+    retry_after_ms: millis(one.retryAfter),
+    detail: one.cause?.detail ?? (one.blockedBy === undefined ? null : `depends on ${one.blockedBy}`)
   }
 }
 

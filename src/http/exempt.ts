@@ -25,7 +25,9 @@ export const exemptRoute = (store: object, path: string): void => {
   else known.add(path)
 }
 
-export const exemptField = optional(listOf(textLike("a path that begins with /", /^\/[!-~]*$/)))
+export const pathField = textLike("a path that begins with /", /^\/[!-~]*$/)
+
+export const exemptField = optional(listOf(pathField))
 
 /** The path of a URL, without query and trailing slash. */
 const pathOf = (url: string): string => {

@@ -39,7 +39,8 @@ export const tenantHeader = ({
   pattern = /[!-$&-.0-~]+/,
   required = false
 }: Decoded<typeof tenantFields>): TenantHeader => {
-  // The whole value must match, as a partial match would be another tenant. Without the flags `g`, `m` and `y`, each test starts anew.
+  // The whole value must match, as a partial match would be another tenant. The flags `g` and `y` would start a test where the last one
+  // ended, and `m` would let a single line match.
   const form = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replaceAll(/[gmy]/g, ""))
   const name = header.toLowerCase()
   return {

@@ -242,8 +242,9 @@ const urlField: Field<RedisUrlOptions["url"]> = {
   optional: false,
   decode: (input, path, problems) => {
     if (!isRedisUrl(input) && typeof input !== "function") {
-      const got = typeof input === "string" ? "another text" : expected("", input).replace(/^.*, got /, "")
-      problems.push({ path, message: `expected ${redisUrl}, or a function that returns one, got ${got}` })
+      const what = `${redisUrl}, or a function that returns one`
+      const message = typeof input === "string" ? `expected ${what}, got another text` : expected(what, input)
+      problems.push({ path, message })
     }
     return async () => {
       const found: unknown = typeof input === "function" ? await input() : input

@@ -10,6 +10,7 @@ import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retrying } from "../resilience/retry.ts"
 import type { Direct } from "./direct.ts"
 import { TimeoutError } from "./errors.ts"
+import type { FallbackFunction } from "./failing.ts"
 import { type DecodedProtection, policyOf } from "./fields.ts"
 import { held } from "./held.ts"
 import { toPlain } from "./plainErrors.ts"
@@ -51,7 +52,7 @@ export interface Checked {
   readonly name: string
   /** The time limit of a probe. */
   readonly probeTimeoutMillis: (key: string | undefined) => number
-  readonly fallback: ((error: unknown, ...args: ReadonlyArray<unknown>) => unknown) | undefined
+  readonly fallback: FallbackFunction | undefined
   /**
    * Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. `running`
    * returns the promise of the function that was called last.

@@ -33,7 +33,7 @@ export type State = "Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled"
 export type Scope = "local" | "fleet"
 
 /**
- * When a circuit opens. Made by `trip`.
+ * When a circuit opens. The functions of `trip` make one.
  *
  * @category options
  */
