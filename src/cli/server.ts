@@ -174,12 +174,14 @@ const withoutPassword = (error: unknown, { url }: GivenUrl): string => {
     .reduce((text, secret) => text.replaceAll(secret, "***"), foreignMessage(error))
 }
 
+const forbidden = /NOPERM|denied/i
+
 /** Whether a server denies a right to the user. */
-export const isForbidden = (said: string): boolean => /NOPERM|denied/i.test(said)
+export const isForbidden = (said: string): boolean => forbidden.test(said)
 
 /** The advice for errors of a server that answers but cannot be used. */
 const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
-  [/NOPERM|denied/i, "effect-fuse doctor shows which rights the user needs."],
+  [forbidden, "effect-fuse doctor shows which rights the user needs."],
   [/\bREADONLY\b|read-only/i, "This server is a replica, which takes no writes. Use the URL of the primary."],
   [/\bMASTERDOWN\b/, "This server is a replica that has lost its primary. Use the URL of the primary."],
   [/\bLOADING\b|is starting up/, "The server is still starting. Try again in a moment."],
