@@ -1,7 +1,7 @@
 import { getEventListeners } from "node:events"
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { createBreaker, type Signal, TimeoutError, trip } from "effect-fuse/promise"
+import { type CallContext, createBreaker, type Signal, TimeoutError, trip } from "effect-fuse/promise"
 
 const sleep = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))
 
@@ -76,6 +76,29 @@ describe("The reason of the function's signal", () => {
     assert.propertyVal(await errorOf(breaker.execute()), "reason", "ProbeTimedOut")
     assert.instanceOf(seen, TimeoutError)
     assert.strictEqual((seen as TimeoutError).timeout, 20)
+  })
+
+  it("is about the probe if the attempt before it exceeded `timeout`", async () => {
+    const reasons: Array<unknown> = []
+    const breaker = createBreaker(
+      function (this: CallContext) {
+        const { signal } = this
+        signal.addEventListener("abort", () => reasons.push(signal.reason))
+        return new Promise(() => {})
+      },
+      {
+        trip: trip.consecutive(1),
+        cooldown: 1,
+        probeTimeout: 20,
+        timeout: 100,
+        retry: { times: 1, minDelay: 5, waitForCircuit: "10 seconds" }
+      }
+    )
+    assert.propertyVal(await errorOf(breaker.execute()), "reason", "ProbeTimedOut")
+    assert.deepStrictEqual(
+      reasons.map((reason) => reason instanceof TimeoutError && reason.timeout),
+      [100, 20]
+    )
   })
 })
 

@@ -131,8 +131,9 @@ export class PlainBreaker {
       return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis(key))) : abandoned.error
     }
     const attempt = Effect.callback<unknown, unknown>((resume) => {
-      // A signal may have been aborted without an event, while the attempt waited.
       running = undefined
+      late = undefined
+      // A signal may have been aborted without an event, while the attempt waited.
       if (isAborted(signal)) return resume(Effect.interrupt)
       const context = new OwnContext()
       running = begin(fn, self, args, context)
