@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -273,8 +274,8 @@ export const writeActions = (
   actions: ReadonlyArray<Transition>,
   metadata: (event: Transition) => string | null
 ): Effect.Effect<void, SqlError> => {
-  const batches = Array.from({ length: Math.ceil(actions.length / batchSize) }, (_, i) =>
-    actions.slice(i * batchSize, (i + 1) * batchSize).toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
+  const batches = Arr.chunksOf(actions, batchSize).map((batch) =>
+    batch.toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
   )
   return Effect.forEach(
     batches,
