@@ -279,16 +279,11 @@ export class Records {
       const before = record.known
       if (expected) record.ahead++
       const attempt = this.attempt(circuit, fleetState, next, provenance, { fenced, pace }, attempts)
-      const turn = record.turn.withPermit(attempt)
-      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, fleetState, made, before, false))
-      return Effect.flatMap(
-        Effect.ensuring(
-          turn,
-          Effect.sync(() => {
-            record.ahead--
-          })
-        ),
-        (made) => this.settle(circuit, fleetState, made, before, true)
+      const ended = Effect.sync(() => {
+        if (expected) record.ahead--
+      })
+      return Effect.flatMap(Effect.ensuring(record.turn.withPermit(attempt), ended), (committed) =>
+        this.settle(circuit, fleetState, committed, before, expected)
       )
     })
   }
