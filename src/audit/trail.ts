@@ -13,14 +13,14 @@ import { quietly } from "../engine/logEvent.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 import { batchSize, type Database, storable } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
+import type { MetadataOf } from "./metadata.ts"
 import { idOf, isNewer, type TrailRow, toLine, toState } from "./trailRows.ts"
 
 export interface Writing {
   /** Unique for each run of a program. */
   readonly run: string
   readonly process: string
-  /** The metadata of an event, as JSON. */
-  readonly metadata: (event: Transition) => string | null
+  readonly metadata: MetadataOf
   readonly flushMillis: number
   readonly maxPending: number
 }
@@ -58,7 +58,7 @@ export class Trail {
   private reported = false
   private readonly turn = Semaphore.makeUnsafe(1)
 
-  get metadata(): Writing["metadata"] {
+  get metadata(): MetadataOf {
     return this.writing.metadata
   }
 
@@ -272,7 +272,7 @@ const actionId = ({ action, why }: Transition): string => `${action}-${why}`
 export const writeActions = (
   database: Database,
   actions: ReadonlyArray<Transition>,
-  metadata: (event: Transition) => string | null
+  metadata: MetadataOf
 ): Effect.Effect<void, SqlError> => {
   const batches = Arr.chunksOf(actions, batchSize).map((batch) =>
     batch.toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
