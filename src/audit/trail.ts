@@ -55,7 +55,6 @@ export class Trail {
   private dropped = 0
   private serial = 0
   private arrived = Deferred.makeUnsafe<void>()
-  private reported = false
   private readonly turn = Semaphore.makeUnsafe(1)
 
   get metadata(): MetadataOf {
@@ -141,11 +140,9 @@ export class Trail {
       onSuccess: () =>
         Effect.sync(() => {
           failures = 0
-          this.reported = false
         }),
       onFailure: (cause) => {
-        const first = !this.reported
-        this.reported = true
+        const first = failures === 0
         const later = Effect.sleep(Duration.millis(Math.min(longestPauseMillis, 500 * 2 ** failures++)))
         const line = "The audit trail cannot be written; events are kept until it can"
         return first ? Effect.andThen(quietly(Effect.logWarning(`${line}: ${foreignText(cause)}`)), later) : later
