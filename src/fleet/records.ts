@@ -398,7 +398,9 @@ export class Records {
     const key = circuit.key === undefined ? "" : ` ["${printable(circuit.key)}"]`
     const which = `"${printable(circuit.group.name)}"${key}`
     return quietly(
-      Effect.logWarning(`Other processes have ${what} for the circuit ${which}: they and this one decide apart`)
+      Effect.logWarning(
+        `Other processes have ${what} for the circuit ${which}: they and this process decide separately`
+      )
     )
   }
 }
