@@ -38,6 +38,7 @@ const make = Effect.gen(function* () {
   const lasts = ({ until }: { readonly until: number }) => now() < until
   const head = () => log.at(-1)?.seq ?? 0
   const live = () => [...voters.values()].filter(lasts)
+
   // ---- records
 
   const stored = (circuit: string): SharedStore.Stored | undefined => {

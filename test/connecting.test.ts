@@ -118,7 +118,7 @@ describe("a client that is useless", () => {
       assert.lengthOf(warnings(), 1)
       assert.match(
         warnings()[0] ?? "",
-        /^Redis: the connection is useless \(.*READONLY.*\), and its client is built anew/
+        /^Redis: the connection is useless \(.*READONLY.*\)\. Its client is replaced, after a longer pause each time$/
       )
     }))
 

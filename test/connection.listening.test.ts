@@ -11,11 +11,11 @@ const subscription = (hears: () => boolean, mayAnnounce = true) =>
   Effect.gen(function* () {
     const queue = yield* Queue.unbounded<string>()
     let announced = 0
-    const announce = Effect.sync(() => {
-      if (!mayAnnounce) return false
+    const announce = Effect.suspend(() => {
+      if (!mayAnnounce) return Effect.fail("not allowed")
       announced++
       if (hears()) Queue.offerUnsafe(queue, "")
-      return true
+      return Effect.void
     })
     const audible = listening<string, string>("Redis", announce, () => "silent", times)
     const listen = Effect.forkChild(Effect.exit(Stream.runDrain(audible(Stream.fromQueue(queue)))))

@@ -96,7 +96,7 @@ const mutants: ReadonlyArray<
   ["takes what failed for heard", minority, { lost: 1, intervals: 1 }, { hearsOnFailure: true }, 0],
   ["believes a young store", minority, { wipes: 1 }, { judge: neverYoung, forgetful: true }, 0],
   ["has no deadlines", majority, { slow: 1 }, { noDeadline: true }, 0],
-  ["counts how far the dead had heard", minority, { crashes: 1, intervals: 2 }, { bury: (votes) => void votes }, 0],
+  ["counts how far the dead had heard", minority, { crashes: 1, intervals: 2 }, { keepsDead: true }, 0],
   ["believes what was heard of a log that was lost", minority, { wipes: 1 }, { keepsHeard: true }, 1_000],
   ["remembers that it abstained when that is answered", majority, { firstCalls: 1 }, { remembersLate: true }, 0],
   ["says nothing of its first call after it abstained", majority, { firstCalls: 1 }, { silentFirstCall: true }, 0],

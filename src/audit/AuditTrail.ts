@@ -39,6 +39,7 @@ import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
+import { once } from "../connection/watched.ts"
 import { decodeArgument, decodeOptions, optional, positiveMillis, refused, text, textOrEmpty } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { quietly } from "../engine/logEvent.ts"
@@ -50,7 +51,7 @@ import { tableLocation } from "../sql/tableLocation.ts"
 import { harmless } from "./metadata.ts"
 import { optionFields, pageFields, pruneFields, readerFields, withinFields } from "./options.ts"
 import * as questions from "./queries.ts"
-import { AuditTrail, Inside, readyMillis, use } from "./service.ts"
+import { AuditTrail, Inside, use } from "./service.ts"
 import { runOf, Trail, writeActions } from "./trail.ts"
 
 export type {
@@ -122,6 +123,9 @@ export interface Options extends ReaderOptions {
 const prepared = (found: Database, migrate: boolean) =>
   migrate ? migrations.migrate(found) : migrations.check(found, migrations.ofTrail)
 
+/** How long a query waits for the tables. */
+const readyMillis = 5_000
+
 /** How long shutdown waits for the last events to be written. */
 const endMillis = 2_000
 
@@ -167,25 +171,22 @@ export const layer = (options: Options = {}): Layer.Layer<AuditTrail, never, Bre
             Effect.ignoreCause(Effect.timeout(trail.leave, endMillis))
           )
       )
-      let reported = false
+      const report = once((cause: unknown) =>
+        quietly(
+          Effect.logWarning(
+            `The tables of the audit trail do not exist yet; events are kept until they do: ${foreignText(cause)}`
+          )
+        )
+      )
       const ready = Effect.provideContext(found.apart(prepared(found, migrate)), context).pipe(
-        Effect.tapCause((cause) =>
-          Effect.suspend(() => {
-            if (reported) return Effect.void
-            reported = true
-            return quietly(
-              Effect.logWarning(
-                `The tables of the audit trail do not exist yet; events are kept until they do: ${foreignText(cause)}`
-              )
-            )
-          })
-        ),
+        Effect.tapCause(report),
         Effect.retry(Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")]))
       )
       const there = yield* Deferred.make<void>()
       const begin = Effect.andThen(ready, Deferred.succeed(there, undefined))
       yield* Effect.forkScoped(Effect.andThen(begin, Effect.all([trail.run, trail.beats], { concurrency: 2 })))
-      return { [Inside]: { database: found, trail, ready: Deferred.await(there) } }
+      const waited = Effect.asVoid(Effect.timeoutOption(Deferred.await(there), readyMillis))
+      return { [Inside]: { database: found, trail, ready: waited } }
     })
   )
 }
@@ -227,7 +228,7 @@ export const stats: Effect.Effect<
  */
 export const flush: Effect.Effect<void, SqlError, AuditTrail> = AuditTrail.use((service) => {
   const { ready, trail } = service[Inside]
-  return trail === undefined ? Effect.void : Effect.andThen(Effect.timeoutOption(ready, readyMillis), trail.flush)
+  return trail === undefined ? Effect.void : Effect.andThen(ready, trail.flush)
 })
 
 /**
@@ -259,7 +260,7 @@ export const recordAction = (
   return AuditTrail.use((service) => {
     const { database, ready, trail } = service[Inside]
     const write = database.apart(writeActions(database, actions, trail?.metadata ?? (() => null)))
-    return actions.length === 0 ? Effect.void : Effect.andThen(Effect.timeoutOption(ready, readyMillis), write)
+    return actions.length === 0 ? Effect.void : Effect.andThen(ready, write)
   })
 }
 

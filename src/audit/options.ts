@@ -14,15 +14,12 @@ export const optionFields = {
 
 export const withinFields = { within: optional(positiveMillis), limit: optional(count) }
 
-const before = field<number | Pick<questions.Entry, "at" | "id">>(
-  "a time in milliseconds since 1970, or a line with at and id",
-  (input) => {
-    if (typeof input === "number") return Number.isFinite(input) ? input : undefined
-    if (!isRecord(input)) return undefined
-    const { at, id } = input
-    return typeof at === "number" && Number.isFinite(at) && typeof id === "string" ? { at, id } : undefined
-  }
-)
+const before = field<questions.Before>("a time in milliseconds since 1970, or a line with at and id", (input) => {
+  if (typeof input === "number") return Number.isFinite(input) ? input : undefined
+  if (!isRecord(input)) return undefined
+  const { at, id } = input
+  return typeof at === "number" && Number.isFinite(at) && typeof id === "string" ? { at, id } : undefined
+})
 export const pageFields = {
   limit: optional(count),
   before: optional(before)

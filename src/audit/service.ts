@@ -13,19 +13,17 @@ export class AuditTrail extends Context.Service<
     readonly [Inside]: {
       readonly database: Database
       readonly trail: Trail | undefined
-      /** Completes when the tables exist. */
+      /** Waits up to 5 seconds for the tables. */
       readonly ready: Effect.Effect<void>
     }
   }
 >()("effect-fuse/audit/AuditTrail") {}
 
-export const readyMillis = 5_000
-
-/** Runs a query after waiting up to 5 seconds for the tables. If they are missing, it fails with the error of the database. */
+/** Runs a query. Without the tables it fails with the error of the database. */
 export const use = <A>(
   question: (database: Database) => Effect.Effect<A, SqlError>
 ): Effect.Effect<A, SqlError, AuditTrail> =>
   AuditTrail.use((service) => {
     const { database, ready } = service[Inside]
-    return Effect.andThen(Effect.timeoutOption(ready, readyMillis), question(database))
+    return Effect.andThen(ready, question(database))
   })

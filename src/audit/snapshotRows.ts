@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { healthOf } from "../breaker/health.ts"
@@ -77,9 +78,7 @@ export const write = (database: Database, snapshots: ReadonlyArray<SnapshotCount
     in_flight: inFlight,
     failure_rate: failureRate ?? null
   }))
-  const batches = Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, i) =>
-    rows.slice(i * batchSize, (i + 1) * batchSize)
-  )
+  const batches = Arr.chunksOf(rows, batchSize)
   return Effect.forEach(batches, (batch) => database.run(database.insert("_snapshots", batch)), { discard: true })
 }
 

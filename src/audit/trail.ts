@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -12,14 +13,14 @@ import { quietly } from "../engine/logEvent.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 import { batchSize, type Database, storable } from "../sql/database.ts"
 import { circuitId } from "../store/codec.ts"
+import type { MetadataOf } from "./metadata.ts"
 import { idOf, isNewer, type TrailRow, toLine, toState } from "./trailRows.ts"
 
 export interface Writing {
   /** Unique for each run of a program. */
   readonly run: string
   readonly process: string
-  /** The metadata of an event, as JSON. */
-  readonly metadata: (event: Transition) => string | null
+  readonly metadata: MetadataOf
   readonly flushMillis: number
   readonly maxPending: number
 }
@@ -54,10 +55,9 @@ export class Trail {
   private dropped = 0
   private serial = 0
   private arrived = Deferred.makeUnsafe<void>()
-  private reported = false
   private readonly turn = Semaphore.makeUnsafe(1)
 
-  get metadata(): Writing["metadata"] {
+  get metadata(): MetadataOf {
     return this.writing.metadata
   }
 
@@ -140,11 +140,9 @@ export class Trail {
       onSuccess: () =>
         Effect.sync(() => {
           failures = 0
-          this.reported = false
         }),
       onFailure: (cause) => {
-        const first = !this.reported
-        this.reported = true
+        const first = failures === 0
         const later = Effect.sleep(Duration.millis(Math.min(longestPauseMillis, 500 * 2 ** failures++)))
         const line = "The audit trail cannot be written; events are kept until it can"
         return first ? Effect.andThen(quietly(Effect.logWarning(`${line}: ${foreignText(cause)}`)), later) : later
@@ -271,10 +269,10 @@ const actionId = ({ action, why }: Transition): string => `${action}-${why}`
 export const writeActions = (
   database: Database,
   actions: ReadonlyArray<Transition>,
-  metadata: (event: Transition) => string | null
+  metadata: MetadataOf
 ): Effect.Effect<void, SqlError> => {
-  const batches = Array.from({ length: Math.ceil(actions.length / batchSize) }, (_, i) =>
-    actions.slice(i * batchSize, (i + 1) * batchSize).toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
+  const batches = Arr.chunksOf(actions, batchSize).map((batch) =>
+    batch.toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
   )
   return Effect.forEach(
     batches,

@@ -9,6 +9,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { foreignText } from "../core/foreign.ts"
 import { quietly } from "../engine/logEvent.ts"
+import { nowOf } from "../engine/time.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { storeAnnotation, Unconnected } from "../store/unconnected.ts"
 import { type Carry, operations } from "../store/wrapped.ts"
@@ -81,7 +82,7 @@ export const connecting = <E, R>(
 ): Effect.Effect<SharedStore, never, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const now = nowOf(clock)
     let connected = Deferred.makeUnsafe<SharedStore>()
     let current: Live | undefined
     let failure: { readonly error: unknown } | undefined
@@ -164,7 +165,9 @@ export const connecting = <E, R>(
       if (isSteady) reported = false
       if (why !== undefined) {
         doubtful = true
-        yield* warn(`${what}: the connection is useless (${why}), and its client is built anew, later each time`)
+        yield* warn(
+          `${what}: the connection is useless (${why}). Its client is replaced, after a longer pause each time`
+        )
         return isSteady
       }
       current = undefined

@@ -24,16 +24,20 @@ export interface Times {
  * empty. If that does not arrive, either, the stream fails, so that the caller subscribes again.
  *
  * Every process receives each announcement. So one test serves the whole fleet, and none is needed while there are other
- * announcements. `announce` returns whether the store took it: without the right to announce, there is no test.
+ * announcements. If `announce` fails, for example without the right to announce, there is no test.
  */
 export const listening = <A, E>(
   what: string,
-  announce: Effect.Effect<boolean>,
-  silent: () => E,
+  announce: Effect.Effect<unknown, unknown>,
+  silent: (cause: Error) => E,
   times: Times = { quietMillis, answerMillis }
 ): ((messages: Stream.Stream<A, E>) => Stream.Stream<A, E>) => {
   let later = 1
   let reported = false
+  const announced = Effect.match(Effect.timeout(announce, answerMillis), {
+    onFailure: () => false,
+    onSuccess: () => true
+  })
 
   return (messages) =>
     Stream.suspend(() => {
@@ -57,13 +61,13 @@ export const listening = <A, E>(
           const before = heard
           yield* Effect.sleep(times.quietMillis * later * (1 + Math.random()))
           let missed = 0
-          while (heard === before && missed < mostMissed && (yield* announce)) {
+          while (heard === before && missed < mostMissed && (yield* announced)) {
             yield* Effect.sleep(times.answerMillis)
             if (heard === before) missed++
           }
           if (missed < mostMissed) continue
           yield* report
-          return yield* Effect.fail(silent())
+          return yield* Effect.fail(silent(new Error("no announcement arrives, not even those of this process")))
         }
       })
       return Stream.interruptWhen(

@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { quietly } from "../engine/logEvent.ts"
+import { nowOf } from "../engine/time.ts"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { storeAnnotation } from "../store/unconnected.ts"
 import { wrapped } from "../store/wrapped.ts"
@@ -24,9 +25,6 @@ export interface Watched {
   /** Waits until no command is pending, for at most a second. */
   readonly drain: Effect.Effect<void>
 }
-
-/** Milliseconds of a clock that only goes forward. */
-const now = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /**
  * A store whose commands are judged. `onUseless` runs each time the connection is found to be useless, and `onAnswer` each time an
@@ -53,12 +51,13 @@ export const watched = (
   ): Effect.Effect<A, StoreError> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Clock.Clock, (clock) => {
-        const sentAt = now(clock)
+        const now = nowOf(clock)
+        const sentAt = now()
         let isMissed = false
         const miss = Effect.suspend(() => {
           if (isMissed) return Effect.void
           isMissed = true
-          return found(judge.missed(sentAt, now(clock)))
+          return found(judge.missed(sentAt, now()))
         })
         const unanswered = Effect.suspend(() =>
           Effect.andThen(
@@ -74,7 +73,7 @@ export const watched = (
           }
           if (Cause.hasInterruptsOnly(exit.cause)) return Effect.void
           const error = Cause.squash(exit.cause)
-          return found(judge.failed(error instanceof StoreError ? error.cause : error, sentAt, now(clock)))
+          return found(judge.failed(error instanceof StoreError ? error.cause : error, sentAt, now()))
         })
         const bounded = of.hearsLate
           ? Effect.timeoutOrElse(judged, { duration: commandMillis, orElse: () => unanswered })
@@ -91,7 +90,7 @@ export const watched = (
                 : exit
             )
             return Effect.onInterrupt(restore(ended), () => {
-              const isLate = fiber.pollUnsafe() === undefined && now(clock) - sentAt >= patienceMillis
+              const isLate = fiber.pollUnsafe() === undefined && now() - sentAt >= patienceMillis
               if (!of.hearsLate) fiber.interruptUnsafe()
               return isLate ? miss : Effect.void
             })

@@ -49,16 +49,12 @@ export class FleetContext {
   /** When the store began to count the live processes, by the clock of this process. */
   private countsSince = Number.NEGATIVE_INFINITY
 
-  constructor(of: {
-    readonly registry: Registry
-    readonly store: SharedStore
-    readonly client: StoreClient
-    readonly voter: string
-    readonly policies: Policies
-    readonly random: () => number
-    readonly syncMillis: number
-    readonly connectMillis: number
-  }) {
+  constructor(
+    of: Pick<
+      FleetContext,
+      "registry" | "store" | "client" | "voter" | "policies" | "random" | "syncMillis" | "connectMillis"
+    >
+  ) {
     this.registry = of.registry
     this.runtime = of.registry.runtime
     this.store = of.store

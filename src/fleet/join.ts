@@ -45,7 +45,7 @@ export const joinFleet = (
     ballots.isStalled = () => stall.isNow
     client.onStep = () => lanes.begin()
     lanes.voting = ballots
-    records.onAdopted = (joinFleet) => ballots.adopted(joinFleet)
+    records.onAdopted = (fleetState) => ballots.adopted(fleetState)
     runtime.peers = {
       store,
       process: context.voter,

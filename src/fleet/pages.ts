@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Fleet from "../core/Fleet.ts"
 import type { KnownRecord } from "../engine/fleetState.ts"
@@ -164,11 +165,8 @@ export class Pages {
       const id = context.idOf(circuit)
       return known !== undefined && which(id, known) ? [id] : []
     })
-    const parts = Array.from({ length: Math.ceil(ids.length / limits.load) }, (_, part) =>
-      ids.slice(part * limits.load, (part + 1) * limits.load)
-    )
     return Effect.map(
-      Effect.forEach(parts, (part) => records.loadAll(part)),
+      Effect.forEach(Arr.chunksOf(ids, limits.load), (part) => records.loadAll(part)),
       (read) => read.every((one) => one)
     )
   }

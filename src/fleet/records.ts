@@ -279,16 +279,11 @@ export class Records {
       const before = record.known
       if (expected) record.ahead++
       const attempt = this.attempt(circuit, fleetState, next, provenance, { fenced, pace }, attempts)
-      const turn = record.turn.withPermit(attempt)
-      if (!expected) return Effect.flatMap(turn, (made) => this.settle(circuit, fleetState, made, before, false))
-      return Effect.flatMap(
-        Effect.ensuring(
-          turn,
-          Effect.sync(() => {
-            record.ahead--
-          })
-        ),
-        (made) => this.settle(circuit, fleetState, made, before, true)
+      const ended = Effect.sync(() => {
+        if (expected) record.ahead--
+      })
+      return Effect.flatMap(Effect.ensuring(record.turn.withPermit(attempt), ended), (committed) =>
+        this.settle(circuit, fleetState, committed, before, expected)
       )
     })
   }
@@ -403,7 +398,9 @@ export class Records {
     const key = circuit.key === undefined ? "" : ` ["${printable(circuit.key)}"]`
     const which = `"${printable(circuit.group.name)}"${key}`
     return quietly(
-      Effect.logWarning(`Other processes have ${what} for the circuit ${which}: they and this one decide apart`)
+      Effect.logWarning(
+        `Other processes have ${what} for the circuit ${which}: they and this process decide separately`
+      )
     )
   }
 }

@@ -134,8 +134,7 @@ export class Repair {
       const which = fromCircuitId(change.circuit)
       if (which === undefined) return Effect.void
       const circuit = context.registry.peek(which.name, which.key)
-      if (change._tag === "RollCall") return circuit === undefined ? Effect.void : this.compare(circuit, change.box)
-      if (change._tag === "Inquiry") return circuit === undefined ? Effect.void : this.answer(circuit, change)
+      if (change._tag !== "Record") return circuit === undefined ? Effect.void : this.answer(circuit, change)
       const now = context.now()
       const read = fromBody(change.body, now)
       // This process learns the result of its own write from the answer.
@@ -148,10 +147,12 @@ export class Repair {
     })
   }
 
-  private answer(circuit: LiveCircuit, change: Change & { readonly _tag: "Inquiry" }): Effect.Effect<void> {
+  /** Answers an inquiry. Reports once if other processes use another ballot box. The casts lane answers roll calls. */
+  private answer(circuit: LiveCircuit, change: Exclude<Change, { readonly _tag: "Record" }>): Effect.Effect<void> {
     const { context, records } = this
     if (!context.isShareable(circuit) || !circuit.group.declared) return Effect.void
     if (change.box !== context.boxOf(circuit)) return records.reportPolicy(circuit)
+    if (change._tag === "RollCall") return Effect.void
     const known = circuit.fleetState?.epoch ?? 0
     const asked = Effect.sync(() => this.ballots.asked(circuit))
     // Later announcements must not wait for this read.
@@ -160,13 +161,6 @@ export class Repair {
       : Effect.sync(() => {
           context.runtime.background(Effect.andThen(records.loadAll([change.circuit]), asked))
         })
-  }
-
-  /** Reports once that other processes use another ballot box. */
-  private compare(circuit: LiveCircuit, box: string): Effect.Effect<void> {
-    const { context, records } = this
-    if (!context.isShareable(circuit) || !circuit.group.declared || box === context.boxOf(circuit)) return Effect.void
-    return records.reportPolicy(circuit)
   }
 
   private get sync(): Effect.Effect<void> {

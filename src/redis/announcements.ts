@@ -17,27 +17,15 @@ const toChanges = (message: string): ReadonlyArray<Change> => {
   }
 }
 
-/** Publishes a message without announcements. Returns whether Redis took it. */
-const publishNothing = (redis: Redis.Redis["Service"], channel: string): Effect.Effect<boolean> =>
-  Effect.match(Effect.timeout(redis.send("PUBLISH", channel, "[]"), "5 seconds"), {
-    // Without the right to publish, or while commands fail, the subscription cannot be tried.
-    onFailure: () => false,
-    onSuccess: () => true
-  })
-
 /** What other processes announce on a channel. The stream fails if its connection is silent. */
 export const announcements = (
   redis: Redis.Redis["Service"],
   channel: string,
   times?: Times
 ): Stream.Stream<Change, Redis.RedisError> => {
-  const silent = () => new Redis.RedisError({ cause: new Error("nothing is heard, not even own announcements") })
-  const audible = listening<Redis.RedisMessage, Redis.RedisError>(
-    "Redis",
-    publishNothing(redis, channel),
-    silent,
-    times
-  )
+  const publishNothing = redis.send("PUBLISH", channel, "[]")
+  const silent = (cause: Error) => new Redis.RedisError({ cause })
+  const audible = listening<Redis.RedisMessage, Redis.RedisError>("Redis", publishNothing, silent, times)
   return Stream.unwrap(
     Effect.map(detached(redis.subscribe(channel)), (messages) => audible(Stream.fromQueue(messages)))
   ).pipe(Stream.flatMap(({ message }) => Stream.fromIterable(toChanges(message))))

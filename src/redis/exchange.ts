@@ -114,7 +114,7 @@ local function answer(record)
   return { record.epoch, record.body, math.max(0, now - record.at) }
 end
 local messages, called, longestTerm = {}, {}, 0
--- Writes the text of an announcement. store/announcements.ts reads it.
+-- Writes the text of an announcement. store/announcementText.ts reads it.
 local function announce(...)
   local text = table.concat({ ... }, ' ')
   messages[#messages + 1] = text

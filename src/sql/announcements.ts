@@ -1,6 +1,5 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-
 import { SqlError, UnknownError } from "effect/sql/SqlError"
 import type { Statement } from "effect/sql/Statement"
 import { detached } from "../connection/detached.ts"
@@ -32,12 +31,11 @@ export const announcement = (database: Database, changes: ReadonlyArray<Change>)
   return [sql`SELECT pg_notify(${channel}, t.message) FROM (VALUES ${sql.csv(texts)}) AS t(message)`]
 }
 
-/** Sends an empty announcement. Returns whether the database took it, which a standby does not. */
-const announceNothing = (database: Database): Effect.Effect<boolean> =>
+/** Sends an empty announcement. A standby rejects it. */
+const announceNothing = (database: Database): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
     const { channel, sql } = database
-    const sent = database.apart(database.run(sql`SELECT pg_notify(${channel}, '')`))
-    return Effect.match(Effect.timeout(sent, "5 seconds"), { onFailure: () => false, onSuccess: () => true })
+    return database.apart(database.run(sql`SELECT pg_notify(${channel}, '')`))
   })
 
 /** The change of an announcement; `undefined` if another program sent it. Loads a body that the announcement does not have. */
@@ -54,8 +52,7 @@ const changeOf = (database: Database, text: string): Effect.Effect<Change | unde
 const heard = (database: Database, times: Times | undefined) => {
   const { announcing } = database
   if (announcing === undefined) return undefined
-  const cause = new Error("nothing is heard, not even own announcements")
-  const silent = () => new SqlError({ reason: new UnknownError({ cause, message: cause.message }) })
+  const silent = (cause: Error) => new SqlError({ reason: new UnknownError({ cause, message: cause.message }) })
   const audible = listening<{ readonly payload: string }, SqlError>(
     "PostgreSQL",
     announceNothing(database),

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
+import { nowOf } from "../engine/time.ts"
 import type { Exchange, ExchangeAnswer } from "../store/SharedStore.ts"
 import { announcement } from "./announcements.ts"
 import type { Database, SqlRow } from "./database.ts"
@@ -21,8 +22,9 @@ class TooLate extends Data.TaggedError("TooLate")<{ readonly time: number }> {}
 
 /** Starts a stopwatch: a function that returns how many milliseconds have passed in this process. */
 const stopwatch = Effect.map(Clock.Clock, (clock) => {
-  const began = clock.monotonicTimeNanosUnsafe()
-  return () => Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
+  const now = nowOf(clock)
+  const began = now()
+  return () => now() - began
 })
 
 const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time: Math.floor(time) })

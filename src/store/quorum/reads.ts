@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import { type Changed, type LoadAnswer, limits, type PageAnswer, StoreError } from "../SharedStore.ts"
 import { isAgreed, type Kept, majority, toChanged, toStored, unwrap } from "./records.ts"
@@ -98,9 +99,7 @@ export class QuorumReads {
       else if (first.kept !== undefined) agreed.push(toChanged(circuit, first.kept))
       else agreed.push({ ...first.change, record: undefined })
     }
-    const batches = Array.from({ length: Math.ceil(disputed.length / limits.load) }, (_, i) =>
-      disputed.slice(i * limits.load, (i + 1) * limits.load)
-    )
+    const batches = Arr.chunksOf(disputed, limits.load)
     return Effect.map(
       Effect.forEach(batches, (circuits) => this.look(circuits), { concurrency: 8 }),
       (looks) => {

@@ -1,59 +1,42 @@
-/** One exchange with a memory store, as a pure function of what the store holds: made of the store's own pure parts. */
+/** An exchange with a memory store that may have a fault, and copies and texts of what the store contains. */
 import { SharedStore } from "effect-fuse"
-import { bury, castIn, liveAt, noVotes, rollCallsAfter, type Votes } from "../../../src/store/memory/ballotBoxes.ts"
-import { emptyState, type MemoryState, storedAt, sweep, write } from "../../../src/store/memory/records.ts"
+import { liveAt, noVotes, rollCallsAfter, type Votes } from "../../../src/store/memory/ballotBoxes.ts"
+import * as memory from "../../../src/store/memory/exchange.ts"
+import { emptyState, type MemoryState } from "../../../src/store/memory/records.ts"
 
 export type Done = SharedStore.ExchangeDone
 export type RollCalled = SharedStore.Change & { readonly _tag: "RollCall" }
 
 /** Deliberate faults of a store. */
 export interface Wrong {
-  readonly bury?: typeof bury | undefined
-  /** How far a voter says it has heard counts also in a log that ends before that. */
+  /** The store keeps dead voters in its register, with how far they have heard. */
+  readonly keepsDead?: boolean | undefined
+  /** The store believes a voter that has heard more than the log contains. */
   readonly keepsHeard?: boolean | undefined
 }
 
-/** Carries an exchange out in place. */
+/** All commands belong to this life: the exploration shows that the numbers of the log alone are enough. */
+const life = "life"
+
+/** Carries out an exchange in place. */
 export const exchange = (
   state: MemoryState,
   request: SharedStore.Exchange,
   time: number,
   announce: (change: SharedStore.Change) => void,
-  { bury: buries = bury, keepsHeard = false }: Wrong = {}
+  { keepsDead = false, keepsHeard = false }: Wrong = {}
 ): SharedStore.ExchangeAnswer => {
-  const { casts, floor, heard, notAfter, swaps, ttl, voter } = request
-  const { limits } = SharedStore
-  if (notAfter !== undefined && time > notAfter) return { _tag: "Late", time }
-  const { records, votes } = state
-  state.born ??= time
-  votes.register.set(voter, { until: time + ttl, heard: votes.register.get(voter)?.heard ?? 0 })
-  buries(votes, time)
-  sweep(state, time)
-  const castAnswers = casts.map((cast): SharedStore.CastAnswer => {
-    const record = storedAt(records, cast.circuit, time)
-    if ((record?.epoch ?? 0) !== cast.epoch) return { record, tally: undefined }
-    return { record, tally: castIn(votes, cast, voter, time, announce) }
-  })
-  const swapAnswers = swaps.map((swap): SharedStore.SwapAnswer => {
-    const current = storedAt(records, swap.circuit, time)
-    if ((current?.epoch ?? 0) !== swap.expectedEpoch) return { swapped: false, record: current }
-    const epoch = write(state, swap, floor, time)
-    announce({ _tag: "Record", circuit: swap.circuit, epoch, body: swap.body })
-    return { swapped: true, record: { epoch, body: swap.body, age: 0 } }
-  })
-  const valid = heard > votes.head && !keepsHeard ? 0 : heard
-  if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
-  return {
-    _tag: "Done",
-    time,
-    live: liveAt(votes, time),
-    liveFor: Math.max(0, time - state.born),
-    life: state.life,
-    head: votes.head,
-    rollCalls: rollCallsAfter(votes, valid, limits.rollCalls),
-    casts: castAnswers,
-    swaps: swapAnswers
-  }
+  const { votes } = state
+  const { register } = votes
+  const dead = keepsDead ? [...register].filter(([, { until }]) => time >= until) : []
+  for (const [voter, one] of dead) register.set(voter, { ...one, until: Infinity })
+  const answer = memory.exchange(state, { ...request, life }, { time, newLife: () => life, announce })
+  for (const [voter, one] of dead) if (register.get(voter)?.until === Infinity) register.set(voter, one)
+  if (answer._tag === "Late") return answer
+  const { heard, ttl, voter } = request
+  if (!keepsHeard || heard <= votes.head) return { ...answer, live: liveAt(votes, time) }
+  if (ttl > 0) register.set(voter, { until: time + ttl, heard })
+  return { ...answer, rollCalls: rollCallsAfter(votes, heard, SharedStore.limits.rollCalls) }
 }
 
 /** A copy that shares nothing that changes. */
