@@ -9,6 +9,7 @@ import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import * as Simulator from "effect-fuse/Simulator"
 import { CircuitTest } from "effect-fuse/testing"
+import { isFailureStatus } from "../src/engine/classify.ts"
 
 const parsed = (text: string) => {
   const trace = Simulator.parseTrace(text)
@@ -276,6 +277,13 @@ describe("A trace", () => {
   ]
   it.each(same)("may be %s", (_, text) => {
     assert.deepStrictEqual(parsed(text).calls as unknown, calls)
+  })
+
+  it("gives each HTTP status the outcome that a circuit gives it", () => {
+    for (let status = 100; status < 600; status++) {
+      const [call] = parsed(`time,outcome,duration\n0,${status},10`).calls
+      assert.strictEqual(call?.outcome, isFailureStatus(status) ? "failure" : "success", String(status))
+    }
   })
 
   const wrong: ReadonlyArray<readonly [text: string, says: RegExp]> = [

@@ -203,7 +203,7 @@ export class TraceError extends Data.TaggedError("TraceError")<{ readonly messag
  * order. Others are ignored.
  *
  * - `time`: milliseconds, or ISO 8601.
- * - `outcome`: `success`, `failure`, or an HTTP status, of which 5xx and 429 are failures.
+ * - `outcome`: `success`, `failure`, or an HTTP status, of which 5xx, 408 and 429 are failures.
  * - `duration`: milliseconds, or `hang`.
  *
  * The outages are the seconds in which most calls failed.

@@ -1,6 +1,7 @@
 import * as Result from "effect/Result"
 import { foreignText } from "../core/foreign.ts"
 import { show } from "../core/printable.ts"
+import { isFailureStatus } from "../engine/classify.ts"
 
 /** A call that a caller wants to make, and how it ends if it reaches the dependency. */
 export interface TracedCall {
@@ -63,13 +64,11 @@ const outcomes: ReadonlyMap<string, TracedCall["outcome"]> = new Map([
   ["timeout", "failure"]
 ])
 
-/** Reads a word or an HTTP status. 5xx and 429 are failures of the server; other statuses are not. */
-const toOutcome = (text: string): TracedCall["outcome"] | undefined =>
-  /^[1-5]\d\d$/.test(text)
-    ? Number(text) >= 500 || text === "429"
-      ? "failure"
-      : "success"
-    : outcomes.get(text.toLowerCase())
+/** Reads a word or an HTTP status. A status has the outcome that a circuit gives it by default. */
+const toOutcome = (text: string): TracedCall["outcome"] | undefined => {
+  if (!/^[1-5]\d\d$/.test(text)) return outcomes.get(text.toLowerCase())
+  return isFailureStatus(Number(text)) ? "failure" : "success"
+}
 
 /** The largest time that `Date` supports. */
 const lastMillis = 8.64e15
@@ -176,7 +175,9 @@ export const outagesOf = (calls: ReadonlyArray<TracedCall>): ReadonlyArray<Trace
   const seconds = new Map<number, Array<TracedCall>>()
   for (const call of calls) {
     const second = Math.floor(call.at / secondMillis)
-    seconds.set(second, [...(seconds.get(second) ?? []), call])
+    const some = seconds.get(second)
+    if (some === undefined) seconds.set(second, [call])
+    else some.push(call)
   }
   const found: Array<TracedOutage> = []
   let inOutage = false
