@@ -268,7 +268,7 @@ describe("the environment", () => {
           const problems = yield* problemsOf({ [variable]: text })
           assert.deepStrictEqual(paths(problems), [variable])
           assert.include(problems[0]?.message, `expected ${expected}`)
-          assert.include(problems[0]?.message, `got ${JSON.stringify(text)}`)
+          assert.include(problems[0]?.message, `got ${JSON.stringify(text).slice(0, 120)}`)
         }
       })
   )
@@ -359,6 +359,18 @@ describe("the environment", () => {
     Effect.gen(function* () {
       const problems = yield* problemsOf({ CIRCUIT_BREAKER_PROBES: "no" }, { default: { probes: 0 } })
       assert.deepStrictEqual(paths(problems), ["CIRCUIT_BREAKER_PROBES", "default.probes"])
+    })
+  )
+
+  it.effect("shows at most the beginning of an invalid value", () =>
+    Effect.gen(function* () {
+      const text = "9".repeat(5_000)
+      for (const field of ["PROBES", "FAILURE_RATE", "COOLDOWN", "WINDOW", "MODE", "ENABLED"]) {
+        const problems = yield* problemsOf({ [`CIRCUIT_BREAKER_${field}`]: `x${text}` })
+        assert.isBelow(problems[0]?.message.length ?? Infinity, 300, field)
+      }
+      const unknown = yield* problemsOf({ [`CIRCUIT_BREAKER_A${text}_PROBES`]: "2" }, { breakers: { api: {} } })
+      assert.isBelow(unknown[0]?.message.length ?? Infinity, 300)
     })
   )
 

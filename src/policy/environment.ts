@@ -1,8 +1,9 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Problem } from "../core/fields.ts"
+import { expected as expectedMessage, type Problem } from "../core/fields.ts"
 import { expectedDuration, toMillis } from "../core/millis.ts"
+import { show } from "../core/printable.ts"
 import * as Trip from "../core/Trip.ts"
 import type { Input } from "./policy.ts"
 
@@ -22,7 +23,7 @@ const wrong = (message: string): never => {
   throw new Wrong(message)
 }
 
-const expected = (what: string, text: string): never => wrong(`expected ${what}, got ${JSON.stringify(text)}`)
+const expected = (what: string, text: string): never => wrong(expectedMessage(what, text))
 
 const toMillisOf = (text: string): number =>
   toMillis(text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) * 1000 : text) ?? Number.NaN
@@ -153,7 +154,7 @@ const parseName = (variable: string, { all, known }: KnownNames) => {
   const matches = all.filter((one) => variableName(one) === suffix)
   if (matches.length === 0 && known !== undefined) {
     const names = known.length === 0 ? "code names none" : `expected one of ${known.map(variableName).join(", ")}`
-    wrong(`unknown breaker "${suffix}"; ${names}`)
+    wrong(`unknown breaker ${show(suffix)}; ${names}`)
   }
   if (matches.length > 1)
     wrong(`ambiguous; ${matches.map((one) => `"${one}"`).join(" and ")} are all written ${suffix}`)

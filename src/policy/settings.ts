@@ -1,6 +1,7 @@
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
 import type { Problem, Problems } from "../core/fields.ts"
+import { show } from "../core/printable.ts"
 import { type Environment, variableName } from "./environment.ts"
 import { defaults, type Policy } from "./policy.ts"
 import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
@@ -127,7 +128,7 @@ const unknownNames = (
   }
   return used
     .filter(([name]) => !names.includes(name))
-    .map(([name, path]) => ({ path, message: `unknown breaker "${name}"; expected one of ${names.join(", ")}` }))
+    .map(([name, path]) => ({ path, message: `unknown breaker ${show(name)}; expected one of ${names.join(", ")}` }))
 }
 
 /** Circuits that depend on each other in a circle would never recover, because each would block the probes of the others. */
