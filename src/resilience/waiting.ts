@@ -7,6 +7,7 @@ import { awaitClosed } from "../breaker/control.ts"
 import { isInside, locate, registryOf, type Subject } from "../breaker/protect.ts"
 import { answer, passesAll, switchedOn } from "../engine/answer.ts"
 import type { Registry } from "../engine/registry.ts"
+import { nowOf } from "../engine/time.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { isRaisedByUser } from "../shapes/rejections.ts"
@@ -79,12 +80,12 @@ export const waitMillis = (open: CircuitOpen.CircuitOpen): number => bounded(Dur
 
 const bounded = (millis: number): number => Math.max(shortestWaitMillis, Math.min(longestWaitMillis, millis))
 
-const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
+const now = Clock.clockWith((clock) => Effect.sync(nowOf(clock)))
 
 /** The state of one call that waits for circuits. `millis` is the remaining wait over all attempts. */
 export interface Patience {
   millis: number
-  /** Whether to repeat a started call, which is a probe that timed out. */
+  /** Whether to repeat a call that has started: a probe that timed out. */
   readonly again?: boolean
   /** The call's ticket in a line. A call that is rejected again keeps it. */
   position?: { readonly line: Line; readonly ticket: number }
