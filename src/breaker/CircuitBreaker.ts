@@ -337,8 +337,8 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
  *
  * Waiting does not probe the circuit: another call, or the policy's `probe`, has to. Add an `Effect.timeout` to limit the wait.
  *
- * All callers that wait are told at once, because it reports a state and admits no call. For callers that then call the
- * dependency, use `waitForCircuit` of `Resilience.retry`: it lets them go in waves.
+ * `awaitClosed` ends for all waiting callers at once, because it reports a state and admits no call. If the callers then call the
+ * dependency, use `waitForCircuit` of `Resilience.retry`, which lets them go in waves.
  *
  * @category getters
  */

@@ -41,7 +41,7 @@ export interface Closed {
  *
  * - `since`: the start of the first opening. `at`: the same in milliseconds since 1970, by the clock of the process that opened.
  * - `openings`: the number of openings so far, at least 1.
- * - `agreed`: the agreement with which the fleet last opened the circuit in this outage. Absent if only processes did.
+ * - `agreed`: how many processes agreed when the fleet last opened the circuit in this outage. Absent if the fleet has not opened it.
  *
  * @category models
  */

@@ -85,7 +85,7 @@ class CallWindow implements Window {
     }
     if (slow) this.slow++
     if (this.weights !== undefined) this.weights[at] = failed ? weight : 1
-    // Subtracting fractions leaves crumbs; a window without failures weighs exactly nothing.
+    // Subtracting fractions leaves rounding errors. Without failures the weight is exactly 0.
     if (this.failures === 0) this.weight = 0
     this.next = at + 1 === this.over.calls ? 0 : at + 1
   }
@@ -129,8 +129,8 @@ const none = { failures: 0, slow: 0, weight: 0 }
 const zeros = (): Array<number> => new Array<number>(buckets).fill(0)
 
 /**
- * The calls within a time, in ten buckets. Buckets are numbered from the origin of the clock, so that which calls are removed depends on
- * the time only, and not on when calls come.
+ * The calls within a time, in ten buckets. Buckets are numbered from the origin of the clock, so the time alone decides which calls are
+ * removed, and not when other calls arrive.
  */
 class TimeWindow implements Window {
   readonly over: Over & { readonly _tag: "Time" }
@@ -223,7 +223,7 @@ class TimeWindow implements Window {
         trouble.total.weight -= trouble.weight[at] ?? 0
         trouble.failures[at] = trouble.slow[at] = trouble.weight[at] = 0
       }
-      // Subtracting fractions leaves crumbs; a window without failures weighs exactly nothing.
+      // Subtracting fractions leaves rounding errors. Without failures the weight is exactly 0.
       if (trouble?.total.failures === 0) trouble.total.weight = 0
     }
     this.newest = bucket

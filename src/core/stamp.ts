@@ -1,9 +1,9 @@
 let last = 0
 
 /**
- * Returns a text that is greater than all texts that it returned before in this process. The text encodes the given time, in
- * milliseconds since 1970, so the texts of several processes are in the order of time as far as their clocks agree. All texts have the
- * same length, and every collation sorts them in the same way.
+ * Returns a text that sorts after every earlier text of this process. The text encodes the given time, in milliseconds since 1970, so the
+ * texts of several processes sort by time as far as their clocks agree. All texts have the same length, and every collation sorts them in
+ * the same way.
  */
 export const nextStamp = (millis: number): string => {
   last = Math.max(last + 1, Math.floor(millis * 1_000))

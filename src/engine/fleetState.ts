@@ -122,7 +122,7 @@ export class LeasePart {
   asking = false
 }
 
-/** An operator action that is applied to the state of the fleet, whatever it is by then. */
+/** An operator action that is not in the store yet. It is applied to the state that the fleet has when the store gets it. */
 export interface PendingAction {
   /** If this combines several actions: each of them, in order. */
   readonly steps?: ReadonlyArray<PendingAction["next"]>

@@ -57,8 +57,8 @@ export interface Inspection {
   readonly probing: number
   readonly windows: ReadonlyArray<WindowView>
   /**
-   * The share of recent calls that failed, from 0 to 1. It is taken from the window of the trip with the most calls, or from the last 10
-   * seconds if the trip reads no window. 1 while the circuit is Open or HalfOpen. `undefined` if there is no recent call.
+   * The share of recent calls that failed, from 0 to 1, in the window of the trip with the most calls, or in the last 10 seconds if the
+   * trip reads no window. 1 while the circuit is Open or HalfOpen. `undefined` if there is no recent call.
    */
   readonly failureRate: number | undefined
   /** Since the circuit was made. `calls` were admitted and counted; `passed` ran uncounted; `rejected` did not run. */

@@ -6,7 +6,7 @@ import { printable } from "../core/printable.ts"
  * rejected do not run this code.
  */
 
-/** Calls of a circuit in a row that were interrupted after about the same time. */
+/** A run of calls of one circuit that were interrupted after about the same time. Other calls may end in between. */
 export interface Interruptions {
   /** How long the first of them ran. */
   readonly millis: number
@@ -25,7 +25,7 @@ const tolerance = (millis: number): number => Math.max(10, millis / 20)
 /** Adds a call that was interrupted now. `ended` is the number of calls of the circuit that have ended. */
 export const after = (found: Interruptions | undefined, ended: number, millis: number, now: number): Interruptions => {
   const isAlike = found !== undefined && Math.abs(millis - found.millis) <= tolerance(found.millis)
-  // The run has ended if most of the many calls since it began were not interrupted.
+  // A run is over if many calls have ended since it began, and too few of them were interrupted.
   const isOld = found !== undefined && ended - found.before > 10 * enough.calls && !isMost(found, ended)
   if (!isAlike || isOld) return { millis, since: now, before: ended - 1, count: 1 }
   found.count++

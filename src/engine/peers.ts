@@ -14,8 +14,8 @@ export type Grant =
   | { readonly _tag: "Alone" }
 
 /**
- * The fleet, as the circuits of one process see it. Only {@link Peers.grant}, for a bounded time, and {@link Peers.steer}, for which no
- * call waits, wait for the store.
+ * The fleet, as the circuits of one process see it. Only two functions wait for the store: {@link Peers.grant}, for a bounded time, and
+ * {@link Peers.steer}, for which no call waits.
  */
 export interface Peers {
   readonly store: SharedStore

@@ -108,7 +108,7 @@ export const svg = (reports: ReadonlyArray<Report>): string => {
   )
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${high}" width="${width}" height="${high}" font-family="system-ui, sans-serif" font-size="14" role="img">`,
-    `<title>What ${reports.length} policies make of the same calls, over ${seconds(millis)}</title>`,
+    `<title>The same calls under ${reports.length} policies, over ${seconds(millis)}</title>`,
     `<rect width="${width}" height="${high}" fill="#ffffff"/>`,
     ...reports.map((one, i) => drawRow(one, i * row + 4, millis, most)),
     ...axis,
