@@ -140,10 +140,7 @@ export const list: Effect.Effect<ReadonlyArray<Inspection>, never, BreakerStore>
   registry.all().map((circuit) => inspect(registry, circuit))
 )
 
-/**
- * Waits until the circuit lets calls through. Changes of state wake the transaction; ends that time brings (an override, a cooldown) need a
- * timer.
- */
+/** Waits until the circuit lets calls through. */
 export const awaitClosed = (name: string, target: Target | undefined): Effect.Effect<void, never, BreakerStore> => {
   // The lookup repeats on every iteration, as circuits may have been created meanwhile.
   const wait: Effect.Effect<void, never, BreakerStore> = Effect.flatMap(
@@ -158,16 +155,19 @@ export const awaitClosed = (name: string, target: Target | undefined): Effect.Ef
   return wait
 }
 
-/** Waits for one relevant change. `true` if the circuit then lets calls through, `false` if the caller must look again. */
+/**
+ * Waits for one relevant change. `true` if the circuit then lets calls through, `false` if the caller must look again. A change of state
+ * wakes the transaction. An override or a cooldown can be over without a change of state, so a sleep waits for that.
+ */
 const awaitChange = (registry: Registry, circuit: LiveCircuit): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const { time } = registry.runtime
-    const circuits = () =>
-      [circuit, circuit.group.single, ...dependencies(registry, circuit)].filter((one) => one !== undefined)
-    const watched = circuits()
+    const watched = [circuit, circuit.group.single, ...dependencies(registry, circuit)].filter(
+      (one) => one !== undefined
+    )
+    const now = time.now()
     /** When the first override or cooldown of the watched circuits ends. */
-    const nextEnd = () => Math.min(...watched.map((one) => endOf(one, circuit, time.now())))
-    const armed = nextEnd()
+    const firstEnd = Math.min(...watched.map((one) => endOf(one, circuit, now)))
     // After a change, the caller starts over, as the set of relevant circuits may be different.
     let waited = false
     const passes = Effect.tx(
@@ -180,8 +180,8 @@ const awaitChange = (registry: Registry, circuit: LiveCircuit): Effect.Effect<bo
         }
       )
     )
-    if (armed === Infinity) return passes
-    return Effect.raceFirst(passes, Effect.as(Effect.sleep(armed - time.now()), false))
+    if (firstEnd === Infinity) return passes
+    return Effect.raceFirst(passes, Effect.as(Effect.sleep(firstEnd - now), false))
   })
 
 /** When an override, or the cooldown of a blocking dependency, ends by itself. `Infinity` if nothing does. */

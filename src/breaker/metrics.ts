@@ -3,9 +3,10 @@ import * as Metric from "effect/Metric"
 import * as Circuit from "../core/Circuit.ts"
 import type { Durations } from "../engine/durations.ts"
 import type { NamedGroup } from "../engine/group.ts"
-import type { LiveCircuit, Totals } from "../engine/liveCircuit.ts"
+import { type LiveCircuit, noTotals, type Totals } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import { effective } from "../engine/standing.ts"
+import { states } from "../shapes/states.ts"
 
 /** The decoded options of `BreakerMetrics.layer`. */
 export interface MetricsOptions {
@@ -14,13 +15,11 @@ export interface MetricsOptions {
   readonly maxSeries: number
 }
 
-const states: ReadonlyArray<Circuit.State> = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"]
-
 /** Above this number of circuits, all metrics of one snapshot share a reading. */
 const manyCircuits = 100
 
 /** The name under which names and keys beyond `maxSeries` share a series. */
-export const others = "(others)"
+const others = "(others)"
 
 /** An id that is unique whatever characters a name or key contains. */
 const idOf = (name: string, key?: string): string =>
@@ -41,8 +40,6 @@ interface MetricsReading {
   readonly states: Readonly<Record<Circuit.State, number>>
 }
 
-const nothing: Totals = { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
-
 const each =
   (f: (a: number, b: number) => number) =>
   (a: Totals, b: Totals): Totals => ({
@@ -59,7 +56,7 @@ const plus = each((a, b) => a + b)
 const minus = each((a, b) => a - b)
 const most = each(Math.max)
 
-const sumOf = (all: ReadonlyArray<Totals>): Totals => all.reduce((sum, one) => plus(sum, one), nothing)
+const sumOf = (all: ReadonlyArray<Totals>): Totals => all.reduce((sum, one) => plus(sum, one), noTotals)
 
 const noHooks = { update: () => {}, modify: () => {} }
 
@@ -74,7 +71,7 @@ export class Series {
   private readonly subjects = new Map<string, ReadonlyArray<Metric.Registration>>()
   private readonly own: Array<Metric.Registration> = []
   /** The highest totals that the series of the others has reported. */
-  private most = nothing
+  private most: Totals = noTotals
 
   constructor(registry: Registry, context: Context.Context<never>, shown: MetricsOptions) {
     this.registry = registry

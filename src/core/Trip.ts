@@ -7,7 +7,7 @@
  */
 import * as Duration from "effect/Duration"
 import { show } from "./printable.ts"
-import type * as Window from "./Window.ts"
+import * as Window from "./Window.ts"
 
 /**
  * A decoded trip, as policies have it: all values are checked, durations are in milliseconds, and custom trips have their predicates.
@@ -245,14 +245,11 @@ export const custom: {
  * @category getters
  */
 export const windows = (trip: Trip): ReadonlyArray<Window.Over> => {
-  const found = new Map<string, Window.Over>()
+  const found: Array<Window.Over> = []
   visit(trip, (leaf) => {
-    if ("over" in leaf) {
-      const { over } = leaf
-      found.set(over._tag === "Calls" ? `${over.calls} calls` : `${over.millis} ms`, over)
-    }
+    if ("over" in leaf && !found.some((over) => Window.sameOver(over, leaf.over))) found.push(leaf.over)
   })
-  return [...found.values()]
+  return found
 }
 
 /**

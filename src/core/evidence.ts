@@ -10,7 +10,7 @@ const forDisplay: Window.Over = { _tag: "Time", millis: 10_000 }
 const windowsFor = (overs: ReadonlyArray<Window.Over>): ReadonlyArray<Window.Over> =>
   overs.length === 0 ? [forDisplay] : overs
 
-export type CallsInFlight = ReadonlyMap<unknown, number>
+type CallsInFlight = ReadonlyMap<unknown, number>
 
 /**
  * What one circuit has seen of its calls in the current epoch: the streak of failures and the windows that its trip reads.

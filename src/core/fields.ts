@@ -243,7 +243,7 @@ export const decodeArgument = <F extends Field<unknown>>(
   const problems: Array<Problem> = []
   const decoded = value === undefined && field.optional ? undefined : field.decode(value, name, problems)
   if (problems.length > 0) throw refusal(operation, problems)
-  return decoded as typeof value extends never ? never : ReturnType<typeof decodeArgument<F>>
+  return decoded as F extends OptionalField<unknown> ? Value<F> | undefined : Value<F>
 }
 
 /** The error about options that are invalid only in combination. */

@@ -16,7 +16,7 @@ export interface Override {
 export type Overrides = readonly [Override, ...Array<Override>]
 
 /** Maximum number of overrides of one circuit. If there are more, an override is dropped that another one outlasts. */
-export const maxOverrides = 16
+const maxOverrides = 16
 
 /** `Isolated` comes before `Disabled`, and of the same kind the override that ends last comes first. */
 const order = (a: Override, b: Override): number => {

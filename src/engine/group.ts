@@ -7,7 +7,7 @@ import type { Policy } from "../policy/policy.ts"
 import { none, type Policies, resolve } from "../policy/settings.ts"
 import type { Durations } from "./durations.ts"
 import { KeyPolicies } from "./keyPolicies.ts"
-import { type Group, type LiveCircuit, overflowKey, type Totals } from "./liveCircuit.ts"
+import { type Group, type LiveCircuit, noTotals, overflowKey, type Totals } from "./liveCircuit.ts"
 
 type Inline = Partial<Policy> | undefined
 
@@ -18,10 +18,8 @@ interface Agreed {
   readonly inline: Inline
 }
 
-const nothing: Readonly<Totals> = { calls: 0, successes: 0, failures: 0, ignored: 0, slow: 0, rejected: 0, passed: 0 }
-
 const add = (sum: Totals, one: Readonly<Totals>): void => {
-  for (const name of Object.keys(nothing) as Array<keyof Totals>) sum[name] += one[name]
+  for (const name of Object.keys(noTotals) as Array<keyof Totals>) sum[name] += one[name]
 }
 
 /** Maximum number of declarations that are remembered. With more than this, each call compares the policies again. */
@@ -104,21 +102,21 @@ export class NamedGroup implements Group {
 
   /** The totals of all circuits of the name. They include evicted circuits, so that no total ever decreases. */
   totals(): Totals {
-    const sum = { ...(this.gone ?? nothing) }
+    const sum = { ...(this.gone ?? noTotals) }
     for (const one of this.circuits()) add(sum, one)
     return sum
   }
 
   /** Removes a circuit and keeps its totals. */
   forget(circuit: LiveCircuit): void {
-    this.gone ??= { ...nothing }
+    this.gone ??= { ...noTotals }
     add(this.gone, circuit)
     if (circuit.key !== undefined) this.keyed?.delete(circuit.key)
   }
 
   /**
-   * For a caller that declares no policy, such as an operator. Before the first call, the configured policies of this caller apply, because
-   * code without configured policies may have made the circuit.
+   * Updates the policy for a caller that declares none, such as an operator. Before the first call, the configured policies of this caller
+   * apply, because code without configured policies may have made the circuit.
    */
   touch(policies: Policies): void {
     if (this.declared || policies === none || policies === this.source.policies) this.refresh()

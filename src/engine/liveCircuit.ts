@@ -102,6 +102,16 @@ export interface Totals {
   passed: number
 }
 
+export const noTotals: Readonly<Totals> = {
+  calls: 0,
+  successes: 0,
+  failures: 0,
+  ignored: 0,
+  slow: 0,
+  rejected: 0,
+  passed: 0
+}
+
 /**
  * One circuit of this process. Its state is a `TxRef` that only transactions change. Its counts are plain fields.
  */

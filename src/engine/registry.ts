@@ -308,6 +308,7 @@ export class Registry {
     }
     if (found === undefined) return false
     this.forget(found)
+    this.evicted++
     return true
   }
 
@@ -315,7 +316,6 @@ export class Registry {
   drop(circuit: LiveCircuit): void {
     if (circuit.next === undefined || circuit.inFlight > 0 || circuit.pending > 0) return
     this.forget(circuit)
-    this.evicted--
   }
 
   private forget(circuit: LiveCircuit): void {
@@ -329,7 +329,6 @@ export class Registry {
     this.runtime.peers?.forgotten(circuit)
     circuit.unwatch()
     this.size--
-    this.evicted++
   }
 }
 

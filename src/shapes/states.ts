@@ -1,7 +1,13 @@
 import * as Schema from "effect/Schema"
 import type * as Circuit from "../core/Circuit.ts"
 
-const states = ["Closed", "Open", "HalfOpen", "Isolated", "Disabled"] as const satisfies ReadonlyArray<Circuit.State>
+export const states = [
+  "Closed",
+  "Open",
+  "HalfOpen",
+  "Isolated",
+  "Disabled"
+] as const satisfies ReadonlyArray<Circuit.State>
 
 export const State = Schema.Literals(states)
 
