@@ -5,8 +5,9 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { CoarseTimer, Delay, ofProcess, start, stop, Timer } from "../src/engine/timers.ts"
+import { CoarseTimer, Delay, ofProcess, Timer } from "../src/engine/timers.ts"
 import { PlatformTimers } from "./support/platformTimers.ts"
+import { start } from "./support/startTimer.ts"
 
 /** The longest time by which a timeout may fire late, apart from the event loop. */
 const tolerance = (millis: number) => Math.max(16, millis / 100)
@@ -278,7 +279,7 @@ describe("The timeouts of this process", () => {
       delay.start(timer)
       return timer
     })
-    for (const timer of timers.slice(50_000)) stop(timer)
+    for (const timer of timers.slice(50_000)) timer.stop()
     await until(() => fired === 50_000 && ofProcess.waiting === 0)
     await until(() => !ofProcess.isArmed)
     assert.strictEqual(fired, 50_000)
@@ -287,7 +288,7 @@ describe("The timeouts of this process", () => {
   it("never end if their duration is Infinity", () => {
     const timer = start(Infinity, () => assert.fail())
     assert.strictEqual(ofProcess.waiting, 0)
-    stop(timer)
+    timer.stop()
   })
 
   it("belong to the asynchronous context of no call", async () => {
@@ -303,8 +304,12 @@ describe("The timeouts of this process", () => {
   })
 
   const module = fileURLToPath(new URL("../src/engine/timers.ts", import.meta.url))
+  const support = fileURLToPath(new URL("support/startTimer.ts", import.meta.url))
   const outputOf = async (program: string, setUp = "") => {
-    const imports = `const { ofProcess, start, stop } = await import(${JSON.stringify(module)})\n`
+    const imports = `
+      const { ofProcess } = await import(${JSON.stringify(module)})
+      const { start } = await import(${JSON.stringify(support)})
+    `
     const args = ["--input-type=module", "--no-warnings", "--eval", setUp + imports + program]
     return (await promisify(execFile)(process.execPath, args, { timeout: 60_000 })).stdout
   }
@@ -319,11 +324,11 @@ describe("The timeouts of this process", () => {
 
   it("do not keep it alive after they are stopped, and do so again when they are started again", async () => {
     const program = `
-      stop(start(3_600_000, () => {}))
+      start(3_600_000, () => {}).stop()
       start(3_600_000, () => {}, false)
       start(100, () => console.log("fired"))
       const other = start(3_600_000, () => {})
-      setTimeout(() => stop(other), 50)`
+      setTimeout(() => other.stop(), 50)`
     assert.strictEqual(await outputOf(program), "fired\n")
   })
 
@@ -342,7 +347,7 @@ describe("The timeouts of this process", () => {
     it(`have each a timer of its own on a platform ${where}`, async () => {
       const program = `
         start(30, () => console.log("fired"))
-        stop(start(3_600_000, () => console.log("stopped")))
+        start(3_600_000, () => console.log("stopped")).stop()
         console.log(ofProcess.waiting)`
       assert.strictEqual(await outputOf(program, setUp), "0\nfired\n")
     })
@@ -401,8 +406,8 @@ for (const [name, fake] of Object.entries(fakes)) {
     it("a timeout that is stopped does not fire, and leaves no timer", () => {
       fake.start()
       const timer = start(5_000, () => assert.fail())
-      stop(timer)
-      stop(timer)
+      timer.stop()
+      timer.stop()
       if (name.startsWith("vi")) assert.strictEqual(vi.getTimerCount(), 0)
       fake.advance(60_000)
     })
@@ -431,7 +436,7 @@ for (const [name, fake] of Object.entries(fakes)) {
     it("a timeout from before can be stopped", async () => {
       const timer = start(3_600_000, () => assert.fail())
       fake.start()
-      stop(timer)
+      timer.stop()
       assert.strictEqual(ofProcess.waiting, 0)
       fake.advance(4_000_000)
     })
@@ -442,7 +447,7 @@ for (const [name, fake] of Object.entries(fakes)) {
       const timer = start(20, () => lost++)
       start(20, () => lost++)
       fake.stop()
-      stop(timer)
+      timer.stop()
       let fired = 0
       start(20, () => fired++)
       await until(() => fired === 1)
@@ -460,7 +465,7 @@ it("A timeout does not fire if it is stopped while another setTimeout is in use,
   const { clearTimeout, setTimeout } = globalThis
   try {
     Object.assign(globalThis, { setTimeout: realSetTimeout, clearTimeout: () => assert.fail() })
-    stop(timer)
+    timer.stop()
   } finally {
     Object.assign(globalThis, { setTimeout, clearTimeout })
   }

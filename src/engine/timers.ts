@@ -318,11 +318,3 @@ export class CallbackTimer extends Timer {
     this.onDue = onDue
   }
 }
-
-export const start = (millis: number, onDue: () => void, keepsAlive = true): Timer => {
-  const timer = new CallbackTimer(onDue)
-  new Delay(millis, keepsAlive).start(timer)
-  return timer
-}
-
-export const stop = (timer: Timer): void => timer.stop()
