@@ -153,7 +153,7 @@ it.effect("A classifier that interrupts itself is reported, and the circuit read
     const call = CircuitBreaker.protect(answer, "api", { classify: () => Effect.interrupt, key })
     assert.strictEqual(yield* capture(lines, call), "answer")
     assert.deepInclude(yield* seen, { successes: 1, ignored: 0 })
-    assert.include(lines[0]?.message, 'A classifier of the circuit "api" failed')
+    assert.include(lines[0]?.message, 'A classifier of the circuit "api" ["k"] failed')
   }).pipe(Effect.provide(services))
 )
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Logger, Schema, Scope, Stream } from "effect"
+import { Effect, Exit, Layer, Logger, Schedule, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerEvent, type BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Tenant, Trip } from "effect-fuse"
+import { BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Tenant, Trip } from "effect-fuse"
 import {
   call,
   capture,
@@ -202,6 +202,68 @@ describe("log lines", () => {
     assert.match(lines[0]?.message ?? "", /custom trip of the circuit "api" threw/)
     assert.strictEqual((yield* inspect()).totals.failures, 6)
   })
+})
+
+const dying = Schedule.modifyDelay(Schedule.forever, () => Effect.die(new Error("broken")))
+const where = { key: "k" }
+const failing = CircuitBreaker.protect(Effect.fail("down"), "api", where)
+const reports: ReadonlyArray<
+  readonly [
+    what: string,
+    line: RegExp,
+    policy: BreakerPolicy.Input,
+    calls: Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
+  ]
+> = [
+  ["an opening", /opened: 1 failure/, quick, failing],
+  [
+    "a custom trip that throws",
+    /custom trip .* threw/,
+    { trip: Trip.custom("odd", () => assert.fail("odd")) },
+    failing
+  ],
+  [
+    "a classifier that throws",
+    /classifier .* failed/,
+    quick,
+    CircuitBreaker.protect(Effect.void, "api", { ...where, classify: () => assert.fail("odd") })
+  ],
+  ["a cooldown schedule that fails", /cooldown schedule .* failed/, { ...quick, cooldown: dying }, failing],
+  [
+    "the schedule of a health check that fails",
+    /schedule of the health check .* failed/,
+    { ...quick, probe: { check: Effect.void, schedule: dying } },
+    failing
+  ],
+  [
+    "ten Ignored probes in a row",
+    /10 probes in a row/,
+    { ...quick, cooldown: 0 },
+    Effect.andThen(
+      Effect.exit(failing),
+      Effect.replicateEffect(
+        Effect.exit(CircuitBreaker.protect(Effect.fail("?"), "api", { ...where, isIgnored: () => true })),
+        10
+      )
+    )
+  ]
+]
+
+describe("the log line about", () => {
+  for (const [what, about, policy, calls] of reports) {
+    it.effect(`${what} names the circuit and its key`, () => {
+      const lines: Array<Line> = []
+      const run = Effect.andThen(Effect.exit(calls), TestClock.adjust("1 minute")).pipe(
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(BreakerPolicy.layer({ default: policy }))
+      )
+      return Effect.map(capture(lines, run), () => {
+        const found = lines.filter(({ message }) => about.test(message))
+        assert.strictEqual(found.length, 1, JSON.stringify(lines))
+        assert.include(found[0]?.message, '"api" ["k"]')
+      })
+    })
+  }
 })
 
 describe("inspect and list", () => {

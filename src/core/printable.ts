@@ -10,6 +10,10 @@ export const printable = (text: string): string =>
         (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
       )
 
+/** A circuit as messages name it: `"api" ["tenant"]`, without brackets if it has no key. */
+export const printableCircuit = (name: string, key: string | undefined): string =>
+  `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+
 /** {@link printable} for each line of a text. */
 export const printableLines = (text: string): string => text.split("\n").map(printable).join("\n")
 

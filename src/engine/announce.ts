@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import type * as Circuit from "../core/Circuit.ts"
 import { foreignText } from "../core/foreign.ts"
-import { printable } from "../core/printable.ts"
+import { printableCircuit } from "../core/printable.ts"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
@@ -33,7 +33,8 @@ export const reportOnce = (
   error: unknown
 ): Effect.Effect<void> | undefined => {
   if (!circuit.reportsFirst(part)) return undefined
-  const subject = `A ${part === "trip" ? "custom trip" : "classifier"} of the circuit "${printable(circuit.group.name)}"`
+  const named = printableCircuit(circuit.group.name, circuit.key)
+  const subject = `A ${part === "trip" ? "custom trip" : "classifier"} of the circuit ${named}`
   return quietly(Effect.logError(`${subject} ${message}: ${foreignText(error)}`))
 }
 

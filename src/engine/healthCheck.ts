@@ -4,6 +4,7 @@ import * as Equal from "effect/Equal"
 import * as Schedule from "effect/Schedule"
 import * as Circuit from "../core/Circuit.ts"
 import { foreignText } from "../core/foreign.ts"
+import { printableCircuit } from "../core/printable.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
@@ -42,10 +43,11 @@ export const checkHealth = (runtime: Runtime, circuit: LiveCircuit): void => {
   const ended = Effect.sync(() => {
     if (circuit.watching === watching) circuit.watching = undefined
   })
+  const named = printableCircuit(circuit.group.name, circuit.key)
   const checks = Effect.catchCause(Effect.schedule(check, schedule), (cause) =>
     quietly(
       Effect.logError(
-        `The schedule of a circuit's health check failed; the check does not run again in this opening: ${foreignText(cause)}`
+        `The schedule of the health check of the circuit ${named} failed; the check does not run again in this opening: ${foreignText(cause)}`
       )
     )
   )

@@ -1,6 +1,6 @@
 import { describeProblems } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import { printable } from "../core/printable.ts"
+import { printableCircuit } from "../core/printable.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
 
@@ -59,7 +59,7 @@ export class KeyPolicies {
   private fail(key: string, why: string): undefined {
     if (this.reported) return undefined
     this.reported = true
-    const circuit = `"${printable(this.name)}" ["${printable(key)}"]`
+    const circuit = printableCircuit(this.name, key)
     this.report(`The policy of the circuit ${circuit} cannot be used; the policy of the name is used: ${why}`)
     return undefined
   }

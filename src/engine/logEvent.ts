@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { printable } from "../core/printable.ts"
+import { printable, printableCircuit } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
 const verbs = {
@@ -40,8 +40,7 @@ const sentence = (event: Transition, { found, last, own }: EventContext): string
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
   const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
   const failed = last === undefined || found || stays ? "" : `; last failure: ${last}`
-  const key = event.key === undefined ? "" : ` ["${printable(event.key)}"]`
-  return `Circuit "${printable(event.circuit)}"${key} ${verb}${all}${observing}${why}${failed}`
+  return `Circuit ${printableCircuit(event.circuit, event.key)} ${verb}${all}${observing}${why}${failed}`
 }
 
 export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Effect<void> => {
@@ -65,7 +64,7 @@ export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Eff
         })
       : Effect.annotateLogs(
           Effect.logWarning(
-            `Circuit "${subject.circuit}": ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
+            `Circuit ${printableCircuit(event.circuit, event.key)}: ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
           ),
           subject
         )

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import { foreignText } from "../core/foreign.ts"
+import { printableCircuit } from "../core/printable.ts"
 import { openFor } from "./cooldown.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
@@ -64,7 +65,7 @@ export const openTripped = (
 /** How many milliseconds the next opening of a circuit lasts. A schedule that fails must not fail the call of the caller. */
 export const nextCooldown = (
   runtime: Runtime,
-  { policy }: LiveCircuit,
+  { group, key, policy }: LiveCircuit,
   current: Circuit.Circuit,
   hintUntil: number
 ): Effect.Effect<number> => {
@@ -72,7 +73,11 @@ export const nextCooldown = (
   const opening = Circuit.nextOpening(current, now)
   return Effect.catchCause(openFor(policy, opening, Math.max(0, hintUntil - now)), (cause) =>
     Effect.as(
-      quietly(Effect.logError(`The cooldown schedule of a circuit failed; maxCooldown is used: ${foreignText(cause)}`)),
+      quietly(
+        Effect.logError(
+          `The cooldown schedule of the circuit ${printableCircuit(group.name, key)} failed; maxCooldown is used: ${foreignText(cause)}`
+        )
+      ),
       policy.maxCooldownMillis
     )
   )
