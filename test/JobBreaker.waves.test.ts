@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schema } from "effect"
+import { Clock, Effect, Fiber, Layer, Schema } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker } from "effect-fuse"
 import { JobBreaker } from "effect-fuse/queue"
+import { upTo } from "./support/batches.ts"
+import { perWave } from "./support/waves.ts"
 
 const provided = Layer.merge(
   BreakerStore.layerMemory,
@@ -11,39 +13,19 @@ const provided = Layer.merge(
 )
 
 /** Workers of one circuit, each with a job, and the time at which each job began. */
-const crew = (size: number, rejected: (job: number) => boolean = () => false) =>
+const crew = (size: number) =>
   Effect.gen(function* () {
     const queue = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })
     for (let job = 0; job < size; job++) yield* queue.offer(job)
     const began: Array<{ readonly worker: number; readonly at: number }> = []
     const run = (worker: number) =>
-      JobBreaker.take(queue, "api", (job) =>
-        Effect.flatMap(
-          Effect.clockWith((clock) => clock.currentTimeMillis),
-          (at) => {
-            if (rejected(job)) return Effect.fail("down")
-            began.push({ worker, at })
-            return Effect.void
-          }
-        )
-      )
+      JobBreaker.take(queue, "api", () => Effect.map(Clock.currentTimeMillis, (at) => began.push({ worker, at })))
     const workers: Array<Fiber.Fiber<unknown, unknown>> = []
     for (let worker = 0; worker < size; worker++) {
       workers.push(yield* Effect.forkChild(run(worker), { startImmediately: true }))
     }
     return { began, workers }
   })
-
-const perWave = (began: ReadonlyArray<{ readonly at: number }>, from: number): ReadonlyArray<number> => {
-  const counts: Array<number> = []
-  for (const { at } of began) {
-    const wave = Math.floor((at - from) / 100)
-    counts[wave] = (counts[wave] ?? 0) + 1
-  }
-  return Array.from(counts, (count = 0) => count)
-}
-
-const range = (to: number) => Array.from({ length: to }, (_, i) => i)
 
 describe("workers that wait for the circuit of their jobs", () => {
   it.effect("go on in waves after a close, the oldest first, and none is lost", () =>
@@ -57,7 +39,7 @@ describe("workers that wait for the circuit of their jobs", () => {
       assert.deepStrictEqual(perWave(began, 10_000), [4, 8, 16, 32, 40])
       assert.deepStrictEqual(
         began.map(({ worker }) => worker),
-        range(100)
+        upTo(100)
       )
       for (const worker of workers) yield* Fiber.join(worker)
     }).pipe(Effect.provide(provided))
@@ -77,13 +59,13 @@ describe("workers that wait for the circuit of their jobs", () => {
       for (let i = 0; i < 20; i++) yield* TestClock.adjust("50 millis")
       assert.deepStrictEqual(
         began.map(({ worker }) => worker),
-        range(100)
+        upTo(100)
       )
       assert.deepStrictEqual(perWave(began.slice(12), 10_150), [4, 8, 16, 32, 28])
     }).pipe(Effect.provide(provided))
   )
 
-  it.effect("take up their jobs one by one while the circuit probes", () =>
+  it.effect("begin with one job, the probe, and go on in waves after it", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.open("api", { for: "10 seconds" })
       const { began, workers } = yield* crew(20)
@@ -91,7 +73,7 @@ describe("workers that wait for the circuit of their jobs", () => {
       assert.deepStrictEqual(began, [])
       for (let i = 0; i < 100; i++) yield* TestClock.adjust("50 millis")
       assert.strictEqual(began[0]?.worker, 0)
-      assert.strictEqual(began.length, 20)
+      assert.deepStrictEqual(perWave(began, 10_000), [1, 4, 8, 7])
       for (const worker of workers) yield* Fiber.join(worker)
     }).pipe(Effect.provide(provided))
   )

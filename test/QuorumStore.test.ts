@@ -11,6 +11,7 @@ import {
   expectAll,
   failing,
   openTogether,
+  type Process,
   pause,
   start,
   Trouble,
@@ -50,6 +51,21 @@ const regions = (size: number) =>
   })
 
 const well: Partial<Trouble> = { now: "none", slow: 0, deaf: false }
+
+/** All processes see failures, and open within `millis`. After the cooldown, calls of the first process close the circuit for all. */
+const openedAndClosed = (processes: ReadonlyArray<Process>, millis: number) =>
+  Effect.gen(function* () {
+    yield* Effect.forEach(processes, (process) => process.succeed)
+    yield* failing(processes, 3)
+    yield* TestClock.adjust(millis)
+    yield* expectAll(processes, "Open fleet")
+    yield* cooldownOver(processes)
+    for (let i = 0; i < 5; i++) {
+      yield* Effect.forkChild(processes[0]?.succeed ?? assert.fail("there is no process"), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+    }
+    yield* expectAll(processes, "Closed local")
+  })
 
 /** A circuit's record in one of the stores, as any process would read it through all of them. */
 const recordIn = (store: SharedStore.SharedStore) => Effect.map(store.load(["api"]), ({ records: [record] }) => record)
@@ -99,16 +115,7 @@ describe("A region that", () => {
       Effect.gen(function* () {
         const { at, join, processes, set } = yield* regions(3)
         set(0, { ...trouble, deaf: true })
-        yield* Effect.forEach(processes, (process) => process.succeed)
-        yield* failing(processes, 3)
-        yield* TestClock.adjust("2 seconds")
-        yield* expectAll(processes, "Open fleet")
-        yield* cooldownOver(processes)
-        for (let i = 0; i < 5; i++) {
-          yield* Effect.forkChild(at(0).succeed, { startImmediately: true })
-          yield* TestClock.adjust("2 seconds")
-        }
-        yield* expectAll(processes, "Closed local")
+        yield* openedAndClosed(processes, 2_000)
         yield* Effect.forkChild(at(1).run(CircuitBreaker.isolate("api")), { startImmediately: true })
         yield* TestClock.adjust("1 second")
         yield* expectAll([...processes, yield* join], "Isolated fleet")
@@ -339,16 +346,7 @@ describe("Regions that are far apart", () => {
     it.effect(`${millis} ms: open, probe, close, isolate and release together`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* apart(millis)
-        yield* Effect.forEach(processes, (process) => process.succeed)
-        yield* failing(processes, 3)
-        yield* TestClock.adjust("6 seconds")
-        yield* expectAll(processes, "Open fleet")
-        yield* cooldownOver(processes)
-        for (let i = 0; i < 5; i++) {
-          yield* Effect.forkChild(at(0).succeed, { startImmediately: true })
-          yield* TestClock.adjust("2 seconds")
-        }
-        yield* expectAll(processes, "Closed local")
+        yield* openedAndClosed(processes, 6_000)
         yield* Effect.forkChild(at(1).run(CircuitBreaker.isolate("api")), { startImmediately: true })
         yield* TestClock.adjust("6 seconds")
         yield* expectAll(processes, "Isolated fleet")

@@ -3,6 +3,7 @@ import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, CircuitOpen, Resilience } from "effect-fuse"
 import { fail, hang, inspect, quick, scenario } from "./support/verbs.ts"
+import { perWave } from "./support/waves.ts"
 
 const { breaker, pipeline, retry } = Resilience
 
@@ -29,16 +30,6 @@ const crowd = (
     }
     return { began, fibers }
   })
-
-/** How many began in each 100 milliseconds after a moment. */
-const perWave = (began: ReadonlyArray<{ readonly at: number }>, from: number): ReadonlyArray<number> => {
-  const counts: Array<number> = []
-  for (const { at } of began) {
-    const wave = Math.floor((at - from) / 100)
-    counts[wave] = (counts[wave] ?? 0) + 1
-  }
-  return Array.from(counts, (count = 0) => count)
-}
 
 const orderOf = (began: ReadonlyArray<{ readonly who: number }>) => began.map(({ who }) => who)
 

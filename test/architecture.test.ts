@@ -1,14 +1,10 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { folderOf, importedFiles, isPublic, root, sources } from "./support/sources.ts"
+import { edgeFolders, folderOf, importedFiles, isPublic, root, rootFolders, sources } from "./support/sources.ts"
 
-/** The folders of `src`. A file imports only from its own folder and from folders before it. */
-const folders = [
-  ...["core", "shapes", "policy", "store", "engine", "fleet", "breaker", "resilience"],
-  ...["operator", "simulator", "connection", "redis", "sql", "audit", "http", "queue", "effect", "promise", "testing"],
-  "cli"
-]
+/** A file imports only from its own folder and from folders before it. */
+const folders = [...rootFolders, ...edgeFolders]
 
 /** The path by which users import a public file. Only modules of some folders have the folder in it. */
 const publicPath = (name: string): string =>

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { builtinModules } from "node:module"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { folderOf, importedFiles, importsOf, root, sources } from "./support/sources.ts"
+import { edgeFolders, folderOf, importedFiles, importsOf, root, sources } from "./support/sources.ts"
 
 /** Effect modules that Effect does not mark stable, with the only files or folders that import them. */
 const unstable: ReadonlyArray<readonly [folder: string, users: ReadonlyArray<string>]> = [
@@ -27,12 +27,6 @@ const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
 const dependencies: ReadonlyArray<readonly [specifier: string, file: string]> = [
   ["string-width", "cli/table"],
   ["leven", "cli/names"]
-]
-
-/** Folders that the root does not load: each is imported by a path of its own. */
-const edges = [
-  ...["operator", "simulator", "connection", "redis", "sql", "audit", "http", "queue", "effect", "promise", "testing"],
-  "cli"
 ]
 
 const outside = (text: string) => importsOf(text).filter((one) => !one.startsWith("."))
@@ -83,7 +77,7 @@ describe("imports from other packages", () => {
 it("the root loads no module that has a path of its own", () => {
   const index = sources.filter(({ name }) => name === "index").flatMap(importedFiles)
   assert.deepStrictEqual(
-    index.filter((one) => edges.includes(folderOf(one))),
+    index.filter((one) => edgeFolders.includes(folderOf(one))),
     []
   )
 })

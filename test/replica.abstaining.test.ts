@@ -64,6 +64,15 @@ const polled = (options: Options = {}) =>
     }
   })
 
+/** A process starts, isolates the circuit, releases it and stops. That leaves a record. */
+const changedByAnother = (store: SharedStore.SharedStore) =>
+  Effect.gen(function* () {
+    const other = yield* start(store)
+    yield* other.run(CircuitBreaker.isolate("api"))
+    yield* other.run(CircuitBreaker.release("api"))
+    yield* other.stop
+  })
+
 const abstains = { abstained: 1, voters: 1 }
 const votes = { abstained: 0, voters: 2 }
 
@@ -140,10 +149,7 @@ describe("A process that heard a roll call", () => {
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       Object.assign(process.trouble, { deaf: true, only: ["page"], now: "fail" })
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
+      yield* changedByAnother(store)
       yield* pause()
       yield* roll
       // With a heartbeat it hears of the roll call.
@@ -160,10 +166,7 @@ describe("A process that heard a roll call", () => {
       const { count, process, roll, store } = yield* polled()
       yield* process.succeed
       Object.assign(process.trouble, { deaf: true, only: ["page"], now: "fail" })
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
+      yield* changedByAnother(store)
       yield* pause()
       yield* roll
       yield* TestClock.adjust("6 seconds")
@@ -176,10 +179,7 @@ describe("A process that heard a roll call", () => {
       const { count, process, roll, store } = yield* polled()
       yield* process.succeed
       Object.assign(process.trouble, { deaf: true, only: ["page", "load"], now: "fail" })
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
+      yield* changedByAnother(store)
       yield* pause()
       yield* roll
       yield* TestClock.adjust("6 seconds")
@@ -193,13 +193,9 @@ describe("A process that heard a roll call", () => {
   it.effect("about a record that the store has back, as it lost a newer one, casts a ballot", () =>
     Effect.gen(function* () {
       const { count, process, roll, save, store } = yield* polled()
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* other.run(CircuitBreaker.release("api"))
+      yield* changedByAnother(store)
       const lose = yield* save
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
+      yield* changedByAnother(store)
       yield* pause(100)
       yield* process.succeed
       // It cannot give back what the store has lost.

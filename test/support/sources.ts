@@ -16,6 +16,15 @@ export const sources: ReadonlyArray<Source> = readdirSync(src, { recursive: true
   .filter((path) => path.endsWith(".ts"))
   .map((path) => ({ name: path.slice(0, -3), text: readFileSync(join(src, path), "utf8") }))
 
+/** The folders of `src` whose public modules the root exports, and on which these depend. */
+export const rootFolders = ["core", "shapes", "policy", "store", "engine", "fleet", "breaker", "resilience"]
+
+/** The folders of `src` that the root does not load. Users import each by a path of its own. */
+export const edgeFolders = [
+  ...["operator", "simulator", "connection", "redis", "sql", "audit", "http", "queue", "effect", "promise", "testing"],
+  "cli"
+]
+
 /** PascalCase files and `index.ts` are public. */
 export const isPublic = (name: string): boolean => /(^|\/)([A-Z]\w*|index)$/.test(name)
 
@@ -24,10 +33,10 @@ export const publicModules: ReadonlyArray<Source> = sources.filter(({ name }) =>
 
 export const withoutComments = (text: string): string => text.replaceAll(/\/\*\*[\s\S]*?\*\//g, "")
 
-/** All modules that a file imports, including imports of types and dynamic imports. */
+/** All modules that a file imports, including imports of types, dynamic imports and imports without names. */
 export const importsOf = (text: string): ReadonlyArray<string> =>
   Array.from(
-    withoutComments(text).matchAll(/^(?:import|export)\s[^"']*?from\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm),
+    withoutComments(text).matchAll(/^(?:import|export)\s[^"']*?from\s+"([^"]+)"|\bimport\s*\(?"([^"]+)"/gm),
     (match) => match[1] ?? match[2] ?? ""
   )
 
