@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, MemoryStore, SharedStore } from "effect-fuse"
 import * as QuorumStore from "effect-fuse/QuorumStore"
@@ -222,14 +222,14 @@ describe("A region that", () => {
       yield* TestClock.adjust("6 seconds")
       const body = (yield* recordIn(stores[2]?.store ?? assert.fail("no store")))?.body
       assert.match(body ?? "", /"Open"/)
-      // Who reaches only this one finds the opening with the end that it always had.
+      // A process that reaches only this region finds the opening with the end that it always had.
       for (const region of [0, 1]) set(region, { now: "fail" }, [3])
       const late = yield* join
       set(0, { now: "fail", deaf: true }, [3])
       set(1, { now: "fail", deaf: true }, [3])
       yield* TestClock.adjust("6 seconds")
       yield* expectAll([late], "Open fleet")
-      // Twelve seconds later, by a random delay of up to a second in each.
+      // Twelve seconds have passed. Each process adds a random delay of up to a second.
       const passed = before - Duration.toMillis((yield* late.inspect).retryAfter)
       assert.isTrue(passed >= 11_000 && passed <= 13_100, String(passed))
     })
@@ -412,6 +412,8 @@ describe("When two of three are away", () => {
 describe("Swaps at the same moment", () => {
   const slow = (millis: ReadonlyArray<number>) => (stores: ReadonlyArray<SharedStore.SharedStore>) =>
     QuorumStore.make(stores.map((store, i) => troubled(store, Object.assign(new Trouble(), { slow: millis[i] ?? 0 }))))
+  /** Processes choose epochs at random, and so rarely the same one. */
+  const same = { nextDoubleUnsafe: () => 0.5, nextIntUnsafe: () => 5 }
   const races: ReadonlyArray<readonly [string, ReadonlyArray<ReadonlyArray<number>>]> = [
     [
       "equally far",
@@ -446,26 +448,39 @@ describe("Swaps at the same moment", () => {
       ]
     ]
   ]
-  for (const [what, distances] of races) {
-    it.effect(`have one winner, on whom all agree: ${what}`, () =>
-      Effect.gen(function* () {
-        const stores = yield* three
-        const handles = yield* Effect.forEach(distances, (millis) => slow(millis)(stores))
-        const swaps = yield* Effect.forEach(handles, (handle, i) =>
-          Effect.forkChild(
-            swapOf(handle, { circuit: "api", expectedEpoch: 0, body: `by ${i}`, ttl: 60_000, listed: true }),
-            { startImmediately: true }
+  for (const epochs of ["an epoch of its own", "the same epoch"]) {
+    for (const [what, distances] of races) {
+      it.effect(`have one winner, on which all agree, if each chooses ${epochs}: ${what}`, () =>
+        Effect.gen(function* () {
+          const stores = yield* three
+          const handles = yield* Effect.forEach(distances, (millis, i) =>
+            Effect.provideService(
+              slow(millis)(stores),
+              Random.Random,
+              epochs === "the same epoch" ? same : { ...same, nextDoubleUnsafe: () => i / distances.length }
+            )
           )
-        )
-        yield* TestClock.adjust("1 second")
-        const answers = yield* Effect.forEach(swaps, (fiber) => fiber.pollUnsafe() ?? assert.fail("not answered"))
-        const winners = answers.flatMap(({ swapped }, i) => (swapped ? [`by ${i}`] : []))
-        assert.strictEqual(winners.length, 1, String(winners))
-        const reader = yield* QuorumStore.make(stores)
-        assert.strictEqual((yield* recordIn(reader))?.body, winners[0])
-        for (const { record } of answers) assert.strictEqual(record?.body, winners[0])
-      })
-    )
+          const swaps = yield* Effect.forEach(handles, (handle, i) =>
+            Effect.forkChild(
+              swapOf(handle, { circuit: "api", expectedEpoch: 0, body: `by ${i}`, ttl: 60_000, listed: true }),
+              { startImmediately: true }
+            )
+          )
+          yield* TestClock.adjust("1 second")
+          const answers = yield* Effect.forEach(swaps, (fiber) => fiber.pollUnsafe() ?? assert.fail("not answered"))
+          const winners = answers.flatMap(({ swapped }, i) => (swapped ? [`by ${i}`] : []))
+          assert.strictEqual(winners.length, 1, String(winners))
+          const reader = yield* QuorumStore.make(stores)
+          assert.strictEqual((yield* recordIn(reader))?.body, winners[0])
+          for (const { record } of answers) assert.strictEqual(record?.body, winners[0])
+          // A heartbeat gives the record of the winner to the stores that have another one.
+          yield* exchanged(reader)
+          for (const store of stores) {
+            assert.isTrue((yield* recordIn(store))?.body.endsWith(` ${winners[0]}`))
+          }
+        })
+      )
+    }
   }
 })
 

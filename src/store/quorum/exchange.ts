@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Cast, Exchange, ExchangeAnswer, ExchangeDone, StoreError, Swap, SwapAnswer } from "../SharedStore.ts"
 import { sumUp } from "./ballotBoxes.ts"
 import { largest, none, type QuorumReads, type View } from "./reads.ts"
-import { epochOf, type Kept, majority, toStored, unwrap, wrap } from "./records.ts"
+import { epochOf, isSame, type Kept, majority, toStored, unwrap, wrap } from "./records.ts"
 import type { Region } from "./region.ts"
 import { every, type Regions } from "./regions.ts"
 import { compare, repair } from "./repair.ts"
@@ -187,7 +187,8 @@ export class QuorumExchanges {
             const own = allowed.find((one) => one.swap === swap)
             const isFirst = !taken.has(swap.circuit)
             if (own !== undefined) taken.add(swap.circuit)
-            return { swapped: isFirst && own !== undefined && epochOf(record) === own.epoch, record: toStored(record) }
+            const isOwn = own !== undefined && isSame(record, { epoch: own.epoch, body: swap.body })
+            return { swapped: isFirst && isOwn, record: toStored(record) }
           })
           return { ...done, swaps: swapAnswers }
         })
@@ -200,7 +201,7 @@ export class QuorumExchanges {
    * every epoch that a store has given.
    */
   private allow(swaps: ReadonlyArray<Swap>, views: ReadonlyArray<View>, last: number) {
-    // A random distance, so that two processes that swap at the same moment choose different epochs.
+    // A random distance, so that two processes that swap at the same moment rarely choose the same epoch.
     const base = last + 1 + Math.floor(this.random() * 1_024)
     const allowed: Array<Allowed> = []
     const circuits = new Set<string>()

@@ -36,16 +36,20 @@ export const toStored = (kept: Kept | undefined): Stored | undefined =>
 
 export const epochOf = (kept: Kept | undefined): number => kept?.epoch ?? 0
 
-/** The record that the most stores have. In a tie, the one with the greatest epoch. */
+/** Whether two stores have the same record. Its body counts, too: processes that swap at the same moment may choose the same epoch. */
+export const isSame = (a: Kept | undefined, b: Pick<Kept, "epoch" | "body"> | undefined): boolean =>
+  a?.epoch === b?.epoch && a?.body === b?.body
+
+/** The record that the most stores have. In a tie, the one with the greatest epoch; if that is the same, with the greatest body. */
 export const majority = (all: ReadonlyArray<Kept | undefined>): Kept | undefined => {
-  const counts = new Map<number, number>()
-  for (const kept of all) counts.set(epochOf(kept), (counts.get(epochOf(kept)) ?? 0) + 1)
-  const [[epoch] = [0]] = [...counts].sort(([a, votesA], [b, votesB]) => votesB - votesA || b - a)
-  return all.find((kept) => epochOf(kept) === epoch)
+  const votesOf = (one: Kept | undefined) => all.filter((other) => isSame(other, one)).length
+  return all.reduce((first, one) => {
+    const more = votesOf(one) - votesOf(first) || epochOf(one) - epochOf(first)
+    return more > 0 || (more === 0 && (one?.body ?? "") > (first?.body ?? "")) ? one : first
+  }, all[0])
 }
 
-export const isAgreed = (all: ReadonlyArray<Kept | undefined>): boolean =>
-  all.every((kept) => epochOf(kept) === epochOf(all[0]))
+export const isAgreed = (all: ReadonlyArray<Kept | undefined>): boolean => all.every((kept) => isSame(kept, all[0]))
 
 /** The part of a swap that writes a record again. Without a record, it writes one that ends after 1 millisecond. */
 export const written = (holds: Kept | undefined) =>

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import { limits, type Swap } from "../SharedStore.ts"
 import { endOf, type QuorumReads } from "./reads.ts"
-import { epochOf, majority, unwrap, written } from "./records.ts"
+import { isSame, majority, unwrap, written } from "./records.ts"
 import { every, type Regions } from "./regions.ts"
 
 /** Compares the records of all stores, one page for each heartbeat. */
@@ -29,7 +29,7 @@ export const repair = (regions: Regions, reads: QuorumReads): Effect.Effect<void
         ({ index, kept, own }) => {
           const swaps = circuits.flatMap((circuit): ReadonlyArray<Swap> => {
             const holds = majority(views.map((view) => view.kept.get(circuit)))
-            if (epochOf(kept.get(circuit)) === epochOf(holds)) return []
+            if (isSame(kept.get(circuit), holds)) return []
             return [{ circuit, expectedEpoch: own.get(circuit) ?? 0, ...written(holds) }]
           })
           const region = regions.all[index]
