@@ -92,7 +92,7 @@ const anyCall: Arbitrary.Arbitrary<Call> = Arbitrary.all({
   listens: oneOf([false, true]),
   abortAfter: oneOf([Infinity, Infinity, Infinity, Infinity, -1, 0, 50, 700])
 })
-const anyDeed: Arbitrary.Arbitrary<OperatorAction> = Arbitrary.all({
+const anyAction: Arbitrary.Arbitrary<OperatorAction> = Arbitrary.all({
   _tag: oneOf(["action"]),
   action: oneOf(["isolate", "disable", "release", "release", "open", "close", "reset"]),
   key: oneOf([undefined, undefined, "a"]),
@@ -104,7 +104,7 @@ const anyPause: Arbitrary.Arbitrary<Pause> = Arbitrary.all({
 })
 const steps: Arbitrary.Arbitrary<ReadonlyArray<Step>> = Arbitrary.array(
   Arbitrary.flatMap(
-    oneOf<Arbitrary.Arbitrary<Step>>([anyCall, anyCall, anyCall, anyCall, anyCall, anyPause, anyPause, anyDeed]),
+    oneOf<Arbitrary.Arbitrary<Step>>([anyCall, anyCall, anyCall, anyCall, anyCall, anyPause, anyPause, anyAction]),
     (step) => step
   ),
   { minLength: 1, maxLength: 40 }

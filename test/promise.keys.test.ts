@@ -34,7 +34,7 @@ const opens = async (breaker: ReturnType<typeof createBreaker<[], unknown>>, key
 const ways: ReadonlyArray<readonly [how: string, keys: Keys]> = [
   ["an object", byKey],
   ["a function", ofKey],
-  ["a function that makes each policy anew", (key) => ({ ...ofKey(key) })]
+  ["a function that makes a new policy at each call", (key) => ({ ...ofKey(key) })]
 ]
 
 describe.each(ways)("keys as %s", (_, keys) => {
@@ -104,9 +104,9 @@ describe("keys", () => {
   it("of a function that fails leave the policy of the breaker, and the log says so once", async () => {
     const wrong: ReadonlyArray<readonly [keys: Keys, message: RegExp]> = [
       [() => assert.fail("no policy"), /no policy/],
-      [() => ({ trip: trip.consecutive(2), probes: -1 }), /keys\.probes|probes/],
+      [() => ({ trip: trip.consecutive(2), probes: -1 }), /keys\.probes: expected/],
       [() => ({ prboes: 1 }) as never, /prboes: unknown field/],
-      [() => 7 as never, /7/]
+      [() => 7 as never, /keys: expected an object .*, got 7/]
     ]
     for (const [keys, message] of wrong) {
       const lines: Array<string> = []

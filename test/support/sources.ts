@@ -36,8 +36,10 @@ export const withoutComments = (text: string): string => text.replaceAll(/\/\*\*
 /** All modules that a file imports, including imports of types, dynamic imports and imports without names. */
 export const importsOf = (text: string): ReadonlyArray<string> =>
   Array.from(
-    withoutComments(text).matchAll(/^(?:import|export)\s[^"']*?from\s+"([^"]+)"|\bimport\s*\(?"([^"]+)"/gm),
-    (match) => match[1] ?? match[2] ?? ""
+    withoutComments(text).matchAll(
+      /^(?:import|export)\s[^"']*?from\s+"([^"]+)"|\bimport\("([^"]+)"\)|^import\s+"([^"]+)"/gm
+    ),
+    (match) => match[1] ?? match[2] ?? match[3] ?? ""
   )
 
 /** The name of the file in `src` that a relative import refers to. */
