@@ -453,9 +453,11 @@ describe("Swaps at the same moment", () => {
       it.effect(`have one winner, on which all agree, if each chooses ${epochs}: ${what}`, () =>
         Effect.gen(function* () {
           const stores = yield* three
+          // Each process may list the stores in another order.
+          const rotated = <A>(all: ReadonlyArray<A>, by: number) => [...all.slice(by % 3), ...all.slice(0, by % 3)]
           const handles = yield* Effect.forEach(distances, (millis, i) =>
             Effect.provideService(
-              slow(millis)(stores),
+              slow(rotated(millis, i))(rotated(stores, i)),
               Random.Random,
               epochs === "the same epoch" ? same : { ...same, nextDoubleUnsafe: () => i / distances.length }
             )

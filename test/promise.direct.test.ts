@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { CircuitOpen } from "effect-fuse"
@@ -178,6 +179,19 @@ it("A call that has ended keeps no timer", async () => {
   control.abort()
   await aborted
   assert.strictEqual(ofProcess.waiting, waiting)
+})
+
+it("A call that has ended leaves no listener on its signal", async () => {
+  const breaker = createBreaker(async (fails: boolean) => {
+    if (fails) throw new Error("down")
+  })
+  const { signal } = new AbortController()
+  for (const fails of [false, true])
+    await breaker
+      .with({ signal })
+      .execute(fails)
+      .catch(() => {})
+  assert.deepStrictEqual(getEventListeners(signal, "abort"), [])
 })
 
 describe("The error of a rejection", () => {

@@ -332,6 +332,7 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(await outputOf(program), "fired\n")
   })
 
+  const ofWorkers = `Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } })\n`
   const alone: Readonly<Record<string, string>> = {
     "whose timers are numbers, as in browsers": `
       const timers = []
@@ -339,9 +340,7 @@ describe("The timeouts of this process", () => {
       globalThis.setTimeout = (run, millis) => timers.push(set(run, millis)) - 1
       globalThis.clearTimeout = (timer) => clear(timers[timer])
     `,
-    "that ends the timers of a request with it, as Cloudflare Workers do": `
-      Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } })
-    `
+    "that ends the timers of a request with it, as Cloudflare Workers do": ofWorkers
   }
   for (const [where, setUp] of Object.entries(alone)) {
     it(`have each a timer of its own on a platform ${where}`, async () => {
@@ -351,7 +350,21 @@ describe("The timeouts of this process", () => {
         console.log(ofProcess.waiting)`
       assert.strictEqual(await outputOf(program, setUp), "0\nfired\n")
     })
+
+    it(`get more time after a stall, so that an answer that has arrived is read first, on a platform ${where}`, async () => {
+      const program = `
+        start(50, () => console.log("timed out"))
+        setTimeout(() => console.log("answer"), 60)
+        const until = performance.now() + 1_000
+        while (performance.now() < until);`
+      assert.strictEqual(await outputOf(program, setUp), "answer\ntimed out\n")
+    })
   }
+
+  it("do not keep the process alive if they are started so, also with a timer of their own", async () => {
+    const program = `start(3_600_000, () => {}, false); console.log("end")`
+    assert.strictEqual(await outputOf(program, ofWorkers), "end\n")
+  })
 })
 
 // ---- Fake timers ----------------------------------------------------------------------------------------------------
