@@ -12,11 +12,20 @@ const provided = Layer.merge(
   Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
 )
 
-/** Workers of one circuit, each with a job, and the time at which each job began. */
+/** Workers of one circuit, each with a job, the time at which each job began, and how many jobs were claimed. */
 const crew = (size: number) =>
   Effect.gen(function* () {
-    const queue = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })
-    for (let job = 0; job < size; job++) yield* queue.offer(job)
+    const jobs = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })
+    for (let job = 0; job < size; job++) yield* jobs.offer(job)
+    const claims = { count: 0 }
+    const queue: typeof jobs = {
+      ...jobs,
+      take: (...args) =>
+        Effect.suspend(() => {
+          claims.count++
+          return jobs.take(...args)
+        })
+    }
     const began: Array<{ readonly worker: number; readonly at: number }> = []
     const run = (worker: number) =>
       JobBreaker.take(queue, "api", () => Effect.map(Clock.currentTimeMillis, (at) => began.push({ worker, at })))
@@ -24,15 +33,16 @@ const crew = (size: number) =>
     for (let worker = 0; worker < size; worker++) {
       workers.push(yield* Effect.forkChild(run(worker), { startImmediately: true }))
     }
-    return { began, workers }
+    return { began, claims, workers }
   })
 
 describe("workers that wait for the circuit of their jobs", () => {
   it.effect("go on in waves after a close, the oldest first, and none is lost", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.open("api", { for: "50 seconds" })
-      const { began, workers } = yield* crew(100)
+      const { began, claims, workers } = yield* crew(100)
       yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(claims.count, 0, "jobs are claimed while the circuit is open")
       assert.deepStrictEqual(began, [])
       yield* CircuitBreaker.close("api")
       for (let i = 0; i < 20; i++) yield* TestClock.adjust("50 millis")
