@@ -44,7 +44,7 @@ export class RecordPart {
 }
 
 /** The ballot of this process that the store has. */
-export interface Said {
+export interface SentBallot {
   readonly epoch: number
   readonly box: string
   readonly conviction: number
@@ -68,7 +68,7 @@ export interface KeptBack extends EvidenceSnapshot {
 
 /** The ballots of this process about a circuit. */
 export class BallotPart {
-  said: Said | undefined = undefined
+  sent: SentBallot | undefined = undefined
   /** The conviction of the latest ballot, sent or not. */
   conviction = 0
   /** The evidence for the opening of this process, while it lasts. */

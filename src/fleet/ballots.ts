@@ -112,12 +112,12 @@ export class Ballots implements Voting {
     const { fleetState } = circuit
     if (fleetState === undefined) return
     fleetState.ballots.opened = undefined
-    if (fleetState.ballots.said !== undefined) this.say(circuit, fleetState)
+    if (fleetState.ballots.sent !== undefined) this.say(circuit, fleetState)
   }
 
   /** The circuit adopts the fleet's state, so its ballot is about an earlier state. */
   adopted({ ballots }: FleetState): void {
-    ballots.said = undefined
+    ballots.sent = undefined
     ballots.opened = undefined
     ballots.fruitless = 0
   }
@@ -251,8 +251,8 @@ export class Ballots implements Voting {
   }
 
   /** Whether the store has a ballot of this process that says failing, or an inquiry is running. */
-  private isAsked({ inquiryUntil, said }: FleetState["ballots"], now: number): boolean {
-    return now < inquiryUntil || (said !== undefined && said.conviction > 0)
+  private isAsked({ inquiryUntil, sent }: FleetState["ballots"], now: number): boolean {
+    return now < inquiryUntil || (sent !== undefined && sent.conviction > 0)
   }
 
   private begin({ ballots }: FleetState, now: number, lasts: number): void {
@@ -277,8 +277,8 @@ export class Ballots implements Voting {
 
   /** Whether the ballot that this process would cast now differs from the one that the store has. */
   private isNews(circuit: LiveCircuit, fleetState: FleetState): boolean {
-    const { said } = fleetState.ballots
-    return said?.unsure === true || this.ballot(circuit, fleetState)?.conviction !== said?.conviction
+    const { sent } = fleetState.ballots
+    return sent?.unsure === true || this.ballot(circuit, fleetState)?.conviction !== sent?.conviction
   }
 
   /** The ballot that this process would cast now; `undefined` if it has no recent evidence of its own. */
@@ -350,7 +350,7 @@ export class Ballots implements Voting {
     const { ballots } = fleetState
     ballots.waiting = false
     const ballot = this.ballot(circuit, fleetState)
-    if (context.leaving || this.isStalled() || (ballot === undefined && ballots.said === undefined)) return undefined
+    if (context.leaving || this.isStalled() || (ballot === undefined && ballots.sent === undefined)) return undefined
     const { inquire, roll } = ballots
     ballots.conviction = ballot?.conviction ?? 0
     // A process that answered a roll call and then withdraws its ballot abstains.
@@ -378,7 +378,7 @@ export class Ballots implements Voting {
 
   dropped(): void {
     for (const { fleetState } of this.context.shared) {
-      if (fleetState?.ballots.said !== undefined) fleetState.ballots.said = { ...fleetState.ballots.said, unsure: true }
+      if (fleetState?.ballots.sent !== undefined) fleetState.ballots.sent = { ...fleetState.ballots.sent, unsure: true }
     }
   }
 
@@ -386,8 +386,8 @@ export class Ballots implements Voting {
   returned(): void {
     for (const circuit of this.context.shared) {
       const { fleetState } = circuit
-      const said = fleetState?.ballots.said
-      if (fleetState === undefined || said === undefined || said.conviction === 0) continue
+      const sent = fleetState?.ballots.sent
+      if (fleetState === undefined || sent === undefined || sent.conviction === 0) continue
       if ((this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) this.say(circuit, fleetState, true)
     }
   }
@@ -401,7 +401,7 @@ export class Ballots implements Voting {
     ballots.tookMillis = this.context.now() - sentAt
     const { record, tally } = answer
     if (tally === undefined) {
-      ballots.said = undefined
+      ballots.sent = undefined
       return Effect.map(this.records.learn(circuit, record, sentAt), () => {
         // The ballot was about another epoch: cast one about the current epoch.
         if (circuit.fleetState === fleetState && fleetState.votingEpoch !== cast.epoch) this.say(circuit, fleetState)
@@ -409,12 +409,12 @@ export class Ballots implements Voting {
     }
     const { ballot, ttl } = cast
     if (ballot === undefined) {
-      ballots.said = undefined
+      ballots.sent = undefined
       return Effect.void
     }
     ballots.abstainedUntil = Number.NEGATIVE_INFINITY
     const { conviction } = ballots
-    ballots.said = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl, unsure: false }
+    ballots.sent = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl, unsure: false }
     // This process may have seen in the meantime that the dependency works.
     if (conviction === 0 || (this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) return Effect.void
     return this.judging.weigh(this, circuit, fleetState, cast.epoch, tally)
@@ -432,6 +432,6 @@ const abstains = ({ ballots }: FleetState, until: number): void => {
 
 /** Whether the store certainly has the last ballot, which is about the current record and does not end soon. */
 const isFresh = (fleetState: FleetState, now: number): boolean => {
-  const { said } = fleetState.ballots
-  return said?.unsure === false && said.epoch === fleetState.votingEpoch && said.until - now > renewMillis
+  const { sent } = fleetState.ballots
+  return sent?.unsure === false && sent.epoch === fleetState.votingEpoch && sent.until - now > renewMillis
 }
