@@ -167,6 +167,15 @@ it("A function that first asks for its signal after the timeout finds it aborted
   assert.propertyVal(error, "code", "TIMEOUT")
 })
 
+it("A breaker that has made calls sees the circuits that are imported", async () => {
+  const open = createBreaker(async () => "up", { name: "api" })
+  await open.open()
+  const breaker = createBreaker(async () => "up", { name: "api" })
+  await breaker.execute()
+  await breaker.importAll(await open.exportAll())
+  assert.instanceOf(await errorOf(breaker.execute()), CircuitOpenError)
+})
+
 it("A call that has ended keeps no timer", async () => {
   const breaker = createBreaker(async (fails: boolean) => {
     if (fails) throw new Error("down")

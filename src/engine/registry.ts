@@ -87,11 +87,6 @@ export class Registry {
     return circuit
   }
 
-  /** Whether {@link find} would still return this circuit, which has no key, for the same caller. */
-  isStill({ basis, group }: LiveCircuit, { policies }: Caller, inline: Partial<Policy> | undefined): boolean {
-    return basis === group.policy && group.hasAgreed(policies, inline)
-  }
-
   /** Declares the policy of a name before its first call. Throws if the name has another policy. */
   declare(name: string, { policies }: Caller, inline: Partial<Policy> | undefined): void {
     const group = this.groups.get(name) ?? this.makeGroup(name, policies)

@@ -43,18 +43,19 @@ export interface Direct {
   readonly delay: Delay | undefined
   readonly fallback: FallbackFunction | undefined
   readonly rejectionStack: boolean
-  /** The circuit without a key, as the latest call found it. */
+  /** The circuit without a key, from the first call on. */
   single: LiveCircuit | undefined
 }
 
 const find = ({ subject }: Direct, { caller, registry }: DirectCircuits, key: string | undefined): LiveCircuit =>
   registry.find(subject.name, key, caller, subject.inline)
 
-/** The circuit without a key. It is looked up again only if the store has replaced it. */
+/**
+ * The circuit without a key, looked up once. It stays the same: a breaker has one store, the store evicts only circuits with keys, and
+ * the policies of promise breakers do not change.
+ */
 const singleOf = (direct: Direct, circuits: DirectCircuits): LiveCircuit => {
-  const { single, subject } = direct
-  if (single !== undefined && circuits.registry.isStill(single, circuits.caller, subject.inline)) return single
-  direct.single = find(direct, circuits, undefined)
+  direct.single ??= find(direct, circuits, undefined)
   return direct.single
 }
 
