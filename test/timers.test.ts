@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { CoarseTimer, Delay, ofProcess, Timer } from "../src/engine/timers.ts"
+import { monotonicMillis } from "../src/engine/time.ts"
+import { CallbackTimer, CoarseTimer, Delay, ofProcess, Timer } from "../src/engine/timers.ts"
 import { PlatformTimers } from "./support/platformTimers.ts"
 import { start } from "./support/startTimer.ts"
 
@@ -285,6 +286,15 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(fired, 50_000)
   })
 
+  it("count from the time that the caller names", async () => {
+    let fired = false
+    const timer = new CallbackTimer(() => {
+      fired = true
+    })
+    new Delay(60_000).start(timer, monotonicMillis() - 60_000)
+    await until(() => fired)
+  })
+
   it("never end if their duration is Infinity", () => {
     const timer = start(Infinity, () => assert.fail())
     assert.strictEqual(ofProcess.waiting, 0)
@@ -307,7 +317,7 @@ describe("The timeouts of this process", () => {
   const support = fileURLToPath(new URL("support/startTimer.ts", import.meta.url))
   const outputOf = async (program: string, setUp = "") => {
     const imports = `
-      const { ofProcess } = await import(${JSON.stringify(module)})
+      const { Delay, ofProcess } = await import(${JSON.stringify(module)})
       const { start } = await import(${JSON.stringify(support)})
     `
     const args = ["--input-type=module", "--no-warnings", "--eval", setUp + imports + program]
@@ -330,6 +340,25 @@ describe("The timeouts of this process", () => {
       const other = start(3_600_000, () => {})
       setTimeout(() => other.stop(), 50)`
     assert.strictEqual(await outputOf(program), "fired\n")
+  })
+
+  it("get more time after a stall again when they are started again, however much they got before", async () => {
+    const program = `
+      const block = (millis) => {
+        const until = performance.now() + millis
+        while (performance.now() < until);
+      }
+      const stalling = setInterval(() => block(300), 1)
+      let fired = 0
+      const timer = start(50, () => {
+        console.log("timed out")
+        if (++fired > 1) return
+        clearInterval(stalling)
+        new Delay(50).start(timer)
+        setTimeout(() => console.log("answer"), 150)
+        setImmediate(() => block(1_000))
+      })`
+    assert.strictEqual(await outputOf(program), "timed out\nanswer\ntimed out\n")
   })
 
   const ofWorkers = `Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } })\n`
