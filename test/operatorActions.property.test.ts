@@ -166,12 +166,18 @@ describe.each(actions)("%s", (action) => {
       const now = 1_000_000
       const before = Circuit.expire(circuitAt(state, seed, now), now)
       const after = take(action, options).next(before, now, { at: now, rules: BreakerPolicy.defaults })
+      const ofOverrides = {
+        set: () => assert.isTrue(Circuit.isForced(after)),
+        ended: () => assert.isEmpty(Circuit.overrides(after)),
+        kept: () => assert.deepStrictEqual(Circuit.overrides(after), Circuit.overrides(before))
+      }
+      const ofBeneath = {
+        changed: () => assert.strictEqual(Circuit.outage(after) !== undefined, action === "open"),
+        kept: () => assert.deepStrictEqual(Circuit.outage(after), Circuit.outage(before))
+      }
       const { beneath, overrides } = operatorActions[action]
-      if (overrides === "set") assert.isTrue(Circuit.isForced(after))
-      else assert.deepStrictEqual(Circuit.overrides(after), overrides === "ended" ? [] : Circuit.overrides(before))
-      if (beneath === "kept") assert.deepStrictEqual(Circuit.outage(after), Circuit.outage(before))
-      else if (action === "open") assert.isDefined(Circuit.outage(after))
-      else assert.isUndefined(Circuit.outage(after))
+      ofOverrides[overrides]()
+      ofBeneath[beneath]()
     },
     { arbitrary: { runs: 300, seed: `description ${action}` } }
   )
