@@ -68,9 +68,6 @@ export const overrideText = ({ actor, reason, since, state, until }: Override): 
   return `${state}${by} since ${iso(since)} until ${end}: ${printable(reason)}`
 }
 
-export const which = (name: string, key: string | undefined): string =>
-  `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
-
 /** Runs a function of Operator, and turns its errors into messages. An exception means that an argument is invalid. */
 export const asked = <A>(
   { failed }: OpenedServer,

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import leven from "leven"
 import { shortId } from "../audit/trailRows.ts"
 import { printable } from "../core/printable.ts"
+import { defaultPrefix } from "../redis/store.ts"
 import type { Database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId, fromCircuitId } from "../store/codec.ts"
@@ -99,7 +100,7 @@ export interface StoredNames {
 export const knownNames = (opened: OpenedServer, settings: CommandSettings, name: string): Effect.Effect<StoredNames> =>
   Effect.gen(function* () {
     const { server } = opened
-    const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : "effect-fuse"
+    const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : defaultPrefix
     const inStore = opened.ask(server.kind === "Redis" ? redisNames(server, prefix) : sqlNames(server))
     const inTrail = Effect.flatMap(whereTrail(settings), (where) =>
       where === undefined

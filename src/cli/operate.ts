@@ -3,10 +3,10 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { type ActionName, operatorActions } from "../core/operatorActions.ts"
-import { printable } from "../core/printable.ts"
+import { printable, printableCircuit } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
 import { by } from "./actor.ts"
-import { asked, ending, overrideData, overrideText, toData, which } from "./circuits.ts"
+import { asked, ending, overrideData, overrideText, toData } from "./circuits.ts"
 import { answer, CommandFailure, lasting } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
 import { confirm } from "./question.ts"
@@ -57,7 +57,7 @@ const refuseUnknown = (
     const hint = didYouMean(name, [...names, ...listed.map(({ name }) => name)])
     yield* new CommandFailure({
       code: 3,
-      message: `The store knows no circuit named ${which(name, undefined)}.${hint}${unread}`,
+      message: `The store knows no circuit named ${printableCircuit(name, undefined)}.${hint}${unread}`,
       advice: "A circuit that has never failed is not in the store. If the name is right, add --new."
     })
   })
@@ -80,12 +80,12 @@ const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) 
           if (isUnknown) yield* refuseUnknown(opened, settings, name, circuits)
           if (asks !== undefined) {
             const all = processes === 0 ? "All processes (none is alive now)" : `All processes (${processes} now)`
-            const question = asks(all, which(name, key), forHowLong(millis ?? defaultMillis))
+            const question = asks(all, printableCircuit(name, key), forHowLong(millis ?? defaultMillis))
             yield* confirm(ended === "" ? question : `${question} ${ended}`, input.yes === true, settings)
           }
         }
         if (asks === undefined && ended !== "") {
-          yield* confirm(`${which(name, key)} is forced. ${ended}`, input.yes === true, settings)
+          yield* confirm(`${printableCircuit(name, key)} is forced. ${ended}`, input.yes === true, settings)
         }
         const known = yield* asked(opened, () =>
           take(store, name, {
@@ -97,7 +97,9 @@ const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) 
         )
         yield* record(settings, opened, [known.transition])
         if (before === undefined && key !== undefined && !settings.json) {
-          yield* Console.error(`The store had no record of ${which(name, key)} before. Is that the right key?`)
+          yield* Console.error(
+            `The store had no record of ${printableCircuit(name, key)} before. Is that the right key?`
+          )
         }
         const data = { ...toData(known), ended: known.ended.map(overrideData) }
         yield* answer(settings.json, data, resultText(known, yield* Clock.currentTimeMillis))
@@ -113,7 +115,7 @@ const resultText = (known: Operator.Done, at: number): string => {
   const ends = ending(known, at)
   const beneath = known.beneath === "Open" ? ", Open beneath" : ""
   const why = known.reason === undefined ? "" : `: ${printable(known.reason)}`
-  const first = `${which(known.name, known.key)} is ${known.state}${beneath}${ends === "" ? "" : `, ends ${ends}`}${why}`
+  const first = `${printableCircuit(known.name, known.key)} is ${known.state}${beneath}${ends === "" ? "" : `, ends ${ends}`}${why}`
   const also = known.overrides.slice(1).map((one) => `also: ${overrideText(one)}`)
   return [first, ...also, ...known.ended.map((one) => `ended: ${overrideText(one)}`)].join("\n")
 }

@@ -232,7 +232,7 @@ const onRedis = (where: GivenUrl, millis: number): Effect.Effect<OnRedis, Comman
     if (wrong !== undefined) return yield* new CommandFailure({ code: 1, message: `${where.from}: ${wrong}` })
     const found = yield* optional("redis", load)
     // The timeout of `ask` comes first.
-    const connecting = connect(found, where.text, millis + 1_000)
+    const connecting = connect(found, where.text, { connectTimeoutMillis: millis + 1_000 })
     const { redis } = yield* ask(
       where,
       millis,

@@ -5,10 +5,10 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { printable } from "../core/printable.ts"
+import { printable, printableCircuit } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
-import { agreementOf, asked, type One, overrideText, stateOf, toData, which } from "./circuits.ts"
+import { agreementOf, asked, type One, overrideText, stateOf, toData } from "./circuits.ts"
 import { type RejectedCalls, rejectedSince } from "./history.ts"
 import { answer, CommandFailure, iso, lasting, Painted, plural, report, toJson } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
@@ -165,7 +165,7 @@ export const show = (input: ShowInput, settings: CommandSettings) =>
     const on = yield* screen(input.wide)
     const text =
       found.length === 0
-        ? `The store has no record of ${which(name, only)}: the circuit is closed, or no process uses it.${hint}`
+        ? `The store has no record of ${printableCircuit(name, only)}: the circuit is closed, or no process uses it.${hint}`
         : [toDetails(found, input, at, on), ...(rejected === undefined ? [] : [rejectedLine(rejected)])].join("\n")
     yield* answer(settings.json, { circuits: found.map(toData), rejected }, new Painted(text))
   })

@@ -4,12 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as questions from "../audit/queries.ts"
-import { printableJson } from "../core/printable.ts"
+import { printableCircuit, printableJson } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
 import * as migrations from "../sql/migrations.ts"
 import * as exported from "../store/exported.ts"
 import { by } from "./actor.ts"
-import { asked, which } from "./circuits.ts"
+import { asked } from "./circuits.ts"
 import { fileLabel, inFile, readText } from "./files.ts"
 import { answer, CommandFailure, lasting, plural } from "./messages.ts"
 import { confirm } from "./question.ts"
@@ -40,7 +40,7 @@ const unreadableNote = (ids: ReadonlyArray<Operator.Identity>, what: string) =>
     : Console.error(
         `${plural(ids.length, "record")} that this version cannot read ${what}: ${ids
           .slice(0, 10)
-          .map(({ key, name }) => which(name, key))
+          .map(({ key, name }) => printableCircuit(name, key))
           .join(", ")}${ids.length > 10 ? ", ..." : ""}`
       )
 

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
-import { printable } from "../core/printable.ts"
+import { printableCircuit } from "../core/printable.ts"
 import type { FleetState, KnownRecord } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
@@ -395,11 +395,10 @@ export class Records {
   /** Logs once for each circuit why this process does not follow the fleet. */
   private report(circuit: LiveCircuit, what: string): Effect.Effect<void> {
     if (!circuit.reportsFirst("fleet")) return Effect.void
-    const key = circuit.key === undefined ? "" : ` ["${printable(circuit.key)}"]`
-    const which = `"${printable(circuit.group.name)}"${key}`
+    const named = printableCircuit(circuit.group.name, circuit.key)
     return quietly(
       Effect.logWarning(
-        `Other processes have ${what} for the circuit ${which}: they and this process decide separately`
+        `Other processes have ${what} for the circuit ${named}: they and this process decide separately`
       )
     )
   }

@@ -41,7 +41,7 @@ import {
   textOrEmpty
 } from "../core/fields.ts"
 import { type ActionName, type Taken, take } from "../core/operatorActions.ts"
-import { printable } from "../core/printable.ts"
+import { printableCircuit } from "../core/printable.ts"
 import { nextStamp } from "../core/stamp.ts"
 import { defaults as noRamp } from "../policy/policy.ts"
 import type * as BreakerEvent from "../shapes/BreakerEvent.ts"
@@ -91,7 +91,7 @@ export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
   readonly body: string
 }> {
   override get message(): string {
-    return `The store has a record of ${which(this.name, this.key)} that this version cannot read; it was left as it is`
+    return `The store has a record of ${printableCircuit(this.name, this.key)} that this version cannot read; it was left as it is`
   }
 }
 
@@ -121,9 +121,6 @@ const notAfterMillis = 5_000
 
 /** The maximum number of attempts at a compare-and-swap that other writers win. */
 const attempts = 20
-
-const which = (name: string, key: string | undefined): string =>
-  `"${printable(name)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
 
 /** All listed records, read page by page, and the number of live processes. */
 const pages = (

@@ -70,14 +70,16 @@ const reconnecting = () => {
 }
 
 /**
- * Effect's `Redis` service on a connection that does not keep the process alive. Unless `again` is set, the connection does not come
+ * Effect's `Redis` service on a connection that does not keep the process alive. Unless `reconnects` is set, the connection does not come
  * back by itself, because the timers for that would keep the process alive.
  */
 export const connect = (
   { createClient }: Package,
   url: string,
-  millis = connectMillis,
-  again = false
+  {
+    connectTimeoutMillis: millis = connectMillis,
+    reconnects = false
+  }: { readonly connectTimeoutMillis?: number; readonly reconnects?: boolean } = {}
 ): Effect.Effect<{ readonly client: Client; readonly redis: Redis.Redis["Service"] }, Redis.RedisError, Scope.Scope> =>
   Effect.gen(function* () {
     const { onReady, strategy } = reconnecting()
@@ -86,7 +88,7 @@ export const connect = (
         createClient({
           url,
           disableOfflineQueue: true,
-          socket: { connectTimeout: millis, reconnectStrategy: again ? strategy : false }
+          socket: { connectTimeout: millis, reconnectStrategy: reconnects ? strategy : false }
         }),
       millis
     )

@@ -54,7 +54,7 @@ export const layerEnvironment = (found: Package) =>
   Layer.effect(
     Redis.Redis,
     Effect.map(
-      Effect.flatMap(redisUrl, (url) => connect(found, url, undefined, true)),
+      Effect.flatMap(redisUrl, (url) => connect(found, url, { reconnects: true })),
       ({ redis }) => redis
     )
   )

@@ -12,11 +12,13 @@ import { keys } from "./scriptPrelude.ts"
 /** Circuits with a longer text are not shared, because several keys and each roll call contain the text. */
 export const longestCircuit = 4_096
 
+export const defaultPrefix = "effect-fuse"
+
 /** A store on any Redis client. Only the subscription is judged here; `watched` judges the commands. */
 export const redisStore = (
   redis: Redis.Redis["Service"],
   {
-    prefix = "effect-fuse",
+    prefix = defaultPrefix,
     subscribe = true
   }: { readonly prefix?: string | undefined; readonly subscribe?: boolean | undefined },
   times?: Times

@@ -32,7 +32,7 @@ import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
 import { targetFields } from "../breaker/options.ts"
 import type * as Circuit from "../core/Circuit.ts"
 import { decodeOptions } from "../core/fields.ts"
-import { printable } from "../core/printable.ts"
+import { printable, printableCircuit } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
 /**
@@ -52,7 +52,7 @@ export class Unexpected extends Error {
 }
 
 const which = ({ circuit, key }: { readonly circuit: string; readonly key?: string | undefined }): string =>
-  `Circuit "${printable(circuit)}"${key === undefined ? "" : ` ["${printable(key)}"]`}`
+  `Circuit ${printableCircuit(circuit, key)}`
 
 /** The counts of a circuit and the cause of its state, for the message of a failed assertion. */
 const describe = ({
