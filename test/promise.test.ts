@@ -731,7 +731,15 @@ describe("what cannot be", () => {
     ],
     [() => createBreaker(fn, { cooldown: "soon" }), /cooldown: expected/],
     [() => createBreaker(fn, { timeout: 0 }), /timeout: expected a duration above 0/],
-    [() => createBreaker(fn, { trip: { _tag: "Never" } }), /trip: expected a trip/],
+    [() => createBreaker(fn, { trip: { _tag: "Never" } }), /trip: expected a trip such as trip\.consecutive\(5\) /],
+    [
+      () => createBreaker(fn, { trip: trip.any(5 as never) }),
+      /trip\.trips\.0: expected a trip such as trip\.consecutive\(5\) /
+    ],
+    [
+      () => createBreaker(fn, { keys: { a: { trip: 5 as never } } }),
+      /keys\.a\.trip: expected a trip such as trip\.consecutive\(5\) /
+    ],
     [
       () => createBreaker(fn, { trip: trip.failureRate({ threshold: 2, minimumCalls: 1, over: 10 }) }),
       /trip.threshold/

@@ -49,10 +49,16 @@ const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalFiel
       if (problems.length > before) return {}
       const decoded = decodePolicy({ [name]: value }, path.slice(0, -name.length).replace(/\.$/, ""), new Map())
       if (decoded._tag === "Success") return decoded.success
-      problems.push(...decoded.failure)
+      problems.push(...decoded.failure.map(inWordsOfThisModule))
       return {}
     }
   })
+
+/** Code that uses promises makes trips with the functions of `trip`, Effect code with those of the module `Trip`. */
+const inWordsOfThisModule = ({ message, path }: Problem): Problem => ({
+  path,
+  message: message.replace("a trip such as Trip.", "a trip such as trip.")
+})
 
 /** How long a call waits for the `enabled` function. A function that takes longer counts as `true`. */
 const flagMillis = 1_000
