@@ -8,7 +8,7 @@ import { live } from "./support/redisLive.ts"
 import { areLive, ask, migrated, replica, say, sharedStore } from "./support/sqlFleet.ts"
 import { areTogether, force, isUnharmed } from "./support/unharmed.ts"
 
-/** What is logged is there to be looked at while it runs. */
+/** Collects the log lines of an effect, which can read them while it runs. */
 const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {
     const lines: Array<string> = []
@@ -18,10 +18,10 @@ const logging = <A, E, R>(use: (lines: ReadonlyArray<string>) => Effect.Effect<A
     return Effect.provide(use(lines), Logger.layer([logger]))
   })
 
-/** How often processes have said that they have no tables. */
+/** The number of warnings that the tables cannot be used. */
 const said = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includes("cannot be used yet")).length
 
-/** Both have said so, and do not say it again, though they look several times a second at first. */
+/** Both processes log the warning once, although they try several times a second at first. */
 const bothSaySo = (lines: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     yield* until(
@@ -32,18 +32,18 @@ const bothSaySo = (lines: ReadonlyArray<string>) =>
     assert.strictEqual(said(lines), 2)
   })
 
-describe.each(databases)("what is kept in %s", (database) => {
+describe.each(databases)("the data of a store in %s", (database) => {
   const ground = on(database)
   const { asText, place } = ground
 
   for (const [what, epoch, body] of [
-    ["that is no JSON", 5, "garbage"],
-    ["of JSON that is something else", 5, '{"v":1,"state":[]}'],
+    ["that is not JSON", 5, "garbage"],
+    ["of JSON of another shape", 5, '{"v":1,"state":[]}'],
     ["of another version", 5, '{"v":2,"state":{"_tag":"Open"}}'],
     ["that is empty", 5, ""]
   ] as const) {
     live(
-      `and ${what} does no harm and is not changed`,
+      `a record ${what} does no harm and is not changed`,
       Effect.gen(function* () {
         const { open } = yield* place
         const sql = yield* open
@@ -70,10 +70,10 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   for (const epoch of ["-5", "0", "9007199254740991", "9223372036854775807"]) {
-    // The client of the tests cannot read that from SQLite: it fails.
+    // The client of the tests cannot read this number from SQLite.
     if (database === "SQLite" && epoch === "9223372036854775807") continue
     live(
-      `and has the epoch ${epoch} counts as no record, and is replaced`,
+      `a record with the epoch ${epoch} counts as missing and is replaced`,
       Effect.gen(function* () {
         const { open } = yield* place
         const sql = yield* open
@@ -96,7 +96,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   live(
-    "is created once by ten processes that start together, and not again",
+    "ten processes that start together create the tables once",
     Effect.gen(function* () {
       const { open } = yield* place
       const clients = yield* Effect.all(Array.from({ length: 10 }, () => open))
@@ -121,7 +121,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   )
 
   live(
-    "is made by whichever of ten programs comes first",
+    "ten replicas that start together create the tables and share circuits",
     Effect.gen(function* () {
       const { open } = yield* place
       const replicas = yield* Effect.all(
@@ -136,7 +136,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   )
 
   live(
-    "is waited for if the program may not create it, and used once it exists",
+    "a process that may not create the tables waits for them, and uses them when they exist",
     logging((lines) =>
       Effect.gen(function* () {
         const { open } = yield* place
@@ -157,7 +157,7 @@ describe.each(databases)("what is kept in %s", (database) => {
 
   for (const table of ["circuit_breakers", "circuit_breaker_voters", "circuit_breaker_versions"]) {
     live(
-      `does not touch another program's table called ${table}, and is created when that table is gone`,
+      `a table of another program called ${table} is not changed; the tables are created when it is gone`,
       logging((lines) =>
         Effect.gen(function* () {
           const { open } = yield* place
@@ -175,7 +175,7 @@ describe.each(databases)("what is kept in %s", (database) => {
             rows.map(({ id, what }) => [Number(id), what]),
             [[1, "of the electrician"]]
           )
-          // Where tables are made in a transaction, the empty list of those that were made stands outside of it.
+          // If tables are created in a transaction, the empty table of versions is created outside of it.
           const list = database === "MariaDB" ? [] : ["circuit_breaker_versions"]
           assert.deepStrictEqual(yield* tablesIn(ground, sql), [...new Set([...list, table])].sort())
           yield* say(sql, `ALTER TABLE ${table} RENAME TO of_the_electrician`)
@@ -189,7 +189,7 @@ describe.each(databases)("what is kept in %s", (database) => {
   }
 
   live(
-    "stays usable by running processes when its tables are emptied, except for the counter",
+    "running processes go on if all tables but the counter are emptied",
     Effect.gen(function* () {
       const { open } = yield* place
       const sql = yield* open
@@ -204,17 +204,17 @@ describe.each(databases)("what is kept in %s", (database) => {
   )
 })
 
-describe.each(servers)("what is kept in %s", (database) => {
+describe.each(servers)("the tables of a store in %s", (database) => {
   const ground = onOwn(database)
 
   live(
-    "is not for a user without rights, whose circuits are its own until it gets them",
+    "a user without permissions has local circuits until the permissions are granted",
     logging((lines) =>
       Effect.gen(function* () {
         const made = yield* ground.place
         const sql = yield* made.open
         const { grant, url } = yield* ground.user(made)
-        // A client for each: a store may keep one of its connections for itself.
+        // Each process has its own client, because a store may keep one of its connections.
         const connected = ground.connect(url)
         const poor = yield* connected
         const error = yield* Effect.flip(migrated(poor))
@@ -235,14 +235,14 @@ describe.each(servers)("what is kept in %s", (database) => {
         yield* force(c, "forced meanwhile")
         yield* grant("SELECT")
         yield* isUnharmed(c, d, "still")
-        yield* force(c, "forced by who may only read")
-        // Who finds all tables needs no right to make any; PostgreSQL locks them to look.
+        yield* force(c, "forced with read permission")
+        // If all tables exist, no permission to create tables is needed. PostgreSQL locks the tables to check them.
         if (database === "MariaDB") yield* migrated(poor)
         yield* grant("SELECT, INSERT, UPDATE, DELETE")
         yield* migrated(poor)
         const all = [a, c, d, yield* replica(sql), yield* replica(poor)]
         yield* areTogether(all, "afterwards")
-        for (const circuit of ["forced", "forced meanwhile", "forced by who may only read"]) {
+        for (const circuit of ["forced", "forced meanwhile", "forced with read permission"]) {
           yield* standsAt(all, "Isolated (fleet)", { circuit })
         }
         assert.deepStrictEqual(yield* tablesIn(ground, sql), ours)
@@ -251,11 +251,11 @@ describe.each(servers)("what is kept in %s", (database) => {
   )
 })
 
-describe("what is kept in PostgreSQL", () => {
+describe("an invalid notification in PostgreSQL", () => {
   const { place } = onOwn("PostgreSQL")
 
   live(
-    "and announced by another program does no harm",
+    "of another program does no harm",
     Effect.gen(function* () {
       const { open } = yield* place
       const sql = yield* open

@@ -1,4 +1,4 @@
-/** How a fleet decides, whatever its network is like: with the real engine in virtual time. */
+/** The decisions of a fleet on different networks, with the real engine in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
 import { type NetworkName, networks } from "./support/simulation/networks.ts"
 import { type Options, Simulation } from "./support/simulation/simulation.ts"
@@ -9,7 +9,7 @@ interface Given extends Partial<Options> {
   readonly network?: NetworkName
 }
 
-/** So many processes that have been up for long enough. */
+/** Processes that have been live for long enough to open a circuit together. */
 const fleet = (processes: number, { network = "none", ...more }: Given = {}): Simulation => {
   const simulation = new Simulation({ seed: 1, processes, conditions: networks[network](), ...more })
   simulation.startAll()
@@ -20,12 +20,12 @@ const fleet = (processes: number, { network = "none", ...more }: Given = {}): Si
 const openings = (simulation: Simulation) =>
   simulation.history.of("Swapped").filter(({ provenance }) => provenance.why === "Tripped")
 
-/** Calls of one process that end as they do, a tenth of a second apart. */
+/** Calls of one process, by default a tenth of a second apart. */
 const calls = (simulation: Simulation, process: number, from: number, until: number, apart = 100): void => {
   for (let at = from; at < until; at += apart) simulation.at(at, () => simulation.process(process).call())
 }
 
-/** Counts commands that carry something, and what they carry. */
+/** Counts the commands that are not empty, and their items. */
 const batches = () => {
   const counted = { commands: 0, items: 0, largest: 0 }
   const add = (items: number): void => {
@@ -38,20 +38,23 @@ const batches = () => {
 
 describe("A minority", () => {
   const networked: ReadonlyArray<NetworkName> = ["1 ms", "40 ms", "100 ms", "300 ms", "polled", "none", "lossy", "far"]
-  it.each(networked)("of two in ten that fail opens only itself, with announcements %s", (network) => {
-    const simulation = fleet(10, { network })
-    simulation.traffic(names(0, 10), 20)
-    simulation.at(22_000, () => simulation.fail((process) => (process < 2 ? 1 : 0)))
-    simulation.runUntil(50_000)
-    assert.deepStrictEqual(openings(simulation), [])
-    assert.deepStrictEqual(
-      simulation.processes.slice(2).map(({ rejections }) => rejections),
-      Array(8).fill(0)
-    )
-  })
+  it.each(networked)(
+    "of two failing processes in ten opens only its own circuits, with announcements %s",
+    (network) => {
+      const simulation = fleet(10, { network })
+      simulation.traffic(names(0, 10), 20)
+      simulation.at(22_000, () => simulation.fail((process) => (process < 2 ? 1 : 0)))
+      simulation.runUntil(50_000)
+      assert.deepStrictEqual(openings(simulation), [])
+      assert.deepStrictEqual(
+        simulation.processes.slice(2).map(({ rejections }) => rejections),
+        Array(8).fill(0)
+      )
+    }
+  )
 
   it.each(["1 ms", "none"] as const)(
-    "opens nothing where the others called lately, and do not any more: they answer the roll call (%s)",
+    "opens nothing if the others have stopped calling: they answer the roll call (%s)",
     (network) => {
       const simulation = fleet(5, { network, dependency: undefined })
       simulation.fail((process) => (process < 2 ? 1 : 0))
@@ -62,7 +65,7 @@ describe("A minority", () => {
     }
   )
 
-  it("opens nothing where the event loops of the others stand still while the roll is called: they answer afterwards", () => {
+  it("opens nothing if the event loops of the others stall during the roll call: they answer afterwards", () => {
     const simulation = fleet(5, { network: "1 ms" })
     simulation.fail((process) => (process < 2 ? 1 : 0))
     for (const process of names(2, 5)) {
@@ -77,39 +80,36 @@ describe("A minority", () => {
   it.each([
     ["have called before", true],
     ["have never called", false]
-  ])(
-    "opens nothing beside processes that abstained from a roll call and then begin to succeed, which %s",
-    (_, before) => {
-      const simulation = fleet(7)
-      if (before) for (const process of [4, 5, 6]) calls(simulation, process, 20_000, 20_500)
-      simulation.runUntil(60_000)
-      simulation.fail((process) => (process < 2 ? 1 : 0))
-      // Two that succeeded keep the roll call from opening; three have nothing to say then.
-      for (const process of [2, 3]) calls(simulation, process, 60_000, 61_000)
-      for (const process of [0, 1]) calls(simulation, process, 61_000, 80_000, 2_000)
-      for (const process of [4, 5, 6]) simulation.at(68_000, () => simulation.process(process).call())
-      // From now on it is they that keep it closed.
-      for (const process of [2, 3]) simulation.at(68_500, () => simulation.process(process).end())
-      simulation.runUntil(85_000)
-      assert.deepStrictEqual(openings(simulation), [])
-    }
-  )
+  ])("opens nothing if processes that abstained from a roll call begin to succeed, and %s", (_, before) => {
+    const simulation = fleet(7)
+    if (before) for (const process of [4, 5, 6]) calls(simulation, process, 20_000, 20_500)
+    simulation.runUntil(60_000)
+    simulation.fail((process) => (process < 2 ? 1 : 0))
+    // Two processes that succeeded prevent the opening; three processes abstain.
+    for (const process of [2, 3]) calls(simulation, process, 60_000, 61_000)
+    for (const process of [0, 1]) calls(simulation, process, 61_000, 80_000, 2_000)
+    for (const process of [4, 5, 6]) simulation.at(68_000, () => simulation.process(process).call())
+    // From now on these three prevent the opening.
+    for (const process of [2, 3]) simulation.at(68_500, () => simulation.process(process).end())
+    simulation.runUntil(85_000)
+    assert.deepStrictEqual(openings(simulation), [])
+  })
 
-  it("opens nothing where the others answered the roll call and do not call any more: their answers last as long as it", () => {
+  it("opens nothing if the others answered the roll call and stopped calling: their answers last as long as the roll call", () => {
     const simulation = fleet(5, { policy: { trip: { _tag: "Consecutive", failures: 12 } } })
     simulation.fail((process) => (process < 2 ? 1 : 0))
-    // The roll is called after 18 seconds, when two have failed often enough together. Each alone trips after 36.
+    // The roll call comes after 18 seconds, when the failures of the two processes together suffice. Each alone trips after 36 seconds.
     for (const process of [2, 3, 4]) calls(simulation, process, 20_000, 38_000)
     for (const process of [0, 1]) calls(simulation, process, 21_000, 57_000, 3_000)
     simulation.runUntil(57_000)
     assert.deepStrictEqual(openings(simulation), [])
   })
 
-  it("opens nothing beside one that heard the roll call and crashed, and one that has not heard it", () => {
+  it("opens nothing if processes crash after they received the roll call, and others do not receive it", () => {
     const simulation = fleet(6, { network: "1 ms", syncInterval: 5_000 })
     simulation.fail((process) => (process < 2 ? 1 : 0))
     for (const process of [2, 3]) calls(simulation, process, 20_000, 21_000)
-    // Two that call hear nothing of the roll call, and what they tell does not arrive.
+    // Two processes do not receive the roll call, and their messages do not arrive.
     simulation.at(20_900, () => {
       for (const process of [2, 3]) simulation.process(process).network.conditions.cut = true
     })
@@ -123,7 +123,7 @@ describe("A minority", () => {
 })
 
 describe("A store", () => {
-  it("that froze on an opening does not carry it out when it thaws", () => {
+  it("that freezes before it executes an opening does not execute it when it thaws", () => {
     const simulation = fleet(6, { network: "1 ms", history: "all" })
     simulation.traffic(names(0, 6), 20)
     simulation.at(22_000, () => simulation.fail(1))
@@ -137,7 +137,7 @@ describe("A store", () => {
     assert.deepStrictEqual(openings(simulation), [])
   })
 
-  it.each(["1 ms", "none"] as const)("that was wiped beside new processes that fail opens nothing (%s)", (network) => {
+  it.each(["1 ms", "none"] as const)("that was wiped while new processes fail opens nothing (%s)", (network) => {
     const simulation = new Simulation({ seed: 3, processes: 12, conditions: networks[network]() })
     for (const process of names(0, 10)) simulation.process(process).start()
     simulation.traffic(names(0, 12), 20)
@@ -150,7 +150,7 @@ describe("A store", () => {
     assert.deepStrictEqual(openings(simulation), [])
   })
 
-  it("with processes that crashed opens when it no longer counts them, in 9.6 s", () => {
+  it("opens a circuit within 9.6 s after a crash of most processes, when it no longer counts them", () => {
     const simulation = fleet(20, { network: "1 ms" })
     simulation.traffic(names(0, 20), 20)
     simulation.at(25_000, () => {
@@ -163,7 +163,7 @@ describe("A store", () => {
   })
 })
 
-describe("A few that call what the others do not", () => {
+describe("Processes that are the only callers of a circuit", () => {
   const within: ReadonlyArray<readonly [NetworkName, millis: number]> = [
     ["1 ms", 160],
     ["100 ms", 300],
@@ -171,7 +171,7 @@ describe("A few that call what the others do not", () => {
     ["polled", 2_600],
     ["none", 6_600]
   ]
-  it.each(within)("open for all, with announcements %s, within %d ms", (network, millis) => {
+  it.each(within)("open it for the whole fleet, with announcements %s, within %d ms", (network, millis) => {
     const simulation = fleet(30, { network })
     simulation.traffic(names(0, 4), 50)
     simulation.at(24_000, () => simulation.fail(1))
@@ -179,7 +179,7 @@ describe("A few that call what the others do not", () => {
     assert.strictEqual(openings(simulation).length, 1)
   })
 
-  it("cost one command of each process for a hundred roll calls, and not one for each", () => {
+  it("cost the other processes fewer than 50 commands for a hundred roll calls", () => {
     const simulation = fleet(12, { network: "1 ms" })
     const keys = Array.from({ length: 100 }, (_, n) => `k${n}`)
     simulation.rounds([0, 1, 2], keys, 1_000)
@@ -195,7 +195,7 @@ describe("A few that call what the others do not", () => {
 })
 
 describe("A mass outage", () => {
-  it("opens a thousand circuits for all within a few seconds, with few commands and every process alive", () => {
+  it("opens a thousand circuits for the fleet within a few seconds, with few commands", () => {
     const simulation = fleet(4, { network: "1 ms" })
     const keys = Array.from({ length: 1_000 }, (_, n) => `k${n}`)
     simulation.rounds(names(0, 4), keys, 1_000)
@@ -209,7 +209,7 @@ describe("A mass outage", () => {
       swaps.add(request.exchange.swaps.length)
     }
     simulation.runUntil(27_000)
-    // A command carries as much as has come up while the one before was on its way.
+    // A command carries all items that were added while the previous command was in flight.
     for (const { commands, items, largest } of [casts, swaps]) {
       assert.isAbove(items / commands, 1.5)
       assert.isAbove(largest, 5)
@@ -220,7 +220,7 @@ describe("A mass outage", () => {
     }
   })
 
-  it("beside a store that refuses everything costs ten commands a second in each lane, and no more", () => {
+  it("costs at most ten commands a second in each lane if the store refuses everything", () => {
     const simulation = fleet(4, { network: "1 ms" })
     const keys = Array.from({ length: 500 }, (_, n) => `k${n}`)
     simulation.rounds(names(0, 4), keys, 500)
@@ -235,8 +235,8 @@ describe("A mass outage", () => {
   })
 })
 
-describe("A process whose event loop stood still", () => {
-  it("casts no ballot about what it saw meanwhile", () => {
+describe("A process whose event loop stalled", () => {
+  it("casts no ballot about the calls during the stall", () => {
     const simulation = fleet(2, { network: "1 ms", policy: { trip: { _tag: "Consecutive", failures: 50 } } })
     simulation.dependency.behaviour = () => ({ ok: false, latency: 500 })
     simulation.runUntil(24_000)

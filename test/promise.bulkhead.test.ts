@@ -18,9 +18,9 @@ const errorOf = (promise: Promise<unknown>) =>
     (error: unknown) => error
   )
 
-describe("a place in the bulkhead", () => {
+describe("a permit of the bulkhead", () => {
   for (const end of ["end", "fail"] as const) {
-    it(`that is held until the function has settled is free when it does: ${end}`, async () => {
+    it(`with holdUntil "settled" is released when the function settles: ${end}`, async () => {
       const { fn, running } = stubborn()
       const breaker = createBreaker(fn, {
         name: "api",
@@ -40,7 +40,7 @@ describe("a place in the bulkhead", () => {
     })
   }
 
-  it("is free as soon as the call ends, if nothing else is said", async () => {
+  it("is released when the call ends by default", async () => {
     const { fn, running } = stubborn()
     const breaker = createBreaker(fn, { name: "api", timeout: 10, bulkhead: { concurrency: 1 } })
     for (let i = 0; i < 2; i++) assert.instanceOf(await errorOf(breaker.execute()), TimeoutError)
@@ -48,7 +48,7 @@ describe("a place in the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("is held after the caller has left, whose call ends at once and with the reason of its signal", async () => {
+  it("stays held after the caller aborts, whose call rejects at once with the reason of the signal", async () => {
     const { fn, running } = stubborn()
     const breaker = createBreaker(fn, { name: "api", bulkhead: { concurrency: 1, queue: 1, holdUntil: "settled" } })
     const caller = new AbortController()
@@ -68,7 +68,7 @@ describe("a place in the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("is given up by a caller that leaves while it waits, and its function is not called", async () => {
+  it("is not taken by a caller that aborts while it waits in the queue, and its function is not called", async () => {
     const { fn, running } = stubborn()
     const breaker = createBreaker(fn, { name: "api", bulkhead: { concurrency: 1, queue: 1, holdUntil: "settled" } })
     const first = breaker.execute()
@@ -84,7 +84,7 @@ describe("a place in the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("is held by each attempt of a retry for itself", async () => {
+  it("is taken by each attempt of a retry", async () => {
     const { fn, running } = stubborn()
     const breaker = createBreaker(fn, {
       name: "api",
@@ -97,7 +97,7 @@ describe("a place in the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("costs no caller the answer of its function", async () => {
+  it("passes on the answer of each function", async () => {
     const breaker = createBreaker(async (n: number) => n * 2, {
       name: "api",
       bulkhead: { concurrency: 2, queue: 100, holdUntil: "settled" }
@@ -110,7 +110,7 @@ describe("a place in the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("is held until nothing else", () => {
+  it("rejects an invalid holdUntil", () => {
     const holdUntil = "forever" as "settled"
     assert.throws(
       () => createBreaker(async () => {}, { name: "api", bulkhead: { concurrency: 1, holdUntil } }),

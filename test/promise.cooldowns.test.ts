@@ -49,7 +49,7 @@ describe("a cooldown", () => {
     })
   }
 
-  it("that is linear and jittered lasts about as long", async () => {
+  it("that is linear and jittered varies around the linear delays", async () => {
     const found = await openings(make({ linear: "10s", jittered: true }))
     for (const [i, millis] of found.entries()) assert.closeTo(millis, 10_000 * (i + 1), 2_000 * (i + 1) + 1)
     assert.notDeepEqual(found, [10_000, 20_000, 30_000, 40_000])
@@ -60,7 +60,7 @@ describe("a cooldown", () => {
     ["returns no time", () => "soon", /cooldown: the function: expected a duration of 0 or more .*, got "soon"/],
     ["returns a negative time", () => -1, /expected a duration of 0 or more/]
   ]
-  it.each(wrong)("whose function %s lasts for maxCooldown, and the log says why", async (_, cooldown, message) => {
+  it.each(wrong)("whose function %s lasts for maxCooldown, and the cause is logged", async (_, cooldown, message) => {
     const lines: Array<string> = []
     const found = await openings(make(cooldown as () => number, { maxCooldown: "1m" }, lines), 1)
     assert.deepStrictEqual(found, [60_000])
@@ -107,7 +107,7 @@ describe("a retry", () => {
     assert.deepStrictEqual(await delays({ times: 3, minDelay: "1s" }), [1_000, 2_000, 4_000])
   })
 
-  it("has no other backoff", () => {
+  it("rejects an unknown backoff", () => {
     assert.throws(
       () => createBreaker(async () => {}, { name: "api", retry: { backoff: "fibonacci" as "linear" } }),
       /backoff: expected "exponential" or "linear", got "fibonacci"/

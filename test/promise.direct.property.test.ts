@@ -297,7 +297,7 @@ const neverFull = { bulkhead: { concurrency: 1_000 } }
 
 describe("A promise breaker that makes calls without a fiber", () => {
   it.live.prop(
-    "does the same at the same time as one that makes them as effects",
+    "does the same at the same times as a breaker whose calls are effects",
     [options, steps],
     ([given, steps]) =>
       Effect.promise(async () => {

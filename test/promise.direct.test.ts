@@ -91,7 +91,7 @@ describe("A call is an effect", () => {
   }
 })
 
-describe("What a function returns is read as await reads it", () => {
+describe("The result of a function is read as await reads it", () => {
   const ownThen = Object.assign(Promise.resolve("the promise"), {
     // biome-ignore lint/suspicious/noThenProperty: this is what is tested
     then: (resolve: (value: string) => void) => resolve("its own then")
@@ -132,9 +132,9 @@ describe("What a function returns is read as await reads it", () => {
   }
 })
 
-describe("The rejection of another policy that a function raises", () => {
+describe("A rejection of another policy that the function throws", () => {
   for (const options of [{}, { timeout: false }, { bulkhead: { concurrency: 1 } }] as const) {
-    it(`is known as the function's own error, also to policies of Effect around the call, with ${JSON.stringify(options)}`, async () => {
+    it(`counts as an error of the function, also for Effect policies around the call, with ${JSON.stringify(options)}`, async () => {
       const { retryAfter, ...fields } = {
         circuit: "db",
         state: "Open",
@@ -224,7 +224,7 @@ describe("The error of a rejection", () => {
     }
   }
   for (const [way, rejects] of Object.entries(ways)) {
-    it(`${way} has no stack trace, because that costs more than the rest`, async () => {
+    it(`${way} has no stack trace, which would cost more than the whole rejection`, async () => {
       for (const given of [undefined, false]) {
         const error = (await rejects(given)) as Error
         assert.isTrue(error instanceof CircuitOpenError || error instanceof BulkheadFullError)
@@ -232,13 +232,13 @@ describe("The error of a rejection", () => {
       }
     })
 
-    it(`${way} has one with rejectionStack, which names the caller`, async () => {
+    it(`${way} has a stack trace that names the caller if rejectionStack is true`, async () => {
       const error = (await rejects(true)) as Error
       assert.include(error.stack, "callerOfTheBreaker")
     })
   }
 
-  it("says how long to wait now, also if many calls are rejected in between", async () => {
+  it("has the retryAfter of its own time after many other rejections", async () => {
     const breaker = createBreaker(look, { cooldown: "1 hour", name: "api" })
     await breaker.open()
     const messages = new Set<string>()

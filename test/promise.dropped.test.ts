@@ -37,8 +37,8 @@ const setUp = `
   const options = { probe: { check, every: 20 }, cooldown: "1 hour" }
 `
 
-describe("a breaker that a program drops while it is open and runs a health check", () => {
-  it("is collected, and its checks end", { timeout: 130_000 }, async () => {
+describe("an open breaker with a health check that a program drops", () => {
+  it("is garbage collected, and its health checks stop", { timeout: 130_000 }, async () => {
     const [found] = await print(`${setUp}
       const dropped = []
       const fill = async () => {
@@ -65,7 +65,7 @@ describe("a breaker that a program drops while it is open and runs a health chec
     assert.deepStrictEqual(found, { ran: true, left: 0, more: 0 })
   })
 
-  it("goes on as long as the program holds one breaker of its manager", { timeout: 130_000 }, async () => {
+  it("keeps running while the program references one breaker of its manager", { timeout: 130_000 }, async () => {
     const [found] = await print(`${setUp}
       const held = []
       const fill = async () => {
@@ -87,12 +87,12 @@ describe("a breaker that a program drops while it is open and runs a health chec
   })
 })
 
-describe("a loop that calls an open circuit again at once", () => {
+describe("a loop that calls an open circuit without a pause", () => {
   for (const [what, fallback] of [
     ["", ""],
     [", with a fallback", ", fallback: () => 0"]
   ]) {
-    it(`lets timers run${what}`, { timeout: 130_000 }, async () => {
+    it(`does not starve timers${what}`, { timeout: 130_000 }, async () => {
       const [found] = await print(`${setUp}
         const breaker = createBreaker(async () => 1, { cooldown: "1 hour"${fallback} })
         await breaker.open()

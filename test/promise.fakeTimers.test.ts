@@ -200,7 +200,7 @@ afterEach(() => {
 })
 
 for (const [name, fake] of Object.entries(fakes)) {
-  describe(`Fake timers move all times of a promise breaker: ${name},`, () => {
+  describe(`Fake timers control all times of a promise breaker: ${name}:`, () => {
     for (const [what, test] of Object.entries(times)) {
       it(what, async () => {
         fake.start()
@@ -212,7 +212,7 @@ for (const [name, fake] of Object.entries(fakes)) {
       })
     }
 
-    it("and a jump is no stall of the process: timeouts that fire late by it are Failures", async () => {
+    it("a jump of the fake time is not a stall: timeouts that it delays are Failures", async () => {
       fake.start()
       const breaker = createBreaker(() => new Promise(() => {}), { timeout: "5 seconds" })
       const calls = Array.from({ length: 5 }, () => end(breaker.execute()))
@@ -223,7 +223,7 @@ for (const [name, fake] of Object.entries(fakes)) {
       fake.stop()
     })
 
-    it("also of a breaker that was made and opened before", async () => {
+    it("they also control a breaker that opened before they were installed", async () => {
       const api = dependency()
       const breaker = createManager().register("api", api.get, { ...one, cooldown: "30 seconds" })
       await breaker.execute().catch(() => {})
@@ -239,7 +239,7 @@ for (const [name, fake] of Object.entries(fakes)) {
       assert.strictEqual(await breaker.execute().catch((error) => error.code), "CIRCUIT_OPEN")
     })
 
-    it("and fake time that starts again is no step back", async () => {
+    it("time does not step back when they are installed again", async () => {
       const breaker = createBreaker(async () => "up", { ...one, cooldown: "30 seconds" })
       fake.start()
       await fake.advance(3_600_000)
@@ -253,7 +253,7 @@ for (const [name, fake] of Object.entries(fakes)) {
   })
 }
 
-it("A system time that is set under fake timers moves no cooldown", async () => {
+it("Setting the system time under fake timers does not change a cooldown", async () => {
   vi.useFakeTimers()
   const breaker = createBreaker(async () => "up", { ...one, cooldown: "30 seconds" })
   await breaker.open()
@@ -263,7 +263,7 @@ it("A system time that is set under fake timers moves no cooldown", async () => 
   assert.strictEqual(breaker.metrics.retryAfter, 30_000)
 })
 
-it("A Date that is replaced alone stops no cooldown, because timers are real", async () => {
+it("A cooldown ends in real time if only Date is replaced", async () => {
   const replace: ReadonlyArray<() => void> = [
     () => void vi.setSystemTime(new Date("2020-01-01")),
     () => mock.timers.enable({ apis: ["Date"], now: 0 })

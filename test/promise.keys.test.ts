@@ -37,8 +37,8 @@ const ways: ReadonlyArray<readonly [how: string, keys: Keys]> = [
   ["a function that makes a new policy at each call", (key) => ({ ...ofKey(key) })]
 ]
 
-describe.each(ways)("keys as %s", (_, keys) => {
-  it("hold for their key, and the policy of the breaker for all other keys and without a key", async () => {
+describe.each(ways)("policies of keys, given as %s,", (_, keys) => {
+  it("apply to their key; the policy of the breaker applies to other keys and without a key", async () => {
     const breaker = createBreaker(down, { ...policy, keys })
     assert.deepStrictEqual(await opens(breaker, "basic"), [2, 20_000])
     assert.deepStrictEqual(await opens(breaker, "premium"), [6, 5_000])
@@ -47,7 +47,7 @@ describe.each(ways)("keys as %s", (_, keys) => {
     await breaker.shutdown()
   })
 
-  it("hold for an operator before the first call", async () => {
+  it("apply to operator actions before the first call", async () => {
     const breaker = createBreaker(down, { ...policy, keys })
     await breaker.open({ key: "premium" })
     await breaker.open({ key: "other" })
@@ -58,14 +58,14 @@ describe.each(ways)("keys as %s", (_, keys) => {
     await breaker.shutdown()
   })
 
-  it("hold in the defaults of a manager", async () => {
+  it("apply as defaults of a manager", async () => {
     const manager = createManager({ defaults: { trip: policy.trip, cooldown: policy.cooldown, keys } })
     const breaker = manager.register("api", down)
     assert.deepStrictEqual(await opens(breaker as never, "basic"), [2, 20_000])
     await manager.shutdown()
   })
 
-  it("give a probe the time limit of its key, which the error states", async () => {
+  it("give a probe the probeTimeout of its key, which the error states", async () => {
     const breaker = createBreaker(() => new Promise<unknown>(() => {}), { ...policy, timeout: false, keys })
     await breaker.open({ key: "premium" })
     await vi.advanceTimersByTimeAsync(5_000)
@@ -88,8 +88,8 @@ describe.each(ways)("keys as %s", (_, keys) => {
   })
 })
 
-describe("keys", () => {
-  it("can turn the circuit of one key off", async () => {
+describe("policies of keys", () => {
+  it("can switch off the circuit of one key", async () => {
     const asked: Array<unknown> = []
     const enabled = (circuit: object) => {
       asked.push(circuit)
@@ -101,7 +101,7 @@ describe("keys", () => {
     await breaker.shutdown()
   })
 
-  it("of a function that fails leave the policy of the breaker, and the log says so once", async () => {
+  it("from a function that fails are not used, which is logged once", async () => {
     const wrong: ReadonlyArray<readonly [keys: Keys, message: RegExp]> = [
       [() => assert.fail("no policy"), /no policy/],
       [() => ({ trip: trip.consecutive(2), probes: -1 }), /keys\.probes: expected/],
@@ -132,7 +132,7 @@ describe("keys", () => {
     [{ "a\u0007b": { probes: 0 } }, /createBreaker: keys\.a.{1,6}b\.probes: /]
   ]
   for (const [keys, message] of invalid) {
-    it(`${JSON.stringify(keys)} are an error that names the field`, () => {
+    it(`that are invalid are an error that names the field: ${JSON.stringify(keys)}`, () => {
       try {
         createBreaker(down, { ...policy, keys: keys as never })
         assert.fail("it was accepted")

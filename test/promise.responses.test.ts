@@ -28,9 +28,9 @@ class Response_ {
   }
 }
 
-describe("a response of fetch", () => {
+describe("a fetch response", () => {
   it.each([500, 502, 503, 504, 599, 429, 408])(
-    "with status %i is a failure, and the caller gets it",
+    "with status %i counts as a failure and is returned to the caller",
     async (status) => {
       for (const response of [new Response(null, { status }), new Response_(status)]) {
         const { error, failures, given, state } = await countsAfter(response)
@@ -40,24 +40,24 @@ describe("a response of fetch", () => {
     }
   )
 
-  it.each([200, 204, 301, 400, 401, 404, 409, 422])("with status %i is a success", async (status) => {
+  it.each([200, 204, 301, 400, 401, 404, 409, 422])("with status %i counts as a success", async (status) => {
     for (const response of [new Response(null, { status }), new Response_(status), Response.error()]) {
       const { failures, state, successes } = await countsAfter(response)
       assert.deepStrictEqual([successes, failures, state], [1, 0, "Closed"])
     }
   })
 
-  it("keeps the circuit open for as long as its Retry-After says", async () => {
+  it("keeps the circuit open for the time in its Retry-After", async () => {
     const { retryAfter } = await countsAfter(new Response(null, { status: 503, headers: { "retry-after": "60" } }))
     assert.isTrue(retryAfter > 10_000 && retryAfter <= 60_000, String(retryAfter))
   })
 
-  it("is read in the same way if errors are classified", async () => {
+  it("is classified in the same way if isFailure is given", async () => {
     const { failures } = await countsAfter(new Response(null, { status: 503 }), { isFailure: () => false })
     assert.strictEqual(failures, 1)
   })
 
-  it("is neither retried nor replaced by the fallback, because it is no error", async () => {
+  it("is neither retried nor replaced by the fallback, because it is not an error", async () => {
     let calls = 0
     const breaker = createBreaker(async () => new Response(null, { status: 500 + calls++ }), {
       name: "api",
@@ -69,7 +69,7 @@ describe("a response of fetch", () => {
     await breaker.shutdown()
   })
 
-  it("is not what merely looks like one", async () => {
+  it("is recognized by its class, not by its shape", async () => {
     const headers = new Headers({ "retry-after": "60" })
     const others = [
       { status: 503, headers },

@@ -24,7 +24,7 @@ const failing = (fields: object) => {
   return { fn, calls: () => calls }
 }
 
-describe("an error that says how long to wait, by", () => {
+describe("an error with a retry hint,", () => {
   for (const [what, fields] of errors) {
     it(`${what}, keeps the circuit open for that long`, async () => {
       const breaker = createBreaker(failing(fields).fn, { name: "api", trip: trip.consecutive(1), cooldown: 1_000 })
@@ -47,7 +47,7 @@ describe("an error that says how long to wait, by", () => {
     })
   }
 
-  it("a shorter time, is retried after that time at the earliest", async () => {
+  it("shorter than the delay, is not retried before the hint has passed", async () => {
     const at: Array<number> = []
     const breaker = createBreaker(
       async () => {

@@ -23,7 +23,7 @@ const hang = (signal: AbortSignal) =>
 const steady = { trip: trip.consecutive(3) } as const
 
 describe("The reason of the function's signal", () => {
-  it("is the reason of its caller", async () => {
+  it("is the reason that the caller gives", async () => {
     const seen: Array<unknown> = []
     const breaker = createBreaker(function (this: { readonly signal: AbortSignal }) {
       this.signal.addEventListener("abort", () => seen.push(this.signal.reason))
@@ -57,7 +57,7 @@ describe("The reason of the function's signal", () => {
     assert.notStrictEqual(seen[0], error)
   })
 
-  it("is a TimeoutError if a probe takes too long", async () => {
+  it("is a TimeoutError if a probe exceeds probeTimeout", async () => {
     let down = true
     let seen: unknown
     const breaker = createBreaker(
@@ -78,7 +78,7 @@ describe("The reason of the function's signal", () => {
     assert.strictEqual((seen as TimeoutError).timeout, 20)
   })
 
-  it("is about the probe if the attempt before it exceeded `timeout`", async () => {
+  it("names probeTimeout if a probe follows an attempt that exceeded `timeout`", async () => {
     const reasons: Array<unknown> = []
     const breaker = createBreaker(
       function (this: CallContext) {
@@ -102,8 +102,8 @@ describe("The reason of the function's signal", () => {
   })
 })
 
-describe("A call whose signal is aborted before it begins", () => {
-  it("is never begun if its signal was aborted before", async () => {
+describe("A call whose signal is aborted before it starts", () => {
+  it("does not start if its signal is already aborted", async () => {
     let called = 0
     const breaker = createBreaker(async () => ++called)
     const reason = new Error("user left")
@@ -111,7 +111,7 @@ describe("A call whose signal is aborted before it begins", () => {
     assert.deepStrictEqual([called, breaker.metrics.calls], [0, 0])
   })
 
-  it("is never begun if its signal is aborted while the store is connecting", async () => {
+  it("does not start if its signal is aborted while the store connects", async () => {
     // Accepts connections and never answers.
     const server = createServer(() => {})
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -141,7 +141,7 @@ describe("A call whose signal is aborted before it begins", () => {
   ]
   for (const [what, options] of waits) {
     for (const event of ["with its event", "without an event"]) {
-      it(`is not begun if its signal is aborted while it waits for ${what}, ${event}`, async () => {
+      it(`does not start if its signal is aborted while it waits for ${what}, ${event}`, async () => {
         let free = () => {}
         const begun: Array<string> = []
         const breaker = createBreaker(
@@ -197,8 +197,8 @@ class Plain implements Signal {
   }
 }
 
-describe("Any object with aborted and addEventListener is a signal", () => {
-  it("that is aborted, without a reason and without removeEventListener", async () => {
+describe("A signal is any object with aborted and addEventListener", () => {
+  it("also without a reason and without removeEventListener, if it is aborted", async () => {
     const breaker = createBreaker(function (this: { readonly signal: AbortSignal }) {
       return hang(this.signal)
     })
@@ -212,7 +212,7 @@ describe("Any object with aborted and addEventListener is a signal", () => {
     assert.propertyVal(await errorOf(breaker.with({ signal }).execute()), "name", "AbortError")
   })
 
-  it("that is not aborted", async () => {
+  it("also if it is not aborted", async () => {
     const breaker = createBreaker(async () => 1)
     assert.strictEqual(await breaker.with({ signal: new Plain() }).execute(), 1)
     assert.strictEqual(await breaker.run(() => 2, { signal: new Plain() }), 2)
@@ -298,7 +298,7 @@ describe("The caller's own AbortError is Ignored if its signal was aborted", () 
     }
   }
 
-  it("and it is not tried again, and has no fallback", async () => {
+  it("and is neither retried nor replaced by the fallback", async () => {
     let called = 0
     const breaker = createBreaker(
       (signal: AbortSignal) => {
@@ -333,14 +333,14 @@ describe("The caller's own AbortError is Ignored if its signal was aborted", () 
     })
   }
 
-  it("but the end of AbortSignal.timeout, as an argument, is a Failure: the dependency was slow", async () => {
+  it("but a timeout of an AbortSignal.timeout argument is a Failure: the dependency was slow", async () => {
     const breaker = createBreaker(hang, steady)
     assert.propertyVal(await errorOf(breaker.execute(AbortSignal.timeout(5))), "name", "TimeoutError")
     assert.strictEqual(breaker.metrics.failures, 1)
   })
 })
 
-it("A signal that lives long keeps no listener of a call that has ended", async () => {
+it("A call that has ended leaves no listener on a long-lived signal", async () => {
   const control = new AbortController()
   const { signal } = control
   const breaker = createBreaker(async () => 1, { retry: 1, bulkhead: { concurrency: 5, queue: 5 } })
@@ -350,7 +350,7 @@ it("A signal that lives long keeps no listener of a call that has ended", async 
   assert.strictEqual(getEventListeners(signal, "abort").length, 0)
 })
 
-it("A call whose function aborts the caller's signal as its first step ends with the reason of the signal", async () => {
+it("A call whose function aborts the caller's signal at once rejects with the reason of the signal", async () => {
   const control = new AbortController()
   const breaker = createBreaker(
     function (this: { readonly signal: AbortSignal }) {

@@ -90,9 +90,9 @@ const settled = async (breaker: Counted) => {
   return counts(breaker)
 }
 
-describe("until the end of a stream, a call that answers with", () => {
+describe("with `until`, a call that returns", () => {
   for (const [what, make] of kinds) {
-    it(`${what} is in flight while that is read, and a success when all of it came`, async () => {
+    it(`${what} is in flight while the stream is read, and a Success when the stream ends`, async () => {
       const breaker = breakerOf(async () => make(false))
       const stream = await breaker.execute()
       assert.deepStrictEqual(counts(breaker), reading)
@@ -100,7 +100,7 @@ describe("until the end of a stream, a call that answers with", () => {
       assert.deepStrictEqual(await settled(breaker), success)
     })
 
-    it(`${what} that breaks off is a failure, and its reader gets the error`, async () => {
+    it(`${what} that fails while it is read is a Failure, and its reader gets the error`, async () => {
       const breaker = breakerOf(async () => make(true))
       const error = await read(await breaker.execute()).catch((error) => error)
       assert.strictEqual(error, broken)
@@ -108,20 +108,20 @@ describe("until the end of a stream, a call that answers with", () => {
       assert.strictEqual(breaker.state, "Open")
     })
 
-    it(`${what} whose reader has had enough is a success`, async () => {
+    it(`${what} that its reader stops reading is a Success`, async () => {
       const breaker = breakerOf(async () => make(true))
       assert.deepStrictEqual(await read(await breaker.execute(), 1), ["a"])
       assert.deepStrictEqual(await settled(breaker), success)
     })
   }
 
-  it("a generator, without a promise around it, is counted, too", async () => {
+  it("a generator, not a promise of one, is counted in the same way", async () => {
     const breaker = breakerOf(generate)
     await read(await breaker.execute(true)).catch(() => {})
     assert.deepStrictEqual(await settled(breaker), failure)
   })
 
-  it("what is no stream ends with the answer", async () => {
+  it("a value that is not a stream ends when it returns", async () => {
     for (const answer of ["text", undefined, null, 7, [1], { next: 1 }, () => 1, new Map()]) {
       const breaker = breakerOf(async () => answer)
       assert.strictEqual(await breaker.execute(), answer)
@@ -129,7 +129,7 @@ describe("until the end of a stream, a call that answers with", () => {
     }
   })
 
-  it("a stream that cannot be watched ends with the answer", async () => {
+  it("a stream that is locked or frozen ends when it returns", async () => {
     const locked = web(false)
     locked.getReader()
     for (const answer of [Object.freeze(new Chunks(false)), locked]) {
@@ -139,15 +139,15 @@ describe("until the end of a stream, a call that answers with", () => {
     }
   })
 
-  it("no answer at all is a failure", async () => {
+  it("a promise that rejects is a Failure", async () => {
     const breaker = breakerOf(() => Promise.reject(broken))
     assert.strictEqual(await breaker.execute().catch((error: unknown) => error), broken)
     assert.deepStrictEqual(counts(breaker), failure)
   })
 })
 
-describe("until the end of a stream", () => {
-  it("the stream stays what it was, and other ways to read it are counted", async () => {
+describe("with `until`", () => {
+  it("the caller gets the same stream object, and its other methods are counted", async () => {
     const chunks = new Chunks(true)
     const breaker = breakerOf(async () => chunks)
     const given = await breaker.execute()
@@ -156,19 +156,19 @@ describe("until the end of a stream", () => {
     assert.deepStrictEqual(await settled(breaker), failure)
   })
 
-  it("a ReadableStream can be given to the platform", async () => {
+  it("the platform accepts the returned ReadableStream as a body", async () => {
     const bytes = () => web(false).pipeThrough(new TextEncoderStream())
     const breaker = breakerOf(async () => bytes())
     assert.strictEqual(await new Response(await breaker.execute()).text(), "ab")
     assert.deepStrictEqual(await settled(breaker), success)
   })
 
-  it("an error that nobody catches on a stream of Node stays uncaught: no listener for it is added", async () => {
+  it("no error listener is added to a Node stream, so an uncaught error stays uncaught", async () => {
     const breaker = breakerOf(async () => Readable.from(generate(true)))
     assert.strictEqual((await breaker.execute()).listenerCount("error"), 0)
   })
 
-  it("the body of a response can still be read into a buffer of the reader", async () => {
+  it("the body of a response can still be read with a BYOB reader", async () => {
     const breaker = breakerOf(async () => new Response("abcdef").body ?? assert.fail("no body"))
     const reader = (await breaker.execute()).getReader({ mode: "byob" })
     let text = ""
@@ -181,7 +181,7 @@ describe("until the end of a stream", () => {
     assert.deepStrictEqual(await settled(breaker), success)
   })
 
-  it("a stream of Node that is over when it is returned is counted at once", async () => {
+  it("a Node stream that has already ended is counted at once", async () => {
     const over = async (stream: Readable, end: () => unknown) => {
       stream.on("error", () => {})
       await end()
@@ -197,7 +197,7 @@ describe("until the end of a stream", () => {
     assert.deepStrictEqual(await over(destroyed, () => destroyed.destroy()), success)
   })
 
-  it("an iterable that several calls return is watched once, and ends all of them", async () => {
+  it("an iterable that several calls return is watched once, and its end ends all of them", async () => {
     const shared = { [Symbol.asyncIterator]: () => generate(false) }
     const breaker = breakerOf(async () => shared)
     for (let i = 0; i < 3; i++) await breaker.execute()
@@ -208,7 +208,7 @@ describe("until the end of a stream", () => {
     assert.deepStrictEqual(await settled(breaker), { ...success, successes: 20_003 })
   })
 
-  it("an iterable that cannot be begun is a failure", async () => {
+  it("an iterable that throws when it is iterated is a Failure", async () => {
     const breaker = breakerOf(async () => ({
       [Symbol.asyncIterator]: (): AsyncGenerator<string> => {
         throw broken
@@ -218,7 +218,7 @@ describe("until the end of a stream", () => {
     assert.deepStrictEqual(await settled(breaker), failure)
   })
 
-  it("a retry is over once there is a stream", async () => {
+  it("a call is not retried after it has returned a stream", async () => {
     let calls = 0
     const breaker = createBreaker(
       async () => {
@@ -234,14 +234,14 @@ describe("until the end of a stream", () => {
     assert.strictEqual((await settled(breaker)).failures, 2)
   })
 
-  it("by default a call ends with its answer", async () => {
+  it("without `until`, a call ends when it returns", async () => {
     const breaker = createBreaker(async () => generate(true), { name: "stream" })
     owners.push(breaker)
     await read(await breaker.execute()).catch(() => {})
     assert.deepStrictEqual(counts(breaker), success)
   })
 
-  it("has no other form", () => {
+  it("rejects an invalid `until`", () => {
     assert.throws(() => createBreaker(async () => 1, { until: "end" as never }), /until: expected "stream end"/)
   })
 })
@@ -263,7 +263,7 @@ describe("a wrapped function", () => {
     assert.strictEqual(await wrapped(7), 7)
   })
 
-  it("may be a class, a bound, a frozen or an arrow function", async () => {
+  it("can be a bound, a frozen or an arrow function", async () => {
     const arrow = async (a: number, b: number) => a + b
     for (const fn of [arrow, arrow.bind(undefined), Object.freeze(async (a: number, b: number) => a + b)]) {
       const wrapped = wrap(fn, { name: "sum" })

@@ -62,7 +62,7 @@ const recovered = async (breaker: { readonly state: string; readonly execute: (n
 }
 
 describe("a breaker of a function", () => {
-  it("gives its answers and its errors as they are", async () => {
+  it("passes on results and errors unchanged", async () => {
     const api = dependency()
     const breaker = createBreaker(api.get)
     assert.strictEqual(await breaker.execute(4), 40)
@@ -76,7 +76,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(await undefinedError.execute().catch((caught) => caught), undefined)
   })
 
-  it("takes functions that answer or throw at once", async () => {
+  it("accepts functions that return or throw synchronously", async () => {
     const breaker = createBreaker((n: number) => {
       if (n < 0) throw new Error("negative")
       return n + 1
@@ -86,7 +86,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(breaker.state, "Open")
   })
 
-  it("opens and rejects without calling", async () => {
+  it("opens, and then rejects without calling the function", async () => {
     const api = dependency()
     const breaker = createBreaker(api.get, { ...one, name: "api" })
     api.down = true
@@ -110,7 +110,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(open.downSince, breaker.metrics.outage?.since)
   })
 
-  it("recovers by itself after its cooldown", async () => {
+  it("recovers after its cooldown", async () => {
     const api = dependency()
     const breaker = createBreaker(api.get, brief)
     api.down = true
@@ -135,14 +135,14 @@ describe("a breaker of a function", () => {
     )
   })
 
-  it("runs any call under the same circuit", async () => {
+  it("runs other functions with the same circuit", async () => {
     const breaker = createBreaker(async () => 1, one)
     assert.strictEqual(await end(breaker.run(() => Promise.reject(new Error("no")))), "no")
     assert.strictEqual(await end(breaker.execute()), "CIRCUIT_OPEN")
     assert.strictEqual(await end(breaker.run(() => "yes")), "CIRCUIT_OPEN")
   })
 
-  it("gives up what takes too long, aborts its signal, and counts it", async () => {
+  it("rejects a call that exceeds the timeout, aborts its signal, and counts a failure", async () => {
     const aborted = vi.fn()
     const breaker = createBreaker(
       function (n: number) {
@@ -159,7 +159,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(breaker.metrics.failures, 1)
   })
 
-  it("gives up what its caller gives up, and counts it not", async () => {
+  it("rejects a call that its caller aborts, and counts it as ignored", async () => {
     const signals: Array<AbortSignal> = []
     const breaker = createBreaker(function () {
       signals.push(this.signal)
@@ -189,7 +189,7 @@ describe("a breaker of a function", () => {
     )
   })
 
-  it("calls again as it is told, each call anew, and not while it is open", async () => {
+  it("retries with the same arguments, and not while the circuit is open", async () => {
     const api = dependency()
     let failures = 2
     const flaky = createBreaker(
@@ -208,7 +208,7 @@ describe("a breaker of a function", () => {
     assert.deepStrictEqual(api.calls, [1, 1, 1, 2])
   })
 
-  it("calls again twice where nothing is said of how often", async () => {
+  it("retries twice by default", async () => {
     const api = dependency()
     api.down = true
     const retry = { times: undefined, minDelay: 1, jitter: 0 }
@@ -217,7 +217,7 @@ describe("a breaker of a function", () => {
     assert.deepStrictEqual(api.calls, [1, 1, 1])
   })
 
-  it("calls again only for errors that are worth it", async () => {
+  it("retries only the errors for which `while` returns true", async () => {
     const calls: Array<string> = []
     const breaker = createBreaker(
       async (message: string) => {
@@ -234,7 +234,7 @@ describe("a breaker of a function", () => {
     assert.deepStrictEqual(calls, ["fatal", "busy", "busy", "busy", "busy"])
   })
 
-  it("waits for its circuit, where it is told to", async () => {
+  it("waits for its circuit with waitForCircuit", async () => {
     const api = dependency()
     const breaker = createBreaker(api.get, { ...brief, retry: { times: 0, waitForCircuit: "1 minute" } })
     api.down = true
@@ -243,7 +243,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(await breaker.execute(2), 20)
   })
 
-  it("bounds how many run and wait", async () => {
+  it("limits the calls that run and wait with a bulkhead", async () => {
     const releases: Array<() => void> = []
     const breaker = createBreaker((n: number) => new Promise<number>((resolve) => releases.push(() => resolve(n))), {
       name: "pdf",
@@ -261,7 +261,7 @@ describe("a breaker of a function", () => {
     assert.deepStrictEqual([breaker.metrics.failures, breaker.metrics.ignored], [0, 1])
   })
 
-  it("falls back on what answers when all else has failed, but not for a caller that has gone", async () => {
+  it("returns the fallback for every failure, but not for a call that its caller aborted", async () => {
     const api = dependency()
     const seen: Array<unknown> = []
     const breaker = createBreaker(api.get, {
@@ -285,7 +285,7 @@ describe("a breaker of a function", () => {
     assert.include((await end(call)) as string, "timeout")
   })
 
-  it("reads errors as it is told", async () => {
+  it("classifies errors with isFailure and isIgnored", async () => {
     const breaker = createBreaker(
       async (message: string) => {
         throw new Error(message)
@@ -303,7 +303,7 @@ describe("a breaker of a function", () => {
     assert.deepInclude(breaker.metrics, { state: "Open", failures: 1 })
   })
 
-  it("around another ignores what that rejects", async () => {
+  it("ignores the rejections of a breaker inside it", async () => {
     const inner = createBreaker(async () => "ok", one)
     await inner.isolate()
     const outer = createBreaker(() => inner.execute(), one)
@@ -311,7 +311,7 @@ describe("a breaker of a function", () => {
     assert.deepStrictEqual([outer.state, outer.metrics.ignored], ["Closed", 1])
   })
 
-  it("has the trips of Effect code", async () => {
+  it("accepts the same trips as Effect code", async () => {
     const api = dependency()
     const breaker = createBreaker(api.get, {
       trip: trip.any(
@@ -328,7 +328,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(breaker.state, "Open")
   })
 
-  it("may be switched off, and checked while it is open", async () => {
+  it("can be switched off with `enabled`, and health checks run while it is open", async () => {
     const api = dependency()
     let on = false
     const flagged = createBreaker(api.get, { ...one, enabled: async () => on })
@@ -366,7 +366,7 @@ describe("a breaker of a function", () => {
     await until(() => checked.state === "Closed")
   })
 
-  it("is steered by hand", async () => {
+  it("takes operator actions", async () => {
     const breaker = createBreaker(async () => 1)
     await breaker.isolate({ reason: "migration", actor: "ann", for: "1 hour" })
     const open = await breaker.execute().catch((error) => error)
@@ -390,7 +390,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(breaker.state, "Closed")
   })
 
-  it("shows its figures", async () => {
+  it("reports its counts and its state as metrics", async () => {
     const api = dependency()
     const breaker = createBreaker(api.get, { name: "api", trip: trip.failures({ atLeast: 5, of: 10 }) })
     await breaker.execute(1)
@@ -487,7 +487,7 @@ describe("a breaker of a function", () => {
     )
   })
 
-  it("goes on when a listener throws, which is its own error", async () => {
+  it("calls the other listeners if a listener throws, whose error is uncaught", async () => {
     const breaker = createBreaker(async () => 1)
     const thrown: Array<unknown> = []
     const others = process.listeners("uncaughtException")
@@ -509,7 +509,7 @@ describe("a breaker of a function", () => {
     }
   })
 
-  it("rejects what comes after it was shut down, and lets end what runs", async () => {
+  it("rejects calls after a shutdown, and lets running calls end", async () => {
     let release = () => {}
     const breaker = createBreaker(
       () =>
@@ -529,7 +529,7 @@ describe("a breaker of a function", () => {
     assert.strictEqual(await running, "done")
   })
 
-  it("takes a thousand calls at once, and nothing is left in flight", async () => {
+  it("has no call in flight after a thousand concurrent calls", async () => {
     const breaker = createBreaker(
       async (n: number) => {
         await sleep(n % 5)
@@ -547,7 +547,7 @@ describe("a breaker of a function", () => {
 })
 
 describe("a manager", () => {
-  it("keeps breakers by name, with defaults, and looks at them as one", async () => {
+  it("registers breakers by name, applies its defaults, and aggregates their metrics", async () => {
     const api = dependency()
     await using manager = createManager({ defaults: { ...one, timeout: false } })
     const users = manager.register("users", api.get)
@@ -588,13 +588,13 @@ describe("a manager", () => {
     assert.strictEqual(manager.get("nobody"), undefined)
   })
 
-  it("has defaults for what is not said, or said to be nothing", async () => {
+  it("applies a default to an option that is missing or undefined", async () => {
     const manager = createManager({ defaults: { timeout: 20 } })
     const breaker = manager.register("a", () => new Promise(() => {}), { timeout: undefined })
     assert.strictEqual(await end(breaker.execute()), "TIMEOUT")
   })
 
-  it("hears all circuits, and shuts all down", async () => {
+  it("reports the transitions of all circuits, and shuts all breakers down", async () => {
     const manager = createManager()
     const seen: Array<string> = []
     manager.on("isolate", ({ name }) => seen.push(name))
@@ -608,7 +608,7 @@ describe("a manager", () => {
     assert.deepStrictEqual([await end(a.execute()), await end(b.execute())], ["SHUT_DOWN", "SHUT_DOWN"])
   })
 
-  it("logs to whom it is told to, and to nobody else", async () => {
+  it("logs only to its `log` function", async () => {
     const logged: Array<readonly [string, string]> = []
     const manager = createManager({ log: (level, message) => logged.push([level, message]) })
     const spy = vi.spyOn(console, "log")
@@ -623,7 +623,7 @@ describe("a manager", () => {
     spy.mockRestore()
   })
 
-  it("bounds how many circuits with keys there are", async () => {
+  it("limits the circuits with keys to maxCircuits", async () => {
     const manager = createManager({ maxCircuits: 3 })
     const breaker = manager.register("a", async () => 1)
     for (let i = 0; i < 50; i++) await breaker.with({ key: `k${i}` }).execute()
@@ -720,7 +720,7 @@ describe("the types", () => {
   })
 })
 
-describe("what cannot be", () => {
+describe("an invalid option", () => {
   const fn = async () => 1
   it.each([
     [() => createBreaker(1 as never), /createBreaker: fn: expected a function, got 1/],
@@ -802,7 +802,7 @@ describe("what cannot be", () => {
     assert.fail("it did not throw")
   })
 
-  it("is named where a circuit is steered", async () => {
+  it("of an operator action is named", async () => {
     assert.strictEqual(await end(createBreaker(fn).isolate({ for: 0 })), "INVALID_OPTIONS")
     assert.strictEqual(await end(createBreaker(fn).reset({ reason: 1 as never })), "INVALID_OPTIONS")
     const breaker = createBreaker(fn)
@@ -813,7 +813,7 @@ describe("what cannot be", () => {
     assert.strictEqual(await end(breaker.run(1 as never)), "INVALID_OPTIONS")
   })
 
-  it("shows no password of a URL", () => {
+  it("is shown without the password of a URL", () => {
     assert.throws(() => createManager({ redis: "http://user:secret@host" }), /redis: expected a URL/)
     try {
       createManager({ redis: "http://user:secret@host" })

@@ -67,7 +67,7 @@ describe("the fleet's state of a circuit", () => {
     assert.instanceOf(await breaker.distributedState().catch((error: unknown) => error), ShutdownError)
   })
 
-  it("is not that of a key that is none", async () => {
+  it("rejects an invalid key", async () => {
     const breaker = createBreaker(fn, { name: "api" })
     for (const key of [7 as never, "x".repeat(513)]) {
       assert.instanceOf(await breaker.distributedState(key).catch((error: unknown) => error), ConfigurationError)

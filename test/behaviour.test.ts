@@ -31,11 +31,11 @@ import {
   times
 } from "./support/verbs.ts"
 
-// What breakers elsewhere are tested for, or get wrong. What other files here say already is not said again.
+// Cases that other circuit breakers test or get wrong. Cases that other test files have are not repeated here.
 
 const millisOf = Effect.map(inspect(), ({ retryAfter }) => Duration.toMillis(retryAfter))
 
-/** A call that ends so after so long. */
+/** A call with this duration and this exit. */
 const lasting = (millis: number, exit: Exit.Exit<string, string> = Exit.succeed("ok")) =>
   Effect.gen(function* () {
     const one = yield* hang()
@@ -45,11 +45,11 @@ const lasting = (millis: number, exit: Exit.Exit<string, string> = Exit.succeed(
 
 describe("Counting", () => {
   for (const [before, what] of [
-    ["SSFFSFSFFSS", "of twelve, the first two of which were good"],
-    ["FFSSFSFSFSFF", "of thirteen, the first two of which were bad"]
+    ["SSFFSFSFFSS", "after two successes that are no longer in it"],
+    ["FFSSFSFSFSFF", "after two failures that are no longer in it"]
   ] as const) {
     scenario(
-      `exactly the last ten calls decide, ${what}`,
+      `a window of ten calls has exactly the last ten, ${what}`,
       { trip: Trip.failureRate({ threshold: 0.6, minimumCalls: 10, over: 10 }) },
       function* () {
         yield* play(before)
@@ -65,7 +65,7 @@ describe("Counting", () => {
   }
 
   scenario(
-    "a rate that a fast success completes opens at the next slow call, and not before",
+    "a fast success that completes the minimum of calls does not open; the next slow call does",
     { trip: Trip.slowRate({ threshold: 0.5, minimumCalls: 4, over: 10 }), slowCall: "1 second" },
     function* () {
       for (const millis of [1_000, 1_000, 999, 0]) yield* lasting(millis)
@@ -84,7 +84,7 @@ describe("Counting", () => {
     [210, "Closed"]
   ] as const) {
     scenario(
-      `three failures of the same 200 ms open: ${apart} ms apart it is ${state}`,
+      `three failures within 200 ms open the circuit: ${apart} ms apart it is ${state}`,
       { trip: Trip.failures({ atLeast: 3, of: "200 millis" }) },
       function* () {
         for (let i = 0; i < 3; i++) {
@@ -96,10 +96,10 @@ describe("Counting", () => {
     )
   }
 
-  // Some have one breaker for each type of result, or lose the state between them.
+  // Some libraries have one breaker for each type of result, or lose the state between them.
   class Timeout extends Data.TaggedError("Timeout") {}
   scenario(
-    "calls of all types and errors are one circuit's: open for one it is open for all, and any closes it for all",
+    "calls with different result and error types share the circuit of their name",
     { trip: Trip.failureRate({ threshold: 1, minimumCalls: 10, over: 10 }), cooldown: "10 seconds" },
     function* () {
       const number = CircuitBreaker.protect(Effect.succeed(-1), "api", {
@@ -121,7 +121,7 @@ describe("Counting", () => {
   )
 
   scenario(
-    "ten fibers with a thousand calls each are ten thousand calls, each counted once",
+    "ten fibers with a thousand calls each are counted as ten thousand calls",
     { trip: Trip.failureRate({ threshold: 1, minimumCalls: 10_000, over: 10_000 }) },
     function* () {
       const one = (n: number) => {
@@ -144,11 +144,11 @@ describe("Counting", () => {
 })
 
 describe("Half-open", () => {
-  // Three outcomes: elsewhere an error that is none of the dependency's is a success, or hangs the probe.
+  // In other libraries, an error that is not a failure of the dependency is a success, or the probe never ends.
   const answers = [
-    ["one that isFailure does not match closes", { isFailure: () => false }, "Closed"],
-    ["one that isIgnored matches decides nothing and frees the place", { isIgnored: () => true }, "HalfOpen"],
-    ["any other opens again", {}, "Open"]
+    ["an error that isFailure does not match closes the circuit", { isFailure: () => false }, "Closed"],
+    ["an error that isIgnored matches decides nothing and frees the lease", { isIgnored: () => true }, "HalfOpen"],
+    ["any other error opens the circuit again", {}, "Open"]
   ] as const
   for (const [what, reading, state] of answers) {
     scenario(`a probe's error reaches its caller; ${what}`, quick, function* () {
@@ -163,7 +163,7 @@ describe("Half-open", () => {
   }
 
   scenario(
-    "slow probes that succeed are successes, whatever rate of slow calls opens: only probeTimeout bounds them",
+    "slow probes that succeed are Successes, also with a SlowRate trip: only probeTimeout limits them",
     {
       trip: Trip.slowRate({ threshold: 0.5, minimumCalls: 1, over: 4 }),
       slowCall: "1 second",
@@ -185,7 +185,7 @@ describe("Half-open", () => {
   )
 
   scenario(
-    "with places free it waits for callers for as long as that takes, and keeps what it has seen",
+    "a HalfOpen circuit with a free lease waits for callers without a limit, and keeps its counts",
     { ...quick, probes: 4, successesToClose: 2 },
     function* () {
       yield* fail()
@@ -200,25 +200,21 @@ describe("Half-open", () => {
   )
 })
 
-describe("The remaining time", () => {
+describe("retryAfter", () => {
   type Step = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
   const later = (duration: Duration.Input) => TestClock.adjust(duration)
   const cases: ReadonlyArray<readonly [what: string, steps: ReadonlyArray<Step>, millis: number]> = [
-    ["of one that was never called: nothing", [], 0],
-    ["of one that fails but is Closed: nothing", [play("FFFF", { name: "calm" })], 0],
-    ["one millisecond after it opened: the cooldown less that", [fail(), later(1)], 9_999],
-    ["when the cooldown is over and no probe has run: zero", [fail(), later("1 hour")], 0],
+    ["of a circuit that was never called is 0", [], 0],
+    ["of a Closed circuit with failures is 0", [play("FFFF", { name: "calm" })], 0],
+    ["one millisecond after an opening is the cooldown less that millisecond", [fail(), later(1)], 9_999],
+    ["after the cooldown, before a probe, is 0", [fail(), later("1 hour")], 0],
+    ["while HalfOpen with a free lease is 0", [fail(), later("10 seconds"), Effect.exit(call(Effect.interrupt))], 0],
+    ["while all leases are taken is at most a second", [fail(), later("10 seconds"), hang()], 1_000],
+    ["after a close is 0", [fail(), later("10 seconds"), pass()], 0],
+    ["while Disabled over an opening is 0", [fail(), CircuitBreaker.disable("api")], 0],
+    ["while Isolated is Infinity", [fail(), CircuitBreaker.isolate("api")], Infinity],
     [
-      "while HalfOpen with a place free: nothing",
-      [fail(), later("10 seconds"), Effect.exit(call(Effect.interrupt))],
-      0
-    ],
-    ["while every place is taken: a second at most", [fail(), later("10 seconds"), hang()], 1_000],
-    ["after a close: nothing", [fail(), later("10 seconds"), pass()], 0],
-    ["while Disabled over an opening: nothing", [fail(), CircuitBreaker.disable("api")], 0],
-    ["while Isolated: for ever", [fail(), CircuitBreaker.isolate("api")], Infinity],
-    [
-      "while Isolated for less than the opening: the opening",
+      "while Isolated for less than the opening is the rest of the opening",
       [fail(), CircuitBreaker.isolate("api", { for: 1 })],
       10_000
     ]
@@ -226,7 +222,7 @@ describe("The remaining time", () => {
   for (const [what, steps, millis] of cases) {
     scenario(what, { breakers: { calm: { trip: Trip.consecutive(5) } } }, function* () {
       for (const step of steps) yield* step
-      const name = what.includes("fails but is Closed") ? "calm" : "api"
+      const name = what.includes("with failures") ? "calm" : "api"
       assert.strictEqual(Duration.toMillis((yield* inspect({ name })).retryAfter), millis)
     })
   }
@@ -236,7 +232,7 @@ describe("Operator actions", () => {
   let asked = 0
   const probe = { check: Effect.sync(() => asked++), schedule: "2 seconds" } as const
   scenario(
-    "an isolation that outlasts the opening beneath it rejects every call, runs no check, and counts the rejections",
+    "an isolation that outlasts the opening beneath it rejects all calls and runs no health check",
     { ...quick, cooldown: "5 seconds", probe },
     function* () {
       yield* fail()
@@ -250,9 +246,9 @@ describe("Operator actions", () => {
   )
 })
 
-describe("Saved and restored", () => {
+describe("Export and import", () => {
   scenario(
-    "a growing cooldown goes on where it was: the next opening is the next delay and not the first",
+    "an imported circuit continues its growing cooldown with the next delay, not the first",
     { ...quick, cooldown: Schedule.exponential("1 second") },
     function* () {
       const opens = Effect.gen(function* () {
@@ -276,7 +272,7 @@ describe("Saved and restored", () => {
         assert.deepStrictEqual(yield* opens, [4, 8])
       })
       yield* Effect.provide(elsewhere, BreakerStore.layerMemory, { local: true })
-      // What was brought there is a copy: nothing changed here.
+      // The import is a copy: the exported circuit has not changed.
       assert.strictEqual((yield* inspect()).openings, 2)
     }
   )
@@ -284,10 +280,10 @@ describe("Saved and restored", () => {
 
 describe("Time", () => {
   for (const [what, millis] of [
-    ["longer than any calendar", 1e16],
-    ["as long as a number goes", Number.MAX_VALUE]
+    ["of 10^16 milliseconds", 1e16],
+    ["of Number.MAX_VALUE milliseconds", Number.MAX_VALUE]
   ] as const) {
-    scenario(`a cooldown ${what} is a long one, and no overflow`, { ...quick, cooldown: millis }, function* () {
+    scenario(`a cooldown ${what} does not overflow`, { ...quick, cooldown: millis }, function* () {
       const events = yield* recordEvents
       yield* fail()
       yield* TestClock.adjust("365 days")
@@ -307,12 +303,12 @@ describe("Time", () => {
   }
 })
 
-describe("After the end of a store", () => {
+describe("After the scope of a store closes", () => {
   const policies = (policy: BreakerPolicy.Input) => BreakerPolicy.layer(settings(policy))
   const builtIn = (scope: Scope.Scope, policy: BreakerPolicy.Input) =>
     Layer.buildWithScope(Layer.provideMerge(BreakerStore.layerMemory, policies(policy)), scope)
 
-  it.effect("its health checks stop, also in an opening that had begun", () =>
+  it.effect("its health checks stop, also during an opening", () =>
     Effect.gen(function* () {
       let asked = 0
       const check = Effect.andThen(
@@ -330,7 +326,7 @@ describe("After the end of a store", () => {
     })
   )
 
-  it.effect("a subscriber to its events sees the end of the stream", () =>
+  it.effect("the stream of its events ends", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const services = yield* builtIn(scope, quick)
@@ -349,7 +345,7 @@ describe("After the end of a store", () => {
     ["Open", fail()],
     ["HalfOpen", Effect.andThen(fail(), TestClock.adjust("10 seconds"))]
   ] as const) {
-    it.effect(`a call through a reference to the store ends, and does not hang: ${what}`, () =>
+    it.effect(`a call that still has the store ends: ${what}`, () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const services = yield* builtIn(scope, quick)
@@ -368,14 +364,14 @@ describe("After the end of a store", () => {
 })
 
 describe("A callback", () => {
-  // A lock around a callback, or a state that is written after it, makes these hang or lose a move.
+  // With a lock around a callback, or a state that is written after it, these tests hang or lose a transition.
   const callsBack = Effect.gen(function* () {
     yield* inspect()
     yield* Effect.exit(call(Effect.succeed("ok")))
     return yield* CircuitBreaker.state("api")
   })
 
-  scenario("a subscriber may look at the circuit, call it and steer it when it hears of a move", quick, function* () {
+  scenario("a subscriber can inspect the circuit, call it and close it when it gets a transition", quick, function* () {
     const heard: Array<string> = []
     const listening = Stream.runForEach(CircuitBreaker.events, (event) =>
       Effect.gen(function* () {
@@ -394,7 +390,7 @@ describe("A callback", () => {
 
   const built = Layer.build(Layer.provideMerge(BreakerStore.layerMemory, BreakerPolicy.layer({ default: quick })))
 
-  it.effect("a classifier may, in the middle of the call that it reads", () =>
+  it.effect("a classifier can inspect and call the circuit whose call it classifies", () =>
     Effect.gen(function* () {
       const services = yield* built
       const classify = () => Effect.as(Effect.provideContext(callsBack, services), Outcome.failure())
@@ -407,7 +403,7 @@ describe("A callback", () => {
     })
   )
 
-  it.effect("a cooldown schedule may, while it opens", () =>
+  it.effect("a cooldown schedule can inspect and call the circuit that opens", () =>
     Effect.gen(function* () {
       const services = yield* built
       const seen: Array<string> = []
@@ -425,7 +421,7 @@ describe("A callback", () => {
   )
 
   it.effect(
-    "a health check may go through its own circuit: it closes the circuit as a probe would, and calls nothing while Open",
+    "a health check can call through its own circuit: it calls nothing while Open, and closes the circuit as a probe does",
     () =>
       Effect.gen(function* () {
         const services = yield* built
@@ -446,33 +442,37 @@ describe("A callback", () => {
       })
   )
 
-  scenario("all hear the moves of many at once in the order in which they were made", quick, function* () {
-    const recorded = yield* CircuitTest.record
-    const events = yield* recordEvents
-    const acts = [
-      fail(),
-      CircuitBreaker.open("api"),
-      CircuitBreaker.close("api"),
-      CircuitBreaker.isolate("api"),
-      CircuitBreaker.release("api"),
-      CircuitBreaker.disable("api"),
-      CircuitBreaker.reset("api")
-    ]
-    const some = (seed: number) =>
-      Effect.forEach(
-        Array.from({ length: 50 }, (_, i) => acts[(i * 5 + seed * 3) % acts.length] ?? Effect.void),
-        (act) => Effect.andThen(Effect.yieldNow, act)
-      )
-    yield* Effect.forEach(Array.from({ length: 20 }), (_, seed) => some(seed), { concurrency: "unbounded" })
-    const heard = (yield* events).flatMap((event) => (event._tag === "Transition" ? [event] : []))
-    assert.isAbove(heard.length, 100)
-    heard.forEach((event, i) => {
-      assert.deepStrictEqual([event.epoch, event.from], [i + 1, heard[i - 1]?.to ?? "Closed"])
-    })
-    assert.deepStrictEqual(recorded.events(), heard)
-    const { epoch, state } = yield* inspect()
-    assert.deepStrictEqual([epoch, state], [heard.length, heard.at(-1)?.to])
-  })
+  scenario(
+    "all subscribers get the transitions of concurrent callers in the order in which they happened",
+    quick,
+    function* () {
+      const recorded = yield* CircuitTest.record
+      const events = yield* recordEvents
+      const acts = [
+        fail(),
+        CircuitBreaker.open("api"),
+        CircuitBreaker.close("api"),
+        CircuitBreaker.isolate("api"),
+        CircuitBreaker.release("api"),
+        CircuitBreaker.disable("api"),
+        CircuitBreaker.reset("api")
+      ]
+      const some = (seed: number) =>
+        Effect.forEach(
+          Array.from({ length: 50 }, (_, i) => acts[(i * 5 + seed * 3) % acts.length] ?? Effect.void),
+          (act) => Effect.andThen(Effect.yieldNow, act)
+        )
+      yield* Effect.forEach(Array.from({ length: 20 }), (_, seed) => some(seed), { concurrency: "unbounded" })
+      const heard = (yield* events).flatMap((event) => (event._tag === "Transition" ? [event] : []))
+      assert.isAbove(heard.length, 100)
+      heard.forEach((event, i) => {
+        assert.deepStrictEqual([event.epoch, event.from], [i + 1, heard[i - 1]?.to ?? "Closed"])
+      })
+      assert.deepStrictEqual(recorded.events(), heard)
+      const { epoch, state } = yield* inspect()
+      assert.deepStrictEqual([epoch, state], [heard.length, heard.at(-1)?.to])
+    }
+  )
 })
 
 describe("A circuit around another circuit", () => {
@@ -486,7 +486,7 @@ describe("A circuit around another circuit", () => {
     ["b", "a"]
   ] as const) {
     scenario(
-      `${outer} around ${inner}: a rejection by the inner one is Ignored by the outer one, unless its classifier counts it`,
+      `${outer} around ${inner}: the outer circuit ignores a rejection by the inner circuit, unless its classifier counts it`,
       quick,
       function* () {
         yield* fail({ name: inner })
@@ -496,14 +496,14 @@ describe("A circuit around another circuit", () => {
         const heeding = CircuitBreaker.protect(nested, outer, heeds)
         assert.strictEqual((yield* Effect.flip(heeding)).circuit, inner)
         yield* expectState("Open", { name: outer })
-        // From now on the outer one rejects by itself, and the inner one is not asked.
+        // From now on the outer circuit rejects, and the inner circuit gets no calls.
         assert.strictEqual((yield* Effect.flip(heeding)).circuit, outer)
         assert.strictEqual((yield* inspect({ name: inner })).totals.rejected, 2)
       }
     )
   }
 
-  scenario("a fallback answers once for a call that takes too long and then fails", quick, function* () {
+  scenario("a fallback runs once for a call that times out and then fails", quick, function* () {
     let answers = 0
     const late = Effect.uninterruptible(Effect.andThen(Effect.sleep("5 seconds"), Effect.fail("late")))
     const guarded = Resilience.pipeline(
@@ -517,7 +517,7 @@ describe("A circuit around another circuit", () => {
     assert.strictEqual((yield* inspect()).totals.failures, 1)
   })
 
-  scenario("a fallback that is down itself, or whose own circuit is open, ends with that error", quick, function* () {
+  scenario("a fallback that fails, or whose own circuit is open, ends with its own error", quick, function* () {
     const guarded = (orElse: Effect.Effect<never, string | CircuitOpen.CircuitOpen, BreakerStore.BreakerStore>) =>
       Effect.flip(Resilience.pipeline(Resilience.breaker("api"), Resilience.fallback(orElse))(Effect.fail("boom")))
     assert.strictEqual(yield* guarded(Effect.fail("worse")), "worse")
@@ -528,7 +528,7 @@ describe("A circuit around another circuit", () => {
   })
 
   for (const exit of [Exit.succeed("ok"), Exit.fail("boom")]) {
-    scenario(`a hedge that its budget refuses leaves the call its own ${exit._tag}`, {}, function* () {
+    scenario(`a hedge that its budget refuses does not change the ${exit._tag} of the call`, {}, function* () {
       const steps = ["hang", "hang", Effect.delay(exit, "5 seconds")] as const
       const dependency = yield* Dependency.make({ answer: "ok", error: "boom", steps })
       const budget = { name: "api", floor: 1, share: 0.001 }
@@ -545,7 +545,7 @@ describe("A circuit around another circuit", () => {
   }
 })
 
-describe("An option that is 0 is 0 where it may be, and no default", () => {
+describe("An option of 0 is not replaced by the default:", () => {
   scenario("cooldown", { ...quick, cooldown: 0 }, function* () {
     yield* fail()
     assert.strictEqual(yield* millisOf, 0)
@@ -580,7 +580,7 @@ describe("An option that is 0 is 0 where it may be, and no default", () => {
       yield* Fiber.interrupt(fiber)
     })
   )
-  it("the floor of a budget; fields that must be above 0 are refused", () => {
+  it("the floor of a budget; 0 is refused for options that must be above 0", () => {
     Resilience.retry({ budget: { name: "api", floor: 0 } })
     for (const field of ["slowCall", "maxCooldown", "probeTimeout", "probes", "successesToClose", "failuresToReopen"]) {
       assert.throws(() => CircuitBreaker.protect("api", { policy: { [field]: 0 } }), new RegExp(`${field}: .*got 0`))
