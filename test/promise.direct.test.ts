@@ -153,14 +153,19 @@ describe("A rejection of another policy that the function throws", () => {
 
 it("A function that first asks for its signal after the timeout finds it aborted", async () => {
   let asked: AbortSignal | undefined
+  let end = () => {}
+  const timedOut = new Promise<void>((resolve) => {
+    end = resolve
+  })
   const breaker = createBreaker(
     async function (this: CallContext) {
-      await sleep(100)
+      await timedOut
       asked = this.signal
     },
     { timeout: 10 }
   )
   const error = await errorOf(breaker.execute())
+  end()
   for (let i = 0; i < 500 && asked === undefined; i++) await sleep(5)
   assert.isTrue(asked?.aborted)
   assert.strictEqual(asked?.reason, error)
