@@ -28,7 +28,7 @@ export const runBatch = (
     let stopped: CircuitOpen | undefined
 
     const isConcurrent = () => {
-      const circuit = locate(fiber, registry, subject)
+      const circuit = locate(fiber, subject)
       return isInside(fiber, registry, circuit) || passesAll(registry, circuit, registry.runtime.time.now())
     }
 

@@ -27,6 +27,9 @@ export interface Subject {
   /** Whether `classify` may return an effect, for which the caller waits. */
   readonly waits: boolean
   readonly inline: Partial<Policy> | undefined
+  // The circuit that the latest call found, and its store.
+  registry: Registry | undefined
+  circuit: LiveCircuit | undefined
 }
 
 export interface SubjectOptions extends ReadingOptions {
@@ -45,7 +48,15 @@ export const subjectFields = {
 /** Decodes the options. `path` is the position of the options inside larger ones. */
 export const subject = (operation: string, name: string, options: SubjectOptions | undefined, path = ""): Subject =>
   options === undefined
-    ? { name: circuitName(operation, name), key: undefined, classify: undefined, waits: false, inline: undefined }
+    ? {
+        name: circuitName(operation, name),
+        key: undefined,
+        classify: undefined,
+        waits: false,
+        inline: undefined,
+        registry: undefined,
+        circuit: undefined
+      }
     : toSubject(operation, name, decodeOptions(operation, subjectFields, options, path), path)
 
 export const toSubject = (
@@ -58,15 +69,55 @@ export const toSubject = (
   key: options.key,
   classify: toClassify(operation, options, path),
   waits: options.classify !== undefined,
-  inline: options.policy
+  inline: options.policy,
+  registry: undefined,
+  circuit: undefined
 })
 
-const find = (registry: Registry, subject: Subject, caller: Caller): LiveCircuit =>
-  registry.find(subject.name, subject.key, caller, subject.inline)
+/**
+ * The circuit of a subject. Most calls use the circuit of the call before, because looking it up by its name and key would cost more than
+ * the rest of the call, if there are many keys.
+ */
+const find = (subject: Subject, caller: Caller): LiveCircuit => {
+  const { circuit } = subject
+  const { registry } = caller
+  return circuit !== undefined &&
+    subject.registry === registry &&
+    // Subjects for several keys are copies of one.
+    circuit.key === subject.key &&
+    caller.tenant === undefined &&
+    registry.isStill(circuit, caller, subject.inline)
+    ? circuit
+    : search(subject, caller)
+}
+
+const search = (subject: Subject, caller: Caller): LiveCircuit => {
+  const { registry } = caller
+  const circuit = registry.find(subject.name, subject.key, caller, subject.inline)
+  subject.registry = registry
+  subject.circuit = circuit
+  return circuit
+}
+
+let latestContext: Context.Context<never> | undefined
+let latestCaller: Caller | undefined
+
+/** The caller of a fiber, and its store. That of the latest context is cached, because all calls of a fiber have the same context. */
+const callerOf = (fiber: Fiber.Fiber<unknown, unknown>): Caller => {
+  const { context } = fiber
+  if (context === latestContext) return latestCaller as Caller
+  const caller = registryOf(fiber).callerOf(context)
+  // The context inside a call is new for each call, so caching it would not help.
+  if (caller.inside === undefined) {
+    latestContext = context
+    latestCaller = caller
+  }
+  return caller
+}
 
 /** The circuit of a subject, found with the policies and the tenant of the fiber. */
-export const locate = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, subject: Subject): LiveCircuit =>
-  find(registry, subject, registry.callerOf(fiber.context))
+export const locate = (fiber: Fiber.Fiber<unknown, unknown>, subject: Subject): LiveCircuit =>
+  find(subject, callerOf(fiber))
 
 /** Whether the fiber runs inside a call of this circuit. If so, a nested call would be part of that call. */
 export const isInside = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, circuit: LiveCircuit): boolean =>
@@ -87,10 +138,9 @@ export const guard = (
   Effect.withFiber((fiber) => {
     // `self` runs on this fiber, which has its services.
     const effect = self as Effect.Effect<unknown, unknown>
-    const registry = registryOf(fiber)
-    const caller = registry.callerOf(fiber.context)
-    const circuit = find(registry, subject, caller)
-    const { inside } = caller
+    const caller = callerOf(fiber)
+    const { inside, registry } = caller
+    const circuit = find(subject, caller)
     if (encloses(inside, circuit)) return effect
     const now = rejectsAt(circuit, registry.runtime.time)
     if (now !== undefined) {
@@ -100,17 +150,17 @@ export const guard = (
       return Effect.fail(open)
     }
     const tenant = tenantOf(circuit, caller)
-    const call = new Call(registry, circuit, effect, subject.classify, tenant, 0, fiber, inside)
+    const call = new Call(registry, circuit, effect, subject.classify, tenant, 0)
     if (subject.waits) {
       return Effect.uninterruptibleMask((restore) =>
         Effect.onExitPrimitive(restore(call), (exit) => {
-          call.leave()
+          call.leave(fiber)
           return call.settle(exit, restore)
         })
       )
     }
     return Effect.onExitPrimitive(call, (exit) => {
-      call.leave()
+      call.leave(fiber)
       return call.settle(exit)
     })
   })
@@ -144,10 +194,9 @@ export const guardBeyond = <A>(
   takeOver: (answer: A, permit: Call) => A | undefined
 ): Effect.Effect<A, unknown> =>
   Effect.withFiber((fiber) => {
-    const registry = registryOf(fiber)
-    const caller = registry.callerOf(fiber.context)
-    const circuit = find(registry, subject, caller)
-    const { inside } = caller
+    const caller = callerOf(fiber)
+    const { inside, registry } = caller
+    const circuit = find(subject, caller)
     if (encloses(inside, circuit)) return self
     let takenOver = false
     const watched = Effect.map(self, (answer) => {
@@ -156,10 +205,10 @@ export const guardBeyond = <A>(
       return given ?? answer
     })
     const tenant = tenantOf(circuit, caller)
-    const call = new Call(registry, circuit, watched, subject.classify, tenant, leaseMillis, fiber, inside)
+    const call = new Call(registry, circuit, watched, subject.classify, tenant, leaseMillis)
     return Effect.uninterruptibleMask((restore) =>
       Effect.onExitPrimitive(restore(call as Effect.Effect<A, unknown>), (exit) => {
-        call.leave()
+        call.leave(fiber)
         return takenOver && exit._tag === "Success" ? undefined : call.settle(exit, restore)
       })
     )
@@ -182,9 +231,9 @@ export const admit = (
   const { lease = defaultLease, ...given } = decodeOptions(operation, admitFields, options)
   const target = toSubject(operation, name, given)
   return Effect.withFiber((fiber) => {
-    const registry = registryOf(fiber)
-    const caller = registry.callerOf(fiber.context)
-    const circuit = find(registry, target, caller)
+    const caller = callerOf(fiber)
+    const { registry } = caller
+    const circuit = find(target, caller)
     const call = new Call(registry, circuit, Effect.void, target.classify, tenantOf(circuit, caller), lease)
     // This call is part of the enclosing one: its permit holds no lease, and settling it changes nothing.
     if (encloses(caller.inside, circuit)) return Effect.succeed(call)

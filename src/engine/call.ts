@@ -33,12 +33,23 @@ import { judge } from "./tripping.ts"
 
 type Running = Fiber.Fiber<unknown, unknown>
 
-type PermitAndEffect = Permit & Effectable.Class<unknown, unknown>
+type PermitAndEffect = Permit & Effect.Effect<unknown, unknown>
 
-// The type of `Mixin` contains types that Effect does not export, and `any` instead of type parameters.
-const PermitAndEffect = Effectable.Mixin(Permit) as unknown as abstract new (
+const PermitAndEffect = class extends Permit {} as unknown as abstract new (
   ...args: ConstructorParameters<typeof Permit>
 ) => PermitAndEffect
+
+Object.defineProperties(
+  PermitAndEffect.prototype,
+  Object.getOwnPropertyDescriptors(
+    Effectable.Prototype<Effect.Effect<unknown, unknown>>({
+      label: "Call",
+      evaluate(fiber) {
+        return (this as Call).begun(fiber)
+      }
+    })
+  )
+)
 
 /**
  * One call: its permit, and the effect that admits the call and then runs it.
@@ -49,10 +60,6 @@ const PermitAndEffect = Effectable.Mixin(Permit) as unknown as abstract new (
 export class Call extends PermitAndEffect implements Enclosing {
   // `declare` emits no field definition, which would cost each call time: see `Permit`.
   declare private readonly self: Effect.Effect<unknown, unknown>
-  declare around: Enclosing | undefined
-  /** The fiber that runs the call; `undefined` for a permit of `admit`, which runs nothing. */
-  declare private readonly fiber: Running | undefined
-  declare private outside: Context.Context<never> | undefined
 
   constructor(
     registry: Registry,
@@ -60,15 +67,14 @@ export class Call extends PermitAndEffect implements Enclosing {
     self: Effect.Effect<unknown, unknown>,
     classify: Classify | undefined,
     tenant: string | undefined,
-    permitMillis: number,
-    fiber?: Running,
-    around?: Enclosing
+    permitMillis: number
   ) {
     super(registry, circuit, classify, tenant, permitMillis)
     this.self = self
-    this.fiber = fiber
-    this.outside = undefined
-    this.around = around === undefined ? undefined : running(around)
+  }
+
+  get around(): Enclosing | undefined {
+    return this.details?.around
   }
 
   get isCurrent(): boolean {
@@ -81,68 +87,78 @@ export class Call extends PermitAndEffect implements Enclosing {
     return this.kind === "Settled"
   }
 
-  /** From now on, the fiber and every fiber that it forks run inside this call. */
-  private enter(): void {
-    if (this.fiber === undefined) return
-    this.circuit.group.enclosing--
-    this.outside = this.fiber.context
-    this.fiber.setContext(Context.add(this.outside, EnclosingCall, this))
+  /** Whether this is a permit of `admit`, which runs nothing. */
+  private get runsNothing(): boolean {
+    return this.self === Effect.void
   }
 
-  /** From now on, the fiber runs outside this call. Only the fiber itself may call this. */
-  leave(): void {
-    if (this.outside !== undefined) this.fiber?.setContext(this.outside)
+  /** From now on, the fiber and every fiber that it forks run inside this call. */
+  private enter(fiber: Running): void {
+    if (this.runsNothing) return
+    this.circuit.group.enclosing--
+    const details = this.detailed()
+    details.outside = fiber.context
+    details.around = running(Context.get(fiber.context, EnclosingCall))
+    fiber.setContext(Context.add(fiber.context, EnclosingCall, this))
+  }
+
+  /** From now on, the fiber runs outside this call. */
+  leave(fiber: Running): void {
+    const { details } = this
+    if (details?.outside !== undefined) fiber.setContext(details.outside)
   }
 
   protected override end(due?: boolean): boolean {
+    const { details } = this
     // Drops enclosing calls that have ended, so that a long-lived fiber does not keep a chain of them in memory.
-    this.around = running(this.around)
+    if (details?.around !== undefined) details.around = running(details.around)
     return super.end(due)
   }
 
-  override asEffect(): Effect.Effect<unknown, unknown> {
+  /** Admits the call on a fiber, and returns what the fiber has to run. */
+  begun(fiber: Running): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     const now = admitsAt(circuit, this.registry.runtime.time)
-    if (now !== undefined) return this.admit("Normal", circuit.control.value.epoch, now)
+    if (now !== undefined) return this.admit(fiber, "Normal", circuit.control.value.epoch, now)
     const { enabled } = circuit.policy
-    if (enabled === false) return this.pass()
-    if (enabled === true) return this.decide()
+    if (enabled === false) return this.pass(fiber)
+    if (enabled === true) return this.decide(fiber)
     // A pending call prevents the eviction of its circuit.
     this.kind = "Asking"
     circuit.pending++
     return Effect.flatMap(switchedOn(circuit), (on) => {
       this.kind = "Waiting"
       circuit.pending--
-      return on ? this.decide() : this.pass()
+      return on ? this.decide(fiber) : this.pass(fiber)
     })
   }
 
-  private decide(): Effect.Effect<unknown, unknown> {
+  private decide(fiber: Running): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
     const { runtime } = registry
     const now = runtime.time.now()
     const expired = this.expired(now)
     if (expired !== undefined) {
-      return Effect.flatMap(expire(runtime, expired), () => this.decide())
+      return Effect.flatMap(expire(runtime, expired), () => this.decide(fiber))
     }
     const result = answer(registry, circuit, now)
-    return result._tag === "Admit" ? this.admitted(result, now) : this.refused(result, now)
+    return result._tag === "Admit" ? this.admitted(fiber, result, now) : this.refused(fiber, result, now)
   }
 
-  private admitted({ as }: Admit, now: number): Effect.Effect<unknown, unknown> {
+  private admitted(fiber: Running, { as }: Admit, now: number): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
     const control = circuit.control.value
     switch (as) {
       case "Normal":
-        return this.arrive(control.epoch, now)
+        return this.arrive(fiber, control.epoch, now)
       case "Ramp": {
         circuit.rampCredit += control._tag === "Closed" ? Circuit.rampShare(control, now) : 1
-        if (circuit.rampCredit < 1) return this.refused(refused(registry, circuit, now, "Ramping"), now)
+        if (circuit.rampCredit < 1) return this.refused(fiber, refused(registry, circuit, now, "Ramping"), now)
         circuit.rampCredit -= 1
-        return this.arrive(control.epoch, now)
+        return this.arrive(fiber, control.epoch, now)
       }
       case "Probe":
-        return this.probe()
+        return this.probe(fiber)
     }
   }
 
@@ -156,35 +172,37 @@ export class Call extends PermitAndEffect implements Enclosing {
   }
 
   /** Evaluates the rules about stuck calls first, because no call ends while all calls hang. */
-  private arrive(epoch: number, now: number): Effect.Effect<unknown, unknown> {
+  private arrive(fiber: Running, epoch: number, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
-    if (circuit.runningSince === undefined) return this.admit("Normal", epoch, now)
+    if (circuit.runningSince === undefined) return this.admit(fiber, "Normal", epoch, now)
     circuit.lapse(now)
     const opening = judge(this.registry.runtime, circuit, epoch, now, Trip.onArrival(circuit.policy.trip))
-    return opening === undefined ? this.admit("Normal", epoch, now) : Effect.flatMap(opening, () => this.decide())
+    return opening === undefined
+      ? this.admit(fiber, "Normal", epoch, now)
+      : Effect.flatMap(opening, () => this.decide(fiber))
   }
 
-  private admit(kind: "Normal" | "Probe", epoch: number, now: number): Effect.Effect<unknown, unknown> {
+  private admit(fiber: Running, kind: "Normal" | "Probe", epoch: number, now: number): Effect.Effect<unknown, unknown> {
     const { group, inFlight } = this.circuit
     if (inFlight > 0) group.enclosing = Infinity
-    if (kind === "Probe" || group.enclosing > 0) this.enter()
+    if (kind === "Probe" || group.enclosing > 0) this.enter(fiber)
     this.begin(kind, epoch, now)
     return this.self
   }
 
-  private pass(): Effect.Effect<unknown, unknown> {
+  private pass(fiber: Running): Effect.Effect<unknown, unknown> {
     this.kind = "Pass"
     this.epoch = this.circuit.control.value.epoch
-    if (this.circuit.group.enclosing > 0) this.enter()
+    if (this.circuit.group.enclosing > 0) this.enter(fiber)
     this.circuit.passed++
     return this.self
   }
 
-  private refused(result: Pass | Reject, now: number): Effect.Effect<unknown, unknown> {
+  private refused(fiber: Running, result: Pass | Reject, now: number): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     if (result._tag === "Pass") {
       if (result.why === "Observed") circuit.wouldReject++
-      return this.pass()
+      return this.pass(fiber)
     }
     circuit.rejected++
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
@@ -199,17 +217,17 @@ export class Call extends PermitAndEffect implements Enclosing {
     })
   }
 
-  private probe(): Effect.Effect<unknown, unknown> {
+  private probe(fiber: Running): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     const { peers } = this.registry.runtime
     const { fleetState } = circuit
-    if (peers === undefined || fleetState === undefined) return this.localProbe()
+    if (peers === undefined || fleetState === undefined) return this.localProbe(fiber)
     const spare = fleetState.lease.spare === undefined ? undefined : peers.spare(circuit)
-    if (spare !== undefined) return this.take(spare)
-    return fleetState.isFleets(circuit.control.value) ? this.sharedProbe(peers) : this.localProbe()
+    if (spare !== undefined) return this.take(fiber, spare)
+    return fleetState.isFleets(circuit.control.value) ? this.sharedProbe(fiber, peers) : this.localProbe(fiber)
   }
 
-  private localProbe(): Effect.Effect<unknown, unknown> {
+  private localProbe(fiber: Running): Effect.Effect<unknown, unknown> {
     const { circuit, registry } = this
     const { runtime } = registry
     const { policy } = circuit
@@ -226,16 +244,16 @@ export class Call extends PermitAndEffect implements Enclosing {
     const admitted = Effect.uninterruptible(
       Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
         if (!taken || moved?.to._tag !== "HalfOpen") return false
-        this.lease = moved.to.nextLease - 1
-        this.admit("Probe", moved.to.epoch, moved.now)
+        this.detailed().lease = moved.to.nextLease - 1
+        this.admit(fiber, "Probe", moved.to.epoch, moved.now)
         return true
       })
     )
-    return Effect.flatMap(admitted, (admitted) => (admitted ? this.run(policy.probeTimeoutMillis) : this.decide()))
+    return Effect.flatMap(admitted, (admitted) => (admitted ? this.run(policy.probeTimeoutMillis) : this.decide(fiber)))
   }
 
   /** Asks the fleet for a lease. This is the only time that a call waits for the store. */
-  private sharedProbe(peers: Peers): Effect.Effect<unknown, unknown> {
+  private sharedProbe(fiber: Running, peers: Peers): Effect.Effect<unknown, unknown> {
     const { circuit } = this
     const { time } = this.registry.runtime
     const asked = Effect.uninterruptibleMask((restore) =>
@@ -243,7 +261,7 @@ export class Call extends PermitAndEffect implements Enclosing {
         if (grant._tag !== "Granted") return { run: undefined, grant }
         // The process may have stalled until after the end of the lease.
         if (circuit.control.value.epoch === grant.epoch && time.now() < grant.until)
-          return { run: this.take(grant), grant }
+          return { run: this.take(fiber, grant), grant }
         peers.settled(circuit, grant.lease, { _tag: "Ignored" })
         return { run: undefined, grant: { _tag: "Denied" } as const }
       })
@@ -253,21 +271,24 @@ export class Call extends PermitAndEffect implements Enclosing {
       const now = time.now()
       const isDenied =
         grant._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
-      return isDenied ? this.refused(refused(this.registry, circuit, now, "ProbesBusy"), now) : this.decide()
+      return isDenied
+        ? this.refused(fiber, refused(this.registry, circuit, now, "ProbesBusy"), now)
+        : this.decide(fiber)
     })
   }
 
-  private take(grant: Granted): Effect.Effect<unknown, unknown> {
+  private take(fiber: Running, grant: Granted): Effect.Effect<unknown, unknown> {
     const now = this.registry.runtime.time.now()
-    this.lease = grant.lease
-    this.shared = true
-    this.admit("Probe", grant.epoch, now)
+    const details = this.detailed()
+    details.lease = grant.lease
+    details.shared = true
+    this.admit(fiber, "Probe", grant.epoch, now)
     return this.run(Math.max(0, grant.until - now))
   }
 
   private run(millis: number): Effect.Effect<unknown, unknown> {
     // In mode `observe` no call is interrupted, and a permit of `admit` has no effect to interrupt. Their leases expire.
-    if (this.circuit.policy.mode === "observe" || this.self === Effect.void) return this.self
+    if (this.circuit.policy.mode === "observe" || this.runsNothing) return this.self
     return Effect.uninterruptibleMask((restore) =>
       restore(this.self) === this.self
         ? this.untilDue(millis)

@@ -23,6 +23,7 @@ const evictionSteps = 256
 const maxAdvice = 20
 
 export interface Caller {
+  readonly registry: Registry
   readonly policies: Policies
   readonly tenant: string | undefined
   readonly inside: Enclosing | undefined
@@ -41,7 +42,7 @@ export class Registry {
 
   /** The caller of the latest context is cached, because all calls of a fiber have the same context. */
   private context: Context.Context<never> | undefined = undefined
-  private caller: Caller = { policies: none, tenant: undefined, inside: undefined }
+  private caller: Caller = { registry: this, policies: none, tenant: undefined, inside: undefined }
 
   // Fields that calls do not read come last: before the others they cost each call 20 ns.
   /** Listeners that are called when a name is first used. */
@@ -59,6 +60,7 @@ export class Registry {
   callerOf(context: Context.Context<never>): Caller {
     if (context === this.context) return this.caller
     const caller = {
+      registry: this,
       policies: Context.get(context, Policies),
       tenant: Context.get(context, CurrentTenant),
       inside: Context.get(context, EnclosingCall)
@@ -85,6 +87,15 @@ export class Registry {
     const circuit = known ?? this.make(group, own)
     if (circuit.basis !== group.policy) this.adopt(circuit)
     return circuit
+  }
+
+  /** Whether {@link find} would still return this circuit, which it has returned for the same key and tenant. */
+  isStill(
+    { basis, group, key, next }: LiveCircuit,
+    { policies }: Caller,
+    inline: Partial<Policy> | undefined
+  ): boolean {
+    return basis === group.policy && (key === undefined || next !== undefined) && group.hasAgreed(policies, inline)
   }
 
   /** Declares the policy of a name before its first call. Throws if the name has another policy. */
@@ -320,6 +331,8 @@ export class Registry {
       previous.next = next
       next.previous = previous
     }
+    circuit.next = undefined
+    circuit.previous = undefined
     this.groups.get(circuit.group.name)?.forget(circuit)
     this.runtime.peers?.forgotten(circuit)
     circuit.unwatch()

@@ -56,7 +56,7 @@ export const callOne = (
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
-    const circuits = subjects.map((subject) => locate(fiber, registry, subject))
+    const circuits = subjects.map((subject) => locate(fiber, subject))
     const order = inOrder(registry, circuits, choose, state)
     const from = (i: number, rejected: CircuitOpen | undefined): Effect.Effect<unknown, unknown> => {
       const member = order[i]

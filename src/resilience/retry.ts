@@ -71,7 +71,7 @@ const onBudget = <A>(
   const circuit =
     of.subject === undefined
       ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
-      : locate(fiber, registry, of.subject)
+      : locate(fiber, of.subject)
   circuit.budget ??= new RetryBudget(of.overMillis)
   return f(circuit.budget, registry.runtime.time.now(), of)
 }
@@ -88,7 +88,7 @@ const skippingVainDelay =
   ({ duration }: { readonly duration: Duration.Duration }): Effect.Effect<Duration.Duration> =>
     Effect.withFiber((fiber) => {
       const registry = registryOf(fiber)
-      const circuit = locate(fiber, registry, subject)
+      const circuit = locate(fiber, subject)
       const later = answer(registry, circuit, registry.runtime.time.now() + Duration.toMillis(duration))
       // Only calls evaluate an `enabled` that is an effect.
       const vain = circuit.policy.enabled === true && later._tag === "Reject" && isLasting(later)

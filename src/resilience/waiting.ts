@@ -65,7 +65,7 @@ export const inLine = (open: Rejecting, millis: number, patience: Patience): Eff
 export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect<void, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
     const registry = registryOf(fiber)
-    const circuit = locate(fiber, registry, subject)
+    const circuit = locate(fiber, subject)
     if (isInside(fiber, registry, circuit)) return Effect.void
     const answered = answer(registry, circuit, registry.runtime.time.now())
     if (answered._tag !== "Reject") return Effect.void
