@@ -9,8 +9,10 @@ import {
   enforced,
   isLasting,
   passesAll,
+  refused,
   rejectsAt,
-  retryAfter
+  retryAfter,
+  switchedOn
 } from "../src/engine/answer.ts"
 import { FleetState } from "../src/engine/fleetState.ts"
 import { NamedGroup } from "../src/engine/group.ts"
@@ -36,6 +38,7 @@ const halfOpen = (...leases: ReadonlyArray<number>): Circuit.HalfOpen => ({
 const states = {
   Closed: closed,
   Ramping: { ...closed, since: now - 100, rampUntil: now + 700 },
+  RampOver: { ...closed, since: now - 100, rampUntil: now },
   Open: open,
   CooldownOver: over,
   HalfOpenFree: halfOpen(now),
@@ -166,7 +169,7 @@ const expected = (one: Case): string => {
   if (override !== "none") return no("Isolated")
   if (dependency === "Open" || dependency === "Isolated") return no("Dependency", "db/")
   if (scope === "fleet, with a spare lease") return "Admit as Probe"
-  if (state === "Closed") return "Admit as Normal"
+  if (state === "Closed" || state === "RampOver") return "Admit as Normal"
   if (state === "Ramping") return "Admit as Ramp"
   if (state === "Open") return no("Cooldown")
   if (state === "HalfOpenBusy" || scope === "fleet, asking for a lease") return no("ProbesBusy")
@@ -176,7 +179,7 @@ const expected = (one: Case): string => {
 const each = (check: (one: Case, built: Built) => void) => {
   for (const one of cases) {
     // Only a state other than Closed can be the state of the fleet.
-    if (one.scope !== "local" && (one.state === "Closed" || one.state === "Ramping")) continue
+    if (one.scope !== "local" && states[one.state]._tag === "Closed") continue
     check(one, build(one))
   }
 }
@@ -231,21 +234,20 @@ describe("The answer to a call", () => {
     })
   })
 
-  it("says the same as the hot paths: these admit a call at once, or reject it until the end of the opening", () => {
+  it("is the same in the hot paths, which decide alone if no flag, dependency or override can", () => {
     const time = { now: () => now, wall: () => now } as unknown as Time
-    const times = { admitted: 0, rejected: 0 }
+    const times = { admitted: 0, rejected: 0, undecided: 0 }
     each((one, { circuit, circuits }) => {
-      const said = told(answer(circuits, circuit, now))
-      if (admitsAt(circuit, time) !== undefined) {
-        times.admitted++
-        assert.strictEqual(said, "Admit as Normal", JSON.stringify(one))
-      }
-      if (rejectsAt(circuit, time) !== undefined && circuit.fleetState?.lease.spare === undefined) {
-        times.rejected++
-        assert.strictEqual(said, `Reject, Cooldown by api/eu for ${cooldownWait(circuit, now)}`, JSON.stringify(one))
-      }
+      const found = told(answer(circuits, circuit, now))
+      const isAlone = one.override === "none" && one.dependency === "none" && one.mode === "enforce" && one.enabled
+      const isAdmitted = admitsAt(circuit, time) !== undefined
+      const isRejected = rejectsAt(circuit, time) !== undefined && circuit.fleetState?.lease.spare === undefined
+      const cooldown = `Reject, Cooldown by api/eu for ${cooldownWait(circuit, now)}`
+      if (isAdmitted || isAlone) assert.strictEqual(isAdmitted, found === "Admit as Normal", JSON.stringify(one))
+      if (isRejected || isAlone) assert.strictEqual(isRejected, found === cooldown, JSON.stringify(one))
+      times[isAdmitted ? "admitted" : isRejected ? "rejected" : "undecided"]++
     })
-    assert.isAbove(Math.min(times.admitted, times.rejected), 0)
+    assert.isAbove(Math.min(times.admitted, times.rejected, times.undecided), 0)
   })
 
   it("passes all calls if the policy only observes, if nothing rejects them, and not while a probe decides", () => {
@@ -284,6 +286,23 @@ describe("A dependency", () => {
     )
   })
 
+  it("does not hide the next one, neither in the list nor behind it", () => {
+    const circuit = make("api", { dependsOn: ["cache", "db"] }, closed, "eu")
+    const cache = make("cache", { dependsOn: ["network"] }, closed)
+    const db = (key?: string) => make("db", {}, key === undefined ? closed : open, key)
+    assert.strictEqual(
+      told(answer(find(cache, make("network", {}, closed), db(), db("eu")), circuit, now)),
+      "Reject, Dependency by db/eu for 9000"
+    )
+  })
+
+  it("that depends on itself through others is visited once", () => {
+    const circuit = make("api", { dependsOn: ["cache"] }, closed)
+    const cache = make("cache", { dependsOn: ["db"] }, closed)
+    const db = make("db", { dependsOn: ["cache"] }, closed)
+    assert.strictEqual(told(answer(find(cache, db), circuit, now)), "Admit as Normal")
+  })
+
   it("that depends on the circuit itself is no reason", () => {
     const circuit = make("api", { dependsOn: ["db"] }, open)
     const db = make("db", { dependsOn: ["api"] }, closed)
@@ -306,6 +325,13 @@ describe("A lease of the fleet", () => {
     assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Probe")
     circuit.control.value = { ...open, epoch: open.epoch + 5 }
     assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, Cooldown by api/eu for 9000")
+  })
+
+  it("that is spare admits no call at its end", () => {
+    const { circuit, circuits } = lease("fleet, with a spare lease", "Open")
+    const { until = 0 } = circuit.fleetState?.lease.spare ?? {}
+    assert.strictEqual(told(answer(circuits, circuit, until - 1)), "Admit as Probe")
+    assert.strictEqual(told(answer(circuits, circuit, until)), "Reject, Cooldown by api/eu for 8000")
   })
 
   it("that is being asked for does not matter once the state is this process's own", () => {
@@ -352,4 +378,48 @@ describe("The wait of a rejection", () => {
     const db = make("db", {}, force(until(closed, now + 60_000), "Disabled", 1_000))
     assert.strictEqual(told(answer(find(db), circuit, now)), "Reject, Cooldown by api/ for 60000")
   })
+})
+
+describe("The answer to an admitted call that cannot run", () => {
+  const cases: ReadonlyArray<readonly [Parameters<typeof refused>[3], keyof typeof states, Policy["mode"], string]> = [
+    ["Ramping", "Ramping", "enforce", "Reject, Ramping by api/ for 700"],
+    ["Ramping", "RampOver", "enforce", "Reject, Ramping by api/ for 0"],
+    ["Ramping", "Ramping", "observe", "Pass, Observed"],
+    ["ProbesBusy", "HalfOpenBusy", "enforce", "Reject, ProbesBusy by api/ for 300"],
+    ["ProbesBusy", "CooldownOver", "enforce", "Reject, ProbesBusy by api/ for 50"],
+    ["ProbesBusy", "CooldownOver", "observe", "Pass, Observed"]
+  ]
+  it.each(cases)("for the reason %s, in the state %s, with the mode %s, is: %s", (reason, state, mode, expected) => {
+    const circuit = make("api", { mode }, states[state])
+    assert.strictEqual(told(refused(find(), circuit, now, reason)), expected)
+  })
+})
+
+it.each(Object.entries(states))("The wait of a cooldown is 0 in every state but Open: %s", (_, state) => {
+  const wait = state._tag === "Open" ? state.until - now : 0
+  assert.strictEqual(cooldownWait(make("api", {}, state), now), wait)
+})
+
+describe("Only a flag that is false switches a circuit off:", () => {
+  const flags: ReadonlyArray<readonly [what: string, enabled: unknown, isOn: boolean]> = [
+    ["true", true, true],
+    ["false", false, false],
+    ["an effect of true", Effect.succeed(true), true],
+    ["an effect of false", Effect.succeed(false), false],
+    ["an effect that fails", Effect.fail("down"), true],
+    ["an effect that dies", Effect.die("bug"), true],
+    ["an effect of another value", Effect.succeed(undefined), true],
+    ["a function of true", () => true, true],
+    ["a function of false", () => false, false],
+    ["a function of an effect of false", () => Effect.succeed(false), false],
+    ["a function that throws", () => assert.fail("bug"), true],
+    ["false for its name", ({ name }: { readonly name: string }) => name !== "api", false],
+    ["false for its key", ({ key }: { readonly key: string }) => key !== "eu", false]
+  ]
+  it.effect.each(flags)("%s", ([, enabled, isOn]) =>
+    Effect.gen(function* () {
+      const circuit = make("api", { enabled: enabled as Policy["enabled"] }, closed, "eu")
+      assert.strictEqual(yield* switchedOn(circuit), isOn)
+    })
+  )
 })

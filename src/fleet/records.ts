@@ -1,6 +1,5 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
-import * as Fleet from "../core/Fleet.ts"
 import { printableCircuit } from "../core/printable.ts"
 import type { FleetState, KnownRecord } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
@@ -9,15 +8,24 @@ import { move, type Next } from "../engine/move.ts"
 import { fromBody, fromCircuitId, type Provenance } from "../store/codec.ts"
 import { isByPeople, isForce, isLift, policyAfter, toSwap, wallOf } from "../store/record.ts"
 import type { Stored } from "../store/SharedStore.ts"
+import {
+  beneath,
+  delayed,
+  endingLater,
+  isOutlived,
+  keptUntil,
+  lastingTo,
+  maxJitterMillis,
+  outlasts,
+  withEpoch,
+  withOwnOpenings
+} from "./adopted.ts"
 import type { FleetContext } from "./context.ts"
 import type { Lanes, Pace } from "./lanes.ts"
 import { endingMillis, Restoring } from "./restoring.ts"
 
 /** The most attempts of a transition, if other processes write the record in between. */
 const attempts = 5
-
-/** The longest random delay of the first probe, which is up to a tenth of the opening: processes do not all ask at once. */
-const maxJitterMillis = 1_000
 
 /**
  * The result of a fleet transition:
@@ -168,13 +176,13 @@ export class Records {
       const there =
         record.ownBeneath && Circuit.isForced(state)
           ? { ...state, under: Circuit.force(from, state._tag, state.since, state).under }
-          : counted(
-              later(isReleased ? lastsTo(state, now) : state, from, jitter, provenance.why),
+          : withOwnOpenings(
+              delayed(isReleased ? lastingTo(state, now) : state, from, jitter, provenance.why),
               from,
               now,
               provenance.why
             )
-      return merge(from, there, fleetState, provenance.why, expected)
+      return withEpoch(from, there, fleetState, provenance.why, expected)
     }
     const { actor, action, detail, process, why } = provenance
     return Effect.asVoid(
@@ -403,77 +411,3 @@ export class Records {
     )
   }
 }
-
-const keptUntil = (circuit: Circuit.Circuit, writtenAt: number, why: Circuit.Why): number =>
-  writtenAt + (Fleet.keptFor(circuit, writtenAt, isLift(why)) ?? Infinity)
-
-const beneath = (circuit: Circuit.Circuit): Circuit.Circuit => (Circuit.isForced(circuit) ? circuit.under : circuit)
-
-/** Whether an opening outlasts the other state by more than the random delay of processes. */
-const outlasts = (own: Circuit.Circuit, other: Circuit.Circuit, now: number): boolean =>
-  own._tag === "Open" && own.until > now && (other._tag !== "Open" || own.until > other.until + maxJitterMillis)
-
-/** Other processes count the end of an opening from when the store wrote it. This process must not be earlier than they are. */
-const endingLater = (circuit: Circuit.Circuit, by: number): Circuit.Circuit => {
-  if (circuit._tag === "Open") return { ...circuit, until: circuit.until + by }
-  if (!Circuit.isForced(circuit) || circuit.under._tag !== "Open") return circuit
-  return { ...circuit, under: { ...circuit.under, until: circuit.under.until + by } }
-}
-
-const lastsTo = (state: Circuit.Circuit, until: number): Circuit.Circuit =>
-  state._tag === "Open" ? { ...state, until: Math.max(state.until, until) } : state
-
-/** Delays the end of the fleet's state by `jitter`, and never to before the end that this process already knew. */
-const later = (state: Circuit.Circuit, from: Circuit.Circuit, jitter: number, why: Circuit.Why): Circuit.Circuit => {
-  if (Circuit.isForced(state)) {
-    // When the override ends, the opening beneath it may be long over in all processes, so only `spread` delays the probe. A release
-    // needs the real end of the opening.
-    return jitter > 0 && state.under._tag === "Open" ? { ...state, spread: jitter } : state
-  }
-  if (state._tag === "HalfOpen" && jitter > 0) {
-    return { ...state, leases: state.leases.map(({ id, until }) => ({ id, until: until + jitter })) }
-  }
-  if (state._tag !== "Open") return state
-  const until = state.until + jitter
-  // An operator action may shorten an opening, except a release, which only ends overrides.
-  const mayShorten = isByPeople(why) && why !== "Released"
-  return { ...state, until: from._tag === "Open" && !mayShorten ? Math.max(from.until, until) : until }
-}
-
-/** The fleet's state with this process's number of openings if that is higher: it includes openings that the fleet does not know. */
-const counted = (there: Circuit.Circuit, from: Circuit.Circuit, now: number, why: Circuit.Why): Circuit.Circuit => {
-  if (isByPeople(why) || Circuit.isForced(there) || Circuit.isForced(from)) return there
-  if (there._tag === "Closed") {
-    const openings = Circuit.openings(from, now)
-    if (openings <= there.openings) return there
-    const openFor = from._tag === "Open" ? Math.min(now, from.until) - from.since : from.openFor
-    return { ...there, openings, openFor: Math.max(there.openFor, openFor) }
-  }
-  const least = from._tag === "Closed" ? Circuit.nextOpening(from, now) : from.openings
-  return there.openings >= least ? there : { ...there, openings: least }
-}
-
-/** The fleet's state, with a new epoch unless the circuit is already in this state. */
-const merge = (
-  from: Circuit.Circuit,
-  there: Circuit.Circuit,
-  fleetState: FleetState,
-  why: Circuit.Why,
-  expected: boolean
-): Circuit.Circuit => {
-  const fleets = fleetState.isFleets(from)
-  // This process probes alone, because the store did not answer: its own probes decide.
-  if (from._tag === "HalfOpen" && there._tag === "HalfOpen" && !fleets) return from
-  const same =
-    from._tag === there._tag &&
-    (there._tag === "Closed" ? expected || why !== "Reset" : fleets && (expected || there._tag === "HalfOpen"))
-  return { ...there, epoch: same ? from.epoch : from.epoch + 1 }
-}
-
-/** Whether the fleet closed the circuit before this process opened it by itself. */
-const isOutlived = (own: Circuit.Circuit, fleetState: FleetState, { provenance, circuit }: KnownRecord): boolean =>
-  circuit._tag === "Closed" &&
-  own._tag === "Open" &&
-  !fleetState.isFleets(own) &&
-  own.since > circuit.since &&
-  !isByPeople(provenance.why)
