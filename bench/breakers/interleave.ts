@@ -7,6 +7,9 @@ import type { Answer, Request } from "./worker.ts"
 export type Samples = ReadonlyMap<string, ReadonlyArray<Sample>>
 
 export interface Effort {
+  /** How often all processes are started again, because the compiler decides differently in each process. */
+  readonly starts: number
+  /** How many rounds follow each start. */
   readonly rounds: number
   readonly warmUpMillis: number
   readonly sampleMillis: number
@@ -66,11 +69,9 @@ const shuffler = () => {
   }
 }
 
-/**
- * Measures the cases of all families. In each round each case is measured once, so that other work of the machine affects all cases
- * alike. Only one case runs at a time.
- */
-export const interleave = async (families: ReadonlyArray<string>, effort: Effort): Promise<Samples> => {
+const shuffle = shuffler()
+
+const interleaveOnce = async (families: ReadonlyArray<string>, effort: Effort): Promise<Samples> => {
   const workers = families.map((family) => new Worker(family))
   try {
     const cases: Array<{ readonly worker: Worker; readonly name: string; readonly calls: number }> = []
@@ -82,7 +83,6 @@ export const interleave = async (families: ReadonlyArray<string>, effort: Effort
       }
     }
     const samples = new Map(cases.map(({ name }) => [name, [] as Array<Sample>]))
-    const shuffle = shuffler()
     for (let round = 0; round < effort.rounds; round++) {
       for (const { calls, name, worker } of shuffle(cases)) {
         worker.send({ _tag: "Sample", name, calls })
@@ -93,4 +93,18 @@ export const interleave = async (families: ReadonlyArray<string>, effort: Effort
   } finally {
     for (const worker of workers) worker.stop()
   }
+}
+
+/**
+ * Measures the cases of all families. In each round each case is measured once, so that other work of the machine affects all cases
+ * alike. Only one case runs at a time.
+ */
+export const interleave = async (families: ReadonlyArray<string>, effort: Effort): Promise<Samples> => {
+  const all = new Map<string, ReadonlyArray<Sample>>()
+  for (let start = 0; start < effort.starts; start++) {
+    for (const [name, samples] of await interleaveOnce(families, effort)) {
+      all.set(name, [...(all.get(name) ?? []), ...samples])
+    }
+  }
+  return all
 }

@@ -1,25 +1,25 @@
 import { execFile } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { promisify } from "node:util"
 import { libraries } from "./families.ts"
 import { byHandText, ownTimedText, timeoutText } from "./names.ts"
-import { spreadOf } from "./sampling.ts"
+import { type Sample, spreadOf } from "./sampling.ts"
 
 /* Measurements that need a new process each. */
 
-/** Runs a script that prints a number. On a busy machine a script can be too slow, and is tried again. */
-const run = async (args: ReadonlyArray<string>, tries = 3): Promise<number> => {
+/** Runs a script and returns what it prints. On a busy machine a script can be too slow, and is tried again. */
+const output = async (args: ReadonlyArray<string>, tries = 3): Promise<string> => {
   try {
-    const { stdout } = await promisify(execFile)(process.execPath, args, { encoding: "utf8" })
-    return Number(stdout)
+    return (await promisify(execFile)(process.execPath, args, { encoding: "utf8" })).stdout
   } catch (error) {
     if (tries <= 1) throw error
-    return run(args, tries - 1)
+    return output(args, tries - 1)
   }
 }
 
 const medianOf = async (times: number, args: ReadonlyArray<string>): Promise<number> => {
   const values: Array<number> = []
-  for (let i = 0; i < times; i++) values.push(await run(args))
+  for (let i = 0; i < times; i++) values.push(Number(await output(args)))
   return spreadOf(values).median
 }
 
@@ -58,46 +58,46 @@ export const waitingCallBytes = async (times: number, calls: number): Promise<Re
   return bytes
 }
 
-/** How many milliseconds of CPU time a new process takes to import modules. */
-const importMillis = (modules: ReadonlyArray<string>): Promise<number> => {
-  const imports = modules.map((one) => `await import(${JSON.stringify(one)})`).join(";")
-  const code = `${imports}; const { system, user } = process.cpuUsage(before); console.log((system + user) / 1_000)`
-  return run(["--input-type=module", "-e", `const before = process.cpuUsage(); ${code}`])
+/** The modules of Effect that the root module imports, directly or through its own files. */
+const effectModules = (): ReadonlyArray<string> => {
+  const seen = new Set<string>()
+  const found = new Set<string>()
+  const visit = (url: URL) => {
+    if (seen.has(url.href)) return
+    seen.add(url.href)
+    for (const [, module = ""] of readFileSync(url, "utf8").matchAll(/^(?:import|export) .*from "(.+)";$/gm)) {
+      if (module.startsWith(".")) visit(new URL(module, url))
+      else if (module.startsWith("effect/")) found.add(module)
+    }
+  }
+  visit(new URL("../../dist/index.js", import.meta.url))
+  return [...found]
 }
 
-const needed = [
-  "Cause",
-  "Clock",
-  "Config",
-  "ConfigProvider",
-  "Context",
-  "Data",
-  "Duration",
-  "Effect",
-  "Effectable",
-  "Equal",
-  "Exit",
-  "FiberSet",
-  "Layer",
-  "PubSub",
-  "Result",
-  "Random",
-  "Schedule",
-  "Schema",
-  "SchemaIssue",
-  "SchemaTransformation",
-  "Semaphore",
-  "Stream",
-  "TxRef"
-].map((name) => `effect/${name}`)
+/** How many milliseconds a new process takes to import modules. */
+const importTime = async (modules: ReadonlyArray<string>): Promise<Sample> => {
+  const code = `
+    const cpuStart = process.cpuUsage()
+    const start = performance.now()
+    ${modules.map((one) => `await import(${JSON.stringify(one)})`).join(";")}
+    const wall = performance.now() - start
+    const { system, user } = process.cpuUsage(cpuStart)
+    console.log(JSON.stringify({ wall, cpu: (system + user) / 1_000 }))`
+  return JSON.parse(await output(["--input-type=module", "-e", code]))
+}
 
-/** The CPU time to import the root module, and that to import only the Effect modules that it needs. They take turns. */
-export const importTimes = async (
-  times: number
-): Promise<ReadonlyArray<{ readonly needed: number; readonly root: number }>> => {
-  const pairs: Array<{ readonly needed: number; readonly root: number }> = []
+/** The time to import the root module, and the time to import only the Effect modules that it needs. */
+export interface ImportTimes {
+  readonly needed: Sample
+  readonly root: Sample
+}
+
+/** Measures imports. The two kinds of imports take turns. */
+export const importTimes = async (times: number): Promise<ReadonlyArray<ImportTimes>> => {
+  const modules = effectModules()
+  const pairs: Array<ImportTimes> = []
   for (let i = 0; i < times; i++) {
-    pairs.push({ needed: await importMillis(needed), root: await importMillis(["effect-fuse"]) })
+    pairs.push({ needed: await importTime(modules), root: await importTime(["effect-fuse"]) })
   }
   return pairs
 }

@@ -31,7 +31,6 @@ export interface Result {
   readonly nanosPerCall: Readonly<Record<string, Figure>>
   readonly bytesPerWaitingCall: Readonly<Record<string, number>>
   readonly bytesPerIdleCircuit: number
-  /** CPU time. */
   readonly importMillis: { readonly needed: number; readonly root: number }
   readonly bars: ReadonlyArray<Bar>
 }

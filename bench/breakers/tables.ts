@@ -234,8 +234,8 @@ const idle = ({ bytesPerIdleCircuit, importMillis }: Result): string =>
     ["", "measured"],
     [
       ["memory of an idle circuit that was called once", `${whole(bytesPerIdleCircuit)} B`],
-      ['`import "effect-fuse"`, CPU time', `${whole(importMillis.root)} ms`],
-      ["import of only the Effect modules that it needs, CPU time", `${whole(importMillis.needed)} ms`]
+      ['`import "effect-fuse"`', `${whole(importMillis.root)} ms`],
+      ["import of only the Effect modules that it needs", `${whole(importMillis.needed)} ms`]
     ]
   )
 
