@@ -208,6 +208,49 @@ describe("a fleet", () => {
   )
 })
 
+describe("the detail of an opening without the number of processes", () => {
+  const agreed = { processes: 3, of: 5 }
+  it.each([
+    ["5 failures in a row (limit 5) in 3 of 5 processes together", "5 failures in a row (limit 5)"],
+    ["3 of 5 processes opened", ""],
+    ["5 failures in a row (limit 5)", "5 failures in a row (limit 5)"],
+    ["2 of 5 processes opened", "2 of 5 processes opened"]
+  ])("of %j is %j", (detail, rest) => {
+    assert.strictEqual(Fleet.withoutAgreement(detail, agreed), rest)
+  })
+})
+
+it.each([
+  ["negative", -1],
+  ["not a number", Number.NaN],
+  ["infinite", Infinity]
+])("a sum of ballots that is %s counts as 0", (_, wrong) => {
+  const rest = { voters: 3, live: 3, abstained: 0, asked: undefined }
+  const none = { convictions: 0, failing: 0, open: 0, streak: 0 }
+  assert.deepStrictEqual(Fleet.fromSums([wrong, wrong, wrong, wrong, 9, wrong, 7, wrong], rest), {
+    ...rest,
+    ...none,
+    counts: [counts(9, 0, 7, 0)]
+  })
+  assert.deepStrictEqual(Fleet.fromSums([], rest), { ...rest, ...none, counts: [] })
+})
+
+describe("with a heartbeat in each interval", () => {
+  it("a store is young for 1.2 intervals", () => {
+    assert.deepStrictEqual(
+      [11_999, 12_000].map((millis) => Fleet.isYoung(millis, 10_000)),
+      [true, false]
+    )
+  })
+
+  it.each([
+    [10_000, 16_000, 30_000],
+    [60_000, 91_000, 180_000]
+  ])("of %d ms, a process lives for %d ms, and a roll call for %d ms", (sync, lives, rollCall) => {
+    assert.deepStrictEqual([Fleet.livesFor(sync), Fleet.rollCallEvery(sync)], [lives, rollCall])
+  })
+})
+
 describe("a fleet that waits", () => {
   const table: ReadonlyArray<readonly [string, Partial<Fleet.Tally>, boolean]> = [
     ["has agreed where only its policy does not say so yet", { streak: 4 }, true],
@@ -301,6 +344,14 @@ const forced = (until: number, under: Circuit.Closed | Circuit.Open = closed): C
   under
 })
 
+const another = (until: number): Circuit.Override => ({
+  _tag: "Isolated",
+  since: 1050,
+  until,
+  reason: "drill",
+  actor: "bob"
+})
+
 describe("the times of a state are moved", () => {
   const earlier = { since: 800, at: 5, openings: 1 }
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, Circuit.Circuit]> = [
@@ -316,6 +367,16 @@ describe("the times of a state are moved", () => {
       "of an override and what is beneath it",
       forced(2000, open),
       { ...forced(1900, { ...open, since: 900, until: 1400, outage: earlier }), since: 900 }
+    ],
+    [
+      "of several overrides",
+      { ...forced(2000), others: [another(1800)] },
+      {
+        ...forced(1900, closed),
+        since: 900,
+        others: [{ ...another(1700), since: 950 }],
+        under: { ...closed, since: 900 }
+      }
     ],
     [
       "of an override without end, which still has none",
@@ -346,6 +407,12 @@ describe("a store keeps", () => {
       300 + 500 + minute
     ],
     ["an override to its end, and what is beneath it from then", forced(2100), false, 1000 + 500 + minute],
+    [
+      "several overrides to the end of the last one",
+      { ...forced(2100), others: [another(3100), another(1500)] },
+      false,
+      2000 + 500 + minute
+    ],
     ["an override without end for good", forced(Infinity, open), false, undefined],
     [
       "what counts for a thousand years as long as that",

@@ -89,6 +89,16 @@ describe("a field", () => {
     ["one of two words", fields.word("a", "b"), '"a" or "b"', ["a", "b"], ["c", "a, b"]],
     ["one of three words", fields.word("a", "b", "c"), '"a", "b" or "c"', ["a", "b", "c"], ["d", null]],
     ["a duration that lasts", fields.positiveMillis, `a duration above 0 ${example}`, [0.5, 1], [0, -1, Infinity, "x"]],
+    ["an endless duration", fields.endlessMillis, `a duration above 0 ${example}`, [0.5, Infinity], [0, -1, "x"]],
+    [
+      "a concurrency",
+      fields.concurrency,
+      'a whole number of 1 or more, or "unbounded"',
+      [1, "unbounded"],
+      [0, 1.5, "1", "", null]
+    ],
+    ["a count or false", fields.orFalse(fields.count), "a whole number of 1 or more", [1, false], [0, true, null]],
+    ["checked elsewhere", fields.anything, "", [0, "", null, {}], []],
     ["any duration", fields.anyMillis, `a duration of 0 or more ${example}`, [0, 0.5], [-1, Infinity, "x", {}]]
   ]
   const good = table.flatMap(([name, field, , inputs]) => inputs.map((input) => [name, input, field] as const))
@@ -100,6 +110,27 @@ describe("a field", () => {
   })
   it.each(bad)("that is %s may not be %o, and what was expected is said", (_, input, field, expected) => {
     assert.deepStrictEqual(read(field, input), [`it: expected ${expected}, got ${show(input)}`])
+  })
+
+  it("that is a list can require a number of items", () => {
+    const field = fields.listOf(fields.count, 2)
+    assert.deepStrictEqual(read(field, [1, 2]), [1, 2])
+    assert.deepStrictEqual(read(field, [1]), ["it: expected a list of 2 or more, got [1]"])
+    assert.deepStrictEqual(read(field, "ab"), ['it: expected a list of 2 or more, got "ab"'])
+  })
+
+  const required: ReadonlyArray<readonly [string, fields.Field<unknown>, unknown]> = [
+    ["a count", fields.count, ["it: expected a whole number of 1 or more, got nothing"]],
+    ["a count or false", fields.orFalse(fields.count), ["it: expected a whole number of 1 or more, got nothing"]],
+    ["a list", fields.listOf(fields.count), ["it: expected a list, got nothing"]],
+    ["an object", fields.struct({ a: fields.count }), ["it: expected an object with a, got nothing"]]
+  ]
+  it.each(required)("that is required cannot be left out: %s", (_, field, problems) => {
+    assert.deepStrictEqual(read(field, undefined), problems)
+  })
+
+  it("that is required and checked elsewhere is passed on if it is left out", () => {
+    assert.deepStrictEqual(problem.decodeFields({ it: fields.anything }, {}, ""), Result.succeed({ it: undefined }))
   })
 
   it("that is a duration is read as milliseconds", () => {
@@ -187,6 +218,10 @@ describe("options", () => {
     assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, { a: 1 }), { a: 1 })
   })
 
+  it("can be undefined, which is an object without fields", () => {
+    assert.deepStrictEqual(fields.decodeOptions("Pool.make", { b: fields.optional(fields.flag) }, undefined), {})
+  })
+
   it("take what their prototype has, and mind no stranger there", () => {
     const options = Object.create({ a: 5, other: 1 })
     assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, options), { a: 5 })
@@ -216,6 +251,47 @@ describe("options", () => {
     assert.isBelow(message.length, 10_000)
     assert.notInclude(message, "\n")
     assert.match(message, /; and 9980 more$/)
+  })
+
+  it("name up to 20 problems, and then the number of the others", () => {
+    const some = (count: number) =>
+      refused(() =>
+        fields.decodeOptions(
+          "Pool.make",
+          { a: fields.optional(fields.listOf(fields.count)) },
+          { a: Array(count).fill(0) }
+        )
+      )
+    const lines = (count: number) =>
+      Array.from({ length: count }, (_, i) => `a.${i}: expected a whole number of 1 or more, got 0`).join("; ")
+    assert.strictEqual(some(20), `Pool.make: ${lines(20)}`)
+    assert.strictEqual(some(21), `Pool.make: ${lines(20)}; and 1 more`)
+  })
+
+  it("name a path up to 200 characters", () => {
+    const of = (path: string) => fields.describeProblems([{ path, message: "wrong" }])
+    assert.strictEqual(of("x".repeat(200)), `${"x".repeat(200)}: wrong`)
+    assert.strictEqual(of("x".repeat(201)), `${"x".repeat(200)}...: wrong`)
+  })
+
+  const similar: ReadonlyArray<readonly [name: string, known: ReadonlyArray<string>, meant: string | undefined]> = [
+    ["kye", ["key"], "key"],
+    ["kab", ["key"], undefined],
+    ["kyb", ["key"], undefined],
+    ["kbe", ["key"], undefined],
+    ["moed", ["mode"], "mode"],
+    ["xoed", ["mode"], undefined],
+    ["omed", ["mode"], undefined],
+    ["timeuot", ["timeout", "timeouts"], "timeout"],
+    ["timeuot", ["timeouts", "timeout"], "timeout"],
+    ["abxe", ["abcde"], undefined],
+    ["isFailureabc", ["isFailure"], "isFailure"],
+    ["isFailureFactorabcd", ["isFailureFactor"], undefined]
+  ]
+  it.each(similar)("%s, of %j, is taken to mean %s", (name, known, meant) => {
+    const all = Object.fromEntries(known.map((one) => [one, fields.optional(fields.anything)]))
+    const [found] = problem.problemsIn(problem.decodeFields(all, { [name]: 1 }, ""))
+    assert.strictEqual(/did you mean (\w+)\?/.exec(String(found?.message))?.[1], meant)
   })
 
   it.each([
