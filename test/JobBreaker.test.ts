@@ -476,7 +476,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it("has the types of its job, and names what is wrong", () => {
+  it("has the types of its job, and names invalid options", () => {
     const queue = {} as PersistedQueue.PersistedQueue<Job>
     const take = JobBreaker.take as (queue: unknown, name: unknown, f: unknown, options?: unknown) => unknown
     assert.throws(() => take(queue, "api", () => Effect.void), /JobBreaker.take: queue: expected a PersistedQueue/)
