@@ -199,7 +199,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("lost everything is given what the others have", () =>
+  it.effect("lost everything gets the records of the others", () =>
     Effect.gen(function* () {
       const { at, join, processes, stores } = yield* regions(3)
       yield* at(0).run(CircuitBreaker.isolate("api"))
@@ -211,7 +211,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("was cut off takes on what was decided without it, and does not become younger by that", () =>
+  it.effect("was cut off adopts the decisions that it missed, and does not become younger", () =>
     Effect.gen(function* () {
       const { join, processes, set, stores } = yield* regions(3)
       set(2, { now: "fail", deaf: true })
@@ -292,7 +292,7 @@ describe("A region that is still connecting", () => {
     })
   )
 
-  it.effect("is waited for at the start as long as most are connecting", () =>
+  it.effect("delays the start while most regions are connecting", () =>
     Effect.gen(function* () {
       const [one, two, three_] = yield* three
       const [a, b, c] = [connecting(one), connecting(two), connecting(three_)]
@@ -355,7 +355,7 @@ describe("Regions that are far apart", () => {
         yield* expectAll(processes, "Closed local")
       })
     )
-    it.effect(`${millis} ms: a store that lost everything is given what the others have`, () =>
+    it.effect(`${millis} ms: a store that lost everything gets the records of the others`, () =>
       Effect.gen(function* () {
         const { at, processes, wipe, recordOf } = yield* apart(millis)
         yield* Effect.forkChild(at(0).run(CircuitBreaker.isolate("api")), { startImmediately: true })
@@ -450,7 +450,7 @@ describe("Swaps at the same moment", () => {
   ]
   for (const epochs of ["an epoch of its own", "the same epoch"]) {
     for (const [what, distances] of races) {
-      it.effect(`have one winner, on which all agree, if each chooses ${epochs}: ${what}`, () =>
+      it.effect(`have one winner, on which all agree, with ${epochs}: ${what}`, () =>
         Effect.gen(function* () {
           const stores = yield* three
           // Each process may list the stores in another order.
