@@ -9,7 +9,7 @@ import { fail, play, scenario, succeed, times } from "./support/verbs.ts"
 const quick: BreakerPolicy.Input = { trip: Trip.failures({ atLeast: 3, of: 10 }), cooldown: "1 minute" }
 
 describe("the health of all circuits", () => {
-  scenario("is that of none, where there are none", quick, function* () {
+  scenario("is empty without circuits", quick, function* () {
     assert.deepStrictEqual(yield* BreakerHealth.check, {
       healthy: 0,
       unhealthy: 0,
@@ -94,7 +94,7 @@ const get = (path: string) =>
 const isTime = (value: unknown) => typeof value === "string" && !Number.isNaN(Date.parse(value))
 
 describe("over HTTP", () => {
-  it.live("/health is up, or degraded with the names of what is not, and 200 either way", () =>
+  it.live("/health responds with 200 and up, or 200 and degraded with the names of the unhealthy circuits", () =>
     Effect.gen(function* () {
       yield* succeed()
       assert.deepStrictEqual(yield* get("/health"), {

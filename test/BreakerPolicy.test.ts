@@ -267,7 +267,7 @@ describe("decode", () => {
     assert.include(error.message, expected)
   })
 
-  it("refuses a field that it does not know, and says which it is and which there are", () => {
+  it("refuses an unknown field, and names it and the known fields", () => {
     for (const [input, path, known, meant] of [
       [
         { cooldwon: 1 },
@@ -288,7 +288,7 @@ describe("decode", () => {
     }
   })
 
-  it("refuses a field that is missing, and says which", () => {
+  it("refuses a missing field, and names it", () => {
     for (const [input, path, what] of [
       [{ trip: { _tag: "Consecutive" } }, "trip.failures", "a whole number of 1 or more"],
       [{ trip: { _tag: "All" } }, "trip.trips", "a list of one trip or more"],
@@ -327,7 +327,7 @@ describe("decode", () => {
     assert.notMatch(message, /[\p{Cc}\u2028\u2029]/u)
   })
 
-  it("shows no more of a long value than helps", () => {
+  it("shortens a long value in the message", () => {
     assert.isBelow(refused({ mode: "x".repeat(10_000) }).message.length, 200)
   })
 
@@ -344,14 +344,14 @@ describe("decode", () => {
     ])
   })
 
-  it("reports everything that is wrong at once", () => {
+  it("reports all problems at once", () => {
     const error = refused({ probes: 0, cooldown: "soon", mode: 1, more: 1, ...rate({ threshold: 2, minimumCalls: 0 }) })
     const expected = ["cooldown", "mode", "more", "probes", "trip.minimumCalls", "trip.threshold"]
     assert.deepStrictEqual(paths(error.problems).toSorted(), expected)
     assert.strictEqual(error.message.split("\n").length, expected.length)
   })
 
-  it("reads a field that is undefined as one that is not given", () => {
+  it("reads an undefined field as a missing one", () => {
     const fields = ["trip", ...good.flatMap(([, input]) => Object.keys(input))]
     assert.strictEqual(new Set(fields).size, 14)
     const nothing = Object.fromEntries(fields.map((field) => [field, undefined]))

@@ -29,7 +29,7 @@ const endInStore = (store: SharedStore.SharedStore) =>
     return opening.until
   })
 
-describe("An opening that a process made itself", () => {
+describe("An opening that a process has made alone", () => {
   it.effect("is not shortened by a release, wherever that is done", () =>
     Effect.gen(function* () {
       for (const releasing of [0, 1]) {

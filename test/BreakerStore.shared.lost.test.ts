@@ -125,7 +125,7 @@ describe("A store that fails over and has lost its latest writes", () => {
     })
   )
 
-  it.effect("has lost the roll calls, too: a process that heard more hears the new ones", () =>
+  it.effect("that also lost the roll calls: a process with a later cursor receives the new roll calls", () =>
     Effect.gen(function* () {
       const { all, at, processes, wipe } = yield* fleet(5, { policy: { trip: Trip.consecutive(4) } })
       yield* openTogether([at(0), at(1), at(2)])

@@ -20,7 +20,7 @@ const slowly = (process: Process, millis: number) =>
 const succeedAll = (processes: ReadonlyArray<Process>, calls = 1) =>
   Effect.forEach(processes, (process) => times(calls, process.succeed), { discard: true })
 
-describe("Three processes open together what none of them would open alone", () => {
+describe("Three processes open a circuit together that no process would open alone", () => {
   const cases: ReadonlyArray<readonly [string, Trip.Input, successes: number, failures: number]> = [
     ["5 in a row", Trip.consecutive(5), 1, 2],
     ["half within 10 seconds", Trip.failureRate({ threshold: 0.5, minimumCalls: 20, over: "10 seconds" }), 4, 4],
@@ -54,7 +54,7 @@ describe("Three processes open together what none of them would open alone", () 
   }
 })
 
-describe("What only shows in each process opens for all when most of them have opened", () => {
+describe("A circuit opens for the fleet when most processes have opened it alone", () => {
   const policies: Readonly<Record<string, BreakerPolicy.Input>> = {
     slow: { slowCall: "100 millis", trip: Trip.slowRate({ threshold: 0.5, minimumCalls: 4, over: 10 }) },
     stuck: { trip: Trip.stuck({ calls: 2, olderThan: "1 second" }) },
@@ -86,7 +86,7 @@ describe("What only shows in each process opens for all when most of them have o
   }
 })
 
-describe("One alone opens only itself", () => {
+describe("One process alone opens only its own circuit", () => {
   for (const size of [2, 3, 20]) {
     it.effect(`1 of ${size}, while the others succeed`, () =>
       Effect.gen(function* () {

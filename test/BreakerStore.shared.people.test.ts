@@ -15,7 +15,7 @@ describe("An operator action in one process", () => {
     ["open", "Open"]
   ]
   for (const [action, state] of actions) {
-    it.effect(`${action}: holds in all processes, with actor and reason, and ends in all`, () =>
+    it.effect(`${action}: applies in all processes, with actor and reason, and ends in all processes`, () =>
       Effect.gen(function* () {
         const { at, join, processes } = yield* fleet(3)
         yield* at(1).succeed
@@ -52,7 +52,7 @@ describe("An operator action in one process", () => {
     ["close ends open", "open", "close", "ClosedByHand"]
   ]
   for (const [what, before, after, why] of undoing) {
-    it.effect(`${what} in all processes, also from another process`, () =>
+    it.effect(`${what} in all processes, also by another process`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(3)
         yield* at(0).run(byHand(before, "api"))
@@ -69,7 +69,7 @@ describe("An operator action in one process", () => {
     )
   }
 
-  it.effect("reset makes it as new in all: windows and openings", () =>
+  it.effect("reset clears the windows and the openings in all processes", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(3, { policy: { trip: Trip.consecutive(5) } })
       yield* failing([at(1)], 4)
@@ -85,7 +85,7 @@ describe("An operator action in one process", () => {
     })
   )
 
-  it.effect("isolate over an opening: after it the opening goes on, and keeps its end", () =>
+  it.effect("an isolation over an opening does not change the end of the opening", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(3)
       yield* openTogether(processes)
@@ -101,7 +101,7 @@ describe("An operator action in one process", () => {
     })
   )
 
-  it.effect("on a name holds for all its keys; on a key for that key", () =>
+  it.effect("on a name applies to all its keys; on a key to that key", () =>
     Effect.gen(function* () {
       const { all, at, join } = yield* fleet(2)
       const call = (process: Process, key: string) =>
@@ -133,7 +133,7 @@ describe("An operator action in one process", () => {
 
 describe("An operator action while the store is away", () => {
   for (const now of ["hang", "fail", "die", "throw"] as const) {
-    it.effect(`holds here at once, and in all as soon as the store answers (${now})`, () =>
+    it.effect(`applies in its process at once, and in all processes when the store answers (${now})`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(2)
         at(0).trouble.now = now
@@ -191,7 +191,7 @@ describe("An operator action while the store is away", () => {
     })
   )
 
-  it.effect("one thing after the other: all of it holds", () =>
+  it.effect("followed by other actions: all of them apply", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"
@@ -207,7 +207,7 @@ describe("An operator action while the store is away", () => {
     })
   )
 
-  it.effect("and takes back again leaves nothing", () =>
+  it.effect("and its release leave no record", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       at(0).trouble.now = "fail"
@@ -219,7 +219,7 @@ describe("An operator action while the store is away", () => {
     })
   )
 
-  it.effect("holds here whatever the others do meanwhile", () =>
+  it.effect("applies in its process whatever other processes do meanwhile", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(3)
       Object.assign(at(0).trouble, { now: "fail", only: ["swap"] })
@@ -265,7 +265,7 @@ describe("An override", () => {
     })
   )
 
-  it.effect("and released again stays released, though one comes back that has not heard of it", () =>
+  it.effect("that is released stays released when a process returns that missed the release", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* at(0).run(CircuitBreaker.isolate("api"))
@@ -319,7 +319,7 @@ describe("Overrides that several operators set in several processes", () => {
     })
   )
 
-  it.effect("after the end of the isolation it is Disabled in all processes, until that ends", () =>
+  it.effect("leave the circuit Disabled in all processes after the end of the isolation", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* at(0).run(CircuitBreaker.disable("api", hour))

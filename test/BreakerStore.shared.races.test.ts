@@ -357,7 +357,7 @@ describe("An operator action that the store writes slowly, while the processes c
     )
   }
 
-  it.effect("is the fleet's, though the store refuses all that comes after it", () =>
+  it.effect("is the fleet's, also if the store refuses all later commands", () =>
     Effect.gen(function* () {
       const { a, b, by, wire } = yield* slow
       yield* by("isolate")
@@ -523,7 +523,7 @@ describe("Openings with keys that the store has forgotten", () => {
 })
 
 describe("A process", () => {
-  it.effect("that got an answer which is none goes on with its repair", () =>
+  it.effect("that got an invalid answer continues its repair", () =>
     Effect.gen(function* () {
       const inner = yield* MemoryStore.make
       let bad = false

@@ -19,7 +19,7 @@ describe("A process that starts", () => {
       { startImmediately: true }
     )
 
-  it.effect("waits for the connection and then for what is open, each with a budget of its own", () =>
+  it.effect("waits for the connection and then for the open circuits, each with its own budget", () =>
     Effect.gen(function* () {
       const store = yield* isolated
       const connected = yield* Deferred.make<void>()
@@ -55,7 +55,7 @@ describe("A process that starts", () => {
   }
 
   it.effect(
-    "knows three thousand open circuits of a slow store that drops every second read, and goes on where it was",
+    "reads three thousand open circuits from a slow store that drops every second read, and keeps its progress",
     () =>
       Effect.gen(function* () {
         const { store } = yield* fleet(0)

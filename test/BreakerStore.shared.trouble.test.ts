@@ -77,7 +77,7 @@ describe("A store that", () => {
       })
     )
 
-    it.effect(`${what} for one of three: it hears of the opening as soon as it is back`, () =>
+    it.effect(`${what} for one of three processes: it learns of the opening when its store is back`, () =>
       Effect.gen(function* () {
         const { at } = yield* fleet(3)
         yield* at(2).succeed
@@ -123,7 +123,7 @@ describe("A store that", () => {
 })
 
 describe("Answers that are lost, though what was asked was done", () => {
-  it.effect("lose no opening and no close, and count each once", () =>
+  it.effect("change nothing: each opening and each close is counted once", () =>
     Effect.gen(function* () {
       const { all, processes } = yield* fleet(3)
       yield* all((process) => process.succeed)

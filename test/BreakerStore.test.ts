@@ -30,7 +30,7 @@ const flood = (n: number, name?: string) =>
 const fill = Effect.forEach(keys("failing", 5), (key) => fail(key), { discard: true })
 
 describe("a store that is full", () => {
-  it.effect("forgets idle circuits, and only as many as it must", () =>
+  it.effect("evicts idle circuits, and no more than necessary", () =>
     Effect.gen(function* () {
       yield* flood(10)
       assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 10, evicted: 0, overflowed: 0 })
@@ -85,7 +85,7 @@ describe("a store that is full", () => {
     ramp: "10 seconds"
   }
 
-  it.effect.each(busy)("does not forget a circuit that %s", ([_, make]) =>
+  it.effect.each(busy)("does not evict a circuit that %s", ([_, make]) =>
     Effect.gen(function* () {
       yield* make
       const before = yield* inspect("kept")
@@ -96,7 +96,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(4, policy))
   )
 
-  it.effect("forgets a circuit whose failures are too old to count", () =>
+  it.effect("evicts a circuit whose failures are too old to count", () =>
     Effect.gen(function* () {
       yield* fail("old")
       yield* TestClock.adjust("61 minutes")
@@ -105,7 +105,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(4, policy))
   )
 
-  it.effect("lets no flood of made-up keys erase what is known of a failing one", () =>
+  it.effect("keeps failing circuits during a flood of new keys", () =>
     Effect.gen(function* () {
       for (const round of [1, 2, 3, 4]) {
         yield* fail("real")
@@ -119,7 +119,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(4))
   )
 
-  it.effect("gives new keys one shared circuit for each name when none is idle, and counts them", () =>
+  it.effect("gives new keys one shared circuit for each name if no circuit is idle, and counts them", () =>
     Effect.gen(function* () {
       yield* fill
       assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 5, evicted: 0, overflowed: 0 })
@@ -159,7 +159,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(5))
   )
 
-  it.effect("counts no circuit without a key", () =>
+  it.effect("does not count circuits without a key", () =>
     Effect.gen(function* () {
       for (const name of keys("name", 10)) yield* fail(undefined, name)
       yield* fail("only")
@@ -167,7 +167,7 @@ describe("a store that is full", () => {
     }).pipe(withStore(1))
   )
 
-  it.effect("forgets the oldest idle circuit first, but before it none that was called since it was passed over", () =>
+  it.effect("evicts the oldest idle circuit first, and spares circuits that were called since the last search", () =>
     Effect.gen(function* () {
       const gone = Effect.map(CircuitBreaker.list, (left) => {
         const kept = left.map(({ key }) => key)
@@ -364,7 +364,7 @@ describe("the options", () => {
 })
 
 describe("two stores in one program", () => {
-  it.effect("do not meet, and stand beside each other with policies of their own", () =>
+  it.effect("are independent, and have their own policies", () =>
     Effect.gen(function* () {
       const one = yield* Layer.build(BreakerStore.layerMemoryWith({}))
       const two = yield* Layer.build(BreakerStore.layerMemoryWith({}))

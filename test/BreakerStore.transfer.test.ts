@@ -44,7 +44,7 @@ const various = Effect.gen(function* () {
 })
 
 describe("exportAll and importAll", () => {
-  scenario("bring every state to another store, and leave out what is plainly Closed", quick, function* () {
+  scenario("transfer every state to another store, and omit Closed circuits without openings", quick, function* () {
     yield* various
     const expected = (yield* views).filter(({ circuit }) => circuit !== "healthy")
     const json = yield* BreakerStore.exportAll
@@ -64,7 +64,7 @@ describe("exportAll and importAll", () => {
     assert.deepStrictEqual(sorted(again), sorted(json))
   })
 
-  scenario("let time go on in between: an opening keeps its end", quick, function* () {
+  scenario("do not stop the time: an opening keeps its end", quick, function* () {
     yield* fail()
     yield* CircuitBreaker.isolate("isolated", { for: "5 seconds" })
     const json = yield* BreakerStore.exportAll
@@ -81,7 +81,7 @@ describe("exportAll and importAll", () => {
     )
   })
 
-  scenario("that takes longer than the opening leaves the next call to be the probe", quick, function* () {
+  scenario("after the end of an opening make the next call a probe", quick, function* () {
     yield* fail()
     const json = yield* BreakerStore.exportAll
     yield* TestClock.adjust("1 hour")
@@ -97,23 +97,27 @@ describe("exportAll and importAll", () => {
     )
   })
 
-  scenario("make a HalfOpen circuit one whose cooldown is over: places cannot be moved", quick, function* () {
-    yield* fail()
-    yield* TestClock.adjust("10 seconds")
-    const probe = yield* hang()
-    yield* expectState("HalfOpen")
-    const json = yield* BreakerStore.exportAll
-    yield* elsewhere(
-      Effect.gen(function* () {
-        yield* importing(json)
-        yield* expectState("Open")
-        yield* pass()
-        yield* expectState("Closed")
-      })
-    )
-    yield* probe.end(Exit.succeed("ok"))
-    yield* expectState("Closed")
-  })
+  scenario(
+    "import a HalfOpen circuit as Open with an ended cooldown: leases cannot be transferred",
+    quick,
+    function* () {
+      yield* fail()
+      yield* TestClock.adjust("10 seconds")
+      const probe = yield* hang()
+      yield* expectState("HalfOpen")
+      const json = yield* BreakerStore.exportAll
+      yield* elsewhere(
+        Effect.gen(function* () {
+          yield* importing(json)
+          yield* expectState("Open")
+          yield* pass()
+          yield* expectState("Closed")
+        })
+      )
+      yield* probe.end(Exit.succeed("ok"))
+      yield* expectState("Closed")
+    }
+  )
 
   scenario("keep an override without end, its actor, and the state beneath it", quick, function* () {
     yield* fail()
@@ -228,13 +232,13 @@ describe("A text that cannot be read changes nothing, and the error names the fa
       assert.deepStrictEqual(yield* CircuitBreaker.list, [])
     })
   }
-  scenario("that is none at all", quick, function* () {
+  scenario("that is undefined", quick, function* () {
     assert.strictEqual((yield* Effect.flip(importing(undefined as never)))._tag, "ImportError")
   })
 })
 
 describe("From one process to a fleet and back", () => {
-  it.effect("what is imported in one holds in all; what one exports is the fleet's", () =>
+  it.effect("an import in one process applies in all; an export has the states of the fleet", () =>
     Effect.gen(function* () {
       const json = yield* elsewhere(Effect.andThen(various, BreakerStore.exportAll))
       const { all, at, join } = yield* fleet(3, { policy: quick })
@@ -263,7 +267,7 @@ describe("From one process to a fleet and back", () => {
     })
   )
 
-  it.effect("an opening of the fleet goes on in a process alone", () =>
+  it.effect("an opening of the fleet continues in a process without a fleet", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)
@@ -278,7 +282,7 @@ describe("From one process to a fleet and back", () => {
     })
   )
 
-  it.effect("imported while the store is away, it is written later", () =>
+  it.effect("an import while the store is away is written later", () =>
     Effect.gen(function* () {
       const json = yield* elsewhere(Effect.andThen(CircuitBreaker.isolate("api"), BreakerStore.exportAll))
       const { at, processes } = yield* fleet(2)

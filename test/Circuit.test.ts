@@ -143,7 +143,7 @@ describe("a ramp", () => {
     assert.closeTo(Circuit.rampShare(ramping, now), share, 1e-12)
   })
 
-  it("that there is none of lets everything through", () => {
+  it("of 0 admits every call", () => {
     assert.strictEqual(Circuit.rampShare(closed, 1000), 1)
     assert.strictEqual(Circuit.rampShare(Circuit.initial, 0), 1)
   })
@@ -414,7 +414,7 @@ describe("openings", () => {
     assert.strictEqual(Circuit.openings(halfOpen(), 1e9), 2)
   })
 
-  it("of a new circuit are none", () => {
+  it("of a new circuit are 0", () => {
     assert.strictEqual(Circuit.openings(Circuit.initial, 0), 0)
   })
 

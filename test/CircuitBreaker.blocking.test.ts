@@ -65,7 +65,7 @@ scenario("awaitClosed sees a circuit that was made, and opened, while it waited 
 })
 
 for (const policy of [{ enabled: false }, { mode: "observe" }] satisfies ReadonlyArray<BreakerPolicy.Input>) {
-  scenario(`awaitClosed has nothing to wait for with ${JSON.stringify(policy)}`, { ...quick, ...policy }, function* () {
+  scenario(`awaitClosed does not wait with ${JSON.stringify(policy)}`, { ...quick, ...policy }, function* () {
     yield* CircuitBreaker.open("api")
     yield* CircuitBreaker.awaitClosed("api")
     yield* pass()
@@ -148,7 +148,7 @@ scenario(
   }
 )
 
-scenario("the circuit that many keys share is looked at and steered by its own key", quick, function* () {
+scenario("the circuit that many keys share is inspected and controlled by its own key", quick, function* () {
   const long = "x".repeat(600)
   yield* fail({ key: long })
   yield* expectState("Open", { key: "(overflow)" })
@@ -223,20 +223,22 @@ scenario("an isolation at any operation of a release still holds for every key",
   assert.isAbove(isolated, 3)
 })
 
-it.effect("a circuit whose call waits for the policy's flag is not forgotten, nor once that was interrupted kept", () =>
-  Effect.gen(function* () {
-    const latch = yield* Deferred.make<boolean>()
-    const flagged = { trip: Trip.consecutive(1), enabled: Deferred.await(latch) }
-    const protect = (key: string) => CircuitBreaker.protect(Effect.fail("down"), "api", { key, policy: flagged })
-    const gone = yield* Effect.forkChild(protect("gone"), { startImmediately: true })
-    yield* Fiber.interrupt(gone)
-    const waits = yield* Effect.forkChild(Effect.exit(protect("kept")), { startImmediately: true })
-    assert.strictEqual((yield* BreakerStore.stats).evicted, 1)
-    const late = yield* Effect.forkChild(Effect.exit(protect("late")), { startImmediately: true })
-    assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 2, evicted: 1, overflowed: 1 })
-    yield* Deferred.succeed(latch, true)
-    yield* Fiber.join(waits)
-    yield* Fiber.join(late)
-    assert.strictEqual(yield* CircuitBreaker.state("api", { key: "kept" }), "Open")
-  }).pipe(Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 1 })))
+it.effect(
+  "a circuit is not evicted while a call waits for its flag, and can be evicted after the call was interrupted",
+  () =>
+    Effect.gen(function* () {
+      const latch = yield* Deferred.make<boolean>()
+      const flagged = { trip: Trip.consecutive(1), enabled: Deferred.await(latch) }
+      const protect = (key: string) => CircuitBreaker.protect(Effect.fail("down"), "api", { key, policy: flagged })
+      const gone = yield* Effect.forkChild(protect("gone"), { startImmediately: true })
+      yield* Fiber.interrupt(gone)
+      const waits = yield* Effect.forkChild(Effect.exit(protect("kept")), { startImmediately: true })
+      assert.strictEqual((yield* BreakerStore.stats).evicted, 1)
+      const late = yield* Effect.forkChild(Effect.exit(protect("late")), { startImmediately: true })
+      assert.deepStrictEqual(yield* BreakerStore.stats, { circuits: 2, evicted: 1, overflowed: 1 })
+      yield* Deferred.succeed(latch, true)
+      yield* Fiber.join(waits)
+      yield* Fiber.join(late)
+      assert.strictEqual(yield* CircuitBreaker.state("api", { key: "kept" }), "Open")
+    }).pipe(Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 1 })))
 )

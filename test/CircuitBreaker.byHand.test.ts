@@ -114,7 +114,7 @@ describe("isolate", () => {
     )
   })
 
-  scenario("what was going on beneath goes on after it: an opening keeps its end", quick, function* () {
+  scenario("does not change the state beneath: an opening keeps its end", quick, function* () {
     yield* fail()
     yield* TestClock.adjust("4 seconds")
     yield* CircuitBreaker.isolate("api")
@@ -207,7 +207,7 @@ describe("open and close", () => {
   )
 
   scenario(
-    "open on an Open one asks for the delay of that opening",
+    "open on an Open circuit takes the delay of that opening",
     { ...quick, cooldown: Schedule.exponential("1 second") },
     function* () {
       yield* fail()
@@ -236,7 +236,7 @@ describe("open and close", () => {
   })
 })
 
-scenario("reset makes it as new, and lifts an override", { ...quick, ramp: "1 minute" }, function* () {
+scenario("reset clears the circuit, and ends an override", { ...quick, ramp: "1 minute" }, function* () {
   yield* fail()
   yield* CircuitBreaker.disable("api")
   yield* CircuitBreaker.reset("api")
@@ -297,7 +297,7 @@ describe("An override on the name", () => {
     yield* pass({ key: "k" })
   })
 
-  scenario("and another on its key: the one that rejects wins", quick, function* () {
+  scenario("and another one on its key: the one that rejects decides", quick, function* () {
     yield* CircuitBreaker.disable("api", { key: "open" })
     yield* CircuitBreaker.isolate("api")
     yield* reject({ key: "open" })

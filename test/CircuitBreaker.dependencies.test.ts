@@ -12,7 +12,7 @@ const chain = {
 const network = { name: "network" }
 const db = { name: "db" }
 
-describe("A circuit that depends on one that is open", () => {
+describe("A circuit with an open dependency", () => {
   scenario("rejects, naming it, and when a call could pass; all else is about the circuit itself", chain, function* () {
     yield* fail(db)
     yield* TestClock.adjust("3 seconds")
@@ -34,7 +34,7 @@ describe("A circuit that depends on one that is open", () => {
     assert.isTrue(windows.every((window) => window.calls === 0))
   })
 
-  scenario("is not kept from calls by one that was never used, is Closed, or depends on it", chain, function* () {
+  scenario("is not blocked by a dependency that was never used, is Closed, or depends on it", chain, function* () {
     yield* pass()
     yield* pass(db)
     yield* fail()
@@ -42,7 +42,7 @@ describe("A circuit that depends on one that is open", () => {
     yield* pass(network)
   })
 
-  scenario("rejects for one further down, and names that one", chain, function* () {
+  scenario("rejects because of an indirect dependency, and names it", chain, function* () {
     // The circuit in between must exist: a circuit has no dependencies before its first call.
     yield* pass(db)
     yield* fail(network)

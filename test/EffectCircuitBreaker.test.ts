@@ -198,7 +198,7 @@ describe("Effect's own CircuitBreaker service, on our circuits", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it("names what is wrong", () => {
+  it("names invalid options", () => {
     assert.throws(() => EffectCircuitBreaker.layer(""), /EffectCircuitBreaker.layer: name: expected a text/)
     const wrong = { probes: 0 }
     assert.throws(() => EffectCircuitBreaker.layer("http", { policy: wrong }), /policy.probes: expected a whole number/)

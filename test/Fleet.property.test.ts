@@ -58,7 +58,7 @@ const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n
 const more = { openings: 1, time: 5 }
 
 it.prop(
-  "the tally of ballots is what they add up to, in whatever order they were cast",
+  "a tally is the sum of the ballots, in any order",
   { ballots, rotate: pick(0, 1, 5) },
   ({ ballots, rotate }) => {
     const tally = tallyOf(ballots, 99, 7)
@@ -93,7 +93,7 @@ it.prop(
 )
 
 it.prop(
-  "a ballot is whole numbers of 0 or more, from which nothing but a thousandth can be lost",
+  "a ballot as numbers is whole and not negative, and loses less than a thousandth",
   {
     conviction: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
     weight: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1e9 })),
@@ -115,7 +115,7 @@ it.prop(
 )
 
 it.prop(
-  "what all saw of a window is added up, and of the last calls of each as the shares that they saw together",
+  "windows over time are added up, and windows over calls are scaled to the pooled shares",
   { ballots },
   ({ ballots }) => {
     const tally = tallyOf(ballots, ballots.length)
@@ -154,7 +154,7 @@ const judged = (
   )
 
 it.prop(
-  "a fleet opens if and only if most voters that might object agree, not one alone, and the policy or that many open circuits support it",
+  "a fleet opens if and only if most possible objectors agree, at least two, and the policy or most open circuits support it",
   { seen },
   ({ seen: { abstained: most, asked, ballots, quorum, silent, trip, young } }) => {
     const rule = trips[trip] ?? both
@@ -200,7 +200,7 @@ it.prop(
 )
 
 it.prop(
-  "a roll call opens the fleet when all silent processes abstain, and may not without one of them",
+  "a roll call opens the fleet if all silent processes abstain, and not always if one does not",
   { seen },
   ({ seen: { ballots, quorum, silent, trip } }) => {
     const live = ballots.length + silent
@@ -212,7 +212,7 @@ it.prop(
 )
 
 it.prop(
-  "what opens a fleet still opens it when another process fails as well",
+  "ballots that open a fleet still open it if another process fails, too",
   { seen, extra: ballot },
   ({ extra, seen: { abstained: most, ballots, quorum, silent } }) => {
     const live = ballots.length + silent
@@ -308,7 +308,7 @@ const deadline = (circuit: Circuit.Circuit): number => {
 }
 
 it.prop(
-  "times that are moved and moved back are what they were",
+  "shifting the times of a state forth and back does not change it",
   { circuit, by: shifts },
   ({ by, circuit }) => {
     const moved = Fleet.shift(circuit, by)
@@ -322,7 +322,7 @@ it.prop(
 )
 
 it.prop(
-  "a state whose times were shifted gives a call the same answer, at a time that was shifted as far",
+  "a shifted state admits the same calls at times that are shifted equally",
   { circuit, by: shifts, rules, after: millis },
   ({ after, by, circuit, rules }) => {
     const moved = Fleet.shift(circuit, by)
@@ -342,7 +342,7 @@ it.prop(
 )
 
 it.prop(
-  "a lease is a probe's place under its token, and leaves the others theirs",
+  "a lease is a probe slot with the given token, and does not change other leases",
   { circuit, rules, token: pick(2 ** 32, 2 ** 52), after: millis },
   ({ after, circuit, rules, token }) => {
     if (circuit._tag !== "Open" && circuit._tag !== "HalfOpen") return
@@ -359,7 +359,7 @@ it.prop(
 )
 
 it.prop(
-  "a store keeps a record to its deadline and beyond, and what is without end for good",
+  "a store keeps a record until its end and longer, and a record without an end for ever",
   { circuit, after: millis, lifted: Schema.Boolean },
   ({ after, circuit, lifted }) => {
     const now = circuit.since + after
@@ -376,7 +376,7 @@ it.prop(
 )
 
 it.prop(
-  "only what calls pass through unhindered is not worth listing",
+  "only a state that admits every call is not listed",
   { circuit, after: millis, rules },
   ({ after, circuit, rules }) => {
     const now = circuit.since + after

@@ -38,24 +38,24 @@ describe("a process is convinced", () => {
     [0, 1, 0],
     [1, 4, 0.25],
     [3, 4, 0.75]
-  ])("by %d failures in a row, where %d are enough, to %d", (streak, suspectAfter, expected) => {
+  ])("by %d failures in a row with suspectAfter %d: %d", (streak, suspectAfter, expected) => {
     assert.strictEqual(Fleet.conviction(streak, [], { ...rules, suspectAfter }), expected)
   })
 
   const seen = (calls: number, failures: number): Window.Counts => ({ calls, failures, slow: 0, weight: failures })
   it.each([
-    ["as much where it knows of no other failure", 2, [seen(500, 2)], 1],
-    ["less where failures are usual", 2, [seen(500, 100)], 0.4374],
+    ["as much if it knows of no other failure", 2, [seen(500, 2)], 1],
+    ["less if failures are common", 2, [seen(500, 100)], 0.4374],
     ["less if one call of ten fails, with the fifty calls of the prior included", 2, [seen(52, 11)], 0.5886],
-    ["as much by more of them", 5, [seen(500, 100)], 1],
+    ["as much by a longer streak", 5, [seen(500, 100)], 1],
     ["less by the window with the most calls", 2, [seen(10, 2), seen(500, 100)], 0.4374],
-    ["as little by that window, wherever it stands", 2, [seen(500, 100), seen(10, 2)], 0.4374],
+    ["as little by that window, also if it comes first", 2, [seen(500, 100), seen(10, 2)], 0.4374],
     ["never less than if every other call failed", 2, [seen(500, 500)], 0.1772]
   ])("%s", (_, streak, counts, expected) => {
     assert.approximately(Fleet.conviction(streak, counts, rules), expected, 0.00005)
   })
 
-  it("by each failure of a streak as much as by the first: usual is what was before it", () => {
+  it("by each failure of a streak equally: the usual failure rate is that of the calls before the streak", () => {
     const patient = { ...rules, suspectAfter: 100 }
     const first = Fleet.conviction(1, [seen(501, 101)], patient)
     for (const streak of [2, 5, 50]) {
@@ -75,7 +75,7 @@ describe("a fleet", () => {
   type Row = readonly [sentence: string, seen: Partial<Fleet.Tally>, expected: Fleet.Judgement["_tag"], under?: Under]
   const table: ReadonlyArray<Row> = [
     ["opens when all are convinced and failed often enough together", {}, "Open"],
-    ["opens without having asked when most of all who live are convinced", { convictions: 2, failing: 2 }, "Open"],
+    ["opens without an inquiry when most live processes are convinced", { convictions: 2, failing: 2 }, "Open"],
     [
       "calls the roll when half of those who live are convinced, and one is silent",
       { live: 4, convictions: 2, failing: 2 },
@@ -86,18 +86,22 @@ describe("a fleet", () => {
       { live: 4, streak: 0, open: 2, convictions: 2, failing: 2 },
       "RollCall"
     ],
-    ["waits when just half are, each a little", { voters: 4, live: 4, convictions: 2, failing: 4 }, "Wait"],
-    ["opens when slightly more than half are", { voters: 4, live: 4, convictions: 2.001, failing: 4 }, "Open"],
-    ["calls the roll when only those that are silent prevent it", { live: 100 }, "RollCall"],
+    ["waits when exactly half are convinced", { voters: 4, live: 4, convictions: 2, failing: 4 }, "Wait"],
+    [
+      "opens when slightly more than half are convinced",
+      { voters: 4, live: 4, convictions: 2.001, failing: 4 },
+      "Open"
+    ],
+    ["calls the roll when only silent processes prevent an opening", { live: 100 }, "RollCall"],
     [
       "calls the roll however long the others had to answer: silence is never consent",
       { live: 100, asked: 1e6 },
       "RollCall"
     ],
-    ["opens when all that are silent abstained", { live: 100, abstained: 97 }, "Open"],
-    ["opens when the convinced are most of those that did not abstain", { live: 100, abstained: 95 }, "Open"],
-    ["calls the roll when the convinced are just half of the others", { live: 100, abstained: 94 }, "RollCall"],
-    ["counts each ballot, however many are said to have abstained", { voters: 6, live: 6, abstained: 6 }, "Wait"],
+    ["opens when all silent processes abstained", { live: 100, abstained: 97 }, "Open"],
+    ["opens when most processes that did not abstain are convinced", { live: 100, abstained: 95 }, "Open"],
+    ["calls the roll when exactly half of the others are convinced", { live: 100, abstained: 94 }, "RollCall"],
+    ["counts each ballot, whatever the number of abstentions", { voters: 6, live: 6, abstained: 6 }, "Wait"],
     ["does not open while its store is young", {}, "Young", { young: true }],
     ["calls the roll while its store is young", { live: 100 }, "RollCall", { young: true }],
     [
@@ -105,31 +109,44 @@ describe("a fleet", () => {
       { voters: 6, live: 100, asked: 1_000, streak: 9 },
       "Wait"
     ],
-    ["calls the roll when more than half of those are", { voters: 5, live: 100, asked: 1_000, streak: 7 }, "RollCall"],
-    ["hears those who spoke and are not convinced: each takes one from the streaks", { voters: 5, live: 5 }, "Wait"],
-    ["is not convinced by one alone", { voters: 1, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
-    ["is not convinced by one of two", { voters: 2, live: 2, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
     [
-      "is not convinced by one of two that are healthy and convinced by half",
+      "calls the roll when more than half of the voters are convinced",
+      { voters: 5, live: 100, asked: 1_000, streak: 7 },
+      "RollCall"
+    ],
+    ["subtracts one from the streaks for each voter that is not convinced", { voters: 5, live: 5 }, "Wait"],
+    ["does not open for one voter alone", { voters: 1, convictions: 1, failing: 1, asked: 1_000 }, "Wait"],
+    [
+      "does not open for one voter of two processes",
+      { voters: 2, live: 2, convictions: 1, failing: 1, asked: 1_000 },
+      "Wait"
+    ],
+    [
+      "does not open for one voter of two processes that are healthy and convinced by half",
       { voters: 2, live: 2, convictions: 1.5, failing: 1 },
       "Wait"
     ],
-    ["of one process is convinced by it", { voters: 1, live: 1, convictions: 1, failing: 1 }, "Open"],
-    ["without known live processes is convinced by one", { voters: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
-    ["is not convinced by a policy that says no", { streak: 4 }, "Wait"],
-    ["is convinced by a policy that just says yes", { streak: 5 }, "Open"],
+    ["of one process opens for it", { voters: 1, live: 1, convictions: 1, failing: 1 }, "Open"],
+    ["without known live processes opens for one voter", { voters: 1, live: 0, convictions: 1, failing: 1 }, "Open"],
+    ["waits if its policy does not trip", { streak: 4 }, "Wait"],
+    ["opens if its policy just trips", { streak: 5 }, "Open"],
     ["waits when no process is convinced and none was asked", { convictions: 0, failing: 0 }, "Wait"],
     ["gives up an inquiry that found less than half of what it needs", tenVoters(2.499), "Lost"],
     ["goes on with an inquiry that found half of what it needs", tenVoters(2.5), "Wait"],
     ["does not give up while the others may still answer", { ...tenVoters(0), asked: 74 }, "Wait"],
-    ["does not give up what it has not asked", { ...tenVoters(0), asked: undefined }, "Wait"],
-    ["waits for more than nine tenths where that is its quorum", { convictions: 2.7 }, "Wait", { quorum: 0.9 }],
-    ["opens at more than nine tenths where that is its quorum", { convictions: 2.71 }, "Open", { quorum: 0.9 }],
-    ["opens at a tenth where that is its quorum", { live: 19, convictions: 2, failing: 2 }, "Open", { quorum: 0.1 }],
-    ["opens when most have opened by themselves, whatever its policy says", { streak: 0, open: 2 }, "Open"],
-    ["waits when half have opened by themselves", { voters: 4, live: 4, streak: 0, open: 2 }, "Wait"],
+    ["does not give up an inquiry that it has not made", { ...tenVoters(0), asked: undefined }, "Wait"],
+    ["waits for more than nine tenths with a quorum of 0.9", { convictions: 2.7 }, "Wait", { quorum: 0.9 }],
+    ["opens at more than nine tenths with a quorum of 0.9", { convictions: 2.71 }, "Open", { quorum: 0.9 }],
+    ["opens at a tenth with a quorum of 0.1", { live: 19, convictions: 2, failing: 2 }, "Open", { quorum: 0.1 }],
+    ["opens when most processes have opened alone, whatever its policy decides", { streak: 0, open: 2 }, "Open"],
+    ["waits when half of the processes have opened alone", { voters: 4, live: 4, streak: 0, open: 2 }, "Wait"],
     ["waits when most opened and few are convinced any more", { convictions: 1, streak: 0, open: 3 }, "Wait"],
-    ["asks its policy of what all saw", { counts: [counts(20, 10)] }, "Open", { trip: halfFailed(overTime) }],
+    [
+      "applies its policy to the counts of all processes",
+      { counts: [counts(20, 10)] },
+      "Open",
+      { trip: halfFailed(overTime) }
+    ],
     [
       "opens over no share that all saw and is too low",
       { counts: [counts(20, 9)] },
@@ -208,13 +225,56 @@ describe("a fleet", () => {
   )
 })
 
+describe("the detail of an opening without the number of processes", () => {
+  const agreed = { processes: 3, of: 5 }
+  it.each([
+    ["5 failures in a row (limit 5) in 3 of 5 processes together", "5 failures in a row (limit 5)"],
+    ["3 of 5 processes opened", ""],
+    ["5 failures in a row (limit 5)", "5 failures in a row (limit 5)"],
+    ["2 of 5 processes opened", "2 of 5 processes opened"]
+  ])("of %j is %j", (detail, rest) => {
+    assert.strictEqual(Fleet.withoutAgreement(detail, agreed), rest)
+  })
+})
+
+it.each([
+  ["negative", -1],
+  ["not a number", Number.NaN],
+  ["infinite", Infinity]
+])("a sum of ballots that is %s counts as 0", (_, wrong) => {
+  const rest = { voters: 3, live: 3, abstained: 0, asked: undefined }
+  const none = { convictions: 0, failing: 0, open: 0, streak: 0 }
+  assert.deepStrictEqual(Fleet.fromSums([wrong, wrong, wrong, wrong, 9, wrong, 7, wrong], rest), {
+    ...rest,
+    ...none,
+    counts: [counts(9, 0, 7, 0)]
+  })
+  assert.deepStrictEqual(Fleet.fromSums([], rest), { ...rest, ...none, counts: [] })
+})
+
+describe("with a heartbeat in each interval", () => {
+  it("a store is young for 1.2 intervals", () => {
+    assert.deepStrictEqual(
+      [11_999, 12_000].map((millis) => Fleet.isYoung(millis, 10_000)),
+      [true, false]
+    )
+  })
+
+  it.each([
+    [10_000, 16_000, 30_000],
+    [60_000, 91_000, 180_000]
+  ])("of %d ms, a process lives for %d ms, and a roll call for %d ms", (sync, lives, rollCall) => {
+    assert.deepStrictEqual([Fleet.livesFor(sync), Fleet.rollCallEvery(sync)], [lives, rollCall])
+  })
+})
+
 describe("a fleet that waits", () => {
   const table: ReadonlyArray<readonly [string, Partial<Fleet.Tally>, boolean]> = [
-    ["has agreed where only its policy does not say so yet", { streak: 4 }, true],
-    ["has agreed where half of it has opened besides", { streak: 4, open: 1 }, true],
-    ["has not where few are convinced", { convictions: 1 }, false],
-    ["has not when no process is", { convictions: 0, failing: 0, streak: 0 }, false],
-    ["has not where one alone is", { voters: 2, live: 2, convictions: 1.5, failing: 1 }, false]
+    ["has agreed if only the policy is missing", { streak: 4 }, true],
+    ["has agreed if the policy is missing and half of the processes have opened", { streak: 4, open: 1 }, true],
+    ["has not agreed if few processes are convinced", { convictions: 1 }, false],
+    ["has not agreed if no process is convinced", { convictions: 0, failing: 0, streak: 0 }, false],
+    ["has not agreed if one process alone is convinced", { voters: 2, live: 2, convictions: 1.5, failing: 1 }, false]
   ]
   it.each(table)("%s", (_, seen, agreed) => {
     assert.deepStrictEqual(Fleet.judge({ ...tally, ...seen }, fiveInARow, rules, more), { _tag: "Wait", agreed })
@@ -222,7 +282,7 @@ describe("a fleet that waits", () => {
 })
 
 describe("a custom trip of a fleet", () => {
-  it("sees what all saw together, how often the circuit opened, and the time", () => {
+  it("gets the pooled counts, the number of openings, and the time", () => {
     const seen: Array<Trip.Seen> = []
     const predicate = (one: Trip.Seen) => seen.push(one) > 0
     const trip: Trip.Trip = { _tag: "Custom", name: "own", over: overTime, predicate }
@@ -248,15 +308,15 @@ describe("the evidence of a fleet", () => {
     time: 99
   })
 
-  it("has the streaks of all, and the openings and the time that it is given", () => {
+  it("has the sum of the streaks, and the openings and the time that it is given", () => {
     assert.deepStrictEqual([pooled.streak, pooled.openings, pooled.time], [6, 3, 99])
   })
 
-  it("has no calls in flight: those are each process's own matter", () => {
+  it("has no calls in flight: each process judges its own", () => {
     assert.deepStrictEqual([pooled.running, pooled.stuck(0, 10)], [0, 0])
   })
 
-  it("has all calls of a window over time, and the size of a window over calls, with the shares of all processes", () => {
+  it("adds up the calls of a window over time, and scales a window over calls to its size", () => {
     assert.deepStrictEqual(pooled.counts(overTime), counts(40, 8, 4, 6))
     assert.deepStrictEqual(pooled.counts(overCalls), counts(10, 2, 1, 1.5))
     assert.deepStrictEqual(pooled.counts({ ...overCalls }), counts(10, 2, 1, 1.5))
@@ -301,7 +361,15 @@ const forced = (until: number, under: Circuit.Closed | Circuit.Open = closed): C
   under
 })
 
-describe("the times of a state are moved", () => {
+const another = (until: number): Circuit.Override => ({
+  _tag: "Isolated",
+  since: 1050,
+  until,
+  reason: "drill",
+  actor: "bob"
+})
+
+describe("shift adds to the times", () => {
   const earlier = { since: 800, at: 5, openings: 1 }
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, Circuit.Circuit]> = [
     ["of a Closed circuit, which has no ramp after that either", closed, { ...closed, since: 900 }],
@@ -316,6 +384,16 @@ describe("the times of a state are moved", () => {
       "of an override and what is beneath it",
       forced(2000, open),
       { ...forced(1900, { ...open, since: 900, until: 1400, outage: earlier }), since: 900 }
+    ],
+    [
+      "of several overrides",
+      { ...forced(2000), others: [another(1800)] },
+      {
+        ...forced(1900, closed),
+        since: 900,
+        others: [{ ...another(1700), since: 950 }],
+        under: { ...closed, since: 900 }
+      }
     ],
     [
       "of an override without end, which still has none",
@@ -346,6 +424,12 @@ describe("a store keeps", () => {
       300 + 500 + minute
     ],
     ["an override to its end, and what is beneath it from then", forced(2100), false, 1000 + 500 + minute],
+    [
+      "several overrides to the end of the last one",
+      { ...forced(2100), others: [another(3100), another(1500)] },
+      false,
+      2000 + 500 + minute
+    ],
     ["an override without end for good", forced(Infinity, open), false, undefined],
     [
       "what counts for a thousand years as long as that",
@@ -361,7 +445,7 @@ describe("a store keeps", () => {
   })
 })
 
-describe("worth knowing for a process that has just come", () => {
+describe("a record that a process reads when it starts", () => {
   const table: ReadonlyArray<readonly [string, Circuit.Circuit, number, boolean]> = [
     ["is no Closed circuit", closed, 1000, false],
     ["is no new one", Circuit.initial, 0, false],
@@ -382,11 +466,11 @@ describe("the quorum", () => {
   const judge = (quorum: number, seen: Partial<Fleet.Tally>) =>
     Fleet.judge({ ...tally, open: 2, streak: 0, asked: 100, ...seen }, fiveInARow, { ...rules, quorum }, more)._tag
 
-  it("is the share of processes that must have opened by themselves, unless the pooled evidence trips the policy", () => {
+  it("is the share of processes that must have opened, unless the pooled evidence trips the policy", () => {
     assert.deepStrictEqual([judge(0.5, {}), judge(0.7, {})], ["Open", "Wait"])
   })
 
-  it("makes an inquiry lost when less than half of it is convinced", () => {
+  it("makes an inquiry lost if less than half of it is convinced", () => {
     const seen = { voters: 10, live: 10, convictions: 4, failing: 4, open: 0 }
     assert.deepStrictEqual([judge(0.5, seen), judge(0.9, seen)], ["Wait", "Lost"])
   })

@@ -135,7 +135,7 @@ describe("an HttpClient with a breaker", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it("adds CircuitOpen and BreakerStore to its types, and names what is wrong", () => {
+  it("adds CircuitOpen and BreakerStore to its types, and names invalid options", () => {
     const guarded = HttpClientBreaker.protect(responding(200), "http")
     type Guarded = HttpClient.HttpClient.With<
       HttpClientError.HttpClientError | CircuitOpen.CircuitOpen,

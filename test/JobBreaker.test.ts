@@ -181,7 +181,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("claims nothing while the circuit is open, and goes on by itself", () =>
+  it.effect("claims no job while the circuit is open, and continues afterwards", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "a")
@@ -227,7 +227,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("counts the attempts of jobs that fail, and those that are rejected have none", () =>
+  it.effect("counts an attempt of a job that fails, and none of a job that is rejected", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "a")
@@ -295,7 +295,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("with a circuit for each job: those of an open one go to the back, and the others go on", () =>
+  it.effect("with a circuit for each job: jobs of an open circuit go to the back, and other jobs run", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "down", "down", "up", "up")
@@ -313,7 +313,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("with a circuit for each job does not even begin one whose circuit is open", () =>
+  it.effect("with a circuit for each job does not start a job whose circuit is open", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "a")
@@ -349,7 +349,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("with a circuit for each job lets none be tried more often than the queue allows", () =>
+  it.effect("with a circuit for each job does not exceed the attempts of the queue", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "a")
@@ -371,7 +371,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("with a circuit for each job offers one less and less often, under ids that say how often", () =>
+  it.effect("with a circuit for each job offers a job again at growing intervals, with ids that count the offers", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* queue.offer({ to: "a", n: 0 }, { id: "job" })
@@ -409,7 +409,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("with a circuit for each job writes few rows while one probes for long", () =>
+  it.effect("with a circuit for each job writes few rows during a long probe", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, ...Array.from({ length: 100 }, () => "a"))
@@ -445,7 +445,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("goes on when it is switched off by a flag, whatever the state", () =>
+  it.effect("runs jobs in every state if a flag switches the circuit off", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "a")
@@ -456,7 +456,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("gives a job back as it was where it cannot be offered again", () =>
+  it.effect("returns a job unchanged if it cannot be offered again", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "down")
@@ -476,7 +476,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it("has the types of its job, and names what is wrong", () => {
+  it("has the types of its job, and names invalid options", () => {
     const queue = {} as PersistedQueue.PersistedQueue<Job>
     const take = JobBreaker.take as (queue: unknown, name: unknown, f: unknown, options?: unknown) => unknown
     assert.throws(() => take(queue, "api", () => Effect.void), /JobBreaker.take: queue: expected a PersistedQueue/)

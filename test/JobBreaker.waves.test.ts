@@ -37,7 +37,7 @@ const crew = (size: number) =>
   })
 
 describe("workers that wait for the circuit of their jobs", () => {
-  it.effect("go on in waves after a close, the oldest first, and none is lost", () =>
+  it.effect("continue in waves after a close, the oldest first, and none is lost", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.open("api", { for: "50 seconds" })
       const { began, claims, workers } = yield* crew(100)
@@ -75,7 +75,7 @@ describe("workers that wait for the circuit of their jobs", () => {
     }).pipe(Effect.provide(provided))
   )
 
-  it.effect("begin with one job, the probe, and go on in waves after it", () =>
+  it.effect("start with one job, the probe, and continue in waves after it", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.open("api", { for: "10 seconds" })
       const { began, workers } = yield* crew(20)

@@ -91,7 +91,7 @@ describe("An operator action", () => {
     })
   )
 
-  it.effect("changes nothing where there is nothing to change", () =>
+  it.effect("changes nothing if the circuit is already in that state", () =>
     Effect.gen(function* () {
       const store = yield* MemoryStore.make
       yield* Operator.release(store, "api")
@@ -138,7 +138,7 @@ describe("An operator action", () => {
     })
   )
 
-  it.effect("keeps what goes on beneath: an opening keeps its end", () =>
+  it.effect("does not change the state beneath: an opening keeps its end", () =>
     Effect.gen(function* () {
       const store = yield* MemoryStore.make
       const { until } = yield* Operator.open(store, "api", { for: "10 minutes" })
@@ -237,7 +237,7 @@ describe("An operator", () => {
     })
   )
 
-  it.effect("fails where the store fails, instead of saying that it is done", () =>
+  it.effect("fails if the store fails", () =>
     Effect.gen(function* () {
       const trouble = new Trouble()
       const store = troubled(yield* MemoryStore.make, trouble)
@@ -273,7 +273,7 @@ describe("An operator", () => {
     })
   )
 
-  it("reports what is wrong with its arguments", () => {
+  it("names its invalid arguments", () => {
     const store = { longestCircuit: 10 } as SharedStore.SharedStore
     const wrong: ReadonlyArray<readonly [() => unknown, RegExp]> = [
       [() => Operator.isolate(store, ""), /Operator\.isolate: name/],
@@ -307,7 +307,7 @@ describe("Circuits moved from store to store by an operator", () => {
       circuits.map((one) => (one._tag === "Known" ? [one.name, one.key, one.state, one.until, one.openings] : one))
     )
 
-  it.effect("are what they were, with their ends, though time went on", () =>
+  it.effect("keep their states and ends over an export and an import", () =>
     Effect.gen(function* () {
       const from = yield* various
       const before = yield* told(from)
@@ -422,7 +422,7 @@ describe("Circuits moved from store to store by an operator", () => {
     })
   )
 
-  it.effect("are none where one of them has a key that is too long", () =>
+  it.effect("are not imported if one of them has a key that is too long", () =>
     Effect.gen(function* () {
       const { json } = yield* Operator.exportAll(yield* various)
       const to = yield* MemoryStore.make

@@ -199,7 +199,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("lost everything is given what the others have", () =>
+  it.effect("lost everything gets the records of the others", () =>
     Effect.gen(function* () {
       const { at, join, processes, stores } = yield* regions(3)
       yield* at(0).run(CircuitBreaker.isolate("api"))
@@ -211,7 +211,7 @@ describe("A region that", () => {
     })
   )
 
-  it.effect("was cut off takes on what was decided without it, and does not become younger by that", () =>
+  it.effect("was cut off adopts the decisions that it missed, and does not become younger", () =>
     Effect.gen(function* () {
       const { join, processes, set, stores } = yield* regions(3)
       set(2, { now: "fail", deaf: true })
@@ -292,7 +292,7 @@ describe("A region that is still connecting", () => {
     })
   )
 
-  it.effect("is waited for at the start as long as most are connecting", () =>
+  it.effect("delays the start while most regions are connecting", () =>
     Effect.gen(function* () {
       const [one, two, three_] = yield* three
       const [a, b, c] = [connecting(one), connecting(two), connecting(three_)]
@@ -355,7 +355,7 @@ describe("Regions that are far apart", () => {
         yield* expectAll(processes, "Closed local")
       })
     )
-    it.effect(`${millis} ms: a store that lost everything is given what the others have`, () =>
+    it.effect(`${millis} ms: a store that lost everything gets the records of the others`, () =>
       Effect.gen(function* () {
         const { at, processes, wipe, recordOf } = yield* apart(millis)
         yield* Effect.forkChild(at(0).run(CircuitBreaker.isolate("api")), { startImmediately: true })
@@ -384,7 +384,7 @@ describe("When two of three are away", () => {
       yield* expectAll(processes, "Closed local")
     })
   )
-  it.effect("what the one that is left announces is heard", () =>
+  it.effect("the announcements of the remaining region are received", () =>
     Effect.gen(function* () {
       const { at, processes, set } = yield* regions(2)
       for (const region of [0, 1]) set(region, { now: "fail", deaf: true })
@@ -394,7 +394,7 @@ describe("When two of three are away", () => {
       yield* expectAll(processes, "Isolated fleet")
     })
   )
-  it.effect("and the third, too: each process is on its own, until they are back", () =>
+  it.effect("if the third fails, too, each process decides alone until they are back", () =>
     Effect.gen(function* () {
       const { at, processes, set } = yield* regions(2)
       for (const region of [0, 1, 2]) set(region, { now: "fail", deaf: true })
@@ -450,7 +450,7 @@ describe("Swaps at the same moment", () => {
   ]
   for (const epochs of ["an epoch of its own", "the same epoch"]) {
     for (const [what, distances] of races) {
-      it.effect(`have one winner, on which all agree, if each chooses ${epochs}: ${what}`, () =>
+      it.effect(`have one winner, on which all agree, with ${epochs}: ${what}`, () =>
         Effect.gen(function* () {
           const stores = yield* three
           // Each process may list the stores in another order.
@@ -583,7 +583,7 @@ describe("Abstentions", () => {
     )
   })
 
-  it.effect("count once all regions have heard of them: those that may object are as many as in any region", () =>
+  it.effect("count when all regions have them: the number of possible objectors is the largest of any region", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* processes
       assert(a !== undefined && b !== undefined && c !== undefined)
@@ -634,7 +634,7 @@ describe("Abstentions", () => {
 describe("A region that lost everything", () => {
   const cast = { circuit: "api", epoch: 0, box: "b", ballot: [1], ttl: 60_000, inquire: 0, roll: 0 }
 
-  it.effect("begins another life of all: there nothing was heard, and in the others what was", () =>
+  it.effect("starts a new life of the store: its cursors are empty, and those of the other regions stay", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1_800_000_000_000)
       const regions = [yield* MemoryStore.makeControlled, yield* MemoryStore.makeControlled]
@@ -667,7 +667,7 @@ describe("A region that lost everything", () => {
 })
 
 describe("Inquiries", () => {
-  it.effect("are heard of the regions that are left, though they were not heard for a while before", () =>
+  it.effect("are received from the remaining regions after a pause", () =>
     Effect.gen(function* () {
       const stores = yield* three
       const troubles = stores.map(() => new Trouble())

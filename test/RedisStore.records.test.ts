@@ -27,7 +27,7 @@ const lifetimes = (redis: Connection): Effect.Effect<Record<string, number>> =>
     return Object.fromEntries(keys.map((key, place) => [key, Number(ends[place])]))
   })
 
-describe("what is kept in Redis", () => {
+describe("the data of a store in Redis", () => {
   live(
     "assigns each epoch once: also after a record ended, after keys are deleted, and after a flush",
     Effect.gen(function* () {

@@ -235,7 +235,7 @@ describe("a stream under a circuit", () => {
     assert.strictEqual((yield* CircuitBreaker.inspect("api")).inFlight, 0)
   })
 
-  it("has the types of both, and names what is wrong", () => {
+  it("has the types of both, and names invalid options", () => {
     const stream = Stream.make(1) as Stream.Stream<number, "source">
     const f = (n: number) => (n > 1 ? Effect.fail("boom" as const) : Effect.succeed(String(n)))
     expectTypeOf(stream.pipe(StreamBreaker.mapEffect("api", f))).toEqualTypeOf<

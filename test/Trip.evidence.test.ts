@@ -253,7 +253,7 @@ describe("a change of the trip", () => {
     assert.strictEqual(countsOf(evidence, time(1000), 0).failures, 1)
   })
 
-  it("does not make two windows out of one that both record into it", () => {
+  it("gives each new window its own counts: a call counts once in each", () => {
     const evidence = new LiveEvidence([calls(10)])
     fail(evidence, 0)
     evidence.resize([calls(10), calls(5), calls(20)], 0)
@@ -335,7 +335,7 @@ describe("calls in flight", () => {
     assert.strictEqual(view.stuck(millis, enough), expected)
   })
 
-  it("are none if the engine does not track them", () => {
+  it("are 0 if the engine does not track them", () => {
     assert.strictEqual(new LiveEvidence([]).at(500, { ...still, running: 7 }).stuck(0, 1), 0)
   })
 

@@ -304,7 +304,7 @@ const placesIn = (value: unknown): ReadonlyArray<(put: unknown) => unknown> => {
   return [self, ...inside]
 }
 
-describe("what is no record", () => {
+describe("an invalid record", () => {
   const deep = 50_000
   it.each([
     ["nothing", ""],

@@ -411,7 +411,7 @@ describe("the small examples", () => {
     )
   })
 
-  it.each(Object.entries(says))("%s says what it should", async (name, lines) => {
+  it.each(Object.entries(says))("%s prints the expected lines", async (name, lines) => {
     const { stderr, stdout } = await run(process.execPath, [conditions, `examples/${name}.ts`], { cwd: root })
     assert.deepStrictEqual([stdout.trimEnd().split("\n"), stderr], [lines, ""])
   })
@@ -451,7 +451,7 @@ const documents = [
 const examples = documents.flatMap(examplesOf)
 
 describe("every example in the README and in the comments", () => {
-  it("compiles under the project's own flags, and says what it says it does", async () => {
+  it("compiles under the project's own flags, and prints what its comments state", async () => {
     mkdirSync(join(root, ".tmp"), { recursive: true })
     const folder = mkdtempSync(join(root, ".tmp", "examples-"))
     try {

@@ -5,7 +5,7 @@ import { toMillis } from "../src/core/millis.ts"
 import { printable, show } from "../src/core/printable.ts"
 import * as problem from "../src/shapes/problems.ts"
 
-/** What is wrong with one value, or what it was decoded as. */
+/** The decoded value, or its problems. */
 const read = (field: unknown, input: unknown): unknown => {
   const result = problem.decodeFields({ it: field as fields.Field<unknown> }, { it: input }, "")
   return Result.isSuccess(result) ? result.success.it : result.failure.map(({ message, path }) => `${path}: ${message}`)
@@ -52,7 +52,7 @@ describe("a duration", () => {
     assert.strictEqual(toMillis(input), millis)
   })
 
-  // `Duration` itself takes some of these for one of nothing.
+  // `Duration` itself reads some of these as a duration of 0.
   it.each(
     [
       ...["30 sec", "30S", "-30s", "30s+", "s", "1..5s", "30m soon", "1e3s", "5 5s", "30ms30", "thirty s", "30µs"],
@@ -89,17 +89,48 @@ describe("a field", () => {
     ["one of two words", fields.word("a", "b"), '"a" or "b"', ["a", "b"], ["c", "a, b"]],
     ["one of three words", fields.word("a", "b", "c"), '"a", "b" or "c"', ["a", "b", "c"], ["d", null]],
     ["a duration that lasts", fields.positiveMillis, `a duration above 0 ${example}`, [0.5, 1], [0, -1, Infinity, "x"]],
+    ["an endless duration", fields.endlessMillis, `a duration above 0 ${example}`, [0.5, Infinity], [0, -1, "x"]],
+    [
+      "a concurrency",
+      fields.concurrency,
+      'a whole number of 1 or more, or "unbounded"',
+      [1, "unbounded"],
+      [0, 1.5, "1", "", null]
+    ],
+    ["a count or false", fields.orFalse(fields.count), "a whole number of 1 or more", [1, false], [0, true, null]],
+    ["checked elsewhere", fields.anything, "", [0, "", null, {}], []],
     ["any duration", fields.anyMillis, `a duration of 0 or more ${example}`, [0, 0.5], [-1, Infinity, "x", {}]]
   ]
   const good = table.flatMap(([name, field, , inputs]) => inputs.map((input) => [name, input, field] as const))
   const bad = table.flatMap(([name, field, expected, , inputs]) =>
     inputs.map((input) => [name, input, field, expected] as const)
   )
-  it.each(good)("that is %s may be %o", (_, input, field) => {
+  it.each(good)("that is %s accepts %o", (_, input, field) => {
     assert.strictEqual(read(field, input), input)
   })
-  it.each(bad)("that is %s may not be %o, and what was expected is said", (_, input, field, expected) => {
+  it.each(bad)("that is %s rejects %o and names what it expects", (_, input, field, expected) => {
     assert.deepStrictEqual(read(field, input), [`it: expected ${expected}, got ${show(input)}`])
+  })
+
+  it("that is a list can require a number of items", () => {
+    const field = fields.listOf(fields.count, 2)
+    assert.deepStrictEqual(read(field, [1, 2]), [1, 2])
+    assert.deepStrictEqual(read(field, [1]), ["it: expected a list of 2 or more, got [1]"])
+    assert.deepStrictEqual(read(field, "ab"), ['it: expected a list of 2 or more, got "ab"'])
+  })
+
+  const required: ReadonlyArray<readonly [string, fields.Field<unknown>, unknown]> = [
+    ["a count", fields.count, ["it: expected a whole number of 1 or more, got nothing"]],
+    ["a count or false", fields.orFalse(fields.count), ["it: expected a whole number of 1 or more, got nothing"]],
+    ["a list", fields.listOf(fields.count), ["it: expected a list, got nothing"]],
+    ["an object", fields.struct({ a: fields.count }), ["it: expected an object with a, got nothing"]]
+  ]
+  it.each(required)("that is required cannot be left out: %s", (_, field, problems) => {
+    assert.deepStrictEqual(read(field, undefined), problems)
+  })
+
+  it("that is required and checked elsewhere is passed on if it is left out", () => {
+    assert.deepStrictEqual(problem.decodeFields({ it: fields.anything }, {}, ""), Result.succeed({ it: undefined }))
   })
 
   it("that is a duration is read as milliseconds", () => {
@@ -113,7 +144,7 @@ describe("options", () => {
   const shape = { a: fields.count, b: fields.optional(fields.flag), c: fields.optional(inner) }
   const problems = (input: unknown, path = "") => problem.problemsIn(problem.decodeFields(shape, input, path))
 
-  it("are what their fields are decoded as", () => {
+  it("are decoded field by field", () => {
     assert.deepStrictEqual(
       problem.decodeFields(shape, { a: 1, c: { list: [2, 3] } }, ""),
       Result.succeed({ a: 1, c: { list: [2, 3] } })
@@ -134,7 +165,7 @@ describe("options", () => {
     }
   )
 
-  it("say everything that is wrong with them at once, each with its place", () => {
+  it("report all problems at once, each with its path", () => {
     const input = { b: 1, c: { list: [1, 0, 2, -1] }, d: 1, e: 2 }
     const found = [
       { path: "d", message: "unknown field, expected one of a, b, c" },
@@ -157,7 +188,7 @@ describe("options", () => {
     ])
   })
 
-  it("say what they got instead of a list or an object, too", () => {
+  it("report what they got instead of a list or an object", () => {
     assert.deepStrictEqual(problems({ a: 1, c: 5 }), [{ path: "c", message: "expected an object with list, got 5" }])
     assert.deepStrictEqual(problems({ a: 1, c: { list: "x" } }), [
       { path: "c.list", message: 'expected a list, got "x"' }
@@ -174,7 +205,7 @@ describe("options", () => {
     return assert.fail("nothing was refused")
   }
 
-  it("that are wrong throw a RangeError that names the operation and each field", () => {
+  it("that are invalid throw a RangeError that names the operation and each field", () => {
     assert.strictEqual(
       refused(() => fields.decodeOptions("Pool.make", shape, { a: 0, b: 1, c: {} })),
       "Pool.make: a: expected a whole number of 1 or more, got 0; b: expected true or false, got 1; " +
@@ -187,35 +218,80 @@ describe("options", () => {
     assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, { a: 1 }), { a: 1 })
   })
 
-  it("take what their prototype has, and mind no stranger there", () => {
+  it("can be undefined, which is an object without fields", () => {
+    assert.deepStrictEqual(fields.decodeOptions("Pool.make", { b: fields.optional(fields.flag) }, undefined), {})
+  })
+
+  it("read known fields of their prototype, and ignore unknown fields there", () => {
     const options = Object.create({ a: 5, other: 1 })
     assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, options), { a: 5 })
   })
 
-  it("keep a field that is left out apart from one that is wrong", () => {
+  it("distinguish a missing field from an invalid one", () => {
     assert.deepStrictEqual(fields.decodeOptions("Pool.make", shape, { a: 1, b: undefined }), { a: 1 })
     assert.deepStrictEqual(problems({ a: 1, b: null }), [{ path: "b", message: "expected true or false, got null" }])
   })
 
-  it("that are a part of others are named with the path to them", () => {
+  it("that are nested in others are named with their path", () => {
     assert.strictEqual(
       refused(() => fields.decodeOptions("Pool.make", shape, { a: 1, B: 1 }, "part")),
       "Pool.make: part.B: unknown field (did you mean b?), expected one of a, b, c"
     )
   })
 
-  it("that are wrong together say where and why", () => {
+  it("that are invalid in combination throw a RangeError with the path and the reason", () => {
     const error = fields.refused("Pool.make", "max", "expected at least min (5 ms), got 3 ms")
     assert.instanceOf(error, RangeError)
     assert.strictEqual(error.message, "Pool.make: max: expected at least min (5 ms), got 3 ms")
   })
 
-  it("say no more than 20 things that are wrong, and each of them in a bounded length and on one line", () => {
+  it("report at most 20 problems, each bounded and on one line", () => {
     const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`x${i}\n${"y".repeat(5_000)}`, 1]))
     const message = refused(() => fields.decodeOptions("Pool.make", shape, { a: 1, ...many }))
     assert.isBelow(message.length, 10_000)
     assert.notInclude(message, "\n")
     assert.match(message, /; and 9980 more$/)
+  })
+
+  it("name up to 20 problems, and then the number of the others", () => {
+    const some = (count: number) =>
+      refused(() =>
+        fields.decodeOptions(
+          "Pool.make",
+          { a: fields.optional(fields.listOf(fields.count)) },
+          { a: Array(count).fill(0) }
+        )
+      )
+    const lines = (count: number) =>
+      Array.from({ length: count }, (_, i) => `a.${i}: expected a whole number of 1 or more, got 0`).join("; ")
+    assert.strictEqual(some(20), `Pool.make: ${lines(20)}`)
+    assert.strictEqual(some(21), `Pool.make: ${lines(20)}; and 1 more`)
+  })
+
+  it("name a path up to 200 characters", () => {
+    const of = (path: string) => fields.describeProblems([{ path, message: "wrong" }])
+    assert.strictEqual(of("x".repeat(200)), `${"x".repeat(200)}: wrong`)
+    assert.strictEqual(of("x".repeat(201)), `${"x".repeat(200)}...: wrong`)
+  })
+
+  const similar: ReadonlyArray<readonly [name: string, known: ReadonlyArray<string>, meant: string | undefined]> = [
+    ["kye", ["key"], "key"],
+    ["kab", ["key"], undefined],
+    ["kyb", ["key"], undefined],
+    ["kbe", ["key"], undefined],
+    ["moed", ["mode"], "mode"],
+    ["xoed", ["mode"], undefined],
+    ["omed", ["mode"], undefined],
+    ["timeuot", ["timeout", "timeouts"], "timeout"],
+    ["timeuot", ["timeouts", "timeout"], "timeout"],
+    ["abxe", ["abcde"], undefined],
+    ["isFailureabc", ["isFailure"], "isFailure"],
+    ["isFailureFactorabcd", ["isFailureFactor"], undefined]
+  ]
+  it.each(similar)("%s, of %j, is taken to mean %s", (name, known, meant) => {
+    const all = Object.fromEntries(known.map((one) => [one, fields.optional(fields.anything)]))
+    const [found] = problem.problemsIn(problem.decodeFields(all, { [name]: 1 }, ""))
+    assert.strictEqual(/did you mean (\w+)\?/.exec(String(found?.message))?.[1], meant)
   })
 
   it.each([
@@ -252,7 +328,7 @@ describe("an argument", () => {
     [fields.text, "", 'Pool.get: name: expected a text that is not empty, got ""'],
     [fields.text, undefined, "Pool.get: name: expected a text that is not empty, got nothing"],
     [fields.optional(fields.text), null, "Pool.get: name: expected a text that is not empty, got null"]
-  ] as const)("that is wrong is named with its operation", (field, value, message) => {
+  ] as const)("that is invalid is named with its operation", (field, value, message) => {
     assert.throws(() => read(field, value), RangeError, message)
   })
 })
@@ -263,12 +339,12 @@ describe("a list", () => {
       ? Result.succeed(input * 2)
       : problem.wrong(fields.at("trips", index), "expected a number")
 
-  it("is decoded one by one", () => {
+  it("is decoded item by item", () => {
     assert.deepStrictEqual(problem.decodeAll([1, 2], decode), Result.succeed([2, 4]))
     assert.deepStrictEqual(problem.decodeAll([], decode), Result.succeed([]))
   })
 
-  it("says what is wrong with each, and is nothing where one of it is wrong", () => {
+  it("reports the problems of all items, and fails if one item is invalid", () => {
     assert.deepStrictEqual(
       problem.decodeAll([1, "2", 3, null], decode),
       Result.fail([
@@ -279,7 +355,7 @@ describe("a list", () => {
   })
 })
 
-it("problems are said one a line, each with its place if it has one", () => {
+it("problems are described one per line, each with its path if it has one", () => {
   assert.strictEqual(
     fields.describeProblems([
       { path: "", message: "expected an object" },
@@ -295,28 +371,28 @@ describe("a value in the message of an error", () => {
   const broken = { toJSON: () => broken.toString(), toString: (): string => assert.fail("it cannot be written") }
   const table: ReadonlyArray<readonly [what: string, value: unknown, text: string]> = [
     ["a number", 1.5, "1.5"],
-    ["what JSON has no number for", Number.NaN, "NaN"],
-    ["an endless one", -Infinity, "-Infinity"],
+    ["a number that JSON lacks", Number.NaN, "NaN"],
+    ["an infinite number", -Infinity, "-Infinity"],
     ["a bigint", 5n, "5n"],
     ["a function", () => 1, "a function"],
     ["a text", "a", '"a"'],
     ["true", true, "true"],
-    ["nothing", undefined, "undefined"],
+    ["undefined", undefined, "undefined"],
     ["null", null, "null"],
     ["a symbol", Symbol("a"), "Symbol(a)"],
     ["an object", { a: [1] }, '{"a":[1]}'],
-    ["one that holds itself", cyclic, "[object Object]"],
-    ["one with a bigint inside", { a: 1n }, "[object Object]"],
-    ["one that cannot be written", broken, "[object Object]"],
-    ["what would end the line", "a\u0085b\u2028\u2029", '"a\\u0085b\\u2028\\u2029"'],
-    ["what just fits", "x".repeat(118), `"${"x".repeat(118)}"`],
-    ["what is too long", "x".repeat(119), `"${"x".repeat(119)}...`]
+    ["a cyclic object", cyclic, "[object Object]"],
+    ["an object with a bigint inside", { a: 1n }, "[object Object]"],
+    ["an object that cannot be converted to text", broken, "[object Object]"],
+    ["a text with line separators", "a\u0085b\u2028\u2029", '"a\\u0085b\\u2028\\u2029"'],
+    ["a text of the maximum length", "x".repeat(118), `"${"x".repeat(118)}"`],
+    ["a text that is too long", "x".repeat(119), `"${"x".repeat(119)}...`]
   ]
   it.each(table)("that is %s", (_, value, text) => {
     assert.strictEqual(show(value), text)
   })
 
-  it("has nothing in it that hides, colours or ends a line", () => {
+  it("contains no character that hides, colours or ends a line", () => {
     assert.strictEqual(
       printable("a\n\0\u001b[31m\u007f\u202e\u200b\u{e0001}é日🧯"),
       "a\\u000a\\u0000\\u001b[31m\\u007f\\u202e\\u200b\\ue0001é日🧯"

@@ -333,7 +333,7 @@ describe("a store that lost its latest writes is given them back, and no process
   }
 })
 
-describe("a process that starts learns what is open after it has connected, however long that takes", () => {
+describe("a process that starts learns which circuits are open after it has connected, however long that takes", () => {
   const places: Places<WiredPlace> = {
     Redis: () => Effect.map(onRedis(), (made) => ({ ...made, store: connecting(made) })),
     PostgreSQL: postgres
@@ -365,7 +365,7 @@ describe("a process that starts learns what is open after it has connected, howe
   }
 })
 
-describe("a process that starts while the store can only be read sees what is forced and what is open", () => {
+describe("a process that starts while the store is read-only sees overrides and open circuits", () => {
   type ReadOnly = readonly [name: string, () => Scoped<readonly [Place, Effect.Effect<unknown>]>]
   const ways: ReadonlyArray<ReadOnly> = [
     [

@@ -227,7 +227,7 @@ describe("A password", () => {
   )
 })
 
-describe("What is said", () => {
+describe("The output", () => {
   const rows = Arbitrary.array(Arbitrary.all([text, text]), { maxLength: 3 })
   it.effect.prop(
     "keeps to its lines and columns, and is JSON where that is asked for, whatever a server or a file has said",

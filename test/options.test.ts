@@ -558,7 +558,7 @@ describe.each(Object.entries(rows))("%s", (name, { call, free = [], right = {}, 
     assert.isTrue(message.startsWith(`${operation}: ${path}: ${says}`), message)
   })
 
-  it("says everything that is wrong at once", async () => {
+  it("reports all problems at once", async () => {
     const message = await refusal(() =>
       call({ ...right, ...Object.fromEntries(wrong.map(([f, v]) => [top(f), v])), q: 1 })
     )
@@ -597,7 +597,7 @@ it("the table has every function that takes options", () => {
   )
 })
 
-it("a policy in a layer is data: what is wrong with it is the error of the layer", () => {
+it("an invalid policy in a layer is the error of the layer", () => {
   const built = Layer.build(BreakerPolicy.layer({ default: { probes: 0 } }))
   const error = Effect.runSync(Effect.flip(Effect.scoped(built)))
   assert.strictEqual(error.message, "default.probes: expected a whole number of 1 or more, got 0")

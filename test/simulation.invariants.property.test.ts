@@ -43,7 +43,7 @@ describe("the invariants of the protocol", () => {
     120_000
   )
 
-  it("hold while everything goes wrong", () => {
+  it("hold with all faults at once", () => {
     let openings = 0
     for (const seed of seeds) {
       const { endsAt, simulation, syncInterval } = scenario(seed)
@@ -158,7 +158,7 @@ describe("a store that lost everything", () => {
     assert.deepStrictEqual(afterwards({}), ["Closed", "Closed"])
   })
 
-  it("would isolate again if what is given back counted as new", () => {
+  it("would isolate again if restored records counted as new", () => {
     assert.include(afterwards({ mutate: ignoresOrigin }), "Isolated")
   })
 })
@@ -174,11 +174,11 @@ describe("pages", () => {
     return simulation.process(1).look()?.state
   }
 
-  it("tell of what is no longer listed", () => {
+  it("include circuits that are no longer listed", () => {
     assert.strictEqual(released({}), "Closed")
   })
 
-  it("would leave a circuit isolated if they told only of what is listed", () => {
+  it("would leave a circuit isolated if they included only listed circuits", () => {
     assert.strictEqual(released({ mutate: forgetsUnlisted }), "Isolated")
   })
 })

@@ -6,7 +6,7 @@ import { lanes } from "./support/simulation/seeds.ts"
 
 const played = lanes(15, 60)
 
-describe("a fleet in which everything goes wrong", () => {
+describe("a fleet with all faults", () => {
   for (const { seeds, tags, title } of played)
     it(`keeps every promise at every step, and recovers${title}`, { tags, timeout: 300_000 }, () => {
       for (const seed of seeds) check(seed, scenario(seed))
@@ -18,7 +18,7 @@ describe("a fleet in which everything goes wrong", () => {
   ]
   it.each(found)("keeps every promise when %s (seed %d)", (_, seed) => check(seed, scenario(seed)))
 
-  it("is played the same way again by its seed", () => {
+  it("is repeated exactly with the same seed", () => {
     const play = () => {
       const { simulation } = scenario(7)
       simulation.runUntil(20_000)
@@ -54,12 +54,12 @@ describe("a process that fails alone", () => {
       }
     })
 
-  it("would open all with a store that counts no other process", () => {
+  it("would open the circuit for all with a store that counts no other process", () => {
     assert.isAbove(trips(oneIsBad(1, { mutate: alone })).length, 0)
   })
 })
 
-describe("the promises are such that they can be broken", () => {
+describe("the promises can be broken", () => {
   it.each(mutants)(
     "by a store that %s",
     (_, promise, mutate) => {

@@ -9,7 +9,7 @@ const played = lanes(4, 15)
 
 const onSql = (seed: number, given: Given = {}) => scenario(seed, { store: sqlStore(), ...given })
 
-describe("a fleet on a database in which everything goes wrong", () => {
+describe("a fleet on a database with all faults", () => {
   for (const { seeds, tags, title } of played)
     it(`keeps every promise at every step, and recovers${title}`, { tags, timeout: 600_000 }, () => {
       for (const seed of seeds) {
@@ -19,7 +19,7 @@ describe("a fleet on a database in which everything goes wrong", () => {
       }
     })
 
-  it("is played the same way again by its seed", () => {
+  it("is repeated exactly with the same seed", () => {
     const play = () => {
       const { simulation } = onSql(7)
       simulation.runUntil(20_000)
@@ -31,7 +31,7 @@ describe("a fleet on a database in which everything goes wrong", () => {
     assert.deepStrictEqual(first, play())
   }, 60_000)
 
-  it("shares its moves, also after the tables were emptied or taken away", () => {
+  it("shares its transitions, also after the tables were emptied or dropped", () => {
     let [moves, later] = [0, 0]
     for (const seed of [3, 11, 15, 21]) {
       const { endsAt, simulation } = onSql(seed)
@@ -60,7 +60,7 @@ describe("a process on a database that fails alone", () => {
       }
     })
 
-  it("would open all with a store that counts no other process", () => {
+  it("would open the circuit for all with a store that counts no other process", () => {
     const simulation = oneIsBad(1, { store: sqlStore(), mutate: alone })
     assert.isAbove(trips(simulation).length, 0)
     simulation.close()
@@ -79,7 +79,7 @@ const wrong: ReadonlyArray<readonly [name: string, promise: string, wrong: Param
   ]
 ]
 
-describe("the promises are such that they can be broken on a database", () => {
+describe("the promises can be broken on a database", () => {
   it.each(mutants)(
     "by a store that %s",
     (_, promise, mutate) => {

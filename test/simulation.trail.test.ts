@@ -31,9 +31,9 @@ const isAnswered = (history: History, { at, process }: Extract<Entry, { readonly
   return answered !== undefined && answered.at - at < deadlineMillis
 }
 
-describe("the trail of a fleet in which everything goes wrong", () => {
+describe("the trail of a fleet with all faults", () => {
   it.live(
-    "has nothing that is not Closed once all is well, and each outage of the fleet no longer than it lasted",
+    "has only Closed circuits after the faults end, and no outage that is longer than it was",
     () =>
       Effect.gen(function* () {
         let outages = 0

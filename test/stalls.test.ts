@@ -288,7 +288,7 @@ describe("A hedge that becomes due while the process stalls", () => {
 describe("A process that stalled", () => {
   const policy = { trip: Trip.consecutive(5), cooldown: "1 minute" } as const
 
-  it.effect("tells the fleet nothing of what became late", () =>
+  it.effect("sends the fleet no evidence of calls that the stall made late", () =>
     Effect.gen(function* () {
       const casts: Array<SharedStore.Cast> = []
       const memory = yield* MemoryStore.make

@@ -61,7 +61,7 @@ describe("A dependency of a test", () => {
     ["failNext", (one) => one.failNext(-1)],
     ["slow", (one) => one.slow("a while" as never)]
   ]
-  it.effect.each(wrong)("names what is wrong with its options: %s", ([what, does]) =>
+  it.effect.each(wrong)("names its invalid options: %s", ([what, does]) =>
     Effect.gen(function* () {
       const one = yield* bank()
       assert.throws(() => does(one), new RegExp(`Dependency.${what}`))
@@ -130,7 +130,7 @@ describe("A test of circuits", () => {
     )
   )
 
-  it.effect("passes if a circuit is in the expected state, and otherwise reports all that is known of it", () =>
+  it.effect("passes if a circuit is in the expected state, and otherwise reports its counts and its cause", () =>
     quiet(
       Effect.gen(function* () {
         yield* CircuitTest.expectState("bank", "Closed")
@@ -201,7 +201,7 @@ describe("A fleet of a test", () => {
     })
   )
 
-  it.effect("goes on where one is cut off, crashes or stops, others join, and the store forgets", () =>
+  it.effect("continues when processes are cut off, crash, stop or join, and when the store loses its data", () =>
     Effect.gen(function* () {
       const { at, join, processes, store, wipe } = yield* TestFleet.make(3)
       const alive = Effect.map(Operator.list(store), ({ processes }) => processes)
@@ -239,7 +239,7 @@ describe("A fleet of a test", () => {
     })
   )
 
-  it.effect("reports what is wrong with its size and its policies", () =>
+  it.effect("reports an invalid size and invalid policies", () =>
     Effect.gen(function* () {
       for (const size of [0, 1.5, Number.NaN]) {
         assert.throws(() => TestFleet.make(size), /TestFleet.make: size: expected a whole number/)
@@ -249,7 +249,7 @@ describe("A fleet of a test", () => {
     })
   )
 
-  it.effect("gives a process its trouble from the start", () =>
+  it.effect("applies the faults of a process from its start", () =>
     Effect.gen(function* () {
       const { at } = yield* TestFleet.make(2, (i) => ({ trouble: i === 1 ? { now: "fail", deaf: true } : {} }))
       yield* at(0).run(CircuitBreaker.isolate("api"))

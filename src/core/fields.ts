@@ -201,7 +201,8 @@ const edits = (a: string, b: string): number => {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1
-      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      // Before the first letter, an index yields `undefined`, which is no letter.
+      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
       next[j] = Math.min(
         Number(row[j]) + 1,
         Number(next[j - 1]) + 1,

@@ -30,14 +30,12 @@
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import * as ProblemDetails from "effect/http/ProblemDetails"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { unhandled } from "effect/Types"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import { keyOrFunction } from "../breaker/options.ts"
@@ -49,7 +47,6 @@ import {
   type FieldsOf,
   field,
   functionField,
-  numberWhere,
   optional,
   textOrEmpty,
   word
@@ -62,7 +59,17 @@ import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Tenant from "../shapes/Tenant.ts"
 import { exemptField, exemption, saysNothing } from "./exempt.ts"
 import { failureOf } from "./failureWithRetryAfter.ts"
+import { answering, invalidTenant, type Respond, rejectionResponse, responseFields } from "./rejectionResponse.ts"
 import { tenantField, tenantHeader } from "./tenantHeader.ts"
+
+export type {
+  /**
+   * The response to a rejected request: a format, or a function that returns the response.
+   *
+   * @category options
+   */
+  Respond
+} from "./rejectionResponse.ts"
 
 type ServerResponse = HttpServerResponse.HttpServerResponse
 
@@ -132,16 +139,6 @@ export interface RoutesOptions<in E, out R = never> extends Options<E, R> {
   readonly exempt?: ReadonlyArray<string> | undefined
 }
 
-/**
- * The response to a rejected request: a format, or a function that returns the response.
- *
- * @category options
- */
-export type Respond =
-  | "json"
-  | "problem"
-  | ((rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => ServerResponse)
-
 // ---- Classification -------------------------------------------------------------------------------------------------
 
 /** Effect's status for a client that closed the connection. */
@@ -182,36 +179,6 @@ export const classify = (
 
 // ---- Responses ------------------------------------------------------------------------------------------------------
 
-interface RejectionAnswer {
-  readonly status: number
-  readonly error: string
-  readonly title: string
-  readonly fields: Readonly<Record<string, unknown>>
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-const write = (
-  how: "json" | "problem",
-  { error, fields, headers = {}, status, title }: RejectionAnswer
-): ServerResponse =>
-  HttpServerResponse.setHeaders(
-    how === "json"
-      ? HttpServerResponse.jsonUnsafe({ error, ...fields }, { status })
-      : ProblemDetails.toResponse({ type: "about:blank", title, status, error, ...fields }),
-    { "cache-control": "no-store", ...headers }
-  )
-
-/** The largest value that every client can read: recipients treat larger numbers as this one (RFC 9111, section 1.2.2). */
-const mostSeconds = 2 ** 31
-
-/** Whole seconds, at least 1; `undefined` if the wait is unknown. */
-const secondsUntil = (rejection: CircuitOpen | BulkheadFull): number | undefined =>
-  isCircuitOpen(rejection) && Duration.isFinite(rejection.retryAfter)
-    ? Math.min(mostSeconds, Math.max(1, Math.ceil(Duration.toSeconds(rejection.retryAfter))))
-    : undefined
-
-const timeIn = (seconds: number, now: number = Date.now()): string => new Date(now + seconds * 1_000).toISOString()
-
 /**
  * The response to a request that a circuit or a bulkhead rejected: 503, with `Retry-After` if the time is known. With `retryAfter: "iso"`
  * the body has the time itself, computed from `now` (milliseconds since 1970; default: the system clock).
@@ -226,64 +193,8 @@ export const toResponse = (
     readonly retryAfter?: "seconds" | "iso" | undefined
     readonly now?: number | undefined
   } = {}
-): ServerResponse => rejected(rejection, decodeOptions("HttpServerBreaker.toResponse", responseFields, options))
-
-const responseFields = {
-  tenant: optional(textOrEmpty),
-  format: optional(word("json", "problem")),
-  retryAfter: optional(word("seconds", "iso")),
-  now: optional(field("milliseconds since 1970", numberWhere(Number.isFinite)))
-}
-
-const rejected = (rejection: CircuitOpen | BulkheadFull, options: Decoded<typeof responseFields>): ServerResponse => {
-  const seconds = secondsUntil(rejection)
-  const open = isCircuitOpen(rejection)
-  const response = write(options.format ?? "json", {
-    status: 503,
-    error: open ? "circuit_open" : "bulkhead_full",
-    title: "Service Unavailable",
-    fields: {
-      service: open ? rejection.circuit : rejection.bulkhead,
-      tenant_id: options.tenant ?? null,
-      retry_after:
-        seconds !== undefined && options.retryAfter === "iso" ? timeIn(seconds, options.now) : (seconds ?? null)
-    },
-    headers: seconds === undefined ? {} : { "retry-after": String(seconds) }
-  })
-  saysNothing.add(response)
-  return response
-}
-
-type AnswersOf = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
-
-const withHeaders = (response: ServerResponse, rejection: CircuitOpen | BulkheadFull): ServerResponse => {
-  const { headers, status } = response
-  const seconds = secondsUntil(rejection)
-  const added: Record<string, string> = {}
-  if (headers["cache-control"] === undefined) added["cache-control"] = "no-store"
-  if (seconds !== undefined && status >= 300 && headers["retry-after"] === undefined) {
-    added["retry-after"] = String(seconds)
-  }
-  return HttpServerResponse.setHeaders(response, added)
-}
-
-const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): AnswersOf =>
-  typeof respond === "function"
-    ? (rejection, tenant) => {
-        const response = withHeaders(respond(rejection, tenant), rejection)
-        saysNothing.add(response)
-        return response
-      }
-    : (rejection, tenant, now) => rejected(rejection, { tenant, format: respond, retryAfter, now })
-
-/** The response does not repeat the header's value, which may be anything. */
-const invalidTenant = (header: string, how: "json" | "problem"): ServerResponse =>
-  write(how, {
-    status: 400,
-    error: "invalid_tenant",
-    title: "Bad Request",
-    fields: { detail: `The header ${header} does not name a tenant` }
-  })
+): ServerResponse =>
+  rejectionResponse(rejection, decodeOptions("HttpServerBreaker.toResponse", responseFields, options))
 
 // ---- Middleware -----------------------------------------------------------------------------------------------------
 
