@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Tenant } from "effect-fuse"
 import { failing, fleet, pause } from "./support/fleet.ts"
 import { fail, quick, scenario } from "./support/verbs.ts"
 
@@ -36,4 +36,63 @@ describe("A key", () => {
       assert.deepStrictEqual(yield* at(0).run(scopes), ["local", "fleet"])
     })
   )
+})
+
+describe("An effect that was protected once", () => {
+  const calls = (key?: string) => Effect.map(CircuitBreaker.inspect("api", { key }), (seen) => seen.totals.calls)
+
+  it.effect("uses the new circuit of its key after the old one was evicted", () => {
+    const effect = CircuitBreaker.protect(Effect.succeed(1), "api", { key: "a" })
+    return Effect.gen(function* () {
+      yield* effect
+      yield* CircuitBreaker.protect(Effect.void, "api", { key: "b" })
+      yield* effect
+      yield* effect
+      assert.deepStrictEqual([yield* calls("a"), (yield* BreakerStore.stats).evicted], [2, 2])
+    }).pipe(Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 1 })))
+  })
+
+  it.effect("leaves the shared circuit of its name as soon as its key has room", () => {
+    const effect = CircuitBreaker.protect(Effect.succeed(1), "api", { key: "a" })
+    const held = CircuitBreaker.protect(Effect.never, "api", { key: "b" })
+    return Effect.gen(function* () {
+      const running = yield* Effect.forkChild(held, { startImmediately: true })
+      yield* effect
+      assert.strictEqual((yield* BreakerStore.stats).overflowed, 1)
+      yield* Fiber.interrupt(running)
+      yield* effect
+      assert.strictEqual((yield* BreakerStore.stats).overflowed, 1)
+    }).pipe(Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 1 })))
+  })
+
+  it.effect("uses the circuit of each store that it runs in", () => {
+    const effect = CircuitBreaker.protect(Effect.succeed(1), "api")
+    const once = Effect.andThen(effect, calls())
+    return Effect.gen(function* () {
+      const stores = yield* Effect.all(
+        [0, 1]
+          .map(() => Effect.scoped(Effect.context<BreakerStore.BreakerStore>()))
+          .map((context) => Effect.provide(context, BreakerStore.layerMemoryWith({})))
+      )
+      const counts: Array<number> = []
+      for (const store of [...stores, ...stores]) counts.push(yield* Effect.provide(once, store))
+      assert.deepStrictEqual(counts, [1, 1, 2, 2])
+    })
+  })
+
+  it.effect("uses the circuit of each tenant that runs it", () => {
+    const effect = CircuitBreaker.protect(Effect.succeed(1), "api")
+    const once = Effect.andThen(effect, calls())
+    return Effect.gen(function* () {
+      const counts: Array<number> = []
+      for (const tenant of ["x", "y", "x", "y"]) counts.push(yield* Tenant.within(once, tenant))
+      counts.push(yield* once)
+      assert.deepStrictEqual(counts, [1, 1, 2, 2, 1])
+    }).pipe(
+      Effect.provide([
+        BreakerStore.layerMemoryWith({}),
+        BreakerPolicy.layer({ breakers: { api: { tenants: "separate" } } })
+      ])
+    )
+  })
 })

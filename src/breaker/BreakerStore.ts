@@ -18,15 +18,13 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import type * as Take from "effect/Take"
 import { decodeOptions } from "../core/fields.ts"
 import { eventLoopOf } from "../engine/eventLoop.ts"
+import { Events } from "../engine/events.ts"
 import { checkHealth } from "../engine/healthCheck.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { builtAgain, isBuiltAgain } from "../engine/misuse.ts"
@@ -36,7 +34,6 @@ import { fromClock, isReal, monotonicMillis } from "../engine/time.ts"
 import { exportAll as exportRegistry, importAll as importRegistry } from "../engine/transfer.ts"
 import { joinFleet } from "../fleet/join.ts"
 import { Policies, type PolicyError } from "../policy/BreakerPolicy.ts"
-import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
 import { ofMemory, ofShared, storeName } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 
@@ -63,9 +60,6 @@ export interface Options {
   readonly maxCircuits?: number | undefined
 }
 
-/** A subscriber that falls this far behind loses the oldest events. */
-const eventCapacity = 4_096
-
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
@@ -76,13 +70,12 @@ const makeRegistry = (maxCircuits = 100_000) =>
         isBuiltAgain(builtAt, monotonicMillis()) ? quietly(Effect.logWarning(builtAgain)) : Effect.void
       )
     }
+    const events = new Events()
+    yield* Effect.addFinalizer(() => events.end)
     const runtime: Runtime = {
       time: fromClock(clock),
       loop: eventLoopOf(clock),
-      // A subscriber that is behind receives the events before the end.
-      events: yield* Effect.acquireRelease(PubSub.sliding<Take.Take<BreakerEvent>>(eventCapacity), (events) =>
-        PubSub.end(events, Exit.void)
-      ),
+      events,
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
       checkHealth: (circuit) => checkHealth(runtime, circuit),

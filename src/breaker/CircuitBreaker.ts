@@ -352,7 +352,7 @@ export const awaitClosed = (name: string, options?: Target): Effect.Effect<void,
  * @category getters
  */
 export const events: Stream.Stream<BreakerEvent, never, BreakerStore> = Stream.unwrap(
-  BreakerStore.useSync((registry) => Stream.fromPubSubTake(registry.runtime.events))
+  BreakerStore.use(({ runtime }) => Effect.map(runtime.events.subscribable, Stream.fromPubSubTake))
 )
 
 /**

@@ -1,5 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as PubSub from "effect/PubSub"
 import type * as Circuit from "../core/Circuit.ts"
 import { foreignText } from "../core/foreign.ts"
 import { printableCircuit } from "../core/printable.ts"
@@ -22,7 +21,7 @@ export const announce = (
 /** Sends an event to the observers and the event stream, but not to the log. */
 export const tell = (runtime: Runtime, event: BreakerEvent): void => {
   for (const observe of runtime.observers) observe(event)
-  PubSub.publishUnsafe(runtime.events, [event])
+  runtime.events.publish(event)
 }
 
 /** Logs an error of the user's code, once for each circuit. */

@@ -1,9 +1,8 @@
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type * as PubSub from "effect/PubSub"
-import type * as Take from "effect/Take"
 import type { BreakerEvent } from "../shapes/BreakerEvent.ts"
 import type { EventLoop } from "./eventLoop.ts"
+import type { Events } from "./events.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Peers } from "./peers.ts"
 import type { Time } from "./time.ts"
@@ -12,7 +11,7 @@ import type { Time } from "./time.ts"
 export interface Runtime {
   readonly time: Time
   readonly loop: EventLoop
-  readonly events: PubSub.PubSub<Take.Take<BreakerEvent>>
+  readonly events: Events
   /** Called synchronously with each event, so that they miss none. They must return at once. */
   readonly observers: Set<(event: BreakerEvent) => void>
   /** Runs an effect with the services of the store, and not those of a caller, until it ends or the store is closed. */
