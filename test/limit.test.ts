@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { type Ending, Limit, type LimitRules } from "../src/core/limit.ts"
+import { AdaptiveLimit, type Ending, type LimitRules } from "../src/core/limit.ts"
 
 const learning: LimitRules = { objectiveMillis: 0, max: Infinity }
 
@@ -11,10 +11,10 @@ class World {
   readonly starts: Array<number> = []
   lost = 0
   movedAt = this.now
-  readonly limit: Limit
+  readonly limit: AdaptiveLimit
 
   constructor(rules: LimitRules = learning, random: () => number = () => 0.5) {
-    this.limit = new Limit(rules, random)
+    this.limit = new AdaptiveLimit(rules, random)
   }
 
   get inFlight(): number {
@@ -88,6 +88,7 @@ const step = Arbitrary.all({
   closes: Arbitrary.schema(Schema.Literals([false, false, false, false, true])),
   random: Arbitrary.schema(Schema.Literals([0, 0.3, 0.999]))
 })
+type Step = typeof step extends Arbitrary.Arbitrary<infer A> ? A : never
 const histories = Arbitrary.array(step, { maxLength: 60 })
 const allRules = Arbitrary.schema(Schema.Literals(["learning", "objective", "bounded"]))
 const rulesOf: Readonly<Record<"learning" | "objective" | "bounded", LimitRules>> = {
@@ -108,7 +109,7 @@ interface Seen {
 /** Plays a history. `onCall` and `onEnd` see each call that is asked for and each end. */
 const play = (
   kind: keyof typeof rulesOf,
-  history: ReadonlyArray<(typeof step)["Type"]>,
+  history: ReadonlyArray<Step>,
   {
     onCall,
     onEnd

@@ -69,6 +69,7 @@ const eventCapacity = 4_096
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
+    const random = yield* Random.Random
     const builtAt = monotonicMillis()
     // Tests build a store for each case, usually with their own clock.
     if (isReal(clock)) {
@@ -79,6 +80,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
     const runtime: Runtime = {
       time: fromClock(clock),
       loop: eventLoopOf(clock),
+      random: () => random.nextDoubleUnsafe(),
       // A subscriber that is behind receives the events before the end.
       events: yield* Effect.acquireRelease(PubSub.sliding<Take.Take<BreakerEvent>>(eventCapacity), (events) =>
         PubSub.end(events, Exit.void)

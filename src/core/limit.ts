@@ -61,7 +61,7 @@ const soonMillis = 50
 /**
  * The limit of one circuit in one process. Mutable, owned by one circuit.
  */
-export class Limit {
+export class AdaptiveLimit {
   private rules: LimitRules
   private readonly random: () => number
   /** How many calls may be in flight; `Infinity` while there is no evidence of overload. */
@@ -214,6 +214,15 @@ export class Limit {
     this.debt = 0
     this.row = 0
     this.lose(inFlight, now)
+  }
+
+  /** The limit is as new. The `inFlight` calls that are still in flight do not count. */
+  reset(inFlight: number, now: number): void {
+    this.closed(Infinity, inFlight, now)
+    this.base = 0
+    this.learnAt = Number.NEGATIVE_INFINITY
+    this.solo = 0
+    this.gaveUp = Infinity
   }
 
   private lose(inFlight: number, now: number): void {

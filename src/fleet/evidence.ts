@@ -9,7 +9,7 @@ const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.fa
 
 export const seen = (circuit: LiveCircuit, now: number): EvidenceSnapshot => {
   const evidence = circuit.seen()
-  return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
+  return { at: now, streak: circuit.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
 }
 
 /** The evidence for a ballot: everything except the part that is kept back. */
