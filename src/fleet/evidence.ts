@@ -9,11 +9,17 @@ const callsOf = (circuit: LiveCircuit): number => circuit.successes + circuit.fa
 
 export const seen = (circuit: LiveCircuit, now: number): EvidenceSnapshot => {
   const evidence = circuit.seen()
-  return { at: now, streak: circuit.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
+  return { at: now, streak: evidence.streakAt(now), counts: evidence.counts(now).map(({ counts }) => counts) }
 }
 
 /** The evidence for a ballot: everything except the part that is kept back. */
-export const ballotEvidence = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
+export const ballotEvidence = (circuit: LiveCircuit, fleetState: FleetState, now: number): EvidenceSnapshot => {
+  const all = withoutKeptBack(circuit, fleetState, now)
+  // With a limit, a streak that is too young counts neither here nor for the trip.
+  return circuit.streakAt(now) === 0 ? { ...all, streak: 0 } : all
+}
+
+const withoutKeptBack = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all
