@@ -326,6 +326,7 @@ const rows: Readonly<Record<string, Row>> = {
     wrong: [
       ["weight", 0],
       ["weight", "1"],
+      ["overload", "yes"],
       ["retryAfter", -1],
       ["detail", 7]
     ]

@@ -72,8 +72,9 @@ export class AdaptiveLimit {
   private restUntil = 0
   /** When a call was last rejected, or ended badly. */
   private calmSince = 0
-  private lastSuccess = 0
-  /** When a call last began, or ended with an outcome. */
+  /** The first call counts as a success, so that its dependency gets time. */
+  private lastSuccess = Number.NEGATIVE_INFINITY
+  /** When a call last began or failed, while the limit is finite. */
   private movedAt = Number.NEGATIVE_INFINITY
   /** Calls in flight that do not count: they began before the circuit closed, or they hang. They began at `lostAt` or earlier. */
   private lost = 0
@@ -131,15 +132,16 @@ export class AdaptiveLimit {
 
   /** A call has begun. */
   began(now: number): void {
-    if (this.movedAt === Number.NEGATIVE_INFINITY) this.lastSuccess = now
-    this.movedAt = now
+    if (this.limit !== Infinity) this.movedAt = now
+    else if (this.lastSuccess === Number.NEGATIVE_INFINITY) this.lastSuccess = now
   }
 
   /** A call was rejected because {@link admits} said no. `inFlight` calls are in flight. */
   rejected(inFlight: number, now: number): void {
     if (this.limit === Infinity) return
     this.calmSince = now
-    if (now >= this.restUntil && now - this.movedAt >= hangMillis) this.lose(inFlight, now)
+    const movedAt = Math.max(this.movedAt, this.lastSuccess)
+    if (now >= this.restUntil && now - movedAt >= hangMillis) this.lose(inFlight, now)
   }
 
   /** A call that began at `start` has left, with or without an outcome. */
@@ -160,6 +162,20 @@ export class AdaptiveLimit {
   /** Whether nothing is lost if this limit is replaced by a new one, except what it has learned. */
   isIdle(now: number): boolean {
     return this.limit === Infinity || (now >= this.restUntil && now - this.calmSince > calmMillis)
+  }
+
+  /**
+   * {@link ended} for a success while nothing limits the calls and no objective is set, which is the usual end of a call. Returns whether
+   * it was one.
+   */
+  succeededAsUsual(took: number, now: number): boolean {
+    if (this.limit !== Infinity || this.rules.objectiveMillis > 0) return false
+    if (this.debt > 0) this.debt--
+    if (now >= this.learnAt) this.learn(took, now)
+    this.solo = 0
+    this.lastSuccess = now
+    this.row = 0
+    return true
   }
 
   /**
@@ -238,16 +254,16 @@ export class AdaptiveLimit {
       const { objectiveMillis } = this.rules
       this.debt = Math.max(0, this.debt - 1)
       if (objectiveMillis === 0 || took <= objectiveMillis) this.solo = 0
-      this.learn(took, now)
+      if (now >= this.learnAt) this.learn(took, now)
     }
     if (this.debt <= slack + inFlight / 4) return
     this.limit = Math.max(1, inFlight / 2)
     this.calmSince = now
+    this.movedAt = now
     this.debt = 0
   }
 
   private learn(took: number, now: number): void {
-    if (now < this.learnAt) return
     this.learnAt = now + learnEveryMillis
     this.base = this.base === 0 ? took : this.base * (took > this.base ? 33 / 32 : 31 / 32)
   }

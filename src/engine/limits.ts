@@ -19,6 +19,7 @@ export const limitSees = (
   const { inFlight, limit, policy } = circuit
   if (limit === undefined) return true
   const took = now - start
+  if (ending === "Success" && limit.succeededAsUsual(took, now)) return true
   // A stall of this process must not make a call late.
   const isLate = took > limit.target
   const own = isLate ? Math.max(0, took - runtime.loop.stalledBetween(start, now)) : took
