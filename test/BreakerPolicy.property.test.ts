@@ -26,9 +26,9 @@ const values: ReadonlyArray<unknown> = [
 const words = ["failures", "threshold", "minimumCalls", "over", "of", "atLeast", "calls", "olderThan", "name", "x"]
 const tags = ["Consecutive", "FailureRate", "SlowRate", "Failures", "Weighted", "Stuck", "Custom", "Any", "All", "x"]
 const policyFields =
-  "trip slowCall cooldown maxCooldown probes successesToClose failuresToReopen probeTimeout ramp probe dependsOn mode enabled tenants x"
+  "trip slowCall cooldown maxCooldown probes successesToClose failuresToReopen probeTimeout ramp limit probe dependsOn mode enabled tenants x"
 const variables =
-  "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED"
+  "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP LIMIT LIMIT_OBJECTIVE LIMIT_MAX PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED"
 const numbers = [0, 0.5, 1, 2, 11, -1, 1.5, NaN, "1 second", "x"]
 
 const someOf = (keys: ReadonlyArray<string>, value: Arbitrary.Arbitrary<unknown>): Arbitrary.Arbitrary<object> =>
@@ -82,6 +82,9 @@ const isCooldown = (cooldown: Policy["cooldown"]): boolean => {
 const isProbe = ({ check, schedule }: NonNullable<Policy["probe"]>) =>
   Effect.isEffect(check) && (Schedule.isSchedule(schedule) || (isMillis(schedule) && schedule > 0))
 
+const isLimit = ({ max, objectiveMillis }: Exclude<Policy["limit"], false>, ramp: number): boolean =>
+  isMillis(objectiveMillis) && (max === Infinity || isCount(max)) && ramp === 0
+
 const isPolicy = (policy: Policy): boolean =>
   isTrip(policy.trip) &&
   policy.slowCallMillis > 0 &&
@@ -89,6 +92,7 @@ const isPolicy = (policy: Policy): boolean =>
   isMillis(policy.maxCooldownMillis) &&
   isMillis(policy.probeTimeoutMillis) &&
   isMillis(policy.rampMillis) &&
+  (policy.limit === false || isLimit(policy.limit, policy.rampMillis)) &&
   isCount(policy.probes) &&
   isCount(policy.successesToClose) &&
   isCount(policy.failuresToReopen) &&

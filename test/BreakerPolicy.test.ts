@@ -45,6 +45,7 @@ describe("the default policy", () => {
       failuresToReopen: 1,
       probeTimeoutMillis: 30_000,
       rampMillis: 0,
+      limit: false,
       probe: undefined,
       dependsOn: [],
       mode: "enforce",

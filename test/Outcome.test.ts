@@ -9,7 +9,13 @@ it("a success and an ignored call carry nothing but their names", () => {
 })
 
 it("a failure has weight 1 and no retryAfter by default", () => {
-  const plain: Outcome.Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
+  const plain: Outcome.Failure = {
+    _tag: "Failure",
+    weight: 1,
+    retryAfter: undefined,
+    overload: undefined,
+    detail: undefined
+  }
   assert.deepStrictEqual(Outcome.failure(), plain)
   assert.deepStrictEqual(Outcome.failure({}), plain)
   assert.deepStrictEqual(Outcome.failure({ weight: undefined, retryAfter: undefined }), plain)
@@ -42,7 +48,7 @@ it.each(["3", true, [3], 3n])("a weight is a number, and not %o", (weight) => {
 it("an option that there is not is refused by name", () => {
   const wrong = { weight: 2, retryafter: "1 minute" }
   const message =
-    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, detail"
+    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, overload, detail"
   assert.throws(() => Outcome.failure(wrong), RangeError, message)
 })
 
@@ -62,11 +68,12 @@ it.each(hints)("a hint of %o is kept", (retryAfter, millis) => {
   assert.strictEqual(failure.retryAfter && Duration.toMillis(failure.retryAfter), millis)
 })
 
-it("a weight, a hint and a detail go together", () => {
-  assert.deepStrictEqual(Outcome.failure({ weight: 3, retryAfter: "1 minute", detail: "429" }), {
+it("a weight, a hint, overload and a detail go together", () => {
+  assert.deepStrictEqual(Outcome.failure({ weight: 3, retryAfter: "1 minute", overload: true, detail: "429" }), {
     _tag: "Failure",
     weight: 3,
     retryAfter: Duration.minutes(1),
+    overload: true,
     detail: "429"
   })
 })

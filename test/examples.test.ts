@@ -109,6 +109,11 @@ describe("the small examples", () => {
       "2 of 3 healthy: eu Closed, us Open, asia Closed",
       "3 of 3 healthy: eu Closed, us Closed, asia Closed"
     ],
+    limit: [
+      "the server can answer 50 calls a second, of 100",
+      "a breaker: 15 a second",
+      "a breaker with a limit: 48 a second, 20 at once"
+    ],
     batch: [
       "a: wrote a",
       "b: wrote b",

@@ -46,6 +46,7 @@ const plain = [
   "failuresToReopen",
   "probeTimeout",
   "ramp",
+  "limit",
   "mode",
   "enabled",
   "timeout"

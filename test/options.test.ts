@@ -141,6 +141,8 @@ const ofProtection: ReadonlyArray<Wrong> = [
   ["failuresToReopen", 0.5],
   ["probeTimeout", "soon"],
   ["ramp", -1],
+  ["limit", 7],
+  ["limit.max", { max: 0 }],
   ["dependsOn", "db"],
   ["mode", "watch"],
   ["fleet", 7],
@@ -324,6 +326,7 @@ const rows: Readonly<Record<string, Row>> = {
     wrong: [
       ["weight", 0],
       ["weight", "1"],
+      ["overload", "yes"],
       ["retryAfter", -1],
       ["detail", 7]
     ]

@@ -41,6 +41,7 @@ describe("A call is made without a fiber", () => {
     "with predicates": () => createBreaker(look, { isFailure: () => true, isIgnored: () => true }).execute(),
     "with another trip": () =>
       createBreaker(look, { trip: trip.slowRate({ threshold: 1, minimumCalls: 9, over: 9 }) }).execute(),
+    "with a limit": () => createBreaker(look, { limit: true }).execute(),
     "with a key": () => createBreaker(look).with({ key: "a" }).execute(),
     "with a signal": () => createBreaker(look).with({ signal: new AbortController().signal }).execute(),
     "by run": () => createBreaker(async () => true).run(look),

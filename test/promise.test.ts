@@ -410,6 +410,7 @@ describe("a breaker of a function", () => {
       rejected: 0,
       passed: 0,
       inFlight: 0,
+      limit: undefined,
       streak: 1,
       failureRate: 0.5,
       openings: 0,

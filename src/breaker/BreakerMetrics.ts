@@ -35,6 +35,7 @@
  * | `circuit_breaker_down_seconds` | `name` | how long the current outage has lasted, or 0. If several circuits of the name are down: the longest outage |
  * | `circuit_breaker_circuits` | `name`, `state` | circuits that are in this state now |
  * | `circuit_breaker_in_flight` | `name` | calls in flight |
+ * | `circuit_breaker_limit` | `name` | how many calls may be in flight at once in the circuits that are limited now, or 0 if none is |
  * | `circuit_breaker_call_duration_seconds` | `name` | a histogram of call durations |
  * | `circuit_breaker_known` | | circuits in memory |
  * | `circuit_breaker_evictions_total`, `circuit_breaker_overflows_total` | | circuits evicted to make room; calls whose key found no room |

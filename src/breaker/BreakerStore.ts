@@ -63,6 +63,7 @@ export interface Options {
 const makeRegistry = (maxCircuits = 100_000) =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
+    const random = yield* Random.Random
     const builtAt = monotonicMillis()
     // Tests build a store for each case, usually with their own clock.
     if (isReal(clock)) {
@@ -75,6 +76,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
     const runtime: Runtime = {
       time: fromClock(clock),
       loop: eventLoopOf(clock),
+      random: () => random.nextDoubleUnsafe(),
       events,
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),

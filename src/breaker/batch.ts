@@ -39,8 +39,8 @@ export const runBatch = (
       if (stopped !== undefined) return reject(item, stopped, index)
       const called = Effect.suspend(() => run(item, index))
       return guardOrElse(called, subject, (open) => {
-        // A ramp rejects only some calls.
-        if (open.reason !== "Ramping") stopped ??= open
+        // A ramp and a limit reject only some calls.
+        if (open.reason !== "Ramping" && open.reason !== "Limited") stopped ??= open
         return reject(item, open, index)
       })
     }

@@ -35,6 +35,8 @@ interface MetricsSubject {
 interface MetricsReading {
   readonly totals: Totals
   readonly inFlight: number
+  /** The sum of the limits of the circuits that are limited now. */
+  readonly limit: number
   /** Milliseconds since the start of the longest current outage; 0 if no circuit is down. */
   readonly downMillis: number
   readonly states: Readonly<Record<Circuit.State, number>>
@@ -197,6 +199,12 @@ export class Series {
       this.counter("passed_total", "Calls that ran uncounted", labels, () => read().totals.passed),
       this.gauge("in_flight", "Calls in flight", labels, () => read().inFlight),
       this.gauge(
+        "limit",
+        "How many calls may be in flight at once in the circuits that are limited now; 0 while none is",
+        labels,
+        () => read().limit
+      ),
+      this.gauge(
         "down_seconds",
         "How long the longest outage of these circuits has lasted, from its first opening; 0 while none is down",
         labels,
@@ -268,15 +276,17 @@ export class Series {
     const now = this.registry.runtime.time.now()
     const found: Record<Circuit.State, number> = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
     let inFlight = 0
+    let limit = 0
     let downMillis = 0
     for (const circuit of circuits) {
       circuit.lapse(now)
       found[effective(circuit, now)._tag]++
       inFlight += circuit.inFlight
+      limit += circuit.limitNow ?? 0
       const outage = Circuit.outage(circuit.control.value)
       if (outage !== undefined) downMillis = Math.max(downMillis, now - outage.since)
     }
-    return { totals, inFlight, downMillis, states: found }
+    return { totals, inFlight, limit, downMillis, states: found }
   }
 
   private counter(name: string, description: string, attributes: Labels, count: () => number): Metric.Registration {

@@ -7,7 +7,7 @@
  * (Success). A `200` with the body "try later" is a Failure. A request that the user cancelled says nothing (Ignored).
  */
 import * as Duration from "effect/Duration"
-import { decodeOptions, field, millisWhere, numberWhere, optional, textOrEmpty } from "./fields.ts"
+import { decodeOptions, field, flag, millisWhere, numberWhere, optional, textOrEmpty } from "./fields.ts"
 import { expectedDuration } from "./millis.ts"
 
 /**
@@ -25,6 +25,8 @@ export interface Success {
  * - `weight`: used only by `Trip.weighted` and custom trips. All other trips count one failure. Default: 1.
  * - `retryAfter`: how long the dependency asks clients to wait. If the circuit opens, it stays open at least this long, but at most the
  *   `maxCooldown` of the policy. It does not open the circuit by itself.
+ * - `overload`: whether the dependency has too much to do, which lowers the `limit` of a policy. Default: whether the error is a timeout, or
+ *   has status 429 or 503.
  * - `detail`: the text that `inspect` shows. Default: the message of the error.
  *
  * @category models
@@ -33,6 +35,7 @@ export interface Failure {
   readonly _tag: "Failure"
   readonly weight: number
   readonly retryAfter: Duration.Duration | undefined
+  readonly overload: boolean | undefined
   readonly detail: string | undefined
 }
 
@@ -66,10 +69,16 @@ export const success: Outcome = { _tag: "Success" }
  */
 export const ignored: Outcome = { _tag: "Ignored" }
 
-const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
+const plainFailure: Failure = {
+  _tag: "Failure",
+  weight: 1,
+  retryAfter: undefined,
+  overload: undefined,
+  detail: undefined
+}
 
 /**
- * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `detail`.
+ * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `overload`, no `detail`.
  *
  * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, or if `retryAfter` is not a duration of 0 or more.
  *
@@ -85,14 +94,16 @@ const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefine
 export const failure = (options?: {
   readonly weight?: number | undefined
   readonly retryAfter?: Duration.Input | undefined
+  readonly overload?: boolean | undefined
   readonly detail?: string | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
-  const { detail, retryAfter, weight = 1 } = decodeOptions("Outcome.failure", failureFields, options)
+  const { detail, overload, retryAfter, weight = 1 } = decodeOptions("Outcome.failure", failureFields, options)
   return {
     _tag: "Failure",
     weight,
     retryAfter: retryAfter === undefined ? undefined : Duration.millis(retryAfter),
+    overload,
     detail
   }
 }
@@ -110,5 +121,6 @@ const failureFields = {
       millisWhere((n) => n >= 0)
     )
   ),
+  overload: optional(flag),
   detail: optional(textOrEmpty)
 }

@@ -22,6 +22,8 @@ export interface Admit {
 export interface Pass {
   readonly _tag: "Pass"
   readonly why: "Disabled" | "SwitchedOff" | "Observed"
+  /** Whether the limit would reject the call in mode `enforce`. */
+  readonly overLimit?: true
 }
 
 /** The call does not run. */
@@ -50,9 +52,11 @@ const pass = {
   Observed: { _tag: "Pass", why: "Observed" }
 } as const satisfies Record<Pass["why"], Pass>
 
+const overLimit: Pass = { _tag: "Pass", why: "Observed", overLimit: true }
+
 /**
- * Decides about a call of a circuit at the time `now`. It looks at `enabled`, the overrides, the dependencies, and the state of the
- * circuit, in this order. The first one that rejects the call gives the reason.
+ * Decides about a call of a circuit at the time `now`. It looks at `enabled`, the overrides, the dependencies, the state of the circuit,
+ * and the limit, in this order. The first one that rejects the call gives the reason.
  *
  * This function is the only one that decides this. It changes nothing and does not ask the store. If `enabled` is an effect or a
  * function, it counts as true here: only a call runs it, see {@link switchedOn}.
@@ -75,7 +79,9 @@ const byState = (circuits: Circuits, circuit: LiveCircuit, now: number, observes
   if (hasSpareLease(circuit, now)) return admit.Probe
   switch (Circuit.admission(state, now, circuit.policy)) {
     case "Normal":
-      return admit.Normal
+      if (circuit.limit === undefined || circuit.limit.admits(circuit.inFlight, now)) return admit.Normal
+      if (observes) return overLimit
+      return { _tag: "Reject", reason: "Limited", by: circuit, wait: circuit.limit.retryAfter(now) }
     case "Ramp":
       return admit.Ramp
     case "Probe":
@@ -183,11 +189,11 @@ const hasSpareLease = (circuit: LiveCircuit, now: number): boolean => {
 const isAskingForLease = ({ control, fleetState }: LiveCircuit): boolean =>
   fleetState?.lease.asking === true && fleetState.isFleets(control.value)
 
-/** Whether every call would run now, and not only a probe. */
+/** Whether every call would run now, and not only a probe. A ramp or a limit rejects only some calls, so it counts as passing. */
 export const passesAll = (circuits: Circuits, circuit: LiveCircuit, now: number): boolean => {
   if (circuit.policy.mode === "observe") return true
   const result = answer(circuits, circuit, now)
-  return result._tag !== "Reject" && result !== admit.Probe
+  return result._tag === "Reject" ? result.reason === "Limited" : result !== admit.Probe
 }
 
 /** Whether the circuit rejects calls for the whole wait of a rejection. Calls in flight or a health check may end other waits earlier. */
@@ -205,21 +211,21 @@ export const isLasting = ({ by, reason }: Reject): boolean => {
 
 // ---- The hot paths --------------------------------------------------------------------------------------------------
 
-/** Whether only the state of the circuit decides, and no flag, dependency or override. */
-const decidesAlone = (circuit: LiveCircuit): boolean => circuit.plain && !circuit.group.forced
-
 /** The time now if the circuit admits a normal call. Otherwise `undefined`, and {@link answer} has to decide. */
 export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
-  if (control._tag !== "Closed" || !decidesAlone(circuit)) return undefined
+  if (control._tag !== "Closed" || circuit.group.forced) return undefined
+  if (!circuit.plain && circuit.limited === undefined) return undefined
   const now = time.now()
+  if (circuit.limited?.admits(circuit.inFlight, now) === false) return undefined
   return now >= control.rampUntil ? now : undefined
 }
 
 /** The time now if the circuit rejects a call because of its cooldown. Otherwise `undefined`, and {@link answer} has to decide. */
 export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
-  if (control._tag !== "Open" || !decidesAlone(circuit)) return undefined
+  if (control._tag !== "Open" || circuit.group.forced) return undefined
+  if (!circuit.plain && circuit.limited === undefined) return undefined
   const now = time.now()
   return now < control.until ? now : undefined
 }

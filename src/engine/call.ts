@@ -202,9 +202,11 @@ export class Call extends PermitAndEffect implements Enclosing {
     const { circuit } = this
     if (result._tag === "Pass") {
       if (result.why === "Observed") circuit.wouldReject++
+      if (result.overLimit === true) circuit.limit?.rejected(circuit.inFlight, now)
       return this.pass(fiber)
     }
     circuit.rejected++
+    if (result.reason === "Limited") circuit.limit?.rejected(circuit.inFlight, now)
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
     const dependency = result.reason === "Dependency" ? result.by : undefined
     return this.rejected(rejection(circuit, now, result.reason, result.wait, dependency))

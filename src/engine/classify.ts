@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import { foreignText } from "../core/foreign.ts"
+import type { Ending } from "../core/limit.ts"
 import { toMillis } from "../core/millis.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { longest, parseRetryAfter } from "../core/retryHints.ts"
@@ -148,6 +149,40 @@ export const hintMillis = (
 ): number => {
   if (retryAfter !== undefined) return toMillis(retryAfter) ?? 0
   return (exit === undefined ? undefined : hintOf(exit, time.wall())) ?? 0
+}
+
+// ---- Overload -------------------------------------------------------------------------------------------------------
+
+const isRefusal = (status: unknown): boolean => status === 429 || status === 503
+
+const refuses = (value: unknown): boolean =>
+  isObject(value) && (isRefusal(value["status"]) || isRefusal(value["statusCode"]))
+
+const isTimeout = (error: unknown): boolean =>
+  isObject(error) &&
+  (error["_tag"] === "TimeoutError" || error["name"] === "TimeoutError" || error["code"] === "ETIMEDOUT")
+
+const endingOfError = (error: unknown): Ending => {
+  if (!isObject(error)) return "Neutral"
+  // An error of Effect's `HttpClient` has its response, or the error of the platform, in its reason.
+  const reason = isObject(error["reason"]) ? error["reason"] : {}
+  if (isTimeout(error) || isTimeout(error["cause"]) || isTimeout(reason["cause"])) return "TimedOut"
+  const refused = [error, error["response"], error["$response"], reason["response"]].some(refuses)
+  return refused ? "Refused" : "Neutral"
+}
+
+const endingOfExit = (exit: Exit.Exit<unknown, unknown>): Ending => {
+  if (exit._tag === "Success") return refuses(exit.value) ? "Refused" : "Neutral"
+  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
+  return failed?._tag === "Fail" ? endingOfError(failed.error) : "Neutral"
+}
+
+/** What a failure says to the limit of its circuit: whether the caller stopped waiting, or the dependency has too much to do. */
+export const endingOf = ({ overload }: Outcome.Failure, exit: Exit.Exit<unknown, unknown> | undefined): Ending => {
+  if (overload === false) return "Neutral"
+  // Reading a property may throw, for example of a proxy.
+  const ending = exit === undefined ? "Neutral" : safely(() => endingOfExit(exit), "Neutral")
+  return overload === true && ending === "Neutral" ? "Refused" : ending
 }
 
 export const isOutcome = (value: unknown): value is Outcome.Outcome =>

@@ -3,6 +3,7 @@ import * as Result from "effect/Result"
 import type { Problems } from "../core/fields.ts"
 import { printable } from "../core/printable.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
+import { merge as mergePolicies } from "../policy/merge.ts"
 import type { Policy } from "../policy/policy.ts"
 import { none, type Policies, resolve } from "../policy/settings.ts"
 import type { Durations } from "./durations.ts"
@@ -46,9 +47,11 @@ export class NamedGroup implements Group {
   private agreed: Array<Agreed> = []
 
   private readonly keyPolicies: KeyPolicies
+  readonly random: () => number
 
-  constructor(name: string, policies: Policies, report: (message: string) => void) {
+  constructor(name: string, policies: Policies, report: (message: string) => void, random: () => number = Math.random) {
     this.name = name
+    this.random = random
     this.keyPolicies = new KeyPolicies(name, report)
     this.policy = policies.get(name)
     this.source = { policies, version: policies.version, inline: undefined }
@@ -145,7 +148,7 @@ const merge = (policies: Policies, name: string, inline: Inline): Result.Result<
   const configured = policies.get(name)
   return inline === undefined
     ? Result.succeed(configured)
-    : Result.map(resolve(policies, inline), (resolved) => ({ ...configured, ...resolved }))
+    : Result.flatMap(resolve(policies, inline), (resolved) => mergePolicies(configured, resolved, "policy"))
 }
 
 const differingFields = (a: Policy, b: Policy): ReadonlyArray<string> =>

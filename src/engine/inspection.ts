@@ -53,6 +53,8 @@ export interface Inspection {
   /** Failures in a row. */
   readonly streak: number
   readonly inFlight: number
+  /** How many calls may be in flight at once, if the `limit` of the policy limits them now. `undefined` if it does not. */
+  readonly limit: number | undefined
   /** Calls that hold a lease. */
   readonly probing: number
   readonly windows: ReadonlyArray<WindowView>
@@ -129,6 +131,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     openings: Circuit.openings(own, now),
     streak: circuit.seen().streakAt(now),
     inFlight: circuit.inFlight,
+    limit: circuit.limitNow,
     probing: own._tag === "HalfOpen" ? own.leases.filter((lease) => now < lease.until).length : 0,
     windows: circuit
       .seen()

@@ -1,6 +1,7 @@
 import { describeProblems } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { printableCircuit } from "../core/printable.ts"
+import { merge } from "../policy/merge.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
 
@@ -35,9 +36,13 @@ export class KeyPolicies {
     if (difference === undefined) return policy
     const known = this.merged.get(difference)
     if (known !== undefined) return known
-    const made = { ...policy, ...difference }
-    this.merged.set(difference, made)
-    return made
+    const made = merge(policy, difference, "keys")
+    if (made._tag === "Failure") {
+      this.fail(key, describeProblems(made.failure))
+      return policy
+    }
+    this.merged.set(difference, made.success)
+    return made.success
   }
 
   private ask(keys: (key: string) => unknown, key: string, policies: Policies): Difference | undefined {

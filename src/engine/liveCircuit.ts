@@ -1,6 +1,7 @@
 import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
 import { LiveEvidence } from "../core/evidence.ts"
+import { AdaptiveLimit } from "../core/limit.ts"
 import * as Trip from "../core/Trip.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
@@ -90,6 +91,8 @@ export interface Group {
   outages: number
   /** The durations of the calls, if metrics are collected. */
   durations: Durations | undefined
+  /** Returns random numbers from 0 to below 1. */
+  readonly random: () => number
 }
 
 export interface Totals {
@@ -125,8 +128,12 @@ export class LiveCircuit implements Totals {
   policy: Policy
   /** The policy of the name from which `policy` was made. */
   basis: Policy
-  /** Whether only the state of the circuit decides, and no flag, mode, dependency or call in flight. */
+  /** Whether only the state of the circuit decides, and no limit, flag, mode, dependency or call in flight. */
   plain = true
+  /** The limit of the policy, if only the state and the limit decide. */
+  limited: AdaptiveLimit | undefined = undefined
+  /** The limit of the policy. */
+  limit: AdaptiveLimit | undefined = undefined
   /** The calls in flight, oldest first. Kept only if the trip has a rule about stuck calls. */
   runningSince: Map<InFlight, number> | undefined = undefined
   permits: Permits | undefined = undefined
@@ -163,6 +170,11 @@ export class LiveCircuit implements Totals {
 
   interruptions: Interruptions | undefined = undefined
 
+  /** When the limit began, if that was announced. */
+  limitedSince: number | undefined = undefined
+  /** Called when a call of a circuit with a limit leaves, so that a waiting call can begin. */
+  onLeft: (() => void) | undefined = undefined
+
   constructor(group: Group, key: string | undefined) {
     this.group = group
     this.key = key
@@ -177,7 +189,9 @@ export class LiveCircuit implements Totals {
     this.basis = this.group.policy
     const policy = this.group.policyOf(this.key)
     this.evidence.resize(Trip.windows(policy.trip), now)
+    const { limit } = this
     this.adopt(policy)
+    if (limit === undefined) this.limit?.began(now)
   }
 
   private adopt(policy: Policy): void {
@@ -185,12 +199,34 @@ export class LiveCircuit implements Totals {
     const watches = Trip.watchesRunning(policy.trip)
     if (!watches) this.runningSince = undefined
     else this.runningSince ??= new Map()
-    this.plain =
+    if (policy.limit === false) this.limit = undefined
+    else if (this.limit === undefined) this.limit = new AdaptiveLimit(policy.limit, this.group.random)
+    else this.limit.change(policy.limit)
+    const alone =
       policy.enabled === true &&
       policy.mode === "enforce" &&
       policy.dependsOn.length === 0 &&
       policy.tenants !== "counted" &&
       !watches
+    this.plain = alone && this.limit === undefined
+    this.limited = alone ? this.limit : undefined
+  }
+
+  /** A call has left, with or without an outcome. */
+  left(start: number): void {
+    this.limit?.left(start)
+    this.onLeft?.()
+  }
+
+  /** How many calls may be in flight while the circuit is Closed; `undefined` if nothing limits them. */
+  get limitNow(): number | undefined {
+    const value = this.control.value._tag === "Closed" ? this.limit?.value : undefined
+    return value === undefined || value === Infinity ? undefined : Math.floor(value)
+  }
+
+  /** Failures in a row. With a limit, a streak counts only after it has lasted for a while. */
+  streakAt(now: number): number {
+    return this.limit === undefined || this.limit.streakCounts(now) ? this.seen().streakAt(now) : 0
   }
 
   /** The evidence of an epoch. That of any other epoch is cleared, because a window never spans a transition. */
@@ -272,6 +308,7 @@ export class LiveCircuit implements Totals {
       this.runningSince?.delete(permit)
       permit.lapsed()
       this.inFlight--
+      this.left(permit.start)
       this.ignored++
     }
   }
@@ -285,6 +322,7 @@ export class LiveCircuit implements Totals {
       now >= control.rampUntil &&
       Circuit.openings(control, now) === 0 &&
       this.inFlight === 0 &&
+      this.limit?.isIdle(now) !== false &&
       this.pending === 0 &&
       this.fleetState === undefined &&
       // A new budget would allow the same retries again.
@@ -294,12 +332,14 @@ export class LiveCircuit implements Totals {
   }
 
   trips(now: number, wall: number, loop: EventLoop): Trip.Evidence {
-    return this.seen().at(now, {
+    const evidence = this.seen().at(now, {
       running: this.inFlight,
       runningSince: this.runningSince,
       stalledSince: (since) => loop.stalledBetween(since, now),
       openings: Circuit.openings(this.control.value, now),
       time: wall
     })
+    const { limit } = this
+    return limit === undefined || limit.streakCounts(now) ? evidence : { ...evidence, streak: 0 }
   }
 }

@@ -43,6 +43,26 @@ const sentence = (event: Transition, { found, last, own }: EventContext): string
   return `Circuit ${printableCircuit(event.circuit, event.key)} ${verb}${all}${observing}${why}${failed}`
 }
 
+/** The line of an event that is not a transition. */
+const note = (event: Exclude<BreakerEvent, Transition>): Effect.Effect<void> => {
+  const named = `Circuit ${printableCircuit(event.circuit, event.key)}`
+  switch (event._tag) {
+    case "ProbesIgnored":
+      return Effect.logWarning(
+        `${named}: ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
+      )
+    case "LimitBegan": {
+      const observing = event.mode === "observe" ? " (observing: nothing is rejected)" : ""
+      const line = `${named} limits its calls${observing}: at most ${event.limit} at once for now`
+      return event.why === "Overload" ? Effect.logWarning(line) : Effect.logInfo(line)
+    }
+    case "LimitEnded":
+      return Effect.logInfo(
+        `${named} no longer limits its calls, after ${Duration.format(Duration.seconds(Math.round(event.lastedMillis / 1000)))}`
+      )
+  }
+}
+
 export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Effect<void> => {
   const subject = {
     circuit: printable(event.circuit),
@@ -62,12 +82,7 @@ export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Eff
           ...(event.actor === undefined ? {} : { actor: printable(event.actor) }),
           ...(event.process === undefined ? {} : { process: printable(event.process) })
         })
-      : Effect.annotateLogs(
-          Effect.logWarning(
-            `Circuit ${printableCircuit(event.circuit, event.key)}: ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
-          ),
-          subject
-        )
+      : Effect.annotateLogs(note(event), subject)
   return quietly(line)
 }
 

@@ -6,6 +6,7 @@ import { printable } from "../core/printable.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import { toTransition } from "../shapes/transition.ts"
 import { announce } from "./announce.ts"
+import { limitNews } from "./limits.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 import { noteTransition } from "./spans.ts"
@@ -54,6 +55,11 @@ const step = (
     if (process !== undefined && circuit.fleetState !== undefined) circuit.fleetState.record.adopted = to.epoch
     const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
     if (keepsEvidence(from, to, why)) circuit.carry(from.epoch, to.epoch)
+    // Before the first call of the new epoch asks the limit.
+    if (why === "Reset") circuit.limit?.reset(circuit.inFlight, now)
+    else if (!isClosedBeneath(from) && isClosedBeneath(to)) {
+      circuit.limit?.closed(circuit.policy.probes, circuit.inFlight, now)
+    }
     return [{ from, to, now, counts }, to]
   })
 
@@ -187,7 +193,9 @@ const follow = (
   })
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
-    return announce(runtime, event, details.found, lastFailure(circuit, event))
+    const announced = announce(runtime, event, details.found, lastFailure(circuit, event))
+    const news = limitNews(runtime, circuit, now, "Closed")
+    return news === undefined ? announced : Effect.andThen(announced, news)
   })
 }
 

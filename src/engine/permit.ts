@@ -6,7 +6,17 @@ import * as Circuit from "../core/Circuit.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
 import { reportOnce } from "./announce.ts"
-import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
+import {
+  asked,
+  type Classify,
+  defaultOutcome,
+  endingOf,
+  failureText,
+  hintMillis,
+  isOutcome,
+  type Restore
+} from "./classify.ts"
+import { limitSees, withLimitNews } from "./limits.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import type { Enclosing } from "./nesting.ts"
 import { type ProbeOutcome, settleProbe } from "./probes.ts"
@@ -81,6 +91,7 @@ export class Permit implements InFlight {
     this.start = now
     this.registry.runtime.loop.began(now)
     circuit.inFlight++
+    if (circuit.limit !== undefined) circuit.limit.began(now)
     circuit.calls++
     if (circuit.runningSince !== undefined) circuit.runningSince.set(this, now)
     if (this.details !== undefined) this.note(this.details, kind, now)
@@ -107,6 +118,7 @@ export class Permit implements InFlight {
       if (circuit.permits?.delete(this) !== true) return false
     }
     circuit.inFlight--
+    if (circuit.limit !== undefined) circuit.left(this.start)
     this.lapsed()
     if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
     return true
@@ -191,23 +203,36 @@ export class Permit implements InFlight {
       if (probe) return this.endProbe(outcome)
       if (circuit.control.value.epoch !== this.epoch) return undefined
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
+      if (circuit.limit !== undefined) limitSees(this.registry.runtime, circuit, "Success", this.start, 0, now)
       if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
-      return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
+      const opening = slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
+      return circuit.limit === undefined
+        ? (opening as Effect.Effect<void> | undefined)
+        : withLimitNews(this.registry.runtime, circuit, now, opening)
     }
     const detail = failureText(outcome.detail, exit)
     circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
-    if (circuit.control.value.epoch !== this.epoch) return undefined
+    const ending = circuit.limit === undefined ? "Neutral" : endingOf(outcome, exit)
+    const isCurrent = circuit.control.value.epoch === this.epoch
+    if (ending === "TimedOut" && (probe || !isCurrent)) circuit.limit?.stoppedWaiting(now - this.start)
+    if (!isCurrent) return undefined
     if (probe) {
       // A probe that has lost its lease changes nothing.
       if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.detailed().lease))
         circuit.seenIn(this.epoch).heed(now, now + hint)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
+    const { runtime } = this.registry
+    const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
+    // While other calls succeed, overload is a matter of the limit. It is no evidence that the dependency is down.
+    if (!counts) return withLimitNews(runtime, circuit, now, undefined)
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
-    const opening = judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
-    if (opening === undefined) this.registry.runtime.peers?.failed(circuit, now)
-    return opening
+    const opening = judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
+    if (opening === undefined) runtime.peers?.failed(circuit, now)
+    return circuit.limit === undefined
+      ? (opening as Effect.Effect<void> | undefined)
+      : withLimitNews(runtime, circuit, now, opening)
   }
 
   protected ignore(probe: boolean): Effect.Effect<void> | undefined {

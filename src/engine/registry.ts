@@ -6,6 +6,7 @@ import { none } from "../policy/settings.ts"
 import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
+import { limitNews } from "./limits.ts"
 import { LiveCircuit, overflowKey } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
@@ -197,7 +198,8 @@ export class Registry {
   }
 
   private newGroup(name: string, policies: Policies): NamedGroup {
-    return new NamedGroup(name, policies, (message) => this.runtime.background(quietly(Effect.logError(message))))
+    const report = (message: string) => this.runtime.background(quietly(Effect.logError(message)))
+    return new NamedGroup(name, policies, report, this.runtime.random)
   }
 
   private makeGroup(name: string, policies: Policies): NamedGroup {
@@ -224,8 +226,16 @@ export class Registry {
   }
 
   private adopt(circuit: LiveCircuit): void {
-    circuit.change(this.runtime.time.now())
+    const now = this.runtime.time.now()
+    circuit.change(now)
+    this.announceLimit(circuit, now)
     this.runtime.checkHealth(circuit)
+  }
+
+  /** Announces that the limit of a circuit has ended, because its policy or the circuit itself is gone. */
+  private announceLimit(circuit: LiveCircuit, now: number): void {
+    const news = limitNews(this.runtime, circuit, now)
+    if (news !== undefined) this.runtime.background(news)
   }
 
   private make(group: NamedGroup, key: string | undefined): LiveCircuit {
@@ -333,6 +343,8 @@ export class Registry {
     }
     circuit.next = undefined
     circuit.previous = undefined
+    circuit.limit = circuit.limited = undefined
+    this.announceLimit(circuit, this.runtime.time.now())
     this.groups.get(circuit.group.name)?.forget(circuit)
     this.runtime.peers?.forgotten(circuit)
     circuit.unwatch()

@@ -11,6 +11,8 @@ import type { Time } from "./time.ts"
 export interface Runtime {
   readonly time: Time
   readonly loop: EventLoop
+  /** Returns random numbers from 0 to below 1. */
+  readonly random: () => number
   readonly events: Events
   /** Called synchronously with each event, so that they miss none. They must return at once. */
   readonly observers: Set<(event: BreakerEvent) => void>

@@ -64,7 +64,7 @@ export class Ballots implements Voting {
     if (fleet === false) return
     const ballots = circuit.fleetState?.ballots
     const asked = ballots !== undefined && this.isAsked(ballots, now)
-    const mayAsk = circuit.seen().streak >= fleet.suspectAfter && now >= (ballots?.quietUntil ?? now)
+    const mayAsk = circuit.streakAt(now) >= fleet.suspectAfter && now >= (ballots?.quietUntil ?? now)
     const abstained = ballots !== undefined && now < ballots.abstainedUntil
     if ((!mayAsk && !asked && !abstained) || !this.context.isShareable(circuit)) return
     const fleetState = this.context.fleetStateOf(circuit)

@@ -13,7 +13,13 @@ export const seen = (circuit: LiveCircuit, now: number): EvidenceSnapshot => {
 }
 
 /** The evidence for a ballot: everything except the part that is kept back. */
-export const ballotEvidence = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
+export const ballotEvidence = (circuit: LiveCircuit, fleetState: FleetState, now: number): EvidenceSnapshot => {
+  const all = withoutKeptBack(circuit, fleetState, now)
+  // With a limit, a streak that is too young counts neither here nor for the trip.
+  return circuit.streakAt(now) === 0 ? { ...all, streak: 0 } : all
+}
+
+const withoutKeptBack = (circuit: LiveCircuit, { ballots }: FleetState, now: number): EvidenceSnapshot => {
   const all = seen(circuit, now)
   const { keptBack } = ballots
   if (keptBack === undefined) return all

@@ -114,6 +114,7 @@ const full = (entry: RouteEntry, keys: boolean) => {
     healthy: entry.circuits.every(isHealthy),
     failure_rate: meanFailureRate(entry.circuits) ?? null,
     in_flight: sum(({ inFlight }) => inFlight),
+    limit: entry.circuits.some(({ limit }) => limit !== undefined) ? sum(({ limit }) => limit ?? 0) : null,
     openings: Math.max(...entry.circuits.map(({ openings }) => openings)),
     calls: sum(({ totals }) => totals.calls),
     successes: sum(({ totals }) => totals.successes),

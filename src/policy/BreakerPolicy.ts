@@ -20,6 +20,7 @@ import { decodeOptions, describeProblems, optional, type Problem } from "../core
 import { foreignText } from "../core/foreign.ts"
 import type * as Trip from "../core/Trip.ts"
 import { type Environment, environment } from "./environment.ts"
+import { merge } from "./merge.ts"
 import { defaults, type Input, type Policy } from "./policy.ts"
 import { decodePolicy, interval } from "./schema.ts"
 import * as internal from "./settings.ts"
@@ -153,12 +154,14 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
  * | `MINIMUM_CALLS` | minimum number of calls for `FAILURE_RATE` (default 20) |
  * | `WINDOW` | duration of the window for `FAILURE_RATE` (default 10 seconds) |
  * | `COOLDOWN`, `MAX_COOLDOWN`, `PROBE_TIMEOUT`, `SLOW_CALL`, `RAMP` | durations |
+ * | `LIMIT`, `LIMIT_OBJECTIVE`, `LIMIT_MAX` | `true` or `false`; a duration; a count |
  * | `PROBES`, `SUCCESSES_TO_CLOSE`, `FAILURES_TO_REOPEN` | counts |
  * | `MODE` | `enforce` or `observe` |
  * | `ENABLED` | `true` or `false` |
  *
  * The more specific setting wins: a variable for one circuit, then the policy of that circuit in code, then a variable for every circuit,
  * then `default` in code. The first four fields replace the whole trip: if only `THRESHOLD` is set, only failures in a row open the circuit.
+ * The fields of `limit` replace the whole limit in the same way; one of them without `LIMIT` means `LIMIT=true`.
  *
  * Any other variable that begins with `CIRCUIT_BREAKER_` is an error. If the settings have `names` or `breakers`, a circuit that they do
  * not list is an error, too.
@@ -285,7 +288,7 @@ export const layerReloading = <E, R, Output>(
  * @category decoding
  */
 export const decode = (input: Input): Result.Result<Policy, PolicyError> =>
-  Result.mapBoth(decodePolicy(input, "", new Map()), {
-    onSuccess: (given) => ({ ...defaults, ...given }),
-    onFailure: (problems) => new PolicyError({ problems })
-  })
+  Result.mapError(
+    Result.flatMap(decodePolicy(input, "", new Map()), (given) => merge(defaults, given, "")),
+    (problems) => new PolicyError({ problems })
+  )

@@ -64,6 +64,9 @@ const fields = {
   PROBE_TIMEOUT: parsers.positiveDuration,
   SLOW_CALL: parsers.positiveDuration,
   RAMP: parsers.duration,
+  LIMIT: parsers.flag,
+  LIMIT_OBJECTIVE: parsers.positiveDuration,
+  LIMIT_MAX: parsers.count,
   PROBES: parsers.count,
   SUCCESSES_TO_CLOSE: parsers.count,
   FAILURES_TO_REOPEN: parsers.count,
@@ -161,10 +164,14 @@ const parseName = (variable: string, { all, known }: KnownNames) => {
   return { field, suffix, name: matches[0] }
 }
 
-/** Makes a policy of variables. If a circuit sets a part of the trip, the other part comes from the variables for every circuit. */
+/**
+ * Makes a policy of variables. If a circuit sets a part of the trip or of the limit, the other part comes from the variables for every
+ * circuit.
+ */
 const toInput = (given: Values, base: Values = {}): Input => {
   const setsTrip = given.THRESHOLD ?? given.FAILURE_RATE ?? given.MINIMUM_CALLS ?? given.WINDOW
-  const { FAILURE_RATE, MINIMUM_CALLS, THRESHOLD, WINDOW } = { ...base, ...given }
+  const setsLimit = given.LIMIT ?? given.LIMIT_OBJECTIVE ?? given.LIMIT_MAX
+  const { FAILURE_RATE, LIMIT, LIMIT_MAX, LIMIT_OBJECTIVE, MINIMUM_CALLS, THRESHOLD, WINDOW } = { ...base, ...given }
   const rules: Array<Trip.Input> = []
   if (THRESHOLD !== undefined) rules.push(Trip.consecutive(THRESHOLD))
   if (FAILURE_RATE !== undefined || MINIMUM_CALLS !== undefined || WINDOW !== undefined) {
@@ -178,6 +185,7 @@ const toInput = (given: Values, base: Values = {}): Input => {
   if (given.PROBE_TIMEOUT !== undefined) input.probeTimeout = given.PROBE_TIMEOUT
   if (given.SLOW_CALL !== undefined) input.slowCall = given.SLOW_CALL
   if (given.RAMP !== undefined) input.ramp = given.RAMP
+  if (setsLimit !== undefined) input.limit = LIMIT === false ? false : { objective: LIMIT_OBJECTIVE, max: LIMIT_MAX }
   if (given.PROBES !== undefined) input.probes = given.PROBES
   if (given.SUCCESSES_TO_CLOSE !== undefined) input.successesToClose = given.SUCCESSES_TO_CLOSE
   if (given.FAILURES_TO_REOPEN !== undefined) input.failuresToReopen = given.FAILURES_TO_REOPEN

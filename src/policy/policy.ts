@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
+import type { LimitRules } from "../core/limit.ts"
 import type * as Trip from "../core/Trip.ts"
 
 /**
@@ -34,7 +35,7 @@ export interface Input {
   /** A call is slow if it takes at least this long. `Trip.slowRate` counts slow calls. Default: 2 seconds. */
   readonly slowCall?: Duration.Input | undefined
   /**
-   * How long the circuit stays Open. 0 makes the next call a probe. Default: 30 seconds.
+   * How long the circuit stays Open. 0 makes the next call a probe. Default: 30 seconds, or 5 seconds with a `limit`.
    *
    * With a `Schedule`, the n-th opening in a row lasts for the n-th delay, and after the last delay for the last one. The schedule must
    * compute its delays at once, because the call that opens the circuit waits for it. Configuration has a schedule as
@@ -61,8 +62,20 @@ export interface Input {
    * be interrupted, it loses its lease. Default: 30 seconds.
    */
   readonly probeTimeout?: Duration.Input | undefined
-  /** How long after a close only a growing share of the calls runs, from a tenth to all. Default: no ramp. */
+  /** How long after a close only a growing share of the calls runs, from a tenth to all. Not with a `limit`. Default: no ramp. */
   readonly ramp?: Duration.Input | undefined
+  /**
+   * Adapts how many calls may be in flight at once, so that an overloaded dependency gets as many as it can answer. Calls in excess of the
+   * limit are rejected with the reason `Limited`. There is no limit until there is evidence of overload: timeouts, status 429 or 503, or
+   * lateness. After a close, the limit begins with `probes`. Default: `false`. `true` has the defaults of both fields.
+   *
+   * - `objective`: a success that takes longer counts as late. Default: 5 times the usual duration, and lateness alone begins no limit.
+   * - `max`: at most this many calls in flight at any time. Default: no fixed bound.
+   */
+  readonly limit?:
+    | boolean
+    | { readonly objective?: Duration.Input | undefined; readonly max?: number | undefined }
+    | undefined
   /**
    * A health check. While the circuit is Open or HalfOpen it runs on `schedule`, which begins with a delay. Its first success closes the
    * circuit, without a probe. Its timeout is `probeTimeout`. Default: no health check.
@@ -135,6 +148,7 @@ export interface Policy extends Circuit.Rules {
     | Schedule.Schedule<unknown, number>
     | { readonly exponential: number; readonly factor: number; readonly jittered: boolean }
   readonly maxCooldownMillis: number
+  readonly limit: LimitRules | false
   readonly probe:
     | {
         readonly check: Effect.Effect<unknown, unknown>
@@ -173,6 +187,7 @@ export const defaults: Policy = {
   failuresToReopen: 1,
   probeTimeoutMillis: 30_000,
   rampMillis: 0,
+  limit: false,
   probe: undefined,
   dependsOn: [],
   mode: "enforce",

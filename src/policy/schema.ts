@@ -31,6 +31,7 @@ import { show } from "../core/printable.ts"
 import type * as Trip from "../core/Trip.ts"
 import type * as Window from "../core/Window.ts"
 import { decodeAll, decodeFields, problemsIn, wrong } from "../shapes/problems.ts"
+import { limitOrRamp } from "./merge.ts"
 import { decodeParameters } from "./parameters.ts"
 import type { KeyInput, Policy } from "./policy.ts"
 
@@ -290,6 +291,20 @@ const decodeFleet = (input: unknown, path: string): Result.Result<Policy["fleet"
   }))
 }
 
+const limitFields = { objective: optional(positiveMillis), max: optional(count) }
+
+const decodeLimit = (input: unknown, path: string): Result.Result<Policy["limit"], Problems> => {
+  if (input === false) return Result.succeed(false)
+  const given = input === true ? {} : input
+  if (!isRecord(given)) {
+    return wrong(path, expected('true, false, or an object such as { objective: "200 millis", max: 100 }', input))
+  }
+  return Result.map(decodeFields(limitFields, given, path), ({ max, objective }) => ({
+    objectiveMillis: objective ?? 0,
+    max: max ?? Infinity
+  }))
+}
+
 /** `true` is 1 failed check. */
 export const opens = field<boolean | number>("true, false, or a whole number of 1 or more", (input) =>
   typeof input === "boolean" || (typeof input === "number" && isCount(input)) ? input : undefined
@@ -306,6 +321,7 @@ const policyFields = {
   failuresToReopen: optional(count),
   probeTimeout: optional(positiveMillis),
   ramp: optional(anyMillis),
+  limit: optional(anything),
   probe: optional(anything),
   dependsOn: optional(names),
   mode: optional(word("enforce", "observe")),
@@ -358,9 +374,10 @@ const decodePolicyFields = (
   const probe = part("probe", (input, path) =>
     Result.map(decodeFields(probeFields, input, path), ({ opens, ...rest }) => ({ ...rest, opens: Number(opens ?? 0) }))
   )
+  const limit = part("limit", decodeLimit)
   const fleet = part("fleet", decodeFleet)
   const keys = part("keys", (input, path) => decodeKeys(input, path, custom))
-  const problems = [flat, trip, cooldown, probe, fleet, keys].flatMap(problemsIn)
+  const problems = [flat, trip, cooldown, probe, limit, fleet, keys].flatMap(problemsIn)
   if (Result.isFailure(flat) || problems.length > 0) return Result.fail(problems)
   const { slowCall, maxCooldown, probeTimeout, ramp, ...rest } = flat.success
   const all = {
@@ -368,6 +385,7 @@ const decodePolicyFields = (
     trip: trip && Result.getOrUndefined(trip),
     cooldown: cooldown && Result.getOrUndefined(cooldown),
     probe: probe && Result.getOrUndefined(probe),
+    limit: limit && Result.getOrUndefined(limit),
     fleet: fleet && Result.getOrUndefined(fleet),
     keys: keys && Result.getOrUndefined(keys),
     slowCallMillis: slowCall,
@@ -376,7 +394,9 @@ const decodePolicyFields = (
     rampMillis: ramp
   }
   // A field with the value `undefined` must not hide the default.
-  return Result.succeed(Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)))
+  const found: Partial<Policy> = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+  const both = limitOrRamp(found, path)
+  return both.length > 0 ? Result.fail(both) : Result.succeed(found)
 }
 
 // ---- Settings -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import * as Result from "effect/Result"
 import type { Problem, Problems } from "../core/fields.ts"
 import { show } from "../core/printable.ts"
 import { type Environment, variableName } from "./environment.ts"
+import { merge } from "./merge.ts"
 import { defaults, type Policy } from "./policy.ts"
 import { type CustomTrip, decodeCustomTrips, decodeKeyPolicy, decodePolicy, decodeSettingsShape } from "./schema.ts"
 
@@ -84,23 +85,20 @@ export const decodeSettings = (
     return otherwise
   }
   const custom = take(decodeCustomTrips(settings.trips, "trips"), new Map<string, CustomTrip>())
-  const partial = (input: unknown, path: string) => take(decodePolicy(input, path, custom), {})
+  const over = (policy: Policy, input: unknown, path: string): Policy =>
+    take(merge(policy, take(decodePolicy(input, path, custom), {}), path), policy)
 
-  const base: Policy = {
-    ...defaults,
-    ...partial(settings.default, "default"),
-    ...partial(environment?.default ?? {}, "environment")
-  }
+  const base = over(over(defaults, settings.default, "default"), environment?.default ?? {}, "environment")
   const byName = new Map<string, Policy>()
   for (const [name, input] of Object.entries(settings.breakers)) {
-    byName.set(name, { ...base, ...partial(input, `breakers.${name}`) })
+    byName.set(name, over(base, input, `breakers.${name}`))
   }
   for (const [name, input] of environment?.byName ?? []) {
-    byName.set(name, { ...(byName.get(name) ?? base), ...partial(input, `environment.${name}`) })
+    byName.set(name, over(byName.get(name) ?? base, input, `environment.${name}`))
   }
   const byVariable = new Map<string, Policy>()
   for (const [name, input] of environment?.byVariable ?? []) {
-    byVariable.set(name, { ...base, ...partial(input, `environment.${name}`) })
+    byVariable.set(name, over(base, input, `environment.${name}`))
   }
 
   problems.push(...(environment?.problems ?? []))
@@ -108,7 +106,7 @@ export const decodeSettings = (
   // A circuit in the `dependsOn` of `default` must not depend on itself.
   for (const name of base.dependsOn) {
     const policy = byName.get(name) ?? base
-    if (policy.dependsOn === base.dependsOn) byName.set(name, { ...policy, dependsOn: [] })
+    if (policy.dependsOn === base.dependsOn) byName.set(name, over(policy, { dependsOn: [] }, `breakers.${name}`))
   }
   problems.push(...circles(base, byName))
   if (problems.length > 0) return Result.fail(problems)

@@ -36,7 +36,14 @@ export class CircuitOpenError extends BreakerError {
   declare readonly state: State
   /** Whether this process (`local`) or the whole fleet (`fleet`) decided the state. */
   declare readonly scope: Scope
-  declare readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
+  declare readonly reason:
+    | "Cooldown"
+    | "ProbesBusy"
+    | "ProbeTimedOut"
+    | "Ramping"
+    | "Limited"
+    | "Dependency"
+    | "Isolated"
   /** Milliseconds until a call could pass: the longest wait of all reasons. `Infinity` while the circuit is isolated without an end. */
   declare readonly retryAfter: number
   /** How many times in a row the circuit has opened. */

@@ -105,6 +105,7 @@ const keyPolicyFields = {
   failuresToReopen: optional(anything),
   probeTimeout: optional(anything),
   ramp: optional(anything),
+  limit: optional(anything),
   probe: optional(probeField),
   mode: optional(anything),
   enabled: optional(enabledField)
@@ -146,6 +147,7 @@ export const policyFields = {
   failuresToReopen: policyField("failuresToReopen"),
   probeTimeout: policyField("probeTimeout"),
   ramp: policyField("ramp"),
+  limit: policyField("limit"),
   probe: policyField("probe", probeField),
   dependsOn: policyField("dependsOn"),
   mode: policyField("mode"),

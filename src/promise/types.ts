@@ -77,7 +77,7 @@ export interface Policy {
   /** A call that takes at least this long is slow. `trip.slowRate` counts slow calls. Default: 2 seconds. */
   readonly slowCall?: Time | undefined
   /**
-   * How long the circuit stays open. Default: 30 seconds. It can differ from opening to opening:
+   * How long the circuit stays open. Default: 30 seconds, or 5 seconds with a `limit`. It can differ from opening to opening:
    *
    * - `{ exponential: "1s", factor: 2 }`: each opening is `factor` (default 2) times as long as the one before.
    * - `{ linear: "10s", step: "5s" }`: each opening is longer by `step` (default: the value of `linear`).
@@ -103,8 +103,17 @@ export interface Policy {
   readonly failuresToReopen?: number | undefined
   /** A probe that takes longer fails, and the circuit opens again. Default: 30 seconds. */
   readonly probeTimeout?: Time | undefined
-  /** For this long after a close, only a growing share of the calls is admitted. Default: no ramp. */
+  /** For this long after a close, only a growing share of the calls is admitted. Not with a `limit`. Default: no ramp. */
   readonly ramp?: Time | undefined
+  /**
+   * Adapts how many calls may be in flight at once, so that an overloaded dependency gets as many as it can answer. Calls in excess of the
+   * limit are rejected with the reason `Limited`. There is no limit until there is evidence of overload: timeouts, status 429 or 503, or
+   * lateness. After a close, the limit begins with `probes`. Default: `false`. `true` has the defaults of both fields.
+   *
+   * - `objective`: a success that takes longer counts as late. Default: 5 times the usual duration, and lateness alone begins no limit.
+   * - `max`: at most this many calls in flight at any time. Default: no fixed bound.
+   */
+  readonly limit?: boolean | { readonly objective?: Time | undefined; readonly max?: number | undefined } | undefined
   /**
    * A health check that runs at the interval `every` while the circuit is open. Its first success closes the circuit. With `opens`, it also
    * runs while the circuit is closed, from the first call on, and opens the circuit if it fails once, or that number of times in a row.
@@ -288,6 +297,8 @@ export interface Metrics extends Counts {
   readonly state: State
   readonly scope: Scope
   readonly inFlight: number
+  /** How many calls may be in flight at once, if the `limit` of the policy limits them now. `undefined` if it does not. */
+  readonly limit: number | undefined
   /** The current number of consecutive failures. */
   readonly streak: number
   /**

@@ -43,9 +43,12 @@ const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean 
 
 /** The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if it does not reject now. */
 const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | undefined => {
-  const circuit = rejectsIn(registry, open) ? registry.peek(open.circuit, open.key) : undefined
+  const circuit = registry.peek(open.circuit, open.key)
+  if (circuit === undefined) return undefined
+  const now = registry.runtime.time.now()
+  if (passesAll(registry, circuit, now) && answer(registry, circuit, now)._tag !== "Reject") return undefined
   // A flag can let calls through in any state. The line cannot evaluate it: only calls do.
-  if (circuit === undefined || typeof circuit.policy.enabled !== "boolean") return undefined
+  if (typeof circuit.policy.enabled !== "boolean") return undefined
   return lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
 }
 

@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { answer } from "../engine/answer.ts"
+import { type Answer, answer } from "../engine/answer.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import { effective } from "../engine/standing.ts"
@@ -30,7 +30,8 @@ interface WaitingCaller {
  *
  * While the circuit probes, the line releases one caller per available probe. After a close, it releases callers in waves, the oldest
  * first, and doubles the wave each time, to protect a dependency that has just recovered. If the circuit opens again, the remaining callers
- * wait for the next close, and the waves start small again.
+ * wait for the next close, and the waves start small again. While the circuit limits its calls, the line releases as many callers as may
+ * begin, whenever a call ends.
  */
 export class Line {
   private readonly registry: Registry
@@ -83,6 +84,7 @@ export class Line {
       const { circuit, registry } = this
       const now = registry.runtime.time.now()
       const answered = answer(registry, circuit, now)
+      if (circuit.limitNow !== undefined && isNormalOrLimited(answered)) return this.withinLimit(circuit, now)
       if (answered._tag === "Reject") {
         const rest = Math.max(shortestWaitMillis, answered.wait)
         this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
@@ -95,6 +97,20 @@ export class Line {
       const next = probes === undefined ? size * 2 : firstWave
       return Effect.flatMap(Effect.sleep(betweenWavesMillis), () => this.waves(next))
     })
+  }
+
+  private withinLimit(circuit: LiveCircuit, now: number): Effect.Effect<void> {
+    const rest = circuit.limit?.restMillis(now) ?? 0
+    this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
+    this.release(this.oldest(circuit.limit?.room(circuit.inFlight, now) ?? 0))
+    const left = Effect.callback<void>((resume) => {
+      circuit.onLeft = () => resume(Effect.void)
+      return Effect.sync(() => {
+        circuit.onLeft = undefined
+      })
+    })
+    const wait = Effect.raceFirst(left, Effect.sleep(Duration.millis(Math.max(shortestWaitMillis, rest))))
+    return Effect.flatMap(wait, () => this.waves(firstWave))
   }
 
   /** How many probes may start now; `undefined` if calls are not probes. */
@@ -118,6 +134,9 @@ export class Line {
     }
   }
 }
+
+const isNormalOrLimited = (answered: Answer): boolean =>
+  answered._tag === "Reject" ? answered.reason === "Limited" : answered._tag === "Admit" && answered.as === "Normal"
 
 const lines = new WeakMap<LiveCircuit, Line>()
 

@@ -104,11 +104,57 @@ export const ProbesIgnored = Schema.TaggedStruct("ProbesIgnored", {
 export type ProbesIgnored = typeof ProbesIgnored.Type
 
 /**
+ * A circuit began to limit its calls, because its policy has a `limit`. The circuit stays Closed.
+ *
+ * - `why`: `Overload` if calls timed out, were refused or were late; `Closed` if the circuit has just closed.
+ * - `limit`: how many calls may be in flight at once now.
+ *
+ * @category models
+ */
+export const LimitBegan = Schema.TaggedStruct("LimitBegan", {
+  circuit: Schema.String,
+  key: Schema.optionalKey(Schema.String),
+  at: Schema.Finite,
+  epoch: Schema.Finite,
+  mode: Schema.Literals(["enforce", "observe"]),
+  why: Schema.Literals(["Overload", "Closed"]),
+  limit: Schema.Finite
+})
+
+/**
+ * The begin of a limit, decoded.
+ *
+ * @category models
+ */
+export type LimitBegan = typeof LimitBegan.Type
+
+/**
+ * A circuit no longer limits its calls. `lastedMillis` is how long it did, including the time in which it was open.
+ *
+ * @category models
+ */
+export const LimitEnded = Schema.TaggedStruct("LimitEnded", {
+  circuit: Schema.String,
+  key: Schema.optionalKey(Schema.String),
+  at: Schema.Finite,
+  epoch: Schema.Finite,
+  mode: Schema.Literals(["enforce", "observe"]),
+  lastedMillis: Schema.Finite
+})
+
+/**
+ * The end of a limit, decoded.
+ *
+ * @category models
+ */
+export type LimitEnded = typeof LimitEnded.Type
+
+/**
  * The schema of all events.
  *
  * @category models
  */
-export const BreakerEvent = Schema.Union([Transition, ProbesIgnored])
+export const BreakerEvent = Schema.Union([Transition, ProbesIgnored, LimitBegan, LimitEnded])
 
 /**
  * Any event of a circuit.

@@ -17,12 +17,21 @@ import { Scope, State } from "./states.ts"
  * - `ProbeTimedOut`: this call was a probe and did not end within `probeTimeout`. It was interrupted. With all other reasons, the call
  *   did not start.
  * - `Ramping`: the circuit has just closed and admits only a share of the calls.
+ * - `Limited`: the circuit is Closed, and as many calls are in flight as its `limit` allows now, or the limit rests for a moment.
  * - `Dependency`: a circuit on which this one depends rejects calls; `dependency` is its name.
  * - `Isolated`: an operator has isolated the circuit.
  *
  * @category models
  */
-export const Reason = Schema.Literals(["Cooldown", "ProbesBusy", "ProbeTimedOut", "Ramping", "Dependency", "Isolated"])
+export const Reason = Schema.Literals([
+  "Cooldown",
+  "ProbesBusy",
+  "ProbeTimedOut",
+  "Ramping",
+  "Limited",
+  "Dependency",
+  "Isolated"
+])
 
 /**
  * Why a call was rejected, decoded.

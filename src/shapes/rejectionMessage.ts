@@ -4,7 +4,7 @@ import { printable } from "../core/printable.ts"
 export interface Rejected {
   readonly circuit: string
   readonly key?: string | undefined
-  readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Dependency" | "Isolated"
+  readonly reason: "Cooldown" | "ProbesBusy" | "ProbeTimedOut" | "Ramping" | "Limited" | "Dependency" | "Isolated"
   readonly retryAfter: Duration.Duration
   readonly dependency?: string | undefined
   readonly detail?: string | undefined
@@ -53,6 +53,8 @@ const verbOf = ({ dependency, reason }: Rejected): string => {
       return "gave up a probe"
     case "Ramping":
       return "has just closed and lets only a share of calls through"
+    case "Limited":
+      return "lets only as many calls through as its dependency can answer"
     case "Dependency":
       return `depends on ${JSON.stringify(dependency)}, which lets no calls through`
     case "Isolated":

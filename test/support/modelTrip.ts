@@ -187,6 +187,7 @@ export const lookAt = (seen: CircuitBreaker.Inspection): Look => ({
 export const eventOf = (event: BreakerEvent.BreakerEvent): Event => {
   const { at, key } = event
   if (event._tag === "ProbesIgnored") return { _tag: event._tag, key, at, probes: event.probes }
+  if (event._tag !== "Transition") throw new Error(`an event of a limit without a limit: ${event._tag}`)
   const { from, openings, retryAfterMillis, to, why } = event
   return { _tag: event._tag, key, from, to, why, at, openings, retryAfterMillis }
 }

@@ -1,0 +1,65 @@
+import * as Effect from "effect/Effect"
+import type { Ending } from "../core/limit.ts"
+import { announce } from "./announce.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import type { Runtime } from "./runtime.ts"
+
+/**
+ * Tells the limit of a circuit how a call of the current epoch ended. The call has already left the circuit. Returns whether the outcome
+ * counts for the trip, too. `hint` is how long the dependency asks clients to wait, in milliseconds.
+ */
+export const limitSees = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  ending: Ending,
+  start: number,
+  hint: number,
+  now: number
+): boolean => {
+  const { inFlight, limit, policy } = circuit
+  if (limit === undefined) return true
+  const took = now - start
+  if (ending === "Success" && limit.succeededAsUsual(took, now)) return true
+  // A stall of this process must not make a call late.
+  const isLate = took > limit.target
+  const own = isLate ? Math.max(0, took - runtime.loop.stalledBetween(start, now)) : took
+  return limit.ended(ending, own, inFlight + 1, Math.min(hint, policy.maxCooldownMillis), now)
+}
+
+/** Announces that the limit of a circuit has begun or ended since the last announcement. `undefined` if neither has happened. */
+export const limitNews = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  now: number,
+  why: "Overload" | "Closed" = "Overload"
+): Effect.Effect<void> | undefined => {
+  const { group, key, limit, limitedSince } = circuit
+  const holds = limit?.holds === true
+  if (holds === (limitedSince !== undefined)) return undefined
+  circuit.limitedSince = holds ? now : undefined
+  const subject = {
+    circuit: group.name,
+    ...(key === undefined ? {} : { key }),
+    at: runtime.time.wall(),
+    epoch: circuit.control.value.epoch,
+    mode: circuit.policy.mode
+  }
+  return announce(
+    runtime,
+    limitedSince === undefined
+      ? { _tag: "LimitBegan", ...subject, why, limit: Math.floor(limit?.value ?? 0) }
+      : { _tag: "LimitEnded", ...subject, lastedMillis: Math.max(0, Math.round(now - limitedSince)) }
+  )
+}
+
+/** Adds the announcement of {@link limitNews} to what else follows from the end of a call. */
+export const withLimitNews = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  now: number,
+  rest: Effect.Effect<unknown> | undefined
+): Effect.Effect<void> | undefined => {
+  const news = limitNews(runtime, circuit, now)
+  if (news === undefined || rest === undefined) return news ?? (rest as Effect.Effect<void> | undefined)
+  return Effect.andThen(news, rest) as Effect.Effect<void>
+}
