@@ -48,6 +48,7 @@ const plain = [
   "ramp",
   "mode",
   "enabled",
+  "span",
   "timeout"
 ]
 const others = [

@@ -144,6 +144,7 @@ const ofProtection: ReadonlyArray<Wrong> = [
   ["dependsOn", "db"],
   ["mode", "watch"],
   ["fleet", 7],
+  ["span", 32],
   ["keys", 7],
   ["enabled", 1],
   ["probe", 5],
@@ -325,7 +326,8 @@ const rows: Readonly<Record<string, Row>> = {
       ["weight", 0],
       ["weight", "1"],
       ["retryAfter", -1],
-      ["detail", 7]
+      ["detail", 7],
+      ["scope", "tenant"]
     ]
   },
   "RedisStore.make": { call: RedisStore.make, wrong: ofRedis },

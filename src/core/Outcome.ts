@@ -7,7 +7,7 @@
  * (Success). A `200` with the body "try later" is a Failure. A request that the user cancelled says nothing (Ignored).
  */
 import * as Duration from "effect/Duration"
-import { decodeOptions, field, millisWhere, numberWhere, optional, textOrEmpty } from "./fields.ts"
+import { decodeOptions, field, millisWhere, numberWhere, optional, textOrEmpty, word } from "./fields.ts"
 import { expectedDuration } from "./millis.ts"
 
 /**
@@ -26,6 +26,9 @@ export interface Success {
  * - `retryAfter`: how long the dependency asks clients to wait. If the circuit opens, it stays open at least this long, but at most the
  *   `maxCooldown` of the policy. It does not open the circuit by itself.
  * - `detail`: the text that `inspect` shows. Default: the message of the error.
+ * - `scope`: `key` if the failure is about the key of the call, `name` if it concerns all keys of the name alike: the credentials were refused,
+ *   or the quota of the account is used up. A failure of a call with a key and with the scope `name` counts for the circuit without a key, and
+ *   not for that of the key. While the circuit without a key is open for this reason, it rejects the calls of all keys. Default: `key`.
  *
  * @category models
  */
@@ -34,6 +37,7 @@ export interface Failure {
   readonly weight: number
   readonly retryAfter: Duration.Duration | undefined
   readonly detail: string | undefined
+  readonly scope: "key" | "name"
 }
 
 /**
@@ -66,12 +70,13 @@ export const success: Outcome = { _tag: "Success" }
  */
 export const ignored: Outcome = { _tag: "Ignored" }
 
-const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined }
+const plainFailure: Failure = { _tag: "Failure", weight: 1, retryAfter: undefined, detail: undefined, scope: "key" }
 
 /**
- * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `detail`.
+ * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `detail`, the scope `key`.
  *
- * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, or if `retryAfter` is not a duration of 0 or more.
+ * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, if `retryAfter` is not a duration of 0 or more, or if
+ * `scope` is neither `key` nor `name`.
  *
  * ```ts
  * import { Outcome } from "effect-fuse"
@@ -86,14 +91,16 @@ export const failure = (options?: {
   readonly weight?: number | undefined
   readonly retryAfter?: Duration.Input | undefined
   readonly detail?: string | undefined
+  readonly scope?: "key" | "name" | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
-  const { detail, retryAfter, weight = 1 } = decodeOptions("Outcome.failure", failureFields, options)
+  const { detail, retryAfter, scope = "key", weight = 1 } = decodeOptions("Outcome.failure", failureFields, options)
   return {
     _tag: "Failure",
     weight,
     retryAfter: retryAfter === undefined ? undefined : Duration.millis(retryAfter),
-    detail
+    detail,
+    scope
   }
 }
 
@@ -110,5 +117,6 @@ const failureFields = {
       millisWhere((n) => n >= 0)
     )
   ),
-  detail: optional(textOrEmpty)
+  detail: optional(textOrEmpty),
+  scope: optional(word("key", "name"))
 }

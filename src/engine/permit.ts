@@ -8,6 +8,7 @@ import { show } from "../core/printable.ts"
 import { reportOnce } from "./announce.ts"
 import { asked, type Classify, defaultOutcome, failureText, hintMillis, isOutcome, type Restore } from "./classify.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
+import { failed, failedAsName, isLate, succeeded } from "./nameCircuit.ts"
 import type { Enclosing } from "./nesting.ts"
 import { type ProbeOutcome, settleProbe } from "./probes.ts"
 import type { Registry } from "./registry.ts"
@@ -40,7 +41,8 @@ export class PermitDetails {
  */
 export class Permit implements InFlight {
   // `declare` emits no field definition, which saves 15 ns for each call. Each field costs a call about 2 ns.
-  declare readonly circuit: LiveCircuit
+  /** The circuit of the call. A probe of the circuit of its name changes it to that one. */
+  declare circuit: LiveCircuit
   declare start: number
   declare protected kind: Kind
   declare protected epoch: number
@@ -190,6 +192,10 @@ export class Permit implements InFlight {
       circuit.successes++
       if (probe) return this.endProbe(outcome)
       if (circuit.control.value.epoch !== this.epoch) return undefined
+      if (circuit.group.governs && circuit.key !== undefined) {
+        if (isLate(this)) return undefined
+        succeeded(this.registry, this, slow, now)
+      }
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
       if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
       return slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
@@ -197,6 +203,11 @@ export class Permit implements InFlight {
     const detail = failureText(outcome.detail, exit)
     circuit.noteFailure(this.registry.runtime.time.wall(), detail, this.tenant)
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
+    if (outcome.scope === "name" && circuit.key !== undefined) {
+      const ended = probe ? this.endProbe({ _tag: "Ignored" }) : undefined
+      const opening = failedAsName(this.registry, this, outcome, slow, now, hint, detail)
+      return both(ended, opening)
+    }
     if (circuit.control.value.epoch !== this.epoch) return undefined
     if (probe) {
       // A probe that has lost its lease changes nothing.
@@ -204,10 +215,16 @@ export class Permit implements InFlight {
         circuit.seenIn(this.epoch).heed(now, now + hint)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
+    let opening: Effect.Effect<unknown> | undefined
+    if (circuit.group.governs && circuit.key !== undefined) {
+      if (isLate(this)) return undefined
+      opening = failed(this.registry, this, now, hint, detail)
+    }
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
-    const opening = judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
+    // If the name opens, the circuit of the key keeps its streak.
+    opening ??= judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip)
     if (opening === undefined) this.registry.runtime.peers?.failed(circuit, now)
-    return opening
+    return opening as Effect.Effect<void> | undefined
   }
 
   protected ignore(probe: boolean): Effect.Effect<void> | undefined {
@@ -236,6 +253,30 @@ export class Permit implements InFlight {
   protected endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
     const { circuit, epoch } = this
     const { lease, shared } = this.detailed()
-    return settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
+    const opening = this.probeOfKey(outcome)
+    const settled = settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
+    return both(settled, opening) ?? settled
   }
+
+  /** Counts the end of a probe of a key for the name, if it counts for the key. */
+  private probeOfKey(outcome: ProbeOutcome): Effect.Effect<unknown> | undefined {
+    const { circuit, epoch, registry } = this
+    const { control, group, key } = circuit
+    if (!group.governs || key === undefined || outcome._tag === "Ignored") return undefined
+    const { lease } = this.detailed()
+    if (control.value.epoch !== epoch || !Circuit.holdsLease(control.value, lease) || isLate(this)) return undefined
+    const now = registry.runtime.time.now()
+    if (outcome._tag === "Failure") return failed(registry, this, now, 0, outcome.detail)
+    succeeded(registry, this, false, now)
+    return undefined
+  }
+}
+
+/** The two effects that an end of a call may need, one after the other. */
+const both = (
+  first: Effect.Effect<void> | undefined,
+  second: Effect.Effect<unknown> | undefined
+): Effect.Effect<void> | undefined => {
+  if (second === undefined) return first
+  return Effect.asVoid(first === undefined ? second : Effect.andThen(first, second))
 }
