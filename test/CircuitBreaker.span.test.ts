@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Resilience, Tenant } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Resilience, Tenant, Trip } from "effect-fuse"
 import { Chance } from "./support/simulation/random.ts"
 import {
   expectState,
@@ -362,6 +362,9 @@ describe("The ramp of a name", () => {
     assert.isTrue(half > 45 && half < 65, `${half}`)
     yield* TestClock.adjust("5 seconds")
     assert.strictEqual(yield* passed(2), 100)
+    // From then on, calls take the hot path again.
+    const store = yield* BreakerStore.BreakerStore
+    assert.isFalse(store.peek("api", "2-0")?.group.held)
   })
 })
 
@@ -387,6 +390,121 @@ describe("A name that only observes", () => {
       yield* reject({ key: key(0) })
     }
   )
+})
+
+describe("Any sequence of calls with any keys", () => {
+  const endings = ["ok", "fail", "fail", "fail", "fail", "fail", "name", "interrupt"] as const
+  const classify = (exit: Exit.Exit<string, string>) => {
+    if (Exit.isSuccess(exit)) return Outcome.success
+    return Outcome.failure({
+      scope: exit.cause.reasons.some((one) => "error" in one && one.error === "name") ? "name" : "key"
+    })
+  }
+
+  interface Running {
+    readonly key: string
+    readonly answer: Deferred.Deferred<string, string>
+    readonly fiber: Fiber.Fiber<string, unknown>
+  }
+
+  /** Begins a call. Returns it if it runs, and otherwise nothing. */
+  const begin = (key: string) =>
+    Effect.gen(function* () {
+      const answer = yield* Deferred.make<string, string>()
+      let ran = false
+      const self = Effect.suspend(() => {
+        ran = true
+        return Deferred.await(answer)
+      })
+      const fiber = yield* Effect.forkDetach(CircuitBreaker.protect(self, "api", { key, classify }), {
+        startImmediately: true
+      })
+      yield* Effect.yieldNow
+      const running: Running = { key, answer, fiber }
+      return ran ? running : undefined
+    })
+
+  const end = ({ answer, fiber }: Running, how: (typeof endings)[number]) =>
+    how === "interrupt"
+      ? Effect.asVoid(Fiber.interrupt(fiber))
+      : Effect.andThen(
+          Deferred.done(answer, how === "ok" ? Exit.succeed("ok") : Exit.fail(how)),
+          Effect.asVoid(Fiber.await(fiber))
+        )
+
+  for (const more of [{}, { probes: 2, successesToClose: 2 }, { ramp: "2 seconds" }] as const) {
+    it.effect(`admits only probes while the name is open, and loses no call, with ${JSON.stringify(more)}`, () =>
+      Effect.gen(function* () {
+        let opened = 0
+        for (let seed = 0; seed < 15; seed++) {
+          const chance = new Chance(seed)
+          const below = (n: number) => Math.floor(chance.next() * n)
+          const keys = 8 + below(30)
+          const policy = {
+            span: true,
+            cooldown: "1 second",
+            probeTimeout: "1 hour",
+            trip: Trip.consecutive(3),
+            ...more
+          } as const
+          const steps = Effect.gen(function* () {
+            let running: ReadonlyArray<Running> = []
+            let begun = 0
+            for (let step = 0; step < 300; step++) {
+              const before = yield* inspect()
+              const opens = yield* Effect.map(CircuitBreaker.list, (all) => all.filter((one) => one.key !== undefined))
+              if (chance.next() < 0.6) {
+                const which = key(below(keys))
+                const call = yield* begin(which)
+                const after = yield* inspect()
+                if (call !== undefined) {
+                  begun++
+                  running = [...running, call]
+                  if (before.state !== "Closed") assert.strictEqual(after.probing, before.probing + 1)
+                }
+                assert.isAtMost(after.probing, "probes" in more ? more.probes : 1)
+              } else if (running.length > 0) {
+                const ending = below(running.length)
+                yield* end(running[ending] as Running, endings[below(endings.length)] ?? "ok")
+                running = running.filter((_, i) => i !== ending)
+              }
+              if (chance.next() < 0.3) yield* TestClock.adjust(below(1_200))
+              const after = yield* inspect()
+              if (before.state === "Closed" && after.state === "Open") opened++
+              const all = yield* CircuitBreaker.list
+              for (const one of all) {
+                if (one.key === undefined) continue
+                if (after.state !== "Closed") assert.strictEqual(one.state, after.state)
+                const was = opens.find((other) => other.key === one.key)?.openings ?? 0
+                if (before.state !== "Closed") assert.isAtMost(one.openings, was, "no key opens while the name is open")
+              }
+              const sum = (of: (one: (typeof all)[number]) => number) => all.reduce((total, one) => total + of(one), 0)
+              assert.strictEqual(
+                sum(({ totals }) => totals.calls),
+                begun
+              )
+              assert.strictEqual(
+                sum(({ inFlight }) => inFlight),
+                running.length
+              )
+              assert.strictEqual(
+                sum(({ totals: { failures, ignored, successes } }) => successes + failures + ignored),
+                begun - running.length
+              )
+            }
+            for (const one of running) yield* end(one, "interrupt")
+            yield* TestClock.adjust("1 minute")
+            for (let i = 0; i < 8; i++) yield* succeed({ key: "last" })
+            yield* TestClock.adjust("1 minute")
+            yield* pass({ key: "last" })
+            yield* expectState("Closed")
+          })
+          yield* inNewStore(policy, steps)
+        }
+        assert.isAbove(opened, 3)
+      })
+    )
+  }
 })
 
 describe("The keys of a name", () => {

@@ -284,7 +284,15 @@ const buildHeld = ({ isBlocked, name, own }: Held) => {
 }
 
 const expectedHeld = ({ isBlocked, name, own }: Held): string => {
-  const waits = { Closed: 0, Ramping: 700, Open: 9_000, CooldownOver: 0, HalfOpenFree: 0, HalfOpenBusy: 300 }
+  const waits = {
+    Closed: 0,
+    RampOver: 0,
+    Ramping: 700,
+    Open: 9_000,
+    CooldownOver: 0,
+    HalfOpenFree: 0,
+    HalfOpenBusy: 300
+  }
   const wait = Math.max(isBlocked ? 7_000 : 0, name === "Open" ? 4_000 : waits[name], waits[own])
   const no = (reason: string, by: string) => `Reject, ${reason} by ${by} for ${wait}`
   if (isBlocked) return no("Dependency", "db/")

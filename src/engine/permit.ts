@@ -253,18 +253,19 @@ export class Permit implements InFlight {
   protected endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
     const { circuit, epoch } = this
     const { lease, shared } = this.detailed()
-    const opening = this.probeOfKey(outcome)
-    const settled = settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
+    const isOfKey = circuit.group.governs && circuit.key !== undefined
+    // A probe that began before the name opened or closed only returns its lease.
+    const counted: ProbeOutcome = isOfKey && isLate(this) ? { _tag: "Ignored" } : outcome
+    const opening = isOfKey ? this.probeOfKey(counted, lease) : undefined
+    const settled = settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, counted)
     return both(settled, opening) ?? settled
   }
 
   /** Counts the end of a probe of a key for the name, if it counts for the key. */
-  private probeOfKey(outcome: ProbeOutcome): Effect.Effect<unknown> | undefined {
+  private probeOfKey(outcome: ProbeOutcome, lease: number): Effect.Effect<unknown> | undefined {
     const { circuit, epoch, registry } = this
-    const { control, group, key } = circuit
-    if (!group.governs || key === undefined || outcome._tag === "Ignored") return undefined
-    const { lease } = this.detailed()
-    if (control.value.epoch !== epoch || !Circuit.holdsLease(control.value, lease) || isLate(this)) return undefined
+    const control = circuit.control.value
+    if (outcome._tag === "Ignored" || control.epoch !== epoch || !Circuit.holdsLease(control, lease)) return undefined
     const now = registry.runtime.time.now()
     if (outcome._tag === "Failure") return failed(registry, this, now, 0, outcome.detail)
     succeeded(registry, this, false, now)
