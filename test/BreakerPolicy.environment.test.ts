@@ -58,7 +58,9 @@ const fields: ReadonlyArray<readonly [field: string, text: string, policyField: 
   ["MODE", "observe", "mode", "observe"],
   ["MODE", "enforce", "mode", "enforce"],
   ["ENABLED", "false", "enabled", false],
-  ["ENABLED", "true", "enabled", true]
+  ["ENABLED", "true", "enabled", true],
+  ["SPAN", "true", "span", true],
+  ["SPAN", "false", "span", false]
 ]
 
 describe("the environment", () => {
@@ -249,7 +251,8 @@ describe("the environment", () => {
       `${expectedDuration.aboveZero}, or a number of seconds`
     ],
     ["MODE", ["Observe", "off", "true"], '"enforce" or "observe"'],
-    ["ENABLED", ["yes", "1", "TRUE", "0"], '"true" or "false"']
+    ["ENABLED", ["yes", "1", "TRUE", "0"], '"true" or "false"'],
+    ["SPAN", ["yes", "32"], '"true" or "false"']
   ]
   const huge = ["9007199254740992", "9".repeat(400)]
   const tooMuch: typeof wrong = [

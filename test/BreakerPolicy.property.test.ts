@@ -26,9 +26,9 @@ const values: ReadonlyArray<unknown> = [
 const words = ["failures", "threshold", "minimumCalls", "over", "of", "atLeast", "calls", "olderThan", "name", "x"]
 const tags = ["Consecutive", "FailureRate", "SlowRate", "Failures", "Weighted", "Stuck", "Custom", "Any", "All", "x"]
 const policyFields =
-  "trip slowCall cooldown maxCooldown probes successesToClose failuresToReopen probeTimeout ramp limit probe dependsOn mode enabled tenants x"
+  "trip slowCall cooldown maxCooldown probes successesToClose failuresToReopen probeTimeout ramp limit probe dependsOn mode enabled tenants span x"
 const variables =
-  "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP LIMIT LIMIT_OBJECTIVE LIMIT_MAX PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED"
+  "THRESHOLD FAILURE_RATE MINIMUM_CALLS WINDOW COOLDOWN MAX_COOLDOWN PROBE_TIMEOUT SLOW_CALL RAMP LIMIT LIMIT_OBJECTIVE LIMIT_MAX PROBES SUCCESSES_TO_CLOSE FAILURES_TO_REOPEN MODE ENABLED SPAN"
 const numbers = [0, 0.5, 1, 2, 11, -1, 1.5, NaN, "1 second", "x"]
 
 const someOf = (keys: ReadonlyArray<string>, value: Arbitrary.Arbitrary<unknown>): Arbitrary.Arbitrary<object> =>

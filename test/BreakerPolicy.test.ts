@@ -52,6 +52,7 @@ describe("the default policy", () => {
       enabled: true,
       tenants: "separate",
       fleet: { suspectAfter: 2, quorum: 0.5, holdMillis: 75, observationMillis: 30_000 },
+      span: false,
       keys: undefined
     })
     assert.deepStrictEqual(BreakerPolicy.defaults, decoded({}))
@@ -309,7 +310,7 @@ describe("decode", () => {
   ])("refuses %j as a policy, and says what a policy has", (input, got) => {
     const { message } = refused(input)
     assert.isTrue(message.startsWith("expected an object with trip, slowCall, cooldown, "), message)
-    assert.isTrue(message.endsWith(`, tenants, fleet, keys, got ${got}`), message)
+    assert.isTrue(message.endsWith(`, tenants, fleet, span, keys, got ${got}`), message)
   })
 
   const circular: Array<unknown> = []

@@ -166,6 +166,7 @@ describe("A value that is not an Outcome", () => {
     ["an infinite weight", failure({ weight: Infinity })],
     ["a weight above what Outcome.failure takes", failure({ weight: 1_000_001 })],
     ["a retryAfter that is not a duration", failure({ retryAfter: "soon" })],
+    ["a scope that there is not", failure({ scope: "tenant" })],
     ["a retryAfter of null", failure({ retryAfter: null })],
     ["a retryAfter with an unknown field", failure({ retryAfter: { minute: 5 } })]
   ]

@@ -14,7 +14,8 @@ it("a failure has weight 1 and no retryAfter by default", () => {
     weight: 1,
     retryAfter: undefined,
     overload: undefined,
-    detail: undefined
+    detail: undefined,
+    scope: "key"
   }
   assert.deepStrictEqual(Outcome.failure(), plain)
   assert.deepStrictEqual(Outcome.failure({}), plain)
@@ -48,7 +49,7 @@ it.each(["3", true, [3], 3n])("a weight is a number, and not %o", (weight) => {
 it("an option that there is not is refused by name", () => {
   const wrong = { weight: 2, retryafter: "1 minute" }
   const message =
-    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, overload, detail"
+    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, overload, detail, scope"
   assert.throws(() => Outcome.failure(wrong), RangeError, message)
 })
 
@@ -68,13 +69,21 @@ it.each(hints)("a hint of %o is kept", (retryAfter, millis) => {
   assert.strictEqual(failure.retryAfter && Duration.toMillis(failure.retryAfter), millis)
 })
 
+it("a failure is about its key unless it says that it is about the name", () => {
+  assert.strictEqual(Outcome.failure({ weight: 2 }).scope, "key")
+  assert.strictEqual(Outcome.failure({ scope: "name" }).scope, "name")
+  const message = 'Outcome.failure: scope: expected "key" or "name", got "tenant"'
+  assert.throws(() => Outcome.failure({ scope: "tenant" as never }), RangeError, message)
+})
+
 it("a weight, a hint, overload and a detail go together", () => {
   assert.deepStrictEqual(Outcome.failure({ weight: 3, retryAfter: "1 minute", overload: true, detail: "429" }), {
     _tag: "Failure",
     weight: 3,
     retryAfter: Duration.minutes(1),
     overload: true,
-    detail: "429"
+    detail: "429",
+    scope: "key"
   })
 })
 

@@ -17,6 +17,7 @@ import {
 import { FleetState } from "../src/engine/fleetState.ts"
 import { NamedGroup } from "../src/engine/group.ts"
 import { LiveCircuit } from "../src/engine/liveCircuit.ts"
+import { stand } from "../src/engine/standing.ts"
 import type { Time } from "../src/engine/time.ts"
 import { defaults, type Policy } from "../src/policy/policy.ts"
 import { none } from "../src/policy/settings.ts"
@@ -264,6 +265,103 @@ describe("The answer to a call", () => {
       const wait = found.startsWith("Reject") ? waitOf(one) : found === "Admit as Ramp" ? 700 : 0
       assert.strictEqual(retryAfter(circuits, circuit, now), wait, JSON.stringify(one))
     })
+  })
+})
+
+/** A name with a span: the state of its circuit, that of the circuit of a key, and of a dependency of both. */
+const heldCases = keys(states).flatMap((name) =>
+  keys(states).flatMap((own) => [false, true].map((isBlocked) => ({ name, own, isBlocked })))
+)
+type Held = (typeof heldCases)[number]
+
+const buildHeld = ({ isBlocked, name, own }: Held) => {
+  const circuit = make("api", { span: true, dependsOn: isBlocked ? ["db"] : [] }, states[own], "eu")
+  const named = new LiveCircuit(circuit.group, undefined)
+  named.control.value = name === "Open" ? until(closed, now + 4_000) : states[name]
+  circuit.group.single = named
+  stand(circuit.group, now)
+  return { circuit, named, circuits: find(make("db", {}, until(closed, now + 7_000))) }
+}
+
+const expectedHeld = ({ isBlocked, name, own }: Held): string => {
+  const waits = {
+    Closed: 0,
+    RampOver: 0,
+    Ramping: 700,
+    Open: 9_000,
+    CooldownOver: 0,
+    HalfOpenFree: 0,
+    HalfOpenBusy: 300
+  }
+  const wait = Math.max(isBlocked ? 7_000 : 0, name === "Open" ? 4_000 : waits[name], waits[own])
+  const no = (reason: string, by: string) => `Reject, ${reason} by ${by} for ${wait}`
+  if (isBlocked) return no("Dependency", "db/")
+  if (name === "Open") return no("Cooldown", "api/")
+  if (name === "HalfOpenBusy") return no("ProbesBusy", "api/")
+  if (own === "Open") return no("Cooldown", "api/eu")
+  if (own === "HalfOpenBusy") return no("ProbesBusy", "api/eu")
+  if (name === "CooldownOver" || name === "HalfOpenFree") return "Admit as NameProbe"
+  if (own === "CooldownOver" || own === "HalfOpenFree") return "Admit as Probe"
+  return name === "Ramping" || own === "Ramping" ? "Admit as Ramp" : "Admit as Normal"
+}
+
+describe("The circuit of a name with a span", () => {
+  it("decides before that of the key, and the wait is the longest of both", () => {
+    for (const one of heldCases) {
+      const { circuit, circuits } = buildHeld(one)
+      assert.strictEqual(told(answer(circuits, circuit, now)), expectedHeld(one), JSON.stringify(one))
+    }
+  })
+
+  it("has an answer that changes when its wait is over, and not a millisecond before", () => {
+    for (const one of heldCases) {
+      const { circuit, circuits } = buildHeld(one)
+      const found = answer(circuits, circuit, now)
+      if (found._tag !== "Reject" || !isLasting(found)) continue
+      assert.strictEqual(answer(circuits, circuit, now + found.wait - 1)._tag, "Reject", JSON.stringify(one))
+      const after = answer(circuits, circuit, now + found.wait)
+      assert.isTrue(after._tag !== "Reject" || !isLasting(after), JSON.stringify(one))
+    }
+  })
+
+  it("says the same as the hot paths, and passes all calls unless a call is rejected or probes", () => {
+    const time = { now: () => now, wall: () => now } as unknown as Time
+    for (const one of heldCases) {
+      const { circuit, circuits, named } = buildHeld(one)
+      const said = expectedHeld(one)
+      if (admitsAt(circuit, time) !== undefined) assert.strictEqual(said, "Admit as Normal", JSON.stringify(one))
+      if (rejectsAt(circuit, time) !== undefined)
+        assert.match(said, /^Reject, Cooldown by api\/eu/, JSON.stringify(one))
+      assert.strictEqual(passesAll(circuits, circuit, now), /Normal|Ramp/.test(said), JSON.stringify(one))
+      // Calls without a key keep their hot paths.
+      if (!one.isBlocked) assert.strictEqual(rejectsAt(named, time) !== undefined, one.name === "Open")
+    }
+  })
+
+  it("says nothing to a key if it is switched off, or only observes while the key enforces", () => {
+    for (const policy of [{ enabled: false }, { mode: "observe" }] as const) {
+      const { circuit, circuits } = buildHeld({ name: "Open", own: "Closed", isBlocked: false })
+      circuit.group.policy = { ...circuit.group.policy, ...policy }
+      assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Normal")
+    }
+  })
+
+  it("is busy while another call asks the fleet for its lease, and probes with a spare lease", () => {
+    const { circuit, circuits, named } = buildHeld({ name: "CooldownOver", own: "Closed", isBlocked: false })
+    const { epoch } = named.control.value
+    named.fleetState = new FleetState()
+    named.fleetState.record.adopted = epoch
+    named.fleetState.lease.asking = true
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, ProbesBusy by api/ for 50")
+    named.fleetState.lease.spare = { _tag: "Granted", lease: 0, epoch, until: now + 1_000 }
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as NameProbe")
+  })
+
+  it("without a span leaves the keys alone", () => {
+    const { circuit, circuits } = buildHeld({ name: "Open", own: "Closed", isBlocked: false })
+    circuit.group.policy = { ...circuit.group.policy, span: false }
+    stand(circuit.group, now)
+    assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as Normal")
   })
 })
 

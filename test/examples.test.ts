@@ -264,6 +264,12 @@ describe("the small examples", () => {
       "us is back: Isolated; records: eu 1, us 1, asia 1",
       "released: Closed; records: eu 0, us 0, asia 0"
     ],
+    span: [
+      "34 of 3000 calls reached the gateway",
+      "the last calls of 32 of 32 keys failed (limit 95%), 34 failures in a row (limit 34)",
+      "the probe: rows of shard 7",
+      "another shard: rows of shard 500"
+    ],
     tenants: [
       "acme: wrong password",
       "acme: wrong password",

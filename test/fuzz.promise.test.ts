@@ -49,6 +49,7 @@ const plain = [
   "limit",
   "mode",
   "enabled",
+  "span",
   "timeout"
 ]
 const others = [

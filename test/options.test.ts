@@ -146,6 +146,7 @@ const ofProtection: ReadonlyArray<Wrong> = [
   ["dependsOn", "db"],
   ["mode", "watch"],
   ["fleet", 7],
+  ["span", 32],
   ["keys", 7],
   ["enabled", 1],
   ["probe", 5],
@@ -328,7 +329,8 @@ const rows: Readonly<Record<string, Row>> = {
       ["weight", "1"],
       ["overload", "yes"],
       ["retryAfter", -1],
-      ["detail", 7]
+      ["detail", 7],
+      ["scope", "tenant"]
     ]
   },
   "RedisStore.make": { call: RedisStore.make, wrong: ofRedis },

@@ -143,3 +143,26 @@ describe("policies of keys", () => {
     })
   }
 })
+
+it("a breaker with a span opens over all keys when nearly all keys fail, and one probe of any key closes it", async () => {
+  let isDown = true
+  let reached = 0
+  const breaker = createBreaker(
+    async () => {
+      reached++
+      return isDown ? await down() : "ok"
+    },
+    { name: "api", span: true, cooldown: "10s" }
+  )
+  const call = (key: string) => breaker.with({ key }).execute()
+  for (let i = 0; i < 3_000; i++) await call(`k${i % 1_000}`).catch(() => {})
+  assert.strictEqual(reached, 34)
+  const error: unknown = await call("new").catch((error: unknown) => error)
+  assert.include(error as object, { name: "CircuitOpenError", circuit: "api", state: "Open", reason: "Cooldown" })
+  assert.isUndefined((error as { readonly key?: string }).key)
+  isDown = false
+  await vi.advanceTimersByTimeAsync(10_000)
+  assert.strictEqual(await call("new"), "ok")
+  assert.strictEqual(await call("k1"), "ok")
+  assert.strictEqual(breaker.inspect("k1").state, "Closed")
+})

@@ -7,7 +7,7 @@
  * (Success). A `200` with the body "try later" is a Failure. A request that the user cancelled says nothing (Ignored).
  */
 import * as Duration from "effect/Duration"
-import { decodeOptions, field, flag, millisWhere, numberWhere, optional, textOrEmpty } from "./fields.ts"
+import { decodeOptions, field, flag, millisWhere, numberWhere, optional, textOrEmpty, word } from "./fields.ts"
 import { expectedDuration } from "./millis.ts"
 
 /**
@@ -28,6 +28,9 @@ export interface Success {
  * - `overload`: whether the dependency has too much to do, which lowers the `limit` of a policy. Default: whether the error is a timeout, or
  *   has status 429 or 503.
  * - `detail`: the text that `inspect` shows. Default: the message of the error.
+ * - `scope`: `key` if the failure is about the key of the call, `name` if it concerns all keys of the name alike: the credentials were refused,
+ *   or the quota of the account is used up. A failure of a call with a key and with the scope `name` counts for the circuit without a key, and
+ *   not for that of the key. While the circuit without a key is open for this reason, it rejects the calls of all keys. Default: `key`.
  *
  * @category models
  */
@@ -37,6 +40,7 @@ export interface Failure {
   readonly retryAfter: Duration.Duration | undefined
   readonly overload: boolean | undefined
   readonly detail: string | undefined
+  readonly scope: "key" | "name"
 }
 
 /**
@@ -74,13 +78,15 @@ const plainFailure: Failure = {
   weight: 1,
   retryAfter: undefined,
   overload: undefined,
-  detail: undefined
+  detail: undefined,
+  scope: "key"
 }
 
 /**
- * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `overload`, no `detail`.
+ * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `overload`, no `detail`, the scope `key`.
  *
- * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, or if `retryAfter` is not a duration of 0 or more.
+ * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, if `retryAfter` is not a duration of 0 or more, or if
+ * `scope` is neither `key` nor `name`.
  *
  * ```ts
  * import { Outcome } from "effect-fuse"
@@ -96,15 +102,23 @@ export const failure = (options?: {
   readonly retryAfter?: Duration.Input | undefined
   readonly overload?: boolean | undefined
   readonly detail?: string | undefined
+  readonly scope?: "key" | "name" | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
-  const { detail, overload, retryAfter, weight = 1 } = decodeOptions("Outcome.failure", failureFields, options)
+  const {
+    detail,
+    overload,
+    retryAfter,
+    scope = "key",
+    weight = 1
+  } = decodeOptions("Outcome.failure", failureFields, options)
   return {
     _tag: "Failure",
     weight,
     retryAfter: retryAfter === undefined ? undefined : Duration.millis(retryAfter),
     overload,
-    detail
+    detail,
+    scope
   }
 }
 
@@ -122,5 +136,6 @@ const failureFields = {
     )
   ),
   overload: optional(flag),
-  detail: optional(textOrEmpty)
+  detail: optional(textOrEmpty),
+  scope: optional(word("key", "name"))
 }

@@ -3,16 +3,16 @@ import * as Circuit from "../core/Circuit.ts"
 import type { Reason } from "../shapes/CircuitOpen.ts"
 import { type Circuits, named } from "./dependencies.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { deciding, effective } from "./standing.ts"
+import { deciding, effective, rampingName } from "./standing.ts"
 import type { Time } from "./time.ts"
 
 /**
  * The call runs, and its outcome counts. Only a share of the calls that are admitted as `Ramp` runs: the others are rejected as
- * `Ramping`.
+ * `Ramping`. A `NameProbe` is a probe of the circuit of the name.
  */
 export interface Admit {
   readonly _tag: "Admit"
-  readonly as: "Normal" | "Ramp" | "Probe"
+  readonly as: "Normal" | "Ramp" | "Probe" | "NameProbe"
 }
 
 /**
@@ -43,7 +43,8 @@ export type Answer = Admit | Pass | Reject
 const admit = {
   Normal: { _tag: "Admit", as: "Normal" },
   Ramp: { _tag: "Admit", as: "Ramp" },
-  Probe: { _tag: "Admit", as: "Probe" }
+  Probe: { _tag: "Admit", as: "Probe" },
+  NameProbe: { _tag: "Admit", as: "NameProbe" }
 } as const satisfies Record<Admit["as"], Admit>
 
 const pass = {
@@ -71,13 +72,33 @@ export const enforced = (circuits: Circuits, circuit: LiveCircuit, now: number):
   byState(circuits, circuit, now, false)
 
 const byState = (circuits: Circuits, circuit: LiveCircuit, now: number, observes: boolean): Answer => {
-  const state = effective(circuit, now)
+  const by = deciding(circuit, now)
+  const state = Circuit.expire(by.control.value, now)
   if (state._tag === "Disabled") return pass.Disabled
-  if (state._tag === "Isolated") return reject(circuits, circuit, now, "Isolated", observes, deciding(circuit, now))
+  if (state._tag === "Isolated") return reject(circuits, circuit, now, "Isolated", observes, by)
   const blocker = blockerOf(circuits, circuit, now)
   if (blocker !== undefined) return reject(circuits, circuit, now, "Dependency", observes, blocker)
-  if (hasSpareLease(circuit, now)) return admit.Probe
-  switch (Circuit.admission(state, now, circuit.policy)) {
+  const result = toldBy(circuits, circuit, by, state, now, observes)
+  if (result._tag === "Reject" || result._tag === "Pass") return result
+  // A probe of the name has to pass the circuit of its key, too.
+  if (by !== circuit) {
+    const own = toldBy(circuits, circuit, circuit, Circuit.expire(circuit.control.value, now), now, observes)
+    return own._tag === "Admit" ? admit.NameProbe : own
+  }
+  return result === admit.Normal && rampingName(circuit, now) !== undefined ? admit.Ramp : result
+}
+
+/** What the state of the circuit itself, or of its name, says about a call. */
+const toldBy = (
+  circuits: Circuits,
+  circuit: LiveCircuit,
+  by: LiveCircuit,
+  state: Circuit.Circuit,
+  now: number,
+  observes: boolean
+): Answer => {
+  if (hasSpareLease(by, now)) return admit.Probe
+  switch (Circuit.admission(state, now, by.policy)) {
     case "Normal":
       if (circuit.limit === undefined || circuit.limit.admits(circuit.inFlight, now)) return admit.Normal
       if (observes) return overLimit
@@ -85,9 +106,9 @@ const byState = (circuits: Circuits, circuit: LiveCircuit, now: number, observes
     case "Ramp":
       return admit.Ramp
     case "Probe":
-      return isAskingForLease(circuit) ? reject(circuits, circuit, now, "ProbesBusy", observes) : admit.Probe
+      return isAskingForLease(by) ? reject(circuits, circuit, now, "ProbesBusy", observes, by) : admit.Probe
     default:
-      return reject(circuits, circuit, now, state._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown", observes)
+      return reject(circuits, circuit, now, state._tag === "HalfOpen" ? "ProbesBusy" : "Cooldown", observes, by)
   }
 }
 
@@ -96,8 +117,15 @@ export const refused = (
   circuits: Circuits,
   circuit: LiveCircuit,
   now: number,
-  reason: "Ramping" | "ProbesBusy"
-): Pass | Reject => reject(circuits, circuit, now, reason, circuit.policy.mode === "observe")
+  reason: "Ramping" | "ProbesBusy",
+  by = circuit
+): Pass | Reject => reject(circuits, circuit, now, reason, circuit.policy.mode === "observe", by)
+
+/**
+ * The circuit that the error of a rejection is about: the circuit of the call, or the circuit of its name if that one is open over all keys.
+ */
+export const subjectOf = (circuit: LiveCircuit, { by, reason }: Reject): LiveCircuit =>
+  reason === "Isolated" || reason === "Dependency" ? circuit : by
 
 /** The wait while another call of this process asks the fleet for a lease. */
 const askedAgainMillis = 50
@@ -122,12 +150,20 @@ const reject = (
 const waitOf = (circuits: Circuits, circuit: LiveCircuit, now: number): number => {
   let at = now
   for (;;) {
-    const state = effective(circuit, at)
+    const by = deciding(circuit, at)
+    const state = Circuit.expire(by.control.value, at)
     if (state._tag === "Disabled") return Math.ceil(at - now)
     let until = rejectsUntil(state)
+    // After the name, the circuit of the key decides.
+    const own = by === circuit ? state : Circuit.expire(circuit.control.value, at)
+    if (until <= at) until = rejectsUntil(own)
     if (until <= at) {
       const blocker = blockerOf(circuits, circuit, at)
-      if (blocker === undefined) return Math.ceil(Math.max(at - now, Circuit.retryAfter(state, now, circuit.policy)))
+      if (blocker === undefined) {
+        const name = by === circuit ? rampingName(circuit, now)?.control.value : state
+        const waits = [own, ...(name === undefined ? [] : [name])]
+        return Math.ceil(Math.max(at - now, ...waits.map((one) => Circuit.retryAfter(one, now, by.policy))))
+      }
       until = rejectsUntil(effective(blocker, at))
     }
     if (until === Infinity) return Infinity
@@ -193,7 +229,8 @@ const isAskingForLease = ({ control, fleetState }: LiveCircuit): boolean =>
 export const passesAll = (circuits: Circuits, circuit: LiveCircuit, now: number): boolean => {
   if (circuit.policy.mode === "observe") return true
   const result = answer(circuits, circuit, now)
-  return result._tag === "Reject" ? result.reason === "Limited" : result !== admit.Probe
+  if (result._tag === "Reject") return result.reason === "Limited"
+  return result !== admit.Probe && result !== admit.NameProbe
 }
 
 /** Whether the circuit rejects calls for the whole wait of a rejection. Calls in flight or a health check may end other waits earlier. */
@@ -211,11 +248,14 @@ export const isLasting = ({ by, reason }: Reject): boolean => {
 
 // ---- The hot paths --------------------------------------------------------------------------------------------------
 
+/** Whether only the state and the limit of the circuit decide, and no flag, dependency or override. */
+const decidesAlone = ({ group, key, limited, plain }: LiveCircuit): boolean =>
+  (plain || limited !== undefined) && !group.forced && (!group.held || key === undefined)
+
 /** The time now if the circuit admits a normal call. Otherwise `undefined`, and {@link answer} has to decide. */
 export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
-  if (control._tag !== "Closed" || circuit.group.forced) return undefined
-  if (!circuit.plain && circuit.limited === undefined) return undefined
+  if (control._tag !== "Closed" || !decidesAlone(circuit)) return undefined
   const now = time.now()
   if (circuit.limited?.admits(circuit.inFlight, now) === false) return undefined
   return now >= control.rampUntil ? now : undefined
@@ -224,8 +264,7 @@ export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined =
 /** The time now if the circuit rejects a call because of its cooldown. Otherwise `undefined`, and {@link answer} has to decide. */
 export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
-  if (control._tag !== "Open" || circuit.group.forced) return undefined
-  if (!circuit.plain && circuit.limited === undefined) return undefined
+  if (control._tag !== "Open" || !decidesAlone(circuit)) return undefined
   const now = time.now()
   return now < control.until ? now : undefined
 }

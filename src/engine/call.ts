@@ -15,6 +15,7 @@ import {
   type Reject,
   refused,
   retryAfter,
+  subjectOf,
   switchedOn
 } from "./answer.ts"
 import type { Classify } from "./classify.ts"
@@ -28,6 +29,7 @@ import { Permit } from "./permit.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
+import { rampingName, stand } from "./standing.ts"
 import { sleep, timeoutOrElse } from "./timeout.ts"
 import { judge } from "./tripping.ts"
 
@@ -141,6 +143,8 @@ export class Call extends PermitAndEffect implements Enclosing {
     if (expired !== undefined) {
       return Effect.flatMap(expire(runtime, expired), () => this.decide(fiber))
     }
+    // The ramp of the name may be over.
+    if (circuit.group.held) stand(circuit.group, now)
     const result = answer(registry, circuit, now)
     return result._tag === "Admit" ? this.admitted(fiber, result, now) : this.refused(fiber, result, now)
   }
@@ -152,13 +156,19 @@ export class Call extends PermitAndEffect implements Enclosing {
       case "Normal":
         return this.arrive(fiber, control.epoch, now)
       case "Ramp": {
-        circuit.rampCredit += control._tag === "Closed" ? Circuit.rampShare(control, now) : 1
-        if (circuit.rampCredit < 1) return this.refused(fiber, refused(registry, circuit, now, "Ramping"), now)
-        circuit.rampCredit -= 1
+        const ramping = rampingName(circuit, now) ?? circuit
+        const { value } = ramping.control
+        ramping.rampCredit += value._tag === "Closed" ? Circuit.rampShare(value, now) : 1
+        if (ramping.rampCredit < 1) {
+          return this.refused(fiber, refused(registry, circuit, now, "Ramping", ramping), now)
+        }
+        ramping.rampCredit -= 1
         return this.arrive(fiber, control.epoch, now)
       }
       case "Probe":
-        return this.probe(fiber)
+        return this.probe(fiber, circuit)
+      case "NameProbe":
+        return this.probe(fiber, registry.nameOf(circuit))
     }
   }
 
@@ -209,7 +219,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     if (result.reason === "Limited") circuit.limit?.rejected(circuit.inFlight, now)
     if (this.tenant !== undefined && circuit.policy.tenants === "counted") circuit.tenant(this.tenant).rejected++
     const dependency = result.reason === "Dependency" ? result.by : undefined
-    return this.rejected(rejection(circuit, now, result.reason, result.wait, dependency))
+    return this.rejected(rejection(subjectOf(circuit, result), now, result.reason, result.wait, dependency))
   }
 
   private rejected(open: CircuitOpen): Effect.Effect<never, CircuitOpen> {
@@ -219,18 +229,20 @@ export class Call extends PermitAndEffect implements Enclosing {
     })
   }
 
-  private probe(fiber: Running): Effect.Effect<unknown, unknown> {
-    const { circuit } = this
+  /** Probes the circuit of the call, or the circuit of its name. */
+  private probe(fiber: Running, circuit: LiveCircuit): Effect.Effect<unknown, unknown> {
     const { peers } = this.registry.runtime
     const { fleetState } = circuit
-    if (peers === undefined || fleetState === undefined) return this.localProbe(fiber)
+    if (peers === undefined || fleetState === undefined) return this.localProbe(fiber, circuit)
     const spare = fleetState.lease.spare === undefined ? undefined : peers.spare(circuit)
-    if (spare !== undefined) return this.take(fiber, spare)
-    return fleetState.isFleets(circuit.control.value) ? this.sharedProbe(fiber, peers) : this.localProbe(fiber)
+    if (spare !== undefined) return this.take(fiber, circuit, spare)
+    return fleetState.isFleets(circuit.control.value)
+      ? this.sharedProbe(fiber, circuit, peers)
+      : this.localProbe(fiber, circuit)
   }
 
-  private localProbe(fiber: Running): Effect.Effect<unknown, unknown> {
-    const { circuit, registry } = this
+  private localProbe(fiber: Running, circuit: LiveCircuit): Effect.Effect<unknown, unknown> {
+    const { registry } = this
     const { runtime } = registry
     const { policy } = circuit
     let taken = false
@@ -246,6 +258,7 @@ export class Call extends PermitAndEffect implements Enclosing {
     const admitted = Effect.uninterruptible(
       Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
         if (!taken || moved?.to._tag !== "HalfOpen") return false
+        this.circuit = circuit
         this.detailed().lease = moved.to.nextLease - 1
         this.admit(fiber, "Probe", moved.to.epoch, moved.now)
         return true
@@ -255,15 +268,14 @@ export class Call extends PermitAndEffect implements Enclosing {
   }
 
   /** Asks the fleet for a lease. This is the only time that a call waits for the store. */
-  private sharedProbe(fiber: Running, peers: Peers): Effect.Effect<unknown, unknown> {
-    const { circuit } = this
+  private sharedProbe(fiber: Running, circuit: LiveCircuit, peers: Peers): Effect.Effect<unknown, unknown> {
     const { time } = this.registry.runtime
     const asked = Effect.uninterruptibleMask((restore) =>
       Effect.map(peers.grant(circuit, restore), (grant) => {
         if (grant._tag !== "Granted") return { run: undefined, grant }
         // The process may have stalled until after the end of the lease.
         if (circuit.control.value.epoch === grant.epoch && time.now() < grant.until)
-          return { run: this.take(fiber, grant), grant }
+          return { run: this.take(fiber, circuit, grant), grant }
         peers.settled(circuit, grant.lease, { _tag: "Ignored" })
         return { run: undefined, grant: { _tag: "Denied" } as const }
       })
@@ -274,13 +286,14 @@ export class Call extends PermitAndEffect implements Enclosing {
       const isDenied =
         grant._tag === "Denied" && Circuit.admission(circuit.control.value, now, circuit.policy) === "Probe"
       return isDenied
-        ? this.refused(fiber, refused(this.registry, circuit, now, "ProbesBusy"), now)
+        ? this.refused(fiber, refused(this.registry, this.circuit, now, "ProbesBusy", circuit), now)
         : this.decide(fiber)
     })
   }
 
-  private take(fiber: Running, grant: Granted): Effect.Effect<unknown, unknown> {
+  private take(fiber: Running, circuit: LiveCircuit, grant: Granted): Effect.Effect<unknown, unknown> {
     const now = this.registry.runtime.time.now()
+    this.circuit = circuit
     const details = this.detailed()
     details.lease = grant.lease
     details.shared = true

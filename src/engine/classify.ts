@@ -193,12 +193,17 @@ export const isOutcome = (value: unknown): value is Outcome.Outcome =>
     value._tag === "Ignored" ||
     (value._tag === "Failure" && "weight" in value && isSound(value)))
 
-/** Whether the numbers of a failure are valid. A classifier may return one that `Outcome.failure` did not make. */
-const isSound = (failure: { readonly weight: unknown; readonly retryAfter?: unknown }): boolean =>
+/** Whether the fields of a failure are valid. A classifier may return one that `Outcome.failure` did not make. */
+const isSound = (failure: {
+  readonly weight: unknown
+  readonly retryAfter?: unknown
+  readonly scope?: unknown
+}): boolean =>
   typeof failure.weight === "number" &&
   failure.weight > 0 &&
   failure.weight <= 1e6 &&
-  (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined)
+  (failure.retryAfter === undefined || toMillis(failure.retryAfter) !== undefined) &&
+  (failure.scope === undefined || failure.scope === "key" || failure.scope === "name")
 
 /** The text of a failure. A detail from a classifier may quote the dependency, so it is treated as foreign text. */
 export const failureText = (detail: unknown, exit: Exit.Exit<unknown, unknown> | undefined): string => {

@@ -9,6 +9,7 @@ import { none, type Policies, resolve } from "../policy/settings.ts"
 import type { Durations } from "./durations.ts"
 import { KeyPolicies } from "./keyPolicies.ts"
 import { type Group, type LiveCircuit, noTotals, overflowKey, type Totals } from "./liveCircuit.ts"
+import { stand } from "./standing.ts"
 
 type Inline = Partial<Policy> | undefined
 
@@ -34,6 +35,8 @@ export class NamedGroup implements Group {
   keyed: Map<string, LiveCircuit> | undefined = undefined
   overflow: LiveCircuit | undefined = undefined
   forced = false
+  governs: boolean
+  held = false
   enclosing = 1_000
   readonly moves = { Closed: 0, Open: 0, HalfOpen: 0, Isolated: 0, Disabled: 0 }
   outages = 0
@@ -54,6 +57,7 @@ export class NamedGroup implements Group {
     this.random = random
     this.keyPolicies = new KeyPolicies(name, report)
     this.policy = policies.get(name)
+    this.governs = this.policy.span
     this.source = { policies, version: policies.version, inline: undefined }
   }
 
@@ -139,6 +143,7 @@ export class NamedGroup implements Group {
     if (Result.isSuccess(next) && !Equal.equals(this.policy, next.success)) {
       this.policy = next.success
       this.keyPolicies.clear()
+      stand(this)
     }
     this.source = { policies, version: policies.version, inline }
   }

@@ -7,7 +7,7 @@ import { blockerOf, retryAfter } from "./answer.ts"
 import type { BudgetView } from "./budget.ts"
 import type { LastFailure, LiveCircuit, TenantCounts } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
-import { effective, scopeOf } from "./standing.ts"
+import { deciding, effective, scopeOf } from "./standing.ts"
 
 /** The counts of one window of the trip. */
 export interface WindowView extends Window.Counts {
@@ -124,7 +124,7 @@ export const inspect = (registry: Registry, circuit: LiveCircuit): Inspection =>
     blockedBy: blocker?.group.name,
     epoch: own.epoch,
     cause: causeOf(control),
-    since: circuit.movedAt,
+    since: deciding(circuit, now).movedAt,
     overrides: overridesOf(own, now, registry.runtime.time.wall()),
     outage: outageOf(own),
     retryAfter: Duration.millis(retryAfter(registry, circuit, now)),

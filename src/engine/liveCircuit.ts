@@ -2,6 +2,7 @@ import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
 import { LiveEvidence } from "../core/evidence.ts"
 import { AdaptiveLimit } from "../core/limit.ts"
+import type { NameEvidence } from "../core/nameEvidence.ts"
 import * as Trip from "../core/Trip.ts"
 import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
@@ -81,6 +82,10 @@ export interface Group {
   overflow: LiveCircuit | undefined
   /** Whether `single` is Isolated or Disabled. */
   forced: boolean
+  /** Whether `single` also decides for the circuits with keys, and calls with keys may count for it. See `nameCircuit.ts`. */
+  governs: boolean
+  /** Whether `single` holds back calls of all keys now: it governs, and it is not Closed, or it ramps. */
+  held: boolean
   readonly declared: boolean
   /**
    * How many of the next calls announce themselves to the calls inside them. `Infinity` after two calls of one circuit have overlapped,
@@ -113,6 +118,16 @@ export const noTotals: Readonly<Totals> = {
   slow: 0,
   rejected: 0,
   passed: 0
+}
+
+/** What calls with keys mean for the circuit of their name, see `nameCircuit.ts`. */
+export interface NameState {
+  /** The outcomes of all keys. Empty without `span`. */
+  readonly keys: NameEvidence
+  /** Whether a call with a key has ever failed with the scope `name`. */
+  hasFailed: boolean
+  /** Whether such failures still count. If so, the successes of all keys count, too. */
+  countsKeys: boolean
 }
 
 /**
@@ -174,6 +189,8 @@ export class LiveCircuit implements Totals {
   limitedSince: number | undefined = undefined
   /** Called when a call of a circuit with a limit leaves, so that a waiting call can begin. */
   onLeft: (() => void) | undefined = undefined
+  /** What calls with keys mean for this circuit, if it has no key. `undefined` while they mean nothing. */
+  asName: NameState | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {
     this.group = group
@@ -233,6 +250,7 @@ export class LiveCircuit implements Totals {
   seenIn(epoch: number): LiveEvidence {
     if (this.evidenceEpoch !== epoch) {
       this.evidence.clear()
+      this.asName?.keys.clear()
       // Calls of an older epoch change nothing, even if they hang.
       this.runningSince?.clear()
       this.evidenceEpoch = epoch
@@ -274,13 +292,17 @@ export class LiveCircuit implements Totals {
   noteFailure(at: number, error: string, tenant: string | undefined): void {
     this.failures++
     const failure = { at, error }
-    this.lastFailures ??= []
-    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
-    this.lastFailures.push(failure)
+    this.keepFailure(failure)
     if (tenant === undefined || this.policy.tenants !== "counted") return
     const counts = this.tenant(tenant)
     counts.failures++
     counts.lastFailure = failure
+  }
+
+  keepFailure(failure: LastFailure): void {
+    this.lastFailures ??= []
+    if (this.lastFailures.length >= maxLastFailures) this.lastFailures.shift()
+    this.lastFailures.push(failure)
   }
 
   /** The counts of a tenant. Tenants after the first thousand are counted together. */

@@ -10,6 +10,7 @@ import { limitNews } from "./limits.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 import { noteTransition } from "./spans.ts"
+import { stand } from "./standing.ts"
 
 export interface Moved {
   readonly from: Circuit.Circuit
@@ -175,7 +176,7 @@ const follow = (
   // The first call after a close runs, whatever the share of the ramp is.
   circuit.rampCredit = 1
   // Another move may have happened since the commit, so this reads the current state.
-  if (circuit === circuit.group.single) circuit.group.forced = Circuit.isForced(circuit.control.value)
+  if (circuit === circuit.group.single) stand(circuit.group)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
   const event = toTransition(from, to, now, circuit.policy, {

@@ -18,11 +18,15 @@ export interface Enclosing {
 export const encloses = (call: Enclosing | undefined, circuit: LiveCircuit): boolean => {
   let one = call
   while (one !== undefined) {
-    if (one.circuit === circuit && one.isCurrent) return true
+    if ((one.circuit === circuit || probesFor(one.circuit, circuit)) && one.isCurrent) return true
     one = one.around
   }
   return false
 }
+
+/** Whether a current call of `probed`, a circuit without a key, is a probe for all keys. A call with any key inside it is part of it. */
+const probesFor = (probed: LiveCircuit, { group }: LiveCircuit): boolean =>
+  group.held && group.single === probed && probed.control.value._tag === "HalfOpen"
 
 /** The innermost call that is still running: `call`, or a call around it. */
 export const running = (call: Enclosing | undefined): Enclosing | undefined => {

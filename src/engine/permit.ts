@@ -18,6 +18,7 @@ import {
 } from "./classify.ts"
 import { limitSees, withLimitNews } from "./limits.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
+import { failed, failedAsName, isLate, succeeded } from "./nameCircuit.ts"
 import type { Enclosing } from "./nesting.ts"
 import { type ProbeOutcome, settleProbe } from "./probes.ts"
 import type { Registry } from "./registry.ts"
@@ -50,7 +51,8 @@ export class PermitDetails {
  */
 export class Permit implements InFlight {
   // `declare` emits no field definition, which saves 15 ns for each call. Each field costs a call about 2 ns.
-  declare readonly circuit: LiveCircuit
+  /** The circuit of the call. A probe of the circuit of its name changes it to that one. */
+  declare circuit: LiveCircuit
   declare start: number
   declare protected kind: Kind
   declare protected epoch: number
@@ -202,6 +204,10 @@ export class Permit implements InFlight {
       circuit.successes++
       if (probe) return this.endProbe(outcome)
       if (circuit.control.value.epoch !== this.epoch) return undefined
+      if (circuit.group.governs && circuit.key !== undefined) {
+        if (isLate(this)) return undefined
+        succeeded(this.registry, this, slow, now)
+      }
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
       if (circuit.limit !== undefined) limitSees(this.registry.runtime, circuit, "Success", this.start, 0, now)
       if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
@@ -216,6 +222,11 @@ export class Permit implements InFlight {
     const ending = circuit.limit === undefined ? "Neutral" : endingOf(outcome, exit)
     const isCurrent = circuit.control.value.epoch === this.epoch
     if (ending === "TimedOut" && (probe || !isCurrent)) circuit.limit?.stoppedWaiting(now - this.start)
+    if (outcome.scope === "name" && circuit.key !== undefined) {
+      const ended = probe ? this.endProbe({ _tag: "Ignored" }) : undefined
+      const opening = failedAsName(this.registry, this, outcome, slow, now, hint, detail)
+      return both(ended, opening)
+    }
     if (!isCurrent) return undefined
     if (probe) {
       // A probe that has lost its lease changes nothing.
@@ -227,8 +238,14 @@ export class Permit implements InFlight {
     const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
     // While other calls succeed, overload is a matter of the limit. It is no evidence that the dependency is down.
     if (!counts) return withLimitNews(runtime, circuit, now, undefined)
+    let opening: Effect.Effect<unknown> | undefined
+    if (circuit.group.governs && circuit.key !== undefined) {
+      if (isLate(this)) return undefined
+      opening = failed(this.registry, this, now, hint, detail)
+    }
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
-    const opening = judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
+    // If the name opens, the circuit of the key keeps its streak.
+    opening ??= judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
     if (opening === undefined) runtime.peers?.failed(circuit, now)
     return circuit.limit === undefined
       ? (opening as Effect.Effect<void> | undefined)
@@ -261,6 +278,31 @@ export class Permit implements InFlight {
   protected endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
     const { circuit, epoch } = this
     const { lease, shared } = this.detailed()
-    return settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, outcome)
+    const isOfKey = circuit.group.governs && circuit.key !== undefined
+    // A probe that began before the name opened or closed only returns its lease.
+    const counted: ProbeOutcome = isOfKey && isLate(this) ? { _tag: "Ignored" } : outcome
+    const opening = isOfKey ? this.probeOfKey(counted, lease) : undefined
+    const settled = settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, counted)
+    return both(settled, opening) ?? settled
   }
+
+  /** Counts the end of a probe of a key for the name, if it counts for the key. */
+  private probeOfKey(outcome: ProbeOutcome, lease: number): Effect.Effect<unknown> | undefined {
+    const { circuit, epoch, registry } = this
+    const control = circuit.control.value
+    if (outcome._tag === "Ignored" || control.epoch !== epoch || !Circuit.holdsLease(control, lease)) return undefined
+    const now = registry.runtime.time.now()
+    if (outcome._tag === "Failure") return failed(registry, this, now, 0, outcome.detail)
+    succeeded(registry, this, false, now)
+    return undefined
+  }
+}
+
+/** The two effects that an end of a call may need, one after the other. */
+const both = (
+  first: Effect.Effect<void> | undefined,
+  second: Effect.Effect<unknown> | undefined
+): Effect.Effect<void> | undefined => {
+  if (second === undefined) return first
+  return Effect.asVoid(first === undefined ? second : Effect.andThen(first, second))
 }

@@ -7,7 +7,7 @@ import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
 import { limitNews } from "./limits.ts"
-import { LiveCircuit, overflowKey } from "./liveCircuit.ts"
+import { type Group, LiveCircuit, overflowKey } from "./liveCircuit.ts"
 import { quietly } from "./logEvent.ts"
 import { after, looksLikeTimeout, timeoutOutside, unlistedName } from "./misuse.ts"
 import { type Enclosing, EnclosingCall } from "./nesting.ts"
@@ -163,6 +163,14 @@ export class Registry {
     return key !== overflowKey && key.length <= maxKeyLength && this.hasRoom() ? this.keep(group, key) : undefined
   }
 
+  /** The circuit without a key, made if there is none. */
+  nameOf(circuit: LiveCircuit): LiveCircuit {
+    const { group } = circuit
+    const single = group.single ?? this.single(group)
+    if (single.basis !== group.policy) this.adopt(single)
+    return single
+  }
+
   all(): ReadonlyArray<LiveCircuit> {
     const found: Array<LiveCircuit> = []
     for (const group of this.groups.values()) {
@@ -274,7 +282,7 @@ export class Registry {
     this.runtime.background(quietly(Effect.logWarning(line)))
   }
 
-  private single(group: NamedGroup): LiveCircuit {
+  private single(group: Group): LiveCircuit {
     if (group.single !== undefined) return group.single
     group.single = new LiveCircuit(group, undefined)
     this.runtime.peers?.created(group.single)
@@ -296,6 +304,8 @@ export class Registry {
     last.next = circuit
     next.previous = circuit
     this.hand = next
+    // The name takes part in the fleet before its first call ends.
+    if (group.governs) this.nameOf(circuit)
     return circuit
   }
 

@@ -157,7 +157,9 @@ export class FleetContext {
 
   /** The ballot box of a circuit. Processes with another version of the protocol or another policy use another box. */
   boxOf(circuit: LiveCircuit): string {
-    return `${protocolVersion}~${this.fingerprint(circuit.policy)}`
+    // With `span`, the circuit of a name is about all of its keys.
+    const span = circuit.key === undefined && circuit.policy.span ? "~span" : ""
+    return `${protocolVersion}~${this.fingerprint(circuit.policy)}${span}`
   }
 
   /** A hash of the parts of a policy in which processes must agree to decide for each other. */

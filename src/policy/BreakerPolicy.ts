@@ -157,7 +157,7 @@ export const layer = (settings: Settings): Layer.Layer<never, PolicyError> =>
  * | `LIMIT`, `LIMIT_OBJECTIVE`, `LIMIT_MAX` | `true` or `false`; a duration; a count |
  * | `PROBES`, `SUCCESSES_TO_CLOSE`, `FAILURES_TO_REOPEN` | counts |
  * | `MODE` | `enforce` or `observe` |
- * | `ENABLED` | `true` or `false` |
+ * | `ENABLED`, `SPAN` | `true` or `false` |
  *
  * The more specific setting wins: a variable for one circuit, then the policy of that circuit in code, then a variable for every circuit,
  * then `default` in code. The first four fields replace the whole trip: if only `THRESHOLD` is set, only failures in a row open the circuit.

@@ -71,7 +71,8 @@ const fields = {
   SUCCESSES_TO_CLOSE: parsers.count,
   FAILURES_TO_REOPEN: parsers.count,
   MODE: parsers.mode,
-  ENABLED: parsers.flag
+  ENABLED: parsers.flag,
+  SPAN: parsers.flag
 }
 
 type EnvironmentField = keyof typeof fields
@@ -191,6 +192,7 @@ const toInput = (given: Values, base: Values = {}): Input => {
   if (given.FAILURES_TO_REOPEN !== undefined) input.failuresToReopen = given.FAILURES_TO_REOPEN
   if (given.MODE !== undefined) input.mode = given.MODE
   if (given.ENABLED !== undefined) input.enabled = given.ENABLED
+  if (given.SPAN !== undefined) input.span = given.SPAN
   return input
 }
 

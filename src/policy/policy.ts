@@ -22,7 +22,7 @@ export type Flag =
  *
  * @category inputs
  */
-export interface KeyInput extends Omit<Input, "keys" | "tenants" | "dependsOn" | "fleet"> {}
+export interface KeyInput extends Omit<Input, "keys" | "tenants" | "dependsOn" | "fleet" | "span"> {}
 
 /**
  * A policy as written. Every field is optional; `BreakerPolicy.defaults` has the default values.
@@ -125,6 +125,11 @@ export interface Input {
       }
     | undefined
   /**
+   * Whether a name with keys also opens as a whole: if the calls with nearly all of its last 32 keys fail, the circuit without a key opens,
+   * and rejects the calls of all keys until one probe of any key succeeds. Default: `false`.
+   */
+  readonly span?: boolean | undefined
+  /**
    * Fields that differ for some keys: an object by key, or a function of the key that returns the fields, or `undefined` if none differs.
    * They take precedence over the other fields. The key is the whole key of the circuit, with its tenant, as `inspect` shows it.
    *
@@ -162,6 +167,7 @@ export interface Policy extends Circuit.Rules {
   readonly enabled: Flag
   readonly tenants: "separate" | "shared" | "counted"
   readonly fleet: Fleet.VotingRules | false
+  readonly span: boolean
   /** The decoded fields by key, or the function, which returns fields that are not decoded. */
   readonly keys: ReadonlyMap<string, Partial<Policy>> | ((key: string) => KeyInput | undefined) | undefined
 }
@@ -194,5 +200,6 @@ export const defaults: Policy = {
   enabled: true,
   tenants: "separate",
   fleet: Fleet.defaults,
+  span: false,
   keys: undefined
 }

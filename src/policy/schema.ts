@@ -328,10 +328,11 @@ const policyFields = {
   enabled: optional(enabled),
   tenants: optional(word("separate", "shared", "counted")),
   fleet: optional(anything),
+  span: optional(flag),
   keys: optional(anything)
 }
 
-const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, ...keyFields } = policyFields
+const { dependsOn: _1, fleet: _2, keys: _3, tenants: _4, span: _5, ...keyFields } = policyFields
 
 const decodeKeys = (input: unknown, path: string, custom: CustomTrips): Result.Result<Policy["keys"], Problems> => {
   if (typeof input === "function") return Result.succeed(input as (key: string) => KeyInput | undefined)

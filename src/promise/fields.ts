@@ -153,6 +153,7 @@ export const policyFields = {
   mode: policyField("mode"),
   enabled: policyField("enabled", enabledField),
   fleet: policyField("fleet"),
+  span: policyField("span"),
   keys: policyField("keys", keysField)
 } satisfies FieldsOf<Policy>
 

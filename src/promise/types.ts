@@ -149,6 +149,11 @@ export interface Policy {
       }
     | undefined
   /**
+   * Whether a breaker with keys also opens as a whole: if the calls with nearly all of its last 32 keys fail, it rejects the calls of all
+   * keys until one probe of any key succeeds. Default: `false`.
+   */
+  readonly span?: boolean | undefined
+  /**
    * Fields that differ for some keys: an object by key, or a function of the key that returns the fields, or `undefined` if no field
    * differs. They take precedence over the other fields. The function is called when a circuit is made. If it fails or returns an invalid
    * policy, the log reports it once, and the circuit uses the policy of the breaker. Default: none.
@@ -161,7 +166,7 @@ export interface Policy {
  *
  * @category options
  */
-export interface KeyPolicy extends Omit<Policy, "keys" | "dependsOn" | "fleet"> {}
+export interface KeyPolicy extends Omit<Policy, "keys" | "dependsOn" | "fleet" | "span"> {}
 
 /**
  * How failed calls are retried.

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
 import { awaitClosed } from "../breaker/control.ts"
 import { isInside, locate, registryOf, type Subject } from "../breaker/protect.ts"
-import { answer, passesAll, switchedOn } from "../engine/answer.ts"
+import { answer, passesAll, subjectOf, switchedOn } from "../engine/answer.ts"
 import type { Registry } from "../engine/registry.ts"
 import { nowOf } from "../engine/time.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
@@ -72,7 +72,8 @@ export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect
     if (isInside(fiber, registry, circuit)) return Effect.void
     const answered = answer(registry, circuit, registry.runtime.time.now())
     if (answered._tag !== "Reject") return Effect.void
-    const rejecting = { circuit: circuit.group.name, key: circuit.key }
+    const { group, key } = subjectOf(circuit, answered)
+    const rejecting = { circuit: group.name, key }
     const wait = Effect.andThen(inLine(rejecting, bounded(answered.wait), patience), untilPasses(subject, patience))
     const { enabled } = circuit.policy
     // A flag that is off lets calls through in any state, so each iteration evaluates it.

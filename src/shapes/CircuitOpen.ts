@@ -52,7 +52,8 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
 )
 
 /**
- * A circuit rejected the call. All fields except `dependency` are about the circuit of the call:
+ * A circuit rejected the call. All fields except `dependency` are about the circuit of the call. If the circuit of its name is open over all
+ * keys, they are about that one, and `key` is absent:
  *
  * - `circuit` and `key`: the name and the key of the circuit.
  * - `scope`: `local` if this process decided the state, `fleet` if all processes share it.
