@@ -9,7 +9,7 @@ export default defineConfig({
   test: {
     include: [
       ...["Window", "Trip", "Circuit", "Fleet", "Outcome", "codec", "record", "fields", "CircuitOpen", "BreakerEvent"],
-      ...["BreakerStore.transfer", "Operator", "answer", "operatorActions"]
+      ...["BreakerStore.transfer", "Operator", "answer", "operatorActions", "states"]
     ].map((name) => `test/${name}{,.*}.test.ts`),
     exclude: ["test/Operator.servers.test.ts"]
   }

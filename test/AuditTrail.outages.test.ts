@@ -55,7 +55,7 @@ describe.each(databases)("outages in the trail in %s", (database) => {
       }))
   }
 
-  test("that a probe finds unfinished go on, and have as many openings as there were", (made) =>
+  test("in which a probe fails go on, and count each opening", (made) =>
     Effect.gen(function* () {
       const seen = yield* fleetOf(made, 2)
       yield* goOn(seen, 1_000)

@@ -42,7 +42,7 @@ describe("an event", () => {
     assert.deepStrictEqual(roundTrip(event), event)
   })
 
-  it("can be any move that the machine makes, for any of its reasons", () => {
+  it("can be any transition of the state machine, for any of its reasons", () => {
     for (const [from, moves] of Object.entries(Circuit.edges)) {
       for (const [to, whys] of Object.entries(moves)) {
         for (const why of [...whys, "Imported"]) {
@@ -53,7 +53,7 @@ describe("an event", () => {
     }
   })
 
-  it("can be one process's or the fleet's, and of a policy that only observes", () => {
+  it("can have any scope and any mode", () => {
     for (const scope of ["local", "fleet"] as const) {
       for (const mode of ["enforce", "observe"] as const) {
         assert.deepStrictEqual(roundTrip({ ...transition, scope, mode }), { ...transition, scope, mode })
@@ -61,15 +61,19 @@ describe("an event", () => {
     }
   })
 
-  it("has room for everything that may be known of a move, and of probes", () => {
+  it("keeps every optional field of a transition, and of ignored probes", () => {
     const counts = { calls: 9, failures: 3, slow: 2, streak: 1 }
-    const known = { key: "k", detail: "x", actor: "ann", process: "p-1", action: "d-1", lastedMillis: 5, counts }
+    const override = { state: "Isolated", since: 1, until: 9, reason: "drill", actor: "ann" } as const
+    const known = {
+      ...{ key: "k", detail: "x", actor: "ann", process: "p-1", action: "d-1", lastedMillis: 5, counts },
+      ...{ outage: { at: 7, openings: 2 }, downForMillis: 8, overrides: [override], ended: [override] }
+    }
     assert.deepStrictEqual(roundTrip({ ...transition, ...known }), { ...transition, ...known })
     const probes = { _tag: "ProbesIgnored", circuit: "api", key: "k", at: 1, epoch: 2, probes: 10 } as const
     assert.deepStrictEqual(roundTrip(probes), probes)
   })
 
-  it("keeps what it does not have out of JSON", () => {
+  it("omits missing fields from JSON", () => {
     assert.deepStrictEqual(Schema.encodeSync(BreakerEvent.BreakerEvent)(transition), { ...transition })
     assert.deepStrictEqual(roundTrip({ ...transition, key: "", detail: "x", actor: "me", retryAfterMillis: null }), {
       ...transition,
@@ -88,6 +92,9 @@ describe("an event", () => {
     [{ scope: "world" }, "scope"],
     [{ mode: "maybe" }, "mode"],
     [{ counts: { calls: 1 } }, "failures"],
+    [{ outage: { at: 7 } }, "openings"],
+    [{ overrides: [{ state: "Isolated", since: 1 }] }, "reason"],
+    [{ ended: [{ state: "Open", since: 1, reason: "drill" }] }, "state"],
     [{ _tag: "Call" }, "_tag"]
   ])("is refused with %o", (wrong, field) => {
     assert.throws(() => Schema.decodeUnknownSync(BreakerEvent.BreakerEvent)({ ...transition, ...wrong }), field)

@@ -54,7 +54,7 @@ describe("a load", () => {
       })
   )
 
-  it.effect("is no news where nothing changed, and is again where a new trouble comes", () =>
+  it.effect("is logged once until its cause changes", () =>
     Effect.gen(function* () {
       const { layer, lines } = captured()
       const settings = (): BreakerPolicy.Settings => ({

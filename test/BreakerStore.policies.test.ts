@@ -81,7 +81,7 @@ describe("two policies for one name in one store", () => {
   )
 })
 
-describe("a circuit that is steered before its first call", () => {
+describe("a circuit with an operator action before its first call", () => {
   const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "7 seconds" }
   const failing = Effect.exit(CircuitBreaker.protect(Effect.fail("down"), "api", { policy }))
 

@@ -68,7 +68,7 @@ describe("While two releases have different policies for a name", () => {
     ["a circuit that one release has open", true]
   ]
   for (const [what, opened] of before) {
-    it.effect(`what people force on ${what} holds for both, and is released for both, by either`, () =>
+    it.effect(`an override on ${what} applies to both releases, and either can release it`, () =>
       Effect.gen(function* () {
         const { at, old, processes } = yield* deploying(4)
         if (opened) yield* openTogether(old)
@@ -90,7 +90,7 @@ describe("While two releases have different policies for a name", () => {
     )
   }
 
-  it.effect("what people open, close and reset is so for both", () =>
+  it.effect("open, close and reset by an operator apply to both releases", () =>
     Effect.gen(function* () {
       const { at, old, processes } = yield* deploying(4)
       yield* openTogether(old)
@@ -123,7 +123,7 @@ describe("While two releases have different policies for a name", () => {
 describe("Several stores in one program", () => {
   const call = (self: Effect.Effect<unknown, string>) => Effect.exit(CircuitBreaker.protect(self, "api"))
 
-  it.effect("a critical part with a store of its own beside the general one: they do not meet", () =>
+  it.effect("a critical part with its own store shares nothing with the general store", () =>
     Effect.gen(function* () {
       const [general, critical] = yield* Effect.all([MemoryStore.make, MemoryStore.make])
       class Payments extends Context.Service<Payments, { readonly pay: Effect.Effect<Exit.Exit<unknown, unknown>> }>()(

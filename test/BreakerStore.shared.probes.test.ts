@@ -418,7 +418,7 @@ describe("A caller that asks for a place", () => {
     )
   }
 
-  it.effect("and closed alone does not close an opening that it hears of only when it tells the others", () =>
+  it.effect("and that closed alone does not close an opening that it learns of when it sends its close", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)

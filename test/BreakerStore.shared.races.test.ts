@@ -268,7 +268,7 @@ describe("Several operator actions while the store is away", () => {
     [["isolate", "open", "reset", "disable"], "Disabled fleet", "Closed local"]
   ]
   for (const [actions, holds, released] of orders) {
-    it.effect(`are told in order: after ${actions.join(", ")} it is ${holds}, released ${released}`, () =>
+    it.effect(`are sent in order: after ${actions.join(", ")} it is ${holds}, released ${released}`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(2)
         at(0).trouble.now = "fail"

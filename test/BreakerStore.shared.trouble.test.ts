@@ -105,7 +105,7 @@ describe("A store that", () => {
     })
   )
 
-  it.effect("has many circuits with old troubles does not fill the memory of a process with them", () =>
+  it.effect("has many circuits with old failures does not fill the memory of a process", () =>
     Effect.gen(function* () {
       const { at } = yield* fleet(2, { maxCircuits: 2 })
       for (const key of ["a", "b", "c", "d"]) {
@@ -312,7 +312,7 @@ describe("A store that lost everything", () => {
 
 describe("What was seen while the store was away", () => {
   for (const failures of [4, 5]) {
-    it.effect(`is not told afterwards: ${failures} failures in each of two`, () =>
+    it.effect(`is not sent afterwards: ${failures} failures in each of two`, () =>
       Effect.gen(function* () {
         const { all, at } = yield* fleet(3)
         yield* all((process) => process.succeed)

@@ -279,7 +279,7 @@ describe("keys", () => {
 describe("a key that is too long", () => {
   const key = "k".repeat(513)
 
-  it.effect("is looked at where its calls are counted", () =>
+  it.effect("is inspected as the circuit that counts its calls", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* CircuitBreaker.state("api", { key }), "Closed")
       assert.strictEqual((yield* inspect(key)).totals.calls, 0)
@@ -293,7 +293,7 @@ describe("a key that is too long", () => {
     }).pipe(withStore(10))
   )
 
-  it.effect("shares its circuit with the key by which that is looked at, and no other key does", () =>
+  it.effect("shares its circuit only with the key that shows this circuit", () =>
     Effect.gen(function* () {
       yield* Effect.replicateEffect(fail(key), 3)
       yield* Effect.replicateEffect(fail("(overflow)"), 2)

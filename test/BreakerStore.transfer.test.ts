@@ -214,15 +214,15 @@ describe("A text that cannot be read changes nothing, and the error names the fa
     ["nothing", "", /JSON/i],
     ["no JSON", "{", /JSON/i],
     ["another thing", "null", /object/i],
-    ["another version", text({ version: 2 }), /version/],
+    ["another version", text({ version: 2 }), /version: expected 1, got 2/],
     ["no time", text({ at: "now" }), /"at"/],
     ["no circuits", text({ circuits: 1 }), /circuits/],
     ["a circuit without a name", one({ circuit: "" }), /circuits.*1.*circuit/s],
-    ["a key that is none", one({ key: 1 }), /circuits.*1.*key/s],
-    ["a state that is none", one({ state: { _tag: "Ajar" } }), /circuits.*1.*state/s],
-    ["an end that is none", one({}, { until: "soon" }), /circuits.*1.*until/s],
-    ["a count below nothing", one({}, { openings: -1 }), /circuits.*1.*openings/s],
-    ["a cause that is none", one({}, { cause: { why: "Because", detail: "", actor: null } }), /circuits.*1.*why/s]
+    ["an invalid key", one({ key: 1 }), /circuits.*1.*key/s],
+    ["an invalid state", one({ state: { _tag: "Ajar" } }), /circuits.*1.*state/s],
+    ["an invalid end", one({}, { until: "soon" }), /circuits.*1.*until/s],
+    ["a negative count", one({}, { openings: -1 }), /circuits.*1.*openings/s],
+    ["an invalid cause", one({}, { cause: { why: "Because", detail: "", actor: null } }), /circuits.*1.*why/s]
   ]
   for (const [what, json, says] of wrong) {
     scenario(what, quick, function* () {

@@ -245,7 +245,7 @@ describe("the table of moves", () => {
     }
   })
 
-  it("lets only people, or the expiry they set, end what people forced", () => {
+  it("lets only an operator action or its expiry end an override", () => {
     const byPeople: ReadonlyArray<Circuit.Why> = [
       "Isolated",
       "Disabled",
@@ -270,7 +270,7 @@ describe("time goes on beneath an override", () => {
     ["expired", Circuit.expire]
   ]
 
-  it.each(lifted)("for a Closed circuit, which forgets its openings and ramps as without it: %s", (_, lift) => {
+  it.each(lifted)("for a Closed circuit, whose openings and ramp end as without the override: %s", (_, lift) => {
     for (const tag of ["Isolated", "Disabled"] as const) {
       const after = lift(Circuit.force(again, tag, 1550, override(1600)), 1600)
       assert.deepStrictEqual(after, { ...again, epoch: again.epoch + 2 })

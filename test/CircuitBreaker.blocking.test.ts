@@ -178,7 +178,7 @@ const check = Effect.sync(() => {
   checked++
   throw new Error("still down")
 })
-scenario("a health check goes on through reloads that change something else", quick, function* () {
+scenario("a health check continues through reloads that change other fields", quick, function* () {
   checked = 0
   let cooldown = 100
   const load = Effect.sync(() => ({

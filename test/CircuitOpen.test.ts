@@ -122,6 +122,22 @@ describe("the error", () => {
     }
   })
 
+  it("has the cause that it was given as any error has it: not enumerable, configurable and writable", () => {
+    const cause = new Error("down")
+    assert.deepStrictEqual(Object.getOwnPropertyDescriptor(make({ cause }), "cause"), {
+      value: cause,
+      enumerable: false,
+      configurable: true,
+      writable: true
+    })
+    assert.isFalse("cause" in make())
+  })
+
+  it("is not a value that throws when its class is read", () => {
+    const hostile = new Proxy({}, { getPrototypeOf: () => assert.fail("no class") })
+    assert.isFalse(CircuitOpen.isCircuitOpen(hostile))
+  })
+
   it("captures no stack frames, and lets other errors go on capturing theirs", () => {
     const limit = Error.stackTraceLimit
     assert.strictEqual(make().stack?.includes("\n    at "), false)

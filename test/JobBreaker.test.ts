@@ -97,7 +97,7 @@ describe("a job that its circuit rejects", () => {
     assert.deepStrictEqual(released, [])
   })
 
-  scenario("but not one that a bulkhead rejects: nobody knows for how long", quick, function* () {
+  scenario("but not a job that a bulkhead rejects, because that wait is unknown", quick, function* () {
     const { options, released } = noting()
     const full = Effect.fail(BulkheadFull.make({ bulkhead: "b", concurrency: 1, queue: 0 }))
     assert.isTrue(Exit.isFailure(yield* Effect.exit(JobBreaker.protect(full, "api", options))))
@@ -211,7 +211,7 @@ describe("a worker of a persisted queue", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("wakes as soon as the circuit is closed by hand", () =>
+  it.effect("wakes when an operator closes the circuit", () =>
     Effect.gen(function* () {
       const queue = yield* jobs
       yield* offerAll(queue, "a")

@@ -41,7 +41,7 @@ describe("a stream under a circuit", () => {
     assert.deepStrictEqual(yield* Stream.runCollect(StreamBreaker.mapEffect(stream, "api", save)), tens(5))
   })
 
-  scenario("pulls no more than it has in hand while the circuit is open, and goes on by itself", quick, function* () {
+  scenario("pulls no further item while the circuit is open, and continues afterwards", quick, function* () {
     const { pulled, stream } = source(5)
     const { calls, save } = dependency()
     yield* CircuitBreaker.open("api")
@@ -86,7 +86,7 @@ describe("a stream under a circuit", () => {
   })
 
   scenario(
-    "goes on when it is switched off by a flag, whatever the state",
+    "pulls in every state if a flag switches the circuit off",
     {
       ...quick,
       enabled: Effect.succeed(false)

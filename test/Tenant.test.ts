@@ -98,7 +98,7 @@ describe("the circuits of tenants", () => {
     }).pipe(Effect.provide(Live))
   )
 
-  it.effect("are steered, looked at and listed as they are called", () =>
+  it.effect("are controlled, inspected and listed by the same tenant as their calls", () =>
     Effect.gen(function* () {
       const acme = Tenant.within("acme")
       assert.strictEqual(yield* acme(CircuitBreaker.isolate("api", { key: "eu" })), "Isolated")

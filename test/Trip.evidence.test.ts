@@ -286,10 +286,16 @@ describe("the window for the failure rate", () => {
   })
 
   it("does not exist if the trip reads windows: the rate is that of the window with most calls", () => {
-    const evidence = new LiveEvidence([time(1000), calls(10)])
-    fail(evidence, 0)
-    fail(evidence, 5000)
-    assert.deepStrictEqual(recentOf(evidence, 5000), [2, 2])
+    for (const overs of [
+      [time(1000), calls(10)],
+      [calls(10), time(1000)]
+    ]) {
+      const evidence = new LiveEvidence(overs)
+      fail(evidence, 0)
+      fail(evidence, 5000)
+      assert.deepStrictEqual(recentOf(evidence, 5000), [2, 2])
+      assert.deepStrictEqual(recentOf(evidence, 5000 + forgetAfterMillis), [0, 0])
+    }
     assert.deepStrictEqual(recentOf(new LiveEvidence([time(1000)]), 0), [0, 0])
   })
 
@@ -343,4 +349,35 @@ describe("calls in flight", () => {
     const { openings, running, time } = new LiveEvidence([]).at(0, { ...still, running: 3, openings: 2, time: 99 })
     assert.deepStrictEqual({ openings, running, time }, { openings: 2, running: 3, time: 99 })
   })
+})
+
+describe("the hint of a failed probe", () => {
+  it("lengthens the hint, and counts neither in the streak nor in the windows", () => {
+    const evidence = new LiveEvidence([calls(10)])
+    fail(evidence, 0, 1_000)
+    evidence.heed(0, 500)
+    assert.strictEqual(evidence.hintUntil, 1_000)
+    evidence.heed(0, 2_000)
+    assert.deepStrictEqual([evidence.hintUntil, evidence.streakAt(0)], [2_000, 1])
+    assert.strictEqual(countsOf(evidence, calls(10), 0).calls, 1)
+  })
+
+  it("does not keep an older hint that has been forgotten", () => {
+    const evidence = new LiveEvidence([])
+    fail(evidence, 0, 10 * hour)
+    evidence.heed(forgetAfterMillis, hour)
+    assert.strictEqual(evidence.hintUntil, hour)
+  })
+})
+
+it("A stall does not count as running time of a call that may be stuck", () => {
+  const stuckAt = (now: number, stalled: number) => {
+    const runningSince = new Map([[1, 0]]) as never
+    const more = { ...still, running: 1, runningSince, stalledSince: () => stalled }
+    return new LiveEvidence([]).at(now, more).stuck(1_000, 1)
+  }
+  assert.deepStrictEqual([stuckAt(1_000, 0), stuckAt(1_000, 1), stuckAt(1_500, 500), stuckAt(1_500, 501)], [1, 0, 1, 0])
+  const late = new Map([[1, 700]]) as never
+  const evidence = new LiveEvidence([]).at(2_000, { ...still, running: 1, runningSince: late, stalledSince: () => 300 })
+  assert.deepStrictEqual([evidence.stuck(1_000, 1), evidence.stuck(1_001, 1)], [1, 0])
 })

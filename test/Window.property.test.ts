@@ -74,7 +74,7 @@ it.prop(
 const bucket = (at: number, length: number) => Math.floor((at * 10) / length)
 
 it.prop(
-  "a window over time equals a plain list from which whole buckets are dropped, however often it is looked at",
+  "a window over time equals a plain list from which whole buckets are dropped, however often it is read",
   { start: starts, length: millis, steps },
   ({ length, start, steps }) => {
     const window = Window.make({ _tag: "Time", millis: length })

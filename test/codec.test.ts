@@ -304,6 +304,26 @@ const placesIn = (value: unknown): ReadonlyArray<(put: unknown) => unknown> => {
   return [self, ...inside]
 }
 
+describe("a record", () => {
+  it.each([
+    ["fits", 10_000, "x".repeat(10_000)],
+    ["is too long", 10_001, `${"x".repeat(9_997)}...`]
+  ])("has a text that %s in at most 10,000 characters", (_, length, written) => {
+    const body = toBody(Circuit.initial, 0, { ...plain, detail: "x".repeat(length) })
+    assert.strictEqual(fromBody(body, 0)?.provenance.detail, written)
+  })
+
+  it("has `others` only if there is a second override", () => {
+    const force = (circuit: Circuit.Circuit, tag: "Isolated" | "Disabled", actor: string) =>
+      Circuit.force(circuit, tag, 0, { until: 1_000, reason: "drill", actor })
+    for (const tag of ["Isolated", "Disabled"] as const) {
+      const first = force(Circuit.initial, tag, "ann")
+      assert.notInclude(toBody(first, 0, plain), "others")
+      assert.include(toBody(force(first, tag, "bob"), 0, plain), "others")
+    }
+  })
+})
+
 describe("an invalid record", () => {
   const deep = 50_000
   it.each([

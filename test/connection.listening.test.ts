@@ -23,7 +23,7 @@ const subscription = (hears: () => boolean, mayAnnounce = true) =>
   })
 
 describe("a subscription", () => {
-  it.effect("that hears other processes announces nothing itself", () =>
+  it.effect("that receives messages of other processes sends none to itself", () =>
     Effect.gen(function* () {
       const { announced, listen, queue } = yield* subscription(() => true)
       const fiber = yield* listen
@@ -36,7 +36,7 @@ describe("a subscription", () => {
     })
   )
 
-  it.effect("that is quiet is tried about once in the time, and goes on if it hears itself", () =>
+  it.effect("that is quiet is tested about once in the interval, and stays if it receives its own message", () =>
     Effect.gen(function* () {
       const { announced, listen } = yield* subscription(() => true)
       const fiber = yield* listen

@@ -135,7 +135,7 @@ describe("Words that are asked", () => {
     either(edited(oneOf([...flags, ...others, ...values])), text)
   )
   it.live.prop(
-    "are done, or it is said what is wrong with them",
+    "succeed, or fail with a message about the problem",
     [oneOf(verbs.filter((verb) => verb !== "watch")), Arbitrary.array(word, { maxLength: 4 })],
     ([verb, words]) => {
       const args = words.map((one) => (one === "watch" || one === "-" ? "x" : one))
@@ -294,7 +294,7 @@ describe("A file", () => {
   )
 
   it.effect.prop(
-    "that is a trace has calls that can be played, or it is said where there is none",
+    "that is a trace has calls that can be replayed, or the message names the line without one",
     [traces],
     ([trace]) =>
       Effect.gen(function* () {
@@ -314,7 +314,7 @@ describe("A file", () => {
   )
 
   it.live.prop(
-    "that is a trace or has policies is played, drawn and told in figures, or it is said what is wrong with it",
+    "that is a trace or has policies is simulated, drawn and reported, or the message names the problem",
     [oneOf([undefined, "good", "good"]), traces, policies, oneOf([[], ["--json"]])],
     ([which, trace, policy, json]) =>
       Effect.gen(function* () {
@@ -354,7 +354,7 @@ describe("A file", () => {
     toJson({ version: 1, at: 0, circuits: [{ circuit, key, state: { ...isolated, reason, actor } }] })
   )
   it.live.prop(
-    "that is imported is listed, shown, exported and steered, or it is said what is wrong with it",
+    "that is imported is listed, shown, exported and controlled, or the message names the problem",
     [
       either(alteredText([{ version: 1, at: 0, circuits }]), named),
       either(text, oneOf(["ann"])),

@@ -175,7 +175,7 @@ describe("What another program put into Redis", () => {
     text
   )
   it.live.prop(
-    "and announced is a change that can be followed, or is not heard",
+    "that is announced is a valid change, or is ignored",
     [Arbitrary.array(message, { minLength: 50, maxLength: 50 })],
     ([messages]) =>
       Effect.gen(function* () {

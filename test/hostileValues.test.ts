@@ -38,7 +38,7 @@ const options: ReadonlyArray<object> = [
   { until: "stream end" }
 ]
 
-describe("an error that throws when it is looked at", () => {
+describe("an error that throws when it is inspected", () => {
   for (const [what, make] of values) {
     for (const option of options) {
       it(`reaches the caller of a promise breaker, and is counted: ${what}, ${JSON.stringify(option)}`, async () => {
@@ -81,7 +81,7 @@ describe("an error that throws when it is looked at", () => {
   }
 })
 
-describe("an answer that throws when it is looked at", () => {
+describe("a result that throws when it is inspected", () => {
   for (const [what, make] of answers) {
     it(`of a promise breaker is a success: ${what}`, async () => {
       const answer = make()

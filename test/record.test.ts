@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit } from "effect-fuse/core"
 import { fromBody, type Provenance } from "../src/store/codec.ts"
-import { isByPeople, policyAfter, toSwap } from "../src/store/record.ts"
+import { isByPeople, isForce, isLift, policyAfter, toSwap, wallOf } from "../src/store/record.ts"
 
 /** Every reason there is. Who gave it; and whether it leaves what is beneath an override whose it was. */
 const whys: Readonly<Record<Circuit.Why, readonly [by: "an operator" | "the library", rests: "keeps" | "drops"]>> = {
@@ -74,4 +74,16 @@ describe("a record", () => {
     assert.isFalse(toSwap("api", 7, closed, 1100, provenance).listed)
     assert.isTrue(toSwap("api", 7, { ...closed, rampUntil: 1200 }, 1100, provenance).listed)
   })
+})
+
+it("Isolated and Disabled set an override, Released and Reset may end one", () => {
+  const of = (is: (why: Circuit.Why) => boolean) => all.filter(({ why }) => is(why)).map(({ why }) => why)
+  assert.sameMembers(of(isForce), ["Isolated", "Disabled"])
+  assert.sameMembers(of(isLift), ["Released", "Reset"])
+})
+
+it("A state began, by the wall clock, as long before the writing of its record as by the clock of the state", () => {
+  const began = (since: number) =>
+    wallOf({ ...Circuit.initial, since }, { ...provenance, at: 1_700_000_000_000 }, 5_000)
+  assert.deepStrictEqual([5_000, 4_000, 5_000.6].map(began), [1_700_000_000_000, 1_699_999_999_000, 1_700_000_000_001])
 })

@@ -78,7 +78,7 @@ const votes = { abstained: 0, voters: 2 }
 
 const silent = Effect.provide(Logger.layer([]))
 
-describe("A process that heard a roll call", () => {
+describe("A process that read a roll call", () => {
   it.effect(
     "of a circuit that it does not have casts a ballot with its first call, which lasts as long as the roll call",
     () =>
@@ -226,7 +226,7 @@ describe("A process that heard a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and whose first ballot after that did not arrive says that it heard no roll call", () =>
+  it.effect("and whose first ballot after that did not arrive no longer abstains", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -285,7 +285,7 @@ describe("A process that has opened by itself, and whose circuit recovers while 
   )
 })
 
-describe("A process that hears many roll calls at once", () => {
+describe("A process that reads many roll calls at once", () => {
   const count = 2 * SharedStore.limits.casts + 6
   const keys = Array.from({ length: count }, (_, i) => `k${i}`)
 
@@ -336,7 +336,7 @@ describe("A process that hears many roll calls at once", () => {
     assert.isAtLeast(heard, rollCalls.at(-1)?.seq ?? Infinity)
   }
 
-  it.effect("says that it has heard one only when the ballot for it is cast, batch by batch", () =>
+  it.effect("moves its cursor past a roll call only with the ballot for it, batch by batch", () =>
     Effect.gen(function* () {
       const { all, asked, done } = yield* caller
       yield* all

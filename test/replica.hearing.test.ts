@@ -25,7 +25,7 @@ const upTo10 = (): Hearing => {
 
 const numbers = (hearing: Hearing) => hearing.queued.map(({ seq }) => seq)
 
-describe("A process hears roll calls", () => {
+describe("A process that reads roll calls", () => {
   it("queues an announced one that follows the last, once", () => {
     const hearing = upTo10()
     for (const one of [rollCall(11, 10), rollCall(12, 11), rollCall(11, 10), rollCall(12, 11)]) hearing.announced(one)
@@ -33,7 +33,7 @@ describe("A process hears roll calls", () => {
     assert.strictEqual(hearing.missing, 0)
   })
 
-  it("does not pass over one that was not announced: it asks the store, and hears both in their order", () => {
+  it("does not skip one that was not announced: it asks the store, and reads both in order", () => {
     const hearing = upTo10()
     hearing.announced(rollCall(12, 11))
     assert.deepStrictEqual(numbers(hearing), [])
@@ -91,7 +91,7 @@ describe("A process hears roll calls", () => {
     assert.deepStrictEqual([hearing.latest, hearing.missing], [SharedStore.limits.rollCalls, 900])
   })
 
-  it("ignores numbers that are none", () => {
+  it("ignores invalid numbers", () => {
     const hearing = upTo10()
     hearing.announced(rollCall(Number.NaN, 10))
     hearing.answered([rollCall(0.5, Number.NaN)], Number.NaN, { ...hearing })

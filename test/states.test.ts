@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { severity, worst } from "../src/shapes/states.ts"
+import { passesAll, severity, states, worst } from "../src/shapes/states.ts"
 
 const order = ["Isolated", "Open", "HalfOpen", "Unreadable", "Disabled", "Closed"] as const
 
@@ -9,7 +9,14 @@ describe("The order of states", () => {
       [...order].sort((a, b) => severity(a) - severity(b)),
       [...order]
     )
-    for (const [i, state] of order.entries()) assert.strictEqual(worst(order.slice(i).toReversed()), state)
+    for (const [i, state] of order.entries()) {
+      const rest = order.slice(i)
+      assert.deepStrictEqual([worst(rest), worst(rest.toReversed())], [state, state])
+    }
     assert.isUndefined(worst([]))
   })
+})
+
+it("Only a Closed and a Disabled circuit let every call run", () => {
+  assert.deepStrictEqual(states.filter(passesAll), ["Closed", "Disabled"])
 })

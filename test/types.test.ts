@@ -139,7 +139,7 @@ it("policies add nothing to the requirements, and fail with PolicyError alone", 
   expectTypeOf(provided).toEqualTypeOf<Effect.Effect<string, Errors, Http>>()
 })
 
-it("looking and steering need the store and cannot fail", () => {
+it("inspections and operator actions need the store and cannot fail", () => {
   type Steered = Effect.Effect<"Closed" | "Open" | "HalfOpen" | "Isolated" | "Disabled", never, Store>
   expectTypeOf(CircuitBreaker.state("api", key)).toEqualTypeOf<Steered>()
   expectTypeOf(CircuitBreaker.open("api", { ...key, for: "1 minute" })).toEqualTypeOf<Steered>()
