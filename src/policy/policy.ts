@@ -3,7 +3,6 @@ import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type * as Circuit from "../core/Circuit.ts"
 import * as Fleet from "../core/Fleet.ts"
-import type { LimitRules } from "../core/limit.ts"
 import type * as Trip from "../core/Trip.ts"
 
 /**
@@ -153,7 +152,8 @@ export interface Policy extends Circuit.Rules {
     | Schedule.Schedule<unknown, number>
     | { readonly exponential: number; readonly factor: number; readonly jittered: boolean }
   readonly maxCooldownMillis: number
-  readonly limit: LimitRules | false
+  /** `objectiveMillis` is 0 and `max` is `Infinity` if they are not set. */
+  readonly limit: { readonly objectiveMillis: number; readonly max: number } | false
   readonly probe:
     | {
         readonly check: Effect.Effect<unknown, unknown>
