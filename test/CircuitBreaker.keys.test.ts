@@ -80,14 +80,14 @@ describe("An effect that was protected once", () => {
     })
   })
 
-  it.effect("uses the circuit of each tenant that runs it", () => {
+  it.effect("uses the circuit of each tenant that runs it, and that of no tenant", () => {
     const effect = CircuitBreaker.protect(Effect.succeed(1), "api")
     const once = Effect.andThen(effect, calls())
     return Effect.gen(function* () {
       const counts: Array<number> = []
-      for (const tenant of ["x", "y", "x", "y"]) counts.push(yield* Tenant.within(once, tenant))
-      counts.push(yield* once)
-      assert.deepStrictEqual(counts, [1, 1, 2, 2, 1])
+      for (const tenant of [undefined, "x", "y", undefined, "x"])
+        counts.push(yield* tenant === undefined ? once : Tenant.within(once, tenant))
+      assert.deepStrictEqual(counts, [1, 1, 1, 2, 2])
     }).pipe(
       Effect.provide([
         BreakerStore.layerMemoryWith({}),

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Logger, Schedule, Schema, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Schedule, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Tenant, Trip } from "effect-fuse"
 import {
@@ -116,6 +116,21 @@ describe("events", () => {
     yield* Effect.forEach(calls, (one) => one.end(Exit.fail("boom")), { concurrency: "unbounded" })
     assert.strictEqual((yield* events).length, 1)
   })
+
+  it.effect("the stream of a store that has closed ends at once, whether it had a subscriber or not", () =>
+    Effect.gen(function* () {
+      for (const subscribesBefore of [true, false]) {
+        const scope = yield* Scope.make()
+        const store = yield* Layer.buildWithScope(BreakerStore.layerMemoryWith({}), scope)
+        const collected = Effect.provide(Stream.runCollect(CircuitBreaker.events), store)
+        const before = yield* Effect.forkChild(subscribesBefore ? collected : Effect.succeed([]), {
+          startImmediately: true
+        })
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual([yield* Fiber.join(before), yield* collected], [[], []])
+      }
+    })
+  )
 })
 
 describe("log lines", () => {

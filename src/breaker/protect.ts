@@ -99,14 +99,14 @@ const search = (subject: Subject, caller: Caller): LiveCircuit => {
   return circuit
 }
 
+// All calls of a fiber have the same context, so that of the latest call is cached.
 let latestContext: Context.Context<never> | undefined
 let latestCaller: Caller | undefined
 
-/** The caller of a fiber, and its store. That of the latest context is cached, because all calls of a fiber have the same context. */
 const callerOf = (fiber: Fiber.Fiber<unknown, unknown>): Caller => {
   const { context } = fiber
   if (context === latestContext) return latestCaller as Caller
-  const caller = registryOf(fiber).callerOf(context)
+  const caller = Context.getUnsafe(context, BreakerStore).callerOf(context)
   // The context inside a call is new for each call, so caching it would not help.
   if (caller.inside === undefined) {
     latestContext = context
@@ -115,6 +115,9 @@ const callerOf = (fiber: Fiber.Fiber<unknown, unknown>): Caller => {
   return caller
 }
 
+export const registryOf = ({ context }: Fiber.Fiber<unknown, unknown>): Registry =>
+  context === latestContext ? (latestCaller as Caller).registry : Context.getUnsafe(context, BreakerStore)
+
 /** The circuit of a subject, found with the policies and the tenant of the fiber. */
 export const locate = (fiber: Fiber.Fiber<unknown, unknown>, subject: Subject): LiveCircuit =>
   find(subject, callerOf(fiber))
@@ -122,9 +125,6 @@ export const locate = (fiber: Fiber.Fiber<unknown, unknown>, subject: Subject): 
 /** Whether the fiber runs inside a call of this circuit. If so, a nested call would be part of that call. */
 export const isInside = (fiber: Fiber.Fiber<unknown, unknown>, registry: Registry, circuit: LiveCircuit): boolean =>
   encloses(registry.callerOf(fiber.context).inside, circuit)
-
-export const registryOf = (fiber: Fiber.Fiber<unknown, unknown>): Registry =>
-  Context.getUnsafe(fiber.context, BreakerStore)
 
 /**
  * Runs `self` under a circuit, or as part of the enclosing call if the fiber is already inside a call of the same circuit.

@@ -207,7 +207,7 @@ type Global = {
       | undefined
   }
 }
-const { navigator, process } = globalThis as Global
+const { process } = globalThis as Global
 
 /** Runs a function outside the asynchronous context of a call, which the shared timer would otherwise keep in memory. */
 const outside = process?.getBuiltinModule?.("node:async_hooks")?.AsyncLocalStorage?.snapshot?.()
@@ -236,7 +236,8 @@ const canShare = (): boolean => {
   realClearTimeout(timer as Parameters<typeof clearTimeout>[0])
   const canUnref = typeof timer === "object" && timer !== null && "ref" in timer && "unref" in timer
   // Cloudflare Workers have `unref`, but end the timers of a request together with the request.
-  sharable = canUnref && navigator?.userAgent !== "Cloudflare-Workers"
+  // Node loads a module when `navigator` is first read, so it is not read at import.
+  sharable = canUnref && (globalThis as Global).navigator?.userAgent !== "Cloudflare-Workers"
   return sharable
 }
 
