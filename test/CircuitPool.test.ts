@@ -248,7 +248,7 @@ describe("a call of a pool", () => {
       readonly us: string
     }
     const hosts: Hosts = { eu: "a", us: "b" }
-    expectTypeOf(CircuitPool.make("api", { members: hosts })).toEqualTypeOf<CircuitPool.CircuitPool<string>>()
+    expectTypeOf(CircuitPool.make("api", { members: hosts })).toEqualTypeOf<CircuitPool.CircuitPool<string, Hosts>>()
     // @ts-expect-error A pool of numbers must say what its members are called.
     assert.throws(() => CircuitPool.make("api", { members: [1, 2] }), /members/)
   })

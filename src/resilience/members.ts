@@ -1,0 +1,81 @@
+import type { Registry } from "../engine/registry.ts"
+import { Comparison, Rating } from "./comparison.ts"
+
+/** A member as the caller declared it. */
+export interface Declared {
+  readonly name: string
+  readonly value: unknown
+  readonly weight: number
+}
+
+/** One member in one store. It keeps its counts while the list of members changes around it. */
+export class Member extends Rating {
+  readonly name: string
+  value: unknown
+  /** Where a weighted round robin stands: the member with the highest credit is next. */
+  credit = 0
+
+  constructor({ name, value, weight }: Declared) {
+    super(weight)
+    this.name = name
+    this.value = value
+  }
+}
+
+/** The members in one store: each store has circuits, a clock and calls of its own. */
+export class PoolState {
+  members: ReadonlyArray<Member> = []
+  readonly comparison = new Comparison()
+  /** The declaration from which `members` comes. */
+  private declared: ReadonlyArray<Declared> | undefined = undefined
+  weighted = false
+  /** The member of the last call. */
+  last: Member | undefined = undefined
+  /** The index of `last`; -1 before the first call. */
+  lastIndex = -1
+
+  // For `fastest`.
+  /** The members that are not left out and whose circuits let calls through, as of the last look. */
+  sound: ReadonlyArray<Member> = []
+  lookedAt = Number.NEGATIVE_INFINITY
+  picks = 0
+
+  /** Takes over a list of members. Calls of a member that is gone end as usual. */
+  follow(declared: ReadonlyArray<Declared>): void {
+    if (declared === this.declared) return
+    this.declared = declared
+    const known = new Map(this.members.map((one) => [one.name, one]))
+    this.members = declared.map((one) => {
+      const member = known.get(one.name)
+      if (member === undefined) return new Member(one)
+      member.value = one.value
+      member.weight = one.weight
+      return member
+    })
+    this.weighted = declared.some(({ weight }) => weight !== declared[0]?.weight)
+    this.lastIndex = this.last === undefined ? -1 : this.members.indexOf(this.last)
+    this.lookedAt = Number.NEGATIVE_INFINITY
+  }
+}
+
+/** The members of a pool, as far as they are declared now, and their state in each store. */
+export class PoolMembers {
+  declared: ReadonlyArray<Declared>
+  private readonly states = new WeakMap<Registry, PoolState>()
+
+  constructor(declared: ReadonlyArray<Declared>) {
+    this.declared = declared
+  }
+
+  stateOf(registry: Registry): PoolState {
+    const state = this.states.get(registry) ?? this.newState(registry)
+    state.follow(this.declared)
+    return state
+  }
+
+  private newState(registry: Registry): PoolState {
+    const state = new PoolState()
+    this.states.set(registry, state)
+    return state
+  }
+}
