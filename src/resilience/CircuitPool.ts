@@ -53,15 +53,15 @@ import { callNamed, callOne, type Choose, type Pool, type Reading as PoolReading
 /**
  * How a pool chooses among the members whose circuits let calls through.
  *
+ * - `fastest`: of two random members, the one with the lower product of its usual duration and its calls in flight. It leaves out members
+ *   that are much slower than the others, see {@link MemberInspection.leftOut}.
+ * - `leastBusy`: the member with the fewest calls of this pool in flight.
  * - `roundRobin`: each in turn, in proportion to the weights.
  * - `inOrder`: the first of the list. The others are standbys.
- * - `leastBusy`: the member with the fewest calls of this pool in flight.
- * - `fastest`: of two random members, the one with the lower product of its usual duration and its calls in flight. It also leaves out
- *   members that are much slower than the others, see {@link MemberInspection.leftOut}.
  *
  * @category options
  */
-export type Choice = "roundRobin" | "inOrder" | "leastBusy" | "fastest"
+export type Choice = Choose
 
 /**
  * The policy of a pool. Its `keys` are the members.
@@ -87,7 +87,7 @@ export interface Options<out Members, in out Name extends string = string> {
    * the values: it keeps its order even if the names are numbers.
    */
   readonly members: Members
-  /** How to choose a member. Default: `roundRobin`. */
+  /** How to choose a member. Default: `fastest`. */
   readonly choose?: Choice | undefined
   /** How many calls a member gets compared to the others, above 0. Default: 1 for each member. Not for `inOrder`. */
   readonly weights?: { readonly [Key in Name]?: number } | undefined
@@ -124,7 +124,7 @@ const checked = (operation: string, pool: unknown): CircuitPool<unknown> =>
   decodeArgument(operation, "pool", poolField, pool)
 
 const choiceFields = {
-  choose: optional(word("roundRobin", "inOrder", "leastBusy", "fastest")),
+  choose: optional(word("fastest", "leastBusy", "roundRobin", "inOrder")),
   weights: optional(weightsField),
   policy: inlinePolicy
 }
@@ -135,7 +135,7 @@ const fields = { members: membersField, ...choiceFields }
 const toPool = <P extends CircuitPool<unknown>>(
   name: string,
   members: PoolMembers,
-  choose: Choose = "roundRobin",
+  choose: Choose = "fastest",
   policy: Pool["policy"]
 ): P =>
   ({
@@ -173,26 +173,29 @@ const checkWeights = (operation: string, choose: Choose | undefined, weights: un
 }
 
 /**
- * The members that an effect or a stream finds: an object from names to values, or a list of names, which are also the values.
+ * The type of the values that calls of a pool receive: those of an object, or the names of a list.
  *
- * @category options
+ * @category models
  */
-export type Discovered<A> = Readonly<Record<string, A>> | ReadonlyArray<string & A>
+export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
 
 /**
  * The options of {@link discover}.
  *
  * @category options
  */
-export interface DiscoverOptions<A, out E = never, out R = never> {
-  /** An effect that looks the members up, or a stream of their latest lists. */
-  readonly members: Effect.Effect<Discovered<A>, E, R> | Stream.Stream<Discovered<A>, E, R>
+export interface DiscoverOptions<M extends object, out E = never, out R = never> {
+  /**
+   * An effect that looks the members up, or a stream that emits all members whenever they change. As in {@link make}, the members are an
+   * object from names to values, or a list of names.
+   */
+  readonly members: Effect.Effect<M, E, R> | Stream.Stream<M, E, R>
   /** How often the effect is run again. Default: 30 seconds. After a stream has ended or failed, it is started again after this time. */
   readonly every?: Duration.Input | undefined
-  /** How to choose a member. Default: `roundRobin`. */
+  /** How to choose a member. Default: `fastest`. */
   readonly choose?: Choice | undefined
   /** How many calls a member gets compared to the others. A function of its name and value. Default: 1 for each member. */
-  readonly weights?: ((name: string, value: NoInfer<A>) => number) | undefined
+  readonly weights?: ((name: string, value: NoInfer<Member<M>>) => number) | undefined
   /** Overrides fields of the policy that `BreakerPolicy` has for this name, for all members. */
   readonly policy?: BreakerPolicy.Input | undefined
 }
@@ -219,18 +222,18 @@ export interface DiscoverOptions<A, out E = never, out R = never> {
  *
  * @category constructors
  */
-export const discover = <A, E = never, R = never>(
+export const discover = <M extends object, E = never, R = never>(
   name: string,
-  options: DiscoverOptions<A, E, R>
-): Effect.Effect<CircuitPool<A>, E, R | Scope.Scope> => {
+  options: DiscoverOptions<M, E, R>
+): Effect.Effect<CircuitPool<Member<M>>, E, R | Scope.Scope> => {
   const operation = "CircuitPool.discover"
   const { choose, every = 30_000, members, policy, weights } = decodeOptions(operation, discoverFields, options)
   checkWeights(operation, choose, weights)
   const of = circuitName(operation, name)
   const discovered = Effect.map(discovering(operation, of, members, every, weights), (found) =>
-    toPool<CircuitPool<A>>(of, found, choose, policy)
+    toPool<CircuitPool<Member<M>>>(of, found, choose, policy)
   )
-  return discovered as Effect.Effect<CircuitPool<A>, E, R | Scope.Scope>
+  return discovered as Effect.Effect<CircuitPool<Member<M>>, E, R | Scope.Scope>
 }
 
 const sourceField = field<Source>("an effect or a stream of members", (input) =>

@@ -10,10 +10,11 @@
  * with the calls of the pool (200), whichever is slower. A slow member is tried again from time to time, but never by more than about one
  * of 200 calls, whatever the rate.
  *
- * Leaving out. The score alone sends a member that is n times slower about 1 of 2 n^2 calls: 5 % for n = 3. So a member is left out if its
- * last 5 calls and its latency are at least 3 times and 50 milliseconds above the median of the pool. Five calls in a row are evidence
- * that the members are unlike; one late call is not. After 10 seconds and 200 calls of the pool, one call tries the member. If that call is
- * on time, the member is back. Otherwise it is left out again. At most half of the members are left out.
+ * Leaving out. The score alone sends a member that is n times slower about 1 of 2 n^2 calls: 5 % for n = 3. So a member is left out if it
+ * is much slower than the others: its latency, and more than half of its recent calls, are at least 3 times and 50 milliseconds above the
+ * median of the pool. It takes seven late calls in a row to be sure; single late calls are no evidence that a member differs. After 10
+ * seconds and 200 calls of the pool, one call tries the member. If that call is on time, the member is back, until the next late call.
+ * Otherwise it is left out again. At most half of the members are left out.
  */
 
 const riseShare = 0.3
@@ -25,7 +26,10 @@ const leastMillis = 1
 
 const slowTimes = 3
 const slowByMillis = 50
-const slowInARow = 5
+const lateShare = 0.1
+const leftOutAt = 0.5
+/** Where a member begins that is back: the next late call leaves it out again. */
+const backAt = 0.45
 const leastCalls = 20
 const leastMembers = 3
 const leftOutMillis = 10_000
@@ -36,6 +40,9 @@ const penaltyTimes = 10
 const firstPenaltyMillis = 1_000
 const longestHintMillis = 60_000
 
+/** How much is left of what was known. Most calls need no exponential function. */
+const fading = (idle: number): number => (idle < 0.01 ? 1 : Math.exp(-idle))
+
 /** What a pool knows of one member. */
 export class Rating {
   weight: number
@@ -45,7 +52,8 @@ export class Rating {
   /** When the latency was last updated: the time, and the number of calls of the pool. */
   at = 0
   atCall = 0
-  lateInARow = 0
+  /** The smoothed share of calls that were much slower than usual in the pool, from 0 to 1. */
+  late = 0
   /** The time and the number of calls of the pool before which no call tries the member; `undefined` if it is not left out. */
   leftOut: { readonly until: number; readonly untilCall: number } | undefined = undefined
   /** Whether a call is trying whether the member is fast again. */
@@ -69,9 +77,7 @@ export class Comparison {
 
   /** The lower, the better. */
   score(one: Rating, now: number): number {
-    let latency = one.latency ?? this.typical ?? 0
-    const idle = this.idle(one, now)
-    if (idle > 0) latency *= Math.exp(-idle)
+    const latency = (one.latency ?? this.typical ?? 0) * fading(this.idle(one, now))
     return ((latency > leastMillis ? latency : leastMillis) * (one.busy + 1)) / one.weight
   }
 
@@ -100,8 +106,8 @@ export class Comparison {
       else if (end._tag === "Success") this.takeBack(one, took)
       return
     }
-    one.lateInARow = late ? one.lateInARow + 1 : 0
-    if (one.lateInARow >= slowInARow && this.isOutlier(one, all)) this.leaveOut(one, now)
+    one.late += lateShare * ((late ? 1 : 0) - one.late)
+    if (one.late >= leftOutAt && this.isOutlier(one, all)) this.leaveOut(one, now)
   }
 
   /** Computes the median anew. It costs n log n for n members, so it is not done for each call. */
@@ -120,7 +126,7 @@ export class Comparison {
     const { latency } = one
     if (latency === undefined) one.latency = sample
     else {
-      const kept = (1 - (sample > latency ? riseShare : fallShare)) * Math.exp(-this.idle(one, now))
+      const kept = (1 - (sample > latency ? riseShare : fallShare)) * fading(this.idle(one, now))
       one.latency = kept * latency + (1 - kept) * sample
     }
     one.at = now
@@ -146,12 +152,11 @@ export class Comparison {
 
   private leaveOut(one: Rating, now: number): void {
     one.leftOut = { until: now + leftOutMillis, untilCall: this.calls + leftOutCalls }
-    one.lateInARow = 0
   }
 
   private takeBack(one: Rating, took: number): void {
     one.leftOut = undefined
-    one.lateInARow = 0
-    one.latency = took
+    one.late = backAt
+    one.latency = Math.max(took, this.typical ?? 0)
   }
 }

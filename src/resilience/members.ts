@@ -12,6 +12,8 @@ export interface Declared {
 export class Member extends Rating {
   readonly name: string
   value: unknown
+  /** The position in the list; -1 after the member has left the pool. */
+  index = -1
   /** Where a weighted round robin stands: the member with the highest credit is next. */
   credit = 0
 
@@ -45,15 +47,16 @@ export class PoolState {
     if (declared === this.declared) return
     this.declared = declared
     const known = new Map(this.members.map((one) => [one.name, one]))
-    this.members = declared.map((one) => {
-      const member = known.get(one.name)
-      if (member === undefined) return new Member(one)
+    for (const one of this.members) one.index = -1
+    this.members = declared.map((one, index) => {
+      const member = known.get(one.name) ?? new Member(one)
       member.value = one.value
       member.weight = one.weight
+      member.index = index
       return member
     })
     this.weighted = declared.some(({ weight }) => weight !== declared[0]?.weight)
-    this.lastIndex = this.last === undefined ? -1 : this.members.indexOf(this.last)
+    this.lastIndex = this.last?.index ?? -1
     this.lookedAt = Number.NEGATIVE_INFINITY
   }
 }

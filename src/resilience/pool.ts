@@ -17,7 +17,7 @@ import type { End } from "./comparison.ts"
 import { type Copies, CurrentCopies } from "./copies.ts"
 import type { Member, PoolMembers, PoolState } from "./members.ts"
 
-export type Choose = "roundRobin" | "inOrder" | "leastBusy" | "fastest"
+export type Choose = "fastest" | "leastBusy" | "roundRobin" | "inOrder"
 
 /** A pool, as its calls need it. */
 export interface Pool {
@@ -35,6 +35,9 @@ type Run = (value: unknown, name: string) => Effect.Effect<unknown, unknown>
 /** How long the list of sound members is used before the circuits are asked again. */
 const lookMillis = 1_000
 const lookPicks = 16
+
+/** A stall of the process takes at least this long. */
+const leastStallMillis = 100
 
 const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
   a !== undefined && Duration.toMillis(a.retryAfter) <= Duration.toMillis(b.retryAfter) ? a : b
@@ -60,6 +63,8 @@ class PoolCall {
   now: number
   /** The members whose circuits have rejected this call; `undefined` for none. */
   private tried: Array<Member> | undefined = undefined
+  private latest: Member | undefined = undefined
+  private latestCircuit: LiveCircuit | undefined = undefined
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, pool: Pool, reading: Reading, f: Run) {
     const registry = registryOf(fiber)
@@ -86,8 +91,13 @@ class PoolCall {
 
   // ---- The circuits ---------------------------------------------------------------------------------------------------
 
-  circuitOf({ name }: Member): LiveCircuit {
-    return this.registry.find(this.pool.name, name, this.caller, this.pool.policy)
+  /** The circuit of a member. That of the latest member is kept, because a call first asks it and then uses it. */
+  circuitOf(member: Member): LiveCircuit {
+    if (this.latest === member) return this.latestCircuit as LiveCircuit
+    const circuit = this.registry.find(this.pool.name, member.name, this.caller, this.pool.policy)
+    this.latest = member
+    this.latestCircuit = circuit
+    return circuit
   }
 
   /** Whether the circuit of a member would let a call through, also in mode `enforce`. */
@@ -108,7 +118,7 @@ class PoolCall {
     const { choose } = this.pool
     const { lastIndex, members, weighted } = this.state
     if (choose === "fastest") return this.fastest()
-    if (choose === "leastBusy") return this.least(lastIndex + 1, ({ busy, weight }) => busy / weight)
+    if (choose === "leastBusy") return this.least(lastIndex + 1)
     if (choose === "roundRobin" && weighted) return this.weighted()
     const start = choose === "inOrder" ? 0 : lastIndex + 1
     for (let i = 0; i < members.length; i++) {
@@ -122,13 +132,13 @@ class PoolCall {
     return this.copies?.called.includes(member) === true
   }
 
-  private least(start: number, rank: (member: Member) => number): Member | undefined {
+  private least(start: number): Member | undefined {
     const { members } = this.state
     let best: Member | undefined
     let lowest = Infinity
     for (let i = 0; i < members.length; i++) {
       const member = members[(start + i) % members.length] as Member
-      const ranked = rank(member)
+      const ranked = this.rank(member)
       if (ranked >= lowest || this.isTaken(member) || !this.lets(member)) continue
       best = member
       lowest = ranked
@@ -159,15 +169,19 @@ class PoolCall {
     const first = this.better()
     if (first !== undefined && !this.isTaken(first) && this.lets(first)) return first
     // A circuit has opened, or another copy of the call has taken the member.
-    return this.look() ?? this.least(Math.floor(this.random() * state.members.length), this.rank)
+    return this.look() ?? this.least(Math.floor(this.random() * state.members.length))
   }
 
   private random(): number {
     return this.fiber.getRef(Random.Random).nextDoubleUnsafe()
   }
 
-  private readonly rank = (member: Member): number =>
-    this.state.sound.includes(member) ? this.state.comparison.score(member, this.now) : Number.MAX_VALUE
+  /** The lower, the better. */
+  private rank(member: Member): number {
+    const { comparison, sound } = this.state
+    if (this.pool.choose === "leastBusy") return member.busy / member.weight
+    return sound.includes(member) ? comparison.score(member, this.now) : Number.MAX_VALUE
+  }
 
   /** The better one of two random sound members. */
   private better(): Member | undefined {
@@ -225,8 +239,10 @@ class PoolCall {
   private bestOf(letting: ReadonlyArray<Member>): Member | undefined {
     const { choose } = this.pool
     if (choose === "inOrder" || choose === "roundRobin") return letting[0]
-    const rank = choose === "fastest" ? this.rank : ({ busy, weight }: Member) => busy / weight
-    return letting.reduce<Member | undefined>((best, one) => (best && rank(best) <= rank(one) ? best : one), undefined)
+    return letting.reduce<Member | undefined>(
+      (best, one) => (best && this.rank(best) <= this.rank(one) ? best : one),
+      undefined
+    )
   }
 
   // ---- The call -------------------------------------------------------------------------------------------------------
@@ -260,10 +276,13 @@ class Attempt {
     this.call = call
     this.member = member
     this.start = call.now
-    const { caller, fiber, reading, registry } = call
+    const { caller, fiber, pool, reading, registry } = call
     const self = Effect.suspend(() => this.begin())
-    const classify = reading.classify === undefined || call.pool.choose !== "fastest" ? reading.classify : this.classify
-    this.effect = guardAt(fiber, registry, caller, call.circuitOf(member), self, { classify, waits: reading.waits }, this.ended)
+    const how =
+      pool.choose === "fastest" && reading.classify !== undefined
+        ? { classify: (exit: Exit.Exit<unknown, unknown>) => this.classify(exit), waits: reading.waits }
+        : reading
+    this.effect = guardAt(fiber, registry, caller, call.circuitOf(member), self, how, (exit) => this.ended(exit))
   }
 
   private begin(): Effect.Effect<unknown, unknown> {
@@ -272,24 +291,25 @@ class Attempt {
     this.began = true
     this.trial = state.comparison.began(member, this.start)
     state.last = member
-    state.lastIndex = state.members.indexOf(member)
+    state.lastIndex = member.index
     copies?.called.push(member)
     return call.f(member.value, member.name)
   }
 
-  private readonly ended = (exit: Exit.Exit<unknown, unknown>): void => {
+  private ended(exit: Exit.Exit<unknown, unknown>): void {
     if (!this.began) return
     const { call, member } = this
     member.busy--
     if (call.pool.choose !== "fastest") return
     const { loop, time } = call.registry.runtime
     const now = time.now()
-    this.took = now - this.start - loop.stalledBetween(this.start, now)
+    this.took = now - this.start
+    if (this.took >= leastStallMillis) this.took -= loop.stalledBetween(this.start, now)
     if (!this.isAsking) this.rate(this.outcome ?? defaultOutcome(exit), exit, now)
   }
 
   /** Asks the classifier of the caller on behalf of the circuit. */
-  private readonly classify: Classify = (exit) => {
+  private classify(exit: Exit.Exit<unknown, unknown>): ReturnType<Classify> {
     const read = this.call.reading.classify?.(exit) ?? defaultOutcome(exit)
     if (!Effect.isEffect(read)) {
       this.outcome = isOutcome(read) ? read : undefined
