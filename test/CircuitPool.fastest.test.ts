@@ -200,7 +200,10 @@ describe("a call of a pool that chooses the fastest", () => {
     assert.isAtLeast(Math.min(...loads), 90)
     yield* Deferred.succeed(gate, undefined)
     yield* Effect.forEach(calls, Fiber.join)
-    assert.deepStrictEqual((yield* CircuitPool.inspect(three)).map(({ inFlight }) => inFlight), [0, 0, 0])
+    assert.deepStrictEqual(
+      (yield* CircuitPool.inspect(three)).map(({ inFlight }) => inFlight),
+      [0, 0, 0]
+    )
   })
 
   scenario("leaves nothing in flight, however it ends", quick, function* () {
@@ -210,7 +213,10 @@ describe("a call of a pool that chooses the fastest", () => {
       yield* Effect.exit(CircuitPool.call(three, () => ends, { classify: () => Effect.succeed(Outcome.ignored) }))
       yield* Effect.exit(CircuitPool.call(three, () => ends, { classify: () => Effect.die("bug") }))
     }
-    assert.deepStrictEqual((yield* CircuitPool.inspect(three)).map(({ inFlight }) => inFlight), [0, 0, 0])
+    assert.deepStrictEqual(
+      (yield* CircuitPool.inspect(three)).map(({ inFlight }) => inFlight),
+      [0, 0, 0]
+    )
   })
 
   for (const [what, options, expected] of [
@@ -223,7 +229,7 @@ describe("a call of a pool that chooses the fastest", () => {
     scenario(`of 40 ms that ends as ${what} counts as ${expected}`, {}, function* () {
       const one = CircuitPool.make("api", { members: ["a"], choose: "fastest" })
       const ends = what === "a success" ? Effect.void : Effect.fail("no")
-      const call = CircuitPool.call(one, () => Effect.delay(ends, 40), options as {})
+      const call = CircuitPool.call(one, () => Effect.delay(ends, 40), options as object)
       const fiber = yield* Effect.forkChild(Effect.exit(call))
       yield* TestClock.adjust(40)
       yield* Fiber.join(fiber)
@@ -270,12 +276,17 @@ describe("weights", () => {
         { startImmediately: true }
       )
     )
-    assert.deepStrictEqual((yield* CircuitPool.inspect(pool)).map(({ inFlight }) => inFlight), [6, 2])
+    assert.deepStrictEqual(
+      (yield* CircuitPool.inspect(pool)).map(({ inFlight }) => inFlight),
+      [6, 2]
+    )
   })
 
   it("are of members, and above 0", () => {
-    const make = (weights: object, choose = "roundRobin") => () =>
-      CircuitPool.make("api", { members: ["a"], weights, choose } as never)
+    const make =
+      (weights: object, choose = "roundRobin") =>
+      () =>
+        CircuitPool.make("api", { members: ["a"], weights, choose } as never)
     assert.throws(make({ a: 0 }), /weights\.a: expected a finite number above 0, got 0/)
     assert.throws(make({ b: 1 }), /weights\.b: expected the name of a member/)
     assert.throws(make({ a: 2 }, "inOrder"), /weights: expected nothing/)

@@ -247,6 +247,8 @@ const rows: Readonly<Record<string, Row>> = {
     right: { after: "1 second" },
     wrong: [
       ["after", 0],
+      ["copies", 0],
+      ["min", 0],
       ["max", 0],
       ["budget", 7],
       ["budget.name", { name: "" }]

@@ -26,7 +26,11 @@ export const discovering = (
     const first = yield* Deferred.make<PoolMembers, unknown>()
     let members: PoolMembers | undefined
     const kept = (why: string) =>
-      quietly(Effect.logWarning(`The pool "${printable(pool)}" ${members ? "keeps its members" : "has no members yet"}: ${why}`))
+      quietly(
+        Effect.logWarning(
+          `The pool "${printable(pool)}" ${members ? "keeps its members" : "has no members yet"}: ${why}`
+        )
+      )
 
     const declared = (found: Declaration): ReadonlyArray<Declared> =>
       found.map(([name, value]) => ({

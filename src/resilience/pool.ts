@@ -230,7 +230,8 @@ class PoolCall {
     const left = members
       .map((_, i) => members[(start + i) % members.length] as Member)
       .filter((member) => tried?.includes(member) !== true)
-    const best = this.bestOf(left.filter((member) => this.lets(member))) ?? left.find((member) => this.wait(member) === 0)
+    const best =
+      this.bestOf(left.filter((member) => this.lets(member))) ?? left.find((member) => this.wait(member) === 0)
     if (best !== undefined) return this.run(best, rejected)
     if (rejected !== undefined) return Effect.fail(rejected)
     return this.run(left.reduce((soonest, one) => (this.wait(one) < this.wait(soonest) ? one : soonest)))

@@ -50,7 +50,16 @@ export const play = (
   watch?: (second: number, members: ReadonlyArray<CircuitPool.MemberInspection>) => void
 ): Effect.Effect<Report> =>
   Effect.gen(function* () {
-    const { around = (call) => call, choose = "fastest", policy, rate, replicas, servers, usual = 20, weights } = traffic
+    const {
+      around = (call) => call,
+      choose = "fastest",
+      policy,
+      rate,
+      replicas,
+      servers,
+      usual = 20,
+      weights
+    } = traffic
     const pool = CircuitPool.make("replicas", {
       members: Object.keys(replicas),
       choose,
