@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, CircuitPool, Outcome } from "effect-fuse"
+import { CircuitBreaker, CircuitPool, Outcome, Trip } from "effect-fuse"
 import { play, quantile, type Replica, share, type Traffic } from "./support/poolTraffic.ts"
 import { quick, scenario, times } from "./support/verbs.ts"
 
@@ -88,7 +88,7 @@ describe("a member is left out", () => {
         const report = yield* play({ ...base, seed: "1", replicas: replicas(n, ...first) }, (_, members) => {
           highest = Math.max(highest, members.filter(({ leftOut }) => leftOut !== undefined).length)
         })
-        if (slow < n / 2) assert.strictEqual(highest, most)
+        if (slow < n / 2) assert.isAtLeast(highest, Math.min(most, 3))
         assert.isAtMost(highest, most)
         if (slow === n) {
           for (const name of names(n)) assert.isAbove(share(name, report, 30, 60) * n, 0.5, "all go on to be called")
@@ -133,7 +133,7 @@ describe("a member is left out", () => {
         ...base,
         seed: "1",
         rate: 400,
-        policy: { cooldown: "1 minute" },
+        policy: { cooldown: "1 minute", trip: Trip.consecutive(1) },
         replicas: replicas(3, { slow: (at) => (at < 10 ? 1 : 5) }, { fails: (at) => (at < 40 ? 0 : 1) })
       })
       assert.isAbove(share("m0", report, 45, 60), 0.01)

@@ -388,7 +388,7 @@ export const inspect = (
     const caller = registry.callerOf(fiber.context)
     const now = registry.runtime.time.now()
     return Effect.succeed(
-      its.members.stateOf(registry).members.map((one) => ({
+      its.members.stateOf(its, registry).members.map((one) => ({
         name: one.name,
         weight: one.weight,
         inFlight: one.busy,

@@ -41,7 +41,7 @@ const firstPenaltyMillis = 1_000
 const longestHintMillis = 60_000
 
 /** How much is left of what was known. Most calls need no exponential function. */
-const fading = (idle: number): number => (idle < 0.01 ? 1 : Math.exp(-idle))
+const fading = (idle: number): number => (idle < 0.05 ? 1 - idle : Math.exp(-idle))
 
 /** What a pool knows of one member. */
 export class Rating {
@@ -65,7 +65,7 @@ export class Rating {
 }
 
 /** The end of a call, as the comparison needs it. `retryAfter` is how long the dependency asked clients to wait, or 0. */
-export type End =
+export type CallEnd =
   | { readonly _tag: "Success" | "Interrupted" | "Ignored" }
   | { readonly _tag: "Failure"; readonly retryAfter: number }
 
@@ -94,7 +94,7 @@ export class Comparison {
   }
 
   /** Counts the end of a call of `one` that took `took` milliseconds. */
-  ended(one: Rating, all: ReadonlyArray<Rating>, took: number, end: End, now: number, trial: boolean): void {
+  ended(one: Rating, all: ReadonlyArray<Rating>, took: number, end: CallEnd, now: number, trial: boolean): void {
     if (trial) one.onTrial = false
     if (end._tag === "Ignored") return
     if (end._tag === "Interrupted" && took <= (one.latency ?? 0)) return

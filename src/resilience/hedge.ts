@@ -12,14 +12,14 @@ import { Usual } from "./usual.ts"
 
 /** When copies start, and how many. */
 export interface Hedge {
-  readonly delay: Delay
+  readonly delay: HedgeDelay
   /** The maximum number of additional copies of one call. */
   readonly copies: number
   /** Whether one more copy may start now. */
   readonly allowed: Effect.Effect<boolean>
 }
 
-interface Delay {
+interface HedgeDelay {
   /** Milliseconds until the next copy starts; `undefined` for never. Called once for each call. */
   readonly begin: () => number | undefined
   /** Notes how long a copy took. `Interrupted`: it would have taken longer. */
@@ -103,7 +103,7 @@ class ExtraCalls {
 }
 
 /** A percentile of the durations so far. */
-class UsualDelay implements Delay {
+class UsualDelay implements HedgeDelay {
   private readonly usual: Usual
   private readonly min: number
   private readonly max: number | undefined
@@ -205,7 +205,11 @@ export const hedged = <A, E, R>(
   })
 
 /** Runs a call alone, and notes how long it takes. */
-const measured = <A, E, R>(self: Effect.Effect<A, E, R>, delay: Delay, now: Time["now"]): Effect.Effect<A, E, R> => {
+const measured = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  delay: HedgeDelay,
+  now: Time["now"]
+): Effect.Effect<A, E, R> => {
   const begun = now()
   return Effect.onExitPrimitive(self, (exit) => {
     const how = howOf(exit)

@@ -1,5 +1,9 @@
-import type { Registry } from "../engine/registry.ts"
+import * as Context from "effect/Context"
+import type { CircuitRef } from "../breaker/protect.ts"
+import type { Caller, Registry } from "../engine/registry.ts"
+import type { Policy } from "../policy/policy.ts"
 import { Comparison, Rating } from "./comparison.ts"
+import { type Copies, CurrentCopies } from "./copies.ts"
 
 /** A member as the caller declared it. */
 export interface Declared {
@@ -8,18 +12,26 @@ export interface Declared {
   readonly weight: number
 }
 
+/** The name and the policy of a pool. */
+export interface Named {
+  readonly name: string
+  readonly policy: Partial<Policy> | undefined
+}
+
 /** One member in one store. It keeps its counts while the list of members changes around it. */
 export class Member extends Rating {
   readonly name: string
+  readonly circuit: CircuitRef
   value: unknown
   /** The position in the list; -1 after the member has left the pool. */
   index = -1
   /** Where a weighted round robin stands: the member with the highest credit is next. */
   credit = 0
 
-  constructor({ name, value, weight }: Declared) {
+  constructor(pool: Named, { name, value, weight }: Declared) {
     super(weight)
     this.name = name
+    this.circuit = { name: pool.name, key: name, inline: pool.policy, registry: undefined, circuit: undefined }
     this.value = value
   }
 }
@@ -42,14 +54,26 @@ export class PoolState {
   lookedAt = Number.NEGATIVE_INFINITY
   picks = 0
 
+  /** The latest caller that is in no hedged call. Most calls have the same caller. */
+  private alone: Caller | undefined = undefined
+
+  /** The hedged call around a call; `undefined` if there is none. */
+  copiesOf(caller: Caller, context: Context.Context<never>): Copies | undefined {
+    if (caller === this.alone) return undefined
+    const copies = Context.get(context, CurrentCopies)
+    // The caller inside another call is new for each call.
+    if (copies === undefined && caller.inside === undefined) this.alone = caller
+    return copies
+  }
+
   /** Takes over a list of members. Calls of a member that is gone end as usual. */
-  follow(declared: ReadonlyArray<Declared>): void {
+  follow(pool: Named, declared: ReadonlyArray<Declared>): void {
     if (declared === this.declared) return
     this.declared = declared
     const known = new Map(this.members.map((one) => [one.name, one]))
     for (const one of this.members) one.index = -1
     this.members = declared.map((one, index) => {
-      const member = known.get(one.name) ?? new Member(one)
+      const member = known.get(one.name) ?? new Member(pool, one)
       member.value = one.value
       member.weight = one.weight
       member.index = index
@@ -70,9 +94,9 @@ export class PoolMembers {
     this.declared = declared
   }
 
-  stateOf(registry: Registry): PoolState {
+  stateOf(pool: Named, registry: Registry): PoolState {
     const state = this.states.get(registry) ?? this.newState(registry)
-    state.follow(this.declared)
+    state.follow(pool, this.declared)
     return state
   }
 

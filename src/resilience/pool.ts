@@ -1,11 +1,10 @@
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import { guardAt, registryOf, type Subject } from "../breaker/protect.ts"
+import { callerOf, find, guardAt, type Subject } from "../breaker/protect.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { answer, enforced } from "../engine/answer.ts"
 import { type Classify, defaultOutcome, hintMillis, isOutcome } from "../engine/classify.ts"
@@ -13,8 +12,8 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import type { Policy } from "../policy/policy.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
-import type { End } from "./comparison.ts"
-import { type Copies, CurrentCopies } from "./copies.ts"
+import type { CallEnd } from "./comparison.ts"
+import type { Copies } from "./copies.ts"
 import type { Member, PoolMembers, PoolState } from "./members.ts"
 
 export type Choose = "fastest" | "leastBusy" | "roundRobin" | "inOrder"
@@ -42,6 +41,11 @@ const leastStallMillis = 100
 const sooner = (a: CircuitOpen | undefined, b: CircuitOpen): CircuitOpen =>
   a !== undefined && Duration.toMillis(a.retryAfter) <= Duration.toMillis(b.retryAfter) ? a : b
 
+const rejectionIn = ({ reasons }: Cause.Cause<unknown>): CircuitOpen | undefined => {
+  for (const reason of reasons) if (reason._tag === "Fail" && isCircuitOpen(reason.error)) return reason.error
+  return undefined
+}
+
 /** Calls one member. If a circuit rejects the call before it begins, the next member gets it. */
 export const callOne = (pool: Pool, reading: Reading, f: Run): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => new PoolCall(fiber, pool, reading, f).begin())
@@ -52,31 +56,47 @@ export const callNamed = (pool: Pool, name: string, reading: Reading, f: Run): E
 
 /** One call of a pool: it chooses a member, and calls it under the member's circuit. */
 class PoolCall {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly registry: Registry
-  readonly caller: Caller
-  readonly pool: Pool
-  readonly state: PoolState
-  readonly reading: Reading
-  readonly f: Run
-  readonly copies: Copies | undefined
-  now: number
+  // `declare` emits no field definition, which saves time for each call.
+  declare private readonly fiber: Fiber.Fiber<unknown, unknown>
+  declare private readonly registry: Registry
+  declare private readonly caller: Caller
+  declare private readonly pool: Pool
+  declare private readonly state: PoolState
+  declare private readonly reading: Reading
+  declare private readonly f: Run
+  declare private readonly copies: Copies | undefined
+  /** When the call began, or was last rejected. */
+  declare private now: number
   /** The members whose circuits have rejected this call; `undefined` for none. */
-  private tried: Array<Member> | undefined = undefined
-  private latest: Member | undefined = undefined
-  private latestCircuit: LiveCircuit | undefined = undefined
+  declare private tried: Array<Member> | undefined
+  // What is known of the call of a member. It is the last one, because a call that has begun is made with no other member.
+  declare private member: Member
+  declare private began: boolean
+  declare private trial: boolean
+  declare private took: number
+  /** What the classifier of the caller said; `undefined` if it was not asked, or has not answered yet. */
+  declare private outcome: Outcome.Outcome | undefined
+  declare private isAsking: boolean
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, pool: Pool, reading: Reading, f: Run) {
-    const registry = registryOf(fiber)
+    const caller = callerOf(fiber)
+    const { registry } = caller
     this.fiber = fiber
     this.registry = registry
-    this.caller = registry.callerOf(fiber.context)
+    this.caller = caller
     this.pool = pool
-    this.state = pool.members.stateOf(registry)
+    this.state = pool.members.stateOf(pool, registry)
     this.reading = reading
     this.f = f
-    this.copies = Context.get(fiber.context, CurrentCopies)
+    this.copies = this.state.copiesOf(caller, fiber.context)
     this.now = registry.runtime.time.now()
+    this.tried = undefined
+    this.member = this.state.members[0] as Member
+    this.began = false
+    this.trial = false
+    this.took = 0
+    this.outcome = undefined
+    this.isAsking = false
   }
 
   begin(): Effect.Effect<unknown, unknown> {
@@ -86,18 +106,13 @@ class PoolCall {
 
   beginWith(name: string): Effect.Effect<unknown, unknown> {
     const member = this.state.members.find((one) => one.name === name) as Member
-    return new Attempt(this, member).effect
+    return this.guarded(member)
   }
 
   // ---- The circuits ---------------------------------------------------------------------------------------------------
 
-  /** The circuit of a member. That of the latest member is kept, because a call first asks it and then uses it. */
-  circuitOf(member: Member): LiveCircuit {
-    if (this.latest === member) return this.latestCircuit as LiveCircuit
-    const circuit = this.registry.find(this.pool.name, member.name, this.caller, this.pool.policy)
-    this.latest = member
-    this.latestCircuit = circuit
-    return circuit
+  private circuitOf({ circuit }: Member): LiveCircuit {
+    return find(circuit, this.caller)
   }
 
   /** Whether the circuit of a member would let a call through, also in mode `enforce`. */
@@ -248,76 +263,60 @@ class PoolCall {
 
   // ---- The call -------------------------------------------------------------------------------------------------------
 
+  /** Calls a member. If its circuit rejects the call, the next member gets it. */
   private run(member: Member, rejected?: CircuitOpen): Effect.Effect<unknown, unknown> {
-    const attempt = new Attempt(this, member)
-    return Effect.catch(attempt.effect, (error) => {
-      if (attempt.began || !isCircuitOpen(error)) return Effect.fail(error)
+    return Effect.catchCause(this.guarded(member), (cause) => {
+      const open = this.began ? undefined : rejectionIn(cause)
+      if (open === undefined) return Effect.failCause(cause)
       this.tried ??= []
       this.tried.push(member)
-      return this.next(sooner(rejected, error))
+      return this.next(sooner(rejected, open))
     })
   }
-}
 
-/** The call of one member, under its circuit. */
-class Attempt {
-  readonly effect: Effect.Effect<unknown, unknown>
-  /** Whether the circuit has admitted the call. */
-  began = false
-  private readonly call: PoolCall
-  private readonly member: Member
-  private readonly start: number
-  private trial = false
-  /** What the classifier of the caller said; `undefined` if it was not asked, or has not answered yet. */
-  private outcome: Outcome.Outcome | undefined = undefined
-  private isAsking = false
-  private took = 0
-
-  constructor(call: PoolCall, member: Member) {
-    this.call = call
+  /** The call of one member, under its circuit. */
+  private guarded(member: Member): Effect.Effect<unknown, unknown> {
     this.member = member
-    this.start = call.now
-    const { caller, fiber, pool, reading, registry } = call
-    const self = Effect.suspend(() => this.begin())
+    const { caller, fiber, pool, reading } = this
     const how =
       pool.choose === "fastest" && reading.classify !== undefined
         ? { classify: (exit: Exit.Exit<unknown, unknown>) => this.classify(exit), waits: reading.waits }
         : reading
-    this.effect = guardAt(fiber, registry, caller, call.circuitOf(member), self, how, (exit) => this.ended(exit))
+    const self = Effect.suspend(() => this.start())
+    return guardAt(fiber, caller, this.circuitOf(member), self, how, (exit) => this.ended(exit))
   }
 
-  private begin(): Effect.Effect<unknown, unknown> {
-    const { call, member } = this
-    const { copies, state } = call
+  /** The circuit has admitted the call. */
+  private start(): Effect.Effect<unknown, unknown> {
+    const { copies, member, state } = this
     this.began = true
-    this.trial = state.comparison.began(member, this.start)
+    this.trial = state.comparison.began(member, this.now)
     state.last = member
     state.lastIndex = member.index
     copies?.called.push(member)
-    return call.f(member.value, member.name)
+    return this.f(member.value, member.name)
   }
 
   private ended(exit: Exit.Exit<unknown, unknown>): void {
     if (!this.began) return
-    const { call, member } = this
-    member.busy--
-    if (call.pool.choose !== "fastest") return
-    const { loop, time } = call.registry.runtime
+    this.member.busy--
+    if (this.pool.choose !== "fastest") return
+    const { loop, time } = this.registry.runtime
     const now = time.now()
-    this.took = now - this.start
-    if (this.took >= leastStallMillis) this.took -= loop.stalledBetween(this.start, now)
+    this.took = now - this.now
+    if (this.took >= leastStallMillis) this.took -= loop.stalledBetween(this.now, now)
     if (!this.isAsking) this.rate(this.outcome ?? defaultOutcome(exit), exit, now)
   }
 
-  /** Asks the classifier of the caller on behalf of the circuit. */
+  /** Asks the classifier of the caller on behalf of the circuit, and keeps what it says. */
   private classify(exit: Exit.Exit<unknown, unknown>): ReturnType<Classify> {
-    const read = this.call.reading.classify?.(exit) ?? defaultOutcome(exit)
+    const read = this.reading.classify?.(exit) ?? defaultOutcome(exit)
     if (!Effect.isEffect(read)) {
       this.outcome = isOutcome(read) ? read : undefined
       return read
     }
     this.isAsking = true
-    const { time } = this.call.registry.runtime
+    const { time } = this.registry.runtime
     return Effect.onExit(read, (asked) =>
       Effect.sync(() => {
         const outcome = asked._tag === "Success" && isOutcome(asked.value) ? asked.value : Outcome.ignored
@@ -327,17 +326,19 @@ class Attempt {
   }
 
   private rate(outcome: Outcome.Outcome, exit: Exit.Exit<unknown, unknown>, now: number): void {
-    const { member, start, took, trial } = this
-    const { members, comparison } = this.call.state
-    comparison.ended(member, members, took, this.endOf(outcome, exit, start + took), now, trial)
+    const { member, state, took, trial } = this
+    state.comparison.ended(member, state.members, took, this.endOf(outcome, exit), now, trial)
   }
 
-  private endOf(outcome: Outcome.Outcome, exit: Exit.Exit<unknown, unknown>, until: number): End {
-    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) return { _tag: "Interrupted" }
+  private endOf(outcome: Outcome.Outcome, exit: Exit.Exit<unknown, unknown>): CallEnd {
+    if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) return interrupted
     if (outcome._tag !== "Failure") return outcome
-    const { loop, time } = this.call.registry.runtime
+    const { loop, time } = this.registry.runtime
     // A failure that may be due to a stall of the process says nothing about the member.
-    if (loop.excuses(this.start, until)) return { _tag: "Ignored" }
+    if (loop.excuses(this.now, this.now + this.took)) return ignored
     return { _tag: "Failure", retryAfter: hintMillis(outcome, exit, time) }
   }
 }
+
+const interrupted: CallEnd = { _tag: "Interrupted" }
+const ignored: CallEnd = { _tag: "Ignored" }
