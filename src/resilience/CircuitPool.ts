@@ -215,9 +215,9 @@ export interface DiscoverOptions<M extends object, out E = never, out R = never>
  *
  * const program = Effect.gen(function* () {
  *   const hosts = yield* CircuitPool.discover("search", { members: lookup, every: "10 seconds" })
- *   return yield* CircuitPool.call(hosts, (host) => Effect.succeed(`answer of ${host}`))
+ *   return yield* CircuitPool.call(hosts, (host) => Effect.succeed(`answer of ${host.slice(0, 6)}`))
  * })
- * await Effect.runPromise(Effect.provide(Effect.scoped(program), BreakerStore.layerMemory)) // => "answer of 10.0.0.1"
+ * await Effect.runPromise(Effect.provide(Effect.scoped(program), BreakerStore.layerMemory)) // => "answer of 10.0.0"
  * ```
  *
  * @category constructors
