@@ -4,6 +4,7 @@ import { BreakerStore, CircuitPool, Trip } from "effect-fuse"
 
 const replicas = CircuitPool.make("replicas", {
   members: { eu: "eu.db.example", us: "us.db.example", asia: "asia.db.example" },
+  choose: "roundRobin",
   policy: { trip: Trip.consecutive(1), cooldown: "1 minute" }
 })
 

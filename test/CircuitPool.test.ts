@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitBreaker, type CircuitOpen, CircuitPool, Outcome, Trip } from "effect-fuse"
 import { expectState, quick, recordEvents, rejectionIn, scenario, times } from "./support/verbs.ts"
 
-const abc = CircuitPool.make("api", { members: ["a", "b", "c"] })
+const abc = CircuitPool.make("api", { members: ["a", "b", "c"], choose: "roundRobin" })
 const inOrder = CircuitPool.make("api", { members: ["a", "b", "c"], choose: "inOrder" })
 
 /** Which member was called. */
@@ -16,12 +16,12 @@ const down = (...members: ReadonlyArray<string>) =>
 
 describe("a pool calls", () => {
   scenario("each in its turn", quick, function* () {
-    const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
+    const pool = CircuitPool.make("api", { members: ["a", "b", "c"], choose: "roundRobin" })
     assert.deepStrictEqual(yield* times(6, called(pool)), ["a", "b", "c", "a", "b", "c"])
   })
 
   scenario("no member whose circuit is open, and the others in turn", quick, function* () {
-    const pool = CircuitPool.make("api", { members: ["a", "b", "c"] })
+    const pool = CircuitPool.make("api", { members: ["a", "b", "c"], choose: "roundRobin" })
     yield* down("b")
     const names = yield* times(6, called(pool))
     assert.sameMembers([...new Set(names)], ["a", "c"])
@@ -116,7 +116,7 @@ describe("a pool calls", () => {
   )
 
   scenario("the remaining members equally often, whichever are out", quick, function* () {
-    const pool = CircuitPool.make("api", { members: ["a", "b", "c", "d", "e"] })
+    const pool = CircuitPool.make("api", { members: ["a", "b", "c", "d", "e"], choose: "roundRobin" })
     yield* down("b", "c")
     const names = yield* times(300, called(pool))
     assert.deepStrictEqual(
@@ -126,7 +126,7 @@ describe("a pool calls", () => {
   })
 
   scenario("what its calls are given is what its members have", quick, function* () {
-    const pool = CircuitPool.make("api", { members: { eu: { port: 1 }, us: { port: 2 } } })
+    const pool = CircuitPool.make("api", { members: { eu: { port: 1 }, us: { port: 2 } }, choose: "roundRobin" })
     const seen = yield* times(
       2,
       CircuitPool.call(pool, (member, name) => Effect.succeed([name, member.port]))
@@ -248,7 +248,7 @@ describe("a call of a pool", () => {
       readonly us: string
     }
     const hosts: Hosts = { eu: "a", us: "b" }
-    expectTypeOf(CircuitPool.make("api", { members: hosts })).toEqualTypeOf<CircuitPool.CircuitPool<string>>()
+    expectTypeOf(CircuitPool.make("api", { members: hosts })).toEqualTypeOf<CircuitPool.CircuitPool<string, Hosts>>()
     // @ts-expect-error A pool of numbers must say what its members are called.
     assert.throws(() => CircuitPool.make("api", { members: [1, 2] }), /members/)
   })

@@ -333,7 +333,7 @@ describe("A hedge", () => {
 
   scenario("inside a timeout: it interrupts all copies", quick, function* () {
     const exit = yield* finish(
-      pipeline(breaker("api"), hedge({ after: "1 second", max: 3 }), timeout("10 seconds"))(Effect.never)
+      pipeline(breaker("api"), hedge({ after: "1 second", copies: 3 }), timeout("10 seconds"))(Effect.never)
     )
     assert.isTrue(Cause.isTimeoutError(errorOf(exit)))
     yield* sees(0, 0, 4, 0)

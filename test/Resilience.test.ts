@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { type BreakerPolicy, CircuitBreaker, CircuitOpen, Resilience, Tenant, Trip } from "effect-fuse"
 import { full } from "./support/rejections.ts"
 import { failingCall, lasts } from "./support/timing.ts"
-import { errorOf, fail, hang, inspect, quick, scenario, start } from "./support/verbs.ts"
+import { errorOf, fail, hang, inspect, quick, scenario, start, times } from "./support/verbs.ts"
 
 const { breaker, hedge, pipeline, retry } = Resilience
 
@@ -178,20 +178,40 @@ describe("A budget bounds the retries of all that call a circuit", () => {
     })
 
   const cases: ReadonlyArray<readonly [budget: Resilience.Budget | string, calls: number, retries: number]> = [
-    ["api", 5, 5],
+    ["api", 0, 10],
+    ["api", 5, 10],
     ["api", 40, 10],
     [{ name: "api" }, 100, 20],
+    [{ name: "api", floor: 0 }, 0, 0],
     [{ name: "api", floor: 0 }, 100, 20],
     [{ name: "api", floor: 3, share: 0.01 }, 100, 3],
     [{ name: "api", floor: 0, share: 1 }, 50, 50],
     [{ name: "api", floor: 0, share: 0.5 }, 41, 21]
   ]
-  for (const [budget, calls, allowed] of cases) {
-    scenario(`${JSON.stringify(budget)} allows ${allowed} retries of ${calls} calls`, calm, function* () {
-      assert.strictEqual(yield* burst(budgeted(budget), calls), allowed)
-      assert.deepStrictEqual((yield* inspect()).retries, { calls, retries: allowed, refused: calls - allowed })
+  for (const [budget, successes, allowed] of cases) {
+    scenario(`${JSON.stringify(budget)} allows ${allowed} retries after ${successes} successes`, calm, function* () {
+      const again = budgeted(budget)
+      yield* times(successes, again(Effect.void))
+      assert.strictEqual(yield* burst(again, 100), allowed)
+      assert.deepStrictEqual((yield* inspect()).retries, { successes, retries: allowed, refused: 100 - allowed })
     })
   }
+
+  scenario("failed calls earn no retries, however many there are", calm, function* () {
+    const again = budgeted({ name: "api", floor: 2 })
+    assert.strictEqual(yield* burst(again, 1_000), 2)
+    yield* Effect.exit(again(Effect.die("bug")))
+    yield* Effect.exit(again(Effect.interrupt))
+    assert.deepStrictEqual((yield* inspect()).retries, { successes: 0, retries: 2, refused: 998 })
+  })
+
+  scenario("a call that succeeds at its second attempt earns as one that succeeds at once", calm, function* () {
+    const again = budgeted({ name: "api", floor: 1 })
+    const fiber = yield* start(again(runs(Effect.fail("boom"), Effect.void).call))
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(fiber)
+    assert.deepStrictEqual((yield* inspect()).retries, { successes: 1, retries: 1, refused: 0 })
+  })
 
   scenario("what is older than `over` is forgotten, and not before", calm, function* () {
     const again = budgeted({ name: "api", floor: 4, share: 0.01, over: "10 seconds" })
@@ -244,19 +264,18 @@ describe("A budget bounds the retries of all that call a circuit", () => {
     yield* finish(retry({ budget: "api" })(Effect.die("bug")))
     yield* CircuitBreaker.isolate("api")
     yield* Effect.exit(pipeline(breaker("api"), retry({ budget: "api" }))(call))
-    const { calls, refused, retries } = (yield* inspect()).retries ?? { calls: 0, refused: -1, retries: -1 }
-    assert.deepStrictEqual([calls, retries, refused], [1, 0, 0])
+    assert.strictEqual((yield* inspect()).retries, undefined)
   })
 
   scenario("retries and hedges share it", calm, function* () {
     const budget = { name: "api", floor: 2, share: 0.01 }
     const { at, call } = runs(Effect.never)
-    const fibers = yield* Effect.forEach([1, 2, 3], () => start(hedge({ after: "1 second", max: 1, budget })(call)))
+    const fibers = yield* Effect.forEach([1, 2, 3], () => start(hedge({ after: "1 second", copies: 1, budget })(call)))
     yield* TestClock.adjust("3 seconds")
     assert.strictEqual(at.length, 5)
     assert.strictEqual(yield* burst(budgeted(budget), 3), 0)
     yield* Fiber.interruptAll(fibers)
-    assert.deepStrictEqual((yield* inspect()).retries, { calls: 6, retries: 2, refused: 4 })
+    assert.deepStrictEqual((yield* inspect()).retries, { successes: 0, retries: 2, refused: 4 })
   })
 })
 
@@ -399,7 +418,7 @@ describe("A hedge", () => {
           )
         )
         const { at, call } = runs(...counted)
-        assert.deepStrictEqual(yield* finish(hedge({ after: "1 second", max })(call)), exit)
+        assert.deepStrictEqual(yield* finish(hedge({ after: "1 second", copies: max })(call)), exit)
         assert.deepStrictEqual([at, running], [[...expected], 0])
       })
     )
@@ -427,7 +446,7 @@ describe("A hedge", () => {
             )
           )
         )
-        const fiber = yield* start(hedge({ after: "1 second", max: 2 })(call))
+        const fiber = yield* start(hedge({ after: "1 second", copies: 2 })(call))
         yield* TestClock.adjust(after)
         fiber.interruptUnsafe()
         yield* TestClock.adjust("500 millis")
@@ -449,7 +468,7 @@ describe("A hedge", () => {
           () => Effect.andThen(Effect.yieldNow, Effect.never),
           () => Effect.sync(() => --running)
         )
-        const fiber = yield* Effect.forkChild(hedge({ after: "1 second", max: 2 })(self))
+        const fiber = yield* Effect.forkChild(hedge({ after: "1 second", copies: 2 })(self))
         for (let i = 0; i < turns; i++) yield* Effect.yieldNow
         if (turns % 2 === 1) yield* TestClock.adjust("1 second")
         yield* Fiber.interrupt(fiber)

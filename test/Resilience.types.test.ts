@@ -27,6 +27,7 @@ it("each part adds its own errors and requirements, and nothing else", () => {
   expectTypeOf(retry({ times: 1 })(call)).toEqualTypeOf<Effect.Effect<string, Errors, Http>>()
   expectTypeOf(retry({ budget: "api" })(call)).toEqualTypeOf<Effect.Effect<string, Errors, Http | Store>>()
   expectTypeOf(hedge({ after: 1 })(call)).toEqualTypeOf<Effect.Effect<string, Errors, Http>>()
+  expectTypeOf(hedge({ after: "p95", min: 1, max: 2 })(call)).toEqualTypeOf<Effect.Effect<string, Errors, Http>>()
   expectTypeOf(hedge({ after: 1, budget: "api" })(call)).toEqualTypeOf<Effect.Effect<string, Errors, Http | Store>>()
   const limited = rateLimit(RateLimiter.RateLimiter, limits)(call)
   expectTypeOf(limited).toEqualTypeOf<Effect.Effect<string, Errors | Limited, Http | RateLimiter.RateLimiter>>()
@@ -215,7 +216,14 @@ describe("Options that are wrong throw a RangeError that names the operation and
     ],
     "Resilience.hedge": [
       ...field("after", durations),
-      ...field("max", notCounts, after),
+      ...field("after", ["p0", "p100", "p-1", "p95%", "P95", "p"]),
+      ...field("copies", notCounts, after),
+      ...field("min", durations, { after: "p95" }),
+      ...field("max", durations, { after: "p95" }),
+      ...field("min", [1], after),
+      ...field("max", [1], after),
+      ...field("max", [9], { after: "p95" }),
+      ...field("max", [99], { after: "p95", min: 100 }),
       ...inBudget(after),
       [{ ...after, times: 1 }, "times"],
       [{}, "after"],

@@ -114,6 +114,14 @@ describe("the small examples", () => {
       "a breaker: 15 a second",
       "a breaker with a limit: 48 a second, 20 at once"
     ],
+    slowReplica: [
+      "roundRobin: 666 of 2000 calls were slow",
+      "fastest: less than 20 of 2000 calls were slow",
+      "eu: 20 millis, in use, Closed",
+      "us: 20 millis, in use, Closed",
+      "asia: 200 millis, left out, Closed",
+      "fastest with a hedge: less than 20 of 2000 calls were slow"
+    ],
     batch: [
       "a: wrote a",
       "b: wrote b",

@@ -59,6 +59,7 @@ const ofPolicy: ReadonlyArray<Wrong> = [
   ["policy.coolDown", { coolDown: 1 }],
   ["policy.trip.failures", { trip: { _tag: "Consecutive", failures: 0 } }]
 ]
+const ofPool: ReadonlyArray<Wrong> = [["choose", "best"], ["weights", 7], ["weights.a", { a: 0 }], ...ofPolicy]
 const ofReading: ReadonlyArray<Wrong> = [
   ["classify", 7],
   ["isFailure", "yes"],
@@ -210,8 +211,14 @@ const rows: Readonly<Record<string, Row>> = {
   "CircuitPool.make": {
     call: (o) => CircuitPool.make("api", o),
     right: { members: ["a"] },
-    wrong: [["members", []], ["members", ["a", "a"]], ["choose", "best"], ...ofPolicy]
+    wrong: [["members", []], ["members", ["a", "a"]], ...ofPool]
   },
+  "CircuitPool.discover": {
+    call: (o) => CircuitPool.discover("api", o),
+    right: { members: Effect.succeed(["a"]) },
+    wrong: [["members", ["a"]], ["every", 0], ["choose", "best"], ["weights", 7], ...ofPolicy]
+  },
+  "CircuitPool.callMember": { call: (o) => CircuitPool.callMember(pool, "a", () => Effect.void, o), wrong: ofReading },
   "CircuitPool.call": { call: (o) => CircuitPool.call(pool, () => Effect.void, o), wrong: ofReading },
   "CircuitPool.resetAll": {
     call: (o) => CircuitPool.resetAll(pool, o),
@@ -241,6 +248,8 @@ const rows: Readonly<Record<string, Row>> = {
     right: { after: "1 second" },
     wrong: [
       ["after", 0],
+      ["copies", 0],
+      ["min", 0],
       ["max", 0],
       ["budget", 7],
       ["budget.name", { name: "" }]

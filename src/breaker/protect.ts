@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { type Decoded, decodeOptions, endlessMillis, type FieldsOf, optional } from "../core/fields.ts"
 import { cooldownWait, rejectsAt } from "../engine/answer.ts"
@@ -19,17 +20,21 @@ import { BreakerStore } from "./BreakerStore.ts"
 import { type ReadingOptions, readingFields, toClassify } from "./classifyOptions.ts"
 import { circuitName, targetFields } from "./options.ts"
 
-/** The decoded options of a protected call. */
-export interface Subject {
+/** The name, the key and the policy of a circuit. */
+export interface CircuitRef {
   readonly name: string
   readonly key: string | undefined
-  readonly classify: Classify | undefined
-  /** Whether `classify` may return an effect, for which the caller waits. */
-  readonly waits: boolean
   readonly inline: Partial<Policy> | undefined
   // The circuit that the latest call found, and its store.
   registry: Registry | undefined
   circuit: LiveCircuit | undefined
+}
+
+/** The decoded options of a protected call. */
+export interface Subject extends CircuitRef {
+  readonly classify: Classify | undefined
+  /** Whether `classify` may return an effect, for which the caller waits. */
+  readonly waits: boolean
 }
 
 export interface SubjectOptions extends ReadingOptions {
@@ -78,7 +83,7 @@ export const toSubject = (
  * The circuit of a subject. Most calls use the circuit of the call before, because looking it up by its name and key would cost more than
  * the rest of the call, if there are many keys.
  */
-const find = (subject: Subject, caller: Caller): LiveCircuit => {
+export const find = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   const { circuit } = subject
   const { registry } = caller
   return circuit !== undefined &&
@@ -91,7 +96,7 @@ const find = (subject: Subject, caller: Caller): LiveCircuit => {
     : search(subject, caller)
 }
 
-const search = (subject: Subject, caller: Caller): LiveCircuit => {
+const search = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   const { registry } = caller
   const circuit = registry.find(subject.name, subject.key, caller, subject.inline)
   subject.registry = registry
@@ -103,7 +108,8 @@ const search = (subject: Subject, caller: Caller): LiveCircuit => {
 let latestContext: Context.Context<never> | undefined
 let latestCaller: Caller | undefined
 
-const callerOf = (fiber: Fiber.Fiber<unknown, unknown>): Caller => {
+/** The caller of a fiber, and its store. That of the latest context is cached, because all calls of a fiber have the same context. */
+export const callerOf = (fiber: Fiber.Fiber<unknown, unknown>): Caller => {
   const { context } = fiber
   if (context === latestContext) return latestCaller as Caller
   const caller = Context.getUnsafe(context, BreakerStore).callerOf(context)
@@ -136,34 +142,58 @@ export const guard = (
   subject: Subject
 ): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
-    // `self` runs on this fiber, which has its services.
-    const effect = self as Effect.Effect<unknown, unknown>
     const caller = callerOf(fiber)
-    const { inside, registry } = caller
-    const circuit = find(subject, caller)
-    if (encloses(inside, circuit)) return effect
-    const now = rejectsAt(circuit, registry.runtime.time)
-    if (now !== undefined) {
-      circuit.rejected++
-      const open = rejection(circuit, now, "Cooldown", cooldownWait(circuit, now))
-      noteRejection(fiber, registry.runtime.time, open)
-      return Effect.fail(open)
-    }
-    const tenant = tenantOf(circuit, caller)
-    const call = new Call(registry, circuit, effect, subject.classify, tenant, 0)
-    if (subject.waits) {
-      return Effect.uninterruptibleMask((restore) =>
-        Effect.onExitPrimitive(restore(call), (exit) => {
-          call.leave(fiber)
-          return call.settle(exit, restore)
-        })
-      )
-    }
-    return Effect.onExitPrimitive(call, (exit) => {
-      call.leave(fiber)
-      return call.settle(exit)
-    })
+    return guardAt(fiber, caller, find(subject, caller), self, subject)
   })
+
+/**
+ * {@link guard} for a circuit that has been found, inside `Effect.withFiber`. `ended` is called when the call has ended, after its outcome
+ * was counted, and also for a call that is part of an enclosing one. It is not called if the circuit rejects the call during a cooldown.
+ */
+export const guardAt = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  caller: Caller,
+  circuit: LiveCircuit,
+  self: Effect.Effect<unknown, unknown, unknown>,
+  how: Pick<Subject, "classify" | "waits">,
+  ended?: (exit: Exit.Exit<unknown, unknown>) => void
+): Effect.Effect<unknown, unknown> => {
+  // `self` runs on this fiber, which has its services.
+  const effect = self as Effect.Effect<unknown, unknown>
+  const { inside, registry } = caller
+  if (encloses(inside, circuit)) {
+    if (ended === undefined) return effect
+    return Effect.onExitPrimitive(effect, (exit) => {
+      ended(exit)
+      return undefined
+    })
+  }
+  const now = rejectsAt(circuit, registry.runtime.time)
+  if (now !== undefined) {
+    circuit.rejected++
+    const open = rejection(circuit, now, "Cooldown", cooldownWait(circuit, now))
+    noteRejection(fiber, registry.runtime.time, open)
+    return Effect.fail(open)
+  }
+  const tenant = tenantOf(circuit, caller)
+  const call = new Call(registry, circuit, effect, how.classify, tenant, 0)
+  if (how.waits) {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.onExitPrimitive(restore(call), (exit) => {
+        call.leave(fiber)
+        const settled = call.settle(exit, restore)
+        ended?.(exit)
+        return settled
+      })
+    )
+  }
+  return Effect.onExitPrimitive(call, (exit) => {
+    call.leave(fiber)
+    const settled = call.settle(exit)
+    ended?.(exit)
+    return settled
+  })
+}
 
 /** {@link guard}, with `orElse` if this circuit rejects the call. A `CircuitOpen` that the call itself fails with is an ordinary error. */
 export const guardOrElse = (

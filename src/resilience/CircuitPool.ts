@@ -1,6 +1,6 @@
 /**
- * A pool of interchangeable members, such as replicas, regions or providers. Each member has its own circuit, and a call goes to a member
- * whose circuit lets it through.
+ * A pool of members, each with its own circuit: interchangeable ones such as replicas, regions or providers, of which a call goes to one
+ * whose circuit lets it through, or different ones that are called by name.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -20,61 +20,94 @@
  *
  * The circuit of a member has the pool's name, and the member's name as its key. Inspect and control it with `CircuitBreaker`.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
-import type { ByHand, Reading } from "../breaker/CircuitBreaker.ts"
+import type { ByHand, Inspection, Reading } from "../breaker/CircuitBreaker.ts"
 import { readingFields } from "../breaker/classifyOptions.ts"
 import * as control from "../breaker/control.ts"
 import { type Health as HealthOf, healthOf } from "../breaker/health.ts"
 import { circuitName } from "../breaker/options.ts"
 import { inlinePolicy, registryOf, toSubject } from "../breaker/protect.ts"
-import { decodeArgument, decodeOptions, field, functionField, isRecord, optional, word } from "../core/fields.ts"
-import { inspect } from "../engine/inspection.ts"
-import { maxKeyLength } from "../engine/registry.ts"
+import {
+  decodeArgument,
+  decodeOptions,
+  field,
+  functionField,
+  optional,
+  positiveMillis,
+  refused,
+  word
+} from "../core/fields.ts"
+import { inspect as inspectCircuit } from "../engine/inspection.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { type Choose, callOne, type PoolState } from "./pool.ts"
+import { membersField, weighted, weightsField } from "./declaration.ts"
+import { discovering, type Source } from "./discovery.ts"
+import { PoolMembers } from "./members.ts"
+import { type Choose, callNamed, callOne, type Pool, type Reading as PoolReading } from "./pool.ts"
+
+/**
+ * How a pool chooses among the members whose circuits let calls through.
+ *
+ * - `fastest`: of two random members, the one with the lower product of its usual duration and its calls in flight. It leaves out members
+ *   that are much slower than the others, see {@link MemberInspection.leftOut}.
+ * - `leastBusy`: the member with the fewest calls of this pool in flight.
+ * - `roundRobin`: each in turn, in proportion to the weights.
+ * - `inOrder`: the first of the list. The others are standbys.
+ *
+ * @category options
+ */
+export type Choice = Choose
+
+/**
+ * The policy of a pool. Its `keys` are the members.
+ *
+ * @category options
+ */
+export interface PolicyInput<in out Name extends string = string> extends Omit<BreakerPolicy.Input, "keys"> {
+  /** The fields that differ for some members: an object by member, or a function. */
+  readonly keys?:
+    | { readonly [Key in Name]?: BreakerPolicy.KeyInput }
+    | ((key: string) => BreakerPolicy.KeyInput | undefined)
+    | undefined
+}
 
 /**
  * The options of a pool.
  *
  * @category options
  */
-export interface Options<out Members> {
+export interface Options<out Members, in out Name extends string = string> {
   /**
    * The members. Either an object from names to the values that calls receive, such as hosts or clients. Or a list of names, which are also
    * the values: it keeps its order even if the names are numbers.
    */
   readonly members: Members
-  /**
-   * How to choose among the members whose circuits let calls through. Default: `roundRobin`.
-   *
-   * - `roundRobin`: each in turn.
-   * - `inOrder`: the first of the list. The others are standbys.
-   * - `leastBusy`: the member with the fewest calls of this pool in flight.
-   */
-  readonly choose?: "roundRobin" | "inOrder" | "leastBusy" | undefined
-  /** Overrides fields of the policy that `BreakerPolicy` has for this name, for all members. */
-  readonly policy?: BreakerPolicy.Input | undefined
+  /** How to choose a member. Default: `fastest`. */
+  readonly choose?: Choice | undefined
+  /** How many calls a member gets compared to the others, above 0. Default: 1 for each member. Not for `inOrder`. */
+  readonly weights?: { readonly [Key in Name]?: number } | undefined
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name. `keys` has the policies of single members. */
+  readonly policy?: PolicyInput<Name> | undefined
 }
 
 const TypeId: unique symbol = Symbol.for("effect-fuse/CircuitPool")
 
 /**
- * A pool of members, each with its own circuit.
+ * A pool of members, each with its own circuit. `A` is the type of the values that calls receive, and `ByName` that of the members that can
+ * be called by name.
  *
  * @category models
  */
-export interface CircuitPool<out A> {
+export interface CircuitPool<out A, out ByName extends object = object> {
   readonly name: string
+  /** The names of the members. They change if the pool discovers its members. */
   readonly members: ReadonlyArray<string>
-  readonly [TypeId]: {
-    readonly values: ReadonlyArray<A>
-    readonly choose: Choose
-    readonly policy: Partial<BreakerPolicy.Policy> | undefined
-    readonly state: PoolState
-  }
+  readonly [TypeId]: Pool & { readonly types?: { readonly A: A; readonly ByName: ByName } }
 }
 
 /**
@@ -85,58 +118,133 @@ export interface CircuitPool<out A> {
 export const isCircuitPool = (value: unknown): value is CircuitPool<unknown> =>
   typeof value === "object" && value !== null && TypeId in value
 
-type Members = ReadonlyArray<readonly [name: string, value: unknown]>
-
-const members = field<Members>("an object from names to values, or a list of names, at least one", (input) => {
-  const found = Array.isArray(input)
-    ? input.map((name) => [name, name] as const)
-    : isRecord(input)
-      ? Object.entries(input)
-      : []
-  const names = found.map(([name]) => name)
-  const sound = names.every((name) => typeof name === "string" && name !== "" && name.length <= maxKeyLength)
-  return names.length > 0 && sound && new Set(names).size === names.length ? found : undefined
-})
-
 const poolField = field("a pool of CircuitPool.make", (input) => (isCircuitPool(input) ? input : undefined))
 
 const checked = (operation: string, pool: unknown): CircuitPool<unknown> =>
   decodeArgument(operation, "pool", poolField, pool)
 
-const fields = {
-  members,
-  choose: optional(word("roundRobin", "inOrder", "leastBusy")),
+const choiceFields = {
+  choose: optional(word("fastest", "leastBusy", "roundRobin", "inOrder")),
+  weights: optional(weightsField),
   policy: inlinePolicy
 }
 
-/**
- * The type of the values that calls of a pool receive.
- *
- * @category models
- */
-export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
+const fields = { members: membersField, ...choiceFields }
+
+/** A pool without the types of its members, which the caller asserts. */
+const toPool = <P extends CircuitPool<unknown>>(
+  name: string,
+  members: PoolMembers,
+  choose: Choose = "fastest",
+  policy: Pool["policy"]
+): P =>
+  ({
+    name,
+    get members() {
+      return members.declared.map((one) => one.name)
+    },
+    [TypeId]: { name, choose, policy, members }
+  }) as unknown as P
 
 /**
  * Creates a pool. Create it once, as a constant. Throws a `RangeError` that names the invalid option.
  *
  * @category constructors
  */
-export const make = <M extends object>(
-  name: string,
-  options: Options<M> & (M extends ReadonlyArray<unknown> ? { readonly members: ReadonlyArray<string> } : unknown)
-): CircuitPool<Member<M>> => {
+export const make: {
+  <const Name extends string>(
+    name: string,
+    options: Options<ReadonlyArray<Name>, NoInfer<Name>>
+  ): CircuitPool<string, { readonly [Key in Name]: string }>
+  <M extends object>(
+    name: string,
+    options: Options<M, NoInfer<keyof M & string>> & (M extends ReadonlyArray<unknown> ? never : unknown)
+  ): CircuitPool<M[keyof M], M>
+} = (name: string, options: object): CircuitPool<never, never> => {
   const operation = "CircuitPool.make"
-  const { choose = "roundRobin", members, policy } = decodeOptions(operation, fields, options)
-  return {
-    name: circuitName(operation, name),
-    members: members.map(([name]) => name),
-    [TypeId]: {
-      values: members.map(([, value]) => value as Member<M>),
-      choose,
-      policy,
-      state: { last: -1, busy: [] }
-    }
-  }
+  const { choose, members, policy, weights } = decodeOptions(operation, fields, options)
+  checkWeights(operation, choose, weights)
+  return toPool(circuitName(operation, name), new PoolMembers(weighted(operation, members, weights)), choose, policy)
+}
+
+const checkWeights = (operation: string, choose: Choose | undefined, weights: unknown): void => {
+  if (choose !== "inOrder" || weights === undefined) return
+  throw refused(operation, "weights", "expected nothing, as inOrder calls the first member of the list")
+}
+
+/**
+ * The type of the values that calls of a pool receive: those of an object, or the names of a list.
+ *
+ * @category models
+ */
+export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
+
+/**
+ * The options of {@link discover}.
+ *
+ * @category options
+ */
+export interface DiscoverOptions<M extends object, out E = never, out R = never> {
+  /**
+   * An effect that looks the members up, or a stream that emits all members whenever they change. As in {@link make}, the members are an
+   * object from names to values, or a list of names.
+   */
+  readonly members: Effect.Effect<M, E, R> | Stream.Stream<M, E, R>
+  /** How often the effect is run again. Default: 30 seconds. After a stream has ended or failed, it is started again after this time. */
+  readonly every?: Duration.Input | undefined
+  /** How to choose a member. Default: `fastest`. */
+  readonly choose?: Choice | undefined
+  /** How many calls a member gets compared to the others. A function of its name and value. Default: 1 for each member. */
+  readonly weights?: ((name: string, value: NoInfer<Member<M>>) => number) | undefined
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name, for all members. */
+  readonly policy?: BreakerPolicy.Input | undefined
+}
+
+/**
+ * Creates a pool whose members come and go, such as those of a service registry or of DNS, until the scope closes. It waits for the first
+ * list that is not empty, and fails if the first lookup fails.
+ *
+ * A member that stays in the list keeps its circuit and its figures. Calls of a member that is gone end as usual, and its circuit is
+ * evicted when room is needed. If a later lookup fails, or finds nothing, the pool keeps its members and logs a warning.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BreakerStore, CircuitPool } from "effect-fuse"
+ *
+ * const lookup = Effect.succeed(["10.0.0.1", "10.0.0.2"]) // ask a service registry
+ *
+ * const program = Effect.gen(function* () {
+ *   const hosts = yield* CircuitPool.discover("search", { members: lookup, every: "10 seconds" })
+ *   return yield* CircuitPool.call(hosts, (host) => Effect.succeed(`answer of ${host.slice(0, 6)}`))
+ * })
+ * await Effect.runPromise(Effect.provide(Effect.scoped(program), BreakerStore.layerMemory)) // => "answer of 10.0.0"
+ * ```
+ *
+ * @category constructors
+ */
+export const discover = <M extends object, E = never, R = never>(
+  name: string,
+  options: DiscoverOptions<M, E, R>
+): Effect.Effect<CircuitPool<Member<M>>, E, R | Scope.Scope> => {
+  const operation = "CircuitPool.discover"
+  const { choose, every = 30_000, members, policy, weights } = decodeOptions(operation, discoverFields, options)
+  checkWeights(operation, choose, weights)
+  const of = circuitName(operation, name)
+  const discovered = Effect.map(discovering(operation, of, members, every, weights), (found) =>
+    toPool<CircuitPool<Member<M>>>(of, found, choose, policy)
+  )
+  return discovered as Effect.Effect<CircuitPool<Member<M>>, E, R | Scope.Scope>
+}
+
+const sourceField = field<Source>("an effect or a stream of members", (input) =>
+  Effect.isEffect(input) || Stream.isStream(input) ? (input as Source) : undefined
+)
+
+const discoverFields = {
+  ...choiceFields,
+  members: sourceField,
+  every: optional(positiveMillis),
+  weights: optional(functionField)
 }
 
 /**
@@ -167,12 +275,46 @@ export const call: {
   ): any => {
     const operation = "CircuitPool.call"
     decodeArgument(operation, "f", functionField, f)
-    const { choose, policy, state, values } = checked(operation, pool)[TypeId]
-    const of = toSubject(operation, pool.name, { ...decodeOptions(operation, readingFields, options), policy })
-    const subjects = pool.members.map((key) => ({ ...of, key }))
-    return callOne(subjects, choose, state, (member) => f(values[member], pool.members[member] as string))
+    const its = checked(operation, pool)[TypeId]
+    return callOne(its, readingOf(operation, its, options), f)
   }
 )
+
+const readingOf = (operation: string, { name }: Pool, options: Reading<unknown, unknown> | undefined): PoolReading =>
+  toSubject(operation, name, decodeOptions(operation, readingFields, options))
+
+/**
+ * Calls the member with this name, under its circuit. Another name is a type error. If the circuit of the member rejects the call, it fails
+ * with `CircuitOpen`: no other member is called.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BreakerStore, CircuitPool } from "effect-fuse"
+ *
+ * const services = CircuitPool.make("services", {
+ *   members: { payments: "https://payments.example", search: "https://search.example" },
+ *   policy: { cooldown: "10 seconds", keys: { payments: { cooldown: "1 minute" } } }
+ * })
+ *
+ * const pay = CircuitPool.callMember(services, "payments", (url) => Effect.succeed(`paid at ${url}`))
+ * await Effect.runPromise(Effect.provide(pay, BreakerStore.layerMemory)) // => "paid at https://payments.example"
+ * ```
+ *
+ * @category combinators
+ */
+export const callMember = <M extends object, Name extends keyof M & string, B, E, R, R2 = never>(
+  pool: CircuitPool<unknown, M>,
+  name: Name,
+  f: (member: M[Name], name: Name) => Effect.Effect<B, E, R>,
+  options?: Reading<B, E, R2>
+): Effect.Effect<B, E | CircuitOpen, R | R2 | BreakerStore> => {
+  const operation = "CircuitPool.callMember"
+  const { members, [TypeId]: its } = checked(operation, pool)
+  decodeArgument(operation, "name", word(...members), name)
+  decodeArgument(operation, "f", functionField, f)
+  const call = callNamed(its, name, readingOf(operation, its, options as Reading<unknown, unknown>), f as never)
+  return call as Effect.Effect<B, E | CircuitOpen, R | R2 | BreakerStore>
+}
 
 /**
  * Resets the circuits of all members in one transaction: this process never sees only some of them reset. Other processes with the same
@@ -204,7 +346,56 @@ export const health = (pool: CircuitPool<unknown>): Effect.Effect<Health, never,
     const registry = registryOf(fiber)
     const caller = registry.callerOf(fiber.context)
     return Effect.succeed(
-      healthOf(members.map((key) => inspect(registry, registry.view(name, key, caller, its.policy))))
+      healthOf(members.map((key) => inspectCircuit(registry, registry.view(name, key, caller, its.policy))))
+    )
+  })
+}
+
+/**
+ * One member of a pool, as this process sees it.
+ *
+ * @category models
+ */
+export interface MemberInspection {
+  readonly name: string
+  readonly weight: number
+  /** The calls of this pool in flight. */
+  readonly inFlight: number
+  /**
+   * The usual duration of a call: a moving average in which failures count as long calls. `undefined` before the first call has ended, and
+   * unless the pool chooses the `fastest` member.
+   */
+  readonly latency: Duration.Duration | undefined
+  /**
+   * How long the member gets no calls because it is much slower than the others; `undefined` if it is not left out. Zero if the next call
+   * may try it. While too few other members are sound, a member that is left out gets calls.
+   */
+  readonly leftOut: Duration.Duration | undefined
+  readonly circuit: Inspection
+}
+
+/**
+ * The members with their latencies, loads and circuits, all read at the same moment and listed in the members' order.
+ *
+ * @category getters
+ */
+export const inspect = (
+  pool: CircuitPool<unknown>
+): Effect.Effect<ReadonlyArray<MemberInspection>, never, BreakerStore> => {
+  const { name, [TypeId]: its } = checked("CircuitPool.inspect", pool)
+  return Effect.withFiber((fiber) => {
+    const registry = registryOf(fiber)
+    const caller = registry.callerOf(fiber.context)
+    const now = registry.runtime.time.now()
+    return Effect.succeed(
+      its.members.stateOf(its, registry).members.map((one) => ({
+        name: one.name,
+        weight: one.weight,
+        inFlight: one.busy,
+        latency: one.latency === undefined ? undefined : Duration.millis(one.latency),
+        leftOut: one.leftOut && Duration.millis(Math.max(0, one.leftOut.until - now)),
+        circuit: inspectCircuit(registry, registry.view(name, one.name, caller, its.policy))
+      }))
     )
   })
 }

@@ -26,14 +26,13 @@
  */
 import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Schedule from "effect/Schedule"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { CircuitOptions } from "../breaker/CircuitBreaker.ts"
 import { guard, type Subject, subject, subjectFields, toSubject } from "../breaker/protect.ts"
 import {
-  count,
   decodeArgument,
   decodeOptions,
   type FieldsOf,
@@ -51,7 +50,7 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Bulkhead_ from "./Bulkhead.ts"
 import { cascading } from "./cascade.ts"
 import { fallbackField, fallingBack } from "./fallback.ts"
-import { hedged } from "./hedge.ts"
+import { hedged, hedging } from "./hedge.ts"
 import {
   type Any,
   type Compose,
@@ -64,7 +63,7 @@ import {
   type StandardInput
 } from "./pipeline.ts"
 import { limiting } from "./rateLimit.ts"
-import { budgetField, counting, mayRepeat, retryField, retryFields, retrying } from "./retry.ts"
+import { earning, mayRepeat, retryField, retryFields, retrying } from "./retry.ts"
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
@@ -161,8 +160,11 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
   makePipeline(["bulkhead"], Bulkhead_.limit(bulkhead))
 
 /**
- * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the calls, whichever is
- * more. If it refuses a retry, the caller fails with the error of the last attempt.
+ * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the calls that have
+ * succeeded, whichever is more. If it refuses a retry, the caller fails with the error of the last attempt.
+ *
+ * Successes earn the retries, so that an outage does not: while nothing succeeds, `floor` is all. The defaults allow one retry for five
+ * successes, as Finagle and Linkerd do, and one retry a second without any.
  *
  * Each circuit has one budget. The first use sets its `over`. `CircuitBreaker.inspect` shows the budget as `retries`.
  *
@@ -171,11 +173,11 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
 export interface Budget {
   readonly name: string
   readonly key?: string | undefined
-  /** The fraction of calls that may be retries, above 0 and at most 1. Default: 0.2. */
+  /** How many retries a successful call earns, above 0 and at most 1. Default: 0.2. */
   readonly share?: number | undefined
   /** The number of retries that are always allowed. Default: 10. */
   readonly floor?: number | undefined
-  /** The period over which calls and retries are counted. Default: 10 seconds. */
+  /** The period over which successes and retries are counted. Default: 10 seconds. */
   readonly over?: Duration.Input | undefined
 }
 
@@ -227,25 +229,48 @@ export const retry: {
   makePipeline(["retry"], retrying(decodeOptions("Resilience.retry", retryFields, options))())
 
 /**
+ * A percentile of durations, above 0 and below 100, such as `p95` or `p99.9`.
+ *
+ * @category options
+ */
+export type Percentile = `p${number}`
+
+/**
  * The options of {@link hedge}.
  *
  * @category options
  */
 export interface HedgeOptions {
-  /** The time after which a second copy of the call starts. A good value is the p95 duration. */
-  readonly after: Duration.Input
+  /**
+   * The time after which a second copy of the call starts: a duration, or a percentile of the durations of the calls so far. With `p95`, about
+   * one call of 20 is copied, whether the dependency usually takes 5 milliseconds or 5 seconds.
+   */
+  readonly after: Duration.Input | Percentile
+  /** The shortest delay that a percentile may give. Default: 10 milliseconds. */
+  readonly min?: Duration.Input | undefined
+  /**
+   * The longest delay that a percentile may give. It is also the delay until 100 calls have ended. Default: no maximum, and no copies until
+   * then.
+   */
+  readonly max?: Duration.Input | undefined
   /** The maximum number of additional copies. Default: 1. */
-  readonly max?: number | undefined
-  /** A retry budget that the additional copies share with the retries of the circuit's callers. Default: no budget. */
+  readonly copies?: number | undefined
+  /**
+   * A retry budget that the additional copies share with the retries of the circuit's callers, or `false` for none. Default: with a
+   * percentile, the copies are at most 5 % of the calls; with a duration, no budget.
+   */
   readonly budget?: string | Budget | false | undefined
 }
 
 /**
  * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
- * inside ignores.
+ * inside ignores. If the call is one of a `CircuitPool`, each copy goes to another member.
  *
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
+ *
+ * Create it once, as a constant, for calls that are alike: a hedge with a percentile measures the durations of all calls that it is applied
+ * to. An interrupted copy counts as a call that takes at least as long as it has taken.
  *
  * @category policies
  */
@@ -254,15 +279,12 @@ export const hedge: {
   (options: HedgeOptions & { readonly budget?: false | undefined }): Pipeline
   (options: HedgeOptions): Pipeline<never, BreakerStore>
 } = (options: HedgeOptions): Pipeline => {
-  const { after, budget = false, max = 1 } = decodeOptions("Resilience.hedge", hedgeFields, options)
-  const allowed = budget === false ? Effect.succeed(true) : mayRepeat(budget)
-  return makePipeline(["hedge"], (self) => {
-    const race = hedged(self, after, max, allowed)
-    return budget === false ? race : counting(budget, race)
-  })
+  const { budget, hedge } = hedging("Resilience.hedge", options)
+  const paid = budget === false ? undefined : { ...hedge, allowed: mayRepeat(budget) }
+  return makePipeline(["hedge"], (self) =>
+    paid === undefined || budget === false ? hedged(self, hedge) : earning(budget, hedged(self, paid))
+  )
 }
-
-const hedgeFields = { after: positiveMillis, max: optional(count), budget: optional(budgetField) }
 
 /**
  * A rate limiter, such as `RateLimiter` of `effect/persistence`.

@@ -1,21 +1,158 @@
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { count, decodeOptions, expected, type Field, optional, positiveMillis, refused } from "../core/fields.ts"
+import { nowOf, type Time } from "../engine/time.ts"
 import { alarm } from "../engine/timeout.ts"
+import { CurrentCopies } from "./copies.ts"
+import { type BudgetOf, budgetField } from "./retry.ts"
+import { Usual } from "./usual.ts"
+
+/** When copies start, and how many. */
+export interface Hedge {
+  readonly delay: HedgeDelay
+  /** The maximum number of additional copies of one call. */
+  readonly copies: number
+  /** Whether one more copy may start now. */
+  readonly allowed: Effect.Effect<boolean>
+}
+
+interface HedgeDelay {
+  /** Milliseconds until the next copy starts; `undefined` for never. Called once for each call. */
+  readonly begin: () => number | undefined
+  /** Notes how long a copy took. `Interrupted`: it would have taken longer. */
+  readonly ended: ((millis: number, how: "Success" | "Interrupted", delay: number | undefined) => void) | undefined
+}
+
+/** The share of calls that a hedge with a percentile may copy, unless it has a budget. */
+const extraShare = 0.05
+const mostSaved = 10
+const defaultMin = 10
+
+// ---- The options ----------------------------------------------------------------------------------------------------
+
+interface Quantile {
+  readonly _tag: "Quantile"
+  readonly share: number
+}
+
+const percentile = /^p(\d{1,2}(?:\.\d+)?)$/
+
+const afterField: Field<number | Quantile> = {
+  optional: false,
+  decode: (input, path, problems) => {
+    const found = typeof input === "string" ? percentile.exec(input)?.[1] : undefined
+    if (found !== undefined && Number(found) > 0) return { _tag: "Quantile", share: Number(found) / 100 }
+    if (typeof input === "string" && input.startsWith("p")) {
+      problems.push({ path, message: expected('a duration, or a percentile from "p1" to "p99.9"', input) })
+      return 0
+    }
+    return positiveMillis.decode(input, path, problems)
+  }
+}
+
+const hedgeFields = {
+  after: afterField,
+  min: optional(positiveMillis),
+  max: optional(positiveMillis),
+  copies: optional(count),
+  budget: optional(budgetField)
+}
+
+export const hedging = (
+  operation: string,
+  options: unknown
+): { readonly hedge: Hedge; readonly budget: BudgetOf | false } => {
+  const { after, budget, copies = 1, max, min } = decodeOptions(operation, hedgeFields, options)
+  if (typeof after !== "number") {
+    if (max !== undefined && max < (min ?? defaultMin)) {
+      throw refused(operation, "max", `expected a duration of at least min (${min ?? defaultMin} ms), got ${max} ms`)
+    }
+    const extra = budget === undefined ? new ExtraCalls() : undefined
+    const delay = new UsualDelay(after.share, min ?? defaultMin, max, extra)
+    return { hedge: { delay, copies, allowed: extra?.allowed ?? always }, budget: budget ?? false }
+  }
+  const other = min === undefined ? (max === undefined ? undefined : "max") : "min"
+  if (other !== undefined) throw refused(operation, other, "expected nothing, as after is a duration, got a duration")
+  return {
+    hedge: { delay: { begin: () => after, ended: undefined }, copies, allowed: always },
+    budget: budget ?? false
+  }
+}
+
+// ---- A delay that is usual ------------------------------------------------------------------------------------------
+
+const always = Effect.succeed(true)
+
+/** Allows additional calls as a share of the calls so far. */
+class ExtraCalls {
+  private saved = 0
+
+  call(): void {
+    this.saved = Math.min(mostSaved, this.saved + extraShare)
+  }
+
+  readonly allowed = Effect.sync(() => {
+    // A sum of twenty shares may be slightly less than 1.
+    if (this.saved < 1 - 1e-9) return false
+    this.saved--
+    return true
+  })
+}
+
+/** A percentile of the durations so far. */
+class UsualDelay implements HedgeDelay {
+  private readonly usual: Usual
+  private readonly min: number
+  private readonly max: number | undefined
+  private readonly extra: ExtraCalls | undefined
+
+  constructor(share: number, min: number, max: number | undefined, extra: ExtraCalls | undefined) {
+    this.usual = new Usual(share)
+    this.min = min
+    this.max = max
+    this.extra = extra
+  }
+
+  begin(): number | undefined {
+    this.extra?.call()
+    const { millis } = this.usual
+    if (millis === undefined) return this.max
+    return Math.max(this.min, Math.min(millis, this.max ?? Infinity))
+  }
+
+  ended(millis: number, how: "Success" | "Interrupted", delay: number | undefined): void {
+    // A copy that was interrupted before it was late says nothing. Otherwise it belongs to the calls above the percentile.
+    if (how === "Success" || millis >= (delay ?? this.max ?? Infinity)) this.usual.record(millis)
+  }
+}
+
+// ---- The race -------------------------------------------------------------------------------------------------------
+
+/** How a copy ended, as far as its duration says something. A failure may come much sooner than an answer. */
+const howOf = (exit: Exit.Exit<unknown, unknown>): "Success" | "Interrupted" | undefined =>
+  exit._tag === "Success"
+    ? "Success"
+    : exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt")
+      ? "Interrupted"
+      : undefined
 
 /**
- * Runs an effect, and starts up to `more` further copies of it, one each `afterMillis`. The first success is the result and interrupts the
- * other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the earliest one.
+ * Runs an effect, and starts up to `copies` further copies of it, one each time the delay is over. The first success is the result and
+ * interrupts the other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the earliest one.
  */
 export const hedged = <A, E, R>(
   self: Effect.Effect<A, E, R>,
-  afterMillis: number,
-  more: number,
-  allowed: Effect.Effect<boolean, never, R>
+  { allowed, copies: more, delay }: Hedge
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((parent) => {
-    const run = Effect.runForkWith(parent.context as Context.Context<R>)
+    const now = delay.ended === undefined ? undefined : nowOf(parent.getRef(Clock.Clock))
+    const afterMillis = delay.begin()
+    if (afterMillis === undefined) return now === undefined ? self : measured(self, delay, now)
+    const context = Context.add(parent.context, CurrentCopies, { called: [] })
+    const run = Effect.runForkWith(context as Context.Context<R>)
     return Effect.callback<A, E>((resume) => {
       const running = new Set<Fiber.Fiber<unknown, unknown>>()
       let failure: { readonly copy: number; readonly exit: Exit.Exit<A, E> } | undefined
@@ -34,10 +171,15 @@ export const hedged = <A, E, R>(
       }
       const start = () => {
         const copy = copies++
+        const begun = now?.() ?? 0
         const fiber = run(self)
         running.add(fiber)
         fiber.addObserver((exit) => {
           running.delete(fiber)
+          if (now !== undefined) {
+            const how = howOf(exit)
+            if (how !== undefined) delay.ended?.(now() - begun, how, afterMillis)
+          }
           if (done) return
           if (exit._tag === "Success") return end(exit)
           if (failure === undefined || copy < failure.copy) failure = { copy, exit }
@@ -61,3 +203,17 @@ export const hedged = <A, E, R>(
       })
     })
   })
+
+/** Runs a call alone, and notes how long it takes. */
+const measured = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  delay: HedgeDelay,
+  now: Time["now"]
+): Effect.Effect<A, E, R> => {
+  const begun = now()
+  return Effect.onExitPrimitive(self, (exit) => {
+    const how = howOf(exit)
+    if (how !== undefined) delay.ended?.(now() - begun, how, undefined)
+    return undefined
+  })
+}

@@ -76,7 +76,7 @@ const onBudget = <A>(
   return f(circuit.budget, registry.runtime.time.now(), of)
 }
 
-const noteCall = (budget: RetryBudget, now: number): void => budget.call(now)
+const noteSuccess = (budget: RetryBudget, now: number): void => budget.success(now)
 const askRetry = (budget: RetryBudget, now: number, of: BudgetOf): boolean => budget.retry(now, of)
 
 /**
@@ -95,12 +95,14 @@ const skippingVainDelay =
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
-/** Counts a call in the retry budget, and runs it. */
-export const counting = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    onBudget(fiber, of, noteCall)
-    return self
-  })
+/** Runs a call. If it succeeds, it earns a part of a retry. */
+export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    Effect.onExitPrimitive(self, (exit) => {
+      if (exit._tag === "Success") onBudget(fiber, of, noteSuccess)
+      return undefined
+    })
+  )
 
 /** Whether the budget allows a retry. If so, the budget counts it. */
 export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
@@ -204,7 +206,7 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
         waitForCircuit === undefined
           ? retried(self)
           : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
-      return budget === undefined ? all : counting(budget, all)
+      return budget === undefined ? all : earning(budget, all)
     }
   }
 }
