@@ -1,0 +1,240 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Circuit from "../core/Circuit.ts"
+import { worst } from "../shapes/states.ts"
+import { type Digest, decode, mostKeys, type NameDigest, type WorstKey } from "./digest.ts"
+import type { Known, Unreadable } from "./known.ts"
+import { listed } from "./listed.ts"
+import type { SharedStore, StoreError, VoterDigest } from "./SharedStore.ts"
+
+/**
+ * How many calls the processes of a fleet counted for one name.
+ */
+export interface CallCounts {
+  /** Calls that were admitted and counted. */
+  readonly calls: number
+  readonly successes: number
+  readonly failures: number
+  readonly rejected: number
+  readonly slow: number
+  /** Calls that ran uncounted. */
+  readonly passed: number
+}
+
+/**
+ * The recent traffic of one name. The counts are those of each process's latest period, which is about one `syncInterval`. Use `perSecond` to
+ * compare or plot them: the periods of the processes are neither equally long nor at the same time.
+ */
+export interface Traffic extends CallCounts {
+  /** The longest of the periods, in milliseconds. */
+  readonly millis: number
+  readonly perSecond: CallCounts
+  /** The share of the ended calls that failed, from 0 to 1; `undefined` if no call ended. */
+  readonly failureShare: number | undefined
+  /** Calls in flight at the end of the periods. */
+  readonly inFlight: number
+  /** The sum of the adaptive limits; `undefined` if no process has one. */
+  readonly limit: number | undefined
+  /**
+   * Durations in milliseconds: the average over the processes, weighted by their calls. `undefined` if no process measures durations; see
+   * `BreakerMetrics.layer`.
+   */
+  readonly p50: number | undefined
+  readonly p95: number | undefined
+}
+
+/**
+ * What the fleet knows of one name.
+ */
+export interface NameOverview {
+  readonly name: string
+  /** The state of the name's own circuit if that is not Closed, or else the worst state of its keys. */
+  readonly state: Circuit.State | "Unreadable"
+  /** How many circuits of this name are in `circuits` of the overview. */
+  readonly notClosed: number
+  /** How many processes have used the name. */
+  readonly processes: number
+  /** In how many processes at least one circuit of the name is not Closed. */
+  readonly notClosedIn: number
+  /** The largest number of keys in one process. */
+  readonly keys: number
+  /** The keys that are not Closed or have failed recently, the worst first: at most five. */
+  readonly worstKeys: ReadonlyArray<WorstKey>
+  /** `undefined` if no digest had room for the counts of this name, or no process has used it. */
+  readonly traffic: Traffic | undefined
+}
+
+/**
+ * What the fleet knows of its circuits: those that are not healthy, from the records of the store, and all names with their recent traffic,
+ * from the digests of the processes.
+ */
+export interface Overview {
+  /** When it was read, in milliseconds since 1970. */
+  readonly at: number
+  /** How many processes live. */
+  readonly processes: number
+  /** How many of them sent a digest that this version can read. */
+  readonly digests: number
+  /** How many sent a digest that this version cannot read. Their names and counts are missing. */
+  readonly unreadable: number
+  /** At least one digest had no room for all of its names, and left out this many at most. 0 if all names are known. */
+  readonly leftOut: number
+  /** The circuits that are not healthy, sorted by name and key. */
+  readonly circuits: ReadonlyArray<Known | Unreadable>
+  /** All known names, sorted. */
+  readonly names: ReadonlyArray<NameOverview>
+}
+
+/** A shorter period counts as one second: a rate over a few milliseconds says nothing. */
+const shortestMillis = 1_000
+
+const counts = ["calls", "successes", "failures", "rejected", "slow", "passed"] as const satisfies ReadonlyArray<
+  keyof CallCounts
+>
+
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, one) => total + one, 0)
+
+/** The digests of one name, each with the length of its period. */
+type Periods = ReadonlyArray<{ readonly millis: number; readonly of: NameDigest }>
+
+const eachCount = (periods: Periods, weight: (millis: number) => number): CallCounts => {
+  const total = { calls: 0, successes: 0, failures: 0, rejected: 0, slow: 0, passed: 0 }
+  for (const { millis, of } of periods) for (const name of counts) total[name] += of[name] * weight(millis)
+  return total
+}
+
+const ended = ({ failures, successes }: Pick<CallCounts, "failures" | "successes">): number => failures + successes
+
+/** The average of a duration over the processes that measured one, weighted by their calls. */
+const average = (periods: Periods, which: "p50" | "p95"): number | undefined => {
+  const measured = periods.flatMap(({ of }) => {
+    const millis = of[which]
+    return millis === undefined ? [] : [{ millis, calls: Math.max(1, ended(of)) }]
+  })
+  const calls = sum(measured.map((one) => one.calls))
+  return calls === 0 ? undefined : sum(measured.map((one) => one.millis * one.calls)) / calls
+}
+
+const trafficOf = (periods: Periods): Traffic | undefined => {
+  if (periods.length === 0) return undefined
+  const total = eachCount(periods, () => 1)
+  const limits = periods.flatMap(({ of: { limit } }) => (limit === undefined ? [] : [limit]))
+  return {
+    ...total,
+    millis: Math.max(...periods.map(({ millis }) => millis)),
+    perSecond: eachCount(periods, (millis) => 1_000 / Math.max(shortestMillis, millis)),
+    failureShare: ended(total) === 0 ? undefined : total.failures / ended(total),
+    inFlight: sum(periods.map(({ of }) => of.inFlight)),
+    limit: limits.length === 0 ? undefined : sum(limits),
+    p50: average(periods, "p50"),
+    p95: average(periods, "p95")
+  }
+}
+
+/** The worst keys over all processes. The failures of a key are added up. */
+const worstKeysOf = (periods: Periods): ReadonlyArray<WorstKey> => {
+  const found = new Map<string, WorstKey>()
+  for (const { of } of periods) {
+    for (const one of of.worst) {
+      const known = found.get(one.key)
+      const state = known === undefined ? one.state : (worst([known.state, one.state]) ?? one.state)
+      found.set(one.key, { key: one.key, state, failures: (known?.failures ?? 0) + one.failures })
+    }
+  }
+  const closed = (one: WorstKey) => (one.state === "Closed" ? 1 : 0)
+  return [...found.values()]
+    .sort((a, b) => closed(a) - closed(b) || b.failures - a.failures || (a.key < b.key ? -1 : 1))
+    .slice(0, mostKeys)
+}
+
+const isNotClosed = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
+
+const stateOf = (circuits: ReadonlyArray<Known | Unreadable>): NameOverview["state"] => {
+  const state = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
+  const own = circuits.find(({ key }) => key === undefined)
+  return own !== undefined && isNotClosed(own) ? state(own) : (worst(circuits.map(state)) ?? "Closed")
+}
+
+interface Gathered {
+  readonly circuits: Array<Known | Unreadable>
+  readonly periods: Array<Periods[number]>
+  processes: number
+}
+
+/** Merges the digests of processes with the circuits that are not healthy. */
+export const overviewOf = (
+  circuits: ReadonlyArray<Known | Unreadable>,
+  digests: ReadonlyArray<Digest | undefined>,
+  more: { readonly at: number; readonly processes: number }
+): Overview => {
+  const found = new Map<string, Gathered>()
+  const gather = (name: string): Gathered => {
+    const known = found.get(name)
+    if (known !== undefined) return known
+    const made: Gathered = { circuits: [], periods: [], processes: 0 }
+    found.set(name, made)
+    return made
+  }
+  for (const one of circuits) gather(one.name).circuits.push(one)
+  let leftOut = 0
+  for (const digest of digests) {
+    if (digest === undefined) continue
+    leftOut = Math.max(leftOut, digest.leftOut)
+    for (const of of digest.names) {
+      const gathered = gather(of.name)
+      gathered.processes++
+      gathered.periods.push({ millis: digest.millis, of })
+    }
+    for (const name of digest.others) gather(name).processes++
+  }
+  const readable = digests.filter((one) => one !== undefined).length
+  const names = [...found].map(
+    ([name, { circuits, periods, processes }]): NameOverview => ({
+      name,
+      state: stateOf(circuits),
+      notClosed: circuits.filter(isNotClosed).length,
+      processes,
+      notClosedIn: periods.filter(({ of }) => of.notClosed > 0).length,
+      keys: Math.max(0, ...periods.map(({ of }) => of.keys)),
+      worstKeys: worstKeysOf(periods),
+      traffic: trafficOf(periods)
+    })
+  )
+  return {
+    ...more,
+    digests: readable,
+    unreadable: digests.length - readable,
+    leftOut,
+    circuits,
+    names: names.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+}
+
+/** The latest digest of each live voter. */
+const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<VoterDigest>, StoreError> =>
+  Effect.gen(function* () {
+    const found = new Map<string, VoterDigest>()
+    let after = ""
+    while (true) {
+      const { digests, next } = yield* store.digests(after)
+      for (const one of digests) found.set(one.voter, one)
+      // A store that repeats itself must not keep its reader for ever.
+      if (next === undefined || next === after || found.size >= mostDigests) return [...found.values()]
+      after = next
+    }
+  })
+
+/** The most digests that are read. */
+const mostDigests = 20_000
+
+/** What the fleet knows of its circuits. */
+export const fleetOverview = (store: SharedStore): Effect.Effect<Overview, StoreError> =>
+  Effect.map(
+    Effect.all([listed(store), digestsOf(store), Clock.currentTimeMillis], { concurrency: 2 }),
+    ([{ circuits, processes }, digests, at]) =>
+      overviewOf(
+        circuits,
+        digests.map(({ digest }) => decode(digest)),
+        { at, processes }
+      )
+  )
