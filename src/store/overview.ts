@@ -5,7 +5,7 @@ import { worst } from "../shapes/states.ts"
 import { type Digest, decode, mostKeys, type NameDigest, type WorstKey } from "./digest.ts"
 import type { Known, Unreadable } from "./known.ts"
 import { listed } from "./listed.ts"
-import type { SharedStore, StoreError, VoterDigest } from "./SharedStore.ts"
+import type { SharedStore, StoreError } from "./SharedStore.ts"
 
 /**
  * How many calls the processes of a fleet counted for one name.
@@ -210,14 +210,14 @@ export const overviewOf = (
   }
 }
 
-/** The latest digest of each live voter. */
-const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<VoterDigest>, StoreError> =>
+/** The latest digest of each live voter; `undefined` for a digest that cannot be read. */
+const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Digest | undefined>, StoreError> =>
   Effect.gen(function* () {
-    const found = new Map<string, VoterDigest>()
+    const found = new Map<string, Digest | undefined>()
     let after = ""
     while (true) {
       const { digests, next } = yield* store.digests(after)
-      for (const one of digests) found.set(one.voter, one)
+      for (const { digest, voter } of digests) found.set(voter, decode(digest))
       // A store that repeats itself must not keep its reader for ever.
       if (next === undefined || next === after || found.size >= mostDigests) return [...found.values()]
       after = next
@@ -231,10 +231,5 @@ const mostDigests = 20_000
 export const fleetOverview = (store: SharedStore): Effect.Effect<Overview, StoreError> =>
   Effect.map(
     Effect.all([listed(store), digestsOf(store), Clock.currentTimeMillis], { concurrency: 2 }),
-    ([{ circuits, processes }, digests, at]) =>
-      overviewOf(
-        circuits,
-        digests.map(({ digest }) => decode(digest)),
-        { at, processes }
-      )
+    ([{ circuits, processes }, digests, at]) => overviewOf(circuits, digests, { at, processes })
   )
