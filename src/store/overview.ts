@@ -88,63 +88,85 @@ export interface Overview {
 /** A shorter period counts as one second: a rate over a few milliseconds says nothing. */
 const shortestMillis = 1_000
 
-const counts = ["calls", "successes", "failures", "rejected", "slow", "passed"] as const satisfies ReadonlyArray<
-  keyof CallCounts
->
+const noCounts = () => ({ calls: 0, successes: 0, failures: 0, rejected: 0, slow: 0, passed: 0 })
+type Counts = ReturnType<typeof noCounts>
 
-const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, one) => total + one, 0)
-
-/** The digests of one name, each with the length of its period. */
-type Periods = ReadonlyArray<{ readonly millis: number; readonly of: NameDigest }>
-
-const eachCount = (periods: Periods, weight: (millis: number) => number): CallCounts => {
-  const total = { calls: 0, successes: 0, failures: 0, rejected: 0, slow: 0, passed: 0 }
-  for (const { millis, of } of periods) for (const name of counts) total[name] += of[name] * weight(millis)
-  return total
+const add = (sum: Counts, of: CallCounts, times: number): void => {
+  sum.calls += of.calls * times
+  sum.successes += of.successes * times
+  sum.failures += of.failures * times
+  sum.rejected += of.rejected * times
+  sum.slow += of.slow * times
+  sum.passed += of.passed * times
 }
 
-const ended = ({ failures, successes }: Pick<CallCounts, "failures" | "successes">): number => failures + successes
+/** An average of durations, weighted by calls. */
+class Average {
+  private sum = 0
+  private calls = 0
 
-/** The average of a duration over the processes that measured one, weighted by their calls. */
-const average = (periods: Periods, which: "p50" | "p95"): number | undefined => {
-  const measured = periods.flatMap(({ of }) => {
-    const millis = of[which]
-    return millis === undefined ? [] : [{ millis, calls: Math.max(1, ended(of)) }]
-  })
-  const calls = sum(measured.map((one) => one.calls))
-  return calls === 0 ? undefined : sum(measured.map((one) => one.millis * one.calls)) / calls
-}
+  add(millis: number | undefined, calls: number): void {
+    if (millis === undefined) return
+    const weight = Math.max(1, calls)
+    this.sum += millis * weight
+    this.calls += weight
+  }
 
-const trafficOf = (periods: Periods): Traffic | undefined => {
-  if (periods.length === 0) return undefined
-  const total = eachCount(periods, () => 1)
-  const limits = periods.flatMap(({ of: { limit } }) => (limit === undefined ? [] : [limit]))
-  return {
-    ...total,
-    millis: Math.max(...periods.map(({ millis }) => millis)),
-    perSecond: eachCount(periods, (millis) => 1_000 / Math.max(shortestMillis, millis)),
-    failureShare: ended(total) === 0 ? undefined : total.failures / ended(total),
-    inFlight: sum(periods.map(({ of }) => of.inFlight)),
-    limit: limits.length === 0 ? undefined : sum(limits),
-    p50: average(periods, "p50"),
-    p95: average(periods, "p95")
+  get value(): number | undefined {
+    return this.calls === 0 ? undefined : this.sum / this.calls
   }
 }
 
-/** The worst keys over all processes. The failures of a key are added up. */
-const worstKeysOf = (periods: Periods): ReadonlyArray<WorstKey> => {
-  const found = new Map<string, WorstKey>()
-  for (const { of } of periods) {
+/** Adds up what the digests say about one name. */
+class Gathered {
+  readonly circuits: Array<Known | Unreadable> = []
+  processes = 0
+  notClosedIn = 0
+  keys = 0
+  private readonly total = noCounts()
+  private readonly rates = noCounts()
+  private millis: number | undefined = undefined
+  private inFlight = 0
+  private limit: number | undefined = undefined
+  private readonly p50 = new Average()
+  private readonly p95 = new Average()
+  private readonly worst = new Map<string, WorstKey>()
+
+  add(millis: number, of: NameDigest): void {
+    this.processes++
+    if (of.notClosed > 0) this.notClosedIn++
+    this.keys = Math.max(this.keys, of.keys)
+    add(this.total, of, 1)
+    add(this.rates, of, 1_000 / Math.max(shortestMillis, millis))
+    this.millis = Math.max(this.millis ?? 0, millis)
+    this.inFlight += of.inFlight
+    if (of.limit !== undefined) this.limit = (this.limit ?? 0) + of.limit
+    const ended = of.successes + of.failures
+    this.p50.add(of.p50, ended)
+    this.p95.add(of.p95, ended)
     for (const one of of.worst) {
-      const known = found.get(one.key)
+      const known = this.worst.get(one.key)
       const state = known === undefined ? one.state : (worst([known.state, one.state]) ?? one.state)
-      found.set(one.key, { key: one.key, state, failures: (known?.failures ?? 0) + one.failures })
+      this.worst.set(one.key, { key: one.key, state, failures: (known?.failures ?? 0) + one.failures })
     }
   }
-  const closed = (one: WorstKey) => (one.state === "Closed" ? 1 : 0)
-  return [...found.values()]
-    .sort((a, b) => closed(a) - closed(b) || b.failures - a.failures || (a.key < b.key ? -1 : 1))
-    .slice(0, mostKeys)
+
+  /** `undefined` if no digest has counts of the name. */
+  get traffic(): Traffic | undefined {
+    const { inFlight, limit, millis, p50, p95, rates, total } = this
+    if (millis === undefined) return undefined
+    const ended = total.successes + total.failures
+    const failureShare = ended === 0 ? undefined : total.failures / ended
+    return { ...total, millis, perSecond: rates, failureShare, inFlight, limit, p50: p50.value, p95: p95.value }
+  }
+
+  /** The worst keys over all processes. The failures of a key are added up. */
+  get worstKeys(): ReadonlyArray<WorstKey> {
+    const closed = (one: WorstKey) => (one.state === "Closed" ? 1 : 0)
+    return [...this.worst.values()]
+      .sort((a, b) => closed(a) - closed(b) || b.failures - a.failures || (a.key < b.key ? -1 : 1))
+      .slice(0, mostKeys)
+  }
 }
 
 const isNotClosed = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
@@ -153,12 +175,6 @@ const stateOf = (circuits: ReadonlyArray<Known | Unreadable>): NameOverview["sta
   const state = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
   const own = circuits.find(({ key }) => key === undefined)
   return own !== undefined && isNotClosed(own) ? state(own) : (worst(circuits.map(state)) ?? "Closed")
-}
-
-interface Gathered {
-  readonly circuits: Array<Known | Unreadable>
-  readonly periods: Array<Periods[number]>
-  processes: number
 }
 
 /** Merges the digests of processes with the circuits that are not healthy. */
@@ -171,7 +187,7 @@ export const overviewOf = (
   const gather = (name: string): Gathered => {
     const known = found.get(name)
     if (known !== undefined) return known
-    const made: Gathered = { circuits: [], periods: [], processes: 0 }
+    const made = new Gathered()
     found.set(name, made)
     return made
   }
@@ -180,24 +196,16 @@ export const overviewOf = (
   for (const digest of digests) {
     if (digest === undefined) continue
     leftOut = Math.max(leftOut, digest.leftOut)
-    for (const of of digest.names) {
-      const gathered = gather(of.name)
-      gathered.processes++
-      gathered.periods.push({ millis: digest.millis, of })
-    }
+    for (const of of digest.names) gather(of.name).add(digest.millis, of)
     for (const name of digest.others) gather(name).processes++
   }
   const readable = digests.filter((one) => one !== undefined).length
   const names = [...found].map(
-    ([name, { circuits, periods, processes }]): NameOverview => ({
+    ([name, { circuits, keys, notClosedIn, processes, traffic, worstKeys }]): NameOverview => ({
       name,
       state: stateOf(circuits),
       notClosed: circuits.filter(isNotClosed).length,
-      processes,
-      notClosedIn: periods.filter(({ of }) => of.notClosed > 0).length,
-      keys: Math.max(0, ...periods.map(({ of }) => of.keys)),
-      worstKeys: worstKeysOf(periods),
-      traffic: trafficOf(periods)
+      ...{ processes, notClosedIn, keys, worstKeys, traffic }
     })
   )
   return {
