@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Cause, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerMetrics, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import { TestFleet } from "effect-fuse/testing"
 import { exchange } from "./support/fleet.ts"
@@ -257,6 +257,41 @@ describe("BreakerStore.makeOverview", () => {
       const second = nameIn(yield* overview, "api").traffic
       assert.isAtMost(second?.p95 ?? Infinity, 25)
     }).pipe(Effect.provide(Layer.provideMerge(BreakerMetrics.layer(), BreakerStore.layerMemory)))
+  )
+
+  it.effect("counts the calls of keys that were evicted", () =>
+    Effect.gen(function* () {
+      const overview = yield* BreakerStore.makeOverview
+      for (let i = 0; i < 10; i++) yield* calls("api", 2, 0, `key-${i}`)
+      const { keys, traffic } = nameIn(yield* overview, "api")
+      assert.deepStrictEqual([keys, traffic?.calls], [2, 20])
+    }).pipe(Effect.provide(BreakerStore.layerMemoryWith({ maxCircuits: 2 })))
+  )
+
+  it.effect("has the adaptive limit while calls are limited", () =>
+    Effect.gen(function* () {
+      const overview = yield* BreakerStore.makeOverview
+      const burst = (count: number, millis: number, end: Effect.Effect<void, Cause.TimeoutError>) =>
+        Effect.gen(function* () {
+          const call = CircuitBreaker.protect(Effect.andThen(Effect.sleep(millis), end), "api")
+          const fibers = yield* Effect.forEach(Array.from({ length: count }), () => Effect.forkChild(Effect.exit(call)))
+          yield* TestClock.adjust(millis)
+          yield* Effect.forEach(fibers, Fiber.join)
+        })
+      for (let i = 0; i < 10; i++) yield* burst(1, 40, Effect.void)
+      assert.isUndefined(nameIn(yield* overview, "api").traffic?.limit)
+      yield* burst(20, 1_000, Effect.fail(new Cause.TimeoutError("too late")))
+      const { limit } = yield* CircuitBreaker.inspect("api")
+      assert.isAbove(limit ?? 0, 0)
+      assert.strictEqual(nameIn(yield* overview, "api").traffic?.limit, limit)
+    }).pipe(
+      Effect.provide(
+        Layer.provideMerge(
+          BreakerStore.layerMemory,
+          BreakerPolicy.layer({ default: { limit: true, trip: Trip.failures({ atLeast: 100_000, of: "1 minute" }) } })
+        )
+      )
+    )
   )
 
   it.effect("reads the fleet if the store is shared", () =>

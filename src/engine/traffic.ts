@@ -107,10 +107,13 @@ export class TrafficMeter {
       if (group.gone !== undefined) add(latest, group.gone)
       const worst: Array<WorstKey> = []
       let inFlight = 0
+      let limit: number | undefined
       let notClosed = 0
       for (const circuit of circuitsOf(group)) {
         add(latest, circuit)
         inFlight += circuit.inFlight
+        const { limitNow } = circuit
+        if (limitNow !== undefined) limit = (limit ?? 0) + limitNow
         const control = circuit.control.value
         const state = control._tag === "Closed" ? control._tag : Circuit.expire(control, now)._tag
         if (state !== "Closed") notClosed++
@@ -130,7 +133,7 @@ export class TrafficMeter {
         inFlight,
         keys: (group.keyed?.size ?? 0) + (group.overflow === undefined ? 0 : 1),
         notClosed,
-        limit: undefined,
+        limit,
         p50: took && durations && quantile(durations.bounds, took, 0.5),
         p95: took && durations && quantile(durations.bounds, took, 0.95),
         worst

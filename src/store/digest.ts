@@ -28,7 +28,7 @@ export interface NameDigest extends DigestCounts {
   readonly keys: number
   /** How many circuits of the name are not Closed in this process. */
   readonly notClosed: number
-  /** The adaptive limit; `undefined` if there is none. */
+  /** The sum of the adaptive limits of the circuits that are limited now; `undefined` if none is. */
   readonly limit: number | undefined
   /** Durations of the calls of the period, in milliseconds; `undefined` if they are not measured. */
   readonly p50: number | undefined

@@ -33,7 +33,7 @@ export interface Traffic extends CallCounts {
   readonly failureShare: number | undefined
   /** Calls in flight at the end of the periods. */
   readonly inFlight: number
-  /** The sum of the adaptive limits; `undefined` if no process has one. */
+  /** The sum of the adaptive limits of all circuits that are limited now; `undefined` if none is. */
   readonly limit: number | undefined
   /**
    * Durations in milliseconds: the average over the processes, weighted by their calls. `undefined` if no process measures durations; see
