@@ -99,6 +99,23 @@ describe("Operator.overview", () => {
     })
   )
 
+  it.effect("has the state of the name's own circuit before that of its keys, and the worst one of these", () =>
+    Effect.gen(function* () {
+      const { store } = yield* TestFleet.make(1)
+      yield* Operator.open(store, "own")
+      yield* Operator.isolate(store, "own", { key: "a" })
+      yield* Operator.disable(store, "keys", { key: "a" })
+      yield* Operator.isolate(store, "keys", { key: "b" })
+      assert.deepStrictEqual(
+        (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
+        [
+          ["keys", "Isolated", 2],
+          ["own", "Open", 2]
+        ]
+      )
+    })
+  )
+
   it.effect("says in how many processes a circuit is open that the fleet has not opened", () =>
     Effect.gen(function* () {
       const policies = { default: { trip: Trip.consecutive(2), fleet: false as const } }

@@ -132,6 +132,16 @@ describe("A digest", () => {
     assert.deepStrictEqual([names.length, others.length, leftOut], [300, 0, 0])
   })
 
+  it("has no more than 8,192 characters if there is almost enough room for all names", () => {
+    for (const length of [10, 30, 80, 200]) {
+      const all = many(400, (index) => ({ name: `${index}-`.padEnd(length, "n"), calls: 1_000 }))
+      const text = encode(5_000, all)
+      assert.isAtMost(text.length, limits.digest)
+      const { leftOut, names, others } = decoded(text)
+      assert.strictEqual(names.length + others.length + leftOut, 400)
+    }
+  })
+
   it("leaves out a name and a key that are very long", () => {
     const worst = [
       { key: "k".repeat(512), state: "Open", failures: 9 },
