@@ -1,5 +1,5 @@
 /**
- * A store of your own, here in Maps: one operation that writes, two that read, and announcements. The test suite finds its faults.
+ * A store of your own, here in Maps: one operation that writes, three that read, and announcements. The test suite finds its faults.
  * The sections have the names of the files of the library's stores, as in src/store/memory, src/redis and src/sql.
  */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
@@ -15,6 +15,13 @@ interface StoredRecord {
   readonly until: number
   readonly listed: boolean
 }
+/** A live process, with its latest digest. */
+interface StoredVoter {
+  readonly life: number
+  readonly until: number
+  readonly heard: number
+  readonly digest?: string | undefined
+}
 /** A box with the ballots of a circuit. */
 interface BallotBox {
   readonly ballots: Map<string, { readonly numbers: ReadonlyArray<number>; readonly until: number }>
@@ -29,7 +36,7 @@ const make = Effect.gen(function* () {
   const announce = (change: SharedStore.Change) => PubSub.publishUnsafe(changes, change)
   const records = new Map<string, StoredRecord>()
   const boxes = new Map<string, BallotBox>()
-  const voters = new Map<string, { readonly life: number; readonly until: number; readonly heard: number }>()
+  const voters = new Map<string, StoredVoter>()
   const log: Array<SharedStore.RollCall & { readonly at: number }> = []
   const last = { epoch: 0, life: 0 }
   let born: { readonly at: number; readonly life: string } | undefined
@@ -117,13 +124,14 @@ const make = Effect.gen(function* () {
     if (time > notAfter) return { _tag: "Late", time }
     born ??= { at: time, life: globalThis.crypto.randomUUID() }
     const was = voters.get(voter)
-    const { heard: before, life } = was !== undefined && lasts(was) ? was : { heard: 0, life: ++last.life }
-    if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: before })
+    const lived: StoredVoter = was !== undefined && lasts(was) ? was : { heard: 0, life: ++last.life, until: 0 }
+    const lives = { ...lived, until: time + ttl, digest: request.digest ?? lived.digest }
+    if (ttl > 0) voters.set(voter, lives)
     else voters.delete(voter)
     const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
     // This comes after the casts, because a voter that has heard a roll call has cast the ballots that it owes.
     const valid = heardIn !== born.life || heard > head() ? 0 : heard
-    if (ttl > 0) voters.set(voter, { life, until: time + ttl, heard: valid })
+    if (ttl > 0) voters.set(voter, { ...lives, heard: valid })
     const { logMillis } = SharedStore.limits
     const kept = log.filter(({ at, seq, term }) => seq > valid && time - at <= term + logMillis)
     const rollCalls = kept.slice(0, SharedStore.limits.rollCalls).map(({ at: _, ...rollCall }) => rollCall)
@@ -159,6 +167,14 @@ const make = Effect.gen(function* () {
     time: now(),
     records: circuits.map(stored)
   })
+  // With thousands of processes it would return some of them at a time, and `next` for those after them.
+  const digests = (): SharedStore.DigestsAnswer => ({
+    time: now(),
+    digests: [...voters].flatMap(([voter, kept]) =>
+      lasts(kept) && kept.digest !== undefined ? [{ voter, digest: kept.digest }] : []
+    ),
+    next: undefined
+  })
 
   // ---- store
 
@@ -166,6 +182,7 @@ const make = Effect.gen(function* () {
     exchange: (request) => Effect.sync(() => exchange(request)),
     page: (since, limit) => Effect.sync(() => page(since, limit)),
     load: (circuits) => Effect.sync(() => load(circuits)),
+    digests: () => Effect.sync(digests),
     changes: Stream.fromPubSub(changes)
   }
   return store

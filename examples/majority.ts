@@ -9,7 +9,7 @@ import * as QuorumStore from "effect-fuse/QuorumStore"
 const region = (name: string) =>
   Effect.map(MemoryStore.make, (store) => {
     const state = { name, store, down: false }
-    const unless = <A>(operation: "exchange" | "page" | "load", run: Effect.Effect<A, SharedStore.StoreError>) =>
+    const unless = <A>(operation: SharedStore.StoreError["operation"], run: Effect.Effect<A, SharedStore.StoreError>) =>
       Effect.suspend(() =>
         state.down ? Effect.fail(new SharedStore.StoreError({ operation, cause: "cut off" })) : run
       )
@@ -17,6 +17,7 @@ const region = (name: string) =>
       exchange: (exchange) => unless("exchange", store.exchange(exchange)),
       page: (since, limit) => unless("page", store.page(since, limit)),
       load: (circuits) => unless("load", store.load(circuits)),
+      digests: (after) => unless("digests", store.digests(after)),
       changes: Stream.filter(store.changes, () => !state.down)
     }
     return Object.assign(state, { reached })

@@ -116,6 +116,16 @@ const faults = [
   ["hearing beyond the head counts", "a `heard` beyond the"],
   ["a swap leaves the roll call", "a swap ends the roll call"],
   ["a thousand roll calls are answered", "an answer has a"],
+  ["a voter keeps its first digest", "the digest of a live"],
+  ["a heartbeat without a digest removes it", "the digest of a live"],
+  ["only heartbeats carry digests", "an exchange with casts and swaps carries"],
+  ["a late exchange changes the digest", "a digest that comes after"],
+  ["digests outlive their voters", "a digest ends with"],
+  ["a voter that lives again has its digest again", "a digest ends with"],
+  ["digests are cut at 4,000", "a digest may have"],
+  ["digests are trimmed", "a digest may have"],
+  ["the first digests are all", "the answers together"],
+  ["all digests are in one answer", "the answers together"],
   ["announces nothing", "a swap is announced"],
   ["announces no roll call", "a roll call is announced"],
   ["announces to one listener", "a swap is announced"],
@@ -163,6 +173,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
   const rows = new Map<string, Row>()
   const boxes = new Map<string, Box>()
   const voters = new Map<string, Voter>()
+  const digests = new Map<string, string>()
   const log: Array<SharedStore.RollCall> = []
   let bornAt: number | undefined
   const life = globalThis.crypto.randomUUID()
@@ -402,15 +413,27 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
   })
 
   const exchange = Effect.fnUntraced(function* (request: SharedStore.Exchange) {
-    const { casts, floor, heard, notAfter, swaps, ttl } = request
+    const { casts, digest, floor, heard, notAfter, swaps, ttl } = request
     const voter = nameOf(request.voter)
+    if (has("a late exchange changes the digest") && digest !== undefined) digests.set(voter, digest)
     if (notAfter !== undefined && now() > notAfter && !has("a late exchange is done")) {
       if (has("a late exchange is a heartbeat")) yield* renew(voter, ttl)
       if (has("a deadline is ignored by swaps")) for (const one of swaps) yield* swap(one, floor)
       return { _tag: "Late" as const, time: time() }
     }
     if (bornAt === undefined || has("a store is young again with each exchange")) bornAt = now()
+    const lived = lives(voter)
     yield* renew(voter, ttl)
+    if (ttl <= 0 || !lived) {
+      const stays = has("a voter that lives again has its digest again", "digests outlive their voters")
+      if (!stays) digests.delete(voter)
+    }
+    if (has("a heartbeat without a digest removes it") && digest === undefined) digests.delete(voter)
+    const carries = digest !== undefined && !(has("only heartbeats carry digests") && casts.length > 0)
+    if (carries && !(has("a voter keeps its first digest") && digests.has(voter))) {
+      const trimmed = has("digests are trimmed") ? digest.trim() : digest
+      digests.set(voter, has("digests are cut at 4,000") ? trimmed.slice(0, 4_000) : trimmed)
+    }
     const hears = (): number => {
       const isOther = request.life !== life && !has("hearing in another life counts")
       const valid = isOther || (heard > head && !has("hearing beyond the head counts")) ? 0 : heard
@@ -478,6 +501,18 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
       }
     })
 
+  const digestsAfter = (after: string) =>
+    Effect.sync((): SharedStore.DigestsAnswer => {
+      const most = has("all digests are in one answer") ? Infinity : SharedStore.limits.digests
+      const all = [...digests]
+        .filter(([voter]) => voter > after && (has("digests outlive their voters") || lives(voter)))
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([voter, digest]) => ({ voter, digest }))
+      const some = all.slice(0, most)
+      const isLast = some.length === all.length || has("the first digests are all")
+      return { time: time(), digests: some, next: isLast ? undefined : some.at(-1)?.voter }
+    })
+
   const through = <A>(
     operation: SharedStore.StoreError["operation"],
     effect: Effect.Effect<A>
@@ -492,6 +527,7 @@ const storeWith = (fault?: Fault): SharedStore.SharedStore => {
     exchange: (request) => through("exchange", exchange(request)),
     page: (since, limit) => through("page", page(since, limit)),
     load: (circuits) => through("load", load(circuits)),
+    digests: (after) => through("digests", digestsAfter(after)),
     changes: Stream.suspend(() =>
       has("announces to one listener") && listeners++ > 0 ? Stream.never : Stream.fromPubSub(announcements)
     )

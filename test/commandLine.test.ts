@@ -37,9 +37,10 @@ const record = ({ outside }: Place, name: string, body: string) =>
   Effect.map(write(outside, circuitId(name, undefined), { body }), ({ swapped }) => assert.isTrue(swapped))
 
 const commands = {
-  list: ["--exit-code", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
+  list: ["--all", "--exit-code", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
   show: ["--key", "--sort", "--limit", "--wide"],
-  watch: ["--every", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
+  watch: ["--all", "--every", "--name", "--state", "--sort", "--limit", "--keys", "--wide"],
+  names: [],
   history: ["--key", "--limit", "--before", "--wide"],
   doctor: [],
   isolate: ["--key", "--new", "--reason", "--actor", "--yes", "--for"],

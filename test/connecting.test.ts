@@ -63,6 +63,7 @@ const store = (
           exchange: () => failing("exchange", client.exchange ?? Effect.void, done),
           page: () => failing("page", client.page ?? Effect.void, page),
           load: () => failing("load", Effect.void, { time: 1, records: [] }),
+          digests: () => failing("digests", Effect.void, { time: 1, digests: [], next: undefined }),
           changes: Stream.fromEffect(Effect.as(Effect.never, undefined as never))
         },
         ended: client.ended ?? Effect.never

@@ -125,6 +125,7 @@ const store = Arbitrary.map(
       exchange: inTurn(exchange),
       page: inTurn(page),
       load: inTurn(load),
+      digests: inTurn([]),
       changes: Stream.concat(Stream.fromIterable(changes as ReadonlyArray<SharedStore.Change>), Stream.never)
     }
   }

@@ -128,6 +128,7 @@ describe("A text to be imported", () => {
             const store = { time: 0, live: 1, life: "life", epoch: 1, trimmed: 0 }
             return Effect.succeed({ ...store, listed: changes.length, changes })
           },
+          digests: undefined as never,
           changes: undefined as never
         }
         const message = said(yield* Effect.exit(Operator.importAll(store, text)))

@@ -77,7 +77,8 @@ const ofShared: ReadonlyArray<Wrong> = [
   ["maxCircuits", 0],
   ["syncInterval", "soon"],
   ["connectTimeout", -1],
-  ["process", "a b"]
+  ["process", "a b"],
+  ["digest", "yes"]
 ]
 const ofFleet: ReadonlyArray<Wrong> = [...ofShared, ["trouble", "none"]]
 const ofRedis: ReadonlyArray<Wrong> = [

@@ -28,6 +28,7 @@ import { Events } from "../engine/events.ts"
 import { checkHealth } from "../engine/healthCheck.ts"
 import { quietly } from "../engine/logEvent.ts"
 import { builtAgain, isBuiltAgain } from "../engine/misuse.ts"
+import { overviewFrom } from "../engine/overview.ts"
 import { Registry } from "../engine/registry.ts"
 import type { Runtime } from "../engine/runtime.ts"
 import { fromClock, isReal, monotonicMillis } from "../engine/time.ts"
@@ -35,7 +36,8 @@ import { exportAll as exportRegistry, importAll as importRegistry } from "../eng
 import { joinFleet } from "../fleet/join.ts"
 import { Policies, type PolicyError } from "../policy/BreakerPolicy.ts"
 import { ofMemory, ofShared, storeName } from "../store/options.ts"
-import type { SharedStore } from "../store/SharedStore.ts"
+import type { Overview } from "../store/overview.ts"
+import type { SharedStore, StoreError } from "../store/SharedStore.ts"
 
 /**
  * The circuits of this process. Use `CircuitBreaker` to reach them: the members of the service are not public.
@@ -125,6 +127,11 @@ export interface SharedOptions extends Options {
   readonly connectTimeout?: Duration.Input | undefined
   /** The name of this process in events: letters, digits, `.`, `_` and `-`. The layer appends a unique suffix. Default: `process`. */
   readonly process?: string | undefined
+  /**
+   * Whether each heartbeat carries a digest: the names of this process's circuits and what they counted since the heartbeat before, at most
+   * 8 kB. `Operator.overview` and the command line show it. Default: `true`.
+   */
+  readonly digest?: boolean | undefined
 }
 
 /**
@@ -141,6 +148,7 @@ export interface SharedOptions extends Options {
 export const layerShared = (store: SharedStore, options: SharedOptions = {}): Layer.Layer<BreakerStore> => {
   const {
     connectTimeout,
+    digest = true,
     maxCircuits,
     process = "process",
     syncInterval
@@ -155,7 +163,8 @@ export const layerShared = (store: SharedStore, options: SharedOptions = {}): La
         policies: yield* Policies,
         random: () => random.nextDoubleUnsafe(),
         syncMillis: syncInterval ?? 5_000,
-        connectMillis: connectTimeout ?? 1_000
+        connectMillis: connectTimeout ?? 1_000,
+        digest
       })
       return registry
     })
@@ -246,3 +255,28 @@ export const stats: Effect.Effect<Stats, never, BreakerStore> = BreakerStore.use
   evicted: registry.evicted,
   overflowed: registry.overflowed
 }))
+
+/**
+ * An effect that reads what is known of the circuits, for a page or a log line that repeats. It has the same type as `Operator.overview`. With
+ * a shared store it reads what the fleet knows, and fails if the store fails. Otherwise it reads this process, and never fails: the
+ * traffic is then that since its previous run, or since it was made, and `process` of each circuit is empty.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ *
+ * const names = Effect.gen(function* () {
+ *   const overview = yield* BreakerStore.makeOverview
+ *   yield* CircuitBreaker.protect(Effect.void, "api")
+ *   return (yield* overview).names.map(({ name, traffic }) => [name, traffic?.calls])
+ * })
+ * await Effect.runPromise(Effect.provide(names, BreakerStore.layerMemory)) // => [["api", 1]]
+ * ```
+ *
+ * @category getters
+ */
+export const makeOverview: Effect.Effect<
+  Effect.Effect<Overview, StoreError>,
+  never,
+  BreakerStore
+> = BreakerStore.useSync(overviewFrom)

@@ -3,6 +3,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import {
   actorFlag,
+  allFlag,
   fileFlag,
   keysFlag,
   limitFlag,
@@ -24,6 +25,7 @@ import { countFlag, durationFlag, handle, keyFlag, nameArgument, root, yesFlag }
 const showModule = () => import("./show.ts")
 
 const choice = {
+  all: allFlag,
   name: patternFlag,
   state: stateFlag,
   sort: sortFlag,
@@ -43,9 +45,12 @@ const list = Command.make(
   },
   handle(async () => (await showModule()).list)
 ).pipe(
-  Command.withDescription("Lists all circuits that are not closed. Healthy circuits are not in the store"),
+  Command.withDescription(
+    "Lists all circuits that are not closed; with --all also the healthy ones, with their traffic"
+  ),
   Command.withExamples([
     { command: "effect-fuse list --redis redis://localhost:6379", description: "What is open, forced or recovering" },
+    { command: "effect-fuse list --all --sort calls", description: "All circuits, the busiest first" },
     { command: "effect-fuse list --state open --sort down --limit 10", description: "The ten longest outages" },
     { command: "effect-fuse list --exit-code --json", description: "For a script, with REDIS_URL or DATABASE_URL set" }
   ])
@@ -71,6 +76,16 @@ const watch = Command.make(
     "Lists circuits again whenever they change, until it is interrupted. If output is not a terminal, it prints only changes; with --json a line for each"
   )
 )
+
+const names = Command.make(
+  "names",
+  {
+    prefix: Argument.optional(
+      Argument.String("prefix").pipe(Argument.withDescription("Only the names that begin with this"))
+    )
+  },
+  handle(async () => (await import("./overview.ts")).names)
+).pipe(Command.withDescription("Prints the names of all known circuits, one on each line, for completion in a shell"))
 
 const history = Command.make(
   "history",
@@ -246,7 +261,7 @@ const migrate = Command.make(
 
 export const command = root.pipe(
   Command.withSubcommands([
-    { group: "Look", commands: [list, show, watch, history, doctor] },
+    { group: "Look", commands: [list, show, watch, names, history, doctor] },
     { group: "Steer", commands: [isolate, disable, release, open, close, reset] },
     { group: "Choose", commands: [simulate] },
     { group: "Keep", commands: [exporting, importing, cleanup, migrate] }

@@ -28,14 +28,19 @@ export const patternFlag = Flag.String("name").pipe(
   Flag.optional
 )
 
-export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "openings"]).pipe(
+export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "openings", "calls", "failures"]).pipe(
   Flag.withDescription(
-    "The order of the rows: by name, worst state first (state), longest outage first (down), or most openings first"
+    "The order of the rows: by name, worst state first (state), longest outage first (down), or most openings first. With --all also most calls or failures first"
   ),
   Flag.withDefault("name" as const)
 )
 
 export const limitFlag = countFlag("limit", "Show at most this many rows. Default: all").pipe(Flag.optional)
+
+export const allFlag = Flag.Boolean("all").pipe(
+  Flag.withDescription("Show all circuits that a process uses, by name, with their traffic"),
+  Flag.withDefault(false)
+)
 
 export const keysFlag = Flag.Boolean("keys").pipe(
   Flag.withDescription("Show a row for each key instead of one for each name"),

@@ -1,12 +1,16 @@
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import leven from "leven"
 import { shortId } from "../audit/trailRows.ts"
 import { printable } from "../core/printable.ts"
+import type * as Operator from "../operator/Operator.ts"
 import { defaultPrefix } from "../redis/store.ts"
 import type { Database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId, fromCircuitId } from "../store/codec.ts"
+import type { SharedStore } from "../store/SharedStore.ts"
 import type { CommandFailure } from "./messages.ts"
+import { overviewOn } from "./overview.ts"
 import { checkTables, type OnRedis, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
@@ -87,17 +91,26 @@ const namesInTrail = (database: Database, name: string) =>
     has ? [...names, name] : names
   )
 
-/** The names in the store and in the trail. If one of them cannot be read, its names are missing, and `failures` says why. */
+/**
+ * The names in the store, in the digests of the processes, and in the trail. If one of them cannot be read, its names are missing, and
+ * `failures` says why.
+ */
 export interface StoredNames {
+  /** `undefined` if it cannot be read. */
+  readonly overview: Operator.Overview | undefined
   readonly names: ReadonlySet<string>
   readonly failures: ReadonlyArray<CommandFailure>
 }
 
 /**
- * The names of all circuits that have a record or ballots in the store, or that are in the trail. A circuit that never failed is in
- * neither of them.
+ * The names of all circuits that a live process uses, that have a record or ballots in the store, or that are in the trail.
  */
-export const knownNames = (opened: OpenedServer, settings: CommandSettings, name: string): Effect.Effect<StoredNames> =>
+export const knownNames = (
+  store: SharedStore,
+  opened: OpenedServer,
+  settings: CommandSettings,
+  name: string
+): Effect.Effect<StoredNames> =>
   Effect.gen(function* () {
     const { server } = opened
     const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : defaultPrefix
@@ -113,8 +126,13 @@ export const knownNames = (opened: OpenedServer, settings: CommandSettings, name
             })
           )
     )
-    const results = yield* Effect.all([Effect.result(inStore), Effect.result(inTrail)], { concurrency: 2 })
+    const inDigests = yield* Effect.result(overviewOn(store, opened))
+    const overview = inDigests._tag === "Success" ? inDigests.success : undefined
+    const stored = yield* Effect.all([Effect.result(inStore), Effect.result(inTrail)], { concurrency: 2 })
+    const used = Result.map(inDigests, ({ names }) => names.map(({ name }) => name))
+    const results = [used, ...stored]
     return {
+      overview,
       names: new Set(results.flatMap((one) => (one._tag === "Success" ? one.success : []))),
       failures: results.flatMap((one) => (one._tag === "Failure" ? [one.failure] : []))
     }

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import { type ActionName, operatorActions } from "../core/operatorActions.ts"
 import { printable, printableCircuit } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
+import type { SharedStore } from "../store/SharedStore.ts"
 import { by } from "./actor.ts"
 import { asked, ending, overrideData, overrideText, toData } from "./circuits.ts"
 import { answer, CommandFailure, lasting } from "./messages.ts"
@@ -42,23 +43,28 @@ const endsOfOthers = (before: Operator.Known | Operator.Unreadable | undefined, 
   return others.length === 0 ? "" : `It ends what another operator has set. ${others.map(overrideText).join(". ")}.`
 }
 
-/** Refuses a name that neither the store nor the trail knows: it is probably mistyped. */
-const refuseUnknown = (
-  opened: OpenedServer,
-  settings: CommandSettings,
-  name: string,
-  listed: ReadonlyArray<Operator.Identity>
-) =>
+/** Why a name may be right although it is not known. */
+const newAdvice = (overview: Operator.Overview | undefined): string => {
+  const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
+  if (processes > 0 && digests === processes && leftOut === 0) {
+    return `${processes === 1 ? "The live process does not use" : `None of the ${processes} live processes uses`} this name. If it is right, add --new.`
+  }
+  return digests === 0
+    ? "A circuit that has never failed is not in the store. If the name is right, add --new."
+    : `The names of some processes are not known (${digests} of ${processes} send a digest, ${leftOut} names did not fit). If the name is right, add --new.`
+}
+
+/** Refuses a name that no process uses, and that neither the store nor the trail knows: it is probably mistyped. */
+const refuseUnknown = (store: SharedStore, opened: OpenedServer, settings: CommandSettings, name: string) =>
   Effect.gen(function* () {
-    if (listed.some((one) => one.name === name)) return
-    const { failures, names } = yield* knownNames(opened, settings, name)
+    const { failures, names, overview } = yield* knownNames(store, opened, settings, name)
     if (names.has(name)) return
     const unread = failures.map(({ message }) => ` (${message})`).join("")
-    const hint = didYouMean(name, [...names, ...listed.map(({ name }) => name)])
+    const hint = didYouMean(name, names)
     yield* new CommandFailure({
       code: 3,
       message: `The store knows no circuit named ${printableCircuit(name, undefined)}.${hint}${unread}`,
-      advice: "A circuit that has never failed is not in the store. If the name is right, add --new."
+      advice: newAdvice(overview)
     })
   })
 
@@ -76,8 +82,8 @@ const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) 
         const isUnknown = before === undefined && !input.new
         const ended = overrides === "ended" ? endsOfOthers(before, by(actor).actor) : ""
         if (isUnknown || asks !== undefined) {
-          const { circuits, processes } = yield* asked(opened, () => Operator.list(store))
-          if (isUnknown) yield* refuseUnknown(opened, settings, name, circuits)
+          const { processes } = yield* asked(opened, () => Operator.list(store))
+          if (isUnknown) yield* refuseUnknown(store, opened, settings, name)
           if (asks !== undefined) {
             const all = processes === 0 ? "All processes (none is alive now)" : `All processes (${processes} now)`
             const question = asks(all, printableCircuit(name, key), forHowLong(millis ?? defaultMillis))

@@ -6,7 +6,7 @@ import { agreementOf, type One, reasonOf, stateOf } from "./circuits.ts"
 import { lasting } from "./messages.ts"
 import { type Column, type Screen, styleOf, table } from "./table.ts"
 
-export type Sort = "name" | "state" | "down" | "openings"
+export type Sort = "name" | "state" | "down" | "openings" | "calls" | "failures"
 
 /** Which circuits are shown, and how. */
 export interface Choice {
@@ -47,7 +47,10 @@ const order: Readonly<Record<Sort, (a: One, b: One) => number>> = {
   name: byName,
   state: (a, b) => byState(a, b) || byStart(a, b) || byName(a, b),
   down: (a, b) => byStart(a, b) || byName(a, b),
-  openings: (a, b) => byOpenings(a, b) || byStart(a, b) || byName(a, b)
+  openings: (a, b) => byOpenings(a, b) || byStart(a, b) || byName(a, b),
+  // Records have no traffic.
+  calls: byName,
+  failures: byName
 }
 
 /** Whether a text matches a pattern in which `*` stands for any characters. It takes time linear in the text. */

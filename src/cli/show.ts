@@ -12,6 +12,7 @@ import { agreementOf, asked, type One, overrideText, stateOf, toData } from "./c
 import { type RejectedCalls, rejectedSince } from "./history.ts"
 import { answer, CommandFailure, iso, lasting, Painted, plural, report, toJson } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
+import { checkChoice, closedText, listAll, overviewData, overviewOn, overviewText } from "./overview.ts"
 import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
 import { type OpenedServer, withStore } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
@@ -23,6 +24,7 @@ const listed = (store: SharedStore, opened: OpenedServer) => asked(opened, () =>
 
 /** The flags that choose which circuits are shown, and how. */
 export interface Chosen {
+  readonly all: boolean
   readonly name: Option.Option<string>
   readonly state: ReadonlyArray<string>
   readonly sort: Sort
@@ -71,7 +73,9 @@ const toListData = ({ circuits, processes }: ListResult, choice: Choice) => {
 
 export const list = (input: Chosen & { readonly exitCode: boolean }, settings: CommandSettings) =>
   Effect.gen(function* () {
+    yield* checkChoice(input, "list")
     const choice = toChoice(input)
+    if (input.all) return yield* listAll(choice, input.wide, input.exitCode, settings)
     const all = yield* withStore(settings, listed)
     const text = toText(all, choice, yield* Clock.currentTimeMillis, yield* screen(input.wide))
     yield* answer(settings.json, toListData(all, choice), new Painted(text))
@@ -148,15 +152,16 @@ export const show = (input: ShowInput, settings: CommandSettings) =>
   Effect.gen(function* () {
     const { name } = input
     const only = Option.getOrUndefined(input.key)
-    const { found, hint } = yield* withStore(settings, (store, opened) =>
+    const { closed, found, hint } = yield* withStore(settings, (store, opened) =>
       Effect.gen(function* () {
         const own = yield* asked(opened, () => Operator.inspect(store, name, only === undefined ? {} : { key: only }))
         const { circuits } = yield* listed(store, opened)
         const keyed = only === undefined ? circuits.filter((one) => one.name === name && one.key !== undefined) : []
         const found: ReadonlyArray<One> = own === undefined ? keyed : [own, ...keyed]
-        if (found.length > 0) return { found, hint: "" }
-        const { names } = yield* knownNames(opened, settings, name)
-        return { found, hint: names.has(name) ? "" : didYouMean(name, [...names, ...circuits.map(({ name }) => name)]) }
+        if (found.length > 0) return { found, hint: "", closed: undefined }
+        const { names, overview } = yield* knownNames(store, opened, settings, name)
+        const used = overview?.names.find((one) => one.name === name)
+        return { found, hint: names.has(name) ? "" : didYouMean(name, names), closed: closedText(used) }
       })
     )
     const at = yield* Clock.currentTimeMillis
@@ -165,7 +170,9 @@ export const show = (input: ShowInput, settings: CommandSettings) =>
     const on = yield* screen(input.wide)
     const text =
       found.length === 0
-        ? `The store has no record of ${printableCircuit(name, only)}: the circuit is closed, or no process uses it.${hint}`
+        ? only === undefined && closed !== undefined
+          ? closed
+          : `The store has no record of ${printableCircuit(name, only)}: the circuit is closed, or no process uses it.${hint}`
         : [toDetails(found, input, at, on), ...(rejected === undefined ? [] : [rejectedLine(rejected)])].join("\n")
     yield* answer(settings.json, { circuits: found.map(toData), rejected }, new Painted(text))
   })
@@ -200,14 +207,21 @@ const watching = (
   const choice = toChoice(input)
   const look = (store: SharedStore, opened: OpenedServer) =>
     Effect.gen(function* () {
-      const all = yield* listed(store, opened)
       const at = yield* Clock.currentTimeMillis
       const on = yield* screen(input.wide)
-      if (live) {
-        const text = toText(all, withinScreen(choice), at, on)
-        process.stdout.write(`${clear}${opened.server.label}  ${iso(at)}\n\n${text}\n`)
-        return
+      const draw = (text: string) =>
+        Effect.sync(() => process.stdout.write(`${clear}${opened.server.label}  ${iso(at)}\n\n${text}\n`))
+      if (input.all) {
+        const all = yield* overviewOn(store, opened)
+        if (live) return yield* draw(overviewText(all, withinScreen(choice), at, on))
+        // Rates change all the time.
+        const text = settings.json
+          ? toJson({ at: iso(at), ...overviewData(all, choice) })
+          : `${iso(at)}\n${overviewText(all, choice, at, on)}\n`
+        return yield* Console.log(text)
       }
+      const all = yield* listed(store, opened)
+      if (live) return yield* draw(toText(all, withinScreen(choice), at, on))
       const seen = gist(all.processes, chosen(all.circuits, choice))
       if (seen === last.gist) return
       last.gist = seen
@@ -224,7 +238,9 @@ const watching = (
         const hearing = Stream.runForEach(store.changes, () => Queue.offer(heard, undefined))
         // A store that announces nothing is read once per interval. A subscription that ended is replaced.
         yield* Effect.forkScoped(Effect.repeat(Effect.ignoreCause(hearing), Schedule.spaced("1 second")))
-        const pause = Effect.timeoutOption(Queue.take(heard), input.every)
+        // With --all each line is a sample, so announcements do not add any.
+        const pause =
+          input.all && !live ? Effect.sleep(input.every) : Effect.timeoutOption(Queue.take(heard), input.every)
         yield* Effect.forever(Effect.andThen(look(store, opened), pause))
       })
     )
@@ -237,5 +253,6 @@ export const watch = (input: Chosen & { readonly every: number }, settings: Comm
     failure.code === 2 ? Effect.andThen(report(failure, settings.json), Effect.sleep("1 second")) : Effect.fail(failure)
   // Kept while the store fails, so that the same list is not printed again afterwards.
   const last = { gist: "" }
-  return Effect.forever(Effect.catchTag(watching(input, settings, live, last), "Failure", again))
+  const shown = Effect.forever(Effect.catchTag(watching(input, settings, live, last), "Failure", again))
+  return Effect.andThen(checkChoice(input, "watch"), shown)
 }

@@ -29,6 +29,8 @@ export class FleetContext {
   readonly syncMillis: number
   /** How long a process that starts waits for the store to be connected. */
   readonly connectMillis: number
+  /** Whether heartbeats carry a digest. */
+  readonly digest: boolean
   /** True until this process has read which circuits are open. */
   starting = true
   leaving = false
@@ -52,7 +54,7 @@ export class FleetContext {
   constructor(
     of: Pick<
       FleetContext,
-      "registry" | "store" | "client" | "voter" | "policies" | "random" | "syncMillis" | "connectMillis"
+      "registry" | "store" | "client" | "voter" | "policies" | "random" | "syncMillis" | "connectMillis" | "digest"
     >
   ) {
     this.registry = of.registry
@@ -64,6 +66,7 @@ export class FleetContext {
     this.random = of.random
     this.syncMillis = of.syncMillis
     this.connectMillis = of.connectMillis
+    this.digest = of.digest
   }
 
   now(): number {

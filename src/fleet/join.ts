@@ -19,7 +19,7 @@ import { StoreClient } from "./storeClient.ts"
 export const joinFleet = (
   registry: Registry,
   store: SharedStore,
-  of: Pick<FleetContext, "voter" | "policies" | "random" | "syncMillis" | "connectMillis">
+  of: Pick<FleetContext, "voter" | "policies" | "random" | "syncMillis" | "connectMillis" | "digest">
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.suspend(() => {
     const { runtime } = registry

@@ -78,6 +78,8 @@ export class Lanes {
   private readonly swaps: Array<Waiting> = []
   /** Completed after the next exchange of the casts lane. */
   private heartbeats: Array<Deferred.Deferred<boolean>> = []
+  /** The digest that the next exchange of the casts lane carries. */
+  private digest: string | undefined = undefined
   private casting = false
   private swapping = false
   private castsPausedUntil = Number.NEGATIVE_INFINITY
@@ -119,9 +121,10 @@ export class Lanes {
    * Sends an exchange even if there is nothing to write. Returns whether the store carried it out. For a process that is leaving it is
    * the last exchange, which removes the process from the register.
    */
-  get heartbeat(): Effect.Effect<boolean> {
+  heartbeat(digest?: string): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const answered = Deferred.makeUnsafe<boolean>()
+      this.digest = digest ?? this.digest
       this.heartbeats.push(answered)
       this.wake()
       return Deferred.await(answered)
@@ -247,13 +250,14 @@ export class Lanes {
 
   private sendBatch(batch: ReadonlyMap<LiveCircuit, Cast>, heard: number, life: string): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { context, hearing, heartbeats, voting } = this
+      const { context, digest, hearing, heartbeats, voting } = this
       const sentAt = context.now()
       const { generation } = hearing
       if (batch.size === 0 && heartbeats.length === 0) this.hearAt = sentAt + hearingMillis
       this.heartbeats = []
+      this.digest = undefined
       for (const circuit of batch.keys()) voting.sent(circuit)
-      const sent = this.exchange({ casts: [...batch.values()], swaps: [], heard, life })
+      const sent = this.exchange({ casts: [...batch.values()], swaps: [], heard, life, digest })
       return Effect.flatMap(sent, (answer) => {
         for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
         if (answer === undefined) {
@@ -333,7 +337,7 @@ export class Lanes {
         }
         this.wake()
         // The other lane has confirmed other roll calls since this command was sent: confirm them again.
-        if (hearing.confirmed !== confirmed) context.runtime.background(this.heartbeat)
+        if (hearing.confirmed !== confirmed) context.runtime.background(this.heartbeat())
       })
     })
   }
@@ -345,7 +349,7 @@ export class Lanes {
   }
 
   private exchange(
-    what: Pick<Exchange, "casts" | "swaps" | "heard" | "life">
+    what: Pick<Exchange, "casts" | "swaps" | "heard" | "life" | "digest">
   ): Effect.Effect<ExchangeDone | undefined> {
     const { context, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }

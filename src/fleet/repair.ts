@@ -8,7 +8,9 @@ import { foreignText } from "../core/foreign.ts"
 import type { FleetState } from "../engine/fleetState.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { quietly } from "../engine/logEvent.ts"
+import { TrafficMeter } from "../engine/traffic.ts"
 import { fromBody, fromCircuitId } from "../store/codec.ts"
+import { encode } from "../store/digest.ts"
 import type { Change } from "../store/SharedStore.ts"
 import { isUnconnected, storeAnnotation } from "../store/unconnected.ts"
 import type { Ballots } from "./ballots.ts"
@@ -54,6 +56,7 @@ export class Repair {
   private readonly lanes: Lanes
   private readonly pages: Pages
   private readonly stall: StallDetector
+  private readonly meter: TrafficMeter
   private reported = false
   /** Whether the store reported by itself that it is not connected. */
   private away = false
@@ -75,6 +78,7 @@ export class Repair {
     this.lanes = of.lanes
     this.pages = new Pages(of.context, of.records)
     this.stall = of.stall
+    this.meter = new TrafficMeter(of.context.registry)
   }
 
   /** Runs in the background until the scope closes. Then this process leaves the fleet. */
@@ -168,8 +172,19 @@ export class Repair {
   }
 
   private get exchange(): Effect.Effect<void> {
-    return Effect.flatMap(this.lanes.heartbeat, (answered) =>
-      !answered && this.context.client.down ? this.reportDown : Effect.void
+    const { context, lanes } = this
+    return Effect.flatMap(context.digest ? this.heartbeatWithDigest : lanes.heartbeat(), (answered) =>
+      !answered && context.client.down ? this.reportDown : Effect.void
+    )
+  }
+
+  private get heartbeatWithDigest(): Effect.Effect<boolean> {
+    return Effect.flatMap(this.meter.read, ({ begin, millis, names }) =>
+      Effect.tap(this.lanes.heartbeat(encode(millis, names)), (answered) => {
+        // What did not arrive is in the next digest.
+        if (answered) begin()
+        return Effect.void
+      })
     )
   }
 
@@ -272,7 +287,7 @@ export class Repair {
     return Effect.suspend(() => {
       context.leaving = true
       if (context.client.down) return Effect.void
-      return Effect.all([this.leases.leave, this.lanes.heartbeat], { concurrency: 2, discard: true })
+      return Effect.all([this.leases.leave, this.lanes.heartbeat()], { concurrency: 2, discard: true })
     })
   }
 }

@@ -50,9 +50,19 @@ import { toTransition } from "../shapes/transition.ts"
 import { circuitId, fromBody, type Provenance } from "../store/codec.ts"
 import * as exported from "../store/exported.ts"
 import { type Done, decode, type Identity, type Known, read, toKnown, type Unreadable } from "../store/known.ts"
+import { byName, listed, listedRecords } from "../store/listed.ts"
+import { fleetOverview, type Overview } from "../store/overview.ts"
 import { policyAfter, toSwap } from "../store/record.ts"
-import { limits, type SharedStore, type Stored, StoreError, type Swap, type SwapAnswer } from "../store/SharedStore.ts"
+import { type SharedStore, type Stored, StoreError, type Swap, type SwapAnswer } from "../store/SharedStore.ts"
 
+export type {
+  /**
+   * A key whose circuit is not Closed or has failed recently.
+   *
+   * @category models
+   */
+  WorstKey
+} from "../store/digest.ts"
 export type {
   /**
    * The store's record of a circuit after an operator action.
@@ -79,6 +89,32 @@ export type {
    */
   Unreadable
 } from "../store/known.ts"
+export type {
+  /**
+   * How many calls the processes counted for one name.
+   *
+   * @category models
+   */
+  CallCounts,
+  /**
+   * What the fleet knows of one name.
+   *
+   * @category models
+   */
+  NameOverview,
+  /**
+   * What the fleet knows of its circuits: those that are not healthy, and all names with their recent traffic.
+   *
+   * @category models
+   */
+  Overview,
+  /**
+   * The recent traffic of one name.
+   *
+   * @category models
+   */
+  Traffic
+} from "../store/overview.ts"
 
 /**
  * An operator action found a record that this version cannot read. It did not overwrite it.
@@ -122,27 +158,6 @@ const notAfterMillis = 5_000
 /** The maximum number of attempts at a compare-and-swap that other writers win. */
 const attempts = 20
 
-/** All listed records, read page by page, and the number of live processes. */
-const pages = (
-  store: SharedStore,
-  since = 0
-): Effect.Effect<{ readonly records: ReadonlyArray<ListedRecord>; readonly live: number }, StoreError> =>
-  Effect.flatMap(store.page(since, limits.page), ({ changes, live }) => {
-    const records = changes.flatMap(({ circuit, listed, record }) =>
-      listed && record !== undefined ? [{ ...record, circuit }] : []
-    )
-    if (changes.length < limits.page) return Effect.succeed({ records, live })
-    // A record that changes during the reads appears again on a later page.
-    return Effect.map(pages(store, changes.at(-1)?.epoch), (more) => {
-      const again = new Set(more.records.map(({ circuit }) => circuit))
-      return { records: [...records.filter(({ circuit }) => !again.has(circuit)), ...more.records], live: more.live }
-    })
-  })
-
-interface ListedRecord extends Stored {
-  readonly circuit: string
-}
-
 /**
  * The fleet's circuits that are not healthy, sorted by name and key, and the number of live processes. The store has no records of healthy
  * circuits, so their number is unknown.
@@ -152,14 +167,18 @@ interface ListedRecord extends Stored {
 export const list = (
   store: SharedStore
 ): Effect.Effect<{ readonly circuits: ReadonlyArray<Known | Unreadable>; readonly processes: number }, StoreError> =>
-  Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ live, records }, now]) => ({
-    circuits: records.map(({ circuit, ...stored }) => read(circuit, stored, now)).sort(byName),
-    processes: live
-  }))
+  listed(store)
 
-const byName = (a: Identity, b: Identity): number => compare(a.name, b.name) || compare(a.key ?? "", b.key ?? "")
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+/**
+ * What the fleet knows of its circuits: those that are not healthy, and every name with its state, its recent traffic and its worst keys. The
+ * names and the traffic come from the digests that the processes send with their heartbeats, so they are up to one `syncInterval` old. A
+ * process with the option `digest: false` sends none.
+ *
+ * Names and keys are foreign text: escape them where you show them.
+ *
+ * @category getters
+ */
+export const overview = (store: SharedStore): Effect.Effect<Overview, StoreError> => fleetOverview(store)
 
 /**
  * The store's record of one circuit; `undefined` if there is none, which means that the circuit is Closed for the fleet.
@@ -369,7 +388,7 @@ export const exportAll = (
   { readonly json: string; readonly circuits: number; readonly unreadable: ReadonlyArray<Unreadable> },
   StoreError
 > =>
-  Effect.map(Effect.all([pages(store), Clock.currentTimeMillis]), ([{ records }, now]) => {
+  Effect.map(Effect.all([listedRecords(store), Clock.currentTimeMillis]), ([{ records }, now]) => {
     const circuits: Array<exported.ExportedCircuit> = []
     const unreadable: Array<Unreadable> = []
     for (const { circuit, ...stored } of records) {

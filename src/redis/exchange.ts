@@ -35,8 +35,8 @@ export type ExchangeReply =
 
 /**
  * The script of an exchange. The order of the arguments: channel, voter, ttl, notAfter, heard, floor, the life to which `heard`
- * belongs, a text for a new life, and the number of casts; then 7 for each cast and 5 for each swap. The keys: those of `keys`, then
- * two for each cast and for each swap.
+ * belongs, a text for a new life, the digest, and the number of casts; then 7 for each cast and 5 for each swap. An empty digest means
+ * that the voter keeps the one it has. The keys: those of `keys`, then two for each cast and for each swap.
  */
 export const exchange = `${common}
 local channel, voter, ttl, notAfter = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -44,8 +44,8 @@ local heard, floor, heardIn = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 if notAfter and now > notAfter then return { 0, now } end
 
 local micros, lastDate = clock[1] * 1000000 + clock[2], 8.64e15
-local store, records, changed, listed, unlisted, voters, hearers, dead, rolls = unpack(KEYS)
-for index, kind in ipairs({ 'hash', 'hash', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset' }) do
+local store, records, changed, listed, unlisted, voters, hearers, dead, rolls, digests = unpack(KEYS)
+for index, kind in ipairs({ 'hash', 'hash', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset', 'zset', 'hash' }) do
   local found = redis.call('TYPE', KEYS[index]).ok
   if found ~= kind and found ~= 'none' then redis.call('UNLINK', KEYS[index]) end
 end
@@ -78,6 +78,7 @@ local function bury(gone)
   end
   redis.call('ZREM', voters, unpack(gone))
   redis.call('ZREM', hearers, unpack(gone))
+  redis.call('HDEL', digests, unpack(gone))
   redis.call('ZADD', dead, unpack(scored))
 end
 local lived = redis.call('ZSCORE', voters, voter)
@@ -87,20 +88,23 @@ local unburied = burials >= 400 and redis.call('ZCOUNT', voters, '-inf', now) or
 if ttl > 0 then
   lasting = endOf(ttl)
   redis.call('ZADD', voters, lasting, voter)
+  if ARGV[9] ~= '' then redis.call('HSET', digests, voter, ARGV[9]) end
 end
 if burials > 0 then
   -- Older burials are of no use: all ballots from before them are over.
   local old = redis.call('ZCOUNT', dead, '-inf', micros - kept.longest * 1000 - 1000)
   if old > 0 then redis.call('ZREMRANGEBYRANK', dead, 0, math.min(old, burials + 200) - 1) end
 end
-if redis.call('ZCARD', hearers) > redis.call('ZCARD', voters) then redis.call('UNLINK', hearers) end
+local registered = redis.call('ZCARD', voters)
+if redis.call('ZCARD', hearers) > registered then redis.call('UNLINK', hearers) end
+if redis.call('HLEN', digests) > registered then redis.call('UNLINK', digests) end
 
 ${readRecords}
 sweep(listed)
 sweep(unlisted)
-local castsEnd = 9 + 7 * tonumber(ARGV[9])
+local castsEnd = 10 + 7 * tonumber(ARGV[10])
 local circuits, known = {}, {}
-for at = 10, castsEnd, 7 do circuits[#circuits + 1] = ARGV[at] end
+for at = 11, castsEnd, 7 do circuits[#circuits + 1] = ARGV[at] end
 for at = castsEnd + 1, #ARGV, 5 do circuits[#circuits + 1] = ARGV[at] end
 if #circuits > 0 then
   local found = redis.call('HMGET', records, unpack(circuits))
@@ -124,7 +128,7 @@ end
 ${boxes}
 
 local casts, swaps, index = {}, {}, ${keys.length}
-for at = 10, castsEnd, 7 do
+for at = 11, castsEnd, 7 do
   local circuit, epoch, name, csv, millis, inquire, roll = unpack(ARGV, at, at + 6)
   local record = known[circuit]
   local tally = {}
@@ -168,7 +172,7 @@ end
 if ttl > 0 or burials > 0 then
   lasting = math.max(lasting, now)
   if lasting > kept.lasting then kept.lasting = math.min(lasting + grace, lastDate) end
-  for _, key in ipairs({ voters, hearers, dead }) do redis.call('PEXPIREAT', key, kept.lasting) end
+  for _, key in ipairs({ voters, hearers, dead, digests }) do redis.call('PEXPIREAT', key, kept.lasting) end
 end
 if #called > 0 then
   redis.call('ZADD', rolls, unpack(called))
@@ -201,9 +205,9 @@ return { 1, now, live, math.max(0, now - kept.born), life, kept.head, rollCalls,
 `
 
 export const exchangeArgs = (channel: string, request: Exchange): ReadonlyArray<string | number> => {
-  const { casts, floor, heard, life = "", notAfter = "", swaps, ttl, voter } = request
+  const { casts, digest = "", floor, heard, life = "", notAfter = "", swaps, ttl, voter } = request
   return [
-    ...[channel, voter, ttl, notAfter, heard, floor, life, globalThis.crypto.randomUUID(), casts.length],
+    ...[channel, voter, ttl, notAfter, heard, floor, life, globalThis.crypto.randomUUID(), digest, casts.length],
     ...casts.flatMap(({ ballot, box, circuit, epoch, inquire, roll, ttl }) => [
       ...[circuit, epoch, box, ballot === undefined ? "-" : ballot.join(","), ttl, inquire, roll]
     ]),

@@ -1,4 +1,4 @@
-import type { Changed, LoadAnswer, PageAnswer } from "../store/SharedStore.ts"
+import { type Changed, type DigestsAnswer, type LoadAnswer, limits, type PageAnswer } from "../store/SharedStore.ts"
 import { toRecord } from "./records.ts"
 import { common } from "./scriptPrelude.ts"
 
@@ -66,6 +66,36 @@ return {
 export const load = `${common}${reading}
 return { now, #ARGV > 0 and ask('HMGET', KEYS[1], unpack(ARGV)) or {} }
 `
+
+export type DigestsReply = readonly [
+  time: number,
+  next: string,
+  /** Two for each digest: the voter and the digest. */
+  digests: ReadonlyArray<string>
+]
+
+export const digestsKeys = ["digests", "voters"] as const
+
+/** The keys: `digests`, `voters`; the argument: where the scan continues. A digest of a voter that no longer lives may still be there. */
+export const digests = `${common}${reading}
+local scanned = ask('HSCAN', KEYS[1], ARGV[1], 'COUNT', ${limits.digests}) or { '0', {} }
+local found = {}
+for index = 1, #scanned[2], 2 do
+  local voter = scanned[2][index]
+  local ends = tonumber(ask('ZSCORE', KEYS[2], voter) or nil)
+  if ends and now < ends then
+    found[#found + 1] = voter
+    found[#found + 1] = scanned[2][index + 1]
+  end
+end
+return { now, scanned[1], found }
+`
+
+export const toDigests = ([time, next, found]: DigestsReply): DigestsAnswer => ({
+  time: Number(time),
+  digests: found.flatMap((voter, i) => (i % 2 === 0 ? [{ voter, digest: found[i + 1] ?? "" }] : [])),
+  next: String(next) === "0" ? undefined : String(next)
+})
 
 export const toPage = ([time, live, life, epoch, trimmed, listed, found]: PageReply): PageAnswer => {
   const now = Number(time)

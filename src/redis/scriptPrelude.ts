@@ -7,12 +7,24 @@
  * - `listed`: circuits whose record is listed, by the end of the record. `unlisted`: circuits with other records, by the time
  *   at which the record can be dropped.
  * - `voters`: voters by the time until which they live. `heard`: voters by how far they have heard the log of roll calls.
+ * - `digests`: a hash from each live voter to its digest.
  * - `dead`: voters by the number of the burial that removed them.
  * - `rolls`: the log of roll calls.
  *
  * In addition, each circuit with ballots has a hash and a sorted set; see `ballotBoxes.ts`.
  */
-export const keys = ["store", "records", "changed", "listed", "unlisted", "voters", "heard", "dead", "rolls"] as const
+export const keys = [
+  "store",
+  "records",
+  "changed",
+  "listed",
+  "unlisted",
+  "voters",
+  "heard",
+  "dead",
+  "rolls",
+  "digests"
+] as const
 
 // Scripts use no clock but that of the server. Numbers below 2^53 go to commands and answers as they are. In a text they must be
 // written in full, because Lua would round them.

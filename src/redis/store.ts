@@ -6,7 +6,19 @@ import { limits, type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { announcements } from "./announcements.ts"
 import { evaluate } from "./evaluate.ts"
 import { type ExchangeReply, exchange, exchangeArgs, toExchangeAnswer } from "./exchange.ts"
-import { type LoadReply, load, type PageReply, page, pageKeys, toLoadAnswer, toPage } from "./reads.ts"
+import {
+  type DigestsReply,
+  digests,
+  digestsKeys,
+  type LoadReply,
+  load,
+  type PageReply,
+  page,
+  pageKeys,
+  toDigests,
+  toLoadAnswer,
+  toPage
+} from "./reads.ts"
 import { keys } from "./scriptPrelude.ts"
 
 /** Circuits with a longer text are not shared, because several keys and each roll call contain the text. */
@@ -29,6 +41,7 @@ export const redisStore = (
     const fixed = keys.map(key)
     const ofPage = pageKeys.map(key)
     const ofLoad = [key("records")]
+    const ofDigests = digestsKeys.map(key)
     const ofBallots = ({ circuit }: { readonly circuit: string }) => [
       key(`ballots:${circuit}`),
       key(`until:${circuit}`)
@@ -36,6 +49,7 @@ export const redisStore = (
     const evalExchange = yield* evaluate<ExchangeReply>(redis, exchange)
     const evalPage = yield* evaluate<PageReply>(redis, page)
     const evalLoad = yield* evaluate<LoadReply>(redis, load)
+    const evalDigests = yield* evaluate<DigestsReply>(redis, digests)
     const failed =
       (operation: StoreError["operation"]) =>
       ({ cause }: Redis.RedisError) =>
@@ -59,6 +73,7 @@ export const redisStore = (
         ),
       page: (since, limit) => run("page", evalPage(ofPage, [since, Math.min(limit, limits.page)]), toPage),
       load: (circuits) => run("load", evalLoad(ofLoad, circuits), (reply) => toLoadAnswer(circuits, reply)),
+      digests: (after) => run("digests", evalDigests(ofDigests, [after === "" ? "0" : after]), toDigests),
       changes: subscribe ? Stream.mapError(announcements(redis, channel, times), failed("changes")) : Stream.never
     }
     return store

@@ -52,11 +52,12 @@ const look = (
  */
 const heartbeat = (database: Database, exchange: Exchange): Effect.Effect<ExchangeAnswer | undefined, SqlError> => {
   const { now, sql } = database
-  const { notAfter = Infinity, ttl, voter } = exchange
+  const { digest, notAfter = Infinity, ttl, voter } = exchange
   const safe = sql.literal(String(safeMillis))
   const inTime = notAfter === Infinity ? sql`` : sql`AND ${now} <= ${database.big(Math.floor(notAfter))}`
+  const isGiven = digest === undefined ? sql`` : sql`, digest = ${digest}`
   const renewal = (heard: Fragment) => sql`UPDATE ${database.table("_voters")}
-    SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard}
+    SET ends_at = ${now} + ${database.big(Math.ceil(ttl))}, heard = ${heard} ${isGiven}
     WHERE voter = ${voter} AND ends_at > ${now} + ${safe} ${inTime}`
   const isOne = database.dialect === "pg"
   const before = isOne ? sql`WITH renewed AS (${renewal(validHeard(database, exchange))})` : sql``

@@ -67,7 +67,8 @@ const steps = (database: Database) => {
       )
       yield* make(
         "_voters",
-        `voter ${id(255)} NOT NULL PRIMARY KEY, life ${big} NOT NULL, heard ${big} NOT NULL, ends_at ${big} NOT NULL`,
+        `voter ${id(255)} NOT NULL PRIMARY KEY, life ${big} NOT NULL, heard ${big} NOT NULL, ends_at ${big} NOT NULL,
+         digest ${text}`,
         { ends: "ends_at, heard" }
       )
       yield* make(
@@ -216,7 +217,7 @@ export const ofStore = {
   _ballots: "circuit, voter, box, epoch, life, numbers, ends_at",
   _boxes:
     "circuit, box, epoch, voters, sums, asked_at, roll_seq, roll_at, roll_ends_at, burials, built_at, valid_until, ends_at",
-  _voters: "voter, life, heard, ends_at",
+  _voters: "voter, life, heard, ends_at, digest",
   _rolls: "seq, prev, circuit, epoch, box, term, ends_at",
   _store: "id, epoch, trimmed, born_at, life, head, burials, swept_at"
 }

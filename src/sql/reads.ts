@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Changed, type LoadAnswer, limits, type PageAnswer } from "../store/SharedStore.ts"
+import { type Changed, type DigestsAnswer, type LoadAnswer, limits, type PageAnswer } from "../store/SharedStore.ts"
 import { type Database, type SqlRow, toNumber, toWhole } from "./database.ts"
 import { toAge, toStored } from "./records.ts"
 
@@ -70,4 +70,22 @@ export const load = (database: Database, circuits: ReadonlyArray<string>): Effec
       }
     }
   )
+}
+
+/** The digests of the live voters whose names come after `after`, ascending. */
+export const digests = (database: Database, after: string): Effect.Effect<DigestsAnswer, SqlError> => {
+  const { now, sql } = database
+  const most = limits.digests
+  const found = database.rows(sql`
+    SELECT '' AS voter, '' AS digest, ${now} AS at
+    UNION ALL SELECT * FROM (SELECT voter, digest, 0 AS at FROM ${database.table("_voters")}
+      WHERE ends_at > ${now} AND digest IS NOT NULL AND voter > ${after}
+      ORDER BY voter LIMIT ${sql.literal(String(most))}) digests`)
+  return Effect.map(found, (rows) => {
+    const all = rows.map((row) => ({ voter: String(row["voter"]), digest: String(row["digest"]), at: row["at"] }))
+    // No voter has an empty name. The order is that of the database.
+    const digests = all.filter(({ voter }) => voter !== "").map(({ digest, voter }) => ({ voter, digest }))
+    const time = toAge(all.find(({ voter }) => voter === "")?.at)
+    return { time, digests, next: digests.length < most ? undefined : digests.at(-1)?.voter }
+  })
 }

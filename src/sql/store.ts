@@ -8,7 +8,7 @@ import { StoreError } from "../store/SharedStore.ts"
 import { announcements } from "./announcements.ts"
 import type { Database } from "./database.ts"
 import { exchange } from "./exchange.ts"
-import { load, page } from "./reads.ts"
+import { digests, load, page } from "./reads.ts"
 
 /** Databases limit the length of indexed texts. */
 export const longestCircuit = 2_000
@@ -49,6 +49,7 @@ export const sqlStore = (database: Database, pollMillis = 1_000, times?: Times):
       exchange: (request) => Effect.mapError(run(exchange(database, request)), failed("exchange")),
       page: (since, limit) => Effect.mapError(run(page(database, since, limit)), failed("page")),
       load: (circuits) => Effect.mapError(run(load(database, circuits)), failed("load")),
+      digests: (after) => Effect.mapError(run(digests(database, after)), failed("digests")),
       changes: Stream.mapError(announcements(database, { pollMillis, run, times }), failed("changes"))
     }
   }

@@ -171,14 +171,18 @@ export class Turn {
   /** No two of these statements may write the same row; see `Database.runTogether`. */
   writes(database: Database): ReadonlyArray<Statement<object>> {
     const { sql } = database
-    const { ttl, voter } = this.exchange
-    const { dead, time } = this.found
+    const { digest, ttl, voter } = this.exchange
+    const { dead, own, time } = this.found
     const all: Array<Statement<object>> = []
     const { ballots, boxes } = this.boxes.written((circuit) => this.swapped.has(circuit))
     if (ttl > 0) {
+      // A voter that has lived until now keeps its digest.
+      const keeps = digest === undefined && own !== undefined && own.life === this.life
       const row = { voter, life: this.life, heard: this.valid, ends_at: endOf(time, ttl) }
-      all.push(sql`${database.insert("_voters", [row])}
-        ${database.onConflict(["voter"], ["life", "heard", "ends_at"])}`)
+      const whole = keeps ? row : { ...row, digest: digest ?? null }
+      const { voter: _, ...columns } = whole
+      all.push(sql`${database.insert("_voters", [whole])}
+        ${database.onConflict(["voter"], Object.keys(columns))}`)
     } else {
       all.push(sql`DELETE FROM ${database.table("_voters")} WHERE voter = ${voter}`)
     }

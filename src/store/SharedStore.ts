@@ -12,7 +12,8 @@
  *   swap. Epochs are unique in the store and never go back.
  * - For each circuit *ballot boxes*. A box holds one ballot of each voter. A ballot is a list of whole numbers; the store
  *   adds them up position by position. A swap of the record empties all boxes of the circuit.
- * - One *register* of the live processes. Each of them is a *voter*.
+ * - One *register* of the live processes. Each of them is a *voter*, with its latest *digest*: a text that the store never
+ *   reads.
  * - One *log of roll calls*. A roll call asks every live voter for its ballot in one box. For each voter the register
  *   keeps how far in the log it has *heard*. A voter that heard a roll call and has no ballot in its box abstains.
  * - One *life*: a unique text that the store chooses when it is first used, and again after it lost everything. Numbers of
@@ -37,7 +38,7 @@ import { foreignMessage } from "../core/foreign.ts"
  * @category errors
  */
 export class StoreError extends Data.TaggedError("StoreError")<{
-  readonly operation: "exchange" | "page" | "load" | "changes"
+  readonly operation: "exchange" | "page" | "load" | "digests" | "changes"
   readonly cause: unknown
 }> {
   override get message(): string {
@@ -61,8 +62,10 @@ export const limits = {
   page: 500,
   /** The most circuits in one load. */
   load: 100,
-  /** The most bytes of a digest, in UTF-8. */
+  /** The most characters of a digest. */
   digest: 8_192,
+  /** About the most digests in one answer, unless they are short. */
+  digests: 50,
   /** The longest term of a roll call. */
   rollCallMillis: 3_600_000,
   /** The log keeps a roll call at least this much longer than its term. */
@@ -209,7 +212,10 @@ export interface Exchange {
   readonly casts: ReadonlyArray<Cast>
   /** At most `limits.swaps`. */
   readonly swaps: ReadonlyArray<Swap>
-  /** A summary of the circuits of this process, at most `limits.digest` bytes. Stores ignore it for now. */
+  /**
+   * A summary of the circuits of this process: at most `limits.digest` printable ASCII characters. It replaces the voter's digest. If it is
+   * absent, the store keeps the digest that it has. A digest ends with the life of its voter.
+   */
   readonly digest?: string | undefined
 }
 
@@ -306,6 +312,30 @@ export interface LoadAnswer {
 }
 
 /**
+ * The latest digest of a live voter.
+ *
+ * @category models
+ */
+export interface VoterDigest {
+  readonly voter: string
+  readonly digest: string
+}
+
+/**
+ * Some of the digests.
+ *
+ * @category models
+ */
+export interface DigestsAnswer {
+  /** The store's clock, in milliseconds. */
+  readonly time: number
+  /** In any order. */
+  readonly digests: ReadonlyArray<VoterDigest>
+  /** The argument for the next answer; `undefined` if this is the last one. */
+  readonly next: string | undefined
+}
+
+/**
  * An announcement: a new record, an inquiry that began, or a roll call.
  *
  * @category models
@@ -339,7 +369,7 @@ export interface SharedStore {
    * The one operation that writes, atomically and in this order:
    *
    * 1. If the store's clock is after `notAfter`, answers `Late` and changes nothing.
-   * 2. The voter lives for `ttl` more milliseconds; with 0 it does not live.
+   * 2. The voter lives for `ttl` more milliseconds, and has the given digest; with 0 it does not live.
    * 3. The casts, in order. A cast whose epoch is not that of the circuit's record changes nothing. A ballot counts until
    *    its `ttl` is over or its voter no longer lives, whichever comes first. A roll call is appended to the log with
    *    `seq = max(head + 1, the time in microseconds)`.
@@ -358,6 +388,11 @@ export interface SharedStore {
   readonly page: (since: number, limit: number) => Effect.Effect<PageAnswer, StoreError>
   /** The records of at most `limits.load` circuits. Writes nothing. */
   readonly load: (circuits: ReadonlyArray<string>) => Effect.Effect<LoadAnswer, StoreError>
+  /**
+   * The digests of the live voters, about `limits.digests` at a time, or more if they are short: `after` is empty for the first answer, and the `next` of an answer
+   * for the one after it. A digest of a voter that lives throughout is in at least one of the answers, and may be in several. Writes nothing.
+   */
+  readonly digests: (after: string) => Effect.Effect<DigestsAnswer, StoreError>
   /**
    * Announcements, from the moment the stream is run. They are hints: they may be lost, late, doubled or out of order. A store that
    * cannot announce gives `Stream.never`. The engine runs a stream that ends or fails again.

@@ -172,7 +172,7 @@ const decode = Schema.decodeUnknownOption(Body)
 const encode = Schema.encodeSync(Body)
 
 /** Escapes JSON to ASCII, which a database with any encoding can store. */
-const ascii = (json: string): string =>
+export const ascii = (json: string): string =>
   json.replaceAll(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** The text of a record, written at `now`. */

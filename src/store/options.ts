@@ -13,7 +13,8 @@ export const ofShared = {
   ...ofMemory,
   syncInterval: optional(positiveMillis),
   connectTimeout: optional(positiveMillis),
-  process: optional(textLike("at most 100 letters, digits, ., _ and -", /^[A-Za-z0-9._-]{1,100}$/))
+  process: optional(textLike("at most 100 letters, digits, ., _ and -", /^[A-Za-z0-9._-]{1,100}$/)),
+  digest: optional(flag)
 }
 
 /** The options of a shared store on Redis. */

@@ -4,7 +4,7 @@ import { Unconnected } from "./unconnected.ts"
 
 /** One command to a store: one of the operations, with its arguments. */
 export interface StoreCommand<A> {
-  readonly operation: "exchange" | "page" | "load"
+  readonly operation: "exchange" | "page" | "load" | "digests"
   /** What the command writes; `undefined` for a read. */
   readonly exchange: Exchange | undefined
   /** Sends the command to a store. */
@@ -18,7 +18,8 @@ export type Carry = <A>(command: StoreCommand<A>) => Effect.Effect<A, StoreError
 export const operations = (carry: Carry): Pick<SharedStore, StoreCommand<unknown>["operation"]> => ({
   exchange: (exchange) => carry({ operation: "exchange", exchange, send: (store) => store.exchange(exchange) }),
   page: (since, limit) => carry({ operation: "page", exchange: undefined, send: (store) => store.page(since, limit) }),
-  load: (circuits) => carry({ operation: "load", exchange: undefined, send: (store) => store.load(circuits) })
+  load: (circuits) => carry({ operation: "load", exchange: undefined, send: (store) => store.load(circuits) }),
+  digests: (after) => carry({ operation: "digests", exchange: undefined, send: (store) => store.digests(after) })
 })
 
 /** The same store, but `carry` sends its commands. */

@@ -40,6 +40,7 @@ import type { SharedStore } from "../store/SharedStore.ts"
 import { ballots } from "./contract/ballots.ts"
 import { open } from "./contract/bench.ts"
 import { changes } from "./contract/changes.ts"
+import { digests } from "./contract/digests.ts"
 import { exchanges } from "./contract/exchanges.ts"
 import { live, records } from "./contract/records.ts"
 import { rollCalls } from "./contract/rollCalls.ts"
@@ -95,7 +96,7 @@ export const cases = (
   options: Options = {}
 ): ReadonlyArray<Case> => {
   const { announces = true, patience = 5_000 } = decodeOptions("SharedStoreContract.cases", fields, options)
-  return [...records, ...live, ...exchanges, ...ballots, ...rollCalls, ...(announces ? changes : [])].map(
+  return [...records, ...live, ...exchanges, ...ballots, ...rollCalls, ...digests, ...(announces ? changes : [])].map(
     ({ name, test }) => ({
       name,
       test: open(make, patience).pipe(

@@ -10,7 +10,7 @@ import { type Carry, type StoreCommand, wrapped } from "../store/wrapped.ts"
  *
  * @category models
  */
-export type Operation = "cast" | "swap" | "heartbeat" | "page" | "load"
+export type Operation = "cast" | "swap" | "heartbeat" | "page" | "load" | "digests"
 
 const kindOf = ({ exchange, operation }: StoreCommand<unknown>): Operation => {
   if (operation !== "exchange") return operation

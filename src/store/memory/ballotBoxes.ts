@@ -10,7 +10,10 @@ interface MemoryBox {
 }
 
 export interface Votes {
-  readonly register: Map<string, { readonly until: number; readonly heard: number }>
+  readonly register: Map<
+    string,
+    { readonly until: number; readonly heard: number; readonly digest?: string | undefined }
+  >
   readonly log: Array<RollCall & { readonly at: number }>
   readonly boxes: Map<string, Map<string, MemoryBox>>
   head: number

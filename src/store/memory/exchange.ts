@@ -12,7 +12,7 @@ export interface MemoryEffects {
 /** Carries out an exchange. It changes the state in place. */
 export const exchange = (
   state: MemoryState,
-  { casts, floor, heard, life, notAfter, swaps, ttl, voter }: Exchange,
+  { casts, digest, floor, heard, life, notAfter, swaps, ttl, voter }: Exchange,
   effects: MemoryEffects
 ): ExchangeAnswer => {
   const { announce, newLife, time } = effects
@@ -24,7 +24,9 @@ export const exchange = (
   }
   // A voter that no longer lives begins again without its ballots.
   bury(votes, time)
-  votes.register.set(voter, { until: time + ttl, heard: votes.register.get(voter)?.heard ?? 0 })
+  const was = votes.register.get(voter)
+  const kept = { until: time + ttl, digest: digest ?? was?.digest }
+  votes.register.set(voter, { ...kept, heard: was?.heard ?? 0 })
   if (ttl <= 0) bury(votes, time)
   sweep(state, time)
   const castAnswers = casts.map((cast): CastAnswer => {
@@ -34,7 +36,7 @@ export const exchange = (
   })
   const swapAnswers = swaps.map((one) => swap(state, one, floor, effects))
   const valid = life !== state.life || heard > votes.head ? 0 : heard
-  if (ttl > 0) votes.register.set(voter, { until: time + ttl, heard: valid })
+  if (ttl > 0) votes.register.set(voter, { ...kept, heard: valid })
   return {
     _tag: "Done",
     time,

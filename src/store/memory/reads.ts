@@ -1,4 +1,4 @@
-import { type Changed, type LoadAnswer, limits, type PageAnswer } from "../SharedStore.ts"
+import { type Changed, type DigestsAnswer, type LoadAnswer, limits, type PageAnswer } from "../SharedStore.ts"
 import { liveAt } from "./ballotBoxes.ts"
 import { type MemoryState, storedAt } from "./records.ts"
 
@@ -19,3 +19,14 @@ export const load = ({ records }: MemoryState, circuits: ReadonlyArray<string>, 
   time,
   records: circuits.map((circuit) => storedAt(records, circuit, time))
 })
+
+/** The digests of the live voters whose names come after `after`, ascending. */
+export const digests = ({ votes: { register } }: MemoryState, after: string, time: number): DigestsAnswer => {
+  const found = [...register]
+    .flatMap(([voter, { digest, until }]) =>
+      voter > after && time < until && digest !== undefined ? [{ voter, digest }] : []
+    )
+    .sort((a, b) => (a.voter < b.voter ? -1 : 1))
+  const some = found.slice(0, limits.digests)
+  return { time, digests: some, next: found.length > some.length ? some.at(-1)?.voter : undefined }
+}

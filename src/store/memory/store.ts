@@ -5,7 +5,7 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import type { Change, SharedStore } from "../SharedStore.ts"
 import { exchange } from "./exchange.ts"
-import { load, page } from "./reads.ts"
+import { digests, load, page } from "./reads.ts"
 import { emptyState } from "./records.ts"
 
 /** A memory store, and its state, which can be replaced. */
@@ -21,6 +21,7 @@ export const memoryStore = Effect.gen(function* () {
     exchange: (request) => Effect.sync(() => exchange(memory.state, request, { time: now(), newLife, announce })),
     page: (since, limit) => Effect.sync(() => page(memory.state, since, limit, now())),
     load: (circuits) => Effect.sync(() => load(memory.state, circuits, now())),
+    digests: (after) => Effect.sync(() => digests(memory.state, after, now())),
     changes: Stream.fromPubSub(announcements)
   }
   return { memory, store }

@@ -1,6 +1,13 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import { type Changed, type LoadAnswer, limits, type PageAnswer, StoreError } from "../SharedStore.ts"
+import {
+  type Changed,
+  type DigestsAnswer,
+  type LoadAnswer,
+  limits,
+  type PageAnswer,
+  StoreError
+} from "../SharedStore.ts"
 import { isAgreed, type Kept, majority, toChanged, toStored, unwrap } from "./records.ts"
 import type { Regions } from "./regions.ts"
 
@@ -61,6 +68,31 @@ export class QuorumReads {
         })
       })
     return next(since, [])
+  }
+
+  /**
+   * The digests in each store in turn: a process may not reach all of them. `after` consists of the number of the store, whether a store has
+   * answered yet, and what the store itself is asked for.
+   */
+  digests(after: string): Effect.Effect<DigestsAnswer, StoreError> {
+    const [, number = "0", answered = "0", own = ""] = /^(\d+) ([01]) (.*)$/s.exec(after) ?? []
+    const index = Number(number)
+    const region = this.regions.all[index]
+    if (region === undefined) return none("digests")
+    return Effect.flatMap(
+      region.ask((store) => store.digests(own)),
+      (reply): Effect.Effect<DigestsAnswer, StoreError> => {
+        const { digests, next } = reply?.value ?? { digests: [], next: undefined }
+        const hasAnswered = answered === "1" || reply !== undefined ? 1 : 0
+        if (next !== undefined) return this.digestsAnswer(digests, `${index} ${hasAnswered} ${next}`)
+        if (index + 1 < this.regions.all.length) return this.digestsAnswer(digests, `${index + 1} ${hasAnswered} `)
+        return hasAnswered === 0 ? none("digests") : this.digestsAnswer(digests, undefined)
+      }
+    )
+  }
+
+  private digestsAnswer(digests: DigestsAnswer["digests"], next: string | undefined): Effect.Effect<DigestsAnswer> {
+    return Effect.sync(() => ({ time: this.regions.wall(), digests, next }))
   }
 
   pageAfter(since: number, limit: number): Effect.Effect<ReadonlyArray<PageAnswer & { readonly index: number }>> {

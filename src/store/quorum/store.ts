@@ -54,6 +54,7 @@ export const quorumStore = (
     exchange: (exchange) => exchanges.exchange(exchange),
     page: (since, limit) => reads.page(since, limit),
     load: (circuits) => reads.load(circuits),
+    digests: (after) => reads.digests(after),
     changes: Stream.suspend(() => {
       const hear = listener(regions)
       return Stream.mergeAll(

@@ -11,6 +11,7 @@ import {
   type CastAnswer,
   type Change,
   type Changed,
+  type DigestsAnswer,
   type Exchange,
   type ExchangeAnswer,
   type ExchangeDone,
@@ -160,8 +161,17 @@ export class Bench {
 
   /** An exchange. By default it has no casts and no swaps, and its voter is live neither before nor after it. */
   exchange(request: Partial<Exchange> = {}): Effect.Effect<ExchangeAnswer, Miss> {
-    const { casts = [], floor = 0, heard = 0, notAfter, swaps = [], ttl = 0, voter = this.name("absent") } = request
-    const whole = { voter, ttl, notAfter, heard, floor, casts, swaps }
+    const {
+      casts = [],
+      digest,
+      floor = 0,
+      heard = 0,
+      notAfter,
+      swaps = [],
+      ttl = 0,
+      voter = this.name("absent")
+    } = request
+    const whole = { voter, ttl, notAfter, heard, floor, casts, swaps, digest }
     return Effect.suspend(() => {
       if (ttl > 0) this.voters.add(voter)
       const life = "life" in request ? request.life : this.life
@@ -273,6 +283,40 @@ export class Bench {
         ? Effect.succeed(changes)
         : Effect.map(this.pages(changes.at(-1)?.epoch, limit), (more) => [...changes, ...more])
     )
+  }
+
+  /** Some of the digests of all live voters. */
+  private someDigests(after: string): Effect.Effect<DigestsAnswer, Miss> {
+    return Effect.suspend(() => this.run("digests", (store) => store.digests(after))).pipe(
+      Effect.tap(({ time }) => expect(isAge(time), "a time of 0 or more milliseconds", time)),
+      // A store may scan more than it was asked for.
+      Effect.tap(({ digests: { length } }) => {
+        const most = 3 * limits.digests
+        return expect(length <= most, `at most ${most} digests in one answer`, length)
+      }),
+      Effect.tap(({ digests }) =>
+        expect(
+          digests.every(({ digest, voter }) => typeof digest === "string" && typeof voter === "string" && voter !== ""),
+          "a voter and a text each",
+          digests
+        )
+      )
+    )
+  }
+
+  /** The digest of each live voter, read one answer after the other. */
+  get digests(): Effect.Effect<ReadonlyMap<string, string>, Miss> {
+    return Effect.gen({ self: this }, function* () {
+      const found = new Map<string, string>()
+      let after: string | undefined = ""
+      for (let answers = 0; after !== undefined; answers++) {
+        if (answers === 1_000) return yield* miss("a last answer", "1,000 answers")
+        const answer: DigestsAnswer = yield* this.someDigests(after)
+        for (const { digest, voter } of answer.digests) found.set(voter, digest)
+        after = answer.next
+      }
+      return found
+    })
   }
 
   /** The listed records of a circuit in the pages. */

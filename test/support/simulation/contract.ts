@@ -6,18 +6,19 @@
 import { Effect, type Stream } from "effect"
 import { SharedStore } from "effect-fuse"
 
-export const operations = ["exchange", "page", "load"] as const
+export const operations = ["exchange", "page", "load", "digests"] as const
 
 export type Operation = (typeof operations)[number]
 
 /** A counter for each operation. */
-export const counters = (): Record<Operation, number> => ({ exchange: 0, page: 0, load: 0 })
+export const counters = (): Record<Operation, number> => ({ exchange: 0, page: 0, load: 0, digests: 0 })
 
 /** A command as a process sends it. */
 export type Request =
   | { readonly operation: "exchange"; readonly exchange: SharedStore.Exchange }
   | { readonly operation: "page"; readonly since: number; readonly limit: number }
   | { readonly operation: "load"; readonly circuits: ReadonlyArray<string> }
+  | { readonly operation: "digests"; readonly after: string }
 
 type Store = SharedStore.SharedStore
 type StoreError = SharedStore.StoreError
@@ -30,6 +31,7 @@ export const through = (
   exchange: (exchange) => send({ operation: "exchange", exchange }),
   page: (since, limit) => send({ operation: "page", since, limit }),
   load: (circuits) => send({ operation: "load", circuits }),
+  digests: (after) => send({ operation: "digests", after }),
   changes
 })
 
@@ -40,8 +42,10 @@ export const carryOut = (store: Store, request: Request): Effect.Effect<unknown,
       return store.exchange(request.exchange)
     case "page":
       return store.page(request.since, request.limit)
-    default:
+    case "load":
       return store.load(request.circuits)
+    default:
+      return store.digests(request.after)
   }
 }
 
