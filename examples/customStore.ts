@@ -167,14 +167,13 @@ const make = Effect.gen(function* () {
     time: now(),
     records: circuits.map(stored)
   })
-  // With thousands of processes it would return some of them at a time, and `next` for those after them.
-  const digests = (): SharedStore.DigestsAnswer => ({
-    time: now(),
-    digests: [...voters].flatMap(([voter, kept]) =>
-      lasts(kept) && kept.digest !== undefined ? [{ voter, digest: kept.digest }] : []
-    ),
-    next: undefined
-  })
+  const digests = (after: string): SharedStore.DigestsAnswer => {
+    const all = [...voters].flatMap(([voter, kept]) =>
+      voter > after && lasts(kept) && kept.digest !== undefined ? [{ voter, digest: kept.digest }] : []
+    )
+    const some = all.sort((a, b) => (a.voter < b.voter ? -1 : 1)).slice(0, SharedStore.limits.digests)
+    return { time: now(), digests: some, next: some.length < all.length ? some.at(-1)?.voter : undefined }
+  }
 
   // ---- store
 
@@ -182,7 +181,7 @@ const make = Effect.gen(function* () {
     exchange: (request) => Effect.sync(() => exchange(request)),
     page: (since, limit) => Effect.sync(() => page(since, limit)),
     load: (circuits) => Effect.sync(() => load(circuits)),
-    digests: () => Effect.sync(digests),
+    digests: (after) => Effect.sync(() => digests(after)),
     changes: Stream.fromPubSub(changes)
   }
   return store

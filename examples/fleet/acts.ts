@@ -62,11 +62,11 @@ const isClosed = (last: Transition) => last.to === "Closed"
 
 const tellAll = ({ workers }: Stage, says: (worker: Worker) => string) => workers.map(says).join(", ")
 
-/** How many times the server ran each command, by its own statistics. */
+/** How many times the server ran each command, by its own statistics. Each record that is written is published. */
 const commandStats = ({ server }: Stage) =>
   Effect.map(ask(server.url, "INFO", "commandstats"), (info) => {
     const of = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(info)?.[1] ?? 0)
-    return { scripts: of("evalsha") + of("eval"), lists: of("zcard"), writes: of("hset") + of("set") }
+    return { scripts: of("evalsha") + of("eval"), lists: of("zcard"), writes: of("publish") + of("set") }
   })
 
 const healthy: Act = {

@@ -58,7 +58,7 @@ const keep = (worst: Array<WorstKey>, one: WorstKey): void => {
 }
 
 /** What one reading found. */
-export interface Reading {
+export interface TrafficReading {
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
   /** Begins the next period at this reading. Otherwise the period goes on. */
@@ -76,12 +76,12 @@ export class TrafficMeter {
     this.beganAt = registry.runtime.time.now()
   }
 
-  get read(): Effect.Effect<Reading> {
+  get read(): Effect.Effect<TrafficReading> {
     return Effect.suspend(() => {
       const now = this.registry.runtime.time.now()
       const names: Array<NameDigest> = []
       const parts = this.parts(now, names)
-      const next: Effect.Effect<Reading> = Effect.suspend(() => {
+      const next: Effect.Effect<TrafficReading> = Effect.suspend(() => {
         if (parts.next().done !== true) return Effect.andThen(Effect.yieldNow, next)
         const begin = () => {
           this.beganAt = now

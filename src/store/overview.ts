@@ -89,9 +89,9 @@ export interface Overview {
 const shortestMillis = 1_000
 
 const noCounts = () => ({ calls: 0, successes: 0, failures: 0, rejected: 0, slow: 0, passed: 0 })
-type Counts = ReturnType<typeof noCounts>
+type CallSums = ReturnType<typeof noCounts>
 
-const add = (sum: Counts, of: CallCounts, times: number): void => {
+const add = (sum: CallSums, of: CallCounts, times: number): void => {
   sum.calls += of.calls * times
   sum.successes += of.successes * times
   sum.failures += of.failures * times
