@@ -47,6 +47,7 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { PreventSchedulerYield } from "effect/Scheduler"
 import {
   anyMillis,
   decodeArgument,
@@ -323,6 +324,8 @@ const playAs = (
 ): Effect.Effect<figures.PlayReport, BreakerPolicy.PolicyError> => {
   const { model, policy, window } = playOptions.decodePlay(operation, options)
   return Effect.scoped(playServer(model)).pipe(
+    // A run is synchronous, however many processes it starts.
+    Effect.provideService(PreventSchedulerYield, true),
     Effect.map((played) => figures.reportOf(name, played, window, model.millis)),
     Effect.provide(BreakerPolicy.layer({ breakers: policy === undefined ? {} : { [circuitName]: policy } })),
     Effect.mapError(

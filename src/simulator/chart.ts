@@ -3,6 +3,7 @@ import { printable } from "../core/printable.ts"
 /** How a stretch of a chart is coloured, with its words in the legend. */
 const kinds = {
   answered: "answered in time",
+  slow: "answered slowly",
   failed: "failed or timed out",
   rejected: "rejected by the protection",
   Closed: "circuit Closed",
@@ -21,6 +22,7 @@ export type ChartKind = keyof typeof kinds
 /** Colours that differ for most people with a colour vision deficiency, for a light and for a dark page. */
 const colours: Readonly<Record<ChartKind, readonly [light: string, dark: string]>> = {
   answered: ["#1f9d74", "#2fb98c"],
+  slow: ["#a5d65b", "#8cbf45"],
   failed: ["#e2641b", "#f2803d"],
   rejected: ["#b9c0ca", "#59626f"],
   Closed: ["#d4e9e0", "#21443a"],
@@ -43,6 +45,8 @@ const page = {
 
 export interface Bar {
   readonly answered: number
+  /** Those of the answered calls that took long. Default: 0. */
+  readonly slow?: number
   readonly failed: number
   readonly rejected: number
 }
@@ -130,6 +134,15 @@ const timeAxis = (millis: number): { readonly step: number; readonly unit: numbe
   return millis < 1_000 ? { step: millis, unit: 1_000, name: "s" } : { step: millis / 8, unit: 3_600_000, name: "h" }
 }
 
+/** The parts of a bar, from the bottom to the top. */
+const partsOf = ({ answered, failed, rejected, slow = 0 }: Bar) =>
+  [
+    ["answered", answered - slow],
+    ["slow", slow],
+    ["failed", failed],
+    ["rejected", rejected]
+  ] as const
+
 const drawRow = (chart: Chart, row: Row, top: number, { most, step }: Scale): ReadonlyArray<string> => {
   const { bucketMillis, millis, shaded } = chart
   const x = (at: number): number => left + (Math.min(at, millis) / millis) * (right - left)
@@ -142,9 +155,9 @@ const drawRow = (chart: Chart, row: Row, top: number, { most, step }: Scale): Re
     const from = x(i * bucketMillis)
     const wide = x((i + 1) * bucketMillis) - from - 0.6
     let below = 0
-    for (const kind of ["answered", "failed", "rejected"] as const) {
-      const [lower, upper] = [y(below), y(below + bar[kind])]
-      below += bar[kind]
+    for (const [kind, rate] of partsOf(bar)) {
+      const [lower, upper] = [y(below), y(below + rate)]
+      below += rate
       if (upper < lower) add(kind, box(from, upper, wide, lower - upper))
     }
   })
@@ -171,8 +184,7 @@ const drawRow = (chart: Chart, row: Row, top: number, { most, step }: Scale): Re
 const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   const found = new Set<ChartKind>(shaded.map(({ kind }) => kind))
   for (const { bars, possible, strip } of rows) {
-    for (const bar of bars)
-      for (const kind of ["answered", "failed", "rejected"] as const) if (bar[kind] > 0) found.add(kind)
+    for (const bar of bars) for (const [kind, rate] of partsOf(bar)) if (rate > 0) found.add(kind)
     for (const { kind } of strip) found.add(kind)
     if (possible !== undefined) found.add("possible")
   }
@@ -249,7 +261,7 @@ export const draw = (chart: Chart): string => {
   const key = legend(shown(chart), head + 8)
   const top = head + 8 + key.tall
   const bottom = top + rows.length * rowHigh
-  const total = bottom + 34
+  const total = bottom + 36
   const axis = timeAxis(millis)
   const ticks = Array.from({ length: Math.floor(millis / axis.step + 1e-9) + 1 }, (_, i) => i * axis.step)
   const x = (at: number): number => left + (at / millis) * (right - left)
@@ -269,9 +281,9 @@ export const draw = (chart: Chart): string => {
       "calls per second",
       ` class="soft" text-anchor="middle" transform="rotate(-90 16 ${n(top + 28 + high / 2)})"`
     ),
-    ...ticks.map((at) => `<path class="axis" d="M${n(x(at))} ${n(bottom - 20)}v4"/>`),
-    ...ticks.map((at) => text(x(at), bottom - 3, 11, n(at / axis.unit), ' text-anchor="middle" class="soft"')),
-    text((left + right) / 2, bottom + 17, 11, `time (${axis.name})`, ' text-anchor="middle" class="soft"'),
+    ...ticks.map((at) => `<path class="axis" d="M${n(x(at))} ${n(bottom - 13)}v4"/>`),
+    ...ticks.map((at) => text(x(at), bottom + 3, 11, n(at / axis.unit), ' text-anchor="middle" class="soft"')),
+    text((left + right) / 2, bottom + 21, 11, `time (${axis.name})`, ' text-anchor="middle" class="soft"'),
     "</svg>"
   ].join("\n")
 }

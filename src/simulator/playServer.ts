@@ -7,7 +7,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Random from "effect/Random"
-import { Scheduler } from "effect/Scheduler"
+import { PreventSchedulerYield, Scheduler } from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
@@ -58,6 +58,8 @@ export const circuitName = "dependency"
 export interface Second {
   offered: number
   answered: number
+  /** Those of them that took more than a quarter of the timeout. */
+  slow: number
   failed: number
   rejected: number
   rejectedIdle: number
@@ -186,11 +188,14 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
     const work: Work = { done: 0, wasted: 0 }
     const replicas = Array.from({ length: server.replicas }, (_, i) => new Replica(timeline, server, i, chance, work))
     const moves: Array<CircuitMove> = []
+    const notClosed = new Set<string>()
+    const limited = new Set<string>()
     const seconds = Array.from(
       { length: Math.ceil(millis / 1_000) },
       (): Second => ({
         offered: 0,
         answered: 0,
+        slow: 0,
         failed: 0,
         rejected: 0,
         rejectedIdle: 0,
@@ -206,7 +211,8 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
       readonly wrap: Wrap
       readonly fork: (attempt: Attempt) => Fiber.Fiber<unknown, unknown>
     }> = []
-    const scheduled = Context.make(Scheduler, timeline.scheduler)
+    // A fiber that yielded here would wait for the timeline, which does not run yet.
+    const scheduled = Context.make(Scheduler, timeline.scheduler).pipe(Context.add(PreventSchedulerYield, true))
 
     for (let process = 0; process < callers.processes; process++) {
       const its = `${seed}/${process}`
@@ -220,7 +226,13 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
         Context.add(built, Clock.Clock, clock)
       )
       Context.get(built, BreakerStore.BreakerStore).runtime.observers.add((event) => {
-        if (event._tag === "Transition") moves.push({ at: event.at, process, key: event.key, to: event.to })
+        const circuit = `${process}/${event.key ?? ""}`
+        if (event._tag === "Transition") {
+          moves.push({ at: event.at, process, key: event.key, to: event.to })
+          if (event.to === "Closed") notClosed.delete(circuit)
+          else notClosed.add(circuit)
+        } else if (event._tag === "LimitBegan") limited.add(circuit)
+        else if (event._tag === "LimitEnded") limited.delete(circuit)
       })
       processes.push({ wrap: protect(protection, server.replicas), fork: Effect.runForkWith(context) })
     }
@@ -260,6 +272,7 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
       if (exit._tag === "Success") {
         request.over = true
         second().answered++
+        if (now - request.start > callers.timeout / 4) second().slow++
         const own = byProcess[request.process] as Array<number>
         const index = Math.min(own.length - 1, Math.floor(now / 1_000))
         own[index] = (own[index] ?? 0) + 1
@@ -301,6 +314,9 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
     // Workers that return take calls from the queue at the next tick.
     const tick = (): void => {
       for (const replica of replicas) replica.next()
+      if (timeline.now % 1_000 === 500) {
+        second().limited = [...limited].filter((circuit) => !notClosed.has(circuit)).length
+      }
       if (timeline.now < millis) timeline.at(timeline.now + 100, tick)
     }
     timeline.at(0, arrive)

@@ -62,6 +62,9 @@ const left = (share: number): number => share / headroom
 /** Twice a process's share of the workers. */
 const slots = Math.ceil((2 * workers) / processes)
 
+/** The limit of this library, beside what is usual. */
+const limit = { "breaker with limit": { policy: { limit: true } } } satisfies Record<string, Protection>
+
 const usual = {
   "no protection": {},
   breaker: { policy: {} },
@@ -121,14 +124,19 @@ const described: Readonly<Record<ScenarioName, ScenarioParts>> = {
     callers
   },
   "limping-replica": {
-    title: "One of three replicas is ten times slower",
+    title: "One of three replicas is ten times slower, but hardly any of its calls fail",
     server: {
-      workers: 4,
-      service: (3 * 4 * second) / (headroom * rate),
+      workers: 40,
+      service: 40,
       replicas: 3,
       faults: [{ ...during, replicas: [0], speed: 0.1 }]
     },
-    callers
+    callers,
+    protections: {
+      ...usual,
+      "pool, replicas in turn": { policy: {}, choose: "roundRobin" },
+      "pool, fastest replica": { policy: {}, choose: "fastest" }
+    }
   },
   shards: {
     title: "Six of ten shards answer nothing",
@@ -140,7 +148,7 @@ const described: Readonly<Record<ScenarioName, ScenarioParts>> = {
       faults: [{ ...during, replicas: [0, 1, 2, 3, 4, 5], failing: 1, how: "hang" }]
     },
     callers,
-    protections: { ...usual, "breaker for each shard": { policy: {}, circuits: "replica" } }
+    protections: { ...usual, "breaker for each shard": { policy: { limit: true }, circuits: "replica" } }
   }
 }
 
@@ -152,7 +160,7 @@ const described: Readonly<Record<ScenarioName, ScenarioParts>> = {
 export const scenario = (name: ScenarioName): Scenario => ({
   window: during,
   for: 120 * second,
-  protections: usual,
+  protections: { ...usual, ...limit },
   ...described[name],
   name
 })

@@ -59,7 +59,8 @@ const describe = ({ callers, server }: Scenario): string => {
   const what = replicas === 1 ? "one server" : `${replicas} ${shards ? "shards" : "replicas"}`
   const tries = attempts === 1 ? "" : `, and try each call ${attempts} times`
   const by = processes === 1 ? "One process calls" : `${processes} processes call`
-  return `${by} ${what}, ${rate} times a second in all. Callers wait ${(toMillis(timeout) ?? 0) / 1_000} s for an answer${tries}. The strip below each chart: the states of the circuits.`
+  const wait = toMillis(timeout) ?? 0
+  return `${by} ${what}, ${rate} times a second in all. Callers wait ${wait / 1_000} s for an answer${tries}; after ${wait / 4} ms it is slow. The strip below each chart: the states of the circuits.`
 }
 
 /** One chart for each report of a scenario. */
