@@ -51,17 +51,18 @@ describe("A simulated server", () => {
   })
 
   it("that takes calls of callers who have given up out of its queue recovers sooner from an overload", () => {
-    const changes = [{ at: 5_000, for: 10_000, times: 4 }]
+    const faults = [{ at: 5_000, for: 10_000, capacity: 0.1 }]
     const [usual, dropping] = [true, false].map((finishes) =>
       play({
-        server: { ...server, finishes },
-        callers: { ...callers, changes },
-        window: { at: 5_000, for: 10_000 },
+        server: { ...server, finishes, faults },
+        callers,
         for: "1 minute"
       })
     )
-    within(dropping?.recovery ?? Infinity, 0, 4_000, "recovery")
-    assert.isAbove(usual?.recovery ?? Infinity, 10_000)
+    within(dropping?.recovery ?? Infinity, 0, 3_000, "recovery")
+    within(usual?.recovery ?? 0, 5_000, 15_000, "recovery")
+    assert.isUndefined(play(healthy).recovery)
+    assert.strictEqual(play(faulty({ failing: 1 })).recovery, Infinity)
   })
 
   const faults: ReadonlyArray<

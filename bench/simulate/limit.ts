@@ -152,15 +152,12 @@ const one = (name: SettingName, processes: number, options: Options = {}): Case 
       settled: settled(limited),
       "false rejections": limited.falseRejections,
       wasted: limited.wasted,
-      "recovery s": (limited.recovery ?? Infinity) / second,
+      "recovery s": (limited.recovery ?? 0) / second,
       sent: limited.sent,
       fairness: limited.fairness,
       "after close s": afterClose(limited),
-      "of none":
-        against === "none" && other !== undefined ? answered(limited, whole) / answered(other, whole) : Number.NaN,
-      "of ramp":
-        against === "ramp" && other !== undefined ? answered(limited, whole) / answered(other, whole) : Number.NaN,
-      "none share": against === "none" && other !== undefined ? other.share : Number.NaN
+      ...(other === undefined ? {} : { [`of ${against}`]: answered(limited, whole) / answered(other, whole) }),
+      ...(against === "none" && other !== undefined ? { "none share": other.share } : {})
     }
   }
   return {

@@ -326,7 +326,7 @@ const playAs = (
   return Effect.scoped(playServer(model)).pipe(
     // A run is synchronous, however many processes it starts.
     Effect.provideService(PreventSchedulerYield, true),
-    Effect.map((played) => figures.reportOf(name, played, window, model.millis)),
+    Effect.map((played) => figures.reportOf(name, played, window, model)),
     Effect.provide(BreakerPolicy.layer({ breakers: policy === undefined ? {} : { [circuitName]: policy } })),
     Effect.mapError(
       ({ problems }) =>
@@ -386,7 +386,7 @@ export const columns: ReadonlyArray<string> = [
 ]
 
 const seconds = (millis: number | undefined): string =>
-  millis === undefined ? "never" : `${(millis / 1_000).toFixed(1)}s`
+  millis === undefined || millis === Infinity ? "never" : `${(millis / 1_000).toFixed(1)}s`
 
 /**
  * The reports as text, with one row per policy. If there are several outages, the times are those of the first.
@@ -455,7 +455,7 @@ export const toPlayRows = (reports: ReadonlyArray<figures.PlayReport>): Readonly
     percent(one.falseRejections),
     percent(one.wasted),
     one.p99 === undefined ? "-" : `${one.p99.toFixed(0)}ms`,
-    one.shareAfter === undefined ? "-" : seconds(one.recovery)
+    one.recovery === undefined ? "-" : seconds(one.recovery)
   ])
 
 /**

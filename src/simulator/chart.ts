@@ -235,8 +235,9 @@ const scaleOf = ({ rows }: Chart): Scale => {
   return { most: Math.ceil(top / step) * step, step, cut }
 }
 
-/** About the number of characters of 12 pixels in one line. */
+/** About the number of characters of 12 pixels in one line, and those of a title. */
 const lineLength = 145
+const titleLength = 88
 
 /** The text in lines, broken between words. */
 const wrapped = (words: string, most: number): ReadonlyArray<string> => {
@@ -256,8 +257,10 @@ export const draw = (chart: Chart): string => {
   const { about, millis, rows, title } = chart
   const scale = scaleOf(chart)
   const note = scale.cut ? `${about} Bars above ${n(scale.most)} are cut off.` : about
+  const titles = wrapped(title, titleLength)
   const lines = wrapped(note, lineLength)
-  const head = 51 + lines.length * 18
+  const below = 29 + titles.length * 22
+  const head = below + lines.length * 18
   const key = legend(shown(chart), head + 8)
   const top = head + 8 + key.tall
   const bottom = top + rows.length * rowHigh
@@ -270,8 +273,8 @@ export const draw = (chart: Chart): string => {
     `<title>${escape(title)}</title>`,
     style(),
     `<rect class="page" width="${width}" height="${n(total)}"/>`,
-    text(left, 30, 17, title, ' font-weight="600"'),
-    ...lines.map((line, i) => text(left, 51 + i * 18, 12, line, ' class="soft"')),
+    ...titles.map((line, i) => text(left, 30 + i * 22, 17, line, ' font-weight="600"')),
+    ...lines.map((line, i) => text(left, below + i * 18, 12, line, ' class="soft"')),
     ...key.lines,
     ...rows.flatMap((row, i) => drawRow(chart, row, top + i * rowHigh, scale)),
     text(

@@ -1,4 +1,4 @@
-import type { CircuitMove, PlayedServer, Second } from "./playServer.ts"
+import type { CircuitMove, PlayedServer, PlayModel, Second } from "./playServer.ts"
 
 /**
  * The result of playing callers against a server with one protection. Shares are from 0 to 1, times are milliseconds. Figures are about
@@ -25,7 +25,10 @@ export interface PlayReport {
   readonly wasted: number
   /** 99 of 100 answered calls took at most this long, with all attempts; `undefined` if none was answered. */
   readonly p99: number | undefined
-  /** From the end of the window until the server answers nearly all that it can; `undefined` if that does not happen in the run. */
+  /**
+   * From the end of the last fault until the server answers nearly all that it can. `Infinity` if that does not happen in the run,
+   * `undefined` if the server has no faults.
+   */
   readonly recovery: number | undefined
   /** Whether processes got equal shares of the answers: 1 if so, 1 divided by the number of processes if one got all (Jain's index). */
   readonly fairness: number
@@ -51,19 +54,19 @@ const isNear = (seconds: ReadonlyArray<Second>, share: number): boolean => {
   return answered(seconds) >= share * could - 2 * Math.sqrt(could)
 }
 
-/** The first second from which on 3 seconds have 95 % of what is possible, and 10 seconds have 90 %. */
-const recovered = (seconds: ReadonlyArray<Second>): number | undefined => {
+/** Milliseconds until 3 seconds have 95 % of what is possible, and 10 seconds have 90 %. */
+const recovered = (seconds: ReadonlyArray<Second>): number => {
   for (let i = 0; i + 3 <= seconds.length; i++) {
     if (isNear(seconds.slice(i, i + 3), 0.95) && isNear(seconds.slice(i, i + 10), 0.9)) return i * 1_000
   }
-  return undefined
+  return Infinity
 }
 
 export const reportOf = (
   policy: string,
   { byProcess, circuits, latencies, moves, seconds, work }: PlayedServer,
   window: PlayReport["window"],
-  millis: number
+  { millis, server: { faults } }: PlayModel
 ): PlayReport => {
   const [from, until] = [Math.floor(window.from / 1_000), Math.ceil(window.until / 1_000)]
   const inside = seconds.slice(from, until)
@@ -71,6 +74,7 @@ export const reportOf = (
   const took = latencies.filter(({ at }) => at >= window.from && at < window.until).map((one) => one.millis)
   took.sort((a, b) => a - b)
   const each = byProcess.map((counts) => counts.slice(from, until).reduce((sum, n) => sum + n, 0))
+  const faultsEnd = Math.max(...faults.map((fault) => fault.until))
   const squares = each.reduce((sum, n) => sum + n * n, 0)
   const sum = each.reduce((all, n) => all + n, 0)
   return {
@@ -90,7 +94,7 @@ export const reportOf = (
     ),
     wasted: ratio(work.wasted, work.done),
     p99: took[Math.min(took.length - 1, Math.floor(took.length * 0.99))],
-    recovery: recovered(after),
+    recovery: faults.length === 0 ? undefined : recovered(seconds.slice(Math.ceil(faultsEnd / 1_000))),
     fairness: ratio(sum * sum, each.length * squares),
     seconds,
     circuits,

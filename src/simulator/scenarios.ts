@@ -59,7 +59,7 @@ const during = { at: 20 * second, for: 60 * second }
 /** A fault that leaves this share of the calls per second that are offered. */
 const left = (share: number): number => share / headroom
 
-/** Twice a process's share of the workers. */
+/** Twice a process's share of the workers: right for this server. A bulkhead of 50 is a guess. */
 const slots = Math.ceil((2 * workers) / processes)
 
 /** The limit of this library, beside what is usual. */
@@ -69,7 +69,8 @@ const usual = {
   "no protection": {},
   breaker: { policy: {} },
   "breaker with ramp": { policy: { cooldown: "5 seconds", ramp: "10 seconds" } },
-  [`bulkhead of ${slots}`]: { bulkhead: slots }
+  [`bulkhead of ${slots}`]: { bulkhead: slots },
+  "bulkhead of 50": { bulkhead: 50 }
 } satisfies Record<string, Protection>
 
 const withFaults = (...faults: ReadonlyArray<Fault>): SimulatedServer => ({ ...server, faults })
@@ -119,7 +120,7 @@ const described: Readonly<Record<ScenarioName, ScenarioParts>> = {
     for: 90 * second
   },
   quota: {
-    title: "The server accepts half of the calls, and answers the others with the status 429 and Retry-After",
+    title: "The server accepts half of the calls, and refuses the others with status 429",
     server: withFaults({ ...during, quota: rate / 2 }),
     callers
   },

@@ -7,14 +7,13 @@ import type { Scenario } from "./scenarios.ts"
 const percent = (share: number): string => `${(share * 100).toFixed(0)} %`
 
 const caption = (report: PlayReport): string => {
-  const { falseRejections, p99, recovery, share, shareAfter, wasted } = report
+  const { falseRejections, p99, recovery, share, wasted } = report
   const parts = [`answered ${percent(share)} of what is possible`]
   if (falseRejections >= 0.005) parts.push(`rejected ${percent(falseRejections)} needlessly`)
   if (wasted >= 0.005) parts.push(`wasted ${percent(wasted)} of the work`)
   if (p99 !== undefined) parts.push(`p99 ${p99.toFixed(0)} ms`)
-  if (shareAfter !== undefined) {
-    const seconds = recovery === undefined ? undefined : (recovery / 1_000).toFixed(0)
-    parts.push(seconds === undefined ? "no recovery" : `recovered after ${seconds} s`)
+  if (recovery !== undefined) {
+    parts.push(recovery === Infinity ? "no recovery" : `recovered after ${(recovery / 1_000).toFixed(0)} s`)
   }
   return parts.join(", ")
 }
