@@ -1,5 +1,5 @@
 /**
- * Measures the benefit and the cost of a fleet, with the real engine in virtual time.
+ * Measures the benefit and the cost of a fleet, and what the limit of a circuit admits, with the real engine in virtual time.
  *
  *     npm run simulate                            all experiments; writes bench/results/simulate.v2.json
  *     npm run simulate -- --experiment minority   one of them, or several: --experiment few,many
@@ -16,6 +16,8 @@ import { judge, lines } from "./simulate/bars.ts"
 import { costs } from "./simulate/costs.ts"
 import { type Experiment, play, type Results } from "./simulate/experiment.ts"
 import { freeze, wipe } from "./simulate/faults.ts"
+import { limit } from "./simulate/limit.ts"
+import { judgeLimit, limitLines } from "./simulate/limitBars.ts"
 import { few, ghosts, leaked, many } from "./simulate/outages.ts"
 import { callers, falseTrips, minorities, nodes, weather } from "./simulate/votes.ts"
 
@@ -31,7 +33,8 @@ const experiments: ReadonlyArray<Experiment> = [
   weather,
   costs,
   freeze,
-  wipe
+  wipe,
+  limit
 ]
 
 const names = experiments.map(({ name }) => name)
@@ -94,10 +97,13 @@ for (const experiment of experiments) {
 const bars = judge(before?.experiments, found)
 if (bars.length > 0)
   say(["\nThe bars, with the figures of the first protocol (v1) and of this one (v2)", ...lines(bars)].join("\n"))
+const limitBars = found["limit"] === undefined ? [] : judgeLimit(found["limit"])
+if (limitBars.length > 0)
+  say(["\nThe bars of the limit, and the case with the worst figure", ...limitLines(limitBars)].join("\n"))
 say(`\n${((performance.now() - began) / 1000).toFixed(0)} s`)
 
 const results: File = { node: process.version, seed, experiments: found }
-if (json) console.log(JSON.stringify({ ...results, bars }, null, 2))
+if (json) console.log(JSON.stringify({ ...results, bars, limitBars }, null, 2))
 if (quick) say("A quick run is too short to judge by.")
 else if (seed === 1) {
   // Experiments that were not run keep their earlier figures.

@@ -360,16 +360,15 @@ describe("What is shown", () => {
       const all = yield* reports
       const svg = Simulator.toSvg(all)
       assert.match(svg, /^<svg [^>]*viewBox="0 0 960 \d+"[\s\S]*<\/svg>$/)
-      assert.strictEqual(
-        svg.match(/<title>20 rejected|<title>\d+ rejected/g)?.length,
-        all[0]?.buckets.filter(({ rejected }) => rejected > 0).length
-      )
+      // One bar for each bucket with rejected calls.
+      const rejected = svg.match(/<path class="rejected" d="([^"]+)"><title>/)?.[1] ?? ""
+      assert.strictEqual(rejected.match(/M/g)?.length, all[0]?.buckets.filter((bucket) => bucket.rejected > 0).length)
       assert.include(svg, "&lt;b&gt;&amp;&quot;x&quot;")
       assert.notInclude(svg, "<b>")
       const html = Simulator.toHtml(all)
       assert.include(html, svg)
       assert.include(html, "<td>&lt;b&gt;&amp;&quot;x&quot;</td><td>60</td>")
-      for (const tag of svg.matchAll(/<(rect|text)\b[^>]*>/g)) assert.notMatch(tag[0], /NaN|undefined|Infinity/)
+      for (const tag of svg.matchAll(/<(path|text)\b[^>]*>/g)) assert.notMatch(tag[0], /NaN|undefined|Infinity/)
     })
   )
 })
@@ -460,6 +459,36 @@ describe("effect-fuse simulate", () => {
     }
   }, 60_000)
 
+  it("plays a scenario under the policies of a file, in a table, as JSON and as pictures", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "scenario-"))
+    try {
+      const policies = join(folder, "policies.json")
+      writeFileSync(policies, JSON.stringify({ usual: {}, short: { cooldown: "1 second" } }))
+      const scenario = ["--scenario", "shards", "--seed", "3", "--policies", policies]
+      const [text, json] = await Promise.all([
+        run([...scenario, "--svg", join(folder, "a.svg"), "--html", join(folder, "a.html")]),
+        run([...scenario, "--json"])
+      ])
+      assert.deepStrictEqual([text.code, text.err, json.code], [0, "", 0])
+      assert.match(text.out, /^PROTECTION +ANSWERED\/S +OF POSSIBLE .+\nusual +\d/)
+      const { reports, scenario: name } = JSON.parse(json.out)
+      const [usual, short] = Effect.runSync(
+        Effect.forEach([{}, { cooldown: 1_000 }], (policy) => {
+          const { callers, for: lasts, server, window } = Simulator.scenario("shards")
+          return Simulator.play({ server, callers, for: lasts, window, policy, seed: 3 })
+        })
+      )
+      assert.deepStrictEqual(
+        [name, reports.map(({ goodput }: Simulator.PlayReport) => goodput)],
+        ["shards", [usual?.goodput, short?.goodput]]
+      )
+      assert.match(readFileSync(join(folder, "a.svg"), "utf8"), /^<svg[\s\S]*>short</)
+      assert.match(readFileSync(join(folder, "a.html"), "utf8"), /^<!doctype html>[\s\S]*<h1>Six of ten shards/)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }, 60_000)
+
   it("replays a trace, and reports what is wrong with its arguments", async () => {
     const trace = "time,outcome,duration\n0,200,10\n100,503,10\n"
     const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, input: string, code: number, says: RegExp]> = [
@@ -469,6 +498,15 @@ describe("effect-fuse simulate", () => {
       [["--policies", "/nowhere.json"], "", 1, /nowhere.json: ENOENT/],
       [["--outage", "5"], "", 1, /AT\+FOR such as/],
       [["--rate", "0"], "", 1, /rate: expected a number above 0/],
+      [["--scenario", "blackout"], "", 1, new RegExp(Simulator.scenarioNames.join(".+"), "s")],
+      [["--scenario", "herd", "--rate", "5"], "", 1, /^--rate and --scenario exclude each other/],
+      [
+        ["--scenario", "herd", "--outage-duration", "5s"],
+        "",
+        1,
+        /^--outage-duration and --scenario exclude each other/
+      ],
+      [["--scenario", "herd", "--outage", "5s+5s"], "", 1, /^--outage and --scenario exclude each other/],
       [["--errors", "2"], "", 1, /a number from 0 to 1/]
     ]
     const ran = await Promise.all(cases.map(([args, input]) => run(args, input)))

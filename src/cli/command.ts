@@ -11,6 +11,7 @@ import {
   outageFlag,
   patternFlag,
   reasonFlag,
+  scenarioFlag,
   shareFlag,
   sortFlag,
   stateFlag,
@@ -168,18 +169,22 @@ const reset = Command.make(
 const simulate = Command.make(
   "simulate",
   {
+    scenario: scenarioFlag,
     trace: fileFlag("trace", "Recorded calls: CSV or JSON with time, outcome and duration. - reads standard input"),
-    policies: fileFlag("policies", "Policies by name, as JSON. Default: the default policy"),
+    policies: fileFlag(
+      "policies",
+      "Policies by name, as JSON. Default: the default policy, or the protections of the scenario"
+    ),
     rate: Flag.Finite("rate").pipe(
       Flag.withMetavar("N"),
       Flag.withDescription("Calls per second, if there is no trace. Default: 20"),
-      Flag.withDefault(20)
+      Flag.optional
     ),
-    for: durationFlag("for", "How long to simulate. Default: 2m").pipe(Flag.withDefault(120_000)),
+    for: durationFlag("for", "How long to simulate. Default: 2m").pipe(Flag.optional),
     errors: shareFlag("errors", "The share of calls that fail while nothing is down. Default: 0.01").pipe(
-      Flag.withDefault(0.01)
+      Flag.optional
     ),
-    duration: durationFlag("duration", "The mean duration of a call. Default: 50ms").pipe(Flag.withDefault(50)),
+    duration: durationFlag("duration", "The mean duration of a call. Default: 50ms").pipe(Flag.optional),
     outageDuration: durationFlag("outage-duration", "The same during an outage. Default: --duration").pipe(
       Flag.optional
     ),
@@ -194,7 +199,11 @@ const simulate = Command.make(
   Command.withDescription("Plays the same calls under several policies, in virtual time. Needs no store"),
   Command.withExamples([
     { command: "effect-fuse simulate --rate 50 --outage 30s+20s --policies policies.json --html compared.html" },
-    { command: "effect-fuse simulate --trace yesterday.csv --policies policies.json" }
+    { command: "effect-fuse simulate --trace yesterday.csv --policies policies.json" },
+    {
+      command: "effect-fuse simulate --scenario brownout --svg brownout.svg",
+      description: "A server that loses half of its capacity, with workers, a queue and callers who give up"
+    }
   ])
 )
 

@@ -95,6 +95,25 @@ const toOutage = (text: string) => {
   return at === undefined || millis === undefined || errors > 1 ? undefined : { at, for: millis, errors }
 }
 
+// Not the list of the simulator, which this module does not load. A test compares the two.
+export const scenarioFlag = Flag.Literals("scenario", [
+  "healthy",
+  "brownout",
+  "gradual",
+  "oscillating",
+  "retry-storm",
+  "herd",
+  "cold-cache",
+  "quota",
+  "limping-replica",
+  "shards"
+]).pipe(
+  Flag.withDescription(
+    "Play callers against a server with workers and a queue instead: healthy, brownout, gradual, oscillating, retry-storm, herd, cold-cache, quota, limping-replica or shards"
+  ),
+  Flag.optional
+)
+
 export const outageFlag = Flag.String("outage").pipe(
   Flag.withMetavar("AT+FOR"),
   Flag.withDescription(

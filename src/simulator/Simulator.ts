@@ -27,12 +27,27 @@
  * (hasty?.flaps ?? 0) > 10 // => true
  * ```
  *
- * A simulation has one process and one circuit. Its callers do not retry.
+ * A run of {@link run} has one process and one circuit, and its callers do not retry. {@link play} has several processes that call a
+ * server with workers and a queue, time out and try again: overload builds up as in production. {@link scenario} has ten such cases.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Simulator from "effect-fuse/Simulator"
+ *
+ * const { callers, server, window } = Simulator.scenario("retry-storm")
+ * const one = { callers, server, window, for: "2 minutes" } as const
+ * const played = Effect.all([Simulator.play(one), Simulator.play({ ...one, policy: {} })])
+ *
+ * const [without, breaker] = await Effect.runPromise(played)
+ * without.share // => 0
+ * breaker.share > 0.5 // => true
+ * ```
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { PreventSchedulerYield } from "effect/Scheduler"
 import {
   anyMillis,
   decodeArgument,
@@ -45,14 +60,21 @@ import {
   positiveMillis,
   refused,
   shareOrZero,
-  struct
+  struct,
+  word
 } from "../core/fields.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import * as figures from "./figures.ts"
 import * as picture from "./picture.ts"
-import { play } from "./play.ts"
+import { play as playTrace } from "./play.ts"
+import * as playOptions from "./playOptions.ts"
+import { circuitName, playServer } from "./playServer.ts"
 import * as internal from "./report.ts"
+import * as scenarios from "./scenarios.ts"
+import * as serverPicture from "./serverPicture.ts"
 import { generate, outagesOf, parse, type TracedCall, type TracedOutage } from "./trace.ts"
 
+export type { PlayReport } from "./figures.ts"
 export type {
   /**
    * How a call ended.
@@ -67,6 +89,7 @@ export type {
    */
   PlayedMove as Move
 } from "./play.ts"
+export type { Callers, Fault, PlayOptions, Protection, SimulatedServer as Server } from "./playOptions.ts"
 export type {
   /**
    * The effect of one outage, in milliseconds; `undefined` for what did not happen.
@@ -81,6 +104,7 @@ export type {
    */
   Report
 } from "./report.ts"
+export { type Scenario, type ScenarioName, scenarioNames } from "./scenarios.ts"
 export type {
   /**
    * A call that a caller wants to make, and how it ends if it reaches the dependency.
@@ -264,7 +288,7 @@ export const run = (
   const { seed = 1, timeout = Infinity } = decodeOptions("Simulator.run", runFields, options)
   const keyed = withKeys(decodeArgument("Simulator.run", "policies", policiesField, policies))
   const names = Object.keys(keyed)
-  return play(calls, names, { timeout, seed }).pipe(
+  return playTrace(calls, names, { timeout, seed }).pipe(
     Effect.map((all) => all.map((played) => internal.report(played, calls, outages, millis))),
     Effect.provide(BreakerPolicy.layer({ breakers: keyed })),
     // Errors name the policies as the caller did.
@@ -278,6 +302,65 @@ export const run = (
           })
         })
     )
+  )
+}
+
+// ---- Servers --------------------------------------------------------------------------------------------------------
+
+/**
+ * Plays callers against a server, with the real engine in virtual time. The processes share no store, so each has circuits of its own.
+ *
+ * Fails with a `PolicyError` that names the invalid field of the policy. Throws a `RangeError` that names the invalid option.
+ *
+ * @category servers
+ */
+export const play = (options: playOptions.PlayOptions): Effect.Effect<figures.PlayReport, BreakerPolicy.PolicyError> =>
+  playAs("Simulator.play", "protection", options)
+
+const playAs = (
+  operation: string,
+  name: string,
+  options: playOptions.PlayOptions
+): Effect.Effect<figures.PlayReport, BreakerPolicy.PolicyError> => {
+  const { model, policy, window } = playOptions.decodePlay(operation, options)
+  return Effect.scoped(playServer(model)).pipe(
+    // A run is synchronous, however many processes it starts.
+    Effect.provideService(PreventSchedulerYield, true),
+    Effect.map((played) => figures.reportOf(name, played, window, model)),
+    Effect.provide(BreakerPolicy.layer({ breakers: policy === undefined ? {} : { [circuitName]: policy } })),
+    Effect.mapError(
+      ({ problems }) =>
+        new BreakerPolicy.PolicyError({
+          problems: problems.map(({ message, path }) => ({
+            message,
+            path: path.replace(`breakers.${circuitName}`, "policy")
+          }))
+        })
+    )
+  )
+}
+
+/**
+ * A scenario by its name: a server with a fault, its callers, and the protections to compare. Change it, and give it to {@link compare} or
+ * {@link play}. Throws a `RangeError` if there is no such scenario.
+ *
+ * @category servers
+ */
+export const scenario = (name: scenarios.ScenarioName): scenarios.Scenario =>
+  scenarios.scenario(decodeArgument("Simulator.scenario", "name", word(...scenarios.scenarioNames), name))
+
+/**
+ * Plays a scenario with each of its protections. The reports have the order of the protections.
+ *
+ * @category servers
+ */
+export const compare = (
+  { callers, for: lasts, protections, server, window }: scenarios.Scenario,
+  options: { readonly seed?: number | undefined } = {}
+): Effect.Effect<ReadonlyArray<figures.PlayReport>, BreakerPolicy.PolicyError> => {
+  const { seed = 1 } = decodeOptions("Simulator.compare", { seed: optional(whole) }, options)
+  return Effect.forEach(Object.entries(protections), ([name, protection]) =>
+    playAs("Simulator.compare", name, { ...protection, server, callers, for: lasts, window, seed })
   )
 }
 
@@ -303,7 +386,7 @@ export const columns: ReadonlyArray<string> = [
 ]
 
 const seconds = (millis: number | undefined): string =>
-  millis === undefined ? "never" : `${(millis / 1_000).toFixed(1)}s`
+  millis === undefined || millis === Infinity ? "never" : `${(millis / 1_000).toFixed(1)}s`
 
 /**
  * The reports as text, with one row per policy. If there are several outages, the times are those of the first.
@@ -336,4 +419,57 @@ export const toSvg = (reports: ReadonlyArray<internal.Report>): string => pictur
  * @category output
  */
 export const toHtml = (reports: ReadonlyArray<internal.Report>): string =>
-  picture.html(reports, columns, toRows(reports))
+  picture.html("What each policy would have done", picture.svg(reports), columns, toRows(reports))
+
+/**
+ * The columns of {@link toPlayRows}.
+ *
+ * @category output
+ */
+export const playColumns: ReadonlyArray<string> = [
+  "protection",
+  "answered/s",
+  "of possible",
+  "after",
+  "sent",
+  "needless rejections",
+  "wasted work",
+  "p99",
+  "recovered after"
+]
+
+const percent = (share: number): string => `${(share * 100).toFixed(share > 0 && share < 0.01 ? 1 : 0)}%`
+
+/**
+ * The reports of {@link compare} as text, with one row per protection.
+ *
+ * @category output
+ */
+export const toPlayRows = (reports: ReadonlyArray<figures.PlayReport>): ReadonlyArray<ReadonlyArray<string>> =>
+  reports.map((one) => [
+    one.policy,
+    one.goodput.toFixed(1),
+    percent(one.share),
+    one.shareAfter === undefined ? "-" : percent(one.shareAfter),
+    `${one.sent.toFixed(2)}x`,
+    percent(one.falseRejections),
+    percent(one.wasted),
+    one.p99 === undefined ? "-" : `${one.p99.toFixed(0)}ms`,
+    one.recovery === undefined ? "-" : seconds(one.recovery)
+  ])
+
+/**
+ * An SVG with one chart per protection: the calls over time, what the server could have answered, and the circuits' states below.
+ *
+ * @category output
+ */
+export const toPlaySvg = (scenario: scenarios.Scenario, reports: ReadonlyArray<figures.PlayReport>): string =>
+  serverPicture.svg(scenario, reports)
+
+/**
+ * An HTML page with {@link toPlaySvg} and {@link toPlayRows}.
+ *
+ * @category output
+ */
+export const toPlayHtml = (scenario: scenarios.Scenario, reports: ReadonlyArray<figures.PlayReport>): string =>
+  picture.html(scenario.title, serverPicture.svg(scenario, reports), playColumns, toPlayRows(reports))

@@ -12,26 +12,7 @@ import type * as Circuit from "../core/Circuit.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { Policies } from "../policy/BreakerPolicy.ts"
 import type { TracedCall } from "./trace.ts"
-
-/** A clock that only moves when it is set. Sleeping never ends: the simulated circuits only count calls, and do not sleep. */
-class StoppedClock implements Clock.Clock {
-  now = 0
-  currentTimeMillisUnsafe(): number {
-    return Math.round(this.now)
-  }
-  currentTimeNanosUnsafe(): bigint {
-    return BigInt(Math.round(this.now * 1e6))
-  }
-  monotonicTimeNanosUnsafe(): bigint {
-    return this.currentTimeNanosUnsafe()
-  }
-  readonly currentTimeMillis = Effect.sync(() => this.currentTimeMillisUnsafe())
-  readonly currentTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
-  readonly monotonicTimeNanos = Effect.sync(() => this.monotonicTimeNanosUnsafe())
-  sleep(): Effect.Effect<void> {
-    return Effect.never
-  }
-}
+import { Timeline, VirtualClock } from "./virtualTime.ts"
 
 export type Fate = "succeeded" | "failed" | "rejected"
 
@@ -65,7 +46,9 @@ const playOne = (
   { seed, timeout }: Playing
 ): Effect.Effect<Played, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const clock = new StoppedClock()
+    // Only the calls move the time: the simulated circuits do not sleep.
+    const timeline = new Timeline()
+    const clock = new VirtualClock(timeline)
     const context = yield* Layer.build(Layer.fresh(Layer.merge(BreakerStore.layerMemory, Logger.layer([])))).pipe(
       Effect.provideService(Clock.Clock, clock),
       Random.withSeed(String(seed))
@@ -104,7 +87,7 @@ const playOne = (
         const late = lateProbes[0]
         const at = Math.min(endAt, late?.at ?? Infinity)
         if (at > time || at === Infinity) return
-        clock.now = at
+        timeline.now = at
         if (late !== undefined && late.at < endAt) {
           lateProbes.shift()
           givingUp = true
@@ -119,7 +102,7 @@ const playOne = (
     }
     calls.forEach(({ at }, call) => {
       endUntil(at)
-      clock.now = at
+      timeline.now = at
       const admitted = run(admit)
       if (Exit.isFailure(admitted)) {
         fates[call] = "rejected"

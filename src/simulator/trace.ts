@@ -31,7 +31,7 @@ export interface Described {
 }
 
 /** Reproducible random numbers from 0 to 1 (mulberry32). */
-const chances = (seed: number) => {
+export const chances = (seed: number) => {
   let state = seed >>> 0
   return (): number => {
     state = (state + 0x6d2b79f5) >>> 0

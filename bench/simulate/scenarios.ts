@@ -1,0 +1,45 @@
+/** The scenarios of the simulator with their figures and pictures, which are committed. */
+import * as Effect from "effect/Effect"
+import * as Simulator from "effect-fuse/Simulator"
+
+export const results = new URL("../results/scenarios.json", import.meta.url)
+export const pictureOf = (name: Simulator.ScenarioName): URL =>
+  new URL(`../../docs/scenarios/${name}.svg`, import.meta.url)
+
+const figureNames = [
+  "goodput",
+  "share",
+  "shareAfter",
+  "sent",
+  "falseRejections",
+  "wasted",
+  "p99",
+  "recovery",
+  "fairness"
+] as const satisfies ReadonlyArray<keyof Simulator.PlayReport>
+
+export interface PlayedScenario {
+  readonly title: string
+  /** The figures of each protection. `null` for what did not happen. */
+  readonly figures: Readonly<Record<string, Readonly<Record<string, number | null>>>>
+  readonly rows: ReadonlyArray<ReadonlyArray<string>>
+  readonly svg: string
+}
+
+const rounded = (value: number | undefined): number | null =>
+  value === undefined ? null : Number(value.toPrecision(4))
+
+export const playScenario = async (name: Simulator.ScenarioName): Promise<PlayedScenario> => {
+  const scenario = Simulator.scenario(name)
+  const reports = await Effect.runPromise(Simulator.compare(scenario))
+  const figures = reports.map((report) => [
+    report.policy,
+    Object.fromEntries(figureNames.map((figure) => [figure, rounded(report[figure])]))
+  ])
+  return {
+    title: scenario.title,
+    figures: Object.fromEntries(figures),
+    rows: Simulator.toPlayRows(reports),
+    svg: `${Simulator.toPlaySvg(scenario, reports)}\n`
+  }
+}
