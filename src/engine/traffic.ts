@@ -9,11 +9,11 @@ import type { Registry } from "./registry.ts"
 /** The process runs other work after each part of a reading that visits this many circuits. */
 const partCircuits = 1_000
 
-type Counts = { -readonly [Name in keyof DigestCounts]: number }
+type TrafficCounts = { -readonly [Name in keyof DigestCounts]: number }
 
-const noCounts = (): Counts => ({ calls: 0, successes: 0, failures: 0, rejected: 0, slow: 0, passed: 0 })
+const noCounts = (): TrafficCounts => ({ calls: 0, successes: 0, failures: 0, rejected: 0, slow: 0, passed: 0 })
 
-const add = (sum: Counts, one: Readonly<DigestCounts>): void => {
+const add = (sum: TrafficCounts, one: Readonly<DigestCounts>): void => {
   sum.calls += one.calls
   sum.successes += one.successes
   sum.failures += one.failures
@@ -34,8 +34,8 @@ const since = (before: DigestCounts, now: DigestCounts): DigestCounts => ({
 
 /** The totals of one name at the start of the period, and at the latest reading. */
 interface PeriodMark {
-  before: Counts
-  latest: Counts
+  before: TrafficCounts
+  latest: TrafficCounts
   durationsBefore: ReadonlyArray<number> | undefined
   durationsLatest: ReadonlyArray<number> | undefined
 }

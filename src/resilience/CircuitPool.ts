@@ -48,7 +48,7 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { membersField, weighted, weightsField } from "./declaration.ts"
 import { discovering, type Source } from "./discovery.ts"
 import { PoolMembers } from "./members.ts"
-import { type Choose, callNamed, callOne, type Pool, type Reading as PoolReading } from "./pool.ts"
+import { type Choose, callNamed, callOne, type MemberCall, type Pool } from "./pool.ts"
 
 /**
  * How a pool chooses among the members whose circuits let calls through.
@@ -280,7 +280,7 @@ export const call: {
   }
 )
 
-const readingOf = (operation: string, { name }: Pool, options: Reading<unknown, unknown> | undefined): PoolReading =>
+const readingOf = (operation: string, { name }: Pool, options: Reading<unknown, unknown> | undefined): MemberCall =>
   toSubject(operation, name, decodeOptions(operation, readingFields, options))
 
 /**

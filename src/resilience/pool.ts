@@ -27,7 +27,7 @@ export interface Pool {
 }
 
 /** How a call of a pool classifies its end. */
-export type Reading = Pick<Subject, "classify" | "waits">
+export type MemberCall = Pick<Subject, "classify" | "waits">
 
 type Run = (value: unknown, name: string) => Effect.Effect<unknown, unknown>
 
@@ -47,11 +47,11 @@ const rejectionIn = ({ reasons }: Cause.Cause<unknown>): CircuitOpen | undefined
 }
 
 /** Calls one member. If a circuit rejects the call before it begins, the next member gets it. */
-export const callOne = (pool: Pool, reading: Reading, f: Run): Effect.Effect<unknown, unknown> =>
+export const callOne = (pool: Pool, reading: MemberCall, f: Run): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => new PoolCall(fiber, pool, reading, f).begin())
 
 /** Calls the member with this name, which is known. */
-export const callNamed = (pool: Pool, name: string, reading: Reading, f: Run): Effect.Effect<unknown, unknown> =>
+export const callNamed = (pool: Pool, name: string, reading: MemberCall, f: Run): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => new PoolCall(fiber, pool, reading, f).beginWith(name))
 
 /** One call of a pool: it chooses a member, and calls it under the member's circuit. */
@@ -62,7 +62,7 @@ class PoolCall {
   declare private readonly caller: Caller
   declare private readonly pool: Pool
   declare private readonly state: PoolState
-  declare private readonly reading: Reading
+  declare private readonly reading: MemberCall
   declare private readonly f: Run
   declare private readonly copies: Copies | undefined
   /** When the call began, or was last rejected. */
@@ -78,7 +78,7 @@ class PoolCall {
   declare private outcome: Outcome.Outcome | undefined
   declare private isAsking: boolean
 
-  constructor(fiber: Fiber.Fiber<unknown, unknown>, pool: Pool, reading: Reading, f: Run) {
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, pool: Pool, reading: MemberCall, f: Run) {
     const caller = callerOf(fiber)
     const { registry } = caller
     this.fiber = fiber
