@@ -27,7 +27,7 @@ export interface PlayedScenario {
 }
 
 const rounded = (value: number | undefined): number | null =>
-  value === undefined ? null : Number(value.toPrecision(4))
+  value === undefined || value === Infinity ? null : Number(value.toPrecision(4))
 
 export const playScenario = async (name: Simulator.ScenarioName): Promise<PlayedScenario> => {
   const scenario = Simulator.scenario(name)
