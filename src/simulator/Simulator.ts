@@ -90,6 +90,7 @@ export type {
   PlayedMove as Move
 } from "./play.ts"
 export type { Callers, Fault, PlayOptions, Protection, SimulatedServer as Server } from "./playOptions.ts"
+export type { CircuitMove, PlayedSecond } from "./playServer.ts"
 export type {
   /**
    * The effect of one outage, in milliseconds; `undefined` for what did not happen.

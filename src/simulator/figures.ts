@@ -1,4 +1,4 @@
-import type { CircuitMove, PlayedServer, PlayModel, Second } from "./playServer.ts"
+import type { CircuitMove, PlayedSecond, PlayedServer, PlayModel } from "./playServer.ts"
 
 /**
  * The result of playing callers against a server with one protection. Shares are from 0 to 1, times are milliseconds. Figures are about
@@ -33,29 +33,29 @@ export interface PlayReport {
   /** Whether processes got equal shares of the answers: 1 if so, 1 divided by the number of processes if one got all (Jain's index). */
   readonly fairness: number
   /** What happened in each second. */
-  readonly seconds: ReadonlyArray<Readonly<Second>>
+  readonly seconds: ReadonlyArray<Readonly<PlayedSecond>>
   /** The number of circuits in all processes. */
   readonly circuits: number
   /** The transitions of the circuits. */
   readonly moves: ReadonlyArray<CircuitMove>
 }
 
-const total = (seconds: ReadonlyArray<Second>, of: (second: Second) => number): number =>
+const total = (seconds: ReadonlyArray<PlayedSecond>, of: (second: PlayedSecond) => number): number =>
   seconds.reduce((all, second) => all + of(second), 0)
 
 const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
 
-const answered = (seconds: ReadonlyArray<Second>): number => total(seconds, (one) => one.answered)
-const possible = (seconds: ReadonlyArray<Second>): number => total(seconds, (one) => one.possible)
+const answered = (seconds: ReadonlyArray<PlayedSecond>): number => total(seconds, (one) => one.answered)
+const possible = (seconds: ReadonlyArray<PlayedSecond>): number => total(seconds, (one) => one.possible)
 
 /** The share of what is possible that counts as recovered, less what may be missing by chance. */
-const isNear = (seconds: ReadonlyArray<Second>, share: number): boolean => {
+const isNear = (seconds: ReadonlyArray<PlayedSecond>, share: number): boolean => {
   const could = possible(seconds)
   return answered(seconds) >= share * could - 2 * Math.sqrt(could)
 }
 
 /** Milliseconds until 3 seconds have 95 % of what is possible, and 10 seconds have 90 %. */
-const recovered = (seconds: ReadonlyArray<Second>): number => {
+const recovered = (seconds: ReadonlyArray<PlayedSecond>): number => {
   for (let i = 0; i + 3 <= seconds.length; i++) {
     if (isNear(seconds.slice(i, i + 3), 0.95) && isNear(seconds.slice(i, i + 10), 0.9)) return i * 1_000
   }

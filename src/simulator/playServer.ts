@@ -54,32 +54,47 @@ export interface PlayModel {
 /** The name of the circuit, and of its policy. */
 export const circuitName = "dependency"
 
-/** What happened in one second. */
-export interface Second {
+/**
+ * What happened in one second of a run. All fields are numbers of calls, except `sent`, `possible` and `limited`.
+ *
+ * @category models
+ */
+export interface PlayedSecond {
+  /** Calls that began. */
   offered: number
+  /** Calls that were answered in time. */
   answered: number
-  /** Those of them that took more than a quarter of the timeout. */
+  /** Answered calls that took more than a quarter of the timeout. */
   slow: number
+  /** Calls that failed or timed out. */
   failed: number
   rejected: number
+  /** Calls that were rejected while a worker of the server was free. */
   rejectedIdle: number
+  /** Attempts that reached the server. */
   sent: number
-  /** What the server could have answered. */
+  /** How many calls the server could have answered. */
   possible: number
   /** Circuits that are Closed and have a limit, in the middle of the second. */
   limited: number
 }
 
-/** A transition of one circuit. */
+/**
+ * A transition of one circuit in one process.
+ *
+ * @category models
+ */
 export interface CircuitMove {
+  /** Milliseconds from the start of the run. */
   readonly at: number
+  /** The number of the process, from 0. */
   readonly process: number
   readonly key: string | undefined
   readonly to: Circuit.State
 }
 
 export interface PlayedServer {
-  readonly seconds: ReadonlyArray<Second>
+  readonly seconds: ReadonlyArray<PlayedSecond>
   /** How long the answered calls took, with their ends; milliseconds. */
   readonly latencies: ReadonlyArray<{ readonly at: number; readonly millis: number }>
   /** How many calls of each process were answered, in each second. */
@@ -192,7 +207,7 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
     const limited = new Set<string>()
     const seconds = Array.from(
       { length: Math.ceil(millis / 1_000) },
-      (): Second => ({
+      (): PlayedSecond => ({
         offered: 0,
         answered: 0,
         slow: 0,
@@ -206,7 +221,8 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
     )
     const byProcess = Array.from({ length: callers.processes }, () => seconds.map(() => 0))
     const latencies: Array<{ readonly at: number; readonly millis: number }> = []
-    const second = (): Second => seconds[Math.min(seconds.length - 1, Math.floor(timeline.now / 1_000))] as Second
+    const second = (): PlayedSecond =>
+      seconds[Math.min(seconds.length - 1, Math.floor(timeline.now / 1_000))] as PlayedSecond
     const processes: Array<{
       readonly wrap: Wrap
       readonly fork: (attempt: Attempt) => Fiber.Fiber<unknown, unknown>
