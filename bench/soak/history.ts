@@ -76,6 +76,16 @@ export const storeTrouble = ({ happened }: History, who: number | "any", after: 
       : []
   )
 
-/** The periods in which a busy machine did not run a process. */
-export const lags = ({ of }: Told): ReadonlyArray<Span & { readonly millis: number }> =>
-  of("lag").map(({ millis, t }) => ({ from: t - millis - 60, to: t, millis }))
+/** A process that is killed cannot report a lag of this length before its last line. */
+const unreportedMillis = 300
+
+const endsAt = (line: Line): number => ("t" in line ? line.t : "done" in line ? (line.done ?? 0) : 0)
+
+/** The periods in which a busy machine did not run a process, or may not have run it. */
+export const lags = ({ life, lines, of }: Told): ReadonlyArray<Span & { readonly millis: number }> => {
+  const last = lines.reduce((latest, line) => Math.max(latest, endsAt(line)), life.from)
+  return [
+    ...of("lag").map(({ millis, t }) => ({ from: t - millis - 60, to: t, millis })),
+    { from: last - unreportedMillis, to: life.to, millis: unreportedMillis }
+  ]
+}
