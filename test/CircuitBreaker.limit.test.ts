@@ -426,7 +426,8 @@ describe("callers that wait for a circuit with a limit", () => {
     { limit: { max: 4 } },
     function* () {
       const { fibers, seen } = yield* waiting(60, 40)
-      for (let i = 0; i < 100; i++) yield* TestClock.adjust(10)
+      // 15 times 4 calls of 40 milliseconds. A line that only looked every 50 milliseconds would need longer.
+      for (let i = 0; i < 69; i++) yield* TestClock.adjust(10)
       assert.strictEqual(seen.began.length, 60)
       assert.deepStrictEqual(
         seen.began,
