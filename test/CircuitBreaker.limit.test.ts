@@ -268,6 +268,24 @@ describe("the circuit of a policy with a limit", () => {
     assert.strictEqual((yield* inspect()).inFlight, 31)
   })
 
+  scenario(
+    "waits as long as the dependency asks after five refusals in a row, but at most `maxCooldown`",
+    { ...limited, maxCooldown: "20 seconds" },
+    function* () {
+      yield* CircuitBreaker.open("api")
+      yield* TestClock.adjust("5 seconds")
+      yield* pass()
+      yield* TestClock.adjust("2 minutes")
+      for (let i = 0; i < 5; i++) {
+        yield* TestClock.adjust("6 seconds")
+        yield* lasting(0, Effect.fail({ status: 503, retryAfter: "1 minute" }))
+      }
+      const rest = Duration.toMillis((yield* inspect()).retryAfter)
+      assert.isAtLeast(rest, 20_050)
+      assert.isAtMost(rest, 20_150)
+    }
+  )
+
   scenario("is as new after a reset", policy, function* () {
     yield* overload()
     yield* CircuitBreaker.reset("api")
@@ -295,6 +313,17 @@ describe("in mode observe", () => {
     assert.deepStrictEqual([inFlight, totals.rejected, totals.wouldReject], [limit, 0, 5])
     const [began] = (yield* events).filter(({ _tag }) => _tag === "LimitBegan")
     assert.strictEqual(began !== undefined && "mode" in began && began.mode, "observe")
+  })
+})
+
+describe("in mode observe, too,", () => {
+  scenario("a limit does not end while it would reject calls", { ...limited, mode: "observe" }, function* () {
+    yield* overload()
+    for (let second = 0; second < 11; second++) {
+      yield* burst(100, 40)
+      yield* TestClock.adjust(960)
+    }
+    assert.isNumber((yield* inspect()).limit)
   })
 })
 
@@ -397,7 +426,8 @@ describe("callers that wait for a circuit with a limit", () => {
     { limit: { max: 4 } },
     function* () {
       const { fibers, seen } = yield* waiting(60, 40)
-      for (let i = 0; i < 100; i++) yield* TestClock.adjust(10)
+      // 15 times 4 calls of 40 milliseconds. A line that only looked every 50 milliseconds would need longer.
+      for (let i = 0; i < 69; i++) yield* TestClock.adjust(10)
       assert.strictEqual(seen.began.length, 60)
       assert.deepStrictEqual(
         seen.began,
@@ -437,7 +467,7 @@ describe("of many calls that share a limit", () => {
 
 describe("of the members of a pool", () => {
   scenario("one with room is chosen, and the pool rejects only if none has room", {}, function* () {
-    const pool = CircuitPool.make("hosts", { members: ["a", "b"], policy: { limit: { max: 1 } } })
+    const pool = CircuitPool.make("hosts", { members: ["a", "b"], choose: "inOrder", policy: { limit: { max: 1 } } })
     const call = CircuitPool.call(pool, (member) => Effect.as(Effect.sleep(10), member))
     const fibers = yield* times(3, start(Effect.exit(call)))
     yield* TestClock.adjust(10)

@@ -205,14 +205,16 @@ const play = (world: World, history: ReadonlyArray<Step>, watch: Watch = {}) =>
 
 type Body = (world: World, history: ReadonlyArray<Step>) => Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 
-/** A generated policy and history, with a store and a clock of its own. */
+/** A generated policy and history, with a store and a clock of its own. No permit expires within it. */
 const everyHistory = (sentence: string, body: Body): void =>
   it.effect.prop(
     sentence,
     [anyPolicy, anyHistory],
     ([policy, history]) => {
       const world = new World(policy as PolicyName)
-      const reloading = BreakerPolicy.layerReloading(Effect.sync(() => ({ default: { ...policies[world.current] } })))
+      const reloading = BreakerPolicy.layerReloading(
+        Effect.sync(() => ({ default: { ...policies[world.current], probeTimeout: "1 hour" } }))
+      )
       return body(world, history).pipe(
         Effect.provide(BreakerStore.layerMemory),
         Effect.provide(reloading),
