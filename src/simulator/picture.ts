@@ -11,7 +11,8 @@ const caption = ({ failed, flaps, lost, openings, outages, rejected }: Report): 
   if (outage === undefined) return `${calls}; ${moves}`
   const { timeToOpen, timeToRecover } = outage
   const opened = timeToOpen === undefined ? "not open in the outage" : `open after ${seconds(timeToOpen)}`
-  const closed = timeToRecover === undefined ? "not closed after the outage" : `closed ${seconds(timeToRecover)} after the outage`
+  const closed =
+    timeToRecover === undefined ? "not closed after the outage" : `closed ${seconds(timeToRecover)} after the outage`
   return `${calls}; ${moves}; ${opened}${timeToOpen === undefined ? "" : `, ${closed}`}`
 }
 
