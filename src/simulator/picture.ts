@@ -6,12 +6,13 @@ const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
 
 const caption = ({ failed, flaps, lost, openings, outages, rejected }: Report): string => {
   const [outage] = outages
-  const calls = `${failed} failed, ${rejected} rejected (${lost} for nothing)`
-  const moves = `${openings} ${openings === 1 ? "opening" : "openings"}${flaps === 0 ? "" : `, ${flaps} without need`}`
+  const calls = `${failed} failed, ${rejected} rejected (${lost} needlessly)`
+  const moves = `${openings} ${openings === 1 ? "opening" : "openings"}${flaps === 0 ? "" : `, ${flaps} needless`}`
   if (outage === undefined) return `${calls}; ${moves}`
   const { timeToOpen, timeToRecover } = outage
   const opened = timeToOpen === undefined ? "not open in the outage" : `open after ${seconds(timeToOpen)}`
-  const closed = timeToRecover === undefined ? "not closed after it" : `closed ${seconds(timeToRecover)} after it`
+  const closed =
+    timeToRecover === undefined ? "not closed after the outage" : `closed ${seconds(timeToRecover)} after the outage`
   return `${calls}; ${moves}; ${opened}${timeToOpen === undefined ? "" : `, ${closed}`}`
 }
 
