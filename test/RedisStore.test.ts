@@ -126,7 +126,7 @@ describe("circuits on Redis", () => {
       const seen = yield* commands(redis)
       // What casts, swaps and announcements need is not among them.
       for (const name of ["pttl", "zrevrange", "publish"]) assert.isFalse(seen.has(name), name)
-      const [scripts = 0, exchanges = 0] = [seen.get("evalsha"), (seen.get("type") ?? 0) / 9]
+      const [scripts = 0, exchanges = 0] = [seen.get("evalsha"), (seen.get("type") ?? 0) / 10]
       assert.isAtMost(Math.abs(scripts - 2 * exchanges), 2)
       assert.isBelow(scripts, calls / 10)
     })

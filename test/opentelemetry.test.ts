@@ -103,6 +103,7 @@ describe("what the exporters of OpenTelemetry are given", () => {
         "outages_total name=api": 1,
         "openings_total name=api": 1,
         "in_flight name=api": 1,
+        "limit name=api": 0,
         ...byState("circuits", "state", { Closed: 1, Open: 1, Disabled: 1 }),
         ...byState("transitions_total", "to", { Open: 1, Disabled: 1 }),
         known: 3,

@@ -471,6 +471,25 @@ const rows: Readonly<Record<string, Row>> = {
       ["seed", "a"]
     ]
   },
+  "Simulator.play": {
+    call: Simulator.play,
+    right: { server: { workers: 1, service: "10 millis" }, callers: { rate: 1 } },
+    wrong: [
+      ["server", 7],
+      ["callers", 7],
+      ["for", "soon"],
+      ["window", 7],
+      ["policy", 7],
+      ["circuits", "key"],
+      ["choose", "best"],
+      ["bulkhead", 0],
+      ["seed", 0.5]
+    ]
+  },
+  "Simulator.compare": {
+    call: (o) => Simulator.compare(Simulator.scenario("healthy"), o),
+    wrong: [["seed", 0.5]]
+  },
   "Dependency.make": {
     call: Dependency.make,
     right: { answer: 1, error: 2 },

@@ -1,7 +1,6 @@
 import type * as Duration from "effect/Duration"
 import {
   anyMillis,
-  anything,
   count,
   countOrZero,
   type Decoded,
@@ -219,7 +218,7 @@ const playFields = {
   window: optional(struct({ at: anyMillis, for: positiveMillis })),
   policy: optional(policyField),
   circuits: optional(word("name", "replica")),
-  choose: optional(anything),
+  choose: optional(word("fastest", "leastBusy", "roundRobin", "inOrder")),
   bulkhead: optional(count),
   seed: optional(whole)
 } satisfies FieldsOf<PlayOptions>

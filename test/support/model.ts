@@ -141,13 +141,19 @@ export class Model {
     return forced.find(({ tag }) => tag === "Isolated") ?? forced[0]
   }
 
+  /** The circuit whose state is shown: that of the name while it has an override, unless the circuit itself is Isolated. */
+  private shownBy(circuit: ModelCircuit): ModelCircuit {
+    const single = this.at(undefined)
+    return this.deciding(circuit)?.tag !== "Isolated" && this.deciding(single) !== undefined ? single : circuit
+  }
+
   look(key: string | undefined): Look {
     const circuit = this.at(key)
     const forced = this.forcedBy(circuit)
     return {
       state: forced?.tag ?? circuit.beneath,
       why: forced?.tag ?? (circuit.beneath === "Closed" ? undefined : circuit.openWhy),
-      since: circuit.movedAt,
+      since: this.shownBy(circuit).movedAt,
       openings: this.openingsOf(circuit),
       retryAfter: this.waitOf(circuit),
       inFlight: circuit.running.filter((one) => one.kind !== "Pass").length,
