@@ -451,11 +451,11 @@ const examplesOf = (path: string): ReadonlyArray<Example> => {
   }))
 }
 
-/** A line `expression // => value` becomes an assertion, and everything else stays what it is. */
+/** A line `expression // => value` becomes an assertion, also within `console.log`, and everything else stays what it is. */
 const toProgram = (code: string): string =>
   `import { deepStrictEqual as assertEqual } from "node:assert"\n${code.replaceAll(
     /^(?!\s*\/\/)(?!\s*(?:const|import|export)\b)(\S.*?)\s+\/\/ => (.+)$/gm,
-    (_, expression, value) => `assertEqual(${expression}, ${value})`
+    (_, expression: string, value) => `assertEqual(${expression.replace(/^console\.log\((.*)\)$/, "$1")}, ${value})`
   )}\nexport {}\n`
 
 const documents = [

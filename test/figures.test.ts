@@ -27,7 +27,7 @@ describe("the figures in the documentation", () => {
     ["half-open", 3],
     ["sync", 16],
     ["bars", 20],
-    ["readme", 11]
+    ["readme", 6]
   ])("the table %s has its rows, each with a value of effect-fuse", (name, count) => {
     const table = fill(`<!-- bench:${name} --><!-- /bench -->`, result, earlier)
     const rows = Array.from(table.matchAll(/^\| (?!---)(.+) \|$/gm), ([, row = ""]) => row.split(" | ")).slice(1)

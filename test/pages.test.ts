@@ -45,3 +45,57 @@ it("every page is of a module, and in the index", () => {
     []
   )
 })
+
+/** Words of a page. Signs, such as the borders of a table, are not words. */
+const words = (text: string): number => text.match(/\S*[\p{L}\p{N}]\S*/gu)?.length ?? 0
+const withoutCode = (text: string): string => text.replaceAll(/^```[\s\S]*?^```/gm, "")
+
+describe("the pages for newcomers", () => {
+  it("the README has at most 700 words", () => assert.isAtMost(words(read("README.md")), 700))
+
+  it.each(["tutorial", "do-i-need-this", "http-recipes", "services", "deployment"])(
+    "%s.md has at most 900 words plus code",
+    (name) => assert.isAtMost(words(withoutCode(read(`docs/${name}.md`))), 900)
+  )
+
+  it("the index answers ten questions", () => {
+    const [, questions = ""] = read("docs/README.md").split("## Ten questions of newcomers\n")
+    const [list = ""] = questions.split("\n## ")
+    assert.strictEqual(list.match(/^\| .*\? \| \[.+\]\(.+\) \|$/gm)?.length, 10)
+  })
+
+  it("services.md has every environment variable in its tables", () => {
+    const page = read("docs/services.md")
+    const sources = ["src/policy/environment.ts", "src/redis/environment.ts"].map(read).join("\n")
+    const fields = Array.from(sources.matchAll(/^ {2}([A-Z_]+): parsers/gm), ([, field]) => `CIRCUIT_BREAKER_${field}`)
+    const redis = Array.from(sources.matchAll(/"(REDIS_[A-Z]+)"/g), ([, name = ""]) => name)
+    assert.isAbove(fields.length, 15)
+    assert.isAbove(redis.length, 5)
+    assert.deepStrictEqual(
+      [...new Set([...fields, ...redis, "CIRCUIT_BREAKER_STORE"])].filter((name) => !page.includes(`| \`${name}\` |`)),
+      []
+    )
+  })
+
+  it("do-i-need-this.md has the figures of the scenarios", () => {
+    const figures: Record<string, Record<string, Record<string, number>>> = JSON.parse(
+      read("bench/results/scenarios.json")
+    )
+    const share = (scenario: string, protection: string, figure = "share") =>
+      `${Math.round((figures[scenario]?.[protection]?.[figure] ?? Number.NaN) * 100)} %`
+    const page = read("docs/do-i-need-this.md").replaceAll(/\s+/g, " ")
+    for (const sentence of [
+      `With one breaker, callers get ${share("shards", "breaker")} of the possible answers, and ${share("shards", "no protection")} without`,
+      `with \`key\`: then they get ${share("shards", "breaker for each shard")} too`,
+      `a breaker gets ${share("brownout", "breaker")} of the possible answers`,
+      `can answer, and gets ${share("brownout", "breaker with limit")}.`,
+      `callers get ${share("herd", "no protection")} of the possible answers`,
+      `A breaker gets ${share("herd", "breaker")}, and a limit ${share("herd", "breaker with limit")}.`,
+      `it gets ${share("cold-cache", "breaker")} of the possible answers, and no protection gets ${share("cold-cache", "no protection")}.`,
+      `Add a \`ramp\` (${share("cold-cache", "breaker with ramp")}) or a \`limit\` (${share("cold-cache", "breaker with limit")}).`,
+      `a default breaker gets ${share("quota", "breaker")} of the possible answers`,
+      `its p99 is ${Math.round(figures["limping-replica"]?.["pool, fastest replica"]?.["p99"] ?? 0)} ms`
+    ])
+      assert.include(page, sentence)
+  })
+})

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import * as Simulator from "effect-fuse/Simulator"
 import { labelOf, limit } from "../bench/simulate/limit.ts"
 import { judgeLimit, limitBars, limitLines } from "../bench/simulate/limitBars.ts"
-import { pictureOf, playScenario, results } from "../bench/simulate/scenarios.ts"
+import { briefPicture, pictureOf, playScenario, results } from "../bench/simulate/scenarios.ts"
 
 /** The scenarios that `npm test` plays. The others are played by `npm run test:long`. */
 const quick: ReadonlyArray<Simulator.ScenarioName> = ["brownout", "limping-replica"]
@@ -14,9 +14,10 @@ describe("a scenario", () => {
   for (const name of Simulator.scenarioNames) {
     const tags = quick.includes(name) ? [] : ["long"]
     it(`${name} gives the figures and the picture that are committed`, { tags }, async () => {
-      const { figures, svg } = await playScenario(name)
+      const { brief, figures, svg } = await playScenario(name)
       assert.deepStrictEqual(figures, JSON.parse(readFileSync(results, "utf8"))[name], rewrite)
       assert.isTrue(svg === readFileSync(pictureOf(name), "utf8"), rewrite)
+      if (brief !== undefined) assert.isTrue(brief === readFileSync(briefPicture, "utf8"), rewrite)
     })
   }
 

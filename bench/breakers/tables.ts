@@ -79,38 +79,30 @@ const effectPairs: ReadonlyArray<readonly [label: string, ours: string, theirs: 
 // ---- Tables ---------------------------------------------------------------------------------------------------------
 
 const readme = (result: Result): string => {
-  const { memory, micros } = reader(result)
-  const promise = (label: string, of: (name: string) => Cell, rest: string) => [
+  const { micros } = reader(result)
+  const promise = (label: string, rest: string) => [
     label,
-    of(`effect-fuse/promise${rest}`),
+    micros(`effect-fuse/promise${rest}`),
     undefined,
-    of(`opossum${rest}`),
-    of(`cockatiel${rest}`)
+    micros(`opossum${rest}`),
+    micros(`cockatiel${rest}`)
   ]
-  const effect = (label: string, ours: Cell, theirs: Cell) => [label, ours, theirs, undefined, undefined]
-  const shared = (label: string, ours: string, theirs: string) => [label, ours, theirs, "not shared", "not shared"]
+  const effect = (label: string, ours: string, theirs: string) => [
+    label,
+    micros(ours),
+    micros(theirs),
+    undefined,
+    undefined
+  ]
   return table(
     ["one call", "effect-fuse", "Effect's own", "opossum", "cockatiel"],
     [
-      promise("promise: a call with a 10 s timeout", micros, `, closed, ${timeoutText}`),
-      promise("promise: a call without timeout", micros, ", closed"),
-      promise("promise: a rejected call", micros, ", open"),
-      promise("promise: memory while it waits, with timeout", memory, `, ${timeoutText}`),
-      effect("Effect: a call without timeout", micros("async, protect"), micros("async, Effect's own")),
-      effect(
-        "Effect: a call with a 10 s timeout",
-        micros("async, Resilience.standard"),
-        micros(`async, ${ownTimedText}`)
-      ),
-      effect("Effect: a rejected call", micros("effect-fuse, open"), micros("Effect's own, open")),
-      effect(
-        "Effect: memory while it waits, with timeout",
-        memory("async, Resilience.standard"),
-        memory(`async, ${ownTimedText}`)
-      ),
-      shared("commands to Redis for a healthy call", "0", "2"),
-      shared("a call while Redis hangs", "0.4 µs", "waits for Redis"),
-      shared("calls that reach what is down, 3 processes at 50 a second each", "6", "5")
+      effect("Effect", "async, protect", "async, Effect's own"),
+      effect("Effect, 10 s timeout", "async, Resilience.standard", `async, ${ownTimedText}`),
+      effect("Effect, rejected", "effect-fuse, open", "Effect's own, open"),
+      promise("promise", ", closed"),
+      promise("promise, 10 s timeout", `, closed, ${timeoutText}`),
+      promise("promise, rejected", ", open")
     ]
   )
 }

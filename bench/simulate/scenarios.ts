@@ -6,6 +6,11 @@ export const results = new URL("../results/scenarios.json", import.meta.url)
 export const pictureOf = (name: Simulator.ScenarioName): URL =>
   new URL(`../../docs/scenarios/${name}.svg`, import.meta.url)
 
+/** The picture of the README: three protections of this scenario. */
+export const briefPicture = new URL("../../docs/brownout.svg", import.meta.url)
+const briefScenario: Simulator.ScenarioName = "brownout"
+const briefProtections = ["no protection", "breaker", "breaker with limit"]
+
 const figureNames = [
   "goodput",
   "share",
@@ -24,6 +29,8 @@ export interface PlayedScenario {
   readonly figures: Readonly<Record<string, Readonly<Record<string, number | null>>>>
   readonly rows: ReadonlyArray<ReadonlyArray<string>>
   readonly svg: string
+  /** The picture of the README, if it shows this scenario. */
+  readonly brief: string | undefined
 }
 
 const rounded = (value: number | undefined): number | null =>
@@ -36,10 +43,12 @@ export const playScenario = async (name: Simulator.ScenarioName): Promise<Played
     report.policy,
     Object.fromEntries(figureNames.map((figure) => [figure, rounded(report[figure])]))
   ])
+  const draw = (shown: typeof reports) => `${Simulator.toPlaySvg(scenario, shown)}\n`
   return {
     title: scenario.title,
     figures: Object.fromEntries(figures),
     rows: Simulator.toPlayRows(reports),
-    svg: `${Simulator.toPlaySvg(scenario, reports)}\n`
+    svg: draw(reports),
+    brief: name === briefScenario ? draw(reports.filter(({ policy }) => briefProtections.includes(policy))) : undefined
   }
 }
