@@ -100,6 +100,7 @@ export class Line {
   }
 
   private withinLimit(circuit: LiveCircuit, now: number): Effect.Effect<void> {
+    circuit.lapse(now)
     const rest = circuit.limit?.restMillis(now) ?? 0
     this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
     this.release(this.oldest(circuit.limit?.room(circuit.inFlight, now) ?? 0))
