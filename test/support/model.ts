@@ -141,13 +141,19 @@ export class Model {
     return forced.find(({ tag }) => tag === "Isolated") ?? forced[0]
   }
 
+  /** The circuit whose state decides: that of the call, or that of its name if the name has an override. */
+  private deciderOf(circuit: ModelCircuit): ModelCircuit {
+    const name = this.at(undefined)
+    return this.deciding(circuit)?.tag !== "Isolated" && this.deciding(name) !== undefined ? name : circuit
+  }
+
   look(key: string | undefined): Look {
     const circuit = this.at(key)
     const forced = this.forcedBy(circuit)
     return {
       state: forced?.tag ?? circuit.beneath,
       why: forced?.tag ?? (circuit.beneath === "Closed" ? undefined : circuit.openWhy),
-      since: circuit.movedAt,
+      since: this.deciderOf(circuit).movedAt,
       openings: this.openingsOf(circuit),
       retryAfter: this.waitOf(circuit),
       inFlight: circuit.running.filter((one) => one.kind !== "Pass").length,
