@@ -1,7 +1,7 @@
-import { assert, describe } from "@effect/vitest"
-import { Cause, Effect, Exit } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Cause, Deferred, Effect, Exit, type Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { type BreakerPolicy, CircuitBreaker, CircuitPool, Resilience, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, Trip } from "effect-fuse"
 import {
   expectState,
   fail,
@@ -62,7 +62,133 @@ describe("permits that were never settled", () => {
   })
 })
 
+describe("callers that wait for a circuit with a limit", () => {
+  const waiting = Resilience.pipeline(
+    Resilience.breaker("api"),
+    Resilience.retry({ times: 0, waitForCircuit: "10 minutes" })
+  )
+
+  it.effect("all go, also if a reload turns the limit off", () => {
+    let limit: BreakerPolicy.Input["limit"] = { max: 1 }
+    return Effect.gen(function* () {
+      const first = yield* hang()
+      const fibers = yield* times(50, start(waiting(Effect.void)))
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue(fibers.every((fiber) => fiber.pollUnsafe() === undefined))
+      limit = false
+      yield* BreakerPolicy.reload
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(fibers.every((fiber) => fiber.pollUnsafe() !== undefined))
+      yield* first.interrupt
+    }).pipe(
+      Effect.provide(BreakerStore.layerMemory),
+      Effect.provide(BreakerPolicy.layerReloading(Effect.sync(() => ({ default: { limit, trip: never } }))))
+    )
+  })
+
+  const pick = <const A extends ReadonlyArray<string | number>>(...all: A) => Arbitrary.schema(Schema.Literals(all))
+  const steps = Arbitrary.array(
+    Arbitrary.all({
+      advance: pick(0, 1, 30, 100, 900, 6_000),
+      arrive: pick(0, 0, 1, 5, 20),
+      ends: pick(0, 1, 2, 5),
+      how: pick("ok", "ok", "ok", "late", "interrupted")
+    }),
+    { maxLength: 30 }
+  )
+
+  it.effect.prop(
+    "all go, whatever the ends of the calls are",
+    [pick("learning", "bounded", "closing"), steps],
+    ([kind, history]) =>
+      Effect.gen(function* () {
+        if (kind === "closing") yield* CircuitBreaker.open("api", { for: "3 seconds" })
+        const running: Array<Deferred.Deferred<void, unknown>> = []
+        const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
+        const call = Effect.gen(function* () {
+          const end = yield* Deferred.make<void, unknown>()
+          running.push(end)
+          yield* Deferred.await(end)
+        })
+        const end = (one: Deferred.Deferred<void, unknown>, how: string) =>
+          how === "late"
+            ? Deferred.fail(one, new Cause.TimeoutError("too late"))
+            : how === "interrupted"
+              ? Deferred.interrupt(one)
+              : Deferred.succeed(one, undefined)
+        for (const { advance, arrive, ends, how } of history) {
+          fibers.push(...(yield* times(arrive, start(Effect.exit(waiting(call))))))
+          yield* TestClock.adjust(advance)
+          for (const one of running.splice(0, ends)) yield* end(one, how)
+        }
+        for (let i = 0; i < 3_000 && fibers.some((fiber) => fiber.pollUnsafe() === undefined); i++) {
+          for (const one of running.splice(0)) yield* end(one, "ok")
+          yield* TestClock.adjust(100)
+        }
+        assert.isTrue(fibers.every((fiber) => fiber.pollUnsafe() !== undefined))
+        assert.strictEqual((yield* inspect()).inFlight, 0)
+        return true
+      }).pipe(
+        Effect.provide(BreakerStore.layerMemory),
+        Effect.provide(
+          BreakerPolicy.layer({ default: { limit: kind === "bounded" ? { max: 2 } : true, trip: never } })
+        ),
+        Effect.provide(TestClock.layer())
+      ) as Effect.Effect<boolean>,
+    { arbitrary: { runs: 60, size: 30, maxShrinks: 200 } }
+  )
+})
+
+describe("copies of a hedged call", () => {
+  scenario(
+    "in excess of the limit do not start, and the first copy decides",
+    { limit: { max: 1 }, trip: never },
+    function* () {
+      let copies = 0
+      const call = Resilience.pipeline(Resilience.breaker("api"), Resilience.hedge({ after: 10, copies: 2 }))
+      const slow = Effect.suspend(() => {
+        copies++
+        return Effect.as(Effect.sleep(100), "ok")
+      })
+      const fiber = yield* start(call(slow))
+      for (let i = 0; i < 10; i++) yield* TestClock.adjust(10)
+      assert.deepStrictEqual(fiber.pollUnsafe(), Exit.succeed("ok"))
+      const { inFlight, totals } = yield* inspect()
+      assert.deepStrictEqual([copies, inFlight, totals.calls, totals.rejected], [1, 0, 1, 2])
+    }
+  )
+
+  scenario(
+    "count as Ignored if they are interrupted, and leave the limit",
+    { limit: { max: 3 }, trip: never },
+    function* () {
+      const call = Resilience.pipeline(Resilience.breaker("api"), Resilience.hedge({ after: 10, copies: 2 }))
+      const fiber = yield* start(call(Effect.as(Effect.sleep(100), "ok")))
+      for (let i = 0; i < 12; i++) yield* TestClock.adjust(10)
+      assert.deepStrictEqual(fiber.pollUnsafe(), Exit.succeed("ok"))
+      const { inFlight, limit, totals } = yield* inspect()
+      assert.deepStrictEqual([inFlight, limit, totals.successes, totals.ignored], [0, 3, 1, 2])
+    }
+  )
+})
+
 describe("the circuit of a name whose keys have limits", () => {
+  scenario(
+    "is probed by another key if the limit of a key is reached",
+    { limit: { max: 1 }, span: true, cooldown: "10 seconds" },
+    function* () {
+      const busy = yield* hang({ key: "busy" })
+      yield* Effect.forEach(Array.from({ length: 40 }), (_, i) => fail({ key: key(i) }))
+      yield* expectState("Open")
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual((yield* reject({ key: "busy" })).reason, "Limited")
+      yield* pass({ key: "k1" })
+      yield* expectState("Closed")
+      yield* busy.end(Exit.succeed("ok"))
+      yield* pass({ key: "busy" })
+    }
+  )
+
   const policy: BreakerPolicy.Input = { limit: true, span: true, cooldown: "10 seconds" }
   const openName = Effect.gen(function* () {
     yield* Effect.forEach(Array.from({ length: 40 }), (_, i) => fail({ key: key(i) }))

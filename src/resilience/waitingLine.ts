@@ -82,6 +82,8 @@ export class Line {
     return Effect.suspend(() => {
       if (this.waiting.size === 0) return Effect.void
       const { circuit, registry } = this
+      // Applies a reload, which otherwise only calls do.
+      registry.peek(circuit.group.name, circuit.key)
       const now = registry.runtime.time.now()
       const answered = answer(registry, circuit, now)
       if (circuit.limitNow !== undefined && isNormalOrLimited(answered)) return this.withinLimit(circuit, now)
