@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Cause, Deferred, Effect, Exit, type Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Resilience, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitPool, Outcome, Resilience, Trip } from "effect-fuse"
 import {
   expectState,
   fail,
@@ -21,6 +21,7 @@ const never = Trip.failures({ atLeast: 100_000, of: "1 minute" })
 const key = (n: number) => `k${n}`
 const late = Exit.fail(new Cause.TimeoutError("too late")) as unknown as Exit.Exit<string, string>
 const timeout = Effect.fail(new Cause.TimeoutError("too late"))
+const refused = Outcome.failure({ overload: true, retryAfter: "1 minute" })
 const leak = CircuitBreaker.admit("api", { lease: "20 seconds" })
 
 describe("permits that were never settled", () => {
@@ -85,6 +86,30 @@ describe("callers that wait for a circuit with a limit", () => {
       Effect.provide(BreakerPolicy.layerReloading(Effect.sync(() => ({ default: { limit, trip: never } }))))
     )
   })
+
+  scenario(
+    "go soon after a reset, also if the dependency has asked for a minute",
+    { limit: true, trip: never },
+    function* () {
+      yield* CircuitBreaker.open("api")
+      yield* CircuitBreaker.close("api")
+      yield* TestClock.adjust("2 minutes")
+      const permits = yield* times(5, Effect.exit(CircuitBreaker.admit("api")))
+      for (const permit of permits) {
+        if (Exit.isSuccess(permit)) yield* CircuitBreaker.settle(permit.value, refused)
+      }
+      for (let i = 0; i < 4; i++) {
+        yield* TestClock.adjust("6 seconds")
+        yield* CircuitBreaker.settle(yield* CircuitBreaker.admit("api"), refused)
+      }
+      const fiber = yield* start(waiting(Effect.void))
+      yield* TestClock.adjust("10 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* CircuitBreaker.reset("api")
+      yield* TestClock.adjust("2 seconds")
+      assert.isDefined(fiber.pollUnsafe())
+    }
+  )
 
   const pick = <const A extends ReadonlyArray<string | number>>(...all: A) => Arbitrary.schema(Schema.Literals(all))
   const steps = Arbitrary.array(

@@ -14,6 +14,9 @@ const betweenWavesMillis = 100
 /** The shortest wait of a caller, even if the circuit asks for none: other calls are probing it. */
 export const shortestWaitMillis = 50
 
+/** While a limit rests, the line checks its circuit at least this often: a reset or a reload ends the rest. */
+const longestRestMillis = 1_000
+
 /** The line checks its circuit at least this often, even if the current state has no end. */
 export const longestWaitMillis = 60_000
 
@@ -112,7 +115,7 @@ export class Line {
         circuit.onLeft = undefined
       })
     })
-    const wait = Effect.raceFirst(left, Effect.sleep(Duration.millis(Math.max(shortestWaitMillis, rest))))
+    const wait = Effect.raceFirst(left, Effect.sleep(Math.min(longestRestMillis, Math.max(shortestWaitMillis, rest))))
     return Effect.flatMap(wait, () => this.waves(firstWave))
   }
 
