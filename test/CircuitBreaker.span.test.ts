@@ -393,12 +393,11 @@ describe("A name that only observes", () => {
 })
 
 describe("Any sequence of calls with any keys", () => {
-  const endings = ["ok", "fail", "fail", "fail", "fail", "fail", "name", "interrupt"] as const
+  const endings = ["ok", "fail", "fail", "fail", "fail", "late", "name", "interrupt"] as const
   const classify = (exit: Exit.Exit<string, string>) => {
     if (Exit.isSuccess(exit)) return Outcome.success
-    return Outcome.failure({
-      scope: exit.cause.reasons.some((one) => "error" in one && one.error === "name") ? "name" : "key"
-    })
+    const isFailure = (error: string) => exit.cause.reasons.some((one) => "error" in one && one.error === error)
+    return Outcome.failure({ scope: isFailure("name") ? "name" : "key", overload: isFailure("late") })
   }
 
   interface Running {
@@ -432,7 +431,13 @@ describe("Any sequence of calls with any keys", () => {
           Effect.asVoid(Fiber.await(fiber))
         )
 
-  for (const more of [{}, { probes: 2, successesToClose: 2 }, { ramp: "2 seconds" }] as const) {
+  for (const more of [
+    {},
+    { probes: 2, successesToClose: 2 },
+    { ramp: "2 seconds" },
+    { limit: true },
+    { limit: { max: 2 } }
+  ] as const) {
     it.effect(`admits only probes while the name is open, and loses no call, with ${JSON.stringify(more)}`, () =>
       Effect.gen(function* () {
         let opened = 0
@@ -477,6 +482,7 @@ describe("Any sequence of calls with any keys", () => {
                 if (after.state !== "Closed") assert.strictEqual(one.state, after.state)
                 const was = opens.find((other) => other.key === one.key)?.openings ?? 0
                 if (before.state !== "Closed") assert.isAtMost(one.openings, was, "no key opens while the name is open")
+                assert.isAtMost(one.inFlight, "limit" in more && more.limit !== true ? more.limit.max : 1_000)
               }
               const sum = (of: (one: (typeof all)[number]) => number) => all.reduce((total, one) => total + of(one), 0)
               assert.strictEqual(

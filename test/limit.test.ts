@@ -326,6 +326,18 @@ it("five refusals in a row let it wait as long as the dependency asks, and a clo
   assert.strictEqual(world.limit.restMillis(world.now), 0)
 })
 
+it("a limit that begins rests no longer than nothing has succeeded", () => {
+  const world = new World()
+  for (let i = 0; i < 60; i++) world.call()
+  world.now += 20_000
+  for (let i = 0; i < 6; i++) world.end("Refused", 10, 60_000)
+  world.end("Success", 40)
+  assert.isFalse(world.limit.holds)
+  world.now += 1_000
+  while (!world.limit.holds) world.end("TimedOut", 1_000)
+  assert.isAtMost(world.limit.restMillis(world.now), 1_000)
+})
+
 it("the rests of two processes differ", () => {
   const rest = (random: number) => {
     const world = new World(learning, () => random)

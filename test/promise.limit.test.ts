@@ -42,9 +42,12 @@ const overloads: Readonly<Record<string, () => unknown>> = {
 for (const [name, call] of Object.entries(overloads)) {
   it(`begins by ${name}`, async () => {
     const breaker = createBreaker(call, { limit: true, trip: never, timeout: 20 })
-    const ends = await Promise.allSettled(Array.from({ length: 20 }, () => breaker.execute()))
-    if (name.startsWith("the timeout")) {
-      assert.isTrue(ends.every((end) => end.status === "rejected" && end.reason instanceof TimeoutError))
+    // A timeout during a stall of the process does not count, so a busy machine may need more than one burst.
+    for (let i = 0; i < 50 && breaker.metrics.limit === undefined; i++) {
+      const ends = await Promise.allSettled(Array.from({ length: 20 }, () => breaker.execute()))
+      if (name.startsWith("the timeout")) {
+        assert.isTrue(ends.every((end) => end.status === "rejected" && end.reason instanceof TimeoutError))
+      }
     }
     assert.isAtMost(breaker.metrics.limit ?? Infinity, 10)
     assert.strictEqual(breaker.metrics.state, "Closed")

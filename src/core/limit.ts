@@ -50,7 +50,7 @@ const refusalsToHeed = 5
 /** The usual duration is learned from one success per this time. */
 const learnEveryMillis = 100
 /** Overload does not open the circuit while a success is younger than this. */
-const patienceMillis = 10_000
+export const patienceMillis = 10_000
 /** A streak of failures must have lasted this long to open the circuit. */
 const streakMillis = 1_000
 /** If no call begins or ends for this long while calls are rejected, the calls in flight hang. */
@@ -258,6 +258,8 @@ export class AdaptiveLimit {
     }
     if (this.debt <= slack + inFlight / 4) return
     this.limit = Math.max(1, inFlight / 2)
+    // The dependency may have asked for a rest before a call succeeded again.
+    this.restUntil = Math.min(this.restUntil, now + Math.max(0, now - this.lastSuccess))
     this.calmSince = now
     this.movedAt = now
     this.debt = 0

@@ -1,4 +1,5 @@
 import { forgetAfterMillis } from "./evidence.ts"
+import { patienceMillis } from "./limit.ts"
 
 /** The number of keys that are remembered. */
 const maxKeys = 32
@@ -40,6 +41,8 @@ export class NameEvidence {
   hintUntil = 0
   private streakKey: string | undefined = undefined
   private lastAt = Number.NEGATIVE_INFINITY
+  /** The time of the last success. The first call counts as one. */
+  private succeededAt = Number.NEGATIVE_INFINITY
   private usualCalls = assumed.calls
   private usualFailures = assumed.failures
 
@@ -48,8 +51,15 @@ export class NameEvidence {
     return this.keys.length
   }
 
+  /** Whether a success is so recent that overload is no evidence that the dependency is down. */
+  isPatient(now: number): boolean {
+    this.age(now)
+    return now - this.succeededAt < patienceMillis
+  }
+
   recordSuccess(now: number, key: string): void {
     this.age(now)
+    this.succeededAt = now
     this.remember(key, false)
     this.usualCalls += this.streak + 1
     this.usualFailures += this.streak
@@ -93,6 +103,7 @@ export class NameEvidence {
     this.hintUntil = 0
     this.streakKey = undefined
     this.lastAt = Number.NEGATIVE_INFINITY
+    this.succeededAt = Number.NEGATIVE_INFINITY
     this.usualCalls = assumed.calls
     this.usualFailures = assumed.failures
   }
@@ -100,6 +111,7 @@ export class NameEvidence {
   private age(now: number): void {
     if (now - this.lastAt >= forgetAfterMillis) this.clear()
     this.lastAt = now
+    if (this.succeededAt === Number.NEGATIVE_INFINITY) this.succeededAt = now
   }
 
   private remember(key: string, failed: boolean): void {

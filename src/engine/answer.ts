@@ -100,7 +100,7 @@ const toldBy = (
   if (hasSpareLease(by, now)) return admit.Probe
   switch (Circuit.admission(state, now, by.policy)) {
     case "Normal":
-      if (circuit.limit === undefined || circuit.limit.admits(circuit.inFlight, now)) return admit.Normal
+      if (circuit.limit === undefined || circuit.limit.admits(circuit.inFlightAt(now), now)) return admit.Normal
       if (observes) return overLimit
       return { _tag: "Reject", reason: "Limited", by: circuit, wait: circuit.limit.retryAfter(now) }
     case "Ramp":

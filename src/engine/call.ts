@@ -145,6 +145,8 @@ export class Call extends PermitAndEffect implements Enclosing {
     }
     // The ramp of the name may be over.
     if (circuit.group.held) stand(circuit.group, now)
+    // Otherwise permits that were never settled would fill the limit for ever.
+    if (circuit.limit !== undefined) circuit.lapse(now)
     const result = answer(registry, circuit, now)
     return result._tag === "Admit" ? this.admitted(fiber, result, now) : this.refused(fiber, result, now)
   }

@@ -45,8 +45,8 @@ export interface Inspection {
    */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
   /**
-   * How long until a call can run, by the state alone: zero if it can run now, infinite if the circuit is isolated without expiry. While
-   * probes or a ramp decide, it is at most one second, and a call may run earlier. `mode` and `enabled` are not considered.
+   * How long until a call can run, by the state and the limit: zero if it can run now, infinite if the circuit is isolated without expiry.
+   * While probes or a ramp decide, it is at most one second, and a call may run earlier. `mode` and `enabled` are not considered.
    */
   readonly retryAfter: Duration.Duration
   readonly openings: number

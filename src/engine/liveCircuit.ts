@@ -49,6 +49,14 @@ export class Permits {
     return this.untils.delete(permit)
   }
 
+  /** How many permits have expired, and are still kept. */
+  expired(now: number): number {
+    if (now < this.first) return 0
+    let found = 0
+    for (const until of this.untils.values()) if (now >= until) found++
+    return found
+  }
+
   lapsed(now: number): ReadonlyArray<InFlight> {
     if (now < this.first) return []
     const found: Array<InFlight> = []
@@ -324,9 +332,15 @@ export class LiveCircuit implements Totals {
     return true
   }
 
+  /** The calls in flight at a time, without those whose permits have expired by then. It changes nothing. */
+  inFlightAt(now: number): number {
+    return this.permits === undefined ? this.inFlight : this.inFlight - this.permits.expired(now)
+  }
+
   /** Ends the permits that have expired, as Ignored. */
   lapse(now: number): void {
-    for (const permit of this.permits?.lapsed(now) ?? []) {
+    if (this.permits === undefined) return
+    for (const permit of this.permits.lapsed(now)) {
       this.runningSince?.delete(permit)
       permit.lapsed()
       this.inFlight--

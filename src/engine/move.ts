@@ -58,11 +58,17 @@ const step = (
     if (keepsEvidence(from, to, why)) circuit.carry(from.epoch, to.epoch)
     // Before the first call of the new epoch asks the limit.
     if (why === "Reset") circuit.limit?.reset(circuit.inFlight, now)
-    else if (!isClosedBeneath(from) && isClosedBeneath(to)) {
+    else if (!isClosedBeneath(from) && isClosedBeneath(to) && !isOfKeys(circuit)) {
       circuit.limit?.closed(circuit.policy.probes, circuit.inFlight, now)
     }
     return [{ from, to, now, counts }, to]
   })
+
+/** Whether calls with keys use the circuit of their name. They do not count for its limit, so a limit that began here would never end. */
+const isOfKeys = (circuit: LiveCircuit): boolean => {
+  const { governs, keyed, overflow, single } = circuit.group
+  return governs && circuit === single && (keyed !== undefined || overflow !== undefined)
+}
 
 const isClosedBeneath = (circuit: Circuit.Circuit): boolean =>
   (Circuit.isForced(circuit) ? circuit.under : circuit)._tag === "Closed"

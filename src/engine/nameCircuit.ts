@@ -63,19 +63,24 @@ export const succeeded = (registry: Registry, { circuit }: KeyedCall, slow: bool
   if (name.fleetState !== undefined) registry.runtime.peers?.succeeded(name, now)
 }
 
-/** Counts a failure with a key. If nearly all keys fail, returns the effect that opens the circuit of the name. */
+/**
+ * Counts a failure with a key. If nearly all keys fail, returns the effect that opens the circuit of the name. `isOverload`: the key has a
+ * limit, and the failure is overload. It does not count while a call with any key has succeeded within ten seconds.
+ */
 export const failed = (
   registry: Registry,
   { circuit }: KeyedCall,
   now: number,
   hintMillis: number,
-  error: string
+  error: string,
+  isOverload: boolean
 ): Effect.Effect<unknown> | undefined => {
   const name = registry.nameOf(circuit)
   const control = name.control.value
   if (!name.policy.span || circuit.key === undefined || control._tag !== "Closed") return undefined
   const { keys } = stateOf(name)
   const seen = name.seen()
+  if (isOverload && keys.isPatient(now)) return undefined
   keys.recordFailure(now, circuit.key, hintMillis)
   const detail = keys.tripped()
   if (detail === undefined) return undefined

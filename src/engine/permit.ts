@@ -235,14 +235,12 @@ export class Permit implements InFlight {
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     const { runtime } = this.registry
+    const isOfKey = circuit.group.governs && circuit.key !== undefined
+    if (isOfKey && isLate(this)) return undefined
     const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
+    let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
     // While other calls succeed, overload is a matter of the limit. It is no evidence that the dependency is down.
-    if (!counts) return withLimitNews(runtime, circuit, now, undefined)
-    let opening: Effect.Effect<unknown> | undefined
-    if (circuit.group.governs && circuit.key !== undefined) {
-      if (isLate(this)) return undefined
-      opening = failed(this.registry, this, now, hint, detail)
-    }
+    if (!counts) return withLimitNews(runtime, circuit, now, opening)
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
     // If the name opens, the circuit of the key keeps its streak.
     opening ??= judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
@@ -292,7 +290,7 @@ export class Permit implements InFlight {
     const control = circuit.control.value
     if (outcome._tag === "Ignored" || control.epoch !== epoch || !Circuit.holdsLease(control, lease)) return undefined
     const now = registry.runtime.time.now()
-    if (outcome._tag === "Failure") return failed(registry, this, now, 0, outcome.detail)
+    if (outcome._tag === "Failure") return failed(registry, this, now, 0, outcome.detail, false)
     succeeded(registry, this, false, now)
     return undefined
   }

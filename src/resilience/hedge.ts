@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { count, decodeOptions, expected, type Field, optional, positiveMillis, refused } from "../core/fields.ts"
+import { count, decodeOptions, field, millisWhere, optional, positiveMillis, refused } from "../core/fields.ts"
 import { nowOf, type Time } from "../engine/time.ts"
 import { alarm } from "../engine/timeout.ts"
 import { CurrentCopies } from "./copies.ts"
@@ -40,18 +40,17 @@ interface Quantile {
 
 const percentile = /^p(\d{1,2}(?:\.\d+)?)$/
 
-const afterField: Field<number | Quantile> = {
-  optional: false,
-  decode: (input, path, problems) => {
+const durationOf = millisWhere((millis) => millis > 0 && millis < Infinity)
+
+const afterField = field<number | Quantile>(
+  'a duration above 0 such as "30s" or "30 seconds", or a percentile such as "p95"',
+  (input) => {
     const found = typeof input === "string" ? percentile.exec(input)?.[1] : undefined
-    if (found !== undefined && Number(found) > 0) return { _tag: "Quantile", share: Number(found) / 100 }
-    if (typeof input === "string" && input.startsWith("p")) {
-      problems.push({ path, message: expected('a duration, or a percentile from "p1" to "p99.9"', input) })
-      return 0
-    }
-    return positiveMillis.decode(input, path, problems)
+    return found !== undefined && Number(found) > 0
+      ? { _tag: "Quantile", share: Number(found) / 100 }
+      : durationOf(input)
   }
-}
+)
 
 const hedgeFields = {
   after: afterField,

@@ -14,6 +14,9 @@ const betweenWavesMillis = 100
 /** The shortest wait of a caller, even if the circuit asks for none: other calls are probing it. */
 export const shortestWaitMillis = 50
 
+/** While a limit rests, the line checks its circuit at least this often: a reset or a reload ends the rest. */
+const longestRestMillis = 1_000
+
 /** The line checks its circuit at least this often, even if the current state has no end. */
 export const longestWaitMillis = 60_000
 
@@ -82,6 +85,8 @@ export class Line {
     return Effect.suspend(() => {
       if (this.waiting.size === 0) return Effect.void
       const { circuit, registry } = this
+      // Applies a reload, which otherwise only calls do.
+      registry.peek(circuit.group.name, circuit.key)
       const now = registry.runtime.time.now()
       const answered = answer(registry, circuit, now)
       if (circuit.limitNow !== undefined && isNormalOrLimited(answered)) return this.withinLimit(circuit, now)
@@ -100,6 +105,7 @@ export class Line {
   }
 
   private withinLimit(circuit: LiveCircuit, now: number): Effect.Effect<void> {
+    circuit.lapse(now)
     const rest = circuit.limit?.restMillis(now) ?? 0
     this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
     this.release(this.oldest(circuit.limit?.room(circuit.inFlight, now) ?? 0))
@@ -109,7 +115,7 @@ export class Line {
         circuit.onLeft = undefined
       })
     })
-    const wait = Effect.raceFirst(left, Effect.sleep(Duration.millis(Math.max(shortestWaitMillis, rest))))
+    const wait = Effect.raceFirst(left, Effect.sleep(Math.min(longestRestMillis, Math.max(shortestWaitMillis, rest))))
     return Effect.flatMap(wait, () => this.waves(firstWave))
   }
 

@@ -141,10 +141,10 @@ export class Model {
     return forced.find(({ tag }) => tag === "Isolated") ?? forced[0]
   }
 
-  /** The circuit whose state is shown: that of the name while it has an override, unless the circuit itself is Isolated. */
-  private shownBy(circuit: ModelCircuit): ModelCircuit {
-    const single = this.at(undefined)
-    return this.deciding(circuit)?.tag !== "Isolated" && this.deciding(single) !== undefined ? single : circuit
+  /** The circuit whose state decides: that of the call, or that of its name if the name has an override. */
+  private deciderOf(circuit: ModelCircuit): ModelCircuit {
+    const name = this.at(undefined)
+    return this.deciding(circuit)?.tag !== "Isolated" && this.deciding(name) !== undefined ? name : circuit
   }
 
   look(key: string | undefined): Look {
@@ -153,7 +153,7 @@ export class Model {
     return {
       state: forced?.tag ?? circuit.beneath,
       why: forced?.tag ?? (circuit.beneath === "Closed" ? undefined : circuit.openWhy),
-      since: this.shownBy(circuit).movedAt,
+      since: this.deciderOf(circuit).movedAt,
       openings: this.openingsOf(circuit),
       retryAfter: this.waitOf(circuit),
       inFlight: circuit.running.filter((one) => one.kind !== "Pass").length,
