@@ -2,7 +2,7 @@ import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { delimiter, dirname, join } from "node:path"
 import { promisify } from "node:util"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { postgresUrl } from "./support/postgresServer.ts"
 import { programsOf } from "./support/servers.ts"
@@ -72,6 +72,8 @@ describe("examples/audit.ts", () => {
     }
   }, 120_000)
 })
+
+const patternPages = readdirSync(join(root, "docs/patterns"))
 
 describe("the small examples", () => {
   const says: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -428,6 +430,19 @@ describe("the small examples", () => {
       Object.keys(says).filter((name) => !new RegExp(`[(/]${name}\\.ts\\)`).test(text)),
       []
     )
+  })
+
+  // To update the pages after a change of a program: npx vitest run examples -t patterns -u
+  it.each(patternPages)("docs/patterns/%s shows its program as it is, and what it prints", async (page) => {
+    const path = join(root, "docs/patterns", page)
+    const text = readFileSync(path, "utf8")
+    const name = text.match(/^\[examples\/(\w+)\.ts\]/m)?.[1]
+    const program = name === undefined ? "" : readFileSync(join(root, `examples/${name}.ts`), "utf8")
+    const lines = name === undefined ? [] : (says[name] ?? [])
+    const current = text
+      .replace(/^```typescript\n[\s\S]*?^```/m, () => `\`\`\`typescript\n${program}\`\`\``)
+      .replace(/^```text\n[\s\S]*?^```/m, () => `\`\`\`text\n${lines.join("\n")}\n\`\`\``)
+    await expect(current).toMatchFileSnapshot(path)
   })
 
   it.each(Object.entries(says))("%s prints the expected lines", async (name, lines) => {
