@@ -31,29 +31,22 @@ import { deadlineOf, isDeadlineExceeded as isExceeded } from "../shapes/currentD
 import { leftOf, until } from "./deadlines.ts"
 
 /**
- * The error of a call that had no more time. It is a `TimeoutError` of Effect, so `Effect.catchTag("TimeoutError", ...)` handles it. Its
- * message says how much time the call had.
- *
- * @category errors
- */
-export interface DeadlineExceeded extends Cause.TimeoutError {}
-
-/**
- * Whether an error is a `TimeoutError` because of a deadline, and not because of the call's own timeout.
+ * Whether an error is a `TimeoutError` because of a deadline, and not because of the call's own timeout. Its message says how much time the
+ * call had.
  *
  * @category guards
  */
-export const isDeadlineExceeded = (error: unknown): error is DeadlineExceeded => isExceeded(error)
+export const isDeadlineExceeded = (error: unknown): error is Cause.TimeoutError => isExceeded(error)
 
 /**
- * Sets a deadline for an effect and all calls inside it. At the deadline, the effect is interrupted and fails with {@link DeadlineExceeded}.
+ * Sets a deadline for an effect and all calls inside it. At the deadline, the effect is interrupted and fails with Effect's `TimeoutError`.
  * Of nested deadlines, the earlier one holds. Throws a `RangeError` unless the duration is above 0.
  *
  * @category combinators
  */
 export const within: {
-  (duration: Duration.Input): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DeadlineExceeded, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.Input): Effect.Effect<A, E | DeadlineExceeded, R>
+  (duration: Duration.Input): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Cause.TimeoutError, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.Input): Effect.Effect<A, E | Cause.TimeoutError, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.Input) =>
   until(self, decodeArgument("Deadline.within", "duration", positiveMillis, duration))
 )
