@@ -1,27 +1,31 @@
 import { createServer } from "node:http"
 import { NodeHttpClient, NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Layer, Schedule } from "effect"
+import { Context, Deferred, Duration, Effect, Layer, Logger, pipe, Schedule } from "effect"
 import { HttpClient, HttpClientRequest, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Deadline, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Deadline, Resilience, Trip } from "effect-fuse"
 import { HttpClientBreaker, HttpServerBreaker } from "effect-fuse/http"
 
 const services = Layer.mergeAll(
   BreakerStore.layerMemory,
   NodeHttpClient.layerUndici,
+  Logger.layer([]),
   Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(1_000) } }))
 )
 
-/** Serves one path on a free port, and returns its URL. */
-const serve = <E, R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+/** Serves routes on a free port, and returns their URL. */
+const served = <E, R>(routes: Layer.Layer<never, E, R>) =>
   Effect.gen(function* () {
-    const routes = HttpRouter.add("GET", "/", handler as Effect.Effect<HttpServerResponse.HttpServerResponse>)
-    const server = HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-      Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
-    )
+    const server = HttpRouter.serve(routes as Layer.Layer<never, E, HttpRouter.HttpRouter>, {
+      disableLogger: true,
+      disableListenLog: true
+    }).pipe(Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })))
     const { address } = Context.get(yield* Layer.build(server), HttpServer.HttpServer)
     return `http://127.0.0.1:${"port" in address ? address.port : 0}/`
   })
+
+const serve = <E, R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  served(HttpRouter.add("GET", "/", handler as Effect.Effect<HttpServerResponse.HttpServerResponse>))
 
 type Deadlines = "with" | "without"
 
@@ -201,6 +205,50 @@ describe("the server", () => {
     })
   )
 
+  const down = Effect.fail("down")
+  const giving = {
+    "that retries in vain": pipe(down, Resilience.retry({ times: 1, schedule: Schedule.spaced(1) })),
+    "whose retry opens its circuit": pipe(
+      down,
+      CircuitBreaker.protect("bank", { policy: { trip: Trip.consecutive(1) } }),
+      Resilience.retry({ times: 1, schedule: Schedule.spaced(1) })
+    ),
+    "that fails without a retry": down,
+    "that recovers": pipe(
+      down,
+      Resilience.retry({ times: 1, schedule: Schedule.spaced(1) }),
+      Effect.orElseSucceed(() => HttpServerResponse.empty())
+    )
+  }
+
+  describe.each(["layer", "middleware", "protect"] as const)("with %s", (how) => {
+    it.live.each(Object.keys(giving) as ReadonlyArray<keyof typeof giving>)(
+      "tells the caller not to retry only after retries in vain: a handler %s",
+      (which) =>
+        Effect.gen(function* () {
+          const handler = giving[which] as Effect.Effect<HttpServerResponse.HttpServerResponse>
+          const options = { deadline: true } as const
+          const route = HttpRouter.add(
+            "GET",
+            "/",
+            how === "protect" ? HttpServerBreaker.protect("self", options)(handler) : handler
+          )
+          const routes =
+            how === "layer"
+              ? Layer.mergeAll(route, HttpServerBreaker.layer("self", options))
+              : how === "middleware"
+                ? Layer.provide(route, HttpServerBreaker.middleware("self", options).layer)
+                : route
+          const client = yield* HttpClient.HttpClient
+          const { headers, status } = yield* client.get(yield* served(routes))
+          const isOpen = which === "whose retry opens its circuit"
+          assert.strictEqual(status >= 500, which !== "that recovers")
+          const forbids = which === "that retries in vain" || isOpen
+          assert.strictEqual(headers["x-envoy-overloaded"], forbids ? "true" : undefined)
+        }).pipe(Effect.scoped, Effect.provide(services))
+    )
+  })
+
   it.live("interrupts the handler at the deadline, and answers 504", () =>
     Effect.gen(function* () {
       const interrupted = yield* Deferred.make<void>()
@@ -210,8 +258,6 @@ describe("the server", () => {
       const response = yield* client.execute(HttpClientRequest.get(url, { headers: { [timeout]: "20" } }))
       yield* Deferred.await(interrupted)
       assert.deepStrictEqual([response.status, yield* response.json], [504, { error: "deadline_exceeded" }])
-      const { totals } = yield* CircuitBreaker.inspect("self")
-      assert.deepStrictEqual([totals.failures, totals.ignored], [0, 1])
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 })

@@ -229,7 +229,7 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
       Effect.catch(call, (error) =>
         Effect.withFiber((fiber) => {
           const deadline = deadlineOf(fiber)
-          if (deadline !== undefined && isRepeated(deadline)) return givingUp(Effect.fail(error), deadline)
+          if (deadline !== undefined && isRepeated(deadline)) return givingUp(Effect.fail(error), error, deadline)
           let attempts = 1
           const attempt = Effect.mapError(call, caused(error))
           const again = Effect.suspend(() => {
@@ -237,14 +237,14 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
             return deadline === undefined ? attempt : asAttempt(attempt, deadline, attempts - 1)
           })
           const all = Effect.retry(again, policy())
-          return deadline === undefined ? all : givingUp(all, deadline)
+          return deadline === undefined ? all : givingUp(all, error, deadline)
         })
       )
-    /** Tells the callers above that retries have been made already, or must not be made, for an error that could be retried. */
-    const givingUp = (self: AnyEffect, { shared }: CallDeadline): AnyEffect =>
-      Effect.mapError(self, (error) => {
-        if (retryable(error)) shared.gaveUp = true
-        return error
+    /** Tells the callers above that retries have been made already, or must not be made, after an error that could be retried. */
+    const givingUp = (self: AnyEffect, first: unknown, { shared }: CallDeadline): AnyEffect =>
+      Effect.mapError(self, (last) => {
+        if (retryable(first)) shared.gaveUp = true
+        return last
       })
     return (self) => {
       const all =
