@@ -102,6 +102,20 @@ describe("three services, each with two retries, above a dependency that is down
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
+  it.live("a service that makes no retries passes on that its caller must not retry", () =>
+    Effect.gen(function* () {
+      const { url } = yield* bottom(500)
+      const next = yield* service(url, "with")
+      const handler = Effect.flatMap(HttpClient.HttpClient, (client) => {
+        const once = HttpClientBreaker.standard(client, "next", { deadline: true, retry: false })
+        return Effect.map(once.get(next), passed)
+      })
+      const client = yield* HttpClient.HttpClient
+      const response = yield* client.get(yield* serve(HttpServerBreaker.protect("self", { deadline: true })(handler)))
+      assert.deepStrictEqual([response.status, response.headers["x-envoy-overloaded"]], [503, "true"])
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
   it.live("a service that is asked by a caller who retries makes no retries, and says which attempt it is", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(500)

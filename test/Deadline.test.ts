@@ -73,18 +73,18 @@ describe("within", () => {
       })
   )
 
-  it.effect("after the deadline, a call inside a detached fiber fails at once", () =>
+  it.effect.each([
+    ["timeout", Resilience.timeout("1 second")],
+    ["within", Deadline.within("1 second")]
+  ] as const)("after the deadline, a call inside a detached fiber does not begin: %s", ([, around]) =>
     Effect.gen(function* () {
       let calls = 0
-      const call = pipe(
-        Effect.sync(() => calls++),
-        Resilience.timeout("1 second")
-      )
+      const call = around(Effect.sync(() => calls++))
       const late = Effect.andThen(Effect.sleep("2 seconds"), Effect.exit(call))
       const fiber = yield* Deadline.within(Effect.forkDetach(late), "1 second")
       yield* TestClock.adjust("2 seconds")
       const exit = yield* Fiber.join(fiber)
-      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(kindOf(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined), "deadline")
       assert.strictEqual(calls, 0)
     })
   )
@@ -221,6 +221,31 @@ describe("a hedge", () => {
       assert.strictEqual(yield* copies(900, "first"), 1)
       assert.strictEqual(yield* copies(3_000, "second"), 1)
     })
+  )
+})
+
+describe("a hedge with a budget", () => {
+  it.effect.each([
+    { left: 1_900, copies: 1 },
+    { left: 2_200, copies: 2 }
+  ])("begins a copy if its delay and the median of the circuit fit: with $left ms, $copies", ({ copies, left }) =>
+    Effect.gen(function* () {
+      let calls = 0
+      let millis = 1_000
+      const call = CircuitBreaker.protect(
+        Effect.suspend(() => {
+          calls++
+          return Effect.sleep(millis)
+        }),
+        "api"
+      )
+      for (let i = 0; i < 10; i++) yield* lasts(Deadline.within(call, "1 minute"))
+      calls = 0
+      millis = 60_000
+      const hedged = Resilience.hedge({ after: "1 second", budget: "api" })(call)
+      yield* lasts(Deadline.within(hedged, left))
+      assert.strictEqual(calls, copies)
+    }).pipe(Effect.provide(BreakerStore.layerMemory))
   )
 })
 
