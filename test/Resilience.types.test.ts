@@ -1,7 +1,15 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { type Cause, Context, Effect, pipe, Schedule } from "effect"
+import { type Cause, Context, type Duration, Effect, pipe, Schedule } from "effect"
 import { RateLimiter } from "effect/persistence"
-import { type BreakerStore, Bulkhead, type BulkheadFull, type CircuitOpen, Outcome, Resilience } from "effect-fuse"
+import {
+  type BreakerStore,
+  Bulkhead,
+  type BulkheadFull,
+  type CircuitOpen,
+  Deadline,
+  Outcome,
+  Resilience
+} from "effect-fuse"
 import { Http, type Missing, Refused } from "./support/typedCall.ts"
 
 class Backup extends Context.Service<Backup, number>()("test/Backup") {}
@@ -308,4 +316,13 @@ describe("Options that are wrong throw a RangeError that names the operation and
       assert.throws(() => pipeline(part as never), RangeError, "Resilience.pipeline")
     })
   }
+})
+
+it("a deadline adds a TimeoutError and no requirement, in pipe and out of it", () => {
+  type Within = Effect.Effect<string, Errors | Late, Http>
+  expectTypeOf(Deadline.within(call, "1 second")).toEqualTypeOf<Within>()
+  expectTypeOf(pipe(call, Deadline.within("1 second"))).toEqualTypeOf<Within>()
+  expectTypeOf(pipe(call, timeout("1 second"), Deadline.within("1 second"))).toEqualTypeOf<Within>()
+  expectTypeOf(Deadline.remaining).toEqualTypeOf<Effect.Effect<Duration.Duration>>()
+  expectTypeOf(Deadline.attempt).toEqualTypeOf<Effect.Effect<number>>()
 })

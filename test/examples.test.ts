@@ -344,6 +344,12 @@ describe("the small examples", () => {
       "the next check closes it: Closed",
       "a row, Closed"
     ],
+    deadline: [
+      "busy after 1 attempt: a retry in an hour does not fit into 3 seconds",
+      "TimeoutError, of the deadline: true",
+      "without deadlines: 27 calls at the bottom",
+      "with deadlines: 3 calls at the bottom"
+    ],
     hedgeAndLimit: [
       "copy 2 answered after 250 ms",
       "the circuit saw 1 success, 1 ignored",

@@ -122,10 +122,12 @@ const ofServer: ReadonlyArray<Wrong> = [
   ["tenant", "x-tenant"],
   ["tenant.maxLength", { maxLength: 257 }],
   ["tenant.header", { header: "a b" }],
+  ["deadline", "1 minute"],
+  ["deadline.max", { max: 0 }],
   ["respond", "xml"],
   ["retryAfter", "date"]
 ]
-const ofClient: ReadonlyArray<Wrong> = [["key", 7], ...ofPolicy, ["classify", 7]]
+const ofClient: ReadonlyArray<Wrong> = [["key", 7], ...ofPolicy, ["classify", 7], ["deadline", 7]]
 const ofCall: ReadonlyArray<Wrong> = [
   ["key", 7],
   ["signal", {}]

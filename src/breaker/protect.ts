@@ -11,6 +11,7 @@ import { encloses } from "../engine/nesting.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import { rejection } from "../engine/rejection.ts"
 import { noteRejection } from "../engine/spans.ts"
+import { settleUnderDeadline } from "../engine/underDeadline.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { Policy } from "../policy/policy.ts"
 import { decodeInline } from "../policy/settings.ts"
@@ -177,6 +178,17 @@ export const guardAt = (
   }
   const tenant = tenantOf(circuit, caller)
   const call = new Call(registry, circuit, effect, how.classify, tenant, 0)
+  const { deadline } = caller
+  if (deadline !== undefined) {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.onExitPrimitive(restore(call), (exit) => {
+        call.leave(fiber)
+        const settled = settleUnderDeadline(registry, call, deadline, exit, restore)
+        ended?.(exit)
+        return settled
+      })
+    )
+  }
   if (how.waits) {
     return Effect.uninterruptibleMask((restore) =>
       Effect.onExitPrimitive(restore(call), (exit) => {
@@ -239,7 +251,10 @@ export const guardBeyond = <A>(
     return Effect.uninterruptibleMask((restore) =>
       Effect.onExitPrimitive(restore(call as Effect.Effect<A, unknown>), (exit) => {
         call.leave(fiber)
-        return takenOver && exit._tag === "Success" ? undefined : call.settle(exit, restore)
+        if (takenOver && exit._tag === "Success") return undefined
+        return caller.deadline === undefined
+          ? call.settle(exit, restore)
+          : settleUnderDeadline(registry, call, caller.deadline, exit, restore)
       })
     )
   })

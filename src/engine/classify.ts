@@ -131,6 +131,30 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
   }
 }
 
+/**
+ * The response header by which a server says that the request must not be repeated. Envoy and the proxies built on it heed it, whatever its
+ * value is.
+ */
+export const noRetryHeader = "x-envoy-overloaded"
+
+const forbids = (value: unknown): boolean => {
+  const headers = isObject(value) ? value["headers"] : undefined
+  if (!isObject(headers)) return false
+  const read = (name: string) => (headers instanceof Headers ? headers.get(name) : headers[name])
+  return (read(noRetryHeader) ?? undefined) !== undefined || read("x-should-retry") === "false"
+}
+
+/** Whether the response of an error says that the request must not be repeated. */
+export const forbidsRetry = (error: unknown): boolean =>
+  safely(
+    () =>
+      isObject(error) &&
+      [error, error["response"], error["$response"], error["cause"]].some(
+        (one) => forbids(one) || (isObject(one) && forbids(one["response"]))
+      ),
+    false
+  )
+
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
     const { value } = exit

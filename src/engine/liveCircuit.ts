@@ -12,6 +12,7 @@ import type { Durations } from "./durations.ts"
 import type { EventLoop } from "./eventLoop.ts"
 import type { FleetState } from "./fleetState.ts"
 import type { Interruptions } from "./misuse.ts"
+import type { RecentDurations } from "./recentDurations.ts"
 
 export interface InFlight {
   readonly start: number
@@ -183,6 +184,8 @@ export class LiveCircuit implements Totals {
   /** When the state began, in milliseconds since 1970. 0 before the first transition. */
   movedAt = 0
   budget: RetryBudget | undefined = undefined
+  /** Of successful calls with a deadline; `undefined` if there was none. */
+  durations: RecentDurations | undefined = undefined
   /** `undefined` while the circuit is healthy. */
   fleetState: FleetState | undefined = undefined
 

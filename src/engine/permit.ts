@@ -86,6 +86,11 @@ export class Permit implements InFlight {
     return this.details
   }
 
+  /** Whether the call was admitted and has not ended. */
+  get isAdmitted(): boolean {
+    return this.kind === "Normal" || this.kind === "Probe"
+  }
+
   begin(kind: "Normal" | "Probe", epoch: number, now: number): void {
     const { circuit } = this
     this.kind = kind

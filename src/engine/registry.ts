@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { Policies } from "../policy/BreakerPolicy.ts"
 import type { Policy } from "../policy/policy.ts"
 import { none } from "../policy/settings.ts"
+import { type CallDeadline, CurrentDeadline } from "../shapes/currentDeadline.ts"
 import { CurrentTenant } from "../shapes/currentTenant.ts"
 import { Durations } from "./durations.ts"
 import { NamedGroup } from "./group.ts"
@@ -28,6 +29,7 @@ export interface Caller {
   readonly policies: Policies
   readonly tenant: string | undefined
   readonly inside: Enclosing | undefined
+  readonly deadline: CallDeadline | undefined
 }
 
 export class Registry {
@@ -43,7 +45,7 @@ export class Registry {
 
   /** The caller of the latest context is cached, because all calls of a fiber have the same context. */
   private context: Context.Context<never> | undefined = undefined
-  private caller: Caller = { registry: this, policies: none, tenant: undefined, inside: undefined }
+  private caller: Caller = { registry: this, policies: none, tenant: undefined, inside: undefined, deadline: undefined }
 
   // Fields that calls do not read come last: before the others they cost each call 20 ns.
   /** Listeners that are called when a name is first used. */
@@ -64,7 +66,8 @@ export class Registry {
       registry: this,
       policies: Context.get(context, Policies),
       tenant: Context.get(context, CurrentTenant),
-      inside: Context.get(context, EnclosingCall)
+      inside: Context.get(context, EnclosingCall),
+      deadline: Context.get(context, CurrentDeadline)
     }
     // The context inside a call is new for each call, so caching it would not help.
     if (caller.inside === undefined) {

@@ -48,14 +48,20 @@ const race = (clock: Clock.Clock, self: AnyEffect, millis: number, late: () => A
 /** Whether the shared timer can be used. A sleep of 0 only yields, and an infinite one never ends: `sleepOn` does both. */
 const usesTimer = (clock: Clock.Clock, millis: number): boolean => isReal(clock) && millis > 0 && millis < Infinity
 
+/** Returns `undefined` if the whole time is left. */
+type Shorter = (fiber: Fiber.Fiber<unknown, unknown>, self: AnyEffect) => AnyEffect | undefined
+
 /** The delay of timeouts with the same duration. The timers of some clocks keep the process alive, and those of others do not. */
 class Limit {
   readonly millis: number
+  /** Another effect to run for a call whose caller gives it less time. */
+  readonly shorter: Shorter | undefined
   private readonly kept: Delay
   private readonly dropped: Delay
 
-  constructor(millis: number) {
+  constructor(millis: number, shorter?: Shorter) {
     this.millis = millis
+    this.shorter = shorter
     this.kept = new Delay(millis, true)
     this.dropped = new Delay(millis, false)
   }
@@ -78,6 +84,8 @@ class Timed {
   }
 
   readonly run = (parent: Fiber.Fiber<unknown, unknown>): AnyEffect => {
+    const shorter = this.limit.shorter?.(parent, this.self)
+    if (shorter !== undefined) return shorter
     const clock = parent.getRef(Clock.Clock)
     if (!usesTimer(clock, this.limit.millis)) return race(clock, this.self, this.limit.millis, this.late)
     return Effect.callback((resume) => {
@@ -149,8 +157,8 @@ class TimedCall extends Effectable.Mixin(Timer) {
  * `Effect.timeoutOrElse` with one duration for many calls. When a call takes longer, `late` is called before the call is interrupted,
  * and the effect that it returns is run after the call has ended.
  */
-export const makeTimeoutOrElse = (millis: number) => {
-  const limit = new Limit(millis)
+export const makeTimeoutOrElse = (millis: number, shorter?: Shorter) => {
+  const limit = new Limit(millis, shorter)
   return <A, E, R, A2, E2, R2>(
     self: Effect.Effect<A, E, R>,
     late: () => Effect.Effect<A2, E2, R2>
@@ -170,8 +178,8 @@ export const timeoutOrElse = <A, E, R, A2, E2, R2>(
 ): Effect.Effect<A | A2, E | E2, R | R2> => makeTimeoutOrElse(millis)(self, late)
 
 /** `Effect.timeout` on the timer of the process, with one duration for many calls. */
-export const makeTimeout = (millis: number) => {
-  const timed = makeTimeoutOrElse(millis)
+export const makeTimeout = (millis: number, shorter?: Shorter) => {
+  const timed = makeTimeoutOrElse(millis, shorter)
   const late = () =>
     Effect.fail(new Cause.TimeoutError(`Operation timed out after '${Duration.format(Duration.millis(millis))}'`))
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Cause.TimeoutError, R> => timed(self, late)

@@ -28,7 +28,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import { dual } from "effect/Function"
+import { dual, identity } from "effect/Function"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -53,11 +53,13 @@ import {
 import type * as Outcome from "../core/Outcome.ts"
 import type { Call } from "../engine/call.ts"
 import { defaultOutcome, hintOf, isFailureStatus } from "../engine/classify.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { type RetryOptions, timeout } from "../resilience/Resilience.ts"
 import { type Retrying, retryField, retrying } from "../resilience/retry.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { counted, hasBody } from "./countedBody.ts"
+import { counting, sending } from "./deadlineHeaders.ts"
 
 /**
  * The options of {@link protect}.
@@ -94,6 +96,11 @@ export interface Options<in E, out R = never> {
    * headers and body together, so make it as long as bodies take.
    */
   readonly lease?: Duration.Input | undefined
+  /**
+   * Whether requests inside `Deadline.within` have headers with what remains in milliseconds (`x-envoy-expected-rq-timeout-ms`) and with the
+   * attempt (`x-envoy-attempt-count`). Default: `false`, because the servers of others need not see them.
+   */
+  readonly deadline?: boolean | undefined
 }
 
 /**
@@ -142,7 +149,8 @@ const subjects = (
 const fields = {
   ...circuitFields,
   body: optional(flag),
-  lease: optional(endlessMillis)
+  lease: optional(endlessMillis),
+  deadline: optional(flag)
 } satisfies FieldsOf<Options<never>>
 
 const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call) =>
@@ -179,11 +187,11 @@ export const protect: {
     // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   ): any => {
     const operation = "HttpClientBreaker.protect"
-    const { body, lease = defaultLease, ...circuit } = decodeOptions(operation, fields, options)
+    const { body, deadline, lease = defaultLease, ...circuit } = decodeOptions(operation, fields, options)
     const subjectOf = subjects(operation, name, circuit)
     const guarded =
       body === true ? (effect: RequestEffect, of: Subject) => guardBeyond(effect, of, lease, withBody) : guard
-    return HttpClient.transform(self, (effect, request) =>
+    return HttpClient.transform(deadline === true ? sending(self) : self, (effect, request) =>
       Effect.suspend(() => guarded(effect, subjectOf(request)) as typeof effect)
     )
   }
@@ -207,6 +215,12 @@ export interface StandardOptions extends Pick<Options<never>, "key" | "policy" |
    * another status are not errors. A request that may not be repeated is never retried.
    */
   readonly retry?: number | RetryOptions | false | undefined
+  /**
+   * Whether requests inside `Deadline.within` have headers with what remains in milliseconds (`x-envoy-expected-rq-timeout-ms`) and with the
+   * attempt (`x-envoy-attempt-count`). Default: `false`, because the servers of others need not see them. With `true`, the attempts are
+   * counted and sent without a deadline, too.
+   */
+  readonly deadline?: boolean | undefined
 }
 
 /** Idempotent methods: repeating the request has no further effect (RFC 9110, section 9.2.2). */
@@ -241,7 +255,8 @@ const failed = (response: HttpClientResponse.HttpClientResponse): HttpClientErro
 const standardFields = {
   ...circuitFields,
   timeout: optional(orFalse(positiveMillis)),
-  retry: optional(orFalse(retryField))
+  retry: optional(orFalse(retryField)),
+  deadline: optional(flag)
 } satisfies FieldsOf<StandardOptions>
 
 type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
@@ -252,7 +267,8 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  *
  * A request is retried after a status of 408, 429 or 5xx, after a timeout, and if there is no connection. It may be repeated only if its
  * method is idempotent (GET, HEAD, OPTIONS, QUERY, TRACE, PUT, DELETE) or it has an `Idempotency-Key`, and if its body is not a stream. A
- * retry waits at least as long as `Retry-After` asks. If that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry.
+ * retry waits at least as long as `Retry-After` asks. If that is longer than `retry.maxRetryAfter` (10 seconds), there is no retry. A response
+ * with `x-envoy-overloaded`, or with `x-should-retry: false`, is not retried.
  *
  * The client returns the last response, whatever its status. To get an error instead, put `HttpClient.filterStatusOk` after it in the pipe.
  *
@@ -293,15 +309,21 @@ export const standard: {
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
   (self: HttpClient.HttpClient, name: string, options?: StandardOptions): any => {
     const operation = "HttpClientBreaker.standard"
-    const { retry = {}, timeout: limit = 10_000, ...circuit } = decodeOptions(operation, standardFields, options)
+    const {
+      deadline,
+      retry = {},
+      timeout: limit = 10_000,
+      ...circuit
+    } = decodeOptions(operation, standardFields, options)
     const subjectOf = subjects(operation, name, circuit)
     const timed = limit === false ? (effect: RequestEffect) => effect : timeout(limit)
     const again = retry === false ? undefined : retrying({ while: isTransient, ...retry })
-    return HttpClient.transform(self, (effect, request) =>
+    const all = deadline === true ? counting : identity<AnyEffect>
+    return HttpClient.transform(deadline === true ? sending(self) : self, (effect, request) =>
       Effect.suspend(() => {
         const of = subjectOf(request)
         const guarded = guard(timed(effect), of) as RequestEffect
-        return (again === undefined || !mayRepeat(request) ? guarded : repeated(guarded, again(of))) as typeof effect
+        return all(again === undefined || !mayRepeat(request) ? guarded : repeated(guarded, again(of))) as typeof effect
       })
     )
   }

@@ -30,8 +30,10 @@
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -57,9 +59,17 @@ import { type Input, Policies } from "../policy/BreakerPolicy.ts"
 import { type BulkheadFull, isBulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Tenant from "../shapes/Tenant.ts"
+import { deadlineField, receiving } from "./deadlineHeaders.ts"
 import { exemptField, exemption, saysNothing } from "./exempt.ts"
 import { failureOf } from "./failureWithRetryAfter.ts"
-import { answering, invalidTenant, type Respond, rejectionResponse, responseFields } from "./rejectionResponse.ts"
+import {
+  answering,
+  deadlineExceeded,
+  invalidTenant,
+  type Respond,
+  rejectionResponse,
+  responseFields
+} from "./rejectionResponse.ts"
 import { tenantField, tenantHeader } from "./tenantHeader.ts"
 
 export type {
@@ -90,6 +100,16 @@ export interface TenantOptions {
 }
 
 /**
+ * How to read the deadline of a request.
+ *
+ * @category options
+ */
+export interface DeadlineOptions {
+  /** The longest time that a request may ask for. A longer time is shortened to it. Default: 1 minute. */
+  readonly max?: Duration.Input | undefined
+}
+
+/**
  * The options of {@link protect}.
  *
  * @category options
@@ -114,6 +134,15 @@ export interface Options<in E, out R = never> {
    * can set this header can bypass an open circuit, so your gateway must set it. Default: `false`, the header is not read.
    */
   readonly tenant?: boolean | TenantOptions | undefined
+  /**
+   * Whether the headers of a request set the `Deadline` and the attempt of its handler: `x-envoy-expected-rq-timeout-ms` and
+   * `x-envoy-attempt-count`, which `HttpClientBreaker` sends with `deadline: true`. Invalid values are ignored. Default: `false`, they are not
+   * read.
+   *
+   * At the deadline, the handler is interrupted and the response is 504. If a retry in the handler has given up, a response with status
+   * 5xx has the header `x-envoy-overloaded`, so that the caller does not repeat what the handler has already repeated.
+   */
+  readonly deadline?: boolean | DeadlineOptions | undefined
   /**
    * The response to a rejected request. Default: `json`.
    *
@@ -205,6 +234,7 @@ const fields = {
   policy: inlinePolicy,
   classify: optional(functionField),
   tenant: optional(tenantField),
+  deadline: optional(deadlineField),
   respond: optional(
     field<Respond>('"json", "problem" or a function', (input) =>
       input === "json" || input === "problem" || typeof input === "function" ? (input as Respond) : undefined
@@ -218,15 +248,15 @@ const around = (
   name: string,
   options: Decoded<typeof fields>
 ): ((app: RequestHandler) => RequestHandler) => {
-  const { classify: read = classify, key, policy, respond, retryAfter, tenant = false } = options
+  const { classify: read = classify, deadline = false, key, policy, respond, retryAfter, tenant = false } = options
   const named = toSubject(operation, name, { policy, classify: read })
   const keyOf = typeof key === "function" ? key : () => key
   const answer = answering(respond, retryAfter)
   const tenants = tenant === false ? undefined : tenantHeader(tenant)
   const format = respond === "problem" ? "problem" : "json"
 
-  return (app) => {
-    const run = Effect.withFiber((fiber) => {
+  const protectedApp = (app: RequestHandler): RequestHandler =>
+    Effect.withFiber((fiber) => {
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
       const route = Context.getOrUndefined(fiber.context, HttpRouter.RouteContext)?.route.path
       const guarded = guard(app, {
@@ -241,6 +271,10 @@ const around = (
           : Effect.fail(error)
       )
     })
+  const received = deadline === false ? identity<RequestHandler> : receiving(deadline, () => deadlineExceeded(format))
+
+  return (app) => {
+    const run = received(protectedApp(app))
     if (tenants === undefined) return run
     return Effect.withFiber((fiber) => {
       const found = tenants.read(Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest))

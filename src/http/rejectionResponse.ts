@@ -102,3 +102,9 @@ export const invalidTenant = (header: string, how: "json" | "problem"): ServerRe
     title: "Bad Request",
     fields: { detail: `The header ${header} does not name a tenant` }
   })
+
+export const deadlineExceeded = (how: "json" | "problem"): ServerResponse => {
+  const response = write(how, { status: 504, error: "deadline_exceeded", title: "Gateway Timeout", fields: {} })
+  saysNothing.add(response)
+  return response
+}

@@ -44,11 +44,11 @@ import {
   struct
 } from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
-import { makeTimeout } from "../engine/timeout.ts"
 import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import * as Bulkhead_ from "./Bulkhead.ts"
 import { cascading } from "./cascade.ts"
+import { makeTimeoutWithin } from "./deadlines.ts"
 import { fallbackField, fallingBack } from "./fallback.ts"
 import { hedged, hedging } from "./hedge.ts"
 import {
@@ -63,7 +63,7 @@ import {
   type StandardInput
 } from "./pipeline.ts"
 import { limiting } from "./rateLimit.ts"
-import { earning, mayRepeat, retryField, retryFields, retrying } from "./retry.ts"
+import { earning, mayRepeat, medianOf, retryField, retryFields, retrying } from "./retry.ts"
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
@@ -109,12 +109,15 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
  * If the process stalls while the time runs out, the effect gets a little more time to read an answer that has already arrived. If it still
  * takes too long, a breaker around it ignores the `TimeoutError`.
  *
+ * Inside `Deadline.within`, the effect has the smaller of the duration and what remains. `Deadline.isDeadlineExceeded` says whether the
+ * deadline was the reason.
+ *
  * @category policies
  */
 export const timeout = (duration: Duration.Input): Pipeline<Cause.TimeoutError> =>
   timingOut(decodeArgument("Resilience.timeout", "duration", positiveMillis, duration))
 
-const timingOut = (millis: number): Pipeline<Cause.TimeoutError> => makePipeline(["timeout"], makeTimeout(millis))
+const timingOut = (millis: number): Pipeline<Cause.TimeoutError> => makePipeline(["timeout"], makeTimeoutWithin(millis))
 
 /**
  * The circuit of a breaker in a pipeline, and how it classifies the ends of calls, as in `CircuitBreaker.protect`.
@@ -280,7 +283,7 @@ export const hedge: {
   (options: HedgeOptions): Pipeline<never, BreakerStore>
 } = (options: HedgeOptions): Pipeline => {
   const { budget, hedge } = hedging("Resilience.hedge", options)
-  const paid = budget === false ? undefined : { ...hedge, allowed: mayRepeat(budget) }
+  const paid = budget === false ? undefined : { ...hedge, allowed: mayRepeat(budget), usualOf: medianOf(budget) }
   return makePipeline(["hedge"], (self) =>
     paid === undefined || budget === false ? hedged(self, hedge) : earning(budget, hedged(self, paid))
   )

@@ -6,7 +6,9 @@ import * as Fiber from "effect/Fiber"
 import { count, decodeOptions, field, millisWhere, optional, positiveMillis, refused } from "../core/fields.ts"
 import { nowOf, type Time } from "../engine/time.ts"
 import { alarm } from "../engine/timeout.ts"
+import { deadlineOf } from "../shapes/currentDeadline.ts"
 import { CurrentCopies } from "./copies.ts"
+import { isRepeated, leftOf } from "./deadlines.ts"
 import { type BudgetOf, budgetField } from "./retry.ts"
 import { Usual } from "./usual.ts"
 
@@ -17,6 +19,8 @@ export interface Hedge {
   readonly copies: number
   /** Whether one more copy may start now. */
   readonly allowed: Effect.Effect<boolean>
+  /** The median duration of the calls, if there is a circuit that knows it. */
+  readonly usualOf?: ((fiber: Fiber.Fiber<unknown, unknown>) => number | undefined) | undefined
 }
 
 interface HedgeDelay {
@@ -144,11 +148,14 @@ const howOf = (exit: Exit.Exit<unknown, unknown>): "Success" | "Interrupted" | u
  */
 export const hedged = <A, E, R>(
   self: Effect.Effect<A, E, R>,
-  { allowed, copies: more, delay }: Hedge
+  { allowed, copies: more, delay, usualOf }: Hedge
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((parent) => {
     const now = delay.ended === undefined ? undefined : nowOf(parent.getRef(Clock.Clock))
+    const deadline = deadlineOf(parent)
     const afterMillis = delay.begin()
+    // If a caller is already retrying, nothing below it is repeated.
+    if (deadline !== undefined && isRepeated(deadline)) return now === undefined ? self : measured(self, delay, now)
     if (afterMillis === undefined) return now === undefined ? self : measured(self, delay, now)
     const context = Context.add(parent.context, CurrentCopies, { called: [] })
     const run = Effect.runForkWith(context as Context.Context<R>)
@@ -184,7 +191,7 @@ export const hedged = <A, E, R>(
           if (failure === undefined || copy < failure.copy) failure = { copy, exit }
           if (running.size === 0) end(failure.exit)
         })
-        if (!done && copies <= more) wait.start()
+        if (!done && copies <= more && hasTime()) wait.start()
       }
       const ask = () => {
         const fiber = run(allowed)
@@ -194,6 +201,7 @@ export const hedged = <A, E, R>(
           if (!done && exit._tag === "Success" && exit.value) start()
         })
       }
+      const hasTime = () => deadline === undefined || afterMillis + (usualOf?.(parent) ?? 0) < leftOf(deadline, parent)
       const wait = alarm(parent, afterMillis, ask)
       start()
       return Effect.suspend(() => {

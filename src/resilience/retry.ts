@@ -20,11 +20,14 @@ import {
 } from "../core/fields.ts"
 import { answer, isLasting } from "../engine/answer.ts"
 import { type Allowance, RetryBudget } from "../engine/budget.ts"
-import { hintOfError } from "../engine/classify.ts"
+import { forbidsRetry, hintOfError } from "../engine/classify.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
+import { type CallDeadline, deadlineOf } from "../shapes/currentDeadline.ts"
 import { isRaisedByUser, isRejection } from "../shapes/rejections.ts"
 import * as Backoff from "./Backoff.ts"
+import { asAttempt, isRepeated, leftOf } from "./deadlines.ts"
 import { whileRejected } from "./waiting.ts"
 
 /** The decoded options of a retry budget. */
@@ -62,16 +65,25 @@ export const budgetField: Field<BudgetOf | false> = orFalse({
   }
 })
 
+const circuitOf = (fiber: Fiber.Fiber<unknown, unknown>, { key, name, subject }: BudgetOf): LiveCircuit => {
+  if (subject !== undefined) return locate(fiber, subject)
+  const registry = registryOf(fiber)
+  return registry.beside(name, key, registry.callerOf(fiber.context))
+}
+
+/** The median duration of the calls of the circuit of a budget. Known only if calls have deadlines. */
+export const medianOf =
+  (of: BudgetOf) =>
+  (fiber: Fiber.Fiber<unknown, unknown>): number | undefined =>
+    circuitOf(fiber, of).durations?.median
+
 const onBudget = <A>(
   fiber: Fiber.Fiber<unknown, unknown>,
   of: BudgetOf,
   f: (budget: RetryBudget, now: number, of: BudgetOf) => A
 ): A => {
   const registry = registryOf(fiber)
-  const circuit =
-    of.subject === undefined
-      ? registry.beside(of.name, of.key, registry.callerOf(fiber.context))
-      : locate(fiber, of.subject)
+  const circuit = circuitOf(fiber, of)
   circuit.budget ??= new RetryBudget(of.overMillis)
   return f(circuit.budget, registry.runtime.time.now(), of)
 }
@@ -94,6 +106,20 @@ const skippingVainDelay =
       const vain = circuit.policy.enabled === true && later._tag === "Reject" && isLasting(later)
       return Effect.succeed(vain ? Duration.zero : duration)
     })
+
+/** Whether another attempt after a delay fits into what a deadline leaves, by the median duration of the circuit if it is known. */
+const fits = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  deadline: CallDeadline,
+  delayMillis: number,
+  of: Subject | BudgetOf | undefined
+): boolean => {
+  const left = leftOf(deadline, fiber)
+  if (delayMillis >= left) return false
+  const circuit = of === undefined ? undefined : "overMillis" in of ? circuitOf(fiber, of) : locate(fiber, of)
+  const median = circuit?.durations?.median
+  return median === undefined || delayMillis + median <= left
+}
 
 /** Runs a call. If it succeeds, it earns a part of a retry. */
 export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -175,37 +201,60 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
       subject !== undefined && decoded.budget === undefined
         ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
         : decoded.budget || undefined
-    // The budget comes last, so that only retries that will be made are charged to it.
     const may = (error: unknown): Effect.Effect<boolean> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        if (!retryable(error) || (hintOfError(error, now) ?? 0) > maxRetryAfter) return Effect.succeed(false)
+      Effect.map(
+        Clock.currentTimeMillis,
+        (now) => retryable(error) && !forbidsRetry(error) && (hintOfError(error, now) ?? 0) <= maxRetryAfter
+      )
+    // The budget comes last, so that only retries that will be made are charged to it.
+    const mayNow = (duration: Duration.Duration): Effect.Effect<boolean> =>
+      Effect.withFiber((fiber) => {
+        const deadline = deadlineOf(fiber)
+        if (deadline !== undefined && !fits(fiber, deadline, Duration.toMillis(duration), subject ?? budget)) {
+          return Effect.succeed(false)
+        }
         return budget === undefined ? Effect.succeed(true) : mayRepeat(budget)
       })
     const policy = () => {
       const hinted = bounded.pipe(
         Schedule.while(({ input }) => may(input)),
-        Schedule.modifyDelay(atLeastHint)
+        Schedule.modifyDelay(atLeastHint),
+        Schedule.while(({ duration }) => mayNow(duration))
       )
       // The circuit of `subject` is inside the retry. A circuit that only the budget names may not be.
       return subject === undefined ? hinted : Schedule.modifyDelay(hinted, skippingVainDelay(subject))
     }
     /** Creates the schedule only after the first failure. */
     const retried = (call: AnyEffect): AnyEffect =>
-      Effect.catch(call, (error) => {
-        let first = true
-        const attempt = Effect.mapError(call, caused(error))
-        const again = Effect.suspend(() => {
-          if (!first) return attempt
-          first = false
-          return Effect.fail(error)
+      Effect.catch(call, (error) =>
+        Effect.withFiber((fiber) => {
+          const deadline = deadlineOf(fiber)
+          if (deadline !== undefined && isRepeated(deadline)) return givingUp(Effect.fail(error), error, deadline)
+          let attempts = 1
+          const attempt = Effect.mapError(call, caused(error))
+          const again = Effect.suspend(() => {
+            if (attempts++ === 1) return Effect.fail(error)
+            return deadline === undefined ? attempt : asAttempt(attempt, deadline, attempts - 1)
+          })
+          const all = Effect.retry(again, policy())
+          return deadline === undefined ? all : givingUp(all, error, deadline)
         })
-        return Effect.retry(again, policy())
+      )
+    /** Tells the callers above that retries have been made already, or must not be made, after an error that could be retried. */
+    const givingUp = (self: AnyEffect, first: unknown, { shared }: CallDeadline): AnyEffect =>
+      Effect.mapError(self, (last) => {
+        if (retryable(first)) shared.gaveUp = true
+        return last
       })
     return (self) => {
       const all =
         waitForCircuit === undefined
           ? retried(self)
-          : Effect.suspend(() => retried(whileRejected(self, { millis: waitForCircuit })))
+          : Effect.withFiber((fiber) => {
+              const deadline = deadlineOf(fiber)
+              const millis = deadline === undefined ? waitForCircuit : Math.min(waitForCircuit, leftOf(deadline, fiber))
+              return retried(whileRejected(self, { millis }))
+            })
       return budget === undefined ? all : earning(budget, all)
     }
   }

@@ -1,0 +1,68 @@
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Outcome from "../core/Outcome.ts"
+import { type CallDeadline, DeadlineExceeded, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+import type { Restore } from "./classify.ts"
+import type { LiveCircuit } from "./liveCircuit.ts"
+import type { Permit } from "./permit.ts"
+import { RecentDurations } from "./recentDurations.ts"
+import type { Registry } from "./registry.ts"
+
+/*
+ * What the end of a call says about its dependency if its caller had a deadline.
+ *
+ * If the deadline has cut the call short, the dependency may only have had too little time. But if all callers have deadlines, a hung
+ * dependency must still open its circuit. So the call is a Failure if it had clearly more time than calls usually take, and Ignored
+ * otherwise.
+ */
+
+/** A call is a Failure if it had this many times the median. */
+const times = 2
+/** While no median is known, it must have had this share of `slowCall`, */
+const share = 1 / 4
+/** or of 2 seconds if that is shorter. */
+const usualSlowMillis = 2_000
+
+const hadTime = ({ durations, policy }: LiveCircuit, millis: number): boolean => {
+  const median = durations?.median
+  return millis >= (median === undefined ? share * Math.min(policy.slowCallMillis, usualSlowMillis) : times * median)
+}
+
+/** Timers may fire a little early. */
+const earlyMillis = 2
+
+const detail = "no answer before the deadline of the caller"
+
+const hasExceeded = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.some((reason) => reason._tag === "Fail" && isDeadlineExceeded(reason.error))
+
+/** Settles a call of a caller with a deadline. Run it uninterruptibly. */
+export const settleUnderDeadline = (
+  registry: Registry,
+  permit: Permit,
+  { until }: CallDeadline,
+  exit: Exit.Exit<unknown, unknown>,
+  restore?: Restore
+): Effect.Effect<void> | undefined => {
+  const { circuit, isAdmitted, start } = permit
+  if (!isAdmitted) return permit.settle(exit, restore)
+  const now = registry.runtime.time.now()
+  if (exit._tag === "Success") {
+    const { successes } = circuit
+    const settled = permit.settle(exit, restore)
+    // A response with status 500 is an answer, too, but a fast one.
+    if (circuit.successes > successes) {
+      circuit.durations ??= new RecentDurations()
+      circuit.durations.record(now - start)
+    }
+    return settled
+  }
+  const interrupted = Cause.hasInterruptsOnly(exit.cause)
+  const cut = interrupted ? now >= until - earlyMillis : hasExceeded(exit.cause)
+  if (!cut) return permit.settle(exit, restore)
+  if (!hadTime(circuit, now - start)) return permit.settleAs(Outcome.ignored)
+  return interrupted
+    ? permit.settleAs(Outcome.failure({ detail }), Exit.fail(new DeadlineExceeded(detail)))
+    : permit.settle(exit, restore)
+}

@@ -1,0 +1,93 @@
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpEffect from "effect/http/HttpEffect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import { type Decoded, optional, orFalse, positiveMillis, struct } from "../core/fields.ts"
+import { noRetryHeader } from "../engine/classify.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
+import { leftOf, until } from "../resilience/deadlines.ts"
+import { deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+
+/*
+ * The headers of Envoy, because the proxies and meshes built on it set, forward and heed them. They have what remains and not a time, so that
+ * the clocks of two machines need not agree.
+ */
+
+/** How many milliseconds the server has. */
+const timeoutHeader = "x-envoy-expected-rq-timeout-ms"
+/** 1 for the first attempt. */
+const attemptHeader = "x-envoy-attempt-count"
+
+// ---- The client -----------------------------------------------------------------------------------------------------
+
+/** Sends what remains of the deadline, and the attempt, with each request. */
+export const sending = <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E, R> =>
+  HttpClient.makeWith<E, R, E, R>(
+    (requests) =>
+      Effect.withFiber((fiber) => {
+        const deadline = deadlineOf(fiber)
+        if (deadline === undefined)
+          return self.postprocess(requests as Effect.Effect<HttpClientRequest.HttpClientRequest>)
+        const sent = Effect.map(requests, (request) => {
+          const left = leftOf(deadline, fiber)
+          return HttpClientRequest.setHeaders(request, {
+            [attemptHeader]: String(deadline.attempt),
+            // Rounded up, so that the server does not give up before the client.
+            ...(left === Infinity ? {} : { [timeoutHeader]: String(Math.max(1, Math.ceil(left))) })
+          })
+        })
+        return Effect.map(self.postprocess(sent as Effect.Effect<HttpClientRequest.HttpClientRequest>), (response) => {
+          if (response.headers[noRetryHeader] !== undefined) deadline.shared.gaveUp = true
+          return response
+        })
+      }),
+    self.preprocess as HttpClient.HttpClient.Preprocess<E, R>
+  )
+
+/** Counts the attempts of a caller without a deadline, too. */
+export const counting = (self: AnyEffect): AnyEffect =>
+  Effect.withFiber((fiber) => (deadlineOf(fiber) === undefined ? until(self, Infinity) : self))
+
+// ---- The server -----------------------------------------------------------------------------------------------------
+
+const deadlineFields = { max: optional(positiveMillis) }
+
+/** `true` means the defaults, `false` that no header is read. */
+export const deadlineField = orFalse<Decoded<typeof deadlineFields>>({
+  optional: false,
+  decode: (input, path, problems) => struct(deadlineFields).decode(input === true ? {} : input, path, problems)
+})
+
+const defaultMaxMillis = 60_000
+
+/** A positive whole number of at most nine digits, or `undefined`. Anyone can send these headers. */
+const numberIn = (value: string | undefined): number | undefined =>
+  value !== undefined && /^[1-9]\d{0,8}$/.test(value) ? Number(value) : undefined
+
+type RequestHandler<R> = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, R>
+
+/**
+ * Runs a handler with the deadline and the attempt of its request. If a retry below has given up, a response with status 5xx tells the
+ * caller not to retry. `exceeded` returns the response at the deadline.
+ */
+export const receiving =
+  ({ max = defaultMaxMillis }: Decoded<typeof deadlineFields>, exceeded: () => HttpServerResponse.HttpServerResponse) =>
+  <R>(app: RequestHandler<R>): RequestHandler<R | HttpServerRequest.HttpServerRequest> =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
+      Effect.withFiber((fiber) => {
+        const millis = numberIn(headers[timeoutHeader])
+        const attempt = numberIn(headers[attemptHeader]) ?? 1
+        const shared = { gaveUp: false }
+        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, (_, response) =>
+          Effect.succeed(
+            shared.gaveUp && response.status >= 500
+              ? HttpServerResponse.setHeader(response, noRetryHeader, "true")
+              : response
+          )
+        )
+        const run = until(app, millis === undefined ? Infinity : Math.min(millis, max), { attempt, shared })
+        return Effect.catch(run, (error) => (isDeadlineExceeded(error) ? Effect.sync(exceeded) : Effect.fail(error)))
+      })
+    )

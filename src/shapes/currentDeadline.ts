@@ -1,0 +1,43 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import type * as Fiber from "effect/Fiber"
+
+/** The deadline and the attempt of the calls of a fiber. */
+export interface CallDeadline {
+  /** When the time is over, in milliseconds of the monotonic clock of the fiber; `Infinity` if only the attempt is known. */
+  readonly until: number
+  /** 1 for the first attempt. Above 1, a caller is already retrying. */
+  readonly attempt: number
+  /** What all attempts below one `within`, or below one request, share. */
+  readonly shared: {
+    /** Whether a retry below has given up, so that a retry above would repeat all its attempts. */
+    gaveUp: boolean
+  }
+}
+
+export const CurrentDeadline: Context.Reference<CallDeadline | undefined> = Context.Reference<CallDeadline | undefined>(
+  "effect-fuse/Deadline/Current",
+  { defaultValue: () => undefined }
+)
+
+// All calls of a fiber have the same context, so that of the latest call is cached.
+let latestContext: Context.Context<never> | undefined
+let latest: CallDeadline | undefined
+
+/** The deadline of a fiber. That of the latest context is cached, so that a call without a deadline does no lookup. */
+export const deadlineOf = ({ context }: Fiber.Fiber<unknown, unknown>): CallDeadline | undefined => {
+  if (context === latestContext) return latest
+  latest = Context.get(context, CurrentDeadline)
+  latestContext = context
+  return latest
+}
+
+const ExceededId: unique symbol = Symbol.for("effect-fuse/DeadlineExceeded")
+
+/** A `TimeoutError` of Effect, because callers handle both alike. */
+export class DeadlineExceeded extends Cause.TimeoutError {
+  readonly [ExceededId] = true as const
+}
+
+export const isDeadlineExceeded = (error: unknown): error is DeadlineExceeded =>
+  Cause.isTimeoutError(error) && ExceededId in error
