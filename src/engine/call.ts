@@ -19,10 +19,9 @@ import {
   switchedOn
 } from "./answer.ts"
 import type { Classify } from "./classify.ts"
-import { dependencies } from "./dependencies.ts"
 import type { Granted } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { expire, move, type Next } from "./move.ts"
+import { expire, moveNow, type Next } from "./move.ts"
 import { type Enclosing, EnclosingCall, running } from "./nesting.ts"
 import type { Peers } from "./peers.ts"
 import { Permit } from "./permit.ts"
@@ -253,18 +252,15 @@ export class Call extends PermitAndEffect implements Enclosing {
         blockerOf(registry, circuit, now) === undefined
       return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
     }
-    const reads = dependencies(registry, circuit).map((other) => other.control)
-    // An interruption between the transition and these assignments would lose the lease.
-    const admitted = Effect.uninterruptible(
-      Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
-        if (!taken || moved?.to._tag !== "HalfOpen") return false
-        this.circuit = circuit
-        this.detailed().lease = moved.to.nextLease - 1
-        this.admit(fiber, "Probe", moved.to.epoch, moved.now)
-        return true
-      })
-    )
-    return Effect.flatMap(admitted, (admitted) => (admitted ? this.run(policy.probeTimeoutMillis) : this.decide(fiber)))
+    const moved = moveNow(runtime, circuit, "CooldownOver", take)
+    // The state has changed since the answer: another answer is needed.
+    if (!taken || moved?.to._tag !== "HalfOpen") return Effect.suspend(() => this.decide(fiber))
+    this.circuit = circuit
+    this.detailed().lease = moved.to.nextLease - 1
+    this.admit(fiber, "Probe", moved.to.epoch, moved.now)
+    const { news } = moved
+    const probe = this.run(policy.probeTimeoutMillis)
+    return news === undefined ? probe : Effect.andThen(Effect.uninterruptible(news), probe)
   }
 
   /** Asks the fleet for a lease. This is the only time that a call waits for the store. */
