@@ -10,7 +10,6 @@ import {
   type Admit,
   admitsAt,
   answer,
-  blockerOf,
   type Pass,
   type Reject,
   refused,
@@ -21,10 +20,11 @@ import {
 import type { Classify } from "./classify.ts"
 import type { Granted } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { expire, moveNow, type Next } from "./move.ts"
+import { expire } from "./move.ts"
 import { type Enclosing, EnclosingCall, running } from "./nesting.ts"
 import type { Peers } from "./peers.ts"
 import { Permit } from "./permit.ts"
+import { takeLease } from "./probes.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
@@ -241,25 +241,14 @@ export class Call extends PermitAndEffect implements Enclosing {
   }
 
   private localProbe(fiber: Running, circuit: LiveCircuit): Effect.Effect<unknown, unknown> {
-    const { registry } = this
-    const { runtime } = registry
-    const { policy } = circuit
-    let taken = false
-    const take: Next = (current, now) => {
-      taken =
-        (current._tag === "Open" || current._tag === "HalfOpen") &&
-        Circuit.admission(current, now, policy) === "Probe" &&
-        blockerOf(registry, circuit, now) === undefined
-      return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
-    }
-    const moved = moveNow(runtime, circuit, "CooldownOver", take)
+    const taken = takeLease(this.registry, circuit)
     // The state has changed since the answer: another answer is needed.
-    if (!taken || moved?.to._tag !== "HalfOpen") return Effect.suspend(() => this.decide(fiber))
+    if (taken === undefined) return Effect.suspend(() => this.decide(fiber))
+    const { epoch, lease, news, now } = taken
     this.circuit = circuit
-    this.detailed().lease = moved.to.nextLease - 1
-    this.admit(fiber, "Probe", moved.to.epoch, moved.now)
-    const { news } = moved
-    const probe = this.run(policy.probeTimeoutMillis)
+    this.detailed().lease = lease
+    this.admit(fiber, "Probe", epoch, now)
+    const probe = this.run(circuit.policy.probeTimeoutMillis)
     return news === undefined ? probe : Effect.andThen(Effect.uninterruptible(news), probe)
   }
 
@@ -338,7 +327,7 @@ export class Call extends PermitAndEffect implements Enclosing {
         if (loop.excuses(this.start, now)) return this.excused(true) ?? Effect.void
         this.isSlow(now)
         circuit.noteFailure(time.wall(), detail, this.tenant)
-        return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
+        return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail }) ?? Effect.void
       })
     )
   }

@@ -3,7 +3,8 @@ import * as Circuit from "../core/Circuit.ts"
 import { printable } from "../core/printable.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import { toTransition } from "../shapes/transition.ts"
-import { announce } from "./announce.ts"
+import { announce, isHeard } from "./announce.ts"
+import { inTurn } from "./inTurn.ts"
 import { limitNews } from "./limits.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
@@ -190,6 +191,8 @@ const follow = (
   if (circuit === circuit.group.single) stand(circuit.group)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
+  // A move that is neither logged nor heard costs a fifth less without its event.
+  if (!isHeard(runtime)) return limitNews(runtime, circuit, now, "Closed")
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,
     key: circuit.key,
@@ -205,10 +208,10 @@ const follow = (
   })
   const announced = announce(runtime, event, details.found, lastFailure(circuit, event))
   const news = limitNews(runtime, circuit, now, "Closed")
-  const logged = news === undefined ? announced : Effect.andThen(announced, news)
+  if (!runtime.logsEvents) return undefined
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
-    return logged
+    return inTurn(announced, news) ?? Effect.void
   })
 }
 
