@@ -6,6 +6,7 @@ import {
   BulkheadFullError,
   type CallContext,
   CircuitOpenError,
+  type CreateOptions,
   createBreaker,
   createManager,
   trip,
@@ -33,6 +34,13 @@ const errorOf = (promise: Promise<unknown>): Promise<unknown> =>
     (error) => error
   )
 
+const probe = async (options: CreateOptions<[], boolean>): Promise<unknown> => {
+  const breaker = createBreaker(look, { ...options, cooldown: 1 })
+  await breaker.open()
+  await sleep(5)
+  return breaker.execute()
+}
+
 describe("A call is made without a fiber", () => {
   const ways: Readonly<Record<string, () => Promise<unknown>>> = {
     "by default": () => createBreaker(look).execute(),
@@ -47,6 +55,7 @@ describe("A call is made without a fiber", () => {
     "by run": () => createBreaker(async () => true).run(look),
     "by wrap": () => wrap(look)(),
     "by a manager": () => createManager().register("api", look).execute(),
+    "if it is a probe": () => probe({}),
     "after the circuit has closed again": async () => {
       const breaker = createBreaker(look)
       await breaker.open()
@@ -69,12 +78,8 @@ describe("A call is an effect", () => {
     "with a dependency": () => createBreaker(look, { dependsOn: ["other"] }).execute(),
     "with a trip that asks for the calls in flight": () =>
       createBreaker(look, { trip: trip.stuck({ calls: 1, olderThan: "1s" }) }).execute(),
-    "if it is a probe": async () => {
-      const breaker = createBreaker(look, { cooldown: 1 })
-      await breaker.open()
-      await sleep(5)
-      return breaker.execute()
-    },
+    "if it is a probe and `log` is given": () => probe({ log: () => {} }),
+    "if it is a probe that `probeTimeout` may end": () => probe({ timeout: "1 hour" }),
     "during a ramp": async () => {
       const breaker = createBreaker(look, { ramp: "1 hour" })
       await breaker.open()

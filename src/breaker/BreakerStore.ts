@@ -83,6 +83,7 @@ const makeRegistry = (maxCircuits = 100_000) =>
       observers: new Set(),
       background: yield* FiberSet.makeRuntime(),
       checkHealth: (circuit) => checkHealth(runtime, circuit),
+      logsEvents: true,
       peers: undefined
     }
     return new Registry(runtime, maxCircuits)

@@ -7,16 +7,21 @@ import type { LiveCircuit } from "./liveCircuit.ts"
 import { logEvent, quietly } from "./logEvent.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** Sends an event to the observers, the event stream and the log. */
+/** Sends an event to the observers and the event stream. Returns the effect that logs it, if the store logs events. */
 export const announce = (
   runtime: Runtime,
   event: BreakerEvent,
   found = false,
   last?: string | undefined
-): Effect.Effect<void> => {
+): Effect.Effect<void> | undefined => {
   tell(runtime, event)
+  if (!runtime.logsEvents) return undefined
   return logEvent(event, { found, last, own: runtime.peers?.process })
 }
+
+/** Whether anything can see an event. */
+export const isHeard = ({ events, logsEvents, observers }: Runtime): boolean =>
+  logsEvents || observers.size > 0 || events.isRead
 
 /** Sends an event to the observers and the event stream, but not to the log. */
 export const tell = (runtime: Runtime, event: BreakerEvent): void => {
@@ -44,8 +49,8 @@ export const reportIgnored = (
   runtime: Runtime,
   circuit: LiveCircuit,
   to: Circuit.Circuit | undefined
-): Effect.Effect<void> => {
-  if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return Effect.void
+): Effect.Effect<void> | undefined => {
+  if (to?._tag !== "HalfOpen" || to.ignored === 0 || to.ignored % ignoredProbes !== 0) return undefined
   return announce(runtime, {
     _tag: "ProbesIgnored",
     circuit: circuit.group.name,

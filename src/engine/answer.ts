@@ -269,6 +269,12 @@ export const rejectsAt = (circuit: LiveCircuit, time: Time): number | undefined 
   return now < control.until ? now : undefined
 }
 
+/** {@link answer} of a circuit that is Open or HalfOpen, if only the state decides. Otherwise `undefined`. */
+export const answerAlone = (circuits: Circuits, circuit: LiveCircuit, now: number): Answer | undefined => {
+  const { _tag } = circuit.control.value
+  return (_tag === "Open" || _tag === "HalfOpen") && decidesAlone(circuit) ? answer(circuits, circuit, now) : undefined
+}
+
 export const cooldownWait = ({ control: { value } }: LiveCircuit, now: number): number =>
   value._tag === "Open" ? Math.ceil(value.until - now) : 0
 

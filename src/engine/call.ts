@@ -10,7 +10,6 @@ import {
   type Admit,
   admitsAt,
   answer,
-  blockerOf,
   type Pass,
   type Reject,
   refused,
@@ -19,13 +18,13 @@ import {
   switchedOn
 } from "./answer.ts"
 import type { Classify } from "./classify.ts"
-import { dependencies } from "./dependencies.ts"
 import type { Granted } from "./fleetState.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { expire, move, type Next } from "./move.ts"
+import { expire } from "./move.ts"
 import { type Enclosing, EnclosingCall, running } from "./nesting.ts"
 import type { Peers } from "./peers.ts"
 import { Permit } from "./permit.ts"
+import { takeLease } from "./probes.ts"
 import type { Registry } from "./registry.ts"
 import { rejection } from "./rejection.ts"
 import { noteRejection } from "./spans.ts"
@@ -244,29 +243,15 @@ export class Call extends PermitAndEffect implements Enclosing {
   }
 
   private localProbe(fiber: Running, circuit: LiveCircuit): Effect.Effect<unknown, unknown> {
-    const { registry } = this
-    const { runtime } = registry
-    const { policy } = circuit
-    let taken = false
-    const take: Next = (current, now) => {
-      taken =
-        (current._tag === "Open" || current._tag === "HalfOpen") &&
-        Circuit.admission(current, now, policy) === "Probe" &&
-        blockerOf(registry, circuit, now) === undefined
-      return taken ? Circuit.probe(current as Circuit.Open | Circuit.HalfOpen, now, policy) : current
-    }
-    const reads = dependencies(registry, circuit).map((other) => other.control)
-    // An interruption between the transition and these assignments would lose the lease.
-    const admitted = Effect.uninterruptible(
-      Effect.map(move(runtime, circuit, "CooldownOver", take, {}, reads), (moved) => {
-        if (!taken || moved?.to._tag !== "HalfOpen") return false
-        this.circuit = circuit
-        this.detailed().lease = moved.to.nextLease - 1
-        this.admit(fiber, "Probe", moved.to.epoch, moved.now)
-        return true
-      })
-    )
-    return Effect.flatMap(admitted, (admitted) => (admitted ? this.run(policy.probeTimeoutMillis) : this.decide(fiber)))
+    const taken = takeLease(this.registry, circuit)
+    // The state has changed since the answer: another answer is needed.
+    if (taken === undefined) return Effect.suspend(() => this.decide(fiber))
+    const { epoch, lease, news, now } = taken
+    this.circuit = circuit
+    this.detailed().lease = lease
+    this.admit(fiber, "Probe", epoch, now)
+    const probe = this.run(circuit.policy.probeTimeoutMillis)
+    return news === undefined ? probe : Effect.andThen(Effect.uninterruptible(news), probe)
   }
 
   /** Asks the fleet for a lease. This is the only time that a call waits for the store. */
@@ -344,7 +329,7 @@ export class Call extends PermitAndEffect implements Enclosing {
         if (loop.excuses(this.start, now)) return this.excused(true) ?? Effect.void
         this.isSlow(now)
         circuit.noteFailure(time.wall(), detail, this.tenant)
-        return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail })
+        return this.endProbe({ _tag: "Failure", why: "ProbeTimedOut", detail }) ?? Effect.void
       })
     )
   }

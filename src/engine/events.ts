@@ -17,6 +17,11 @@ export class Events {
   private buffer: Subscribable | undefined = undefined
   private hasEnded = false
 
+  /** Whether the stream has had a subscriber. */
+  get isRead(): boolean {
+    return this.buffer !== undefined
+  }
+
   publish(event: BreakerEvent): void {
     if (this.buffer !== undefined) PubSub.publishUnsafe(this.buffer, [event])
   }

@@ -1,6 +1,7 @@
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type { Ending } from "../core/limit.ts"
 import { announce } from "./announce.ts"
+import { inTurn } from "./inTurn.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 
@@ -59,7 +60,5 @@ export const withLimitNews = (
   now: number,
   rest: Effect.Effect<unknown> | undefined
 ): Effect.Effect<void> | undefined => {
-  const news = limitNews(runtime, circuit, now)
-  if (news === undefined || rest === undefined) return news ?? (rest as Effect.Effect<void> | undefined)
-  return Effect.andThen(news, rest) as Effect.Effect<void>
+  return inTurn(limitNews(runtime, circuit, now), rest)
 }

@@ -1,5 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
 import { printable, printableCircuit } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
@@ -43,47 +45,54 @@ const sentence = (event: Transition, { found, last, own }: EventContext): string
   return `Circuit ${printableCircuit(event.circuit, event.key)} ${verb}${all}${observing}${why}${failed}`
 }
 
+type Note = Exclude<BreakerEvent, Transition>
+
+const levelOfNote = (event: Note) =>
+  event._tag === "ProbesIgnored" || (event._tag === "LimitBegan" && event.why === "Overload") ? "Warn" : "Info"
+
 /** The line of an event that is not a transition. */
-const note = (event: Exclude<BreakerEvent, Transition>): Effect.Effect<void> => {
+const note = (event: Note): string => {
   const named = `Circuit ${printableCircuit(event.circuit, event.key)}`
   switch (event._tag) {
     case "ProbesIgnored":
-      return Effect.logWarning(
-        `${named}: ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
-      )
+      return `${named}: ${event.probes} probes in a row were ignored; it stays HalfOpen until a probe succeeds or fails`
     case "LimitBegan": {
       const observing = event.mode === "observe" ? " (observing: nothing is rejected)" : ""
-      const line = `${named} limits its calls${observing}: at most ${event.limit} at once for now`
-      return event.why === "Overload" ? Effect.logWarning(line) : Effect.logInfo(line)
+      return `${named} limits its calls${observing}: at most ${event.limit} at once for now`
     }
     case "LimitEnded":
-      return Effect.logInfo(
-        `${named} no longer limits its calls, after ${Duration.format(Duration.seconds(Math.round(event.lastedMillis / 1000)))}`
-      )
+      return `${named} no longer limits its calls, after ${Duration.format(Duration.seconds(Math.round(event.lastedMillis / 1000)))}`
   }
 }
 
-export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Effect<void> => {
+/** Logs an event. Its text is made only if the fiber logs it: most programs do not log probes. */
+export const logEvent = (event: BreakerEvent, context: EventContext): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const level = event._tag === "Transition" ? levelOf(event, context) : levelOfNote(event)
+    return LogLevel.isLessThan(level, fiber.cache.minimumLogLevel) || fiber.getRef(References.CurrentLoggers).size === 0
+      ? Effect.void
+      : quietly(lineOf(event, context, level))
+  })
+
+const lineOf = (event: BreakerEvent, context: EventContext, level: LogLevel.Severity): Effect.Effect<void> => {
+  const log = Effect.logWithLevel(level)
   const subject = {
     circuit: printable(event.circuit),
     ...(event.key === undefined ? {} : { key: printable(event.key) })
   }
-  const line =
-    event._tag === "Transition"
-      ? Effect.annotateLogs(Effect.logWithLevel(levelOf(event, context))(sentence(event, context)), {
-          ...subject,
-          from: event.from,
-          to: event.to,
-          why: event.why,
-          openings: event.openings,
-          ...(event.retryAfterMillis === null || event.retryAfterMillis === 0
-            ? {}
-            : { retryAfter: Duration.format(Duration.millis(Math.round(event.retryAfterMillis))) }),
-          ...(event.actor === undefined ? {} : { actor: printable(event.actor) }),
-          ...(event.process === undefined ? {} : { process: printable(event.process) })
-        })
-      : Effect.annotateLogs(note(event), subject)
-  return quietly(line)
+  if (event._tag !== "Transition") return Effect.annotateLogs(log(note(event)), subject)
+  return Effect.annotateLogs(log(sentence(event, context)), {
+    ...subject,
+    from: event.from,
+    to: event.to,
+    why: event.why,
+    openings: event.openings,
+    ...(event.retryAfterMillis === null || event.retryAfterMillis === 0
+      ? {}
+      : { retryAfter: Duration.format(Duration.millis(Math.round(event.retryAfterMillis))) }),
+    ...(event.actor === undefined ? {} : { actor: printable(event.actor) }),
+    ...(event.process === undefined ? {} : { process: printable(event.process) })
+  })
 }
 
 /** Ignores the failure of a logger, which would replace the result of the caller in a finalizer. */

@@ -1,11 +1,10 @@
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
 import { printable } from "../core/printable.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import { toTransition } from "../shapes/transition.ts"
-import { announce } from "./announce.ts"
+import { announce, isHeard } from "./announce.ts"
+import { inTurn } from "./inTurn.ts"
 import { limitNews } from "./limits.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
@@ -20,7 +19,12 @@ export interface Moved {
   readonly counts: Transition["counts"]
 }
 
-/** Returns the next state. A transaction may call it more than once. */
+/** A move, and what it leaves to do on the fiber of the caller. */
+export interface MovedNow extends Moved {
+  readonly news: Effect.Effect<void> | undefined
+}
+
+/** Returns the next state. */
 export type Next = (current: Circuit.Circuit, now: number) => Circuit.Circuit
 
 /** What the event of a move contains in addition to the states. */
@@ -39,30 +43,46 @@ export interface MoveDetails {
   readonly found?: boolean | undefined
 }
 
-type Ref = TxRef.TxRef<Circuit.Circuit>
+const wakeable = Promise.resolve()
 
-/** The part of a move inside the transaction, which may run it more than once. */
+/**
+ * Sets the state of a circuit, as a transaction on one `TxRef` would. A transaction that has read the old state runs again, and one that
+ * waits for a change is woken. Nothing else runs in between, so none of the work of `Effect.tx` is needed.
+ */
+const commit = ({ control }: LiveCircuit, to: Circuit.Circuit): void => {
+  control.version++
+  control.value = to
+  if (control.pending.size === 0) return
+  const waiting = [...control.pending.values()]
+  control.pending.clear()
+  // The fibers that wait must not run in the middle of a move.
+  void wakeable.then(() => {
+    for (const wake of waiting) wake()
+  })
+}
+
 const step = (
   runtime: Runtime,
   circuit: LiveCircuit,
   why: Circuit.Why,
   next: Next,
   { process }: MoveDetails
-): Effect.Effect<Moved | undefined> =>
-  TxRef.modify(circuit.control, (from): [Moved | undefined, Circuit.Circuit] => {
-    const now = runtime.time.now()
-    const to = next(from, now)
-    if (to === from) return [undefined, to]
-    if (process !== undefined && circuit.fleetState !== undefined) circuit.fleetState.record.adopted = to.epoch
-    const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
-    if (keepsEvidence(from, to, why)) circuit.carry(from.epoch, to.epoch)
-    // Before the first call of the new epoch asks the limit.
-    if (why === "Reset") circuit.limit?.reset(circuit.inFlight, now)
-    else if (!isClosedBeneath(from) && isClosedBeneath(to) && !isOfKeys(circuit)) {
-      circuit.limit?.closed(circuit.policy.probes, circuit.inFlight, now)
-    }
-    return [{ from, to, now, counts }, to]
-  })
+): Moved | undefined => {
+  const from = circuit.control.value
+  const now = runtime.time.now()
+  const to = next(from, now)
+  if (to === from) return undefined
+  if (process !== undefined && circuit.fleetState !== undefined) circuit.fleetState.record.adopted = to.epoch
+  const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
+  if (keepsEvidence(from, to, why)) circuit.carry(from.epoch, to.epoch)
+  // Before the first call of the new epoch asks the limit.
+  if (why === "Reset") circuit.limit?.reset(circuit.inFlight, now)
+  else if (!isClosedBeneath(from) && isClosedBeneath(to) && !isOfKeys(circuit)) {
+    circuit.limit?.closed(circuit.policy.probes, circuit.inFlight, now)
+  }
+  commit(circuit, to)
+  return { from, to, now, counts }
+}
 
 /** Whether calls with keys use the circuit of their name. They do not count for its limit, so a limit that began here would never end. */
 const isOfKeys = (circuit: LiveCircuit): boolean => {
@@ -85,28 +105,28 @@ const keepsEvidence = (from: Circuit.Circuit, to: Circuit.Circuit, why: Circuit.
   why !== "Imported"
 
 /**
- * Moves a circuit to the state that `next` returns, in a transaction. Nothing happens if `next` returns the current state. If a new epoch
- * begins, the move is announced and logged, and the health check starts or stops. `reads` are the states of other circuits that `next`
- * reads: `next` is called again if one of them changes meanwhile.
+ * Moves a circuit at once to the state that `next` returns, and announces the move if a new epoch begins. Nothing happens if `next`
+ * returns the current state.
  */
-export const move = (
+export const moveNow = (
   runtime: Runtime,
   circuit: LiveCircuit,
   why: Circuit.Why,
   next: Next,
-  details: MoveDetails = {},
-  reads: ReadonlyArray<Ref> = []
-): Effect.Effect<Moved | undefined> => {
-  const modify = step(runtime, circuit, why, next, details)
-  const transaction =
-    reads.length === 0 ? modify : Effect.tx(Effect.andThen(Effect.forEach(reads, TxRef.get, { discard: true }), modify))
-  // Commit and announcement must not be interrupted separately.
-  return Effect.uninterruptible(
-    Effect.flatMap(outsideTransactions(transaction), (moved) =>
-      Effect.as(follow(runtime, circuit, moved, why, details), moved)
-    )
-  )
+  details: MoveDetails = {}
+): MovedNow | undefined => {
+  const moved = step(runtime, circuit, why, next, details)
+  return moved === undefined ? undefined : { ...moved, news: follow(runtime, circuit, moved, why, details) }
 }
+
+/** {@link moveNow} as an effect, which also writes the log. */
+export const move = (...args: Parameters<typeof moveNow>): Effect.Effect<Moved | undefined> =>
+  Effect.uninterruptible(
+    Effect.suspend(() => {
+      const moved = moveNow(...args)
+      return moved?.news === undefined ? Effect.succeed(moved) : Effect.as(moved.news, moved)
+    })
+  )
 
 export interface Move {
   readonly circuit: LiveCircuit
@@ -114,19 +134,15 @@ export interface Move {
   readonly details: MoveDetails
 }
 
-/** Moves several circuits in one transaction, so that no reader sees only some of them moved. */
-export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: Circuit.Why): Effect.Effect<void> => {
-  const transaction = Effect.tx(
-    Effect.forEach(moves, ({ details, circuit, next }) => step(runtime, circuit, why, next, details))
+/** Moves several circuits at once, so that no reader sees only some of them moved. */
+export const moveTogether = (runtime: Runtime, moves: ReadonlyArray<Move>, why: Circuit.Why): Effect.Effect<void> =>
+  Effect.uninterruptible(
+    Effect.suspend(() => {
+      const moved = moves.map(({ circuit, details, next }) => step(runtime, circuit, why, next, details))
+      const news = moves.map(({ circuit, details }, i) => follow(runtime, circuit, moved[i], why, details))
+      return Effect.forEach(news, (one) => one ?? Effect.void, { discard: true })
+    })
   )
-  return Effect.uninterruptible(
-    Effect.flatMap(outsideTransactions(transaction), (moved) =>
-      Effect.forEach(moves, ({ details, circuit }, i) => follow(runtime, circuit, moved[i], why, details), {
-        discard: true
-      })
-    )
-  )
-}
 
 /** Ends an override that has expired. If the override was that of the fleet, the state under it is that of the fleet, too. */
 export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<unknown> =>
@@ -142,20 +158,18 @@ export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<un
     return move(runtime, circuit, "Expired", Circuit.expire, { process, action, at })
   })
 
-/** A transaction of the caller that is rolled back or run again must not undo the moves of circuits. */
-const outsideTransactions: <A>(effect: Effect.Effect<A>) => Effect.Effect<A> = Effect.updateContext(
-  Context.omit(Effect.Transaction)
-)
-
-/** After the commit, if a new epoch began: updates counts, starts or stops the health check, informs the peers, and announces the move. */
+/**
+ * After the commit, if a new epoch began: updates counts, starts or stops the health check, informs the peers, and announces the move.
+ * Returns what is left to do on the fiber of the caller: its span and its log.
+ */
 const follow = (
   runtime: Runtime,
   circuit: LiveCircuit,
   moved: Moved | undefined,
   why: Circuit.Why,
   details: MoveDetails
-): Effect.Effect<void> => {
-  if (moved === undefined || moved.from.epoch === moved.to.epoch) return Effect.void
+): Effect.Effect<void> | undefined => {
+  if (moved === undefined || moved.from.epoch === moved.to.epoch) return undefined
   const { counts, from, now, to } = moved
   const { process } = details
   // An Open circuit that the fleet opens, too, or that gets another end, does not count as another opening.
@@ -168,10 +182,8 @@ const follow = (
   }
   // A transition of the fleet may seem illegal, because this process does not see all transitions in between.
   if (process === undefined && !Circuit.isLegal(from._tag, to._tag, why)) {
-    return Effect.die(
-      new Error(
-        `effect-fuse: illegal move of "${printable(circuit.group.name)}" from ${from._tag} to ${to._tag} (${why})`
-      )
+    throw new Error(
+      `effect-fuse: illegal move of "${printable(circuit.group.name)}" from ${from._tag} to ${to._tag} (${why})`
     )
   }
   // If an outage begins here, the event has the same time as the outage.
@@ -185,6 +197,8 @@ const follow = (
   if (circuit === circuit.group.single) stand(circuit.group)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
+  // A move that is neither logged nor heard costs a fifth less without its event.
+  if (!isHeard(runtime)) return limitNews(runtime, circuit, now, "Closed")
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,
     key: circuit.key,
@@ -198,11 +212,12 @@ const follow = (
     mode: circuit.policy.mode,
     counts
   })
+  const announced = announce(runtime, event, details.found, lastFailure(circuit, event))
+  const news = limitNews(runtime, circuit, now, "Closed")
+  if (!runtime.logsEvents) return undefined
   return Effect.withFiber((fiber) => {
     noteTransition(fiber, runtime.time, event)
-    const announced = announce(runtime, event, details.found, lastFailure(circuit, event))
-    const news = limitNews(runtime, circuit, now, "Closed")
-    return news === undefined ? announced : Effect.andThen(announced, news)
+    return inTurn(announced, news) ?? Effect.void
   })
 }
 

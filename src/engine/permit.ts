@@ -16,11 +16,12 @@ import {
   isOutcome,
   type Restore
 } from "./classify.ts"
+import { inTurn } from "./inTurn.ts"
 import { limitSees, withLimitNews } from "./limits.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { failed, failedAsName, isLate, succeeded } from "./nameCircuit.ts"
 import type { Enclosing } from "./nesting.ts"
-import { type ProbeOutcome, settleProbe } from "./probes.ts"
+import { type Lease, type ProbeOutcome, settleProbe } from "./probes.ts"
 import type { Registry } from "./registry.ts"
 import { judge } from "./tripping.ts"
 
@@ -102,6 +103,12 @@ export class Permit implements InFlight {
     circuit.calls++
     if (circuit.runningSince !== undefined) circuit.runningSince.set(this, now)
     if (this.details !== undefined) this.note(this.details, kind, now)
+  }
+
+  /** {@link begin} for a probe with a lease of this process. */
+  beginProbe({ epoch, lease, now }: Lease): void {
+    this.detailed().lease = lease
+    this.begin("Probe", epoch, now)
   }
 
   /** Counts the call for its tenant, and lets the permit expire. */
@@ -230,7 +237,7 @@ export class Permit implements InFlight {
     if (outcome.scope === "name" && circuit.key !== undefined) {
       const ended = probe ? this.endProbe({ _tag: "Ignored" }) : undefined
       const opening = failedAsName(this.registry, this, outcome, slow, now, hint, detail)
-      return both(ended, opening)
+      return inTurn(ended, opening)
     }
     if (!isCurrent) return undefined
     if (probe) {
@@ -278,7 +285,7 @@ export class Permit implements InFlight {
     return slow
   }
 
-  protected endProbe(outcome: ProbeOutcome): Effect.Effect<void> {
+  protected endProbe(outcome: ProbeOutcome): Effect.Effect<void> | undefined {
     const { circuit, epoch } = this
     const { lease, shared } = this.detailed()
     const isOfKey = circuit.group.governs && circuit.key !== undefined
@@ -286,7 +293,7 @@ export class Permit implements InFlight {
     const counted: ProbeOutcome = isOfKey && isLate(this) ? { _tag: "Ignored" } : outcome
     const opening = isOfKey ? this.probeOfKey(counted, lease) : undefined
     const settled = settleProbe(this.registry.runtime, { circuit, epoch, lease, shared }, counted)
-    return both(settled, opening) ?? settled
+    return inTurn(settled, opening)
   }
 
   /** Counts the end of a probe of a key for the name, if it counts for the key. */
@@ -299,13 +306,4 @@ export class Permit implements InFlight {
     succeeded(registry, this, false, now)
     return undefined
   }
-}
-
-/** The two effects that an end of a call may need, one after the other. */
-const both = (
-  first: Effect.Effect<void> | undefined,
-  second: Effect.Effect<unknown> | undefined
-): Effect.Effect<void> | undefined => {
-  if (second === undefined) return first
-  return Effect.asVoid(first === undefined ? second : Effect.andThen(first, second))
 }

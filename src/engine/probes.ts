@@ -1,9 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import { reportIgnored } from "./announce.ts"
+import { blockerOf } from "./answer.ts"
+import { inTurn } from "./inTurn.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { move } from "./move.ts"
+import { moveNow } from "./move.ts"
 import { type Opening, open } from "./opening.ts"
+import type { Registry } from "./registry.ts"
 import type { Runtime } from "./runtime.ts"
 
 export interface EndedProbe {
@@ -17,12 +20,39 @@ export type ProbeOutcome =
   | { readonly _tag: "Success" | "Ignored" }
   | { readonly _tag: "Failure"; readonly why: "ProbeFailed" | "ProbeTimedOut"; readonly detail: string }
 
-/** Returns the lease of a probe, and moves the circuit according to its outcome. */
+/** A lease of a circuit whose state this process decides. */
+export interface Lease {
+  readonly epoch: number
+  readonly lease: number
+  readonly now: number
+  /** What is left to do on the fiber of the caller. */
+  readonly news: Effect.Effect<void> | undefined
+}
+
+/** Takes a lease for a probe. `undefined` if the circuit no longer lets a probe pass. */
+export const takeLease = (registry: Registry, circuit: LiveCircuit): Lease | undefined => {
+  const { policy } = circuit
+  const moved = moveNow(registry.runtime, circuit, "CooldownOver", (current, now) =>
+    (current._tag === "Open" || current._tag === "HalfOpen") &&
+    Circuit.admission(current, now, policy) === "Probe" &&
+    blockerOf(registry, circuit, now) === undefined
+      ? Circuit.probe(current, now, policy)
+      : current
+  )
+  if (moved?.to._tag !== "HalfOpen") return undefined
+  const { news, now, to } = moved
+  return { epoch: to.epoch, lease: to.nextLease - 1, now, news }
+}
+
+/**
+ * Returns the lease of a probe, and moves the circuit according to its outcome. A success moves it at once. The effect is what is left to
+ * do.
+ */
 export const settleProbe = (
   runtime: Runtime,
   { circuit, epoch, lease, shared }: EndedProbe,
   found: ProbeOutcome
-): Effect.Effect<void> => {
+): Effect.Effect<void> | undefined => {
   const peers = shared ? runtime.peers : undefined
   if (found._tag === "Failure") {
     const cause: Circuit.Cause = { why: found.why, detail: found.detail, actor: undefined }
@@ -41,7 +71,7 @@ export const settleProbe = (
     })
   }
   const verdict: Circuit.Verdict = { _tag: found._tag }
-  const settled = move(
+  const moved = moveNow(
     runtime,
     circuit,
     "Recovered",
@@ -51,8 +81,6 @@ export const settleProbe = (
         : current,
     { process: peers?.process }
   )
-  return Effect.flatMap(settled, (moved) => {
-    if (moved !== undefined) peers?.settled(circuit, lease, verdict)
-    return reportIgnored(runtime, circuit, moved?.to)
-  })
+  if (moved !== undefined) peers?.settled(circuit, lease, verdict)
+  return inTurn(moved?.news, reportIgnored(runtime, circuit, moved?.to))
 }

@@ -19,6 +19,8 @@ export interface Runtime {
   /** Runs an effect with the services of the store, and not those of a caller, until it ends or the store is closed. */
   readonly background: (effect: Effect.Effect<unknown>) => Fiber.Fiber<unknown, unknown>
   readonly checkHealth: (circuit: LiveCircuit) => void
+  /** Whether events are logged, and added to the spans of callers. A promise breaker without `log` does neither. */
+  logsEvents: boolean
   /** The fleet, if the store is shared. */
   peers: Peers | undefined
 }

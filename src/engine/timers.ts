@@ -44,14 +44,23 @@ export interface Platform {
 
 /** A timeout. It calls `onDue` once, unless it is stopped first. After that it can be started again. */
 export abstract class Timer {
+  // `declare` emits no field definition, which would cost each call time.
   /** The list or timer that will fire it; `undefined` if it does not wait. */
-  owner: TimerOwner | undefined = undefined
+  declare owner: TimerOwner | undefined
   /** In whole milliseconds, which take less memory than fractions. */
-  due = 0
+  declare due: number
   /** How many more times a stall may give it more time. */
-  graces = maxGraces
-  previous: Timer | undefined = undefined
-  next: Timer | undefined = undefined
+  declare graces: number
+  declare previous: Timer | undefined
+  declare next: Timer | undefined
+
+  constructor() {
+    this.owner = undefined
+    this.due = 0
+    this.graces = maxGraces
+    this.previous = undefined
+    this.next = undefined
+  }
 
   abstract onDue(): void
 

@@ -2,9 +2,10 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Subject } from "../breaker/protect.ts"
-import { admitsAt, cooldownWait, rejectsAt } from "../engine/answer.ts"
+import { admitsAt, answerAlone, cooldownWait, rejectsAt } from "../engine/answer.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { Permit } from "../engine/permit.ts"
+import { type Lease, takeLease } from "../engine/probes.ts"
 import type { Caller, Registry } from "../engine/registry.ts"
 import { rejectionFields } from "../engine/rejection.ts"
 import { type Delay, Timer } from "../engine/timers.ts"
@@ -21,9 +22,9 @@ import type { Signal } from "./types.ts"
  * Calls without a fiber.
  *
  * If a breaker has only a circuit, a timeout, a fallback and predicates, most of its calls need no effect: the circuit is Closed and
- * admits the call, or it is Open and rejects the call. Such a call finds its circuit, begins, calls the function, and settles when the
- * promise of the function settles. All other calls are effects (see `PlainBreaker`): probes, calls during a ramp or an override, and
- * calls whose policy has dependencies or an `enabled` function. Both kinds use the same circuits and the same `Permit`. An effect runs
+ * admits the call, or it is Open or HalfOpen and rejects the call or admits it as a probe. Such a call finds its circuit, begins, calls the function, and settles when the
+ * promise of the function settles. All other calls are effects (see `PlainBreaker`): calls during a ramp or an override, calls whose policy
+ * has dependencies or an `enabled` function, and probes that are logged or need a lease of the fleet. Both kinds use the same circuits and the same `Permit`. An effect runs
  * here only at the end of a call, if the circuit trips or something is logged.
  */
 
@@ -74,18 +75,25 @@ export const callDirectly = (
   const circuit = key === undefined ? singleOf(direct, circuits) : find(direct, circuits, key)
   const { time } = registry.runtime
   const now = admitsAt(circuit, time)
+  let lease: Lease | undefined
   if (now === undefined) {
     const rejectedAt = rejectsAt(circuit, time)
-    if (rejectedAt === undefined) return undefined
-    circuit.rejected++
-    const error = circuitOpenError(
-      rejectionFields(circuit, rejectedAt, "Cooldown", cooldownWait(circuit, rejectedAt)),
-      direct.rejectionStack
-    )
-    return failed(error, direct.fallback, args)
+    if (rejectedAt !== undefined) {
+      return rejected(direct, circuit, rejectedAt, "Cooldown", cooldownWait(circuit, rejectedAt), args)
+    }
+    const asked = time.now()
+    const result = answerAlone(registry, circuit, asked)
+    if (result?._tag === "Reject" && result.reason === "ProbesBusy") {
+      return rejected(direct, circuit, asked, "ProbesBusy", result.wait, args)
+    }
+    if (result?._tag !== "Admit" || result.as !== "Probe" || !probesDirectly(direct, circuit, registry))
+      return undefined
+    lease = takeLease(registry, circuit)
+    if (lease === undefined) return undefined
   }
   const permit = new Permit(registry, circuit, subject.classify, undefined, 0)
-  permit.begin("Normal", circuit.control.value.epoch, now)
+  if (lease !== undefined) permit.beginProbe(lease)
+  else if (now !== undefined) permit.begin("Normal", circuit.control.value.epoch, now)
   const context = new OwnContext()
   let made: unknown
   try {
@@ -103,6 +111,25 @@ export const callDirectly = (
     (error) => raised(direct, circuits, args, undefined, permit, context, error)
   )
 }
+
+const rejected = (
+  { fallback, rejectionStack }: Direct,
+  circuit: LiveCircuit,
+  now: number,
+  reason: "Cooldown" | "ProbesBusy",
+  wait: number,
+  args: Args
+): Promise<unknown> => {
+  circuit.rejected++
+  return failed(circuitOpenError(rejectionFields(circuit, now, reason, wait), rejectionStack), fallback, args)
+}
+
+/**
+ * Whether a probe needs no fiber: the fleet gives no leases, nothing is logged, and the timeout of the call ends the probe before
+ * `probeTimeout` can.
+ */
+const probesDirectly = ({ timeoutMillis }: Direct, { policy }: LiveCircuit, { runtime }: Registry): boolean =>
+  runtime.peers === undefined && !runtime.logsEvents && timeoutMillis <= policy.probeTimeoutMillis
 
 // ---- The ends of a call: each returns the answer, or a promise of the answer or the error ---------------------------
 

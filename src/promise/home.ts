@@ -141,6 +141,7 @@ export class Home {
   private readonly scope = Scope.makeUnsafe()
   private readonly awake: Awake = new Awake()
   private readonly connected: boolean
+  private readonly logsEvents: boolean
   private ended: Promise<void> | undefined = undefined
   /** Functions that declare the policies of breakers that were created before the store. */
   private readonly undeclared: Array<(services: Services) => void> = []
@@ -156,6 +157,7 @@ export class Home {
         scope
       )
     this.connected = redis !== undefined
+    this.logsEvents = log !== undefined
     if (redis === undefined) {
       const made = Effect.runSync(build(BreakerStore.layerMemoryWith(maxCircuits === undefined ? {} : { maxCircuits })))
       this.building = Promise.resolve(this.use(ofCalls(made)))
@@ -184,6 +186,7 @@ export class Home {
   private use(services: Services): Services {
     this.services = services
     const registry = Context.get(services, BreakerStore.BreakerStore)
+    registry.runtime.logsEvents = this.logsEvents
     this.circuitsOfStore = {
       registry,
       caller: registry.callerOf(services),

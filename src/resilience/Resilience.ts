@@ -63,7 +63,7 @@ import {
   type StandardInput
 } from "./pipeline.ts"
 import { limiting } from "./rateLimit.ts"
-import { earning, mayRepeat, medianOf, retryField, retryFields, retrying } from "./retry.ts"
+import { earning, guardEarning, mayRepeat, medianOf, retryField, retryFields, retrying } from "./retry.ts"
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
@@ -396,11 +396,13 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   const decoded = decodeOptions(operation, standardFields, options)
   const { breaker = {}, bulkhead = false, fallback, retry = {}, timeout = 10_000 } = decoded
   const of = toSubject(operation, name, breaker, "breaker")
+  // The budget of the retries is that of the circuit.
+  const earns = retry !== false && retry.budget === undefined
   const parts: ReadonlyArray<Any | false> = [
     timeout !== false && timingOut(timeout),
     bulkhead !== false && inBulkhead(hasSlots(bulkhead) ? bulkhead : { [TypeId]: toSlots({ name, ...bulkhead }) }),
-    around(of),
-    retry !== false && makePipeline<Pipeline>(["retry"], retrying(retry)(of)),
+    earns ? makePipeline<Pipeline>(["breaker"], (self) => guardEarning(self, of)) : around(of),
+    retry !== false && makePipeline<Pipeline>(["retry"], retrying(retry)(of, earns)),
     fallback !== undefined && fallingBack(fallback)
   ]
   return compose(parts.filter((part) => part !== false))

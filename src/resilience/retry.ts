@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
-import { locate, registryOf, type Subject } from "../breaker/protect.ts"
+import { callerOf, find, guardAt, locate, registryOf, type Subject } from "../breaker/protect.ts"
 import {
   countOrZero,
   type Decoded,
@@ -130,6 +130,21 @@ export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Ef
     })
   )
 
+/**
+ * {@link guard} for a call whose retries have the budget of its own circuit. If the call succeeds, it earns a part of a retry. It costs less
+ * than `earning` around the retry, and counts the same: a call that is retried succeeds at most once.
+ */
+export const guardEarning = (self: AnyEffect, of: Subject): AnyEffect =>
+  Effect.withFiber((fiber) => {
+    const caller = callerOf(fiber)
+    const circuit = find(of, caller)
+    return guardAt(fiber, caller, circuit, self, of, (exit) => {
+      if (exit._tag === "Failure") return
+      circuit.budget ??= new RetryBudget(defaultBudget.overMillis)
+      circuit.budget.success(caller.registry.runtime.time.now())
+    })
+  })
+
 /** Whether the budget allows a retry. If so, the budget counts it. */
 export const mayRepeat = (of: BudgetOf): Effect.Effect<boolean> =>
   Effect.withFiber((fiber) => Effect.succeed(onBudget(fiber, of, askRetry)))
@@ -179,8 +194,11 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
   }
 }
 
-/** Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies. */
-export type Retrying = (subject?: Subject) => (self: AnyEffect) => AnyEffect
+/**
+ * Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies. `earns`: whether the
+ * call itself counts its success for the budget.
+ */
+export type Retrying = (subject?: Subject, earns?: boolean) => (self: AnyEffect) => AnyEffect
 
 /** The options of a retry, or the number of retries. */
 export const retryField: Field<Decoded<typeof retryFields>> = {
@@ -196,7 +214,7 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
   const bounded = (decoded.schedule ?? defaultBackoff).pipe(
     Schedule.while(({ attempt }) => Effect.succeed(attempt <= times))
   )
-  return (subject) => {
+  return (subject, earns = false) => {
     const budget =
       subject !== undefined && decoded.budget === undefined
         ? { ...defaultBudget, name: subject.name, key: subject.key, subject }
@@ -255,7 +273,7 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
               const millis = deadline === undefined ? waitForCircuit : Math.min(waitForCircuit, leftOf(deadline, fiber))
               return retried(whileRejected(self, { millis }))
             })
-      return budget === undefined ? all : earning(budget, all)
+      return budget === undefined || earns ? all : earning(budget, all)
     }
   }
 }

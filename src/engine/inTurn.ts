@@ -1,0 +1,10 @@
+import * as Effect from "effect/Effect"
+
+/** Two effects that may be left to do, one after the other. */
+export const inTurn = (
+  first: Effect.Effect<void> | undefined,
+  second: Effect.Effect<unknown> | undefined
+): Effect.Effect<void> | undefined => {
+  if (second === undefined) return first
+  return Effect.asVoid(first === undefined ? second : Effect.andThen(first, second))
+}
