@@ -101,6 +101,25 @@ describe("while a circuit is open", () => {
   )
 })
 
+describe("a circuit whose limit is reached", () => {
+  const policy = { limit: { max: 1 } }
+
+  it.live("is answered with 503 and Retry-After, until a call ends", () =>
+    Effect.gen(function* () {
+      const permit = yield* CircuitBreaker.admit("limited", { policy })
+      const { body, retryAfter, status } = yield* seen("/report")
+      assert.deepStrictEqual([status, retryAfter], [503, "1"])
+      assert.deepInclude(body, { error: "circuit_open", service: "limited", retry_after: 1 })
+      yield* CircuitBreaker.settle(permit, Outcome.success)
+      assert.strictEqual((yield* get("/report")).status, 200)
+    }).pipe(
+      Effect.provide(
+        serving(HttpRouter.add("GET", "/report", pipe(ok, HttpServerBreaker.protect("limited", { policy }))))
+      )
+    )
+  )
+})
+
 describe("what a handler's calls reject", () => {
   const inner = pipe(
     Effect.succeed(HttpServerResponse.text("ok")),
