@@ -1,0 +1,15 @@
+import { defineConfig } from "vite"
+
+export default defineConfig({
+  root: import.meta.dirname,
+  base: "./",
+  build: {
+    outDir: "../dist/page",
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: false,
+    // Small files stay files: the content security policy of the page allows no `data:` in scripts and styles.
+    assetsInlineLimit: 0
+  },
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } }
+})
