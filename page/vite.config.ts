@@ -4,7 +4,7 @@ export default defineConfig({
   root: import.meta.dirname,
   base: "./",
   build: {
-    outDir: "../dist/page",
+    outDir: "../dist/dashboard/page",
     emptyOutDir: true,
     target: "es2022",
     modulePreload: false,
