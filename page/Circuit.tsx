@@ -163,30 +163,6 @@ export const Circuit = ({
                   ))}
                 </ol>
               )}
-              {found.ballots.length > 0 && (
-                <>
-                  <h2>Ballots</h2>
-                  <ul class="pairs">
-                    {found.ballots.map((one) => (
-                      <li key={one.process}>
-                        <code>{one.process}</code> {one.says}
-                      </li>
-                    ))}
-                  </ul>
-                </>
-              )}
-              {found.leases.length > 0 && (
-                <>
-                  <h2>Leases</h2>
-                  <ul class="pairs">
-                    {found.leases.map((one) => (
-                      <li key={one.process}>
-                        <code>{one.process}</code> probes, <Until at={one.until} over="expired" />
-                      </li>
-                    ))}
-                  </ul>
-                </>
-              )}
               {found.policy.length > 0 && (
                 <>
                   <h2>Policy, where it differs from the default</h2>

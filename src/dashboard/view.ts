@@ -36,12 +36,17 @@ export interface HistoryView {
   readonly rejections: ReadonlyArray<number>
 }
 
-/** One circuit. A circuit without a key stands for its name: its traffic is that of all keys. */
+/**
+ * One circuit. A circuit without a key stands for its name: its traffic is that of all keys, and while its own circuit is closed, its state
+ * is the worst of its keys.
+ */
 export interface CircuitView {
   readonly id: string
   readonly name: string
   readonly key: string | undefined
   readonly state: State
+  /** Whether the state is that of the worst key, and not of the circuit without a key. */
+  readonly rolledUp: boolean
   /** Whether one process or the whole fleet decided the state. */
   readonly scope: "local" | "fleet"
   /** When the state began. */
@@ -85,6 +90,10 @@ export interface RightsView {
 /** All that the first screen shows. */
 export interface View {
   readonly at: number
+  /** How often the server takes a sample of the traffic, in milliseconds. */
+  readonly every: number
+  /** How many circuits the view leaves out, because there are too many. */
+  readonly leftOut: number
   readonly source: SourceView
   readonly rights: RightsView
   /** Live processes, and those of them that report their traffic. */
@@ -95,16 +104,36 @@ export interface View {
   readonly transitions: ReadonlyArray<TransitionView>
 }
 
+/** The traffic of one circuit: the fields of {@link TrafficView}. `null` stands for `undefined`. */
+export type Sample = readonly [
+  id: string,
+  calls: number,
+  failures: number,
+  rejections: number,
+  slow: number,
+  inFlight: number,
+  p50: number | null,
+  p95: number | null,
+  limit: number | null
+]
+
 /** What has changed since the last message. */
 export interface Change {
   readonly at: number
   readonly source: SourceView
   readonly processes: number
   readonly reporting: number
+  readonly leftOut: number
+  /** The circuits that changed. One that the viewer knows comes without `traffic` and `history`, and keeps those that it had. */
   readonly circuits: ReadonlyArray<CircuitView>
   /** The ids of circuits that no longer exist. */
   readonly gone: ReadonlyArray<string>
   readonly transitions: ReadonlyArray<TransitionView>
+  /**
+   * The next sample of the traffic, if this message has one. It names the circuits whose figures differ from the sample before; those of all
+   * others are the same again.
+   */
+  readonly sample: ReadonlyArray<Sample> | undefined
 }
 
 /** The page of one circuit. */
@@ -112,11 +141,8 @@ export interface CircuitDetail {
   readonly circuit: CircuitView
   /** The transitions that are known, oldest first. */
   readonly transitions: ReadonlyArray<TransitionView>
-  /** The latest failures, latest first. */
+  /** The latest failures that the process of the server has seen, latest first. */
   readonly failures: ReadonlyArray<{ readonly at: number; readonly error: string }>
-  /** The ballots of the current inquiry: one entry for each process that voted. */
-  readonly ballots: ReadonlyArray<{ readonly process: string; readonly failing: boolean; readonly says: string }>
-  readonly leases: ReadonlyArray<{ readonly process: string; readonly until: number }>
   /** The fields of the policy that differ from the default, as `name: value`. */
   readonly policy: ReadonlyArray<{ readonly name: string; readonly value: string }>
 }
@@ -129,9 +155,11 @@ export interface ActionRequest {
   readonly name: string
   readonly key?: string | undefined
   readonly reason?: string | undefined
+  /** The name of the operator, if the server does not know it. */
+  readonly actor?: string | undefined
   /** How long, in milliseconds. Without it an override lasts until it is released. */
   readonly forMillis?: number | undefined
 }
 
-/** The answer to it: what the circuit is now, or a message that can be shown. */
-export type ActionResponse = { readonly circuit: CircuitView } | { readonly error: string }
+/** The answer to it: what the circuit is now and how many processes live, or a message that can be shown. */
+export type ActionResponse = { readonly state: State; readonly processes: number } | { readonly error: string }
