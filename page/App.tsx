@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "preact/hooks"
+import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import type { ActionRequest, ActionResponse, CircuitDetail, CircuitView, View } from "../src/dashboard/view.ts"
 import { Circuit } from "./Circuit.tsx"
 import type { Connected } from "./connection.ts"
@@ -55,14 +55,30 @@ const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonl
   )
 }
 
-export const App = ({
-  lostAt,
-  server,
-  view,
-  every
-}: Connected & { readonly server: Server; readonly every: number }) => {
+/** `/` begins a search, and Escape ends it, wherever the focus is. */
+const useSearchKeys = (clear: () => void) => {
+  const field = useRef<HTMLInputElement>(null)
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (document.querySelector("dialog") !== null) return
+      const { target } = event
+      const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement
+      if (event.key === "/" && !typing && field.current !== null) {
+        event.preventDefault()
+        field.current.focus()
+      }
+      if (event.key === "Escape") clear()
+    }
+    addEventListener("keydown", pressed)
+    return () => removeEventListener("keydown", pressed)
+  }, [])
+  return field
+}
+
+export const App = ({ lostAt, server, view }: Connected & { readonly server: Server }) => {
   const address = useAddress()
   const [choice, choose] = useState<Choice>({ text: "", state: undefined, sort: "name" })
+  const search = useSearchKeys(() => choose((now) => ({ ...now, text: "", state: undefined })))
   const [asked, ask] = useState<Asked | undefined>()
   const allowed = view?.rights.steer === true
   const steering: Steering = useMemo(() => ({ allowed, ask: (circuit, action) => ask({ circuit, action }) }), [allowed])
@@ -86,7 +102,8 @@ export const App = ({
           effect-fuse
         </a>
         <p class="source">
-          {view.source.kind === "fleet" ? count(view.processes, "process", "processes") : "this process"}
+          {view.source.kind === "fleet" && count(view.processes, "process", "processes")}
+          {view.reporting < view.processes && <span class="quiet">{view.reporting} report their traffic</span>}
           <span class="quiet">
             <bdi>{view.source.label}</bdi>
           </span>
@@ -101,7 +118,14 @@ export const App = ({
             </p>
           </main>
         ) : (
-          <Circuit key={chosen.id} circuit={chosen} every={every} load={server.load} steering={steering} />
+          <Circuit
+            key={chosen.id}
+            circuit={chosen}
+            every={view.every}
+            at={view.at}
+            load={server.load}
+            steering={steering}
+          />
         )
       ) : (
         <main>
@@ -122,20 +146,33 @@ export const App = ({
               ))}
             </fieldset>
             <input
+              ref={search}
               type="search"
+              aria-keyshortcuts="/"
               placeholder="Search names and keys"
               aria-label="Search names and keys"
               value={choice.text}
               onInput={({ currentTarget }) => choose({ ...choice, text: currentTarget.value })}
             />
           </div>
-          {choice.state !== "Closed" && <Troubles circuits={down} steering={steering} />}
+          {choice.state !== "Closed" && <Troubles troubles={down} steering={steering} />}
           <Strip view={view} />
+          {view.leftOut > 0 && (
+            <p class="more">
+              {count(view.leftOut, "more circuit")} than this page can show. The command line lists all.
+            </p>
+          )}
           <Names circuits={all} choice={choice} onSort={(sort) => choose({ ...choice, sort })} />
         </main>
       )}
       {asked !== undefined && (
-        <Steer asked={asked} processes={view.processes} send={server.send} onClose={() => ask(undefined)} />
+        <Steer
+          asked={asked}
+          actor={view.rights.actor}
+          processes={view.processes}
+          send={server.send}
+          onClose={() => ask(undefined)}
+        />
       )}
     </div>
   )

@@ -1,17 +1,19 @@
 import { useEffect, useState } from "preact/hooks"
 import type { CircuitDetail, CircuitView } from "../src/dashboard/view.ts"
-import { clock, rate, took } from "./format.ts"
+import { clock, rate, shown, took } from "./format.ts"
 import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
 
 /** The page of one circuit. It is read again whenever the circuit changes. */
 export const Circuit = ({
+  at,
   circuit,
   every,
   load,
   steering
 }: {
+  readonly at: number
   readonly circuit: CircuitView
   readonly every: number
   readonly load: (circuit: CircuitView) => Promise<CircuitDetail | { readonly error: string }>
@@ -26,7 +28,8 @@ export const Circuit = ({
     return () => {
       current = false
     }
-  }, [circuit])
+    // A sample of the traffic changes nothing of what is loaded.
+  }, [circuit.id, circuit.state, circuit.since, circuit.downSince, circuit.actor, Math.floor(at / 15_000)])
   const forced = circuit.state === "Isolated" || circuit.state === "Disabled"
   const { traffic } = circuit
   return (
@@ -39,7 +42,9 @@ export const Circuit = ({
           <Name circuit={circuit} />
         </h1>
         <StateBadge state={circuit.state} />
-        <p class="why">{circuit.state === "Closed" ? "Calls run normally." : circuit.why}</p>
+        <p class="why">
+          {circuit.state === "Closed" ? "Calls run normally." : <bdi>{circuit.why ?? "The reason is not known."}</bdi>}
+        </p>
       </header>
       <dl class="facts">
         {circuit.since !== undefined && (
@@ -76,7 +81,9 @@ export const Circuit = ({
         )}
         <div>
           <dt>Decided by</dt>
-          <dd>{circuit.actor ?? (circuit.scope === "fleet" ? "the fleet" : "one process")}</dd>
+          <dd>
+            <bdi>{circuit.actor ?? (circuit.scope === "fleet" ? "the fleet" : "each process")}</bdi>
+          </dd>
         </div>
         {circuit.openings > 0 && (
           <div>
@@ -123,7 +130,7 @@ export const Circuit = ({
         <>
           <section>
             <h2>Traffic and states</h2>
-            <Timeline detail={{ ...found, circuit }} every={every} />
+            <Timeline detail={{ ...found, circuit }} every={every} at={at} />
           </section>
           <div class="columns">
             <section>
@@ -136,13 +143,28 @@ export const Circuit = ({
                     .slice(-30)
                     .reverse()
                     .map((one) => (
-                      <li key={`${one.at} ${one.to}`}>
+                      <li key={`${one.at} ${one.key} ${one.to}`}>
                         <time dateTime={new Date(one.at).toISOString()}>{clock(one.at)}</time>
                         <StateMark state={one.to} />
                         <span>
                           {words[one.to]}
-                          {one.why !== undefined && <span class="quiet"> {one.why}</span>}
-                          {one.actor !== undefined && <span class="quiet"> by {one.actor}</span>}
+                          {one.key !== undefined && circuit.key === undefined && (
+                            <span class="key">
+                              <bdi>{shown(one.key)}</bdi>
+                            </span>
+                          )}
+                          {one.why !== undefined && (
+                            <span class="quiet">
+                              {" "}
+                              <bdi>{one.why}</bdi>
+                            </span>
+                          )}
+                          {one.actor !== undefined && (
+                            <span class="quiet">
+                              {" "}
+                              by <bdi>{one.actor}</bdi>
+                            </span>
+                          )}
                         </span>
                       </li>
                     ))}

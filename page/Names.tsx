@@ -21,27 +21,28 @@ const Row = memo(({ circuit }: { readonly circuit: CircuitView }) => {
       <td class="wide">
         <Sparkline history={circuit.history} />
       </td>
-      <td data-label="calls">{traffic === undefined ? "–" : `${rate(traffic.calls)} /s`}</td>
-      <td data-label="failing" class={failureShare(circuit) >= 0.1 ? "bad" : ""}>
+      <td class="more-room">{traffic === undefined ? "–" : `${rate(traffic.calls)} /s`}</td>
+      <td class={failureShare(circuit) >= 0.1 ? "bad" : ""}>
         {traffic === undefined || traffic.calls === 0 ? "–" : percent(failureShare(circuit))}
       </td>
-      <td data-label="rejected" class={traffic !== undefined && traffic.rejections > 0 ? "bad" : ""}>
+      <td class={traffic !== undefined && traffic.rejections > 0 ? "bad" : ""}>
         {traffic === undefined ? "–" : traffic.rejections === 0 ? "0" : `${rate(traffic.rejections)} /s`}
       </td>
-      <td data-label="p95">{traffic?.p95 === undefined ? "–" : took(traffic.p95)}</td>
-      <td data-label="in flight">
+      <td class="more-room">{traffic?.p95 === undefined ? "–" : took(traffic.p95)}</td>
+      <td class="more-room">
         {traffic === undefined
           ? "–"
           : traffic.limit === undefined
             ? traffic.inFlight
             : `${traffic.inFlight} of ${traffic.limit}`}
       </td>
-      <td data-label="keys">{keys === 0 ? "–" : keysDown === 0 ? keys : `${keysDown} of ${keys} down`}</td>
-      <td data-label="processes">{processes}</td>
+      <td class="more-room">{keys === 0 ? "–" : keysDown === 0 ? keys : `${keysDown} of ${keys} down`}</td>
+      <td class="more-room">{processes}</td>
     </tr>
   )
 })
 
+/** The columns after the name. A phone has room for two of them. */
 const columns: ReadonlyArray<readonly [title: string, sort: Sort | undefined]> = [
   ["Calls", "calls"],
   ["Failing", "failures"],
@@ -51,6 +52,18 @@ const columns: ReadonlyArray<readonly [title: string, sort: Sort | undefined]> =
   ["Keys", "keys"],
   ["Processes", undefined]
 ]
+
+const onPhones = new Set(["Name", "Failing", "Rejected"])
+
+/** What the colours of the small plots mean. */
+const Legend = () => (
+  <p class="legend" aria-hidden="true">
+    <span class="calls">calls</span>
+    <span class="failures">failures</span>
+    <span class="rejections">rejections</span>
+    <span class="quiet">per second, last 5 minutes</span>
+  </p>
+)
 
 export const Names = ({
   circuits,
@@ -66,6 +79,7 @@ export const Names = ({
     <th
       key={title}
       scope="col"
+      class={onPhones.has(title) ? "" : "more-room"}
       aria-sort={choice.sort === sort ? (sort === "name" ? "ascending" : "descending") : undefined}
     >
       {sort === undefined ? (
@@ -79,7 +93,10 @@ export const Names = ({
   )
   return (
     <section aria-label="All circuits">
-      <h2>All circuits</h2>
+      <div class="heading">
+        <h2>All circuits</h2>
+        <Legend />
+      </div>
       <table>
         <thead>
           <tr>

@@ -20,6 +20,28 @@ const times: ReadonlyArray<readonly [label: string, millis: number | undefined]>
   ["until it is released", undefined]
 ]
 
+/** The browser remembers the name of the operator, if it may. */
+const nameItem = "effect-fuse.operator"
+const storedName = (): string => {
+  try {
+    return localStorage.getItem(nameItem) ?? ""
+  } catch {
+    return ""
+  }
+}
+const keepName = (name: string): void => {
+  try {
+    localStorage.setItem(nameItem, name)
+  } catch {
+    // Only this page knows the name then.
+  }
+}
+
+const heard = (processes: number): string =>
+  processes === 0
+    ? "No process is alive now; the next one that starts reads it."
+    : `${count(processes, "process", "processes")} will hear of it at once.`
+
 export interface Asked {
   readonly circuit: CircuitView
   readonly action: ActionName
@@ -28,17 +50,21 @@ export interface Asked {
 /** Asks for a reason and a confirmation, sends the action, and says what the answer was. */
 export const Steer = ({
   asked: { action, circuit },
+  actor,
   processes,
   send,
   onClose
 }: {
   readonly asked: Asked
+  /** The name of the operator; `undefined` if the server does not know it. */
+  readonly actor: string | undefined
   readonly processes: number
   readonly send: (request: ActionRequest) => Promise<ActionResponse>
   readonly onClose: () => void
 }) => {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState("")
+  const [name, setName] = useState(storedName)
   const [time, setTime] = useState(1)
   const [sending, setSending] = useState(false)
   const [answer, setAnswer] = useState<ActionResponse | undefined>()
@@ -54,7 +80,16 @@ export const Steer = ({
     event.preventDefault()
     setSending(true)
     const forMillis = lasts ? times[time]?.[1] : undefined
-    const request = { action, name: circuit.name, key: circuit.key, reason: reason.trim() || undefined, forMillis }
+    if (actor === undefined) keepName(name)
+    const by = actor === undefined ? name.trim() || undefined : undefined
+    const request = {
+      action,
+      actor: by,
+      name: circuit.name,
+      key: circuit.key,
+      reason: reason.trim() || undefined,
+      forMillis
+    }
     setAnswer(await send(request))
     setSending(false)
   }
@@ -78,6 +113,18 @@ export const Steer = ({
                 onInput={({ currentTarget }) => setReason(currentTarget.value)}
               />
             </label>
+            {actor === undefined && (
+              <label>
+                Your name
+                <input
+                  type="text"
+                  maxLength={100}
+                  autocomplete="name"
+                  value={name}
+                  onInput={({ currentTarget }) => setName(currentTarget.value)}
+                />
+              </label>
+            )}
             {lasts && (
               <label>
                 How long
@@ -102,7 +149,9 @@ export const Steer = ({
         ) : (
           <>
             <p role="status" class={"error" in answer ? "refused" : "done"}>
-              {"error" in answer ? answer.error : `The circuit is ${words[answer.circuit.state].toLowerCase()} now.`}
+              {"error" in answer
+                ? answer.error
+                : `The circuit is ${words[answer.state].toLowerCase()} now. ${heard(answer.processes)}`}
             </p>
             <div class="buttons">
               <button type="button" class="primary" onClick={() => dialog.current?.close()}>

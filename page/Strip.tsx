@@ -1,13 +1,13 @@
 import type { TransitionView, View } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
-import { clock, count, duration } from "./format.ts"
+import { clock, count, duration, shown } from "./format.ts"
 import { hourMillis } from "./model.ts"
 import { words } from "./parts.tsx"
 
 const minutes = 60
 
 const title = (one: TransitionView): string =>
-  `${clock(one.at)} ${one.name}${one.key === undefined ? "" : ` [${one.key}]`}: ${words[one.from]} to ${words[one.to]}`
+  `${clock(one.at)} ${shown(one.name)}${one.key === undefined ? "" : ` [${shown(one.key)}]`}: ${words[one.from]} to ${words[one.to]}`
 
 /** The transitions of the last hour: one column for each minute, one square for each transition, at most six. */
 export const Strip = ({ view }: { readonly view: View }) => {

@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
 import type { CircuitDetail } from "../src/dashboard/view.ts"
+import { clock } from "./format.ts"
 import type { State } from "./model.ts"
 
 const colour = (element: Element, name: string): string => getComputedStyle(element).getPropertyValue(name).trim()
@@ -34,18 +35,37 @@ const bands = ({ circuit, transitions }: CircuitDetail, from: number, to: number
   return found
 }
 
+/** The padding of the frame around the plot, left and right, in pixels. */
+const padding = 20
+
+const samples = 60
+
+/** `14:03`, and `14:03:20` within a minute. */
+const timeOfDay = (at: number): string => (at % 60 === 0 ? clock(at * 1_000).slice(0, 5) : clock(at * 1_000))
+
 /** The states of a circuit as bands, and its calls, failures and rejections a second as lines over them. */
-export const Timeline = ({ detail, every }: { readonly detail: CircuitDetail; readonly every: number }) => {
+export const Timeline = ({
+  at,
+  detail,
+  every
+}: {
+  readonly at: number
+  readonly detail: CircuitDetail
+  readonly every: number
+}) => {
   const place = useRef<HTMLDivElement>(null)
   const shown = useRef(detail)
+  const shownAt = useRef(at)
   shown.current = detail
+  shownAt.current = at
   const plot = useRef<uPlot | undefined>(undefined)
   const { history } = detail.circuit
   const data = (): uPlot.AlignedData => {
-    const { at, history } = { at: Date.now(), history: shown.current.circuit.history }
-    const n = history?.calls.length ?? 0
-    const times = Array.from({ length: n }, (_, i) => (at - (n - 1 - i) * every) / 1_000)
-    return [times, [...(history?.calls ?? [])], [...(history?.failures ?? [])], [...(history?.rejections ?? [])]]
+    const { calls = [], failures = [], rejections = [] } = shown.current.circuit.history ?? {}
+    // The whole span from the start, so that the plot does not change its scale while the first samples arrive.
+    const missing = Array.from({ length: samples - calls.length }, () => null)
+    const times = Array.from({ length: samples }, (_, i) => (shownAt.current - (samples - 1 - i) * every) / 1_000)
+    return [times, [...missing, ...calls], [...missing, ...failures], [...missing, ...rejections]]
   }
   useEffect(() => {
     const element = place.current
@@ -59,6 +79,7 @@ export const Timeline = ({ detail, every }: { readonly detail: CircuitDetail; re
         label,
         stroke: colour(element, name),
         width: 2,
+        points: { show: false },
         ...(fill ? { fill: `${colour(element, name)}22` } : {}),
         value: (_: uPlot, value: number | null) => (value === null ? "–" : `${value.toFixed(1)} /s`)
       })
@@ -77,15 +98,18 @@ export const Timeline = ({ detail, every }: { readonly detail: CircuitDetail; re
       }
       plot.current = new uPlot(
         {
-          width: element.clientWidth,
+          width: element.clientWidth - padding,
           height: 220,
           series: [
-            { label: "Time" },
+            { label: "Time", value: (_, at) => (at === null ? "–" : clock(at * 1_000)) },
             series("Calls", "--calls", true),
             series("Failures", "--open"),
             series("Rejections", "--rejections")
           ],
-          axes: [axis, { ...axis, size: 48, values: (_, all) => all.map((n) => `${n} /s`) }],
+          axes: [
+            { ...axis, values: (_, all) => all.map(timeOfDay), space: 80 },
+            { ...axis, size: 48, values: (_, all) => all.map((n) => `${n} /s`) }
+          ],
           scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
           hooks: { drawClear: [drawBands] },
           legend: { live: true }
@@ -95,7 +119,7 @@ export const Timeline = ({ detail, every }: { readonly detail: CircuitDetail; re
       )
     }
     make()
-    const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: 220 }))
+    const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth - padding, height: 220 }))
     resized.observe(element)
     const scheme = matchMedia("(prefers-color-scheme: dark)")
     scheme.addEventListener("change", make)

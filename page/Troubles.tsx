@@ -1,32 +1,96 @@
 import { memo } from "preact/compat"
 import type { CircuitView } from "../src/dashboard/view.ts"
 import { count, percent, rate } from "./format.ts"
-import { failureShare } from "./model.ts"
-import { addressOf, Name, Since, Sparkline, StateBadge, Until } from "./parts.tsx"
+import { failureShare, type Trouble } from "./model.ts"
+import { addressOf, Name, Since, Sparkline, StateBadge, StateMark, Until, words } from "./parts.tsx"
 
 export interface Steering {
   readonly allowed: boolean
   readonly ask: (circuit: CircuitView, action: "isolate" | "disable" | "release" | "open" | "close" | "reset") => void
 }
 
-const agreedBy = ({ actor, agreed, scope }: CircuitView): string => {
-  if (actor !== undefined) return `by ${actor}`
-  if (agreed !== undefined) return `${agreed.failing} of ${count(agreed.of, "process", "processes")} agreed`
-  return scope === "fleet" ? "decided by the fleet" : "decided by one process"
+const Decided = ({ circuit: { actor, agreed, scope } }: { readonly circuit: CircuitView }) => {
+  if (actor !== undefined) {
+    return (
+      <>
+        by <bdi>{actor}</bdi>
+      </>
+    )
+  }
+  if (agreed !== undefined) return <>{`${agreed.failing} of ${count(agreed.of, "process", "processes")} agreed`}</>
+  return <>{scope === "fleet" ? "by the fleet" : "by each process"}</>
 }
 
-const Next = ({ circuit: { state, until } }: { readonly circuit: CircuitView }) => {
+const isForced = ({ state }: CircuitView): boolean => state === "Isolated" || state === "Disabled"
+
+const Next = ({ circuit: { scope, state, until } }: { readonly circuit: CircuitView }) => {
   if (state === "HalfOpen") return <>probing now</>
-  if (until === undefined) return <>until it is released</>
-  if (state === "Open") return <Until at={until} over="a probe is due" />
-  return <Until at={until} over="has ended" />
+  if (until === undefined) return <>{state === "Open" ? (scope === "local" ? "not known" : "–") : "when released"}</>
+  if (state === "Open") return <Until at={until} over="probe due" />
+  return <Until at={until} over="ended" />
 }
 
-/** One circuit that is not closed. */
-const Trouble = memo(({ circuit, steering }: { readonly circuit: CircuitView; readonly steering: Steering }) => {
-  const { keys, keysDown, state, traffic } = circuit
+const Buttons = ({ circuit, steering }: { readonly circuit: CircuitView; readonly steering: Steering }) => (
+  <div class="buttons">
+    {isForced(circuit) && !circuit.rolledUp ? (
+      <button type="button" onClick={() => steering.ask(circuit, "release")}>
+        Release
+      </button>
+    ) : (
+      <>
+        {!circuit.rolledUp && (
+          <button type="button" onClick={() => steering.ask(circuit, "close")}>
+            Close
+          </button>
+        )}
+        <button type="button" onClick={() => steering.ask(circuit, "isolate")}>
+          Isolate
+        </button>
+      </>
+    )}
+  </div>
+)
+
+const mostKeys = 100
+
+/** The keys of a name that are not closed. */
+const Keys = ({
+  circuit,
+  keys,
+  steering
+}: {
+  readonly circuit: CircuitView
+  readonly keys: ReadonlyArray<CircuitView>
+  readonly steering: Steering
+}) => (
+  <details class="below">
+    <summary>
+      {count(circuit.keysDown, "key")} of {Math.max(circuit.keys, circuit.keysDown).toLocaleString("en-US")} not closed
+    </summary>
+    <ul>
+      {keys.slice(0, mostKeys).map((one) => (
+        <li key={one.id}>
+          <StateMark state={one.state} />
+          <span class="hidden">{words[one.state]}: </span>
+          <a href={addressOf(one)}>
+            <Name circuit={one} />
+          </a>
+          <span class="why">
+            <bdi>{one.why}</bdi>
+          </span>
+          {steering.allowed && <Buttons circuit={one} steering={steering} />}
+        </li>
+      ))}
+    </ul>
+    {circuit.keysDown > mostKeys && <p class="more">Search to find the others.</p>}
+  </details>
+)
+
+/** One name that is not closed. */
+const Row = memo(({ steering, trouble }: { readonly trouble: Trouble; readonly steering: Steering }) => {
+  const { circuit, keys } = trouble
+  const { rolledUp, state, traffic } = circuit
   const began = circuit.downSince ?? circuit.since
-  const forced = state === "Isolated" || state === "Disabled"
   return (
     <li class={`trouble ${state}`}>
       <div class="what">
@@ -34,27 +98,27 @@ const Trouble = memo(({ circuit, steering }: { readonly circuit: CircuitView; re
         <a href={addressOf(circuit)}>
           <Name circuit={circuit} />
         </a>
-        {circuit.key === undefined && keys > 0 && (
-          <span class="keys">
-            {keysDown > 0 && keysDown < keys ? `${keysDown} of ${count(keys, "key")}` : `all ${count(keys, "key")}`}
-          </span>
-        )}
+        {!rolledUp && circuit.keys > 0 && <span class="keys">all {count(circuit.keys, "key")}</span>}
       </div>
-      <p class="why">{circuit.why ?? "The reason is not known."}</p>
+      <p class="why">
+        <bdi>{circuit.why ?? "The reason is not known."}</bdi>
+      </p>
       <dl>
         <div>
-          <dt>{forced ? "Since" : "Down for"}</dt>
+          <dt>{isForced(circuit) ? "Since" : "Down for"}</dt>
           <dd class="big">{began === undefined ? "–" : <Since at={began} />}</dd>
         </div>
         <div>
-          <dt>{forced ? "Ends" : "Next try"}</dt>
+          <dt>{isForced(circuit) ? "Ends" : "Next try"}</dt>
           <dd>
             <Next circuit={circuit} />
           </dd>
         </div>
         <div>
           <dt>Decided</dt>
-          <dd>{agreedBy(circuit)}</dd>
+          <dd>
+            <Decided circuit={circuit} />
+          </dd>
         </div>
         <div>
           <dt>Rejected</dt>
@@ -65,51 +129,37 @@ const Trouble = memo(({ circuit, steering }: { readonly circuit: CircuitView; re
           <dd>{traffic === undefined || traffic.calls === 0 ? "–" : percent(failureShare(circuit))}</dd>
         </div>
       </dl>
+      {keys.length > 0 && <Keys circuit={circuit} keys={keys} steering={steering} />}
       <div class="tail">
         <Sparkline history={circuit.history} />
-        {steering.allowed && (
-          <div class="buttons">
-            {forced ? (
-              <button type="button" onClick={() => steering.ask(circuit, "release")}>
-                Release
-              </button>
-            ) : (
-              <>
-                <button type="button" onClick={() => steering.ask(circuit, "close")}>
-                  Close
-                </button>
-                <button type="button" onClick={() => steering.ask(circuit, "isolate")}>
-                  Isolate
-                </button>
-              </>
-            )}
-          </div>
-        )}
+        {steering.allowed && <Buttons circuit={circuit} steering={steering} />}
       </div>
     </li>
   )
 })
 
+const most = 50
+
 export const Troubles = ({
-  circuits,
-  steering
+  steering,
+  troubles
 }: {
-  readonly circuits: ReadonlyArray<CircuitView>
+  readonly troubles: ReadonlyArray<Trouble>
   readonly steering: Steering
 }) => (
   <section aria-label="Circuits that are not closed">
     <h2>Not closed</h2>
-    {circuits.length === 0 ? (
+    {troubles.length === 0 ? (
       <p class="allwell">Every circuit is closed.</p>
     ) : (
       <ul class="troubles">
-        {circuits.slice(0, 50).map((circuit) => (
-          <Trouble key={circuit.id} circuit={circuit} steering={steering} />
+        {troubles.slice(0, most).map((trouble) => (
+          <Row key={trouble.circuit.id} trouble={trouble} steering={steering} />
         ))}
       </ul>
     )}
-    {circuits.length > 50 && (
-      <p class="more">and {count(circuits.length - 50, "more circuit")}. Search to find them.</p>
+    {troubles.length > most && (
+      <p class="more">and {count(troubles.length - most, "more name")}. Search to find them.</p>
     )}
   </section>
 )

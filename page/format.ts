@@ -1,4 +1,11 @@
-/** Numbers and times as the page writes them. */
+/** Texts, numbers and times as the page writes them. */
+
+/** A name or a key with its control and invisible characters visible, which could make it look like another one. */
+export const shown = (text: string): string =>
+  text.replaceAll(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
+  )
 
 /** A duration as a person says it: `8 s`, `2 min 5 s`, `3 h 12 min`, `2 d 4 h`. */
 export const duration = (millis: number): string => {
@@ -15,7 +22,7 @@ export const duration = (millis: number): string => {
 }
 
 /** A time of day in the time zone of the browser, such as `14:03:22`. */
-export const clock = (at: number): string => new Date(at).toLocaleTimeString([], { hour12: false })
+export const clock = (at: number): string => new Date(at).toLocaleTimeString("en-GB")
 
 /** A rate with as many digits as matter: `0.4`, `12`, `1,300`. */
 export const rate = (perSecond: number): string =>

@@ -3,9 +3,6 @@ import type { ActionResponse, CircuitDetail } from "../src/dashboard/view.ts"
 import { App, type Server } from "./App.tsx"
 import { connect } from "./connection.ts"
 
-/** How often the server takes a sample of the traffic, in milliseconds. */
-const every = 5_000
-
 const answerOf = async <A,>(response: Promise<Response>): Promise<A | { readonly error: string }> => {
   try {
     const answered = await response
@@ -35,7 +32,7 @@ const server: Server = {
 const page = document.getElementById("page")
 if (page !== null) {
   const draw = (connected: Parameters<Parameters<typeof connect>[1]>[0]) =>
-    render(<App {...connected} server={server} every={every} />, page)
+    render(<App {...connected} server={server} />, page)
   draw({ view: undefined, lostAt: undefined })
   connect("./api/events", draw)
 }

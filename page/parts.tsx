@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact"
 import { memo } from "preact/compat"
 import type { CircuitView, HistoryView } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
-import { clock, duration } from "./format.ts"
+import { clock, duration, shown } from "./format.ts"
 import type { State } from "./model.ts"
 
 export const words: Readonly<Record<State, string>> = {
@@ -97,10 +97,10 @@ export const Sparkline = memo(({ history }: { readonly history: HistoryView | un
 
 export const Name = ({ circuit }: { readonly circuit: Pick<CircuitView, "name" | "key"> }) => (
   <span class="name">
-    <bdi>{circuit.name}</bdi>
+    <bdi>{shown(circuit.name)}</bdi>
     {circuit.key !== undefined && (
       <span class="key">
-        <bdi>{circuit.key}</bdi>
+        <bdi>{shown(circuit.key)}</bdi>
       </span>
     )}
   </span>
