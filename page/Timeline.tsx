@@ -119,7 +119,9 @@ export const Timeline = ({
       )
     }
     make()
-    const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth - padding, height: 220 }))
+    const resized = new ResizeObserver(() =>
+      plot.current?.setSize({ width: element.clientWidth - padding, height: 220 })
+    )
     resized.observe(element)
     const scheme = matchMedia("(prefers-color-scheme: dark)")
     scheme.addEventListener("change", make)

@@ -6,6 +6,8 @@ export default defineConfig({
   build: {
     outDir: "../dist/dashboard/page",
     emptyOutDir: true,
+    // No application has a folder of this name, so that the page can be at the root of its router.
+    assetsDir: "effect-fuse",
     target: "es2022",
     modulePreload: false,
     // Small files stay files: the content security policy of the page allows no `data:` in scripts and styles.

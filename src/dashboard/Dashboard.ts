@@ -21,7 +21,7 @@
  * watches, however many viewers there are.
  */
 import * as Effect from "effect/Effect"
-import type * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
@@ -61,11 +61,11 @@ export interface Options<R = never> {
 
 const fields = { path: optional(pathField), access: functionField }
 
+/** The routes below the path of the page. */
+const places = ["/icon.svg", "/effect-fuse/:file", "/api/events", "/api/circuit", "/api/action"]
+
 /** What comes after the path of the page in the URL of a request. */
-const below = (path: string, url: string): string => {
-  const [pathname = ""] = url.split(/[?#]/, 1)
-  return path === "/" ? pathname : pathname.slice(path.length)
-}
+const below = (base: string, url: string): string => (url.split(/[?#]/, 1)[0] ?? "").slice(base.length)
 
 /**
  * Adds the page to the router. The breakers of the router neither reject nor count its requests.
@@ -78,7 +78,7 @@ export const layer = <R = never>(
   options: Options<R>
 ): Layer.Layer<never, never, HttpRouter.HttpRouter | BreakerStore | R> => {
   const { access, path: given = "/circuits" } = decodeOptions("Dashboard.layer", fields, options)
-  const path = given === "/" ? given : given.replace(/\/+$/, "")
+  const path = (given.replace(/\/+$/, "") || "/") as `/${string}`
   return Layer.unwrap(
     Effect.gen(function* () {
       const context = yield* Effect.context<R>()
@@ -95,14 +95,21 @@ export const layer = <R = never>(
         details: (name, key) => detailsHere(registry, name, key),
         access: (request) => Effect.provideContext(access(request) as Effect.Effect<Access, never, R>, context)
       })
+      const { ignoreTrailingSlash } = yield* HttpRouter.RouterConfig
+      const base = path === "/" ? "" : path
       const answer = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-        const rest = below(path, request.url)
+        const rest = below(base, request.url)
         // The files of the page have relative addresses, so its own has to end with a slash.
         if (rest !== "") return pages(request, rest)
         const to = `./${path.slice(path.lastIndexOf("/") + 1)}/`
         return Effect.succeed(HttpServerResponse.empty({ status: 307, headers: { location: to } }))
       })
-      return addExempt(registry, "*", `${path === "/" ? "" : path}/*` as `/${string}`, answer)
+      return Layer.mergeAll(
+        addExempt(registry, "*", path, answer),
+        ...[...(base !== "" && ignoreTrailingSlash === false ? ["/"] : []), ...places].map((place) =>
+          addExempt(registry, "*", `${base}${place}` as `/${string}`, answer)
+        )
+      )
     })
   )
 }

@@ -24,12 +24,12 @@ const types: Readonly<Record<string, string>> = {
 /** From `src/dashboard` and from `dist/dashboard` it is the same folder: where `npm run build` puts the page. */
 const folder = new URL("../../dist/dashboard/page/", import.meta.url)
 
-/** Every file of the page, by its path such as `assets/index-1234.js`. */
+/** Every file of the page, by its path such as `effect-fuse/index-1234.js`. */
 const read = async (): Promise<ReadonlyMap<string, PageFile>> => {
   const { readdir, readFile } = await import("node:fs/promises")
   const { gzipSync } = await import("node:zlib")
   const files = new Map<string, PageFile>()
-  for (const below of ["", "assets/"]) {
+  for (const below of ["", "effect-fuse/"]) {
     for (const entry of await readdir(new URL(below, folder), { withFileTypes: true })) {
       const type = types[entry.name.slice(entry.name.lastIndexOf(".") + 1)]
       if (!entry.isFile() || type === undefined) continue

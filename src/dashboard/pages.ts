@@ -56,7 +56,7 @@ const longestBody = 16_384
 /** A viewer who may no longer see the page keeps its stream for at most this long. */
 const accessMillis = 30_000
 
-/** Answers a request for `path`, which is what comes after the path of the page: `/`, `/api/events`, `/assets/...`. */
+/** Answers a request for `path`, which is what comes after the path of the page: `/`, `/api/events`, `/effect-fuse/...`. */
 export const makePages = ({
   access,
   act,
@@ -113,8 +113,8 @@ export const makePages = ({
       if (!/^application\/json\b/.test(request.headers["content-type"] ?? "")) {
         return notDone("The request must have the content type application/json.", 415)
       }
-      const length = Number(request.headers["content-length"] ?? Number.NaN)
-      if (!(length <= longestBody)) return notDone("The request is too long.", 413)
+      const length = request.headers["content-length"] ?? ""
+      if (!/^\d+$/.test(length) || Number(length) > longestBody) return notDone("The request is too long.", 413)
       const asked = yield* checkedAction(yield* Effect.orDie(request.text))
       if (!feed.board.has(asked.name)) {
         yield* feed.refresh

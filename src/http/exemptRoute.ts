@@ -37,7 +37,9 @@ export const addExempt = <E>(
   path: `/${string}`,
   answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, HttpServerRequest.HttpServerRequest>
 ) => {
-  const known = Effect.tap(HttpRouter.RouteContext, ({ route }) => Effect.sync(() => exemptRoute(store, route.path)))
+  // A breaker outside the router knows the URL of a request, but not its route.
+  const exempted = (path: string) => exemptRoute(store, path.replace(/\/:\w+$/, "/*"))
+  const known = Effect.tap(HttpRouter.RouteContext, ({ route }) => Effect.sync(() => exempted(route.path)))
   const handler = Effect.andThen(known, Effect.map(answer, silent))
-  return addRoute(HttpRouter.route(method, path, handler), (path) => exemptRoute(store, path))
+  return addRoute(HttpRouter.route(method, path, handler), exempted)
 }
