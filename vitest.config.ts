@@ -13,7 +13,7 @@ const withServers = [
     "JobBreaker",
     "Operator.servers",
     "alerts",
-    "dashboard.browser",
+    "Dashboard.browser",
     "examples",
     "fleet.servers",
     "fuzz.redis",

@@ -129,6 +129,7 @@ export const App = ({ lostAt, server, view }: Connected & { readonly server: Ser
         )
       ) : (
         <main>
+          <h1 class="hidden">Circuits</h1>
           <div class="choice">
             <fieldset>
               <legend class="hidden">Filter by state</legend>

@@ -5,7 +5,7 @@ import { count, percent, rate, took } from "./format.ts"
 import { type Choice, failureShare, type Sort } from "./model.ts"
 import { addressOf, Name, Sparkline, StateMark, words } from "./parts.tsx"
 
-const page = 100
+const page = 50
 
 const Row = memo(({ circuit }: { readonly circuit: CircuitView }) => {
   const { keys, keysDown, processes, state, traffic } = circuit

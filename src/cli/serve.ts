@@ -16,7 +16,7 @@ import { fleetReader } from "../dashboard/reader.ts"
 import { processName } from "./actor.ts"
 import { answer, CommandFailure } from "./messages.ts"
 import { record } from "./recording.ts"
-import { withStore } from "./server.ts"
+import { reopenedStore } from "./reopened.ts"
 import type { CommandSettings } from "./settings.ts"
 
 export interface ServeInput {
@@ -96,48 +96,44 @@ const listening = (host: string, port: number) =>
 
 /** Serves the page of the fleet until it is interrupted. */
 export const serve = ({ host, port: asked, token: secret }: ServeInput, settings: CommandSettings) =>
-  withStore(settings, (store, opened) =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const token = Option.getOrUndefined(Option.map(secret, Redacted.value))
-        if (token !== undefined && token.length < shortestToken) {
-          return yield* new CommandFailure({
-            code: 1,
-            message: `--token: expected at least ${shortestToken} characters`,
-            advice: "Make one with: openssl rand -base64 24"
-          })
-        }
-        const { port, server } = yield* listening(host, asked)
-        const login = makeLogin(token, port)
-        const feed = yield* makeFeed(fleetReader(store, opened.server.label), { always: true })
-        const pages = makePages({
-          feed,
-          act: onStore(store, processName, (transition) => record(settings, opened, [transition])),
-          details: () => Effect.succeed(noDetails),
-          access: login.access
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { opened, store } = yield* reopenedStore(settings)
+      const { label } = opened().server
+      const token = Option.getOrUndefined(Option.map(secret, Redacted.value))
+      if (token !== undefined && token.length < shortestToken) {
+        return yield* new CommandFailure({
+          code: 1,
+          message: `--token: expected at least ${shortestToken} characters`,
+          advice: "Make one with: openssl rand -base64 24"
         })
-        const isLoopback = loopback.has(host)
-        const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-          // Another site could give its own name the address of this machine, and read the page with it.
-          if (isLoopback && !loopback.has(hostOf(request))) {
-            return Effect.succeed(HttpServerResponse.text("This server answers to localhost only.\n", { status: 421 }))
-          }
-          const [path = "/", query = ""] = request.url.split("?")
-          const given = path === "/" ? new URLSearchParams(query).get("token") : null
-          return given === null ? pages(request, path) : Effect.succeed(login.answer(given))
-        })
-        yield* Effect.provideContext(HttpServer.serveEffect(app), Context.make(HttpServer.HttpServer, server))
-        const name = host.includes(":") ? `[${host.replace(/^\[|\]$/g, "")}]` : host
-        const url = `http://${name}:${port}/`
-        yield* answer(
-          settings.json,
-          { url, steer: token !== undefined },
-          `The circuits of ${opened.server.label}: ${url}`
-        )
-        if (token !== undefined) yield* Console.error(`Operators open ${url}?token=... with the token.`)
-        else yield* Console.error("The page is read-only. With --token, whoever has the token can change circuits.")
-        if (!isLoopback) yield* Console.error(`Everyone who reaches port ${port} of this machine can read the page.`)
-        return yield* Effect.never
+      }
+      const { port, server } = yield* listening(host, asked)
+      const login = makeLogin(token, port)
+      const feed = yield* makeFeed(fleetReader(store, label), { always: true })
+      const pages = makePages({
+        feed,
+        act: onStore(store, processName, (transition) => record(settings, opened(), [transition])),
+        details: () => Effect.succeed(noDetails),
+        access: login.access
       })
-    )
+      const isLoopback = loopback.has(host)
+      const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+        // Another site could give its own name the address of this machine, and read the page with it.
+        if (isLoopback && !loopback.has(hostOf(request))) {
+          return Effect.succeed(HttpServerResponse.text("This server answers to localhost only.\n", { status: 421 }))
+        }
+        const [path = "/", query = ""] = request.url.split("?")
+        const given = path === "/" ? new URLSearchParams(query).get("token") : null
+        return given === null ? pages(request, path) : Effect.succeed(login.answer(given))
+      })
+      yield* Effect.provideContext(HttpServer.serveEffect(app), Context.make(HttpServer.HttpServer, server))
+      const name = host.includes(":") ? `[${host.replace(/^\[|\]$/g, "")}]` : host
+      const url = `http://${name}:${port}/`
+      yield* answer(settings.json, { url, steer: token !== undefined }, `The circuits of ${label}: ${url}`)
+      if (token !== undefined) yield* Console.error(`Operators open ${url}?token=... with the token.`)
+      else yield* Console.error("The page is read-only. With --token, whoever has the token can change circuits.")
+      if (!isLoopback) yield* Console.error(`Everyone who reaches port ${port} of this machine can read the page.`)
+      return yield* Effect.never
+    })
   )
