@@ -58,7 +58,14 @@ export default defineConfig({
       {
         extends: true,
         // Nothing of these files outlives them, so a worker imports the sources once, and not for each file.
-        test: { ...all, name: "units", globalSetup: "test/support/preparePage.ts", include: ["test/**/*.test.ts"], exclude: withServers, isolate: false }
+        test: {
+          ...all,
+          name: "units",
+          globalSetup: "test/support/preparePage.ts",
+          include: ["test/**/*.test.ts"],
+          exclude: withServers,
+          isolate: false
+        }
       }
     ]
   }

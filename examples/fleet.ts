@@ -8,9 +8,10 @@
  * all checks passed.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Console, Effect, Logger, pipe } from "effect"
+import { Console, Effect, Fiber, Logger, pipe } from "effect"
 import { acts, type Result, type Stage } from "./fleet/acts.ts"
 import { startFleet } from "./fleet/fleet.ts"
+import { servePage } from "./fleet/page.ts"
 import { server as startServer } from "./fleet/redis.ts"
 import { openShop } from "./fleet/shop.ts"
 import { legend, paint, row, title, told, wrap } from "./fleet/timeline.ts"
@@ -34,6 +35,7 @@ const program = Effect.gen(function* () {
   const server = yield* startServer
   const shop = yield* openShop
   const prefix = `demo-${process.pid}`
+  const page = yield* Effect.forkScoped(servePage(server.url, prefix))
   const { heard, workers } = yield* startFleet(names, [shop.url, server.url, prefix], (move) => {
     const line = told(move)
     if (line !== undefined) console.log(line)
@@ -45,6 +47,8 @@ const program = Effect.gen(function* () {
   }
   const stage: Stage = { server, prefix, shop, workers: [ann, bob, cid], heard, setRedisUp }
 
+  const address = yield* Fiber.join(page)
+  if (address !== undefined) yield* Console.log(`\nOpen ${address} in a browser to see this fleet live.\n`)
   yield* Console.log(legend(names))
   yield* Effect.forkScoped(watch(stage, () => redisUp))
   const lines: Array<string> = []

@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import type { ActionRequest, ActionResponse, CircuitDetail, CircuitView, View } from "../src/dashboard/view.ts"
+import type { ActionRequest, ActionResponse, CircuitDetail, CircuitView, PageView } from "../src/dashboard/view.ts"
 import { Circuit } from "./Circuit.tsx"
 import type { Connected } from "./connection.ts"
 import { clock, count, duration } from "./format.ts"
@@ -26,7 +26,7 @@ const useAddress = (): string => {
 }
 
 /** What is wrong with the data on the screen, if anything is. */
-const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonly view: View }) => {
+const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonly view: PageView }) => {
   const { problem } = view.source
   const [, tick] = useState(0)
   useEffect(() => {

@@ -1,4 +1,4 @@
-import type { TransitionView, View } from "../src/dashboard/view.ts"
+import type { PageView, TransitionView } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
 import { clock, count, duration, shown } from "./format.ts"
 import { hourMillis } from "./model.ts"
@@ -10,7 +10,7 @@ const title = (one: TransitionView): string =>
   `${clock(one.at)} ${shown(one.name)}${one.key === undefined ? "" : ` [${shown(one.key)}]`}: ${words[one.from]} to ${words[one.to]}`
 
 /** The transitions of the last hour: one column for each minute, one square for each transition, at most six. */
-export const Strip = ({ view }: { readonly view: View }) => {
+export const Strip = ({ view }: { readonly view: PageView }) => {
   const now = useNow()
   const columns: Array<Array<TransitionView>> = Array.from({ length: minutes }, () => [])
   for (const one of view.transitions) {

@@ -1,10 +1,10 @@
 /** The stream of what the server knows: a whole view first, then what changes. */
-import type { Change, View } from "../src/dashboard/view.ts"
+import type { Change, PageView } from "../src/dashboard/view.ts"
 import { follow } from "./clock.ts"
 import { apply } from "./model.ts"
 
 export interface Connected {
-  readonly view: View | undefined
+  readonly view: PageView | undefined
   /** Since when the server has not answered, by the clock of the browser; `undefined` while it does. */
   readonly lostAt: number | undefined
 }
@@ -17,7 +17,7 @@ const silentMillis = 12_000
  * was missed. Returns a function that stops.
  */
 export const connect = (url: string, tell: (connected: Connected) => void): (() => void) => {
-  let view: View | undefined
+  let view: PageView | undefined
   let lostAt: number | undefined
   let heardAt = Date.now()
   let source: EventSource | undefined
@@ -44,7 +44,7 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
   const open = () => {
     source = new EventSource(url)
     source.addEventListener("view", ({ data }) => {
-      view = JSON.parse(data) as View
+      view = JSON.parse(data) as PageView
       heard(view.at)
     })
     source.addEventListener("change", ({ data }) => {

@@ -1,5 +1,5 @@
 /** What the page knows and how it chooses what to show. Pure: it touches neither the document nor the network. */
-import type { Change, CircuitView, HistoryView, Sample, TrafficView, View } from "../src/dashboard/view.ts"
+import type { Change, CircuitView, HistoryView, PageView, Sample, TrafficView } from "../src/dashboard/view.ts"
 
 export type State = CircuitView["state"]
 
@@ -40,7 +40,7 @@ const sampled = (circuits: ReadonlyArray<CircuitView>, sample: ReadonlyArray<Sam
 }
 
 /** Applies a change to a view. Circuits that did not change stay the same objects, so that their rows are not drawn again. */
-export const apply = (view: View, change: Change): View => {
+export const apply = (view: PageView, change: Change): PageView => {
   let { circuits } = view
   if (change.circuits.length > 0 || change.gone.length > 0) {
     const changed = new Map(change.circuits.map((one) => [one.id, one]))
@@ -113,7 +113,7 @@ const worstFirst = (a: CircuitView, b: CircuitView): number =>
   states.indexOf(a.state) - states.indexOf(b.state) || began(a) - began(b) || byName(a, b)
 
 /** The names that are not closed: the worst state first, and within it the longest outage first. */
-export const troubles = (view: View, choice: Choice): ReadonlyArray<Trouble> => {
+export const troubles = (view: PageView, choice: Choice): ReadonlyArray<Trouble> => {
   const keys = new Map<string, Array<CircuitView>>()
   const shown = new Set<string>()
   for (const one of view.circuits) {
@@ -131,7 +131,7 @@ export const troubles = (view: View, choice: Choice): ReadonlyArray<Trouble> => 
 }
 
 /** One entry for each name: the circuit without a key, which stands for all keys. */
-export const names = (view: View, choice: Choice): ReadonlyArray<CircuitView> => {
+export const names = (view: PageView, choice: Choice): ReadonlyArray<CircuitView> => {
   const found = view.circuits.filter((one) => one.key === undefined && matches(one, choice))
   if (choice.sort === "name") return found.sort(byName)
   const of = value[choice.sort]
@@ -139,7 +139,7 @@ export const names = (view: View, choice: Choice): ReadonlyArray<CircuitView> =>
 }
 
 /** How many names are in each state. */
-export const tally = (view: View): ReadonlyMap<State, number> => {
+export const tally = (view: PageView): ReadonlyMap<State, number> => {
   const counts = new Map<State, number>(states.map((state) => [state, 0]))
   for (const { key, state } of view.circuits) {
     if (key === undefined) counts.set(state, (counts.get(state) ?? 0) + 1)

@@ -18,7 +18,11 @@ const sourceAt = (): number => {
 /** Builds the page if it is missing or older than its source. */
 export const ensurePage = async (): Promise<void> => {
   if (existsSync(built) && changedAt(built) >= sourceAt()) return
-  await promisify(execFile)(process.execPath, ["node_modules/vite/bin/vite.js", "build", "page", "--logLevel", "warn"], {
-    cwd: root
-  })
+  await promisify(execFile)(
+    process.execPath,
+    ["node_modules/vite/bin/vite.js", "build", "page", "--logLevel", "warn"],
+    {
+      cwd: root
+    }
+  )
 }

@@ -4,8 +4,8 @@ import { TestClock } from "effect/testing"
 import { apply } from "../page/model.ts"
 import { Board } from "../src/dashboard/board.ts"
 import { makeFeed } from "../src/dashboard/feed.ts"
-import type { Circuits, Names, Reader } from "../src/dashboard/reader.ts"
-import type { Change, TransitionView, View } from "../src/dashboard/view.ts"
+import type { CircuitsRead, NamesRead, Reader } from "../src/dashboard/reader.ts"
+import type { Change, PageView, TransitionView } from "../src/dashboard/view.ts"
 import type { Known } from "../src/store/known.ts"
 import { overviewOf } from "../src/store/overview.ts"
 import { StoreError } from "../src/store/SharedStore.ts"
@@ -66,7 +66,7 @@ const fake = () => {
   const reader: Reader = {
     kind: "fleet",
     label: "redis://fake",
-    circuits: guarded("page", (): Circuits => {
+    circuits: guarded("page", (): CircuitsRead => {
       content.reads++
       const { changed, circuits } = content
       content.changed = false
@@ -74,7 +74,7 @@ const fake = () => {
     }),
     names: guarded(
       "digests",
-      (): Names => overviewOf(content.circuits, [digest(content.names)], { at: 0, processes: 3 })
+      (): NamesRead => overviewOf(content.circuits, [digest(content.names)], { at: 0, processes: 3 })
     )
   }
   return { content, reader }
@@ -115,8 +115,8 @@ describe("the board", () => {
         const int = (n: number) => Effect.map(Random.nextIntBetween(0, n), Math.floor)
         let at = 1_000_000
         const wire = <A>(value: A): A => JSON.parse(JSON.stringify(value))
-        let seen: View = wire({ rights, ...board.view() })
-        let names: Names | undefined
+        let seen: PageView = wire({ rights, ...board.view() })
+        let names: NamesRead | undefined
         for (let step = 0; step < 60; step++) {
           const circuits: Array<Known> = []
           for (const name of ["a", "b", "c", "d"]) {
@@ -134,8 +134,8 @@ describe("the board", () => {
           const change: Change = board.take(at, { circuits, transitions, processes: 3, changed: true }, names)
           // The feed sends a whole view where a history begins again.
           seen = board.restarted ? wire({ rights, ...board.view() }) : apply(seen, wire(change))
-          const now: View = wire({ rights, ...board.view() })
-          const sorted = ({ circuits, ...rest }: View) => ({
+          const now: PageView = wire({ rights, ...board.view() })
+          const sorted = ({ circuits, ...rest }: PageView) => ({
             ...rest,
             circuits: [...circuits].sort((a, b) => (a.id < b.id ? -1 : 1))
           })
@@ -155,7 +155,7 @@ describe("the board", () => {
 
   it("a name that only some processes have opened is shown as theirs, after two samples", () => {
     const board = new Board("fleet", "label")
-    const read: Circuits = { circuits: [], transitions: [], processes: 3, changed: false }
+    const read: CircuitsRead = { circuits: [], transitions: [], processes: 3, changed: false }
     const one = { ...digest([["a", 1]]).names[0], notClosed: 1 }
     const ill = { ...digest([]), names: [one] } as never
     const names = overviewOf([], [ill, digest([["a", 1]])], { at: 0, processes: 3 })

@@ -11,7 +11,7 @@ import * as Redacted from "effect/Redacted"
 import { noDetails } from "../dashboard/details.ts"
 import { makeFeed } from "../dashboard/feed.ts"
 import { onStore } from "../dashboard/operators.ts"
-import { type Access, makePages } from "../dashboard/pages.ts"
+import { type Access, makePages, type PageRequest } from "../dashboard/pages.ts"
 import { fleetReader } from "../dashboard/reader.ts"
 import { processName } from "./actor.ts"
 import { answer, CommandFailure } from "./messages.ts"
@@ -24,8 +24,6 @@ export interface ServeInput {
   readonly host: string
   readonly token: Option.Option<Redacted.Redacted<string>>
 }
-
-type Request = HttpServerRequest.HttpServerRequest
 
 /** A shorter token can be guessed. */
 const shortestToken = 12
@@ -41,20 +39,21 @@ const isEqual = (a: string, b: string): boolean => {
 
 const loopback = new Set(["localhost", "127.0.0.1", "::1", "[::1]"])
 
-const hostOf = ({ headers }: Request): string => URL.parse(`http://${headers["host"] ?? ""}`)?.hostname ?? ""
+const hostOf = ({ headers }: PageRequest): string => URL.parse(`http://${headers["host"] ?? ""}`)?.hostname ?? ""
 
 /** Waits for the token, checks it, and remembers the browser that has it. */
 const makeLogin = (token: string | undefined, port: number) => {
   const expected = token === undefined ? undefined : digestOf(token)
   // Cookies do not tell ports apart.
   const cookie = `effect-fuse-${port}`
-  const isOperator = ({ cookies, headers }: Request): boolean => {
+  const isOperator = ({ cookies, headers }: PageRequest): boolean => {
     if (expected === undefined) return false
     const [, bearer] = /^Bearer (.+)$/.exec(headers["authorization"] ?? "") ?? []
     return isEqual(cookies[cookie] ?? "", expected) || (bearer !== undefined && isEqual(digestOf(bearer), expected))
   }
   return {
-    access: (request: Request): Effect.Effect<Access> => Effect.sync(() => ({ see: true, steer: isOperator(request) })),
+    access: (request: PageRequest): Effect.Effect<Access> =>
+      Effect.sync(() => ({ see: true, steer: isOperator(request) })),
     /** The answer to a request with `?token=`. */
     answer: (given: string): HttpServerResponse.HttpServerResponse => {
       const headers = { "cache-control": "no-store", "referrer-policy": "no-referrer" }

@@ -3,8 +3,17 @@
 import { circuitId } from "../store/codec.ts"
 import type { NameOverview } from "../store/overview.ts"
 import { circuitsOf, type Facts, trafficOf } from "./circuits.ts"
-import type { Circuits, Names } from "./reader.ts"
-import type { Change, CircuitView, HistoryView, Sample, SourceView, TrafficView, TransitionView, View } from "./view.ts"
+import type { CircuitsRead, NamesRead } from "./reader.ts"
+import type {
+  Change,
+  CircuitView,
+  HistoryView,
+  PageView,
+  Sample,
+  SourceView,
+  TrafficView,
+  TransitionView
+} from "./view.ts"
 
 /** How many samples the page shows, and how often the server takes one, in milliseconds. */
 export const samples = 60
@@ -18,7 +27,7 @@ const mostTransitions = 2_000
 /** After a change of the fleet's record, the digests of the processes may be this old. */
 const digestLagMillis = 12_000
 
-interface Entry {
+interface BoardEntry {
   facts: Facts
   /** The facts as JSON, to see whether they changed. */
   text: string
@@ -51,7 +60,7 @@ const nothing: TrafficView = {
 
 export class Board {
   private readonly scope: Facts["scope"]
-  private readonly entries = new Map<string, Entry>()
+  private readonly entries = new Map<string, BoardEntry>()
   private names: ReadonlyArray<NameOverview> = []
   private reporting = 0
   private leftOut = 0
@@ -73,7 +82,7 @@ export class Board {
   }
 
   /** Takes in what was read: the circuits, and with `names` also a sample. Returns what changed. */
-  take(at: number, read: Circuits, names: Names | undefined): Change {
+  take(at: number, read: CircuitsRead, names: NamesRead | undefined): Change {
     this.at = at
     this.restarted = false
     this.source = { ...this.source, problem: undefined }
@@ -114,7 +123,7 @@ export class Board {
     return this.transitions.filter((one) => one.name === name && (key === undefined || one.key === key))
   }
 
-  view(): Omit<View, "rights"> {
+  view(): Omit<PageView, "rights"> {
     return {
       at: this.at,
       every: sampleMillis,
@@ -136,7 +145,7 @@ export class Board {
     return { at, source, processes, reporting, leftOut, circuits, gone, transitions: [], sample }
   }
 
-  private meet(at: number, { digests, names }: Names): void {
+  private meet(at: number, { digests, names }: NamesRead): void {
     this.names = names
     this.reporting = digests
     this.aloneBefore = this.alone
@@ -158,7 +167,7 @@ export class Board {
   }
 
   /** Compares what there is with what is on the page. */
-  private place(at: number, { circuits }: Circuits) {
+  private place(at: number, { circuits }: CircuitsRead) {
     const { names } = this
     const shown = circuitsOf({ circuits, names }, this.scope, ({ name }) => this.isAlone(at, name))
     this.leftOut = shown.leftOut

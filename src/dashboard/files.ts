@@ -24,17 +24,21 @@ const types: Readonly<Record<string, string>> = {
 /** From `src/dashboard` and from `dist/dashboard` it is the same folder: where `npm run build` puts the page. */
 const folder = new URL("../../dist/dashboard/page/", import.meta.url)
 
+const zipped = async (bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> =>
+  new Uint8Array(
+    await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer()
+  )
+
 /** Every file of the page, by its path such as `effect-fuse/index-1234.js`. */
 const read = async (): Promise<ReadonlyMap<string, PageFile>> => {
   const { readdir, readFile } = await import("node:fs/promises")
-  const { gzipSync } = await import("node:zlib")
   const files = new Map<string, PageFile>()
   for (const below of ["", "effect-fuse/"]) {
     for (const entry of await readdir(new URL(below, folder), { withFileTypes: true })) {
       const type = types[entry.name.slice(entry.name.lastIndexOf(".") + 1)]
       if (!entry.isFile() || type === undefined) continue
       const bytes = await readFile(new URL(below + entry.name, folder))
-      files.set(below + entry.name, { type, bytes, gzip: gzipSync(bytes), immutable: below !== "" })
+      files.set(below + entry.name, { type, bytes, gzip: await zipped(bytes), immutable: below !== "" })
     }
   }
   return files

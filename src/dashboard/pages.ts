@@ -22,14 +22,14 @@ export interface Access {
   readonly actor?: string | undefined
 }
 
-type Request = HttpServerRequest.HttpServerRequest
-type Response = HttpServerResponse.HttpServerResponse
+export type PageRequest = HttpServerRequest.HttpServerRequest
+type PageResponse = HttpServerResponse.HttpServerResponse
 
 export interface PageOptions {
   readonly feed: Feed
   readonly act: Act
   readonly details: (name: string, key: string | undefined) => Effect.Effect<Details>
-  readonly access: (request: Request) => Effect.Effect<Access>
+  readonly access: (request: PageRequest) => Effect.Effect<Access>
 }
 
 const secured = {
@@ -42,13 +42,14 @@ const secured = {
   "cache-control": "no-store"
 }
 
-const json = (body: unknown, status = 200): Response =>
+const json = (body: unknown, status = 200): PageResponse =>
   HttpServerResponse.jsonUnsafe(body, { status, headers: secured })
 
-const plain = (text: string, status: number): Response =>
+const plain = (text: string, status: number): PageResponse =>
   HttpServerResponse.text(`${text}\n`, { status, headers: secured })
 
-const notDone = (message: string, status: number): Response => json({ error: message } satisfies ActionResponse, status)
+const notDone = (message: string, status: number): PageResponse =>
+  json({ error: message } satisfies ActionResponse, status)
 
 /** No action is longer: a name, a key, a reason and an actor. */
 const longestBody = 16_384
@@ -62,10 +63,10 @@ export const makePages = ({
   act,
   details,
   feed
-}: PageOptions): ((request: Request, path: string) => Effect.Effect<Response>) => {
+}: PageOptions): ((request: PageRequest, path: string) => Effect.Effect<PageResponse>) => {
   const files = makeFiles()
 
-  const file = (request: Request, path: string): Effect.Effect<Response> =>
+  const file = (request: PageRequest, path: string): Effect.Effect<PageResponse> =>
     Effect.match(files, {
       onFailure: ({ message }) => plain(message, 500),
       onSuccess: (all) => {
@@ -84,7 +85,7 @@ export const makePages = ({
       }
     })
 
-  const events = (request: Request, { actor, steer }: Access): Effect.Effect<Response> =>
+  const events = (request: PageRequest, { actor, steer }: Access): Effect.Effect<PageResponse> =>
     Effect.map(feed.join({ steer, actor: bounded(actor, 100) }, request.headers["last-event-id"]), (stream) => {
       if (stream === undefined) return plain("Too many viewers", 503)
       const lost = Effect.repeat(Effect.delay(access(request), accessMillis), {
@@ -96,7 +97,7 @@ export const makePages = ({
       })
     })
 
-  const circuit = (request: Request): Effect.Effect<Response> =>
+  const circuit = (request: PageRequest): Effect.Effect<PageResponse> =>
     Effect.suspend(() => {
       const query = new URLSearchParams(request.url.split("?")[1] ?? "")
       const name = query.get("name") ?? ""
@@ -108,7 +109,7 @@ export const makePages = ({
       )
     })
 
-  const action = (request: Request, { actor }: Access): Effect.Effect<Response> =>
+  const action = (request: PageRequest, { actor }: Access): Effect.Effect<PageResponse> =>
     Effect.gen(function* () {
       if (!/^application\/json\b/.test(request.headers["content-type"] ?? "")) {
         return notDone("The request must have the content type application/json.", 415)

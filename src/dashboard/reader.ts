@@ -15,7 +15,7 @@ import { transitionOf } from "./transitions.ts"
 import type { TransitionView } from "./view.ts"
 
 /** The circuits that have a record, and the transitions since the read before. */
-export interface Circuits {
+export interface CircuitsRead {
   readonly circuits: ReadonlyArray<Known | Unreadable>
   readonly transitions: ReadonlyArray<TransitionView>
   readonly processes: number
@@ -24,14 +24,14 @@ export interface Circuits {
 }
 
 /** All names with their traffic, and how many processes report theirs. */
-export type Names = Pick<Overview, "names" | "digests">
+export type NamesRead = Pick<Overview, "names" | "digests">
 
 export interface Reader {
   readonly kind: "fleet" | "process"
   readonly label: string
   /** The circuits that have a record. Costs little if nothing has changed. */
-  readonly circuits: Effect.Effect<Circuits, StoreError>
-  readonly names: Effect.Effect<Names, StoreError>
+  readonly circuits: Effect.Effect<CircuitsRead, StoreError>
+  readonly names: Effect.Effect<NamesRead, StoreError>
 }
 
 const noAnswer = (operation: "page" | "digests", millis: number) =>
@@ -43,7 +43,7 @@ const within = <A>(reading: Effect.Effect<A, StoreError>, operation: "page" | "d
 // ---- A shared store -------------------------------------------------------------------------------------------------
 
 /** A record that the store lists, or listed within the last hour. */
-interface Kept {
+interface KeptRecord {
   readonly stored: Stored
   readonly readAt: number
   readonly listed: boolean
@@ -54,14 +54,14 @@ interface Kept {
 const readsBetweenWhole = 30
 
 /** An override that has ended by time is a change, although the store reports none. */
-const hasEnded = ({ known }: Kept, now: number): boolean =>
+const hasEnded = ({ known }: KeptRecord, now: number): boolean =>
   known._tag === "Known" &&
   known.until !== undefined &&
   known.until <= now &&
   (known.state === "Isolated" || known.state === "Disabled")
 
 export const fleetReader = (store: SharedStore, label: string): Reader => {
-  let kept = new Map<string, Kept>()
+  let kept = new Map<string, KeptRecord>()
   let since = 0
   let life = ""
   let processes = 0
@@ -70,7 +70,7 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
 
   const pages = (
     from: number,
-    into: Map<string, Kept>,
+    into: Map<string, KeptRecord>,
     now: number
   ): Effect.Effect<{ readonly epoch: number; readonly life: string; readonly live: number }, StoreError> =>
     Effect.flatMap(store.page(from, limits.page), ({ changes, epoch, life, live }) => {

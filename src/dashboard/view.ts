@@ -5,6 +5,7 @@
  * has bounded; the page shows them as text only.
  */
 import type { State } from "../core/Circuit.ts"
+import type { ActionName } from "../core/operatorActions.ts"
 
 /** Where the page has its data from. */
 export interface SourceView {
@@ -88,7 +89,7 @@ export interface RightsView {
 }
 
 /** All that the first screen shows. */
-export interface View {
+export interface PageView {
   readonly at: number
   /** How often the server takes a sample of the traffic, in milliseconds. */
   readonly every: number
@@ -147,7 +148,7 @@ export interface CircuitDetail {
   readonly policy: ReadonlyArray<{ readonly name: string; readonly value: string }>
 }
 
-export type ActionName = "isolate" | "disable" | "release" | "open" | "close" | "reset"
+export type { ActionName }
 
 /** The body of a request that steers a circuit. */
 export interface ActionRequest {
