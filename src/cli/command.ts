@@ -18,6 +18,7 @@ import {
   sortFlag,
   stateFlag,
   tokenFlag,
+  webhookFlag,
   wideFlag
 } from "./flags.ts"
 import { countFlag, durationFlag, handle, keyFlag, nameArgument, root, yesFlag } from "./settings.ts"
@@ -121,7 +122,7 @@ const doctor = Command.make(
 
 const serve = Command.make(
   "serve",
-  { port: portFlag, host: hostFlag, token: tokenFlag },
+  { port: portFlag, host: hostFlag, token: tokenFlag, webhook: webhookFlag },
   handle(async () => (await import("./serve.ts")).serve)
 ).pipe(
   Command.withDescription(

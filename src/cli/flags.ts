@@ -99,6 +99,15 @@ export const tokenFlag = Flag.Redacted("token").pipe(
   Flag.optional
 )
 
+export const webhookFlag = Flag.Redacted("webhook").pipe(
+  Flag.withMetavar("URL"),
+  Flag.withDescription(
+    'POST {"text": ...} to this URL when an outage begins or ends, or an operator acts. Default: EFFECT_FUSE_WEBHOOK, or none'
+  ),
+  Flag.withFallbackConfig(Config.Redacted("EFFECT_FUSE_WEBHOOK")),
+  Flag.optional
+)
+
 // ---- Simulations ----------------------------------------------------------------------------------------------------
 
 export const shareFlag = (name: string, description: string) =>

@@ -13,6 +13,7 @@ import { makeFeed } from "../dashboard/feed.ts"
 import { onStore } from "../dashboard/operators.ts"
 import { type Access, makePages, type PageRequest } from "../dashboard/pages.ts"
 import { fleetReader } from "../dashboard/reader.ts"
+import { makeWebhook } from "../dashboard/webhook.ts"
 import { processName } from "./actor.ts"
 import { answer, CommandFailure } from "./messages.ts"
 import { record } from "./recording.ts"
@@ -23,6 +24,7 @@ export interface ServeInput {
   readonly port: number
   readonly host: string
   readonly token: Option.Option<Redacted.Redacted<string>>
+  readonly webhook: Option.Option<Redacted.Redacted<string>>
 }
 
 /** A shorter token can be guessed. */
@@ -94,7 +96,7 @@ const listening = (host: string, port: number) =>
   })
 
 /** Serves the page of the fleet until it is interrupted. */
-export const serve = ({ host, port: asked, token: secret }: ServeInput, settings: CommandSettings) =>
+export const serve = ({ host, port: asked, token: secret, webhook }: ServeInput, settings: CommandSettings) =>
   Effect.scoped(
     Effect.gen(function* () {
       const { opened, store } = yield* reopenedStore(settings)
@@ -107,9 +109,18 @@ export const serve = ({ host, port: asked, token: secret }: ServeInput, settings
           advice: "Make one with: openssl rand -base64 24"
         })
       }
+      const target = Option.getOrUndefined(webhook)
+      if (target !== undefined && !/^https?:$/.test(URL.parse(Redacted.value(target))?.protocol ?? "")) {
+        // The URL is a secret, so the message does not repeat it.
+        return yield* new CommandFailure({ code: 1, message: "--webhook: expected a URL such as https://host/path" })
+      }
+      const onChange = target === undefined ? undefined : yield* makeWebhook(target)
       const { port, server } = yield* listening(host, asked)
       const login = makeLogin(token, port)
-      const feed = yield* makeFeed(fleetReader(store, label), { always: true })
+      const feed = yield* makeFeed(fleetReader(store, label), {
+        always: true,
+        ...(onChange === undefined ? {} : { onChange })
+      })
       const pages = makePages({
         feed,
         act: onStore(store, processName, (transition) => record(settings, opened(), [transition])),
