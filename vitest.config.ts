@@ -13,6 +13,7 @@ const withServers = [
     "JobBreaker",
     "Operator.servers",
     "alerts",
+    "Dashboard.browser",
     "examples",
     "fleet.servers",
     "fuzz.redis",
@@ -50,14 +51,21 @@ export default defineConfig({
           ...all,
           name: "servers",
           include: withServers,
-          globalSetup: "test/support/prepareServers.ts",
+          globalSetup: ["test/support/prepareServers.ts", "test/support/preparePage.ts"],
           env: { WITH_SERVERS: "1" }
         }
       },
       {
         extends: true,
         // Nothing of these files outlives them, so a worker imports the sources once, and not for each file.
-        test: { ...all, name: "units", include: ["test/**/*.test.ts"], exclude: withServers, isolate: false }
+        test: {
+          ...all,
+          name: "units",
+          globalSetup: "test/support/preparePage.ts",
+          include: ["test/**/*.test.ts"],
+          exclude: withServers,
+          isolate: false
+        }
       }
     ]
   }

@@ -11,6 +11,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Logger, pipe } from "effect"
 import { acts, type Result, type Stage } from "./fleet/acts.ts"
 import { startFleet } from "./fleet/fleet.ts"
+import { servePage } from "./fleet/page.ts"
 import { server as startServer } from "./fleet/redis.ts"
 import { openShop } from "./fleet/shop.ts"
 import { legend, paint, row, title, told, wrap } from "./fleet/timeline.ts"
@@ -62,6 +63,10 @@ const program = Effect.gen(function* () {
     const failed = failedChecks(result)
     held &&= failed.length === 0
     lines.push(verdict(act.title, result, failed))
+    // The page reads the store, and the first act counts the scripts that the processes run there.
+    if (lines.length > 1) continue
+    const address = yield* servePage(server.url, prefix)
+    if (address !== undefined) yield* Console.log(`\nOpen ${address} in a browser to see this fleet live.`)
   }
   yield* Console.log(`${title("What was checked")}\n${lines.join("\n")}`)
   return held

@@ -5,16 +5,20 @@ import {
   actorFlag,
   allFlag,
   fileFlag,
+  hostFlag,
   keysFlag,
   limitFlag,
   newFlag,
   outageFlag,
   patternFlag,
+  portFlag,
   reasonFlag,
   scenarioFlag,
   shareFlag,
   sortFlag,
   stateFlag,
+  tokenFlag,
+  webhookFlag,
   wideFlag
 } from "./flags.ts"
 import { countFlag, durationFlag, handle, keyFlag, nameArgument, root, yesFlag } from "./settings.ts"
@@ -114,6 +118,20 @@ const doctor = Command.make(
   Command.withDescription(
     "Checks that the store answers, its version, clock, latency, scripts or tables, announcements and contents. Writes a record that expires after 10 seconds"
   )
+)
+
+const serve = Command.make(
+  "serve",
+  { port: portFlag, host: hostFlag, token: tokenFlag, webhook: webhookFlag },
+  handle(async () => (await import("./serve.ts")).serve)
+).pipe(
+  Command.withDescription(
+    "Serves a page that shows the circuits live. It is read-only; with --token, a browser that has the token can change circuits"
+  ),
+  Command.withExamples([
+    { command: "effect-fuse serve --redis redis://localhost:6379", description: "Look at http://127.0.0.1:8970/" },
+    { command: "EFFECT_FUSE_TOKEN=$(openssl rand -base64 24) effect-fuse serve", description: "With operator actions" }
+  ])
 )
 
 // ---- Steer ----------------------------------------------------------------------------------------------------------
@@ -270,7 +288,7 @@ const migrate = Command.make(
 
 export const command = root.pipe(
   Command.withSubcommands([
-    { group: "Look", commands: [list, show, watch, names, history, doctor] },
+    { group: "Look", commands: [list, show, watch, names, history, serve, doctor] },
     { group: "Steer", commands: [isolate, disable, release, open, close, reset] },
     { group: "Choose", commands: [simulate] },
     { group: "Keep", commands: [exporting, importing, cleanup, migrate] }

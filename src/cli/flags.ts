@@ -1,3 +1,4 @@
+import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import { countFlag, parseMillis } from "./settings.ts"
@@ -69,6 +70,42 @@ export const reasonFlag = Flag.String("reason").pipe(
 export const newFlag = Flag.Boolean("new").pipe(
   Flag.withDescription("Accept a name that the store does not know"),
   Flag.withDefault(false)
+)
+
+// ---- The page -------------------------------------------------------------------------------------------------------
+
+export const portFlag = Flag.Int("port").pipe(
+  Flag.withMetavar("N"),
+  Flag.withDescription("The port of the page. 0 takes a free one. Default: 8970"),
+  Flag.filter(
+    (n) => n >= 0 && n <= 65_535,
+    () => "a port from 0 to 65535"
+  ),
+  Flag.withDefault(8_970)
+)
+
+export const hostFlag = Flag.String("host").pipe(
+  Flag.withMetavar("HOST"),
+  Flag.withDescription("The address on which to listen. Default: 127.0.0.1, which only this machine reaches"),
+  Flag.withDefault("127.0.0.1")
+)
+
+export const tokenFlag = Flag.Redacted("token").pipe(
+  Flag.withMetavar("TEXT"),
+  Flag.withDescription(
+    "Let browsers that open the page with ?token=TEXT change circuits. Default: EFFECT_FUSE_TOKEN, or read-only"
+  ),
+  Flag.withFallbackConfig(Config.Redacted("EFFECT_FUSE_TOKEN")),
+  Flag.optional
+)
+
+export const webhookFlag = Flag.Redacted("webhook").pipe(
+  Flag.withMetavar("URL"),
+  Flag.withDescription(
+    'POST {"text": ...} to this URL when an outage begins or ends, or an operator acts. Default: EFFECT_FUSE_WEBHOOK, or none'
+  ),
+  Flag.withFallbackConfig(Config.Redacted("EFFECT_FUSE_WEBHOOK")),
+  Flag.optional
 )
 
 // ---- Simulations ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ const whyOf = (state: Circuit.Circuit): Circuit.Why => {
 }
 
 /** The circuits of this process that are not healthy, as a store would list them. */
-const listedHere = (registry: Registry): ReadonlyArray<Known> => {
+export const listedHere = (registry: Registry): ReadonlyArray<Known> => {
   const { time } = registry.runtime
   const now = time.now()
   const wall = time.wall()

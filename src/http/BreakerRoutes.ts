@@ -24,7 +24,7 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as BreakerHealth from "../breaker/BreakerHealth.ts"
@@ -34,7 +34,8 @@ import { healthOfNames, isHealthy, meanFailureRate } from "../breaker/health.ts"
 import { decodeOptions, flag, listOf, optional, text } from "../core/fields.ts"
 import { grouped } from "../core/grouped.ts"
 import { severity } from "../shapes/states.ts"
-import { exemptRoute, pathField, saysNothing } from "./exempt.ts"
+import { pathField } from "./exempt.ts"
+import { addExempt } from "./exemptRoute.ts"
 
 /**
  * The options of the routes.
@@ -129,30 +130,6 @@ const full = (entry: RouteEntry, keys: boolean) => {
 const json = (body: unknown, status = 200) =>
   HttpServerResponse.setHeader(HttpServerResponse.jsonUnsafe(body, { status }), "cache-control", "no-store")
 
-/** Marks a response as Ignored: a route that reports an open circuit has not failed itself. */
-const silent = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
-  saysNothing.add(response)
-  return response
-}
-
-/**
- * Adds a route, and passes its path, with the prefix of the router, to `onPath`. A router has no public field for its prefix, but `addAll`
- * adds it by calling `map` of the given routes. If a later version did not call `map`, `onPath` would receive the path without the prefix,
- * and the first request would provide the complete path.
- */
-const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) => void) =>
-  HttpRouter.use((router) => {
-    let { path }: { readonly path: string } = route
-    const routes = [route]
-    const map = (f: (one: typeof route, index: number, all: typeof routes) => typeof route) =>
-      Array.from(routes, (one, index) => {
-        const derived = f(one, index, routes)
-        path = derived.path
-        return derived
-      })
-    return Effect.tap(router.addAll(Object.assign(routes, { map })), () => Effect.sync(() => onPath(path)))
-  })
-
 /**
  * Adds the two routes.
  *
@@ -188,14 +165,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, HttpRout
         )
       })
       const long = Effect.map(check, ({ circuits }) => json(entries(circuits, keys).map((entry) => full(entry, keys))))
-      // These routes must work while all others are rejected: no breaker of this router rejects or counts them.
-      const exempt = (path: string, answer: typeof short) => {
-        const known = Effect.tap(HttpRouter.RouteContext, ({ route }) =>
-          Effect.sync(() => exemptRoute(store, route.path))
-        )
-        const handler = Effect.andThen(known, Effect.map(answer, silent))
-        return addRoute(HttpRouter.route("GET", path as `/${string}`, handler), (path) => exemptRoute(store, path))
-      }
+      const exempt = (path: string, answer: typeof short) => addExempt(store, "GET", path as `/${string}`, answer)
       return Layer.mergeAll(exempt(health, short), exempt(breakers, long))
     })
   )

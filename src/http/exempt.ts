@@ -15,14 +15,19 @@ const operational: ReadonlySet<string> = new Set([
   "/metrics"
 ])
 
-/** The paths of the `BreakerRoutes` of each store. */
+/** The paths of the `BreakerRoutes` and of the `Dashboard` of each store. A path that ends with `/*` stands for all paths below it. */
 const routes = new WeakMap<object, Set<string>>()
 
-/** Exempts a path from the breakers of this store. */
+/** Exempts a path, or with `/*` at its end all paths below it, from the breakers of this store. */
 export const exemptRoute = (store: object, path: string): void => {
   const known = routes.get(store)
   if (known === undefined) routes.set(store, new Set([path]))
   else known.add(path)
+}
+
+const isBelow = (path: string, starts: Iterable<string>): boolean => {
+  for (const one of starts) if (one.endsWith("/*") && path.startsWith(one.slice(0, -1))) return true
+  return false
 }
 
 export const pathField = textLike("a path that begins with /", /^\/[!-~]*$/)
@@ -42,10 +47,11 @@ export const exemption = (paths: ReadonlyArray<string> = []): ((store: object, u
   const below = paths.filter((path) => path.endsWith("/*")).map((path) => path.slice(0, -1))
   return (store, url) => {
     const path = pathOf(url)
+    const own = routes.get(store)
     return (
       operational.has(path) ||
       exact.has(path) ||
-      routes.get(store)?.has(path) === true ||
+      (own !== undefined && (own.has(path) || isBelow(path, own))) ||
       below.some((start) => path.startsWith(start))
     )
   }

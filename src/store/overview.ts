@@ -219,7 +219,7 @@ export const overviewOf = (
 }
 
 /** The latest digest of each live voter; `undefined` for a digest that cannot be read. */
-const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Digest | undefined>, StoreError> =>
+export const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Digest | undefined>, StoreError> =>
   Effect.gen(function* () {
     const found = new Map<string, Digest | undefined>()
     let after = ""

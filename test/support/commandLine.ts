@@ -30,6 +30,7 @@ export interface Around {
 }
 
 export interface Running {
+  readonly pid: number
   readonly out: () => string
   readonly error: () => string
   /** Writes to its input. */
@@ -102,6 +103,7 @@ const begin = (
     if (late) setTimeout(write, 1_500)
     else write()
     return {
+      pid: child.pid ?? Number.NaN,
       out: () => said.out,
       error: () => said.error,
       say: (text) => Effect.sync(() => void child.stdin.write(text)),

@@ -55,6 +55,12 @@ const servers = {
     programs: { promtool: ["promtool"] },
     debian: ["prometheus"],
     macos: "prometheus"
+  },
+  chromium: {
+    title: "Chromium",
+    programs: { chromium: ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"] },
+    debian: ["chromium"],
+    macos: "--cask chromium"
   }
 } as const satisfies Record<string, Server>
 
@@ -293,6 +299,9 @@ export const programsOf = async <N extends Name>(name: N): Promise<Programs<N>> 
 
 /** The path of `promtool`, which checks and tests rules of Prometheus. */
 export const promtool = async (): Promise<string> => (await programsOf("prometheus")).promtool
+
+/** The path of Chromium, which opens pages in tests. */
+export const chromium = async (): Promise<string> => (await programsOf("chromium")).chromium
 
 // ---- Users --------------------------------------------------------------------------------------------------------
 

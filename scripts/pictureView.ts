@@ -1,0 +1,118 @@
+/** What the pictures of the page show: a shop at a bad moment. */
+import type { CircuitView, HistoryView, PageView, TransitionView } from "../src/dashboard/view.ts"
+
+const samples = 60
+
+/** Traffic that goes up and down, and an outage near its end. */
+const wave = (base: number, seed: number, failing = 0.004, rejected = 0, from = 42): HistoryView => {
+  const at = Array.from({ length: samples }, (_, i) => i)
+  const load = at.map((i) => base * (1 + 0.2 * Math.sin(i / 5 + seed) + 0.08 * Math.sin(i * 1.7 + seed)))
+  const isOut = (i: number) => rejected > 0 && i > from
+  const calls = load.map((n, i) => (isOut(i) ? 0.4 : n))
+  const failures = calls.map((n, i) => (isOut(i) ? 0.4 : n * failing * (rejected > 0 && i > from - 5 ? 30 : 1)))
+  return { calls, failures, rejections: load.map((n, i) => (isOut(i) ? n * rejected : 0)) }
+}
+
+const circuit = (
+  at: number,
+  { history, name, ...facts }: Partial<CircuitView> & { readonly name: string; readonly history: HistoryView }
+): CircuitView => ({
+  id: `${name}/${facts.key ?? ""}`,
+  name,
+  key: undefined,
+  state: "Closed",
+  rolledUp: false,
+  scope: "fleet",
+  since: at - 7_200_000,
+  downSince: undefined,
+  until: undefined,
+  why: undefined,
+  actor: undefined,
+  agreed: undefined,
+  openings: 0,
+  traffic: {
+    calls: history.calls.at(-1) ?? 0,
+    failures: history.failures.at(-1) ?? 0,
+    rejections: history.rejections.at(-1) ?? 0,
+    slow: 0,
+    p50: 8 + (name.length % 5) * 9,
+    p95: 40 + (name.length % 7) * 31,
+    inFlight: 1 + (name.length % 4),
+    limit: undefined
+  },
+  history,
+  keys: 0,
+  keysDown: 0,
+  processes: 6,
+  ...facts
+})
+
+const healthy = ["auth", "catalog", "geo", "images", "language-model", "mail", "pricing", "sessions", "shipping"]
+
+export const pictureView = (at: number): PageView => {
+  const inventory = { why: "61 % of 140 calls failed within 10 s: connect ETIMEDOUT", downSince: at - 31_000 }
+  const circuits = [
+    circuit(at, {
+      name: "payments",
+      state: "Open",
+      since: at - 48_000,
+      downSince: at - 252_000,
+      until: at + 11_000,
+      why: "5 failures in a row in 5 of 6 processes; last failure: HTTP 503 from POST https://api.payments.example",
+      agreed: { failing: 5, of: 6 },
+      openings: 3,
+      history: wave(42, 0, 0.02, 0.95)
+    }),
+    circuit(at, {
+      ...{ name: "inventory", state: "Open", rolledUp: true, until: at + 4_000, openings: 1, keys: 40, keysDown: 3 },
+      ...inventory,
+      agreed: { failing: 6, of: 6 },
+      history: wave(18, 2, 0.03, 0.4, 53)
+    }),
+    ...["warehouse-berlin", "warehouse-lyon", "warehouse-oslo"].map((key) =>
+      circuit(at, { name: "inventory", key, state: "Open", ...inventory, history: wave(3, 2), processes: 0 })
+    ),
+    circuit(at, {
+      name: "recommendations",
+      state: "Isolated",
+      since: at - 1_260_000,
+      until: at + 540_000,
+      why: "New ranking model returns empty lists, see INC-4711",
+      actor: "maria",
+      history: wave(60, 3, 0.01, 1, -1)
+    }),
+    ...healthy.map((name, i) =>
+      circuit(at, { name, history: wave(5 + i * 9, i, i === 6 ? 0.14 : 0.004), keys: i === 1 ? 12 : 0 })
+    )
+  ]
+  const transitions: ReadonlyArray<TransitionView> = (
+    [
+      [52, "mail", "Closed", "Open"],
+      [51.4, "mail", "Open", "HalfOpen"],
+      [51.3, "mail", "HalfOpen", "Closed"],
+      [21, "recommendations", "Closed", "Isolated"],
+      [4.2, "payments", "Closed", "Open"],
+      [3.6, "payments", "Open", "HalfOpen"],
+      [3.55, "payments", "HalfOpen", "Open"],
+      [2.4, "payments", "Open", "HalfOpen"],
+      [2.35, "payments", "HalfOpen", "Open"],
+      [0.8, "payments", "Open", "HalfOpen"],
+      [0.78, "payments", "HalfOpen", "Open"],
+      [0.5, "inventory", "Closed", "Open"]
+    ] as const
+  ).map(([minutes, name, from, to]) => ({
+    at: at - minutes * 60_000,
+    ...{ name, from, to, key: undefined, why: "5 failures in a row: HTTP 503", actor: undefined }
+  }))
+  return {
+    at,
+    every: 5_000,
+    leftOut: 0,
+    source: { kind: "fleet", label: "redis://redis.internal:6379", problem: undefined },
+    rights: { steer: true, actor: "maria" },
+    processes: 6,
+    reporting: 6,
+    circuits,
+    transitions
+  }
+}

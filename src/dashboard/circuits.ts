@@ -1,0 +1,164 @@
+/** From what is known of a fleet to what the page shows of its circuits. Pure. */
+import { worst } from "../shapes/states.ts"
+import { circuitId } from "../store/codec.ts"
+import type { Known, Unreadable } from "../store/known.ts"
+import type { NameOverview, Overview, Traffic } from "../store/overview.ts"
+import { bounded, whyText } from "./texts.ts"
+import type { CircuitView, TrafficView } from "./view.ts"
+
+/** What the page shows of a circuit beside its traffic. */
+export type Facts = Omit<CircuitView, "traffic" | "history">
+
+export interface Shown {
+  readonly circuits: ReadonlyMap<string, Facts>
+  /** How many circuits there is no room for. */
+  readonly leftOut: number
+}
+
+/** The page shows at most this many names, and this many keys. */
+const mostNames = 5_000
+const mostKeys = 2_000
+
+const calm = {
+  scope: "fleet",
+  since: undefined,
+  downSince: undefined,
+  until: undefined,
+  why: undefined,
+  actor: undefined,
+  agreed: undefined,
+  openings: 0
+} satisfies Partial<Facts>
+
+type Told = Omit<Facts, "id" | "name" | "key" | "rolledUp" | "keys" | "keysDown" | "processes">
+
+const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
+  one._tag === "Unreadable"
+    ? { ...calm, state: "Disabled", why: "A newer version wrote this record, and this version cannot read it" }
+    : {
+        state: one.state,
+        scope,
+        since: one.since,
+        downSince: one.outage?.since,
+        until: one.until === undefined ? undefined : Math.round(one.until),
+        why: whyText(one),
+        actor: bounded(one.actor, 100),
+        agreed: one.outage?.agreed && { failing: one.outage.agreed.processes, of: one.outage.agreed.of },
+        openings: one.outage?.openings ?? 0
+      }
+
+export const isDown = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
+
+const stateOf = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
+
+const began = (one: Known | Unreadable): number =>
+  one._tag === "Unreadable" ? Infinity : (one.outage?.since ?? one.since)
+
+/** The worst of some circuits; of those in the same state, the one that is down for longest. */
+const worstOf = (some: ReadonlyArray<Known | Unreadable>): Known | Unreadable | undefined => {
+  const state = worst(some.map(stateOf))
+  return some.filter((one) => stateOf(one) === state).sort((a, b) => began(a) - began(b))[0]
+}
+
+/** The state of a name that only some processes have opened, each for itself. */
+const alone = ({ notClosedIn, processes, worstKeys }: NameOverview): Told => ({
+  ...calm,
+  state: worst(worstKeys.map(({ state }) => state)) ?? "Open",
+  scope: "local",
+  why:
+    processes === 1
+      ? "The only process that uses it has opened it for itself"
+      : `${notClosedIn} of ${processes} processes reject calls. Each decided for itself; the fleet has not agreed`
+})
+
+/** A name that no process reports. */
+const unused = (name: string): NameOverview => ({
+  name,
+  state: "Closed",
+  notClosed: 0,
+  processes: 0,
+  notClosedIn: 0,
+  keys: 0,
+  worstKeys: [],
+  traffic: undefined
+})
+
+/**
+ * The circuits that the page shows: one for each name, and one for each key that is not closed.
+ *
+ * `isAlone` tells whether some processes have opened a name for themselves. `scope` is that of circuits that have a record.
+ */
+export const circuitsOf = (
+  { circuits, names }: Pick<Overview, "circuits" | "names">,
+  scope: Facts["scope"],
+  isAlone: (name: NameOverview) => boolean
+): Shown => {
+  const own = new Map<string, Known | Unreadable>()
+  const keyed = new Map<string, Array<Known | Unreadable>>()
+  for (const one of circuits) {
+    if (one.key === undefined) own.set(one.name, one)
+    else if (isDown(one)) {
+      const known = keyed.get(one.name)
+      if (known === undefined) keyed.set(one.name, [one])
+      else known.push(one)
+    }
+  }
+  const shown = new Map<string, Facts>()
+  const known = new Set(names.map(({ name }) => name))
+  const others = [...new Set(circuits.map(({ name }) => name))].filter((name) => !known.has(name)).map(unused)
+  const all = [...names, ...others]
+  const isBad = ({ name, notClosed }: NameOverview) => (notClosed > 0 || keyed.has(name) || own.has(name) ? 0 : 1)
+  // Names that are not closed come first, so that they have room.
+  const ordered = all.length <= mostNames ? all : all.sort((a, b) => isBad(a) - isBad(b))
+  for (const one of ordered.slice(0, mostNames)) {
+    const { name } = one
+    const record = own.get(name)
+    const down = keyed.get(name) ?? []
+    const bad = record !== undefined && isDown(record) ? record : worstOf(down)
+    const openings = record?._tag === "Known" ? record.openings : 0
+    const id = circuitId(name, undefined)
+    shown.set(id, {
+      ...(bad !== undefined
+        ? told(bad, scope)
+        : isAlone(one)
+          ? alone(one)
+          : { ...calm, state: "Closed" as const, scope, openings }),
+      id,
+      name,
+      key: undefined,
+      rolledUp: bad !== undefined && bad.key !== undefined,
+      keys: Math.max(one.keys, down.length),
+      keysDown: down.length,
+      processes: one.processes
+    })
+  }
+  let room = mostKeys
+  let leftOut = Math.max(0, all.length - mostNames)
+  for (const [name, down] of keyed) {
+    const some = down.slice(0, Math.max(0, room))
+    room -= some.length
+    leftOut += down.length - some.length
+    for (const one of some) {
+      const id = circuitId(name, one.key)
+      const { key } = one
+      shown.set(id, { ...told(one, scope), id, name, key, rolledUp: false, keys: 0, keysDown: 0, processes: 0 })
+    }
+  }
+  return { circuits: shown, leftOut }
+}
+
+/** Two digits after the point are more than the page shows. */
+const short = (n: number): number => Math.round(n * 100) / 100
+const whole = (millis: number | undefined): number | undefined =>
+  millis === undefined ? undefined : Number(millis.toPrecision(3))
+
+export const trafficOf = ({ inFlight, limit, p50, p95, perSecond }: Traffic): TrafficView => ({
+  calls: short(perSecond.calls),
+  failures: short(perSecond.failures),
+  rejections: short(perSecond.rejected),
+  slow: short(perSecond.slow),
+  p50: whole(p50),
+  p95: whole(p95),
+  inFlight,
+  limit: limit === undefined ? undefined : Math.round(limit)
+})

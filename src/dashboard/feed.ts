@@ -1,0 +1,194 @@
+/**
+ * One fiber reads for all viewers, and sends each of them the same bytes: a whole view first, then what changes.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as FiberHandle from "effect/FiberHandle"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type { Scope } from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import { foreignMessage } from "../core/foreign.ts"
+import type { StoreError } from "../store/SharedStore.ts"
+import { Board, sampleMillis } from "./board.ts"
+import type { Reader } from "./reader.ts"
+import { bounded } from "./texts.ts"
+import type { Change, RightsView } from "./view.ts"
+
+const readMillis = 1_000
+const readsPerSample = sampleMillis / readMillis
+
+/** A viewer hears something at least this often, so that it notices when the server is lost. */
+const silentMillis = 5_000
+
+/** A viewer that is this many messages behind is dropped. Its browser connects again. */
+const mostWaiting = 64
+
+/** A viewer that connects again gets what it missed, if it missed no more than this many messages. */
+const mostKept = 120
+
+const mostViewers = 500
+
+/** Without a viewer the feed goes on for this long. */
+const idleMillis = 120_000
+
+interface Viewer {
+  readonly queue: Queue.Queue<Uint8Array>
+  rights: RightsView
+}
+
+interface Frame {
+  readonly seq: number
+  readonly bytes: Uint8Array
+}
+
+export interface Feed {
+  readonly board: Board
+  /**
+   * The messages for a viewer from now on, and a function that changes its rights. `lastEventId` is the id of the last message that it has.
+   * `undefined` if there are too many viewers.
+   */
+  readonly join: (
+    rights: RightsView,
+    lastEventId: string | undefined
+  ) => Effect.Effect<Stream.Stream<Uint8Array> | undefined>
+  /** Reads now, for example after an action. Starts the feed if it does not run. */
+  readonly refresh: Effect.Effect<void>
+  readonly viewers: () => number
+}
+
+const encoder = new TextEncoder()
+
+const frame = (id: string, event: "view" | "change", data: string): Uint8Array =>
+  encoder.encode(`id: ${id}\nevent: ${event}\nretry: 1000\ndata: ${data}\n\n`)
+
+/** Whether viewers have to hear of a change now. */
+const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
+  circuits.length > 0 || gone.length > 0 || transitions.length > 0 || sample !== undefined
+
+export interface FeedOptions {
+  /** Read also while there is no viewer. */
+  readonly always: boolean
+  /** Called with each change, before the viewers hear of it. */
+  readonly onChange?: ((change: Change) => Effect.Effect<void>) | undefined
+}
+
+export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Effect.Effect<Feed, never, Scope> =>
+  Effect.gen(function* () {
+    const board = new Board(reader.kind, reader.label)
+    const viewers = new Set<Viewer>()
+    const life = Math.floor((yield* Random.next) * 36 ** 8).toString(36)
+    const one = Semaphore.makeUnsafe(1)
+    const fiber = yield* FiberHandle.make<void>()
+    let seq = 0
+    let kept: Array<Frame> = []
+    let reads = 0
+    let sentAt = -Infinity
+    let watchedAt = -Infinity
+    let sampled = false
+    let problem: string | undefined
+    /** The view as JSON without its first brace, for the message `viewAt`. */
+    let viewText = ""
+    let viewAt = -1
+
+    const viewFor = ({ rights }: Pick<Viewer, "rights">): Uint8Array => {
+      if (viewAt !== seq) {
+        viewText = JSON.stringify(board.view()).slice(1)
+        viewAt = seq
+      }
+      return frame(`${life}-${seq}`, "view", `{"rights":${JSON.stringify(rights)},${viewText}`)
+    }
+
+    const send = (viewer: Viewer, bytes: Uint8Array) => {
+      if (Queue.offerUnsafe(viewer.queue, bytes)) return
+      viewers.delete(viewer)
+      Queue.shutdownUnsafe(viewer.queue)
+    }
+
+    const broadcast = (at: number, change: Change) => {
+      seq++
+      sentAt = at
+      if (board.restarted) {
+        kept = []
+        for (const viewer of viewers) send(viewer, viewFor(viewer))
+        return
+      }
+      const bytes = frame(`${life}-${seq}`, "change", JSON.stringify(change))
+      kept.push({ seq, bytes })
+      if (kept.length > mostKept) kept.shift()
+      for (const viewer of viewers) send(viewer, bytes)
+    }
+
+    const read: Effect.Effect<Change, StoreError> = Effect.gen(function* () {
+      const circuits = yield* reader.circuits
+      // After a problem the next read is a sample again.
+      const names = reads % readsPerSample === 0 || !sampled ? yield* reader.names : undefined
+      if (names !== undefined) sampled = true
+      reads++
+      return board.take(yield* Clock.currentTimeMillis, circuits, names)
+    })
+
+    const turn: Effect.Effect<void> = one.withPermit(
+      Effect.gen(function* () {
+        const change = yield* Effect.catch(read, (error) =>
+          Effect.map(Clock.currentTimeMillis, (at) => {
+            sampled = false
+            return board.fail(at, bounded(foreignMessage(error.cause)) ?? "the store failed")
+          })
+        )
+        const at = board.at
+        const now = change.source.problem?.message
+        const news = isNews(change) || (now === undefined) !== (problem === undefined)
+        problem = now
+        if (news && onChange !== undefined) yield* onChange(change)
+        if (news || at - sentAt >= silentMillis) broadcast(at, change)
+      })
+    )
+
+    const loop: Effect.Effect<void> = Effect.suspend(() => {
+      const at = board.at
+      if (viewers.size > 0) watchedAt = at
+      if (!always && at - watchedAt > idleMillis) return Effect.void
+      return Effect.andThen(Effect.andThen(Effect.sleep(readMillis), turn), loop)
+    })
+
+    /** Starts the loop, and reads once before it if it did not run. */
+    const start: Effect.Effect<void> = Effect.gen(function* () {
+      watchedAt = yield* Clock.currentTimeMillis
+      if ((yield* FiberHandle.get(fiber))._tag === "Some") return
+      yield* turn
+      watchedAt = board.at
+      yield* FiberHandle.run(fiber, loop, { onlyIfMissing: true })
+    })
+    if (always) yield* Effect.forkScoped(start)
+
+    const missed = (lastEventId: string | undefined): ReadonlyArray<Frame> | undefined => {
+      const [ofLife, last] = lastEventId?.split("-") ?? []
+      if (ofLife !== life || last === undefined) return undefined
+      const from = Number(last)
+      const frames = kept.filter((one) => one.seq > from)
+      return from <= seq && frames.length === seq - from ? frames : undefined
+    }
+
+    return {
+      board,
+      viewers: () => viewers.size,
+      refresh: Effect.andThen(start, turn),
+      join: (rights, lastEventId) =>
+        Effect.gen(function* () {
+          if (viewers.size >= mostViewers) return undefined
+          yield* start
+          const queue = yield* Queue.dropping<Uint8Array>(mostWaiting)
+          const viewer: Viewer = { queue, rights }
+          const begin = missed(lastEventId)?.map(({ bytes }) => bytes) ?? [viewFor(viewer)]
+          viewers.add(viewer)
+          const leave = Effect.sync(() => {
+            viewers.delete(viewer)
+            Queue.shutdownUnsafe(queue)
+          })
+          // No message may come between what the viewer missed and what it hears from now on: both are taken in one step.
+          return Stream.concat(Stream.fromIterable(begin), Stream.fromQueue(queue)).pipe(Stream.ensuring(leave))
+        })
+    }
+  })

@@ -1,0 +1,38 @@
+import type { Known, Unreadable } from "../store/known.ts"
+import { bounded, whyText } from "./texts.ts"
+import type { TransitionView } from "./view.ts"
+
+const hourMillis = 3_600_000
+
+/** The state before a state, as far as a record that is read for the first time tells. */
+const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
+  if (state === "HalfOpen") return "Open"
+  if (state === "Open") return outage !== undefined && outage.openings > 1 ? "HalfOpen" : "Closed"
+  if (state !== "Closed") return "Closed"
+  return why === "Released" || why === "Expired" ? "Isolated" : why === "ClosedByHand" ? "Open" : "HalfOpen"
+}
+
+/**
+ * The transitions that a new record tells of. The page reads the records once a second, so it misses states that lasted less. `isFirst`: the
+ * page has just begun to read, so the record may be old.
+ */
+export const transitionOf = (
+  before: Known | Unreadable | undefined,
+  known: Known | Unreadable,
+  now: number,
+  isFirst: boolean
+): ReadonlyArray<TransitionView> => {
+  if (known._tag === "Unreadable") return []
+  const { key, name, outage, since, state } = known
+  const from = before?._tag === "Known" ? before.state : isFirst ? beforeOf(known) : "Closed"
+  const at = isFirst ? since : Math.min(now, Math.max(since, now - 10_000))
+  const found: Array<TransitionView> = []
+  const base = { name, key, actor: bounded(known.actor, 100) }
+  if (isFirst && outage !== undefined && outage.since < since && state !== "Closed") {
+    found.push({ ...base, at: outage.since, from: "Closed", to: "Open", why: undefined, actor: undefined })
+  }
+  if (from !== state || (before !== undefined && !isFirst && state !== "Closed")) {
+    found.push({ ...base, at, from, to: state, why: whyText(known) })
+  }
+  return found.filter(({ at }) => at > now - hourMillis)
+}

@@ -1,0 +1,166 @@
+/**
+ * What the live page shows: the types of the JSON that the server sends to the browser.
+ *
+ * Times are milliseconds since 1970, durations are milliseconds, and rates are per second. All texts are foreign texts that the server
+ * has bounded; the page shows them as text only.
+ */
+import type { State } from "../core/Circuit.ts"
+import type { ActionName } from "../core/operatorActions.ts"
+
+/** Where the page has its data from. */
+export interface SourceView {
+  /** `fleet`: the store of a fleet. `process`: the circuits of this process only. */
+  readonly kind: "fleet" | "process"
+  /** The store without credentials, such as `redis://localhost:6379`, or the name of the process. */
+  readonly label: string
+  /** The store cannot be read. What is shown is older than `since`. */
+  readonly problem: { readonly since: number; readonly message: string } | undefined
+}
+
+/** The traffic of a circuit, or of all circuits of a name, in all processes that report it. */
+export interface TrafficView {
+  readonly calls: number
+  readonly failures: number
+  readonly rejections: number
+  readonly slow: number
+  readonly p50: number | undefined
+  readonly p95: number | undefined
+  readonly inFlight: number
+  /** The adaptive limit, if one holds: the sum of all processes. */
+  readonly limit: number | undefined
+}
+
+/** The rates of the last samples, oldest first. All three lists have the same length. */
+export interface HistoryView {
+  readonly calls: ReadonlyArray<number>
+  readonly failures: ReadonlyArray<number>
+  readonly rejections: ReadonlyArray<number>
+}
+
+/**
+ * One circuit. A circuit without a key stands for its name: its traffic is that of all keys, and while its own circuit is closed, its state
+ * is the worst of its keys.
+ */
+export interface CircuitView {
+  readonly id: string
+  readonly name: string
+  readonly key: string | undefined
+  readonly state: State
+  /** Whether the state is that of the worst key, and not of the circuit without a key. */
+  readonly rolledUp: boolean
+  /** Whether one process or the whole fleet decided the state. */
+  readonly scope: "local" | "fleet"
+  /** When the state began. */
+  readonly since: number | undefined
+  /** When the current outage began. */
+  readonly downSince: number | undefined
+  /** When the next call can pass as a probe, or the override ends. `undefined`: not known, or never by itself. */
+  readonly until: number | undefined
+  /** Why the circuit is in this state, in words. */
+  readonly why: string | undefined
+  /** The operator who set the override. */
+  readonly actor: string | undefined
+  /** How many processes agreed on the opening, of how many. */
+  readonly agreed: { readonly failing: number; readonly of: number } | undefined
+  readonly openings: number
+  readonly traffic: TrafficView | undefined
+  readonly history: HistoryView | undefined
+  /** How many keys the name has, and how many of them are not closed. */
+  readonly keys: number
+  readonly keysDown: number
+  /** How many processes report the name. */
+  readonly processes: number
+}
+
+export interface TransitionView {
+  readonly at: number
+  readonly name: string
+  readonly key: string | undefined
+  readonly from: State
+  readonly to: State
+  readonly why: string | undefined
+  readonly actor: string | undefined
+}
+
+/** Whether the viewer may steer circuits, and under which name. */
+export interface RightsView {
+  readonly steer: boolean
+  readonly actor: string | undefined
+}
+
+/** All that the first screen shows. */
+export interface PageView {
+  readonly at: number
+  /** How often the server takes a sample of the traffic, in milliseconds. */
+  readonly every: number
+  /** How many circuits the view leaves out, because there are too many. */
+  readonly leftOut: number
+  readonly source: SourceView
+  readonly rights: RightsView
+  /** Live processes, and those of them that report their traffic. */
+  readonly processes: number
+  readonly reporting: number
+  readonly circuits: ReadonlyArray<CircuitView>
+  /** The transitions of the last hour, oldest first. */
+  readonly transitions: ReadonlyArray<TransitionView>
+}
+
+/** The traffic of one circuit: the fields of {@link TrafficView}. `null` stands for `undefined`. */
+export type Sample = readonly [
+  id: string,
+  calls: number,
+  failures: number,
+  rejections: number,
+  slow: number,
+  inFlight: number,
+  p50: number | null,
+  p95: number | null,
+  limit: number | null
+]
+
+/** What has changed since the last message. */
+export interface Change {
+  readonly at: number
+  readonly source: SourceView
+  readonly processes: number
+  readonly reporting: number
+  readonly leftOut: number
+  /** The circuits that changed. One that the viewer knows comes without `traffic` and `history`, and keeps those that it had. */
+  readonly circuits: ReadonlyArray<CircuitView>
+  /** The ids of circuits that no longer exist. */
+  readonly gone: ReadonlyArray<string>
+  readonly transitions: ReadonlyArray<TransitionView>
+  /**
+   * The next sample of the traffic, if this message has one. It names the circuits whose figures differ from the sample before; those of all
+   * others are the same again.
+   */
+  readonly sample: ReadonlyArray<Sample> | undefined
+}
+
+/** The page of one circuit. */
+export interface CircuitDetail {
+  readonly circuit: CircuitView
+  /** The transitions that are known, oldest first. */
+  readonly transitions: ReadonlyArray<TransitionView>
+  /** The latest failures that the process of the server has seen, latest first. */
+  readonly failures: ReadonlyArray<{ readonly at: number; readonly error: string }>
+  /** The fields of the policy that differ from the default, as `name: value`. */
+  readonly policy: ReadonlyArray<{ readonly name: string; readonly value: string }>
+}
+
+export type { ActionName }
+
+/** The body of a request that steers a circuit. */
+export interface ActionRequest {
+  readonly action: ActionName
+  readonly name: string
+  readonly key?: string | undefined
+  readonly reason?: string | undefined
+  /** The name of the operator, if the server does not know it. */
+  readonly actor?: string | undefined
+  /** How long, in milliseconds. Without it an override lasts until it is released. */
+  readonly forMillis?: number | undefined
+}
+
+/** The answer to it: what the circuit is now and how many processes live, or a message that can be shown. */
+export type ActionResponse = { readonly state: State; readonly processes: number } | { readonly error: string }

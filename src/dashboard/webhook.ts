@@ -1,0 +1,123 @@
+/** Tells a webhook of outages and overrides, with the JSON that Slack and many others accept: `{ "text": "..." }`. */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type { Scope } from "effect/Scope"
+import { printable } from "../core/printable.ts"
+import { circuitId } from "../store/codec.ts"
+import type { Change, TransitionView } from "./view.ts"
+
+class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
+
+/** News that arrive within this time of each other go in one message. */
+const gatherMillis = 1_000
+
+/** A message has at most this many lines. The rest is counted. */
+const mostLines = 10
+
+/** News that wait while the webhook does not answer. More are dropped. */
+const mostWaiting = 500
+
+const timeoutMillis = 5_000
+
+/** Three more attempts, after 1, 4 and 16 seconds. */
+const retries = { schedule: Schedule.exponential("1 second", 4), times: 3 }
+
+/** Slack reads these three characters as markup. */
+const escaped = (text: string): string =>
+  printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
+
+const short = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text)
+
+const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
+  escaped(short(key === undefined ? name : `${name} [${key}]`))
+
+const lasted = (millis: number): string => {
+  const seconds = Math.max(0, Math.round(millis / 1_000))
+  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60]
+  if (hours > 0) return `${hours} h ${minutes} min`
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
+}
+
+/**
+ * What of some transitions is news, as lines of text. An outage is news when it begins and when it ends: its further openings and its
+ * probes are not. What happened before `since` is not news either, but it is remembered.
+ */
+export const makeNews = (since: number): ((transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>) => {
+  const down = new Map<string, number>()
+  const forced = new Map<string, TransitionView["to"]>()
+  const line = (one: TransitionView): string | undefined => {
+    const id = circuitId(one.name, one.key)
+    const why = one.why === undefined ? "" : `: ${escaped(short(one.why))}`
+    const by = one.actor === undefined ? "" : ` by ${escaped(short(one.actor))}`
+    if (one.to === "Isolated" || one.to === "Disabled") {
+      if (forced.get(id) === one.to) return undefined
+      forced.set(id, one.to)
+      return `${circuitText(one)} was ${one.to === "Isolated" ? "isolated" : "disabled"}${by}${why}`
+    }
+    const wasForced = forced.delete(id)
+    if (one.to === "Closed") {
+      const began = down.get(id)
+      down.delete(id)
+      if (began !== undefined) return `${circuitText(one)} is closed again after ${lasted(one.at - began)}`
+      return wasForced ? `${circuitText(one)} was released${by}` : undefined
+    }
+    if (down.has(id)) return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
+    down.set(id, one.at)
+    return `${circuitText(one)} is open${why}`
+  }
+  return (transitions) =>
+    transitions.flatMap((one) => {
+      const text = line(one)
+      return text === undefined || one.at < since ? [] : [text]
+    })
+}
+
+const messageOf = (lines: ReadonlyArray<string>): string =>
+  lines.length <= mostLines
+    ? lines.join("\n")
+    : [...lines.slice(0, mostLines), `and ${lines.length - mostLines} more changes`].join("\n")
+
+/** Sends the news of changes. No error of it names the URL, which is a secret. */
+export const makeWebhook = (
+  url: Redacted.Redacted<string>
+): Effect.Effect<(change: Change) => Effect.Effect<void>, never, Scope> =>
+  Effect.gen(function* () {
+    const queue = yield* Queue.dropping<string>(mostWaiting)
+    const news = makeNews(yield* Clock.currentTimeMillis)
+    const post = (text: string) =>
+      Effect.tryPromise({
+        try: (signal) =>
+          fetch(Redacted.value(url), {
+            method: "POST",
+            headers: { "content-type": "application/json" },
+            body: JSON.stringify({ text }),
+            redirect: "error",
+            signal
+          }),
+        catch: () => new NotSent({ message: "the webhook cannot be reached" })
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: timeoutMillis,
+          orElse: () => Effect.fail(new NotSent({ message: "the webhook did not answer" }))
+        }),
+        Effect.flatMap(({ ok, status }) =>
+          ok ? Effect.void : Effect.fail(new NotSent({ message: `the webhook answered ${status}` }))
+        )
+      )
+    const turn = Effect.gen(function* () {
+      const first = yield* Queue.take(queue)
+      yield* Effect.sleep(gatherMillis)
+      const rest = yield* Queue.clear(queue)
+      yield* Effect.retry(post(messageOf([first, ...rest])), retries)
+    })
+    const reported = Effect.catch(turn, ({ message }) => Effect.logWarning(`A notification was not sent: ${message}`))
+    yield* Effect.forkScoped(Effect.forever(reported))
+    return ({ transitions }) =>
+      Effect.sync(() => {
+        for (const one of news(transitions)) Queue.offerUnsafe(queue, one)
+      })
+  })

@@ -1,0 +1,443 @@
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { Trip } from "effect-fuse"
+import * as Operator from "effect-fuse/Operator"
+import * as RedisStore from "effect-fuse/RedisStore"
+import type { Browser, Page } from "playwright-core"
+import { afterAll, beforeAll } from "vitest"
+import type { CircuitView } from "../src/dashboard/view.ts"
+import { encode } from "../src/store/digest.ts"
+import { browser, type Opened, open } from "./support/browser.ts"
+import { start } from "./support/commandLine.ts"
+import { postgresServer } from "./support/postgresServer.ts"
+import { type Process, startProcesses } from "./support/processes.ts"
+import { type Connection, connection, standsAt, trip, until } from "./support/redisFleet.ts"
+import { redisServer } from "./support/redisServer.ts"
+import * as sqlFleet from "./support/sqlFleet.ts"
+
+const token = "a-token-of-the-tests"
+
+/** The address of a page that the command line serves. */
+const serving = (args: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const served = yield* start(["serve", "--port", "0", ...args])
+    let url = ""
+    yield* until(
+      "the page is served",
+      Effect.sync(() => {
+        url = /http:\/\/\S+/.exec(served.out())?.[0] ?? ""
+        return url !== ""
+      })
+    )
+    return { url, pid: served.pid }
+  })
+
+const say = <A>(promise: () => Promise<A>): Effect.Effect<A> => Effect.promise(promise)
+
+const trouble = (page: Page, name: string) => page.locator("li.trouble", { has: page.getByRole("link", { name }) })
+
+const closeTo = (scope: Scope.Closeable) => Effect.runPromise(Scope.close(scope, Exit.void))
+
+/** What all tests share. Each test has circuits of its own. */
+interface Shared {
+  readonly chrome: Browser
+  readonly redis: string
+  readonly connection: Connection
+  readonly url: string
+  readonly pid: number
+  readonly fleet: ReadonlyArray<Process>
+}
+
+let shared: Shared
+const scope = Effect.runSync(Scope.make())
+
+beforeAll(async () => {
+  const make = Effect.gen(function* () {
+    const chrome = yield* browser
+    const { url: redis } = yield* redisServer
+    const fleet = yield* startProcesses(3, (i) => ({
+      url: redis,
+      name: `shop-${i}`,
+      callEvery: 100,
+      policy: { trip: Trip.consecutive(3), cooldown: "60 seconds" }
+    }))
+    const { pid, url } = yield* serving(["--redis", redis, "--token", token])
+    return { chrome, redis, connection: yield* connection(redis), url, pid, fleet }
+  })
+  shared = await Effect.runPromise(Scope.provide(make, scope))
+}, 120_000)
+
+afterAll(() => closeTo(scope))
+
+const asOperator = (options = {}) => open(shared.chrome, `${shared.url}?token=${token}`, options)
+const asViewer = (options = {}) => open(shared.chrome, shared.url, options)
+
+/** Fails a dependency in all processes until its circuit is open for the fleet. */
+const breakDown = (circuit: string) =>
+  until(
+    `${circuit} is open`,
+    Effect.gen(function* () {
+      for (const one of shared.fleet) yield* one.ask("call", { circuit, finds: "down" })
+      const all = yield* Effect.forEach(shared.fleet, (one) => one.ask("standing", { circuit }))
+      return all.flat().every(({ scope, state }) => state === "Open" && scope === "fleet")
+    })
+  )
+
+const use = (circuit: string) => Effect.forEach(shared.fleet, (one) => one.ask("call", { circuit, finds: "up" }))
+
+/** The store as an operator sees it. */
+const withStore = <A, E>(f: (store: Effect.Success<ReturnType<typeof RedisStore.make>>) => Effect.Effect<A, E>) =>
+  Effect.orDie(Effect.provideContext(Effect.flatMap(RedisStore.make({}), f), shared.connection))
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
+
+/** What axe finds wrong. The policy of the page does not let it in by a script element. */
+const axe = (page: Page) =>
+  say(async () => {
+    await page.evaluate(axeSource)
+    const found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    const { violations } = found as { violations: Array<{ id: string; nodes: Array<{ html: string }> }> }
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`)
+  })
+
+const unharmed = (page: Opened) => assert.deepStrictEqual(page.problems, [])
+
+const text = (page: Page, selector: string) => say(() => page.locator(selector).first().innerText())
+
+describe("the page of a fleet on Redis", () => {
+  it.live("shows a dependency that fails: its name, its state, why, and how many processes agreed", () =>
+    Effect.gen(function* () {
+      const page = yield* asViewer()
+      yield* use("mail")
+      yield* breakDown("mail")
+      const row = trouble(page, "mail")
+      yield* say(() => row.waitFor())
+      const said = yield* say(() => row.innerText())
+      assert.match(said, /Open/)
+      assert.match(said, /\d failures in a row/)
+      assert.match(said, /[23] of 3 processes agreed/)
+      assert.match(said, /Next try\s+in \d+ (s|min)/)
+      assert.match(said, /Down for\s+\d+ (s|min)/)
+      assert.match(yield* text(page, ".source"), /3 processes/)
+      // The traffic of healthy circuits, from the digests.
+      const api = page.locator("tbody tr", { hasText: "api" })
+      yield* say(() => api.locator("svg.spark").waitFor())
+      assert.match(yield* say(() => api.innerText()), /\d+ \/s/)
+      unharmed(page)
+    })
+  )
+
+  it.live("isolates a circuit for an operator, and every process rejects; then releases it", () =>
+    Effect.gen(function* () {
+      yield* use("ranking")
+      const page = yield* asOperator()
+      yield* say(() => page.getByRole("link", { name: "ranking" }).first().click())
+      assert.notInclude(page.url(), token)
+      yield* say(() => page.getByRole("button", { name: "Isolate" }).click())
+      const dialog = page.getByRole("dialog")
+      yield* say(() => dialog.getByLabel("Reason").fill("empty lists, INC-4711"))
+      yield* say(() => dialog.getByLabel("Your name").fill("maria"))
+      assert.match(yield* say(() => dialog.innerText()), /Concerns 3 processes/)
+      yield* say(() => dialog.getByRole("button", { name: "Isolate" }).click())
+      yield* say(() => dialog.getByText("The circuit is isolated now. 3 processes").waitFor())
+      yield* say(() => dialog.getByRole("button", { name: "Done" }).click())
+      yield* until(
+        "every process rejects",
+        Effect.map(
+          Effect.forEach(shared.fleet, (one) => one.ask("call", { circuit: "ranking", finds: "up" })),
+          (all) => all.flat().every((one) => one.startsWith("Isolated"))
+        )
+      )
+      yield* say(() => page.getByText("empty lists, INC-4711").first().waitFor())
+      yield* say(() => page.getByText("maria").first().waitFor())
+      yield* say(() => page.getByRole("button", { name: "Release" }).click())
+      yield* say(() => dialog.getByRole("button", { name: "Release" }).click())
+      yield* say(() => dialog.getByText("The circuit is closed now").waitFor())
+      yield* until(
+        "every process calls",
+        Effect.map(use("ranking"), (all) => all.flat().every((one) => one === "ok"))
+      )
+      unharmed(page)
+    })
+  )
+
+  it.live("has no buttons for a viewer without the token, and refuses what it sends", () =>
+    Effect.gen(function* () {
+      yield* breakDown("basket")
+      const page = yield* asViewer()
+      yield* say(() => trouble(page, "basket").waitFor())
+      assert.strictEqual(yield* say(() => page.getByRole("button", { name: /Isolate|Close|Release/ }).count()), 0)
+      yield* say(() => trouble(page, "basket").getByRole("link").click())
+      yield* say(() => page.getByRole("heading", { name: "History" }).waitFor())
+      assert.strictEqual(yield* say(() => page.getByRole("button", { name: /Isolate|Close|Release/ }).count()), 0)
+      const status = yield* say(() =>
+        page.evaluate(async () => {
+          const init = { method: "POST", headers: { "content-type": "application/json" } }
+          return (await fetch("./api/action", { ...init, body: '{"action":"close","name":"basket"}' })).status
+        })
+      )
+      assert.strictEqual(status, 403)
+      const wrong = yield* open(shared.chrome, `${shared.url}?token=${token}x`)
+      assert.match(yield* say(() => wrong.innerText("body")), /not valid/)
+      const [standing] = yield* Effect.forEach(shared.fleet, (one) => one.ask("standing", { circuit: "basket" }))
+      assert.strictEqual(standing?.[0]?.state, "Open")
+    })
+  )
+
+  it.live("shows foreign text as text", () =>
+    Effect.gen(function* () {
+      const image = '<img src="x" onerror="document.title=1">'
+      const turned = "user\u202egpj.exe"
+      yield* withStore((store) =>
+        Effect.gen(function* () {
+          for (const name of [image, turned, "javascript:alert(1)", "../../x?y=z#w"]) {
+            yield* Operator.isolate(store, name, { reason: `${image}${turned}`, actor: image })
+            yield* Operator.isolate(store, "keys", { key: name })
+          }
+        })
+      )
+      const page = yield* asOperator()
+      yield* say(() => page.getByText(image, { exact: true }).first().waitFor())
+      assert.strictEqual(yield* say(() => page.locator("img[src=x]").count()), 0)
+      const shown = yield* say(() => page.locator("body").innerText())
+      assert.notInclude(shown, "\u202e")
+      assert.include(shown, "user\\u202egpj.exe")
+      for (const name of [image, turned, "../../x?y=z#w"]) {
+        const shownName = name.replace("\u202e", "\\u202e")
+        yield* say(() => page.getByRole("link", { name: shownName, exact: true }).first().click())
+        yield* say(() => page.getByRole("heading", { level: 1, name: shownName }).waitFor())
+        yield* say(() => page.getByRole("heading", { name: "History" }).waitFor())
+        yield* say(() => page.getByRole("link", { name: "All circuits" }).click())
+      }
+      unharmed(page)
+      yield* withStore((store) =>
+        Effect.forEach([image, turned, "javascript:alert(1)", "../../x?y=z#w"], (name) =>
+          Effect.andThen(Operator.reset(store, name), Operator.reset(store, "keys", { key: name }))
+        )
+      )
+    })
+  )
+
+  it.live.each([
+    ["light", 1280],
+    ["dark", 1280],
+    ["light", 390],
+    ["dark", 390]
+  ] as const)("axe finds nothing wrong in the %s scheme at %i pixels", ([colorScheme, width]) =>
+    Effect.gen(function* () {
+      yield* breakDown("search")
+      const page = yield* asOperator({ colorScheme, viewport: { width, height: 850 } })
+      yield* say(() => trouble(page, "search").waitFor())
+      yield* say(() => page.locator("tbody tr", { hasText: "api" }).waitFor())
+      assert.deepStrictEqual(yield* axe(page), [])
+      // Nothing is cut off at the side.
+      assert.isAtMost(yield* say(() => page.evaluate(() => document.documentElement.scrollWidth)), width)
+      yield* say(() => trouble(page, "search").getByRole("button", { name: "Isolate" }).click())
+      assert.deepStrictEqual(yield* axe(page), [])
+      yield* say(() => page.keyboard.press("Escape"))
+      yield* say(() => trouble(page, "search").getByRole("link").click())
+      yield* say(() => page.getByRole("heading", { name: "History" }).waitFor())
+      assert.deepStrictEqual(yield* axe(page), [])
+      assert.isAtMost(yield* say(() => page.evaluate(() => document.documentElement.scrollWidth)), width)
+      unharmed(page)
+    })
+  )
+
+  it.live("can be searched, filtered and sorted by keyboard", () =>
+    Effect.gen(function* () {
+      yield* use("alpha-1")
+      yield* use("alpha-2")
+      const page = yield* asViewer()
+      const rows = page.locator("tbody tr")
+      yield* say(() => rows.filter({ hasText: "alpha-2" }).waitFor())
+      yield* say(() => page.keyboard.press("/"))
+      yield* say(() => page.keyboard.type("alpha-"))
+      yield* say(() => page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 2))
+      yield* say(() => page.getByRole("button", { name: "Calls" }).focus())
+      yield* say(() => page.keyboard.press("Enter"))
+      yield* say(() => page.locator('th[aria-sort="descending"]', { hasText: "Calls" }).waitFor())
+      yield* say(() => page.keyboard.press("Escape"))
+      yield* say(() => rows.filter({ hasText: "api" }).waitFor())
+      yield* say(() => page.getByRole("button", { name: /disabled/ }).focus())
+      yield* say(() => page.keyboard.press("Space"))
+      yield* say(() => page.locator('button[aria-pressed="true"]').waitFor())
+      unharmed(page)
+    })
+  )
+
+  it.live("gives 50 viewers the same changes, at little cost", () =>
+    Effect.gen(function* () {
+      const ends = new AbortController()
+      yield* Effect.addFinalizer(() => Effect.sync(() => ends.abort()))
+      const heard = Array.from({ length: 50 }, () => "")
+      yield* Effect.forEach(
+        heard,
+        (_, i) =>
+          say(async () => {
+            const response = await fetch(`${shared.url}api/events`, { signal: ends.signal })
+            assert.strictEqual(response.status, 200)
+            const decoder = new TextDecoder()
+            void (async () => {
+              for await (const bytes of response.body ?? []) heard[i] += decoder.decode(bytes, { stream: true })
+            })().catch(() => undefined)
+          }),
+        { concurrency: "unbounded" }
+      )
+      const cpu = () => {
+        const [, rest = ""] = readFileSync(`/proc/${shared.pid}/stat`, "utf8").split(") ")
+        const fields = rest.split(" ")
+        return (Number(fields[11]) + Number(fields[12])) * 10
+      }
+      const before = { at: Date.now(), cpu: cpu() }
+      yield* breakDown("fifty")
+      const changes = (stream: string) =>
+        new Map(
+          Array.from(stream.matchAll(/^id: (\S+)\nevent: change\n.*\ndata: (.*)\n\n/gm), ([, id, data]) => [id, data])
+        )
+      const knows = (stream: string) =>
+        [...changes(stream).values()].some((data = "null") =>
+          JSON.parse(data).circuits.some((one: CircuitView) => one.name === "fifty" && one.state === "Open")
+        )
+      yield* until(
+        "all viewers know it",
+        Effect.sync(() => heard.every(knows))
+      )
+      const [first = new Map(), ...rest] = heard.map(changes)
+      for (const other of rest) {
+        for (const [id, data] of other) if (first.has(id)) assert.strictEqual(data, first.get(id))
+        assert.isAtLeast(other.size, 1)
+      }
+      yield* Effect.sleep(5_000)
+      const share = (cpu() - before.cpu) / (Date.now() - before.at)
+      yield* Effect.log(`50 viewers: ${(share * 100).toFixed(1)} % of a core`)
+      assert.isBelow(share, 0.5)
+    })
+  )
+
+  it.live("shows 1,000 circuits and 200 processes without a long task", () =>
+    Effect.gen(function* () {
+      const { url: redis } = yield* redisServer
+      const own = yield* connection(redis)
+      const made = Effect.provideContext(RedisStore.make({}), own)
+      const store = yield* Effect.orDie(made)
+      const beat = (round: number) =>
+        Effect.forEach(
+          Array.from({ length: 200 }, (_, i) => i),
+          (i) => {
+            const names = Array.from({ length: 50 }, (_, j) => {
+              const calls = 100 + ((i * 7 + j * 13 + round * 31) % 50)
+              return {
+                ...{ name: `circuit-${((i % 20) * 50 + j).toString().padStart(4, "0")}`, calls, successes: calls - 3 },
+                ...{ failures: 3, rejected: 0, slow: 0, passed: 0, inFlight: 1, keys: 0, notClosed: 0 },
+                ...{ limit: undefined, p50: 12, p95: 80, worst: [] }
+              }
+            })
+            const empty = { notAfter: undefined, heard: 0, floor: 0, casts: [], swaps: [] }
+            return store.exchange({ ...empty, voter: `p${i}`, ttl: 60_000, digest: encode(5_000, names) })
+          },
+          { concurrency: 20, discard: true }
+        )
+      yield* Effect.orDie(beat(0))
+      for (let i = 0; i < 40; i++) yield* Effect.orDie(Operator.open(store, `circuit-${i * 25}`.padEnd(9, "0")))
+      const { pid, url } = yield* serving(["--redis", redis])
+      const cpu = () => {
+        const [, rest = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")
+        const fields = rest.split(" ")
+        return (Number(fields[11]) + Number(fields[12])) * 10
+      }
+      const page = yield* open(shared.chrome, "about:blank")
+      yield* say(() =>
+        page.addInitScript(() => {
+          const long: Array<number> = []
+          Object.assign(globalThis, { long })
+          new PerformanceObserver((list) => {
+            for (const { duration } of list.getEntries()) long.push(duration)
+          }).observe({ type: "longtask", buffered: true })
+        })
+      )
+      yield* say(() => page.goto(url))
+      yield* say(() => page.locator("tbody tr").nth(49).waitFor())
+      const before = { at: Date.now(), cpu: cpu() }
+      const first = (yield* say(() => page.evaluate("long.splice(0)"))) as Array<number>
+      for (let round = 1; round <= 3; round++) {
+        yield* Effect.orDie(beat(round))
+        yield* Effect.sleep(5_000)
+      }
+      const later = (yield* say(() => page.evaluate("long.splice(0)"))) as Array<number>
+      const share = (cpu() - before.cpu) / (Date.now() - before.at)
+      yield* Effect.log(
+        `1,000 circuits, 200 processes: server ${(share * 100).toFixed(1)} % of a core; tasks over 50 ms while it loads: ${first}; afterwards: ${later}`
+      )
+      assert.match(yield* say(() => page.locator(".source").innerText()), /200 processes/)
+      // The machine may be busy with other tests: the bound is generous.
+      assert.isBelow(Math.max(0, ...first), 1_000)
+      assert.isBelow(Math.max(0, ...later), 400)
+      assert.isBelow(share, 0.6)
+      unharmed(page)
+    })
+  )
+})
+
+describe("a store that dies", () => {
+  it.live("is shown as lost at once, and as live when it is back", () =>
+    Effect.gen(function* () {
+      const server = yield* redisServer
+      const own = yield* connection(server.url)
+      const store = yield* Effect.orDie(Effect.provideContext(RedisStore.make({}), own))
+      yield* Effect.orDie(Operator.isolate(store, "kept", { reason: "before" }))
+      const { url } = yield* serving(["--redis", server.url])
+      const page = yield* open(shared.chrome, url)
+      yield* say(() => trouble(page, "kept").waitFor())
+      yield* server.kill
+      const alert = page.getByRole("alert")
+      yield* say(() => alert.getByText(/store has not answered since/).waitFor())
+      // What is on the screen stays, marked as old.
+      assert.strictEqual(yield* say(() => trouble(page, "kept").count()), 1)
+      assert.strictEqual(yield* say(() => page.locator(".page.stale").count()), 1)
+      yield* server.start
+      yield* say(() => alert.waitFor({ state: "detached" }))
+      // The server came back empty.
+      yield* say(() => trouble(page, "kept").waitFor({ state: "detached" }))
+      unharmed(page)
+    })
+  )
+
+  it.live("and a server that dies is shown, too", () =>
+    Effect.gen(function* () {
+      const inner = yield* Scope.make()
+      const { url } = yield* Scope.provide(serving(["--redis", shared.redis]), inner)
+      const page = yield* open(shared.chrome, url)
+      yield* say(() => page.getByText("Live").waitFor())
+      yield* Scope.close(inner, Exit.void)
+      yield* say(() =>
+        page
+          .getByRole("alert")
+          .getByText(/No connection/)
+          .waitFor()
+      )
+    })
+  )
+})
+
+describe("the page of a fleet on PostgreSQL", () => {
+  it.live("shows an outage, and isolates for all processes", () =>
+    Effect.gen(function* () {
+      const { url: database } = yield* postgresServer
+      const place = yield* sqlFleet.onPostgres(database)
+      const connections = yield* Effect.forEach([1, 2], () => sqlFleet.connect(place.url))
+      const policy = { trip: Trip.consecutive(3), cooldown: "60 seconds" } as const
+      const fleet = yield* Effect.forEach(connections, (one) => sqlFleet.replica(one, { policy }))
+      const { url } = yield* serving(["--database", place.url, "--token", token])
+      const page = yield* open(shared.chrome, `${url}?token=${token}`)
+      yield* trip(fleet, { circuit: "ledger" })
+      yield* say(() => trouble(page, "ledger").waitFor())
+      yield* say(() => trouble(page, "ledger").getByRole("button", { name: "Isolate" }).click())
+      yield* say(() => page.getByRole("dialog").getByRole("button", { name: "Isolate" }).click())
+      yield* say(() => page.getByRole("dialog").getByText("The circuit is isolated now").waitFor())
+      yield* standsAt(fleet, "Isolated (fleet)", { circuit: "ledger" })
+      unharmed(page)
+    })
+  )
+})

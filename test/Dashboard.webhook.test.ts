@@ -1,0 +1,114 @@
+import { createServer } from "node:http"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import type { Change, TransitionView } from "../src/dashboard/view.ts"
+import { makeNews, makeWebhook } from "../src/dashboard/webhook.ts"
+import { until } from "./support/redisFleet.ts"
+
+const move = (at: number, name: string, from: TransitionView["from"], to: TransitionView["to"]): TransitionView => ({
+  ...{ at, name, key: undefined, from, to, why: undefined, actor: undefined }
+})
+
+const change = (transitions: ReadonlyArray<TransitionView>): Change => ({
+  ...{ at: 0, source: { kind: "fleet", label: "", problem: undefined }, processes: 1, reporting: 1, leftOut: 0 },
+  ...{ circuits: [], gone: [], transitions, sample: undefined }
+})
+
+describe("the news of transitions", () => {
+  it.each<readonly [string, ReadonlyArray<TransitionView>, ReadonlyArray<string>]>([
+    [
+      "an outage is told when it begins and when it ends",
+      [
+        move(10_000, "api", "Closed", "Open"),
+        move(20_000, "api", "Open", "HalfOpen"),
+        move(20_100, "api", "HalfOpen", "Open"),
+        move(80_000, "api", "HalfOpen", "Closed")
+      ],
+      ["api is open", "api is closed again after 1 min 10 s"]
+    ],
+    [
+      "an override says by whom and why, once",
+      [
+        { ...move(10, "api", "Closed", "Isolated"), actor: "ann", why: "drill" },
+        { ...move(11, "api", "Isolated", "Isolated"), actor: "bob", why: "drill" },
+        { ...move(12, "api", "Isolated", "Closed"), actor: "ann" }
+      ],
+      ["api was isolated by ann: drill", "api was released by ann"]
+    ],
+    [
+      "what happened before is no news, and its end is",
+      [move(-5_000, "api", "Closed", "Open"), move(5_000, "api", "Open", "Closed")],
+      ["api is closed again after 10 s"]
+    ],
+    [
+      "each key has outages of its own",
+      [
+        { ...move(10, "api", "Closed", "Open"), key: "a" },
+        { ...move(10, "api", "Closed", "Open"), key: "b" }
+      ],
+      ["api [a] is open", "api [b] is open"]
+    ],
+    [
+      "foreign text is escaped and bounded",
+      [{ ...move(10, "<!channel>", "Closed", "Open"), why: `<https://evil.test|click> & ${"x".repeat(5_000)}` }],
+      [`&lt;!channel&gt; is open: &lt;https://evil.test|click&gt; &amp; ${"x".repeat(172)}…`]
+    ]
+  ])("%s", (_, transitions, lines) => {
+    assert.deepStrictEqual(makeNews(0)(transitions), lines)
+  })
+})
+
+/** A webhook that answers these statuses, and then 200. */
+const receiver = (statuses: Array<number>) =>
+  Effect.gen(function* () {
+    const heard: Array<string> = []
+    const server = createServer((request, response) => {
+      let body = ""
+      request.on("data", (data) => {
+        body += data
+      })
+      request.on("end", () => {
+        heard.push(JSON.parse(body).text)
+        response.writeHead(statuses.shift() ?? 200).end()
+      })
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      }),
+      () => Effect.sync(() => server.close())
+    )
+    const address = server.address()
+    const port = typeof address === "object" ? address?.port : 0
+    return { heard, url: Redacted.make(`http://127.0.0.1:${port}/secret-path`) }
+  })
+
+describe("the webhook", () => {
+  it.live("hears of many changes at once in one message", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* receiver([])
+      const hear = yield* makeWebhook(url)
+      const at = Date.now() + 1
+      yield* hear(change(Array.from({ length: 40 }, (_, i) => move(at, `c${i}`, "Closed", "Open"))))
+      yield* until(
+        "it has heard",
+        Effect.sync(() => heard.length > 0)
+      )
+      assert.match(heard[0] ?? "", /^c0 is open\nc1 is open\n[\s\S]*\nand 30 more changes$/)
+      assert.strictEqual(heard.length, 1)
+    })
+  )
+
+  it.live("hears again what it did not accept", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* receiver([500])
+      const hear = yield* makeWebhook(url)
+      yield* hear(change([move(Date.now() + 1, "api", "Closed", "Open")]))
+      yield* until(
+        "it has heard twice",
+        Effect.sync(() => heard.length === 2)
+      )
+      assert.deepStrictEqual(heard, ["api is open", "api is open"])
+    })
+  )
+})
