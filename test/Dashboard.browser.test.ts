@@ -134,6 +134,7 @@ describe("the page of a fleet on Redis", () => {
       yield* use("ranking")
       const page = yield* asOperator()
       yield* say(() => page.getByRole("link", { name: "ranking" }).first().click())
+      yield* say(() => page.getByRole("heading", { level: 1, name: "ranking" }).waitFor())
       assert.notInclude(page.url(), token)
       yield* say(() => page.getByRole("button", { name: "Isolate" }).click())
       const dialog = page.getByRole("dialog")
