@@ -15,7 +15,8 @@ it("a failure has weight 1 and no retryAfter by default", () => {
     retryAfter: undefined,
     overload: undefined,
     detail: undefined,
-    scope: "key"
+    scope: "key",
+    opens: false
   }
   assert.deepStrictEqual(Outcome.failure(), plain)
   assert.deepStrictEqual(Outcome.failure({}), plain)
@@ -49,7 +50,7 @@ it.each(["3", true, [3], 3n])("a weight is a number, and not %o", (weight) => {
 it("an option that there is not is refused by name", () => {
   const wrong = { weight: 2, retryafter: "1 minute" }
   const message =
-    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, overload, detail, scope"
+    "Outcome.failure: retryafter: unknown field (did you mean retryAfter?), expected one of weight, retryAfter, overload, detail, scope, opens"
   assert.throws(() => Outcome.failure(wrong), RangeError, message)
 })
 
@@ -83,7 +84,8 @@ it("a weight, a hint, overload and a detail go together", () => {
     retryAfter: Duration.minutes(1),
     overload: true,
     detail: "429",
-    scope: "key"
+    scope: "key",
+    opens: false
   })
 })
 

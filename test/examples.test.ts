@@ -101,6 +101,13 @@ describe("the small examples", () => {
       "the handler ran 3 times"
     ],
     environment: ["payments is Open (local)"],
+    languageModels: [
+      "hello",
+      "hello",
+      "hello",
+      "the first model was asked 1 time",
+      "Open, all models of acme, for 2 hours"
+    ],
     effectBreaker: ["answered 503", "answered 503", "Circuit open", "http api: Open, 2 calls"],
     pool: [
       "answered by eu.db.example",

@@ -274,8 +274,12 @@ export const admit = (
 ): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> => {
   const operation = "CircuitBreaker.admit"
   const { lease = defaultLease, ...given } = decodeOptions(operation, admitFields, options)
-  const target = toSubject(operation, name, given)
-  return Effect.withFiber((fiber) => {
+  return admitAs(toSubject(operation, name, given), lease)
+}
+
+/** {@link admit} for decoded options. */
+export const admitAs = (target: Subject, lease: number): Effect.Effect<Call, CircuitOpen.CircuitOpen, BreakerStore> =>
+  Effect.withFiber((fiber) => {
     const caller = callerOf(fiber)
     const { registry } = caller
     const circuit = find(target, caller)
@@ -289,4 +293,3 @@ export const admit = (
       call
     )
   })
-}

@@ -24,13 +24,17 @@ export interface Success {
  *
  * - `weight`: used only by `Trip.weighted` and custom trips. All other trips count one failure. Default: 1.
  * - `retryAfter`: how long the dependency asks clients to wait. If the circuit opens, it stays open at least this long, but at most the
- *   `maxCooldown` of the policy. It does not open the circuit by itself.
+ *   `maxCooldown` of the policy. It does not open the circuit by itself, unless `opens` is set.
  * - `overload`: whether the dependency has too much to do, which lowers the `limit` of a policy. Default: whether the error is a timeout, or
  *   has status 429 or 503.
  * - `detail`: the text that `inspect` shows. Default: the message of the error.
  * - `scope`: `key` if the failure is about the key of the call, `name` if it concerns all keys of the name alike: the credentials were refused,
  *   or the quota of the account is used up. A failure of a call with a key and with the scope `name` counts for the circuit without a key, and
  *   not for that of the key. While the circuit without a key is open for this reason, it rejects the calls of all keys. Default: `key`.
+ * - `opens`: whether the circuit opens at once if the dependency asks clients to wait, as rate limits do, whatever the trip is. It then stays
+ *   open for exactly the `retryAfter` of the outcome or of the error, at most 31 days, instead of the `cooldown`. `maxCooldown` does not limit
+ *   it. A probe that fails like this opens the circuit again for its `retryAfter`. Without a `retryAfter`, `opens` changes nothing. Default:
+ *   `false`.
  *
  * @category models
  */
@@ -41,6 +45,7 @@ export interface Failure {
   readonly overload: boolean | undefined
   readonly detail: string | undefined
   readonly scope: "key" | "name"
+  readonly opens: boolean
 }
 
 /**
@@ -79,11 +84,12 @@ const plainFailure: Failure = {
   retryAfter: undefined,
   overload: undefined,
   detail: undefined,
-  scope: "key"
+  scope: "key",
+  opens: false
 }
 
 /**
- * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `overload`, no `detail`, the scope `key`.
+ * Makes a failure. Defaults: `weight` 1, no `retryAfter`, no `overload`, no `detail`, the scope `key`, does not open the circuit by itself.
  *
  * Throws a `RangeError` if `weight` is not a number above 0 and at most 1,000,000, if `retryAfter` is not a duration of 0 or more, or if
  * `scope` is neither `key` nor `name`.
@@ -103,10 +109,12 @@ export const failure = (options?: {
   readonly overload?: boolean | undefined
   readonly detail?: string | undefined
   readonly scope?: "key" | "name" | undefined
+  readonly opens?: boolean | undefined
 }): Failure => {
   if (options === undefined) return plainFailure
   const {
     detail,
+    opens = false,
     overload,
     retryAfter,
     scope = "key",
@@ -118,7 +126,8 @@ export const failure = (options?: {
     retryAfter: retryAfter === undefined ? undefined : Duration.millis(retryAfter),
     overload,
     detail,
-    scope
+    scope,
+    opens
   }
 }
 
@@ -137,5 +146,6 @@ const failureFields = {
   ),
   overload: optional(flag),
   detail: optional(textOrEmpty),
-  scope: optional(word("key", "name"))
+  scope: optional(word("key", "name")),
+  opens: optional(flag)
 }

@@ -19,6 +19,8 @@ export class LiveEvidence {
   streak = 0
   /** The end of the latest `retryAfter` of the dependency; 0 if there is none. */
   hintUntil = 0
+  /** Until when the circuit opens because of a failure that opens it by itself; 0 if there is none. */
+  opensUntil = 0
   /** The windows of the trip, or the window for display. There is always at least one. */
   private windows: ReadonlyArray<Window.Window>
   lastAt = Number.NEGATIVE_INFINITY
@@ -36,6 +38,7 @@ export class LiveEvidence {
     this.lastAt = now
     this.streak = 0
     this.hintUntil = 0
+    this.opensUntil = 0
     for (let i = 0; i < this.windows.length; i++) this.windows[i]?.record(now, false, slow, 0)
   }
 
@@ -58,6 +61,7 @@ export class LiveEvidence {
     this.lastAt = Number.NEGATIVE_INFINITY
     this.streak = 0
     this.hintUntil = 0
+    this.opensUntil = 0
     for (const window of this.windows) window.clear()
   }
 

@@ -88,6 +88,10 @@ export class Call extends PermitAndEffect implements Enclosing {
     return this.kind === "Settled"
   }
 
+  get isProbe(): boolean {
+    return this.kind === "Probe"
+  }
+
   /** Whether this is a permit of `admit`, which runs nothing. */
   private get runsNothing(): boolean {
     return this.self === Effect.void

@@ -8,6 +8,7 @@ import { toMillis } from "../core/millis.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { longest, parseRetryAfter } from "../core/retryHints.ts"
 import { isRejection, safely } from "../shapes/rejections.ts"
+import { aiHint, aiReason, ofAiReason } from "./aiErrors.ts"
 import type { Time } from "./time.ts"
 
 /** Returns the outcome of an exit, or an effect that determines it. */
@@ -61,7 +62,7 @@ const ofHttpError = (error: object): Outcome.Outcome => {
 // ---- The default outcome --------------------------------------------------------------------------------------------
 
 /**
- * A defect or an error is a Failure, except for some errors of Effect's `HttpClient`. An interruption or the rejection of another
+ * A defect or an error is a Failure, except for some errors of Effect's `HttpClient` and of its `effect/ai`. An interruption or the rejection of another
  * policy is Ignored.
  */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
@@ -73,8 +74,7 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
       continue
     }
     const { error } = reason
-    const isHttp = isObject(error) && safely(() => errorId in error, false)
-    const read = isHttp ? ofHttpError(error) : plainFailure
+    const read = safely(() => ofError(error), plainFailure)
     if (read._tag === "Failure") return read
     if (outcome?._tag !== "Success") outcome = read
   }
@@ -82,6 +82,13 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 }
 
 const plainFailure = Outcome.failure()
+
+const ofError = (error: unknown): Outcome.Outcome => {
+  if (!isObject(error)) return plainFailure
+  if (errorId in error) return ofHttpError(error)
+  const reason = aiReason(error)
+  return reason === undefined ? plainFailure : ofAiReason(reason, error["module"])
+}
 
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
   // Reading a property may throw, for example of a proxy. Such a value is not a response.
@@ -124,6 +131,11 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {
     if (!isObject(error)) return undefined
+    const reason = aiReason(error)
+    if (reason !== undefined) {
+      const millis = aiHint(reason, now)
+      return millis === undefined ? undefined : Math.min(longest, millis)
+    }
     return hintIn(error, now) ?? (isObject(error["cause"]) ? hintIn(error["cause"], now) : undefined)
   } catch {
     // A getter of the error may throw.

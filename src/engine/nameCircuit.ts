@@ -2,7 +2,7 @@ import type * as Effect from "effect/Effect"
 import { NameEvidence } from "../core/nameEvidence.ts"
 import type { Failure } from "../core/Outcome.ts"
 import type { LiveCircuit, NameState } from "./liveCircuit.ts"
-import { openTripped } from "./opening.ts"
+import { openAtOnce, openTripped } from "./opening.ts"
 import type { Registry } from "./registry.ts"
 import { governs, stand } from "./standing.ts"
 import { judge } from "./tripping.ts"
@@ -93,7 +93,7 @@ export const failed = (
 export const failedAsName = (
   registry: Registry,
   { circuit, start }: KeyedCall,
-  { weight }: Failure,
+  { opens, weight }: Failure,
   slow: boolean,
   now: number,
   hintMillis: number,
@@ -111,7 +111,10 @@ export const failedAsName = (
   state.countsKeys = true
   name.keepFailure({ at: runtime.time.wall(), error })
   name.seenIn(control.epoch).recordFailure(now, slow, weight, hintMillis)
-  const opening = judge(runtime, name, control.epoch, now, name.policy.trip)
+  const opening =
+    opens === true && hintMillis > 0
+      ? openAtOnce(runtime, name, control.epoch, now, hintMillis)
+      : judge(runtime, name, control.epoch, now, name.policy.trip)
   if (opening === undefined) runtime.peers?.failed(name, now)
   return opening
 }

@@ -1,3 +1,4 @@
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import { foreignText } from "../core/foreign.ts"
@@ -62,14 +63,38 @@ export const openTripped = (
   return open(runtime, circuit, { epoch, cause, hintUntil, next })
 }
 
+/** The longest opening that a dependency can ask for with a failure that opens the circuit by itself: 31 days. */
+const longestAsked = 2_678_400_000
+
+/** Opens a Closed circuit for `hintMillis`, after a failure that opens it by itself. */
+export const openAtOnce = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  epoch: number,
+  now: number,
+  hintMillis: number
+): Effect.Effect<Moved | undefined> => {
+  noteAsked(circuit, epoch, now, hintMillis)
+  const wait = Duration.format(Duration.millis(Math.min(longestAsked, Math.ceil(hintMillis))))
+  return openTripped(runtime, circuit, epoch, now, `the dependency asks clients to wait ${wait}`)
+}
+
+/** Notes for how long the next opening of a circuit lasts, because the dependency has said when it may be called again. */
+export const noteAsked = (circuit: LiveCircuit, epoch: number, now: number, hintMillis: number): void => {
+  circuit.seenIn(epoch).opensUntil = now + Math.min(longestAsked, hintMillis)
+}
+
 /** How many milliseconds the next opening of a circuit lasts. A schedule that fails must not fail the call of the caller. */
 export const nextCooldown = (
   runtime: Runtime,
-  { group, key, policy }: LiveCircuit,
+  circuit: LiveCircuit,
   current: Circuit.Circuit,
   hintUntil: number
 ): Effect.Effect<number> => {
   const now = runtime.time.now()
+  const { group, key, policy } = circuit
+  const { opensUntil } = circuit.seen()
+  if (opensUntil > now) return Effect.succeed(opensUntil - now)
   const opening = Circuit.nextOpening(current, now)
   return Effect.catchCause(openFor(policy, opening, Math.max(0, hintUntil - now)), (cause) =>
     Effect.as(

@@ -21,6 +21,7 @@ import { limitSees, withLimitNews } from "./limits.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { failed, failedAsName, isLate, succeeded } from "./nameCircuit.ts"
 import type { Enclosing } from "./nesting.ts"
+import { noteAsked, openAtOnce } from "./opening.ts"
 import { type Lease, type ProbeOutcome, settleProbe } from "./probes.ts"
 import type { Registry } from "./registry.ts"
 import { judge } from "./tripping.ts"
@@ -242,8 +243,7 @@ export class Permit implements InFlight {
     if (!isCurrent) return undefined
     if (probe) {
       // A probe that has lost its lease changes nothing.
-      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.detailed().lease))
-        circuit.seenIn(this.epoch).heed(now, now + hint)
+      if (hint > 0 && Circuit.holdsLease(circuit.control.value, this.detailed().lease)) this.heed(outcome, hint, now)
       return this.endProbe({ _tag: "Failure", why: "ProbeFailed", detail })
     }
     const { runtime } = this.registry
@@ -252,14 +252,23 @@ export class Permit implements InFlight {
     const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
     let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
     // While other calls succeed, overload is a matter of the limit. It is no evidence that the dependency is down.
-    if (!counts) return withLimitNews(runtime, circuit, now, opening)
+    if (!counts && !(outcome.opens === true && hint > 0)) return withLimitNews(runtime, circuit, now, opening)
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
     // If the name opens, the circuit of the key keeps its streak.
-    opening ??= judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
+    opening ??=
+      outcome.opens === true && hint > 0
+        ? openAtOnce(runtime, circuit, this.epoch, now, hint)
+        : judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
     if (opening === undefined) runtime.peers?.failed(circuit, now)
     return circuit.limit === undefined
       ? (opening as Effect.Effect<void> | undefined)
       : withLimitNews(runtime, circuit, now, opening)
+  }
+
+  /** Notes the `retryAfter` of a failed probe. */
+  private heed({ opens }: Outcome.Failure, hint: number, now: number): void {
+    this.circuit.seenIn(this.epoch).heed(now, now + hint)
+    if (opens === true) noteAsked(this.circuit, this.epoch, now, hint)
   }
 
   protected ignore(probe: boolean): Effect.Effect<void> | undefined {

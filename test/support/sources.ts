@@ -29,6 +29,7 @@ export const edgeFolders = [
     "sql",
     "audit",
     "http",
+    "ai",
     "queue",
     "effect",
     "promise",

@@ -1,0 +1,329 @@
+/**
+ * Circuits around the language models and embedding models of Effect's `effect/ai`: one for each provider and model.
+ *
+ * ```ts
+ * import { Duration, Effect, Layer, Stream } from "effect"
+ * import { AiError, LanguageModel, Model } from "effect/ai"
+ * import { BreakerStore } from "effect-fuse"
+ * import { AiBreaker } from "effect-fuse/ai"
+ *
+ * // The provider refuses calls for two hours.
+ * const refused = AiError.make({
+ *   module: "Provider",
+ *   method: "generateText",
+ *   reason: new AiError.RateLimitError({ retryAfter: Duration.hours(2) })
+ * })
+ * const model = Model.make("acme", "large", Layer.effect(
+ *   LanguageModel.LanguageModel,
+ *   LanguageModel.make({ generateText: () => Effect.fail(refused), streamText: () => Stream.fail(refused) })
+ * ))
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* Effect.flip(LanguageModel.generateText({ prompt: "Hello" }))
+ *   return yield* Effect.flip(LanguageModel.generateText({ prompt: "Hello" }))
+ * })
+ * const error = await Effect.runPromise(
+ *   program.pipe(Effect.provide(AiBreaker.layer(model)), Effect.provide(BreakerStore.layerMemory))
+ * )
+ * AiBreaker.circuitOpen(error)?.key // => "large"
+ * ```
+ *
+ * `effect/ai` is unstable. This module is tested with Effect 4.1.0.
+ */
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as RequestResolver from "effect/RequestResolver"
+import * as Stream from "effect/Stream"
+import { BreakerStore } from "../breaker/BreakerStore.ts"
+import { guard, inlinePolicy, type Subject, toSubject } from "../breaker/protect.ts"
+import {
+  type Decoded,
+  decodeOptions,
+  type FieldsOf,
+  optional,
+  orFalse,
+  positiveMillis,
+  refused,
+  text,
+  textOrEmpty
+} from "../core/fields.ts"
+import type * as Outcome from "../core/Outcome.ts"
+import { defaultOutcome } from "../engine/classify.ts"
+import { timeoutOrElse } from "../engine/timeout.ts"
+import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import type { Policy } from "../policy/policy.ts"
+import * as CircuitOpen from "../shapes/CircuitOpen.ts"
+import { isRejection } from "../shapes/rejections.ts"
+import { rejectedBy, rejectionIn, tookTooLong } from "./errors.ts"
+import { reading } from "./reading.ts"
+import { watched } from "./streaming.ts"
+
+/**
+ * The options of {@link layer}.
+ *
+ * @category options
+ */
+export interface Options {
+  /** The name of the circuit. Default: the provider of the model, if the layer is a `Model` of `effect/ai`. */
+  readonly name?: string | undefined
+  /** The key of the circuit. Default: the name of the model, if the layer is a `Model` of `effect/ai`. */
+  readonly key?: string | undefined
+  /**
+   * Overrides fields of the policy that `BreakerPolicy` has for this name. All models of one name need the same policy. Default:
+   * `{ probeTimeout: "2 minutes" }`.
+   */
+  readonly policy?: BreakerPolicy.Input | undefined
+  /** The timeout of `generateText`, `generateObject` and embeddings, with the tools that run inside them. `false` disables it. Default: 5 minutes. */
+  readonly timeout?: Duration.Input | false | undefined
+  /** How long a stream may take until its first token. `false` disables it. Default: 1 minute. */
+  readonly firstToken?: Duration.Input | false | undefined
+  /** How long a stream may pause after its first token. Time in which tools run does not count. `false` disables it. Default: 1 minute. */
+  readonly betweenTokens?: Duration.Input | false | undefined
+  /**
+   * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for more, it is called again after
+   * this time. Default: 1 day.
+   */
+  readonly maxRetryAfter?: Duration.Input | undefined
+}
+
+const fields = {
+  name: optional(text),
+  key: optional(textOrEmpty),
+  policy: inlinePolicy,
+  timeout: optional(orFalse(positiveMillis)),
+  firstToken: optional(orFalse(positiveMillis)),
+  betweenTokens: optional(orFalse(positiveMillis)),
+  maxRetryAfter: optional(positiveMillis)
+} satisfies FieldsOf<Options>
+
+/**
+ * Classifies the end of a call of a model. `CircuitBreaker.protect` classifies errors of `effect/ai` in the same way by default.
+ *
+ * - Success: every answer, also a refusal of the content, an invalid prompt, and output of the model that does not match its schema or names
+ *   an unknown tool.
+ * - Failure: rate limits, with their `retryAfter` and `opens`; overload; errors of the provider; no connection; a response that cannot be
+ *   decoded; defects.
+ * - Failure with the scope `name`: refused credentials, an exhausted quota.
+ * - Ignored: errors that the caller makes, such as an unsupported schema, and errors of tools.
+ *
+ * @category classifiers
+ */
+export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => defaultOutcome(exit)
+
+/**
+ * The rejection in an error of a model of {@link layer}: `undefined` if the call was made. Such an error is an `AiError` that is retryable and
+ * has the `retryAfter` of the rejection.
+ *
+ * @category errors
+ */
+export const circuitOpen = (error: unknown): CircuitOpen.CircuitOpen | undefined => rejectionIn(error)
+
+/**
+ * Whether another model may answer although this one failed with `error`: its circuit is open, or the error is a Failure. Use it as `while` of
+ * all steps of an `ExecutionPlan` after the first, so that a refused prompt is not sent to the next model.
+ *
+ * @category errors
+ */
+export const isUnavailable = (error: unknown): boolean =>
+  isRejection(error) || defaultOutcome(Exit.fail(error))._tag === "Failure"
+
+// ---- Models ---------------------------------------------------------------------------------------------------------
+
+/** Probes of a model may take long. It is one object, so that all models of a name have the same policy. */
+const usual: Partial<Policy> = { probeTimeoutMillis: 120_000 }
+
+type AnyCall = Effect.Effect<unknown, unknown>
+
+interface Around {
+  readonly subject: Subject
+  readonly withTools: Subject
+  readonly timeoutMillis: number
+  readonly limits: Parameters<typeof watched>[2]
+  /** Adds the store and the policies of the layer to the context of a call, which has none of its own if its caller provides none. */
+  readonly context: Context.Context<BreakerStore>
+}
+
+const within = <A, E, R>({ context }: Around, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
+  Effect.updateContext(effect, (own: Context.Context<never>) => Context.merge(context, own) as Context.Context<R>)
+
+/** Runs one call of a model under its circuit. */
+const called = (around: Around, method: string, self: AnyCall, runsTools: boolean): AnyCall => {
+  const subject = runsTools ? around.withTools : around.subject
+  const { timeoutMillis } = around
+  const timed =
+    timeoutMillis === Infinity
+      ? self
+      : timeoutOrElse(self, timeoutMillis, () => Effect.fail(tookTooLong(method, "no answer arrived", timeoutMillis)))
+  return within(
+    around,
+    Effect.suspend(() => {
+      let began = false
+      const call = Effect.suspend(() => {
+        began = true
+        return timed
+      })
+      // A tool may fail with a rejection of its own.
+      const isOwn = (error: unknown): error is CircuitOpen.CircuitOpen =>
+        CircuitOpen.isCircuitOpen(error) &&
+        (!began || (error.reason === "ProbeTimedOut" && error.circuit === subject.name))
+      return Effect.mapError(guard(call, subject), (error) => (isOwn(error) ? rejectedBy(method, error) : error))
+    })
+  )
+}
+
+type AnyOptions = { readonly toolkit?: unknown; readonly disableToolCallResolution?: boolean | undefined }
+
+const runsTools = ({ disableToolCallResolution, toolkit }: AnyOptions): boolean =>
+  toolkit !== undefined && disableToolCallResolution !== true
+
+const aroundLanguageModel = (model: LanguageModel.LanguageModel, around: Around): LanguageModel.LanguageModel => {
+  type Of = (options: AnyOptions) => AnyCall
+  const generate = (method: "generateText" | "generateObject") => (options: AnyOptions) =>
+    called(
+      around,
+      method,
+      Effect.suspend(() => (model[method] as unknown as Of)(options)),
+      runsTools(options)
+    )
+  const streamText = (options: AnyOptions) => {
+    const tools = runsTools(options)
+    const stream = Stream.suspend(() => (model.streamText as (options: AnyOptions) => Stream.Stream<never>)(options))
+    return Stream.updateContext(
+      watched(stream, tools ? around.withTools : around.subject, around.limits, tools),
+      (own: Context.Context<never>) => Context.merge(around.context, own)
+    )
+  }
+  // The overloads of a model are those of the one that it wraps.
+  return {
+    ...model,
+    generateText: generate("generateText"),
+    generateObject: generate("generateObject"),
+    streamText
+  } as unknown as LanguageModel.LanguageModel
+}
+
+const aroundEmbeddingModel = (model: EmbeddingModel.EmbeddingModel, around: Around): EmbeddingModel.EmbeddingModel => {
+  // One request of a batch is one call.
+  const resolver = RequestResolver.makeWith<EmbeddingModel.EmbeddingRequest>({
+    // The same function, as Effect keeps whether its keys are compared by value.
+    batchKey: model.resolver.batchKey,
+    preCheck: model.resolver.preCheck,
+    delay: model.resolver.delay,
+    collectWhile: (entries) => model.resolver.collectWhile(entries),
+    runAll: (entries, key) =>
+      called(
+        around,
+        "embed",
+        Effect.suspend(() => model.resolver.runAll(entries, key)),
+        false
+      ) as ReturnType<typeof model.resolver.runAll>
+  })
+  return {
+    ...model,
+    resolver,
+    embed: (input) =>
+      Effect.withSpan(Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver), "EmbeddingModel.embed"),
+    embedMany: (input) =>
+      called(
+        around,
+        "embedMany",
+        Effect.suspend(() => model.embedMany(input)),
+        false
+      ) as ReturnType<typeof model.embedMany>
+  }
+}
+
+// ---- The layer ------------------------------------------------------------------------------------------------------
+
+const operation = "AiBreaker.layer"
+
+const aroundOf = (
+  context: Context.Context<never>,
+  outer: Context.Context<BreakerStore>,
+  given: Decoded<typeof fields>
+): Around => {
+  const { betweenTokens = 60_000, firstToken = 60_000, maxRetryAfter = 86_400_000, policy, timeout = 300_000 } = given
+  const provided = <I>(service: Context.Key<I, string>) => Option.getOrUndefined(Context.getOption(context, service))
+  const name = given.name ?? provided(Model.ProviderName)
+  if (name === undefined) {
+    throw refused(operation, "name", "expected the name of the provider, as the layer is no Model, got undefined")
+  }
+  const key = given.key ?? (given.name === undefined ? provided(Model.ModelName) : undefined)
+  const inline = policy === undefined ? usual : { ...usual, ...policy }
+  const subject = (runsTools: boolean): Subject =>
+    toSubject(operation, name, {
+      key,
+      policy: inline,
+      classify: reading(maxRetryAfter, runsTools),
+      isFailure: undefined,
+      isIgnored: undefined
+    })
+  const millis = (limit: number | false) => (limit === false ? Infinity : limit)
+  return {
+    subject: subject(false),
+    withTools: subject(true),
+    timeoutMillis: millis(timeout),
+    limits: { firstTokenMillis: millis(firstToken), betweenTokensMillis: millis(betweenTokens) },
+    context: Context.make(BreakerStore, Context.get(outer, BreakerStore)).pipe(
+      Context.add(BreakerPolicy.Policies, Context.get(outer, BreakerPolicy.Policies))
+    )
+  }
+}
+
+/** Replaces the models in a context. */
+const wrapped = (context: Context.Context<never>, around: Around): Context.Context<never> => {
+  const language = Option.getOrUndefined(Context.getOption(context, LanguageModel.LanguageModel))
+  const embedding = Option.getOrUndefined(Context.getOption(context, EmbeddingModel.EmbeddingModel))
+  if (language === undefined && embedding === undefined) {
+    throw refused(operation, "self", "expected a layer of a LanguageModel or of an EmbeddingModel")
+  }
+  const with1 =
+    language === undefined
+      ? context
+      : Context.add(context, LanguageModel.LanguageModel, aroundLanguageModel(language, around))
+  return embedding === undefined
+    ? with1
+    : Context.add(with1, EmbeddingModel.EmbeddingModel, aroundEmbeddingModel(embedding, around))
+}
+
+/**
+ * Runs the calls of a model under a circuit: of the `LanguageModel`, the `EmbeddingModel`, or both, that a layer provides. Its callers stay as
+ * they are. A rejected call fails with an `AiError`, which {@link circuitOpen} recognizes.
+ *
+ * A stream is one call, from its first pull until it ends. It fails with an `AiError` that counts as a Failure if its first token, or a later
+ * one, takes too long. A stream that breaks off, or that ends without its `finish` part, is a Failure. A consumer that stops is not. A stream
+ * that is a probe closes the circuit at its first token.
+ *
+ * Invalid options throw a `RangeError` that names the field. A layer that is no `Model` and has no `name` is a defect.
+ *
+ * @category layers
+ */
+export const layer: {
+  <A, E, R>(self: Layer.Layer<A, E, R>, options?: Options): Layer.Layer<A, E, R | BreakerStore>
+  (options?: Options): <A, E, R>(self: Layer.Layer<A, E, R>) => Layer.Layer<A, E, R | BreakerStore>
+} = dual(
+  (args) => Layer.isLayer(args[0]),
+  <A, E, R>(self: Layer.Layer<A, E, R>, options?: Options): Layer.Layer<A, E, R | BreakerStore> => {
+    const given = decodeOptions(operation, fields, options)
+    return Layer.flatMap(self, (context) =>
+      Layer.effectContext(
+        Effect.map(
+          Effect.context<BreakerStore>(),
+          (outer) =>
+            wrapped(
+              context as Context.Context<never>,
+              aroundOf(context as Context.Context<never>, outer, given)
+            ) as typeof context
+        )
+      )
+    )
+  }
+)
