@@ -1,5 +1,5 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, ExecutionPlan, Exit, Fiber, Layer, Result, Schema, Stream } from "effect"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { Context, Duration, Effect, ExecutionPlan, Exit, Fiber, Layer, Result, Schema, Stream } from "effect"
 import { AiError, EmbeddingModel, LanguageModel, Model, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
@@ -406,6 +406,27 @@ describe("an EmbeddingModel", () => {
       assert.deepStrictEqual(requests, [3])
     }).pipe(Effect.provide(services))
   )
+})
+
+it("AiBreaker.layer keeps what a layer provides, its error and its requirements, and adds BreakerStore", () => {
+  class Client extends Context.Service<Client, string>()("test/Client") {}
+  class Broken {
+    readonly _tag = "Broken"
+  }
+  type Given = Layer.Layer<LanguageModel.LanguageModel, Broken, Client>
+  type Expected = Layer.Layer<LanguageModel.LanguageModel, Broken, Client | BreakerStore.BreakerStore>
+  const first = (given: Given) => AiBreaker.layer(given, { name: "acme" })
+  const last = (given: Given) => given.pipe(AiBreaker.layer({ name: "acme" }))
+  const bare = (given: Given) => given.pipe(AiBreaker.layer())
+  expectTypeOf(first).returns.toEqualTypeOf<Expected>()
+  expectTypeOf(last).returns.toEqualTypeOf<Expected>()
+  expectTypeOf(bare).returns.toEqualTypeOf<Expected>()
+  type OfModel = LanguageModel.LanguageModel | Model.ProviderName | Model.ModelName
+  expectTypeOf(AiBreaker.layer(messagesModel("http://a.test", "large"))).toEqualTypeOf<
+    Layer.Layer<OfModel, never, BreakerStore.BreakerStore>
+  >()
+  // @ts-expect-error: there is no such option
+  assert.throws(() => AiBreaker.layer({ firstTokens: "1 minute" }), RangeError)
 })
 
 describe("AiBreaker.layer", () => {
