@@ -33,7 +33,7 @@ export interface Success {
  *   not for that of the key. While the circuit without a key is open for this reason, it rejects the calls of all keys. Default: `key`.
  * - `opens`: whether the circuit opens at once if the dependency asks clients to wait, as rate limits do, whatever the trip is. It then stays
  *   open for exactly the `retryAfter` of the outcome or of the error, at most 31 days, instead of the `cooldown`. `maxCooldown` does not limit
- *   it. A probe that fails like this opens the circuit again for its `retryAfter`. Without a `retryAfter`, `opens` changes nothing. Default:
+ *   it, except for an opening on which a fleet agrees. A probe that fails like this opens the circuit again for its `retryAfter`. Without a `retryAfter`, `opens` changes nothing. Default:
  *   `false`.
  *
  * @category models
