@@ -426,7 +426,7 @@ it("AiBreaker.layer keeps what a layer provides, its error and its requirements,
     Layer.Layer<OfModel, never, BreakerStore.BreakerStore>
   >()
   // @ts-expect-error: there is no such option
-  assert.throws(() => AiBreaker.layer({ firstTokens: "1 minute" }), RangeError)
+  assert.throws(() => Layer.empty.pipe(AiBreaker.layer({ firstTokens: "1 minute" })), RangeError)
 })
 
 describe("AiBreaker.layer", () => {
