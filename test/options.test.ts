@@ -12,8 +12,10 @@ import {
   Outcome,
   Resilience
 } from "effect-fuse"
+import * as AiBreaker from "effect-fuse/ai/AiBreaker"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as BreakerMetrics from "effect-fuse/BreakerMetrics"
+import * as Dashboard from "effect-fuse/Dashboard"
 import * as EffectCircuitBreaker from "effect-fuse/EffectCircuitBreaker"
 import { BreakerRoutes, HttpClientBreaker, HttpServerBreaker } from "effect-fuse/http"
 import * as Operator from "effect-fuse/Operator"
@@ -342,7 +344,8 @@ const rows: Readonly<Record<string, Row>> = {
       ["overload", "yes"],
       ["retryAfter", -1],
       ["detail", 7],
-      ["scope", "tenant"]
+      ["scope", "tenant"],
+      ["opens", "yes"]
     ]
   },
   "RedisStore.make": { call: RedisStore.make, wrong: ofRedis },
@@ -491,6 +494,26 @@ const rows: Readonly<Record<string, Row>> = {
   "Simulator.compare": {
     call: (o) => Simulator.compare(Simulator.scenario("healthy"), o),
     wrong: [["seed", 0.5]]
+  },
+  "AiBreaker.layer": {
+    call: (o) => AiBreaker.layer(Layer.empty, o),
+    wrong: [
+      ["name", ""],
+      ["key", 7],
+      ["policy", 7],
+      ["timeout", 0],
+      ["firstToken", "soon"],
+      ["betweenTokens", 0],
+      ["maxRetryAfter", 0]
+    ]
+  },
+  "Dashboard.layer": {
+    call: Dashboard.layer,
+    right: { access: () => Effect.succeed({ see: true, steer: false }) },
+    wrong: [
+      ["path", "circuits"],
+      ["access", true]
+    ]
   },
   "Dependency.make": {
     call: Dependency.make,
