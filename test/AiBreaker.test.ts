@@ -251,6 +251,14 @@ describe("streamText over a socket", () => {
     })
   )
 
+  withServer("a consumer that stops before the first token says nothing", (api) =>
+    Effect.gen(function* () {
+      api.replies = [{ events: [begin], after: "hang" }]
+      yield* Stream.runDrain(Stream.take(LanguageModel.streamText({ prompt }), 1))
+      assert.deepStrictEqual(yield* totals(), { ...counted, ignored: 1 })
+    })
+  )
+
   withServer("a consumer that is interrupted says nothing", (api) =>
     Effect.gen(function* () {
       api.replies = [partly(["a"], "hang")]
