@@ -206,10 +206,11 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("sends a message at least every 5 seconds", () =>
+  it.effect.each([false, true])("sends a message at least every 5 seconds; is the store lost: %s", (lost) =>
     Effect.gen(function* () {
-      const { reader } = fake()
+      const { content, reader } = fake()
       const { heard } = yield* watch(yield* feedOf(reader))
+      content.lost = lost
       for (let i = 1; i <= 6; i++) {
         yield* seconds(5)
         assert.isAtLeast(heard.length, i + 1)

@@ -24,6 +24,8 @@ export const servePage = (redisUrl: string, prefix: string): Effect.Effect<strin
       ),
       (child) => Effect.sync(() => child.kill())
     )
+    // Also if the demonstration ends by an error, before its scope closes.
+    process.once("exit", () => child.kill())
     return yield* Effect.callback<string | undefined>((resume) => {
       child.once("error", () => resume(Effect.undefined))
       child.once("exit", () => resume(Effect.undefined))

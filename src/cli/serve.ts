@@ -142,7 +142,8 @@ export const serve = ({ host, port: asked, token: secret, webhook }: ServeInput,
       const url = `http://${name}:${port}/`
       yield* answer(settings.json, { url, steer: token !== undefined }, `The circuits of ${label}: ${url}`)
       if (token !== undefined) yield* Console.error(`Operators open ${url}?token=... with the token.`)
-      else yield* Console.error("The page is read-only. With --token, whoever has the token can change circuits.")
+      else
+        yield* Console.error("The page is read-only. With --token, a browser that has the token can change circuits.")
       if (!isLoopback) yield* Console.error(`Everyone who reaches port ${port} of this machine can read the page.`)
       return yield* Effect.never
     })

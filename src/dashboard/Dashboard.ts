@@ -17,8 +17,8 @@
  * await dispose()
  * ```
  *
- * With a shared store, the page shows the whole fleet; otherwise the circuits of this process. It reads once a second while somebody
- * watches, however many viewers there are.
+ * With a shared store, the page shows the whole fleet; otherwise the circuits of this process. The server reads
+ * once a second while a browser shows the page, for any number of browsers.
  */
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
