@@ -165,6 +165,12 @@ describe("log lines", () => {
     assert.strictEqual(lines[5]?.annotations["actor"], "ann")
   })
 
+  scenario("a long reason is cut", quick, function* () {
+    const lines: Array<Line> = []
+    yield* capture(lines, CircuitBreaker.isolate("api", { reason: "x".repeat(5_000) }))
+    assert.strictEqual(lines[0]?.message, `Circuit "api" was isolated: ${"x".repeat(497)}...`)
+  })
+
   const hostile = "a\nb\r\u001b[31mc\u2028d\u202ee\u009bf\0"
   scenario("nothing from outside ends a line or colours it", quick, function* () {
     const lines: Array<Line> = []

@@ -113,7 +113,7 @@ export const withoutSecrets = (text: string): string => {
 }
 
 /** The beginning of a text that is longer than `length`. It does not end within a surrogate pair. */
-const cut = (text: string, length: number): string =>
+export const cut = (text: string, length: number): string =>
   text.length <= length ? text : `${text.slice(0, length - 3).replace(/[\ud800-\udbff]$/, "")}...`
 
 /** A text as one line that can be printed and stored. */

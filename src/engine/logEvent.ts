@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
+import { cut } from "../core/foreign.ts"
 import { printable, printableCircuit } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
@@ -30,6 +31,9 @@ export interface EventContext {
   readonly last?: string | undefined
 }
 
+/** The most characters of a reason in a log line. An operator may have given a reason of any length. */
+const longestReason = 500
+
 /** Whether an open circuit got another end: the fleet opened it, too, or an operator opened it again. */
 const staysOpen = ({ from, to }: Transition): boolean => from === "Open" && to === "Open"
 
@@ -40,7 +44,7 @@ const sentence = (event: Transition, { found, last, own }: EventContext): string
   const all = event.scope === "fleet" && (found || stays || event.process !== own) ? " for all processes" : ""
   const verb = found ? `is ${event.to} already` : stays ? "stays open" : (actions[event.why] ?? verbs[event.to])
   const observing = event.mode === "observe" && event.to === "Open" ? " (observing: nothing is rejected)" : ""
-  const why = event.detail === undefined ? "" : `: ${printable(event.detail)}`
+  const why = event.detail === undefined ? "" : `: ${printable(cut(event.detail, longestReason))}`
   const failed = last === undefined || found || stays ? "" : `; last failure: ${last}`
   return `Circuit ${printableCircuit(event.circuit, event.key)} ${verb}${all}${observing}${why}${failed}`
 }
