@@ -7,7 +7,9 @@ const pagesIn = (folder: string) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith(".md"))
     .map((name) => join(folder, name))
-const pages = [".", "docs", "docs/coming-from", "docs/modules", "docs/patterns", "examples"].flatMap(pagesIn)
+const pages = [".", "docs", "docs/coming-from", "docs/modules", "docs/patterns", "docs/resilience", "examples"].flatMap(
+  pagesIn
+)
 
 /** What a heading is called in a link. */
 const anchorsOf = (page: string): ReadonlyArray<string> =>
