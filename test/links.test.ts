@@ -7,9 +7,16 @@ const pagesIn = (folder: string) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith(".md"))
     .map((name) => join(folder, name))
-const pages = [".", "docs", "docs/coming-from", "docs/modules", "docs/patterns", "docs/resilience", "examples"].flatMap(
-  pagesIn
-)
+const pages = [
+  ".",
+  "docs",
+  "docs/coming-from",
+  "docs/modules",
+  "docs/patterns",
+  "docs/promises",
+  "docs/resilience",
+  "examples"
+].flatMap(pagesIn)
 
 /** What a heading is called in a link. */
 const anchorsOf = (page: string): ReadonlyArray<string> =>
