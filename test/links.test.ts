@@ -11,6 +11,7 @@ const pages = [
   ".",
   "docs",
   "docs/coming-from",
+  "docs/guide",
   "docs/modules",
   "docs/patterns",
   "docs/promises",
