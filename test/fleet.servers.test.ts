@@ -120,20 +120,19 @@ describe("an opening on its way while the store freezes is not carried out when 
       name,
       Effect.gen(function* () {
         const [place, freeze] = yield* make()
-        const scope = yield* Effect.scope
         let frozen: Frozen | undefined
-        // The store freezes just before it is sent an opening.
+        // The store freezes just before it is sent an opening. Another process that sends one meanwhile waits for that.
+        const freezeOnce = yield* Effect.cached(
+          Effect.map(Effect.provideService(freeze, Scope.Scope, yield* Effect.scope), (it) => {
+            frozen = it
+          })
+        )
         const freezing = (store: SharedStore.SharedStore): SharedStore.SharedStore => ({
           ...store,
-          exchange: (exchange) =>
-            Effect.gen(function* () {
-              const opens = exchange.swaps.some(({ circuit }) => circuit === "api")
-              if (opens && frozen === undefined) {
-                frozen = { thaw: Effect.void }
-                frozen = yield* Effect.provideService(freeze, Scope.Scope, scope)
-              }
-              return yield* store.exchange(exchange)
-            })
+          exchange: (exchange) => {
+            const opens = exchange.swaps.some(({ circuit }) => circuit === "api")
+            return opens ? Effect.andThen(freezeOnce, store.exchange(exchange)) : store.exchange(exchange)
+          }
         })
         const replicas = yield* Effect.forEach(Array.from({ length: 3 }), () =>
           Effect.flatMap(place.store, (store) => replicaOn(freezing(store), { policy: { cooldown: 500 } }))
@@ -155,7 +154,7 @@ describe("an opening on its way while the store freezes is not carried out when 
         yield* standsAt(replicas, "Closed (local)")
         // What is sent from now on is sent by processes that are well, and what was sent before is late.
         yield* Effect.sleep("500 millis")
-        yield* frozen?.thaw ?? Effect.void
+        yield* (frozen as Frozen | undefined)?.thaw ?? Effect.void
         yield* (replicas[0] as Replica).run(CircuitBreaker.isolate("other"))
         yield* standsAt(replicas, "Isolated (fleet)", { circuit: "other" })
         assert.isUndefined(yield* bodyOf(place, "api"))
