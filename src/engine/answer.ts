@@ -249,15 +249,15 @@ export const isLasting = ({ by, reason }: Reject): boolean => {
 // ---- The hot paths --------------------------------------------------------------------------------------------------
 
 /** Whether only the state and the limit of the circuit decide, and no flag, dependency or override. */
-const decidesAlone = ({ group, key, limited, plain }: LiveCircuit): boolean =>
-  (plain || limited !== undefined) && !group.forced && (!group.held || key === undefined)
+const decidesAlone = ({ group, key, plain }: LiveCircuit): boolean =>
+  plain && !group.forced && (!group.held || key === undefined)
 
 /** The time now if the circuit admits a normal call. Otherwise `undefined`, and {@link answer} has to decide. */
 export const admitsAt = (circuit: LiveCircuit, time: Time): number | undefined => {
   const control = circuit.control.value
   if (control._tag !== "Closed" || !decidesAlone(circuit)) return undefined
   const now = time.now()
-  if (circuit.limited?.admits(circuit.inFlight, now) === false) return undefined
+  if (circuit.limit?.admits(circuit.inFlight, now) === false) return undefined
   return now >= control.rampUntil ? now : undefined
 }
 

@@ -152,10 +152,8 @@ export class LiveCircuit implements Totals {
   policy: Policy
   /** The policy of the name from which `policy` was made. */
   basis: Policy
-  /** Whether only the state of the circuit decides, and no limit, flag, mode, dependency or call in flight. */
+  /** Whether only the state and the limit decide, and no flag, mode, dependency or call in flight. */
   plain = true
-  /** The limit of the policy, if only the state and the limit decide. */
-  limited: AdaptiveLimit | undefined = undefined
   /** The limit of the policy. */
   limit: AdaptiveLimit | undefined = undefined
   /** The calls in flight, oldest first. Kept only if the trip has a rule about stuck calls. */
@@ -230,14 +228,12 @@ export class LiveCircuit implements Totals {
     if (policy.limit === false) this.limit = undefined
     else if (this.limit === undefined) this.limit = new AdaptiveLimit(policy.limit, this.group.random)
     else this.limit.change(policy.limit)
-    const alone =
+    this.plain =
       policy.enabled === true &&
       policy.mode === "enforce" &&
       policy.dependsOn.length === 0 &&
       policy.tenants !== "counted" &&
       !watches
-    this.plain = alone && this.limit === undefined
-    this.limited = alone ? this.limit : undefined
   }
 
   /** A call has left, with or without an outcome. */

@@ -356,7 +356,7 @@ export class Registry {
     }
     circuit.next = undefined
     circuit.previous = undefined
-    circuit.limit = circuit.limited = undefined
+    circuit.limit = undefined
     this.announceLimit(circuit, this.runtime.time.now())
     this.groups.get(circuit.group.name)?.forget(circuit)
     this.runtime.peers?.forgotten(circuit)
