@@ -56,7 +56,8 @@ const bare = [
   "cli/messages",
   "core/foreign",
   "core/millis",
-  "core/printable"
+  "core/printable",
+  "simulator/scenarioNames"
 ]
 const platform = ["effect", "@effect/platform-node", "@effect/platform-node-shared"]
 

@@ -1,6 +1,7 @@
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
+import { scenarioNames } from "../simulator/scenarioNames.ts"
 import { countFlag, parseMillis } from "./settings.ts"
 
 // ---- Which circuits are shown ---------------------------------------------------------------------------------------
@@ -132,21 +133,9 @@ const toOutage = (text: string) => {
   return at === undefined || millis === undefined || errors > 1 ? undefined : { at, for: millis, errors }
 }
 
-// Not the list of the simulator, which this module does not load. A test compares the two.
-export const scenarioFlag = Flag.Literals("scenario", [
-  "healthy",
-  "brownout",
-  "gradual",
-  "oscillating",
-  "retry-storm",
-  "herd",
-  "cold-cache",
-  "quota",
-  "limping-replica",
-  "shards"
-]).pipe(
+export const scenarioFlag = Flag.Literals("scenario", scenarioNames).pipe(
   Flag.withDescription(
-    "Play callers against a server with workers and a queue instead: healthy, brownout, gradual, oscillating, retry-storm, herd, cold-cache, quota, limping-replica or shards"
+    `Play callers against a server with workers and a queue instead: ${scenarioNames.slice(0, -1).join(", ")} or ${scenarioNames.at(-1)}`
   ),
   Flag.optional
 )

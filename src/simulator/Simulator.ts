@@ -55,21 +55,21 @@ import {
   field,
   isRecord,
   listOf,
-  numberWhere,
   optional,
   positiveMillis,
-  refused,
   shareOrZero,
   struct,
   word
 } from "../core/fields.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import { callRate, checkCallCount, seedField } from "./fields.ts"
 import * as figures from "./figures.ts"
 import * as picture from "./picture.ts"
 import { play as playTrace } from "./play.ts"
 import * as playOptions from "./playOptions.ts"
 import { circuitName, playServer } from "./playServer.ts"
 import * as internal from "./report.ts"
+import { type ScenarioName, scenarioNames } from "./scenarioNames.ts"
 import * as scenarios from "./scenarios.ts"
 import * as serverPicture from "./serverPicture.ts"
 import { generate, outagesOf, parse, type TracedCall, type TracedOutage } from "./trace.ts"
@@ -105,7 +105,8 @@ export type {
    */
   Report
 } from "./report.ts"
-export { type Scenario, type ScenarioName, scenarioNames } from "./scenarios.ts"
+export { type ScenarioName, scenarioNames } from "./scenarioNames.ts"
+export type { Scenario } from "./scenarios.ts"
 export type {
   /**
    * A call that a caller wants to make, and how it ends if it reaches the dependency.
@@ -161,12 +162,6 @@ export interface LoadOptions {
   readonly seed?: number | undefined
 }
 
-const rate = field(
-  "a number above 0 and at most 100,000",
-  numberWhere((n) => n > 0 && n <= 100_000)
-)
-const mostCalls = 10_000_000
-const whole = field("a whole number", numberWhere(Number.isSafeInteger))
 const outageFields = struct({
   at: anyMillis,
   for: positiveMillis,
@@ -174,12 +169,12 @@ const outageFields = struct({
   duration: optional(anyMillis)
 })
 const loadFields = {
-  rate,
+  rate: callRate,
   for: positiveMillis,
   duration: optional(anyMillis),
   errors: optional(shareOrZero),
   outages: optional(listOf(outageFields)),
-  seed: optional(whole)
+  seed: optional(seedField)
 }
 
 /**
@@ -196,13 +191,7 @@ export const load = (options: LoadOptions): Trace => {
     rate,
     seed = 1
   } = decodeOptions("Simulator.load", loadFields, options)
-  if ((rate * millis) / 1_000 > mostCalls) {
-    throw refused(
-      "Simulator.load",
-      "rate",
-      `expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
-    )
-  }
+  checkCallCount("Simulator.load", "rate", rate, millis)
   const down = outages.map((one) => ({
     from: one.at,
     until: one.at + one.for,
@@ -253,7 +242,7 @@ export interface RunOptions {
   readonly seed?: number | undefined
 }
 
-const runFields = { timeout: optional(positiveMillis), seed: optional(whole) }
+const runFields = { timeout: optional(positiveMillis), seed: optional(seedField) }
 
 type PolicyInputs = Readonly<Record<string, BreakerPolicy.Input>>
 
@@ -347,8 +336,8 @@ const playAs = (
  *
  * @category servers
  */
-export const scenario = (name: scenarios.ScenarioName): scenarios.Scenario =>
-  scenarios.scenario(decodeArgument("Simulator.scenario", "name", word(...scenarios.scenarioNames), name))
+export const scenario = (name: ScenarioName): scenarios.Scenario =>
+  scenarios.scenario(decodeArgument("Simulator.scenario", "name", word(...scenarioNames), name))
 
 /**
  * Plays a scenario with each of its protections. The reports have the order of the protections.
@@ -359,7 +348,7 @@ export const compare = (
   { callers, for: lasts, protections, server, window }: scenarios.Scenario,
   options: { readonly seed?: number | undefined } = {}
 ): Effect.Effect<ReadonlyArray<figures.PlayReport>, BreakerPolicy.PolicyError> => {
-  const { seed = 1 } = decodeOptions("Simulator.compare", { seed: optional(whole) }, options)
+  const { seed = 1 } = decodeOptions("Simulator.compare", { seed: optional(seedField) }, options)
   return Effect.forEach(Object.entries(protections), ([name, protection]) =>
     playAs("Simulator.compare", name, { ...protection, server, callers, for: lasts, window, seed })
   )

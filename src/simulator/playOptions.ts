@@ -14,12 +14,14 @@ import {
   optional,
   positiveMillis,
   refused,
+  share,
   shareOrZero,
   struct,
   word
 } from "../core/fields.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import * as CircuitPool from "../resilience/CircuitPool.ts"
+import { callRate, checkCallCount, seedField } from "./fields.ts"
 import { circuitName, type PlayModel } from "./playServer.ts"
 import type { ServerFault } from "./server.ts"
 
@@ -142,10 +144,6 @@ export interface PlayOptions extends Protection {
   readonly seed?: number | undefined
 }
 
-const rate = field(
-  "a number above 0 and at most 100,000",
-  numberWhere((n) => n > 0 && n <= 100_000)
-)
 const positive = field(
   "a number above 0",
   numberWhere((n) => n > 0)
@@ -153,11 +151,6 @@ const positive = field(
 const zeroOrMore = field(
   "a number of 0 or more",
   numberWhere((n) => n >= 0)
-)
-const whole = field("a whole number", numberWhere(Number.isSafeInteger))
-const shareAboveZero = field(
-  "a number above 0 and at most 1",
-  numberWhere((n) => n > 0 && n <= 1)
 )
 
 /** One number for the whole time, or one for its start and one for its end. */
@@ -173,13 +166,13 @@ const faultFields = {
   for: positiveMillis,
   replicas: optional(listOf(countOrZero, 1)),
   capacity: optional(pair("a number above 0 and at most 1", (n) => n > 0 && n <= 1)),
-  speed: optional(shareAboveZero),
+  speed: optional(share),
   latency: optional(anyMillis),
   failing: optional(shareOrZero),
   how: optional(word("error", "unavailable", "hang")),
   quota: optional(positive),
   frozen: optional(flag),
-  cold: optional(shareAboveZero),
+  cold: optional(share),
   warmUp: optional(count)
 } satisfies FieldsOf<Fault>
 
@@ -198,7 +191,7 @@ const serverFields = {
 const changeFields = { at: anyMillis, for: positiveMillis, times: pair("a number above 0", (n) => n > 0) }
 
 const callerFields = {
-  rate,
+  rate: callRate,
   processes: optional(count),
   timeout: optional(positiveMillis),
   attempts: optional(count),
@@ -220,7 +213,7 @@ const playFields = {
   circuits: optional(word("name", "replica")),
   choose: optional(word("fastest", "leastBusy", "roundRobin", "inOrder")),
   bulkhead: optional(count),
-  seed: optional(whole)
+  seed: optional(seedField)
 } satisfies FieldsOf<PlayOptions>
 
 const toFault = (fault: Decoded<typeof faultFields>): ServerFault => ({
@@ -238,9 +231,6 @@ const toFault = (fault: Decoded<typeof faultFields>): ServerFault => ({
   warmUp: fault.warmUp ?? 1_000
 })
 
-/** The most calls that one run may have. */
-const mostCalls = 10_000_000
-
 export interface DecodedPlay {
   readonly model: PlayModel
   readonly policy: BreakerPolicy.Input | undefined
@@ -252,15 +242,9 @@ export const decodePlay = (operation: string, options: PlayOptions): DecodedPlay
   const decoded = decodeOptions(operation, playFields, options)
   const { bulkhead = Infinity, callers, choose, circuits = "name", for: millis = 60_000, seed = 1, server } = decoded
   const { changes = [], rate } = callers
-  if ((rate * millis) / 1_000 > mostCalls) {
-    throw refused(
-      operation,
-      "callers.rate",
-      `expected at most ${mostCalls} calls in all, got ${rate} a second for ${millis} ms`
-    )
-  }
+  checkCallCount(operation, "callers.rate", rate, millis)
   // The pool checks its own option.
-  if (choose !== undefined) CircuitPool.make(circuitName, { members: ["0"], choose: choose as Protection["choose"] })
+  if (choose !== undefined) CircuitPool.make(circuitName, { members: ["0"], choose })
   if (choose !== undefined && server.shards === true) {
     throw refused(
       operation,
@@ -303,7 +287,7 @@ export const decodePlay = (operation: string, options: PlayOptions): DecodedPlay
       protection: {
         breaker: decoded.policy !== undefined,
         circuits,
-        choose: choose as Protection["choose"],
+        choose,
         bulkhead
       }
     }

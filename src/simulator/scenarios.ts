@@ -1,29 +1,5 @@
 import type { Callers, Fault, Protection, SimulatedServer } from "./playOptions.ts"
-
-/**
- * The names of the scenarios.
- *
- * @category scenarios
- */
-export const scenarioNames = [
-  "healthy",
-  "brownout",
-  "gradual",
-  "oscillating",
-  "retry-storm",
-  "herd",
-  "cold-cache",
-  "quota",
-  "limping-replica",
-  "shards"
-] as const
-
-/**
- * The name of a scenario.
- *
- * @category scenarios
- */
-export type ScenarioName = (typeof scenarioNames)[number]
+import type { ScenarioName } from "./scenarioNames.ts"
 
 /**
  * A server with a fault, its callers, and the protections to compare.
