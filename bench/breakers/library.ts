@@ -18,11 +18,11 @@ export interface Recovery {
   readonly calls: ReadonlyArray<Call>
   /** How many probes close a circuit by default. */
   readonly probes: number
-  /** The number of circuits that are closed. */
+  /** How many circuits are closed. */
   readonly closed: () => number
 }
 
-/** A library for functions that return promises, as its users have it: all options that a row does not name are the defaults. */
+/** A library for functions that return promises. Options that a row does not name have their defaults. */
 export interface Library {
   readonly name: string
   /** Protects a function. A library without a default timeout gets one of the same length. */
@@ -40,6 +40,28 @@ export class Switch {
   readonly call = async (): Promise<number> => {
     if (this.isDown) throw "down"
     return 1
+  }
+}
+
+/** The recovery of circuits that open at the first failure, for 1 ms, and close after one probe. */
+export const recoveryOf = <Breaker>(
+  make: () => Breaker,
+  toCall: (breaker: Breaker, fn: Call) => Call,
+  isClosed: (breaker: Breaker) => boolean
+): Recovery => {
+  const dependency = new Switch()
+  const breakers = Array.from({ length: recoveries }, make)
+  const calls = breakers.map((breaker) => toCall(breaker, dependency.call))
+  return {
+    open: async () => {
+      dependency.isDown = true
+      for (const call of calls) await ignoring(call())
+      dependency.isDown = false
+      await pause(5)
+    },
+    calls,
+    probes: 1,
+    closed: () => breakers.filter(isClosed).length
   }
 }
 

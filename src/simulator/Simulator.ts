@@ -28,7 +28,7 @@
  * ```
  *
  * A run of {@link run} has one process and one circuit, and its callers do not retry. {@link play} has several processes that call a
- * server with workers and a queue, time out and try again: overload builds up as in production. {@link scenario} has ten such cases.
+ * server with workers and a queue, time out and try again: overload builds up as in production. {@link scenario} returns one of ten such cases.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -93,7 +93,7 @@ export type { Callers, Fault, PlayOptions, Protection, SimulatedServer as Server
 export type { CircuitMove, PlayedSecond } from "./playServer.ts"
 export type {
   /**
-   * The effect of one outage, in milliseconds; `undefined` for what did not happen.
+   * How the circuit reacted to one outage. Times are milliseconds; `undefined` if the circuit did not open or close.
    *
    * @category models
    */

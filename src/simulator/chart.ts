@@ -1,6 +1,6 @@
 import { printable } from "../core/printable.ts"
 
-/** How a stretch of a chart is coloured, with its words in the legend. */
+/** The kinds of areas and lines in a chart, with their texts in the legend. */
 const kinds = {
   answered: "answered in time",
   slow: "answered slowly",
@@ -19,7 +19,7 @@ const kinds = {
 
 export type ChartKind = keyof typeof kinds
 
-/** Colours that differ for most people with a colour vision deficiency, for a light and for a dark page. */
+/** Colours for a light and a dark page. Most people with a colour vision deficiency can tell them apart. */
 const colours: Readonly<Record<ChartKind, readonly [light: string, dark: string]>> = {
   answered: ["#1f9d74", "#2fb98c"],
   slow: ["#a5d65b", "#8cbf45"],
@@ -45,7 +45,7 @@ const page = {
 
 export interface Bar {
   readonly answered: number
-  /** Those of the answered calls that took long. Default: 0. */
+  /** The part of `answered` that took long. Default: 0. */
   readonly slow?: number
   readonly failed: number
   readonly rejected: number
@@ -58,7 +58,10 @@ export interface Row {
   readonly bars: ReadonlyArray<Bar>
   /** Calls per second that the server could answer, in each bucket. */
   readonly possible?: ReadonlyArray<number> | undefined
-  /** Stretches of the strip below the bars, in milliseconds; `share` and `above` are shares of its height. */
+  /**
+   * The areas of the strip below the bars, in milliseconds. `share` is the height of an area, and `above` its distance from the top, both
+   * as shares of the height of the strip.
+   */
   readonly strip: ReadonlyArray<{
     readonly from: number
     readonly until: number
@@ -70,7 +73,7 @@ export interface Row {
 
 export interface Chart {
   readonly title: string
-  /** One line or two below the title. */
+  /** The text below the title. */
   readonly about: string
   readonly millis: number
   readonly bucketMillis: number
@@ -191,7 +194,7 @@ const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   return (Object.keys(kinds) as Array<ChartKind>).filter((kind) => found.has(kind))
 }
 
-/** About the width of a text of 12 pixels. */
+/** The approximate width of a text with a font size of 12 pixels. */
 const wideText = (words: string): number => words.length * 6.3
 
 const legend = (
@@ -223,7 +226,7 @@ interface Scale {
   readonly cut: boolean
 }
 
-/** Cuts off bars that are much higher than usual, so that the others can be read. */
+/** The scale of all rows. Bars that are much higher than usual are cut off, because they would make the other bars too small. */
 const scaleOf = ({ rows }: Chart): Scale => {
   const all = rows.flatMap(({ bars }) => bars.map(({ answered, failed, rejected }) => answered + failed + rejected))
   const sorted = all.sort((a, b) => a - b)
@@ -235,7 +238,7 @@ const scaleOf = ({ rows }: Chart): Scale => {
   return { most: Math.ceil(top / step) * step, step, cut }
 }
 
-/** About the number of characters of 12 pixels in one line, and those of a title. */
+/** The approximate number of characters in a line of text, and in a line of the title. */
 const lineLength = 145
 const titleLength = 88
 

@@ -1,8 +1,8 @@
 import type { CircuitMove, PlayedSecond, PlayedServer, PlayModel } from "./playServer.ts"
 
 /**
- * The result of playing callers against a server with one protection. Shares are from 0 to 1, times are milliseconds. Figures are about
- * the window, unless they say otherwise.
+ * The result of playing callers against a server with one protection. Shares are from 0 to 1, times are milliseconds. The figures cover
+ * the window, unless their comments say otherwise.
  *
  * @category models
  */
@@ -23,14 +23,17 @@ export interface PlayReport {
   readonly falseRejections: number
   /** The share of the server's work in the whole run that was for callers that had given up. */
   readonly wasted: number
-  /** 99 of 100 answered calls took at most this long, with all attempts; `undefined` if none was answered. */
+  /** The p99 duration of the answered calls, with all their attempts; `undefined` if no call was answered. */
   readonly p99: number | undefined
   /**
-   * From the end of the last fault until the server answers nearly all that it can. `Infinity` if that does not happen in the run,
-   * `undefined` if the server has no faults.
+   * The time from the end of the last fault until the server answers nearly as many calls as it can. `Infinity` if that does not happen
+   * in the run, `undefined` if the server has no faults.
    */
   readonly recovery: number | undefined
-  /** Whether processes got equal shares of the answers: 1 if so, 1 divided by the number of processes if one got all (Jain's index). */
+  /**
+   * How equally the answers were shared among the processes (Jain's index): 1 for equal shares, and 1 divided by the number of processes
+   * if one process got all answers.
+   */
   readonly fairness: number
   /** What happened in each second. */
   readonly seconds: ReadonlyArray<Readonly<PlayedSecond>>
@@ -48,13 +51,13 @@ const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part /
 const answered = (seconds: ReadonlyArray<PlayedSecond>): number => total(seconds, (one) => one.answered)
 const possible = (seconds: ReadonlyArray<PlayedSecond>): number => total(seconds, (one) => one.possible)
 
-/** The share of what is possible that counts as recovered, less what may be missing by chance. */
-const isNear = (seconds: ReadonlyArray<PlayedSecond>, share: number): boolean => {
+/** Whether this share of the possible calls was answered. Two standard deviations fewer are enough, because calls come at random times. */
+export const isNear = (seconds: ReadonlyArray<PlayedSecond>, share: number): boolean => {
   const could = possible(seconds)
   return answered(seconds) >= share * could - 2 * Math.sqrt(could)
 }
 
-/** Milliseconds until 3 seconds have 95 % of what is possible, and 10 seconds have 90 %. */
+/** The milliseconds before the first second from which 95 % of the possible calls are answered for 3 seconds, and 90 % for 10 seconds. */
 const recovered = (seconds: ReadonlyArray<PlayedSecond>): number => {
   for (let i = 0; i + 3 <= seconds.length; i++) {
     if (isNear(seconds.slice(i, i + 3), 0.95) && isNear(seconds.slice(i, i + 10), 0.9)) return i * 1_000

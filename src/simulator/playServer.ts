@@ -35,7 +35,7 @@ export interface CallersModel {
 export interface ProtectionModel {
   /** Whether there is a policy for {@link circuitName}. */
   readonly breaker: boolean
-  /** `name`: one circuit. `replica`: a circuit for each replica. `pool`: a circuit for each replica, and the pool chooses the replica. */
+  /** `name`: one circuit. `replica`: a circuit for each replica. A pool always has a circuit for each replica. */
   readonly circuits: "name" | "replica"
   readonly choose: NonNullable<CircuitPool.Options<object>["choose"]> | undefined
   readonly bulkhead: number
@@ -55,7 +55,7 @@ export interface PlayModel {
 export const circuitName = "dependency"
 
 /**
- * What happened in one second of a run. All fields are numbers of calls, except `sent`, `possible` and `limited`.
+ * The counts of one second of a run. All fields count calls, except `sent` and `limited`.
  *
  * @category models
  */
@@ -75,7 +75,7 @@ export interface PlayedSecond {
   sent: number
   /** How many calls the server could have answered. */
   possible: number
-  /** Circuits that are Closed and have a limit, in the middle of the second. */
+  /** Closed circuits whose limit is in force, in the middle of the second. */
   limited: number
 }
 
@@ -95,7 +95,7 @@ export interface CircuitMove {
 
 export interface PlayedServer {
   readonly seconds: ReadonlyArray<PlayedSecond>
-  /** How long the answered calls took, with their ends; milliseconds. */
+  /** When each answered call ended, and how long it took; milliseconds. */
   readonly latencies: ReadonlyArray<{ readonly at: number; readonly millis: number }>
   /** How many calls of each process were answered, in each second. */
   readonly byProcess: ReadonlyArray<ReadonlyArray<number>>
@@ -128,7 +128,7 @@ class StatusError extends Error {
   }
 }
 
-// Errors of a simulation are compared by identity at most, so that calls can share them.
+// All calls share these errors, and their stacks are never read: an error for each call would make the simulation slow.
 const withoutStack = <A>(make: () => A): A => {
   const before = Error.stackTraceLimit
   Error.stackTraceLimit = 0
@@ -157,7 +157,7 @@ const toEffect = (answer: ServerAnswer): Effect.Effect<void, Error> => {
   }
 }
 
-/** A call of a user: one attempt or more. */
+/** A call of a user, which has one attempt or more. */
 interface UserCall {
   readonly process: number
   readonly start: number
@@ -170,11 +170,11 @@ interface UserCall {
 }
 
 type Attempt = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
-/** `replica`: the one that a pool has chosen. */
+/** `replica`: the replica that a pool has chosen. */
 type Send = (replica?: number) => Attempt
 type Wrap = (send: Send, shard: number) => Attempt
 
-/** What a process puts around each attempt. */
+/** Creates the protection of a process, which wraps each attempt. */
 const protect = ({ breaker, bulkhead, choose, circuits }: ProtectionModel, replicas: number): Wrap => {
   const keys = Array.from({ length: replicas }, (_, i) => String(i))
   const guarded = (): Wrap => {
@@ -198,7 +198,7 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
     const { callers, millis, protection, seed, server, shards } = model
     const timeline = new Timeline()
     const clock = new VirtualClock(timeline)
-    // The calls have random numbers of their own, so that they are the same under every protection.
+    // Arrivals use separate random numbers, so that the calls are the same under every protection.
     const [arrival, chance] = [chances(seed), chances(seed ^ 0x5eed5eed)]
     const work: Work = { done: 0, wasted: 0 }
     const replicas = Array.from({ length: server.replicas }, (_, i) => new Replica(timeline, server, i, chance, work))
@@ -221,8 +221,8 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
     )
     const byProcess = Array.from({ length: callers.processes }, () => seconds.map(() => 0))
     const latencies: Array<{ readonly at: number; readonly millis: number }> = []
-    const second = (): PlayedSecond =>
-      seconds[Math.min(seconds.length - 1, Math.floor(timeline.now / 1_000))] as PlayedSecond
+    const secondNow = (): number => Math.min(seconds.length - 1, Math.floor(timeline.now / 1_000))
+    const second = (): PlayedSecond => seconds[secondNow()] as PlayedSecond
     const processes: Array<{
       readonly wrap: Wrap
       readonly fork: (attempt: Attempt) => Fiber.Fiber<unknown, unknown>
@@ -290,7 +290,7 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
         second().answered++
         if (now - request.start > callers.timeout / 4) second().slow++
         const own = byProcess[request.process] as Array<number>
-        const index = Math.min(own.length - 1, Math.floor(now / 1_000))
+        const index = secondNow()
         own[index] = (own[index] ?? 0) + 1
         latencies.push({ at: now, millis: now - request.start })
         return
@@ -327,7 +327,7 @@ export const playServer = (model: PlayModel): Effect.Effect<PlayedServer, never,
       }
       timeline.at(now - (Math.log(1 - arrival()) * 1_000) / callers.rateAt(now), arrive)
     }
-    // Workers that return take calls from the queue at the next tick.
+    // When workers return after a fault, they take calls from the queue at the next tick.
     const tick = (): void => {
       for (const replica of replicas) replica.next()
       if (timeline.now % 1_000 === 500) {

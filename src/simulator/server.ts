@@ -1,10 +1,10 @@
 import type { Timeline } from "./virtualTime.ts"
 
-/** What a call gets from the server. */
+/** The answer of the server to a call. */
 export type ServerAnswer =
   | { readonly _tag: "Answered" }
   | { readonly _tag: "Failed" }
-  /** The status 429 or 503, and after how many milliseconds the server asks the caller to return. */
+  /** `retryAfter`: the value of the header `Retry-After`, in milliseconds. */
   | { readonly _tag: "Refused"; readonly status: 429 | 503; readonly retryAfter: number | undefined }
 
 /** A fault of a server; times in milliseconds from the start. */
@@ -13,7 +13,7 @@ export interface ServerFault {
   readonly until: number
   /** The replicas with this fault; `undefined` for all. */
   readonly replicas: ReadonlyArray<number> | undefined
-  /** The share of workers that are left at the start and at the end. */
+  /** The share of workers that are left at the start and at the end of the fault. */
   readonly capacity: readonly [start: number, end: number]
   readonly speed: number
   readonly latency: number
@@ -34,25 +34,26 @@ export interface ServerModel {
   readonly queue: number
   readonly replicas: number
   readonly errors: number
-  /** Whether the server works on for callers that have given up. */
+  /** Whether workers also work for callers that have given up. */
   readonly finishes: boolean
   readonly faults: ReadonlyArray<ServerFault>
 }
 
-/** A call on its way. */
+/** A call that the server has not answered. */
 export interface Job {
   /** Whether the caller no longer waits. */
   over: boolean
   readonly answer: (answer: ServerAnswer) => void
 }
 
-/** The work of all replicas, in milliseconds of a worker. */
+/** How long the workers of all replicas have worked, in milliseconds. */
 export interface Work {
   done: number
-  /** For callers that had given up. */
+  /** The part of `done` for callers that had given up. */
   wasted: number
 }
 
+/** The length of the window in which `quota` calls are accepted. */
 const quotaMillis = 1_000
 
 const isAt = ({ from, until }: ServerFault, time: number): boolean => time >= from && time < until
@@ -84,7 +85,7 @@ export class Replica {
     this.faults = model.faults.filter(({ replicas }) => replicas === undefined || replicas.includes(index))
   }
 
-  /** Calls that the replica can answer per second at a time, with warm caches. */
+  /** How many calls per second the replica can answer at that time, with warm caches. */
   capacityAt(time: number): number {
     const { service, workers } = this.model
     let perSecond = (workers * 1_000) / service
@@ -92,12 +93,12 @@ export class Replica {
       if (!isAt(fault, time)) continue
       perSecond *= capacityOf(fault, time) * fault.speed
       if (fault.failing === 1) perSecond = 0
-      perSecond = Math.min(perSecond, (fault.quota * 1_000) / quotaMillis)
+      perSecond = Math.min(perSecond, fault.quota)
     }
     return perSecond
   }
 
-  /** The share of calls that get no error, at a time. */
+  /** The share of calls that get no error at that time. */
   soundShareAt(time: number): number {
     let share = 1 - this.model.errors
     for (const fault of this.faults) if (isAt(fault, time)) share *= 1 - fault.failing
@@ -124,7 +125,7 @@ export class Replica {
     return share
   }
 
-  /** Workers that work now. */
+  /** The number of workers that are left now. */
   private active(): number {
     return Math.max(1, Math.ceil(this.model.workers * this.share() - 1e-9))
   }
@@ -145,7 +146,7 @@ export class Replica {
     return speed
   }
 
-  /** The answer of a fault, which needs no worker; `"hang"` for none. */
+  /** The answer to a call that needs no worker. `"hang"`: the call gets no answer. `undefined`: the call needs a worker. */
   private atOnce(): ServerAnswer | "hang" | undefined {
     const { now } = this.timeline
     if (this.model.errors > 0 && this.chance() < this.model.errors) return { _tag: "Failed" }
@@ -188,7 +189,7 @@ export class Replica {
         this.head = 0
       }
       if (job.over && !model.finishes) continue
-      // The workers that are left are a little slower, so that the capacity is exact.
+      // `active` is rounded up. The workers are slower by the same ratio, so that the capacity is exact.
       const stretched = active / model.workers / Math.min(1, this.share())
       const millis = (this.serviceMillis() * stretched) / this.speed()
       this.busy++
@@ -212,7 +213,7 @@ export class Replica {
     return service * Math.exp(spread * normal - (spread * spread) / 2)
   }
 
-  /** When work of this duration ends, if the workers rest while the replica is frozen. */
+  /** The end of work that begins at `start`. Workers pause while the replica is frozen. */
   private endOf(start: number, millis: number): number {
     let end = start + millis
     for (const fault of this.faults) {
@@ -221,7 +222,7 @@ export class Replica {
     return end
   }
 
-  /** The answer is on its way for a millisecond, or longer in a fault. */
+  /** Sends the answer. It arrives after a millisecond, or later during a fault with a latency. */
   private answer(job: Job, answer: ServerAnswer): void {
     if (job.over) return
     const { now } = this.timeline
@@ -233,7 +234,10 @@ export class Replica {
   }
 }
 
-/** What the server could answer of the calls that are offered, per second. `spread`: each replica gets an equal share of the calls. */
+/**
+ * How many of the offered calls per second the server could answer. `chosen`: a pool chooses the replicas. Otherwise each replica gets an
+ * equal share of the calls.
+ */
 export const possible = (replicas: ReadonlyArray<Replica>, time: number, offered: number, chosen: boolean): number => {
   const each = replicas.map((replica) => ({
     capacity: replica.capacityAt(time),
@@ -241,7 +245,7 @@ export const possible = (replicas: ReadonlyArray<Replica>, time: number, offered
   }))
   const sum = (of: (one: { readonly capacity: number; readonly sound: number }) => number): number =>
     each.reduce((all, one) => all + of(one), 0)
-  // A pool may send a call anywhere, so only the capacity of all counts.
+  // A pool can send every call to a replica that is free, so only the sum of the capacities counts.
   if (chosen)
     return Math.min(
       sum((one) => one.capacity),

@@ -8,7 +8,7 @@ export interface TracedCall {
   /** Milliseconds from the start. */
   readonly at: number
   readonly outcome: "success" | "failure"
-  /** The duration in milliseconds; `Infinity` for a call that hangs. */
+  /** The duration in milliseconds. `Infinity` if the call never ends. */
   readonly duration: number
 }
 

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { MixedScheduler } from "effect/Scheduler"
 
-/** Something that happens at a time. A cancelled event does nothing. */
+/** An event and its time in milliseconds. A cancelled event does nothing. */
 export interface TimedEvent {
   readonly at: number
   readonly order: number

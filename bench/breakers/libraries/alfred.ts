@@ -1,5 +1,5 @@
 import { circuitBreaker, Policy } from "@git-stunts/alfred"
-import { ignoring, type Library, longMillis, pause, recoveries, Switch, timeoutMillis } from "../library.ts"
+import { ignoring, type Library, longMillis, recoveryOf, timeoutMillis } from "../library.ts"
 
 // The policy has no defaults for these two options.
 const policyOf = (threshold: number, duration: number) => Policy.circuitBreaker({ threshold, duration })
@@ -21,23 +21,13 @@ export const library: Library = {
     await ignoring(policy.execute(down))
     return () => policy.execute(down)
   },
-  recovery: () => {
-    const dependency = new Switch()
-    const breakers = Array.from({ length: recoveries }, () => circuitBreaker({ threshold: 1, duration: 1 }))
-    const calls = breakers.map((breaker) => {
-      const timed = limit()
-      return () => breaker.execute(() => timed.execute(dependency.call))
-    })
-    return {
-      open: async () => {
-        dependency.isDown = true
-        for (const call of calls) await ignoring(call())
-        dependency.isDown = false
-        await pause(5)
+  recovery: () =>
+    recoveryOf(
+      () => circuitBreaker({ threshold: 1, duration: 1 }),
+      (breaker, fn) => {
+        const timed = limit()
+        return () => breaker.execute(() => timed.execute(fn))
       },
-      calls,
-      probes: 1,
-      closed: () => breakers.filter(({ state }) => state === "CLOSED").length
-    }
-  }
+      ({ state }) => state === "CLOSED"
+    )
 }

@@ -7,7 +7,7 @@ import {
   timeout as timeoutPolicy,
   wrap
 } from "cockatiel"
-import { ignoring, type Library, longMillis, pause, recoveries, Switch, timeoutMillis } from "../library.ts"
+import { ignoring, type Library, longMillis, recoveryOf, timeoutMillis } from "../library.ts"
 
 // The policy has no defaults for these two options.
 const breakerOf = (failures: number, halfOpenAfter: number) =>
@@ -28,23 +28,13 @@ export const library: Library = {
     await ignoring(policy.execute(down))
     return () => policy.execute(down)
   },
-  recovery: () => {
-    const dependency = new Switch()
-    const breakers = Array.from({ length: recoveries }, () => breakerOf(1, 1))
-    const calls = breakers.map((breaker) => {
-      const policy = wrap(breaker, limit())
-      return () => policy.execute(dependency.call)
-    })
-    return {
-      open: async () => {
-        dependency.isDown = true
-        for (const call of calls) await ignoring(call())
-        dependency.isDown = false
-        await pause(5)
+  recovery: () =>
+    recoveryOf(
+      () => breakerOf(1, 1),
+      (breaker, fn) => {
+        const policy = wrap(breaker, limit())
+        return () => policy.execute(fn)
       },
-      calls,
-      probes: 1,
-      closed: () => breakers.filter(({ state }) => state === CircuitState.Closed).length
-    }
-  }
+      ({ state }) => state === CircuitState.Closed
+    )
 }
