@@ -1,5 +1,5 @@
 /**
- * Measures whether the audit trail keeps up with 10,000 transitions per second, for 10 seconds. Starts a PostgreSQL of its own.
+ * Measures whether the audit trail keeps up with 10,000 transitions per second, for 10 seconds. Starts its own PostgreSQL.
  *
  *     npm run bench:audit
  */

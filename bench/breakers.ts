@@ -1,5 +1,5 @@
 /**
- * Measures what a protected call costs: in time, in memory and at import, beside other libraries.
+ * Measures how much time and memory a protected call takes with this library and with others, and how long the import takes.
  *
  *     npm run bench              prints all figures, and whether each bar is met
  *     npm run bench -- --write   also writes bench/results/breakers.json, and the tables of the README and docs/performance.md

@@ -1,11 +1,11 @@
 /**
- * Measures what digests cost: the process that makes them, the heartbeat that carries them, the store that keeps them, and the program that
- * reads them.
+ * Measures the cost of digests: for the process that makes them, the heartbeat that carries them, the store that keeps them, and the
+ * program that reads them.
  *
  *     npm run bench:digests
  *     npm run bench:digests -- --quick   without the fleet of 1,000 processes
  *
- * It starts a `redis-server` and a PostgreSQL of its own on free ports.
+ * It starts its own `redis-server` and PostgreSQL on free ports.
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -32,11 +32,11 @@ const kilobytes = (bytes: number): string => `${(bytes / 1_024).toFixed(1)} kB`.
 
 // ---- The process ----------------------------------------------------------------------------------------------------
 
-/** A process that calls circuits between two readings. `others` is how long each part of a reading blocks it. */
+/** Measures a process that calls circuits between two readings: the whole reading, and the longest part that blocks the process. */
 const ofProcess = (what: string, circuit: (n: number) => readonly [name: string, key?: string], count: number) =>
   Effect.gen(function* () {
     const context = yield* Layer.build(Layer.fresh(BreakerStore.layerMemory))
-    const meter = new TrafficMeter(Context.get(context, BreakerStore.BreakerStore) as never)
+    const meter = new TrafficMeter(Context.get(context, BreakerStore.BreakerStore))
     const whole: Array<number> = []
     const blocked: Array<number> = []
     let bytes = 0
@@ -89,9 +89,9 @@ const heartbeat = (store: SharedStore.SharedStore, n: number, digest: string | u
   })
 
 interface Watcher {
-  /** Starts to measure the times of the server. */
+  /** Starts to measure how long the server works on each command. */
   readonly start: Effect.Effect<void>
-  /** The times of the server since then, in milliseconds; empty if it cannot say. */
+  /** The times since then, in milliseconds; empty if the server does not report them. */
   readonly stop: Effect.Effect<ReadonlyArray<number>>
   readonly bytes: Effect.Effect<number>
 }

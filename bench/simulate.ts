@@ -1,5 +1,5 @@
 /**
- * Measures the benefit and the cost of a fleet, and what the limit of a circuit admits, with the real engine in virtual time.
+ * Measures the benefit and the cost of a fleet, and the adaptive limit of a circuit, with the real engine in virtual time.
  *
  *     npm run simulate                            all experiments; writes bench/results/simulate.v2.json
  *     npm run simulate -- --experiment minority   one of them, or several: --experiment few,many

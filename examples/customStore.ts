@@ -1,5 +1,5 @@
 /**
- * A store of your own, here in Maps: one operation that writes, three that read, and announcements. The test suite finds its faults.
+ * A custom store, which keeps its data in Maps: one operation writes, three read, and changes are announced. A test suite checks it.
  * The sections have the names of the files of the library's stores, as in src/store/memory, src/redis and src/sql.
  */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
@@ -129,7 +129,7 @@ const make = Effect.gen(function* () {
     if (ttl > 0) voters.set(voter, lives)
     else voters.delete(voter)
     const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
-    // This comes after the casts, because a voter that has heard a roll call has cast the ballots that it owes.
+    // `heard` changes after the casts: it means that the ballots for those roll calls have been cast.
     const valid = heardIn !== born.life || heard > head() ? 0 : heard
     if (ttl > 0) voters.set(voter, { ...lives, heard: valid })
     const { logMillis } = SharedStore.limits
@@ -199,7 +199,7 @@ const violations = (store: SharedStore.SharedStore) =>
 
 const program = Effect.gen(function* () {
   const store = yield* make
-  console.log(`${(yield* violations(store)).length} sentences of the contract are violated`)
+  console.log(`${(yield* violations(store)).length} cases of the contract failed`)
   const forgetful: SharedStore.SharedStore = {
     ...store,
     exchange: (request) =>

@@ -1,4 +1,4 @@
-/** Two language models: the first is rate limited for two hours, so the second one answers, and the first is not asked again. */
+/** Two language models. The first is rate limited for two hours, so its circuit opens, and only the second model gets calls. */
 import { DateTime, Duration, Effect, ExecutionPlan, Layer, Logger, Stream } from "effect"
 import { AiError, LanguageModel, Model, type Response } from "effect/ai"
 import { BreakerStore, CircuitBreaker } from "effect-fuse"
@@ -36,7 +36,7 @@ const large = model("acme", "large", () => {
 })
 const small = model("globex", "small", () => Effect.succeed("hello"))
 
-// The layers are as before, with a circuit around each. `while` keeps a refused prompt from being sent to the next model.
+// `AiBreaker.layer` puts a circuit around each model. With `while`, a prompt that the first model refuses is not sent to the second.
 const models = ExecutionPlan.make(
   { provide: AiBreaker.layer(large) },
   { provide: AiBreaker.layer(small), while: AiBreaker.isUnavailable }

@@ -1,6 +1,6 @@
 /**
- * A server loses half of its workers. A breaker alone flips between all calls and none. With `limit`, the circuit admits as many calls as
- * the server can still answer.
+ * A server loses most of its workers. A breaker alone alternates between all calls and no calls. With `limit`, the circuit finds the number
+ * of calls that the server can still answer.
  */
 import { Deferred, Effect, Layer, Logger, Random } from "effect"
 import { TestClock } from "effect/testing"

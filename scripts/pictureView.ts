@@ -1,4 +1,4 @@
-/** What the pictures of the page show: a shop at a bad moment. */
+/** The content of the pictures of the page: the circuits of a shop, two of which are open. */
 import type { CircuitView, HistoryView, PageView, TransitionView } from "../src/dashboard/view.ts"
 
 const samples = 60

@@ -261,7 +261,7 @@ describe("the small examples", () => {
       'breakers.a.trip.name: expected the name of a custom trip (byTimeOfDay, heavy, stricterEachTime), got "havey"'
     ],
     customStore: [
-      "0 sentences of the contract are violated",
+      "0 cases of the contract failed",
       "each swap gets a new epoch, above those before, also after the record expired",
       "a record expires when its ttl is over: for load, page, swap and cast",
       "a record lasts for its ttl, and for ever without a ttl",

@@ -11,7 +11,7 @@ import type { Case } from "./sampling.ts"
 
 const resilienceTimeout = Resilience.timeout("10 seconds")
 
-/** What is measured around a call, by name. */
+/** The wrappers of a call that are measured. */
 export const wrappers: ReadonlyArray<{
   readonly name: string
   readonly run: (call: Effect.Effect<number>) => {

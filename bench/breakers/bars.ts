@@ -4,14 +4,14 @@ import type { ImportTimes } from "./processes.ts"
 import type { Bar, Earlier, Figure, Result } from "./result.ts"
 import { type Spread, spreadOf } from "./sampling.ts"
 
-/** By how much a row may have become slower, beside the same bare call, before it counts as slower. */
+/** How many times as long as in the earlier results a row may take, both as multiples of the same bare call. */
 const tolerance = 1.1
 
-/** The rows of this library in the earlier results, by the row that they are compared with. */
+/** Matches the rows of this library in the earlier results. */
 const ownRows = /^(effect-fuse|Resilience|Bulkhead|CircuitPool)/
 const baseOf = (name: string) => (name.startsWith("effect-fuse/promise") ? "bare async function" : "Effect.onExit")
 
-/** A row of the earlier results: its time in bare calls then, and now. */
+/** A row of the earlier results, and its time then and now, as multiples of the time of the bare call `base`. */
 export interface Change {
   readonly name: string
   readonly base: string
@@ -52,7 +52,7 @@ interface Given {
   readonly earlier: Earlier
 }
 
-/** All limits, and whether the measured values keep them. */
+/** All bars with their measured values. */
 export const barsOf = ({ earlier, figures, idle, imports, samples, waiting }: Given): ReadonlyArray<Bar> => {
   const bar = (most: boolean) => (text: string, limit: number, value: Spread | number) => {
     const { median, ...quartiles } = typeof value === "number" ? { median: value } : value

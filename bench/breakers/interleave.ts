@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { fromSeed } from "../soak/random.ts"
 import type { Sample } from "./sampling.ts"
 import type { Answer, Request } from "./worker.ts"
 
@@ -58,11 +59,8 @@ class Worker {
 
 /** Shuffles with a fixed sequence of random numbers, so that no case always comes after the same other case. */
 const shuffler = () => {
-  let state = 1
-  const below = (n: number) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor((state / 2 ** 32) * n)
-  }
+  const { next } = fromSeed(1)
+  const below = (n: number) => Math.floor(next() * n)
   return <A>(items: ReadonlyArray<A>): ReadonlyArray<A> => {
     const rest = [...items]
     return items.flatMap(() => rest.splice(below(rest.length), 1))

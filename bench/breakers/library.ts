@@ -43,25 +43,20 @@ export class Switch {
   }
 }
 
-/** The recovery of circuits that open at the first failure, for 1 ms, and close after one probe. */
-export const recoveryOf = <Breaker>(
-  make: () => Breaker,
-  toCall: (breaker: Breaker, fn: Call) => Call,
-  isClosed: (breaker: Breaker) => boolean
-): Recovery => {
+/** Circuits that open at the first failure, and admit a probe after 1 ms, which closes them. `make` protects a function by such a circuit. */
+export const recoveryOf = (make: (fn: Call) => { readonly call: Call; readonly isClosed: () => boolean }): Recovery => {
   const dependency = new Switch()
-  const breakers = Array.from({ length: recoveries }, make)
-  const calls = breakers.map((breaker) => toCall(breaker, dependency.call))
+  const circuits = Array.from({ length: recoveries }, () => make(dependency.call))
   return {
     open: async () => {
       dependency.isDown = true
-      for (const call of calls) await ignoring(call())
+      for (const { call } of circuits) await ignoring(call())
       dependency.isDown = false
       await pause(5)
     },
-    calls,
+    calls: circuits.map(({ call }) => call),
     probes: 1,
-    closed: () => breakers.filter(isClosed).length
+    closed: () => circuits.filter(({ isClosed }) => isClosed()).length
   }
 }
 

@@ -37,7 +37,7 @@ const reader = ({ bytesPerWaitingCall, nanosPerCall }: Result) => {
 
 const promiseLibraries = ["effect-fuse/promise", "opossum", "cockatiel", "mollitia", "alfred"]
 
-/** What is measured of each library for promises: the label of the row, and the rest of the name of the case. */
+/** The rows about libraries for promises: the label of the row, and the part of the name of its case that follows the library. */
 const promiseRows: ReadonlyArray<readonly [label: string, rest: string]> = [
   ["closed, 10 s timeout", `, closed, ${timeoutText}`],
   ["closed, no timeout", ", closed"],

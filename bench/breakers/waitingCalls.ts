@@ -1,5 +1,5 @@
 /**
- * Prints how many bytes each call takes that waits for an answer.
+ * Prints how many bytes a call takes while it waits for an answer.
  *
  *     node --expose-gc bench/breakers/waitingCalls.ts FAMILY NAME CALLS
  */

@@ -5,7 +5,7 @@ import { type Breaker, breakers, type News, type Order } from "./messages.ts"
 
 type Listener = (news: News, from: number) => void
 
-/** The processes of the bench. */
+/** Starts the processes of the bench, sends orders to them, and passes on their reports. */
 export class Fleet {
   readonly size: number
   private readonly children: ReadonlyArray<ChildProcess>

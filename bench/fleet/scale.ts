@@ -51,7 +51,7 @@ const startAll = (count: number, setup: Partial<KeysSetup> & Pick<KeysSetup, "ur
 
 const stopAll = (members: ReadonlyArray<Member>) => Promise.all(members.map(({ stop }) => stop()))
 
-/** Runs an experiment with a Redis of its own. */
+/** Runs an experiment with its own Redis. */
 const onServer = async <A>(use: (url: string, server: Admin) => Promise<A>): Promise<A> => {
   const scope = Scope.makeUnsafe()
   try {

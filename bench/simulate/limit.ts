@@ -1,5 +1,6 @@
-/** The adaptive limit beside no protection and a breaker with a ramp, on a server with workers and a queue. */
+/** Compares the adaptive limit with no protection and with a breaker with a ramp, on a server with workers and a queue. */
 import * as Effect from "effect/Effect"
+import { isNear } from "../../src/simulator/figures.ts"
 import * as Simulator from "../../src/simulator/Simulator.ts"
 import { type Case, type Experiment, type Figures, type Scale, some, sum } from "./experiment.ts"
 
@@ -91,23 +92,21 @@ const answered = ({ millis, seconds, window }: Simulator.PlayReport, whole: bool
   return sum(seconds.slice(from, until).map((one) => one.answered))
 }
 
-/** Answered calls as a share of what is possible, in the last 30 seconds of the window. */
+/** Answered calls as a share of the possible calls, in the last 30 seconds of the window. */
 const settled = ({ seconds, window }: Simulator.PlayReport): number => {
   const last = seconds.slice(window.until / second - 30, window.until / second)
   return sum(last.map((one) => one.answered)) / sum(last.map((one) => one.possible))
 }
 
 /**
- * From the last close until 95 % of what is possible is answered for three seconds, in seconds. If no circuit opened, from the start of
- * the window.
+ * The seconds from the last time a circuit closed until 95 % of the possible calls are answered for three seconds. If no circuit opened,
+ * the seconds from the start of the window.
  */
 const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number => {
   const close = moves.findLast((move) => move.to === "Closed" && move.at >= window.from && move.at < window.until)
   const from = Math.ceil((close?.at ?? window.from) / second)
   for (let i = from; i + 3 <= seconds.length; i++) {
-    const three = seconds.slice(i, i + 3)
-    const could = sum(three.map((one) => one.possible))
-    if (sum(three.map((one) => one.answered)) >= 0.95 * could - 2 * Math.sqrt(could)) return i - from
+    if (isNear(seconds.slice(i, i + 3), 0.95)) return i - from
   }
   return Infinity
 }
@@ -115,13 +114,13 @@ const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number =>
 interface Options {
   readonly rate?: number
   readonly objective?: number
-  /** Whether to play it without any protection too, or with a breaker that has a ramp. */
+  /** The protection to compare with: none, or a breaker with a ramp. Default: no comparison. */
   readonly against?: "none" | "ramp"
-  /** Whether the comparison with no protection is about the whole run. */
+  /** Whether the comparison covers the whole run instead of the window. */
   readonly whole?: boolean
 }
 
-/** The worst of the seeds. */
+/** The worst value of each figure. */
 const worst = (found: ReadonlyArray<Figures>): Figures => {
   const names = Object.keys(found[0] ?? {})
   const lowest = new Set(["share", "settled", "of none", "of ramp", "fairness"])
@@ -140,7 +139,7 @@ const one = (name: SettingName, processes: number, options: Options = {}): Case 
   const { against, objective, rate = 200, whole = false } = options
   const run = (seed: number): Figures => {
     const base = { ...settings[name](rate, processes), seed }
-    // Many calls need less time.
+    // With many calls per second, a shorter run is enough.
     const shared = rate >= 1_000 ? { ...base, for: 40 * second } : base
     const limited = play({ ...shared, policy: { limit: objective === undefined ? true : { objective } } })
     const other =

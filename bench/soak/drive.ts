@@ -38,7 +38,7 @@ const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { w
   }
 }
 
-/** The first live worker, starting with the number `who`; `undefined` if no worker is alive. */
+/** The first live worker from the number `who` on, then from 0; `undefined` if no worker is alive. */
 const someone = (who: number, { workers }: Field): Worker | undefined =>
   [...workers.slice(who), ...workers.slice(0, who)].find(({ alive }) => alive)
 

@@ -1,4 +1,4 @@
-/** The processes of the fleet, and their reports. */
+/** Starts and stops the processes of the fleet, and collects their reports. */
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Effect, type Scope } from "effect"

@@ -1,4 +1,4 @@
-/** The page of the demonstration: `effect-fuse serve`, in a process of its own. */
+/** Shows the fleet of the demonstration on a page: starts `effect-fuse serve` in a separate process. */
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
@@ -7,7 +7,7 @@ import { ensurePage } from "../../scripts/page.ts"
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 
-/** Serves the page until the scope closes. Its address, or `undefined` if it cannot be served. */
+/** Serves the page until the scope closes. Returns its address, or `undefined` if the page cannot be built or served. */
 export const servePage = (redisUrl: string, prefix: string): Effect.Effect<string | undefined, never, Scope.Scope> =>
   Effect.gen(function* () {
     const built = yield* Effect.match(Effect.tryPromise(ensurePage), {
@@ -24,7 +24,7 @@ export const servePage = (redisUrl: string, prefix: string): Effect.Effect<strin
       ),
       (child) => Effect.sync(() => child.kill())
     )
-    // Also if the demonstration ends by an error, before its scope closes.
+    // If an error ends the demonstration, its scope does not close.
     process.once("exit", () => child.kill())
     return yield* Effect.callback<string | undefined>((resume) => {
       child.once("error", () => resume(Effect.undefined))

@@ -1,5 +1,5 @@
 /**
- * The test suite that every `SharedStore` must pass. Each case tests one sentence of the contract.
+ * The test suite that every `SharedStore` must pass. Each case tests one requirement of the contract.
  *
  * **When to use**
  *
@@ -46,7 +46,7 @@ import { live, records } from "./contract/records.ts"
 import { rollCalls } from "./contract/rollCalls.ts"
 
 /**
- * The store violates a sentence of the contract.
+ * A case failed: the store does not meet a requirement of the contract.
  *
  * @category errors
  */
@@ -62,12 +62,12 @@ export class ContractViolation extends Data.TaggedError("ContractViolation")<{
 }
 
 /**
- * One sentence of the contract, with its test.
+ * One requirement of the contract, with its test.
  *
  * @category models
  */
 export interface Case {
-  /** The sentence, such as "a repeated swap is done once". */
+  /** The requirement, such as "a repeated swap is done once". */
   readonly name: string
   readonly test: Effect.Effect<void, ContractViolation, Scope.Scope>
 }

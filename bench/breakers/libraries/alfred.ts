@@ -22,12 +22,9 @@ export const library: Library = {
     return () => policy.execute(down)
   },
   recovery: () =>
-    recoveryOf(
-      () => circuitBreaker({ threshold: 1, duration: 1 }),
-      (breaker, fn) => {
-        const timed = limit()
-        return () => breaker.execute(() => timed.execute(fn))
-      },
-      ({ state }) => state === "CLOSED"
-    )
+    recoveryOf((fn) => {
+      const breaker = circuitBreaker({ threshold: 1, duration: 1 })
+      const timed = limit()
+      return { call: () => breaker.execute(() => timed.execute(fn)), isClosed: () => breaker.state === "CLOSED" }
+    })
 }

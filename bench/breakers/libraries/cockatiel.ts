@@ -29,12 +29,9 @@ export const library: Library = {
     return () => policy.execute(down)
   },
   recovery: () =>
-    recoveryOf(
-      () => breakerOf(1, 1),
-      (breaker, fn) => {
-        const policy = wrap(breaker, limit())
-        return () => policy.execute(fn)
-      },
-      ({ state }) => state === CircuitState.Closed
-    )
+    recoveryOf((fn) => {
+      const breaker = breakerOf(1, 1)
+      const policy = wrap(breaker, limit())
+      return { call: () => policy.execute(fn), isClosed: () => breaker.state === CircuitState.Closed }
+    })
 }

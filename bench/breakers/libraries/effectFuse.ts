@@ -1,5 +1,5 @@
 import { createBreaker, trip } from "effect-fuse/promise"
-import { ignoring, type Library, longMillis, never, pause, recoveries, Switch } from "../library.ts"
+import { ignoring, type Library, longMillis, never, pause, recoveryOf, Switch } from "../library.ts"
 
 export const library: Library = {
   name: "effect-fuse/promise",
@@ -12,23 +12,11 @@ export const library: Library = {
     await ignoring(breaker.execute())
     return () => breaker.execute()
   },
-  recovery: () => {
-    const dependency = new Switch()
-    const breakers = Array.from({ length: recoveries }, () =>
-      createBreaker(dependency.call, { trip: trip.consecutive(1), cooldown: 1 })
-    )
-    return {
-      open: async () => {
-        dependency.isDown = true
-        for (const breaker of breakers) await ignoring(breaker.execute())
-        dependency.isDown = false
-        await pause(5)
-      },
-      calls: breakers.map((breaker) => () => breaker.execute()),
-      probes: 1,
-      closed: () => breakers.filter(({ state }) => state === "Closed").length
-    }
-  },
+  recovery: () =>
+    recoveryOf((fn) => {
+      const breaker = createBreaker(fn, { trip: trip.consecutive(1), cooldown: 1 })
+      return { call: () => breaker.execute(), isClosed: () => breaker.state === "Closed" }
+    }),
   probing: async () => {
     const dependency = new Switch()
     const breaker = createBreaker(dependency.call, {

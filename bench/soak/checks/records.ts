@@ -78,7 +78,7 @@ export const counted: Check = {
   })
 }
 
-/** How long a record may be on its way. Its times are those of when it was written. */
+/** The longest time from the write of a record until the observer receives it. The times in a record are from the write. */
 const transitMillis = 60
 const transit = (from: number, to: number, history: History): number =>
   meets(storeTrouble(history, "any", 1_000), from, to) ? 1_000 : transitMillis
