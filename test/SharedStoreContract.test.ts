@@ -39,7 +39,7 @@ const faults = [
   ["bodies are cut at 65,535", "any text may be a body"],
   ["names ignore case", "names of letters"],
   ["names are cut at 255", "names of letters"],
-  ["a swap reads and then writes", "of many concurrent swaps"],
+  ["a swap reads and then writes", "one of many concurrent swaps"],
   ["a swap reads and then writes", "no swap is lost"],
   ["a voter lives once for each exchange", "a voter counts as"],
   ["an exchange with 0 changes nothing", "a voter counts as"],

@@ -33,24 +33,24 @@ describe("A simulated server", () => {
     assert.strictEqual(all(report, "failed") + all(report, "rejected"), 0)
     within(report.share, 0.98, 1.02, "share")
     assert.deepStrictEqual([report.wasted, report.falseRejections], [0, 0])
-    // 100 ms of work, 2 ms on the way, and little waiting.
+    // 100 ms of work, 2 ms in the network, and little waiting.
     within(report.p99 ?? 0, 102, 200, "p99")
   })
 
-  it("answers as many calls as its workers can, if nothing is in the queue for longer than callers wait", () => {
+  it("uses its full capacity while the wait in its queue is shorter than the timeout of the callers", () => {
     const bounded = play({ ...overload, server: { ...server, queue: 5 } })
     within(bounded.goodput, 97, 101, "calls per second")
     assert.strictEqual(bounded.wasted, 0)
     within(bounded.p99 ?? 0, 102, 180, "p99")
   })
 
-  it("works only for callers who have given up, once its unbounded queue is longer than they wait", () => {
+  it("works only for callers that have given up, once the wait in its unbounded queue is longer than their timeout", () => {
     const report = play(overload)
     within(report.share, 0, 0.15, "share")
     assert.isAbove(report.wasted, 0.8)
   })
 
-  it("that takes calls of callers who have given up out of its queue recovers sooner from an overload", () => {
+  it("recovers sooner from an overload if it removes the calls of callers that have given up from its queue", () => {
     const faults = [{ at: 5_000, for: 10_000, capacity: 0.1 }]
     const [usual, dropping] = [true, false].map((finishes) =>
       play({
@@ -116,7 +116,7 @@ const inFlight = (report: Simulator.PlayReport): number =>
 describe("Simulated callers", () => {
   const down = faulty({ failing: 1 })
 
-  it("try a failed call as often as they may", () => {
+  it("try a failed call again until all attempts are used", () => {
     const report = play({ ...down, callers: { ...callers, attempts: 3 } })
     within(all(report, "sent") / all(report, "offered"), 2.9, 3, "attempts per call")
   })
@@ -140,7 +140,7 @@ describe("Simulated callers", () => {
     within(hedged?.p99 ?? 0, 300, 500, "p99")
   })
 
-  it("call at another rate while it changes", () => {
+  it("call at another rate during a change", () => {
     const changes = [{ at: 10_000, for: 10_000, times: [1, 3] as const }]
     const { seconds } = play({ ...healthy, callers: { rate: 100, changes }, server: { ...server, workers: 100 } })
     const mean = (from: number) => seconds.slice(from, from + 5).reduce((sum, one) => sum + one.offered / 5, 0)
@@ -159,7 +159,7 @@ describe("Simulated callers", () => {
 })
 
 describe("A protection in a simulation", () => {
-  it("is the real breaker, with circuits of its own in each process", () => {
+  it("is the real breaker, with separate circuits in each process", () => {
     const report = play({ ...faulty({ failing: 1 }), callers: { rate: 50, processes: 2 }, policy: {} })
     assert.deepStrictEqual(
       report.moves
@@ -180,7 +180,7 @@ describe("A protection in a simulation", () => {
     assert.isAtLeast((probed?.at ?? 0) - (opened?.at ?? 0), 1_000)
   })
 
-  it("that rejects calls while workers are free has rejected them needlessly", () => {
+  it("counts a rejection as needless if a worker was free", () => {
     const { falseRejections } = play({ ...healthy, bulkhead: 1 })
     assert.isAbove(falseRejections, 0.2)
     assert.strictEqual(play({ ...faulty({ failing: 1 }), policy: {} }).falseRejections, 0)
@@ -191,7 +191,7 @@ describe("A protection in a simulation", () => {
     server: { workers: 10, service: 100, replicas: 4, faults: [{ ...whole, replicas: [0, 1], failing: 1 }] }
   }
 
-  it("can have a circuit for each shard, so that those that answer stay Closed", () => {
+  it("can have a circuit for each shard, so that the circuits of healthy shards stay Closed", () => {
     const shards = { ...lost, server: { ...lost.server, shards: true }, policy: {} }
     const report = play({ ...shards, circuits: "replica" })
     assert.deepStrictEqual([...new Set(report.moves.map(({ key }) => key))].sort(), ["0", "1"])

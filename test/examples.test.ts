@@ -446,7 +446,7 @@ describe("the small examples", () => {
   })
 
   // To update the pages after a change of a program: npx vitest run examples -t patterns -u
-  it.each(patternPages)("docs/patterns/%s shows its program as it is, and what it prints", async (page) => {
+  it.each(patternPages)("docs/patterns/%s shows the current program and its output", async (page) => {
     const path = join(root, "docs/patterns", page)
     const text = readFileSync(path, "utf8")
     const name = text.match(/^\[examples\/(\w+)\.ts\]/m)?.[1]
@@ -479,7 +479,7 @@ const examplesOf = (path: string): ReadonlyArray<Example> => {
   }))
 }
 
-/** A line `expression // => value` becomes an assertion, also within `console.log`, and everything else stays what it is. */
+/** A line `expression // => value` becomes an assertion, also within `console.log`. Other lines stay unchanged. */
 const toProgram = (code: string): string =>
   `import { deepStrictEqual as assertEqual } from "node:assert"\n${code.replaceAll(
     /^(?!\s*\/\/)(?!\s*(?:const|import|export)\b)(\S.*?)\s+\/\/ => (.+)$/gm,

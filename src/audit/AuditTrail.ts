@@ -294,7 +294,7 @@ export const forced: Effect.Effect<ReadonlyArray<questions.Standing>, SqlError, 
 )
 
 /**
- * Which time a query covers, and how many results it returns.
+ * The time that a query covers, and the maximum number of its results.
  *
  * @category options
  */

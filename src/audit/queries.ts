@@ -29,7 +29,7 @@ export interface Entry {
   readonly mode: string
   readonly epoch: number
   readonly openings: number
-  /** How long calls were rejected after this; `undefined` if that had no end. */
+  /** How long the circuit planned to reject calls after this transition; `undefined` without a planned end. */
   readonly retryAfterMillis: number | undefined
   /** How long the previous state lasted; `undefined` if unknown. */
   readonly lastedMillis: number | undefined
@@ -108,7 +108,7 @@ export interface Standing {
   readonly openings: number
   /** The outage that the circuit is in, also beneath an override. `since` is the start of its first opening. */
   readonly outage: { readonly since: number; readonly openings: number } | undefined
-  /** When calls are no longer rejected, in milliseconds since 1970, as planned when the state began; `undefined` if that has no end. */
+  /** The planned end of the rejections, in milliseconds since 1970; `undefined` without a planned end. */
   readonly endsAt: number | undefined
 }
 
@@ -226,7 +226,10 @@ export const perDay = (database: Database, within: number): QueryResult<PerDay> 
   )
 }
 
-/** Selects the first line that ends an outage: a process with a health check, or cut off, detects the end by itself. */
+/**
+ * Selects the first line that ends an outage. An outage may have several such lines, because a process with a health check, or without its
+ * store, detects the end itself.
+ */
 const isFirstEnd = (database: Database): Fragment => {
   const { sql } = database
   const events = database.table("_events")

@@ -31,13 +31,13 @@ export class StoreTrouble {
   now: "none" | "hang" | "fail" | "die" | "throw" | "lost" | "twice" = "none"
   /** The operations that `now` affects. Empty: all operations. */
   only: ReadonlyArray<Operation> = []
-  /** By how many milliseconds each operation is slower: half of them before the store carries it out, half of them after. */
+  /** The delay of each operation in milliseconds. Half of it passes before the store carries the operation out, and half after that. */
   slow = 0
   /** Whether announcements are lost. */
   deaf = false
-  /** By how many milliseconds announcements are delayed. */
+  /** The delay of announcements in milliseconds. */
   late = 0
-  /** All operations of the process so far, also those that failed. */
+  /** All operations of the process so far, including failed ones. */
   asked: Array<Operation> = []
 }
 

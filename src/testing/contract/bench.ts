@@ -111,7 +111,7 @@ const answered = <A>(
     ),
     Effect.timeoutOrElse({
       duration: patience,
-      orElse: () => miss(`an answer to ${operation} within ${patience} ms`, "none came")
+      orElse: () => miss(`an answer to ${operation} within ${patience} ms`, "no answer")
     })
   )
 
@@ -144,7 +144,7 @@ export class Bench {
     return Math.min(...this.handles.map(({ longestCircuit = Infinity }) => longestCircuit))
   }
 
-  /** A name that was never used before. */
+  /** A new name. */
   name(what: string): string {
     return `${what}-${globalThis.crypto.randomUUID()}`
   }

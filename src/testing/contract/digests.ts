@@ -66,7 +66,7 @@ export const digests: ReadonlyArray<Trial> = [
   }),
 
   trial("the answers together have the digests of all live voters", function* (bench) {
-    // Some stores return many short ones at once.
+    // Some stores return many short digests in one answer.
     const digestOf = (voter: string) => `of ${voter}`.padEnd(300, ".")
     const voters = Array.from({ length: 3 * limits.digests + 7 }, (_, index) => bench.voter(`voter-${index}`))
     yield* Effect.forEach(voters, (voter) => bench.done({ voter, ttl: long, digest: digestOf(voter) }), {

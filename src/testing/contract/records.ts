@@ -224,7 +224,7 @@ export const records: ReadonlyArray<Trial> = [
     )
   }),
 
-  trial("of many concurrent swaps of one epoch one wins, and the others get its record", function* (bench) {
+  trial("one of many concurrent swaps of an epoch wins, and the others get its record", function* (bench) {
     const circuit = bench.name("circuit")
     let epoch = 0
     for (let round = 0; round < 5; round++) {
@@ -314,7 +314,7 @@ export const live: ReadonlyArray<Trial> = [
     )
   }),
 
-  trial("of many voters with concurrent exchanges each is counted", function* (bench) {
+  trial("each of many voters with concurrent exchanges is counted", function* (bench) {
     const live = yield* bench.live
     const voters = Array.from({ length: 50 }, () => bench.name("voter"))
     yield* Effect.forEach(voters, (voter) => bench.join(voter), { concurrency: "unbounded" })
