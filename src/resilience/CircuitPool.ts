@@ -131,20 +131,18 @@ const choiceFields = {
 
 const fields = { members: membersField, ...choiceFields }
 
-/** Builds a pool. The types of the members do not exist at run time, so TypeScript cannot check them: the caller chooses `P`. */
-const toPool = <P extends CircuitPool<unknown>>(
+const toPool = (
   name: string,
   members: PoolMembers,
   choose: Choose = "fastest",
   policy: Pool["policy"]
-): P =>
-  ({
-    name,
-    get members() {
-      return members.declared.map((one) => one.name)
-    },
-    [TypeId]: { name, choose, policy, members }
-  }) as P
+): CircuitPool<never, never> => ({
+  name,
+  get members() {
+    return members.declared.map((one) => one.name)
+  },
+  [TypeId]: { name, choose, policy, members }
+})
 
 /**
  * Creates a pool. Create it once, as a constant. Throws a `RangeError` that names the invalid option.
@@ -231,7 +229,7 @@ export const discover = <M extends object, E = never, R = never>(
   checkWeights(operation, choose, weights)
   const of = circuitName(operation, name)
   const discovered = Effect.map(discovering(operation, of, members, every, weights), (found) =>
-    toPool<CircuitPool<Member<M>>>(of, found, choose, policy)
+    toPool(of, found, choose, policy)
   )
   return discovered as Effect.Effect<CircuitPool<Member<M>>, E, R | Scope.Scope>
 }
