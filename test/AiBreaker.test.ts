@@ -471,7 +471,7 @@ describe("AiBreaker.layer", () => {
     assert.throws(() => AiBreaker.layer(plain, options as never), RangeError, `AiBreaker.layer: ${field}:`)
   })
 
-  it.effect("works in a pipe, with the store and the policies of its own layer", () =>
+  it.effect("in a pipe, uses the store and the policies of its layer, or those of the caller", () =>
     Effect.gen(function* () {
       const api = yield* messagesApi
       api.replies = [refusal(500, "api_error")]
@@ -480,6 +480,15 @@ describe("AiBreaker.layer", () => {
         for (let i = 0; i < 3; i++) yield* Effect.exit(text)
         assert.strictEqual(AiBreaker.circuitOpen(yield* failureOf(text))?.key, "mine")
       }).pipe(Effect.provide(model))
+      const once = BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } })
+      yield* Effect.gen(function* () {
+        yield* Effect.exit(text)
+        assert.strictEqual(
+          AiBreaker.circuitOpen(yield* failureOf(text))?.reason,
+          "Cooldown",
+          "the policy of the caller"
+        )
+      }).pipe(Effect.provide(model), Effect.provide(Layer.merge(BreakerStore.layerMemory, once)))
     }).pipe(Effect.scoped)
   )
 })

@@ -63,7 +63,7 @@ import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { isRejection } from "../shapes/rejections.ts"
 import { rejectedBy, rejectionIn, tookTooLong } from "./errors.ts"
 import { reading } from "./reading.ts"
-import { watched } from "./streaming.ts"
+import { type StreamLimits, watched } from "./streaming.ts"
 
 /**
  * Configures the circuit of a model, and the timeouts of its calls.
@@ -143,7 +143,7 @@ interface Around {
   readonly subject: Subject
   readonly withTools: Subject
   readonly timeoutMillis: number
-  readonly limits: Parameters<typeof watched>[2]
+  readonly limits: StreamLimits
   /** The store and the policies of the layer. A call uses them unless its caller provides others. */
   readonly context: Context.Context<BreakerStore>
 }

@@ -1,5 +1,5 @@
 /**
- * Circuits around Effect's `HttpClient`: one for each origin by default.
+ * Circuits around Effect's `HttpClient`. By default, each origin has its own circuit.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -157,7 +157,7 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
   hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
 
 /**
- * Protects the requests of a client with circuits. They keep their errors and gain one, `CircuitOpen`. Throws a `RangeError` that names the
+ * Protects the requests of a client with circuits. Requests keep their errors, and can also fail with `CircuitOpen`. Throws a `RangeError` that names the
  * invalid option.
  *
  * @category combinators

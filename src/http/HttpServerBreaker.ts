@@ -105,7 +105,7 @@ export interface TenantOptions {
  * @category options
  */
 export interface DeadlineOptions {
-  /** The longest time that a request may ask for. A longer time is shortened to it. Default: 1 minute. */
+  /** The longest deadline. A request that asks for more time gets this deadline. Default: 1 minute. */
   readonly max?: Duration.Input | undefined
 }
 

@@ -145,7 +145,7 @@ export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out
     HandBackOptions<A2, E2, R2> {}
 
 /**
- * Runs a job under a circuit, and returns it to its queue if that circuit, or another one inside the job, rejects it. See
+ * Runs a job under a circuit, and returns it to its queue if that circuit, or another circuit inside the job, rejects it. See
  * {@link handBack}. Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
@@ -302,8 +302,8 @@ const givenBackMillis = 1_000
  * attempts.
  *
  * - With one circuit for all jobs, workers take no job while it is open. After the circuit closes, workers continue in waves, the oldest
- *   first: 4 workers at once, then 8, 16 and so on, every 100 milliseconds. If a circuit rejects a claimed job, because it has just opened or
- *   is inside the job, the job is given back unchanged.
+ *   first: 4 workers at once, then 8, 16 and so on, every 100 milliseconds. If the circuit opens after a worker has claimed a job, or
+ *   another circuit inside the job rejects a call, the job is given back unchanged.
  * - With a `key` that is a function of the job, jobs of other circuits continue. A job that is rejected at its first attempt is offered
  *   again with a delay, and the claimed copy completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
  *   up to `maxDelay`. A job that has already failed keeps its attempts, and is given back unchanged. A `key` that throws or returns no

@@ -98,8 +98,8 @@ export interface Options<out Members, in out Name extends string = string> {
 const TypeId: unique symbol = Symbol.for("effect-fuse/CircuitPool")
 
 /**
- * A pool of members, each with its own circuit. `A` is the type of the values that calls receive, and `ByName` that of the members that can
- * be called by name.
+ * A pool of members, each with its own circuit. `A` is the type of the values that calls receive, and `ByName` is an object type with the
+ * type of each member that can be called by name.
  *
  * @category models
  */
@@ -171,7 +171,7 @@ const checkWeights = (operation: string, choose: Choose | undefined, weights: un
 }
 
 /**
- * The type of the values that calls of a pool receive: those of an object, or the names of a list.
+ * The type of the values that calls of a pool receive: the values of an object, or the names of a list.
  *
  * @category models
  */
@@ -248,8 +248,8 @@ const discoverFields = {
 /**
  * Calls one member, under that member's circuit. The call may be the probe of a member whose cooldown is over.
  *
- * If no circuit lets calls through, it fails with the `CircuitOpen` of the circuit that will do so first. A call that has failed is not
- * repeated with another member: add a retry for that.
+ * If no circuit lets calls through, the call fails with the `CircuitOpen` of the circuit with the shortest wait. A failed call is not repeated
+ * with another member: add a retry for that.
  *
  * @category combinators
  */
@@ -315,7 +315,7 @@ export const callMember = <M extends object, Name extends keyof M & string, B, E
 }
 
 /**
- * Resets the circuits of all members in one transaction: this process never sees only some of them reset. Other processes with the same
+ * Resets the circuits of all members in one transaction: this process never sees a partial reset. Other processes with the same
  * store receive one change for each circuit. For a tenant, this resets only that tenant's circuits.
  *
  * @category operator actions

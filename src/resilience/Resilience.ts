@@ -20,7 +20,7 @@
  *   about the dependency.
  * - The **bulkhead** is outside the timeout, so that waiting in its queue does not look like a slow dependency. It is inside the breaker,
  *   so that no call waits while the circuit is open. The breaker ignores `BulkheadFull`.
- * - The **breaker** is inside the retry, so that it counts each attempt and stops further ones.
+ * - The **breaker** is inside the retry, so that it counts each attempt and stops further attempts.
  * - The **retry** stops at `CircuitOpen`.
  * - The **fallback** is the outermost: it handles the final error.
  */
@@ -74,7 +74,7 @@ import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slot
  * - `R`: the services that it needs.
  * - `B`: the results that it may add.
  * - `In`: the errors that it can handle.
- * - `Kept`: `unknown` if the effect's own errors pass, `never` if none does.
+ * - `Kept`: `unknown` if the effect's own errors pass, `never` if they do not.
  *
  * @category models
  */
@@ -267,7 +267,7 @@ export interface HedgeOptions {
 
 /**
  * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
- * inside ignores. If the call is one of a `CircuitPool`, each copy goes to another member.
+ * inside ignores. If the call is a call of a `CircuitPool`, each copy goes to another member.
  *
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
@@ -429,7 +429,7 @@ type CallsOf<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
 
 /**
  * Tries alternatives in order, each under its own circuit, until one succeeds. Alternatives with an open circuit are skipped at once. If
- * all fail, the error is that of the last one. For a default value, add {@link fallback}, or make it the last alternative.
+ * all fail, the error is that of the last alternative. For a default value, add {@link fallback}, or make it the last alternative.
  *
  * `while` says which errors lead to the next alternative. `CircuitOpen` always does.
  *

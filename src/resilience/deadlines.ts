@@ -14,7 +14,7 @@ const text = (millis: number): string => `'${Duration.format(Duration.millis(mil
 export const leftOf = ({ until }: CallDeadline, fiber: AnyFiber): number =>
   until === Infinity ? Infinity : Math.max(0, until - nowOf(fiber.getRef(Clock.Clock))())
 
-/** Whether a caller is already retrying, so that nothing below it may be repeated. */
+/** Whether a caller is already retrying, so that the calls inside must not be repeated. */
 export const isRepeated = ({ attempt }: CallDeadline): boolean => attempt > 1
 
 /**

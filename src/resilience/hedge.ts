@@ -143,7 +143,7 @@ const howOf = (exit: Exit.Exit<unknown, unknown>): "Success" | "Interrupted" | u
 
 /**
  * Runs an effect, and starts another copy after each `delay`, up to `copies` of them. The first success is the result and interrupts the
- * other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the first one.
+ * other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the first copy.
  */
 export const hedged = <A, E, R>(
   self: Effect.Effect<A, E, R>,
