@@ -107,7 +107,7 @@ const reasons: ReadonlyArray<readonly [what: string, reason: AiError.AiErrorReas
 const expected = (says: Says): Outcome.Outcome =>
   typeof says === "string" ? (says === "Success" ? Outcome.success : Outcome.ignored) : Outcome.failure(says)
 
-describe("what an error of effect/ai says", () => {
+describe("the outcome of an error of effect/ai", () => {
   it.each(reasons)("%s", (_, reason, says) => {
     assert.deepStrictEqual(AiBreaker.classify(Exit.fail(make(reason))), expected(says))
     assert.deepStrictEqual(AiBreaker.classify(Exit.fail(reason)), expected(says), "the reason alone")
@@ -125,7 +125,7 @@ describe("what an error of effect/ai says", () => {
     assert.deepStrictEqual(AiBreaker.classify(Exit.fail(reason)), Outcome.ignored, "the reason alone")
   })
 
-  it("every kind of error is in this table", () => {
+  it("the table has every kind of error", () => {
     const kinds = new Set(AiError.AiErrorReason.members.map((member) => member.fields._tag.schema.literal))
     assert.deepStrictEqual(new Set([...reasons.map(([, { _tag }]) => _tag), "InvalidOutputError"]), kinds)
   })
@@ -136,7 +136,7 @@ describe("what an error of effect/ai says", () => {
     assert.deepStrictEqual(AiBreaker.classify(Exit.failCause(Cause.interrupt())), Outcome.ignored)
   })
 
-  scenario("inspect shows the kind of the error, and no address", quick, function* () {
+  scenario("inspect shows the kind of the error, but no URL", quick, function* () {
     const refused = new HttpClientError.TransportError({ request: unsent })
     yield* Effect.exit(CircuitBreaker.protect(Effect.fail(make(AiError.NetworkError.fromRequestError(refused))), "api"))
     const { lastFailures } = yield* inspect()
@@ -166,7 +166,7 @@ describe("CircuitBreaker.protect around a call of a model", () => {
     ["that is a time", new AiError.QuotaExhaustedError({ resetAt: DateTime.makeUnsafe(7_200_000) }), 7_200]
   ]
   for (const [what, reason, seconds] of hints) {
-    scenario(`opens at once for exactly the time that the provider asks for: one ${what}`, five, function* () {
+    scenario(`opens at once for exactly the time that the provider asks for: a time ${what}`, five, function* () {
       yield* failing(reason)
       const { retryAfter } = yield* reject()
       assert.strictEqual(Duration.toSeconds(retryAfter), seconds)
@@ -211,17 +211,13 @@ describe("CircuitBreaker.protect around a call of a model", () => {
     }
   )
 
-  scenario(
-    "refused credentials open the circuit of the name after as many failures as its trip says",
-    five,
-    function* () {
-      const refused = make(new AiError.AuthenticationError({ kind: "InvalidKey" }))
-      for (let i = 0; i < 5; i++)
-        yield* Effect.exit(CircuitBreaker.protect(Effect.fail(refused), "api", { key: `m${i % 2}` }))
-      assert.strictEqual((yield* inspect()).state, "Open")
-      assert.strictEqual((yield* inspect({ key: "m0" })).totals.failures, 3)
-    }
-  )
+  scenario("refused credentials open the circuit of the name when its trip is reached", five, function* () {
+    const refused = make(new AiError.AuthenticationError({ kind: "InvalidKey" }))
+    for (let i = 0; i < 5; i++)
+      yield* Effect.exit(CircuitBreaker.protect(Effect.fail(refused), "api", { key: `m${i % 2}` }))
+    assert.strictEqual((yield* inspect()).state, "Open")
+    assert.strictEqual((yield* inspect({ key: "m0" })).totals.failures, 3)
+  })
 })
 
 describe("Outcome.failure({ opens: true })", () => {
@@ -237,14 +233,18 @@ describe("Outcome.failure({ opens: true })", () => {
     assert.strictEqual(Duration.toDays((yield* reject()).retryAfter), 31)
   })
 
-  scenario("without a retryAfter changes nothing", { trip: Trip.consecutive(2), cooldown: "9 seconds" }, function* () {
-    yield* refused(opens())
-    assert.strictEqual((yield* inspect()).state, "Closed")
-    yield* refused(opens())
-    assert.strictEqual(Duration.toSeconds((yield* reject()).retryAfter), 9)
-  })
+  scenario(
+    "without a retryAfter counts as any other failure",
+    { trip: Trip.consecutive(2), cooldown: "9 seconds" },
+    function* () {
+      yield* refused(opens())
+      assert.strictEqual((yield* inspect()).state, "Closed")
+      yield* refused(opens())
+      assert.strictEqual(Duration.toSeconds((yield* reject()).retryAfter), 9)
+    }
+  )
 
-  scenario("does not reach a later opening", { trip: Trip.consecutive(1), cooldown: "9 seconds" }, function* () {
+  scenario("does not extend a later opening", { trip: Trip.consecutive(1), cooldown: "9 seconds" }, function* () {
     yield* refused(opens("1 minute"))
     yield* CircuitBreaker.reset("api")
     yield* Effect.exit(CircuitBreaker.protect(Effect.fail("no"), "api"))
@@ -252,7 +252,7 @@ describe("Outcome.failure({ opens: true })", () => {
   })
 })
 
-it("AiBreaker.isUnavailable: an open circuit and failures, but no refusals and no mistakes of the caller", () => {
+it("AiBreaker.isUnavailable accepts failures, but no refusals and no mistakes of the caller", () => {
   for (const [what, reason, says] of reasons) {
     assert.strictEqual(AiBreaker.isUnavailable(make(reason)), typeof says === "object", what)
   }

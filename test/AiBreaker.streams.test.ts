@@ -32,20 +32,24 @@ const totals = Effect.map(inspect(), ({ state, totals }) => [state, totals.succe
 const five = { trip: Trip.consecutive(5), cooldown: "10 seconds" } as const
 
 describe("the timeouts of a stream", () => {
-  scenario("the first token has a minute by default, whatever announces it", five, function* () {
-    const queue = yield* Queue.unbounded<Part>()
-    const fiber = yield* begin(Effect.provide(Stream.runDrain(parts), fromQueue(queue)))
-    yield* TestClock.adjust("40 seconds")
-    yield* Queue.offer(queue, { type: "text-start", id: "0" })
-    yield* breathe
-    yield* TestClock.adjust("19 seconds")
-    assert.deepStrictEqual(yield* totals, ["Closed", 0, 0, 0])
-    yield* TestClock.adjust("1 second")
-    assert.include(String(yield* Fiber.await(fiber)), "no token arrived within 1m")
-    assert.deepStrictEqual(yield* totals, ["Closed", 0, 1, 0])
-  })
+  scenario(
+    "the first token has a minute by default, and parts that announce it do not extend that",
+    five,
+    function* () {
+      const queue = yield* Queue.unbounded<Part>()
+      const fiber = yield* begin(Effect.provide(Stream.runDrain(parts), fromQueue(queue)))
+      yield* TestClock.adjust("40 seconds")
+      yield* Queue.offer(queue, { type: "text-start", id: "0" })
+      yield* breathe
+      yield* TestClock.adjust("19 seconds")
+      assert.deepStrictEqual(yield* totals, ["Closed", 0, 0, 0])
+      yield* TestClock.adjust("1 second")
+      assert.include(String(yield* Fiber.await(fiber)), "no token arrived within 1m")
+      assert.deepStrictEqual(yield* totals, ["Closed", 0, 1, 0])
+    }
+  )
 
-  scenario("the time of a slow consumer is no gap between tokens", five, function* () {
+  scenario("the time of a slow consumer does not count as a pause between tokens", five, function* () {
     const queue = yield* Queue.unbounded<Part, Cause.Done>()
     yield* Queue.offerAll(queue, [token])
     const slow = Stream.runForEach(parts, () => Effect.sleep("10 minutes"))
@@ -71,18 +75,22 @@ describe("the timeouts of a stream", () => {
     assert.deepStrictEqual(yield* totals, ["Closed", 0, 0, 2])
   })
 
-  scenario("they count as timeouts for the limit of the circuit", { limit: true }, function* () {
-    const queue = yield* Queue.unbounded<Part>()
-    const fiber = yield* begin(Effect.provide(Stream.runDrain(parts), fromQueue(queue)))
-    yield* TestClock.adjust("1 minute")
-    const exit = yield* Fiber.await(fiber)
-    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-    assert.isTrue(AiError.isAiError(error) && Cause.isTimeoutError((error.reason as { cause?: unknown }).cause))
-  })
+  scenario(
+    "their error has a TimeoutError as its cause, which the limit of a circuit counts",
+    { limit: true },
+    function* () {
+      const queue = yield* Queue.unbounded<Part>()
+      const fiber = yield* begin(Effect.provide(Stream.runDrain(parts), fromQueue(queue)))
+      yield* TestClock.adjust("1 minute")
+      const exit = yield* Fiber.await(fiber)
+      const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+      assert.isTrue(AiError.isAiError(error) && Cause.isTimeoutError((error.reason as { cause?: unknown }).cause))
+    }
+  )
 })
 
 describe("a stream that is a probe", () => {
-  scenario("closes the circuit at its first token, and its later end changes nothing", quick, function* () {
+  scenario("closes the circuit at its first token, and a later failure does not count", quick, function* () {
     const queue = yield* Queue.unbounded<Part, AiError.AiError>()
     yield* CircuitBreaker.open("api")
     yield* TestClock.adjust("10 seconds")
@@ -97,7 +105,7 @@ describe("a stream that is a probe", () => {
     assert.deepStrictEqual(yield* totals, ["Closed", 1, 0, 0])
   })
 
-  scenario("opens it again if the first token does not arrive", quick, function* () {
+  scenario("opens the circuit again if the first token does not arrive", quick, function* () {
     const queue = yield* Queue.unbounded<Part>()
     yield* CircuitBreaker.open("api")
     yield* TestClock.adjust("10 seconds")
@@ -132,7 +140,7 @@ describe("an AiError of a rejection", () => {
   )
   const text = LanguageModel.generateText({ prompt: "Hello" })
 
-  scenario("says nothing about a circuit around it", quick, function* () {
+  scenario("does not count for a circuit around the call", quick, function* () {
     const outer = CircuitBreaker.protect(Effect.provide(text, failing), "chat")
     yield* CircuitBreaker.isolate("api", { key: "large" })
     yield* Effect.exit(outer)

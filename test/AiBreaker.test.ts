@@ -34,14 +34,14 @@ const totals = (key = "large", name = "messages") =>
   })
 const counted = { state: "Closed", failures: 0, ignored: 0, rejected: 0, successes: 0 }
 
-/** Waits for a fact that depends on sockets. */
+/** Waits until a condition that depends on sockets is true. */
 const until = (fact: () => boolean) =>
   Effect.repeat(
     Effect.promise(() => new Promise<void>((done) => setTimeout(done, 1))),
     { until: fact }
   )
 
-/** What a call fails with when nothing happens for `millis` after a fact. Virtual time: a busy machine must not look like a stall. */
+/** The error of a call after a condition is true and `millis` have passed. The time is virtual, so that a busy machine does not look like a stall. */
 const failsAfter = <A, R>(self: Effect.Effect<A, unknown, R>, fact: () => boolean, millis: number) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkChild(failureOf(self), { startImmediately: true })
@@ -67,7 +67,7 @@ const failureOf = <A, R>(self: Effect.Effect<A, unknown, R>) =>
   Effect.map(Effect.flip(self), (error) => (AiError.isAiError(error) ? error : assert.fail(`no AiError: ${error}`)))
 
 describe("generateText over a socket", () => {
-  withServer("answers, and counts for the circuit of the provider and the model", () =>
+  withServer("a success counts for the circuit of the provider and the model", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* text, "hello")
       assert.deepStrictEqual(yield* totals(), { ...counted, successes: 1 })
@@ -95,25 +95,27 @@ describe("generateText over a socket", () => {
     )
   }
 
-  withServer("after a rate limit of two hours, the provider is not asked, and the error says when it will be", (api) =>
-    Effect.gen(function* () {
-      api.replies = [refusal(429, "rate_limit_error", { "retry-after": "7200" }), answer("hello")]
-      const first = yield* failureOf(text)
-      assert.strictEqual(first.reason._tag, "RateLimitError")
-      const second = yield* failureOf(text)
-      assert.strictEqual(api.models.length, 1)
-      const open = AiBreaker.circuitOpen(second)
-      assert.deepStrictEqual([open?.circuit, open?.key, open?.reason], ["messages", "large", "Cooldown"])
-      assert.isTrue(second.isRetryable)
-      assert.strictEqual(Duration.toSeconds(second.retryAfter ?? 0), 7_200)
-      assert.isUndefined(AiBreaker.circuitOpen(first))
-      assert.include(second.message, "messages")
-      assert.isTrue(AiBreaker.isUnavailable(second))
-    })
+  withServer(
+    "after a rate limit of two hours, a call does not reach the provider, and its error has the remaining time",
+    (api) =>
+      Effect.gen(function* () {
+        api.replies = [refusal(429, "rate_limit_error", { "retry-after": "7200" }), answer("hello")]
+        const first = yield* failureOf(text)
+        assert.strictEqual(first.reason._tag, "RateLimitError")
+        const second = yield* failureOf(text)
+        assert.strictEqual(api.models.length, 1)
+        const open = AiBreaker.circuitOpen(second)
+        assert.deepStrictEqual([open?.circuit, open?.key, open?.reason], ["messages", "large", "Cooldown"])
+        assert.isTrue(second.isRetryable)
+        assert.strictEqual(Duration.toSeconds(second.retryAfter ?? 0), 7_200)
+        assert.isUndefined(AiBreaker.circuitOpen(first))
+        assert.include(second.message, "messages")
+        assert.isTrue(AiBreaker.isUnavailable(second))
+      })
   )
 
   withServer(
-    "maxRetryAfter bounds that time",
+    "maxRetryAfter limits that time",
     (api) =>
       Effect.gen(function* () {
         api.replies = [refusal(429, "rate_limit_error", { "retry-after": "7200" })]
@@ -155,7 +157,7 @@ describe("generateText over a socket", () => {
     { timeout: "50 millis" }
   )
 
-  it.effect("a server that is gone is a Failure", () =>
+  it.effect("a server that refuses connections is a Failure", () =>
     Effect.gen(function* () {
       const { origin } = yield* Effect.scoped(messagesApi)
       const error = yield* Effect.provide(failureOf(text), AiBreaker.layer(messagesModel(origin, "large")))
@@ -178,7 +180,7 @@ describe("generateText over a socket", () => {
 describe("streamText over a socket", () => {
   const collected = Stream.runCollect(deltas)
 
-  withServer("a whole stream is a Success", (api) =>
+  withServer("a complete stream is a Success", (api) =>
     Effect.gen(function* () {
       api.replies = [streamed(["a", "b"])]
       assert.deepStrictEqual(yield* collected, ["a", "b"])
@@ -229,7 +231,7 @@ describe("streamText over a socket", () => {
   )
 
   withServer(
-    "a stream that hangs after some tokens is a Failure, and they have arrived",
+    "a stream that hangs after some tokens is a Failure, and these tokens have arrived",
     (api) =>
       Effect.gen(function* () {
         api.replies = [partly(["a", "b"], "hang")]
@@ -243,7 +245,7 @@ describe("streamText over a socket", () => {
     { betweenTokens: "50 millis" }
   )
 
-  withServer("a consumer that has enough is a Success, and its request ends", (api) =>
+  withServer("a consumer that stops after a token is a Success", (api) =>
     Effect.gen(function* () {
       api.replies = [partly(["a", "b"], "hang")]
       assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(deltas, 1)), ["a"])
@@ -251,7 +253,7 @@ describe("streamText over a socket", () => {
     })
   )
 
-  withServer("a consumer that stops before the first token says nothing", (api) =>
+  withServer("a consumer that stops before the first token is Ignored", (api) =>
     Effect.gen(function* () {
       api.replies = [{ events: [begin], after: "hang" }]
       yield* Stream.runDrain(Stream.take(LanguageModel.streamText({ prompt }), 1))
@@ -259,7 +261,7 @@ describe("streamText over a socket", () => {
     })
   )
 
-  withServer("a consumer that is interrupted says nothing", (api) =>
+  withServer("a consumer that is interrupted is Ignored", (api) =>
     Effect.gen(function* () {
       api.replies = [partly(["a"], "hang")]
       let seen = 0
@@ -271,7 +273,7 @@ describe("streamText over a socket", () => {
     })
   )
 
-  withServer("a consumer that fails is no failure of the provider", (api) =>
+  withServer("a consumer that fails is Ignored", (api) =>
     Effect.gen(function* () {
       api.replies = [partly(["a"], "hang")]
       const exit = yield* Effect.exit(Stream.runForEach(deltas, () => Effect.fail("full")))
@@ -280,7 +282,7 @@ describe("streamText over a socket", () => {
     })
   )
 
-  withServer("an open circuit rejects a stream with an AiError, before it asks", (api) =>
+  withServer("an open circuit rejects a stream with an AiError, without a request", (api) =>
     Effect.gen(function* () {
       api.replies = [refusal(429, "rate_limit_error", { "retry-after": "9" })]
       yield* failureOf(text)
@@ -304,7 +306,7 @@ describe("an ExecutionPlan over providers", () => {
       )
     )
 
-  it.effect("skips the provider that is rate limited, without asking it again, and returns to it", () =>
+  it.effect("skips a provider with a rate limit without a request, and returns to it after a reset", () =>
     Effect.gen(function* () {
       const [api, other] = [yield* messagesApi, yield* messagesApi]
       api.replies = [refusal(429, "rate_limit_error", { "retry-after": "7200" }), answer("from the first")]
@@ -343,7 +345,7 @@ describe("tools that run inside a call", () => {
   it.effect.each([
     ["fails", Effect.fail("no weather")],
     ["dies", Effect.die("bug")]
-  ] as const)("one that %s says nothing about the provider", ([, handler]) =>
+  ] as const)("a tool that %s does not count for the provider", ([, handler]) =>
     Effect.gen(function* () {
       const toolkit = yield* Effect.provide(
         tools,
@@ -356,7 +358,7 @@ describe("tools that run inside a call", () => {
     }).pipe(Effect.provide(model), Effect.provide(services))
   )
 
-  it.effect("the time of a tool is no gap between tokens", () =>
+  it.effect("the time of a tool does not count as a pause between tokens", () =>
     Effect.gen(function* () {
       const slow = Effect.delay(Effect.succeed("sun"), "10 seconds")
       const toolkit = yield* Effect.provide(tools, tools.toLayer({ weather: () => slow }))
@@ -393,7 +395,7 @@ describe("an EmbeddingModel", () => {
       const requests: Array<number> = []
       yield* Effect.provide(embed(10), under(requests))
       assert.deepStrictEqual(requests, [10])
-      // The callers go on before the request has ended.
+      // The callers resume before the request has ended.
       const after = Effect.repeat(Effect.andThen(Effect.yieldNow, totals("embed")), {
         until: (one) => one.successes > 0
       })
@@ -401,7 +403,7 @@ describe("an EmbeddingModel", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("opens, and rejects single texts and many with an AiError", () =>
+  it.effect("rejects embed and embedMany with an AiError after it has opened", () =>
     Effect.gen(function* () {
       const requests: Array<number> = []
       const layer = under(requests, true)
@@ -416,7 +418,7 @@ describe("an EmbeddingModel", () => {
   )
 })
 
-it("AiBreaker.layer keeps what a layer provides, its error and its requirements, and adds BreakerStore", () => {
+it("AiBreaker.layer keeps the services, the error and the requirements of a layer, and adds BreakerStore", () => {
   class Client extends Context.Service<Client, string>()("test/Client") {}
   class Broken {
     readonly _tag = "Broken"
@@ -445,7 +447,7 @@ describe("AiBreaker.layer", () => {
   const built = <A>(layer: Layer.Layer<A, never, BreakerStore.BreakerStore>) =>
     Effect.exit(Effect.scoped(Effect.provide(Layer.build(layer), services)))
 
-  it.effect("needs a name where the layer is no Model", () =>
+  it.effect("needs a name if the layer is not a Model", () =>
     Effect.gen(function* () {
       assert.include(String(yield* built(AiBreaker.layer(plain))), "AiBreaker.layer: name: expected the name")
       assert.isTrue(Exit.isSuccess(yield* built(AiBreaker.layer(plain, { name: "mine" }))))
@@ -465,11 +467,11 @@ describe("AiBreaker.layer", () => {
     [{ maxRetryAfter: Infinity }, "maxRetryAfter"],
     [{ firstTokn: 1 }, "firstTokn"],
     [{ policy: { cooldown: "soon" } }, "policy.cooldown"]
-  ])("refuses %o, and names the field", (options, field) => {
+  ])("rejects %o, and names the field", (options, field) => {
     assert.throws(() => AiBreaker.layer(plain, options as never), RangeError, `AiBreaker.layer: ${field}:`)
   })
 
-  it.effect("in a pipe, with the policies of the layer, those of a caller first", () =>
+  it.effect("in a pipe, uses the store and the policies of its layer, or those of the caller", () =>
     Effect.gen(function* () {
       const api = yield* messagesApi
       api.replies = [refusal(500, "api_error")]
@@ -478,6 +480,15 @@ describe("AiBreaker.layer", () => {
         for (let i = 0; i < 3; i++) yield* Effect.exit(text)
         assert.strictEqual(AiBreaker.circuitOpen(yield* failureOf(text))?.key, "mine")
       }).pipe(Effect.provide(model))
+      const once = BreakerPolicy.layer({ default: { trip: Trip.consecutive(1) } })
+      yield* Effect.gen(function* () {
+        yield* Effect.exit(text)
+        assert.strictEqual(
+          AiBreaker.circuitOpen(yield* failureOf(text))?.reason,
+          "Cooldown",
+          "the policy of the caller"
+        )
+      }).pipe(Effect.provide(model), Effect.provide(Layer.merge(BreakerStore.layerMemory, once)))
     }).pipe(Effect.scoped)
   )
 })

@@ -11,7 +11,7 @@ const loads = (pool: CircuitPool.CircuitPool<unknown>) =>
 
 type List = ReadonlyArray<string> | Readonly<Record<string, string>>
 
-/** Members that the test announces. */
+/** A pool whose members the test announces. */
 const announcing = (first: List) =>
   Effect.gen(function* () {
     const lists = yield* Queue.unbounded<List>()
@@ -30,7 +30,7 @@ describe("a pool that discovers its members", () => {
     assert.sameMembers(yield* times(2, called(pool)), ["b", "c"])
   })
 
-  scenario("from an effect, which is run again every 30 seconds", quick, function* () {
+  scenario("from an effect, which runs again every 30 seconds", quick, function* () {
     let hosts = ["a"]
     const pool = yield* CircuitPool.discover("api", { members: Effect.sync(() => hosts) })
     hosts = ["b"]
@@ -47,7 +47,7 @@ describe("a pool that discovers its members", () => {
     assert.strictEqual(yield* called(pool), "10.0.0.2")
   })
 
-  scenario("a member that stays keeps its circuit and its calls in flight", quick, function* () {
+  scenario("a member that stays in the list keeps its circuit and its calls in flight", quick, function* () {
     const { announce, pool } = yield* announcing(["a", "b"])
     yield* Effect.exit(CircuitBreaker.protect(Effect.fail("boom"), "api", { key: "a" }))
     yield* Effect.forkChild(
@@ -64,7 +64,7 @@ describe("a pool that discovers its members", () => {
     assert.sameMembers(yield* times(2, called(pool)), ["b", "c"])
   })
 
-  scenario("a call of a member that is gone ends as usual", quick, function* () {
+  scenario("a call in flight of a removed member ends as usual", quick, function* () {
     const { announce, pool } = yield* announcing(["a"])
     const answer = yield* Deferred.make<string>()
     const fiber = yield* Effect.forkChild(
@@ -78,7 +78,7 @@ describe("a pool that discovers its members", () => {
     assert.deepStrictEqual(yield* loads(pool), [["b", 0]])
   })
 
-  scenario("health and resetAll concern the members of now", quick, function* () {
+  scenario("health and resetAll apply to the current members", quick, function* () {
     const { announce, pool } = yield* announcing(["a", "b"])
     yield* Effect.exit(CircuitBreaker.protect(Effect.fail("boom"), "api", { key: "a" }))
     assert.deepInclude(yield* CircuitPool.health(pool), { healthy: 1, total: 2 })
@@ -98,7 +98,7 @@ describe("a pool that discovers its members", () => {
     assert.deepStrictEqual(names, ["big", "small", "big", "big", "small", "big"])
   })
 
-  it.effect("circuits of members that are gone make room for others", () =>
+  it.effect("circuits of removed members are evicted to make room for new ones", () =>
     Effect.gen(function* () {
       const { announce, pool } = yield* announcing(["a", "b"])
       yield* times(2, called(pool))
@@ -111,7 +111,7 @@ describe("a pool that discovers its members", () => {
 })
 
 describe("a lookup that finds no members", () => {
-  scenario("fails the pool, if it is the first one", quick, function* () {
+  scenario("fails the pool if it is the first lookup", quick, function* () {
     const pool = CircuitPool.discover("api", { members: Effect.fail("no registry") })
     assert.deepStrictEqual(yield* Effect.exit(pool), Exit.fail("no registry"))
     const broken = CircuitPool.discover("api", { members: Stream.fail("no registry") })
@@ -123,13 +123,13 @@ describe("a lookup that finds no members", () => {
     ["no list", 7],
     ["two members of one name", ["a", "a"]]
   ] as const) {
-    scenario(`is a defect that says why, if the first one has ${what}`, quick, function* () {
+    scenario(`is a defect with a reason if the first lookup returns ${what}`, quick, function* () {
       const exit = yield* Effect.exit(CircuitPool.discover("api", { members: Effect.succeed(wrong as never) }))
       assert.match(String(errorOf(exit)), /CircuitPool\.discover: members: expected an object from names to values/)
     })
   }
 
-  scenario("is waited for, if the list is empty", quick, function* () {
+  scenario("makes the pool wait for the next lookup if the list is empty", quick, function* () {
     let hosts: ReadonlyArray<string> = []
     const lines: Array<Line> = []
     const fiber = yield* Effect.forkChild(
@@ -150,21 +150,25 @@ describe("a lookup that finds no members", () => {
     ["is no list", Effect.succeed(7 as never), /members: expected/]
   ]
   for (const [what, next, says] of later) {
-    scenario(`keeps the members and logs why, if a later one ${what}; the one after it counts`, quick, function* () {
-      const lookups: Array<Effect.Effect<List, string>> = [Effect.succeed(["a"]), next, Effect.succeed(["b"])]
-      const members = Effect.suspend(() => lookups.shift() ?? Effect.never)
-      const lines: Array<Line> = []
-      const pool = yield* Effect.orDie(capture(lines, CircuitPool.discover("api", { members })))
-      yield* TestClock.adjust("30 seconds")
-      assert.strictEqual(yield* called(pool), "a")
-      assert.match(lines[0]?.message ?? "", says)
-      yield* TestClock.adjust("30 seconds")
-      assert.strictEqual(yield* called(pool), "b")
-      assert.strictEqual(lines.length, 1)
-    })
+    scenario(
+      `keeps the members and logs why if a later lookup ${what}, and the next lookup updates them`,
+      quick,
+      function* () {
+        const lookups: Array<Effect.Effect<List, string>> = [Effect.succeed(["a"]), next, Effect.succeed(["b"])]
+        const members = Effect.suspend(() => lookups.shift() ?? Effect.never)
+        const lines: Array<Line> = []
+        const pool = yield* Effect.orDie(capture(lines, CircuitPool.discover("api", { members })))
+        yield* TestClock.adjust("30 seconds")
+        assert.strictEqual(yield* called(pool), "a")
+        assert.match(lines[0]?.message ?? "", says)
+        yield* TestClock.adjust("30 seconds")
+        assert.strictEqual(yield* called(pool), "b")
+        assert.strictEqual(lines.length, 1)
+      }
+    )
   }
 
-  scenario("a stream that fails is started again", quick, function* () {
+  scenario("a stream that fails starts again", quick, function* () {
     let runs = 0
     const members = Stream.suspend(() => Stream.concat(Stream.succeed([`run ${++runs}`]), Stream.fail("lost")))
     const pool = yield* Effect.orDie(CircuitPool.discover("api", { members, every: "10 seconds" }))
@@ -173,7 +177,7 @@ describe("a lookup that finds no members", () => {
   })
 })
 
-scenario("a pool discovers nothing more after its scope has closed, or its start was interrupted", quick, function* () {
+scenario("a pool stops its lookups when its scope closes or its start is interrupted", quick, function* () {
   let lookups = 0
   const members = Effect.sync((): ReadonlyArray<string> => (++lookups === 1 ? ["a"] : []))
   const scope = yield* Scope.make()

@@ -17,7 +17,7 @@ const services = () =>
     policy: { trip: Trip.consecutive(1), keys: { search: { trip: Trip.consecutive(2) } } }
   })
 
-describe("a member that is called by name", () => {
+describe("a member that the caller chooses by name", () => {
   scenario("receives its own value, under its own circuit", {}, function* () {
     const pool = services()
     assert.strictEqual(yield* CircuitPool.callMember(pool, "payments", (one) => one.pay(7)), "paid 7")
@@ -37,7 +37,7 @@ describe("a member that is called by name", () => {
     yield* expectState("Open", { name: "services", key: "search" })
   })
 
-  scenario("is not replaced by another one if its circuit is open", quick, function* () {
+  scenario("is not replaced by another member if its circuit is open", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b"] })
     yield* CircuitBreaker.isolate("api", { key: "a" })
     const open = rejectionIn(yield* Effect.exit(CircuitPool.callMember(pool, "a", Effect.succeed)))
@@ -59,7 +59,7 @@ describe("a member that is called by name", () => {
     yield* expectState("Closed", { key: "a" })
   })
 
-  it("has its own types: a name that is no member is a type error, and a RangeError", () => {
+  it("has its own type, and an unknown name is a type error and a RangeError", () => {
     const pool = services()
     const paid = CircuitPool.callMember(pool, "payments", (one) => one.pay(1))
     expectTypeOf(paid).toEqualTypeOf<
@@ -74,13 +74,13 @@ describe("a member that is called by name", () => {
     expectTypeOf(listed).toEqualTypeOf<CircuitPool.CircuitPool<string, { readonly a: string; readonly b: string }>>()
     // @ts-expect-error There is no such member in the list.
     void (() => CircuitPool.callMember(listed, "c", () => Effect.void))
-    // Any function for pools of texts takes it, but can call no member by name.
+    // A pool with known names can be passed as a pool without them.
     const erased: CircuitPool.CircuitPool<string> = listed
     // @ts-expect-error The names are not known.
     void (() => CircuitPool.callMember(erased, "a", () => Effect.void))
   })
 
-  it("the names of policies and weights are those of the members", () => {
+  it("policies and weights accept only the names of members", () => {
     // @ts-expect-error There is no such member.
     const policy = () => CircuitPool.make("api", { members: ["a"], policy: { keys: { b: {} } } })
     assert.doesNotThrow(policy)

@@ -13,7 +13,7 @@ const services = Layer.mergeAll(
   Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(1_000) } }))
 )
 
-/** Serves routes on a free port, and returns their URL. */
+/** Serves routes on a free port, and returns the URL of the server. */
 const served = <E, R>(routes: Layer.Layer<never, E, R>) =>
   Effect.gen(function* () {
     const server = HttpRouter.serve(routes as Layer.Layer<never, E, HttpRouter.HttpRouter>, {
@@ -41,13 +41,13 @@ const get = (url: string, deadlines: Deadlines, headers: Record<string, string> 
 const passed = ({ status }: { readonly status: number }) =>
   HttpServerResponse.empty({ status: status >= 500 ? 503 : status })
 
-/** A service that calls another one, and answers 503 if that fails. */
+/** A service that calls another service, and responds with 503 if that call fails. */
 const service = (next: string, deadlines: Deadlines) => {
   const handler = Effect.map(get(next, deadlines), passed)
   return serve(HttpServerBreaker.protect("self", isOn(deadlines))(handler))
 }
 
-/** A dependency that answers with this status, and what it has received. */
+/** A dependency that responds with this status, and the headers that it has received. */
 const bottom = (status: number) =>
   Effect.gen(function* () {
     const seen: Array<{ readonly attempt: string | undefined; readonly millis: number | undefined }> = []
@@ -90,7 +90,7 @@ describe("three services, each with two retries, above a dependency that is down
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("a healthy dependency is called once, and no response forbids retries", () =>
+  it.live("they call a healthy dependency once, and no response forbids retries", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(200)
       const client = yield* HttpClient.HttpClient
@@ -102,7 +102,7 @@ describe("three services, each with two retries, above a dependency that is down
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("a service that makes no retries passes on that its caller must not retry", () =>
+  it.live("a service without retries passes x-envoy-overloaded on to its caller", () =>
     Effect.gen(function* () {
       const { url } = yield* bottom(500)
       const next = yield* service(url, "with")
@@ -116,7 +116,7 @@ describe("three services, each with two retries, above a dependency that is down
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("a service that is asked by a caller who retries makes no retries, and says which attempt it is", () =>
+  it.live("a service does not retry if its caller is retrying, and passes on the number of the attempt", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(500)
       const client = yield* HttpClient.HttpClient
@@ -131,7 +131,7 @@ describe("three services, each with two retries, above a dependency that is down
 })
 
 describe("the client", () => {
-  it.live("sends what remains and the attempt, and less for each later attempt", () =>
+  it.live("sends the attempt and the remaining time, which shrinks from attempt to attempt", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(500)
       yield* Deadline.within(get(url, "with"), "1 minute")
@@ -144,7 +144,7 @@ describe("the client", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("counts the attempts without a deadline, too", () =>
+  it.live("also counts the attempts without a deadline", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(500)
       yield* get(url, "with")
@@ -156,7 +156,7 @@ describe("the client", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("sends nothing unless asked to", () =>
+  it.live("sends no such headers by default", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(500)
       yield* Deadline.within(get(url, "without"), "1 minute")
@@ -169,7 +169,7 @@ describe("the client", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("of protect sends them, too", () =>
+  it.live("of protect sends them inside a deadline", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(200)
       const protecting = HttpClientBreaker.protect(yield* HttpClient.HttpClient, "other", { deadline: true })
@@ -221,7 +221,7 @@ describe("the server", () => {
 
   const down = Effect.fail("down")
   const giving = {
-    "that retries in vain": pipe(down, Resilience.retry({ times: 1, schedule: Schedule.spaced(1) })),
+    "whose retries fail": pipe(down, Resilience.retry({ times: 1, schedule: Schedule.spaced(1) })),
     "whose retry opens its circuit": pipe(
       down,
       CircuitBreaker.protect("bank", { policy: { trip: Trip.consecutive(1) } }),
@@ -237,7 +237,7 @@ describe("the server", () => {
 
   describe.each(["layer", "middleware", "protect"] as const)("with %s", (how) => {
     it.live.each(Object.keys(giving) as ReadonlyArray<keyof typeof giving>)(
-      "tells the caller not to retry only after retries in vain: a handler %s",
+      "tells the caller not to retry only after failed retries: a handler %s",
       (which) =>
         Effect.gen(function* () {
           const handler = giving[which] as Effect.Effect<HttpServerResponse.HttpServerResponse>
@@ -257,13 +257,13 @@ describe("the server", () => {
           const { headers, status } = yield* client.get(yield* served(routes))
           const isOpen = which === "whose retry opens its circuit"
           assert.strictEqual(status >= 500, which !== "that recovers")
-          const forbids = which === "that retries in vain" || isOpen
+          const forbids = which === "whose retries fail" || isOpen
           assert.strictEqual(headers["x-envoy-overloaded"], forbids ? "true" : undefined)
         }).pipe(Effect.scoped, Effect.provide(services))
     )
   })
 
-  it.live("interrupts the handler at the deadline, and answers 504", () =>
+  it.live("interrupts the handler at the deadline, and responds with 504", () =>
     Effect.gen(function* () {
       const interrupted = yield* Deferred.make<void>()
       const hanging = Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))

@@ -7,7 +7,7 @@ import { scenario } from "./support/verbs.ts"
 
 const millis = Effect.map(Deadline.remaining, Duration.toMillis)
 
-/** How an effect ended, and after how many milliseconds. */
+/** The error of an effect, and how many milliseconds it took. */
 const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const began = yield* Clock.currentTimeMillis
@@ -23,7 +23,7 @@ const kindOf = (error: unknown) =>
   Deadline.isDeadlineExceeded(error) ? "deadline" : Cause.isTimeoutError(error) ? "timeout" : error
 
 describe("within", () => {
-  it.effect("without a deadline, an infinite time remains, and the attempt is the first", () =>
+  it.effect("without a deadline, the remaining time is infinite, and the attempt is 1", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* Deadline.remaining, Duration.infinity)
       assert.strictEqual(yield* Deadline.attempt, 1)
@@ -39,7 +39,7 @@ describe("within", () => {
     })
   )
 
-  it.effect("interrupts the effect at the deadline, and fails with a TimeoutError that says so", () =>
+  it.effect("interrupts the effect at the deadline, and fails with a TimeoutError that names the deadline", () =>
     Effect.gen(function* () {
       let interrupted = false
       const hanging = Effect.onInterrupt(Effect.never, () =>
@@ -54,7 +54,7 @@ describe("within", () => {
   )
 
   it.effect.prop(
-    "of nested deadlines, the earlier one holds",
+    "if deadlines are nested, the earliest applies",
     [Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5_000 })))],
     ([durations]) =>
       Effect.gen(function* () {
@@ -76,7 +76,7 @@ describe("within", () => {
   it.effect.each([
     ["timeout", Resilience.timeout("1 second")],
     ["within", Deadline.within("1 second")]
-  ] as const)("after the deadline, a call inside a detached fiber does not begin: %s", ([, around]) =>
+  ] as const)("after the deadline, a call in a detached fiber does not start: %s", ([, around]) =>
     Effect.gen(function* () {
       let calls = 0
       const call = around(Effect.sync(() => calls++))
@@ -89,7 +89,7 @@ describe("within", () => {
     })
   )
 
-  it("refuses a duration that is not above 0, and names it", () => {
+  it("refuses a duration that is not above 0, and names the field", () => {
     for (const wrong of [0, -1, Number.NaN, "soon"]) {
       assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /Deadline\.within.*duration/)
     }
@@ -100,20 +100,18 @@ describe("a timeout", () => {
   it.effect.each([
     { own: 1_000, deadline: 3_000, kind: "timeout", took: 1_000 },
     { own: 3_000, deadline: 1_000, kind: "deadline", took: 1_000 }
-  ])(
-    "of $own ms with a deadline of $deadline ms: the error says that it was the $kind",
-    ({ deadline, kind, own, took }) =>
-      Effect.gen(function* () {
-        const end = yield* ended(Deadline.within(pipe(Effect.never, Resilience.timeout(own)), deadline))
-        assert.deepStrictEqual([kindOf(end.error), end.took], [kind, took])
-      })
+  ])("of $own ms with a deadline of $deadline ms: the error is that of the $kind", ({ deadline, kind, own, took }) =>
+    Effect.gen(function* () {
+      const end = yield* ended(Deadline.within(pipe(Effect.never, Resilience.timeout(own)), deadline))
+      assert.deepStrictEqual([kindOf(end.error), end.took], [kind, took])
+    })
   )
 })
 
 describe("a retry", () => {
   const retry = Resilience.retry({ times: 10, schedule: Schedule.spaced("1 second") })
 
-  it.effect("is not begun if its delay does not fit, and the call fails with its last error", () =>
+  it.effect("does not start if its delay does not fit, and the call fails with its last error", () =>
     Effect.gen(function* () {
       const { between, call } = failingCall()
       const { error, took } = yield* ended(Deadline.within(retry(call), "3500 millis"))
@@ -133,7 +131,7 @@ describe("a retry", () => {
     })
   )
 
-  it.effect("inside a retry repeats nothing but in the first attempt of the outer one", () =>
+  it.effect("inside another retry, repeats the call only during the first attempt of the outer retry", () =>
     Effect.gen(function* () {
       const { between, call } = failingCall()
       const two = Resilience.retry({ times: 2, schedule: Schedule.spaced("1 second") })
@@ -142,7 +140,7 @@ describe("a retry", () => {
     })
   )
 
-  it.effect("without a deadline, nested retries multiply as before", () =>
+  it.effect("without a deadline, nested retries multiply", () =>
     Effect.gen(function* () {
       const { between, call } = failingCall()
       const two = Resilience.retry({ times: 2, schedule: Schedule.spaced("1 second") })
@@ -215,7 +213,7 @@ describe("a hedge", () => {
       return calls
     })
 
-  it.effect("begins no copy that does not fit, and none if a caller is retrying", () =>
+  it.effect("starts no copy that does not fit, and no copy if a caller is retrying", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* copies(3_000, "first"), 2)
       assert.strictEqual(yield* copies(900, "first"), 1)
@@ -228,7 +226,7 @@ describe("a hedge with a budget", () => {
   it.effect.each([
     { left: 1_900, copies: 1 },
     { left: 2_200, copies: 2 }
-  ])("begins a copy if its delay and the median of the circuit fit: with $left ms, $copies", ({ copies, left }) =>
+  ])("starts a copy if its delay and the median of the circuit fit: with $left ms, $copies", ({ copies, left }) =>
     Effect.gen(function* () {
       let calls = 0
       let millis = 1_000
@@ -249,7 +247,7 @@ describe("a hedge with a budget", () => {
   )
 })
 
-describe("a call that its deadline has cut short", () => {
+describe("a call that the deadline interrupts", () => {
   const policy = { trip: Trip.consecutive(1_000) }
   const counts = Effect.map(CircuitBreaker.inspect("api"), ({ totals }) => [totals.failures, totals.ignored])
   const pipelines = {
@@ -288,7 +286,7 @@ describe("a call that its deadline has cut short", () => {
   })
 
   scenario(
-    "opens the circuit of a hung dependency, also if all callers have deadlines",
+    "opens the circuit of a hung dependency even if all callers have deadlines",
     { trip: Trip.consecutive(5) },
     function* () {
       for (let i = 0; i < 5; i++) {

@@ -22,7 +22,7 @@ const services = Layer.mergeAll(
   Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(10) } }))
 )
 
-/** An error of the program that only looks like Effect's time-out. */
+/** An error of the program with the same tag as Effect's `TimeoutError`. */
 class TimeoutError extends Data.TaggedError("TimeoutError") {}
 
 type Answer =
@@ -40,7 +40,7 @@ const answering = (...answers: ReadonlyArray<Answer>) => {
       const answer = answers[Math.min(seen.length, answers.length - 1)] ?? 200
       seen.push(request.method)
       if (answer === "silence") return Effect.never
-      // Middleware of the program may fail with errors of its own.
+      // The types of a client do not have such errors, but middleware of the program may raise them.
       if (answer instanceof TimeoutError) return Effect.fail(answer as never)
       if (answer === "no connection") {
         return Effect.fail(
@@ -85,7 +85,7 @@ describe("the standard client makes again what may be repeated:", () => {
     ["no connection at all", given("no connection"), 3, "HttpClientError"],
     ["silence, then 200", given("silence", 200), 2, 200],
     ["silence for ever", given("silence"), 3, "TimeoutError"],
-    ["an error of the program's own with the tag TimeoutError", given(new TimeoutError()), 1, "TimeoutError"],
+    ["an error of the program with the tag TimeoutError", given(new TimeoutError()), 1, "TimeoutError"],
     ["404 is an answer", given(404), 1, 404],
     ["400 is an answer", given(400), 1, 400],
     ["a Retry-After of 5 seconds is waited for", given({ status: 503, headers: { "retry-after": "5" } }, 200), 2, 200],

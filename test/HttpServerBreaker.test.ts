@@ -104,7 +104,7 @@ describe("while a circuit is open", () => {
 describe("a circuit whose limit is reached", () => {
   const policy = { limit: { max: 1 } }
 
-  it.live("is answered with 503 and Retry-After, until a call ends", () =>
+  it.live("responds with 503 and Retry-After until a call ends", () =>
     Effect.gen(function* () {
       const permit = yield* CircuitBreaker.admit("limited", { policy })
       const { body, retryAfter, status } = yield* seen("/report")

@@ -12,7 +12,7 @@ const provided = Layer.merge(
   Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
 )
 
-/** Workers of one circuit, each with a job, the time at which each job began, and how many jobs were claimed. */
+/** Starts workers of one circuit, with a job for each. Records when each job began, and how many jobs were claimed. */
 const crew = (size: number) =>
   Effect.gen(function* () {
     const jobs = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })
@@ -37,7 +37,7 @@ const crew = (size: number) =>
   })
 
 describe("workers that wait for the circuit of their jobs", () => {
-  it.effect("continue in waves after a close, the oldest first, and none is lost", () =>
+  it.effect("continue in waves after a close, the oldest first, and every worker runs its job", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.open("api", { for: "50 seconds" })
       const { began, claims, workers } = yield* crew(100)
@@ -55,7 +55,7 @@ describe("workers that wait for the circuit of their jobs", () => {
     }).pipe(Effect.provide(provided))
   )
 
-  it.effect("keep their turn if the circuit opens again between two waves", () =>
+  it.effect("keep their order if the circuit opens again between two waves", () =>
     Effect.gen(function* () {
       yield* CircuitBreaker.open("api", { for: "50 seconds" })
       const { began } = yield* crew(100)

@@ -5,7 +5,7 @@ import { BreakerStore, CircuitBreaker, Resilience } from "effect-fuse"
 afterEach(() => void vi.useRealTimers())
 
 describe("a caller that waits for a circuit while fake timers are in use", () => {
-  it("gives up when `waitForCircuit` is over by the fake time", async () => {
+  it("gives up after `waitForCircuit` of fake time", async () => {
     vi.useFakeTimers()
     const runtime = ManagedRuntime.make(Layer.merge(BreakerStore.layerMemory, Logger.layer([])))
     await runtime.runPromise(CircuitBreaker.open("api", { for: "1 second" }))
@@ -20,7 +20,7 @@ describe("a caller that waits for a circuit while fake timers are in use", () =>
     })
     for (let i = 0; i < 20 && error === undefined; i++) {
       await vi.advanceTimersByTimeAsync(500)
-      // The circuit never closes.
+      // This keeps the circuit open.
       await runtime.runPromise(CircuitBreaker.open("api", { for: "1 second" }))
     }
     assert.instanceOf(error, Error)

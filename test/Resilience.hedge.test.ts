@@ -1,14 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, CircuitPool, Resilience } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, CircuitPool, Resilience } from "effect-fuse"
 import { Usual } from "../src/resilience/usual.ts"
 import { play, quantile } from "./support/poolTraffic.ts"
 import { quick, scenario, times } from "./support/verbs.ts"
 
 const now = Clock.currentTimeMillis
 
-/** Calls that take these times, and how often the dependency was called. */
+/** A call whose duration `takes` sets, and the times at which it started. */
 const dependency = () => {
   let next = 0
   const at: Array<number> = []
@@ -23,8 +23,12 @@ const dependency = () => {
   return { at, call, takes }
 }
 
-/** Makes calls one after the other, each of which takes the given time. */
-const warmUp = (hedge: Resilience.Pipeline, { call, takes }: ReturnType<typeof dependency>, millis: Iterable<number>) =>
+/** Makes a call for each of these durations, one after the other. */
+const warmUp = <R>(
+  hedge: Resilience.Pipeline<never, R>,
+  { call, takes }: ReturnType<typeof dependency>,
+  millis: Iterable<number>
+) =>
   Effect.gen(function* () {
     for (const one of millis) {
       takes(one)
@@ -34,8 +38,8 @@ const warmUp = (hedge: Resilience.Pipeline, { call, takes }: ReturnType<typeof d
     }
   })
 
-/** After which delay a copy of a call that hangs starts; `undefined` if none does. */
-const delayOf = (hedge: Resilience.Pipeline, { at, call, takes }: ReturnType<typeof dependency>) =>
+/** The delay after which a copy of a hanging call starts; `undefined` if no copy starts. */
+const delayOf = <R>(hedge: Resilience.Pipeline<never, R>, { at, call, takes }: ReturnType<typeof dependency>) =>
   Effect.gen(function* () {
     takes(3_600_000)
     const before = at.length
@@ -94,7 +98,7 @@ describe("a hedge after a percentile of the durations so far", () => {
     })
   )
 
-  it.effect("does not learn from failures, which may be faster than any answer", () =>
+  it.effect("does not count failures, which may be faster than any answer", () =>
     Effect.gen(function* () {
       const api = dependency()
       const hedge = Resilience.hedge({ after: "p95", budget: false })
@@ -104,7 +108,7 @@ describe("a hedge after a percentile of the durations so far", () => {
     })
   )
 
-  it.effect("counts a call that was interrupted as a longer one, so that the delay does not shrink", () =>
+  it.effect("counts an interrupted call as a longer call, so that the delay does not shrink", () =>
     Effect.gen(function* () {
       // One call of ten takes a second. A copy answers at once, so the call itself never ends.
       const hedge = Resilience.hedge({ after: "p95", budget: false })
@@ -121,14 +125,14 @@ describe("a hedge after a percentile of the durations so far", () => {
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(fiber)
       }
-      // The percentile is above the tenth of the calls that is slow, or just below.
+      // Ten percent of the calls are slow, so at most about that share is copied.
       assert.isAtMost(copies / calls, 0.11)
     })
   )
 })
 
-describe("without a budget of a circuit, the copies of a hedge after a percentile are at most 5 % of the calls", () => {
-  it.effect.each(["1", "2", "3"])("at any time, also if all calls become slow, seed %s", (seed) =>
+describe("without a budget, the copies of a hedge after a percentile are at most 5 % of the calls", () => {
+  it.effect.each(["1", "2", "3"])("at any time, even if all calls become slow, seed %s", (seed) =>
     Effect.gen(function* () {
       const hedge = Resilience.hedge({ after: "p50" })
       let calls = 0
@@ -151,9 +155,9 @@ describe("without a budget of a circuit, the copies of a hedge after a percentil
     }).pipe(Random.withSeed(seed))
   )
 
-  it.effect("a budget of a circuit takes its place, and false removes it", () =>
+  it.effect("a budget replaces this limit, and false removes it", () =>
     Effect.gen(function* () {
-      const copiesOf = (hedge: Resilience.Pipeline) =>
+      const copiesOf = <R>(hedge: Resilience.Pipeline<never, R>) =>
         Effect.gen(function* () {
           const api = dependency()
           yield* warmUp(hedge, api, upTo(100, 10))
@@ -163,11 +167,17 @@ describe("without a budget of a circuit, the copies of a hedge after a percentil
         })
       assert.strictEqual(yield* copiesOf(Resilience.hedge({ after: "p50", budget: false })), 20)
       assert.strictEqual(yield* copiesOf(Resilience.hedge({ after: "p50" })), 6)
-    })
+      const budget = { name: "api", floor: 0, share: 1, over: "1 day" } as const
+      assert.strictEqual(yield* copiesOf(Resilience.hedge({ after: "p50", budget })), 20)
+      assert.strictEqual(
+        yield* copiesOf(Resilience.hedge({ after: "p50", budget: { ...budget, name: "b", share: 0.01 } })),
+        1
+      )
+    }).pipe(Effect.provide(BreakerStore.layerMemory))
   )
 })
 
-it("the percentile of a million durations stays within 5 % of the true one, and is a number for any of them", () => {
+it("the percentile of a million durations is within 5 % of the exact value, and is finite for extreme durations", () => {
   const usual = new Usual(0.95)
   for (let i = 0; i < 1_000_000; i++) usual.record(((i * 7_919) % 1_000) + 1)
   assert.closeTo(usual.millis ?? Number.NaN, 950, 50)
@@ -180,7 +190,7 @@ it("the percentile of a million durations stays within 5 % of the true one, and 
 
 describe("a hedge around a call of a pool", () => {
   for (const choose of ["fastest", "leastBusy", "roundRobin", "inOrder"] as const) {
-    scenario(`goes to another member than the call itself: ${choose}`, quick, function* () {
+    scenario(`sends each copy to another member: ${choose}`, quick, function* () {
       const pool = CircuitPool.make("api", { members: ["a", "b", "c"], choose })
       for (let i = 0; i < 30; i++) {
         const called: Array<string> = []
@@ -195,24 +205,28 @@ describe("a hedge around a call of a pool", () => {
       }
     })
 
-    scenario(`goes to the same member if no other circuit lets calls through: ${choose}`, quick, function* () {
-      const pool = CircuitPool.make("api", { members: ["a", "b"], choose })
-      yield* CircuitBreaker.isolate("api", { key: "b" })
-      const answer = yield* Deferred.make<string>()
-      const called: Array<string> = []
-      const call = CircuitPool.call(pool, (name) => {
-        called.push(name)
-        return Deferred.await(answer)
-      })
-      const fiber = yield* Effect.forkChild(Resilience.hedge({ after: 10 })(call))
-      yield* TestClock.adjust(100)
-      yield* Deferred.succeed(answer, "ok")
-      assert.strictEqual(yield* Fiber.join(fiber), "ok")
-      assert.deepStrictEqual(called, ["a", "a"])
-    })
+    scenario(
+      `sends the copy to the same member if no other circuit lets calls through: ${choose}`,
+      quick,
+      function* () {
+        const pool = CircuitPool.make("api", { members: ["a", "b"], choose })
+        yield* CircuitBreaker.isolate("api", { key: "b" })
+        const answer = yield* Deferred.make<string>()
+        const called: Array<string> = []
+        const call = CircuitPool.call(pool, (name) => {
+          called.push(name)
+          return Deferred.await(answer)
+        })
+        const fiber = yield* Effect.forkChild(Resilience.hedge({ after: 10 })(call))
+        yield* TestClock.adjust(100)
+        yield* Deferred.succeed(answer, "ok")
+        assert.strictEqual(yield* Fiber.join(fiber), "ok")
+        assert.deepStrictEqual(called, ["a", "a"])
+      }
+    )
   }
 
-  scenario("a retry inside the hedge goes to another member, too", quick, function* () {
+  scenario("also sends a retry inside the hedge to another member", quick, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b"], choose: "inOrder" })
     const called: Array<string> = []
     const call = CircuitPool.call(
@@ -229,7 +243,7 @@ describe("a hedge around a call of a pool", () => {
   it.effect.each(["1", "2", "3"])("cuts off the slow tail of replicas that are slow at times, seed %s", (seed) =>
     Effect.gen(function* () {
       let calls = 0
-      // Three calls of a hundred take fifty times longer, whichever replica they reach.
+      // Three calls of a hundred take fifty times longer on any replica.
       const pause = { slow: () => (++calls % 33 === 0 ? 50 : 1) }
       const traffic = { replicas: { a: pause, b: pause, c: pause }, rate: 100, seconds: 60, seed }
       const alone = yield* play(traffic)

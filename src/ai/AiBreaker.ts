@@ -1,5 +1,5 @@
 /**
- * Circuits around the language models and embedding models of Effect's `effect/ai`: one for each provider and model.
+ * Circuits around the language models and embedding models of Effect's `effect/ai`. Each model of each provider has its own circuit.
  *
  * ```ts
  * import { Duration, Effect, Layer, Stream } from "effect"
@@ -39,7 +39,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Stream from "effect/Stream"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
@@ -57,17 +56,17 @@ import {
 } from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
 import { defaultOutcome } from "../engine/classify.ts"
-import { timeoutOrElse } from "../engine/timeout.ts"
+import { type AnyEffect, timeoutOrElse } from "../engine/timeout.ts"
 import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import type { Policy } from "../policy/policy.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { isRejection } from "../shapes/rejections.ts"
 import { rejectedBy, rejectionIn, tookTooLong } from "./errors.ts"
 import { reading } from "./reading.ts"
-import { watched } from "./streaming.ts"
+import { type StreamLimits, watched } from "./streaming.ts"
 
 /**
- * The options of {@link layer}.
+ * Configures the circuit of a model, and the timeouts of its calls.
  *
  * @category options
  */
@@ -77,15 +76,15 @@ export interface Options {
   /** The key of the circuit. Default: the name of the model, if the layer is a `Model` of `effect/ai`. */
   readonly key?: string | undefined
   /**
-   * Overrides fields of the policy that `BreakerPolicy` has for this name. All models of one name need the same policy. Default:
+   * Overrides fields of the policy that `BreakerPolicy` has for this name. All models with the same name need the same policy. Default:
    * `{ probeTimeout: "2 minutes" }`.
    */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** The timeout of `generateText`, `generateObject` and embeddings, with the tools that run inside them. `false` disables it. Default: 5 minutes. */
+  /** The timeout of `generateText`, `generateObject` and embeddings, including the tools that run inside them. `false` disables it. Default: 5 minutes. */
   readonly timeout?: Duration.Input | false | undefined
-  /** How long a stream may take until its first token. `false` disables it. Default: 1 minute. */
+  /** The longest time until the first token of a stream. `false` disables the limit. Default: 1 minute. */
   readonly firstToken?: Duration.Input | false | undefined
-  /** How long a stream may pause after its first token. Time in which tools run does not count. `false` disables it. Default: 1 minute. */
+  /** The longest pause after the first token of a stream. The time of running tools does not count. `false` disables the limit. Default: 1 minute. */
   readonly betweenTokens?: Duration.Input | false | undefined
   /**
    * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for more, it is called again after
@@ -107,28 +106,28 @@ const fields = {
 /**
  * Classifies the end of a call of a model. `CircuitBreaker.protect` classifies errors of `effect/ai` in the same way by default.
  *
- * - Success: every answer, also a refusal of the content, an invalid prompt, and output of the model that does not match its schema or names
- *   an unknown tool.
+ * - Success: every answer. This includes refused content, an invalid prompt, and output that does not match its schema or that names an
+ *   unknown tool.
  * - Failure: rate limits, with their `retryAfter` and `opens`; overload; errors of the provider; no connection; a response that cannot be
  *   decoded; defects.
  * - Failure with the scope `name`: refused credentials, an exhausted quota.
- * - Ignored: errors that the caller makes, such as an unsupported schema, and errors of tools.
+ * - Ignored: mistakes of the caller, such as an unsupported schema, and errors of tools.
  *
  * @category classifiers
  */
 export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => defaultOutcome(exit)
 
 /**
- * The rejection in an error of a model of {@link layer}: `undefined` if the call was made. Such an error is an `AiError` that is retryable and
- * has the `retryAfter` of the rejection.
+ * Returns the `CircuitOpen` with which a circuit rejected a call of a model, or `undefined` for any other error. The error itself is a
+ * retryable `AiError` with the same `retryAfter`.
  *
  * @category errors
  */
 export const circuitOpen = (error: unknown): CircuitOpen.CircuitOpen | undefined => rejectionIn(error)
 
 /**
- * Whether another model may answer although this one failed with `error`: its circuit is open, or the error is a Failure. Use it as `while` of
- * all steps of an `ExecutionPlan` after the first, so that a refused prompt is not sent to the next model.
+ * Whether it makes sense to ask another model after this error: the circuit rejected the call, or the error is a Failure. Use it as `while`
+ * of every step of an `ExecutionPlan` except the first, so that the plan does not send a refused prompt to the next model.
  *
  * @category errors
  */
@@ -137,17 +136,15 @@ export const isUnavailable = (error: unknown): boolean =>
 
 // ---- Models ---------------------------------------------------------------------------------------------------------
 
-/** Probes of a model may take long. It is one object, so that all models of a name have the same policy. */
+/** Answers of a model may take long, so probes have more time. This is one object, so that all models with the same name have the same policy. */
 const usual: Partial<Policy> = { probeTimeoutMillis: 120_000 }
-
-type AnyCall = Effect.Effect<unknown, unknown>
 
 interface Around {
   readonly subject: Subject
   readonly withTools: Subject
   readonly timeoutMillis: number
-  readonly limits: Parameters<typeof watched>[2]
-  /** Adds the store and the policies of the layer to the context of a call, which has none of its own if its caller provides none. */
+  readonly limits: StreamLimits
+  /** The store and the policies of the layer. A call uses them unless its caller provides others. */
   readonly context: Context.Context<BreakerStore>
 }
 
@@ -155,7 +152,7 @@ const within = <A, E, R>({ context }: Around, effect: Effect.Effect<A, E, R>): E
   Effect.updateContext(effect, (own: Context.Context<never>) => Context.merge(context, own) as Context.Context<R>)
 
 /** Runs one call of a model under its circuit. */
-const called = (around: Around, method: string, self: AnyCall, runsTools: boolean): AnyCall => {
+const called = (around: Around, method: string, self: AnyEffect, runsTools: boolean): AnyEffect => {
   const subject = runsTools ? around.withTools : around.subject
   const { timeoutMillis } = around
   const timed =
@@ -170,7 +167,7 @@ const called = (around: Around, method: string, self: AnyCall, runsTools: boolea
         began = true
         return timed
       })
-      // A tool may fail with a rejection of its own.
+      // A tool may fail with a rejection by another circuit, which must stay a `CircuitOpen`.
       const isOwn = (error: unknown): error is CircuitOpen.CircuitOpen =>
         CircuitOpen.isCircuitOpen(error) &&
         (!began || (error.reason === "ProbeTimedOut" && error.circuit === subject.name))
@@ -185,12 +182,12 @@ const runsTools = ({ disableToolCallResolution, toolkit }: AnyOptions): boolean 
   toolkit !== undefined && disableToolCallResolution !== true
 
 const aroundLanguageModel = (model: LanguageModel.LanguageModel, around: Around): LanguageModel.LanguageModel => {
-  type Of = (options: AnyOptions) => AnyCall
+  type Of = (options: AnyOptions) => AnyEffect
   const generate = (method: "generateText" | "generateObject") => (options: AnyOptions) =>
     called(
       around,
       method,
-      Effect.suspend(() => (model[method] as unknown as Of)(options)),
+      Effect.suspend(() => (model[method] as Of)(options)),
       runsTools(options)
     )
   const streamText = (options: AnyOptions) => {
@@ -201,19 +198,19 @@ const aroundLanguageModel = (model: LanguageModel.LanguageModel, around: Around)
       (own: Context.Context<never>) => Context.merge(around.context, own)
     )
   }
-  // The overloads of a model are those of the one that it wraps.
+  // The functions take and return what those of `model` do. TypeScript cannot check that against generic overloads.
   return {
     ...model,
     generateText: generate("generateText"),
     generateObject: generate("generateObject"),
     streamText
-  } as unknown as LanguageModel.LanguageModel
+  } as LanguageModel.LanguageModel
 }
 
 const aroundEmbeddingModel = (model: EmbeddingModel.EmbeddingModel, around: Around): EmbeddingModel.EmbeddingModel => {
-  // One request of a batch is one call.
+  // Each request to the provider is one call of the circuit. A request may contain a batch of texts.
   const resolver = RequestResolver.makeWith<EmbeddingModel.EmbeddingRequest>({
-    // The same function, as Effect keeps whether its keys are compared by value.
+    // Effect remembers for this function object whether its keys are compared by value, so the object must stay the same.
     batchKey: model.resolver.batchKey,
     preCheck: model.resolver.preCheck,
     delay: model.resolver.delay,
@@ -251,12 +248,11 @@ const aroundOf = (
   given: Decoded<typeof fields>
 ): Around => {
   const { betweenTokens = 60_000, firstToken = 60_000, maxRetryAfter = 86_400_000, policy, timeout = 300_000 } = given
-  const provided = <I>(service: Context.Key<I, string>) => Option.getOrUndefined(Context.getOption(context, service))
-  const name = given.name ?? provided(Model.ProviderName)
+  const name = given.name ?? Context.getOrUndefined(context, Model.ProviderName)
   if (name === undefined) {
-    throw refused(operation, "name", "expected the name of the provider, as the layer is no Model, got undefined")
+    throw refused(operation, "name", "expected the name of the provider, as the layer is not a Model, got undefined")
   }
-  const key = given.key ?? (given.name === undefined ? provided(Model.ModelName) : undefined)
+  const key = given.key ?? (given.name === undefined ? Context.getOrUndefined(context, Model.ModelName) : undefined)
   const inline = policy === undefined ? usual : { ...usual, ...policy }
   const subject = (runsTools: boolean): Subject =>
     toSubject(operation, name, {
@@ -280,29 +276,30 @@ const aroundOf = (
 
 /** Replaces the models in a context. */
 const wrapped = (context: Context.Context<never>, around: Around): Context.Context<never> => {
-  const language = Option.getOrUndefined(Context.getOption(context, LanguageModel.LanguageModel))
-  const embedding = Option.getOrUndefined(Context.getOption(context, EmbeddingModel.EmbeddingModel))
+  const language = Context.getOrUndefined(context, LanguageModel.LanguageModel)
+  const embedding = Context.getOrUndefined(context, EmbeddingModel.EmbeddingModel)
   if (language === undefined && embedding === undefined) {
     throw refused(operation, "self", "expected a layer of a LanguageModel or of an EmbeddingModel")
   }
-  const with1 =
-    language === undefined
-      ? context
-      : Context.add(context, LanguageModel.LanguageModel, aroundLanguageModel(language, around))
-  return embedding === undefined
-    ? with1
-    : Context.add(with1, EmbeddingModel.EmbeddingModel, aroundEmbeddingModel(embedding, around))
+  let result = context
+  if (language !== undefined) {
+    result = Context.add(result, LanguageModel.LanguageModel, aroundLanguageModel(language, around))
+  }
+  if (embedding !== undefined) {
+    result = Context.add(result, EmbeddingModel.EmbeddingModel, aroundEmbeddingModel(embedding, around))
+  }
+  return result
 }
 
 /**
- * Runs the calls of a model under a circuit: of the `LanguageModel`, the `EmbeddingModel`, or both, that a layer provides. Its callers stay as
- * they are. A rejected call fails with an `AiError`, which {@link circuitOpen} recognizes.
+ * Runs the calls of the `LanguageModel` and the `EmbeddingModel` that a layer provides under a circuit. Their callers need no change. A
+ * rejected call fails with an `AiError`, which {@link circuitOpen} recognizes.
  *
- * A stream is one call, from its first pull until it ends. It fails with an `AiError` that counts as a Failure if its first token, or a later
- * one, takes too long. A stream that breaks off, or that ends without its `finish` part, is a Failure. A consumer that stops is not. A stream
- * that is a probe closes the circuit at its first token.
+ * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a Failure.
+ * A stream that breaks off, or that ends without its `finish` part, is also a Failure. A consumer that stops early is not. If the stream is a
+ * probe, its first token closes the circuit.
  *
- * Invalid options throw a `RangeError` that names the field. A layer that is no `Model` and has no `name` is a defect.
+ * Throws a `RangeError` that names the invalid option. It is a defect if the layer is not a `Model` and there is no `name`.
  *
  * @category layers
  */

@@ -8,19 +8,20 @@ import * as Outcome from "../core/Outcome.ts"
 import { aiHint, aiReason } from "../engine/aiErrors.ts"
 import { type Classify, defaultOutcome } from "../engine/classify.ts"
 
-/** An error that the tools of a call may have raised: the model has answered, and its provider is not the reason. */
-const isOfTools = (exit: Exit.Exit<unknown, unknown>): boolean =>
-  exit._tag === "Failure" &&
-  (Cause.hasDies(exit.cause) || aiReason(Option.getOrUndefined(Cause.findErrorOption(exit.cause))) === undefined)
+const reasonIn = (cause: Cause.Cause<unknown>) => aiReason(Option.getOrUndefined(Cause.findErrorOption(cause)))
 
-/** Limits the wait that a provider asks for. Such a circuit stays open for this time exactly, so it must not be endless. */
+/** Whether a tool may have raised the error. The model had answered by then, so the error says nothing about the provider. */
+const isOfTools = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  exit._tag === "Failure" && (Cause.hasDies(exit.cause) || reasonIn(exit.cause) === undefined)
+
+/** Limits the wait that a provider asks for, because the circuit stays open for exactly this time. */
 const limited = (
   outcome: Outcome.Outcome,
   exit: Exit.Exit<unknown, unknown>,
   maxMillis: number
 ): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
   if (outcome._tag !== "Failure" || !outcome.opens || exit._tag !== "Failure") return outcome
-  const reason = aiReason(Option.getOrUndefined(Cause.findErrorOption(exit.cause)))
+  const reason = reasonIn(exit.cause)
   if (reason === undefined) return outcome
   return Effect.map(Clock.currentTimeMillis, (now) => {
     const millis = aiHint(reason, now)
@@ -28,13 +29,13 @@ const limited = (
   })
 }
 
-/** Classifies the end of a call. `runsTools`: whether tools ran inside it. */
+/** Classifies the end of a call. `runsTools` says whether tools run inside the call. */
 export const reading =
   (maxMillis: number, runsTools: boolean): Classify =>
   (exit) =>
     runsTools && isOfTools(exit) ? Outcome.ignored : limited(defaultOutcome(exit), exit, maxMillis)
 
-// ---- Errors that a stream has as parts ------------------------------------------------------------------------------
+// ---- Error parts of a stream ----------------------------------------------------------------------------------------
 
 const account: ReadonlySet<unknown> = new Set([
   "authentication_error",
@@ -51,7 +52,7 @@ const ofPrompts: ReadonlySet<unknown> = new Set([
   "request_too_large"
 ])
 
-/** What the error of an `error` part says. Providers put there what they have sent: an object with a `type` or a `code`. */
+/** Classifies the error of an `error` part: an `AiError`, or the provider's own object with a `type` or a `code`. */
 export const ofErrorPart = (error: unknown): Outcome.Outcome => {
   if (aiReason(error) !== undefined) return defaultOutcome(Exit.fail(error))
   const { code, type } = (typeof error === "object" && error !== null ? error : {}) as {

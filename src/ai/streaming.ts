@@ -20,7 +20,7 @@ export interface StreamLimits {
   readonly betweenTokensMillis: number
 }
 
-/** What the guard of a stream reads of its parts. */
+/** The fields of a stream part that this module reads. */
 interface StreamedPart {
   readonly type: string
   readonly id?: unknown
@@ -30,7 +30,7 @@ interface StreamedPart {
   readonly error?: unknown
 }
 
-/** Parts that announce content, which a provider may send long before it. */
+/** Parts that announce content. A provider may send them long before the content, so they are not tokens. */
 const announcing: ReadonlySet<string> = new Set([
   "response-metadata",
   "text-start",
@@ -38,12 +38,12 @@ const announcing: ReadonlySet<string> = new Set([
   "tool-params-start"
 ])
 
-/** One stream under its circuit: what it has sent so far, and how it ended. */
+/** The state of one stream under its circuit. */
 class Streamed {
   private readonly permit: Call
   private readonly classify: NonNullable<Subject["classify"]>
   private readonly runsTools: boolean
-  /** Tools that are running. Meanwhile the stream is silent, and its provider is not the reason. */
+  /** The running tools. While tools run, the stream is silent, and the provider is not the cause. */
   private readonly running = new Set<unknown>()
   private hasToken = false
   private hasFinished = false
@@ -58,17 +58,20 @@ class Streamed {
     this.runsTools = runsTools
   }
 
-  /** How long the next pull may take, and what is missing when it takes longer. */
-  patience({ betweenTokensMillis, firstTokenMillis }: StreamLimits): readonly [millis: number, late: AiError.AiError] {
-    if (!this.hasToken) {
-      const left = Math.max(1, firstTokenMillis - this.waitedMillis)
-      return [left, tookTooLong(method, "no token arrived", firstTokenMillis)]
-    }
-    const millis = this.running.size > 0 ? Infinity : betweenTokensMillis
-    return [millis, tookTooLong(method, "no further token arrived", betweenTokensMillis)]
+  /** How many milliseconds the next pull may take. */
+  patience({ betweenTokensMillis, firstTokenMillis }: StreamLimits): number {
+    if (!this.hasToken) return Math.max(1, firstTokenMillis - this.waitedMillis)
+    return this.running.size > 0 ? Infinity : betweenTokensMillis
   }
 
-  /** Reads parts. Returns the effect that ends a probe: its first token shows that the provider works. */
+  /** The error of a pull that took longer than `patience`. */
+  late({ betweenTokensMillis, firstTokenMillis }: StreamLimits): AiError.AiError {
+    return this.hasToken
+      ? tookTooLong(method, "no further token arrived", betweenTokensMillis)
+      : tookTooLong(method, "no token arrived", firstTokenMillis)
+  }
+
+  /** Reads parts. Returns the effect that settles a probe at the first token, which shows that the provider works. */
   arrived(parts: ReadonlyArray<StreamedPart>): Effect.Effect<void> | undefined {
     for (const part of parts) {
       if (!announcing.has(part.type) && part.type !== "error") this.hasToken = true
@@ -101,7 +104,7 @@ class Streamed {
     else if (!Cause.hasInterruptsOnly(exit.cause)) this.broke = exit
   }
 
-  /** Settles the call, when the stream has ended or its consumer has stopped. */
+  /** Settles the call after the stream has ended or its consumer has stopped. */
   settle(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     const { broke, permit } = this
     if (broke !== undefined) {
@@ -120,13 +123,13 @@ class Streamed {
   }
 }
 
-/** Runs a stream of a model under a circuit, from its first pull until it ends or its consumer stops. */
-export const watched = (
-  stream: Stream.Stream<StreamedPart, unknown>,
+/** Runs a stream of a model under a circuit, from the first pull until the stream ends or its consumer stops. */
+export const watched = <Part extends StreamedPart>(
+  stream: Stream.Stream<Part, unknown>,
   subject: Subject,
   limits: StreamLimits,
   runsTools: boolean
-): Stream.Stream<StreamedPart, unknown, BreakerStore> =>
+): Stream.Stream<Part, unknown, BreakerStore> =>
   Stream.unwrap(
     Effect.map(
       Effect.acquireRelease(
@@ -142,8 +145,9 @@ export const watched = (
             Effect.clockWith((clock) => {
               const loop = eventLoopOf(clock)
               const began = loop.now()
-              const [millis, late] = streamed.patience(limits)
-              const timed = millis === Infinity ? pull : timeoutOrElse(pull, millis, () => Effect.fail(late))
+              const millis = streamed.patience(limits)
+              const late = () => Effect.fail(streamed.late(limits))
+              const timed = millis === Infinity ? pull : timeoutOrElse(pull, millis, late)
               const noted = Effect.onExit(timed, (exit) => Effect.sync(() => streamed.left(exit)))
               return Effect.flatMap(noted, (parts) => {
                 streamed.waitedMillis += loop.now() - began

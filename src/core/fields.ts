@@ -69,6 +69,13 @@ export const struct = <F extends OptionFields>(fields: F): Field<Decoded<F>> => 
   decode: (input, path, problems) => decodeInto(fields, input, path, problems)
 })
 
+/** The fields of options. `true` means their defaults, and `false` stays `false`. */
+export const structOrFlag = <F extends OptionFields>(fields: F): Field<Decoded<F> | false> =>
+  orFalse({
+    optional: false,
+    decode: (input, path, problems) => struct(fields).decode(input === true ? {} : input, path, problems)
+  })
+
 export const listOf = <A>(one: Field<A>, minimum = 0): Field<ReadonlyArray<A>> => ({
   optional: false,
   decode: (input, path, problems) => {

@@ -19,7 +19,7 @@
  * ```
  *
  * Effect's keys are the keys of the circuit. States that Effect's service does not have are mapped to the nearest: Isolated to `Open`, and
- * Disabled to `Closed`. A transition that it does not have is reported as the two that lead there.
+ * Disabled to `Closed`. A transition that Effect's service does not have is reported as two transitions that lead to the same state.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -97,7 +97,7 @@ const toTransitions = (event: Transition): ReadonlyArray<Effects.Transition> => 
 const transitionCapacity = 4_096
 
 /**
- * Effect's service for the circuits of a name, one for each key. The policy is that of the name in the context that builds the layer, with
+ * Effect's service for the circuits of a name. Each key has its own circuit. The policy is that of the name in the context that builds the layer, with
  * the overrides in `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends when the scope of the layer
  * closes. Throws a `RangeError` that names the invalid option.
  *

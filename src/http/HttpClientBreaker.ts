@@ -1,5 +1,5 @@
 /**
- * Circuits around Effect's `HttpClient`: one for each origin by default.
+ * Circuits around Effect's `HttpClient`. By default, each origin has its own circuit.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -20,8 +20,8 @@
  * open._tag === "CircuitOpen" && open.key // => "https://example.com"
  * ```
  *
- * In a pipe, put it before retries such as `HttpClient.retryTransient`, so that each attempt is counted and an open circuit ends the
- * attempts. It classifies a response by its headers. With `body: true`, a body that breaks off later is also a Failure.
+ * In a pipe, put the breaker before retries such as `HttpClient.retryTransient`, so that it counts each attempt and an open circuit ends the
+ * attempts. It classifies a response by its status and headers. With `body: true`, a body that breaks off later is also a Failure.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -62,7 +62,7 @@ import { counted, hasBody } from "./countedBody.ts"
 import { counting, sending } from "./deadlineHeaders.ts"
 
 /**
- * The options of {@link protect}.
+ * Configures the circuits of a client, and how they classify requests.
  *
  * @category options
  */
@@ -97,8 +97,8 @@ export interface Options<in E, out R = never> {
    */
   readonly lease?: Duration.Input | undefined
   /**
-   * Whether requests inside `Deadline.within` have headers with what remains in milliseconds (`x-envoy-expected-rq-timeout-ms`) and with the
-   * attempt (`x-envoy-attempt-count`). Default: `false`, because the servers of others need not see them.
+   * Whether to send headers with requests inside `Deadline.within`: the remaining time in milliseconds (`x-envoy-expected-rq-timeout-ms`) and
+   * the attempt (`x-envoy-attempt-count`). Default: `false`, so that external servers do not receive them.
    */
   readonly deadline?: boolean | undefined
 }
@@ -157,7 +157,7 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
   hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
 
 /**
- * Protects the requests of a client with circuits. They keep their errors and gain one, `CircuitOpen`. Throws a `RangeError` that names the
+ * Protects the requests of a client with circuits. Requests keep their errors, and can also fail with `CircuitOpen`. Throws a `RangeError` that names the
  * invalid option.
  *
  * @category combinators
@@ -200,7 +200,7 @@ export const protect: {
 // ---- The standard client --------------------------------------------------------------------------------------------
 
 /**
- * The options of {@link standard}.
+ * Configures the circuits, the timeout and the retries of {@link standard}.
  *
  * @category options
  */
@@ -216,9 +216,8 @@ export interface StandardOptions extends Pick<Options<never>, "key" | "policy" |
    */
   readonly retry?: number | RetryOptions | false | undefined
   /**
-   * Whether requests inside `Deadline.within` have headers with what remains in milliseconds (`x-envoy-expected-rq-timeout-ms`) and with the
-   * attempt (`x-envoy-attempt-count`). Default: `false`, because the servers of others need not see them. With `true`, the attempts are
-   * counted and sent without a deadline, too.
+   * Whether to send headers with requests: the attempt (`x-envoy-attempt-count`) and, inside `Deadline.within`, the remaining time in
+   * milliseconds (`x-envoy-expected-rq-timeout-ms`). Default: `false`, so that external servers do not receive them.
    */
   readonly deadline?: boolean | undefined
 }
@@ -262,7 +261,7 @@ const standardFields = {
 type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
 
 /**
- * Adds a timeout for each attempt, one circuit for each origin, and retries to a client. Requests keep their errors, and can also fail with
+ * Adds a timeout for each attempt, a circuit for each origin, and retries to a client. Requests keep their errors, and can also fail with
  * `CircuitOpen` and `TimeoutError`.
  *
  * A request is retried after a status of 408, 429 or 5xx, after a timeout, and if there is no connection. It may be repeated only if its

@@ -105,12 +105,12 @@ export interface TenantOptions {
  * @category options
  */
 export interface DeadlineOptions {
-  /** The longest time that a request may ask for. A longer time is shortened to it. Default: 1 minute. */
+  /** The longest deadline. A request that asks for more time gets this deadline. Default: 1 minute. */
   readonly max?: Duration.Input | undefined
 }
 
 /**
- * The options of {@link protect}.
+ * Configures the circuit of a handler, and the responses to rejected requests.
  *
  * @category options
  */
@@ -131,16 +131,16 @@ export interface Options<in E, out R = never> {
     | undefined
   /**
    * Whether a header of the request names its tenant: `true` for `x-tenant-id`, or the name and the format of another header. Anyone who
-   * can set this header can bypass an open circuit, so your gateway must set it. Default: `false`, the header is not read.
+   * can set this header can bypass an open circuit, so your gateway must set it. Default: `false`, the breaker does not read the header.
    */
   readonly tenant?: boolean | TenantOptions | undefined
   /**
    * Whether the headers of a request set the `Deadline` and the attempt of its handler: `x-envoy-expected-rq-timeout-ms` and
-   * `x-envoy-attempt-count`, which `HttpClientBreaker` sends with `deadline: true`. Invalid values are ignored. Default: `false`, they are not
-   * read.
+   * `x-envoy-attempt-count`. `HttpClientBreaker` sends them with `deadline: true`. Invalid values have no effect. Default: `false`, the breaker
+   * does not read the headers.
    *
-   * At the deadline, the handler is interrupted and the response is 504. If a retry in the handler has given up, a response with status
-   * 5xx has the header `x-envoy-overloaded`, so that the caller does not repeat what the handler has already repeated.
+   * At the deadline, the breaker interrupts the handler and responds with 504. If a retry in the handler has given up, a response with status
+   * 5xx has the header `x-envoy-overloaded`, so that the caller does not repeat the call once more.
    */
   readonly deadline?: boolean | DeadlineOptions | undefined
   /**
@@ -156,7 +156,7 @@ export interface Options<in E, out R = never> {
 }
 
 /**
- * The options of {@link layer} and {@link middleware}.
+ * Configures the circuits of the routes of a router: {@link Options} and exempt paths.
  *
  * @category options
  */
@@ -191,8 +191,8 @@ const ofCause = (cause: Cause.Cause<unknown>): Effect.Effect<Outcome.Outcome> =>
  *
  * - Failure: status 5xx, as a response or as an error, with the wait that `Retry-After` asks for; a defect.
  * - Success: every other status, including 404 and 429.
- * - Ignored: an interruption, such as a client that closed the connection; a rejection by another circuit or a bulkhead, including one that
- *   was already turned into a response.
+ * - Ignored: an interruption, such as a client that closed the connection; a rejection by another circuit or a bulkhead, even if the handler
+ *   has turned the rejection into a response.
  *
  * It classifies the response before it is sent: a stream that breaks off later does not count.
  *
@@ -327,8 +327,8 @@ const provide = <A, E, R>(
   Effect.provideService(Effect.provideService(self, BreakerStore, store), Policies, policies)
 
 /**
- * {@link protect} with the store and the policies of the router's construction, so that requests need not provide them. A handler with its
- * own store keeps it.
+ * {@link protect} with the store and the policies from the construction of the router, so that requests need not provide them. If a handler
+ * has its own store, it keeps that store.
  */
 const built = (operation: string, name: string, options: RoutesOptions<unknown> | undefined) => {
   const { exempt, ...others } = decodeOptions(operation, { ...fields, exempt: exemptField }, options)

@@ -4,25 +4,25 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import { type Decoded, optional, orFalse, positiveMillis, struct } from "../core/fields.ts"
+import { type Decoded, optional, positiveMillis, structOrFlag } from "../core/fields.ts"
 import { noRetryHeader } from "../engine/classify.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { leftOf, until } from "../resilience/deadlines.ts"
 import { deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
 
 /*
- * The headers of Envoy, because the proxies and meshes built on it set, forward and heed them. They have what remains and not a time, so that
- * the clocks of two machines need not agree.
+ * These are headers of Envoy, because proxies and meshes that are based on Envoy set, forward and respect them. A header has the remaining
+ * time and not a date, so that the clocks of two machines need not agree.
  */
 
-/** How many milliseconds the server has. */
+/** The remaining time for the request in milliseconds. */
 const timeoutHeader = "x-envoy-expected-rq-timeout-ms"
-/** 1 for the first attempt. */
+/** The number of the attempt: 1 for the first. */
 const attemptHeader = "x-envoy-attempt-count"
 
 // ---- The client -----------------------------------------------------------------------------------------------------
 
-/** Sends what remains of the deadline, and the attempt, with each request. */
+/** Sends the remaining time and the attempt with each request inside a deadline. */
 export const sending = <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E, R> =>
   HttpClient.makeWith<E, R, E, R>(
     (requests) =>
@@ -46,7 +46,7 @@ export const sending = <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClien
     self.preprocess as HttpClient.HttpClient.Preprocess<E, R>
   )
 
-/** Counts the attempts of a caller without a deadline, too. */
+/** Counts the attempts of a call. Without a deadline around the call, this adds a deadline that never ends. */
 export const counting = (self: AnyEffect): AnyEffect =>
   Effect.withFiber((fiber) => (deadlineOf(fiber) === undefined ? until(self, Infinity) : self))
 
@@ -54,11 +54,7 @@ export const counting = (self: AnyEffect): AnyEffect =>
 
 const deadlineFields = { max: optional(positiveMillis) }
 
-/** `true` means the defaults, `false` that no header is read. */
-export const deadlineField = orFalse<Decoded<typeof deadlineFields>>({
-  optional: false,
-  decode: (input, path, problems) => struct(deadlineFields).decode(input === true ? {} : input, path, problems)
-})
+export const deadlineField = structOrFlag(deadlineFields)
 
 const defaultMaxMillis = 60_000
 
@@ -69,8 +65,8 @@ const numberIn = (value: string | undefined): number | undefined =>
 type RequestHandler<R> = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, R>
 
 /**
- * Runs a handler with the deadline and the attempt of its request. If a retry below has given up, a response with status 5xx tells the
- * caller not to retry. `exceeded` returns the response at the deadline.
+ * Runs a handler with the deadline and the attempt of its request. If a retry inside the handler has given up, a response with status 5xx
+ * tells the caller not to retry. `exceeded` creates the response at the deadline.
  */
 export const receiving =
   ({ max = defaultMaxMillis }: Decoded<typeof deadlineFields>, exceeded: () => HttpServerResponse.HttpServerResponse) =>

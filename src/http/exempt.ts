@@ -15,18 +15,19 @@ const operational: ReadonlySet<string> = new Set([
   "/metrics"
 ])
 
-/** The paths of the `BreakerRoutes` and of the `Dashboard` of each store. A path that ends with `/*` stands for all paths below it. */
+/** The paths of the `BreakerRoutes` and the `Dashboard` of each store. A path that ends with `/*` stands for all paths below it. */
 const routes = new WeakMap<object, Set<string>>()
 
-/** Exempts a path, or with `/*` at its end all paths below it, from the breakers of this store. */
+/** Exempts a path from the breakers of a store. A path that ends with `/*` exempts all paths below it. */
 export const exemptRoute = (store: object, path: string): void => {
   const known = routes.get(store)
   if (known === undefined) routes.set(store, new Set([path]))
   else known.add(path)
 }
 
-const isBelow = (path: string, starts: Iterable<string>): boolean => {
-  for (const one of starts) if (one.endsWith("/*") && path.startsWith(one.slice(0, -1))) return true
+/** Whether a path is below a pattern that ends with `/*`. */
+const isBelow = (path: string, patterns: Iterable<string>): boolean => {
+  for (const pattern of patterns) if (pattern.endsWith("/*") && path.startsWith(pattern.slice(0, -1))) return true
   return false
 }
 
@@ -44,7 +45,6 @@ const pathOf = (url: string): string => {
 /** A predicate for exempt requests, by the request's URL or by the path of its route. */
 export const exemption = (paths: ReadonlyArray<string> = []): ((store: object, url: string) => boolean) => {
   const exact = new Set(paths.filter((path) => !path.endsWith("/*")).map(pathOf))
-  const below = paths.filter((path) => path.endsWith("/*")).map((path) => path.slice(0, -1))
   return (store, url) => {
     const path = pathOf(url)
     const own = routes.get(store)
@@ -52,7 +52,7 @@ export const exemption = (paths: ReadonlyArray<string> = []): ((store: object, u
       operational.has(path) ||
       exact.has(path) ||
       (own !== undefined && (own.has(path) || isBelow(path, own))) ||
-      below.some((start) => path.startsWith(start))
+      isBelow(path, paths)
     )
   }
 }

@@ -13,7 +13,7 @@ export type Respond =
   | "problem"
   | ((rejection: CircuitOpen | BulkheadFull, tenant: string | undefined) => ServerResponse)
 
-interface RejectionAnswer {
+interface ErrorContent {
   readonly status: number
   readonly error: string
   readonly title: string
@@ -21,10 +21,7 @@ interface RejectionAnswer {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-const write = (
-  how: "json" | "problem",
-  { error, fields, headers = {}, status, title }: RejectionAnswer
-): ServerResponse =>
+const write = (how: "json" | "problem", { error, fields, headers = {}, status, title }: ErrorContent): ServerResponse =>
   HttpServerResponse.setHeaders(
     how === "json"
       ? HttpServerResponse.jsonUnsafe({ error, ...fields }, { status })
@@ -32,7 +29,7 @@ const write = (
     { "cache-control": "no-store", ...headers }
   )
 
-/** The largest value that every client can read: recipients treat larger numbers as this one (RFC 9111, section 1.2.2). */
+/** The largest value that every client can read: recipients treat larger numbers as 2^31 (RFC 9111, section 1.2.2). */
 const mostSeconds = 2 ** 31
 
 /** Whole seconds, at least 1; `undefined` if the wait is unknown. */
@@ -72,7 +69,7 @@ export const rejectionResponse = (
   return response
 }
 
-type AnswersOf = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
+type RespondTo = (rejection: CircuitOpen | BulkheadFull, tenant: string | undefined, now: number) => ServerResponse
 
 const withHeaders = (response: ServerResponse, rejection: CircuitOpen | BulkheadFull): ServerResponse => {
   const { headers, status } = response
@@ -85,7 +82,7 @@ const withHeaders = (response: ServerResponse, rejection: CircuitOpen | Bulkhead
   return HttpServerResponse.setHeaders(response, added)
 }
 
-export const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): AnswersOf =>
+export const answering = (respond: Respond | undefined, retryAfter: "seconds" | "iso" | undefined): RespondTo =>
   typeof respond === "function"
     ? (rejection, tenant) => {
         const response = withHeaders(respond(rejection, tenant), rejection)

@@ -1,5 +1,5 @@
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
-import { type Decoded, field, flag, isCount, numberWhere, optional, orFalse, struct, textLike } from "../core/fields.ts"
+import { type Decoded, field, flag, isCount, numberWhere, optional, structOrFlag, textLike } from "../core/fields.ts"
 import * as Tenant from "../shapes/Tenant.ts"
 
 const tenantFields = {
@@ -14,11 +14,7 @@ const tenantFields = {
   required: optional(flag)
 }
 
-/** The options of the tenant header. `true` means the defaults, `false` no tenant. */
-export const tenantField = orFalse<Decoded<typeof tenantFields>>({
-  optional: false,
-  decode: (input, path, problems) => struct(tenantFields).decode(input === true ? {} : input, path, problems)
-})
+export const tenantField = structOrFlag(tenantFields)
 
 type TenantFound =
   | { readonly _tag: "None" }

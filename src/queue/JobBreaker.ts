@@ -68,13 +68,14 @@ export interface Delays {
 }
 
 /**
- * The options of {@link handBack}.
+ * How to return a job to its queue, and with which delay.
  *
  * @category options
  */
 export interface HandBackOptions<out A, out E = never, out R = never> extends Delays {
   /**
-   * Returns the job to its queue, to be delivered again after `delay`, which is always finite. Its result becomes the result of the job.
+   * Returns the job to its queue, which delivers it again after `delay`. The delay is always finite. The result of this effect becomes the
+   * result of the job.
    */
   readonly release: (delay: Duration.Duration, rejection: CircuitOpen) => Effect.Effect<A, E, R>
 }
@@ -85,7 +86,7 @@ const delayFields = {
   jitter: optional(shareOrZero)
 }
 
-/** The delay of a returned job. It doubles with the number of `times` that the job was already returned, if known. */
+/** The delay of a returned job. `times` is the number of earlier returns, if known: each doubles the delay. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
 const delaying = (operation: string, delays: Decoded<typeof delayFields>): DelayOf => {
@@ -115,7 +116,7 @@ const handingBack = (operation: string, { release, ...delays }: Decoded<typeof h
 /**
  * Returns a job to its queue if a circuit inside the job rejects a call.
  *
- * It still fails with `CircuitOpen` if a probe times out, as that job had started and failed.
+ * If a probe times out, the job still fails with `CircuitOpen`, because it has already started.
  *
  * @category combinators
  */
@@ -135,7 +136,7 @@ export const handBack: {
 )
 
 /**
- * The options of {@link protect}.
+ * Configures the circuit of a job, and how to return the job to its queue.
  *
  * @category options
  */
@@ -144,7 +145,7 @@ export interface Options<in A, in E, out A2, out E2 = never, out R2 = never, out
     HandBackOptions<A2, E2, R2> {}
 
 /**
- * Runs a job under a circuit, and returns it to its queue if that circuit, or another one inside the job, rejects it. See
+ * Runs a job under a circuit, and returns it to its queue if that circuit, or another circuit inside the job, rejects it. See
  * {@link handBack}. Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
@@ -173,7 +174,7 @@ export const protect: {
 // ---- Effect's persisted queue ---------------------------------------------------------------------------------------
 
 /**
- * The options of {@link take}.
+ * Configures the circuits of the jobs of a queue, and the delays of returned jobs.
  *
  * @category options
  */
@@ -227,13 +228,13 @@ const takeOne = (queue: Queue, { f, of }: Taking): AnyEffect => {
   }
   const next = (patience: Patience): AnyEffect =>
     Effect.flatMap(untilPasses(of, patience) as Effect.Effect<void>, () => take(patience))
-  // Each worker keeps its turn in the line of the circuit until it has run a job.
+  // Each worker keeps its position in the waiting line of the circuit until it has run a job.
   return Effect.suspend(() => next({ millis: Infinity }))
 }
 
 const postponed = Symbol("postponed")
 
-/** The end of a job's id has the number of times that the job was offered again. */
+/** A job's id ends with the number of times that the job was offered again. */
 const again = /~(\d+)$/
 
 /**
@@ -246,9 +247,9 @@ const nextId = (id: string): { readonly id: string; readonly times: number } => 
 }
 
 /**
- * A circuit for each job, which is known only after the job is claimed. A rejected job is offered again with a delay, and the claimed one
- * completes, so that other jobs get their turn. If the job has already failed, or the offer fails, the job is given back unchanged instead,
- * and keeps its attempts.
+ * A circuit for each job, which is known only after the job is claimed. A rejected job is offered again with a delay, and the claimed copy
+ * completes, so that other jobs can run. If the job has already failed, or the offer fails, the job is given back unchanged instead, and
+ * keeps its attempts.
  */
 const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknown) => unknown): AnyEffect => {
   const offerAgain = (value: unknown, id: string, open: CircuitOpen): AnyEffect => {
@@ -293,18 +294,18 @@ const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknow
   return taken
 }
 
-/** The longest wait after giving back a job before claiming the next one, which may have another circuit. */
+/** The longest wait between giving back a job and claiming the next job, which may have another circuit. */
 const givenBackMillis = 1_000
 
 /**
  * `take` of Effect's `PersistedQueue` under a circuit: runs the next job, and succeeds with its result. Rejections do not count as
  * attempts.
  *
- * - With one circuit for all jobs, workers take no job while it is open. After a close they continue in waves, the oldest first: 4 at
- *   once, and every 100 milliseconds twice as many as before. If the circuit opens at that moment, or another circuit inside the job
- *   rejects it, the job is given back unchanged.
+ * - With one circuit for all jobs, workers take no job while it is open. After the circuit closes, workers continue in waves, the oldest
+ *   first: 4 workers at once, then 8, 16 and so on, every 100 milliseconds. If the circuit opens after a worker has claimed a job, or
+ *   another circuit inside the job rejects a call, the job is given back unchanged.
  * - With a `key` that is a function of the job, jobs of other circuits continue. A job that is rejected at its first attempt is offered
- *   again with a delay, and the claimed one completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
+ *   again with a delay, and the claimed copy completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
  *   up to `maxDelay`. A job that has already failed keeps its attempts, and is given back unchanged. A `key` that throws or returns no
  *   string is a defect, which costs the job an attempt.
  *
@@ -339,7 +340,7 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   const { key, ...given } = decodeOptions(operation, takeFields, options)
   const of = toSubject(operation, name, typeof key === "function" ? given : { ...given, key })
   const taking: Taking = { of, delayOf: delaying(operation, given), f: f as JobHandler }
-  // `f` receives the elements, and has their type.
+  // The code below only passes elements of the queue to `f` and back to the queue, so it does not need their type.
   const jobs = queue as unknown as Queue
   return (typeof key === "function" ? takeKeyed(jobs, taking, key) : takeOne(jobs, taking)) as Effect.Effect<A, E>
 }

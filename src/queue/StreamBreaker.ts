@@ -24,7 +24,7 @@ import { whileRejected } from "../resilience/waiting.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
- * The options of {@link mapEffect}.
+ * Configures the circuit of a stream, its concurrency, and retries.
  *
  * @category options
  */
@@ -50,7 +50,7 @@ const fields = {
 
 /**
  * `Stream.mapEffect` under a circuit. If the circuit, or another circuit inside `f`, rejects an element, the element waits without limit
- * and is tried again. Meanwhile, at most `concurrency` elements are pulled. The end of the source is noticed while elements wait.
+ * and is tried again. Meanwhile, the stream pulls at most `concurrency` elements. It notices the end of the source while elements wait.
  *
  * ```ts
  * import { Effect, pipe, Stream } from "effect"

@@ -38,7 +38,7 @@ export interface Bounds {
 }
 
 /**
- * Exponential delays: each is the previous one times `factor` (default 2, at least 1), from `min` up to `max`. Throws a `RangeError` that
+ * Exponential delays: each delay is the previous delay times `factor` (default 2, at least 1), from `min` up to `max`. Throws a `RangeError` that
  * names the invalid option.
  *
  * @category constructors
@@ -49,7 +49,7 @@ export const exponential = (options?: Bounds & { readonly factor?: number | unde
 }
 
 /**
- * Linear delays: each is the previous one plus `step` (default: `min`), from `min` up to `max`. Throws a `RangeError` that names the
+ * Linear delays: each delay is the previous delay plus `step` (default: `min`), from `min` up to `max`. Throws a `RangeError` that names the
  * invalid option.
  *
  * @category constructors

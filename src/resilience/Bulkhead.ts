@@ -71,7 +71,7 @@ export interface Bulkhead {
 export const isBulkhead = (value: unknown): value is Bulkhead => hasSlots(value)
 
 /**
- * Creates a bulkhead without an effect, as for a module-level constant. Throws a `RangeError` that names the invalid option.
+ * Creates a bulkhead without an effect, for example as a module-level constant. Throws a `RangeError` that names the invalid option.
  *
  * @category constructors
  */
@@ -92,7 +92,7 @@ export const make = (options: Options): Effect.Effect<Bulkhead> => {
 /**
  * Runs an effect in a bulkhead. If the bulkhead is busy, the effect waits. If its queue is full too, the effect fails with `BulkheadFull`.
  *
- * Do not nest the same bulkhead: the inner effect may wait for the slot that the outer one holds.
+ * Do not nest the same bulkhead: the inner effect may wait for the slot that the outer effect holds.
  *
  * @category combinators
  */

@@ -1,6 +1,6 @@
 /**
- * A pool of members, each with its own circuit: interchangeable ones such as replicas, regions or providers, of which a call goes to one
- * whose circuit lets it through, or different ones that are called by name.
+ * A pool of members, each with its own circuit. Members may be interchangeable, such as replicas, regions or providers: {@link call} chooses a
+ * member whose circuit lets the call through. Or they may differ: {@link callMember} calls a member by its name.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -48,16 +48,16 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { membersField, weighted, weightsField } from "./declaration.ts"
 import { discovering, type Source } from "./discovery.ts"
 import { PoolMembers } from "./members.ts"
-import { type Choose, callNamed, callOne, type MemberCall, type Pool } from "./pool.ts"
+import { type Choose, callNamed, callOne, type MemberCall, type Pool, type Run } from "./pool.ts"
 
 /**
  * How a pool chooses among the members whose circuits let calls through.
  *
- * - `fastest`: of two random members, the one with the lower product of its usual duration and its calls in flight. It leaves out members
- *   that are much slower than the others, see {@link MemberInspection.leftOut}.
+ * - `fastest`: draws two random members, and takes the one with the lower product of its usual duration and its calls in flight. It leaves
+ *   out members that are much slower than the others, see {@link MemberInspection.leftOut}.
  * - `leastBusy`: the member with the fewest calls of this pool in flight.
- * - `roundRobin`: each in turn, in proportion to the weights.
- * - `inOrder`: the first of the list. The others are standbys.
+ * - `roundRobin`: each member in turn, in proportion to the weights.
+ * - `inOrder`: the first member in the list. The others are standbys.
  *
  * @category options
  */
@@ -89,17 +89,17 @@ export interface Options<out Members, in out Name extends string = string> {
   readonly members: Members
   /** How to choose a member. Default: `fastest`. */
   readonly choose?: Choice | undefined
-  /** How many calls a member gets compared to the others, above 0. Default: 1 for each member. Not for `inOrder`. */
+  /** The relative share of calls for each member, above 0. Default: 1 for each member. Not for `inOrder`. */
   readonly weights?: { readonly [Key in Name]?: number } | undefined
-  /** Overrides fields of the policy that `BreakerPolicy` has for this name. `keys` has the policies of single members. */
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name. `keys` overrides fields for single members. */
   readonly policy?: PolicyInput<Name> | undefined
 }
 
 const TypeId: unique symbol = Symbol.for("effect-fuse/CircuitPool")
 
 /**
- * A pool of members, each with its own circuit. `A` is the type of the values that calls receive, and `ByName` that of the members that can
- * be called by name.
+ * A pool of members, each with its own circuit. `A` is the type of the values that calls receive, and `ByName` is an object type with the
+ * type of each member that can be called by name.
  *
  * @category models
  */
@@ -131,20 +131,18 @@ const choiceFields = {
 
 const fields = { members: membersField, ...choiceFields }
 
-/** A pool without the types of its members, which the caller asserts. */
-const toPool = <P extends CircuitPool<unknown>>(
+const toPool = (
   name: string,
   members: PoolMembers,
   choose: Choose = "fastest",
   policy: Pool["policy"]
-): P =>
-  ({
-    name,
-    get members() {
-      return members.declared.map((one) => one.name)
-    },
-    [TypeId]: { name, choose, policy, members }
-  }) as unknown as P
+): CircuitPool<never, never> => ({
+  name,
+  get members() {
+    return members.declared.map((one) => one.name)
+  },
+  [TypeId]: { name, choose, policy, members }
+})
 
 /**
  * Creates a pool. Create it once, as a constant. Throws a `RangeError` that names the invalid option.
@@ -173,14 +171,14 @@ const checkWeights = (operation: string, choose: Choose | undefined, weights: un
 }
 
 /**
- * The type of the values that calls of a pool receive: those of an object, or the names of a list.
+ * The type of the values that calls of a pool receive: the values of an object, or the names of a list.
  *
  * @category models
  */
 export type Member<M extends object> = M extends ReadonlyArray<infer A> ? A : M[keyof M]
 
 /**
- * The options of {@link discover}.
+ * Where a pool finds its members, and how it chooses among them.
  *
  * @category options
  */
@@ -190,22 +188,22 @@ export interface DiscoverOptions<M extends object, out E = never, out R = never>
    * object from names to values, or a list of names.
    */
   readonly members: Effect.Effect<M, E, R> | Stream.Stream<M, E, R>
-  /** How often the effect is run again. Default: 30 seconds. After a stream has ended or failed, it is started again after this time. */
+  /** The time between two runs of the effect. A stream that has ended or failed starts again after this time. Default: 30 seconds. */
   readonly every?: Duration.Input | undefined
   /** How to choose a member. Default: `fastest`. */
   readonly choose?: Choice | undefined
-  /** How many calls a member gets compared to the others. A function of its name and value. Default: 1 for each member. */
+  /** A function from the name and value of a member to its relative share of calls, above 0. Default: 1 for each member. Not for `inOrder`. */
   readonly weights?: ((name: string, value: NoInfer<Member<M>>) => number) | undefined
   /** Overrides fields of the policy that `BreakerPolicy` has for this name, for all members. */
   readonly policy?: BreakerPolicy.Input | undefined
 }
 
 /**
- * Creates a pool whose members come and go, such as those of a service registry or of DNS, until the scope closes. It waits for the first
+ * Creates a pool that updates its members until the scope closes, for example from a service registry or DNS. The effect waits for the first
  * list that is not empty, and fails if the first lookup fails.
  *
- * A member that stays in the list keeps its circuit and its figures. Calls of a member that is gone end as usual, and its circuit is
- * evicted when room is needed. If a later lookup fails, or finds nothing, the pool keeps its members and logs a warning.
+ * A member that stays in the list keeps its circuit and its measurements. Calls in flight of a removed member end as usual, and its circuit
+ * is evicted when room is needed. If a later lookup fails or finds no members, the pool keeps its members and logs a warning.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -231,7 +229,7 @@ export const discover = <M extends object, E = never, R = never>(
   checkWeights(operation, choose, weights)
   const of = circuitName(operation, name)
   const discovered = Effect.map(discovering(operation, of, members, every, weights), (found) =>
-    toPool<CircuitPool<Member<M>>>(of, found, choose, policy)
+    toPool(of, found, choose, policy)
   )
   return discovered as Effect.Effect<CircuitPool<Member<M>>, E, R | Scope.Scope>
 }
@@ -250,8 +248,8 @@ const discoverFields = {
 /**
  * Calls one member, under that member's circuit. The call may be the probe of a member whose cooldown is over.
  *
- * If no circuit lets calls through, it fails with the `CircuitOpen` of the circuit that will do so first. A call that has failed is not
- * repeated with another member: add a retry for that.
+ * If no circuit lets calls through, the call fails with the `CircuitOpen` of the circuit with the shortest wait. A failed call is not repeated
+ * with another member: add a retry for that.
  *
  * @category combinators
  */
@@ -284,8 +282,8 @@ const readingOf = (operation: string, { name }: Pool, options: Reading<unknown, 
   toSubject(operation, name, decodeOptions(operation, readingFields, options))
 
 /**
- * Calls the member with this name, under its circuit. Another name is a type error. If the circuit of the member rejects the call, it fails
- * with `CircuitOpen`: no other member is called.
+ * Calls the member with this name, under its circuit. An unknown name is a type error. If the circuit rejects the call, the call fails with
+ * `CircuitOpen`, and the pool calls no other member.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -312,12 +310,12 @@ export const callMember = <M extends object, Name extends keyof M & string, B, E
   const { members, [TypeId]: its } = checked(operation, pool)
   decodeArgument(operation, "name", word(...members), name)
   decodeArgument(operation, "f", functionField, f)
-  const call = callNamed(its, name, readingOf(operation, its, options as Reading<unknown, unknown>), f as never)
+  const call = callNamed(its, name, readingOf(operation, its, options as Reading<unknown, unknown>), f as Run)
   return call as Effect.Effect<B, E | CircuitOpen, R | R2 | BreakerStore>
 }
 
 /**
- * Resets the circuits of all members in one transaction: this process never sees only some of them reset. Other processes with the same
+ * Resets the circuits of all members in one transaction: this process never sees a partial reset. Other processes with the same
  * store receive one change for each circuit. For a tenant, this resets only that tenant's circuits.
  *
  * @category operator actions
@@ -367,8 +365,8 @@ export interface MemberInspection {
    */
   readonly latency: Duration.Duration | undefined
   /**
-   * How long the member gets no calls because it is much slower than the others; `undefined` if it is not left out. Zero if the next call
-   * may try it. While too few other members are sound, a member that is left out gets calls.
+   * How much longer the pool leaves the member out because it is much slower than the others; `undefined` if it is not left out. Zero means
+   * that the next call may try it. The pool does call a member that is left out while too few other circuits let calls through.
    */
   readonly leftOut: Duration.Duration | undefined
   readonly circuit: Inspection

@@ -1,5 +1,5 @@
 /**
- * One deadline for all calls that a piece of work makes, also over several retries and several services.
+ * A deadline for an effect and all calls inside it, across retries and services.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -14,13 +14,13 @@
  *
  * Inside {@link within}:
  *
- * - `Resilience.timeout` gives a call the smaller of its own duration and what remains.
- * - A retry or a hedge is not begun if its delay and the circuit's median duration do not fit into what remains. The call then fails with
- *   its last error.
- * - `HttpClientBreaker` sends what remains and the attempt, and `HttpServerBreaker` reads them, with `deadline: true`.
- * - If the caller is already retrying, nothing below is repeated: {@link attempt} is above 1.
+ * - `Resilience.timeout` uses its own duration or the remaining time, whichever is shorter.
+ * - A retry or a hedge does not start if its delay and the circuit's median duration do not fit into the remaining time. The call then fails
+ *   with its last error.
+ * - With `deadline: true`, `HttpClientBreaker` sends the remaining time and the attempt to the server, and `HttpServerBreaker` reads them.
+ * - If a caller is already retrying, so that {@link attempt} is above 1, the calls inside are not repeated.
  *
- * A breaker ignores a call that the deadline has cut short, unless it had clearly more time than calls usually take.
+ * A breaker ignores a call that the deadline interrupts, unless the call had clearly more time than calls usually take.
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -31,7 +31,7 @@ import { deadlineOf, isDeadlineExceeded as isExceeded } from "../shapes/currentD
 import { leftOf, until } from "./deadlines.ts"
 
 /**
- * Whether an error is a `TimeoutError` because of a deadline, and not because of the call's own timeout. Its message says how much time the
+ * Whether an error is the `TimeoutError` of a deadline, not that of the call's own timeout. The message of the error says how much time the
  * call had.
  *
  * @category guards
@@ -40,7 +40,7 @@ export const isDeadlineExceeded = (error: unknown): error is Cause.TimeoutError 
 
 /**
  * Sets a deadline for an effect and all calls inside it. At the deadline, the effect is interrupted and fails with Effect's `TimeoutError`.
- * Of nested deadlines, the earlier one holds. Throws a `RangeError` unless the duration is above 0.
+ * If deadlines are nested, the earliest applies. Throws a `RangeError` unless the duration is above 0.
  *
  * @category combinators
  */
@@ -52,7 +52,7 @@ export const within: {
 )
 
 /**
- * How much time remains: zero after the deadline, and infinite if there is none.
+ * The remaining time: zero after the deadline, and infinite without a deadline.
  *
  * @category getters
  */
@@ -62,8 +62,8 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiber((fib
 })
 
 /**
- * Which attempt of a call this is: 1 for the first one, also without a deadline. It counts the retries of this process, and those of the
- * callers that send their attempt.
+ * The number of the current attempt of a call. It counts the retries of this process inside {@link within}, and those of callers in other
+ * processes that send their attempt. Otherwise it is 1.
  *
  * @category getters
  */

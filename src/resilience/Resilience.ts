@@ -1,6 +1,6 @@
 /**
- * Policies around a call: timeout, bulkhead, breaker, retry, hedge, rate limit and fallback. Use each alone, or combine several into one
- * value.
+ * Policies around a call: timeout, bulkhead, breaker, retry, hedge, rate limit and fallback. Use a single policy, or combine several into
+ * one value.
  *
  * ```ts
  * import { Effect, pipe } from "effect"
@@ -20,7 +20,7 @@
  *   about the dependency.
  * - The **bulkhead** is outside the timeout, so that waiting in its queue does not look like a slow dependency. It is inside the breaker,
  *   so that no call waits while the circuit is open. The breaker ignores `BulkheadFull`.
- * - The **breaker** is inside the retry, so that it counts each attempt and stops further ones.
+ * - The **breaker** is inside the retry, so that it counts each attempt and stops further attempts.
  * - The **retry** stops at `CircuitOpen`.
  * - The **fallback** is the outermost: it handles the final error.
  */
@@ -67,14 +67,14 @@ import { earning, guardEarning, mayRepeat, medianOf, retryField, retryFields, re
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
- * One policy, or several as one. It is a function of an effect: it keeps the effect's result and errors, and adds those of its parts.
+ * A policy, or a combination of policies. It is a function of an effect: it keeps the effect's result and errors, and adds those of its parts.
  * `parts` has the names of the parts, the innermost first.
  *
  * - `E`: the errors that it adds.
  * - `R`: the services that it needs.
  * - `B`: the results that it may add.
  * - `In`: the errors that it can handle.
- * - `Kept`: `unknown` if the effect's own errors pass, `never` if none does.
+ * - `Kept`: `unknown` if the effect's own errors pass, `never` if they do not.
  *
  * @category models
  */
@@ -109,8 +109,8 @@ const compose = <P extends Any>(parts: ReadonlyArray<Any>): P =>
  * If the process stalls while the time runs out, the effect gets a little more time to read an answer that has already arrived. If it still
  * takes too long, a breaker around it ignores the `TimeoutError`.
  *
- * Inside `Deadline.within`, the effect has the smaller of the duration and what remains. `Deadline.isDeadlineExceeded` says whether the
- * deadline was the reason.
+ * Inside `Deadline.within`, the timeout is the duration or the remaining time, whichever is shorter. `Deadline.isDeadlineExceeded` says
+ * whether the deadline ended the effect.
  *
  * @category policies
  */
@@ -166,8 +166,8 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
  * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the calls that have
  * succeeded, whichever is more. If it refuses a retry, the caller fails with the error of the last attempt.
  *
- * Successes earn the retries, so that an outage does not: while nothing succeeds, `floor` is all. The defaults allow one retry for five
- * successes, as Finagle and Linkerd do, and one retry a second without any.
+ * Only successes earn retries. During an outage, no call succeeds, so only `floor` retries remain. The defaults allow one retry for five
+ * successes, as Finagle and Linkerd do, and on average one retry per second without successes.
  *
  * Each circuit has one budget. The first use sets its `over`. `CircuitBreaker.inspect` shows the budget as `retries`.
  *
@@ -185,7 +185,7 @@ export interface Budget {
 }
 
 /**
- * The options of {@link retry}.
+ * When to retry a call, how often, and with which delays.
  *
  * @category options
  */
@@ -239,14 +239,14 @@ export const retry: {
 export type Percentile = `p${number}`
 
 /**
- * The options of {@link hedge}.
+ * When to start copies of a call, and how many.
  *
  * @category options
  */
 export interface HedgeOptions {
   /**
    * The time after which a second copy of the call starts: a duration, or a percentile of the durations of the calls so far. With `p95`, about
-   * one call of 20 is copied, whether the dependency usually takes 5 milliseconds or 5 seconds.
+   * 5 % of the calls are copied, whether the dependency usually takes 5 milliseconds or 5 seconds.
    */
   readonly after: Duration.Input | Percentile
   /** The shortest delay that a percentile may give. Default: 10 milliseconds. */
@@ -267,13 +267,13 @@ export interface HedgeOptions {
 
 /**
  * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
- * inside ignores. If the call is one of a `CircuitPool`, each copy goes to another member.
+ * inside ignores. If the call is a call of a `CircuitPool`, each copy goes to another member.
  *
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
  *
- * Create it once, as a constant, for calls that are alike: a hedge with a percentile measures the durations of all calls that it is applied
- * to. An interrupted copy counts as a call that takes at least as long as it has taken.
+ * Create it once, as a constant, for similar calls: a hedge with a percentile measures the durations of all calls that it is applied to. An
+ * interrupted copy counts with the time until the interruption.
  *
  * @category policies
  */
@@ -283,10 +283,9 @@ export const hedge: {
   (options: HedgeOptions): Pipeline<never, BreakerStore>
 } = (options: HedgeOptions): Pipeline => {
   const { budget, hedge } = hedging("Resilience.hedge", options)
-  const paid = budget === false ? undefined : { ...hedge, allowed: mayRepeat(budget), usualOf: medianOf(budget) }
-  return makePipeline(["hedge"], (self) =>
-    paid === undefined || budget === false ? hedged(self, hedge) : earning(budget, hedged(self, paid))
-  )
+  if (budget === false) return makePipeline(["hedge"], (self) => hedged(self, hedge))
+  const paid = { ...hedge, allowed: mayRepeat(budget), usualOf: medianOf(budget) }
+  return makePipeline(["hedge"], (self) => earning(budget, hedged(self, paid)))
 }
 
 /**
@@ -396,7 +395,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   const decoded = decodeOptions(operation, standardFields, options)
   const { breaker = {}, bulkhead = false, fallback, retry = {}, timeout = 10_000 } = decoded
   const of = toSubject(operation, name, breaker, "breaker")
-  // The budget of the retries is that of the circuit.
+  // If the retries use the budget of this circuit, the breaker itself can count the successes, which costs less.
   const earns = retry !== false && retry.budget === undefined
   const parts: ReadonlyArray<Any | false> = [
     timeout !== false && timingOut(timeout),
@@ -430,7 +429,7 @@ type CallsOf<Ways extends ReadonlyArray<Way>> = Ways[number]["call"]
 
 /**
  * Tries alternatives in order, each under its own circuit, until one succeeds. Alternatives with an open circuit are skipped at once. If
- * all fail, the error is that of the last one. For a default value, add {@link fallback}, or make it the last alternative.
+ * all fail, the error is that of the last alternative. For a default value, add {@link fallback}, or make it the last alternative.
  *
  * `while` says which errors lead to the next alternative. `CircuitOpen` always does.
  *

@@ -11,7 +11,7 @@ const wayFields = {
 }
 const cascadeFields = { while: optional(functionField) }
 
-/** Tries each alternative under its own circuit, until one succeeds or fails with an error that is not for the next one. */
+/** Tries the alternatives in order, each under its own circuit, until an alternative succeeds or fails with an error that `while` refuses. */
 export const cascading = (operation: string, ways: unknown, options: object | undefined): AnyEffect => {
   const { while: triesNext } = decodeOptions(operation, cascadeFields, options)
   const calls = decodeArgument(operation, "ways", listOf(struct(wayFields), 1), ways).map(

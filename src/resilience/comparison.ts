@@ -1,20 +1,19 @@
 /*
  * How a pool with `choose: "fastest"` compares its members.
  *
- * Score. Of two random members, a call goes to the one with the lower score: latency x (calls in flight + 1) / weight. The latency is an
- * exponentially weighted moving average that rises faster than it falls (0.3 and 0.1 for each call), so that a member that becomes slow
- * loses its calls soon. A failed call counts as the wait that the dependency asked for, or as ten times what is usual, so that a member
- * that fails fast attracts no calls. An interrupted call only shows that the member takes at least this long: it never lowers the latency.
+ * Score: the pool draws two random members, and calls the member with the lower score, latency x (calls in flight + 1) / weight. The latency
+ * is an exponentially weighted moving average. It rises faster than it falls (0.3 and 0.1 for each call), so that a member that becomes slow
+ * soon receives fewer calls. A failed call counts as the wait that the dependency asked for, or as ten times the median latency of the pool,
+ * so that a member that fails fast does not attract calls. An interrupted call only gives a minimum duration: it never lowers the latency.
  *
- * Forgetting. A member that receives no calls would keep its last latency for ever. So its score fades, with the time (10 seconds) or
- * with the calls of the pool (200), whichever is slower. A slow member is tried again from time to time, but never by more than about one
- * of 200 calls, whatever the rate.
+ * Fading: a member without calls would keep its last latency forever. Therefore its score fades with the time (10 seconds) or with the calls
+ * of the pool (200), whichever is slower. The pool tries a slow member again from time to time, with at most about 1 of 200 calls at any rate.
  *
- * Leaving out. The score alone sends a member that is n times slower about 1 of 2 n^2 calls: 5 % for n = 3. So a member is left out if it
- * is much slower than the others: its latency, and more than half of its recent calls, are at least 3 times and 50 milliseconds above the
- * median of the pool. It takes seven late calls in a row to be sure; single late calls are no evidence that a member differs. After 10
- * seconds and 200 calls of the pool, one call tries the member. If that call is on time, the member is back, until the next late call.
- * Otherwise it is left out again. At most half of the members are left out.
+ * Leaving out: with the score alone, a member that is n times slower would receive about 1 of 2 n^2 calls, which is 5 % for n = 3. Therefore
+ * the pool leaves a member out if it is much slower than the others: its latency, and more than half of its recent calls, are at least 3 times
+ * and at least 50 milliseconds above the median of the pool. Seven late calls in a row leave a member out; single late calls do not. After 10
+ * seconds and 200 calls of the pool, one call tries the member. If that call is on time, the member is back, but the next late call leaves it
+ * out again. If the call is late or fails, the pool leaves the member out again. At most half of the members are left out.
  */
 
 const riseShare = 0.3
@@ -28,7 +27,7 @@ const slowTimes = 3
 const slowByMillis = 50
 const lateShare = 0.1
 const leftOutAt = 0.5
-/** Where a member begins that is back: the next late call leaves it out again. */
+/** The `late` share of a member that is back: the next late call leaves it out again. */
 const backAt = 0.45
 const leastCalls = 20
 const leastMembers = 3
@@ -36,27 +35,27 @@ const leftOutMillis = 10_000
 const leftOutCalls = 200
 
 const penaltyTimes = 10
-/** The penalty while nothing is known about the pool. */
+/** The penalty while the pool has no latency yet. */
 const firstPenaltyMillis = 1_000
 const longestHintMillis = 60_000
 
-/** How much is left of what was known. Most calls need no exponential function. */
+/** The factor by which a score fades. The linear approximation spares most calls the exponential function. */
 const fading = (idle: number): number => (idle < 0.05 ? 1 - idle : Math.exp(-idle))
 
-/** What a pool knows of one member. */
+/** The measurements of one member. */
 export class Rating {
   weight: number
   busy = 0
   /** The smoothed duration of calls in milliseconds. `undefined` before the first call has ended. */
   latency: number | undefined = undefined
-  /** When the latency was last updated: the time, and the number of calls of the pool. */
+  /** The time of the last update of the latency. `atCall` is the number of calls of the pool at that time. */
   at = 0
   atCall = 0
-  /** The smoothed share of calls that were much slower than usual in the pool, from 0 to 1. */
+  /** The smoothed share of calls that were much slower than the median of the pool, from 0 to 1. */
   late = 0
   /** The time and the number of calls of the pool before which no call tries the member; `undefined` if it is not left out. */
   leftOut: { readonly until: number; readonly untilCall: number } | undefined = undefined
-  /** Whether a call is trying whether the member is fast again. */
+  /** Whether a call is in flight that tries whether the member is fast again. */
   onTrial = false
 
   constructor(weight: number) {
@@ -64,18 +63,18 @@ export class Rating {
   }
 }
 
-/** The end of a call, as the comparison needs it. `retryAfter` is how long the dependency asked clients to wait, or 0. */
+/** The end of a call. `retryAfter` is the wait that the dependency asked for in milliseconds, or 0. */
 export type CallEnd =
   | { readonly _tag: "Success" | "Interrupted" | "Ignored" }
   | { readonly _tag: "Failure"; readonly retryAfter: number }
 
 export class Comparison {
-  /** How many calls of the pool have ended. */
+  /** The number of ended calls of the pool. */
   calls = 0
-  /** The median of the members' latencies; `undefined` before a call has ended. Of two middle values, it is the lower one. */
+  /** The median of the members' latencies; `undefined` before a call has ended. With an even number, the lower of the two middle values. */
   typical: number | undefined = undefined
 
-  /** The lower, the better. */
+  /** A lower score is better. */
   score(one: Rating, now: number): number {
     const latency = (one.latency ?? this.typical ?? 0) * fading(this.idle(one, now))
     return ((latency > leastMillis ? latency : leastMillis) * (one.busy + 1)) / one.weight
@@ -85,7 +84,7 @@ export class Comparison {
     return Math.min((now - at) / forgetMillis, (this.calls - atCall) / forgetCalls)
   }
 
-  /** Counts the beginning of a call. Returns whether the call tries a member that is left out. */
+  /** Counts the start of a call. Returns whether the call tries a member that is left out. */
   began(one: Rating, now: number): boolean {
     one.busy++
     if (one.leftOut === undefined || !this.isDue(one, now)) return false
@@ -93,7 +92,7 @@ export class Comparison {
     return true
   }
 
-  /** Counts the end of a call of `one` that took `took` milliseconds. */
+  /** Counts the end of a call of the member `one` that took `took` milliseconds. */
   ended(one: Rating, all: ReadonlyArray<Rating>, took: number, end: CallEnd, now: number, trial: boolean): void {
     if (trial) one.onTrial = false
     if (end._tag === "Ignored") return
@@ -110,14 +109,14 @@ export class Comparison {
     if (one.late >= leftOutAt && this.isOutlier(one, all)) this.leaveOut(one, now)
   }
 
-  /** Computes the median anew. It costs n log n for n members, so it is not done for each call. */
+  /** Recomputes the median. This sorts the members, so it does not happen for each call. */
   update(all: ReadonlyArray<Rating>): void {
     const latencies = all.map(({ latency }) => latency).filter((latency) => latency !== undefined)
     latencies.sort((a, b) => a - b)
     this.typical = latencies[(latencies.length - 1) >> 1]
   }
 
-  /** Whether a member that is left out may be tried. */
+  /** Whether the next call may try a member that is left out. */
   isDue({ leftOut, onTrial }: Rating, now: number): boolean {
     return leftOut !== undefined && !onTrial && now >= leftOut.until && this.calls >= leftOut.untilCall
   }

@@ -10,16 +10,16 @@ type AnyFiber = Fiber.Fiber<unknown, unknown>
 
 const text = (millis: number): string => `'${Duration.format(Duration.millis(millis))}'`
 
-/** How much time a deadline leaves now, in milliseconds: at least 0, and `Infinity` if there is no limit. */
+/** The remaining time in milliseconds: at least 0, and `Infinity` without a limit. */
 export const leftOf = ({ until }: CallDeadline, fiber: AnyFiber): number =>
   until === Infinity ? Infinity : Math.max(0, until - nowOf(fiber.getRef(Clock.Clock))())
 
-/** Whether a caller is already retrying, so that nothing below it may be repeated. */
+/** Whether a caller is already retrying, so that the calls inside must not be repeated. */
 export const isRepeated = ({ attempt }: CallDeadline): boolean => attempt > 1
 
 /**
- * Sets a deadline for the calls of an effect, and interrupts it then. An earlier deadline around it holds. `inner` replaces the attempt and what the
- * attempts share, for the request of another process.
+ * Sets a deadline for an effect and its calls, and interrupts the effect at the deadline. If an outer deadline is earlier, it applies. For a
+ * request of another process, `inner` has the attempt and the state that the attempts share.
  */
 export const until = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -38,7 +38,7 @@ export const until = <A, E, R>(
     return left === 0 ? late() : timeoutOrElse(run, left, late)
   })
 
-/** {@link makeTimeout} that ends at the deadline of the caller, if that is earlier. */
+/** {@link makeTimeout}, but the effect ends at the deadline of the caller if that is earlier. */
 export const makeTimeoutWithin = (millis: number) =>
   makeTimeout(millis, (fiber, self) => {
     const deadline = deadlineOf(fiber)
@@ -52,6 +52,6 @@ export const makeTimeoutWithin = (millis: number) =>
     return left === 0 ? late() : timeoutOrElse(self, left, late)
   })
 
-/** Runs a later attempt of a call. */
+/** Runs a call as the attempt with this number. */
 export const asAttempt = (self: AnyEffect, deadline: CallDeadline, attempt: number): AnyEffect =>
   Effect.provideService(self, CurrentDeadline, { ...deadline, attempt })

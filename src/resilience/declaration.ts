@@ -2,7 +2,7 @@ import { at, expected, type Field, field, isRecord, numberWhere, refused } from 
 import { maxKeyLength } from "../engine/registry.ts"
 import type { Declared } from "./members.ts"
 
-/** The members as an object or a list names them. */
+/** The names and values of the members of a pool, as pairs. */
 export type Declaration = ReadonlyArray<readonly [name: string, value: unknown]>
 
 const members = (minimum: 0 | 1) =>
@@ -21,9 +21,8 @@ const members = (minimum: 0 | 1) =>
     }
   )
 
-/** The members of a pool: an object from names to values, or a list of names, as pairs. */
 export const membersField = members(1)
-/** The members that a lookup has found. There may be none. */
+/** The result of a lookup, which may be empty. */
 export const discoveredField = members(0)
 
 export const weightField = field(
@@ -31,7 +30,7 @@ export const weightField = field(
   numberWhere((n) => n > 0 && n < Infinity)
 )
 
-/** Weights by the names of members. */
+/** An object from the names of members to weights. */
 export const weightsField: Field<Readonly<Record<string, number>>> = {
   optional: false,
   decode: (input, path, problems) => {
@@ -46,7 +45,7 @@ export const weightsField: Field<Readonly<Record<string, number>>> = {
   }
 }
 
-/** Adds the weights to members. Throws if a weight has no member. */
+/** Adds the weights to the members. Throws a `RangeError` if a weight is for an unknown member. */
 export const weighted = (
   operation: string,
   members: Declaration,

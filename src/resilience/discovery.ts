@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { decodeArgument, type Field } from "../core/fields.ts"
+import { decodeArgument } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { printable } from "../core/printable.ts"
 import { quietly } from "../engine/logEvent.ts"
@@ -14,7 +14,7 @@ import { type Declared, PoolMembers } from "./members.ts"
 
 export type Source = Effect.Effect<unknown, unknown> | Stream.Stream<unknown, unknown>
 
-/** The members that an effect or a stream finds, until the scope closes. Fails if there is no list before the source fails. */
+/** Follows the members that an effect or a stream finds, until the scope closes. Fails if the source fails before it has found a list. */
 export const discovering = (
   operation: string,
   pool: string,
@@ -36,12 +36,12 @@ export const discovering = (
       found.map(([name, value]) => ({
         name,
         value,
-        weight: weightOf ? checked(operation, `weights of ${name}`, weightField, weightOf(name, value)) : 1
+        weight: weightOf ? decodeArgument(operation, `weights of ${name}`, weightField, weightOf(name, value)) : 1
       }))
 
     const take = (found: unknown) =>
       Effect.suspend(() => {
-        const list = declared(checked(operation, "members", discoveredField, found))
+        const list = declared(decodeArgument(operation, "members", discoveredField, found))
         if (list.length === 0) return kept("the list that was found is empty")
         if (members !== undefined) {
           members.declared = list
@@ -60,6 +60,3 @@ export const discovering = (
     const fiber = yield* Effect.forkScoped(Effect.ignoreCause(lookUps))
     return yield* Effect.onInterrupt(Deferred.await(first), () => Fiber.interrupt(fiber))
   })
-
-const checked = <A>(operation: string, name: string, field: Field<A>, value: unknown): A =>
-  decodeArgument(operation, name, field, value) as A

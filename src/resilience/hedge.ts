@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,25 +13,25 @@ import { isRepeated, leftOf } from "./deadlines.ts"
 import { type BudgetOf, budgetField } from "./retry.ts"
 import { Usual } from "./usual.ts"
 
-/** When copies start, and how many. */
+/** When the copies of a call start, and how many may start. */
 export interface Hedge {
   readonly delay: HedgeDelay
   /** The maximum number of additional copies of one call. */
   readonly copies: number
   /** Whether one more copy may start now. */
   readonly allowed: Effect.Effect<boolean>
-  /** The median duration of the calls, if there is a circuit that knows it. */
+  /** The median duration of the calls, if a circuit has measured it. */
   readonly usualOf?: ((fiber: Fiber.Fiber<unknown, unknown>) => number | undefined) | undefined
 }
 
 interface HedgeDelay {
   /** Milliseconds until the next copy starts; `undefined` for never. Called once for each call. */
   readonly begin: () => number | undefined
-  /** Notes how long a copy took. `Interrupted`: it would have taken longer. */
+  /** Records the duration of a copy. An `Interrupted` copy would have taken longer. */
   readonly ended: ((millis: number, how: "Success" | "Interrupted", delay: number | undefined) => void) | undefined
 }
 
-/** The share of calls that a hedge with a percentile may copy, unless it has a budget. */
+/** The share of calls that a hedge with a percentile and without a budget may copy. */
 const extraShare = 0.05
 const mostSaved = 10
 const defaultMin = 10
@@ -85,7 +86,7 @@ export const hedging = (
   }
 }
 
-// ---- A delay that is usual ------------------------------------------------------------------------------------------
+// ---- The delay of a percentile --------------------------------------------------------------------------------------
 
 const always = Effect.succeed(true)
 
@@ -105,7 +106,7 @@ class ExtraCalls {
   })
 }
 
-/** A percentile of the durations so far. */
+/** A delay that is a percentile of the durations so far. */
 class UsualDelay implements HedgeDelay {
   private readonly usual: Usual
   private readonly min: number
@@ -127,24 +128,22 @@ class UsualDelay implements HedgeDelay {
   }
 
   ended(millis: number, how: "Success" | "Interrupted", delay: number | undefined): void {
-    // A copy that was interrupted before it was late says nothing. Otherwise it belongs to the calls above the percentile.
+    // If a copy was interrupted before the delay was over, its duration is unknown. If after it, the duration is above the percentile.
     if (how === "Success" || millis >= (delay ?? this.max ?? Infinity)) this.usual.record(millis)
   }
 }
 
 // ---- The race -------------------------------------------------------------------------------------------------------
 
-/** How a copy ended, as far as its duration says something. A failure may come much sooner than an answer. */
-const howOf = (exit: Exit.Exit<unknown, unknown>): "Success" | "Interrupted" | undefined =>
-  exit._tag === "Success"
-    ? "Success"
-    : exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt")
-      ? "Interrupted"
-      : undefined
+/** How a copy ended. `undefined` for a failure, which may come much sooner than an answer, so that its duration does not count. */
+const howOf = (exit: Exit.Exit<unknown, unknown>): "Success" | "Interrupted" | undefined => {
+  if (exit._tag === "Success") return "Success"
+  return Cause.hasInterruptsOnly(exit.cause) ? "Interrupted" : undefined
+}
 
 /**
- * Runs an effect, and starts up to `copies` further copies of it, one each time the delay is over. The first success is the result and
- * interrupts the other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the earliest one.
+ * Runs an effect, and starts another copy after each `delay`, up to `copies` of them. The first success is the result and interrupts the
+ * other copies. A failed copy is not repeated. If all copies fail, the result is the failure of the first copy.
  */
 export const hedged = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -155,15 +154,16 @@ export const hedged = <A, E, R>(
     const deadline = deadlineOf(parent)
     const afterMillis = delay.begin()
     // If a caller is already retrying, nothing below it is repeated.
-    if (deadline !== undefined && isRepeated(deadline)) return now === undefined ? self : measured(self, delay, now)
-    if (afterMillis === undefined) return now === undefined ? self : measured(self, delay, now)
+    if (afterMillis === undefined || (deadline !== undefined && isRepeated(deadline))) {
+      return now === undefined ? self : measured(self, delay, now)
+    }
     const context = Context.add(parent.context, CurrentCopies, { called: [] })
     const run = Effect.runForkWith(context as Context.Context<R>)
     return Effect.callback<A, E>((resume) => {
       const running = new Set<Fiber.Fiber<unknown, unknown>>()
       let failure: { readonly copy: number; readonly exit: Exit.Exit<A, E> } | undefined
       let copies = 0
-      /** The fiber that asks `allowed` for another copy. */
+      /** The fiber that runs `allowed`. */
       let asking: Fiber.Fiber<unknown, unknown> | undefined
       let done = false
 
@@ -211,7 +211,7 @@ export const hedged = <A, E, R>(
     })
   })
 
-/** Runs a call alone, and notes how long it takes. */
+/** Runs a call without copies, and records its duration. */
 const measured = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   delay: HedgeDelay,

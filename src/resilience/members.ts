@@ -18,14 +18,14 @@ export interface Named {
   readonly policy: Partial<Policy> | undefined
 }
 
-/** One member in one store. It keeps its counts while the list of members changes around it. */
+/** One member in one store. It keeps its counts while other members come and go. */
 export class Member extends Rating {
   readonly name: string
   readonly circuit: CircuitRef
   value: unknown
   /** The position in the list; -1 after the member has left the pool. */
   index = -1
-  /** Where a weighted round robin stands: the member with the highest credit is next. */
+  /** For a weighted round robin: the member with the highest credit is next. */
   credit = 0
 
   constructor(pool: Named, { name, value, weight }: Declared) {
@@ -36,11 +36,11 @@ export class Member extends Rating {
   }
 }
 
-/** The members in one store: each store has circuits, a clock and calls of its own. */
+/** The members of a pool in one store. Each store has its own circuits, clock and calls. */
 export class PoolState {
   members: ReadonlyArray<Member> = []
   readonly comparison = new Comparison()
-  /** The declaration from which `members` comes. */
+  /** The declaration of the current `members`. */
   private declared: ReadonlyArray<Declared> | undefined = undefined
   weighted = false
   /** The member of the last call. */
@@ -49,24 +49,24 @@ export class PoolState {
   lastIndex = -1
 
   // For `fastest`.
-  /** The members that are not left out and whose circuits let calls through, as of the last look. */
+  /** The members that are not left out and whose circuits let calls through, at `lookedAt`. */
   sound: ReadonlyArray<Member> = []
   lookedAt = Number.NEGATIVE_INFINITY
   picks = 0
 
-  /** The latest caller that is in no hedged call. Most calls have the same caller. */
+  /** The latest caller outside any hedged call. Most calls have the same caller, so that the context need not be read again. */
   private alone: Caller | undefined = undefined
 
   /** The hedged call around a call; `undefined` if there is none. */
   copiesOf(caller: Caller, context: Context.Context<never>): Copies | undefined {
     if (caller === this.alone) return undefined
     const copies = Context.get(context, CurrentCopies)
-    // The caller inside another call is new for each call.
+    // A call inside another call has a new caller each time, which is not worth keeping.
     if (copies === undefined && caller.inside === undefined) this.alone = caller
     return copies
   }
 
-  /** Takes over a list of members. Calls of a member that is gone end as usual. */
+  /** Replaces the list of members. Calls in flight of a removed member end as usual. */
   follow(pool: Named, declared: ReadonlyArray<Declared>): void {
     if (declared === this.declared) return
     this.declared = declared
@@ -85,7 +85,7 @@ export class PoolState {
   }
 }
 
-/** The members of a pool, as far as they are declared now, and their state in each store. */
+/** The current members of a pool, and their state in each store. */
 export class PoolMembers {
   declared: ReadonlyArray<Declared>
   private readonly states = new WeakMap<Registry, PoolState>()

@@ -7,7 +7,7 @@ import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 export const PipelineTypeId: unique symbol = Symbol.for("effect-fuse/Resilience/Pipeline")
 
 /**
- * A function of an effect, with the types of what it adds.
+ * A function of an effect. Its type parameters describe what it adds to the effect.
  *
  * - `E`: the errors that it adds.
  * - `R`: the services that it needs.
@@ -80,7 +80,7 @@ export const isPipeline = (value: unknown): value is Any => typeof value === "fu
 
 type Apply = (self: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>
 
-/** Builds a pipeline. The caller asserts its types. */
+/** Builds a pipeline. TypeScript cannot derive the types from `apply`: the caller chooses them as `P`. */
 export const makePipeline = <P extends Any>(parts: ReadonlyArray<string>, apply: Apply): P =>
   Object.assign((self: Effect.Effect<unknown, unknown>) => apply(self), {
     [PipelineTypeId]: undefined,

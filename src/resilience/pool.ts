@@ -18,7 +18,6 @@ import type { Member, PoolMembers, PoolState } from "./members.ts"
 
 export type Choose = "fastest" | "leastBusy" | "roundRobin" | "inOrder"
 
-/** A pool, as its calls need it. */
 export interface Pool {
   readonly name: string
   readonly choose: Choose
@@ -26,12 +25,11 @@ export interface Pool {
   readonly members: PoolMembers
 }
 
-/** How a call of a pool classifies its end. */
 export type MemberCall = Pick<Subject, "classify" | "waits">
 
-type Run = (value: unknown, name: string) => Effect.Effect<unknown, unknown>
+export type Run = (value: unknown, name: string) => Effect.Effect<unknown, unknown>
 
-/** How long the list of sound members is used before the circuits are asked again. */
+/** The pool checks all circuits again after this time, or after `lookPicks` calls and one more for each member. */
 const lookMillis = 1_000
 const lookPicks = 16
 
@@ -50,7 +48,7 @@ const rejectionIn = ({ reasons }: Cause.Cause<unknown>): CircuitOpen | undefined
 export const callOne = (pool: Pool, reading: MemberCall, f: Run): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => new PoolCall(fiber, pool, reading, f).begin())
 
-/** Calls the member with this name, which is known. */
+/** Calls the member with this name. The caller has checked that the member exists. */
 export const callNamed = (pool: Pool, name: string, reading: MemberCall, f: Run): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => new PoolCall(fiber, pool, reading, f).beginWith(name))
 
@@ -69,12 +67,12 @@ class PoolCall {
   declare private now: number
   /** The members whose circuits have rejected this call; `undefined` for none. */
   declare private tried: Array<Member> | undefined
-  // What is known of the call of a member. It is the last one, because a call that has begun is made with no other member.
+  // The state of the call to `member`. If that call has begun, it is the last one: the pool does not repeat it with another member.
   declare private member: Member
   declare private began: boolean
   declare private trial: boolean
   declare private took: number
-  /** What the classifier of the caller said; `undefined` if it was not asked, or has not answered yet. */
+  /** The outcome by the caller's classifier; `undefined` before it has returned one, or without a classifier. */
   declare private outcome: Outcome.Outcome | undefined
   declare private isAsking: boolean
 
@@ -115,7 +113,7 @@ class PoolCall {
     return find(circuit, this.caller)
   }
 
-  /** Whether the circuit of a member would let a call through, also in mode `enforce`. */
+  /** Whether the circuit of a member would let a call through. In mode `observe`, the answer is that of mode `enforce`. */
   private lets(member: Member): boolean {
     return enforced(this.registry, this.circuitOf(member), this.now)._tag !== "Reject"
   }
@@ -128,7 +126,7 @@ class PoolCall {
 
   // ---- The choice -----------------------------------------------------------------------------------------------------
 
-  /** A member whose circuit lets calls through, and which no other copy of this call has called. `undefined` if there is none. */
+  /** A member whose circuit lets calls through, and that no other copy of this call has called; `undefined` if there is no such member. */
   private pick(): Member | undefined {
     const { choose } = this.pool
     const { lastIndex, members, weighted } = this.state
@@ -191,7 +189,7 @@ class PoolCall {
     return this.fiber.getRef(Random.Random).nextDoubleUnsafe()
   }
 
-  /** The lower, the better. */
+  /** A lower rank is better. */
   private rank(member: Member): number {
     const { comparison, sound } = this.state
     if (this.pool.choose === "leastBusy") return member.busy / member.weight
@@ -212,8 +210,8 @@ class PoolCall {
   }
 
   /**
-   * Asks all circuits which members are sound. Returns a member that this call should try, if there is one: a member whose circuit needs a
-   * probe, or one that was left out for long enough.
+   * Checks all circuits, and updates the list of sound members. Returns a member that this call should try, if any: a member whose circuit
+   * needs a probe, or a member that was left out for long enough.
    */
   private look(): Member | undefined {
     const { now, state } = this
@@ -231,12 +229,12 @@ class PoolCall {
       if (due === undefined && !this.isTaken(member) && (isProbe || comparison.isDue(member, now))) due = member
     }
     const sound = letting.filter(({ leftOut }) => leftOut === undefined)
-    // With too few sound members, the others would get more calls than they can answer.
+    // If fewer than half of the members were sound, they would receive more calls than they can handle.
     state.sound = sound.length * 2 >= members.length ? sound : letting
     return due
   }
 
-  /** The members to try after a rejection, or if no member could be picked. If all circuits reject, the one with the shortest wait. */
+  /** Calls another member after a rejection, or if `pick` found none. If all circuits reject, calls the member with the shortest wait. */
   private next(rejected: CircuitOpen | undefined): Effect.Effect<unknown, unknown> {
     const { tried } = this
     this.now = this.registry.runtime.time.now()
@@ -274,7 +272,6 @@ class PoolCall {
     })
   }
 
-  /** The call of one member, under its circuit. */
   private guarded(member: Member): Effect.Effect<unknown, unknown> {
     this.member = member
     const { caller, fiber, pool, reading } = this
@@ -308,7 +305,7 @@ class PoolCall {
     if (!this.isAsking) this.rate(this.outcome ?? defaultOutcome(exit), exit, now)
   }
 
-  /** Asks the classifier of the caller on behalf of the circuit, and keeps what it says. */
+  /** Runs the caller's classifier for the circuit, and keeps its outcome for the comparison. */
   private classify(exit: Exit.Exit<unknown, unknown>): ReturnType<Classify> {
     const read = this.reading.classify?.(exit) ?? defaultOutcome(exit)
     if (!Effect.isEffect(read)) {

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import { count, decodeArgument, decodeOptions, field, optional, positiveMillis, text, word } from "../core/fields.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 
-/** The part of a rate limiter that is used. */
 interface Consumer {
   readonly consume: (options: object) => Effect.Effect<{ readonly delay: Duration.Duration }, unknown>
 }

@@ -71,7 +71,7 @@ const circuitOf = (fiber: Fiber.Fiber<unknown, unknown>, { key, name, subject }:
   return registry.beside(name, key, registry.callerOf(fiber.context))
 }
 
-/** The median duration of the calls of the circuit of a budget. Known only if calls have deadlines. */
+/** The median duration of the calls of a budget's circuit. The circuit measures it only if calls have deadlines. */
 export const medianOf =
   (of: BudgetOf) =>
   (fiber: Fiber.Fiber<unknown, unknown>): number | undefined =>
@@ -93,7 +93,7 @@ const askRetry = (budget: RetryBudget, now: number, of: BudgetOf): boolean => bu
 
 /**
  * Skips a delay after which the circuit would reject the retry anyway, so that the caller fails at once. The failed attempt may itself have
- * opened the circuit. If the policy has its own `probe`, the circuit may close before its cooldown ends, so no delay is skipped.
+ * opened the circuit. If the policy has its own `probe`, the circuit may close before its cooldown ends, so the delay is not skipped.
  */
 const skippingVainDelay =
   (subject: Subject) =>
@@ -107,7 +107,7 @@ const skippingVainDelay =
       return Effect.succeed(vain ? Duration.zero : duration)
     })
 
-/** Whether another attempt after a delay fits into what a deadline leaves, by the median duration of the circuit if it is known. */
+/** Whether the delay and another attempt fit into the remaining time. An attempt takes the median duration of the circuit, if known. */
 const fits = (
   fiber: Fiber.Fiber<unknown, unknown>,
   deadline: CallDeadline,
@@ -121,7 +121,7 @@ const fits = (
   return median === undefined || delayMillis + median <= left
 }
 
-/** Runs a call. If it succeeds, it earns a part of a retry. */
+/** Runs a call, and adds its success to the budget. */
 export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) =>
     Effect.onExitPrimitive(self, (exit) => {
@@ -131,8 +131,8 @@ export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Ef
   )
 
 /**
- * {@link guard} for a call whose retries have the budget of its own circuit. If the call succeeds, it earns a part of a retry. It costs less
- * than `earning` around the retry, and counts the same: a call that is retried succeeds at most once.
+ * {@link guard} for a call whose retries use the budget of its own circuit: it also adds the success of the call to the budget. It costs less
+ * than `earning` around the retry, and counts the same, as a call with retries succeeds at most once.
  */
 export const guardEarning = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.withFiber((fiber) => {
@@ -195,8 +195,8 @@ const caused = (first: unknown): ((error: unknown) => unknown) => {
 }
 
 /**
- * Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies. `earns`: whether the
- * call itself counts its success for the budget.
+ * Adds retries to a call. If there is a `subject` and the options have no budget, the budget of that circuit applies. `earns` says whether
+ * the call itself adds its success to the budget.
  */
 export type Retrying = (subject?: Subject, earns?: boolean) => (self: AnyEffect) => AnyEffect
 
@@ -248,17 +248,18 @@ export const retrying = (decoded: Decoded<typeof retryFields>): Retrying => {
         Effect.withFiber((fiber) => {
           const deadline = deadlineOf(fiber)
           if (deadline !== undefined && isRepeated(deadline)) return givingUp(Effect.fail(error), error, deadline)
-          let attempts = 1
+          let attempts = 0
           const attempt = Effect.mapError(call, caused(error))
+          // The first attempt has already failed.
           const again = Effect.suspend(() => {
-            if (attempts++ === 1) return Effect.fail(error)
-            return deadline === undefined ? attempt : asAttempt(attempt, deadline, attempts - 1)
+            if (++attempts === 1) return Effect.fail(error)
+            return deadline === undefined ? attempt : asAttempt(attempt, deadline, attempts)
           })
           const all = Effect.retry(again, policy())
           return deadline === undefined ? all : givingUp(all, error, deadline)
         })
       )
-    /** Tells the callers above that retries have been made already, or must not be made, after an error that could be retried. */
+    /** If the call fails after an error that could be retried, marks the deadline, so that the callers above do not retry either. */
     const givingUp = (self: AnyEffect, first: unknown, { shared }: CallDeadline): AnyEffect =>
       Effect.mapError(self, (last) => {
         if (retryable(first)) shared.gaveUp = true

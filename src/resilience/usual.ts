@@ -1,8 +1,8 @@
 /*
- * Which duration is usual, as a percentile of the durations of recent calls.
+ * A percentile of the durations of recent calls.
  *
- * A histogram whose buckets are 4 % apart. When it has a thousand calls, all counts are halved, so that the last 500 calls weigh as much as all
- * others. To record a duration takes a logarithm and an addition. The percentile is computed once for 32 calls.
+ * The buckets of the histogram are 4 % apart. When it has a thousand calls, all counts are halved, so that the last 500 calls weigh as much as
+ * all earlier ones. Recording a duration takes a logarithm and an addition. The percentile is computed once every 32 calls.
  */
 
 const bucketsPerDoubling = 16
@@ -17,11 +17,11 @@ export class Usual {
   private readonly share: number
   private readonly counts = new Float64Array(buckets)
   private total = 0
-  /** How many calls have been recorded since the percentile was computed. */
+  /** The number of calls since the percentile was computed. */
   private news = 0
   private value: number | undefined = undefined
 
-  /** `share`: the share of calls that are not longer than the percentile, from 0 to 1. */
+  /** `share` is the percentile as a fraction: 0.95 for p95. */
   constructor(share: number) {
     this.share = share
   }

@@ -41,7 +41,7 @@ const rejectsIn = (registry: BreakerStore["Service"], open: Rejecting): boolean 
   return circuit !== undefined && !passesAll(registry, circuit, registry.runtime.time.now())
 }
 
-/** The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if it does not reject now. */
+/** The line of the circuit that rejected the call. `undefined` if this process does not have the circuit, or if the circuit lets calls through now. */
 const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | undefined => {
   const circuit = registry.peek(open.circuit, open.key)
   if (circuit === undefined) return undefined

@@ -11,10 +11,10 @@ const firstWave = 4
 /** The time between two waves. */
 const betweenWavesMillis = 100
 
-/** The shortest wait of a caller, even if the circuit asks for none: other calls are probing it. */
+/** The shortest wait of a caller. A circuit whose probes are all in flight may ask for no wait at all. */
 export const shortestWaitMillis = 50
 
-/** While a limit rests, the line checks its circuit at least this often: a reset or a reload ends the rest. */
+/** While a limit admits no calls, the line checks its circuit at least this often, because a reset or a reload may change the limit. */
 const longestRestMillis = 1_000
 
 /** The line checks its circuit at least this often, even if the current state has no end. */
@@ -33,8 +33,8 @@ interface WaitingCaller {
  *
  * While the circuit probes, the line releases one caller per available probe. After a close, it releases callers in waves, the oldest
  * first, and doubles the wave each time, to protect a dependency that has just recovered. If the circuit opens again, the remaining callers
- * wait for the next close, and the waves start small again. While the circuit limits its calls, the line releases as many callers as may
- * begin, whenever a call ends.
+ * wait for the next close, and the waves start small again. While the circuit limits its calls, the line releases callers whenever a call
+ * ends, one for each free slot of the limit.
  */
 export class Line {
   private readonly registry: Registry
@@ -85,14 +85,14 @@ export class Line {
     return Effect.suspend(() => {
       if (this.waiting.size === 0) return Effect.void
       const { circuit, registry } = this
-      // Applies a reload, which otherwise only calls do.
+      // This applies a reload of the policy, which otherwise happens only at the next call.
       registry.peek(circuit.group.name, circuit.key)
       const now = registry.runtime.time.now()
       const answered = answer(registry, circuit, now)
       if (circuit.limitNow !== undefined && isNormalOrLimited(answered)) return this.withinLimit(circuit, now)
       if (answered._tag === "Reject") {
         const rest = Math.max(shortestWaitMillis, answered.wait)
-        this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
+        this.releaseUntil(now + rest)
         const millis = Math.min(longestWaitMillis, rest)
         const wait = Effect.raceFirst(Effect.sleep(Duration.millis(millis)), this.closes(registry, circuit))
         return Effect.flatMap(wait, () => this.waves(firstWave))
@@ -107,7 +107,7 @@ export class Line {
   private withinLimit(circuit: LiveCircuit, now: number): Effect.Effect<void> {
     circuit.lapse(now)
     const rest = circuit.limit?.restMillis(now) ?? 0
-    this.release([...this.waiting].filter(([, { until }]) => now + rest > until).map(([ticket]) => ticket))
+    this.releaseUntil(now + rest)
     this.release(this.oldest(circuit.limit?.room(circuit.inFlight, now) ?? 0))
     const left = Effect.callback<void>((resume) => {
       circuit.onLeft = () => resume(Effect.void)
@@ -130,6 +130,11 @@ export class Line {
 
   private oldest(count: number): ReadonlyArray<number> {
     return [...this.waiting.keys()].sort((a, b) => a - b).slice(0, count)
+  }
+
+  /** Releases the callers that stop waiting before a time. */
+  private releaseUntil(time: number): void {
+    this.release([...this.waiting].filter(([, { until }]) => time > until).map(([ticket]) => ticket))
   }
 
   private release(tickets: ReadonlyArray<number>): void {

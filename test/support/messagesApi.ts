@@ -51,12 +51,12 @@ const stopped = (reason: string): ReadonlyArray<Event> => [
 ]
 export const errorEvent = (type: string): Event => ({ type: "error", error: { type, message: "no" } })
 
-/** The events of a whole stream. */
+/** The events of a complete stream. */
 export const streamed = (texts: ReadonlyArray<string>, reason = "end_turn"): Reply => ({
   events: [begin, opened, ...texts.map(token), ...stopped(reason)]
 })
 
-/** The events of a stream up to some tokens. */
+/** A stream that sends these tokens and then does `after`. */
 export const partly = (
   texts: ReadonlyArray<string>,
   after: "end" | "cut" | "hang",

@@ -2,7 +2,7 @@ import { Clock, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerPolicy, BreakerStore, CircuitPool } from "effect-fuse"
 
-/** How a replica answers a call that begins at `seconds`: how many times slower than usual, and how often it fails. */
+/** The behavior of a replica for calls that begin at a given second: a factor for the duration, and the share of failures. */
 export interface Replica {
   readonly slow?: (seconds: number) => number
   readonly fails?: (seconds: number) => number
@@ -37,7 +37,7 @@ export interface Answered {
 
 export interface Report {
   readonly calls: ReadonlyArray<Answered>
-  /** Calls by member, whatever their end. */
+  /** The calls that reached a member, including failed calls and copies. */
   readonly reached: ReadonlyArray<{ readonly at: number; readonly member: string }>
   readonly members: ReadonlyArray<CircuitPool.MemberInspection>
 }
@@ -114,13 +114,13 @@ export const play = (
     Random.withSeed(traffic.seed)
   ) as Effect.Effect<Report>
 
-/** A quantile of how long calls took, in milliseconds. */
+/** A quantile of the durations of calls, in milliseconds. */
 export const quantile = (q: number, calls: ReadonlyArray<Answered>): number => {
   const sorted = calls.map(({ took }) => took).sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN
 }
 
-/** The part of the calls that a member got, from 0 to 1. */
+/** The share of the calls that a member received, from 0 to 1. */
 export const share = (member: string, { reached }: Report, from = 0, until = Infinity): number => {
   const within = reached.filter(({ at }) => at >= from && at < until)
   return within.filter((one) => one.member === member).length / within.length

@@ -1,4 +1,4 @@
-/** How many began in each 100 milliseconds after a moment. */
+/** The number of calls that began in each period of 100 milliseconds after `from`. */
 export const perWave = (began: ReadonlyArray<{ readonly at: number }>, from: number): ReadonlyArray<number> => {
   const counts: Array<number> = []
   for (const { at } of began) {
