@@ -65,7 +65,7 @@ describe("a limit", () => {
     assert.deepStrictEqual([reason, found], ["Limited", "Closed"])
     assert.match(
       message,
-      /^Circuit "api" lets only as many calls through as its dependency can answer, retry after \d+ms$/
+      /^Circuit "api" admits no more calls now because of its limit, retry after \d+ms$/
     )
     assert.isAtLeast(Duration.toMillis(retryAfter), 50)
     assert.isAtMost(Duration.toMillis(retryAfter), 150)

@@ -73,7 +73,7 @@ export class AdaptiveLimit {
   private calmSince = 0
   /** The time of the last success. The start of the first call counts as one, so that its dependency gets time. */
   private lastSuccess = Number.NEGATIVE_INFINITY
-  /** When a call last began or ended while the limit was finite. */
+  /** When a call last began or ended. Exact only while the limit is finite. */
   private movedAt = Number.NEGATIVE_INFINITY
   /** Calls in flight that do not count: they began before the circuit closed, or they hang. They began at `lostAt` or earlier. */
   private lost = 0
