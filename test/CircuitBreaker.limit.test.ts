@@ -237,7 +237,7 @@ describe("the circuit of a policy with a limit", () => {
   })
 
   scenario(
-    "stays open for 5 seconds, and begins with as many calls as there are probes",
+    "stays open for 5 seconds, and then its limit begins with the number of probes",
     { ...policy, probes: 2 },
     function* () {
       const events = yield* recordEvents

@@ -330,7 +330,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("what is usual is not learned while a limit holds", (world, history) =>
+  everyHistory("the usual duration is not learned while a limit holds", (world, history) =>
     play(world, history, {
       onEnd: (before, after, one, ending) => {
         // No call has timed out, so only the usual durations decide whether a success is late.
@@ -363,7 +363,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("a close begins with as many calls as there are probes", (world, history) => {
+  everyHistory("after a close, the limit begins with the number of probes", (world, history) => {
     const closes = (before: Look, after: Look): void => {
       if (before.beneath === "Closed" || after.beneath !== "Closed") return
       assert.deepStrictEqual([after.limit, after.rest], [Math.min(after.max, after.probes), 0])

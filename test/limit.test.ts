@@ -106,7 +106,7 @@ interface Seen {
   readonly sinceSuccess: number
 }
 
-/** Plays a history. `onCall` and `onEnd` see each call that is asked for and each end. */
+/** Plays a history. `onCall` is called for each call, admitted or not, and `onEnd` for each end. */
 const play = (
   kind: keyof typeof rulesOf,
   history: ReadonlyArray<Step>,
@@ -300,7 +300,7 @@ it("the usual duration is not learned while the limit holds, so overload does no
   assert.strictEqual(world.limit.target, Math.max(target, 1.5 * 900))
 })
 
-it("a close begins with as many calls as there were probes, and at most doubles them per round trip", () => {
+it("after a close, the limit begins with the number of probes, and at most doubles per round trip", () => {
   const world = new World()
   world.close()
   let last = 1

@@ -129,7 +129,7 @@ export interface SharedOptions extends Options {
   /** The name of this process in events: letters, digits, `.`, `_` and `-`. The layer appends a unique suffix. Default: `process`. */
   readonly process?: string | undefined
   /**
-   * Whether each heartbeat carries a digest: the names of this process's circuits and what they counted since the heartbeat before, at most
+   * Whether each heartbeat carries a digest: the names of this process's circuits and their counts since the previous heartbeat, at most
    * 8 kB. `Operator.overview` and the command line show it. Default: `true`.
    */
   readonly digest?: boolean | undefined

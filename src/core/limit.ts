@@ -12,7 +12,7 @@
  * The part of a policy that a limit reads; durations in milliseconds.
  */
 export interface LimitRules {
-  /** A success that takes longer counts as late. 0: the limit learns what is usual, and lateness alone does not begin a limit. */
+  /** A success that takes longer counts as late. 0: the limit learns the usual duration, and lateness alone does not begin a limit. */
   readonly objectiveMillis: number
   /** At most this many calls in flight at any time; `Infinity` for no fixed bound. */
   readonly max: number
@@ -112,7 +112,7 @@ export class AdaptiveLimit {
   /** A success that takes longer than this is late. */
   get target(): number {
     const { objectiveMillis } = this.rules
-    // A process that starts during an outage has not learned what is usual. No success is late then.
+    // A process that starts during an outage has not learned the usual duration, so no success is late.
     const usual = objectiveMillis > 0 ? objectiveMillis : this.base > 0 ? times * this.base : Infinity
     return Math.max(alone * this.solo, Math.min(usual, cap * this.gaveUp))
   }
@@ -218,8 +218,8 @@ export class AdaptiveLimit {
   }
 
   /**
-   * The circuit has closed: calls come back as fast as the dependency answers them, beginning with as many as there were probes. The
-   * `inFlight` calls that are still in flight began before, and do not count.
+   * The circuit has closed: the limit begins with the number of probes, and grows with successes. The `inFlight` calls that are still in
+   * flight began before, and do not count.
    */
   closed(probes: number, inFlight: number, now: number): void {
     this.limit = probes

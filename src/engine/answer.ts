@@ -56,7 +56,7 @@ const pass = {
 const overLimit: Pass = { _tag: "Pass", why: "Observed", overLimit: true }
 
 /**
- * Decides about a call of a circuit at the time `now`. It looks at `enabled`, the overrides, the dependencies, the state of the circuit,
+ * Decides about a call of a circuit at the time `now`. It reads `enabled`, the overrides, the dependencies, the state of the circuit,
  * and the limit, in this order. The first one that rejects the call gives the reason.
  *
  * This function is the only one that decides this. It changes nothing and does not ask the store. If `enabled` is an effect or a

@@ -211,7 +211,7 @@ const endingOfExit = (exit: Exit.Exit<unknown, unknown>): Ending => {
   return failed?._tag === "Fail" ? endingOfError(failed.error) : "Neutral"
 }
 
-/** What a failure says to the limit of its circuit: whether the caller stopped waiting, or the dependency has too much to do. */
+/** The kind of a failure for the limit of its circuit: whether the caller stopped waiting, or the dependency is overloaded. */
 export const endingOf = ({ overload }: Outcome.Failure, exit: Exit.Exit<unknown, unknown> | undefined): Ending => {
   if (overload === false) return "Neutral"
   // Reading a property may throw, for example of a proxy.

@@ -53,7 +53,7 @@ export const limitNews = (
   )
 }
 
-/** Adds the announcement of {@link limitNews} to what else follows from the end of a call. */
+/** Adds the announcement of {@link limitNews} to the other effects of the end of a call. */
 export const withLimitNews = (
   runtime: Runtime,
   circuit: LiveCircuit,

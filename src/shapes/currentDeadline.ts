@@ -8,7 +8,7 @@ export interface CallDeadline {
   readonly until: number
   /** 1 for the first attempt. Above 1, a caller is already retrying. */
   readonly attempt: number
-  /** What all attempts below one `within`, or below one request, share. */
+  /** The state that all attempts inside one `within`, or inside one request, share. */
   readonly shared: {
     /** Whether a retry below has given up, so that a retry above would repeat all its attempts. */
     gaveUp: boolean
